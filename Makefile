@@ -1,0 +1,48 @@
+# The two set-up commands (run, test) and the daily ones.
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format check clean tables
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+help:  ## List the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/.base  ## Install the base package and run the built-in clip: out/demo.mp4, out/demo.jsonl
+	@mkdir -p out
+	$(BIN)/edge-run --source demo --save out/demo.mp4 --events out/demo.jsonl
+
+test: $(VENV)/.dev  ## Install the dev extras and run the tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev  ## Style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev  ## Put the code in style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check: lint test  ## What CI runs
+
+tables: $(VENV)/.base  ## Write the README's tables from benchmarks/results
+	$(BIN)/edge-bench tables
+
+clean:  ## Remove what the targets made
+	rm -rf $(VENV) out build dist .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "No virtual environment could be made: sudo apt install python3-venv"; rm -rf $(VENV); exit 1; }
+
+$(VENV)/.base: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e '.[dev]'
+	@touch $@ $(VENV)/.base

@@ -1,0 +1,116 @@
+"""`edge-bench`: figures that anyone can repeat with one command."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from maskedge.cli.common import CommandGroup, require_runtime, silence_libraries
+from maskedge.errors import OutputError
+
+
+@click.group(cls=CommandGroup)
+@click.version_option(package_name="maskedge")
+def main() -> None:
+    """Measure maskedge."""
+
+
+@main.command()
+@click.option(
+    "--source",
+    "uri",
+    default="demo",
+    show_default=True,
+    metavar="URI",
+    help="Frames to run on: demo, a video file, a folder of pictures.",
+)
+@click.option("--frames", type=click.IntRange(1), default=150, show_default=True, help="Frames to take.")
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Counted rounds of each pipeline, in turn.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of ONNX Runtime and OpenCV.")
+@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the report here.")
+def speed(uri: str, frames: int, rounds: int, threads: int, json_path: Path | None) -> None:
+    """Compare the default with the original pipeline: same frames, same run, per stage."""
+    silence_libraries()
+    with require_runtime():
+        from .speed import conditions, load_frames, measure, table
+    _check_folder(json_path)
+    loaded = load_frames(uri, frames)
+    with click.progressbar(length=rounds, label="rounds", file=sys.stderr) as bar:
+        report = measure(loaded, rounds, threads, progress=lambda _: bar.update(1))
+    click.echo(table(report))
+    click.echo(f"\n{conditions(report)}")
+    _write(report, json_path)
+
+
+@main.command()
+@click.option(
+    "--scenes",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="CSV of labelled boxes: image,xmin,ymin,xmax,ymax,label (pixels; images relative to the file's folder).",
+)
+@click.option(
+    "--backgrounds",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of pictures without people, to count false alarms.",
+)
+@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the report here.")
+def accuracy(scenes: Path, backgrounds: Path | None, json_path: Path | None) -> None:
+    """Measure the whole chain, faces found and told apart, on labelled pictures."""
+    silence_libraries()
+    with require_runtime():
+        from .accuracy import accuracy_table, measure_accuracy
+    _check_folder(json_path)
+    with click.progressbar(length=1, label="pictures", file=sys.stderr) as bar:
+
+        def progress(total: int) -> None:
+            bar.length = total
+            bar.update(1)
+
+        report = measure_accuracy(scenes, backgrounds, progress=progress)
+    click.echo(accuracy_table(report))
+    _write(report, json_path)
+
+
+def _check_folder(path: Path | None) -> None:
+    if path and not path.parent.is_dir():
+        raise OutputError(f"the folder {path.parent} does not exist: create it, or choose another --json.")
+
+
+def _write(report: dict[str, Any], path: Path | None) -> None:
+    if path is None:
+        return
+    try:
+        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}).") from error
+    click.echo(f"wrote {path}")
+
+
+@main.command()
+@click.option(
+    "--readme",
+    type=click.Path(exists=True, path_type=Path),
+    default="README.md",
+    show_default=True,
+    help="File to update.",
+)
+@click.option(
+    "--results",
+    type=click.Path(exists=True, path_type=Path),
+    default="benchmarks/results",
+    show_default=True,
+    help="Reports.",
+)
+@click.option("--check", is_flag=True, help="Change nothing; exit 1 when a table differs from the reports.")
+def tables(readme: Path, results: Path, check: bool) -> None:
+    """Write the README's tables from the committed reports."""
+    from .tables import update
+
+    differing = update(readme, results, check=check)
+    click.echo(f"{readme}: {', '.join(differing) or 'no table'} {'differs' if check else 'updated'}")
+    sys.exit(1 if check and differing else 0)

@@ -1,0 +1,46 @@
+"""maskedge: tells, live and on a small computer, who in front of a camera wears a face mask.
+
+>>> from maskedge import MaskDetector
+>>> detector = MaskDetector()          # loads the bundled models
+>>> faces = detector(frame_bgr)        # uint8 [H, W, 3] in, list[Face] out  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from maskedge.errors import MaskedgeError, ModelError, OutputError, SourceError, UsageError
+    from maskedge.pipeline import MaskDetector
+    from maskedge.sources import open_source
+    from maskedge.types import Face, Frame
+
+__version__ = version("maskedge")
+__all__ = [
+    "Face",
+    "Frame",
+    "MaskDetector",
+    "MaskedgeError",
+    "ModelError",
+    "OutputError",
+    "SourceError",
+    "UsageError",
+    "open_source",
+]
+
+# Resolved on first use, so that `edge-run --help` need not load OpenCV and ONNX Runtime.
+_HOMES = {
+    "Face": "types",
+    "Frame": "types",
+    "MaskDetector": "pipeline",
+    "open_source": "sources",
+    **dict.fromkeys(("MaskedgeError", "ModelError", "OutputError", "SourceError", "UsageError"), "errors"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"maskedge.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'maskedge' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""The commands of the device: edge-run, edge-doctor."""

@@ -1,0 +1,155 @@
+"""`edge-doctor`: is this machine fit to run maskedge? One line a check, with a remedy where something is wrong."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import distributions
+from pathlib import Path
+
+import click
+
+from maskedge.errors import MaskedgeError
+from maskedge.machine import machine_name
+
+from .common import Command, silence_libraries
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Result of a check.
+
+    Attributes:
+        state: `ok`, `note` (works, but worth knowing) or `FAIL`.
+        text: What was found.
+        remedy: What to do about it, empty for `ok`.
+    """
+
+    state: str
+    text: str
+    remedy: str = ""
+
+
+@click.command(cls=Command)
+@click.option("--model", type=click.Path(path_type=Path), metavar="FILE", help="Check this classifier instead of the bundled one.")
+@click.version_option(package_name="maskedge")
+def main(model: Path | None) -> None:
+    """Check that this machine can run maskedge. Exit code 0 when nothing fails, else 1."""
+    silence_libraries()
+    failed = False
+    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
+        _python, _machine, _opencv, _onnxruntime, lambda: _model(model), _display, _cameras
+    )  # fmt: skip
+    for check in checks:
+        for finding in check():
+            failed |= finding.state == "FAIL"
+            remedy = f"  -> {finding.remedy}" if finding.remedy else ""
+            click.echo(f"{finding.state:5}{finding.text}{remedy}")
+    sys.exit(1 if failed else 0)
+
+
+def _python() -> Iterator[Finding]:
+    text = f"Python {platform.python_version()} at {sys.executable}"
+    if (3, 10) <= sys.version_info[:2] <= (3, 13):
+        yield Finding("ok", text)
+    else:
+        yield Finding("note", text, "tested with 3.10 to 3.13; use one of these if something fails")
+
+
+def _machine() -> Iterator[Finding]:
+    text = f"{machine_name()}, {platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}"
+    if sys.maxsize < 2**32:
+        yield Finding("FAIL", f"{text}, 32-bit Python", "onnxruntime has no 32-bit wheels: install a 64-bit system")
+    else:
+        yield Finding("ok", text)
+
+
+def _opencv() -> Iterator[Finding]:
+    names = (distribution.metadata["Name"] or "" for distribution in distributions())
+    packages = sorted(
+        {name.lower().replace("_", "-") for name in names if re.match(r"opencv[-_](contrib[-_])?python", name, re.IGNORECASE)}
+    )
+    if len(packages) > 1:
+        yield Finding(
+            "FAIL",
+            f"{len(packages)} OpenCV packages overwrite each other: {', '.join(packages)}",
+            f"pip uninstall -y {' '.join(packages)}; pip install 'opencv-python>=4.10,<5'",
+        )
+    try:
+        import cv2
+    except ImportError as error:
+        remedy = "sudo apt install libgl1 libglib2.0-0" if ".so" in str(error) else "pip install 'opencv-python>=4.10,<5'"
+        yield Finding("FAIL", f"OpenCV cannot be loaded ({error})", remedy)
+        return
+    gstreamer = re.search(r"GStreamer:\s*(\w+)", cv2.getBuildInformation())
+    has = "yes" if gstreamer and gstreamer[1] == "YES" else "no (CSI cameras of a Jetson need the system's own OpenCV)"
+    yield Finding("ok", f"OpenCV {cv2.__version__}, GStreamer: {has}")
+    if not hasattr(cv2, "CascadeClassifier"):
+        yield Finding("FAIL", f"OpenCV {cv2.__version__} has no CascadeClassifier", "pip install 'opencv-python>=4.10,<5'")
+        return
+    from maskedge.detect import CascadeDetector
+
+    try:
+        yield Finding("ok", f"face cascade {CascadeDetector.default().path.name}")
+    except MaskedgeError as error:
+        yield Finding("FAIL", str(error), "pip install --force-reinstall 'opencv-python>=4.10,<5'")
+
+
+def _onnxruntime() -> Iterator[Finding]:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        yield Finding("FAIL", f"onnxruntime cannot be loaded ({error})", "pip install onnxruntime")
+        return
+    yield Finding("ok", f"onnxruntime {onnxruntime.__version__}, providers: {', '.join(onnxruntime.get_available_providers())}")
+
+
+def _model(path: Path | None) -> Iterator[Finding]:
+    try:
+        from maskedge.classify import MaskClassifier
+
+        classifier = MaskClassifier(path)
+    except ImportError:
+        return  # said above
+    except MaskedgeError as error:
+        yield Finding("FAIL", f"model: {error}")
+        return
+    bundled = "" if path else ", checksum as shipped"
+    yield Finding("ok", f"model {classifier.path.name} loads and answers: {', '.join(classifier.labels)}{bundled}")
+
+
+def _display() -> Iterator[Finding]:
+    try:
+        from maskedge.sinks.window import display_problem
+    except ImportError:
+        return
+    problem = display_problem()
+    yield (
+        Finding("note", problem, "edge-run works without a window: use --save or --events")
+        if problem
+        else Finding("ok", "a display")
+    )
+
+
+def _cameras() -> Iterator[Finding]:
+    try:
+        from maskedge.sources.live import list_cameras
+    except ImportError:
+        return
+    cameras = list_cameras()
+    for camera in cameras:
+        device = Path(camera.split(" ")[0])
+        if os.access(device, os.R_OK | os.W_OK):
+            yield Finding("ok", f"camera {camera}")
+        else:
+            yield Finding(
+                "note",
+                f"camera {camera} may not be opened by this user",
+                "sudo usermod -aG video $USER, then log in again",
+            )
+    if not cameras:
+        yield Finding("note", "no camera found", "plug one in, or use --source FILE or --source demo")

@@ -1,0 +1,162 @@
+"""The built-in clip: composite faces over a textured wall, drawn at run time, with known truth.
+
+Each face is the aligned average of 12 to 16 faces (`edge-train atlas`), so no person's picture is in the package.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from maskedge.types import Box, Frame, Image
+
+from .base import BaseSource, stamp
+
+WIDTH, HEIGHT, FPS, FRAMES = 640, 480, 30, 300
+
+
+@dataclass(frozen=True, slots=True)
+class TrueFace:
+    """What is known of one face of a frame.
+
+    Attributes:
+        person: Who it is: the same number in every frame.
+        label: `with_mask` or `without_mask`.
+        box: x1, y1, x2, y2 in pixels; may leave the frame.
+        visible: Fraction of the box that is inside the frame and behind no other face, 0 to 1.
+    """
+
+    person: int
+    label: str
+    box: Box
+    visible: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Actor:
+    """A tile of the atlas and its way: key frames of (second, centre x, centre y, side of the face box), in pixels."""
+
+    tile: int
+    way: tuple[tuple[float, float, float, float], ...]
+
+    def place(self, second: float) -> tuple[float, float, float] | None:
+        """Centre x, centre y and side at `second`; None before the entry and after the exit."""
+        times, *values = zip(*self.way, strict=True)
+        if not times[0] <= second <= times[-1]:
+            return None
+        x, y, side = (float(np.interp(second, times, value)) for value in values)
+        # A little sway: nobody stands quite still.
+        return x + 3 * np.sin(2.1 * second + self.tile), y + 2 * np.sin(2.7 * second + 2 * self.tile), side
+
+
+# From the back to the front: a later one covers an earlier one where they cross.
+_CAST = (
+    _Actor(1, ((0.0, 110, 130, 84), (10.0, 150, 140, 108))),
+    _Actor(3, ((0.0, 520, 120, 80), (5.0, 480, 130, 100), (10.0, 500, 125, 92))),
+    _Actor(0, ((0.5, -70, 330, 110), (4.5, 320, 310, 120), (9.0, 715, 335, 120))),
+    _Actor(4, ((1.5, 715, 340, 120), (5.5, 300, 350, 150), (10.0, 160, 345, 160))),
+    _Actor(5, ((3.0, 310, -70, 90), (4.5, 310, 110, 96), (7.5, 330, 120, 112), (9.5, 340, -80, 112))),
+    _Actor(2, ((6.0, 560, 560, 130), (7.5, 540, 330, 140), (10.0, 520, 320, 150))),
+)
+
+
+@cache
+def _atlas() -> tuple[list[Image], list[str], list[Box], npt.NDArray[np.float32]]:
+    """Read the tiles, their labels, their face boxes (fractions of the tile), and the soft outline of a head."""
+    folder = files("maskedge.sources")
+    facts = json.loads((folder / "demo_faces.json").read_text(encoding="utf-8"))
+    strip = np.asarray(cv2.imdecode(np.frombuffer((folder / "demo_faces.jpg").read_bytes(), np.uint8), cv2.IMREAD_COLOR))
+    tile = int(facts["tile"])
+    tiles = [np.asarray(strip[:, start : start + tile], np.uint8) for start in range(0, strip.shape[1], tile)]
+    labels = [str(entry["label"]) for entry in facts["tiles"]]
+    boxes: list[Box] = [tuple(entry["box"]) for entry in facts["tiles"]]
+    outline = np.zeros((tile, tile), np.float32)
+    cv2.ellipse(outline, (tile // 2, round(0.48 * tile)), (round(0.34 * tile), round(0.43 * tile)), 0, 0, 360, 1.0, -1)
+    return tiles, labels, boxes, np.asarray(cv2.GaussianBlur(outline, (0, 0), tile / 32), np.float32)
+
+
+@cache
+def _wall() -> Image:
+    """The background: plaster with soft stains, and a skirting board."""
+    random = np.random.default_rng(3)
+    stains = cv2.resize(random.random((30, 40, 1), np.float32), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    grain = cv2.GaussianBlur(random.standard_normal((HEIGHT, WIDTH), np.float32), (0, 0), 0.7)
+    shade = 150 + 6 * (stains - 0.5) + 8 * grain
+    shade[440:] -= 60
+    shade[436:440] -= 90
+    return (shade[..., None] * np.array([0.92, 0.97, 1.0], np.float32)).clip(0, 255).astype(np.uint8)
+
+
+class DemoSource(BaseSource):
+    """About 10 s at 640 x 480 and 30 frames/s, the same at every run."""
+
+    def __init__(self) -> None:
+        super().__init__("demo", video=True, fps=float(FPS), length=FRAMES)
+
+    def frames(self) -> Iterator[Frame]:
+        """Draw the frames, one after the other."""
+        for index in range(FRAMES):
+            yield stamp(draw(index), index, self.name)
+
+
+def draw(index: int) -> Image:
+    """Draw frame `index`: uint8 `[480, 640, 3]`, BGR."""
+    tiles, _, boxes, outline = _atlas()
+    image = _wall().copy()
+    for actor in _CAST:
+        place = actor.place(index / FPS)
+        if place is None:
+            continue
+        x, y, side = place
+        x1, y1, x2, y2 = boxes[actor.tile]
+        extent = side / (x2 - x1)
+        left, top = x - (x1 + x2) / 2 * extent, y - (y1 + y2) / 2 * extent
+        _paste(image, tiles[actor.tile], outline, left, top, extent)
+    # Sensor noise from a few fixed patterns: cheap, and no two neighbouring frames are the same.
+    return np.asarray(cv2.add(image, _noise()[index % len(_noise())], dtype=cv2.CV_8U), np.uint8)
+
+
+@cache
+def _noise() -> list[npt.NDArray[np.int16]]:
+    random = np.random.default_rng(11)
+    return [np.rint(random.standard_normal((HEIGHT, WIDTH, 3), np.float32) * 2.5).astype(np.int16) for _ in range(5)]
+
+
+def _paste(image: Image, tile: Image, outline: npt.NDArray[np.float32], left: float, top: float, extent: float) -> None:
+    """Blend `tile`, scaled to `extent` pixels, into `image` with its corner at (left, top), sub-pixel exact."""
+    x1, y1 = max(int(left), 0), max(int(top), 0)
+    x2, y2 = min(int(left + extent) + 1, WIDTH), min(int(top + extent) + 1, HEIGHT)
+    if x1 >= x2 or y1 >= y2:
+        return
+    scale = extent / tile.shape[0]
+    matrix = np.array([[scale, 0, left - x1], [0, scale, top - y1]], np.float32)
+    size = (x2 - x1, y2 - y1)
+    face = cv2.warpAffine(tile, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    alpha = cv2.warpAffine(outline, matrix, size, flags=cv2.INTER_LINEAR)
+    image[y1:y2, x1:x2] = cv2.blendLinear(face, np.ascontiguousarray(image[y1:y2, x1:x2]), alpha, 1 - alpha)
+
+
+def truth(index: int) -> list[TrueFace]:
+    """Tell what is in frame `index`."""
+    _, labels, _, _ = _atlas()
+    owner = np.full((HEIGHT, WIDTH), -1, np.int8)
+    present: list[tuple[int, Box, float]] = []
+    for person, actor in enumerate(_CAST):
+        place = actor.place(index / FPS)
+        if place is None:
+            continue
+        x, y, side = place
+        box = (x - side / 2, y - side / 2, x + side / 2, y + side / 2)
+        x1, y1, x2, y2 = (max(0, round(value)) for value in box)
+        owner[y1:y2, x1:x2] = person
+        present.append((person, box, side * side))
+    return [
+        TrueFace(person, labels[_CAST[person].tile], box, float((owner == person).sum() / area)) for person, box, area in present
+    ]

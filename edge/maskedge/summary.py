@@ -1,0 +1,71 @@
+"""What a run did, for the end of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from maskedge.types import Face
+
+
+@dataclass
+class Summary:
+    """Counts of a run.
+
+    Attributes:
+        source: What the user called the source.
+        video: True when frames were tracked, so that people can be counted.
+        frames: Frames that were answered.
+        dropped: Frames of a live source that newer ones overtook.
+        skipped: Pictures that could not be read.
+        seconds: Wall time of the loop.
+        faces: Faces found, by label.
+        people: Distinct people, by the label that was voted last.
+        latency: p50 and p95 in milliseconds, by stage.
+    """
+
+    source: str
+    video: bool
+    frames: int = 0
+    dropped: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    faces: Counter[str] = field(default_factory=Counter)
+    people: Counter[str] = field(default_factory=Counter)
+    latency: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def add(self, faces: Sequence[Face]) -> None:
+        """Count the faces of a frame."""
+        self.frames += 1
+        self.faces.update(face.label for face in faces)
+
+    def lines(self) -> list[str]:
+        """Give the summary as lines for a terminal."""
+        what = "frame" if self.video else "picture"
+        rate = self.frames / self.seconds if self.seconds else 0.0
+        head = f"{self.source}: {_count(self.frames, what)} in {self.seconds:.1f} s, {rate:.1f} {what}s/s"
+        if self.dropped:
+            head += f", {self.dropped} dropped (newer ones came first)"
+        if self.skipped:
+            head += f", {self.skipped} skipped"
+        lines = [head]
+        faces = _count(sum(self.faces.values()), "face")
+        if self.video:
+            lines.append(f"faces: {sum(self.faces.values())} in all; distinct people: {_by_label(self.people)}")
+        else:
+            lines.append(f"{faces}: {_by_label(self.faces)}")
+        if self.latency:
+            lines.append(f"{'milliseconds':14}{'p50':>8}{'p95':>8}")
+            lines += [f"  {stage:12}{p50:8.2f}{p95:8.2f}" for stage, (p50, p95) in self.latency.items()]
+        return lines
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _by_label(counts: Counter[str]) -> str:
+    if not counts:
+        return "none"
+    return ", ".join(f"{number} {label}" for label, number in sorted(counts.items())) + f" ({sum(counts.values())} in all)"

@@ -1,0 +1,1 @@
+"""Export of trained checkpoints to one self-describing, proven ONNX file (workstation only)."""

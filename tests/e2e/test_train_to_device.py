@@ -1,0 +1,87 @@
+"""The whole way: pictures, training, export, the device. On composite faces, so that it needs no data set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import pytest
+
+from maskedge.classify import MaskClassifier
+
+
+@pytest.fixture(scope="module", params=["edgenet", "seednet"])
+def trained(request: pytest.FixtureRequest, command, faces_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # type: ignore[no-untyped-def]
+    out = tmp_path_factory.mktemp(request.param)
+    recipe = ("--augment", "light", "--mixup", "0.3") if request.param == "seednet" else ()
+    done = command(
+        *("edge-train", "classifier", "--data", faces_folder, "--net", request.param, "--epochs", "3", "--batch-size", "8"),
+        *(*recipe, "--out", out, "--quiet"),
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "test accuracy" in done.stdout
+    assert "edge-export" in done.stdout
+    report = json.loads((out / "report.json").read_text())
+    assert report["net"] == request.param
+    assert report["test"]["pictures"] == sum(map(sum, report["test"]["confusion"]))
+    assert set(report["split"]) >= {"train", "val", "test", "digest"}
+    assert (out / "split.json").is_file()
+    assert (out / "last.ckpt").is_file()
+    return out
+
+
+@pytest.fixture(scope="module")
+def exported(trained: Path, command, faces_folder: Path) -> Path:  # type: ignore[no-untyped-def]
+    model = trained / "model.onnx"
+    done = command("edge-export", trained / "best.ckpt", "-o", model, "--data", faces_folder, "--compact", timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "none changed" in done.stdout
+    assert "96 pictures" in done.stdout
+    return model
+
+
+def test_file_keeps_the_contract(exported: Path) -> None:
+    contract = MaskClassifier(exported).contract
+    assert contract.labels == ("with_mask", "without_mask")
+    assert contract.card["parity"]["worst_difference"] <= 1e-5
+    assert contract.card["parity"]["changed"] == 0
+    model = onnx.load(exported)
+    assert model.ir_version <= 10
+    assert max(entry.version for entry in model.opset_import) <= 18
+    assert not any(item.data_location == onnx.TensorProto.EXTERNAL for item in model.graph.initializer)
+
+
+def test_file_tells_nothing_of_the_machine(exported: Path, faces_folder: Path) -> None:
+    content = exported.read_bytes()
+    assert b".py" not in content
+    assert b"site-packages" not in content
+    assert str(Path.home()).encode() not in content
+    assert str(faces_folder.parent).encode() not in content
+
+
+def test_compact_storage_is_smaller_and_folds_away(exported: Path) -> None:
+    net = MaskClassifier(exported).contract.card["net"]
+    assert exported.stat().st_size < (2_600_000 if net == "seednet" else 600_000)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(exported.with_suffix(".folded.onnx"))
+    options.log_severity_level = 4
+    onnxruntime.InferenceSession(str(exported), options)
+    folded = onnx.load(exported.with_suffix(".folded.onnx"))
+    # The one cast that is left is that of the uint8 pixels.
+    assert [node.op_type for node in folded.graph.node].count("Cast") == 1
+
+
+def test_same_checkpoint_gives_the_same_bytes(exported: Path, trained: Path, command, faces_folder: Path) -> None:  # type: ignore[no-untyped-def]
+    again = trained / "again.onnx"
+    done = command("edge-export", trained / "best.ckpt", "-o", again, "--data", faces_folder, "--compact", timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert again.read_bytes() == exported.read_bytes()
+
+
+def test_device_runs_it(exported: Path, command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    done = command("edge-run", "--source", "demo", "--model", exported, "--max-frames", "20", "--events", tmp_path / "e.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert sum(len(json.loads(line)["faces"]) for line in (tmp_path / "e.jsonl").read_text().splitlines()) > 20

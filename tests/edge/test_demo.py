@@ -1,0 +1,93 @@
+"""The built-in clip, and the main job on it: the answers against the known truth."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+from maskedge import MaskDetector
+from maskedge.sources import demo
+from maskedge.track import box_iou
+from maskedge.types import Face
+
+
+@pytest.fixture(scope="module", params=["haar", "haar-stock"])
+def answers(request: pytest.FixtureRequest) -> list[list[Face]]:
+    """With detection in every second frame, as `edge-run` does by default."""
+    detector = MaskDetector(detector=request.param, tracking=True, detect_every=2)
+    return [detector(frame.image) for frame in demo.DemoSource().frames()]
+
+
+def test_clip_is_deterministic() -> None:
+    frames = list(demo.DemoSource().frames())
+    assert len(frames) == 300
+    assert [frame.index for frame in frames] == list(range(300))
+    assert all(frame.size == (640, 480) for frame in frames)
+    assert (frames[123].image == demo.draw(123)).all()
+    assert not (frames[10].image == frames[11].image).all()
+
+
+def test_clip_has_crossing_growing_masked_and_unmasked_people() -> None:
+    truth = [demo.truth(index) for index in range(300)]
+    people = {face.person: face.label for faces in truth for face in faces}
+    assert Counter(people.values()) == {"with_mask": 3, "without_mask": 3}
+    sides: dict[int, list[float]] = {}
+    for faces in truth:
+        for face in faces:
+            sides.setdefault(face.person, []).append(face.box[2] - face.box[0])
+    assert max(max(own) / min(own) for own in sides.values()) > 1.2
+    assert any(face.visible < 0.5 and min(face.box) > 0 for faces in truth for face in faces), "someone is hidden behind someone"
+
+
+def test_atlas_holds_averages_and_is_small() -> None:
+    folder = files("maskedge.sources")
+    tiles = json.loads((folder / "demo_faces.json").read_text())["tiles"]
+    assert all(tile["faces"] >= 12 for tile in tiles)
+    assert len((folder / "demo_faces.jpg").read_bytes()) <= 400_000
+
+
+def test_faces_are_found_and_told_apart(answers: list[list[Face]]) -> None:
+    """Of the faces that are in full view, nearly all are found, and the label that counts is right."""
+    shown = found = right = 0
+    for index, faces in enumerate(answers):
+        for true in demo.truth(index):
+            if true.visible < 0.95:
+                continue
+            shown += 1
+            near = [face for face in faces if box_iou(face.box, true.box) >= 0.4]
+            found += bool(near)
+            right += any(face.label == true.label for face in near)
+    assert shown > 900
+    assert found / shown >= 0.95
+    assert right / found >= 0.99
+
+
+def test_false_alarms_are_rare(answers: list[list[Face]]) -> None:
+    false = sum(
+        all(box_iou(face.box, true.box) < 0.4 for true in demo.truth(index))
+        for index, faces in enumerate(answers)
+        for face in faces
+    )
+    assert false <= 0.02 * sum(map(len, answers))
+
+
+def test_identities_survive_the_crossing(answers: list[list[Face]]) -> None:
+    tracks: dict[int, Counter[int | None]] = {}
+    for index, faces in enumerate(answers):
+        for true in demo.truth(index):
+            for face in faces:
+                if box_iou(face.box, true.box) >= 0.5 and true.visible > 0.9:
+                    tracks.setdefault(true.person, Counter())[face.track] += 1
+    assert {person: len(own) for person, own in tracks.items()} == dict.fromkeys(range(6), 1)
+
+
+def test_truth_matches_the_picture() -> None:
+    """Where the truth says a face is, the picture differs from the bare wall."""
+    wall = demo._wall().astype(int)
+    for face in demo.truth(200):
+        x1, y1, x2, y2 = (max(0, round(value)) for value in face.box)
+        assert np.abs(demo.draw(200)[y1:y2, x1:x2].astype(int) - wall[y1:y2, x1:x2]).mean() > 15

@@ -1,0 +1,125 @@
+"""Every clause of the model contract, broken one at a time in a real ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+
+from maskedge import ModelError
+from maskedge.classify import MaskClassifier
+from maskedge.model import MODELS, default_model, read_catalogue, read_model
+from support import METADATA, write_model
+
+
+def test_bundled_model_keeps_the_contract() -> None:
+    contract = MaskClassifier().contract
+    assert set(contract.labels) >= {"with_mask", "without_mask"}
+    assert contract.size == 64
+    assert contract.card["parity"]["worst_difference"] <= 1e-4
+    model = onnx.load(default_model())
+    assert model.ir_version <= 10
+    assert max(entry.version for entry in model.opset_import) <= 18
+
+
+def test_bundled_figures_are_those_of_the_card() -> None:
+    entry = read_catalogue(MODELS)["edgenet.onnx"]
+    card = MaskClassifier().contract.card
+    assert entry["test_accuracy"] == card["test"]["accuracy"] >= 0.98
+    assert entry["parameters"] == card["parameters"] <= 150_000
+
+
+def test_changed_bundled_model_is_refused(tmp_path: Path) -> None:
+    content = bytearray(default_model().read_bytes())
+    content[-1000] ^= 1
+    (tmp_path / "edgenet.onnx").write_bytes(content)
+    (tmp_path / "MODELS.json").write_text((MODELS / "MODELS.json").read_text())
+    with pytest.raises(ModelError, match="checksum differs"):
+        read_model(tmp_path / "edgenet.onnx")
+
+
+def test_own_model_is_obeyed(tmp_path: Path) -> None:
+    metadata = METADATA | {"maskedge.labels": '["day", "dusk", "night"]'}
+    classifier = MaskClassifier(write_model(tmp_path / "own.onnx", metadata=metadata, outputs=3, shape=("N", 48, 48, 3)))
+    assert classifier.labels == ("day", "dusk", "night")
+    answers = classifier.classify(np.full((90, 120, 3), 255, np.uint8), [(0, 0, 50, 50), (20, 20, 60, 70)])
+    assert answers.shape == (2, 3)
+    assert answers.argmax(axis=1).tolist() == [2, 2]
+
+
+BROKEN = {
+    "no metadata": ({"metadata": {}}, "no maskedge.contract"),
+    "no labels": ({"metadata": {k: v for k, v in METADATA.items() if k != "maskedge.labels"}}, "no maskedge.labels"),
+    "newer contract": ({"metadata": METADATA | {"maskedge.contract": "9"}}, "contract version is '9'"),
+    "a detector": ({"metadata": METADATA | {"maskedge.kind": "detector"}}, "kind is 'detector'"),
+    "labels no JSON": ({"metadata": METADATA | {"maskedge.labels": "with_mask"}}, "metadata cannot be read"),
+    "one label": ({"metadata": METADATA | {"maskedge.labels": '["with_mask"]'}}, "two or more names"),
+    "label twice": ({"metadata": METADATA | {"maskedge.labels": '["a", "a"]'}}, "twice"),
+    "bad crop": ({"metadata": METADATA | {"maskedge.crop": '{"margin": -1, "square": true}'}}, "margin must be"),
+    "card a list": ({"metadata": METADATA | {"maskedge.card": "[]"}}, "maskedge.card must be"),
+    "other input name": ({"input_name": "image"}, "expected one input 'faces'"),
+    "float input": ({"dtype": TensorProto.FLOAT}, "expected one input 'faces' of uint8"),
+    "channels first": ({"shape": ("N", 3, 32, 32)}, "the input must be"),
+    "fixed batch": ({"shape": (1, 32, 32, 3)}, "free N"),
+    "three labels, four outputs": (
+        {"metadata": METADATA | {"maskedge.labels": '["a", "b", "c"]'}, "outputs": 4},
+        "3 labels need an output",
+    ),
+    "other output name": ({"output_name": "scores"}, "expected one output 'probabilities'"),
+}
+
+
+@pytest.mark.parametrize(("changes", "clause"), BROKEN.values(), ids=BROKEN.keys())
+def test_broken_clause_is_named(tmp_path: Path, changes: dict[str, Any], clause: str) -> None:
+    path = write_model(tmp_path / "broken.onnx", **changes)
+    with pytest.raises(ModelError, match="breaks the model contract") as refusal:
+        MaskClassifier(path)
+    assert clause in str(refusal.value)
+    assert "edge-export" in str(refusal.value)
+
+
+def test_missing_model() -> None:
+    with pytest.raises(ModelError, match="there is no model file"):
+        MaskClassifier(Path("/nowhere/model.onnx"))
+
+
+def test_folder_as_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cannot be read"):
+        MaskClassifier(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no model at all", b"\x08\x0a" * 500])
+def test_file_that_is_no_onnx(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError) as refusal:
+        MaskClassifier(path)
+    assert str(path) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_newer_format_names_the_runtime(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"needs a newer onnxruntime than the installed \d"):
+        MaskClassifier(write_model(tmp_path / "new.onnx", ir_version=99))
+
+
+def test_huge_file_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "huge.onnx"
+    with path.open("wb") as file:
+        file.truncate(2 * 1024**3)
+    with pytest.raises(ModelError, match="is it the right file"):
+        MaskClassifier(path)
+
+
+def test_catalogue_lists_what_is_there() -> None:
+    assert set(read_catalogue(MODELS)) == {path.name for path in MODELS.glob("*.onnx")}
+
+
+def test_unreadable_catalogue_is_said(tmp_path: Path) -> None:
+    (tmp_path / "MODELS.json").write_text("[1]")
+    with pytest.raises(ModelError, match=r"MODELS\.json cannot be read"):
+        MaskClassifier(write_model(tmp_path / "own.onnx"))

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from maskedge import SourceError, open_source
+from maskedge.sources import demo
+from maskedge.sources.live import LiveSource, without_password
+from maskedge.types import Image
+
+
+def write_video(path: Path, frames: int = 60) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (320, 240))
+    for index in range(frames):
+        writer.write(cv2.resize(demo.draw(index), (320, 240)))
+    writer.release()
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, frames: list[Image]) -> Path:
+    """Good pictures under odd names, with bad ones among them."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("b 10.jpg", "b 2.png", "[odd] (1).webp", "маска.jpeg"):
+        cv2.imencode(Path(name).suffix, frames[0])[1].tofile(folder / name)
+    shutil.copy(folder / "b 10.jpg", folder / "photo.jpg_1088wx1632h")
+    shutil.copy(folder / "b 2.png", folder / "picture without suffix")
+    (folder / "zero.jpg").write_bytes(b"")
+    (folder / "cut.jpg").write_bytes((folder / "b 10.jpg").read_bytes()[:200])
+    (folder / "labels.csv").write_text("not,a,picture")
+    return folder
+
+
+def test_folder_is_done_but_for_the_unreadable(pictures: Path) -> None:
+    source = open_source(str(pictures))
+    frames = list(source.frames())
+    names = [Path(frame.source).name for frame in frames]
+    assert len(names) == 6
+    assert names.index("b 2.png") < names.index("b 10.jpg")
+    assert {"[odd] (1).webp", "маска.jpeg", "photo.jpg_1088wx1632h", "picture without suffix"} <= set(names)
+    assert all(frame.image.shape == (480, 640, 3) for frame in frames)
+    assert not source.video
+    assert source.skipped == 2
+    assert any("zero.jpg" in warning and "empty" in warning for warning in source.warnings)
+    assert any("cut.jpg" in warning for warning in source.warnings)
+
+
+def test_glob_and_single_picture(pictures: Path) -> None:
+    assert [Path(frame.source).name for frame in open_source(f"{pictures}/b*").frames()] == ["b 2.png", "b 10.jpg"]
+    # A name with brackets is a file first, a pattern second.
+    assert len(list(open_source(f"{pictures}/[odd] (1).webp").frames())) == 1
+
+
+def test_exif_orientation_is_applied(tmp_path: Path, frames: list[Image]) -> None:
+    plain = cv2.imencode(".jpg", frames[0])[1].tobytes()
+    # A minimal EXIF segment with orientation 6: turn right to see it upright.
+    tiff = b"MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00"
+    body = b"Exif\x00\x00" + tiff
+    (tmp_path / "turned.jpg").write_bytes(plain[:2] + b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body + plain[2:])
+    (frame,) = open_source(str(tmp_path / "turned.jpg")).frames()
+    assert frame.size == (480, 640)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda folder: folder / "nothing.mp4", "there is no file or folder"),
+        (lambda folder: folder, "holds no picture"),
+        (lambda folder: f"{folder}/*.jpg", "no picture matches"),
+        (lambda folder: "/dev/null", "no regular file"),
+        (lambda folder: "/dev/video99", "camera /dev/video99 could not be opened"),
+        (lambda folder: "98", "--source demo"),
+    ],
+)
+def test_what_cannot_be_opened_is_said(tmp_path: Path, make: object, sentence: str) -> None:
+    with pytest.raises(SourceError) as failure:
+        open_source(str(make(tmp_path)))  # type: ignore[operator]
+    assert sentence in str(failure.value)
+    assert "\n" not in str(failure.value)
+
+
+def test_lone_unreadable_picture(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff rubbish")
+    with pytest.raises(SourceError, match=r"a\.jpg"):
+        list(open_source(str(tmp_path / "a.jpg")).frames())
+    (tmp_path / "b.jpg").write_bytes(b"")
+    with pytest.raises(SourceError, match="none of the 2 pictures"):
+        list(open_source(str(tmp_path)).frames())
+
+
+def test_video_gives_every_frame(tmp_path: Path) -> None:
+    source = open_source(str(write_video(tmp_path / "clip.mp4")))
+    assert source.video
+    assert not source.live
+    assert (source.length, source.fps) == (60, 25)
+    frames = list(source.frames())
+    assert [frame.index for frame in frames] == list(range(60))
+    assert not source.incomplete
+    source.close()
+
+
+@pytest.mark.parametrize("content", [b"", b"plain text, no video" * 100, b"\x00\x00\x00\x20ftypisom" + b"\x00" * 400])
+def test_file_that_is_no_video(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(content)
+    with pytest.raises(SourceError, match=r"clip\.mp4"):
+        open_source(str(path))
+
+
+def test_truncated_video_is_done_as_far_as_it_goes(tmp_path: Path) -> None:
+    """Its index stands in front (as on the web), and the end of the data is missing."""
+    path = truncate(write_video(tmp_path / "clip.mp4"), 0.6)
+    source = open_source(str(path))
+    count = len(list(source.frames()))
+    assert 5 < count < 57
+    assert source.incomplete
+    assert f"ended after {count} of 60 frames" in source.warnings[0]
+    source.close()
+
+
+def truncate(path: Path, fraction: float) -> Path:
+    """Move the index to the front and cut the file."""
+    if not shutil.which("ffmpeg"):
+        pytest.skip("ffmpeg is not installed")
+    front = path.with_name("front.mp4")
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", path, "-c", "copy", "-movflags", "+faststart", front], check=True)
+    content = front.read_bytes()
+    path.write_bytes(content[: int(len(content) * fraction)])
+    return path
+
+
+def test_video_cut_before_its_index(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mp4")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(SourceError, match="damaged"):
+        open_source(str(path))
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> Iterator[str]:
+    """A real MJPEG stream over HTTP at 25 frames/s, for 4 s."""
+    if not shutil.which("ffmpeg"):
+        pytest.skip("ffmpeg is not installed")
+    clip = write_video(tmp_path / "clip.mp4", 100)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}/live.mjpg"
+    options = ["-c:v", "mjpeg", "-q:v", "4", "-f", "mpjpeg", "-listen", "1"]
+    process = subprocess.Popen(["ffmpeg", "-v", "error", "-re", "-i", clip, *options, address], stderr=subprocess.DEVNULL)
+    time.sleep(0.5)
+    yield address
+    process.kill()
+    process.wait()
+
+
+def test_stream_gives_the_newest_frame_and_its_loss_is_said(stream: str) -> None:
+    source = open_source(stream)
+    assert source.live
+    got = []
+    with pytest.raises(SourceError, match="ended or was lost"):
+        for frame in source.frames():
+            got.append(frame.index)
+            time.sleep(0.12)  # slower than the stream
+    assert got == sorted(set(got))
+    assert source.dropped > len(got) / 2
+    source.close()
+    source.close()
+
+
+def test_stopping_a_live_source_ends_it_soon(stream: str) -> None:
+    source = open_source(stream)
+    frames = source.frames()
+    assert len(list(islice(frames, 3))) == 3
+    source.stop()
+    start = time.monotonic()
+    assert next(frames, None) is None
+    assert time.monotonic() - start < 1
+    source.close()
+    assert isinstance(source, LiveSource)
+
+
+def test_stream_that_is_not_there() -> None:
+    with pytest.raises(SourceError) as failure:
+        open_source("rtsp://operator:geheim@127.0.0.1:9/door")
+    assert "rtsp://***@127.0.0.1:9/door could not be opened" in str(failure.value)
+    assert "geheim" not in str(failure.value)
+
+
+def test_password_is_hidden() -> None:
+    assert without_password("rtsp://me:pa%20ss@cam/1") == "rtsp://***@cam/1"
+    assert without_password("http://cam/1?x=a@b") == "http://cam/1?x=a@b"
+
+
+def test_picture_of_absurd_size_is_refused(tmp_path: Path) -> None:
+    """A PNG header that claims 60,000 x 60,000 pixels."""
+    import zlib
+
+    header = (60_000).to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00"
+    chunk = b"IHDR" + header
+    (tmp_path / "huge.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+    )
+    with pytest.raises(SourceError, match=r"huge\.png"):
+        list(open_source(str(tmp_path / "huge.png")).frames())
+
+
+def test_grey_and_deep_pictures_come_as_bgr(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((40, 50), 90, np.uint8))
+    cv2.imwrite(str(tmp_path / "deep.png"), np.full((40, 50, 3), 40_000, np.uint16))
+    assert all(frame.image.shape == (40, 50, 3) and frame.image.dtype == np.uint8 for frame in open_source(str(tmp_path)).frames())

@@ -1,0 +1,84 @@
+"""The gate must close: a file that answers differently is not written."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from click.testing import CliRunner
+
+from maskedge.crop import CropRule
+from maskedge_export import export as export_module
+from maskedge_export.cli import main
+from maskedge_export.graph import ClassifierGraph, to_onnx
+from maskedge_export.parity import compare, probe_crops
+from maskedge_train.checkpoint import ClassifierSpec
+from maskedge_train.nets import build
+
+
+@pytest.fixture(scope="module")
+def graph() -> ClassifierGraph:
+    torch.manual_seed(0)
+    return ClassifierGraph(build("edgenet", 2)).eval()
+
+
+@pytest.fixture(scope="module")
+def model(graph: ClassifierGraph) -> onnx.ModelProto:
+    return to_onnx(graph, 64)
+
+
+@pytest.fixture
+def checkpoint(graph: ClassifierGraph, tmp_path: Path) -> Path:
+    spec = ClassifierSpec("edgenet", ("with_mask", "without_mask"), 64, CropRule())
+    weights = {f"net.{name}": value for name, value in graph.net.state_dict().items()}
+    torch.save({"maskedge": spec.to_dict(), "state_dict": weights}, tmp_path / "best.ckpt")
+    return tmp_path / "best.ckpt"
+
+
+def spoilt(model: onnx.ModelProto, bias: tuple[float, float]) -> onnx.ModelProto:
+    """The same file with another bias in the last layer."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    item = next(item for item in copy.graph.initializer if list(item.dims) == [2] and item.data_type == onnx.TensorProto.FLOAT)
+    item.CopyFrom(onnx.numpy_helper.from_array(np.array(bias, np.float32), item.name))
+    return copy
+
+
+def test_equal_file_passes(graph: ClassifierGraph, model: onnx.ModelProto) -> None:
+    crops = probe_crops(64)
+    parity = compare(graph, model.SerializeToString(), crops)
+    assert parity.passed
+    assert parity.worst < 1e-5
+    # Optimisation off and on, one thread and two, four batch sizes.
+    assert parity.crops == 2 * 2 * 4 * len(crops)
+
+
+def test_probes_are_varied(graph: ClassifierGraph) -> None:
+    crops = probe_crops(64)
+    assert crops.dtype == np.uint8
+    assert {0, 255} <= {int(crop.min()) for crop in crops if crop.min() == crop.max()}
+    assert len({crop.tobytes() for crop in crops}) == len(crops)
+
+
+@pytest.mark.parametrize("bias", [(0.3, -0.3), (math.nan, math.nan)])
+def test_changed_file_is_not_written(
+    checkpoint: Path, tmp_path: Path, model: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch, bias: tuple[float, float]
+) -> None:
+    monkeypatch.setattr(export_module, "to_onnx", lambda graph, size: spoilt(model, bias))
+    result = CliRunner().invoke(main, [str(checkpoint), "-o", str(tmp_path / "model.onnx")])
+    assert result.exit_code == 1
+    assert "nothing was written" in result.output
+    assert not (tmp_path / "model.onnx").exists()
+    assert (tmp_path / "model.worst.png").is_file()
+
+
+def test_bad_output_and_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
+    missing = CliRunner().invoke(main, [str(checkpoint), "-o", str(tmp_path / "none" / "model.onnx")])
+    assert missing.exit_code == 5
+    assert "does not exist" in missing.output
+    other = CliRunner().invoke(main, [str(tmp_path / "none.ckpt"), "-o", str(tmp_path / "model.onnx")])
+    assert other.exit_code == 4

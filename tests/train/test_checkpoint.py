@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from maskedge import ModelError
+from maskedge_train.checkpoint import load_classifier
+
+
+class Bomb:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_pickle_bomb_is_refused_unexecuted(tmp_path: Path) -> None:
+    for name, save in (("plain", lambda o, p: p.write_bytes(pickle.dumps(o))), ("torch", torch.save)):
+        path = tmp_path / f"{name}.ckpt"
+        save({"maskedge": Bomb(tmp_path / "crater")}, path)
+        with pytest.raises(ModelError, match="nothing in it was executed"):
+            load_classifier(path)
+    assert not (tmp_path / "crater").exists()
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.ckpt"
+    with pytest.raises(ModelError, match="there is no checkpoint"):
+        load_classifier(path)
+    torch.save({"state_dict": {}}, path)
+    with pytest.raises(ModelError, match="another project"):
+        load_classifier(path)
+    path.write_bytes(b"rubbish")
+    with pytest.raises(ModelError, match="damaged"):
+        load_classifier(path)
+    torch.save({"maskedge": {"net": "edgenet"}, "state_dict": {}}, path)
+    with pytest.raises(ModelError, match="does not fit"):
+        load_classifier(path)

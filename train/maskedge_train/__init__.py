@@ -1,0 +1,1 @@
+"""Training of maskedge's models (workstation only)."""

@@ -1,0 +1,91 @@
+"""Checkpoints: weights with what is needed to use them. Read with `weights_only=True`, so a file from a stranger runs no code."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import nn
+
+from maskedge.crop import CropRule
+from maskedge.errors import ModelError
+
+from .nets import build
+
+Card: TypeAlias = dict[str, Any]
+"""What is known of a trained net: data and split digests, metrics, seconds. JSON types only."""
+
+
+@dataclass(frozen=True)
+class ClassifierSpec:
+    """How a checkpoint's weights are meant.
+
+    Attributes:
+        net: Name in `nets.NETS`.
+        labels: Labels in output order.
+        size: Side of the square input in pixels.
+        crop: How a face box becomes an input.
+    """
+
+    net: str
+    labels: tuple[str, ...]
+    size: int
+    crop: CropRule
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the spec in types that `weights_only` loading admits."""
+        return {
+            "kind": "classifier",
+            "net": self.net,
+            "labels": list(self.labels),
+            "size": self.size,
+            "crop": self.crop.to_json(),
+        }
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> ClassifierSpec:
+        """Read the spec of a checkpoint."""
+        return cls(fields["net"], tuple(fields["labels"]), int(fields["size"]), CropRule.from_json(fields["crop"]))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on strangers' files torch asks for issue reports
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise ModelError(f"there is no checkpoint {path}: train one with `edge-train classifier`.") from error
+    except Exception as error:
+        raise ModelError(f"{path} is no checkpoint of edge-train, or it is damaged; nothing in it was executed.") from error
+    if not isinstance(content, dict) or "maskedge" not in content:
+        raise ModelError(f"{path} is a checkpoint of another project: edge-train did not write it.")
+    return content
+
+
+def load_classifier(path: Path) -> tuple[nn.Module, ClassifierSpec, Card]:
+    """Rebuild the net of a checkpoint, in evaluation mode.
+
+    Raises:
+        ModelError: The file is missing, damaged, or not one of ours.
+    """
+    content = _read(path)
+    try:
+        spec = ClassifierSpec.from_dict(content["maskedge"])
+        net = build(spec.net, len(spec.labels))
+        weights = {name.removeprefix("net."): value for name, value in content["state_dict"].items() if name.startswith("net.")}
+        net.load_state_dict(weights)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{path} does not fit this version of maskedge: train again.") from error
+    return net.eval(), spec, content["maskedge"].get("card", {})
+
+
+def add_card(path: Path, card: Card) -> None:
+    """Write `card` into the checkpoint `path` (beside it first, then renamed: a full disk leaves the old one)."""
+    content = _read(path)
+    content["maskedge"]["card"] = card
+    beside = path.with_suffix(".tmp")
+    torch.save(content, beside)
+    beside.replace(path)
