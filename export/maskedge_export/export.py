@@ -54,7 +54,7 @@ def export_classifier(checkpoint: Path, output: Path, data: Path | None = None, 
     if compact:
         round_matrices(net)
     real = real_crops(data, spec.size) if data else np.empty((0, spec.size, spec.size, 3), np.uint8)
-    graph = ClassifierGraph(net).eval()
+    graph = ClassifierGraph(net, spec.temperature).eval()
     crops = np.concatenate([probe_crops(spec.size), real])
 
     model = to_onnx(graph, spec.size)

@@ -22,14 +22,14 @@ IR_VERSION = 10
 class ClassifierGraph(nn.Module):
     """A net with its pixel path: uint8 `[N, S, S, 3]` BGR to float32 `[N, C]` probabilities."""
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: nn.Module, temperature: float = 1.0) -> None:
         super().__init__()
-        self.net = net
+        self.net, self.temperature = net, temperature
 
     def forward(self, faces: torch.Tensor) -> torch.Tensor:
         """Answer for a batch of crops."""
         pixels = faces.permute(0, 3, 1, 2).to(torch.float32) / 255
-        return torch.softmax(self.net(normalise(pixels)), dim=1)
+        return torch.softmax(self.net(normalise(pixels)) / self.temperature, dim=1)
 
 
 def to_onnx(graph: ClassifierGraph, size: int) -> onnx.ModelProto:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from maskedge.crop import CropRule
-from maskedge.errors import ModelError
+from maskedge.errors import ModelError, OutputError
 
 from .nets import build
 
@@ -28,12 +29,16 @@ class ClassifierSpec:
         labels: Labels in output order.
         size: Side of the square input in pixels.
         crop: How a face box becomes an input.
+        temperature: Divides the logits, so that probabilities mean what they say (`calibration.fit_temperature`).
+        unsure_below: Probability of the likeliest label under which an answer should be called unsure.
     """
 
     net: str
     labels: tuple[str, ...]
     size: int
     crop: CropRule
+    temperature: float = 1.0
+    unsure_below: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Give the spec in types that `weights_only` loading admits."""
@@ -43,15 +48,29 @@ class ClassifierSpec:
             "labels": list(self.labels),
             "size": self.size,
             "crop": self.crop.to_json(),
+            "temperature": self.temperature,
+            "unsure_below": self.unsure_below,
         }
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> ClassifierSpec:
         """Read the spec of a checkpoint."""
-        return cls(fields["net"], tuple(fields["labels"]), int(fields["size"]), CropRule.from_json(fields["crop"]))
+        return cls(
+            fields["net"],
+            tuple(fields["labels"]),
+            int(fields["size"]),
+            CropRule.from_json(fields["crop"]),
+            float(fields.get("temperature", 1.0)),
+            float(fields.get("unsure_below", 0.0)),
+        )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of ours, executing nothing in it.
+
+    Raises:
+        ModelError: The file is missing, damaged, or not one of ours.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on strangers' files torch asks for issue reports
@@ -65,13 +84,32 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
+def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint beside `path` first, then rename it: on a full disk the one before survives.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    beside = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(buffer.getbuffer())
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        kept = " The one before is still there: go on with --resume." if path.exists() else ""
+        raise OutputError(f"the checkpoint {path} cannot be written ({error.strerror}): make room.{kept}") from error
+
+
 def load_classifier(path: Path) -> tuple[nn.Module, ClassifierSpec, Card]:
     """Rebuild the net of a checkpoint, in evaluation mode.
 
     Raises:
         ModelError: The file is missing, damaged, or not one of ours.
     """
-    content = _read(path)
+    content = read_checkpoint(path)
     try:
         spec = ClassifierSpec.from_dict(content["maskedge"])
         net = build(spec.net, len(spec.labels))
@@ -82,10 +120,8 @@ def load_classifier(path: Path) -> tuple[nn.Module, ClassifierSpec, Card]:
     return net.eval(), spec, content["maskedge"].get("card", {})
 
 
-def add_card(path: Path, card: Card) -> None:
-    """Write `card` into the checkpoint `path` (beside it first, then renamed: a full disk leaves the old one)."""
-    content = _read(path)
-    content["maskedge"]["card"] = card
-    beside = path.with_suffix(".tmp")
-    torch.save(content, beside)
-    beside.replace(path)
+def add_results(path: Path, spec: ClassifierSpec, card: Card) -> None:
+    """Write what was measured after training into the checkpoint `path`: calibration in `spec`, figures in `card`."""
+    content = read_checkpoint(path)
+    content["maskedge"] |= {**spec.to_dict(), "card": card}
+    write_checkpoint(path, content)

@@ -1,35 +1,67 @@
-"""Training of a mask classifier on a folder data set with Lightning."""
+"""Training of a mask classifier with Lightning."""
 
 from __future__ import annotations
 
-import logging
 import time
-import warnings
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import lightning
 import numpy as np
+import numpy.typing as npt
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset
+from torchmetrics.classification import MulticlassF1Score
 
-from maskedge.crop import CropRule
 from maskedge.types import Image
 
 from .augment import training_augmentation
-from .checkpoint import Card, ClassifierSpec, add_card, load_classifier
-from .dataset import LABELS, LabelledPictures
-from .metrics import classification_metrics
-from .nets import INPUT_SIZE, build, count_parameters
-from .split import Split
+from .calibration import fit_temperature, unsure_threshold
+from .checkpoint import ClassifierSpec, add_results, load_classifier
+from .crops import REAL, Crops
+from .dataset import CROP
+from .engine import Balanced, Engine, build_trainer, check_resume, describe
+from .metrics import Answers, probabilities
+from .nets import INPUT_SIZE, build
 
-CACHE_SIZE = 96
-"""Side in pixels at which pictures are held in memory: room for the random crop to zoom in."""
+SHARES = {
+    ("with_mask", False): 0.29, ("with_mask", True): 0.04,
+    ("without_mask", False): 0.21, ("without_mask", True): 0.06,
+    ("incorrect_mask", False): 0.08, ("incorrect_mask", True): 0.08,
+    ("not_a_face", False): 0.24,
+}  # fmt: skip
+"""Share of each label in what the net sees, for real and for painted crops."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a classifier is trained, beside the engine's part.
+
+    Attributes:
+        net: Name in `nets.NETS`.
+        samples: Crops an epoch.
+        batch_size: Crops a step and process.
+        learning_rate: Peak of the one-cycle schedule.
+        weight_decay: Of AdamW, on everything but biases and normalisation.
+        augmentation: Name in `augment.AUGMENTATIONS`.
+        mixup: Blend each crop with another of its batch, and their targets with them, in a proportion drawn from
+            Beta(mixup, mixup) (Zhang et al., "mixup", 2018); 0 for none.
+        smoothing: Label smoothing.
+        balanced: Show each label in its share of `SHARES`; else as often as it occurs.
+    """
+
+    net: str
+    samples: int = 12000
+    batch_size: int = 64
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.02
+    augmentation: str = "camera"
+    mixup: float = 0.0
+    smoothing: float = 0.02
+    balanced: bool = True
 
 
 def normalise(pixels: torch.Tensor) -> torch.Tensor:
@@ -42,58 +74,103 @@ class ClassifierModule(lightning.LightningModule):
 
     Args:
         spec: What the checkpoint must tell about the net.
-        learning_rate: Peak of the one-cycle schedule.
-        augmentation: Name in `augment.AUGMENTATIONS`.
-        mixup: Blend each picture with another of its batch, and their targets with them, in a proportion drawn from
-            Beta(mixup, mixup) (Zhang et al., "mixup", 2018); 0 for none.
+        recipe: How to train it.
+        notes: Further facts that a resumed run must agree on.
     """
 
-    def __init__(self, spec: ClassifierSpec, learning_rate: float, augmentation: str, mixup: float) -> None:
+    def __init__(self, spec: ClassifierSpec, recipe: Recipe, notes: dict[str, Any]) -> None:
         super().__init__()
-        self.spec = spec
-        self.learning_rate = learning_rate
-        self.mixup = mixup
-        self.net = build(spec.net, len(spec.labels))
-        self.augment = training_augmentation(augmentation)
+        self.spec, self.recipe, self.notes = spec, recipe, notes
+        # Half the time of the default memory layout on a CPU.
+        self.net = build(spec.net, len(spec.labels)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.augment = training_augmentation(recipe.augmentation)
+        self.macro_f1 = MulticlassF1Score(len(spec.labels), average="macro")
+        self.history: list[dict[str, float]] = []
+        self._losses: list[torch.Tensor] = []
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the spec beside the weights, so that a checkpoint needs no other file."""
-        checkpoint["maskedge"] = self.spec.to_dict()
+        """Write beside the weights what is needed to use them and to go on."""
+        checkpoint["maskedge"] = self.spec.to_dict() | {"recipe": self.notes, "history": self.history}
 
-    def training_step(self, batch: list[torch.Tensor], batch_index: int) -> torch.Tensor:
-        """Loss of one batch of uint8 `[N, 3, 96, 96]` pictures and their targets."""
-        pixels, targets = batch
-        with torch.no_grad():
-            crops = self.augment(pixels.float() / 255)
-        if self.mixup:
-            share = float(torch.distributions.Beta(self.mixup, self.mixup).sample())
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the learning curves where they were."""
+        self.history = checkpoint["maskedge"]["history"]
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_index: int) -> torch.Tensor:
+        """Loss of one batch of uint8 `[N, 3, 104, 104]` patches and their targets."""
+        patches, targets = batch
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            crops = normalise(self.augment(patches.float() / 255)).contiguous(memory_format=torch.channels_last)
+        if self.recipe.mixup:
+            share = float(torch.distributions.Beta(self.recipe.mixup, self.recipe.mixup).sample())
             order = torch.randperm(len(crops), device=crops.device)
-            logits = self.net(normalise(share * crops + (1 - share) * crops[order]))
+            logits = self.net(share * crops + (1 - share) * crops[order])
             own, other = functional.cross_entropy(logits, targets), functional.cross_entropy(logits, targets[order])
             loss = share * own + (1 - share) * other
         else:
-            loss = functional.cross_entropy(self.net(normalise(crops)), targets, label_smoothing=0.02)
-        self.log("train_loss", loss, prog_bar=True, on_epoch=True, on_step=False)
+            loss = functional.cross_entropy(self.net(crops), targets, label_smoothing=self.recipe.smoothing)
+        self.log("train_loss", loss, prog_bar=True)
+        self._losses.append(loss.detach())
         return loss
 
-    def validation_step(self, batch: list[torch.Tensor], batch_index: int) -> None:
-        """Loss and accuracy of uint8 `[N, 3, 64, 64]` pictures, as the device would see them."""
-        pixels, targets = batch
-        logits = self.net(normalise(pixels.float() / 255))
-        self.log("val_loss", functional.cross_entropy(logits, targets), prog_bar=True)
-        self.log("val_accuracy", (logits.argmax(1) == targets).float().mean(), prog_bar=True)
+    def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_index: int) -> None:
+        """Loss and F1 of uint8 `[N, 3, 64, 64]` crops, as the device would see them."""
+        crops, targets = batch
+        logits = self.net(normalise(crops.float() / 255).contiguous(memory_format=torch.channels_last)).float()
+        self.macro_f1.update(logits, targets)
+        self.log("val_loss", functional.cross_entropy(logits, targets), prog_bar=True, batch_size=len(targets), sync_dist=True)
+        self.log("val_macro_f1", self.macro_f1, prog_bar=True, batch_size=len(targets))
+
+    def on_train_epoch_end(self) -> None:
+        """Keep the epoch's figures, for the learning curves."""
+        metrics = {name: round(float(self.trainer.callback_metrics[name]), 5) for name in ("val_loss", "val_macro_f1")}
+        train_loss = round(float(torch.stack(self._losses).mean()), 5)
+        self._losses.clear()
+        self.history = [*self.history, {"epoch": self.current_epoch, "train_loss": train_loss, **metrics}]
 
     def configure_optimizers(self) -> Any:
         """AdamW with a one-cycle schedule."""
-        optimiser = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=0.02)
+        matrices = [parameter for parameter in self.net.parameters() if parameter.ndim > 1]
+        others = [parameter for parameter in self.net.parameters() if parameter.ndim <= 1]
+        groups = [{"params": matrices, "weight_decay": self.recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        optimiser = torch.optim.AdamW(groups, lr=self.recipe.learning_rate)
         steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.learning_rate, total_steps=steps, pct_start=0.2)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.recipe.learning_rate, total_steps=steps, pct_start=0.15)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def resize_all(images: Image, size: int) -> Image:
-    """Shrink uint8 `[N, R, R, 3]` pictures to `[N, size, size, 3]` by area averaging, as the device does."""
-    return np.stack([np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA), np.uint8) for image in images])
+class _Batches(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Whole batches by their rows: uint8 `[N, 3, S, S]` and int64 `[N]`."""
+
+    def __init__(self, images: Image, targets: npt.NDArray[np.int64]) -> None:
+        self.images, self.targets = images, targets
+
+    def __getitem__(self, rows: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        return to_tensor(self.images[rows]), torch.from_numpy(self.targets[rows])
+
+
+class CropsData(lightning.LightningDataModule):
+    """The training and validation parts of the crops, built in each process of a distributed run."""
+
+    def __init__(self, crops: Crops, labels: tuple[str, ...], recipe: Recipe, seed: int) -> None:
+        super().__init__()
+        self.crops, self.recipe, self.seed = crops, recipe, seed
+        self.targets = crops.targets(labels)
+        self.train, self.val = crops.where("train"), crops.where("val")
+        self.categories = (2 * self.targets + ~np.isin(crops.origins, REAL))[self.train]
+        self.shares = [SHARES.get((label, painted), 0.0) for label in labels for painted in (False, True)]
+        if not recipe.balanced:
+            self.shares = np.bincount(self.categories, minlength=len(self.shares)).tolist()
+
+    def train_dataloader(self) -> Any:
+        """Batches of patches, for the augmentation to cut."""
+        sampler = Balanced(self.categories, self.shares, self.recipe.samples, self.recipe.batch_size, self.seed)
+        return DataLoader(_Batches(self.crops.patches[self.train], self.targets[self.train]), sampler=sampler, batch_size=None)
+
+    def val_dataloader(self) -> Any:
+        """Batches of exact crops."""
+        rows = [self.val[start : start + 256].tolist() for start in range(0, len(self.val), 256)]
+        return DataLoader(_Batches(self.crops.exact, self.targets), sampler=rows, batch_size=None)
 
 
 def to_tensor(images: Image) -> torch.Tensor:
@@ -102,111 +179,79 @@ def to_tensor(images: Image) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def predict(net: nn.Module, images: Image) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Give the probabilities, float32 `[N, C]`, of uint8 `[N, 64, 64, 3]` BGR pictures."""
+def predict(net: nn.Module, images: Image) -> npt.NDArray[np.float32]:
+    """Give the logits, float32 `[N, C]`, of uint8 `[N, 64, 64, 3]` BGR crops."""
     net.eval()
-    outputs = [
-        net(normalise(to_tensor(images[start : start + 256]).float() / 255)).softmax(1) for start in range(0, len(images), 256)
-    ]
+    outputs = [net(normalise(to_tensor(images[start : start + 256]).float() / 255)) for start in range(0, len(images), 256)]
     return np.asarray(torch.cat(outputs).numpy(), np.float32)
 
 
-def _quieten() -> None:
-    """Keep Lightning to what a user can act on: no advertisements, no notes on idle hardware or loader workers."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="lightning")
-    # Its own leaf check is deprecated in torch; nothing a user can act on.
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+def answer(net: nn.Module, crops: Crops, labels: tuple[str, ...], name: str) -> Answers:
+    """Let a net answer for crops, all of whose labels it must know."""
+    files = [
+        picture if origin == "face" else f"{picture} ({origin})"
+        for picture, origin in zip(crops.names.tolist(), crops.origins.tolist(), strict=True)
+    ]
+    return Answers(name, labels, predict(net, crops.exact), crops.targets(labels), files, crops.exact)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training.
+
+    Attributes:
+        checkpoint: The best epoch, calibrated.
+        spec: What the checkpoint tells of the net.
+        history: Figures of each epoch.
+        seconds: Time that this run took.
+    """
+
+    checkpoint: Path
+    spec: ClassifierSpec
+    history: list[dict[str, float]]
+    seconds: float
 
 
 def train_classifier(
-    pictures: LabelledPictures,
-    split: Split,
-    net: str,
-    out: Path,
-    *,
-    epochs: int,
-    batch_size: int = 32,
-    learning_rate: float = 1e-3,
-    augmentation: str = "camera",
-    mixup: float = 0.0,
-    seed: int = 0,
-    progress: bool = True,
-) -> tuple[Path, Card]:
-    """Train `net` and measure it on the test part.
+    crops: Crops, labels: tuple[str, ...], recipe: Recipe, engine: Engine, out: Path, *, data: dict[str, Any], resume: bool = False
+) -> Trained | None:
+    """Train a net and calibrate it on the validation part.
 
     Args:
-        pictures: The data, at `CACHE_SIZE`.
-        split: Which picture is for training, for choosing the epoch, and for the final figure.
-        net: Name in `nets.NETS`.
-        out: Folder for the checkpoints `best.ckpt` and `last.ckpt` and the log.
-        epochs: Passes over the training part.
-        batch_size: Pictures a step.
-        learning_rate: Peak learning rate.
-        augmentation: Name in `augment.AUGMENTATIONS`.
-        mixup: Parameter of the blending of pictures; 0 for none.
-        seed: Seed of weights, order and augmentation.
-        progress: Show progress bars.
+        crops: What to learn from and to validate on.
+        labels: Labels of the model, in output order.
+        recipe: How.
+        engine: On what, and how long.
+        out: Folder for the checkpoints `best.ckpt` and `last.ckpt`, and the logs.
+        data: Digests of data and split; a resumed run must have the same.
+        resume: Go on from `last.ckpt`.
 
     Returns:
-        Path of the best checkpoint, and its card.
+        What was trained; None in the helper processes of a distributed run.
+
+    Raises:
+        UsageError: `resume` with another recipe, or with nothing to resume.
+        OutputError: A checkpoint cannot be written.
     """
     started = time.perf_counter()
-    _quieten()
-    lightning.seed_everything(seed, workers=True, verbose=False)
-    rows = split.indices(pictures)
-    targets = torch.from_numpy(pictures.targets)
-    small = resize_all(pictures.images, INPUT_SIZE)
-    training = DataLoader(
-        TensorDataset(to_tensor(pictures.images[rows["train"]]), targets[rows["train"]]),
-        batch_size,
-        shuffle=True,
-        drop_last=True,
-    )
-    validation = DataLoader(TensorDataset(to_tensor(small[rows["val"]]), targets[rows["val"]]), 256)
-    spec = ClassifierSpec(net=net, labels=LABELS, size=INPUT_SIZE, crop=CropRule())
-    module = ClassifierModule(spec, learning_rate, augmentation, mixup)
-    best = ModelCheckpoint(out, "best", monitor="val_loss", save_last=True, enable_version_counter=False)
-    callbacks: list[Callback] = [best, EarlyStopping("val_loss", patience=max(10, epochs // 2))]
-    if progress:
-        callbacks.append(TQDMProgressBar(refresh_rate=10))
-    trainer = lightning.Trainer(
-        max_epochs=epochs,
-        callbacks=callbacks,
-        logger=CSVLogger(out, name="", version="log"),
-        enable_progress_bar=progress,
-        enable_model_summary=False,
-        log_every_n_steps=10,
-    )
-    trainer.fit(module, training, validation)
-
+    notes = {**asdict(recipe), **describe(engine), "labels": list(labels), **data}
+    last = out / "last.ckpt"
+    if resume:
+        check_resume(last, notes)
+    lightning.seed_everything(engine.seed, workers=True, verbose=False)
+    spec = ClassifierSpec(net=recipe.net, labels=labels, size=INPUT_SIZE, crop=CROP)
+    module = ClassifierModule(spec, recipe, notes)
+    trainer, best = build_trainer(engine, out)
+    module_data = CropsData(crops, labels, recipe, engine.seed)
+    trainer.fit(module, datamodule=module_data, ckpt_path=last if resume else None, weights_only=True)
+    if not trainer.is_global_zero:
+        return None
     checkpoint = Path(best.best_model_path)
-    trained, _, _ = load_classifier(checkpoint)
-    test = rows["test"]
-    metrics = classification_metrics(predict(trained, small[test]), pictures.targets[test], LABELS)
-    card: Card = {
-        "net": net,
-        "parameters": count_parameters(trained),
-        "epochs": trainer.current_epoch,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "augmentation": augmentation,
-        "mixup": mixup,
-        "train_seconds": round(time.perf_counter() - started, 1),
-        "seed": seed,
-        "data": {
-            "name": pictures.root.name,
-            "digest": pictures.digest,
-            "pictures": len(pictures.names),
-            "unreadable": len(pictures.unreadable),
-        },
-        "split": {
-            "seed": split.seed,
-            "digest": split.digest,
-            "grouped": split.grouped,
-            **{part: len(names) for part, names in split.parts.items()},
-        },
-        "test": metrics,
-    }
-    add_card(checkpoint, card)
-    return checkpoint, card
+    net, spec, _ = load_classifier(checkpoint)
+    val = module_data.val
+    logits, targets = predict(net, crops.exact[val]), module_data.targets[val]
+    temperature = round(fit_temperature(logits, targets), 4)
+    unsure_below = round(unsure_threshold(probabilities(logits, temperature), targets), 4)
+    spec = replace(spec, temperature=temperature, unsure_below=unsure_below)
+    add_results(checkpoint, spec, {})
+    return Trained(checkpoint, spec, module.history, time.perf_counter() - started)

@@ -1,95 +1,225 @@
-"""A labelled folder of pictures, read once into memory at the size that training needs."""
+"""The pictures that training knows: folders by label, whole scenes with labelled boxes, backgrounds without people."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from maskedge.crop import CropRule
 from maskedge.errors import UsageError
 from maskedge.pictures import list_pictures, read_picture
-from maskedge.types import Image
+from maskedge.pipeline import NOT_A_FACE
 
-from .hashing import perceptual_hashes
+from .boxes import LabelledBox, read_boxes
+from .hashing import perceptual_hashes, polar_thumbnail
 
-LABELS = ("with_mask", "without_mask")
-"""The labels of a folder data set, in the order of the model's output. Each is the name of a sub-folder."""
+FACE_LABELS = ("with_mask", "without_mask", "incorrect_mask")
+LABELS = (*FACE_LABELS, NOT_A_FACE)
+"""Every label, in the order of a model's output; a model has those of them that its data has."""
+
+CROP = CropRule()
+"""How the project's models want faces cut."""
 
 
 @dataclass(frozen=True)
-class LabelledPictures:
-    """The readable pictures of a data set.
+class Picture:
+    """One picture file.
 
     Attributes:
-        root: Folder of the data set.
-        names: Path of each of the N pictures, relative to `root`.
-        targets: int64 `[N]`, indices into `LABELS`.
-        images: uint8 `[N, R, R, 3]`, BGR, whole pictures squeezed to a square.
-        sha256: Digest of each file's bytes.
-        hashes: uint64 `[N, 2]`, perceptual hash of each picture and of its mirror image.
-        unreadable: Name and reason for each file that could not be read.
+        name: Its source and its path in it, as in `faces/with_mask/1.jpg`: the same wherever the data lies.
+        path: Where the file is.
+        source: `faces` (a folder a label), `scenes` (labelled boxes) or `backgrounds` (no people).
+        faces: Its labelled faces.
+        size: Width and height in pixels.
+        sha256: Digest of the file's bytes.
+        hashes: uint64 `[2]`, perceptual hash of the picture and of its mirror image.
+        polar: float32 `[48, 16]`, see `hashing.polar_thumbnail`.
     """
 
-    root: Path
-    names: list[str]
-    targets: npt.NDArray[np.int64]
-    images: Image
-    sha256: list[str]
+    name: str
+    path: Path
+    source: str
+    faces: tuple[LabelledBox, ...]
+    size: tuple[int, int]
+    sha256: str
     hashes: npt.NDArray[np.uint64]
-    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    polar: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """The readable pictures of one or several sources.
+
+    Attributes:
+        pictures: The pictures, source by source.
+        refused: Name and reason for each file or box that could not be used.
+    """
+
+    pictures: list[Picture]
+    refused: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the names and the bytes of all files: the same data gives the same digest."""
-        lines = sorted(f"{sha}  {name}" for sha, name in zip(self.sha256, self.names, strict=True))
+        """SHA-256 over names, bytes and boxes: the same data gives the same digest, wherever it lies."""
+        lines = sorted(
+            json.dumps([picture.name, picture.sha256, [(face.box, face.label) for face in picture.faces]])
+            for picture in self.pictures
+        )
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that occur, in the order of a model's output. Pictures without people bring `not_a_face`."""
+        present = {face.label for picture in self.pictures for face in picture.faces}
+        if any(picture.source == "backgrounds" for picture in self.pictures):
+            present.add(NOT_A_FACE)
+        return tuple(label for label in LABELS if label in present)
 
-def load_pictures(root: Path, resolution: int) -> LabelledPictures:
-    """Read the data set `root/<label>/*`, squeezing each picture to `resolution` x `resolution`.
+    def take(self, rows: Iterable[int]) -> DataSet:
+        """Give some of the pictures."""
+        return DataSet([self.pictures[row] for row in rows])
+
+    def counts(self) -> dict[str, int]:
+        """Count the labelled faces by label, and the pictures by source."""
+        faces = [face.label for picture in self.pictures for face in picture.faces]
+        sources = [picture.source for picture in self.pictures]
+        return {label: faces.count(label) for label in FACE_LABELS} | {name: sources.count(name) for name in sorted(set(sources))}
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """A file that is meant as a picture, and what its place in the data says of it.
+
+    Attributes:
+        name: See `Picture`.
+        path: Where the file is.
+        source: See `Picture`.
+        label: Label of its one face, where the folder tells it.
+        faces: Its labelled faces, as far as their boxes are known.
+    """
+
+    name: str
+    path: Path
+    source: str
+    label: str | None = None
+    faces: tuple[LabelledBox, ...] = ()
+
+
+def whole_picture(size: tuple[int, int], rule: CropRule = CROP) -> tuple[float, float, float, float]:
+    """Give the box whose crop is the whole picture: what stands for the face where nobody has looked for it."""
+    width, height = size
+    side = max(width, height) / (1 + 2 * rule.margin)
+    return (width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2
+
+
+def load_dataset(
+    faces: Path | None = None,
+    *,
+    face_boxes: Path | None = None,
+    scenes: Iterable[Path] = (),
+    backgrounds: Path | None = None,
+    least_labels: int = 2,
+) -> DataSet:
+    """Read every picture once: its size, its digest, its hashes, its labelled faces.
+
+    Args:
+        faces: Folder with one sub-folder of pictures a label; `with_mask` and `without_mask` must be there.
+        face_boxes: Where the face of each of those pictures is (`edge-train localise`); the whole picture where it does not say.
+        scenes: CSV files of labelled boxes in whole pictures.
+        backgrounds: Folder of pictures without people.
+        least_labels: How many labels there must be: two to train on, one to measure on.
 
     Raises:
-        UsageError: A class folder is missing or holds no readable picture.
+        UsageError: A folder or file is missing, empty, or holds something else.
     """
-    files: list[tuple[Path, int]] = []
-    for target, label in enumerate(LABELS):
-        folder = root / label
-        if not folder.is_dir():
-            raise UsageError(
-                f"{root} has no folder {label!r}: a data set is a folder with one sub-folder a label ({', '.join(LABELS)})."
-            )
-        files += [(path, target) for path in list_pictures(folder)]
-
-    def read(path: Path) -> tuple[Image, str, npt.NDArray[np.uint64]] | str:
-        try:
-            picture = read_picture(path)
-        except ValueError as error:
-            return str(error)
-        small = cv2.resize(picture, (resolution, resolution), interpolation=cv2.INTER_AREA)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        return np.asarray(small, np.uint8), digest, perceptual_hashes(picture)
+    files: list[PictureFile] = []
+    if faces is not None:
+        files += _folder_files(faces, face_boxes)
+    for path in scenes:
+        files += _scene_files(path)
+    if backgrounds is not None:
+        found = [PictureFile(f"backgrounds/{path.name}", path, "backgrounds") for path in list_pictures(backgrounds)]
+        if not found:
+            raise UsageError(f"{backgrounds} holds no picture: backgrounds are pictures without people.")
+        files += found
 
     with ThreadPoolExecutor() as pool:
-        results = list(pool.map(read, [path for path, _ in files]))
-    read_ok = [(path, target, result) for (path, target), result in zip(files, results, strict=True) if not isinstance(result, str)]
-    unreadable = [
-        (str(path.relative_to(root)), result) for (path, _), result in zip(files, results, strict=True) if isinstance(result, str)
-    ]
-    targets = np.array([target for _, target, _ in read_ok], np.int64)
-    for target, label in enumerate(LABELS):
-        if not (targets == target).any():
-            raise UsageError(f"{root / label} holds no readable picture: both classes are needed to train.")
-    return LabelledPictures(
-        root=root,
-        names=[path.relative_to(root).as_posix() for path, _, _ in read_ok],
-        targets=targets,
-        images=np.stack([result[0] for _, _, result in read_ok]),
-        sha256=[result[1] for _, _, result in read_ok],
-        hashes=np.stack([result[2] for _, _, result in read_ok]),
-        unreadable=unreadable,
+        results = list(pool.map(load_picture, files))
+    pictures = [picture for picture, _ in results if picture is not None]
+    refused = [(file.name, reason) for file, (_, reasons) in zip(files, results, strict=True) for reason in reasons]
+    if faces is not None:
+        for label in FACE_LABELS[:2]:
+            if not any(picture.source == "faces" and picture.faces[0].label == label for picture in pictures):
+                raise UsageError(f"{faces / label} holds no readable picture: both classes are needed to train.")
+    dataset = DataSet(pictures, refused)
+    if len(dataset.labels) < least_labels:
+        only = f"only the label {dataset.labels[0]}" if dataset.labels else "no labelled face that can be used"
+        raise UsageError(f"the data has {only}: at least {least_labels} labels are needed.")
+    return dataset
+
+
+def _folder_files(root: Path, face_boxes: Path | None) -> list[PictureFile]:
+    boxes = read_boxes(face_boxes) if face_boxes else {}
+    files: list[PictureFile] = []
+    for label in FACE_LABELS:
+        folder = root / label
+        if not folder.is_dir():
+            if label == FACE_LABELS[2]:
+                continue
+            raise UsageError(
+                f"{root} has no folder {label!r}: a data set is a folder with one sub-folder a label ({', '.join(FACE_LABELS[:2])})."
+            )
+        for path in list_pictures(folder):
+            name = path.relative_to(root).as_posix()
+            # The folder says the label; the file of boxes says where.
+            found = tuple(LabelledBox(face.box, label) for face in boxes.get(name, ())[:1])
+            files.append(PictureFile(f"faces/{name}", path, "faces", label, found))
+    unknown = set(boxes) - {file.name.removeprefix("faces/") for file in files}
+    if unknown:
+        raise UsageError(
+            f"{face_boxes} speaks of {len(unknown)} pictures that {root} does not have, as {min(unknown)}: wrong file?"
+        )
+    return files
+
+
+def _scene_files(path: Path) -> list[PictureFile]:
+    files = []
+    for image, faces in read_boxes(path).items():
+        if unknown := {face.label for face in faces} - set(FACE_LABELS):
+            raise UsageError(f"{path} has the label {min(unknown)!r}; known are {', '.join(FACE_LABELS)}.")
+        files.append(PictureFile(f"scenes/{image}", path.parent / image, "scenes", faces=tuple(faces)))
+    return files
+
+
+def load_picture(file: PictureFile) -> tuple[Picture | None, list[str]]:
+    """Read a picture, and say what of it could not be used: the whole file (then there is no picture) or single boxes."""
+    try:
+        image = read_picture(file.path)
+        digest = hashlib.sha256(file.path.read_bytes()).hexdigest()
+    except ValueError as error:
+        return None, [str(error)]
+    except OSError as error:
+        return None, [f"cannot be read ({error.strerror})"]
+    height, width = image.shape[:2]
+    faces, refused = [], []
+    for face in file.faces:
+        x1, y1, x2, y2 = face.box
+        inside = min(x2, width) - max(x1, 0), min(y2, height) - max(y1, 0)
+        # NaN compares as false.
+        if min(inside) > 1 and x2 - x1 <= 4 * inside[0] and y2 - y1 <= 4 * inside[1]:
+            faces.append(face)
+        else:
+            refused.append(f"has a box outside of its {width} x {height} pixels: {x1:g} {y1:g} {x2:g} {y2:g}")
+    if file.label and not faces:
+        faces = [LabelledBox(whole_picture((width, height)), file.label)]
+    picture = Picture(
+        file.name, file.path, file.source, tuple(faces), (width, height), digest, perceptual_hashes(image), polar_thumbnail(image)
     )
+    return picture, refused

@@ -1,6 +1,8 @@
-"""Perceptual hashes: pictures that look alike get hashes that differ in few bits."""
+"""Finding pictures that are copies of each other: near-identical, mirrored, turned."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -9,6 +11,9 @@ import numpy.typing as npt
 from maskedge.types import Image
 
 _BYTE_BITS = np.array([value.bit_count() for value in range(256)], np.uint8)
+_ANGLES, _RINGS = 48, 16
+_TURN = 7
+"""Greatest turn that is looked for, in steps of 7.5 degrees: a little over 50 degrees either way."""
 
 
 def perceptual_hash(grey: npt.NDArray[np.uint8]) -> np.uint64:
@@ -31,12 +36,36 @@ def perceptual_hashes(image: Image) -> npt.NDArray[np.uint64]:
     return np.array([perceptual_hash(grey), perceptual_hash(grey[:, ::-1])], np.uint64)
 
 
-def near_pairs(hashes: npt.NDArray[np.uint64], distance: int = 6) -> npt.NDArray[np.int64]:
+def polar_thumbnail(image: Image) -> npt.NDArray[np.float32]:
+    """Describe the greatest circle about a picture's centre: float32 `[48, 16]`, angle by radius, mean 0, length 1.
+
+    A turned copy has the same thumbnail, rolled along the angle; a mirrored one has it reversed. The corners, which a turn
+    fills with black, are left out.
+    """
+    height, width = image.shape[:2]
+    scale = 128 / min(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    grey = cv2.GaussianBlur(cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), (0, 0), 2)
+    centre = (size[0] - 1) / 2, (size[1] - 1) / 2
+    polar = cv2.warpPolar(grey, (64, 2 * _ANGLES), centre, 62, cv2.WARP_POLAR_LINEAR)
+    rings = cv2.resize(polar, (_RINGS, _ANGLES), interpolation=cv2.INTER_AREA).astype(np.float32)
+    # Outer rings stand for more of the picture.
+    area = np.arange(_RINGS, dtype=np.float32) + 0.5
+    rings -= (rings * area).sum() / (area.sum() * _ANGLES)
+    rings *= np.sqrt(area)
+    return np.asarray(rings / (np.linalg.norm(rings) + 1e-6), np.float32)
+
+
+def near_pairs(
+    hashes: npt.NDArray[np.uint64], distance: int = 6, progress: Callable[[], None] = lambda: None
+) -> npt.NDArray[np.int64]:
     """Find the pairs of pictures that look alike, mirrored or not.
 
     Args:
         hashes: uint64 `[N, 2]`: hash and mirror hash of each picture.
         distance: Greatest number of differing bits.
+        progress: Called after each picture.
 
     Returns:
         int64 `[P, 2]`: index pairs, first < second.
@@ -51,4 +80,30 @@ def near_pairs(hashes: npt.NDArray[np.uint64], distance: int = 6) -> npt.NDArray
             close |= differing <= distance
         found = np.flatnonzero(close) + index + 1
         pairs.append(np.stack([np.full_like(found, index), found], axis=1))
+        progress()
     return np.concatenate(pairs) if pairs else np.empty((0, 2), np.int64)
+
+
+def turned_pairs(thumbnails: npt.NDArray[np.float32], correlation: float = 0.95) -> npt.NDArray[np.int64]:
+    """Find the pairs of pictures of which one is the other turned by up to some 50 degrees, mirrored or not.
+
+    Args:
+        thumbnails: float32 `[N, 48, 16]` of `polar_thumbnail`.
+        correlation: Least agreement, 0 to 1.
+
+    Returns:
+        int64 `[P, 2]`: index pairs, first < second.
+    """
+    count = len(thumbnails)
+    flat = thumbnails.reshape(count, -1)
+    pairs = []
+    for start in range(0, count, 1024):
+        rows = thumbnails[start : start + 1024]
+        best = np.full((len(rows), count - start), -1, np.float32)
+        for turned in (rows, np.roll(rows[:, ::-1], 1, axis=1)):
+            for step in range(-_TURN, _TURN + 1):
+                np.maximum(best, np.roll(turned, step, axis=1).reshape(len(rows), -1) @ flat[start:].T, out=best)
+        first, second = np.nonzero(best >= correlation)
+        later = second > first
+        pairs.append(np.stack([first[later] + start, second[later] + start], axis=1))
+    return np.concatenate(pairs).astype(np.int64) if pairs else np.empty((0, 2), np.int64)

@@ -88,13 +88,22 @@ class EdgeNet(nn.Sequential):
 
     #                                 outputs, stride
     _BLOCKS: tuple[tuple[int, int], ...] = ((24, 2), (24, 1), (40, 2), (40, 1), (40, 1), (64, 2), (64, 1), (64, 1))
+    _STEM, _HEAD = 16, 128
 
     def __init__(self, classes: int) -> None:
-        width = 16
+        width = self._STEM
         layers: list[nn.Module] = [nn.Conv2d(3, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
         for outputs, stride in self._BLOCKS:
             layers.append(_InvertedResidual(width, outputs, stride, expand=3))
             width = outputs
-        layers += [nn.Conv2d(width, 128, 1, bias=False), nn.BatchNorm2d(128), nn.ReLU()]
-        layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(128, classes)]
+        layers += [nn.Conv2d(width, self._HEAD, 1, bias=False), nn.BatchNorm2d(self._HEAD), nn.ReLU()]
+        layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(self._HEAD, classes)]
         super().__init__(*layers)
+
+
+@register("edgenet-l")
+class EdgeNetL(EdgeNet):
+    """The same, wider and deeper, for a device with time to spare: 0.5 M parameters."""
+
+    _BLOCKS = ((32, 2), (32, 1), (64, 2), (64, 1), (64, 1), (112, 2), (112, 1), (112, 1), (112, 1))
+    _STEM, _HEAD = 24, 256

@@ -1,22 +1,24 @@
-"""Splits that keep copies together, so that no picture of the test part was seen in training."""
+"""Splits that keep what belongs together in one part, so that no picture of the test part was seen in training."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from maskedge.errors import UsageError
+from maskedge.errors import OutputError, UsageError
 
-from .dataset import LabelledPictures
-from .hashing import near_pairs
+from .dataset import DataSet, Picture
+from .relations import find_relations
 
 PARTS = ("train", "val", "test")
-FRACTIONS = (0.7, 0.1, 0.2)
+FRACTIONS = {"faces": (0.7, 0.1, 0.2), "scenes": (0.9, 0.1, 0.0), "backgrounds": (0.9, 0.1, 0.0)}
+"""Share of each part. Scenes and backgrounds have test files of their own, made from other pictures."""
 
 
 @dataclass(frozen=True)
@@ -24,18 +26,22 @@ class Split:
     """Which picture belongs to which part.
 
     Attributes:
-        seed: Seed of the shuffle.
+        by: `group` where related pictures were kept together, `random` where each picture was drawn alone.
+        seed: Seed of the draw.
         data_digest: Digest of the data that was split.
-        parts: For each of `PARTS`, the names of its pictures.
-        groups: Number of groups of two or more pictures that were kept together.
+        parts: For each of `PARTS`, the names of its pictures, sorted.
+        groups: Number of groups of two or more related pictures.
         grouped: Number of pictures in those groups.
+        separated: Share of the test pictures that have a relative in another part.
     """
 
+    by: str
     seed: int
     data_digest: str
     parts: dict[str, list[str]]
     groups: int
     grouped: int
+    separated: float
 
     @property
     def digest(self) -> str:
@@ -43,66 +49,97 @@ class Split:
         return hashlib.sha256(self._text().encode()).hexdigest()
 
     def _text(self) -> str:
-        fields = {
-            "seed": self.seed,
-            "data_digest": self.data_digest,
-            "groups": self.groups,
-            "grouped": self.grouped,
-            "parts": {part: sorted(names) for part, names in self.parts.items()},
-        }
-        return json.dumps(fields, indent=1, sort_keys=True, ensure_ascii=False)
+        return json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False)
 
     def save(self, path: Path) -> None:
-        """Write the split as JSON."""
-        path.write_text(self._text() + "\n", encoding="utf-8")
+        """Write the split as JSON.
 
-    def indices(self, pictures: LabelledPictures) -> dict[str, npt.NDArray[np.int64]]:
-        """Give the positions in `pictures` of each part's pictures.
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        try:
+            path.write_text(self._text() + "\n", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written ({error.strerror}).") from error
+
+    @classmethod
+    def load(cls, path: Path) -> Split:
+        """Read a split that `save` wrote.
+
+        Raises:
+            UsageError: The file is no split.
+        """
+        try:
+            split = cls(**json.loads(path.read_text(encoding="utf-8")))
+            valid = set(split.parts) == set(PARTS) and all(isinstance(name, str) for names in split.parts.values() for name in names)
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise UsageError(f"{path} is no split file of edge-train ({error}).") from error
+        if not valid:
+            raise UsageError(f"{path} is no split file of edge-train (its parts must be {', '.join(PARTS)}).")
+        return split
+
+    def part_of(self, dataset: DataSet) -> npt.NDArray[np.int64]:
+        """Give each picture's part as an index into `PARTS`: int64 `[N]`.
 
         Raises:
             UsageError: The split was made of other data.
         """
-        if self.data_digest != pictures.digest:
-            raise UsageError(f"the split was made of other data than {pictures.root}: split again, or use the data it was made of.")
-        position = {name: index for index, name in enumerate(pictures.names)}
-        return {part: np.array(sorted(position[name] for name in names), np.int64) for part, names in self.parts.items()}
+        if self.data_digest != dataset.digest:
+            raise UsageError("the split was made of other data than this: split again, or use the data it was made of.")
+        part = {name: index for index, label in enumerate(PARTS) for name in self.parts[label]}
+        return np.array([part[picture.name] for picture in dataset.pictures], np.int64)
+
+    def sizes(self) -> dict[str, int]:
+        """Count the pictures of each part."""
+        return {part: len(names) for part, names in self.parts.items()}
 
 
-def group_copies(pictures: LabelledPictures) -> npt.NDArray[np.int64]:
-    """Give each picture a group number; byte-identical and near-identical pictures share one. int64 `[N]`."""
-    parent = list(range(len(pictures.names)))
+def split_dataset(dataset: DataSet, seed: int, *, by: str = "group", people: re.Pattern[str] | None = None) -> Split:
+    """Split at random into train, val and test, label by label, source by source.
 
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    first: dict[str, int] = {}
-    for index, sha in enumerate(pictures.sha256):
-        parent[root(index)] = root(first.setdefault(sha, index))
-    for one, other in near_pairs(pictures.hashes):
-        parent[root(int(other))] = root(int(one))
-    return np.array([root(index) for index in range(len(parent))], np.int64)
-
-
-def split_by_group(pictures: LabelledPictures, seed: int) -> Split:
-    """Split whole groups, label by label, at random into 70 % train, 10 % val and 20 % test."""
-    groups = group_copies(pictures)
-    parts: dict[str, list[str]] = {part: [] for part in PARTS}
+    Args:
+        dataset: The pictures.
+        seed: Seed of the draw.
+        by: `group` keeps related pictures together; `random` does not, to measure what that is worth.
+        people: Finds a person's name in a file name (`relations.people_pattern`).
+    """
+    pictures = dataset.pictures
+    related = find_relations(pictures, people).groups(len(pictures))
+    units = related if by == "group" else np.arange(len(pictures))
     random = np.random.default_rng(seed)
     members: dict[int, list[int]] = {}
-    for index, group in enumerate(groups.tolist()):
-        members.setdefault(group, []).append(index)
-    for target in range(int(pictures.targets.max()) + 1):
-        # A group counts for the label of its first picture: look-alikes across labels stay together too.
-        own = [group for group, rows in members.items() if pictures.targets[rows[0]] == target]
-        total = sum(len(members[group]) for group in own)
-        bounds = np.cumsum(FRACTIONS) * total
-        placed = 0
-        for group in random.permutation(own).tolist():
-            part = PARTS[min(int(np.searchsorted(bounds, placed, side="right")), len(PARTS) - 1)]
-            parts[part] += [pictures.names[index] for index in members[group]]
-            placed += len(members[group])
-    shared = [rows for rows in members.values() if len(rows) > 1]
-    return Split(seed, pictures.digest, parts, groups=len(shared), grouped=sum(map(len, shared)))
+    for index, unit in enumerate(units.tolist()):
+        members.setdefault(unit, []).append(index)
+    strata: dict[tuple[str, str], list[list[int]]] = {}
+    for rows in members.values():
+        # A group counts for its first picture: look-alikes across labels and sources stay together too.
+        strata.setdefault(_stratum(pictures[rows[0]]), []).append(rows)
+    part = np.zeros(len(pictures), np.int64)
+    for (source, _), groups in sorted(strata.items()):
+        order = random.permutation(len(groups)).tolist()
+        # The largest first, each to the part that lacks most: the shares come out right whatever the sizes.
+        order.sort(key=lambda index: -len(groups[index]))
+        lacking = np.array(FRACTIONS[source]) * sum(map(len, groups))
+        for index in order:
+            chosen = int(lacking.argmax())
+            part[groups[index]] = chosen
+            lacking[chosen] -= len(groups[index])
+    counts = np.bincount(related, minlength=len(pictures))
+    test = np.flatnonzero(part == PARTS.index("test"))
+    elsewhere = set(related[part != PARTS.index("test")].tolist())
+    return Split(
+        by,
+        seed,
+        dataset.digest,
+        {name: sorted(pictures[row].name for row in np.flatnonzero(part == index)) for index, name in enumerate(PARTS)},
+        groups=int((counts > 1).sum()),
+        grouped=int(counts[counts > 1].sum()),
+        separated=round(float(np.mean([group in elsewhere for group in related[test].tolist()])) if len(test) else 0.0, 4),
+    )
+
+
+def _stratum(picture: Picture) -> tuple[str, str]:
+    """Source and rarest label: scenes with a badly worn mask are few, and every part must get its share."""
+    labels = {face.label for face in picture.faces}
+    rarest = next((label for label in ("incorrect_mask", "without_mask", "with_mask") if label in labels), "")
+    return picture.source, rarest

@@ -1,0 +1,59 @@
+"""Labelled boxes in a CSV file: image (relative to the file's folder), xmin, ymin, xmax, ymax in pixels, label."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskedge.errors import OutputError, UsageError
+from maskedge.types import Box
+
+COLUMNS = ("image", "xmin", "ymin", "xmax", "ymax", "label")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledBox:
+    """A face of a picture: its box (x1, y1, x2, y2 in pixels of the picture) and its label."""
+
+    box: Box
+    label: str
+
+
+def read_boxes(path: Path) -> dict[str, list[LabelledBox]]:
+    """Read labelled boxes by picture, in the order of the file. The key is the column `image`.
+
+    Raises:
+        UsageError: The file cannot be read as such.
+    """
+    pictures: dict[str, list[LabelledBox]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            if missing := set(COLUMNS) - set(reader.fieldnames or ()):
+                raise UsageError(f"{path} has no column {', '.join(sorted(missing))}.")
+            for row in reader:
+                box = (float(row["xmin"]), float(row["ymin"]), float(row["xmax"]), float(row["ymax"]))
+                pictures.setdefault(row["image"], []).append(LabelledBox(box, row["label"]))
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise UsageError(f"{path} cannot be read as labelled boxes ({error}).") from error
+    if not pictures:
+        raise UsageError(f"{path} labels no box.")
+    return pictures
+
+
+def write_boxes(path: Path, boxes: Iterable[tuple[str, LabelledBox]]) -> None:
+    """Write `(image, labelled box)` rows.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(COLUMNS)
+            for image, labelled in boxes:
+                writer.writerow([image, *(round(value, 1) for value in labelled.box), labelled.label])
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}).") from error

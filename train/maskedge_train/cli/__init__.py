@@ -1,0 +1,25 @@
+"""`edge-train`: from pictures to a checkpoint with its figures. One command a module."""
+
+from __future__ import annotations
+
+import click
+
+from maskedge.cli.common import CommandGroup
+
+from .atlas import atlas
+from .audit import audit
+from .classifier import classifier
+from .evaluate import evaluate
+from .leakage import leakage
+from .localise import localise
+from .preview import preview
+
+
+@click.group(cls=CommandGroup)
+@click.version_option(package_name="maskedge")
+def main() -> None:
+    """Train maskedge's models on a workstation."""
+
+
+for command in (audit, localise, preview, classifier, evaluate, leakage, atlas):
+    main.add_command(command)

@@ -1,0 +1,116 @@
+"""`edge-train audit`: what is wrong with a data set."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from maskedge.cli.common import Command, silence_libraries
+
+if TYPE_CHECKING:
+    from ..audit import Audit
+
+_EXAMPLES = 5
+
+
+@click.command(cls=Command)
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--people",
+    metavar="REGEX",
+    help=r"Finds a person's name in a file name, in its group `person`, as '^\d+_\d+_(?P<person>[a-z]+)_\d+'.",
+)
+@click.option(
+    "--augmented",
+    metavar="REGEX",
+    default=r"(?i)^augmented",
+    show_default=True,
+    help="Finds augmented copies by their file name.",
+)
+@click.option(
+    "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write everything as JSON."
+)
+@click.option(
+    "--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a page with pictures."
+)
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+def audit(data: Path, people: str | None, augmented: str, json_file: Path | None, html_file: Path | None, quiet: bool) -> None:
+    r"""Tell what is wrong with DATA, a folder with one sub-folder of pictures a label.
+
+    Finds files that cannot be read, copies (identical, near-identical, mirrored, turned), label conflicts, small pictures, wrong
+    suffixes, and says how much of a random test part training would have seen. Ends with exit code 0 whatever it finds.
+
+    File names may tell of people: for names such as 0_0_aidai_0014.jpg, give --people '^\d+_\d+_(?P<person>[a-z]+)_\d+'.
+    """
+    silence_libraries()
+    from ..audit import audit_data, list_data, write_audit_page
+    from ..relations import people_pattern
+
+    pattern = people_pattern(people)
+    listing = list_data(data)
+    with _progress(len(listing.files), quiet or not sys.stderr.isatty()) as progress:
+        found = audit_data(listing, augmented=augmented, people=pattern, progress=progress)
+    _print(found)
+    if json_file:
+        found.save(json_file)
+        _echo(f"wrote {json_file}")
+    if html_file:
+        write_audit_page(found, html_file)
+        _echo(f"wrote {html_file} ({html_file.stat().st_size / 1e6:.1f} MB)")
+
+
+@contextmanager
+def _progress(length: int, hidden: bool) -> Iterator[Callable[[], None]]:
+    if hidden:
+        yield lambda: None
+        return
+    # One step is kept for comparing the pictures, which comes after the last of them.
+    with click.progressbar(length=length + 1, label="reading and comparing", file=sys.stderr) as bar:
+        yield lambda: bar.update(1)
+        bar.update(1)
+
+
+def _echo(line: str) -> None:
+    # A terminal need not know every letter of a file name.
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    click.echo(line.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _print(found: Audit) -> None:
+    from ..audit import displayable
+
+    counts = found.counts()
+    width = max(len(displayable(label)) for label in counts)
+    _echo(f"{displayable(found.listing.folder)}: {len(found.pictures):,} pictures, {len(counts)} classes\n")
+    _echo(f"{'class':{width}}  {'files':>7}  readable")
+    for label, (files, read) in counts.items():
+        _echo(f"{displayable(label):{width}}  {files:7,}  {read:8,}")
+    _echo("")
+    rows = found.rows()
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        _echo(f"{name:{width}}  {value}")
+    _examples("Worth knowing", found.findings())
+    _examples("Cannot be read", [f"{name}: {reason}" for name, reason in found.unreadable])
+    _examples(
+        "Label conflicts, unless they merely look alike",
+        [f"{conflict.kind}: {', '.join(found.pictures[index].name for index in conflict.members)}" for conflict in found.conflicts],
+    )
+    _examples("Suffix and content differ", [f"{item.name}: {item.content}" for item in found.mismatches])
+
+
+def _examples(title: str, lines: Iterable[str]) -> None:
+    from ..audit import displayable
+
+    every = list(lines)
+    if every:
+        _echo(f"\n{title}:")
+    for line in every[:_EXAMPLES]:
+        _echo(f"  {displayable(line)}")
+    if len(every) > _EXAMPLES:
+        _echo(f"  and {len(every) - _EXAMPLES:,} more (--json, --html)")

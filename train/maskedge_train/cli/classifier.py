@@ -1,0 +1,239 @@
+"""`edge-train classifier`: from pictures to a calibrated checkpoint and its report."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import click
+
+from maskedge.cli.common import Command, require_extra
+
+from .options import (
+    backgrounds_option,
+    face_boxes_option,
+    faces_option,
+    load,
+    people_option,
+    progress_bar,
+    quiet_option,
+    scenes_option,
+)
+
+_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+_folder = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command(cls=Command)
+@faces_option
+@face_boxes_option
+@scenes_option
+@backgrounds_option
+@click.option("--test-scenes", type=_file, multiple=True, help="CSV file of labelled boxes to measure on, never to train on.")
+@click.option("--test-backgrounds", type=_folder, help="Folder of pictures without people to measure on.")
+@people_option
+@click.option(
+    "--net", default="edgenet", show_default=True, help="Network: edgenet (small, the default), edgenet-l (larger), seednet (the original)."
+)
+@click.option("--epochs", type=click.IntRange(1), default=30, show_default=True, help="Most passes.")
+@click.option("--patience", type=click.IntRange(1), default=10, show_default=True, help="Stop after so many passes without progress.")
+@click.option("--samples", type=click.IntRange(2), default=12000, show_default=True, help="Crops a pass, balanced over the labels.")
+@click.option("--batch-size", type=click.IntRange(2), default=64, show_default=True, help="Crops a step.")
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=3e-3, show_default=True, help="Peak learning rate.")
+@click.option(
+    "--augment",
+    type=click.Choice(["camera", "light"]),
+    default="camera",
+    show_default=True,
+    help="camera: what detectors and small cameras do to a face. light: small turns and shifts, as the original project did.",
+)
+@click.option("--paint/--no-paint", default=True, show_default=True, help="Paint masks, hands, scarves, cups, phones on unmasked faces.")
+@click.option(
+    "--mixup",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Blend crops in pairs, in a proportion from Beta(MIXUP, MIXUP): against overfitting. 0: do not.",
+)
+@click.option("--split", "split_file", type=_file, help="Use this split (a split.json of an earlier run on the same data).")
+@click.option("--split-seed", type=int, default=0, show_default=True, help="Seed of the split into train, val and test.")
+@click.option("--leakage", type=_file, help="JSON of edge-train leakage, to show in the report.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, order and augmentation.")
+@click.option("--accelerator", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", show_default=True, help="Where to train.")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "32-true", "bf16-mixed", "16-mixed"]),
+    default="auto",
+    show_default=True,
+    help="auto: bfloat16 on a GPU that has it, else float32.",
+)
+@click.option("--devices", type=click.IntRange(1), default=1, show_default=True, help="GPUs, or processes on a CPU, on each machine.")
+@click.option("--num-nodes", type=click.IntRange(1), default=1, show_default=True, help="Machines (start the same command on each by torchrun).")
+@click.option("--resume", is_flag=True, help="Go on where a killed run with the same options stopped.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for checkpoints and report.  [default: runs/NET]")
+@click.option(
+    "--cache", type=click.Path(file_okay=False, path_type=Path), help="Folder that keeps the cut crops for later runs (1 GB a data set)."
+)
+@quiet_option
+def classifier(
+    faces: Path | None,
+    face_boxes: Path | None,
+    scenes: tuple[Path, ...],
+    backgrounds: Path | None,
+    test_scenes: tuple[Path, ...],
+    test_backgrounds: Path | None,
+    people: str | None,
+    split_file: Path | None,
+    split_seed: int,
+    leakage: Path | None,
+    paint: bool,
+    resume: bool,
+    out: Path | None,
+    cache: Path | None,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    r"""Train a mask classifier on faces, whole scenes and backgrounds, and measure it on what it never saw.
+
+    Copies, near-copies, turned copies and the pictures of one person (--people) stay in one part of the split. The labels are those
+    that the data has: with_mask and without_mask, incorrect_mask, not_a_face.
+
+    Writes best.ckpt (calibrated), last.ckpt (for --resume), split.json, report.json, report.html with charts, and logs for TensorBoard.
+    Exit codes: 0 done, 2 wrong usage or unusable data, 4 a checkpoint was refused, 5 a file could not be written.
+    """
+    with require_extra("train"):
+        from ..classifier import Recipe, train_classifier
+        from ..crops import cached_crops
+        from ..engine import Engine
+        from ..evaluate import enter_results, report_on
+        from ..nets import build, count_parameters
+        from ..relations import people_pattern
+        from ..split import Split, split_dataset
+    net = options["net"]
+    parameters = count_parameters(build(net, 2))  # an unknown name is said before minutes of work
+    out = out or Path("runs") / net
+    pattern = people_pattern(people)
+    comparison = _read_json(leakage) if leakage else None
+    dataset = load(faces, face_boxes, scenes, backgrounds)
+    split = Split.load(split_file) if split_file else split_dataset(dataset, split_seed, people=pattern)
+    parts = split.part_of(dataset)
+    if not resume:
+        shutil.rmtree(out / "logs", ignore_errors=True)
+    _make(out)
+    split.save(out / "split.json")
+    sizes = ", ".join(f"{part} {count}" for part, count in split.sizes().items())
+    click.echo(
+        f"{len(dataset.pictures):,} pictures ({sizes}); {split.grouped:,} of them belong to {split.groups:,} groups, each kept in one part."
+    )
+    negatives = "not_a_face" in dataset.labels
+    with progress_bar(len(dataset.pictures), "cutting faces", quiet) as step:
+        crops = cached_crops(cache, dataset, split.digest, parts, negatives=negatives, painted=paint, progress=step)
+    crops = crops.having(dataset.labels)
+    recipe = Recipe(
+        net=net,
+        samples=options["samples"],
+        batch_size=options["batch_size"],
+        learning_rate=options["learning_rate"],
+        augmentation=options["augment"],
+        mixup=options["mixup"],
+        balanced=options["augment"] == "camera",
+    )
+    engine = Engine(
+        epochs=options["epochs"],
+        patience=options["patience"],
+        seed=options["seed"],
+        accelerator=options["accelerator"],
+        precision=options["precision"],
+        devices=options["devices"],
+        nodes=options["num_nodes"],
+        progress=not quiet,
+    )
+    digests = {"data": dataset.digest, "split": split.digest, "painted": paint}
+    trained = train_classifier(crops, dataset.labels, recipe, engine, out, data=digests, resume=resume)
+    if trained is None:
+        return  # a helper process of a distributed run
+
+    sets = {}
+    for source in ("faces", "scenes"):
+        rows = crops.where("test", source)
+        if len(rows):
+            sets[f"{source} test"] = crops.take(rows)
+    if test_scenes or test_backgrounds:
+        sets |= test_sets(test_scenes, test_backgrounds, dataset.labels, quiet)
+    sets["validation"] = crops.take(crops.where("val"))
+    facts = {
+        "net": net,
+        "parameters": parameters,
+        "epochs": len(trained.history),
+        "train_seconds": round(trained.seconds, 1),
+        "recipe": {**{key: value for key, value in options.items() if key not in ("accelerator", "net")}, "paint": paint},
+        "data": {"digest": dataset.digest, "pictures": len(dataset.pictures), "refused": len(dataset.refused), **dataset.counts()},
+        "crops": {label: int((crops.labels == label).sum()) for label in dataset.labels},
+        "split": {
+            "by": split.by, "seed": split.seed, "digest": split.digest, "groups": split.groups, "grouped": split.grouped,
+            "separated": split.separated, **split.sizes(),
+        },
+    }  # fmt: skip
+    report = report_on(trained.checkpoint, sets, out, facts=facts, history=trained.history, comparison=comparison)
+    enter_results(trained.checkpoint, report)
+    click.echo(f"{net}: {parameters:,} parameters, {len(trained.history)} epochs in {trained.seconds:.0f} s.")
+    print_evaluations(report)
+    click.echo(f"wrote {trained.checkpoint} and {out / 'report.html'}; next: edge-export {trained.checkpoint} -o model.onnx")
+
+
+def test_sets(scenes: tuple[Path, ...], backgrounds: Path | None, labels: tuple[str, ...], quiet: bool) -> dict[str, Any]:
+    """Cut the crops to measure on, by the name of their file: labelled faces and, where the net knows it, what is no face."""
+    import numpy as np
+
+    from ..crops import cut_crops
+    from ..dataset import load_dataset
+
+    sets = {}
+    for path in scenes or (None,):
+        dataset = load_dataset(scenes=[path] if path else [], backgrounds=backgrounds, least_labels=1)
+        test_part = np.full(len(dataset.pictures), 2)
+        with progress_bar(len(dataset.pictures), "cutting test faces", quiet) as step:
+            crops = cut_crops(dataset, test_part, negatives="not_a_face" in labels, painted=False, progress=step)
+        sets[f"scenes {path.stem}" if path else "backgrounds"] = crops.having(labels)
+    return sets
+
+
+def print_evaluations(report: dict[str, Any]) -> None:
+    """Print what was measured, data set by data set."""
+    for part in report["evaluations"]:
+        macro = "" if part["macro_f1"] is None else f", macro F1 {part['macro_f1']:.4f}"
+        calibration = part["calibration"]
+        click.echo(f"{part['name']}: accuracy {part['accuracy']:.4f}{macro} on {part['pictures']:,} crops; ECE {calibration['ece_after']:.4f}")
+        if "two_way" in part:
+            click.echo(f"  with or without a mask: {part['two_way']['two_labels']:.4f} (all labels open: {part['two_way']['strict']:.4f})")
+        for label, figures in part["labels"].items():
+            shown = "  ".join(
+                f"{name} {'-' if figures[key] is None else format(figures[key], '.4f')}"
+                for name, key in (("precision", "precision"), ("recall", "recall"), ("F1", "f1"))
+            )
+            click.echo(f"  {label:14} {shown}  ({figures['count']:,})")
+    for name, gate in report.get("gate", {}).items():
+        if gate["rejected"] is not None:
+            click.echo(f"{name}: throws out {gate['rejected']:.4f} of {gate['false_alarms']:,} false alarms, keeps {gate['kept']:.4f} of faces")
+
+
+def _make(folder: Path) -> None:
+    from maskedge.errors import OutputError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made ({error.strerror}).") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    import json
+
+    from maskedge.errors import UsageError
+
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return {key: content[key] for key in ("random", "group")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} was not written by edge-train leakage ({error}).") from error

@@ -1,0 +1,73 @@
+"""`edge-train evaluate`: the figures of a checkpoint on labelled data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from maskedge.cli.common import Command, require_extra
+
+from .classifier import print_evaluations, test_sets
+from .options import backgrounds_option, face_boxes_option, faces_option, load, progress_bar, quiet_option, scenes_option
+
+
+@click.command(cls=Command)
+@click.argument("checkpoint", type=click.Path(dir_okay=False, path_type=Path))
+@faces_option
+@face_boxes_option
+@scenes_option
+@backgrounds_option
+@click.option(
+    "--split",
+    "split_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="split.json of the training, made of the same --data, --scenes and --backgrounds: measure its --part only.",
+)
+@click.option("--part", type=click.Choice(["train", "val", "test"]), default="test", show_default=True, help="Part of --split.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the report.  [default: beside CHECKPOINT]")
+@quiet_option
+def evaluate(
+    checkpoint: Path,
+    faces: Path | None,
+    face_boxes: Path | None,
+    scenes: tuple[Path, ...],
+    backgrounds: Path | None,
+    split_file: Path | None,
+    part: str,
+    out: Path | None,
+    quiet: bool,
+) -> None:
+    r"""Measure CHECKPOINT on labelled data: report.json, report.html and charts.
+
+    Without --split every picture of the data is measured: that is honest only where none of them was trained on.
+    Exit codes: 0 done, 2 wrong usage or unusable data, 4 the checkpoint was refused, 5 a file could not be written.
+    """
+    with require_extra("train"):
+        from ..checkpoint import load_classifier
+        from ..crops import cut_crops
+        from ..evaluate import report_on
+        from ..split import PARTS, Split
+    _, spec, card = load_classifier(checkpoint)
+    sets = {}
+    if faces or split_file:
+        everything = load(faces, face_boxes, scenes, backgrounds)
+        parts = Split.load(split_file).part_of(everything) if split_file else None
+        chosen = [index for index in range(len(everything.pictures)) if parts is None or PARTS[parts[index]] == part]
+        import numpy as np
+
+        with progress_bar(len(chosen), "cutting faces", quiet) as step:
+            crops = cut_crops(
+                everything.take(chosen),
+                np.full(len(chosen), PARTS.index(part)),
+                negatives="not_a_face" in spec.labels,
+                painted=False,
+                progress=step,
+            )
+        sets[f"{part} part" if split_file else "data"] = crops
+    else:
+        sets |= test_sets(scenes, backgrounds, spec.labels, quiet)
+    facts = {key: card[key] for key in ("net", "parameters", "data", "split") if key in card}
+    report = report_on(checkpoint, sets, out or checkpoint.parent / "evaluation", facts=facts)
+    print_evaluations(report)
+    click.echo(f"wrote {(out or checkpoint.parent / 'evaluation') / 'report.html'}")

@@ -1,0 +1,40 @@
+"""`edge-train localise`: where the faces of a folder data set are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from maskedge.cli.common import Command, silence_libraries
+
+from .options import progress_bar, quiet_option
+
+
+@click.command(cls=Command)
+@click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The CSV file of boxes to write.")
+@click.option(
+    "--model",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Classifier that knows not_a_face.  [default: the bundled one]",
+)
+@quiet_option
+def localise(data: Path, output: Path, model: Path | None, quiet: bool) -> None:
+    r"""Find the clearest face of each picture of DATA, a folder with one sub-folder a label: many show whole people.
+
+    The file goes to edge-train classifier as --face-boxes. Pictures in which no face is found are taken whole there.
+    Exit codes: 0 done, 2 wrong usage or unusable data, 4 the model was refused, 5 the file could not be written.
+    """
+    silence_libraries()
+    from maskedge.pictures import list_pictures
+
+    from ..boxes import write_boxes
+    from ..dataset import FACE_LABELS
+    from ..localise import localise as find
+
+    count = sum(len(list_pictures(data / label)) for label in FACE_LABELS if (data / label).is_dir())
+    with progress_bar(count, "looking for faces", quiet) as step:
+        found, missed = find(data, model, step)
+    write_boxes(output, found)
+    click.echo(f"found a face in {len(found):,} of {len(found) + len(missed):,} pictures; wrote {output}")

@@ -1,0 +1,70 @@
+"""Options that several commands of edge-train share, and the bar that shows how far they are."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from ..dataset import DataSet
+
+_folder = click.Path(exists=True, file_okay=False, path_type=Path)
+_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+faces_option = click.option(
+    "--data", "--faces", "faces", type=_folder, help="Folder with one sub-folder of pictures a label: with_mask, without_mask."
+)
+face_boxes_option = click.option(
+    "--face-boxes", type=_file, help="CSV file that says where the faces of --data are (edge-train localise writes it)."
+)
+scenes_option = click.option(
+    "--scenes", type=_file, multiple=True, help="CSV file of labelled boxes: image, xmin, ymin, xmax, ymax, label. May be repeated."
+)
+backgrounds_option = click.option(
+    "--backgrounds", type=_folder, help="Folder of pictures without people: for the label not_a_face."
+)
+people_option = click.option(
+    "--people",
+    metavar="REGEX",
+    help=r"Finds a person's name in a file name, in its group `person`, as '^\d+_\d+_(?P<person>[a-z]+)_\d+'.",
+)
+model_out_option = click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for what is written.")
+quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
+
+
+def load(
+    faces: Path | None, face_boxes: Path | None, scenes: tuple[Path, ...], backgrounds: Path | None
+) -> DataSet:
+    """Read the data that the options name, and say what of it cannot be used."""
+    from ..dataset import load_dataset
+
+    if not (faces or scenes):
+        raise click.UsageError("nothing to work on: give --data, --scenes or both.")
+    if face_boxes and not faces:
+        raise click.UsageError("--face-boxes says where the faces of --data are: give --data too.")
+    dataset = load_dataset(faces, face_boxes=face_boxes, scenes=scenes, backgrounds=backgrounds)
+    for name, reason in dataset.refused:
+        click.echo(f"skipped {name.encode(errors='backslashreplace').decode()}: {reason}", err=True)
+    return dataset
+
+
+@contextmanager
+def progress_bar(length: int, label: str, quiet: bool) -> Iterator[Callable[[], None]]:
+    """Give a function that counts one step, from whatever thread; a bar on standard error where that is a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    lock = Lock()
+    with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
+
+        def step() -> None:
+            with lock:
+                bar.update(1)
+
+        yield step

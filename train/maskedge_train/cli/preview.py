@@ -1,0 +1,46 @@
+"""`edge-train preview`: a picture of what the net will see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from maskedge.cli.common import Command, require_extra
+
+from .options import backgrounds_option, face_boxes_option, faces_option, load, progress_bar, quiet_option, scenes_option
+
+
+@click.command(cls=Command)
+@faces_option
+@face_boxes_option
+@scenes_option
+@backgrounds_option
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The .png or .jpg to write.")
+@click.option("--augment", type=click.Choice(["camera", "light"]), default="camera", show_default=True, help="As in edge-train classifier.")
+@click.option("--columns", type=click.IntRange(1, 64), default=16, show_default=True, help="Crops a row.")
+@click.option("--pictures", type=click.IntRange(1), default=300, show_default=True, help="Pictures to draw from, at most.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the choice and of the augmentation.")
+@quiet_option
+def preview(
+    faces: Path | None,
+    face_boxes: Path | None,
+    scenes: tuple[Path, ...],
+    backgrounds: Path | None,
+    output: Path,
+    augment: str,
+    columns: int,
+    pictures: int,
+    seed: int,
+    quiet: bool,
+) -> None:
+    r"""Write a grid of training crops: one row as the device cuts them and one as augmentation changes them, for every kind.
+
+    Exit codes: 0 done, 2 wrong usage or unusable data, 5 the picture could not be written.
+    """
+    with require_extra("train"):
+        from ..preview import draw_preview
+    dataset = load(faces, face_boxes, scenes, backgrounds)
+    with progress_bar(min(pictures, len(dataset.pictures)), "cutting faces", quiet) as step:
+        rows = draw_preview(dataset, output, augment, columns=columns, pictures=pictures, seed=seed, progress=step)
+    click.echo(f"wrote {output}: {', '.join(rows)}")

@@ -1,0 +1,210 @@
+"""The crops that a classifier learns from: cut by the device's own rule from labelled boxes, with what is no face and what is painted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from maskedge.crop import CropRule, crop_faces
+from maskedge.errors import OutputError
+from maskedge.pictures import read_picture
+from maskedge.pipeline import NOT_A_FACE
+from maskedge.types import Box, Image
+
+from .dataset import CROP, DataSet, Picture
+from .negatives import face_pieces, false_alarms, keen_detectors, random_of, random_windows
+from .nets import INPUT_SIZE
+from .paint import THINGS, paint
+from .split import PARTS
+
+CONTEXT = 1.6
+"""Side of a stored patch, in units of the side of the device's crop: room to shift, turn and zoom."""
+PATCH = 104
+"""Side of a stored patch in pixels: CONTEXT times the input's 64, and a little."""
+_PATCH_RULE = CropRule((CONTEXT * (1 + 2 * CROP.margin) - 1) / 2, CROP.square)
+REAL = ("face", "false alarm", "piece of a face", "window")
+"""Origins of crops that are as a camera gave them; the others were painted."""
+_VERSION = 1
+"""Part of the cache's key: raise it when what is cut or painted changes."""
+
+
+@dataclass(frozen=True)
+class Crops:
+    """N crops.
+
+    Attributes:
+        patches: uint8 `[N, 104, 104, 3]`, BGR: the crop and what surrounds it. For training.
+        exact: uint8 `[N, 64, 64, 3]`, BGR: what the device would cut. For measuring.
+        labels: Label of each crop.
+        parts: int64 `[N]`, indices into `split.PARTS`.
+        sources: Source of each crop's picture.
+        origins: What each crop is: `face`, `false alarm`, `piece of a face`, `window`, or a name in `paint.THINGS`.
+        names: Name of each crop's picture.
+    """
+
+    patches: Image
+    exact: Image
+    labels: npt.NDArray[np.str_]
+    parts: npt.NDArray[np.int64]
+    sources: npt.NDArray[np.str_]
+    origins: npt.NDArray[np.str_]
+    names: npt.NDArray[np.str_]
+
+    def where(self, part: str, source: str | None = None) -> npt.NDArray[np.int64]:
+        """Give the rows of a part (and of one source), int64 `[M]`."""
+        chosen = self.parts == PARTS.index(part)
+        if source:
+            chosen &= self.sources == source
+        return np.flatnonzero(chosen)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Crops:
+        """Give some of the crops."""
+        return Crops(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    def having(self, labels: tuple[str, ...]) -> Crops:
+        """Give the crops of some labels."""
+        chosen = np.flatnonzero(np.isin(self.labels, labels))
+        return self if len(chosen) == len(self.labels) else self.take(chosen)
+
+    def targets(self, labels: tuple[str, ...]) -> npt.NDArray[np.int64]:
+        """Give the labels as indices into `labels`, int64 `[N]`."""
+        return np.array([labels.index(label) for label in self.labels.tolist()], np.int64)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    box: Box
+    label: str
+    origin: str
+
+
+def cut_crops(
+    dataset: DataSet,
+    parts: npt.NDArray[np.int64],
+    *,
+    negatives: bool,
+    painted: bool,
+    progress: Callable[[], None] = lambda: None,
+) -> Crops:
+    """Cut every labelled face, and add what is no face and what is painted.
+
+    Args:
+        dataset: The pictures.
+        parts: int64 `[N]`, each picture's part (`Split.part_of`).
+        negatives: Add `not_a_face`: detectors' false alarms, pieces of faces, windows; from scenes and backgrounds.
+        painted: Add masks and other things painted on the unmasked faces of the training part.
+        progress: Called after each picture.
+    """
+
+    def work(item: tuple[Picture, int]) -> tuple[Image, Image, list[_Cut]]:
+        picture, part = item
+        result = _cut(picture, painted=painted and PARTS[part] == "train", negatives=negatives)
+        progress()
+        return result
+
+    # Cascades share the cores among pictures, not inside one.
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            results = list(pool.map(work, zip(dataset.pictures, parts.tolist(), strict=True)))
+    finally:
+        cv2.setNumThreads(threads)
+    rows = [(index, cut) for index, (_, _, cuts) in enumerate(results) for cut in cuts]
+    return Crops(
+        np.concatenate([result[0] for result in results]),
+        np.concatenate([result[1] for result in results]),
+        np.array([cut.label for _, cut in rows]),
+        np.array([parts[index] for index, _ in rows], np.int64),
+        np.array([dataset.pictures[index].source for index, _ in rows]),
+        np.array([cut.origin for _, cut in rows]),
+        np.array([dataset.pictures[index].name for index, _ in rows]),
+    )
+
+
+def _cut(picture: Picture, *, painted: bool, negatives: bool) -> tuple[Image, Image, list[_Cut]]:
+    image = read_picture(picture.path)
+    random = random_of(picture.name, 0)
+    cuts = [_Cut(face.box, face.label, "face") for face in picture.faces]
+    if negatives and picture.source != "faces":
+        faces = [face.box for face in picture.faces]
+        cuts += [_Cut(box, NOT_A_FACE, "false alarm") for box in false_alarms(image, faces, keen_detectors(), 3, random)]
+        cuts += [_Cut(box, NOT_A_FACE, "piece of a face") for box in face_pieces(faces, 3, random)]
+        cuts += [_Cut(box, NOT_A_FACE, "window") for box in random_windows(picture.size, faces, 2, random)]
+    boxes = [cut.box for cut in cuts]
+    patches = [*crop_faces(image, boxes, _PATCH_RULE, PATCH)]
+    exact = [*crop_faces(image, boxes, CROP, INPUT_SIZE)]
+    if painted:
+        for index, face in enumerate(picture.faces):
+            if face.label != "without_mask":
+                continue
+            for thing in _draw_things(random):
+                patch = paint(patches[index], _face_size(face.box), thing, random)
+                patches.append(patch)
+                edge = (PATCH - round(PATCH / CONTEXT)) // 2
+                exact.append(np.asarray(cv2.resize(patch[edge:-edge, edge:-edge], (INPUT_SIZE, INPUT_SIZE)), np.uint8))
+                cuts.append(_Cut(face.box, THINGS[thing][0], thing))
+    return _stack(patches, PATCH), _stack(exact, INPUT_SIZE), cuts
+
+
+def _stack(crops: list[Image], size: int) -> Image:
+    return np.stack(crops) if crops else np.empty((0, size, size, 3), np.uint8)
+
+
+def _face_size(box: Box) -> tuple[float, float]:
+    """Width and height of a face box in pixels of its patch."""
+    width, height = box[2] - box[0], box[3] - box[1]
+    scale = PATCH / (1 + 2 * _PATCH_RULE.margin) / max(width, height)
+    return width * scale, height * scale
+
+
+def _draw_things(random: np.random.Generator) -> list[str]:
+    """Draw what one unmasked face is painted with: now and then a mask, one badly worn, one thing that is none."""
+    things = ["mask"] if random.random() < 0.5 else []
+    things.append("mask under the nose" if random.random() < 0.6 else "mask on the chin")
+    if random.random() < 0.6:
+        things.append(str(random.choice(["hand", "hand", "scarf", "cup", "phone"])))
+    return things
+
+
+def cached_crops(
+    cache: Path | None,
+    dataset: DataSet,
+    split_digest: str,
+    parts: npt.NDArray[np.int64],
+    *,
+    negatives: bool,
+    painted: bool,
+    progress: Callable[[], None] = lambda: None,
+) -> Crops:
+    """Cut the crops, or read them from `cache`, where an earlier run with the same data and split left them.
+
+    Raises:
+        OutputError: The cache cannot be written.
+    """
+    key = json.dumps([_VERSION, dataset.digest, split_digest, negatives, painted, PATCH, CROP.to_json()])
+    folder = cache / hashlib.sha256(key.encode()).hexdigest()[:16] if cache else None
+    fields = list(Crops.__dataclass_fields__)
+    if folder and (folder / "complete").exists():
+        return Crops(*(np.load(folder / f"{name}.npy", allow_pickle=False) for name in fields))
+    crops = cut_crops(dataset, parts, negatives=negatives, painted=painted, progress=progress)
+    if folder:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in fields:
+                np.save(folder / f"{name}.npy", getattr(crops, name), allow_pickle=False)
+            (folder / "complete").touch()
+        except OSError as error:
+            raise OutputError(
+                f"the crops cannot be kept in {cache} ({error.strerror}): free some space, or name another folder with --cache."
+            ) from error
+    return crops

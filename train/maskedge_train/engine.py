@@ -1,0 +1,178 @@
+"""What every training of the project shares: the trainer, its checkpoints, its seeds, and how it goes on after a kill."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.data import Sampler
+
+from maskedge.errors import UsageError
+
+from .checkpoint import read_checkpoint, write_checkpoint
+
+
+@dataclass(frozen=True)
+class Engine:
+    """On what, how long and how a training runs.
+
+    Attributes:
+        epochs: Most passes.
+        patience: Passes without a better validation loss after which training stops early.
+        seed: Seed of weights, order and augmentation.
+        accelerator: `auto`, `cpu` or `gpu`.
+        precision: `auto` (bfloat16 where there is a GPU that has it, else float32), or one of Lightning's names.
+        devices: Processes on this machine, one a device; with several, gradients are averaged over all (DDP).
+        nodes: Machines, each started with the same command by torchrun or a cluster's launcher.
+        progress: Show progress bars.
+    """
+
+    epochs: int
+    patience: int = 10
+    seed: int = 0
+    accelerator: str = "auto"
+    precision: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    progress: bool = True
+
+
+class Balanced(Sampler[list[int]]):
+    """Batches in which each category of samples has a fixed share, whatever its size.
+
+    Each category is walked through in a fresh random order, again and again, so no sample is seen twice before all were seen once.
+    The order depends on seed and epoch alone: a resumed training sees what an unbroken one would have.
+
+    Args:
+        categories: int64 `[N]`, category of each sample.
+        shares: Share of each category; those that have no sample are left out.
+        samples: Samples an epoch, over all processes.
+        batch_size: Samples a batch and process.
+        seed: Seed of the order.
+    """
+
+    def __init__(self, categories: np.ndarray[Any, Any], shares: Sequence[float], samples: int, batch_size: int, seed: int) -> None:
+        self.rows = [np.flatnonzero(categories == category) for category in range(len(shares))]
+        weights = np.array([share if len(rows) else 0.0 for share, rows in zip(shares, self.rows, strict=True)])
+        self.quotas = np.floor(weights / weights.sum() * samples).astype(int)
+        self.batch_size, self.seed, self.epoch = batch_size, seed, 0
+        self.rank, self.world = 0, 1
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            self.rank, self.world = torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning says which epoch comes."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return int(self.quotas.sum()) // (self.batch_size * self.world)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        random = np.random.default_rng([self.seed, self.epoch])
+        drawn = []
+        for rows, quota in zip(self.rows, self.quotas.tolist(), strict=True):
+            for start in range(0, quota, max(len(rows), 1)):
+                drawn.append(random.permutation(rows)[: quota - start])
+        order = random.permutation(np.concatenate(drawn))[self.rank :: self.world]
+        for index in range(len(self)):
+            yield order[index * self.batch_size : (index + 1) * self.batch_size].tolist()
+
+
+class _Reseed(Callback):
+    """Seed the augmentation of each epoch by its number, so that a resumed training repeats an unbroken one exactly."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        torch.manual_seed((self.seed * 1_000_003 + trainer.current_epoch) * 1_009 + trainer.global_rank)
+
+
+class _CheckpointIO(TorchCheckpointIO):
+    """Checkpoints that are whole or absent, and that run no code when they are read."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        write_checkpoint(Path(path), checkpoint)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        return read_checkpoint(Path(path))
+
+
+def quieten() -> None:
+    """Keep Lightning to what a user can act on: no advertisements, no notes on idle hardware or loader workers."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning")
+    # Its own leaf check is deprecated in torch; nothing a user can act on.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+
+
+def check_resume(checkpoint: Path, recipe: Mapping[str, Any]) -> None:
+    """Refuse to go on with a training that was begun otherwise.
+
+    Args:
+        checkpoint: The `last.ckpt` of the earlier run.
+        recipe: What the run to come would do.
+
+    Raises:
+        UsageError: There is none, or its recipe differs; the text says in what.
+        ModelError: It cannot be read.
+    """
+    if not checkpoint.exists():
+        raise UsageError(f"there is nothing to resume: {checkpoint} does not exist. Start without --resume.")
+    begun = read_checkpoint(checkpoint)["maskedge"].get("recipe", {})
+    differing = [f"{name} was {begun.get(name)!r}, now {value!r}" for name, value in recipe.items() if begun.get(name) != value]
+    if differing:
+        raise UsageError(
+            f"{checkpoint} cannot be resumed with another recipe: {'; '.join(differing)}. Repeat the first command, or train anew in "
+            "another --out."
+        )
+
+
+def build_trainer(engine: Engine, out: Path) -> tuple[lightning.Trainer, ModelCheckpoint]:
+    """Build the trainer: `best.ckpt` by `val_loss`, `last.ckpt` after every epoch, TensorBoard logs in `out/logs`."""
+    quieten()
+    gpu = torch.cuda.is_available() and engine.accelerator != "cpu"
+    precision = engine.precision
+    if precision == "auto":
+        precision = "bf16-mixed" if gpu and torch.cuda.is_bf16_supported() else "32-true"
+    best = ModelCheckpoint(
+        out, "best", monitor="val_loss", save_last=True, enable_version_counter=False, save_on_train_epoch_end=True
+    )
+    callbacks: list[Callback] = [_Reseed(engine.seed), EarlyStopping("val_loss", patience=engine.patience), best]
+    if engine.progress:
+        callbacks.append(TQDMProgressBar(refresh_rate=10))
+    several = engine.devices * engine.nodes > 1
+    trainer = lightning.Trainer(
+        max_epochs=engine.epochs,
+        accelerator=engine.accelerator,
+        devices=engine.devices,
+        num_nodes=engine.nodes,
+        # Processes of their own, by gloo without a GPU and by NCCL with one.
+        strategy="ddp" if several else "auto",
+        precision=precision,  # type: ignore[arg-type]
+        callbacks=callbacks,
+        logger=TensorBoardLogger(out, name="", version="logs"),
+        plugins=[_CheckpointIO()],
+        enable_progress_bar=engine.progress,
+        enable_model_summary=False,
+        log_every_n_steps=10,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+    )
+    return trainer, best
+
+
+def describe(engine: Engine) -> dict[str, Any]:
+    """Give what of the engine changes the result, for the recipe."""
+    return {name: value for name, value in asdict(engine).items() if name not in ("accelerator", "progress")}

@@ -1,0 +1,106 @@
+"""Measuring a trained classifier on labelled data, and writing the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maskedge.errors import UsageError
+from maskedge.pipeline import NOT_A_FACE
+
+from .checkpoint import ClassifierSpec, add_results, load_classifier
+from .classifier import answer
+from .crops import Crops
+from .metrics import Answers, probabilities
+from .report import write_report
+
+Card = dict[str, Any]
+
+
+def judge(checkpoint: Path, sets: Mapping[str, Crops]) -> tuple[ClassifierSpec, Card, list[Answers], dict[str, Any]]:
+    """Let a checkpoint's net answer for several sets of crops.
+
+    Args:
+        checkpoint: A checkpoint of `edge-train classifier`.
+        sets: Crops by the name of their data.
+
+    Returns:
+        What the checkpoint tells of its net, its card, the answers set by set, and for each set with negatives how the net does as
+        a gate behind a detector (`gate`).
+
+    Raises:
+        ModelError: The checkpoint is refused.
+        UsageError: The data has a label that the net does not know.
+    """
+    net, spec, card = load_classifier(checkpoint)
+    answers, gates = [], {}
+    for name, crops in sets.items():
+        if unknown := set(crops.labels.tolist()) - set(spec.labels):
+            raise UsageError(f"{name} has the label {min(unknown)!r}, which {checkpoint} does not know ({', '.join(spec.labels)}).")
+        answers.append(answer(net, crops, spec.labels, name))
+        if NOT_A_FACE in crops.labels:
+            gates[name] = gate(answers[-1], crops)
+    return spec, card, answers, gates
+
+
+def gate(answers: Answers, crops: Crops) -> dict[str, float | int | None]:
+    """Measure how well a net throws out what detectors should not have found.
+
+    Returns:
+        `rejected`, the share of `false_alarms` (detectors' answers on pictures without people) that it calls `not_a_face`, and
+        `kept`, the share of labelled `faces` that it does not.
+    """
+    rejected = answers.logits.argmax(axis=1) == answers.labels.index(NOT_A_FACE)
+    alarms = (crops.origins == "false alarm") & (crops.sources == "backgrounds")
+    faces = crops.labels != NOT_A_FACE
+    return {
+        "rejected": round(float(rejected[alarms].mean()), 4) if alarms.any() else None,
+        "false_alarms": int(alarms.sum()),
+        "kept": round(float((~rejected[faces]).mean()), 4) if faces.any() else None,
+        "faces": int(faces.sum()),
+    }
+
+
+def report_on(
+    checkpoint: Path,
+    sets: Mapping[str, Crops],
+    out: Path,
+    *,
+    facts: Mapping[str, Any],
+    history: Sequence[Mapping[str, float]] = (),
+    comparison: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Measure a checkpoint and write report.json, report.html and the charts to `out`. Gives the content of report.json."""
+    spec, _, answers, gates = judge(checkpoint, sets)
+    return write_report(
+        out,
+        f"{spec.net}: what it learnt",
+        answers,
+        temperature=spec.temperature,
+        unsure_below=spec.unsure_below,
+        facts={**facts, "labels": list(spec.labels), **({"gate": gates} if gates else {})},
+        history=history,
+        comparison=comparison,
+    )
+
+
+def enter_results(checkpoint: Path, report: Mapping[str, Any]) -> None:
+    """Write a report's figures into the checkpoint as its card; calibration bins and the like stay in the report."""
+    _, spec, _ = load_classifier(checkpoint)
+    brief = ("name", "pictures", "accuracy", "macro_f1", "labels", "confusion", "two_way", "calibration")
+    evaluations = [{key: part[key] for key in brief if key in part} for part in report["evaluations"]]
+    for part in evaluations:
+        part["calibration"] = {key: value for key, value in part["calibration"].items() if key != "bins"}
+    card = {key: value for key, value in report.items() if key not in ("schema", "comparison", "evaluations", "history")}
+    add_results(checkpoint, spec, {**card, "evaluations": evaluations})
+
+
+def two_way_accuracy(answers: Answers) -> float:
+    """Share of faces, masked or not, for which the likelier of these two labels is right: what two-label nets are judged by."""
+    pair = [answers.labels.index(label) for label in ("with_mask", "without_mask")]
+    rows = np.isin(answers.targets, pair)
+    likelier = np.array(pair)[probabilities(answers.logits[rows][:, pair]).argmax(axis=1)]
+    return float((likelier == answers.targets[rows]).mean())

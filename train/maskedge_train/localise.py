@@ -1,0 +1,127 @@
+"""Finding the face of each picture of a folder data set, for those that show whole people."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from maskedge.classify import MaskClassifier
+from maskedge.errors import ModelError
+from maskedge.pictures import list_pictures, read_picture
+from maskedge.pipeline import NOT_A_FACE
+from maskedge.types import Image
+
+from .boxes import LabelledBox
+from .dataset import FACE_LABELS
+
+LEAST_FACENESS = 0.5
+"""A face less sure than this is no find."""
+_Boxes = npt.NDArray[np.float64]
+
+
+def localise(
+    root: Path, model: Path | None = None, progress: Callable[[], None] = lambda: None
+) -> tuple[list[tuple[str, LabelledBox]], list[str]]:
+    """Find the clearest face of each picture under `root/<label>/`.
+
+    A classifier that knows `not_a_face` looks at squares of all sizes and places; what many overlapping squares agree on is the
+    face. Which label it gives plays no part, so that the search cannot favour the answer that the folder says is right.
+
+    Args:
+        root: Folder data set.
+        model: An .onnx file with the label `not_a_face`; the bundled one when left out.
+        progress: Called after each picture.
+
+    Returns:
+        `(name relative to root, box with the folder's label)` where one was found, and the names where none was.
+
+    Raises:
+        ModelError: The model is refused, or does not know `not_a_face`.
+    """
+    classifier = MaskClassifier(model)
+    if NOT_A_FACE not in classifier.labels:
+        raise ModelError(f"{classifier.path} does not know {NOT_A_FACE!r}: it cannot tell where a face is.")
+    files = [(path, label) for label in FACE_LABELS if (root / label).is_dir() for path in list_pictures(root / label)]
+
+    def work(path: Path) -> tuple[float, float, float, float] | None:
+        try:
+            image = read_picture(path)
+        except ValueError:
+            return None
+        finally:
+            progress()
+        return find_face(image, classifier)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        boxes = list(pool.map(work, [path for path, _ in files]))
+    found = [
+        (path.relative_to(root).as_posix(), LabelledBox(box, label))
+        for (path, label), box in zip(files, boxes, strict=True)
+        if box is not None
+    ]
+    missed = [path.relative_to(root).as_posix() for (path, _), box in zip(files, boxes, strict=True) if box is None]
+    return found, missed
+
+
+def find_face(image: Image, classifier: MaskClassifier) -> tuple[float, float, float, float] | None:
+    """Find the clearest face of a picture, uint8 `[H, W, 3]` BGR; x1, y1, x2, y2 in its pixels, or None."""
+    squares = _grid(image.shape[1], image.shape[0])
+    faceness = _faceness(image, squares, classifier)
+    likely = faceness >= 0.3
+    if not likely.any():
+        return None
+    squares, faceness = squares[likely], faceness[likely]
+    overlap = _overlaps(squares)
+    # The grid is as dense for small faces as for large ones, so the sum of agreement compares across sizes.
+    support = np.where(overlap > 0.4, overlap * faceness, 0).sum(axis=1) * faceness
+    best = int(support.argmax())
+    for spread, step in ((0.24, 0.12), (0.1, 0.05)):
+        near = overlap[best] > 0.4 if spread == 0.24 else slice(None)
+        centre = np.average(squares[near], axis=0, weights=faceness[near] ** 3)
+        squares = _around(centre, spread, step)
+        faceness = _faceness(image, squares, classifier)
+        if faceness.max() < LEAST_FACENESS:
+            return None
+    x, y, side = np.average(squares, axis=0, weights=faceness**8 + 1e-9)
+    return float(x - side / 2), float(y - side / 2), float(x + side / 2), float(y + side / 2)
+
+
+def _grid(width: int, height: int) -> _Boxes:
+    """Lay squares (centre x, centre y, side) of all sizes over a picture: float64 `[N, 3]`."""
+    rows = []
+    side = 1.05 * max(width, height)
+    least = max(16.0, 0.16 * min(width, height))
+    while side >= least:
+        # A face may be cut by the picture's edge, by up to a quarter of its side.
+        reach_x, reach_y = max(width / 2 - side / 4, 0), max(height / 2 - side / 4, 0)
+        xs, ys = (np.linspace(-reach, reach, 1 + int(2 * reach / (0.27 * side))) for reach in (reach_x, reach_y))
+        rows += [(width / 2 + x, height / 2 + y, side) for y in ys for x in xs]
+        side /= 1.3
+    return np.array(rows)
+
+
+def _around(centre: _Boxes, spread: float, step: float) -> _Boxes:
+    """Lay squares about one (centre x, centre y, side): shifted and zoomed by up to `spread` of its side."""
+    shifts = np.arange(-spread, spread + step / 2, step)
+    x, y, side = centre
+    return np.array([(x + dx * side, y + dy * side, side * np.exp(zoom)) for dx in shifts for dy in shifts for zoom in shifts])
+
+
+def _faceness(image: Image, squares: _Boxes, classifier: MaskClassifier) -> npt.NDArray[np.float64]:
+    boxes = [(x - side / 2, y - side / 2, x + side / 2, y + side / 2) for x, y, side in squares.tolist()]
+    column = classifier.labels.index(NOT_A_FACE)
+    return np.asarray(1 - classifier.classify(image, boxes)[:, column], np.float64)
+
+
+def _overlaps(squares: _Boxes) -> _Boxes:
+    """IoU of each square with each: float64 `[N, N]`."""
+    half = squares[:, 2:] / 2
+    low, high = squares[:, :2] - half, squares[:, :2] + half
+    inside = np.clip(np.minimum(high[:, None], high[None]) - np.maximum(low[:, None], low[None]), 0, None).prod(axis=2)
+    area = squares[:, 2] ** 2
+    return np.asarray(inside / (area[:, None] + area[None] - inside), np.float64)

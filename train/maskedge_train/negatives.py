@@ -1,0 +1,117 @@
+"""Boxes that hold no face: what detectors take for one, and pieces of faces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+
+import numpy as np
+import numpy.typing as npt
+
+from maskedge.detect import CascadeDetector, FaceDetector, opencv_cascade
+from maskedge.track import box_iou
+from maskedge.types import Box, Image
+
+FAR = 0.3
+"""Overlap with every labelled face, as IoU of the squares, below which a box counts as no face."""
+LEAST_SIDE = 24
+"""Smallest box in pixels: below, a picture's unlabelled faces and its clutter look alike."""
+
+
+def keen_detectors() -> list[FaceDetector]:
+    """Build the detectors whose false alarms a classifier must know: OpenCV's frontal cascades, set keener than on a device."""
+    return [
+        CascadeDetector(opencv_cascade("frontalface_default"), side=400, scale_factor=1.1, min_neighbors=1, border=0.1),
+        CascadeDetector(opencv_cascade("frontalface_alt2"), side=320, scale_factor=1.15, min_neighbors=0, border=0.1),
+    ]
+
+
+def square(box: Box) -> Box:
+    """Widen the shorter side of `box` about its centre."""
+    x1, y1, x2, y2 = box
+    half = max(x2 - x1, y2 - y1) / 2
+    cx, cy = (x1 + x2) / 2, (y1 + y2) / 2
+    return cx - half, cy - half, cx + half, cy + half
+
+
+def is_far(box: Box, faces: Sequence[Box]) -> bool:
+    """Tell whether `box` overlaps no labelled face enough to stand for it."""
+    return all(box_iou(square(box), square(face)) < FAR for face in faces)
+
+
+def false_alarms(
+    image: Image, faces: Sequence[Box], detectors: Sequence[FaceDetector], most: int, random: np.random.Generator
+) -> list[Box]:
+    """Give up to `most` boxes of each detector's answers that are no face.
+
+    Args:
+        image: uint8 `[H, W, 3]`, BGR.
+        faces: The labelled faces, in pixels of `image`.
+        detectors: What to run.
+        most: Most boxes a detector.
+        random: Draws among them.
+    """
+    boxes: list[Box] = []
+    for detector in detectors:
+        wrong = [box for box in detector.detect(image) if box[2] - box[0] >= LEAST_SIDE and is_far(box, faces)]
+        kept: list[Box] = []
+        for index in random.permutation(len(wrong)).tolist():
+            if len(kept) < most and is_far(wrong[index], kept):
+                kept.append(wrong[index])
+        boxes += kept
+    return boxes
+
+
+# Centre (right, down) and side of pieces of a face, in units of its square's side: halves, eyes, chin, brow, the whole person.
+_PIECES: tuple[tuple[float, float, float], ...] = (
+    (-0.62, 0.0, 1.0), (0.62, 0.0, 1.0), (0.0, -0.62, 1.0), (0.0, 0.65, 1.0), (-0.45, 0.5, 0.9), (0.45, 0.5, 0.9),
+    (-0.22, -0.12, 0.38), (0.22, -0.12, 0.38), (0.0, 0.3, 0.45), (0.0, 0.42, 0.5), (0.0, -0.35, 0.5), (0.0, 0.05, 0.4),
+    (0.0, 0.5, 2.3), (0.2, 0.1, 2.0), (-0.3, 0.6, 2.0),
+)  # fmt: skip
+
+
+def face_pieces(faces: Sequence[Box], count: int, random: np.random.Generator) -> list[Box]:
+    """Give up to `count` half faces, eyes, chins and boxes far too large, none of which would do for a face."""
+    boxes: list[Box] = []
+    for _ in range(4 * count):
+        if len(boxes) == count or not faces:
+            break
+        x1, y1, x2, y2 = square(faces[int(random.integers(len(faces)))])
+        side = x2 - x1
+        right, down, size = _PIECES[int(random.integers(len(_PIECES)))]
+        right, down = (right, down) + random.normal(0, 0.06, 2)
+        size *= float(np.exp(random.normal(0, 0.1)))
+        cx, cy, half = (x1 + x2) / 2 + right * side, (y1 + y2) / 2 + down * side, size * side / 2
+        box = (cx - half, cy - half, cx + half, cy + half)
+        if 2 * half >= LEAST_SIDE / 2 and is_far(box, faces):
+            boxes.append(box)
+    return boxes
+
+
+def random_windows(size: tuple[int, int], faces: Sequence[Box], count: int, random: np.random.Generator) -> list[Box]:
+    """Give up to `count` squares anywhere in a picture of `size` (width, height) pixels, off its faces."""
+    width, height = size
+    shorter = min(width, height)
+    boxes: list[Box] = []
+    for _ in range(4 * count):
+        if len(boxes) == count:
+            break
+        side = shorter * float(np.exp(random.uniform(np.log(0.1), np.log(0.9))))
+        if side < LEAST_SIDE:
+            continue
+        x, y = random.uniform(0, width - side), random.uniform(0, height - side)
+        box = (x, y, x + side, y + side)
+        if is_far(box, faces):
+            boxes.append(box)
+    return boxes
+
+
+def side(box: Box) -> float:
+    """Geometric mean of a box's sides, in its pixels."""
+    return sqrt(max(box[2] - box[0], 0) * max(box[3] - box[1], 0))
+
+
+def random_of(name: str, seed: int) -> np.random.Generator:
+    """Give a generator that depends on a picture's name and nothing else, so that order and threads change no draw."""
+    words: npt.NDArray[np.uint8] = np.frombuffer(name.encode("utf-8", "surrogateescape"), np.uint8)
+    return np.random.default_rng([seed, *words.tolist()])

@@ -1,0 +1,109 @@
+"""The look of the HTML pages that training writes: one file each, with its pictures inside, light or dark as the reader's system is."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import cv2
+
+from maskedge.errors import OutputError
+from maskedge.types import Image
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1c2126; --soft: #5b6670; --paper: #ffffff; --line: #d9dee3; --panel: #f4f6f8; --accent: #0b6bcb; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e8ecef; --soft: #9aa6b0; --paper: #14181c; --line: #313a42; --panel: #1d2329; --accent: #6cb2ff; }
+}
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 72rem; padding: 1.5rem; font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); }
+h1 { font-size: 1.7rem; margin: 0 0 .2rem; } h2 { font-size: 1.25rem; margin: 2.2rem 0 .6rem; }
+p { max-width: 46rem; } .lead, figcaption, caption { color: var(--soft); }
+table { border-collapse: collapse; margin: .8rem 0; } caption { text-align: left; padding-bottom: .3rem; }
+th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: right; font-variant-numeric: tabular-nums; }
+th:first-child, td:first-child { text-align: left; }
+.scroll { overflow-x: auto; }
+.gallery { display: flex; flex-wrap: wrap; gap: .6rem; }
+.gallery figure, .charts figure { margin: 0; background: var(--panel); border: 1px solid var(--line); border-radius: 6px; padding: .4rem; }
+.gallery figure { width: 9rem; } .gallery img { width: 100%; display: block; border-radius: 3px; }
+.gallery figcaption { font-size: .75rem; overflow-wrap: anywhere; margin-top: .3rem; }
+.charts { display: flex; flex-wrap: wrap; gap: 1rem; } .charts img { max-width: 100%; display: block; background: #fff; }
+.group { border-left: 3px solid var(--accent); padding-left: .7rem; margin: .8rem 0; }
+"""
+
+
+def text(value: object) -> str:
+    """Escape `value` for HTML."""
+    return html.escape(str(value))
+
+
+def picture(image: Image, longest_side: int = 144) -> str:
+    """Give an `<img>` source that holds `image` (uint8 `[H, W, 3]`, BGR), shrunk to `longest_side` pixels, as JPEG."""
+    scale = longest_side / max(image.shape[:2])
+    if scale < 1:
+        size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+
+
+def png(content: bytes) -> str:
+    """Give an `<img>` source that holds the PNG file `content`."""
+    return "data:image/png;base64," + base64.b64encode(content).decode()
+
+
+def figure(source: str, caption: str, description: str = "") -> str:
+    """One picture with its caption; `description` is for readers who cannot see it."""
+    return (
+        f'<figure><img src="{source}" alt="{text(description or caption)}"><figcaption>{text(caption)}</figcaption></figure>'
+    )
+
+
+def gallery(figures: Iterable[str]) -> str:
+    """Small pictures side by side."""
+    return f'<div class="gallery">{"".join(figures)}</div>'
+
+
+def charts(figures: Iterable[str]) -> str:
+    """Charts side by side."""
+    return f'<div class="charts">{"".join(figures)}</div>'
+
+
+def table(head: Sequence[object], rows: Iterable[Sequence[object]], caption: str = "") -> str:
+    """A table; the first column holds names, the others figures."""
+    top = "".join(f'<th scope="col">{text(cell)}</th>' for cell in head)
+    body = "".join(
+        "<tr>" + "".join(f'<th scope="row">{text(cell)}</th>' if not i else f"<td>{text(cell)}</td>" for i, cell in enumerate(row)) + "</tr>"
+        for row in rows
+    )
+    named = f"<caption>{text(caption)}</caption>" if caption else ""
+    return f'<div class="scroll"><table>{named}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def section(title: str, *parts: str) -> str:
+    """A headed part of a page; `parts` are HTML."""
+    return f"<section><h2>{text(title)}</h2>{''.join(parts)}</section>"
+
+
+def paragraph(words: str) -> str:
+    """A paragraph of plain text."""
+    return f"<p>{text(words)}</p>"
+
+
+def write_page(path: Path, title: str, lead: str, sections: Iterable[str]) -> None:
+    """Write a page.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    content = (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{text(title)}</title><style>{_STYLE}</style></head>"
+        f'<body><h1>{text(title)}</h1><p class="lead">{text(lead)}</p>{"".join(sections)}</body></html>\n'
+    )
+    try:
+        path.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}).") from error
