@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -67,7 +68,7 @@ def evaluate(
         sets[f"{part} part" if split_file else "data"] = crops
     else:
         sets |= test_sets(scenes, backgrounds, spec.labels, quiet)
-    facts = {key: card[key] for key in ("net", "parameters", "data", "split") if key in card}
+    facts: dict[str, Any] = {key: card[key] for key in ("net", "parameters", "data", "split") if key in card}
     report = report_on(checkpoint, sets, out or checkpoint.parent / "evaluation", facts=facts)
     print_evaluations(report)
     click.echo(f"wrote {(out or checkpoint.parent / 'evaluation') / 'report.html'}")
