@@ -56,9 +56,7 @@ def png(content: bytes) -> str:
 
 def figure(source: str, caption: str, description: str = "") -> str:
     """One picture with its caption; `description` is for readers who cannot see it."""
-    return (
-        f'<figure><img src="{source}" alt="{text(description or caption)}"><figcaption>{text(caption)}</figcaption></figure>'
-    )
+    return f'<figure><img src="{source}" alt="{text(description or caption)}"><figcaption>{text(caption)}</figcaption></figure>'
 
 
 def gallery(figures: Iterable[str]) -> str:
@@ -75,7 +73,9 @@ def table(head: Sequence[object], rows: Iterable[Sequence[object]], caption: str
     """A table; the first column holds names, the others figures."""
     top = "".join(f'<th scope="col">{text(cell)}</th>' for cell in head)
     body = "".join(
-        "<tr>" + "".join(f'<th scope="row">{text(cell)}</th>' if not i else f"<td>{text(cell)}</td>" for i, cell in enumerate(row)) + "</tr>"
+        "<tr>"
+        + "".join(f'<th scope="row">{text(cell)}</th>' if not i else f"<td>{text(cell)}</td>" for i, cell in enumerate(row))
+        + "</tr>"
         for row in rows
     )
     named = f"<caption>{text(caption)}</caption>" if caption else ""

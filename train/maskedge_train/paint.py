@@ -58,7 +58,9 @@ class Canvas:
         cv2.polylines(layer, [np.round(self.points(places)).astype(np.int32)], False, value, thickness, cv2.LINE_AA)
 
 
-def _curve(start: tuple[float, float], middle: tuple[float, float], end: tuple[float, float], steps: int = 9) -> list[tuple[float, float]]:
+def _curve(
+    start: tuple[float, float], middle: tuple[float, float], end: tuple[float, float], steps: int = 9
+) -> list[tuple[float, float]]:
     """Sample a quadratic curve through `middle`."""
     t = np.linspace(0, 1, steps)[:, None]
     a, m, b = (np.array(point) for point in (start, middle, end))
@@ -187,7 +189,10 @@ def _scarf(canvas: Canvas, patch: Image) -> tuple[npt.NDArray[np.uint8], npt.NDA
     top = random.uniform(0.15, 0.6)
     alpha, shade = canvas.blank(), canvas.blank()
     dip = random.uniform(-0.1, 0.15)
-    canvas.fill(alpha, [*_curve((-2.2, top - random.uniform(0, 0.4)), (0, top + dip), (2.2, top - random.uniform(0, 0.4))), (2.2, 3), (-2.2, 3)])
+    canvas.fill(
+        alpha,
+        [*_curve((-2.2, top - random.uniform(0, 0.4)), (0, top + dip), (2.2, top - random.uniform(0, 0.4))), (2.2, 3), (-2.2, 3)],
+    )
     for _ in range(int(random.integers(3, 7))):
         height = top + random.uniform(0.1, 1.4)
         lift = random.uniform(-0.5, 0.5)
@@ -205,7 +210,14 @@ def _cup(canvas: Canvas, patch: Image) -> tuple[npt.NDArray[np.uint8], npt.NDArr
     wide, foot = random.uniform(0.32, 0.55), random.uniform(0.7, 1.0)
     bottom = top + random.uniform(0.9, 1.6)
     lean = random.normal(0, 0.2)
-    canvas.fill(alpha, [*_curve((x - wide, top), (x, top - 0.08), (x + wide, top)), (x + lean + wide * foot, bottom), (x + lean - wide * foot, bottom)])
+    canvas.fill(
+        alpha,
+        [
+            *_curve((x - wide, top), (x, top - 0.08), (x + wide, top)),
+            (x + lean + wide * foot, bottom),
+            (x + lean - wide * foot, bottom),
+        ],
+    )
     canvas.line(shade, _curve((x - wide, top + 0.05), (x, top + 0.12), (x + wide, top + 0.05)), 0.05, 90)
     canvas.line(shade, [(x + 0.6 * wide, top), (x + lean + 0.6 * wide * foot, bottom)], 0.25, 50)
     cup = _texture(canvas, random.choice([random.uniform(190, 250, 3), random.uniform(10, 240, 3)]).astype(np.float32), plain=0.6)
@@ -233,11 +245,17 @@ def _phone(canvas: Canvas, patch: Image) -> tuple[npt.NDArray[np.uint8], npt.NDA
         return x + right * cos - down * sin, y + right * sin + down * cos
 
     canvas.fill(alpha, [place(-wide, -tall), place(wide, -tall), place(wide, tall), place(-wide, tall)])
-    slab = _texture(canvas, random.choice([random.uniform(5, 60, 3), random.uniform(150, 240, 3), random.uniform(0, 255, 3)]).astype(np.float32), plain=0.85)
+    slab = _texture(
+        canvas,
+        random.choice([random.uniform(5, 60, 3), random.uniform(150, 240, 3), random.uniform(0, 255, 3)]).astype(np.float32),
+        plain=0.85,
+    )
     lens = canvas.blank()
     for index in range(int(random.integers(1, 4))):
         centre = canvas.points([place(-wide * 0.55, -tall * 0.8 + 0.2 * index)])[0]
-        cv2.circle(lens, (round(float(centre[0])), round(float(centre[1]))), max(1, round(0.08 * canvas.half[0])), 255, -1, cv2.LINE_AA)
+        cv2.circle(
+            lens, (round(float(centre[0])), round(float(centre[1]))), max(1, round(0.08 * canvas.half[0])), 255, -1, cv2.LINE_AA
+        )
     slab = np.where(lens[..., None] > 0, np.float32(15), slab)
     fingers = canvas.blank()
     sign = random.choice([-1.0, 1.0])

@@ -58,7 +58,10 @@ def draw_preview(
     torch.manual_seed(seed)
     augment = training_augmentation(augmentation)
     rows: dict[str, list[Image]] = {}
-    kinds = sorted(set(zip(crops.labels.tolist(), crops.origins.tolist(), strict=True)), key=lambda kind: (dataset.labels.index(kind[0]), kind[1]))
+    kinds = sorted(
+        set(zip(crops.labels.tolist(), crops.origins.tolist(), strict=True)),
+        key=lambda kind: (dataset.labels.index(kind[0]), kind[1]),
+    )
     for label, origin in kinds:
         own = np.flatnonzero((crops.labels == label) & (crops.origins == origin))
         own = random.permutation(own)[:columns]

@@ -71,7 +71,9 @@ class Split:
         """
         try:
             split = cls(**json.loads(path.read_text(encoding="utf-8")))
-            valid = set(split.parts) == set(PARTS) and all(isinstance(name, str) for names in split.parts.values() for name in names)
+            valid = set(split.parts) == set(PARTS) and all(
+                isinstance(name, str) for names in split.parts.values() for name in names
+            )
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise UsageError(f"{path} is no split file of edge-train ({error}).") from error
         if not valid:

@@ -34,13 +34,20 @@ _folder = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--test-backgrounds", type=_folder, help="Folder of pictures without people to measure on.")
 @people_option
 @click.option(
-    "--net", default="edgenet", show_default=True, help="Network: edgenet (small, the default), edgenet-l (larger), seednet (the original)."
+    "--net",
+    default="edgenet",
+    show_default=True,
+    help="Network: edgenet (small, the default), edgenet-l (larger), seednet (the original).",
 )
 @click.option("--epochs", type=click.IntRange(1), default=30, show_default=True, help="Most passes.")
-@click.option("--patience", type=click.IntRange(1), default=10, show_default=True, help="Stop after so many passes without progress.")
+@click.option(
+    "--patience", type=click.IntRange(1), default=10, show_default=True, help="Stop after so many passes without progress."
+)
 @click.option("--samples", type=click.IntRange(2), default=12000, show_default=True, help="Crops a pass, balanced over the labels.")
 @click.option("--batch-size", type=click.IntRange(2), default=64, show_default=True, help="Crops a step.")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=3e-3, show_default=True, help="Peak learning rate.")
+@click.option(
+    "--learning-rate", type=click.FloatRange(0, min_open=True), default=3e-3, show_default=True, help="Peak learning rate."
+)
 @click.option(
     "--augment",
     type=click.Choice(["camera", "light"]),
@@ -48,7 +55,9 @@ _folder = click.Path(exists=True, file_okay=False, path_type=Path)
     show_default=True,
     help="camera: what detectors and small cameras do to a face. light: small turns and shifts, as the original project did.",
 )
-@click.option("--paint/--no-paint", default=True, show_default=True, help="Paint masks, hands, scarves, cups, phones on unmasked faces.")
+@click.option(
+    "--paint/--no-paint", default=True, show_default=True, help="Paint masks, hands, scarves, cups, phones on unmasked faces."
+)
 @click.option(
     "--mixup",
     type=click.FloatRange(0, 1),
@@ -68,12 +77,24 @@ _folder = click.Path(exists=True, file_okay=False, path_type=Path)
     show_default=True,
     help="auto: bfloat16 on a GPU that has it, else float32.",
 )
-@click.option("--devices", type=click.IntRange(1), default=1, show_default=True, help="GPUs, or processes on a CPU, on each machine.")
-@click.option("--num-nodes", type=click.IntRange(1), default=1, show_default=True, help="Machines (start the same command on each by torchrun).")
-@click.option("--resume", is_flag=True, help="Go on where a killed run with the same options stopped.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for checkpoints and report.  [default: runs/NET]")
 @click.option(
-    "--cache", type=click.Path(file_okay=False, path_type=Path), help="Folder that keeps the cut crops for later runs (1 GB a data set)."
+    "--devices", type=click.IntRange(1), default=1, show_default=True, help="GPUs, or processes on a CPU, on each machine."
+)
+@click.option(
+    "--num-nodes",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Machines (start the same command on each by torchrun).",
+)
+@click.option("--resume", is_flag=True, help="Go on where a killed run with the same options stopped.")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for checkpoints and report.  [default: runs/NET]"
+)
+@click.option(
+    "--cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder that keeps the cut crops for later runs (1 GB a data set).",
 )
 @quiet_option
 def classifier(
@@ -204,9 +225,13 @@ def print_evaluations(report: dict[str, Any]) -> None:
     for part in report["evaluations"]:
         macro = "" if part["macro_f1"] is None else f", macro F1 {part['macro_f1']:.4f}"
         calibration = part["calibration"]
-        click.echo(f"{part['name']}: accuracy {part['accuracy']:.4f}{macro} on {part['pictures']:,} crops; ECE {calibration['ece_after']:.4f}")
+        click.echo(
+            f"{part['name']}: accuracy {part['accuracy']:.4f}{macro} on {part['pictures']:,} crops; ECE {calibration['ece_after']:.4f}"
+        )
         if "two_way" in part:
-            click.echo(f"  with or without a mask: {part['two_way']['two_labels']:.4f} (all labels open: {part['two_way']['strict']:.4f})")
+            click.echo(
+                f"  with or without a mask: {part['two_way']['two_labels']:.4f} (all labels open: {part['two_way']['strict']:.4f})"
+            )
         for label, figures in part["labels"].items():
             shown = "  ".join(
                 f"{name} {'-' if figures[key] is None else format(figures[key], '.4f')}"
@@ -215,7 +240,9 @@ def print_evaluations(report: dict[str, Any]) -> None:
             click.echo(f"  {label:14} {shown}  ({figures['count']:,})")
     for name, gate in report.get("gate", {}).items():
         if gate["rejected"] is not None:
-            click.echo(f"{name}: throws out {gate['rejected']:.4f} of {gate['false_alarms']:,} false alarms, keeps {gate['kept']:.4f} of faces")
+            click.echo(
+                f"{name}: throws out {gate['rejected']:.4f} of {gate['false_alarms']:,} false alarms, keeps {gate['kept']:.4f} of faces"
+            )
 
 
 def _make(folder: Path) -> None:

@@ -26,7 +26,9 @@ from .options import backgrounds_option, face_boxes_option, faces_option, load, 
     help="split.json of the training, made of the same --data, --scenes and --backgrounds: measure its --part only.",
 )
 @click.option("--part", type=click.Choice(["train", "val", "test"]), default="test", show_default=True, help="Part of --split.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the report.  [default: beside CHECKPOINT]")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the report.  [default: beside CHECKPOINT]"
+)
 @quiet_option
 def evaluate(
     checkpoint: Path,

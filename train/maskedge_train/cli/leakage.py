@@ -20,8 +20,16 @@ from .options import face_boxes_option, faces_option, load, people_option, quiet
 @click.option("--net", default="seednet", show_default=True, help="Network to train.")
 @click.option("--epochs", type=click.IntRange(1), default=30, show_default=True, help="Passes over the training part.")
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Trainings of either split.")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-3, show_default=True, help="Peak learning rate.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("runs/leakage"), show_default=True, help="Folder for the checkpoints and leakage.json.")
+@click.option(
+    "--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-3, show_default=True, help="Peak learning rate."
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("runs/leakage"),
+    show_default=True,
+    help="Folder for the checkpoints and leakage.json.",
+)
 @quiet_option
 def leakage(
     faces: Path | None,
@@ -61,7 +69,9 @@ def leakage(
     for by in ("random", "group"):
         figures = result[by]
         mean = sum(figures["accuracy"]) / len(figures["accuracy"])
-        click.echo(f"{by} split: accuracy {mean:.4f}; {figures['separated']:.1%} of the test pictures have a relative in another part")
+        click.echo(
+            f"{by} split: accuracy {mean:.4f}; {figures['separated']:.1%} of the test pictures have a relative in another part"
+        )
     try:
         (out / "leakage.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     except OSError as error:

@@ -13,7 +13,9 @@ from .options import progress_bar, quiet_option
 
 @click.command(cls=Command)
 @click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The CSV file of boxes to write.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The CSV file of boxes to write."
+)
 @click.option(
     "--model",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -38,9 +38,7 @@ model_out_option = click.option("--out", type=click.Path(file_okay=False, path_t
 quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
 
 
-def load(
-    faces: Path | None, face_boxes: Path | None, scenes: tuple[Path, ...], backgrounds: Path | None
-) -> DataSet:
+def load(faces: Path | None, face_boxes: Path | None, scenes: tuple[Path, ...], backgrounds: Path | None) -> DataSet:
     """Read the data that the options name, and say what of it cannot be used."""
     from ..dataset import load_dataset
 

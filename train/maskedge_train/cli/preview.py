@@ -17,7 +17,9 @@ from .options import backgrounds_option, face_boxes_option, faces_option, load, 
 @scenes_option
 @backgrounds_option
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The .png or .jpg to write.")
-@click.option("--augment", type=click.Choice(["camera", "light"]), default="camera", show_default=True, help="As in edge-train classifier.")
+@click.option(
+    "--augment", type=click.Choice(["camera", "light"]), default="camera", show_default=True, help="As in edge-train classifier."
+)
 @click.option("--columns", type=click.IntRange(1, 64), default=16, show_default=True, help="Crops a row.")
 @click.option("--pictures", type=click.IntRange(1), default=300, show_default=True, help="Pictures to draw from, at most.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the choice and of the augmentation.")
