@@ -7,7 +7,6 @@ labels than those measured, with the predictions on them.
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from maskedge.pictures import list_pictures, read_picture
 from maskedge.pipeline import MaskDetector
 from maskedge.track import box_iou
 from maskedge.types import Box, Face
+from maskedge_train.boxes import LabelledBox, read_boxes
 
 from .speed import PIPELINES, Pipeline
 
@@ -31,37 +31,6 @@ LABELS = ("with_mask", "without_mask")
 OVERLAP = 0.4
 LEAST_SIDE = 32
 LONGEST_SIDE = 640
-_COLUMNS = {"image", "xmin", "ymin", "xmax", "ymax", "label"}
-
-
-@dataclass(frozen=True)
-class Truth:
-    """A labelled face: its box (x1, y1, x2, y2 in pixels of the picture) and its label."""
-
-    box: Box
-    label: str
-
-
-def read_scenes(path: Path) -> dict[Path, list[Truth]]:
-    """Read labelled boxes: a CSV file with the columns image (relative to the file's folder), xmin, ymin, xmax, ymax, label.
-
-    Raises:
-        UsageError: The file cannot be read as such.
-    """
-    scenes: dict[Path, list[Truth]] = {}
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if missing := _COLUMNS - set(reader.fieldnames or ()):
-                raise UsageError(f"{path} has no column {', '.join(sorted(missing))}.")
-            for row in reader:
-                box = (float(row["xmin"]), float(row["ymin"]), float(row["xmax"]), float(row["ymax"]))
-                scenes.setdefault(path.parent / row["image"], []).append(Truth(box, row["label"]))
-    except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise UsageError(f"{path} cannot be read as labelled boxes ({error}).") from error
-    if not scenes:
-        raise UsageError(f"{path} labels no box.")
-    return scenes
 
 
 @dataclass
@@ -78,7 +47,7 @@ class Tally:
         """Start at zero."""
         return cls(Counter(), Counter(), Counter(), Counter())
 
-    def add(self, truths: Sequence[Truth], faces: Sequence[Face], scale: float) -> None:
+    def add(self, truths: Sequence[LabelledBox], faces: Sequence[Face], scale: float) -> None:
         """Count one picture; `scale` brings its pixels to those of the rule."""
         free = list(truths)
         for face in sorted(faces, key=lambda face: face.score, reverse=True):
@@ -94,7 +63,7 @@ class Tally:
         self.labelled.update(truth.label for truth in truths if self._counts(truth, scale))
 
     @staticmethod
-    def _counts(truth: Truth, scale: float) -> bool:
+    def _counts(truth: LabelledBox, scale: float) -> bool:
         return truth.label in LABELS and _side(truth.box) * scale >= LEAST_SIDE
 
     def figures(self) -> dict[str, Any]:
@@ -129,7 +98,7 @@ def measure_accuracy(
     """Run every pipeline over the same pictures.
 
     Args:
-        scenes_path: CSV of labelled boxes (`read_scenes`).
+        scenes_path: CSV of labelled boxes (`maskedge_train.boxes`).
         backgrounds: Folder of pictures without people: each face found there is a false alarm.
         pipelines: What to compare.
         progress: Called after each picture with the number of all.
@@ -140,7 +109,7 @@ def measure_accuracy(
     Raises:
         UsageError: The data cannot be used.
     """
-    scenes = read_scenes(scenes_path)
+    scenes = {scenes_path.parent / image: faces for image, faces in read_boxes(scenes_path).items()}
     empty = list_pictures(backgrounds) if backgrounds else []
     detectors = [MaskDetector(pipeline.model, pipeline.detector) for pipeline in pipelines]
     tallies = [Tally.empty() for _ in pipelines]

@@ -93,6 +93,6 @@ class CascadeDetector:
         if grey.shape[1] < width or grey.shape[0] < height:
             return []
         found = self._cascade.detectMultiScale(grey, self.scale_factor, self.min_neighbors)
-        # OpenCV scans in several threads and lists what they found in the order they ended: sorted, the same picture gives the same list.
+        # OpenCV's threads list what they found in the order they ended: sorted, the same picture gives the same list.
         squares = sorted(tuple(map(int, square)) for square in found)
         return [((x - pad) / scale, (y - pad) / scale, (x + w - pad) / scale, (y + h - pad) / scale) for x, y, w, h in squares]

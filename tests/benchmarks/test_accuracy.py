@@ -9,7 +9,8 @@ import pytest
 from maskedge import Face, UsageError
 from maskedge.sources import demo
 from maskedge.types import Box
-from maskedge_bench.accuracy import Tally, Truth, read_scenes
+from maskedge_bench.accuracy import Tally
+from maskedge_train.boxes import LabelledBox, read_boxes
 
 HEADER = "image,xmin,ymin,xmax,ymax,label\n"
 
@@ -18,7 +19,7 @@ def face(box: Box, label: str = "with_mask", score: float = 0.9) -> Face:
     return Face(box, label, score, label, score)
 
 
-def figures(truths: list[Truth], faces: list[Face], scale: float = 1.0) -> dict[str, dict[str, float]]:
+def figures(truths: list[LabelledBox], faces: list[Face], scale: float = 1.0) -> dict[str, dict[str, float]]:
     tally = Tally.empty()
     tally.add(truths, faces, scale)
     result = tally.figures()
@@ -27,9 +28,9 @@ def figures(truths: list[Truth], faces: list[Face], scale: float = 1.0) -> dict[
 
 def test_right_wrong_missed_and_false() -> None:
     truths = [
-        Truth((0, 0, 100, 100), "with_mask"),
-        Truth((200, 0, 300, 100), "without_mask"),
-        Truth((400, 0, 500, 100), "with_mask"),
+        LabelledBox((0, 0, 100, 100), "with_mask"),
+        LabelledBox((200, 0, 300, 100), "without_mask"),
+        LabelledBox((400, 0, 500, 100), "with_mask"),
     ]
     result = figures(truths, [face((10, 0, 110, 100)), face((200, 0, 300, 100)), face((600, 0, 700, 100))])
     assert result["with_mask"]["found"] == 0.5
@@ -40,15 +41,15 @@ def test_right_wrong_missed_and_false() -> None:
 
 
 def test_a_face_is_found_once() -> None:
-    truth = [Truth((0, 0, 100, 100), "with_mask")]
+    truth = [LabelledBox((0, 0, 100, 100), "with_mask")]
     assert figures(truth, [face((0, 0, 100, 100)), face((5, 0, 105, 100), score=0.8)])["together"]["precision"] == 0.5
 
 
 def test_small_and_other_labels_are_ignored_on_both_sides() -> None:
     truths = [
-        Truth((0, 0, 100, 100), "with_mask"),
-        Truth((200, 0, 300, 100), "incorrect_mask"),
-        Truth((400, 0, 430, 30), "with_mask"),
+        LabelledBox((0, 0, 100, 100), "with_mask"),
+        LabelledBox((200, 0, 300, 100), "incorrect_mask"),
+        LabelledBox((400, 0, 430, 30), "with_mask"),
     ]
     faces = [face(truth.box) for truth in truths] + [face((600, 0, 630, 30))]
     assert figures(truths, faces)["together"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0}
@@ -89,4 +90,4 @@ def test_command_on_frames_with_known_truth(command, tmp_path: Path) -> None:  #
 def test_unusable_csv_is_said(tmp_path: Path, text: str) -> None:
     (tmp_path / "scenes.csv").write_text(text)
     with pytest.raises(UsageError, match=r"scenes\.csv"):
-        read_scenes(tmp_path / "scenes.csv")
+        read_boxes(tmp_path / "scenes.csv")

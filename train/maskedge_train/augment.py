@@ -97,7 +97,7 @@ class LowResolution(nn.Module):
 
 
 class Night(nn.Module):
-    """Darken crops to a half or a tenth and add the noise of a small sensor that strains; half of them automatic gain lifts again."""
+    """Darken crops to a half or a tenth and add the noise of a small sensor; half of them automatic gain lifts again."""
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """float32 `[N, 3, S, S]` to the same."""

@@ -1,4 +1,4 @@
-"""The crops that a classifier learns from: cut by the device's own rule from labelled boxes, with what is no face and what is painted."""
+"""The crops that a classifier learns from: cut by the device's own rule, with what is no face and what is painted."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ def _folder_files(root: Path, face_boxes: Path | None) -> list[PictureFile]:
             if label == FACE_LABELS[2]:
                 continue
             raise UsageError(
-                f"{root} has no folder {label!r}: a data set is a folder with one sub-folder a label ({', '.join(FACE_LABELS[:2])})."
+                f"{root} has no folder {label!r}: there must be one sub-folder of pictures a label ({', '.join(FACE_LABELS[:2])})."
             )
         for path in list_pictures(folder):
             name = path.relative_to(root).as_posix()

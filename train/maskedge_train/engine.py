@@ -81,8 +81,7 @@ class Balanced(Sampler[list[int]]):
         random = np.random.default_rng([self.seed, self.epoch])
         drawn = []
         for rows, quota in zip(self.rows, self.quotas.tolist(), strict=True):
-            for start in range(0, quota, max(len(rows), 1)):
-                drawn.append(random.permutation(rows)[: quota - start])
+            drawn += [random.permutation(rows)[: quota - start] for start in range(0, quota, max(len(rows), 1))]
         order = random.permutation(np.concatenate(drawn))[self.rank :: self.world]
         for index in range(len(self)):
             yield order[index * self.batch_size : (index + 1) * self.batch_size].tolist()
@@ -134,8 +133,8 @@ def check_resume(checkpoint: Path, recipe: Mapping[str, Any]) -> None:
     differing = [f"{name} was {begun.get(name)!r}, now {value!r}" for name, value in recipe.items() if begun.get(name) != value]
     if differing:
         raise UsageError(
-            f"{checkpoint} cannot be resumed with another recipe: {'; '.join(differing)}. Repeat the first command, or train anew in "
-            "another --out."
+            f"{checkpoint} cannot be resumed with another recipe: {'; '.join(differing)}. Repeat the first command, or train anew "
+            "in another --out."
         )
 
 

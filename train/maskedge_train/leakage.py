@@ -41,7 +41,8 @@ def compare_splits(
         progress: Called with the name of each finished training and its accuracy.
 
     Returns:
-        For `random` and `group`: `accuracy` of each seed, and `separated`, the mean share of test pictures with a relative in another part.
+        For `random` and `group`: `accuracy` of each seed, and `separated`, the mean share of test pictures that have a relative in
+        another part.
     """
     result: dict[str, Any] = {"schema": SCHEMA, "net": recipe.net, "epochs": engine.epochs, "seeds": list(seeds)}
     for by in ("random", "group"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -79,7 +78,7 @@ def face_pieces(faces: Sequence[Box], count: int, random: np.random.Generator) -
         x1, y1, x2, y2 = square(faces[int(random.integers(len(faces)))])
         side = x2 - x1
         right, down, size = _PIECES[int(random.integers(len(_PIECES)))]
-        right, down = (right, down) + random.normal(0, 0.06, 2)
+        right, down = right + random.normal(0, 0.06), down + random.normal(0, 0.06)
         size *= float(np.exp(random.normal(0, 0.1)))
         cx, cy, half = (x1 + x2) / 2 + right * side, (y1 + y2) / 2 + down * side, size * side / 2
         box = (cx - half, cy - half, cx + half, cy + half)
@@ -104,11 +103,6 @@ def random_windows(size: tuple[int, int], faces: Sequence[Box], count: int, rand
         if is_far(box, faces):
             boxes.append(box)
     return boxes
-
-
-def side(box: Box) -> float:
-    """Geometric mean of a box's sides, in its pixels."""
-    return sqrt(max(box[2] - box[0], 0) * max(box[3] - box[1], 0))
 
 
 def random_of(name: str, seed: int) -> np.random.Generator:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from maskedge.cli.common import Command, silence_libraries
+
+from .options import people_option, progress_bar, quiet_option
 
 if TYPE_CHECKING:
     from ..audit import Audit
@@ -20,11 +21,7 @@ _EXAMPLES = 5
 
 @click.command(cls=Command)
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option(
-    "--people",
-    metavar="REGEX",
-    help=r"Finds a person's name in a file name, in its group `person`, as '^\d+_\d+_(?P<person>[a-z]+)_\d+'.",
-)
+@people_option
 @click.option(
     "--augmented",
     metavar="REGEX",
@@ -38,7 +35,7 @@ _EXAMPLES = 5
 @click.option(
     "--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a page with pictures."
 )
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@quiet_option
 def audit(data: Path, people: str | None, augmented: str, json_file: Path | None, html_file: Path | None, quiet: bool) -> None:
     r"""Tell what is wrong with DATA, a folder with one sub-folder of pictures a label.
 
@@ -53,7 +50,7 @@ def audit(data: Path, people: str | None, augmented: str, json_file: Path | None
 
     pattern = people_pattern(people)
     listing = list_data(data)
-    with _progress(len(listing.files), quiet or not sys.stderr.isatty()) as progress:
+    with progress_bar(len(listing.files), "reading and comparing", quiet) as progress:
         found = audit_data(listing, augmented=augmented, people=pattern, progress=progress)
     _print(found)
     if json_file:
@@ -62,17 +59,6 @@ def audit(data: Path, people: str | None, augmented: str, json_file: Path | None
     if html_file:
         write_audit_page(found, html_file)
         _echo(f"wrote {html_file} ({html_file.stat().st_size / 1e6:.1f} MB)")
-
-
-@contextmanager
-def _progress(length: int, hidden: bool) -> Iterator[Callable[[], None]]:
-    if hidden:
-        yield lambda: None
-        return
-    # One step is kept for comparing the pictures, which comes after the last of them.
-    with click.progressbar(length=length + 1, label="reading and comparing", file=sys.stderr) as bar:
-        yield lambda: bar.update(1)
-        bar.update(1)
 
 
 def _echo(line: str) -> None:

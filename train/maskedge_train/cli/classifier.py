@@ -120,7 +120,7 @@ def classifier(
     Copies, near-copies, turned copies and the pictures of one person (--people) stay in one part of the split. The labels are those
     that the data has: with_mask and without_mask, incorrect_mask, not_a_face.
 
-    Writes best.ckpt (calibrated), last.ckpt (for --resume), split.json, report.json, report.html with charts, and logs for TensorBoard.
+    Writes best.ckpt (calibrated), last.ckpt (for --resume), split.json, report.json, report.html with charts, TensorBoard's logs.
     Exit codes: 0 done, 2 wrong usage or unusable data, 4 a checkpoint was refused, 5 a file could not be written.
     """
     with require_extra("train"):
@@ -145,7 +145,7 @@ def classifier(
     split.save(out / "split.json")
     sizes = ", ".join(f"{part} {count}" for part, count in split.sizes().items())
     click.echo(
-        f"{len(dataset.pictures):,} pictures ({sizes}); {split.grouped:,} of them belong to {split.groups:,} groups, each kept in one part."
+        f"{len(dataset.pictures):,} pictures ({sizes}); {split.grouped:,} of them in {split.groups:,} groups of related ones."
     )
     negatives = "not_a_face" in dataset.labels
     with progress_bar(len(dataset.pictures), "cutting faces", quiet) as step:
@@ -224,9 +224,9 @@ def print_evaluations(report: dict[str, Any]) -> None:
     """Print what was measured, data set by data set."""
     for part in report["evaluations"]:
         macro = "" if part["macro_f1"] is None else f", macro F1 {part['macro_f1']:.4f}"
-        calibration = part["calibration"]
+        error = part["calibration"]["ece_after"]
         click.echo(
-            f"{part['name']}: accuracy {part['accuracy']:.4f}{macro} on {part['pictures']:,} crops; ECE {calibration['ece_after']:.4f}"
+            f"{part['name']}: accuracy {part['accuracy']:.4f}{macro} on {part['pictures']:,} crops; calibration error {error:.4f}"
         )
         if "two_way" in part:
             click.echo(
@@ -240,9 +240,8 @@ def print_evaluations(report: dict[str, Any]) -> None:
             click.echo(f"  {label:14} {shown}  ({figures['count']:,})")
     for name, gate in report.get("gate", {}).items():
         if gate["rejected"] is not None:
-            click.echo(
-                f"{name}: throws out {gate['rejected']:.4f} of {gate['false_alarms']:,} false alarms, keeps {gate['kept']:.4f} of faces"
-            )
+            thrown = f"throws out {gate['rejected']:.4f} of {gate['false_alarms']:,} false alarms"
+            click.echo(f"{name}: {thrown}, keeps {gate['kept']:.4f} of faces")
 
 
 def _make(folder: Path) -> None:

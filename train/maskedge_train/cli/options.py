@@ -34,7 +34,6 @@ people_option = click.option(
     metavar="REGEX",
     help=r"Finds a person's name in a file name, in its group `person`, as '^\d+_\d+_(?P<person>[a-z]+)_\d+'.",
 )
-model_out_option = click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for what is written.")
 quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
 
 
