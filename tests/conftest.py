@@ -13,7 +13,9 @@ import pytest
 
 from maskedge.sources import demo
 from maskedge.types import Image
-from support import command_line, environment
+from maskedge_train.boxes import LabelledBox, write_boxes
+from maskedge_train.dataset import FACE_LABELS
+from support import command_line, composite, environment, texture
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("MASKEDGE_DATA", ROOT.parent / "shared" / "data"))
@@ -35,20 +37,35 @@ def frames() -> list[Image]:
 
 @pytest.fixture(scope="session")
 def faces_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small data set made of the composite faces: 48 different pictures a label."""
+    """A small data set made of the composite faces: 48 different pictures a label, related to no other."""
     root = tmp_path_factory.mktemp("faces")
-    tiles, labels, _, _ = demo._atlas()
     random = np.random.default_rng(3)
-    for label in sorted(set(labels)):
+    for label in ("with_mask", "without_mask"):
         (root / label).mkdir()
-        own = [tile for tile, name in zip(tiles, labels, strict=True) if name == label]
         for number in range(48):
-            tile = own[number % len(own)]
-            angle, scale = random.uniform(-25, 25), random.uniform(0.9, 1.5)
-            matrix = cv2.getRotationMatrix2D((80, 80), angle, scale)
-            picture = cv2.warpAffine(tile, matrix, (160, 160), borderMode=cv2.BORDER_REFLECT)
-            picture = cv2.convertScaleAbs(picture, alpha=random.uniform(0.6, 1.3), beta=random.uniform(-20, 20))
-            cv2.imwrite(str(root / label / f"face {number}.jpg"), picture)
+            cv2.imwrite(str(root / label / f"face {number}.jpg"), composite(label, random))
+    return root
+
+
+@pytest.fixture(scope="session")
+def scenes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Whole pictures with labelled boxes of all three labels in boxes.csv, and a folder of backgrounds without people."""
+    root = tmp_path_factory.mktemp("scenes")
+    random = np.random.default_rng(5)
+    (root / "boxes").mkdir()
+    (root / "backgrounds").mkdir()
+    rows = []
+    for number in range(30):
+        picture = texture((240, 480), random)
+        for place, label in enumerate(FACE_LABELS):
+            face = composite(label, random)
+            x, y = 160 * place, int(random.integers(0, 80))
+            picture[y : y + 160, x : x + 160] = face
+            rows.append((f"boxes/{number}.jpg", LabelledBox((x + 30, y + 30, x + 130, y + 140), label)))
+        cv2.imwrite(str(root / "boxes" / f"{number}.jpg"), picture)
+    for number in range(12):
+        cv2.imwrite(str(root / "backgrounds" / f"{number}.png"), texture((200, 200), random))
+    write_boxes(root / "boxes.csv", rows)
     return root
 
 

@@ -8,9 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
+
+from maskedge.sources import demo
+from maskedge.types import Image
 
 METADATA = {
     "maskedge.contract": "1",
@@ -69,3 +73,21 @@ def environment(more: dict[str, str] | None = None) -> dict[str, str]:
     """The environment without a display."""
     kept = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
     return kept | (more or {})
+
+
+def texture(shape: tuple[int, int], random: np.random.Generator) -> Image:
+    """Soft random colours: a background that looks like no other."""
+    coarse = random.integers(0, 256, (7, 7, 3), np.uint8)
+    return np.asarray(cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def composite(label: str, random: np.random.Generator) -> Image:
+    """A composite face, turned, scaled and under coloured light, uint8 `[160, 160, 3]`; a low mask for `incorrect_mask`."""
+    tiles, labels, _, _ = demo._atlas()
+    own = [tile for tile, name in zip(tiles, labels, strict=True) if name == label.replace("incorrect_mask", "without_mask")]
+    tile = cv2.resize(own[int(random.integers(len(own)))], (160, 160))
+    if label == "incorrect_mask":
+        cv2.rectangle(tile, (45, 112), (115, 145), (200, 170, 120), -1)
+    matrix = cv2.getRotationMatrix2D((80, 80), random.uniform(-12, 12), random.uniform(0.9, 1.2))
+    turned = cv2.warpAffine(tile, matrix, (160, 160), borderMode=cv2.BORDER_REFLECT)
+    return np.asarray(np.clip(turned * 0.75 + 0.4 * (texture((160, 160), random) - 128.0) + 20, 0, 255), np.uint8)

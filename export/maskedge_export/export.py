@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from maskedge_train.checkpoint import Card, load_classifier
 
 from .graph import ClassifierGraph, round_matrices, set_metadata, store_matrices_as_int8, to_onnx
 from .parity import Parity, compare, probe_crops
+
+HEADLINE = ("name", "pictures", "accuracy", "macro_f1", "two_way")
+"""Which figures of the card MODELS.json repeats."""
 
 
 @dataclass(frozen=True)
@@ -75,23 +79,24 @@ def export_classifier(checkpoint: Path, output: Path, data: Path | None = None, 
         beside.unlink(missing_ok=True)
         raise OutputError(f"{output} cannot be written ({error.strerror}).") from error
     sha256 = hashlib.sha256(content).hexdigest()
-    _update_catalogue(output, sha256, card, parity)
+    _update_catalogue(output, sha256, spec.labels, card, parity)
     return ExportResult(parity, len(real), sha256)
 
 
-def _update_catalogue(output: Path, sha256: str, card: Card, parity: Parity) -> None:
+def _update_catalogue(output: Path, sha256: str, labels: Sequence[str], card: Card, parity: Parity) -> None:
     """Enter the file in the MODELS.json beside it, where there is one."""
     path = output.with_name(CATALOGUE)
     if not path.exists():
         return
-    test = card.get("test", {})
+    # The first is the part that the training kept for it; calibration and confusion stay in the card.
+    test = {key: value for key, value in card.get("evaluations", [{}])[0].items() if key in HEADLINE}
     entry = {
         "sha256": sha256,
         "bytes": output.stat().st_size,
         "net": card.get("net"),
         "parameters": card.get("parameters"),
-        "test_accuracy": test.get("accuracy"),
-        "test_pictures": test.get("pictures"),
+        "labels": list(labels),
+        "test": test,
         "parity": parity.to_json()["worst_difference"],
     }
     models = {**read_catalogue(output.parent), output.name: entry}

@@ -11,25 +11,39 @@ import pytest
 
 from maskedge.classify import MaskClassifier
 
+LABELS = ["with_mask", "without_mask", "incorrect_mask", "not_a_face"]
+
 
 @pytest.fixture(scope="module", params=["edgenet", "seednet"])
-def trained(request: pytest.FixtureRequest, command, faces_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # type: ignore[no-untyped-def]
+def trained(  # type: ignore[no-untyped-def]
+    request: pytest.FixtureRequest, command, faces_folder: Path, scenes_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The small default on all four labels, the original network on two."""
     out = tmp_path_factory.mktemp(request.param)
-    recipe = ("--augment", "light", "--mixup", "0.3") if request.param == "seednet" else ()
+    if request.param == "seednet":
+        recipe = ["--augment", "light", "--mixup", "0.3", "--learning-rate", "1e-3", "--epochs", "6"]
+    else:
+        scenes = scenes_folder / "boxes.csv"
+        backgrounds = scenes_folder / "backgrounds"
+        recipe = ["--scenes", scenes, "--backgrounds", backgrounds, "--test-scenes", scenes, "--test-backgrounds", backgrounds]
+        recipe += ["--epochs", "4"]
     done = command(
-        *("edge-train", "classifier", "--data", faces_folder, "--net", request.param, "--epochs", "3", "--batch-size", "8"),
+        *("edge-train", "classifier", "--data", faces_folder, "--net", request.param, "--samples", "640", "--batch-size", "16"),
         *(*recipe, "--out", out, "--quiet"),
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert "test accuracy" in done.stdout
+    assert "faces test: accuracy" in done.stdout
     assert "edge-export" in done.stdout
     report = json.loads((out / "report.json").read_text())
     assert report["net"] == request.param
-    assert report["test"]["pictures"] == sum(map(sum, report["test"]["confusion"]))
-    assert set(report["split"]) >= {"train", "val", "test", "digest"}
-    assert (out / "split.json").is_file()
-    assert (out / "last.ckpt").is_file()
+    assert report["labels"] == LABELS[: 2 if request.param == "seednet" else 4]
+    for part in report["evaluations"]:
+        assert part["pictures"] == sum(map(sum, part["confusion"]))
+    assert report["split"]["test"] > 0
+    for name in ("split.json", "last.ckpt", "report.html", "learning_curves.png"):
+        assert (out / name).is_file()
+    assert list((out / "logs").glob("events.out.tfevents.*"))
     return out
 
 
@@ -45,7 +59,8 @@ def exported(trained: Path, command, faces_folder: Path) -> Path:  # type: ignor
 
 def test_file_keeps_the_contract(exported: Path) -> None:
     contract = MaskClassifier(exported).contract
-    assert contract.labels == ("with_mask", "without_mask")
+    assert contract.card["temperature"] > 0
+    assert contract.labels == tuple(LABELS[: 2 if contract.card["net"] == "seednet" else 4])
     assert contract.card["parity"]["worst_difference"] <= 1e-5
     assert contract.card["parity"]["changed"] == 0
     model = onnx.load(exported)
@@ -85,3 +100,17 @@ def test_device_runs_it(exported: Path, command, tmp_path: Path) -> None:  # typ
     done = command("edge-run", "--source", "demo", "--model", exported, "--max-frames", "20", "--events", tmp_path / "e.jsonl")
     assert done.returncode == 0, done.stderr
     assert sum(len(json.loads(line)["faces"]) for line in (tmp_path / "e.jsonl").read_text().splitlines()) > 20
+
+
+def test_evaluate_measures_a_checkpoint_again(
+    trained: Path, command, faces_folder: Path, scenes_folder: Path, tmp_path: Path
+) -> None:  # type: ignore[no-untyped-def]
+    report = json.loads((trained / "report.json").read_text())
+    data = ["--data", faces_folder, "--split", trained / "split.json"]
+    if report["net"] == "edgenet":
+        data += ["--scenes", scenes_folder / "boxes.csv", "--backgrounds", scenes_folder / "backgrounds"]
+    done = command("edge-train", "evaluate", trained / "best.ckpt", *data, "--out", tmp_path, "--quiet")
+    assert done.returncode == 0, done.stderr
+    again = json.loads((tmp_path / "report.json").read_text())["evaluations"][0]
+    assert again["two_way"] == report["evaluations"][0]["two_way"]
+    assert (tmp_path / "report.html").is_file()

@@ -15,6 +15,7 @@ def test_shape(name: str) -> None:
 
 def test_sizes() -> None:
     assert count_parameters(build("edgenet", 2)) <= 150_000
+    assert 300_000 <= count_parameters(build("edgenet-l", 2)) <= 600_000
     assert count_parameters(build("seednet", 2)) == pytest.approx(2.2e6, rel=0.02)
 
 
@@ -24,5 +25,5 @@ def test_seednet_has_three_and_three_layers() -> None:
 
 
 def test_unknown_net() -> None:
-    with pytest.raises(UsageError, match="edgenet, seednet"):
+    with pytest.raises(UsageError, match="edgenet, edgenet-l, seednet"):
         build("resnet", 2)

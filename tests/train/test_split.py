@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -8,14 +9,18 @@ import numpy as np
 import pytest
 
 from maskedge import UsageError
-from maskedge_train.dataset import LABELS, load_pictures
+from maskedge_train.dataset import DataSet, load_dataset
 from maskedge_train.hashing import near_pairs, perceptual_hashes
-from maskedge_train.split import PARTS, group_copies, split_by_group
+from maskedge_train.relations import find_relations, people_pattern
+from maskedge_train.split import PARTS, Split, split_dataset
+
+LABELS = ("with_mask", "without_mask")
+PEOPLE = people_pattern(r"^\d+_\d+_(?P<person>[a-z]+)_\d+")
 
 
 @pytest.fixture(scope="module")
-def copied(faces_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small data set with copies in it: bytes, another size, another quality, a mirror image; and a file that is none."""
+def copied(faces_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> DataSet:
+    """The small data set with copies in it: bytes, another size, another quality, mirrored, turned; a person; rubbish."""
     root = tmp_path_factory.mktemp("copied")
     shutil.copytree(faces_folder, root, dirs_exist_ok=True)
     for label in LABELS:
@@ -26,43 +31,60 @@ def copied(faces_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         cv2.imwrite(str(root / label / "small.png"), cv2.resize(picture, (90, 90), interpolation=cv2.INTER_AREA))
         cv2.imwrite(str(root / label / "rough.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 30])
         cv2.imwrite(str(root / label / "mirror.webp"), picture[:, ::-1])
+        turn = cv2.getRotationMatrix2D((80, 80), 20, 1.0)
+        cv2.imwrite(str(root / label / "turned.png"), cv2.warpAffine(picture, turn, (160, 160)))
+    for number in (4, 5, 6):
+        (root / "without_mask" / f"face {number}.jpg").rename(root / "without_mask" / f"{number}_0_aidai_0014.jpg")
     (root / LABELS[0] / "broken.jpg").write_bytes(b"rubbish")
-    return root
+    return load_dataset(root)
 
 
-def test_copies_stay_together(copied: Path) -> None:
-    pictures = load_pictures(copied, 32)
-    assert pictures.unreadable[0][0] == "with_mask/broken.jpg"
-    assert len(pictures.names) == 2 * (48 + 4)
-    group = dict(zip(pictures.names, group_copies(pictures).tolist(), strict=True))
+def test_related_pictures_stay_together(copied: DataSet) -> None:
+    assert copied.refused[0][0] == "faces/with_mask/broken.jpg"
+    assert len(copied.pictures) == 2 * (48 + 5)
+    names = [picture.name for picture in copied.pictures]
+    numbers = find_relations(copied.pictures, PEOPLE).groups(len(names)).tolist()
+    group = dict(zip(names, numbers, strict=True))
     for label in LABELS:
-        own = {group[f"{label}/{name}"] for name in ("face 0.jpg", "face 0 copy.jpg", "small.png", "rough.jpg", "mirror.webp")}
-        assert len(own) == 1
+        files = ("face 0.jpg", "face 0 copy.jpg", "small.png", "rough.jpg", "mirror.webp", "turned.png")
+        assert len({group[f"faces/{label}/{name}"] for name in files}) == 1
+    assert len({group[f"faces/without_mask/{number}_0_aidai_0014.jpg"] for number in (4, 5, 6)}) == 1
     for seed in range(5):
-        split = split_by_group(pictures, seed)
-        part_of = {name: part for part, names in split.parts.items() for name in names}
-        assert len(part_of) == len(pictures.names)
-        parts_of_group: dict[int, set[str]] = {}
-        for name, number in group.items():
-            parts_of_group.setdefault(number, set()).add(part_of[name])
-        assert all(len(parts) == 1 for parts in parts_of_group.values())
+        split = split_dataset(copied, seed, people=PEOPLE)
+        assert split.separated == 0
+        parts_of: dict[int, set[str]] = {}
+        for part, members in split.parts.items():
+            for name in members:
+                parts_of.setdefault(group[name], set()).add(part)
+        assert sum(map(len, split.parts.values())) == len(names)
+        assert all(len(parts) == 1 for parts in parts_of.values())
 
 
-def test_split_is_seeded_stratified_and_complete(copied: Path) -> None:
-    pictures = load_pictures(copied, 32)
-    split = split_by_group(pictures, 1)
-    assert split == split_by_group(pictures, 1)
-    assert split.digest == split_by_group(pictures, 1).digest != split_by_group(pictures, 2).digest
-    rows = split.indices(pictures)
-    assert sorted(np.concatenate([rows[part] for part in PARTS]).tolist()) == list(range(len(pictures.names)))
-    for part in PARTS:
-        assert set(pictures.targets[rows[part]].tolist()) == {0, 1}
+def test_random_split_separates_them(copied: DataSet) -> None:
+    assert any(split_dataset(copied, seed, by="random").separated > 0 for seed in range(5))
 
 
-def test_split_of_other_data_is_refused(copied: Path, faces_folder: Path) -> None:
-    split = split_by_group(load_pictures(copied, 32), 0)
+def test_split_is_seeded_stratified_and_survives_a_file(copied: DataSet, tmp_path: Path) -> None:
+    split = split_dataset(copied, 1)
+    assert split == split_dataset(copied, 1)
+    assert split.digest == split_dataset(copied, 1).digest != split_dataset(copied, 2).digest
+    parts = split.part_of(copied)
+    for index in range(len(PARTS)):
+        assert {copied.pictures[row].faces[0].label for row in np.flatnonzero(parts == index)} == set(LABELS)
+    split.save(tmp_path / "split.json")
+    assert Split.load(tmp_path / "split.json") == split
+
+
+def test_split_of_other_data_is_refused(copied: DataSet, faces_folder: Path) -> None:
     with pytest.raises(UsageError, match="other data"):
-        split.indices(load_pictures(faces_folder, 32))
+        split_dataset(copied, 0).part_of(load_dataset(faces_folder))
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", json.dumps({"by": "group"}), "\x00rubbish"])
+def test_rubbish_is_no_split(tmp_path: Path, content: str) -> None:
+    (tmp_path / "split.json").write_text(content)
+    with pytest.raises(UsageError, match="no split file"):
+        Split.load(tmp_path / "split.json")
 
 
 def test_hash_knows_a_picture_again_and_others_not() -> None:
@@ -75,19 +97,18 @@ def test_hash_knows_a_picture_again_and_others_not() -> None:
     assert near_pairs(hashes).tolist() == [[3, 20], [5, 21]]
 
 
-@pytest.mark.parametrize("make", ["missing", "empty", "unreadable"])
-def test_unusable_data_is_said(tmp_path: Path, faces_folder: Path, make: str) -> None:
-    shutil.copytree(faces_folder / LABELS[0], tmp_path / LABELS[0])
-    if make != "missing":
-        (tmp_path / LABELS[1]).mkdir()
-    if make == "unreadable":
-        (tmp_path / LABELS[1] / "a.jpg").write_bytes(b"")
-    with pytest.raises(UsageError, match="without_mask"):
-        load_pictures(tmp_path, 32)
+@pytest.mark.parametrize("pattern", ["(", "^[a-z]+"])
+def test_pattern_that_finds_nobody_is_said(pattern: str) -> None:
+    with pytest.raises(UsageError, match=r"regular expression|no group"):
+        people_pattern(pattern)
 
 
-def test_real_data_has_the_known_copies(data_dir: Path) -> None:
-    pictures = load_pictures(data_dir / "faces", 16)
-    split = split_by_group(pictures, 0)
-    assert len(pictures.names) == 4094
-    assert split.grouped == pytest.approx(548, abs=40)
+def test_real_data_has_the_known_relations(data_dir: Path) -> None:
+    dataset = load_dataset(data_dir / "faces")
+    relations = find_relations(dataset.pictures, PEOPLE)
+    assert len(dataset.pictures) == 4094
+    assert sum(map(len, relations.people.values())) == pytest.approx(1250, abs=5)
+    copies = {index for pair in relations.near.tolist() for index in pair}
+    assert len(copies) == pytest.approx(548, abs=40)
+    assert split_dataset(dataset, 0, people=PEOPLE).separated == 0
+    assert split_dataset(dataset, 0, by="random", people=PEOPLE).separated > 0.3

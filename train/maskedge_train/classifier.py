@@ -165,6 +165,9 @@ class CropsData(lightning.LightningDataModule):
     def train_dataloader(self) -> Any:
         """Batches of patches, for the augmentation to cut."""
         sampler = Balanced(self.categories, self.shares, self.recipe.samples, self.recipe.batch_size, self.seed)
+        if self.trainer is not None:
+            # A resumed training fetches its first batch before Lightning tells the sampler which epoch it is.
+            sampler.set_epoch(self.trainer.current_epoch)
         return DataLoader(_Batches(self.crops.patches[self.train], self.targets[self.train]), sampler=sampler, batch_size=None)
 
     def val_dataloader(self) -> Any:

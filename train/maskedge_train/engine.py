@@ -88,13 +88,15 @@ class Balanced(Sampler[list[int]]):
 
 
 class _Reseed(Callback):
-    """Seed the augmentation of each epoch by its number, so that a resumed training repeats an unbroken one exactly."""
+    """Seed augmentation and dropout of each step by its number, so that a resumed training repeats an unbroken one exactly."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        torch.manual_seed((self.seed * 1_000_003 + trainer.current_epoch) * 1_009 + trainer.global_rank)
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        torch.manual_seed((self.seed * 1_000_003 + trainer.global_step) * 1_009 + trainer.global_rank)
 
 
 class _CheckpointIO(TorchCheckpointIO):
@@ -145,10 +147,10 @@ def build_trainer(engine: Engine, out: Path) -> tuple[lightning.Trainer, ModelCh
     precision = engine.precision
     if precision == "auto":
         precision = "bf16-mixed" if gpu and torch.cuda.is_bf16_supported() else "32-true"
-    best = ModelCheckpoint(
-        out, "best", monitor="val_loss", save_last=True, enable_version_counter=False, save_on_train_epoch_end=True
-    )
-    callbacks: list[Callback] = [_Reseed(engine.seed), EarlyStopping("val_loss", patience=engine.patience), best]
+    best = ModelCheckpoint(out, "best", monitor="val_loss", enable_version_counter=False, save_on_train_epoch_end=True)
+    # Of its own: `save_last` follows the best epoch, and would lose those after it. It comes second, so that it knows the best.
+    last = ModelCheckpoint(out, "last", enable_version_counter=False, save_on_train_epoch_end=True)
+    callbacks: list[Callback] = [_Reseed(engine.seed), EarlyStopping("val_loss", patience=engine.patience), best, last]
     if engine.progress:
         callbacks.append(TQDMProgressBar(refresh_rate=10))
     several = engine.devices * engine.nodes > 1

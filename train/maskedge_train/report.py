@@ -60,6 +60,8 @@ def write_report(
     report = {"schema": SCHEMA, **facts, "temperature": temperature, "unsure_below": unsure_below, "evaluations": evaluations}
     if comparison is not None:
         report["comparison"] = dict(comparison)
+    if history:
+        report["history"] = [dict(epoch) for epoch in history]
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

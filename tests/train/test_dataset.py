@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import shutil
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from maskedge import UsageError
+from maskedge.crop import crop_faces
+from maskedge_train.boxes import LabelledBox, read_boxes, write_boxes
+from maskedge_train.dataset import CROP, load_dataset, whole_picture
+
+LABELS = ("with_mask", "without_mask")
+
+
+def huge_png() -> bytes:
+    """A picture of a few bytes that claims 60,000 x 60,000 pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("make", ["missing", "empty", "unreadable"])
+def test_class_that_cannot_be_used_is_said(tmp_path: Path, faces_folder: Path, make: str) -> None:
+    shutil.copytree(faces_folder / LABELS[0], tmp_path / LABELS[0])
+    if make != "missing":
+        (tmp_path / LABELS[1]).mkdir()
+    if make == "unreadable":
+        (tmp_path / LABELS[1] / "a.jpg").write_bytes(b"")
+    with pytest.raises(UsageError, match="without_mask"):
+        load_dataset(tmp_path)
+
+
+def test_odd_names_survive_and_bad_files_are_named(tmp_path: Path, faces_folder: Path) -> None:
+    shutil.copytree(faces_folder, tmp_path, dirs_exist_ok=True)
+    good = (tmp_path / LABELS[0] / "face 1.jpg").read_bytes()
+    odd = ["a [1] (2).jpg", "máska 口罩.jpg", "x.jpg_1088wx1632h", "really a jpeg.png"]
+    for name in odd:
+        (tmp_path / LABELS[0] / name).write_bytes(good)
+    bad = {
+        "empty.jpg": b"",
+        "cut.png": cv2.imencode(".png", np.zeros((9, 9, 3), np.uint8))[1].tobytes()[:40],
+        "huge.png": huge_png(),
+    }
+    for name, content in bad.items():
+        (tmp_path / LABELS[0] / name).write_bytes(content)
+    dataset = load_dataset(tmp_path)
+    names = {picture.name for picture in dataset.pictures}
+    assert {f"faces/with_mask/{name}" for name in odd} <= names
+    assert {name for name, _ in dataset.refused} == {f"faces/with_mask/{name}" for name in bad}
+
+
+def test_digest_tells_data_not_place(tmp_path: Path, faces_folder: Path) -> None:
+    shutil.copytree(faces_folder, tmp_path / "moved")
+    before = load_dataset(faces_folder).digest
+    assert load_dataset(tmp_path / "moved").digest == before
+    (tmp_path / "moved" / LABELS[0] / "face 3.jpg").unlink()
+    assert load_dataset(tmp_path / "moved").digest != before
+
+
+def test_crop_of_the_whole_picture_is_the_whole_picture() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    crop = crop_faces(picture, [whole_picture((64, 64))], CROP, 64)[0]
+    assert np.abs(crop.astype(int) - picture).max() <= 2
+
+
+def test_scenes_bring_their_labels(scenes_folder: Path) -> None:
+    dataset = load_dataset(scenes=[scenes_folder / "boxes.csv"], backgrounds=scenes_folder / "backgrounds")
+    assert dataset.labels == ("with_mask", "without_mask", "incorrect_mask", "not_a_face")
+    assert dataset.counts() == {"with_mask": 30, "without_mask": 30, "incorrect_mask": 30, "scenes": 30, "backgrounds": 12}
+
+
+def test_boxes_outside_of_the_picture_are_named(tmp_path: Path, scenes_folder: Path) -> None:
+    rows = [(image, face) for image, faces in read_boxes(scenes_folder / "boxes.csv").items() for face in faces]
+    outside = [(900.0, 900.0, 950.0, 950.0), (-500.0, 0.0, 20.0, 60.0), (50.0, 50.0, 50.0, 50.0), (float("nan"), 0.0, 9.0, 9.0)]
+    rows += [("boxes/0.jpg", LabelledBox(box, "with_mask")) for box in outside]
+    shutil.copytree(scenes_folder / "boxes", tmp_path / "boxes")
+    write_boxes(tmp_path / "boxes.csv", rows)
+    dataset = load_dataset(scenes=[tmp_path / "boxes.csv"])
+    assert len(dataset.refused) == 4
+    assert all(name == "scenes/boxes/0.jpg" and "outside" in reason for name, reason in dataset.refused)
+    assert len(dataset.pictures[0].faces) == 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (["image,xmin", "a,1"], "no column label, xmax, ymax, ymin"),
+        (["image,xmin,ymin,xmax,ymax,label"], "labels no box"),
+        (["image,xmin,ymin,xmax,ymax,label", "a.jpg,1,2,three,4,with_mask"], "three"),
+        (["image,xmin,ymin,xmax,ymax,label", "a.jpg,1,2,3,4,mask"], "label 'mask'"),
+    ],
+)
+def test_rubbish_is_no_file_of_boxes(tmp_path: Path, rows: list[str], words: str) -> None:
+    (tmp_path / "boxes.csv").write_text("\n".join(rows))
+    with pytest.raises(UsageError, match=words):
+        load_dataset(scenes=[tmp_path / "boxes.csv"])
+
+
+def test_one_label_is_too_few(tmp_path: Path, scenes_folder: Path) -> None:
+    shutil.copytree(scenes_folder / "boxes", tmp_path / "boxes")
+    rows = [(image, faces[0]) for image, faces in read_boxes(scenes_folder / "boxes.csv").items()]
+    write_boxes(tmp_path / "boxes.csv", rows)
+    with pytest.raises(UsageError, match="only the label with_mask"):
+        load_dataset(scenes=[tmp_path / "boxes.csv"])
+
+
+def test_face_boxes_of_other_data_are_refused(tmp_path: Path, faces_folder: Path) -> None:
+    write_boxes(tmp_path / "boxes.csv", [("with_mask/elsewhere.jpg", LabelledBox((0, 0, 9, 9), "with_mask"))])
+    with pytest.raises(UsageError, match="wrong file"):
+        load_dataset(faces_folder, face_boxes=tmp_path / "boxes.csv")
