@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from maskedge import ModelError, OutputError, UsageError
-from maskedge_train.checkpoint import read_checkpoint, write_checkpoint
+from maskedge import ModelError, UsageError
+from maskedge_train.checkpoint import read_checkpoint
 from maskedge_train.engine import Balanced, check_resume
 from support import command_line, environment
 
@@ -101,15 +101,6 @@ def test_full_disk_leaves_the_checkpoint_before(unbroken: Path, faces_folder: Pa
     for name in ("best.ckpt", "last.ckpt"):
         assert (tmp_path / name).read_bytes() == (unbroken / name).read_bytes()
     assert not list(tmp_path.glob("*.tmp"))
-
-
-def test_checkpoint_is_whole_or_absent(tmp_path: Path) -> None:
-    path = tmp_path / "a.ckpt"
-    write_checkpoint(path, {"maskedge": {}, "n": 1})
-    (tmp_path / "a.ckpt.tmp").mkdir()
-    with pytest.raises(OutputError, match="The one before is still there"):
-        write_checkpoint(path, {"maskedge": {}, "n": 2})
-    assert read_checkpoint(path)["n"] == 1
 
 
 def test_order_is_balanced_and_depends_on_seed_and_epoch_alone() -> None:

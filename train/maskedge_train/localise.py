@@ -14,13 +14,15 @@ from maskedge.classify import MaskClassifier
 from maskedge.errors import ModelError
 from maskedge.pictures import list_pictures, read_picture
 from maskedge.pipeline import NOT_A_FACE
-from maskedge.types import Image
+from maskedge.types import Box, Image
 
 from .boxes import LabelledBox
 from .dataset import FACE_LABELS
 
-LEAST_FACENESS = 0.5
-"""A face less sure than this is no find."""
+LEAST_FACENESS = 0.6
+"""A face less sure than this, on average over the squares about it, is no find."""
+SIZE_MATTERS = 0.3
+"""Power of the side by which larger squares are preferred."""
 _Boxes = npt.NDArray[np.float64]
 
 
@@ -48,7 +50,7 @@ def localise(
         raise ModelError(f"{classifier.path} does not know {NOT_A_FACE!r}: it cannot tell where a face is.")
     files = [(path, label) for label in FACE_LABELS if (root / label).is_dir() for path in list_pictures(root / label)]
 
-    def work(path: Path) -> tuple[float, float, float, float] | None:
+    def work(path: Path) -> Box | None:
         try:
             image = read_picture(path)
         except ValueError:
@@ -68,48 +70,59 @@ def localise(
     return found, missed
 
 
-def find_face(image: Image, classifier: MaskClassifier) -> tuple[float, float, float, float] | None:
+def find_face(image: Image, classifier: MaskClassifier) -> Box | None:
     """Find the clearest face of a picture, uint8 `[H, W, 3]` BGR; x1, y1, x2, y2 in its pixels, or None."""
     squares = _grid(image.shape[1], image.shape[0])
     faceness = _faceness(image, squares, classifier)
-    likely = faceness >= 0.3
-    if not likely.any():
+    overlap = _overlaps(squares) > 0.3
+    # A face convinces in neighbouring squares too. Of two that do, the larger is likelier the one that the label is about.
+    worth = (overlap @ faceness) / overlap.sum(axis=1) * faceness * squares[:, 2] ** SIZE_MATTERS
+    best: tuple[float, _Boxes] | None = None
+    for start in _apart(worth, overlap, 4):
+        centre = squares[start]
+        for spread in (0.18, 0.1):
+            around = _around(centre, spread)
+            found = _faceness(image, around, classifier)
+            centre = np.average(around, axis=0, weights=found**4 + 1e-9)
+        final = float(found.mean()) * centre[2] ** SIZE_MATTERS
+        if found.mean() >= LEAST_FACENESS and (best is None or final > best[0]):
+            best = final, centre
+    if best is None:
         return None
-    squares, faceness = squares[likely], faceness[likely]
-    overlap = _overlaps(squares)
-    # The grid is as dense for small faces as for large ones, so the sum of agreement compares across sizes.
-    support = np.where(overlap > 0.4, overlap * faceness, 0).sum(axis=1) * faceness
-    best = int(support.argmax())
-    for spread, step in ((0.24, 0.12), (0.1, 0.05)):
-        near = overlap[best] > 0.4 if spread == 0.24 else slice(None)
-        centre = np.average(squares[near], axis=0, weights=faceness[near] ** 3)
-        squares = _around(centre, spread, step)
-        faceness = _faceness(image, squares, classifier)
-        if faceness.max() < LEAST_FACENESS:
-            return None
-    x, y, side = np.average(squares, axis=0, weights=faceness**8 + 1e-9)
+    x, y, side = best[1]
     return float(x - side / 2), float(y - side / 2), float(x + side / 2), float(y + side / 2)
+
+
+def _apart(worth: _Boxes, overlap: npt.NDArray[np.bool_], count: int) -> list[int]:
+    """Give the rows of the best that do not overlap a better one."""
+    chosen: list[int] = []
+    for row in worth.argsort()[::-1].tolist():
+        if len(chosen) == count or worth[row] <= 0:
+            break
+        if not overlap[row, chosen].any():
+            chosen.append(row)
+    return chosen
 
 
 def _grid(width: int, height: int) -> _Boxes:
     """Lay squares (centre x, centre y, side) of all sizes over a picture: float64 `[N, 3]`."""
     rows = []
     side = 1.05 * max(width, height)
-    least = max(16.0, 0.16 * min(width, height))
+    least = max(20.0, 0.14 * min(width, height))
     while side >= least:
         # A face may be cut by the picture's edge, by up to a quarter of its side.
         reach_x, reach_y = max(width / 2 - side / 4, 0), max(height / 2 - side / 4, 0)
-        xs, ys = (np.linspace(-reach, reach, 1 + int(2 * reach / (0.27 * side))) for reach in (reach_x, reach_y))
+        xs, ys = (np.linspace(-reach, reach, 2 + int(2 * reach / (0.35 * side))) for reach in (reach_x, reach_y))
         rows += [(width / 2 + x, height / 2 + y, side) for y in ys for x in xs]
-        side /= 1.3
+        side /= 1.35
     return np.array(rows)
 
 
-def _around(centre: _Boxes, spread: float, step: float) -> _Boxes:
-    """Lay squares about one (centre x, centre y, side): shifted and zoomed by up to `spread` of its side."""
-    shifts = np.arange(-spread, spread + step / 2, step)
+def _around(centre: _Boxes, spread: float) -> _Boxes:
+    """Lay 27 squares about one (centre x, centre y, side): shifted and zoomed by up to `spread` of its side."""
+    steps = (-spread, 0.0, spread)
     x, y, side = centre
-    return np.array([(x + dx * side, y + dy * side, side * np.exp(zoom)) for dx in shifts for dy in shifts for zoom in shifts])
+    return np.array([(x + dx * side, y + dy * side, side * np.exp(zoom)) for dx in steps for dy in steps for zoom in steps])
 
 
 def _faceness(image: Image, squares: _Boxes, classifier: MaskClassifier) -> npt.NDArray[np.float64]:
