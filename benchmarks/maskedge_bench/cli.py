@@ -76,6 +76,22 @@ def accuracy(scenes: Path, backgrounds: Path | None, json_path: Path | None) -> 
     _write(report, json_path)
 
 
+@main.command()
+@click.argument("models", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--rounds", type=click.IntRange(1), default=9, show_default=True, help="Counted rounds of each model, in turn.")
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Faces a call.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of ONNX Runtime.")
+@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the report here.")
+def nets(models: tuple[Path, ...], rounds: int, batch: int, threads: int, json_path: Path | None) -> None:
+    """Compare the time that classifier files take for a face with that of the original network."""
+    with require_runtime():
+        from .nets import measure_nets, nets_table
+    _check_folder(json_path)
+    report = measure_nets(models, rounds, batch, threads)
+    click.echo(nets_table(report))
+    _write(report, json_path)
+
+
 def _check_folder(path: Path | None) -> None:
     if path and not path.parent.is_dir():
         raise OutputError(f"the folder {path.parent} does not exist: create it, or choose another --json.")

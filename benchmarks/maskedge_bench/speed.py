@@ -113,8 +113,8 @@ def measure(
                 "detect_every": pipeline.detect_every,
                 "model": detector.classifier.path.name,
                 "model_sha256": sha256(detector.classifier.path.read_bytes()).hexdigest(),
-                "frames_per_second": _spread(rates),
-                "ratio_to_baseline": _spread(ratios),
+                "frames_per_second": spread(rates),
+                "ratio_to_baseline": spread(ratios),
                 "faces_a_frame": round(figures[0]["faces"] / len(frames), 2),
                 "stages_ms": stages,
             }
@@ -151,8 +151,9 @@ def _median(values: Any) -> float:
     return round(float(median(values)), 3)
 
 
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    return {"median": round(median(values), 2), "min": round(min(values), 2), "max": round(max(values), 2)}
+def spread(values: Sequence[float], digits: int = 2) -> dict[str, float]:
+    """Give median, least and greatest of some measurements, rounded."""
+    return {"median": round(median(values), digits), "min": round(min(values), digits), "max": round(max(values), digits)}
 
 
 def table(report: dict[str, Any]) -> str:

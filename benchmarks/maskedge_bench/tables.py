@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from maskedge.errors import UsageError
 
 from .accuracy import accuracy_table
+from .nets import nets_table
 from .speed import conditions, table
 
 
@@ -19,28 +22,90 @@ def render(results: Path) -> dict[str, str]:
     Args:
         results: Folder of the committed reports.
     """
-    speed = json.loads((results / "speed.json").read_text(encoding="utf-8"))
-    reports = [json.loads((results / f"training_{net}.json").read_text(encoding="utf-8")) for net in ("seednet", "edgenet")]
-    accuracy = json.loads((results / "accuracy.json").read_text(encoding="utf-8"))
-    return {"speed": f"{table(speed)}\n\n{conditions(speed)}", "accuracy": accuracy_table(accuracy), "training": _training(reports)}
+
+    def load(name: str) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
+        return content
+
+    reports = [load(f"training/{path.stem}") for path in sorted((results / "training").glob("*.json"))]
+    speed = load("speed")
+    return {
+        "speed": f"{table(speed)}\n\n{conditions(speed)}",
+        "accuracy": accuracy_table(load("accuracy")),
+        "nets": nets_table(load("nets")),
+        "training": _training(reports),
+        "scenes": _scenes(reports),
+        "leakage": _leakage(load("leakage")),
+    }
+
+
+def _by_net(reports: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    nets: dict[str, list[dict[str, Any]]] = {}
+    for report in sorted(reports, key=lambda report: int(report["parameters"])):
+        nets.setdefault(report["net"], []).append(report)
+    return nets
+
+
+def _evaluation(report: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(part for part in report["evaluations"] if part["name"] == name)
+
+
+def _range(values: Iterable[float]) -> str:
+    """Mean over the seeds, and the range."""
+    own = list(values)
+    return f"{mean(own):.4f} ({min(own):.4f} - {max(own):.4f})"
 
 
 def _training(reports: list[dict[str, Any]]) -> str:
     lines = [
-        "| net | parameters | test accuracy | F1 with_mask | F1 without_mask | epochs | training |",
+        "| net | parameters | with or without a mask | of two labels only | seeds | epochs | minutes a training |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for report in reports:
-        test = report["test"]
+    for net, own in _by_net(reports).items():
+        two_way = [_evaluation(report, "faces test")["two_way"] for report in own]
+        minutes = mean(report["train_seconds"] for report in own) / 60
         lines.append(
-            f"| {report['net']} | {report['parameters']:,} | {test['accuracy']:.4f} | {test['labels']['with_mask']['f1']:.4f} | "
-            f"{test['labels']['without_mask']['f1']:.4f} | {report['epochs']} | {report['train_seconds'] / 60:.0f} min |"
+            f"| {net} | {own[0]['parameters']:,} | {_range(part['strict'] for part in two_way)} | "
+            f"{_range(part['two_labels'] for part in two_way)} | {len(own)} | {own[0]['epochs']} | {minutes:.0f} |"
         )
-    split, copies = reports[0]["split"], reports[0]["split"]["grouped"]
+    split, pictures = reports[0]["split"], _evaluation(reports[0], "faces test")["pictures"]
     lines += [
         "",
-        f"{split['test']} test pictures; {split['train']} to train, {split['val']} to choose the epoch; "
-        f"{copies} copies kept on one side of the split.",
+        f"{pictures} test pictures, none of which has a relative among the {split['train']:,} to learn from or the {split['val']:,} "
+        f"to choose the epoch by; {split['grouped']:,} pictures stand in {split['groups']} groups of related ones. "
+        "Mean and range over the seeds.",
+    ]
+    return "\n".join(lines)
+
+
+def _scenes(reports: list[dict[str, Any]]) -> str:
+    lines = [
+        "| net | macro F1 | incorrect_mask recall | calibration error | false alarms thrown out | faces kept |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for net, own in _by_net(reports).items():
+        parts, gates = [_evaluation(report, "scenes dev") for report in own], [report["gate"]["scenes dev"] for report in own]
+        cells = (
+            _range(part["macro_f1"] for part in parts),
+            _range(part["labels"]["incorrect_mask"]["recall"] for part in parts),
+            _range(part["calibration"]["ece_after"] for part in parts),
+            _range(gate["rejected"] for gate in gates),
+            _range(gate["kept"] for gate in gates),
+        )
+        lines.append(f"| {net} | {' | '.join(cells)} |")
+    part, gate = _evaluation(reports[0], "scenes dev"), reports[0]["gate"]["scenes dev"]
+    counts = ", ".join(f"{figures['count']:,} {label}" for label, figures in part["labels"].items())
+    lines += ["", f"{counts}; {gate['false_alarms']} of the last are what cascades find in pictures without people."]
+    return "\n".join(lines)
+
+
+def _leakage(report: dict[str, Any]) -> str:
+    lines = ["| split | test accuracy | test pictures that have a relative in another part |", "| --- | --- | --- |"]
+    for by, name in (("random", "random, as the original project"), ("group", "related pictures together")):
+        lines.append(f"| {name} | {_range(report[by]['accuracy'])} | {report[by]['separated']:.1%} |")
+    lines += [
+        "",
+        f"{report['net']}, {report['epochs']} epochs, {len(report['seeds'])} seeds of split and training; mean and range.",
     ]
     return "\n".join(lines)
 

@@ -1,0 +1,59 @@
+"""The smaller commands of edge-train, and what they say when they cannot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+
+
+def test_preview_shows_what_the_net_will_see(command, scenes_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    data = ("--scenes", scenes_folder / "boxes.csv", "--backgrounds", scenes_folder / "backgrounds")
+    done = command("edge-train", "preview", *data, "--pictures", "12", "--columns", "8", "-o", tmp_path / "grid.png")
+    assert done.returncode == 0, done.stderr
+    for row in ("incorrect_mask: face", "not_a_face: window", "with_mask: mask"):
+        assert row in done.stdout
+    grid = cv2.imread(str(tmp_path / "grid.png"))
+    assert grid is not None
+    assert grid.shape[1] == 8 * 64
+    done = command("edge-train", "preview", *data, "--pictures", "2", "-o", tmp_path / "grid.txt")
+    assert (done.returncode, "suffix" in done.stderr) == (2, True)
+    done = command("edge-train", "preview", *data, "--pictures", "2", "-o", tmp_path / "none" / "grid.png")
+    assert (done.returncode, "folder" in done.stderr) == (5, True)
+
+
+def test_leakage_compares_the_splits(command, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    done = command("edge-train", "leakage", "--data", faces_folder, "--epochs", "1", "--seeds", "1", "--out", tmp_path, "--quiet")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "leakage.json").read_text())
+    for by in ("random", "group"):
+        assert len(result[by]["accuracy"]) == 1
+        assert f"{by} split: accuracy" in done.stdout
+    assert result["group"]["separated"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["classifier"], 2, "nothing to work on"),
+        (["classifier", "--data", "FACES", "--net", "resnet"], 2, "known are edgenet, edgenet-l, seednet"),
+        (["classifier", "--data", "FACES", "--people", "("], 2, "regular expression"),
+        (["classifier", "--data", "FACES", "--split", "NOSPLIT"], 2, "no split file"),
+        (["classifier", "--data", "FACES", "--leakage", "NOSPLIT"], 2, "edge-train leakage"),
+        (["classifier", "--data", "FACES", "--out", "NOSPLIT/run"], 5, "cannot be made"),
+        (["evaluate", "missing.ckpt", "--data", "FACES"], 4, "there is no checkpoint"),
+        (["evaluate", "NOSPLIT", "--data", "FACES"], 4, "no checkpoint of edge-train"),
+        (["localise", "FACES", "--model", "NOSPLIT", "-o", "boxes.csv"], 4, "NOSPLIT"),
+    ],
+)
+def test_bad_input_ends_in_a_sentence(  # type: ignore[no-untyped-def]
+    command, faces_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "NOSPLIT").write_text("{}")
+    done = command("edge-train", *(argument.replace("FACES", str(faces_folder)) for argument in arguments))
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,120 @@
+"""What the net sees: cut as the device cuts, painted, and with what is no face."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from maskedge import OutputError
+from maskedge.crop import crop_faces
+from maskedge.pictures import read_picture
+from maskedge.track import box_iou
+from maskedge_train.augment import Jitter, Reframe, training_augmentation
+from maskedge_train.crops import CONTEXT, PATCH, Crops, cached_crops, cut_crops
+from maskedge_train.dataset import CROP, DataSet, load_dataset
+from maskedge_train.negatives import FAR, face_pieces, random_windows, square
+from maskedge_train.nets import INPUT_SIZE
+from maskedge_train.paint import THINGS, paint
+from support import composite
+
+
+@pytest.fixture(scope="module")
+def scenes(scenes_folder: Path) -> DataSet:
+    dataset = load_dataset(scenes=[scenes_folder / "boxes.csv"], backgrounds=scenes_folder / "backgrounds")
+    return dataset.take(range(0, len(dataset.pictures), 4))
+
+
+@pytest.fixture(scope="module")
+def crops(scenes: DataSet) -> Crops:
+    return cut_crops(scenes, np.zeros(len(scenes.pictures), np.int64), negatives=True, painted=True)
+
+
+def test_exact_crops_are_those_of_the_device(scenes: DataSet, crops: Crops) -> None:
+    picture = scenes.pictures[0]
+    expected = crop_faces(read_picture(picture.path), [face.box for face in picture.faces], CROP, INPUT_SIZE)
+    rows = np.flatnonzero((crops.names == picture.name) & (crops.origins == "face"))
+    assert (crops.exact[rows] == expected).all()
+    # The middle of a patch is the crop, at the resolution of the patch.
+    edge = round((PATCH - PATCH / CONTEXT) / 2)
+    middle = cv2.resize(crops.patches[rows[0]][edge:-edge, edge:-edge], (INPUT_SIZE, INPUT_SIZE), interpolation=cv2.INTER_AREA)
+    assert np.abs(middle.astype(int) - expected[0]).mean() < 12
+
+
+def test_every_label_has_crops_of_its_kinds(crops: Crops) -> None:
+    kinds = set(zip(crops.labels.tolist(), crops.origins.tolist(), strict=True))
+    assert {(label, "face") for label in ("with_mask", "without_mask", "incorrect_mask")} <= kinds
+    assert ("not_a_face", "window") in kinds
+    assert ("not_a_face", "piece of a face") in kinds
+    assert ("with_mask", "mask") in kinds
+    assert any(label == "incorrect_mask" and origin != "face" for label, origin in kinds)
+    # A hand, a scarf, a cup or a phone before the mouth is no mask.
+    assert all(label == THINGS[origin][0] for label, origin in kinds if origin in THINGS)
+    assert {THINGS[thing][0] for thing in ("hand", "scarf", "cup", "phone")} == {"without_mask"}
+
+
+def test_cutting_again_gives_the_same(scenes: DataSet, crops: Crops, tmp_path: Path) -> None:
+    parts = np.zeros(len(scenes.pictures), np.int64)
+    first = cached_crops(tmp_path, scenes, "split", parts, negatives=True, painted=True)
+    second = cached_crops(tmp_path, scenes, "split", parts, negatives=True, painted=True)
+    for other in (first, second):
+        assert (other.patches == crops.patches).all()
+        assert (other.labels == crops.labels).all()
+
+
+def test_cache_that_cannot_be_written_is_said(scenes: DataSet, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="--cache"):
+        cached_crops(tmp_path / "file", scenes.take([0]), "split", np.zeros(1, np.int64), negatives=False, painted=False)
+
+
+def test_painted_things_cover_and_spare() -> None:
+    random = np.random.default_rng(1)
+    face = cv2.resize(composite("without_mask", random), (PATCH, PATCH))
+    side = PATCH / CONTEXT / (1 + 2 * CROP.margin)
+    for thing in THINGS:
+        changed = np.abs(paint(face, (side, side), thing, random).astype(int) - face).max(axis=2) > 20
+        assert changed.mean() > 0.03, thing
+        # The forehead stays as it was.
+        assert changed[round(PATCH / 2 - 0.45 * side) : round(PATCH / 2 - 0.3 * side), PATCH // 3 : -PATCH // 3].mean() < 0.3, thing
+    assert (
+        paint(face, (side, side), "mask", np.random.default_rng(2)) == paint(face, (side, side), "mask", np.random.default_rng(2))
+    ).all()
+
+
+def test_negatives_are_off_every_face() -> None:
+    faces = [(100.0, 80.0, 200.0, 210.0), (300.0, 100.0, 340.0, 150.0)]
+    random = np.random.default_rng(0)
+    for box in [*face_pieces(faces, 50, random), *random_windows((600, 400), faces, 50, random)]:
+        assert all(box_iou(box, square(face)) < FAR for face in faces)
+        x1, y1, x2, y2 = box
+        assert x2 - x1 == pytest.approx(y2 - y1)
+
+
+def test_reframing_without_freedom_is_the_crop(crops: Crops) -> None:
+    still = Jitter(right=0, down=(0, 0), zoom=(0, 0), aspect=0, turn=0, labelled=1.0)
+    rows = np.flatnonzero(crops.origins == "face")[:12]
+    patches = torch.from_numpy(crops.patches[rows].transpose(0, 3, 1, 2).copy()).float()
+    torch.manual_seed(0)
+    reframed = Reframe(still)(patches).numpy().transpose(0, 2, 3, 1)
+    exact = crops.exact[rows].astype(float)
+    # Half of them are mirrored.
+    difference = np.minimum(np.abs(reframed - exact).mean((1, 2, 3)), np.abs(reframed[:, :, ::-1] - exact).mean((1, 2, 3)))
+    assert difference.max() < 12
+
+
+@pytest.mark.parametrize("kind", ["camera", "light"])
+def test_augmentation_is_seeded_and_stays_in_range(crops: Crops, kind: str) -> None:
+    patches = torch.from_numpy(crops.patches[:64].transpose(0, 3, 1, 2).copy()).float() / 255
+    augment = training_augmentation(kind)
+    torch.manual_seed(5)
+    first = augment(patches)
+    torch.manual_seed(5)
+    assert torch.equal(first, augment(patches))
+    assert first.shape == (len(patches), 3, INPUT_SIZE, INPUT_SIZE)
+    assert torch.isfinite(first).all()
+    assert first.min() > -0.6
+    assert first.max() < 1.6
