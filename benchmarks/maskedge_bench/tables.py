@@ -71,8 +71,8 @@ def _training(reports: list[dict[str, Any]]) -> str:
     split, pictures = reports[0]["split"], _evaluation(reports[0], "faces test")["pictures"]
     lines += [
         "",
-        f"{pictures} test pictures, none of which has a relative among the {split['train']:,} to learn from or the {split['val']:,} "
-        f"to choose the epoch by; {split['grouped']:,} pictures stand in {split['groups']} groups of related ones. "
+        f"{pictures} test pictures, none of which has a relative among the {split['train']:,} to learn from or the "
+        f"{split['val']:,} to choose the epoch by; {split['grouped']:,} pictures stand in {split['groups']} groups of related ones. "
         "Mean and range over the seeds.",
     ]
     return "\n".join(lines)

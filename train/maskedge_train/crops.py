@@ -33,7 +33,7 @@ PATCH = 104
 _PATCH_RULE = CropRule((CONTEXT * (1 + 2 * CROP.margin) - 1) / 2, CROP.square)
 REAL = ("face", "false alarm", "piece of a face", "window")
 """Origins of crops that are as a camera gave them; the others were painted."""
-_VERSION = 1
+_VERSION = 2
 """Part of the cache's key: raise it when what is cut or painted changes."""
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from maskedge.errors import UsageError
 from maskedge.pipeline import NOT_A_FACE
@@ -62,6 +63,16 @@ def gate(answers: Answers, crops: Crops) -> dict[str, float | int | None]:
         "kept": round(float((~rejected[faces]).mean()), 4) if faces.any() else None,
         "faces": int(faces.sum()),
     }
+
+
+def measurable(crops: Crops) -> npt.NDArray[np.int64]:
+    """Give the rows, int64 `[M]`, whose label is beyond doubt.
+
+    Pieces of faces are a matter of degree, and what a cascade finds beside the labelled faces of a picture is too often a face that
+    nobody labelled. Left are the faces, windows off them, and everything from pictures without people.
+    """
+    doubtful = np.isin(crops.origins, ("piece of a face", "false alarm")) & (crops.sources != "backgrounds")
+    return np.flatnonzero(~doubtful)
 
 
 def report_on(

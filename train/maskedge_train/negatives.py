@@ -13,6 +13,8 @@ from maskedge.types import Box, Image
 
 FAR = 0.3
 """Overlap with every labelled face, as IoU of the squares, below which a box counts as no face."""
+OFF = 0.12
+"""The same for boxes that are not made from a face: those that touch one more often hold a neighbour whom nobody labelled."""
 LEAST_SIDE = 24
 """Smallest box in pixels: below, a picture's unlabelled faces and its clutter look alike."""
 
@@ -33,9 +35,9 @@ def square(box: Box) -> Box:
     return cx - half, cy - half, cx + half, cy + half
 
 
-def is_far(box: Box, faces: Sequence[Box]) -> bool:
-    """Tell whether `box` overlaps no labelled face enough to stand for it."""
-    return all(box_iou(square(box), square(face)) < FAR for face in faces)
+def is_far(box: Box, faces: Sequence[Box], overlap: float = FAR) -> bool:
+    """Tell whether `box` overlaps every labelled face by less than `overlap`."""
+    return all(box_iou(square(box), square(face)) < overlap for face in faces)
 
 
 def false_alarms(
@@ -52,7 +54,7 @@ def false_alarms(
     """
     boxes: list[Box] = []
     for detector in detectors:
-        wrong = [box for box in detector.detect(image) if box[2] - box[0] >= LEAST_SIDE and is_far(box, faces)]
+        wrong = [box for box in detector.detect(image) if box[2] - box[0] >= LEAST_SIDE and is_far(box, faces, OFF)]
         kept: list[Box] = []
         for index in random.permutation(len(wrong)).tolist():
             if len(kept) < most and is_far(wrong[index], kept):
@@ -100,7 +102,7 @@ def random_windows(size: tuple[int, int], faces: Sequence[Box], count: int, rand
             continue
         x, y = random.uniform(0, width - side), random.uniform(0, height - side)
         box = (x, y, x + side, y + side)
-        if is_far(box, faces):
+        if is_far(box, faces, OFF):
             boxes.append(box)
     return boxes
 

@@ -209,6 +209,7 @@ def test_sets(scenes: tuple[Path, ...], backgrounds: Path | None, labels: tuple[
 
     from ..crops import cut_crops
     from ..dataset import load_dataset
+    from ..evaluate import measurable
 
     sets = {}
     for path in scenes or (None,):
@@ -216,7 +217,7 @@ def test_sets(scenes: tuple[Path, ...], backgrounds: Path | None, labels: tuple[
         test_part = np.full(len(dataset.pictures), 2)
         with progress_bar(len(dataset.pictures), "cutting test faces", quiet) as step:
             crops = cut_crops(dataset, test_part, negatives="not_a_face" in labels, painted=False, progress=step)
-        sets[f"scenes {path.stem}" if path else "backgrounds"] = crops.having(labels)
+        sets[f"scenes {path.stem}" if path else "backgrounds"] = crops.take(measurable(crops)).having(labels)
     return sets
 
 
