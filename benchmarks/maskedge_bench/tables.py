@@ -72,7 +72,7 @@ def _training(reports: list[dict[str, Any]]) -> str:
     lines += [
         "",
         f"{pictures} test pictures, none of which has a relative among the {split['train']:,} to learn from or the "
-        f"{split['val']:,} to choose the epoch by; {split['grouped']:,} pictures stand in {split['groups']} groups of related ones. "
+        f"{split['val']:,} to choose the epoch by; {split['grouped']:,} stand in {split['groups']} groups of related ones. "
         "Mean and range over the seeds.",
     ]
     return "\n".join(lines)
