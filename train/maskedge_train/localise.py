@@ -19,9 +19,9 @@ from maskedge.types import Box, Image
 from .boxes import LabelledBox
 from .dataset import FACE_LABELS
 
-LEAST_FACENESS = 0.6
+LEAST_FACENESS = 0.4
 """A face less sure than this, on average over the squares about it, is no find."""
-SIZE_MATTERS = 0.3
+SIZE_MATTERS = 0.5
 """Power of the side by which larger squares are preferred."""
 _Boxes = npt.NDArray[np.float64]
 
@@ -94,10 +94,10 @@ def find_face(image: Image, classifier: MaskClassifier) -> Box | None:
 
 
 def _apart(worth: _Boxes, overlap: npt.NDArray[np.bool_], count: int) -> list[int]:
-    """Give the rows of the best that do not overlap a better one."""
+    """Give the rows of the best, down to half as good, that do not overlap a better one."""
     chosen: list[int] = []
     for row in worth.argsort()[::-1].tolist():
-        if len(chosen) == count or worth[row] <= 0:
+        if len(chosen) == count or worth[row] <= 0.5 * worth.max():
             break
         if not overlap[row, chosen].any():
             chosen.append(row)
