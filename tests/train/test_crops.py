@@ -60,7 +60,10 @@ def test_cutting_again_gives_the_same(scenes: DataSet, crops: Crops, tmp_path: P
     parts = np.zeros(len(scenes.pictures), np.int64)
     first = cached_crops(tmp_path, scenes, "split", parts, negatives=True, painted=True)
     second = cached_crops(tmp_path, scenes, "split", parts, negatives=True, painted=True)
-    for other in (first, second):
+    kept = next(tmp_path.iterdir())
+    (kept / "labels.npy").write_bytes(b"")
+    third = cached_crops(tmp_path, scenes, "split", parts, negatives=True, painted=True)
+    for other in (first, second, third):
         assert (other.patches == crops.patches).all()
         assert (other.labels == crops.labels).all()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -194,17 +196,25 @@ def cached_crops(
     key = json.dumps([_VERSION, dataset.digest, split_digest, negatives, painted, PATCH, CROP.to_json()])
     folder = cache / hashlib.sha256(key.encode()).hexdigest()[:16] if cache else None
     fields = list(Crops.__dataclass_fields__)
-    if folder and (folder / "complete").exists():
-        return Crops(*(np.load(folder / f"{name}.npy", allow_pickle=False) for name in fields))
+    if folder and folder.is_dir():
+        try:
+            return Crops(*(np.load(folder / f"{name}.npy", allow_pickle=False) for name in fields))
+        except (OSError, ValueError, EOFError):
+            shutil.rmtree(folder, ignore_errors=True)  # and cut again
     crops = cut_crops(dataset, parts, negatives=negatives, painted=painted, progress=progress)
     if folder:
+        # Beside it first: several processes of one training may come here at once.
+        beside = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            beside.mkdir(parents=True, exist_ok=True)
             for name in fields:
-                np.save(folder / f"{name}.npy", getattr(crops, name), allow_pickle=False)
-            (folder / "complete").touch()
+                np.save(beside / f"{name}.npy", getattr(crops, name), allow_pickle=False)
+            with contextlib.suppress(OSError):
+                beside.rename(folder)
         except OSError as error:
             raise OutputError(
                 f"the crops cannot be kept in {cache} ({error.strerror}): free some space, or name another folder with --cache."
             ) from error
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
     return crops

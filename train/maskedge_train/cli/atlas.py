@@ -11,7 +11,9 @@ from maskedge.cli.common import Command, require_extra
 
 @click.command(cls=Command)
 @click.option(
+    "--data",
     "--faces",
+    "faces",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     required=True,
     help="Folder with one sub-folder of pictures a label: with_mask, without_mask.",
