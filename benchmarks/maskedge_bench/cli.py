@@ -11,6 +11,7 @@ import click
 
 from maskedge.cli.common import CommandGroup, require_runtime, silence_libraries
 from maskedge.errors import OutputError
+from maskedge.files import write_file
 
 
 @click.group(cls=CommandGroup)
@@ -100,10 +101,7 @@ def _check_folder(path: Path | None) -> None:
 def _write(report: dict[str, Any], path: Path | None) -> None:
     if path is None:
         return
-    try:
-        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror}).") from error
+    write_file(path, json.dumps(report, indent=1) + "\n")
     click.echo(f"wrote {path}")
 
 

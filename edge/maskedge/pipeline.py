@@ -123,8 +123,10 @@ class MaskDetector:
             return faces
         with self.clock("track"):
             tracks = self.tracker.update([face.box for face in faces]) if tracks is None else [tracks[index] for index in keep]
+            # What is seen as a face is one: how nearly it was none does not vote.
+            votes = probabilities * [label != NOT_A_FACE for label in labels]
             for position, track in enumerate(tracks):
-                label, score = track.add_vote(probabilities[keep[position]])
+                label, score = track.add_vote(votes[keep[position]])
                 faces[position] = replace(faces[position], label=labels[label], score=score, track=track.identity)
         return faces
 

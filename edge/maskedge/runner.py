@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from maskedge.errors import MaskedgeError
-from maskedge.pipeline import MaskDetector
+from maskedge.pipeline import NOT_A_FACE, MaskDetector
 from maskedge.sinks import Sink
 from maskedge.sinks.base import Answer
 from maskedge.sources import Source
@@ -95,6 +95,6 @@ def run(
     summary.latency = clock.percentiles()
     if detector.tracker is not None:
         labels = detector.classifier.labels
-        summary.people = Counter(dict.fromkeys(labels, 0))
+        summary.people = Counter({label: 0 for label in labels if label != NOT_A_FACE})
         summary.people.update(labels[track.standing] for track in detector.tracker.people.values())
     return Outcome(summary, failure)

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from maskedge.errors import OutputError
+from maskedge.files import write_file
 from maskedge.model import CATALOGUE, read_catalogue
 from maskedge.pictures import is_picture, natural_key, read_picture
 from maskedge.types import Image
@@ -71,13 +71,7 @@ def export_classifier(checkpoint: Path, output: Path, data: Path | None = None, 
         return ExportResult(parity, len(real), worst_crop=worst)
     set_metadata(model, spec, {**card, "compact": compact, "parity": parity.to_json()})
     content = model.SerializeToString(deterministic=True)
-    beside = output.with_name(output.name + ".tmp")
-    try:
-        beside.write_bytes(content)
-        beside.replace(output)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise OutputError(f"{output} cannot be written ({error.strerror}).") from error
+    write_file(output, content)
     sha256 = hashlib.sha256(content).hexdigest()
     _update_catalogue(output, sha256, spec.labels, card, parity)
     return ExportResult(parity, len(real), sha256)
@@ -100,7 +94,7 @@ def _update_catalogue(output: Path, sha256: str, labels: Sequence[str], card: Ca
         "parity": parity.to_json()["worst_difference"],
     }
     models = {**read_catalogue(output.parent), output.name: entry}
-    path.write_text(json.dumps(models, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write_file(path, json.dumps(models, indent=1, sort_keys=True) + "\n")
 
 
 def real_crops(folder: Path, size: int, most: int = 256) -> Image:

@@ -75,6 +75,16 @@ def test_not_a_face_is_thrown_out(tmp_path: Path) -> None:
     assert detector.tracker.update([]) == []
 
 
+def test_vote_never_ends_at_not_a_face(tmp_path: Path) -> None:
+    """Three labels, of which the middle one is never the likeliest: a face that is nearly none stays what it looks like."""
+    metadata = METADATA | {"maskedge.labels": '["with_mask", "not_a_face", "without_mask"]'}
+    model = write_model(tmp_path / "model.onnx", metadata=metadata, outputs=3)
+    detector = MaskDetector(model, Fixed([(10, 10, 60, 60)]), tracking=True)
+    for brightness in (40, 0, 0, 30, 0, 0, 0):
+        faces = detector(np.full((100, 200, 3), brightness, np.uint8))
+        assert all(face.label != "not_a_face" and face.raw_label != "not_a_face" for face in faces)
+
+
 def test_stages_are_timed() -> None:
     detector = MaskDetector(tracking=True)
     detector(demo.draw(150))

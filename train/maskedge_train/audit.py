@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskedge.errors import OutputError, UsageError
+from maskedge.errors import UsageError
+from maskedge.files import write_file
 from maskedge.pictures import natural_key, read_picture
 
 from . import page
@@ -363,10 +364,7 @@ class Audit:
         Raises:
             OutputError: The file cannot be written.
         """
-        try:
-            path.write_text(json.dumps(self.report(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"{displayable(path)} cannot be written ({error.strerror}).") from error
+        write_file(path, json.dumps(self.report(), indent=1, ensure_ascii=False) + "\n")
 
 
 def audit_data(

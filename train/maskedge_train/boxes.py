@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskedge.errors import OutputError, UsageError
+from maskedge.errors import UsageError
+from maskedge.files import write_file
 from maskedge.types import Box
 
 COLUMNS = ("image", "xmin", "ymin", "xmax", "ymax", "label")
@@ -29,7 +31,7 @@ def read_boxes(path: Path) -> dict[str, list[LabelledBox]]:
     """
     pictures: dict[str, list[LabelledBox]] = {}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             reader = csv.DictReader(file)
             if missing := set(COLUMNS) - set(reader.fieldnames or ()):
                 raise UsageError(f"{path} has no column {', '.join(sorted(missing))}.")
@@ -49,11 +51,9 @@ def write_boxes(path: Path, boxes: Iterable[tuple[str, LabelledBox]]) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(COLUMNS)
-            for image, labelled in boxes:
-                writer.writerow([image, *(round(value, 1) for value in labelled.box), labelled.label])
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror}).") from error
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for image, labelled in boxes:
+        writer.writerow([image, *(round(value, 1) for value in labelled.box), labelled.label])
+    write_file(path, text.getvalue())

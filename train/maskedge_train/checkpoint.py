@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from maskedge.crop import CropRule
-from maskedge.errors import ModelError, OutputError
+from maskedge.errors import ModelError
+from maskedge.files import write_file
 
 from .nets import build
 
@@ -92,15 +93,8 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    beside = path.with_name(path.name + ".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(buffer.getbuffer())
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        kept = " The one before is still there: go on with --resume." if path.exists() else ""
-        raise OutputError(f"the checkpoint {path} cannot be written ({error.strerror}): make room.{kept}") from error
+    kept = "; the one before is still there, go on with --resume" if path.exists() else ""
+    write_file(path, buffer.getvalue(), remedy=f"make room{kept}")
 
 
 def load_classifier(path: Path) -> tuple[nn.Module, ClassifierSpec, Card]:

@@ -16,6 +16,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torchmetrics.classification import MulticlassF1Score
 
+from maskedge.files import make_folder
 from maskedge.types import Image
 
 from .augment import training_augmentation
@@ -238,6 +239,7 @@ def train_classifier(
     """
     started = time.perf_counter()
     notes = {**asdict(recipe), **describe(engine), "labels": list(labels), **data}
+    make_folder(out)
     last = out / "last.ckpt"
     if resume:
         check_resume(last, notes)

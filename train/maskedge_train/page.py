@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cv2
 
-from maskedge.errors import OutputError
+from maskedge.files import write_file
 from maskedge.types import Image
 
 _STYLE = """
@@ -111,7 +111,4 @@ def write_page(path: Path, title: str, lead: str, sections: Iterable[str]) -> No
         f"<title>{text(title)}</title><style>{_STYLE}</style></head>"
         f'<body><h1>{text(title)}</h1><p class="lead">{text(lead)}</p>{"".join(sections)}</body></html>\n'
     )
-    try:
-        path.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror}).") from error
+    write_file(path, content)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from maskedge.errors import OutputError
+from maskedge.files import make_folder, write_file
 
 from . import charts, page
 from .metrics import Answers, measure, probabilities
@@ -61,11 +61,9 @@ def write_report(
     if comparison is not None:
         report["comparison"] = dict(comparison)
     if history:
-        report["history"] = [dict(epoch) for epoch in history]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be made a folder for the report ({error.strerror}).") from error
+        # JSON has no word for what is no number.
+        report["history"] = [{name: value if math.isfinite(value) else None for name, value in epoch.items()} for epoch in history]
+    make_folder(out)
 
     shown = {**facts, "temperature": temperature, "unsure below": unsure_below}
     sections = [page.section("Facts", page.table(("what", "value"), _rows(shown)))]
@@ -79,33 +77,15 @@ def write_report(
             "reliability": charts.reliability_chart(part, temperature),
         }
         for kind, content in drawn.items():
-            _write(out / f"{kind}_{slug}.png", content)
+            write_file(out / f"{kind}_{slug}.png", content)
         sections.append(_evaluation(part, evaluation, drawn, temperature))
     if history:
         curves = charts.learning_curves(history)
-        _write(out / "learning_curves.png", curves)
+        write_file(out / "learning_curves.png", curves)
         sections.append(page.section("Learning curves", page.charts([page.figure(page.png(curves), "Loss and figures by epoch")])))
-    _write(out / "report.json", (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode())
-    _replace(out / "report.html", lambda beside: page.write_page(beside, title, _LEAD, sections))
+    write_file(out / "report.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    page.write_page(out / "report.html", title, _LEAD, sections)
     return report
-
-
-def _write(path: Path, content: bytes) -> None:
-    _replace(path, lambda beside: beside.write_bytes(content))
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` write beside `path`, then rename: a full disk leaves the old file whole."""
-    beside = path.with_name(path.name + ".tmp")
-    try:
-        write(beside)
-        beside.replace(path)
-    except (OSError, OutputError) as error:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        if isinstance(error, OutputError):
-            raise
-        raise OutputError(f"{path} cannot be written ({error.strerror}).") from error
 
 
 def _slugs(answers: Sequence[Answers]) -> list[str]:

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from maskedge.errors import OutputError, UsageError
+from maskedge.errors import UsageError
+from maskedge.files import write_file
 
 from .dataset import DataSet, Picture
 from .relations import find_relations
@@ -49,7 +50,7 @@ class Split:
         return hashlib.sha256(self._text().encode()).hexdigest()
 
     def _text(self) -> str:
-        return json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False)
+        return json.dumps(asdict(self), indent=1, sort_keys=True)
 
     def save(self, path: Path) -> None:
         """Write the split as JSON.
@@ -57,10 +58,7 @@ class Split:
         Raises:
             OutputError: The file cannot be written.
         """
-        try:
-            path.write_text(self._text() + "\n", encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"{path} cannot be written ({error.strerror}).") from error
+        write_file(path, self._text() + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Split:

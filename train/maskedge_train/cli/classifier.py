@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from maskedge.cli.common import Command, require_extra
+from maskedge.files import make_folder
 
 from .options import (
     backgrounds_option,
@@ -141,7 +142,7 @@ def classifier(
     parts = split.part_of(dataset)
     if not resume:
         shutil.rmtree(out / "logs", ignore_errors=True)
-    _make(out)
+    make_folder(out)
     split.save(out / "split.json")
     sizes = ", ".join(f"{part} {count}" for part, count in split.sizes().items())
     click.echo(
@@ -243,15 +244,6 @@ def print_evaluations(report: dict[str, Any]) -> None:
         if gate["rejected"] is not None:
             thrown = f"throws out {gate['rejected']:.4f} of {gate['false_alarms']:,} false alarms"
             click.echo(f"{name}: {thrown}, keeps {gate['kept']:.4f} of faces")
-
-
-def _make(folder: Path) -> None:
-    from maskedge.errors import OutputError
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be made ({error.strerror}).") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from maskedge.cli.common import Command, require_extra
-from maskedge.errors import OutputError
+from maskedge.files import write_file
 
 from .options import face_boxes_option, faces_option, load, people_option, quiet_option
 
@@ -72,8 +72,5 @@ def leakage(
         click.echo(
             f"{by} split: accuracy {mean:.4f}; {figures['separated']:.1%} of the test pictures have a relative in another part"
         )
-    try:
-        (out / "leakage.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{out / 'leakage.json'} cannot be written ({error.strerror}).") from error
+    write_file(out / "leakage.json", json.dumps(result, indent=1) + "\n")
     click.echo(f"wrote {out / 'leakage.json'}")

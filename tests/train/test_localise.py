@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from maskedge import ModelError
+from maskedge.classify import MaskClassifier
+from maskedge.track import box_iou
+from maskedge.types import Box
+from maskedge_train.boxes import read_boxes
+from maskedge_train.localise import find_face, localise
+from support import composite, texture, write_model
+
+
+@pytest.fixture(scope="module")
+def classifier() -> MaskClassifier:
+    return MaskClassifier()
+
+
+@pytest.mark.parametrize("label", ["with_mask", "without_mask"])
+def test_face_is_found_wherever_it_is(classifier: MaskClassifier, label: str) -> None:
+    random = np.random.default_rng(11)
+    for side, size in ((160, (160, 160)), (120, (300, 260)), (80, (240, 400))):
+        picture = cv2.GaussianBlur(texture(size, random), (0, 0), 9)
+        x, y = int(random.integers(0, size[1] - side + 1)), int(random.integers(0, size[0] - side + 1))
+        picture[y : y + side, x : x + side] = cv2.resize(composite(label, random), (side, side), interpolation=cv2.INTER_AREA)
+        found = find_face(np.asarray(picture, np.uint8), classifier)
+        # The face fills some two thirds of its tile.
+        expected: Box = (x + 0.18 * side, y + 0.18 * side, x + 0.86 * side, y + 0.86 * side)
+        assert found is not None
+        assert box_iou(found, expected) > 0.3, (side, found, expected)
+
+
+def test_nothing_is_found_in_a_plain_wall(classifier: MaskClassifier) -> None:
+    assert find_face(np.full((120, 160, 3), 140, np.uint8), classifier) is None
+
+
+def test_model_that_takes_all_for_faces_is_refused(tmp_path: Path, faces_folder: Path) -> None:
+    with pytest.raises(ModelError, match="does not know 'not_a_face'"):
+        localise(faces_folder, write_model(tmp_path / "model.onnx"))
+
+
+def test_command_writes_boxes_that_training_takes(command, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    data = tmp_path / "faces"
+    for label in ("with_mask", "without_mask"):
+        (data / label).mkdir(parents=True)
+        for number in range(3):
+            name = f"face {number}.jpg"
+            (data / label / name).write_bytes((faces_folder / label / name).read_bytes())
+    (data / "with_mask" / "broken.jpg").write_bytes(b"rubbish")
+    done = command("edge-train", "localise", data, "-o", tmp_path / "boxes.csv", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert "of 7 pictures" in done.stdout
+    boxes = read_boxes(tmp_path / "boxes.csv")
+    assert all(faces[0].label == name.split("/")[0] for name, faces in boxes.items())
