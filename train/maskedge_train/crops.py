@@ -6,11 +6,12 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
@@ -76,6 +77,13 @@ class Crops:
         """Give the crops of some labels."""
         chosen = np.flatnonzero(np.isin(self.labels, labels))
         return self if len(chosen) == len(self.labels) else self.take(chosen)
+
+    def without(self, label: str, names: re.Pattern[str]) -> Crops:
+        """Give the crops but those of a label from pictures whose file name matches: labels that are known to be noisy there."""
+        distrusted = [
+            own == label and bool(names.search(PurePosixPath(name).name)) for own, name in zip(self.labels, self.names, strict=True)
+        ]
+        return self.take(np.flatnonzero(~np.array(distrusted, bool)))
 
     def targets(self, labels: tuple[str, ...]) -> npt.NDArray[np.int64]:
         """Give the labels as indices into `labels`, int64 `[N]`."""

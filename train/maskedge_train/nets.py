@@ -97,7 +97,7 @@ class EdgeNet(nn.Sequential):
             layers.append(_InvertedResidual(width, outputs, stride, expand=3))
             width = outputs
         layers += [nn.Conv2d(width, self._HEAD, 1, bias=False), nn.BatchNorm2d(self._HEAD), nn.ReLU()]
-        layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(self._HEAD, classes)]
+        layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.1), nn.Linear(self._HEAD, classes)]
         super().__init__(*layers)
 
 

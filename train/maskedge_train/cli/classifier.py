@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,12 @@ _folder = click.Path(exists=True, file_okay=False, path_type=Path)
     default=0.0,
     show_default=True,
     help="Blend crops in pairs, in a proportion from Beta(MIXUP, MIXUP): against overfitting. 0: do not.",
+)
+@click.option(
+    "--distrust",
+    metavar="LABEL=REGEX",
+    multiple=True,
+    help="Leave out the faces of a label in pictures whose file name matches, as 'incorrect_mask=^web_'. May be repeated.",
 )
 @click.option("--split", "split_file", type=_file, help="Use this split (a split.json of an earlier run on the same data).")
 @click.option("--split-seed", type=int, default=0, show_default=True, help="Seed of the split into train, val and test.")
@@ -152,6 +160,8 @@ def classifier(
     with progress_bar(len(dataset.pictures), "cutting faces", quiet) as step:
         crops = cached_crops(cache, dataset, split.digest, parts, negatives=negatives, painted=paint, progress=step)
     crops = crops.having(dataset.labels)
+    for label, pattern_of_names in _distrusted(options["distrust"], dataset.labels):
+        crops = crops.without(label, pattern_of_names)
     recipe = Recipe(
         net=net,
         samples=options["samples"],
@@ -171,7 +181,7 @@ def classifier(
         nodes=options["num_nodes"],
         progress=not quiet,
     )
-    digests = {"data": dataset.digest, "split": split.digest, "painted": paint}
+    digests = {"data": dataset.digest, "split": split.digest, "painted": paint, "distrust": list(options["distrust"])}
     trained = train_classifier(crops, dataset.labels, recipe, engine, out, data=digests, resume=resume)
     if trained is None:
         return  # a helper process of a distributed run
@@ -202,6 +212,21 @@ def classifier(
     click.echo(f"{net}: {parameters:,} parameters, {len(trained.history)} epochs in {trained.seconds:.0f} s.")
     print_evaluations(report)
     click.echo(f"wrote {trained.checkpoint} and {out / 'report.html'}; next: edge-export {trained.checkpoint} -o model.onnx")
+
+
+def _distrusted(options: Iterable[str], labels: tuple[str, ...]) -> Iterator[tuple[str, re.Pattern[str]]]:
+    """Read --distrust."""
+    for option in options:
+        label, _, names = option.partition("=")
+        try:
+            pattern = re.compile(names)
+        except re.error as error:
+            raise click.BadParameter(f"{names!r} is no regular expression ({error}).", param_hint="--distrust") from error
+        if label not in labels or not names:
+            raise click.BadParameter(
+                f"{option!r} is not LABEL=REGEX with a label of the data: {', '.join(labels)}.", param_hint="--distrust"
+            )
+        yield label, pattern
 
 
 def test_sets(scenes: tuple[Path, ...], backgrounds: Path | None, labels: tuple[str, ...], quiet: bool) -> dict[str, Any]:
