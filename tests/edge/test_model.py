@@ -30,7 +30,7 @@ def test_bundled_figures_are_those_of_the_card() -> None:
     entry = read_catalogue(MODELS)["edgenet.onnx"]
     card = MaskClassifier().contract.card
     assert entry["test"]["two_way"] == card["evaluations"][0]["two_way"]
-    assert entry["test"]["two_way"]["two_labels"] >= 0.98
+    assert entry["test"]["two_way"]["two_labels"] >= 0.95
     assert entry["labels"] == card["labels"]
     assert entry["parameters"] == card["parameters"] <= 150_000
 

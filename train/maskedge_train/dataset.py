@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -85,6 +86,10 @@ class DataSet:
     def take(self, rows: Iterable[int]) -> DataSet:
         """Give some of the pictures."""
         return DataSet([self.pictures[row] for row in rows])
+
+    def to_card(self) -> dict[str, Any]:
+        """Give what a model's card tells of the data."""
+        return {"digest": self.digest, "pictures": len(self.pictures), "refused": len(self.refused), **self.counts()}
 
     def counts(self) -> dict[str, int]:
         """Count the labelled faces by label, and the pictures by source."""

@@ -15,7 +15,7 @@ from maskedge.pipeline import NOT_A_FACE
 from .checkpoint import ClassifierSpec, add_results, load_classifier
 from .classifier import answer
 from .crops import Crops
-from .metrics import Answers, probabilities
+from .metrics import Answers
 from .report import write_report
 
 Card = dict[str, Any]
@@ -101,17 +101,9 @@ def report_on(
 def enter_results(checkpoint: Path, report: Mapping[str, Any]) -> None:
     """Write a report's figures into the checkpoint as its card; calibration bins and the like stay in the report."""
     _, spec, _ = load_classifier(checkpoint)
-    brief = ("name", "pictures", "accuracy", "macro_f1", "labels", "confusion", "two_way", "calibration")
-    evaluations = [{key: part[key] for key in brief if key in part} for part in report["evaluations"]]
-    for part in evaluations:
-        part["calibration"] = {key: value for key, value in part["calibration"].items() if key != "bins"}
+    evaluations = [
+        {**part, "calibration": {key: value for key, value in part["calibration"].items() if key != "bins"}}
+        for part in report["evaluations"]
+    ]
     card = {key: value for key, value in report.items() if key not in ("schema", "comparison", "evaluations", "history")}
     add_results(checkpoint, spec, {**card, "evaluations": evaluations})
-
-
-def two_way_accuracy(answers: Answers) -> float:
-    """Share of faces, masked or not, for which the likelier of these two labels is right: what two-label nets are judged by."""
-    pair = [answers.labels.index(label) for label in ("with_mask", "without_mask")]
-    rows = np.isin(answers.targets, pair)
-    likelier = np.array(pair)[probabilities(answers.logits[rows][:, pair]).argmax(axis=1)]
-    return float((likelier == answers.targets[rows]).mean())

@@ -13,7 +13,9 @@ from .classifier import Recipe, answer, train_classifier
 from .crops import cut_crops
 from .dataset import DataSet
 from .engine import Engine
-from .evaluate import two_way_accuracy
+from .evaluate import enter_results
+from .metrics import measure
+from .nets import count_parameters
 from .split import split_dataset
 
 SCHEMA = "maskedge.leakage/1"
@@ -56,9 +58,19 @@ def compare_splits(
             if trained is None:
                 continue
             net, spec, _ = load_classifier(trained.checkpoint)
-            accuracy = two_way_accuracy(answer(net, crops.take(crops.where("test")), spec.labels, "test"))
-            progress(f"{by} split, seed {seed}", accuracy)
-            accuracies.append(round(accuracy, 4))
+            figures = measure(
+                answer(net, crops.take(crops.where("test")), spec.labels, "faces test"), spec.temperature, spec.unsure_below
+            )
+            facts = {
+                "net": recipe.net,
+                "parameters": count_parameters(net),
+                "epochs": len(trained.history),
+                "labels": list(spec.labels),
+            }
+            facts |= {"data": dataset.to_card(), "split": split.to_card(), "train_seconds": round(trained.seconds, 1)}
+            enter_results(trained.checkpoint, {**facts, "evaluations": [figures]})
+            progress(f"{by} split, seed {seed}", figures["accuracy"])
+            accuracies.append(figures["accuracy"])
             separated.append(split.separated)
         result[by] = {"accuracy": accuracies, "separated": round(sum(separated) / max(len(separated), 1), 4)}
     return result

@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -88,6 +89,11 @@ class Split:
             raise UsageError("the split was made of other data than this: split again, or use the data it was made of.")
         part = {name: index for index, label in enumerate(PARTS) for name in self.parts[label]}
         return np.array([part[picture.name] for picture in dataset.pictures], np.int64)
+
+    def to_card(self) -> dict[str, Any]:
+        """Give what a model's card tells of the split."""
+        told = ("by", "seed", "digest", "groups", "grouped", "separated")
+        return {name: getattr(self, name) for name in told} | self.sizes()
 
     def sizes(self) -> dict[str, int]:
         """Count the pictures of each part."""

@@ -200,13 +200,10 @@ def classifier(
         "epochs": len(trained.history),
         "train_seconds": round(trained.seconds, 1),
         "recipe": {**{key: value for key, value in options.items() if key not in ("accelerator", "net")}, "paint": paint},
-        "data": {"digest": dataset.digest, "pictures": len(dataset.pictures), "refused": len(dataset.refused), **dataset.counts()},
+        "data": dataset.to_card(),
         "crops": {label: int((crops.labels == label).sum()) for label in dataset.labels},
-        "split": {
-            "by": split.by, "seed": split.seed, "digest": split.digest, "groups": split.groups, "grouped": split.grouped,
-            "separated": split.separated, **split.sizes(),
-        },
-    }  # fmt: skip
+        "split": split.to_card(),
+    }
     report = report_on(trained.checkpoint, sets, out, facts=facts, history=trained.history, comparison=comparison)
     enter_results(trained.checkpoint, report)
     click.echo(f"{net}: {parameters:,} parameters, {len(trained.history)} epochs in {trained.seconds:.0f} s.")
