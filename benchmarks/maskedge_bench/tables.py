@@ -51,9 +51,9 @@ def _evaluation(report: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _range(values: Iterable[float]) -> str:
-    """Mean over the seeds, and the range."""
+    """Mean over the seeds, and the range where there are several."""
     own = list(values)
-    return f"{mean(own):.4f} ({min(own):.4f} - {max(own):.4f})"
+    return f"{own[0]:.4f}" if len(own) == 1 else f"{mean(own):.4f} ({min(own):.4f} - {max(own):.4f})"
 
 
 def _training(reports: list[dict[str, Any]]) -> str:
