@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from maskedge.types import Face
@@ -21,7 +21,7 @@ class Summary:
         skipped: Pictures that could not be read.
         seconds: Wall time of the loop.
         faces: Faces found, by label.
-        people: Distinct people, by the label that was voted last.
+        people: Distinct people, by the label that was voted last; in the order of the model's labels.
         latency: p50 and p95 in milliseconds, by stage.
     """
 
@@ -54,7 +54,7 @@ class Summary:
         if self.video:
             lines.append(f"faces: {sum(self.faces.values())} in all; distinct people: {_by_label(self.people)}")
         else:
-            lines.append(f"{faces}: {_by_label(self.faces)}")
+            lines.append(f"{faces}: {_by_label(dict(sorted(self.faces.items())))}")
         if self.latency:
             lines.append(f"{'milliseconds':14}{'p50':>8}{'p95':>8}")
             lines += [f"  {stage:12}{p50:8.2f}{p95:8.2f}" for stage, (p50, p95) in self.latency.items()]
@@ -65,7 +65,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _by_label(counts: Counter[str]) -> str:
+def _by_label(counts: Mapping[str, int]) -> str:
     if not counts:
         return "none"
-    return ", ".join(f"{number} {label}" for label, number in sorted(counts.items())) + f" ({sum(counts.values())} in all)"
+    return ", ".join(f"{number} {label}" for label, number in counts.items()) + f" ({sum(counts.values())} in all)"
