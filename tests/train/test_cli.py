@@ -43,6 +43,7 @@ def test_leakage_compares_the_splits(command, faces_folder: Path, tmp_path: Path
         (["classifier", "--data", "FACES", "--split", "NOSPLIT"], 2, "no split file"),
         (["classifier", "--data", "FACES", "--leakage", "NOSPLIT"], 2, "edge-train leakage"),
         (["classifier", "--data", "FACES", "--out", "NOSPLIT/run"], 5, "cannot be made"),
+        (["evaluate", "missing.ckpt"], 2, "nothing to measure on"),
         (["evaluate", "missing.ckpt", "--data", "FACES"], 4, "there is no checkpoint"),
         (["evaluate", "NOSPLIT", "--data", "FACES"], 4, "no checkpoint of edge-train"),
         (["localise", "FACES", "--model", "NOSPLIT", "-o", "boxes.csv"], 4, "NOSPLIT"),

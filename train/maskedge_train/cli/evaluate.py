@@ -46,6 +46,8 @@ def evaluate(
     Without --split every picture of the data is measured: that is honest only where none of them was trained on.
     Exit codes: 0 done, 2 wrong usage or unusable data, 4 the checkpoint was refused, 5 a file could not be written.
     """
+    if not (faces or scenes or backgrounds):
+        raise click.UsageError("nothing to measure on: give --data, --scenes or --backgrounds.")
     with require_extra("train"):
         from ..checkpoint import load_classifier
         from ..crops import cut_crops
