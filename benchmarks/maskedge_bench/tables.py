@@ -27,7 +27,10 @@ def render(results: Path) -> dict[str, str]:
         content: dict[str, Any] = json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
         return content
 
-    reports = [load(f"training/{path.stem}") for path in sorted((results / "training").glob("*.json"))]
+    def load_all(folder: str) -> list[dict[str, Any]]:
+        return [load(f"{folder}/{path.stem}") for path in sorted((results / folder).glob("*.json"))]
+
+    reports = load_all("training")
     speed = load("speed")
     return {
         "speed": f"{table(speed)}\n\n{conditions(speed)}",
@@ -36,6 +39,7 @@ def render(results: Path) -> dict[str, str]:
         "training": _training(reports),
         "scenes": _scenes(reports),
         "leakage": _leakage(load("leakage")),
+        "copies": _copies(load_all("copies")),
     }
 
 
@@ -96,6 +100,14 @@ def _scenes(reports: list[dict[str, Any]]) -> str:
     part, gate = _evaluation(reports[0], "scenes dev"), reports[0]["gate"]["scenes dev"]
     counts = ", ".join(f"{figures['count']:,} {label}" for label, figures in part["labels"].items())
     lines += ["", f"{counts}; {gate['false_alarms']} of the last are what cascades find in pictures without people."]
+    return "\n".join(lines)
+
+
+def _copies(reports: list[dict[str, Any]]) -> str:
+    lines = ["| net | test accuracy | test pictures | epochs | minutes a training |", "| --- | --- | --- | --- | --- |"]
+    for report in sorted(reports, key=lambda report: int(report["parameters"])):
+        part, minutes = _evaluation(report, "faces test"), report["train_seconds"] / 60
+        lines.append(f"| {report['net']} | {part['accuracy']:.4f} | {part['pictures']} | {report['epochs']} | {minutes:.0f} |")
     return "\n".join(lines)
 
 
