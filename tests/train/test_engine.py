@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import time
@@ -115,9 +114,3 @@ def test_order_is_balanced_and_depends_on_seed_and_epoch_alone() -> None:
     assert np.concatenate(list(sampler)).tolist() == drawn.tolist()
     sampler.set_epoch(1)
     assert np.concatenate(list(sampler)).tolist() != drawn.tolist()
-
-
-def test_torchrun_is_documented_by_the_help(command) -> None:  # type: ignore[no-untyped-def]
-    done = command("edge-train", "classifier", "--help")
-    assert "torchrun" in done.stdout
-    assert os.linesep in done.stdout
