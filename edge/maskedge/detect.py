@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Protocol
 
 import cv2
+import numpy as np
 
 from maskedge.errors import ModelError
+from maskedge.model import open_session, read_detector_contract, read_model
 from maskedge.types import Box, Image
 
 
@@ -96,3 +98,39 @@ class CascadeDetector:
         # OpenCV's threads list what they found in the order they ended: sorted, the same picture gives the same list.
         squares = sorted(tuple(map(int, square)) for square in found)
         return [((x - pad) / scale, (y - pad) / scale, (x + w - pad) / scale, (y + h - pad) / scale) for x, y, w, h in squares]
+
+
+class CnnDetector:
+    """A detector file, ready to answer: decoding and non-maximum suppression are in its graph.
+
+    Args:
+        path: The .onnx file.
+        threads: Threads that ONNX Runtime may use.
+
+    Raises:
+        ModelError: The file is refused.
+    """
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        self.path = path
+        self._session = open_session(read_model(path), str(path), threads)
+        self.contract = read_detector_contract(self._session, str(path))
+        width, height = self.contract.size
+        # The graph must also run: a file may keep the contract on paper and fail inside.
+        try:
+            self.detect(np.zeros((height, width, 3), np.uint8))
+        except Exception as error:
+            raise ModelError(f"{path} opens but does not run: {' '.join(str(error).split())[:200]}") from error
+
+    def detect(self, image: Image) -> list[Box]:
+        """Find the faces of `image`, uint8 `[H, W, 3]` BGR, best first. Boxes are in its pixels and may leave it a little."""
+        width, height = self.contract.size
+        scale = min(width / image.shape[1], height / image.shape[0])
+        size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+        # The proportions stay; what is left of the input is black, right and below.
+        frame = np.zeros((1, height, width, 3), np.uint8)
+        shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        frame[0, : size[1], : size[0]] = cv2.resize(image, size, interpolation=shrink)
+        boxes, scores = self._session.run(["boxes", "scores"], {"frame": frame})
+        ordered = boxes[np.argsort(-scores, kind="stable")] / scale
+        return [(float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2 in ordered]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -25,6 +27,12 @@ CATALOGUE = "MODELS.json"
 # Far above any model of ours, far below what would eat a device's memory before it is found to be the wrong file.
 _MAX_BYTES = 64 * 1024 * 1024
 
+_DIGEST_KEY = b"maskedge.sha256"
+# A metadata entry as protobuf lays it out: the key, then field 2 of 64 bytes.
+_DIGEST = re.compile(re.escape(_DIGEST_KEY) + rb"\x12\x40([0-9a-f]{64})")
+# The key of an initializer's external data, as protobuf lays it out.
+_EXTERNAL = b"\x0a\x08location\x12"
+
 
 @dataclass(frozen=True, slots=True)
 class ClassifierContract:
@@ -35,11 +43,28 @@ class ClassifierContract:
         size: Side S of the square input crops, in pixels.
         crop: How a face box becomes a crop.
         card: Where the model comes from and how it was measured; empty when the file carries no card.
+        selftest: Text of `maskedge.selftest` (`verify.SelfTest`); None when the file has none.
     """
 
     labels: tuple[str, ...]
     size: int
     crop: CropRule
+    card: dict[str, Any]
+    selftest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorContract:
+    """What a detector file says of itself.
+
+    Attributes:
+        labels: What it finds.
+        size: Width and height of its input in pixels.
+        card: Where the model comes from and how it was measured; empty when the file carries no card.
+    """
+
+    labels: tuple[str, ...]
+    size: tuple[int, int]
     card: dict[str, Any]
 
 
@@ -64,20 +89,37 @@ def default_model() -> Path:
     return MODELS / "edgenet.onnx"
 
 
+def content_digest(content: bytes) -> str:
+    """Digest of a model file that stands in the file itself: SHA-256 with the digits of `maskedge.sha256` taken as zeros."""
+    return hashlib.sha256(_DIGEST.sub(_DIGEST_KEY + b"\x12\x40" + b"0" * 64, content, count=1)).hexdigest()
+
+
+def seal(content: bytes) -> bytes:
+    """Write the digest of a model file, whose metadata has `maskedge.sha256` of 64 zeros, into it."""
+    digest = content_digest(content).encode("ascii")
+    return _DIGEST.sub(_DIGEST_KEY + b"\x12\x40" + digest, content, count=1)
+
+
+def is_sealed(content: bytes) -> bool:
+    """Tell whether a model file holds its own digest."""
+    return _DIGEST.search(content) is not None
+
+
 def read_model(path: Path) -> bytes:
-    """Read a model file and, where a MODELS.json beside it lists it, compare its checksum.
+    """Read a model file and compare its checksums: its own, and the one of a MODELS.json beside it that lists it.
 
     Raises:
-        ModelError: The file is missing, unreadable, too large, or not the one that MODELS.json lists.
+        ModelError: The file is missing, unreadable, too large, damaged, not the one that MODELS.json lists, or keeps a part of
+            itself in another file.
     """
     try:
         size = path.stat().st_size
         if size > _MAX_BYTES:
-            raise ModelError(f"{path} has {size / 1e6:.0f} MB; a classifier has a few at most: is it the right file?")
+            raise ModelError(f"{path} has {size / 1e6:.0f} MB; a model of ours has a few at most: is it the right file?")
         content = path.read_bytes()
     except FileNotFoundError as error:
         raise ModelError(
-            f"there is no model file {path}: check the path, or leave --model out to use the bundled model."
+            f"there is no model file {path}: check the path, or leave the option out to use the bundled model."
         ) from error
     except OSError as error:
         raise ModelError(f"the model file {path} cannot be read ({error.strerror}).") from error
@@ -85,6 +127,13 @@ def read_model(path: Path) -> bytes:
     if expected is not None and hashlib.sha256(content).hexdigest() != expected:
         raise ModelError(
             f"{path} is not the file that {CATALOGUE} beside it lists (checksum differs): copy it again, or install maskedge again."
+        )
+    own = _DIGEST.search(content)
+    if own and own[1].decode("ascii") != content_digest(content):
+        raise ModelError(f"{path} is damaged: it is not what edge-export wrote (checksum differs). Copy or export it again.")
+    if _EXTERNAL in content:
+        raise ModelError(
+            f"{path} keeps weights in another file, and a model is one file here: export it again with edge-export (docs/contracts.md)."
         )
     return content
 
@@ -131,30 +180,17 @@ def read_contract(session: onnxruntime.InferenceSession, name: str) -> Classifie
     Raises:
         ModelError: The first clause that the file breaks.
     """
-
-    def broken(clause: str) -> ModelError:
-        return ModelError(f"{name} breaks the model contract: {clause}. Export it again with edge-export (docs/contracts.md).")
-
+    broken = _refusal(name)
     metadata = session.get_modelmeta().custom_metadata_map
-    for key in ("maskedge.contract", "maskedge.kind", "maskedge.labels", "maskedge.crop"):
-        if key not in metadata:
-            raise broken(f"its metadata has no {key}")
-    if metadata["maskedge.contract"] != CONTRACT:
-        raise broken(f"its contract version is {metadata['maskedge.contract']!r}, this runtime reads {CONTRACT!r}")
-    if metadata["maskedge.kind"] != "classifier":
-        raise broken(f"its kind is {metadata['maskedge.kind']!r}, expected 'classifier'")
+    labels, card = _read_common(metadata, "classifier", broken)
+    if "maskedge.crop" not in metadata:
+        raise broken("its metadata has no maskedge.crop")
     try:
-        labels = json.loads(metadata["maskedge.labels"])
         crop = CropRule.from_json(metadata["maskedge.crop"])
-        card = json.loads(metadata.get("maskedge.card", "{}"))
     except ValueError as error:
         raise broken(f"its metadata cannot be read ({error})") from error
-    if not isinstance(labels, list) or len(labels) < 2 or not all(isinstance(label, str) and label for label in labels):
+    if len(labels) < 2:
         raise broken("maskedge.labels must be a JSON list of two or more names")
-    if len(set(labels)) != len(labels):
-        raise broken("maskedge.labels names a label twice")
-    if not isinstance(card, dict):
-        raise broken("maskedge.card must be a JSON object")
 
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if [node.name for node in inputs] != ["faces"] or inputs[0].type != "tensor(uint8)":
@@ -166,7 +202,60 @@ def read_contract(session: onnxruntime.InferenceSession, name: str) -> Classifie
         raise broken(f"expected one output 'probabilities' of float32, got {_signature(outputs)}")
     if len(outputs[0].shape) != 2 or outputs[0].shape[1] != len(labels):
         raise broken(f"{len(labels)} labels need an output [N, {len(labels)}], got {outputs[0].shape}")
-    return ClassifierContract(tuple(labels), shape[1], crop, card)
+    return ClassifierContract(labels, shape[1], crop, card, metadata.get("maskedge.selftest"))
+
+
+def read_detector_contract(session: onnxruntime.InferenceSession, name: str) -> DetectorContract:
+    """Check a detector file against the contract.
+
+    Raises:
+        ModelError: The first clause that the file breaks.
+    """
+    broken = _refusal(name)
+    labels, card = _read_common(session.get_modelmeta().custom_metadata_map, "detector", broken)
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if [node.name for node in inputs] != ["frame"] or inputs[0].type != "tensor(uint8)":
+        raise broken(f"expected one input 'frame' of uint8, got {_signature(inputs)}")
+    shape = inputs[0].shape
+    if len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or not all(isinstance(side, int) for side in shape):
+        raise broken(f"the input must be [1, H, W, 3], got {shape}")
+    if [node.name for node in outputs] != ["boxes", "scores"] or any(node.type != "tensor(float)" for node in outputs):
+        raise broken(f"expected the outputs 'boxes' and 'scores' of float32, got {_signature(outputs)}")
+    boxes, scores = (node.shape for node in outputs)
+    if len(boxes) != 2 or boxes[1] != 4 or isinstance(boxes[0], int) or len(scores) != 1 or isinstance(scores[0], int):
+        raise broken(f"the outputs must be [K, 4] and [K] with a free K, got {boxes} and {scores}")
+    return DetectorContract(labels, (shape[2], shape[1]), card)
+
+
+def _refusal(name: str) -> Callable[[str], ModelError]:
+    return lambda clause: ModelError(
+        f"{name} breaks the model contract: {clause}. Export it again with edge-export (docs/contracts.md)."
+    )
+
+
+def _read_common(
+    metadata: dict[str, str], kind: str, broken: Callable[[str], ModelError]
+) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Check what files of all kinds must say, and give their labels and card."""
+    for key in ("maskedge.contract", "maskedge.kind", "maskedge.labels"):
+        if key not in metadata:
+            raise broken(f"its metadata has no {key}")
+    if metadata["maskedge.contract"] != CONTRACT:
+        raise broken(f"its contract version is {metadata['maskedge.contract']!r}, this runtime reads {CONTRACT!r}")
+    if metadata["maskedge.kind"] != kind:
+        raise broken(f"its kind is {metadata['maskedge.kind']!r}, expected {kind!r}")
+    try:
+        labels = json.loads(metadata["maskedge.labels"])
+        card = json.loads(metadata.get("maskedge.card", "{}"))
+    except ValueError as error:
+        raise broken(f"its metadata cannot be read ({error})") from error
+    if not isinstance(labels, list) or not labels or not all(isinstance(label, str) and label for label in labels):
+        raise broken("maskedge.labels must be a JSON list of names")
+    if len(set(labels)) != len(labels):
+        raise broken("maskedge.labels names a label twice")
+    if not isinstance(card, dict):
+        raise broken("maskedge.card must be a JSON object")
+    return tuple(labels), card
 
 
 def _signature(nodes: list[Any]) -> str:

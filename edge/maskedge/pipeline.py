@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from maskedge.classify import MaskClassifier
-from maskedge.detect import CascadeDetector, FaceDetector
+from maskedge.detect import CascadeDetector, CnnDetector, FaceDetector
 from maskedge.errors import UsageError
 from maskedge.timing import StageClock
 from maskedge.track import FaceTracker, Track
@@ -46,6 +46,7 @@ class MaskDetector:
     Args:
         model: Classifier file; the bundled one when left out.
         detector: Name of a detector (`DETECTORS`), or any object with a `detect` method.
+        detector_model: Detector file, to find faces with instead of `detector`.
         tracking: Follow faces from call to call and vote their labels: for the frames of one video, in order.
         detect_every: With tracking, look for faces in every so many frames only; in between, tracks carry them on.
         threads: Threads that ONNX Runtime and OpenCV may use. When left out, 1 and (where there are as many cores) 2: the nets are
@@ -61,6 +62,7 @@ class MaskDetector:
         model: Path | str | None = None,
         detector: str | FaceDetector = "haar",
         *,
+        detector_model: Path | str | None = None,
         tracking: bool = False,
         detect_every: int = 1,
         threads: int | None = None,
@@ -69,7 +71,11 @@ class MaskDetector:
             raise UsageError(f"detect_every counts frames, from 1; got {detect_every}.")
         cv2.setNumThreads(threads or min(2, os.cpu_count() or 1))
         self.classifier = MaskClassifier(Path(model) if model is not None else None, threads or 1)
-        self.detector = build_detector(detector) if isinstance(detector, str) else detector
+        self.detector: FaceDetector
+        if detector_model is not None:
+            self.detector = CnnDetector(Path(detector_model), threads or 1)
+        else:
+            self.detector = build_detector(detector) if isinstance(detector, str) else detector
         self.tracker: FaceTracker | None = None
         self.detect_every = detect_every
         self._followed = 0

@@ -1,41 +1,114 @@
-"""`edge-export`: from a checkpoint to one file that a device can trust."""
+"""`edge-export`: from a checkpoint to one file that a device can trust, and proof of it on the device."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from maskedge.cli.common import Command, require_extra
+from maskedge.cli.common import Command, CommandGroup, require_extra, require_runtime, silence_libraries
 from maskedge.errors import MaskedgeError, OutputError
+from maskedge_train.cli.options import backgrounds_option, face_boxes_option, scenes_option
+
+if TYPE_CHECKING:
+    from maskedge_train.checkpoint import ClassifierSpec
+
+    from .evaluation import Evaluation
+
+_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+_folder = click.Path(exists=True, file_okay=False, path_type=Path)
+_EXPORT = "checkpoint"
 
 
-@click.command(cls=Command)
+class _ExportOrCommand(CommandGroup):
+    """`edge-export CHECKPOINT ...` exports; `edge-export verify` and `inspect` are commands."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take what is no command for an export."""
+        if args and args[0] not in (*self.commands, "--help", "--version"):
+            args = [_EXPORT, *args]
+        return super().parse_args(ctx, args)
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Show both forms."""
+        formatter.write_usage(ctx.command_path, "CHECKPOINT -o FILE [OPTIONS]")
+        formatter.write_usage(ctx.command_path, "COMMAND ...", prefix="       ")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Show the options of an export, and the commands."""
+        self.commands[_EXPORT].format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+@click.group(cls=_ExportOrCommand, no_args_is_help=True)
+@click.version_option(package_name="maskedge")
+def main() -> None:
+    """Export CHECKPOINT to one self-describing ONNX file, with its model card beside it as .md.
+
+    PyTorch and ONNX Runtime must give the same answers from the same uint8 crops; on a difference nothing is written, the
+    worst crop is saved for study and the exit code is 1. Other exit codes: 0 done, 1 also when smaller numbers fail their gate,
+    2 wrong usage, 4 the checkpoint was refused, 5 a file cannot be written. A MODELS.json beside the output is brought up to date.
+    """
+    silence_libraries()
+
+
+@main.command(_EXPORT, cls=Command, hidden=True)
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The .onnx file to write.")
-@click.option(
-    "--data",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of pictures (with sub-folders): up to 256 of them join the parity check.",
-)
+@click.option("--data", type=_folder, help="Folder of pictures (with sub-folders): up to 256 of them join the parity check.")
+@click.option("--licence", "licences", multiple=True, metavar="TEXT", help="Licence of the training data, for the card. May be repeated.")
 @click.option(
     "--compact",
     is_flag=True,
     help="Store large weight matrices as 8-bit integers (the arithmetic stays float32): a quarter of the size for seednet.",
 )
-@click.version_option(package_name="maskedge")
-def main(checkpoint: Path, output: Path, data: Path | None, compact: bool) -> None:
-    """Export CHECKPOINT to one self-describing ONNX file.
-
-    PyTorch and ONNX Runtime must give the same answers from the same uint8 crops; on a difference nothing is written, the
-    worst crop is saved for study and the exit code is 1. Other exit codes: 0 done, 2 wrong usage, 4 the checkpoint was
-    refused, 5 the file cannot be written. A MODELS.json beside the output is brought up to date.
-    """
-    with require_extra("export"):
-        from .export import export_classifier
+@click.option("--int8", is_flag=True, help="Try 8-bit integers too: FILE.int8.onnx, if it is as right and faster here.")
+@click.option("--fp16", is_flag=True, help="Try 16-bit floats too: FILE.fp16.onnx, if it is as right and faster here.")
+@click.option("--force", is_flag=True, help="Write what fails its gate too; its card tells.")
+@click.option("--split", "split_file", type=_file, help="For --int8, --fp16: split.json of the training, made of these data:")
+@face_boxes_option
+@scenes_option
+@backgrounds_option
+@click.option("--test-scenes", type=_file, multiple=True, help="For --int8, --fp16: more labelled boxes to measure on.")
+@click.option("--test-backgrounds", type=_folder, help="For --int8, --fp16: pictures without people to measure on.")
+def export(
+    checkpoint: Path,
+    output: Path,
+    data: Path | None,
+    licences: tuple[str, ...],
+    compact: bool,
+    int8: bool,
+    fp16: bool,
+    force: bool,
+    split_file: Path | None,
+    face_boxes: Path | None,
+    scenes: tuple[Path, ...],
+    backgrounds: Path | None,
+    test_scenes: tuple[Path, ...],
+    test_backgrounds: Path | None,
+) -> None:
+    """Export CHECKPOINT to one self-describing ONNX file."""
+    precisions = tuple(name for name, wanted in (("int8", int8), ("fp16", fp16)) if wanted)
+    if precisions and split_file is None:
+        raise click.UsageError(
+            f"--{precisions[0]} is calibrated and measured on the data of the training: give --split, and the --data, --face-boxes, "
+            "--scenes and --backgrounds that it was made of."
+        )
     if not output.parent.is_dir():
         raise OutputError(f"the folder {output.parent} does not exist: create it, or choose another --output.")
-    result = export_classifier(checkpoint, output, data, compact=compact)
+    with require_extra("export"):
+        from maskedge_train.checkpoint import load_classifier
+
+        from .export import export_classifier
+        from .precision import precision_table
+    _, spec, _ = load_classifier(checkpoint)
+    evaluation = None
+    if precisions and split_file:
+        evaluation = _evaluation(spec, split_file, data, face_boxes, scenes, backgrounds, test_scenes, test_backgrounds)
+    result = export_classifier(
+        checkpoint, output, data, compact=compact, licences=licences, precisions=precisions, evaluation=evaluation, force=force
+    )
     if not result.parity.passed:
         raise MaskedgeError(
             f"the ONNX file answers differently from PyTorch (probabilities by up to {result.parity.worst:.1e}, "
@@ -45,4 +118,77 @@ def main(checkpoint: Path, output: Path, data: Path | None, compact: bool) -> No
         f"parity: {result.parity.crops} answers compared, greatest difference {result.parity.worst:.1e}, none changed "
         f"({result.real_crops} pictures among the inputs)"
     )
-    click.echo(f"wrote {output}: {output.stat().st_size / 1e6:.2f} MB, sha256 {result.sha256}")
+    if result.precisions:
+        click.echo(precision_table(result.precisions))
+    click.echo(f"wrote {', '.join(map(str, result.written))}: {output.stat().st_size / 1e6:.2f} MB, sha256 {result.sha256}")
+    missing = [name for name in precisions if output.with_suffix(f".{name}.onnx") not in result.written]
+    if missing:
+        raise MaskedgeError(f"{' and '.join(missing)} failed a gate (see the table) and was not written: use fp32, or --force.")
+
+
+def _evaluation(
+    spec: ClassifierSpec,
+    split_file: Path,
+    data: Path | None,
+    face_boxes: Path | None,
+    scenes: tuple[Path, ...],
+    backgrounds: Path | None,
+    test_scenes: tuple[Path, ...],
+    test_backgrounds: Path | None,
+) -> Evaluation:
+    from maskedge_train.cli.classifier import test_sets
+    from maskedge_train.cli.options import load
+
+    from .evaluation import load_evaluation
+
+    tests = test_sets(test_scenes, test_backgrounds, spec.labels, True) if test_scenes or test_backgrounds else {}
+    return load_evaluation(load(data, face_boxes, scenes, backgrounds), split_file, spec.labels, tuple(tests.values()))
+
+
+@main.command(cls=Command)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="Compare with this checkpoint too (needs maskedge[export]).")
+@click.option("--data", type=_folder, help="With --checkpoint: folder of pictures, up to 256 of which join the comparison.")
+def verify(model: Path, checkpoint: Path | None, data: Path | None) -> None:
+    """Prove MODEL on this machine: contract, checksums, and the self-test that it carries. Needs only the base install.
+
+    Exit codes: 0 it answers as where it was made, 1 it does not, 2 wrong usage, 4 the file or the checkpoint was refused.
+    """
+    with require_runtime():
+        import onnxruntime
+
+        from maskedge.verify import verify as check
+    found = check(model)
+    click.echo(f"contract: a classifier of {', '.join(found.labels)}")
+    click.echo(f"checksum: {' and '.join(found.checksums) + ' agree' if found.checksums else 'the file has none'}")
+    click.echo(
+        f"self-test: {found.inputs} inputs, greatest difference {found.worst:.1e} ({found.tolerance:g} admitted), {found.changed} answers "
+        f"changed, onnxruntime {onnxruntime.__version__}"
+    )
+    if not found.passed:
+        raise MaskedgeError(f"{model} answers differently on this machine: install another onnxruntime, or export the model again.")
+    if checkpoint:
+        _compare(model, checkpoint, data)
+
+
+def _compare(model: Path, checkpoint: Path, data: Path | None) -> None:
+    with require_extra("export"):
+        from .export import compare_with_checkpoint
+    parity = compare_with_checkpoint(model, checkpoint, data)
+    click.echo(f"parity: {parity.crops} answers compared, greatest difference {parity.worst:.1e}, {parity.changed} answers changed")
+    if not parity.passed:
+        raise MaskedgeError(f"{model} does not answer as {checkpoint} does: export it again.")
+
+
+@main.command(cls=Command)
+@click.argument("model", type=click.Path(path_type=Path))
+def inspect(model: Path) -> None:
+    """Print the model card of MODEL, from its metadata. Needs only the base install.
+
+    Exit codes: 0 done, 2 wrong usage, 4 the file was refused.
+    """
+    with require_runtime():
+        from maskedge.card import render_card
+    click.echo(render_card(model), nl=False)
+
+

@@ -10,7 +10,7 @@ import onnx
 import torch
 from torch import nn
 
-from maskedge.model import CONTRACT
+from maskedge.model import CONTRACT, seal
 from maskedge_train.checkpoint import Card, ClassifierSpec
 from maskedge_train.classifier import normalise
 
@@ -53,24 +53,27 @@ def to_onnx(graph: ClassifierGraph, size: int) -> onnx.ModelProto:
     if program is None:
         raise RuntimeError("torch.onnx.export gave no program")
     model = program.model_proto
-    _tidy(model)
+    tidy(model)
     onnx.checker.check_model(model, full_check=True)
     return model
 
 
-def set_metadata(model: onnx.ModelProto, spec: ClassifierSpec, card: Card) -> None:
-    """Write what the runtime must know of the model into the file (docs/contracts.md)."""
+def finish(model: onnx.ModelProto, spec: ClassifierSpec, card: Card, selftest: str) -> bytes:
+    """Write what the runtime must know of the model into it (docs/contracts.md) and give the bytes of the sealed file."""
     metadata = {
         "maskedge.contract": CONTRACT,
         "maskedge.kind": "classifier",
         "maskedge.labels": json.dumps(list(spec.labels)),
         "maskedge.crop": spec.crop.to_json(),
         "maskedge.card": json.dumps(card, sort_keys=True),
+        "maskedge.selftest": selftest,
+        "maskedge.sha256": "0" * 64,
     }
     onnx.helper.set_model_props(model, metadata)
+    return seal(model.SerializeToString(deterministic=True))
 
 
-def _tidy(model: onnx.ModelProto) -> None:
+def tidy(model: onnx.ModelProto) -> None:
     """Drop what the exporter notes for its own debugging (stack traces, paths of this machine) and fix the versions."""
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version, model.doc_string = "maskedge", "", ""

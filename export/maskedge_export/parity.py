@@ -58,6 +58,19 @@ def probe_crops(size: int, seed: int = 0) -> Image:
     return np.stack([*flat, *noise, *np.asarray((smooth * 255).numpy(), np.uint8)])
 
 
+def open_plainly(
+    model: bytes,
+    level: onnxruntime.GraphOptimizationLevel = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    threads: int = 1,
+) -> onnxruntime.InferenceSession:
+    """Open a model on the CPU, whatever else the installed onnxruntime can use."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = level
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
 @torch.inference_mode()
 def compare(graph: nn.Module, model: bytes, crops: Image) -> Parity:
     """Compare PyTorch with ONNX Runtime: graph optimisation off and on, one thread and two, several batch sizes.
@@ -72,11 +85,7 @@ def compare(graph: nn.Module, model: bytes, crops: Image) -> Parity:
     levels = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     for level in levels:
         for threads in (1, 2):
-            options = onnxruntime.SessionOptions()
-            options.graph_optimization_level = level
-            options.intra_op_num_threads = threads
-            options.log_severity_level = 4
-            session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            session = open_plainly(model, level, threads)
             for batch in BATCHES:
                 answers = np.concatenate(
                     [session.run(None, {"faces": crops[start : start + batch]})[0] for start in range(0, len(crops), batch)]

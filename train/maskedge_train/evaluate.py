@@ -15,6 +15,7 @@ from maskedge.pipeline import NOT_A_FACE
 from .checkpoint import ClassifierSpec, add_results, load_classifier
 from .classifier import answer
 from .crops import Crops
+from .limits import measure_limits
 from .metrics import Answers
 from .report import write_report
 
@@ -86,13 +87,15 @@ def report_on(
 ) -> dict[str, Any]:
     """Measure a checkpoint and write report.json, report.html and the charts to `out`. Gives the content of report.json."""
     spec, _, answers, gates = judge(checkpoint, sets)
+    limits = measure_limits(load_classifier(checkpoint)[0], spec, next(iter(sets.values())))
+    measured = {**({"gate": gates} if gates else {}), **({"limits": limits} if limits else {})}
     return write_report(
         out,
         f"{spec.net}: what it learnt",
         answers,
         temperature=spec.temperature,
         unsure_below=spec.unsure_below,
-        facts={**facts, "labels": list(spec.labels), **({"gate": gates} if gates else {})},
+        facts={**facts, "labels": list(spec.labels), **measured},
         history=history,
         comparison=comparison,
     )

@@ -22,7 +22,9 @@ from .dataset import FACE_LABELS
 LEAST_FACENESS = 0.4
 """A face less sure than this, on average over the squares about it, is no find."""
 SIZE_MATTERS = 0.5
-"""Power of the side by which larger squares are preferred."""
+"""Power of the side by which larger squares are preferred: it keeps the search from an eye of a face that fills the picture."""
+PART = 0.5
+"""A square smaller than this fraction of the preferred one is a part of a face, not a face cut closer."""
 _Boxes = npt.NDArray[np.float64]
 
 
@@ -75,8 +77,23 @@ def find_face(image: Image, classifier: MaskClassifier) -> Box | None:
     squares = _grid(image.shape[1], image.shape[0])
     faceness = _faceness(image, squares, classifier)
     overlap = _overlaps(squares) > 0.3
-    # A face convinces in neighbouring squares too. Of two that do, the larger is likelier the one that the label is about.
-    worth = (overlap @ faceness) / overlap.sum(axis=1) * faceness * squares[:, 2] ** SIZE_MATTERS
+    # A face convinces in neighbouring squares too.
+    agreed = (overlap @ faceness) / overlap.sum(axis=1) * faceness
+    large, close = (_best(image, squares, agreed, overlap, classifier, power) for power in (SIZE_MATTERS, 0.0))
+    if large is None:
+        return None
+    # The preference for size also lets hair and shoulders in: where the best square of any size is most of the same face, it is that.
+    if close is not None and close[2] >= PART * large[2] and max(abs(close[:2] - large[:2])) < large[2] / 2:
+        large = close
+    x, y, side = large
+    return float(x - side / 2), float(y - side / 2), float(x + side / 2), float(y + side / 2)
+
+
+def _best(
+    image: Image, squares: _Boxes, agreed: _Boxes, overlap: npt.NDArray[np.bool_], classifier: MaskClassifier, power: float
+) -> _Boxes | None:
+    """Refine the most convincing squares and give the best one (centre x, centre y, side), preferring size by `power`."""
+    worth = agreed * squares[:, 2] ** power
     best: tuple[float, _Boxes] | None = None
     for start in _apart(worth, overlap, 4):
         centre = squares[start]
@@ -84,13 +101,10 @@ def find_face(image: Image, classifier: MaskClassifier) -> Box | None:
             around = _around(centre, spread)
             found = _faceness(image, around, classifier)
             centre = np.average(around, axis=0, weights=found**4 + 1e-9)
-        final = float(found.mean()) * centre[2] ** SIZE_MATTERS
+        final = float(found.mean()) * centre[2] ** power
         if found.mean() >= LEAST_FACENESS and (best is None or final > best[0]):
             best = final, centre
-    if best is None:
-        return None
-    x, y, side = best[1]
-    return float(x - side / 2), float(y - side / 2), float(x + side / 2), float(y + side / 2)
+    return None if best is None else best[1]
 
 
 def _apart(worth: _Boxes, overlap: npt.NDArray[np.bool_], count: int) -> list[int]:

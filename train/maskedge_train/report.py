@@ -65,7 +65,8 @@ def write_report(
         report["history"] = [{name: value if math.isfinite(value) else None for name, value in epoch.items()} for epoch in history]
     make_folder(out)
 
-    shown = {**facts, "temperature": temperature, "unsure below": unsure_below}
+    limits = facts.get("limits", ())
+    shown = {**{key: value for key, value in facts.items() if key != "limits"}, "temperature": temperature, "unsure below": unsure_below}
     sections = [page.section("Facts", page.table(("what", "value"), _rows(shown)))]
     if comparison is not None:
         sections.append(_comparison(comparison))
@@ -83,6 +84,12 @@ def write_report(
         curves = charts.learning_curves(history)
         write_file(out / "learning_curves.png", curves)
         sections.append(page.section("Learning curves", page.charts([page.figure(page.png(curves), "Loss and figures by epoch")])))
+    if limits:
+        rows = [(limit["condition"], _figure(limit["accuracy"]), limit["faces"]) for limit in limits]
+        words = f"Masked and unmasked faces of {answers[0].name}, each changed in one way; any label may be the answer."
+        sections.append(
+            page.section("Limits", page.paragraph(words), page.table(("the same faces", "accuracy", "faces"), rows))
+        )
     write_file(out / "report.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     page.write_page(out / "report.html", title, _LEAD, sections)
     return report

@@ -110,16 +110,23 @@ def _onnxruntime() -> Iterator[Finding]:
 
 def _model(path: Path | None) -> Iterator[Finding]:
     try:
-        from maskedge.classify import MaskClassifier
-
-        classifier = MaskClassifier(path)
+        from maskedge.model import default_model
+        from maskedge.verify import verify
     except ImportError:
         return  # said above
+    name = (path or default_model()).name
+    try:
+        found = verify(path)
     except MaskedgeError as error:
         yield Finding("FAIL", f"model: {error}")
         return
-    bundled = "" if path else ", checksum as shipped"
-    yield Finding("ok", f"model {classifier.path.name} loads and answers: {', '.join(classifier.labels)}{bundled}")
+    text = f"model {name}: {', '.join(found.labels)}; checksum compared with {' and '.join(found.checksums) or 'none'}"
+    test = f"self-test of {found.inputs} faces differs by {found.worst:.1e} at most"
+    if found.passed:
+        yield Finding("ok", f"{text}; {test}")
+    else:
+        remedy = "this onnxruntime computes something else: install another version, or export the model again"
+        yield Finding("FAIL", f"{text}; {test}, {found.tolerance:g} is admitted; {found.changed} answers changed", remedy)
 
 
 def _display() -> Iterator[Finding]:

@@ -55,6 +55,12 @@ Examples:
     show_default=True,
     help="haar: cascade on a small picture, fast. haar-stock: the original pipeline's, on the full-size picture.",
 )
+@click.option(
+    "--detector-model",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Detector .onnx file, to find faces with instead of --detector.",
+)
 @click.option("--show/--no-show", default=None, help="Open a window.  [default: when there is a display]")
 @click.option(
     "--save",
@@ -79,6 +85,7 @@ def main(
     uri: str | None,
     model: Path | None,
     detector: str,
+    detector_model: Path | None,
     show: bool | None,
     save: str | None,
     events: str | None,
@@ -99,7 +106,7 @@ def main(
 
     stop = Stop()
     # The model first: a wrong one is said before a camera lights up.
-    mask_detector = MaskDetector(model, detector, detect_every=detect_every, threads=threads)
+    mask_detector = MaskDetector(model, detector, detector_model=detector_model, detect_every=detect_every, threads=threads)
     source: Source = open_camera(camera) if camera is not None else open_source(str(uri))
     sinks: list[Sink] = []
     try:

@@ -1,0 +1,148 @@
+"""The model card (Mitchell et al., "Model Cards for Model Reporting", 2019), rendered from what stands in the model file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from maskedge.classify import MaskClassifier
+from maskedge.model import CONTRACT, ClassifierContract, read_model
+
+_USE = """\
+Made to tell, on a device beside the camera, which of the faces that a detector found wear a mask: to count, to remind, to open or to ring. It answers for a crop of a face
+(`maskedge.crop` in the file says which), by itself for every frame; `edge-run` votes over the frames of a track.
+
+Not made to recognise anyone, and it cannot. Not made to decide about people without a person in between, for punishment, or as a medical device: it does not know whether a mask is of a
+kind that protects, and it is wrong as often as the figures below say. Tell people that they are being filmed, and follow the law of the place."""
+
+_UNKNOWN = """\
+Not measured, for lack of labels: faces seen from the side or from above, skin tones and ages apart, beards, religious veils, clear shields. Expect less than the figures above there, and try the model on
+the camera's own place before relying on it."""
+
+
+def render_card(path: Path) -> str:
+    """Render the card of a classifier file as Markdown.
+
+    Raises:
+        ModelError: The file is refused.
+    """
+    contract = MaskClassifier(path).contract
+    content = read_model(path)
+    card = contract.card
+    sections = [
+        f"# Model card: {path.name}",
+        _facts(contract, content),
+        "## Use and misuse",
+        _USE,
+        "## Data",
+        _data(card),
+        "## Figures",
+        *_figures(card),
+        "## Limits",
+        *_limits(card),
+        "## Export",
+        _export(card),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _facts(contract: ClassifierContract, content: bytes) -> str:
+    card = contract.card
+    rows = [
+        ("labels", ", ".join(f"`{label}`" for label in contract.labels)),
+        ("net", _known(card, "net", "{}")),
+        ("parameters", _known(card, "parameters", "{:,}")),
+        ("input", f"uint8 [N, {contract.size}, {contract.size}, 3], BGR"),
+        ("crop", f"margin {contract.crop.margin:g}, {'square' if contract.crop.square else 'as the box'}"),
+        ("temperature, already in the graph", _known(card, "temperature", "{:g}")),
+        ("an answer is unsure below", _known(card, "unsure_below", "{:g}")),
+        ("trained", f"{_known(card, 'epochs', '{}')} epochs, {_known(card, 'train_seconds', '{:,.0f}')} s"),
+        ("size", f"{len(content):,} bytes"),
+        ("SHA-256", f"`{hashlib.sha256(content).hexdigest()}`"),
+        ("contract", CONTRACT),
+    ]
+    return _table(("what", "value"), rows)
+
+
+def _data(card: Mapping[str, Any]) -> str:
+    data, split = card.get("data", {}), card.get("split", {})
+    if not data:
+        return "The file does not say what it was trained on."
+    counts = [(name.replace("_", " "), f"{value:,}") for name, value in data.items() if isinstance(value, int)]
+    rows = [
+        *counts,
+        ("digest of the data", f"`{data.get('digest', 'not known')}`"),
+        ("licences", "; ".join(card.get("licences", [])) or "not stated"),
+        ("split", f"by {split.get('by', 'not known')}, seed {split.get('seed', 'not known')}"),
+        ("pictures to learn from, to choose the epoch by, to measure on", ", ".join(f"{split.get(part, 0):,}" for part in ("train", "val", "test"))),
+        ("digest of the split", f"`{split.get('digest', 'not known')}`"),
+    ]  # fmt: skip
+    return _table(("data", "value"), rows)
+
+
+def _figures(card: Mapping[str, Any]) -> Iterable[str]:
+    for part in card.get("evaluations", []):
+        yield f"### {part['name']}: {part['pictures']:,} crops"
+        whole = [f"accuracy {part['accuracy']:.4f}", f"calibration error {part['calibration']['ece_after']:.4f}"]
+        if part.get("macro_f1") is not None:
+            whole.insert(1, f"macro F1 {part['macro_f1']:.4f}")
+        if two_way := part.get("two_way"):
+            whole.append(f"with or without a mask {two_way['two_labels']:.4f} ({two_way['strict']:.4f} with all labels open)")
+        yield "; ".join(whole) + "."
+        yield _table(
+            ("label", "crops", "precision", "recall", "F1"),
+            [
+                (f"`{label}`", f"{figures['count']:,}", *(_figure(figures[key]) for key in ("precision", "recall", "f1")))
+                for label, figures in part["labels"].items()
+                if figures["count"]
+            ],
+        )
+    for name, gate in card.get("gate", {}).items():
+        if gate["rejected"] is not None:
+            yield (
+                f"As a gate behind a keen detector, on {name}: throws out {gate['rejected']:.4f} of {gate['false_alarms']:,} false alarms and keeps "
+                f"{gate['kept']:.4f} of {gate['faces']:,} faces."
+            )
+    if not card.get("evaluations"):
+        yield "The file holds none."
+
+
+def _limits(card: Mapping[str, Any]) -> Iterable[str]:
+    if limits := card.get("limits"):
+        yield "The same test faces, changed; the answer counts when it is right among all labels:"
+        rows = [(limit["condition"], f"{limit['accuracy']:.4f}", f"{limit['faces']:,}") for limit in limits]
+        yield _table(("faces", "accuracy", "number"), rows)
+    yield _UNKNOWN
+
+
+def _export(card: Mapping[str, Any]) -> str:
+    parity, quantised = card.get("parity", {}), card.get("quantisation", {})
+    rows = [("numbers", quantised.get("precision", "fp32"))]
+    if parity:
+        rows.append(
+            (
+                "parity with PyTorch",
+                f"{parity['crops']:,} answers compared, greatest difference {parity['worst_difference']:.1e}, {parity['changed']} changed",
+            )
+        )
+    for gate, passed in quantised.get("gates", {}).items():
+        rows.append((f"gate: {gate}", "passed" if passed else "**FAILED**, written by --force"))
+    if quantised:
+        rows.append(("test accuracy, and of fp32", f"{quantised['accuracy']:.4f}, {quantised['accuracy_fp32']:.4f}"))
+    rows += [(name, version) for name, version in card.get("versions", {}).items()]
+    return _table(("export", "value"), rows)
+
+
+def _known(card: Mapping[str, Any], key: str, form: str) -> str:
+    return form.format(card[key]) if card.get(key) is not None else "not known"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
