@@ -64,6 +64,44 @@ def write_model(
     return path
 
 
+def write_detector(
+    path: Path, *, size: tuple[Any, Any] = (40, 30), metadata: dict[str, str] | None = None, output_name: str = "boxes"
+) -> Path:
+    """A tiny detector that keeps the contract: each bright pixel is a face of one pixel, the lower and righter the better."""
+    width, height = size
+    nodes = [
+        helper.make_node("Cast", ["frame"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["float", "three"], ["mean"], keepdims=0),
+        helper.make_node("Greater", ["mean", "bright"], ["found"]),
+        helper.make_node("NonZero", ["found"], ["places"]),
+        helper.make_node("Transpose", ["places"], ["rows"], perm=[1, 0]),
+        helper.make_node("Cast", ["rows"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("Gather", ["numbers", "columns"], ["corner"], axis=1),
+        helper.make_node("Add", ["corner", "one"], ["opposite"]),
+        helper.make_node("Concat", ["corner", "opposite"], [output_name], axis=1),
+        helper.make_node("ReduceSum", [output_name, "last"], ["scores"], keepdims=0),
+    ]
+    constants = {
+        "three": np.array([3], np.int64), "last": np.array([1], np.int64), "columns": np.array([2, 1], np.int64),
+        "bright": np.array(200, np.float32), "one": np.array(1, np.float32),
+    }  # fmt: skip
+    graph = helper.make_graph(
+        nodes,
+        "bright",
+        [helper.make_tensor_value_info("frame", TensorProto.UINT8, (1, height, width, 3))],
+        [
+            helper.make_tensor_value_info(output_name, TensorProto.FLOAT, ("K", 4)),
+            helper.make_tensor_value_info("scores", TensorProto.FLOAT, ("K",)),
+        ],
+        [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    own = {"maskedge.contract": "1", "maskedge.kind": "detector", "maskedge.labels": '["face"]'}
+    helper.set_model_props(model, own if metadata is None else metadata)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
 def command_line(arguments: Sequence[str | Path]) -> list[str]:
     """The installed script beside this Python."""
     return [str(Path(sys.executable).parent / arguments[0]), *map(str, arguments[1:])]

@@ -10,16 +10,17 @@ from typing import Any
 from maskedge.classify import MaskClassifier
 from maskedge.model import CONTRACT, ClassifierContract, read_model
 
-_USE = """\
-Made to tell, on a device beside the camera, which of the faces that a detector found wear a mask: to count, to remind, to open or to ring. It answers for a crop of a face
-(`maskedge.crop` in the file says which), by itself for every frame; `edge-run` votes over the frames of a track.
-
-Not made to recognise anyone, and it cannot. Not made to decide about people without a person in between, for punishment, or as a medical device: it does not know whether a mask is of a
-kind that protects, and it is wrong as often as the figures below say. Tell people that they are being filmed, and follow the law of the place."""
-
-_UNKNOWN = """\
-Not measured, for lack of labels: faces seen from the side or from above, skin tones and ages apart, beards, religious veils, clear shields. Expect less than the figures above there, and try the model on
-the camera's own place before relying on it."""
+_USE = (
+    "Made to tell, on a device beside the camera, which of the faces that a detector found wear a mask: to count, to remind, to "
+    "open or to ring. It answers for the crop of a face, each frame by itself; `edge-run` votes over the frames of a track.",
+    "Not made to recognise anyone, and it cannot. Not made to punish, or to decide about people without a person in between; not a "
+    "medical device: it does not know whether a mask is of a kind that protects. It is wrong as often as the figures below say. "
+    "Tell people that they are being filmed, and follow the law of the place.",
+)
+_NOT_MEASURED = (
+    "Not measured, for lack of labels: faces from the side or from above, ages and skin tones apart, beards, veils, clear shields. "
+    "Expect less there than the figures above say, and try the model on the camera's own place before you rely on it."
+)
 
 
 def render_card(path: Path) -> str:
@@ -35,7 +36,7 @@ def render_card(path: Path) -> str:
         f"# Model card: {path.name}",
         _facts(contract, content),
         "## Use and misuse",
-        _USE,
+        *_USE,
         "## Data",
         _data(card),
         "## Figures",
@@ -71,14 +72,15 @@ def _data(card: Mapping[str, Any]) -> str:
     if not data:
         return "The file does not say what it was trained on."
     counts = [(name.replace("_", " "), f"{value:,}") for name, value in data.items() if isinstance(value, int)]
+    parts = ", ".join(f"{split.get(part, 0):,}" for part in ("train", "val", "test"))
     rows = [
         *counts,
         ("digest of the data", f"`{data.get('digest', 'not known')}`"),
         ("licences", "; ".join(card.get("licences", [])) or "not stated"),
         ("split", f"by {split.get('by', 'not known')}, seed {split.get('seed', 'not known')}"),
-        ("pictures to learn from, to choose the epoch by, to measure on", ", ".join(f"{split.get(part, 0):,}" for part in ("train", "val", "test"))),
+        ("pictures to learn from, to choose the epoch by, to measure on", parts),
         ("digest of the split", f"`{split.get('digest', 'not known')}`"),
-    ]  # fmt: skip
+    ]
     return _table(("data", "value"), rows)
 
 
@@ -102,8 +104,8 @@ def _figures(card: Mapping[str, Any]) -> Iterable[str]:
     for name, gate in card.get("gate", {}).items():
         if gate["rejected"] is not None:
             yield (
-                f"As a gate behind a keen detector, on {name}: throws out {gate['rejected']:.4f} of {gate['false_alarms']:,} false alarms and keeps "
-                f"{gate['kept']:.4f} of {gate['faces']:,} faces."
+                f"As a gate behind a keen detector, on {name}: throws out {gate['rejected']:.4f} of {gate['false_alarms']:,} false "
+                f"alarms and keeps {gate['kept']:.4f} of {gate['faces']:,} faces."
             )
     if not card.get("evaluations"):
         yield "The file holds none."
@@ -114,19 +116,15 @@ def _limits(card: Mapping[str, Any]) -> Iterable[str]:
         yield "The same test faces, changed; the answer counts when it is right among all labels:"
         rows = [(limit["condition"], f"{limit['accuracy']:.4f}", f"{limit['faces']:,}") for limit in limits]
         yield _table(("faces", "accuracy", "number"), rows)
-    yield _UNKNOWN
+    yield _NOT_MEASURED
 
 
 def _export(card: Mapping[str, Any]) -> str:
     parity, quantised = card.get("parity", {}), card.get("quantisation", {})
     rows = [("numbers", quantised.get("precision", "fp32"))]
     if parity:
-        rows.append(
-            (
-                "parity with PyTorch",
-                f"{parity['crops']:,} answers compared, greatest difference {parity['worst_difference']:.1e}, {parity['changed']} changed",
-            )
-        )
+        difference = f"greatest difference {parity['worst_difference']:.1e}, {parity['changed']} changed"
+        rows.append(("parity with PyTorch", f"{parity['crops']:,} answers compared, {difference}"))
     for gate, passed in quantised.get("gates", {}).items():
         rows.append((f"gate: {gate}", "passed" if passed else "**FAILED**, written by --force"))
     if quantised:

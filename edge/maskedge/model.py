@@ -133,7 +133,7 @@ def read_model(path: Path) -> bytes:
         raise ModelError(f"{path} is damaged: it is not what edge-export wrote (checksum differs). Copy or export it again.")
     if _EXTERNAL in content:
         raise ModelError(
-            f"{path} keeps weights in another file, and a model is one file here: export it again with edge-export (docs/contracts.md)."
+            f"{path} keeps weights in another file, and a model is one file here (docs/contracts.md): export it again."
         )
     return content
 

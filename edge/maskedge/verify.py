@@ -50,9 +50,11 @@ class SelfTest:
             answers = np.array(fields["answers"], np.float32)
             packed = np.frombuffer(base64.b64decode(fields["crops"], validate=True), np.uint8)
             picture = cv2.imdecode(packed, cv2.IMREAD_COLOR)
+            if picture is None:
+                raise ValueError("its crops are no picture")
             side = picture.shape[1]
             return cls(np.asarray(picture, np.uint8).reshape(len(answers), side, side, 3), answers, float(fields["tolerance"]))
-        except (AttributeError, KeyError, TypeError, ValueError, cv2.error) as error:
+        except (KeyError, TypeError, ValueError, cv2.error) as error:
             raise ValueError(f"maskedge.selftest cannot be read ({error})") from error
 
 

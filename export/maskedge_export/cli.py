@@ -57,7 +57,9 @@ def main() -> None:
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The .onnx file to write.")
 @click.option("--data", type=_folder, help="Folder of pictures (with sub-folders): up to 256 of them join the parity check.")
-@click.option("--licence", "licences", multiple=True, metavar="TEXT", help="Licence of the training data, for the card. May be repeated.")
+@click.option(
+    "--licence", "licences", multiple=True, metavar="TEXT", help="Licence of the training data, for the card. May be repeated."
+)
 @click.option(
     "--compact",
     is_flag=True,
@@ -92,8 +94,8 @@ def export(
     precisions = tuple(name for name, wanted in (("int8", int8), ("fp16", fp16)) if wanted)
     if precisions and split_file is None:
         raise click.UsageError(
-            f"--{precisions[0]} is calibrated and measured on the data of the training: give --split, and the --data, --face-boxes, "
-            "--scenes and --backgrounds that it was made of."
+            f"--{precisions[0]} is calibrated and measured on the data of the training: give --split, and the --data, "
+            "--face-boxes, --scenes and --backgrounds that it was made of."
         )
     if not output.parent.is_dir():
         raise OutputError(f"the folder {output.parent} does not exist: create it, or choose another --output.")
@@ -162,8 +164,8 @@ def verify(model: Path, checkpoint: Path | None, data: Path | None) -> None:
     click.echo(f"contract: a classifier of {', '.join(found.labels)}")
     click.echo(f"checksum: {' and '.join(found.checksums) + ' agree' if found.checksums else 'the file has none'}")
     click.echo(
-        f"self-test: {found.inputs} inputs, greatest difference {found.worst:.1e} ({found.tolerance:g} admitted), {found.changed} answers "
-        f"changed, onnxruntime {onnxruntime.__version__}"
+        f"self-test: {found.inputs} inputs, greatest difference {found.worst:.1e} ({found.tolerance:g} admitted), "
+        f"{found.changed} answers changed, onnxruntime {onnxruntime.__version__}"
     )
     if not found.passed:
         raise MaskedgeError(f"{model} answers differently on this machine: install another onnxruntime, or export the model again.")
@@ -190,5 +192,3 @@ def inspect(model: Path) -> None:
     with require_runtime():
         from maskedge.card import render_card
     click.echo(render_card(model), nl=False)
-
-

@@ -139,8 +139,8 @@ def compare_with_checkpoint(model: Path, checkpoint: Path, data: Path | None = N
     net, spec, _ = load_classifier(checkpoint)
     if quantisation := contract.card.get("quantisation"):
         raise ModelError(
-            f"{model} has {quantisation['precision']} numbers, which are proven by their accuracy (edge-export inspect): compare the fp32 "
-            "file with the checkpoint."
+            f"{model} has {quantisation['precision']} numbers, which are proven by their accuracy (edge-export inspect): "
+            "compare the fp32 file with the checkpoint."
         )
     if (contract.labels, contract.size, contract.crop) != (spec.labels, spec.size, spec.crop):
         raise ModelError(f"{model} was not made of {checkpoint}: labels, input size or crop differ.")

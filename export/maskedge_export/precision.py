@@ -23,8 +23,9 @@ LEAST_SPEED = 1.1
 """Least ratio of float32's median latency to that of the smaller numbers."""
 _ROUNDS, _CALLS = 9, 100
 _SMALL_ARM = (
-    "On small ARM cores: int8 is known to gain little or nothing, or to lose (published figures of a Raspberry Pi 4); fp16 is computed as fp32 on cores without "
-    "16-bit arithmetic (before ARMv8.2: Raspberry Pi 4, Jetson Nano) and unknown on others. Measure there before you choose."
+    "On small ARM cores int8 is known to gain little or nothing, or to lose (published figures of a Raspberry Pi 4); fp16 is "
+    "computed as fp32 on cores without 16-bit arithmetic (before ARMv8.2: Raspberry Pi 4, Jetson Nano); on others it is "
+    "unknown. Measure there."
 )
 
 
@@ -100,12 +101,11 @@ def gates(own: Measured, baseline: Measured) -> dict[str, bool]:
 
 def precision_report(rows: Sequence[Measured], written: Mapping[str, bool], crops: int) -> dict[str, Any]:
     """Give what was measured as JSON types."""
-    return {
-        "schema": SCHEMA,
-        "facts": machine_facts(),
-        "crops": crops,
-        "precisions": [{**vars(row), "gates": gates(row, rows[0]) if row is not rows[0] else {}, "written": written[row.precision]} for row in rows],
-    }  # fmt: skip
+    baseline = rows[0]
+    precisions = [
+        {**vars(row), "gates": {} if row is baseline else gates(row, baseline), "written": written[row.precision]} for row in rows
+    ]
+    return {"schema": SCHEMA, "facts": machine_facts(), "crops": crops, "precisions": precisions}
 
 
 def precision_table(report: Mapping[str, Any]) -> str:
@@ -114,10 +114,10 @@ def precision_table(report: Mapping[str, Any]) -> str:
     for row in report["precisions"]:
         failed = [gate for gate, passed in row["gates"].items() if not passed]
         written = "yes" if not failed else f"{'forced' if row['written'] else 'no'}: not {' and not '.join(failed)}"
-        lines.append(
-            f"| {row['precision']} | {row['bytes'] / 1e3:.0f} kB | {row['accuracy']:.4f} | {row['milliseconds']:.3f} | {row['p95']:.3f} | "
-            f"{row['speed']:.2f} x | {written} |"
-        )
+        cost = f"{row['milliseconds']:.3f} | {row['p95']:.3f} | {row['speed']:.2f} x"
+        lines.append(f"| {row['precision']} | {row['bytes'] / 1e3:.0f} kB | {row['accuracy']:.4f} | {cost} | {written} |")
     facts = report["facts"]
-    measured = f"{report['crops']:,} crops that the net never saw; one face a call, 1 thread, {_ROUNDS} rounds in turn; {facts['machine']}"
+    measured = (
+        f"{report['crops']:,} crops that the net never saw; one face a call, 1 thread, {_ROUNDS} rounds in turn; {facts['machine']}"
+    )
     return "\n".join([*lines, "", f"{measured}, onnxruntime {facts['onnxruntime']}. {_SMALL_ARM}"])

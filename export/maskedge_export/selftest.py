@@ -17,7 +17,7 @@ TOLERANCE = {"fp32": 1e-4, "fp16": 5e-3, "int8": 5e-2}
 
 
 def selftest_crops(spec: ClassifierSpec) -> Image:
-    """Cut three masked and three unmasked composite faces out of the built-in clip, as the model wants them, and add black and white."""
+    """Cut the composite faces out of the built-in clip, as the model wants them, and add black and white."""
     crops = []
     for label in ("with_mask", "without_mask"):
         people: set[int] = set()

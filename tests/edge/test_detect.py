@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from maskedge import ModelError, UsageError
-from maskedge.detect import CascadeDetector, opencv_cascade
-from maskedge.pipeline import build_detector
+from maskedge.detect import CascadeDetector, CnnDetector, opencv_cascade
+from maskedge.pipeline import MaskDetector, build_detector
 from maskedge.sources import demo
 from maskedge.track import box_iou
+from support import METADATA, write_detector, write_model
 
 
 @pytest.mark.parametrize("name", ["haar", "haar-stock"])
@@ -51,3 +52,40 @@ def test_missing_cascade() -> None:
 def test_unknown_name() -> None:
     with pytest.raises(UsageError, match="haar, haar-stock"):
         build_detector("hog")
+
+
+@pytest.mark.parametrize("shape", [(30, 40), (60, 80), (90, 40), (15, 200)])
+def test_detector_file_answers_in_pixels_of_the_picture(tmp_path: Path, shape: tuple[int, int]) -> None:
+    detector = CnnDetector(write_detector(tmp_path / "detector.onnx"))
+    image = np.zeros((*shape, 3), np.uint8)
+    assert detector.detect(image) == []
+    top, left = shape[0] // 3, shape[1] // 2
+    image[top : top + 10, left : left + 10] = 255
+    boxes = detector.detect(image)
+    reach = max(shape[0] / 30, shape[1] / 40)
+    x1, y1, x2, y2 = np.array(boxes).T
+    found = [min(x1), min(y1), max(x2), max(y2)]
+    assert found == pytest.approx([left, top, left + 10, min(top + 10, shape[0])], abs=reach)
+    # The best comes first, and this one likes the lower right corner.
+    assert boxes[0] == (max(x1), max(y1), max(x2), max(y2))
+
+
+def test_detector_file_in_the_pipeline(tmp_path: Path) -> None:
+    path = write_detector(tmp_path / "detector.onnx", size=(64, 48))
+    faces = MaskDetector(write_model(tmp_path / "own.onnx"), detector_model=path)(np.full((48, 64, 3), 255, np.uint8))
+    assert len(faces) == 48 * 64
+
+
+def test_detector_file_that_breaks_the_contract(tmp_path: Path) -> None:
+    for changes, clause in (
+        ({"metadata": METADATA}, "kind is 'classifier'"),
+        ({"metadata": {}}, "no maskedge.contract"),
+        ({"size": ("W", "H")}, r"\[1, H, W, 3\]"),
+        ({"output_name": "faces"}, "'boxes' and 'scores'"),
+    ):
+        with pytest.raises(ModelError, match=clause):
+            CnnDetector(write_detector(tmp_path / "detector.onnx", **changes))
+    with pytest.raises(ModelError, match="expected 'detector'"):
+        CnnDetector(write_model(tmp_path / "classifier.onnx"))
+    with pytest.raises(ModelError, match="there is no model file"):
+        CnnDetector(tmp_path / "none.onnx")

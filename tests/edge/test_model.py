@@ -12,7 +12,7 @@ from onnx import TensorProto
 
 from maskedge import ModelError
 from maskedge.classify import MaskClassifier
-from maskedge.model import MODELS, default_model, read_catalogue, read_model
+from maskedge.model import MODELS, default_model, is_sealed, read_catalogue, read_model, seal
 from support import METADATA, write_model
 
 
@@ -42,6 +42,45 @@ def test_changed_bundled_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "MODELS.json").write_text((MODELS / "MODELS.json").read_text())
     with pytest.raises(ModelError, match="checksum differs"):
         read_model(tmp_path / "edgenet.onnx")
+
+
+def test_flipped_byte_is_noticed_without_a_catalogue(tmp_path: Path) -> None:
+    content = default_model().read_bytes()
+    (tmp_path / "whole.onnx").write_bytes(content)
+    assert read_model(tmp_path / "whole.onnx") == content
+    for place in (100, len(content) // 2, len(content) - 200):
+        flipped = bytearray(content)
+        flipped[place] ^= 16
+        (tmp_path / "flipped.onnx").write_bytes(flipped)
+        with pytest.raises(ModelError, match="damaged"):
+            read_model(tmp_path / "flipped.onnx")
+    (tmp_path / "short.onnx").write_bytes(content[:-5000])
+    with pytest.raises(ModelError, match=r"short\.onnx"):
+        MaskClassifier(tmp_path / "short.onnx")
+
+
+def test_seal_closes_what_is_marked(tmp_path: Path) -> None:
+    plain = write_model(tmp_path / "plain.onnx").read_bytes()
+    assert not is_sealed(plain)
+    assert seal(plain) == plain
+    marked = write_model(tmp_path / "sealed.onnx", metadata=METADATA | {"maskedge.sha256": "0" * 64}).read_bytes()
+    sealed = seal(marked)
+    assert is_sealed(sealed)
+    assert len(sealed) == len(marked)
+    (tmp_path / "sealed.onnx").write_bytes(sealed)
+    assert read_model(tmp_path / "sealed.onnx") == sealed
+
+
+@pytest.mark.parametrize("location", ["weights.bin", "../weights.bin", "/etc/hostname"])
+def test_weights_in_another_file_are_refused(tmp_path: Path, location: str) -> None:
+    path = write_model(tmp_path / "model.onnx")
+    model = onnx.load(path)
+    weight = next(item for item in model.graph.initializer if item.name == "weights")
+    onnx.external_data_helper.set_external_data(weight, location)
+    weight.ClearField("raw_data")
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="one file here"):
+        MaskClassifier(path)
 
 
 def test_own_model_is_obeyed(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ _Change = Callable[[Image, np.random.Generator], Image]
 def _cut(patch: Image, degrees: float = 0.0) -> Image:
     """Cut the middle of a patch to the net's input, turned."""
     matrix = cv2.getRotationMatrix2D(((PATCH - 1) / 2, (PATCH - 1) / 2), degrees, INPUT_SIZE * CONTEXT / PATCH)
-    matrix[:, 2] += (INPUT_SIZE - PATCH) / 2
+    matrix = matrix + np.array([[0, 0, 1], [0, 0, 1]]) * (INPUT_SIZE - PATCH) / 2
     return np.asarray(cv2.warpAffine(patch, matrix, (INPUT_SIZE, INPUT_SIZE), flags=cv2.INTER_LINEAR), np.uint8)
 
 

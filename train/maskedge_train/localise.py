@@ -82,7 +82,7 @@ def find_face(image: Image, classifier: MaskClassifier) -> Box | None:
     large, close = (_best(image, squares, agreed, overlap, classifier, power) for power in (SIZE_MATTERS, 0.0))
     if large is None:
         return None
-    # The preference for size also lets hair and shoulders in: where the best square of any size is most of the same face, it is that.
+    # The preference for size lets hair and shoulders in: the best square of any size is better where it is most of the same face.
     if close is not None and close[2] >= PART * large[2] and max(abs(close[:2] - large[:2])) < large[2] / 2:
         large = close
     x, y, side = large

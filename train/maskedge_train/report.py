@@ -66,7 +66,8 @@ def write_report(
     make_folder(out)
 
     limits = facts.get("limits", ())
-    shown = {**{key: value for key, value in facts.items() if key != "limits"}, "temperature": temperature, "unsure below": unsure_below}
+    shown = {key: value for key, value in facts.items() if key != "limits"}
+    shown |= {"temperature": temperature, "unsure below": unsure_below}
     sections = [page.section("Facts", page.table(("what", "value"), _rows(shown)))]
     if comparison is not None:
         sections.append(_comparison(comparison))
@@ -87,9 +88,7 @@ def write_report(
     if limits:
         rows = [(limit["condition"], _figure(limit["accuracy"]), limit["faces"]) for limit in limits]
         words = f"Masked and unmasked faces of {answers[0].name}, each changed in one way; any label may be the answer."
-        sections.append(
-            page.section("Limits", page.paragraph(words), page.table(("the same faces", "accuracy", "faces"), rows))
-        )
+        sections.append(page.section("Limits", page.paragraph(words), page.table(("the same faces", "accuracy", "faces"), rows)))
     write_file(out / "report.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     page.write_page(out / "report.html", title, _LEAD, sections)
     return report
