@@ -1,6 +1,6 @@
 # The two set-up commands (run, test) and the daily ones.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format check clean tables
+.PHONY: help run test lint format check clean tables compat arm64 nightly
 
 PYTHON ?= python3
 VENV := .venv
@@ -27,6 +27,14 @@ format: $(VENV)/.dev  ## Put the code in style
 	$(BIN)/ruff format .
 
 check: lint test  ## What CI runs
+
+compat: $(VENV)/.base  ## The bundled models on the oldest and the newest onnxruntime
+	$(BIN)/python tests/platforms/compat.py
+
+arm64: $(VENV)/.base  ## The bundled models on emulated aarch64 (needs qemu-user-static and debootstrap)
+	$(BIN)/python tests/platforms/arm64.py
+
+nightly: check compat arm64  ## Everything
 
 tables: $(VENV)/.base  ## Write the README's tables from benchmarks/results
 	$(BIN)/edge-bench tables

@@ -1,0 +1,45 @@
+"""What the bundled models answer on some frames: run by `compat.py` and `arm64.py` where only the base package is.
+
+python answers.py FRAMES prints JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+
+from maskedge.classify import MaskClassifier
+from maskedge.model import MODELS
+from maskedge.pictures import list_pictures, read_picture
+from maskedge.pipeline import MaskDetector
+from maskedge.sources import demo
+from maskedge.verify import verify
+
+
+def answers(folder: Path) -> dict[str, object]:
+    """Let every bundled classifier answer for the known faces of the frames, and the whole pipeline for the frames."""
+    frames = {int(path.stem): read_picture(path) for path in list_pictures(folder)}
+    models: dict[str, object] = {}
+    for path in sorted(MODELS.glob("*.onnx")):
+        classifier, detector, proof = MaskClassifier(path), MaskDetector(path), verify(path)
+        known = {index: [face.box for face in demo.truth(index)] for index in frames}
+        models[path.name] = {
+            "selftest": {"inputs": proof.inputs, "worst": proof.worst, "passed": proof.passed},
+            "probabilities": {index: classifier.classify(image, known[index]).tolist() for index, image in frames.items()},
+            "faces": {
+                index: sorted([*face.box, face.label, round(face.score, 5)] for face in detector(image))
+                for index, image in frames.items()
+            },
+        }
+    versions = {"onnxruntime": onnxruntime.__version__, "opencv": cv2.__version__, "numpy": np.__version__}
+    return {"machine": platform.machine(), "python": platform.python_version(), **versions, "models": models}
+
+
+if __name__ == "__main__":
+    print(json.dumps(answers(Path(sys.argv[1]))))

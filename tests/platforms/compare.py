@@ -1,0 +1,84 @@
+"""What `compat.py` and `arm64.py` share: the frames, the answers of this machine, and the comparison with another's."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from maskedge.sources import demo
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = Path(__file__).with_name("answers.py")
+TOLERANCE = 1e-4
+"""Greatest admitted difference of a probability."""
+EVERY = 10
+"""Step between the frames of the clip that are compared."""
+
+
+def fail(sentence: str) -> None:
+    """End with a sentence."""
+    sys.exit(f"error: {sentence}")
+
+
+def run(command: Sequence[str | Path], **options: Any) -> str:
+    """Run a command and give its output; end with its last words when it fails."""
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, **options)
+    if done.returncode:
+        fail(f"{command[0]} ended with {done.returncode}: {' '.join((done.stderr or done.stdout).split())[-400:]}")
+    return done.stdout
+
+
+def write_frames(folder: Path) -> None:
+    """Write frames of the built-in clip as PNG, so that all see the same pixels."""
+    folder.mkdir(parents=True)
+    for index in range(0, demo.FRAMES, EVERY):
+        cv2.imwrite(str(folder / f"{index}.png"), demo.draw(index))
+
+
+def answers_of(command: Sequence[str | Path], frames: Path, **options: Any) -> dict[str, Any]:
+    """Get the answers of a Python, given as a command, that has the base package."""
+    content: dict[str, Any] = json.loads(run([*command, SCRIPT, frames], **options))
+    return content
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """Compare all answers, print what was found, and give what is wrong."""
+    wrong = []
+    for name, own in ours["models"].items():
+        other = theirs["models"][name]
+        worst, changed, compared = 0.0, 0, 0
+        for index, rows in own["probabilities"].items():
+            a, b = np.array(rows), np.array(other["probabilities"][index])
+            if len(a):
+                worst = max(worst, float(np.abs(a - b).max()))
+                changed += int((a.argmax(axis=1) != b.argmax(axis=1)).sum())
+                compared += len(a)
+        same = sum(_same(own["faces"][index], other["faces"][index]) for index in own["faces"])
+        print(
+            f"  {name}: self-test {other['selftest']['worst']:.1e}; {compared} known faces, greatest difference {worst:.1e}, "
+            f"{changed} answers changed; pipeline: {same} of {len(own['faces'])} frames with the same faces"
+        )
+        if not other["selftest"]["passed"] or not worst <= TOLERANCE or changed or same < len(own["faces"]):
+            wrong.append(name)
+    return wrong
+
+
+def _same(ours: list[list[Any]], theirs: list[list[Any]]) -> bool:
+    """Tell whether two frames have the same faces: boxes to half a pixel, labels, and scores."""
+    return len(ours) == len(theirs) and all(
+        a[4] == b[4] and np.allclose(a[:4], b[:4], atol=0.5) and abs(a[5] - b[5]) <= TOLERANCE
+        for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+def describe(machine: Mapping[str, Any]) -> str:
+    """Name a machine by what matters."""
+    versions = ", ".join(f"{name} {machine[name]}" for name in ("onnxruntime", "opencv", "numpy"))
+    return f"{machine['machine']}, Python {machine['python']}, {versions}"
