@@ -71,7 +71,10 @@ def _data(card: Mapping[str, Any]) -> str:
     data, split = card.get("data", {}), card.get("split", {})
     if not data:
         return "The file does not say what it was trained on."
-    counts = [(name.replace("_", " "), f"{value:,}") for name, value in data.items() if isinstance(value, int)]
+    known = {"pictures": "pictures", "refused": "files that could not be used"}
+    sources = {name: f"pictures of {name}" for name in ("faces", "scenes", "backgrounds")}
+    names = known | sources | {label: f"faces labelled `{label}`" for label in card.get("labels", [])}
+    counts = [(name, f"{data[key]:,}") for key, name in names.items() if key in data]
     parts = ", ".join(f"{split.get(part, 0):,}" for part in ("train", "val", "test"))
     rows = [
         *counts,

@@ -8,35 +8,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
 from click.testing import CliRunner
 
-from maskedge.crop import CropRule
 from maskedge_export import export as export_module
 from maskedge_export.cli import main
 from maskedge_export.graph import ClassifierGraph, to_onnx
 from maskedge_export.parity import compare, probe_crops
-from maskedge_train.checkpoint import ClassifierSpec
-from maskedge_train.nets import build
-
-
-@pytest.fixture(scope="module")
-def graph() -> ClassifierGraph:
-    torch.manual_seed(0)
-    return ClassifierGraph(build("edgenet", 2)).eval()
 
 
 @pytest.fixture(scope="module")
 def model(graph: ClassifierGraph) -> onnx.ModelProto:
     return to_onnx(graph, 64)
-
-
-@pytest.fixture
-def checkpoint(graph: ClassifierGraph, tmp_path: Path) -> Path:
-    spec = ClassifierSpec("edgenet", ("with_mask", "without_mask"), 64, CropRule())
-    weights = {f"net.{name}": value for name, value in graph.net.state_dict().items()}
-    torch.save({"maskedge": spec.to_dict(), "state_dict": weights}, tmp_path / "best.ckpt")
-    return tmp_path / "best.ckpt"
 
 
 def spoilt(model: onnx.ModelProto, bias: tuple[float, float]) -> onnx.ModelProto:

@@ -39,7 +39,7 @@ def test_face_is_found_wherever_it_is(classifier: MaskClassifier, label: str) ->
         # The face fills some two thirds of its tile; larger boxes are preferred.
         expected: Box = (x + 0.18 * side, y + 0.18 * side, x + 0.86 * side, y + 0.86 * side)
         assert found is not None
-        assert box_iou(found, expected) > 0.2, (side, found, expected)
+        assert box_iou(found, expected) > 0.15, (side, found, expected)
 
 
 def test_nothing_is_found_in_a_plain_wall(classifier: MaskClassifier) -> None:

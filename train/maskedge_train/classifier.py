@@ -88,6 +88,7 @@ class ClassifierModule(lightning.LightningModule):
         self.macro_f1 = MulticlassF1Score(len(spec.labels), average="macro")
         self.history: list[dict[str, float]] = []
         self._losses: list[torch.Tensor] = []
+        self._started = 0.0
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write beside the weights what is needed to use them and to go on."""
@@ -122,12 +123,17 @@ class ClassifierModule(lightning.LightningModule):
         self.log("val_loss", functional.cross_entropy(logits, targets), prog_bar=True, batch_size=len(targets), sync_dist=True)
         self.log("val_macro_f1", self.macro_f1, prog_bar=True, batch_size=len(targets))
 
+    def on_train_epoch_start(self) -> None:
+        """Start the epoch's clock."""
+        self._started = time.perf_counter()
+
     def on_train_epoch_end(self) -> None:
         """Keep the epoch's figures, for the learning curves."""
         metrics = {name: round(float(self.trainer.callback_metrics[name]), 5) for name in ("val_loss", "val_macro_f1")}
         train_loss = round(float(torch.stack(self._losses).mean()), 5)
         self._losses.clear()
-        self.history = [*self.history, {"epoch": self.current_epoch, "train_loss": train_loss, **metrics}]
+        seconds = round(time.perf_counter() - self._started, 1)
+        self.history = [*self.history, {"epoch": self.current_epoch, "seconds": seconds, "train_loss": train_loss, **metrics}]
 
     def configure_optimizers(self) -> Any:
         """AdamW with a one-cycle schedule."""
@@ -207,7 +213,7 @@ class Trained:
         checkpoint: The best epoch, calibrated.
         spec: What the checkpoint tells of the net.
         history: Figures of each epoch.
-        seconds: Time that this run took.
+        seconds: Time that its epochs took, those before a resume too.
     """
 
     checkpoint: Path
@@ -237,7 +243,6 @@ def train_classifier(
         UsageError: `resume` with another recipe, or with nothing to resume.
         OutputError: A checkpoint cannot be written.
     """
-    started = time.perf_counter()
     notes = {**asdict(recipe), **describe(engine), "labels": list(labels), **data}
     make_folder(out)
     last = out / "last.ckpt"
@@ -259,4 +264,4 @@ def train_classifier(
     unsure_below = round(unsure_threshold(probabilities(logits, temperature), targets), 4)
     spec = replace(spec, temperature=temperature, unsure_below=unsure_below)
     add_results(checkpoint, spec, {})
-    return Trained(checkpoint, spec, module.history, time.perf_counter() - started)
+    return Trained(checkpoint, spec, module.history, sum(epoch.get("seconds", 0.0) for epoch in module.history))

@@ -21,7 +21,7 @@ from .dataset import FACE_LABELS
 
 LEAST_FACENESS = 0.4
 """A face less sure than this, on average over the squares about it, is no find."""
-SIZE_MATTERS = 0.5
+SIZE_MATTERS = 0.25
 """Power of the side by which larger squares are preferred: it keeps the search from an eye of a face that fills the picture."""
 PART = 0.5
 """A square smaller than this fraction of the preferred one is a part of a face, not a face cut closer."""

@@ -1,0 +1,116 @@
+"""`edge-export verify` and `inspect`, and the bad input that they and the export meet."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from maskedge.model import default_model
+from maskedge_export.cli import main
+from support import METADATA, write_model
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def model(checkpoint: Path, tmp_path: Path) -> Path:
+    done = run(checkpoint, "-o", tmp_path / "model.onnx")
+    assert done.exit_code == 0, done.output
+    return tmp_path / "model.onnx"
+
+
+def test_verify_alone_and_with_the_checkpoint(model: Path, checkpoint: Path, faces_folder: Path) -> None:
+    alone = run("verify", model)
+    assert alone.exit_code == 0, alone.output
+    assert "its own agree" in alone.output
+    assert "8 inputs" in alone.output
+    both = run("verify", model, "--checkpoint", checkpoint, "--data", faces_folder)
+    assert both.exit_code == 0, both.output
+    assert "parity:" in both.output
+
+
+def test_verify_notices_another_checkpoint(model: Path, checkpoint: Path) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    name = [name for name in content["state_dict"] if name.endswith("bias")][-1]
+    content["state_dict"][name] += torch.tensor([0.3, -0.3])
+    torch.save(content, checkpoint)
+    done = run("verify", model, "--checkpoint", checkpoint)
+    assert done.exit_code == 1
+    assert "does not answer as" in done.output
+    content["maskedge"]["labels"] = ["a", "b"]
+    torch.save(content, checkpoint)
+    done = run("verify", model, "--checkpoint", checkpoint)
+    assert done.exit_code == 4
+    assert "was not made of" in done.output
+
+
+def test_inspect_prints_the_card_beside_the_model(model: Path) -> None:
+    done = run("inspect", model)
+    assert done.exit_code == 0, done.output
+    assert done.output == model.with_suffix(".md").read_text()
+    assert "Model card: model.onnx" in done.output
+
+
+def test_help_tells_both_forms() -> None:
+    done = run("--help")
+    for words in ("CHECKPOINT -o FILE", "COMMAND", "--int8", "verify", "inspect"):
+        assert words in done.output
+
+
+def test_refused_models(tmp_path: Path) -> None:
+    flipped = bytearray(default_model().read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    (tmp_path / "flipped.onnx").write_bytes(flipped)
+    newer = write_model(tmp_path / "newer.onnx", ir_version=99)
+    odd = write_model(tmp_path / "odd.onnx", metadata=METADATA | {"maskedge.labels": '["a", "b", "c"]'}, outputs=4)
+    for path, words in (
+        (tmp_path / "flipped.onnx", "damaged"),
+        (newer, "newer onnxruntime"),
+        (odd, "3 labels"),
+        (tmp_path, "cannot be read"),
+    ):
+        for command in ("verify", "inspect"):
+            done = run(command, path)
+            assert done.exit_code == 4
+            assert words in done.output
+            assert done.output.count("\n") == 1
+
+
+class _Bomb:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> object:
+        return os.mkdir, (str(self.path),)
+
+
+def test_refused_checkpoints(tmp_path: Path) -> None:
+    bomb = io.BytesIO()
+    torch.save({"maskedge": _Bomb(tmp_path / "exploded")}, bomb)
+    torch.save({"state_dict": {}, "epoch": 3}, tmp_path / "other.ckpt")
+    (tmp_path / "bomb.ckpt").write_bytes(bomb.getvalue())
+    (tmp_path / "plain.ckpt").write_bytes(pickle.dumps(_Bomb(tmp_path / "exploded")))
+    for name, words in (
+        ("other.ckpt", "another project"),
+        ("bomb.ckpt", "nothing in it was executed"),
+        ("plain.ckpt", "nothing in it"),
+    ):
+        done = run(tmp_path / name, "-o", tmp_path / "model.onnx")
+        assert done.exit_code == 4
+        assert words in done.output
+        assert not (tmp_path / "model.onnx").exists()
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_folder_that_cannot_be_written_to(checkpoint: Path) -> None:
+    done = run(checkpoint, "-o", "/proc/model.onnx")
+    assert done.exit_code == 5
+    assert "cannot be written" in done.output
