@@ -93,6 +93,19 @@ def nets(models: tuple[Path, ...], rounds: int, batch: int, threads: int, json_p
     _write(report, json_path)
 
 
+@main.command()
+@click.option("--rounds", type=click.IntRange(1), default=9, show_default=True, help="Counted starts.")
+@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the report here.")
+def start(rounds: int, json_path: Path | None) -> None:
+    """Measure the cold start of edge-run, and its memory."""
+    with require_runtime():
+        from .start import measure_start, start_table
+    _check_folder(json_path)
+    report = measure_start(rounds)
+    click.echo(start_table(report))
+    _write(report, json_path)
+
+
 def _check_folder(path: Path | None) -> None:
     if path and not path.parent.is_dir():
         raise OutputError(f"the folder {path.parent} does not exist: create it, or choose another --json.")

@@ -13,7 +13,9 @@ from maskedge.errors import UsageError
 
 from .accuracy import accuracy_table
 from .nets import nets_table
+from .precisions import precision_table
 from .speed import conditions, table
+from .start import start_table
 
 
 def render(results: Path) -> dict[str, str]:
@@ -36,6 +38,8 @@ def render(results: Path) -> dict[str, str]:
         "speed": f"{table(speed)}\n\n{conditions(speed)}",
         "accuracy": accuracy_table(load("accuracy")),
         "nets": nets_table(load("nets")),
+        "precisions": precision_table(load("precisions")),
+        "start": start_table(load("start")),
         "training": _training(reports),
         "scenes": _scenes(reports),
         "leakage": _leakage(load("leakage")),

@@ -100,10 +100,10 @@ def export(
     if not output.parent.is_dir():
         raise OutputError(f"the folder {output.parent} does not exist: create it, or choose another --output.")
     with require_extra("export"):
+        from maskedge_bench.precisions import precision_table
         from maskedge_train.checkpoint import load_classifier
 
         from .export import export_classifier
-        from .precision import precision_table
     _, spec, _ = load_classifier(checkpoint)
     evaluation = None
     if precisions and split_file:

@@ -22,11 +22,6 @@ LEAST_ACCURACY = -0.003
 LEAST_SPEED = 1.1
 """Least ratio of float32's median latency to that of the smaller numbers."""
 _ROUNDS, _CALLS = 9, 100
-_SMALL_ARM = (
-    "On small ARM cores int8 is known to gain little or nothing, or to lose (published figures of a Raspberry Pi 4); fp16 is "
-    "computed as fp32 on cores without 16-bit arithmetic (before ARMv8.2: Raspberry Pi 4, Jetson Nano); on others it is "
-    "unknown. Measure there."
-)
 
 
 @dataclass(frozen=True)
@@ -105,19 +100,4 @@ def precision_report(rows: Sequence[Measured], written: Mapping[str, bool], crop
     precisions = [
         {**vars(row), "gates": {} if row is baseline else gates(row, baseline), "written": written[row.precision]} for row in rows
     ]
-    return {"schema": SCHEMA, "facts": machine_facts(), "crops": crops, "precisions": precisions}
-
-
-def precision_table(report: Mapping[str, Any]) -> str:
-    """Give the report as a Markdown table."""
-    lines = ["| numbers | size | accuracy | ms a face | p95 | speed | written |", "| --- | --- | --- | --- | --- | --- | --- |"]
-    for row in report["precisions"]:
-        failed = [gate for gate, passed in row["gates"].items() if not passed]
-        written = "yes" if not failed else f"{'forced' if row['written'] else 'no'}: not {' and not '.join(failed)}"
-        cost = f"{row['milliseconds']:.3f} | {row['p95']:.3f} | {row['speed']:.2f} x"
-        lines.append(f"| {row['precision']} | {row['bytes'] / 1e3:.0f} kB | {row['accuracy']:.4f} | {cost} | {written} |")
-    facts = report["facts"]
-    measured = (
-        f"{report['crops']:,} crops that the net never saw; one face a call, 1 thread, {_ROUNDS} rounds in turn; {facts['machine']}"
-    )
-    return "\n".join([*lines, "", f"{measured}, onnxruntime {facts['onnxruntime']}. {_SMALL_ARM}"])
+    return {"schema": SCHEMA, "facts": machine_facts(), "crops": crops, "rounds": _ROUNDS, "precisions": precisions}

@@ -12,11 +12,14 @@ from collections import Counter
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
+from maskedge.model import default_model
 from maskedge.sources import demo
 from maskedge.types import Image
-from support import METADATA, command_line, environment, write_model
+from maskedge_bench.speed import BASELINE_MODEL
+from support import METADATA, command_line, environment, write_detector, write_model
 
 
 @pytest.mark.parametrize("detector", ["haar", "haar-stock"])
@@ -39,6 +42,37 @@ def test_demo_to_its_end(command, tmp_path: Path, detector: str) -> None:  # typ
     assert ready
     # The overlay is there: the caption of a face is drawn in its label's colour.
     assert (cv2.absdiff(picture, demo.draw(150)) > 60).any(axis=2).sum() > 2000
+
+
+@pytest.mark.parametrize("model", [default_model(), BASELINE_MODEL], ids=["edgenet", "seednet"])
+def test_four_labels_and_two_through_the_same_command(command, tmp_path: Path, model: Path) -> None:  # type: ignore[no-untyped-def]
+    done = command("edge-run", "--source", "demo", "--model", model, "--max-frames", "120", "--events", tmp_path / "events.jsonl")
+    assert done.returncode == 0, done.stderr
+    labels = Counter(
+        face["label"] for line in (tmp_path / "events.jsonl").read_text().splitlines() for face in json.loads(line)["faces"]
+    )
+    assert labels["with_mask"] > 50
+    assert labels["without_mask"] > 50
+    assert ("incorrect_mask" in done.stdout) == (model == default_model())
+
+
+def test_files_are_obeyed(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Another input size, other labels, and a detector file: all from the metadata."""
+    model = write_model(tmp_path / "own.onnx", metadata=METADATA | {"maskedge.labels": '["night", "dusk", "day"]'}, outputs=3)
+    detector = write_detector(tmp_path / "detector.onnx", size=(20, 15))
+    picture = np.zeros((150, 200, 3), np.uint8)
+    picture[50:60, 100:110] = 255
+    cv2.imwrite(str(tmp_path / "picture.png"), picture)
+    options = ("--model", model, "--detector-model", detector, "--events", "-")
+    done = command("edge-run", "--source", tmp_path / "picture.png", *options)
+    assert done.returncode == 0, done.stderr
+    (face,) = json.loads(done.stdout)["faces"]
+    assert face["label"] == "day"
+    assert face["box"] == [100.0, 50.0, 110.0, 60.0]
+    wrong = command("edge-run", "--source", tmp_path / "picture.png", "--detector-model", model)
+    assert wrong.returncode == 4
+    assert "expected 'detector'" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
 
 
 def test_no_camera(command) -> None:  # type: ignore[no-untyped-def]

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from click.testing import CliRunner
 
 from maskedge_export import export as export_module
 from maskedge_export.cli import main
 from maskedge_export.graph import ClassifierGraph, to_onnx
 from maskedge_export.parity import compare, probe_crops
+from maskedge_train.nets import NETS, build
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,16 @@ def test_equal_file_passes(graph: ClassifierGraph, model: onnx.ModelProto) -> No
     assert parity.worst < 1e-5
     # Optimisation off and on, one thread and two, four batch sizes.
     assert parity.crops == 2 * 2 * 4 * len(crops)
+
+
+@pytest.mark.parametrize("name", sorted(NETS))
+def test_every_net_passes(name: str) -> None:
+    torch.manual_seed(1)
+    own = ClassifierGraph(build(name, 4), 0.8).eval()
+    content = to_onnx(own, 64)
+    assert content.ir_version <= 10
+    assert [opset.version for opset in content.opset_import] == [18]
+    assert compare(own, content.SerializeToString(), probe_crops(64)[::4]).worst <= 1e-5
 
 
 def test_probes_are_varied(graph: ClassifierGraph) -> None:
