@@ -80,6 +80,11 @@ class CascadeDetector:
         """Build the detector of the original pipeline: the stock frontal-face cascade on the full-size picture."""
         return cls(opencv_cascade("frontalface_default"), side=None, min_neighbors=5)
 
+    @classmethod
+    def trained(cls, path: Path) -> CascadeDetector:
+        """Build a detector of a cascade that `edge-train cascade` made, as it is measured there."""
+        return cls(path, side=240, scale_factor=1.2, min_neighbors=1, border=0.1)
+
     def detect(self, image: Image) -> list[Box]:
         """Find the faces of `image`, uint8 `[H, W, 3]` BGR. Boxes are in its pixels and may leave it a little."""
         grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)

@@ -56,6 +56,12 @@ Examples:
     help="haar: cascade on a small picture, fast. haar-stock: the original pipeline's, on the full-size picture.",
 )
 @click.option(
+    "--cascade",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Cascade .xml file (edge-train cascade), to find faces with instead of --detector.",
+)
+@click.option(
     "--detector-model",
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -85,6 +91,7 @@ def main(
     uri: str | None,
     model: Path | None,
     detector: str,
+    cascade: Path | None,
     detector_model: Path | None,
     show: bool | None,
     save: str | None,
@@ -97,8 +104,11 @@ def main(
     """Tell who in front of a camera wears a face mask."""
     if (camera is None) == (uri is None):
         raise UsageError("say what to look at, once: --camera 0, --source FILE, or --source demo (see edge-run --help).")
+    if cascade and detector_model:
+        raise UsageError("faces are found with one of --cascade and --detector-model: leave the other out.")
     silence_libraries()
     with require_runtime():
+        from maskedge.detect import CascadeDetector
         from maskedge.pipeline import MaskDetector
         from maskedge.runner import Stop, run
         from maskedge.sinks import EventSink, open_picture_output
@@ -106,7 +116,8 @@ def main(
 
     stop = Stop()
     # The model first: a wrong one is said before a camera lights up.
-    mask_detector = MaskDetector(model, detector, detector_model=detector_model, detect_every=detect_every, threads=threads)
+    finder = CascadeDetector.trained(cascade) if cascade else detector
+    mask_detector = MaskDetector(model, finder, detector_model=detector_model, detect_every=detect_every, threads=threads)
     source: Source = open_camera(camera) if camera is not None else open_source(str(uri))
     sinks: list[Sink] = []
     try:

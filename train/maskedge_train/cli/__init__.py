@@ -8,6 +8,7 @@ from maskedge.cli.common import CommandGroup
 
 from .atlas import atlas
 from .audit import audit
+from .cascade import cascade
 from .classifier import classifier
 from .evaluate import evaluate
 from .leakage import leakage
@@ -21,5 +22,5 @@ def main() -> None:
     """Train maskedge's models on a workstation."""
 
 
-for command in (audit, localise, preview, classifier, evaluate, leakage, atlas):
+for command in (audit, localise, preview, classifier, evaluate, leakage, cascade, atlas):
     main.add_command(command)

@@ -1,0 +1,240 @@
+"""A cascade stage by stage: each learns from what deceives those before it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maskedge.detect import CascadeDetector
+from maskedge.errors import UsageError
+from maskedge.files import make_folder, write_file
+from maskedge.pictures import read_picture
+from maskedge.track import box_iou
+
+from ..dataset import Picture
+from .boosting import StageFigures, train_stage
+from .features import KINDS, Integrals
+from .opencv import Cascade, from_json, to_json
+from .samples import Positives, face_patches, mine
+
+SCHEMA = "maskedge.cascade/1"
+HELD_OUT = 0.12
+"""Share of the pictures with people that only measure."""
+LEAST_NEGATIVES = 300
+"""With fewer windows that still pass, there is nothing left to learn."""
+_VARIED_STAGES = 6
+_LEAST_FACE = 32
+"""Faces smaller than this, in pixels of a picture of at most 640, do not count when it is measured."""
+
+
+@dataclass(frozen=True)
+class CascadeRecipe:
+    """How a cascade is trained.
+
+    Attributes:
+        features: `haar` or `lbp`.
+        stages: Most stages.
+        positives: Drawn faces.
+        negatives: Windows a stage.
+        hit_rate: Share of the faces, masked and unmasked each, that a stage must pass.
+        false_alarm: Share of the windows that it may.
+        pool: Features of a stage to choose from; twice as many in the first four.
+        tried: How many of these each decision chooses from.
+        most: Most decisions of a stage.
+        scans: Most pictures looked at for a stage's windows.
+        seed: Seed of everything.
+    """
+
+    features: str = "haar"
+    stages: int = 14
+    positives: int = 10000
+    negatives: int = 9000
+    hit_rate: float = 0.99
+    false_alarm: float = 0.4
+    pool: int = 3000
+    tried: int = 1200
+    most: int = 180
+    scans: int = 30000
+    seed: int = 0
+
+
+Progress = Callable[[str], None]
+
+
+def train_cascade(
+    pictures: Sequence[Picture], recipe: CascadeRecipe, out: Path, *, resume: bool = False, progress: Progress = lambda text: None
+) -> dict[str, Any]:
+    """Train a cascade and measure it on pictures that it did not see.
+
+    Writes `cascade.xml`, `stages.json` (for `resume`) and `report.json` to `out`; the first two after every stage.
+
+    Args:
+        pictures: With labelled faces, and without people.
+        recipe: How.
+        out: Folder; made when missing.
+        resume: Go on after the last finished stage.
+        progress: Called with a line on what is being done.
+
+    Returns:
+        The content of report.json.
+
+    Raises:
+        UsageError: There are too few faces or too little beside them, or `resume` with another recipe or data.
+        OutputError: A file cannot be written.
+    """
+    started = time.perf_counter()
+    people = [picture for picture in pictures if picture.faces]
+    held_out = [picture for picture in people if _held_out(picture)]
+    train = [picture for picture in people if not _held_out(picture)]
+    others = [picture for picture in pictures if not picture.faces]
+    progress("cutting faces")
+    patches = [patch for picture in train for patch in face_patches(picture)]
+    if len(patches) < 20:
+        raise UsageError(f"there are {len(patches)} labelled faces to learn from that are large enough: a cascade needs hundreds.")
+    make_folder(out)
+    data = hashlib.sha256(json.dumps([(picture.name, picture.sha256) for picture in pictures]).encode()).hexdigest()
+    state: dict[str, Any] = {"recipe": asdict(recipe), "data": data, "figures": []}
+    cascade = Cascade(recipe.features, (), ())
+    if resume:
+        cascade, state = _load_state(out / "stages.json", state)
+    positives = Positives.draw(patches, recipe.positives, np.random.default_rng([recipe.seed, 0]))
+    kind = KINDS[recipe.features]()
+    for number in range(len(cascade.stages), recipe.stages):
+        begun = time.perf_counter()
+        random = np.random.default_rng([recipe.seed, 1 + number])
+        survivors = positives.take(np.flatnonzero(cascade.passed(positives.windows) == number))
+        progress(f"stage {number + 1}: looking for windows that pass")
+        windows = mine(
+            [*train, *others],
+            out / "cascade.xml" if number else None,
+            recipe.negatives,
+            random,
+            most_a_scan=8 if number < _VARIED_STAGES else 60,
+            scans=recipe.scans,
+            progress=_mining(number, progress),
+        )
+        windows = windows[cascade.passed(windows) == number]
+        if len(windows) < LEAST_NEGATIVES:
+            progress(f"stage {number + 1}: only {len(windows)} windows pass; done")
+            break
+        known = list(cascade.features)
+        early = 2 if number < 4 else 1
+        stage, figures = train_stage(
+            kind,
+            Integrals.of(survivors.windows),
+            Integrals.of(windows),
+            survivors.weights,
+            survivors.groups,
+            known,
+            random,
+            hit_rate=recipe.hit_rate,
+            false_alarm=recipe.false_alarm,
+            pool=early * recipe.pool,
+            tried=early * recipe.tried,
+            most=recipe.most,
+            progress=_boosting(number, progress),
+        )
+        cascade = Cascade(recipe.features, tuple(known), (*cascade.stages, stage))
+        state["figures"].append(_stage_report(figures, len(windows), time.perf_counter() - begun))
+        write_file(out / "cascade.xml", cascade.to_xml())
+        write_file(out / "stages.json", json.dumps({**state, "cascade": to_json(cascade)}) + "\n")
+    if not cascade.stages:
+        raise UsageError("there are too few windows without a face to learn from: give --backgrounds, or more scenes.")
+    progress("measuring")
+    report = {
+        "schema": SCHEMA,
+        "recipe": asdict(recipe),
+        "data": data,
+        "faces": {"masked": sum(patch.masked for patch in patches), "unmasked": sum(not patch.masked for patch in patches)},
+        "pictures": {"people": len(train), "others": len(others), "held_out": len(held_out)},
+        "features": len(cascade.features),
+        "stages": state["figures"],
+        "seconds": round(time.perf_counter() - started, 1),
+        "held_out": measure(cascade, held_out, out),
+    }
+    write_file(out / "report.json", json.dumps(report, indent=1) + "\n")
+    return report
+
+
+def _mining(number: int, progress: Progress) -> Callable[[int], None]:
+    return lambda found: progress(f"stage {number + 1}: {found:,} windows that pass")
+
+
+def _boosting(number: int, progress: Progress) -> Callable[[int, float], None]:
+    return lambda count, rate: progress(f"stage {number + 1}: {count} features, {rate:.2f} of the windows pass")
+
+
+def _held_out(picture: Picture) -> bool:
+    """Tell by the name whether a picture only measures: the same ones at every run."""
+    return int(hashlib.sha256(picture.name.encode()).hexdigest()[:8], 16) < HELD_OUT * 2**32
+
+
+def _stage_report(figures: StageFigures, windows: int, seconds: float) -> dict[str, float | int]:
+    return {
+        "features": figures.features,
+        "hit_rate": round(figures.hit_rate, 4),
+        "false_alarm": round(figures.false_alarm, 4),
+        "windows": windows,
+        "seconds": round(seconds, 1),
+    }
+
+
+def _load_state(path: Path, wanted: dict[str, Any]) -> tuple[Cascade, dict[str, Any]]:
+    try:
+        state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        cascade = from_json(state.pop("cascade"))
+    except FileNotFoundError as error:
+        raise UsageError(f"there is nothing to resume: {path} does not exist. Start without --resume.") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} cannot be read ({error}): start again without --resume.") from error
+    # More stages may be asked for; everything else must be as it was.
+    begun, now = ({**own["recipe"], "stages": None, "data": own["data"]} for own in (state, wanted))
+    differing = [f"{name} was {begun.get(name)!r}, now {value!r}" for name, value in now.items() if begun.get(name) != value]
+    if differing:
+        raise UsageError(f"{path} cannot be resumed with another recipe: {'; '.join(differing)}.")
+    return cascade, state
+
+
+def measure(cascade: Cascade, pictures: Sequence[Picture], out: Path) -> list[dict[str, Any]]:
+    """Measure a cascade, and what is left of it when its last stages are cut off, as the device would run it.
+
+    Returns:
+        For each number of stages and longest side of the scan: the shares of masked and unmasked faces found (IoU of at least 0.4,
+        faces of 32 pixels and more) and the candidates a picture.
+    """
+    rows = []
+    path = out / "cut.xml"
+    for stages in range(max(1, len(cascade.stages) - 5), len(cascade.stages) + 1):
+        write_file(path, cascade.cut(stages).to_xml())
+        for side in (240, 320):
+            detector = CascadeDetector(path, side=side, scale_factor=1.2, min_neighbors=1, border=0.1)
+            rows.append({"stages": stages, "side": side, **_found(detector, pictures)})
+    path.unlink(missing_ok=True)
+    return rows
+
+
+def _found(detector: CascadeDetector, pictures: Sequence[Picture]) -> dict[str, float | int | None]:
+    hits: dict[bool, list[bool]] = {True: [], False: []}
+    candidates = 0
+    for picture in pictures:
+        image = read_picture(picture.path)
+        boxes = detector.detect(image)
+        candidates += len(boxes)
+        least = _LEAST_FACE * max(1.0, max(image.shape[:2]) / 640)
+        for face in picture.faces:
+            if min(face.box[2] - face.box[0], face.box[3] - face.box[1]) >= least:
+                hits[face.label != "without_mask"].append(any(box_iou(face.box, box) >= 0.4 for box in boxes))
+    return {
+        "masked_found": round(float(np.mean(hits[True])), 4) if hits[True] else None,
+        "unmasked_found": round(float(np.mean(hits[False])), 4) if hits[False] else None,
+        "masked": len(hits[True]),
+        "unmasked": len(hits[False]),
+        "candidates": round(candidates / max(1, len(pictures)), 2),
+    }
