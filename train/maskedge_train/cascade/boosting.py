@@ -91,8 +91,7 @@ def train_stage(
         answers = np.where(goes_left, left, right)
         scores += answers
         weights *= np.exp(-target * answers)
-        weights[:count] /= 2 * weights[:count].sum()
-        weights[count:] /= 2 * weights[count:].sum()
+        weights /= weights.sum()
         threshold = min(float(np.quantile(scores[:count][groups == group], 1 - hit_rate)) for group in np.unique(groups))
         passed = float((scores[count:] >= threshold - MARGIN).mean())
         progress(len(weaks), passed)

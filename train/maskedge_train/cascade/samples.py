@@ -20,7 +20,7 @@ from .features import WINDOW
 
 SQUARE = 0.525
 """Side of a cascade's square, in units of width plus height of the labelled box."""
-LEAST_SIDE = 18
+LEAST_SIDE = 24
 """Smaller squares are too coarse to learn from, in pixels."""
 FOREIGN = 0.22
 """A window that overlaps a face by this much or more (IoU) is no example of what is none."""
@@ -90,7 +90,7 @@ def draw_face(patch: FacePatch, random: np.random.Generator) -> Image:
         grey, np.column_stack([matrix, move]), (WINDOW, WINDOW), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     light = 255 * (np.asarray(warped, np.float64) / 255) ** math.exp(random.uniform(math.log(0.6), math.log(1.6)))
-    light = light * random.uniform(0.7, 1.2) + random.normal(0, random.uniform(0, 6), light.shape)
+    light = light * random.uniform(0.7, 1.2) + random.normal(0, random.uniform(0, 3), light.shape)
     return np.asarray(np.clip(light, 0, 255), np.uint8)
 
 

@@ -1,0 +1,46 @@
+"""What happens beside the frames: a face comes or goes, a mask is put on, a camera is lost, a rule is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+FACE_APPEARED = "face_appeared"
+FACE_LEFT = "face_left"
+LABEL_CHANGED = "label_changed"
+SOURCE_LOST = "source_lost"
+SOURCE_BACK = "source_back"
+ALERT = "alert"
+ALERT_ENDED = "alert_ended"
+HEALTH = "health"
+OUTPUT_LOST = "output_lost"
+OUTPUT_BACK = "output_back"
+KINDS = (FACE_APPEARED, FACE_LEFT, LABEL_CHANGED, SOURCE_LOST, SOURCE_BACK, ALERT, ALERT_ENDED, HEALTH, OUTPUT_LOST, OUTPUT_BACK)
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Something that happened.
+
+    Attributes:
+        kind: One of `KINDS`.
+        time: When, in seconds since the epoch.
+        source: What the user called the source, without name and password.
+        details: What belongs to the kind, of JSON's types alone (docs/contracts.md).
+    """
+
+    kind: str
+    time: float
+    source: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the happening as it stands among the events (docs/contracts.md)."""
+        return {"event": self.kind, "source": self.source, "time": utc(self.time), **self.details}
+
+
+def utc(seconds: float) -> str:
+    """Give seconds since the epoch as in `2026-01-31T12:00:00.123Z`."""
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
