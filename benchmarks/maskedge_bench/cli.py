@@ -78,6 +78,53 @@ def accuracy(scenes: Path, backgrounds: Path | None, json_path: Path | None) -> 
 
 
 @main.command()
+@click.option(
+    "--source",
+    "uris",
+    multiple=True,
+    default=["demo"],
+    show_default=True,
+    metavar="URI",
+    help="Video to track faces in; give it again for more videos.",
+)
+@click.option(
+    "--detector", default="haar", show_default=True, metavar="NAME", help="Name, a cascade's .xml or a detector's .onnx file."
+)
+@click.option("--model", type=click.Path(path_type=Path), metavar="FILE", help="Classifier .onnx file.  [default: the bundled one]")
+@click.option("--detect-every", type=click.IntRange(1), metavar="N", help="Frames to a detection.  [default: as edge-run]")
+@click.option("--frames", type=click.IntRange(1), metavar="N", help="Frames to take of each video.  [default: all]")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of ONNX Runtime and OpenCV.")
+@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the report here.")
+def tracking(
+    uris: tuple[str, ...],
+    detector: str,
+    model: Path | None,
+    detect_every: int | None,
+    frames: int | None,
+    threads: int,
+    json_path: Path | None,
+) -> None:
+    """Measure what tracks save and lose against detecting in every frame, and whom they count."""
+    silence_libraries()
+    with require_runtime():
+        from maskedge.pipeline import DETECT_EVERY
+
+        from .tracking import measure_tracking, tracking_table
+    _check_folder(json_path)
+    with click.progressbar(length=1, label="frames", file=sys.stderr) as bar:
+
+        def progress(length: int | None) -> None:
+            bar.length = (length or 1) * len(uris)
+            bar.update(1)
+
+        report = measure_tracking(
+            uris, detector, detect_every or DETECT_EVERY, model=model, most=frames, threads=threads, progress=progress
+        )
+    click.echo(tracking_table(report))
+    _write(report, json_path)
+
+
+@main.command()
 @click.argument("models", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--rounds", type=click.IntRange(1), default=9, show_default=True, help="Counted rounds of each model, in turn.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Faces a call.")
