@@ -1,7 +1,8 @@
 """What tracks save, what they lose, and whom they count: detection every so many frames beside detection in every frame.
 
-Both see the same frames of a video, in turn, frame by frame. The one that detects in every frame does not track; its faces are linked
-from frame to frame afterwards. A face is lost while it is found by detecting every frame and no tracked face overlaps it by IoU >= 0.4.
+Both see the same frames of a video, in turn, frame by frame. The one that detects in every frame does not track; its faces are
+linked from frame to frame afterwards. A face is lost while it is found by detecting every frame and no tracked face overlaps it by
+IoU >= 0.4.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import Any
 
 from maskedge.errors import SourceError
 from maskedge.machine import machine_facts
+from maskedge.overlap import box_iou
 from maskedge.pipeline import MaskDetector
 from maskedge.sources import open_source
-from maskedge.track import FaceTracker, box_iou
+from maskedge.track import FaceTracker
 from maskedge.types import Face, Frame
 
 from .finders import find_detector
@@ -132,8 +134,8 @@ def measure_tracking(
         progress: Called after each frame with the number of all frames of the video, where it is known.
 
     Returns:
-        The report: for each video milliseconds a frame of both runs and their ratio, frames that a face was lost for, and the people
-        counted with the labels that each had.
+        The report: for each video milliseconds a frame of both runs and their ratio, frames that a face was lost for, and the
+        people counted with the labels that each had.
 
     Raises:
         SourceError: A video cannot be opened or gives no frame.
@@ -198,7 +200,8 @@ def _measure(
 def tracking_table(report: dict[str, Any]) -> str:
     """Give the report as a Markdown table."""
     lines = [
-        "| video | frames | detections | ms a frame, detecting each | ms a frame, tracking | ratio | longest loss | people | label changes of each |",
+        "| video | frames | detections | ms a frame, detecting each | ms a frame, tracking | ratio | longest loss | people | "
+        "label changes of each |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in report["sources"]:
@@ -219,8 +222,8 @@ def tracking_table(report: dict[str, Any]) -> str:
     facts = report["facts"]
     lines += [
         "",
-        f"Detector {report['detector']}, `--detect-every {report['detect_every']}`, {report['threads']} thread(s), both runs on the same "
-        f"frames in turn; longest loss: frames in a row in which detecting each frame found a face and tracking had none there, "
+        f"Detector {report['detector']}, `--detect-every {report['detect_every']}`, {report['threads']} thread(s), both runs on "
+        f"the same frames in turn; longest loss: frames in a row in which detecting each frame found a face and tracking had none, "
         f"the wait for the first detection included; {facts['machine']}, Python {facts['python']}, OpenCV {facts['opencv']}, "
         f"onnxruntime {facts['onnxruntime']}.",
     ]

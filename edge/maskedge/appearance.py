@@ -20,7 +20,15 @@ _RANGES = [0, 256, 100, 164, 100, 164]
 
 
 def look_of(image: Image, box: Box) -> Look | None:
-    """Describe the face at `box` (x1, y1, x2, y2 in pixels) of `image` (uint8 `[H, W, 3]`, BGR); None where it is out of the picture."""
+    """Describe a face.
+
+    Args:
+        image: uint8 `[H, W, 3]`, BGR.
+        box: The face's box in pixels of `image`.
+
+    Returns:
+        Its look; None where its upper part is out of the picture.
+    """
     x1, y1, x2, y2 = box
     height, width = image.shape[:2]
     left, right = (round(x1 + part * (x2 - x1)) for part in (_LEFT, _RIGHT))

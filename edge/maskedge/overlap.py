@@ -8,7 +8,6 @@ from math import sqrt
 import numpy as np
 import numpy.typing as npt
 
-from maskedge.track import box_iou
 from maskedge.types import Box
 
 IOU = 0.4
@@ -25,6 +24,16 @@ def side(box: Box) -> float:
 def same_face(one: Box, other: Box) -> bool:
     """Tell whether two boxes of one frame show the same face."""
     return box_iou(one, other) > IOU or contained(one, other) > CONTAINED
+
+
+def box_iou(one: Box, other: Box) -> float:
+    """Overlap of two boxes: area of the intersection by area of the union."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    both = width * height
+    return both / ((one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1]) - both)
 
 
 def contained(one: Box, other: Box) -> float:

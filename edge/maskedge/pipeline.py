@@ -12,9 +12,9 @@ import numpy.typing as npt
 from maskedge.classify import MaskClassifier
 from maskedge.detect import CascadeDetector, CnnDetector, FaceDetector
 from maskedge.errors import UsageError
-from maskedge.overlap import IOU, same_face, side, suppress
+from maskedge.overlap import IOU, box_iou, same_face, side, suppress
 from maskedge.timing import StageClock
-from maskedge.track import FaceTracker, box_iou
+from maskedge.track import FaceTracker
 from maskedge.types import Box, Face, Image
 
 DETECTORS = ("haar", "haar-stock")
@@ -69,10 +69,10 @@ class MaskDetector:
         tracking: Follow faces from call to call and vote their labels: for the frames of one video, in order.
         detect_every: With tracking, look for faces in every so many frames only (somewhat sooner where a person was just lost); in
             between, tracks carry them on.
-        least_face: Probability of being a face, by the classifier, from which a candidate is taken for one. With tracking a face that
-            was there before stays from 0.4 of it. Without a label `not_a_face` every candidate is taken.
-        min_face: Side of the smallest face in pixels of the picture (geometric mean of the box's sides); smaller ones are dropped, and
-            a detector given by name looks for no smaller ones. None: whatever the detector finds.
+        least_face: Probability of being a face, by the classifier, from which a candidate is taken for one. With tracking a face
+            that was there before stays from 0.4 of it. Of a model without a label `not_a_face` every candidate is taken.
+        min_face: Side of the smallest face in pixels of the picture (geometric mean of the box's sides); smaller ones are dropped,
+            and a detector given by name chooses the size of the picture that it looks at by it. None: whatever the detector finds.
         threads: Threads that ONNX Runtime and OpenCV may use. When left out, 1 and (where there are as many cores) 2: the nets are
             too small to share, the cascade is not.
 
@@ -243,7 +243,7 @@ class MaskDetector:
         return 1 - probabilities[:, labels.index(NOT_A_FACE)] if NOT_A_FACE in labels else np.ones(len(probabilities), np.float32)
 
     def _is_face(self, box: Box, score: float, *, there_before: bool = False) -> bool:
-        """Tell whether a candidate is taken for a face: probable and large enough; both bounds are lower for one that was there before."""
+        """Tell whether a candidate is probable and large enough for a face; both bounds are lower for one that was there before."""
         if self.min_face is not None and side(box) < self.min_face * (_STAY_SIZE if there_before else 1):
             return False
         return bool(score >= self.least_face * (_STAY if there_before else 1))

@@ -56,8 +56,8 @@ class Face:
             asked for again.
         raw_score: Probability of `raw_label`, 0 to 1.
         track: Identity between frames; None where frames are not tracked (single pictures).
-        unsure: True where the answer should not be relied on: less than half of the latest answers were both for `label` and at least
-            as probable as the model's card asks (`unsure_below`). Of a single picture there is one answer.
+        unsure: True where the answer should not be relied on: less than half of the latest answers were both for `label` and at
+            least as probable as the model's card asks (`unsure_below`). Of a single picture there is one answer.
     """
 
     box: Box
