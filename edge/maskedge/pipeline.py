@@ -141,22 +141,31 @@ class MaskDetector:
             UsageError: `image` is no picture.
         """
         image = as_bgr(image)
-        return self._single(image) if self.tracker is None else self._next_frame(image, self.tracker)
+        if self.tracker is not None:
+            return self._next_frame(image, self.tracker)
+        return [face for face, _ in self.find(image)]
 
-    def _single(self, image: Image) -> list[Face]:
-        """Answer for a picture by itself."""
+    def find(self, image: Image, least_face: float | None = None) -> list[tuple[Face, float]]:
+        """Find the faces of a picture by itself, each with its probability of being a face: to choose `least_face` by.
+
+        Args:
+            image: uint8 `[H, W, 3]`, BGR.
+            least_face: Takes the place of the detector's own.
+        """
         boxes = self._detect(image)
         with self.clock("classify"):
             probabilities = self.classifier.classify(image, boxes)
             scores = self._face_scores(probabilities)
-            faces = [index for index in range(len(boxes)) if self._is_face(boxes[index], scores[index])]
+            least = self.least_face if least_face is None else least_face
+            faces = [index for index, box in enumerate(boxes) if self._is_face(box, scores[index], least)]
             kept = [faces[index] for index in suppress([boxes[index] for index in faces], scores[faces])]
         votes = probabilities * self._voting
         answers = []
         for index in kept:
             best = int(votes[index].argmax())
             label, score = self.classifier.labels[best], float(votes[index, best])
-            answers.append(Face(boxes[index], label, score, label, score, unsure=score < self._unsure_below))
+            face = Face(boxes[index], label, score, label, score, unsure=score < self._unsure_below)
+            answers.append((face, float(scores[index])))
         return answers
 
     def _next_frame(self, image: Image, tracker: FaceTracker) -> list[Face]:
@@ -200,13 +209,17 @@ class MaskDetector:
             faces = [
                 index
                 for index, box in enumerate(boxes)
-                if self._is_face(box, scores[index], there_before=any(box_iou(box, track.box) > IOU for track in tracker.live))
+                if (
+                    self._stays(box, scores[index])
+                    if any(box_iou(box, track.box) > IOU for track in tracker.live)
+                    else self._is_face(box, scores[index], self.least_face)
+                )
             ]
             kept = [faces[index] for index in suppress([boxes[index] for index in faces], scores[faces])]
             seen = {
                 track.identity: len(boxes) + position
                 for position, track in enumerate(probes)
-                if self._is_face(track.box, scores[len(boxes) + position], there_before=True)
+                if self._stays(track.box, scores[len(boxes) + position])
                 and not any(same_face(track.box, boxes[index]) for index in kept)
             }
             tracks = tracker.update([boxes[index] for index in kept], image, seen)
@@ -226,7 +239,7 @@ class MaskDetector:
             scores = self._face_scores(probabilities)
             votes = probabilities * self._voting
             for track, score, vote in zip(asked, scores, votes, strict=True):
-                if self._is_face(track.box, score, there_before=True):
+                if self._stays(track.box, score):
                     track.add_answer(vote, self._unsure_below)
                 else:
                     tracker.lose(track)
@@ -242,11 +255,13 @@ class MaskDetector:
         labels = self.classifier.labels
         return 1 - probabilities[:, labels.index(NOT_A_FACE)] if NOT_A_FACE in labels else np.ones(len(probabilities), np.float32)
 
-    def _is_face(self, box: Box, score: float, *, there_before: bool = False) -> bool:
-        """Tell whether a candidate is probable and large enough for a face; both bounds are lower for one that was there before."""
-        if self.min_face is not None and side(box) < self.min_face * (_STAY_SIZE if there_before else 1):
-            return False
-        return bool(score >= self.least_face * (_STAY if there_before else 1))
+    def _is_face(self, box: Box, score: float, least: float) -> bool:
+        """Tell whether a candidate is probable and large enough for a face."""
+        return bool(score >= least) and (self.min_face is None or side(box) >= self.min_face)
+
+    def _stays(self, box: Box, score: float) -> bool:
+        """Tell the same where a face was before: both bounds are lower."""
+        return bool(score >= _STAY * self.least_face) and (self.min_face is None or side(box) >= _STAY_SIZE * self.min_face)
 
 
 def as_bgr(image: Image) -> Image:
