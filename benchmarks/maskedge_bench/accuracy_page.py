@@ -105,14 +105,19 @@ def _sizes(row: dict[str, Any]) -> str:
 
 def _bounds(rows: Sequence[dict[str, Any]]) -> str:
     return table(
-        ("pipeline", "least probability", "precision", "recall", "F1", "false alarms a background"),
+        ("at least", *(row["name"] for row in rows)),
         [
-            (row["name"], point["least_face"], *(f"{point[key]:.3f}" for key in ("precision", "recall", "f1")),
-             _number(point["false_alarms_a_background"]))
-            for row in rows
-            for point in row["curve"]
+            (
+                f"{points[0]['least_face']:g}",
+                *(
+                    f"{point['precision']:.3f} / {point['recall']:.3f} / {_number(point['false_alarms_a_background'])}"
+                    for point in points
+                ),
+            )
+            for points in zip(*(row["curve"] for row in rows), strict=True)
         ],
-    )  # fmt: skip
+        "precision / recall / false alarms a background",
+    )
 
 
 def _curves(rows: Sequence[dict[str, Any]]) -> str:

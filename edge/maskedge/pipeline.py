@@ -14,7 +14,7 @@ from maskedge.detect import CascadeDetector, CnnDetector, FaceDetector
 from maskedge.errors import UsageError
 from maskedge.overlap import IOU, box_iou, same_face, side, suppress
 from maskedge.timing import StageClock
-from maskedge.track import FaceTracker
+from maskedge.track import FaceTracker, Track
 from maskedge.types import Box, Face, Image
 
 DETECTORS = ("haar", "haar-stock")
@@ -225,10 +225,10 @@ class MaskDetector:
             tracks = tracker.update([boxes[index] for index in kept], image, seen)
             votes = probabilities * self._voting
             for track, index in zip(tracks, kept, strict=True):
-                track.add_answer(votes[index], self._unsure_below)
+                self._vote(tracker, track, votes[index])
             for track in probes:
                 if track.live and track.missed and track.identity in seen:
-                    track.add_answer(votes[seen[track.identity]], self._unsure_below)
+                    self._vote(tracker, track, votes[seen[track.identity]])
 
     def _ask_again(self, image: Image, tracker: FaceTracker) -> None:
         """Without detection: ask the classifier for the faces of which something is to be learnt."""
@@ -240,9 +240,15 @@ class MaskDetector:
             votes = probabilities * self._voting
             for track, score, vote in zip(asked, scores, votes, strict=True):
                 if self._stays(track.box, score):
-                    track.add_answer(vote, self._unsure_below)
+                    self._vote(tracker, track, vote)
                 else:
                     tracker.lose(track)
+
+    def _vote(self, tracker: FaceTracker, track: Track, vote: npt.NDArray[np.float32]) -> None:
+        track.add_answer(vote, self._unsure_below, (1 + self.least_face) / 2)
+        # Lower for a moment, but not for long.
+        if track.face_score < self.least_face:
+            tracker.lose(track)
 
     def _detect(self, image: Image) -> list[Box]:
         with self.clock("detect"):

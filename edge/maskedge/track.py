@@ -62,7 +62,9 @@ class Track:
         since_live: Frames since it was lost; 0 while it is not.
         trusted: False when its movement in this frame could not be seen.
         look: What the face looks like; None before it is known.
+        confirmed: True when the track counts as a person.
         answers: Frames in which the classifier was asked.
+        since_answer: Frames since the last of them.
         vote: Voted probability of each label, float64 `[C]`; None before the first answer.
         standing: Index of the label that counts.
         latest: Index of the label of the latest answer.
@@ -80,17 +82,14 @@ class Track:
     since_live: int = 0
     trusted: bool = True
     look: Look | None = None
+    confirmed: bool = False
     answers: int = 0
+    since_answer: int = 0
     vote: npt.NDArray[np.float64] | None = None
     standing: int = 0
     latest: int = 0
     latest_score: float = 0.0
     sure: float = 0.0
-
-    @property
-    def confirmed(self) -> bool:
-        """Tell whether the track counts as a person."""
-        return self.hits >= CONFIRM_FOUND and self.answers >= CONFIRM
 
     @property
     def settled(self) -> bool:
@@ -102,9 +101,15 @@ class Track:
         """Voted probability of the standing label."""
         return float(self.vote[self.standing]) if self.vote is not None else 0.0
 
+    @property
+    def face_score(self) -> float:
+        """Voted probability of being a face."""
+        return float(self.vote.sum()) if self.vote is not None else 1.0
+
     def advance(self, shift: tuple[float, float] | None) -> None:
         """Go on to the next frame: by `shift` in pixels where it was seen, else as fast as before."""
         self.since_found += 1
+        self.since_answer += 1
         if shift is not None:
             self.velocity = 0.7 * self.velocity[0] + 0.3 * shift[0], 0.7 * self.velocity[1] + 0.3 * shift[1]
         elif not self.live:
@@ -128,12 +133,13 @@ class Track:
         self.missed = self.since_found = self.since_live = 0
         self.hits += 1
 
-    def add_answer(self, probabilities: npt.NDArray[np.float32], unsure_below: float = 0.0) -> None:
+    def add_answer(self, probabilities: npt.NDArray[np.float32], unsure_below: float = 0.0, least_face: float = 0.75) -> None:
         """Add an answer of the classifier to the vote.
 
         Args:
             probabilities: float32 `[C]`; 0 for labels that do not vote.
             unsure_below: Probability under which an answer by itself is unsure.
+            least_face: Voted probability of being a face from which the track may count as a person.
         """
         self.latest = int(probabilities.argmax())
         self.latest_score = float(probabilities[self.latest])
@@ -141,16 +147,19 @@ class Track:
         if self.vote is None:
             self.vote = probabilities.astype(np.float64)
             self.standing = self.latest
-            self.sure = float(self.latest_score >= unsure_below)
-            return
-        # The first answers count alike: the very first would outweigh all others for long.
-        memory = min(MEMORY, 1 - 1 / self.answers)
+        # A face that was not asked for because nothing was new answers for the frames in between too. The first answers count
+        # alike: the very first would outweigh all others for long.
+        frames = max(1, self.since_answer) if self.latest == self.standing else 1
+        memory = min(MEMORY**frames, 1 - 1 / self.answers)
         self.vote = memory * self.vote + (1 - memory) * probabilities
         best = int(self.vote.argmax())
         if self.vote[best] > self.vote[self.standing] + SWITCH:
             self.standing = best
         sure = self.latest == self.standing and self.latest_score >= unsure_below
         self.sure = memory * self.sure + (1 - memory) * sure
+        self.since_answer = 0
+        if self.hits >= CONFIRM_FOUND and self.answers >= CONFIRM and self.face_score >= least_face:
+            self.confirmed = True
 
 
 class FaceTracker:
