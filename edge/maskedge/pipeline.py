@@ -254,7 +254,8 @@ class MaskDetector:
         with self.clock("detect"):
             boxes = self.detector.detect(image)
         self.candidates = len(boxes)
-        return boxes[:MOST_CANDIDATES]
+        height, width = image.shape[:2]
+        return [box for box in boxes if _may_be_in(box, width, height)][:MOST_CANDIDATES]
 
     def _face_scores(self, probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Probability of being a face, float32 `[N]`."""
@@ -268,6 +269,13 @@ class MaskDetector:
     def _stays(self, box: Box, score: float) -> bool:
         """Tell the same where a face was before: both bounds are lower."""
         return bool(score >= _STAY * self.least_face) and (self.min_face is None or side(box) >= _STAY_SIZE * self.min_face)
+
+
+def _may_be_in(box: Box, width: int, height: int) -> bool:
+    """Tell whether a box may show a face of a picture: a detector file may give anything, and a crop of it must fit into memory."""
+    x1, y1, x2, y2 = box
+    longest = 2 * max(width, height)
+    return 1 <= x2 - x1 <= longest and 1 <= y2 - y1 <= longest and 0 <= x1 + x2 <= 2 * width and 0 <= y1 + y2 <= 2 * height
 
 
 def as_bgr(image: Image) -> Image:
