@@ -87,7 +87,7 @@ def accuracy(
     """Measure the whole chain, faces found and told apart, on labelled pictures."""
     silence_libraries()
     with require_runtime():
-        from maskedge.pipeline import DETECTORS
+        from maskedge.detect import DETECTORS
 
         from .accuracy import accuracy_table, choose_pipelines, measure_accuracy
         from .accuracy_page import write_accuracy_page

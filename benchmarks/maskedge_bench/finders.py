@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from maskedge.detect import CascadeDetector, CnnDetector, FaceDetector
+from maskedge.detect import DETECTORS, CascadeDetector, CnnDetector, FaceDetector, build_detector
 from maskedge.errors import UsageError
-from maskedge.pipeline import DETECTORS, build_detector
 
 
 def find_detector(name: str, *, min_face: int | None = None) -> FaceDetector:
-    """Build the detector that `name` calls: one of `maskedge.pipeline.DETECTORS`, a cascade's .xml or a detector's .onnx file.
+    """Build the detector that `name` calls: one of `maskedge.detect.DETECTORS`, a cascade's .xml or a detector's .onnx file.
 
     Args:
         name: Name or path.

@@ -10,14 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from maskedge.classify import MaskClassifier
-from maskedge.detect import CascadeDetector, CnnDetector, FaceDetector
+from maskedge.detect import CnnDetector, FaceDetector, build_detector
 from maskedge.errors import UsageError
 from maskedge.overlap import IOU, box_iou, same_face, side, suppress
 from maskedge.timing import StageClock
 from maskedge.track import FaceTracker, Track
 from maskedge.types import Box, Face, Image
 
-DETECTORS = ("haar", "haar-stock")
 NOT_A_FACE = "not_a_face"
 """The label with which a classifier throws out what the detector should not have found."""
 DETECT_EVERY = 5
@@ -36,25 +35,6 @@ _NEAR = 0.6
 """Overlap with a candidate from which the expected place of a face is not asked for besides: it would be the same crop."""
 _EARLIEST = 2
 """Frames between two detections at least, where more are wanted."""
-
-
-def build_detector(name: str, *, min_face: int | None = None) -> FaceDetector:
-    """Build a detector by name.
-
-    `haar` is the default, `CascadeDetector.default`. `haar-stock` is the original pipeline's, `CascadeDetector.original`.
-
-    Args:
-        name: One of `DETECTORS`.
-        min_face: Side in pixels of the picture of the smallest face that must be found; None for what the detector is made for.
-
-    Raises:
-        UsageError: No detector has that name.
-    """
-    if name == "haar":
-        return CascadeDetector.default()
-    if name == "haar-stock":
-        return CascadeDetector.original()
-    raise UsageError(f"there is no detector {name!r}; known are {', '.join(DETECTORS)}.")
 
 
 class MaskDetector:
@@ -105,9 +85,11 @@ class MaskDetector:
         self.classifier = MaskClassifier(Path(model) if model is not None else None, threads or 1)
         self.detector: FaceDetector
         if detector_model is not None:
-            self.detector = CnnDetector(Path(detector_model), threads or 1)
+            self.detector = CnnDetector(Path(detector_model), threads or 1, min_face=min_face)
+        elif isinstance(detector, str):
+            self.detector = build_detector(detector, min_face=min_face, threads=threads or 1)
         else:
-            self.detector = build_detector(detector, min_face=min_face) if isinstance(detector, str) else detector
+            self.detector = detector
         self.detect_every = detect_every
         self.least_face = least_face
         self.min_face = min_face

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from maskedge import MaskDetector, UsageError
+from maskedge.detect import DETECTORS
 from maskedge.overlap import box_iou, side
-from maskedge.pipeline import DETECTORS, MOST_CANDIDATES
+from maskedge.pipeline import MOST_CANDIDATES
 from maskedge.sources import demo
 from maskedge.types import Box, Image
 from support import METADATA, write_model

@@ -20,7 +20,7 @@ LEAST_SIDE = 24
 
 
 def keen_detectors() -> list[FaceDetector]:
-    """Build the detectors whose false alarms a classifier must know: OpenCV's own cascade, set keener than on a device, and ours."""
+    """Build the detectors whose false alarms a classifier must know: OpenCV's own cascade, set keen, and ours."""
     return [
         CascadeDetector(opencv_cascade("frontalface_default"), side=400, scale_factor=1.1, min_neighbors=1, border=0.1),
         CascadeDetector.default(),

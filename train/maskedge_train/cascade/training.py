@@ -181,13 +181,14 @@ def _typical(kind: Features, positives: Positives, pictures: Sequence[Picture], 
     """Leave out of each group the share of faces that boosted decisions find least like a face."""
     random = np.random.default_rng([recipe.seed, 1_000])
     windows = mine(pictures, None, recipe.negatives, random, most_a_scan=8, scans=recipe.scans)
+    known: list[tuple[int, ...]] = []
     stage, _ = train_stage(
         kind,
         Integrals.of(positives.windows),
         Integrals.of(windows),
         positives.weights,
         positives.groups,
-        known := [],
+        known,
         random,
         hit_rate=1 - recipe.outliers,
         false_alarm=0.0,

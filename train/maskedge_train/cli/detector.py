@@ -53,11 +53,13 @@ def detector(
 ) -> None:
     r"""Train a face detector of 0.12 M parameters on whole pictures with labelled boxes.
 
-    First on small tiles around faces, parts of faces and backgrounds, then on whole pictures. A tenth of the pictures only
-    measures.    Hours on two cores, minutes on a GPU. Writes best.ckpt (averaged weights), last.ckpt (for --resume), report.json, logs.
+    First on small tiles around faces, parts of faces and backgrounds, then on whole pictures; a tenth of the pictures only
+    measures.
+    Two hours on one core, minutes on a GPU. Writes detector.ckpt (averaged weights), last.ckpt (for --resume), report.json, logs.
     Exit codes: 0 done, 2 wrong usage or unusable data, 4 a checkpoint was refused, 5 a file could not be written.
     """
     with require_extra("train"):
+        from ..detector.checkpoint import enter_card, keep_weights
         from ..detector.report import measure_detector
         from ..detector.samples import load_scenes
         from ..detector.training import DetectorRecipe, split, train_detector
@@ -81,12 +83,14 @@ def detector(
     )
     if trained is None:
         return  # a helper process of a distributed run
-    checkpoint, history = trained
-    report = measure_detector(
-        checkpoint, held, out, history=history, data=dataset.to_card(), seconds=sum(h["seconds"] for h in history)
-    )
+    last, history = trained
+    checkpoint = out / "detector.ckpt"
+    keep_weights(last, checkpoint)
+    report = measure_detector(checkpoint, held, out, history=history, data=dataset.to_card())
+    enter_card(checkpoint, report)
     click.echo(f"{report['parameters']:,} parameters, {len(history)} epochs in {report['train_seconds']:.0f} s")
-    click.echo("on pictures that it did not see: least score, masked and unmasked found, false alarms a picture")
+    click.echo("on pictures that it did not see: longest side, least score, masked and unmasked found, false alarms a picture")
     for row in report["curve"]:
-        click.echo(f"  {row['score']:.2f}  {row['masked_found']:.3f}  {row['unmasked_found']:.3f}  {row['false_alarms']:.2f}")
+        found = "  ".join("-" if row[key] is None else f"{row[key]:.3f}" for key in ("masked_found", "unmasked_found"))
+        click.echo(f"  {row['side']:4}  {row['score']:.2f}  {found}  {row['false_alarms']:.2f}")
     click.echo(f"wrote {checkpoint} and {out / 'report.json'}; next: edge-export {checkpoint} -o detector.onnx")

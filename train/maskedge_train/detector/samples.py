@@ -200,7 +200,7 @@ def move_boxes(boxes: _Boxes, linear: npt.NDArray[np.float64], shift: npt.NDArra
     kept = share > 0.02
     ignored = (share < 0.5) | (2 * np.sqrt(half_w * half_h) < LEAST_FACE)
     moved[ignored] = clipped[ignored][:, [2, 1, 0, 3]]
-    return moved[kept].astype(np.float32)
+    return np.asarray(moved[kept], np.float32)
 
 
 def paste(image: Image, boxes: _Boxes, scene: Scene, random: np.random.Generator) -> _Boxes:
@@ -240,7 +240,7 @@ def paste(image: Image, boxes: _Boxes, scene: Scene, random: np.random.Generator
         patch = (patch * weight + ground * (1 - weight)).astype(np.uint8)
     ground[:] = patch
     moved = (face + np.array([left, top, left, top])).astype(np.float32)
-    return np.concatenate([boxes, moved[None]])
+    return np.asarray(np.concatenate([boxes, moved[None]]), np.float32)
 
 
 def disturb(image: Image, random: np.random.Generator) -> Image:
@@ -269,13 +269,11 @@ def disturb(image: Image, random: np.random.Generator) -> Image:
         small = cv2.resize(out, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
         out = cv2.resize(small, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
     if random.random() < 0.3:
-        noise = np.empty(out.shape, np.int16)
-        cv2.setRNGSeed(int(random.integers(2**31 - 1)))
-        cv2.randn(noise, 0, random.uniform(2, 14))
-        out = cv2.add(out, noise, dtype=cv2.CV_8U)
+        noise = random.standard_normal(out.shape, np.float32) * random.uniform(2, 14)
+        out = np.clip(out + noise, 0, 255).astype(np.uint8)
     if random.random() < 0.2:
         _, encoded = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(25, 80))])
-        out = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+        out = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
     return np.asarray(out, np.uint8)
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch.utils.data import DataLoader
@@ -108,8 +107,8 @@ class DetectorModule(lightning.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Keep the epoch's figures, for the learning curves."""
-        names = [name for name in ("val_loss", "val_objectness", "val_boxes") if name in self.trainer.callback_metrics]
-        metrics = {name: round(float(self.trainer.callback_metrics[name]), 5) for name in names}
+        names: list[str] = [name for name in ("val_loss", "val_objectness", "val_boxes") if name in self.trainer.callback_metrics]
+        metrics: dict[str, float] = {name: round(float(self.trainer.callback_metrics[name]), 5) for name in names}
         train_loss = round(float(torch.stack(self._losses).mean()), 5)
         self._losses.clear()
         seconds = round(time.perf_counter() - self._started, 1)
@@ -121,7 +120,8 @@ class DetectorModule(lightning.LightningModule):
         others = [parameter for parameter in self.net.parameters() if parameter.ndim <= 1]
         groups = [{"params": matrices, "weight_decay": self.recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
         optimiser = torch.optim.AdamW(groups, lr=self.recipe.learning_rate)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.recipe.learning_rate, total_steps=self.steps, pct_start=max(0.1, 2 / self.steps))
+        warm = max(0.1, 2 / self.steps)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.recipe.learning_rate, total_steps=self.steps, pct_start=warm)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
@@ -163,7 +163,7 @@ def train_detector(
 
     Args:
         train: Pictures with faces, and pictures without people.
-        held: Pictures that only measure: the epoch is chosen by them.
+        held: Pictures that only measure.
         recipe: How.
         engine: How long and on what.
         out: Folder for the checkpoints; made when missing.
@@ -172,7 +172,8 @@ def train_detector(
         workers: Processes that draw samples.
 
     Returns:
-        The best checkpoint and the learning curves; None in a helper process of a distributed run.
+        The checkpoint of the last epoch, where the schedule ends, and the learning curves; None in a helper process of a
+        distributed run. The loss of whole pictures would choose an early epoch: it counts faces that nobody labelled.
 
     Raises:
         UsageError: There is too little data, or `resume` with another recipe.
@@ -182,7 +183,7 @@ def train_detector(
     if faces < 20 or not any(scene.whole and len(scene.boxes) for scene in train[0]):
         raise UsageError(f"there are {faces} labelled faces in whole pictures to learn from: a detector needs hundreds (--scenes).")
     if not held:
-        raise UsageError("there is no picture to choose the epoch by: give more --scenes.")
+        raise UsageError("there is no picture to measure on: give more --scenes.")
     make_folder(out)
     notes = {**asdict(recipe), **describe(engine), **data}
     last = out / "last.ckpt"
@@ -192,15 +193,15 @@ def train_detector(
     module = DetectorModule(recipe, notes, engine.epochs)
     # Averaged weights are measured and kept (Polyak and Juditsky, 1992); the first hundred steps are too far away to count.
     averaging = EMAWeightAveraging(decay=0.998, update_starting_at_step=100)
-    trainer, best = build_trainer(engine, out, more=[averaging], reload_every_epoch=True)
+    trainer, _ = build_trainer(engine, out, more=[averaging], reload_every_epoch=True)
     trainer.fit(module, datamodule=_Data(train, held, recipe, engine, workers), ckpt_path=str(last) if resume else None)
     if trainer.global_rank != 0:
         return None
-    return Path(best.best_model_path), module.history
+    return last, module.history
 
 
 def split(pictures: Sequence[Picture]) -> tuple[list[Picture], list[Picture]]:
     """Split pictures into those to learn from and those that only measure. Single faces all teach: they are no whole pictures."""
     measured = [picture.source != "faces" and held_out(picture) for picture in pictures]
-    rows = np.arange(len(pictures))
-    return [pictures[row] for row in rows if not measured[row]], [pictures[row] for row in rows if measured[row]]
+    pairs = list(zip(pictures, measured, strict=True))
+    return [picture for picture, own in pairs if not own], [picture for picture, own in pairs if own]
