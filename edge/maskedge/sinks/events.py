@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from maskedge.errors import OutputError
+from maskedge.happenings import Happening
 
 from .base import Answer, check_writable
 
@@ -59,6 +60,9 @@ class EventSink:
         except OSError as error:
             raise self._lost(error) from error
         return True
+
+    def tell(self, happening: Happening) -> None:
+        """Write what happened between two frames."""
 
     def close(self) -> None:
         """Close the file."""
