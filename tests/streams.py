@@ -98,12 +98,12 @@ class Stream:
 
 
 @contextmanager
-def black_hole() -> Iterator[int]:
-    """A port where connections are taken and never answered."""
+def black_hole() -> Iterator[socket.socket]:
+    """A socket where connections are taken and never answered."""
     with socket.socket() as hole:
         hole.bind(("127.0.0.1", 0))
         hole.listen(8)
-        yield hole.getsockname()[1]
+        yield hole
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -24,6 +25,9 @@ _CATCH_UP = 1.0
 """Seconds at most to read a stream's old frames away."""
 _WAITED = 0.005
 """A read that waited so many seconds for the network took the newest frame there was."""
+_RAW = "analyzeduration;500000|rtsp_flags;prefer_tcp"
+"""Options of FFmpeg for video without a container: it would look at 5 s of it before it gives the first frame.
+The second is what OpenCV sets where there are no options."""
 
 
 class Device(Protocol):
@@ -200,6 +204,10 @@ def open_stream(uri: str, config: SourceConfig) -> CaptureDevice:
     Raises:
         SourceError: It cannot be opened.
     """
+    if uri.startswith("tcp://"):
+        # OpenCV reads it from the environment alone. Set once and left: it harms no other stream, and changes of the
+        # environment are not safe while other threads look at it. What the user has set stays.
+        os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", _RAW)
     # Longer than the watchdog: who waits in a read is left alone by then, and ends by this.
     patience = (config.stall_timeout or 30.0) + 1.0
     options = [

@@ -270,7 +270,8 @@ class LiveSource(BaseSource):
         if self._config.max_retries is not None and self.retries >= self._config.max_retries:
             self.state = ENDED
             if self.retries:
-                self.sentence = f"given up after {self.retries} attempts: {problem}"
+                attempts = f"{self.retries} attempt{'s' if self.retries > 1 else ''}"
+                self.sentence = f"given up after {attempts}: {problem}"
             self._say()
             raise SourceError(self.sentence)
         self.state = LOST
