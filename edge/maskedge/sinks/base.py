@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Protocol
 
 from maskedge.draw import draw_faces
 from maskedge.errors import OutputError
+from maskedge.happenings import Happening
 from maskedge.types import Face, Frame, Image
 
 
@@ -21,12 +23,14 @@ class Answer:
         faces: Its faces.
         stages: Milliseconds of each stage, `total` among them.
         status: Text for the overlay.
+        happenings: What happened in this frame.
     """
 
     frame: Frame
     faces: list[Face]
     stages: dict[str, float]
     status: str = ""
+    happenings: Sequence[Happening] = ()
 
     @cached_property
     def picture(self) -> Image:
