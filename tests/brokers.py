@@ -99,7 +99,8 @@ class Listener:
             self._client.username_pw_set(**options)
         properties = Properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = 3600
-        self._client.connect("127.0.0.1", port, properties=properties)
+        # Not a clean start: Mosquitto 2.0.11 forgets such a session when it restarts.
+        self._client.connect("127.0.0.1", port, clean_start=False, properties=properties)
         self._client.loop_start()
         assert self._subscribed.wait(10)
 

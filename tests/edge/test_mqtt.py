@@ -88,6 +88,10 @@ def test_state_statistics_and_availability(broker: Mosquitto, run: Run) -> None:
 
 
 def test_home_assistant_discovery(broker: Mosquitto, run: Run) -> None:
+    early = Listener(broker.port, "homeassistant/#")
+    wait_for(lambda: len(early.messages) >= 8, "discovery")
+    early.close()
+    # Who comes later finds them too.
     listener = Listener(broker.port, "homeassistant/#")
     wait_for(lambda: len(listener.messages) >= 8, "discovery")
     sensors = {topic: json.loads(payload) for topic, payload, retained in listener.messages if retained}
@@ -179,7 +183,8 @@ import sys, time
 from pathlib import Path
 from maskedge.happenings import Happening
 from maskedge.sinks.mqtt import MqttConfig, MqttSink
-sink = MqttSink(MqttConfig(url=sys.argv[1], topic="door", spool=Path(sys.argv[2])), source="0", snapshot=dict)
+config = MqttConfig(url=sys.argv[1], topic="door", spool=Path(sys.argv[2]), client_id=sys.argv[4])
+sink = MqttSink(config, source="0", snapshot=dict)
 first = int(sys.argv[3])
 for number in range(first, first + 100):
     sink.tell(Happening("face_appeared", 0, "0", {"track": number}))
@@ -190,10 +195,12 @@ time.sleep(60)
 """
 
 
-def test_last_will_when_the_process_is_killed(tmp_path: Path, broker: Mosquitto) -> None:
+@pytest.mark.parametrize("client_id", ["", "door-1"])
+def test_last_will_when_the_process_is_killed(tmp_path: Path, broker: Mosquitto, client_id: str) -> None:
+    """With a fixed client id the broker still has the session of the killed one: it is begun anew."""
     listener = Listener(broker.port, "door/#")
     for times in (1, 2):
-        arguments = [f"mqtt://127.0.0.1:{broker.port}", str(tmp_path / "spool"), str(times * 100 - 100)]
+        arguments = [f"mqtt://127.0.0.1:{broker.port}", str(tmp_path / "spool"), str(times * 100 - 100), client_id]
         with subprocess.Popen([sys.executable, "-c", KILLED, *arguments], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == b"done\n"

@@ -155,7 +155,7 @@ class BrokerLink:
         self._inflight: dict[int, Message] = {}
         self._arrived: list[Message] = []
         self._connected = self._established = False
-        self._over = self._renew = False
+        self._over = self._renew = self._stale = False
         self._client = self._make_client()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
@@ -182,9 +182,12 @@ class BrokerLink:
         self._stop.set()
         self._thread.join(2 * _FAREWELL)
 
-    def _make_client(self) -> Client:
+    def _make_client(self, *, wipe: bool = False) -> Client:
+        """Make a client that goes on with its session, or one that ends it (`wipe`)."""
         from paho.mqtt.client import Client, MQTTv5
         from paho.mqtt.enums import CallbackAPIVersion
+        from paho.mqtt.packettypes import PacketTypes
+        from paho.mqtt.properties import Properties
 
         client = Client(CallbackAPIVersion.VERSION2, self._client_id, protocol=MQTTv5, reconnect_on_failure=False)
         client.max_inflight_messages_set(_IN_FLIGHT)
@@ -196,13 +199,11 @@ class BrokerLink:
         client.on_connect = self._handle_connect
         client.on_disconnect = self._handle_disconnect
         client.on_publish = self._handle_publish
-        # Only the first connect of a client starts a session anew; the later ones go on with it.
-        from paho.mqtt.packettypes import PacketTypes
-        from paho.mqtt.properties import Properties
-
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = _SESSION
-        client.connect_async(self._address.host, self._address.port, _KEEP_ALIVE, properties=properties)
+        properties.SessionExpiryInterval = 0 if wipe else _SESSION
+        # Mosquitto forgets a session that was begun with a clean start when it restarts: a new session is one with a new name.
+        client.connect_async(self._address.host, self._address.port, _KEEP_ALIVE, clean_start=wipe, properties=properties)
+        self._wiping = wipe
         return client
 
     def _run(self) -> None:
@@ -216,6 +217,9 @@ class BrokerLink:
             else:
                 if self._serve():
                     wait = 1.0
+            if self._renew:
+                self._start_anew()
+                continue
             if self._stop.wait(wait * random.uniform(0.5, 1.0)):  # noqa: S311  (no secret: spreads the devices of a house)
                 break
             wait = min(2 * wait, _LONGEST_WAIT)
@@ -226,9 +230,6 @@ class BrokerLink:
         asked = time.monotonic()
         farewell: float | None = None
         while self._client.loop(_SLICE) == 0 and not self._over:
-            if self._renew:
-                self._start_anew()
-                return served
             now = time.monotonic()
             if not self._connected:
                 if self._stop.is_set() or now - asked > _ANSWER_TIMEOUT:
@@ -269,10 +270,13 @@ class BrokerLink:
     def _start_anew(self) -> None:
         """Take a new client, and begin with the first message that was not confirmed."""
         self._drain()
-        self._client = self._make_client()
+        was_wiping = self._wiping
+        self._client = self._make_client(wipe=self._stale)
         self._position = min((message.number for message in self._inflight.values()), default=self._position + 1) - 1
         self._inflight = {}
-        self._renew = self._established = False
+        self._renew = False
+        # Where the broker had forgotten, it has just begun a session that fits the new client.
+        self._established = not self._stale and not was_wiping
 
     def _done(self) -> bool:
         return not self._unsaid and len(self._spool) == 0
@@ -294,10 +298,12 @@ class BrokerLink:
             self._away(_refusal(str(reason), self._address))
             self._over = True
             return
-        if flags.session_present != self._established and (flags.session_present or self._inflight):
+        self._stale = flags.session_present and not self._established
+        forgotten = self._established and not flags.session_present and self._inflight
+        if self._stale or forgotten or self._wiping:
             # The broker forgot the messages under way, or remembers some of another run: this client must not go on with them.
             client.disconnect()
-            self._renew = True
+            self._renew = self._over = True
             return
         self._connected = self._established = True
         with self._say_lock:
