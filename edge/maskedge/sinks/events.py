@@ -19,7 +19,7 @@ from maskedge.errors import OutputError
 from maskedge.happenings import Happening, utc
 
 from .base import Answer, check_writable
-from .keep import Keep, prune
+from .keep import Keep, prune, stamp
 
 COLUMNS = (
     *("event", "time", "source", "frame", "track", "label", "score", "raw_label", "raw_score"),
@@ -201,14 +201,14 @@ class EventSink:
     def _rotate(self, path: Path) -> None:
         """Put the file aside under the time of its last line, and forget the oldest ones."""
         self._shut()
-        stamp = utc(path.stat().st_mtime)[:19].replace(":", "").replace("-", "") + "Z"
-        aside, number = path.with_name(f"{path.stem}.{stamp}{path.suffix}"), 1
+        finished_at = stamp(path.stat().st_mtime)
+        aside, number = path.with_name(f"{path.stem}.{finished_at}{path.suffix}"), 1
         while aside.exists():
             number += 1
-            aside = path.with_name(f"{path.stem}.{stamp}-{number}{path.suffix}")
+            aside = path.with_name(f"{path.stem}.{finished_at}-{number}{path.suffix}")
         path.rename(aside)
         self._size = 0
-        finished = re.compile(re.escape(path.stem) + r"\.\d{8}T\d{6}Z(-\d+)?" + re.escape(path.suffix))
+        finished = re.compile(re.escape(path.stem) + r"\.\d{8}T\d{6}\.\d{3}Z(-\d+)?" + re.escape(path.suffix))
         prune((other for other in path.parent.iterdir() if finished.fullmatch(other.name)), Keep(count=self._config.keep))
 
     def _lost(self, error: OSError) -> OutputError:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+from maskedge.files import slug
 
 
 def discovery(
@@ -79,8 +80,3 @@ def discovery(
 def alert_topic(topic: str, rule: str) -> str:
     """Give the topic of a rule with the action `mqtt`: `ON` while its alert lasts, else `OFF`, retained."""
     return f"{topic}/alerts/{slug(rule)}"
-
-
-def slug(text: str) -> str:
-    """Give `text` of letters, digits, `_` and `-` alone, as discovery wants its identities."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", text)

@@ -13,13 +13,14 @@ from typing import Any
 
 from maskedge import __version__
 from maskedge.errors import UsageError
+from maskedge.files import slug
 from maskedge.happenings import OUTPUT_BACK, OUTPUT_LOST, Happening
 from maskedge.spool import Spool
 
 from .base import Answer
 from .broker import Address, BrokerLink, open_tls, split_url
 from .events import without_box
-from .homeassistant import alert_topic, discovery, slug
+from .homeassistant import alert_topic, discovery
 
 _STATE_EVERY = 1.0
 _STATE = ("version", "source", "alerts", "model")
