@@ -168,6 +168,7 @@ class Command:
                     process.communicate(text, timeout=0.1)
                     break
                 except subprocess.TimeoutExpired:
+                    text = None
                     if stopping():
                         end = min(end, time.monotonic() + 0.5)
                     if time.monotonic() < end:
@@ -206,10 +207,6 @@ class Actions:
         set_alert: Callable[..., None] | None = None,
         waits: Sequence[float] = WAITS,
     ) -> None:
-        self._source = source
-        self._clips = clips
-        self._set_alert = set_alert
-        self._problems: queue.SimpleQueue[Happening] = queue.SimpleQueue()
         # All are checked before the first thread starts.
         webhooks = {rule.name: Webhook(rule) for rule in rules if "webhook" in rule.actions}
         commands = {rule.name: Command(rule) for rule in rules if "command" in rule.actions}
@@ -218,6 +215,12 @@ class Actions:
                 if action in rule.actions and there is None:
                     section = {"snapshot": "snapshots] folder", "clip": "clips] folder", "mqtt": "mqtt] url"}[action]
                     raise UsageError(f"alert rule {rule.name!r} has the action {action!r}: set [{section}.")
+        self._source = source
+        self._clips = clips
+        if clips is not None:
+            clips.on_state = self._teller("clips")
+        self._set_alert = set_alert
+        self._problems: queue.SimpleQueue[Happening] = queue.SimpleQueue()
         self._webhooks = {
             name: Worker(f"webhook of {name}", hook.post, self._teller(f"webhook {name}"), waits=waits)
             for name, hook in webhooks.items()
@@ -252,10 +255,6 @@ class Actions:
             self._snapshots.submit((rule.name, happening.time, answer))
         if begins and "clip" in rule.actions and self._clips is not None:
             self._clips.trigger(rule.name, happening.time, time.perf_counter())
-
-    def on_clip_state(self, problem: str | None) -> None:
-        """Take what the writer of clips says (`ClipSink`'s `on_state`)."""
-        self._teller("clips")(problem)
 
     def problems(self) -> list[Happening]:
         """Give what failed (`output_lost`) or works again (`output_back`) since the last call."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 KINDS = ("no_mask_fraction", "person_without_mask", "too_many_people", "camera_lost")
 ACTIONS = ("event", "mqtt", "webhook", "command", "snapshot", "clip")
+UNSURE = "unsure"
 _GAP = 1.0
 """Seconds for which a face may be missed, or a condition be doubted, without an end."""
 _BUCKETS = 60
@@ -104,6 +105,11 @@ def _complaint(rule: AlertRule, zones: Zones) -> str | None:
     return None
 
 
+Details: TypeAlias = dict[str, Any]
+_DOUBT: Details = {"doubt": True}
+"""The answer of a watch that can tell neither that its alert should begin nor that it should end."""
+
+
 class _Held:
     """Something that is true for some time; gaps shorter than `_GAP` are forgiven."""
 
@@ -111,16 +117,13 @@ class _Held:
         self.since: float | None = None
         self._last = 0.0
 
-    def update(self, now: float, *, true: bool) -> float | None:
-        """Give the seconds for which it has been true, None when it is not."""
+    def update(self, now: float, *, true: bool) -> float:
+        """Give the seconds for which it has been true."""
         if true:
             self.since, self._last = now if self.since is None else self.since, now
         elif self.since is not None and now - self._last > _GAP:
             self.since = None
-        return None if self.since is None else now - self.since
-
-
-Details: TypeAlias = dict[str, Any]
+        return 0.0 if self.since is None else self._last - self.since
 
 
 class _Fraction:
@@ -134,7 +137,7 @@ class _Fraction:
 
     def observe(self, now: float, faces: Sequence[Face]) -> Details | None:
         without = sum(face.label in self._rule.labels for face in faces)
-        decided = sum(face.label != "unsure" for face in faces)
+        decided = sum(face.label != UNSURE for face in faces)
         bucket = int(now / self._width)
         self._first = now if self._first is None else self._first
         if self._buckets and self._buckets[-1][0] == bucket:
@@ -158,13 +161,20 @@ class _WithoutMask:
         self._people: dict[int, _Held] = {}
 
     def observe(self, now: float, faces: Sequence[Face]) -> Details | None:
-        bare = {face.track for face in faces if face.track is not None and face.label in self._rule.labels}
+        labels = {face.track: face.label for face in faces if face.track is not None}
+        bare = {track for track, label in labels.items() if label in self._rule.labels}
+        # Who is seen with a mask wears one; who is not seen, or not clearly, may still wear none.
+        for track in labels.keys() & self._people.keys():
+            if track not in bare and labels[track] != UNSURE:
+                del self._people[track]
         for track in bare - self._people.keys():
             self._people[track] = _Held()
         lasted = {track: held.update(now, true=track in bare) for track, held in self._people.items()}
         self._people = {track: held for track, held in self._people.items() if held.since is not None}
-        long = {track: seconds for track, seconds in lasted.items() if seconds is not None and seconds >= self._rule.lasts}
-        return {"tracks": sorted(long), "longest_s": round(max(long.values()), 1)} if long else None
+        long = {track for track in self._people if lasted[track] >= self._rule.lasts}
+        if not long & bare:
+            return _DOUBT if long else None
+        return {"tracks": sorted(long), "longest_s": round(max(lasted[track] for track in long), 1)}
 
 
 class _TooMany:
@@ -173,14 +183,13 @@ class _TooMany:
     def __init__(self, rule: AlertRule) -> None:
         self._rule = rule
         self._held = _Held()
-        self._people = 0
 
     def observe(self, now: float, faces: Sequence[Face]) -> Details | None:
         too_many = len(faces) > (self._rule.threshold or 0.0)
-        if too_many:
-            self._people = len(faces)
         seconds = self._held.update(now, true=too_many)
-        return {"people": self._people} if seconds is not None and seconds >= self._rule.lasts else None
+        if not too_many:
+            return None if self._held.since is None else _DOUBT
+        return {"people": len(faces)} if seconds >= self._rule.lasts else None
 
 
 class _Lost:
@@ -326,6 +335,8 @@ class AlertEngine:
     def _turn(self, alert: _Alert, details: Details | None, time_of_day: float) -> Happening | None:
         """Begin or end an alert."""
         rule = alert.rule
+        if details is _DOUBT:
+            return None
         if details is not None:
             alert.details = details
             if alert.begun or self._now < alert.next:

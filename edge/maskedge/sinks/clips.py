@@ -67,6 +67,8 @@ class ClipSink:
 
     Args:
         config: The section, with a folder.
+
+    Attributes:
         on_state: Called on another thread with a sentence when a clip cannot be written, and with None when one can again.
 
     Raises:
@@ -76,7 +78,7 @@ class ClipSink:
 
     name = "clips"
 
-    def __init__(self, config: ClipsConfig, on_state: Callable[[str | None], None] = lambda _: None) -> None:
+    def __init__(self, config: ClipsConfig) -> None:
         if config.folder is None:
             raise UsageError("an alert has the action 'clip': say where its videos go ([clips] folder).")
         if config.suffix not in CODECS:
@@ -85,13 +87,16 @@ class ClipSink:
             raise UsageError("[clips] before and after are seconds, 600 together at most, and fps is above 0 and up to 120.")
         if not 1 <= config.quality <= 100 or config.memory_mb <= 0 or min(config.keep, config.keep_days, config.keep_mb) < 0:
             raise UsageError("[clips] quality is 1 to 100, memory_mb above 0, and what to keep is 0 or more.")
+        self.on_state: Callable[[str | None], None] = lambda _: None
         self._config = config
         self._album = Album(config.folder, config.suffix, Keep(config.keep, config.keep_days, config.keep_mb))
         self._shots: deque[_Shot] = deque()
         self._bytes = 0
         self._windows: list[_Window] = []
         self._lock = threading.Lock()
-        self._writer: Worker[_Window] = Worker("writing clips", self._write_window, on_state, capacity=4)
+        self._writer: Worker[_Window] = Worker(
+            "writing clips", self._write_window, lambda problem: self.on_state(problem), capacity=4
+        )
 
     @property
     def held(self) -> int:
