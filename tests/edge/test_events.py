@@ -80,7 +80,8 @@ def test_csv_has_a_row_a_face(tmp_path: Path) -> None:
     assert json.loads(rows[0]["details"]) == {"before": "without_mask", "box": [1, 2, 3, 4]}
     assert rows[1] == {
         "event": "face", "time": "2026-01-31T12:00:00.000Z", "source": "0", "frame": "3", "track": "7",
-        "label": "with_mask", "score": "0.9812", "raw_label": "without_mask", "raw_score": "0.51", "x1": "312.0", "y1": "96.5", "x2": "420.0", "y2": "240.0",
+        "label": "with_mask", "score": "0.9812", "raw_label": "without_mask", "raw_score": "0.51",
+        "x1": "312.0", "y1": "96.5", "x2": "420.0", "y2": "240.0",
         "details": "",
     }  # fmt: skip
     assert rows[2]["track"] == ""

@@ -220,7 +220,7 @@ def test_password(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     wrong.sink.tell(happening(1))
     wrong.sink.close()
     assert wrong.lost() == [
-        f"the broker 127.0.0.1:{broker.port} refuses the connection (Not authorized): check [mqtt] username and password, "
+        f"the broker 127.0.0.1:{broker.port} refuses us (Not authorized): check [mqtt] username and password, "
         "and what the broker lets this user do; events wait in the spool."
     ]
     (tmp_path / "password").write_text("secret-right\n")
@@ -233,6 +233,28 @@ def test_password(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     broker.stop()
     assert right.lost() == []
     assert "secret" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_a_user_who_may_not_publish(tmp_path: Path, qos: int) -> None:
+    """Events wait until the broker's rules are put right."""
+    rules = tmp_path / "rules"
+    rules.write_text("topic read #\n")
+    broker = Mosquitto(tmp_path / "broker", "allow_anonymous true", f"acl_file {rules}")
+    run = Run(tmp_path, broker.port, qos=qos)
+    run.sink.tell(happening(0))
+    wait_for(run.lost, "the sentence")
+    assert "refuses us (Not authorized)" in run.lost()[0]
+    assert run.sink.waiting == 1
+    broker.stop()
+    rules.write_text("topic readwrite #\n")
+    broker.start()
+    listener = Listener(broker.port, "door/events")
+    wait_for(lambda: tracks(listener) == [0], "the event")
+    wait_for(lambda: run.sink.waiting == 0, "the spool to empty")
+    run.sink.close()
+    listener.close()
+    broker.stop()
 
 
 def test_tls(tmp_path: Path) -> None:

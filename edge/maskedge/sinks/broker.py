@@ -152,6 +152,7 @@ class BrokerLink:
         self._say_lock = threading.Lock()
         # Everything below belongs to the link's thread.
         self._position = 0
+        self._greeting = 0
         self._inflight: dict[int, Message] = {}
         self._arrived: list[Message] = []
         self._connected = self._established = False
@@ -219,7 +220,8 @@ class BrokerLink:
                     wait = 1.0
             if self._renew:
                 self._start_anew()
-                continue
+                if self.problem is None:
+                    continue
             if self._stop.wait(wait * random.uniform(0.5, 1.0)):  # noqa: S311  (no secret: spreads the devices of a house)
                 break
             wait = min(2 * wait, _LONGEST_WAIT)
@@ -305,13 +307,8 @@ class BrokerLink:
             client.disconnect()
             self._renew = self._over = True
             return
-        self._connected = self._established = True
-        with self._say_lock:
-            self._unsaid = {topic: (payload, True) for topic, payload in self._retained.items()}
-            self._unsaid[self._availability] = ("online", True)
-        if self.problem is not None:
-            self.problem = None
-            self._on_state(None)
+        self._established = True
+        self._greeting = client.publish(self._availability, "online", qos=1, retain=True).mid
 
     def _handle_disconnect(
         self, client: Client, data: Any, flags: DisconnectFlags, reason: ReasonCode, properties: Properties | None
@@ -321,9 +318,20 @@ class BrokerLink:
             self._away(_refusal(str(reason), self._address))
 
     def _handle_publish(self, client: Client, data: Any, number: int, reason: ReasonCode, properties: Properties) -> None:
-        message = self._inflight.pop(number, None)
-        if message is not None:
-            self._arrived.append(message)
+        greeting, message = number == self._greeting, self._inflight.get(number)
+        if reason.is_failure and (greeting or message):
+            # A user without the right to publish is told so only here, and of QoS 2 not at all: no event goes before the greeting.
+            self._away(_refusal(str(reason), self._address))
+            self._renew = self._over = True
+        elif message:
+            self._arrived.append(self._inflight.pop(number))
+        elif greeting and not self._connected:
+            self._connected = True
+            with self._say_lock:
+                self._unsaid = {topic: (payload, True) for topic, payload in self._retained.items()}
+            if self.problem is not None:
+                self.problem = None
+                self._on_state(None)
 
     def _away(self, sentence: str) -> None:
         if sentence != self.problem:
@@ -359,4 +367,4 @@ def _refusal(reason: str, address: Address) -> str:
         "Session taken over": "another client uses the same [mqtt] client_id",
     }
     remedy = remedies.get(reason)
-    return f"the broker {address} refuses the connection ({reason}){': ' + remedy if remedy else ''}; {wait}."
+    return f"the broker {address} refuses us ({reason}){': ' + remedy if remedy else ''}; {wait}."
