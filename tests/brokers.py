@@ -75,6 +75,11 @@ class Mosquitto:
             self._process.wait(10)
             self._process = None
 
+    def send(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def log(self) -> str:
         """What it said."""
         return self._log.read_text(errors="replace")

@@ -308,6 +308,26 @@ def test_what_listens_there_is_no_broker(tmp_path: Path, monkeypatch: pytest.Mon
     assert "does not answer" in run.lost()[0]
 
 
+def test_a_broker_that_hangs_holds_up_nobody(tmp_path: Path, broker: Mosquitto) -> None:
+    run = Run(tmp_path, broker.port)
+    run.sink.tell(happening(0))
+    wait_for(lambda: run.sink.waiting == 0, "the spool to empty")
+    broker.send(signal.SIGSTOP)
+    for number in range(1, 5000):
+        run.sink.tell(happening(number))
+    run.sink.close()
+    broker.send(signal.SIGCONT)
+    listener = Listener(broker.port, "door/events")
+    again = Run(tmp_path, broker.port)
+    wait_for(lambda: again.sink.waiting == 0, "the spool to empty")
+    wait_for(lambda: 4999 in tracks(listener), "the last event")
+    again.sink.close()
+    arrived = tracks(listener)
+    # The first ones may have been under way twice.
+    assert list(dict.fromkeys(arrived))[-4900:] == list(range(100, 5000))
+    listener.close()
+
+
 def test_spool_is_bounded_and_one_run_has_it(tmp_path: Path) -> None:
     run = Run(tmp_path, free_port(), spool_mb=0.01)
     with pytest.raises(OutputError, match="another edge-run uses the spool"):
