@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from maskedge.look import LABELS, LIGHT, to_bgr
 from maskedge.types import Box, Face, Image
 
 # BGR. Told apart with any colour vision, and never the only signal: the label stands beside the box.
-COLOURS = {"with_mask": (119, 158, 27), "without_mask": (30, 75, 220), "incorrect_mask": (20, 170, 235)}
-OTHER_COLOUR = (160, 120, 110)
+COLOURS = {label: to_bgr(look.picture) for label, look in LABELS.items()}
+OTHER_COLOUR = COLOURS["unsure"]
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_ZONE_COLOUR = (200, 160, 60)
-_BANNER_COLOUR = (38, 38, 179)
+_ZONE_COLOUR = to_bgr(LIGHT["accent"])
+_BANNER_COLOUR = to_bgr(LIGHT["bad"])
 _MOSAIC = 6
 """Squares along the side of a hidden face: too few to know anyone by."""
 _HIDDEN_MARGIN = 0.35
@@ -38,7 +39,8 @@ class Overlay:
 def caption(face: Face) -> str:
     """Give the text beside a face, as in `#3 with mask 98%`."""
     identity = f"#{face.track} " if face.track is not None else ""
-    return f"{identity}{face.label.replace('_', ' ')} {face.score:.0%}"
+    doubt = "? " if face.unsure else ""
+    return f"{identity}{doubt}{face.label.replace('_', ' ')} {face.score:.0%}"
 
 
 def draw_faces(image: Image, faces: Sequence[Face], status: str = "", overlay: Overlay | None = None) -> Image:
@@ -63,7 +65,7 @@ def draw_faces(image: Image, faces: Sequence[Face], status: str = "", overlay: O
         left, top = min(corners, key=lambda corner: corner[0] + corner[1])
         _write(canvas, name, (left + 4, top + round(30 * scale)), scale)
     for face in faces:
-        colour = COLOURS.get(face.label, OTHER_COLOUR)
+        colour = OTHER_COLOUR if face.unsure else COLOURS.get(face.label, OTHER_COLOUR)
         x1, y1, x2, y2 = (round(value) for value in face.box)
         cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, thickness, cv2.LINE_AA)
         text = caption(face)
