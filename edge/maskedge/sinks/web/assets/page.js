@@ -190,7 +190,7 @@
 
   const drawHour = () => {
     const width = Math.max(280, byId("chart").clientWidth);
-    const height = Math.round(Math.min(320, Math.max(190, width * 0.38)));
+    const height = Math.round(Math.min(400, Math.max(200, width * 0.56)));
     const end = points.length ? Math.max(...points.map((point) => point.minute)) : Math.floor(Date.now() / 60000);
     const start = end - MINUTES + 1;
     const value = (point, label) => point[label] || 0;
