@@ -144,10 +144,9 @@ class Server:
             writer.transport.abort()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head_only = False
+        request: Request | None = None
         try:
             request = await asyncio.wait_for(read_request(reader), _REQUEST_TIMEOUT)
-            head_only = request.method == "HEAD"
             response = await self._respond(request)
         except asyncio.TimeoutError:
             response = refuse(HttpError(HTTPStatus.REQUEST_TIMEOUT, "The request took too long."))
@@ -159,14 +158,19 @@ class Server:
             _log.exception("the status page could not answer a request")
             response = refuse(HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, "This failed; the log of the device says why."))
         self.answered[response.status.value] += 1
+        writer.transport.set_write_buffer_limits(high=0)
         writer.write(response.head())
-        if head_only:
-            await _finish(reader, writer)
-        elif response.feed is None:
-            writer.write(response.content)
-            await _finish(reader, writer)
-        else:
+        if response.feed is not None and request is not None and request.method == "GET":
             await self._feed(response.feed, reader, writer)
+            return
+        if request is None or request.method == "GET":
+            writer.write(response.content)
+        await asyncio.wait_for(writer.drain(), _SEND_TIMEOUT)
+        if request is None:
+            # To close on what the client still sends would undo the answer: wait a moment for its end.
+            writer.write_eof()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(_until_gone(reader), _LINGER)
 
     async def _respond(self, request: Request) -> Response:
         if request.path not in self._open_paths:
@@ -186,7 +190,6 @@ class Server:
     async def _feed(self, feed: Feed, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Send an answer without end, piece by piece, as fast as the client takes it."""
         # What waits in the kernel is old when it arrives: let little wait there, and nothing here.
-        writer.transport.set_write_buffer_limits(high=0)
         with contextlib.suppress(OSError):
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         self.watchers += 1
@@ -213,12 +216,3 @@ async def _send(pieces: AsyncIterator[bytes], writer: asyncio.StreamWriter) -> N
 async def _until_gone(reader: asyncio.StreamReader) -> None:
     while await reader.read(LONGEST_LINE):
         pass
-
-
-async def _finish(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Let the client take the answer, then wait a moment for its end: to close on what it still sends would undo the answer."""
-    writer.transport.set_write_buffer_limits(high=0)
-    await asyncio.wait_for(writer.drain(), _SEND_TIMEOUT)
-    writer.write_eof()
-    with contextlib.suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(_until_gone(reader), _LINGER)
