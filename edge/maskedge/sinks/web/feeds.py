@@ -97,7 +97,7 @@ class Pictures:
 
     def refresh(self, now: float) -> None:
         """Offer the newest frame to the watchers, at most `fps` times a second."""
-        if self.watchers and now >= self._due:
+        if self.watchers and now >= self._due and self._newest() is not self._answer:
             # Half an interval of slack: a camera of exactly this rate must not lose every second frame to jitter.
             self._due = max(self._due + self._interval, now + self._interval / 2)
             self.jpeg()
@@ -158,6 +158,7 @@ class Events:
         self._status = status
         self._interval = 1 / rate
         self._due = 0.0
+        self._answer: Answer | None = None
         self._told: deque[tuple[int, bytes]] = deque(maxlen=_REMEMBERED)
         self._number = 0
         self._latest: dict[str, tuple[int, bytes]] = {}
@@ -176,7 +177,8 @@ class Events:
     def refresh(self, now: float) -> None:
         """Offer the faces of the newest frame, at most `rate` times a second."""
         answer = self._newest()
-        if self.face_watchers and answer is not None and now >= self._due:
+        if self.face_watchers and answer is not None and answer is not self._answer and now >= self._due:
+            self._answer = answer
             self._due = now + self._interval
             self._publish("faces", json.dumps(self._event(answer)).encode())
 

@@ -9,6 +9,7 @@ import logging
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -28,12 +29,15 @@ from .server import Guard, Server
 _log = logging.getLogger(__name__)
 _JOIN_TIMEOUT = 2.0
 _SNAPSHOT_AGE = 0.25
+_LOOK, _LOOK_WATCHED = 0.1, 0.01
+_MOST_UNTOLD = 1000
 
 
 class WebSink:
     """Serves the status page, the API, the live picture and the metrics.
 
     `write` keeps the answer and returns: drawing, scaling and encoding are done in the web thread, and only for those who watch.
+    So it needs no queue in front of it.
 
     Args:
         config: Its settings; `serve` is not empty.
@@ -74,7 +78,7 @@ class WebSink:
         self._frame_at: float | None = None
         self._latency = LatencyHistogram()
         self._status: tuple[float, Mapping[str, Any], bytes] = (-1.0, {}, b"{}")
-        self._woken = False
+        self._untold: deque[Happening] = deque(maxlen=_MOST_UNTOLD)
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._pictures = Pictures(
@@ -101,32 +105,25 @@ class WebSink:
         self._thread.start()
 
     def write(self, answer: Answer) -> bool:
-        """Keep the answer, and wake the web thread if someone watches."""
+        """Keep the answer."""
         self._newest = answer
         self._frame_at = time.monotonic()
         self._latency.observe(answer.stages)
-        for happening in answer.happenings:
-            self.tell(happening)
-        if not self._woken and (self._pictures.watchers or self._events.face_watchers):
-            self._woken = True
-            self._call(self._refresh)
+        self._untold.extend(answer.happenings)
         return True
 
     def tell(self, happening: Happening) -> None:
         """Tell those who listen."""
-        self._call(self._events.tell, happening)
+        self._untold.append(happening)
 
     def close(self) -> None:
         """Let every client go, and end the thread."""
         if self._closed:
             return
         self._closed = True
-        self._call(self._stop.set)
+        with contextlib.suppress(RuntimeError):  # The page has failed before, and its loop is closed.
+            self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(_JOIN_TIMEOUT)
-
-    def _call(self, function: Callable[..., None], *arguments: object) -> None:
-        with contextlib.suppress(RuntimeError):  # The loop is closed: the run ends.
-            self._loop.call_soon_threadsafe(function, *arguments)
 
     # Below, everything runs in the web thread.
 
@@ -141,18 +138,23 @@ class WebSink:
             self._loop.close()
 
     async def _main(self) -> None:
-        ticking = asyncio.ensure_future(self._events.tick())
+        beside = [asyncio.ensure_future(self._events.tick()), asyncio.ensure_future(self._refresh())]
         try:
             await self._server.serve(self._stop)
         finally:
-            ticking.cancel()
-            await asyncio.gather(ticking, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
 
-    def _refresh(self) -> None:
-        self._woken = False
-        now = time.monotonic()
-        self._pictures.refresh(now)
-        self._events.refresh(now)
+    async def _refresh(self) -> None:
+        """Look for what is new, for ever. The pipeline wakes nobody: that alone would make it wait for the interpreter's lock."""
+        while True:
+            while self._untold:
+                self._events.tell(self._untold.popleft())
+            now = time.monotonic()
+            self._pictures.refresh(now)
+            self._events.refresh(now)
+            await asyncio.sleep(_LOOK_WATCHED if self._server.watchers else _LOOK)
 
     def _newest_answer(self) -> Answer | None:
         return self._newest
