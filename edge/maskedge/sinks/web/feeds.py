@@ -44,11 +44,8 @@ class Broadcast:
 
 async def _happens(fresh: asyncio.Future[None]) -> bool:
     """Wait for a broadcast; False when it is time to send something all the same, to learn whether the client is still there."""
-    try:
-        await asyncio.wait_for(asyncio.shield(fresh), _SILENCE)
-    except asyncio.TimeoutError:
-        return False
-    return True
+    done, _ = await asyncio.wait((fresh,), timeout=_SILENCE)
+    return bool(done)
 
 
 class Pictures:

@@ -119,10 +119,7 @@ class Server:
             await stop.wait()
         finally:
             server.close()
-            clients = list(self._clients)
-            for task in clients:
-                task.cancel()
-            await asyncio.gather(*clients, return_exceptions=True)
+            await cancel(*self._clients)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -199,12 +196,19 @@ class Server:
             await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.watchers -= 1
-            for task in (sending, leaving):
-                task.cancel()
-            ends = await asyncio.gather(sending, leaving, return_exceptions=True)
-        for end in ends:
-            if isinstance(end, Exception):
-                raise end
+            await cancel(sending, leaving)
+        for task in (sending, leaving):
+            if not task.cancelled() and (failure := task.exception()) is not None:
+                raise failure
+
+
+async def cancel(*tasks: asyncio.Task[None]) -> None:
+    """Cancel tasks until they have ended: before Python 3.12, `asyncio.wait_for` may swallow a cancellation."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.05)
 
 
 async def _send(pieces: AsyncIterator[bytes], writer: asyncio.StreamWriter) -> None:

@@ -24,7 +24,7 @@ from .feeds import BOUNDARY, KINDS, Events, Pictures
 from .http import HttpError, Request, Response
 from .metrics import CONTENT_TYPE, LatencyHistogram, expose
 from .page import assets
-from .server import Guard, Server
+from .server import Guard, Server, cancel
 
 _log = logging.getLogger(__name__)
 _JOIN_TIMEOUT = 2.0
@@ -142,9 +142,7 @@ class WebSink:
         try:
             await self._server.serve(self._stop)
         finally:
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            await cancel(*beside)
 
     async def _refresh(self) -> None:
         """Look for what is new, for ever. The pipeline wakes nobody: that alone would make it wait for the interpreter's lock."""

@@ -72,16 +72,17 @@
     byId("veil").hidden = state === "open";
   };
 
-  const showCounts = (faces) => {
+  const showCounts = (faces, seen) => {
     const labels = order(Object.keys(faces));
     const tiles = labels.map((label) => make("li", { "data-label": label, class: faces[label] ? "some" : "none" },
       mark(label), make("span", { class: "number" }, number(faces[label])), make("span", { class: "word" }, look(label).name)));
     fill("counts", ...tiles);
     const total = labels.reduce((sum, label) => sum + faces[label], 0);
-    say("total", total ? `${number(total)} ${total === 1 ? "person" : "people"} in view` : "Nobody is in view");
+    const nobody = seen ? "Nobody is in view" : "The camera gives no picture: who is there is not known";
+    say("total", total ? `${number(total)} ${total === 1 ? "person" : "people"} in view` : nobody);
     const crowd = labels.flatMap((label) => Array.from({ length: Math.min(faces[label], 200) }, () => mark(label)));
-    fill("crowd", ...(crowd.length ? crowd : [make("span", { class: "nobody" }, "Nobody is in view")]));
-    byId("crowd").setAttribute("aria-label", total ? labels.filter((label) => faces[label]).map((label) => `${faces[label]} ${look(label).name}`).join(", ") : "Nobody is in view");
+    fill("crowd", ...(crowd.length ? crowd : [make("span", { class: "nobody" }, nobody)]));
+    byId("crowd").setAttribute("aria-label", total ? labels.filter((label) => faces[label]).map((label) => `${faces[label]} ${look(label).name}`).join(", ") : nobody);
   };
 
   const showZones = (zones, faces) => {
@@ -94,9 +95,16 @@
     fill("zones", ...names.map((name) => make("tr", {}, make("th", { scope: "row" }, name), ...labels.map((label) => make("td", {}, number(zones[name][label] || 0))))));
   };
 
+  // What an alert knows of its cause (docs/contracts.md), in words.
+  const reason = (details) => [
+    details.zone && `in ${plain(details.zone)}`,
+    details.fraction !== undefined && `${number(100 * details.fraction)} % without a mask`,
+    details.longest_s !== undefined && `without a mask for ${span(details.longest_s)}`,
+    details.people !== undefined && `${number(details.people)} people`,
+  ].filter(Boolean).join(", ");
   const showAlerts = (alerts) => fill("alerts", ...(alerts.length
     ? alerts.map((alert) => make("li", {}, make("span", { class: "words bad" }, `⚠ ${plain(alert.rule)}`), alert.since ? make("span", { class: "note" }, `since ${clock(seconds(alert.since))}`) : null,
-      alert.details && alert.details.sentence ? make("span", { class: "note" }, alert.details.sentence) : null))
+      make("span", { class: "note" }, reason(alert.details || {}))))
     : [make("li", { class: "quiet" }, "✓ No alert")]));
 
   const HEALTH = {
@@ -155,7 +163,7 @@
     say("source", status.source.name);
     document.title = `${status.source.state === "lost" ? "⚠ " : ""}${status.source.name} · maskedge`;
     const faces = status.faces || {};
-    showCounts(faces);
+    showCounts(faces, status.source.state === "open");
     showZones(status.zones || {}, faces);
     showAlerts(status.alerts || []);
     showPeople(status.people || {});
@@ -274,18 +282,18 @@
   const WORDS = {
     face_appeared: (e) => `${who(e)} came${e.label ? `, ${named(e.label)}` : ""}`,
     face_left: (e) => `${who(e)} left${e.label ? `, ${named(e.label)}` : ""}`,
-    label_changed: (e) => `${who(e)} is now seen ${named(e.label || e.to)}${e.from || e.previous || e.before ? `, was ${named(e.from || e.previous || e.before)}` : ""}`,
-    source_lost: () => "The camera was lost",
-    source_back: () => "The camera is back",
+    label_changed: (e) => `${who(e)} is now seen ${named(e.label)}${e.before ? `, before ${named(e.before)}` : ""}`,
+    source_lost: () => "✕ The camera was lost",
+    source_back: () => "✓ The camera is back",
     alert: (e) => `⚠ Alert: ${plain(e.rule || "")}`,
     alert_ended: (e) => `✓ Alert over: ${plain(e.rule || "")}`,
-    health: () => "The state of the device changed",
-    output_lost: (e) => `✕ An output fails: ${plain(e.sink || e.output || e.name || "")}`,
-    output_back: (e) => `✓ An output works again: ${plain(e.sink || e.output || e.name || "")}`,
+    health: () => "The health of the device changed",
+    output_lost: (e) => `✕ An output fails: ${plain(e.output || "")}`,
+    output_back: (e) => `✓ An output works again: ${plain(e.output || "")}`,
   };
   const recent = [];
   const showHappening = (event) => {
-    const label = event.label || event.to;
+    const { label } = event;
     recent.unshift(make("li", {}, make("time", { datetime: event.time }, clock(event.time)), label ? mark(label) : null, make("span", { class: "words" }, (WORDS[event.event] || (() => plain(event.event)))(event))));
     recent.length = Math.min(recent.length, MOST_RECENT);
     byId("recent").replaceChildren(...recent);
