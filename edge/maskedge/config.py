@@ -6,6 +6,7 @@ import difflib
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 PREFIX = "MASKEDGE_"
 MASK = "********"
+_CREDENTIALS = r"(?<=://)[^/@]*(?=@)"
+"""Name and password in an address."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +89,7 @@ class PrivacyConfig:
     anonymize: bool = field(
         default=False, metadata={"help": "make faces unrecognisable in every picture that is shown, kept or sent"}
     )
-    stats_only: bool = field(
-        default=False, metadata={"help": "leave where faces are, and who is who, out of all that is written or sent"}
-    )
+    stats_only: bool = field(default=False, metadata={"help": "leave out where faces are from all that is written or sent"})
 
 
 @dataclass(frozen=True)
@@ -238,18 +239,16 @@ def section_class(section: str) -> type[Any]:
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
+    toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
-        return tomllib.loads(file.expanduser().read_text(encoding="utf-8"))
+        content: dict[str, Any] = toml.loads(file.expanduser().read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"the configuration {file} cannot be read ({error.strerror}): check the path after --config.") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"the configuration {file} is no text in UTF-8.") from error
-    except tomllib.TOMLDecodeError as error:
+    except toml.TOMLDecodeError as error:
         raise UsageError(f"the configuration {file} is no TOML: {error}.") from error
+    return content
 
 
 def _read_rules(content: Any, file: Path) -> list[Any]:
@@ -363,6 +362,17 @@ def is_secret(entry: Field[Any]) -> bool:
     return bool(entry.metadata.get("secret"))
 
 
+def secrets_of(config: EdgeConfig) -> set[str]:
+    """Give all texts of a configuration that must never be shown: secret values, and passwords in addresses."""
+    found: set[str] = set()
+    for section in (*(getattr(config, name) for name in SECTIONS), *config.alerts):
+        for entry in fields(section):
+            value = getattr(section, entry.name)
+            if isinstance(value, str):
+                found |= {value} if is_secret(entry) else set(re.findall(_CREDENTIALS, value))
+    return found
+
+
 def to_toml(loaded: Loaded) -> str:
     """Write a configuration as an edge.toml with comments, which loads to the same configuration. Secrets are masked."""
     lines = ["# The configuration of edge-run (docs/configuration.md). A line behind '# ' without a value of its own is a default."]
@@ -382,6 +392,8 @@ def _section_lines(values: Any, section: str, origins: Mapping[str, str]) -> Ite
             yield f'# {entry.name} = "{MASK}"' if value is not None else f"# {entry.name} ="
         elif value is None:
             yield f"# {entry.name} ="
+        elif isinstance(value, str) and (hidden := re.sub(_CREDENTIALS, MASK, value)) != value:
+            yield f"# {entry.name} = {_toml_value(hidden)}"
         else:
             yield f"{entry.name} = {_toml_value(value)}"
 

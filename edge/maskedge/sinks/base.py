@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from maskedge.draw import Overlay, draw_faces, pixelate
 from maskedge.errors import OutputError
@@ -101,6 +101,15 @@ class Sink(Protocol):
         Raises:
             OutputError: It could not be completed.
         """
+        ...
+
+
+@runtime_checkable
+class StillSink(Protocol):
+    """A sink that shows its last picture again while a lost source gives no newer one."""
+
+    def still(self, answer: Answer) -> bool:
+        """Show the answer, whose picture has a banner, again. False asks for the end of the run."""
         ...
 
 
