@@ -446,6 +446,16 @@ def test_memory_of_clips_is_bounded(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [], "nothing is stored without an alert"
 
 
+def test_what_a_killed_run_left_behind_is_removed(tmp_path: Path) -> None:
+    stem = "rule_one-20010909T014640.000Z"
+    left = [f"{stem}.jpg.tmp", f"{stem}.jpg", f".{stem}.mp4.tmp.mp4", f"{stem}.mp4", "mine.jpg.tmp"]
+    for name in left:
+        (tmp_path / name).write_bytes(b"x")
+    SnapshotStore(SnapshotsConfig(folder=tmp_path))
+    ClipSink(ClipsConfig(folder=tmp_path)).close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([f"{stem}.jpg", f"{stem}.mp4", "mine.jpg.tmp"])
+
+
 def test_prune_by_count_age_and_size(tmp_path: Path) -> None:
     import os
 

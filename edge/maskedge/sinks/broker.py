@@ -28,7 +28,7 @@ _KEEP_ALIVE = 30
 _ANSWER_TIMEOUT = 10.0
 _SLICE = 0.05
 _SESSION = 3600
-_FAREWELL = 1.0
+_FAREWELL = 0.5
 _LONGEST_WAIT = 60.0
 
 
@@ -179,9 +179,9 @@ class BrokerLink:
             self._unsaid[topic] = (payload, retain)
 
     def close(self) -> None:
-        """Hand over what can be within a second, say `offline`, and leave."""
+        """Hand over what can be within half a second, say `offline`, and leave."""
         self._stop.set()
-        self._thread.join(1.5 * _FAREWELL)
+        self._thread.join(2 * _FAREWELL)
 
     def _make_client(self, *, wipe: bool = False) -> Client:
         """Make a client that goes on with its session, or one that ends it (`wipe`)."""

@@ -155,7 +155,7 @@ class MqttSink:
         self._link.say(alert_topic(self._topic, rule), "ON" if on else "OFF", retain=True)
 
     def close(self) -> None:
-        """Hand over what can be within a second; the rest waits on disk for the next start."""
+        """Hand over what can be within half a second; the rest waits on disk for the next start."""
         self._link.close()
         self._spool.close()
 
