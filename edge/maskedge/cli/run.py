@@ -78,7 +78,7 @@ Examples:
 @click.option(
     "--detect-every",
     type=click.IntRange(1),
-    default=2,
+    default=5,
     show_default=True,
     metavar="N",
     help="Look for faces in every Nth frame of a video; in between, tracks carry them on.",
@@ -112,13 +112,13 @@ def main(
         from maskedge.pipeline import MaskDetector
         from maskedge.runner import Stop, run
         from maskedge.sinks import EventSink, open_picture_output
-        from maskedge.sources import open_camera, open_source
+        from maskedge.sources import open_source
 
     stop = Stop()
     # The model first: a wrong one is said before a camera lights up.
     finder = CascadeDetector.trained(cascade) if cascade else detector
     mask_detector = MaskDetector(model, finder, detector_model=detector_model, detect_every=detect_every, threads=threads)
-    source: Source = open_camera(camera) if camera is not None else open_source(str(uri))
+    source: Source = open_source(camera if camera is not None else str(uri))
     sinks: list[Sink] = []
     try:
         if source.video:

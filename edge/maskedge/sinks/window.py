@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import cv2
 
+from maskedge.happenings import Happening
+
 from .base import Answer
 
 TITLE = "maskedge (q: quit)"
@@ -56,6 +58,9 @@ class WindowSink:
         while self._wait and key < 0 and not self._stopped() and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1:
             key = cv2.waitKey(100)
         return key & 0xFF not in (ord("q"), 27) and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
+
+    def tell(self, happening: Happening) -> None:
+        """Nothing: a window shows frames."""
 
     def close(self) -> None:
         """Close the window."""
