@@ -34,8 +34,11 @@ WAITS = (0.05, 0.05, 0.05)
 
 def answer(seconds: float, labels: str = "", *, x: float = 10, image: Any = None) -> Answer:
     """A frame at a time, with a face for each letter: m with a mask, n without, u unsure."""
-    names = {"m": "with_mask", "n": "without_mask", "u": "unsure"}
-    faces = [Face((x - 5, 10, x + 5, 20), names[sign], 0.9, names[sign], 0.9, track) for track, sign in enumerate(labels)]
+    names = {"m": "with_mask", "n": "without_mask", "u": "without_mask"}
+    faces = [
+        Face((x - 5, 10, x + 5, 20), names[sign], 0.9, names[sign], 0.9, track, unsure=sign == "u")
+        for track, sign in enumerate(labels)
+    ]
     picture = np.zeros((50, 100, 3), np.uint8) if image is None else image
     return Answer(Frame(picture, round(seconds * 10), 1e9 + seconds, seconds, "0"), faces, {})
 
@@ -357,6 +360,15 @@ def test_actions_that_cannot_be_done_are_refused(options: dict[str, Any], compla
     with pytest.raises(UsageError, match=complaint) as refused:
         Actions([rule("camera_lost", **options)], "0")
     assert "geheim" not in str(refused.value)
+
+
+def test_webhook_without_who_is_who(server: Server) -> None:
+    hooked = rule("person_without_mask", actions=("webhook",), webhook=server.url)
+    actions = Actions([hooked], "0", stats_only=True)
+    actions.perform(hooked, Happening(ALERT, 1e9, "0", {"rule": "rule one", "tracks": [3], "longest_s": 4.0}), None)
+    wait_for(lambda: server.got, "the request")
+    actions.close()
+    assert server.got[0][1].keys() == {"event", "source", "time", "rule", "longest_s"}
 
 
 def test_mqtt_topic_and_engine_together() -> None:

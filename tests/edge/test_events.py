@@ -52,17 +52,18 @@ def test_happenings_stand_among_the_lines(tmp_path: Path) -> None:
     sink.close()
 
 
-def test_without_boxes(tmp_path: Path) -> None:
+def test_statistics_only(tmp_path: Path) -> None:
     for name in ("events.jsonl", "events.csv"):
-        sink = EventSink(str(tmp_path / name), boxes=False)
+        sink = EventSink(str(tmp_path / name), stats_only=True)
         sink.write(answer(0, FACES, CHANGED))
         sink.close()
     happened, frame = lines(tmp_path / "events.jsonl")
-    assert "box" not in happened
-    assert frame["faces"][0] == {key: value for key, value in FACES[0].to_json().items() if key != "box"}
+    assert not {"box", "track"} & happened.keys()
+    assert frame["faces"][0] == {key: value for key, value in FACES[0].to_json().items() if key not in ("box", "track")}
     text = (tmp_path / "events.csv").read_text()
     assert "312" not in text
     assert "box" not in text
+    assert ",7," not in text
 
 
 def test_csv_has_a_row_a_face(tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ def test_csv_has_a_row_a_face(tmp_path: Path) -> None:
     assert json.loads(rows[0]["details"]) == {"before": "without_mask", "box": [1, 2, 3, 4]}
     assert rows[1] == {
         "event": "face", "time": "2026-01-31T12:00:00.000Z", "source": "0", "frame": "3", "track": "7",
-        "label": "with_mask", "score": "0.9812", "raw_label": "without_mask", "raw_score": "0.51",
+        "label": "with_mask", "score": "0.9812", "raw_label": "without_mask", "raw_score": "0.51", "unsure": "false",
         "x1": "312.0", "y1": "96.5", "x2": "420.0", "y2": "240.0",
         "details": "",
     }  # fmt: skip
