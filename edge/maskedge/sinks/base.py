@@ -11,6 +11,7 @@ from typing import Protocol
 from maskedge.draw import Overlay, draw_faces, pixelate
 from maskedge.errors import OutputError
 from maskedge.happenings import Happening
+from maskedge.timing import inner_stage
 from maskedge.types import Box, Face, Frame, Image
 
 
@@ -57,7 +58,8 @@ class Answer:
         """The frame with the overlay, uint8 `[H, W, 3]` BGR: drawn once, and only if a sink wants it. Must not be changed."""
         with self._lock:
             if self._picture is None:
-                self._picture = draw_faces(self.plain, self.faces, self.status, self.overlay)
+                with inner_stage("draw"):
+                    self._picture = draw_faces(self.plain, self.faces, self.status, self.overlay)
             return self._picture
 
     def with_banner(self, banner: str) -> Answer:
