@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maskedge import Face, Frame, OutputError
+from maskedge import Face, Frame, OutputError, UsageError
 from maskedge.happenings import FACE_APPEARED, LABEL_CHANGED, OUTPUT_LOST, Happening
 from maskedge.sinks import EventSink
 from maskedge.sinks.base import Answer
@@ -205,7 +205,8 @@ def test_full_disk_under_the_spool(small_disk: Path) -> None:
 
 
 def test_devices(tmp_path: Path) -> None:
-    sink = EventSink("/dev/null")
+    sink = EventSink("/dev/null", EventsConfig(rotate_mb=1e-6))
+    sink.write(answer())
     sink.write(answer())
     sink.close()
     pipe = tmp_path / "pipe"
@@ -216,6 +217,12 @@ def test_devices(tmp_path: Path) -> None:
     assert json.loads(os.read(reader, 100_000))["frame"] == 0
     sink.close()
     os.close(reader)
+
+
+def test_limits_that_make_no_sense_are_refused() -> None:
+    for options in ({"rotate_mb": -1.0}, {"keep": -1}):
+        with pytest.raises(UsageError, match="0 or more"):
+            EventsConfig(**options)
 
 
 def test_times_of_events_and_happenings_agree() -> None:

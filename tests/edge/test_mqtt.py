@@ -299,6 +299,14 @@ def test_own_certificate(tmp_path: Path) -> None:
     broker.stop()
 
 
+@pytest.mark.parametrize("host", ["a" * 70, "no-such-host.invalid"])
+def test_a_host_that_does_not_exist(tmp_path: Path, host: str) -> None:
+    run = Run(tmp_path, 1, url=f"mqtt://{host}")
+    wait_for(run.lost, "the sentence")
+    run.sink.close()
+    assert "is not known" in run.lost()[0]
+
+
 def test_what_listens_there_is_no_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("maskedge.sinks.broker._ANSWER_TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:

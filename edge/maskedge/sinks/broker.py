@@ -213,7 +213,7 @@ class BrokerLink:
             self._over = self._connected = False
             try:
                 self._client.reconnect()
-            except OSError as error:
+            except (OSError, UnicodeError) as error:
                 self._away(_sentence(error, self._address))
             else:
                 if self._serve():
@@ -340,20 +340,20 @@ class BrokerLink:
             self._on_state(sentence)
 
 
-def _words(error: OSError) -> str:
+def _words(error: OSError | UnicodeError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
-    return (error.strerror or str(error)).strip()
+    return (getattr(error, "strerror", None) or str(error)).strip()
 
 
-def _sentence(error: OSError, address: Address) -> str:
+def _sentence(error: OSError | UnicodeError, address: Address) -> str:
     """Say why a broker cannot be reached."""
     reason, wait = _words(error), "events wait in the spool"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the broker's certificate is not trusted ({reason}): check ca_file and the host of url in [mqtt]; {wait}."
     if isinstance(error, ssl.SSLError):
         return f"no TLS with the broker {address} ({reason}): check port and certificates in [mqtt]; {wait}."
-    if isinstance(error, socket.gaierror):
+    if isinstance(error, socket.gaierror | UnicodeError):
         return f"the broker's name {address.host} is not known: check [mqtt] url and the network; {wait}."
     return f"the broker {address} cannot be reached ({reason}): {wait}."
 

@@ -15,7 +15,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from maskedge.errors import OutputError
+from maskedge.errors import OutputError, UsageError
 from maskedge.happenings import Happening, utc
 
 from .base import Answer, check_writable
@@ -45,6 +45,10 @@ class EventsConfig:
     rotate_mb: float = field(default=0.0, metadata={"help": "begin a new events file at this many megabytes; 0: never"})
     rotate_daily: bool = field(default=False, metadata={"help": "begin a new events file each day (UTC)"})
     keep: int = field(default=14, metadata={"help": "finished events files to keep; 0: all"})
+
+    def __post_init__(self) -> None:
+        if self.rotate_mb < 0 or self.keep < 0:
+            raise UsageError("events.rotate_mb and events.keep are 0 or more.")
 
     @property
     def rotates(self) -> bool:
@@ -166,7 +170,7 @@ class EventSink:
     def _append(self, path: Path, data: bytes, day: str) -> None:
         """Write all of `data` or nothing."""
         full = 0 < self._config.rotate_mb * 1e6 < self._size + len(data)
-        if self._size and (full or (self._config.rotate_daily and day > self._day)):
+        if self._size and (full or (self._config.rotate_daily and day > self._day)) and path.is_file():
             self._rotate(path)
         file = self._file or self._open(path, anew=False)
         if self._csv and self._size == 0:
