@@ -24,7 +24,7 @@ from maskedge.spool import Spool
 SNAPSHOT: dict[str, Any] = {
     "version": "1",
     "source": {"name": "0", "state": "open"},
-    "alerts": [],
+    "alerts": [{"rule": "too many", "since": "2026-01-31T12:00:00.000Z", "details": {"people": 7}}],
     "rate": {"frames_per_second": 30.0},
     "faces": {"with_mask": 2},
     "people": {"with_mask": 5},
@@ -75,7 +75,9 @@ def test_state_statistics_and_availability(broker: Mosquitto, run: Run) -> None:
     listener = Listener(broker.port)
     wait_for(lambda: listener.of("door/statistics"), "statistics")
     assert listener.of("door/availability") == ["online"]
-    assert json.loads(listener.of("door/state")[0])["source"]["state"] == "open"
+    state = json.loads(listener.of("door/state")[0])
+    assert state["source"]["state"] == "open"
+    assert state["alerts"] == [{"rule": "too many", "since": "2026-01-31T12:00:00.000Z"}]
     statistics = json.loads(listener.of("door/statistics")[0])
     assert statistics["people"] == {"with_mask": 5}
     assert "history" not in statistics
@@ -167,6 +169,7 @@ def test_events_wait_over_a_restart_of_ours(tmp_path: Path, broker: Mosquitto) -
     wait_for(first.lost, "the sentence")
     assert "cannot be reached" in first.lost()[0]
     first.sink.close()
+    assert len(first.lost()) == 1
     broker.start()
     second = Run(tmp_path, broker.port, stats_only=True)
     second.sink.tell(happening(30))

@@ -29,7 +29,7 @@ _ANSWER_TIMEOUT = 10.0
 _SLICE = 0.05
 _SESSION = 3600
 _FAREWELL = 0.5
-_LONGEST_WAIT = 60.0
+_LONGEST_WAIT = 30.0
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ class BrokerLink:
             try:
                 self._client.reconnect()
             except (OSError, UnicodeError) as error:
-                self._away(_sentence(error, self._address))
+                self._away(_sentence(error, self._address), refused=isinstance(error, ssl.SSLError))
             else:
                 if self._serve():
                     wait = 1.0
@@ -298,7 +298,7 @@ class BrokerLink:
         self, client: Client, data: Any, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
         if reason.is_failure:
-            self._away(_refusal(str(reason), self._address))
+            self._away(_refusal(str(reason), self._address), refused=True)
             self._over = True
             return
         self._stale = flags.session_present and not self._established
@@ -316,13 +316,13 @@ class BrokerLink:
     ) -> None:
         self._connected = False
         if flags.is_disconnect_packet_from_server:
-            self._away(_refusal(str(reason), self._address))
+            self._away(_refusal(str(reason), self._address), refused=True)
 
     def _handle_publish(self, client: Client, data: Any, number: int, reason: ReasonCode, properties: Properties) -> None:
         greeting, message = number == self._greeting, self._inflight.get(number)
         if reason.is_failure and (greeting or message):
             # A user without the right to publish is told so only here, and of QoS 2 not at all: no event goes before the greeting.
-            self._away(_refusal(str(reason), self._address))
+            self._away(_refusal(str(reason), self._address), refused=True)
             self._renew = self._over = True
         elif message:
             self._arrived.append(self._inflight.pop(number))
@@ -334,9 +334,11 @@ class BrokerLink:
                 self.problem = None
                 self._on_state(None)
 
-    def _away(self, sentence: str) -> None:
-        if sentence != self.problem:
-            self.problem = sentence
+    def _away(self, sentence: str, *, refused: bool = False) -> None:
+        """Note why there is no broker. An absence is said once, whatever its reasons; a refusal in it is news."""
+        news = self.problem is None or (refused and sentence != self.problem)
+        self.problem = sentence
+        if news:
             self._on_state(sentence)
 
 

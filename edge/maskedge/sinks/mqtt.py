@@ -23,7 +23,7 @@ from .events import impersonal
 from .homeassistant import alert_topic, discovery
 
 _STATE_EVERY = 1.0
-_STATE = ("version", "source", "alerts", "model")
+_STATE = ("version", "source", "model")
 _STATISTICS = ("uptime_s", "counters", "rate", "faces", "people", "zones", "health")
 
 
@@ -174,7 +174,11 @@ class MqttSink:
             return
         self._state_due = now + min(_STATE_EVERY, self._interval)
         snapshot = self._snapshot()
-        state = json.dumps({name: snapshot[name] for name in _STATE if name in snapshot})
+        state = json.dumps(
+            {name: snapshot[name] for name in _STATE if name in snapshot}
+            # Their details change with every frame.
+            | {"alerts": [{"rule": alert["rule"], "since": alert["since"]} for alert in snapshot.get("alerts", ())]}
+        )
         if state != self._state:
             self._state = state
             self._link.say(f"{self._topic}/state", state, retain=True)
