@@ -89,7 +89,9 @@ class PrivacyConfig:
     anonymize: bool = field(
         default=False, metadata={"help": "make faces unrecognisable in every picture that is shown, kept or sent"}
     )
-    stats_only: bool = field(default=False, metadata={"help": "leave out where faces are from all that is written or sent"})
+    stats_only: bool = field(
+        default=False, metadata={"help": "leave where faces are, and who is who, out of all that is written or sent"}
+    )
 
 
 @dataclass(frozen=True)
@@ -278,12 +280,12 @@ def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str, 
 def _check_section(section: str, where: str) -> None:
     known = (*SECTIONS, "alerts")
     if section not in known:
-        raise UsageError(f"{where}: there is no section [{section}]{_nearest(section, known)}.")
+        raise UsageError(f"{where}: there is no section [{section}]{_nearest(section, known)}")
 
 
 def _nearest(name: str, known: tuple[str, ...]) -> str:
     close = difflib.get_close_matches(name, known, 1, 0.5)
-    return f": did you mean {close[0]!r}" if close else f"; known are {', '.join(known)}"
+    return f": did you mean {close[0]}?" if close else f"; known are {', '.join(known)}."
 
 
 def _typed(section: str, key: str, value: Any, where: str, *, parse: bool = False) -> Any:
@@ -300,7 +302,7 @@ def _typed(section: str, key: str, value: Any, where: str, *, parse: bool = Fals
     known = {entry.name: entry for entry in fields(cls)}
     if key not in known:
         place = f"{where}: {'an alert rule has no key' if section == 'alerts' else f'[{section}] has no key'} {key!r}"
-        raise UsageError(f"{place}{_nearest(key, tuple(known))}.")
+        raise UsageError(f"{place}{_nearest(key, tuple(known))}")
     hint = get_type_hints(cls)[key]
     try:
         return _parse(value, hint) if parse else _convert(value, hint)
@@ -375,7 +377,7 @@ def secrets_of(config: EdgeConfig) -> set[str]:
 
 def to_toml(loaded: Loaded) -> str:
     """Write a configuration as an edge.toml with comments, which loads to the same configuration. Secrets are masked."""
-    lines = ["# The configuration of edge-run (docs/configuration.md). A line behind '# ' without a value of its own is a default."]
+    lines = ["# The configuration of edge-run (docs/configuration.md). A key behind '#' is not set; its line can be filled in."]
     for section in SECTIONS:
         lines += ["", f"[{section}]", *_section_lines(getattr(loaded.config, section), section, loaded.origins)]
     for rule in loaded.config.alerts:

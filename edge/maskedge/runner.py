@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from maskedge.actions import Actions
@@ -34,6 +34,7 @@ from maskedge.notify import Notifier
 from maskedge.pipeline import NOT_A_FACE, MaskDetector
 from maskedge.sinks import Sink
 from maskedge.sinks.base import Answer, StillSink
+from maskedge.sinks.events import impersonal
 from maskedge.sinks.queued import QueuedSink
 from maskedge.sources import Source
 from maskedge.sources.base import ENDED, LOST, OPEN
@@ -84,6 +85,7 @@ class Controls:
         notifier: Speaks to systemd.
         news: Happenings of other threads, which the loop hands on.
         anonymize: Make faces unrecognisable in every picture that leaves.
+        stats_only: Leave out of all happenings where faces are and who is who.
         reload: Reads the configuration again; called by the loop between two frames.
     """
 
@@ -96,6 +98,7 @@ class Controls:
     notifier: Notifier | None = None
     news: queue.SimpleQueue[Happening] = field(default_factory=queue.SimpleQueue)
     anonymize: bool = False
+    stats_only: bool = False
     reload: Callable[[], None] = lambda: None
 
 
@@ -224,6 +227,7 @@ class _Loop:
         )
         if controls.alerts is not None:
             happenings += controls.alerts.observe(answer)
+        happenings[:] = map(self._published, happenings)
         for happening in happenings:
             _say(happening)
         self._answer = answer
@@ -326,7 +330,10 @@ class _Loop:
             self._hand_on([controls.news.get()])
         self._state.count(captured=self._source.captured, dropped=self._source.dropped, reconnects=self._source.reconnects)
         if controls.alerts is not None:
-            self._state.set_alerts(controls.alerts.active())
+            alerts = controls.alerts.active()
+            if controls.stats_only:
+                alerts = [alert | {"details": impersonal(alert["details"])} for alert in alerts]
+            self._state.set_alerts(alerts)
         if waiting:
             self._show_still()
 
@@ -347,10 +354,14 @@ class _Loop:
             self._hand_on(self._controls.alerts.tell(happening))
 
     def _hand_on(self, happenings: Iterable[Happening]) -> None:
-        for happening in happenings:
+        for happening in map(self._published, happenings):
             _say(happening)
             for sink in list(self._sinks):
                 self._guarded(sink, lambda own=sink, news=happening: own.tell(news))  # type: ignore[misc]
+
+    def _published(self, happening: Happening) -> Happening:
+        """Give a happening as it may be told."""
+        return replace(happening, details=impersonal(happening.details)) if self._controls.stats_only else happening
 
     def _sink_states(self) -> dict[str, dict[str, Any]]:
         states = {}

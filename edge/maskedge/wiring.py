@@ -95,7 +95,7 @@ class Wiring:
         if config.output.save:
             self._add(open_picture_output(config.output.save, video=source.video, fps=source.fps, length=source.length))
         if config.events.file:
-            self._add(EventSink(config.events.file, config.events, boxes=not config.privacy.stats_only), capacity=64)
+            self._add(EventSink(config.events.file, config.events, stats_only=config.privacy.stats_only), capacity=64)
         if self._clips is not None:
             self._add(self._clips)
         if config.mqtt.url:
@@ -113,6 +113,7 @@ class Wiring:
             notifier=Notifier(),
             news=self._news,
             anonymize=config.privacy.anonymize,
+            stats_only=config.privacy.stats_only,
         )
         if config.web.serve:
             self._open_web()
@@ -162,14 +163,14 @@ class Wiring:
             announce=self._news.put,
             labels=labels,
             alerts=[rule.name for rule in config.alerts if "mqtt" in rule.actions],
-            boxes=not config.privacy.stats_only,
+            stats_only=config.privacy.stats_only,
         )
         self._add(self._mqtt, capacity=64)
 
     def _open_web(self) -> None:
         from maskedge.sinks.web import WebSink
 
-        web = WebSink(self._config.web, self._state.snapshot, partial(to_event, boxes=not self._config.privacy.stats_only))
+        web = WebSink(self._config.web, self._state.snapshot, partial(to_event, stats_only=self._config.privacy.stats_only))
         self.warnings += web.warnings
         self.warnings.append(f"status page: {web.url}")
         # Its own thread does what takes time.
@@ -189,6 +190,7 @@ class Wiring:
             snapshots=SnapshotStore(config.snapshots) if "snapshot" in wanted else None,
             clips=self._clips,
             set_alert=self._mqtt.set_alert if self._mqtt is not None else None,
+            stats_only=config.privacy.stats_only,
         )
         try:
             engine = AlertEngine(rules, zones, source.name, fps=None if source.live else source.fps, perform=actions.perform)

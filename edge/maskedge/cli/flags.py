@@ -131,7 +131,9 @@ FLAGS = (
     Flag(_OUTPUTS, "--serve-picture", "web.picture", "Serve the live picture there, too."),
     Flag(_OUTPUTS, "--mqtt", "mqtt.url", "Publish to a broker: mqtt://HOST:PORT, or mqtts:// for TLS.", "URL"),
     Flag(_PRIVACY, "--anonymize", "privacy.anonymize", "Make faces unrecognisable in every picture that is shown, kept or sent."),
-    Flag(_PRIVACY, "--stats-only", "privacy.stats_only", "Leave out where faces are from all that is written or sent."),
+    Flag(
+        _PRIVACY, "--stats-only", "privacy.stats_only", "Leave where faces are, and who is who, out of all that is written or sent."
+    ),
     Flag(_RUN, "--max-frames", "output.max_frames", "Stop after N frames.", "N", _COUNT),
     Flag(_RUN, "--max-fps", "limits.max_fps", "Answer so many frames of a live source a second, at most.", "RATE", float),
     Flag(
