@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 KINDS = ("no_mask_fraction", "person_without_mask", "too_many_people", "camera_lost")
 ACTIONS = ("event", "mqtt", "webhook", "command", "snapshot", "clip")
-UNSURE = "unsure"
 _GAP = 1.0
 """Seconds for which a face may be missed, or a condition be doubted, without an end."""
 _BUCKETS = 60
@@ -136,8 +135,8 @@ class _Fraction:
         self._first: float | None = None
 
     def observe(self, now: float, faces: Sequence[Face]) -> Details | None:
-        without = sum(face.label in self._rule.labels for face in faces)
-        decided = sum(face.label != UNSURE for face in faces)
+        without = sum(face.label in self._rule.labels and not face.unsure for face in faces)
+        decided = sum(not face.unsure for face in faces)
         bucket = int(now / self._width)
         self._first = now if self._first is None else self._first
         if self._buckets and self._buckets[-1][0] == bucket:
@@ -161,12 +160,11 @@ class _WithoutMask:
         self._people: dict[int, _Held] = {}
 
     def observe(self, now: float, faces: Sequence[Face]) -> Details | None:
-        labels = {face.track: face.label for face in faces if face.track is not None}
-        bare = {track for track, label in labels.items() if label in self._rule.labels}
+        seen = {face.track: face for face in faces if face.track is not None and not face.unsure}
+        bare = {track for track, face in seen.items() if face.label in self._rule.labels}
         # Who is seen with a mask wears one; who is not seen, or not clearly, may still wear none.
-        for track in labels.keys() & self._people.keys():
-            if track not in bare and labels[track] != UNSURE:
-                del self._people[track]
+        for track in (seen.keys() - bare) & self._people.keys():
+            del self._people[track]
         for track in bare - self._people.keys():
             self._people[track] = _Held()
         lasted = {track: held.update(now, true=track in bare) for track, held in self._people.items()}

@@ -6,6 +6,7 @@ import difflib
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 PREFIX = "MASKEDGE_"
 MASK = "********"
+_CREDENTIALS = r"(?<=://)[^/@]*(?=@)"
+"""Name and password in an address."""
 
 
 @dataclass(frozen=True)
@@ -238,18 +241,16 @@ def section_class(section: str) -> type[Any]:
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
+    toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
-        return tomllib.loads(file.expanduser().read_text(encoding="utf-8"))
+        content: dict[str, Any] = toml.loads(file.expanduser().read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"the configuration {file} cannot be read ({error.strerror}): check the path after --config.") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"the configuration {file} is no text in UTF-8.") from error
-    except tomllib.TOMLDecodeError as error:
+    except toml.TOMLDecodeError as error:
         raise UsageError(f"the configuration {file} is no TOML: {error}.") from error
+    return content
 
 
 def _read_rules(content: Any, file: Path) -> list[Any]:
@@ -279,12 +280,12 @@ def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str, 
 def _check_section(section: str, where: str) -> None:
     known = (*SECTIONS, "alerts")
     if section not in known:
-        raise UsageError(f"{where}: there is no section [{section}]{_nearest(section, known)}.")
+        raise UsageError(f"{where}: there is no section [{section}]{_nearest(section, known)}")
 
 
 def _nearest(name: str, known: tuple[str, ...]) -> str:
     close = difflib.get_close_matches(name, known, 1, 0.5)
-    return f": did you mean {close[0]!r}" if close else f"; known are {', '.join(known)}"
+    return f": did you mean {close[0]}?" if close else f"; known are {', '.join(known)}."
 
 
 def _typed(section: str, key: str, value: Any, where: str, *, parse: bool = False) -> Any:
@@ -301,7 +302,7 @@ def _typed(section: str, key: str, value: Any, where: str, *, parse: bool = Fals
     known = {entry.name: entry for entry in fields(cls)}
     if key not in known:
         place = f"{where}: {'an alert rule has no key' if section == 'alerts' else f'[{section}] has no key'} {key!r}"
-        raise UsageError(f"{place}{_nearest(key, tuple(known))}.")
+        raise UsageError(f"{place}{_nearest(key, tuple(known))}")
     hint = get_type_hints(cls)[key]
     try:
         return _parse(value, hint) if parse else _convert(value, hint)
@@ -363,9 +364,20 @@ def is_secret(entry: Field[Any]) -> bool:
     return bool(entry.metadata.get("secret"))
 
 
+def secrets_of(config: EdgeConfig) -> set[str]:
+    """Give all texts of a configuration that must never be shown: secret values, and passwords in addresses."""
+    found: set[str] = set()
+    for section in (*(getattr(config, name) for name in SECTIONS), *config.alerts):
+        for entry in fields(section):
+            value = getattr(section, entry.name)
+            if isinstance(value, str):
+                found |= {value} if is_secret(entry) else set(re.findall(_CREDENTIALS, value))
+    return found
+
+
 def to_toml(loaded: Loaded) -> str:
     """Write a configuration as an edge.toml with comments, which loads to the same configuration. Secrets are masked."""
-    lines = ["# The configuration of edge-run (docs/configuration.md). A line behind '# ' without a value of its own is a default."]
+    lines = ["# The configuration of edge-run (docs/configuration.md). A key behind '#' is not set; its line can be filled in."]
     for section in SECTIONS:
         lines += ["", f"[{section}]", *_section_lines(getattr(loaded.config, section), section, loaded.origins)]
     for rule in loaded.config.alerts:
@@ -382,6 +394,8 @@ def _section_lines(values: Any, section: str, origins: Mapping[str, str]) -> Ite
             yield f'# {entry.name} = "{MASK}"' if value is not None else f"# {entry.name} ="
         elif value is None:
             yield f"# {entry.name} ="
+        elif isinstance(value, str) and (hidden := re.sub(_CREDENTIALS, MASK, value)) != value:
+            yield f"# {entry.name} = {_toml_value(hidden)}"
         else:
             yield f"{entry.name} = {_toml_value(value)}"
 

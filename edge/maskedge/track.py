@@ -41,6 +41,8 @@ _ALIKE = 0.7
 of one person are over 0.87, and half of the pairs of two people are under 0.51."""
 _IN_PLACE = 0.3
 """Part of the smaller of two boxes within the other, from which one face stands in the place of another."""
+_BESIDE = 0.3
+"""Distance from the expected place, as a fraction of the side, from which a face must be alike too."""
 _FRESH = 5
 """Frames after which a loss is a while ago."""
 _SLOWING = 0.95
@@ -312,7 +314,7 @@ def _affinity(track: Track, box: Box, look: Look | None) -> float:
     if distance >= reach:
         return 0.0
     alike = likeness(track.look, look)
-    if track.since_live > _FRESH and alike < _ALIKE:
+    if (track.since_live > _FRESH or distance > _BESIDE) and alike < _ALIKE:
         return 0.0
     # Who was lost longer ago comes after who is there.
     return (1 - distance / (reach + 0.3)) * min(size, expected_size) / max(size, expected_size) * alike

@@ -34,8 +34,11 @@ WAITS = (0.05, 0.05, 0.05)
 
 def answer(seconds: float, labels: str = "", *, x: float = 10, image: Any = None) -> Answer:
     """A frame at a time, with a face for each letter: m with a mask, n without, u unsure."""
-    names = {"m": "with_mask", "n": "without_mask", "u": "unsure"}
-    faces = [Face((x - 5, 10, x + 5, 20), names[sign], 0.9, names[sign], 0.9, track) for track, sign in enumerate(labels)]
+    names = {"m": "with_mask", "n": "without_mask", "u": "without_mask"}
+    faces = [
+        Face((x - 5, 10, x + 5, 20), names[sign], 0.9, names[sign], 0.9, track, unsure=sign == "u")
+        for track, sign in enumerate(labels)
+    ]
     picture = np.zeros((50, 100, 3), np.uint8) if image is None else image
     return Answer(Frame(picture, round(seconds * 10), 1e9 + seconds, seconds, "0"), faces, {})
 
@@ -359,6 +362,15 @@ def test_actions_that_cannot_be_done_are_refused(options: dict[str, Any], compla
     assert "geheim" not in str(refused.value)
 
 
+def test_webhook_without_who_is_who(server: Server) -> None:
+    hooked = rule("person_without_mask", actions=("webhook",), webhook=server.url)
+    actions = Actions([hooked], "0", stats_only=True)
+    actions.perform(hooked, Happening(ALERT, 1e9, "0", {"rule": "rule one", "tracks": [3], "longest_s": 4.0}), None)
+    wait_for(lambda: server.got, "the request")
+    actions.close()
+    assert server.got[0][1].keys() == {"event", "source", "time", "rule", "longest_s"}
+
+
 def test_mqtt_topic_and_engine_together() -> None:
     said: list[tuple[str, bool]] = []
     many = rule("too_many_people", threshold=1, actions=("mqtt",))
@@ -444,6 +456,16 @@ def test_memory_of_clips_is_bounded(tmp_path: Path) -> None:
     assert clips.held > 50_000
     clips.close()
     assert list(tmp_path.iterdir()) == [], "nothing is stored without an alert"
+
+
+def test_what_a_killed_run_left_behind_is_removed(tmp_path: Path) -> None:
+    stem = "rule_one-20010909T014640.000Z"
+    left = [f"{stem}.jpg.tmp", f"{stem}.jpg", f".{stem}.mp4.tmp.mp4", f"{stem}.mp4", "mine.jpg.tmp"]
+    for name in left:
+        (tmp_path / name).write_bytes(b"x")
+    SnapshotStore(SnapshotsConfig(folder=tmp_path))
+    ClipSink(ClipsConfig(folder=tmp_path)).close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([f"{stem}.jpg", f"{stem}.mp4", "mine.jpg.tmp"])
 
 
 def test_prune_by_count_age_and_size(tmp_path: Path) -> None:

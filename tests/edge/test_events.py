@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maskedge import Face, Frame, OutputError
+from maskedge import Face, Frame, OutputError, UsageError
 from maskedge.happenings import FACE_APPEARED, LABEL_CHANGED, OUTPUT_LOST, Happening
 from maskedge.sinks import EventSink
 from maskedge.sinks.base import Answer
@@ -52,17 +52,18 @@ def test_happenings_stand_among_the_lines(tmp_path: Path) -> None:
     sink.close()
 
 
-def test_without_boxes(tmp_path: Path) -> None:
+def test_statistics_only(tmp_path: Path) -> None:
     for name in ("events.jsonl", "events.csv"):
-        sink = EventSink(str(tmp_path / name), boxes=False)
+        sink = EventSink(str(tmp_path / name), stats_only=True)
         sink.write(answer(0, FACES, CHANGED))
         sink.close()
     happened, frame = lines(tmp_path / "events.jsonl")
-    assert "box" not in happened
-    assert frame["faces"][0] == {key: value for key, value in FACES[0].to_json().items() if key != "box"}
+    assert not {"box", "track"} & happened.keys()
+    assert frame["faces"][0] == {key: value for key, value in FACES[0].to_json().items() if key not in ("box", "track")}
     text = (tmp_path / "events.csv").read_text()
     assert "312" not in text
     assert "box" not in text
+    assert ",7," not in text
 
 
 def test_csv_has_a_row_a_face(tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ def test_csv_has_a_row_a_face(tmp_path: Path) -> None:
     assert json.loads(rows[0]["details"]) == {"before": "without_mask", "box": [1, 2, 3, 4]}
     assert rows[1] == {
         "event": "face", "time": "2026-01-31T12:00:00.000Z", "source": "0", "frame": "3", "track": "7",
-        "label": "with_mask", "score": "0.9812", "raw_label": "without_mask", "raw_score": "0.51",
+        "label": "with_mask", "score": "0.9812", "raw_label": "without_mask", "raw_score": "0.51", "unsure": "false",
         "x1": "312.0", "y1": "96.5", "x2": "420.0", "y2": "240.0",
         "details": "",
     }  # fmt: skip
@@ -204,7 +205,8 @@ def test_full_disk_under_the_spool(small_disk: Path) -> None:
 
 
 def test_devices(tmp_path: Path) -> None:
-    sink = EventSink("/dev/null")
+    sink = EventSink("/dev/null", EventsConfig(rotate_mb=1e-6))
+    sink.write(answer())
     sink.write(answer())
     sink.close()
     pipe = tmp_path / "pipe"
@@ -215,6 +217,12 @@ def test_devices(tmp_path: Path) -> None:
     assert json.loads(os.read(reader, 100_000))["frame"] == 0
     sink.close()
     os.close(reader)
+
+
+def test_limits_that_make_no_sense_are_refused() -> None:
+    for options in ({"rotate_mb": -1.0}, {"keep": -1}):
+        with pytest.raises(UsageError, match="0 or more"):
+            EventsConfig(**options)
 
 
 def test_times_of_events_and_happenings_agree() -> None:

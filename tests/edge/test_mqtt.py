@@ -24,7 +24,7 @@ from maskedge.spool import Spool
 SNAPSHOT: dict[str, Any] = {
     "version": "1",
     "source": {"name": "0", "state": "open"},
-    "alerts": [],
+    "alerts": [{"rule": "too many", "since": "2026-01-31T12:00:00.000Z", "details": {"people": 7}}],
     "rate": {"frames_per_second": 30.0},
     "faces": {"with_mask": 2},
     "people": {"with_mask": 5},
@@ -44,7 +44,7 @@ class Run:
     def __init__(self, folder: Path, port: int, **options: Any) -> None:
         self.said: list[Happening] = []
         self.url = options.pop("url", f"mqtt://127.0.0.1:{port}")
-        keep = {name: options.pop(name) for name in ("boxes", "alerts", "labels") if name in options}
+        keep = {name: options.pop(name) for name in ("stats_only", "alerts", "labels") if name in options}
         config = MqttConfig(url=self.url, topic="door", spool=folder / "spool", **options)
         self.sink = MqttSink(config, source="0", snapshot=lambda: SNAPSHOT, announce=self.said.append, **keep)
 
@@ -75,7 +75,9 @@ def test_state_statistics_and_availability(broker: Mosquitto, run: Run) -> None:
     listener = Listener(broker.port)
     wait_for(lambda: listener.of("door/statistics"), "statistics")
     assert listener.of("door/availability") == ["online"]
-    assert json.loads(listener.of("door/state")[0])["source"]["state"] == "open"
+    state = json.loads(listener.of("door/state")[0])
+    assert state["source"]["state"] == "open"
+    assert state["alerts"] == [{"rule": "too many", "since": "2026-01-31T12:00:00.000Z"}]
     statistics = json.loads(listener.of("door/statistics")[0])
     assert statistics["people"] == {"with_mask": 5}
     assert "history" not in statistics
@@ -167,13 +169,14 @@ def test_events_wait_over_a_restart_of_ours(tmp_path: Path, broker: Mosquitto) -
     wait_for(first.lost, "the sentence")
     assert "cannot be reached" in first.lost()[0]
     first.sink.close()
+    assert len(first.lost()) == 1
     broker.start()
-    second = Run(tmp_path, broker.port, boxes=False)
+    second = Run(tmp_path, broker.port, stats_only=True)
     second.sink.tell(happening(30))
-    wait_for(lambda: len(tracks(listener)) >= 31, "all events")
+    wait_for(lambda: len(listener.of("door/events")) >= 31, "all events")
     wait_for(lambda: second.sink.waiting == 0, "the spool to empty")
     second.sink.close()
-    assert tracks(listener) == list(range(31))
+    assert [json.loads(payload).get("track") for payload in listener.of("door/events")] == [*range(30), None]
     assert ["box" in json.loads(payload) for payload in listener.of("door/events")] == [True] * 30 + [False]
     listener.close()
 
@@ -297,6 +300,14 @@ def test_own_certificate(tmp_path: Path) -> None:
     wait_for(bare.lost, "the sentence")
     bare.sink.close()
     broker.stop()
+
+
+@pytest.mark.parametrize("host", ["a" * 70, "no-such-host.invalid"])
+def test_a_host_that_does_not_exist(tmp_path: Path, host: str) -> None:
+    run = Run(tmp_path, 1, url=f"mqtt://{host}")
+    wait_for(run.lost, "the sentence")
+    run.sink.close()
+    assert "is not known" in run.lost()[0]
 
 
 def test_what_listens_there_is_no_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,12 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from maskedge.draw import Overlay, draw_faces, pixelate
 from maskedge.errors import OutputError
 from maskedge.happenings import Happening
+from maskedge.timing import inner_stage
 from maskedge.types import Box, Face, Frame, Image
 
 
@@ -57,7 +58,8 @@ class Answer:
         """The frame with the overlay, uint8 `[H, W, 3]` BGR: drawn once, and only if a sink wants it. Must not be changed."""
         with self._lock:
             if self._picture is None:
-                self._picture = draw_faces(self.plain, self.faces, self.status, self.overlay)
+                with inner_stage("draw"):
+                    self._picture = draw_faces(self.plain, self.faces, self.status, self.overlay)
             return self._picture
 
     def with_banner(self, banner: str) -> Answer:
@@ -99,6 +101,15 @@ class Sink(Protocol):
         Raises:
             OutputError: It could not be completed.
         """
+        ...
+
+
+@runtime_checkable
+class StillSink(Protocol):
+    """A sink that shows its last picture again while a lost source gives no newer one."""
+
+    def still(self, answer: Answer) -> bool:
+        """Show the answer, whose picture has a banner, again. False asks for the end of the run."""
         ...
 
 

@@ -28,8 +28,8 @@ _KEEP_ALIVE = 30
 _ANSWER_TIMEOUT = 10.0
 _SLICE = 0.05
 _SESSION = 3600
-_FAREWELL = 1.0
-_LONGEST_WAIT = 60.0
+_FAREWELL = 0.5
+_LONGEST_WAIT = 30.0
 
 
 @dataclass(frozen=True)
@@ -179,9 +179,9 @@ class BrokerLink:
             self._unsaid[topic] = (payload, retain)
 
     def close(self) -> None:
-        """Hand over what can be within a second, say `offline`, and leave."""
+        """Hand over what can be within half a second, say `offline`, and leave."""
         self._stop.set()
-        self._thread.join(1.5 * _FAREWELL)
+        self._thread.join(2 * _FAREWELL)
 
     def _make_client(self, *, wipe: bool = False) -> Client:
         """Make a client that goes on with its session, or one that ends it (`wipe`)."""
@@ -213,8 +213,8 @@ class BrokerLink:
             self._over = self._connected = False
             try:
                 self._client.reconnect()
-            except OSError as error:
-                self._away(_sentence(error, self._address))
+            except (OSError, UnicodeError) as error:
+                self._away(_sentence(error, self._address), refused=isinstance(error, ssl.SSLError))
             else:
                 if self._serve():
                     wait = 1.0
@@ -298,7 +298,7 @@ class BrokerLink:
         self, client: Client, data: Any, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
         if reason.is_failure:
-            self._away(_refusal(str(reason), self._address))
+            self._away(_refusal(str(reason), self._address), refused=True)
             self._over = True
             return
         self._stale = flags.session_present and not self._established
@@ -316,13 +316,13 @@ class BrokerLink:
     ) -> None:
         self._connected = False
         if flags.is_disconnect_packet_from_server:
-            self._away(_refusal(str(reason), self._address))
+            self._away(_refusal(str(reason), self._address), refused=True)
 
     def _handle_publish(self, client: Client, data: Any, number: int, reason: ReasonCode, properties: Properties) -> None:
         greeting, message = number == self._greeting, self._inflight.get(number)
         if reason.is_failure and (greeting or message):
             # A user without the right to publish is told so only here, and of QoS 2 not at all: no event goes before the greeting.
-            self._away(_refusal(str(reason), self._address))
+            self._away(_refusal(str(reason), self._address), refused=True)
             self._renew = self._over = True
         elif message:
             self._arrived.append(self._inflight.pop(number))
@@ -334,26 +334,28 @@ class BrokerLink:
                 self.problem = None
                 self._on_state(None)
 
-    def _away(self, sentence: str) -> None:
-        if sentence != self.problem:
-            self.problem = sentence
+    def _away(self, sentence: str, *, refused: bool = False) -> None:
+        """Note why there is no broker. An absence is said once, whatever its reasons; a refusal in it is news."""
+        news = self.problem is None or (refused and sentence != self.problem)
+        self.problem = sentence
+        if news:
             self._on_state(sentence)
 
 
-def _words(error: OSError) -> str:
+def _words(error: OSError | UnicodeError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
-    return (error.strerror or str(error)).strip()
+    return (getattr(error, "strerror", None) or str(error)).strip()
 
 
-def _sentence(error: OSError, address: Address) -> str:
+def _sentence(error: OSError | UnicodeError, address: Address) -> str:
     """Say why a broker cannot be reached."""
     reason, wait = _words(error), "events wait in the spool"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the broker's certificate is not trusted ({reason}): check ca_file and the host of url in [mqtt]; {wait}."
     if isinstance(error, ssl.SSLError):
         return f"no TLS with the broker {address} ({reason}): check port and certificates in [mqtt]; {wait}."
-    if isinstance(error, socket.gaierror):
+    if isinstance(error, socket.gaierror | UnicodeError):
         return f"the broker's name {address.host} is not known: check [mqtt] url and the network; {wait}."
     return f"the broker {address} cannot be reached ({reason}): {wait}."
 

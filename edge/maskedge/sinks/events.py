@@ -9,20 +9,20 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from maskedge.errors import OutputError
+from maskedge.errors import OutputError, UsageError
 from maskedge.happenings import Happening, utc
 
 from .base import Answer, check_writable
 from .keep import Keep, prune, stamp
 
 COLUMNS = (
-    *("event", "time", "source", "frame", "track", "label", "score", "raw_label", "raw_score"),
+    *("event", "time", "source", "frame", "track", "label", "score", "raw_label", "raw_score", "unsure"),
     *("x1", "y1", "x2", "y2", "details"),
 )
 """Columns of the CSV: docs/contracts.md."""
@@ -46,18 +46,22 @@ class EventsConfig:
     rotate_daily: bool = field(default=False, metadata={"help": "begin a new events file each day (UTC)"})
     keep: int = field(default=14, metadata={"help": "finished events files to keep; 0: all"})
 
+    def __post_init__(self) -> None:
+        if self.rotate_mb < 0 or self.keep < 0:
+            raise UsageError("events.rotate_mb and events.keep are 0 or more.")
+
     @property
     def rotates(self) -> bool:
         """True where files are finished and kept, so that a start appends and does not write anew."""
         return self.rotate_mb > 0 or self.rotate_daily
 
 
-def to_event(answer: Answer, *, boxes: bool = True) -> dict[str, Any]:
+def to_event(answer: Answer, *, stats_only: bool = False) -> dict[str, Any]:
     """Give the detection event of a frame.
 
     Args:
         answer: The frame and its faces.
-        boxes: False to leave out where the faces are.
+        stats_only: Leave out where the faces are and who is who.
     """
     frame = answer.frame
     faces = [face.to_json() for face in answer.faces]
@@ -66,14 +70,14 @@ def to_event(answer: Answer, *, boxes: bool = True) -> dict[str, Any]:
         "frame": frame.index,
         "time": utc(frame.time),
         "size": list(frame.size),
-        "faces": faces if boxes else [without_box(face) for face in faces],
+        "faces": [impersonal(face) for face in faces] if stats_only else faces,
         "latency_ms": {stage: round(answer.stages.get(stage, 0.0), 2) for stage in ("total", "detect", "classify")},
     }
 
 
-def without_box(event: dict[str, Any]) -> dict[str, Any]:
-    """Leave out where a face is."""
-    return {name: value for name, value in event.items() if name != "box"}
+def impersonal(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out where a face is and whose (`[privacy] stats_only`)."""
+    return {name: value for name, value in event.items() if name not in ("box", "track", "tracks")}
 
 
 class EventSink:
@@ -85,7 +89,7 @@ class EventSink:
     Args:
         path: The file, `-` for standard output. Written anew, but for files that rotate: those are appended to.
         config: When a new file begins, and how many are kept.
-        boxes: False to leave out where the faces are.
+        stats_only: Leave out where the faces are and who is who.
 
     Raises:
         OutputError: The file cannot be written.
@@ -93,9 +97,9 @@ class EventSink:
 
     name = "events"
 
-    def __init__(self, path: str, config: EventsConfig | None = None, *, boxes: bool = True) -> None:
+    def __init__(self, path: str, config: EventsConfig | None = None, *, stats_only: bool = False) -> None:
         self._config = config or EventsConfig()
-        self._boxes = boxes
+        self._stats_only = stats_only
         self._path = None if path == "-" else Path(path).expanduser()
         self._csv = path.lower().endswith(".csv")
         self._file: FileIO | None = None
@@ -112,7 +116,7 @@ class EventSink:
     def write(self, answer: Answer) -> bool:
         """Write the happenings of a frame and its line or rows."""
         happenings = [self._happening(happening) for happening in answer.happenings]
-        event = to_event(answer, boxes=self._boxes)
+        event = to_event(answer, stats_only=self._stats_only)
         if self._csv:
             faces = [_face_row(event, face) for face in event["faces"]]
             return self._put(_rows([_happening_row(happening) for happening in happenings] + faces), event["time"])
@@ -146,7 +150,7 @@ class EventSink:
 
     def _happening(self, happening: Happening) -> dict[str, Any]:
         event = happening.to_json()
-        return event if self._boxes else without_box(event)
+        return impersonal(event) if self._stats_only else event
 
     def _put(self, text: str, now: str) -> bool:
         try:
@@ -166,7 +170,7 @@ class EventSink:
     def _append(self, path: Path, data: bytes, day: str) -> None:
         """Write all of `data` or nothing."""
         full = 0 < self._config.rotate_mb * 1e6 < self._size + len(data)
-        if self._size and (full or (self._config.rotate_daily and day > self._day)):
+        if self._size and (full or (self._config.rotate_daily and day > self._day)) and path.is_file():
             self._rotate(path)
         file = self._file or self._open(path, anew=False)
         if self._csv and self._size == 0:
@@ -242,7 +246,7 @@ def _rows(rows: Iterable[dict[str, Any]]) -> str:
 
 def _face_row(event: dict[str, Any], face: dict[str, Any]) -> dict[str, Any]:
     corners = dict(zip(("x1", "y1", "x2", "y2"), face.get("box", ()), strict=False))
-    named = {name: value for name, value in face.items() if name in COLUMNS}
+    named = {name: value for name, value in face.items() if name in COLUMNS} | {"unsure": json.dumps(face["unsure"])}
     return {"event": "face", "time": event["time"], "source": event["source"], "frame": event["frame"]} | named | corners
 
 

@@ -76,6 +76,10 @@ class Album:
         self._own = re.compile(r"[A-Za-z0-9_-]+-\d{8}T\d{6}\.\d{3}Z" + re.escape(suffix))
         make_folder(self._folder)
         check_writable(self._folder / f".maskedge{suffix}")
+        # What a killed run did not complete.
+        for path in self._folder.iterdir():
+            if re.fullmatch(rf"\.?{self._own.pattern}\.tmp({re.escape(suffix)})?", path.name):
+                path.unlink(missing_ok=True)
 
     def path(self, rule: str, seconds: float) -> Path:
         """Name the file of an alert.

@@ -19,11 +19,11 @@ from maskedge.spool import Spool
 
 from .base import Answer
 from .broker import Address, BrokerLink, open_tls, split_url
-from .events import without_box
+from .events import impersonal
 from .homeassistant import alert_topic, discovery
 
 _STATE_EVERY = 1.0
-_STATE = ("version", "source", "alerts", "model")
+_STATE = ("version", "source", "model")
 _STATISTICS = ("uptime_s", "counters", "rate", "faces", "people", "zones", "health")
 
 
@@ -61,7 +61,7 @@ class MqttSink:
         announce: Takes happenings of this sink (`output_lost`, `output_back`); called on another thread.
         labels: Labels that are counted, for discovery.
         alerts: Names of the rules whose actions hold `mqtt`.
-        boxes: False to leave out where the faces are.
+        stats_only: Leave out where the faces are and who is who.
 
     Raises:
         UsageError: The configuration makes no sense.
@@ -80,7 +80,7 @@ class MqttSink:
         announce: Callable[[Happening], None] = lambda _: None,
         labels: Sequence[str] = (),
         alerts: Sequence[str] = (),
-        boxes: bool = True,
+        stats_only: bool = False,
     ) -> None:
         import paho.mqtt.client  # noqa: F401  (before anything is opened)
 
@@ -88,7 +88,7 @@ class MqttSink:
         self._source = source
         self._snapshot = snapshot
         self._announce = announce
-        self._boxes = boxes
+        self._stats_only = stats_only
         self._interval = config.interval
         self._state = ""
         self._state_due = self._statistics_due = 0.0
@@ -155,13 +155,13 @@ class MqttSink:
         self._link.say(alert_topic(self._topic, rule), "ON" if on else "OFF", retain=True)
 
     def close(self) -> None:
-        """Hand over what can be within a second; the rest waits on disk for the next start."""
+        """Hand over what can be within half a second; the rest waits on disk for the next start."""
         self._link.close()
         self._spool.close()
 
     def _event(self, happening: Happening) -> dict[str, Any]:
         event = happening.to_json()
-        return event if self._boxes else without_box(event)
+        return impersonal(event) if self._stats_only else event
 
     def _on_state(self, problem: str | None) -> None:
         details = {"output": self.name} | ({"error": problem} if problem else {})
@@ -174,7 +174,11 @@ class MqttSink:
             return
         self._state_due = now + min(_STATE_EVERY, self._interval)
         snapshot = self._snapshot()
-        state = json.dumps({name: snapshot[name] for name in _STATE if name in snapshot})
+        state = json.dumps(
+            {name: snapshot[name] for name in _STATE if name in snapshot}
+            # Their details change with every frame.
+            | {"alerts": [{"rule": alert["rule"], "since": alert["since"]} for alert in snapshot.get("alerts", ())]}
+        )
         if state != self._state:
             self._state = state
             self._link.say(f"{self._topic}/state", state, retain=True)
