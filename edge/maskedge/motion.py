@@ -19,6 +19,9 @@ _POINTS = 4
 """Points that are followed on a face, in each direction."""
 _INSIDE = 0.7
 """The part of the box that they cover: at its edge there is background."""
+_STEPS = ((np.arange(_POINTS, dtype=np.float32) + 0.5) / _POINTS - 0.5) * _INSIDE + 0.5
+_GRID = np.stack(np.meshgrid(_STEPS, _STEPS), -1).reshape(1, -1, 2)
+"""The points as fractions of the box, float32 `[1, P, 2]`."""
 _WINDOW = 11
 _LEVELS = 2
 _TRUSTED_POINTS = 0.5
@@ -64,9 +67,7 @@ class Motion:
             return [None] * len(boxes)
         corners = np.asarray(boxes, np.float32)
         sides = corners[:, 2:] - corners[:, :2]
-        steps = ((np.arange(_POINTS, dtype=np.float32) + 0.5) / _POINTS - 0.5) * _INSIDE + 0.5
-        grid = np.stack(np.meshgrid(steps, steps), -1).reshape(1, -1, 2)
-        points = (corners[:, None, :2] + grid * sides[:, None]) * np.float32(scale)
+        points = (corners[:, None, :2] + _GRID * sides[:, None]) * np.float32(scale)
         flat = np.ascontiguousarray(points.reshape(-1, 2))
         # The stub wants an array where None asks for a new one.
         there, found, errors = cv2.calcOpticalFlowPyrLK(

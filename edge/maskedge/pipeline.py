@@ -21,11 +21,13 @@ DETECTORS = ("haar", "haar-stock")
 NOT_A_FACE = "not_a_face"
 """The label with which a classifier throws out what the detector should not have found."""
 DETECT_EVERY = 5
-"""Frames of a video to a detection: five a second and more on any camera, and tracks in between cost a fiftieth of one."""
+"""Frames of a video to a detection: five a second of a usual camera. Tracks in between cost a twentieth of a cascade."""
 LEAST_FACE = 0.5
 """Probability of being a face from which a candidate is taken for one."""
 _STAY = 0.4
 """Part of that bound from which a face that was there before is still taken for one: what moves or is half hidden stays."""
+_COUNTED = 0.2
+"""Doubt that is left, as a part of what `least_face` leaves, for who is counted as a person: false alarms last, but they waver."""
 _STAY_SIZE = 0.8
 """The same for the smallest face."""
 MOST_CANDIDATES = 256
@@ -245,7 +247,7 @@ class MaskDetector:
                     tracker.lose(track)
 
     def _vote(self, tracker: FaceTracker, track: Track, vote: npt.NDArray[np.float32]) -> None:
-        track.add_answer(vote, self._unsure_below, (1 + self.least_face) / 2)
+        track.add_answer(vote, self._unsure_below, 1 - _COUNTED * (1 - self.least_face))
         # Lower for a moment, but not for long.
         if track.face_score < self.least_face:
             tracker.lose(track)

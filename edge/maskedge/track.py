@@ -135,7 +135,7 @@ class Track:
         self.missed = self.since_found = self.since_live = 0
         self.hits += 1
 
-    def add_answer(self, probabilities: npt.NDArray[np.float32], unsure_below: float = 0.0, least_face: float = 0.75) -> None:
+    def add_answer(self, probabilities: npt.NDArray[np.float32], unsure_below: float = 0.0, least_face: float = 0.9) -> None:
         """Add an answer of the classifier to the vote.
 
         Args:
