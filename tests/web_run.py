@@ -6,7 +6,6 @@ import http.client
 import socket
 import threading
 import time
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -97,14 +96,6 @@ class Run:
         """End everything."""
         self.halt()
         self.sink.close()
-
-
-def wait_for(true: Callable[[], object], seconds: float = 20) -> None:
-    """Wait until something is true, with a bound."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.02)
 
 
 def read_until(client: socket.socket, what: bytes, most: int = 1_000_000) -> bytes:

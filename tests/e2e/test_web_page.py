@@ -12,7 +12,8 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from web_run import Run, wait_for
+from streams import until
+from web_run import Run
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def show(browser: webdriver.Chrome, run: Run, width: int = 1280, scheme: str = "
     size: dict[str, Any] = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     browser.get(run.sink.url)
-    wait_for(lambda: words(browser, "state") == "Running")
+    until(lambda: words(browser, "state") == "Running")
 
 
 def words(browser: webdriver.Chrome, identity: str) -> str:
@@ -60,13 +61,13 @@ def words(browser: webdriver.Chrome, identity: str) -> str:
 def run() -> Iterator[Run]:
     """A run whose picture is served."""
     with Run(picture=True) as started:
-        wait_for(lambda: started.frames > 30)
+        until(lambda: started.frames > 30)
         yield started
 
 
 def test_picture_counts_and_chart_are_seen(browser: webdriver.Chrome, run: Run) -> None:
     show(browser, run)
-    wait_for(lambda: browser.execute_script("return document.getElementById('picture').naturalWidth") == 640)
+    until(lambda: browser.execute_script("return document.getElementById('picture').naturalWidth") == 640)
     tiles = browser.find_elements(By.CSS_SELECTOR, "#counts li")
     assert [tile.find_element(By.CLASS_NAME, "word").text for tile in tiles] == [
         "with a mask",
@@ -78,7 +79,7 @@ def test_picture_counts_and_chart_are_seen(browser: webdriver.Chrome, run: Run) 
     lines = browser.find_elements(By.CSS_SELECTOR, "#chart path.series")
     assert len({line.get_attribute("stroke-dasharray") for line in lines}) == 3
     assert all(line.get_attribute("d") for line in lines)
-    wait_for(lambda: any(tile.text.split()[0] != "0" for tile in browser.find_elements(By.CSS_SELECTOR, "#counts .number")))
+    until(lambda: any(tile.text.split()[0] != "0" for tile in browser.find_elements(By.CSS_SELECTOR, "#counts .number")))
     assert "door" in words(browser, "zones")
     assert not browser.get_log("browser")
 
@@ -93,7 +94,7 @@ def test_nothing_is_asked_of_anyone_else(browser: webdriver.Chrome, run: Run) ->
 @pytest.mark.parametrize("width", [320, 390, 768, 1920])
 def test_it_fits_every_width(browser: webdriver.Chrome, run: Run, width: int, scheme: str) -> None:
     show(browser, run, width, scheme)
-    wait_for(lambda: browser.execute_script("return document.getElementById('picture').naturalWidth") > 0)
+    until(lambda: browser.execute_script("return document.getElementById('picture').naturalWidth") > 0)
     assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     colour = browser.execute_script("return getComputedStyle(document.querySelector('.card')).backgroundColor")
     assert colour == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 28)"}[scheme]
@@ -105,32 +106,32 @@ def test_the_chart_is_read_with_the_keyboard(browser: webdriver.Chrome, run: Run
     chart = browser.find_element(By.ID, "chart")
     browser.execute_script("arguments[0].focus()", chart)
     browser.switch_to.active_element.send_keys(Keys.ARROW_LEFT)
-    wait_for(lambda: "with a mask" in words(browser, "reading"))
+    until(lambda: "with a mask" in words(browser, "reading"))
     browser.switch_to.active_element.send_keys(Keys.ESCAPE)
-    wait_for(lambda: "minute by minute" in words(browser, "reading"))
+    until(lambda: "minute by minute" in words(browser, "reading"))
 
 
 def test_without_the_picture_it_says_why(browser: webdriver.Chrome) -> None:
     with Run() as run:
-        wait_for(lambda: run.frames > 30)
+        until(lambda: run.frames > 30)
         show(browser, run, 390)
         assert "to protect people" in words(browser, "scheme")
-        wait_for(lambda: browser.find_elements(By.CSS_SELECTOR, "#crowd .mark"))
+        until(lambda: browser.find_elements(By.CSS_SELECTOR, "#crowd .mark"))
         assert not browser.find_element(By.ID, "live").is_displayed()
         assert not browser.get_log("browser")
 
 
 def test_a_lost_camera_and_a_lost_device_are_said(browser: webdriver.Chrome) -> None:
     with Run(picture=True) as run:
-        wait_for(lambda: run.frames > 5)
+        until(lambda: run.frames > 5)
         show(browser, run)
         run.lose()
-        wait_for(lambda: words(browser, "state") == "Camera lost")
+        until(lambda: words(browser, "state") == "Camera lost")
         assert "The camera gives no picture" in words(browser, "banners")
         assert "3 tries" in words(browser, "banners")
-        wait_for(lambda: "The camera was lost" in words(browser, "recent"))
+        until(lambda: "The camera was lost" in words(browser, "recent"))
         run.sink.close()
-        wait_for(lambda: words(browser, "state") == "Out of reach")
+        until(lambda: words(browser, "state") == "Out of reach")
         assert "does not reach the device" in words(browser, "banners")
 
 
@@ -138,9 +139,9 @@ def test_it_comes_back_by_itself(browser: webdriver.Chrome) -> None:
     with Run() as run:
         show(browser, run)
         port = run.address[1]
-    wait_for(lambda: words(browser, "state") == "Out of reach")
+    until(lambda: words(browser, "state") == "Out of reach")
     with Run(serve=f"127.0.0.1:{port}"):
-        wait_for(lambda: words(browser, "state") == "Running")
+        until(lambda: words(browser, "state") == "Running")
         assert words(browser, "banners") == ""
 
 

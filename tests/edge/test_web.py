@@ -20,14 +20,15 @@ from maskedge.errors import OutputError, UsageError
 from maskedge.happenings import Happening
 from maskedge.sinks.web import WebConfig, WebSink
 from maskedge.sinks.web.config import parse_address
-from web_run import Run, read_until, wait_for
+from streams import until
+from web_run import Run, read_until
 
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Run]:
     """A run whose picture is served."""
     with Run(picture=True, max_clients=4, stream_width=320) as run:
-        wait_for(lambda: run.frames > 5)
+        until(lambda: run.frames > 5)
         yield run
 
 
@@ -74,23 +75,23 @@ def test_the_stream_gives_new_pictures(page: Run) -> None:
 
 def test_a_frame_is_encoded_once_for_all_and_only_when_someone_watches() -> None:
     with Run(picture=True, stream_fps=100) as run:
-        wait_for(lambda: run.frames > 20)
+        until(lambda: run.frames > 20)
         assert run.metric("maskedge_web_pictures_encoded_total") == 0
         before = run.frames
         clients = [run.open("/stream.mjpg") for _ in range(6)]
         for client in clients:
             while client.recv(65536).count(b"--frame") == 0:
                 pass
-        wait_for(lambda: run.frames > before + 20)
+        until(lambda: run.frames > before + 20)
         assert 0 < run.metric("maskedge_web_pictures_encoded_total") <= run.frames - before + 1
         for client in clients:
             client.close()
-        wait_for(lambda: run.metric('maskedge_web_watchers{feed="picture"}') == 0)
+        until(lambda: run.metric('maskedge_web_watchers{feed="picture"}') == 0)
 
 
 def test_nothing_with_pixels_is_served_unless_asked() -> None:
     with Run() as run:
-        wait_for(lambda: run.frames)
+        until(lambda: run.frames)
         for path in ("/stream.mjpg", "/snapshot.jpg"):
             code, _, content = run.get(path)
             assert code == 403
@@ -114,7 +115,7 @@ def test_who_comes_back_gets_what_happened_meanwhile() -> None:
     with Run(frames=False) as run:
         for track in range(5):
             run.sink.tell(Happening("face_left", time.time(), "door", {"track": track}))
-        wait_for(lambda: b'kind="face_left"} 5' in run.get("/metrics")[2])
+        until(lambda: b'kind="face_left"} 5' in run.get("/metrics")[2])
         with socket.create_connection(run.address, timeout=10) as client:
             client.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: 3\r\n\r\n")
             content = read_until(client, b'"track": 4')
@@ -126,17 +127,17 @@ def test_who_comes_back_gets_what_happened_meanwhile() -> None:
 
 def test_healthz_follows_the_camera() -> None:
     with Run(stale_after=0.5) as run:
-        wait_for(lambda: run.get("/healthz")[0] == 200)
+        until(lambda: run.get("/healthz")[0] == 200)
         run.halt()
-        wait_for(lambda: run.get("/healthz")[0] == 503)
+        until(lambda: run.get("/healthz")[0] == 503)
         assert b"There was no frame for" in run.get("/healthz")[2]
         run.state.set_source("lost", "the cable is out", 3)
-        wait_for(lambda: b"lost" in run.get("/healthz")[2])
+        until(lambda: b"lost" in run.get("/healthz")[2])
 
 
 def test_metrics_are_read_by_prometheus_own_parser(page: Run) -> None:
     page.sink.tell(Happening("alert", time.time(), "door", {"rule": "x"}))
-    wait_for(lambda: b'kind="alert"' in page.get("/metrics")[2])
+    until(lambda: b'kind="alert"' in page.get("/metrics")[2])
     code, headers, content = page.get("/metrics")
     families = {family.name: family for family in text_string_to_metric_families(content.decode())}
     assert code == 200
@@ -232,7 +233,7 @@ def test_a_token_lets_in(tmp_path: Path) -> None:
         assert run.get("/api/status", Authorization=f"Basic {basic}")[0] == 200
         assert run.get("/api/status", Authorization="Basic !!!")[0] == 401
         assert run.get("/api/status", Authorization="Bearer wrong")[0] == 401
-        wait_for(lambda: run.get("/healthz")[0] == 200)
+        until(lambda: run.get("/healthz")[0] == 200)
     with Run(frames=False, token="abc") as run:  # noqa: S106
         assert run.get("/metrics", Authorization="Bearer abc")[0] == 200
 
@@ -250,15 +251,15 @@ def test_one_who_reads_a_byte_a_second_holds_nobody_up() -> None:
         slow.recv(1)
         with run.open("/stream.mjpg") as quick:
             before = run.frames
-            wait_for(lambda: quick.recv(65536) and run.frames > before + 50)
+            until(lambda: quick.recv(65536) and run.frames > before + 50)
             assert run.get("/healthz")[0] == 200
             # What waits for the slow one is bounded: its buffers and one picture, however many were made.
-            wait_for(lambda: quick.recv(65536) and run.metric("maskedge_web_slow_clients_total") == 1, 40)
+            until(lambda: quick.recv(65536) and run.metric("maskedge_web_slow_clients_total") == 1, 40)
 
 
 def test_two_hundred_clients() -> None:
     with Run(picture=True, max_clients=8) as run:
-        wait_for(lambda: run.frames > 5)
+        until(lambda: run.frames > 5)
         clients = [run.open(("/stream.mjpg", "/api/events")[number % 2]) for number in range(200)]
         try:
             codes = []
@@ -272,16 +273,16 @@ def test_two_hundred_clients() -> None:
             assert set(codes) <= {b"200", b"503", b""}
             assert run.get("/healthz")[0] == 200
             before = run.frames
-            wait_for(lambda: run.frames > before + 20)
+            until(lambda: run.frames > before + 20)
         finally:
             for client in clients:
                 client.close()
-        wait_for(lambda: run.metric('maskedge_web_watchers{feed="picture"}') == 0)
+        until(lambda: run.metric('maskedge_web_watchers{feed="picture"}') == 0)
 
 
 def test_closing_does_not_wait_for_clients() -> None:
     with Run(picture=True) as run:
-        wait_for(lambda: run.frames)
+        until(lambda: run.frames)
         clients = [run.open(path) for path in ("/stream.mjpg", "/api/events", "/stream.mjpg")]
         with socket.create_connection(run.address) as silent:
             for client in clients:
