@@ -113,7 +113,8 @@
     frequency_mhz: ["Processor", (v) => `${number(v)} MHz`],
     memory_mb: ["Memory of this program", (v) => `${number(v)} MB`],
     load: ["Load of the machine", (v) => number(Array.isArray(v) ? v[0] : v, 2)],
-    on_battery: ["Power", (v) => (v ? "battery" : "mains")],
+    machine_memory_mb: ["Memory of the machine", (v) => `${number(v / 1000, 1)} GB`],
+    cpu_percent: ["Use of one processor core", (v) => `${number(v)} %`],
   };
   const showDevice = (health) => {
     const rows = Object.entries(HEALTH).filter(([key]) => health[key] !== undefined && health[key] !== null)
