@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from maskedge.errors import ModelError, UsageError
 from maskedge.model import MODELS, check_catalogue, default_detector, open_session, read_detector_contract, read_model
+from maskedge.timing import inner_stage
 from maskedge.types import Box, Image
 
 CASCADE_SIDE = 320
@@ -125,14 +126,15 @@ class CascadeDetector:
 
     def detect(self, image: Image) -> list[Box]:
         """Find the faces of `image`, uint8 `[H, W, 3]` BGR. Boxes are in its pixels and may leave it a little."""
-        grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-        scale = self._scale(grey.shape[1], grey.shape[0])
-        if scale < 1:
-            size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
-            grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-        pad = round(self.border * max(grey.shape))
-        if pad:
-            grey = cv2.copyMakeBorder(grey, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+        with inner_stage("resize"):
+            grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+            scale = self._scale(grey.shape[1], grey.shape[0])
+            if scale < 1:
+                size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
+                grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+            pad = round(self.border * max(grey.shape))
+            if pad:
+                grey = cv2.copyMakeBorder(grey, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
         width, height = self._cascade.getOriginalWindowSize()
         if grey.shape[1] < width or grey.shape[0] < height:
             return []
@@ -216,10 +218,11 @@ class CnnDetector:
         scale = self._scale(image.shape[1], image.shape[0])
         size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
         width, height = self.contract.size or (-(-size[0] // _MULTIPLE) * _MULTIPLE, -(-size[1] // _MULTIPLE) * _MULTIPLE)
-        # The proportions stay; what is left of the input is black, right and below.
-        frame = np.zeros((height, width, 3), np.uint8)
-        shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        frame[: size[1], : size[0]] = cv2.resize(image, size, interpolation=shrink)
+        with inner_stage("resize"):
+            # The proportions stay; what is left of the input is black, right and below.
+            frame = np.zeros((height, width, 3), np.uint8)
+            shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+            frame[: size[1], : size[0]] = cv2.resize(image, size, interpolation=shrink)
         boxes, scores = self.answer_whole(frame)
         return boxes / np.float32(scale), scores
 
