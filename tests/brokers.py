@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import signal
 import socket
@@ -53,6 +54,8 @@ class Mosquitto:
         # Started by root it becomes another user, who may not write into the folder of a test.
         (folder / "mosquitto.conf").write_text("\n".join(["user root", *configuration]) + "\n")
         self._command = [program, "-v", "-c", str(folder / "mosquitto.conf")]
+        # A test that fails may not come to its end.
+        atexit.register(self.stop)
         self.start()
 
     def start(self) -> None:
