@@ -75,7 +75,7 @@ FLAGS = (
         _FACES,
         "--detector",
         "detect.detector",
-        "haar: cascade on a small picture, fast. haar-stock: the original pipeline's, on the full-size picture.",
+        "haar: our cascade. cnn: our network, which finds more and costs less. haar-stock: the original pipeline's.",
         "NAME",
     ),
     Flag(

@@ -34,11 +34,11 @@ _OVERLAP = 0.4
 
 
 def suppress(
-    boxes: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], least: float
+    boxes: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], least: float, overlap: float = NMS_IOU
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Non-maximum suppression of float32 `[A, 4]` (x1, y1, x2, y2) and `[A]`; what is left, best first."""
     sizes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-    kept = np.asarray(cv2.dnn.NMSBoxes(sizes.tolist(), scores.tolist(), least, NMS_IOU), np.int64).reshape(-1)
+    kept = np.asarray(cv2.dnn.NMSBoxes(sizes.tolist(), scores.tolist(), least, overlap), np.int64).reshape(-1)
     return boxes[kept], scores[kept]
 
 
