@@ -70,6 +70,7 @@ class Wiring:
     Attributes:
         controls: What the loop has besides source, detector and sinks.
         warnings: What the user should know, one sentence each.
+        page: Where the status page is, None without one.
 
     Raises:
         UsageError: Settings do not go together.
@@ -83,6 +84,7 @@ class Wiring:
         self._detector = detector
         self._sinks = sinks
         self.warnings: list[str] = []
+        self.page: str | None = None
         self._news: queue.SimpleQueue[Happening] = queue.SimpleQueue()
         labels = [label for label in detector.classifier.labels if label != NOT_A_FACE]
         self._state = RunState(source.name, labels=labels, model=self._model(labels), settings=self._settings())
@@ -172,7 +174,7 @@ class Wiring:
 
         web = WebSink(self._config.web, self._state.snapshot, partial(to_event, stats_only=self._config.privacy.stats_only))
         self.warnings += web.warnings
-        self.warnings.append(f"status page: {web.url}")
+        self.page = web.url
         # Its own thread does what takes time.
         self._sinks.append(web)
 

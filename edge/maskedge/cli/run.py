@@ -116,6 +116,8 @@ class _Run:
 
                 wiring = Wiring(config, source, detector, sinks)
             self._warn(wiring.warnings)
+            if wiring.page and not config.log.quiet:
+                self._log.info("status page: %s", wiring.page)
             sinks += self._window(stop, wait=not source.video)
         except BaseException:
             source.close()
