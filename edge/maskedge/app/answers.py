@@ -111,7 +111,7 @@ def as_jpeg(image: Image, longest: int | None = None, quality: int = 90) -> byte
 
 
 def shown_jpeg(answer: Answer) -> bytes:
-    """Give the picture of an answer as the page shows it: JPEG, small, and drawn after it was shrunk, so that words stay readable."""
+    """Give the picture of an answer as the page shows it: a small JPEG, drawn after it was shrunk, so that words stay readable."""
     image = answer.frame.image
     scale = SHOWN_SIDE / max(image.shape[:2])
     if scale >= 1:

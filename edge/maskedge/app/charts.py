@@ -32,3 +32,206 @@ def timeline_chart(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "tooltip": [{"field": "second"}, {"field": "answer"}, {"field": "faces"}],
         },
     }
+
+
+def confusion_chart(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """Draw which label was answered (columns) for which truth (rows): counts, and shares of a row as the shade."""
+    rows = []
+    for truth, counts in zip(labels, confusion, strict=True):
+        total = sum(counts)
+        if not total:
+            continue
+        for answer, count in zip(labels, counts, strict=True):
+            share = count / total
+            rows.append(
+                {"truth": name_of(truth), "answer": name_of(answer), "count": count, "share": share, "words": f"{share:.0%}"}
+            )
+    names = [name_of(label) for label in labels]
+    across = {
+        "field": "answer",
+        "type": "nominal",
+        "sort": names,
+        "title": "the model's answer",
+        "axis": {"orient": "top", "labelAngle": 0},
+    }
+    down = {"field": "truth", "type": "nominal", "sort": names, "title": "the truth"}
+    dark = {"test": "datum.share > 0.5", "value": "white"}
+    return {
+        "data": {"values": rows},
+        "height": {"step": 58},
+        "encoding": {"x": across, "y": down},
+        "layer": [
+            {
+                "mark": {"type": "rect", "stroke": "#8884", "cornerRadius": 3},
+                "encoding": {
+                    "color": {
+                        "field": "share",
+                        "type": "quantitative",
+                        "scale": {"domain": [0, 1], "range": ["#e8f1fb", "#0b4f96"]},
+                        "legend": None,
+                    },
+                    "tooltip": [
+                        {"field": "truth"},
+                        {"field": "answer"},
+                        {"field": "count", "title": "faces"},
+                        {"field": "words", "title": "share"},
+                    ],
+                },
+            },
+            {
+                "mark": {"type": "text", "fontSize": 14, "fontWeight": 600, "dy": -8},
+                "encoding": {"text": {"field": "count"}, "color": {"condition": dark, "value": "#1c2126"}},
+            },
+            {
+                "mark": {"type": "text", "fontSize": 12, "dy": 9},
+                "encoding": {"text": {"field": "words"}, "color": {"condition": dark, "value": "#1c2126"}},
+            },
+        ],
+    }
+
+
+def calibration_chart(bins: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Draw how often answers of each certainty are right, beside the line on which they would be as right as they claim."""
+    values = [{**part, "words": f"{part['count']} faces"} for part in bins if part["count"]]
+    percent = {"format": "%"}
+    return {
+        "height": 320,
+        "layer": [
+            {
+                "data": {"values": [{"x": 0, "y": 0}, {"x": 1, "y": 1}]},
+                "mark": {"type": "line", "strokeDash": [5, 4], "color": "#8a949d"},
+                "encoding": {"x": {"field": "x", "type": "quantitative"}, "y": {"field": "y", "type": "quantitative"}},
+            },
+            {
+                "data": {"values": [{"x": 0.3, "y": 0.36, "words": "as right as it claims"}]},
+                "mark": {"type": "text", "align": "right", "color": "#8a949d", "fontSize": 12},
+                "encoding": {
+                    "x": {"field": "x", "type": "quantitative"},
+                    "y": {"field": "y", "type": "quantitative"},
+                    "text": {"field": "words"},
+                },
+            },
+            {
+                "data": {"values": values},
+                "mark": {"type": "line", "point": {"filled": True, "size": 70}, "strokeWidth": 2.5},
+                "encoding": {
+                    "x": {
+                        "field": "confidence",
+                        "type": "quantitative",
+                        "title": "how sure the model says it is",
+                        "scale": {"domain": [0, 1]},
+                        "axis": percent,
+                    },
+                    "y": {
+                        "field": "accuracy",
+                        "type": "quantitative",
+                        "title": "how often it is right",
+                        "scale": {"domain": [0, 1]},
+                        "axis": percent,
+                    },
+                    "tooltip": [
+                        {"field": "confidence", "format": ".1%"},
+                        {"field": "accuracy", "format": ".1%"},
+                        {"field": "words", "title": "of"},
+                    ],
+                },
+            },
+        ],
+    }
+
+
+def frontier(points: Sequence[tuple[float, float]]) -> set[int]:
+    """Give the indices of the points (milliseconds, F1) that no other beats in both."""
+    return {
+        index
+        for index, (time, f1) in enumerate(points)
+        if not any((t <= time and f > f1) or (t < time and f >= f1) for t, f in points)
+    }
+
+
+def frontier_chart(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Draw F1 against milliseconds: rows of `name`, `milliseconds`, `f1`. What nothing beats in both is joined by a line."""
+    best = frontier([(point["milliseconds"], point["f1"]) for point in points])
+    values = [
+        {
+            **point,
+            "kind": "nothing is better in both" if index in best else "beaten in both",
+            "short": str(point["name"]).split(" (")[0],
+        }
+        for index, point in enumerate(points)
+    ]
+    x = {
+        "field": "milliseconds",
+        "type": "quantitative",
+        "title": "milliseconds a picture (left is faster)",
+        "scale": {"zero": True, "nice": True, "padding": 30},
+    }
+    y = {
+        "field": "f1",
+        "type": "quantitative",
+        "title": "F1: found and told apart (up is better)",
+        "scale": {"zero": False, "nice": True, "padding": 30},
+    }
+    return {
+        "data": {"values": values},
+        "height": 320,
+        "layer": [
+            {
+                "transform": [{"filter": "datum.kind == 'nothing is better in both'"}],
+                "mark": {"type": "line", "strokeDash": [6, 4], "color": "#0b6bcb", "interpolate": "step-after"},
+                "encoding": {"x": x, "y": y, "order": {"field": "milliseconds"}},
+            },
+            {
+                "mark": {"type": "point", "filled": True, "size": 160, "opacity": 1},
+                "encoding": {
+                    "x": x,
+                    "y": y,
+                    "shape": {
+                        "field": "kind",
+                        "type": "nominal",
+                        "scale": {"range": ["circle", "cross"]},
+                        "legend": {"orient": "top", "title": None},
+                    },
+                    "color": {
+                        "field": "kind",
+                        "type": "nominal",
+                        "scale": {"domain": ["nothing is better in both", "beaten in both"], "range": ["#0b6bcb", "#b3541e"]},
+                    },
+                    "tooltip": [{"field": "name"}, {"field": "f1"}, {"field": "milliseconds"}, {"field": "report"}],
+                },
+            },
+            {
+                "mark": {"type": "text", "dy": -16, "fontSize": 13, "fontWeight": 600, "color": "#7a858f"},
+                "encoding": {"x": x, "y": y, "text": {"field": "short"}},
+            },
+        ],
+    }
+
+
+def speed_chart(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Draw frames a second with their ranges: rows of `report`, `name`, `rate`, `low`, `high`."""
+    values = [{**row, "bar": f"{str(row['name']).split(' (')[0]}, {row['report']}", "words": f"{row['rate']:.1f}"} for row in rows]
+    y = {"field": "bar", "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 190}}
+    x = {"field": "rate", "type": "quantitative", "title": "frames a second (more is faster; the line is the range of the rounds)"}
+    return {
+        "data": {"values": values},
+        "height": {"step": 40},
+        "layer": [
+            {
+                "mark": {"type": "bar", "height": 22, "cornerRadiusEnd": 3, "color": "#0b6bcb"},
+                "encoding": {
+                    "x": x,
+                    "y": y,
+                    "tooltip": [{"field": "name"}, {"field": "rate"}, {"field": "low"}, {"field": "high"}],
+                },
+            },
+            {
+                "mark": {"type": "rule", "strokeWidth": 2, "color": "#b3541e"},
+                "encoding": {"x": {"field": "low", "type": "quantitative"}, "x2": {"field": "high"}, "y": y},
+            },
+            {
+                "mark": {"type": "text", "align": "left", "dx": 6, "fontWeight": 600, "color": "#7a858f"},
+                "encoding": {"x": {"field": "high", "type": "quantitative"}, "y": y, "text": {"field": "words"}},
+            },
+        ],
+    }

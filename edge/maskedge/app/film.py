@@ -106,7 +106,10 @@ class _Chosen:
 
     def write(self, answer: Answer) -> bool:
         adjusted = self.choice.adjust(answer)
-        return all([sink.write(adjusted) for sink in self.sinks])
+        go_on = True
+        for sink in self.sinks:
+            go_on &= sink.write(adjusted)
+        return go_on
 
     def close(self) -> None:
         for sink in self.sinks:
@@ -186,7 +189,9 @@ def annotate_video(
             raise outcome.failure
         notes = list(source.warnings)
         if outcome.summary.frames == MAX_FRAMES and source.length != MAX_FRAMES:
-            notes.append(f"The first {MAX_FRAMES:,} frames were looked at, which is the most that this page does; edge-run has no such bound.")
+            notes.append(
+                f"The first {MAX_FRAMES:,} frames were looked at, the most that this page does; edge-run has no such bound."
+            )
         if stop is not None and stop.signal is not None:
             notes.append(f"Stopped after {outcome.summary.frames:,} frames: what was done until then is here.")
         return Film(

@@ -59,7 +59,10 @@ class ModelFile:
             if self.kind == "classifier":
                 return render_card(path)
             contract = CnnDetector(path).contract
-        lines = [f"# Detector: {self.name}", f"It finds: {', '.join(contract.labels)}; input {contract.size[0]} x {contract.size[1]}."]
+        lines = [
+            f"# Detector: {self.name}",
+            f"It finds: {', '.join(contract.labels)}; input {contract.size[0]} x {contract.size[1]}.",
+        ]
         lines += [f"- {key}: {value}" for key, value in contract.card.items() if isinstance(value, str | int | float)]
         return "\n\n".join(lines[:2]) + "\n\n" + "\n".join(lines[2:]) + "\n"
 

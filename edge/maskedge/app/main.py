@@ -31,7 +31,12 @@ def _benchmarks() -> None:
     show()
 
 
-st.set_page_config(page_title="maskedge", page_icon=":material/masks:", layout="wide", initial_sidebar_state="collapsed")
+# A picture of our own: Streamlit fetches those that it knows by name from elsewhere.
+_ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><circle cx="16" cy="16" r="15" fill="#0b6bcb"/>'
+    '<path d="M7 14q9-4 18 0v5q-9 9-18 0z" fill="#fff"/><path d="M7 15l-4-2m22 2l4-2" stroke="#fff" stroke-width="2"/></svg>'
+)
+st.set_page_config(page_title="maskedge", page_icon=_ICON, layout="wide", initial_sidebar_state="collapsed")
 dress()
 # Each view is loaded when it is first opened.
 st.navigation(

@@ -16,9 +16,9 @@ from maskedge.pipeline import DETECTORS
 _STYLE = """
 <style>
 .block-container { max-width: 72rem; padding-top: 4.2rem; }
-.me-chips { display: flex; flex-wrap: wrap; gap: .5rem; margin: .2rem 0 .6rem; padding: 0; list-style: none; }
+.me-chips { display: flex; flex-wrap: wrap; gap: .5rem; margin: .2rem 0 .6rem !important; padding: 0 !important; list-style: none; }
 .me-chip {
-  display: inline-flex; align-items: center; gap: .45rem; margin: 0; padding: .2rem .75rem .2rem .3rem;
+  display: inline-flex; align-items: center; gap: .45rem; margin: 0 !important; padding: .2rem .75rem .2rem .3rem;
   border: 1px solid color-mix(in srgb, currentColor 22%, transparent); border-radius: 99px; font-size: .95rem;
 }
 .me-sign {
@@ -100,15 +100,19 @@ def ask_settings(key: str, *, several: bool, smallest: int = 300) -> Settings:
             help=finder_help,
         )
         detectors = tuple(finder for finder in finders if finder in chosen)
+        if not detectors:
+            st.info("No face finder is chosen: the standard one is used.", icon=":material/info:")
     else:
-        detectors = (st.selectbox("Face finder", finders, format_func=_finder_name, key=f"{key}-finder", help=finder_help),)
-    if not detectors:
-        st.info("No face finder is chosen: the standard one is used.", icon=":material/info:")
-        detectors = (finders[0],)
+        one = st.selectbox("Face finder", finders, format_func=_finder_name, key=f"{key}-finder", help=finder_help)
+        detectors = () if one is None else (one,)
+    detectors = detectors or (finders[0],)
     classifier = classifiers[0]
     if len(classifiers) > 1:
-        classifier = st.selectbox(
-            "Model", classifiers, format_func=lambda model: model.name, key=f"{key}-model", help="Tells who wears a mask."
+        classifier = (
+            st.selectbox(
+                "Model", classifiers, format_func=lambda model: model.name, key=f"{key}-model", help="Tells who wears a mask."
+            )
+            or classifier
         )
     sure = st.slider(
         "How sure must an answer be?",

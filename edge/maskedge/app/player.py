@@ -99,5 +99,10 @@ def show_film(film: Film) -> None:
         "Marked video (MP4)", film.video, f"{stem}-maskedge.mp4", "video/mp4", icon=":material/download:", width="stretch"
     )
     right.download_button(
-        "Events (JSON Lines)", film.events, f"{stem}-maskedge.jsonl", "application/x-ndjson", icon=":material/download:", width="stretch"
+        "Events (JSON Lines)",
+        film.events,
+        f"{stem}-maskedge.jsonl",
+        "application/x-ndjson",
+        icon=":material/download:",
+        width="stretch",
     )

@@ -20,7 +20,10 @@ from .theme import THEME
 
 
 async def answer_live(request: Request) -> Response:
-    """Answer a picture of the live view, or (DELETE) forget the people so far. The token in the path is the page's; other sites do not know it."""
+    """Answer a picture of the live view, or (DELETE) forget the people so far.
+
+    The token in the path is known to the page that opened the view alone: other sites cannot use the endpoint.
+    """
     session = SESSIONS.find(request.path_params["token"])
     if session is None:
         return JSONResponse({"error": "This live view has ended: reload the page."}, 404)
@@ -67,7 +70,10 @@ def serve(host: str, port: int, max_upload_mb: int) -> None:
     check_port(host, port)
     # Loaded while the browser still fetches the page, so that the first answer does not wait for it.
     threading.Thread(target=_warm_up, daemon=True).start()
-    app = App(Path(str(files("maskedge.app") / "main.py")), routes=[Route(LIVE_PATH + "/{token}", answer_live, methods=["POST", "DELETE"])])
+    app = App(
+        Path(str(files("maskedge.app") / "main.py")),
+        routes=[Route(LIVE_PATH + "/{token}", answer_live, methods=["POST", "DELETE"])],
+    )
     app.run(
         config={
             "server.address": host,

@@ -88,7 +88,9 @@ class LiveSession:
             stages = clock.close_frame(arrival)
             clock.next_frame()
             self._frames += 1
-            adjusted = Choice(self.choice.sure, self.choice.smallest).adjust(Answer(stamp(image, self._frames, "live"), faces, stages))
+            adjusted = Choice(self.choice.sure, self.choice.smallest).adjust(
+                Answer(stamp(image, self._frames, "live"), faces, stages)
+            )
             self._tally.write(adjusted)
             self._tally.seconds.clear()
             people = self._tally.people()

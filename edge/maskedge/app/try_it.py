@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import streamlit as st
 
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _EXAMPLE, _FILES, _PHOTO = "Built-in clip", "My pictures or video", "Take a photo"
 _SOURCES = {_EXAMPLE: ":material/movie:", _FILES: ":material/upload_file:", _PHOTO: ":material/photo_camera:"}
-_KEPT = 2 * MAX_PICTURES
-"""Answers that a visitor's session keeps, so that a slider does not look for the faces again."""
+_KEPT_BYTES = 300_000_000
+"""Bytes of decoded pictures that a session keeps, with their answers, so that a slider does not look for the faces again."""
 
 
 @dataclass
@@ -50,7 +50,7 @@ class _Shared:
 
 
 @st.cache_resource(max_entries=8, show_spinner="Loading the model ...")
-def _shared(classifier: str, finder: str, _classifier: ModelFile, _finder: str | ModelFile) -> _Shared:  # noqa: ARG001
+def _shared(classifier: str, finder: str, _classifier: ModelFile, _finder: str | ModelFile) -> _Shared:
     return _Shared(build(_classifier, _finder), threading.Lock())
 
 
@@ -109,14 +109,19 @@ def _uploads(settings: Settings) -> None:
     )
     if not files:
         return
-    pictures, videos = [], []
+    pictures: list[UploadedFile] = []
+    videos: list[UploadedFile] = []
     for file in files:
         try:
-            (videos if kind_of(file.name, file.getbuffer()[:64].tobytes() if file.size else b"") == "video" else pictures).append(file)
+            (videos if kind_of(file.name, file.getbuffer()[:64].tobytes() if file.size else b"") == "video" else pictures).append(
+                file
+            )
         except MaskedgeError as error:
             st.error(str(error), icon=":material/block:")
     if len(pictures) > MAX_PICTURES:
-        st.warning(f"{len(pictures)} pictures are too many at a time: the first {MAX_PICTURES} are looked at.", icon=":material/info:")
+        st.warning(
+            f"{len(pictures)} pictures are too many at a time: the first {MAX_PICTURES} are looked at.", icon=":material/info:"
+        )
     if pictures:
         _pictures(pictures[:MAX_PICTURES], settings)
     if len(videos) > 1:
@@ -130,7 +135,9 @@ def _pictures(files: Sequence[UploadedFile], settings: Settings) -> None:
     pictures = []
     for file in files:
         try:
-            pictures.append((file.file_id, _remember(f"picture {file.file_id}", partial(read_picture_upload, file.name, file.getvalue()))))
+            pictures.append(
+                (file.file_id, _remember(f"picture {file.file_id}", partial(read_picture_upload, file.name, file.getvalue())))
+            )
         except MaskedgeError as error:
             st.error(str(error), icon=":material/block:")
     _answer_pictures(pictures, settings)
@@ -186,9 +193,7 @@ def _answer(identity: str, picture: Picture, settings: Settings, finder: str | M
     return _remember(f"answer {identity} {settings.classifier.digest} {_key(finder)}", find)
 
 
-def _show_answer(
-    key: str, picture: Picture, answer: Answer, milliseconds: float, finder: str | ModelFile, beside: bool
-) -> None:
+def _show_answer(key: str, picture: Picture, answer: Answer, milliseconds: float, finder: str | ModelFile, beside: bool) -> None:
     if beside:
         st.markdown(f"**{detector_name(finder) if isinstance(finder, str) else finder.name}**")
     chips(Counter(face.label for face in answer.faces))
@@ -298,14 +303,14 @@ def _key(finder: str | ModelFile) -> str:
 
 
 def _remember(key: str, make: Callable[[], T]) -> T:
-    """Give what `make` gave for `key` in this visitor's session, or make it; the oldest makes room."""
-    kept: OrderedDict[str, T] = st.session_state.setdefault("kept", OrderedDict())
-    if key not in kept:
-        kept[key] = make()
-        while len(kept) > _KEPT:
-            kept.popitem(last=False)
+    """Give what `make` gave for `key` in this visitor's session, or make it; what was not asked for longest makes room."""
+    kept: OrderedDict[str, Any] = st.session_state.setdefault("kept", OrderedDict())
+    value: T = kept[key] if key in kept else make()
+    kept[key] = value
     kept.move_to_end(key)
-    return kept[key]
+    while len(kept) > 1 and sum(item.image.nbytes for item in kept.values() if isinstance(item, Picture)) > _KEPT_BYTES:
+        kept.popitem(last=False)
+    return value
 
 
 def _marked(answer: Answer) -> bytes:

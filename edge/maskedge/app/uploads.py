@@ -89,7 +89,7 @@ def read_picture_upload(name: str, content: bytes) -> Picture:
     except Pillow.DecompressionBombError as error:
         raise SourceError(_too_large(name, "more than 170")) from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
-        raise SourceError(f"{name} is no picture that can be read, or it is damaged: try another file (JPEG, PNG, WebP).") from error
+        raise SourceError(f"{name} is no picture that can be read, or is damaged: try another file (JPEG, PNG, WebP).") from error
     if width * height > MAX_PIXELS:
         raise SourceError(_too_large(name, f"{width * height / 1e6:.0f}"))
     try:

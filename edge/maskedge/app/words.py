@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from maskedge.draw import COLOURS, OTHER_COLOUR
 
@@ -33,13 +32,3 @@ def in_order(labels: Iterable[str]) -> list[str]:
     """Sort labels as the page lists them."""
     known = list(NAMES)
     return sorted(set(labels), key=lambda label: (known.index(label) if label in known else len(known), label))
-
-
-def count_sentence(labels: Iterable[str] | Mapping[str, int], what: str = "face", whats: str = "faces") -> str:
-    """Say how many there are of each label: `3 faces: 2 with a mask, 1 without a mask.`"""
-    counts = Counter(labels)
-    total = sum(counts.values())
-    if not total:
-        return f"No {what} found."
-    parts = ", ".join(f"{counts[label]} {name_of(label)}" for label in in_order(counts) if counts[label])
-    return f"{total} {what if total == 1 else whats}: {parts}."
