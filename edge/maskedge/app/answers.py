@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,12 +11,13 @@ import cv2
 import numpy as np
 
 from maskedge.draw import draw_faces
+from maskedge.look import LABELS, label_look
 from maskedge.sinks.base import Answer
 from maskedge.sinks.events import to_event
 from maskedge.types import Face, Image
 
-from .words import UNSURE, name_of, symbol_of
-
+UNSURE = "unsure"
+"""The label of an answer below the threshold that the user chose."""
 SHOWN_SIDE = 1280
 """The longest side in pixels at which pictures are shown; downloads keep their size."""
 
@@ -44,6 +45,18 @@ class Choice:
         ]
         frame = replace(answer.frame, image=pixelate(answer.frame.image, faces)) if self.hide else answer.frame
         return replace(answer, frame=frame, faces=faces)
+
+
+def in_order(labels: Iterable[str]) -> list[str]:
+    """Sort labels, each once, as the page lists them."""
+    known = list(LABELS)
+    return sorted(set(labels), key=lambda label: (known.index(label) if label in known else len(known), label))
+
+
+def spoken(label: str) -> str:
+    """Name a label with its sign, as in `✓ with a mask`."""
+    look = label_look(label)
+    return f"{look.symbol} {look.name}"
 
 
 def side_lengths(face: Face) -> tuple[float, float]:
@@ -85,7 +98,7 @@ def table_rows(faces: Sequence[Face]) -> list[dict[str, Any]]:
         rows.append(
             {
                 "face": number,
-                "answer": f"{symbol_of(face.label)} {name_of(face.label)}",
+                "answer": spoken(face.label),
                 "sure": round(100 * face.score),
                 "size": f"{width:.0f} x {height:.0f}",
                 "left": round(face.box[0]),

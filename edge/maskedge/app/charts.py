@@ -5,30 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .words import colour_of, in_order, name_of, symbol_of
+from maskedge.look import LIGHT, label_look
 
-_DASHES = [[1, 0], [7, 3], [2, 2], [7, 3, 2, 3]]
+from .answers import in_order, spoken
+
+_EFFICIENT = ["nothing is better in both", "beaten in both"]
+# One shade that can be read on light and on dark paper.
+_ACCENT, _WORDS, _SECOND = "#3d8fe0", "#808b95", "#c4632a"
 
 
 def timeline_chart(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Draw the faces of each second: rows of `second`, `label`, `faces`."""
     labels = in_order(row["label"] for row in rows)
-    names = [f"{symbol_of(label)} {name_of(label)}" for label in labels]
-    values = [{**row, "answer": f"{symbol_of(row['label'])} {name_of(row['label'])}"} for row in rows]
+    looks = [label_look(label) for label in labels]
+    names = [spoken(label) for label in labels]
+    dashes = [[int(part) for part in look.dash.split()] or [1, 0] for look in looks]
+    values = [{**row, "answer": spoken(str(row["label"]))} for row in rows]
     return {
         "data": {"values": values},
-        "height": 220,
+        "height": 300,
         "mark": {"type": "line", "point": True, "strokeWidth": 2.5, "interpolate": "monotone"},
         "encoding": {
             "x": {"field": "second", "type": "quantitative", "title": "second of the video", "axis": {"tickMinStep": 1}},
-            "y": {"field": "faces", "type": "quantitative", "title": "faces at a time"},
+            "y": {"field": "faces", "type": "quantitative", "title": "faces at a time", "axis": {"tickMinStep": 1}},
             "color": {
                 "field": "answer",
                 "type": "nominal",
-                "scale": {"domain": names, "range": [colour_of(label) for label in labels]},
+                "scale": {"domain": names, "range": [look.picture for look in looks]},
                 "legend": {"orient": "top", "title": None},
             },
-            "strokeDash": {"field": "answer", "type": "nominal", "scale": {"domain": names, "range": _DASHES}, "legend": None},
+            "strokeDash": {"field": "answer", "type": "nominal", "scale": {"domain": names, "range": dashes}, "legend": None},
             "tooltip": [{"field": "second"}, {"field": "answer"}, {"field": "faces"}],
         },
     }
@@ -44,9 +50,15 @@ def confusion_chart(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -
         for answer, count in zip(labels, counts, strict=True):
             share = count / total
             rows.append(
-                {"truth": name_of(truth), "answer": name_of(answer), "count": count, "share": share, "words": f"{share:.0%}"}
+                {
+                    "truth": label_look(truth).name,
+                    "answer": label_look(answer).name,
+                    "count": count,
+                    "share": share,
+                    "words": f"{share:.0%}",
+                }
             )
-    names = [name_of(label) for label in labels]
+    names = [label_look(label).name for label in labels]
     across = {
         "field": "answer",
         "type": "nominal",
@@ -80,11 +92,11 @@ def confusion_chart(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -
             },
             {
                 "mark": {"type": "text", "fontSize": 14, "fontWeight": 600, "dy": -8},
-                "encoding": {"text": {"field": "count"}, "color": {"condition": dark, "value": "#1c2126"}},
+                "encoding": {"text": {"field": "count"}, "color": {"condition": dark, "value": LIGHT["ink"]}},
             },
             {
                 "mark": {"type": "text", "fontSize": 12, "dy": 9},
-                "encoding": {"text": {"field": "words"}, "color": {"condition": dark, "value": "#1c2126"}},
+                "encoding": {"text": {"field": "words"}, "color": {"condition": dark, "value": LIGHT["ink"]}},
             },
         ],
     }
@@ -99,12 +111,12 @@ def calibration_chart(bins: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "layer": [
             {
                 "data": {"values": [{"x": 0, "y": 0}, {"x": 1, "y": 1}]},
-                "mark": {"type": "line", "strokeDash": [5, 4], "color": "#8a949d"},
+                "mark": {"type": "line", "strokeDash": [5, 4], "color": _WORDS},
                 "encoding": {"x": {"field": "x", "type": "quantitative"}, "y": {"field": "y", "type": "quantitative"}},
             },
             {
                 "data": {"values": [{"x": 0.3, "y": 0.36, "words": "as right as it claims"}]},
-                "mark": {"type": "text", "align": "right", "color": "#8a949d", "fontSize": 12},
+                "mark": {"type": "text", "align": "right", "color": _WORDS, "fontSize": 12},
                 "encoding": {
                     "x": {"field": "x", "type": "quantitative"},
                     "y": {"field": "y", "type": "quantitative"},
@@ -113,7 +125,7 @@ def calibration_chart(bins: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             },
             {
                 "data": {"values": values},
-                "mark": {"type": "line", "point": {"filled": True, "size": 70}, "strokeWidth": 2.5},
+                "mark": {"type": "line", "point": {"filled": True, "size": 70}, "strokeWidth": 2.5, "color": _ACCENT},
                 "encoding": {
                     "x": {
                         "field": "confidence",
@@ -155,7 +167,7 @@ def frontier_chart(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     values = [
         {
             **point,
-            "kind": "nothing is better in both" if index in best else "beaten in both",
+            "kind": _EFFICIENT[0 if index in best else 1],
             "short": str(point["name"]).split(" (")[0],
         }
         for index, point in enumerate(points)
@@ -164,7 +176,7 @@ def frontier_chart(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "field": "milliseconds",
         "type": "quantitative",
         "title": "milliseconds a picture (left is faster)",
-        "scale": {"zero": True, "nice": True, "padding": 30},
+        "scale": {"domainMin": 0, "nice": True},
     }
     y = {
         "field": "f1",
@@ -177,8 +189,8 @@ def frontier_chart(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "height": 320,
         "layer": [
             {
-                "transform": [{"filter": "datum.kind == 'nothing is better in both'"}],
-                "mark": {"type": "line", "strokeDash": [6, 4], "color": "#0b6bcb", "interpolate": "step-after"},
+                "transform": [{"filter": f"datum.kind == '{_EFFICIENT[0]}'"}],
+                "mark": {"type": "line", "strokeDash": [6, 4], "color": _ACCENT, "interpolate": "step-after"},
                 "encoding": {"x": x, "y": y, "order": {"field": "milliseconds"}},
             },
             {
@@ -189,19 +201,19 @@ def frontier_chart(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                     "shape": {
                         "field": "kind",
                         "type": "nominal",
-                        "scale": {"range": ["circle", "cross"]},
-                        "legend": {"orient": "top", "title": None},
+                        "scale": {"domain": _EFFICIENT, "range": ["circle", "cross"]},
+                        "legend": {"orient": "top", "title": None, "labelLimit": 300},
                     },
                     "color": {
                         "field": "kind",
                         "type": "nominal",
-                        "scale": {"domain": ["nothing is better in both", "beaten in both"], "range": ["#0b6bcb", "#b3541e"]},
+                        "scale": {"domain": _EFFICIENT, "range": [_ACCENT, _SECOND]},
                     },
                     "tooltip": [{"field": "name"}, {"field": "f1"}, {"field": "milliseconds"}, {"field": "report"}],
                 },
             },
             {
-                "mark": {"type": "text", "dy": -16, "fontSize": 13, "fontWeight": 600, "color": "#7a858f"},
+                "mark": {"type": "text", "dy": -16, "fontSize": 13, "fontWeight": 600, "color": _WORDS},
                 "encoding": {"x": x, "y": y, "text": {"field": "short"}},
             },
         ],
@@ -218,7 +230,7 @@ def speed_chart(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "height": {"step": 40},
         "layer": [
             {
-                "mark": {"type": "bar", "height": 22, "cornerRadiusEnd": 3, "color": "#0b6bcb"},
+                "mark": {"type": "bar", "height": 22, "cornerRadiusEnd": 3, "color": _ACCENT},
                 "encoding": {
                     "x": x,
                     "y": y,
@@ -226,11 +238,11 @@ def speed_chart(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 },
             },
             {
-                "mark": {"type": "rule", "strokeWidth": 2, "color": "#b3541e"},
+                "mark": {"type": "rule", "strokeWidth": 2, "color": _SECOND},
                 "encoding": {"x": {"field": "low", "type": "quantitative"}, "x2": {"field": "high"}, "y": y},
             },
             {
-                "mark": {"type": "text", "align": "left", "dx": 6, "fontWeight": 600, "color": "#7a858f"},
+                "mark": {"type": "text", "align": "left", "dx": 6, "fontWeight": 600, "color": _WORDS},
                 "encoding": {"x": {"field": "high", "type": "quantitative"}, "y": y, "text": {"field": "words"}},
             },
         ],

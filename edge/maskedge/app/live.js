@@ -149,7 +149,9 @@ class View {
       const top = y1 - tall >= 0 ? y1 - tall : Math.max(y1, 0);
       pen.fillStyle = face.colour;
       pen.fillRect(left, top, wide, tall);
-      pen.fillStyle = "#fff";
+      // White words on dark colours, dark ones on light colours.
+      const [red, green, blue] = [1, 3, 5].map((at) => parseInt(face.colour.slice(at, at + 2), 16));
+      pen.fillStyle = 0.3 * red + 0.59 * green + 0.11 * blue > 150 ? "#14181c" : "#fff";
       pen.fillText(words, left + 7 * unit, top + tall / 2 + unit);
     }
   }

@@ -11,8 +11,15 @@ from maskedge.app.charts import calibration_chart, confusion_chart
 from maskedge.app.library import ModelFile, check_model
 from maskedge.app.parts import bundled, heading, uploaded
 from maskedge.app.reports import training_report
-from maskedge.app.words import name_of
 from maskedge.errors import MaskedgeError
+from maskedge.look import label_look
+
+_SETS = {
+    "faces test": "Test faces, none of which it has seen a relative of",
+    "scenes dev": "Faces and false alarms in webcam and phone pictures that it did not learn from",
+    "validation": "Validation: what the best moment of the training was chosen by",
+}
+"""What the data are that figures are of."""
 
 
 def show() -> None:
@@ -88,7 +95,7 @@ def _short(card: Mapping[str, Any]) -> None:
         st.markdown("This file holds no measured figures: nothing can be said of how often it is right.")
         return
     for part in evaluations:
-        st.markdown(f"**{part['name']}**: {part['pictures']:,} faces that it did not learn from")
+        st.markdown(f"**{_SETS.get(part['name'], part['name'])}** ({part['pictures']:,})")
         two_way, gate = part.get("two_way"), card.get("gate", {}).get(part["name"], {})
         cells = [("Right among all labels", part["accuracy"], "Of all faces, how many got the right label.")]
         if two_way:
@@ -129,7 +136,7 @@ def _confusion(card: Mapping[str, Any], model: ModelFile) -> None:
     st.dataframe(
         [
             {
-                "label": name_of(label),
+                "label": label_look(label).name,
                 "faces": figures["count"],
                 "precision": figures["precision"],
                 "recall": figures["recall"],
@@ -153,13 +160,14 @@ def _calibration(card: Mapping[str, Any], model: ModelFile) -> None:
     figures = part["calibration"]
     st.markdown(
         f"When it says *90% sure*, is it right nine times in ten? On average it is off by **{figures['ece_after']:.1%}** "
-        f"(expected calibration error; {figures['ece_before']:.1%} before its answers were tempered by {card.get('temperature', 1):.2f})."
+        f"(expected calibration error; {figures['ece_before']:.1%} "
+        f"before its answers were tempered by {card.get('temperature', 1):.2f})."
     )
     if card.get("unsure_below") is not None:
         unsure = part.get("unsure", {})
         words = f"Below **{card['unsure_below']:.1%}** an answer should be called unsure"
         if unsure.get("accuracy_of_the_sure") is not None:
-            words += f": the others are right in {unsure['accuracy_of_the_sure']:.1%} of cases, and {unsure['share_unsure']:.0%} are unsure"
+            words += f", which {unsure['share_unsure']:.0%} are here; the others are right in {unsure['accuracy_of_the_sure']:.1%} of cases"
         st.markdown(words + ".")
     bins = figures.get("bins")
     if bins is None and (report := training_report(card)) is not None:

@@ -8,27 +8,32 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from maskedge.app.answers import Choice
+from maskedge.app.answers import Choice, in_order
 from maskedge.app.library import ModelFile, detector_help, detector_name, installed_models
-from maskedge.app.words import colour_of, in_order, name_of, symbol_of
+from maskedge.look import VARIABLES, label_look
 from maskedge.pipeline import DETECTORS
 
-_STYLE = """
+_STYLE = (
+    f"<style>{VARIABLES}</style>"
+    + """
 <style>
-.block-container { max-width: 72rem; padding-top: 4.2rem; }
+.block-container { max-width: 72rem; padding-top: 1.2rem; padding-bottom: 3rem; }
+.st-key-views { border-bottom: 1px solid var(--line); padding-bottom: .5rem; gap: .2rem .6rem; }
+[data-testid="stHeader"] { height: 0; min-height: 0; }
 .me-chips { display: flex; flex-wrap: wrap; gap: .5rem; margin: .2rem 0 .6rem !important; padding: 0 !important; list-style: none; }
 .me-chip {
   display: inline-flex; align-items: center; gap: .45rem; margin: 0 !important; padding: .2rem .75rem .2rem .3rem;
-  border: 1px solid color-mix(in srgb, currentColor 22%, transparent); border-radius: 99px; font-size: .95rem;
+  border: 1px solid var(--line); border-radius: 99px; font-size: .95rem;
 }
 .me-sign {
   display: inline-grid; place-items: center; width: 1.5rem; height: 1.5rem; border-radius: 50%;
-  color: #fff; font-weight: 700; font-size: .85rem;
+  color: var(--paper); font-weight: 700; font-size: .85rem;
 }
 .me-chip b { font-variant-numeric: tabular-nums; }
-.me-lead { opacity: .8; max-width: 46rem; margin: -.4rem 0 .8rem; }
+.me-lead { color: var(--soft); max-width: 46rem; margin: -.4rem 0 .8rem; }
 </style>
 """
+)
 
 
 @dataclass(frozen=True)
@@ -56,13 +61,14 @@ def chips(counts: Mapping[str, int], empty: str = "No face found.") -> None:
     if not any(counts.values()):
         st.html(f'<p class="me-lead" role="status">{html.escape(empty)}</p>')
         return
-    items = "".join(
-        f'<li class="me-chip"><span class="me-sign" style="background:{colour_of(label)}" aria-hidden="true">{symbol_of(label)}</span>'
-        f"<span><b>{counts[label]}</b> {html.escape(name_of(label))}</span></li>"
-        for label in in_order(counts)
-        if counts[label]
-    )
-    st.html(f'<ul class="me-chips" role="status">{items}</ul>')
+    items = "".join(_chip(label, counts[label]) for label in in_order(counts) if counts[label])
+    st.html(f'<ul class="me-chips">{items}</ul>')
+
+
+def _chip(label: str, count: int) -> str:
+    look, colour = label_look(label), f"var(--label-{html.escape(label.replace('_', '-'))}, var(--label-unsure))"
+    sign = f'<span class="me-sign" style="background:{colour}" aria-hidden="true">{look.symbol}</span>'
+    return f'<li class="me-chip">{sign}<span><b>{count}</b> {html.escape(look.name)}</span></li>'
 
 
 @st.cache_resource(show_spinner="Reading the installed models ...")

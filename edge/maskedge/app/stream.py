@@ -9,15 +9,15 @@ from collections import OrderedDict
 from typing import Any
 
 from maskedge.errors import SourceError
+from maskedge.look import label_look
 from maskedge.pictures import decode_picture
 from maskedge.pipeline import MaskDetector
 from maskedge.sinks.base import Answer
 from maskedge.sources.base import stamp
 
-from .answers import Choice
+from .answers import Choice, in_order
 from .film import Tally
 from .library import ModelFile, build
-from .words import colour_of, in_order, name_of, symbol_of
 
 LIVE_PATH = "/maskedge/live"
 """Where the endpoint is; the token of a live view follows."""
@@ -98,11 +98,12 @@ class LiveSession:
         return {
             "size": [image.shape[1], image.shape[0]],
             "faces": [
-                {**face.to_json(), "name": name_of(face.label), "symbol": symbol_of(face.label), "colour": colour_of(face.label)}
+                {**face.to_json(), "name": look.name, "symbol": look.symbol, "colour": look.picture}
                 for face in adjusted.faces
+                for look in [label_look(face.label)]
             ],
-            "counts": {name_of(label): labels.count(label) for label in in_order(labels)},
-            "people": {name_of(label): people[label] for label in in_order(people)},
+            "counts": {label_look(label).name: labels.count(label) for label in in_order(labels)},
+            "people": {label_look(label).name: people[label] for label in in_order(people)},
             "ms": {stage: round(value, 1) for stage, value in stages.items()},
             "hide": self.choice.hide,
         }

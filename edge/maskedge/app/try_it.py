@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from maskedge.summary import Summary
 
 T = TypeVar("T")
-_EXAMPLE, _FILES, _PHOTO = "Built-in clip", "My pictures or video", "Take a photo"
+_EXAMPLE, _FILES, _PHOTO = "Example", "My files", "Camera"
 _SOURCES = {_EXAMPLE: ":material/movie:", _FILES: ":material/upload_file:", _PHOTO: ":material/photo_camera:"}
 _KEPT_BYTES = 300_000_000
 """Bytes of decoded pictures that a session keeps, with their answers, so that a slider does not look for the faces again."""
@@ -83,7 +83,7 @@ def show() -> None:
 
 
 def _example(settings: Settings) -> None:
-    second = st.slider("Moment of the clip (seconds)", 0.0, 9.9, 8.0, 0.1, key="try-moment")
+    second = st.slider("Moment of the built-in clip (seconds)", 0.0, 9.9, 8.0, 0.1, key="try-moment")
     index = round(second * demo.FPS)
     _answer_pictures([(f"demo:{index}", Picture(f"clip at {second:.1f} s", demo.draw(index)))], settings)
     st.caption("The faces are averages of 12 to 16 people each: nobody's picture is in here.")
@@ -205,9 +205,9 @@ def _show_answer(key: str, picture: Picture, answer: Answer, milliseconds: float
             hide_index=True,
             width="stretch",
             column_config={
-                "face": st.column_config.NumberColumn("Face", help="From left to right", width="small"),
-                "answer": st.column_config.TextColumn("Answer", width="medium"),
-                "sure": st.column_config.ProgressColumn("Sure", format="%d%%", min_value=0, max_value=100),
+                "face": st.column_config.NumberColumn("Face", help="From left to right", width=50),
+                "answer": st.column_config.TextColumn("Answer", width=150),
+                "sure": st.column_config.ProgressColumn("Sure", format="%d%%", min_value=0, max_value=100, width=120),
                 "size": st.column_config.TextColumn("Size (pixels)"),
                 "left": st.column_config.NumberColumn("Left", help="Pixels from the left edge"),
                 "top": st.column_config.NumberColumn("Top", help="Pixels from the upper edge"),
@@ -258,7 +258,8 @@ def _run_video(name: str, content: bytes | None, settings: Settings, finder: str
     """Answer a video. A stop button, a closed page or a reload ends it."""
     bar = st.progress(0.0, "Opening the video ...")
     preview = st.empty()
-    st.button("Stop", icon=":material/stop:", key="stop-video", help="Ends the work; what was done until then is lost.")
+    ending = st.empty()
+    ending.button("Stop", icon=":material/stop:", key="stop-video", help="Ends the work; what was done until then is lost.")
     stop, told = Stop(), 0.0
 
     def progress(summary: Summary, length: int | None, stills: Stills) -> None:
@@ -285,8 +286,8 @@ def _run_video(name: str, content: bytes | None, settings: Settings, finder: str
         st.error(str(error), icon=":material/block:")
         return None
     finally:
-        bar.empty()
-        preview.empty()
+        for place in (bar, preview, ending):
+            place.empty()
 
 
 def _still_here() -> bool:
