@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import cv2
 
+from maskedge.look import LABELS, to_bgr
 from maskedge.types import Face, Image
 
 # BGR. Told apart with any colour vision, and never the only signal: the label stands beside the box.
-COLOURS = {"with_mask": (119, 158, 27), "without_mask": (30, 75, 220), "incorrect_mask": (20, 170, 235)}
-OTHER_COLOUR = (160, 120, 110)
+COLOURS = {label: to_bgr(look.picture) for label, look in LABELS.items()}
+OTHER_COLOUR = COLOURS["unsure"]
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
