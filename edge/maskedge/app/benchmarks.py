@@ -125,7 +125,7 @@ def _accuracy(reports: Sequence[Report]) -> None:
     st.subheader("How right, and how fast", anchor=False)
     st.markdown(
         "Each point is one way to look at pictures of real people. The best would stand in the upper left corner. "
-        "What the dashed line joins is beaten by nothing in both."
+        "One is *unbeaten* when no other is both as right and faster, or as fast and more right; the dashed line joins those."
     )
     points = [point for report in reports for point in report.points()]
     st.vega_lite_chart(frontier_chart(points), width="stretch")

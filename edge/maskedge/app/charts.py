@@ -9,7 +9,7 @@ from maskedge.look import LIGHT, label_look
 
 from .answers import in_order, spoken
 
-_EFFICIENT = ["nothing is better in both", "beaten in both"]
+_EFFICIENT = ["unbeaten", "beaten"]
 # One shade that can be read on light and on dark paper.
 _ACCENT, _WORDS, _SECOND = "#3d8fe0", "#808b95", "#c4632a"
 
@@ -64,7 +64,7 @@ def confusion_chart(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -
         "type": "nominal",
         "sort": names,
         "title": "the model's answer",
-        "axis": {"orient": "top", "labelAngle": 0},
+        "axis": {"orient": "top", "labelAngle": 0, "labelExpr": "split(datum.label, ' ')", "labelOverlap": False},
     }
     down = {"field": "truth", "type": "nominal", "sort": names, "title": "the truth"}
     dark = {"test": "datum.share > 0.5", "value": "white"}
@@ -202,7 +202,7 @@ def frontier_chart(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                         "field": "kind",
                         "type": "nominal",
                         "scale": {"domain": _EFFICIENT, "range": ["circle", "cross"]},
-                        "legend": {"orient": "top", "title": None, "labelLimit": 300},
+                        "legend": {"orient": "top", "title": None},
                     },
                     "color": {
                         "field": "kind",
@@ -221,16 +221,19 @@ def frontier_chart(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def speed_chart(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Draw frames a second with their ranges: rows of `report`, `name`, `rate`, `low`, `high`."""
-    values = [{**row, "bar": f"{str(row['name']).split(' (')[0]}, {row['report']}", "words": f"{row['rate']:.1f}"} for row in rows]
-    y = {"field": "bar", "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 190}}
-    x = {"field": "rate", "type": "quantitative", "title": "frames a second (more is faster; the line is the range of the rounds)"}
+    """Draw frames a second with their ranges: rows of `report`, `name`, `rate`, `low`, `high`. Names stand above their bars."""
+    values = [
+        {**row, "bar": f"{number}", "start": 0, "words": f"{str(row['name']).split(' (')[0]}, {row['report']}: {row['rate']:.1f}"}
+        for number, row in enumerate(rows)
+    ]
+    y = {"field": "bar", "type": "nominal", "sort": None, "axis": None}
+    x = {"field": "rate", "type": "quantitative", "title": "frames a second (more is faster)"}
     return {
         "data": {"values": values},
-        "height": {"step": 40},
+        "height": {"step": 52},
         "layer": [
             {
-                "mark": {"type": "bar", "height": 22, "cornerRadiusEnd": 3, "color": _ACCENT},
+                "mark": {"type": "bar", "height": 20, "yOffset": 8, "cornerRadiusEnd": 3, "color": _ACCENT},
                 "encoding": {
                     "x": x,
                     "y": y,
@@ -238,12 +241,12 @@ def speed_chart(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 },
             },
             {
-                "mark": {"type": "rule", "strokeWidth": 2, "color": _SECOND},
+                "mark": {"type": "rule", "strokeWidth": 2, "yOffset": 8, "color": _SECOND},
                 "encoding": {"x": {"field": "low", "type": "quantitative"}, "x2": {"field": "high"}, "y": y},
             },
             {
-                "mark": {"type": "text", "align": "left", "dx": 6, "fontWeight": 600, "color": _WORDS},
-                "encoding": {"x": {"field": "high", "type": "quantitative"}, "y": y, "text": {"field": "words"}},
+                "mark": {"type": "text", "align": "left", "dx": 2, "dy": -13, "fontSize": 13, "fontWeight": 600, "color": _WORDS},
+                "encoding": {"x": {"field": "start", "type": "quantitative"}, "y": y, "text": {"field": "words"}},
             },
         ],
     }

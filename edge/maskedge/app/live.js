@@ -134,7 +134,7 @@ class View {
     pen.drawImage(this.shot, 0, 0);
     // Larger words where the page is small.
     const unit = Math.max(1, width / (this.canvas.clientWidth || width));
-    pen.font = `600 ${Math.round(15 * unit)}px system-ui, sans-serif`;
+    pen.font = `600 ${Math.round(13 * unit)}px system-ui, sans-serif`;
     pen.textBaseline = "middle";
     pen.lineWidth = 3 * unit;
     for (const face of answer.faces) {
@@ -143,7 +143,7 @@ class View {
       pen.strokeStyle = face.colour;
       pen.strokeRect(x1, y1, x2 - x1, y2 - y1);
       const words = `${face.symbol} ${face.name} ${Math.round(100 * face.score)}%`;
-      const tall = 24 * unit;
+      const tall = 21 * unit;
       const wide = pen.measureText(words).width + 14 * unit;
       const left = Math.min(Math.max(x1, 0), Math.max(width - wide, 0));
       const top = y1 - tall >= 0 ? y1 - tall : Math.max(y1, 0);

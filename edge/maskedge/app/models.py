@@ -97,10 +97,10 @@ def _short(card: Mapping[str, Any]) -> None:
     for part in evaluations:
         st.markdown(f"**{_SETS.get(part['name'], part['name'])}** ({part['pictures']:,})")
         two_way, gate = part.get("two_way"), card.get("gate", {}).get(part["name"], {})
-        cells = [("Right among all labels", part["accuracy"], "Of all faces, how many got the right label.")]
+        cells = [("All labels right", part["accuracy"], "Of all faces, how many got the right label.")]
         if two_way:
             cells.append(
-                ("Mask or no mask", two_way["two_labels"], "Right when only 'with a mask' and 'without a mask' are told apart.")
+                ("Mask or none", two_way["two_labels"], "Right when only 'with a mask' and 'without a mask' are told apart.")
             )
         if part.get("macro_f1") is not None:
             cells.append(
@@ -109,13 +109,14 @@ def _short(card: Mapping[str, Any]) -> None:
         if gate.get("rejected") is not None:
             cells.append(
                 (
-                    "False alarms thrown out",
+                    "Alarms refused",
                     gate["rejected"],
                     "Of what the face finder took for a face and is none, how much it throws out.",
                 )
             )
-        for column, (name, value, words) in zip(st.columns(len(cells)), cells, strict=True):
-            column.metric(name, f"{value:.1%}", help=words)
+        with st.container(horizontal=True, gap="medium"):
+            for name, value, words in cells:
+                st.metric(name, f"{value:.1%}", help=words, width=140)
     if limits := card.get("limits"):
         with st.expander("Where it ends: the same faces, made harder"):
             st.dataframe(
@@ -164,10 +165,10 @@ def _calibration(card: Mapping[str, Any], model: ModelFile) -> None:
         f"before its answers were tempered by {card.get('temperature', 1):.2f})."
     )
     if card.get("unsure_below") is not None:
-        unsure = part.get("unsure", {})
         words = f"Below **{card['unsure_below']:.1%}** an answer should be called unsure"
-        if unsure.get("accuracy_of_the_sure") is not None:
-            words += f", which {unsure['share_unsure']:.0%} are here; the others are right in {unsure['accuracy_of_the_sure']:.1%} of cases"
+        if (unsure := part.get("unsure", {})).get("accuracy_of_the_sure") is not None:
+            share, right = unsure["share_unsure"], unsure["accuracy_of_the_sure"]
+            words += f", which {share:.0%} are here; the others are right in {right:.1%} of cases"
         st.markdown(words + ".")
     bins = figures.get("bins")
     if bins is None and (report := training_report(card)) is not None:

@@ -19,6 +19,11 @@ _STYLE = (
 <style>
 .block-container { max-width: 72rem; padding-top: 1.2rem; padding-bottom: 3rem; }
 .st-key-views { border-bottom: 1px solid var(--line); padding-bottom: .5rem; gap: .2rem .6rem; }
+@media (max-width: 480px) {
+  .st-key-views { gap: 0; }
+  .st-key-views a { padding: .25rem .4rem; gap: 0; }
+  .st-key-views a > span:has([data-testid="stIconMaterial"]), .st-key-views [data-testid="stIconMaterial"] { display: none; }
+}
 [data-testid="stHeader"] { height: 0; min-height: 0; }
 .me-chips { display: flex; flex-wrap: wrap; gap: .5rem; margin: .2rem 0 .6rem !important; padding: 0 !important; list-style: none; }
 .me-chip {

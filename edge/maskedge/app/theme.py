@@ -19,6 +19,7 @@ THEME: dict[str, str | list[str]] = {
     "theme.headingFont": FONT,
     "theme.codeFont": MONOSPACE,
     "theme.headingFontSizes": ["1.9rem", "1.5rem", "1.25rem"],
+    "theme.metricValueFontSize": "1.6rem",
     "theme.baseRadius": "6px",
     **{f"theme.light.{option}": LIGHT[name] for option, name in _COLOURS.items()},
     **{f"theme.dark.{option}": DARK[name] for option, name in _COLOURS.items()},
