@@ -28,7 +28,7 @@ _STILL_SIDE = 640
 
 
 @dataclass
-class Stills:
+class Stills(Sink):
     """A sink that keeps small pictures of a video, spread evenly over it, however long it gets.
 
     Attributes:
@@ -56,7 +56,7 @@ class Stills:
 
 
 @dataclass
-class Tally:
+class Tally(Sink):
     """A sink that counts: the people by their last label, and the faces of every second.
 
     Attributes:
@@ -97,7 +97,7 @@ class Tally:
 
 
 @dataclass
-class _Chosen:
+class _Chosen(Sink):
     """Gives other sinks the answers as the user wants them."""
 
     choice: Choice

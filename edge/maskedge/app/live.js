@@ -51,7 +51,8 @@ class View {
     this.start.textContent = "Stop the camera";
     this.again.hidden = false;
     await this.list();
-    this.loop(++this.run);
+    this.watch(++this.run);
+    this.loop(this.run);
   }
 
   async list() {
@@ -79,34 +80,49 @@ class View {
     this.word.textContent = "The camera is off.";
   }
 
-  // The next picture that the camera gives: no picture is sent twice.
-  fresh() {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, 250);
-      this.video.requestVideoFrameCallback?.(() => { clearTimeout(timer); resolve(); });
+  // Notes every picture that the camera gives, so that `fresh` waits only where there is no new one.
+  watch(run) {
+    this.video.requestVideoFrameCallback?.(() => {
+      if (run !== this.run) return;
+      this.newer = true;
+      this.wake?.();
+      this.watch(run);
     });
   }
 
+  // A picture that was not sent yet. Browsers that do not tell of new pictures wait a little instead.
+  async fresh() {
+    if (!this.newer) {
+      await new Promise((resolve) => { this.wake = resolve; setTimeout(resolve, this.video.requestVideoFrameCallback ? 250 : 33); });
+    }
+    this.newer = false;
+  }
+
+  // Takes a picture and packs it.
+  async grab() {
+    await this.fresh();
+    const taken = performance.now();
+    const { videoWidth, videoHeight } = this.video;
+    const scale = Math.min(1, SIDE / Math.max(videoWidth, videoHeight, 1));
+    const canvas = this.shot;
+    canvas.width = Math.max(1, Math.round(videoWidth * scale));
+    canvas.height = Math.max(1, Math.round(videoHeight * scale));
+    canvas.getContext("2d").drawImage(this.video, 0, 0, canvas.width, canvas.height);
+    return { taken, picture: await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.8)) };
+  }
+
   async loop(run) {
-    const times = [];
-    const delays = [];
-    const lookings = [];
+    const done = [];
     let spoken = 0;
+    // One picture at a time: with two on their way the answers come a little more often, and twice as late.
     while (run === this.run) {
-      await this.fresh();
+      const shot = await this.grab();
       if (run !== this.run) return;
-      const taken = performance.now();
-      const scale = Math.min(1, SIDE / Math.max(this.video.videoWidth, this.video.videoHeight));
-      this.shot.width = Math.round(this.video.videoWidth * scale);
-      this.shot.height = Math.round(this.video.videoHeight * scale);
-      if (!this.shot.width || !this.shot.height) continue;
-      this.shot.getContext("2d").drawImage(this.video, 0, 0, this.shot.width, this.shot.height);
-      const picture = await new Promise((resolve) => this.shot.toBlob(resolve, "image/jpeg", 0.8));
       let answer;
       try {
-        const reply = await fetch(this.url, { method: "POST", body: picture });
-        answer = await reply.json();
+        answer = await (await fetch(this.url, { method: "POST", body: shot.picture })).json();
       } catch {
+        if (run !== this.run) return;
         this.word.textContent = "The connection was lost: is edge-app still running? Trying again ...";
         await new Promise((resolve) => setTimeout(resolve, 1000));
         continue;
@@ -116,13 +132,11 @@ class View {
       if (answer.error) { this.close(); return; }
       this.draw(answer);
       const now = performance.now();
-      times.push(now);
-      delays.push(now - taken);
-      lookings.push(answer.ms.total);
-      while (times[0] < now - 2000) { times.shift(); delays.shift(); lookings.shift(); }
+      done.push({ at: now, delay: now - shot.taken, looking: answer.ms.total });
+      while (done[0].at < now - 2000) done.shift();
       if (now > spoken + 500) {
         spoken = now;
-        this.tell(answer, times, delays, lookings);
+        this.tell(answer, done);
       }
     }
   }
@@ -139,7 +153,7 @@ class View {
     pen.lineWidth = 3 * unit;
     for (const face of answer.faces) {
       const [x1, y1, x2, y2] = face.box;
-      if (answer.hide) this.hide(pen, x1, y1, x2, y2, width, height);
+      if (answer.hide) this.hide(pen, face.box);
       pen.strokeStyle = face.colour;
       pen.strokeRect(x1, y1, x2 - x1, y2 - y1);
       const words = `${face.symbol} ${face.name} ${Math.round(100 * face.score)}%`;
@@ -156,7 +170,8 @@ class View {
     }
   }
 
-  hide(pen, x1, y1, x2, y2, width, height) {
+  hide(pen, [x1, y1, x2, y2]) {
+    const { width, height } = this.shot;
     const around = 0.125 * Math.max(x2 - x1, y2 - y1);
     const [left, top] = [Math.max(0, x1 - around), Math.max(0, y1 - around)];
     const [wide, tall] = [Math.min(width, x2 + around) - left, Math.min(height, y2 + around) - top];
@@ -168,15 +183,15 @@ class View {
     pen.imageSmoothingEnabled = true;
   }
 
-  tell(answer, times, delays, lookings) {
-    const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+  tell(answer, done) {
+    const median = (key) => done.map((one) => one[key]).sort((a, b) => a - b)[Math.floor(done.length / 2)];
     const list = (counts) => Object.entries(counts).map(([name, count]) => `${count} ${name}`).join(", ");
     const put = (field, words) => { if (this.fields[field].textContent !== words) this.fields[field].textContent = words; };
+    const seconds = (done.at(-1).at - done[0].at) / 1000;
     put("now", list(answer.counts) || "Nobody in view");
-    const span = (times.at(-1) - times[0]) / 1000;
-    put("rate", span > 0.5 ? ((times.length - 1) / span).toFixed(1) : "–");
-    put("delay", `${Math.round(median(delays))} ms`);
-    put("looking", `${Math.round(median(lookings))} ms`);
+    put("rate", seconds > 0.5 ? ((done.length - 1) / seconds).toFixed(1) : "–");
+    put("delay", `${Math.round(median("delay"))} ms`);
+    put("looking", `${Math.round(median("looking"))} ms`);
     put("people", list(answer.people) || "nobody yet");
   }
 }

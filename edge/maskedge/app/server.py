@@ -18,6 +18,9 @@ from maskedge.errors import MaskedgeError, UsageError
 from .stream import LIVE_PATH, MAX_BYTES, SESSIONS
 from .theme import THEME
 
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+"""What this computer calls itself."""
+
 
 async def answer_live(request: Request) -> Response:
     """Answer a picture of the live view, or (DELETE) forget the people so far.
@@ -83,6 +86,8 @@ def serve(host: str, port: int, max_upload_mb: int) -> None:
             "server.fileWatcherType": "none",
             "server.runOnSave": False,
             "server.enableXsrfProtection": True,
+            # On loopback the names are known: a foreign page that makes its own name point here is refused.
+            "server.allowedHosts": sorted(LOOPBACK) if host in LOOPBACK else [],
             "server.disconnectedSessionTTL": 10,
             "browser.gatherUsageStats": False,
             "client.toolbarMode": "minimal",

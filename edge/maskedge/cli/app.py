@@ -8,8 +8,6 @@ import click
 
 from .common import Command, require_extra, require_runtime, silence_libraries
 
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
 
 @click.command(cls=Command)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve on; 0.0.0.0 lets the whole network in.")
@@ -25,11 +23,11 @@ def main(host: str, port: int, max_upload: int) -> None:
     with require_extra("app"):
         import streamlit  # noqa: F401
     with require_runtime():
-        from maskedge.app.server import check_port, serve
+        from maskedge.app.server import LOOPBACK, check_port, serve
     check_port(host, port)
     shown = f"[{host}]" if ":" in host else host
     click.echo(f"maskedge: http://{'127.0.0.1' if host == '0.0.0.0' else shown}:{port} - Ctrl-C ends it")  # noqa: S104
-    if host not in _LOOPBACK:
+    if host not in LOOPBACK:
         click.echo("warning: everyone who reaches this address can use the page; there is no password.", err=True)
     serve(host, port, max_upload)
 
