@@ -251,3 +251,13 @@ def test_taken_port_and_strange_address_are_said() -> None:
             check_port("127.0.0.1", taken.getsockname()[1])
     with pytest.raises(UsageError, match="cannot be served"):
         check_port("203.0.113.7", 8501)
+
+
+def test_quick_benchmark_writes_a_report_the_page_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "QUICK", ("speed", "--frames", "4", "--rounds", "1"))
+    process = reports.start_quick(tmp_path / "speed.json")
+    _, complaint = process.communicate(timeout=120)
+    assert process.returncode == 0, complaint
+    report = reports.read_report("this machine", (tmp_path / "speed.json").read_bytes())
+    assert [row["rate"] > 0 for row in report.speeds()] == [True, True]
+    assert "cores" in report.machine

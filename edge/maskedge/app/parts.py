@@ -24,6 +24,11 @@ _STYLE = (
   .st-key-views a { padding: .25rem .4rem; gap: 0; }
   .st-key-views a > span:has([data-testid="stIconMaterial"]), .st-key-views [data-testid="stIconMaterial"] { display: none; }
 }
+/* Streamlit says why a file was not taken to screen readers only. */
+[data-testid="stFileUploader"] [role="alert"] {
+  position: static; width: auto; height: auto; margin: 0 .4rem; clip: auto; clip-path: none; overflow: visible; white-space: normal;
+  color: var(--bad); font-size: .85rem;
+}
 [data-testid="stHeader"] { height: 0; min-height: 0; }
 .me-chips { display: flex; flex-wrap: wrap; gap: .5rem; margin: .2rem 0 .6rem !important; padding: 0 !important; list-style: none; }
 .me-chip {
