@@ -375,10 +375,9 @@ def test_two_visitors_at_once(visitor: Visitor, server: str, media: Path, tmp_pa
 
 
 def test_live_endpoint_knows_its_own_pages_only(server: str) -> None:
-    for size in (10, 3_000_000):
-        with pytest.raises(urllib.error.HTTPError) as caught:
-            urllib.request.urlopen(f"{server}/maskedge/live/guessed", data=bytes(size), timeout=20)  # noqa: S310  (our own page)
-        assert caught.value.code == 404
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(f"{server}/maskedge/live/guessed", data=bytes(10), timeout=20)  # noqa: S310  (our own page)
+    assert caught.value.code == 404
 
 
 def test_only_loopback_is_served_unless_asked(server: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,10 +25,12 @@ from support import METADATA, write_detector, write_model
 
 pytest.importorskip("streamlit", reason="the extra app is not installed")
 
+from starlette.requests import Request
+
 from maskedge.app import charts, film, library, reports
 from maskedge.app.answers import Choice, as_jpeg, event_line, pixelate, shown_jpeg, table_rows
-from maskedge.app.server import check_port
-from maskedge.app.stream import MAX_SESSIONS, LiveSession, LiveSessions
+from maskedge.app.server import answer_live, check_port
+from maskedge.app.stream import MAX_SESSIONS, SESSIONS, LiveSession, LiveSessions
 
 SURE = Face((20.0, 20.0, 90.0, 100.0), "with_mask", 0.97, "with_mask", 0.97)
 DOUBTFUL = Face((300.4, 200.0, 330.0, 240.0), "without_mask", 0.55, "without_mask", 0.55)
@@ -56,6 +60,8 @@ def test_hidden_faces_are_gone_from_every_picture() -> None:
     region = hidden.frame.image[y1:y2, x1:x2]
     assert len(np.unique(region.reshape(-1, 3), axis=0)) <= 81
     assert np.array_equal(given.frame.image, demo.draw(200))
+    # Who is left out of the answer is hidden too.
+    assert np.array_equal(Choice(smallest=400, hide=True).adjust(given).frame.image, hidden.frame.image)
     outside = replace(SURE, box=(-50.0, -50.0, -10.0, -10.0))
     assert np.array_equal(pixelate(given.frame.image, [outside]), given.frame.image)
 
@@ -187,12 +193,35 @@ def test_live_session_answers_follows_and_forgets(bundled: library.ModelFile) ->
     session.use(bundled, "haar", Choice(sure=1.0, hide=True))
     got = session.answer(as_jpeg(demo.draw(256)))
     assert set(got["counts"]) == {"not sure"}
-    assert got["hide"] is True
+    assert len(got["hidden"]) == len(got["faces"])
     session.restart()
     assert session.answer(as_jpeg(demo.draw(257)))["people"] == {}
     for content in (b"", b"no picture"):
         with pytest.raises(SourceError, match=r"^The picture "):
             session.answer(content)
+
+
+def post(token: str, *parts: bytes) -> tuple[int, dict[str, object]]:
+    """What the endpoint answers to a picture that arrives in parts."""
+    messages = [{"type": "http.request", "body": part, "more_body": True} for part in parts] + [{"type": "http.request"}]
+
+    async def receive() -> dict[str, object]:
+        return messages.pop(0)
+
+    scope = {"type": "http", "method": "POST", "path_params": {"token": token}, "headers": []}
+    reply = asyncio.run(answer_live(Request(scope, receive)))
+    return reply.status_code, json.loads(bytes(reply.body))
+
+
+def test_endpoint_bounds_and_refuses(bundled: library.ModelFile) -> None:
+    token = SESSIONS.open(LiveSession(bundled, "haar", Choice()))
+    picture = as_jpeg(demo.draw(240))
+    status, got = post(token, picture[:1000], picture[1000:])
+    assert status == 200
+    assert got["size"] == [640, 480]
+    assert post(token, b"no picture") == (400, {"error": "The picture is no picture that OpenCV can decode, or it is damaged."})
+    assert post(token, *[bytes(600_000)] * 4) == (413, {"error": "A picture may have 2,000,000 bytes."})
+    assert post("guessed", picture)[0] == 404
 
 
 def test_live_sessions_are_bounded(bundled: library.ModelFile) -> None:
@@ -242,8 +271,6 @@ def test_installed_models_lie_in_the_package(bundled: library.ModelFile) -> None
 
 
 def test_taken_port_and_strange_address_are_said() -> None:
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -43,7 +43,7 @@ class Choice:
             for face in answer.faces
             if min(side_lengths(face)) >= self.smallest
         ]
-        frame = replace(answer.frame, image=pixelate(answer.frame.image, faces)) if self.hide else answer.frame
+        frame = replace(answer.frame, image=pixelate(answer.frame.image, answer.faces)) if self.hide else answer.frame
         return replace(answer, frame=frame, faces=faces)
 
 

@@ -151,9 +151,9 @@ class View {
     pen.font = `600 ${Math.round(13 * unit)}px system-ui, sans-serif`;
     pen.textBaseline = "middle";
     pen.lineWidth = 3 * unit;
+    for (const box of answer.hidden) this.hide(pen, box);
     for (const face of answer.faces) {
       const [x1, y1, x2, y2] = face.box;
-      if (answer.hide) this.hide(pen, face.box);
       pen.strokeStyle = face.colour;
       pen.strokeRect(x1, y1, x2 - x1, y2 - y1);
       const words = `${face.symbol} ${face.name} ${Math.round(100 * face.score)}%`;

@@ -14,6 +14,7 @@ from maskedge.pictures import decode_picture
 from maskedge.pipeline import MaskDetector
 from maskedge.sinks.base import Answer
 from maskedge.sources.base import stamp
+from maskedge.types import to_json_box
 
 from .answers import Choice, in_order
 from .film import Tally
@@ -68,7 +69,7 @@ class LiveSession:
 
         Returns:
             What the page draws: `size`, `faces` (box, label, name, symbol, colour, score, track), `counts` and `people` by name,
-            `ms` by stage (`total` is from the arrival of the JPEG to the answer), `hide`.
+            `ms` by stage (`total` is from the arrival of the JPEG to the answer), and `hidden`: the boxes to pixelate.
 
         Raises:
             SourceError: It is no picture.
@@ -105,7 +106,7 @@ class LiveSession:
             "counts": {label_look(label).name: labels.count(label) for label in in_order(labels)},
             "people": {label_look(label).name: people[label] for label in in_order(people)},
             "ms": {stage: round(value, 1) for stage, value in stages.items()},
-            "hide": self.choice.hide,
+            "hidden": [to_json_box(face.box) for face in faces] if self.choice.hide else [],
         }
 
 
