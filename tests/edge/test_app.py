@@ -286,5 +286,6 @@ def test_quick_benchmark_writes_a_report_the_page_shows(tmp_path: Path, monkeypa
     _, complaint = process.communicate(timeout=120)
     assert process.returncode == 0, complaint
     report = reports.read_report("this machine", (tmp_path / "speed.json").read_bytes())
-    assert [row["rate"] > 0 for row in report.speeds()] == [True, True]
+    assert len(report.speeds()) >= 2
+    assert all(row["rate"] > 0 for row in report.speeds())
     assert "cores" in report.machine

@@ -51,7 +51,7 @@ def _quick(own: list[Report]) -> None:
     st.subheader("This machine", anchor=False)
     st.markdown(
         "Runs the original and the default pipeline in turn over the built-in clip. "
-        "About half a minute on a PC, more on a small board."
+        "It takes up to a minute on a PC, and more on a small board."
     )
     if st.button("Run the quick benchmark", type="primary", icon=":material/speed:", key="quick"):
         with st.status("Measuring ... other work on this machine makes it slower.", expanded=False) as status:
