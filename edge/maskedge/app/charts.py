@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from maskedge.look import LIGHT, label_look
+from maskedge.look import LABELS, LIGHT, label_look
 
 from .answers import in_order, spoken
 
@@ -59,14 +60,23 @@ def confusion_chart(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -
                 }
             )
     names = [label_look(label).name for label in labels]
+    # Signs fit across a phone, and the rows say what they mean; a label without a sign of its own keeps its name.
+    signs = json.dumps({label_look(label).name: label_look(label).symbol for label in labels if label in LABELS})
+    rows_say = json.dumps({label_look(label).name: spoken(label) for label in labels})
     across = {
         "field": "answer",
         "type": "nominal",
         "sort": names,
         "title": "the model's answer",
-        "axis": {"orient": "top", "labelAngle": 0, "labelExpr": "split(datum.label, ' ')", "labelOverlap": False},
+        "axis": {"labelAngle": 0, "labelFontSize": 13, "labelExpr": f"{signs}[datum.label] || split(datum.label, ' ')"},
     }
-    down = {"field": "truth", "type": "nominal", "sort": names, "title": "the truth"}
+    down = {
+        "field": "truth",
+        "type": "nominal",
+        "sort": names,
+        "title": "the truth",
+        "axis": {"labelExpr": f"{rows_say}[datum.label]", "labelLimit": 200},
+    }
     dark = {"test": "datum.share > 0.5", "value": "white"}
     return {
         "data": {"values": rows},

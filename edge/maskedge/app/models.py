@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from maskedge.app.answers import in_order
 from maskedge.app.charts import calibration_chart, confusion_chart
 from maskedge.app.library import ModelFile, check_model
 from maskedge.app.parts import bundled, heading, uploaded
@@ -143,8 +144,8 @@ def _confusion(card: Mapping[str, Any], model: ModelFile) -> None:
                 "recall": figures["recall"],
                 "F1": figures["f1"],
             }
-            for label, figures in part["labels"].items()
-            if figures["count"]
+            for label in in_order(part["labels"])
+            if (figures := part["labels"][label])["count"]
         ],
         hide_index=True,
         width="stretch",
