@@ -126,7 +126,9 @@ class Visitor:
         return self.text()
 
     def click(self, words: str) -> None:
-        """Press the button or tab that says `words`."""
+        """Press the button or tab that says `words`, once the page is at rest: what is pressed while it changes may be gone."""
+        rest = '[data-testid="stApp"][data-test-script-state="notRunning"]'
+        wait_for(lambda: self.driver.find_elements("css selector", rest), "the end of the script")
         script = """
           const all = [...document.querySelectorAll('button, [role=tab], label, a')];
           const own = all.filter((one) => one.innerText.includes(arguments[0]));
