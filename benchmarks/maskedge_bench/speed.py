@@ -14,7 +14,7 @@ from typing import Any
 
 from maskedge.errors import SourceError
 from maskedge.machine import machine_facts
-from maskedge.pipeline import MaskDetector
+from maskedge.pipeline import DETECT_EVERY, MaskDetector
 from maskedge.sources import open_source
 from maskedge.types import Frame
 
@@ -42,7 +42,7 @@ class Pipeline:
 
 PIPELINES = (
     Pipeline("original (stock cascade at full size, seednet)", "haar-stock", BASELINE_MODEL, 1),
-    Pipeline("default (haar, edgenet)", "haar", None, 2),
+    Pipeline("default (haar, edgenet)", "haar", None, DETECT_EVERY),
 )
 """The first is the baseline of the ratios."""
 

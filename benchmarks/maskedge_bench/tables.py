@@ -16,6 +16,7 @@ from .nets import nets_table
 from .precisions import precision_table
 from .speed import conditions, table
 from .start import start_table
+from .tracking import tracking_table
 
 
 def render(results: Path) -> dict[str, str]:
@@ -40,6 +41,7 @@ def render(results: Path) -> dict[str, str]:
         "nets": nets_table(load("nets")),
         "precisions": precision_table(load("precisions")),
         "start": start_table(load("start")),
+        "tracking": tracking_table(load("tracking")),
         "training": _training(reports),
         "scenes": _scenes(reports),
         "limits": _limits(reports),

@@ -10,8 +10,21 @@ import cv2
 import numpy as np
 
 from maskedge.errors import ModelError
-from maskedge.model import open_session, read_detector_contract, read_model
+from maskedge.model import MODELS, check_catalogue, open_session, read_detector_contract, read_model
 from maskedge.types import Box, Image
+
+
+CASCADE_SIDE = 320
+"""Longest side in pixels at which our cascades scan a picture, unless smaller faces are wanted."""
+FACE_OF_SQUARE = 0.95
+"""Side of a labelled face, in units of the square that our cascades answer for it."""
+MOST_WINDOWS = 1000
+MOST_SQUARES = 50
+"""Squares that a cascade gives at most: what is behind the best fifty is hardly ever a face."""
+_SAME_FACE = 0.35
+"""Overlap (IoU) from which two windows show the same face."""
+_AGREE = 0.5
+"""Overlap from which a window helps to place the one that is kept."""
 
 
 class FaceDetector(Protocol):
@@ -35,7 +48,8 @@ class CascadeDetector:
         path: The cascade's XML file.
         side: The longest side in pixels at which pictures are scanned; larger ones are shrunk first. None: full size.
         scale_factor: Step between the sizes of face that are looked for.
-        min_neighbors: How many windows must agree on a face.
+        min_neighbors: How many windows must agree on a face. 0: each window by itself; those on the same face are made one here, best
+            first, which finds more faces than OpenCV's grouping of neighbours does.
         border: Frame of repeated edge pixels, as a fraction of the longest side, for faces cut by the picture's edge.
 
     Raises:
@@ -55,7 +69,10 @@ class CascadeDetector:
         if not self.path.is_file():
             raise ModelError(f"there is no cascade file {self.path}: check the path, or install opencv-python again.")
         try:
+            check_catalogue(self.path, self.path.read_bytes())
             self._cascade = cv2.CascadeClassifier(str(self.path))
+        except OSError as error:
+            raise ModelError(f"the cascade file {path} cannot be read ({error.strerror}).") from error
         # OpenCV's binding turns some refusals into a SystemError.
         except (cv2.error, SystemError) as error:
             raise ModelError(f"{self.path} is no cascade that OpenCV {cv2.__version__} can use.") from error
@@ -67,13 +84,13 @@ class CascadeDetector:
         self.border = border
 
     @classmethod
-    def default(cls) -> CascadeDetector:
-        """Build the default: of OpenCV's own cascades the one that finds most masked faces, keen, on a small picture.
+    def default(cls, side: int = CASCADE_SIDE) -> CascadeDetector:
+        """Build the default: the bundled cascade, which was trained on masked and unmasked faces (edge-train cascade).
 
-        On webcam pictures it finds as many masked faces as `original`, and more unmasked ones, at a third of its cost
-        (benchmarks/results/accuracy.json).
+        Raises:
+            ModelError: The bundled file is missing or damaged.
         """
-        return cls(opencv_cascade("frontalface_alt2"), side=320, scale_factor=1.15, min_neighbors=1, border=0.1)
+        return cls.trained(MODELS / "haar.xml", side)
 
     @classmethod
     def original(cls) -> CascadeDetector:
@@ -81,9 +98,15 @@ class CascadeDetector:
         return cls(opencv_cascade("frontalface_default"), side=None, min_neighbors=5)
 
     @classmethod
-    def trained(cls, path: Path) -> CascadeDetector:
-        """Build a detector of a cascade that `edge-train cascade` made, as it is measured there."""
-        return cls(path, side=240, scale_factor=1.2, min_neighbors=1, border=0.1)
+    def trained(cls, path: Path, side: int = CASCADE_SIDE) -> CascadeDetector:
+        """Build a detector of a cascade that `edge-train cascade` made: keen, for a classifier that throws out what is no face."""
+        return cls(path, side=side, scale_factor=1.3, min_neighbors=0, border=0.1)
+
+    def smallest_face(self, width: int, height: int) -> float:
+        """Side in pixels of the smallest face that can be found in a picture of this size."""
+        longest = max(width, height)
+        scale = min(1.0, self.side / longest) if self.side else 1.0
+        return self._cascade.getOriginalWindowSize()[0] / scale * FACE_OF_SQUARE
 
     def detect(self, image: Image) -> list[Box]:
         """Find the faces of `image`, uint8 `[H, W, 3]` BGR. Boxes are in its pixels and may leave it a little."""
@@ -99,10 +122,37 @@ class CascadeDetector:
         width, height = self._cascade.getOriginalWindowSize()
         if grey.shape[1] < width or grey.shape[0] < height:
             return []
+        squares = self._windows(grey) if self.min_neighbors == 0 else self._grouped(grey)
+        return [((x - pad) / scale, (y - pad) / scale, (x + w - pad) / scale, (y + h - pad) / scale) for x, y, w, h in squares]
+
+    def _grouped(self, grey: Image) -> list[tuple[float, ...]]:
+        """Give squares (x, y, width, height) as OpenCV groups them."""
         found = self._cascade.detectMultiScale(grey, self.scale_factor, self.min_neighbors)
         # OpenCV's threads list what they found in the order they ended: sorted, the same picture gives the same list.
-        squares = sorted(tuple(map(int, square)) for square in found)
-        return [((x - pad) / scale, (y - pad) / scale, (x + w - pad) / scale, (y + h - pad) / scale) for x, y, w, h in squares]
+        return sorted(tuple(map(float, square)) for square in found)
+
+    def _windows(self, grey: Image) -> list[tuple[float, ...]]:
+        """Give squares, best first: of the windows on one face the best, moved to the middle of those that agree with it."""
+        found, _, sums = self._cascade.detectMultiScale3(grey, self.scale_factor, 0, outputRejectLevels=True)
+        if not len(found):
+            return []
+        windows, scores = np.asarray(found, np.float64), np.asarray(sums, np.float64).reshape(-1)
+        # Sorted, since OpenCV's threads list windows in any order.
+        order = np.lexsort((*windows.T, -scores))
+        windows, scores = windows[order], scores[order]
+        scores = scores - scores[-1]
+        kept = cv2.dnn.NMSBoxes(windows.tolist(), scores.tolist(), 0, _SAME_FACE, top_k=MOST_WINDOWS)
+        merged = []
+        for index in np.asarray(kept, np.int64).reshape(-1)[:MOST_SQUARES].tolist():
+            x, y, side = windows[index, :3]
+            left, top = np.maximum(windows[:, 0], x), np.maximum(windows[:, 1], y)
+            right = np.minimum(windows[:, 0] + windows[:, 2], x + side)
+            bottom = np.minimum(windows[:, 1] + windows[:, 3], y + side)
+            both = np.clip(right - left, 0, None) * np.clip(bottom - top, 0, None)
+            agree = both > _AGREE * (windows[:, 2] ** 2 + side**2 - both)
+            weight = (scores + 0.1) * agree
+            merged.append(tuple((windows * weight[:, None]).sum(axis=0) / weight.sum()))
+        return merged
 
 
 class CnnDetector:

@@ -105,6 +105,19 @@ def is_sealed(content: bytes) -> bool:
     return _DIGEST.search(content) is not None
 
 
+def check_catalogue(path: Path, content: bytes) -> None:
+    """Compare a file's bytes with the checksum of a MODELS.json beside it, where that lists it.
+
+    Raises:
+        ModelError: They differ.
+    """
+    expected = read_catalogue(path.parent).get(path.name, {}).get("sha256")
+    if expected is not None and hashlib.sha256(content).hexdigest() != expected:
+        raise ModelError(
+            f"{path} is not the file that {CATALOGUE} beside it lists (checksum differs): copy it again, or install maskedge again."
+        )
+
+
 def read_model(path: Path) -> bytes:
     """Read a model file and compare its checksums: its own, and the one of a MODELS.json beside it that lists it.
 
@@ -123,11 +136,7 @@ def read_model(path: Path) -> bytes:
         ) from error
     except OSError as error:
         raise ModelError(f"the model file {path} cannot be read ({error.strerror}).") from error
-    expected = read_catalogue(path.parent).get(path.name, {}).get("sha256")
-    if expected is not None and hashlib.sha256(content).hexdigest() != expected:
-        raise ModelError(
-            f"{path} is not the file that {CATALOGUE} beside it lists (checksum differs): copy it again, or install maskedge again."
-        )
+    check_catalogue(path, content)
     own = _DIGEST.search(content)
     if own and own[1].decode("ascii") != content_digest(content):
         raise ModelError(f"{path} is damaged: it is not what edge-export wrote (checksum differs). Copy or export it again.")

@@ -96,5 +96,5 @@ def run(
     if detector.tracker is not None:
         labels = detector.classifier.labels
         summary.people = Counter({label: 0 for label in labels if label != NOT_A_FACE})
-        summary.people.update(labels[track.standing] for track in detector.tracker.people.values())
+        summary.people.update({labels[index]: count for index, count in detector.tracker.people.items()})
     return Outcome(summary, failure)

@@ -7,7 +7,7 @@ import pytest
 
 from maskedge import ModelError, UsageError
 from maskedge.detect import CascadeDetector, CnnDetector, opencv_cascade
-from maskedge.pipeline import MaskDetector, build_detector
+from maskedge.pipeline import MOST_CANDIDATES, MaskDetector, build_detector
 from maskedge.sources import demo
 from maskedge.track import box_iou
 from support import METADATA, write_detector, write_model
@@ -73,7 +73,7 @@ def test_detector_file_answers_in_pixels_of_the_picture(tmp_path: Path, shape: t
 def test_detector_file_in_the_pipeline(tmp_path: Path) -> None:
     path = write_detector(tmp_path / "detector.onnx", size=(64, 48))
     faces = MaskDetector(write_model(tmp_path / "own.onnx"), detector_model=path)(np.full((48, 64, 3), 255, np.uint8))
-    assert len(faces) == 48 * 64
+    assert len(faces) == MOST_CANDIDATES < 48 * 64
 
 
 def test_detector_file_that_breaks_the_contract(tmp_path: Path) -> None:

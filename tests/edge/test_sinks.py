@@ -48,6 +48,7 @@ def test_event_follows_the_contract(tmp_path: Path, frames: list[Image]) -> None
                 "score": 0.9812,
                 "raw_label": "without_mask",
                 "raw_score": 0.51,
+                "unsure": False,
             }
         ],
         "latency_ms": {"total": 6.12, "detect": 4.2, "classify": 0.6},

@@ -78,7 +78,7 @@ Examples:
 @click.option(
     "--detect-every",
     type=click.IntRange(1),
-    default=2,
+    default=5,
     show_default=True,
     metavar="N",
     help="Look for faces in every Nth frame of a video; in between, tracks carry them on.",

@@ -61,17 +61,17 @@ class CascadeRecipe:
     """
 
     features: str = "haar"
-    stages: int = 20
+    stages: int = 18
     positives: int = 12000
-    negatives: int = 12000
+    negatives: int = 9000
     hit_rate: float = 0.99
     false_alarm: float = 0.4
     pool: int = 3000
-    tried: int = 3000
+    tried: int = 1200
     first: int = 12
     growth: float = 1.25
     most: int = 140
-    outliers: float = 0.2
+    outliers: float = 0.15
     scans: int = 30000
     seed: int = 0
 
