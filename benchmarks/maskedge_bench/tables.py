@@ -33,7 +33,7 @@ def render(results: Path) -> dict[str, str]:
     def load_all(folder: str) -> list[dict[str, Any]]:
         return [load(f"{folder}/{path.stem}") for path in sorted((results / folder).glob("*.json"))]
 
-    reports = load_all("training")
+    reports = [report for report in load_all("training") if "evaluations" in report]
     speed = load("speed")
     return {
         "speed": f"{table(speed)}\n\n{conditions(speed)}",

@@ -22,7 +22,7 @@ NOT_A_FACE = "not_a_face"
 DETECT_EVERY = 5
 """Frames of a video to a detection: five a second of a usual camera. Tracks in between cost a twentieth of a cascade."""
 LEAST_FACE = 0.95
-"""Probability of being a face from which a candidate is taken for one: where F1 is highest on pictures that the detectors did not see."""
+"""Probability of being a face from which a candidate is taken for one: where F1 is highest on pictures kept from the detectors."""
 _STAY = 0.4
 """Part of that bound from which a face that was there before is still taken for one: what moves or is half hidden stays."""
 _COUNTED = 0.2

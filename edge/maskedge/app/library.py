@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 from maskedge.card import render_card
 from maskedge.classify import MaskClassifier
-from maskedge.detect import CnnDetector
+from maskedge.detect import DETECTORS, CnnDetector
 from maskedge.errors import ModelError
 from maskedge.model import MODELS, default_model, open_session, read_model
-from maskedge.pipeline import DETECTORS, MaskDetector
+from maskedge.pipeline import MaskDetector
 from maskedge.verify import verify
 
 from .uploads import private_file

@@ -10,8 +10,8 @@ import streamlit as st
 
 from maskedge.app.answers import Choice, in_order
 from maskedge.app.library import ModelFile, detector_help, detector_name, installed_models
+from maskedge.detect import DETECTORS
 from maskedge.look import VARIABLES, label_look
-from maskedge.pipeline import DETECTORS
 
 _STYLE = (
     f"<style>{VARIABLES}</style>"
