@@ -56,15 +56,7 @@ class ModelFile:
     def card(self) -> str:
         """Render its card as Markdown."""
         with self.file() as path:
-            if self.kind == "classifier":
-                return render_card(path)
-            contract = CnnDetector(path).contract
-        lines = [
-            f"# Detector: {self.name}",
-            f"It finds: {', '.join(contract.labels)}; input {contract.size[0]} x {contract.size[1]}.",
-        ]
-        lines += [f"- {key}: {value}" for key, value in contract.card.items() if isinstance(value, str | int | float)]
-        return "\n\n".join(lines[:2]) + "\n\n" + "\n".join(lines[2:]) + "\n"
+            return render_card(path)
 
     def facts(self) -> dict[str, Any]:
         """Give the card as it stands in the file."""

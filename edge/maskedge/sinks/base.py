@@ -93,7 +93,7 @@ class Sink(Protocol):
         Raises:
             OutputError: It could not be written.
         """
-        ...
+        return
 
     def close(self) -> None:
         """Complete what was written. May be called twice.
