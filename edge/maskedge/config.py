@@ -347,7 +347,7 @@ def _parse(text: str, hint: Any) -> Any:
             if word in ("1", "true", "yes", "on", "0", "false", "no", "off"):
                 return word in ("1", "true", "yes", "on")
             raise ValueError
-        return _convert(option(text), option)
+        return _convert(text if option is Path else option(text), option)
     raise ValueError
 
 

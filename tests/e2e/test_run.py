@@ -45,7 +45,9 @@ def test_demo_to_its_end(command, tmp_path: Path, detector: str) -> None:  # typ
     assert done.stderr.strip() == "no display: running without a window" or "frame " in done.stderr
     events = read_frames((tmp_path / "demo.jsonl").read_text())
     assert [event["frame"] for event in events] == list(range(300))
-    assert Counter(face["label"] for event in events for face in event["faces"]).keys() == {"with_mask", "without_mask"}
+    labels = Counter(face["label"] for event in events for face in event["faces"])
+    assert labels.keys() >= {"with_mask", "without_mask"}
+    assert labels["incorrect_mask"] <= 0.02 * labels.total()
     capture = cv2.VideoCapture(str(tmp_path / "demo.mp4"))
     capture.set(cv2.CAP_PROP_POS_FRAMES, 150)
     ready, picture = capture.read()

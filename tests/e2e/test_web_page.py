@@ -77,8 +77,8 @@ def test_picture_counts_and_chart_are_seen(browser: webdriver.Chrome, run: Run) 
     # Colour is not the only signal: each label has its own symbol, and its own dashes in the chart.
     assert len({tile.find_element(By.CLASS_NAME, "mark").text for tile in tiles}) == 3
     # Asked in one go: the chart is drawn anew every second.
-    script = "return [...document.querySelectorAll('#chart path.series')].map(p => [p.getAttribute('stroke-dasharray'), p.getAttribute('d')])"
-    lines = browser.execute_script(script)
+    series = "[...document.querySelectorAll('#chart path.series')]"
+    lines = browser.execute_script(f"return {series}.map(p => [p.getAttribute('stroke-dasharray'), p.getAttribute('d')])")
     assert len({dashes for dashes, _ in lines}) == 3
     assert all(path for _, path in lines)
     until(lambda: any(tile.text.split()[0] != "0" for tile in browser.find_elements(By.CSS_SELECTOR, "#counts .number")))

@@ -60,7 +60,8 @@ def main(file: Path | None, print_config: bool, install_service: bool, yes: bool
         flags = read_flags(parameters)
         from maskedge.config import load_config, secrets_of, to_toml
         from maskedge.log import set_up
-    loaded = load_config(file, flags=flags)
+
+        loaded = load_config(file, flags=flags)
     if print_config:
         click.echo(to_toml(loaded), nl=False)
         return
