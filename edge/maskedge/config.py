@@ -52,7 +52,9 @@ class DetectConfig:
     every: int = field(
         default=5, metadata={"help": "look for faces in every so many frames of a video; in between, tracks carry them"}
     )
-    least_face: float = field(default=0.5, metadata={"help": "probability of being a face from which one is taken for one, 0 to 1"})
+    least_face: float = field(
+        default=0.97, metadata={"help": "probability of being a face from which one is taken for one, 0 to 1"}
+    )
     min_face: int | None = field(default=None, metadata={"help": "side in pixels of the smallest face; default: whatever is found"})
 
     def __post_init__(self) -> None:

@@ -83,6 +83,14 @@ def test_variables_are_read_by_the_type_of_their_key() -> None:
     assert config.privacy.anonymize is True
 
 
+def test_defaults_are_those_of_the_library() -> None:
+    """The configuration knows them without loading OpenCV."""
+    from maskedge.pipeline import DETECT_EVERY, LEAST_FACE
+
+    detect = load_config(None, {}).config.detect
+    assert (detect.every, detect.least_face) == (DETECT_EVERY, LEAST_FACE)
+
+
 REFUSED = {
     "unknown key": ("[detect]\nevrey = 2", r"edge\.toml: detect\.evrey: \[detect\] has no key 'evrey': did you mean every\?"),
     "unknown section": ("[detekt]\nevery = 2", r"there is no section \[detekt\]: did you mean detect\?"),
