@@ -1,26 +1,155 @@
-"""Facts of the machine, for diagnosis and for reports."""
+"""Facts of the machine: what it is, for diagnosis and reports, and how it fares, for reports and live health.
+
+Every reader gives None where the machine does not tell. `root` is `/`, or a folder that looks like it (tests).
+"""
 
 from __future__ import annotations
 
 import os
 import platform
 import re
+import shutil
+import subprocess
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+ROOT = Path("/")
+
+_THROTTLE_BITS = ("under_voltage", "frequency_capped", "throttled", "soft_temperature_limit")
+"""The lowest bits of a Raspberry Pi's `get_throttled`; the same 16 bits higher tell what was since the start."""
+
+_ARM_CORES = {
+    "0xd03": "Cortex-A53", "0xd05": "Cortex-A55", "0xd07": "Cortex-A57", "0xd08": "Cortex-A72", "0xd0a": "Cortex-A75",
+    "0xd0b": "Cortex-A76", "0xd41": "Cortex-A78", "0xd42": "Cortex-A78AE",
+}  # fmt: skip
 
 
-def machine_name() -> str:
+@dataclass(frozen=True, slots=True)
+class Throttling:
+    """Whether the machine slows itself down.
+
+    Attributes:
+        now: What holds now, of `under_voltage`, `frequency_capped`, `throttled`, `soft_temperature_limit`.
+        since_start: What held at some time since the machine was started.
+        events: How often an x86 core was slowed down for its heat since the start; None elsewhere.
+    """
+
+    now: tuple[str, ...] = ()
+    since_start: tuple[str, ...] = ()
+    events: int | None = None
+
+
+def machine_name(root: Path = ROOT) -> str:
     """Name the board (Raspberry Pi, Jetson) or, elsewhere, the processor."""
-    board = Path("/proc/device-tree/model")
-    if board.is_file():
-        return board.read_text(encoding="utf-8").rstrip("\0")
+    board = _text(root / "proc/device-tree/model")
+    return board.rstrip("\0") if board else processor_name(root)
+
+
+def processor_name(root: Path = ROOT) -> str:
+    """Name the processor."""
+    facts = _text(root / "proc/cpuinfo") or ""
+    found = re.search(r"^model name\s*:\s*(.+)$", facts, re.MULTILINE)
+    if found:
+        return found[1]
+    part = re.search(r"^CPU part\s*:\s*(\S+)$", facts, re.MULTILINE)
+    return _ARM_CORES.get(part[1], f"ARM {part[1]}") if part else platform.processor() or "unknown processor"
+
+
+def temperature_c(root: Path = ROOT) -> float | None:
+    """Read the temperature of the processor in degrees Celsius: the hottest of its zones, or of all where none is called so."""
+    zones: list[tuple[str, float]] = []
+    for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
+        value = _number(zone / "temp")
+        if value is not None:
+            zones.append((_text(zone / "type") or "", value / 1000))
+    own = [value for kind, value in zones if re.search(r"cpu|soc|pkg|core", kind, re.IGNORECASE)]
+    return max(own or [value for _, value in zones], default=None)
+
+
+def frequency_mhz(root: Path = ROOT) -> float | None:
+    """Read the frequency of the cores in MHz, their mean."""
+    paths = sorted((root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))
+    values = [value / 1000 for path in paths if (value := _number(path)) is not None]
+    if not values:
+        values = [float(text) for text in re.findall(r"^cpu MHz\s*:\s*([\d.]+)$", _text(root / "proc/cpuinfo") or "", re.MULTILINE)]
+    return round(sum(values) / len(values), 1) if values else None
+
+
+def governor(root: Path = ROOT) -> str | None:
+    """Read how the frequency is chosen, as in `ondemand` or `performance`."""
+    return _text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+
+
+def throttling(root: Path = ROOT) -> Throttling | None:
+    """Read whether the machine slows itself down: a Raspberry Pi by its firmware, an x86 by the counters of its cores."""
+    word = _text(root / "sys/devices/platform/soc/soc:firmware/get_throttled")
+    if word is None and root == ROOT and shutil.which("vcgencmd"):
+        word = (_output("vcgencmd", "get_throttled") or "").removeprefix("throttled=").strip() or None
+    if word is not None:
+        try:
+            return decode_throttled(int(word, 16))
+        except ValueError:
+            return None
+    counters = sorted((root / "sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/*_throttle_count"))
+    counts = [value for path in counters if (value := _number(path)) is not None]
+    return Throttling(events=int(sum(counts))) if counts else None
+
+
+def decode_throttled(bits: int) -> Throttling:
+    """Read the word that a Raspberry Pi's `vcgencmd get_throttled` gives."""
+    now = tuple(name for bit, name in enumerate(_THROTTLE_BITS) if bits >> bit & 1)
+    return Throttling(now, tuple(name for bit, name in enumerate(_THROTTLE_BITS) if bits >> (16 + bit) & 1))
+
+
+def on_battery(root: Path = ROOT) -> bool | None:
+    """Tell whether a battery of the machine (not one of a mouse) feeds it now."""
+    known = None
+    for supply in sorted((root / "sys/class/power_supply").glob("*")):
+        if _text(supply / "type") == "Battery" and _text(supply / "scope") != "Device":
+            if _text(supply / "status") == "Discharging":
+                return True
+            known = False
+    return known
+
+
+def power_mode(root: Path = ROOT) -> str | None:
+    """Read the power mode of a Jetson, as in `MAXN`."""
+    if not (root / "etc/nv_tegra_release").exists():
+        return None
+    told = _output("nvpmodel", "-q") if root == ROOT and shutil.which("nvpmodel") else None
+    named = re.search(r"NV Power Mode:\s*(.+)", told or "")
+    if named:
+        return named[1].strip()
+    number = re.search(r"pmode:0*(\d+)", _text(root / "var/lib/nvpmodel/status") or "")
+    return f"mode {number[1]}" if number else None
+
+
+def load_average() -> float | None:
+    """Read how many processes wanted to run, over the last minute."""
     try:
-        found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+        return round(os.getloadavg()[0], 2)
     except OSError:
-        found = None
-    return found[1] if found else platform.processor() or "unknown processor"
+        return None
 
 
-def machine_facts() -> dict[str, str | int]:
+def memory_mb(root: Path = ROOT) -> float | None:
+    """Read the memory that this process holds now, in megabytes."""
+    return _status_mb("VmRSS", root)
+
+
+def peak_memory_mb(root: Path = ROOT) -> float | None:
+    """Read the most memory that this process ever held, in megabytes."""
+    return _status_mb("VmHWM", root)
+
+
+def total_memory_mb(root: Path = ROOT) -> float | None:
+    """Read the memory of the machine, in megabytes."""
+    found = re.search(r"^MemTotal:\s*(\d+) kB", _text(root / "proc/meminfo") or "", re.MULTILINE)
+    return round(int(found[1]) / 1024, 1) if found else None
+
+
+def machine_facts() -> dict[str, Any]:
     """Give machine, cores, system and the versions that matter for speed."""
     import cv2
     import numpy as np
@@ -28,11 +157,66 @@ def machine_facts() -> dict[str, str | int]:
 
     return {
         "machine": machine_name(),
+        "processor": processor_name(),
         "architecture": platform.machine(),
         "cores": os.cpu_count() or 1,
+        "memory_mb": total_memory_mb(),
         "system": f"{platform.system()} {platform.release()}",
+        "distribution": _distribution(),
+        "power_mode": power_mode(),
         "python": platform.python_version(),
         "opencv": cv2.__version__,
         "onnxruntime": onnxruntime.__version__,
+        "providers": onnxruntime.get_available_providers(),
         "numpy": np.__version__,
     }
+
+
+def machine_state() -> dict[str, Any]:
+    """Give how the machine fares now. What it does not tell is None."""
+    slowed = throttling()
+    return {
+        "governor": governor(),
+        "frequency_mhz": frequency_mhz(),
+        "temperature_c": temperature_c(),
+        "throttled_now": None if slowed is None else list(slowed.now),
+        "throttled_since_start": None if slowed is None else list(slowed.since_start),
+        "throttle_events": None if slowed is None else slowed.events,
+        "on_battery": on_battery(),
+        "load": load_average(),
+    }
+
+
+def _distribution() -> str | None:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return None
+
+
+def _status_mb(key: str, root: Path) -> float | None:
+    found = re.search(rf"^{key}:\s*(\d+) kB", _text(root / "proc/self/status") or "", re.MULTILINE)
+    return round(int(found[1]) / 1024, 1) if found else None
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
+
+
+def _number(path: Path) -> float | None:
+    try:
+        return float(_text(path) or "")
+    except ValueError:
+        return None
+
+
+def _output(*command: str) -> str | None:
+    """Run a tool of the system that answers at once."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=2, check=False)  # noqa: S603  (fixed words)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout if done.returncode == 0 else None
