@@ -11,6 +11,7 @@ import numpy as np
 
 from maskedge.errors import ModelError
 from maskedge.model import open_session, read_detector_contract, read_model
+from maskedge.timing import inner_stage
 from maskedge.types import Box, Image
 
 
@@ -87,15 +88,16 @@ class CascadeDetector:
 
     def detect(self, image: Image) -> list[Box]:
         """Find the faces of `image`, uint8 `[H, W, 3]` BGR. Boxes are in its pixels and may leave it a little."""
-        grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-        longest = max(grey.shape)
-        scale = min(1.0, self.side / longest) if self.side else 1.0
-        if scale < 1:
-            size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
-            grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-        pad = round(self.border * max(grey.shape))
-        if pad:
-            grey = cv2.copyMakeBorder(grey, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+        with inner_stage("resize"):
+            grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+            longest = max(grey.shape)
+            scale = min(1.0, self.side / longest) if self.side else 1.0
+            if scale < 1:
+                size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
+                grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+            pad = round(self.border * max(grey.shape))
+            if pad:
+                grey = cv2.copyMakeBorder(grey, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
         width, height = self._cascade.getOriginalWindowSize()
         if grey.shape[1] < width or grey.shape[0] < height:
             return []
@@ -129,13 +131,14 @@ class CnnDetector:
 
     def detect(self, image: Image) -> list[Box]:
         """Find the faces of `image`, uint8 `[H, W, 3]` BGR, best first. Boxes are in its pixels and may leave it a little."""
-        width, height = self.contract.size
-        scale = min(width / image.shape[1], height / image.shape[0])
-        size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-        # The proportions stay; what is left of the input is black, right and below.
-        frame = np.zeros((1, height, width, 3), np.uint8)
-        shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        frame[0, : size[1], : size[0]] = cv2.resize(image, size, interpolation=shrink)
+        with inner_stage("resize"):
+            width, height = self.contract.size
+            scale = min(width / image.shape[1], height / image.shape[0])
+            size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+            # The proportions stay; what is left of the input is black, right and below.
+            frame = np.zeros((1, height, width, 3), np.uint8)
+            shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+            frame[0, : size[1], : size[0]] = cv2.resize(image, size, interpolation=shrink)
         boxes, scores = self._session.run(["boxes", "scores"], {"frame": frame})
         ordered = boxes[np.argsort(-scores, kind="stable")] / scale
         return [(float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2 in ordered]

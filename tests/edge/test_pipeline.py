@@ -88,7 +88,7 @@ def test_vote_never_ends_at_not_a_face(tmp_path: Path) -> None:
 def test_stages_are_timed() -> None:
     detector = MaskDetector(tracking=True)
     detector(demo.draw(150))
-    assert set(detector.clock.last) == {"detect", "classify", "track"}
+    assert set(detector.clock.last) == {"resize", "detect", "classify", "track"}
     assert all(value >= 0 for value in detector.clock.last.values())
 
 

@@ -32,3 +32,38 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         clock.last = {"detect": float(frame)}
         clock.next_frame()
     assert clock.percentiles()["detect"][0] == pytest.approx(949.5)
+
+
+def test_a_stage_inside_another_counts_as_itself() -> None:
+    clock = StageClock()
+    with timing.inner_stage("resize"):
+        pass  # no clock runs: nothing is measured
+    arrival = time.perf_counter()
+    with clock("detect"):
+        time.sleep(0.004)
+        with timing.inner_stage("resize"), timing.inner_stage("draw"):
+            time.sleep(0.008)
+        time.sleep(0.004)
+    with timing.inner_stage("after"):
+        pass
+    stages = clock.close_frame(arrival)
+    assert set(stages) == {"detect", "resize", "draw", "total"}
+    assert stages["draw"] >= 8
+    assert stages["detect"] >= 8
+    assert stages["detect"] + stages["resize"] + stages["draw"] <= stages["total"]
+
+
+def test_a_failing_stage_gives_way_to_the_outer_one() -> None:
+    clock, other = StageClock(), StageClock()
+    with clock("save"):
+        with pytest.raises(ValueError, match="broken"), other("inner"):
+            raise ValueError("broken")
+        with timing.inner_stage("draw"):
+            pass
+    assert set(clock.last) == {"save", "draw"}
+    assert set(other.last) == {"inner"}
+
+
+def test_figures_of_a_stage() -> None:
+    figures = timing.summarise([float(value) for value in range(101)])
+    assert figures == {"mean": 50.0, "p50": 50.0, "p95": 95.0, "p99": 99.0, "max": 100.0}

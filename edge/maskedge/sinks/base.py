@@ -9,6 +9,7 @@ from typing import Protocol
 
 from maskedge.draw import draw_faces
 from maskedge.errors import OutputError
+from maskedge.timing import inner_stage
 from maskedge.types import Face, Frame, Image
 
 
@@ -31,7 +32,8 @@ class Answer:
     @cached_property
     def picture(self) -> Image:
         """The frame with the overlay, uint8 `[H, W, 3]` BGR: drawn once, and only if a sink wants it."""
-        return draw_faces(self.frame.image, self.faces, self.status)
+        with inner_stage("draw"):
+            return draw_faces(self.frame.image, self.faces, self.status)
 
 
 class Sink(Protocol):
