@@ -24,7 +24,7 @@ from maskedge.track import box_iou
 from maskedge.types import Box, Face
 from maskedge_train.boxes import LabelledBox, read_boxes
 
-from .speed import PIPELINES, Pipeline
+from .pipelines import PIPELINES, Pipeline
 
 SCHEMA = "maskedge.accuracy/1"
 LABELS = ("with_mask", "without_mask")

@@ -115,7 +115,7 @@ def _best(call: Callable[[], Any]) -> float:
 
 
 def _typical_ms(call: Callable[[], Any]) -> float:
-    times = []
+    times: list[float] = []
     end = time.perf_counter() + _LEAST_SECONDS
     while (start := time.perf_counter()) < end or len(times) < 5:
         call()
@@ -209,25 +209,3 @@ def measure_limits(models: Sequence[Path], detectors: Sequence[str]) -> dict[str
         stages = {stage: {"p50": float(median(values))} for stage, values in detector.clock.history().items()}
         rows += detector_rows(name, detector.detector, (image.shape[1], image.shape[0]), stages, peak)
     return {"peak": peak, "rows": rows}
-
-
-def limits_table(report: Mapping[str, Any]) -> str:
-    """Give the rows as a Markdown table."""
-    lines = [
-        "| stage | measured | multiply-accumulates | bytes | limit | bound by | reached |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for own in report["rows"]:
-        work = "not counted" if own["multiply_accumulates"] is None else f"{own['multiply_accumulates'] / 1e6:.2f} M"
-        cells = [
-            own["name"], f"{own['milliseconds']:.3f} ms", work, f"{own['bytes'] / 1e6:.2f} MB", f"{own['limit_ms']:.4f} ms",
-            own["bound_by"], f"{own['fraction']:.1%}",
-        ]  # fmt: skip
-        lines.append(f"| {' | '.join(cells)} |")
-    peak = report["peak"]
-    lines += [
-        "",
-        f"One thread at its best: {peak['multiply_accumulates_per_second'] / 1e9:.1f} G multiply-accumulates a second in a product of "
-        f"matrices, {peak['bytes_per_second'] / 1e9:.1f} GB a second in a copy. Of a cascade only its picture is counted, read once.",
-    ]
-    return "\n".join(lines)

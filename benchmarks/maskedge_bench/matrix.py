@@ -9,7 +9,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from maskedge.detect import FaceDetector
 from maskedge.pipeline import DETECTORS, MaskDetector
 from maskedge.types import Frame
 
@@ -114,13 +113,11 @@ class Matrix:
     Args:
         axes: What to try.
         seconds: About how long each cell may take in a round.
-        finders: Detectors by name that are none of our own.
     """
 
-    def __init__(self, axes: Axes, seconds: float, finders: dict[str, FaceDetector] | None = None) -> None:
+    def __init__(self, axes: Axes, seconds: float) -> None:
         self.cells = axes.cells()
         self.rounds: list[list[Pass]] = []
-        self._finders = finders or {}
         self._seconds = seconds
         self._detectors: dict[tuple[str, Path | None, int, int], MaskDetector] = {}
         self._frames: dict[tuple[tuple[int, int], int], list[Frame]] = {}
@@ -149,7 +146,7 @@ class Matrix:
     def _open(self, cell: Cell) -> MaskDetector:
         key = (cell.detector, cell.model, cell.threads, cell.detect_every)
         if key not in self._detectors:
-            pipeline = Pipeline("", cell.detector, cell.model, cell.detect_every, self._finders.get(cell.detector))
+            pipeline = Pipeline("", cell.detector, cell.model, cell.detect_every)
             self._detectors[key] = pipeline.open(cell.threads)
         return self._detectors[key]
 
