@@ -1,177 +1,199 @@
 """Accuracy of the whole chain: faces found and told apart in whole pictures, for several pipelines in the same run.
 
-The rule: a prediction counts when its box overlaps a labelled box by IoU >= 0.4 and the label is right. Boxes under 32 px
-(geometric mean of the sides, on the picture scaled to at most 640 px) are ignored on both sides, and so are labelled boxes of other
-labels than those measured, with the predictions on them.
+The rule of what counts is in `tally`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
-from math import sqrt
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 from maskedge.errors import UsageError
 from maskedge.machine import machine_facts
+from maskedge.overlap import side
 from maskedge.pictures import list_pictures, read_picture
-from maskedge.pipeline import MaskDetector
-from maskedge.track import box_iou
-from maskedge.types import Box, Face
+from maskedge.pipeline import LEAST_FACE, MaskDetector, as_bgr
+from maskedge.types import Face, Image
 from maskedge_train.boxes import LabelledBox, read_boxes
 
+from .finders import find_detector
+from .gallery import Gallery
 from .pipelines import PIPELINES, Pipeline
+from .tally import LEAST_SIDE, LONGEST_SIDE, THREE, TWO, Tally, ratio
 
-SCHEMA = "maskedge.accuracy/1"
-LABELS = ("with_mask", "without_mask")
-OVERLAP = 0.4
-LEAST_SIDE = 32
-LONGEST_SIDE = 640
+SCHEMA = "maskedge.accuracy/2"
+BOUNDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
+"""Least probabilities of being a face at which precision and recall are told."""
 
 
-@dataclass
-class Tally:
-    """Counts over pictures, by label."""
+def choose_pipelines(detectors: Sequence[str], model: Path | None = None) -> list[Pipeline]:
+    """Give the original pipeline, which the costs are compared with, and one with each of `detectors`.
 
-    labelled: Counter[str]
-    found: Counter[str]
-    right: Counter[str]
-    predicted: Counter[str]
+    Args:
+        detectors: Names or files (`find_detector`).
+        model: Classifier file of all but the original; None for the bundled one.
+    """
+    known = {} if model else {pipeline.detector: pipeline for pipeline in PIPELINES[1:]}
+    net = model.stem if model else "edgenet"
+    return [PIPELINES[0]] + [known.get(name) or Pipeline(f"{Path(name).name}, {net}", name, model, 1) for name in detectors]
 
-    @classmethod
-    def empty(cls) -> Tally:
-        """Start at zero."""
-        return cls(Counter(), Counter(), Counter(), Counter())
 
-    def add(self, truths: Sequence[LabelledBox], faces: Sequence[Face], scale: float) -> None:
-        """Count one picture; `scale` brings its pixels to those of the rule."""
-        free = list(truths)
-        for face in sorted(faces, key=lambda face: face.score, reverse=True):
-            best = max(free, key=lambda truth: box_iou(truth.box, face.box), default=None)
-            if best is not None and box_iou(best.box, face.box) >= OVERLAP:
-                free.remove(best)
-                if self._counts(best, scale):
-                    self.found[best.label] += 1
-                    self.predicted[face.label] += 1
-                    self.right[best.label] += face.label == best.label
-            elif _side(face.box) * scale >= LEAST_SIDE:
-                self.predicted[face.label] += 1
-        self.labelled.update(truth.label for truth in truths if self._counts(truth, scale))
+class _Row:
+    """What is counted of one pipeline."""
 
-    @staticmethod
-    def _counts(truth: LabelledBox, scale: float) -> bool:
-        return truth.label in LABELS and _side(truth.box) * scale >= LEAST_SIDE
+    def __init__(self, pipeline: Pipeline, min_face: int | None) -> None:
+        self.pipeline = pipeline
+        # The original looks for what it always did.
+        own = min_face if pipeline is not PIPELINES[0] else None
+        self.detector = MaskDetector(pipeline.model, find_detector(pipeline.detector, min_face=own), min_face=own)
+        self.two, self.three = Tally(TWO), Tally(THREE)
+        self.curve = {bound: Tally(TWO) for bound in BOUNDS}
+        self.alarms = dict.fromkeys((*BOUNDS, LEAST_FACE), 0)
+        self.times: dict[str, list[float]] = {"detect": [], "total": []}
+        self.candidates: list[int] = []
+        self.gallery = Gallery()
 
-    def figures(self) -> dict[str, Any]:
-        """Give found rate, precision, recall and F1 by label and together."""
-        by_label = {
-            label: {"labelled": self.labelled[label], "found": _ratio(self.found[label], self.labelled[label])}
-            | _scores(self.right[label], self.predicted[label], self.labelled[label])
-            for label in LABELS
+    def answer(self, image: Image) -> list[tuple[Face, float]]:
+        """Answer at the lowest bound: what a higher one leaves of it is what the detector finds there."""
+        found = self.detector.find(image, BOUNDS[0])
+        self.times["detect"].append(self.detector.clock.last["detect"])
+        self.times["total"].append(sum(self.detector.clock.last.values()))
+        self.detector.clock.next_frame()
+        self.candidates.append(self.detector.candidates)
+        return found
+
+    def add(self, found: Sequence[tuple[Face, float]], truths: Sequence[LabelledBox], scale: float) -> list[Face]:
+        """Count one picture; give what is found at the bound that `edge-run` has."""
+        for bound, tally in self.curve.items():
+            tally.add(truths, [face for face, score in found if score >= bound], scale)
+        faces = [face for face, score in found if score >= LEAST_FACE]
+        self.two.add(truths, faces, scale)
+        self.three.add(truths, faces, scale)
+        return faces
+
+    def add_background(self, found: Sequence[tuple[Face, float]], scale: float) -> list[Face]:
+        """Count one picture without people; give the false alarms."""
+        large = [(face, score) for face, score in found if side(face.box) * scale >= LEAST_SIDE]
+        for bound in self.alarms:
+            self.alarms[bound] += sum(score >= bound for _, score in large)
+        return [face for face, score in large if score >= LEAST_FACE]
+
+    def figures(self, backgrounds: int, baseline: _Row) -> dict[str, Any]:
+        """Give the figures of the pipeline; its costs are compared with those of `baseline` picture by picture."""
+
+        def ratio_of(what: str) -> float:
+            return round(median(own / base for own, base in zip(self.times[what], baseline.times[what], strict=True)), 4)
+
+        return {
+            "name": self.pipeline.name,
+            "detector": Path(self.pipeline.detector).name,
+            "model": self.detector.classifier.path.name,
+            **self.two.figures(),
+            "three_class": self.three.figures(),
+            "sizes": self.three.by_size(),
+            "false_alarms_a_background": ratio(self.alarms[LEAST_FACE], backgrounds) if backgrounds else None,
+            "curve": [
+                {
+                    "least_face": bound,
+                    **tally.figures()["together"],
+                    "false_alarms_a_background": ratio(self.alarms[bound], backgrounds) if backgrounds else None,
+                }
+                for bound, tally in self.curve.items()
+            ],
+            "candidates_a_picture": round(mean(self.candidates), 2),
+            "milliseconds_p50": round(median(self.times["total"]), 2),
+            "detect_milliseconds_p50": round(median(self.times["detect"]), 2),
+            "cost_ratio": ratio_of("total"),
+            "detect_cost_ratio": ratio_of("detect"),
         }
-        predicted = sum(self.predicted.values())
-        return {"labels": by_label, "together": _scores(self.right.total(), predicted, self.labelled.total())}
-
-
-def _side(box: Box) -> float:
-    return sqrt(max(box[2] - box[0], 0) * max(box[3] - box[1], 0))
-
-
-def _ratio(part: int, whole: int) -> float:
-    return round(part / whole, 4) if whole else 0.0
-
-
-def _scores(right: int, predicted: int, labelled: int) -> dict[str, float]:
-    return {"precision": _ratio(right, predicted), "recall": _ratio(right, labelled), "f1": _ratio(2 * right, predicted + labelled)}
 
 
 def measure_accuracy(
     scenes_path: Path,
     backgrounds: Path | None = None,
     pipelines: Sequence[Pipeline] = PIPELINES,
+    *,
+    min_face: int | None = None,
     progress: Callable[[int], None] = lambda total: None,
-) -> dict[str, Any]:
-    """Run every pipeline over the same pictures.
+) -> tuple[dict[str, Any], list[Gallery]]:
+    """Run every pipeline over the same pictures, in turn, picture by picture.
 
     Args:
         scenes_path: CSV of labelled boxes (`maskedge_train.boxes`).
         backgrounds: Folder of pictures without people: each face found there is a false alarm.
-        pipelines: What to compare.
+        pipelines: What to compare; the first one's cost is 1.
+        min_face: Smallest face that all but the original must find, in pixels of the picture.
         progress: Called after each picture with the number of all.
 
     Returns:
-        The report.
+        The report, and of each pipeline pictures of what went wrong.
 
     Raises:
         UsageError: The data cannot be used.
+        ModelError: A detector or classifier file is refused.
     """
     scenes = {scenes_path.parent / image: faces for image, faces in read_boxes(scenes_path).items()}
     empty = list_pictures(backgrounds) if backgrounds else []
-    detectors = [MaskDetector(pipeline.model, pipeline.detector) for pipeline in pipelines]
-    tallies = [Tally.empty() for _ in pipelines]
-    alarms = [0] * len(pipelines)
-    milliseconds: list[list[float]] = [[] for _ in pipelines]
-    for path, truths in [*scenes.items(), *((path, None) for path in empty)]:
+    rows = [_Row(pipeline, min_face) for pipeline in pipelines]
+    for number, (path, truths) in enumerate([*scenes.items(), *((path, None) for path in empty)]):
         try:
-            image = read_picture(path)
+            image = as_bgr(read_picture(path))
         except ValueError as error:
             raise UsageError(f"{path} {error}: mend or remove it, every pipeline must see the same pictures.") from error
         scale = min(1.0, LONGEST_SIDE / max(image.shape[:2]))
-        for index, detector in enumerate(detectors):
-            faces = detector(image)
+        # In turn the first: who comes later finds the picture in the processor's cache.
+        for row in [rows[(number + index) % len(rows)] for index in range(len(rows))]:
+            found = row.answer(image)
             if truths is None:
-                alarms[index] += sum(_side(face.box) * scale >= LEAST_SIDE for face in faces)
+                row.gallery.add_false(image, path.name, row.add_background(found, scale))
             else:
-                tallies[index].add(truths, faces, scale)
-                milliseconds[index].append(sum(detector.clock.last.values()))
-            detector.clock.next_frame()
+                row.gallery.add(image, path.name, truths, row.add(found, truths, scale), scale)
         progress(len(scenes) + len(empty))
-    rows = [
-        {
-            "name": pipeline.name,
-            "detector": pipeline.detector,
-            "model": detector.classifier.path.name,
-            **tally.figures(),
-            "false_alarms_a_background": round(alarm / len(empty), 4) if empty else None,
-            "milliseconds_p50": round(median(times), 2),
-        }
-        for pipeline, detector, tally, alarm, times in zip(pipelines, detectors, tallies, alarms, milliseconds, strict=True)
-    ]
-    return {
+    report = {
         "schema": SCHEMA,
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "scenes": scenes_path.name,
         "pictures": len(scenes),
         "backgrounds": len(empty),
+        "least_face": LEAST_FACE,
+        "min_face": min_face,
         "facts": machine_facts(),
-        "pipelines": rows,
+        "pipelines": [row.figures(len(empty), rows[0]) for row in rows],
     }
+    return report, [row.gallery for row in rows]
 
 
 def accuracy_table(report: dict[str, Any]) -> str:
     """Give the report as a Markdown table."""
     lines = [
-        "| pipeline | F1 | masked found | unmasked found | precision | false alarms a background |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| pipeline | F1 | masked found | unmasked found | precision | false alarms a background | three-class F1 | cost |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in report["pipelines"]:
-        alarms = row["false_alarms_a_background"]
+        # Reports of before had two labels and no ratio.
+        three = row.get("three_class")
         cells = [
             row["name"],
             f"{row['together']['f1']:.3f}",
-            *(f"{row['labels'][label]['found']:.3f}" for label in LABELS),
+            *(f"{row['labels'][label]['found']:.3f}" for label in TWO),
             f"{row['together']['precision']:.3f}",
-            "not measured" if alarms is None else f"{alarms:.3f}",
+            _known(row["false_alarms_a_background"]),
+            _known(three and three["together"]["f1"]),
+            _known(row.get("cost_ratio"), ".2f"),
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    labelled = {label: report["pipelines"][0]["labels"][label]["labelled"] for label in LABELS}
+    labelled = {label: report["pipelines"][0]["labels"][label]["labelled"] for label in TWO}
     lines += [
         "",
         f"{report['pictures']} pictures of `{report['scenes']}` with {labelled['with_mask']} masked and "
-        f"{labelled['without_mask']} unmasked faces of 32 px and more; {report['backgrounds']} pictures without people.",
+        f"{labelled['without_mask']} unmasked faces of 32 px and more; {report['backgrounds']} pictures without people. Cost: "
+        "time of a picture, finding and telling apart, to that of the first row in the same run.",
     ]
     return "\n".join(lines)
+
+
+def _known(value: float | None, form: str = ".3f") -> str:
+    return "not measured" if value is None else format(value, form)

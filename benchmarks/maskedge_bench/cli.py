@@ -10,11 +10,11 @@ from typing import Any
 import click
 
 from maskedge.cli.common import CommandGroup, require_runtime, silence_libraries
-from maskedge.errors import OutputError
 from maskedge.files import write_file
 
 from .cli_reports import check, compare, report, tables
 from .cli_speed import limits, nets, speed, start
+from .output import check_output
 
 
 @click.group(cls=CommandGroup)
@@ -35,27 +35,101 @@ def main() -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of pictures without people, to count false alarms.",
 )
+@click.option(
+    "--detector",
+    "detectors",
+    multiple=True,
+    metavar="NAME",
+    help="Name, a cascade's .xml or a detector's .onnx file; give it again for more.  [default: all that have a name]",
+)
+@click.option("--model", type=click.Path(path_type=Path), metavar="FILE", help="Classifier .onnx file.  [default: the bundled one]")
+@click.option("--min-face", type=click.IntRange(1), metavar="PX", help="Smallest face to find, in pixels of the picture.")
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the report here.")
-def accuracy(scenes: Path, backgrounds: Path | None, json_path: Path | None) -> None:
+@click.option(
+    "--html",
+    "html_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a page with curves and pictures of what went wrong: it shows the people of the data, keep it to yourself.",
+)
+def accuracy(
+    scenes: Path,
+    backgrounds: Path | None,
+    detectors: tuple[str, ...],
+    model: Path | None,
+    min_face: int | None,
+    json_path: Path | None,
+    html_path: Path | None,
+) -> None:
     """Measure the whole chain, faces found and told apart, on labelled pictures."""
     silence_libraries()
     with require_runtime():
-        from .accuracy import accuracy_table, measure_accuracy
-    _check_folder(json_path)
+        from maskedge.detect import DETECTORS
+
+        from .accuracy import accuracy_table, choose_pipelines, measure_accuracy
+        from .accuracy_page import write_accuracy_page
+    check_output(json_path)
+    check_output(html_path)
     with click.progressbar(length=1, label="pictures", file=sys.stderr) as bar:
 
         def progress(total: int) -> None:
             bar.length = total
             bar.update(1)
 
-        report = measure_accuracy(scenes, backgrounds, progress=progress)
-    click.echo(accuracy_table(report))
-    _write(report, json_path)
+        measured, galleries = measure_accuracy(
+            scenes, backgrounds, choose_pipelines(detectors or DETECTORS, model), min_face=min_face, progress=progress
+        )
+    click.echo(accuracy_table(measured))
+    _write(measured, json_path)
+    if html_path:
+        write_accuracy_page(html_path, measured, galleries)
+        click.echo(f"wrote {html_path}")
 
 
-def _check_folder(path: Path | None) -> None:
-    if path and not path.parent.is_dir():
-        raise OutputError(f"the folder {path.parent} does not exist: create it, or choose another --json.")
+@main.command()
+@click.option(
+    "--source",
+    "uris",
+    multiple=True,
+    default=["demo"],
+    show_default=True,
+    metavar="URI",
+    help="Video to track faces in; give it again for more videos.",
+)
+@click.option(
+    "--detector", default="haar", show_default=True, metavar="NAME", help="Name, a cascade's .xml or a detector's .onnx file."
+)
+@click.option("--model", type=click.Path(path_type=Path), metavar="FILE", help="Classifier .onnx file.  [default: the bundled one]")
+@click.option("--detect-every", type=click.IntRange(1), metavar="N", help="Frames to a detection.  [default: as edge-run]")
+@click.option("--frames", type=click.IntRange(1), metavar="N", help="Frames to take of each video.  [default: all]")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of ONNX Runtime and OpenCV.")
+@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the report here.")
+def tracking(
+    uris: tuple[str, ...],
+    detector: str,
+    model: Path | None,
+    detect_every: int | None,
+    frames: int | None,
+    threads: int,
+    json_path: Path | None,
+) -> None:
+    """Measure what tracks save and lose against detecting in every frame, and whom they count."""
+    silence_libraries()
+    with require_runtime():
+        from maskedge.pipeline import DETECT_EVERY
+
+        from .tracking import measure_tracking, tracking_table
+    check_output(json_path)
+    with click.progressbar(length=1, label="frames", file=sys.stderr) as bar:
+
+        def progress(length: int | None) -> None:
+            bar.length = (length or 1) * len(uris)
+            bar.update(1)
+
+        measured = measure_tracking(
+            uris, detector, detect_every or DETECT_EVERY, model=model, most=frames, threads=threads, progress=progress
+        )
+    click.echo(tracking_table(measured))
+    _write(measured, json_path)
 
 
 def _write(report: dict[str, Any], path: Path | None) -> None:

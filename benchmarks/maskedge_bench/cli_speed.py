@@ -84,7 +84,7 @@ def speed(json_path: Path | None, quick: bool, full: bool, matrix: bool, **optio
     """Compare the pipelines with the original one: same frames, same run, per stage; and what each setting costs."""
     silence_libraries()
     with require_runtime():
-        from maskedge.pipeline import DETECTORS
+        from maskedge.detect import DETECTORS
 
         from .matrix import Axes
         from .speed import Plan, measure, steps
@@ -139,7 +139,7 @@ def limits(models: tuple[Path, ...], json_path: Path | None) -> None:
     silence_libraries()
     with require_runtime():
         from maskedge.model import default_model
-        from maskedge.pipeline import DETECTORS
+        from maskedge.detect import DETECTORS
 
         from .limits import measure_limits
         from .pipelines import BASELINE_MODEL

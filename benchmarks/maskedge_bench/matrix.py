@@ -9,7 +9,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from maskedge.pipeline import DETECTORS, MaskDetector
+from maskedge.detect import DETECTORS
+from maskedge.pipeline import MaskDetector
 from maskedge.types import Frame
 
 from .passes import InProcess, Pass, figures, in_turn

@@ -6,8 +6,8 @@ import inspect
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskedge.detect import FaceDetector
-from maskedge.pipeline import DETECTORS, MaskDetector
+from maskedge.detect import DETECTORS, FaceDetector
+from maskedge.pipeline import DETECT_EVERY, MaskDetector
 
 BASELINE_MODEL = Path(__file__).parent / "models" / "seednet.onnx"
 """The original pipeline's classifier."""
@@ -58,7 +58,8 @@ ORIGINAL_EAGER = Pipeline("original in eager PyTorch", BASELINE_DETECTOR, BASELI
 def _own() -> tuple[Pipeline, ...]:
     names = sorted((name for name in DETECTORS if name != BASELINE_DETECTOR), key=lambda name: name != DEFAULT_DETECTOR)
     return tuple(
-        Pipeline(f"default ({name}, edgenet)" if name == DEFAULT_DETECTOR else f"{name}, edgenet", name, None, 2) for name in names
+        Pipeline(f"default ({name}, edgenet)" if name == DEFAULT_DETECTOR else f"{name}, edgenet", name, None, DETECT_EVERY)
+        for name in names
     )
 
 

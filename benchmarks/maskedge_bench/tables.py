@@ -20,6 +20,7 @@ from .markdown import (
     cost_table,
     limits_table,
     live_table,
+    markdown_table,
     nets_table,
     pipelines_table,
     start_rows_table,
@@ -27,6 +28,7 @@ from .markdown import (
 )
 from .precisions import precision_table
 from .report import COMPARE, NETS, SPEED, START, load_report, read_json
+from .tracking import tracking_table
 
 
 def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
@@ -50,9 +52,11 @@ def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
         return load_report(results / f"{name}.json", kind)
 
     def load_all(folder: str) -> list[dict[str, Any]]:
-        reports = [load(f"{folder}/{path.stem}") for path in sorted((results / folder).glob("*.json"))]
+        # Of the training of detectors too, which is told in a table of its own.
+        found = [load(f"{folder}/{path.stem}") for path in sorted((results / folder).glob("*.json"))]
+        reports = [report for report in found if "evaluations" in report]
         if not reports:
-            raise UsageError(f"there is no report in {results / folder}.")
+            raise UsageError(f"there is no report of a classifier in {results / folder}.")
         return reports
 
     def of_speed(table: Callable[[dict[str, Any]], str]) -> Callable[[], str]:
@@ -69,6 +73,8 @@ def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
         "compare": lambda: compare_table(load_own("compare", COMPARE)),
         "nets": lambda: nets_table(load_own("nets", NETS)),
         "precisions": lambda: precision_table(load("precisions")),
+        "tracking": lambda: tracking_table(load("tracking")),
+        "detector": lambda: _detector(load("training/edgeface")),
         "start": lambda: start_table(load_own("start", START)),
         "training": lambda: _training(load_all("training")),
         "scenes": lambda: _scenes(load_all("training")),
@@ -162,6 +168,25 @@ def _copies(reports: list[dict[str, Any]]) -> str:
         part, minutes = _evaluation(report, "faces test"), report["train_seconds"] / 60
         lines.append(f"| {report['net']} | {part['accuracy']:.4f} | {part['pictures']} | {report['epochs']} | {minutes:.0f} |")
     return "\n".join(lines)
+
+
+def _detector(report: dict[str, Any]) -> str:
+    head = ("longest side", "least score", "masked faces found", "unmasked faces found", "false alarms a picture")
+    rows = [
+        [
+            str(point["side"]),
+            f"{point['score']:.2f}",
+            f"{point['masked_found']:.3f}",
+            f"{point['unmasked_found']:.3f}",
+            f"{point['false_alarms']:.2f}",
+        ]
+        for point in report["curve"]
+    ]
+    faces = report["faces"]
+    said = (
+        f"{report['pictures']} pictures kept from the training, {faces['masked']} masked faces, {faces['unmasked']} unmasked ones."
+    )
+    return f"{markdown_table(head, rows)}\n\n{said}"
 
 
 def _leakage(report: dict[str, Any]) -> str:

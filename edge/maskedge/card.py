@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from maskedge.classify import MaskClassifier
-from maskedge.model import CONTRACT, ClassifierContract, read_model
+from maskedge.detect import CnnDetector
+from maskedge.model import CONTRACT, ClassifierContract, DetectorContract, read_kind, read_model
 
 _USE = (
     "Made to tell, on a device beside the camera, which of the faces that a detector found wear a mask: to count, to remind, to "
@@ -17,20 +18,31 @@ _USE = (
     "medical device: it does not know whether a mask is of a kind that protects. It is wrong as often as the figures below say. "
     "Tell people that they are being filmed, and follow the law of the place.",
 )
+_NO_DATA = "The file does not say what it was trained on."
+_FOUND = ("masked_found", "unmasked_found", "false_alarms")
 _NOT_MEASURED = (
     "Not measured, for lack of labels: faces from the side or from above, ages and skin tones apart, beards, veils, clear shields. "
     "Expect less there than the figures above say, and try the model on the camera's own place before you rely on it."
 )
 
 
+_USE_OF_DETECTOR = (
+    "Made to find, on a device beside the camera, the faces of a picture, masked or not, for a classifier that throws out what is "
+    "none: it is keen, and by itself it takes several things a picture for faces.",
+    "Not made to recognise anyone, and it cannot. Tell people that they are being filmed, and follow the law of the place.",
+)
+
+
 def render_card(path: Path) -> str:
-    """Render the card of a classifier file as Markdown.
+    """Render the card of a model file, a classifier or a detector, as Markdown.
 
     Raises:
         ModelError: The file is refused.
     """
-    contract = MaskClassifier(path).contract
     content = read_model(path)
+    if read_kind(content) == "detector":
+        return _render_detector(path, CnnDetector(path).contract, content)
+    contract = MaskClassifier(path).contract
     card = contract.card
     sections = [
         f"# Model card: {path.name}",
@@ -59,27 +71,76 @@ def _facts(contract: ClassifierContract, content: bytes) -> str:
         ("crop", f"margin {contract.crop.margin:g}, {'square' if contract.crop.square else 'as the box'}"),
         ("temperature, already in the graph", _known(card, "temperature", "{:g}")),
         ("an answer is unsure below", _known(card, "unsure_below", "{:g}")),
+        *_training_and_file(card, content),
+    ]
+    return _table(("what", "value"), rows)
+
+
+def _render_detector(path: Path, contract: DetectorContract, content: bytes) -> str:
+    card = contract.card
+    size = "any size in multiples of 32" if contract.size is None else f"{contract.size[0]} x {contract.size[1]}"
+    facts = [
+        ("finds", ", ".join(f"`{label}`" for label in contract.labels)),
+        ("net", _known(card, "net", "{}")),
+        ("parameters", _known(card, "parameters", "{:,}")),
+        ("input", f"uint8 [1, H, W, 3], BGR, {size}"),
+        ("least score, already in the graph", _known(card, "least_score", "{:g}")),
+        *_training_and_file(card, content),
+    ]
+    figures = ["The file holds none."]
+    if rows := card.get("curve"):
+        found = [(f"{row['side']}", f"{row['score']:.2f}", *(_figure(row[key]) for key in _FOUND)) for row in rows]
+        figures = [
+            f"Pictures with people that were kept from the training: {card.get('pictures', 0):,}; faces of at least a twentieth of "
+            "the longest side; found means an overlap (IoU) of 0.4.",
+            _table(("longest side", "least score", "masked found", "unmasked found", "false alarms a picture"), found),
+        ]
+    sections = [
+        f"# Model card: {path.name}",
+        _table(("what", "value"), facts),
+        "## Use and misuse",
+        *_USE_OF_DETECTOR,
+        "## Data",
+        _table(("data", "value"), _counts(card)) if card.get("data") else _NO_DATA,
+        "## Figures",
+        *figures,
+        "## Limits",
+        _NOT_MEASURED,
+        "## Export",
+        _export(card),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _training_and_file(card: Mapping[str, Any], content: bytes) -> list[tuple[str, str]]:
+    return [
         ("trained", f"{_known(card, 'epochs', '{}')} epochs, {_known(card, 'train_seconds', '{:,.0f}')} s"),
         ("size", f"{len(content):,} bytes"),
         ("SHA-256", f"`{hashlib.sha256(content).hexdigest()}`"),
         ("contract", CONTRACT),
     ]
-    return _table(("what", "value"), rows)
 
 
-def _data(card: Mapping[str, Any]) -> str:
-    data, split = card.get("data", {}), card.get("split", {})
-    if not data:
-        return "The file does not say what it was trained on."
+def _counts(card: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Give what the data holds, and where it stands."""
+    data = card.get("data", {})
     known = {"pictures": "pictures", "refused": "files that could not be used"}
     sources = {name: f"pictures of {name}" for name in ("faces", "scenes", "backgrounds")}
     names = known | sources | {label: f"faces labelled `{label}`" for label in card.get("labels", [])}
-    counts = [(name, f"{data[key]:,}") for key, name in names.items() if key in data]
-    parts = ", ".join(f"{split.get(part, 0):,}" for part in ("train", "val", "test"))
-    rows = [
-        *counts,
+    return [
+        *((name, f"{data[key]:,}") for key, name in names.items() if key in data),
         ("digest of the data", f"`{data.get('digest', 'not known')}`"),
         ("licences", "; ".join(card.get("licences", [])) or "not stated"),
+    ]
+
+
+def _data(card: Mapping[str, Any]) -> str:
+    split = card.get("split", {})
+    if not card.get("data"):
+        return _NO_DATA
+    parts = ", ".join(f"{split.get(part, 0):,}" for part in ("train", "val", "test"))
+    rows = [
+        *_counts(card),
         ("split", f"by {split.get('by', 'not known')}, seed {split.get('seed', 'not known')}"),
         ("pictures to learn from, to choose the epoch by, to measure on", parts),
         ("digest of the split", f"`{split.get('digest', 'not known')}`"),
@@ -126,8 +187,10 @@ def _export(card: Mapping[str, Any]) -> str:
     parity, quantised = card.get("parity", {}), card.get("quantisation", {})
     rows = [("numbers", quantised.get("precision", "fp32"))]
     if parity:
-        difference = f"greatest difference {parity['worst_difference']:.1e}, {parity['changed']} changed"
-        rows.append(("parity with PyTorch", f"{parity['crops']:,} answers compared, {difference}"))
+        unit = f"{parity['changed']} changed" if "changed" in parity else "in pixels of a box's side"
+        compared = parity.get("crops", parity.get("frames"))
+        difference = f"greatest difference {parity['worst_difference']:.1e}, {unit}"
+        rows.append(("parity with PyTorch", f"{compared:,} answers compared, {difference}"))
     for gate, passed in quantised.get("gates", {}).items():
         rows.append((f"gate: {gate}", "passed" if passed else "**FAILED**, written by --force"))
     if quantised:

@@ -8,11 +8,31 @@ from typing import Protocol
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from maskedge.errors import ModelError
-from maskedge.model import open_session, read_detector_contract, read_model
+from maskedge.errors import ModelError, UsageError
+from maskedge.model import MODELS, check_catalogue, default_detector, open_session, read_detector_contract, read_model
 from maskedge.timing import inner_stage
 from maskedge.types import Box, Image
+
+CASCADE_SIDE = 320
+"""Longest side in pixels at which our cascades scan a picture, unless smaller faces are wanted."""
+CNN_SIDE = 480
+"""The same for our network."""
+LEAST_SEEN = 10.0
+"""Side in pixels of its input of the smallest face that our network finds."""
+DETECTORS = ("haar", "cnn", "haar-stock")
+_LEAST_SIDE = 96
+_MULTIPLE = 32
+FACE_OF_SQUARE = 0.95
+"""Side of a labelled face, in units of the square that our cascades answer for it."""
+MOST_WINDOWS = 1000
+MOST_SQUARES = 50
+"""Squares that a cascade gives at most: what is behind the best fifty is hardly ever a face."""
+_SAME_FACE = 0.35
+"""Overlap (IoU) from which two windows show the same face."""
+_AGREE = 0.5
+"""Overlap from which a window helps to place the one that is kept."""
 
 
 class FaceDetector(Protocol):
@@ -36,7 +56,9 @@ class CascadeDetector:
         path: The cascade's XML file.
         side: The longest side in pixels at which pictures are scanned; larger ones are shrunk first. None: full size.
         scale_factor: Step between the sizes of face that are looked for.
-        min_neighbors: How many windows must agree on a face.
+        min_neighbors: How many windows must agree on a face. 0: each window by itself; those on the same face are made one here,
+            best first, which finds more faces than OpenCV's grouping of neighbours does.
+        min_face: Side in pixels of the picture of the smallest face that must be found; takes the place of `side`.
         border: Frame of repeated edge pixels, as a fraction of the longest side, for faces cut by the picture's edge.
 
     Raises:
@@ -48,6 +70,7 @@ class CascadeDetector:
         path: Path,
         *,
         side: int | None,
+        min_face: int | None = None,
         scale_factor: float = 1.1,
         min_neighbors: int = 3,
         border: float = 0.0,
@@ -56,25 +79,31 @@ class CascadeDetector:
         if not self.path.is_file():
             raise ModelError(f"there is no cascade file {self.path}: check the path, or install opencv-python again.")
         try:
+            check_catalogue(self.path, self.path.read_bytes())
             self._cascade = cv2.CascadeClassifier(str(self.path))
+        except OSError as error:
+            raise ModelError(f"the cascade file {path} cannot be read ({error.strerror}).") from error
         # OpenCV's binding turns some refusals into a SystemError.
         except (cv2.error, SystemError) as error:
             raise ModelError(f"{self.path} is no cascade that OpenCV {cv2.__version__} can use.") from error
         if self._cascade.empty():
             raise ModelError(f"{self.path} is no cascade that OpenCV {cv2.__version__} can use.")
-        self.side = side
+        self.side, self.min_face = side, min_face
         self.scale_factor = scale_factor
         self.min_neighbors = min_neighbors
         self.border = border
 
     @classmethod
-    def default(cls) -> CascadeDetector:
-        """Build the default: of OpenCV's own cascades the one that finds most masked faces, keen, on a small picture.
+    def default(cls, min_face: int | None = None) -> CascadeDetector:
+        """Build the default: the bundled cascade, which was trained on masked and unmasked faces (edge-train cascade).
 
-        On webcam pictures it finds as many masked faces as `original`, and more unmasked ones, at a third of its cost
-        (benchmarks/results/accuracy.json).
+        Args:
+            min_face: Side in pixels of the picture of the smallest face that must be found: chooses the size of the scan.
+
+        Raises:
+            ModelError: The bundled file is missing or damaged.
         """
-        return cls(opencv_cascade("frontalface_alt2"), side=320, scale_factor=1.15, min_neighbors=1, border=0.1)
+        return cls.trained(MODELS / "haar.xml", min_face)
 
     @classmethod
     def original(cls) -> CascadeDetector:
@@ -82,16 +111,24 @@ class CascadeDetector:
         return cls(opencv_cascade("frontalface_default"), side=None, min_neighbors=5)
 
     @classmethod
-    def trained(cls, path: Path) -> CascadeDetector:
-        """Build a detector of a cascade that `edge-train cascade` made, as it is measured there."""
-        return cls(path, side=240, scale_factor=1.2, min_neighbors=1, border=0.1)
+    def trained(cls, path: Path, min_face: int | None = None) -> CascadeDetector:
+        """Build a detector of a cascade that `edge-train cascade` made: keen, for a classifier that throws out what is no face."""
+        return cls(path, side=CASCADE_SIDE, min_face=min_face, scale_factor=1.3, min_neighbors=0, border=0.1)
+
+    def smallest_face(self, width: int, height: int) -> float:
+        """Side in pixels of the smallest face that can be found in a picture of this size."""
+        return self._cascade.getOriginalWindowSize()[0] * FACE_OF_SQUARE / self._scale(width, height)
+
+    def _scale(self, width: int, height: int) -> float:
+        """From pixels of a picture to those of the scan."""
+        least = self._cascade.getOriginalWindowSize()[0] * FACE_OF_SQUARE
+        return _scale_for(least, self.min_face, self.side, max(width, height))
 
     def detect(self, image: Image) -> list[Box]:
         """Find the faces of `image`, uint8 `[H, W, 3]` BGR. Boxes are in its pixels and may leave it a little."""
         with inner_stage("resize"):
             grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-            longest = max(grey.shape)
-            scale = min(1.0, self.side / longest) if self.side else 1.0
+            scale = self._scale(grey.shape[1], grey.shape[0])
             if scale < 1:
                 size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
                 grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
@@ -101,44 +138,127 @@ class CascadeDetector:
         width, height = self._cascade.getOriginalWindowSize()
         if grey.shape[1] < width or grey.shape[0] < height:
             return []
+        whole = np.asarray(grey, np.uint8)
+        squares = self._windows(whole) if self.min_neighbors == 0 else self._grouped(whole)
+        return [((x - pad) / scale, (y - pad) / scale, (x + w - pad) / scale, (y + h - pad) / scale) for x, y, w, h in squares]
+
+    def _grouped(self, grey: Image) -> list[tuple[float, ...]]:
+        """Give squares (x, y, width, height) as OpenCV groups them."""
         found = self._cascade.detectMultiScale(grey, self.scale_factor, self.min_neighbors)
         # OpenCV's threads list what they found in the order they ended: sorted, the same picture gives the same list.
-        squares = sorted(tuple(map(int, square)) for square in found)
-        return [((x - pad) / scale, (y - pad) / scale, (x + w - pad) / scale, (y + h - pad) / scale) for x, y, w, h in squares]
+        return sorted(tuple(map(float, square)) for square in found)
+
+    def _windows(self, grey: Image) -> list[tuple[float, ...]]:
+        """Give squares, best first: of the windows on one face the best, moved to the middle of those that agree with it."""
+        found, _, sums = self._cascade.detectMultiScale3(grey, self.scale_factor, 0, outputRejectLevels=True)
+        if not len(found):
+            return []
+        windows, scores = np.asarray(found, np.float64), np.asarray(sums, np.float64).reshape(-1)
+        # Sorted, since OpenCV's threads list windows in any order.
+        order = np.lexsort((*windows.T, -scores))
+        windows, scores = windows[order], scores[order]
+        scores = scores - scores[-1]
+        kept = cv2.dnn.NMSBoxes(windows.tolist(), scores.tolist(), 0, _SAME_FACE, top_k=MOST_WINDOWS)
+        merged = []
+        for index in np.asarray(kept, np.int64).reshape(-1)[:MOST_SQUARES].tolist():
+            x, y, side = windows[index, :3]
+            left, top = np.maximum(windows[:, 0], x), np.maximum(windows[:, 1], y)
+            right = np.minimum(windows[:, 0] + windows[:, 2], x + side)
+            bottom = np.minimum(windows[:, 1] + windows[:, 3], y + side)
+            both = np.clip(right - left, 0, None) * np.clip(bottom - top, 0, None)
+            agree = both > _AGREE * (windows[:, 2] ** 2 + side**2 - both)
+            weight = (scores + 0.1) * agree
+            merged.append(tuple((windows * weight[:, None]).sum(axis=0) / weight.sum()))
+        return merged
 
 
 class CnnDetector:
     """A detector file, ready to answer: decoding and non-maximum suppression are in its graph.
 
     Args:
-        path: The .onnx file.
+        path: The .onnx file; the bundled one when left out.
         threads: Threads that ONNX Runtime may use.
+        side: Longest side in pixels at which pictures are looked at, for a file that takes any size.
+        min_face: Side in pixels of the picture of the smallest face that must be found; takes the place of `side`.
 
     Raises:
         ModelError: The file is refused.
     """
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
-        self.path = path
-        self._session = open_session(read_model(path), str(path), threads)
-        self.contract = read_detector_contract(self._session, str(path))
-        width, height = self.contract.size
+    def __init__(self, path: Path | None = None, threads: int = 1, side: int = CNN_SIDE, min_face: int | None = None) -> None:
+        self.path = path or default_detector()
+        self.side, self.min_face = side, min_face
+        self._session = open_session(read_model(self.path), str(self.path), threads)
+        self.contract = read_detector_contract(self._session, str(self.path))
         # The graph must also run: a file may keep the contract on paper and fail inside.
+        width, height = self.contract.size or (64, 64)
         try:
             self.detect(np.zeros((height, width, 3), np.uint8))
         except Exception as error:
-            raise ModelError(f"{path} opens but does not run: {' '.join(str(error).split())[:200]}") from error
+            raise ModelError(f"{self.path} opens but does not run: {' '.join(str(error).split())[:200]}") from error
+
+    def smallest_face(self, width: int, height: int) -> float:
+        """Side in pixels of the smallest face that can be found in a picture of this size."""
+        return LEAST_SEEN / self._scale(width, height)
+
+    def _scale(self, width: int, height: int) -> float:
+        """From pixels of a picture to those of the input."""
+        if self.contract.size is None:
+            return _scale_for(LEAST_SEEN, self.min_face, self.side, max(width, height))
+        return min(self.contract.size[0] / width, self.contract.size[1] / height)
 
     def detect(self, image: Image) -> list[Box]:
         """Find the faces of `image`, uint8 `[H, W, 3]` BGR, best first. Boxes are in its pixels and may leave it a little."""
-        with inner_stage("resize"):
-            width, height = self.contract.size
-            scale = min(width / image.shape[1], height / image.shape[0])
-            size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-            # The proportions stay; what is left of the input is black, right and below.
-            frame = np.zeros((1, height, width, 3), np.uint8)
-            shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-            frame[0, : size[1], : size[0]] = cv2.resize(image, size, interpolation=shrink)
-        boxes, scores = self._session.run(["boxes", "scores"], {"frame": frame})
-        ordered = boxes[np.argsort(-scores, kind="stable")] / scale
+        boxes, scores = self.answer(image)
+        ordered = boxes[np.argsort(-scores, kind="stable")]
         return [(float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2 in ordered]
+
+    def answer(self, image: Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Give the faces of `image`, uint8 `[H, W, 3]` BGR, as boxes float32 `[K, 4]` in its pixels and scores float32 `[K]`."""
+        scale = self._scale(image.shape[1], image.shape[0])
+        size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+        width, height = self.contract.size or (-(-size[0] // _MULTIPLE) * _MULTIPLE, -(-size[1] // _MULTIPLE) * _MULTIPLE)
+        with inner_stage("resize"):
+            # The proportions stay; what is left of the input is black, right and below.
+            frame = np.zeros((height, width, 3), np.uint8)
+            shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+            frame[: size[1], : size[0]] = cv2.resize(image, size, interpolation=shrink)
+        boxes, scores = self.answer_whole(frame)
+        return boxes / np.float32(scale), scores
+
+    def answer_whole(self, frame: Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Answer for a frame, uint8 `[H, W, 3]` BGR, of a size that the file takes, as it is."""
+        boxes, scores = self._session.run(["boxes", "scores"], {"frame": frame[None]})
+        return np.asarray(boxes, np.float32), np.asarray(scores, np.float32)
+
+
+def build_detector(name: str, *, min_face: int | None = None, threads: int = 1) -> FaceDetector:
+    """Build a detector by name.
+
+    Args:
+        name: One of `DETECTORS`. `haar`: our cascade. `cnn`: our network. `haar-stock`: the original pipeline's.
+        min_face: Side in pixels of the picture of the smallest face that must be found; None for what the detector is made for.
+            `haar` and `cnn` look at a larger or smaller picture for it, which costs in proportion to its area.
+        threads: Threads that ONNX Runtime may use.
+
+    Raises:
+        ModelError: A bundled file is missing or damaged.
+        UsageError: No detector has that name.
+    """
+    if name == "haar":
+        return CascadeDetector.default(min_face)
+    if name == "cnn":
+        return CnnDetector(None, threads, min_face=min_face)
+    if name == "haar-stock":
+        return CascadeDetector.original()
+    raise UsageError(f"there is no detector {name!r}; known are {', '.join(DETECTORS)}.")
+
+
+def _scale_for(seen: float, min_face: int | None, side: int | None, longest: int) -> float:
+    """Choose the scale at which a face of `min_face` pixels becomes one of `seen`, or the longest side becomes `side`.
+
+    A picture is never made larger: that would find nothing more.
+    """
+    if min_face is not None:
+        return min(1.0, max(seen / min_face, _LEAST_SIDE / longest))
+    return min(1.0, side / longest) if side else 1.0

@@ -1,32 +1,56 @@
-"""The overlay: boxes and labels on a picture."""
+"""What is done to a picture before people see it: the overlay, and faces made unrecognisable."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
+import numpy as np
 
-from maskedge.types import Face, Image
+from maskedge.look import LABELS, LIGHT, to_bgr
+from maskedge.types import Box, Face, Image
 
 # BGR. Told apart with any colour vision, and never the only signal: the label stands beside the box.
-COLOURS = {"with_mask": (119, 158, 27), "without_mask": (30, 75, 220), "incorrect_mask": (20, 170, 235)}
-OTHER_COLOUR = (160, 120, 110)
+COLOURS = {label: to_bgr(look.picture) for label, look in LABELS.items()}
+OTHER_COLOUR = COLOURS["unsure"]
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_ZONE_COLOUR = to_bgr(LIGHT["accent"])
+_BANNER_COLOUR = to_bgr(LIGHT["bad"])
+_MOSAIC = 6
+"""Squares along the side of a hidden face: too few to know anyone by."""
+_HIDDEN_MARGIN = 0.35
+"""What is hidden around a box, as a fraction of its side: hair, ears and chin, and the way of half a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """What is drawn besides the faces.
+
+    Attributes:
+        zones: Name and corners of each zone, in pixels of the picture.
+        banner: Text across the top, as in "camera lost"; empty for none.
+    """
+
+    zones: Sequence[tuple[str, Sequence[tuple[int, int]]]] = ()
+    banner: str = ""
 
 
 def caption(face: Face) -> str:
     """Give the text beside a face, as in `#3 with mask 98%`."""
     identity = f"#{face.track} " if face.track is not None else ""
-    return f"{identity}{face.label.replace('_', ' ')} {face.score:.0%}"
+    doubt = "? " if face.unsure else ""
+    return f"{identity}{doubt}{face.label.replace('_', ' ')} {face.score:.0%}"
 
 
-def draw_faces(image: Image, faces: Sequence[Face], status: str = "") -> Image:
+def draw_faces(image: Image, faces: Sequence[Face], status: str = "", overlay: Overlay | None = None) -> Image:
     """Draw the faces and a status line on a copy of `image`.
 
     Args:
         image: uint8 `[H, W, 3]`, BGR; left as it is.
         faces: What to draw, boxes in pixels of `image`.
         status: Text for the lower left corner.
+        overlay: What else to draw.
 
     Returns:
         uint8 `[H, W, 3]`, BGR.
@@ -35,8 +59,13 @@ def draw_faces(image: Image, faces: Sequence[Face], status: str = "") -> Image:
     height, width = canvas.shape[:2]
     scale = max(0.4, min(height, width) / 900)
     thickness = max(1, round(2 * scale + 0.4))
+    overlay = overlay or Overlay()
+    for name, corners in overlay.zones:
+        cv2.polylines(canvas, [np.array(corners, np.int32)], True, _ZONE_COLOUR, thickness, cv2.LINE_AA)
+        left, top = min(corners, key=lambda corner: corner[0] + corner[1])
+        _write(canvas, name, (left + 4, top + round(30 * scale)), scale)
     for face in faces:
-        colour = COLOURS.get(face.label, OTHER_COLOUR)
+        colour = OTHER_COLOUR if face.unsure else COLOURS.get(face.label, OTHER_COLOUR)
         x1, y1, x2, y2 = (round(value) for value in face.box)
         cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, thickness, cv2.LINE_AA)
         text = caption(face)
@@ -56,6 +85,43 @@ def draw_faces(image: Image, faces: Sequence[Face], status: str = "") -> Image:
             cv2.LINE_AA,
         )
     if status:
-        for colour, weight in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-            cv2.putText(canvas, status, (8, height - 10), _FONT, scale, colour, weight, cv2.LINE_AA)
+        _write(canvas, status, (8, height - 10), scale)
+    if overlay.banner:
+        line = round(44 * scale)
+        cv2.rectangle(canvas, (0, 0), (width, line + 6), _BANNER_COLOUR, -1)
+        # Smaller where it would not fit.
+        (needed, _), _ = cv2.getTextSize(overlay.banner, _FONT, scale, 1)
+        size = scale * min(1.0, (width - 16) / max(needed, 1))
+        cv2.putText(canvas, overlay.banner, (8, line - 8), _FONT, max(size, 0.1), (255, 255, 255), max(1, round(size)), cv2.LINE_AA)
     return canvas
+
+
+def pixelate(image: Image, boxes: Sequence[Box]) -> Image:
+    """Make what is in `boxes`, and around them, unrecognisable on a copy of `image`.
+
+    Args:
+        image: uint8 `[H, W, 3]`, BGR; left as it is.
+        boxes: x1, y1, x2, y2 in pixels of `image`; they may leave it.
+
+    Returns:
+        uint8 `[H, W, 3]`, BGR: the means of large squares where the boxes, expanded, are.
+    """
+    canvas: Image = image.copy()
+    height, width = canvas.shape[:2]
+    for x1, y1, x2, y2 in boxes:
+        dx, dy = _HIDDEN_MARGIN * (x2 - x1), _HIDDEN_MARGIN * (y2 - y1)
+        left, top = max(0, int(x1 - dx)), max(0, int(y1 - dy))
+        right, bottom = min(width, int(x2 + dx) + 1), min(height, int(y2 + dy) + 1)
+        if left >= right or top >= bottom:
+            continue
+        # Of the picture as it came: where faces overlap the second mosaic must not make the first one finer.
+        part = image[top:bottom, left:right]
+        small = cv2.resize(part, (min(_MOSAIC, right - left), min(_MOSAIC, bottom - top)), interpolation=cv2.INTER_AREA)
+        canvas[top:bottom, left:right] = cv2.resize(small, (right - left, bottom - top), interpolation=cv2.INTER_NEAREST)
+    return canvas
+
+
+def _write(canvas: Image, text: str, place: tuple[int, int], scale: float) -> None:
+    """Write white on black, readable on any ground."""
+    for colour, weight in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.putText(canvas, text, place, _FONT, scale, colour, weight, cv2.LINE_AA)

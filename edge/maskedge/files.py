@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 
 from .errors import OutputError
@@ -40,3 +41,8 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"the folder {path} cannot be made ({error.strerror}).") from error
+
+
+def slug(text: str) -> str:
+    """Give `text` of letters, digits, `_` and `-` alone, for names of files and of topics."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", text)

@@ -59,13 +59,15 @@ class DetectorContract:
 
     Attributes:
         labels: What it finds.
-        size: Width and height of its input in pixels.
+        size: Width and height of its input in pixels; None where any multiples of 32 will do.
         card: Where the model comes from and how it was measured; empty when the file carries no card.
+        selftest: Text of `maskedge.selftest`; None when the file carries none.
     """
 
     labels: tuple[str, ...]
-    size: tuple[int, int]
+    size: tuple[int, int] | None
     card: dict[str, Any]
+    selftest: str | None = None
 
 
 def read_catalogue(folder: Path) -> dict[str, dict[str, Any]]:
@@ -82,6 +84,11 @@ def read_catalogue(folder: Path) -> dict[str, dict[str, Any]]:
         return {}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise ModelError(f"{path} cannot be read ({error}): remove it, or install maskedge again.") from error
+
+
+def default_detector() -> Path:
+    """Path of the bundled detector."""
+    return MODELS / "edgeface.onnx"
 
 
 def default_model() -> Path:
@@ -105,6 +112,19 @@ def is_sealed(content: bytes) -> bool:
     return _DIGEST.search(content) is not None
 
 
+def check_catalogue(path: Path, content: bytes) -> None:
+    """Compare a file's bytes with the checksum of a MODELS.json beside it, where that lists it.
+
+    Raises:
+        ModelError: They differ.
+    """
+    expected = read_catalogue(path.parent).get(path.name, {}).get("sha256")
+    if expected is not None and hashlib.sha256(content).hexdigest() != expected:
+        raise ModelError(
+            f"{path} is not the file that {CATALOGUE} beside it lists (checksum differs): copy it again, or install maskedge again."
+        )
+
+
 def read_model(path: Path) -> bytes:
     """Read a model file and compare its checksums: its own, and the one of a MODELS.json beside it that lists it.
 
@@ -123,11 +143,7 @@ def read_model(path: Path) -> bytes:
         ) from error
     except OSError as error:
         raise ModelError(f"the model file {path} cannot be read ({error.strerror}).") from error
-    expected = read_catalogue(path.parent).get(path.name, {}).get("sha256")
-    if expected is not None and hashlib.sha256(content).hexdigest() != expected:
-        raise ModelError(
-            f"{path} is not the file that {CATALOGUE} beside it lists (checksum differs): copy it again, or install maskedge again."
-        )
+    check_catalogue(path, content)
     own = _DIGEST.search(content)
     if own and own[1].decode("ascii") != content_digest(content):
         raise ModelError(f"{path} is damaged: it is not what edge-export wrote (checksum differs). Copy or export it again.")
@@ -174,6 +190,11 @@ def _providers() -> list[str]:
     return [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
 
 
+def read_kind(content: bytes) -> str:
+    """Tell what kind of model the bytes of a file are, by its metadata, before it is opened: `classifier` where it does not say."""
+    return "detector" if re.search(rb"maskedge\.kind\x12\x08detector", content) else "classifier"
+
+
 def read_contract(session: onnxruntime.InferenceSession, name: str) -> ClassifierContract:
     """Check a classifier file against the contract.
 
@@ -217,14 +238,16 @@ def read_detector_contract(session: onnxruntime.InferenceSession, name: str) -> 
     if [node.name for node in inputs] != ["frame"] or inputs[0].type != "tensor(uint8)":
         raise broken(f"expected one input 'frame' of uint8, got {_signature(inputs)}")
     shape = inputs[0].shape
-    if len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or not all(isinstance(side, int) for side in shape):
-        raise broken(f"the input must be [1, H, W, 3], got {shape}")
+    fixed = [isinstance(side, int) for side in shape]
+    if len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or fixed[1] != fixed[2]:
+        raise broken(f"the input must be [1, H, W, 3] with H and W both fixed or both free, got {shape}")
     if [node.name for node in outputs] != ["boxes", "scores"] or any(node.type != "tensor(float)" for node in outputs):
         raise broken(f"expected the outputs 'boxes' and 'scores' of float32, got {_signature(outputs)}")
     boxes, scores = (node.shape for node in outputs)
     if len(boxes) != 2 or boxes[1] != 4 or isinstance(boxes[0], int) or len(scores) != 1 or isinstance(scores[0], int):
         raise broken(f"the outputs must be [K, 4] and [K] with a free K, got {boxes} and {scores}")
-    return DetectorContract(labels, (shape[2], shape[1]), card)
+    selftest = session.get_modelmeta().custom_metadata_map.get("maskedge.selftest")
+    return DetectorContract(labels, (shape[2], shape[1]) if fixed[1] else None, card, selftest)
 
 
 def _refusal(name: str) -> Callable[[str], ModelError]:

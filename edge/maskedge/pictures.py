@@ -40,13 +40,24 @@ def read_picture(path: Path) -> Image:
         ValueError: The file cannot be read as a picture; the text says why.
     """
     try:
-        data = np.fromfile(path, np.uint8)
+        return decode_picture(path.read_bytes())
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from error
-    if data.size == 0:
+
+
+def decode_picture(content: bytes) -> Image:
+    """Decode the content of a picture file.
+
+    Returns:
+        uint8 `[H, W, 3]`, BGR, upright (EXIF orientation applied).
+
+    Raises:
+        ValueError: It cannot be decoded as a picture; the text says why.
+    """
+    if not content:
         raise ValueError("is empty (0 bytes)")
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
         raise ValueError(f"cannot be decoded ({error.err.strip() or 'OpenCV refused it'})") from error
     if image is None:

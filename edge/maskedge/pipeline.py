@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from maskedge.classify import MaskClassifier
-from maskedge.detect import CascadeDetector, CnnDetector, FaceDetector
+from maskedge.detect import CnnDetector, FaceDetector, build_detector
 from maskedge.errors import UsageError
+from maskedge.overlap import IOU, box_iou, same_face, side, suppress
 from maskedge.timing import StageClock
 from maskedge.track import FaceTracker, Track
-from maskedge.types import Face, Image
+from maskedge.types import Box, Face, Image
 
-DETECTORS = ("haar", "haar-stock")
 NOT_A_FACE = "not_a_face"
 """The label with which a classifier throws out what the detector should not have found."""
-
-
-def build_detector(name: str) -> FaceDetector:
-    """Build a detector by name.
-
-    `haar` is the default, `CascadeDetector.default`. `haar-stock` is the original pipeline's, `CascadeDetector.original`.
-
-    Raises:
-        UsageError: No detector has that name.
-    """
-    if name == "haar":
-        return CascadeDetector.default()
-    if name == "haar-stock":
-        return CascadeDetector.original()
-    raise UsageError(f"there is no detector {name!r}; known are {', '.join(DETECTORS)}.")
+DETECT_EVERY = 5
+"""Frames of a video to a detection: five a second of a usual camera. Tracks in between cost a twentieth of a cascade."""
+LEAST_FACE = 0.95
+"""Probability of being a face from which a candidate is taken for one: where F1 is highest on pictures kept from the detectors."""
+_STAY = 0.4
+"""Part of that bound from which a face that was there before is still taken for one: what moves or is half hidden stays."""
+_COUNTED = 0.2
+"""Doubt that is left, as a part of what `least_face` leaves, for who is counted as a person: false alarms last, but they waver."""
+_STAY_SIZE = 0.8
+"""The same for the smallest face."""
+MOST_CANDIDATES = 256
+"""Candidates of a frame that are looked at: more are no crowd but a detector gone wild, and the frame must have an end."""
+_NEAR = 0.6
+"""Overlap with a candidate from which the expected place of a face is not asked for besides: it would be the same crop."""
+_EARLIEST = 2
+"""Frames between two detections at least, where more are wanted."""
 
 
 class MaskDetector:
@@ -48,13 +49,18 @@ class MaskDetector:
         detector: Name of a detector (`DETECTORS`), or any object with a `detect` method.
         detector_model: Detector file, to find faces with instead of `detector`.
         tracking: Follow faces from call to call and vote their labels: for the frames of one video, in order.
-        detect_every: With tracking, look for faces in every so many frames only; in between, tracks carry them on.
+        detect_every: With tracking, look for faces in every so many frames only (somewhat sooner where a person was just lost); in
+            between, tracks carry them on.
+        least_face: Probability of being a face, by the classifier, from which a candidate is taken for one. With tracking a face
+            that was there before stays from 0.4 of it. Of a model without a label `not_a_face` every candidate is taken.
+        min_face: Side of the smallest face in pixels of the picture (geometric mean of the box's sides); smaller ones are dropped,
+            and a detector given by name chooses the size of the picture that it looks at by it. None: whatever the detector finds.
         threads: Threads that ONNX Runtime and OpenCV may use. When left out, 1 and (where there are as many cores) 2: the nets are
             too small to share, the cascade is not.
 
     Raises:
         ModelError: A model file is refused.
-        UsageError: No detector has that name, or `detect_every` is below 1.
+        UsageError: No detector has that name, or a number is out of its range.
     """
 
     def __init__(
@@ -65,20 +71,37 @@ class MaskDetector:
         detector_model: Path | str | None = None,
         tracking: bool = False,
         detect_every: int = 1,
+        least_face: float = LEAST_FACE,
+        min_face: int | None = None,
         threads: int | None = None,
     ) -> None:
         if detect_every < 1:
             raise UsageError(f"detect_every counts frames, from 1; got {detect_every}.")
+        if not 0 <= least_face <= 1:
+            raise UsageError(f"least_face is a probability, from 0 to 1; got {least_face}.")
+        if min_face is not None and min_face < 1:
+            raise UsageError(f"min_face counts pixels, from 1; got {min_face}.")
         cv2.setNumThreads(threads or min(2, os.cpu_count() or 1))
         self.classifier = MaskClassifier(Path(model) if model is not None else None, threads or 1)
         self.detector: FaceDetector
         if detector_model is not None:
-            self.detector = CnnDetector(Path(detector_model), threads or 1)
+            self.detector = CnnDetector(Path(detector_model), threads or 1, min_face=min_face)
+        elif isinstance(detector, str):
+            self.detector = build_detector(detector, min_face=min_face, threads=threads or 1)
         else:
-            self.detector = build_detector(detector) if isinstance(detector, str) else detector
-        self.tracker: FaceTracker | None = None
+            self.detector = detector
         self.detect_every = detect_every
-        self._followed = 0
+        self.least_face = least_face
+        self.min_face = min_face
+        bound = self.classifier.contract.card.get("unsure_below")
+        self._unsure_below = float(bound) if isinstance(bound, int | float) else 0.0
+        # What is seen as a face is one: how nearly it was none does not vote.
+        self._voting = np.array([label != NOT_A_FACE for label in self.classifier.labels])
+        self.candidates = 0
+        """Candidates of the last frame that the detector gave."""
+        self.tracker: FaceTracker | None = None
+        self._since_detection = 0
+        self._credit = 0.0
         self.clock = StageClock()
         if tracking:
             self.follow()
@@ -86,7 +109,8 @@ class MaskDetector:
     def follow(self) -> None:
         """From now on, follow faces from call to call and vote their labels; forget the faces of earlier calls."""
         self.tracker = FaceTracker()
-        self._followed = 0
+        self._since_detection = self.detect_every
+        self._credit = 0.0
 
     def __call__(self, image: Image) -> list[Face]:
         """Find the faces of one picture.
@@ -101,40 +125,141 @@ class MaskDetector:
             UsageError: `image` is no picture.
         """
         image = as_bgr(image)
-        tracks: list[Track] | None = None
-        if self.tracker is None or self._followed % self.detect_every == 0:
-            with self.clock("detect"):
-                boxes = self.detector.detect(image)
-        else:
-            with self.clock("track"):
-                tracks = self.tracker.coast()
-                boxes = [track.box for track in tracks]
-        self._followed += 1
+        if self.tracker is not None:
+            return self._next_frame(image, self.tracker)
+        return [face for face, _ in self.find(image)]
+
+    def find(self, image: Image, least_face: float | None = None) -> list[tuple[Face, float]]:
+        """Find the faces of a picture by itself, each with its probability of being a face: to choose `least_face` by.
+
+        Args:
+            image: uint8 `[H, W, 3]`, BGR.
+            least_face: Takes the place of the detector's own.
+        """
+        boxes = self._detect(image)
         with self.clock("classify"):
             probabilities = self.classifier.classify(image, boxes)
-        labels = self.classifier.labels
-        raw = probabilities.argmax(axis=1)
-        keep = [index for index in range(len(boxes)) if labels[raw[index]] != NOT_A_FACE]
-        faces = [
-            Face(
-                boxes[i],
-                labels[raw[i]],
-                float(probabilities[i, raw[i]]),
-                labels[raw[i]],
-                float(probabilities[i, raw[i]]),
-            )
-            for i in keep
-        ]
-        if self.tracker is None:
-            return faces
+            scores = self._face_scores(probabilities)
+            least = self.least_face if least_face is None else least_face
+            faces = [index for index, box in enumerate(boxes) if self._is_face(box, scores[index], least)]
+            kept = [faces[index] for index in suppress([boxes[index] for index in faces], scores[faces])]
+        votes = probabilities * self._voting
+        answers = []
+        for index in kept:
+            best = int(votes[index].argmax())
+            label, score = self.classifier.labels[best], float(votes[index, best])
+            face = Face(boxes[index], label, score, label, score, unsure=score < self._unsure_below)
+            answers.append((face, float(scores[index])))
+        return answers
+
+    def _next_frame(self, image: Image, tracker: FaceTracker) -> list[Face]:
+        """Answer for the next frame of a video."""
         with self.clock("track"):
-            tracks = self.tracker.update([face.box for face in faces]) if tracks is None else [tracks[index] for index in keep]
-            # What is seen as a face is one: how nearly it was none does not vote.
-            votes = probabilities * [label != NOT_A_FACE for label in labels]
-            for position, track in enumerate(tracks):
-                label, score = track.add_vote(votes[keep[position]])
-                faces[position] = replace(faces[position], label=labels[label], score=score, track=track.identity)
-        return faces
+            tracker.advance(image)
+        self._since_detection += 1
+        # A third of the detections more at most, so that faces that come and go do not make every frame dear.
+        self._credit = min(self._credit + 1 / (3 * self.detect_every), 3.0)
+        early = tracker.restless and self._since_detection >= _EARLIEST and self._credit >= 1
+        if self._since_detection >= self.detect_every:
+            self._look_anew(image, tracker)
+        elif early:
+            self._credit -= 1
+            self._look_anew(image, tracker)
+        else:
+            self._ask_again(image, tracker)
+        labels = self.classifier.labels
+        return [
+            Face(
+                track.box,
+                labels[track.standing],
+                track.score,
+                labels[track.latest],
+                track.latest_score,
+                track.identity,
+                unsure=track.sure < 0.5,
+            )
+            for track in tracker.live
+        ]
+
+    def _look_anew(self, image: Image, tracker: FaceTracker) -> None:
+        """Detect. Where no candidate is near the expected place of a face, the classifier is asked for that place too."""
+        self._since_detection = 0
+        boxes = self._detect(image)
+        probes = [track for track in tracker.live if all(box_iou(track.box, box) < _NEAR for box in boxes)]
+        with self.clock("classify"):
+            probabilities = self.classifier.classify(image, [*boxes, *(track.box for track in probes)])
+        with self.clock("track"):
+            scores = self._face_scores(probabilities)
+            faces = [
+                index
+                for index, box in enumerate(boxes)
+                if (
+                    self._stays(box, scores[index])
+                    if any(box_iou(box, track.box) > IOU for track in tracker.live)
+                    else self._is_face(box, scores[index], self.least_face)
+                )
+            ]
+            kept = [faces[index] for index in suppress([boxes[index] for index in faces], scores[faces])]
+            seen = {
+                track.identity: len(boxes) + position
+                for position, track in enumerate(probes)
+                if self._stays(track.box, scores[len(boxes) + position])
+                and not any(same_face(track.box, boxes[index]) for index in kept)
+            }
+            tracks = tracker.update([boxes[index] for index in kept], image, seen)
+            votes = probabilities * self._voting
+            for track, index in zip(tracks, kept, strict=True):
+                self._vote(tracker, track, votes[index])
+            for track in probes:
+                if track.live and track.missed and track.identity in seen:
+                    self._vote(tracker, track, votes[seen[track.identity]])
+
+    def _ask_again(self, image: Image, tracker: FaceTracker) -> None:
+        """Without detection: ask the classifier for the faces of which something is to be learnt."""
+        asked = [track for track in tracker.live if not track.settled]
+        with self.clock("classify"):
+            probabilities = self.classifier.classify(image, [track.box for track in asked])
+        with self.clock("track"):
+            scores = self._face_scores(probabilities)
+            votes = probabilities * self._voting
+            for track, score, vote in zip(asked, scores, votes, strict=True):
+                if self._stays(track.box, score):
+                    self._vote(tracker, track, vote)
+                else:
+                    tracker.lose(track)
+
+    def _vote(self, tracker: FaceTracker, track: Track, vote: npt.NDArray[np.float32]) -> None:
+        track.add_answer(vote, self._unsure_below, 1 - _COUNTED * (1 - self.least_face))
+        # Lower for a moment, but not for long.
+        if track.face_score < self.least_face:
+            tracker.lose(track)
+
+    def _detect(self, image: Image) -> list[Box]:
+        with self.clock("detect"):
+            boxes = self.detector.detect(image)
+        self.candidates = len(boxes)
+        height, width = image.shape[:2]
+        return [box for box in boxes if _may_be_in(box, width, height)][:MOST_CANDIDATES]
+
+    def _face_scores(self, probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Probability of being a face, float32 `[N]`."""
+        labels = self.classifier.labels
+        return 1 - probabilities[:, labels.index(NOT_A_FACE)] if NOT_A_FACE in labels else np.ones(len(probabilities), np.float32)
+
+    def _is_face(self, box: Box, score: float, least: float) -> bool:
+        """Tell whether a candidate is probable and large enough for a face."""
+        return bool(score >= least) and (self.min_face is None or side(box) >= self.min_face)
+
+    def _stays(self, box: Box, score: float) -> bool:
+        """Tell the same where a face was before: both bounds are lower."""
+        return bool(score >= _STAY * self.least_face) and (self.min_face is None or side(box) >= _STAY_SIZE * self.min_face)
+
+
+def _may_be_in(box: Box, width: int, height: int) -> bool:
+    """Tell whether a box may show a face of a picture: a detector file may give anything, and a crop of it must fit into memory."""
+    x1, y1, x2, y2 = box
+    longest = 2 * max(width, height)
+    return 1 <= x2 - x1 <= longest and 1 <= y2 - y1 <= longest and 0 <= x1 + x2 <= 2 * width and 0 <= y1 + y2 <= 2 * height
 
 
 def as_bgr(image: Image) -> Image:

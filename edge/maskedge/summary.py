@@ -19,6 +19,7 @@ class Summary:
         frames: Frames that were answered.
         dropped: Frames of a live source that newer ones overtook.
         skipped: Pictures that could not be read.
+        reconnects: How often a live source was lost and came back.
         seconds: Wall time of the loop.
         faces: Faces found, by label.
         people: Distinct people, by the label that was voted last; in the order of the model's labels.
@@ -30,6 +31,7 @@ class Summary:
     frames: int = 0
     dropped: int = 0
     skipped: int = 0
+    reconnects: int = 0
     seconds: float = 0.0
     faces: Counter[str] = field(default_factory=Counter)
     people: Counter[str] = field(default_factory=Counter)
@@ -47,6 +49,8 @@ class Summary:
         head = f"{self.source}: {_count(self.frames, what)} in {self.seconds:.1f} s, {rate:.1f} {what}s/s"
         if self.dropped:
             head += f", {self.dropped} dropped (newer ones came first)"
+        if self.reconnects:
+            head += f", lost and back {self.reconnects} x"
         if self.skipped:
             head += f", {self.skipped} skipped"
         lines = [head]

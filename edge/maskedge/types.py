@@ -52,9 +52,12 @@ class Face:
         box: x1, y1, x2, y2 in pixels of the frame that was given.
         label: The answer that counts: voted over the track, or `raw_label` where there is no track.
         score: Probability of `label`, 0 to 1.
-        raw_label: The classifier's answer for this frame alone.
+        raw_label: The classifier's latest answer for this face by itself. Between detections a face whose label stands firm is not
+            asked for again.
         raw_score: Probability of `raw_label`, 0 to 1.
         track: Identity between frames; None where frames are not tracked (single pictures).
+        unsure: True where the answer should not be relied on: less than half of the latest answers were both for `label` and at
+            least as probable as the model's card asks (`unsure_below`). Of a single picture there is one answer.
     """
 
     box: Box
@@ -63,6 +66,7 @@ class Face:
     raw_label: str
     raw_score: float
     track: int | None = None
+    unsure: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Give the face as it stands in an event (docs/contracts.md)."""
@@ -73,4 +77,5 @@ class Face:
             "score": round(self.score, 4),
             "raw_label": self.raw_label,
             "raw_score": round(self.raw_score, 4),
+            "unsure": self.unsure,
         }

@@ -12,9 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from maskedge.classify import MaskClassifier
+from maskedge.detect import CnnDetector
 from maskedge.errors import ModelError
-from maskedge.model import CATALOGUE, is_sealed, read_catalogue, read_model
+from maskedge.model import CATALOGUE, default_model, is_sealed, read_catalogue, read_kind, read_model
 from maskedge.types import Image
+
+_ANOTHER = 2.0
+"""Distance in pixels from which two boxes are different ones."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +52,68 @@ class SelfTest:
         try:
             fields = json.loads(text)
             answers = np.array(fields["answers"], np.float32)
-            packed = np.frombuffer(base64.b64decode(fields["crops"], validate=True), np.uint8)
-            picture = cv2.imdecode(packed, cv2.IMREAD_COLOR)
-            if picture is None:
-                raise ValueError("its crops are no picture")
+            picture = _picture(fields["crops"])
             side = picture.shape[1]
-            return cls(np.asarray(picture, np.uint8).reshape(len(answers), side, side, 3), answers, float(fields["tolerance"]))
+            return cls(picture.reshape(len(answers), side, side, 3), answers, float(fields["tolerance"]))
         except (KeyError, TypeError, ValueError, cv2.error) as error:
             raise ValueError(f"maskedge.selftest cannot be read ({error})") from error
+
+
+@dataclass(frozen=True)
+class DetectorSelfTest:
+    """A frame for a detector and what it must answer.
+
+    Attributes:
+        frame: uint8 `[H, W, 3]`, BGR, of a size that the detector takes.
+        boxes: float32 `[K, 4]`, x1, y1, x2, y2 in pixels.
+        scores: float32 `[K]`.
+        tolerance: Greatest admitted difference of a box's side, in pixels.
+    """
+
+    frame: Image
+    boxes: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
+    tolerance: float
+
+    def to_json(self) -> str:
+        """Give the text of `maskedge.selftest`: the frame as a PNG in base64."""
+        _, png = cv2.imencode(".png", self.frame, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+        fields = {
+            "frame": base64.b64encode(png.tobytes()).decode("ascii"),
+            "boxes": [[round(value, 3) for value in box] for box in self.boxes.tolist()],
+            "scores": [round(score, 5) for score in self.scores.tolist()],
+            "tolerance": self.tolerance,
+        }
+        return json.dumps(fields, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> DetectorSelfTest:
+        """Read `maskedge.selftest`.
+
+        Raises:
+            ValueError: The text is no self-test of a detector.
+        """
+        try:
+            fields = json.loads(text)
+            boxes = np.array(fields["boxes"], np.float32).reshape(-1, 4)
+            scores = np.array(fields["scores"], np.float32)
+            if len(boxes) != len(scores):
+                raise ValueError("it has not as many scores as boxes")
+            return cls(_picture(fields["frame"]), boxes, scores, float(fields["tolerance"]))
+        except (KeyError, TypeError, ValueError, cv2.error) as error:
+            raise ValueError(f"maskedge.selftest cannot be read ({error})") from error
+
+
+def _picture(text: str) -> Image:
+    """Decode a PNG in base64.
+
+    Raises:
+        ValueError: It is none.
+    """
+    picture = cv2.imdecode(np.frombuffer(base64.b64decode(text, validate=True), np.uint8), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise ValueError("its pixels are no picture")
+    return np.asarray(picture, np.uint8)
 
 
 @dataclass(frozen=True)
@@ -63,14 +121,16 @@ class Verification:
     """What was found of a file that keeps the contract and whose checksums, where it has any, are right.
 
     Attributes:
+        kind: `classifier` or `detector`.
         labels: Its labels.
         checksums: Which checksums were compared: `its own`, `MODELS.json`.
-        inputs: Number of self-test inputs.
-        worst: Greatest difference of a probability.
-        changed: Number of inputs whose likeliest label differs.
+        inputs: Number of self-test inputs: crops, or the faces of a frame.
+        worst: Greatest difference of a probability, or of a box's side in pixels.
+        changed: Number of inputs whose likeliest label differs, or of faces that only one of the two sees.
         tolerance: Greatest admitted difference.
     """
 
+    kind: str
     labels: tuple[str, ...]
     checksums: tuple[str, ...]
     inputs: int
@@ -85,29 +145,48 @@ class Verification:
 
 
 def verify(path: Path | None = None) -> Verification:
-    """Check a classifier file against the contract, its checksums and its self-test.
+    """Check a model file against the contract, its checksums and its self-test.
 
     Args:
-        path: The .onnx file; the bundled one when left out.
+        path: The .onnx file, a classifier or a detector; the bundled classifier when left out.
 
     Raises:
         ModelError: The file is refused, or holds no self-test.
     """
-    classifier = MaskClassifier(path)
-    checksums = []
-    if is_sealed(read_model(classifier.path)):
-        checksums.append("its own")
-    if "sha256" in read_catalogue(classifier.path.parent).get(classifier.path.name, {}):
+    path = path or default_model()
+    content = read_model(path)
+    checksums = ["its own"] if is_sealed(content) else []
+    if "sha256" in read_catalogue(path.parent).get(path.name, {}):
         checksums.append(CATALOGUE)
-    if classifier.contract.selftest is None:
-        raise ModelError(f"{classifier.path} holds no self-test (maskedge.selftest): export it again with edge-export.")
     try:
-        test = SelfTest.from_json(classifier.contract.selftest)
-        answers = classifier.classify_crops(test.crops)
-        difference = np.abs(answers - test.answers).max(axis=1)
+        if read_kind(content) == "detector":
+            return _verify_detector(CnnDetector(path), tuple(checksums))
+        return _verify_classifier(MaskClassifier(path), tuple(checksums))
     except ValueError as error:
-        raise ModelError(f"{classifier.path}: {error}; export it again with edge-export.") from error
+        raise ModelError(f"{path}: {error}; export it again with edge-export.") from error
+
+
+def _verify_classifier(classifier: MaskClassifier, checksums: tuple[str, ...]) -> Verification:
+    test = SelfTest.from_json(_text(classifier.contract.selftest))
+    answers = classifier.classify_crops(test.crops)
+    difference = np.abs(answers - test.answers).max(axis=1)
     # NaN would compare as no difference.
     difference[~np.isfinite(difference)] = np.inf
     changed = int((answers.argmax(axis=1) != test.answers.argmax(axis=1)).sum())
-    return Verification(classifier.labels, tuple(checksums), len(answers), float(difference.max()), changed, test.tolerance)
+    return Verification("classifier", classifier.labels, checksums, len(answers), float(difference.max()), changed, test.tolerance)
+
+
+def _verify_detector(detector: CnnDetector, checksums: tuple[str, ...]) -> Verification:
+    test = DetectorSelfTest.from_json(_text(detector.contract.selftest))
+    boxes, _ = detector.answer_whole(test.frame)
+    away = [float(np.abs(boxes - box).max(axis=1).min()) if len(boxes) else np.inf for box in test.boxes]
+    # A box this far away is another one, or NaN.
+    near = [value for value in away if value <= _ANOTHER]
+    changed = len(away) - len(near) + max(0, len(boxes) - len(test.boxes))
+    return Verification("detector", detector.contract.labels, checksums, len(away), max(near, default=0.0), changed, test.tolerance)
+
+
+def _text(selftest: str | None) -> str:
+    if selftest is None:
+        raise ValueError("the file holds no self-test (maskedge.selftest)")
+    return selftest

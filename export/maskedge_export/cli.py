@@ -101,9 +101,15 @@ def export(
         raise OutputError(f"the folder {output.parent} does not exist: create it, or choose another --output.")
     with require_extra("export"):
         from maskedge_bench.precisions import precision_table
-        from maskedge_train.checkpoint import load_classifier
+        from maskedge_train.checkpoint import checkpoint_kind, load_classifier
 
         from .export import export_classifier
+
+    if checkpoint_kind(checkpoint) == "detector":
+        if precisions or compact:
+            raise click.UsageError("--int8, --fp16 and --compact are for classifiers: leave them out for a detector.")
+        _export_detector(checkpoint, output, licences)
+        return
     _, spec, _ = load_classifier(checkpoint)
     evaluation = None
     if precisions and split_file:
@@ -126,6 +132,23 @@ def export(
     missing = [name for name in precisions if output.with_suffix(f".{name}.onnx") not in result.written]
     if missing:
         raise MaskedgeError(f"{' and '.join(missing)} failed a gate (see the table) and was not written: use fp32, or --force.")
+
+
+def _export_detector(checkpoint: Path, output: Path, licences: tuple[str, ...]) -> None:
+    from .detector import export_detector
+
+    result = export_detector(checkpoint, output, licences=licences)
+    parity = result.parity
+    if not parity.passed:
+        raise MaskedgeError(
+            f"the ONNX file answers differently from PyTorch (boxes by up to {parity.worst:.2g} pixels, scores by "
+            f"{parity.worst_score:.1e}): nothing was written; the worst frame is in {result.worst_frame}."
+        )
+    click.echo(
+        f"parity: {parity.frames} frames with {parity.boxes} boxes compared, greatest difference {parity.worst:.1e} pixels, "
+        f"of scores {parity.worst_score:.1e}"
+    )
+    click.echo(f"wrote {', '.join(map(str, result.written))}: {output.stat().st_size / 1e6:.2f} MB, sha256 {result.sha256}")
 
 
 def _evaluation(
@@ -161,7 +184,7 @@ def verify(model: Path, checkpoint: Path | None, data: Path | None) -> None:
 
         from maskedge.verify import verify as check
     found = check(model)
-    click.echo(f"contract: a classifier of {', '.join(found.labels)}")
+    click.echo(f"contract: a {found.kind} of {', '.join(found.labels)}")
     click.echo(f"checksum: {' and '.join(found.checksums) + ' agree' if found.checksums else 'the file has none'}")
     click.echo(
         f"self-test: {found.inputs} inputs, greatest difference {found.worst:.1e} ({found.tolerance:g} admitted), "
@@ -175,9 +198,23 @@ def verify(model: Path, checkpoint: Path | None, data: Path | None) -> None:
 
 def _compare(model: Path, checkpoint: Path, data: Path | None) -> None:
     with require_extra("export"):
+        from maskedge_train.checkpoint import checkpoint_kind
+
         from .export import compare_with_checkpoint
+    if checkpoint_kind(checkpoint) == "detector":
+        _compare_detector(model, checkpoint)
+        return
     parity = compare_with_checkpoint(model, checkpoint, data)
     click.echo(f"parity: {parity.crops} answers compared, greatest difference {parity.worst:.1e}, {parity.changed} answers changed")
+    if not parity.passed:
+        raise MaskedgeError(f"{model} does not answer as {checkpoint} does: export it again.")
+
+
+def _compare_detector(model: Path, checkpoint: Path) -> None:
+    from .detector import compare_with_checkpoint
+
+    parity = compare_with_checkpoint(model, checkpoint)
+    click.echo(f"parity: {parity.frames} frames with {parity.boxes} boxes compared, greatest difference {parity.worst:.1e} pixels")
     if not parity.passed:
         raise MaskedgeError(f"{model} does not answer as {checkpoint} does: export it again.")
 

@@ -9,7 +9,9 @@ import pytest
 from maskedge import Face, UsageError
 from maskedge.sources import demo
 from maskedge.types import Box
-from maskedge_bench.accuracy import Tally
+from maskedge_bench.accuracy import accuracy_table, choose_pipelines
+from maskedge_bench.gallery import MOST, Gallery
+from maskedge_bench.tally import SIZES, THREE, Tally
 from maskedge_train.boxes import LabelledBox, read_boxes
 
 HEADER = "image,xmin,ymin,xmax,ymax,label\n"
@@ -20,7 +22,7 @@ def face(box: Box, label: str = "with_mask", score: float = 0.9) -> Face:
 
 
 def figures(truths: list[LabelledBox], faces: list[Face], scale: float = 1.0) -> dict[str, dict[str, float]]:
-    tally = Tally.empty()
+    tally = Tally()
     tally.add(truths, faces, scale)
     result = tally.figures()
     return {"together": result["together"], **result["labels"]}
@@ -57,33 +59,89 @@ def test_small_and_other_labels_are_ignored_on_both_sides() -> None:
     assert figures(truths[:1], [], scale=0.3)["with_mask"]["labelled"] == 0
 
 
-def test_command_on_frames_with_known_truth(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    (tmp_path / "empty").mkdir()
-    cv2.imwrite(str(tmp_path / "empty" / "wall.png"), demo._wall())
+def test_three_classes_and_sizes() -> None:
+    truths = [LabelledBox((0, 0, 40, 40), "with_mask"), LabelledBox((200, 0, 400, 200), "incorrect_mask")]
+    tally = Tally(THREE)
+    tally.add(truths, [face((0, 0, 40, 40)), face((200, 0, 400, 200))], 1.0)
+    result = tally.figures()
+    assert result["together"] == {"precision": 0.5, "recall": 0.5, "f1": 0.5}
+    assert result["labels"]["incorrect_mask"] == {"labelled": 1, "found": 1.0, "precision": 0.0, "recall": 0.0, "f1": 0.0}
+    sizes = tally.by_size()
+    assert [size["from"] for size in sizes] == list(SIZES)
+    assert sizes[0]["labels"]["with_mask"] == {"labelled": 1, "found": 1.0, "right": 1.0}
+    assert sizes[-1]["labels"]["incorrect_mask"] == {"labelled": 1, "found": 1.0, "right": 0.0}
+    assert sum(own["labelled"] for size in sizes for own in size["labels"].values()) == 2
+
+
+def test_gallery_holds_what_went_wrong_and_not_all_of_it() -> None:
+    gallery = Gallery()
+    truths = [LabelledBox((20, 20, 120, 120), "with_mask"), LabelledBox((300, 20, 400, 120), "without_mask")]
+    gallery.add(demo.draw(0), "a <b>.png", truths, [face((300, 20, 400, 120)), face((300, 300, 400, 400))], 1.0)
+    assert [len(kind) for kind in (gallery.missed, gallery.wrong, gallery.false)] == [1, 1, 1]
+    assert "a &lt;b&gt;.png" in gallery.missed[0]
+    gallery.add_false(demo.draw(0), "wall.png", [face((600, 400, 700, 500))] * (MOST + 5))
+    assert len(gallery.false) == MOST
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Frames of the built-in clip with their true boxes in scenes.csv, and its wall."""
+    root = tmp_path_factory.mktemp("labelled")
+    (root / "empty").mkdir()
+    cv2.imwrite(str(root / "empty" / "wall.png"), demo._wall())
     lines = []
     for index in range(60, 300, 24):
-        cv2.imwrite(str(tmp_path / f"{index}.png"), demo.draw(index))
+        cv2.imwrite(str(root / f"{index}.png"), demo.draw(index))
         shown = [true for true in demo.truth(index) if true.visible > 0.95]
         lines += [f"{index}.png,{','.join(f'{value:.1f}' for value in true.box)},{true.label}\n" for true in shown]
-    (tmp_path / "scenes.csv").write_text(HEADER + "".join(lines))
+    (root / "scenes.csv").write_text(HEADER + "".join(lines))
+    return root
+
+
+def test_command_on_frames_with_known_truth(command, labelled: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     done = command(
-        *(
-            "edge-bench",
-            "accuracy",
-            "--scenes",
-            tmp_path / "scenes.csv",
-            "--backgrounds",
-            tmp_path / "empty",
-            "--json",
-            tmp_path / "r.json",
-        )
+        *("edge-bench", "accuracy", "--scenes", labelled / "scenes.csv", "--backgrounds", labelled / "empty", "--detector", "haar"),
+        *("--json", tmp_path / "r.json", "--html", tmp_path / "r.html"),
     )
     assert done.returncode == 0, done.stderr
-    for row in json.loads((tmp_path / "r.json").read_text())["pipelines"]:
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert len(report["pipelines"]) == 2
+    for row in report["pipelines"]:
         assert row["labels"]["with_mask"]["found"] >= 0.9
         assert row["labels"]["without_mask"]["found"] >= 0.9
         assert row["false_alarms_a_background"] <= 1
+        # A face fewer at most with each higher bound.
+        recalls = [point["recall"] for point in row["curve"]]
+        assert recalls == sorted(recalls, reverse=True)
+        assert row["three_class"]["labels"]["incorrect_mask"]["labelled"] == 0
+    assert report["pipelines"][0]["cost_ratio"] == 1
     assert "| default (haar, edgenet) |" in done.stdout
+    page = (tmp_path / "r.html").read_text()
+    assert "default (haar, edgenet): false alarms" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
+
+
+def test_detectors_by_name_and_file(command, labelled: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    assert [row.name for row in choose_pipelines(["haar", "haar-stock", "/x/own.xml"])][1:] == [
+        "default (haar, edgenet)",
+        "haar-stock, edgenet",
+        "own.xml, edgenet",
+    ]
+    done = command("edge-bench", "accuracy", "--scenes", labelled / "scenes.csv", "--detector", "yolo")
+    assert done.returncode == 2
+    assert "no detector 'yolo'" in done.stderr
+    (tmp_path / "own.xml").write_text("<opencv_storage/>")
+    done = command("edge-bench", "accuracy", "--scenes", labelled / "scenes.csv", "--detector", tmp_path / "own.xml")
+    assert done.returncode == 4
+    assert "Traceback" not in done.stderr
+
+
+def test_reports_of_before_still_have_their_table() -> None:
+    scores = {"labelled": 1, "found": 1.0, "precision": 1.0, "recall": 1.0, "f1": 1.0}
+    row = {"name": "old", "labels": dict.fromkeys(THREE[:2], scores), "together": scores, "false_alarms_a_background": None}
+    table = accuracy_table({"pipelines": [row], "pictures": 1, "scenes": "dev.csv", "backgrounds": 0})
+    assert table.splitlines()[2] == "| old | 1.000 | 1.000 | 1.000 | 1.000 | not measured | not measured | not measured |"
 
 
 @pytest.mark.parametrize("text", ["", "image,label\n", HEADER, HEADER + "a.png,1,2,three,4,with_mask\n", HEADER + "a.png,1\n"])

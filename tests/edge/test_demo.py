@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from maskedge import MaskDetector
+from maskedge.pipeline import DETECT_EVERY
 from maskedge.sources import demo
 from maskedge.track import box_iou
 from maskedge.types import Face
@@ -17,8 +18,8 @@ from maskedge.types import Face
 
 @pytest.fixture(scope="module", params=["haar", "haar-stock"])
 def answers(request: pytest.FixtureRequest) -> list[list[Face]]:
-    """With detection in every second frame, as `edge-run` does by default."""
-    detector = MaskDetector(detector=request.param, tracking=True, detect_every=2)
+    """With detection as often as `edge-run` has by default."""
+    detector = MaskDetector(detector=request.param, tracking=True, detect_every=DETECT_EVERY)
     return [detector(frame.image) for frame in demo.DemoSource().frames()]
 
 

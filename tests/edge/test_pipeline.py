@@ -3,10 +3,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from maskedge import MaskDetector, UsageError
+from maskedge.detect import DETECTORS
+from maskedge.overlap import box_iou, side
+from maskedge.pipeline import MOST_CANDIDATES
 from maskedge.sources import demo
 from maskedge.types import Box, Image
 from support import METADATA, write_model
@@ -100,3 +104,200 @@ def test_black_frames_have_no_faces() -> None:
 def test_detect_every_counts_from_one() -> None:
     with pytest.raises(UsageError, match="from 1"):
         MaskDetector(detect_every=0)
+
+
+def test_of_boxes_on_one_face_one_is_answered() -> None:
+    image = demo.draw(150)
+    one = next(true.box for true in demo.truth(150) if true.visible > 0.95)
+    x1, y1, x2, y2 = one
+    shifted, within = (x1 + 6, y1 + 4, x2 + 6, y2 + 4), (x1 + 15, y1 + 20, x2 - 15, y2 - 5)
+    (face,) = MaskDetector(detector=Fixed([shifted, within, one, one]))(image)
+    assert box_iou(face.box, one) > 0.5
+
+
+def brightness_model(path: Path) -> Path:
+    """A classifier whose probability of being no face grows with the brightness: 0.5 for black, 0.88 for a mean of 10, ..."""
+    return write_model(
+        path, metadata=METADATA | {"maskedge.labels": '["with_mask", "not_a_face"]', "maskedge.card": '{"unsure_below": 0.6}'}
+    )
+
+
+def test_least_face_is_a_choice_and_lower_for_a_face_that_was_there(tmp_path: Path) -> None:
+    model = brightness_model(tmp_path / "model.onnx")
+    box = (60.0, 20.0, 120.0, 80.0)
+    black, dim = np.zeros((100, 200, 3), np.uint8), np.full((100, 200, 3), 4, np.uint8)
+    # 0.5 and 0.31 by the model.
+    assert len(MaskDetector(model, Fixed([box]))(black)) == 1
+    assert MaskDetector(model, Fixed([box]))(dim) == []
+    assert len(MaskDetector(model, Fixed([box]), least_face=0.3)(dim)) == 1
+    assert MaskDetector(model, Fixed([box]), least_face=0.6)(black) == []
+    followed = MaskDetector(model, Fixed([box]), tracking=True, least_face=0.45)
+    assert followed(dim) == [], "nothing starts with it"
+    assert len(followed(black)) == 1
+    # Lower for a moment is the same face, but not for long.
+    assert [len(followed(dim)) for _ in range(20)][-1] == 0
+
+
+def test_least_face_and_min_face_are_checked() -> None:
+    with pytest.raises(UsageError, match="probability"):
+        MaskDetector(least_face=1.5)
+    with pytest.raises(UsageError, match="pixels"):
+        MaskDetector(min_face=0)
+
+
+def test_smaller_faces_are_dropped_and_do_not_flicker() -> None:
+    image = demo.draw(150)
+    boxes = [true.box for true in demo.truth(150) if true.visible > 0.95]
+    sides = sorted(side(box) for box in boxes)
+    least = round(sides[-2])
+    faces = MaskDetector(detector=Fixed(boxes), min_face=least)(image)
+    assert 0 < len(faces) < len(boxes)
+    assert all(side(face.box) >= least for face in faces)
+    growing = MaskDetector(detector=Fixed(boxes), min_face=least, tracking=True)
+    first = len(growing(image))
+    # A tenth smaller: who was there stays.
+    centre = [((x1 + x2) / 2, (y1 + y2) / 2, 0.45 * (x2 - x1), 0.45 * (y2 - y1)) for x1, y1, x2, y2 in boxes]
+    growing.detector = Fixed([(x - w, y - h, x + w, y + h) for x, y, w, h in centre])
+    assert len(growing(image)) == first
+
+
+def test_unsure_is_by_the_models_card(tmp_path: Path) -> None:
+    model = brightness_model(tmp_path / "model.onnx")
+    (face,) = MaskDetector(model, Fixed([(60, 20, 120, 80)]))(np.zeros((100, 200, 3), np.uint8))
+    assert face.score == 0.5
+    assert face.unsure
+    assert face.to_json()["unsure"] is True
+    silent = write_model(tmp_path / "silent.onnx")
+    (face,) = MaskDetector(silent, Fixed([(60, 20, 120, 80)]))(np.zeros((100, 200, 3), np.uint8))
+    assert not face.unsure, "a model that does not say is taken at its word"
+
+
+class Counting(Fixed):
+    """Counts how often it is asked."""
+
+    calls = 0
+
+    def detect(self, image: Image) -> list[Box]:
+        self.calls += 1
+        return super().detect(image)
+
+
+def test_a_lost_person_is_looked_for_sooner_and_not_without_end() -> None:
+    finder = Counting([true.box for true in demo.truth(150) if true.visible > 0.95])
+    detector = MaskDetector(detector=finder, tracking=True, detect_every=10)
+    for _ in range(40):
+        detector(demo.draw(150))
+    assert finder.calls == 4
+    assert detector.tracker is not None
+    assert detector.tracker.people.total() == len(finder.boxes)
+    black = np.zeros((480, 640, 3), np.uint8)
+    finder.boxes = []
+    before = finder.calls
+    detector(black)
+    for _ in range(4):
+        assert detector(black) == []
+    assert finder.calls - before == 2, "the detection that missed them, and one more soon"
+    for _ in range(95):
+        assert detector(black) == []
+    assert finder.calls - before <= 13, "a third more at most"
+    assert detector.tracker.people.total() == 4
+
+
+def test_settled_faces_are_not_asked_for_between_detections() -> None:
+    detector = MaskDetector(
+        detector=Fixed([true.box for true in demo.truth(150) if true.visible > 0.95]), tracking=True, detect_every=10
+    )
+    for _ in range(35):
+        faces = detector(demo.draw(150))
+    assert detector.tracker is not None
+    answers = [track.answers for track in detector.tracker.tracks]
+    assert max(answers) < 35
+    assert all(face.score > 0.9 and face.raw_score > 0.5 for face in faces), "their answers count for the frames in between"
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+@pytest.mark.parametrize("shape", [(1, 1), (8, 8), (1, 640), (480, 1), (24, 24), (4320, 7680)])
+def test_frames_of_any_size(shape: tuple[int, int], detector: str) -> None:
+    if shape[0] > 4000 and detector == "haar-stock":
+        pytest.skip("half a minute on the full-size picture: what it costs is what it is for")
+    grey = np.random.default_rng(0).integers(0, 256, (min(shape[0], 480), min(shape[1], 640)), np.uint8)
+    grey = cv2.resize(grey, shape[::-1], interpolation=cv2.INTER_NEAREST)
+    follower = MaskDetector(detector=detector, tracking=True, detect_every=2)
+    for image in (grey, np.dstack([grey] * 3), np.dstack([grey] * 4)[:, ::-1]):
+        faces = follower(image)
+        assert all(face.track is not None for face in faces)
+        if shape[0] < 100 or shape[1] < 100:
+            assert faces == []
+
+
+def test_frames_that_change_their_size_on_the_way() -> None:
+    detector = MaskDetector(tracking=True, detect_every=3)
+    for index in range(12):
+        image = demo.draw(150 + index)
+        detector(image if index % 4 else np.ascontiguousarray(image[: 100 + 40 * index, ::-1]))
+
+
+def test_faces_in_a_huge_picture() -> None:
+    big = cv2.resize(demo.draw(150), (5120, 3840))
+    faces = MaskDetector(tracking=True)(big)
+    expected = [true.box for true in demo.truth(150) if true.visible > 0.95]
+    for box in expected:
+        assert any(box_iou(face.box, tuple(8 * value for value in box)) > 0.4 for face in faces)
+
+
+@pytest.fixture(scope="module")
+def crowd() -> tuple[Image, list[Box]]:
+    """A picture of 200 composite faces, and their boxes."""
+    tiles, _, boxes, _ = demo._atlas()
+    image = np.full((1000, 2000, 3), 150, np.uint8)
+    places = []
+    for number in range(200):
+        x, y, tile = 100 * (number % 20), 100 * (number // 20), number % len(tiles)
+        image[y : y + 100, x : x + 100] = cv2.resize(tiles[tile], (100, 100), interpolation=cv2.INTER_AREA)
+        x1, y1, x2, y2 = (100 * value for value in boxes[tile])
+        places.append((x + x1, y + y1, x + x2, y + y2))
+    return image, places
+
+
+def test_two_hundred_faces(crowd: tuple[Image, list[Box]]) -> None:
+    image, places = crowd
+    detector = MaskDetector(detector=Fixed(places), tracking=True, detect_every=3)
+    for _ in range(12):
+        faces = detector(image)
+    assert len(faces) >= 190
+    assert len({face.track for face in faces}) == len(faces)
+    assert detector.tracker is not None
+    assert detector.tracker.people.total() >= 180
+    # And found by a detector of our own.
+    assert len(MaskDetector(detector="haar-stock")(image)) > 100
+
+
+def test_a_detector_gone_wild_does_not_stop_the_device() -> None:
+    random = np.random.default_rng(1)
+    corners = random.uniform(0, 400, (5000, 2))
+    wild = Fixed([(x, y, x + 60, y + 60) for x, y in corners.tolist()])
+    detector = MaskDetector(detector=wild, tracking=True)
+    for _ in range(3):
+        assert len(detector(demo.draw(150))) < MOST_CANDIDATES
+    assert detector.candidates == 5000
+    odd: list[Box] = [(5, 5, 5, 5), (90, 90, 20, 20), (-500, -500, -400, -400), (1e7, 1e7, 2e7, 2e7), (-1e4, -1e4, 1e4, 1e4)]
+    for _ in range(3):
+        MaskDetector(detector=Fixed(odd), tracking=True)(demo.draw(150))
+
+
+def test_a_minute_of_black_and_white_frames() -> None:
+    """After a scene with people, as a camera whose lens is covered and then dazzled: no faces, and nothing is kept for ever."""
+    detector = MaskDetector(tracking=True, detect_every=5)
+    for index in range(100, 130):
+        detector(demo.draw(index))
+    assert detector.tracker is not None
+    people = detector.tracker.people.total()
+    assert people > 0
+    for level in (0, 255):
+        frame = np.full((480, 640, 3), level, np.uint8)
+        for number in range(750):
+            faces = detector(frame)
+            detector.clock.next_frame()
+            assert number < 5 or faces == []
+    assert detector.tracker.tracks == []
+    assert detector.tracker.people.total() == people

@@ -48,6 +48,7 @@ def test_event_follows_the_contract(tmp_path: Path, frames: list[Image]) -> None
                 "score": 0.9812,
                 "raw_label": "without_mask",
                 "raw_score": 0.51,
+                "unsure": False,
             }
         ],
         "latency_ms": {"total": 6.12, "detect": 4.2, "classify": 0.6},
@@ -117,8 +118,7 @@ def test_full_disk_under_events_is_said() -> None:
     sink = EventSink("/dev/full")
     with pytest.raises(OutputError, match="No space left"):
         sink.write(answer(np.zeros((9, 9, 3), np.uint8)))
-    with pytest.raises(OutputError):
-        sink.close()
+    sink.close()
 
 
 def test_full_disk_under_a_video_is_said(tmp_path: Path, frames: list[Image], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,7 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
-import time
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -13,17 +9,8 @@ import numpy as np
 import pytest
 
 from maskedge import SourceError, open_source
-from maskedge.sources import demo
-from maskedge.sources.live import LiveSource, without_password
 from maskedge.types import Image
-
-
-def write_video(path: Path, frames: int = 60) -> Path:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (320, 240))
-    for index in range(frames):
-        writer.write(cv2.resize(demo.draw(index), (320, 240)))
-    writer.release()
-    return path
+from streams import write_video
 
 
 @pytest.fixture
@@ -144,62 +131,6 @@ def test_video_cut_before_its_index(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(SourceError, match="damaged"):
         open_source(str(path))
-
-
-@pytest.fixture
-def stream(tmp_path: Path) -> Iterator[str]:
-    """A real MJPEG stream over HTTP at 25 frames/s, for 4 s."""
-    if not shutil.which("ffmpeg"):
-        pytest.skip("ffmpeg is not installed")
-    clip = write_video(tmp_path / "clip.mp4", 100)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}/live.mjpg"
-    options = ["-c:v", "mjpeg", "-q:v", "4", "-f", "mpjpeg", "-listen", "1"]
-    process = subprocess.Popen(["ffmpeg", "-v", "error", "-re", "-i", clip, *options, address], stderr=subprocess.DEVNULL)
-    time.sleep(0.5)
-    yield address
-    process.kill()
-    process.wait()
-
-
-def test_stream_gives_the_newest_frame_and_its_loss_is_said(stream: str) -> None:
-    source = open_source(stream)
-    assert source.live
-    got = []
-    with pytest.raises(SourceError, match="ended or was lost"):
-        for frame in source.frames():
-            got.append(frame.index)
-            time.sleep(0.12)  # slower than the stream
-    assert got == sorted(set(got))
-    assert source.dropped > len(got) / 2
-    source.close()
-    source.close()
-
-
-def test_stopping_a_live_source_ends_it_soon(stream: str) -> None:
-    source = open_source(stream)
-    frames = source.frames()
-    assert len(list(islice(frames, 3))) == 3
-    source.stop()
-    start = time.monotonic()
-    assert next(frames, None) is None
-    assert time.monotonic() - start < 1
-    source.close()
-    assert isinstance(source, LiveSource)
-
-
-def test_stream_that_is_not_there() -> None:
-    with pytest.raises(SourceError) as failure:
-        open_source("rtsp://operator:geheim@127.0.0.1:9/door")
-    assert "rtsp://***@127.0.0.1:9/door could not be opened" in str(failure.value)
-    assert "geheim" not in str(failure.value)
-
-
-def test_password_is_hidden() -> None:
-    assert without_password("rtsp://me:pa%20ss@cam/1") == "rtsp://***@cam/1"
-    assert without_password("http://cam/1?x=a@b") == "http://cam/1?x=a@b"
 
 
 def test_picture_of_absurd_size_is_refused(tmp_path: Path) -> None:

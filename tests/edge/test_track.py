@@ -1,95 +1,292 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
-from maskedge.track import CONFIRM, KEEP, FaceTracker, box_iou
-from maskedge.types import Box
+from maskedge.appearance import likeness, look_of
+from maskedge.motion import Motion
+from maskedge.overlap import box_iou, contained, side, suppress
+from maskedge.sources import demo
+from maskedge.track import CARRY, CONFIRM, KEEP, FaceTracker, Track
+from maskedge.types import Box, Image
+
+MASK, NO_MASK = np.array([0.9, 0.1], np.float32), np.array([0.1, 0.9], np.float32)
 
 
 def at(x: float, y: float, side: float = 100) -> Box:
     return x, y, x + side, y + side
 
 
-def test_iou() -> None:
+def step(tracker: FaceTracker, *boxes: Box, image: Image | None = None) -> list[Track]:
+    """A frame with detection, in which the classifier answers for each face."""
+    tracker.advance(image)
+    tracks = tracker.update(boxes, image)
+    for track in tracks:
+        track.add_answer(MASK)
+    return tracks
+
+
+def portrait(hair: tuple[int, int, int], skin: tuple[int, int, int], random: np.random.Generator) -> Image:
+    """A head of two colours with the texture of a face, uint8 `[140, 100, 3]`: its face box is the lower 100 rows."""
+    head = np.empty((140, 100, 3), np.uint8)
+    head[:70], head[70:] = hair, skin
+    noise = cv2.resize(random.integers(-40, 40, (28, 20, 3)).astype(np.float32), (100, 140))
+    return np.clip(head + noise, 0, 255).astype(np.uint8)
+
+
+def scene(*heads: tuple[Image, float, float]) -> Image:
+    """A picture with heads, each with its face box's corner at (x, y); the later one covers the earlier one."""
+    image = np.full((480, 640, 3), 128, np.uint8)
+    for head, x, y in heads:
+        left, top = round(x), round(y) - 40
+        cut = head[:, max(0, -left) : 640 - left]
+        image[top : top + 140, max(0, left) : max(0, left) + cut.shape[1]] = cut
+    return image
+
+
+def test_iou_and_containment() -> None:
     assert box_iou(at(0, 0), at(0, 0)) == 1
     assert box_iou(at(0, 0), at(50, 0)) == pytest.approx(1 / 3)
     assert box_iou(at(0, 0), at(100, 0)) == 0
+    assert contained(at(0, 0), at(10, 10, 20)) == 1
+    assert contained(at(0, 0), at(50, 0)) == 0.5
+    assert contained(at(0, 0), (5, 5, 5, 9)) == contained(at(0, 0), at(200, 0)) == 0
+    assert side((0, 0, 4, 9)) == 6
+    assert side((5, 5, 3, 9)) == 0
+
+
+def test_of_boxes_on_one_face_the_best_stays() -> None:
+    boxes = [at(0, 0), at(10, 5), at(20, 20, 40), at(300, 0)]
+    assert suppress(boxes, np.array([0.8, 0.99, 0.9, 0.6])) == [1, 3]
+    # Equally sure: the detector's order decides.
+    assert suppress(boxes, np.array([0.998, 0.999, 0.997, 0.6])) == [0, 3]
+    assert suppress([], np.empty(0)) == []
 
 
 def test_identity_lasts_while_the_face_moves() -> None:
     tracker = FaceTracker()
-    assert {tracker.update([at(8 * step, 50 + step)])[0].identity for step in range(40)} == {1}
-    assert len(tracker.people) == 1
+    assert {step(tracker, at(8 * number, 50 + number))[0].identity for number in range(40)} == {1}
+    assert tracker.people.total() == 1
 
 
 def test_identities_survive_crossing() -> None:
     """Two faces pass one another; while one hides the other, one box is found."""
     tracker = FaceTracker()
     seen: dict[str, set[int]] = {"right": set(), "left": set()}
-    for step in range(61):
-        right, left = at(10 * step, 100), at(600 - 10 * step, 110)
+    for number in range(61):
+        right, left = at(10 * number, 100), at(600 - 10 * number, 110)
         if abs(right[0] - left[0]) < 70:
-            tracker.update([right])
+            step(tracker, right)
             continue
-        first, second = tracker.update([right, left])
+        first, second = step(tracker, right, left)
         seen["right"].add(first.identity)
         seen["left"].add(second.identity)
     assert seen["right"] == {1}
     assert seen["left"] == {2}
-    assert len(tracker.people) == 2
+    assert tracker.people.total() == 2
 
 
 def test_short_loss_is_waited_for_and_a_long_one_is_not() -> None:
     tracker = FaceTracker()
-    for _ in range(5):
-        tracker.update([at(200, 200)])
+    for _ in range(CONFIRM):
+        step(tracker, at(200, 200))
     for _ in range(KEEP - 1):
-        tracker.update([])
-    assert tracker.update([at(205, 200)])[0].identity == 1
+        step(tracker)
+    assert step(tracker, at(205, 200))[0].identity == 1
     for _ in range(KEEP + 1):
-        tracker.update([])
-    assert tracker.update([at(205, 200)])[0].identity == 2
+        step(tracker)
+    assert step(tracker, at(205, 200))[0].identity == 2
+    assert tracker.people.total() == 1, "who is gone stays counted"
 
 
 def test_single_false_alarm_is_no_person() -> None:
     tracker = FaceTracker()
-    tracker.update([at(10, 10)])
+    step(tracker, at(10, 10))
     for _ in range(10):
-        tracker.update([])
-    assert tracker.people == {}
+        step(tracker)
+    assert tracker.people.total() == 0
+    assert tracker.tracks == []
     for _ in range(CONFIRM):
-        tracker.update([at(300, 10)])
-    assert len(tracker.people) == 1
+        step(tracker, at(300, 10))
+    assert tracker.people.total() == 1
+
+
+def test_half_a_face_in_the_place_of_a_person_is_nobody() -> None:
+    tracker = FaceTracker()
+    for _ in range(3 * CONFIRM):
+        step(tracker, at(200, 200), at(260, 200, 60))
+    assert tracker.people.total() == 1
+    for number in range(1, 3 * CONFIRM):
+        step(tracker, at(200, 200), at(260 + 12 * number, 200, 60))
+    assert tracker.people.total() == 2, "but who steps out of it is"
 
 
 def test_far_and_much_larger_boxes_are_new_faces() -> None:
     tracker = FaceTracker()
-    tracker.update([at(100, 100)])
-    assert tracker.update([at(250, 100), at(60, 60, 250)])[0].identity != 1
-    assert len({track.identity for track in tracker.update([at(250, 100), at(60, 60, 250)])}) == 2
+    step(tracker, at(100, 100))
+    assert step(tracker, at(250, 100), at(60, 60, 250))[0].identity != 1
+    assert len({track.identity for track in step(tracker, at(250, 100), at(60, 60, 250))}) == 2
+
+
+def test_look_decides_where_place_does_not() -> None:
+    """Two people stand face to face and swap places while nothing is found for a second."""
+    random = np.random.default_rng(1)
+    dark, fair = portrait((20, 20, 25), (90, 120, 170), random), portrait((90, 170, 210), (180, 200, 235), random)
+    tracker = FaceTracker()
+    for _ in range(2 * CONFIRM):
+        first, second = step(tracker, at(200, 200), at(320, 200), image=scene((dark, 200, 200), (fair, 320, 200)))
+    for _ in range(25):
+        step(tracker, image=scene())
+    again = step(tracker, at(320, 200), at(200, 200), image=scene((dark, 320, 200), (fair, 200, 200)))
+    assert [track.identity for track in again] == [first.identity, second.identity]
+    # And somebody else in the place of one who is gone is somebody else.
+    for _ in range(25):
+        step(tracker, image=scene())
+    green = portrait((60, 160, 60), (60, 140, 60), random)
+    assert step(tracker, at(320, 200), image=scene((green, 320, 200)))[0].identity == 3
+
+
+def test_look_is_the_upper_half_and_may_be_out_of_the_picture() -> None:
+    random = np.random.default_rng(2)
+    head = portrait((20, 20, 25), (90, 120, 170), random)
+    masked = head.copy()
+    masked[95:] = (220, 190, 120)
+    look = look_of(scene((head, 200, 200)), at(200, 200))
+    assert look is not None
+    assert likeness(look, look_of(scene((masked, 200, 200)), at(200, 200))) > 0.95
+    assert likeness(look, look_of(scene((head, 200, 200)), at(400, 300))) < 0.3
+    assert look_of(scene(), at(2000, 200)) is None
+    assert likeness(look, None) == 1
 
 
 def test_vote_withstands_a_flicker_and_follows_a_change() -> None:
-    track = FaceTracker().update([at(0, 0)])[0]
-    mask, no_mask = np.array([0.9, 0.1], np.float32), np.array([0.1, 0.9], np.float32)
-    for _ in range(10):
-        track.add_vote(mask)
-    assert track.add_vote(no_mask)[0] == 0
-    assert track.add_vote(mask)[0] == 0
-    labels = [track.add_vote(no_mask)[0] for _ in range(10)]
+    track = Track(1, at(0, 0))
+    for _ in range(20):
+        track.add_answer(MASK)
+    for _ in range(8):
+        track.add_answer(NO_MASK)
+    assert track.standing == 0
+    assert not track.settled, "it is worth to ask again"
+    for _ in range(8):
+        track.add_answer(MASK)
+    assert track.standing == 0
+    labels = []
+    for _ in range(30):
+        track.add_answer(NO_MASK)
+        labels.append(track.standing)
     assert labels[-1] == 1
     assert labels == sorted(labels), "one change, no wavering"
-    assert track.add_vote(no_mask)[1] > 0.8
+    assert track.score > 0.7
 
 
-def test_tracks_carry_a_moving_face_over_frames_without_detection() -> None:
+def test_sure_is_who_gave_mostly_sure_answers() -> None:
+    track = Track(1, at(0, 0))
+    track.add_answer(NO_MASK, unsure_below=0.95)
+    assert track.sure == 0
+    for _ in range(30):
+        track.add_answer(np.array([0.01, 0.99], np.float32), unsure_below=0.95)
+    assert track.sure > 0.5
+    track.add_answer(NO_MASK, unsure_below=0.95)
+    assert track.sure > 0.5, "one blurred frame takes nothing away"
+    for _ in range(6):
+        track.add_answer(np.array([0.99, 0.01], np.float32), unsure_below=0.95)
+    assert track.sure > 0.5
+    for _ in range(12):
+        track.add_answer(np.array([0.5, 0.5], np.float32), unsure_below=0.95)
+    assert track.sure < 0.5
+
+
+def test_flow_carries_a_face_over_frames_without_detection() -> None:
+    """Fast and not even: what is expected of a constant speed would be beside the face."""
+    random = np.random.default_rng(3)
+    head = portrait((20, 20, 25), (90, 120, 170), random)
     tracker = FaceTracker()
-    for step in range(0, 40, 2):
-        tracker.update([at(10 * step, 50)])
-        (carried,) = tracker.coast()
-        assert carried.identity == 1
-        if step > 20:
-            assert carried.box[0] == pytest.approx(10 * (step + 1), abs=3)
-    tracker.update([])
-    assert tracker.coast() == [], "what the last detection missed is not shown"
+    for number in range(60):
+        x, y = 250 + 150 * np.sin(number / 6), 200 + 80 * np.sin(number / 9)
+        image = scene((head, x, y))
+        tracker.advance(image)
+        if number % 10 == 0:
+            tracker.update([at(round(x), round(y))], image)
+        (track,) = tracker.live
+        assert box_iou(track.box, at(x, y)) > 0.7, number
+    assert track.identity == 1
+
+
+def test_without_pictures_faces_move_on_as_before() -> None:
+    tracker = FaceTracker()
+    for number in range(0, 40, 2):
+        step(tracker, at(10 * number, 50))
+        tracker.advance()
+        (carried,) = tracker.live
+        if number > 20:
+            assert carried.box[0] == pytest.approx(10 * (number + 1), abs=3)
+
+
+def test_what_the_classifier_still_sees_is_carried_for_a_while() -> None:
+    tracker = FaceTracker()
+    for _ in range(CONFIRM):
+        (track,) = step(tracker, at(200, 200))
+    tracker.advance()
+    tracker.update([], seen={track.identity})
+    assert track.live
+    assert not tracker.restless
+    for _ in range(CARRY):
+        tracker.advance()
+    tracker.update([], seen={track.identity})
+    assert not track.live
+    assert tracker.restless, "a person is missed"
+
+
+def test_who_leaves_the_picture_is_lost() -> None:
+    random = np.random.default_rng(4)
+    head = portrait((20, 20, 25), (90, 120, 170), random)
+    tracker = FaceTracker()
+    for x in range(300, 700, 10):
+        image = scene((head, min(x, 620), 200))
+        tracker.advance(None if x > 560 else image)
+        if x < 500:
+            tracker.update([at(x, 200)], image)
+    tracker.advance(scene())
+    assert tracker.live == []
+
+
+def test_motion_says_when_it_cannot_tell() -> None:
+    random = np.random.default_rng(5)
+    noise = [random.integers(0, 256, (480, 640, 3), np.uint8) for _ in range(2)]
+    motion = Motion()
+    assert motion.shifts(noise[0], [at(200, 200)]) == [None], "there was no frame before"
+    assert motion.shifts(noise[1], [at(200, 200)]) == [None], "another scene"
+    assert motion.shifts(noise[1][:240, :320], [at(20, 20)]) == [None], "another size"
+    assert motion.shifts(noise[1][:8, :8], [at(0, 0, 8)]) == [None], "too small"
+    assert motion.shifts(noise[1], []) == []
+
+
+@pytest.mark.parametrize("shape", [(480, 640), (2160, 3840), (90, 120)])
+def test_motion_in_pictures_of_any_size(shape: tuple[int, int]) -> None:
+    image = cv2.resize(demo.draw(150), shape[::-1], interpolation=cv2.INTER_AREA)
+    scale = shape[1] / 640
+    moved = cv2.warpAffine(image, np.array([[1, 0, 12 * scale], [0, 1, -8 * scale]], np.float32), shape[::-1])
+    boxes = [
+        (a * scale, b * scale, c * scale, d * scale) for a, b, c, d in (true.box for true in demo.truth(150) if true.visible == 1)
+    ]
+    motion = Motion()
+    motion.see(np.asarray(image, np.uint8))
+    for shift in motion.shifts(np.asarray(moved, np.uint8), boxes):
+        assert shift is not None
+        assert shift == pytest.approx((12 * scale, -8 * scale), abs=1.5 * scale + 0.5)
+
+
+def test_memory_stays_bounded_and_people_stay_counted() -> None:
+    """A new person every 8 frames, for long."""
+    tracker = FaceTracker()
+    visits = 300
+    most = 0
+    for visit in range(visits):
+        for _ in range(8):
+            step(tracker, at(1000 * (visit % 2) + 90 * (visit % 7), 150 * (visit % 3)))
+        for _ in range(KEEP):
+            tracker.advance()
+        most = max(most, len(tracker.tracks))
+    assert tracker.people == {0: visits}
+    assert most <= 3

@@ -29,7 +29,8 @@ def with_selftest(path: Path, change: float = 0.0, **fields: object) -> Path:
 def test_bundled_models_prove_themselves(path: Path) -> None:
     found = verify(path)
     assert found.passed
-    assert found.worst <= 1e-5
+    # Probabilities; pixels of a box.
+    assert found.worst <= (1e-3 if found.kind == "detector" else 1e-5)
     assert found.inputs >= 8
     assert found.checksums == ("its own", "MODELS.json")
 

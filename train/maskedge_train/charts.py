@@ -17,11 +17,12 @@ from matplotlib.ticker import MaxNLocator
 from torchmetrics.functional.classification import binary_precision_recall_curve, binary_roc
 
 from maskedge.draw import COLOURS, OTHER_COLOUR
+from maskedge.look import LIGHT
 
 from .metrics import BINS, Answers, calibration_bins, calibration_error, probabilities
 
 _Line: TypeAlias = npt.NDArray[np.float32]
-_INK, _SOFT, _GRID, _ACCENT = "#1c2126", "#5b6670", "#e3e7ea", "#0b6bcb"
+_INK, _SOFT, _GRID, _ACCENT = LIGHT["ink"], LIGHT["soft"], LIGHT["line"], LIGHT["accent"]
 _MORE = (_ACCENT, "#b3541e", "#6a51a3", "#1b7f5c")
 _Dashes: TypeAlias = str | tuple[float, tuple[float, ...]]
 _DASHES: tuple[_Dashes, ...] = ("-", (0, (6, 2)), (0, (6, 2, 1.5, 2)), (0, (1.5, 1.5)))

@@ -97,6 +97,16 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
     write_file(path, buffer.getvalue(), remedy=f"make room{kept}")
 
 
+def checkpoint_kind(path: Path) -> str:
+    """Tell what a checkpoint holds: `classifier` or `detector`.
+
+    Raises:
+        ModelError: The file is missing, damaged, or not one of ours.
+    """
+    facts = read_checkpoint(path)["maskedge"]
+    return str(facts.get("kind", "classifier")) if isinstance(facts, dict) else "classifier"
+
+
 def load_classifier(path: Path) -> tuple[nn.Module, ClassifierSpec, Card]:
     """Rebuild the net of a checkpoint, in evaluation mode.
 

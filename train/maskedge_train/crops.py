@@ -36,7 +36,9 @@ PATCH = 104
 _PATCH_RULE = CropRule((CONTEXT * (1 + 2 * CROP.margin) - 1) / 2, CROP.square)
 REAL = ("face", "false alarm", "piece of a face", "window")
 """Origins of crops that are as a camera gave them; the others were painted."""
-_VERSION = 2
+_ALARMS = 8
+"""False alarms of a detector taken from one picture at most."""
+_VERSION = 3
 """Part of the cache's key: raise it when what is cut or painted changes."""
 
 
@@ -147,7 +149,7 @@ def _cut(picture: Picture, *, painted: bool, negatives: bool) -> tuple[Image, Im
     cuts = [_Cut(face.box, face.label, "face") for face in picture.faces]
     if negatives and picture.source != "faces":
         faces = [face.box for face in picture.faces]
-        cuts += [_Cut(box, NOT_A_FACE, "false alarm") for box in false_alarms(image, faces, keen_detectors(), 3, random)]
+        cuts += [_Cut(box, NOT_A_FACE, "false alarm") for box in false_alarms(image, faces, keen_detectors(), _ALARMS, random)]
         cuts += [_Cut(box, NOT_A_FACE, "piece of a face") for box in face_pieces(faces, 3, random)]
         cuts += [_Cut(box, NOT_A_FACE, "window") for box in random_windows(picture.size, faces, 2, random)]
     boxes = [cut.box for cut in cuts]

@@ -140,8 +140,17 @@ def check_resume(checkpoint: Path, recipe: Mapping[str, Any]) -> None:
         )
 
 
-def build_trainer(engine: Engine, out: Path) -> tuple[lightning.Trainer, ModelCheckpoint]:
-    """Build the trainer: `best.ckpt` by `val_loss`, `last.ckpt` after every epoch, TensorBoard logs in `out/logs`."""
+def build_trainer(
+    engine: Engine, out: Path, *, more: Sequence[Callback] = (), reload_every_epoch: bool = False
+) -> tuple[lightning.Trainer, ModelCheckpoint]:
+    """Build the trainer: `best.ckpt` by `val_loss`, `last.ckpt` after every epoch, TensorBoard logs in `out/logs`.
+
+    Args:
+        engine: How long and on what.
+        out: Folder for what is written.
+        more: Further callbacks.
+        reload_every_epoch: Ask for the training data anew before each epoch: they differ from epoch to epoch.
+    """
     quieten()
     gpu = torch.cuda.is_available() and engine.accelerator != "cpu"
     precision = engine.precision
@@ -150,7 +159,7 @@ def build_trainer(engine: Engine, out: Path) -> tuple[lightning.Trainer, ModelCh
     best = ModelCheckpoint(out, "best", monitor="val_loss", enable_version_counter=False, save_on_train_epoch_end=True)
     # Of its own: `save_last` follows the best epoch, and would lose those after it. It comes second, so that it knows the best.
     last = ModelCheckpoint(out, "last", enable_version_counter=False, save_on_train_epoch_end=True)
-    callbacks: list[Callback] = [_Reseed(engine.seed), EarlyStopping("val_loss", patience=engine.patience), best, last]
+    callbacks: list[Callback] = [_Reseed(engine.seed), EarlyStopping("val_loss", patience=engine.patience), *more, best, last]
     if engine.progress:
         callbacks.append(TQDMProgressBar(refresh_rate=10))
     several = engine.devices * engine.nodes > 1
@@ -170,6 +179,7 @@ def build_trainer(engine: Engine, out: Path) -> tuple[lightning.Trainer, ModelCh
         log_every_n_steps=10,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=int(reload_every_epoch),
     )
     return trainer, best
 

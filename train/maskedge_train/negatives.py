@@ -20,10 +20,10 @@ LEAST_SIDE = 24
 
 
 def keen_detectors() -> list[FaceDetector]:
-    """Build the detectors whose false alarms a classifier must know: OpenCV's frontal cascades, set keener than on a device."""
+    """Build the detectors whose false alarms a classifier must know: OpenCV's own cascade, set keen, and ours."""
     return [
         CascadeDetector(opencv_cascade("frontalface_default"), side=400, scale_factor=1.1, min_neighbors=1, border=0.1),
-        CascadeDetector(opencv_cascade("frontalface_alt2"), side=320, scale_factor=1.15, min_neighbors=0, border=0.1),
+        CascadeDetector.default(),
     ]
 
 

@@ -63,7 +63,7 @@ class SeedNet(nn.Sequential):
                     nn.init.zeros_(layer.bias)
 
 
-def _convolution(inputs: int, outputs: int, size: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+def convolution(inputs: int, outputs: int, size: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
     """Convolution and normalisation, which ONNX Runtime makes one operator of."""
     return [nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False), nn.BatchNorm2d(outputs)]
 
@@ -81,16 +81,16 @@ class _Residual(nn.Module):
         return x + y if self.shortcut else y
 
 
-def _full(inputs: int, outputs: int, stride: int) -> _Residual:
+def full_block(inputs: int, outputs: int, stride: int) -> _Residual:
     """One convolution over all channels."""
-    return _Residual([*_convolution(inputs, outputs, 3, stride), nn.ReLU()], stride == 1 and inputs == outputs)
+    return _Residual([*convolution(inputs, outputs, 3, stride), nn.ReLU()], stride == 1 and inputs == outputs)
 
 
-def _inverted(inputs: int, outputs: int, stride: int, expand: int = 3) -> _Residual:
+def inverted_block(inputs: int, outputs: int, stride: int, expand: int = 3, size: int = 3) -> _Residual:
     """Widen, filter each channel on its own, narrow (Sandler et al., "MobileNetV2", 2018)."""
     wide = inputs * expand
-    body = [*_convolution(inputs, wide, 1), nn.ReLU(), *_convolution(wide, wide, 3, stride, wide), nn.ReLU()]
-    return _Residual([*body, *_convolution(wide, outputs, 1)], stride == 1 and inputs == outputs)
+    body = [*convolution(inputs, wide, 1), nn.ReLU(), *convolution(wide, wide, size, stride, wide), nn.ReLU()]
+    return _Residual([*body, *convolution(wide, outputs, 1)], stride == 1 and inputs == outputs)
 
 
 @register("edgenet")
@@ -108,12 +108,12 @@ class EdgeNet(nn.Sequential):
 
     def __init__(self, classes: int) -> None:
         width = self._STEM
-        layers: list[nn.Module] = [*_convolution(3, width, 3, 2), nn.ReLU()]
-        for block, shapes in ((_full, self._FULL), (_inverted, self._INVERTED)):
+        layers: list[nn.Module] = [*convolution(3, width, 3, 2), nn.ReLU()]
+        for block, shapes in ((full_block, self._FULL), (inverted_block, self._INVERTED)):
             for outputs, stride in shapes:
                 layers.append(block(width, outputs, stride))
                 width = outputs
-        layers += [*_convolution(width, self._HEAD, 1), nn.ReLU()]
+        layers += [*convolution(width, self._HEAD, 1), nn.ReLU()]
         layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.1), nn.Linear(self._HEAD, classes)]
         super().__init__(*layers)
 

@@ -10,30 +10,13 @@ from pathlib import Path
 import cv2
 
 from maskedge.files import write_file
+from maskedge.look import BASE, VARIABLES
 from maskedge.types import Image
 
 _STYLE = """
-:root {
-  color-scheme: light dark;
-  --ink: #1c2126; --soft: #5b6670; --paper: #ffffff; --line: #d9dee3; --panel: #f4f6f8; --accent: #0b6bcb;
-}
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e8ecef; --soft: #9aa6b0; --paper: #14181c; --line: #313a42; --panel: #1d2329; --accent: #6cb2ff; }
-}
-* { box-sizing: border-box; }
-body {
-  margin: 0 auto; max-width: 72rem; padding: 1.5rem;
-  font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-}
-h1 { font-size: 1.7rem; margin: 0 0 .2rem; } h2 { font-size: 1.25rem; margin: 2.2rem 0 .6rem; }
-p { max-width: 46rem; } .lead, figcaption, caption { color: var(--soft); }
-table { border-collapse: collapse; margin: .8rem 0; } caption { text-align: left; padding-bottom: .3rem; }
-th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: right; font-variant-numeric: tabular-nums; }
-th:first-child, td:first-child { text-align: left; }
-.scroll { overflow-x: auto; }
 .gallery { display: flex; flex-wrap: wrap; gap: .6rem; }
 .gallery figure, .charts figure {
-  margin: 0; background: var(--panel); border: 1px solid var(--line); border-radius: 6px; padding: .4rem;
+  margin: 0; background: var(--panel); border: 1px solid var(--line); border-radius: var(--round); padding: .4rem;
 }
 .gallery figure { width: 9rem; } .gallery img { width: 100%; display: block; border-radius: 3px; }
 .gallery figcaption { font-size: .75rem; overflow-wrap: anywhere; margin-top: .3rem; }
@@ -108,7 +91,7 @@ def write_page(path: Path, title: str, lead: str, sections: Iterable[str]) -> No
     """
     content = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{text(title)}</title><style>{_STYLE}</style></head>"
+        f"<title>{text(title)}</title><style>{VARIABLES}{BASE}{_STYLE}</style></head>"
         f'<body><h1>{text(title)}</h1><p class="lead">{text(lead)}</p>{"".join(sections)}</body></html>\n'
     )
     write_file(path, content)

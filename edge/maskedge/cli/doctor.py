@@ -144,7 +144,7 @@ def _display() -> Iterator[Finding]:
 
 def _cameras() -> Iterator[Finding]:
     try:
-        from maskedge.sources.live import list_cameras
+        from maskedge.sources import list_cameras
     except ImportError:
         return
     cameras = list_cameras()

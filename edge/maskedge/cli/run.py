@@ -7,172 +7,215 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from maskedge.errors import SourceError, UsageError
+from maskedge.errors import MaskedgeError, SourceError
 
-from .common import Command, fail, require_runtime, silence_libraries
+from .common import require_extra, require_runtime, silence_libraries
+from .flags import GroupedCommand, config_flags, read_flags
 
 if TYPE_CHECKING:
-    from maskedge.runner import Stop
+    from logging import Logger
+
+    from maskedge.config import Loaded
+    from maskedge.runner import Outcome, Stop
     from maskedge.sinks import Sink
     from maskedge.sources import Source
     from maskedge.summary import Summary
 
 EPILOG = """\b
-Exit codes: 0 done; 2 wrong usage; 3 the source could not be opened, was lost,
-or held less than it should; 4 the model was refused; 5 an output could not be
-written; 130 / 143 stopped by a signal, with every output closed.
+Every flag is a key of edge.toml and a variable MASKEDGE_SECTION_KEY, which come
+before it in this order; --print-config shows them all, with their defaults.
+
+\b
+Exit codes: 0 done; 2 wrong usage; 3 the source could not be opened, was lost
+for good, or held less than it should; 4 the model was refused; 5 an output
+could not be written; 130 / 143 stopped by a signal, with every output closed.
 
 \b
 Examples:
   edge-run --camera 0
   edge-run --source demo --save out.mp4 --events out.jsonl
   edge-run --source 'photos/*.jpg' --save annotated/ --events -
+  edge-run --source rtsp://camera/1 --serve 127.0.0.1:8080 --anonymize
 """
 
 
-@click.command(cls=Command, epilog=EPILOG)
-@click.option("--camera", metavar="N", help="Camera: its number, or /dev/videoN.")
-@click.option(
-    "--source",
-    "uri",
-    metavar="URI",
-    help="Picture, folder or glob of pictures, video file, rtsp:// or http:// stream, camera number, or 'demo' (a built-in clip).",
-)
-@click.option(
-    "--model",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Classifier .onnx file.  [default: the bundled one]",
-)
-@click.option(
-    "--detector",
-    type=click.Choice(["haar", "haar-stock"]),
-    default="haar",
-    show_default=True,
-    help="haar: cascade on a small picture, fast. haar-stock: the original pipeline's, on the full-size picture.",
-)
-@click.option(
-    "--cascade",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Cascade .xml file (edge-train cascade), to find faces with instead of --detector.",
-)
-@click.option(
-    "--detector-model",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Detector .onnx file, to find faces with instead of --detector.",
-)
-@click.option("--show/--no-show", default=None, help="Open a window.  [default: when there is a display]")
-@click.option(
-    "--save",
-    metavar="PATH",
-    help="Write the annotated video (.mp4, .mkv, .avi); for pictures also a folder or a picture file.",
-)
-@click.option("--events", metavar="FILE", help="Write one JSON line a frame; '-' for standard output.")
-@click.option("--max-frames", type=click.IntRange(1), metavar="N", help="Stop after N frames.")
-@click.option(
-    "--detect-every",
-    type=click.IntRange(1),
-    default=2,
-    show_default=True,
-    metavar="N",
-    help="Look for faces in every Nth frame of a video; in between, tracks carry them on.",
-)
-@click.option("--threads", type=click.IntRange(1), metavar="N", help="Threads of ONNX Runtime and OpenCV.  [default: 1 and 2]")
-@click.option("--quiet", is_flag=True, help="No progress and no summary; errors are still said.")
+@click.command(cls=GroupedCommand, epilog=EPILOG)
+@config_flags
+@click.option("--config", "file", type=click.Path(path_type=Path), metavar="FILE", help="Read settings from an edge.toml.")
+@click.option("--print-config", is_flag=True, help="Write the settings in effect as an edge.toml with comments, and end.")
+@click.option("--install-service", is_flag=True, help="Print a systemd unit that starts edge-run with the machine, and end.")
+@click.option("--yes", is_flag=True, help="With --install-service: write the unit instead.")
 @click.version_option(package_name="maskedge")
-def main(
-    camera: str | None,
-    uri: str | None,
-    model: Path | None,
-    detector: str,
-    cascade: Path | None,
-    detector_model: Path | None,
-    show: bool | None,
-    save: str | None,
-    events: str | None,
-    max_frames: int | None,
-    detect_every: int,
-    threads: int | None,
-    quiet: bool,
-) -> None:
+def main(file: Path | None, print_config: bool, install_service: bool, yes: bool, **parameters: Any) -> None:
     """Tell who in front of a camera wears a face mask."""
-    if (camera is None) == (uri is None):
-        raise UsageError("say what to look at, once: --camera 0, --source FILE, or --source demo (see edge-run --help).")
-    if cascade and detector_model:
-        raise UsageError("faces are found with one of --cascade and --detector-model: leave the other out.")
+    if install_service:
+        _install_service(write=yes)
+        return
     silence_libraries()
+    flags = read_flags(parameters)
     with require_runtime():
-        from maskedge.detect import CascadeDetector
-        from maskedge.pipeline import MaskDetector
-        from maskedge.runner import Stop, run
-        from maskedge.sinks import EventSink, open_picture_output
-        from maskedge.sources import open_camera, open_source
-
-    stop = Stop()
-    # The model first: a wrong one is said before a camera lights up.
-    finder = CascadeDetector.trained(cascade) if cascade else detector
-    mask_detector = MaskDetector(model, finder, detector_model=detector_model, detect_every=detect_every, threads=threads)
-    source: Source = open_camera(camera) if camera is not None else open_source(str(uri))
-    sinks: list[Sink] = []
+        from maskedge.config import load_config, secrets_of, to_toml
+        from maskedge.log import set_up
+    loaded = load_config(file, flags=flags)
+    if print_config:
+        click.echo(to_toml(loaded), nl=False)
+        return
+    log = set_up(loaded.config.log.format, loaded.config.log.level, secrets_of(loaded.config))
     try:
+        code = _Run(loaded, flags, log).run()
+    except MaskedgeError as error:
+        log.error("%s", error)
+        code = error.exit_code
+    sys.exit(code)
+
+
+def _install_service(*, write: bool) -> None:
+    from maskedge.service import build_unit, install_unit
+
+    unit = build_unit()
+    if not write:
+        click.echo(unit, nl=False)
+        return
+    for line in install_unit(unit):
+        click.echo(line)
+
+
+class _Run:
+    """One run, from its configuration to its exit code."""
+
+    def __init__(self, loaded: Loaded, flags: dict[str, Any], log: Logger) -> None:
+        self._loaded = loaded
+        self._flags = flags
+        self._log = log
+        self._config = loaded.config
+
+    def run(self) -> int:
+        """Run, and give the exit code."""
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+        _ = self._config.source.address  # said before anything is loaded
+        with require_runtime():
+            from maskedge.runner import Stop, run
+            from maskedge.sources import open_source
+            from maskedge.wiring import open_detector
+
+        config, stop = self._config, Stop()
+        # The model first: a wrong one is said before a camera lights up.
+        every_frame = config.privacy.anonymize and "detect.every" not in self._loaded.origins
+        detector = open_detector(config, every_frame=every_frame)
+        source = open_source(config.source)
         if source.video:
-            mask_detector.follow()
-        # What only checks comes before what overwrites, and both before a window opens.
-        if save:
-            sinks.append(open_picture_output(save, video=source.video, fps=source.fps, length=source.length))
-        if events:
-            sinks.append(EventSink(events))
-        sinks += _window(stop, show, quiet, wait=not source.video)
-    except BaseException:
-        source.close()
-        raise
+            detector.follow()
+        sinks: list[Sink] = []
+        try:
+            with require_extra("mqtt"):
+                from maskedge.wiring import Wiring
 
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        stop.signal = number
-        source.stop()
+                wiring = Wiring(config, source, detector, sinks)
+            self._warn(wiring.warnings)
+            if wiring.page and not config.log.quiet:
+                self._log.info("status page: %s", wiring.page)
+            sinks += self._window(stop, wait=not source.video)
+        except BaseException:
+            source.close()
+            for sink in sinks:
+                sink.close()
+            raise
+        controls = wiring.controls
+        controls.reload = lambda: self._reload(wiring)
+        self._listen(stop, source)
+        progress = self._progress(source)
+        if controls.health is not None:
+            controls.health.start()
+        outcome = run(source, detector, sinks, max_frames=config.output.max_frames, stop=stop, progress=progress, controls=controls)
+        progress.end()
+        return self._report(outcome, source, stop)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
-    lengths = [length for length in (source.length, max_frames) if length is not None]
-    progress = _Progress(min(lengths, default=None), quiet or (events == "-" and sys.stdout.isatty()))
-    outcome = run(source, mask_detector, sinks, max_frames=max_frames, stop=stop, progress=progress)
-    progress.end()
+    def _listen(self, stop: Stop, source: Source) -> None:
+        def end(number: int, frame: FrameType | None) -> None:
+            stop.signal = number
+            source.stop()
 
-    for warning in source.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    if not quiet:
-        # Standard output stays clean for the events when they go there.
-        for line in outcome.summary.lines():
-            click.echo(line, err=events == "-")
-        written = [path for path in (save, events) if path and path != "-"]
-        if written and outcome.summary.frames:
-            click.echo(f"wrote {', '.join(written)}", err=events == "-")
-    if outcome.failure is not None:
-        fail(outcome.failure)
-    if stop.signal is not None:
-        sys.exit(128 + stop.signal)
-    if source.incomplete:
-        sys.exit(SourceError.exit_code)
+        def reload(number: int, frame: FrameType | None) -> None:
+            stop.reload = True
 
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, end)
+        signal.signal(signal.SIGHUP, reload)
 
-def _window(stop: Stop, show: bool | None, quiet: bool, *, wait: bool) -> list[Sink]:
-    """Open the window, where one is wanted and can be had."""
-    from maskedge.sinks import WindowSink, display_problem
+    def _reload(self, wiring: Any) -> None:
+        """Read the configuration again. A broken one is said, and the old one stays."""
+        from maskedge.config import load_config, secrets_of
+        from maskedge.log import set_up
 
-    if show is False:
+        notifier = wiring.controls.notifier
+        notifier.reloading()
+        try:
+            loaded = load_config(self._loaded.file, flags=self._flags)
+            changed, later = wiring.change(loaded.config)
+        except MaskedgeError as error:
+            self._log.error("the configuration was not read again, the old one stays: %s", error)
+        else:
+            self._loaded = loaded
+            self._log = set_up(loaded.config.log.format, loaded.config.log.level, secrets_of(loaded.config))
+            self._log.info("configuration read again: %s", f"changed {', '.join(changed)}" if changed else "nothing changed")
+            if later:
+                self._log.warning("takes effect only after a restart: %s", ", ".join(later))
+        notifier.reloaded()
+
+    def _window(self, stop: Stop, *, wait: bool) -> list[Sink]:
+        """Open the window, where one is wanted and can be had."""
+        from maskedge.sinks import WindowSink, display_problem
+
+        show = self._config.output.show
+        if show is False:
+            return []
+        problem = display_problem()
+        if problem is None:
+            return [WindowSink(wait=wait, stopped=lambda: stop.signal is not None)]
+        if show or not self._config.log.quiet:
+            self._log.info("%s: running without a window", problem)
         return []
-    problem = display_problem()
-    if problem is None:
-        return [WindowSink(wait=wait, stopped=lambda: stop.signal is not None)]
-    if show or not quiet:
-        click.echo(f"{problem}: running without a window", err=True)
-    return []
+
+    def _progress(self, source: Source) -> _Progress:
+        config = self._config
+        lengths = [length for length in (source.length, config.output.max_frames) if length is not None]
+        to_terminal = config.events.file == "-" and sys.stdout.isatty()
+        return _Progress(min(lengths, default=None), config.log.quiet or to_terminal or config.log.format == "json")
+
+    def _warn(self, warnings: Any) -> None:
+        for warning in warnings:
+            self._log.warning("%s", warning)
+
+    def _report(self, outcome: Outcome, source: Source, stop: Stop) -> int:
+        """Say how it went, and give the exit code."""
+        config = self._config
+        self._warn(source.warnings)
+        if not config.log.quiet:
+            self._summarise(outcome.summary)
+        if outcome.failure is not None:
+            self._log.error("%s", outcome.failure)
+            return outcome.failure.exit_code
+        if stop.signal is not None:
+            return 128 + stop.signal
+        return SourceError.exit_code if source.incomplete else 0
+
+    def _summarise(self, summary: Summary) -> None:
+        config = self._config
+        lines = summary.lines()
+        if config.log.format == "json":
+            self._log.info("%s", "; ".join(lines[:2]))
+            return
+        # Standard output stays clean for the events when they go there.
+        apart = config.events.file == "-"
+        for line in lines:
+            click.echo(line, err=apart)
+        written = [path for path in (config.output.save, config.events.file) if path and path != "-"]
+        if written and summary.frames:
+            click.echo(f"wrote {', '.join(written)}", err=apart)
 
 
 class _Progress:

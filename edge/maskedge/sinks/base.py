@@ -2,42 +2,76 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from maskedge.draw import draw_faces
+from maskedge.draw import Overlay, draw_faces, pixelate
 from maskedge.errors import OutputError
+from maskedge.happenings import Happening
 from maskedge.timing import inner_stage
-from maskedge.types import Face, Frame, Image
+from maskedge.types import Box, Face, Frame, Image
 
 
 @dataclass
 class Answer:
     """A frame and what was found in it.
 
+    `plain` and `picture` are the only pictures that may leave the program (window, video, web, snapshots, clips): both are
+    anonymised where that was asked for, and `frame.image` is not. A sink that shows or keeps pixels takes one of these two.
+
     Attributes:
-        frame: The frame.
+        frame: The frame as it came. Its image is for detectors alone.
         faces: Its faces.
         stages: Milliseconds of each stage, `total` among them.
         status: Text for the overlay.
+        happenings: What happened in this frame.
+        hidden: Boxes that are made unrecognisable in every picture (x1, y1, x2, y2 in pixels); None where nothing is hidden.
+        overlay: What else is drawn: zones, a banner.
     """
 
     frame: Frame
     faces: list[Face]
     stages: dict[str, float]
     status: str = ""
+    happenings: Sequence[Happening] = ()
+    hidden: Sequence[Box] | None = None
+    overlay: Overlay = field(default_factory=Overlay)
 
-    @cached_property
+    def __post_init__(self) -> None:
+        self._lock = threading.RLock()
+        self._plain: Image | None = None
+        self._picture: Image | None = None
+
+    @property
+    def plain(self) -> Image:
+        """The frame as it may leave the program, without overlay: uint8 `[H, W, 3]` BGR. Must not be changed."""
+        with self._lock:
+            if self._plain is None:
+                self._plain = self.frame.image if self.hidden is None else pixelate(self.frame.image, self.hidden)
+            return self._plain
+
+    @property
     def picture(self) -> Image:
-        """The frame with the overlay, uint8 `[H, W, 3]` BGR: drawn once, and only if a sink wants it."""
-        with inner_stage("draw"):
-            return draw_faces(self.frame.image, self.faces, self.status)
+        """The frame with the overlay, uint8 `[H, W, 3]` BGR: drawn once, and only if a sink wants it. Must not be changed."""
+        with self._lock:
+            if self._picture is None:
+                with inner_stage("draw"):
+                    self._picture = draw_faces(self.plain, self.faces, self.status, self.overlay)
+            return self._picture
+
+    def with_banner(self, banner: str) -> Answer:
+        """Give the same answer with a line across its picture, for a source that gives no newer one."""
+        return replace(self, overlay=replace(self.overlay, banner=banner), happenings=())
 
 
 class Sink(Protocol):
     """Takes answers.
+
+    One that can fail and recover may also have `reopen()`, which is called before the first write after a failure
+    (`maskedge.sinks.queued.QueuedSink`).
 
     Attributes:
         name: Name of its stage in the timing.
@@ -53,12 +87,29 @@ class Sink(Protocol):
         """
         ...
 
+    def tell(self, happening: Happening) -> None:
+        """Take what happened between two frames, as in a source that was lost. Most sinks have nothing to do.
+
+        Raises:
+            OutputError: It could not be written.
+        """
+        return
+
     def close(self) -> None:
         """Complete what was written. May be called twice.
 
         Raises:
             OutputError: It could not be completed.
         """
+        ...
+
+
+@runtime_checkable
+class StillSink(Protocol):
+    """A sink that shows its last picture again while a lost source gives no newer one."""
+
+    def still(self, answer: Answer) -> bool:
+        """Show the answer, whose picture has a banner, again. False asks for the end of the run."""
         ...
 
 

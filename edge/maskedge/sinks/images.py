@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 
 from maskedge.errors import OutputError
+from maskedge.happenings import Happening
 
 from .base import Answer
 
@@ -49,6 +50,9 @@ class ImageSink:
             name, number = f"{stem}_{number}.jpg", number + 1
         self._used.add(name)
         return name
+
+    def tell(self, happening: Happening) -> None:
+        """Nothing: a picture shows frames."""
 
     def close(self) -> None:
         """Nothing is left to complete."""

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from maskedge.errors import OutputError
+from maskedge.happenings import Happening
 from maskedge.types import Image
 
 from .base import Answer, Sink, check_writable
@@ -88,6 +89,9 @@ class VideoSink:
         self._writer.write(fit(picture, self._size))
         self._count += 1
         return True
+
+    def tell(self, happening: Happening) -> None:
+        """Nothing: a video shows frames."""
 
     def close(self) -> None:
         """Write the index and close the file."""

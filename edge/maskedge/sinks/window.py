@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import cv2
 
+from maskedge.happenings import Happening
+
 from .base import Answer
 
 TITLE = "maskedge (q: quit)"
@@ -45,6 +47,11 @@ class WindowSink:
         cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
         self._sized = False
 
+    def still(self, answer: Answer) -> bool:
+        """Show the last picture again, with its banner, while no newer one comes. False when the user wants the end."""
+        cv2.imshow(TITLE, answer.picture)
+        return self._goes_on(cv2.pollKey())
+
     def write(self, answer: Answer) -> bool:
         """Show one frame. False when the user pressed q or Esc, or closed the window."""
         cv2.imshow(TITLE, answer.picture)
@@ -55,7 +62,14 @@ class WindowSink:
         key = cv2.pollKey() if not self._wait else cv2.waitKey(100)
         while self._wait and key < 0 and not self._stopped() and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1:
             key = cv2.waitKey(100)
+        return self._goes_on(key)
+
+    @staticmethod
+    def _goes_on(key: int) -> bool:
         return key & 0xFF not in (ord("q"), 27) and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
+
+    def tell(self, happening: Happening) -> None:
+        """Nothing: a window shows frames."""
 
     def close(self) -> None:
         """Close the window."""

@@ -4,59 +4,120 @@ from __future__ import annotations
 
 import glob
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from maskedge.errors import SourceError
+from maskedge.errors import SourceError, UsageError
 from maskedge.pictures import is_picture, list_pictures, natural_key
 
+from .address import STREAMS, without_password
 from .base import BaseSource, Source
+from .config import SourceConfig
+from .csi import PicameraDevice, csi_opener
 from .demo import DemoSource
-from .live import open_camera, open_stream
+from .devices import Opener, check_pipeline, list_cameras, open_camera, open_gstreamer, open_stream
+from .live import LiveSource
 from .pictures import PictureSource
+from .replay import LoopSource, ReplayDevice
 from .video import VideoFileSource
 
 __all__ = [
     "BaseSource",
     "DemoSource",
+    "LiveSource",
     "PictureSource",
     "Source",
+    "SourceConfig",
     "VideoFileSource",
-    "open_camera",
+    "list_cameras",
     "open_source",
-    "open_stream",
+    "without_password",
 ]
 
 
-def open_source(uri: str) -> Source:
-    """Open a source.
+def open_source(source: str | SourceConfig) -> Source:
+    """Open a source. A live one has given its first frame when this returns, unless it is configured to be waited for.
 
     Args:
-        uri: `demo` (the built-in clip), a camera (`0`, `/dev/video0`), a stream (`rtsp://`, `http://`), or a path: a picture,
+        source: An address, or all that is to be said about it. Addresses: `demo` (the built-in clip), a camera (`0`, `/dev/video0`,
+            `picamera2://0`, `csi://0`), a stream (`rtsp://`, `http://`, `tcp://`, `udp://`), `gst:PIPELINE`, or a path: a picture,
             a folder of pictures, a glob pattern of pictures, a video file.
 
     Raises:
         SourceError: It cannot be opened; the text says why and what to try.
+        UsageError: There is no such kind of address, or an option does not go with it.
     """
-    if uri == "demo":
-        return DemoSource()
-    if re.fullmatch(r"\d+|/dev/video\d+", uri):
-        return open_camera(uri)
-    if "://" in uri:
-        return open_stream(uri)
-    path = Path(uri).expanduser()
+    config = SourceConfig(uri=source) if isinstance(source, str) else source
+    uri = config.address
+    opener = _live_opener(uri, config)
+    if opener is None:
+        return _open_file(re.sub("^file://", "", uri), config)
+    live = LiveSource(without_password(uri), opener, config)
+    if not config.wait:
+        live.open()
+    return live
+
+
+def _live_opener(uri: str, config: SourceConfig) -> Opener | None:
+    """Give what opens the camera or stream `uri`; None where it is a file or the like."""
+    if re.fullmatch(r"\d+|/dev/(?:video|v4l/).+", uri):
+        return partial(open_camera, uri, config)
+    if uri.startswith("gst:"):
+        pipeline, name = uri.removeprefix("gst:"), without_password(uri)
+        check_pipeline(pipeline, name)
+        return partial(open_gstreamer, pipeline, name)
+    scheme, separator, rest = uri.partition("://")
+    if not separator or scheme == "file":
+        return None
+    if scheme in ("csi", "picamera2"):
+        if not re.fullmatch(r"\d*", rest):
+            raise UsageError(f"{scheme}://{rest} names no camera: give its number, as in {scheme}://0.")
+        number = int(rest or 0)
+        return csi_opener(number, config) if scheme == "csi" else partial(PicameraDevice, number, config)
+    if scheme not in STREAMS:
+        known = ", ".join(f"{name}://" for name in STREAMS)
+        raise UsageError(f"{without_password(uri)} is of an unknown kind: known are {known}, csi://, picamera2://, gst: and paths.")
+    return partial(open_stream, uri, config)
+
+
+def _open_file(uri: str, config: SourceConfig) -> Source:
+    """Open the demo, pictures or a video file."""
+    make: Callable[[], Source] = DemoSource
+    if uri != "demo":
+        path = Path(uri).expanduser()
+        pictures = _pictures(uri, path)
+        if pictures is not None:
+            if config.live or config.loop:
+                raise UsageError(f"{uri} holds pictures: only a video or the demo can be played live or in a loop.")
+            return PictureSource(uri, pictures)
+        make = partial(VideoFileSource, path)
+    source = LoopSource(make) if config.loop else make()
+    if not config.live:
+        return source
+    # What is played is no camera: it neither hangs nor is lost.
+    calm = SourceConfig(uri=uri, stall_timeout=0, frozen_timeout=0)
+    fps = config.fps or source.fps
+    live = LiveSource(source.name, lambda: ReplayDevice(source, fps), calm)
+    live.open()
+    return live
+
+
+def _pictures(uri: str, path: Path) -> list[Path] | None:
+    """List the pictures that a path or pattern means; None where it is another kind of file."""
     if path.is_dir():
         pictures = list_pictures(path)
         if not pictures:
             raise SourceError(f"the folder {path} holds no picture: give a folder of pictures, or a video file.")
-        return PictureSource(uri, pictures)
+        return pictures
     if not path.exists() and glob.has_magic(uri):
         matches = sorted((Path(match) for match in glob.glob(str(path), recursive=True)), key=natural_key)  # noqa: PTH207  (absolute patterns)
         files = [match for match in matches if match.is_file() and is_picture(match)]
         if not files:
             raise SourceError(f"no picture matches {uri}: check the pattern (quote it, so that the shell leaves it alone).")
-        return PictureSource(uri, files)
+        return files
     if not path.exists():
         raise SourceError(f"there is no file or folder {path}: check the path, or try --source demo.")
     if not path.is_file():
         raise SourceError(f"{path} is no regular file: give a picture, a folder, a video file or a camera.")
-    return PictureSource(uri, [path]) if is_picture(path) else VideoFileSource(path)
+    return [path] if is_picture(path) else None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from maskedge.types import Frame, Image
+
+OPENING, OPEN, LOST, ENDED = "opening", "open", "lost", "ended"
 
 
 class Source(Protocol):
@@ -20,8 +22,14 @@ class Source(Protocol):
         length: Number of frames, None where it is not known.
         warnings: What went wrong and did not end the run (one sentence each).
         incomplete: True when less came out than the source holds; the sentence is among `warnings`.
+        captured: Frames that arrived.
         dropped: Frames that arrived and were overtaken by newer ones.
         skipped: Pictures that could not be read.
+        reconnects: How often it was lost and came back.
+        state: `opening`, `open`, `lost` or `ended`.
+        on_state: Called by `frames` when the state or the number of failed attempts changes: state, a sentence that says why
+            (empty where there is nothing to say), failed attempts in a row.
+        on_wait: Called by `frames` several times a second while no frame comes.
     """
 
     name: str
@@ -31,8 +39,13 @@ class Source(Protocol):
     length: int | None
     warnings: list[str]
     incomplete: bool
+    captured: int
     dropped: int
     skipped: int
+    reconnects: int
+    state: str
+    on_state: Callable[[str, str, int], None]
+    on_wait: Callable[[], None]
 
     def frames(self) -> Iterator[Frame]:
         """Give the frames.
@@ -62,8 +75,13 @@ class BaseSource:
         self.length = length
         self.warnings: list[str] = []
         self.incomplete = False
+        self.captured = 0
         self.dropped = 0
         self.skipped = 0
+        self.reconnects = 0
+        self.state = OPEN
+        self.on_state: Callable[[str, str, int], None] = lambda state, sentence, retries: None
+        self.on_wait: Callable[[], None] = lambda: None
         self._stopping = False
 
     def stop(self) -> None:

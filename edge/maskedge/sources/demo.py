@@ -103,6 +103,7 @@ class DemoSource(BaseSource):
     def frames(self) -> Iterator[Frame]:
         """Draw the frames, one after the other."""
         for index in range(FRAMES):
+            self.captured += 1
             yield stamp(draw(index), index, self.name)
 
 

@@ -1,11 +1,11 @@
-"""Cameras and network streams: the newest frame wins."""
+"""Cameras and network streams: the newest frame wins, and a loss is survived."""
 
 from __future__ import annotations
 
-import re
+import random
 import threading
+import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,134 +13,287 @@ import numpy as np
 from maskedge.errors import SourceError
 from maskedge.types import Frame, Image
 
-from .base import BaseSource, stamp
+from .base import ENDED, LOST, OPEN, OPENING, BaseSource, stamp
+from .config import SourceConfig
+from .devices import Opener
 
-OPEN_TIMEOUT = 10.0
-"""Seconds to wait for a stream to answer, and for its next frame."""
 _SLICE = 0.1
+"""Seconds between two looks at the clock while no frame comes."""
+_HANGING = 3
+"""Threads that may hang in a device that does not answer; no further attempts are made meanwhile."""
 
 
-def list_cameras() -> list[str]:
-    """List the video devices of this machine, as in `/dev/video0 (HD Webcam)`."""
-    cameras = []
-    for device in sorted(Path("/dev").glob("video*"), key=lambda path: (len(path.name), path.name)):
-        label = Path("/sys/class/video4linux") / device.name / "name"
-        try:
-            cameras.append(f"{device} ({label.read_text(encoding='utf-8').strip()})")
-        except OSError:
-            cameras.append(str(device))
-    return cameras
-
-
-def open_camera(device: str) -> LiveSource:
-    """Open a camera.
+class _Grabber(threading.Thread):
+    """Opens a device, reads it to its end and closes it. A driver may hang in any of it: then this thread is left alone.
 
     Args:
-        device: Its number, or its path (`/dev/video0`).
-
-    Raises:
-        SourceError: It cannot be opened; the text says which devices exist and what to try.
+        opener: Opens the device.
+        name: What the user called it.
+        first: Number of its first frame.
+        watch: True where a picture that stays the same counts as none.
+        sample: Pixels of the last picture that the source gave, None where there was none.
+        changed: Guards what both threads touch; notified when there is news.
     """
-    number = re.fullmatch(r"(?:/dev/video)?(\d+)", device)
-    capture = cv2.VideoCapture(int(number[1])) if number else cv2.VideoCapture(device)
-    if capture.isOpened():
-        # A queue of old frames helps no one: ask the driver for the shortest.
-        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        ready, first = capture.read()
-        if ready:
-            return LiveSource(device, capture, np.asarray(first, np.uint8))
-    capture.release()
-    found = list_cameras()
-    exists = f"video devices here: {', '.join(found)}" if found else "this machine has no video device"
-    raise SourceError(
-        f"camera {device} could not be opened; {exists}. Try another --camera number, check the cable and who else uses it, "
-        "or use --source FILE or --source demo."
-    )
 
+    def __init__(
+        self, opener: Opener, name: str, *, first: int, watch: bool, sample: Image | None, changed: threading.Condition
+    ) -> None:
+        super().__init__(name=f"grab {name}", daemon=True)
+        self._opener = opener
+        self._source = name
+        self._first = first
+        self._watch = watch
+        self._changed = changed
+        self.sample = sample
+        self.started = self.read_at = self.fresh_at = time.monotonic()
+        self.newest: Frame | None = None
+        self.captured = self.dropped = 0
+        self.fps = 0.0
+        self.finite = False
+        self.warnings: list[str] = []
+        self.problem: SourceError | None = None
+        self.over = False
+        self.leaving = False
 
-def open_stream(uri: str) -> LiveSource:
-    """Open a network stream (`rtsp://`, `http://` and what else FFmpeg reads).
+    def run(self) -> None:
+        """Work until the device gives no more, or until told to leave."""
+        problem: SourceError | None = None
+        try:
+            self._work()
+        except SourceError as error:
+            problem = error
+        except (cv2.error, OSError, RuntimeError, MemoryError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            problem = SourceError(f"{self._source} was lost: its driver failed ({reason}).")
+        finally:
+            with self._changed:
+                self.problem = problem
+                self.over = True
+                self._changed.notify_all()
 
-    Raises:
-        SourceError: It cannot be opened.
-    """
-    milliseconds = int(OPEN_TIMEOUT * 1000)
-    options = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds, cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds]
-    capture = cv2.VideoCapture(uri, cv2.CAP_FFMPEG, options)
-    ready, first = capture.read() if capture.isOpened() else (False, None)
-    name = without_password(uri)
-    if not ready:
-        capture.release()
-        raise SourceError(
-            f"the stream {name} could not be opened within {OPEN_TIMEOUT:.0f} s: "
-            "check the address, the name and password, and that it is running."
-        )
-    return LiveSource(name, capture, np.asarray(first, np.uint8))
+    def _work(self) -> None:
+        device = self._opener()
+        try:
+            self.fps, self.finite, self.warnings = device.fps, device.finite, device.warnings
+            skipped = 0
+            while not self.leaving:
+                image = device.read()
+                if image is None:
+                    return
+                repeated = self._watch and self._repeats(image)
+                with self._changed:
+                    self.read_at = time.monotonic()
+                    self.captured += device.skipped - skipped
+                    self.dropped += device.skipped - skipped
+                    skipped = device.skipped
+                    if not repeated:
+                        self.fresh_at = self.read_at
+                        self.dropped += self.newest is not None
+                        self.newest = stamp(image, self._first + self.captured, self._source)
+                        self.captured += 1
+                        self._changed.notify_all()
+        finally:
+            device.close()
 
-
-def without_password(uri: str) -> str:
-    """Hide name and password of an address, for logs and events."""
-    return re.sub(r"(?<=://)[^/@]*@", "***@", uri)
+    def _repeats(self, image: Image) -> bool:
+        """Tell whether `image` is the last one again: a sensor's noise never repeats, not even in the dark."""
+        height, width = image.shape[:2]
+        sample = image[:: max(1, height // 48), :: max(1, width // 64)].copy()
+        last, self.sample = self.sample, sample
+        return last is not None and np.array_equal(sample, last)
 
 
 class LiveSource(BaseSource):
-    """An opened camera or stream. A thread reads it; who asks gets the newest frame, and older ones are dropped.
+    """A camera or a stream. A thread of its own reads it; who asks gets the newest frame, and older ones are dropped.
+
+    When it is lost (it ends, gives no frame for `stall_timeout`, or the same picture for `frozen_timeout`), it is opened again,
+    after waits that double from `backoff_min` to `backoff_max`, each shortened at random by up to half, so that many devices do
+    not come back at once; for ever, or until `max_retries` attempts in a row have failed.
 
     Args:
-        name: What to call it in events.
-        capture: The opened capture.
-        first: Its first frame, uint8 `[H, W, 3]` BGR.
+        name: What to call it in events, without name and password.
+        opener: Opens the device.
+        config: The times.
     """
 
-    def __init__(self, name: str, capture: cv2.VideoCapture, first: Image) -> None:
-        fps = capture.get(cv2.CAP_PROP_FPS)
-        super().__init__(name, video=True, live=True, fps=fps if 0 < fps <= 240 else 30.0)
-        self._capture = capture
-        self._newest: Frame | None = stamp(first, 0, name)
-        self._ended = False
+    def __init__(self, name: str, opener: Opener, config: SourceConfig) -> None:
+        super().__init__(name, video=True, live=True, fps=config.fps or 30.0)
+        self.state = OPENING
+        self.sentence = ""
+        self.retries = 0
+        self._opener = opener
+        self._config = config
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._grab, name=f"grab {name}", daemon=True)
-        self._thread.start()
+        self._grabber: _Grabber | None = None
+        self._left: list[_Grabber] = []
+        self._past = (0, 0)
+        self._sample: Image | None = None
+        self._next_try = 0.0
+        self._lost_at: float | None = None
+        self._said: tuple[str, str, int] | None = None
 
-    def _grab(self) -> None:
-        index = 0
-        while not self._stopping:
-            ready, image = self._capture.read()
-            index += 1
-            with self._changed:
-                if ready:
-                    self.dropped += self._newest is not None
-                    self._newest = stamp(np.asarray(image, np.uint8), index, self.name)
-                else:
-                    self._ended = True
-                self._changed.notify()
-            if not ready:
-                return
-
-    def frames(self) -> Iterator[Frame]:
-        """Give the newest frame each time, until the source is closed.
+    def open(self) -> None:
+        """Wait for the first frame, which `frames` gives then. Without this, `frames` waits for it, and tries again.
 
         Raises:
-            SourceError: The camera or stream was lost.
+            SourceError: There is none.
         """
-        patience = 0.0
+        try:
+            self._attempt()
+            while not self._stopping and self._grabber is not None:
+                if self._wait(take=False) is not None:
+                    self._welcome()
+                    return
+                problem = self._trouble(self._grabber)
+                if problem is not None:
+                    raise problem
+        except BaseException:
+            self.close()
+            raise
+
+    def frames(self) -> Iterator[Frame]:
+        """Give the newest frame each time, until the source is stopped.
+
+        Raises:
+            SourceError: It was lost, and `max_retries` attempts to open it again have failed.
+        """
+        self._said = None
+        self._say()
         while not self._stopping:
-            with self._changed:
-                # Short waits: a signal handler cannot notify, it may have interrupted this very block.
-                self._changed.wait_for(lambda: self._newest is not None or self._ended, _SLICE)
-                frame, self._newest = self._newest, None
+            frame = self._wait()
             if frame is not None:
-                patience = 0.0
+                self._welcome()
                 yield frame
                 continue
-            patience += _SLICE
-            if self._ended or patience >= OPEN_TIMEOUT:
-                what = "ended or was lost" if self._ended else f"gave no frame for {OPEN_TIMEOUT:.0f} s"
-                raise SourceError(f"{self.name} {what}: check the cable or the network, then start again.")
+            grabber = self._grabber
+            if grabber is None:
+                self._attempt()
+            elif grabber.over and grabber.finite and grabber.problem is None:
+                break
+            else:
+                problem = self._trouble(grabber)
+                if problem is not None:
+                    self._lose(problem)
+            self._say()
+            self.on_wait()
+        self.state, self.sentence = ENDED, ""
+        self._say()
 
     def close(self) -> None:
-        """Stop the thread and let go of the device."""
+        """Tell the thread to let go of the device, and give it a second."""
         self.stop()
-        self._thread.join(timeout=2)
-        if not self._thread.is_alive():
-            self._capture.release()
+        grabber = self._leave()
+        if grabber is not None:
+            grabber.join(timeout=1)
+
+    def _wait(self, *, take: bool = True) -> Frame | None:
+        """Wait a little for the newest frame. Keeps the counters."""
+        with self._changed:
+            # Short waits: a signal handler cannot notify, it may have interrupted this very block.
+            self._changed.wait_for(lambda: self._grabber is not None and (self._grabber.newest or self._grabber.over), _SLICE)
+            self._count()
+            if self._grabber is None:
+                return None
+            frame = self._grabber.newest
+            if take:
+                self._grabber.newest = None
+            return frame
+
+    def _count(self) -> None:
+        captured, dropped = self._past
+        if self._grabber is not None:
+            captured += self._grabber.captured
+            dropped += self._grabber.dropped
+        self.captured, self.dropped = captured, dropped
+
+    def _attempt(self) -> None:
+        """Start a thread that opens the device, when it is time."""
+        if time.monotonic() < self._next_try:
+            return
+        self._left = [grabber for grabber in self._left if grabber.is_alive()]
+        if len(self._left) >= _HANGING:
+            self._lose(SourceError(f"{self.name} does not answer: {_HANGING} earlier attempts still hang in its driver."))
+            return
+        watch = self._config.patience > 0
+        self._grabber = _Grabber(
+            self._opener, self.name, first=self.captured, watch=watch, sample=self._sample, changed=self._changed
+        )
+        self._grabber.start()
+
+    def _trouble(self, grabber: _Grabber) -> SourceError | None:
+        """Tell what is wrong; None while there is hope."""
+        remedy = "check the cable or the network"
+        if grabber.over:
+            return grabber.problem or SourceError(f"{self.name} ended or was lost: {remedy}.")
+        now = time.monotonic()
+        if grabber.read_at == grabber.started:
+            # A second more than the library has to give up by itself, with a better sentence.
+            if now - grabber.started > self._config.open_timeout + 1:
+                return SourceError(f"{self.name} did not answer within {self._config.open_timeout:g} s: {remedy}.")
+        elif 0 < self._config.stall_timeout < now - grabber.read_at:
+            return SourceError(f"{self.name} gave no frame for {self._config.stall_timeout:g} s: {remedy}.")
+        elif 0 < self._config.patience < now - grabber.fresh_at:
+            return SourceError(
+                f"{self.name} gives the same picture for {self._config.patience:g} s: the camera hangs, or shows a still "
+                "(frozen_timeout = 0 allows that)."
+            )
+        return None
+
+    def _welcome(self) -> None:
+        """Note that a frame came."""
+        grabber = self._grabber
+        if grabber is None or self.state == OPEN:
+            return
+        self.retries = 0
+        self.sentence = ""
+        if self._lost_at is not None:
+            self.reconnects += 1
+            self.sentence = f"{self.name} is back after {time.monotonic() - self._lost_at:.1f} s."
+        if 0 < grabber.fps <= 1000:
+            self.fps = grabber.fps
+        self.warnings += [warning for warning in grabber.warnings if warning not in self.warnings]
+        self.state = OPEN
+        self._say()
+
+    def _lose(self, problem: SourceError) -> None:
+        """Note the loss or the failed attempt, and when to try again.
+
+        Raises:
+            SourceError: There were enough attempts.
+        """
+        if self.state == OPEN:
+            self._lost_at = time.monotonic()
+        else:
+            self.retries += 1
+        self._leave()
+        self.sentence = str(problem)
+        if self._config.max_retries is not None and self.retries >= self._config.max_retries:
+            self.state = ENDED
+            if self.retries:
+                attempts = f"{self.retries} attempt{'s' if self.retries > 1 else ''}"
+                self.sentence = f"given up after {attempts}: {problem}"
+            self._say()
+            raise SourceError(self.sentence)
+        self.state = LOST
+        wait = min(self._config.backoff_max, self._config.backoff_min * 2.0 ** min(self.retries, 30))
+        self._next_try = time.monotonic() + wait * random.uniform(0.5, 1.0)  # noqa: S311  (no secret)
+
+    def _leave(self) -> _Grabber | None:
+        """Leave the thread to itself: it ends when its driver returns, and what it still reads is ignored."""
+        with self._changed:
+            self._count()
+            grabber, self._grabber = self._grabber, None
+            self._past = self.captured, self.dropped
+            if grabber is None:
+                return None
+            grabber.leaving = True
+        self._sample = grabber.sample
+        self._left.append(grabber)
+        return grabber
+
+    def _say(self) -> None:
+        """Tell the listener, when there is news."""
+        news = (self.state, self.sentence, self.retries)
+        if news != self._said:
+            self._said = news
+            self.on_state(*news)

@@ -39,6 +39,7 @@ class PictureSource(BaseSource):
                 self.skipped += 1
                 self.warnings.append(f"skipped {path}: it {error}")
                 continue
+            self.captured += 1
             yield stamp(image, index, str(path))
         if self.skipped == len(self._paths):
             one = self.skipped == 1

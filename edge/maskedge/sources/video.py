@@ -49,6 +49,7 @@ class VideoFileSource(BaseSource):
         index = 0
         image, self._first = self._first, None
         while image is not None and not self._stopping:
+            self.captured += 1
             yield stamp(image, index, self.name)
             index += 1
             image = self._read()

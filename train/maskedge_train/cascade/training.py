@@ -20,16 +20,20 @@ from maskedge.track import box_iou
 
 from ..dataset import Picture
 from .boosting import StageFigures, train_stage
-from .features import KINDS, Integrals
+from .features import KINDS, Features, Integrals
 from .opencv import Cascade, from_json, to_json
 from .samples import Positives, face_patches, mine
 
 SCHEMA = "maskedge.cascade/1"
+SIDES = (240, 320, 400)
+"""Longest sides of the scan at which a cascade is measured."""
 HELD_OUT = 0.12
 """Share of the pictures with people that only measure."""
 LEAST_NEGATIVES = 300
 """With fewer windows that still pass, there is nothing left to learn."""
 _VARIED_STAGES = 6
+_SCREENING = 120
+"""Decisions that tell the faces least like the others."""
 _LEAST_FACE = 32
 """Faces smaller than this, in pixels of a picture of at most 640, do not count when it is measured."""
 
@@ -47,20 +51,27 @@ class CascadeRecipe:
         false_alarm: Share of the windows that it may.
         pool: Features of a stage to choose from; twice as many in the first four.
         tried: How many of these each decision chooses from.
-        most: Most decisions of a stage.
+        first: Most decisions of the first stage. Nearly all windows end in the first stages: few decisions there make it fast.
+        growth: How many times as many each further stage may have.
+        most: Most decisions of any stage.
+        outliers: Share of the faces that is left out beforehand, those least like the others: a few turned away, blurred or beside
+            their box would set the threshold of every stage.
         scans: Most pictures looked at for a stage's windows.
         seed: Seed of everything.
     """
 
     features: str = "haar"
-    stages: int = 14
-    positives: int = 10000
+    stages: int = 18
+    positives: int = 12000
     negatives: int = 9000
     hit_rate: float = 0.99
     false_alarm: float = 0.4
     pool: int = 3000
     tried: int = 1200
-    most: int = 180
+    first: int = 12
+    growth: float = 1.25
+    most: int = 140
+    outliers: float = 0.15
     scans: int = 30000
     seed: int = 0
 
@@ -106,6 +117,9 @@ def train_cascade(
         cascade, state = _load_state(out / "stages.json", state)
     positives = Positives.draw(patches, recipe.positives, np.random.default_rng([recipe.seed, 0]))
     kind = KINDS[recipe.features]()
+    if recipe.outliers:
+        progress("leaving out the faces least like the others")
+        positives = _typical(kind, positives, [*train, *others], recipe)
     for number in range(len(cascade.stages), recipe.stages):
         begun = time.perf_counter()
         random = np.random.default_rng([recipe.seed, 1 + number])
@@ -138,7 +152,7 @@ def train_cascade(
             false_alarm=recipe.false_alarm,
             pool=early * recipe.pool,
             tried=early * recipe.tried,
-            most=recipe.most,
+            most=min(recipe.most, round(recipe.first * recipe.growth**number)),
             progress=_boosting(number, progress),
         )
         cascade = Cascade(recipe.features, tuple(known), (*cascade.stages, stage))
@@ -161,6 +175,29 @@ def train_cascade(
     }
     write_file(out / "report.json", json.dumps(report, indent=1) + "\n")
     return report
+
+
+def _typical(kind: Features, positives: Positives, pictures: Sequence[Picture], recipe: CascadeRecipe) -> Positives:
+    """Leave out of each group the share of faces that boosted decisions find least like a face."""
+    random = np.random.default_rng([recipe.seed, 1_000])
+    windows = mine(pictures, None, recipe.negatives, random, most_a_scan=8, scans=recipe.scans)
+    known: list[tuple[int, ...]] = []
+    stage, _ = train_stage(
+        kind,
+        Integrals.of(positives.windows),
+        Integrals.of(windows),
+        positives.weights,
+        positives.groups,
+        known,
+        random,
+        hit_rate=1 - recipe.outliers,
+        false_alarm=0.0,
+        pool=recipe.pool,
+        tried=recipe.tried,
+        most=_SCREENING,
+    )
+    screen = Cascade(recipe.features, tuple(known), (stage,))
+    return positives.take(np.flatnonzero(screen.passed(positives.windows) == 1))
 
 
 def _mining(number: int, progress: Progress) -> Callable[[int], None]:
@@ -213,7 +250,7 @@ def measure(cascade: Cascade, pictures: Sequence[Picture], out: Path) -> list[di
     path = out / "cut.xml"
     for stages in range(max(1, len(cascade.stages) - 5), len(cascade.stages) + 1):
         write_file(path, cascade.cut(stages).to_xml())
-        for side in (240, 320):
+        for side in SIDES:
             detector = CascadeDetector(path, side=side, scale_factor=1.2, min_neighbors=1, border=0.1)
             rows.append({"stages": stages, "side": side, **_found(detector, pictures)})
     path.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from .atlas import atlas
 from .audit import audit
 from .cascade import cascade
 from .classifier import classifier
+from .detector import detector
 from .evaluate import evaluate
 from .leakage import leakage
 from .localise import localise
@@ -22,5 +23,5 @@ def main() -> None:
     """Train maskedge's models on a workstation."""
 
 
-for command in (audit, localise, preview, classifier, evaluate, leakage, cascade, atlas):
+for command in (audit, localise, preview, classifier, evaluate, leakage, cascade, detector, atlas):
     main.add_command(command)

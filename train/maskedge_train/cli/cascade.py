@@ -27,9 +27,9 @@ from .options import backgrounds_option, face_boxes_option, faces_option, load, 
     help="haar: differences of rectangles. lbp: local binary patterns, fewer and quicker to train.",
 )
 @click.option(
-    "--stages", type=click.IntRange(1), default=14, show_default=True, help="Most stages: fewer find more, and more else."
+    "--stages", type=click.IntRange(1), default=18, show_default=True, help="Most stages: fewer find more, and more else."
 )
-@click.option("--positives", type=click.IntRange(100), default=10000, show_default=True, help="Faces to draw.")
+@click.option("--positives", type=click.IntRange(100), default=12000, show_default=True, help="Faces to draw.")
 @click.option("--negatives", type=click.IntRange(500), default=9000, show_default=True, help="Windows without a face a stage.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything.")
 @click.option("--resume", is_flag=True, help="Go on after the last finished stage of an earlier run with the same options.")

@@ -15,6 +15,8 @@ from maskedge.files import make_folder
 
 from .options import (
     backgrounds_option,
+    build_engine,
+    engine_options,
     face_boxes_option,
     faces_option,
     load,
@@ -77,25 +79,7 @@ _folder = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--split", "split_file", type=_file, help="Use this split (a split.json of an earlier run on the same data).")
 @click.option("--split-seed", type=int, default=0, show_default=True, help="Seed of the split into train, val and test.")
 @click.option("--leakage", type=_file, help="JSON of edge-train leakage, to show in the report.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, order and augmentation.")
-@click.option("--accelerator", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", show_default=True, help="Where to train.")
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "32-true", "bf16-mixed", "16-mixed"]),
-    default="auto",
-    show_default=True,
-    help="auto: bfloat16 on a GPU that has it, else float32.",
-)
-@click.option(
-    "--devices", type=click.IntRange(1), default=1, show_default=True, help="GPUs, or processes on a CPU, on each machine."
-)
-@click.option(
-    "--num-nodes",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Machines (start the same command on each by torchrun).",
-)
+@engine_options
 @click.option("--resume", is_flag=True, help="Go on where a killed run with the same options stopped.")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for checkpoints and report.  [default: runs/NET]"
@@ -135,7 +119,6 @@ def classifier(
     with require_extra("train"):
         from ..classifier import Recipe, train_classifier
         from ..crops import cached_crops
-        from ..engine import Engine
         from ..evaluate import enter_results, report_on
         from ..nets import build, count_parameters
         from ..relations import people_pattern
@@ -171,16 +154,7 @@ def classifier(
         mixup=options["mixup"],
         balanced=options["augment"] == "camera",
     )
-    engine = Engine(
-        epochs=options["epochs"],
-        patience=options["patience"],
-        seed=options["seed"],
-        accelerator=options["accelerator"],
-        precision=options["precision"],
-        devices=options["devices"],
-        nodes=options["num_nodes"],
-        progress=not quiet,
-    )
+    engine = build_engine(options, patience=options["patience"], quiet=quiet)
     digests = {"data": dataset.digest, "split": split.digest, "painted": paint, "distrust": list(options["distrust"])}
     trained = train_classifier(crops, dataset.labels, recipe, engine, out, data=digests, resume=resume)
     if trained is None:

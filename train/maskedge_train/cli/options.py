@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from ..dataset import DataSet
+    from ..engine import Engine
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 _folder = click.Path(exists=True, file_okay=False, path_type=Path)
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -35,6 +38,45 @@ people_option = click.option(
     help=r"Finds a person's name in a file name, in its group `person`, as '^\d+_\d+_(?P<person>[a-z]+)_\d+'.",
 )
 quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
+_ENGINE = (
+    click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, order and augmentation."),
+    click.option(
+        "--accelerator", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", show_default=True, help="Where to train."
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["auto", "32-true", "bf16-mixed", "16-mixed"]),
+        default="auto",
+        show_default=True,
+        help="auto: bfloat16 on a GPU that has it, else float32.",
+    ),
+    click.option(
+        "--devices", type=click.IntRange(1), default=1, show_default=True, help="GPUs, or processes on a CPU, on each machine."
+    ),
+    click.option(
+        "--num-nodes",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Machines (start the same command on each by torchrun).",
+    ),
+)
+
+
+def engine_options(function: Function) -> Function:
+    """Add the options of `engine.Engine` that all trainings have."""
+    for option in reversed(_ENGINE):
+        function = option(function)
+    return function
+
+
+def build_engine(options: dict[str, Any], *, patience: int, quiet: bool) -> Engine:
+    """Make the engine that `engine_options` and `--epochs` ask for."""
+    from ..engine import Engine
+
+    names = ("epochs", "seed", "accelerator", "precision", "devices")
+    chosen = {name: options[name] for name in names}
+    return Engine(**chosen, nodes=options["num_nodes"], patience=patience, progress=not quiet)
 
 
 def load(faces: Path | None, face_boxes: Path | None, scenes: tuple[Path, ...], backgrounds: Path | None) -> DataSet:

@@ -1,0 +1,53 @@
+"""The page: four views. Streamlit runs this file for every visitor, and again after everything a visitor does."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from maskedge.app.parts import dress
+
+
+def _try_it() -> None:
+    from maskedge.app.try_it import show
+
+    show()
+
+
+def _live() -> None:
+    from maskedge.app.live import show
+
+    show()
+
+
+def _models() -> None:
+    from maskedge.app.models import show
+
+    show()
+
+
+def _benchmarks() -> None:
+    from maskedge.app.benchmarks import show
+
+    show()
+
+
+# A picture of our own: Streamlit fetches those that it knows by name from elsewhere.
+_ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><circle cx="16" cy="16" r="15" fill="#0b6bcb"/>'
+    '<path d="M7 14q9-4 18 0v5q-9 9-18 0z" fill="#fff"/><path d="M7 15l-4-2m22 2l4-2" stroke="#fff" stroke-width="2"/></svg>'
+)
+st.set_page_config(page_title="maskedge", page_icon=_ICON, layout="wide")
+dress()
+# Each view is loaded when it is first opened.
+_PAGES = [
+    st.Page(_try_it, title="Try it", icon=":material/add_photo_alternate:", url_path="try", default=True),
+    st.Page(_live, title="Live", icon=":material/videocam:", url_path="live"),
+    st.Page(_models, title="Models", icon=":material/description:", url_path="models"),
+    st.Page(_benchmarks, title="Benchmarks", icon=":material/speed:", url_path="benchmarks"),
+]
+_page = st.navigation(_PAGES, position="hidden")
+# Streamlit's own menu hides behind a sign where the page is narrow: these stay in sight.
+with st.container(horizontal=True, key="views"):
+    for _one in _PAGES:
+        st.page_link(_one)
+_page.run()

@@ -1,0 +1,47 @@
+"""What a face looks like apart from what a mask changes: the colours of hair, forehead and eyes."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from maskedge.types import Box, Image
+
+Look = npt.NDArray[np.float32]
+"""A look: float32 `[384]`, the square roots of a colour histogram, of length 1."""
+
+# The upper part of a face box, as fractions of it, with some of the hair above: a mask never reaches there.
+_LEFT, _RIGHT, _TOP, _BOTTOM = 0.1, 0.9, -0.2, 0.4
+_SIDE = 16
+_BINS = [6, 8, 8]
+# L*a*b*, of which skin, hair and cloth fill the middle of a and b only.
+_RANGES = [0, 256, 100, 164, 100, 164]
+
+
+def look_of(image: Image, box: Box) -> Look | None:
+    """Describe a face.
+
+    Args:
+        image: uint8 `[H, W, 3]`, BGR.
+        box: The face's box in pixels of `image`.
+
+    Returns:
+        Its look; None where its upper part is out of the picture.
+    """
+    x1, y1, x2, y2 = box
+    height, width = image.shape[:2]
+    left, right = (round(x1 + part * (x2 - x1)) for part in (_LEFT, _RIGHT))
+    top, bottom = (round(y1 + part * (y2 - y1)) for part in (_TOP, _BOTTOM))
+    part = image[max(top, 0) : min(bottom, height), max(left, 0) : min(right, width)]
+    if part.shape[0] < 2 or part.shape[1] < 2:
+        return None
+    small = cv2.cvtColor(cv2.resize(part, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2LAB)
+    histogram = cv2.calcHist([small], [0, 1, 2], None, _BINS, _RANGES).ravel()
+    total = float(histogram.sum())
+    return np.asarray(np.sqrt(histogram / total), np.float32) if total else None
+
+
+def likeness(one: Look | None, other: Look | None) -> float:
+    """How alike two looks are, 0 to 1 (Bhattacharyya coefficient); 1 where one of them is not known."""
+    return 1.0 if one is None or other is None else float(one @ other)

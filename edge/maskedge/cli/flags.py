@@ -1,0 +1,197 @@
+"""The flags of `edge-run`: one table that leads from each to its key in the configuration.
+
+Nothing heavy is imported: `--help` reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from maskedge.config import LOG_FORMATS, LOG_LEVELS, default_of
+
+from .common import Command
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag.
+
+    Attributes:
+        group: Heading above it in the help.
+        names: As in `--save`, or `--show/--no-show`.
+        key: Its key, as in `output.save`.
+        help: One line.
+        metavar: Name of its value; empty for a switch.
+        type: Brings the value to the type of the key, None for text.
+        multiple: True where it may be given again.
+    """
+
+    group: str
+    names: str
+    key: str
+    help: str
+    metavar: str = ""
+    type: Any = None
+    multiple: bool = False
+
+
+_PATH = click.Path(path_type=Path)
+_COUNT = click.IntRange(1)
+_SOURCE, _FACES, _OUTPUTS, _PRIVACY, _RUN = "Source", "Faces", "Outputs", "Privacy", "Running"
+
+FLAGS = (
+    Flag(_SOURCE, "--camera", "source.camera", "Camera: its number, or /dev/videoN.", "N"),
+    Flag(
+        _SOURCE,
+        "--source",
+        "source.uri",
+        "Picture, folder or glob of pictures, video file, rtsp:// http:// tcp:// udp:// stream, csi://0, picamera2://0, "
+        "gst:PIPELINE, camera number, or 'demo' (a built-in clip).",
+        "URI",
+    ),
+    Flag(_SOURCE, "--width", "source.width", "Width to ask the camera for (with --height).", "PIXELS", _COUNT),
+    Flag(_SOURCE, "--height", "source.height", "Height to ask the camera for.", "PIXELS", _COUNT),
+    Flag(_SOURCE, "--fps", "source.fps", "Frames a second to ask the camera for, or to play a file at with --live.", "RATE", float),
+    Flag(_SOURCE, "--fourcc", "source.fourcc", "Pixel format to ask the camera for, as in MJPG.", "CODE"),
+    Flag(_SOURCE, "--stall-timeout", "source.stall_timeout", "A source without a new frame for so long is lost.", "SECONDS", float),
+    Flag(
+        _SOURCE,
+        "--max-retries",
+        "source.max_retries",
+        "Give a lost source up after so many failed attempts.  [default: never]",
+        "N",
+        click.IntRange(0),
+    ),
+    Flag(_SOURCE, "--wait", "source.wait", "Wait for a camera or stream that is not there at the start."),
+    Flag(_SOURCE, "--live", "source.live", "Play a video file or the demo by the clock, as a camera would give it."),
+    Flag(_SOURCE, "--loop", "source.loop", "Start a video file or the demo again at its end."),
+    Flag(_FACES, "--model", "model.file", "Classifier .onnx file.  [default: the bundled one]", "FILE", _PATH),
+    Flag(
+        _FACES,
+        "--detector",
+        "detect.detector",
+        "haar: our cascade. cnn: our network, which finds more and costs less. haar-stock: the original pipeline's.",
+        "NAME",
+    ),
+    Flag(
+        _FACES,
+        "--cascade",
+        "detect.cascade",
+        "Cascade .xml file (edge-train cascade), to find faces with instead of --detector.",
+        "FILE",
+        _PATH,
+    ),
+    Flag(
+        _FACES,
+        "--detector-model",
+        "detect.detector_model",
+        "Detector .onnx file, to find faces with instead of --detector.",
+        "FILE",
+        _PATH,
+    ),
+    Flag(
+        _FACES,
+        "--detect-every",
+        "detect.every",
+        "Look for faces in every Nth frame of a video; in between, tracks carry them on.",
+        "N",
+        _COUNT,
+    ),
+    Flag(_FACES, "--min-face", "detect.min_face", "Side of the smallest face that counts.", "PIXELS", _COUNT),
+    Flag(
+        _FACES,
+        "--roi",
+        "zones.roi",
+        "Zone 'NAME=X,Y X,Y X,Y ...' in fractions of the picture; faces outside all zones are ignored. May be given again.",
+        "ZONE",
+        None,
+        True,
+    ),
+    Flag(_OUTPUTS, "--show/--no-show", "output.show", "Open a window.  [default: when there is a display]"),
+    Flag(
+        _OUTPUTS,
+        "--save",
+        "output.save",
+        "Write the annotated video (.mp4, .mkv, .avi); for pictures also a folder or a picture file.",
+        "PATH",
+    ),
+    Flag(
+        _OUTPUTS,
+        "--events",
+        "events.file",
+        "Write one JSON line a frame (FILE.csv: one row a face) and what happens; '-' for standard output.",
+        "FILE",
+    ),
+    Flag(_OUTPUTS, "--serve", "web.serve", "Serve the status page, the API and the metrics, as in 127.0.0.1:8080.", "HOST:PORT"),
+    Flag(_OUTPUTS, "--serve-picture", "web.picture", "Serve the live picture there, too."),
+    Flag(_OUTPUTS, "--mqtt", "mqtt.url", "Publish to a broker: mqtt://HOST:PORT, or mqtts:// for TLS.", "URL"),
+    Flag(_PRIVACY, "--anonymize", "privacy.anonymize", "Make faces unrecognisable in every picture that is shown, kept or sent."),
+    Flag(
+        _PRIVACY, "--stats-only", "privacy.stats_only", "Leave where faces are, and who is who, out of all that is written or sent."
+    ),
+    Flag(_RUN, "--max-frames", "output.max_frames", "Stop after N frames.", "N", _COUNT),
+    Flag(_RUN, "--max-fps", "limits.max_fps", "Answer so many frames of a live source a second, at most.", "RATE", float),
+    Flag(
+        _RUN,
+        "--cpu-budget",
+        "limits.cpu_budget",
+        "Slow a live source down to use no more than this of a core (100: one core).",
+        "PERCENT",
+        float,
+    ),
+    Flag(_RUN, "--threads", "limits.threads", "Threads of ONNX Runtime and OpenCV.  [default: 1 and 2]", "N", _COUNT),
+    Flag(_RUN, "--log-format", "log.format", "Log lines for people or for machines.", "", click.Choice(LOG_FORMATS)),
+    Flag(_RUN, "--log-level", "log.level", "The least that is logged.", "", click.Choice(LOG_LEVELS)),
+    Flag(_RUN, "--quiet", "log.quiet", "No progress and no summary; errors are still said."),
+)
+
+
+def _parameter(flag: Flag) -> str:
+    return flag.key.replace(".", "__")
+
+
+def config_flags(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command all flags of the table; their values come by `read_flags`."""
+    for flag in reversed(FLAGS):
+        default = default_of(flag.key)
+        shown = f"  [default: {default}]" if default is not None and not isinstance(default, bool) else ""
+        settings: dict[str, Any] = {"help": flag.help + shown, "default": None, "multiple": flag.multiple}
+        if flag.metavar or flag.type is not None:
+            settings |= {"metavar": flag.metavar or None, "type": flag.type or str}
+        elif "/" not in flag.names:
+            settings["is_flag"] = True
+        function = click.option(flag.names, _parameter(flag), **settings)(function)
+    return function
+
+
+def read_flags(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Give the values of the flags that were given, by key."""
+    values = {flag.key: parameters[_parameter(flag)] for flag in FLAGS}
+    return {key: value for key, value in values.items() if value not in (None, ())}
+
+
+class GroupedCommand(Command):
+    """A command whose help lists the flags under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the flags of the table by group, then the others."""
+        groups = {_parameter(flag): flag.group for flag in FLAGS}
+        records: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                records.setdefault(groups.get(str(parameter.name), "Configuration and help"), []).append(record)
+        for group, lines in records.items():
+            with formatter.section(group):
+                formatter.write_dl(lines, col_max=26)
+
+
+def flag_of(key: str) -> str | None:
+    """Name the flag of a key, None where there is none."""
+    names: Sequence[str] = [flag.names.split("/")[0] for flag in FLAGS if flag.key == key]
+    return names[0] if names else None

@@ -1,0 +1,193 @@
+"""Clips: the seconds before and after an alert, as a video."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from maskedge.errors import OutputError, UsageError
+from maskedge.happenings import Happening
+from maskedge.workers import Worker
+
+from .base import Answer
+from .keep import Album, Keep
+from .snapshots import encode_jpeg
+from .video import CODECS, fit
+
+_LEAST_FREE = 8 * 1024 * 1024
+_DELAY = 0.5  # a frame that arrived in time may still be on its way through a queue
+
+
+@dataclass(frozen=True)
+class ClipsConfig:
+    """The section `[clips]`. Without a folder nothing is stored."""
+
+    folder: Path | None = field(default=None, metadata={"help": "folder for the videos of alerts with the action 'clip'"})
+    before: float = field(default=10.0, metadata={"help": "seconds to keep from before an alert"})
+    after: float = field(default=5.0, metadata={"help": "seconds to add after its beginning"})
+    fps: float = field(default=10.0, metadata={"help": "frames a second, at most"})
+    suffix: str = field(default=".mp4", metadata={"help": f"container: {', '.join(CODECS)}"})
+    quality: int = field(default=80, metadata={"help": "JPEG quality in memory, 1 to 100"})
+    memory_mb: float = field(
+        default=64.0, metadata={"help": "memory for the seconds before; fewer are kept where it does not suffice"}
+    )
+    keep: int = field(default=50, metadata={"help": "clips to keep; 0: any number"})
+    keep_days: float = field(default=30.0, metadata={"help": "days to keep them; 0: for ever"})
+    keep_mb: float = field(default=1000.0, metadata={"help": "megabytes to keep of all together; 0: any size"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Shot:
+    arrival: float
+    jpeg: bytes
+
+
+@dataclass(eq=False)
+class _Window:
+    rule: str
+    time: float
+    start: float
+    end: float
+    shots: list[_Shot] | None = None
+
+
+class ClipSink:
+    """Remembers the last seconds of the outgoing picture as JPEG, and writes them to a video when an alert asks for it.
+
+    As a sink it encodes each picture that it takes: it belongs behind a queue. Videos are written on another thread.
+
+    Args:
+        config: The section, with a folder.
+
+    Attributes:
+        on_state: Called on another thread with a sentence when a clip cannot be written, and with None when one can again.
+
+    Raises:
+        UsageError: The section makes no sense.
+        OutputError: The folder cannot be written to.
+    """
+
+    name = "clips"
+
+    def __init__(self, config: ClipsConfig) -> None:
+        if config.folder is None:
+            raise UsageError("an alert has the action 'clip': say where its videos go ([clips] folder).")
+        if config.suffix not in CODECS:
+            raise UsageError(f"[clips] suffix is one of {', '.join(CODECS)}.")
+        if not (config.before >= 0 and config.after >= 0 and 0 < config.before + config.after <= 600 and 0 < config.fps <= 120):
+            raise UsageError("[clips] before and after are seconds, 600 together at most, and fps is above 0 and up to 120.")
+        if not 1 <= config.quality <= 100 or config.memory_mb <= 0 or min(config.keep, config.keep_days, config.keep_mb) < 0:
+            raise UsageError("[clips] quality is 1 to 100, memory_mb above 0, and what to keep is 0 or more.")
+        self.on_state: Callable[[str | None], None] = lambda _: None
+        self._config = config
+        self._album = Album(config.folder, config.suffix, Keep(config.keep, config.keep_days, config.keep_mb))
+        self._shots: deque[_Shot] = deque()
+        self._bytes = 0
+        self._windows: list[_Window] = []
+        self._lock = threading.Lock()
+        self._writer: Worker[_Window] = Worker(
+            "writing clips", self._write_window, lambda problem: self.on_state(problem), capacity=4
+        )
+
+    @property
+    def held(self) -> int:
+        """Bytes of the pictures that are remembered."""
+        return self._bytes
+
+    def write(self, answer: Answer) -> bool:
+        """Remember the picture, unless the last one is too fresh."""
+        arrival = answer.frame.arrival
+        if self._shots and arrival - self._shots[-1].arrival < 0.95 / self._config.fps:
+            return True
+        shot = _Shot(arrival, encode_jpeg(answer.picture, self._config.quality))
+        with self._lock:
+            self._shots.append(shot)
+            self._bytes += len(shot.jpeg)
+            oldest = min([arrival - self._config.before, *(window.start for window in self._windows)])
+            while self._shots[0].arrival < oldest or (self._bytes > self._config.memory_mb * 1e6 and len(self._shots) > 1):
+                self._bytes -= len(self._shots.popleft().jpeg)
+        return True
+
+    def tell(self, happening: Happening) -> None:
+        """Nothing to remember."""
+
+    def trigger(self, rule: str, seconds: float, arrival: float) -> None:
+        """Ask for the clip of an alert; never waits.
+
+        Args:
+            rule: Name of the rule.
+            seconds: When it began, in seconds since the epoch.
+            arrival: The same in seconds of `time.perf_counter`.
+        """
+        window = _Window(rule, seconds, arrival - self._config.before, arrival + self._config.after)
+        with self._lock:
+            self._windows.append(window)
+        if not self._writer.submit(window):
+            self._take(window)
+
+    def close(self) -> None:
+        """Write what was asked for, as far as it goes."""
+        self._writer.close()
+
+    def _write_window(self, window: _Window) -> None:
+        if window.shots is None:
+            self._writer.stopping.wait(max(0.0, window.end + _DELAY - time.perf_counter()))
+            window.shots = self._take(window)
+        write_video(self._album.path(window.rule, window.time), window.shots)
+        self._album.tidy()
+
+    def _take(self, window: _Window) -> list[_Shot]:
+        """Give the pictures of a window, and let the memory forget them."""
+        with self._lock:
+            self._windows.remove(window)
+            return [shot for shot in self._shots if window.start <= shot.arrival <= window.end]
+
+
+def write_video(path: Path, shots: Sequence[_Shot]) -> None:
+    """Write pictures as a video beside its place and rename it. Shown at the rate at which they arrived, in the size of the first.
+
+    Args:
+        path: The file; its suffix chooses the container.
+        shots: The pictures, oldest first; without any nothing is written.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    if not shots:
+        return
+    beside = path.with_name(f".{path.name}.tmp{path.suffix}")
+    span = shots[-1].arrival - shots[0].arrival
+    remedy = "free some space, or choose another [clips] folder"
+    try:
+        # OpenCV's writer reports no error when a disk is full.
+        if shutil.disk_usage(path.parent).free < _LEAST_FREE + 2 * sum(len(shot.jpeg) for shot in shots):
+            raise OutputError(f"{path} cannot be written (No space left on device): {remedy}.")
+        writer: cv2.VideoWriter | None = None
+        size = (0, 0)
+        for shot in shots:
+            picture = np.asarray(cv2.imdecode(np.frombuffer(shot.jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+            if writer is None:
+                # Encoders want even sides.
+                size = (picture.shape[1] + picture.shape[1] % 2, picture.shape[0] + picture.shape[0] % 2)
+                rate = (len(shots) - 1) / span if span > 0 else 1.0
+                writer = cv2.VideoWriter(str(beside), cv2.VideoWriter.fourcc(*CODECS[path.suffix]), rate, size)
+                if not writer.isOpened():
+                    raise OutputError(f"{path} cannot be written: OpenCV has no encoder for it here; try [clips] suffix = '.avi'.")
+            writer.write(fit(picture, size))
+        if writer is not None:
+            writer.release()
+        beside.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}): {remedy}.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)

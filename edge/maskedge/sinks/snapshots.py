@@ -1,0 +1,72 @@
+"""Snapshots: the picture of an alert, as JPEG."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+
+from maskedge.errors import UsageError
+from maskedge.files import write_file
+from maskedge.types import Image
+
+from .base import Answer
+from .keep import Album, Keep
+
+
+@dataclass(frozen=True)
+class SnapshotsConfig:
+    """The section `[snapshots]`. Without a folder nothing is stored."""
+
+    folder: Path | None = field(default=None, metadata={"help": "folder for the pictures of alerts with the action 'snapshot'"})
+    quality: int = field(default=90, metadata={"help": "JPEG quality, 1 to 100"})
+    keep: int = field(default=200, metadata={"help": "pictures to keep; 0: any number"})
+    keep_days: float = field(default=30.0, metadata={"help": "days to keep them; 0: for ever"})
+    keep_mb: float = field(default=200.0, metadata={"help": "megabytes to keep of all together; 0: any size"})
+
+
+class SnapshotStore:
+    """Writes the outgoing picture of an alert (with its overlay, and pixelated where that was asked for).
+
+    Args:
+        config: The section, with a folder.
+
+    Raises:
+        UsageError: The section makes no sense.
+        OutputError: The folder cannot be written to.
+    """
+
+    def __init__(self, config: SnapshotsConfig) -> None:
+        if config.folder is None:
+            raise UsageError("an alert has the action 'snapshot': say where its pictures go ([snapshots] folder).")
+        if not 1 <= config.quality <= 100 or min(config.keep, config.keep_days, config.keep_mb) < 0:
+            raise UsageError("[snapshots] quality is 1 to 100, and what to keep is 0 or more.")
+        self._quality = config.quality
+        self._album = Album(config.folder, ".jpg", Keep(config.keep, config.keep_days, config.keep_mb))
+
+    def save(self, rule: str, seconds: float, answer: Answer) -> Path:
+        """Write a picture beside its place and rename it, then remove what is not to be kept.
+
+        Args:
+            rule: Name of the rule.
+            seconds: When its alert began, in seconds since the epoch.
+            answer: The frame.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        path = self._album.path(rule, seconds)
+        write_file(path, encode_jpeg(answer.picture, self._quality), remedy="free some space, or choose another [snapshots] folder")
+        self._album.tidy()
+        return path
+
+
+def encode_jpeg(image: Image, quality: int) -> bytes:
+    """Encode uint8 `[H, W, 3]` BGR as JPEG.
+
+    Args:
+        image: The picture.
+        quality: 1 to 100.
+    """
+    return cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, quality))[1].tobytes()

@@ -1,0 +1,108 @@
+"""What of a run is served, where and to whom."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from maskedge.errors import UsageError
+
+DEFAULT_PORT = 8080
+
+
+@dataclass(frozen=True)
+class WebConfig:
+    """Settings of the section `[web]`.
+
+    Raises:
+        UsageError: A value is out of its range, or pictures would be served to a network without a token.
+    """
+
+    serve: str = field(default="", metadata={"help": "Address and port of the status page, as in 127.0.0.1:8080; empty: none."})
+    picture: bool = field(default=False, metadata={"help": "Serve the live picture too. Without it nothing with pixels is served."})
+    stream_fps: float = field(default=10.0, metadata={"help": "Most pictures a second that a watcher gets."})
+    stream_width: int = field(
+        default=640, metadata={"help": "Greatest width of served pictures in pixels; 0: as the camera gives."}
+    )
+    jpeg_quality: int = field(default=75, metadata={"help": "Quality of served pictures, 1 to 100."})
+    events_per_second: float = field(default=5.0, metadata={"help": "Most detection events a second that /api/events gives."})
+    max_clients: int = field(default=16, metadata={"help": "Most watchers of live pictures and events at a time."})
+    stale_after: float = field(default=10.0, metadata={"help": "Seconds without a frame after which /healthz answers 503."})
+    token: str | None = field(
+        default=None, metadata={"secret": True, "help": "Password of the page, and bearer token of the API; better in token_file."}
+    )
+    token_file: Path | None = field(default=None, metadata={"help": "File whose first line is the token."})
+    allow_remote: bool = field(default=False, metadata={"help": "Serve pictures to a network without a token."})
+    hosts: tuple[str, ...] = field(
+        default=(), metadata={"help": "Further names by which browsers may reach the page, where there is no token."}
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if not 0.1 <= self.stream_fps <= 120:
+            raise UsageError(f"web.stream_fps is a rate from 0.1 to 120, got {self.stream_fps:g}.")
+        if not 0.1 <= self.events_per_second <= 120:
+            raise UsageError(f"web.events_per_second is a rate from 0.1 to 120, got {self.events_per_second:g}.")
+        if self.stream_width and not 16 <= self.stream_width <= 8192:
+            raise UsageError(f"web.stream_width is 0 or 16 to 8192 pixels, got {self.stream_width}.")
+        if not 1 <= self.jpeg_quality <= 100:
+            raise UsageError(f"web.jpeg_quality is 1 to 100, got {self.jpeg_quality}.")
+        if not 1 <= self.max_clients <= 1000:
+            raise UsageError(f"web.max_clients is 1 to 1000, got {self.max_clients}.")
+        if not self.stale_after > 0:
+            raise UsageError(f"web.stale_after is a time in seconds above 0, got {self.stale_after:g}.")
+        if self.serve:
+            host, _ = parse_address(self.serve)
+            if self.picture and not is_loopback(host) and not (self.token or self.token_file or self.allow_remote):
+                raise UsageError(
+                    f"pictures would be served on {self.serve} to everyone who reaches it: set web.token_file, or web.allow_remote."
+                )
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Take `127.0.0.1:8080`, `[::1]:8080`, `localhost`, `:8080` or `8080` apart; without a host it is the loopback.
+
+    Raises:
+        UsageError: It is no address, or the port is not 0 to 65535 (0: any free one).
+    """
+    host, port = text.strip(), ""
+    if host.isdigit():
+        host, port = "", host
+    elif host.startswith("["):
+        host, _, port = host[1:].partition("]")
+        port = port.removeprefix(":")
+    elif host.count(":") == 1:
+        host, port = host.split(":")
+    number = int(port) if port.isdecimal() and port.isascii() else DEFAULT_PORT if not port else -1
+    if not 0 <= number <= 65535 or any(letter in host for letter in " /@"):
+        raise UsageError(f"{text!r} is no address to serve on: give HOST:PORT, as in 127.0.0.1:8080.")
+    return host or "127.0.0.1", number
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def read_token(config: WebConfig) -> str | None:
+    """Give the token that clients must show, None where there is none.
+
+    Raises:
+        UsageError: The file of the token cannot be read, or is empty.
+    """
+    if config.token_file is None:
+        return config.token or None
+    path = config.token_file.expanduser()
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise UsageError(f"the token of the status page cannot be read from {path} ({reason}).") from error
+    token = lines[0].strip() if lines else ""
+    if not token:
+        raise UsageError(f"{path} holds no token: write one line into it, for example from `openssl rand -hex 16`.")
+    return token

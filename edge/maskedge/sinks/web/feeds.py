@@ -1,0 +1,236 @@
+"""What flows to those who watch: pictures and events. All of it belongs to the web thread.
+
+Nothing is queued for a client. Each has a cursor, and takes the newest picture, status and faces when it has taken the last ones;
+happenings stand in a ring that all share. So a client that reads one byte a second costs no more than one picture.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import cv2
+
+from maskedge.happenings import Happening
+from maskedge.sinks.base import Answer
+
+BOUNDARY = "frame"
+KINDS = ("status", "faces", "happening")
+_REMEMBERED = 256
+_RETRY_MS = 2000
+_SILENCE = 15.0
+
+
+class Broadcast:
+    """Wakes everyone who waits in `loop`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._next: asyncio.Future[None] = loop.create_future()
+
+    def fire(self) -> None:
+        """Wake those who wait now."""
+        fired, self._next = self._next, self._loop.create_future()
+        fired.set_result(None)
+
+    def next(self) -> asyncio.Future[None]:
+        """Give what the next `fire` completes: taken before looking at what there is, so that nothing is missed meanwhile."""
+        return self._next
+
+
+async def _happens(fresh: asyncio.Future[None]) -> bool:
+    """Wait for a broadcast; False when it is time to send something all the same, to learn whether the client is still there."""
+    done, _ = await asyncio.wait((fresh,), timeout=_SILENCE)
+    return bool(done)
+
+
+class Pictures:
+    """The newest picture as JPEG: encoded once a frame for everyone, and only when someone wants it.
+
+    Args:
+        loop: The event loop of the web thread.
+        newest: Gives the newest answer, None before the first.
+        fps: Most pictures a second for a watcher.
+        width: Greatest width in pixels, 0 for any.
+        quality: Of the JPEG, 1 to 100.
+
+    Attributes:
+        watchers: How many watch the stream.
+        encoded: How many pictures were encoded.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, newest: Callable[[], Answer | None], *, fps: float, width: int, quality: int
+    ) -> None:
+        self._newest = newest
+        self._interval = 1 / fps
+        self._width = width
+        self._quality = quality
+        self._answer: Answer | None = None
+        self._jpeg = b""
+        self._fresh = Broadcast(loop)
+        self._due = 0.0
+        self.watchers = 0
+        self.encoded = 0
+
+    def jpeg(self) -> bytes:
+        """Give the newest picture, empty before the first."""
+        answer = self._newest()
+        if answer is not None and answer is not self._answer:
+            picture = answer.picture
+            height, width = picture.shape[:2]
+            if self._width and width > self._width:
+                size = self._width, max(1, round(height * self._width / width))
+                picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+            _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, self._quality])
+            self._jpeg = data.tobytes()
+            self._answer = answer
+            self.encoded += 1
+        return self._jpeg
+
+    def refresh(self, now: float) -> None:
+        """Offer the newest frame to the watchers, at most `fps` times a second."""
+        if self.watchers and now >= self._due and self._newest() is not self._answer:
+            # Half an interval of slack: a camera of exactly this rate must not lose every second frame to jitter.
+            self._due = max(self._due + self._interval, now + self._interval / 2)
+            self.jpeg()
+            self._fresh.fire()
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """Give the parts of `multipart/x-mixed-replace`.
+
+        The boundary follows each picture at once: browsers show a part when they meet the end of it.
+        """
+        self.watchers += 1
+        try:
+            yield f"--{BOUNDARY}\r\n".encode()
+            self.jpeg()
+            shown = b""
+            while True:
+                fresh = self._fresh.next()
+                if self._jpeg is not shown:
+                    shown = self._jpeg
+                    yield _part(shown)
+                if not await _happens(fresh) and shown:
+                    yield _part(shown)
+        finally:
+            self.watchers -= 1
+
+
+def _part(jpeg: bytes) -> bytes:
+    head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+    return b"".join((head.encode(), jpeg, f"\r\n--{BOUNDARY}\r\n".encode()))
+
+
+class Events:
+    """Server-sent events: the status once a second, the faces at a limited rate, and every happening.
+
+    Args:
+        loop: The event loop of the web thread.
+        newest: Gives the newest answer, None before the first.
+        event: Gives the detection event of an answer.
+        status: Gives the status as JSON.
+        rate: Most detection events a second.
+
+    Attributes:
+        watchers: How many listen.
+        face_watchers: How many of them want the faces.
+        happened: How often each kind of happening was told.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        newest: Callable[[], Answer | None],
+        event: Callable[[Answer], dict[str, Any]],
+        status: Callable[[], bytes],
+        rate: float,
+    ) -> None:
+        self._newest = newest
+        self._event = event
+        self._status = status
+        self._interval = 1 / rate
+        self._due = 0.0
+        self._answer: Answer | None = None
+        self._told: deque[tuple[int, bytes]] = deque(maxlen=_REMEMBERED)
+        self._number = 0
+        self._latest: dict[str, tuple[int, bytes]] = {}
+        self._fresh = Broadcast(loop)
+        self.watchers = 0
+        self.face_watchers = 0
+        self.happened: dict[str, int] = {}
+
+    def tell(self, happening: Happening) -> None:
+        """Tell everyone, and remember it for those who come back."""
+        self._number += 1
+        self._told.append((self._number, _message("happening", json.dumps(happening.to_json()).encode(), self._number)))
+        self.happened[happening.kind] = self.happened.get(happening.kind, 0) + 1
+        self._fresh.fire()
+
+    def refresh(self, now: float) -> None:
+        """Offer the faces of the newest frame, at most `rate` times a second."""
+        answer = self._newest()
+        if self.face_watchers and answer is not None and answer is not self._answer and now >= self._due:
+            self._answer = answer
+            self._due = now + self._interval
+            self._publish("faces", json.dumps(self._event(answer)).encode())
+
+    async def tick(self) -> None:
+        """Offer the status once a second, for ever."""
+        while True:
+            if self.watchers:
+                self._publish("status", self._status())
+            await asyncio.sleep(1)
+
+    def _publish(self, kind: str, data: bytes) -> None:
+        number, _ = self._latest.get(kind, (0, b""))
+        self._latest[kind] = number + 1, _message(kind, data)
+        self._fresh.fire()
+
+    @contextmanager
+    def _listening(self, kinds: frozenset[str]) -> Iterator[None]:
+        self.watchers += 1
+        self.face_watchers += "faces" in kinds
+        try:
+            yield
+        finally:
+            self.watchers -= 1
+            self.face_watchers -= "faces" in kinds
+
+    async def stream(self, kinds: frozenset[str], after: int | None) -> AsyncIterator[bytes]:
+        """Give the messages of `kinds`.
+
+        Args:
+            kinds: Some of `KINDS`.
+            after: Number of the last happening that the client has; None for only what comes.
+        """
+        with self._listening(kinds):
+            # A number from an earlier run says nothing of this one: give all that is remembered.
+            cursor = self._number if after is None else after if after <= self._number else 0
+            seen = {kind: number for kind, (number, _) in self._latest.items()}
+            first = b"retry: %d\n\n" % _RETRY_MS
+            yield first + _message("status", self._status()) if "status" in kinds else first
+            while True:
+                fresh = self._fresh.next()
+                pieces = []
+                if "happening" in kinds:
+                    pieces += [message for number, message in self._told if number > cursor]
+                    cursor = self._number
+                for kind, (number, message) in self._latest.items():
+                    if kind in kinds and number != seen.get(kind):
+                        seen[kind] = number
+                        pieces.append(message)
+                if pieces:
+                    yield b"".join(pieces)
+                if not await _happens(fresh):
+                    yield b":\n\n"
+
+
+def _message(kind: str, data: bytes, number: int | None = None) -> bytes:
+    """Give a server-sent event. JSON has no line breaks, so its data is one line."""
+    identity = b"id: %d\n" % number if number is not None else b""
+    return b"%sevent: %s\ndata: %s\n\n" % (identity, kind.encode(), data)

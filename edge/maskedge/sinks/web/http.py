@@ -1,0 +1,142 @@
+"""As much of HTTP/1.1 as a status page needs: GET and HEAD, one request a connection, everything bounded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TypeAlias
+from urllib.parse import parse_qsl
+
+LONGEST_LINE = 4096
+MOST_HEADERS = 64
+_LONGEST_HEAD = 16384
+
+Feed: TypeAlias = Callable[[], AsyncIterator[bytes]]
+"""Gives the pieces of an answer without end. The next one is asked for when the client has taken the last."""
+
+# Everything comes from the device itself, and nobody else may embed or read it.
+_SECURITY = (
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Permissions-Policy", "camera=(), microphone=(), geolocation=()"),
+    ("Cache-Control", "no-store"),
+)
+
+
+class HttpError(Exception):
+    """A request that gets no answer but this one.
+
+    Attributes:
+        status: The status code.
+        sentence: What the client is told.
+        headers: Further headers.
+    """
+
+    def __init__(self, status: HTTPStatus, sentence: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
+        self.headers = headers
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a client asks for.
+
+    Attributes:
+        method: `GET` or `HEAD`.
+        path: As it was sent, without the query. It is only ever compared with known paths.
+        query: The query; of a repeated name the last value.
+        headers: Names in lower case.
+    """
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a client gets.
+
+    Attributes:
+        content: The body, unless there is a feed.
+        content_type: Its media type.
+        status: The status code.
+        headers: Further headers.
+        feed: Gives a body without end.
+    """
+
+    content: bytes = b""
+    content_type: str = "text/plain; charset=utf-8"
+    status: HTTPStatus = HTTPStatus.OK
+    headers: tuple[tuple[str, str], ...] = field(default=())
+    feed: Feed | None = None
+
+    def head(self) -> bytes:
+        """Give the status line and the headers."""
+        lines = [f"HTTP/1.1 {self.status.value} {self.status.phrase}", f"Content-Type: {self.content_type}"]
+        if self.feed is None:
+            lines.append(f"Content-Length: {len(self.content)}")
+        lines += [f"{name}: {value}" for name, value in (*_SECURITY, *self.headers)]
+        return "\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1")
+
+
+def refuse(error: HttpError) -> Response:
+    """Give the answer of a refusal."""
+    return Response(f"{error.sentence}\n".encode(), status=error.status, headers=error.headers)
+
+
+async def read_request(reader: asyncio.StreamReader) -> Request:
+    """Read the head of a request.
+
+    Raises:
+        HttpError: It is no request that is answered here.
+        EOFError: The client went away.
+    """
+    line = await _read_line(reader, HTTPStatus.REQUEST_URI_TOO_LONG)
+    words = line.split(" ")
+    if len(words) != 3 or not words[2].startswith("HTTP/1."):
+        raise HttpError(HTTPStatus.BAD_REQUEST, "This is no HTTP request.")
+    method, target, _ = words
+    headers: dict[str, str] = {}
+    length = 0
+    while line := await _read_line(reader, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE):
+        length += len(line)
+        name, colon, value = line.partition(":")
+        if not colon or not name or name != name.strip():
+            raise HttpError(HTTPStatus.BAD_REQUEST, "A header has no name.")
+        headers[name.lower()] = value.strip()
+        if len(headers) > MOST_HEADERS or length > _LONGEST_HEAD:
+            raise HttpError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request has too many headers.")
+    if method not in ("GET", "HEAD"):
+        raise HttpError(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are answered.", (("Allow", "GET, HEAD"),))
+    if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
+        raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "A request has no body here.")
+    path, _, query = target.partition("?")
+    try:
+        fields = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=16))
+    except ValueError as error:
+        raise HttpError(HTTPStatus.BAD_REQUEST, "The query has too many fields.") from error
+    return Request(method, path, fields, headers)
+
+
+async def _read_line(reader: asyncio.StreamReader, too_long: HTTPStatus) -> str:
+    try:
+        line = await reader.readuntil(b"\n")
+    except asyncio.LimitOverrunError as error:
+        raise HttpError(too_long, "The request is too long.") from error
+    if len(line) > LONGEST_LINE:
+        raise HttpError(too_long, "The request is too long.")
+    return line.rstrip(b"\r\n").decode("latin-1")

@@ -1,0 +1,222 @@
+"""The HTTP server: one thread and one event loop for all clients, so that they cost the pipeline nothing but what they watch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import socket
+from base64 import b64decode
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from hmac import compare_digest
+from http import HTTPStatus
+
+from .http import LONGEST_LINE, Feed, HttpError, Request, Response, read_request, refuse
+
+_log = logging.getLogger(__name__)
+
+_MOST_REQUESTS = 64
+"""Short requests at a time, beside the watchers: /healthz answers however many watch."""
+_REQUEST_TIMEOUT = 5.0
+_SEND_TIMEOUT = 10.0
+_LINGER = 1.0
+_WRONG_TOKEN_DELAY = 0.5
+_SEND_BUFFER = 128 * 1024
+
+
+class Guard:
+    """Lets in who shows the token; without one, browsers that were not lured here by another page's name.
+
+    Args:
+        token: What clients must show, None for nothing.
+        hosts: Names of this machine by which browsers may come.
+    """
+
+    def __init__(self, token: str | None, hosts: tuple[str, ...]) -> None:
+        self._token = token
+        name = socket.gethostname().lower()
+        self._hosts = {"localhost", name, f"{name}.local", *(host.lower() for host in hosts)}
+
+    async def check(self, request: Request) -> None:
+        """Let a request pass.
+
+        Raises:
+            HttpError: It may not.
+        """
+        if self._token is None:
+            # A page elsewhere may point its own name at 127.0.0.1 and would then be allowed to read the answers.
+            if not self._is_own(request.headers.get("host", "localhost")):
+                raise HttpError(
+                    HTTPStatus.MISDIRECTED_REQUEST,
+                    "This is not my name: use the address, add the name to web.hosts, or set a token.",
+                )
+            return
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "basic":
+            with contextlib.suppress(ValueError):
+                given = b64decode(given, validate=True).decode("utf-8").partition(":")[2]
+        if scheme.lower() not in ("basic", "bearer") or not compare_digest(given.encode(), self._token.encode()):
+            if scheme:
+                await asyncio.sleep(_WRONG_TOKEN_DELAY)
+            raise HttpError(
+                HTTPStatus.UNAUTHORIZED,
+                "The token is the password; any user name will do.",
+                (("WWW-Authenticate", 'Basic realm="maskedge", charset="UTF-8"'),),
+            )
+
+    def _is_own(self, host: str) -> bool:
+        name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+        if name.lower() in self._hosts:
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
+
+
+class Server:
+    """Answers requests until it is closed. Every method belongs to the event loop's thread.
+
+    Args:
+        listener: A bound socket.
+        routes: What answers each path.
+        guard: Who is let in.
+        open_paths: Paths that need no token.
+        max_clients: Most clients whose answer has no end.
+
+    Attributes:
+        answered: How many requests were answered, by status code.
+        slow: How many clients were cut off because they took nothing for too long.
+        watchers: How many clients have an answer without end.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        routes: Mapping[str, Callable[[Request], Response]],
+        guard: Guard,
+        *,
+        open_paths: frozenset[str],
+        max_clients: int,
+    ) -> None:
+        self._listener = listener
+        self._routes = routes
+        self._guard = guard
+        self._open_paths = open_paths
+        self._max_clients = max_clients
+        self._clients: set[asyncio.Task[None]] = set()
+        self.answered: Counter[int] = Counter()
+        self.slow = 0
+        self.watchers = 0
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set, then let go of every client."""
+        server = await asyncio.start_server(self._connected, sock=self._listener, limit=LONGEST_LINE, backlog=64)
+        try:
+            await stop.wait()
+        finally:
+            server.close()
+            await cancel(*self._clients)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if len(self._clients) - self.watchers >= _MOST_REQUESTS or task is None:
+            writer.transport.abort()
+            return
+        self._clients.add(task)
+        try:
+            await self._answer(reader, writer)
+        except asyncio.TimeoutError:
+            self.slow += 1
+        except (OSError, EOFError):
+            pass  # The client went away, as clients do.
+        except asyncio.CancelledError:
+            pass  # The run ends. Nobody awaits this task, so nothing is lost by ending it here.
+        finally:
+            self._clients.discard(task)
+            # Not close, which would wait for a client that takes nothing.
+            writer.transport.abort()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request: Request | None = None
+        try:
+            request = await asyncio.wait_for(read_request(reader), _REQUEST_TIMEOUT)
+            response = await self._respond(request)
+        except asyncio.TimeoutError:
+            response = refuse(HttpError(HTTPStatus.REQUEST_TIMEOUT, "The request took too long."))
+        except HttpError as error:
+            response = refuse(error)
+        except (OSError, EOFError):
+            raise
+        except Exception:  # noqa: BLE001  (one request must not end the page)
+            _log.exception("the status page could not answer a request")
+            response = refuse(HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, "This failed; the log of the device says why."))
+        self.answered[response.status.value] += 1
+        writer.transport.set_write_buffer_limits(high=0)
+        writer.write(response.head())
+        if response.feed is not None and request is not None and request.method == "GET":
+            await self._feed(response.feed, reader, writer)
+            return
+        if request is None or request.method == "GET":
+            writer.write(response.content)
+        await asyncio.wait_for(writer.drain(), _SEND_TIMEOUT)
+        if request is None:
+            # To close on what the client still sends would undo the answer: wait a moment for its end.
+            writer.write_eof()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(_until_gone(reader), _LINGER)
+
+    async def _respond(self, request: Request) -> Response:
+        if request.path not in self._open_paths:
+            await self._guard.check(request)
+        route = self._routes.get(request.path)
+        if route is None:
+            raise HttpError(HTTPStatus.NOT_FOUND, "There is nothing here. The status page is at /.")
+        response = route(request)
+        if response.feed is not None and request.method == "GET" and self.watchers >= self._max_clients:
+            raise HttpError(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                f"{self._max_clients} clients watch already: close one, or raise web.max_clients.",
+                (("Retry-After", "10"),),
+            )
+        return response
+
+    async def _feed(self, feed: Feed, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Send an answer without end, piece by piece, as fast as the client takes it."""
+        # What waits in the kernel is old when it arrives: let little wait there, and nothing here.
+        with contextlib.suppress(OSError):
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        self.watchers += 1
+        sending = asyncio.ensure_future(_send(feed(), writer))
+        leaving = asyncio.ensure_future(_until_gone(reader))
+        try:
+            await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.watchers -= 1
+            await cancel(sending, leaving)
+        for task in (sending, leaving):
+            if not task.cancelled() and (failure := task.exception()) is not None:
+                raise failure
+
+
+async def cancel(*tasks: asyncio.Task[None]) -> None:
+    """Cancel tasks until they have ended: before Python 3.12, `asyncio.wait_for` may swallow a cancellation."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.05)
+
+
+async def _send(pieces: AsyncIterator[bytes], writer: asyncio.StreamWriter) -> None:
+    async for piece in pieces:
+        writer.write(piece)
+        await asyncio.wait_for(writer.drain(), _SEND_TIMEOUT)
+
+
+async def _until_gone(reader: asyncio.StreamReader) -> None:
+    while await reader.read(LONGEST_LINE):
+        pass

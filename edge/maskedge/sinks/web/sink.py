@@ -1,0 +1,235 @@
+"""The sink: takes answers in the pipeline's thread, and serves them from a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from maskedge.errors import OutputError
+from maskedge.happenings import Happening
+from maskedge.sinks.base import Answer
+from maskedge.sinks.events import to_event
+
+from .config import WebConfig, is_loopback, parse_address, read_token
+from .feeds import BOUNDARY, KINDS, Events, Pictures
+from .http import HttpError, Request, Response
+from .metrics import CONTENT_TYPE, LatencyHistogram, expose
+from .page import assets
+from .server import Guard, Server, cancel
+
+_log = logging.getLogger(__name__)
+_JOIN_TIMEOUT = 2.0
+_SNAPSHOT_AGE = 0.25
+_LOOK, _LOOK_WATCHED = 0.1, 0.01
+_MOST_UNTOLD = 1000
+
+
+class WebSink:
+    """Serves the status page, the API, the live picture and the metrics.
+
+    `write` keeps the answer and returns: drawing, scaling and encoding are done in the web thread, and only for those who watch.
+    So it needs no queue in front of it.
+
+    Args:
+        config: Its settings; `serve` is not empty.
+        snapshot: Gives the status (`RunState.snapshot`), from any thread.
+        event: Gives the detection event of an answer.
+
+    Attributes:
+        url: Where the status page is.
+        warnings: What the user should know of the settings, one sentence each.
+
+    Raises:
+        OutputError: The address cannot be served on (the port is taken).
+        UsageError: The address is none, or the token cannot be read.
+    """
+
+    name = "web"
+
+    def __init__(
+        self,
+        config: WebConfig,
+        snapshot: Callable[[], Mapping[str, Any]],
+        event: Callable[[Answer], dict[str, Any]] = to_event,
+    ) -> None:
+        self._config = config
+        self._snapshot = snapshot
+        self._token = read_token(config)
+        host, port = parse_address(config.serve)
+        self._listener = _listen(host, port)
+        port = self._listener.getsockname()[1]
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+        self.warnings: tuple[str, ...] = ()
+        if not is_loopback(host) and self._token is None:
+            self.warnings = (
+                f"everyone who reaches {host}:{port} sees the status page{' and the live picture' if config.picture else ''}: "
+                "set web.token_file, or serve on 127.0.0.1.",
+            )
+        self._newest: Answer | None = None
+        self._frame_at: float | None = None
+        self._latency = LatencyHistogram()
+        self._status: tuple[float, Mapping[str, Any], bytes] = (-1.0, {}, b"{}")
+        self._untold: deque[Happening] = deque(maxlen=_MOST_UNTOLD)
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._pictures = Pictures(
+            self._loop, self._newest_answer, fps=config.stream_fps, width=config.stream_width, quality=config.jpeg_quality
+        )
+        self._events = Events(self._loop, self._newest_answer, event, self._status_json, config.events_per_second)
+        self._server = Server(
+            self._listener,
+            {
+                **{path: self._asset(response) for path, response in assets(picture=config.picture).items()},
+                "/api/status": lambda request: Response(self._status_json(), "application/json"),
+                "/api/events": self._event_stream,
+                "/stream.mjpg": self._picture_stream,
+                "/snapshot.jpg": self._picture,
+                "/healthz": self._health,
+                "/metrics": self._metrics,
+            },
+            Guard(self._token, config.hosts),
+            open_paths=frozenset({"/healthz"}),
+            max_clients=config.max_clients,
+        )
+        self._closed = False
+        self._thread = threading.Thread(target=self._serve, name="web", daemon=True)
+        self._thread.start()
+
+    def write(self, answer: Answer) -> bool:
+        """Keep the answer."""
+        self._newest = answer
+        self._frame_at = time.monotonic()
+        self._latency.observe(answer.stages)
+        self._untold.extend(answer.happenings)
+        return True
+
+    def tell(self, happening: Happening) -> None:
+        """Tell those who listen."""
+        self._untold.append(happening)
+
+    def close(self) -> None:
+        """Let every client go, and end the thread."""
+        if self._closed:
+            return
+        self._closed = True
+        with contextlib.suppress(RuntimeError):  # The page has failed before, and its loop is closed.
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(_JOIN_TIMEOUT)
+
+    # Below, everything runs in the web thread.
+
+    def _serve(self) -> None:
+        try:
+            asyncio.set_event_loop(self._loop)
+            self._loop.run_until_complete(self._main())
+        except Exception:  # noqa: BLE001  (whatever the page does, the loop goes on)
+            _log.exception("the status page has failed; the run goes on without it")
+        finally:
+            self._listener.close()
+            self._loop.close()
+
+    async def _main(self) -> None:
+        beside = [asyncio.ensure_future(self._events.tick()), asyncio.ensure_future(self._refresh())]
+        try:
+            await self._server.serve(self._stop)
+        finally:
+            await cancel(*beside)
+
+    async def _refresh(self) -> None:
+        """Look for what is new, for ever. The pipeline wakes nobody: that alone would make it wait for the interpreter's lock."""
+        while True:
+            while self._untold:
+                self._events.tell(self._untold.popleft())
+            now = time.monotonic()
+            self._pictures.refresh(now)
+            self._events.refresh(now)
+            await asyncio.sleep(_LOOK_WATCHED if self._server.watchers else _LOOK)
+
+    def _newest_answer(self) -> Answer | None:
+        return self._newest
+
+    def _current(self) -> tuple[Mapping[str, Any], bytes]:
+        """Give the status, and it as JSON: made once for all who ask at about the same time."""
+        made, status, content = self._status
+        if time.monotonic() - made > _SNAPSHOT_AGE:
+            status = self._snapshot()
+            content = json.dumps(status).encode()
+            self._status = time.monotonic(), status, content
+        return status, content
+
+    def _status_json(self) -> bytes:
+        return self._current()[1]
+
+    def _asset(self, response: Response) -> Callable[[Request], Response]:
+        return lambda request: response
+
+    def _event_stream(self, request: Request) -> Response:
+        kinds = frozenset(request.query.get("kinds", "faces,happening").split(","))
+        if not kinds <= set(KINDS):
+            raise HttpError(HTTPStatus.BAD_REQUEST, f"kinds are some of {', '.join(KINDS)}.")
+        after = request.headers.get("last-event-id", request.query.get("after"))
+        if after is not None and not (after.isascii() and after.isdecimal() and len(after) < 16):
+            raise HttpError(HTTPStatus.BAD_REQUEST, "after is the number of a happening.")
+        cursor = int(after) if after is not None else None
+        return Response(content_type="text/event-stream", feed=lambda: self._events.stream(kinds, cursor))
+
+    def _need_picture(self) -> None:
+        if not self._config.picture:
+            raise HttpError(
+                HTTPStatus.FORBIDDEN, "No pictures are served: start edge-run with --serve-picture, or set web.picture."
+            )
+
+    def _picture_stream(self, request: Request) -> Response:
+        self._need_picture()
+        return Response(content_type=f"multipart/x-mixed-replace; boundary={BOUNDARY}", feed=self._pictures.stream)
+
+    def _picture(self, request: Request) -> Response:
+        self._need_picture()
+        jpeg = self._pictures.jpeg()
+        if not jpeg:
+            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "There is no frame yet.", (("Retry-After", "1"),))
+        return Response(jpeg, "image/jpeg")
+
+    def _health(self, request: Request) -> Response:
+        age = None if self._frame_at is None else time.monotonic() - self._frame_at
+        state = self._current()[0].get("source", {}).get("state", "open")
+        if state != "open":
+            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, f"The camera is {state}.")
+        if age is None:
+            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "There is no frame yet.")
+        if age > self._config.stale_after:
+            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, f"There was no frame for {age:.0f} s.")
+        return Response(b"ok\n")
+
+    def _metrics(self, request: Request) -> Response:
+        content = expose(
+            self._current()[0],
+            self._latency,
+            happened=self._events.happened,
+            frame_age=None if self._frame_at is None else time.monotonic() - self._frame_at,
+            answered=self._server.answered,
+            watchers={"picture": self._pictures.watchers, "events": self._events.watchers},
+            slow=self._server.slow,
+            encoded=self._pictures.encoded,
+        )
+        return Response(content, CONTENT_TYPE)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family, backlog=64)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(
+            f"the status page cannot be served on {host}:{port} ({reason}): choose another address with --serve."
+        ) from error

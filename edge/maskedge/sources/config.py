@@ -1,0 +1,73 @@
+"""What can be said about a source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from maskedge.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class SourceConfig:
+    """Where frames come from, and what happens when they stay away. Times are in seconds.
+
+    Raises:
+        UsageError: A value makes no sense.
+    """
+
+    uri: str | None = field(
+        default=None,
+        metadata={
+            "help": "demo, file, folder, glob, camera number, rtsp:// http:// tcp:// udp:// csi://0 picamera2://0 gst:PIPELINE"
+        },
+    )
+    camera: str | None = field(default=None, metadata={"help": "camera instead of uri: its number, or /dev/videoN"})
+    width: int | None = field(default=None, metadata={"help": "width to ask the camera for, in pixels"})
+    height: int | None = field(default=None, metadata={"help": "height to ask the camera for, in pixels"})
+    fps: float | None = field(default=None, metadata={"help": "frames a second to ask the camera for, or to play a file at (live)"})
+    fourcc: str | None = field(default=None, metadata={"help": "pixel format to ask the camera for: MJPG, YUYV"})
+    stall_timeout: float = field(default=5.0, metadata={"help": "no frame for so long: the source is lost; 0 waits for ever"})
+    frozen_timeout: float | None = field(
+        default=None, metadata={"help": "the same picture for so long: the source is lost; 0 allows it (default: stall_timeout)"}
+    )
+    open_timeout: float = field(default=10.0, metadata={"help": "patience with a source that is being opened"})
+    max_retries: int | None = field(
+        default=None, metadata={"help": "failed attempts in a row after which a lost source is given up (default: never)"}
+    )
+    backoff_min: float = field(default=0.5, metadata={"help": "wait before the first attempt to open a lost source again"})
+    backoff_max: float = field(default=30.0, metadata={"help": "longest wait between two attempts; it doubles up to this"})
+    wait: bool = field(default=False, metadata={"help": "wait for a camera or stream that is not there at the start"})
+    live: bool = field(default=False, metadata={"help": "play a video file or the demo by the clock, as a camera would give it"})
+    loop: bool = field(default=False, metadata={"help": "start a video file or the demo again at its end"})
+
+    def __post_init__(self) -> None:
+        if (self.width is None) != (self.height is None):
+            raise UsageError("a size needs both width and height.")
+        for name in ("width", "height", "fps", "open_timeout", "backoff_min", "backoff_max"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UsageError(f"{name} of the source must be more than 0, not {value}.")
+        for name in ("stall_timeout", "frozen_timeout", "max_retries"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise UsageError(f"{name} of the source must not be negative: {value}.")
+        if self.backoff_max < self.backoff_min:
+            raise UsageError("backoff_max of the source must not be less than its backoff_min.")
+        if self.fourcc is not None and not (len(self.fourcc) == 4 and self.fourcc.isascii()):
+            raise UsageError(f"a pixel format has four letters, as in MJPG or YUYV, not {self.fourcc!r}.")
+
+    @property
+    def address(self) -> str:
+        """The one of `uri` and `camera` that is given.
+
+        Raises:
+            UsageError: None is, or both are.
+        """
+        if (self.camera is None) == (self.uri is None):
+            raise UsageError("say what to look at, once: --camera 0, --source FILE, or --source demo (see edge-run --help).")
+        return str(self.uri if self.camera is None else self.camera)
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which the picture may stay the same; 0 for ever."""
+        return self.stall_timeout if self.frozen_timeout is None else self.frozen_timeout

@@ -1,0 +1,80 @@
+"""Files and the built-in clip, played again and again, or by the clock as a camera would give them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from maskedge.types import Frame, Image
+
+from .base import BaseSource, Source, stamp
+
+
+class LoopSource(BaseSource):
+    """A video that starts again at its end. Frames are counted on.
+
+    Args:
+        make: Opens the video, each time from its start.
+    """
+
+    def __init__(self, make: Callable[[], Source]) -> None:
+        self._make = make
+        self._inner = make()
+        super().__init__(self._inner.name, video=True, fps=self._inner.fps)
+        self.warnings = self._inner.warnings
+
+    def frames(self) -> Iterator[Frame]:
+        """Give every frame, for ever (a video that gives none ends)."""
+        given = -1
+        while self.captured != given and not self._stopping:
+            given = self.captured
+            for frame in self._inner.frames():
+                if self._stopping:
+                    return
+                self.captured += 1
+                yield stamp(frame.image, self.captured - 1, self.name)
+            self._inner.close()
+            self._inner = self._make()
+
+    def close(self) -> None:
+        """Close the video."""
+        self._inner.close()
+
+
+class ReplayDevice:
+    """A source's pictures by the clock. Where it cannot keep up, the moments that it missed are counted as skipped.
+
+    Args:
+        source: Gives the pictures, as fast as they are wanted.
+        fps: Frames a second.
+    """
+
+    finite = True
+
+    def __init__(self, source: Source, fps: float) -> None:
+        self.fps = fps
+        self.skipped = 0
+        self.warnings = source.warnings
+        self._source = source
+        self._frames = source.frames()
+        self._start: float | None = None
+        self._count = 0
+
+    def read(self) -> Image | None:
+        """Wait for the time of the next picture; None after the last."""
+        frame = next(self._frames, None)
+        if frame is None:
+            return None
+        now = time.perf_counter()
+        if self._start is None:
+            self._start = now
+        late = now - self._start - self._count / self.fps
+        missed = max(0, int(late * self.fps))
+        self.skipped += missed
+        self._count += missed + 1
+        time.sleep(max(0.0, -late))
+        return frame.image
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()

@@ -1,0 +1,224 @@
+"""Puts the parts of a run together as its configuration asks for."""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+from functools import partial
+from typing import Any
+
+from maskedge.actions import Actions
+from maskedge.alerts import AlertEngine
+from maskedge.config import EdgeConfig, changed_keys
+from maskedge.detect import CascadeDetector
+from maskedge.errors import UsageError
+from maskedge.governor import Governor
+from maskedge.happenings import Happening
+from maskedge.health import HealthWatcher
+from maskedge.notify import Notifier
+from maskedge.pipeline import NOT_A_FACE, MaskDetector
+from maskedge.runner import Controls
+from maskedge.sinks import EventSink, Sink, open_picture_output
+from maskedge.sinks.clips import ClipSink
+from maskedge.sinks.events import to_event
+from maskedge.sinks.mqtt import MqttSink
+from maskedge.sinks.queued import QueuedSink
+from maskedge.sinks.snapshots import SnapshotStore
+from maskedge.sources import Source
+from maskedge.state import RunState
+from maskedge.zones import Zones
+
+_AT_ONCE = (
+    *("alerts", "zones.roi", "limits.max_fps", "limits.cpu_budget", "privacy.anonymize"),
+    *("detect.every", "detect.least_face", "log.format", "log.level"),
+)
+"""What changes without a restart."""
+
+
+def open_detector(config: EdgeConfig, *, every_frame: bool = False) -> MaskDetector:
+    """Open the nets.
+
+    Args:
+        config: The configuration.
+        every_frame: Look for faces in every frame, whatever the configuration says.
+
+    Raises:
+        ModelError: A file is refused.
+        UsageError: No detector has that name.
+    """
+    detect = config.detect
+    return MaskDetector(
+        config.model.file,
+        CascadeDetector.trained(detect.cascade) if detect.cascade else detect.detector,
+        detector_model=detect.detector_model,
+        detect_every=1 if every_frame else detect.every,
+        least_face=detect.least_face,
+        min_face=detect.min_face,
+        threads=config.limits.threads,
+    )
+
+
+class Wiring:
+    """The outputs and the controls of a run.
+
+    Args:
+        config: The configuration.
+        source: The opened source.
+        detector: The opened nets.
+        sinks: Takes the outputs, each as soon as it is open, so that a failure of a later one can close them.
+
+    Attributes:
+        controls: What the loop has besides source, detector and sinks.
+        warnings: What the user should know, one sentence each.
+        page: Where the status page is, None without one.
+
+    Raises:
+        UsageError: Settings do not go together.
+        OutputError: An output cannot be written.
+        ImportError: A library of an extra is missing.
+    """
+
+    def __init__(self, config: EdgeConfig, source: Source, detector: MaskDetector, sinks: list[Sink]) -> None:
+        self._config = config
+        self._source = source
+        self._detector = detector
+        self._sinks = sinks
+        self.warnings: list[str] = []
+        self.page: str | None = None
+        self._news: queue.SimpleQueue[Happening] = queue.SimpleQueue()
+        labels = [label for label in detector.classifier.labels if label != NOT_A_FACE]
+        self._state = RunState(source.name, labels=labels, model=self._model(labels), settings=self._settings())
+        self._clips: ClipSink | None = None
+        self._mqtt: MqttSink | None = None
+        # All that only checks comes before what overwrites or opens.
+        zones = Zones.parse(config.zones.roi)
+        if config.clips.folder is not None:
+            self._clips = ClipSink(config.clips)
+        if config.output.save:
+            self._add(open_picture_output(config.output.save, video=source.video, fps=source.fps, length=source.length))
+        if config.events.file:
+            self._add(EventSink(config.events.file, config.events, stats_only=config.privacy.stats_only), capacity=64)
+        if self._clips is not None:
+            self._add(self._clips)
+        if config.mqtt.url:
+            self._open_mqtt(labels)
+        alerts, actions = self._watch(config, zones)
+        governor = Governor(config.limits.max_fps, config.limits.cpu_budget) if source.live else None
+        health = HealthWatcher(source.name, self._take_health, self._news.put) if source.live or config.web.serve else None
+        self.controls = Controls(
+            state=self._state,
+            zones=zones,
+            alerts=alerts,
+            actions=actions,
+            governor=governor,
+            health=health,
+            notifier=Notifier(),
+            news=self._news,
+            anonymize=config.privacy.anonymize,
+            stats_only=config.privacy.stats_only,
+        )
+        if config.web.serve:
+            self._open_web()
+
+    def change(self, config: EdgeConfig) -> tuple[list[str], list[str]]:
+        """Take another configuration, as far as that goes without a restart.
+
+        Args:
+            config: The new one. What makes no sense changes nothing.
+
+        Returns:
+            Keys that have changed, and those that need a restart.
+
+        Raises:
+            UsageError: It makes no sense.
+        """
+        changed = changed_keys(self._config, config)
+        controls = self.controls
+        if {"alerts", "zones.roi"} & set(changed):
+            zones = Zones.parse(config.zones.roi)
+            alerts, actions = self._watch(config, zones)
+            if controls.actions is not None:
+                controls.actions.close()
+            controls.zones, controls.alerts, controls.actions = zones, alerts, actions
+        if controls.governor is not None:
+            controls.governor.max_fps, controls.governor.cpu_budget = config.limits.max_fps, config.limits.cpu_budget
+        controls.anonymize = config.privacy.anonymize
+        if {"detect.every", "detect.least_face"} & set(changed):
+            self._detector.detect_every, self._detector.least_face = config.detect.every, config.detect.least_face
+        if "privacy.anonymize" in changed and config.privacy.anonymize:
+            self._detector.detect_every = 1
+        self._config = config
+        return [key for key in changed if key in _AT_ONCE], [key for key in changed if key not in _AT_ONCE]
+
+    def _add(self, sink: Sink, capacity: int = 8) -> None:
+        """Add an output: of a live source behind a queue, of a file directly, so that nothing is left out."""
+        if self._source.live:
+            sink = QueuedSink(sink, source=self._source.name, capacity=capacity, announce=self._news.put)
+        self._sinks.append(sink)
+
+    def _open_mqtt(self, labels: list[str]) -> None:
+        config = self._config
+        self._mqtt = MqttSink(
+            config.mqtt,
+            source=self._source.name,
+            snapshot=self._state.snapshot,
+            announce=self._news.put,
+            labels=labels,
+            alerts=[rule.name for rule in config.alerts if "mqtt" in rule.actions],
+            stats_only=config.privacy.stats_only,
+        )
+        self._add(self._mqtt, capacity=64)
+
+    def _open_web(self) -> None:
+        from maskedge.sinks.web import WebSink
+
+        web = WebSink(self._config.web, self._state.snapshot, partial(to_event, stats_only=self._config.privacy.stats_only))
+        self.warnings += web.warnings
+        self.page = web.url
+        # Its own thread does what takes time.
+        self._sinks.append(web)
+
+    def _watch(self, config: EdgeConfig, zones: Zones) -> tuple[AlertEngine | None, Actions | None]:
+        """Make what watches for alerts and what acts on them."""
+        rules, source = config.alerts, self._source
+        if not rules:
+            return None, None
+        if not source.video:
+            raise UsageError("alert rules are for cameras, streams and videos: single pictures have no time.")
+        wanted = {action for rule in rules for action in rule.actions}
+        actions = Actions(
+            rules,
+            source.name,
+            snapshots=SnapshotStore(config.snapshots) if "snapshot" in wanted else None,
+            clips=self._clips,
+            set_alert=self._mqtt.set_alert if self._mqtt is not None else None,
+            stats_only=config.privacy.stats_only,
+        )
+        try:
+            engine = AlertEngine(rules, zones, source.name, fps=None if source.live else source.fps, perform=actions.perform)
+        except UsageError:
+            actions.close()
+            raise
+        return engine, actions
+
+    def _take_health(self, health: dict[str, Any]) -> None:
+        self._state.set_health(health)
+        if self.controls.governor is not None:
+            self.controls.governor.throttled = bool(health["throttled"])
+
+    def _model(self, labels: list[str]) -> dict[str, Any]:
+        path = self._detector.classifier.path
+        return {"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "labels": labels}
+
+    def _settings(self) -> dict[str, Any]:
+        config = self._config
+        files = config.detect.cascade or config.detect.detector_model
+        return {
+            "detector": files.name if files else config.detect.detector,
+            "detect_every": self._detector.detect_every,
+            "threads": config.limits.threads,
+            "max_fps": config.limits.max_fps,
+            "cpu_budget": config.limits.cpu_budget,
+            "anonymize": config.privacy.anonymize,
+            "stats_only": config.privacy.stats_only,
+        }

@@ -1,0 +1,207 @@
+"""Zones: the parts of the picture that count. A face belongs to a zone when the centre of its box lies in it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from .errors import UsageError
+from .types import Box, Face
+
+Point: TypeAlias = tuple[float, float]
+"""x, y relative to the width and the height of the picture, 0 to 1."""
+
+_EXAMPLE = "--roi 'door=0.1,0.2 0.5,0.2 0.5,0.9'"
+_LEAST_AREA = 1e-4
+
+
+@dataclass(frozen=True)
+class ZonesConfig:
+    """The section `[zones]`.
+
+    Attributes:
+        roi: Zones, each as in `door=0.1,0.2 0.5,0.2 0.5,0.9`.
+    """
+
+    roi: tuple[str, ...] = field(
+        default=(),
+        metadata={"help": "polygons 'NAME=X,Y X,Y X,Y ...', 0..1 of width and height; faces outside all of them are ignored"},
+    )
+
+
+@dataclass(frozen=True)
+class Zone:
+    """A named polygon.
+
+    Attributes:
+        name: What the user calls it.
+        points: Its corners in order, relative to the picture (0 to 1); at least three, no two sides cross.
+    """
+
+    name: str
+    points: tuple[Point, ...]
+
+    def holds(self, x: float, y: float) -> bool:
+        """Tell whether a point lies inside.
+
+        Args:
+            x: From the left, relative to the width.
+            y: From the top, relative to the height.
+        """
+        inside = False
+        for (x1, y1), (x2, y2) in _sides(self.points):
+            # Each side that a ray to the right crosses turns outside into inside.
+            if (y1 > y) != (y2 > y) and x < (x2 - x1) * (y - y1) / (y2 - y1) + x1:
+                inside = not inside
+        return inside
+
+
+def parse_zone(text: str, number: int = 1) -> Zone:
+    """Read a zone as the user writes it.
+
+    Args:
+        text: `NAME=X,Y X,Y X,Y ...`; the name may be left out.
+        number: Names a zone without a name: `zone1`.
+
+    Raises:
+        UsageError: It is no polygon inside the picture; the text says what is wrong.
+    """
+    name, equals, corners = text.rpartition("=")
+    name = name.strip() if equals else f"zone{number}"
+    if not re.fullmatch(r"[\w. -]{1,40}", name):
+        raise UsageError(f"the zone {text!r} needs a name of letters, digits, '_', '-', '.': as in {_EXAMPLE}.")
+    points = []
+    for corner in corners.split():
+        try:
+            x, y = (float(value) for value in corner.split(","))
+        except ValueError:
+            raise UsageError(f"the corner {corner!r} of zone {name} is not X,Y: write it as in {_EXAMPLE}.") from None
+        if not (0 <= x <= 1 and 0 <= y <= 1):
+            raise UsageError(
+                f"the corner {corner!r} of zone {name} is outside the picture: X and Y go from 0 (left, top) to 1 (right, bottom)."
+            )
+        points.append((x, y))
+    if len(points) > 1 and points[0] == points[-1]:
+        points.pop()
+    if len(points) < 3:
+        raise UsageError(f"zone {name} has {len(points)} corners: a polygon needs at least three, as in {_EXAMPLE}.")
+    sides = list(_sides(points))
+    for index, first in enumerate(sides):
+        for second in sides[index + 1 :]:
+            if _cross(first, second):
+                raise UsageError(f"sides of zone {name} cross or touch: give its corners in order around it.")
+    if abs(sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in sides)) / 2 < _LEAST_AREA:
+        raise UsageError(f"zone {name} is too thin to hold a face: move its corners apart.")
+    return Zone(name, tuple(points))
+
+
+class Zones:
+    """The zones of a run. Without any, the whole picture counts.
+
+    Args:
+        zones: The zones; their names differ.
+
+    Raises:
+        UsageError: Two have the same name.
+    """
+
+    def __init__(self, zones: Iterable[Zone] = ()) -> None:
+        self.zones = tuple(zones)
+        for name, count in Counter(zone.name for zone in self.zones).items():
+            if count > 1:
+                raise UsageError(f"there are {count} zones with the name {name}: give each its own.")
+
+    @classmethod
+    def parse(cls, texts: Iterable[str]) -> Zones:
+        """Read zones as the user writes them (see `parse_zone`).
+
+        Raises:
+            UsageError: One is no polygon, or two have the same name.
+        """
+        return cls(parse_zone(text, number) for number, text in enumerate(texts, 1))
+
+    def __bool__(self) -> bool:
+        return bool(self.zones)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names, in the order of the user."""
+        return tuple(zone.name for zone in self.zones)
+
+    def of(self, box: Box, size: tuple[int, int]) -> tuple[str, ...]:
+        """Name the zones that hold the centre of a box.
+
+        Args:
+            box: x1, y1, x2, y2 in pixels of the frame.
+            size: Width and height of the frame in pixels.
+        """
+        x, y = (box[0] + box[2]) / 2 / size[0], (box[1] + box[3]) / 2 / size[1]
+        return tuple(zone.name for zone in self.zones if zone.holds(x, y))
+
+    def keep(self, faces: Sequence[Face], size: tuple[int, int]) -> list[Face]:
+        """Leave out the faces whose centre is outside all zones; without zones all stay.
+
+        Args:
+            faces: Faces of a frame.
+            size: Width and height of the frame in pixels.
+        """
+        return [face for face in faces if not self.zones or self.of(face.box, size)]
+
+    def counts(self, faces: Sequence[Face], size: tuple[int, int]) -> dict[str, dict[str, int]]:
+        """Count faces by zone and label. Where zones overlap a face counts in each.
+
+        Args:
+            faces: Faces of a frame.
+            size: Width and height of the frame in pixels.
+        """
+        counts: dict[str, dict[str, int]] = {name: {} for name in self.names}
+        for face in faces:
+            for name in self.of(face.box, size):
+                counts[name][face.label] = counts[name].get(face.label, 0) + 1
+        return counts
+
+    def outlines(self, size: tuple[int, int]) -> list[tuple[str, list[tuple[int, int]]]]:
+        """Give name and corners in pixels of each zone, for an overlay.
+
+        Args:
+            size: Width and height of the picture in pixels.
+        """
+        width, height = size[0] - 1, size[1] - 1
+        return [(zone.name, [(round(x * width), round(y * height)) for x, y in zone.points]) for zone in self.zones]
+
+
+def _sides(points: Sequence[Point]) -> Iterable[tuple[Point, Point]]:
+    return zip(points, (*points[1:], points[0]), strict=True)
+
+
+def _cross(first: tuple[Point, Point], second: tuple[Point, Point]) -> bool:
+    """Tell whether two sides share a point other than the corner between neighbours."""
+    (a, b), (c, d) = first, second
+    if b == c:
+        return _folds(a, b, d)
+    if d == a:
+        return _folds(c, a, b)
+    turns = _turn(a, b, c), _turn(a, b, d), _turn(c, d, a), _turn(c, d, b)
+    if 0 not in turns:
+        return turns[0] != turns[1] and turns[2] != turns[3]
+    ends = ((c, first), (d, first), (a, second), (b, second))
+    return any(turn == 0 and _between(point, side) for turn, (point, side) in zip(turns, ends, strict=True))
+
+
+def _folds(a: Point, corner: Point, b: Point) -> bool:
+    """Tell whether two neighbours lie on one another."""
+    return _turn(a, corner, b) == 0 and (a[0] - corner[0]) * (b[0] - corner[0]) + (a[1] - corner[1]) * (b[1] - corner[1]) >= 0
+
+
+def _turn(a: Point, b: Point, c: Point) -> int:
+    """Tell on which side of the line from `a` to `b` the point `c` lies: -1, 0 or 1."""
+    area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+    return 0 if abs(area) < 1e-12 else int(math.copysign(1, area))
+
+
+def _between(point: Point, side: tuple[Point, Point]) -> bool:
+    return all(min(a, b) <= value <= max(a, b) for value, a, b in zip(point, *side, strict=True))

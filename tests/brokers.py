@@ -1,0 +1,152 @@
+"""A real Mosquitto on a free port of loopback, and a certificate authority for it."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from paho.mqtt.client import Client, MQTTMessage, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 30) -> None:
+    """Wait until `condition` holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited {seconds} s for {what}"
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Mosquitto:
+    """A broker that keeps its sessions over a restart."""
+
+    def __init__(self, folder: Path, *lines: str, persistent: bool = True) -> None:
+        program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+        if program is None:
+            pytest.skip("mosquitto is not installed")
+        folder.mkdir(exist_ok=True)
+        self.port = free_port()
+        self._log = folder / "mosquitto.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        configuration = [
+            f"listener {self.port} 127.0.0.1",
+            *(lines or ("allow_anonymous true",)),
+            "max_queued_messages 0",
+            *((f"persistence_location {folder}/", "persistence true") if persistent else ()),
+        ]
+        # Started by root it becomes another user, who may not write into the folder of a test.
+        (folder / "mosquitto.conf").write_text("\n".join(["user root", *configuration]) + "\n")
+        self._command = [program, "-v", "-c", str(folder / "mosquitto.conf")]
+        # A test that fails may not come to its end.
+        atexit.register(self.stop)
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        log = self._log.open("ab")
+        self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+
+        def listens() -> bool:
+            assert self._process is not None
+            assert self._process.poll() is None, self.log()
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+        wait_for(listens, "mosquitto")
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """End it, by default in order."""
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(10)
+            self._process = None
+
+    def send(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def log(self) -> str:
+        """What it said."""
+        return self._log.read_text(errors="replace")
+
+
+class Listener:
+    """Who subscribes, with a session that the broker keeps while either is away.
+
+    Attributes:
+        messages: Topic, payload and whether it was retained, in the order of arrival.
+    """
+
+    def __init__(self, port: int, topic: str = "#", **options: str) -> None:
+        self.messages: list[tuple[str, str, bool]] = []
+        self._subscribed = threading.Event()
+        self._client = Client(CallbackAPIVersion.VERSION2, f"listener-{port}-{time.monotonic_ns()}", protocol=MQTTv5)
+        self._client.reconnect_delay_set(0.1, 0.2)  # type: ignore[arg-type]
+        self._client.on_message = self._take
+        self._client.on_connect = lambda client, *_: client.subscribe(topic, qos=2)
+        self._client.on_subscribe = lambda *_: self._subscribed.set()
+        if options:
+            self._client.username_pw_set(**options)
+        properties = Properties(PacketTypes.CONNECT)
+        properties.SessionExpiryInterval = 3600
+        # Not a clean start: Mosquitto 2.0.11 forgets such a session when it restarts.
+        self._client.connect("127.0.0.1", port, clean_start=False, properties=properties)
+        self._client.loop_start()
+        assert self._subscribed.wait(10)
+
+    def _take(self, client: Client, data: object, message: MQTTMessage) -> None:
+        arrived = (message.topic, message.payload.decode(), message.retain)
+        # Mosquitto 2.0.11 may send again to a listener, after its restart, what that had confirmed just before: it bears the sign
+        # of a repetition then. What a publisher sent twice bears none.
+        if not (message.dup and arrived in self.messages):
+            self.messages.append(arrived)
+
+    def of(self, topic: str) -> list[str]:
+        """The payloads of a topic."""
+        return [payload for name, payload, _ in list(self.messages) if name == topic]
+
+    def close(self) -> None:
+        """Leave."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+def make_certificates(folder: Path, name: str = "localhost") -> dict[str, Path]:
+    """Make an authority (`ca`), a certificate that it signed for `name` (`cert`), and the key of that (`key`)."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    folder.mkdir(exist_ok=True)
+    files = {part: folder / f"{part}.pem" for part in ("ca", "ca_key", "cert", "key", "request")}
+    for part, key, subject, more in (
+        ("ca", "ca_key", "/CN=test authority", ("-x509", "-days", "2")),
+        ("request", "key", f"/CN={name}", ()),
+    ):
+        options = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", subject)
+        subprocess.run(
+            ["openssl", "req", *options, *more, "-keyout", files[key], "-out", files[part]], check=True, capture_output=True
+        )
+    extension = folder / "extension"
+    extension.write_text(f"subjectAltName=DNS:{name}\n")
+    signing = ("-CA", files["ca"], "-CAkey", files["ca_key"], "-CAcreateserial", "-days", "2", "-extfile", extension)
+    subprocess.run(
+        ["openssl", "x509", "-req", "-in", files["request"], *signing, "-out", files["cert"]], check=True, capture_output=True
+    )
+    return files

@@ -1,0 +1,101 @@
+"""`edge-run` on real streams: the cable is pulled, the camera hangs, nobody answers, the user has enough."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import selectors
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streams import Stream, black_hole, write_video
+from support import command_line, environment
+
+
+class Run:
+    """A running `edge-run` and the events that it gives."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            command_line(["edge-run", *arguments, "--events", "-", "--no-show"]),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(),
+        )
+        assert self._process.stdout is not None
+        self._output = self._process.stdout.fileno()
+        self._rest = b""
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._output, selectors.EVENT_READ)
+
+    def event(self, seconds: float = 40) -> dict[str, Any]:
+        """Wait for the next event that is a frame."""
+        while True:
+            while b"\n" not in self._rest:
+                assert self._selector.select(seconds), "no event came"
+                part = os.read(self._output, 65536)
+                assert part, self._process.communicate()[1].decode()
+                self._rest += part
+            line, self._rest = self._rest.split(b"\n", 1)
+            event: dict[str, Any] = json.loads(line)
+            if "frame" in event:
+                return event
+
+    def end(self, number: signal.Signals = signal.SIGINT) -> tuple[int, str]:
+        """Stop it; give its exit code and its words."""
+        self._process.send_signal(number)
+        return self.wait(8)
+
+    def wait(self, seconds: float = 40) -> tuple[int, str]:
+        """Wait for its end; give its exit code and its words."""
+        _, words = self._process.communicate(timeout=seconds)
+        return self._process.returncode, words.decode()
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> Iterator[Stream]:
+    stream = Stream("http MJPEG", write_video(tmp_path / "clip.mp4", 100))
+    yield stream
+    stream.pull()
+
+
+def test_cable_pulled_and_back(stream: Stream) -> None:
+    stream.start()
+    address = stream.address.replace("http://", "http://operator:geheim@")
+    run = Run("--source", address)
+    last = run.event()
+    assert last["source"] == stream.address.replace("http://", "http://***@")
+    for _ in range(2):
+        stream.pull()
+        stream.start()
+        frames = [run.event() for _ in range(40)]
+        assert [event["frame"] for event in frames] == sorted({event["frame"] for event in frames})
+        assert frames[0]["frame"] > last["frame"]
+        last = frames[-1]
+    code, words = run.end(signal.SIGTERM)
+    assert code == 143, words
+    assert "geheim" not in words
+    assert "Traceback" not in words
+
+
+def test_interrupted_while_nobody_answers() -> None:
+    with black_hole() as hole:
+        run = Run("--source", f"http://127.0.0.1:{hole.getsockname()[1]}/")
+        assert select.select([hole], [], [], 60)[0], "it does not connect"
+        code, words = run.end()
+    # The library itself would have waited for 10 s.
+    assert code == 130, words
+    assert "Traceback" not in words
+
+
+def test_stream_that_is_not_there_at_the_start(command: Any) -> None:
+    done = command("edge-run", "--source", "tcp://me:geheim@127.0.0.1:9", "--no-show")
+    assert done.returncode == 3
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: the stream tcp://***@127.0.0.1:9 could not be opened: check the address")

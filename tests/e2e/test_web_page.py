@@ -1,0 +1,154 @@
+"""The status page in a real browser, over a real run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from streams import until
+from web_run import Run
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """A headless Chromium with a profile of its own."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("chromium or chromedriver is not installed (Debian packages chromium, chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
+    ):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    chrome = webdriver.Chrome(options=options, service=Service(driver))
+    yield chrome
+    chrome.quit()
+
+
+def show(browser: webdriver.Chrome, run: Run, width: int = 1280, scheme: str = "light") -> None:
+    """Open the page and wait for its first figures."""
+    browser.get_log("browser")
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+    size: dict[str, Any] = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get(run.sink.url)
+    until(lambda: words(browser, "state") == "Running")
+
+
+def words(browser: webdriver.Chrome, identity: str) -> str:
+    """Give the text of an element."""
+    return str(browser.find_element(By.ID, identity).text)
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    """A run whose picture is served."""
+    with Run(picture=True) as started:
+        until(lambda: started.frames > 30)
+        yield started
+
+
+def test_picture_counts_and_chart_are_seen(browser: webdriver.Chrome, run: Run) -> None:
+    show(browser, run)
+    until(lambda: browser.execute_script("return document.getElementById('picture').naturalWidth") == 640)
+    tiles = browser.find_elements(By.CSS_SELECTOR, "#counts li")
+    assert [tile.find_element(By.CLASS_NAME, "word").text for tile in tiles] == [
+        "with a mask",
+        "without a mask",
+        "mask worn wrongly",
+    ]
+    # Colour is not the only signal: each label has its own symbol, and its own dashes in the chart.
+    assert len({tile.find_element(By.CLASS_NAME, "mark").text for tile in tiles}) == 3
+    lines = browser.find_elements(By.CSS_SELECTOR, "#chart path.series")
+    assert len({line.get_attribute("stroke-dasharray") for line in lines}) == 3
+    assert all(line.get_attribute("d") for line in lines)
+    until(lambda: any(tile.text.split()[0] != "0" for tile in browser.find_elements(By.CSS_SELECTOR, "#counts .number")))
+    assert "door" in words(browser, "zones")
+    assert not browser.get_log("browser")
+
+
+def test_nothing_is_asked_of_anyone_else(browser: webdriver.Chrome, run: Run) -> None:
+    show(browser, run)
+    origins = browser.execute_script("return performance.getEntriesByType('resource').map((entry) => new URL(entry.name).origin)")
+    assert set(origins) == {run.sink.url.rstrip("/")}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 390, 768, 1920])
+def test_it_fits_every_width(browser: webdriver.Chrome, run: Run, width: int, scheme: str) -> None:
+    show(browser, run, width, scheme)
+    until(lambda: browser.execute_script("return document.getElementById('picture').naturalWidth") > 0)
+    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    colour = browser.execute_script("return getComputedStyle(document.querySelector('.card')).backgroundColor")
+    assert colour == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 28)"}[scheme]
+    assert not browser.get_log("browser")
+
+
+def test_the_chart_is_read_with_the_keyboard(browser: webdriver.Chrome, run: Run) -> None:
+    show(browser, run)
+    chart = browser.find_element(By.ID, "chart")
+    browser.execute_script("arguments[0].focus()", chart)
+    browser.switch_to.active_element.send_keys(Keys.ARROW_LEFT)
+    until(lambda: "with a mask" in words(browser, "reading"))
+    browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    until(lambda: "minute by minute" in words(browser, "reading"))
+
+
+def test_without_the_picture_it_says_why(browser: webdriver.Chrome) -> None:
+    with Run() as run:
+        until(lambda: run.frames > 30)
+        show(browser, run, 390)
+        assert "to protect people" in words(browser, "scheme")
+        until(lambda: browser.find_elements(By.CSS_SELECTOR, "#crowd .mark"))
+        assert not browser.find_element(By.ID, "live").is_displayed()
+        assert not browser.get_log("browser")
+
+
+def test_a_lost_camera_and_a_lost_device_are_said(browser: webdriver.Chrome) -> None:
+    with Run(picture=True) as run:
+        until(lambda: run.frames > 5)
+        show(browser, run)
+        run.lose()
+        until(lambda: words(browser, "state") == "Camera lost")
+        assert "The camera gives no picture" in words(browser, "banners")
+        assert "3 tries" in words(browser, "banners")
+        until(lambda: "The camera was lost" in words(browser, "recent"))
+        run.sink.close()
+        until(lambda: words(browser, "state") == "Out of reach")
+        assert "does not reach the device" in words(browser, "banners")
+
+
+def test_it_comes_back_by_itself(browser: webdriver.Chrome) -> None:
+    with Run() as run:
+        show(browser, run)
+        port = run.address[1]
+    until(lambda: words(browser, "state") == "Out of reach")
+    with Run(serve=f"127.0.0.1:{port}"):
+        until(lambda: words(browser, "state") == "Running")
+        assert words(browser, "banners") == ""
+
+
+def test_names_of_others_are_only_words(browser: webdriver.Chrome) -> None:
+    with Run(frames=False) as run:
+        run.state.set_source("open")
+        run.state.add_frame([], {"total": 1.0}, (640, 480), zones={"<img src=x onerror=alert(1)>": {"with_mask": 1}})
+        show(browser, run)
+        assert "<img src=x" in words(browser, "zones")
+        assert not browser.get_log("browser")

@@ -1,0 +1,48 @@
+"""Real people: the clips beside the project, where there are any."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from maskedge import MaskDetector
+from maskedge.pipeline import DETECT_EVERY
+from maskedge.sources import open_source
+
+
+def follow(path: Path) -> tuple[MaskDetector, dict[int, list[str]]]:
+    """Run over a clip as `edge-run` does; give the labels that each person had, in order."""
+    detector = MaskDetector(tracking=True, detect_every=DETECT_EVERY)
+    labels: dict[int, list[str]] = {}
+    source = open_source(str(path))
+    for frame in source.frames():
+        for face in detector(frame.image):
+            assert face.track is not None
+            own = labels.setdefault(face.track, [])
+            if own[-1:] != [face.label]:
+                own.append(face.label)
+    source.close()
+    assert detector.tracker is not None
+    people = {track.identity for track in detector.tracker.tracks if track.confirmed}
+    return detector, {identity: own for identity, own in labels.items() if identity in people}
+
+
+def test_four_people_put_masks_on(data_dir: Path) -> None:
+    """Three put one on; the fourth does, takes it off for four seconds, and puts it on again."""
+    detector, labels = follow(data_dir / "clips" / "four_people_putting_masks_on.mp4")
+    assert detector.tracker is not None
+    assert detector.tracker.people.total() in (4, 5), "the painting on the wall is a fifth at most"
+    once, again = ["without_mask", "with_mask"], ["without_mask", "with_mask"] * 2
+    counts = Counter(map(tuple, labels.values()))
+    assert counts[tuple(once)] == 3
+    assert counts[tuple(again)] == 1
+
+
+@pytest.mark.parametrize(("clip", "label"), [("one_man_no_mask", "without_mask"), ("one_woman_masked", "with_mask")])
+def test_one_person_is_one(data_dir: Path, clip: str, label: str) -> None:
+    detector, labels = follow(data_dir / "clips" / f"{clip}.mp4")
+    assert list(labels.values()) == [[label]]
+    assert detector.tracker is not None
+    assert detector.tracker.people.total() == 1

@@ -1,0 +1,179 @@
+"""The configuration: where values come from, what is refused, and that what is printed can be read again."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from maskedge.cli.flags import FLAGS
+from maskedge.config import MASK, SECTIONS, changed_keys, load_config, section_class, secrets_of, to_toml
+from maskedge.errors import UsageError
+
+EVERYTHING = """
+[source]
+uri = "rtsp://user:geheim1@camera/1"
+stall_timeout = 3
+max_retries = 0
+[model]
+file = "own.onnx"
+[zones]
+roi = ["door=0.1,0.2 0.5,0.2 0.5,0.9", "0,0 1,0 1,1"]
+[output]
+show = false
+[mqtt]
+url = "mqtt://broker"
+username = "me"
+password = "geheim2"
+[limits]
+max_fps = 12.5
+[[alerts]]
+name = "bare \\"faces\\" \\u00e9"
+when = "no_mask_fraction"
+threshold = 0.5
+actions = ["event", "webhook"]
+webhook = "https://example.org/hook/geheim3"
+[[alerts]]
+name = "lost"
+when = "camera_lost"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "edge.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_flags_come_before_variables_before_the_file_before_defaults(tmp_path: Path) -> None:
+    path = write(tmp_path, "[detect]\nevery = 3\nleast_face = 0.4\nmin_face = 20\n")
+    environment = {"MASKEDGE_DETECT_EVERY": "4", "MASKEDGE_DETECT_LEAST_FACE": "0.6", "MASKEDGE_DATA": "/elsewhere", "HOME": "/"}
+    loaded = load_config(path, environment, {"detect.every": 7, "detect.min_face": None})
+    detect = loaded.config.detect
+    assert (detect.every, detect.least_face, detect.min_face, detect.detector) == (7, 0.6, 20, "haar")
+    assert loaded.origins["detect.every"] == "flag"
+    assert loaded.origins["detect.least_face"] == "MASKEDGE_DETECT_LEAST_FACE"
+    assert loaded.origins["detect.min_face"] == str(path)
+    assert "detect.detector" not in loaded.origins
+
+
+def test_a_source_given_as_flag_replaces_the_one_of_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, '[source]\nuri = "rtsp://camera"\n')
+    assert load_config(path, {}, {"source.camera": "0"}).config.source.address == "0"
+    assert load_config(path, {}).config.source.address == "rtsp://camera"
+    with pytest.raises(UsageError, match="say what to look at, once"):
+        _ = load_config(None, {}, {"source.camera": "0", "source.uri": "demo"}).config.source.address
+
+
+def test_variables_are_read_by_the_type_of_their_key() -> None:
+    environment = {
+        "MASKEDGE_OUTPUT_SHOW": "no",
+        "MASKEDGE_LIMITS_MAX_FPS": "7.5",
+        "MASKEDGE_LIMITS_THREADS": "2",
+        "MASKEDGE_MODEL_FILE": "/models/own.onnx",
+        "MASKEDGE_ZONES_ROI": "a=0,0 1,0 1,1; b=0,0 0.5,0 0.5,1",
+        "MASKEDGE_PRIVACY_ANONYMIZE": "1",
+    }
+    config = load_config(None, environment).config
+    assert config.output.show is False
+    assert (config.limits.max_fps, config.limits.threads) == (7.5, 2)
+    assert config.model.file == Path("/models/own.onnx")
+    assert config.zones.roi == ("a=0,0 1,0 1,1", "b=0,0 0.5,0 0.5,1")
+    assert config.privacy.anonymize is True
+
+
+REFUSED = {
+    "unknown key": ("[detect]\nevrey = 2", r"edge\.toml: detect\.evrey: \[detect\] has no key 'evrey': did you mean every\?"),
+    "unknown section": ("[detekt]\nevery = 2", r"there is no section \[detekt\]: did you mean detect\?"),
+    "section that is a value": ("detect = 3", r"detect is a section"),
+    "text for a number": ('[detect]\nevery = "2"', r"edge\.toml: detect\.every takes a whole number, got '2'"),
+    "fraction for a whole number": ("[detect]\nevery = 2.5", "takes a whole number, got 2.5"),
+    "switch for a number": ("[limits]\nmax_fps = true", "takes a number, got True"),
+    "no number": ("[limits]\nmax_fps = nan", "takes a number, got nan"),
+    "number for a switch": ("[output]\nshow = 1", "takes true or false, got 1"),
+    "text for a list": ('[zones]\nroi = "0,0 1,0 1,1"', "takes a list of text"),
+    "list of other things": ("[zones]\nroi = [1]", "takes a list of text"),
+    "out of range": ("[detect]\nevery = 0", r"detect\.every counts frames"),
+    "unknown choice": ('[log]\nlevel = "loud"', r"log\.level is one of debug, info, warning, error"),
+    "alerts that are no tables": ("[alerts]\nname = 3", r"write \[\[alerts\]\]"),
+    "alert with an unknown key": (
+        '[[alerts]]\nnaem = "x"',
+        r"alerts\[1\]\.naem: an alert rule has no key 'naem': did you mean name\?",
+    ),
+    "alert with a wrong type": ("[[alerts]]\nname = 3", r"alerts\[1\]\.name takes text, got 3"),
+    "no TOML": ("[detect\n", "is no TOML"),
+    "two ways to find faces": ('[detect]\ncascade = "a.xml"\ndetector_model = "b.onnx"', "leave the other out"),
+}
+
+
+@pytest.mark.parametrize(("text", "sentence"), REFUSED.values(), ids=REFUSED.keys())
+def test_rubbish_is_refused_in_a_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence) as refusal:
+        load_config(write(tmp_path, text), {})
+    assert "\n" not in str(refusal.value)
+    assert str(refusal.value).endswith((".", "?"))
+
+
+def test_files_that_cannot_be_read_are_said(tmp_path: Path) -> None:
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    for path, sentence in (
+        (tmp_path / "none.toml", "No such file"),
+        (tmp_path, "Is a directory"),
+        (tmp_path / "binary.toml", "UTF-8"),
+    ):
+        with pytest.raises(UsageError, match=sentence):
+            load_config(path, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("MASKEDGE_DETECT_EVERY", "often", "MASKEDGE_DETECT_EVERY takes a whole number, got 'often'"),
+        ("MASKEDGE_DETECT_EVREY", "2", "did you mean every?"),
+        ("MASKEDGE_DETEKT_EVERY", "2", "did you mean MASKEDGE_DETECT_EVERY?"),
+        ("MASKEDGE_OUTPUT_SHOW", "perhaps", "takes true or false"),
+    ],
+)
+def test_variables_with_rubbish_are_refused(name: str, text: str, sentence: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        load_config(None, {name: text})
+    assert sentence in str(refusal.value)
+
+
+def test_a_secret_of_the_wrong_type_is_not_told() -> None:
+    with pytest.raises(UsageError) as refusal:
+        load_config(None, {}, None) if False else load_config(None, {"MASKEDGE_MQTT_QOS": "geheim"})
+    assert "MASKEDGE_MQTT_QOS" in str(refusal.value)
+
+
+def test_what_is_printed_loads_to_the_same_configuration(tmp_path: Path) -> None:
+    loaded = load_config(write(tmp_path, EVERYTHING), {}, {"detect.every": 9, "output.save": 'a "b" \\ \x7f \u00e9.mp4'})
+    text = to_toml(loaded)
+    (tmp_path / "again").mkdir()
+    again = load_config(write(tmp_path / "again", text), {}).config
+    # Secrets alone are left out.
+    assert set(changed_keys(loaded.config, again)) == {"source.uri", "mqtt.password", "alerts"}
+    assert [rule.name for rule in again.alerts] == ['bare "faces" \u00e9', "lost"]
+    assert "geheim" not in text
+    assert MASK in text
+    assert f"(from {tmp_path / 'edge.toml'})" in text
+    assert "(from flag)" in text
+    assert secrets_of(loaded.config) == {"user:geheim1", "geheim2", "https://example.org/hook/geheim3"}
+
+
+def test_defaults_print_and_load(tmp_path: Path) -> None:
+    loaded = load_config(None, {})
+    assert changed_keys(loaded.config, load_config(write(tmp_path, to_toml(loaded)), {}).config) == []
+
+
+def test_every_key_is_explained() -> None:
+    for section in (*SECTIONS, "alerts"):
+        for entry in fields(section_class(section)):
+            assert entry.metadata.get("help"), f"{section}.{entry.name}"
+
+
+def test_every_flag_has_a_key() -> None:
+    for flag in FLAGS:
+        section, _, key = flag.key.partition(".")
+        assert key in {entry.name for entry in fields(section_class(section))}, flag.names

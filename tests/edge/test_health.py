@@ -1,0 +1,117 @@
+"""Health and the governor: what is read, what is said, and by how much a loop is held back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from maskedge.governor import Governor
+from maskedge.happenings import Happening
+from maskedge.health import HealthWatcher, next_band, read_health
+
+
+def pretend_board(root: Path, temperature: float, throttled: str = "0x0") -> Path:
+    """What a Raspberry Pi shows of itself."""
+    zone, firmware = root / "sys/class/thermal/thermal_zone0", root / "sys/devices/platform/soc/soc:firmware"
+    for folder in (zone, firmware):
+        folder.mkdir(parents=True, exist_ok=True)
+    (zone / "type").write_text("cpu-thermal\n")
+    (zone / "temp").write_text(f"{round(temperature * 1000)}\n")
+    (firmware / "get_throttled").write_text(throttled + "\n")
+    return root
+
+
+def test_this_machine_can_be_read() -> None:
+    health = read_health()
+    assert health["memory_mb"] > 10
+    assert health["machine_memory_mb"] > health["memory_mb"]
+
+
+def test_changes_are_said_once(tmp_path: Path) -> None:
+    said: list[Happening] = []
+    states: list[dict[str, object]] = []
+    watcher = HealthWatcher("0", states.append, said.append, root=pretend_board(tmp_path, 50))
+    watcher.look()
+    assert said == []
+    assert states[-1]["temperature_band"] == "ok"
+    pretend_board(tmp_path, 82, "0x4")
+    watcher.look()
+    watcher.look()
+    (hot,) = said
+    assert hot.kind == "health"
+    assert dict(hot.details) | {"frequency_mhz": 0} == {
+        "temperature_c": 82.0, "temperature_band": "hot", "throttled": ["throttled"], "frequency_mhz": 0,
+    }  # fmt: skip
+    pretend_board(tmp_path, 78.5, "0x40000")
+    watcher.look()
+    assert said[-1].details["throttled"] == []
+    assert said[-1].details["temperature_band"] == "hot", "not yet well below"
+    pretend_board(tmp_path, 60, "0x40000")
+    watcher.look()
+    assert said[-1].details["temperature_band"] == "ok"
+    assert len(said) == 3
+
+
+@pytest.mark.parametrize(
+    ("band", "temperature", "after"),
+    [("ok", 69, "ok"), ("ok", 70, "warm"), ("ok", 95, "hot"), ("warm", 68, "warm"), ("warm", 66, "ok"), ("hot", 78, "hot"), ("hot", 75, "warm")],
+)  # fmt: skip
+def test_bands_do_not_flicker(band: str, temperature: float, after: str) -> None:
+    assert next_band(band, temperature) == after
+
+
+class Bench:
+    """A loop whose frames come at a rate and cost some time of the processor, without waiting for either."""
+
+    def __init__(self, rate: float, cost: float, **limits: float) -> None:
+        self.now = self.used = 0.0
+        self.rate, self.cost = rate, cost
+        self.governor = Governor(**limits, processor_seconds=lambda: self.used, clock=lambda: self.now)  # type: ignore[arg-type]
+
+    def run(self, seconds: float) -> float:
+        """Give the frames a second of the last half."""
+        start, half = self.now, 0
+        while self.now < start + seconds:
+            # A camera gives its next frame after its interval, and the governor may want to wait longer.
+            self.now += max(1 / self.rate, self.governor.wait())
+            self.governor.begin()
+            self.used += self.cost
+            half += self.now > start + seconds / 2
+        return half / (seconds / 2)
+
+
+def test_nothing_is_held_back_without_a_limit() -> None:
+    bench = Bench(30, 0.01)
+    assert bench.run(10) == pytest.approx(30, rel=0.05)
+    assert bench.governor.news() is None
+    assert bench.governor.state()["cpu_percent"] == pytest.approx(30, rel=0.1)
+
+
+def test_the_rate_that_was_asked_for() -> None:
+    bench = Bench(1000, 0.0001, max_fps=12)
+    assert bench.run(10) == pytest.approx(12, rel=0.02)
+    assert bench.governor.state()["slowed_by"] == []
+
+
+def test_a_budget_is_kept_and_left_again() -> None:
+    bench = Bench(30, 0.02, cpu_budget=20)
+    assert bench.run(60) == pytest.approx(10, rel=0.2), "20 ms a frame of 20 % of a core"
+    news = bench.governor.news()
+    assert news is not None
+    assert news["slowed_by"] == ["cpu_budget"]
+    assert bench.governor.news() is None, "said once"
+    bench.cost = 0.001
+    assert bench.run(60) == pytest.approx(30, rel=0.1)
+    again = bench.governor.news()
+    assert again is not None
+    assert again["slowed_by"] == []
+
+
+def test_a_throttled_machine_gets_half_of_the_frames() -> None:
+    bench = Bench(30, 0.01)
+    bench.run(5)
+    bench.governor.throttled = True
+    assert bench.run(20) == pytest.approx(15, rel=0.15)
+    bench.governor.throttled = False
+    assert bench.run(20) == pytest.approx(30, rel=0.05)

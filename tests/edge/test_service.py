@@ -1,0 +1,102 @@
+"""The service: systemd's own checker on the unit, and a real socket for what the process says."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from maskedge.errors import OutputError, UsageError
+from maskedge.notify import Notifier
+from maskedge.service import build_unit, install_unit
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    path = tmp_path / "edge-run"
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_systemd_has_nothing_to_say_against_the_unit(tmp_path: Path, program: Path) -> None:
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not installed")
+    unit = tmp_path / "maskedge.service"
+    unit.write_text(build_unit(command=program))
+    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False, timeout=30)
+    # It also names what is wrong with the units of this machine.
+    assert "maskedge" not in done.stderr
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=40", unit], capture_output=True, text=True, check=False
+    )
+    if "nknown" not in done.stderr and "invalid" not in done.stderr.lower():
+        assert done.returncode == 0, done.stdout[-600:] + done.stderr
+
+
+def test_unit_says_what_it_must(program: Path) -> None:
+    lines = build_unit(command=program).splitlines()
+    for line in (
+        "Type=notify", "Restart=always", "WatchdogSec=60", "DynamicUser=yes", "ProtectSystem=strict", "NoNewPrivileges=yes",
+        "SupplementaryGroups=video", "StateDirectory=maskedge", "ProtectHome=yes",
+        f"ExecStart={program} --config /etc/maskedge/edge.toml --no-show --wait",
+    ):  # fmt: skip
+        assert line in lines
+    # An installation in a home folder is out of reach for a made-up user.
+    at_home = build_unit(command=Path("/home/pi/maskedge/bin/edge-run"), user="pi").splitlines()
+    assert "User=pi" in at_home
+    assert "ProtectHome=read-only" in at_home
+    assert "DynamicUser=yes" not in at_home
+
+
+def test_what_cannot_stand_in_a_unit_is_refused() -> None:
+    with pytest.raises(UsageError, match="cannot stand in a systemd unit"):
+        build_unit(command=Path("/opt/my programs/edge-run"))
+    with pytest.raises(UsageError, match="cannot stand"):
+        build_unit(command=Path("/opt/edge-run"), user="pi\nExecStart=/bin/evil")
+
+
+def test_unit_is_written_or_the_reason_said(tmp_path: Path) -> None:
+    steps = install_unit("[Unit]\n", tmp_path / "maskedge.service")
+    assert (tmp_path / "maskedge.service").read_text() == "[Unit]\n"
+    assert "systemctl enable --now maskedge" in steps[-1]
+    with pytest.raises(OutputError, match="no systemd"):
+        install_unit("[Unit]\n", tmp_path / "none" / "maskedge.service")
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_what_systemd_hears(tmp_path: Path, abstract: bool) -> None:
+    name = f"@maskedge-test-{tmp_path.name}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind("\0" + name[1:] if abstract else name)
+        manager.settimeout(5)
+        notifier = Notifier({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "3600000000"})
+        assert notifier.interval == 1800
+        notifier.ready()
+        notifier.ready()
+        notifier.alive()
+        notifier.alive()
+        notifier.status("camera 0\nis open")
+        notifier.reloading()
+        notifier.reloaded()
+        notifier.stopping()
+        heard = [manager.recv(4096).decode() for _ in range(6)]
+    assert heard[:3] == ["READY=1", "WATCHDOG=1", "STATUS=camera 0 is open"], "said once each"
+    reloading, usec = heard[3].split("\n")
+    assert reloading == "RELOADING=1"
+    assert usec.removeprefix("MONOTONIC_USEC=").isdigit()
+    assert heard[4:] == ["READY=1", "STOPPING=1"]
+    notifier.stopping()  # nobody listens any more
+    notifier.close()
+
+
+def test_without_systemd_nothing_is_said() -> None:
+    for environment in ({}, {"NOTIFY_SOCKET": "nonsense"}, {"NOTIFY_SOCKET": "/nowhere/at/all", "WATCHDOG_USEC": "x"}):
+        notifier = Notifier(environment)
+        notifier.ready()
+        notifier.alive()
+        assert notifier.interval == 0
+    assert Notifier({"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"}).interval == 0, "meant for another process"

@@ -1,0 +1,202 @@
+"""What is asked of cameras, and the addresses and options that make no sense."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from maskedge import SourceError, UsageError, open_source
+from maskedge.sources import LiveSource, SourceConfig, demo, devices, without_password
+from maskedge.sources.csi import argus_pipeline
+
+
+class Camera:
+    """Stands for `cv2.VideoCapture` on V4L2, which no test machine has; notes the order of the calls."""
+
+    def __init__(self, device: int | str, backend: int) -> None:
+        self.calls: list[tuple[str, Any]] = [("open", (device, backend))]
+        self.values: dict[int, float] = {}
+        self.reads = 0
+        Camera.last = self
+
+    last: Camera
+    limits: dict[int, float] = {}  # noqa: RUF012
+
+    def isOpened(self) -> bool:  # noqa: N802
+        return True
+
+    def set(self, name: int, value: float) -> bool:
+        self.calls.append(("set", name))
+        self.values[name] = self.limits.get(name, value)
+        return True
+
+    def get(self, name: int) -> float:
+        return self.values.get(name, self.limits.get(name, 0.0))
+
+    def read(self) -> tuple[bool, Any]:
+        self.reads += 1
+        if self.reads in (3, 4, 5):  # damaged pictures
+            return False, None
+        return True, np.full((480, 640), self.reads % 250, np.uint8)  # a grey camera
+
+    def release(self) -> None:
+        self.calls.append(("release", None))
+
+
+@pytest.fixture
+def camera(monkeypatch: pytest.MonkeyPatch) -> type[Camera]:
+    monkeypatch.setattr(devices.cv2, "VideoCapture", Camera)
+    monkeypatch.setattr(Camera, "limits", {})
+    return Camera
+
+
+def test_camera_is_asked_in_the_order_of_v4l2(camera: type[Camera]) -> None:
+    source = open_source(SourceConfig(camera="/dev/video7", width=1280, height=720, fps=30, fourcc="MJPG"))
+    frames = source.frames()
+    frame = next(frames)
+    calls = camera.last.calls
+    assert calls[0] == ("open", (7, cv2.CAP_V4L2))
+    asked = [cv2.CAP_PROP_FOURCC, cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS, cv2.CAP_PROP_BUFFERSIZE]
+    assert [name for call, name in calls if call == "set"] == asked
+    assert source.warnings == []
+    assert source.fps == 30
+    assert frame.image.shape == (480, 640, 3), "grey comes as colour"
+    assert next(frames).index > frame.index, "some damaged pictures are no loss"
+    assert source.state == "open"
+    source.close()
+    assert camera.last.calls[-1] == ("release", None)
+
+
+def test_what_a_camera_gives_instead_is_said(camera: type[Camera], monkeypatch: pytest.MonkeyPatch) -> None:
+    yuyv = cv2.VideoWriter.fourcc(*"YUYV")
+    limits = {cv2.CAP_PROP_FOURCC: yuyv, cv2.CAP_PROP_FRAME_WIDTH: 640, cv2.CAP_PROP_FRAME_HEIGHT: 480, cv2.CAP_PROP_FPS: 10}
+    monkeypatch.setattr(camera, "limits", limits)
+    source = open_source(SourceConfig(camera="0", width=1280, height=720, fps=30, fourcc="MJPG"))
+    source.close()
+    assert source.warnings == [
+        "camera 0 gives the format YUYV instead of MJPG.",
+        "camera 0 gives 640 x 480 instead of 1280 x 720.",
+        "camera 0 gives 10 frames/s instead of 30.",
+    ]
+
+
+def test_nothing_asked_nothing_set(camera: type[Camera]) -> None:
+    open_source("0").close()
+    assert [name for call, name in camera.last.calls if call == "set"] == [cv2.CAP_PROP_BUFFERSIZE]
+    open_source("/dev/v4l/by-id/usb-Webcam-video-index0").close()
+    assert camera.last.calls[0] == ("open", ("/dev/v4l/by-id/usb-Webcam-video-index0", cv2.CAP_V4L2))
+
+
+@pytest.mark.parametrize(
+    ("uri", "error", "sentence"),
+    [
+        ("ftp://me:geheim@host/clip", UsageError, r"ftp://\*\*\*@host/clip is of an unknown kind: known are rtsp://"),
+        ("csi://left", UsageError, "give its number, as in csi://0"),
+        ("csi://0", SourceError, "needs a Raspberry Pi"),
+        ("picamera2://0", SourceError, "sudo apt install python3-picamera2"),
+        ("gst:videotestsrc ! fakesink", UsageError, "a pipeline ends in"),
+        ("gst:rtspsrc location=rtsp://a:geheim@b user-pw=geheim ! appsink", SourceError, "needs an OpenCV with GStreamer"),
+        ("file:///no/such/clip.mp4", SourceError, "there is no file or folder /no/such/clip.mp4"),
+    ],
+)
+def test_addresses_that_cannot_work_here(uri: str, error: type[Exception], sentence: str) -> None:
+    if "GStreamer" in sentence and cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
+        pytest.skip("this OpenCV has GStreamer")
+    with pytest.raises(error, match=sentence) as failure:
+        open_source(uri)
+    assert "geheim" not in str(failure.value)
+    assert "\n" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({}, "say what to look at, once"),
+        ({"uri": "demo", "camera": "0"}, "say what to look at, once"),
+        ({"uri": "demo", "width": 640}, "both width and height"),
+        ({"uri": "demo", "fps": 0}, "fps of the source must be more than 0"),
+        ({"uri": "demo", "stall_timeout": -1}, "must not be negative"),
+        ({"uri": "demo", "max_retries": -1}, "must not be negative"),
+        ({"uri": "demo", "backoff_min": 50}, "backoff_max"),
+        ({"uri": "demo", "fourcc": "MJPEG"}, "four letters"),
+        ({"uri": "demo", "open_timeout": float("nan")}, "more than 0"),
+    ],
+)
+def test_options_that_make_no_sense(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        open_source(SourceConfig(**options))
+
+
+def test_pipeline_of_a_jetson() -> None:
+    pipeline = argus_pipeline(1, SourceConfig(width=1280, height=720, fps=30))
+    assert pipeline.startswith("nvarguscamerasrc sensor-id=1 ! ")
+    assert "width=1280,height=720" in pipeline
+    assert pipeline.endswith("appsink drop=true max-buffers=1 sync=false")
+    devices_name = without_password(pipeline)
+    assert devices_name == pipeline
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("rtsp://me:pa%20ss@cam/1", "rtsp://***@cam/1"),
+        ("http://cam/1?x=a@b", "http://cam/1?x=a@b"),
+        ("rtsp://me:p@ss@cam:554/1", "rtsp://***@cam:554/1"),
+        ("rtsp://me:pa/ss@cam:554/1", "rtsp://***@cam:554/1"),
+        ("rtsp://me@cam/1", "rtsp://***@cam/1"),
+        ("http://cam:80/v.cgi?usr=me&pwd=geheim&size=2", "http://cam:80/v.cgi?usr=***&pwd=***&size=2"),
+        ("http://cam/v?loginuse=me&loginpas=x", "http://cam/v?loginuse=***&loginpas=***"),
+        ("http://cam/v?access_token=abc#x", "http://cam/v?access_token=***#x"),
+        ("http://[::1]:8080/v", "http://[::1]:8080/v"),
+        ("udp://@:5000", "udp://@:5000"),
+        ("udp://@239.0.0.1:5000?fifo_size=100", "udp://@239.0.0.1:5000?fifo_size=100"),
+        ("srt://cam:9000?passphrase=abc&mode=caller", "srt://cam:9000?passphrase=***&mode=caller"),
+        (
+            'gst:rtspsrc location=rtsp://me:geheim@cam user-id=me user-pw="ge heim" ! decodebin ! appsink',
+            "gst:rtspsrc location=rtsp://***@cam user-id=*** user-pw=*** ! decodebin ! appsink",
+        ),
+        ("/dev/video0", "/dev/video0"),
+    ],
+)
+def test_secrets_of_an_address_are_hidden(address: str, said: str) -> None:
+    assert without_password(address) == said
+
+
+def test_demo_by_the_clock() -> None:
+    """Played four times as fast as it is looked at: the newest is taken, and what is lost is counted."""
+    source = open_source(SourceConfig(uri="demo", live=True, fps=100))
+    assert isinstance(source, LiveSource)
+    assert (source.live, source.fps, source.name) == (True, 100, "demo")
+    got = []
+    for frame in source.frames():
+        got.append(frame.index)
+        cv2.waitKey(1)
+        if len(got) < 5:
+            # As a slow detector would.
+            _ = [demo.draw(index) for index in range(10)]
+    assert source.state == "ended"
+    assert got == sorted(set(got))
+    assert got[0] == 0
+    assert source.dropped > 0
+    assert source.captured == len(got) + source.dropped >= 300
+
+
+def test_demo_in_a_loop() -> None:
+    source = open_source(SourceConfig(uri="demo", loop=True))
+    indices = []
+    for frame in source.frames():
+        indices.append(frame.index)
+        if len(indices) == 310:
+            assert np.array_equal(frame.image, demo.draw(9))
+            source.stop()
+    assert indices == list(range(310))
+    source.close()
+
+
+def test_pictures_are_no_video(tmp_path: Any) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), demo.draw(0))
+    with pytest.raises(UsageError, match="only a video or the demo can be played live or in a loop"):
+        open_source(SourceConfig(uri=str(tmp_path), live=True))

@@ -1,0 +1,122 @@
+"""Detector files: any size of picture, a gate that closes, proof on the device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import torch
+from click.testing import CliRunner
+
+from maskedge import ModelError
+from maskedge.detect import CnnDetector
+from maskedge.sources import demo
+from maskedge.types import Image
+from maskedge.verify import DetectorSelfTest, verify
+from maskedge_export import detector as module
+from maskedge_export.cli import main
+from maskedge_export.detector import DetectorGraph, compare, export_detector, to_onnx
+from maskedge_train.detector.net import EdgeFace
+
+
+@pytest.fixture(scope="module")
+def graph() -> DetectorGraph:
+    """A net without training that takes some places for faces, each with a box and a score of its own."""
+    torch.manual_seed(3)
+    net = EdgeFace()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.8, 2.5)
+            torch.nn.init.normal_(module.bias, std=0.3)
+    torch.nn.init.constant_(net.objectness.bias, -1.6)
+    torch.nn.init.normal_(net.objectness.weight, std=3.0)
+    torch.nn.init.normal_(net.distances.weight, std=0.6)
+    return DetectorGraph(net).eval()
+
+
+@pytest.fixture(autouse=True)
+def small_frames(monkeypatch: pytest.MonkeyPatch) -> list[Image]:
+    """Frames so small that a net without training does not find more faces in them than a file gives."""
+    frames = [cv2.resize(demo.draw(index), (160, 128), interpolation=cv2.INTER_AREA) for index in (20, 150, 260)]
+    monkeypatch.setattr(module, "probe_frames", lambda: frames)
+    return frames
+
+
+@pytest.fixture
+def checkpoint(graph: DetectorGraph, tmp_path: Path) -> Path:
+    weights = {f"net.{name}": value for name, value in graph.net.state_dict().items()}
+    torch.save({"maskedge": {"kind": "detector", "card": {"net": "edgeface"}}, "state_dict": weights}, tmp_path / "detector.ckpt")
+    return tmp_path / "detector.ckpt"
+
+
+def test_equal_file_passes_with_boxes_among_the_answers(graph: DetectorGraph, small_frames: list[Image]) -> None:
+    parity = compare(graph, to_onnx(graph).SerializeToString(), small_frames)
+    assert parity.boxes > 20
+    assert parity.passed
+    assert parity.frames == 3 * 4
+
+
+def test_file_is_proven_and_takes_any_size(checkpoint: Path, tmp_path: Path) -> None:
+    result = export_detector(checkpoint, tmp_path / "own.onnx", licences=["ours"])
+    assert result.written == [tmp_path / "own.onnx", tmp_path / "own.md"]
+    model = onnx.load(tmp_path / "own.onnx")
+    assert model.ir_version <= 10
+    assert all(item.version <= 18 for item in model.opset_import)
+    first = (tmp_path / "own.onnx").read_bytes()
+    export_detector(checkpoint, tmp_path / "own.onnx", licences=["ours"])
+    assert (tmp_path / "own.onnx").read_bytes() == first
+    assert "any size in multiples of 32" in (tmp_path / "own.md").read_text()
+    found = verify(tmp_path / "own.onnx")
+    assert found.kind == "detector"
+    assert found.passed
+    detector = CnnDetector(tmp_path / "own.onnx")
+    for shape in ((1, 1, 3), (8, 8, 3), (33, 500, 3), (480, 640, 3), (1080, 1920, 3)):
+        detector.detect(np.full(shape, 90, np.uint8))
+    assert detector.smallest_face(640, 480) == pytest.approx(640 / 480 * 10)
+    assert CnnDetector(tmp_path / "own.onnx", min_face=20).smallest_face(640, 480) == pytest.approx(20)
+    run = CliRunner().invoke(main, ["verify", str(tmp_path / "own.onnx"), "--checkpoint", str(checkpoint)])
+    assert run.exit_code == 0, run.output
+    assert "a detector of face" in run.output
+
+
+def test_file_that_differs_is_not_written(
+    graph: DetectorGraph, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = to_onnx(graph)
+    kernel = next(item for item in model.graph.initializer if list(item.dims) == [4, 32, 1, 1])
+    weights = onnx.numpy_helper.to_array(kernel) + np.float32(0.02)
+    kernel.CopyFrom(onnx.numpy_helper.from_array(weights, kernel.name))
+    monkeypatch.setattr(module, "to_onnx", lambda graph: model)
+    run = CliRunner().invoke(main, [str(checkpoint), "-o", str(tmp_path / "own.onnx")])
+    assert run.exit_code == 1
+    assert "nothing was written" in run.output
+    assert not (tmp_path / "own.onnx").exists()
+    assert (tmp_path / "own.worst.png").exists()
+
+
+def test_smaller_numbers_are_for_classifiers(checkpoint: Path, tmp_path: Path) -> None:
+    run = CliRunner().invoke(main, [str(checkpoint), "-o", str(tmp_path / "own.onnx"), "--compact"])
+    assert run.exit_code == 2
+    assert "leave them out for a detector" in run.output
+
+
+def test_selftest_survives_its_text_and_notices_rubbish() -> None:
+    frame = demo.draw(10)[:96, :128].copy()
+    test = DetectorSelfTest(frame, np.array([[1, 2, 30, 40]], np.float32), np.array([0.5], np.float32), 0.1)
+    read = DetectorSelfTest.from_json(test.to_json())
+    assert np.array_equal(read.frame, frame)
+    assert read.boxes.tolist() == [[1, 2, 30, 40]]
+    for text in ("{}", "[", '{"frame": "", "boxes": [], "scores": [], "tolerance": 1}'):
+        with pytest.raises(ValueError, match="cannot be read"):
+            DetectorSelfTest.from_json(text)
+
+
+def test_classifier_file_is_no_detector(checkpoint: Path, tmp_path: Path) -> None:
+    export_detector(checkpoint, tmp_path / "own.onnx")
+    from maskedge.classify import MaskClassifier
+
+    with pytest.raises(ModelError, match="expected 'classifier'"):
+        MaskClassifier(tmp_path / "own.onnx")

@@ -1,0 +1,170 @@
+"""The detector: which place answers for which face, what the samples show, a training from end to end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from maskedge import ModelError
+from maskedge_train.checkpoint import read_checkpoint
+from maskedge_train.dataset import DataSet, load_dataset
+from maskedge_train.detector.checkpoint import load_detector
+from maskedge_train.detector.loss import assign, detection_loss, places
+from maskedge_train.detector.net import EdgeFace
+from maskedge_train.detector.samples import (
+    LEAST_FACE,
+    MOST_FACES,
+    Plan,
+    SampleBatches,
+    Scene,
+    WholePictures,
+    letterbox,
+    load_scenes,
+    pad,
+)
+from maskedge_train.nets import count_parameters
+
+NONE = [float("nan")] * 4
+
+
+@pytest.fixture(scope="module")
+def dataset(scenes_folder: Path) -> DataSet:
+    return load_dataset(scenes=[scenes_folder / "boxes.csv"], backgrounds=scenes_folder / "backgrounds")
+
+
+def faces(*boxes: list[float]) -> torch.Tensor:
+    return torch.tensor([[*boxes, NONE]])
+
+
+def test_net_is_tiny_and_answers_for_every_place() -> None:
+    net = EdgeFace().eval()
+    assert count_parameters(net) <= 120_000
+    with torch.inference_mode():
+        logits, boxes = net(torch.zeros(2, 3, 96, 160))
+    count = 12 * 20 + 6 * 10 + 3 * 5
+    assert logits.shape == (2, count)
+    assert boxes.shape == (2, count, 4)
+    assert len(places(96, 160, logits.device)[0]) == count
+    assert (boxes[..., 2:] > boxes[..., :2]).all()
+    assert torch.sigmoid(logits).max() < 0.1
+
+
+@pytest.mark.parametrize(("size", "levels"), [(14, {0}), (38, {0, 1}), (70, {1}), (100, {1, 2}), (120, {2})])
+def test_faces_are_answered_for_by_their_size(size: float, levels: set[int]) -> None:
+    targets = assign(faces([70 - size / 2, 66 - size / 2, 70 + size / 2, 66 + size / 2]), 128, 128)
+    points, own = places(128, 128, targets.boxes.device)
+    positive = targets.positive[0]
+    assert set(own[positive].tolist()) == levels
+    assert (points[positive] - torch.tensor([70.0, 66.0])).abs().max() <= max(0.3 * size, 16)
+    assert not (targets.positive & targets.ignored).any()
+
+
+def test_ignored_faces_are_neither() -> None:
+    # x2 < x1 marks them.
+    targets = assign(faces([60, 20, 20, 60]), 128, 128)
+    points, _ = places(128, 128, targets.boxes.device)
+    inside = ((points > 20) & (points < 60)).all(dim=1)
+    assert not targets.positive.any()
+    assert (targets.ignored[0] == inside).all()
+
+
+def test_of_two_faces_the_smaller_one_is_answered_for() -> None:
+    small, large = [30.0, 30.0, 60.0, 60.0], [25.0, 25.0, 65.0, 65.0]
+    targets = assign(faces(large, small), 128, 128)
+    boxes = targets.boxes[targets.positive]
+    assert (boxes == torch.tensor(small)).all(dim=1).any()
+
+
+def test_loss_of_the_truth_is_small() -> None:
+    truth = faces([40.0, 40.0, 80.0, 90.0])
+    targets = assign(truth, 128, 128)
+    right = torch.where(targets.positive, 9.0, -9.0)
+    boxes = torch.where(targets.positive[..., None], targets.boxes, torch.tensor([0.0, 0.0, 1.0, 1.0]))
+    objectness, away = detection_loss(right, boxes, truth, 128, 128)
+    wrong, _ = detection_loss(-right, boxes, truth, 128, 128)
+    assert objectness < 0.01 < wrong
+    assert away < 1e-5
+    nothing = torch.full((1, 2, 4), float("nan"))
+    assert torch.isfinite(detection_loss(right, boxes, nothing, 128, 128)[0])
+
+
+def test_samples_depend_on_their_number_alone(dataset: DataSet) -> None:
+    scenes = load_scenes(dataset.pictures)
+    people, empty = [scene for scene in scenes if len(scene.boxes)], [scene for scene in scenes if not len(scene.boxes)]
+    plan = Plan(3, 6, 96, whole=0.3, empty=0.2, pasted=0.5)
+    one, other = SampleBatches(people, empty, plan, 5, 2), SampleBatches(people, empty, plan, 5, 2)
+    other[0]
+    for mine, again in zip(one[1], other[1], strict=True):
+        assert torch.equal(torch.nan_to_num(mine), torch.nan_to_num(again))
+    images, boxes = one[1]
+    assert images.shape == (6, 3, 96, 96)
+    assert images.dtype == torch.uint8
+    assert boxes.shape == (6, MOST_FACES, 4)
+    there = boxes[~torch.isnan(boxes[..., 0])]
+    real = there[there[:, 2] > there[:, 0]]
+    assert len(real)
+    assert (real[:, 2:] - real[:, :2]).prod(dim=1).sqrt().min() >= LEAST_FACE - 1e-3
+    assert not torch.equal(SampleBatches(people, empty, plan, 6, 2)[1][0], images)
+
+
+def test_letterbox_as_on_the_device() -> None:
+    scene = Scene(np.full((100, 200, 3), 255, np.uint8), np.array([[20, 10, 60, 60]], np.float32), np.array([True]), True)
+    image, boxes = letterbox(scene, 100)
+    assert image.shape == (100, 100, 3)
+    assert (image[:50] == 255).all()
+    assert (image[50:] == 0).all()
+    assert boxes.tolist() == [[10, 5, 30, 30]]
+    crowd = np.tile(np.array([[0, 0, 20, 20]], np.float32), (MOST_FACES + 9, 1))
+    assert not np.isnan(pad(crowd)).any()
+    assert len(WholePictures([scene] * 5, 64, 2)) == 3
+
+
+def run(command, scenes_folder: Path, out: Path, *more: str):  # type: ignore[no-untyped-def]
+    data = ["--scenes", scenes_folder / "boxes.csv", "--backgrounds", scenes_folder / "backgrounds"]
+    small = ["--batches", "2", "--batch-size", "4", "--workers", "0", "--accelerator", "cpu", "--quiet", "--out", out]
+    return command("edge-train", "detector", *data, *small, *more)
+
+
+def test_training_resumes_exactly_and_its_file_runs(command, scenes_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    done = run(command, scenes_folder, tmp_path / "one", "--epochs", "3")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "one" / "report.json").read_text())
+    assert report["parameters"] <= 120_000
+    assert len(report["history"]) == 3
+    # Killed after the second epoch: what it left is what a run leaves whose last epoch is still to come.
+    begun = read_checkpoint(tmp_path / "one" / "last.ckpt")
+    assert begun["maskedge"]["kind"] == "detector"
+    done = run(command, scenes_folder, tmp_path / "one", "--epochs", "3", "--resume")
+    assert done.returncode == 0, done.stderr
+    again = read_checkpoint(tmp_path / "one" / "last.ckpt")["state_dict"]
+    assert all(torch.equal(again[name], value) for name, value in begun["state_dict"].items())
+    done = run(command, scenes_folder, tmp_path / "one", "--epochs", "4", "--resume")
+    assert done.returncode == 2
+    assert "epochs was 3, now 4" in done.stderr
+
+    net, card = load_detector(tmp_path / "one" / "detector.ckpt")
+    assert card["net"] == "edgeface"
+    assert not net.training
+    done = command("edge-export", tmp_path / "one" / "detector.ckpt", "-o", tmp_path / "own.onnx")
+    assert done.returncode == 0, done.stderr
+    done = command("edge-run", "--source", "demo", "--max-frames", "6", "--detector-model", tmp_path / "own.onnx")
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_cannot_be_trained_on(command, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    done = command("edge-train", "detector", "--faces", faces_folder, "--quiet", "--out", tmp_path)
+    assert done.returncode == 2
+    assert "in whole pictures to learn from" in done.stderr
+
+
+def test_checkpoint_of_a_classifier_is_no_detector(tmp_path: Path) -> None:
+    torch.save({"maskedge": {"kind": "classifier"}, "state_dict": {}}, tmp_path / "other.ckpt")
+    with pytest.raises(ModelError, match="of a classifier, not of a detector"):
+        load_detector(tmp_path / "other.ckpt")
+    torch.save({"maskedge": {"kind": "detector"}, "state_dict": {"net.x": torch.zeros(1)}}, tmp_path / "other.ckpt")
+    with pytest.raises(ModelError, match="does not fit this version"):
+        load_detector(tmp_path / "other.ckpt")

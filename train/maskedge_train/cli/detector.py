@@ -1,0 +1,96 @@
+"""`edge-train detector`: a tiny one-stage network that finds masked, unmasked and badly masked faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from maskedge.cli.common import Command, require_extra
+
+from .options import (
+    backgrounds_option,
+    build_engine,
+    engine_options,
+    face_boxes_option,
+    faces_option,
+    load,
+    progress_bar,
+    quiet_option,
+    scenes_option,
+)
+
+
+@click.command(cls=Command)
+@scenes_option
+@faces_option
+@face_boxes_option
+@backgrounds_option
+@click.option(
+    "--epochs", type=click.IntRange(1), default=80, show_default=True, help="Passes; the last three in ten see whole pictures."
+)
+@click.option("--batches", type=click.IntRange(1), default=150, show_default=True, help="Steps a pass.")
+@click.option("--batch-size", type=click.IntRange(1), default=48, show_default=True, help="Tiles a step and process.")
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=4e-3, show_default=True, help="Its peak.")
+@click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that draw samples.")
+@engine_options
+@click.option("--resume", is_flag=True, help="Go on where a killed run with the same options stopped.")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for checkpoints and report.  [default: runs/detector]"
+)
+@quiet_option
+def detector(
+    scenes: tuple[Path, ...],
+    faces: Path | None,
+    face_boxes: Path | None,
+    backgrounds: Path | None,
+    workers: int,
+    resume: bool,
+    out: Path | None,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    r"""Train a face detector of 0.12 M parameters on whole pictures with labelled boxes.
+
+    First on small tiles around faces, parts of faces and backgrounds, then on whole pictures; a tenth of the pictures only
+    measures.
+    Two hours on one core, minutes on a GPU. Writes detector.ckpt (averaged weights), last.ckpt (for --resume), report.json, logs.
+    Exit codes: 0 done, 2 wrong usage or unusable data, 4 a checkpoint was refused, 5 a file could not be written.
+    """
+    with require_extra("train"):
+        from ..detector.checkpoint import enter_card, keep_weights
+        from ..detector.report import measure_detector
+        from ..detector.samples import load_scenes
+        from ..detector.training import DetectorRecipe, split, train_detector
+    out = out or Path("runs/detector")
+    dataset = load(faces, face_boxes, scenes, backgrounds)
+    learn, measured = split(dataset.pictures)
+    with progress_bar(len(dataset.pictures), "reading pictures", quiet) as step:
+        read = load_scenes(learn, step)
+        held = load_scenes(measured, step)
+    recipe = DetectorRecipe(batches=options["batches"], tile_batch=options["batch_size"], learning_rate=options["learning_rate"])
+    engine = build_engine(options, patience=options["epochs"], quiet=quiet)
+    trained = train_detector(
+        ([scene for scene in read if len(scene.boxes)], [scene for scene in read if not len(scene.boxes)]),
+        held,
+        recipe,
+        engine,
+        out,
+        data={"data": dataset.digest},
+        resume=resume,
+        workers=workers,
+    )
+    if trained is None:
+        return  # a helper process of a distributed run
+    last, history = trained
+    checkpoint = out / "detector.ckpt"
+    keep_weights(last, checkpoint)
+    report = measure_detector(checkpoint, held, out, history=history, data=dataset.to_card())
+    enter_card(checkpoint, report)
+    click.echo(f"{report['parameters']:,} parameters, {len(history)} epochs in {report['train_seconds']:.0f} s")
+    click.echo("on pictures that it did not see: longest side, least score, masked and unmasked found, false alarms a picture")
+    for row in report["curve"]:
+        found = "  ".join("-" if row[key] is None else f"{row[key]:.3f}" for key in ("masked_found", "unmasked_found"))
+        click.echo(f"  {row['side']:4}  {row['score']:.2f}  {found}  {row['false_alarms']:.2f}")
+    click.echo(f"wrote {checkpoint} and {out / 'report.json'}; next: edge-export {checkpoint} -o detector.onnx")

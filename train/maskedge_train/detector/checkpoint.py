@@ -1,0 +1,54 @@
+"""Checkpoints of detectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from maskedge.errors import ModelError
+
+from ..checkpoint import Card, read_checkpoint, write_checkpoint
+from .net import EdgeFace
+
+
+def load_detector(path: Path) -> tuple[EdgeFace, Card]:
+    """Rebuild the net of a checkpoint, in evaluation mode, and give what is known of it.
+
+    Raises:
+        ModelError: The file is missing, damaged, or no detector of ours.
+    """
+    content = read_checkpoint(path)
+    facts: dict[str, Any] = content["maskedge"]
+    if facts.get("kind") != "detector":
+        raise ModelError(f"{path} is a checkpoint of a {facts.get('kind', 'classifier')}, not of a detector.")
+    net = EdgeFace()
+    try:
+        net.load_state_dict({name.removeprefix("net."): value for name, value in content["state_dict"].items()})
+    except (KeyError, RuntimeError) as error:
+        raise ModelError(f"{path} does not fit this version of maskedge: train again.") from error
+    return net.eval(), facts.get("card", {})
+
+
+def keep_weights(training: Path, path: Path) -> None:
+    """Write what is needed to use the net of a training's checkpoint, and no more, to `path`.
+
+    Raises:
+        ModelError: The checkpoint cannot be read.
+        OutputError: `path` cannot be written.
+    """
+    content = read_checkpoint(training)
+    write_checkpoint(path, {"state_dict": content["state_dict"], "maskedge": content["maskedge"]})
+
+
+def enter_card(path: Path, report: dict[str, Any]) -> None:
+    """Write what is known of a detector, from its report, into its checkpoint.
+
+    Raises:
+        ModelError: The checkpoint cannot be read.
+        OutputError: It cannot be written.
+    """
+    content = read_checkpoint(path)
+    known = ("parameters", "data", "pictures", "faces", "curve", "train_seconds")
+    card = {"net": "edgeface", "epochs": len(report["history"]), **{name: report[name] for name in known}}
+    content["maskedge"] = {**content["maskedge"], "card": card}
+    write_checkpoint(path, content)

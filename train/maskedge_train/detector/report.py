@@ -1,0 +1,102 @@
+"""What a detector finds in pictures that it did not learn from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from maskedge.files import write_file
+from maskedge.track import box_iou
+
+from ..classifier import normalise
+from ..nets import count_parameters
+from .checkpoint import load_detector
+from .net import EdgeFace
+from .samples import Scene, letterbox
+
+SCHEMA = "maskedge.detector/1"
+NMS_IOU = 0.45
+"""Of two boxes that overlap by more than this the better one stays."""
+SCORES = (0.1, 0.15, 0.2, 0.3, 0.5)
+SIDES = (320, 480)
+"""Longest sides of the picture at which a detector is measured."""
+_KINDS = (("masked", True), ("unmasked", False))
+_LEAST_FACE = 0.05
+"""Smaller faces (square root of the area, in units of the picture's longest side) do not count: 32 pixels of 640."""
+_OVERLAP = 0.4
+
+
+def suppress(
+    boxes: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], least: float, overlap: float = NMS_IOU
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Non-maximum suppression of float32 `[A, 4]` (x1, y1, x2, y2) and `[A]`; what is left, best first."""
+    sizes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    kept = np.asarray(cv2.dnn.NMSBoxes(sizes.tolist(), scores.tolist(), least, overlap), np.int64).reshape(-1)
+    return boxes[kept], scores[kept]
+
+
+def measure_detector(
+    checkpoint: Path, scenes: Sequence[Scene], out: Path, *, history: list[dict[str, float]], data: dict[str, Any]
+) -> dict[str, Any]:
+    """Measure a detector at several sizes of the picture and least scores, and write report.json to `out`.
+
+    Returns:
+        The report: for each the shares of masked and unmasked faces found (IoU of at least 0.4), and the boxes that lie on no face,
+        by picture; of pictures with people alone, since a classifier stands behind the detector.
+    """
+    net, _ = load_detector(checkpoint)
+    people = [scene for scene in scenes if len(scene.boxes)]
+    curve = [row for side in SIDES for row in _measure(net, people, side)]
+    counts = {name: sum(int((scene.masked == masked).sum()) for scene in people) for name, masked in _KINDS}
+    report = {
+        "schema": SCHEMA,
+        "parameters": count_parameters(net),
+        "data": data,
+        "pictures": len(people),
+        "faces": counts,
+        "curve": curve,
+        "history": history,
+        "train_seconds": round(sum(epoch["seconds"] for epoch in history), 1),
+    }
+    write_file(out / "report.json", json.dumps(report, indent=1) + "\n")
+    return report
+
+
+@torch.inference_mode()
+def _measure(net: EdgeFace, scenes: Sequence[Scene], side: int) -> list[dict[str, Any]]:
+    """Measure at one size: a row for each least score."""
+    hits: dict[bool, list[float]] = {True: [], False: []}
+    alarms: list[float] = []
+    for scene in scenes:
+        longest = max(scene.image.shape[:2])
+        image, _ = letterbox(scene, side)
+        pixels = normalise(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255)
+        logits, places = net(pixels)
+        boxes, scores = suppress(places[0].numpy() * (longest / side), torch.sigmoid(logits[0]).numpy(), min(SCORES))
+        free = np.ones(len(boxes), np.bool_)
+        for face, masked in zip(scene.boxes, scene.masked, strict=True):
+            own = np.array([box_iou(tuple(face), tuple(box)) >= _OVERLAP for box in boxes], np.bool_)
+            free &= ~own
+            if np.sqrt((face[2:] - face[:2]).prod()) >= _LEAST_FACE * longest:
+                hits[bool(masked)].append(float(scores[own].max()) if own.any() else 0.0)
+        sides = np.sqrt(np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), 0))
+        alarms += scores[free & (sides >= _LEAST_FACE * longest)].tolist()
+    return [
+        {
+            "side": side,
+            "score": score,
+            **{
+                f"{name}_found": round(float(np.mean(np.array(hits[masked]) >= score)), 4) if hits[masked] else None
+                for name, masked in _KINDS
+            },
+            "false_alarms": round(float((np.array(alarms) >= score).sum()) / max(1, len(scenes)), 4),
+        }
+        for score in SCORES
+    ]

@@ -1,0 +1,207 @@
+"""Training of the face detector with Lightning."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from torch.utils.data import DataLoader
+
+from maskedge.errors import UsageError
+from maskedge.files import make_folder
+
+from ..classifier import normalise
+from ..dataset import Picture
+from ..engine import Engine, build_trainer, check_resume, describe
+from .loss import detection_loss
+from .net import EdgeFace
+from .samples import TILE, WHOLE, Plan, SampleBatches, Scene, WholePictures
+
+HELD_OUT = 0.1
+"""Share of the pictures with people, and of those without, that only measure."""
+
+
+@dataclass(frozen=True)
+class DetectorRecipe:
+    """How a detector is trained.
+
+    Attributes:
+        batches: Steps an epoch.
+        tile_batch: Tiles a step.
+        whole_batch: Whole pictures a step.
+        whole_share: Share of the epochs, the last ones, that see whole pictures.
+        learning_rate: Peak of the one-cycle schedule.
+        weight_decay: Of AdamW, on everything but biases and normalisation.
+        box_weight: Weight of the boxes' loss beside that of objectness.
+    """
+
+    batches: int = 150
+    tile_batch: int = 48
+    whole_batch: int = 10
+    whole_share: float = 0.3
+    learning_rate: float = 4e-3
+    weight_decay: float = 0.01
+    box_weight: float = 1.0
+
+
+def held_out(picture: Picture) -> bool:
+    """Tell by the name whether a picture only measures: the same ones at every run."""
+    return int(hashlib.sha256(f"detector {picture.name}".encode()).hexdigest()[:8], 16) < HELD_OUT * 2**32
+
+
+class DetectorModule(lightning.LightningModule):
+    """The net, its loss and its optimiser.
+
+    Args:
+        recipe: How to train it.
+        notes: Facts that a resumed run must agree on.
+        epochs: Most epochs.
+    """
+
+    def __init__(self, recipe: DetectorRecipe, notes: dict[str, Any], epochs: int) -> None:
+        super().__init__()
+        self.recipe, self.notes, self.steps = recipe, notes, epochs * recipe.batches
+        self.net = EdgeFace().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.history: list[dict[str, float]] = []
+        self._losses: list[torch.Tensor] = []
+        self._started = 0.0
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write beside the weights what is needed to use them and to go on."""
+        checkpoint["maskedge"] = {"kind": "detector", "net": "edgeface", "recipe": self.notes, "history": self.history}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the learning curves where they were."""
+        self.history = checkpoint["maskedge"]["history"]
+
+    def _loss(self, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        images, faces = batch
+        pixels = normalise(images.float() / 255).contiguous(memory_format=torch.channels_last)
+        logits, boxes = self.net(pixels)
+        return detection_loss(logits, boxes, faces, images.shape[2], images.shape[3])
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_index: int) -> torch.Tensor:
+        """Loss of a batch of uint8 `[N, 3, S, S]` BGR and float32 `[N, F, 4]`."""
+        objectness, boxes = self._loss(batch)
+        loss = objectness + self.recipe.box_weight * boxes
+        self.log_dict({"train_objectness": objectness, "train_boxes": boxes}, prog_bar=True)
+        self._losses.append(loss.detach())
+        return loss
+
+    def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_index: int) -> None:
+        """Loss of whole pictures."""
+        objectness, boxes = self._loss(batch)
+        values = {"val_loss": objectness + self.recipe.box_weight * boxes, "val_objectness": objectness, "val_boxes": boxes}
+        self.log_dict(values, batch_size=len(batch[0]), sync_dist=True)
+
+    def on_train_epoch_start(self) -> None:
+        """Start the epoch's clock."""
+        self._started = time.perf_counter()
+
+    def on_train_epoch_end(self) -> None:
+        """Keep the epoch's figures, for the learning curves."""
+        names: list[str] = [name for name in ("val_loss", "val_objectness", "val_boxes") if name in self.trainer.callback_metrics]
+        metrics: dict[str, float] = {name: round(float(self.trainer.callback_metrics[name]), 5) for name in names}
+        train_loss = round(float(torch.stack(self._losses).mean()), 5)
+        self._losses.clear()
+        seconds = round(time.perf_counter() - self._started, 1)
+        self.history = [*self.history, {"epoch": self.current_epoch, "seconds": seconds, "train_loss": train_loss, **metrics}]
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with a one-cycle schedule."""
+        matrices = [parameter for parameter in self.net.parameters() if parameter.ndim > 1]
+        others = [parameter for parameter in self.net.parameters() if parameter.ndim <= 1]
+        groups = [{"params": matrices, "weight_decay": self.recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        optimiser = torch.optim.AdamW(groups, lr=self.recipe.learning_rate)
+        warm = max(0.1, 2 / self.steps)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.recipe.learning_rate, total_steps=self.steps, pct_start=warm)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class _Data(lightning.LightningDataModule):
+    """Tiles in the first epochs, whole pictures in the last; held-out whole pictures to measure on."""
+
+    def __init__(
+        self, train: tuple[list[Scene], list[Scene]], held: list[Scene], recipe: DetectorRecipe, engine: Engine, workers: int
+    ) -> None:
+        super().__init__()
+        self.train, self.held, self.recipe, self.engine, self.workers = train, held, recipe, engine, workers
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        assert self.trainer is not None  # noqa: S101
+        epoch = self.trainer.current_epoch
+        tiles = Plan(self.recipe.batches, self.recipe.tile_batch, TILE, whole=0.0, empty=0.2, pasted=0.35)
+        whole = Plan(self.recipe.batches, self.recipe.whole_batch, WHOLE, whole=0.7, empty=0.25, pasted=0.35)
+        late = epoch >= round(self.engine.epochs * (1 - self.recipe.whole_share))
+        rank, world = self.trainer.global_rank, self.trainer.world_size
+        data = SampleBatches(*self.train, whole if late else tiles, self.engine.seed * world + rank, epoch)
+        return DataLoader(data, batch_size=None, num_workers=self.workers)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(WholePictures(self.held, WHOLE, 16), batch_size=None)
+
+
+def train_detector(
+    train: tuple[list[Scene], list[Scene]],
+    held: list[Scene],
+    recipe: DetectorRecipe,
+    engine: Engine,
+    out: Path,
+    *,
+    data: dict[str, Any],
+    resume: bool = False,
+    workers: int = 1,
+) -> tuple[Path, list[dict[str, float]]] | None:
+    """Train a detector.
+
+    Args:
+        train: Pictures with faces, and pictures without people.
+        held: Pictures that only measure.
+        recipe: How.
+        engine: How long and on what.
+        out: Folder for the checkpoints; made when missing.
+        data: Digests of the data, for the checkpoint.
+        resume: Go on after the last finished epoch.
+        workers: Processes that draw samples.
+
+    Returns:
+        The checkpoint of the last epoch, where the schedule ends, and the learning curves; None in a helper process of a
+        distributed run. The loss of whole pictures would choose an early epoch: it counts faces that nobody labelled.
+
+    Raises:
+        UsageError: There is too little data, or `resume` with another recipe.
+        OutputError: A checkpoint cannot be written.
+    """
+    faces = sum(len(scene.boxes) for scene in train[0])
+    if faces < 20 or not any(scene.whole and len(scene.boxes) for scene in train[0]):
+        raise UsageError(f"there are {faces} labelled faces in whole pictures to learn from: a detector needs hundreds (--scenes).")
+    if not held:
+        raise UsageError("there is no picture to measure on: give more --scenes.")
+    make_folder(out)
+    notes = {**asdict(recipe), **describe(engine), **data}
+    last = out / "last.ckpt"
+    if resume:
+        check_resume(last, notes)
+    lightning.seed_everything(engine.seed, workers=True, verbose=False)
+    module = DetectorModule(recipe, notes, engine.epochs)
+    # Averaged weights are measured and kept (Polyak and Juditsky, 1992); the first hundred steps are too far away to count.
+    averaging = EMAWeightAveraging(decay=0.998, update_starting_at_step=100)
+    trainer, _ = build_trainer(engine, out, more=[averaging], reload_every_epoch=True)
+    trainer.fit(module, datamodule=_Data(train, held, recipe, engine, workers), ckpt_path=str(last) if resume else None)
+    if trainer.global_rank != 0:
+        return None
+    return last, module.history
+
+
+def split(pictures: Sequence[Picture]) -> tuple[list[Picture], list[Picture]]:
+    """Split pictures into those to learn from and those that only measure. Single faces all teach: they are no whole pictures."""
+    measured = [picture.source != "faces" and held_out(picture) for picture in pictures]
+    pairs = list(zip(pictures, measured, strict=True))
+    return [picture for picture, own in pairs if not own], [picture for picture, own in pairs if own]
