@@ -34,7 +34,6 @@ def report(reports: tuple[Path, ...], html: Path | None, markdown: Path | None) 
     from maskedge.files import write_file
 
     from .markdown import to_markdown
-    from .page import to_page
     from .report import load_report
 
     check_output(html)
@@ -44,7 +43,9 @@ def report(reports: tuple[Path, ...], html: Path | None, markdown: Path | None) 
     if markdown is not None:
         write_file(markdown, text)
     if html is not None:
-        write_file(html, to_page(loaded))
+        from .page import write_report_page
+
+        write_report_page(html, loaded)
     written = [str(path) for path in (markdown, html) if path is not None]
     click.echo(f"wrote {', '.join(written)}" if written else text)
 

@@ -47,13 +47,13 @@ class SizeType(click.ParamType):  # type: ignore[type-arg]  # only newer release
 )
 @click.option("--frames", type=click.IntRange(1), default=150, show_default=True, help="Frames to take.")
 @click.option("--skip", type=click.IntRange(0), default=0, help="Frames to pass over first.")
-@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Counted rounds of the pipelines, in turn.")
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Counted rounds of the pipelines, in turn.")
 @click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Threads of ONNX Runtime and OpenCV.")
 @click.option(
     "--matrix/--no-matrix", default=True, show_default=True, help="Vary detector, classifier, frame size, faces, threads."
 )
 @click.option("--full", is_flag=True, help="Matrix: every combination, not one change at a time.")
-@click.option("--matrix-rounds", type=click.IntRange(1), default=3, show_default=True, help="Counted rounds of the matrix.")
+@click.option("--matrix-rounds", type=click.IntRange(1), default=2, show_default=True, help="Counted rounds of the matrix.")
 @click.option("--detector", "detectors", multiple=True, help="Matrix: detectors.  [default: all]")
 @click.option(
     "--model",
@@ -67,7 +67,7 @@ class SizeType(click.ParamType):  # type: ignore[type-arg]  # only newer release
 @click.option("--matrix-threads", type=click.IntRange(1, 64), multiple=True, help="Matrix: threads.  [default: 1 2]")
 @click.option("--detect-every", type=click.IntRange(1, 100), multiple=True, help="Matrix: frames to a detection.  [default: 1 2 4]")
 @click.option(
-    "--live-seconds", type=click.FloatRange(0, 3600), default=6.0, show_default=True, help="Live run of each pipeline; 0: none."
+    "--live-seconds", type=click.FloatRange(0, 3600), default=4.0, show_default=True, help="Live run of each pipeline; 0: none."
 )
 @click.option(
     "--live-rate", type=click.FloatRange(1, 1000), default=30.0, show_default=True, help="Frames a second that come then."
@@ -138,8 +138,8 @@ def limits(models: tuple[Path, ...], json_path: Path | None) -> None:
     """Set classifier files and detectors beside what this machine can do at its best."""
     silence_libraries()
     with require_runtime():
-        from maskedge.model import default_model
         from maskedge.detect import DETECTORS
+        from maskedge.model import default_model
 
         from .limits import measure_limits
         from .pipelines import BASELINE_MODEL

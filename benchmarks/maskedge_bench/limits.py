@@ -23,11 +23,12 @@ _COPY = 32 * 1024 * 1024
 _LEAST_SECONDS = 0.3
 
 
-def count_work(path: Path) -> tuple[int, int]:
+def count_work(path: Path, size: tuple[int, int] | None = None) -> tuple[int, int]:
     """Count what one answer of a network (one face, one frame) needs.
 
     Args:
         path: The .onnx file.
+        size: Width and height of the frame, for a detector that takes any size.
 
     Returns:
         Multiply-accumulates of its convolutions and matrix products, and the bytes that these read (inputs and weights) and write.
@@ -46,6 +47,9 @@ def count_work(path: Path) -> tuple[int, int]:
         for dimension in value.type.tensor_type.shape.dim[:1]:
             if dimension.dim_param:
                 dimension.dim_value = 1
+    if size is not None:
+        for dimension, side in zip(model.graph.input[0].type.tensor_type.shape.dim[1:3], reversed(size), strict=True):
+            dimension.dim_value = side
     del model.graph.value_info[:]
     graph = shape_inference.infer_shapes(model, data_prop=True).graph
     tensors: dict[str, tuple[tuple[int, ...], int]] = {}
@@ -167,12 +171,13 @@ def detector_rows(
     width, height = size
     operations: int | None = None
     if isinstance(detector, CascadeDetector):
-        scale = min(1.0, detector.side / max(size)) if detector.side else 1.0
+        scale = min(1.0, detector.scale(width, height))
         scanned = round(width * scale * height * scale * (1 + 2 * detector.border) ** 2)
         touched = scanned
     elif isinstance(detector, CnnDetector):
-        scanned = 3 * prod(detector.contract.size)
-        operations, touched = count_work(detector.path)
+        own = detector.input_size(width, height)
+        scanned = 3 * prod(own)
+        operations, touched = count_work(detector.path, own)
     else:
         return []
     rows = []

@@ -58,12 +58,12 @@ class Plan:
     uri: str = "demo"
     frames: int = 150
     skip: int = 0
-    rounds: int = 5
+    rounds: int = 3
     threads: int = 1
     axes: Axes | None = field(default_factory=Axes)
-    matrix_rounds: int = 3
+    matrix_rounds: int = 2
     cell_seconds: float = 0.3
-    live_seconds: float = 6.0
+    live_seconds: float = 4.0
     live_rate: float = 30.0
     start_rounds: int = 3
     yunet: Path | None = None
@@ -78,13 +78,13 @@ class Plan:
         )  # fmt: skip
         return replace(
             self,
-            frames=min(self.frames, 24),
+            frames=min(self.frames, 16),
             skip=120 if self.uri == "demo" else self.skip,
             rounds=min(self.rounds, 2),
             axes=axes,
             matrix_rounds=1,
-            cell_seconds=0.15,
-            live_seconds=min(self.live_seconds, 1.5),
+            cell_seconds=0.1,
+            live_seconds=min(self.live_seconds, 1.0),
             start_rounds=1,
             quick=True,
         )

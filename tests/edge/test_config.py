@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from maskedge.cli.flags import FLAGS
-from maskedge.config import MASK, SECTIONS, changed_keys, load_config, section_class, secrets_of, to_toml
+from maskedge.config import MASK, SECTIONS, changed_keys, load_config, secrets_of, section_class, to_toml
 from maskedge.errors import UsageError
 
 EVERYTHING = """

@@ -55,7 +55,10 @@ def test_changes_are_said_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("band", "temperature", "after"),
-    [("ok", 69, "ok"), ("ok", 70, "warm"), ("ok", 95, "hot"), ("warm", 68, "warm"), ("warm", 66, "ok"), ("hot", 78, "hot"), ("hot", 75, "warm")],
+    [
+        ("ok", 69, "ok"), ("ok", 70, "warm"), ("ok", 95, "hot"), ("warm", 68, "warm"), ("warm", 66, "ok"), ("hot", 78, "hot"),
+        ("hot", 75, "warm"),
+    ],
 )  # fmt: skip
 def test_bands_do_not_flicker(band: str, temperature: float, after: str) -> None:
     assert next_band(band, temperature) == after

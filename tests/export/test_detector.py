@@ -27,10 +27,10 @@ def graph() -> DetectorGraph:
     """A net without training that takes some places for faces, each with a box and a score of its own."""
     torch.manual_seed(3)
     net = EdgeFace()
-    for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(module.weight, 0.8, 2.5)
-            torch.nn.init.normal_(module.bias, std=0.3)
+    for layer in net.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(layer.weight, 0.8, 2.5)
+            torch.nn.init.normal_(layer.bias, std=0.3)
     torch.nn.init.constant_(net.objectness.bias, -1.6)
     torch.nn.init.normal_(net.objectness.weight, std=3.0)
     torch.nn.init.normal_(net.distances.weight, std=0.6)
