@@ -167,7 +167,7 @@ class CascadeDetector:
             both = np.clip(right - left, 0, None) * np.clip(bottom - top, 0, None)
             agree = both > _AGREE * (windows[:, 2] ** 2 + side**2 - both)
             weight = (scores + 0.1) * agree
-            merged.append(tuple((windows * weight[:, None]).sum(axis=0) / weight.sum()))
+            merged.append(tuple(((windows * weight[:, None]).sum(axis=0) / weight.sum()).tolist()))
         return merged
 
 

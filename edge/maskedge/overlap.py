@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from maskedge.types import Box
 
-IOU = 0.4
+IOU = 0.3
 """Overlap from which two boxes show the same face."""
-CONTAINED = 0.7
+CONTAINED = 0.6
 """Part of the smaller box within the larger one from which they do: cascades find faces within faces."""
 
 

@@ -21,9 +21,9 @@ NOT_A_FACE = "not_a_face"
 """The label with which a classifier throws out what the detector should not have found."""
 DETECT_EVERY = 5
 """Frames of a video to a detection: five a second of a usual camera. Tracks in between cost a twentieth of a cascade."""
-LEAST_FACE = 0.95
+LEAST_FACE = 0.97
 """Probability of being a face from which a candidate is taken for one: where F1 is highest on pictures kept from the detectors."""
-_STAY = 0.4
+_STAY = 0.7
 """Part of that bound from which a face that was there before is still taken for one: what moves or is half hidden stays."""
 _COUNTED = 0.2
 """Doubt that is left, as a part of what `least_face` leaves, for who is counted as a person: false alarms last, but they waver."""

@@ -76,9 +76,11 @@ def test_picture_counts_and_chart_are_seen(browser: webdriver.Chrome, run: Run) 
     ]
     # Colour is not the only signal: each label has its own symbol, and its own dashes in the chart.
     assert len({tile.find_element(By.CLASS_NAME, "mark").text for tile in tiles}) == 3
-    lines = browser.find_elements(By.CSS_SELECTOR, "#chart path.series")
-    assert len({line.get_attribute("stroke-dasharray") for line in lines}) == 3
-    assert all(line.get_attribute("d") for line in lines)
+    # Asked in one go: the chart is drawn anew every second.
+    script = "return [...document.querySelectorAll('#chart path.series')].map(p => [p.getAttribute('stroke-dasharray'), p.getAttribute('d')])"
+    lines = browser.execute_script(script)
+    assert len({dashes for dashes, _ in lines}) == 3
+    assert all(path for _, path in lines)
     until(lambda: any(tile.text.split()[0] != "0" for tile in browser.find_elements(By.CSS_SELECTOR, "#counts .number")))
     assert "door" in words(browser, "zones")
     assert not browser.get_log("browser")

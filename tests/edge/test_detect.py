@@ -13,7 +13,7 @@ from maskedge.track import box_iou
 from support import METADATA, write_detector, write_model
 
 
-@pytest.mark.parametrize("name", ["haar", "haar-stock"])
+@pytest.mark.parametrize("name", ["haar", "cnn", "haar-stock"])
 def test_finds_the_composite_faces(name: str) -> None:
     detector = build_detector(name)
     truth = [face for face in demo.truth(150) if face.visible > 0.9]

@@ -71,7 +71,7 @@ def test_not_a_face_is_thrown_out(tmp_path: Path) -> None:
     model = write_model(tmp_path / "model.onnx", metadata=metadata)
     image = np.zeros((100, 200, 3), np.uint8)
     image[:, 100:] = 255
-    detector = MaskDetector(model, Fixed([(10, 10, 60, 60), (120, 10, 180, 60)]), tracking=True)
+    detector = MaskDetector(model, Fixed([(10, 10, 60, 60), (120, 10, 180, 60)]), tracking=True, least_face=0.5)
     # A black crop is undecided (0.5 each): the first label wins.
     faces = detector(image)
     assert [face.box for face in faces] == [(10, 10, 60, 60)]
@@ -127,8 +127,8 @@ def test_least_face_is_a_choice_and_lower_for_a_face_that_was_there(tmp_path: Pa
     box = (60.0, 20.0, 120.0, 80.0)
     black, dim = np.zeros((100, 200, 3), np.uint8), np.full((100, 200, 3), 4, np.uint8)
     # 0.5 and 0.31 by the model.
-    assert len(MaskDetector(model, Fixed([box]))(black)) == 1
-    assert MaskDetector(model, Fixed([box]))(dim) == []
+    assert len(MaskDetector(model, Fixed([box]), least_face=0.5)(black)) == 1
+    assert MaskDetector(model, Fixed([box]), least_face=0.5)(dim) == []
     assert len(MaskDetector(model, Fixed([box]), least_face=0.3)(dim)) == 1
     assert MaskDetector(model, Fixed([box]), least_face=0.6)(black) == []
     followed = MaskDetector(model, Fixed([box]), tracking=True, least_face=0.45)
@@ -163,7 +163,7 @@ def test_smaller_faces_are_dropped_and_do_not_flicker() -> None:
 
 def test_unsure_is_by_the_models_card(tmp_path: Path) -> None:
     model = brightness_model(tmp_path / "model.onnx")
-    (face,) = MaskDetector(model, Fixed([(60, 20, 120, 80)]))(np.zeros((100, 200, 3), np.uint8))
+    (face,) = MaskDetector(model, Fixed([(60, 20, 120, 80)]), least_face=0.5)(np.zeros((100, 200, 3), np.uint8))
     assert face.score == 0.5
     assert face.unsure
     assert face.to_json()["unsure"] is True

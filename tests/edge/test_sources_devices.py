@@ -176,7 +176,7 @@ def test_demo_by_the_clock() -> None:
         cv2.waitKey(1)
         if len(got) < 5:
             # As a slow detector would.
-            _ = [demo.draw(index) for index in range(10)]
+            _ = [demo.draw(index) for index in range(60)]
     assert source.state == "ended"
     assert got == sorted(set(got))
     assert got[0] == 0

@@ -56,8 +56,8 @@ def main(file: Path | None, print_config: bool, install_service: bool, yes: bool
         _install_service(write=yes)
         return
     silence_libraries()
-    flags = read_flags(parameters)
     with require_runtime():
+        flags = read_flags(parameters)
         from maskedge.config import load_config, secrets_of, to_toml
         from maskedge.log import set_up
     loaded = load_config(file, flags=flags)
