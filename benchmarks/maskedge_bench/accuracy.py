@@ -21,7 +21,7 @@ from maskedge_train.boxes import LabelledBox, read_boxes
 
 from .finders import find_detector
 from .gallery import Gallery
-from .speed import PIPELINES, Pipeline
+from .pipelines import PIPELINES, Pipeline
 from .tally import LEAST_SIDE, LONGEST_SIDE, THREE, TWO, Tally, ratio
 
 SCHEMA = "maskedge.accuracy/2"

@@ -1,185 +1,307 @@
-"""End-to-end speed: from a frame's arrival to the answer, several pipelines on the same frames in the same run."""
+"""End-to-end speed: from a frame's arrival to the answer, in the same run as the original pipeline."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timezone
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from itertools import islice
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from maskedge.errors import SourceError
-from maskedge.machine import machine_facts
-from maskedge.pipeline import DETECT_EVERY, MaskDetector
-from maskedge.sources import open_source
+import cv2
+
+from maskedge.detect import FaceDetector
+from maskedge.model import default_model
 from maskedge.types import Frame
 
-SCHEMA = "maskedge.speed/1"
-BASELINE_MODEL = Path(__file__).parent / "models" / "seednet.onnx"
-"""The original pipeline's classifier."""
+from .chain import measure_chain
+from .cost import fit_cost
+from .eager import has_torch
+from .limits import classifier_rows, detector_rows, measure_peak
+from .live import measure_live
+from .matrix import Axes, Matrix, name_of
+from .overhead import measure_clock
+from .passes import Contestant, InProcess, Pass, figures, in_turn, quantiles
+from .peers import AdaptedDetector, PackagePeer, YuNet
+from .pipelines import EVERY_FRAME, ORIGINAL_EAGER, PIPELINES, Pipeline
+from .probe import measure_starts
+from .report import SPEED, Conditions
+from .scenes import load_frames
+
+_WARM_UP = 4
 
 
 @dataclass(frozen=True)
-class Pipeline:
-    """One row of the comparison.
+class Plan:
+    """What to measure.
 
     Attributes:
-        name: Name of the row.
-        detector: Name of the detector.
-        model: Classifier file; None for the bundled one.
-        detect_every: Frames to a detection; tracks carry the faces in between.
+        uri: Frames to run on.
+        frames: How many.
+        skip: Frames to pass over first.
+        rounds: Counted rounds of the pipelines.
+        threads: Threads of the pipelines.
+        axes: The matrix; None for none.
+        matrix_rounds: Counted rounds of the matrix.
+        cell_seconds: About how long a cell of it may take in a round.
+        live_seconds: How long each pipeline runs live; 0 for not at all.
+        live_rate: Frames a second that come then.
+        start_rounds: Counted starts; 0 for none.
+        yunet: Model file of OpenCV's YuNet.
+        adapters: Adapter files of other detectors.
+        peer_python: Python of the environment of the package peer.
+        quick: The short version.
     """
 
-    name: str
-    detector: str
+    uri: str = "demo"
+    frames: int = 150
+    skip: int = 0
+    rounds: int = 3
+    threads: int = 1
+    axes: Axes | None = field(default_factory=Axes)
+    matrix_rounds: int = 2
+    cell_seconds: float = 0.3
+    live_seconds: float = 4.0
+    live_rate: float = 30.0
+    start_rounds: int = 3
+    yunet: Path | None = None
+    adapters: tuple[Path, ...] = ()
+    peer_python: Path | None = None
+    quick: bool = False
+
+    def shortened(self) -> Plan:
+        """Give the version that takes less than a minute."""
+        axes = None if self.axes is None else replace(
+            self.axes, sizes=((320, 240), (640, 480), (1280, 720)), faces=(0, 4), threads=(1,), detect_every=(1, 2)
+        )  # fmt: skip
+        return replace(
+            self,
+            frames=min(self.frames, 16),
+            skip=120 if self.uri == "demo" else self.skip,
+            rounds=min(self.rounds, 2),
+            axes=axes,
+            matrix_rounds=1,
+            cell_seconds=0.1,
+            live_seconds=min(self.live_seconds, 1.0),
+            start_rounds=1,
+            quick=True,
+        )
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A pipeline that takes part, opened."""
+
+    pipeline: Pipeline
+    contestant: Contestant
     model: Path | None
-    detect_every: int
+    model_name: str
 
 
-PIPELINES = (
-    Pipeline("original (stock cascade at full size, seednet)", "haar-stock", BASELINE_MODEL, 1),
-    Pipeline("default (haar, edgenet)", "haar", None, DETECT_EVERY),
-)
-"""The first is the baseline of the ratios."""
-
-
-def load_frames(uri: str, most: int) -> list[Frame]:
-    """Read up to `most` frames into memory, so that decoding does not count.
-
-    Raises:
-        SourceError: The source cannot be opened or gives no frame.
-    """
-    source = open_source(uri)
-    try:
-        frames = list(islice(source.frames(), most))
-    finally:
-        source.close()
-    if not frames:
-        raise SourceError(f"{uri} gave no frame: choose another --source.")
-    return frames
-
-
-def measure(
-    frames: Sequence[Frame],
-    rounds: int,
-    threads: int = 1,
-    pipelines: Sequence[Pipeline] = PIPELINES,
-    progress: Callable[[int], None] = lambda _: None,
-) -> dict[str, Any]:
-    """Run every pipeline over the same frames, in turn, `rounds` times (A B A B), after one warm-up of each.
+class SpeedRun:
+    """A measurement that can be interrupted: `report` gives what is complete.
 
     Args:
-        frames: The frames, in order; consecutive frames of one video.
-        rounds: Counted rounds.
-        threads: Threads of ONNX Runtime and OpenCV.
-        pipelines: What to compare, the baseline first.
-        progress: Called with the number of finished rounds.
-
-    Returns:
-        The report: facts of the machine and, for each pipeline, frames a second, milliseconds of each stage and the ratio to the
-        baseline of the same round (medians and ranges over the rounds).
+        plan: What to measure.
+        progress: Called with what is done next, as often as `steps` says or less.
     """
-    detectors = [
-        MaskDetector(pipeline.model, pipeline.detector, detect_every=pipeline.detect_every, threads=threads)
-        for pipeline in pipelines
-    ]
-    for detector in detectors:
-        _pass(detector, frames[:10])
-    results: list[list[dict[str, Any]]] = [[] for _ in pipelines]
-    for finished in range(rounds):
-        for result, detector in zip(results, detectors, strict=True):
-            result.append(_pass(detector, frames))
-        progress(finished + 1)
-    baseline = [figures["frames_per_second"] for figures in results[0]]
-    rows = []
-    for pipeline, detector, figures in zip(pipelines, detectors, results, strict=True):
-        rates = [one["frames_per_second"] for one in figures]
-        ratios = [rate / base for rate, base in zip(rates, baseline, strict=True)]
-        stages = {
-            stage: {
-                "p50": _median(one["stages"][stage][0] for one in figures),
-                "p95": _median(one["stages"][stage][1] for one in figures),
-            }
-            for stage in figures[0]["stages"]
-        }
-        rows.append(
-            {
-                "name": pipeline.name,
-                "detector": pipeline.detector,
-                "detect_every": pipeline.detect_every,
-                "model": detector.classifier.path.name,
-                "model_sha256": sha256(detector.classifier.path.read_bytes()).hexdigest(),
-                "frames_per_second": spread(rates),
-                "ratio_to_baseline": spread(ratios),
-                "faces_a_frame": round(figures[0]["faces"] / len(frames), 2),
-                "stages_ms": stages,
-            }
+
+    def __init__(self, plan: Plan, progress: Callable[[str], None] = lambda _: None) -> None:
+        self.plan = plan
+        self._progress = progress
+        self._conditions = Conditions()
+        self._frames: list[Frame] = []
+        self._notes: list[str] = []
+        self._entries: list[_Entry] = []
+        self._rounds: list[list[Pass]] = []
+        self._matrix: Matrix | None = None
+        self._chain: list[dict[str, Any]] = []
+        self._live: list[dict[str, Any]] = []
+        self._start: list[dict[str, Any]] = []
+        self._limits: dict[str, Any] | None = None
+        self._clock: dict[str, float] | None = None
+
+    def run(self) -> None:
+        """Measure all of it.
+
+        Raises:
+            MaskedgeError: Something cannot be used; nothing was measured yet.
+            KeyboardInterrupt: The user had enough.
+        """
+        with ExitStack() as stack:
+            self._progress("loading")
+            self._frames, self._notes = load_frames(self.plan.uri, self.plan.frames, self.plan.skip)
+            self._open(stack)
+            self._measure_pipelines()
+            own = [entry for entry in self._entries if isinstance(entry.contestant, InProcess)]
+            self._measure_matrix()
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            for entry in own:
+                if entry.pipeline in PIPELINES:
+                    self._measure_whole(entry, folder)
+            self._measure_starts(folder)
+            self._measure_limits()
+
+    def _open(self, stack: ExitStack) -> None:
+        plan = self.plan
+        pipelines = list(PIPELINES)
+        if has_torch():
+            pipelines.insert(1, ORIGINAL_EAGER)
+        else:
+            self._notes.append("PyTorch is not installed: the original pipeline in eager PyTorch was not measured.")
+        pipelines += EVERY_FRAME
+        finders: dict[str, FaceDetector] = {}
+        if plan.yunet is not None:
+            finders["yunet"] = YuNet(plan.yunet)
+        for path in plan.adapters:
+            adapted = AdaptedDetector(path, plan.threads)
+            finders[adapted.name] = adapted
+        pipelines += [Pipeline(f"{name}, edgenet, every frame", name, None, 1, finder) for name, finder in finders.items()]
+        for pipeline in pipelines:
+            detector = pipeline.open(plan.threads)
+            contestant = InProcess(detector, plan.threads)
+            name = f"{pipeline.eager} in PyTorch" if pipeline.eager else detector.classifier.path.name
+            self._entries.append(_Entry(pipeline, contestant, None if pipeline.eager else detector.classifier.path, name))
+        if plan.peer_python is not None:
+            peer = stack.enter_context(PackagePeer(plan.peer_python, plan.threads))
+            self._entries.append(_Entry(Pipeline(peer.name, "res10", None, 1), peer, None, "MobileNetV2 in Keras"))
+            self._notes.append(f"{peer.name} ran with {peer.versions}; it loads its face detector anew for every frame.")
+
+    def _measure_pipelines(self) -> None:
+        self._progress("warm-up")
+        for entry in self._entries:
+            entry.contestant.run(self._frames[:_WARM_UP])
+        runs = [lambda own=entry: own.contestant.run(self._frames) for entry in self._entries]
+        in_turn(self.plan.rounds, runs, self._rounds, lambda: self._progress(f"pipelines, round {len(self._rounds)}"))
+
+    def _measure_matrix(self) -> None:
+        if self.plan.axes is None:
+            return
+        self._progress("matrix, warm-up")
+        self._matrix = Matrix(self.plan.axes, self.plan.cell_seconds)
+        self._matrix.warm_up()
+        self._matrix.run(self.plan.matrix_rounds, lambda: self._progress("matrix, a round"))
+
+    def _measure_whole(self, entry: _Entry, folder: Path) -> None:
+        detector = entry.pipeline.open(self.plan.threads)
+        name = entry.pipeline.name
+        self._progress(f"whole chain and live: {name}")
+        self._chain.append(measure_chain(name, detector, self._frames, folder))
+        if self.plan.live_seconds:
+            self._live.append(measure_live(name, detector, self._frames, self.plan.live_rate, self.plan.live_seconds))
+
+    def _measure_starts(self, folder: Path) -> None:
+        if not self.plan.start_rounds:
+            return
+        self._progress("starts")
+        picture = folder / "frame.png"
+        cv2.imwrite(str(picture), self._frames[-1].image)
+        pipelines = [entry.pipeline for entry in self._entries if entry.pipeline in (*PIPELINES, ORIGINAL_EAGER)]
+        self._start = measure_starts(pipelines, picture, self.plan.start_rounds)
+
+    def _measure_limits(self) -> None:
+        self._progress("limits")
+        rows = self._pipeline_rows()
+        usual = next((row for row in rows if row["name"] == PIPELINES[1].name), rows[0])
+        self._clock = measure_clock(usual["stages_ms"]["total"]["mean"])
+        try:
+            peak = measure_peak()
+            limits = classifier_rows(sorted(self._models(), key=lambda path: path.name), peak)
+            for entry, row in zip(self._entries, rows, strict=True):
+                if entry.pipeline in (PIPELINES[0], *EVERY_FRAME) and isinstance(entry.contestant, InProcess):
+                    size = self._frames[0].size
+                    limits += detector_rows(
+                        entry.pipeline.detector, entry.contestant.detector.detector, size, row["stages_ms"], peak
+                    )
+            self._limits = {"peak": peak, "rows": limits}
+        except ImportError as error:
+            self._notes.append(f"The physical limit was not measured: {error.name} is missing (pip install 'maskedge[export]').")
+
+    def _models(self) -> set[Path]:
+        return {entry.model for entry in self._entries if entry.model is not None} | (
+            self._matrix.models if self._matrix else set()
         )
-    return {
-        "schema": SCHEMA,
-        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "source": Path(frames[0].source).name,
-        "frames": len(frames),
-        "size": list(frames[0].size),
-        "rounds": rounds,
-        "threads": threads,
-        "facts": machine_facts(),
-        "pipelines": rows,
-    }
 
-
-def _pass(detector: MaskDetector, frames: Sequence[Frame]) -> dict[str, Any]:
-    """Run once over the frames, with a fresh tracker."""
-    detector.follow()
-    detector.clock.reset()
-    faces = 0
-    start = time.perf_counter()
-    for frame in frames:
-        arrival = time.perf_counter()
-        faces += len(detector(frame.image))
-        detector.clock.close_frame(arrival)
-        detector.clock.next_frame()
-    seconds = time.perf_counter() - start
-    return {"frames_per_second": len(frames) / seconds, "faces": faces, "stages": detector.clock.percentiles()}
-
-
-def _median(values: Any) -> float:
-    return round(float(median(values)), 3)
-
-
-def spread(values: Sequence[float], digits: int = 2) -> dict[str, float]:
-    """Give median, least and greatest of some measurements, rounded."""
-    return {"median": round(median(values), digits), "min": round(min(values), digits), "max": round(max(values), digits)}
-
-
-def table(report: dict[str, Any]) -> str:
-    """Give the report as a Markdown table."""
-    lines = [
-        "| pipeline | frames/s (range) | to the baseline | detect | classify | track | total p50 / p95 |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in report["pipelines"]:
-        rate, ratio, stages = row["frames_per_second"], row["ratio_to_baseline"], row["stages_ms"]
-        cells = [
-            row["name"],
-            f"{rate['median']:.1f} ({rate['min']:.1f} - {rate['max']:.1f})",
-            f"{ratio['median']:.2f} x",
-            *(f"{stages[stage]['p50']:.2f} ms" for stage in ("detect", "classify", "track")),
-            f"{stages['total']['p50']:.2f} / {stages['total']['p95']:.2f} ms",
+    def _pipeline_rows(self) -> list[dict[str, Any]]:
+        if not self._rounds:
+            return []
+        passes = list(zip(*self._rounds, strict=True))
+        return [
+            {
+                "name": entry.pipeline.name,
+                "detector": entry.pipeline.detector,
+                "model": entry.model_name,
+                "model_sha256": sha256(entry.model.read_bytes()).hexdigest() if entry.model else None,
+                "detect_every": entry.pipeline.detect_every,
+                "threads": self.plan.threads,
+                **figures(own, passes[0]),
+                "quantiles_ms": quantiles(own),
+            }
+            for entry, own in zip(self._entries, passes, strict=True)
         ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+
+    @property
+    def measured(self) -> bool:
+        """Tell whether there is anything to report."""
+        return bool(self._rounds)
+
+    def report(self, *, partial: bool = False) -> dict[str, Any]:
+        """Give the report of what is complete.
+
+        Args:
+            partial: It was stopped in the middle.
+        """
+        rows = self._pipeline_rows()
+        cells = self._matrix.rows() if self._matrix else []
+        spreads = {row["name"]: row["frames_per_second"] for row in rows}
+        spreads |= {name_of(cell): cell["frames_per_second"] for cell in cells}
+        models = sorted(self._models() | {default_model()}, key=lambda path: path.name)
+        return {
+            **self._conditions.head(SPEED, "Speed", models, spreads, partial=partial),
+            "quick": self.plan.quick,
+            "source": {
+                "name": Path(self._frames[0].source).name,
+                "frames": len(self._frames),
+                "size": list(self._frames[0].size),
+            },
+            "rounds": len(self._rounds),
+            "threads": self.plan.threads,
+            "baseline": PIPELINES[0].name,
+            "pipelines": rows,
+            "matrix": {"rounds": len(self._matrix.rounds) if self._matrix else 0, "cells": cells},
+            "cost": fit_cost(cells),
+            "chain": self._chain,
+            "live": self._live,
+            "start": self._start,
+            "limits": self._limits,
+            "instrumentation": self._clock,
+            "notes": self._notes,
+        }
 
 
-def conditions(report: dict[str, Any]) -> str:
-    """Say in a sentence what was measured, and on what."""
-    facts, (width, height) = report["facts"], report["size"]
-    return (
-        f"{report['frames']} frames of `{report['source']}` at {width} x {height}, {report['rounds']} rounds in turn, "
-        f"{report['threads']} thread(s), from a frame's arrival to its answer; {facts['machine']}, {facts['cores']} cores, "
-        f"Python {facts['python']}, OpenCV {facts['opencv']}, onnxruntime {facts['onnxruntime']}."
-    )
+def steps(plan: Plan) -> int:
+    """Tell how many steps of progress a plan has, at most."""
+    return 6 + plan.rounds + (plan.matrix_rounds if plan.axes else 0) + len(PIPELINES)
+
+
+def measure(plan: Plan, progress: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    """Measure a plan; when the user stops it, give what is complete, marked partial.
+
+    Args:
+        plan: What to measure.
+        progress: Called with what is done next.
+
+    Raises:
+        MaskedgeError: Something cannot be used.
+        KeyboardInterrupt: The user stopped it before anything was complete.
+    """
+    run = SpeedRun(plan, progress)
+    try:
+        run.run()
+    except KeyboardInterrupt:
+        if not run.measured:
+            raise
+        return run.report(partial=True)
+    return run.report()

@@ -13,12 +13,10 @@ from typing import Any
 import cv2
 
 from maskedge.errors import MaskedgeError
-from maskedge.machine import machine_facts
+from maskedge.model import default_model
 from maskedge.sources import demo
 
-from .speed import spread
-
-SCHEMA = "maskedge.start/1"
+from .report import START, Conditions, spread
 
 
 def measure_start(rounds: int) -> dict[str, Any]:
@@ -30,6 +28,7 @@ def measure_start(rounds: int) -> dict[str, Any]:
     Raises:
         MaskedgeError: It does not run.
     """
+    conditions = Conditions()
     seconds, megabytes = [], []
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "frame.png"
@@ -53,24 +52,8 @@ def measure_start(rounds: int) -> dict[str, Any]:
                 # Linux counts it in kilobytes.
                 megabytes.append(usage.ru_maxrss / 1024)
     return {
-        "schema": SCHEMA,
+        **conditions.head(START, "Cold start", [default_model()], {"the start": spread(seconds, 3)}),
         "rounds": rounds,
-        "facts": machine_facts(),
         "seconds_to_first_answer": spread(seconds, 3),
         "resident_megabytes": spread(megabytes, 1),
     }
-
-
-def start_table(report: dict[str, Any]) -> str:
-    """Give the report as a Markdown table."""
-    seconds, memory, facts = report["seconds_to_first_answer"], report["resident_megabytes"], report["facts"]
-    return "\n".join(
-        [
-            "| from the start of `edge-run` to its first answer | resident memory at its peak |",
-            "| --- | --- |",
-            f"| {seconds['median']:.2f} s ({seconds['min']:.2f} - {seconds['max']:.2f}) | {memory['max']:.0f} MB |",
-            "",
-            f"One picture of 640 x 480, {report['rounds']} starts; {facts['machine']}, Python {facts['python']}, OpenCV "
-            f"{facts['opencv']}, onnxruntime {facts['onnxruntime']}.",
-        ]
-    )

@@ -2,52 +2,95 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from maskedge.errors import UsageError
+from maskedge.files import write_file
 
 from .accuracy import accuracy_table
-from .nets import nets_table
+from .markdown import (
+    chain_table,
+    compare_table,
+    conditions,
+    cost_table,
+    limits_table,
+    live_table,
+    markdown_table,
+    nets_table,
+    pipelines_table,
+    start_rows_table,
+    start_table,
+)
 from .precisions import precision_table
-from .speed import conditions, table
-from .start import start_table
+from .report import COMPARE, NETS, SPEED, START, load_report, read_json
 from .tracking import tracking_table
 
 
-def render(results: Path) -> dict[str, str]:
-    """Give the text of each table by name.
+def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Make the tables.
 
     Args:
         results: Folder of the committed reports.
+
+    Returns:
+        The text of each table by name; and for each one that cannot be made the sentence that says why.
     """
 
     def load(name: str) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
-        return content
+        path = results / f"{name}.json"
+        if not path.is_file():
+            raise UsageError(f"there is no report {path}.")
+        return read_json(path)
+
+    def load_own(name: str, kind: str) -> dict[str, Any]:
+        load(name)
+        return load_report(results / f"{name}.json", kind)
 
     def load_all(folder: str) -> list[dict[str, Any]]:
-        return [load(f"{folder}/{path.stem}") for path in sorted((results / folder).glob("*.json"))]
+        # Of the training of detectors too, which is told in a table of its own.
+        found = [load(f"{folder}/{path.stem}") for path in sorted((results / folder).glob("*.json"))]
+        reports = [report for report in found if "evaluations" in report]
+        if not reports:
+            raise UsageError(f"there is no report of a classifier in {results / folder}.")
+        return reports
 
-    reports = [report for report in load_all("training") if "evaluations" in report]
-    speed = load("speed")
-    return {
-        "speed": f"{table(speed)}\n\n{conditions(speed)}",
-        "accuracy": accuracy_table(load("accuracy")),
-        "nets": nets_table(load("nets")),
-        "precisions": precision_table(load("precisions")),
-        "start": start_table(load("start")),
-        "tracking": tracking_table(load("tracking")),
-        "training": _training(reports),
-        "scenes": _scenes(reports),
-        "limits": _limits(reports),
-        "leakage": _leakage(load("leakage")),
-        "copies": _copies(load_all("copies")),
+    def of_speed(table: Callable[[dict[str, Any]], str]) -> Callable[[], str]:
+        return lambda: table(load_own("speed", SPEED))
+
+    makers: dict[str, Callable[[], str]] = {
+        "speed": of_speed(lambda report: f"{pipelines_table(report)}\n\n{conditions(report)}"),
+        "live": of_speed(live_table),
+        "whole": of_speed(chain_table),
+        "cost": of_speed(cost_table),
+        "starts": of_speed(start_rows_table),
+        "roofline": of_speed(lambda report: limits_table(report["limits"])),
+        "accuracy": lambda: accuracy_table(load("accuracy")),
+        "compare": lambda: compare_table(load_own("compare", COMPARE)),
+        "nets": lambda: nets_table(load_own("nets", NETS)),
+        "precisions": lambda: precision_table(load("precisions")),
+        "tracking": lambda: tracking_table(load("tracking")),
+        "detector": lambda: _detector(load("training/edgeface")),
+        "start": lambda: start_table(load_own("start", START)),
+        "training": lambda: _training(load_all("training")),
+        "scenes": lambda: _scenes(load_all("training")),
+        "limits": lambda: _limits(load_all("training")),
+        "leakage": lambda: _leakage(load("leakage")),
+        "copies": lambda: _copies(load_all("copies")),
     }
+    made, skipped = {}, {}
+    for name, make in makers.items():
+        try:
+            made[name] = make()
+        except UsageError as error:
+            skipped[name] = str(error)
+        except (KeyError, TypeError, IndexError, StopIteration) as error:
+            skipped[name] = f"a report of the table {name} has not what belongs into it ({type(error).__name__}: {error})."
+    return made, skipped
 
 
 def _by_net(reports: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -127,6 +170,25 @@ def _copies(reports: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def _detector(report: dict[str, Any]) -> str:
+    head = ("longest side", "least score", "masked faces found", "unmasked faces found", "false alarms a picture")
+    rows = [
+        [
+            str(point["side"]),
+            f"{point['score']:.2f}",
+            f"{point['masked_found']:.3f}",
+            f"{point['unmasked_found']:.3f}",
+            f"{point['false_alarms']:.2f}",
+        ]
+        for point in report["curve"]
+    ]
+    faces = report["faces"]
+    said = (
+        f"{report['pictures']} pictures kept from the training, {faces['masked']} masked faces, {faces['unmasked']} unmasked ones."
+    )
+    return f"{markdown_table(head, rows)}\n\n{said}"
+
+
 def _leakage(report: dict[str, Any]) -> str:
     lines = ["| split | test accuracy | test pictures that have a relative in another part |", "| --- | --- | --- |"]
     for by, name in (("random", "random, as the original project"), ("group", "related pictures together")):
@@ -138,34 +200,48 @@ def _leakage(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def update(readme: Path, results: Path, *, check: bool) -> list[str]:
-    """Write the tables between `<!-- table:NAME -->` and `<!-- /table -->`.
+@dataclass(frozen=True)
+class Update:
+    """What an update did.
+
+    Attributes:
+        differing: Names of the tables that differed from their reports.
+        skipped: A sentence for each table of the file that cannot be made.
+    """
+
+    differing: list[str]
+    skipped: list[str]
+
+
+def update(readme: Path, results: Path, *, check: bool) -> Update:
+    """Write the tables between `<!-- table:NAME -->` and `<!-- /table -->`. One that cannot be made is left as it is.
 
     Args:
         readme: The file to update.
         results: Folder of the committed reports.
         check: Change nothing.
 
-    Returns:
-        Names of the tables that differed.
-
     Raises:
         UsageError: The file marks a table that does not exist.
+        OutputError: It cannot be written.
     """
     text = readme.read_text(encoding="utf-8")
-    tables = render(results)
-    differing = []
+    made, unmade = render(results)
+    done = Update([], [])
 
     def replace(found: re.Match[str]) -> str:
         name = found[1]
-        if name not in tables:
-            raise UsageError(f"{readme} marks a table {name!r}; known are {', '.join(sorted(tables))}.")
-        fresh = f"<!-- table:{name} -->\n{tables[name]}\n<!-- /table -->"
+        if name in unmade:
+            done.skipped.append(f"table {name}: {unmade[name]}")
+            return found[0]
+        if name not in made:
+            raise UsageError(f"{readme} marks a table {name!r}; known are {', '.join(sorted([*made, *unmade]))}.")
+        fresh = f"<!-- table:{name} -->\n{made[name]}\n<!-- /table -->"
         if fresh != found[0]:
-            differing.append(name)
+            done.differing.append(name)
         return fresh
 
     fresh = re.sub(r"<!-- table:(\w+) -->.*?<!-- /table -->", replace, text, flags=re.DOTALL)
-    if not check and differing:
-        readme.write_text(fresh, encoding="utf-8")
-    return differing
+    if not check and done.differing:
+        write_file(readme, fresh)
+    return done

@@ -117,9 +117,9 @@ class CascadeDetector:
 
     def smallest_face(self, width: int, height: int) -> float:
         """Side in pixels of the smallest face that can be found in a picture of this size."""
-        return self._cascade.getOriginalWindowSize()[0] * FACE_OF_SQUARE / self._scale(width, height)
+        return self._cascade.getOriginalWindowSize()[0] * FACE_OF_SQUARE / self.scale(width, height)
 
-    def _scale(self, width: int, height: int) -> float:
+    def scale(self, width: int, height: int) -> float:
         """From pixels of a picture to those of the scan."""
         least = self._cascade.getOriginalWindowSize()[0] * FACE_OF_SQUARE
         return _scale_for(least, self.min_face, self.side, max(width, height))
@@ -128,10 +128,9 @@ class CascadeDetector:
         """Find the faces of `image`, uint8 `[H, W, 3]` BGR. Boxes are in its pixels and may leave it a little."""
         with inner_stage("resize"):
             grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-            scale = self._scale(grey.shape[1], grey.shape[0])
+            scale = self.scale(grey.shape[1], grey.shape[0])
             if scale < 1:
-                size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
-                grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+                grey = cv2.resize(grey, _scaled(grey.shape[1], grey.shape[0], scale), interpolation=cv2.INTER_AREA)
             pad = round(self.border * max(grey.shape))
             if pad:
                 grey = cv2.copyMakeBorder(grey, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
@@ -199,13 +198,18 @@ class CnnDetector:
 
     def smallest_face(self, width: int, height: int) -> float:
         """Side in pixels of the smallest face that can be found in a picture of this size."""
-        return LEAST_SEEN / self._scale(width, height)
+        return LEAST_SEEN / self.scale(width, height)
 
-    def _scale(self, width: int, height: int) -> float:
+    def scale(self, width: int, height: int) -> float:
         """From pixels of a picture to those of the input."""
         if self.contract.size is None:
             return _scale_for(LEAST_SEEN, self.min_face, self.side, max(width, height))
         return min(self.contract.size[0] / width, self.contract.size[1] / height)
+
+    def input_size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height in pixels of the input that a picture of this size gets."""
+        size = _scaled(width, height, self.scale(width, height))
+        return self.contract.size or (-(-size[0] // _MULTIPLE) * _MULTIPLE, -(-size[1] // _MULTIPLE) * _MULTIPLE)
 
     def detect(self, image: Image) -> list[Box]:
         """Find the faces of `image`, uint8 `[H, W, 3]` BGR, best first. Boxes are in its pixels and may leave it a little."""
@@ -215,9 +219,9 @@ class CnnDetector:
 
     def answer(self, image: Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Give the faces of `image`, uint8 `[H, W, 3]` BGR, as boxes float32 `[K, 4]` in its pixels and scores float32 `[K]`."""
-        scale = self._scale(image.shape[1], image.shape[0])
-        size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-        width, height = self.contract.size or (-(-size[0] // _MULTIPLE) * _MULTIPLE, -(-size[1] // _MULTIPLE) * _MULTIPLE)
+        scale = self.scale(image.shape[1], image.shape[0])
+        size = _scaled(image.shape[1], image.shape[0], scale)
+        width, height = self.input_size(image.shape[1], image.shape[0])
         with inner_stage("resize"):
             # The proportions stay; what is left of the input is black, right and below.
             frame = np.zeros((height, width, 3), np.uint8)
@@ -252,6 +256,10 @@ def build_detector(name: str, *, min_face: int | None = None, threads: int = 1) 
     if name == "haar-stock":
         return CascadeDetector.original()
     raise UsageError(f"there is no detector {name!r}; known are {', '.join(DETECTORS)}.")
+
+
+def _scaled(width: int, height: int, scale: float) -> tuple[int, int]:
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _scale_for(seen: float, min_face: int | None, side: int | None, longest: int) -> float:

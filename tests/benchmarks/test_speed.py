@@ -1,49 +1,133 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from maskedge import SourceError
+from maskedge.detect import DETECTORS
 from maskedge.model import MODELS, read_catalogue
-from maskedge_bench.speed import BASELINE_MODEL, PIPELINES, SCHEMA, load_frames, measure, table
-from maskedge_bench.tables import update
+from maskedge.pipeline import DETECT_EVERY
+from maskedge_bench.cost import fit_cost
+from maskedge_bench.live import PacedSource
+from maskedge_bench.markdown import pipelines_table
+from maskedge_bench.matrix import Axes, Matrix, name_of
+from maskedge_bench.pipelines import BASELINE_MODEL, PIPELINES
+from maskedge_bench.report import validate
+from maskedge_bench.scenes import compose, load_frames
+from maskedge_bench.speed import Plan, SpeedRun, measure
+from maskedge_bench.tables import render, update
 
 ROOT = Path(__file__).parent.parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
 
 
-def test_report(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    done = command("edge-bench", "speed", "--frames", "12", "--rounds", "2", "--json", tmp_path / "speed.json")
+@pytest.fixture(scope="module")
+def speed_file(command, tmp_path_factory: pytest.TempPathFactory) -> Path:  # type: ignore[no-untyped-def]
+    """The report of a short run of everything but the matrix."""
+    path = tmp_path_factory.mktemp("speed") / "speed.json"
+    options = ("--quick", "--frames", "6", "--no-matrix", "--live-seconds", "0.5")
+    done = command("edge-bench", "speed", *options, "--json", path)
     assert done.returncode == 0, done.stderr
-    report = json.loads((tmp_path / "speed.json").read_text())
-    assert report["schema"] == SCHEMA
-    assert [row["detector"] for row in report["pipelines"]] == ["haar-stock", "haar"]
-    assert [row["model"] for row in report["pipelines"]] == ["seednet.onnx", "edgenet.onnx"]
-    original, default = report["pipelines"]
+    assert pipelines_table(json.loads(path.read_text())) in done.stdout
+    return path
+
+
+@pytest.fixture
+def report(speed_file: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(speed_file.read_text())
+    return content
+
+
+def test_report(report: dict[str, Any]) -> None:
+    validate(report)
+    rows = {row["name"]: row for row in report["pipelines"]}
+    assert {pipeline.name for pipeline in PIPELINES} <= set(rows)
+    original, default = rows[PIPELINES[0].name], rows["default (haar, edgenet)"]
     assert original["ratio_to_baseline"] == {"median": 1.0, "min": 1.0, "max": 1.0}
     assert default["model_sha256"] == read_catalogue(MODELS)["edgenet.onnx"]["sha256"]
-    for row in report["pipelines"]:
-        assert set(row["stages_ms"]) == {"detect", "classify", "track", "total"}
+    for row in rows.values():
+        assert set(row["stages_ms"]) == {"resize", "detect", "classify", "track", "total"}
         assert row["faces_a_frame"] > 0
-        # The slower half of the frames has a detection in it.
-        assert row["stages_ms"]["total"]["p95"] >= row["stages_ms"]["detect"]["p50"]
+        assert len(row["quantiles_ms"]) == 101
+        assert row["quantiles_ms"] == sorted(row["quantiles_ms"])
+    assert [row["name"] for row in report["live"]] == [pipeline.name for pipeline in PIPELINES]
+    for row in report["live"]:
+        assert row["captured"] == row["processed"] + row["dropped"]
+    assert {"capture", "draw", "events"} <= set(report["chain"][0]["stages_ms"])
+    assert {"haar", "cnn"} <= {row["name"].split(",")[0].removeprefix("detect: ") for row in report["limits"]["rows"]}
     assert report["facts"]["cores"] > 0
-    assert table(report) in done.stdout
+    assert not report["partial"]
 
 
-def test_rounds_are_interleaved() -> None:
-    finished: list[int] = []
-    report = measure(load_frames("demo", 3), 3, progress=finished.append)
-    assert finished == [1, 2, 3]
-    assert report["frames"] == 3
-    assert report["rounds"] == 3
+def test_matrix_and_cost() -> None:
+    axes = Axes(("cnn",), sizes=((160, 120), (320, 240)), faces=(0, 1), threads=(1,), detect_every=(1,), full=True)
+    matrix = Matrix(axes, 0.01)
+    matrix.warm_up()
+    matrix.run(2)
+    rows = matrix.rows()
+    # Of each size and number of faces the original pipeline stands beside ours.
+    assert len(rows) == 8
+    assert len({name_of(row) for row in rows}) == 8
+    fits = fit_cost(rows)
+    assert [fit["pipeline"] for fit in fits] == ["haar-stock, seednet.onnx", "cnn, edgenet.onnx"]
+    assert all(min(fit["fixed_ms"], fit["face_ms"], fit["megapixel_ms"]) >= 0 for fit in fits)
 
 
-def test_baseline_is_the_original_pipeline() -> None:
+def test_cost_is_found_again() -> None:
+    cells = [
+        {
+            "detector": "haar", "model": "m", "detect_every": 1, "threads": 1, "faces_a_frame": faces, "size": size,
+            "stages_ms": {"total": {"mean": 2 + 0.5 * faces + 30 * size[0] * size[1] / 1e6}},
+        }
+        for faces in (0, 4, 16)
+        for size in ((320, 240), (1280, 720))
+    ]  # fmt: skip
+    (fit,) = fit_cost(cells)
+    assert (fit["fixed_ms"], fit["face_ms"], fit["megapixel_ms"]) == pytest.approx((2, 0.5, 30), abs=0.01)
+
+
+def test_pipelines() -> None:
     assert PIPELINES[0].detector == "haar-stock"
     assert PIPELINES[0].model == BASELINE_MODEL
     assert BASELINE_MODEL.is_file()
+    assert [pipeline.name for pipeline in PIPELINES[1:]] == ["default (haar, edgenet)", "cnn, edgenet"]
+    assert {pipeline.detect_every for pipeline in PIPELINES[1:]} == {DETECT_EVERY}
+    assert {pipeline.detector for pipeline in PIPELINES} == set(DETECTORS)
+
+
+def test_stopped_run_is_reported_as_partial(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(run: SpeedRun) -> None:
+        raise KeyboardInterrupt
+
+    plan = replace(Plan(frames=3, axes=None).shortened(), rounds=1)
+    monkeypatch.setattr(SpeedRun, "_measure_matrix", stop)
+    report = measure(plan)
+    validate(report)
+    assert report["partial"]
+    assert report["title"].endswith("(partial)")
+    assert report["rounds"] == 1
+    monkeypatch.setattr(SpeedRun, "_measure_pipelines", stop)
+    with pytest.raises(KeyboardInterrupt):
+        measure(plan)
+
+
+def test_frames() -> None:
+    frames, notes = load_frames("demo", 3, 2)
+    assert [frame.index for frame in frames] == [2, 3, 4]
+    assert notes == []
+    assert all(frame.size == (320, 240) for frame in compose((320, 240), 4))
+
+
+def test_paced_source_drops_what_is_overtaken() -> None:
+    frames, _ = load_frames("demo", 2)
+    source = PacedSource(frames, 1000, 0.05)
+    given = list(source.frames())
+    assert source.captured == 50
+    assert len(given) + source.dropped == 50
 
 
 def test_bad_source_and_output(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -54,14 +138,64 @@ def test_bad_source_and_output(command, tmp_path: Path) -> None:  # type: ignore
     assert "does not exist" in done.stderr
 
 
+def test_report_compare_and_check(command, speed_file: Path, report: dict[str, Any], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    page = tmp_path / "page.html"
+    compared = tmp_path / "compare.json"
+    done = command("edge-bench", "compare", "--accuracy", RESULTS / "accuracy.json", "--speed", speed_file, "--json", compared)
+    assert done.returncode == 0, done.stderr
+    assert any(row["efficient"] for row in json.loads(compared.read_text())["rows"])
+    done = command("edge-bench", "report", speed_file, speed_file, compared, "-o", page)
+    assert done.returncode == 0, done.stderr
+    content = page.read_text()
+    assert "Side by side" in content
+    assert content.count("<figure>") >= 4
+    assert "http" not in content
+    assert command("edge-bench", "check", speed_file, "--baseline", speed_file).returncode == 0
+    for row in report["pipelines"]:
+        row["ratio_to_baseline"] = {name: 2 * value for name, value in row["ratio_to_baseline"].items()}
+    better = tmp_path / "better.json"
+    better.write_text(json.dumps(report))
+    done = command("edge-bench", "check", speed_file, "--baseline", better)
+    assert done.returncode == 1
+    assert "worse: frames/s of default" in done.stdout
+    report["facts"]["machine"] = "another"
+    better.write_text(json.dumps(report))
+    done = command("edge-bench", "check", speed_file, "--baseline", better)
+    assert done.returncode == 2
+    assert "--any-machine" in done.stderr
+    better.write_text('{"schema": "maskedge.speed/1"}')
+    done = command("edge-bench", "check", speed_file, "--baseline", better)
+    assert done.returncode == 2
+    assert "older schema" in done.stderr
+
+
+def test_nets(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    done = command("edge-bench", "nets", MODELS / "edgenet.onnx", "--rounds", "1", "--json", tmp_path / "nets.json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "nets.json").read_text())
+    validate(report)
+    assert {row["engine"] for row in report["nets"]} == {"onnxruntime", "pytorch"}
+
+
 def test_readme_tables_are_those_of_the_reports() -> None:
-    assert update(ROOT / "README.md", ROOT / "benchmarks" / "results", check=True) == []
+    assert update(ROOT / "README.md", RESULTS, check=True).differing == []
 
 
-def test_tables_are_updated(tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text("before <!-- table:speed -->\nold\n<!-- /table --> after")
-    assert update(readme, ROOT / "benchmarks" / "results", check=False) == ["speed"]
+def test_tables_are_updated(speed_file: Path, tmp_path: Path) -> None:
+    readme, results = tmp_path / "README.md", tmp_path / "results"
+    results.mkdir()
+    (results / "speed.json").write_bytes(speed_file.read_bytes())
+    readme.write_text("before <!-- table:speed -->\nold\n<!-- /table --> <!-- table:nets -->\nold\n<!-- /table --> after")
+    done = update(readme, results, check=False)
+    assert done.differing == ["speed"]
+    assert len(done.skipped) == 1
+    assert "there is no report" in done.skipped[0]
     assert "| pipeline |" in readme.read_text()
-    assert readme.read_text().endswith("<!-- /table --> after")
-    assert update(readme, ROOT / "benchmarks" / "results", check=False) == []
+    assert readme.read_text().endswith("<!-- table:nets -->\nold\n<!-- /table --> after")
+    assert update(readme, results, check=False).differing == []
+
+
+def test_detector_report_has_its_own_table() -> None:
+    made, _ = render(RESULTS)
+    assert "| longest side | least score |" in made["detector"]
+    assert "edgenet" in made["training"]

@@ -282,7 +282,7 @@ def test_taken_port_and_strange_address_are_said() -> None:
 
 
 def test_quick_benchmark_writes_a_report_the_page_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reports, "QUICK", ("speed", "--frames", "4", "--rounds", "1"))
+    monkeypatch.setattr(reports, "QUICK", ("speed", "--quick", "--frames", "4", "--no-matrix", "--live-seconds", "0"))
     process = reports.start_quick(tmp_path / "speed.json")
     _, complaint = process.communicate(timeout=120)
     assert process.returncode == 0, complaint

@@ -1,4 +1,4 @@
-"""The look of the HTML pages that training writes: one file each, pictures inside, light or dark as the reader's system."""
+"""The look of the HTML pages of training and benchmarks: one file each, pictures inside, light or dark as the reader's system."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ _STYLE = """
 .gallery figure { width: 9rem; } .gallery img { width: 100%; display: block; border-radius: 3px; }
 .gallery figcaption { font-size: .75rem; overflow-wrap: anywhere; margin-top: .3rem; }
 .charts { display: flex; flex-wrap: wrap; gap: 1rem; } .charts img { max-width: 100%; display: block; background: #fff; }
+@media print {
+  body { max-width: none; padding: 0; font-size: 10pt; } figure, tr { break-inside: avoid; } h2 { break-after: avoid; }
+  .scroll { overflow: visible; } th, td { padding: .2rem .4rem; font-size: 7.5pt; }
+}
 .group { border-left: 3px solid var(--accent); padding-left: .7rem; margin: .8rem 0; }
 """
 

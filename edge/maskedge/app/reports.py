@@ -17,7 +17,7 @@ KINDS = ("speed", "accuracy", "compare", "nets")
 """Reports of `edge-bench` that the page can show; a report's schema is `maskedge.KIND/VERSION`."""
 MAX_BYTES = 20_000_000
 """Bytes of the largest report that is read."""
-QUICK = ("speed", "--frames", "60", "--rounds", "3")
+QUICK = ("speed", "--quick")
 """The quick benchmark, as arguments of `edge-bench`."""
 
 

@@ -133,7 +133,7 @@ def _noise() -> list[npt.NDArray[np.int16]]:
 def _paste(image: Image, tile: Image, outline: npt.NDArray[np.float32], left: float, top: float, extent: float) -> None:
     """Blend `tile`, scaled to `extent` pixels, into `image` with its corner at (left, top), sub-pixel exact."""
     x1, y1 = max(int(left), 0), max(int(top), 0)
-    x2, y2 = min(int(left + extent) + 1, WIDTH), min(int(top + extent) + 1, HEIGHT)
+    x2, y2 = min(int(left + extent) + 1, image.shape[1]), min(int(top + extent) + 1, image.shape[0])
     if x1 >= x2 or y1 >= y2:
         return
     scale = extent / tile.shape[0]

@@ -1,0 +1,79 @@
+"""Frames to measure on: of a source, or composed with so many faces at such a size."""
+
+from __future__ import annotations
+
+from itertools import islice
+from math import ceil, pi, sin, sqrt
+
+import cv2
+import numpy as np
+
+from maskedge.errors import SourceError
+from maskedge.sources import demo, open_source
+from maskedge.sources.base import stamp
+from maskedge.types import Frame, Image
+
+_DISTINCT = 6
+"""Composed frames that differ; then they come again."""
+
+
+def load_frames(uri: str, most: int, skip: int = 0) -> tuple[list[Frame], list[str]]:
+    """Read up to `most` frames into memory, so that decoding does not count.
+
+    Args:
+        uri: The source (`maskedge.sources.open_source`).
+        most: How many frames.
+        skip: How many to pass over first.
+
+    Returns:
+        The frames, and a sentence for each thing that was wrong with the source.
+
+    Raises:
+        SourceError: The source cannot be opened, or has no frame left.
+    """
+    source = open_source(uri)
+    try:
+        if source.live:
+            raise SourceError(f"{uri} is live and gives other frames each time: record it first, and give the file.")
+        frames = list(islice(source.frames(), skip, skip + most))
+        notes = list(source.warnings)
+    finally:
+        source.close()
+    if not frames:
+        raise SourceError(f"{uri} gave no frame{f' after the first {skip}' if skip else ''}: choose another --source.")
+    if len(frames) < most:
+        notes.append(f"{source.name} gave {len(frames)} of the {most} frames asked for: each round is of these.")
+    return frames, notes
+
+
+def compose(size: tuple[int, int], faces: int) -> list[Frame]:
+    """Draw frames with composite faces in a grid, swaying a little, on the wall of the built-in clip.
+
+    Args:
+        size: Width and height in pixels.
+        faces: How many faces. Their size goes with that of the frame.
+
+    Returns:
+        A few frames that make a loop.
+    """
+    width, height = size
+    tiles, _, boxes, outline = demo._atlas()
+    wall = np.asarray(cv2.resize(demo._wall(), size, interpolation=cv2.INTER_CUBIC), np.uint8)
+    columns = max(1, ceil(sqrt(faces)))
+    rows = max(1, ceil(faces / columns))
+    side = min(0.55 * min(width / columns, height / rows), 0.35 * height)
+    random = np.random.default_rng(7)
+    frames = []
+    for index in range(_DISTINCT):
+        image: Image = wall.copy()
+        for face in range(faces):
+            tile = face % len(tiles)
+            phase = 2 * pi * (index / _DISTINCT + face / max(faces, 1))
+            x = (face % columns + 0.5) * width / columns + 0.01 * width / columns * sin(phase)
+            y = (face // columns + 0.5) * height / rows
+            x1, y1, x2, y2 = boxes[tile]
+            extent = side / (x2 - x1)
+            demo._paste(image, tiles[tile], outline, x - (x1 + x2) / 2 * extent, y - (y1 + y2) / 2 * extent, extent)
+        noise = (random.standard_normal(image.shape, np.float32) * 2.5).astype(np.int16)
+        frames.append(stamp(np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U), np.uint8), index, f"{faces} faces"))
+    return frames

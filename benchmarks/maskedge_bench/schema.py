@@ -1,0 +1,64 @@
+"""A small validator: does a JSON value have the shape that a schema asks for?
+
+A shape is `str`, `bool`, `int`, `float` (any finite number), `ANY`, `NONE`, a set of admitted values, a list of one shape, a tuple
+of shapes (one of them), or a dict of shapes by key: a key that ends with `?` may be left out, `"*"` stands for all further keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isfinite
+from typing import Any
+
+ANY: Any = object()
+"""Whatever JSON holds."""
+NONE = type(None)
+
+
+def problems(value: Any, shape: Any, where: str = "the report") -> Iterator[str]:
+    """Give what is wrong with `value`, one text a fault, as in `pipelines[0].name is missing`."""
+    if shape is ANY:
+        return
+    if isinstance(shape, tuple):
+        faults = [list(problems(value, one, where)) for one in shape]
+        if all(faults):
+            # The alternative that comes nearest tells best what is wrong.
+            yield from min(faults, key=len)
+    elif isinstance(shape, set | frozenset):
+        if not (isinstance(value, str) and value in shape):
+            yield f"{where} must be one of {', '.join(sorted(shape))}, got {_short(value)}"
+    elif isinstance(shape, list):
+        if not isinstance(value, list):
+            yield f"{where} must be a list, got {_short(value)}"
+        else:
+            for index, item in enumerate(value):
+                yield from problems(item, shape[0], f"{where}[{index}]")
+    elif isinstance(shape, dict):
+        yield from _object_problems(value, shape, where)
+    elif shape is float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+            yield f"{where} must be a finite number, got {_short(value)}"
+    elif not isinstance(value, shape) or (shape is int and isinstance(value, bool)):
+        yield f"{where} must be {'null' if shape is NONE else shape.__name__}, got {_short(value)}"
+
+
+def _object_problems(value: Any, shape: dict[str, Any], where: str) -> Iterator[str]:
+    if not isinstance(value, dict):
+        yield f"{where} must be an object, got {_short(value)}"
+        return
+    known = {key.removesuffix("?"): inner for key, inner in shape.items() if key != "*"}
+    for key, inner in known.items():
+        if key in value:
+            yield from problems(value[key], inner, f"{where}.{key}")
+        elif f"{key}?" not in shape:
+            yield f"{where}.{key} is missing"
+    for key in value.keys() - known.keys():
+        if "*" in shape:
+            yield from problems(value[key], shape["*"], f"{where}.{key}")
+        else:
+            yield f"{where}.{key} is unknown"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,55 @@
+"""The package `face-mask-detector` of PyPI, driven by edge-bench from outside: it runs in an environment of its own (`make peers`).
+
+Each line on standard input names a NumPy file of frames, uint8 `[N, H, W, 3]` BGR; each on standard output says what they took.
+Needs nothing of maskedge: this file is run by the Python of the other environment.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+
+# The package's model is of the Keras that TensorFlow had in 2020.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import cv2
+import numpy as np
+import tensorflow as tf
+from face_mask_detector.lib import get_face_mask_detections, load_face_mask_detector_model
+
+CONFIDENCE = 0.5
+
+
+def cpu() -> float:
+    """CPU seconds of this process, user and system."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def main() -> None:
+    """Answer until standard input ends."""
+    threads = int(sys.argv[1])
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    cv2.setNumThreads(threads)
+    # Keras tells its progress on standard output, which is ours to speak on.
+    answers, sys.stdout = sys.stdout, sys.stderr
+    model = load_face_mask_detector_model()
+    print(json.dumps({"ready": f"tensorflow {tf.__version__}, OpenCV {cv2.__version__}"}), file=answers, flush=True)
+    for line in sys.stdin:
+        frames = np.load(line.strip())
+        faces, totals = 0, []
+        used, start = cpu(), time.perf_counter()
+        for frame in frames:
+            arrival = time.perf_counter()
+            locations, _ = get_face_mask_detections(model, frame, CONFIDENCE)
+            faces += len(locations)
+            totals.append(1000 * (time.perf_counter() - arrival))
+        told = {"seconds": time.perf_counter() - start, "cpu_seconds": cpu() - used, "faces": faces, "stages": {"total": totals}}
+        print(json.dumps(told), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
