@@ -19,7 +19,7 @@ import pytest
 from maskedge.model import default_model
 from maskedge.sources import demo
 from maskedge.types import Image
-from maskedge_bench.speed import BASELINE_MODEL
+from maskedge_bench.pipelines import BASELINE_MODEL
 from support import METADATA, command_line, environment, write_detector, write_model
 
 

@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from maskedge.classify import MaskClassifier
 from maskedge.model import MODELS
 from maskedge.pictures import list_pictures, read_picture
 from maskedge.pipeline import MaskDetector
@@ -23,15 +22,17 @@ from maskedge.verify import verify
 
 
 def answers(folder: Path) -> dict[str, object]:
-    """Let every bundled classifier answer for the known faces of the frames, and the whole pipeline for the frames."""
+    """Let every bundled file answer for the frames in the whole pipeline, and a classifier for their known faces."""
     frames = {int(path.stem): read_picture(path) for path in list_pictures(folder)}
     models: dict[str, object] = {}
     for path in sorted(MODELS.glob("*.onnx")):
-        classifier, detector, proof = MaskClassifier(path), MaskDetector(path), verify(path)
-        known = {index: [face.box for face in demo.truth(index)] for index in frames}
+        proof = verify(path)
+        finds = proof.kind == "detector"
+        detector = MaskDetector(detector_model=path) if finds else MaskDetector(path)
+        known = {index: [] if finds else [face.box for face in demo.truth(index)] for index in frames}
         models[path.name] = {
             "selftest": {"inputs": proof.inputs, "worst": proof.worst, "passed": proof.passed},
-            "probabilities": {index: classifier.classify(image, known[index]).tolist() for index, image in frames.items()},
+            "probabilities": {index: detector.classifier.classify(image, known[index]).tolist() for index, image in frames.items()},
             "faces": {
                 index: sorted([*face.box, face.label, round(face.score, 5)] for face in detector(image))
                 for index, image in frames.items()
