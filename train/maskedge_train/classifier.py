@@ -24,7 +24,7 @@ from .calibration import fit_temperature, unsure_threshold
 from .checkpoint import ClassifierSpec, add_results, load_classifier
 from .crops import REAL, Crops
 from .dataset import CROP
-from .engine import Balanced, Engine, build_trainer, check_resume, describe
+from .engine import Balanced, Engine, build_trainer, check_resume, describe, one_cycle
 from .metrics import Answers, probabilities
 from .nets import INPUT_SIZE, build
 
@@ -137,13 +137,9 @@ class ClassifierModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with a one-cycle schedule."""
-        matrices = [parameter for parameter in self.net.parameters() if parameter.ndim > 1]
-        others = [parameter for parameter in self.net.parameters() if parameter.ndim <= 1]
-        groups = [{"params": matrices, "weight_decay": self.recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        optimiser = torch.optim.AdamW(groups, lr=self.recipe.learning_rate)
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.recipe.learning_rate, total_steps=steps, pct_start=0.15)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return one_cycle(
+            self.net, self.recipe.learning_rate, self.recipe.weight_decay, int(self.trainer.estimated_stepping_batches), warm=0.15
+        )
 
 
 class _Batches(Dataset[tuple[torch.Tensor, torch.Tensor]]):

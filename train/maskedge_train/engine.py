@@ -15,6 +15,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch import nn
 from torch.utils.data import Sampler
 
 from maskedge.errors import UsageError
@@ -182,6 +183,24 @@ def build_trainer(
         reload_dataloaders_every_n_epochs=int(reload_every_epoch),
     )
     return trainer, best
+
+
+def one_cycle(net: nn.Module, learning_rate: float, weight_decay: float, steps: int, *, warm: float) -> Any:
+    """Give AdamW with a one-cycle schedule, as Lightning wants them; biases and normalisation do not decay.
+
+    Args:
+        net: What is trained.
+        learning_rate: Peak of the schedule.
+        weight_decay: Of the matrices.
+        steps: Steps in all.
+        warm: Share of them until the peak.
+    """
+    matrices = [parameter for parameter in net.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in net.parameters() if parameter.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps, pct_start=warm)
+    return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def describe(engine: Engine) -> dict[str, Any]:

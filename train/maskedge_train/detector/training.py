@@ -19,7 +19,7 @@ from maskedge.files import make_folder
 
 from ..classifier import normalise
 from ..dataset import Picture
-from ..engine import Engine, build_trainer, check_resume, describe
+from ..engine import Engine, build_trainer, check_resume, describe, one_cycle
 from .loss import detection_loss
 from .net import EdgeFace
 from .samples import TILE, WHOLE, Plan, SampleBatches, Scene, WholePictures
@@ -116,13 +116,8 @@ class DetectorModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with a one-cycle schedule."""
-        matrices = [parameter for parameter in self.net.parameters() if parameter.ndim > 1]
-        others = [parameter for parameter in self.net.parameters() if parameter.ndim <= 1]
-        groups = [{"params": matrices, "weight_decay": self.recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        optimiser = torch.optim.AdamW(groups, lr=self.recipe.learning_rate)
         warm = max(0.1, 2 / self.steps)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.recipe.learning_rate, total_steps=self.steps, pct_start=warm)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return one_cycle(self.net, self.recipe.learning_rate, self.recipe.weight_decay, self.steps, warm=warm)
 
 
 class _Data(lightning.LightningDataModule):
