@@ -94,6 +94,35 @@ def test_interrupted_while_nobody_answers() -> None:
     assert "Traceback" not in words
 
 
+def test_camera_that_stays_away_is_given_up(stream: Stream) -> None:
+    stream.start()
+    run = Run("--source", stream.address, "--max-retries", "2")
+    run.event()
+    stream.pull()
+    code, words = run.wait()
+    assert code == 3, words
+    assert f"error: given up after 2 attempts: the stream {stream.address} could not be opened" in words
+    assert "Traceback" not in words
+
+
+def test_interrupted_while_the_camera_hangs(stream: Stream) -> None:
+    """Its thread is in the library then, and cannot be called back."""
+    stream.start()
+    run = Run("--source", stream.address, "--stall-timeout", "60")
+    run.event()
+    stream.freeze()
+    code, words = run.end()
+    assert code == 130, words
+    assert "Traceback" not in words
+
+
+def test_service_waits_for_its_camera(stream: Stream) -> None:
+    run = Run("--source", stream.address, "--wait")
+    stream.start()
+    assert run.event()["size"] == [320, 240]
+    assert run.end(signal.SIGTERM)[0] == 143
+
+
 def test_stream_that_is_not_there_at_the_start(command: Any) -> None:
     done = command("edge-run", "--source", "tcp://me:geheim@127.0.0.1:9", "--no-show")
     assert done.returncode == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import cv2
@@ -166,17 +167,15 @@ def test_secrets_of_an_address_are_hidden(address: str, said: str) -> None:
 
 
 def test_demo_by_the_clock() -> None:
-    """Played four times as fast as it is looked at: the newest is taken, and what is lost is counted."""
+    """Played faster than it is looked at: the newest is taken, and what is lost is counted."""
     source = open_source(SourceConfig(uri="demo", live=True, fps=100))
     assert isinstance(source, LiveSource)
     assert (source.live, source.fps, source.name) == (True, 100, "demo")
     got = []
     for frame in source.frames():
         got.append(frame.index)
-        cv2.waitKey(1)
         if len(got) < 5:
-            # As a slow detector would.
-            _ = [demo.draw(index) for index in range(60)]
+            time.sleep(0.1)  # as a slow detector would
     assert source.state == "ended"
     assert got == sorted(set(got))
     assert got[0] == 0
