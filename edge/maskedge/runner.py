@@ -214,7 +214,7 @@ class _Loop:
         happenings = self._watcher.observe(frame, faces, tracks)
         stages = detector.clock.close_frame(frame.arrival)
         self._summary.add(faces)
-        zones = controls.zones.counts(faces, frame.size) if controls.zones else None
+        zones = controls.zones.counts(faces, frame.size)
         self._state.add_frame(faces, stages, frame.size, people=self._people() if tracks or happenings else None, zones=zones)
         answer = Answer(
             frame,

@@ -120,11 +120,12 @@ class Wiring:
         if config.web.serve:
             self._open_web()
 
-    def change(self, config: EdgeConfig) -> tuple[list[str], list[str]]:
+    def change(self, config: EdgeConfig, *, every_frame: bool = False) -> tuple[list[str], list[str]]:
         """Take another configuration, as far as that goes without a restart.
 
         Args:
             config: The new one. What makes no sense changes nothing.
+            every_frame: Look for faces in every frame, whatever it says.
 
         Returns:
             Keys that have changed, and those that need a restart.
@@ -139,14 +140,13 @@ class Wiring:
             alerts, actions = self._watch(config, zones)
             if controls.actions is not None:
                 controls.actions.close()
+            self._state.set_alerts(())
             controls.zones, controls.alerts, controls.actions = zones, alerts, actions
         if controls.governor is not None:
             controls.governor.max_fps, controls.governor.cpu_budget = config.limits.max_fps, config.limits.cpu_budget
         controls.anonymize = config.privacy.anonymize
-        if {"detect.every", "detect.least_face"} & set(changed):
-            self._detector.detect_every, self._detector.least_face = config.detect.every, config.detect.least_face
-        if "privacy.anonymize" in changed and config.privacy.anonymize:
-            self._detector.detect_every = 1
+        self._detector.detect_every = 1 if every_frame else config.detect.every
+        self._detector.least_face = config.detect.least_face
         self._config = config
         return [key for key in changed if key in _AT_ONCE], [key for key in changed if key not in _AT_ONCE]
 

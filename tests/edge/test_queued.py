@@ -100,6 +100,27 @@ def test_a_failure_is_said_once_and_tried_again() -> None:
     ]
 
 
+def test_a_sink_that_only_listens_is_not_back(tmp_path: Path) -> None:
+    """A video takes a happening without writing anything: its disk is as full as before."""
+    said: list[Happening] = []
+
+    class Full(Recorder):
+        def write(self, answer: Answer) -> bool:
+            raise OutputError("the disk is full.")
+
+    inner = Full()
+    sink = QueuedSink(inner, capacity=1, announce=said.append, first_wait=0.01)
+    sink.write(answer(0))
+    wait_for(lambda: said, "the word")
+    sink.tell(Happening(ALERT, 1.0, "0"))
+    sink.tell(Happening(ALERT, 2.0, "0"))
+    wait_for(lambda: len(inner.taken) == 2, "the happenings")
+    assert sink.status()["state"] == "lost"
+    assert [happening.kind for happening in said] == ["output_lost"]
+    with pytest.raises(OutputError, match="full"):
+        sink.close()
+
+
 def test_any_failure_of_a_sink_is_survived() -> None:
     inner, said = Recorder(), []
     inner.failure = ZeroDivisionError("oh")

@@ -105,8 +105,7 @@ class _Run:
 
         config, stop = self._config, Stop()
         # The model first: a wrong one is said before a camera lights up.
-        every_frame = config.privacy.anonymize and "detect.every" not in self._loaded.origins
-        detector = open_detector(config, every_frame=every_frame)
+        detector = open_detector(config, every_frame=_every_frame(self._loaded))
         source = open_source(config.source)
         if source.video:
             detector.follow()
@@ -156,7 +155,7 @@ class _Run:
         notifier.reloading()
         try:
             loaded = load_config(self._loaded.file, flags=self._flags)
-            changed, later = wiring.change(loaded.config)
+            changed, later = wiring.change(loaded.config, every_frame=_every_frame(loaded))
         except MaskedgeError as error:
             self._log.error("the configuration was not read again, the old one stays: %s", error)
         else:
@@ -217,6 +216,11 @@ class _Run:
         written = [path for path in (config.output.save, config.events.file) if path and path != "-"]
         if written and summary.frames:
             click.echo(f"wrote {', '.join(written)}", err=apart)
+
+
+def _every_frame(loaded: Loaded) -> bool:
+    """Tell whether faces are looked for in every frame: to hide them at once, unless the user chose otherwise."""
+    return loaded.config.privacy.anonymize and "detect.every" not in loaded.origins
 
 
 class _Progress:
