@@ -23,10 +23,13 @@ LEAST_SEEN = 10.0
 """Side in pixels of its input of the smallest face that our network finds."""
 DETECTORS = ("haar", "cnn", "haar-stock")
 _LEAST_SIDE = 96
+"""Longest side of a scan at least, however large the smallest wanted face is: below, a picture holds too little."""
 _MULTIPLE = 32
+"""Sides of the input of a detector file that takes any size are multiples of this."""
 FACE_OF_SQUARE = 0.95
 """Side of a labelled face, in units of the square that our cascades answer for it."""
 MOST_WINDOWS = 1000
+"""Raw windows of a cascade that are looked at, best first: bounds the time of a picture that is all pattern."""
 MOST_SQUARES = 50
 """Squares that a cascade gives at most: what is behind the best fifty is hardly ever a face."""
 _SAME_FACE = 0.35

@@ -18,6 +18,9 @@ from maskedge.machine import machine_name
 
 from .common import Command, silence_libraries
 
+_USUAL = (640, 480)
+"""Width and height of the picture that is spoken of, in pixels."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -35,14 +38,14 @@ class Finding:
 
 
 @click.command(cls=Command)
-@click.option("--model", type=click.Path(path_type=Path), metavar="FILE", help="Check this classifier instead of the bundled one.")
+@click.option("--model", type=click.Path(path_type=Path), metavar="FILE", help="Check this model file instead of the bundled ones.")
 @click.version_option(package_name="maskedge")
 def main(model: Path | None) -> None:
     """Check that this machine can run maskedge. Exit code 0 when nothing fails, else 1."""
     silence_libraries()
     failed = False
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
-        _python, _machine, _opencv, _onnxruntime, lambda: _model(model), _display, _cameras
+        _python, _machine, _opencv, _onnxruntime, lambda: _models(model), _display, _cameras
     )  # fmt: skip
     for check in checks:
         for finding in check():
@@ -94,7 +97,8 @@ def _opencv() -> Iterator[Finding]:
     from maskedge.detect import CascadeDetector
 
     try:
-        yield Finding("ok", f"face cascade {CascadeDetector.default().path.name}")
+        cascade = CascadeDetector.default()
+        yield Finding("ok", f"face cascade {cascade.path.name}: {_finds(cascade.smallest_face(*_USUAL))}")
     except MaskedgeError as error:
         yield Finding("FAIL", str(error), "pip install --force-reinstall 'opencv-python>=4.10,<5'")
 
@@ -108,15 +112,30 @@ def _onnxruntime() -> Iterator[Finding]:
     yield Finding("ok", f"onnxruntime {onnxruntime.__version__}, providers: {', '.join(onnxruntime.get_available_providers())}")
 
 
-def _model(path: Path | None) -> Iterator[Finding]:
+def _finds(side: float) -> str:
+    return f"finds faces from {side:.0f} pixels in a picture of {_USUAL[0]} x {_USUAL[1]}"
+
+
+def _models(chosen: Path | None) -> Iterator[Finding]:
     try:
-        from maskedge.model import default_model
+        from maskedge.model import default_detector, default_model
+    except ImportError:
+        return  # said above
+    for path in (chosen,) if chosen else (default_model(), default_detector()):
+        yield from _model(path)
+
+
+def _model(path: Path) -> Iterator[Finding]:
+    try:
+        from maskedge.detect import CnnDetector
         from maskedge.verify import verify
     except ImportError:
         return  # said above
-    name = (path or default_model()).name
+    name = path.name
     try:
         found = verify(path)
+        if found.kind == "detector":
+            name += f", {_finds(CnnDetector(path).smallest_face(*_USUAL))}"
     except MaskedgeError as error:
         yield Finding("FAIL", f"model: {error}")
         return
