@@ -277,7 +277,7 @@ def test_two_hundred_clients() -> None:
         finally:
             for client in clients:
                 client.close()
-        until(lambda: run.metric('maskedge_web_watchers{feed="picture"}') == 0, 60)
+        until(lambda: run.metric('maskedge_web_watchers{feed="picture"}') == 0)
 
 
 def test_closing_does_not_wait_for_clients() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -100,7 +100,7 @@ class Pictures:
             self.jpeg()
             self._fresh.fire()
 
-    async def stream(self) -> AsyncIterator[bytes]:
+    async def stream(self) -> AsyncGenerator[bytes, None]:
         """Give the parts of `multipart/x-mixed-replace`.
 
         The boundary follows each picture at once: browsers show a part when they meet the end of it.
@@ -201,7 +201,7 @@ class Events:
             self.watchers -= 1
             self.face_watchers -= "faces" in kinds
 
-    async def stream(self, kinds: frozenset[str], after: int | None) -> AsyncIterator[bytes]:
+    async def stream(self, kinds: frozenset[str], after: int | None) -> AsyncGenerator[bytes, None]:
         """Give the messages of `kinds`.
 
         Args:

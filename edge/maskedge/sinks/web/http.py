@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TypeAlias
@@ -13,7 +13,7 @@ LONGEST_LINE = 4096
 MOST_HEADERS = 64
 _LONGEST_HEAD = 16384
 
-Feed: TypeAlias = Callable[[], AsyncIterator[bytes]]
+Feed: TypeAlias = Callable[[], AsyncGenerator[bytes, None]]
 """Gives the pieces of an answer without end. The next one is asked for when the client has taken the last."""
 
 # Everything comes from the device itself, and nobody else may embed or read it.

@@ -9,7 +9,7 @@ import logging
 import socket
 from base64 import b64decode
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from hmac import compare_digest
 from http import HTTPStatus
 
@@ -211,10 +211,12 @@ async def cancel(*tasks: asyncio.Task[None]) -> None:
         _, pending = await asyncio.wait(pending, timeout=0.05)
 
 
-async def _send(pieces: AsyncIterator[bytes], writer: asyncio.StreamWriter) -> None:
-    async for piece in pieces:
-        writer.write(piece)
-        await asyncio.wait_for(writer.drain(), _SEND_TIMEOUT)
+async def _send(pieces: AsyncGenerator[bytes, None], writer: asyncio.StreamWriter) -> None:
+    # Closed here: one that is cut off while it waits in drain would count as a watcher until the garbage collector comes by.
+    async with contextlib.aclosing(pieces):
+        async for piece in pieces:
+            writer.write(piece)
+            await asyncio.wait_for(writer.drain(), _SEND_TIMEOUT)
 
 
 async def _until_gone(reader: asyncio.StreamReader) -> None:
