@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,24 @@ from .options import (
 @faces_option
 @face_boxes_option
 @backgrounds_option
+@click.option("--epochs", type=click.IntRange(1), default=80, show_default=True, help="Passes.")
 @click.option(
-    "--epochs", type=click.IntRange(1), default=80, show_default=True, help="Passes; the last three in ten see whole pictures."
+    "--whole-share",
+    type=click.FloatRange(0, 1),
+    default=0.3,
+    show_default=True,
+    help="Share of passes, the last, on whole pictures.",
 )
 @click.option("--batches", type=click.IntRange(1), default=150, show_default=True, help="Steps a pass.")
 @click.option("--batch-size", type=click.IntRange(1), default=48, show_default=True, help="Tiles a step and process.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=4e-3, show_default=True, help="Its peak.")
 @click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that draw samples.")
 @engine_options
+@click.option(
+    "--init",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Go on from this checkpoint's weights; first it looks for faces without a label and for false alarms.",
+)
 @click.option("--resume", is_flag=True, help="Go on where a killed run with the same options stopped.")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for checkpoints and report.  [default: runs/detector]"
@@ -46,6 +57,7 @@ def detector(
     face_boxes: Path | None,
     backgrounds: Path | None,
     workers: int,
+    init: Path | None,
     resume: bool,
     out: Path | None,
     quiet: bool,
@@ -54,12 +66,16 @@ def detector(
     r"""Train a face detector of 0.12 M parameters on whole pictures with labelled boxes.
 
     First on small tiles around faces, parts of faces and backgrounds, then on whole pictures; a tenth of the pictures only
-    measures.
+    measures. With --init, what the earlier detector is sure of and nobody labelled counts as neither face nor anything else, and
+    its false alarms are shown more often.
     Two hours on one core, minutes on a GPU. Writes detector.ckpt (averaged weights), last.ckpt (for --resume), report.json, logs.
     Exit codes: 0 done, 2 wrong usage or unusable data, 4 a checkpoint was refused, 5 a file could not be written.
     """
     with require_extra("train"):
-        from ..detector.checkpoint import enter_card, keep_weights
+        from maskedge.classify import MaskClassifier
+
+        from ..detector.alarms import look_again
+        from ..detector.checkpoint import enter_card, keep_weights, load_detector
         from ..detector.report import measure_detector
         from ..detector.samples import load_scenes
         from ..detector.training import DetectorRecipe, split, train_detector
@@ -69,7 +85,16 @@ def detector(
     with progress_bar(len(dataset.pictures), "reading pictures", quiet) as step:
         read = load_scenes(learn, step)
         held = load_scenes(measured, step)
-    recipe = DetectorRecipe(batches=options["batches"], tile_batch=options["batch_size"], learning_rate=options["learning_rate"])
+    start = load_detector(init)[0] if init else None
+    if start is not None:
+        with progress_bar(len(read), "looking at them", quiet) as step:
+            read = look_again(start, MaskClassifier(), read, step)
+    recipe = DetectorRecipe(
+        batches=options["batches"],
+        tile_batch=options["batch_size"],
+        learning_rate=options["learning_rate"],
+        whole_share=options["whole_share"],
+    )
     engine = build_engine(options, patience=options["epochs"], quiet=quiet)
     trained = train_detector(
         ([scene for scene in read if len(scene.boxes)], [scene for scene in read if not len(scene.boxes)]),
@@ -77,9 +102,10 @@ def detector(
         recipe,
         engine,
         out,
-        data={"data": dataset.digest},
+        data={"data": dataset.digest, **({"init": hashlib.sha256(init.read_bytes()).hexdigest()} if init else {})},
         resume=resume,
         workers=workers,
+        start=start,
     )
     if trained is None:
         return  # a helper process of a distributed run

@@ -70,16 +70,21 @@ def measure_detector(
 
 
 @torch.inference_mode()
+def answer(net: EdgeFace, scene: Scene, side: int, least: float) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Look at a scene at a longest side of `side` pixels: boxes float32 `[K, 4]` in its own pixels and scores float32 `[K]`."""
+    image, _ = letterbox(scene, side)
+    logits, places = net(normalise(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255))
+    scale = max(scene.image.shape[:2]) / side
+    return suppress(places[0].numpy() * scale, torch.sigmoid(logits[0]).numpy(), least)
+
+
 def _measure(net: EdgeFace, scenes: Sequence[Scene], side: int) -> list[dict[str, Any]]:
     """Measure at one size: a row for each least score."""
     hits: dict[bool, list[float]] = {True: [], False: []}
     alarms: list[float] = []
     for scene in scenes:
         longest = max(scene.image.shape[:2])
-        image, _ = letterbox(scene, side)
-        pixels = normalise(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255)
-        logits, places = net(pixels)
-        boxes, scores = suppress(places[0].numpy() * (longest / side), torch.sigmoid(logits[0]).numpy(), min(SCORES))
+        boxes, scores = answer(net, scene, side, min(SCORES))
         free = np.ones(len(boxes), np.bool_)
         for face, masked in zip(scene.boxes, scene.masked, strict=True):
             own = np.array([box_iou(tuple(face), tuple(box)) >= _OVERLAP for box in boxes], np.bool_)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -31,6 +31,10 @@ _PASTE_CONTEXT = 1.5
 _Boxes = npt.NDArray[np.float32]
 
 
+def _no_boxes() -> _Boxes:
+    return np.zeros((0, 4), np.float32)
+
+
 @dataclass(frozen=True)
 class Scene:
     """A picture in memory.
@@ -40,12 +44,16 @@ class Scene:
         boxes: float32 `[F, 4]`, its faces as x1, y1, x2, y2 in pixels.
         masked: bool `[F]`, whether a mask is worn, well or badly.
         whole: Whether every face of the picture is labelled: of other pictures only what lies around the faces is used.
+        unlabelled: float32 `[U, 4]`, what is probably a face that nobody labelled: neither a face nor anything else.
+        alarms: float32 `[K, 4]`, what an earlier detector took for a face: to be looked at more often.
     """
 
     image: Image
     boxes: _Boxes
     masked: npt.NDArray[np.bool_]
     whole: bool
+    unlabelled: _Boxes = field(default_factory=_no_boxes)
+    alarms: _Boxes = field(default_factory=_no_boxes)
 
 
 def load_scene(picture: Picture) -> Scene:
@@ -129,10 +137,13 @@ def pad(boxes: _Boxes) -> _Boxes:
 
 
 def cut_tile(scene: Scene, side: int, random: np.random.Generator) -> tuple[Image, _Boxes]:
-    """Cut a tile at a scale at which one of the faces has a size between small and larger than the tile."""
+    """Cut a tile at a scale at which one of the faces, or of the alarms, has a size between small and larger than the tile."""
     height, width = scene.image.shape[:2]
-    if len(scene.boxes) and random.random() < 0.85:
-        x1, y1, x2, y2 = scene.boxes[int(random.integers(len(scene.boxes)))].tolist()
+    shown = scene.boxes
+    if len(scene.alarms) and random.random() < (0.2 if len(shown) else 0.6):
+        shown = scene.alarms
+    if len(shown) and random.random() < 0.85:
+        x1, y1, x2, y2 = shown[int(random.integers(len(shown)))].tolist()
         size = max(math.sqrt(max(x2 - x1, 1) * max(y2 - y1, 1)), 1.0)
         wanted = math.exp(random.uniform(math.log(LEAST_FACE + 1), math.log(0.95 * side)))
         # A small face gains nothing from being shown larger than it is.
@@ -178,7 +189,15 @@ def warp(scene: Scene, side: int, scale: float, centre: tuple[float, float], ran
     matrix = np.column_stack([linear / np.array(factors), shift])
     border = [cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE][int(random.random() < 0.3)]
     tile = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=border)
-    return np.asarray(tile, np.uint8), move_boxes(scene.boxes, linear, shift, side)
+    return np.asarray(tile, np.uint8), _moved(scene, linear, shift, side)
+
+
+def _moved(scene: Scene, linear: npt.NDArray[np.float64], shift: npt.NDArray[np.float64], side: int) -> _Boxes:
+    """Move the faces of a scene, and behind them those that nobody labelled, as ignored."""
+    doubtful = move_boxes(scene.unlabelled, linear, shift, side)
+    low, high = np.minimum(doubtful[:, :2], doubtful[:, 2:]), np.maximum(doubtful[:, :2], doubtful[:, 2:])
+    ignored = np.stack([high[:, 0], low[:, 1], low[:, 0], high[:, 1]], axis=1)
+    return np.asarray(np.concatenate([move_boxes(scene.boxes, linear, shift, side), ignored]), np.float32)
 
 
 def move_boxes(boxes: _Boxes, linear: npt.NDArray[np.float64], shift: npt.NDArray[np.float64], side: int) -> _Boxes:
@@ -285,7 +304,7 @@ def letterbox(scene: Scene, side: int) -> tuple[Image, _Boxes]:
     canvas = np.zeros((side, side, 3), np.uint8)
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     canvas[: size[1], : size[0]] = cv2.resize(scene.image, size, interpolation=how)
-    return canvas, move_boxes(scene.boxes, np.eye(2) * scale, np.zeros(2), side)
+    return canvas, _moved(scene, np.eye(2) * scale, np.zeros(2), side)
 
 
 class WholePictures(Dataset[tuple[torch.Tensor, torch.Tensor]]):

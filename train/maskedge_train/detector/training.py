@@ -153,6 +153,7 @@ def train_detector(
     data: dict[str, Any],
     resume: bool = False,
     workers: int = 1,
+    start: EdgeFace | None = None,
 ) -> tuple[Path, list[dict[str, float]]] | None:
     """Train a detector.
 
@@ -165,6 +166,7 @@ def train_detector(
         data: Digests of the data, for the checkpoint.
         resume: Go on after the last finished epoch.
         workers: Processes that draw samples.
+        start: Weights to start from instead of random ones.
 
     Returns:
         The checkpoint of the last epoch, where the schedule ends, and the learning curves; None in a helper process of a
@@ -186,6 +188,8 @@ def train_detector(
         check_resume(last, notes)
     lightning.seed_everything(engine.seed, workers=True, verbose=False)
     module = DetectorModule(recipe, notes, engine.epochs)
+    if start is not None:
+        module.net.load_state_dict(start.state_dict())
     # Averaged weights are measured and kept (Polyak and Juditsky, 1992); the first hundred steps are too far away to count.
     averaging = EMAWeightAveraging(decay=0.998, update_starting_at_step=100)
     trainer, _ = build_trainer(engine, out, more=[averaging], reload_every_epoch=True)
