@@ -11,6 +11,7 @@ import numpy.typing as npt
 from maskedge.crop import crop_faces
 from maskedge.errors import ModelError
 from maskedge.model import ClassifierContract, default_model, open_session, read_contract, read_model
+from maskedge.overlap import as_box
 from maskedge.types import Box, Image
 
 
@@ -68,7 +69,7 @@ class MaskClassifier:
         regions = np.array([self.contract.crop.pixels(box) for box in boxes], np.float64)
         corner, sides = regions[:, :2], regions[:, 2:] - regions[:, :2]
         drawn = np.concatenate([corner + places[:, :2] * sides, corner + places[:, 2:] * sides], axis=1)
-        return probabilities, [(float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2 in drawn]
+        return probabilities, [as_box(box) for box in drawn]
 
     def classify_crops(self, crops: Image) -> npt.NDArray[np.float32]:
         """Answer for crops, uint8 `[N, S, S, 3]`, BGR. Returns float32 `[N, C]`."""
