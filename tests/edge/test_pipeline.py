@@ -139,7 +139,7 @@ def test_least_face_is_a_choice_and_lower_for_a_face_that_was_there(tmp_path: Pa
 
 
 def test_least_face_and_min_face_are_checked() -> None:
-    with pytest.raises(UsageError, match="probability"):
+    with pytest.raises(UsageError, match="0 to 1"):
         MaskDetector(least_face=1.5)
     with pytest.raises(UsageError, match="pixels"):
         MaskDetector(min_face=0)

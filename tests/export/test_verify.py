@@ -39,7 +39,7 @@ def test_verify_alone_and_with_the_checkpoint(model: Path, checkpoint: Path, fac
 
 def test_verify_notices_another_checkpoint(model: Path, checkpoint: Path) -> None:
     content = torch.load(checkpoint, weights_only=True)
-    name = [name for name in content["state_dict"] if name.endswith("bias")][-1]
+    (name,) = [name for name in content["state_dict"] if name.endswith("label.3.bias")]
     content["state_dict"][name] += torch.tensor([0.3, -0.3])
     torch.save(content, checkpoint)
     done = run("verify", model, "--checkpoint", checkpoint)
