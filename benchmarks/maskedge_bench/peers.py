@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ tomllib = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 PACKAGE_SCRIPT = Path(__file__).parent.parent / "peers" / "package_peer.py"
 
+_MOST_SIDE = 7680
 _ADAPTER = {
     "name": str,
     "file": str,
@@ -118,6 +120,8 @@ class AdaptedDetector:
             )
         try:
             self.detect(np.zeros((self._input["height"], self._input["width"], 3), np.uint8))
+        except ModelError:
+            raise
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
             raise ModelError(f"{self.model} does not run as {path} describes it: {reason}") from error
@@ -165,7 +169,15 @@ class AdaptedDetector:
         own = self._output
         boxes = boxes.reshape(-1, 4)
         column = own.get("score_column")
-        scores = scores.reshape(-1) if column is None else scores.reshape(len(boxes), -1)[:, column]
+        # A size of -1 would be undecided where no box was found.
+        scores = scores.reshape(-1) if column is None else scores.reshape(-1, scores.shape[-1] or 1)[:, column]
+        expected = len(boxes) if self._anchors is None else len(self._anchors)
+        if not len(boxes) == len(scores) == expected:
+            raise ModelError(
+                f"{self.model} gives {len(boxes)} boxes and {len(scores)} scores"
+                + (f" for {expected} anchors" if self._anchors is not None else "")
+                + f": {self.path} must name outputs{' and anchors' if self._anchors is not None else ''} that belong together."
+            )
         keep = scores >= own.get("least_score", 0.5)
         boxes, scores = boxes[keep], scores[keep]
         if self._anchors is not None:
@@ -190,10 +202,30 @@ def _read_adapter(path: Path) -> dict[str, Any]:
         adapter: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"the adapter {path} cannot be read as TOML ({error}).") from error
-    faults = [fault.replace("the adapter.", "") for fault in problems(adapter, _ADAPTER, "the adapter")]
+    faults = [fault.replace("the adapter.", "") for fault in problems(adapter, _ADAPTER, "the adapter")] or _senseless(adapter)
     if faults:
         raise UsageError(f"the adapter {path} is not understood: {'; '.join(faults[:3])} (docs/benchmarks.md).")
     return adapter
+
+
+def _senseless(adapter: dict[str, Any]) -> list[str]:
+    """Give what an adapter says in the right form, but cannot mean."""
+    own, output = adapter["input"], adapter["output"]
+    faults = [
+        f"input.{side} must be from 16 to {_MOST_SIDE}, got {own[side]}"
+        for side in ("width", "height")
+        if not 16 <= own[side] <= _MOST_SIDE
+    ]
+    faults += [
+        f"input.{name} must be one number, or one a colour" for name in ("mean", "std") if len(own.get(name, [0])) not in (1, 3)
+    ]
+    if 0 in own.get("std", ()):
+        faults.append("input.std must not be 0")
+    if len(output.get("variances", [0, 0])) != 2:
+        faults.append("output.variances must be two numbers")
+    if not re.fullmatch(r"[\w .+-]{1,40}", adapter["name"]):
+        faults.append("name must be up to 40 letters, digits, spaces and _ . + -")
+    return faults
 
 
 class PackagePeer:
