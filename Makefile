@@ -35,7 +35,7 @@ compat: $(VENV)/.base  ## The bundled models on the oldest and the newest onnxru
 arm64: $(VENV)/.base  ## The bundled models on emulated aarch64 (needs qemu-user-static and debootstrap)
 	$(BIN)/python tests/platforms/arm64.py
 
-nightly: check compat arm64  ## Everything
+nightly: peers check compat arm64  ## Everything
 
 tables: $(VENV)/.base  ## Write the README's tables from benchmarks/results
 	$(BIN)/edge-bench tables

@@ -267,7 +267,7 @@ class SpeedRun:
             **self._conditions.head(SPEED, "Speed", models, spreads, partial=partial),
             "quick": self.plan.quick,
             "source": {
-                "name": Path(self._frames[0].source).name,
+                "name": Path(self.plan.uri).name,
                 "frames": len(self._frames),
                 "size": list(self._frames[0].size),
             },
