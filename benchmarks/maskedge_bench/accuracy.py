@@ -15,9 +15,10 @@ from maskedge.errors import UsageError
 from maskedge.machine import machine_facts
 from maskedge.overlap import side
 from maskedge.pictures import list_pictures, read_picture
-from maskedge.pipeline import LEAST_FACE, MaskDetector, as_bgr
+from maskedge.pipeline import MaskDetector, as_bgr
 from maskedge.types import Face, Image
 from maskedge_train.boxes import LabelledBox, read_boxes
+from maskedge_train.split import only_measures
 
 from .finders import find_detector
 from .gallery import Gallery
@@ -51,7 +52,8 @@ class _Row:
         self.detector = MaskDetector(pipeline.model, find_detector(pipeline.detector, min_face=own), min_face=own)
         self.two, self.three = Tally(TWO), Tally(THREE)
         self.curve = {bound: Tally(TWO) for bound in BOUNDS}
-        self.alarms = dict.fromkeys((*BOUNDS, LEAST_FACE), 0)
+        self.least = self.detector.least_face
+        self.alarms = dict.fromkeys((*BOUNDS, self.least), 0)
         self.times: dict[str, list[float]] = {"detect": [], "total": []}
         self.candidates: list[int] = []
         self.gallery = Gallery()
@@ -69,7 +71,7 @@ class _Row:
         """Count one picture; give what is found at the bound that `edge-run` has."""
         for bound, tally in self.curve.items():
             tally.add(truths, [face for face, score in found if score >= bound], scale)
-        faces = [face for face, score in found if score >= LEAST_FACE]
+        faces = [face for face, score in found if score >= self.least]
         self.two.add(truths, faces, scale)
         self.three.add(truths, faces, scale)
         return faces
@@ -79,7 +81,7 @@ class _Row:
         large = [(face, score) for face, score in found if side(face.box) * scale >= LEAST_SIDE]
         for bound in self.alarms:
             self.alarms[bound] += sum(score >= bound for _, score in large)
-        return [face for face, score in large if score >= LEAST_FACE]
+        return [face for face, score in large if score >= self.least]
 
     def figures(self, backgrounds: int, baseline: _Row) -> dict[str, Any]:
         """Give the figures of the pipeline; its costs are compared with those of `baseline` picture by picture."""
@@ -91,10 +93,11 @@ class _Row:
             "name": self.pipeline.name,
             "detector": Path(self.pipeline.detector).name,
             "model": self.detector.classifier.path.name,
+            "least_face": round(self.least, 4),
             **self.two.figures(),
             "three_class": self.three.figures(),
             "sizes": self.three.by_size(),
-            "false_alarms_a_background": ratio(self.alarms[LEAST_FACE], backgrounds) if backgrounds else None,
+            "false_alarms_a_background": ratio(self.alarms[self.least], backgrounds) if backgrounds else None,
             "curve": [
                 {
                     "least_face": bound,
@@ -117,6 +120,7 @@ def measure_accuracy(
     pipelines: Sequence[Pipeline] = PIPELINES,
     *,
     min_face: int | None = None,
+    held_out: bool = False,
     progress: Callable[[int], None] = lambda total: None,
 ) -> tuple[dict[str, Any], list[Gallery]]:
     """Run every pipeline over the same pictures, in turn, picture by picture.
@@ -126,6 +130,7 @@ def measure_accuracy(
         backgrounds: Folder of pictures without people: each face found there is a false alarm.
         pipelines: What to compare; the first one's cost is 1.
         min_face: Smallest face that all but the original must find, in pixels of the picture.
+        held_out: Measure only on those pictures of training data that no net of ours learned from: to choose bounds by.
         progress: Called after each picture with the number of all.
 
     Returns:
@@ -137,6 +142,9 @@ def measure_accuracy(
     """
     scenes = {scenes_path.parent / image: faces for image, faces in read_boxes(scenes_path).items()}
     empty = list_pictures(backgrounds) if backgrounds else []
+    if held_out:
+        scenes = {path: faces for path, faces in scenes.items() if only_measures(f"scenes/{path.relative_to(scenes_path.parent)}")}
+        empty = [path for path in empty if only_measures(f"backgrounds/{path.name}")]
     rows = [_Row(pipeline, min_face) for pipeline in pipelines]
     for number, (path, truths) in enumerate([*scenes.items(), *((path, None) for path in empty)]):
         try:
@@ -158,8 +166,8 @@ def measure_accuracy(
         "scenes": scenes_path.name,
         "pictures": len(scenes),
         "backgrounds": len(empty),
-        "least_face": LEAST_FACE,
         "min_face": min_face,
+        "held_out": held_out,
         "facts": machine_facts(),
         "pipelines": [row.figures(len(empty), rows[0]) for row in rows],
     }

@@ -44,6 +44,7 @@ def main() -> None:
 )
 @click.option("--model", type=click.Path(path_type=Path), metavar="FILE", help="Classifier .onnx file.  [default: the bundled one]")
 @click.option("--min-face", type=click.IntRange(1), metavar="PX", help="Smallest face to find, in pixels of the picture.")
+@click.option("--held-out", is_flag=True, help="Of training data, only the pictures that edge-train keeps from every net.")
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the report here.")
 @click.option(
     "--html",
@@ -57,6 +58,7 @@ def accuracy(
     detectors: tuple[str, ...],
     model: Path | None,
     min_face: int | None,
+    held_out: bool,
     json_path: Path | None,
     html_path: Path | None,
 ) -> None:
@@ -76,7 +78,12 @@ def accuracy(
             bar.update(1)
 
         measured, galleries = measure_accuracy(
-            scenes, backgrounds, choose_pipelines(detectors or DETECTORS, model), min_face=min_face, progress=progress
+            scenes,
+            backgrounds,
+            choose_pipelines(detectors or DETECTORS, model),
+            min_face=min_face,
+            held_out=held_out,
+            progress=progress,
         )
     click.echo(accuracy_table(measured))
     _write(measured, json_path)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from maskedge.crop import crop_faces
 from maskedge.errors import ModelError
 from maskedge.model import ClassifierContract, default_model, open_session, read_contract, read_model
+from maskedge.overlap import as_box
 from maskedge.types import Box, Image
 
 
@@ -51,11 +52,36 @@ class MaskClassifier:
         Returns:
             float32 `[N, C]`: for each face the probability of each label.
         """
+        return self.look(image, boxes)[0]
+
+    def look(self, image: Image, boxes: Sequence[Box]) -> tuple[npt.NDArray[np.float32], list[Box]]:
+        """Answer for the faces of one frame as `classify` does, and tell where each face really is.
+
+        Returns:
+            The probabilities, and N boxes in pixels of `image`: those given, drawn to the face, or as they are where the model does
+            not tell.
+        """
         if not boxes:
-            return np.empty((0, len(self.labels)), np.float32)
-        return self.classify_crops(crop_faces(image, boxes, self.contract.crop, self.contract.size))
+            return np.empty((0, len(self.labels)), np.float32), []
+        probabilities, places = self.answer_crops(crop_faces(image, boxes, self.contract.crop, self.contract.size))
+        if places is None:
+            return probabilities, list(boxes)
+        regions = np.array([self.contract.crop.pixels(box) for box in boxes], np.float64)
+        corner, sides = regions[:, :2], regions[:, 2:] - regions[:, :2]
+        drawn = np.concatenate([corner + places[:, :2] * sides, corner + places[:, 2:] * sides], axis=1)
+        return probabilities, [as_box(box) for box in drawn]
 
     def classify_crops(self, crops: Image) -> npt.NDArray[np.float32]:
         """Answer for crops, uint8 `[N, S, S, 3]`, BGR. Returns float32 `[N, C]`."""
-        (probabilities,) = self._session.run(["probabilities"], {"faces": crops})
-        return np.asarray(probabilities, np.float32)
+        return self.answer_crops(crops)[0]
+
+    def answer_crops(self, crops: Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+        """Give all that the model answers for crops, uint8 `[N, S, S, 3]`, BGR.
+
+        Returns:
+            Probabilities, float32 `[N, C]`, and where in its crop each face is: x1, y1, x2, y2 in units of the crop's side, float32
+            `[N, 4]`; None where the model does not tell.
+        """
+        names = ["probabilities", "places"] if self.contract.places else ["probabilities"]
+        answers = [np.asarray(answer, np.float32) for answer in self._session.run(names, {"faces": crops})]
+        return answers[0], answers[1] if self.contract.places else None

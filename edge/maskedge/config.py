@@ -52,8 +52,8 @@ class DetectConfig:
     every: int = field(
         default=5, metadata={"help": "look for faces in every so many frames of a video; in between, tracks carry them"}
     )
-    least_face: float = field(
-        default=0.97, metadata={"help": "probability of being a face from which one is taken for one, 0 to 1"}
+    least_face: float | None = field(
+        default=None, metadata={"help": "how surely a candidate must be a face, 0 to 1; default: what is best for the detector"}
     )
     min_face: int | None = field(default=None, metadata={"help": "side in pixels of the smallest face; default: whatever is found"})
 
@@ -62,8 +62,8 @@ class DetectConfig:
             raise UsageError("faces are found with one of --cascade and --detector-model: leave the other out.")
         if self.every < 1:
             raise UsageError(f"detect.every counts frames, from 1; got {self.every}.")
-        if not 0 <= self.least_face <= 1:
-            raise UsageError(f"detect.least_face is a probability, 0 to 1; got {self.least_face}.")
+        if self.least_face is not None and not 0 <= self.least_face <= 1:
+            raise UsageError(f"detect.least_face goes from 0 to 1; got {self.least_face}.")
         if self.min_face is not None and self.min_face < 1:
             raise UsageError(f"detect.min_face counts pixels, from 1; got {self.min_face}.")
 

@@ -57,6 +57,11 @@ class CropRule:
         cx, cy = (x1 + x2) / 2, (y1 + y2) / 2
         return cx - half_w, cy - half_h, cx + half_w, cy + half_h
 
+    def pixels(self, box: Box) -> tuple[int, int, int, int]:
+        """Give the same in whole pixels, at least one."""
+        left, top, right, bottom = (round(value) for value in self.region(box))
+        return left, top, max(right, left + 1), max(bottom, top + 1)
+
 
 def crop_faces(image: Image, boxes: Sequence[Box], rule: CropRule, size: int) -> Image:
     """Cut faces out of a frame.
@@ -73,8 +78,7 @@ def crop_faces(image: Image, boxes: Sequence[Box], rule: CropRule, size: int) ->
     crops = np.empty((len(boxes), size, size, 3), np.uint8)
     height, width = image.shape[:2]
     for crop, box in zip(crops, boxes, strict=True):
-        left, top, right, bottom = (round(value) for value in rule.region(box))
-        right, bottom = max(right, left + 1), max(bottom, top + 1)
+        left, top, right, bottom = rule.pixels(box)
         # Clamp so that a region wholly outside still touches the frame: the border pixel fills it.
         x1, x2 = min(max(left, 0), width - 1), max(min(right, width), 1)
         y1, y2 = min(max(top, 0), height - 1), max(min(bottom, height), 1)

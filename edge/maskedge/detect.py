@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from maskedge.errors import ModelError, UsageError
 from maskedge.model import MODELS, check_catalogue, default_detector, open_session, read_detector_contract, read_model
+from maskedge.overlap import as_box
 from maskedge.timing import inner_stage
 from maskedge.types import Box, Image
 
@@ -218,7 +219,7 @@ class CnnDetector:
         """Find the faces of `image`, uint8 `[H, W, 3]` BGR, best first. Boxes are in its pixels and may leave it a little."""
         boxes, scores = self.answer(image)
         ordered = boxes[np.argsort(-scores, kind="stable")]
-        return [(float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2 in ordered]
+        return [as_box(box) for box in ordered]
 
     def answer(self, image: Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Give the faces of `image`, uint8 `[H, W, 3]` BGR, as boxes float32 `[K, 4]` in its pixels and scores float32 `[K]`."""

@@ -44,6 +44,7 @@ class ClassifierContract:
         crop: How a face box becomes a crop.
         card: Where the model comes from and how it was measured; empty when the file carries no card.
         selftest: Text of `maskedge.selftest` (`verify.SelfTest`); None when the file has none.
+        places: Whether it also answers where in a crop the face is.
     """
 
     labels: tuple[str, ...]
@@ -51,6 +52,7 @@ class ClassifierContract:
     crop: CropRule
     card: dict[str, Any]
     selftest: str | None = None
+    places: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,11 +221,14 @@ def read_contract(session: onnxruntime.InferenceSession, name: str) -> Classifie
     shape = inputs[0].shape
     if len(shape) != 4 or isinstance(shape[0], int) or shape[3] != 3 or not isinstance(shape[1], int) or shape[1] != shape[2]:
         raise broken(f"the input must be [N, S, S, 3] with a free N, got {shape}")
-    if [node.name for node in outputs] != ["probabilities"] or outputs[0].type != "tensor(float)":
-        raise broken(f"expected one output 'probabilities' of float32, got {_signature(outputs)}")
+    names = [node.name for node in outputs]
+    if names not in (["probabilities"], ["probabilities", "places"]) or any(node.type != "tensor(float)" for node in outputs):
+        raise broken(f"expected an output 'probabilities' of float32, and 'places' at most beside it, got {_signature(outputs)}")
     if len(outputs[0].shape) != 2 or outputs[0].shape[1] != len(labels):
         raise broken(f"{len(labels)} labels need an output [N, {len(labels)}], got {outputs[0].shape}")
-    return ClassifierContract(labels, shape[1], crop, card, metadata.get("maskedge.selftest"))
+    if len(outputs) == 2 and (len(outputs[1].shape) != 2 or outputs[1].shape[1] != 4):
+        raise broken(f"the output 'places' must be [N, 4], got {outputs[1].shape}")
+    return ClassifierContract(labels, shape[1], crop, card, metadata.get("maskedge.selftest"), places=len(outputs) == 2)
 
 
 def read_detector_contract(session: onnxruntime.InferenceSession, name: str) -> DetectorContract:

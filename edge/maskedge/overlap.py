@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import sqrt
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,12 @@ IOU = 0.3
 """Overlap from which two boxes show the same face."""
 CONTAINED = 0.6
 """Part of the smaller box within the larger one from which they do: cascades find faces within faces."""
+
+
+def as_box(corners: npt.NDArray[np.floating[Any]]) -> Box:
+    """Turn float `[4]` into a box."""
+    x1, y1, x2, y2 = corners.tolist()
+    return x1, y1, x2, y2
 
 
 def side(box: Box) -> float:

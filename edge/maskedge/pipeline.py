@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias, TypeVar
 
 import cv2
 import numpy as np
@@ -12,7 +14,7 @@ import numpy.typing as npt
 from maskedge.classify import MaskClassifier
 from maskedge.detect import CnnDetector, FaceDetector, build_detector
 from maskedge.errors import UsageError
-from maskedge.overlap import IOU, box_iou, same_face, side, suppress
+from maskedge.overlap import IOU, as_box, box_iou, same_face, side, suppress
 from maskedge.timing import StageClock
 from maskedge.track import FaceTracker, Track
 from maskedge.types import Box, Face, Image
@@ -22,11 +24,13 @@ NOT_A_FACE = "not_a_face"
 DETECT_EVERY = 5
 """Frames of a video to a detection: five a second of a usual camera. Tracks in between cost a twentieth of a cascade."""
 LEAST_FACE = 0.97
-"""Probability of being a face from which a candidate is taken for one: where F1 is highest on pictures kept from the detectors."""
+"""How surely a candidate must be a face by the classifier alone: where F1 is highest on pictures that no net learned from."""
+LEAST_SCORED_FACE = 0.62
+"""The same by classifier and detector together, for detectors that score what they find."""
 _STAY = 0.7
 """Part of that bound from which a face that was there before is still taken for one: what moves or is half hidden stays."""
-_COUNTED = 0.2
-"""Doubt that is left, as a part of what `least_face` leaves, for who is counted as a person: false alarms last, but they waver."""
+_COUNTED = 0.99
+"""Probability of a face, by the classifier over time, of who is counted as a person: false alarms last, but they waver."""
 _STAY_SIZE = 0.8
 """The same for the smallest face."""
 MOST_CANDIDATES = 256
@@ -35,6 +39,26 @@ _NEAR = 0.6
 """Overlap with a candidate from which the expected place of a face is not asked for besides: it would be the same crop."""
 _EARLIEST = 2
 """Frames between two detections at least, where more are wanted."""
+
+
+_Candidate: TypeAlias = tuple[Box, float]
+"""A box and the score of the detector that found it; 1 where it gives none."""
+_Number = TypeVar("_Number", float, npt.NDArray[np.float32])
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is seen at N boxes.
+
+    Attributes:
+        boxes: Drawn to the faces.
+        probabilities: float32 `[N, C]`.
+        scores: float32 `[N]`, how surely each is a face.
+    """
+
+    boxes: list[Box]
+    probabilities: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
 
 
 class MaskDetector:
@@ -51,8 +75,9 @@ class MaskDetector:
         tracking: Follow faces from call to call and vote their labels: for the frames of one video, in order.
         detect_every: With tracking, look for faces in every so many frames only (somewhat sooner where a person was just lost); in
             between, tracks carry them on.
-        least_face: Probability of being a face, by the classifier, from which a candidate is taken for one. With tracking a face
-            that was there before stays from 0.4 of it. Of a model without a label `not_a_face` every candidate is taken.
+        least_face: How surely a candidate must be a face, 0 to 1: the classifier's probability or, with a network that scores what
+            it finds, the geometric mean of both. None for what is best for the detector. With tracking a face that was there before
+            stays from 0.7 of it. Of a model without a label `not_a_face` every candidate of a cascade is taken.
         min_face: Side of the smallest face in pixels of the picture (geometric mean of the box's sides); smaller ones are dropped,
             and a detector given by name chooses the size of the picture that it looks at by it. None: whatever the detector finds.
         threads: Threads that ONNX Runtime and OpenCV may use. When left out, 1 and (where there are as many cores) 2: the nets are
@@ -71,14 +96,14 @@ class MaskDetector:
         detector_model: Path | str | None = None,
         tracking: bool = False,
         detect_every: int = 1,
-        least_face: float = LEAST_FACE,
+        least_face: float | None = None,
         min_face: int | None = None,
         threads: int | None = None,
     ) -> None:
         if detect_every < 1:
             raise UsageError(f"detect_every counts frames, from 1; got {detect_every}.")
-        if not 0 <= least_face <= 1:
-            raise UsageError(f"least_face is a probability, from 0 to 1; got {least_face}.")
+        if least_face is not None and not 0 <= least_face <= 1:
+            raise UsageError(f"least_face goes from 0 to 1; got {least_face}.")
         if min_face is not None and min_face < 1:
             raise UsageError(f"min_face counts pixels, from 1; got {min_face}.")
         cv2.setNumThreads(threads or min(2, os.cpu_count() or 1))
@@ -91,7 +116,7 @@ class MaskDetector:
         else:
             self.detector = detector
         self.detect_every = detect_every
-        self.least_face = least_face
+        self.ask_for(least_face)
         self.min_face = min_face
         bound = self.classifier.contract.card.get("unsure_below")
         self._unsure_below = float(bound) if isinstance(bound, int | float) else 0.0
@@ -105,6 +130,11 @@ class MaskDetector:
         self.clock = StageClock()
         if tracking:
             self.follow()
+
+    def ask_for(self, least_face: float | None) -> None:
+        """Choose how surely a candidate must be a face; None for what is best for the detector."""
+        best = LEAST_SCORED_FACE if isinstance(self.detector, CnnDetector) else LEAST_FACE
+        self.least_face = best if least_face is None else least_face
 
     def follow(self) -> None:
         """From now on, follow faces from call to call and vote their labels; forget the faces of earlier calls."""
@@ -130,26 +160,25 @@ class MaskDetector:
         return [face for face, _ in self.find(image)]
 
     def find(self, image: Image, least_face: float | None = None) -> list[tuple[Face, float]]:
-        """Find the faces of a picture by itself, each with its probability of being a face: to choose `least_face` by.
+        """Find the faces of a picture by itself, each with how surely it is one: to choose `least_face` by.
 
         Args:
             image: uint8 `[H, W, 3]`, BGR.
             least_face: Takes the place of the detector's own.
         """
-        boxes = self._detect(image)
+        candidates = self._detect(image)
         with self.clock("classify"):
-            probabilities = self.classifier.classify(image, boxes)
-            scores = self._face_scores(probabilities)
+            seen = self._look(image, candidates)
             least = self.least_face if least_face is None else least_face
-            faces = [index for index, box in enumerate(boxes) if self._is_face(box, scores[index], least)]
-            kept = [faces[index] for index in suppress([boxes[index] for index in faces], scores[faces])]
-        votes = probabilities * self._voting
+            faces = [index for index, box in enumerate(seen.boxes) if self._is_face(box, seen.scores[index], least)]
+            kept = [faces[index] for index in suppress([seen.boxes[index] for index in faces], seen.scores[faces])]
+        votes = seen.probabilities * self._voting
         answers = []
         for index in kept:
             best = int(votes[index].argmax())
             label, score = self.classifier.labels[best], float(votes[index, best])
-            face = Face(boxes[index], label, score, label, score, unsure=score < self._unsure_below)
-            answers.append((face, float(scores[index])))
+            face = Face(seen.boxes[index], label, score, label, score, unsure=score < self._unsure_below)
+            answers.append((face, float(seen.scores[index])))
         return answers
 
     def _next_frame(self, image: Image, tracker: FaceTracker) -> list[Face]:
@@ -184,62 +213,80 @@ class MaskDetector:
     def _look_anew(self, image: Image, tracker: FaceTracker) -> None:
         """Detect. Where no candidate is near the expected place of a face, the classifier is asked for that place too."""
         self._since_detection = 0
-        boxes = self._detect(image)
-        probes = [track for track in tracker.live if all(box_iou(track.box, box) < _NEAR for box in boxes)]
+        candidates = self._detect(image)
+        count = len(candidates)
+        probes = [track for track in tracker.live if all(box_iou(track.box, box) < _NEAR for box, _ in candidates)]
         with self.clock("classify"):
-            probabilities = self.classifier.classify(image, [*boxes, *(track.box for track in probes)])
+            seen = self._look(image, [*candidates, *((track.box, track.certainty) for track in probes)])
         with self.clock("track"):
-            scores = self._face_scores(probabilities)
             faces = [
                 index
-                for index, box in enumerate(boxes)
+                for index, (box, score) in enumerate(zip(seen.boxes[:count], seen.scores[:count].tolist(), strict=True))
                 if (
-                    self._stays(box, scores[index])
+                    self._stays(box, score)
                     if any(box_iou(box, track.box) > IOU for track in tracker.live)
-                    else self._is_face(box, scores[index], self.least_face)
+                    else self._is_face(box, score, self.least_face)
                 )
             ]
-            kept = [faces[index] for index in suppress([boxes[index] for index in faces], scores[faces])]
-            seen = {
-                track.identity: len(boxes) + position
+            kept = [faces[index] for index in suppress([seen.boxes[index] for index in faces], seen.scores[faces])]
+            still = {
+                track.identity: count + position
                 for position, track in enumerate(probes)
-                if self._stays(track.box, scores[len(boxes) + position])
-                and not any(same_face(track.box, boxes[index]) for index in kept)
+                if self._stays(track.box, seen.scores[count + position])
+                and not any(same_face(track.box, seen.boxes[index]) for index in kept)
             }
-            tracks = tracker.update([boxes[index] for index in kept], image, seen)
-            votes = probabilities * self._voting
+            tracks = tracker.update([seen.boxes[index] for index in kept], image, still)
+            votes = seen.probabilities * self._voting
             for track, index in zip(tracks, kept, strict=True):
+                track.certainty = candidates[index][1]
                 self._vote(tracker, track, votes[index])
             for track in probes:
-                if track.live and track.missed and track.identity in seen:
-                    self._vote(tracker, track, votes[seen[track.identity]])
+                if track.live and track.missed and track.identity in still:
+                    self._vote(tracker, track, votes[still[track.identity]])
 
     def _ask_again(self, image: Image, tracker: FaceTracker) -> None:
         """Without detection: ask the classifier for the faces of which something is to be learnt."""
         asked = [track for track in tracker.live if not track.settled]
         with self.clock("classify"):
-            probabilities = self.classifier.classify(image, [track.box for track in asked])
+            seen = self._look(image, [(track.box, track.certainty) for track in asked])
         with self.clock("track"):
-            scores = self._face_scores(probabilities)
-            votes = probabilities * self._voting
-            for track, score, vote in zip(asked, scores, votes, strict=True):
+            votes = seen.probabilities * self._voting
+            for track, score, vote in zip(asked, seen.scores.tolist(), votes, strict=True):
                 if self._stays(track.box, score):
                     self._vote(tracker, track, vote)
                 else:
                     tracker.lose(track)
 
     def _vote(self, tracker: FaceTracker, track: Track, vote: npt.NDArray[np.float32]) -> None:
-        track.add_answer(vote, self._unsure_below, 1 - _COUNTED * (1 - self.least_face))
+        track.add_answer(vote, self._unsure_below, _COUNTED)
         # Lower for a moment, but not for long.
-        if track.face_score < self.least_face:
+        if self._together(track.certainty, track.face_score) < self.least_face:
             tracker.lose(track)
 
-    def _detect(self, image: Image) -> list[Box]:
+    def _detect(self, image: Image) -> list[_Candidate]:
         with self.clock("detect"):
-            boxes = self.detector.detect(image)
-        self.candidates = len(boxes)
+            if isinstance(self.detector, CnnDetector):
+                boxes, scores = self.detector.answer(image)
+                order = np.argsort(-scores, kind="stable")
+                found = [(as_box(boxes[index]), float(scores[index])) for index in order.tolist()]
+            else:
+                found = [(box, 1.0) for box in self.detector.detect(image)]
+        self.candidates = len(found)
         height, width = image.shape[:2]
-        return [box for box in boxes if _may_be_in(box, width, height)][:MOST_CANDIDATES]
+        return [candidate for candidate in found if _may_be_in(candidate[0], width, height)][:MOST_CANDIDATES]
+
+    def _look(self, image: Image, candidates: list[_Candidate]) -> _Seen:
+        """Let the classifier look at candidates, draw their boxes to the faces, and judge how surely they are faces."""
+        boxes = [box for box, _ in candidates]
+        probabilities, drawn = self.classifier.look(image, boxes)
+        height, width = image.shape[:2]
+        placed = [new if _may_be_in(new, width, height) else box for new, box in zip(drawn, boxes, strict=True)]
+        certainties = np.array([certainty for _, certainty in candidates], np.float32)
+        return _Seen(placed, probabilities, self._together(certainties, self._face_scores(probabilities)))
+
+    def _together(self, certainty: _Number, probability: _Number) -> _Number:
+        """How surely something is a face, by the detector's score and the classifier's probability."""
+        return (certainty * probability) ** 0.5 if isinstance(self.detector, CnnDetector) else probability
 
     def _face_scores(self, probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Probability of being a face, float32 `[N]`."""

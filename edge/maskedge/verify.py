@@ -27,8 +27,8 @@ class SelfTest:
 
     Attributes:
         crops: uint8 `[N, S, S, 3]`, BGR.
-        answers: float32 `[N, C]`, probabilities.
-        tolerance: Greatest admitted difference of a probability.
+        answers: float32 `[N, C]`, probabilities; `[N, C + 4]` where the model also tells the places of the faces.
+        tolerance: Greatest admitted difference of a probability, or of a place in units of the crop's side.
     """
 
     crops: Image
@@ -168,11 +168,15 @@ def verify(path: Path | None = None) -> Verification:
 
 def _verify_classifier(classifier: MaskClassifier, checksums: tuple[str, ...]) -> Verification:
     test = SelfTest.from_json(_text(classifier.contract.selftest))
-    answers = classifier.classify_crops(test.crops)
+    probabilities, places = classifier.answer_crops(test.crops)
+    answers = probabilities if places is None else np.concatenate([probabilities, places], axis=1)
+    if answers.shape != test.answers.shape:
+        raise ValueError("maskedge.selftest is of a model with other outputs")
     difference = np.abs(answers - test.answers).max(axis=1)
     # NaN would compare as no difference.
     difference[~np.isfinite(difference)] = np.inf
-    changed = int((answers.argmax(axis=1) != test.answers.argmax(axis=1)).sum())
+    count = len(classifier.labels)
+    changed = int((answers[:, :count].argmax(axis=1) != test.answers[:, :count].argmax(axis=1)).sum())
     return Verification("classifier", classifier.labels, checksums, len(answers), float(difference.max()), changed, test.tolerance)
 
 

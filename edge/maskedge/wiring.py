@@ -146,7 +146,7 @@ class Wiring:
             controls.governor.max_fps, controls.governor.cpu_budget = config.limits.max_fps, config.limits.cpu_budget
         controls.anonymize = config.privacy.anonymize
         self._detector.detect_every = 1 if every_frame else config.detect.every
-        self._detector.least_face = config.detect.least_face
+        self._detector.ask_for(config.detect.least_face)
         self._config = config
         return [key for key in changed if key in _AT_ONCE], [key for key in changed if key not in _AT_ONCE]
 

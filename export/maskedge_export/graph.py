@@ -13,6 +13,7 @@ from torch import nn
 from maskedge.model import CONTRACT, seal
 from maskedge_train.checkpoint import Card, ClassifierSpec
 from maskedge_train.classifier import normalise
+from maskedge_train.nets import EdgeNet, locate
 
 OPSET = 18
 IR_VERSION = 10
@@ -20,16 +21,23 @@ IR_VERSION = 10
 
 
 class ClassifierGraph(nn.Module):
-    """A net with its pixel path: uint8 `[N, S, S, 3]` BGR to float32 `[N, C]` probabilities."""
+    """A net with its pixel path: uint8 `[N, S, S, 3]` BGR to float32 `[N, C]` probabilities and perhaps `[N, 4]` places."""
 
     def __init__(self, net: nn.Module, temperature: float = 1.0) -> None:
         super().__init__()
         self.net, self.temperature = net, temperature
 
-    def forward(self, faces: torch.Tensor) -> torch.Tensor:
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the outputs, in order."""
+        return ["probabilities", "places"] if isinstance(self.net, EdgeNet) else ["probabilities"]
+
+    def forward(self, faces: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Answer for a batch of crops."""
-        pixels = faces.permute(0, 3, 1, 2).to(torch.float32) / 255
-        return torch.softmax(self.net(normalise(pixels)) / self.temperature, dim=1)
+        pixels = normalise(faces.permute(0, 3, 1, 2).to(torch.float32) / 255)
+        logits, places = locate(self.net, pixels)
+        probabilities = torch.softmax(logits / self.temperature, dim=1)
+        return (probabilities,) if places is None else (probabilities, places)
 
 
 def to_onnx(graph: ClassifierGraph, size: int) -> onnx.ModelProto:
@@ -45,7 +53,7 @@ def to_onnx(graph: ClassifierGraph, size: int) -> onnx.ModelProto:
             dynamo=True,
             opset_version=OPSET,
             input_names=["faces"],
-            output_names=["probabilities"],
+            output_names=graph.outputs,
             dynamic_shapes={"faces": {0: torch.export.Dim("N", min=1, max=4096)}},
             external_data=False,
             verbose=False,

@@ -85,10 +85,10 @@ def test_variables_are_read_by_the_type_of_their_key() -> None:
 
 def test_defaults_are_those_of_the_library() -> None:
     """The configuration knows them without loading OpenCV."""
-    from maskedge.pipeline import DETECT_EVERY, LEAST_FACE
+    from maskedge.pipeline import DETECT_EVERY
 
     detect = load_config(None, {}).config.detect
-    assert (detect.every, detect.least_face) == (DETECT_EVERY, LEAST_FACE)
+    assert detect.every == DETECT_EVERY
 
 
 REFUSED = {

@@ -102,21 +102,40 @@ def test_reframing_without_freedom_is_the_crop(crops: Crops) -> None:
     rows = np.flatnonzero(crops.origins == "face")[:12]
     patches = torch.from_numpy(crops.patches[rows].transpose(0, 3, 1, 2).copy()).float()
     torch.manual_seed(0)
-    reframed = Reframe(still)(patches).numpy().transpose(0, 2, 3, 1)
+    reframed, places = Reframe(still)(patches, torch.from_numpy(crops.places[rows]))
+    reframed = reframed.numpy().transpose(0, 2, 3, 1)
     exact = crops.exact[rows].astype(float)
     # Half of them are mirrored.
     difference = np.minimum(np.abs(reframed - exact).mean((1, 2, 3)), np.abs(reframed[:, :, ::-1] - exact).mean((1, 2, 3)))
     assert difference.max() < 12
+    # A face in the middle of its crop stays there when mirrored; whose box nobody drew has no place.
+    known = ~np.isnan(crops.places[rows, 0])
+    np.testing.assert_allclose(places.numpy()[known], crops.places[rows][known], atol=0.02)
+
+
+def test_a_face_moves_with_its_crop() -> None:
+    """A bright square in the patch is where the place says, however the crop is cut, but for the turn."""
+    patch = np.zeros((16, 3, PATCH, PATCH), np.float32)
+    patch[:, :, 40:70, 30:60] = 1
+    edge = (PATCH - PATCH / CONTEXT) / 2
+    place = (np.array([30, 40, 60, 70], np.float32) - edge) / (PATCH / CONTEXT)
+    torch.manual_seed(3)
+    crops, places = Reframe(Jitter(turn=0, labelled=0.0))(torch.from_numpy(patch), torch.from_numpy(np.tile(place, (16, 1))))
+    for crop, seen in zip(crops.numpy()[:, 0], places.numpy() * INPUT_SIZE, strict=True):
+        rows, columns = np.flatnonzero(crop.max(1) > 0.5), np.flatnonzero(crop.max(0) > 0.5)
+        found = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+        np.testing.assert_allclose(np.clip(seen, 0, INPUT_SIZE), found, atol=1.5)
 
 
 @pytest.mark.parametrize("kind", ["camera", "light"])
 def test_augmentation_is_seeded_and_stays_in_range(crops: Crops, kind: str) -> None:
     patches = torch.from_numpy(crops.patches[:64].transpose(0, 3, 1, 2).copy()).float() / 255
+    places = torch.from_numpy(crops.places[:64])
     augment = training_augmentation(kind)
     torch.manual_seed(5)
-    first = augment(patches)
+    first, _ = augment(patches, places)
     torch.manual_seed(5)
-    assert torch.equal(first, augment(patches))
+    assert torch.equal(first, augment(patches, places)[0])
     assert first.shape == (len(patches), 3, INPUT_SIZE, INPUT_SIZE)
     assert torch.isfinite(first).all()
     assert first.min() > -0.6

@@ -46,8 +46,11 @@ class Reframe(nn.Module):
         super().__init__()
         self.jitter = jitter
 
-    def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        """One warp does it all, so each pixel is resampled once."""
+    def forward(self, patches: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give the crops and where in them the faces are, float32 `[N, 4]` in units of the crop's side, as `places` before.
+
+        One warp does it all, so each pixel is resampled once.
+        """
         j, count, side = self.jitter, len(patches), patches.shape[-1]
         loose = (torch.rand(count) >= j.labelled).float()
         zoom = torch.exp(loose * (j.zoom[0] + j.zoom[1] * torch.randn(count))).clamp(0.6, 1.5)
@@ -66,7 +69,12 @@ class Reframe(nn.Module):
         offset = torch.stack([right, down], 1).unsqueeze(2) * side / CONTEXT
         move = (INPUT_SIZE - 1) / 2 - matrix @ (centre + offset)
         full = torch.cat([matrix, move], 2).to(patches)
-        return warp_affine(patches, full, (INPUT_SIZE, INPUT_SIZE), padding_mode="border", align_corners=True)
+        crops = warp_affine(patches, full, (INPUT_SIZE, INPUT_SIZE), padding_mode="border", align_corners=True)
+        corners = ((places - 0.5) * side / CONTEXT).to(full) + (side - 1) / 2
+        middle = (full[:, :, :2] @ ((corners[:, :2] + corners[:, 2:]) / 2)[:, :, None] + full[:, :, 2:])[:, :, 0]
+        # A face turned a little keeps its width and height.
+        half = full[:, :, :2].norm(dim=1) * (corners[:, 2:] - corners[:, :2]) / 2
+        return crops, (torch.cat([middle - half, middle + half], dim=1) + 0.5) / INPUT_SIZE
 
 
 class Some(nn.Module):
@@ -122,17 +130,43 @@ class WhiteBalance(nn.Module):
 AUGMENTATIONS = ("camera", "light")
 
 
-def training_augmentation(kind: str) -> nn.Module:
+class Augmentation(nn.Module):
+    """Geometry first, of pixels and faces, then what changes pixels alone.
+
+    Args:
+        reframe: Cuts the crops.
+        changes: Change them.
+    """
+
+    def __init__(self, reframe: Reframe, *changes: nn.Module) -> None:
+        super().__init__()
+        self.reframe, self.changes = reframe, nn.Sequential(*changes)
+
+    def forward(self, patches: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Augment a batch.
+
+        Args:
+            patches: float32 `[N, 3, R, R]` in 0..1, BGR.
+            places: float32 `[N, 4]`, where in the exact crops the faces are (`crops.Crops.places`).
+
+        Returns:
+            Crops, float32 `[N, 3, 64, 64]` in 0..1, and where in them the faces are.
+        """
+        crops, moved = self.reframe(patches, places)
+        return self.changes(crops), moved
+
+
+def training_augmentation(kind: str) -> Augmentation:
     """Build the augmentation of a training batch.
 
-    float32 `[N, 3, R, R]` patches in 0..1 (BGR) to float32 `[N, 3, 64, 64]` crops in 0..1. `camera` is for the device: boxes as
+    `camera` is for the device: boxes as
     detectors give them, light, white balance, focus, motion, noise, compression, distance and night. `light` is what a first
     project does: small turns and shifts, mirror images, a little brightness.
     """
     if kind == "light":
         gentle = Jitter(right=0.03, down=(0.0, 0.03), zoom=(0.0, 0.06), aspect=0.02, turn=5.0, labelled=0.0)
-        return nn.Sequential(Reframe(gentle), K.RandomBrightness((0.8, 1.2), p=0.5))
-    return nn.Sequential(
+        return Augmentation(Reframe(gentle), K.RandomBrightness((0.8, 1.2), p=0.5))
+    return Augmentation(
         Reframe(Jitter()),
         Some(0.15, LowResolution(smallest=14)),
         Some(0.4, K.RandomGamma((0.6, 1.7), (0.8, 1.15), p=1.0)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import lightning
 import numpy as np
@@ -24,9 +24,10 @@ from .calibration import fit_temperature, unsure_threshold
 from .checkpoint import ClassifierSpec, add_results, load_classifier
 from .crops import REAL, Crops
 from .dataset import CROP
+from .detector.loss import pair_iou
 from .engine import Balanced, Engine, build_trainer, check_resume, describe, one_cycle
 from .metrics import Answers, probabilities
-from .nets import INPUT_SIZE, build
+from .nets import INPUT_SIZE, build, locate
 
 SHARES = {
     ("with_mask", False): 0.30, ("with_mask", True): 0.03,
@@ -52,6 +53,7 @@ class Recipe:
             Beta(mixup, mixup) (Zhang et al., "mixup", 2018); 0 for none.
         smoothing: Label smoothing.
         balanced: Show each label in its share of `SHARES`; else as often as it occurs.
+        place_weight: Weight of where the face is, beside the label's loss, for nets that tell it.
     """
 
     net: str
@@ -63,6 +65,10 @@ class Recipe:
     mixup: float = 0.0
     smoothing: float = 0.02
     balanced: bool = True
+    place_weight: float = 1.0
+
+
+_Batch: TypeAlias = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def normalise(pixels: torch.Tensor) -> torch.Tensor:
@@ -98,11 +104,12 @@ class ClassifierModule(lightning.LightningModule):
         """Take up the learning curves where they were."""
         self.history = checkpoint["maskedge"]["history"]
 
-    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_index: int) -> torch.Tensor:
-        """Loss of one batch of uint8 `[N, 3, 104, 104]` patches and their targets."""
-        patches, targets = batch
+    def training_step(self, batch: _Batch, batch_index: int) -> torch.Tensor:
+        """Loss of one batch of uint8 `[N, 3, 104, 104]` patches, their labels, and where their faces are."""
+        patches, targets, places = batch
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            crops = normalise(self.augment(patches.float() / 255)).contiguous(memory_format=torch.channels_last)
+            crops, places = self.augment(patches.float() / 255, places)
+            crops = normalise(crops).contiguous(memory_format=torch.channels_last)
         if self.recipe.mixup:
             share = float(torch.distributions.Beta(self.recipe.mixup, self.recipe.mixup).sample())
             order = torch.randperm(len(crops), device=crops.device)
@@ -110,14 +117,17 @@ class ClassifierModule(lightning.LightningModule):
             own, other = functional.cross_entropy(logits, targets), functional.cross_entropy(logits, targets[order])
             loss = share * own + (1 - share) * other
         else:
-            loss = functional.cross_entropy(self.net(crops), targets, label_smoothing=self.recipe.smoothing)
+            logits, located = locate(self.net, crops)
+            loss = functional.cross_entropy(logits, targets, label_smoothing=self.recipe.smoothing)
+            if located is not None:
+                loss = loss + self.recipe.place_weight * _place_loss(located, places)
         self.log("train_loss", loss, prog_bar=True)
         self._losses.append(loss.detach())
         return loss
 
-    def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_index: int) -> None:
+    def validation_step(self, batch: _Batch, batch_index: int) -> None:
         """Loss and F1 of uint8 `[N, 3, 64, 64]` crops, as the device would see them."""
-        crops, targets = batch
+        crops, targets, _ = batch
         logits = self.net(normalise(crops.float() / 255).contiguous(memory_format=torch.channels_last)).float()
         self.macro_f1.update(logits, targets)
         self.log("val_loss", functional.cross_entropy(logits, targets), prog_bar=True, batch_size=len(targets), sync_dist=True)
@@ -142,14 +152,22 @@ class ClassifierModule(lightning.LightningModule):
         )
 
 
-class _Batches(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Whole batches by their rows: uint8 `[N, 3, S, S]` and int64 `[N]`."""
+def _place_loss(located: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Mean over the crops whose face is known of 1 - generalised IoU (Rezatofighi et al., 2019)."""
+    known = ~torch.isnan(places[:, 0])
+    if not known.any():
+        return located.sum() * 0
+    return (1 - pair_iou(located[known], places[known])[1]).mean()
 
-    def __init__(self, images: Image, targets: npt.NDArray[np.int64]) -> None:
-        self.images, self.targets = images, targets
 
-    def __getitem__(self, rows: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        return to_tensor(self.images[rows]), torch.from_numpy(self.targets[rows])
+class _Batches(Dataset[_Batch]):
+    """Whole batches by their rows: uint8 `[N, 3, S, S]`, int64 `[N]` and float32 `[N, 4]`."""
+
+    def __init__(self, images: Image, targets: npt.NDArray[np.int64], places: npt.NDArray[np.float32]) -> None:
+        self.images, self.targets, self.places = images, targets, places
+
+    def __getitem__(self, rows: list[int]) -> _Batch:
+        return to_tensor(self.images[rows]), torch.from_numpy(self.targets[rows]), torch.from_numpy(self.places[rows])
 
 
 class CropsData(lightning.LightningDataModule):
@@ -171,12 +189,14 @@ class CropsData(lightning.LightningDataModule):
         if self.trainer is not None:
             # A resumed training fetches its first batch before Lightning tells the sampler which epoch it is.
             sampler.set_epoch(self.trainer.current_epoch)
-        return DataLoader(_Batches(self.crops.patches[self.train], self.targets[self.train]), sampler=sampler, batch_size=None)
+        own = self.train
+        batches = _Batches(self.crops.patches[own], self.targets[own], self.crops.places[own])
+        return DataLoader(batches, sampler=sampler, batch_size=None)
 
     def val_dataloader(self) -> Any:
         """Batches of exact crops."""
         rows = [self.val[start : start + 256].tolist() for start in range(0, len(self.val), 256)]
-        return DataLoader(_Batches(self.crops.exact, self.targets), sampler=rows, batch_size=None)
+        return DataLoader(_Batches(self.crops.exact, self.targets, self.crops.places), sampler=rows, batch_size=None)
 
 
 def to_tensor(images: Image) -> torch.Tensor:

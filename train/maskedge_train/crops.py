@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from maskedge.pipeline import NOT_A_FACE
 from maskedge.types import Box, Image
 
 from .dataset import CROP, DataSet, Picture
-from .negatives import face_pieces, false_alarms, keen_detectors, random_of, random_windows
+from .negatives import face_pieces, false_alarms, found_faces, keen_detectors, random_of, random_windows
 from .nets import INPUT_SIZE
 from .paint import THINGS, paint
 from .split import PARTS
@@ -34,11 +35,14 @@ CONTEXT = 1.6
 PATCH = 104
 """Side of a stored patch in pixels: CONTEXT times the input's 64, and a little."""
 _PATCH_RULE = CropRule((CONTEXT * (1 + 2 * CROP.margin) - 1) / 2, CROP.square)
-REAL = ("face", "false alarm", "piece of a face", "window")
+FOUND_FACE = "face as found"
+REAL = ("face", FOUND_FACE, "false alarm", "piece of a face", "window")
 """Origins of crops that are as a camera gave them; the others were painted."""
 _ALARMS = 8
 """False alarms of a detector taken from one picture at most."""
-_VERSION = 3
+_FOUND = 2
+"""Crops of a face as detectors box it, at most."""
+_VERSION = 4
 """Part of the cache's key: raise it when what is cut or painted changes."""
 
 
@@ -52,12 +56,16 @@ class Crops:
         labels: Label of each crop.
         parts: int64 `[N]`, indices into `split.PARTS`.
         sources: Source of each crop's picture.
-        origins: What each crop is: `face`, `false alarm`, `piece of a face`, `window`, or a name in `paint.THINGS`.
+        places: float32 `[N, 4]`, where in the exact crop the labelled face is: x1, y1, x2, y2 in units of its side. NaN where there
+            is no face, or where its box was not drawn by a person.
+        origins: What each crop is: `face`, `face as found` (boxed by a detector; for training), `false alarm`, `piece of a face`,
+            `window`, or a name in `paint.THINGS`.
         names: Name of each crop's picture.
     """
 
     patches: Image
     exact: Image
+    places: npt.NDArray[np.float32]
     labels: npt.NDArray[np.str_]
     parts: npt.NDArray[np.int64]
     sources: npt.NDArray[np.str_]
@@ -97,6 +105,15 @@ class _Cut:
     box: Box
     label: str
     origin: str
+    face: Box | None = None
+
+    def place(self) -> tuple[float, ...]:
+        """Where in the crop the labelled face is."""
+        if self.face is None:
+            return (np.nan,) * 4
+        x1, y1, x2, y2 = CROP.region(self.box)
+        left, top, right, bottom = self.face
+        return (left - x1) / (x2 - x1), (top - y1) / (y2 - y1), (right - x1) / (x2 - x1), (bottom - y1) / (y2 - y1)
 
 
 def cut_crops(
@@ -119,7 +136,8 @@ def cut_crops(
 
     def work(item: tuple[Picture, int]) -> tuple[Image, Image, list[_Cut]]:
         picture, part = item
-        result = _cut(picture, painted=painted and PARTS[part] == "train", negatives=negatives)
+        learns = PARTS[part] == "train"
+        result = _cut(picture, painted=painted and learns, negatives=negatives, found=negatives and learns)
         progress()
         return result
 
@@ -135,6 +153,7 @@ def cut_crops(
     return Crops(
         np.concatenate([result[0] for result in results]),
         np.concatenate([result[1] for result in results]),
+        np.array([cut.place() for _, cut in rows], np.float32).reshape(-1, 4),
         np.array([cut.label for _, cut in rows]),
         np.array([parts[index] for index, _ in rows], np.int64),
         np.array([dataset.pictures[index].source for index, _ in rows]),
@@ -143,15 +162,31 @@ def cut_crops(
     )
 
 
-def _cut(picture: Picture, *, painted: bool, negatives: bool) -> tuple[Image, Image, list[_Cut]]:
+_own = threading.local()
+
+
+def _answers(image: Image) -> list[list[Box]]:
+    """Let the detectors look at a picture. OpenCV's cascades serve one thread each."""
+    if not hasattr(_own, "detectors"):
+        _own.detectors = keen_detectors()
+    return [detector.detect(image) for detector in _own.detectors]
+
+
+def _cut(picture: Picture, *, painted: bool, negatives: bool, found: bool) -> tuple[Image, Image, list[_Cut]]:
     image = read_picture(picture.path)
     random = random_of(picture.name, 0)
-    cuts = [_Cut(face.box, face.label, "face") for face in picture.faces]
+    # What was boxed by `localise` is where a face is, but not how large it is.
+    drawn = picture.source != "faces"
+    cuts = [_Cut(face.box, face.label, "face", face.box if drawn else None) for face in picture.faces]
     if negatives and picture.source != "faces":
         faces = [face.box for face in picture.faces]
-        cuts += [_Cut(box, NOT_A_FACE, "false alarm") for box in false_alarms(image, faces, keen_detectors(), _ALARMS, random)]
+        answers = _answers(image)
+        cuts += [_Cut(box, NOT_A_FACE, "false alarm") for box in false_alarms(answers, faces, _ALARMS, random)]
         cuts += [_Cut(box, NOT_A_FACE, "piece of a face") for box in face_pieces(faces, 3, random)]
         cuts += [_Cut(box, NOT_A_FACE, "window") for box in random_windows(picture.size, faces, 2, random)]
+        if found:
+            owned = [(box, picture.faces[index]) for box, index in found_faces(answers, faces, _FOUND, random)]
+            cuts += [_Cut(box, face.label, FOUND_FACE, face.box) for box, face in owned]
     boxes = [cut.box for cut in cuts]
     patches = [*crop_faces(image, boxes, _PATCH_RULE, PATCH)]
     exact = [*crop_faces(image, boxes, CROP, INPUT_SIZE)]
@@ -164,7 +199,7 @@ def _cut(picture: Picture, *, painted: bool, negatives: bool) -> tuple[Image, Im
                 patches.append(patch)
                 edge = (PATCH - round(PATCH / CONTEXT)) // 2
                 exact.append(np.asarray(cv2.resize(patch[edge:-edge, edge:-edge], (INPUT_SIZE, INPUT_SIZE)), np.uint8))
-                cuts.append(_Cut(face.box, THINGS[thing][0], thing))
+                cuts.append(_Cut(face.box, THINGS[thing][0], thing, face.box if drawn else None))
     return _stack(patches, PATCH), _stack(exact, INPUT_SIZE), cuts
 
 

@@ -7,23 +7,26 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from maskedge.detect import CascadeDetector, FaceDetector, opencv_cascade
+from maskedge.detect import CascadeDetector, CnnDetector, FaceDetector, opencv_cascade
 from maskedge.track import box_iou
-from maskedge.types import Box, Image
+from maskedge.types import Box
 
 FAR = 0.3
 """Overlap with every labelled face, as IoU of the squares, below which a box counts as no face."""
 OFF = 0.12
 """The same for boxes that are not made from a face: those that touch one more often hold a neighbour whom nobody labelled."""
+FOUND = 0.4
+"""Overlap (IoU) from which a detector's box lies on a face: the nets see these as they come."""
 LEAST_SIDE = 24
 """Smallest box in pixels: below, a picture's unlabelled faces and its clutter look alike."""
 
 
 def keen_detectors() -> list[FaceDetector]:
-    """Build the detectors whose false alarms a classifier must know: OpenCV's own cascade, set keen, and ours."""
+    """Build the detectors whose answers a classifier must know: OpenCV's own cascade, set keen, our cascade, and our network."""
     return [
         CascadeDetector(opencv_cascade("frontalface_default"), side=400, scale_factor=1.1, min_neighbors=1, border=0.1),
         CascadeDetector.default(),
+        CnnDetector(),
     ]
 
 
@@ -40,27 +43,47 @@ def is_far(box: Box, faces: Sequence[Box], overlap: float = FAR) -> bool:
     return all(box_iou(square(box), square(face)) < overlap for face in faces)
 
 
-def false_alarms(
-    image: Image, faces: Sequence[Box], detectors: Sequence[FaceDetector], most: int, random: np.random.Generator
-) -> list[Box]:
+def false_alarms(answers: Sequence[Sequence[Box]], faces: Sequence[Box], most: int, random: np.random.Generator) -> list[Box]:
     """Give up to `most` boxes of each detector's answers that are no face.
 
     Args:
-        image: uint8 `[H, W, 3]`, BGR.
-        faces: The labelled faces, in pixels of `image`.
-        detectors: What to run.
+        answers: What each detector found, in pixels of the picture.
+        faces: The labelled faces.
         most: Most boxes a detector.
         random: Draws among them.
     """
     boxes: list[Box] = []
-    for detector in detectors:
-        wrong = [box for box in detector.detect(image) if box[2] - box[0] >= LEAST_SIDE and is_far(box, faces, OFF)]
+    for found in answers:
+        wrong = [box for box in found if box[2] - box[0] >= LEAST_SIDE and is_far(box, faces, OFF)]
         kept: list[Box] = []
         for index in random.permutation(len(wrong)).tolist():
             if len(kept) < most and is_far(wrong[index], kept):
                 kept.append(wrong[index])
         boxes += kept
     return boxes
+
+
+def found_faces(
+    answers: Sequence[Sequence[Box]], faces: Sequence[Box], most: int, random: np.random.Generator
+) -> list[tuple[Box, int]]:
+    """Give up to `most` boxes a face of the detectors' answers that lie on it, each with the face's index.
+
+    Args:
+        answers: What each detector found, in pixels of the picture.
+        faces: The labelled faces.
+        most: Most boxes a face.
+        random: Draws among them.
+    """
+    found = [box for boxes in answers for box in boxes if min(box[2] - box[0], box[3] - box[1]) >= LEAST_SIDE / 2]
+    pairs: list[tuple[Box, int]] = []
+    taken = np.zeros(len(faces), np.int64)
+    for box in (found[index] for index in random.permutation(len(found)).tolist()):
+        overlaps = [box_iou(box, face) for face in faces]
+        best = int(np.argmax(overlaps)) if overlaps else 0
+        if overlaps and overlaps[best] >= FOUND and taken[best] < most:
+            taken[best] += 1
+            pairs.append((box, best))
+    return pairs
 
 
 # Centre (right, down) and side of pieces of a face, in units of its square's side: halves, eyes, chin, brow, the whole person.

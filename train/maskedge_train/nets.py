@@ -12,10 +12,15 @@ from maskedge.errors import UsageError
 
 NetClass = TypeVar("NetClass", bound=type[nn.Module])
 NETS: dict[str, type[nn.Module]] = {}
-"""Name to class. Built as `cls(classes)`; float32 `[N, 3, 64, 64]` in -1..1 goes in, logits `[N, classes]` come out."""
+"""Name to class. Built as `cls(classes)`; float32 `[N, 3, 64, 64]` in -1..1 goes in, logits `[N, classes]` come out.
+
+`EdgeNet` and what derives from it also tell where in the crop the face is (`locate`).
+"""
 
 INPUT_SIZE = 64
 """Side of the input in pixels."""
+_USUAL_PLACE = (0.15, 0.1, 0.85, 0.9)
+"""A labelled face in the crop that is cut about it: what `locate` starts from."""
 
 
 def register(name: str) -> Callable[[NetClass], NetClass]:
@@ -37,6 +42,11 @@ def build(name: str, classes: int) -> nn.Module:
     if name not in NETS:
         raise UsageError(f"there is no net {name!r}; known are {', '.join(sorted(NETS))}.")
     return NETS[name](classes)
+
+
+def locate(net: nn.Module, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Give the logits of a net, and where in the crops the faces are, float32 `[N, 4]`, if it tells that."""
+    return net.locate(pixels) if isinstance(net, EdgeNet) else (net(pixels), None)
 
 
 def count_parameters(net: nn.Module) -> int:
@@ -94,8 +104,8 @@ def inverted_block(inputs: int, outputs: int, stride: int, expand: int = 3, size
 
 
 @register("edgenet")
-class EdgeNet(nn.Sequential):
-    """The small default, 0.14 M parameters: full convolutions while the picture is large, then inverted residuals.
+class EdgeNet(nn.Module):
+    """The small default, 0.15 M parameters: full convolutions while the picture is large, then inverted residuals; two answers.
 
     Few channels over many pixels are bound by memory, where filtering each on its own saves nothing (Tan and Le,
     "EfficientNetV2", 2021).
@@ -114,8 +124,24 @@ class EdgeNet(nn.Sequential):
                 layers.append(block(width, outputs, stride))
                 width = outputs
         layers += [*convolution(width, self._HEAD, 1), nn.ReLU()]
-        layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.1), nn.Linear(self._HEAD, classes)]
-        super().__init__(*layers)
+        super().__init__()
+        self.body = nn.Sequential(*layers)
+        self.label = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.1), nn.Linear(self._HEAD, classes))
+        # Where a face is, unlike what it wears, is lost in an average over the picture.
+        self.place = nn.Sequential(nn.Conv2d(self._HEAD, 8, 1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * (INPUT_SIZE // 16) ** 2, 4))
+        nn.init.zeros_(self.place[3].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.place[3].bias)  # type: ignore[arg-type]
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Give the logits of the labels, float32 `[N, classes]`."""
+        logits: torch.Tensor = self.label(self.body(pixels))
+        return logits
+
+    def locate(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give the logits, and where in the crop the face is: x1, y1, x2, y2 in units of the crop's side, float32 `[N, 4]`."""
+        seen = self.body(pixels)
+        usual = torch.tensor(_USUAL_PLACE, device=seen.device)
+        return self.label(seen), usual + 0.25 * self.place(seen).float()
 
 
 @register("edgenet-l")

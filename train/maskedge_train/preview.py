@@ -65,7 +65,7 @@ def draw_preview(
     for label, origin in kinds:
         own = np.flatnonzero((crops.labels == label) & (crops.origins == origin))
         own = random.permutation(own)[:columns]
-        changed = augment(to_tensor(crops.patches[own]).float() / 255)
+        changed, _ = augment(to_tensor(crops.patches[own]).float() / 255, torch.from_numpy(crops.places[own]))
         seen = np.asarray((changed.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy(), np.uint8)
         rows[f"{label}: {origin}"] = [_row(crops.exact[own], columns), _row(seen, columns)]
     grid = np.concatenate([part for name, pair in rows.items() for part in (_title(name, columns), *pair)])

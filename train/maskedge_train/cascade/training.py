@@ -19,6 +19,7 @@ from maskedge.pictures import read_picture
 from maskedge.track import box_iou
 
 from ..dataset import Picture
+from ..split import held_out
 from .boosting import StageFigures, train_stage
 from .features import KINDS, Features, Integrals
 from .opencv import Cascade, from_json, to_json
@@ -27,8 +28,6 @@ from .samples import Positives, face_patches, mine
 SCHEMA = "maskedge.cascade/1"
 SIDES = (240, 320, 400)
 """Longest sides of the scan at which a cascade is measured."""
-HELD_OUT = 0.12
-"""Share of the pictures with people that only measure."""
 LEAST_NEGATIVES = 300
 """With fewer windows that still pass, there is nothing left to learn."""
 _VARIED_STAGES = 6
@@ -102,8 +101,8 @@ def train_cascade(
     """
     started = time.perf_counter()
     people = [picture for picture in pictures if picture.faces]
-    held_out = [picture for picture in people if _held_out(picture)]
-    train = [picture for picture in people if not _held_out(picture)]
+    measured = [picture for picture in people if held_out(picture)]
+    train = [picture for picture in people if not held_out(picture)]
     others = [picture for picture in pictures if not picture.faces]
     progress("cutting faces")
     patches = [patch for picture in train for patch in face_patches(picture)]
@@ -167,11 +166,11 @@ def train_cascade(
         "recipe": asdict(recipe),
         "data": data,
         "faces": {"masked": sum(patch.masked for patch in patches), "unmasked": sum(not patch.masked for patch in patches)},
-        "pictures": {"people": len(train), "others": len(others), "held_out": len(held_out)},
+        "pictures": {"people": len(train), "others": len(others), "held_out": len(measured)},
         "features": len(cascade.features),
         "stages": state["figures"],
         "seconds": round(time.perf_counter() - started, 1),
-        "held_out": measure(cascade, held_out, out),
+        "held_out": measure(cascade, measured, out),
     }
     write_file(out / "report.json", json.dumps(report, indent=1) + "\n")
     return report
@@ -206,11 +205,6 @@ def _mining(number: int, progress: Progress) -> Callable[[int], None]:
 
 def _boosting(number: int, progress: Progress) -> Callable[[int, float], None]:
     return lambda count, rate: progress(f"stage {number + 1}: {count} features, {rate:.2f} of the windows pass")
-
-
-def _held_out(picture: Picture) -> bool:
-    """Tell by the name whether a picture only measures: the same ones at every run."""
-    return int(hashlib.sha256(picture.name.encode()).hexdigest()[:8], 16) < HELD_OUT * 2**32
 
 
 def _stage_report(figures: StageFigures, windows: int, seconds: float) -> dict[str, float | int]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from maskedge.classify import MaskClassifier
+from maskedge.overlap import as_box
 from maskedge.pipeline import NOT_A_FACE
 
 from ..negatives import OFF, is_far
@@ -36,8 +37,7 @@ def _look(net: EdgeFace, classifier: MaskClassifier, scene: Scene, progress: Cal
     if not scene.whole:
         return scene
     boxes, scores = answer(net, scene, _SIDE, _ALARM)
-    faces = [(float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2 in scene.boxes]
-    seen = [(float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2 in boxes]
+    faces, seen = [as_box(box) for box in scene.boxes], [as_box(box) for box in boxes]
     far = np.array([is_far(box, faces, OFF) for box in seen], np.bool_)
     if not faces:
         return replace(scene, alarms=boxes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,12 +19,10 @@ from maskedge.files import make_folder
 from ..classifier import normalise
 from ..dataset import Picture
 from ..engine import Engine, build_trainer, check_resume, describe, one_cycle
+from ..split import held_out
 from .loss import detection_loss
 from .net import EdgeFace
 from .samples import TILE, WHOLE, Plan, SampleBatches, Scene, WholePictures
-
-HELD_OUT = 0.1
-"""Share of the pictures with people, and of those without, that only measure."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +46,6 @@ class DetectorRecipe:
     learning_rate: float = 4e-3
     weight_decay: float = 0.01
     box_weight: float = 1.0
-
-
-def held_out(picture: Picture) -> bool:
-    """Tell by the name whether a picture only measures: the same ones at every run."""
-    return int(hashlib.sha256(f"detector {picture.name}".encode()).hexdigest()[:8], 16) < HELD_OUT * 2**32
 
 
 class DetectorModule(lightning.LightningModule):
@@ -201,6 +193,6 @@ def train_detector(
 
 def split(pictures: Sequence[Picture]) -> tuple[list[Picture], list[Picture]]:
     """Split pictures into those to learn from and those that only measure. Single faces all teach: they are no whole pictures."""
-    measured = [picture.source != "faces" and held_out(picture) for picture in pictures]
+    measured = [held_out(picture) for picture in pictures]
     pairs = list(zip(pictures, measured, strict=True))
     return [picture for picture, own in pairs if not own], [picture for picture, own in pairs if own]
