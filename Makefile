@@ -1,14 +1,15 @@
 # The two set-up commands (run, test) and the daily ones.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format check clean tables compat arm64 nightly
+.PHONY: help run test lint format check clean tables compat arm64 nightly peers
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .peers
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 help:  ## List the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.base  ## Install the base package and run the built-in clip: out/demo.mp4, out/demo.jsonl
 	@mkdir -p out
@@ -34,18 +35,21 @@ compat: $(VENV)/.base  ## The bundled models on the oldest and the newest onnxru
 arm64: $(VENV)/.base  ## The bundled models on emulated aarch64 (needs qemu-user-static and debootstrap)
 	$(BIN)/python tests/platforms/arm64.py
 
-nightly: check compat arm64  ## Everything
+nightly: peers check compat arm64  ## Everything
 
 tables: $(VENV)/.base  ## Write the README's tables from benchmarks/results
 	$(BIN)/edge-bench tables
 
+peers: $(PEERS)/.done  ## Build the environment of another package to measure beside ours: .peers (1.8 GB)
+	@echo "Now: $(BIN)/edge-bench speed --quick --peer-python $(PEERS)/bin/python"
+
 clean:  ## Remove what the targets made
-	rm -rf $(VENV) out build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(PEERS) out build dist .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/bin/python:
+$(VENV)/bin/python $(PEERS)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { echo "No virtual environment could be made: sudo apt install python3-venv"; rm -rf $(VENV); exit 1; }
+	@$(PYTHON) -m venv $(@D:/bin=) || { echo "No virtual environment could be made: sudo apt install python3-venv"; rm -rf $(@D:/bin=); exit 1; }
 
 $(VENV)/.base: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) -e .
@@ -54,3 +58,10 @@ $(VENV)/.base: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) -e '.[dev]'
 	@touch $@ $(VENV)/.base
+
+# The last line proves that the package's model loads: the driver says with what, and ends with its input.
+$(PEERS)/.done: $(wildcard benchmarks/peers/*) | $(PEERS)/bin/python
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/peers/requirements-alone.txt
+	$(PEERS)/bin/python -I benchmarks/peers/package_peer.py 1 </dev/null 2>$(PEERS)/start.log || { tail -1 $(PEERS)/start.log; exit 1; }
+	@touch $@

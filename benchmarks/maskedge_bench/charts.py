@@ -33,13 +33,13 @@ class Series:
     names: Sequence[str] = ()
 
 
-def plot(series: Sequence[Series], across: str, up: str, *, log_x: bool = False, log_y: bool = False) -> str:
-    """Draw series over two axes; give a `<figure>`."""
+def plot(series: Sequence[Series], across: str, up: str, *, log_x: bool = False, log_y: bool = False, whole_x: bool = False) -> str:
+    """Draw series over two axes; give a `<figure>`. `whole_x`: only whole numbers across."""
     points = [point for own in series for point in own.points]
     xs, ys = [x for x, _ in points if x > 0 or not log_x], [y for _, y in points if y > 0 or not log_y]
     if not xs or not ys:
         return ""
-    x_ticks, y_ticks = _ticks(min(xs), max(xs), log=log_x), _ticks(min(ys), max(ys), log=log_y)
+    x_ticks, y_ticks = _ticks(min(xs), max(xs), log=log_x, least=float(whole_x)), _ticks(min(ys), max(ys), log=log_y)
     wide, high = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
     to_x, to_y = _scale(x_ticks, _LEFT, wide, log=log_x), _scale(y_ticks, _TOP + high, -high, log=log_y)
     parts = []
@@ -54,7 +54,9 @@ def plot(series: Sequence[Series], across: str, up: str, *, log_x: bool = False,
     parts.append(f'<text x="14" y="{middle}" text-anchor="middle" transform="rotate(-90 14 {middle})">{text(up)}</text>')
     keys = []
     for index, own in enumerate(series):
-        colour, dashes = f"var({_COLOURS[index % len(_COLOURS)]})", _DASHES[index % len(_DASHES)]
+        # When the colours come again, they come with other dashes.
+        dashes = _DASHES[(index + index // len(_COLOURS)) % len(_DASHES)]
+        colour = f"var({_COLOURS[index % len(_COLOURS)]})"
         stroke = f'stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}" fill="none"'
         placed = [(to_x(x), to_y(y)) for x, y in own.points if (x > 0 or not log_x) and (y > 0 or not log_y)]
         if own.line:
@@ -93,9 +95,9 @@ def bars(rows: Sequence[tuple[str, Sequence[tuple[str, float]]]], unit: str) -> 
             x += width
         y += _BAR + _GAP
     keys = [
-        '<svg width="14" height="12" aria-hidden="true">'
+        '<span style="white-space:nowrap"><svg width="14" height="12" aria-hidden="true">'
         f'<rect width="12" height="12" fill="var({_COLOURS[index % len(_COLOURS)]})"/>'
-        f"</svg> {text(name)} "
+        f"</svg> {text(name)}</span> "
         for index, name in enumerate(names)
     ]
     return _figure(_WIDTH, y, f"{unit} by part", drawn, "".join(keys))
@@ -116,8 +118,8 @@ def _scale(ticks: Sequence[float], start: float, length: float, *, log: bool) ->
     return lambda value: round(start + (shown(value) - low) / (high - low) * length, 1)
 
 
-def _ticks(low: float, high: float, *, log: bool) -> list[float]:
-    """Give round values from at most `low` to at least `high`."""
+def _ticks(low: float, high: float, *, log: bool, least: float = 0.0) -> list[float]:
+    """Give round values from at most `low` to at least `high`, at least `least` apart."""
     if log:
         found = [step * 10.0**power for power in range(floor(log10(low)), ceil(log10(high)) + 2) for step in (1, 2, 5)]
         first = max(index for index, value in enumerate(found) if value <= low)
@@ -126,5 +128,6 @@ def _ticks(low: float, high: float, *, log: bool) -> list[float]:
     rough = (high - low or abs(high) or 1.0) / 5
     power = 10.0 ** floor(log10(rough))
     step = next(step * power for step in (1, 2, 5, 10) if step * power >= rough)
+    step = max(step, least)
     first, last = floor(low / step), ceil(high / step)
     return [round(index * step, 10) for index in range(first, max(last, first + 1) + 1)]

@@ -34,7 +34,8 @@ class Change:
         return self.now < self.before * (1 - tolerance) if self.better == "higher" else self.now > self.before * (1 + tolerance)
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.before:.2f} -> {self.now:.2f} x ({self.now / self.before - 1:+.0%}, {self.better} is better)"
+        change = f"{self.now / self.before - 1:+.0%}, " if self.before else ""
+        return f"{self.name}: {self.before:.2f} -> {self.now:.2f} x ({change}{self.better} is better)"
 
 
 def compare_ratios(report_path: Path, baseline_path: Path, *, any_machine: bool = False) -> tuple[list[Change], list[str]]:
@@ -66,8 +67,21 @@ def compare_ratios(report_path: Path, baseline_path: Path, *, any_machine: bool 
     changes = [Change(name, before[name][0], value, better) for name, (value, better) in now.items() if name in before]
     if not changes:
         raise UsageError(f"{report_path} and {baseline_path} have no configuration in common: measure the same ones.")
-    missing = [f"{name} stands in the baseline only." for name in before if name not in now]
-    return changes, [*missing, *(f"The report is to be taken with care: {warning}" for warning in report["warnings"])]
+    notes = [f"{name} stands in the baseline only." for name in before if name not in now]
+    frames, other = _frames(report), _frames(baseline)
+    if frames != other:
+        notes.append(f"The report is of {frames}, the baseline of {other}: that alone may change a ratio.")
+    for name, own in (("report", report), ("baseline", baseline)):
+        notes += [f"The {name} is to be taken with care: {warning}" for warning in own["warnings"]]
+    return changes, notes
+
+
+def _frames(report: Mapping[str, Any]) -> str:
+    if report["schema"] == NETS:
+        return f"{report['batch']} faces a call, {report['threads']} threads"
+    source = report["source"]
+    width, height = source["size"]
+    return f"{source['frames']} frames of {source['name']} at {width} x {height}, {report['threads']} threads"
 
 
 def _machine(report: Mapping[str, Any]) -> str:

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from maskedge.look import LABELS, LIGHT
 from maskedge_train.page import charts, paragraph, section, table, write_page
 
 from .charts import Series, bars, plot
 from .markdown import clock_sentence, conditions, machine, speed_sections, table_of
 from .report import COMPARE, SPEED
 
+_PAPER = "".join(f"--{name}: {colour};" for name, colour in LIGHT.items()) + "".join(
+    f"--label-{name.replace('_', '-')}: {look.light};" for name, look in LABELS.items()
+)
+_STYLE = f"""<style>
+.charts figure {{ flex: 1 1 28rem; max-width: min(37rem, 100%); min-width: 0; overflow-x: auto; }}
+.charts figure > svg {{ min-width: 28rem; }} .charts figcaption {{ font-size: .85rem; }}
+th[scope="row"] {{ min-width: 9rem; }}
+@media print {{
+  /* On paper also for readers who prefer it dark. */
+  :root {{ color-scheme: light; {_PAPER} }}
+  .charts figure {{ overflow: visible; max-width: 28rem; }} .charts figure > svg {{ min-width: 0; }}
+  .charts figcaption {{ columns: 2; font-size: .7rem; }} th[scope="row"] {{ min-width: 0; }}
+  thead {{ break-after: avoid; }} tbody tr:first-child {{ break-before: avoid; }}
+}}
+</style>"""
 _STAGES = ("resize", "detect", "classify", "track")
 
 
@@ -31,24 +48,44 @@ def write_report_page(path: Path, reports: Sequence[dict[str, Any]]) -> None:
         # The title of a single report is the page's.
         prefix = f"{report['title']}, {report['time'][:10]}: " if len(reports) > 1 else ""
         if report["warnings"]:
-            sections.append(section(f"{prefix}to be taken with care", *map(paragraph, report["warnings"])))
-        sections += _speed(report, prefix) if report["schema"] == SPEED else _other(report, prefix)
+            sections.append(section(_heading(prefix, "to be taken with care"), *map(paragraph, report["warnings"])))
+        sections += _speed(report, prefix) if report["schema"] == SPEED else _other(report)
     title = reports[0]["title"] if len(reports) == 1 else f"{len(reports)} reports"
-    lead = " ".join(dict.fromkeys(f"{machine(report['facts'])}; {report['time']}, {_version(report)}." for report in reports))
-    write_page(path, title, lead, sections)
+    write_page(path, title, _lead(reports), [_STYLE, *sections])
 
 
-def _version(report: dict[str, Any]) -> str:
+def _lead(reports: Sequence[dict[str, Any]]) -> str:
+    """Name each machine once, and what was measured on it when."""
+    machines: dict[str, list[str]] = {}
+    for report in reports:
+        machines.setdefault(machine(report["facts"]), []).append(_moment(report))
+    return " ".join(f"{name}: {'; '.join(dict.fromkeys(times))}." for name, times in machines.items())
+
+
+def _heading(prefix: str, words: str) -> str:
+    return prefix + words if prefix else words[:1].upper() + words[1:]
+
+
+def _moment(report: dict[str, Any]) -> str:
+    """Tell when it was measured, and of what version."""
     version = f"maskedge {report['facts'].get('maskedge', '')}".strip()
-    return f"{version} at {report['commit']}" if report["commit"] else version
+    time = report["time"][:16].replace("T", " ")
+    return f"{time}, {version} at {report['commit']}" if report["commit"] else f"{time}, {version}"
 
 
 def _html(markdown: str) -> str:
     """Bring one of our own Markdown tables, and the sentences below it, to HTML."""
     lines = markdown.splitlines()
-    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("|")]
+    rows = [[_whole(cell.strip()) for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("|")]
     words = [line for line in lines if line and not line.startswith("|")]
     return table(rows[0], rows[2:]) + "".join(map(paragraph, words))
+
+
+def _whole(cell: str) -> str:
+    """Keep number and unit, a size and a range on one line."""
+    cell = re.sub(r"(?<=\d) (?=(?:ms|s|MB|M|x)\b)|(?<=\d x) (?=\d)", "\N{NO-BREAK SPACE}", cell)
+    # After a hyphen a browser breaks lines even before a no-break space.
+    return re.sub(r"(\([\d.]+) - ([\d.]+\))", "\\1\N{NO-BREAK SPACE}-\N{WORD JOINER}\N{NO-BREAK SPACE}\\2", cell)
 
 
 def _speed(report: dict[str, Any], prefix: str) -> list[str]:
@@ -59,7 +96,7 @@ def _speed(report: dict[str, Any], prefix: str) -> list[str]:
         said = paragraph(conditions(report).replace("`", "")) if heading == "Pipelines" else ""
         sections.append(section(prefix + heading, charts(graphs.get(heading, [])), _html(markdown), said))
     notes = [note for note in (clock_sentence(report), *report["notes"]) if note]
-    return [*sections, section(f"{prefix}notes", *map(paragraph, notes))] if notes else sections
+    return [*sections, section(_heading(prefix, "notes"), *map(paragraph, notes))] if notes else sections
 
 
 def _latency(report: dict[str, Any]) -> str:
@@ -94,9 +131,13 @@ def _cost(report: dict[str, Any]) -> str:
     )
 
 
-def _other(report: dict[str, Any], prefix: str) -> list[str]:
+def _other(report: dict[str, Any]) -> list[str]:
     graphs = charts([_frontier(report)]) if report["schema"] == COMPARE else ""
-    return [section(f"{prefix}{report['title']}", graphs, _html(table_of(report)), *map(paragraph, report.get("notes", ())))]
+    return [
+        section(
+            f"{report['title']}, {report['time'][:10]}", graphs, _html(table_of(report)), *map(paragraph, report.get("notes", ()))
+        )
+    ]
 
 
 def _frontier(report: dict[str, Any]) -> str:
@@ -134,5 +175,5 @@ def _side_by_side(reports: Sequence[dict[str, Any]]) -> list[str]:
         for name in names
     ]
     head = ["frames/s (to the original of the same run)"]
-    head += [f"{number}: {report['title']}, {report['time'][:16]}, {_version(report)}" for number, report in enumerate(ordered, 1)]
-    return [section("Side by side", charts([plot(history, "run", "frames/s to the original, x")]), table(head, rows))]
+    head += [f"{number}: {report['title']}, {_moment(report)}" for number, report in enumerate(ordered, 1)]
+    return [section("Side by side", charts([plot(history, "run", "frames/s to the original, x", whole_x=True)]), table(head, rows))]

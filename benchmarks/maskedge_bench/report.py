@@ -57,7 +57,7 @@ _FIGURES = {
 }
 _SETTINGS = {"detector": str, "model": str, "detect_every": int, "threads": int}
 _PIPELINE = {"name": str, **_SETTINGS, **_FIGURES, "quantiles_ms": [float], "model_sha256": (str, NONE)}
-_CELL = {**_SETTINGS, **_FIGURES, "precision": str, "size": [int], "faces": int, "frames": int}
+_CELL = {**_SETTINGS, **_FIGURES, "precision": str, "size": [int, int], "faces": int, "frames": int}
 _LIMIT = {
     "name": str,
     "milliseconds": float,
@@ -72,7 +72,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     SPEED: {
         **_HEAD,
         "quick": bool,
-        "source": {"name": str, "frames": int, "size": [int]},
+        "source": {"name": str, "frames": int, "size": [int, int]},
         "rounds": int,
         "threads": int,
         "baseline": str,

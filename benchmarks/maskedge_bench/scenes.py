@@ -41,6 +41,8 @@ def load_frames(uri: str, most: int, skip: int = 0) -> tuple[list[Frame], list[s
         source.close()
     if not frames:
         raise SourceError(f"{uri} gave no frame{f' after the first {skip}' if skip else ''}: choose another --source.")
+    if len({frame.size for frame in frames}) > 1:
+        notes.append(f"The pictures of {source.name} differ in size: the size that is told is that of the first.")
     if len(frames) < most:
         notes.append(f"{source.name} gave {len(frames)} of the {most} frames asked for: each round is of these.")
     return frames, notes

@@ -1,7 +1,8 @@
 """A small validator: does a JSON value have the shape that a schema asks for?
 
-A shape is `str`, `bool`, `int`, `float` (any finite number), `ANY`, `NONE`, a set of admitted values, a list of one shape, a tuple
-of shapes (one of them), or a dict of shapes by key: a key that ends with `?` may be left out, `"*"` stands for all further keys.
+A shape is `str`, `bool`, `int`, `float` (any finite number), `ANY`, `NONE`, a set of admitted values, a list of one shape (for any
+number of items) or of several (one for each item), a tuple of shapes (one of them), or a dict of shapes by key: a key that ends
+with `?` may be left out, `"*"` stands for all further keys.
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ def problems(value: Any, shape: Any, where: str = "the report") -> Iterator[str]
     elif isinstance(shape, list):
         if not isinstance(value, list):
             yield f"{where} must be a list, got {_short(value)}"
+        elif len(shape) > 1 and len(value) != len(shape):
+            yield f"{where} must be a list of {len(shape)}, got {_short(value)}"
         else:
             for index, item in enumerate(value):
-                yield from problems(item, shape[0], f"{where}[{index}]")
+                yield from problems(item, shape[index % len(shape)], f"{where}[{index}]")
     elif isinstance(shape, dict):
         yield from _object_problems(value, shape, where)
     elif shape is float:

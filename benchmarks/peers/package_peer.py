@@ -1,6 +1,7 @@
 """The package `face-mask-detector` of PyPI, driven by edge-bench from outside: it runs in an environment of its own (`make peers`).
 
-Each line on standard input names a NumPy file of frames, uint8 `[N, H, W, 3]` BGR; each on standard output says what they took.
+Each line on standard input names a NumPy file (.npz) of frames, each uint8 `[H, W, 3]` BGR; each on standard output says what they
+took.
 Needs nothing of maskedge: this file is run by the Python of the other environment.
 """
 
@@ -15,11 +16,13 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import cv2
+import imutils
 import numpy as np
 import tensorflow as tf
 from face_mask_detector.lib import get_face_mask_detections, load_face_mask_detector_model
 
 CONFIDENCE = 0.5
+WIDTH = 400  # to which the package brings the frames of a video
 
 
 def cpu() -> float:
@@ -39,12 +42,13 @@ def main() -> None:
     model = load_face_mask_detector_model()
     print(json.dumps({"ready": f"tensorflow {tf.__version__}, OpenCV {cv2.__version__}"}), file=answers, flush=True)
     for line in sys.stdin:
-        frames = np.load(line.strip())
+        with np.load(line.strip()) as stored:
+            frames = [stored[name] for name in stored.files]
         faces, totals = 0, []
         used, start = cpu(), time.perf_counter()
         for frame in frames:
             arrival = time.perf_counter()
-            locations, _ = get_face_mask_detections(model, frame, CONFIDENCE)
+            locations, _ = get_face_mask_detections(model, imutils.resize(frame, width=WIDTH), CONFIDENCE)
             faces += len(locations)
             totals.append(1000 * (time.perf_counter() - arrival))
         told = {"seconds": time.perf_counter() - start, "cpu_seconds": cpu() - used, "faces": faces, "stages": {"total": totals}}

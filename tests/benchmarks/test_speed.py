@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from maskedge import SourceError
@@ -18,7 +20,7 @@ from maskedge_bench.matrix import Axes, Matrix, name_of
 from maskedge_bench.pipelines import BASELINE_MODEL, PIPELINES
 from maskedge_bench.report import validate
 from maskedge_bench.scenes import compose, load_frames
-from maskedge_bench.speed import Plan, SpeedRun, measure
+from maskedge_bench.speed import Plan, SpeedRun, _fewer_faces, measure
 from maskedge_bench.tables import render, update
 
 ROOT = Path(__file__).parent.parent.parent
@@ -99,6 +101,13 @@ def test_pipelines() -> None:
     assert {pipeline.detector for pipeline in PIPELINES} == set(DETECTORS)
 
 
+def test_who_finds_nobody_is_told() -> None:
+    rows = [{"name": name, "faces_a_frame": faces} for name, faces in (("original", 4.0), ("quick", 3.9), ("blind", 0.5))]
+    (note,) = _fewer_faces(rows)
+    assert note == "blind found 0.5 faces a frame, where the original pipeline found 4.0: it had less to do."
+    assert _fewer_faces([]) == []
+
+
 def test_stopped_run_is_reported_as_partial(monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(run: SpeedRun) -> None:
         raise KeyboardInterrupt
@@ -133,6 +142,12 @@ def test_paced_source_drops_what_is_overtaken() -> None:
 def test_bad_source_and_output(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(SourceError):
         load_frames(str(tmp_path), 5)
+    for name, side in (("a", 200), ("b", 100)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((side, 200, 3), np.uint8))
+    frames, notes = load_frames(str(tmp_path), 5)
+    assert len(frames) == 2
+    assert "differ in size" in notes[0]
+    assert "gave 2 of the 5 frames" in notes[1]
     done = command("edge-bench", "speed", "--json", tmp_path / "none" / "speed.json")
     assert done.returncode == 5
     assert "does not exist" in done.stderr
@@ -158,11 +173,23 @@ def test_report_compare_and_check(command, speed_file: Path, report: dict[str, A
     done = command("edge-bench", "check", speed_file, "--baseline", better)
     assert done.returncode == 1
     assert "worse: frames/s of default" in done.stdout
+    # A ratio of nothing, and another clip.
+    report["pipelines"][2]["cpu_to_baseline"] = {"median": 0.0, "min": 0.0, "max": 0.0}
+    report["source"]["name"] = "other.mp4"
+    better.write_text(json.dumps(report))
+    done = command("edge-bench", "check", speed_file, "--baseline", better)
+    assert "of other.mp4 at 640 x 480" in done.stdout
+    assert "0.00 ->" in done.stdout
     report["facts"]["machine"] = "another"
     better.write_text(json.dumps(report))
     done = command("edge-bench", "check", speed_file, "--baseline", better)
     assert done.returncode == 2
     assert "--any-machine" in done.stderr
+    report["source"]["size"] = []
+    better.write_text(json.dumps(report))
+    done = command("edge-bench", "report", better)
+    assert done.returncode == 2
+    assert "source.size must be a list of 2" in done.stderr
     better.write_text('{"schema": "maskedge.speed/1"}')
     done = command("edge-bench", "check", speed_file, "--baseline", better)
     assert done.returncode == 2
