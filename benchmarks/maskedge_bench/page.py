@@ -7,27 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from maskedge.look import LABELS, LIGHT
 from maskedge_train.page import charts, paragraph, section, table, write_page
 
 from .charts import Series, bars, plot
 from .markdown import clock_sentence, conditions, machine, speed_sections, table_of
 from .report import COMPARE, SPEED
 
-_PAPER = "".join(f"--{name}: {colour};" for name, colour in LIGHT.items()) + "".join(
-    f"--label-{name.replace('_', '-')}: {look.light};" for name, look in LABELS.items()
-)
-_STYLE = f"""<style>
-.charts figure {{ flex: 1 1 28rem; max-width: min(37rem, 100%); min-width: 0; overflow-x: auto; }}
-.charts figure > svg {{ min-width: 28rem; }} .charts figcaption {{ font-size: .85rem; }}
-th[scope="row"] {{ min-width: 9rem; }}
-@media print {{
-  /* On paper also for readers who prefer it dark. */
-  :root {{ color-scheme: light; {_PAPER} }}
-  .charts figure {{ overflow: visible; max-width: 28rem; }} .charts figure > svg {{ min-width: 0; }}
-  .charts figcaption {{ columns: 2; font-size: .7rem; }} th[scope="row"] {{ min-width: 0; }}
-  thead {{ break-after: avoid; }} tbody tr:first-child {{ break-before: avoid; }}
-}}
+_STYLE = """<style>
+.charts figure { flex: 1 1 28rem; max-width: min(37rem, 100%); min-width: 0; overflow-x: auto; }
+.charts figure > svg { min-width: 28rem; } .charts figcaption { font-size: .85rem; }
+th[scope="row"] { min-width: 9rem; }
+@media print {
+  .charts figure { overflow: visible; max-width: 28rem; } .charts figure > svg { min-width: 0; }
+  .charts figcaption { columns: 2; font-size: .7rem; } th[scope="row"] { min-width: 0; }
+  thead { break-after: avoid; } tbody tr:first-child { break-before: avoid; }
+}
 </style>"""
 _STAGES = ("resize", "detect", "classify", "track")
 

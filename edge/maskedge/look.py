@@ -94,8 +94,12 @@ VARIABLES = f"""
   --font: {FONT}; --monospace: {MONOSPACE};
   --gap-1: .25rem; --gap-2: .5rem; --gap-3: .8rem; --gap-4: 1.25rem; --gap-5: 2.2rem; --round: 6px; --round-big: 12px;
 }}
-@media (prefers-color-scheme: dark) {{
+/* On paper it is dark on light, whatever the reader prefers on the screen. */
+@media screen and (prefers-color-scheme: dark) {{
   :root {{ {_properties(DARK, dark=True)} }}
+}}
+@media print {{
+  :root {{ color-scheme: light; }}
 }}
 """
 """CSS custom properties: `--ink` and the other colours, `--label-with-mask` and so on, `--font`, `--gap-1` to `--gap-5`,

@@ -33,7 +33,8 @@ def test_page_of_one_report_and_of_several(tmp_path: Path) -> None:
     assert re.search(r"<td>[\d.]+\N{NO-BREAK SPACE}ms</td>", one)
     assert not re.search(r"<td>[^<]*\d (?:ms|MB|x)\b", one)
     # On paper it is dark on light, whatever the reader prefers on the screen.
-    assert "color-scheme: light" in one[one.rindex("@media print") :]
+    assert "@media screen and (prefers-color-scheme: dark)" in one
+    assert "@media (prefers-color-scheme: dark)" not in one
     write_report_page(tmp_path / "all.html", [speed, json.loads(json.dumps(speed)), compare])
     every = (tmp_path / "all.html").read_text(encoding="utf-8")
     assert "Side by side" in every

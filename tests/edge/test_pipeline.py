@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from maskedge import MaskDetector, UsageError
-from maskedge.detect import DETECTORS
-from maskedge.overlap import box_iou, side
+from maskedge.detect import DETECTORS, CnnDetector
+from maskedge.overlap import as_box, box_iou, side
 from maskedge.pipeline import MOST_CANDIDATES
 from maskedge.sources import demo
 from maskedge.types import Box, Image
@@ -136,6 +136,22 @@ def test_least_face_is_a_choice_and_lower_for_a_face_that_was_there(tmp_path: Pa
     assert len(followed(black)) == 1
     # Lower for a moment is the same face, but not for long.
     assert [len(followed(dim)) for _ in range(20)][-1] == 0
+
+
+def test_a_score_and_a_probability_judge_together(tmp_path: Path) -> None:
+    """The network's score counts as much as the classifier's probability; a cascade gives none."""
+    model = brightness_model(tmp_path / "model.onnx")
+    detector = MaskDetector(model, detector="cnn")
+    image = demo.draw(150)
+    boxes, scores = CnnDetector().answer(image)
+    probabilities = 1 - detector.classifier.classify(image, [as_box(box) for box in boxes])[:, 1]
+    expected = np.sqrt(scores * probabilities)
+    found = [score for _, score in detector.find(image, 0.0)]
+    assert max(found) == pytest.approx(expected.max(), abs=1e-5)
+    assert len(detector.find(image, expected.max() + 1e-3)) == 0
+    assert MaskDetector(model).least_face != detector.least_face
+    detector.ask_for(0.3)
+    assert detector.least_face == 0.3
 
 
 def test_least_face_and_min_face_are_checked() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 import torch
 
 from maskedge import ModelError
+from maskedge.classify import MaskClassifier
 from maskedge_train.checkpoint import read_checkpoint
 from maskedge_train.dataset import DataSet, load_dataset
+from maskedge_train.detector.alarms import look_again
 from maskedge_train.detector.checkpoint import load_detector
 from maskedge_train.detector.loss import assign, detection_loss, places
 from maskedge_train.detector.net import EdgeFace
@@ -22,6 +25,7 @@ from maskedge_train.detector.samples import (
     SampleBatches,
     Scene,
     WholePictures,
+    cut_tile,
     letterbox,
     load_scenes,
     pad,
@@ -123,6 +127,40 @@ def test_letterbox_as_on_the_device() -> None:
     assert len(WholePictures([scene] * 5, 64, 2)) == 3
 
 
+def test_what_nobody_labelled_is_neither_face_nor_ground() -> None:
+    box = np.array([[20, 10, 60, 60]], np.float32)
+    own = np.array([[120, 20, 160, 70]], np.float32)
+    scene = Scene(np.zeros((100, 200, 3), np.uint8), own, np.array([True]), True, unlabelled=box)
+    _, boxes = letterbox(scene, 200)
+    assert boxes.tolist() == [[120, 20, 160, 70], [60, 10, 20, 60]]
+    targets = assign(torch.from_numpy(boxes)[None], 128, 256)
+    middle = (places(128, 256, targets.boxes.device)[0] - torch.tensor([40.0, 35.0])).abs().amax(dim=1).argmin()
+    assert targets.ignored[0, middle]
+    assert targets.positive.any()
+    # Alarms are looked at more often: with an alarm alone most tiles hold it.
+    bright = np.zeros((400, 400, 3), np.uint8)
+    bright[300:340, 300:340] = 255
+    alarm = Scene(
+        bright, np.zeros((0, 4), np.float32), np.zeros(0, np.bool_), True, alarms=np.array([[300, 300, 340, 340]], np.float32)
+    )
+    random = np.random.default_rng(0)
+    shown = [cut_tile(alarm, 64, random)[0].max() > 200 for _ in range(60)]
+    assert np.mean(shown) > 0.5
+
+
+def test_an_earlier_detector_looks_again(dataset: DataSet) -> None:
+    """An untrained net is sure of nothing; what it is keen on in a picture without people is an alarm."""
+    scenes = load_scenes(dataset.take(range(3)).pictures)
+    net = EdgeFace().eval()
+    assert all(len(scene.unlabelled) == 0 for scene in look_again(net, MaskClassifier(), scenes))
+    torch.nn.init.constant_(net.objectness.bias, 4.0)
+    keen = look_again(
+        net, MaskClassifier(), [replace(scenes[0], boxes=np.zeros((0, 4), np.float32)), replace(scenes[1], whole=False)]
+    )
+    assert len(keen[0].alarms) > 0
+    assert len(keen[1].alarms) == 0
+
+
 def run(command, scenes_folder: Path, out: Path, *more: str):  # type: ignore[no-untyped-def]
     data = ["--scenes", scenes_folder / "boxes.csv", "--backgrounds", scenes_folder / "backgrounds"]
     small = ["--batches", "2", "--batch-size", "4", "--workers", "0", "--accelerator", "cpu", "--quiet", "--out", out]
@@ -142,6 +180,9 @@ def test_training_resumes_exactly_and_its_file_runs(command, scenes_folder: Path
     assert done.returncode == 0, done.stderr
     again = read_checkpoint(tmp_path / "one" / "last.ckpt")["state_dict"]
     assert all(torch.equal(again[name], value) for name, value in begun["state_dict"].items())
+    more = run(command, scenes_folder, tmp_path / "more", "--epochs", "1", "--init", tmp_path / "one" / "detector.ckpt")
+    assert more.returncode == 0, more.stderr
+    assert "init" in read_checkpoint(tmp_path / "more" / "detector.ckpt")["maskedge"]["recipe"]
     done = run(command, scenes_folder, tmp_path / "one", "--epochs", "4", "--resume")
     assert done.returncode == 2
     assert "epochs was 3, now 4" in done.stderr

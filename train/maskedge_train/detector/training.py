@@ -108,7 +108,8 @@ class DetectorModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with a one-cycle schedule."""
-        warm = max(0.1, 2 / self.steps)
+        # A phase of no steps is none that the schedule can divide by.
+        warm = min(max(0.1, 1.5 / self.steps), 0.75)
         return one_cycle(self.net, self.recipe.learning_rate, self.recipe.weight_decay, self.steps, warm=warm)
 
 
