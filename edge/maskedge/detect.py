@@ -31,8 +31,8 @@ FACE_OF_SQUARE = 0.95
 """Side of a labelled face, in units of the square that our cascades answer for it."""
 MOST_WINDOWS = 1000
 """Raw windows of a cascade that are looked at, best first: bounds the time of a picture that is all pattern."""
-MOST_SQUARES = 50
-"""Squares that a cascade gives at most: what is behind the best fifty is hardly ever a face."""
+MOST_SQUARES = 80
+"""Squares that a cascade gives at most: what is behind the best eighty is hardly ever a face."""
 _SAME_FACE = 0.35
 """Overlap (IoU) from which two windows show the same face."""
 _AGREE = 0.5

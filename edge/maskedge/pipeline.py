@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -25,8 +25,12 @@ DETECT_EVERY = 5
 """Frames of a video to a detection: five a second of a usual camera. Tracks in between cost a twentieth of a cascade."""
 LEAST_FACE = 0.97
 """How surely a candidate must be a face by the classifier alone: where F1 is highest on pictures that no net learned from."""
-LEAST_SCORED_FACE = 0.62
-"""The same by classifier and detector together, for detectors that score what they find."""
+LEAST_SCORED_FACE = 0.8
+"""The same by network and classifier together."""
+_SCORE_WEIGHT, _PROBABILITY_WEIGHT = 0.75, 0.5
+"""What the log-odds of a network's score and of the classifier's probability weigh: the score is the less sure of itself."""
+_SUREST = 1e-6
+"""Scores and probabilities are taken to be this far from 0 and 1 at least."""
 _STAY = 0.7
 """Part of that bound from which a face that was there before is still taken for one: what moves or is half hidden stays."""
 _COUNTED = 0.99
@@ -43,7 +47,6 @@ _EARLIEST = 2
 
 _Candidate: TypeAlias = tuple[Box, float]
 """A box and the score of the detector that found it; 1 where it gives none."""
-_Number = TypeVar("_Number", float, npt.NDArray[np.float32])
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class MaskDetector:
         detect_every: With tracking, look for faces in every so many frames only (somewhat sooner where a person was just lost); in
             between, tracks carry them on.
         least_face: How surely a candidate must be a face, 0 to 1: the classifier's probability or, with a network that scores what
-            it finds, the geometric mean of both. None for what is best for the detector. With tracking a face that was there before
+            it finds, both together. None for what is best for the detector. With tracking a face that was there before
             stays from 0.7 of it. Of a model without a label `not_a_face` every candidate of a cascade is taken.
         min_face: Side of the smallest face in pixels of the picture (geometric mean of the box's sides); smaller ones are dropped,
             and a detector given by name chooses the size of the picture that it looks at by it. None: whatever the detector finds.
@@ -260,7 +263,7 @@ class MaskDetector:
     def _vote(self, tracker: FaceTracker, track: Track, vote: npt.NDArray[np.float32]) -> None:
         track.add_answer(vote, self._unsure_below, _COUNTED)
         # Lower for a moment, but not for long.
-        if self._together(track.certainty, track.face_score) < self.least_face:
+        if float(self._together(track.certainty, track.face_score)) < self.least_face:
             tracker.lose(track)
 
     def _detect(self, image: Image) -> list[_Candidate]:
@@ -281,12 +284,15 @@ class MaskDetector:
         probabilities, drawn = self.classifier.look(image, boxes)
         height, width = image.shape[:2]
         placed = [new if _may_be_in(new, width, height) else box for new, box in zip(drawn, boxes, strict=True)]
-        certainties = np.array([certainty for _, certainty in candidates], np.float32)
+        certainties = [certainty for _, certainty in candidates]
         return _Seen(placed, probabilities, self._together(certainties, self._face_scores(probabilities)))
 
-    def _together(self, certainty: _Number, probability: _Number) -> _Number:
-        """How surely something is a face, by the detector's score and the classifier's probability."""
-        return (certainty * probability) ** 0.5 if isinstance(self.detector, CnnDetector) else probability
+    def _together(self, certainty: npt.ArrayLike, probability: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """How surely something is a face, float32 `[N]`, by the detector's scores and the classifier's probabilities."""
+        if not isinstance(self.detector, CnnDetector):
+            return np.asarray(probability, np.float32)
+        odds = _SCORE_WEIGHT * _log_odds(certainty) + _PROBABILITY_WEIGHT * _log_odds(probability)
+        return np.asarray(1 / (1 + np.exp(-odds)), np.float32)
 
     def _face_scores(self, probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Probability of being a face, float32 `[N]`."""
@@ -300,6 +306,11 @@ class MaskDetector:
     def _stays(self, box: Box, score: float) -> bool:
         """Tell the same where a face was before: both bounds are lower."""
         return bool(score >= _STAY * self.least_face) and (self.min_face is None or side(box) >= _STAY_SIZE * self.min_face)
+
+
+def _log_odds(probability: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    bounded = np.clip(np.asarray(probability, np.float64), _SUREST, 1 - _SUREST)
+    return np.asarray(np.log(bounded / (1 - bounded)), np.float64)
 
 
 def _may_be_in(box: Box, width: int, height: int) -> bool:
