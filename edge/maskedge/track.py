@@ -72,7 +72,6 @@ class Track:
         latest: Index of the label of the latest answer.
         latest_score: Its probability.
         sure: Share of the latest answers that were sure and of the standing label, 0 to 1.
-        certainty: Score of the detector when it found the face last; 1 where it gives none.
     """
 
     identity: int
@@ -93,7 +92,6 @@ class Track:
     latest: int = 0
     latest_score: float = 0.0
     sure: float = 0.0
-    certainty: float = 1.0
 
     @property
     def settled(self) -> bool:
