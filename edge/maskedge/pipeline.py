@@ -27,8 +27,8 @@ DETECT_EVERY = 5
 LEAST_FACE = 0.95
 """How surely a candidate must be a face by the classifier alone.
 
-F1 is highest there on pictures that no net learned from (edge-bench accuracy --held-out); of bounds that hardly differ it is the one
-that finds more.
+F1 is highest there on pictures that no net learned from (edge-bench accuracy --held-out); of bounds that hardly differ, it is the
+one that finds more.
 """
 LEAST_SCORED_FACE = 0.8
 """The same by network and classifier together."""
