@@ -252,6 +252,7 @@ class MaskDetector:
                 self._vote(tracker, track, votes[index])
             for track in probes:
                 if track.live and track.missed and track.identity in still:
+                    track.correct(seen.boxes[still[track.identity]])
                     self._vote(tracker, track, votes[still[track.identity]])
 
     def _ask_again(self, image: Image, tracker: FaceTracker) -> None:
@@ -261,8 +262,9 @@ class MaskDetector:
             seen = self._look(image, [], [track.box for track in asked])
         with self.clock("track"):
             votes = seen.probabilities * self._voting
-            for track, score, vote in zip(asked, seen.scores.tolist(), votes, strict=True):
+            for track, box, score, vote in zip(asked, seen.boxes, seen.scores.tolist(), votes, strict=True):
                 if self._still_there(track.box, score):
+                    track.correct(box)
                     self._vote(tracker, track, vote)
                 else:
                     tracker.lose(track)

@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from maskedge.appearance import Look, likeness, look_of
 from maskedge.motion import Motion
-from maskedge.overlap import box_iou as box_iou
-from maskedge.overlap import contained
+from maskedge.overlap import IOU, as_box, box_iou, contained
 from maskedge.types import Box, Image
 
 CONFIRM = 5
@@ -134,6 +133,11 @@ class Track:
         self.box, self.live = box, True
         self.missed = self.since_found = self.since_live = 0
         self.hits += 1
+
+    def correct(self, box: Box) -> None:
+        """Move halfway to `box`, where the classifier sees the face: a hand that passes takes the optical flow along."""
+        if box_iou(self.box, box) > IOU:
+            self.box = as_box((np.array(self.box) + np.array(box)) / 2)
 
     def add_answer(self, probabilities: npt.NDArray[np.float32], unsure_below: float = 0.0, least_face: float = 0.9) -> None:
         """Add an answer of the classifier to the vote.

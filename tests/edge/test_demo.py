@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from maskedge import MaskDetector
+from maskedge.overlap import box_iou
 from maskedge.pipeline import DETECT_EVERY
 from maskedge.sources import demo
-from maskedge.track import box_iou
 from maskedge.types import Face
 
 

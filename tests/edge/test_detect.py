@@ -7,9 +7,9 @@ import pytest
 
 from maskedge import ModelError, UsageError
 from maskedge.detect import CascadeDetector, CnnDetector, build_detector, opencv_cascade
+from maskedge.overlap import box_iou
 from maskedge.pipeline import MOST_CANDIDATES, MaskDetector
 from maskedge.sources import demo
-from maskedge.track import box_iou
 from support import METADATA, write_detector, write_model
 
 

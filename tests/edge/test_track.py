@@ -290,3 +290,11 @@ def test_memory_stays_bounded_and_people_stay_counted() -> None:
         most = max(most, len(tracker.tracks))
     assert tracker.people == {0: visits}
     assert most <= 3
+
+
+def test_a_track_is_drawn_to_where_the_face_is_seen() -> None:
+    track = Track(1, (10.0, 10.0, 50.0, 50.0))
+    track.correct((14.0, 10.0, 54.0, 58.0))
+    assert track.box == (12.0, 10.0, 52.0, 54.0)
+    track.correct((200.0, 10.0, 240.0, 50.0))
+    assert track.box == (12.0, 10.0, 52.0, 54.0), "that is another face"

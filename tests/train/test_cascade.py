@@ -11,8 +11,8 @@ import pytest
 
 from maskedge import UsageError
 from maskedge.detect import CascadeDetector
+from maskedge.overlap import box_iou
 from maskedge.sources import demo
-from maskedge.track import box_iou
 from maskedge.types import Image
 from maskedge_train.cascade.boosting import train_stage
 from maskedge_train.cascade.features import KINDS, WINDOW, Integrals

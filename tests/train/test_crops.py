@@ -11,8 +11,8 @@ import torch
 
 from maskedge import OutputError
 from maskedge.crop import crop_faces
+from maskedge.overlap import box_iou
 from maskedge.pictures import read_picture
-from maskedge.track import box_iou
 from maskedge_train.augment import Jitter, Reframe, training_augmentation
 from maskedge_train.crops import CONTEXT, PATCH, Crops, cached_crops, cut_crops
 from maskedge_train.dataset import CROP, DataSet, load_dataset

@@ -8,8 +8,8 @@ import pytest
 
 from maskedge import ModelError
 from maskedge.classify import MaskClassifier
+from maskedge.overlap import box_iou
 from maskedge.sources import demo
-from maskedge.track import box_iou
 from maskedge.types import Box, Image
 from maskedge_train.boxes import read_boxes
 from maskedge_train.localise import find_face, localise

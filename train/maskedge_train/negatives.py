@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskedge.detect import CascadeDetector, CnnDetector, FaceDetector, opencv_cascade
-from maskedge.track import box_iou
+from maskedge.overlap import box_iou
 from maskedge.types import Box
 
 FAR = 0.3

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from maskedge.overlap import box_iou
 from maskedge.pictures import read_picture
-from maskedge.track import box_iou
 from maskedge.types import Box, Image
 
 from ..dataset import Picture

@@ -15,8 +15,8 @@ import numpy as np
 from maskedge.detect import CascadeDetector
 from maskedge.errors import UsageError
 from maskedge.files import make_folder, write_file
+from maskedge.overlap import box_iou
 from maskedge.pictures import read_picture
-from maskedge.track import box_iou
 
 from ..dataset import Picture
 from ..split import held_out

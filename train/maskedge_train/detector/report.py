@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from maskedge.files import write_file
-from maskedge.track import box_iou
+from maskedge.overlap import box_iou
 
 from ..classifier import normalise
 from ..nets import count_parameters
