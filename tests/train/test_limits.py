@@ -28,7 +28,8 @@ def crops(labels: list[str], patches: list[Image]) -> Crops:
     count = len(labels)
     exact = np.zeros((count, 64, 64, 3), np.uint8)
     text = np.full(count, "faces"), np.full(count, "face"), np.array([f"{number}.jpg" for number in range(count)])
-    return Crops(np.stack(patches), exact, np.array(labels), np.full(count, 2), *text)
+    nowhere = np.full((count, 4), np.nan, np.float32)
+    return Crops(np.stack(patches), exact, nowhere, np.array(labels), np.full(count, 2), *text)
 
 
 def test_limits_are_measured_on_masked_and_unmasked_faces() -> None:
