@@ -30,7 +30,7 @@ def follow(path: Path) -> tuple[MaskDetector, dict[int, list[str]]]:
 
 
 def test_four_people_put_masks_on(data_dir: Path) -> None:
-    """Three put one on; the fourth does, takes it off for four seconds, and puts it on again. Half on, it is badly worn for a moment."""
+    """Three put one on; the fourth does, takes it off for four seconds, and puts it on again. Half on, it is badly worn."""
     detector, labels = follow(data_dir / "clips" / "four_people_putting_masks_on.mp4")
     assert detector.tracker is not None
     assert detector.tracker.people.total() in (4, 5), "the painting on the wall is a fifth at most"
