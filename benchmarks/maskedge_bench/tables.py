@@ -149,7 +149,7 @@ def _scenes(reports: list[dict[str, Any]]) -> str:
         lines.append(f"| {net} | {' | '.join(cells)} |")
     part, gate = _evaluation(reports[0], "scenes dev"), reports[0]["gate"]["scenes dev"]
     counts = ", ".join(f"{figures['count']:,} {label}" for label, figures in part["labels"].items())
-    lines += ["", f"{counts}; {gate['false_alarms']} of the last are what cascades find in pictures without people."]
+    lines += ["", f"{counts}; {gate['false_alarms']} of the last are what detectors find in pictures without people."]
     return "\n".join(lines)
 
 
