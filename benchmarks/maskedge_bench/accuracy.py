@@ -145,6 +145,8 @@ def measure_accuracy(
     if held_out:
         scenes = {path: faces for path, faces in scenes.items() if only_measures(f"scenes/{path.relative_to(scenes_path.parent)}")}
         empty = [path for path in empty if only_measures(f"backgrounds/{path.name}")]
+        if not scenes:
+            raise UsageError(f"of the pictures of {scenes_path} none is held out: leave --held-out away.")
     rows = [_Row(pipeline, min_face) for pipeline in pipelines]
     for number, (path, truths) in enumerate([*scenes.items(), *((path, None) for path in empty)]):
         try:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -9,10 +10,11 @@ import pytest
 from maskedge import Face, UsageError
 from maskedge.sources import demo
 from maskedge.types import Box
-from maskedge_bench.accuracy import accuracy_table, choose_pipelines
+from maskedge_bench.accuracy import accuracy_table, choose_pipelines, measure_accuracy
 from maskedge_bench.gallery import MOST, Gallery
 from maskedge_bench.tally import SIZES, THREE, Tally
 from maskedge_train.boxes import LabelledBox, read_boxes
+from maskedge_train.split import only_measures
 
 HEADER = "image,xmin,ymin,xmax,ymax,label\n"
 
@@ -135,6 +137,19 @@ def test_detectors_by_name_and_file(command, labelled: Path, tmp_path: Path) -> 
     done = command("edge-bench", "accuracy", "--scenes", labelled / "scenes.csv", "--detector", tmp_path / "own.xml")
     assert done.returncode == 4
     assert "Traceback" not in done.stderr
+
+
+def test_of_training_data_only_what_is_held_out_measures(labelled: Path, tmp_path: Path) -> None:
+    kept = next(f"{number}.png" for number in range(1000) if only_measures(f"scenes/{number}.png"))
+    taught = next(f"{number}.png" for number in range(1000) if not only_measures(f"scenes/{number}.png"))
+    for name in (kept, taught):
+        shutil.copy(labelled / "60.png", tmp_path / name)
+    (tmp_path / "both.csv").write_text(HEADER + f"{kept},0,0,40,40,with_mask\n{taught},0,0,40,40,with_mask\n")
+    (tmp_path / "taught.csv").write_text(HEADER + f"{taught},0,0,40,40,with_mask\n")
+    report, _ = measure_accuracy(tmp_path / "both.csv", held_out=True)
+    assert (report["pictures"], report["held_out"]) == (1, True)
+    with pytest.raises(UsageError, match="none is held out"):
+        measure_accuracy(tmp_path / "taught.csv", held_out=True)
 
 
 def test_reports_of_before_still_have_their_table() -> None:
