@@ -16,7 +16,7 @@ from maskedge.pictures import read_picture
 from maskedge_train.augment import Jitter, Reframe, training_augmentation
 from maskedge_train.crops import CONTEXT, PATCH, Crops, cached_crops, cut_crops
 from maskedge_train.dataset import CROP, DataSet, load_dataset
-from maskedge_train.negatives import FAR, face_pieces, random_windows, square
+from maskedge_train.negatives import FAR, face_pieces, found_faces, random_windows, square
 from maskedge_train.nets import INPUT_SIZE
 from maskedge_train.paint import THINGS, paint
 from support import composite
@@ -140,3 +140,13 @@ def test_augmentation_is_seeded_and_stays_in_range(crops: Crops, kind: str) -> N
     assert torch.isfinite(first).all()
     assert first.min() > -0.6
     assert first.max() < 1.6
+
+
+def test_faces_as_detectors_box_them() -> None:
+    faces = [(100.0, 100.0, 160.0, 170.0), (300.0, 100.0, 360.0, 170.0)]
+    near = [(95.0 + shift, 95.0, 165.0 + shift, 165.0) for shift in (0.0, 4.0, 8.0)]
+    answers = [near, [(310.0, 110.0, 350.0, 160.0), (500.0, 10.0, 560.0, 70.0)], []]
+    pairs = found_faces(answers, faces, 2, np.random.default_rng(0))
+    assert sorted(index for _, index in pairs) == [0, 0, 1], "two of a face at most, and none of what lies on no face"
+    assert all(box_iou(box, faces[index]) >= 0.4 for box, index in pairs)
+    assert found_faces([[], []], [], 2, np.random.default_rng(0)) == []
