@@ -108,6 +108,7 @@ class Server:
         self._open_paths = open_paths
         self._max_clients = max_clients
         self._clients: set[asyncio.Task[None]] = set()
+        self._feeding: set[asyncio.Task[None]] = set()
         self.answered: Counter[int] = Counter()
         self.slow = 0
         self.watchers = 0
@@ -120,6 +121,8 @@ class Server:
         finally:
             server.close()
             await cancel(*self._clients)
+            # A client that is told twice to end does not wait for its feed.
+            await cancel(*self._feeding)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -192,6 +195,9 @@ class Server:
         self.watchers += 1
         sending = asyncio.ensure_future(_send(feed(), writer))
         leaving = asyncio.ensure_future(_until_gone(reader))
+        for task in (sending, leaving):
+            self._feeding.add(task)
+            task.add_done_callback(self._feeding.discard)
         try:
             await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
         finally:
