@@ -140,10 +140,13 @@ def measure_accuracy(
         UsageError: The data cannot be used.
         ModelError: A detector or classifier file is refused.
     """
-    scenes = {scenes_path.parent / image: faces for image, faces in read_boxes(scenes_path).items()}
+    scenes = {
+        scenes_path.parent / image: faces
+        for image, faces in read_boxes(scenes_path).items()
+        if not held_out or only_measures(f"scenes/{image}")
+    }
     empty = list_pictures(backgrounds) if backgrounds else []
     if held_out:
-        scenes = {path: faces for path, faces in scenes.items() if only_measures(f"scenes/{path.relative_to(scenes_path.parent)}")}
         empty = [path for path in empty if only_measures(f"backgrounds/{path.name}")]
         if not scenes:
             raise UsageError(f"of the pictures of {scenes_path} none is held out: leave --held-out away.")

@@ -57,9 +57,13 @@ class MaskClassifier:
     def look(self, image: Image, boxes: Sequence[Box]) -> tuple[npt.NDArray[np.float32], list[Box]]:
         """Answer for the faces of one frame as `classify` does, and tell where each face really is.
 
+        Args:
+            image: uint8 `[H, W, 3]`, BGR.
+            boxes: N face boxes in pixels of `image`.
+
         Returns:
-            The probabilities, and N boxes in pixels of `image`: those given, drawn to the face, or as they are where the model does
-            not tell.
+            The probabilities, float32 `[N, C]`, and N boxes in pixels of `image`: those given, drawn to the face, or as they are
+            where the model does not tell.
         """
         if not boxes:
             return np.empty((0, len(self.labels)), np.float32), []

@@ -58,7 +58,7 @@ class CropRule:
         return cx - half_w, cy - half_h, cx + half_w, cy + half_h
 
     def pixels(self, box: Box) -> tuple[int, int, int, int]:
-        """Give the same in whole pixels, at least one."""
+        """Give the same as whole pixels x1, y1, x2, y2 that hold at least one."""
         left, top, right, bottom = (round(value) for value in self.region(box))
         return left, top, max(right, left + 1), max(bottom, top + 1)
 

@@ -217,12 +217,10 @@ class CnnDetector:
 
     def detect(self, image: Image) -> list[Box]:
         """Find the faces of `image`, uint8 `[H, W, 3]` BGR, best first. Boxes are in its pixels and may leave it a little."""
-        boxes, scores = self.answer(image)
-        ordered = boxes[np.argsort(-scores, kind="stable")]
-        return [as_box(box) for box in ordered]
+        return [as_box(box) for box in self.answer(image)[0]]
 
     def answer(self, image: Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Give the faces of `image`, uint8 `[H, W, 3]` BGR, as boxes float32 `[K, 4]` in its pixels and scores float32 `[K]`."""
+        """Give the faces of `image`, uint8 `[H, W, 3]` BGR, best first: boxes float32 `[K, 4]` in pixels, scores float32 `[K]`."""
         scale = self.scale(image.shape[1], image.shape[0])
         size = _scaled(image.shape[1], image.shape[0], scale)
         width, height = self.input_size(image.shape[1], image.shape[0])
@@ -232,7 +230,8 @@ class CnnDetector:
             shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
             frame[: size[1], : size[0]] = cv2.resize(image, size, interpolation=shrink)
         boxes, scores = self.answer_whole(frame)
-        return boxes / np.float32(scale), scores
+        order = np.argsort(-scores, kind="stable")
+        return boxes[order] / np.float32(scale), scores[order]
 
     def answer_whole(self, frame: Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Answer for a frame, uint8 `[H, W, 3]` BGR, of a size that the file takes, as it is."""

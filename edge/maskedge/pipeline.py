@@ -279,8 +279,7 @@ class MaskDetector:
         with self.clock("detect"):
             if isinstance(self.detector, CnnDetector):
                 boxes, scores = self.detector.answer(image)
-                order = np.argsort(-scores, kind="stable")
-                found = [(as_box(boxes[index]), float(scores[index])) for index in order.tolist()]
+                found = [(as_box(box), score) for box, score in zip(boxes, scores.tolist(), strict=True)]
             else:
                 found = [(box, 1.0) for box in self.detector.detect(image)]
         self.candidates = len(found)

@@ -159,9 +159,8 @@ class Augmentation(nn.Module):
 def training_augmentation(kind: str) -> Augmentation:
     """Build the augmentation of a training batch.
 
-    `camera` is for the device: boxes as
-    detectors give them, light, white balance, focus, motion, noise, compression, distance and night. `light` is what a first
-    project does: small turns and shifts, mirror images, a little brightness.
+    `camera` is for the device: boxes as detectors give them, light, white balance, focus, motion, noise, compression, distance and
+    night. `light` is what a first project does: small turns and shifts, mirror images, a little brightness.
     """
     if kind == "light":
         gentle = Jitter(right=0.03, down=(0.0, 0.03), zoom=(0.0, 0.06), aspect=0.02, turn=5.0, labelled=0.0)

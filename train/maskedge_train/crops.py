@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from maskedge.crop import CropRule, crop_faces
 from maskedge.errors import OutputError
+from maskedge.model import MODELS, read_catalogue
 from maskedge.pictures import read_picture
 from maskedge.pipeline import NOT_A_FACE
 from maskedge.types import Box, Image
@@ -238,7 +239,9 @@ def cached_crops(
     Raises:
         OutputError: The cache cannot be written.
     """
-    key = json.dumps([_VERSION, dataset.digest, split_digest, negatives, painted, PATCH, CROP.to_json()])
+    # With other detectors the crops are others too.
+    detectors = [read_catalogue(MODELS).get(name, {}).get("sha256") for name in ("haar.xml", "edgeface.onnx")]
+    key = json.dumps([_VERSION, detectors, dataset.digest, split_digest, negatives, painted, PATCH, CROP.to_json()])
     folder = cache / hashlib.sha256(key.encode()).hexdigest()[:16] if cache else None
     fields = list(Crops.__dataclass_fields__)
     if folder and folder.is_dir():

@@ -105,7 +105,7 @@ def inverted_block(inputs: int, outputs: int, stride: int, expand: int = 3, size
 
 @register("edgenet")
 class EdgeNet(nn.Module):
-    """The small default, 0.15 M parameters: full convolutions while the picture is large, then inverted residuals; two answers.
+    """The small default, 0.14 M parameters: full convolutions while the picture is large, then inverted residuals; two answers.
 
     Few channels over many pixels are bound by memory, where filtering each on its own saves nothing (Tan and Le,
     "EfficientNetV2", 2021).

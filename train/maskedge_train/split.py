@@ -30,7 +30,7 @@ def held_out(picture: Picture) -> bool:
 
 
 def only_measures(name: str) -> bool:
-    """Tell the same of a picture by its name: `scenes/` and what the CSV says, `backgrounds/` and its path in the folder."""
+    """Tell the same of a picture by its name: `scenes/` and what the CSV says, `backgrounds/` and its file name."""
     return int(hashlib.sha256(f"detector {name}".encode()).hexdigest()[:8], 16) < HELD_OUT * 2**32
 
 
