@@ -19,9 +19,10 @@ from .dataset import DataSet, Picture
 from .relations import find_relations
 
 PARTS = ("train", "val", "test")
-FRACTIONS = {"faces": (0.7, 0.1, 0.2), "scenes": (0.9, 0.1, 0.0), "backgrounds": (0.9, 0.1, 0.0)}
-"""Share of each part. Scenes and backgrounds have test files of their own, made from other pictures."""
-HELD_OUT = FRACTIONS["scenes"][1]
+FRACTIONS = (0.7, 0.1, 0.2)
+"""Share of each part, of pictures of faces."""
+HELD_OUT = 0.1
+"""Share of scenes and backgrounds that only measure (val). Their test files are others, made from other pictures."""
 
 
 def held_out(picture: Picture) -> bool:
@@ -140,7 +141,7 @@ def split_dataset(dataset: DataSet, seed: int, *, by: str = "group", people: re.
         order = random.permutation(len(groups)).tolist()
         # The largest first, each to the part that lacks most: the shares come out right whatever the sizes.
         order.sort(key=lambda index: -len(groups[index]))
-        lacking = np.array(FRACTIONS[source]) * sum(map(len, groups))
+        lacking = np.array(FRACTIONS) * sum(map(len, groups))
         for index in order:
             chosen = int(lacking.argmax())
             part[groups[index]] = chosen
