@@ -141,11 +141,13 @@ class MaskDetector:
 
     def ask_for(self, least_face: float | None) -> None:
         """Choose how surely a candidate must be a face; None for what is best for the detector."""
-        scored = isinstance(self.detector, CnnDetector)
-        self.least_face = (LEAST_SCORED_FACE if scored else LEAST_FACE) if least_face is None else least_face
-        # Where no detector has found anything, and over time, the classifier judges alone: of a place, and of a track.
-        self._least_there = _STAY * (LEAST_FACE if scored else self.least_face)
-        self._least_lasting = self._least_there if scored else self.least_face
+        best = LEAST_SCORED_FACE if isinstance(self.detector, CnnDetector) else LEAST_FACE
+        self.least_face = best if least_face is None else least_face
+
+    @property
+    def _least_there(self) -> float:
+        """Bound for a place where no detector has found anything: the classifier judges alone."""
+        return _STAY * (LEAST_FACE if isinstance(self.detector, CnnDetector) else self.least_face)
 
     def follow(self) -> None:
         """From now on, follow faces from call to call and vote their labels; forget the faces of earlier calls."""
@@ -272,7 +274,7 @@ class MaskDetector:
     def _vote(self, tracker: FaceTracker, track: Track, vote: npt.NDArray[np.float32]) -> None:
         track.add_answer(vote, self._unsure_below, _COUNTED)
         # Lower for a moment, but not for long.
-        if track.face_score < self._least_lasting:
+        if track.face_score < (self._least_there if isinstance(self.detector, CnnDetector) else self.least_face):
             tracker.lose(track)
 
     def _detect(self, image: Image) -> list[_Candidate]:
