@@ -97,6 +97,30 @@ class Stream:
             self._process.wait()
 
 
+_RTSP_NEEDS = (
+    "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import Gst; Gst.init(None); "
+    "assert Gst.ElementFactory.find('x264enc') and Gst.ElementFactory.find('rtph264pay')"
+)
+
+
+class RtspStream(Stream):
+    """What an IP camera speaks: a GStreamer RTSP server, for any number of visitors."""
+
+    def __init__(self) -> None:
+        python = shutil.which("python3", path="/usr/bin")  # its bindings belong to the system, not to the environment of the tests
+        if not python or subprocess.run([python, "-c", _RTSP_NEEDS], capture_output=True, check=False).returncode:
+            pytest.skip("no RTSP server here: GStreamer's, its bindings for Python, and x264enc")
+        self._python = python
+        self._port = free_port()
+        self.address = f"rtsp://127.0.0.1:{self._port}/live"
+        self._process = None
+
+    def start(self, *filters: str) -> None:
+        """Plug it in."""
+        self._process = subprocess.Popen([self._python, Path(__file__).with_name("rtsp_server.py"), str(self._port)])
+        until(lambda: listening(self._port) or not self.alive)
+
+
 @contextmanager
 def black_hole() -> Iterator[socket.socket]:
     """A socket where connections are taken and never answered."""

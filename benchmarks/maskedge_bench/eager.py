@@ -34,11 +34,11 @@ class EagerClassifier(MaskClassifier):
     def __init__(self, path: Path, net: str, threads: int = 1) -> None:
         import torch
 
-        from maskedge_train.nets import build
+        from maskedge_train.nets import build, locate
 
         labels = len(MaskClassifier(path).labels)
         torch.manual_seed(0)
-        self._torch, self._threads = torch, threads
+        self._torch, self._threads, self._locate = torch, threads, locate
         self._net = build(net, labels).eval()
         super().__init__(path)
 
@@ -49,4 +49,6 @@ class EagerClassifier(MaskClassifier):
             torch.set_num_threads(self._threads)
         with torch.inference_mode():
             pixels = torch.from_numpy(crops).permute(0, 3, 1, 2).to(torch.float32) / 255 * 2 - 1
-            return np.asarray(torch.softmax(self._net(pixels), dim=1).numpy(), np.float32)
+            # As the file does: where the face is, too, where the net tells it.
+            logits, _ = self._locate(self._net, pixels)
+            return np.asarray(torch.softmax(logits, dim=1).numpy(), np.float32)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from streams import Stream, black_hole, write_video
+from streams import RtspStream, Stream, black_hole, write_video
 from support import command_line, environment
 
 
@@ -81,6 +81,25 @@ def test_cable_pulled_and_back(stream: Stream) -> None:
     code, words = run.end(signal.SIGTERM)
     assert code == 143, words
     assert "geheim" not in words
+    assert "Traceback" not in words
+
+
+def test_rtsp_camera_is_lost_and_back() -> None:
+    camera = RtspStream()
+    camera.start()
+    try:
+        run = Run("--source", camera.address)
+        last = run.event()["frame"]
+        camera.pull()
+        camera.start()
+        while (event := run.event())["frame"] <= last + 40:
+            pass
+        assert event["size"] == [320, 240]
+        code, words = run.end()
+    finally:
+        camera.pull()
+    assert code == 130, words
+    assert f"{camera.address} is back after" in words
     assert "Traceback" not in words
 
 

@@ -30,9 +30,9 @@ from .metrics import Answers, probabilities
 from .nets import INPUT_SIZE, build, locate
 
 SHARES = {
-    ("with_mask", False): 0.30, ("with_mask", True): 0.03,
+    ("with_mask", False): 0.28, ("with_mask", True): 0.03,
     ("without_mask", False): 0.23, ("without_mask", True): 0.05,
-    ("incorrect_mask", False): 0.08, ("incorrect_mask", True): 0.04,
+    ("incorrect_mask", False): 0.10, ("incorrect_mask", True): 0.04,
     ("not_a_face", False): 0.27,
 }  # fmt: skip
 """Share of each label in what the net sees, for real and for painted crops."""

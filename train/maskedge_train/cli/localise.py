@@ -19,11 +19,16 @@ from .options import progress_bar, quiet_option
 @click.option(
     "--model",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Classifier that knows not_a_face.  [default: the bundled one]",
+    help="Classifier.  [default: the bundled one]",
+)
+@click.option(
+    "--detector-model",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Detector network.  [default: the bundled one]",
 )
 @quiet_option
-def localise(data: Path, output: Path, model: Path | None, quiet: bool) -> None:
-    r"""Find the clearest face of each picture of DATA, a folder with one sub-folder a label: many show whole people.
+def localise(data: Path, output: Path, model: Path | None, detector_model: Path | None, quiet: bool) -> None:
+    r"""Find the surest face of each picture of DATA, a folder with one sub-folder a label: many show whole people.
 
     The file goes to edge-train classifier as --face-boxes. Pictures in which no face is found are taken whole there.
     Exit codes: 0 done, 2 wrong usage or unusable data, 4 the model was refused, 5 the file could not be written.
@@ -37,6 +42,6 @@ def localise(data: Path, output: Path, model: Path | None, quiet: bool) -> None:
 
     count = sum(len(list_pictures(data / label)) for label in FACE_LABELS if (data / label).is_dir())
     with progress_bar(count, "looking for faces", quiet) as step:
-        found, missed = find(data, model, step)
+        found, missed = find(data, model, detector_model, step)
     write_boxes(output, found)
     click.echo(f"found a face in {len(found):,} of {len(found) + len(missed):,} pictures; wrote {output}")
