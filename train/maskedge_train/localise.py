@@ -21,7 +21,7 @@ from .dataset import FACE_LABELS
 LEAST_FACE = 0.2
 """A face less sure than this is no find. The pictures are known to show one, so that the most likely place may be unlikely."""
 _BORDER = 0.35
-"""Width of the border that a picture is also looked at with, in its longest side: a face that fills a picture is cut by its edges."""
+"""Width of a border to look at a picture with, in its longest side: a face that fills a picture is cut by its edges."""
 
 
 def localise(

@@ -128,16 +128,16 @@ def split_dataset(dataset: DataSet, seed: int, *, by: str = "group", people: re.
     members: dict[int, list[int]] = {}
     for index, unit in enumerate(units.tolist()):
         members.setdefault(unit, []).append(index)
-    strata: dict[tuple[str, str], list[list[int]]] = {}
+    part = np.zeros(len(pictures), np.int64)
+    folders: dict[str, list[list[int]]] = {}
     for rows in members.values():
         # A group counts for its first picture: look-alikes across labels and sources stay together too.
-        strata.setdefault(_stratum(pictures[rows[0]]), []).append(rows)
-    part = np.zeros(len(pictures), np.int64)
-    for (source, _), groups in sorted(strata.items()):
-        if source != "faces":
-            for rows in groups:
-                part[rows] = PARTS.index("val") if any(held_out(pictures[row]) for row in rows) else PARTS.index("train")
-            continue
+        first = pictures[rows[0]]
+        if first.source == "faces":
+            folders.setdefault(first.faces[0].label, []).append(rows)
+        else:
+            part[rows] = PARTS.index("val") if any(held_out(pictures[row]) for row in rows) else PARTS.index("train")
+    for _, groups in sorted(folders.items()):
         order = random.permutation(len(groups)).tolist()
         # The largest first, each to the part that lacks most: the shares come out right whatever the sizes.
         order.sort(key=lambda index: -len(groups[index]))
@@ -158,10 +158,3 @@ def split_dataset(dataset: DataSet, seed: int, *, by: str = "group", people: re.
         grouped=int(counts[counts > 1].sum()),
         separated=round(float(np.mean([group in elsewhere for group in related[test].tolist()])) if len(test) else 0.0, 4),
     )
-
-
-def _stratum(picture: Picture) -> tuple[str, str]:
-    """Source and rarest label: scenes with a badly worn mask are few, and every part must get its share."""
-    labels = {face.label for face in picture.faces}
-    rarest = next((label for label in ("incorrect_mask", "without_mask", "with_mask") if label in labels), "")
-    return picture.source, rarest
