@@ -24,13 +24,13 @@ NOT_A_FACE = "not_a_face"
 """The label with which a classifier throws out what the detector should not have found."""
 DETECT_EVERY = 5
 """Frames of a video to a detection: five a second of a usual camera. Tracks in between cost a twentieth of a cascade."""
-LEAST_FACE = 0.95
+LEAST_FACE = 0.9
 """How surely a candidate must be a face by the classifier alone.
 
 F1 is highest there on pictures that no net learned from (edge-bench accuracy --held-out); of bounds that hardly differ, it is the
 one that finds more.
 """
-LEAST_SCORED_FACE = 0.8
+LEAST_SCORED_FACE = 0.7
 """The same by network and classifier together."""
 _SCORE_WEIGHT, _PROBABILITY_WEIGHT = 0.75, 0.5
 """What the log-odds of a network's score and of the classifier's probability weigh: the score is the less sure of itself."""
