@@ -162,17 +162,15 @@ class CascadeDetector:
         windows, scores = windows[order], scores[order]
         scores = scores - scores[-1]
         kept = cv2.dnn.NMSBoxes(windows.tolist(), scores.tolist(), 0, _SAME_FACE, top_k=MOST_WINDOWS)
-        merged = []
-        for index in np.asarray(kept, np.int64).reshape(-1)[:MOST_SQUARES].tolist():
-            x, y, side = windows[index, :3]
-            left, top = np.maximum(windows[:, 0], x), np.maximum(windows[:, 1], y)
-            right = np.minimum(windows[:, 0] + windows[:, 2], x + side)
-            bottom = np.minimum(windows[:, 1] + windows[:, 3], y + side)
-            both = np.clip(right - left, 0, None) * np.clip(bottom - top, 0, None)
-            agree = both > _AGREE * (windows[:, 2] ** 2 + side**2 - both)
-            weight = (scores + 0.1) * agree
-            merged.append(tuple(((windows * weight[:, None]).sum(axis=0) / weight.sum()).tolist()))
-        return merged
+        best = np.asarray(kept, np.int64).reshape(-1)[:MOST_SQUARES]
+        low, high = windows[:, :2], windows[:, :2] + windows[:, 2:]
+        # [M, N, 2]: what each of the best shares with every window.
+        shared = np.clip(np.minimum(high[best, None], high) - np.maximum(low[best, None], low), 0, None)
+        both = shared[:, :, 0] * shared[:, :, 1]
+        area = windows[:, 2] ** 2
+        agree = both > _AGREE * (area + area[best, None] - both)
+        weight = (scores + 0.1) * agree
+        return [tuple(square) for square in (weight @ windows / weight.sum(axis=1, keepdims=True)).tolist()]
 
 
 class CnnDetector:

@@ -24,7 +24,7 @@ NOT_A_FACE = "not_a_face"
 """The label with which a classifier throws out what the detector should not have found."""
 DETECT_EVERY = 5
 """Frames of a video to a detection: five a second of a usual camera. Tracks in between cost a twentieth of a cascade."""
-LEAST_FACE = 0.9
+LEAST_FACE = 0.93
 """How surely a candidate must be a face by the classifier alone.
 
 F1 is highest there on pictures that no net learned from (edge-bench accuracy --held-out); of bounds that hardly differ, it is the
