@@ -27,6 +27,8 @@ class Run:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment(),
+            # Tests that a shell started in the background inherit an ignored SIGINT, and would hand it on.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         assert self._process.stdout is not None
         self._output = self._process.stdout.fileno()
