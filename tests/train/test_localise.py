@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from maskedge import MaskDetector, ModelError
+from maskedge import MaskDetector, ModelError, UsageError
 from maskedge.model import MODELS
 from maskedge.overlap import box_iou
 from maskedge.sources import demo
@@ -63,6 +63,11 @@ def test_wrong_models_are_refused_before_the_work(tmp_path: Path, faces_folder: 
     with pytest.raises(ModelError, match="its kind is 'detector'"):
         localise(faces_folder, MODELS / "edgeface.onnx", progress=lambda: seen.append(None))
     assert not seen
+
+
+def test_folder_without_labels_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no pictures in sub-folders"):
+        localise(tmp_path)
 
 
 def test_command_writes_boxes_that_training_takes(command, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from maskedge.errors import UsageError
 from maskedge.pictures import list_pictures, read_picture
 from maskedge.pipeline import MaskDetector
 from maskedge.types import Box, Image
@@ -42,8 +43,11 @@ def localise(
 
     Raises:
         ModelError: A model is refused.
+        UsageError: There is no picture.
     """
     files = [(path, label) for label in FACE_LABELS if (root / label).is_dir() for path in list_pictures(root / label)]
+    if not files:
+        raise UsageError(f"{root} holds no pictures in sub-folders {', '.join(FACE_LABELS)}: give the folder that these stand in.")
     own = threading.local()
 
     def start() -> None:
