@@ -26,7 +26,8 @@ def trained(  # type: ignore[no-untyped-def]
         scenes = scenes_folder / "boxes.csv"
         backgrounds = scenes_folder / "backgrounds"
         recipe = ["--scenes", scenes, "--backgrounds", backgrounds, "--test-scenes", scenes, "--test-backgrounds", backgrounds]
-        recipe += ["--epochs", "4"]
+        (out / "right.csv").write_text("image,label\n" + "".join(f"with_mask/face {n}.jpg,incorrect_mask\n" for n in range(12)))
+        recipe += ["--epochs", "4", "--relabel", out / "right.csv", "--oversample", "^1=2"]
     done = command(
         *("edge-train", "classifier", "--data", faces_folder, "--net", request.param, "--samples", "640", "--batch-size", "16"),
         *(*recipe, "--out", out, "--quiet"),
@@ -41,6 +42,12 @@ def trained(  # type: ignore[no-untyped-def]
     for part in report["evaluations"]:
         assert part["pictures"] == sum(map(sum, part["confusion"]))
     assert report["split"]["test"] > 0
+    if request.param == "edgenet":
+        given, right = report["evaluations"][:2]
+        assert (given["name"], right["name"]) == ("faces test", "faces test, relabelled")
+        assert given["labels"]["incorrect_mask"]["count"] == 0
+        assert right["labels"]["incorrect_mask"]["count"] > 0
+        assert right["pictures"] == given["pictures"]
     for name in ("split.json", "last.ckpt", "report.html", "learning_curves.png"):
         assert (out / name).is_file()
     assert list((out / "logs").glob("events.out.tfevents.*"))

@@ -14,7 +14,7 @@ from maskedge.crop import crop_faces
 from maskedge.overlap import box_iou
 from maskedge.pictures import read_picture
 from maskedge_train.augment import Jitter, Reframe, training_augmentation
-from maskedge_train.crops import CONTEXT, PATCH, Crops, cached_crops, cut_crops
+from maskedge_train.crops import CONTEXT, PATCH, REAL, Crops, cached_crops, cut_crops
 from maskedge_train.dataset import CROP, DataSet, load_dataset
 from maskedge_train.negatives import FAR, face_pieces, found_faces, random_windows, square
 from maskedge_train.nets import INPUT_SIZE
@@ -54,6 +54,17 @@ def test_every_label_has_crops_of_its_kinds(crops: Crops) -> None:
     # A hand, a scarf, a cup or a phone before the mouth is no mask.
     assert all(label == THINGS[origin][0] for label, origin in kinds if origin in THINGS)
     assert {THINGS[thing][0] for thing in ("hand", "scarf", "cup", "phone")} == {"without_mask"}
+
+
+def test_labels_are_put_right_and_what_was_painted_by_them_goes(crops: Crops) -> None:
+    name = crops.names[crops.origins == "mask"][0]
+    painted = ~np.isin(crops.origins, REAL)
+    right = crops.relabelled({name: "incorrect_mask"})
+    assert set(right.labels[right.names == name].tolist()) == {"incorrect_mask"}
+    assert len(right.labels) == len(crops.labels) - (painted & (crops.names == name)).sum()
+    others = crops.names != name
+    assert (right.labels[right.names != name] == crops.labels[others]).all()
+    assert (right.exact[right.names != name] == crops.exact[others]).all()
 
 
 def test_cutting_again_gives_the_same(scenes: DataSet, crops: Crops, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from maskedge import UsageError
 from maskedge.crop import crop_faces
 from maskedge_train.boxes import LabelledBox, read_boxes, write_boxes
-from maskedge_train.dataset import CROP, load_dataset, whole_picture
+from maskedge_train.dataset import CROP, load_dataset, times_shown, whole_picture
 
 LABELS = ("with_mask", "without_mask")
 
@@ -116,3 +116,9 @@ def test_face_boxes_of_other_data_are_refused(tmp_path: Path, faces_folder: Path
     write_boxes(tmp_path / "boxes.csv", [("with_mask/elsewhere.jpg", LabelledBox((0, 0, 9, 9), "with_mask"))])
     with pytest.raises(UsageError, match="wrong file"):
         load_dataset(faces_folder, face_boxes=tmp_path / "boxes.csv")
+
+
+def test_oversampling_goes_by_the_file_name_alone() -> None:
+    names = ["scenes/webcam/a.jpg", "scenes/web/webcam_1.jpg", "faces/with_mask/webcam_night_2.jpg"]
+    assert times_shown(names, []).tolist() == [1, 1, 1]
+    assert times_shown(names, [("^webcam_", 3), ("night", 2)]).tolist() == [1, 3, 6]

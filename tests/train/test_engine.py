@@ -116,3 +116,8 @@ def test_order_is_balanced_and_depends_on_seed_and_epoch_alone() -> None:
     assert np.concatenate(list(sampler)).tolist() == drawn.tolist()
     sampler.set_epoch(1)
     assert np.concatenate(list(sampler)).tolist() != drawn.tolist()
+    # One of the ten stands three times among twelve, shares stay.
+    sampler = Balanced(categories, [0.4, 0.6], samples=80, batch_size=8, seed=1, times=np.where(np.arange(100) == 95, 3, 1))
+    rows, counts = np.unique(np.concatenate(list(sampler)), return_counts=True)
+    assert dict(zip(rows.tolist(), counts.tolist(), strict=True))[95] == 12
+    assert counts[rows >= 90].tolist().count(4) == 9

@@ -1,10 +1,10 @@
-"""Labelled boxes in a CSV file: image (relative to the file's folder), xmin, ymin, xmax, ymax in pixels, label."""
+"""Labels in CSV files: of boxes (image relative to the file's folder, xmin, ymin, xmax, ymax in pixels, label), of pictures."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,18 +31,34 @@ def read_boxes(path: Path) -> dict[str, list[LabelledBox]]:
     """
     pictures: dict[str, list[LabelledBox]] = {}
     try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            reader = csv.DictReader(file)
-            if missing := set(COLUMNS) - set(reader.fieldnames or ()):
-                raise UsageError(f"{path} has no column {', '.join(sorted(missing))}.")
-            for row in reader:
-                box = (float(row["xmin"]), float(row["ymin"]), float(row["xmax"]), float(row["ymax"]))
-                pictures.setdefault(row["image"], []).append(LabelledBox(box, row["label"]))
+        for row in _rows(path, COLUMNS):
+            box = (float(row["xmin"]), float(row["ymin"]), float(row["xmax"]), float(row["ymax"]))
+            pictures.setdefault(row["image"], []).append(LabelledBox(box, row["label"]))
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise UsageError(f"{path} cannot be read as labelled boxes ({error}).") from error
     if not pictures:
         raise UsageError(f"{path} labels no box.")
     return pictures
+
+
+def read_labels(path: Path) -> dict[str, str]:
+    """Read the label of each picture. The key is the column `image`; other columns than it and `label` may stand there.
+
+    Raises:
+        UsageError: The file cannot be read as such.
+    """
+    try:
+        return {row["image"]: row["label"] for row in _rows(path, ("image", "label"))}
+    except (OSError, ValueError, csv.Error) as error:
+        raise UsageError(f"{path} cannot be read as labels of pictures ({error}).") from error
+
+
+def _rows(path: Path, columns: Iterable[str]) -> Iterator[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        reader = csv.DictReader(file)
+        if missing := set(columns) - set(reader.fieldnames or ()):
+            raise UsageError(f"{path} has no column {', '.join(sorted(missing))}.")
+        yield from reader
 
 
 def write_boxes(path: Path, boxes: Iterable[tuple[str, LabelledBox]]) -> None:

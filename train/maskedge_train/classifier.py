@@ -23,7 +23,7 @@ from .augment import training_augmentation
 from .calibration import fit_temperature, unsure_threshold
 from .checkpoint import ClassifierSpec, add_results, load_classifier
 from .crops import REAL, Crops
-from .dataset import CROP
+from .dataset import CROP, times_shown
 from .detector.loss import pair_iou
 from .engine import Balanced, Engine, build_trainer, check_resume, describe, one_cycle
 from .metrics import Answers, probabilities
@@ -53,6 +53,7 @@ class Recipe:
             Beta(mixup, mixup) (Zhang et al., "mixup", 2018); 0 for none.
         smoothing: Label smoothing.
         balanced: Show each label in its share of `SHARES`; else as often as it occurs.
+        oversample: Patterns of file names, and how many times as often as others such pictures are shown within their label.
         place_weight: Weight of where the face is, beside the label's loss, for nets that tell it.
     """
 
@@ -65,6 +66,7 @@ class Recipe:
     mixup: float = 0.0
     smoothing: float = 0.02
     balanced: bool = True
+    oversample: tuple[tuple[str, int], ...] = ()
     place_weight: float = 1.0
 
 
@@ -185,7 +187,8 @@ class CropsData(lightning.LightningDataModule):
 
     def train_dataloader(self) -> Any:
         """Batches of patches, for the augmentation to cut."""
-        sampler = Balanced(self.categories, self.shares, self.recipe.samples, self.recipe.batch_size, self.seed)
+        times = times_shown(self.crops.names[self.train].tolist(), self.recipe.oversample)
+        sampler = Balanced(self.categories, self.shares, self.recipe.samples, self.recipe.batch_size, self.seed, times)
         if self.trainer is not None:
             # A resumed training fetches its first batch before Lightning tells the sampler which epoch it is.
             sampler.set_epoch(self.trainer.current_epoch)

@@ -9,9 +9,9 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import cv2
@@ -95,6 +95,13 @@ class Crops:
             own == label and bool(names.search(PurePosixPath(name).name)) for own, name in zip(self.labels, self.names, strict=True)
         ]
         return self.take(np.flatnonzero(~np.array(distrusted, bool)))
+
+    def relabelled(self, labels: Mapping[str, str]) -> Crops:
+        """Give the crops with the labels of some pictures (by `names`) put right; what was painted on those is left out."""
+        spoilt = np.isin(self.names, list(labels)) & ~np.isin(self.origins, REAL)
+        crops = self.take(np.flatnonzero(~spoilt)) if spoilt.any() else self
+        right = [labels.get(name, label) for name, label in zip(crops.names.tolist(), crops.labels.tolist(), strict=True)]
+        return replace(crops, labels=np.array(right))
 
     def targets(self, labels: tuple[str, ...]) -> npt.NDArray[np.int64]:
         """Give the labels as indices into `labels`, int64 `[N]`."""

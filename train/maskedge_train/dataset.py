@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import math
+import re
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -96,6 +98,13 @@ class DataSet:
         faces = [face.label for picture in self.pictures for face in picture.faces]
         sources = [picture.source for picture in self.pictures]
         return {label: faces.count(label) for label in FACE_LABELS} | {name: sources.count(name) for name in sorted(set(sources))}
+
+
+def times_shown(names: Iterable[str], oversample: Sequence[tuple[str, int]]) -> npt.NDArray[np.int64]:
+    """Give how often pictures are shown, int64 `[N]`: once, times the factor of each pattern that is found in their file name."""
+    rules = [(re.compile(pattern), factor) for pattern, factor in oversample]
+    files = [PurePosixPath(name).name for name in names]
+    return np.array([math.prod(factor for pattern, factor in rules if pattern.search(file)) for file in files], np.int64)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import lightning
 import numpy as np
+import numpy.typing as npt
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
@@ -60,10 +61,21 @@ class Balanced(Sampler[list[int]]):
         samples: Samples an epoch, over all processes.
         batch_size: Samples a batch and process.
         seed: Seed of the order.
+        times: int64 `[N]`, how often each sample stands in its category; once where this is not given.
     """
 
-    def __init__(self, categories: np.ndarray[Any, Any], shares: Sequence[float], samples: int, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        categories: npt.NDArray[Any],
+        shares: Sequence[float],
+        samples: int,
+        batch_size: int,
+        seed: int,
+        times: npt.NDArray[np.int64] | None = None,
+    ) -> None:
         self.rows = [np.flatnonzero(categories == category) for category in range(len(shares))]
+        if times is not None:
+            self.rows = [np.repeat(rows, times[rows]) for rows in self.rows]
         weights = np.array([share if len(rows) else 0.0 for share, rows in zip(shares, self.rows, strict=True)])
         self.quotas = np.floor(weights / weights.sum() * samples).astype(int)
         self.batch_size, self.seed, self.epoch = batch_size, seed, 0

@@ -16,10 +16,12 @@ from .checkpoint import ClassifierSpec, add_results, load_classifier
 from .classifier import answer
 from .crops import Crops
 from .limits import measure_limits
-from .metrics import Answers
+from .metrics import Answers, probabilities
 from .report import write_report
 
 Card = dict[str, Any]
+_REJECTED = 0.97
+"""Share of the detectors' false alarms at which `kept_at_97` is measured."""
 
 
 def judge(checkpoint: Path, sets: Mapping[str, Crops]) -> tuple[ClassifierSpec, Card, list[Answers], dict[str, Any]]:
@@ -44,21 +46,28 @@ def judge(checkpoint: Path, sets: Mapping[str, Crops]) -> tuple[ClassifierSpec, 
             raise UsageError(f"{name} has the label {min(unknown)!r}, which {checkpoint} does not know ({', '.join(spec.labels)}).")
         answers.append(answer(net, crops, spec.labels, name))
         if NOT_A_FACE in crops.labels:
-            gates[name] = gate(answers[-1], crops)
+            gates[name] = gate(answers[-1], crops, spec.temperature)
     return spec, card, answers, gates
 
 
-def gate(answers: Answers, crops: Crops) -> dict[str, float | int | None]:
+def gate(answers: Answers, crops: Crops, temperature: float) -> dict[str, float | int | None]:
     """Measure how well a net throws out what detectors should not have found.
 
     Returns:
         `rejected`, the share of `false_alarms` (detectors' answers on pictures without people) that it calls `not_a_face`, and
-        `kept`, the share of labelled `faces` that it does not.
+        `kept`, the share of labelled `faces` that it does not; `least_face`, the probability of a face below which lie 97 % of the
+        false alarms, and `kept_at_97`, the share of faces above it.
     """
-    rejected = answers.logits.argmax(axis=1) == answers.labels.index(NOT_A_FACE)
+    none = answers.labels.index(NOT_A_FACE)
+    rejected = answers.logits.argmax(axis=1) == none
+    probable = 1 - probabilities(answers.logits, temperature)[:, none]
     alarms = (crops.origins == "false alarm") & (crops.sources == "backgrounds")
     faces = crops.labels != NOT_A_FACE
+    least = float(np.quantile(probable[alarms], _REJECTED, method="higher")) if alarms.any() else None
+    both = least is not None and faces.any()
     return {
+        "least_face": None if least is None else round(least, 4),
+        "kept_at_97": round(float((probable[faces] > least).mean()), 4) if both else None,
         "rejected": round(float(rejected[alarms].mean()), 4) if alarms.any() else None,
         "false_alarms": int(alarms.sum()),
         "kept": round(float((~rejected[faces]).mean()), 4) if faces.any() else None,

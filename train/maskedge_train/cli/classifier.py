@@ -16,13 +16,16 @@ from maskedge.files import make_folder
 from .options import (
     backgrounds_option,
     build_engine,
+    corrections,
     engine_options,
     face_boxes_option,
     faces_option,
     load,
+    oversample_option,
     people_option,
     progress_bar,
     quiet_option,
+    relabel_option,
     scenes_option,
 )
 
@@ -76,6 +79,8 @@ _folder = click.Path(exists=True, file_okay=False, path_type=Path)
     multiple=True,
     help="Leave out the faces of a label in pictures whose file name matches, as 'incorrect_mask=^web_'. May be repeated.",
 )
+@oversample_option
+@relabel_option
 @click.option("--split", "split_file", type=_file, help="Use this split (a split.json of an earlier run on the same data).")
 @click.option("--split-seed", type=int, default=0, show_default=True, help="Seed of the split into train, val and test.")
 @click.option("--leakage", type=_file, help="JSON of edge-train leakage, to show in the report.")
@@ -102,6 +107,7 @@ def classifier(
     split_seed: int,
     leakage: Path | None,
     paint: bool,
+    relabel: Path | None,
     resume: bool,
     out: Path | None,
     cache: Path | None,
@@ -129,6 +135,7 @@ def classifier(
     pattern = people_pattern(people)
     comparison = _read_json(leakage) if leakage else None
     dataset = load(faces, face_boxes, scenes, backgrounds)
+    right = corrections(relabel, dataset)
     split = Split.load(split_file) if split_file else split_dataset(dataset, split_seed, people=pattern)
     parts = split.part_of(dataset)
     if not resume:
@@ -145,6 +152,10 @@ def classifier(
     crops = crops.having(dataset.labels)
     for label, pattern_of_names in _distrusted(options["distrust"], dataset.labels):
         crops = crops.without(label, pattern_of_names)
+    own = {source: crops.where("test", source) for source in ("faces", "scenes")}
+    sets = {f"{source} test": crops.take(rows) for source, rows in own.items() if len(rows)}
+    if right:
+        crops = crops.relabelled(right).having(dataset.labels)
     recipe = Recipe(
         net=net,
         samples=options["samples"],
@@ -153,18 +164,23 @@ def classifier(
         augmentation=options["augment"],
         mixup=options["mixup"],
         balanced=options["augment"] == "camera",
+        oversample=options["oversample"],
     )
     engine = build_engine(options, patience=options["patience"], quiet=quiet)
-    digests = {"data": dataset.digest, "split": split.digest, "painted": paint, "distrust": list(options["distrust"])}
+    digests = {
+        "data": dataset.digest,
+        "split": split.digest,
+        "painted": paint,
+        "distrust": list(options["distrust"]),
+        "relabelled": right,
+    }
     trained = train_classifier(crops, dataset.labels, recipe, engine, out, data=digests, resume=resume)
     if trained is None:
         return  # a helper process of a distributed run
 
-    sets = {}
-    for source in ("faces", "scenes"):
-        rows = crops.where("test", source)
-        if len(rows):
-            sets[f"{source} test"] = crops.take(rows)
+    relabelled = crops.take(crops.where("test", "faces"))
+    if set(relabelled.names.tolist()) & set(right):
+        sets["faces test, relabelled"] = relabelled
     if test_scenes or test_backgrounds:
         sets |= test_sets(test_scenes, test_backgrounds, dataset.labels, quiet)
     sets["validation"] = crops.take(crops.where("val"))
@@ -174,7 +190,7 @@ def classifier(
         "epochs": len(trained.history),
         "train_seconds": round(trained.seconds, 1),
         "recipe": {**{key: value for key, value in options.items() if key not in ("accelerator", "net")}, "paint": paint},
-        "data": dataset.to_card(),
+        "data": {**dataset.to_card(), "relabelled": len(right)},
         "crops": {label: int((crops.labels == label).sum()) for label in dataset.labels},
         "split": split.to_card(),
     }
@@ -238,8 +254,10 @@ def print_evaluations(report: dict[str, Any]) -> None:
             click.echo(f"  {label:14} {shown}  ({figures['count']:,})")
     for name, gate in report.get("gate", {}).items():
         if gate["rejected"] is not None:
-            thrown = f"throws out {gate['rejected']:.4f} of {gate['false_alarms']:,} false alarms"
-            click.echo(f"{name}: {thrown}, keeps {gate['kept']:.4f} of faces")
+            line = f"{name}: throws out {gate['rejected']:.4f} of {gate['false_alarms']:,} false alarms"
+            if gate["kept"] is not None:
+                line += f", keeps {gate['kept']:.4f} of faces ({gate['kept_at_97']:.4f} where 97 % are thrown out)"
+            click.echo(line)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,12 @@ faces_option = click.option(
 face_boxes_option = click.option(
     "--face-boxes", type=_file, help="CSV file that says where the faces of --data are (edge-train localise writes it)."
 )
+relabel_option = click.option(
+    "--relabel",
+    type=_file,
+    help="CSV file, image and label: labels of --data that were looked at and are wrong. Where pictures of the test part are among "
+    "them, they are measured both ways.",
+)
 scenes_option = click.option(
     "--scenes", type=_file, multiple=True, help="CSV file of labelled boxes: image, xmin, ymin, xmax, ymax, label. May be repeated."
 )
@@ -36,6 +43,35 @@ people_option = click.option(
     "--people",
     metavar="REGEX",
     help=r"Finds a person's name in a file name, in its group `person`, as '^\d+_\d+_(?P<person>[a-z]+)_\d+'.",
+)
+
+
+def _factors(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
+    """Read `REGEX=FACTOR`."""
+    factors = []
+    for value in values:
+        parts = re.fullmatch(r"(.+)=([1-9]\d?)", value)
+        if not parts or not _is_pattern(parts[1]):
+            raise click.BadParameter(f"{value!r} is not REGEX=FACTOR with a whole number from 1 to 99, as '^webcam_=3'.")
+        factors.append((parts[1], int(parts[2])))
+    return tuple(factors)
+
+
+def _is_pattern(text: str) -> bool:
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return True
+
+
+oversample_option = click.option(
+    "--oversample",
+    metavar="REGEX=FACTOR",
+    multiple=True,
+    callback=_factors,
+    help="Show pictures whose file name matches FACTOR times as often as others, as '^webcam_=3': those that are most like what "
+    "the device will see. May be repeated.",
 )
 quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
 _ENGINE = (
@@ -107,3 +143,18 @@ def progress_bar(length: int, label: str, quiet: bool) -> Iterator[Callable[[], 
                 bar.update(1)
 
         yield step
+
+
+def corrections(relabel: Path | None, dataset: DataSet) -> dict[str, str]:
+    """Read --relabel: the right label by name of a picture of the data set."""
+    from maskedge.errors import UsageError
+
+    from ..boxes import read_labels
+    from ..dataset import FACE_LABELS
+
+    labels = {f"faces/{image}": label for image, label in read_labels(relabel).items()} if relabel else {}
+    if unknown := set(labels) - {picture.name for picture in dataset.pictures}:
+        raise UsageError(f"{relabel} speaks of pictures that --data does not have, as {min(unknown).removeprefix('faces/')}.")
+    if unknown := set(labels.values()) - set(FACE_LABELS):
+        raise UsageError(f"{relabel} has the label {min(unknown)!r}; known are {', '.join(FACE_LABELS)}.")
+    return labels
