@@ -54,12 +54,13 @@ class MaskClassifier:
         """
         return self.look(image, boxes)[0]
 
-    def look(self, image: Image, boxes: Sequence[Box]) -> tuple[npt.NDArray[np.float32], list[Box]]:
+    def look(self, image: Image, boxes: Sequence[Box], *, mirrored: bool = False) -> tuple[npt.NDArray[np.float32], list[Box]]:
         """Answer for the faces of one frame as `classify` does, and tell where each face really is.
 
         Args:
             image: uint8 `[H, W, 3]`, BGR.
             boxes: N face boxes in pixels of `image`.
+            mirrored: Let the model see the mirror image of each crop. The boxes that come back are those of `image` all the same.
 
         Returns:
             The probabilities, float32 `[N, C]`, and N boxes in pixels of `image`: those given, drawn to the face, or as they are
@@ -67,9 +68,12 @@ class MaskClassifier:
         """
         if not boxes:
             return np.empty((0, len(self.labels)), np.float32), []
-        probabilities, places = self.answer_crops(crop_faces(image, boxes, self.contract.crop, self.contract.size))
+        crops = crop_faces(image, boxes, self.contract.crop, self.contract.size)
+        probabilities, places = self.answer_crops(np.ascontiguousarray(crops[:, :, ::-1]) if mirrored else crops)
         if places is None:
             return probabilities, list(boxes)
+        if mirrored:
+            places = np.stack([1 - places[:, 2], places[:, 1], 1 - places[:, 0], places[:, 3]], axis=1)
         regions = np.array([self.contract.crop.pixels(box) for box in boxes], np.float64)
         corner, sides = regions[:, :2], regions[:, 2:] - regions[:, :2]
         drawn = np.concatenate([corner + places[:, :2] * sides, corner + places[:, 2:] * sides], axis=1)

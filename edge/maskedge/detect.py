@@ -16,7 +16,7 @@ from maskedge.overlap import as_box
 from maskedge.timing import inner_stage
 from maskedge.types import Box, Image
 
-CASCADE_SIDE = 384
+CASCADE_SIDE = 368
 """Longest side in pixels at which our cascades scan a picture, unless smaller faces are wanted."""
 CNN_SIDE = 480
 """The same for our network."""
