@@ -105,6 +105,11 @@ def test_boxes_are_drawn_to_where_the_model_sees_the_face(tmp_path: Path) -> Non
     assert drawn[0] == pytest.approx((70, 15, 100, 75))
     assert drawn[1] == pytest.approx((10, -10, 40, 50))
     np.testing.assert_array_equal(probabilities, model.classify(image, boxes))
+    # Left in the mirror image is right in the picture.
+    left = MaskClassifier(write_model(tmp_path / "left.onnx", place=(0.0, 0.0, 0.5, 1.0)))
+    assert left.look(image, boxes)[1][0] == pytest.approx((55, 15, 85, 75))
+    assert left.look(image, boxes, mirrored=True)[1][0] == pytest.approx((85, 15, 115, 75))
+    assert left.look(image, [], mirrored=True)[1] == []
 
 
 BROKEN = {

@@ -122,6 +122,20 @@ def brightness_model(path: Path) -> Path:
     )
 
 
+def test_a_probable_face_is_looked_at_again_where_it_was_drawn(tmp_path: Path) -> None:
+    image, box = np.zeros((100, 200, 3), np.uint8), (60.0, 20.0, 110.0, 70.0)
+    model = write_model(tmp_path / "left.onnx", place=(0.0, 0.0, 0.5, 1.0))
+    ((face, _),) = MaskDetector(model, Fixed([box])).find(image, 0.0)
+    # The left half of its crop; the right half of the crop about that (the mirror image's left); the left half about their mean.
+    looks = [(55, 15, 85, 75), (70, 9, 106, 81), (39, 5, 79, 85)]
+    assert face.box == pytest.approx(np.mean(looks, axis=0), abs=1)
+    # What is no face by far, or drawn by no model: once only.
+    told = METADATA | {"maskedge.labels": '["with_mask", "not_a_face"]'}
+    doubtful = write_model(tmp_path / "doubtful.onnx", place=(0.0, 0.0, 0.5, 1.0), metadata=told)
+    assert MaskDetector(doubtful, Fixed([box])).find(np.full_like(image, 50), 0.0)[0][0].box == pytest.approx(looks[0])
+    assert MaskDetector(write_model(tmp_path / "plain.onnx"), Fixed([box])).find(image, 0.0)[0][0].box == box
+
+
 def test_least_face_is_a_choice_and_lower_for_a_face_that_was_there(tmp_path: Path) -> None:
     model = brightness_model(tmp_path / "model.onnx")
     box = (60.0, 20.0, 120.0, 80.0)

@@ -44,7 +44,7 @@ def test_leakage_compares_the_splits(command, faces_folder: Path, tmp_path: Path
         (["classifier", "--data", "FACES", "--relabel", "NOSPLIT"], 2, "no column image, label"),
         (["classifier", "--data", "FACES", "--oversample", "^webcam_"], 2, "REGEX=FACTOR"),
         (["classifier", "--data", "FACES", "--oversample", "(=3"], 2, "REGEX=FACTOR"),
-        (["detector", "--scenes", "NOSPLIT", "--oversample", "^webcam_=0"], 2, "REGEX=FACTOR"),
+        (["classifier", "--data", "FACES", "--oversample", "^webcam_=0"], 2, "REGEX=FACTOR"),
         (["classifier", "--data", "FACES", "--leakage", "NOSPLIT"], 2, "edge-train leakage"),
         (["classifier", "--data", "FACES", "--out", "NOSPLIT/run"], 5, "cannot be made"),
         (["evaluate", "missing.ckpt"], 2, "nothing to measure on"),

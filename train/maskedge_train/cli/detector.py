@@ -17,7 +17,6 @@ from .options import (
     face_boxes_option,
     faces_option,
     load,
-    oversample_option,
     progress_bar,
     quiet_option,
     scenes_option,
@@ -40,7 +39,6 @@ from .options import (
 @click.option("--batches", type=click.IntRange(1), default=150, show_default=True, help="Steps a pass.")
 @click.option("--batch-size", type=click.IntRange(1), default=48, show_default=True, help="Tiles a step and process.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=4e-3, show_default=True, help="Its peak.")
-@oversample_option
 @click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that draw samples.")
 @engine_options
 @click.option(
@@ -74,11 +72,8 @@ def detector(
     Exit codes: 0 done, 2 wrong usage or unusable data, 4 a checkpoint was refused, 5 a file could not be written.
     """
     with require_extra("train"):
-        import numpy as np
-
         from maskedge.classify import MaskClassifier
 
-        from ..dataset import times_shown
         from ..detector.alarms import look_again
         from ..detector.checkpoint import enter_card, keep_weights, load_detector
         from ..detector.report import measure_detector
@@ -99,10 +94,7 @@ def detector(
         tile_batch=options["batch_size"],
         learning_rate=options["learning_rate"],
         whole_share=options["whole_share"],
-        oversample=options["oversample"],
     )
-    shown = np.repeat(np.arange(len(read)), times_shown([picture.name for picture in learn], recipe.oversample))
-    read = [read[index] for index in shown.tolist()]
     engine = build_engine(options, patience=options["epochs"], quiet=quiet)
     trained = train_detector(
         ([scene for scene in read if len(scene.boxes)], [scene for scene in read if not len(scene.boxes)]),

@@ -37,7 +37,6 @@ class DetectorRecipe:
         learning_rate: Peak of the one-cycle schedule.
         weight_decay: Of AdamW, on everything but biases and normalisation.
         box_weight: Weight of the boxes' loss beside that of objectness.
-        oversample: Patterns of file names, and how many times as often as others such pictures are shown.
     """
 
     batches: int = 150
@@ -47,7 +46,6 @@ class DetectorRecipe:
     learning_rate: float = 4e-3
     weight_decay: float = 0.01
     box_weight: float = 1.0
-    oversample: tuple[tuple[str, int], ...] = ()
 
 
 class DetectorModule(lightning.LightningModule):
