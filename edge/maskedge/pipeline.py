@@ -27,8 +27,7 @@ DETECT_EVERY = 5
 LEAST_FACE = 0.93
 """How surely a candidate must be a face by the classifier alone.
 
-F1 is highest there on pictures that no net learned from (edge-bench accuracy --held-out): of bounds within 0.005 of the best, it is
-the lowest, which finds most.
+On pictures that no net learned from (edge-bench accuracy --held-out) it is the lowest bound whose F1 is within 0.005 of the best.
 """
 LEAST_SCORED_FACE = 0.75
 """The same by network and classifier together."""

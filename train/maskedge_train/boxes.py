@@ -48,7 +48,7 @@ def read_labels(path: Path) -> dict[str, str]:
         UsageError: The file cannot be read as such.
     """
     try:
-        return {row["image"]: row["label"] for row in _rows(path, ("image", "label"))}
+        return {row["image"]: row["label"] or "" for row in _rows(path, ("image", "label"))}
     except (OSError, ValueError, csv.Error) as error:
         raise UsageError(f"{path} cannot be read as labels of pictures ({error}).") from error
 

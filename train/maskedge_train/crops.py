@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskedge.crop import CropRule, crop_faces
+from maskedge.detect import CASCADE_SIDE, CNN_SIDE
 from maskedge.errors import OutputError
 from maskedge.model import MODELS, read_catalogue
 from maskedge.pictures import read_picture
@@ -246,8 +247,9 @@ def cached_crops(
     Raises:
         OutputError: The cache cannot be written.
     """
-    # With other detectors the crops are others too.
+    # With other detectors, or where they look at another size, the crops are others too.
     detectors = [read_catalogue(MODELS).get(name, {}).get("sha256") for name in ("haar.xml", "edgeface.onnx")]
+    detectors += [CASCADE_SIDE, CNN_SIDE]
     key = json.dumps([_VERSION, detectors, dataset.digest, split_digest, negatives, painted, PATCH, CROP.to_json()])
     folder = cache / hashlib.sha256(key.encode()).hexdigest()[:16] if cache else None
     fields = list(Crops.__dataclass_fields__)

@@ -70,8 +70,8 @@ oversample_option = click.option(
     metavar="REGEX=FACTOR",
     multiple=True,
     callback=_factors,
-    help="Show pictures whose file name matches FACTOR times as often as others, as '^webcam_=3': those that are most like what "
-    "the device will see. May be repeated.",
+    help="Show pictures whose file name matches FACTOR times as often as others of their label, as '^webcam_=3': "
+    "those that are most like what the device will see. May be repeated.",
 )
 quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
 _ENGINE = (
