@@ -26,6 +26,8 @@ from .pipelines import PIPELINES, Pipeline
 from .tally import LEAST_SIDE, LONGEST_SIDE, THREE, TWO, Tally, ratio
 
 SCHEMA = "maskedge.accuracy/2"
+UNLABELLED = "unlabelled"
+"""Label, in a file of its own, of a face that the labels of a data set lack."""
 BOUNDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
 """Least probabilities of being a face at which precision and recall are told."""
 
@@ -51,6 +53,7 @@ class _Row:
         own = min_face if pipeline is not PIPELINES[0] else None
         self.detector = MaskDetector(pipeline.model, find_detector(pipeline.detector, min_face=own), min_face=own)
         self.two, self.three = Tally(TWO), Tally(THREE)
+        self.forgiving = Tally(TWO)
         self.curve = {bound: Tally(TWO) for bound in BOUNDS}
         self.least = self.detector.least_face
         self.alarms = dict.fromkeys((*BOUNDS, self.least), 0)
@@ -67,13 +70,16 @@ class _Row:
         self.candidates.append(self.detector.candidates)
         return found
 
-    def add(self, found: Sequence[tuple[Face, float]], truths: Sequence[LabelledBox], scale: float) -> list[Face]:
+    def add(
+        self, found: Sequence[tuple[Face, float]], truths: Sequence[LabelledBox], unlabelled: Sequence[LabelledBox], scale: float
+    ) -> list[Face]:
         """Count one picture; give what is found at the bound that `edge-run` has."""
         for bound, tally in self.curve.items():
             tally.add(truths, [face for face, score in found if score >= bound], scale)
         faces = [face for face, score in found if score >= self.least]
         self.two.add(truths, faces, scale)
         self.three.add(truths, faces, scale)
+        self.forgiving.add([*truths, *unlabelled], faces, scale)
         return faces
 
     def add_background(self, found: Sequence[tuple[Face, float]], scale: float) -> list[Face]:
@@ -83,7 +89,7 @@ class _Row:
             self.alarms[bound] += sum(score >= bound for _, score in large)
         return [face for face, score in large if score >= self.least]
 
-    def figures(self, backgrounds: int, baseline: _Row) -> dict[str, Any]:
+    def figures(self, backgrounds: int, baseline: _Row, *, forgive: bool) -> dict[str, Any]:
         """Give the figures of the pipeline; its costs are compared with those of `baseline` picture by picture."""
 
         def ratio_of(what: str) -> float:
@@ -95,6 +101,7 @@ class _Row:
             "model": self.detector.classifier.path.name,
             "least_face": round(self.least, 4),
             **self.two.figures(),
+            "unlabelled_ignored": self.forgiving.figures()["together"] if forgive else None,
             "three_class": self.three.figures(),
             "sizes": self.three.by_size(),
             "false_alarms_a_background": ratio(self.alarms[self.least], backgrounds) if backgrounds else None,
@@ -121,6 +128,7 @@ def measure_accuracy(
     *,
     min_face: int | None = None,
     held_out: bool = False,
+    unlabelled: Path | None = None,
     progress: Callable[[int], None] = lambda total: None,
 ) -> tuple[dict[str, Any], list[Gallery]]:
     """Run every pipeline over the same pictures, in turn, picture by picture.
@@ -131,6 +139,8 @@ def measure_accuracy(
         pipelines: What to compare; the first one's cost is 1.
         min_face: Smallest face that all but the original must find, in pixels of the picture.
         held_out: Measure only on those pictures of training data that no net of ours learned from: to choose bounds by.
+        unlabelled: CSV of boxes of faces that `scenes_path` lacks, with the label `UNLABELLED`. Besides the figures as labelled,
+            those are given in which what is found there is neither right nor wrong.
         progress: Called after each picture with the number of all.
 
     Returns:
@@ -150,6 +160,7 @@ def measure_accuracy(
         empty = [path for path in empty if only_measures(f"backgrounds/{path.name}")]
         if not scenes:
             raise UsageError(f"of the pictures of {scenes_path} none is held out: leave --held-out away.")
+    lacking = _read_unlabelled(unlabelled, scenes_path) if unlabelled else {}
     rows = [_Row(pipeline, min_face) for pipeline in pipelines]
     for number, (path, truths) in enumerate([*scenes.items(), *((path, None) for path in empty)]):
         try:
@@ -163,7 +174,7 @@ def measure_accuracy(
             if truths is None:
                 row.gallery.add_false(image, path.name, row.add_background(found, scale))
             else:
-                row.gallery.add(image, path.name, truths, row.add(found, truths, scale), scale)
+                row.gallery.add(image, path.name, truths, row.add(found, truths, lacking.get(path, []), scale), scale)
         progress(len(scenes) + len(empty))
     report = {
         "schema": SCHEMA,
@@ -173,24 +184,36 @@ def measure_accuracy(
         "backgrounds": len(empty),
         "min_face": min_face,
         "held_out": held_out,
+        "unlabelled": sum(len(lacking.get(path, [])) for path in scenes) if unlabelled else None,
         "facts": machine_facts(),
-        "pipelines": [row.figures(len(empty), rows[0]) for row in rows],
+        "pipelines": [row.figures(len(empty), rows[0], forgive=bool(unlabelled)) for row in rows],
     }
     return report, [row.gallery for row in rows]
+
+
+def _read_unlabelled(path: Path, scenes_path: Path) -> dict[Path, list[LabelledBox]]:
+    known, boxes = read_boxes(scenes_path), read_boxes(path)
+    if strange := sorted(set(boxes) - set(known)):
+        raise UsageError(f"{path} has boxes of {strange[0]}, which {scenes_path} has not: give the file that was made for it.")
+    if other := {box.label for row in boxes.values() for box in row} - {UNLABELLED}:
+        raise UsageError(f"{path} has the label {min(other)!r}: faces that nobody labelled are called {UNLABELLED!r}.")
+    return {scenes_path.parent / image: row for image, row in boxes.items()}
 
 
 def accuracy_table(report: dict[str, Any]) -> str:
     """Give the report as a Markdown table."""
     lines = [
-        "| pipeline | F1 | masked found | unmasked found | precision | false alarms a background | three-class F1 | cost |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| pipeline | F1 | F1, unlabelled faces ignored | masked found | unmasked found | precision | false alarms a background "
+        "| three-class F1 | cost |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in report["pipelines"]:
         # Reports of before had two labels and no ratio.
-        three = row.get("three_class")
+        three, forgiving = row.get("three_class"), row.get("unlabelled_ignored")
         cells = [
             row["name"],
             f"{row['together']['f1']:.3f}",
+            _known(forgiving and forgiving["f1"]),
             *(f"{row['labels'][label]['found']:.3f}" for label in TWO),
             f"{row['together']['precision']:.3f}",
             _known(row["false_alarms_a_background"]),
@@ -202,10 +225,17 @@ def accuracy_table(report: dict[str, Any]) -> str:
     lines += [
         "",
         f"{report['pictures']} pictures of `{report['scenes']}` with {labelled['with_mask']} masked and "
-        f"{labelled['without_mask']} unmasked faces of 32 px and more; {report['backgrounds']} pictures without people. Cost: "
+        f"{labelled['without_mask']} unmasked faces of 32 px and more; {report['backgrounds']} pictures without people. "
+        f"{_on_unlabelled(report)}Cost: "
         "time of a picture, finding and telling apart, to that of the first row in the same run.",
     ]
     return "\n".join(lines)
+
+
+def _on_unlabelled(report: dict[str, Any]) -> str:
+    if not report.get("unlabelled"):
+        return ""
+    return f"Unlabelled: {report['unlabelled']} faces that the labels lack, seen among the false alarms of these pipelines. "
 
 
 def _known(value: float | None, form: str = ".3f") -> str:

@@ -45,6 +45,11 @@ def main() -> None:
 @click.option("--model", type=click.Path(path_type=Path), metavar="FILE", help="Classifier .onnx file.  [default: the bundled one]")
 @click.option("--min-face", type=click.IntRange(1), metavar="PX", help="Smallest face to find, in pixels of the picture.")
 @click.option("--held-out", is_flag=True, help="Of training data, only the pictures that edge-train keeps from every net.")
+@click.option(
+    "--unlabelled",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV like that of --scenes, of faces which that one lacks (label: unlabelled): gives F1 with those ignored, besides.",
+)
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the report here.")
 @click.option(
     "--html",
@@ -59,6 +64,7 @@ def accuracy(
     model: Path | None,
     min_face: int | None,
     held_out: bool,
+    unlabelled: Path | None,
     json_path: Path | None,
     html_path: Path | None,
 ) -> None:
@@ -83,6 +89,7 @@ def accuracy(
             choose_pipelines(detectors or DETECTORS, model),
             min_face=min_face,
             held_out=held_out,
+            unlabelled=unlabelled,
             progress=progress,
         )
     click.echo(accuracy_table(measured))

@@ -152,11 +152,36 @@ def test_of_training_data_only_what_is_held_out_measures(labelled: Path, tmp_pat
         measure_accuracy(tmp_path / "taught.csv", held_out=True)
 
 
+def test_faces_that_the_labels_lack_are_ignored_besides(labelled: Path, tmp_path: Path) -> None:
+    lines = (labelled / "scenes.csv").read_text().splitlines()[1:]
+    (tmp_path / "60.png").write_bytes((labelled / "60.png").read_bytes())
+    first, *others = [line for line in lines if line.startswith("60.png,")]
+    assert others
+    (tmp_path / "scenes.csv").write_text(f"{HEADER}{first}\n")
+    unlabelled = tmp_path / "unlabelled.csv"
+    unlabelled.write_text(HEADER + "".join(f"{line.rpartition(',')[0]},unlabelled\n" for line in others))
+    report, _ = measure_accuracy(tmp_path / "scenes.csv", unlabelled=unlabelled)
+    assert report["unlabelled"] == len(others)
+    row = report["pipelines"][1]
+    assert row["together"]["precision"] < 1
+    assert row["unlabelled_ignored"] == {"precision": 1, "recall": 1, "f1": 1}
+    assert measure_accuracy(tmp_path / "scenes.csv")[0]["pipelines"][1]["unlabelled_ignored"] is None
+    unlabelled.write_text(HEADER + "other.png,1,2,3,4,unlabelled\n")
+    with pytest.raises(UsageError, match=r"boxes of other\.png, which .*scenes\.csv has not"):
+        measure_accuracy(tmp_path / "scenes.csv", unlabelled=unlabelled)
+    unlabelled.write_text(f"{HEADER}{first}\n")
+    with pytest.raises(UsageError, match="faces that nobody labelled are called 'unlabelled'"):
+        measure_accuracy(tmp_path / "scenes.csv", unlabelled=unlabelled)
+
+
 def test_reports_of_before_still_have_their_table() -> None:
     scores = {"labelled": 1, "found": 1.0, "precision": 1.0, "recall": 1.0, "f1": 1.0}
     row = {"name": "old", "labels": dict.fromkeys(THREE[:2], scores), "together": scores, "false_alarms_a_background": None}
     table = accuracy_table({"pipelines": [row], "pictures": 1, "scenes": "dev.csv", "backgrounds": 0})
-    assert table.splitlines()[2] == "| old | 1.000 | 1.000 | 1.000 | 1.000 | not measured | not measured | not measured |"
+    assert (
+        table.splitlines()[2]
+        == "| old | 1.000 | not measured | 1.000 | 1.000 | 1.000 | not measured | not measured | not measured |"
+    )
 
 
 @pytest.mark.parametrize("text", ["", "image,label\n", HEADER, HEADER + "a.png,1,2,three,4,with_mask\n", HEADER + "a.png,1\n"])
