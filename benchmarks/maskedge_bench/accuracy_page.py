@@ -37,6 +37,7 @@ def write_accuracy_page(path: Path, report: dict[str, Any], galleries: Sequence[
                     "F1",
                     "precision",
                     "recall",
+                    "F1, unlabelled faces ignored",
                     "three-class F1",
                     "false alarms a background",
                     "candidates",
@@ -47,6 +48,7 @@ def write_accuracy_page(path: Path, report: dict[str, Any], galleries: Sequence[
                     (
                         row["name"],
                         *(f"{row['together'][key]:.3f}" for key in ("f1", "precision", "recall")),
+                        _number(row["unlabelled_ignored"] and row["unlabelled_ignored"]["f1"]),
                         f"{row['three_class']['together']['f1']:.3f}",
                         _number(row["false_alarms_a_background"]),
                         f"{row['candidates_a_picture']:.1f}",
