@@ -5,7 +5,7 @@ The rule of what counts is in `tally`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import mean, median
@@ -150,17 +150,16 @@ def measure_accuracy(
         UsageError: The data cannot be used.
         ModelError: A detector or classifier file is refused.
     """
+    labelled = read_boxes(scenes_path)
+    lacking = _read_unlabelled(unlabelled, scenes_path, labelled) if unlabelled else {}
     scenes = {
-        scenes_path.parent / image: faces
-        for image, faces in read_boxes(scenes_path).items()
-        if not held_out or only_measures(f"scenes/{image}")
+        scenes_path.parent / image: faces for image, faces in labelled.items() if not held_out or only_measures(f"scenes/{image}")
     }
     empty = list_pictures(backgrounds) if backgrounds else []
     if held_out:
         empty = [path for path in empty if only_measures(f"backgrounds/{path.name}")]
         if not scenes:
             raise UsageError(f"of the pictures of {scenes_path} none is held out: leave --held-out away.")
-    lacking = _read_unlabelled(unlabelled, scenes_path) if unlabelled else {}
     rows = [_Row(pipeline, min_face) for pipeline in pipelines]
     for number, (path, truths) in enumerate([*scenes.items(), *((path, None) for path in empty)]):
         try:
@@ -191,9 +190,9 @@ def measure_accuracy(
     return report, [row.gallery for row in rows]
 
 
-def _read_unlabelled(path: Path, scenes_path: Path) -> dict[Path, list[LabelledBox]]:
-    known, boxes = read_boxes(scenes_path), read_boxes(path)
-    if strange := sorted(set(boxes) - set(known)):
+def _read_unlabelled(path: Path, scenes_path: Path, pictures: Collection[str]) -> dict[Path, list[LabelledBox]]:
+    boxes = read_boxes(path)
+    if strange := sorted(set(boxes) - set(pictures)):
         raise UsageError(f"{path} has boxes of {strange[0]}, which {scenes_path} has not: give the file that was made for it.")
     if other := {box.label for row in boxes.values() for box in row} - {UNLABELLED}:
         raise UsageError(f"{path} has the label {min(other)!r}: faces that nobody labelled are called {UNLABELLED!r}.")
