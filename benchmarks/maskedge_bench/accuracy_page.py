@@ -59,10 +59,9 @@ def write_accuracy_page(path: Path, report: dict[str, Any], galleries: Sequence[
                 ],
             ),
             paragraph(
-                "Two-class figures leave out faces whose mask is worn wrongly; three-class figures have them. Unlabelled faces: those "
-                "that --unlabelled names. Candidates: what the detector gives the classifier, a picture. Milliseconds: median, finding "
-                "and telling apart. Cost: to the first "
-                "row, median over the pictures."
+                "Two-class figures leave out faces whose mask is worn wrongly; three-class figures have them. Unlabelled faces: "
+                "those that --unlabelled names. Candidates: what the detector gives the classifier, a picture. Milliseconds: "
+                "median, finding and telling apart. Cost: to the first row, median over the pictures."
             ),
         ),
         section("Precision and recall over the least probability of being a face", charts([_curves(rows)]), _bounds(rows)),
