@@ -232,9 +232,8 @@ def accuracy_table(report: dict[str, Any]) -> str:
 
 
 def _on_unlabelled(report: dict[str, Any]) -> str:
-    if not report.get("unlabelled"):
-        return ""
-    return f"Unlabelled: {report['unlabelled']} faces that the labels lack, seen among the false alarms of these pipelines. "
+    count = report.get("unlabelled")
+    return f"Unlabelled: {count} faces that the labels lack and --unlabelled names. " if count else ""
 
 
 def _known(value: float | None, form: str = ".3f") -> str:
