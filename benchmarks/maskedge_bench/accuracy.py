@@ -17,7 +17,7 @@ from maskedge.overlap import side
 from maskedge.pictures import list_pictures, read_picture
 from maskedge.pipeline import MaskDetector, as_bgr
 from maskedge.types import Face, Image
-from maskedge_train.boxes import LabelledBox, read_boxes
+from maskedge_train.boxes import UNLABELLED, LabelledBox, read_boxes
 from maskedge_train.split import only_measures
 
 from .finders import find_detector
@@ -26,8 +26,6 @@ from .pipelines import PIPELINES, Pipeline
 from .tally import LEAST_SIDE, LONGEST_SIDE, THREE, TWO, Tally, ratio
 
 SCHEMA = "maskedge.accuracy/2"
-UNLABELLED = "unlabelled"
-"""Label, in a file of its own, of a face that the labels of a data set lack."""
 BOUNDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
 """Least probabilities of being a face at which precision and recall are told."""
 

@@ -9,7 +9,7 @@ import click
 
 from maskedge.cli.common import Command, CommandGroup, require_extra, require_runtime, silence_libraries
 from maskedge.errors import MaskedgeError, OutputError
-from maskedge_train.cli.options import backgrounds_option, face_boxes_option, scenes_option
+from maskedge_train.cli.options import backgrounds_option, face_boxes_option, relabel_scenes_option, scenes_option
 
 if TYPE_CHECKING:
     from maskedge_train.checkpoint import ClassifierSpec
@@ -71,6 +71,7 @@ def main() -> None:
 @click.option("--split", "split_file", type=_file, help="For --int8, --fp16: split.json of the training, made of these data:")
 @face_boxes_option
 @scenes_option
+@relabel_scenes_option
 @backgrounds_option
 @click.option("--test-scenes", type=_file, multiple=True, help="For --int8, --fp16: more labelled boxes to measure on.")
 @click.option("--test-backgrounds", type=_folder, help="For --int8, --fp16: pictures without people to measure on.")
@@ -86,6 +87,7 @@ def export(
     split_file: Path | None,
     face_boxes: Path | None,
     scenes: tuple[Path, ...],
+    relabel_scenes: Path | None,
     backgrounds: Path | None,
     test_scenes: tuple[Path, ...],
     test_backgrounds: Path | None,
@@ -113,7 +115,9 @@ def export(
     _, spec, _ = load_classifier(checkpoint)
     evaluation = None
     if precisions and split_file:
-        evaluation = _evaluation(spec, split_file, data, face_boxes, scenes, backgrounds, test_scenes, test_backgrounds)
+        evaluation = _evaluation(
+            spec, split_file, data, face_boxes, scenes, relabel_scenes, backgrounds, test_scenes, test_backgrounds
+        )
     result = export_classifier(
         checkpoint, output, data, compact=compact, licences=licences, precisions=precisions, evaluation=evaluation, force=force
     )
@@ -157,6 +161,7 @@ def _evaluation(
     data: Path | None,
     face_boxes: Path | None,
     scenes: tuple[Path, ...],
+    relabel_scenes: Path | None,
     backgrounds: Path | None,
     test_scenes: tuple[Path, ...],
     test_backgrounds: Path | None,
@@ -167,7 +172,9 @@ def _evaluation(
     from .evaluation import load_evaluation
 
     tests = test_sets(test_scenes, test_backgrounds, spec.labels, True) if test_scenes or test_backgrounds else {}
-    return load_evaluation(load(data, face_boxes, scenes, backgrounds), split_file, spec.labels, tuple(tests.values()))
+    return load_evaluation(
+        load(data, face_boxes, scenes, backgrounds, relabel_scenes), split_file, spec.labels, tuple(tests.values())
+    )
 
 
 @main.command(cls=Command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,7 @@ from maskedge import OutputError
 from maskedge.crop import crop_faces
 from maskedge.overlap import box_iou
 from maskedge.pictures import read_picture
-from maskedge_train.augment import Jitter, Reframe, training_augmentation
+from maskedge_train.augment import Compression, Jitter, Reframe, training_augmentation
 from maskedge_train.crops import CONTEXT, PATCH, REAL, Crops, cached_crops, cut_crops
 from maskedge_train.dataset import CROP, DataSet, load_dataset
 from maskedge_train.negatives import FAR, face_pieces, found_faces, random_windows, square
@@ -65,6 +66,28 @@ def test_labels_are_put_right_and_what_was_painted_by_them_goes(crops: Crops) ->
     others = crops.names != name
     assert (right.labels[right.names != name] == crops.labels[others]).all()
     assert (right.exact[right.names != name] == crops.exact[others]).all()
+
+
+def test_a_face_that_nobody_labelled_is_taught_as_nothing(scenes: DataSet, crops: Crops) -> None:
+    chosen = [
+        replace(picture, faces=picture.faces[:1], unlabelled=tuple(face.box for face in picture.faces[1:]))
+        for picture in scenes.pictures
+    ]
+    parts = np.zeros(len(chosen), np.int64)
+    without = [replace(picture, unlabelled=()) for picture in chosen]
+    known, unknown = (cut_crops(DataSet(pictures), parts, negatives=True, painted=False) for pictures in (chosen, without))
+    whole = crops.labels != "not_a_face"
+    assert (known.origins == "face").sum() == (unknown.origins == "face").sum() < (whole & (crops.origins == "face")).sum()
+    # Where nothing is said of the other faces, detectors take them for faces, and that would be taught as wrong.
+    assert (known.origins == "false alarm").sum() < (unknown.origins == "false alarm").sum()
+
+
+def test_compression_leaves_pictures_and_their_shape() -> None:
+    pictures = torch.rand(5, 3, 8, 8).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    little, much = Compression(95, 95)(pictures), Compression(5, 5)(pictures)
+    assert little.shape == much.shape == pictures.shape
+    assert 0 < (little - pictures).abs().mean() < (much - pictures).abs().mean() < 0.2
+    assert 0 <= float(much.min()) <= float(much.max()) <= 1
 
 
 def test_cutting_again_gives_the_same(scenes: DataSet, crops: Crops, tmp_path: Path) -> None:

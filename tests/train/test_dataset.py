@@ -11,7 +11,7 @@ import pytest
 
 from maskedge import UsageError
 from maskedge.crop import crop_faces
-from maskedge_train.boxes import LabelledBox, read_boxes, write_boxes
+from maskedge_train.boxes import UNLABELLED, LabelledBox, read_boxes, write_boxes
 from maskedge_train.dataset import CROP, load_dataset, times_shown, whole_picture
 
 LABELS = ("with_mask", "without_mask")
@@ -122,3 +122,22 @@ def test_oversampling_goes_by_the_file_name_alone() -> None:
     names = ["scenes/webcam/a.jpg", "scenes/web/webcam_1.jpg", "faces/with_mask/webcam_night_2.jpg"]
     assert times_shown(names, []).tolist() == [1, 1, 1]
     assert times_shown(names, [("^webcam_", 3), ("night", 2)]).tolist() == [1, 3, 6]
+
+
+def test_labels_of_scenes_are_put_right(tmp_path: Path, scenes_folder: Path) -> None:
+    scenes = scenes_folder / "boxes.csv"
+    before = load_dataset(scenes=[scenes])
+    first, second, third = read_boxes(scenes)["boxes/3.jpg"]
+    moved = tuple(value + 1 for value in second.box)
+    lacking = (450.0, 150.0, 480.0, 190.0)
+    right = [LabelledBox(first.box, "without_mask"), LabelledBox(moved, UNLABELLED), LabelledBox(lacking, UNLABELLED)]  # type: ignore[arg-type]
+    write_boxes(tmp_path / "right.csv", [("boxes/3.jpg", box) for box in right])
+    after = load_dataset(scenes=[scenes], relabel_scenes=tmp_path / "right.csv")
+    picture = next(picture for picture in after.pictures if picture.name == "scenes/boxes/3.jpg")
+    assert set(picture.faces) == {LabelledBox(first.box, "without_mask"), third}
+    assert set(picture.unlabelled) == {moved, lacking}
+    assert after.counts() == {"with_mask": 29, "without_mask": 30, "incorrect_mask": 30, "scenes": 30}
+    assert after.digest != before.digest
+    write_boxes(tmp_path / "right.csv", [("elsewhere.jpg", right[0])])
+    with pytest.raises(UsageError, match=r"elsewhere\.jpg, which the scenes do not have"):
+        load_dataset(scenes=[scenes], relabel_scenes=tmp_path / "right.csv")

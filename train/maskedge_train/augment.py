@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import cv2
 import kornia.augmentation as K  # noqa: N812  (the library's own convention)
+import numpy as np
 import torch
 from kornia.geometry.transform import warp_affine
 from torch import nn
@@ -115,6 +117,24 @@ class Night(nn.Module):
         return torch.where(lift, (dark * 0.6 / level).clamp(0, 1), dark)
 
 
+class Compression(nn.Module):
+    """JPEG of a quality between `least` and `most`, by OpenCV: a hundredth of the time that a differentiable one takes."""
+
+    def __init__(self, least: int, most: int) -> None:
+        super().__init__()
+        self.least, self.most = least, most
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        """float32 `[N, 3, S, S]` to the same."""
+        qualities = torch.randint(self.least, self.most + 1, (len(crops),)).tolist()
+        pictures = (crops * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+        files = [
+            cv2.imencode(".jpg", one, [cv2.IMWRITE_JPEG_QUALITY, own])[1] for one, own in zip(pictures, qualities, strict=True)
+        ]
+        decoded = np.stack([np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR)) for file in files])
+        return torch.from_numpy(decoded).permute(0, 3, 1, 2).to(crops) / 255
+
+
 class WhiteBalance(nn.Module):
     """Shift the colour temperature along Planck's law (the library's order is RGB, ours is BGR)."""
 
@@ -175,7 +195,7 @@ def training_augmentation(kind: str) -> Augmentation:
         K.RandomGrayscale(p=0.04),
         Some(0.15, K.RandomGaussianBlur((5, 5), (0.3, 1.6), p=1.0)),
         Some(0.08, K.RandomMotionBlur(5, 90.0, 0.5, p=1.0)),
-        Some(0.1, K.RandomJPEG((15.0, 80.0), p=1.0)),
+        Some(0.1, Compression(15, 80)),
         Some(0.2, K.RandomGaussianNoise(std=0.03, p=1.0)),
         Some(0.08, Night()),
     )

@@ -13,6 +13,8 @@ from maskedge.files import write_file
 from maskedge.types import Box
 
 COLUMNS = ("image", "xmin", "ymin", "xmax", "ymax", "label")
+UNLABELLED = "unlabelled"
+"""Label of a face that the labels of a data set lack, or that nobody can tell a label of: neither a face nor `not_a_face`."""
 
 
 @dataclass(frozen=True, slots=True)

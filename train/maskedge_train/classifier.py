@@ -242,7 +242,15 @@ class Trained:
 
 
 def train_classifier(
-    crops: Crops, labels: tuple[str, ...], recipe: Recipe, engine: Engine, out: Path, *, data: dict[str, Any], resume: bool = False
+    crops: Crops,
+    labels: tuple[str, ...],
+    recipe: Recipe,
+    engine: Engine,
+    out: Path,
+    *,
+    data: dict[str, Any],
+    resume: bool = False,
+    start: nn.Module | None = None,
 ) -> Trained | None:
     """Train a net and calibrate it on the validation part.
 
@@ -254,6 +262,7 @@ def train_classifier(
         out: Folder for the checkpoints `best.ckpt` and `last.ckpt`, and the logs.
         data: Digests of data and split; a resumed run must have the same.
         resume: Go on from `last.ckpt`.
+        start: Net whose weights it starts from; None for fresh ones.
 
     Returns:
         What was trained; None in the helper processes of a distributed run.
@@ -270,6 +279,8 @@ def train_classifier(
     lightning.seed_everything(engine.seed, workers=True, verbose=False)
     spec = ClassifierSpec(net=recipe.net, labels=labels, size=INPUT_SIZE, crop=CROP)
     module = ClassifierModule(spec, recipe, notes)
+    if start is not None:
+        module.net.load_state_dict(start.state_dict())
     trainer, best = build_trainer(engine, out)
     module_data = CropsData(crops, labels, recipe, engine.seed)
     trainer.fit(module, datamodule=module_data, ckpt_path=last if resume else None, weights_only=True)

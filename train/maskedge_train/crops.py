@@ -189,10 +189,11 @@ def _cut(picture: Picture, *, painted: bool, negatives: bool, found: bool) -> tu
     cuts = [_Cut(face.box, face.label, "face", face.box if drawn else None) for face in picture.faces]
     if negatives and picture.source != "faces":
         faces = [face.box for face in picture.faces]
+        known = [*faces, *picture.unlabelled]
         answers = _answers(image)
-        cuts += [_Cut(box, NOT_A_FACE, "false alarm") for box in false_alarms(answers, faces, _ALARMS, random)]
+        cuts += [_Cut(box, NOT_A_FACE, "false alarm") for box in false_alarms(answers, known, _ALARMS, random)]
         cuts += [_Cut(box, NOT_A_FACE, "piece of a face") for box in face_pieces(faces, 3, random)]
-        cuts += [_Cut(box, NOT_A_FACE, "window") for box in random_windows(picture.size, faces, 2, random)]
+        cuts += [_Cut(box, NOT_A_FACE, "window") for box in random_windows(picture.size, known, 2, random)]
         if found:
             owned = [(box, picture.faces[index]) for box, index in found_faces(answers, faces, _FOUND, random)]
             cuts += [_Cut(box, face.label, FOUND_FACE, face.box) for box, face in owned]

@@ -17,10 +17,12 @@ import numpy.typing as npt
 
 from maskedge.crop import CropRule
 from maskedge.errors import UsageError
+from maskedge.overlap import box_iou
 from maskedge.pictures import list_pictures, read_picture
 from maskedge.pipeline import NOT_A_FACE
+from maskedge.types import Box
 
-from .boxes import LabelledBox, read_boxes
+from .boxes import UNLABELLED, LabelledBox, read_boxes
 from .hashing import perceptual_hashes, polar_thumbnail
 
 FACE_LABELS = ("with_mask", "without_mask", "incorrect_mask")
@@ -29,6 +31,9 @@ LABELS = (*FACE_LABELS, NOT_A_FACE)
 
 CROP = CropRule()
 """How the project's models want faces cut."""
+
+_SAME = 0.8
+"""Overlap (IoU) from which two boxes are the same face."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Picture:
         sha256: Digest of the file's bytes.
         hashes: uint64 `[2]`, perceptual hash of the picture and of its mirror image.
         polar: float32 `[48, 16]`, see `hashing.polar_thumbnail`.
+        unlabelled: Faces that are neither taught nor taken for anything else (`boxes.UNLABELLED`).
     """
 
     name: str
@@ -54,6 +60,7 @@ class Picture:
     sha256: str
     hashes: npt.NDArray[np.uint64]
     polar: npt.NDArray[np.float32]
+    unlabelled: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,13 @@ class DataSet:
     def digest(self) -> str:
         """SHA-256 over names, bytes and boxes: the same data gives the same digest, wherever it lies."""
         lines = sorted(
-            json.dumps([picture.name, picture.sha256, [(face.box, face.label) for face in picture.faces]])
+            json.dumps(
+                [
+                    picture.name,
+                    picture.sha256,
+                    [(face.box, face.label) for face in picture.faces] + [(box, UNLABELLED) for box in picture.unlabelled],
+                ]
+            )
             for picture in self.pictures
         )
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
@@ -138,6 +151,7 @@ def load_dataset(
     *,
     face_boxes: Path | None = None,
     scenes: Iterable[Path] = (),
+    relabel_scenes: Path | None = None,
     backgrounds: Path | None = None,
     least_labels: int = 2,
 ) -> DataSet:
@@ -147,6 +161,8 @@ def load_dataset(
         faces: Folder with one sub-folder of pictures a label; `with_mask` and `without_mask` must be there.
         face_boxes: Where the face of each of those pictures is (`edge-train localise`); the whole picture where it does not say.
         scenes: CSV files of labelled boxes in whole pictures.
+        relabel_scenes: Another such file, of boxes that were looked at: where it has the box of a labelled face, its label counts;
+            its other boxes are faces too. `boxes.UNLABELLED` leaves a face out.
         backgrounds: Folder of pictures without people.
         least_labels: How many labels there must be: two to train on, one to measure on.
 
@@ -156,8 +172,7 @@ def load_dataset(
     files: list[PictureFile] = []
     if faces is not None:
         files += _folder_files(faces, face_boxes)
-    for path in scenes:
-        files += _scene_files(path)
+    files += _scene_files(scenes, relabel_scenes)
     if backgrounds is not None:
         found = [PictureFile(f"backgrounds/{path.name}", path, "backgrounds") for path in list_pictures(backgrounds)]
         if not found:
@@ -203,13 +218,28 @@ def _folder_files(root: Path, face_boxes: Path | None) -> list[PictureFile]:
     return files
 
 
-def _scene_files(path: Path) -> list[PictureFile]:
-    files = []
-    for image, faces in read_boxes(path).items():
-        if unknown := {face.label for face in faces} - set(FACE_LABELS):
-            raise UsageError(f"{path} has the label {min(unknown)!r}; known are {', '.join(FACE_LABELS)}.")
-        files.append(PictureFile(f"scenes/{image}", path.parent / image, "scenes", faces=tuple(faces)))
-    return files
+def _scene_files(paths: Iterable[Path], relabel: Path | None) -> list[PictureFile]:
+    scenes = [(path, image, faces) for path in paths for image, faces in _read_scenes(path).items()]
+    right = _read_scenes(relabel) if relabel else {}
+    if unknown := set(right) - {image for _, image, _ in scenes}:
+        raise UsageError(f"{relabel} has boxes of {min(unknown)}, which the scenes do not have: wrong file?")
+    return [
+        PictureFile(f"scenes/{image}", path.parent / image, "scenes", faces=_corrected(faces, right.get(image, [])))
+        for path, image, faces in scenes
+    ]
+
+
+def _read_scenes(path: Path) -> dict[str, list[LabelledBox]]:
+    boxes = read_boxes(path)
+    if unknown := {face.label for faces in boxes.values() for face in faces} - {*FACE_LABELS, UNLABELLED}:
+        raise UsageError(f"{path} has the label {min(unknown)!r}; known are {', '.join((*FACE_LABELS, UNLABELLED))}.")
+    return boxes
+
+
+def _corrected(faces: Sequence[LabelledBox], right: Sequence[LabelledBox]) -> tuple[LabelledBox, ...]:
+    """Give the labelled faces, those of `right` in place of the same ones and besides."""
+    others = [face for face in faces if all(box_iou(face.box, known.box) < _SAME for known in right)]
+    return (*others, *right)
 
 
 def load_picture(file: PictureFile) -> tuple[Picture | None, list[str]]:
@@ -222,18 +252,30 @@ def load_picture(file: PictureFile) -> tuple[Picture | None, list[str]]:
     except OSError as error:
         return None, [f"cannot be read ({error.strerror})"]
     height, width = image.shape[:2]
-    faces, refused = [], []
+    faces: list[LabelledBox] = []
+    unlabelled: list[Box] = []
+    refused: list[str] = []
     for face in file.faces:
         x1, y1, x2, y2 = face.box
         inside = min(x2, width) - max(x1, 0), min(y2, height) - max(y1, 0)
         # NaN compares as false.
-        if min(inside) > 1 and x2 - x1 <= 4 * inside[0] and y2 - y1 <= 4 * inside[1]:
+        if face.label == UNLABELLED:
+            unlabelled.append(face.box)
+        elif min(inside) > 1 and x2 - x1 <= 4 * inside[0] and y2 - y1 <= 4 * inside[1]:
             faces.append(face)
         else:
             refused.append(f"has a box outside of its {width} x {height} pixels: {x1:g} {y1:g} {x2:g} {y2:g}")
     if file.label and not faces:
         faces = [LabelledBox(whole_picture((width, height)), file.label)]
     picture = Picture(
-        file.name, file.path, file.source, tuple(faces), (width, height), digest, perceptual_hashes(image), polar_thumbnail(image)
+        file.name,
+        file.path,
+        file.source,
+        tuple(faces),
+        (width, height),
+        digest,
+        perceptual_hashes(image),
+        polar_thumbnail(image),
+        tuple(unlabelled),
     )
     return picture, refused

@@ -157,7 +157,8 @@ def mine(
             index = int(random.integers(len(pictures)))
             if index not in kept:
                 image = cv2.cvtColor(read_picture(pictures[index].path), cv2.COLOR_BGR2GRAY)
-                kept[index] = np.asarray(image, np.uint8), [square_of(face.box) for face in pictures[index].faces]
+                boxes = [face.box for face in pictures[index].faces] + [*pictures[index].unlabelled]
+                kept[index] = np.asarray(image, np.uint8), [square_of(box) for box in boxes]
             grey, faces = kept[index]
             found += _scan(grey, faces, detector, random, most_a_scan)
             progress(min(len(found), count))

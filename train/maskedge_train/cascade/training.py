@@ -103,7 +103,7 @@ def train_cascade(
     people = [picture for picture in pictures if picture.faces]
     measured = [picture for picture in people if held_out(picture)]
     train = [picture for picture in people if not held_out(picture)]
-    others = [picture for picture in pictures if not picture.faces]
+    others = [picture for picture in pictures if not (picture.faces or picture.unlabelled)]
     progress("cutting faces")
     patches = [patch for picture in train for patch in face_patches(picture)]
     if len(patches) < 20:

@@ -11,11 +11,12 @@ import click
 
 from maskedge.cli.common import Command, require_extra, silence_libraries
 
-from .options import backgrounds_option, face_boxes_option, faces_option, load, quiet_option, scenes_option
+from .options import backgrounds_option, face_boxes_option, faces_option, load, quiet_option, relabel_scenes_option, scenes_option
 
 
 @click.command(cls=Command)
 @scenes_option
+@relabel_scenes_option
 @faces_option
 @face_boxes_option
 @backgrounds_option
@@ -41,6 +42,7 @@ from .options import backgrounds_option, face_boxes_option, faces_option, load, 
 @quiet_option
 def cascade(
     scenes: tuple[Path, ...],
+    relabel_scenes: Path | None,
     faces: Path | None,
     face_boxes: Path | None,
     backgrounds: Path | None,
@@ -59,7 +61,7 @@ def cascade(
     with require_extra("train"):
         from ..cascade.training import CascadeRecipe, train_cascade
     out = out or Path("runs/cascade")
-    dataset = load(faces, face_boxes, scenes, backgrounds)
+    dataset = load(faces, face_boxes, scenes, backgrounds, relabel_scenes)
     line = _Line(quiet)
     report = train_cascade(dataset.pictures, CascadeRecipe(**options), out, resume=resume, progress=line)
     line.end()

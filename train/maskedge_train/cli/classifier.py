@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from collections.abc import Iterable, Iterator
@@ -26,6 +27,7 @@ from .options import (
     progress_bar,
     quiet_option,
     relabel_option,
+    relabel_scenes_option,
     scenes_option,
 )
 
@@ -37,6 +39,7 @@ _folder = click.Path(exists=True, file_okay=False, path_type=Path)
 @faces_option
 @face_boxes_option
 @scenes_option
+@relabel_scenes_option
 @backgrounds_option
 @click.option("--test-scenes", type=_file, multiple=True, help="CSV file of labelled boxes to measure on, never to train on.")
 @click.option("--test-backgrounds", type=_folder, help="Folder of pictures without people to measure on.")
@@ -85,6 +88,11 @@ _folder = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--split-seed", type=int, default=0, show_default=True, help="Seed of the split into train, val and test.")
 @click.option("--leakage", type=_file, help="JSON of edge-train leakage, to show in the report.")
 @engine_options
+@click.option(
+    "--init",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Go on from the weights of this checkpoint, or of this .onnx file of edge-export: to fit a model to pictures of your own.",
+)
 @click.option("--resume", is_flag=True, help="Go on where a killed run with the same options stopped.")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for checkpoints and report.  [default: runs/NET]"
@@ -99,6 +107,7 @@ def classifier(
     faces: Path | None,
     face_boxes: Path | None,
     scenes: tuple[Path, ...],
+    relabel_scenes: Path | None,
     backgrounds: Path | None,
     test_scenes: tuple[Path, ...],
     test_backgrounds: Path | None,
@@ -108,6 +117,7 @@ def classifier(
     leakage: Path | None,
     paint: bool,
     relabel: Path | None,
+    init: Path | None,
     resume: bool,
     out: Path | None,
     cache: Path | None,
@@ -129,12 +139,13 @@ def classifier(
         from ..nets import build, count_parameters
         from ..relations import people_pattern
         from ..split import Split, split_dataset
+        from ..start import load_start
     net = options["net"]
     parameters = count_parameters(build(net, 2))  # an unknown name is said before minutes of work
     out = out or Path("runs") / net
     pattern = people_pattern(people)
     comparison = _read_json(leakage) if leakage else None
-    dataset = load(faces, face_boxes, scenes, backgrounds)
+    dataset = load(faces, face_boxes, scenes, backgrounds, relabel_scenes)
     right = corrections(relabel, dataset)
     split = Split.load(split_file) if split_file else split_dataset(dataset, split_seed, people=pattern)
     parts = split.part_of(dataset)
@@ -174,7 +185,12 @@ def classifier(
         "distrust": list(options["distrust"]),
         "relabelled": right,
     }
-    trained = train_classifier(crops, dataset.labels, recipe, engine, out, data=digests, resume=resume)
+    start = None
+    if init:
+        learnt = crops.where("train")
+        start = load_start(init, net, dataset.labels, crops.exact[learnt[:: max(1, len(learnt) // 1024)]])
+        digests["init"] = hashlib.sha256(init.read_bytes()).hexdigest()
+    trained = train_classifier(crops, dataset.labels, recipe, engine, out, data=digests, resume=resume, start=start)
     if trained is None:
         return  # a helper process of a distributed run
 
@@ -189,7 +205,11 @@ def classifier(
         "parameters": parameters,
         "epochs": len(trained.history),
         "train_seconds": round(trained.seconds, 1),
-        "recipe": {**{key: value for key, value in options.items() if key not in ("accelerator", "net")}, "paint": paint},
+        "recipe": {
+            **{key: value for key, value in options.items() if key not in ("accelerator", "net")},
+            "paint": paint,
+            **({"init": digests["init"]} if init else {}),
+        },
         "data": {**dataset.to_card(), "relabelled": len(right)},
         "crops": {label: int((crops.labels == label).sum()) for label in dataset.labels},
         "split": split.to_card(),

@@ -19,12 +19,14 @@ from .options import (
     load,
     progress_bar,
     quiet_option,
+    relabel_scenes_option,
     scenes_option,
 )
 
 
 @click.command(cls=Command)
 @scenes_option
+@relabel_scenes_option
 @faces_option
 @face_boxes_option
 @backgrounds_option
@@ -53,6 +55,7 @@ from .options import (
 @quiet_option
 def detector(
     scenes: tuple[Path, ...],
+    relabel_scenes: Path | None,
     faces: Path | None,
     face_boxes: Path | None,
     backgrounds: Path | None,
@@ -80,7 +83,7 @@ def detector(
         from ..detector.samples import load_scenes
         from ..detector.training import DetectorRecipe, split, train_detector
     out = out or Path("runs/detector")
-    dataset = load(faces, face_boxes, scenes, backgrounds)
+    dataset = load(faces, face_boxes, scenes, backgrounds, relabel_scenes)
     learn, measured = split(dataset.pictures)
     with progress_bar(len(dataset.pictures), "reading pictures", quiet) as step:
         read = load_scenes(learn, step)

@@ -10,7 +10,16 @@ import click
 from maskedge.cli.common import Command, require_extra
 
 from .classifier import print_evaluations, test_sets
-from .options import backgrounds_option, face_boxes_option, faces_option, load, progress_bar, quiet_option, scenes_option
+from .options import (
+    backgrounds_option,
+    face_boxes_option,
+    faces_option,
+    load,
+    progress_bar,
+    quiet_option,
+    relabel_scenes_option,
+    scenes_option,
+)
 
 
 @click.command(cls=Command)
@@ -18,6 +27,7 @@ from .options import backgrounds_option, face_boxes_option, faces_option, load, 
 @faces_option
 @face_boxes_option
 @scenes_option
+@relabel_scenes_option
 @backgrounds_option
 @click.option(
     "--split",
@@ -35,6 +45,7 @@ def evaluate(
     faces: Path | None,
     face_boxes: Path | None,
     scenes: tuple[Path, ...],
+    relabel_scenes: Path | None,
     backgrounds: Path | None,
     split_file: Path | None,
     part: str,
@@ -56,7 +67,7 @@ def evaluate(
     _, spec, card = load_classifier(checkpoint)
     sets = {}
     if faces or split_file:
-        everything = load(faces, face_boxes, scenes, backgrounds)
+        everything = load(faces, face_boxes, scenes, backgrounds, relabel_scenes)
         parts = Split.load(split_file).part_of(everything) if split_file else None
         chosen = [index for index in range(len(everything.pictures)) if parts is None or PARTS[parts[index]] == part]
         import numpy as np

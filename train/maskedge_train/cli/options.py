@@ -36,6 +36,12 @@ relabel_option = click.option(
 scenes_option = click.option(
     "--scenes", type=_file, multiple=True, help="CSV file of labelled boxes: image, xmin, ymin, xmax, ymax, label. May be repeated."
 )
+relabel_scenes_option = click.option(
+    "--relabel-scenes",
+    type=_file,
+    help="CSV file of boxes like --scenes: faces of its pictures that were looked at. Their label here counts; those that --scenes "
+    "lacks are added; what is called unlabelled is taught neither as a face nor as none.",
+)
 backgrounds_option = click.option(
     "--backgrounds", type=_folder, help="Folder of pictures without people: for the label not_a_face."
 )
@@ -115,7 +121,13 @@ def build_engine(options: dict[str, Any], *, patience: int, quiet: bool) -> Engi
     return Engine(**chosen, nodes=options["num_nodes"], patience=patience, progress=not quiet)
 
 
-def load(faces: Path | None, face_boxes: Path | None, scenes: tuple[Path, ...], backgrounds: Path | None) -> DataSet:
+def load(
+    faces: Path | None,
+    face_boxes: Path | None,
+    scenes: tuple[Path, ...],
+    backgrounds: Path | None,
+    relabel_scenes: Path | None = None,
+) -> DataSet:
     """Read the data that the options name, and say what of it cannot be used."""
     from ..dataset import load_dataset
 
@@ -123,7 +135,9 @@ def load(faces: Path | None, face_boxes: Path | None, scenes: tuple[Path, ...], 
         raise click.UsageError("nothing to work on: give --data, --scenes or both.")
     if face_boxes and not faces:
         raise click.UsageError("--face-boxes says where the faces of --data are: give --data too.")
-    dataset = load_dataset(faces, face_boxes=face_boxes, scenes=scenes, backgrounds=backgrounds)
+    if relabel_scenes and not scenes:
+        raise click.UsageError("--relabel-scenes puts labels of --scenes right: give --scenes too.")
+    dataset = load_dataset(faces, face_boxes=face_boxes, scenes=scenes, relabel_scenes=relabel_scenes, backgrounds=backgrounds)
     for name, reason in dataset.refused:
         click.echo(f"skipped {name.encode(errors='backslashreplace').decode()}: {reason}", err=True)
     return dataset

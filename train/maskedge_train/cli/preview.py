@@ -8,13 +8,23 @@ import click
 
 from maskedge.cli.common import Command, require_extra
 
-from .options import backgrounds_option, face_boxes_option, faces_option, load, progress_bar, quiet_option, scenes_option
+from .options import (
+    backgrounds_option,
+    face_boxes_option,
+    faces_option,
+    load,
+    progress_bar,
+    quiet_option,
+    relabel_scenes_option,
+    scenes_option,
+)
 
 
 @click.command(cls=Command)
 @faces_option
 @face_boxes_option
 @scenes_option
+@relabel_scenes_option
 @backgrounds_option
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The .png or .jpg to write.")
 @click.option(
@@ -28,6 +38,7 @@ def preview(
     faces: Path | None,
     face_boxes: Path | None,
     scenes: tuple[Path, ...],
+    relabel_scenes: Path | None,
     backgrounds: Path | None,
     output: Path,
     augment: str,
@@ -42,7 +53,7 @@ def preview(
     """
     with require_extra("train"):
         from ..preview import draw_preview
-    dataset = load(faces, face_boxes, scenes, backgrounds)
+    dataset = load(faces, face_boxes, scenes, backgrounds, relabel_scenes)
     with progress_bar(min(pictures, len(dataset.pictures)), "cutting faces", quiet) as step:
         rows = draw_preview(dataset, output, augment, columns=columns, pictures=pictures, seed=seed, progress=step)
     click.echo(f"wrote {output}: {', '.join(rows)}")

@@ -37,11 +37,11 @@ def _look(net: EdgeFace, classifier: MaskClassifier, scene: Scene, progress: Cal
     if not scene.whole:
         return scene
     boxes, scores = answer(net, scene, _SIDE, _ALARM)
-    faces, seen = [as_box(box) for box in scene.boxes], [as_box(box) for box in boxes]
+    faces, seen = [as_box(box) for box in (*scene.boxes, *scene.unlabelled)], [as_box(box) for box in boxes]
     far = np.array([is_far(box, faces, OFF) for box in seen], np.bool_)
     if not faces:
         return replace(scene, alarms=boxes)
     probable = 1 - classifier.classify(scene.image, seen)[:, classifier.labels.index(NOT_A_FACE)]
     unlabelled = far & (scores >= _UNLABELLED[0]) & (probable >= _UNLABELLED[1])
     alarms = far & ((scores < _NO_FACE[0]) | (probable < _NO_FACE[1]))
-    return replace(scene, unlabelled=boxes[unlabelled], alarms=boxes[alarms])
+    return replace(scene, unlabelled=np.concatenate([scene.unlabelled, boxes[unlabelled]]), alarms=boxes[alarms])

@@ -64,7 +64,8 @@ def load_scene(picture: Picture) -> Scene:
     """
     boxes = np.array([face.box for face in picture.faces], np.float32).reshape(-1, 4)
     masked = np.array([face.label != "without_mask" for face in picture.faces], np.bool_)
-    return Scene(read_picture(picture.path), boxes, masked, picture.source != "faces")
+    unlabelled = np.array(picture.unlabelled, np.float32).reshape(-1, 4)
+    return Scene(read_picture(picture.path), boxes, masked, picture.source != "faces", unlabelled)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,85 @@
+"""A training that goes on from what an earlier one learned."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from maskedge import ModelError, UsageError
+from maskedge.classify import MaskClassifier
+from maskedge.model import default_model
+from maskedge.types import Image
+from maskedge_export.export import export_classifier
+from maskedge_train.checkpoint import load_classifier
+from maskedge_train.classifier import predict
+from maskedge_train.dataset import LABELS
+from maskedge_train.metrics import probabilities
+from maskedge_train.start import load_start
+from support import composite
+
+
+@pytest.fixture(scope="module")
+def faces() -> Image:
+    random = np.random.default_rng(2)
+    pictures = [composite(label, random) for label in LABELS[:3] for _ in range(20)]
+    return np.stack([picture[48:112, 48:112] for picture in pictures])
+
+
+@pytest.mark.parametrize("labels", [LABELS, ("with_mask", "without_mask")])
+def test_exported_model_answers_the_same_as_a_net(faces, labels: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
+    net = load_start(default_model(), "edgenet", labels, faces)
+    classifier = MaskClassifier()
+    temperature = classifier.contract.card["temperature"]
+    expected = classifier.classify_crops(faces)[:, [classifier.labels.index(label) for label in labels]]
+    found = probabilities(predict(net, faces), temperature)
+    assert np.abs(found - expected / expected.sum(1, keepdims=True)).max() < 1e-4
+    # In training, where layers normalise by what they see, it is still the same net.
+    pixels = torch.from_numpy(faces.transpose(0, 3, 1, 2).copy()).float() / 127.5 - 1
+    with torch.no_grad():
+        learning = net.train()(pixels).argmax(1).numpy()
+    assert (learning == found.argmax(1)).mean() > 0.9
+
+
+def test_training_goes_on_from_a_model(command, faces, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    begun = predict(load_start(default_model(), "edgenet", LABELS[:2], faces), faces).argmax(1)
+    run = ["edge-train", "classifier", "--data", faces_folder, "--epochs", "1", "--samples", "64", "--batch-size", "16", "--quiet"]
+    for start, out in ((default_model(), "own"), (tmp_path / "own" / "best.ckpt", "again")):
+        done = command(*run, "--learning-rate", "1e-5", "--init", start, "--out", tmp_path / out)
+        assert done.returncode == 0, done.stderr
+        assert len(json.loads((tmp_path / out / "report.json").read_text())["recipe"]["init"]) == 64
+        # Steps so small change little of what it knew.
+        assert (predict(load_classifier(tmp_path / out / "best.ckpt")[0], faces).argmax(1) == begun).mean() > 0.85
+    done = command(*run, "--init", default_model(), "--out", tmp_path / "again", "--resume")
+    assert done.returncode == 2
+    assert "init was" in done.stderr
+
+
+def test_what_training_cannot_go_on_from(command, faces, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(UsageError, match="give --net edgenet"):
+        load_start(default_model(), "seednet", LABELS, faces)
+    with pytest.raises(UsageError, match="does not know the label scarf"):
+        load_start(default_model(), "edgenet", ("with_mask", "scarf"), faces)
+    with pytest.raises(ModelError, match="there is no checkpoint"):
+        load_start(tmp_path / "no.ckpt", "edgenet", LABELS, faces)
+    (tmp_path / "broken.onnx").write_bytes(default_model().read_bytes()[:-100])
+    done = command("edge-train", "classifier", "--data", faces_folder, "--init", tmp_path / "broken.onnx", "--out", tmp_path)
+    assert done.returncode == 4
+    assert "broken.onnx" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_compact_model_is_refused(command, faces, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    run = ["edge-train", "classifier", "--data", faces_folder, "--net", "seednet", "--epochs", "1", "--samples", "32", "--quiet"]
+    assert command(*run, "--batch-size", "16", "--out", tmp_path).returncode == 0
+    checkpoint = tmp_path / "best.ckpt"
+    for compact in (False, True):
+        export_classifier(checkpoint, tmp_path / f"{compact}.onnx", None, compact=compact)
+    net, spec, _ = load_classifier(checkpoint)
+    start = load_start(tmp_path / "False.onnx", "seednet", spec.labels, faces)
+    assert np.abs(predict(start, faces) - predict(net, faces)).max() < 1e-4
+    with pytest.raises(ModelError, match="--compact"):
+        load_start(tmp_path / "True.onnx", "seednet", spec.labels, faces)
