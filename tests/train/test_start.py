@@ -15,7 +15,7 @@ from maskedge.model import default_model
 from maskedge.types import Image
 from maskedge_export.export import export_classifier
 from maskedge_train.checkpoint import load_classifier
-from maskedge_train.classifier import predict
+from maskedge_train.classifier import normalise, predict, to_tensor
 from maskedge_train.dataset import LABELS
 from maskedge_train.metrics import probabilities
 from maskedge_train.start import load_start
@@ -29,23 +29,26 @@ def faces() -> Image:
     return np.stack([picture[48:112, 48:112] for picture in pictures])
 
 
+def look(faces: Image) -> torch.Tensor:
+    return normalise(to_tensor(faces).float() / 255)
+
+
 @pytest.mark.parametrize("labels", [LABELS, ("with_mask", "without_mask")])
 def test_exported_model_answers_the_same_as_a_net(faces, labels: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
-    net = load_start(default_model(), "edgenet", labels, faces)
+    net = load_start(default_model(), "edgenet", labels, look(faces))
     classifier = MaskClassifier()
     temperature = classifier.contract.card["temperature"]
     expected = classifier.classify_crops(faces)[:, [classifier.labels.index(label) for label in labels]]
     found = probabilities(predict(net, faces), temperature)
     assert np.abs(found - expected / expected.sum(1, keepdims=True)).max() < 1e-4
     # In training, where layers normalise by what they see, it is still the same net.
-    pixels = torch.from_numpy(faces.transpose(0, 3, 1, 2).copy()).float() / 127.5 - 1
     with torch.no_grad():
-        learning = net.train()(pixels).argmax(1).numpy()
+        learning = net.train()(look(faces)).argmax(1).numpy()
     assert (learning == found.argmax(1)).mean() > 0.9
 
 
 def test_training_goes_on_from_a_model(command, faces, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    begun = predict(load_start(default_model(), "edgenet", LABELS[:2], faces), faces).argmax(1)
+    begun = predict(load_start(default_model(), "edgenet", LABELS[:2], look(faces)), faces).argmax(1)
     run = ["edge-train", "classifier", "--data", faces_folder, "--epochs", "1", "--samples", "64", "--batch-size", "16", "--quiet"]
     for start, out in ((default_model(), "own"), (tmp_path / "own" / "best.ckpt", "again")):
         done = command(*run, "--learning-rate", "1e-5", "--init", start, "--out", tmp_path / out)
@@ -60,11 +63,11 @@ def test_training_goes_on_from_a_model(command, faces, faces_folder: Path, tmp_p
 
 def test_what_training_cannot_go_on_from(command, faces, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(UsageError, match="give --net edgenet"):
-        load_start(default_model(), "seednet", LABELS, faces)
+        load_start(default_model(), "seednet", LABELS, look(faces))
     with pytest.raises(UsageError, match="does not know the label scarf"):
-        load_start(default_model(), "edgenet", ("with_mask", "scarf"), faces)
+        load_start(default_model(), "edgenet", ("with_mask", "scarf"), look(faces))
     with pytest.raises(ModelError, match="there is no checkpoint"):
-        load_start(tmp_path / "no.ckpt", "edgenet", LABELS, faces)
+        load_start(tmp_path / "no.ckpt", "edgenet", LABELS, look(faces))
     (tmp_path / "broken.onnx").write_bytes(default_model().read_bytes()[:-100])
     done = command("edge-train", "classifier", "--data", faces_folder, "--init", tmp_path / "broken.onnx", "--out", tmp_path)
     assert done.returncode == 4
@@ -79,7 +82,7 @@ def test_compact_model_is_refused(command, faces, faces_folder: Path, tmp_path: 
     for compact in (False, True):
         export_classifier(checkpoint, tmp_path / f"{compact}.onnx", None, compact=compact)
     net, spec, _ = load_classifier(checkpoint)
-    start = load_start(tmp_path / "False.onnx", "seednet", spec.labels, faces)
+    start = load_start(tmp_path / "False.onnx", "seednet", spec.labels, look(faces))
     assert np.abs(predict(start, faces) - predict(net, faces)).max() < 1e-4
     with pytest.raises(ModelError, match="--compact"):
-        load_start(tmp_path / "True.onnx", "seednet", spec.labels, faces)
+        load_start(tmp_path / "True.onnx", "seednet", spec.labels, look(faces))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from .detector.loss import pair_iou
 from .engine import Balanced, Engine, build_trainer, check_resume, describe, one_cycle
 from .metrics import Answers, probabilities
 from .nets import INPUT_SIZE, build, locate
+from .start import load_start
 
 SHARES = {
     ("with_mask", False): 0.24, ("with_mask", True): 0.03,
@@ -70,6 +72,9 @@ class Recipe:
     place_weight: float = 1.0
 
 
+_FIRST_LOOK = 16
+"""Batches by which the statistics of an exported model are measured again."""
+
 _Batch: TypeAlias = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
@@ -106,12 +111,16 @@ class ClassifierModule(lightning.LightningModule):
         """Take up the learning curves where they were."""
         self.history = checkpoint["maskedge"]["history"]
 
+    def see(self, patches: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give what the net sees of uint8 `[N, 3, 104, 104]` patches, float32 `[N, 3, 64, 64]`, and where in it the faces are."""
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            crops, places = self.augment(patches.float() / 255, places)
+            return normalise(crops).contiguous(memory_format=torch.channels_last), places
+
     def training_step(self, batch: _Batch, batch_index: int) -> torch.Tensor:
         """Loss of one batch of uint8 `[N, 3, 104, 104]` patches, their labels, and where their faces are."""
         patches, targets, places = batch
-        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            crops, places = self.augment(patches.float() / 255, places)
-            crops = normalise(crops).contiguous(memory_format=torch.channels_last)
+        crops, places = self.see(patches, places)
         if self.recipe.mixup:
             share = float(torch.distributions.Beta(self.recipe.mixup, self.recipe.mixup).sample())
             order = torch.randperm(len(crops), device=crops.device)
@@ -250,7 +259,7 @@ def train_classifier(
     *,
     data: dict[str, Any],
     resume: bool = False,
-    start: nn.Module | None = None,
+    start: Path | None = None,
 ) -> Trained | None:
     """Train a net and calibrate it on the validation part.
 
@@ -262,7 +271,7 @@ def train_classifier(
         out: Folder for the checkpoints `best.ckpt` and `last.ckpt`, and the logs.
         data: Digests of data and split; a resumed run must have the same.
         resume: Go on from `last.ckpt`.
-        start: Net whose weights it starts from; None for fresh ones.
+        start: Checkpoint or exported model whose weights it starts from (`start.load_start`); None for fresh ones.
 
     Returns:
         What was trained; None in the helper processes of a distributed run.
@@ -279,10 +288,12 @@ def train_classifier(
     lightning.seed_everything(engine.seed, workers=True, verbose=False)
     spec = ClassifierSpec(net=recipe.net, labels=labels, size=INPUT_SIZE, crop=CROP)
     module = ClassifierModule(spec, recipe, notes)
-    if start is not None:
-        module.net.load_state_dict(start.state_dict())
     trainer, best = build_trainer(engine, out)
     module_data = CropsData(crops, labels, recipe, engine.seed)
+    if start is not None and not resume:
+        batches = itertools.islice(module_data.train_dataloader(), _FIRST_LOOK)
+        pixels = torch.cat([module.see(patches, places)[0] for patches, _, places in batches])
+        module.net.load_state_dict(load_start(start, recipe.net, labels, pixels).state_dict())
     trainer.fit(module, datamodule=module_data, ckpt_path=last if resume else None, weights_only=True)
     if not trainer.is_global_zero:
         return None

@@ -5,47 +5,70 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from maskedge.cli.common import require_extra
 from maskedge.errors import ModelError, UsageError
 from maskedge.model import open_session, read_contract, read_model
-from maskedge.types import Image
 
 from .checkpoint import load_classifier
-from .classifier import predict
-from .nets import build
+from .nets import NETS, build
 
 _FOLDED = "_bias"
 """The graph optimiser's name for the bias of a convolution that swallowed the normalisation behind it: its weight's, and this."""
 
 
-def load_start(path: Path, name: str, labels: tuple[str, ...], crops: Image) -> nn.Module:
-    """Give a net with the weights of an earlier training.
+def check_start(path: Path, name: str, labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse a file that a training cannot start from, before minutes of work.
 
     Args:
         path: Checkpoint of `edge-train classifier`, or `.onnx` file of `edge-export`.
         name: Net to be trained, as in `nets.NETS`.
         labels: Labels to be told apart: all or some of those that the file knows.
-        crops: uint8 `[N, 64, 64, 3]`, BGR, some hundred of the crops to learn from: an exported model no longer has the statistics
-            that its normalisation layers go on from.
+
+    Returns:
+        The labels that it knows, in the order of its output.
+
+    Raises:
+        ModelError: The file is refused.
+        UsageError: It is of another net, or does not know a label.
+    """
+    own: Any
+    if _is_exported(path):
+        contract = read_contract(open_session(read_model(path), str(path)), str(path))
+        own, known = contract.card.get("net"), contract.labels
+    else:
+        _, spec, _ = load_classifier(path)
+        own, known = spec.net, spec.labels
+    if own != name:
+        remedy = f"give --net {own}" if own in NETS else "give a file that was trained here"
+        raise UsageError(f"{path} is of the net {own}, and {name} cannot go on from that: {remedy}.")
+    if unknown := set(labels) - set(known):
+        raise UsageError(f"{path} does not know the label {min(unknown)}, only {', '.join(known)}: it cannot go on here.")
+    return known
+
+
+def load_start(path: Path, name: str, labels: tuple[str, ...], pixels: torch.Tensor) -> nn.Module:
+    """Give a net with the weights of an earlier training.
+
+    Args:
+        path: See `check_start`.
+        name: See `check_start`.
+        labels: See `check_start`.
+        pixels: float32 `[N, 3, 64, 64]` in -1..1, some hundred crops as the training shows them: an exported model no longer has
+            the statistics that its normalisation layers go on from.
 
     Returns:
         The net, which answers as the file does, among these labels.
 
     Raises:
         ModelError: The file is refused.
-        UsageError: It is of another net, or does not know a label.
+        UsageError: See `check_start`.
     """
-    net, own, known = _load_exported(path, crops) if path.suffix.lower() == ".onnx" else _load_checkpoint(path)
-    if own != name:
-        raise UsageError(f"{path} is a {own}, and a {name} cannot go on from that: give --net {own}.")
-    if unknown := set(labels) - set(known):
-        raise UsageError(
-            f"{path} does not know the label {min(unknown)}, only {', '.join(known)}: it cannot go on with these data."
-        )
+    known = check_start(path, name, labels)
+    net = _load_exported(path, name, len(known), pixels) if _is_exported(path) else load_classifier(path)[0]
     rows = [known.index(label) for label in labels]
     chosen = build(name, len(labels))
     # What answers for the labels is the last layer, the only one whose shape depends on them.
@@ -54,41 +77,38 @@ def load_start(path: Path, name: str, labels: tuple[str, ...], crops: Image) -> 
     return chosen
 
 
+def _is_exported(path: Path) -> bool:
+    return path.suffix.lower() == ".onnx"
+
+
 def _answering(net: nn.Module) -> set[str]:
     """Names of the weight and bias of the layer that answers for the labels."""
     last = [name for name, layer in net.named_modules() if isinstance(layer, nn.Linear) and not name.startswith("place")][-1]
     return {f"{last}.weight", f"{last}.bias"}
 
 
-def _load_checkpoint(path: Path) -> tuple[nn.Module, str, tuple[str, ...]]:
-    net, spec, _ = load_classifier(path)
-    return net, spec.net, spec.labels
-
-
-def _load_exported(path: Path, crops: Image) -> tuple[nn.Module, str, tuple[str, ...]]:
+def _load_exported(path: Path, name: str, labels: int, pixels: torch.Tensor) -> nn.Module:
     with require_extra("export"):
         import onnx
-    content = read_model(path)
-    contract = read_contract(open_session(content, str(path)), str(path))
-    initializers = onnx.load_from_string(content).graph.initializer
+    initializers = onnx.load_from_string(read_model(path)).graph.initializer
     weights = {item.name.removeprefix("net."): onnx.numpy_helper.to_array(item) for item in initializers}
-    name: Any = contract.card.get("net")
+    net = build(name, labels)
     try:
-        net = build(name, len(contract.labels))
-        _fill(net, weights, crops)
-    except (KeyError, TypeError, RuntimeError, UsageError) as error:
+        _fill(net, weights, pixels)
+    except (KeyError, TypeError, RuntimeError) as error:
         raise ModelError(
             f"{path} holds no weights that training can go on from: give its checkpoint, or a float32 model that edge-export wrote "
             "without --compact."
         ) from error
-    return net, name, contract.labels
+    return net
 
 
-def _fill(net: nn.Module, weights: dict[str, np.ndarray[Any, Any]], crops: Image) -> None:
+def _fill(net: nn.Module, weights: dict[str, npt.NDArray[Any]], pixels: torch.Tensor) -> None:
     """Put the weights of an exported model into a net.
 
     The graph optimiser folded each normalisation into the convolution before it. Unfolded, the layer must first normalise by the
-    mean and the variance of what it gets, and then undo that: one look at the crops measures them, layer by layer.
+    mean and the variance of what it gets, and then undo that. One look at `pixels` measures them, layer by layer; a training whose
+    batches are of another kind would meet another net.
     """
     layers = dict(net.named_modules())
     names = list(layers)
@@ -110,6 +130,7 @@ def _fill(net: nn.Module, weights: dict[str, np.ndarray[Any, Any]], crops: Image
         layers[layer].register_forward_pre_hook(lambda own, inputs, bias=bias: unfold(own, inputs, bias))
         for layer, bias in folded.items()
     ]
-    predict(net, crops)
+    with torch.no_grad():
+        net.eval()(pixels)
     for hook in hooks:
         hook.remove()

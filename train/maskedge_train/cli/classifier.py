@@ -139,7 +139,7 @@ def classifier(
         from ..nets import build, count_parameters
         from ..relations import people_pattern
         from ..split import Split, split_dataset
-        from ..start import load_start
+        from ..start import check_start
     net = options["net"]
     parameters = count_parameters(build(net, 2))  # an unknown name is said before minutes of work
     out = out or Path("runs") / net
@@ -147,6 +147,10 @@ def classifier(
     comparison = _read_json(leakage) if leakage else None
     dataset = load(faces, face_boxes, scenes, backgrounds, relabel_scenes)
     right = corrections(relabel, dataset)
+    begun = {}
+    if init:
+        check_start(init, net, dataset.labels)
+        begun["init"] = hashlib.sha256(init.read_bytes()).hexdigest()
     split = Split.load(split_file) if split_file else split_dataset(dataset, split_seed, people=pattern)
     parts = split.part_of(dataset)
     if not resume:
@@ -184,13 +188,9 @@ def classifier(
         "painted": paint,
         "distrust": list(options["distrust"]),
         "relabelled": right,
+        **begun,
     }
-    start = None
-    if init:
-        learnt = crops.where("train")
-        start = load_start(init, net, dataset.labels, crops.exact[learnt[:: max(1, len(learnt) // 1024)]])
-        digests["init"] = hashlib.sha256(init.read_bytes()).hexdigest()
-    trained = train_classifier(crops, dataset.labels, recipe, engine, out, data=digests, resume=resume, start=start)
+    trained = train_classifier(crops, dataset.labels, recipe, engine, out, data=digests, resume=resume, start=init)
     if trained is None:
         return  # a helper process of a distributed run
 
@@ -208,7 +208,7 @@ def classifier(
         "recipe": {
             **{key: value for key, value in options.items() if key not in ("accelerator", "net")},
             "paint": paint,
-            **({"init": digests["init"]} if init else {}),
+            **begun,
         },
         "data": {**dataset.to_card(), "relabelled": len(right)},
         "crops": {label: int((crops.labels == label).sum()) for label in dataset.labels},
