@@ -113,8 +113,10 @@ def _render_detector(path: Path, contract: DetectorContract, content: bytes) -> 
 
 
 def _training_and_file(card: Mapping[str, Any], content: bytes) -> list[tuple[str, str]]:
+    begun = card.get("recipe", {}).get("init")
+    start = f", from the weights of the file with SHA-256 `{begun}`" if begun else ""
     return [
-        ("trained", f"{_known(card, 'epochs', '{}')} epochs, {_known(card, 'train_seconds', '{:,.0f}')} s"),
+        ("trained", f"{_known(card, 'epochs', '{}')} epochs, {_known(card, 'train_seconds', '{:,.0f}')} s{start}"),
         ("size", f"{len(content):,} bytes"),
         ("SHA-256", f"`{hashlib.sha256(content).hexdigest()}`"),
         ("contract", CONTRACT),

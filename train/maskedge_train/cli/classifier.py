@@ -90,7 +90,7 @@ _folder = click.Path(exists=True, file_okay=False, path_type=Path)
 @engine_options
 @click.option(
     "--init",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=_file,
     help="Go on from the weights of this checkpoint, or of this .onnx file of edge-export: to fit a model to pictures of your own.",
 )
 @click.option("--resume", is_flag=True, help="Go on where a killed run with the same options stopped.")
