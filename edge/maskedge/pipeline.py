@@ -24,12 +24,12 @@ NOT_A_FACE = "not_a_face"
 """The label with which a classifier throws out what the detector should not have found."""
 DETECT_EVERY = 5
 """Frames of a video to a detection: five a second of a usual camera. Tracks in between cost a twentieth of a cascade."""
-LEAST_FACE = 0.93
+LEAST_FACE = 0.94
 """How surely a candidate must be a face by the classifier alone.
 
 On pictures that no net learned from (edge-bench accuracy --held-out) it is the lowest bound whose F1 is within 0.005 of the best.
 """
-LEAST_SCORED_FACE = 0.75
+LEAST_SCORED_FACE = 0.8
 """The same by network and classifier together."""
 _SCORE_WEIGHT, _PROBABILITY_WEIGHT = 0.75, 0.5
 """What the log-odds of a network's score and of the classifier's probability weigh: the score is the less sure of itself."""
