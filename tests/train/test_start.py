@@ -14,10 +14,11 @@ from maskedge.classify import MaskClassifier
 from maskedge.model import default_model
 from maskedge.types import Image
 from maskedge_export.export import export_classifier
-from maskedge_train.checkpoint import load_classifier
+from maskedge_train.checkpoint import ClassifierSpec, write_checkpoint
 from maskedge_train.classifier import normalise, predict, to_tensor
-from maskedge_train.dataset import LABELS
+from maskedge_train.dataset import CROP, LABELS
 from maskedge_train.metrics import probabilities
+from maskedge_train.nets import INPUT_SIZE, build
 from maskedge_train.start import load_start
 from support import composite
 
@@ -50,13 +51,13 @@ def test_exported_model_answers_the_same_as_a_net(faces, labels: tuple[str, ...]
 def test_training_goes_on_from_a_model(command, faces, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     begun = predict(load_start(default_model(), "edgenet", LABELS[:2], look(faces)), faces).argmax(1)
     run = ["edge-train", "classifier", "--data", faces_folder, "--epochs", "1", "--samples", "64", "--batch-size", "16", "--quiet"]
-    for start, out in ((default_model(), "own"), (tmp_path / "own" / "best.ckpt", "again")):
-        done = command(*run, "--learning-rate", "1e-5", "--init", start, "--out", tmp_path / out)
-        assert done.returncode == 0, done.stderr
-        assert len(json.loads((tmp_path / out / "report.json").read_text())["recipe"]["init"]) == 64
-        # Steps so small change little of what it knew.
-        assert (predict(load_classifier(tmp_path / out / "best.ckpt")[0], faces).argmax(1) == begun).mean() > 0.85
-    done = command(*run, "--init", default_model(), "--out", tmp_path / "again", "--resume")
+    done = command(*run, "--learning-rate", "1e-5", "--init", default_model(), "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads((tmp_path / "report.json").read_text())["recipe"]["init"]) == 64
+    # Steps so small change little of what it knew.
+    net = load_start(tmp_path / "best.ckpt", "edgenet", LABELS[:2], look(faces))
+    assert (predict(net, faces).argmax(1) == begun).mean() > 0.85
+    done = command(*run, "--init", tmp_path / "best.ckpt", "--out", tmp_path, "--resume")
     assert done.returncode == 2
     assert "init was" in done.stderr
 
@@ -75,13 +76,13 @@ def test_what_training_cannot_go_on_from(command, faces, faces_folder: Path, tmp
     assert "Traceback" not in done.stderr
 
 
-def test_compact_model_is_refused(command, faces, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    run = ["edge-train", "classifier", "--data", faces_folder, "--net", "seednet", "--epochs", "1", "--samples", "32", "--quiet"]
-    assert command(*run, "--batch-size", "16", "--out", tmp_path).returncode == 0
-    checkpoint = tmp_path / "best.ckpt"
+def test_compact_model_is_refused(faces: Image, tmp_path: Path) -> None:
+    net = build("seednet", 2).eval()
+    spec, checkpoint = ClassifierSpec("seednet", LABELS[:2], INPUT_SIZE, CROP), tmp_path / "seednet.ckpt"
+    weights = {f"net.{name}": value for name, value in net.state_dict().items()}
+    write_checkpoint(checkpoint, {"maskedge": {**spec.to_dict(), "card": {"net": "seednet"}}, "state_dict": weights})
     for compact in (False, True):
         export_classifier(checkpoint, tmp_path / f"{compact}.onnx", None, compact=compact)
-    net, spec, _ = load_classifier(checkpoint)
     start = load_start(tmp_path / "False.onnx", "seednet", spec.labels, look(faces))
     assert np.abs(predict(start, faces) - predict(net, faces)).max() < 1e-4
     with pytest.raises(ModelError, match="--compact"):
