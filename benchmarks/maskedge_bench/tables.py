@@ -95,12 +95,12 @@ def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
 
 def _by_net(reports: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     nets: dict[str, list[dict[str, Any]]] = {}
-    for report in sorted(reports, key=lambda report: (int(report["parameters"]), _gone_on(report))):
-        nets.setdefault(report["net"] + (", gone on from that" if _gone_on(report) else ""), []).append(report)
+    for report in sorted(reports, key=lambda report: (int(report["parameters"]), _fine_tuned(report))):
+        nets.setdefault(report["net"] + (", fine-tuned" if _fine_tuned(report) else ""), []).append(report)
     return nets
 
 
-def _gone_on(report: dict[str, Any]) -> bool:
+def _fine_tuned(report: dict[str, Any]) -> bool:
     """Tell whether a training started from the weights of an earlier one."""
     return "init" in report["recipe"]
 
@@ -132,7 +132,7 @@ def _training(reports: list[dict[str, Any]]) -> str:
             _range(part["two_labels"] for part in two_way),
             _range(part["two_labels"] for part in right),
             str(len(own)),
-            f"{own[0]['epochs']} more" if _gone_on(own[0]) else str(own[0]["epochs"]),
+            f"{own[0]['epochs']} more" if _fine_tuned(own[0]) else str(own[0]["epochs"]),
             f"{minutes:.0f}",
         )
         lines.append(f"| {net} | {' | '.join(cells)} |")
@@ -170,9 +170,9 @@ def _scenes(reports: list[dict[str, Any]]) -> str:
 
 
 def _limits(reports: list[dict[str, Any]]) -> str:
-    # The first seed of those that went on is bundled.
+    # The first seed of the fine-tuned ones is bundled.
     own = [report for report in reports if report["net"] == "edgenet"]
-    report = min(own, key=lambda report: (not _gone_on(report), report["recipe"]["seed"]))
+    report = min(own, key=lambda report: (not _fine_tuned(report), report["recipe"]["seed"]))
     lines = ["| the same faces | right | faces |", "| --- | --- | --- |"]
     lines += [f"| {row['condition']} | {row['accuracy']:.4f} | {row['faces']} |" for row in report["limits"]]
     return "\n".join(lines)

@@ -138,6 +138,9 @@ def test_labels_of_scenes_are_put_right(tmp_path: Path, scenes_folder: Path) -> 
     assert set(picture.unlabelled) == {moved, lacking}
     assert after.counts() == {"with_mask": 29, "without_mask": 30, "incorrect_mask": 30, "scenes": 30}
     assert after.digest != before.digest
+    write_boxes(tmp_path / "right.csv", [("boxes/3.jpg", LabelledBox((float("nan"), 0.0, 9.0, 9.0), UNLABELLED))])
+    refused = load_dataset(scenes=[scenes], relabel_scenes=tmp_path / "right.csv").refused
+    assert [name for name, _ in refused] == ["scenes/boxes/3.jpg"]
     write_boxes(tmp_path / "right.csv", [("elsewhere.jpg", right[0])])
     with pytest.raises(UsageError, match=r"elsewhere\.jpg, which the scenes do not have"):
         load_dataset(scenes=[scenes], relabel_scenes=tmp_path / "right.csv")

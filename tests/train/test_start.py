@@ -19,7 +19,7 @@ from maskedge_train.classifier import normalise, predict, to_tensor
 from maskedge_train.dataset import CROP, LABELS
 from maskedge_train.metrics import probabilities
 from maskedge_train.nets import INPUT_SIZE, build
-from maskedge_train.start import load_start
+from maskedge_train.start import check_start, load_start
 from support import composite
 
 
@@ -88,4 +88,4 @@ def test_compact_model_is_refused(faces: Image, tmp_path: Path) -> None:
     start = load_start(tmp_path / "False.onnx", "seednet", spec.labels, look(faces))
     assert np.abs(predict(start, faces) - predict(net, faces)).max() < 1e-4
     with pytest.raises(ModelError, match="--compact"):
-        load_start(tmp_path / "True.onnx", "seednet", spec.labels, look(faces))
+        check_start(tmp_path / "True.onnx", "seednet", spec.labels)

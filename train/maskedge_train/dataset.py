@@ -259,12 +259,12 @@ def load_picture(file: PictureFile) -> tuple[Picture | None, list[str]]:
         x1, y1, x2, y2 = face.box
         inside = min(x2, width) - max(x1, 0), min(y2, height) - max(y1, 0)
         # NaN compares as false.
-        if face.label == UNLABELLED:
-            unlabelled.append(face.box)
-        elif min(inside) > 1 and x2 - x1 <= 4 * inside[0] and y2 - y1 <= 4 * inside[1]:
-            faces.append(face)
-        else:
+        if not (min(inside) > 1 and x2 - x1 <= 4 * inside[0] and y2 - y1 <= 4 * inside[1]):
             refused.append(f"has a box outside of its {width} x {height} pixels: {x1:g} {y1:g} {x2:g} {y2:g}")
+        elif face.label == UNLABELLED:
+            unlabelled.append(face.box)
+        else:
+            faces.append(face)
     if file.label and not faces:
         faces = [LabelledBox(whole_picture((width, height)), file.label)]
     picture = Picture(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -47,6 +46,8 @@ def check_start(path: Path, name: str, labels: tuple[str, ...]) -> tuple[str, ..
         raise UsageError(f"{path} is of the net {own}, and {name} cannot go on from that: {remedy}.")
     if unknown := set(labels) - set(known):
         raise UsageError(f"{path} does not know the label {min(unknown)}, only {', '.join(known)}: it cannot go on here.")
+    if _is_exported(path):
+        _read_weights(path, build(name, len(known)))
     return known
 
 
@@ -71,9 +72,9 @@ def load_start(path: Path, name: str, labels: tuple[str, ...], pixels: torch.Ten
     net = _load_exported(path, name, len(known), pixels) if _is_exported(path) else load_classifier(path)[0]
     rows = [known.index(label) for label in labels]
     chosen = build(name, len(labels))
-    # What answers for the labels is the last layer, the only one whose shape depends on them.
-    answering = _answering(net)
-    chosen.load_state_dict({key: value[rows] if key in answering else value for key, value in net.state_dict().items()})
+    # The only layer whose shape depends on the labels.
+    head = _head(net)
+    chosen.load_state_dict({key: value[rows] if key in head else value for key, value in net.state_dict().items()})
     return chosen
 
 
@@ -81,29 +82,38 @@ def _is_exported(path: Path) -> bool:
     return path.suffix.lower() == ".onnx"
 
 
-def _answering(net: nn.Module) -> set[str]:
-    """Names of the weight and bias of the layer that answers for the labels."""
+def _head(net: nn.Module) -> set[str]:
+    """Names of the weight and bias of the classification head."""
     last = [name for name, layer in net.named_modules() if isinstance(layer, nn.Linear) and not name.startswith("place")][-1]
     return {f"{last}.weight", f"{last}.bias"}
 
 
 def _load_exported(path: Path, name: str, labels: int, pixels: torch.Tensor) -> nn.Module:
-    with require_extra("export"):
-        import onnx
-    initializers = onnx.load_from_string(read_model(path)).graph.initializer
-    weights = {item.name.removeprefix("net."): onnx.numpy_helper.to_array(item) for item in initializers}
     net = build(name, labels)
-    try:
-        _fill(net, weights, pixels)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise ModelError(
-            f"{path} holds no weights that training can go on from: give its checkpoint, or a float32 model that edge-export wrote "
-            "without --compact."
-        ) from error
+    _fill(net, _read_weights(path, net), pixels)
     return net
 
 
-def _fill(net: nn.Module, weights: dict[str, npt.NDArray[Any]], pixels: torch.Tensor) -> None:
+def _read_weights(path: Path, net: nn.Module) -> dict[str, torch.Tensor]:
+    """Read the weights of an exported model, by their names in `net`; refuse the model where one is missing or of another shape."""
+    with require_extra("export"):
+        import onnx
+    initializers = onnx.load_from_string(read_model(path)).graph.initializer
+    weights = {item.name.removeprefix("net."): torch.tensor(onnx.numpy_helper.to_array(item)) for item in initializers}
+    layers = dict(net.named_modules())
+    for key, fresh in net.state_dict().items():
+        own = weights.get(key)
+        if isinstance(layers[key.rpartition(".")[0]], nn.BatchNorm2d):
+            continue
+        if own is None or own.shape != fresh.shape or own.dtype != fresh.dtype:
+            raise ModelError(
+                f"{path} holds no weights that training can go on from: give its checkpoint, or a float32 model that edge-export "
+                "wrote without --compact."
+            )
+    return weights
+
+
+def _fill(net: nn.Module, weights: dict[str, torch.Tensor], pixels: torch.Tensor) -> None:
     """Put the weights of an exported model into a net.
 
     The graph optimiser folded each normalisation into the convolution before it. Unfolded, the layer must first normalise by the
@@ -116,9 +126,9 @@ def _fill(net: nn.Module, weights: dict[str, npt.NDArray[Any]], pixels: torch.Te
     for key in net.state_dict():
         layer, _, kind = key.rpartition(".")
         if not isinstance(layers[layer], nn.BatchNorm2d):
-            net.get_parameter(key).data = torch.tensor(weights[key]).reshape(net.get_parameter(key).shape)
+            net.get_parameter(key).data = weights[key]
         elif kind == "bias":
-            folded[layer] = torch.tensor(weights[f"{names[names.index(layer) - 1]}.weight{_FOLDED}"])
+            folded[layer] = weights[f"{names[names.index(layer) - 1]}.weight{_FOLDED}"]
 
     def unfold(layer: nn.Module, inputs: tuple[torch.Tensor], bias: torch.Tensor) -> None:
         assert isinstance(layer, nn.BatchNorm2d)  # noqa: S101  (for the type checker)

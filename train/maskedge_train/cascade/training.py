@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from maskedge.files import make_folder, write_file
 from maskedge.overlap import box_iou
 from maskedge.pictures import read_picture
 
-from ..dataset import Picture
+from ..dataset import DataSet, Picture
 from ..split import held_out
 from .boosting import StageFigures, train_stage
 from .features import KINDS, Features, Integrals
@@ -109,7 +108,7 @@ def train_cascade(
     if len(patches) < 20:
         raise UsageError(f"there are {len(patches)} labelled faces to learn from that are large enough: a cascade needs hundreds.")
     make_folder(out)
-    data = hashlib.sha256(json.dumps([(picture.name, picture.sha256) for picture in pictures]).encode()).hexdigest()
+    data = DataSet(list(pictures)).digest
     state: dict[str, Any] = {"recipe": asdict(recipe), "data": data, "figures": []}
     cascade = Cascade(recipe.features, (), ())
     if resume:
