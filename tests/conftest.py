@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from maskedge.sources import demo
 from maskedge.types import Image
@@ -80,5 +82,18 @@ def command() -> Command:
         return subprocess.run(
             command_line(arguments), capture_output=True, text=True, timeout=timeout, env=environment(env), check=False
         )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def invoke() -> Command:
+    """The same in this process, which saves the seconds of loading PyTorch: for what ends before the work begins."""
+
+    def run(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        (script,) = entry_points(group="console_scripts", name=name)
+        # A failure that no sentence was found for is raised, and fails the test.
+        result = CliRunner().invoke(script.load(), [str(argument) for argument in arguments], catch_exceptions=False)
+        return subprocess.CompletedProcess([name, *arguments], result.exit_code, result.stdout, result.stderr)
 
     return run

@@ -124,17 +124,17 @@ def test_command_on_frames_with_known_truth(command, labelled: Path, tmp_path: P
     assert "https://" not in page
 
 
-def test_detectors_by_name_and_file(command, labelled: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_detectors_by_name_and_file(invoke, labelled: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     assert [row.name for row in choose_pipelines(["haar", "haar-stock", "/x/own.xml"])][1:] == [
         "default (haar, edgenet)",
         "haar-stock, edgenet",
         "own.xml, edgenet",
     ]
-    done = command("edge-bench", "accuracy", "--scenes", labelled / "scenes.csv", "--detector", "yolo")
+    done = invoke("edge-bench", "accuracy", "--scenes", labelled / "scenes.csv", "--detector", "yolo")
     assert done.returncode == 2
     assert "no detector 'yolo'" in done.stderr
     (tmp_path / "own.xml").write_text("<opencv_storage/>")
-    done = command("edge-bench", "accuracy", "--scenes", labelled / "scenes.csv", "--detector", tmp_path / "own.xml")
+    done = invoke("edge-bench", "accuracy", "--scenes", labelled / "scenes.csv", "--detector", tmp_path / "own.xml")
     assert done.returncode == 4
     assert "Traceback" not in done.stderr
 

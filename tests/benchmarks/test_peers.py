@@ -135,8 +135,8 @@ def test_bad_adapter(adapter: Path, old: str, new: str, kind: type[Exception], s
         AdaptedDetector(adapter)
 
 
-def test_two_peers_of_one_name(command, adapter: Path) -> None:  # type: ignore[no-untyped-def]
-    done = command("edge-bench", "speed", "--quick", "--peer", adapter, "--peer", adapter)
+def test_two_peers_of_one_name(invoke, adapter: Path) -> None:  # type: ignore[no-untyped-def]
+    done = invoke("edge-bench", "speed", "--quick", "--peer", adapter, "--peer", adapter)
     assert done.returncode == 2
     assert "give it a name of its own" in done.stderr
 

@@ -153,45 +153,45 @@ def test_bad_source_and_output(command, tmp_path: Path) -> None:  # type: ignore
     assert "does not exist" in done.stderr
 
 
-def test_report_compare_and_check(command, speed_file: Path, report: dict[str, Any], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_report_compare_and_check(invoke, speed_file: Path, report: dict[str, Any], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     page = tmp_path / "page.html"
     compared = tmp_path / "compare.json"
-    done = command("edge-bench", "compare", "--accuracy", RESULTS / "accuracy.json", "--speed", speed_file, "--json", compared)
+    done = invoke("edge-bench", "compare", "--accuracy", RESULTS / "accuracy.json", "--speed", speed_file, "--json", compared)
     assert done.returncode == 0, done.stderr
     assert any(row["efficient"] for row in json.loads(compared.read_text())["rows"])
-    done = command("edge-bench", "report", speed_file, speed_file, compared, "-o", page)
+    done = invoke("edge-bench", "report", speed_file, speed_file, compared, "-o", page)
     assert done.returncode == 0, done.stderr
     content = page.read_text()
     assert "Side by side" in content
     assert content.count("<figure>") >= 4
     assert "http" not in content
-    assert command("edge-bench", "check", speed_file, "--baseline", speed_file).returncode == 0
+    assert invoke("edge-bench", "check", speed_file, "--baseline", speed_file).returncode == 0
     for row in report["pipelines"]:
         row["ratio_to_baseline"] = {name: 2 * value for name, value in row["ratio_to_baseline"].items()}
     better = tmp_path / "better.json"
     better.write_text(json.dumps(report))
-    done = command("edge-bench", "check", speed_file, "--baseline", better)
+    done = invoke("edge-bench", "check", speed_file, "--baseline", better)
     assert done.returncode == 1
     assert "worse: frames/s of default" in done.stdout
     # A ratio of nothing, and another clip.
     report["pipelines"][2]["cpu_to_baseline"] = {"median": 0.0, "min": 0.0, "max": 0.0}
     report["source"]["name"] = "other.mp4"
     better.write_text(json.dumps(report))
-    done = command("edge-bench", "check", speed_file, "--baseline", better)
+    done = invoke("edge-bench", "check", speed_file, "--baseline", better)
     assert "of other.mp4 at 640 x 480" in done.stdout
     assert "0.00 ->" in done.stdout
     report["facts"]["machine"] = "another"
     better.write_text(json.dumps(report))
-    done = command("edge-bench", "check", speed_file, "--baseline", better)
+    done = invoke("edge-bench", "check", speed_file, "--baseline", better)
     assert done.returncode == 2
     assert "--any-machine" in done.stderr
     report["source"]["size"] = []
     better.write_text(json.dumps(report))
-    done = command("edge-bench", "report", better)
+    done = invoke("edge-bench", "report", better)
     assert done.returncode == 2
     assert "source.size must be a list of 2" in done.stderr
     better.write_text('{"schema": "maskedge.speed/1"}')
-    done = command("edge-bench", "check", speed_file, "--baseline", better)
+    done = invoke("edge-bench", "check", speed_file, "--baseline", better)
     assert done.returncode == 2
     assert "older schema" in done.stderr
 

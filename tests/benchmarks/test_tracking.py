@@ -35,7 +35,7 @@ def test_command_on_the_built_in_clip(command, tmp_path: Path) -> None:  # type:
 @pytest.mark.parametrize(
     ("arguments", "code"), [(("--source", "/nowhere.mp4"), 3), (("--detector", "yolo"), 2), (("--detect-every", "0"), 2)]
 )
-def test_wrong_use_is_said(command, arguments: tuple[str, ...], code: int) -> None:  # type: ignore[no-untyped-def]
-    done = command("edge-bench", "tracking", *arguments)
+def test_wrong_use_is_said(invoke, arguments: tuple[str, ...], code: int) -> None:  # type: ignore[no-untyped-def]
+    done = invoke("edge-bench", "tracking", *arguments)
     assert done.returncode == code
     assert "Traceback" not in done.stderr

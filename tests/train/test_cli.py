@@ -9,7 +9,7 @@ import cv2
 import pytest
 
 
-def test_preview_shows_what_the_net_will_see(command, scenes_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_preview_shows_what_the_net_will_see(command, invoke, scenes_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     data = ("--scenes", scenes_folder / "boxes.csv", "--backgrounds", scenes_folder / "backgrounds")
     done = command("edge-train", "preview", *data, "--pictures", "12", "--columns", "8", "-o", tmp_path / "grid.png")
     assert done.returncode == 0, done.stderr
@@ -18,9 +18,9 @@ def test_preview_shows_what_the_net_will_see(command, scenes_folder: Path, tmp_p
     grid = cv2.imread(str(tmp_path / "grid.png"))
     assert grid is not None
     assert grid.shape[1] == 8 * 64
-    done = command("edge-train", "preview", *data, "--pictures", "2", "-o", tmp_path / "grid.txt")
+    done = invoke("edge-train", "preview", *data, "--pictures", "2", "-o", tmp_path / "grid.txt")
     assert (done.returncode, "suffix" in done.stderr) == (2, True)
-    done = command("edge-train", "preview", *data, "--pictures", "2", "-o", tmp_path / "none" / "grid.png")
+    done = invoke("edge-train", "preview", *data, "--pictures", "2", "-o", tmp_path / "none" / "grid.png")
     assert (done.returncode, "folder" in done.stderr) == (5, True)
 
 
@@ -57,11 +57,11 @@ def test_leakage_compares_the_splits(command, faces_folder: Path, tmp_path: Path
     ],
 )
 def test_bad_input_ends_in_a_sentence(  # type: ignore[no-untyped-def]
-    command, faces_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, words: str
+    invoke, faces_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "NOSPLIT").write_text("{}")
-    done = command("edge-train", *(argument.replace("FACES", str(faces_folder)) for argument in arguments))
+    done = invoke("edge-train", *(argument.replace("FACES", str(faces_folder)) for argument in arguments))
     assert done.returncode == code, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr

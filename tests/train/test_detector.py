@@ -12,10 +12,14 @@ import torch
 
 from maskedge import ModelError
 from maskedge.classify import MaskClassifier
+from maskedge.detect import CnnDetector
+from maskedge.model import default_detector, default_model
+from maskedge.sources import demo
 from maskedge_train.checkpoint import read_checkpoint
+from maskedge_train.classifier import normalise
 from maskedge_train.dataset import DataSet, load_dataset
 from maskedge_train.detector.alarms import look_again
-from maskedge_train.detector.checkpoint import load_detector
+from maskedge_train.detector.checkpoint import check_start, load_detector, load_start
 from maskedge_train.detector.loss import assign, detection_loss, places
 from maskedge_train.detector.net import EdgeFace
 from maskedge_train.detector.samples import (
@@ -30,6 +34,7 @@ from maskedge_train.detector.samples import (
     load_scenes,
     pad,
 )
+from maskedge_train.detector.training import draw_tiles
 from maskedge_train.nets import count_parameters
 
 NONE = [float("nan")] * 4
@@ -182,9 +187,6 @@ def test_training_resumes_exactly_and_its_file_runs(command, scenes_folder: Path
     assert done.returncode == 0, done.stderr
     again = read_checkpoint(tmp_path / "one" / "last.ckpt")["state_dict"]
     assert all(torch.equal(again[name], value) for name, value in begun["state_dict"].items())
-    more = run(command, scenes_folder, tmp_path / "more", "--epochs", "1", "--init", tmp_path / "one" / "detector.ckpt")
-    assert more.returncode == 0, more.stderr
-    assert "init" in read_checkpoint(tmp_path / "more" / "detector.ckpt")["maskedge"]["recipe"]
     done = run(command, scenes_folder, tmp_path / "one", "--epochs", "4", "--resume")
     assert done.returncode == 2
     assert "epochs was 3, now 4" in done.stderr
@@ -196,10 +198,28 @@ def test_training_resumes_exactly_and_its_file_runs(command, scenes_folder: Path
     assert done.returncode == 0, done.stderr
     done = command("edge-run", "--source", "demo", "--max-frames", "6", "--detector-model", tmp_path / "own.onnx")
     assert done.returncode == 0, done.stderr
+    more = run(command, scenes_folder, tmp_path / "more", "--epochs", "1", "--init", tmp_path / "own.onnx")
+    assert more.returncode == 0, more.stderr
+    assert "init" in read_checkpoint(tmp_path / "more" / "detector.ckpt")["maskedge"]["recipe"]
 
 
-def test_what_cannot_be_trained_on(command, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    done = command("edge-train", "detector", "--faces", faces_folder, "--quiet", "--out", tmp_path)
+def test_exported_detector_answers_the_same_as_a_net(dataset: DataSet, tmp_path: Path) -> None:
+    frame = demo.draw(150)
+    net = load_start(default_detector(), draw_tiles(load_scenes(dataset.pictures), seed=0))
+    pixels = normalise(torch.from_numpy(frame.transpose(2, 0, 1).copy())[None].float() / 255)
+    with torch.inference_mode():
+        logits, boxes = net(pixels)
+    found, scores = CnnDetector().answer_whole(frame)
+    best = int(logits[0].argmax())
+    assert float(torch.sigmoid(logits[0, best])) == pytest.approx(float(scores[0]), abs=1e-4)
+    assert np.abs(boxes[0, best].numpy() - found[0]).max() < 0.05
+    for path in (default_model(), tmp_path / "none.onnx", tmp_path / "none.ckpt"):
+        with pytest.raises(ModelError):
+            check_start(path)
+
+
+def test_what_cannot_be_trained_on(invoke, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    done = invoke("edge-train", "detector", "--faces", faces_folder, "--quiet", "--out", tmp_path)
     assert done.returncode == 2
     assert "in whole pictures to learn from" in done.stderr
 

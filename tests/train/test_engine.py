@@ -8,6 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -60,9 +61,9 @@ def test_killed_training_goes_on_exactly(unbroken: Path, command, faces_folder: 
 @pytest.mark.parametrize(
     ("change", "words"), [(("--net", "seednet"), "net was 'edgenet', now 'seednet'"), (("--seed", "7"), "seed was 0")]
 )
-def test_resume_otherwise_is_refused(unbroken: Path, command, faces_folder: Path, change: tuple[str, str], words: str) -> None:  # type: ignore[no-untyped-def]
+def test_resume_otherwise_is_refused(unbroken: Path, invoke, faces_folder: Path, change: tuple[str, str], words: str) -> None:  # type: ignore[no-untyped-def]
     before = (unbroken / "last.ckpt").read_bytes()
-    done = command(*arguments(faces_folder, unbroken, "--epochs", "4", *change, "--resume"))
+    done = invoke(*arguments(faces_folder, unbroken, "--epochs", "4", *change, "--resume"))
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr
@@ -105,8 +106,6 @@ def test_full_disk_leaves_the_checkpoint_before(unbroken: Path, faces_folder: Pa
 
 
 def test_order_is_balanced_and_depends_on_seed_and_epoch_alone() -> None:
-    import numpy as np
-
     categories = np.array([0] * 90 + [1] * 10)
     sampler = Balanced(categories, [0.5, 0.5], samples=80, batch_size=8, seed=1)
     drawn = np.concatenate(list(sampler))
@@ -121,3 +120,8 @@ def test_order_is_balanced_and_depends_on_seed_and_epoch_alone() -> None:
     rows, counts = np.unique(np.concatenate(list(sampler)), return_counts=True)
     assert dict(zip(rows.tolist(), counts.tolist(), strict=True))[95] == 12
     assert counts[rows >= 90].tolist().count(4) == 9
+
+
+def test_pass_that_fills_no_step() -> None:
+    with pytest.raises(UsageError, match="smaller --batch-size"):
+        Balanced(np.array([0, 0, 1]), [0.5, 0.5], samples=17, batch_size=17, seed=0)

@@ -18,7 +18,7 @@ from maskedge_train.checkpoint import ClassifierSpec, write_checkpoint
 from maskedge_train.classifier import normalise, predict, to_tensor
 from maskedge_train.dataset import CROP, LABELS
 from maskedge_train.metrics import probabilities
-from maskedge_train.nets import INPUT_SIZE, build
+from maskedge_train.nets import INPUT_SIZE, build, locate
 from maskedge_train.start import check_start, load_start
 from support import composite
 
@@ -48,6 +48,27 @@ def test_exported_model_answers_the_same_as_a_net(faces, labels: tuple[str, ...]
     assert (learning == found.argmax(1)).mean() > 0.9
 
 
+def test_larger_net_grows_from_a_smaller_one(faces) -> None:  # type: ignore[no-untyped-def]
+    small, large = (load_start(default_model(), name, LABELS, look(faces)).eval() for name in ("edgenet", "edgenet-l"))
+    found = [probabilities(predict(net, faces), 1.0) for net in (small, large)]
+    assert np.abs(found[0] - found[1]).max() < 0.05
+    with torch.no_grad():
+        places = [locate(net, look(faces))[1] for net in (small, large)]
+        learning = large.train()(look(faces)).argmax(1).numpy()
+    assert places[0] is not None and places[1] is not None
+    assert (places[0] - places[1]).abs().max() < 0.02
+    assert (learning == found[0].argmax(1)).mean() > 0.9
+    # What it has more of can learn: nothing of it is dead, once a block that adds nothing yet has begun to.
+    for _ in range(2):
+        large.zero_grad()
+        large(look(faces)).logsumexp(1).sum().backward()
+        with torch.no_grad():
+            for own in large.parameters():
+                own -= 0.001 * (own.grad if own.grad is not None else 0)
+    still = {name for name, own in large.named_parameters() if not name.startswith("place") and not own.grad.any()}
+    assert not still
+
+
 def test_training_goes_on_from_a_model(command, faces, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     begun = predict(load_start(default_model(), "edgenet", LABELS[:2], look(faces)), faces).argmax(1)
     run = ["edge-train", "classifier", "--data", faces_folder, "--epochs", "1", "--samples", "64", "--batch-size", "16", "--quiet"]
@@ -62,7 +83,7 @@ def test_training_goes_on_from_a_model(command, faces, faces_folder: Path, tmp_p
     assert "init was" in done.stderr
 
 
-def test_what_training_cannot_go_on_from(command, faces, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_what_training_cannot_go_on_from(invoke, faces, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(UsageError, match="give --net edgenet"):
         load_start(default_model(), "seednet", LABELS, look(faces))
     with pytest.raises(UsageError, match="does not know the label scarf"):
@@ -70,7 +91,7 @@ def test_what_training_cannot_go_on_from(command, faces, faces_folder: Path, tmp
     with pytest.raises(ModelError, match="there is no checkpoint"):
         load_start(tmp_path / "no.ckpt", "edgenet", LABELS, look(faces))
     (tmp_path / "broken.onnx").write_bytes(default_model().read_bytes()[:-100])
-    done = command("edge-train", "classifier", "--data", faces_folder, "--init", tmp_path / "broken.onnx", "--out", tmp_path)
+    done = invoke("edge-train", "classifier", "--data", faces_folder, "--init", tmp_path / "broken.onnx", "--out", tmp_path)
     assert done.returncode == 4
     assert "broken.onnx" in done.stderr
     assert "Traceback" not in done.stderr

@@ -69,6 +69,9 @@ class Balanced(Sampler[list[int]]):
         batch_size: Samples a batch and process.
         seed: Seed of the order.
         times: int64 `[N]`, how often each sample stands in its category; once where this is not given.
+
+    Raises:
+        UsageError: The samples do not fill a batch.
     """
 
     def __init__(
@@ -89,6 +92,11 @@ class Balanced(Sampler[list[int]]):
         self.rank, self.world = 0, 1
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             self.rank, self.world = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        if not len(self):
+            raise UsageError(
+                f"{samples} samples a pass do not fill a step of {batch_size} in each of {self.world} processes: "
+                "give more --samples, or a smaller --batch-size."
+            )
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning says which epoch comes."""

@@ -78,7 +78,7 @@ def convolution(inputs: int, outputs: int, size: int, stride: int = 1, groups: i
     return [nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False), nn.BatchNorm2d(outputs)]
 
 
-class _Residual(nn.Module):
+class Residual(nn.Module):
     """A body with a shortcut where shapes allow."""
 
     def __init__(self, body: list[nn.Module], shortcut: bool) -> None:
@@ -91,16 +91,16 @@ class _Residual(nn.Module):
         return x + y if self.shortcut else y
 
 
-def full_block(inputs: int, outputs: int, stride: int) -> _Residual:
+def full_block(inputs: int, outputs: int, stride: int) -> Residual:
     """One convolution over all channels."""
-    return _Residual([*convolution(inputs, outputs, 3, stride), nn.ReLU()], stride == 1 and inputs == outputs)
+    return Residual([*convolution(inputs, outputs, 3, stride), nn.ReLU()], stride == 1 and inputs == outputs)
 
 
-def inverted_block(inputs: int, outputs: int, stride: int, expand: int = 3, size: int = 3) -> _Residual:
+def inverted_block(inputs: int, outputs: int, stride: int, expand: int = 3, size: int = 3) -> Residual:
     """Widen, filter each channel on its own, narrow (Sandler et al., "MobileNetV2", 2018)."""
     wide = inputs * expand
     body = [*convolution(inputs, wide, 1), nn.ReLU(), *convolution(wide, wide, size, stride, wide), nn.ReLU()]
-    return _Residual([*body, *convolution(wide, outputs, 1)], stride == 1 and inputs == outputs)
+    return Residual([*body, *convolution(wide, outputs, 1)], stride == 1 and inputs == outputs)
 
 
 @register("edgenet")

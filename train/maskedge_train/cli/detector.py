@@ -46,7 +46,8 @@ from .options import (
 @click.option(
     "--init",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Go on from this checkpoint's weights; first it looks for faces without a label and for false alarms.",
+    help="Go on from the weights of this checkpoint, or of an .onnx file of edge-export; first it looks for faces without a label "
+    "and for false alarms.",
 )
 @click.option("--resume", is_flag=True, help="Go on where a killed run with the same options stopped.")
 @click.option(
@@ -78,17 +79,19 @@ def detector(
         from maskedge.classify import MaskClassifier
 
         from ..detector.alarms import look_again
-        from ..detector.checkpoint import enter_card, keep_weights, load_detector
+        from ..detector.checkpoint import check_start, enter_card, keep_weights, load_start
         from ..detector.report import measure_detector
         from ..detector.samples import load_scenes
-        from ..detector.training import DetectorRecipe, split, train_detector
+        from ..detector.training import DetectorRecipe, draw_tiles, split, train_detector
     out = out or Path("runs/detector")
+    if init:
+        check_start(init)
     dataset = load(faces, face_boxes, scenes, backgrounds, relabel_scenes)
     learn, measured = split(dataset.pictures)
     with progress_bar(len(dataset.pictures), "reading pictures", quiet) as step:
         read = load_scenes(learn, step)
         held = load_scenes(measured, step)
-    start = load_detector(init)[0] if init else None
+    start = load_start(init, draw_tiles(read, options["seed"])) if init else None
     if start is not None:
         with progress_bar(len(read), "looking at them", quiet) as step:
             read = look_again(start, MaskClassifier(), read, step)

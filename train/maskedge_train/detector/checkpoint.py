@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from maskedge.errors import ModelError
+from maskedge.model import open_session, read_detector_contract, read_model
 
 from ..checkpoint import Card, read_checkpoint, write_checkpoint
+from ..exported import fill, is_exported, read_weights
 from .net import EdgeFace
 
 
@@ -27,6 +31,39 @@ def load_detector(path: Path) -> tuple[EdgeFace, Card]:
     except (KeyError, RuntimeError) as error:
         raise ModelError(f"{path} does not fit this version of maskedge: train again.") from error
     return net.eval(), facts.get("card", {})
+
+
+def check_start(path: Path) -> None:
+    """Refuse a file that a training cannot start from, before minutes of work.
+
+    Args:
+        path: Checkpoint of `edge-train detector`, or `.onnx` file of `edge-export`.
+
+    Raises:
+        ModelError: The file is refused.
+    """
+    if not is_exported(path):
+        load_detector(path)
+        return
+    read_detector_contract(open_session(read_model(path), str(path)), str(path))
+    read_weights(path, EdgeFace())
+
+
+def load_start(path: Path, pixels: torch.Tensor) -> EdgeFace:
+    """Give the net that a training goes on from, in evaluation mode.
+
+    Args:
+        path: See `check_start`.
+        pixels: float32 `[N, 3, H, W]` in -1..1, some hundred samples of the training (`exported.fill`).
+
+    Raises:
+        ModelError: The file is refused.
+    """
+    if not is_exported(path):
+        return load_detector(path)[0]
+    net = EdgeFace()
+    fill(net, read_weights(path, net), pixels)
+    return net
 
 
 def keep_weights(training: Path, path: Path) -> None:

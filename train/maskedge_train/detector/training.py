@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from ..split import held_out
 from .loss import detection_loss
 from .net import EdgeFace
 from .samples import TILE, WHOLE, Plan, SampleBatches, Scene, WholePictures
+
+_TILES = Plan(batches=1, batch_size=48, side=TILE, whole=0.0, empty=0.2, pasted=0.35)
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class _Data(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None  # noqa: S101
         epoch = self.trainer.current_epoch
-        tiles = Plan(self.recipe.batches, self.recipe.tile_batch, TILE, whole=0.0, empty=0.2, pasted=0.35)
+        tiles = replace(_TILES, batches=self.recipe.batches, batch_size=self.recipe.tile_batch)
         whole = Plan(self.recipe.batches, self.recipe.whole_batch, WHOLE, whole=0.7, empty=0.25, pasted=0.35)
         late = epoch >= round(self.engine.epochs * (1 - self.recipe.whole_share))
         rank, world = self.trainer.global_rank, self.trainer.world_size
@@ -134,6 +136,13 @@ class _Data(lightning.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Any]:
         return DataLoader(WholePictures(self.held, WHOLE, 16), batch_size=None)
+
+
+def draw_tiles(scenes: Sequence[Scene], seed: int) -> torch.Tensor:
+    """Draw some hundred tiles as a training shows them, float32 `[N, 3, TILE, TILE]` in -1..1."""
+    empty = [scene for scene in scenes if not len(scene.boxes)]
+    samples = SampleBatches([scene for scene in scenes if len(scene.boxes)], empty, replace(_TILES, batches=8), seed, 0)
+    return normalise(torch.cat([samples[index][0] for index in range(len(samples))]).float() / 255)
 
 
 def train_detector(
