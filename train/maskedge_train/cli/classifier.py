@@ -91,7 +91,8 @@ _folder = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option(
     "--init",
     type=_file,
-    help="Go on from the weights of this checkpoint, or of this .onnx file of edge-export: to fit a model to pictures of your own.",
+    help="Go on from the weights of this checkpoint, or of this .onnx file of edge-export: to fit a model to pictures of your own. "
+    "edgenet-l grows out of an edgenet.",
 )
 @click.option("--resume", is_flag=True, help="Go on where a killed run with the same options stopped.")
 @click.option(
