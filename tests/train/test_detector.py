@@ -198,7 +198,7 @@ def test_training_resumes_exactly_and_its_file_runs(command, scenes_folder: Path
     assert done.returncode == 0, done.stderr
     done = command("edge-run", "--source", "demo", "--max-frames", "6", "--detector-model", tmp_path / "own.onnx")
     assert done.returncode == 0, done.stderr
-    more = run(command, scenes_folder, tmp_path / "more", "--epochs", "1", "--init", tmp_path / "own.onnx")
+    more = run(command, scenes_folder, tmp_path / "more", "--epochs", "1", "--init", default_detector())
     assert more.returncode == 0, more.stderr
     assert "init" in read_checkpoint(tmp_path / "more" / "detector.ckpt")["maskedge"]["recipe"]
 
