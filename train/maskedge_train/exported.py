@@ -34,7 +34,7 @@ def read_weights(path: Path, net: nn.Module) -> dict[str, torch.Tensor]:
     folded = _folded(net)
     for key, fresh in net.state_dict().items():
         layer, _, kind = key.rpartition(".")
-        if kind == "num_batches_tracked" or (layer in folded and kind != "bias"):
+        if kind == "num_batches_tracked" or (folded.get(layer) in weights and kind != "bias"):
             continue
         own = weights.get(key, weights.get(folded.get(layer, "")))
         if own is None or own.shape != fresh.shape or own.dtype != fresh.dtype:
@@ -51,6 +51,11 @@ def fill(net: nn.Module, weights: dict[str, torch.Tensor], pixels: torch.Tensor)
     The graph optimiser folded each normalisation into the convolution before it, unless several convolutions share it. Unfolded,
     the layer must first normalise by the mean and the variance of what it gets, and then undo that. One look at `pixels` measures
     them, layer by layer; a training whose batches are of another kind would meet another net.
+
+    Args:
+        net: Filled in place, and left in evaluation mode.
+        weights: What `read_weights` gave for such a net.
+        pixels: float32 `[N, 3, H, W]` in -1..1, some hundred pictures as the training shows them.
     """
     folded = {layer: weights[bias] for layer, bias in _folded(net).items() if bias in weights}
     own = {key: weights.get(key, value) for key, value in net.state_dict().items() if key.rpartition(".")[0] not in folded}

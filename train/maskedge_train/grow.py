@@ -35,7 +35,10 @@ def grow(small: EdgeNet, large: EdgeNet, pixels: torch.Tensor) -> None:
         seen = _copy(stem, large_stem, torch.eye(3), fresh)
         for blocks, larger in zip(_stages(small), _stages(large), strict=True):
             for block, other in zip_longest(blocks, larger):
-                seen = _idle(other, seen) if block is None else _bring(block, other, seen, fresh)
+                if block is None:
+                    _silence(other)
+                else:
+                    seen = _bring(block, other, seen, fresh)
         seen = _copy(head, large_head, seen, fresh)
         own = {key: value for key, value in small.state_dict().items() if not key.startswith("body.")}
         own["label.3.weight"] = own["label.3.weight"] @ seen
@@ -50,6 +53,7 @@ def _pairs(layers: nn.Sequential) -> list[_Pair]:
 
 
 def _ends(net: EdgeNet) -> list[_Pair]:
+    """Give the stem and the head."""
     return _pairs(net.body)
 
 
@@ -106,11 +110,10 @@ def _bring(small: Residual, large: Residual, seen: torch.Tensor, fresh: dict[nn.
     return inner
 
 
-def _idle(block: Residual, seen: torch.Tensor) -> torch.Tensor:
+def _silence(block: Residual) -> None:
     """Let a block add next to nothing to its input."""
     last = _pairs(block.body)[-1][1]
     nn.init.constant_(last.weight, _FAINT if isinstance(block.body[-1], nn.ReLU) else 0.0)
-    return seen
 
 
 def _settle(net: EdgeNet, fresh: dict[nn.BatchNorm2d, torch.Tensor], pixels: torch.Tensor) -> None:
