@@ -94,8 +94,8 @@ class Balanced(Sampler[list[int]]):
             self.rank, self.world = torch.distributed.get_rank(), torch.distributed.get_world_size()
         if not len(self):
             raise UsageError(
-                f"{samples} samples a pass do not fill a step of {batch_size} in each of {self.world} processes: "
-                "give more --samples, or a smaller --batch-size."
+                f"a pass of {samples} samples has {self.quotas.sum()} when they are shared out evenly, and a step takes "
+                f"{batch_size * self.world}: give more --samples, or a smaller --batch-size."
             )
 
     def set_epoch(self, epoch: int) -> None:
