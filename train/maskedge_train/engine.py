@@ -94,7 +94,7 @@ class Balanced(Sampler[list[int]]):
             self.rank, self.world = torch.distributed.get_rank(), torch.distributed.get_world_size()
         if not len(self):
             raise UsageError(
-                f"a pass of {samples} samples has {self.quotas.sum()} when they are shared out evenly, and a step takes "
+                f"a pass of {samples} samples has {self.quotas.sum()} once the shares of the labels are rounded, and a step takes "
                 f"{batch_size * self.world}: give more --samples, or a smaller --batch-size."
             )
 
