@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
 from maskedge.overlap import box_iou, side
 from maskedge.types import Face
 from maskedge_train.boxes import LabelledBox
@@ -24,6 +26,8 @@ LEAST_SIDE = 32
 LONGEST_SIDE = 640
 SIZES = (LEAST_SIDE, 48, 64, 96, 128, 192)
 """Bounds of the sizes of face that are told apart, in pixels on the picture scaled to at most `LONGEST_SIDE`."""
+_DRAWS, _INTERVAL = 2000, (2.5, 97.5)
+"""How many times the pictures are drawn anew for the interval of F1, and the percentiles that bound it."""
 
 
 def match(
@@ -59,6 +63,7 @@ class Tally:
     right: Counter[str] = field(default_factory=Counter)
     predicted: Counter[str] = field(default_factory=Counter)
     sizes: Counter[tuple[int, str, str]] = field(default_factory=Counter)
+    _totals: list[tuple[int, int, int]] = field(default_factory=list)
 
     def add(self, truths: Sequence[LabelledBox], faces: Sequence[Face], scale: float) -> None:
         """Count one picture; `scale` brings its pixels to those of the rule."""
@@ -77,6 +82,7 @@ class Tally:
             if self._counts(truth, scale):
                 self.labelled[truth.label] += 1
                 self._add_size(truth, scale, "labelled")
+        self._totals.append((self.right.total(), self.predicted.total(), self.labelled.total()))
 
     def _counts(self, truth: LabelledBox, scale: float) -> bool:
         return truth.label in self.labels and side(truth.box) * scale >= LEAST_SIDE
@@ -85,14 +91,28 @@ class Tally:
         self.sizes[sum(side(truth.box) * scale >= bound for bound in SIZES) - 1, truth.label, what] += 1
 
     def figures(self) -> dict[str, Any]:
-        """Give found rate, precision, recall and F1 by label and together."""
+        """Give found rate, precision, recall and F1 by label and together, and the interval of F1."""
         by_label = {
             label: {"labelled": self.labelled[label], "found": ratio(self.found[label], self.labelled[label])}
             | _scores(self.right[label], self.predicted[label], self.labelled[label])
             for label in self.labels
         }
         predicted = sum(self.predicted.values())
-        return {"labels": by_label, "together": _scores(self.right.total(), predicted, self.labelled.total())}
+        together = _scores(self.right.total(), predicted, self.labelled.total())
+        return {"labels": by_label, "together": together, "f1_interval": self._f1_interval()}
+
+    def _f1_interval(self) -> list[float]:
+        """Give the bounds between which F1 lies in 95 % of draws of as many pictures, with replacement (Efron, 1979).
+
+        Whole pictures are drawn, since the faces of one are alike.
+        """
+        if not self._totals:
+            return [0.0, 0.0]
+        counts = np.diff(np.array(self._totals), axis=0, prepend=0)
+        drawn = np.random.default_rng(0).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), _DRAWS)
+        right, predicted, labelled = (drawn @ counts).T
+        f1 = 2 * right / np.maximum(predicted + labelled, 1)
+        return [round(float(bound), 4) for bound in np.percentile(f1, _INTERVAL)]
 
     def by_size(self) -> list[dict[str, Any]]:
         """Give for each size of face, by label, how many there are, and which shares were found and right."""

@@ -75,6 +75,23 @@ def test_three_classes_and_sizes() -> None:
     assert sum(own["labelled"] for size in sizes for own in size["labels"].values()) == 2
 
 
+def test_interval_of_f1_is_that_of_draws_of_whole_pictures() -> None:
+    truth = [LabelledBox((0, 0, 100, 100), "with_mask")]
+    assert Tally().figures()["f1_interval"] == [0, 0]
+    tally = Tally()
+    for number in range(100):
+        tally.add(truth, [face(truth[0].box)] if number % 4 else [], 1.0)
+    figures = tally.figures()
+    low, high = figures["f1_interval"]
+    # Recall of three in four among 100 has a standard error of 0.043; F1 = 2r / (1 + r) turns that into 0.028.
+    assert figures["together"]["f1"] == pytest.approx(0.857, abs=0.001)
+    assert (low, high) == (pytest.approx(0.857 - 1.96 * 0.028, abs=0.01), pytest.approx(0.857 + 1.96 * 0.028, abs=0.01))
+    assert tally.figures() == figures
+    once = Tally()
+    once.add(truth, [face(truth[0].box), face((300, 0, 400, 100))], 1.0)
+    assert once.figures()["f1_interval"] == [0.6667, 0.6667]
+
+
 def test_gallery_holds_what_went_wrong_and_not_all_of_it() -> None:
     gallery = Gallery()
     truths = [LabelledBox((20, 20, 120, 120), "with_mask"), LabelledBox((300, 20, 400, 120), "without_mask")]
@@ -164,7 +181,7 @@ def test_faces_that_the_labels_lack_are_ignored_besides(labelled: Path, tmp_path
     assert report["unlabelled"] == len(others)
     row = report["pipelines"][1]
     assert row["together"]["precision"] < 1
-    assert row["unlabelled_ignored"] == {"precision": 1, "recall": 1, "f1": 1}
+    assert row["unlabelled_ignored"] == {"precision": 1, "recall": 1, "f1": 1, "f1_interval": [1, 1]}
     assert measure_accuracy(tmp_path / "scenes.csv")[0]["pipelines"][1]["unlabelled_ignored"] is None
     unlabelled.write_text(HEADER + "other.png,1,2,3,4,unlabelled\n")
     with pytest.raises(UsageError, match=r"boxes of other\.png, which .*scenes\.csv has not"):
