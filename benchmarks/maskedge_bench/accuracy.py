@@ -24,6 +24,7 @@ from .finders import find_detector
 from .gallery import Gallery
 from .pipelines import PIPELINES, Pipeline
 from .tally import LEAST_SIDE, LONGEST_SIDE, THREE, TWO, Tally, ratio
+from .turned import turn
 
 SCHEMA = "maskedge.accuracy/2"
 BOUNDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
@@ -128,6 +129,7 @@ def measure_accuracy(
     min_face: int | None = None,
     held_out: bool = False,
     unlabelled: Path | None = None,
+    degrees: float = 0.0,
     progress: Callable[[int], None] = lambda total: None,
 ) -> tuple[dict[str, Any], list[Gallery]]:
     """Run every pipeline over the same pictures, in turn, picture by picture.
@@ -140,6 +142,7 @@ def measure_accuracy(
         held_out: Measure only on those pictures of training data that no net of ours learned from: to choose bounds by.
         unlabelled: CSV of boxes of faces that `scenes_path` lacks, with the label `UNLABELLED`. Besides the figures as labelled,
             those are given in which what is found there is neither right nor wrong.
+        degrees: Turn the pictures and their boxes so far, clockwise: a camera that hangs askew.
         progress: Called after each picture with the number of all.
 
     Returns:
@@ -166,13 +169,18 @@ def measure_accuracy(
         except ValueError as error:
             raise UsageError(f"{path} {error}: mend or remove it, every pipeline must see the same pictures.") from error
         scale = min(1.0, LONGEST_SIDE / max(image.shape[:2]))
+        ignored = lacking.get(path, [])
+        if degrees:
+            # The scale stays: the faces are as large as they were.
+            image, (faces, ignored) = turn(image, degrees, truths or [], ignored)
+            truths = None if truths is None else faces
         # In turn the first: who comes later finds the picture in the processor's cache.
         for row in [rows[(number + index) % len(rows)] for index in range(len(rows))]:
             found = row.answer(image)
             if truths is None:
                 row.gallery.add_false(image, path.name, row.add_background(found, scale))
             else:
-                row.gallery.add(image, path.name, truths, row.add(found, truths, lacking.get(path, []), scale), scale)
+                row.gallery.add(image, path.name, truths, row.add(found, truths, ignored, scale), scale)
         progress(len(scenes) + len(empty))
     report = {
         "schema": SCHEMA,
@@ -182,6 +190,7 @@ def measure_accuracy(
         "backgrounds": len(empty),
         "min_face": min_face,
         "held_out": held_out,
+        "degrees": degrees,
         "unlabelled": sum(len(lacking.get(path, [])) for path in scenes) if unlabelled else None,
         "facts": machine_facts(),
         "pipelines": [row.figures(len(empty), rows[0], forgive=bool(unlabelled)) for row in rows],
@@ -222,12 +231,16 @@ def accuracy_table(report: dict[str, Any]) -> str:
     labelled = {label: report["pipelines"][0]["labels"][label]["labelled"] for label in TWO}
     lines += [
         "",
-        f"{report['pictures']} pictures of `{report['scenes']}` with {labelled['with_mask']} masked and "
+        f"{report['pictures']} pictures of `{report['scenes']}`{_turned(report)} with {labelled['with_mask']} masked and "
         f"{labelled['without_mask']} unmasked faces of 32 px and more; {report['backgrounds']} pictures without people. "
         f"{_on_unlabelled(report)}F1 in brackets: 95 % of 2,000 draws of as many pictures from these, with replacement. Cost: "
         "time of a picture, finding and telling apart, to that of the first row in the same run.",
     ]
     return "\n".join(lines)
+
+
+def _turned(report: dict[str, Any]) -> str:
+    return f", turned by {report['degrees']:g} degrees," if report.get("degrees") else ""
 
 
 def _on_unlabelled(report: dict[str, Any]) -> str:

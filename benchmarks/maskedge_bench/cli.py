@@ -50,6 +50,14 @@ def main() -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="CSV like that of --scenes, of faces which that one lacks (label: unlabelled): gives F1 with those ignored, besides.",
 )
+@click.option(
+    "--turn",
+    "degrees",
+    type=click.FloatRange(-180, 180),
+    default=0.0,
+    metavar="DEGREES",
+    help="Turn the pictures so far, clockwise, as a camera sees them that hangs askew.",
+)
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the report here.")
 @click.option(
     "--html",
@@ -65,6 +73,7 @@ def accuracy(
     min_face: int | None,
     held_out: bool,
     unlabelled: Path | None,
+    degrees: float,
     json_path: Path | None,
     html_path: Path | None,
 ) -> None:
@@ -90,6 +99,7 @@ def accuracy(
             min_face=min_face,
             held_out=held_out,
             unlabelled=unlabelled,
+            degrees=degrees,
             progress=progress,
         )
     click.echo(accuracy_table(measured))

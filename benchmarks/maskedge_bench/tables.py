@@ -79,6 +79,7 @@ def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
         "training": lambda: _training(load_all("training")),
         "scenes": lambda: _scenes(load_all("training")),
         "limits": lambda: _limits(load_all("training")),
+        "turned": lambda: _turned([load(f"turned/{path.stem}") for path in (results / "turned").glob("*.json")]),
         "leakage": lambda: _leakage(load("leakage")),
         "copies": lambda: _copies(load_all("copies")),
     }
@@ -203,6 +204,19 @@ def _detector(report: dict[str, Any]) -> str:
         f"{report['pictures']} pictures kept from the training, {faces['masked']} masked faces, {faces['unmasked']} unmasked ones."
     )
     return f"{markdown_table(head, rows)}\n\n{said}"
+
+
+def _turned(reports: list[dict[str, Any]]) -> str:
+    if not reports:
+        raise UsageError("there is no report of turned pictures.")
+    reports = sorted(reports, key=lambda report: float(report["degrees"]))
+    head = ("F1 of pictures turned by", *(f"{report['degrees']:g} degrees" for report in reports))
+    rows = [
+        [own[0]["name"], *(f"{row['together']['f1']:.3f}" for row in own)]
+        for own in zip(*(report["pipelines"] for report in reports), strict=True)
+    ]
+    held = " kept from the training" if reports[0]["held_out"] else ""
+    return f"{markdown_table(head, rows)}\n\n{reports[0]['pictures']} pictures{held}."
 
 
 def _leakage(report: dict[str, Any]) -> str:

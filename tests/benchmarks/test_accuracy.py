@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from maskedge import Face, UsageError
@@ -13,6 +14,7 @@ from maskedge.types import Box
 from maskedge_bench.accuracy import accuracy_table, choose_pipelines, measure_accuracy
 from maskedge_bench.gallery import MOST, Gallery
 from maskedge_bench.tally import SIZES, THREE, Tally
+from maskedge_bench.turned import turn
 from maskedge_train.boxes import LabelledBox, read_boxes
 from maskedge_train.split import only_measures
 
@@ -189,6 +191,36 @@ def test_faces_that_the_labels_lack_are_ignored_besides(labelled: Path, tmp_path
     unlabelled.write_text(f"{HEADER}{first}\n")
     with pytest.raises(UsageError, match="faces that nobody labelled are called 'unlabelled'"):
         measure_accuracy(tmp_path / "scenes.csv", unlabelled=unlabelled)
+
+
+@pytest.mark.parametrize("degrees", [90, -90, 180])
+def test_boxes_turn_with_their_picture(degrees: float) -> None:
+    frame = demo.draw(150)
+    boxes = [LabelledBox((500, 40, 560, 120), "with_mask"), LabelledBox((10, 300, 60, 380), "without_mask")]
+    picture, (turned, none) = turn(frame, degrees, boxes, [])
+    assert sorted(picture.shape[:2]) == sorted(frame.shape[:2])
+    assert none == []
+    assert [box.label for box in turned] == [box.label for box in boxes]
+    back, (again,) = turn(picture, -degrees, turned)
+    assert back.shape == frame.shape
+    assert np.abs(np.array([box.box for box in again]) - np.array([box.box for box in boxes])).max() < 0.01
+    # What a box shows is the same face: a quarter turn moves pixels, and changes none but for the half pixel at the edge.
+    x1, y1, x2, y2 = (round(value) for value in turned[0].box)
+    seen = np.rot90(picture[y1:y2, x1:x2], degrees // 90)
+    assert np.abs(seen.mean(axis=(0, 1)) - frame[40:120, 500:560].mean(axis=(0, 1))).max() < 2
+
+
+def test_a_turned_camera_finds_less(labelled: Path) -> None:
+    upright, askew = (
+        measure_accuracy(labelled / "scenes.csv", labelled / "empty", choose_pipelines(["cnn"]), degrees=degrees)[0]
+        for degrees in (0.0, 60.0)
+    )
+    assert (upright["degrees"], askew["degrees"]) == (0, 60)
+    assert "turned by 60 degrees" in accuracy_table(askew)
+    assert "turned" not in accuracy_table(upright)
+    ours, theirs = upright["pipelines"][1], askew["pipelines"][1]
+    assert theirs["together"]["f1"] < ours["together"]["f1"]
+    assert theirs["labels"]["with_mask"]["labelled"] == ours["labels"]["with_mask"]["labelled"]
 
 
 def test_reports_of_before_still_have_their_table() -> None:

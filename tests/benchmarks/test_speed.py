@@ -226,3 +226,4 @@ def test_detector_report_has_its_own_table() -> None:
     made, _ = render(RESULTS)
     assert "| longest side | least score |" in made["detector"]
     assert "edgenet" in made["training"]
+    assert "| F1 of pictures turned by | 0 degrees | 15 degrees |" in made["turned"]

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,6 +16,7 @@ from maskedge.classify import MaskClassifier
 from maskedge.detect import CnnDetector
 from maskedge.model import default_detector, default_model
 from maskedge.sources import demo
+from maskedge_train.boxes import move_boxes
 from maskedge_train.checkpoint import read_checkpoint
 from maskedge_train.classifier import normalise
 from maskedge_train.dataset import DataSet, load_dataset
@@ -30,6 +32,7 @@ from maskedge_train.detector.samples import (
     Scene,
     WholePictures,
     cut_tile,
+    hide,
     letterbox,
     load_scenes,
     pad,
@@ -130,6 +133,33 @@ def test_letterbox_as_on_the_device() -> None:
     crowd = np.tile(np.array([[0, 0, 20, 20]], np.float32), (MOST_FACES + 9, 1))
     assert not np.isnan(pad(crowd)).any()
     assert len(WholePictures([scene] * 5, 64, 2)) == 3
+
+
+def test_a_turned_face_keeps_to_its_box() -> None:
+    """The box of an ellipse that is turned: seen on the pixels."""
+    box = np.array([[80, 60, 120, 140]], np.float32)
+    canvas = np.zeros((200, 200, 3), np.uint8)
+    cv2.ellipse(canvas, (100, 100), (20, 40), 0, 0, 360, (255, 255, 255), -1)
+    for degrees in (0, 30, 45, 90):
+        turn = np.deg2rad(degrees)
+        linear = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        shift = np.full(2, 100) - linear @ np.full(2, 100)
+        rows, columns = np.nonzero(cv2.warpAffine(canvas, np.column_stack([linear, shift]), (200, 200))[..., 0] > 127)
+        seen = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        assert np.abs(move_boxes(box, linear, shift)[0] - seen).max() < 2
+
+
+def test_a_face_that_is_hidden_in_part_is_seen_in_part() -> None:
+    random = np.random.default_rng(0)
+    rows, columns = np.mgrid[:100, :100]
+    ground = np.dstack([rows, columns, rows + columns]).astype(np.uint8)
+    shares = []
+    for _ in range(200):
+        image = ground.copy()
+        hide(image, np.array([20, 10, 60, 70], np.float32), random)
+        shares.append((image != ground).any(axis=2)[10:70, 20:60].mean())
+    assert np.median(shares) > 0.1
+    assert max(shares) < 0.5
 
 
 def test_what_nobody_labelled_is_neither_face_nor_ground() -> None:

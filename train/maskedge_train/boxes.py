@@ -8,6 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from maskedge.errors import UsageError
 from maskedge.files import write_file
 from maskedge.types import Box
@@ -23,6 +26,22 @@ class LabelledBox:
 
     box: Box
     label: str
+
+
+def move_boxes(
+    boxes: npt.NDArray[np.float32], linear: npt.NDArray[np.float64], shift: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float32]:
+    """Move the boxes of faces by an affine map. A face fills its box as an ellipse does: given are the boxes of the moved ellipses.
+
+    Args:
+        boxes: float32 `[F, 4]`, x1, y1, x2, y2.
+        linear: float64 `[2, 2]`, linear part of the map.
+        shift: float64 `[2]`, where the map brings the origin.
+    """
+    low, high = boxes[:, :2], boxes[:, 2:]
+    middle = (low + high) / 2 @ linear.T + shift
+    halves = np.sqrt(((high - low) / 2) ** 2 @ (linear**2).T)
+    return np.concatenate([middle - halves, middle + halves], axis=1).astype(np.float32)
 
 
 def read_boxes(path: Path) -> dict[str, list[LabelledBox]]:

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from maskedge.pictures import read_picture
 from maskedge.types import Image
 
+from ..boxes import move_boxes
 from ..dataset import Picture
 
 TILE = 128
@@ -126,6 +127,9 @@ class SampleBatches(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         if random.random() < plan.pasted:
             for _ in range(int(random.integers(1, 4))):
                 boxes = paste(image, boxes, self.pasteable[int(random.integers(len(self.pasteable)))], random)
+        for box in boxes[boxes[:, 2] > boxes[:, 0]]:
+            if random.random() < 0.15:
+                hide(image, box, random)
         return disturb(image, random), boxes
 
 
@@ -181,8 +185,9 @@ def warp(scene: Scene, side: int, scale: float, centre: tuple[float, float], ran
         image = np.asarray(cv2.resize(image, small, interpolation=cv2.INTER_AREA), np.uint8)
     else:
         factors = 1.0, 1.0
-    turn = float(np.clip(random.normal(0, 6), -20, 20)) * math.pi / 180 if random.random() < 0.6 else 0.0
-    stretch = math.exp(random.uniform(-0.1, 0.1))
+    # Heads are upright mostly, but some lie on a hand or bend over work.
+    turn = math.radians(random.uniform(-45, 45) if random.random() < 0.25 else float(np.clip(random.normal(0, 6), -20, 20)))
+    stretch = math.exp(random.uniform(-0.15, 0.15))
     flip = random.choice([-1.0, 1.0])
     cos, sin = math.cos(turn), math.sin(turn)
     linear = np.array([[flip * cos * stretch, -flip * sin], [sin * stretch, cos]]) * scale
@@ -195,30 +200,25 @@ def warp(scene: Scene, side: int, scale: float, centre: tuple[float, float], ran
 
 def _moved(scene: Scene, linear: npt.NDArray[np.float64], shift: npt.NDArray[np.float64], side: int) -> _Boxes:
     """Move the faces of a scene, and behind them those that nobody labelled, as ignored."""
-    doubtful = move_boxes(scene.unlabelled, linear, shift, side)
+    doubtful = _move_seen(scene.unlabelled, linear, shift, side)
     low, high = np.minimum(doubtful[:, :2], doubtful[:, 2:]), np.maximum(doubtful[:, :2], doubtful[:, 2:])
     ignored = np.stack([high[:, 0], low[:, 1], low[:, 0], high[:, 1]], axis=1)
-    return np.asarray(np.concatenate([move_boxes(scene.boxes, linear, shift, side), ignored]), np.float32)
+    return np.asarray(np.concatenate([_move_seen(scene.boxes, linear, shift, side), ignored]), np.float32)
 
 
-def move_boxes(boxes: _Boxes, linear: npt.NDArray[np.float64], shift: npt.NDArray[np.float64], side: int) -> _Boxes:
+def _move_seen(boxes: _Boxes, linear: npt.NDArray[np.float64], shift: npt.NDArray[np.float64], side: int) -> _Boxes:
     """Move boxes by an affine map; those of which less than half is left inside the square `side` are told as ignored.
 
     A face cut by the border keeps its whole box, as labelled boxes do. Ignored ones have x2 < x1.
     """
     if not len(boxes):
         return boxes
-    centres = np.stack([boxes[:, [0, 2]].mean(1), boxes[:, [1, 3]].mean(1)], axis=1) @ linear.T + shift
-    # A face turned a little keeps its width and height.
-    lengths = np.linalg.norm(linear, axis=0)
-    half_w = (boxes[:, 2] - boxes[:, 0]) * lengths[0] / 2
-    half_h = (boxes[:, 3] - boxes[:, 1]) * lengths[1] / 2
-    moved = np.stack([centres[:, 0] - half_w, centres[:, 1] - half_h, centres[:, 0] + half_w, centres[:, 1] + half_h], axis=1)
+    moved = move_boxes(boxes, linear, shift)
     clipped = np.clip(moved, 0, side)
-    area = (clipped[:, 2] - clipped[:, 0]) * (clipped[:, 3] - clipped[:, 1])
-    share = area / np.maximum(4 * half_w * half_h, 1e-6)
+    area, whole = ((each[:, 2:] - each[:, :2]).prod(axis=1) for each in (clipped, moved))
+    share = area / np.maximum(whole, 1e-6)
     kept = share > 0.02
-    ignored = (share < 0.5) | (2 * np.sqrt(half_w * half_h) < LEAST_FACE)
+    ignored = (share < 0.5) | (np.sqrt(whole) < LEAST_FACE)
     moved[ignored] = clipped[ignored][:, [2, 1, 0, 3]]
     return np.asarray(moved[kept], np.float32)
 
@@ -261,6 +261,23 @@ def paste(image: Image, boxes: _Boxes, scene: Scene, random: np.random.Generator
     ground[:] = patch
     moved = (face + np.array([left, top, left, top])).astype(np.float32)
     return np.asarray(np.concatenate([boxes, moved[None]]), np.float32)
+
+
+def hide(image: Image, box: npt.NDArray[np.float32], random: np.random.Generator) -> None:
+    """Cover a part of a face, a third at most, with a blunt thing of one of the picture's own colours (changed in place)."""
+    x1, y1, x2, y2 = box.tolist()
+    width, height = x2 - x1, y2 - y1
+    angle = random.uniform(0, 2 * math.pi)
+    # From a side inwards: hands, hair, cups and other heads come from outside.
+    centre = (x1 + x2) / 2 + 0.5 * width * math.cos(angle), (y1 + y2) / 2 + 0.5 * height * math.sin(angle)
+    axes = max(1, round(width * random.uniform(0.15, 0.35))), max(1, round(height * random.uniform(0.15, 0.45)))
+    side = image.shape[0]
+    if random.random() < 0.5:
+        row, column = int(np.clip(random.uniform(y1, y2), 0, side - 1)), int(np.clip(random.uniform(x1, x2), 0, side - 1))
+    else:
+        row, column = int(random.integers(side)), int(random.integers(side))
+    colour = [int(value) for value in image[row, column]]
+    cv2.ellipse(image, (round(centre[0]), round(centre[1])), axes, random.uniform(0, 180), 0, 360, colour, -1, cv2.LINE_AA)
 
 
 def disturb(image: Image, random: np.random.Generator) -> Image:
