@@ -129,7 +129,7 @@ def measure_accuracy(
     min_face: int | None = None,
     held_out: bool = False,
     unlabelled: Path | None = None,
-    degrees: float = 0.0,
+    degrees: float = 0,
     progress: Callable[[int], None] = lambda total: None,
 ) -> tuple[dict[str, Any], list[Gallery]]:
     """Run every pipeline over the same pictures, in turn, picture by picture.
@@ -231,7 +231,7 @@ def accuracy_table(report: dict[str, Any]) -> str:
     labelled = {label: report["pipelines"][0]["labels"][label]["labelled"] for label in TWO}
     lines += [
         "",
-        f"{report['pictures']} pictures of `{report['scenes']}`{_turned(report)} with {labelled['with_mask']} masked and "
+        f"{report['pictures']} pictures of `{report['scenes']}`{how_turned(report)} with {labelled['with_mask']} masked and "
         f"{labelled['without_mask']} unmasked faces of 32 px and more; {report['backgrounds']} pictures without people. "
         f"{_on_unlabelled(report)}F1 in brackets: 95 % of 2,000 draws of as many pictures from these, with replacement. Cost: "
         "time of a picture, finding and telling apart, to that of the first row in the same run.",
@@ -239,7 +239,8 @@ def accuracy_table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _turned(report: dict[str, Any]) -> str:
+def how_turned(report: dict[str, Any]) -> str:
+    """Say how far the pictures of a report were turned, between commas; nothing where they were not."""
     return f", turned by {report['degrees']:g} degrees," if report.get("degrees") else ""
 
 

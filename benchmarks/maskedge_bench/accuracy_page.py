@@ -9,6 +9,7 @@ from typing import Any
 from maskedge.look import label_look
 from maskedge_train.page import charts, gallery, paragraph, section, table, text, write_page
 
+from .accuracy import how_turned
 from .gallery import MOST, Gallery
 from .tally import THREE
 
@@ -25,8 +26,8 @@ def write_accuracy_page(path: Path, report: dict[str, Any], galleries: Sequence[
     """
     rows, facts = report["pipelines"], report["facts"]
     lead = (
-        f"{report['pictures']} pictures of {report['scenes']}, {report['backgrounds']} without people; {facts['machine']}, "
-        f"OpenCV {facts['opencv']}, onnxruntime {facts['onnxruntime']}, {report['time']}."
+        f"{report['pictures']} pictures of {report['scenes']}{how_turned(report) or ','} {report['backgrounds']} without people; "
+        f"{facts['machine']}, OpenCV {facts['opencv']}, onnxruntime {facts['onnxruntime']}, {report['time']}."
     )
     sections = [
         section(

@@ -53,8 +53,8 @@ def main() -> None:
 @click.option(
     "--turn",
     "degrees",
-    type=click.FloatRange(-180, 180),
-    default=0.0,
+    type=click.IntRange(-180, 180),
+    default=0,
     metavar="DEGREES",
     help="Turn the pictures so far, clockwise, as a camera sees them that hangs askew.",
 )
@@ -73,7 +73,7 @@ def accuracy(
     min_face: int | None,
     held_out: bool,
     unlabelled: Path | None,
-    degrees: float,
+    degrees: int,
     json_path: Path | None,
     html_path: Path | None,
 ) -> None:
