@@ -23,7 +23,7 @@ from maskedge_train.split import only_measures
 from .finders import find_detector
 from .gallery import Gallery
 from .pipelines import PIPELINES, Pipeline
-from .tally import LEAST_SIDE, LONGEST_SIDE, THREE, TWO, Tally, ratio
+from .tally import DRAWS, LEAST_SIDE, LONGEST_SIDE, THREE, TWO, Tally, ratio
 from .turned import turn
 
 SCHEMA = "maskedge.accuracy/2"
@@ -94,15 +94,14 @@ class _Row:
         def ratio_of(what: str) -> float:
             return round(median(own / base for own, base in zip(self.times[what], baseline.times[what], strict=True)), 4)
 
-        forgiving = self.forgiving.figures()
         return {
             "name": self.pipeline.name,
             "detector": Path(self.pipeline.detector).name,
             "model": self.detector.classifier.path.name,
             "least_face": round(self.least, 4),
-            **self.two.figures(),
-            "unlabelled_ignored": {**forgiving["together"], "f1_interval": forgiving["f1_interval"]} if forgive else None,
-            "three_class": self.three.figures(),
+            **_with_interval(self.two, self.two.figures()),
+            "unlabelled_ignored": _with_interval(self.forgiving, self.forgiving.figures()["together"]) if forgive else None,
+            "three_class": _with_interval(self.three, self.three.figures()),
             "sizes": self.three.by_size(),
             "false_alarms_a_background": ratio(self.alarms[self.least], backgrounds) if backgrounds else None,
             "curve": [
@@ -119,6 +118,10 @@ class _Row:
             "cost_ratio": ratio_of("total"),
             "detect_cost_ratio": ratio_of("detect"),
         }
+
+
+def _with_interval(tally: Tally, figures: dict[str, Any]) -> dict[str, Any]:
+    return {**figures, "f1_interval": tally.f1_interval()}
 
 
 def measure_accuracy(
@@ -142,7 +145,7 @@ def measure_accuracy(
         held_out: Measure only on those pictures of training data that no net of ours learned from: to choose bounds by.
         unlabelled: CSV of boxes of faces that `scenes_path` lacks, with the label `UNLABELLED`. Besides the figures as labelled,
             those are given in which what is found there is neither right nor wrong.
-        degrees: Turn the pictures and their boxes so far, clockwise: a camera that hangs askew.
+        degrees: By how much to turn the pictures and their boxes, clockwise: a camera that hangs askew.
         progress: Called after each picture with the number of all.
 
     Returns:
@@ -233,7 +236,7 @@ def accuracy_table(report: dict[str, Any]) -> str:
         "",
         f"{report['pictures']} pictures of `{report['scenes']}`{how_turned(report)} with {labelled['with_mask']} masked and "
         f"{labelled['without_mask']} unmasked faces of 32 px and more; {report['backgrounds']} pictures without people. "
-        f"{_on_unlabelled(report)}F1 in brackets: 95 % of 2,000 draws of as many pictures from these, with replacement. Cost: "
+        f"{_on_unlabelled(report)}{_on_interval(report)}Cost: "
         "time of a picture, finding and telling apart, to that of the first row in the same run.",
     ]
     return "\n".join(lines)
@@ -247,6 +250,11 @@ def how_turned(report: dict[str, Any]) -> str:
 def _on_unlabelled(report: dict[str, Any]) -> str:
     count = report.get("unlabelled")
     return f"Unlabelled: {count} faces that the labels lack and --unlabelled names. " if count else ""
+
+
+def _on_interval(report: dict[str, Any]) -> str:
+    told = "f1_interval" in report["pipelines"][0]
+    return f"F1 in brackets: 95 % of {DRAWS:,} draws of as many pictures from these, with replacement. " if told else ""
 
 
 def _f1(value: float | None, interval: Sequence[float] | None) -> str:

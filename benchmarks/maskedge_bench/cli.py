@@ -56,7 +56,7 @@ def main() -> None:
     type=click.IntRange(-180, 180),
     default=0,
     metavar="DEGREES",
-    help="Turn the pictures so far, clockwise, as a camera sees them that hangs askew.",
+    help="Turn the pictures clockwise, as a camera sees them that hangs askew.",
 )
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the report here.")
 @click.option(

@@ -26,8 +26,10 @@ LEAST_SIDE = 32
 LONGEST_SIDE = 640
 SIZES = (LEAST_SIDE, 48, 64, 96, 128, 192)
 """Bounds of the sizes of face that are told apart, in pixels on the picture scaled to at most `LONGEST_SIDE`."""
-_DRAWS, _INTERVAL = 2000, (2.5, 97.5)
-"""How many times the pictures are drawn anew for the interval of F1, and the percentiles that bound it."""
+DRAWS = 2000
+"""How many times the pictures are drawn anew for the interval of F1."""
+_INTERVAL = 2.5, 97.5
+"""The percentiles of these draws that bound it."""
 
 
 def match(
@@ -63,7 +65,7 @@ class Tally:
     right: Counter[str] = field(default_factory=Counter)
     predicted: Counter[str] = field(default_factory=Counter)
     sizes: Counter[tuple[int, str, str]] = field(default_factory=Counter)
-    _totals: list[tuple[int, int, int]] = field(default_factory=list)
+    _totals: list[tuple[int, int, int]] = field(default_factory=list, init=False, repr=False)
 
     def add(self, truths: Sequence[LabelledBox], faces: Sequence[Face], scale: float) -> None:
         """Count one picture; `scale` brings its pixels to those of the rule."""
@@ -91,17 +93,16 @@ class Tally:
         self.sizes[sum(side(truth.box) * scale >= bound for bound in SIZES) - 1, truth.label, what] += 1
 
     def figures(self) -> dict[str, Any]:
-        """Give found rate, precision, recall and F1 by label and together, and the interval of F1."""
+        """Give found rate, precision, recall and F1 by label and together."""
         by_label = {
             label: {"labelled": self.labelled[label], "found": ratio(self.found[label], self.labelled[label])}
             | _scores(self.right[label], self.predicted[label], self.labelled[label])
             for label in self.labels
         }
         predicted = sum(self.predicted.values())
-        together = _scores(self.right.total(), predicted, self.labelled.total())
-        return {"labels": by_label, "together": together, "f1_interval": self._f1_interval()}
+        return {"labels": by_label, "together": _scores(self.right.total(), predicted, self.labelled.total())}
 
-    def _f1_interval(self) -> list[float]:
+    def f1_interval(self) -> list[float]:
         """Give the bounds between which F1 lies in 95 % of draws of as many pictures, with replacement (Efron, 1979).
 
         Whole pictures are drawn, since the faces of one are alike.
@@ -109,7 +110,7 @@ class Tally:
         if not self._totals:
             return [0.0, 0.0]
         counts = np.diff(np.array(self._totals), axis=0, prepend=0)
-        drawn = np.random.default_rng(0).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), _DRAWS)
+        drawn = np.random.default_rng(0).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), DRAWS)
         right, predicted, labelled = (drawn @ counts).T
         f1 = 2 * right / np.maximum(predicted + labelled, 1)
         return [round(float(bound), 4) for bound in np.percentile(f1, _INTERVAL)]

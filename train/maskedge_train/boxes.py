@@ -37,6 +37,9 @@ def move_boxes(
         boxes: float32 `[F, 4]`, x1, y1, x2, y2.
         linear: float64 `[2, 2]`, linear part of the map.
         shift: float64 `[2]`, where the map brings the origin.
+
+    Returns:
+        float32 `[F, 4]`.
     """
     low, high = boxes[:, :2], boxes[:, 2:]
     middle = (low + high) / 2 @ linear.T + shift

@@ -175,7 +175,7 @@ def fit_whole(scene: Scene, side: int, random: np.random.Generator) -> tuple[Ima
 
 
 def warp(scene: Scene, side: int, scale: float, centre: tuple[float, float], random: np.random.Generator) -> tuple[Image, _Boxes]:
-    """Cut a square around `centre` at `scale`, mirrored half of the time, a little turned and stretched."""
+    """Cut a square around `centre` at `scale`, mirrored half of the time, turned (a quarter by up to 45°), a little stretched."""
     image = scene.image
     if scale < 0.6:
         # Area averaging first, as on the device: bilinear alone would alias.
@@ -264,7 +264,13 @@ def paste(image: Image, boxes: _Boxes, scene: Scene, random: np.random.Generator
 
 
 def hide(image: Image, box: npt.NDArray[np.float32], random: np.random.Generator) -> None:
-    """Cover a part of a face, a third at most, with a blunt thing of one of the picture's own colours (changed in place)."""
+    """Cover a part of a face from one of its sides with a blunt thing of one of the picture's own colours.
+
+    Args:
+        image: uint8 `[S, S, 3]`, changed in place.
+        box: float32 `[4]`, the face as x1, y1, x2, y2 in pixels; it may leave the picture.
+        random: Draws side, shape and colour.
+    """
     x1, y1, x2, y2 = box.tolist()
     width, height = x2 - x1, y2 - y1
     angle = random.uniform(0, 2 * math.pi)
