@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from maskedge.happenings import Happening
-from maskedge.pipeline import NOT_A_FACE, MaskDetector
+from maskedge.pipeline import MaskDetector
 from maskedge.sinks.base import Answer
 from maskedge.sinks.web import WebConfig, WebSink
 from maskedge.sources import open_source
@@ -23,7 +23,7 @@ class Run:
 
     def __init__(self, *, frames: bool = True, **settings: Any) -> None:
         self.detector = MaskDetector(tracking=True, detect_every=4)
-        labels = [label for label in self.detector.classifier.labels if label != NOT_A_FACE]
+        labels = list(self.detector.labels)
         self.state = RunState('door "1"\\', labels=labels, model={"name": "edgenet", "sha256": "0" * 64, "labels": labels})
         self.sink = WebSink(WebConfig(**{"serve": "127.0.0.1:0", **settings}), self.state.snapshot)
         self.frames = 0

@@ -38,6 +38,9 @@ class ModelConfig:
     """The section `[model]`."""
 
     file: Path | None = field(default=None, metadata={"help": "classifier .onnx file; default: the bundled one"})
+    labels: tuple[str, ...] = field(
+        default=(), metadata={"help": "labels to answer with, two or more of the model's; empty: all that it has"}
+    )
 
 
 @dataclass(frozen=True)

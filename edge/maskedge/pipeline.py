@@ -89,12 +89,13 @@ class MaskDetector:
             stays from 0.7 of it. Of a model without a label `not_a_face` every candidate of a cascade is taken.
         min_face: Side of the smallest face in pixels of the picture (geometric mean of the box's sides); smaller ones are dropped,
             and a detector given by name chooses the size of the picture that it looks at by it. None: whatever the detector finds.
+        labels: Labels to answer with, two or more of the model's: each face gets the likeliest of these. All when left out.
         threads: Threads that ONNX Runtime and OpenCV may use. When left out, 1 and (where there are as many cores) 2: the nets are
             too small to share, the cascade is not.
 
     Raises:
         ModelError: A model file is refused.
-        UsageError: No detector has that name, or a number is out of its range.
+        UsageError: No detector has that name, the model does not know a label, or a number is out of its range.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class MaskDetector:
         detect_every: int = 1,
         least_face: float | None = None,
         min_face: int | None = None,
+        labels: Sequence[str] | None = None,
         threads: int | None = None,
     ) -> None:
         if detect_every < 1:
@@ -129,8 +131,11 @@ class MaskDetector:
         self.min_face = min_face
         bound = self.classifier.contract.card.get("unsure_below")
         self._unsure_below = float(bound) if isinstance(bound, int | float) else 0.0
+        self.labels = self._choose(labels)
+        """The labels that faces get, in the model's order."""
         # What is seen as a face is one: how nearly it was none does not vote.
         self._voting = np.array([label != NOT_A_FACE for label in self.classifier.labels])
+        self._answering = np.array([label in self.labels for label in self.classifier.labels])
         self.candidates = 0
         """Candidates of the last frame that the detector gave."""
         self.tracker: FaceTracker | None = None
@@ -139,6 +144,16 @@ class MaskDetector:
         self.clock = StageClock()
         if tracking:
             self.follow()
+
+    def _choose(self, labels: Sequence[str] | None) -> tuple[str, ...]:
+        known = tuple(label for label in self.classifier.labels if label != NOT_A_FACE)
+        if not labels:
+            return known
+        if unknown := [label for label in labels if label not in known]:
+            raise UsageError(f"{self.classifier.path} has no label {unknown[0]!r} for a face: it has {', '.join(known)}.")
+        if len(set(labels)) < 2:
+            raise UsageError(f"faces are told apart by two labels or more of {', '.join(known)}; got {labels[0]} alone.")
+        return tuple(label for label in known if label in labels)
 
     def ask_for(self, least_face: float | None) -> None:
         """Choose how surely a candidate must be a face; None for what is best for the detector."""
@@ -186,7 +201,7 @@ class MaskDetector:
             least = self.least_face if least_face is None else least_face
             faces = [index for index, box in enumerate(seen.boxes) if self._is_face(box, seen.scores[index], least)]
             kept = [faces[index] for index in suppress([seen.boxes[index] for index in faces], seen.scores[faces])]
-        votes = seen.probabilities * self._voting
+        votes = self._votes(seen.probabilities)
         answers = []
         for index in kept:
             best = int(votes[index].argmax())
@@ -250,7 +265,7 @@ class MaskDetector:
                 and not any(same_face(track.box, seen.boxes[index]) for index in kept)
             }
             tracks = tracker.update([seen.boxes[index] for index in kept], image, still)
-            votes = seen.probabilities * self._voting
+            votes = self._votes(seen.probabilities)
             for track, index in zip(tracks, kept, strict=True):
                 self._vote(tracker, track, votes[index])
             for track in probes:
@@ -264,13 +279,25 @@ class MaskDetector:
         with self.clock("classify"):
             seen = self._look(image, [], [track.box for track in asked])
         with self.clock("track"):
-            votes = seen.probabilities * self._voting
+            votes = self._votes(seen.probabilities)
             for track, box, score, vote in zip(asked, seen.boxes, seen.scores.tolist(), votes, strict=True):
                 if self._still_there(track.box, score):
                     track.correct(box)
                     self._vote(tracker, track, vote)
                 else:
                     tracker.lose(track)
+
+    def _votes(self, probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Give what N answers say of the labels that faces get, float32 `[N, C]`; the sum is the probability of a face.
+
+        The share of labels that are not answered with goes to the others, in proportion: what each is worth if it is one of them.
+        """
+        faces: npt.NDArray[np.float32] = probabilities * self._voting
+        if np.array_equal(self._answering, self._voting):
+            return faces
+        # Of two that are both out of the question there is still a likelier one.
+        answers = np.maximum(faces, _SUREST) * self._answering
+        return np.asarray(answers * (faces.sum(axis=1) / answers.sum(axis=1))[:, None], np.float32)
 
     def _vote(self, tracker: FaceTracker, track: Track, vote: npt.NDArray[np.float32]) -> None:
         track.add_answer(vote, self._unsure_below, _COUNTED)

@@ -31,7 +31,7 @@ from maskedge.happenings import (
 from maskedge.health import HealthWatcher
 from maskedge.log import NAME
 from maskedge.notify import Notifier
-from maskedge.pipeline import NOT_A_FACE, MaskDetector
+from maskedge.pipeline import MaskDetector
 from maskedge.sinks import Sink
 from maskedge.sinks.base import Answer, StillSink
 from maskedge.sinks.events import impersonal
@@ -239,7 +239,7 @@ class _Loop:
         return [face.box for face in faces] + [track.box for track in tracks]
 
     def _people(self) -> Counter[str]:
-        people = Counter({label: 0 for label in self._detector.classifier.labels if label != NOT_A_FACE})
+        people = Counter(dict.fromkeys(self._detector.labels, 0))
         people.update(self._watcher.people)
         return people
 

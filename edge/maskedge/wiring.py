@@ -16,7 +16,7 @@ from maskedge.governor import Governor
 from maskedge.happenings import Happening
 from maskedge.health import HealthWatcher
 from maskedge.notify import Notifier
-from maskedge.pipeline import NOT_A_FACE, MaskDetector
+from maskedge.pipeline import MaskDetector
 from maskedge.runner import Controls
 from maskedge.sinks import EventSink, Sink, open_picture_output
 from maskedge.sinks.clips import ClipSink
@@ -54,6 +54,7 @@ def open_detector(config: EdgeConfig, *, every_frame: bool = False) -> MaskDetec
         detect_every=1 if every_frame else detect.every,
         least_face=detect.least_face,
         min_face=detect.min_face,
+        labels=config.model.labels,
         threads=config.limits.threads,
     )
 
@@ -86,7 +87,7 @@ class Wiring:
         self.warnings: list[str] = []
         self.page: str | None = None
         self._news: queue.SimpleQueue[Happening] = queue.SimpleQueue()
-        labels = [label for label in detector.classifier.labels if label != NOT_A_FACE]
+        labels = list(detector.labels)
         self._state = RunState(source.name, labels=labels, model=self._model(labels), settings=self._settings())
         self._clips: ClipSink | None = None
         self._mqtt: MqttSink | None = None

@@ -134,8 +134,16 @@ def test_command_on_frames_with_known_truth(command, labelled: Path, tmp_path: P
         recalls = [point["recall"] for point in row["curve"]]
         assert recalls == sorted(recalls, reverse=True)
         assert row["three_class"]["labels"]["incorrect_mask"]["labelled"] == 0
+        # Where nothing else is labelled a third label can only be wrong.
+        assert row["two_labels"]["f1"] >= row["together"]["f1"]
     assert report["pipelines"][0]["cost_ratio"] == 1
+    # The original has no third label.
+    assert report["pipelines"][0]["two_labels"] == {
+        **report["pipelines"][0]["together"],
+        "f1_interval": report["pipelines"][0]["f1_interval"],
+    }
     assert "| default (haar, edgenet) |" in done.stdout
+    assert "--labels with_mask,without_mask" in done.stdout
     page = (tmp_path / "r.html").read_text()
     assert "default (haar, edgenet): false alarms" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
@@ -228,7 +236,7 @@ def test_reports_of_before_still_have_their_table() -> None:
     table = accuracy_table({"pipelines": [row], "pictures": 1, "scenes": "dev.csv", "backgrounds": 0})
     assert (
         table.splitlines()[2]
-        == "| old | 1.000 | not measured | 1.000 | 1.000 | 1.000 | not measured | not measured | not measured |"
+        == "| old | 1.000 | not measured | not measured | 1.000 | 1.000 | 1.000 | not measured | not measured | not measured |"
     )
     assert "brackets" not in table
 

@@ -56,14 +56,19 @@ def test_demo_to_its_end(command, tmp_path: Path, detector: str) -> None:  # typ
     assert (cv2.absdiff(picture, demo.draw(150)) > 60).any(axis=2).sum() > 2000
 
 
-@pytest.mark.parametrize("model", [default_model(), BASELINE_MODEL], ids=["edgenet", "seednet"])
-def test_four_labels_and_two_through_the_same_command(command, tmp_path: Path, model: Path) -> None:  # type: ignore[no-untyped-def]
-    done = command("edge-run", "--source", "demo", "--model", model, "--max-frames", "120", "--events", tmp_path / "events.jsonl")
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [(default_model(), ()), (default_model(), ("--labels", "without_mask, with_mask")), (BASELINE_MODEL, ())],
+    ids=["edgenet", "edgenet with two labels", "seednet"],
+)
+def test_four_labels_and_two_through_the_same_command(command, tmp_path: Path, model: Path, options: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
+    events = tmp_path / "events.jsonl"
+    done = command("edge-run", "--source", "demo", "--model", model, *options, "--max-frames", "120", "--events", events)
     assert done.returncode == 0, done.stderr
-    labels = count_labels((tmp_path / "events.jsonl").read_text())
+    labels = count_labels(events.read_text())
     assert labels["with_mask"] > 50
     assert labels["without_mask"] > 50
-    assert ("incorrect_mask" in done.stdout) == (model == default_model())
+    assert ("incorrect_mask" in done.stdout) == (model == default_model() and not options)
 
 
 def test_files_are_obeyed(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -124,6 +129,12 @@ def test_models_with_other_labels_and_sizes_are_obeyed(command, tmp_path: Path) 
 FAILURES = {
     "no source": ((), 2, "say what to look at"),
     "two sources": (("--camera", "0", "--source", "demo"), 2, "say what to look at"),
+    "label that the model lacks": (
+        ("--source", "demo", "--labels", "with_mask,beard"),
+        2,
+        "no label 'beard' for a face",
+    ),
+    "one label": (("--source", "demo", "--labels", "with_mask"), 2, "two labels or more"),
     "unknown option": (("--sauce", "demo"), 2, "No such option"),
     "missing file": (("--source", "{tmp}/none.mp4"), 3, "there is no file or folder"),
     "folder without pictures": (("--source", "{tmp}"), 3, "holds no picture"),

@@ -15,6 +15,8 @@ from maskedge.sources import demo
 from maskedge.types import Box, Image
 from support import METADATA, write_model
 
+TWO = ("with_mask", "without_mask")
+
 
 class Fixed:
     """Finds the same boxes in every picture."""
@@ -202,6 +204,42 @@ def test_unsure_is_by_the_models_card(tmp_path: Path) -> None:
     silent = write_model(tmp_path / "silent.onnx")
     (face,) = MaskDetector(silent, Fixed([(60, 20, 120, 80)]))(np.zeros((100, 200, 3), np.uint8))
     assert not face.unsure, "a model that does not say is taken at its word"
+
+
+def test_a_face_gets_one_of_the_labels_that_are_asked_for(tmp_path: Path) -> None:
+    metadata = METADATA | {"maskedge.labels": '["with_mask", "without_mask", "incorrect_mask", "not_a_face"]'}
+    model = write_model(tmp_path / "model.onnx", metadata=metadata, outputs=4)
+    image = demo.draw(150)
+    all_labels, two = (MaskDetector(model, Fixed([(60, 20, 120, 80)]), labels=labels) for labels in (None, TWO))
+    assert all_labels.labels == ("with_mask", "without_mask", "incorrect_mask")
+    assert two.labels == TWO
+    probabilities = np.array([[0.1, 0.05, 0.8, 0.05], [0.6, 0.2, 0.1, 0.1], [0, 0, 1, 0]], np.float32)
+    votes = two._votes(probabilities)
+    # The probability of being a face stays, and so does what the labels that are left are worth against each other.
+    assert votes.sum(axis=1) == pytest.approx([0.95, 0.9, 1], abs=1e-5)
+    assert votes[:2, 0] / votes[:2, 1] == pytest.approx([2, 3], rel=1e-3)
+    assert votes[2] == pytest.approx([0.5, 0.5, 0, 0])
+    assert (all_labels._votes(probabilities) == probabilities * [1, 1, 1, 0]).all()
+    found = [(face.box, score) for face, score in all_labels.find(image, 0.0)]
+    assert [(face.box, score) for face, score in two.find(image, 0.0)] == found
+
+
+def test_labels_are_those_of_the_model() -> None:
+    assert MaskDetector(labels=("without_mask", "with_mask")).labels == TWO
+    assert "incorrect_mask" in MaskDetector(labels=()).labels
+    refused = {("with_mask", "beard"): "no label 'beard'", ("with_mask", "not_a_face"): "'not_a_face'", ("with_mask",): "two"}
+    for labels, said in refused.items():
+        with pytest.raises(UsageError, match=said):
+            MaskDetector(labels=labels)
+
+
+def test_a_track_keeps_its_face_with_two_labels() -> None:
+    """The vote is the probability of a face, too: what is left out must not take from it."""
+    all_labels, two = (MaskDetector(tracking=True, labels=labels) for labels in (None, TWO))
+    for index in range(120, 132):
+        image = demo.draw(index)
+        assert [face.box for face in two(image)] == [face.box for face in all_labels(image)]
+    assert {face.label for face in two(image)} <= set(TWO)
 
 
 class Counting(Fixed):

@@ -40,6 +40,10 @@ class Flag:
     multiple: bool = False
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 _PATH = click.Path(path_type=Path)
 _COUNT = click.IntRange(1)
 _SOURCE, _FACES, _OUTPUTS, _PRIVACY, _RUN = "Source", "Faces", "Outputs", "Privacy", "Running"
@@ -71,6 +75,14 @@ FLAGS = (
     Flag(_SOURCE, "--live", "source.live", "Play a video file or the demo by the clock, as a camera would give it."),
     Flag(_SOURCE, "--loop", "source.loop", "Start a video file or the demo again at its end."),
     Flag(_FACES, "--model", "model.file", "Classifier .onnx file.  [default: the bundled one]", "FILE", _PATH),
+    Flag(
+        _FACES,
+        "--labels",
+        "model.labels",
+        "Answer with these labels only, as in with_mask,without_mask: the likeliest of them.  [default: all of the model]",
+        "LIST",
+        _names,
+    ),
     Flag(
         _FACES,
         "--detector",
@@ -159,7 +171,7 @@ def config_flags(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command all flags of the table; their values come by `read_flags`."""
     for flag in reversed(FLAGS):
         default = default_of(flag.key)
-        shown = f"  [default: {default}]" if default is not None and not isinstance(default, bool) else ""
+        shown = f"  [default: {default}]" if default not in (None, ()) and not isinstance(default, bool) else ""
         settings: dict[str, Any] = {"help": flag.help + shown, "default": None, "multiple": flag.multiple}
         if flag.metavar or flag.type is not None:
             settings |= {"metavar": flag.metavar or None, "type": flag.type or str}
