@@ -19,7 +19,8 @@ from .zones import Zones
 if TYPE_CHECKING:
     from .sinks.base import Answer
 
-KINDS = ("no_mask_fraction", "person_without_mask", "too_many_people", "camera_lost")
+_OF_LABELS = ("no_mask_fraction", "person_without_mask")
+KINDS = (*_OF_LABELS, "too_many_people", "camera_lost")
 ACTIONS = ("event", "mqtt", "webhook", "command", "snapshot", "clip")
 _GAP = 1.0
 """Seconds for which a face may be missed, or a condition be doubted, without an end."""
@@ -78,6 +79,20 @@ def check_rules(rules: Iterable[AlertRule], zones: Zones) -> None:
         if name in names:
             raise UsageError(f"two alert rules have the name {rule.name!r}: give each its own.")
         names.add(name)
+
+
+def check_labels(rules: Iterable[AlertRule], labels: Sequence[str]) -> None:
+    """Make sure that no rule waits for a label that no face gets: it would stay silent for ever.
+
+    Raises:
+        UsageError: One does; the text names it.
+    """
+    for rule in rules:
+        if rule.when in _OF_LABELS and (unknown := [label for label in rule.labels if label not in labels]):
+            raise UsageError(
+                f"alert rule {rule.name!r} waits for the label {unknown[0]!r}, which no face gets here: the labels are "
+                f"{', '.join(labels)}. Change the rule's labels, or what leaves it out (the model, model.labels)."
+            )
 
 
 def _complaint(rule: AlertRule, zones: Zones) -> str | None:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from maskedge.actions import Actions
-from maskedge.alerts import AlertEngine
+from maskedge.alerts import AlertEngine, check_labels
 from maskedge.config import EdgeConfig, changed_keys
 from maskedge.detect import CascadeDetector
 from maskedge.errors import UsageError
@@ -186,6 +186,7 @@ class Wiring:
             return None, None
         if not source.video:
             raise UsageError("alert rules are for cameras, streams and videos: single pictures have no time.")
+        check_labels(rules, self._detector.labels)
         wanted = {action for rule in rules for action in rule.actions}
         actions = Actions(
             rules,

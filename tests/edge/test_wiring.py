@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
+import pytest
+
+from maskedge import UsageError
 from maskedge.config import load_config
 from maskedge.sources import open_source
 from maskedge.wiring import Wiring, open_detector
@@ -16,6 +20,26 @@ name = "crowd"
 when = "too_many_people"
 threshold = 3
 """
+
+
+def test_a_rule_for_a_label_that_no_face_gets_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "edge.toml"
+    rule = '[[alerts]]\nname = "door"\nwhen = "person_without_mask"\nlabels = ["without_mask", "{label}"]\n'
+    source = open_source("demo")
+    for label, section, refused in (
+        ("incorrect_mask", "", False),
+        ("incorect_mask", "", True),
+        ("incorrect_mask", '[model]\nlabels = ["with_mask", "without_mask"]\n', True),
+    ):
+        file.write_text(section + rule.format(label=label))
+        config = load_config(file, {}).config
+        with pytest.raises(UsageError, match=f"'door' waits for the label '{label}'") if refused else contextlib.nullcontext():
+            Wiring(config, source, open_detector(config), [])
+    # Who counts people asks for no label.
+    file.write_text(RULES + 'labels = ["nobody"]\n')
+    config = load_config(file, {}).config
+    Wiring(config, source, open_detector(config), [])
+    source.close()
 
 
 def test_reload_forgets_rules_that_are_gone_and_keeps_looking_in_every_frame(tmp_path: Path) -> None:
