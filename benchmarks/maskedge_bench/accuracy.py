@@ -15,7 +15,7 @@ from maskedge.errors import UsageError
 from maskedge.machine import machine_facts
 from maskedge.overlap import side
 from maskedge.pictures import list_pictures, read_picture
-from maskedge.pipeline import MaskDetector, as_bgr
+from maskedge.pipeline import Found, MaskDetector, as_bgr
 from maskedge.types import Face, Image
 from maskedge_train.boxes import UNLABELLED, LabelledBox, read_boxes
 from maskedge_train.split import only_measures
@@ -51,7 +51,8 @@ class _Row:
         # The original looks for what it always did.
         own = min_face if pipeline is not PIPELINES[0] else None
         self.detector = MaskDetector(pipeline.model, find_detector(pipeline.detector, min_face=own), min_face=own)
-        self.of_two = MaskDetector(pipeline.model, self.detector.detector, min_face=own, labels=_two_of(self.detector.labels))
+        knows_more = set(TWO) < set(self.detector.labels)
+        self.of_two = MaskDetector(pipeline.model, self.detector.detector, labels=TWO) if knows_more else self.detector
         self.two, self.two_labels, self.three = Tally(TWO), Tally(TWO), Tally(THREE)
         self.forgiving = Tally(TWO)
         self.curve = {bound: Tally(TWO) for bound in BOUNDS}
@@ -61,7 +62,7 @@ class _Row:
         self.candidates: list[int] = []
         self.gallery = Gallery()
 
-    def answer(self, image: Image) -> list[tuple[Face, float]]:
+    def answer(self, image: Image) -> list[Found]:
         """Answer at the lowest bound: what a higher one leaves of it is what the detector finds there."""
         found = self.detector.find(image, BOUNDS[0])
         self.times["detect"].append(self.detector.clock.last["detect"])
@@ -71,27 +72,25 @@ class _Row:
         return found
 
     def add(
-        self, found: Sequence[tuple[Face, float]], truths: Sequence[LabelledBox], unlabelled: Sequence[LabelledBox], scale: float
+        self, found: Sequence[Found], truths: Sequence[LabelledBox], unlabelled: Sequence[LabelledBox], scale: float
     ) -> list[Face]:
         """Count one picture; give what is found at the bound that `edge-run` has."""
         for bound, tally in self.curve.items():
-            tally.add(truths, [face for face, score in found if score >= bound], scale)
-        faces = [face for face, score in found if score >= self.least]
+            tally.add(truths, [own.face for own in found if own.certainty >= bound], scale)
+        counted = [own for own in found if own.certainty >= self.least]
+        faces = [own.face for own in counted]
         self.two.add(truths, faces, scale)
         self.three.add(truths, faces, scale)
+        self.two_labels.add(truths, [self.of_two.name(own.face.box, own.probabilities) for own in counted], scale)
         self.forgiving.add([*truths, *unlabelled], faces, scale)
         return faces
 
-    def add_of_two(self, image: Image, truths: Sequence[LabelledBox], scale: float) -> None:
-        """Let it answer once more, with two labels; after all others, whose time is taken."""
-        self.two_labels.add(truths, self.of_two(image), scale)
-
-    def add_background(self, found: Sequence[tuple[Face, float]], scale: float) -> list[Face]:
+    def add_background(self, found: Sequence[Found], scale: float) -> list[Face]:
         """Count one picture without people; give the false alarms."""
-        large = [(face, score) for face, score in found if side(face.box) * scale >= LEAST_SIDE]
+        large = [own for own in found if side(own.face.box) * scale >= LEAST_SIDE]
         for bound in self.alarms:
-            self.alarms[bound] += sum(score >= bound for _, score in large)
-        return [face for face, score in large if score >= self.least]
+            self.alarms[bound] += sum(own.certainty >= bound for own in large)
+        return [own.face for own in large if own.certainty >= self.least]
 
     def figures(self, backgrounds: int, baseline: _Row, *, forgive: bool) -> dict[str, Any]:
         """Give the figures of the pipeline; its costs are compared with those of `baseline` picture by picture."""
@@ -124,11 +123,6 @@ class _Row:
             "cost_ratio": ratio_of("total"),
             "detect_cost_ratio": ratio_of("detect"),
         }
-
-
-def _two_of(labels: Sequence[str]) -> Sequence[str]:
-    """Give the two labels of the two-class figures where a model has them, else all that it has."""
-    return TWO if set(TWO) <= set(labels) else labels
 
 
 def _with_interval(tally: Tally, figures: dict[str, Any]) -> dict[str, Any]:
@@ -195,9 +189,6 @@ def measure_accuracy(
                 row.gallery.add_false(image, path.name, row.add_background(found, scale))
             else:
                 row.gallery.add(image, path.name, truths, row.add(found, truths, ignored, scale), scale)
-        if truths is not None:
-            for row in rows:
-                row.add_of_two(image, truths, scale)
         progress(len(scenes) + len(empty))
     report = {
         "schema": SCHEMA,

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -53,6 +53,20 @@ _EARLIEST = 2
 
 _Candidate: TypeAlias = tuple[Box, float]
 """A box and the score of the detector that found it; 1 where it gives none."""
+
+
+class Found(NamedTuple):
+    """A face of a picture, and by what it is one.
+
+    Attributes:
+        face: The face.
+        certainty: How surely it is one, 0 to 1: what `least_face` bounds.
+        probabilities: float32 `[C]`, what the classifier answers, one a label of the model.
+    """
+
+    face: Face
+    certainty: float
+    probabilities: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -135,7 +149,8 @@ class MaskDetector:
         """The labels that faces get, in the model's order."""
         # What is seen as a face is one: how nearly it was none does not vote.
         self._voting = np.array([label != NOT_A_FACE for label in self.classifier.labels])
-        self._answering = np.array([label in self.labels for label in self.classifier.labels])
+        left_out = sum(self._voting) > len(self.labels)
+        self._answering = np.array([label in self.labels for label in self.classifier.labels]) if left_out else None
         self.candidates = 0
         """Candidates of the last frame that the detector gave."""
         self.tracker: FaceTracker | None = None
@@ -186,9 +201,9 @@ class MaskDetector:
         image = as_bgr(image)
         if self.tracker is not None:
             return self._next_frame(image, self.tracker)
-        return [face for face, _ in self.find(image)]
+        return [found.face for found in self.find(image)]
 
-    def find(self, image: Image, least_face: float | None = None) -> list[tuple[Face, float]]:
+    def find(self, image: Image, least_face: float | None = None) -> list[Found]:
         """Find the faces of a picture by itself, each with how surely it is one: to choose `least_face` by.
 
         Args:
@@ -201,14 +216,23 @@ class MaskDetector:
             least = self.least_face if least_face is None else least_face
             faces = [index for index, box in enumerate(seen.boxes) if self._is_face(box, seen.scores[index], least)]
             kept = [faces[index] for index in suppress([seen.boxes[index] for index in faces], seen.scores[faces])]
-        votes = self._votes(seen.probabilities)
         answers = []
         for index in kept:
-            best = int(votes[index].argmax())
-            label, score = self.classifier.labels[best], float(votes[index, best])
-            face = Face(seen.boxes[index], label, score, label, score, unsure=score < self._unsure_below)
-            answers.append((face, float(seen.scores[index])))
+            box, probabilities = seen.boxes[index], seen.probabilities[index]
+            answers.append(Found(self.name(box, probabilities), float(seen.scores[index]), probabilities))
         return answers
+
+    def name(self, box: Box, probabilities: npt.NDArray[np.float32]) -> Face:
+        """Give the face in a box the likeliest of `labels`.
+
+        Args:
+            box: x1, y1, x2, y2 in pixels.
+            probabilities: float32 `[C]`, what the classifier answers for it.
+        """
+        votes = self._votes(probabilities[None])[0]
+        best = int(votes.argmax())
+        label, score = self.classifier.labels[best], float(votes[best])
+        return Face(box, label, score, label, score, unsure=score < self._unsure_below)
 
     def _next_frame(self, image: Image, tracker: FaceTracker) -> list[Face]:
         """Answer for the next frame of a video."""
@@ -293,7 +317,7 @@ class MaskDetector:
         The share of labels that are not answered with goes to the others, in proportion: what each is worth if it is one of them.
         """
         faces: npt.NDArray[np.float32] = probabilities * self._voting
-        if np.array_equal(self._answering, self._voting):
+        if self._answering is None:
             return faces
         # Of two that are both out of the question there is still a likelier one.
         answers = np.maximum(faces, _SUREST) * self._answering

@@ -127,7 +127,7 @@ def brightness_model(path: Path) -> Path:
 def test_a_probable_face_is_looked_at_again_where_it_was_drawn(tmp_path: Path) -> None:
     image, box = np.zeros((100, 200, 3), np.uint8), (60.0, 20.0, 110.0, 70.0)
     model = write_model(tmp_path / "left.onnx", place=(0.0, 0.0, 0.5, 1.0))
-    ((face, _),) = MaskDetector(model, Fixed([box])).find(image, 0.0)
+    ((face, _, _),) = MaskDetector(model, Fixed([box])).find(image, 0.0)
     # The left half of its crop; the right half of the crop about that (the mirror image's left); the left half about their mean.
     looks = [(55, 15, 85, 75), (70, 9, 106, 81), (39, 5, 79, 85)]
     assert face.box == pytest.approx(np.mean(looks, axis=0), abs=1)
@@ -163,10 +163,10 @@ def test_a_score_and_a_probability_judge_together(tmp_path: Path) -> None:
     probabilities = 1 - detector.classifier.classify(image, [as_box(box) for box in boxes])[:, 1]
     found = detector.find(image, 0.0)
     # Of two candidates alike to one of them the other decides.
-    assert max(score for _, score in found) < max(scores.max(), probabilities.max())
-    best = max(score for _, score in found)
+    assert max(own.certainty for own in found) < max(scores.max(), probabilities.max())
+    best = max(own.certainty for own in found)
     assert not detector.find(image, best * 1.001)
-    assert [score for _, score in detector.find(image, best * 0.999)] == [best]
+    assert [own.certainty for own in detector.find(image, best * 0.999)] == [best]
     assert MaskDetector(model).least_face != detector.least_face
     detector.ask_for(0.3)
     assert detector.least_face == 0.3
@@ -220,8 +220,10 @@ def test_a_face_gets_one_of_the_labels_that_are_asked_for(tmp_path: Path) -> Non
     assert votes[:2, 0] / votes[:2, 1] == pytest.approx([2, 3], rel=1e-3)
     assert votes[2] == pytest.approx([0.5, 0.5, 0, 0])
     assert (all_labels._votes(probabilities) == probabilities * [1, 1, 1, 0]).all()
-    found = [(face.box, score) for face, score in all_labels.find(image, 0.0)]
-    assert [(face.box, score) for face, score in two.find(image, 0.0)] == found
+    (found,), (own,) = all_labels.find(image, 0.0), two.find(image, 0.0)
+    assert (own.face.box, own.certainty) == (found.face.box, found.certainty)
+    assert two.name(found.face.box, found.probabilities) == own.face
+    assert all_labels.name(found.face.box, found.probabilities) == found.face
 
 
 def test_labels_are_those_of_the_model() -> None:
@@ -239,7 +241,7 @@ def test_a_track_keeps_its_face_with_two_labels() -> None:
     for index in range(120, 132):
         image = demo.draw(index)
         assert [face.box for face in two(image)] == [face.box for face in all_labels(image)]
-    assert {face.label for face in two(image)} <= set(TWO)
+    assert {face.label for face in two(image)} == set(TWO)
 
 
 class Counting(Fixed):

@@ -79,7 +79,7 @@ def find_face(image: Image, detector: MaskDetector) -> Box | None:
     faces = []
     for border in (0, round(_BORDER * max(image.shape[:2]))):
         framed = np.asarray(cv2.copyMakeBorder(image, *(border,) * 4, cv2.BORDER_REPLICATE), np.uint8)
-        for face, score in detector.find(framed, LEAST_FACE):
-            x1, y1, x2, y2 = face.box
-            faces.append((score, (x1 - border, y1 - border, x2 - border, y2 - border)))
+        for found in detector.find(framed, LEAST_FACE):
+            x1, y1, x2, y2 = found.face.box
+            faces.append((found.certainty, (x1 - border, y1 - border, x2 - border, y2 - border)))
     return max(faces)[1] if faces else None
