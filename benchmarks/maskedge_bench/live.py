@@ -48,7 +48,7 @@ class PacedSource(BaseSource):
             index = newest
             self.captured = index + 1
             image = self._frames[index % len(self._frames)].image
-            yield Frame(image, index, wall + index * period, start + index * period, self.name)
+            yield Frame(image, index, wall + index * period, start + index * period, self.name, start + index * period)
 
 
 def measure_live(name: str, detector: MaskDetector, frames: Sequence[Frame], rate: float, seconds: float) -> dict[str, Any]:

@@ -30,6 +30,8 @@ class Frame:
         time: When the frame arrived, in seconds since the epoch (wall clock, for events).
         arrival: When the frame arrived, in seconds of `time.perf_counter` (for latency).
         source: What the user called the source; for pictures the file.
+        moment: When it was taken, in seconds of the source's own clock, which never goes back: time in the film for a video file,
+            `time.perf_counter` at its arrival for a camera. Durations (a vote, a wait, an alert) are measured by it.
     """
 
     image: Image
@@ -37,6 +39,7 @@ class Frame:
     time: float
     arrival: float
     source: str
+    moment: float
 
     @property
     def size(self) -> tuple[int, int]:

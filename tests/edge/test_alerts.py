@@ -40,7 +40,7 @@ def answer(seconds: float, labels: str = "", *, x: float = 10, image: Any = None
         for track, sign in enumerate(labels)
     ]
     picture = np.zeros((50, 100, 3), np.uint8) if image is None else image
-    return Answer(Frame(picture, round(seconds * 10), 1e9 + seconds, seconds, "0"), faces, {})
+    return Answer(Frame(picture, round(seconds * 10), 1e9 + seconds, seconds, "0", seconds), faces, {})
 
 
 def play(rule: AlertRule, scenes: str | list[str], *, step: float = 0.5, x: float = 10) -> list[tuple[float, str, dict[str, Any]]]:

@@ -13,7 +13,7 @@ BOX = (0.0, 0.0, 9.0, 9.0)
 
 
 def frame(index: int) -> Frame:
-    return Frame(np.zeros((8, 8, 3), np.uint8), index, 100.0 + index, 0.0, "0")
+    return Frame(np.zeros((8, 8, 3), np.uint8), index, 100.0 + index, 0.0, "0", float(index))
 
 
 def face(track: int, label: str, *, unsure: bool = False) -> Face:

@@ -30,7 +30,7 @@ CHANGED = Happening(LABEL_CHANGED, MIDDAY, "0", {"track": 7, "label": "with_mask
 
 
 def answer(index: int = 0, faces: list[Face] = FACES, *happenings: Happening, seconds: float = MIDDAY) -> Answer:
-    frame = Frame(np.zeros((9, 9, 3), np.uint8), index, seconds, 0.0, "0")
+    frame = Frame(np.zeros((9, 9, 3), np.uint8), index, seconds, 0.0, "0", seconds)
     return Answer(frame, faces, {"total": 6.1}, happenings=happenings)
 
 

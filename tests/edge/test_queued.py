@@ -19,7 +19,7 @@ from maskedge.types import Frame
 
 
 def answer(index: int, *happenings: Happening) -> Answer:
-    return Answer(Frame(np.zeros((8, 8, 3), np.uint8), index, 1.0, 0.0, "0"), [], {"total": 1.0}, happenings=happenings)
+    return Answer(Frame(np.zeros((8, 8, 3), np.uint8), index, 1.0, 0.0, "0", index / 30), [], {"total": 1.0}, happenings=happenings)
 
 
 class Recorder:

@@ -25,7 +25,9 @@ FACE = Face((312.04, 96.5, 420.0, 240.0), "with_mask", 0.98123, "without_mask", 
 
 def answer(image: Image, index: int = 0, source: str = "0") -> Answer:
     return Answer(
-        Frame(image, index, 1_769_860_800.1234, 0.0, source), [FACE], {"total": 6.123, "detect": 4.2, "classify": 0.6, "track": 0.1}
+        Frame(image, index, 1_769_860_800.1234, 0.0, source, 0.0),
+        [FACE],
+        {"total": 6.123, "detect": 4.2, "classify": 0.6, "track": 0.1},
     )
 
 

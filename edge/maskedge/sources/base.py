@@ -92,6 +92,7 @@ class BaseSource:
         """Let go of what is held: nothing here."""
 
 
-def stamp(image: Image, index: int, source: str) -> Frame:
-    """Make a frame of a picture that arrived just now."""
-    return Frame(image, index, time.time(), time.perf_counter(), source)
+def stamp(image: Image, index: int, source: str, moment: float | None = None) -> Frame:
+    """Make a frame of a picture that arrived just now, and was taken at `moment` of the source's own clock or just now."""
+    arrival = time.perf_counter()
+    return Frame(image, index, time.time(), arrival, source, arrival if moment is None else moment)

@@ -104,7 +104,7 @@ class DemoSource(BaseSource):
         """Draw the frames, one after the other."""
         for index in range(FRAMES):
             self.captured += 1
-            yield stamp(draw(index), index, self.name)
+            yield stamp(draw(index), index, self.name, index / FPS)
 
 
 def draw(index: int) -> Image:

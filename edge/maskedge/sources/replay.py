@@ -25,14 +25,16 @@ class LoopSource(BaseSource):
 
     def frames(self) -> Iterator[Frame]:
         """Give every frame, for ever (a video that gives none ends)."""
-        given = -1
+        given, start, moment = -1, 0.0, 0.0
         while self.captured != given and not self._stopping:
             given = self.captured
             for frame in self._inner.frames():
                 if self._stopping:
                     return
                 self.captured += 1
-                yield stamp(frame.image, self.captured - 1, self.name)
+                moment = start + frame.moment
+                yield stamp(frame.image, self.captured - 1, self.name, moment)
+            start = moment + 1 / self.fps
             self._inner.close()
             self._inner = self._make()
 

@@ -50,7 +50,7 @@ class VideoFileSource(BaseSource):
         image, self._first = self._first, None
         while image is not None and not self._stopping:
             self.captured += 1
-            yield stamp(image, index, self.name)
+            yield stamp(image, index, self.name, index / self.fps)
             index += 1
             image = self._read()
         # Some containers only estimate the count: a few frames less is no loss.
