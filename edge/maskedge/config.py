@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import math
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 PREFIX = "MASKEDGE_"
 MASK = "********"
-_CREDENTIALS = r"(?<=://)[^/@]*(?=@)"
-"""Name and password in an address."""
 
 
 @dataclass(frozen=True)
@@ -228,9 +226,10 @@ def load_config(
             section, _, key = path.partition(".")
             values[section][key] = value
             origins[path] = "flag"
-    if flags and (flags.get("source.uri") or flags.get("source.camera")):
-        # What to look at is one choice: a flag replaces a file's, whichever of the two it is.
-        for key in ("uri", "camera"):
+    choices = ("uri", "uri_file", "camera")
+    if flags and any(flags.get(f"source.{key}") for key in choices):
+        # What to look at is one choice: a flag replaces a file's, whichever of the three it is.
+        for key in choices:
             if origins.get(f"source.{key}") not in (None, "flag"):
                 values["source"].pop(key)
                 del origins[f"source.{key}"]
@@ -370,14 +369,34 @@ def is_secret(entry: Field[Any]) -> bool:
 
 
 def secrets_of(config: EdgeConfig) -> set[str]:
-    """Give all texts of a configuration that must never be shown: secret values, and passwords in addresses."""
+    """Give all texts of a configuration that must never be shown: secret values, and passwords and keys in addresses."""
+    from maskedge.sources.address import secrets_in
+
     found: set[str] = set()
     for section in (*(getattr(config, name) for name in SECTIONS), *config.alerts):
         for entry in fields(section):
             value = getattr(section, entry.name)
-            if isinstance(value, str):
-                found |= {value} if is_secret(entry) else set(re.findall(_CREDENTIALS, value))
+            for text in value if isinstance(value, tuple) else (value,):
+                if isinstance(text, str):
+                    found |= {text} if is_secret(entry) else secrets_in(text) if _is_address(text) else set()
+    if config.source.uri_file is not None:
+        # Whether the file can be read is the run's to say.
+        with contextlib.suppress(UsageError):
+            found |= secrets_in(config.source.address)
     return found
+
+
+def _is_address(text: str) -> bool:
+    return "://" in text or text.lstrip().lower().startswith("gst:")
+
+
+def _hide(value: Any) -> Any:
+    """Mask the secrets in an address, or in a list of texts."""
+    from maskedge.sources.address import without_password
+
+    if isinstance(value, tuple):
+        return tuple(map(_hide, value))
+    return without_password(value, MASK) if isinstance(value, str) and _is_address(value) else value
 
 
 def to_toml(loaded: Loaded) -> str:
@@ -399,7 +418,7 @@ def _section_lines(values: Any, section: str, origins: Mapping[str, str]) -> Ite
             yield f'# {entry.name} = "{MASK}"' if value is not None else f"# {entry.name} ="
         elif value is None:
             yield f"# {entry.name} ="
-        elif isinstance(value, str) and (hidden := re.sub(_CREDENTIALS, MASK, value)) != value:
+        elif (hidden := _hide(value)) != value:
             yield f"# {entry.name} = {_toml_value(hidden)}"
         else:
             yield f"{entry.name} = {_toml_value(value)}"

@@ -49,7 +49,7 @@ _COUNT = click.IntRange(1)
 _SOURCE, _FACES, _OUTPUTS, _PRIVACY, _RUN = "Source", "Faces", "Outputs", "Privacy", "Running"
 
 FLAGS = (
-    Flag(_SOURCE, "--camera", "source.camera", "Camera: its number, or /dev/videoN.", "N"),
+    Flag(_SOURCE, "--camera", "source.camera", "Camera: its number, or its device (/dev/video0, a link of udev).", "N"),
     Flag(
         _SOURCE,
         "--source",
@@ -57,6 +57,14 @@ FLAGS = (
         "Picture, folder or glob of pictures, video file, rtsp:// http:// tcp:// udp:// stream, csi://0, picamera2://0, "
         "gst:PIPELINE, camera number, or 'demo' (a built-in clip).",
         "URI",
+    ),
+    Flag(
+        _SOURCE,
+        "--source-file",
+        "source.uri_file",
+        "File whose first line is the address, so that its password stands in no list of processes.",
+        "FILE",
+        _PATH,
     ),
     Flag(_SOURCE, "--width", "source.width", "Width to ask the camera for (with --height).", "PIXELS", _COUNT),
     Flag(_SOURCE, "--height", "source.height", "Height to ask the camera for.", "PIXELS", _COUNT),

@@ -11,12 +11,13 @@ from pathlib import Path
 from maskedge.errors import SourceError, UsageError
 from maskedge.pictures import is_picture, list_pictures, natural_key
 
-from .address import STREAMS, without_password
+from .address import STREAMS, file_path, split_address, tidy, without_password
 from .base import BaseSource, Source
 from .config import SourceConfig
 from .csi import PicameraDevice, csi_opener
 from .demo import DemoSource
-from .devices import Opener, check_pipeline, list_cameras, open_camera, open_gstreamer, open_stream
+from .devices import Opener, check_pipeline, is_character_device, list_cameras, open_camera, open_gstreamer, open_stream
+from .http import open_http
 from .live import LiveSource
 from .pictures import PictureSource
 from .replay import LoopSource, ReplayDevice
@@ -49,10 +50,10 @@ def open_source(source: str | SourceConfig) -> Source:
         UsageError: There is no such kind of address, or an option does not go with it.
     """
     config = SourceConfig(uri=source) if isinstance(source, str) else source
-    uri = config.address
+    uri = tidy(config.address)
     opener = _live_opener(uri, config)
     if opener is None:
-        return _open_file(re.sub("^file://", "", uri), config)
+        return _open_file(file_path(uri), config)
     live = LiveSource(without_password(uri), opener, config)
     if not config.wait:
         live.open()
@@ -61,24 +62,32 @@ def open_source(source: str | SourceConfig) -> Source:
 
 def _live_opener(uri: str, config: SourceConfig) -> Opener | None:
     """Give what opens the camera or stream `uri`; None where it is a file or the like."""
-    if re.fullmatch(r"\d+|/dev/(?:video|v4l/).+", uri):
+    if _is_camera(uri, config):
         return partial(open_camera, uri, config)
     if uri.startswith("gst:"):
         pipeline, name = uri.removeprefix("gst:"), without_password(uri)
         check_pipeline(pipeline, name)
         return partial(open_gstreamer, pipeline, name)
-    scheme, separator, rest = uri.partition("://")
-    if not separator or scheme == "file":
+    address = split_address(uri)
+    if address is None or address.scheme == "file":
         return None
+    scheme, rest = address.scheme, address.rest
     if scheme in ("csi", "picamera2"):
-        if not re.fullmatch(r"\d*", rest):
+        if not re.fullmatch(r"\d{0,9}", rest, re.ASCII):
             raise UsageError(f"{scheme}://{rest} names no camera: give its number, as in {scheme}://0.")
         number = int(rest or 0)
         return csi_opener(number, config) if scheme == "csi" else partial(PicameraDevice, number, config)
     if scheme not in STREAMS:
         known = ", ".join(f"{name}://" for name in STREAMS)
         raise UsageError(f"{without_password(uri)} is of an unknown kind: known are {known}, csi://, picamera2://, gst: and paths.")
-    return partial(open_stream, uri, config)
+    return partial(open_http if scheme in ("http", "https") else open_stream, uri, config)
+
+
+def _is_camera(uri: str, config: SourceConfig) -> bool:
+    """Tell whether V4L2 is asked: for whatever `camera` names without a scheme, for numbers, and for character devices."""
+    if config.camera is not None:
+        return not re.match(r"gst:|[a-z][a-z0-9+.-]*://", uri)
+    return bool(re.fullmatch(r"\d{1,9}|/dev/(?:video|v4l/).+", uri, re.ASCII)) or is_character_device(uri)
 
 
 def _open_file(uri: str, config: SourceConfig) -> Source:

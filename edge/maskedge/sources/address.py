@@ -1,28 +1,206 @@
-"""Addresses of streams: which are known, and how they are said without their secrets."""
+"""Addresses of sources: how they are spelt, taken apart, and written without their secrets."""
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, unquote_to_bytes
+
+from maskedge.errors import UsageError
 
 STREAMS = ("rtsp", "rtsps", "http", "https", "tcp", "udp", "rtp", "rtmp", "srt")
-"""Schemes that FFmpeg reads as a live stream."""
+"""Schemes that are read as a live stream."""
+
+PERCENT_HINT = "a name or password that holds @ : / ? # or % is written percent-encoded (%40 %3A %2F %3F %23 %25)"
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_HOST = r"(?:\[[^\]\s]+\]|[^\s/?#@:\[\]]+)?(?::\d*)?"
+_AFTER_HOST = r"(?=[/?]|\Z|#(?!.*@))"
 
 # Names under which cameras and pipelines take their secrets: ?user=..&pwd=.., rtspsrc user-pw=..
-_SECRET = re.compile(
-    r"(?i)(?<![a-z0-9])(user(?:[-_]?(?:id|name|pw))?|usr|login(?:use|pas|id)?|account|auth|pass(?:word|wd|phrase)?|pwd|pw|"
-    r"(?:(?:auth|access|api|stream)[-_]?)?(?:token|key|secret))=(?:\"[^\"]*\"|[^&\s!;#]+)"
+_NAMES = r"user(?:[-_]?(?:id|name))?|usr|login(?:use|id)?|account"
+_KEYS = (
+    r"user[-_]?(?:pw|pwd|password)|loginpas|auth|authorization|credentials?|pass(?:word|wd|phrase)?|pwd|pw|sig(?:nature)?|jwt|ticket|sid|"
+    r"session(?:[-_]?id)?|streamid|(?:(?:auth|access|api|stream|secret|private)[-_]?)?(?:token|key|secret)"
 )
+_SECRET = re.compile(rf"(?i)(?<![a-z0-9])(?:({_NAMES})|({_KEYS}))=(\"[^\"]*\"|[^&\s!;#]+)")
 _USER = re.compile(r"(?<=://)([^/?#\s]*)@(?=[^/?#@\s]*)")
 # A slash in a password: what stands where the port belongs is no number.
-_ODD = re.compile(r"(?<=://)[^/?#\s@:\[\]]*:(?!\d+(?:[/?#\s]|$))[^\s]*@")
+_ODD = re.compile(r"(?<=://)([^/?#\s@:\[\]]*:(?!\d+(?:[/?#\s]|$))[^\s]*)@")
 
 
-def without_password(text: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A stream's address, taken apart.
+
+    Attributes:
+        scheme: In lower case.
+        user: Name and password as they were written, `name:password`; None where there are none.
+        rest: What follows: host, port, path and query.
+    """
+
+    scheme: str
+    user: str | None
+    rest: str
+
+    @property
+    def bare(self) -> str:
+        """The address without name and password."""
+        return f"{self.scheme}://{self.rest}"
+
+    @property
+    def full(self) -> str:
+        """The address with name and password, of which every odd character is percent-encoded."""
+        return self.bare if self.user is None else f"{self.scheme}://{_quote(self.user)}@{self.rest}"
+
+    @property
+    def credentials(self) -> tuple[str, str] | None:
+        """Name and password, decoded; None where there are none."""
+        if not self.user:
+            return None
+        name, _, password = self.user.partition(":")
+        return unquote(name), unquote(password)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the address has an `@` that was taken for a part of its path, and may be one of its password."""
+        return "@" in self.rest
+
+
+def split_address(text: str) -> Address | None:
+    """Take an address with a scheme apart. Odd characters in a password are understood where only one reading has a host.
+
+    Args:
+        text: As the user wrote it.
+
+    Returns:
+        Its parts; None where it has no scheme.
+
+    Raises:
+        UsageError: It can be read in several ways, or has no host where one must be.
+    """
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        return None
+    rest = text[scheme.end() :]
+    end = _end_of_user(rest)
+    if end is None:
+        raise UsageError(f"the address {without_password(text)} can be read in more than one way: {PERCENT_HINT}.")
+    return Address(scheme[1].lower(), rest[:end] if end >= 0 else None, rest[end + 1 :])
+
+
+def _end_of_user(rest: str) -> int | None:
+    """Give the place of the `@` behind name and password, -1 where there is none, None where it cannot be told."""
+    authority = re.split("[/?]", rest, maxsplit=1)[0]
+    # What follows a '#' is never sent, so that a '#' before an '@' is one of the password.
+    mark = authority.find("#")
+    if mark >= 0 and "@" not in rest[mark:]:
+        authority = authority[:mark]
+    before, at, host = authority.rpartition("@")
+    if re.fullmatch(_HOST, host):
+        return len(before) if at else -1
+    places = [place.start() for place in re.finditer("@", rest) if re.match(_HOST + _AFTER_HOST, rest[place.end() :])]
+    if len(places) > 1:
+        return None
+    return places[0] if places else -1
+
+
+def _quote(user: str) -> str:
+    """Percent-encode what may not stand in a name or password. What is encoded already stays."""
+
+    def encode(found: re.Match[str]) -> str:
+        return "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "surrogateescape"))
+
+    return re.sub(r"%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9._~!$&'()*+,;=:%-]", encode, user)
+
+
+def tidy(text: str) -> str:
+    """Cut blanks, which copied addresses carry, and write the scheme in lower case. What names an existing file stays."""
+    if _exists(text):
+        return text
+    text = text.strip()
+    return re.sub(r"\A(?:[A-Za-z][A-Za-z0-9+.-]*://|(?:gst|file):)", lambda found: found[0].lower(), text, flags=re.IGNORECASE)
+
+
+def file_path(text: str) -> str:
+    """Give the path of a `file:` address, percent-decoded; anything else unchanged.
+
+    Raises:
+        UsageError: It names another machine.
+    """
+    if not text.startswith("file:"):
+        return text
+    path = text.removeprefix("file:")
+    if path.startswith("//"):
+        host, slash, absolute = path[2:].partition("/")
+        path = f"/{absolute}" if slash and host.lower() in ("", "localhost") else path[2:]
+        if not path.startswith(("/", "~")) and slash and not _exists(path) and not _exists(_decode(path)):
+            raise UsageError(
+                f"{text} names the machine {host}: only files of this one can be opened, as in file:///home/me/clip.mp4."
+            )
+    decoded = _decode(path)
+    # Who glued file:// before a path has encoded nothing.
+    return path if _exists(path) and not _exists(decoded) else decoded
+
+
+def _decode(path: str) -> str:
+    return os.fsdecode(unquote_to_bytes(os.fsencode(path)))
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # too long, or with a null byte
+        return False
+
+
+def without_password(text: str, mask: str = "***") -> str:
     """Hide name and password of an address or a GStreamer pipeline, for logs and events.
+
+    Args:
+        text: An address, or any text with addresses in it.
+        mask: What to write in their place.
 
     >>> without_password("rtsp://me:secret@camera/1?channel=2&pwd=secret")
     'rtsp://***@camera/1?channel=2&pwd=***'
     """
-    text = _ODD.sub("***@", text)
-    text = _USER.sub(lambda found: "***@" if found[1] else "@", text)
-    return _SECRET.sub(r"\1=***", text)
+    return _replace(text, lambda secret: mask)
+
+
+def secrets_in(text: str) -> set[str]:
+    """Give the passwords, keys and tokens in an address or a pipeline, as they are written and as they are decoded."""
+    found: set[str] = set()
+
+    def note(secret: str) -> str:
+        parts = {secret, secret.partition(":")[2]} if ":" in secret else {secret}
+        found.update(part for part in (*parts, *map(unquote, parts)) if part)
+        return "***"
+
+    _replace(text, note, names=False)
+    return found
+
+
+def _replace(text: str, by: Callable[[str], str], *, names: bool = True) -> str:
+    """Replace every secret of a text; those that only name a user where `names` is set."""
+
+    def user(found: re.Match[str]) -> str:
+        return f"{by(found[1])}@" if found[1] else "@"
+
+    def value(found: re.Match[str]) -> str:
+        key, hidden = found[1] or found[2], found[3].strip('"')
+        return f"{key}={by(hidden)}" if names or found[2] else found[0]
+
+    scheme = _SCHEME.match(text)
+    if scheme is not None and not re.search(r"\s", text):
+        end = _end_of_user(text[scheme.end() :])
+        if end is not None and end > 0:
+            start = scheme.end()
+            text = f"{text[:start]}{by(text[start : start + end])}@{text[start + end + 1 :]}"
+            head, at, rest = text.partition("@")
+            return head + at + _SECRET.sub(value, rest)
+    text = _ODD.sub(user, text)
+    text = _USER.sub(lambda found: found[0] if set(found[1]) == {"*"} else user(found), text)
+    return _SECRET.sub(value, text)

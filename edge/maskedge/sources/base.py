@@ -24,7 +24,7 @@ class Source(Protocol):
         incomplete: True when less came out than the source holds; the sentence is among `warnings`.
         captured: Frames that arrived.
         dropped: Frames that arrived and were overtaken by newer ones.
-        skipped: Pictures that could not be read.
+        skipped: Pictures that could not be read, also of a live source.
         reconnects: How often it was lost and came back.
         state: `opening`, `open`, `lost` or `ended`.
         on_state: Called by `frames` when the state or the number of failed attempts changes: state, a sentence that says why

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from maskedge.errors import UsageError
+
+_LONGEST = 4096
+"""Characters that an address in a file may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,10 @@ class SourceConfig:
             "help": "demo, file, folder, glob, camera number, rtsp:// http:// tcp:// udp:// csi://0 picamera2://0 gst:PIPELINE"
         },
     )
-    camera: str | None = field(default=None, metadata={"help": "camera instead of uri: its number, or /dev/videoN"})
+    uri_file: Path | None = field(
+        default=None, metadata={"help": "file whose first line is the uri: keeps a password out of the list of processes"}
+    )
+    camera: str | None = field(default=None, metadata={"help": "camera instead of uri: its number, or its device (/dev/video0)"})
     width: int | None = field(default=None, metadata={"help": "width to ask the camera for, in pixels"})
     height: int | None = field(default=None, metadata={"help": "height to ask the camera for, in pixels"})
     fps: float | None = field(default=None, metadata={"help": "frames a second to ask the camera for, or to play a file at (live)"})
@@ -58,16 +65,30 @@ class SourceConfig:
 
     @property
     def address(self) -> str:
-        """The one of `uri` and `camera` that is given.
+        """The one of `uri`, `uri_file` and `camera` that is given; of the file its first line.
 
         Raises:
-            UsageError: None is, or both are.
+            UsageError: None is, or several are, or the file cannot be read.
         """
-        if (self.camera is None) == (self.uri is None):
+        given = [value for value in (self.uri, self.uri_file, self.camera) if value is not None]
+        if len(given) != 1:
             raise UsageError("say what to look at, once: --camera 0, --source FILE, or --source demo (see edge-run --help).")
-        return str(self.uri if self.camera is None else self.camera)
+        return str(given[0]) if self.uri_file is None else _first_line(self.uri_file)
 
     @property
     def patience(self) -> float:
         """Seconds for which the picture may stay the same; 0 for ever."""
         return self.stall_timeout if self.frozen_timeout is None else self.frozen_timeout
+
+
+def _first_line(file: Path) -> str:
+    path = file.expanduser()
+    try:
+        with path.open("rb") as content:
+            line = content.readline(_LONGEST + 1).decode("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise UsageError(f"the address of the source cannot be read from {path} ({reason}).") from error
+    if not line or len(line) > _LONGEST:
+        raise UsageError(f"{path} holds no address: write it into its first line, as in rtsp://NAME:PASSWORD@camera/1.")
+    return line

@@ -32,6 +32,7 @@ class PicameraDevice:
     """
 
     finite = False
+    damaged = 0
 
     def __init__(self, number: int, config: SourceConfig) -> None:
         try:

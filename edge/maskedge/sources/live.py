@@ -7,12 +7,12 @@ import threading
 import time
 from collections.abc import Iterator
 
-import cv2
 import numpy as np
 
 from maskedge.errors import SourceError
 from maskedge.types import Frame, Image
 
+from .address import without_password
 from .base import ENDED, LOST, OPEN, OPENING, BaseSource, stamp
 from .config import SourceConfig
 from .devices import Opener
@@ -47,7 +47,7 @@ class _Grabber(threading.Thread):
         self.sample = sample
         self.started = self.read_at = self.fresh_at = time.monotonic()
         self.newest: Frame | None = None
-        self.captured = self.dropped = 0
+        self.captured = self.dropped = self.damaged = 0
         self.fps = 0.0
         self.finite = False
         self.warnings: list[str] = []
@@ -62,8 +62,9 @@ class _Grabber(threading.Thread):
             self._work()
         except SourceError as error:
             problem = error
-        except (cv2.error, OSError, RuntimeError, MemoryError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
+        except Exception as error:  # noqa: BLE001  (whatever a driver does, the run goes on)
+            # Words of a library may hold the address.
+            reason = without_password(" ".join(str(error).split())) or type(error).__name__
             problem = SourceError(f"{self._source} was lost: its driver failed ({reason}).")
         finally:
             with self._changed:
@@ -78,6 +79,7 @@ class _Grabber(threading.Thread):
             skipped = 0
             while not self.leaving:
                 image = device.read()
+                self.damaged = device.damaged
                 if image is None:
                     return
                 repeated = self._watch and self._repeats(image)
@@ -108,7 +110,8 @@ class LiveSource(BaseSource):
 
     When it is lost (it ends, gives no frame for `stall_timeout`, or the same picture for `frozen_timeout`), it is opened again,
     after waits that double from `backoff_min` to `backoff_max`, each shortened at random by up to half, so that many devices do
-    not come back at once; for ever, or until `max_retries` attempts in a row have failed.
+    not come back at once; for ever, or until `max_retries` attempts in a row have failed. Damaged pictures between good ones are no
+    loss: they are left out and counted in `skipped`.
 
     Args:
         name: What to call it in events, without name and password.
@@ -126,7 +129,7 @@ class LiveSource(BaseSource):
         self._changed = threading.Condition()
         self._grabber: _Grabber | None = None
         self._left: list[_Grabber] = []
-        self._past = (0, 0)
+        self._past = (0, 0, 0)
         self._sample: Image | None = None
         self._next_try = 0.0
         self._lost_at: float | None = None
@@ -200,11 +203,12 @@ class LiveSource(BaseSource):
             return frame
 
     def _count(self) -> None:
-        captured, dropped = self._past
+        captured, dropped, damaged = self._past
         if self._grabber is not None:
             captured += self._grabber.captured
             dropped += self._grabber.dropped
-        self.captured, self.dropped = captured, dropped
+            damaged += self._grabber.damaged
+        self.captured, self.dropped, self.skipped = captured, dropped, damaged
 
     def _attempt(self) -> None:
         """Start a thread that opens the device, when it is time."""
@@ -283,7 +287,7 @@ class LiveSource(BaseSource):
         with self._changed:
             self._count()
             grabber, self._grabber = self._grabber, None
-            self._past = self.captured, self.dropped
+            self._past = self.captured, self.dropped, self.skipped
             if grabber is None:
                 return None
             grabber.leaving = True

@@ -52,6 +52,7 @@ class ReplayDevice:
     """
 
     finite = True
+    damaged = 0
 
     def __init__(self, source: Source, fps: float) -> None:
         self.fps = fps
