@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import itertools
+import re
 import shutil
 import signal
 import socket
@@ -10,9 +14,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from maskedge.sources import demo
@@ -159,3 +165,165 @@ def serve_bytes(content: bytes, seconds: float) -> Iterator[int]:
     server.shutdown(socket.SHUT_RDWR)
     server.close()
     thread.join()
+
+
+_MULTIPART = "multipart/x-mixed-replace; boundary="
+_HEADERS = {
+    "quoted": f'{_MULTIPART}"frame"',
+    "dashes in the header": f"{_MULTIPART}--frame",
+    "no type at all": "application/octet-stream",
+    "other boundary": f"{_MULTIPART}another",
+}
+GOOD = (
+    "plain", *_HEADERS, "chunked", "redirected", "line feeds", "no length", "wrong length", "no type a part", "image/jpg",
+    "header before boundary", "boundary without dashes", "parts of text between", "large header a part",
+)  # fmt: skip
+"""Streams that browsers show."""
+DAMAGED = ("cut", "garbage", "empty", "text for a picture", "end missing", "start missing")
+"""Streams of which every third part is damaged."""
+
+
+class HttpCamera:
+    """A camera that speaks HTTP, for any number of visitors: its path names what is odd about its stream.
+
+    Attributes:
+        visits: The requests so far, as method, path and headers.
+    """
+
+    def __init__(self, fps: float = 50) -> None:
+        self.visits: list[tuple[str, dict[str, str]]] = []
+        pictures = [cv2.imencode(".jpg", cv2.resize(demo.draw(index), (320, 240)))[1].tobytes() for index in range(40)]
+        camera, self._over = self, threading.Event()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                camera.visits.append((self.path, dict(self.headers.items())))
+                try:
+                    camera._answer(self, pictures, 1 / fps)
+                except OSError:
+                    pass
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+
+    def address(self, oddity: str, user: str = "") -> str:
+        """Where a stream is."""
+        return f"http://{user}127.0.0.1:{self._server.server_port}/{oddity.replace(' ', '-')}"
+
+    def _answer(self, visit: BaseHTTPRequestHandler, pictures: list[bytes], pause: float) -> None:
+        oddity = visit.path[1:].partition("?")[0].replace("-", " ")
+        header = _HEADERS.get(oddity, f"{_MULTIPART}frame")
+        if oddity.startswith(("basic", "digest")) and not _knows(oddity, visit):
+            return
+        if oddity.isdigit():
+            visit.send_response(int(oddity))
+            visit.send_header("Content-Length", "0")
+            visit.end_headers()
+            return
+        if oddity in ("redirected", "circle"):
+            visit.send_response(302)
+            visit.send_header("Location", "/circle" if oddity == "circle" else "/plain")
+            visit.end_headers()
+            return
+        if oddity in ("page", "snapshot", "text", "still"):
+            content, kind = {
+                "page": (b"<html><img src='/plain'></html>", "text/html"),
+                "text": (b"busy", "text/plain"),
+                "snapshot": (pictures[len(self.visits) % 40], "image/jpeg"),
+                "still": (pictures[0], "image/jpeg"),
+            }[oddity]
+            visit.send_response(200)
+            visit.send_header("Content-Type", kind)
+            visit.send_header("Content-Length", str(len(content)))
+            visit.end_headers()
+            visit.wfile.write(content)
+            return
+        visit.protocol_version = "HTTP/1.1" if oddity == "chunked" else "HTTP/1.0"
+        visit.send_response(200)
+        visit.send_header("Content-Type", header)
+        if oddity == "chunked":
+            visit.send_header("Transfer-Encoding", "chunked")
+        visit.end_headers()
+        for index in itertools.count():
+            part = _part(oddity, index, pictures[index % 40])
+            visit.wfile.write(b"%x\r\n%s\r\n" % (len(part), part) if oddity == "chunked" else part)
+            if self._over.wait(pause):
+                return
+
+    def __enter__(self) -> HttpCamera:
+        """Plug it in."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Unplug it."""
+        self._over.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def _knows(oddity: str, visit: BaseHTTPRequestHandler) -> bool:
+    """Tell whether a visitor shows the name `admin` and the password `p@ss#w/rd:1`; ask for them otherwise."""
+    name, password = "admin", "p@ss#w/rd:1"
+    shown = visit.headers.get("Authorization", "")
+    if oddity == "basic":
+        wanted, header = "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode(), 'Basic realm="camera"'
+        right = shown == wanted
+    else:
+        header = 'Digest realm="camera", nonce="abc", qop="auth", algorithm=MD5'
+        given = dict(re.findall(r'(\w+)="?([^",]*)"?', shown))
+
+        def digest(text: str) -> str:
+            return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+        first, second = digest(f"{name}:camera:{password}"), digest(f"GET:{visit.path}")
+        right = given.get("response") == digest(f"{first}:abc:{given.get('nc')}:{given.get('cnonce')}:auth:{second}")
+    if not right:
+        visit.send_response(401)
+        visit.send_header("WWW-Authenticate", header)
+        visit.send_header("Content-Length", "0")
+        visit.end_headers()
+    return right
+
+
+def _part(oddity: str, index: int, picture: bytes) -> bytes:
+    if index % 3 == 1 and oddity in DAMAGED:
+        random = np.random.default_rng(index)
+        picture = {
+            "cut": picture[: len(picture) // 3],
+            "garbage": picture[:700] + random.integers(0, 256, len(picture) - 702, np.uint8).tobytes() + picture[-2:],
+            "empty": b"",
+            "text for a picture": b"camera busy",
+            "end missing": picture[:-2],
+            "start missing": picture[2:],
+        }[oddity]
+    kind = b"Content-Type: %s\r\n" % (b"image/jpg" if oddity == "image/jpg" else b"image/jpeg")
+    length = b"Content-Length: %d\r\n" % (len(picture) + 7 * (oddity == "wrong length"))
+    if oddity == "header before boundary":
+        return kind + length + b"\r\n" + picture + b"\r\n--frame\r\n"
+    if oddity == "boundary without dashes":
+        return b"frame\r\n" + kind + length + b"\r\n" + picture + b"\r\n"
+    if oddity == "line feeds":
+        return b"--frame\n" + (kind + length).replace(b"\r", b"") + b"\n" + picture + b"\n"
+    if oddity == "parts of text between":
+        text = b"--frame\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello\r\n" if index % 3 == 1 else b""
+        return text + b"--frame\r\n" + kind + length + b"\r\n" + picture + b"\r\n"
+    if oddity == "no pictures":
+        return b"--frame\r\nContent-Type: text/plain\r\n\r\nhello\r\n"
+    large = b"X-Sensor: " + b"7" * 20_000 + b"\r\n" if oddity == "large header a part" else b""
+    return b"".join(
+        (
+            b"--frame\r\n",
+            b"" if oddity == "no type a part" else kind,
+            b"" if oddity == "no length" else length,
+            large,
+            b"\r\n",
+            picture,
+            b"\r\n",
+        )
+    )

@@ -82,21 +82,19 @@ def _open_answer(client: _Client, response: HTTPResponse, config: SourceConfig) 
         return PictureStream(client, response, (boundary[1] if boundary else "").encode("latin-1", "replace"), config)
     if media.startswith("image/") and response.length is not None:
         return Snapshots(client, response, config)
-    if media in ("text/html", "application/xhtml+xml"):
-        raise client.failure("the server answers with a web page", "give the address of the stream that the page shows")
-    if response.length is not None or any(name in media for name in _PLAYLISTS):
-        return None
     first = client.read(response)
+    start = first.lstrip()[:15].lower()
     if media.startswith("image/") or _WITHOUT_HEADER.match(first):
         return PictureStream(client, response, b"", config, first)
-    start = first.lstrip()[:15].lower()
-    if start.startswith((b"#extm3u", b"<?xml", b"<mpd")):
+    if any(name in media for name in _PLAYLISTS) or start.startswith((b"#extm3u", b"<?xml", b"<mpd", b"v=0")):
         return None
-    if start.startswith((b"<!doctype html", b"<html")):
+    if media in ("text/html", "application/xhtml+xml") or start.startswith((b"<!doctype html", b"<html")):
         raise client.failure("the server answers with a web page", "give the address of the stream that the page shows")
     if not first or media.startswith("text/") or media == "application/json":
-        what = f"with {media or 'nothing'}" if first else "with nothing"
-        raise client.failure(f"the server answers {what}, which is no stream", "check the address")
+        what = media or "text" if first else "nothing"
+        raise client.failure(f"the server answers with {what}, which is no stream", "check the address")
+    if response.length is not None:
+        return None
     return _open_relay(client, response, first, config)
 
 

@@ -35,12 +35,11 @@ class JpegScanner:
 
     Attributes:
         damaged: Pictures that were left out, and parts without one, so far.
-        part_type: Media type of the last part that named one, lower case; empty before.
     """
 
     def __init__(self, boundary: bytes = b"", *, most_bytes: int = _MOST_BYTES) -> None:
         self.damaged = 0
-        self.part_type = ""
+        self._type = ""
         bare = boundary.strip(b"-")
         self._delimiter = re.compile(b"--" + re.escape(bare)) if bare else None
         self._most_bytes = most_bytes
@@ -52,6 +51,12 @@ class JpegScanner:
         """Where to look for the next picture when this one turns out to be damaged."""
         self._gap = bytearray()
         self._picture_parts = self._parts = 0
+
+    @property
+    def part_type(self) -> str:
+        """Media type of the last part that named one, lower case; empty before."""
+        types = _PART_TYPE.findall(self._gap)
+        return types[-1].decode().lower() if types else self._type
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take the next bytes of the stream, and give the pictures that they complete, oldest first."""
@@ -106,9 +111,9 @@ class JpegScanner:
             pixels = int.from_bytes(buffer[at + 5 : at + 7], "big") * int.from_bytes(buffer[at + 7 : at + 9], "big")
             if length < 8 or self._sized or not 0 < pixels <= _MOST_PIXELS:
                 return self._give_up(at + 2)
-            self._sized = True
         if at + 2 + length > len(buffer):
             return None
+        self._sized |= marker in _SIZES
         if marker == _SOS and not self._sized:
             return self._give_up(at + 2)
         self._resume = at + 2
@@ -148,9 +153,7 @@ class JpegScanner:
         if not over and len(self._gap) < _GAP:
             return
         done = len(self._gap) if over else len(self._gap) - _OVERLAP
-        types = [found for found in _PART_TYPE.finditer(self._gap) if found.start() < done]
-        if types:
-            self.part_type = types[-1][1].decode().lower()
+        self._type = self.part_type
         self._picture_parts += sum(found.start() < done for found in _PICTURE_TYPE.finditer(self._gap))
         if self._delimiter is not None:
             self._parts += sum(found.start() < done for found in self._delimiter.finditer(self._gap))
