@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -198,10 +198,8 @@ class HttpCamera:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 camera.visits.append((self.path, dict(self.headers.items())))
-                try:
+                with suppress(OSError):
                     camera._answer(self, pictures, 1 / fps)
-                except OSError:
-                    pass
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -255,7 +255,7 @@ class _Loop:
         for sink in list(self._sinks):
             with self._detector.clock(sink.name):
                 self._go_on &= self._guarded(sink, lambda own=sink: own.write(answer))  # type: ignore[misc]
-            self._written[sink.name] += 1
+            self._written[sink.name] += sink in self._sinks  # One that failed has just been taken out.
 
     def _guarded(self, sink: Sink, work: Callable[[], bool | None]) -> bool:
         """Let a sink work. One that fails ends the run of a file; a live loop goes on without it."""
@@ -328,7 +328,8 @@ class _Loop:
         self._hand_on(controls.actions.problems() if controls.actions is not None else [])
         while not controls.news.empty():
             self._hand_on([controls.news.get()])
-        self._state.count(captured=self._source.captured, dropped=self._source.dropped, reconnects=self._source.reconnects)
+        source = self._source
+        self._state.count(captured=source.captured, dropped=source.dropped, reconnects=source.reconnects, skipped=source.skipped)
         if controls.alerts is not None:
             alerts = controls.alerts.active()
             if controls.stats_only:

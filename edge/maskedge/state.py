@@ -43,7 +43,7 @@ class RunState:
         self._source: dict[str, Any] = {
             "name": name, "state": "opening", "since": time.time(), "retries": 0, "sentence": "", "size": None, "fps": None,
         }  # fmt: skip
-        self._counters = {"captured": 0, "dropped": 0, "processed": 0, "reconnects": 0}
+        self._counters = {"captured": 0, "dropped": 0, "skipped": 0, "processed": 0, "reconnects": 0}
         self._moments: deque[float] = deque(maxlen=1000)
         self._stages: dict[str, deque[float]] = {}
         self._faces: dict[str, int] = dict.fromkeys(self._labels, 0)
@@ -73,10 +73,10 @@ class RunState:
                 self._faces = dict.fromkeys(self._faces, 0)
                 self._zones = {zone: dict.fromkeys(counts, 0) for zone, counts in self._zones.items()}
 
-    def count(self, *, captured: int, dropped: int, reconnects: int = 0) -> None:
+    def count(self, *, captured: int, dropped: int, reconnects: int = 0, skipped: int = 0) -> None:
         """Note the counters of the source."""
         with self._lock:
-            self._counters |= {"captured": captured, "dropped": dropped, "reconnects": reconnects}
+            self._counters |= {"captured": captured, "dropped": dropped, "skipped": skipped, "reconnects": reconnects}
 
     def add_frame(
         self,

@@ -171,9 +171,14 @@ class Wiring:
         self._add(self._mqtt, capacity=64)
 
     def _open_web(self) -> None:
-        from maskedge.sinks.web import WebSink
+        from maskedge.sinks.web import Names, WebSink
 
-        web = WebSink(self._config.web, self._state.snapshot, partial(to_event, stats_only=self._config.privacy.stats_only))
+        web = WebSink(
+            self._config.web,
+            self._state.snapshot,
+            partial(to_event, stats_only=self._config.privacy.stats_only),
+            lambda: Names([rule.name for rule in self._config.alerts], self.controls.zones.names),
+        )
         self.warnings += web.warnings
         self.page = web.url
         # Its own thread does what takes time.

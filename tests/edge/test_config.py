@@ -167,7 +167,7 @@ def test_what_is_printed_loads_to_the_same_configuration(tmp_path: Path) -> None
     assert MASK in text
     assert f"(from {tmp_path / 'edge.toml'})" in text
     assert "(from flag)" in text
-    assert secrets_of(loaded.config) == {"user:geheim1", "geheim2", "https://example.org/hook/geheim3"}
+    assert secrets_of(loaded.config) == {"user:geheim1", "geheim1", "geheim2", "https://example.org/hook/geheim3"}
 
 
 def test_defaults_print_and_load(tmp_path: Path) -> None:
@@ -185,3 +185,45 @@ def test_every_flag_has_a_key() -> None:
     for flag in FLAGS:
         section, _, key = flag.key.partition(".")
         assert key in {entry.name for entry in fields(section_class(section))}, flag.names
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("http://cam/v.cgi?usr=me&pwd=geheim&size=2", f"http://cam/v.cgi?usr={MASK}&pwd={MASK}&size=2"),
+        ("rtsp://admin:ge#heim/geheim@cam/1?token=geheim", f"rtsp://{MASK}@cam/1?token={MASK}"),
+        (
+            "gst:rtspsrc location=rtsp://a:geheim@b user-pw=geheim ! appsink",
+            f"gst:rtspsrc location=rtsp://{MASK}@b user-pw={MASK} ! appsink",
+        ),
+    ],
+)
+def test_secrets_of_addresses_are_printed_nowhere(tmp_path: Path, address: str, shown: str) -> None:
+    loaded = load_config(None, {"MASKEDGE_SOURCE_URI": address, "MASKEDGE_MQTT_URL": "mqtts://me:geheim@broker"})
+    text = to_toml(loaded)
+    assert f'# uri = "{shown}"' in text
+    assert f'# url = "mqtts://{MASK}@broker"' in text
+    assert "geheim" not in text
+    assert any("geheim" in secret for secret in secrets_of(loaded.config))
+    file = tmp_path / "address"
+    file.write_text(f"{address}\n")
+    loaded = load_config(None, {"MASKEDGE_SOURCE_URI": "demo"}, {"source.uri_file": file})
+    assert loaded.config.source.address == address, "a flag replaces what a variable chose"
+    assert "geheim" not in to_toml(loaded)
+    assert any("geheim" in secret for secret in secrets_of(loaded.config))
+
+
+def test_a_file_without_an_address(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "long").write_text("a" * 100_000)
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    for name, sentence in (
+        ("empty", "holds no address"),
+        ("long", "holds no address"),
+        ("binary", "no text"),
+        ("missing", "cannot be read"),
+    ):
+        config = load_config(None, {}, {"source.uri_file": tmp_path / name}).config
+        with pytest.raises(UsageError, match=sentence):
+            _ = config.source.address
+        assert secrets_of(config) == set(), "the log is set up all the same"

@@ -64,7 +64,7 @@ def test_exif_orientation_is_applied(tmp_path: Path, frames: list[Image]) -> Non
         (lambda folder: folder / "nothing.mp4", "there is no file or folder"),
         (lambda folder: folder, "holds no picture"),
         (lambda folder: f"{folder}/*.jpg", "no picture matches"),
-        (lambda folder: "/dev/null", "no regular file"),
+        (lambda folder: "/dev/null", "camera /dev/null could not be opened"),
         (lambda folder: "/dev/video99", "camera /dev/video99 could not be opened"),
         (lambda folder: "98", "--source demo"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -10,8 +11,11 @@ import numpy as np
 import pytest
 
 from maskedge import SourceError, UsageError, open_source
-from maskedge.sources import LiveSource, SourceConfig, demo, devices, without_password
+from maskedge.sources import LiveSource, SourceConfig, VideoFileSource, demo, devices, without_password
+from maskedge.sources.address import file_path, secrets_in, split_address, tidy
 from maskedge.sources.csi import argus_pipeline
+from maskedge.sources.pixels import PixelConverter
+from streams import write_video
 
 
 class Camera:
@@ -66,6 +70,7 @@ def test_camera_is_asked_in_the_order_of_v4l2(camera: type[Camera]) -> None:
     assert source.fps == 30
     assert frame.image.shape == (480, 640, 3), "grey comes as colour"
     assert next(frames).index > frame.index, "some damaged pictures are no loss"
+    assert source.skipped == 3
     assert source.state == "open"
     source.close()
     assert camera.last.calls[-1] == ("release", None)
@@ -89,6 +94,19 @@ def test_nothing_asked_nothing_set(camera: type[Camera]) -> None:
     assert [name for call, name in camera.last.calls if call == "set"] == [cv2.CAP_PROP_BUFFERSIZE]
     open_source("/dev/v4l/by-id/usb-Webcam-video-index0").close()
     assert camera.last.calls[0] == ("open", ("/dev/v4l/by-id/usb-Webcam-video-index0", cv2.CAP_V4L2))
+
+
+def test_a_camera_under_a_name_of_one_s_own(camera: type[Camera], tmp_path: Path) -> None:
+    link = tmp_path / "doorcam"
+    link.symlink_to("/dev/video7")
+    open_source(SourceConfig(camera=str(link))).close()
+    assert camera.last.calls[0] == ("open", (7, cv2.CAP_V4L2)), "where the link leads to"
+    link.unlink()
+    link.symlink_to("/dev/null")
+    for source in (SourceConfig(camera=str(link)), SourceConfig(uri=str(link)), SourceConfig(camera="doorcam")):
+        open_source(source).close()
+        assert camera.last.calls[0] == ("open", (source.address, cv2.CAP_V4L2))
+    assert not isinstance(open_source(SourceConfig(uri=str(write_video(tmp_path / "clip.mp4", 5)))), LiveSource)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +178,10 @@ def test_pipeline_of_a_jetson() -> None:
             "gst:rtspsrc location=rtsp://***@cam user-id=*** user-pw=*** ! decodebin ! appsink",
         ),
         ("/dev/video0", "/dev/video0"),
+        ("rtsp://admin:p@ss#w/rd@CAMERA/", "rtsp://***@CAMERA/"),
+        ("rtsp://admin:p?s@cam/", "rtsp://***@cam/"),
+        ("rtsp://me:geheim@[fe80::1%25eth0]:554/1", "rtsp://***@[fe80::1%25eth0]:554/1"),
+        ("http://cam/v?sid=1&streamid=x&X-Amz-Signature=abc", "http://cam/v?sid=***&streamid=***&X-Amz-Signature=***"),
     ],
 )
 def test_secrets_of_an_address_are_hidden(address: str, said: str) -> None:
@@ -199,3 +221,142 @@ def test_pictures_are_no_video(tmp_path: Any) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), demo.draw(0))
     with pytest.raises(UsageError, match="only a video or the demo can be played live or in a loop"):
         open_source(SourceConfig(uri=str(tmp_path), live=True))
+
+
+@pytest.mark.parametrize(
+    ("written", "opened"),
+    [
+        ("rtsp://me:pa%20ss@cam/1", "rtsp://me:pa%20ss@cam/1"),
+        ("RTSP://Cam/1", "rtsp://Cam/1"),
+        ("rtsp://admin:p@ss#w/rd@CAMERA/", "rtsp://admin:p%40ss%23w%2Frd@CAMERA/"),
+        ("rtsp://me:p?x@cam:554/1?a=b@c", "rtsp://me:p%3Fx@cam:554/1?a=b@c"),
+        ("rtsp://me:100%@cam/1", "rtsp://me:100%25@cam/1"),
+        ("rtsp://me:a:b@cam/1", "rtsp://me:a:b@cam/1"),
+        ("http://cam/1?x=a@b", "http://cam/1?x=a@b"),
+        ("http://[::1]:8080/v", "http://[::1]:8080/v"),
+        ("http://me:ü@[fe80::1]/v", "http://me:%C3%BC@[fe80::1]/v"),
+        ("udp://@:5000", "udp://@:5000"),
+        ("srt://cam:9000?passphrase=a@b", "srt://cam:9000?passphrase=a@b"),
+    ],
+)
+def test_addresses_as_they_are_copied(written: str, opened: str) -> None:
+    if "p?x" in written:
+        with pytest.raises(UsageError, match="more than one way"):
+            split_address(tidy(written))
+        return
+    address = split_address(tidy(f" {written}\t"))
+    assert address is not None
+    assert address.full == opened
+
+
+def test_passwords_are_decoded_where_a_server_is_asked() -> None:
+    address = split_address("http://ad%6Din:p@ss%23@cam/")
+    assert address is not None
+    assert address.credentials == ("admin", "p@ss#")
+    assert secrets_in("http://admin:p%40ss@cam/?user=me&pwd=geheim") == {"admin:p%40ss", "p%40ss", "admin:p@ss", "p@ss", "geheim"}
+
+
+def test_schemes_have_no_case_and_blanks_are_cut() -> None:
+    with pytest.raises(SourceError, match=r"the stream tcp://127\.0\.0\.1:9 could not be opened"):
+        open_source(" TCP://127.0.0.1:9 ")
+    with pytest.raises(UsageError, match="a pipeline ends in"):
+        open_source("GST:videotestsrc ! fakesink")
+
+
+def test_addresses_of_files(tmp_path: Path) -> None:
+    clip = write_video(tmp_path / "a b%20.mp4", 5)
+    for address in (
+        f"file://{tmp_path}/a%20b%2520.mp4",
+        f"FILE://localhost{tmp_path}/a%20b%2520.mp4",
+        f"file:{tmp_path}/a%20b%2520.mp4",
+        f"file://{clip}",
+        f"  {clip} ",
+    ):
+        source = open_source(address)
+        assert isinstance(source, VideoFileSource)
+        source.close()
+    with pytest.raises(UsageError, match="names the machine server"):
+        open_source("file://server/share/clip.mp4")
+    assert file_path("file:///clips/%ff.mp4") == "/clips/\udcff.mp4"
+
+
+# What cameras and pipelines give.
+
+
+def test_pictures_of_more_than_8_bits_are_scaled() -> None:
+    for value, expected in ((51200, 200), (4095, 255), (1023, 255), (0, 0)):
+        image = devices._picture(True, np.full((4, 6), value, np.uint16))
+        assert image is not None
+        assert image.shape == (4, 6, 3)
+        assert image.dtype == np.uint8
+        assert (image == expected).all()
+    converter = PixelConverter()
+    first = converter.convert(np.full((4, 6), 9000, np.uint16))
+    second = converter.convert(np.full((4, 6), 900, np.uint16))
+    assert first is not None
+    assert second is not None
+    assert (first[0, 0, 0], second[0, 0, 0]) == (9000 >> 6, 900 >> 6), "the brightness keeps its scale"
+    swapped = PixelConverter("videotestsrc ! video/x-raw,format=(string)GRAY16_BE ! appsink")
+    big = swapped.convert(np.full((4, 6), 51200, np.uint16).byteswap())
+    assert big is not None
+    assert big[0, 0, 0] == 200
+
+
+def test_pictures_of_real_numbers_are_scaled() -> None:
+    for value, expected in ((0.5, 127), (200.0, 200), (40_000.0, 155)):
+        pixels = np.full((4, 6), value, np.float32)
+        pixels[0, 0] = np.nan
+        image = PixelConverter().convert(pixels)
+        assert image is not None
+        assert abs(int(image[1, 1, 0]) - expected) <= 1
+        assert image[0, 0, 0] == 0
+
+
+@pytest.mark.parametrize("name", ["I420", "YV12", "NV12", "NV21", "YUY2", "UYVY", "BGRx", "BGRA", "RGBx", "RGB"])
+def test_formats_of_gstreamer_become_bgr(name: str) -> None:
+    colour = np.zeros((4, 8, 3), np.uint8)
+    colour[:] = (200, 60, 30)
+    if name in ("I420", "YV12"):
+        pixels = cv2.cvtColor(colour, {"I420": cv2.COLOR_BGR2YUV_I420, "YV12": cv2.COLOR_BGR2YUV_YV12}[name])
+    elif name in ("NV12", "NV21"):
+        planes = cv2.cvtColor(colour, cv2.COLOR_BGR2YUV_I420)
+        u, v = planes[4, :8].reshape(2, 4), planes[5, :8].reshape(2, 4)
+        chroma = np.dstack((u, v) if name == "NV12" else (v, u)).reshape(2, 8)
+        pixels = np.vstack((planes[:4], chroma))
+    elif name in ("YUY2", "UYVY"):
+        y, u, v = cv2.cvtColor(colour, cv2.COLOR_BGR2YUV)[0, 0]
+        row = np.array([y, u, y, v] if name == "YUY2" else [u, y, v, y], np.uint8)
+        pixels = np.tile(row, (4, 4)).reshape(4, 8, 2)
+    elif name == "RGB":
+        pixels = colour[:, :, ::-1]
+    else:
+        pixels = np.dstack((colour if name.startswith("BGR") else colour[:, :, ::-1], np.full((4, 8), 255, np.uint8)))
+    image = PixelConverter(f"v4l2src ! video/x-raw,format={name} ! appsink", 4).convert(pixels)
+    assert image is not None
+    assert image.shape == (4, 8, 3)
+    assert (
+        np.abs(image.astype(int) - colour).max() <= 30 if name not in ("BGRx", "BGRA", "RGBx", "RGB") else (image == colour).all()
+    )
+
+
+def test_a_jpeg_from_a_pipeline_is_decoded() -> None:
+    jpeg = cv2.imencode(".jpg", demo.draw(0))[1]
+    image = PixelConverter("v4l2src ! image/jpeg ! appsink").convert(jpeg.reshape(-1, 1))
+    assert image is not None
+    assert image.shape == demo.draw(0).shape
+
+
+@pytest.mark.parametrize(
+    ("pixels", "pipeline", "sentence"),
+    [
+        (np.zeros((6, 8), np.uint8), "appsink", "planar YUV without the name of its format"),
+        (np.zeros((4, 8), np.uint8), "video/x-bayer,format=rggb ! appsink", "raw pixels of a Bayer sensor"),
+        (np.zeros((4, 8, 2), np.uint8), "appsink", "pictures of 2 channels"),
+        (np.zeros((4, 8), np.int32), "appsink", "pictures of int32"),
+        (np.full((4, 8), 1e9, np.float32), "appsink", "numbers up to 1e"),
+        (np.zeros((5, 7), np.uint8), "format=NV12 ! appsink", "of an odd size"),
+    ],
+)
+def test_what_cannot_be_read_is_named(pixels: np.ndarray, pipeline: str, sentence: str) -> None:
+    with pytest.raises(SourceError, match=f"{sentence}.*videoconvert"):
+        PixelConverter(pipeline, 4).convert(pixels)

@@ -22,7 +22,7 @@ from streams import DAMAGED, GOOD, HttpCamera, black_hole, serve_bytes, until
 
 FAST = {"stall_timeout": 2.0, "open_timeout": 3.0, "max_retries": 0}
 """Times that suit a test."""
-ODD_PASSWORD = "admin:p@ss#w/rd:1@"
+ODD_PASSWORD = "admin:p@ss#w/rd:1@"  # noqa: S105
 
 
 @pytest.fixture(scope="module")
@@ -116,14 +116,12 @@ def test_name_and_password(camera: HttpCamera, kind: str) -> None:
 
 
 def test_a_password_goes_to_no_other_machine() -> None:
-    with HttpCamera() as other, HttpCamera() as camera:
+    with HttpCamera() as other:
         location = other.address("basic").replace("127.0.0.1", "localhost").encode()
         with serve_bytes(b"HTTP/1.0 302 Found\r\nContent-Length: 0\r\nLocation: " + location + b"\r\n\r\n", 0.05) as port:
-            assert "asks for a name" in refusal(f"http://127.0.0.1:{port}/") or True
             refusal(f"http://{ODD_PASSWORD}127.0.0.1:{port}/")
         assert other.visits
         assert not any("Authorization" in headers for _, headers in other.visits)
-        assert not camera.visits
 
 
 def test_a_single_picture_is_asked_for_again_and_again(camera: HttpCamera) -> None:
@@ -153,9 +151,8 @@ def test_a_server_that_says_nothing_or_a_byte_a_second() -> None:
 def test_a_stream_that_hangs_is_lost(pictures: list[bytes]) -> None:
     head = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace;boundary=frame\r\n\r\n--frame\r\n\r\n"
     with socket.create_server(("127.0.0.1", 0)) as server:
-        source = LiveSource("x", lambda: None, SourceConfig())  # type: ignore[arg-type, return-value]
-        opened = threading.Thread(target=lambda: visitors.append(server.accept()[0]))
         visitors: list[socket.socket] = []
+        opened = threading.Thread(target=lambda: visitors.append(server.accept()[0]))
         opened.start()
         sending = threading.Timer(0.3, lambda: visitors[0].sendall(head + pictures[0] + b"\r\n--frame\r\n"))
         sending.start()

@@ -25,7 +25,7 @@ def test_snapshot_has_everything_and_is_json() -> None:
     assert snapshot["source"] | {"since": ""} == {
         "name": "rtsp://camera", "state": "open", "since": "", "retries": 0, "sentence": "", "size": [640, 480], "fps": 25.0,
     }  # fmt: skip
-    assert snapshot["counters"] == {"captured": 12, "dropped": 2, "processed": 1, "reconnects": 1}
+    assert snapshot["counters"] == {"captured": 12, "dropped": 2, "skipped": 0, "processed": 1, "reconnects": 1}
     assert snapshot["faces"] == {"with_mask": 2, "without_mask": 0, "odd": 1}
     assert snapshot["people"] == {"with_mask": 4, "without_mask": 0}
     assert snapshot["zones"] == {"door": {"with_mask": 1}}

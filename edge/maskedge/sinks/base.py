@@ -71,7 +71,7 @@ class Sink(Protocol):
     """Takes answers.
 
     One that can fail and recover may also have `reopen()`, which is called before the first write after a failure
-    (`maskedge.sinks.queued.QueuedSink`).
+    (`maskedge.sinks.queued.QueuedSink`). One that only hands on may have `delivered`, the number of things that have arrived.
 
     Attributes:
         name: Name of its stage in the timing.

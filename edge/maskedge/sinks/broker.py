@@ -125,6 +125,10 @@ class BrokerLink:
         availability: Topic that says `online` or, by the broker when we are gone, `offline`.
         on_state: Called with a sentence when the broker is away or refuses us, and with None when it is back; on the link's thread.
         on_tick: Called again and again while the broker is there, on the link's thread; may call `say`.
+
+    Attributes:
+        problem: Why the broker is away, None while it is there.
+        delivered: Messages of the spool that the broker has confirmed.
     """
 
     def __init__(
@@ -139,6 +143,7 @@ class BrokerLink:
         on_tick: Callable[[], None],
     ) -> None:
         self.problem: str | None = None
+        self.delivered = 0
         self._address = address
         self._spool = spool
         self._topic = topic
@@ -326,6 +331,7 @@ class BrokerLink:
             self._renew = self._over = True
         elif message:
             self._arrived.append(self._inflight.pop(number))
+            self.delivered += 1
         elif greeting and not self._connected:
             self._connected = True
             with self._say_lock:

@@ -128,6 +128,11 @@ class MqttSink:
         return self._link.problem
 
     @property
+    def delivered(self) -> int:
+        """Number of events that the broker has confirmed, in this run."""
+        return self._link.delivered
+
+    @property
     def waiting(self) -> int:
         """Number of events that the broker has not confirmed."""
         return len(self._spool)

@@ -63,7 +63,8 @@ class QueuedSink:
     def status(self) -> dict[str, Any]:
         """Give how it fares, as it stands in the state of the run."""
         return {
-            "written": self.written,
+            # A sink that hands on to somebody else knows best what has arrived there.
+            "written": getattr(self.inner, "delivered", self.written),
             "dropped": self.dropped,
             "state": "ok" if self.error is None else "lost",
             "error": self.error,

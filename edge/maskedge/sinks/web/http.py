@@ -98,14 +98,19 @@ def refuse(error: HttpError) -> Response:
     return Response(f"{error.sentence}\n".encode(), status=error.status, headers=error.headers)
 
 
-async def read_request(reader: asyncio.StreamReader) -> Request:
+async def read_request(reader: asyncio.StreamReader, line_timeout: float | None = None) -> Request:
     """Read the head of a request.
+
+    Args:
+        reader: Gives it.
+        line_timeout: Seconds within which its first line must be complete.
 
     Raises:
         HttpError: It is no request that is answered here.
         EOFError: The client went away.
+        asyncio.TimeoutError: Its first line was late.
     """
-    line = await _read_line(reader, HTTPStatus.REQUEST_URI_TOO_LONG)
+    line = await asyncio.wait_for(_read_line(reader, HTTPStatus.REQUEST_URI_TOO_LONG), line_timeout)
     words = line.split(" ")
     if len(words) != 3 or not words[2].startswith("HTTP/1."):
         raise HttpError(HTTPStatus.BAD_REQUEST, "This is no HTTP request.")

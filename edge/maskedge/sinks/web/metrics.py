@@ -1,10 +1,16 @@
-"""The metrics, in Prometheus' text exposition format 0.0.4."""
+"""The metrics, for Prometheus. What is written is prometheus_client's: the extra `metrics`."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from maskedge.happenings import KINDS
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
@@ -31,66 +37,42 @@ class LatencyHistogram:
         for stage, milliseconds in stages.items():
             counts = self._counts.get(stage)
             if counts is None:
-                counts = self._counts[stage] = [0] * (len(_BOUNDS) + 1)
                 self._sums[stage] = 0.0
+                counts = self._counts[stage] = [0] * (len(_BOUNDS) + 1)
             counts[bisect_left(_BOUNDS, milliseconds / 1000)] += 1
             self._sums[stage] += milliseconds / 1000
 
-    def lines(self, name: str) -> list[str]:
-        """Give the samples of the histogram `name`."""
-        lines = []
+    def samples(self) -> Iterator[tuple[str, list[tuple[str, float]], float]]:
+        """Give each stage with its buckets (upper bound in seconds and how many took no longer) and its sum in seconds."""
         for stage in list(self._counts):
-            counts = list(self._counts[stage])
-            label, total = f'stage="{_escape(stage)}"', 0
-            for bound, count in zip((*(f"{bound:g}" for bound in _BOUNDS), "+Inf"), counts, strict=True):
+            buckets, total = [], 0
+            for bound, count in zip((*(f"{bound:g}" for bound in _BOUNDS), "+Inf"), list(self._counts[stage]), strict=True):
                 total += count
-                lines.append(f'{name}_bucket{{{label},le="{bound}"}} {total}')
-            lines.append(f"{name}_sum{{{label}}} {self._sums[stage]:.6f}")
-            lines.append(f"{name}_count{{{label}}} {total}")
-        return lines
+                buckets.append((bound, float(total)))
+            yield stage, buckets, round(self._sums[stage], 6)
 
 
-class _Exposition:
-    """Collects families; one without samples is left out."""
+@dataclass(frozen=True)
+class Names:
+    """What is known to exist, so that its metrics are 0 before anything happens.
 
-    def __init__(self) -> None:
-        self.lines: list[str] = []
+    Attributes:
+        rules: Names of the alert rules.
+        zones: Names of the zones.
+    """
 
-    def head(self, name: str, kind: str, words: str) -> None:
-        self.lines += [f"# HELP {name} {words}", f"# TYPE {name} {kind}"]
-
-    def family(self, name: str, kind: str, words: str, samples: Samples) -> None:
-        known = [(labels, value) for labels, value in samples if value is not None]
-        if known:
-            self.head(name, kind, words)
-        for labels, value in known:
-            inside = ",".join(f'{label}="{_escape(str(text))}"' for label, text in labels.items())
-            number = int(value) if isinstance(value, bool | int) else float(value)
-            self.lines.append(f"{name}{{{inside}}} {number}" if inside else f"{name} {number}")
-
-    def gauge(self, name: str, words: str, value: float | None) -> None:
-        self.family(name, "gauge", words, [({}, value)])
-
-    def counter(self, name: str, words: str, value: float | None) -> None:
-        self.family(name, "counter", words, [({}, value)])
+    rules: Sequence[str] = ()
+    zones: Sequence[str] = ()
 
 
-def expose(
-    status: Mapping[str, Any],
-    latency: LatencyHistogram,
-    *,
-    happened: Mapping[str, int],
-    frame_age: float | None,
-    answered: Mapping[int, int],
-    watchers: Mapping[str, int],
-    slow: int,
-    encoded: int,
-) -> bytes:
-    """Give the metrics.
+@dataclass(frozen=True)
+class Facts:
+    """What the metrics are made of.
 
-    Args:
+    Attributes:
         status: What `RunState.snapshot` gives. What it lacks is left out.
         latency: Of the stages.
+        names: Rules and zones.
         happened: Happenings by kind.
         frame_age: Seconds since the last frame, None before the first.
         answered: Requests by status code.
@@ -98,65 +80,173 @@ def expose(
         slow: Clients that were cut off.
         encoded: Pictures encoded for watchers.
     """
-    out = _Exposition()
-    source, counters = status.get("source", {}), status.get("counters", {})
-    model, settings = status.get("model", {}), status.get("settings", {})
-    about = {"version": status.get("version", ""), "model": model.get("name") or "", "model_sha256": model.get("sha256") or ""}
-    out.family(
-        "maskedge_build_info", "gauge", "What runs here; always 1.", [({**about, "detector": settings.get("detector") or ""}, 1)]
-    )
-    out.gauge("maskedge_uptime_seconds", "Since the start of the run.", status.get("uptime_s"))
-    states = [({"state": state}, int(source.get("state") == state)) for state in _STATES]
-    out.family("maskedge_source_state", "gauge", "1 for the state that the camera is in.", states)
+
+    status: Mapping[str, Any]
+    latency: LatencyHistogram = field(default_factory=LatencyHistogram)
+    names: Names = field(default_factory=Names)
+    happened: Mapping[str, int] = field(default_factory=dict)
+    frame_age: float | None = None
+    answered: Mapping[int, int] = field(default_factory=dict)
+    watchers: Mapping[str, int] = field(default_factory=dict)
+    slow: int = 0
+    encoded: int = 0
+
+
+class Exposition:
+    """Writes the metrics.
+
+    Args:
+        facts: Gives what they are made of.
+
+    Raises:
+        ImportError: prometheus_client is missing (extra `metrics`).
+    """
+
+    def __init__(self, facts: Callable[[], Facts]) -> None:
+        # A registry of our own: the library's global one would add metrics of the Python process.
+        from prometheus_client.registry import CollectorRegistry
+
+        self._facts = facts
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """Give all metrics, as prometheus_client wants it of a collector."""
+        return _metrics(self._facts())
+
+    def describe(self) -> Iterable[Metric]:
+        """Give none: the names do not clash with those of others in this registry."""
+        return ()
+
+    def write(self, accept: str = "") -> tuple[bytes, str]:
+        """Give the metrics and their media type.
+
+        Args:
+            accept: Media types that the client takes: OpenMetrics where it is among them, else Prometheus' text format 0.0.4.
+        """
+        from prometheus_client import exposition
+        from prometheus_client.openmetrics import exposition as openmetrics
+
+        if "application/openmetrics-text" in accept.lower():
+            return openmetrics.generate_latest(self._registry), openmetrics.CONTENT_TYPE_LATEST  # type: ignore[no-untyped-call]
+        return exposition.generate_latest(self._registry), CONTENT_TYPE
+
+
+def _metrics(facts: Facts) -> Iterator[Metric]:
+    status = facts.status
+    source, counters, model = status.get("source", {}), status.get("counters", {}), status.get("model", {})
+    about = {
+        "version": status.get("version", ""),
+        "model": model.get("name") or "",
+        "model_sha256": model.get("sha256") or "",
+        "detector": status.get("settings", {}).get("detector") or "",
+    }
+    yield from _gauge("maskedge_build_info", "What runs here; always 1.", [(about, 1)])
+    yield from _gauge("maskedge_uptime_seconds", "Since the start of the run.", status.get("uptime_s"))
+    states: Samples = [({"state": state}, int(source.get("state") == state)) for state in _STATES]
+    yield from _gauge("maskedge_source_state", "1 for the state that the camera is in.", states)
     for what, words in (
         ("captured", "Frames that the camera gave."),
         ("dropped", "Frames that were left out, because newer ones were there."),
+        ("skipped", "Frames that were damaged."),
         ("processed", "Frames that were looked at."),
     ):
-        out.counter(f"maskedge_frames_{what}_total", words, counters.get(what))
-    out.counter("maskedge_source_reconnects_total", "How often the camera was lost and found again.", counters.get("reconnects"))
-    out.gauge(
-        "maskedge_frames_per_second", "Frames that are looked at in a second.", status.get("rate", {}).get("frames_per_second")
+        yield from _counter(f"maskedge_frames_{what}_total", words, counters.get(what))
+    words = "How often the camera was lost and found again."
+    yield from _counter("maskedge_source_reconnects_total", words, counters.get("reconnects"))
+    rate = status.get("rate", {}).get("frames_per_second")
+    yield from _gauge("maskedge_frames_per_second", "Frames that are looked at in a second.", rate)
+    age = None if facts.frame_age is None else round(facts.frame_age, 3)
+    yield from _gauge("maskedge_last_frame_age_seconds", "Since the last frame.", age)
+    yield from _people(facts)
+    yield from _counter(
+        "maskedge_happenings_total", "What happened, by kind.", _by("kind", {**dict.fromkeys(KINDS, 0), **facts.happened})
     )
-    out.gauge("maskedge_last_frame_age_seconds", "Since the last frame.", None if frame_age is None else round(frame_age, 3))
-    out.family("maskedge_faces", "gauge", "Faces in the newest frame.", _by("label", status.get("faces", {})))
-    out.family(
-        "maskedge_people",
-        "gauge",
-        "People since the start, each counted once under the label that it has or had last.",
-        _by("label", status.get("people", {})),
-    )
-    zones = status.get("zones", {}).items()
-    in_zones = [({"zone": zone, "label": label}, count) for zone, counts in zones for label, count in counts.items()]
-    out.family("maskedge_zone_faces", "gauge", "Faces in the newest frame by zone.", in_zones)
-    alerts = {alert.get("rule", ""): 1 for alert in status.get("alerts", ())}
-    out.family("maskedge_alert_active", "gauge", "1 for each alert that stands.", _by("rule", alerts))
-    out.gauge("maskedge_alerts", "How many alerts stand.", len(alerts))
-    out.family("maskedge_happenings_total", "counter", "What happened, by kind.", _by("kind", happened))
-    sinks = status.get("sinks", {})
-    for what, words in (("written", "What an output took."), ("dropped", "What an output could not take in time.")):
-        samples = [({"sink": name}, sink.get(what)) for name, sink in sinks.items()]
-        out.family(f"maskedge_sink_{what}_total", "counter", words, samples)
-    working = [({"sink": name}, int(sink.get("state") == "ok")) for name, sink in sinks.items()]
-    out.family("maskedge_sink_up", "gauge", "1 while an output works.", working)
-    out.head("maskedge_latency_seconds", "histogram", "Time of a frame by stage; total is from its arrival to the answer.")
-    out.lines += latency.lines("maskedge_latency_seconds")
-    health = status.get("health", {})
+    yield from _outputs(status.get("sinks", {}))
+    yield from _latency(facts.latency)
+    yield from _health(status.get("health", {}))
+    yield from _counter("maskedge_web_requests_total", "Requests by status code.", _by("code", {200: 0, **facts.answered}))
+    yield from _gauge("maskedge_web_watchers", "Who watches now.", _by("feed", facts.watchers))
+    yield from _counter("maskedge_web_slow_clients_total", "Clients that were cut off because they took nothing.", facts.slow)
+    yield from _counter("maskedge_web_pictures_encoded_total", "Pictures encoded for those who watch.", facts.encoded)
+
+
+def _people(facts: Facts) -> Iterator[Metric]:
+    """Give who is seen, where, and the alerts."""
+    status = facts.status
+    yield from _gauge("maskedge_faces", "Faces in the newest frame.", _by("label", status.get("faces", {})))
+    words = "People since the start, each counted once under the label that it has or had last."
+    yield from _gauge("maskedge_people", words, _by("label", status.get("people", {})))
+    zones: dict[str, Mapping[str, int]] = {zone: {} for zone in facts.names.zones} | status.get("zones", {})
+    labels = status.get("faces", {})
+    in_zones: Samples = [
+        ({"zone": zone, "label": label}, counts.get(label, 0))
+        for zone, counts in zones.items()
+        for label in dict.fromkeys((*labels, *counts))
+    ]
+    yield from _gauge("maskedge_zone_faces", "Faces in the newest frame by zone.", in_zones)
+    standing = {alert.get("rule", ""): 1 for alert in status.get("alerts", ())}
+    rules = dict.fromkeys(facts.names.rules, 0) | standing
+    yield from _gauge("maskedge_alert_active", "1 for each alert that stands.", _by("rule", rules))
+    yield from _gauge("maskedge_alerts", "How many alerts stand.", len(standing))
+
+
+def _outputs(sinks: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
+    for what, words in (("written", "What an output delivered."), ("dropped", "What an output could not take in time.")):
+        samples: Samples = [({"sink": name}, sink.get(what)) for name, sink in sinks.items()]
+        yield from _counter(f"maskedge_sink_{what}_total", words, samples)
+    working: Samples = [({"sink": name}, int(sink.get("state") == "ok")) for name, sink in sinks.items()]
+    yield from _gauge("maskedge_sink_up", "1 while an output works.", working)
+
+
+def _latency(latency: LatencyHistogram) -> Iterator[Metric]:
+    from prometheus_client.metrics_core import HistogramMetricFamily
+
+    words = "Time of a frame by stage; total is from its arrival to the answer."
+    family = HistogramMetricFamily("maskedge_latency_seconds", words, labels=("stage",))
+    for stage, buckets, total in latency.samples():
+        family.add_metric((_text(stage),), buckets, total)
+    yield family
+
+
+def _health(health: Mapping[str, Any]) -> Iterator[Metric]:
     for key, name, factor, words in _HEALTH:
         value = health.get(key)
-        out.gauge(name, words, value * factor if isinstance(value, int | float) else None)
+        yield from _gauge(name, words, value * factor if isinstance(value, int | float) else None)
     throttled = health.get("throttled")
-    out.gauge("maskedge_throttled", "1 while the machine slows itself down.", None if throttled is None else int(bool(throttled)))
-    out.family("maskedge_web_requests_total", "counter", "Requests by status code.", _by("code", answered))
-    out.family("maskedge_web_watchers", "gauge", "Who watches now.", _by("feed", watchers))
-    out.counter("maskedge_web_slow_clients_total", "Clients that were cut off because they took nothing.", slow)
-    out.counter("maskedge_web_pictures_encoded_total", "Pictures encoded for those who watch.", encoded)
-    return ("\n".join(out.lines) + "\n").encode()
+    yield from _gauge(
+        "maskedge_throttled", "1 while the machine slows itself down.", None if throttled is None else int(bool(throttled))
+    )
+
+
+def _gauge(name: str, words: str, samples: Samples | float | None) -> Iterator[Metric]:
+    from prometheus_client.metrics_core import GaugeMetricFamily
+
+    return _family(GaugeMetricFamily, name, words, samples)
+
+
+def _counter(name: str, words: str, samples: Samples | float | None) -> Iterator[Metric]:
+    from prometheus_client.metrics_core import CounterMetricFamily
+
+    return _family(CounterMetricFamily, name, words, samples)
+
+
+def _family(kind: Any, name: str, words: str, samples: Samples | float | None) -> Iterator[Metric]:
+    """Give a family; none without samples."""
+    if samples is None or isinstance(samples, int | float):
+        samples = [({}, samples)]
+    known = [(labels, value) for labels, value in samples if value is not None]
+    if known:
+        family = kind(name, words, labels=tuple(known[0][0]))
+        for labels, value in known:
+            family.add_metric([_text(text) for text in labels.values()], value)
+        yield family
 
 
 def _by(label: str, counts: Mapping[Any, int]) -> Samples:
     return [({label: value}, count) for value, count in counts.items()]
 
 
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+def _text(value: object) -> str:
+    """Give a label's value as text that can be encoded: names from a command line may hold bytes that are none."""
+    return str(value).encode("utf-8", "replace").decode()

@@ -17,8 +17,12 @@ from .http import LONGEST_LINE, Feed, HttpError, Request, Response, read_request
 
 _log = logging.getLogger(__name__)
 
+_MOST_HEADS = 128
+"""Clients whose request is not complete. Of more, the one that has taken longest is cut off: who sends a request at once is
+answered, however many hold theirs back."""
 _MOST_REQUESTS = 64
-"""Short requests at a time, beside the watchers: /healthz answers however many watch."""
+"""Complete requests at a time, beside the watchers and those of paths that are open to everyone."""
+_LINE_TIMEOUT = 3.0
 _REQUEST_TIMEOUT = 5.0
 _SEND_TIMEOUT = 10.0
 _LINGER = 1.0
@@ -108,6 +112,8 @@ class Server:
         self._open_paths = open_paths
         self._max_clients = max_clients
         self._clients: set[asyncio.Task[None]] = set()
+        self._heads: dict[asyncio.StreamWriter, None] = {}
+        self._answering = self._lingering = 0
         self._feeding: set[asyncio.Task[None]] = set()
         self.answered: Counter[int] = Counter()
         self.slow = 0
@@ -115,7 +121,7 @@ class Server:
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then let go of every client."""
-        server = await asyncio.start_server(self._connected, sock=self._listener, limit=LONGEST_LINE, backlog=64)
+        server = await asyncio.start_server(self._connected, sock=self._listener, limit=LONGEST_LINE, backlog=_MOST_HEADS)
         try:
             await stop.wait()
         finally:
@@ -126,7 +132,7 @@ class Server:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        if len(self._clients) - self.watchers >= _MOST_REQUESTS or task is None:
+        if task is None:
             writer.transport.abort()
             return
         self._clients.add(task)
@@ -143,34 +149,74 @@ class Server:
             # Not close, which would wait for a client that takes nothing.
             writer.transport.abort()
 
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request:
+        """Read the head of a request, in its time and among no more than so many."""
+        if len(self._heads) >= _MOST_HEADS:
+            oldest = next(iter(self._heads))
+            del self._heads[oldest]
+            oldest.transport.abort()
+        self._heads[writer] = None
+        try:
+            return await asyncio.wait_for(read_request(reader, _LINE_TIMEOUT), _REQUEST_TIMEOUT)
+        except asyncio.TimeoutError:
+            raise HttpError(HTTPStatus.REQUEST_TIMEOUT, "The request took too long.") from None
+        finally:
+            self._heads.pop(writer, None)
+
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request: Request | None = None
         try:
-            request = await asyncio.wait_for(read_request(reader), _REQUEST_TIMEOUT)
-            response = await self._respond(request)
-        except asyncio.TimeoutError:
-            response = refuse(HttpError(HTTPStatus.REQUEST_TIMEOUT, "The request took too long."))
+            request = await self._read(reader, writer)
         except HttpError as error:
-            response = refuse(error)
-        except (OSError, EOFError):
-            raise
+            await self._send(refuse(error), None, reader, writer)
+            return
+        if self._answering >= _MOST_REQUESTS and request.path not in self._open_paths:
+            busy = HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "Too many requests at a time.", (("Retry-After", "1"),))
+            await self._send(refuse(busy), request, reader, writer)
+            return
+        self._answering += 1
+        try:
+            response = await self._guarded(request)
+            if response.feed is None or request.method != "GET":
+                await self._send(response, request, reader, writer)
+                return
+        finally:
+            self._answering -= 1
+        self._begin(response, writer)
+        await self._feed(response.feed, reader, writer)
+
+    async def _guarded(self, request: Request) -> Response:
+        """Answer, whatever happens."""
+        try:
+            return await self._respond(request)
+        except HttpError as error:
+            return refuse(error)
         except Exception:  # noqa: BLE001  (one request must not end the page)
             _log.exception("the status page could not answer a request")
-            response = refuse(HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, "This failed; the log of the device says why."))
+            return refuse(HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, "This failed; the log of the device says why."))
+
+    def _begin(self, response: Response, writer: asyncio.StreamWriter) -> None:
         self.answered[response.status.value] += 1
         writer.transport.set_write_buffer_limits(high=0)
         writer.write(response.head())
-        if response.feed is not None and request is not None and request.method == "GET":
-            await self._feed(response.feed, reader, writer)
-            return
+
+    async def _send(
+        self, response: Response, request: Request | None, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Send an answer that has an end; `request` is None where it was none."""
+        self._begin(response, writer)
         if request is None or request.method == "GET":
             writer.write(response.content)
         await asyncio.wait_for(writer.drain(), _SEND_TIMEOUT)
-        if request is None:
+        if request is None and self._lingering < _MOST_REQUESTS:
             # To close on what the client still sends would undo the answer: wait a moment for its end.
-            writer.write_eof()
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(_until_gone(reader), _LINGER)
+            self._lingering += 1
+            try:
+                writer.write_eof()
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(_until_gone(reader), _LINGER)
+            finally:
+                self._lingering -= 1
 
     async def _respond(self, request: Request) -> Response:
         if request.path not in self._open_paths:
@@ -193,7 +239,7 @@ class Server:
         with contextlib.suppress(OSError):
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         self.watchers += 1
-        sending = asyncio.ensure_future(_send(feed(), writer))
+        sending = asyncio.ensure_future(_send_pieces(feed(), writer))
         leaving = asyncio.ensure_future(_until_gone(reader))
         for task in (sending, leaving):
             self._feeding.add(task)
@@ -217,7 +263,7 @@ async def cancel(*tasks: asyncio.Task[None]) -> None:
         _, pending = await asyncio.wait(pending, timeout=0.05)
 
 
-async def _send(pieces: AsyncGenerator[bytes, None], writer: asyncio.StreamWriter) -> None:
+async def _send_pieces(pieces: AsyncGenerator[bytes, None], writer: asyncio.StreamWriter) -> None:
     # Closed here: one that is cut off while it waits in drain would count as a watcher until the garbage collector comes by.
     async with contextlib.aclosing(pieces):
         async for piece in pieces:

@@ -22,7 +22,7 @@ from maskedge.sinks.events import to_event
 from .config import WebConfig, is_loopback, parse_address, read_token
 from .feeds import BOUNDARY, KINDS, Events, Pictures
 from .http import HttpError, Request, Response
-from .metrics import CONTENT_TYPE, LatencyHistogram, expose
+from .metrics import Exposition, Facts, LatencyHistogram, Names
 from .page import assets
 from .server import Guard, Server, cancel
 
@@ -43,6 +43,7 @@ class WebSink:
         config: Its settings; `serve` is not empty.
         snapshot: Gives the status (`RunState.snapshot`), from any thread.
         event: Gives the detection event of an answer.
+        names: Gives the names of alert rules and zones, which a reload may change.
 
     Attributes:
         url: Where the status page is.
@@ -60,9 +61,14 @@ class WebSink:
         config: WebConfig,
         snapshot: Callable[[], Mapping[str, Any]],
         event: Callable[[Answer], dict[str, Any]] = to_event,
+        names: Callable[[], Names] = Names,
     ) -> None:
         self._config = config
         self._snapshot = snapshot
+        self._names = names
+        self._exposition: Exposition | None = None
+        with contextlib.suppress(ImportError):
+            self._exposition = Exposition(self._facts)
         self._token = read_token(config)
         host, port = parse_address(config.serve)
         self._listener = _listen(host, port)
@@ -211,9 +217,18 @@ class WebSink:
         return Response(b"ok\n")
 
     def _metrics(self, request: Request) -> Response:
-        content = expose(
+        if self._exposition is None:
+            raise HttpError(
+                HTTPStatus.NOT_IMPLEMENTED, "prometheus_client is missing on the device: pip install 'maskedge[metrics]'."
+            )
+        content, kind = self._exposition.write(request.headers.get("accept", ""))
+        return Response(content, kind)
+
+    def _facts(self) -> Facts:
+        return Facts(
             self._current()[0],
             self._latency,
+            self._names(),
             happened=self._events.happened,
             frame_age=None if self._frame_at is None else time.monotonic() - self._frame_at,
             answered=self._server.answered,
@@ -221,7 +236,6 @@ class WebSink:
             slow=self._server.slow,
             encoded=self._pictures.encoded,
         )
-        return Response(content, CONTENT_TYPE)
 
 
 def _listen(host: str, port: int) -> socket.socket:
