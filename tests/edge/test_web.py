@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +16,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
 from maskedge.errors import OutputError, UsageError
 from maskedge.happenings import Happening
-from maskedge.sinks.web import WebConfig, WebSink
+from maskedge.sinks.web import Names, WebConfig, WebSink
 from maskedge.sinks.web.config import parse_address
 from streams import until
 from web_run import Run, read_until
@@ -162,6 +165,45 @@ def test_metrics_pass_promtool(page: Run) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
 
 
+def test_what_is_known_is_0_before_anything_happens() -> None:
+    names = Names(["crowd"], ["door", "hall"])
+    with Run(frames=False) as run:
+        run.sink._names = lambda: names
+        lines = run.get("/metrics")[2].decode().splitlines()
+    for line in (
+        'maskedge_faces{label="with_mask"} 0.0',
+        'maskedge_people{label="without_mask"} 0.0',
+        'maskedge_zone_faces{label="incorrect_mask",zone="hall"} 0.0',
+        'maskedge_alert_active{rule="crowd"} 0.0',
+        'maskedge_happenings_total{kind="source_lost"} 0.0',
+        "maskedge_frames_skipped_total 0.0",
+        "maskedge_source_reconnects_total 0.0",
+        'maskedge_web_requests_total{code="200"} 0.0',
+    ):
+        assert line in lines
+    assert not any("_created" in line or line.startswith(("python_", "process_")) for line in lines)
+
+
+def test_open_metrics_for_who_asks_for_it(page: Run) -> None:
+    code, headers, content = page.get("/metrics", Accept="application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.3")
+    assert code == 200
+    assert headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert content.endswith(b"# EOF\n")
+    families = {family.name: family for family in open_metrics_families(content.decode())}
+    assert families["maskedge_frames_processed"].type == "counter"
+
+
+def test_metrics_need_their_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "prometheus_client"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with Run(frames=False) as run:
+        code, _, content = run.get("/metrics")
+        assert code == 501
+        assert b"pip install 'maskedge[metrics]'" in content
+        assert run.get("/api/status")[0] == 200
+
+
 def test_labels_are_escaped() -> None:
     with Run(frames=False) as run:
         run.state.add_frame([], {}, (640, 480), zones={'the "back"\\\ndoor': {"with_mask": 2}})
@@ -215,6 +257,41 @@ def test_who_says_nothing_is_not_waited_for(page: Run) -> None:
     with socket.create_connection(page.address, timeout=20) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: loc")
         assert client.recv(100).startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize(
+    "held_back",
+    [b"", b"GET /sta", b"GET / HTTP/1.1\r\nHost: loc", b"POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\nabc"],
+    ids=["nothing", "half a line", "half a head", "half a body"],
+)
+def test_who_holds_a_request_back_shuts_nobody_out(held_back: bytes) -> None:
+    with Run(picture=True) as run:
+        until(lambda: run.frames)
+        clients = [socket.create_connection(run.address, timeout=20) for _ in range(150)]
+        try:
+            for client in clients:
+                client.sendall(held_back)
+            paths = ["/healthz"] * 30 + ["/", "/page.css", "/page.js", "/api/status", "/snapshot.jpg", "/metrics"]
+            assert [run.get(path)[0] for path in paths] == [200] * len(paths)
+            with run.open("/api/events") as watcher:
+                read_until(watcher, b"event: faces")
+        finally:
+            for client in clients:
+                client.close()
+
+
+def test_a_request_that_comes_byte_by_byte_is_cut_off() -> None:
+    with Run(frames=False) as run, socket.create_connection(run.address, timeout=20) as client:
+        started = time.monotonic()
+        client.settimeout(0.2)
+        answer = b""
+        for byte in b"GET /" + b"a" * 2000:
+            with contextlib.suppress(TimeoutError, OSError):
+                client.sendall(bytes([byte]))
+                answer = client.recv(100)
+                break
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert time.monotonic() - started < 10
 
 
 def test_pages_of_others_cannot_come_by_a_name_of_theirs(page: Run) -> None:
