@@ -245,6 +245,23 @@ def test_damaged_bytes_are_survived(two_sizes: bytes) -> None:
     assert source.captured > 10
 
 
+def test_damaged_pictures_over_tcp_are_no_loss() -> None:
+    random = np.random.default_rng(2)
+    pictures = [cv2.imencode(".jpg", cv2.resize(demo.draw(index), (320, 240)))[1].tobytes() for index in range(60)]
+    pictures[::3] = [picture[:650] + random.bytes(len(picture) - 652) + picture[-2:] for picture in pictures[::3]]
+    pictures[0] = pictures[1]
+    with serve_bytes(b"".join(pictures), 3) as port:
+        source = live(f"tcp://127.0.0.1:{port}", max_retries=0, stall_timeout=30.0)
+        started = time.monotonic()
+        frames = []
+        with pytest.raises(SourceError, match="ended or was lost"):
+            frames.extend(source.frames())
+        source.close()
+    assert len(frames) > 6
+    assert source.skipped > 2
+    assert time.monotonic() - started < 15, "its end is noticed at once, and not after stall_timeout"
+
+
 def test_giving_up(stream: Stream) -> None:
     stream.start()
     source = live(stream.address, max_retries=3)

@@ -270,9 +270,9 @@ def open_stream(uri: str, config: SourceConfig) -> CaptureDevice:
             )
         return stream
     late = f" within {config.open_timeout:g} s" if time.monotonic() - start >= config.open_timeout else ""
-    hint = f" ({PERCENT_HINT})" if address is not None and (address.doubtful or address.user) else ""
+    hint = f"; {PERCENT_HINT}" if address is not None and (address.doubtful or address.user) else ""
     raise SourceError(
-        f"the stream {name} could not be opened{late}: check the address, the name and password{hint}, and that it is running."
+        f"the stream {name} could not be opened{late}: check the address, the name and password, and that it is running{hint}."
     )
 
 
