@@ -161,3 +161,20 @@ def test_a_full_disk_under_events(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="No space left"):
         sink.close()
     assert len(said) == 1
+
+
+def test_what_has_only_been_handed_on_is_not_written() -> None:
+    """An output that hands on to a server counts what has arrived there."""
+
+    class Sender(Recorder):
+        delivered = 0
+
+    inner = Sender()
+    sink = QueuedSink(inner)
+    for index in range(5):
+        sink.write(answer(index))
+    wait_for(lambda: len(inner.taken) == 5, "five answers")
+    assert sink.status()["written"] == 0
+    inner.delivered = 3
+    assert sink.status()["written"] == 3
+    sink.close()
