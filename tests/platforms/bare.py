@@ -1,10 +1,11 @@
 """`make bare`: what the README promises of a bare Debian, in a new system that has no more than the README names.
 
-python3 bare.py SUITE[:TARGET,...] ...    needs root and debootstrap; the targets are `run`, `test-edge` and, where a CPU build of PyTorch is at hand, `test`
-when left out
+python3 bare.py SUITE[:TARGET,...] ...    needs root and debootstrap
 
-An ordinary user makes the targets there, from a folder with a blank in its name, with a narrow umask and without a locale. The
-settings of this machine's apt and pip hold there too: local folders that they name are shown to it, to read only.
+The targets are `run`, `test-edge` and, where a CPU build of PyTorch is at hand, `test` when none is named. An ordinary user makes
+them there, in a folder with a blank in its name, with a narrow umask and without a locale. The settings of this machine's apt and
+pip hold there too: local folders that they name are shown to it, to read only. MASKEDGE_BARE names a folder that keeps the systems
+and the logs for another time.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def packages() -> list[str]:
 
 
 def apt_settings() -> tuple[list[str], str]:
-    """Give the Debian mirror of this machine's apt (nothing where debootstrap's own choice will do) and the settings of its proxy."""
+    """Give the Debian mirror of this machine's apt, or nothing where debootstrap's own choice will do, and the lines of its proxy."""
     if shutil.which("apt-get") is None:
         return [], ""
     listing = ["apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages"]
@@ -145,7 +146,8 @@ def try_suite(suite: str, targets: Sequence[str], folder: Path) -> None:
     """Make the targets on a bare system of a suite, all when none is named."""
     root, names = folder / suite, packages()
     start = time.monotonic()
-    make_system(root, suite, names)
+    if not root.is_dir():
+        make_system(root, suite, names)
     checkout = root / CHECKOUT.relative_to("/")
     copy_project(checkout)
     run(["chroot", root, "chown", "-R", f"{USER}:{USER}", HOME])

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 VERSIONS = ("3.10", "3.13")
 CONFIGURATION = """
 [source]
-address = "demo"
+uri = "demo"
 
 [output]
 max_frames = 20
@@ -72,7 +72,7 @@ def drive(commands: Path, folder: Path) -> None:
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
     check(true=sum("faces" in event for event in events) == 20, sentence="edge-run --config wrote not one event a frame")
     printed = run([edge_run, "--config", "edge.toml", "--print-config"], folder)
-    check(true=re.search(r'^address = "demo"', printed, re.MULTILINE) is not None, sentence="--print-config lacks the address")
+    check(true=re.search(r'^uri = "demo"', printed, re.MULTILINE) is not None, sentence="--print-config lacks the source")
     run([commands / "edge-doctor"], folder)
     unit = run([edge_run, "--install-service"], folder)
     check(true=f"ExecStart={edge_run} --config" in unit, sentence="the unit starts another edge-run")
