@@ -36,7 +36,7 @@ format: $(VENV)/.dev  ## Put the code in style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-check: lint test  ## What CI runs
+check: lint test  ## Lint and test
 
 wheel: | $(VENV)/bin/python  ## Build the wheel that a device installs: dist/maskedge-*.whl
 	@mkdir -p dist && rm -f dist/maskedge-*.whl

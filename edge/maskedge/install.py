@@ -1,4 +1,4 @@
-"""How to install a missing part: the command that works for this installation, whether it came from a clone, a wheel file or an index."""
+"""How to install a missing part: the command that works here, whether the package came from a clone, a wheel file or an index."""
 
 from __future__ import annotations
 

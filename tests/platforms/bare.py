@@ -55,7 +55,7 @@ def packages() -> list[str]:
 
 
 def apt_settings() -> tuple[list[str], str]:
-    """Give the Debian mirror of this machine's apt, or nothing where debootstrap's own choice will do, and the lines of its proxy."""
+    """Give the Debian mirror of this machine's apt, if it names one, and the lines of its proxy."""
     if shutil.which("apt-get") is None:
         return [], ""
     listing = ["apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages"]

@@ -2,7 +2,8 @@
 
 python3 wheel.py [VERSION ...]    by default the oldest and the newest version that is supported
 
-Each Python is searched on PATH and among pyenv's; what is not found is named and left out. Only the standard library.
+Each Python is searched on PATH and among pyenv's; what is not found is named and left out. Where none is found, the Python that
+runs this has to do. Only the standard library.
 """
 
 from __future__ import annotations
@@ -111,7 +112,8 @@ def main(versions: Sequence[str]) -> None:
     for version in [version for version, python in pythons.items() if python is None]:
         print(f"Python {version}: not found here, left out")
     found = {version: python for version, python in pythons.items() if python is not None}
-    check(true=bool(found), sentence=f"no Python of {', '.join(versions)} was found.")
+    if not found:
+        found = {f"{sys.version_info[0]}.{sys.version_info[1]}": Path(sys.executable)}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary).resolve()
         for number, (version, python) in enumerate(found.items()):
