@@ -21,10 +21,10 @@ run: $(VENV)/.base  ## Install the base package and run the built-in clip: out/d
 	@mkdir -p out
 	$(BIN)/edge-run --source demo --save out/demo.mp4 --events out/demo.jsonl
 
-test: $(VENV)/.dev  ## Install the dev extras (0.6 GB; TORCH_INDEX=... chooses PyTorch's build) and run all tests
+test: $(VENV)/.dev  ## Install the dev extras (0.5 GB; TORCH_INDEX=... chooses PyTorch's build) and run all tests
 	$(BIN)/python -m pytest
 
-test-edge: $(VENV)/.edge  ## Install what the tests of the device need (0.2 GB, no PyTorch) and run these
+test-edge: $(VENV)/.edge  ## Install what the tests of the device need (0.1 GB, no PyTorch) and run these
 	$(BIN)/python -m pytest tests/edge tests/e2e
 
 lint: $(VENV)/.dev  ## Style and types

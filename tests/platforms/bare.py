@@ -35,14 +35,15 @@ def fail(sentence: str) -> NoReturn:
     sys.exit(f"error: {sentence}")
 
 
-def run(command: Sequence[str | Path], *, log: Path | None = None) -> str:
+def run(command: Sequence[str | Path], *, log: Path | None = None, name: str = "") -> str:
     """Run a command and give its output, which also goes into `log` as it comes; end with its last words when it fails."""
     with tempfile.TemporaryFile("w+") if log is None else log.open("w+", encoding="utf-8") as output:
         done = subprocess.run([*map(str, command)], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False)
         output.seek(0)
         text = output.read()
     if done.returncode:
-        fail(f"{shlex.join(map(str, command))} ended with {done.returncode}:\n" + "\n".join(text.strip().splitlines()[-30:]))
+        last = "\n".join(text.strip().splitlines()[-30:])
+        fail(f"{name or shlex.join(map(str, command))} ended with {done.returncode}:\n{last}")
     return text
 
 
@@ -139,7 +140,7 @@ class Bare:
         )
         # The mounts are seen by this command alone, and end with it: nothing of this machine lies below a folder that is removed.
         script = "; ".join(["set -e", f"cd {shlex.quote(str(self._root))}", *self._mounts, f"exec {inside}"])
-        return run(["unshare", "--mount", "--propagation", "slave", "sh", "-c", script], log=log)
+        return run(["unshare", "--mount", "--propagation", "slave", "sh", "-c", script], log=log, name=f"{self._root.name}: {line}")
 
 
 def try_suite(suite: str, targets: Sequence[str], folder: Path) -> None:

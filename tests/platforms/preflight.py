@@ -21,7 +21,7 @@ LIBRARIES = {"libGL.so.1": "libgl1", "libgthread-2.0.so.0": "libglib2.0-0"}
 """What the wheel of opencv-python takes from the system, and the Debian package of each."""
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 """PyTorch's own index of builds without CUDA."""
-FETCHED = {"base": "about 0.1 GB", "edge": "about 0.2 GB", "dev": "about 0.6 GB"}
+FETCHED = {"base": "about 0.1 GB", "edge": "about 0.1 GB", "dev": "about 0.5 GB"}
 """Size of what pip fetches, PyTorch as its CPU build."""
 
 
