@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -21,6 +22,21 @@ from support import command_line, composite, environment, texture
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("MASKEDGE_DATA", ROOT.parent / "shared" / "data"))
+NEED_PYTORCH = ("train", "export", "benchmarks")
+"""Folders of tests that are left out where only the tests of the device can run (`make test-edge`)."""
+
+
+class _LeftOut(pytest.Dir):
+    """A folder whose files cannot even be imported here."""
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        pytest.skip("PyTorch is not installed (make test installs it)")
+
+
+def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    if path.parent == Path(__file__).parent and path.name in NEED_PYTORCH and find_spec("torch") is None:
+        return _LeftOut.from_parent(parent, path=path)  # type: ignore[no-any-return]
+    return None
 
 
 @pytest.fixture(scope="session")

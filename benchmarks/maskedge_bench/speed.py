@@ -222,7 +222,7 @@ class SpeedRun:
                     )
             self._limits = {"peak": peak, "rows": limits}
         except ImportError as error:
-            self._notes.append(f"The physical limit was not measured: {error.name} is missing (pip install 'maskedge[export]').")
+            self._notes.append(f"The physical limit was not measured: {error.name} is missing, which the extra export brings.")
 
     def _models(self) -> set[Path]:
         return {entry.model for entry in self._entries if entry.model is not None} | (

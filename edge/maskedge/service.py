@@ -9,6 +9,7 @@ from pathlib import Path
 
 from maskedge.errors import OutputError, UsageError
 from maskedge.files import write_file
+from maskedge.install import install_command
 
 UNIT = Path("/etc/systemd/system/maskedge.service")
 CONFIG = Path("/etc/maskedge/edge.toml")
@@ -122,7 +123,7 @@ def _own_command() -> Path:
     for found in (Path(sys.executable).parent / "edge-run", shutil.which("edge-run")):
         if found and Path(found).is_file():
             return Path(found).absolute()
-    raise UsageError("edge-run was not found beside this Python nor on PATH: install maskedge (pip install maskedge).")
+    raise UsageError(f"edge-run was not found beside this Python nor on PATH: install again: {install_command()}")
 
 
 def _owner(path: Path) -> str:

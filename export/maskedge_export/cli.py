@@ -179,7 +179,7 @@ def _evaluation(
 
 @main.command(cls=Command)
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="Compare with this checkpoint too (needs maskedge[export]).")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="Compare with this checkpoint too (needs the extra export).")
 @click.option("--data", type=_folder, help="With --checkpoint: folder of pictures, up to 256 of which join the comparison.")
 def verify(model: Path, checkpoint: Path | None, data: Path | None) -> None:
     """Prove MODEL on this machine: contract, checksums, and the self-test that it carries. Needs only the base install.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -221,7 +222,7 @@ def test_real_clip(command, data_dir: Path, tmp_path: Path, detector: str) -> No
 
 
 def test_a_reader_that_has_enough_ends_the_run() -> None:
-    line = " ".join(command_line(["edge-run", "--source", "demo", "--events", "-", "--no-show"]))
+    line = shlex.join(command_line(["edge-run", "--source", "demo", "--events", "-", "--no-show"]))
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", f"{line} | head -1"],
         capture_output=True,

@@ -11,6 +11,8 @@ import pytest
 
 from maskedge.classify import MaskClassifier
 
+pytest.importorskip("torch", reason="PyTorch is not installed (make test installs it)")
+
 LABELS = ["with_mask", "without_mask", "incorrect_mask", "not_a_face"]
 
 

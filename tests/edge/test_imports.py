@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -37,8 +38,21 @@ def test_missing_extra_is_named() -> None:
         arguments = "['classifier', '--data', '.']" if extra == "train" else "['x.ckpt', '-o', 'x.onnx']"
         done = python(f"from {module}.cli import main; main({arguments})", "torch")
         assert done.returncode == 2
-        assert f"pip install 'maskedge[{extra}]'" in done.stderr
+        assert re.search(rf"-m pip install .*\[{extra}\]", done.stderr)
         assert "Traceback" not in done.stderr
+
+
+def test_tests_of_the_device_are_collected_without_pytorch() -> None:
+    """Those of the training are left out with a reason."""
+    missing = ("torch", "lightning", "kornia", "onnxscript", "streamlit", "selenium", "matplotlib")
+    done = python(
+        f"sys.modules.update(dict.fromkeys({missing}))\n"
+        "import pytest; sys.exit(pytest.main(['--collect-only', '-q', '-p', 'no:cacheprovider']))"
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    assert "edge/test_pipeline.py::" in done.stdout
+    assert "train/test_" not in done.stdout
+    assert "PyTorch is not installed" in done.stdout
 
 
 def test_help_loads_neither_opencv_nor_onnxruntime() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -220,6 +221,8 @@ def test_last_will_when_the_process_is_killed(tmp_path: Path, broker: Mosquitto,
 
 
 def test_password(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    if shutil.which("mosquitto_passwd") is None:
+        pytest.skip("mosquitto_passwd is not installed (Debian package mosquitto)")
     passwords = tmp_path / "passwords"
     subprocess.run(["mosquitto_passwd", "-c", "-b", passwords, "edge", "secret-right"], check=True, capture_output=True)
     broker = Mosquitto(tmp_path / "broker", "allow_anonymous false", f"password_file {passwords}")

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
 from maskedge.crop import CropRule
-from maskedge_export.graph import ClassifierGraph
-from maskedge_train.checkpoint import ClassifierSpec
-from maskedge_train.nets import build
+
+if TYPE_CHECKING:
+    from maskedge_export.graph import ClassifierGraph
+
+# pytest loads this file even where the folder is left out: nothing here may need PyTorch before a test does.
 
 
 @pytest.fixture(scope="module")
 def graph() -> ClassifierGraph:
+    import torch
+
+    from maskedge_export.graph import ClassifierGraph
+    from maskedge_train.nets import build
+
     torch.manual_seed(0)
     return ClassifierGraph(build("edgenet", 2)).eval()
 
 
 @pytest.fixture
 def checkpoint(graph: ClassifierGraph, tmp_path: Path) -> Path:
+    import torch
+
+    from maskedge_train.checkpoint import ClassifierSpec
+
     spec = ClassifierSpec("edgenet", ("with_mask", "without_mask"), 64, CropRule())
     weights = {f"net.{name}": value for name, value in graph.net.state_dict().items()}
     torch.save({"maskedge": spec.to_dict(), "state_dict": weights}, tmp_path / "best.ckpt")

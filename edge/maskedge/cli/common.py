@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from maskedge.errors import MaskedgeError
+from maskedge.install import SYSTEM_LIBRARIES, install_command
 
 
 def fail(error: MaskedgeError) -> NoReturn:
@@ -48,11 +49,11 @@ class CommandGroup(click.Group):
 
 @contextmanager
 def require_extra(extra: str) -> Iterator[None]:
-    """Turn an ImportError inside the block into a sentence that names the extra to install."""
+    """Turn an ImportError inside the block into a sentence that says how to install the extra."""
     try:
         yield
     except ImportError as error:
-        click.echo(f"error: {error.name or error} is missing: pip install 'maskedge[{extra}]'", err=True)
+        click.echo(f"error: {error.name or error} is missing, which the extra {extra} brings: {install_command(extra)}", err=True)
         sys.exit(2)
 
 
@@ -64,8 +65,8 @@ def require_runtime() -> Iterator[None]:
     except ImportError as error:
         library = re.search(r"(lib[\w.+-]+\.so[\w.]*)", str(error))
         if library:
-            remedy = "on Debian, Raspberry Pi OS and Ubuntu: sudo apt install libgl1 libglib2.0-0"
+            remedy = f"on Debian, Raspberry Pi OS and Ubuntu: {SYSTEM_LIBRARIES}"
             click.echo(f"error: the system library {library[1]} is missing; {remedy}", err=True)
         else:
-            click.echo(f"error: {error}; install again (pip install maskedge), then try edge-doctor", err=True)
+            click.echo(f"error: {error}; install again ({install_command()}), then try edge-doctor", err=True)
         sys.exit(1)

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from maskedge.errors import MaskedgeError
+from maskedge.install import HEADLESS, OPENCV, SYSTEM_LIBRARIES, pip
 from maskedge.machine import machine_name
 
 from .common import Command, silence_libraries
@@ -80,19 +81,22 @@ def _opencv() -> Iterator[Finding]:
         yield Finding(
             "FAIL",
             f"{len(packages)} OpenCV packages overwrite each other: {', '.join(packages)}",
-            f"pip uninstall -y {' '.join(packages)}; pip install 'opencv-python>=4.10,<5'",
+            f"{pip('uninstall', '-y', *packages)}; {pip('install', OPENCV)} (or {HEADLESS.split('>')[0]}, which has no windows)",
         )
     try:
         import cv2
     except ImportError as error:
-        remedy = "sudo apt install libgl1 libglib2.0-0" if ".so" in str(error) else "pip install 'opencv-python>=4.10,<5'"
+        remedy = (
+            f"{SYSTEM_LIBRARIES}, or OpenCV without windows (docs/device.md)" if ".so" in str(error) else pip("install", OPENCV)
+        )
         yield Finding("FAIL", f"OpenCV cannot be loaded ({error})", remedy)
         return
     gstreamer = re.search(r"GStreamer:\s*(\w+)", cv2.getBuildInformation())
     has = "yes" if gstreamer and gstreamer[1] == "YES" else "no (CSI cameras of a Jetson need the system's own OpenCV)"
-    yield Finding("ok", f"OpenCV {cv2.__version__}, GStreamer: {has}")
+    package = f" of {packages[0]}" if len(packages) == 1 else ""
+    yield Finding("ok", f"OpenCV {cv2.__version__}{package}, GStreamer: {has}")
     if not hasattr(cv2, "CascadeClassifier"):
-        yield Finding("FAIL", f"OpenCV {cv2.__version__} has no CascadeClassifier", "pip install 'opencv-python>=4.10,<5'")
+        yield Finding("FAIL", f"OpenCV {cv2.__version__} has no CascadeClassifier", pip("install", OPENCV))
         return
     from maskedge.detect import CascadeDetector
 
@@ -100,14 +104,14 @@ def _opencv() -> Iterator[Finding]:
         cascade = CascadeDetector.default()
         yield Finding("ok", f"face cascade {cascade.path.name}: {_finds(cascade.smallest_face(*_USUAL))}")
     except MaskedgeError as error:
-        yield Finding("FAIL", str(error), "pip install --force-reinstall 'opencv-python>=4.10,<5'")
+        yield Finding("FAIL", str(error), pip("install", "--force-reinstall", OPENCV))
 
 
 def _onnxruntime() -> Iterator[Finding]:
     try:
         import onnxruntime
     except ImportError as error:
-        yield Finding("FAIL", f"onnxruntime cannot be loaded ({error})", "pip install onnxruntime")
+        yield Finding("FAIL", f"onnxruntime cannot be loaded ({error})", pip("install", "onnxruntime>=1.20"))
         return
     yield Finding("ok", f"onnxruntime {onnxruntime.__version__}, providers: {', '.join(onnxruntime.get_available_providers())}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,18 +18,26 @@ TITLE = "maskedge (q: quit)"
 _PROBE = "import cv2; cv2.namedWindow('probe', cv2.WINDOW_AUTOSIZE); cv2.waitKey(1); cv2.destroyAllWindows()"
 
 
+def has_windows() -> bool:
+    """Tell whether this OpenCV can open windows: opencv-python-headless cannot."""
+    built = re.search(r"^\s*GUI:\s*(\w+)", cv2.getBuildInformation(), re.MULTILINE)
+    return built is None or built[1] != "NONE"
+
+
 def display_problem() -> str | None:
     """Tell why no window can be opened; None when one can.
 
     OpenCV ends the whole process when it finds no display, so a short-lived process tries first.
     """
+    if not has_windows():
+        return "this OpenCV was built without windows"
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return "no display"
     try:
         probe = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, timeout=20, check=False)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired):
         return "the display does not answer"
-    return None if probe.returncode == 0 else "the display cannot be opened, or this OpenCV was built without windows"
+    return None if probe.returncode == 0 else "the display cannot be opened"
 
 
 class WindowSink:

@@ -1,0 +1,89 @@
+"""What `make` checks before it installs: one sentence names all that is missing, or what is about to be fetched.
+
+python3 preflight.py            the machine: 64 bit, virtual environments, the system libraries of OpenCV
+.venv/bin/python preflight.py base|edge|dev      the package index, and what comes from it; `dev` takes TORCH_INDEX into account
+
+Only the standard library, since nothing is installed yet.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LIBRARIES = {"libGL.so.1": "libgl1", "libgthread-2.0.so.0": "libglib2.0-0"}
+"""What the wheel of opencv-python takes from the system, and the Debian package of each."""
+TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
+"""PyTorch's own index of builds without CUDA."""
+FETCHED = {"base": "about 0.1 GB", "edge": "about 0.1 GB", "dev": "about 0.5 GB"}
+"""Size of what pip fetches, PyTorch as its CPU build."""
+
+
+def check_machine() -> str:
+    """Give the sentence about what keeps this machine from running maskedge; empty when nothing does."""
+    if sys.maxsize < 2**32:
+        return "this Python has 32 bit, and onnxruntime has no build for that: install a 64-bit system."
+    missing, packages = [], []
+    if find_spec("venv") is None or find_spec("ensurepip") is None:
+        own = Path("/usr/bin/python3").resolve() == Path(sys.executable).resolve()
+        missing.append("Python's venv")
+        packages.append("python3-venv" if own else f"python{sys.version_info[0]}.{sys.version_info[1]}-venv")
+    if sys.platform.startswith("linux"):
+        for library, package in LIBRARIES.items():
+            try:
+                ctypes.CDLL(library)
+            except OSError:
+                missing.append(library)
+                packages.append(package)
+    if not missing:
+        return ""
+    return f"{', '.join(missing)} missing; on Debian, Ubuntu and Raspberry Pi OS: sudo apt install {' '.join(packages)}"
+
+
+def check_index(what: str) -> str:
+    """Print what is about to be fetched, and give the sentence about an index that does not answer; empty when it does.
+
+    Args:
+        what: Which install: `base`, `edge` or `dev`.
+    """
+    print(f"Fetching {FETCHED[what]} into {Path(sys.prefix).name}, unless pip has it already.", flush=True)
+    package = "torch" if what == "dev" else "click"
+    index = os.environ.get("TORCH_INDEX")
+    more = ["--extra-index-url", index] if index and what == "dev" else []
+    command = [sys.executable, "-m", "pip", "--retries", "1", "--timeout", "20", "index", "versions", package, *more]
+    # pip's own settings count here, and nothing is fetched but the list of versions.
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return (
+            f"pip finds no {package}: is there a network, and are pip's index and proxy right (pip config list)? "
+            f"It ends with: {(done.stderr.strip().splitlines() or ['nothing'])[-1]}"
+        )
+    # On other processors the default build of some versions has no CUDA either: nothing certain can be printed there.
+    if what == "dev" and f"{_pinned('torch')}+cpu" not in done.stdout and platform.machine() == "x86_64":
+        print(
+            "PyTorch from this index brings CUDA: 3 GB and more on top. Its CPU build is enough: "
+            f"make test TORCH_INDEX={TORCH_INDEX}; without PyTorch: make test-edge.",
+            flush=True,
+        )
+    return ""
+
+
+def _pinned(package: str) -> str:
+    """Give the version of a package in constraints.txt."""
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        name, _, version = line.partition("==")
+        if name == package:
+            return version.strip()
+    return ""
+
+
+if __name__ == "__main__":
+    sentence = check_index(sys.argv[1]) if len(sys.argv) > 1 else check_machine()
+    if sentence:
+        sys.exit(f"error: {sentence}")
