@@ -28,8 +28,9 @@ _HEAD = 64
 
 _READ = re.compile(
     rb"(?P<jpeg>\xff\xd8\xff)|(?P<png>\x89PNG\r\n\x1a\n)|(?P<gif>GIF8[79]a)|(?P<webp>RIFF....WEBP)|"
-    rb"(?P<bmp>BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0)|(?P<tiff>II[*+]\0|MM\0[*+])|(?P<jp2>\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51)|"
-    rb"(?P<pnm>P[1-6Ff]\s+[\d#]|P7\s+[#A-Z])|(?P<ras>\x59\xa6\x6a\x95)|(?P<hdr>\#\?(?:RADIANCE|RGBE))",
+    rb"(?P<bmp>BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0)|(?P<tiff>II[*+]\0|MM\0[*+])|"
+    rb"(?P<jp2>\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51)|(?P<pnm>P[1-6Ff]\s+[\d#]|P7\s+[#A-Z])|"
+    rb"(?P<ras>\x59\xa6\x6a\x95)|(?P<hdr>\#\?(?:RADIANCE|RGBE))",
     re.DOTALL,
 )
 _NOT_READ = (
@@ -39,11 +40,39 @@ _NOT_READ = (
     (re.compile(rb"(?s)FUJIFILMCCD-RAW|FOVb|II[*]\0.{4}CR|IIRO|IIRS|MMOR|IIU\0|\0MRM"), "camera raw"),
 )
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"avci", b"avcs", b"mif1", b"mif2", b"msf1"}
-_RAW_SUFFIXES = ["3fr", "arw", "cr2", "cr3", "crw", "dcr", "dng", "erf", "fff", "iiq", "kdc", "mef", "mos", "mrw", "nef", "nrw", "orf", "pef", "raf", "rw2", "rwl", "sr2", "srf", "srw", "x3f"]
+_RAW_SUFFIXES = [
+    "3fr",
+    "arw",
+    "cr2",
+    "cr3",
+    "crw",
+    "dcr",
+    "dng",
+    "erf",
+    "fff",
+    "iiq",
+    "kdc",
+    "mef",
+    "mos",
+    "mrw",
+    "nef",
+    "nrw",
+    "orf",
+    "pef",
+    "raf",
+    "rw2",
+    "rwl",
+    "sr2",
+    "srf",
+    "srw",
+    "x3f",
+]
 _SUFFIXES = {
     **dict.fromkeys((".heic", ".heif", ".hif", ".avci", ".heics", ".heifs"), "HEIC"),
     **dict.fromkeys((f".{suffix}" for suffix in _RAW_SUFFIXES), "camera raw"),
-    ".jxl": "JPEG XL", ".exr": "OpenEXR", ".psd": "Photoshop",
+    ".jxl": "JPEG XL",
+    ".exr": "OpenEXR",
+    ".psd": "Photoshop",
 }
 _TITLES = {
     "jpeg": "JPEG", "png": "PNG", "gif": "GIF", "webp": "WebP", "bmp": "BMP", "tiff": "TIFF", "jp2": "JPEG 2000", "pnm": "PNM",
@@ -69,7 +98,7 @@ class Header:
 
 
 def sniff(head: bytes) -> str | None:
-    """Name the format of a picture by its first bytes (64 are enough), as in `JPEG` or `HEIC`; None where it is no known picture."""
+    """Name the format of a picture by its first bytes (64 are enough), as in `JPEG` or `HEIC`; None where it is no picture."""
     head = head[:_HEAD]
     for pattern, name in _NOT_READ:
         if pattern.match(head):
@@ -127,8 +156,8 @@ def check_header(content: bytes) -> Header:
         )
     if memory > _BASE_MEMORY + _MEMORY_FACTOR * max(0, len(content) - _SMALL_FILE):
         raise ValueError(
-            f"claims {width:,} x {height:,} pixels in a file of {len(content) / 1e6:.1f} MB, which would take {memory / 1e6:.0f} MB "
-            f"of memory as {name}: make it smaller, or {_CONVERT}"
+            f"claims {width:,} x {height:,} pixels in a file of {len(content) / 1e6:.1f} MB, which would take "
+            f"{memory / 1e6:.0f} MB of memory as {name}: make it smaller, or {_CONVERT}"
         )
     return Header(name, width, height, memory)
 
@@ -147,8 +176,8 @@ def _need(content: bytes, end: int, what: str, within: int | None = None) -> Non
         raise ValueError(f"is cut off or damaged: {what} of it would end at byte {end:,}, and the file has {len(content):,}")
 
 
-# Each parser gives width, height, and the bytes that OpenCV takes to decode the picture. Measured with OpenCV 4.14: the decoder fills
-# one picture and the Python binding copies it, so 6 bytes a pixel and what the decoder itself needs.
+# Each parser gives width, height, and the bytes that OpenCV takes to decode the picture. Measured with OpenCV 4.14: the decoder
+# fills one picture and the Python binding copies it, so 6 bytes a pixel and what the decoder itself needs.
 _RESULT = 6
 
 
@@ -225,7 +254,7 @@ def _png_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def without_ancillary_chunks(content: bytes) -> bytes:
-    """Drop from a checked PNG file the compressed chunks besides its pixels (texts, colour profiles): each may swell to megabytes."""
+    """Drop from a checked PNG file compressed texts and colour profiles, each of which may swell to megabytes."""
     dropped = [
         (start - 8, start + length + 4) for kind, start, length in _png_chunks(content) if kind in (b"zTXt", b"iTXt", b"iCCP")
     ]
@@ -417,7 +446,7 @@ def _jp2_codestream(content: bytes) -> int:
 
 
 def _avif(content: bytes) -> tuple[int, int, int]:
-    sizes = []
+    sizes: list[tuple[int, int]] = []
     for kind, start, stop in _boxes(content, 0, len(content)):
         if kind == b"meta":
             sizes += _avif_sizes(content, start + 4, stop)

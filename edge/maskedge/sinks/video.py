@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,7 @@ _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _LEAST_FREE = 8 * 1024 * 1024
 
 
-def open_picture_output(target: str, *, video: bool, fps: float, length: int | None) -> Sink:
+def open_picture_output(target: str, *, video: bool, fps: float, length: int | None, sources: Iterable[Path] = ()) -> Sink:
     """Choose the sink for `--save`.
 
     Args:
@@ -28,6 +29,7 @@ def open_picture_output(target: str, *, video: bool, fps: float, length: int | N
         video: True when the source is a video.
         fps: Frames a second of the source.
         length: Frames of the source, None when not known.
+        sources: The pictures of the source, which give the files in a folder their names.
 
     Raises:
         OutputError: It cannot be written.
@@ -35,7 +37,7 @@ def open_picture_output(target: str, *, video: bool, fps: float, length: int | N
     path = Path(target).expanduser()
     if not video and path.is_dir():
         check_writable(path / ".maskedge")
-        return ImageSink(path, single=False)
+        return ImageSink(path, single=False, sources=sources)
     suffix = path.suffix.lower()
     if suffix in _PICTURES and not video:
         if length != 1:

@@ -1,0 +1,36 @@
+"""Text for terminals and for other programs, whatever the names of files hold."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+
+def displayable(name: object) -> str:
+    """Escape what a terminal or a line of a log cannot hold: control characters, and bytes of a name that are no UTF-8."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(name))
+
+
+def to_json(value: Any) -> str:
+    """Give `value` as JSON on one line: what is no number (NaN, infinity) is null, as JSON has no word for it.
+
+    Bytes of a file's name that are no UTF-8 stand in it as Python's lone surrogates; `to_bytes` escapes them.
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def to_bytes(text: str) -> bytes:
+    r"""Encode as UTF-8, lone surrogates as `\udce9`: in JSON that is the same text, and `os.fsencode` gives the name back."""
+    return text.encode("utf-8", "backslashreplace")
