@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from maskedge.errors import OutputError
+from maskedge.files import native_path
 from maskedge.happenings import Happening
 from maskedge.types import Image
 
@@ -83,7 +84,8 @@ class VideoSink:
             # Encoders want even sides.
             self._size = (picture.shape[1] + picture.shape[1] % 2, picture.shape[0] + picture.shape[0] % 2)
             fourcc = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
-            self._writer = cv2.VideoWriter(str(self._path), fourcc, self._fps, self._size)
+            with native_path(self._path) as name:
+                self._writer = cv2.VideoWriter(name, fourcc, self._fps, self._size)
             if not self._writer.isOpened():
                 raise OutputError(f"{self._path} cannot be written: OpenCV has no encoder for it here; try .avi.")
         if self._count % 30 == 0 and shutil.disk_usage(self._path.parent).free < _LEAST_FREE:
