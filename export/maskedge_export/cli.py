@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from maskedge.cli.common import Command, CommandGroup, require_extra, require_runtime, silence_libraries
+from maskedge.cli.output_options import OutputFile, overwrite_option
 from maskedge.errors import MaskedgeError, OutputError
 from maskedge_train.cli.options import backgrounds_option, face_boxes_option, relabel_scenes_option, scenes_option
 
@@ -55,7 +56,8 @@ def main() -> None:
 
 @main.command(_EXPORT, cls=Command, hidden=True)
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The .onnx file to write.")
+@click.option("-o", "--output", type=OutputFile(".md"), required=True, help="The .onnx file to write.")
+@overwrite_option
 @click.option("--data", type=_folder, help="Folder of pictures (with sub-folders): up to 256 of them join the parity check.")
 @click.option(
     "--licence", "licences", multiple=True, metavar="TEXT", help="Licence of the training data, for the card. May be repeated."
@@ -78,6 +80,7 @@ def main() -> None:
 def export(
     checkpoint: Path,
     output: Path,
+    overwrite: bool,
     data: Path | None,
     licences: tuple[str, ...],
     compact: bool,

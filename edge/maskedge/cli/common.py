@@ -14,6 +14,7 @@ import click
 from maskedge.errors import MaskedgeError
 from maskedge.text import displayable
 
+from .output_options import check_options
 from .streams import prepare_streams
 
 
@@ -45,8 +46,9 @@ class Command(_Entry):
     """A command whose `MaskedgeError`s end in a sentence, not in a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
+        """Run the command, after a look at what it would write."""
         try:
+            check_options(ctx)
             return super().invoke(ctx)
         except MaskedgeError as error:
             fail(error)
