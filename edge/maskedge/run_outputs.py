@@ -30,7 +30,9 @@ def check_run_outputs(config: EdgeConfig, source: Source, *, inputs: list[Path])
     """
     if not (config.events.frames or source.video) and config.events.file:
         raise UsageError("single pictures have no events but their lines: leave --no-events-frames (events.frames) out.")
-    sources = [Named("the source", path) for path in [*source_paths(source), *files_of(config.source.address)]]
+    addresses = dict.fromkeys(address for address in (config.source.uri, source.name) if address)
+    named = [path for address in addresses for path in files_of(address)]
+    sources = [Named("the source", path) for path in [*source_paths(source), *named]]
     read = [*sources, *(Named("a file that this run reads", path) for path in [*inputs, *MODELS.iterdir()]), *_configured(config)]
     saved = [Named("--save", path) for path in saved_files(config, source)]
     events = []

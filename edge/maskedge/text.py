@@ -32,5 +32,12 @@ def _finite(value: Any) -> Any:
 
 
 def to_bytes(text: str) -> bytes:
-    r"""Encode as UTF-8, lone surrogates as `\udce9`: in JSON that is the same text, and `os.fsencode` gives the name back."""
-    return text.encode("utf-8", "backslashreplace")
+    r"""Encode as UTF-8. Bytes of a name that are no UTF-8 become `\udce9`: in JSON the same text, which `os.fsencode` takes back."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        try:
+            # Of another encoding's system (LANG=C) all bytes beyond ASCII come so, also those that are UTF-8.
+            return text.encode(errors="surrogateescape").decode().encode()
+        except UnicodeError:
+            return text.encode(errors="backslashreplace")

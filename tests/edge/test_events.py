@@ -136,14 +136,25 @@ def test_files_that_rotate_are_appended_to_and_others_written_anew(tmp_path: Pat
 def test_half_a_line_of_a_killed_run_is_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     for rest in ('{"half": ', "x" * 200_000):
-        path.write_text('{"whole": 1}\n' + rest)
+        path.write_text('{"frame": 1}\n' + rest)
         sink = EventSink(str(path), EventsConfig(rotate_mb=1))
         sink.write(answer())
         sink.close()
         assert len(lines(path)) == 2
-    path.write_text("no line at all")
+    path.write_text('{"source": "0", "fra')
     EventSink(str(path), EventsConfig(rotate_daily=True)).close()
     assert path.read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("notes.jsonl", "dear diary"), ("notes.txt", '{"a": 1}\n'), ("table.csv", "a,b\n1,2\n"), ("list.jsonl", "[1]\n")]
+)
+def test_events_are_not_appended_to_what_holds_none(tmp_path: Path, name: str, content: str) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(UsageError, match="something else than events"):
+        EventSink(str(path), live=True)
+    assert path.read_text() == content
 
 
 @pytest.fixture
