@@ -447,9 +447,16 @@ def _jp2_codestream(content: bytes) -> int:
 
 def _avif(content: bytes) -> tuple[int, int, int]:
     sizes: list[tuple[int, int]] = []
-    for kind, start, stop in _boxes(content, 0, len(content)):
-        if kind == b"meta":
-            sizes += _avif_sizes(content, start + 4, stop)
+    seen: set[bytes] = set()
+    try:
+        for kind, start, stop in _boxes(content, 0, len(content)):
+            seen.add(kind)
+            if kind == b"meta":
+                sizes += _avif_sizes(content, start + 4, stop)
+    except ValueError:
+        # What somebody appended to a whole file is no box.
+        if not seen >= {b"meta", b"mdat"}:
+            raise
     if not sizes:
         raise _damaged("it has no size")
     width, height = max(size[0] for size in sizes), max(size[1] for size in sizes)

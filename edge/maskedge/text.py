@@ -32,7 +32,7 @@ def _finite(value: Any) -> Any:
 
 
 def to_bytes(text: str) -> bytes:
-    r"""Encode as UTF-8. Bytes of a name that are no UTF-8 become `\udce9`: in JSON the same text, which `os.fsencode` takes back."""
+    r"""Encode as UTF-8. Bytes of a name that are no UTF-8 become `\udce9`: in JSON the same text, for `os.fsencode`."""
     try:
         return text.encode()
     except UnicodeEncodeError:

@@ -147,7 +147,8 @@ def test_half_a_line_of_a_killed_run_is_cut_off(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("notes.jsonl", "dear diary"), ("notes.txt", '{"a": 1}\n'), ("table.csv", "a,b\n1,2\n"), ("list.jsonl", "[1]\n")]
+    ("name", "content"),
+    [("notes.jsonl", "dear diary"), ("notes.txt", '{"a": 1}\n'), ("table.csv", "a,b\n1,2\n"), ("list.jsonl", "[1]\n")],
 )
 def test_events_are_not_appended_to_what_holds_none(tmp_path: Path, name: str, content: str) -> None:
     path = tmp_path / name

@@ -22,8 +22,7 @@ def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
     """Write what an encoding lacks in plain letters where there are some, else escaped."""
     if isinstance(error, UnicodeEncodeError):
         text = error.object[error.start : error.end].translate(_PLAIN)
-        if text.isascii():
-            return text, error.end
+        return text.encode("ascii", "backslashreplace").decode("ascii"), error.end
     return codecs.backslashreplace_errors(error)
 
 
