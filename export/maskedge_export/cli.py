@@ -10,6 +10,7 @@ import click
 from maskedge.cli.common import Command, CommandGroup, require_extra, require_runtime, silence_libraries
 from maskedge.cli.output_options import OutputFile, overwrite_option
 from maskedge.errors import MaskedgeError, OutputError
+from maskedge.outputs import Named, check_new
 from maskedge_train.cli.options import backgrounds_option, face_boxes_option, relabel_scenes_option, scenes_option
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ def export(
             f"--{precisions[0]} is calibrated and measured on the data of the training: give --split, and the --data, "
             "--face-boxes, --scenes and --backgrounds that it was made of."
         )
+    endings = [ending for name in precisions for ending in (f".{name}.onnx", f".{name}.md", ".precisions.json")]
+    check_new([Named("beside --output,", output.with_suffix(ending)) for ending in endings], overwrite=overwrite)
     if not output.parent.is_dir():
         raise OutputError(f"the folder {output.parent} does not exist: create it, or choose another --output.")
     with require_extra("export"):
