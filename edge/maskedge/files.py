@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import OutputError
-from .text import displayable, to_bytes
+from .text import displayable, is_utf8, to_bytes
 
 _LONGEST = 255
 """Bytes of the longest name of a file that usual file systems take."""
@@ -106,10 +106,10 @@ def native_path(path: Path) -> Iterator[str]:
         OutputError: No link can be made.
     """
     name = str(path) if path.is_absolute() else f"{os.curdir}{os.sep}{path}"
-    if _is_utf8(name):
+    if is_utf8(name):
         yield name
         return
-    suffix = path.suffix if _is_utf8(path.suffix) else ""
+    suffix = path.suffix if is_utf8(path.suffix) else ""
     with contextlib.ExitStack() as stack:
         try:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="maskedge-"))
@@ -120,14 +120,6 @@ def native_path(path: Path) -> Iterator[str]:
                 f"{displayable(path)} has a name that is no UTF-8, and no link to it can be made: rename it."
             ) from error
         yield str(link)
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def slug(text: str) -> str:

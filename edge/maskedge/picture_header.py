@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 MAX_PIXELS = 120_000_000
 """Pixels of the largest picture that is read: 108-megapixel phones fit."""
-_BASE_MEMORY = 256_000_000
-_SMALL_FILE = 4_000_000
-_MEMORY_FACTOR = 32
+_BASE_MEMORY = 210_000_000
+_SMALL_FILE = 2_000_000
+_MEMORY_FACTOR = 28
 """Bytes that decoding may take: `_BASE_MEMORY` for files up to `_SMALL_FILE`, and so much more for each byte beyond. A photograph
 of many pixels is a large file; a small file that claims many pixels is damaged, or made to exhaust memory."""
 _MAX_SCANS = 64

@@ -122,8 +122,8 @@ def _check_albums(config: EdgeConfig, sources: list[Named]) -> None:
 
 def _check_mixed(folder: Path, pictures: list[Path]) -> None:
     """Refuse to put annotated copies among the pictures that they are made of."""
-    for picture in pictures:
-        if same_file(picture.parent, folder):
+    for parent in {picture.parent for picture in pictures}:
+        if same_file(parent, folder):
             raise UsageError(
                 f"--save {displayable(folder)} is the folder of the source: its pictures would be overwritten or mixed with their "
                 "copies; create another folder."

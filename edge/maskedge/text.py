@@ -12,6 +12,15 @@ def displayable(name: object) -> str:
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(name))
 
 
+def is_utf8(text: str) -> bool:
+    """Tell whether `text` is valid Unicode, which OpenCV and FFmpeg crash without."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def to_json(value: Any) -> str:
     """Give `value` as JSON on one line: what is no number (NaN, infinity) is null, as JSON has no word for it.
 

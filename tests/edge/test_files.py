@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from maskedge import OutputError
+from maskedge import Face, OutputError, UsageError, open_source
+from maskedge.draw import Overlay, draw_faces
 from maskedge.files import make_folder, native_path, short_name, write_file
 from maskedge.sinks import EventSink, ImageSink
 from maskedge.sinks.clips import _Shot, write_video
@@ -117,3 +118,17 @@ def test_text_for_other_programs() -> None:
     # As Python gives a name in UTF-8 where the system's encoding is ASCII.
     assert to_bytes("é".encode().decode("ascii", "surrogateescape")) == "é".encode()
     assert displayable(f"{BAD_NAME}\x1b[31m\n é") == r"caf\udce9\x1b[31m\n é"
+
+
+def test_texts_that_are_no_unicode_can_be_drawn(frames) -> None:  # type: ignore[no-untyped-def]
+    face = Face((10.0, 60.0, 90.0, 160.0), BAD_NAME, 0.5, BAD_NAME, 0.5)
+    overlay = Overlay(zones=[(BAD_NAME, [(0, 0), (50, 0), (50, 50)])], banner=BAD_NAME)
+    assert (draw_faces(frames[0], [face], BAD_NAME, overlay) != frames[0]).any()
+
+
+@pytest.mark.parametrize(
+    "address", ["rtsp://camera/" + BAD_NAME, "gst:videotestsrc ! appsink name=" + BAD_NAME, "/dev/video" + BAD_NAME]
+)
+def test_addresses_that_are_no_unicode_are_refused(address: str) -> None:
+    with pytest.raises(UsageError, match="is no UTF-8"):
+        open_source(address)

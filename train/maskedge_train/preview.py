@@ -11,6 +11,7 @@ import torch
 
 from maskedge.errors import UsageError
 from maskedge.files import write_file
+from maskedge.text import displayable
 from maskedge.types import Image
 
 from .augment import training_augmentation
@@ -87,5 +88,5 @@ def _row(crops: Image, columns: int) -> Image:
 
 def _title(name: str, columns: int) -> Image:
     bar = np.full((_BAR, columns * INPUT_SIZE, 3), 255, np.uint8)
-    cv2.putText(bar, name, (4, _BAR - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (30, 30, 30), 1, cv2.LINE_AA)
+    cv2.putText(bar, displayable(name), (4, _BAR - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (30, 30, 30), 1, cv2.LINE_AA)
     return bar
