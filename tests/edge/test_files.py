@@ -126,9 +126,7 @@ def test_texts_that_are_no_unicode_can_be_drawn(frames) -> None:  # type: ignore
     assert (draw_faces(frames[0], [face], BAD_NAME, overlay) != frames[0]).any()
 
 
-@pytest.mark.parametrize(
-    "address", ["rtsp://camera/" + BAD_NAME, "gst:videotestsrc ! appsink name=" + BAD_NAME, "/dev/video" + BAD_NAME]
-)
+@pytest.mark.parametrize("address", ["rtsp://camera/" + BAD_NAME, "/dev/video" + BAD_NAME])
 def test_addresses_that_are_no_unicode_are_refused(address: str) -> None:
     with pytest.raises(UsageError, match="is no UTF-8"):
         open_source(address)
