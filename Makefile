@@ -19,7 +19,7 @@ help:  ## List the targets
 
 run: $(VENV)/.base  ## Install the base package and run the built-in clip: out/demo.mp4, out/demo.jsonl
 	@mkdir -p out
-	$(BIN)/edge-run --source demo --save out/demo.mp4 --events out/demo.jsonl
+	$(BIN)/edge-run --source demo --save out/demo.mp4 --events out/demo.jsonl --overwrite
 
 test: $(VENV)/.dev  ## Install the dev extras (0.5 GB; TORCH_INDEX=... chooses PyTorch's build) and run all tests
 	$(BIN)/python -m pytest

@@ -10,10 +10,11 @@ from typing import Any
 import click
 
 from maskedge.cli.common import CommandGroup, require_runtime, silence_libraries
+from maskedge.cli.output_options import OutputFile
 from maskedge.files import write_file
 
 from .cli_reports import check, compare, report, tables
-from .cli_speed import limits, nets, speed, start
+from .cli_speed import json_option, limits, nets, speed, start
 from .output import check_output
 
 
@@ -58,11 +59,11 @@ def main() -> None:
     metavar="DEGREES",
     help="Turn the pictures clockwise, as a camera sees them that hangs askew.",
 )
-@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the report here.")
+@json_option
 @click.option(
     "--html",
     "html_path",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OutputFile(),
     help="Write a page with curves and pictures of what went wrong: it shows the people of the data, keep it to yourself.",
 )
 def accuracy(
@@ -75,6 +76,7 @@ def accuracy(
     unlabelled: Path | None,
     degrees: int,
     json_path: Path | None,
+    overwrite: bool,
     html_path: Path | None,
 ) -> None:
     """Measure the whole chain, faces found and told apart, on labelled pictures."""
@@ -126,7 +128,7 @@ def accuracy(
 @click.option("--detect-every", type=click.IntRange(1), metavar="N", help="Frames to a detection.  [default: as edge-run]")
 @click.option("--frames", type=click.IntRange(1), metavar="N", help="Frames to take of each video.  [default: all]")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of ONNX Runtime and OpenCV.")
-@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the report here.")
+@json_option
 def tracking(
     uris: tuple[str, ...],
     detector: str,
@@ -135,6 +137,7 @@ def tracking(
     frames: int | None,
     threads: int,
     json_path: Path | None,
+    overwrite: bool,
 ) -> None:
     """Measure what tracks save and lose against detecting in every frame, and whom they count."""
     silence_libraries()

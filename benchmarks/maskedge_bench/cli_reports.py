@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from maskedge.cli.common import Command, require_runtime
+from maskedge.cli.output_options import OutputFile, overwrite_option
 
 from .cli_speed import FILE, json_option
 from .output import check_output, finish
@@ -17,7 +18,7 @@ from .output import check_output, finish
 @click.option("--accuracy", type=FILE, required=True, help="Report of edge-bench accuracy.")
 @click.option("--speed", type=FILE, help="Report of edge-bench speed.  [default: the times in the accuracy report]")
 @json_option
-def compare(accuracy: Path, speed: Path | None, json_path: Path | None) -> None:
+def compare(accuracy: Path, speed: Path | None, json_path: Path | None, overwrite: bool) -> None:
     """Set F1 against milliseconds, and mark what nothing else beats in both."""
     with require_runtime():
         from .compare import compare as join
@@ -27,9 +28,10 @@ def compare(accuracy: Path, speed: Path | None, json_path: Path | None) -> None:
 
 @click.command(cls=Command)
 @click.argument("reports", nargs=-1, required=True, type=FILE)
-@click.option("-o", "--html", "html", type=click.Path(dir_okay=False, path_type=Path), help="Write one HTML page with charts.")
-@click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write Markdown.  [default: to standard output]")
-def report(reports: tuple[Path, ...], html: Path | None, markdown: Path | None) -> None:
+@click.option("-o", "--html", "html", type=OutputFile(), help="Write one HTML page with charts.")
+@click.option("--markdown", type=OutputFile(), help="Write Markdown.  [default: to standard output]")
+@overwrite_option
+def report(reports: tuple[Path, ...], html: Path | None, markdown: Path | None, overwrite: bool) -> None:
     """Show reports: several of speed compare machines or versions, and make a history."""
     from maskedge.files import write_file
 

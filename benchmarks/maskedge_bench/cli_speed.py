@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from maskedge.cli.common import Command, require_extra, require_runtime, silence_libraries
+from maskedge.cli.output_options import OutputFile, overwrite_option
 from maskedge.errors import UsageError
 
 from .output import check_output, finish
@@ -18,10 +19,9 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--json`."""
-    return click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the report here.")(
-        command
-    )
+    """Add `--json` and `--overwrite`."""
+    option = click.option("--json", "json_path", type=OutputFile(), help="Write the report here.")
+    return option(overwrite_option(command))
 
 
 class SizeType(click.ParamType):  # type: ignore[type-arg]  # only newer releases of click are generic
@@ -80,7 +80,7 @@ class SizeType(click.ParamType):  # type: ignore[type-arg]  # only newer release
     "--peer-python", type=FILE, help="Peer: face-mask-detector of PyPI, the Python of the environment that `make peers` builds."
 )
 @json_option
-def speed(json_path: Path | None, quick: bool, full: bool, matrix: bool, **options: Any) -> None:
+def speed(json_path: Path | None, overwrite: bool, quick: bool, full: bool, matrix: bool, **options: Any) -> None:
     """Compare the pipelines with the original one: same frames, same run, per stage; and what each setting costs."""
     silence_libraries()
     with require_runtime():
@@ -112,7 +112,7 @@ def speed(json_path: Path | None, quick: bool, full: bool, matrix: bool, **optio
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Faces a call.")
 @click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Threads of ONNX Runtime and PyTorch.")
 @json_option
-def nets(models: tuple[Path, ...], rounds: int, batch: int, threads: int, json_path: Path | None) -> None:
+def nets(models: tuple[Path, ...], rounds: int, batch: int, threads: int, json_path: Path | None, overwrite: bool) -> None:
     """Compare the time that classifier files take for a face with the original network, and with eager PyTorch."""
     with require_runtime():
         from .nets import measure_nets
@@ -123,7 +123,7 @@ def nets(models: tuple[Path, ...], rounds: int, batch: int, threads: int, json_p
 @click.command(cls=Command)
 @click.option("--rounds", type=click.IntRange(1), default=9, show_default=True, help="Counted starts.")
 @json_option
-def start(rounds: int, json_path: Path | None) -> None:
+def start(rounds: int, json_path: Path | None, overwrite: bool) -> None:
     """Measure the cold start of edge-run, and its memory."""
     with require_runtime():
         from .start import measure_start
@@ -134,7 +134,7 @@ def start(rounds: int, json_path: Path | None) -> None:
 @click.command(cls=Command)
 @click.argument("models", nargs=-1, type=FILE)
 @json_option
-def limits(models: tuple[Path, ...], json_path: Path | None) -> None:
+def limits(models: tuple[Path, ...], json_path: Path | None, overwrite: bool) -> None:
     """Set classifier files and detectors beside what this machine can do at its best."""
     silence_libraries()
     with require_runtime():

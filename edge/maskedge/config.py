@@ -78,6 +78,7 @@ class OutputConfig:
         default=None,
         metadata={"help": "write the annotated video (.mp4, .mkv, .avi); for pictures also a folder or a picture file"},
     )
+    overwrite: bool = field(default=False, metadata={"help": "replace outputs that exist already"})
     max_frames: int | None = field(default=None, metadata={"help": "stop after so many frames"})
 
     def __post_init__(self) -> None:

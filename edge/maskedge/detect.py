@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskedge.errors import ModelError, UsageError
+from maskedge.files import native_path
 from maskedge.model import MODELS, check_catalogue, default_detector, open_session, read_detector_contract, read_model
 from maskedge.overlap import as_box
 from maskedge.timing import inner_stage
@@ -84,7 +85,8 @@ class CascadeDetector:
             raise ModelError(f"there is no cascade file {self.path}: check the path, or install opencv-python again.")
         try:
             check_catalogue(self.path, self.path.read_bytes())
-            self._cascade = cv2.CascadeClassifier(str(self.path))
+            with native_path(self.path) as name:
+                self._cascade = cv2.CascadeClassifier(name)
         except OSError as error:
             raise ModelError(f"the cascade file {path} cannot be read ({error.strerror}).") from error
         # OpenCV's binding turns some refusals into a SystemError.

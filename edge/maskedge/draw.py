@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from maskedge.look import LABELS, LIGHT, to_bgr
+from maskedge.text import displayable
 from maskedge.types import Box, Face, Image
 
 # BGR. Told apart with any colour vision, and never the only signal: the label stands beside the box.
@@ -68,7 +69,7 @@ def draw_faces(image: Image, faces: Sequence[Face], status: str = "", overlay: O
         colour = OTHER_COLOUR if face.unsure else COLOURS.get(face.label, OTHER_COLOUR)
         x1, y1, x2, y2 = (round(value) for value in face.box)
         cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, thickness, cv2.LINE_AA)
-        text = caption(face)
+        text = displayable(caption(face))
         (text_width, text_height), baseline = cv2.getTextSize(text, _FONT, scale, 1)
         # Above the box where there is room, else just inside it; never outside the picture.
         left = min(max(x1, 0), max(width - text_width - 6, 0))
@@ -89,10 +90,11 @@ def draw_faces(image: Image, faces: Sequence[Face], status: str = "", overlay: O
     if overlay.banner:
         line = round(44 * scale)
         cv2.rectangle(canvas, (0, 0), (width, line + 6), _BANNER_COLOUR, -1)
+        banner = displayable(overlay.banner)
         # Smaller where it would not fit.
-        (needed, _), _ = cv2.getTextSize(overlay.banner, _FONT, scale, 1)
+        (needed, _), _ = cv2.getTextSize(banner, _FONT, scale, 1)
         size = scale * min(1.0, (width - 16) / max(needed, 1))
-        cv2.putText(canvas, overlay.banner, (8, line - 8), _FONT, max(size, 0.1), (255, 255, 255), max(1, round(size)), cv2.LINE_AA)
+        cv2.putText(canvas, banner, (8, line - 8), _FONT, max(size, 0.1), (255, 255, 255), max(1, round(size)), cv2.LINE_AA)
     return canvas
 
 
@@ -123,5 +125,6 @@ def pixelate(image: Image, boxes: Sequence[Box]) -> Image:
 
 def _write(canvas: Image, text: str, place: tuple[int, int], scale: float) -> None:
     """Write white on black, readable on any ground."""
+    text = displayable(text)  # OpenCV crashes on what is no UTF-8
     for colour, weight in (((0, 0, 0), 3), ((255, 255, 255), 1)):
         cv2.putText(canvas, text, place, _FONT, scale, colour, weight, cv2.LINE_AA)

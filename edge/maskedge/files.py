@@ -1,46 +1,125 @@
-"""Writing files so that they are whole or as they were."""
+"""Writing files so that they are whole or as they were, and names of files that native code survives."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
 import re
+import secrets
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import OutputError
+from .text import displayable, is_utf8, to_bytes
+
+_LONGEST = 255
+"""Bytes of the longest name of a file that usual file systems take."""
 
 
-def write_file(path: Path, content: bytes | str, *, remedy: str = "") -> None:
+def write_file(path: Path, content: bytes | str, *, remedy: str = "", private: bool = False) -> None:
     """Write `content` beside `path`, then rename: on a full disk the old file survives. Text is written as UTF-8.
+
+    Devices and pipes are written to directly, and a link stays one: the file behind it is replaced.
 
     Args:
         path: The file. Its folder must exist.
         content: All of it.
         remedy: What the user should do, for the sentence of the error.
+        private: Readable by this user alone, whatever the umask says. A file that is replaced keeps its permissions otherwise.
 
     Raises:
         OutputError: It cannot be written.
     """
-    beside = path.with_name(path.name + ".tmp")
+    data = to_bytes(content) if isinstance(content, str) else content
+    beside: Path | None = None
     try:
-        beside.write_bytes(content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
+        path = Path(os.path.realpath(path)) if path.is_symlink() else path
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+            return
+        beside = temporary_name(path)
+        mode = path.stat().st_mode & 0o777 if path.exists() and not private else None
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666), "wb") as file:
+            file.write(data)
+        if mode is not None:
+            beside.chmod(mode)
         beside.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        name = str(path).encode(errors="backslashreplace").decode()
-        raise OutputError(f"{name} cannot be written ({error.strerror}){': ' + remedy if remedy else ''}.") from error
+        if beside is not None:
+            with contextlib.suppress(OSError):
+                beside.unlink(missing_ok=True)
+        reason = f"{displayable(path)} cannot be written ({error.strerror})"
+        raise OutputError(f"{reason}{': ' + remedy if remedy else ''}.") from error
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder and those above it, unless it is there.
+def temporary_name(path: Path, suffix: str = "") -> Path:
+    """Name a file beside `path`, which no other has, for what becomes it once it is complete.
+
+    Args:
+        path: The file.
+        suffix: What the name must end in, as in `.mp4`.
+    """
+    return path.with_name(short_name(f".{path.name}", f".{secrets.token_hex(4)}.tmp{suffix}"))
+
+
+def short_name(stem: str, suffix: str) -> str:
+    """Join `stem` and `suffix` to the name of a file; where that is too long the end of the stem makes way for a digest of it."""
+    room = _LONGEST - len(os.fsencode(suffix))
+    if len(os.fsencode(stem)) <= room:
+        return stem + suffix
+    mark = f"~{hashlib.sha256(os.fsencode(stem)).hexdigest()[:8]}"
+    while len(os.fsencode(stem)) > room - len(mark):
+        stem = stem[:-1]
+    return stem + mark + suffix
+
+
+def make_folder(path: Path, *, private: bool = False) -> None:
+    """Make a folder and those above it, unless it is there. One that is there keeps its permissions.
+
+    Args:
+        path: The folder.
+        private: One that is made may be entered by this user alone, whatever the umask says.
 
     Raises:
         OutputError: It cannot be made.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700 if private else 0o777, parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"the folder {path} cannot be made ({error.strerror}).") from error
+        raise OutputError(f"the folder {displayable(path)} cannot be made ({error.strerror}).") from error
+
+
+@contextlib.contextmanager
+def native_path(path: Path) -> Iterator[str]:
+    """Lend a name under which native code (OpenCV, FFmpeg) opens just this file, for the moment in which it opens it.
+
+    FFmpeg takes what stands before a colon for a protocol, so the name never begins with the file's own; OpenCV crashes on a name
+    that is no UTF-8, so a link of another name, with the same suffix, stands in for the file while the block runs. On systems
+    without links such names are refused.
+
+    Args:
+        path: The file; it need not exist, but its folder.
+
+    Raises:
+        OutputError: No link can be made.
+    """
+    name = str(path) if path.is_absolute() else f"{os.curdir}{os.sep}{path}"
+    if is_utf8(name):
+        yield name
+        return
+    suffix = path.suffix if is_utf8(path.suffix) else ""
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="maskedge-"))
+            link = Path(folder) / f"file{suffix}"
+            link.symlink_to(Path.cwd() / path)
+        except OSError as error:
+            raise OutputError(
+                f"{displayable(path)} has a name that is no UTF-8, and no link to it can be made: rename it."
+            ) from error
+        yield str(link)
 
 
 def slug(text: str) -> str:

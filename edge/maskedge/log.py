@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable
 
 from maskedge.happenings import utc
+from maskedge.text import displayable, to_json
 
 NAME = "maskedge"
 _MASK = "********"
@@ -29,12 +30,15 @@ class _Formatter(logging.Formatter):
             message += f" ({record.exc_info[1]!r})"
         for secret in self._secrets:
             message = message.replace(secret, _MASK)
-        message = " ".join(message.split())
+        message = displayable(" ".join(message.split()))
         level = record.levelname.lower()
         if self._json:
             facts = {"time": utc(record.created), "level": level, "message": message}
             details = getattr(record, "happening", None)
-            return json.dumps(facts | ({"happening": details} if details else {}), ensure_ascii=False)
+            line = to_json(facts | ({"happening": details} if details else {}))
+            # An encoding that lacks letters must not escape them in its own way, which JSON does not know.
+            encoding = (getattr(sys.stderr, "encoding", None) or "utf-8").lower().replace("-", "")
+            return line if encoding == "utf8" else json.dumps(json.loads(line))
         text = message if record.levelno == logging.INFO else f"{level}: {message}"
         # A terminal may show a line of progress.
         return f"\r\033[K{text}" if sys.stderr.isatty() else text

@@ -8,15 +8,34 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from maskedge.picture_header import check_header, named_unread, not_read, sniff, without_ancillary_chunks
 from maskedge.types import Image
 
 # A suffix may carry a tail, as in `mask.jpg_1088wx1632h`.
-_SUFFIX = re.compile(r"^\.(jpe?g|jfif|png|bmp|webp|tiff?|gif|avif|jp2|pnm|ppm|pgm)", re.IGNORECASE)
+_SUFFIX = re.compile(r"^\.(jpe?g|jpe$|jfif|png|bmp|webp|tiff?|gif|avif|jp2|pnm|ppm|pgm|pbm)", re.IGNORECASE)
+# JPEGs one after the other, as camera programs record them: their first bytes are those of a picture.
+_RECORDINGS = (".mjpeg", ".mjpg")
+_MAX_BYTES = 400_000_000
 
 
 def is_picture(path: Path) -> bool:
-    """Tell whether `path` is meant as a picture: by its suffix or, failing that, by its first bytes."""
-    return bool(_SUFFIX.match(path.suffix)) or (path.is_file() and cv2.haveImageReader(str(path)))
+    """Tell whether `path` is meant as a picture: by its suffix or, failing that, by its first bytes.
+
+    Pictures in formats that are not read (HEIC, those of cameras) count: `read_picture` says what to do with them. Recordings of
+    JPEGs (`.mjpeg`, `.mjpg`) are videos.
+    """
+    if path.suffix.lower() in _RECORDINGS:
+        return False
+    if _SUFFIX.match(path.suffix) or named_unread(path.suffix):
+        return True
+    # OpenCV is not asked: it crashes on names that are no UTF-8.
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return sniff(file.read(64)) is not None
+    except OSError:
+        return False
 
 
 def natural_key(path: Path) -> list[tuple[int, int, str]]:
@@ -31,7 +50,7 @@ def list_pictures(folder: Path) -> list[Path]:
 
 
 def read_picture(path: Path) -> Image:
-    """Read a picture file.
+    """Read a picture file. Memory is bounded by what `maskedge.picture_header` admits.
 
     Returns:
         uint8 `[H, W, 3]`, BGR, upright (EXIF orientation applied).
@@ -40,13 +59,21 @@ def read_picture(path: Path) -> Image:
         ValueError: The file cannot be read as a picture; the text says why.
     """
     try:
-        return decode_picture(path.read_bytes())
+        size = path.stat().st_size
+        if size > _MAX_BYTES:
+            raise ValueError(f"has {size / 1e6:,.0f} MB, and {_MAX_BYTES // 1_000_000} MB are the most for a picture")
+        content = path.read_bytes()
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from error
+    unread = named_unread(path.suffix)
+    # Raw files of many cameras are TIFF files, in which a decoder finds a thumbnail.
+    if content and unread and sniff(content) in (None, "TIFF", unread):
+        raise ValueError(not_read(unread))
+    return decode_picture(content)
 
 
 def decode_picture(content: bytes) -> Image:
-    """Decode the content of a picture file.
+    """Decode the content of a picture file, after `maskedge.picture_header.check_header` has admitted it.
 
     Returns:
         uint8 `[H, W, 3]`, BGR, upright (EXIF orientation applied).
@@ -56,10 +83,17 @@ def decode_picture(content: bytes) -> Image:
     """
     if not content:
         raise ValueError("is empty (0 bytes)")
+    header = check_header(content)
+    if header.format == "PNG":
+        content = without_ancillary_chunks(content)
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
         raise ValueError(f"cannot be decoded ({error.err.strip() or 'OpenCV refused it'})") from error
     if image is None:
+        if header.format == "AVIF":
+            raise ValueError(
+                f"is an AVIF picture that this OpenCV ({cv2.__version__}) does not read, or damaged: convert it to JPEG or PNG"
+            )
         raise ValueError("is no picture that OpenCV can decode, or it is damaged")
     return np.asarray(image, np.uint8)

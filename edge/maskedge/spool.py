@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import os
 import secrets
 import sqlite3
 import threading
@@ -14,8 +14,10 @@ from typing import Any
 
 from .errors import OutputError
 from .files import make_folder
+from .text import to_bytes, to_json
 
-_NAME = "spool.sqlite3"
+NAME = "spool.sqlite3"
+"""Name of the file in the folder of a spool."""
 # AUTOINCREMENT never gives a number again, also not that of a removed message.
 _TABLES = """
 CREATE TABLE IF NOT EXISTS messages (number INTEGER PRIMARY KEY AUTOINCREMENT, payload BLOB NOT NULL);
@@ -50,13 +52,24 @@ class Spool:
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
-        make_folder(folder)
-        self._path = folder / _NAME
+        make_folder(folder, private=True)
+        self._path = folder / NAME
         self._limit = limit
         self._lock = threading.Lock()
         try:
+            # What waits may speak of people: SQLite gives its other files the permissions of this one.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise OutputError(f"the spool {self._path} cannot be written ({error.strerror}): check the folder.") from error
+        try:
             # Every statement commits by itself; transactions are begun where they are needed.
             self._base = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+            names = {name for (name,) in self._base.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if names and "spool" not in names:
+                self._base.close()
+                raise OutputError(
+                    f"{self._path} is the database of another program: give the spool a folder of its own ([mqtt] spool)."
+                )
             for pragma in ("auto_vacuum=FULL", "locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
                 self._base.execute(f"PRAGMA {pragma}")
             self._base.executescript(_TABLES)
@@ -90,8 +103,7 @@ class Spool:
         with self._lock:
             rows = []
             for number, payload in enumerate(payloads, self._last + 1):
-                text = json.dumps({"id": f"{self._identity}-{number}", **payload}, ensure_ascii=False)
-                rows.append((number, text.encode("utf-8", "replace")))
+                rows.append((number, to_bytes(to_json({"id": f"{self._identity}-{number}", **payload}))))
             size = sum(len(payload) for _, payload in rows)
             if self._bytes + size > self._limit:
                 raise OutputError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import queue
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from maskedge.actions import Actions
@@ -17,6 +18,7 @@ from maskedge.happenings import Happening
 from maskedge.health import HealthWatcher
 from maskedge.notify import Notifier
 from maskedge.pipeline import MaskDetector
+from maskedge.run_outputs import check_run_outputs, put_recording_aside, source_paths
 from maskedge.runner import Controls
 from maskedge.sinks import EventSink, Sink, open_picture_output
 from maskedge.sinks.clips import ClipSink
@@ -67,6 +69,7 @@ class Wiring:
         source: The opened source.
         detector: The opened nets.
         sinks: Takes the outputs, each as soon as it is open, so that a failure of a later one can close them.
+        file: The edge.toml, which no output may overwrite.
 
     Attributes:
         controls: What the loop has besides source, detector and sinks.
@@ -79,7 +82,9 @@ class Wiring:
         ImportError: A library of an extra is missing.
     """
 
-    def __init__(self, config: EdgeConfig, source: Source, detector: MaskDetector, sinks: list[Sink]) -> None:
+    def __init__(
+        self, config: EdgeConfig, source: Source, detector: MaskDetector, sinks: list[Sink], *, file: Path | None = None
+    ) -> None:
         self._config = config
         self._source = source
         self._detector = detector
@@ -93,12 +98,14 @@ class Wiring:
         self._mqtt: MqttSink | None = None
         # All that only checks comes before what overwrites or opens.
         zones = Zones.parse(config.zones.roi)
+        check_run_outputs(config, source, inputs=[detector.classifier.path, *([file] if file else [])])
         if config.clips.folder is not None:
             self._clips = ClipSink(config.clips)
         if config.output.save:
-            self._add(open_picture_output(config.output.save, video=source.video, fps=source.fps, length=source.length))
+            self._open_save(config.output.save)
         if config.events.file:
-            self._add(EventSink(config.events.file, config.events, stats_only=config.privacy.stats_only), capacity=64)
+            events = EventSink(config.events.file, config.events, stats_only=config.privacy.stats_only, live=source.live)
+            self._add(events, capacity=64)
         if self._clips is not None:
             self._add(self._clips)
         if config.mqtt.url:
@@ -156,6 +163,14 @@ class Wiring:
         if self._source.live:
             sink = QueuedSink(sink, source=self._source.name, capacity=capacity, announce=self._news.put)
         self._sinks.append(sink)
+
+    def _open_save(self, target: str) -> None:
+        source = self._source
+        kept = put_recording_aside(self._config, source)
+        if kept is not None:
+            self.warnings.append(kept)
+        pictures = source_paths(source)
+        self._add(open_picture_output(target, video=source.video, fps=source.fps, length=source.length, sources=pictures))
 
     def _open_mqtt(self, labels: list[str]) -> None:
         config = self._config

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from maskedge.cli.common import Command, CommandGroup, require_extra, require_runtime, silence_libraries
+from maskedge.cli.output_options import OutputFile, overwrite_option
 from maskedge.errors import MaskedgeError, OutputError
+from maskedge.outputs import Named, check_new
 from maskedge_train.cli.options import backgrounds_option, face_boxes_option, relabel_scenes_option, scenes_option
 
 if TYPE_CHECKING:
@@ -55,7 +57,8 @@ def main() -> None:
 
 @main.command(_EXPORT, cls=Command, hidden=True)
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The .onnx file to write.")
+@click.option("-o", "--output", type=OutputFile(".md"), required=True, help="The .onnx file to write.")
+@overwrite_option
 @click.option("--data", type=_folder, help="Folder of pictures (with sub-folders): up to 256 of them join the parity check.")
 @click.option(
     "--licence", "licences", multiple=True, metavar="TEXT", help="Licence of the training data, for the card. May be repeated."
@@ -78,6 +81,7 @@ def main() -> None:
 def export(
     checkpoint: Path,
     output: Path,
+    overwrite: bool,
     data: Path | None,
     licences: tuple[str, ...],
     compact: bool,
@@ -99,6 +103,8 @@ def export(
             f"--{precisions[0]} is calibrated and measured on the data of the training: give --split, and the --data, "
             "--face-boxes, --scenes and --backgrounds that it was made of."
         )
+    endings = [ending for name in precisions for ending in (f".{name}.onnx", f".{name}.md", ".precisions.json")]
+    check_new([Named("beside --output,", output.with_suffix(ending)) for ending in endings], overwrite=overwrite)
     if not output.parent.is_dir():
         raise OutputError(f"the folder {output.parent} does not exist: create it, or choose another --output.")
     with require_extra("export"):

@@ -270,7 +270,7 @@ def export_detector(checkpoint: Path, output: Path, *, licences: Sequence[str] =
     parity = compare(graph, model.SerializeToString(), probe_frames())
     if not parity.passed:
         worst = output.with_suffix(".worst.png")
-        cv2.imwrite(str(worst), parity.worst_input)
+        write_file(worst, cv2.imencode(".png", parity.worst_input)[1].tobytes())
         return DetectorExport(parity, worst_frame=worst)
     card = {
         **card,

@@ -96,7 +96,7 @@ def export_classifier(
     parity = compare(graph, model.SerializeToString(), crops)
     if not parity.passed:
         worst = output.with_suffix(".worst.png")
-        cv2.imwrite(str(worst), parity.worst_input)
+        write_file(worst, cv2.imencode(".png", parity.worst_input)[1].tobytes())
         return ExportResult(parity, len(real), worst_crop=worst)
     versions = {name: version(name) for name in ("maskedge", "torch", "onnx", "onnxruntime")}
     card = {**card, "compact": compact, "licences": list(licences), "versions": versions}

@@ -239,6 +239,7 @@ def test_a_reader_that_has_enough_ends_the_run() -> None:
 
 def test_failed_start_leaves_earlier_events_alone(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "events.jsonl").write_text("earlier")
-    done = command("edge-run", "--source", "demo", "--events", tmp_path / "events.jsonl", "--save", tmp_path / "none" / "out.mp4")
+    outputs = ["--events", tmp_path / "events.jsonl", "--save", tmp_path / "none" / "out.mp4", "--overwrite"]
+    done = command("edge-run", "--source", "demo", *outputs)
     assert done.returncode == 5
     assert (tmp_path / "events.jsonl").read_text() == "earlier"

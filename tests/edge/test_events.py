@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +19,7 @@ from maskedge import Face, Frame, OutputError, UsageError
 from maskedge.happenings import FACE_APPEARED, LABEL_CHANGED, OUTPUT_LOST, Happening
 from maskedge.sinks import EventSink
 from maskedge.sinks.base import Answer
-from maskedge.sinks.events import COLUMNS, EventsConfig, to_event
+from maskedge.sinks.events import COLUMNS, LIVE_ROTATE_MB, EventsConfig, to_event
 from maskedge.spool import Spool
 
 MIDDAY = 1_769_860_800.0  # 2026-01-31T12:00:00Z
@@ -136,14 +137,26 @@ def test_files_that_rotate_are_appended_to_and_others_written_anew(tmp_path: Pat
 def test_half_a_line_of_a_killed_run_is_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     for rest in ('{"half": ', "x" * 200_000):
-        path.write_text('{"whole": 1}\n' + rest)
+        path.write_text('{"frame": 1}\n' + rest)
         sink = EventSink(str(path), EventsConfig(rotate_mb=1))
         sink.write(answer())
         sink.close()
         assert len(lines(path)) == 2
-    path.write_text("no line at all")
+    path.write_text('{"source": "0", "fra')
     EventSink(str(path), EventsConfig(rotate_daily=True)).close()
     assert path.read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("notes.jsonl", "dear diary"), ("notes.txt", '{"a": 1}\n'), ("table.csv", "a,b\n1,2\n"), ("list.jsonl", "[1]\n")],
+)
+def test_events_are_not_appended_to_what_holds_none(tmp_path: Path, name: str, content: str) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(UsageError, match="something else than events"):
+        EventSink(str(path), live=True)
+    assert path.read_text() == content
 
 
 @pytest.fixture
@@ -228,3 +241,65 @@ def test_limits_that_make_no_sense_are_refused() -> None:
 def test_times_of_events_and_happenings_agree() -> None:
     frame = answer(seconds=MIDDAY + 0.1239)
     assert to_event(frame)["time"] == replace(CHANGED, time=MIDDAY + 0.1239).to_json()["time"]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+def test_only_what_happens(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"events{suffix}"
+    sink = EventSink(str(path), EventsConfig(frames=False))
+    sink.write(answer(0))
+    assert path.read_bytes() == b""
+    sink.write(answer(1, FACES, CHANGED))
+    sink.tell(Happening(OUTPUT_LOST, MIDDAY, "0", {"output": "mqtt"}))
+    sink.close()
+    if suffix == ".csv":
+        with path.open(newline="") as file:
+            assert [row["event"] for row in csv.DictReader(file)] == [LABEL_CHANGED, OUTPUT_LOST]
+    else:
+        assert [line["event"] for line in lines(path)] == [LABEL_CHANGED, OUTPUT_LOST]
+
+
+def test_events_of_a_camera_rotate_unless_told_otherwise(tmp_path: Path) -> None:
+    assert EventsConfig().limit_mb(live=True) == LIVE_ROTATE_MB
+    assert EventsConfig().limit_mb(live=False) == EventsConfig(rotate_mb=0).limit_mb(live=True) == 0
+    assert EventsConfig(rotate_mb=7).limit_mb(live=True) == 7
+    path = tmp_path / "events.jsonl"
+    for live, rotate, count in ((True, None, 2), (True, 0, 2), (False, None, 1)):
+        path.unlink(missing_ok=True)
+        for _ in range(2):
+            sink = EventSink(str(path), EventsConfig(rotate_mb=rotate), live=live)
+            sink.write(answer())
+            sink.close()
+        assert len(lines(path)) == count
+
+
+def test_file_that_somebody_moves_or_removes(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    path = folder / "events.jsonl"
+    sink = EventSink(str(path))
+    sink.write(answer(0))
+    path.rename(folder / "events.jsonl.1")
+    sink.write(answer(1))
+    assert [event["frame"] for event in lines(path)] == [1]
+    assert [event["frame"] for event in lines(folder / "events.jsonl.1")] == [0]
+    shutil.rmtree(folder)
+    with pytest.raises(OutputError, match="No such file or directory"):
+        sink.write(answer(2))
+    folder.mkdir()
+    sink.reopen()
+    sink.write(answer(2))
+    sink.close()
+    assert [event["frame"] for event in lines(path)] == [2]
+
+
+def test_no_number_and_no_letter_breaks_a_line(tmp_path: Path) -> None:
+    odd = replace(answer().frame, source=os.fsdecode(b"caf\xe9\n"))
+    face = replace(FACES[0], score=float("nan"))
+    for name in ("events.jsonl", "events.csv"):
+        sink = EventSink(str(tmp_path / name))
+        sink.write(Answer(odd, [face], {"total": float("inf")}))
+        sink.close()
+        assert (tmp_path / name).read_text(encoding="utf-8")
+    (event,) = lines(tmp_path / "events.jsonl")
+    assert (event["source"], event["faces"][0]["score"], event["latency_ms"]["total"]) == (odd.source, None, None)

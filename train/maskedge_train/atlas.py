@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from maskedge.detect import CascadeDetector, opencv_cascade
 from maskedge.errors import UsageError
+from maskedge.files import write_file
 from maskedge.pictures import list_pictures, read_picture
 from maskedge.types import Box, Image
 
@@ -75,10 +76,10 @@ def make_atlas(data: Path, image_path: Path, per_label: int = 3, seed: int = 0) 
             raise UsageError(f"{data / label} gave {len(made)} composites of {LEAST} or more faces; {per_label} are needed.")
         composites += sorted(made, key=lambda composite: composite.agreement, reverse=True)[:per_label]
     strip = np.concatenate([composite.image for composite in composites], axis=1)
-    cv2.imwrite(str(image_path), strip, [cv2.IMWRITE_JPEG_QUALITY, 93])
+    write_file(image_path, cv2.imencode(".jpg", strip, [cv2.IMWRITE_JPEG_QUALITY, 93])[1].tobytes())
     entries = [{"label": c.label, "faces": c.faces, "box": [round(v / TILE, 4) for v in c.box]} for c in composites]
     facts = {"tile": TILE, "tiles": entries}
-    image_path.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_file(image_path.with_suffix(".json"), json.dumps(facts, indent=1) + "\n")
     return composites
 
 

@@ -9,7 +9,9 @@ import cv2
 import numpy as np
 import torch
 
-from maskedge.errors import OutputError, UsageError
+from maskedge.errors import UsageError
+from maskedge.files import write_file
+from maskedge.text import displayable
 from maskedge.types import Image
 
 from .augment import training_augmentation
@@ -70,11 +72,10 @@ def draw_preview(
         rows[f"{label}: {origin}"] = [_row(crops.exact[own], columns), _row(seen, columns)]
     grid = np.concatenate([part for name, pair in rows.items() for part in (_title(name, columns), *pair)])
     try:
-        written = cv2.imwrite(str(output), grid)
+        _, content = cv2.imencode(output.suffix, grid)
     except cv2.error as error:
         raise UsageError(f"{output} has no suffix of a picture format: .png and .jpg are.") from error
-    if not written:
-        raise OutputError(f"{output} cannot be written: does its folder exist?")
+    write_file(output, content.tobytes(), remedy="does its folder exist?")
     return list(rows)
 
 
@@ -87,5 +88,5 @@ def _row(crops: Image, columns: int) -> Image:
 
 def _title(name: str, columns: int) -> Image:
     bar = np.full((_BAR, columns * INPUT_SIZE, 3), 255, np.uint8)
-    cv2.putText(bar, name, (4, _BAR - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (30, 30, 30), 1, cv2.LINE_AA)
+    cv2.putText(bar, displayable(name), (4, _BAR - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (30, 30, 30), 1, cv2.LINE_AA)
     return bar

@@ -13,11 +13,15 @@ import click
 
 from maskedge.errors import MaskedgeError
 from maskedge.install import SYSTEM_LIBRARIES, install_command
+from maskedge.text import displayable
+
+from .output_options import check_options
+from .streams import prepare_streams
 
 
 def fail(error: MaskedgeError) -> NoReturn:
     """Print the sentence of `error` and end with its exit code."""
-    click.echo(f"error: {error}", err=True)
+    click.echo(f"error: {displayable(error)}", err=True)
     sys.exit(error.exit_code)
 
 
@@ -27,12 +31,25 @@ def silence_libraries() -> None:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
-class Command(click.Command):
+class _Entry(click.Command):
+    """What is started from a shell: its standard streams are made reliable first."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command."""
+        prepare_streams()
+        try:
+            return super().main(*args, **extra)
+        except MaskedgeError as error:
+            fail(error)  # help or a version that could not be written
+
+
+class Command(_Entry):
     """A command whose `MaskedgeError`s end in a sentence, not in a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
+        """Run the command, after a look at what it would write."""
         try:
+            check_options(ctx)
             return super().invoke(ctx)
         except MaskedgeError as error:
             fail(error)
@@ -41,7 +58,7 @@ class Command(click.Command):
             sys.exit(130)
 
 
-class CommandGroup(click.Group):
+class CommandGroup(_Entry, click.Group):
     """A group of such commands."""
 
     command_class = Command

@@ -147,6 +147,19 @@ FLAGS = (
         "Write one JSON line a frame (FILE.csv: one row a face) and what happens; '-' for standard output.",
         "FILE",
     ),
+    Flag(
+        _OUTPUTS,
+        "--events-frames/--no-events-frames",
+        "events.frames",
+        "With --no-events-frames: no line for each frame, only what happens.  [default: a line for each frame]",
+    ),
+    Flag(
+        _OUTPUTS,
+        "--overwrite",
+        "output.overwrite",
+        "Replace outputs that exist already. Without it a file is refused, and that of a live source goes on: events are appended, "
+        "a video is put aside. An output that is an input is always refused.",
+    ),
     Flag(_OUTPUTS, "--serve", "web.serve", "Serve the status page, the API and the metrics, as in 127.0.0.1:8080.", "HOST:PORT"),
     Flag(_OUTPUTS, "--serve-picture", "web.picture", "Serve the live picture there, too."),
     Flag(_OUTPUTS, "--mqtt", "mqtt.url", "Publish to a broker: mqtt://HOST:PORT, or mqtts:// for TLS.", "URL"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import time
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maskedge.errors import MaskedgeError, SourceError
+from maskedge.errors import MaskedgeError, OutputError, SourceError
+from maskedge.text import displayable
 
 from .common import require_extra, require_runtime, silence_libraries
 from .flags import GroupedCommand, config_flags, read_flags
@@ -114,7 +116,7 @@ class _Run:
             with require_extra("mqtt"):
                 from maskedge.wiring import Wiring
 
-                wiring = Wiring(config, source, detector, sinks)
+                wiring = Wiring(config, source, detector, sinks, file=self._loaded.file)
             self._warn(wiring.warnings)
             if wiring.page and not config.log.quiet:
                 self._log.info("status page: %s", wiring.page)
@@ -211,11 +213,13 @@ class _Run:
             return
         # Standard output stays clean for the events when they go there.
         apart = config.events.file == "-"
-        for line in lines:
-            click.echo(line, err=apart)
         written = [path for path in (config.output.save, config.events.file) if path and path != "-"]
         if written and summary.frames:
-            click.echo(f"wrote {', '.join(written)}", err=apart)
+            lines.append(f"wrote {', '.join(written)}")
+        # Nobody asked for these lines: where they cannot be written, the run is done all the same.
+        with contextlib.suppress(OutputError):
+            for line in lines:
+                click.echo(displayable(line), err=apart)
 
 
 def _every_frame(loaded: Loaded) -> bool:

@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 from maskedge.draw import Overlay, draw_faces, pixelate
 from maskedge.errors import OutputError
 from maskedge.happenings import Happening
+from maskedge.text import displayable
 from maskedge.timing import inner_stage
 from maskedge.types import Box, Face, Frame, Image
 
@@ -119,17 +120,18 @@ def check_writable(path: Path) -> None:
     Raises:
         OutputError: It cannot; the text says why.
     """
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder: name a file in it.")
-    if not path.parent.is_dir():
-        raise OutputError(f"the folder {path.parent} does not exist: create it (mkdir -p {path.parent}), or choose another output.")
-    new = not path.exists()
+    name, folder = displayable(path), displayable(path.parent)
     try:
+        if path.is_dir():
+            raise OutputError(f"{name} is a folder: name a file in it.")
+        if not path.parent.is_dir():
+            raise OutputError(f"the folder {folder} does not exist: create it (mkdir -p {folder}), or choose another output.")
+        new = not path.exists()
         with path.open("ab"):
             pass
+        if new:
+            path.unlink()
     except OSError as error:
         raise OutputError(
-            f"{path} cannot be written ({error.strerror}): check the permissions, or choose another output."
+            f"{name} cannot be written ({error.strerror}): check the name and the permissions, or choose another output."
         ) from error
-    if new:
-        path.unlink()

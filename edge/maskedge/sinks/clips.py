@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import threading
 import time
@@ -15,6 +16,7 @@ import cv2
 import numpy as np
 
 from maskedge.errors import OutputError, UsageError
+from maskedge.files import native_path, temporary_name
 from maskedge.happenings import Happening
 from maskedge.workers import Worker
 
@@ -164,7 +166,7 @@ def write_video(path: Path, shots: Sequence[_Shot]) -> None:
     """
     if not shots:
         return
-    beside = path.with_name(f".{path.name}.tmp{path.suffix}")
+    beside = temporary_name(path, path.suffix)
     span = shots[-1].arrival - shots[0].arrival
     remedy = "free some space, or choose another [clips] folder"
     try:
@@ -179,7 +181,10 @@ def write_video(path: Path, shots: Sequence[_Shot]) -> None:
                 # Encoders want even sides.
                 size = (picture.shape[1] + picture.shape[1] % 2, picture.shape[0] + picture.shape[0] % 2)
                 rate = (len(shots) - 1) / span if span > 0 else 1.0
-                writer = cv2.VideoWriter(str(beside), cv2.VideoWriter.fourcc(*CODECS[path.suffix]), rate, size)
+                # OpenCV keeps the permissions of what is there.
+                os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+                with native_path(beside) as name:
+                    writer = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*CODECS[path.suffix]), rate, size)
                 if not writer.isOpened():
                     raise OutputError(f"{path} cannot be written: OpenCV has no encoder for it here; try [clips] suffix = '.avi'.")
             writer.write(fit(picture, size))

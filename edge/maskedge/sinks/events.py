@@ -17,15 +17,20 @@ from typing import Any
 
 from maskedge.errors import OutputError, UsageError
 from maskedge.happenings import Happening, utc
+from maskedge.outputs import is_taken, put_aside
+from maskedge.text import displayable, to_bytes, to_json
 
 from .base import Answer, check_writable
-from .keep import Keep, prune, stamp
+from .keep import Keep, prune
 
+_FIRST_LINE = 1 << 20
 COLUMNS = (
     *("event", "time", "source", "frame", "track", "label", "score", "raw_label", "raw_score", "unsure"),
     *("x1", "y1", "x2", "y2", "details"),
 )
 """Columns of the CSV: docs/contracts.md."""
+LIVE_ROTATE_MB = 100.0
+"""Megabytes at which the events file of a camera is finished, unless set otherwise: it writes about 1 GB a day."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,8 @@ class EventsConfig:
 
     Attributes:
         file: Where events go; `-` for standard output, None for nowhere.
-        rotate_mb: Begin a new file at this size, 0 for never.
+        frames: Write a line for each frame; False writes only what happens.
+        rotate_mb: Begin a new file at this size, 0 for never; None for `LIVE_ROTATE_MB` where the source is live, else never.
         rotate_daily: Begin a new file at midnight, UTC.
         keep: Files to keep beside the one in use, 0 for all.
     """
@@ -42,18 +48,40 @@ class EventsConfig:
     file: str | None = field(
         default=None, metadata={"help": "where events go: FILE.csv, any other for JSON Lines, '-' for standard output"}
     )
-    rotate_mb: float = field(default=0.0, metadata={"help": "begin a new events file at this many megabytes; 0: never"})
+    frames: bool = field(
+        default=True, metadata={"help": "write a line for each frame; false: only what happens (people, labels, alerts, health)"}
+    )
+    rotate_mb: float | None = field(
+        default=None,
+        metadata={
+            "help": "begin a new events file at this many megabytes; 0: never; "
+            f"default: {LIVE_ROTATE_MB:g} for cameras and streams, never for files"
+        },
+    )
     rotate_daily: bool = field(default=False, metadata={"help": "begin a new events file each day (UTC)"})
     keep: int = field(default=14, metadata={"help": "finished events files to keep; 0: all"})
 
     def __post_init__(self) -> None:
-        if self.rotate_mb < 0 or self.keep < 0:
+        if (self.rotate_mb or 0) < 0 or self.keep < 0:
             raise UsageError("events.rotate_mb and events.keep are 0 or more.")
 
-    @property
-    def rotates(self) -> bool:
-        """True where files are finished and kept, so that a start appends and does not write anew."""
-        return self.rotate_mb > 0 or self.rotate_daily
+    def limit_mb(self, *, live: bool) -> float:
+        """Size in megabytes at which a new file begins, 0 for never.
+
+        Args:
+            live: The source is a camera or a stream.
+        """
+        if self.rotate_mb is None:
+            return LIVE_ROTATE_MB if live else 0.0
+        return self.rotate_mb
+
+    def appends(self, *, live: bool) -> bool:
+        """Tell whether a start goes on in the file that is there: of live sources, and where files rotate.
+
+        Args:
+            live: The source is a camera or a stream.
+        """
+        return live or self.rotate_daily or self.limit_mb(live=live) > 0
 
 
 def to_event(answer: Answer, *, stats_only: bool = False) -> dict[str, Any]:
@@ -87,18 +115,22 @@ class EventSink:
     the file ends with its last complete line, and goes on from there once there is room.
 
     Args:
-        path: The file, `-` for standard output. Written anew, but for files that rotate: those are appended to.
-        config: When a new file begins, and how many are kept.
+        path: The file, `-` for standard output. Written anew, but for those of live sources and those that rotate: these are
+            appended to. Made readable by this user alone.
+        config: What is written, when a new file begins, and how many are kept.
         stats_only: Leave out where the faces are and who is who.
+        live: The source is a camera or a stream.
 
     Raises:
         OutputError: The file cannot be written.
+        UsageError: It would be appended to, and does not hold events.
     """
 
     name = "events"
 
-    def __init__(self, path: str, config: EventsConfig | None = None, *, stats_only: bool = False) -> None:
+    def __init__(self, path: str, config: EventsConfig | None = None, *, stats_only: bool = False, live: bool = False) -> None:
         self._config = config or EventsConfig()
+        self._limit = self._config.limit_mb(live=live) * 1e6
         self._stats_only = stats_only
         self._path = None if path == "-" else Path(path).expanduser()
         self._csv = path.lower().endswith(".csv")
@@ -108,19 +140,25 @@ class EventSink:
         if self._path is None:
             return
         check_writable(self._path)
+        appends = self._config.appends(live=live)
         try:
-            self._open(self._path, anew=not self._config.rotates)
+            if appends and is_taken(self._path) and not self._holds_events(self._path):
+                raise UsageError(
+                    f"{displayable(path)} holds something else than events and would be appended to: name another file."
+                )
+            self._open(self._path, anew=not appends)
         except OSError as error:
             raise self._lost(error) from error
 
     def write(self, answer: Answer) -> bool:
         """Write the happenings of a frame and its line or rows."""
-        happenings = [self._happening(happening) for happening in answer.happenings]
-        event = to_event(answer, stats_only=self._stats_only)
-        if self._csv:
-            faces = [_face_row(event, face) for face in event["faces"]]
-            return self._put(_rows([_happening_row(happening) for happening in happenings] + faces), event["time"])
-        return self._put(_lines([*happenings, event]), event["time"])
+        events = [self._happening(happening) for happening in answer.happenings]
+        rows = [_happening_row(happening) for happening in events] if self._csv else []
+        if self._config.frames:
+            event = to_event(answer, stats_only=self._stats_only)
+            events.append(event)
+            rows += [_face_row(event, face) for face in event["faces"]] if self._csv else []
+        return self._put(_rows(rows) if self._csv else _lines(events), utc(answer.frame.time))
 
     def tell(self, happening: Happening) -> None:
         """Write what happened between two frames."""
@@ -154,11 +192,12 @@ class EventSink:
 
     def _put(self, text: str, now: str) -> bool:
         try:
+            if not text:
+                return True
             if self._path is None:
-                sys.stdout.write(text)
-                sys.stdout.flush()
-            elif text:
-                self._append(self._path, text.encode("utf-8", "surrogateescape"), now[:10])
+                _write_standard_output(text)
+            else:
+                self._append(self._path, to_bytes(text), now[:10])
         except BrokenPipeError:
             # Who read standard output has enough (`| head`). Nothing more can be said there, not even by Python at its exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -169,7 +208,10 @@ class EventSink:
 
     def _append(self, path: Path, data: bytes, day: str) -> None:
         """Write all of `data` or nothing."""
-        full = 0 < self._config.rotate_mb * 1e6 < self._size + len(data)
+        full = 0 < self._limit < self._size + len(data)
+        if self._file and not self._is_there(path, self._file):
+            # Removed or renamed by somebody else: what is written on would be lost, or go to the wrong file.
+            self._shut()
         if self._size and (full or (self._config.rotate_daily and day > self._day)) and path.is_file():
             self._rotate(path)
         file = self._file or self._open(path, anew=False)
@@ -188,14 +230,33 @@ class EventSink:
         self._day = day
 
     def _open(self, path: Path, *, anew: bool) -> FileIO:
-        # Without a buffer, so that what failed is known, and what is said to be written is.
-        self._file = file = FileIO(path, "w" if anew else "a")
+        # Without a buffer, so that what failed is known, and what is said to be written is. Events may speak of people: the mode.
+        self._file = file = FileIO(path, "w" if anew else "a", opener=lambda name, flags: os.open(name, flags, 0o600))
         self._size = os.fstat(file.fileno()).st_size if path.is_file() else 0
         if self._size:
             self._day = utc(path.stat().st_mtime)[:10]
             self._size = _mend(path)
             file.truncate(self._size)
         return file
+
+    @staticmethod
+    def _is_there(path: Path, file: FileIO) -> bool:
+        try:
+            return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+        except FileNotFoundError:
+            return False
+
+    def _holds_events(self, path: Path) -> bool:
+        """Tell whether a file begins as one of ours does, be it only with a part of its first line."""
+        header = ",".join(COLUMNS).encode()
+        with path.open("rb") as file:
+            line, end, _ = file.read(_FIRST_LINE).partition(b"\n")
+        if self._csv:
+            return line == header if end else header.startswith(line)
+        try:
+            return bool({"frame", "event"} & json.loads(line).keys())
+        except (ValueError, AttributeError):
+            return not end and line.startswith((b'{"source": ', b'{"event": '))
 
     def _shut(self) -> None:
         file, self._file = self._file, None
@@ -205,18 +266,13 @@ class EventSink:
     def _rotate(self, path: Path) -> None:
         """Put the file aside under the time of its last line, and forget the oldest ones."""
         self._shut()
-        finished_at = stamp(path.stat().st_mtime)
-        aside, number = path.with_name(f"{path.stem}.{finished_at}{path.suffix}"), 1
-        while aside.exists():
-            number += 1
-            aside = path.with_name(f"{path.stem}.{finished_at}-{number}{path.suffix}")
-        path.rename(aside)
+        put_aside(path)
         self._size = 0
         finished = re.compile(re.escape(path.stem) + r"\.\d{8}T\d{6}\.\d{3}Z(-\d+)?" + re.escape(path.suffix))
         prune((other for other in path.parent.iterdir() if finished.fullmatch(other.name)), Keep(count=self._config.keep))
 
     def _lost(self, error: OSError) -> OutputError:
-        where = "standard output" if self._path is None else self._path
+        where = "standard output" if self._path is None else displayable(self._path)
         return OutputError(f"events could not be written to {where} ({error.strerror}); the lines before are complete.")
 
 
@@ -234,8 +290,19 @@ def _mend(path: Path) -> int:
     return 0
 
 
+def _write_standard_output(text: str) -> None:
+    """Write JSON or CSV as UTF-8, whatever the terminal's encoding is."""
+    raw = getattr(sys.stdout, "buffer", None)
+    if raw is None:
+        sys.stdout.write(text)
+    else:
+        sys.stdout.flush()
+        raw.write(to_bytes(text))
+    sys.stdout.flush()
+
+
 def _lines(events: Iterable[dict[str, Any]]) -> str:
-    return "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
+    return "".join(to_json(event) + "\n" for event in events)
 
 
 def _rows(rows: Iterable[dict[str, Any]]) -> str:
@@ -246,7 +313,7 @@ def _rows(rows: Iterable[dict[str, Any]]) -> str:
 
 def _face_row(event: dict[str, Any], face: dict[str, Any]) -> dict[str, Any]:
     corners = dict(zip(("x1", "y1", "x2", "y2"), face.get("box", ()), strict=False))
-    named = {name: value for name, value in face.items() if name in COLUMNS} | {"unsure": json.dumps(face["unsure"])}
+    named = {name: value for name, value in face.items() if name in COLUMNS} | {"unsure": to_json(face["unsure"])}
     return {"event": "face", "time": event["time"], "source": event["source"], "frame": event["frame"]} | named | corners
 
 
@@ -254,4 +321,4 @@ def _happening_row(event: dict[str, Any]) -> dict[str, Any]:
     """Put what has a column into it, and the rest into `details` as JSON."""
     row = {name: value for name, value in event.items() if name in COLUMNS and not isinstance(value, dict | list)}
     rest = {name: value for name, value in event.items() if name not in row}
-    return row | ({"details": json.dumps(rest, ensure_ascii=False)} if rest else {})
+    return row | ({"details": to_json(rest)} if rest else {})

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
 
 from maskedge.errors import OutputError
+from maskedge.files import short_name, write_file
 from maskedge.happenings import Happening
+from maskedge.text import displayable
 
 from .base import Answer
 
@@ -18,41 +21,48 @@ class ImageSink:
     Args:
         path: A folder that exists, or the file for a single picture.
         single: True when `path` is a file.
+        sources: The pictures that will come, so that their names are those of `annotated_names`.
     """
 
     name = "save"
 
-    def __init__(self, path: Path, *, single: bool) -> None:
+    def __init__(self, path: Path, *, single: bool, sources: Iterable[Path] = ()) -> None:
         self._path = path
         self._single = single
-        self._used: set[str] = set()
+        self._names = annotated_names(sources)
+        self._used = {name.casefold() for name in self._names.values()}
 
     def write(self, answer: Answer) -> bool:
-        """Write one picture."""
-        path = self._path if self._single else self._path / self._fresh_name(Path(answer.frame.source))
+        """Write one picture, whole or not at all."""
+        path = self._path
+        if not self._single:
+            source = answer.frame.source
+            path /= self._names.pop(source, "") or _fresh_name(Path(source), self._used)
         ready, data = cv2.imencode(path.suffix, answer.picture)
-        try:
-            if not ready:
-                raise OSError(0, "OpenCV could not encode it")
-            path.write_bytes(data.tobytes())
-        except OSError as error:
-            raise OutputError(f"{path} cannot be written ({error.strerror}).") from error
+        if not ready:
+            raise OutputError(f"{displayable(path)} cannot be written: OpenCV could not encode it.")
+        write_file(path, data.tobytes(), remedy="check the disk and the folder")
         return True
-
-    def _fresh_name(self, source: Path) -> str:
-        """Name the copy so that `a.png` and `a.jpg` do not overwrite one another."""
-        stem = source.stem
-        name = f"{stem}.jpg"
-        if name in self._used:
-            name = f"{source.name}.jpg"
-        number = 2
-        while name in self._used:
-            name, number = f"{stem}_{number}.jpg", number + 1
-        self._used.add(name)
-        return name
 
     def tell(self, happening: Happening) -> None:
         """Nothing: a picture shows frames."""
 
     def close(self) -> None:
         """Nothing is left to complete."""
+
+
+def annotated_names(sources: Iterable[Path]) -> dict[str, str]:
+    """Give the names of the annotated copies by path of the picture: `a.png` and `a.jpg` do not overwrite one another."""
+    used: set[str] = set()
+    return {str(source): _fresh_name(source, used) for source in sources}
+
+
+def _fresh_name(source: Path, used: set[str]) -> str:
+    name = short_name(source.stem, ".jpg")
+    if name.casefold() in used:
+        name = short_name(source.name, ".jpg")
+    number = 2
+    while name.casefold() in used:
+        name, number = short_name(source.stem, f"_{number}.jpg"), number + 1
+    used.add(name.casefold())
+    return name

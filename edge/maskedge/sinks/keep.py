@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskedge.files import make_folder, slug
+from maskedge.files import make_folder, short_name, slug
 from maskedge.happenings import utc
 
 from .base import check_writable
@@ -57,6 +57,14 @@ def stamp(seconds: float) -> str:
     return re.sub("[:-]", "", utc(seconds))
 
 
+_OWN = r"[A-Za-z0-9_~-]+-\d{8}T\d{6}\.\d{3}Z"
+
+
+def is_own_name(name: str) -> bool:
+    """Tell whether a file is called as those of an `Album` are, whatever its suffix."""
+    return re.fullmatch(_OWN + r"\.\w+", name) is not None
+
+
 class Album:
     """A folder of pictures or clips of alerts, of which the newest are kept. Other files in it are left alone.
 
@@ -73,12 +81,12 @@ class Album:
         self._folder = folder.expanduser()
         self._suffix = suffix
         self._keep = keep
-        self._own = re.compile(r"[A-Za-z0-9_-]+-\d{8}T\d{6}\.\d{3}Z" + re.escape(suffix))
-        make_folder(self._folder)
+        self._own = re.compile(_OWN + re.escape(suffix))
+        make_folder(self._folder, private=True)
         check_writable(self._folder / f".maskedge{suffix}")
         # What a killed run did not complete.
         for path in self._folder.iterdir():
-            if re.fullmatch(rf"\.?{self._own.pattern}\.tmp({re.escape(suffix)})?", path.name):
+            if re.fullmatch(rf"\.?{self._own.pattern}(\.[0-9a-f]{{8}})?\.tmp({re.escape(suffix)})?", path.name):
                 path.unlink(missing_ok=True)
 
     def path(self, rule: str, seconds: float) -> Path:
@@ -88,7 +96,7 @@ class Album:
             rule: Name of the rule.
             seconds: When, in seconds since the epoch.
         """
-        return self._folder / f"{slug(rule)}-{stamp(seconds)}{self._suffix}"
+        return self._folder / short_name(slug(rule), f"-{stamp(seconds)}{self._suffix}")
 
     def tidy(self) -> None:
         """Remove what is not to be kept."""

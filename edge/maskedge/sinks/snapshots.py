@@ -57,7 +57,8 @@ class SnapshotStore:
             OutputError: It cannot be written.
         """
         path = self._album.path(rule, seconds)
-        write_file(path, encode_jpeg(answer.picture, self._quality), remedy="free some space, or choose another [snapshots] folder")
+        picture = encode_jpeg(answer.picture, self._quality)
+        write_file(path, picture, remedy="free some space, or choose another [snapshots] folder", private=True)
         self._album.tidy()
         return path
 

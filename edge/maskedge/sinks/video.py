@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from maskedge.errors import OutputError
+from maskedge.files import native_path
 from maskedge.happenings import Happening
 from maskedge.types import Image
 
@@ -20,7 +22,7 @@ _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _LEAST_FREE = 8 * 1024 * 1024
 
 
-def open_picture_output(target: str, *, video: bool, fps: float, length: int | None) -> Sink:
+def open_picture_output(target: str, *, video: bool, fps: float, length: int | None, sources: Iterable[Path] = ()) -> Sink:
     """Choose the sink for `--save`.
 
     Args:
@@ -28,6 +30,7 @@ def open_picture_output(target: str, *, video: bool, fps: float, length: int | N
         video: True when the source is a video.
         fps: Frames a second of the source.
         length: Frames of the source, None when not known.
+        sources: The pictures of the source, which give the files in a folder their names.
 
     Raises:
         OutputError: It cannot be written.
@@ -35,7 +38,7 @@ def open_picture_output(target: str, *, video: bool, fps: float, length: int | N
     path = Path(target).expanduser()
     if not video and path.is_dir():
         check_writable(path / ".maskedge")
-        return ImageSink(path, single=False)
+        return ImageSink(path, single=False, sources=sources)
     suffix = path.suffix.lower()
     if suffix in _PICTURES and not video:
         if length != 1:
@@ -81,7 +84,8 @@ class VideoSink:
             # Encoders want even sides.
             self._size = (picture.shape[1] + picture.shape[1] % 2, picture.shape[0] + picture.shape[0] % 2)
             fourcc = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
-            self._writer = cv2.VideoWriter(str(self._path), fourcc, self._fps, self._size)
+            with native_path(self._path) as name:
+                self._writer = cv2.VideoWriter(name, fourcc, self._fps, self._size)
             if not self._writer.isOpened():
                 raise OutputError(f"{self._path} cannot be written: OpenCV has no encoder for it here; try .avi.")
         if self._count % 30 == 0 and shutil.disk_usage(self._path.parent).free < _LEAST_FREE:

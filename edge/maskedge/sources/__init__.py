@@ -10,6 +10,7 @@ from pathlib import Path
 
 from maskedge.errors import SourceError, UsageError
 from maskedge.pictures import is_picture, list_pictures, natural_key
+from maskedge.text import displayable, is_utf8
 
 from .address import STREAMS, file_path, split_address, tidy, without_password
 from .base import BaseSource, Source
@@ -52,6 +53,8 @@ def open_source(source: str | SourceConfig) -> Source:
     config = SourceConfig(uri=source) if isinstance(source, str) else source
     uri = tidy(config.address)
     opener = _live_opener(uri, config)
+    if opener is not None and not is_utf8(uri):
+        raise UsageError(f"the address {displayable(without_password(uri))} is no UTF-8: only names of files may be so.")
     if opener is None:
         return _open_file(file_path(uri), config)
     live = LiveSource(without_password(uri), opener, config)

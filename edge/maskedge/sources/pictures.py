@@ -22,7 +22,7 @@ class PictureSource(BaseSource):
 
     def __init__(self, name: str, paths: list[Path]) -> None:
         super().__init__(name, video=False, fps=1.0, length=len(paths))
-        self._paths = paths
+        self.paths = paths
 
     def frames(self) -> Iterator[Frame]:
         """Give the pictures that can be read.
@@ -31,7 +31,7 @@ class PictureSource(BaseSource):
             SourceError: None could be read.
         """
         first = ""
-        for index, path in enumerate(self._paths):
+        for index, path in enumerate(self.paths):
             try:
                 image = read_picture(path)
             except ValueError as error:
@@ -41,7 +41,7 @@ class PictureSource(BaseSource):
                 continue
             self.captured += 1
             yield stamp(image, index, str(path))
-        if self.skipped == len(self._paths):
+        if self.skipped == len(self.paths):
             one = self.skipped == 1
             raise SourceError(
                 f"{first}." if one else f"none of the {self.skipped} pictures in {self.name} could be read (first: {first})."

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from maskedge.errors import SourceError
+from maskedge.files import native_path
 from maskedge.types import Frame, Image
 
 from .base import BaseSource, stamp
@@ -27,7 +28,8 @@ class VideoFileSource(BaseSource):
     def __init__(self, path: Path) -> None:
         if path.stat().st_size == 0:
             raise SourceError(f"{path} is empty (0 bytes): copy it again.")
-        self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        with native_path(path) as name:
+            self._capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
         # A file may open and still hold no picture (sound only, or a header and nothing behind it).
         self._first = self._read() if self._capture.isOpened() else None
         if self._first is None:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from maskedge.files import native_path
 from maskedge.overlap import box_iou
 from maskedge.pictures import read_picture
 from maskedge.types import Box, Image
@@ -147,7 +148,10 @@ def mine(
         scans: Most scans.
         progress: Called with the number found so far.
     """
-    detector = None if cascade is None else cv2.CascadeClassifier(str(cascade))
+    detector = None
+    if cascade is not None:
+        with native_path(cascade) as name:
+            detector = cv2.CascadeClassifier(name)
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     found: list[Image] = []

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from maskedge.cli.common import Command, require_extra
+from maskedge.cli.output_options import OutputFile, overwrite_option
 
 
 @click.command(cls=Command)
@@ -21,12 +22,13 @@ from maskedge.cli.common import Command, require_extra
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OutputFile(".json"),
     required=True,
     help="The .jpg to write; a .json goes beside it.",
 )
+@overwrite_option
 @click.option("--per-label", type=click.IntRange(1, 16), default=3, show_default=True, help="Composite faces a label.")
-def atlas(faces: Path, output: Path, per_label: int) -> None:
+def atlas(faces: Path, output: Path, overwrite: bool, per_label: int) -> None:
     """Make the composite faces of the demo clip: each is the aligned average of 12 to 16 faces."""
     with require_extra("train"):
         from ..atlas import make_atlas

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from maskedge.cli.common import Command, silence_libraries
+from maskedge.cli.output_options import OutputFile, overwrite_option
 
 from .options import people_option, progress_bar, quiet_option
 
@@ -29,14 +30,13 @@ _EXAMPLES = 5
     show_default=True,
     help="Finds augmented copies by their file name.",
 )
-@click.option(
-    "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write everything as JSON."
-)
-@click.option(
-    "--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a page with pictures."
-)
+@click.option("--json", "json_file", type=OutputFile(), metavar="FILE", help="Write everything as JSON.")
+@click.option("--html", "html_file", type=OutputFile(), metavar="FILE", help="Write a page with pictures.")
+@overwrite_option
 @quiet_option
-def audit(data: Path, people: str | None, augmented: str, json_file: Path | None, html_file: Path | None, quiet: bool) -> None:
+def audit(
+    data: Path, people: str | None, augmented: str, json_file: Path | None, html_file: Path | None, overwrite: bool, quiet: bool
+) -> None:
     r"""Tell what is wrong with DATA, a folder with one sub-folder of pictures a label.
 
     Finds files that cannot be read, copies (identical, near-identical, mirrored, turned), label conflicts, small pictures, wrong

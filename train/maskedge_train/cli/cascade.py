@@ -10,8 +10,21 @@ from typing import Any
 import click
 
 from maskedge.cli.common import Command, require_extra, silence_libraries
+from maskedge.cli.output_options import overwrite_option
 
-from .options import backgrounds_option, face_boxes_option, faces_option, load, quiet_option, relabel_scenes_option, scenes_option
+from .options import (
+    backgrounds_option,
+    check_out,
+    face_boxes_option,
+    faces_option,
+    load,
+    quiet_option,
+    relabel_scenes_option,
+    scenes_option,
+)
+
+_WRITTEN = ("cascade.xml", "stages.json", "report.json")
+"""What a training leaves in its folder."""
 
 
 @click.command(cls=Command)
@@ -39,6 +52,7 @@ from .options import backgrounds_option, face_boxes_option, faces_option, load, 
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for cascade.xml and report.json.  [default: runs/cascade]",
 )
+@overwrite_option
 @quiet_option
 def cascade(
     scenes: tuple[Path, ...],
@@ -48,6 +62,7 @@ def cascade(
     backgrounds: Path | None,
     resume: bool,
     out: Path | None,
+    overwrite: bool,
     quiet: bool,
     **options: Any,
 ) -> None:
@@ -61,6 +76,7 @@ def cascade(
     with require_extra("train"):
         from ..cascade.training import CascadeRecipe, train_cascade
     out = out or Path("runs/cascade")
+    check_out(out, _WRITTEN, resume=resume, overwrite=overwrite)
     dataset = load(faces, face_boxes, scenes, backgrounds, relabel_scenes)
     line = _Line(quiet)
     report = train_cascade(dataset.pictures, CascadeRecipe(**options), out, resume=resume, progress=line)

@@ -12,11 +12,13 @@ from typing import Any
 import click
 
 from maskedge.cli.common import Command, require_extra
+from maskedge.cli.output_options import overwrite_option
 from maskedge.files import make_folder
 
 from .options import (
     backgrounds_option,
     build_engine,
+    check_out,
     corrections,
     engine_options,
     face_boxes_option,
@@ -33,6 +35,9 @@ from .options import (
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 _folder = click.Path(exists=True, file_okay=False, path_type=Path)
+
+_WRITTEN = ("best.ckpt", "last.ckpt", "split.json", "report.json", "report.html", "logs")
+"""What a training leaves in its folder."""
 
 
 @click.command(cls=Command)
@@ -103,6 +108,7 @@ _folder = click.Path(exists=True, file_okay=False, path_type=Path)
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder that keeps the cut crops for later runs (1 GB a data set).",
 )
+@overwrite_option
 @quiet_option
 def classifier(
     faces: Path | None,
@@ -121,6 +127,7 @@ def classifier(
     init: Path | None,
     resume: bool,
     out: Path | None,
+    overwrite: bool,
     cache: Path | None,
     quiet: bool,
     **options: Any,
@@ -144,6 +151,7 @@ def classifier(
     net = options["net"]
     parameters = count_parameters(build(net, 2))  # an unknown name is said before minutes of work
     out = out or Path("runs") / net
+    check_out(out, _WRITTEN, resume=resume, overwrite=overwrite, start=init)
     pattern = people_pattern(people)
     comparison = _read_json(leakage) if leakage else None
     dataset = load(faces, face_boxes, scenes, backgrounds, relabel_scenes)

@@ -9,10 +9,12 @@ from typing import Any
 import click
 
 from maskedge.cli.common import Command, require_extra
+from maskedge.cli.output_options import overwrite_option
 
 from .options import (
     backgrounds_option,
     build_engine,
+    check_out,
     engine_options,
     face_boxes_option,
     faces_option,
@@ -22,6 +24,9 @@ from .options import (
     relabel_scenes_option,
     scenes_option,
 )
+
+_WRITTEN = ("detector.ckpt", "last.ckpt", "report.json", "logs")
+"""What a training leaves in its folder."""
 
 
 @click.command(cls=Command)
@@ -53,6 +58,7 @@ from .options import (
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for checkpoints and report.  [default: runs/detector]"
 )
+@overwrite_option
 @quiet_option
 def detector(
     scenes: tuple[Path, ...],
@@ -64,6 +70,7 @@ def detector(
     init: Path | None,
     resume: bool,
     out: Path | None,
+    overwrite: bool,
     quiet: bool,
     **options: Any,
 ) -> None:
@@ -84,6 +91,7 @@ def detector(
         from ..detector.samples import load_scenes
         from ..detector.training import DetectorRecipe, draw_tiles, split, train_detector
     out = out or Path("runs/detector")
+    check_out(out, _WRITTEN, resume=resume, overwrite=overwrite, start=init)
     if init:
         check_start(init)
     dataset = load(faces, face_boxes, scenes, backgrounds, relabel_scenes)

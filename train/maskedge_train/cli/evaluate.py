@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from maskedge.cli.common import Command, require_extra
+from maskedge.cli.output_options import check_folder, overwrite_option
 
 from .classifier import print_evaluations, test_sets
 from .options import (
@@ -39,6 +40,7 @@ from .options import (
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the report.  [default: beside CHECKPOINT]"
 )
+@overwrite_option
 @quiet_option
 def evaluate(
     checkpoint: Path,
@@ -50,6 +52,7 @@ def evaluate(
     split_file: Path | None,
     part: str,
     out: Path | None,
+    overwrite: bool,
     quiet: bool,
 ) -> None:
     r"""Measure CHECKPOINT on labelled data: report.json, report.html and charts.
@@ -64,6 +67,8 @@ def evaluate(
         from ..crops import cut_crops
         from ..evaluate import report_on
         from ..split import PARTS, Split
+    if out is not None:
+        check_folder(out, ("report.json", "report.html"), overwrite=overwrite)
     _, spec, card = load_classifier(checkpoint)
     sets = {}
     if faces or split_file:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from maskedge.cli.common import Command, require_extra
+from maskedge.cli.output_options import check_folder, overwrite_option
 from maskedge.files import write_file
 
 from .options import face_boxes_option, faces_option, load, people_option, quiet_option
@@ -30,6 +31,7 @@ from .options import face_boxes_option, faces_option, load, people_option, quiet
     show_default=True,
     help="Folder for the checkpoints and leakage.json.",
 )
+@overwrite_option
 @quiet_option
 def leakage(
     faces: Path | None,
@@ -40,6 +42,7 @@ def leakage(
     seeds: int,
     learning_rate: float,
     out: Path,
+    overwrite: bool,
     quiet: bool,
 ) -> None:
     r"""Train the same recipe on a random split and on one that keeps related pictures together, and compare the test accuracies.
@@ -54,6 +57,7 @@ def leakage(
         from ..nets import build
         from ..relations import people_pattern
     build(net, 2)
+    check_folder(out, ("leakage.json",), overwrite=overwrite)
     dataset = load(faces, face_boxes, (), None)
     train = round(0.7 * len(dataset.pictures))
     recipe = Recipe(net, train, 32, learning_rate, augmentation="light", mixup=0.3, balanced=False)

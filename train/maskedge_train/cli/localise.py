@@ -7,15 +7,15 @@ from pathlib import Path
 import click
 
 from maskedge.cli.common import Command, silence_libraries
+from maskedge.cli.output_options import OutputFile, overwrite_option
 
 from .options import progress_bar, quiet_option
 
 
 @click.command(cls=Command)
 @click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The CSV file of boxes to write."
-)
+@click.option("-o", "--output", type=OutputFile(), required=True, help="The CSV file of boxes to write.")
+@overwrite_option
 @click.option(
     "--model",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -27,7 +27,7 @@ from .options import progress_bar, quiet_option
     help="Detector network.  [default: the bundled one]",
 )
 @quiet_option
-def localise(data: Path, output: Path, model: Path | None, detector_model: Path | None, quiet: bool) -> None:
+def localise(data: Path, output: Path, overwrite: bool, model: Path | None, detector_model: Path | None, quiet: bool) -> None:
     r"""Find the surest face of each picture of DATA, a folder with one sub-folder a label: many show whole people.
 
     The file goes to edge-train classifier as --face-boxes. Pictures in which no face is found are taken whole there.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from maskedge.cli.output_options import check_folder
+from maskedge.outputs import Named, check_apart
 
 if TYPE_CHECKING:
     from ..dataset import DataSet
@@ -110,6 +114,27 @@ def engine_options(function: Function) -> Function:
     for option in reversed(_ENGINE):
         function = option(function)
     return function
+
+
+def check_out(out: Path, names: tuple[str, ...], *, resume: bool, overwrite: bool, start: Path | None = None) -> None:
+    """Refuse a folder for a training that holds another one.
+
+    Args:
+        out: The folder.
+        names: What the training writes there.
+        resume: The training that it holds goes on.
+        overwrite: The user asked to replace it.
+        start: A checkpoint that is read, which the training must not overwrite.
+
+    Raises:
+        UsageError: It holds another training.
+    """
+    # The helper processes of a distributed run come when the first has begun to write.
+    if resume or os.environ.get("LOCAL_RANK", "0") != "0" or os.environ.get("RANK", "0") != "0":
+        return
+    if start is not None:
+        check_apart([Named("--out", out / name) for name in names], [Named("what --init names", start)])
+    check_folder(out, names, overwrite=overwrite, remedy="go on with --resume, " if "last.ckpt" in names else "")
 
 
 def build_engine(options: dict[str, Any], *, patience: int, quiet: bool) -> Engine:

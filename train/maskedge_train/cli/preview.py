@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from maskedge.cli.common import Command, require_extra
+from maskedge.cli.output_options import OutputFile, overwrite_option
 
 from .options import (
     backgrounds_option,
@@ -26,7 +27,8 @@ from .options import (
 @scenes_option
 @relabel_scenes_option
 @backgrounds_option
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The .png or .jpg to write.")
+@click.option("-o", "--output", type=OutputFile(), required=True, help="The .png or .jpg to write.")
+@overwrite_option
 @click.option(
     "--augment", type=click.Choice(["camera", "light"]), default="camera", show_default=True, help="As in edge-train classifier."
 )
@@ -41,6 +43,7 @@ def preview(
     relabel_scenes: Path | None,
     backgrounds: Path | None,
     output: Path,
+    overwrite: bool,
     augment: str,
     columns: int,
     pictures: int,

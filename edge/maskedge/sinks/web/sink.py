@@ -16,6 +16,7 @@ from typing import Any
 
 from maskedge.errors import OutputError
 from maskedge.happenings import Happening
+from maskedge.install import install_command
 from maskedge.sinks.base import Answer
 from maskedge.sinks.events import to_event
 
@@ -219,7 +220,7 @@ class WebSink:
     def _metrics(self, request: Request) -> Response:
         if self._exposition is None:
             raise HttpError(
-                HTTPStatus.NOT_IMPLEMENTED, "prometheus_client is missing on the device: pip install 'maskedge[metrics]'."
+                HTTPStatus.NOT_IMPLEMENTED, f"prometheus_client is missing on the device: {install_command('metrics')}."
             )
         content, kind = self._exposition.write(request.headers.get("accept", ""))
         return Response(content, kind)

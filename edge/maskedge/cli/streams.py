@@ -1,0 +1,92 @@
+"""Standard streams that a command can rely on: closed ones, full disks behind them and terminals without Unicode end nothing."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import errno
+import io
+import os
+import sys
+from typing import Any
+
+from maskedge.errors import OutputError
+
+_PLAIN = str.maketrans(
+    {"\xb1": "+-", "\xd7": "x", "\xb5": "u", "\xb7": ".", "\u2013": "-", "\u2014": "-", "\u2026": "...", "\u2192": "->"}
+)
+_ERRORS = "maskedge.plain"
+
+
+def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Write what an encoding lacks in plain letters where there are some, else escaped."""
+    if isinstance(error, UnicodeEncodeError):
+        text = error.object[error.start : error.end].translate(_PLAIN)
+        return text.encode("ascii", "backslashreplace").decode("ascii"), error.end
+    return codecs.backslashreplace_errors(error)
+
+
+class _Output(io.FileIO):
+    """Standard output: its first failure is an `OutputError`, and what comes behind it is swallowed."""
+
+    failed = False
+
+    def write(self, data: Any, /) -> int:
+        if not self.failed:
+            try:
+                return super().write(data)
+            except BrokenPipeError:
+                raise  # `| head` has enough
+            except OSError as error:
+                # Python flushes once more at its end, where nobody can answer any more.
+                self.failed = True
+                closed = error.errno == errno.EBADF
+                reason = "it is closed" if closed else error.strerror
+                raise OutputError(
+                    f"standard output cannot be written ({reason}): redirect it to a file, or free some space."
+                ) from error
+        return len(data)
+
+
+class _Errors(io.FileIO):
+    """Standard error: what it cannot take is lost, and nothing else."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+def prepare_streams() -> None:
+    """Make the standard streams of this process reliable. Those that somebody replaced (a test, a server) are left alone.
+
+    - A descriptor from 0 to 2 that is closed is taken: otherwise the first file that is opened gets its number, and what a library
+      prints to standard error lands in the user's file.
+    - What standard error cannot take is lost. The first failure of standard output is an `OutputError` (exit code 5).
+    - What the encoding of a terminal lacks is written in plain letters or escaped.
+    """
+    codecs.register_error(_ERRORS, _plain)
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # Only for reading, also where output belongs: writing to it fails, so that nothing is lost unnoticed.
+            with contextlib.suppress(OSError):
+                os.open(os.devnull, os.O_WRONLY if number == 2 else os.O_RDONLY)
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  (it stays open)
+    if sys.stdout is sys.__stdout__:
+        sys.stdout = _wrap(_Output(1, "wb", closefd=False), sys.__stdout__)
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _wrap(_Errors(2, "wb", closefd=False), sys.__stderr__, line_buffering=True)
+
+
+def _wrap(raw: io.FileIO, old: Any, *, line_buffering: bool = False) -> io.TextIOWrapper:
+    if old is not None:
+        with contextlib.suppress(OSError, ValueError):
+            old.flush()
+    # A terminal gets each line at once.
+    lines = line_buffering or (old is not None and old.isatty())
+    encoding = getattr(old, "encoding", None) or "utf-8"
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding=encoding, errors=_ERRORS, line_buffering=lines)

@@ -1,0 +1,52 @@
+"""Text for terminals and for other programs, whatever the names of files hold."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+
+def displayable(name: object) -> str:
+    """Escape what a terminal or a line of a log cannot hold: control characters, and bytes of a name that are no UTF-8."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(name))
+
+
+def is_utf8(text: str) -> bool:
+    """Tell whether `text` is valid Unicode, which OpenCV and FFmpeg crash without."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def to_json(value: Any) -> str:
+    """Give `value` as JSON on one line: what is no number (NaN, infinity) is null, as JSON has no word for it.
+
+    Bytes of a file's name that are no UTF-8 stand in it as Python's lone surrogates; `to_bytes` escapes them.
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def to_bytes(text: str) -> bytes:
+    r"""Encode as UTF-8. Bytes of a name that are no UTF-8 become `\udce9`: in JSON the same text, for `os.fsencode`."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        try:
+            # Of another encoding's system (LANG=C) all bytes beyond ASCII come so, also those that are UTF-8.
+            return text.encode(errors="surrogateescape").decode().encode()
+        except UnicodeError:
+            return text.encode(errors="backslashreplace")
