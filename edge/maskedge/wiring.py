@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import queue
-from functools import partial
 from typing import Any
 
 from maskedge.actions import Actions
@@ -20,7 +19,6 @@ from maskedge.pipeline import MaskDetector
 from maskedge.runner import Controls
 from maskedge.sinks import EventSink, Sink, open_picture_output
 from maskedge.sinks.clips import ClipSink
-from maskedge.sinks.events import to_event
 from maskedge.sinks.mqtt import MqttSink
 from maskedge.sinks.queued import QueuedSink
 from maskedge.sinks.snapshots import SnapshotStore
@@ -29,7 +27,7 @@ from maskedge.state import RunState
 from maskedge.zones import Zones
 
 _AT_ONCE = (
-    *("alerts", "zones.roi", "limits.max_fps", "limits.cpu_budget", "privacy.anonymize"),
+    *("alerts", "zones.roi", "limits.max_fps", "limits.cpu_budget", "privacy.anonymize", "privacy.stats_only"),
     *("detect.every", "detect.least_face", "log.format", "log.level"),
 )
 """What changes without a restart."""
@@ -98,7 +96,7 @@ class Wiring:
         if config.output.save:
             self._add(open_picture_output(config.output.save, video=source.video, fps=source.fps, length=source.length))
         if config.events.file:
-            self._add(EventSink(config.events.file, config.events, stats_only=config.privacy.stats_only), capacity=64)
+            self._add(EventSink(config.events.file, config.events), capacity=64)
         if self._clips is not None:
             self._add(self._clips)
         if config.mqtt.url:
@@ -145,7 +143,7 @@ class Wiring:
             controls.zones, controls.alerts, controls.actions = zones, alerts, actions
         if controls.governor is not None:
             controls.governor.max_fps, controls.governor.cpu_budget = config.limits.max_fps, config.limits.cpu_budget
-        controls.anonymize = config.privacy.anonymize
+        controls.anonymize, controls.stats_only = config.privacy.anonymize, config.privacy.stats_only
         self._detector.detect_every = 1 if every_frame else config.detect.every
         self._detector.ask_for(config.detect.least_face)
         self._config = config
@@ -166,14 +164,13 @@ class Wiring:
             announce=self._news.put,
             labels=labels,
             alerts=[rule.name for rule in config.alerts if "mqtt" in rule.actions],
-            stats_only=config.privacy.stats_only,
         )
         self._add(self._mqtt, capacity=64)
 
     def _open_web(self) -> None:
         from maskedge.sinks.web import WebSink
 
-        web = WebSink(self._config.web, self._state.snapshot, partial(to_event, stats_only=self._config.privacy.stats_only))
+        web = WebSink(self._config.web, self._state.snapshot)
         self.warnings += web.warnings
         self.page = web.url
         # Its own thread does what takes time.
@@ -194,10 +191,9 @@ class Wiring:
             snapshots=SnapshotStore(config.snapshots) if "snapshot" in wanted else None,
             clips=self._clips,
             set_alert=self._mqtt.set_alert if self._mqtt is not None else None,
-            stats_only=config.privacy.stats_only,
         )
         try:
-            engine = AlertEngine(rules, zones, source.name, fps=None if source.live else source.fps, perform=actions.perform)
+            engine = AlertEngine(rules, zones, source.name, fps=None if source.live else source.fps)
         except UsageError:
             actions.close()
             raise

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
@@ -56,28 +56,17 @@ class EventsConfig:
         return self.rotate_mb > 0 or self.rotate_daily
 
 
-def to_event(answer: Answer, *, stats_only: bool = False) -> dict[str, Any]:
-    """Give the detection event of a frame.
-
-    Args:
-        answer: The frame and its faces.
-        stats_only: Leave out where the faces are and who is who.
-    """
+def to_event(answer: Answer) -> dict[str, Any]:
+    """Give the detection event of a frame."""
     frame = answer.frame
-    faces = [face.to_json() for face in answer.faces]
     return {
         "source": frame.source,
         "frame": frame.index,
         "time": utc(frame.time),
         "size": list(frame.size),
-        "faces": [impersonal(face) for face in faces] if stats_only else faces,
+        "faces": [face.to_json() for face in answer.faces],
         "latency_ms": {stage: round(answer.stages.get(stage, 0.0), 2) for stage in ("total", "detect", "classify")},
     }
-
-
-def impersonal(event: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out where a face is and whose (`[privacy] stats_only`)."""
-    return {name: value for name, value in event.items() if name not in ("box", "track", "tracks")}
 
 
 class EventSink:
@@ -89,7 +78,6 @@ class EventSink:
     Args:
         path: The file, `-` for standard output. Written anew, but for files that rotate: those are appended to.
         config: When a new file begins, and how many are kept.
-        stats_only: Leave out where the faces are and who is who.
 
     Raises:
         OutputError: The file cannot be written.
@@ -97,9 +85,8 @@ class EventSink:
 
     name = "events"
 
-    def __init__(self, path: str, config: EventsConfig | None = None, *, stats_only: bool = False) -> None:
+    def __init__(self, path: str, config: EventsConfig | None = None) -> None:
         self._config = config or EventsConfig()
-        self._stats_only = stats_only
         self._path = None if path == "-" else Path(path).expanduser()
         self._csv = path.lower().endswith(".csv")
         self._file: FileIO | None = None
@@ -115,8 +102,8 @@ class EventSink:
 
     def write(self, answer: Answer) -> bool:
         """Write the happenings of a frame and its line or rows."""
-        happenings = [self._happening(happening) for happening in answer.happenings]
-        event = to_event(answer, stats_only=self._stats_only)
+        happenings = [happening.to_json() for happening in answer.happenings]
+        event = to_event(answer)
         if self._csv:
             faces = [_face_row(event, face) for face in event["faces"]]
             return self._put(_rows([_happening_row(happening) for happening in happenings] + faces), event["time"])
@@ -124,7 +111,7 @@ class EventSink:
 
     def tell(self, happening: Happening) -> None:
         """Write what happened between two frames."""
-        event = self._happening(happening)
+        event = happening.to_json()
         self._put(_rows([_happening_row(event)]) if self._csv else _lines([event]), event["time"])
 
     def reopen(self) -> None:
@@ -147,10 +134,6 @@ class EventSink:
             self._shut()
         except OSError as error:
             raise self._lost(error) from error
-
-    def _happening(self, happening: Happening) -> dict[str, Any]:
-        event = happening.to_json()
-        return impersonal(event) if self._stats_only else event
 
     def _put(self, text: str, now: str) -> bool:
         try:
