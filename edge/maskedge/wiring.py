@@ -58,6 +58,11 @@ def open_detector(config: EdgeConfig, *, every_frame: bool = False) -> MaskDetec
     )
 
 
+def _published_rules(config: EdgeConfig) -> list[str]:
+    """Name the rules that have a topic of their own."""
+    return [rule.name for rule in config.alerts if "mqtt" in rule.actions]
+
+
 class Wiring:
     """The outputs and the controls of a run.
 
@@ -101,7 +106,7 @@ class Wiring:
         if self._clips is not None:
             self._add(self._clips)
         if config.mqtt.url:
-            self._open_mqtt(labels)
+            self._open_mqtt(labels, zones)
         alerts, actions = self._watch(config, zones)
         governor = Governor(config.limits.max_fps, config.limits.cpu_budget) if source.live else None
         health = HealthWatcher(source.name, self._take_health, self._news.put) if source.live or config.web.serve else None
@@ -142,6 +147,8 @@ class Wiring:
                 controls.actions.close()
             self._state.set_alerts(())
             controls.zones, controls.alerts, controls.actions = zones, alerts, actions
+            if self._mqtt is not None:
+                self._mqtt.describe(_published_rules(config), zones.names)
         if controls.governor is not None:
             controls.governor.max_fps, controls.governor.cpu_budget = config.limits.max_fps, config.limits.cpu_budget
         controls.anonymize, controls.stats_only = config.privacy.anonymize, config.privacy.stats_only
@@ -156,7 +163,7 @@ class Wiring:
             sink = QueuedSink(sink, source=self._source.name, capacity=capacity, announce=self._news.put)
         self._sinks.append(sink)
 
-    def _open_mqtt(self, labels: list[str]) -> None:
+    def _open_mqtt(self, labels: list[str], zones: Zones) -> None:
         config = self._config
         self._mqtt = MqttSink(
             config.mqtt,
@@ -164,7 +171,8 @@ class Wiring:
             snapshot=self._state.snapshot,
             announce=self._news.put,
             labels=labels,
-            alerts=[rule.name for rule in config.alerts if "mqtt" in rule.actions],
+            alerts=_published_rules(config),
+            zones=zones.names,
         )
         self._add(self._mqtt, capacity=64)
 
@@ -174,6 +182,8 @@ class Wiring:
         web = WebSink(self._config.web, self._state.snapshot)
         self.warnings += web.warnings
         self.page = web.url
+        if self._mqtt is not None:
+            self._mqtt.set_page(web.url)
         # Its own thread does what takes time.
         self._sinks.append(web)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import json
 import os
 import re
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 
 from maskedge.errors import OutputError, UsageError
 from maskedge.happenings import Happening, utc
+from maskedge.strict_json import dumps
 
 from .base import Answer, check_writable
 from .keep import Keep, prune, stamp
@@ -218,7 +218,7 @@ def _mend(path: Path) -> int:
 
 
 def _lines(events: Iterable[dict[str, Any]]) -> str:
-    return "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
+    return "".join(dumps(event) + "\n" for event in events)
 
 
 def _rows(rows: Iterable[dict[str, Any]]) -> str:
@@ -229,7 +229,7 @@ def _rows(rows: Iterable[dict[str, Any]]) -> str:
 
 def _face_row(event: dict[str, Any], face: dict[str, Any]) -> dict[str, Any]:
     corners = dict(zip(("x1", "y1", "x2", "y2"), face.get("box", ()), strict=False))
-    named = {name: value for name, value in face.items() if name in COLUMNS} | {"unsure": json.dumps(face["unsure"])}
+    named = {name: value for name, value in face.items() if name in COLUMNS} | {"unsure": dumps(face["unsure"])}
     return {"event": "face", "time": event["time"], "source": event["source"], "frame": event["frame"]} | named | corners
 
 
@@ -237,4 +237,4 @@ def _happening_row(event: dict[str, Any]) -> dict[str, Any]:
     """Put what has a column into it, and the rest into `details` as JSON."""
     row = {name: value for name, value in event.items() if name in COLUMNS and not isinstance(value, dict | list)}
     rest = {name: value for name, value in event.items() if name not in row}
-    return row | ({"details": json.dumps(rest, ensure_ascii=False)} if rest else {})
+    return row | ({"details": dumps(rest)} if rest else {})

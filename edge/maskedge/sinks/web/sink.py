@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import socket
 import threading
@@ -18,6 +17,7 @@ from maskedge.errors import OutputError
 from maskedge.happenings import Happening
 from maskedge.sinks.base import Answer
 from maskedge.sinks.events import to_event
+from maskedge.strict_json import dumps
 
 from .config import WebConfig, is_loopback, parse_address, read_token
 from .feeds import BOUNDARY, KINDS, Events, Pictures
@@ -162,7 +162,7 @@ class WebSink:
         made, status, content = self._status
         if time.monotonic() - made > _SNAPSHOT_AGE:
             status = self._snapshot()
-            content = json.dumps(status).encode()
+            content = dumps(status).encode()
             self._status = time.monotonic(), status, content
         return status, content
 
