@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -65,16 +66,17 @@ def draw_faces(image: Image, faces: Sequence[Face], status: str = "", overlay: O
         cv2.polylines(canvas, [np.array(corners, np.int32)], True, _ZONE_COLOUR, thickness, cv2.LINE_AA)
         left, top = min(corners, key=lambda corner: corner[0] + corner[1])
         _write(canvas, name, (left + 4, top + round(30 * scale)), scale)
-    for face in faces:
-        colour = OTHER_COLOUR if face.unsure else COLOURS.get(face.label, OTHER_COLOUR)
+    colours = [OTHER_COLOUR if face.unsure else COLOURS.get(face.label, OTHER_COLOUR) for face in faces]
+    for face, colour in zip(faces, colours, strict=True):
         x1, y1, x2, y2 = (round(value) for value in face.box)
         cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, thickness, cv2.LINE_AA)
+    taken: list[tuple[int, int, int, int]] = []
+    for face, colour in zip(faces, colours, strict=True):
         text = displayable(caption(face))
         (text_width, text_height), baseline = cv2.getTextSize(text, _FONT, scale, 1)
-        # Above the box where there is room, else just inside it; never outside the picture.
-        left = min(max(x1, 0), max(width - text_width - 6, 0))
-        bottom = y1 if y1 - text_height - baseline - 4 >= 0 else max(y1, 0) + text_height + baseline + 4
-        cv2.rectangle(canvas, (left, bottom - text_height - baseline - 4), (left + text_width + 6, bottom), colour, -1)
+        left, top, right, bottom = _place(face.box, (text_width + 6, text_height + baseline + 4), (width, height), taken)
+        taken.append((left, top, right, bottom))
+        cv2.rectangle(canvas, (left, top), (right, bottom), colour, -1)
         cv2.putText(
             canvas,
             text,
@@ -98,28 +100,75 @@ def draw_faces(image: Image, faces: Sequence[Face], status: str = "", overlay: O
     return canvas
 
 
-def pixelate(image: Image, boxes: Sequence[Box]) -> Image:
-    """Make what is in `boxes`, and around them, unrecognisable on a copy of `image`.
+def _place(
+    box: Box, size: tuple[int, int], picture: tuple[int, int], taken: Sequence[tuple[int, int, int, int]]
+) -> tuple[int, int, int, int]:
+    """Give left, top, right and bottom of a caption: above its box, else below, else inside, where it covers no other and fits."""
+    width, height = size
+    left = min(max(round(box[0]), 0), max(picture[0] - width, 0))
+    places = [(left, top, left + width, top + height) for top in (round(box[1]) - height, round(box[3]), max(round(box[1]), 0))]
+    for place in places:
+        overlaps = any(
+            place[0] < other[2] and other[0] < place[2] and place[1] < other[3] and other[1] < place[3] for other in taken
+        )
+        if not overlaps and place[1] >= 0 and place[3] <= picture[1]:
+            return place
+    return places[0] if places[0][1] >= 0 else places[-1]
+
+
+class Mosaic(NamedTuple):
+    """What stands in a picture where a face is hidden.
+
+    Attributes:
+        left: Of the region that is covered, in pixels.
+        top: Of the region.
+        width: Of the region, at least 1.
+        height: Of the region, at least 1.
+        colours: uint8 `[R, C, 3]`, BGR, up to 6 x 6: the means of the squares that fill the region.
+    """
+
+    left: int
+    top: int
+    width: int
+    height: int
+    colours: Image
+
+
+def mosaics(image: Image, boxes: Sequence[Box]) -> list[Mosaic]:
+    """Give what makes the faces in `boxes`, and what is around them, unrecognisable. The only such effect of the project.
 
     Args:
-        image: uint8 `[H, W, 3]`, BGR; left as it is.
-        boxes: x1, y1, x2, y2 in pixels of `image`; they may leave it.
-
-    Returns:
-        uint8 `[H, W, 3]`, BGR: the means of large squares where the boxes, expanded, are.
+        image: uint8 `[H, W, 3]`, BGR.
+        boxes: x1, y1, x2, y2 in pixels of `image`; they may leave it. One that lies outside has no mosaic.
     """
-    canvas: Image = image.copy()
-    height, width = canvas.shape[:2]
+    height, width = image.shape[:2]
+    found = []
     for x1, y1, x2, y2 in boxes:
         dx, dy = _HIDDEN_MARGIN * (x2 - x1), _HIDDEN_MARGIN * (y2 - y1)
         left, top = max(0, int(x1 - dx)), max(0, int(y1 - dy))
         right, bottom = min(width, int(x2 + dx) + 1), min(height, int(y2 + dy) + 1)
         if left >= right or top >= bottom:
             continue
+        size = min(_MOSAIC, right - left), min(_MOSAIC, bottom - top)
         # Of the picture as it came: where faces overlap the second mosaic must not make the first one finer.
-        part = image[top:bottom, left:right]
-        small = cv2.resize(part, (min(_MOSAIC, right - left), min(_MOSAIC, bottom - top)), interpolation=cv2.INTER_AREA)
-        canvas[top:bottom, left:right] = cv2.resize(small, (right - left, bottom - top), interpolation=cv2.INTER_NEAREST)
+        colours = np.asarray(cv2.resize(image[top:bottom, left:right], size, interpolation=cv2.INTER_AREA), np.uint8)
+        found.append(Mosaic(left, top, right - left, bottom - top, colours))
+    return found
+
+
+def pixelate(image: Image, boxes: Sequence[Box]) -> Image:
+    """Give a copy of `image` with the mosaics of `boxes` in it (see `mosaics`).
+
+    Args:
+        image: uint8 `[H, W, 3]`, BGR; left as it is.
+        boxes: x1, y1, x2, y2 in pixels of `image`; they may leave it.
+
+    Returns:
+        uint8 `[H, W, 3]`, BGR.
+    """
+    canvas: Image = image.copy()
+    for left, top, width, height, colours in mosaics(image, boxes):
+        canvas[top : top + height, left : left + width] = cv2.resize(colours, (width, height), interpolation=cv2.INTER_NEAREST)
     return canvas
 
 

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from maskedge import Face
+from maskedge.detect import DETECTORS
+from maskedge.draw import _place, mosaics, pixelate
 from maskedge.errors import ModelError, SourceError, UsageError
 from maskedge.model import MODELS, default_model
 from maskedge.runner import Stop
@@ -27,8 +29,8 @@ pytest.importorskip("streamlit", reason="the extra app is not installed")
 
 from starlette.requests import Request
 
-from maskedge.app import charts, film, library, reports
-from maskedge.app.answers import Choice, as_jpeg, event_line, pixelate, shown_jpeg, table_rows
+from maskedge.app import charts, film, library, models, reports
+from maskedge.app.answers import Choice, as_jpeg, event_line, shown_jpeg, table_rows
 from maskedge.app.server import answer_live, check_port
 from maskedge.app.stream import MAX_SESSIONS, SESSIONS, LiveSession, LiveSessions
 
@@ -56,14 +58,37 @@ def test_choice_calls_doubtful_answers_unsure_and_leaves_small_faces_out() -> No
 def test_hidden_faces_are_gone_from_every_picture() -> None:
     given = answer(SURE)
     hidden = Choice(hide=True).adjust(given)
-    x1, y1, x2, y2 = (round(value) for value in SURE.box)
-    region = hidden.frame.image[y1:y2, x1:x2]
-    assert len(np.unique(region.reshape(-1, 3), axis=0)) <= 81
-    assert np.array_equal(given.frame.image, demo.draw(200))
+    assert np.array_equal(hidden.plain, pixelate(demo.draw(200), [SURE.box]))
+    assert np.array_equal(given.plain, demo.draw(200))
     # Who is left out of the answer is hidden too.
-    assert np.array_equal(Choice(smallest=400, hide=True).adjust(given).frame.image, hidden.frame.image)
-    outside = replace(SURE, box=(-50.0, -50.0, -10.0, -10.0))
-    assert np.array_equal(pixelate(given.frame.image, [outside]), given.frame.image)
+    assert np.array_equal(Choice(smallest=400, hide=True).adjust(given).plain, hidden.plain)
+    # Of a video the loop knows more people than the answer has.
+    video = replace(given, hidden=[SURE.box, DOUBTFUL.box])
+    assert Choice(hide=True).adjust(video).hidden == video.hidden
+    assert shown_jpeg(hidden) == as_jpeg(hidden.picture)
+
+
+def test_videos_and_the_live_view_hide_faces_as_edge_run_does(bundled: library.ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures: list[np.ndarray] = []  # type: ignore[type-arg]
+    monkeypatch.setattr(film, "MAX_FRAMES", 20)
+    monkeypatch.setattr(film.Stills, "write", lambda self, answer: pictures.append(answer.plain) or True)
+    hidden: list[tuple[float, float, float, float]] = []
+    monkeypatch.setattr("maskedge.runner.hidden_boxes", lambda *faces: hidden.append((0, 0, 60, 60)) or hidden[-1:])
+    film.annotate_video("demo", None, library.build(bundled, "haar"), Choice(hide=True))
+    assert len(pictures) == 20
+    assert np.array_equal(pictures[7], pixelate(demo.draw(7), [(0, 0, 60, 60)]))
+
+    session = LiveSession(bundled, "haar", Choice(hide=True))
+    for index in range(240, 246):
+        image = cv2.imdecode(np.frombuffer(as_jpeg(demo.draw(index)), np.uint8), cv2.IMREAD_COLOR)
+        got = session.answer(as_jpeg(demo.draw(index)))
+    # What the browser paints over its own picture.
+    covered = {(one["left"], one["top"], one["width"], one["height"]): one["colours"] for one in got["hidden"]}
+    tracks = session._built.tracker.tracks  # type: ignore[union-attr]
+    expected = mosaics(image, [track.box for track in tracks])  # type: ignore[arg-type]
+    assert covered.keys() == {(one.left, one.top, one.width, one.height) for one in expected}
+    blue, green, red = expected[0].colours[0, 1].tolist()
+    assert covered[expected[0][:4]][0][1] == f"#{red:02x}{green:02x}{blue:02x}"
 
 
 def test_table_and_events() -> None:
@@ -194,7 +219,7 @@ def test_live_session_answers_follows_and_forgets(bundled: library.ModelFile) ->
     session.use(bundled, "haar", Choice(sure=1.0, hide=True))
     got = session.answer(as_jpeg(demo.draw(256)))
     assert set(got["counts"]) == {"not sure"}
-    assert len(got["hidden"]) == len(got["faces"])
+    assert len(got["hidden"]) >= len(got["faces"])
     session.restart()
     assert session.answer(as_jpeg(demo.draw(257)))["people"] == {}
     for content in (b"", b"no picture"):
@@ -250,11 +275,56 @@ def test_foreign_reports_are_refused_in_one_sentence() -> None:
         (b"{", "is no JSON file"),
         (b"[1]", "is no report that this page shows"),
         (b'{"schema": "maskedge.training/1"}', r"schema maskedge\.training/1"),
+        (b'{"schema": "maskedge.speed/3", "pipelines": []}', "is of the newer version 3 of maskedge.speed"),
+        (b"[" * 100_000, "is no JSON file"),
         (b'{"schema": "maskedge.speed/1", "pipelines": [{}]}', "lacks what such a report holds"),
         (b" " * (reports.MAX_BYTES + 1), "is it the right file"),
     ):
         with pytest.raises(UsageError, match=words):
             reports.read_report("mine.json", content)
+
+
+def test_models_and_figures_are_named_once_and_none_is_called_none(bundled: library.ModelFile) -> None:
+    rows = [row for report in reports.committed_reports() for row in report.rows()]
+    names = [(report.kind, row["name"]) for report in reports.committed_reports() for row in report.rows()]
+    assert len(set(names)) == len(names)
+    assert any(row["name"].endswith("(eager PyTorch)") for row in rows)
+    assert all(isinstance(value, str) for row in reports.bundled_figures() for value in row.values())
+    assert reports.UNKNOWN in {value for row in reports.bundled_figures() for value in row.values()}
+    assert all(name in library.detector_help() for name in DETECTORS)
+    assert "OpenCV" not in library.detector_help(["haar", "cnn"])
+    finder = library.installed_models()[1]
+    assert finder.kind == "detector"
+    assert models._best_point(finder.facts())["masked_found"] > 0.9  # type: ignore[index]
+    assert {part["name"] for part in bundled.facts()["evaluations"]} <= models._SETS.keys()
+
+
+def test_labels_of_points_do_not_cover_one_another() -> None:
+    point = {"report": "committed", "name": "cnn, edgenet", "milliseconds": 5.0, "f1": 0.9}
+    near = [
+        point,
+        point | {"milliseconds": 6.0},
+        point | {"milliseconds": 6.5},
+        point | {"name": "original (x)", "milliseconds": 50.0},
+    ]
+    assert charts._label_places(near) == ["left above", "left below", "", "right above"]
+    assert charts._label_places([]) == []
+    # Points of other reports beat none: they were measured otherwise.
+    chart = charts.frontier_chart([point, point | {"report": "mine", "milliseconds": 9.0}])
+    assert {value["kind"] for value in chart["data"]["values"]} == {"unbeaten"}
+
+
+def test_captions_do_not_cover_one_another() -> None:
+    taken: list[tuple[int, int, int, int]] = []
+    for box, expected in (
+        ((100, 100, 150, 150), (100, 80, 180, 100)),
+        ((120, 105, 170, 160), (120, 160, 200, 180)),
+        ((100, 5, 150, 60), (100, 60, 180, 80)),
+        ((600, 100, 640, 150), (560, 80, 640, 100)),
+        ((0, -50, 640, 490), (0, 0, 80, 20)),
+    ):
+        taken.append(_place(box, (80, 20), (640, 480), taken))
+        assert taken[-1] == expected
 
 
 def test_charts_of_a_card(bundled: library.ModelFile) -> None:

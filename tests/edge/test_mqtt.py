@@ -45,7 +45,7 @@ class Run:
     def __init__(self, folder: Path, port: int, **options: Any) -> None:
         self.said: list[Happening] = []
         self.url = options.pop("url", f"mqtt://127.0.0.1:{port}")
-        keep = {name: options.pop(name) for name in ("stats_only", "alerts", "labels") if name in options}
+        keep = {name: options.pop(name) for name in ("alerts", "labels") if name in options}
         config = MqttConfig(url=self.url, topic="door", spool=folder / "spool", **options)
         self.sink = MqttSink(config, source="0", snapshot=lambda: SNAPSHOT, announce=self.said.append, **keep)
 
@@ -87,22 +87,6 @@ def test_state_statistics_and_availability(broker: Mosquitto, run: Run) -> None:
     wait_for(lambda: listener.of("door/alerts/too_many") == ["OFF", "ON"], "the alert")
     run.sink.close()
     wait_for(lambda: listener.of("door/availability") == ["online", "offline"], "the farewell")
-    listener.close()
-
-
-def test_home_assistant_discovery(broker: Mosquitto, run: Run) -> None:
-    early = Listener(broker.port, "homeassistant/#")
-    wait_for(lambda: len(early.messages) >= 8, "discovery")
-    early.close()
-    # Who comes later finds them too.
-    listener = Listener(broker.port, "homeassistant/#")
-    wait_for(lambda: len(listener.messages) >= 8, "discovery")
-    sensors = {topic: json.loads(payload) for topic, payload, retained in listener.messages if retained}
-    assert len({sensor["unique_id"] for sensor in sensors.values()}) == len(sensors) == 8
-    assert all(sensor["availability_topic"] == "door/availability" for sensor in sensors.values())
-    assert sensors["homeassistant/binary_sensor/door/camera/config"]["device_class"] == "connectivity"
-    assert "without_mask" in sensors["homeassistant/sensor/door/faces_without_mask/config"]["value_template"]
-    assert sensors["homeassistant/binary_sensor/door/alert_too_many/config"]["state_topic"] == "door/alerts/too_many"
     listener.close()
 
 
@@ -176,13 +160,12 @@ def test_events_wait_over_a_restart_of_ours(tmp_path: Path, broker: Mosquitto) -
     first.sink.close()
     assert len(first.lost()) == 1
     broker.start()
-    second = Run(tmp_path, broker.port, stats_only=True)
+    second = Run(tmp_path, broker.port)
     second.sink.tell(happening(30))
     wait_for(lambda: len(listener.of("door/events")) >= 31, "all events")
     wait_for(lambda: second.sink.waiting == 0, "the spool to empty")
     second.sink.close()
-    assert [json.loads(payload).get("track") for payload in listener.of("door/events")] == [*range(30), None]
-    assert ["box" in json.loads(payload) for payload in listener.of("door/events")] == [True] * 30 + [False]
+    assert [json.loads(payload)["track"] for payload in listener.of("door/events")] == [*range(31)]
     listener.close()
 
 

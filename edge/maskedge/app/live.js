@@ -151,16 +151,15 @@ class View {
     pen.font = `600 ${Math.round(13 * unit)}px system-ui, sans-serif`;
     pen.textBaseline = "middle";
     pen.lineWidth = 3 * unit;
-    for (const box of answer.hidden) this.hide(pen, box);
+    for (const mosaic of answer.hidden) this.hide(pen, mosaic);
     for (const face of answer.faces) {
       const [x1, y1, x2, y2] = face.box;
       pen.strokeStyle = face.colour;
       pen.strokeRect(x1, y1, x2 - x1, y2 - y1);
-      const words = `${face.symbol} ${face.name} ${Math.round(100 * face.score)}%`;
-      const tall = 21 * unit;
-      const wide = pen.measureText(words).width + 14 * unit;
-      const left = Math.min(Math.max(x1, 0), Math.max(width - wide, 0));
-      const top = y1 - tall >= 0 ? y1 - tall : Math.max(y1, 0);
+    }
+    const taken = [];
+    for (const face of answer.faces) {
+      const { words, left, top, wide, tall } = this.place(pen, face, taken, width, height, unit);
       pen.fillStyle = face.colour;
       pen.fillRect(left, top, wide, tall);
       // White words on dark colours, dark ones on light colours.
@@ -170,17 +169,34 @@ class View {
     }
   }
 
-  hide(pen, [x1, y1, x2, y2]) {
-    const { width, height } = this.shot;
-    const around = 0.125 * Math.max(x2 - x1, y2 - y1);
-    const [left, top] = [Math.max(0, x1 - around), Math.max(0, y1 - around)];
-    const [wide, tall] = [Math.min(width, x2 + around) - left, Math.min(height, y2 + around) - top];
-    if (wide < 1 || tall < 1) return;
-    const coarse = new OffscreenCanvas(8, 8);
-    coarse.getContext("2d").drawImage(this.shot, left, top, wide, tall, 0, 0, 8, 8);
-    pen.imageSmoothingEnabled = false;
-    pen.drawImage(coarse, 0, 0, 8, 8, left, top, wide, tall);
-    pen.imageSmoothingEnabled = true;
+  // The first place for a label that covers no other: above or below its box, with all words or with the sign and number alone.
+  place(pen, face, taken, width, height, unit) {
+    const [x1, y1, , y2] = face.box;
+    const tall = 21 * unit;
+    const sure = `${Math.round(100 * face.score)}%`;
+    const places = [`${face.symbol} ${face.name} ${sure}`, `${face.symbol} ${sure}`].flatMap((words) => {
+      const wide = pen.measureText(words).width + 14 * unit;
+      const left = Math.min(Math.max(x1, 0), Math.max(width - wide, 0));
+      return [y1 - tall, y2, Math.max(y1, 0)].map((top) => ({ words, left, top, wide, tall }));
+    });
+    const free = ({ left, top, wide }) => top >= 0 && top + tall <= height &&
+      taken.every((one) => left + wide <= one.left || one.left + one.wide <= left || top + tall <= one.top || one.top + tall <= top);
+    const found = places.find(free) ?? places.at(-1);
+    taken.push(found);
+    return found;
+  }
+
+  // Covers a face with the mosaic that the server computed. Edges are whole pixels: nothing shines through between two squares.
+  hide(pen, { left, top, width, height, colours }) {
+    const edge = (index, count, length) => Math.ceil((index * length) / count);
+    colours.forEach((row, y) => {
+      const [from, to] = [y, y + 1].map((at) => top + edge(at, colours.length, height));
+      row.forEach((colour, x) => {
+        const [start, end] = [x, x + 1].map((at) => left + edge(at, row.length, width));
+        pen.fillStyle = colour;
+        pen.fillRect(start, from, end - start, to - from);
+      });
+    });
   }
 
   tell(answer, done) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,10 +14,14 @@ from typing import Any
 from maskedge.errors import UsageError
 from maskedge.model import MODELS, read_catalogue
 
-KINDS = ("speed", "accuracy", "compare", "nets")
-"""Reports of `edge-bench` that the page can show; a report's schema is `maskedge.KIND/VERSION`."""
+NEWEST = {"speed": 2, "accuracy": 2, "compare": 1, "nets": 2}
+"""Reports of `edge-bench` that the page can show, and their newest version; a report's schema is `maskedge.KIND/VERSION`."""
+KINDS = tuple(NEWEST)
 MAX_BYTES = 20_000_000
 """Bytes of the largest report that is read."""
+_ENGINES = {"onnxruntime": "ONNX Runtime", "pytorch": "eager PyTorch"}
+UNKNOWN = "\N{EN DASH}"
+"""What stands where there is no figure."""
 QUICK = ("speed", "--quick")
 """The quick benchmark, as arguments of `edge-bench`."""
 
@@ -82,7 +87,7 @@ class Report:
         return [
             {
                 "report": self.name,
-                "name": str(row["model"]),
+                "name": f"{row['model']} ({_ENGINES.get(row['engine'], row['engine'])})",
                 "milliseconds": float(row["milliseconds_a_face"]["median"]),
                 "ratio": float(row["ratio_to_baseline"]["median"]),
             }
@@ -106,15 +111,20 @@ def read_report(name: str, content: bytes) -> Report:
         raise UsageError(f"{name} has {len(content) / 1e6:.0f} MB; a report has a few at most: is it the right file?")
     try:
         values = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{name} is no JSON file ({' '.join(str(error).split())[:120]}): give what edge-bench --json wrote."
         ) from error
     schema = str(values.get("schema")) if isinstance(values, dict) else "none"
-    kind = schema.removeprefix("maskedge.").split("/")[0]
-    if not schema.startswith("maskedge.") or kind not in KINDS:
+    found = re.fullmatch(r"maskedge\.([a-z]+)/([0-9]{1,9})", schema)
+    kind = found[1] if found else ""
+    if found is None or kind not in NEWEST:
         raise UsageError(
             f"{name} is no report that this page shows (schema {schema}): give what edge-bench {' or '.join(KINDS)} wrote."
+        )
+    if int(found[2]) > NEWEST[kind]:
+        raise UsageError(
+            f"{name} is of the newer version {int(found[2])} of maskedge.{kind}, this page reads {NEWEST[kind]}: update maskedge."
         )
     report = Report(name, kind, values)
     try:
@@ -133,23 +143,28 @@ def results_folder() -> Path | None:
 def committed_reports() -> list[Report]:
     """Give the committed reports that the page shows."""
     folder = results_folder()
-    paths = [folder / f"{kind}.json" for kind in KINDS] if folder else []
+    # The comparison joins the two reports that are shown already: the same F1 beside other times.
+    paths = [folder / f"{kind}.json" for kind in KINDS if kind != "compare"] if folder else []
     return [read_report("committed", path.read_bytes()) for path in paths if path.is_file()]
 
 
-def bundled_figures() -> list[dict[str, Any]]:
-    """Give the headline figures of the bundled models: they stand in the package, with and without a checkout."""
+def bundled_figures() -> list[dict[str, str]]:
+    """Give the headline figures of the bundled models as texts: they stand in the package, with and without a checkout."""
+
+    def text(value: float | None, form: str) -> str:
+        return UNKNOWN if value is None else format(value, form)
+
     rows = []
     for name, entry in read_catalogue(MODELS).items():
         test = entry.get("test", {})
         rows.append(
             {
                 "model": name,
-                "parameters": entry.get("parameters"),
-                "kilobytes": round(entry["bytes"] / 1000) if "bytes" in entry else None,
-                "accuracy": test.get("accuracy"),
-                "macro_f1": test.get("macro_f1"),
-                "pictures": test.get("pictures"),
+                "parameters": text(entry.get("parameters"), ","),
+                "kilobytes": text(entry["bytes"] / 1000 if "bytes" in entry else None, ",.0f"),
+                "accuracy": text(test.get("accuracy"), ".1%"),
+                "macro_f1": text(test.get("macro_f1"), ".1%"),
+                "pictures": text(test.get("pictures"), ","),
             }
         )
     return rows

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import socket
 import threading
@@ -16,9 +15,9 @@ from typing import Any
 
 from maskedge.errors import OutputError
 from maskedge.happenings import Happening
-from maskedge.install import install_command
 from maskedge.sinks.base import Answer
 from maskedge.sinks.events import to_event
+from maskedge.text import to_json
 
 from .config import WebConfig, is_loopback, parse_address, read_token
 from .feeds import BOUNDARY, KINDS, Events, Pictures
@@ -169,7 +168,7 @@ class WebSink:
         made, status, content = self._status
         if time.monotonic() - made > _SNAPSHOT_AGE:
             status = self._snapshot()
-            content = json.dumps(status).encode()
+            content = to_json(status).encode()
             self._status = time.monotonic(), status, content
         return status, content
 
@@ -220,7 +219,7 @@ class WebSink:
     def _metrics(self, request: Request) -> Response:
         if self._exposition is None:
             raise HttpError(
-                HTTPStatus.NOT_IMPLEMENTED, f"prometheus_client is missing on the device: {install_command('metrics')}."
+                HTTPStatus.NOT_IMPLEMENTED, "prometheus_client is missing on the device: install maskedge with its extra metrics."
             )
         content, kind = self._exposition.write(request.headers.get("accept", ""))
         return Response(content, kind)
