@@ -208,10 +208,11 @@ class _Loop:
 
     def _answer_frame(self, frame: Frame) -> Answer:
         controls, detector = self._controls, self._detector
-        found = detector(frame.image)
+        found = detector(frame.image, frame.moment)
+        film_s = frame.moment if self._source.video and not self._source.live else None
         faces = controls.zones.keep(found, frame.size)
         tracks = detector.tracker.tracks if detector.tracker is not None else []
-        happenings = self._watcher.observe(frame, faces, tracks)
+        happenings = [replace(happening, film_s=film_s) for happening in self._watcher.observe(frame, faces, tracks)]
         stages = detector.clock.close_frame(frame.arrival)
         self._summary.add(faces)
         zones = controls.zones.counts(faces, frame.size)
@@ -224,6 +225,7 @@ class _Loop:
             happenings,
             self._hidden(found) if controls.anonymize else None,
             Overlay(controls.zones.outlines(frame.size)) if controls.zones else Overlay(),
+            film_s,
         )
         if controls.alerts is not None:
             happenings += controls.alerts.observe(answer)

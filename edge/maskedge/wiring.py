@@ -197,7 +197,7 @@ class Wiring:
             stats_only=config.privacy.stats_only,
         )
         try:
-            engine = AlertEngine(rules, zones, source.name, fps=None if source.live else source.fps, perform=actions.perform)
+            engine = AlertEngine(rules, zones, source.name, live=source.live, perform=actions.perform)
         except UsageError:
             actions.close()
             raise

@@ -30,6 +30,7 @@ class Answer:
         happenings: What happened in this frame.
         hidden: Boxes that are made unrecognisable in every picture (x1, y1, x2, y2 in pixels); None where nothing is hidden.
         overlay: What else is drawn: zones, a banner.
+        film_s: The frame's time in the film, in seconds; None for what is no video file.
     """
 
     frame: Frame
@@ -39,6 +40,7 @@ class Answer:
     happenings: Sequence[Happening] = ()
     hidden: Sequence[Box] | None = None
     overlay: Overlay = field(default_factory=Overlay)
+    film_s: float | None = None
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
