@@ -13,7 +13,7 @@ import numpy.typing as npt
 from maskedge.appearance import Look, likeness, look_of
 from maskedge.elapsed import Elapsed
 from maskedge.motion import Motion
-from maskedge.overlap import IOU, as_box, box_iou, contained
+from maskedge.overlap import IOU, as_box, box_iou, contained, same_face
 from maskedge.types import Box, Image
 
 CONFIRM = 0.3
@@ -71,6 +71,7 @@ class Track:
         live: False while the face is lost.
         hits: Detections in which the face was found.
         missed: Detections in a row in which it was not.
+        origin: Its box and velocity as the detection that found it last left them.
         interval: Seconds from the frame before to this one.
         since_first: Seconds since the first of these detections.
         since_found: Seconds since the detection that found it last.
@@ -95,6 +96,7 @@ class Track:
     live: bool = True
     hits: int = 0
     missed: int = 0
+    origin: tuple[Box, tuple[float, float]] | None = None
     interval: float = 0.0
     since_first: float = 0.0
     since_found: float = 0.0
@@ -139,9 +141,7 @@ class Track:
         if not self.live:
             self.since_live += seconds
         if shift is None:
-            # The way of what slows down so: it has an end, however long the gap.
-            way = _SLOWING * (1 - exp(-seconds / _SLOWING))
-            shift = way * self.velocity[0], way * self.velocity[1]
+            shift = _way(self.velocity, seconds)
             if not self.live:
                 left = exp(-seconds / _SLOWING)
                 self.velocity = left * self.velocity[0], left * self.velocity[1]
@@ -151,9 +151,7 @@ class Track:
                 old * self.velocity[0] + (1 - old) * shift[0] / seconds,
                 old * self.velocity[1] + (1 - old) * shift[1] / seconds,
             )
-        dx, dy = shift
-        x1, y1, x2, y2 = self.box
-        self.box = x1 + dx, y1 + dy, x2 + dx, y2 + dy
+        self.box = _moved(self.box, shift)
 
     def found(self, box: Box, look: Look | None) -> None:
         """Take `box` as this frame's place of the face, as a detection found it."""
@@ -167,9 +165,15 @@ class Track:
             self.look = look if self.look is None else 0.9 * self.look + 0.1 * look
         if not self.hits:
             self.since_first = 0.0
-        self.box, self.live = box, True
+        self.box, self.live, self.origin = box, True, (box, self.velocity)
         self.missed, self.since_found, self.since_live, self.unseen = 0, 0.0, 0.0, 0.0
         self.hits += 1
+
+    def step_back(self) -> None:
+        """Go to where the face is expected from the last detection alone: since then a face that passes before it was followed."""
+        if self.origin is not None:
+            box, self.velocity = self.origin
+            self.box = _moved(box, _way(self.velocity, self.since_found))
 
     def correct(self, box: Box) -> None:
         """Move halfway to `box`, where the classifier sees the face: a hand that passes takes the optical flow along."""
@@ -305,6 +309,8 @@ class FaceTracker:
             if t not in taken:
                 track.missed += 1
                 if track.live and (track.identity not in seen or track.since_found > CARRY + _ROUNDING):
+                    if any(same_face(track.box, box) for box in boxes):
+                        track.step_back()
                     self.lose(track)
         for b, box in enumerate(boxes):
             if b not in matched:
@@ -357,6 +363,16 @@ class FaceTracker:
             elif track.confirmed:
                 self._gone[track.standing] += 1
         self.tracks = waited
+
+
+def _way(velocity: tuple[float, float], seconds: float) -> tuple[float, float]:
+    """How far something comes that slows down: the way has an end, however long the time."""
+    part = _SLOWING * (1 - exp(-seconds / _SLOWING))
+    return part * velocity[0], part * velocity[1]
+
+
+def _moved(box: Box, shift: tuple[float, float]) -> Box:
+    return box[0] + shift[0], box[1] + shift[1], box[2] + shift[0], box[3] + shift[1]
 
 
 def _centre(box: Box) -> tuple[float, float]:
