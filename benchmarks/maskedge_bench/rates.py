@@ -48,27 +48,31 @@ class Contradictions:
     Attributes:
         compared: Shown faces for which there was a sure answer.
         contradicted: Those of them with another label.
-        longest: Seconds of the longest contradiction: from the first answer that contradicts to the next one that does not.
+        longest: Seconds of the longest contradiction: from the first answer that contradicts a label to the next that agrees with
+            what is shown, or until another label is shown.
     """
 
     compared: int = 0
     contradicted: int = 0
     longest: float = 0.0
-    _since: dict[int | None, float] = field(default_factory=dict)
+    _open: dict[int | None, tuple[str, float]] = field(default_factory=dict)
 
     def add(self, moment: float, shown: Sequence[Face], single: Sequence[Face]) -> None:
         """Take the faces that are shown at a time, and those that were found in the frame by itself."""
         for face in shown:
+            label, since = self._open.get(face.track, (face.label, moment))
+            self.longest = max(self.longest, moment - since)
+            if label != face.label:
+                del self._open[face.track]
             near = max(single, key=lambda other: box_iou(other.box, face.box), default=None)
             if near is None or near.unsure or near.score < SURE or box_iou(near.box, face.box) < OVERLAP:
                 continue
             self.compared += 1
             if near.label != face.label:
                 self.contradicted += 1
-                self._since.setdefault(face.track, moment)
-                self.longest = max(self.longest, moment - self._since[face.track])
-            elif face.track in self._since:
-                self.longest = max(self.longest, moment - self._since.pop(face.track))
+                self._open.setdefault(face.track, (face.label, moment))
+            else:
+                self._open.pop(face.track, None)
 
 
 def measure_rate(
@@ -143,7 +147,7 @@ def rates_table(reports: Sequence[dict[str, Any]]) -> str:
     lines += [
         "",
         f"Contradicted: share of the shown faces whose label differs from the answer for that frame by itself, where that one is "
-        f"sure (probability {SURE:g} and more); longest contradiction: until the next sure answer that agrees. At lower rates "
+        f"sure (probability {SURE:g} and more); longest contradiction: until one agrees, or another label is shown. At lower rates "
         f"frames are left out, at higher ones shown again. `--detect-every {reports[0]['detect_every']}`.",
     ]
     return "\n".join(lines)

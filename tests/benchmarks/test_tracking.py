@@ -57,7 +57,10 @@ def test_contradictions_last_until_an_answer_that_agrees() -> None:
         counts.add(moment, [face(shown)], [face(seen)])
     counts.add(2.5, [face("n")], [face("m", 0.8)])
     counts.add(2.6, [face("n")], [])
-    assert (counts.compared, counts.contradicted, counts.longest) == (6, 4, pytest.approx(0.7))
+    assert (counts.compared, counts.contradicted, counts.longest) == (6, 4, pytest.approx(1.8)), "nothing has agreed since"
+    counts.add(2.9, [face("m")], [])
+    counts.add(9.0, [face("m")], [face("m")])
+    assert counts.longest == pytest.approx(2.1), "another label ended it"
 
 
 RATES = (2, 5, 12.5, 25, 50)
