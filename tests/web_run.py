@@ -39,7 +39,7 @@ class Run:
             for frame in open_source("demo").frames():
                 if self._end.wait(0.01):
                     return
-                faces = self.detector(frame.image)
+                faces = self.detector(frame.image, frame.moment)
                 stages = self.detector.clock.close_frame(frame.arrival)
                 self.state.add_frame(faces, stages, frame.size, zones={"door": {"with_mask": len(faces)}})
                 self.frames += 1

@@ -111,6 +111,17 @@ def accuracy(
         click.echo(f"wrote {html_path}")
 
 
+def _rates(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...]:
+    """Read `2,5,12.5` as frames a second."""
+    try:
+        rates = tuple(float(part) for part in value.split(",")) if value else ()
+    except ValueError:
+        rates = (0.0,)
+    if not all(0.1 <= rate <= 1000 for rate in rates):
+        raise click.BadParameter("give frames a second from 0.1 to 1000 with commas between, as in 2,5,12.5,25,50.")
+    return rates
+
+
 @main.command()
 @click.option(
     "--source",
@@ -126,6 +137,12 @@ def accuracy(
 )
 @click.option("--model", type=click.Path(path_type=Path), metavar="FILE", help="Classifier .onnx file.  [default: the bundled one]")
 @click.option("--detect-every", type=click.IntRange(1), metavar="N", help="Frames to a detection.  [default: as edge-run]")
+@click.option(
+    "--rates",
+    callback=_rates,
+    metavar="R,R,...",
+    help="Show the videos at these frames a second too: how soon the shown label follows, as in 2,5,12.5,25,50.",
+)
 @click.option("--frames", type=click.IntRange(1), metavar="N", help="Frames to take of each video.  [default: all]")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of ONNX Runtime and OpenCV.")
 @json_option
@@ -134,6 +151,7 @@ def tracking(
     detector: str,
     model: Path | None,
     detect_every: int | None,
+    rates: tuple[float, ...],
     frames: int | None,
     threads: int,
     json_path: Path | None,
@@ -144,6 +162,7 @@ def tracking(
     with require_runtime():
         from maskedge.pipeline import DETECT_EVERY
 
+        from .rates import rates_table
         from .tracking import measure_tracking, tracking_table
     check_output(json_path)
     with click.progressbar(length=1, label="frames", file=sys.stderr) as bar:
@@ -153,9 +172,11 @@ def tracking(
             bar.update(1)
 
         measured = measure_tracking(
-            uris, detector, detect_every or DETECT_EVERY, model=model, most=frames, threads=threads, progress=progress
+            uris, detector, detect_every or DETECT_EVERY, model=model, rates=rates, most=frames, threads=threads, progress=progress
         )
     click.echo(tracking_table(measured))
+    if rates:
+        click.echo(f"\n{rates_table([measured])}")
     _write(measured, json_path)
 
 

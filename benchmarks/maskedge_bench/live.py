@@ -71,7 +71,7 @@ def measure_live(name: str, detector: MaskDetector, frames: Sequence[Frame], rat
     processed = 0
     cpu, start = cpu_seconds(), time.perf_counter()
     for frame in source.frames():
-        detector(frame.image)
+        detector(frame.image, frame.moment)
         detector.clock.close_frame(frame.arrival)
         detector.clock.next_frame()
         processed += 1

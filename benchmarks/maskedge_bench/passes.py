@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
+from maskedge.elapsed import USUAL
 from maskedge.pipeline import MaskDetector
 from maskedge.timing import summarise
 from maskedge.types import Frame
@@ -76,9 +77,10 @@ class InProcess:
         detector.clock.reset()
         faces = 0
         cpu, start = cpu_seconds(), time.perf_counter()
-        for frame in frames:
+        for number, frame in enumerate(frames):
             arrival = time.perf_counter()
-            faces += len(detector(frame.image))
+            # By their number: some of them are a few frames again and again.
+            faces += len(detector(frame.image, number * USUAL))
             detector.clock.close_frame(arrival)
             detector.clock.next_frame()
         seconds = time.perf_counter() - start

@@ -28,6 +28,7 @@ from .markdown import (
     start_table,
 )
 from .precisions import precision_table
+from .rates import rates_table
 from .report import COMPARE, NETS, SPEED, START, load_report, read_json
 from .tracking import tracking_table
 
@@ -75,6 +76,7 @@ def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
         "nets": lambda: nets_table(load_own("nets", NETS)),
         "precisions": lambda: precision_table(load("precisions")),
         "tracking": lambda: tracking_table(load("tracking")),
+        "rates": lambda: rates_table([load("tracking"), load("tracking-cnn")]),
         "detector": lambda: _detector(load("training/edgeface")),
         "start": lambda: start_table(load_own("start", START)),
         "training": lambda: _training(load_all("training")),

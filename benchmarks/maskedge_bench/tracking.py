@@ -24,9 +24,9 @@ from maskedge.track import FaceTracker
 from maskedge.types import Face, Frame
 
 from .finders import find_detector
+from .rates import OVERLAP, measure_rate
 
 SCHEMA = "maskedge.tracking/1"
-OVERLAP = 0.4
 
 
 @dataclass
@@ -78,7 +78,7 @@ class _Comparison:
 
     def add(self, frame: Frame, found: Sequence[Face], tracked: Sequence[Face], tracker: FaceTracker) -> None:
         """Take the answers for one frame: of detecting every frame, and of tracking."""
-        self._links.advance(frame.image)
+        self._links.advance(frame.moment, frame.image)
         for face, track in zip(found, self._links.update([face.box for face in found], frame.image), strict=True):
             covered = any(box_iou(face.box, other.box) >= OVERLAP for other in tracked)
             self._losses.setdefault(track.identity, _Loss()).add(covered)
@@ -118,6 +118,7 @@ def measure_tracking(
     detect_every: int,
     *,
     model: Path | None = None,
+    rates: Sequence[float] = (),
     most: int | None = None,
     threads: int = 1,
     progress: Callable[[int | None], None] = lambda _: None,
@@ -129,20 +130,21 @@ def measure_tracking(
         detector: Name or file of the detector (`find_detector`).
         detect_every: Frames to a detection.
         model: Classifier file; None for the bundled one.
+        rates: Frames a second at which the videos are also shown (`maskedge_bench.rates`).
         most: Frames to take of each video; None for all.
         threads: Threads of ONNX Runtime and OpenCV.
         progress: Called after each frame with the number of all frames of the video, where it is known.
 
     Returns:
         The report: for each video milliseconds a frame of both runs and their ratio, frames that a face was lost for, and the
-        people counted with the labels that each had.
+        people counted with the labels that each had; and how well the labels follow at each of `rates`.
 
     Raises:
         SourceError: A video cannot be opened or gives no frame.
     """
     single = MaskDetector(model, find_detector(detector), threads=threads)
     tracking = MaskDetector(model, find_detector(detector), detect_every=detect_every, threads=threads)
-    rows = [_measure(uri, single, tracking, most, progress) for uri in uris]
+    rows = [_measure(uri, single, tracking, rates, most, progress) for uri in uris]
     return {
         "schema": SCHEMA,
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -156,13 +158,19 @@ def measure_tracking(
 
 
 def _measure(
-    uri: str, single: MaskDetector, tracking: MaskDetector, most: int | None, progress: Callable[[int | None], None]
+    uri: str,
+    single: MaskDetector,
+    tracking: MaskDetector,
+    rates: Sequence[float],
+    most: int | None,
+    progress: Callable[[int | None], None],
 ) -> dict[str, Any]:
     source = open_source(uri)
     length = source.length if most is None or source.length is None else min(most, source.length)
     tracking.follow()
     comparison = _Comparison()
     times: dict[int, list[float]] = {id(single): [], id(tracking): []}
+    by_itself: list[list[Face]] = []
     detections = 0
     size = (0, 0)
     try:
@@ -170,12 +178,13 @@ def _measure(
             answers: dict[int, list[Face]] = {}
             # In turn the first: who comes second finds the picture in the processor's cache.
             for detector in (single, tracking) if number % 2 else (tracking, single):
-                answers[id(detector)] = detector(frame.image)
+                answers[id(detector)] = detector(frame.image, frame.moment)
                 times[id(detector)].append(sum(detector.clock.last.values()))
                 detections += detector is tracking and "detect" in detector.clock.last
                 detector.clock.next_frame()
             assert tracking.tracker is not None  # noqa: S101  (followed above)
             comparison.add(frame, answers[id(single)], answers[id(tracking)], tracking.tracker)
+            by_itself.append(answers[id(single)])
             size = frame.size
             progress(length)
     finally:
@@ -185,7 +194,7 @@ def _measure(
         raise SourceError(f"{uri} gave no frame: choose another --source.")
     every, own = mean(times[id(single)]), mean(times[id(tracking)])
     labels = tracking.classifier.labels
-    return {
+    row = {
         "source": Path(source.name).name,
         "size": list(size),
         "frames": frames,
@@ -195,6 +204,8 @@ def _measure(
         **comparison.figures(),
         "people_by_label": {labels[index]: count for index, count in sorted(tracking.tracker.people.items())},
     }
+    # Behind them, since they begin anew.
+    return row | ({"rates": [measure_rate(uri, tracking, by_itself, rate, most) for rate in rates]} if rates else {})
 
 
 def tracking_table(report: dict[str, Any]) -> str:

@@ -226,6 +226,7 @@ class _Alert:
         watch: What it watches.
         begun: Whether its alert lasts.
         since: When that began, in seconds since the epoch.
+        begun_at: The same in the engine's time.
         details: What it said last.
         next: When it may begin again, in the engine's time.
     """
@@ -234,6 +235,7 @@ class _Alert:
     watch: _Fraction | _WithoutMask | _TooMany | _Lost
     begun: bool = False
     since: float = 0.0
+    begun_at: float = 0.0
     details: Details = field(default_factory=dict)
     next: float = float("-inf")
 
@@ -265,7 +267,7 @@ class AlertEngine:
         rules: The rules.
         zones: The zones that they name.
         source: What the user called the source, without name and password.
-        fps: Frames a second of a file, whose time goes by its frames; None for a live source, whose time goes by the clock.
+        live: True where time goes on without frames, by the clock; of a file it is that of its frames (`Frame.moment`).
 
     Raises:
         UsageError: A rule makes no sense.
@@ -277,15 +279,16 @@ class AlertEngine:
         zones: Zones,
         source: str,
         *,
-        fps: float | None = None,
+        live: bool = True,
     ) -> None:
         check_rules(rules, zones)
         self._zones = zones
         self._source = source
-        self._fps = fps
+        self._live = live
         self._alerts = [_Alert(rule, _WATCHES[rule.when](rule)) for rule in rules]
         self._lost = False
         self._now = 0.0
+        self._film_s: float | None = None
 
     def observe(self, answer: Answer) -> list[AlertChange]:
         """Watch a frame.
@@ -297,7 +300,7 @@ class AlertEngine:
             The alerts that begin or end with it.
         """
         self._lost = False
-        self._now = answer.frame.index / self._fps if self._fps else answer.frame.arrival
+        self._now, self._film_s = answer.frame.moment, answer.film_s
         return self._watch(answer.frame.time, answer)
 
     def tell(self, happening: Happening) -> list[AlertChange]:
@@ -315,7 +318,7 @@ class AlertEngine:
         Returns:
             The alerts that begin or end.
         """
-        if self._fps is None:
+        if self._live:
             self._now = time.perf_counter()
         return self._watch(time.time() if now is None else now, None)
 
@@ -356,13 +359,13 @@ class AlertEngine:
             alert.details = details
             if alert.begun or self._now < alert.next:
                 return None
-            alert.begun, alert.since, alert.next = True, time_of_day, self._now + rule.cooldown
-            return Happening(ALERT, time_of_day, self._source, self._facts(rule) | details)
+            alert.begun, alert.since, alert.begun_at, alert.next = True, time_of_day, self._now, self._now + rule.cooldown
+            return Happening(ALERT, time_of_day, self._source, self._facts(rule) | details, self._film_s)
         if not alert.begun:
             return None
         alert.begun = False
-        lasted = {"lasted_s": round(max(0.0, time_of_day - alert.since), 1)}
-        return Happening(ALERT_ENDED, time_of_day, self._source, self._facts(rule) | lasted)
+        lasted = {"lasted_s": round(max(0.0, self._now - alert.begun_at), 1)}
+        return Happening(ALERT_ENDED, time_of_day, self._source, self._facts(rule) | lasted, self._film_s)
 
     @staticmethod
     def _facts(rule: AlertRule) -> Details:

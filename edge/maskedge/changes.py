@@ -14,7 +14,7 @@ from maskedge.types import Face, Frame
 @dataclass(eq=False)
 class _Person:
     label: str
-    since: float
+    first: float
     last: float
 
 
@@ -52,10 +52,10 @@ class ChangeWatcher:
                 continue
             person = self._there.get(face.track)
             if person is None:
-                self._there[face.track] = _Person(face.label, frame.time, frame.time)
+                self._there[face.track] = _Person(face.label, frame.moment, frame.moment)
                 say(FACE_APPEARED, face.track, label=face.label, score=round(face.score, 4))
                 continue
-            person.last = frame.time
+            person.last = frame.moment
             # What is not sure is no news.
             if face.label != person.label and not face.unsure:
                 say(LABEL_CHANGED, face.track, label=face.label, before=person.label, score=round(face.score, 4))
@@ -63,5 +63,5 @@ class ChangeWatcher:
         for identity in [identity for identity in self._there if identity not in known]:
             person = self._there.pop(identity)
             self._gone[person.label] += 1
-            say(FACE_LEFT, identity, label=person.label, seconds=round(person.last - person.since, 2))
+            say(FACE_LEFT, identity, label=person.label, seconds=round(person.last - person.first, 2))
         return happenings

@@ -29,16 +29,19 @@ class Happening:
         time: When, in seconds since the epoch.
         source: What the user called the source, without name and password.
         details: What belongs to the kind, of JSON's types alone (docs/contracts.md).
+        film_s: When in the film, in seconds; None for what is no video file.
     """
 
     kind: str
     time: float
     source: str
     details: Mapping[str, Any] = field(default_factory=dict)
+    film_s: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Give the happening as it stands among the events (docs/contracts.md)."""
-        return {"event": self.kind, "source": self.source, "time": utc(self.time), **self.details}
+        film = {} if self.film_s is None else {"film_s": round(self.film_s, 3)}
+        return {"event": self.kind, "source": self.source, "time": utc(self.time), **film, **self.details}
 
 
 def utc(seconds: float) -> str:

@@ -37,7 +37,7 @@ class _Formatter(logging.Formatter):
             line = to_json(facts | ({"happening": details} if details else {}))
             # An encoding that lacks letters must not escape them in its own way, which JSON does not know.
             encoding = (getattr(sys.stderr, "encoding", None) or "utf-8").lower().replace("-", "")
-            return line if encoding == "utf8" else json.dumps(json.loads(line))
+            return line if encoding == "utf8" else to_json(facts | ({"happening": details} if details else {}), ensure_ascii=True)
         text = message if record.levelno == logging.INFO else f"{level}: {message}"
         # A terminal may show a line of progress.
         return f"\r\033[K{text}" if sys.stderr.isatty() else text

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from maskedge.classify import MaskClassifier
 from maskedge.detect import CnnDetector, FaceDetector, build_detector
+from maskedge.elapsed import USUAL, CallTimes
 from maskedge.errors import UsageError
 from maskedge.overlap import IOU, as_box, box_iou, same_face, side, suppress
 from maskedge.timing import StageClock
@@ -47,8 +48,10 @@ MOST_CANDIDATES = 256
 """Candidates of a frame that are looked at: more are no crowd but a detector gone wild, and the frame must have an end."""
 _NEAR = 0.6
 """Overlap with a candidate from which the expected place of a face is not asked for besides: it would be the same crop."""
-_EARLIEST = 2
-"""Frames between two detections at least, where more are wanted."""
+_EARLIEST = 2 * USUAL
+"""Seconds between two detections at least, where more are wanted."""
+_ROUNDING = 1e-6
+"""Sums of seconds are equal up to this."""
 
 
 _Candidate: TypeAlias = tuple[Box, float]
@@ -84,6 +87,40 @@ class _Seen:
     scores: npt.NDArray[np.float32]
 
 
+class _Schedule:
+    """Tells in which frames of a video to detect: in every so many, and after so much time where they come slowly."""
+
+    def __init__(self) -> None:
+        self._frames = 0
+        self._seconds = 0.0
+        self._credit = 0.0
+        self._begun = False
+
+    def next_frame(self, interval: float, every: int, *, restless: bool) -> bool:
+        """Go on to the next frame; tell whether to detect in it.
+
+        Args:
+            interval: Seconds since the frame before.
+            every: Frames to a detection, at `USUAL` or faster.
+            restless: Whether it is worth to detect sooner.
+        """
+        longest = every * USUAL
+        self._frames += 1
+        self._seconds += interval
+        # Not in one frame after the other, unless frames are far apart: where detection itself is what takes the time, as on a
+        # small board, each would be late by then.
+        late = self._seconds >= longest - _ROUNDING and (self._frames > 1 or interval >= 2 * longest - _ROUNDING)
+        # A third of the detections more at most, so that faces that come and go do not make every frame dear.
+        self._credit = min(self._credit + max(1 / every, min(interval / longest, 1)) / 3, 3.0)
+        due = not self._begun or self._frames >= every or late
+        if not due and restless and self._seconds >= _EARLIEST - _ROUNDING and self._credit >= 1:
+            self._credit -= 1
+            due = True
+        if due:
+            self._begun, self._frames, self._seconds = True, 0, 0.0
+        return due
+
+
 class MaskDetector:
     """Finds the faces of a picture and tells who wears a mask.
 
@@ -96,8 +133,9 @@ class MaskDetector:
         detector: Name of a detector (`DETECTORS`), or any object with a `detect` method.
         detector_model: Detector file, to find faces with instead of `detector`.
         tracking: Follow faces from call to call and vote their labels: for the frames of one video, in order.
-        detect_every: With tracking, look for faces in every so many frames only (somewhat sooner where a person was just lost); in
-            between, tracks carry them on.
+        detect_every: With tracking, look for faces in every so many frames only; in between, tracks carry them on. Sooner where a
+            person was just lost, and where frames come slowly: after `detect_every` / 25 s, but in one frame after the other only
+            where they are twice as far apart.
         least_face: How surely a candidate must be a face, 0 to 1: the classifier's probability or, with a network that scores what
             it finds, both together. None for what is best for the detector. With tracking a face that was there before
             stays from 0.7 of it. Of a model without a label `not_a_face` every candidate of a cascade is taken.
@@ -158,8 +196,8 @@ class MaskDetector:
         self.candidates = 0
         """Candidates of the last frame that the detector gave."""
         self.tracker: FaceTracker | None = None
-        self._since_detection = 0
-        self._credit = 0.0
+        self._schedule = _Schedule()
+        self._times = CallTimes()
         self.clock = StageClock()
         if tracking:
             self.follow()
@@ -187,24 +225,27 @@ class MaskDetector:
     def follow(self) -> None:
         """From now on, follow faces from call to call and vote their labels; forget the faces of earlier calls."""
         self.tracker = FaceTracker(reidentify=self._reidentify)
-        self._since_detection = self.detect_every
-        self._credit = 0.0
+        self._schedule = _Schedule()
 
-    def __call__(self, image: Image) -> list[Face]:
+    def __call__(self, image: Image, moment: float | None = None) -> list[Face]:
         """Find the faces of one picture.
 
         Args:
             image: uint8 `[H, W, 3]`, BGR; `[H, W]` grey and `[H, W, 4]` BGRA are taken too.
+            moment: With tracking, when the frame was taken, in seconds of any clock that goes on evenly: the time in the film, or
+                `time.perf_counter()` when a camera gave it. How soon a label follows and how long a person is waited for is
+                counted by it. When left out, it is the time of this call, but at least 1/25 s after the last: right for a camera
+                that is waited for, while a video that is read faster is taken for one of 25 frames/s.
 
         Returns:
             The faces, each with its box in pixels of `image` and its label.
 
         Raises:
-            UsageError: `image` is no picture.
+            UsageError: `image` is no picture, or `moment` no finite number.
         """
         image = as_bgr(image)
         if self.tracker is not None:
-            return self._next_frame(image, self.tracker)
+            return self._next_frame(image, self._times.stamp(moment), self.tracker)
         return [found.face for found in self.find(image)]
 
     def find(self, image: Image, least_face: float | None = None) -> list[Found]:
@@ -238,18 +279,11 @@ class MaskDetector:
         label, score = self.classifier.labels[best], float(votes[best])
         return Face(box, label, score, label, score, unsure=score < self._unsure_below)
 
-    def _next_frame(self, image: Image, tracker: FaceTracker) -> list[Face]:
+    def _next_frame(self, image: Image, moment: float, tracker: FaceTracker) -> list[Face]:
         """Answer for the next frame of a video."""
         with self.clock("track"):
-            tracker.advance(image)
-        self._since_detection += 1
-        # A third of the detections more at most, so that faces that come and go do not make every frame dear.
-        self._credit = min(self._credit + 1 / (3 * self.detect_every), 3.0)
-        early = tracker.restless and self._since_detection >= _EARLIEST and self._credit >= 1
-        if self._since_detection >= self.detect_every:
-            self._look_anew(image, tracker)
-        elif early:
-            self._credit -= 1
+            tracker.advance(moment, image)
+        if self._schedule.next_frame(tracker.interval, self.detect_every, restless=tracker.restless):
             self._look_anew(image, tracker)
         else:
             self._ask_again(image, tracker)
@@ -269,7 +303,6 @@ class MaskDetector:
 
     def _look_anew(self, image: Image, tracker: FaceTracker) -> None:
         """Detect. Where no candidate is near the expected place of a face, the classifier is asked for that place too."""
-        self._since_detection = 0
         candidates = self._detect(image)
         count = len(candidates)
         probes = [track for track in tracker.live if all(box_iou(track.box, box) < _NEAR for box, _ in candidates)]

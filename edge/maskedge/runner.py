@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from maskedge.actions import Actions
@@ -209,10 +209,11 @@ class _Loop:
 
     def _answer_frame(self, frame: Frame) -> Answer:
         controls, detector = self._controls, self._detector
-        found = detector(frame.image)
+        found = detector(frame.image, frame.moment)
+        film_s = frame.moment if self._source.video and not self._source.live else None
         faces = controls.zones.keep(found, frame.size)
         tracks = detector.tracker.tracks if detector.tracker is not None else []
-        happenings = self._watcher.observe(frame, faces, tracks)
+        happenings = [replace(happening, film_s=film_s) for happening in self._watcher.observe(frame, faces, tracks)]
         stages = detector.clock.close_frame(frame.arrival)
         self._summary.add(faces)
         zones = controls.zones.counts(faces, frame.size)
@@ -225,6 +226,7 @@ class _Loop:
             happenings,
             hidden_boxes(found, tracks) if controls.anonymize else None,
             Overlay(controls.zones.outlines(frame.size)) if controls.zones else Overlay(),
+            film_s=film_s,
         )
         changes = controls.alerts.observe(answer) if controls.alerts is not None else []
         # From here on there is only what outputs may know.

@@ -21,15 +21,19 @@ def is_utf8(text: str) -> bool:
     return True
 
 
-def to_json(value: Any) -> str:
+def to_json(value: Any, *, ensure_ascii: bool = False) -> str:
     """Give `value` as JSON on one line: what is no number (NaN, infinity) is null, as JSON has no word for it.
 
     Bytes of a file's name that are no UTF-8 stand in it as Python's lone surrogates; `to_bytes` escapes them.
+
+    Args:
+        value: The value, of JSON's types.
+        ensure_ascii: Escape what is not ASCII.
     """
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+        return json.dumps(value, ensure_ascii=ensure_ascii, allow_nan=False)
     except ValueError:
-        return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
+        return json.dumps(_finite(value), ensure_ascii=ensure_ascii, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

@@ -196,7 +196,7 @@ class Wiring:
         web = WebSink(
             self._config.web,
             self._state.snapshot,
-            lambda: Names([rule.name for rule in self._config.alerts], self.controls.zones.names),
+            names=lambda: Names([rule.name for rule in self._config.alerts], self.controls.zones.names),
         )
         self.warnings += web.warnings
         self.page = web.url
@@ -222,7 +222,7 @@ class Wiring:
             set_alert=self._mqtt.set_alert if self._mqtt is not None else None,
         )
         try:
-            engine = AlertEngine(rules, zones, source.name, fps=None if source.live else source.fps)
+            engine = AlertEngine(rules, zones, source.name, live=source.live)
         except UsageError:
             actions.close()
             raise

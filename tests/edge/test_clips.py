@@ -18,7 +18,7 @@ def follow(path: Path) -> tuple[MaskDetector, dict[int, list[str]]]:
     labels: dict[int, list[str]] = {}
     source = open_source(str(path))
     for frame in source.frames():
-        for face in detector(frame.image):
+        for face in detector(frame.image, frame.moment):
             assert face.track is not None
             own = labels.setdefault(face.track, [])
             if own[-1:] != [face.label]:

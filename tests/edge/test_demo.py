@@ -20,7 +20,7 @@ from maskedge.types import Face
 def answers(request: pytest.FixtureRequest) -> list[list[Face]]:
     """With detection as often as `edge-run` has by default."""
     detector = MaskDetector(detector=request.param, tracking=True, detect_every=DETECT_EVERY)
-    return [detector(frame.image) for frame in demo.DemoSource().frames()]
+    return [detector(frame.image, frame.moment) for frame in demo.DemoSource().frames()]
 
 
 def test_clip_is_deterministic() -> None:
@@ -84,6 +84,26 @@ def test_identities_survive_the_crossing(answers: list[list[Face]]) -> None:
                 if box_iou(face.box, true.box) >= 0.5 and true.visible > 0.9:
                     tracks.setdefault(true.person, Counter())[face.track] += 1
     assert {person: len(own) for person, own in tracks.items()} == dict.fromkeys(range(6), 1)
+
+
+@pytest.mark.parametrize("rate", [1, 2, 5, 12.5, 25, 50])
+def test_answers_are_right_at_any_rate(rate: float) -> None:
+    """The same ten seconds: the same people, each with the right label."""
+    detector = MaskDetector(detector="cnn", tracking=True, detect_every=DETECT_EVERY)
+    shown = found = right = 0
+    for number in range(round(10 * rate)):
+        index = number / rate * demo.FPS
+        faces = detector(demo.draw(index), number / rate)
+        for true in demo.truth(index):
+            if true.visible >= 0.95:
+                shown += 1
+                near = [face for face in faces if box_iou(face.box, true.box) >= 0.4]
+                found += bool(near)
+                right += any(face.label == true.label for face in near)
+    assert found / shown >= 0.95
+    assert right / found >= 0.99
+    assert detector.tracker is not None
+    assert detector.tracker.people.total() == 6
 
 
 def test_truth_matches_the_picture() -> None:

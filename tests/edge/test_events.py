@@ -54,6 +54,18 @@ def test_happenings_stand_among_the_lines(tmp_path: Path) -> None:
     sink.close()
 
 
+def test_events_of_a_video_file_say_when_in_the_film(tmp_path: Path) -> None:
+    seen = replace(answer(3, FACES, replace(CHANGED, film_s=1.5)), film_s=1.5)
+    for name in ("events.jsonl", "events.csv"):
+        sink = EventSink(str(tmp_path / name))
+        sink.write(seen)
+        sink.write(answer(4))
+        sink.close()
+    assert [line.get("film_s") for line in lines(tmp_path / "events.jsonl")] == [1.5, 1.5, None]
+    with (tmp_path / "events.csv").open(newline="") as file:
+        assert [row["film_s"] for row in csv.DictReader(file)] == ["1.5", "1.5", "1.5", "", ""]
+
+
 def test_statistics_only(tmp_path: Path) -> None:
     for name in ("events.jsonl", "events.csv"):
         sink = EventSink(str(tmp_path / name))
@@ -85,7 +97,7 @@ def test_csv_has_a_row_a_face(tmp_path: Path) -> None:
         "event": "face", "time": "2026-01-31T12:00:00.000Z", "source": "0", "frame": "3", "track": "7",
         "label": "with_mask", "score": "0.9812", "raw_label": "without_mask", "raw_score": "0.51", "unsure": "false",
         "x1": "312.0", "y1": "96.5", "x2": "420.0", "y2": "240.0",
-        "details": "",
+        "details": "", "film_s": "",
     }  # fmt: skip
     assert rows[2]["track"] == ""
     assert rows[3]["source"] == 'a "quoted", name\n'

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,7 @@ import pytest
 
 from maskedge import MaskDetector, UsageError
 from maskedge.detect import DETECTORS, CnnDetector
+from maskedge.elapsed import CallTimes
 from maskedge.overlap import as_box, box_iou, side
 from maskedge.pipeline import MOST_CANDIDATES
 from maskedge.sources import demo
@@ -151,7 +153,7 @@ def test_least_face_is_a_choice_and_lower_for_a_face_that_was_there(tmp_path: Pa
     assert followed(dim) == [], "nothing starts with it"
     assert len(followed(black)) == 1
     # Lower for a moment is the same face, but not for long.
-    assert [len(followed(dim)) for _ in range(20)][-1] == 0
+    assert [len(followed(dim, number / 25)) for number in range(1, 21)][-1] == 0
 
 
 def test_a_score_and_a_probability_judge_together(tmp_path: Path) -> None:
@@ -239,9 +241,10 @@ def test_a_track_keeps_its_face_with_two_labels() -> None:
     """The vote is the probability of a face, too: what is left out must not take from it."""
     all_labels, two = (MaskDetector(tracking=True, labels=labels) for labels in (None, TWO))
     for index in range(120, 132):
-        image = demo.draw(index)
-        assert [face.box for face in two(image)] == [face.box for face in all_labels(image)]
-    assert {face.label for face in two(image)} == set(TWO)
+        image, moment = demo.draw(index), index / 30
+        faces = two(image, moment)
+        assert [face.box for face in faces] == [face.box for face in all_labels(image, moment)]
+    assert {face.label for face in faces} == set(TWO)
 
 
 class Counting(Fixed):
@@ -257,30 +260,62 @@ class Counting(Fixed):
 def test_a_lost_person_is_looked_for_sooner_and_not_without_end() -> None:
     finder = Counting([true.box for true in demo.truth(150) if true.visible > 0.95])
     detector = MaskDetector(detector=finder, tracking=True, detect_every=10)
+    times = (number / 25 for number in count())
     for _ in range(40):
-        detector(demo.draw(150))
+        detector(demo.draw(150), next(times))
     assert finder.calls == 4
     assert detector.tracker is not None
     assert detector.tracker.people.total() == len(finder.boxes)
     black = np.zeros((480, 640, 3), np.uint8)
     finder.boxes = []
     before = finder.calls
-    detector(black)
+    detector(black, next(times))
     for _ in range(4):
-        assert detector(black) == []
+        assert detector(black, next(times)) == []
     assert finder.calls - before == 2, "the detection that missed them, and one more soon"
     for _ in range(95):
-        assert detector(black) == []
+        assert detector(black, next(times)) == []
     assert finder.calls - before <= 13, "a third more at most"
     assert detector.tracker.people.total() == 4
+
+
+@pytest.mark.parametrize(("rate", "frames"), [(60, 5), (30, 5), (25, 5), (12.5, 3), (6, 2), (4, 2), (2.5, 1), (1, 1)])
+def test_detection_is_due_after_some_frames_and_after_some_time(rate: float, frames: int) -> None:
+    finder = Counting([])
+    detector = MaskDetector(detector=finder, tracking=True, detect_every=5)
+    for number in range(20 * frames):
+        detector(np.zeros((48, 64, 3), np.uint8), number / rate)
+    assert finder.calls == 20
+
+
+def test_frames_without_a_time_are_as_far_apart_as_the_calls_and_no_nearer_than_those_of_a_usual_camera(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [100.0]
+    times = CallTimes()
+    monkeypatch.setattr("maskedge.elapsed.time.perf_counter", lambda: clock[0])
+    stamps = []
+    for pause in (0, 0.001, 0.25, 0.5):
+        clock[0] += pause
+        stamps.append(times.stamp(None))
+    assert np.diff(stamps) == pytest.approx([0.04, 0.25, 0.5])
+    assert times.stamp(7.0) == 7.0
+    clock[0] += 0.1
+    assert times.stamp(None) == pytest.approx(7.1)
+
+
+@pytest.mark.parametrize("moment", [float("nan"), float("inf")])
+def test_a_time_is_a_finite_number(moment: float) -> None:
+    with pytest.raises(UsageError, match="finite"):
+        MaskDetector(tracking=True)(np.zeros((48, 64, 3), np.uint8), moment)
 
 
 def test_settled_faces_are_not_asked_for_between_detections() -> None:
     detector = MaskDetector(
         detector=Fixed([true.box for true in demo.truth(150) if true.visible > 0.95]), tracking=True, detect_every=10
     )
-    for _ in range(35):
-        faces = detector(demo.draw(150))
+    for number in range(35):
+        faces = detector(demo.draw(150), number / 25)
     assert detector.tracker is not None
     answers = [track.answers for track in detector.tracker.tracks]
     assert max(answers) < 35
@@ -334,8 +369,8 @@ def crowd() -> tuple[Image, list[Box]]:
 def test_two_hundred_faces(crowd: tuple[Image, list[Box]]) -> None:
     image, places = crowd
     detector = MaskDetector(detector=Fixed(places), tracking=True, detect_every=3)
-    for _ in range(12):
-        faces = detector(image)
+    for number in range(12):
+        faces = detector(image, number / 25)
     assert len(faces) >= 190
     assert len({face.track for face in faces}) == len(faces)
     assert detector.tracker is not None
@@ -361,14 +396,15 @@ def test_a_minute_of_black_and_white_frames() -> None:
     """After a scene with people, as a camera whose lens is covered and then dazzled: no faces, and nothing is kept for ever."""
     detector = MaskDetector(tracking=True, detect_every=5)
     for index in range(100, 130):
-        detector(demo.draw(index))
+        detector(demo.draw(index), index / 25)
     assert detector.tracker is not None
     people = detector.tracker.people.total()
     assert people > 0
+    times = (number / 25 for number in count(130))
     for level in (0, 255):
         frame = np.full((480, 640, 3), level, np.uint8)
         for number in range(750):
-            faces = detector(frame)
+            faces = detector(frame, next(times))
             detector.clock.next_frame()
             assert number < 5 or faces == []
     assert detector.tracker.tracks == []

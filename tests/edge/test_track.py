@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from math import ceil
+
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from maskedge.appearance import likeness, look_of
+from maskedge.elapsed import Elapsed
 from maskedge.motion import Motion
 from maskedge.overlap import box_iou, contained, side, suppress
 from maskedge.sources import demo
-from maskedge.track import CARRY, CONFIRM, KEEP, FaceTracker, Track
+from maskedge.track import ASK, CARRY, CONFIRM, KEEP, FaceTracker, Track
 from maskedge.types import Box, Image
 
 MASK, NO_MASK = np.array([0.9, 0.1], np.float32), np.array([0.1, 0.9], np.float32)
@@ -18,9 +22,27 @@ def at(x: float, y: float, side: float = 100) -> Box:
     return x, y, x + side, y + side
 
 
-def step(tracker: FaceTracker, *boxes: Box, image: Image | None = None) -> list[Track]:
+class Film(FaceTracker):
+    """A tracker whose frames come at a rate."""
+
+    def __init__(self, rate: float = 25) -> None:
+        super().__init__()
+        self.rate = rate
+        self.count = 0
+
+    def frame(self, image: Image | None = None) -> None:
+        """Go on to the next frame."""
+        self.advance(self.count / self.rate, image)
+        self.count += 1
+
+    def frames(self, seconds: float) -> int:
+        """How many frames these seconds have."""
+        return round(seconds * self.rate)
+
+
+def step(tracker: Film, *boxes: Box, image: Image | None = None) -> list[Track]:
     """A frame with detection, in which the classifier answers for each face."""
-    tracker.advance(image)
+    tracker.frame(image)
     tracks = tracker.update(boxes, image)
     for track in tracks:
         track.add_answer(MASK)
@@ -65,14 +87,14 @@ def test_of_boxes_on_one_face_the_best_stays() -> None:
 
 
 def test_identity_lasts_while_the_face_moves() -> None:
-    tracker = FaceTracker()
+    tracker = Film()
     assert {step(tracker, at(8 * number, 50 + number))[0].identity for number in range(40)} == {1}
     assert tracker.people.total() == 1
 
 
 def test_identities_survive_crossing() -> None:
     """Two faces pass one another; while one hides the other, one box is found."""
-    tracker = FaceTracker()
+    tracker = Film()
     seen: dict[str, set[int]] = {"right": set(), "left": set()}
     for number in range(61):
         right, left = at(10 * number, 100), at(600 - 10 * number, 110)
@@ -87,43 +109,46 @@ def test_identities_survive_crossing() -> None:
     assert tracker.people.total() == 2
 
 
-def test_short_loss_is_waited_for_and_a_long_one_is_not() -> None:
-    tracker = FaceTracker()
-    for _ in range(CONFIRM):
+@pytest.mark.parametrize("rate", [2, 5, 12.5, 25, 60])
+def test_short_loss_is_waited_for_and_a_long_one_is_not(rate: float) -> None:
+    tracker = Film(rate)
+    for _ in range(tracker.frames(1) + 1):
         step(tracker, at(200, 200))
-    for _ in range(KEEP - 1):
+    for _ in range(tracker.frames(KEEP) - 1):
         step(tracker)
     assert step(tracker, at(205, 200))[0].identity == 1
-    for _ in range(KEEP + 1):
+    for _ in range(tracker.frames(KEEP) + 2):
         step(tracker)
     assert step(tracker, at(205, 200))[0].identity == 2
     assert tracker.people.total() == 1, "who is gone stays counted"
 
 
-def test_single_false_alarm_is_no_person() -> None:
-    tracker = FaceTracker()
+@pytest.mark.parametrize("rate", [1, 2, 5, 12.5, 25, 60])
+def test_single_false_alarm_is_no_person(rate: float) -> None:
+    tracker = Film(rate)
     step(tracker, at(10, 10))
-    for _ in range(10):
+    for _ in range(max(1, tracker.frames(1))):
         step(tracker)
     assert tracker.people.total() == 0
     assert tracker.tracks == []
-    for _ in range(CONFIRM):
+    for number in range(max(2, ceil(CONFIRM * rate + 1))):
+        assert tracker.people.total() == 0, number
         step(tracker, at(300, 10))
     assert tracker.people.total() == 1
 
 
 def test_half_a_face_in_the_place_of_a_person_is_nobody() -> None:
-    tracker = FaceTracker()
-    for _ in range(3 * CONFIRM):
+    tracker = Film()
+    for _ in range(15):
         step(tracker, at(200, 200), at(260, 200, 60))
     assert tracker.people.total() == 1
-    for number in range(1, 3 * CONFIRM):
+    for number in range(1, 15):
         step(tracker, at(200, 200), at(260 + 12 * number, 200, 60))
     assert tracker.people.total() == 2, "but who steps out of it is"
 
 
 def test_far_and_much_larger_boxes_are_new_faces() -> None:
-    tracker = FaceTracker()
+    tracker = Film()
     step(tracker, at(100, 100))
     assert step(tracker, at(250, 100), at(60, 60, 250))[0].identity != 1
     assert len({track.identity for track in step(tracker, at(250, 100), at(60, 60, 250))}) == 2
@@ -133,8 +158,8 @@ def test_look_decides_where_place_does_not() -> None:
     """Two people stand face to face and swap places while nothing is found for a second."""
     random = np.random.default_rng(1)
     dark, fair = portrait((20, 20, 25), (90, 120, 170), random), portrait((90, 170, 210), (180, 200, 235), random)
-    tracker = FaceTracker()
-    for _ in range(2 * CONFIRM):
+    tracker = Film()
+    for _ in range(10):
         first, second = step(tracker, at(200, 200), at(320, 200), image=scene((dark, 200, 200), (fair, 320, 200)))
     for _ in range(25):
         step(tracker, image=scene())
@@ -160,40 +185,110 @@ def test_look_is_the_upper_half_and_may_be_out_of_the_picture() -> None:
     assert likeness(look, None) == 1
 
 
-def test_vote_withstands_a_flicker_and_follows_a_change() -> None:
-    track = Track(1, at(0, 0))
-    for _ in range(20):
-        track.add_answer(MASK)
-    for _ in range(8):
-        track.add_answer(NO_MASK)
-    assert track.standing == 0
-    assert not track.settled, "it is worth to ask again"
-    for _ in range(8):
-        track.add_answer(MASK)
-    assert track.standing == 0
+def answer(track: Track, *answers: npt.NDArray[np.float32], rate: float = 25, unsure_below: float = 0.0) -> list[int]:
+    """Let a second's part go by and an answer come, for each; give the standing labels."""
     labels = []
-    for _ in range(30):
-        track.add_answer(NO_MASK)
+    for own in answers:
+        track.advance(1 / rate, (0.0, 0.0))
+        track.add_answer(own, unsure_below)
         labels.append(track.standing)
+    return labels
+
+
+def test_vote_withstands_a_flicker_and_follows_a_change() -> None:
+    track = Track(1, at(0, 0), confirmed=True)
+    answer(track, *[MASK] * 20)
+    assert set(answer(track, *[NO_MASK] * 8)) == {0}
+    assert not track.settled, "it is worth to ask again"
+    assert set(answer(track, *[MASK] * 8)) == {0}
+    labels = answer(track, *[NO_MASK] * 30)
     assert labels[-1] == 1
     assert labels == sorted(labels), "one change, no wavering"
     assert track.score > 0.7
+
+
+@pytest.mark.parametrize("rate", [1, 1.7, 2, 2.6, 3, 4, 5, 7, 10, 12.5, 15, 20, 25, 30, 50, 60])
+def test_label_follows_a_change_within_a_second_at_any_rate(rate: float) -> None:
+    """With stamps as cameras give them: late, repeated, missing."""
+    random = np.random.default_rng(int(10 * rate))
+    for _ in range(8):
+        track, now, changed = Track(1, at(0, 0), confirmed=True), 0.0, None
+        elapsed = Elapsed()
+        end = 4 + float(random.uniform(0, 1))
+        against, shown = 0, 0
+        while changed is None:
+            now += float(random.choice([0.5, 1, 1, 1, 1.5], p=[0.1, 0.25, 0.3, 0.25, 0.1])) / rate
+            late = float(random.choice([0, -1.2])) * min(0.5 / rate, 0.02)
+            track.advance(elapsed.step(now + late), (0.0, 0.0))
+            if not track.settled:
+                track.add_answer(NO_MASK if now > end else MASK)
+            if now > end:
+                against += 1
+                shown = track.standing
+            if shown == 1:
+                changed = now
+            assert against < 200
+        assert changed - end <= 1 + 0.5 / rate or against <= 2, (changed - end, against)
+
+
+@pytest.mark.parametrize("rate", [1, 2, 5, 12.5, 25, 60])
+def test_a_flicker_shorter_than_a_third_of_a_second_is_not_shown_at_any_rate(rate: float) -> None:
+    track = Track(1, at(0, 0))
+    answer(track, *[MASK] * max(3, round(2 * rate)), rate=rate)
+    wrong = max(1, int(0.3 * rate))
+    for _ in range(5):
+        assert set(answer(track, *[NO_MASK] * wrong, *[MASK] * max(3, round(rate)), rate=rate)) == {0}
+
+
+def test_a_face_about_which_nothing_is_doubtful_is_asked_for_again_after_a_while() -> None:
+    for rate in (5, 12.5, 25, 60):
+        track = Track(1, at(0, 0), confirmed=True)
+        answer(track, MASK, MASK, rate=rate)
+        asked = 0
+        for _ in range(round(4 * rate)):
+            track.advance(1 / rate, (0.0, 0.0))
+            if not track.settled:
+                track.add_answer(MASK)
+                asked += 1
+        assert asked == pytest.approx(4 / ASK, rel=0.35)
+
+
+def test_repeated_frames_and_gaps_in_time() -> None:
+    """A frame that is shown again says nothing new; after a gap two answers decide, and the face is waited for by the clock."""
+    track = Track(1, at(0, 0))
+    answer(track, *[MASK] * 25)
+    for _ in range(50):
+        track.advance(0.0, (0.0, 0.0))
+        track.add_answer(NO_MASK)
+    assert track.standing == 0
+    answer(track, *[MASK] * 25)
+    track.advance(60.0, None)
+    assert track.box == pytest.approx(at(0, 0))
+    track.add_answer(NO_MASK)
+    assert track.standing == 0
+    track.advance(1.0, None)
+    track.add_answer(NO_MASK)
+    assert track.standing == 1
+
+
+def test_time_goes_on_whatever_the_stamps_are_like() -> None:
+    elapsed = Elapsed()
+    assert [round(elapsed.step(moment), 3) for moment in (5, 5.04, 5.04, 5.02, 5.1)] == [0, 0.04, 0, 0, 0.06]
+    # The clock was set back, or the video began again: no frame is an hour late.
+    assert [round(elapsed.step(moment), 3) for moment in (0, 0.04, 100, 0.04, 0.08)] == [0, 0.04, 99.96, 0, 0.04]
 
 
 def test_sure_is_who_gave_mostly_sure_answers() -> None:
     track = Track(1, at(0, 0))
     track.add_answer(NO_MASK, unsure_below=0.95)
     assert track.sure == 0
-    for _ in range(30):
-        track.add_answer(np.array([0.01, 0.99], np.float32), unsure_below=0.95)
+    answer(track, *[np.array([0.01, 0.99], np.float32)] * 30, unsure_below=0.95)
     assert track.sure > 0.5
-    track.add_answer(NO_MASK, unsure_below=0.95)
+    answer(track, NO_MASK, unsure_below=0.95)
     assert track.sure > 0.5, "one blurred frame takes nothing away"
-    for _ in range(6):
-        track.add_answer(np.array([0.99, 0.01], np.float32), unsure_below=0.95)
+    answer(track, *[np.array([0.99, 0.01], np.float32)] * 6, unsure_below=0.95)
     assert track.sure > 0.5
-    for _ in range(12):
-        track.add_answer(np.array([0.5, 0.5], np.float32), unsure_below=0.95)
+    answer(track, *[np.array([0.5, 0.5], np.float32)] * 12, unsure_below=0.95)
     assert track.sure < 0.5
 
 
@@ -201,11 +296,11 @@ def test_flow_carries_a_face_over_frames_without_detection() -> None:
     """Fast and not even: what is expected of a constant speed would be beside the face."""
     random = np.random.default_rng(3)
     head = portrait((20, 20, 25), (90, 120, 170), random)
-    tracker = FaceTracker()
+    tracker = Film()
     for number in range(60):
         x, y = 250 + 150 * np.sin(number / 6), 200 + 80 * np.sin(number / 9)
         image = scene((head, x, y))
-        tracker.advance(image)
+        tracker.frame(image)
         if number % 10 == 0:
             tracker.update([at(round(x), round(y))], image)
         (track,) = tracker.live
@@ -214,25 +309,25 @@ def test_flow_carries_a_face_over_frames_without_detection() -> None:
 
 
 def test_without_pictures_faces_move_on_as_before() -> None:
-    tracker = FaceTracker()
+    tracker = Film()
     for number in range(0, 40, 2):
         step(tracker, at(10 * number, 50))
-        tracker.advance()
+        tracker.frame()
         (carried,) = tracker.live
         if number > 20:
             assert carried.box[0] == pytest.approx(10 * (number + 1), abs=3)
 
 
 def test_what_the_classifier_still_sees_is_carried_for_a_while() -> None:
-    tracker = FaceTracker()
-    for _ in range(CONFIRM):
+    tracker = Film()
+    for _ in range(10):
         (track,) = step(tracker, at(200, 200))
-    tracker.advance()
+    tracker.frame()
     tracker.update([], seen={track.identity})
     assert track.live
     assert not tracker.restless
-    for _ in range(CARRY):
-        tracker.advance()
+    for _ in range(tracker.frames(CARRY)):
+        tracker.frame()
     tracker.update([], seen={track.identity})
     assert not track.live
     assert tracker.restless, "a person is missed"
@@ -241,13 +336,13 @@ def test_what_the_classifier_still_sees_is_carried_for_a_while() -> None:
 def test_who_leaves_the_picture_is_lost() -> None:
     random = np.random.default_rng(4)
     head = portrait((20, 20, 25), (90, 120, 170), random)
-    tracker = FaceTracker()
+    tracker = Film()
     for x in range(300, 700, 10):
         image = scene((head, min(x, 620), 200))
-        tracker.advance(None if x > 560 else image)
+        tracker.frame(None if x > 560 else image)
         if x < 500:
             tracker.update([at(x, 200)], image)
-    tracker.advance(scene())
+    tracker.frame(scene())
     assert tracker.live == []
 
 
@@ -278,15 +373,15 @@ def test_motion_in_pictures_of_any_size(shape: tuple[int, int]) -> None:
 
 
 def test_memory_stays_bounded_and_people_stay_counted() -> None:
-    """A new person every 8 frames, for long."""
-    tracker = FaceTracker()
+    """A new person every few seconds, for long."""
+    tracker = Film()
     visits = 300
     most = 0
     for visit in range(visits):
-        for _ in range(8):
+        for _ in range(10):
             step(tracker, at(1000 * (visit % 2) + 90 * (visit % 7), 150 * (visit % 3)))
-        for _ in range(KEEP):
-            tracker.advance()
+        for _ in range(tracker.frames(KEEP) + 1):
+            tracker.frame()
         most = max(most, len(tracker.tracks))
     assert tracker.people == {0: visits}
     assert most <= 3

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from maskedge.errors import SourceError
+from maskedge.happenings import FACE_APPEARED
 from maskedge.pipeline import MaskDetector
 from maskedge.runner import Controls, Stop, run
 from maskedge.sinks import EventSink, Sink
@@ -15,7 +16,6 @@ from maskedge.sinks.base import Answer
 from maskedge.sinks.video import VideoSink
 from maskedge.sources import DemoSource, Source, VideoFileSource
 from maskedge.summary import Summary
-from maskedge.track import CONFIRM
 
 from .answers import Choice, as_jpeg
 from .uploads import private_file
@@ -34,11 +34,13 @@ class Stills(Sink):
     Attributes:
         pictures: JPEG files.
         indices: The frame of each.
+        moments: The time of each in the film, in seconds.
     """
 
     name: str = "stills"
     pictures: list[bytes] = field(default_factory=list)
     indices: list[int] = field(default_factory=list)
+    moments: list[float] = field(default_factory=list)
     stride: int = 1
 
     def write(self, answer: Answer) -> bool:
@@ -46,9 +48,10 @@ class Stills(Sink):
         if answer.frame.index % self.stride == 0:
             self.pictures.append(as_jpeg(answer.picture, _STILL_SIDE, 80))
             self.indices.append(answer.frame.index)
+            self.moments.append(answer.frame.moment)
             if len(self.pictures) > MAX_STILLS:
                 self.stride *= 2
-                self.pictures, self.indices = self.pictures[::2], self.indices[::2]
+                self.pictures, self.indices, self.moments = self.pictures[::2], self.indices[::2], self.moments[::2]
         return True
 
     def close(self) -> None:
@@ -61,30 +64,37 @@ class Tally(Sink):
 
     Attributes:
         seconds: For each second of the video, faces by label (summed over its frames), and under `""` its frames.
-        tracks: For each track, frames in which it was seen and its last label.
+        last: The time of the newest frame, in seconds.
+        tracks: For each track its last label.
+        persons: The tracks that count as people.
     """
 
-    fps: float
     name: str = "tally"
     seconds: dict[int, Counter[str]] = field(default_factory=dict)
-    tracks: dict[int, tuple[int, str]] = field(default_factory=dict)
+    last: float = 0.0
+    tracks: dict[int, str] = field(default_factory=dict)
+    persons: set[int] = field(default_factory=set)
 
     def write(self, answer: Answer) -> bool:
         """Count the faces of a frame."""
-        second = self.seconds.setdefault(int(answer.frame.index / self.fps), Counter())
+        moment = answer.frame.moment
+        # A little later: a time in the film is rounded.
+        second = self.seconds.setdefault(int(moment + 1e-6), Counter())
         second[""] += 1
+        self.last = moment
         for face in answer.located:
             second[face.label] += 1
             if face.track is not None:
-                self.tracks[face.track] = self.tracks.get(face.track, (0, ""))[0] + 1, face.label
+                self.tracks[face.track] = face.label
+        self.persons |= {happening.details["track"] for happening in answer.happenings if happening.kind == FACE_APPEARED}
         return True
 
     def close(self) -> None:
         """Nothing is left to complete."""
 
     def people(self) -> Counter[str]:
-        """Count distinct people by their last label; who was seen in fewer than `track.CONFIRM` frames is none."""
-        return Counter(label for frames, label in self.tracks.values() if frames >= CONFIRM)
+        """Count distinct people by their last label."""
+        return Counter(label for track, label in self.tracks.items() if track in self.persons)
 
     def timeline(self) -> list[dict[str, float | str]]:
         """Give the mean number of faces of each label in each second."""
@@ -123,10 +133,10 @@ class Film:
     Attributes:
         name: What the user's file is called.
         summary: What the run did.
-        fps: Frames a second of the video.
         people: Distinct people by label.
         timeline: See `Tally.timeline`.
-        stills: JPEG pictures for the player, and the frame number of each.
+        length: Seconds from its beginning to its last frame.
+        stills: JPEG pictures for the player, and the time of each in the film, in seconds.
         video: The annotated video, an MP4 file.
         events: JSON Lines (docs/contracts.md).
         notes: What the user should know, a sentence each.
@@ -134,10 +144,10 @@ class Film:
 
     name: str
     summary: Summary
-    fps: float
+    length: float
     people: Counter[str]
     timeline: list[dict[str, float | str]]
-    stills: tuple[list[bytes], list[int]]
+    stills: tuple[list[bytes], list[float]]
     video: bytes
     events: bytes
     notes: list[str]
@@ -171,7 +181,7 @@ def annotate_video(
         detector.follow()
         length = min(source.length, MAX_FRAMES) if source.length is not None else None
         video, events = path.with_name("annotated.mp4"), path.with_name("events.jsonl")
-        stills, tally = Stills(), Tally(source.fps)
+        stills, tally = Stills(), Tally()
         try:
             outputs = _Chosen(choice, (VideoSink(video, source.fps), EventSink(str(events)), stills, tally))
         except BaseException:
@@ -198,10 +208,10 @@ def annotate_video(
         return Film(
             name,
             outcome.summary,
-            source.fps,
+            tally.last,
             tally.people(),
             tally.timeline(),
-            (stills.pictures, stills.indices),
+            (stills.pictures, stills.moments),
             video.read_bytes(),
             events.read_bytes(),
             notes,

@@ -44,6 +44,6 @@ def show() -> None:
                 "- **delay**: from the moment the browser took the picture to the moment its boxes were drawn (median). "
                 "It holds packing the picture, sending it, finding and telling apart the faces, and drawing.\n"
                 "- **of it, on the server**: what the computer that runs this page spent on it.\n"
-                "- **different people so far**: a face counts once it was seen for a moment. A person who leaves and comes back "
-                "after some seconds counts again."
+                "- **different people so far**: a face counts once it was found again after a third of a second. A person who "
+                "leaves and comes back after some seconds counts again."
             )

@@ -74,13 +74,13 @@ def show_film(film: Film) -> None:
         st.info(note, icon=":material/info:")
     st.markdown("**Different people seen**")
     chips(film.people, "Nobody was seen for long enough to count.")
-    pictures, indices = film.stills
+    pictures, moments = film.stills
     if pictures:
         player = st.components.v2.component("maskedge.player", html=_HTML, css=_CSS, js=_JS)
         data = {
             "pictures": [base64.b64encode(picture).decode("ascii") for picture in pictures],
-            "seconds": [index / film.fps for index in indices],
-            "length": film.summary.frames / film.fps,
+            "seconds": moments,
+            "length": film.length,
             "name": film.name,
         }
         player(key="player", data=data)

@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from typing import Any
 
+from maskedge.changes import ChangeWatcher
 from maskedge.draw import Mosaic, mosaics
 from maskedge.errors import SourceError
 from maskedge.look import label_look
@@ -42,7 +43,8 @@ class LiveSession:
         self._lock = threading.Lock()
         self._models = classifier, detector
         self._built: MaskDetector | None = None
-        self._tally = Tally(fps=1.0)
+        self._tally = Tally()
+        self._watcher = ChangeWatcher()
         self._frames = 0
         self.choice = choice
 
@@ -60,13 +62,14 @@ class LiveSession:
             self._restart()
 
     def _restart(self) -> None:
-        self._built, self._tally, self._frames = None, Tally(fps=1.0), 0
+        self._built, self._tally, self._watcher, self._frames = None, Tally(), ChangeWatcher(), 0
 
-    def answer(self, content: bytes) -> dict[str, Any]:
+    def answer(self, content: bytes, moment: float | None = None) -> dict[str, Any]:
         """Answer one picture.
 
         Args:
             content: A JPEG file.
+            moment: When it came, in seconds of `time.perf_counter`; now when left out. Faces are followed by this clock.
 
         Returns:
             What the page draws: `size`, `faces` (box, label, name, symbol, colour, score, track), `counts` and `people` by name,
@@ -89,13 +92,14 @@ class LiveSession:
                     image = decode_picture(content)
             except ValueError as error:
                 raise SourceError(f"The picture {error}.") from error
-            faces = detector(image)
+            self._frames += 1
+            frame = stamp(image, self._frames, "live", arrival if moment is None else moment)
+            faces = detector(image, frame.moment)
+            tracks = detector.tracker.tracks if detector.tracker is not None else []
+            happenings = self._watcher.observe(frame, faces, tracks)
             stages = clock.close_frame(arrival)
             clock.next_frame()
-            self._frames += 1
-            adjusted = Choice(self.choice.sure, self.choice.smallest).adjust(
-                Answer(stamp(image, self._frames, "live"), faces, stages)
-            )
+            adjusted = Choice(self.choice.sure, self.choice.smallest).adjust(Answer(frame, faces, stages, happenings=happenings))
             self._tally.write(adjusted)
             self._tally.seconds.clear()
             people = self._tally.people()

@@ -32,6 +32,7 @@ class Answer:
         hidden: Boxes that are made unrecognisable in every picture (x1, y1, x2, y2 in pixels); None where nothing is hidden.
         overlay: What else is drawn: zones, a banner.
         drawn_from: The answer whose pictures are this one's, None for its own: pictures have boxes where `faces` has none.
+        film_s: The frame's time in the film, in seconds; None for what is no video file.
     """
 
     frame: Frame
@@ -42,6 +43,7 @@ class Answer:
     hidden: Sequence[Box] | None = None
     overlay: Overlay = field(default_factory=Overlay)
     drawn_from: Answer | None = field(default=None, repr=False)
+    film_s: float | None = None
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()

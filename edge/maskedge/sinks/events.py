@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import json
 import os
 import re
 import sys
@@ -25,7 +26,7 @@ from .keep import Keep, prune
 _FIRST_LINE = 1 << 20
 COLUMNS = (
     *("event", "time", "source", "frame", "track", "label", "score", "raw_label", "raw_score", "unsure"),
-    *("x1", "y1", "x2", "y2", "details"),
+    *("x1", "y1", "x2", "y2", "details", "film_s"),
 )
 """Columns of the CSV: docs/contracts.md."""
 LIVE_ROTATE_MB = 100.0
@@ -90,6 +91,7 @@ def to_event(answer: Answer) -> dict[str, Any]:
         "source": frame.source,
         "frame": frame.index,
         "time": utc(frame.time),
+        **({} if answer.film_s is None else {"film_s": round(answer.film_s, 3)}),
         "size": list(frame.size),
         "faces": [face.to_json() for face in answer.faces],
         "latency_ms": {stage: round(answer.stages.get(stage, 0.0), 2) for stage in ("total", "detect", "classify")},
@@ -296,7 +298,8 @@ def _rows(rows: Iterable[dict[str, Any]]) -> str:
 def _face_row(event: dict[str, Any], face: dict[str, Any]) -> dict[str, Any]:
     corners = dict(zip(("x1", "y1", "x2", "y2"), face.get("box", ()), strict=False))
     named = {name: value for name, value in face.items() if name in COLUMNS} | {"unsure": to_json(face["unsure"])}
-    return {"event": "face", "time": event["time"], "source": event["source"], "frame": event["frame"]} | named | corners
+    own = {name: value for name, value in event.items() if name in ("time", "source", "frame", "film_s")}
+    return {"event": "face"} | own | named | corners
 
 
 def _happening_row(event: dict[str, Any]) -> dict[str, Any]:

@@ -107,8 +107,8 @@ class DemoSource(BaseSource):
             yield stamp(draw(index), index, self.name, index / FPS)
 
 
-def draw(index: int) -> Image:
-    """Draw frame `index`: uint8 `[480, 640, 3]`, BGR."""
+def draw(index: float) -> Image:
+    """Draw frame `index`, or what is between two frames: uint8 `[480, 640, 3]`, BGR."""
     tiles, _, boxes, outline = _atlas()
     image = _wall().copy()
     for actor in _CAST:
@@ -121,7 +121,7 @@ def draw(index: int) -> Image:
         left, top = x - (x1 + x2) / 2 * extent, y - (y1 + y2) / 2 * extent
         _paste(image, tiles[actor.tile], outline, left, top, extent)
     # Sensor noise from a few fixed patterns: cheap, and no two neighbouring frames are the same.
-    return np.asarray(cv2.add(image, _noise()[index % len(_noise())], dtype=cv2.CV_8U), np.uint8)
+    return np.asarray(cv2.add(image, _noise()[int(index) % len(_noise())], dtype=cv2.CV_8U), np.uint8)
 
 
 @cache
@@ -144,7 +144,7 @@ def _paste(image: Image, tile: Image, outline: npt.NDArray[np.float32], left: fl
     image[y1:y2, x1:x2] = cv2.blendLinear(face, np.ascontiguousarray(image[y1:y2, x1:x2]), alpha, 1 - alpha)
 
 
-def truth(index: int) -> list[TrueFace]:
+def truth(index: float) -> list[TrueFace]:
     """Tell what is in frame `index`."""
     _, labels, _, _ = _atlas()
     owner = np.full((HEIGHT, WIDTH), -1, np.int8)
