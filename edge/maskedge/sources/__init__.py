@@ -21,7 +21,7 @@ from .http import open_http
 from .live import LiveSource
 from .pictures import PictureSource
 from .replay import LoopSource, ReplayDevice
-from .video import VideoFileSource
+from .video import VideoFileSource, is_film
 
 __all__ = [
     "BaseSource",
@@ -129,4 +129,4 @@ def _pictures(uri: str, path: Path) -> list[Path] | None:
         raise SourceError(f"there is no file or folder {path}: check the path, or try --source demo.")
     if not path.is_file():
         raise SourceError(f"{path} is no regular file: give a picture, a folder, a video file or a camera.")
-    return [path] if is_picture(path) else None
+    return [path] if is_picture(path) and not is_film(path) else None
