@@ -16,7 +16,7 @@ from maskedge import Face, Frame, OutputError
 from maskedge.draw import draw_faces
 from maskedge.sinks import EventSink, ImageSink, VideoSink, display_problem, open_picture_output
 from maskedge.sinks.base import Answer
-from maskedge.sinks.video import fit
+from maskedge.sinks.film import fit
 from maskedge.types import Image
 from support import environment
 

@@ -13,10 +13,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from maskedge.boxes import Box, content, find, walk
+from maskedge.boxes import MOST, Box, content, find, walk
 
-_FIRST = 1 << 20
-"""Bytes of headers that are read at most at once."""
 _INDEX = 256 << 20
 """Bytes of an AVI's index that are read at most."""
 
@@ -27,7 +25,7 @@ class Claims:
 
     Attributes:
         size: Width and height of the picture.
-        cut: True where the container is longer than the file: what is behind its end was lost.
+        cut: True where the container is longer than the file, or is not whole up to its end: something was lost.
         last: Film time in seconds at which the last frame begins.
         frames: Number of pictures.
     """
@@ -101,7 +99,7 @@ def _last_moment(file: BinaryIO, track: Box, movie_scale: int) -> float | None:
         return None
     data = content(file, header, 40)
     scale, duration = struct.unpack(">IQ", data[20:32]) if data[0] else struct.unpack(">II", data[12:20])
-    if not 0 < scale or not 0 < duration < 1 << 62 or times.end - times.start < 16:
+    if not scale > 0 or not 0 < duration < 1 << 62 or times.end - times.start < 16:
         return None
     file.seek(times.end - 8)
     shown, delta = duration / scale, struct.unpack(">II", file.read(8))[1] / scale
@@ -110,7 +108,7 @@ def _last_moment(file: BinaryIO, track: Box, movie_scale: int) -> float | None:
         if listed is None:
             return None
         shown = min(shown, listed or shown)
-    return max(0.0, shown - delta)
+    return max(0.0, float(shown - delta))
 
 
 def _edited(data: bytes, scale: int) -> float | None:
@@ -132,25 +130,25 @@ def _edited(data: bytes, scale: int) -> float | None:
 
 # Matroska and WebM.
 
-_SEGMENT, _TRACKS, _TRACK, _VIDEO, _WIDTH, _HEIGHT, _CLUSTER = 0x18538067, 0x1654AE6B, 0xAE, 0xE0, 0xB0, 0xBA, 0x1F43B675
+_SEGMENT, _TRACKS, _TRACK, _VIDEO, _WIDTH, _HEIGHT = 0x18538067, 0x1654AE6B, 0xAE, 0xE0, 0xB0, 0xBA
 
 
 def _read_matroska(file: BinaryIO, length: int) -> Claims:
     for kind, start, end in _elements(file, 0, length):
         if kind == _SEGMENT:
             size = None
-            for inner, begin, stop in _elements(file, start, min(end or length, length)):
-                if inner == _CLUSTER:
-                    break
-                if inner == _TRACKS:
-                    size = _picture_size(file, begin, min(stop or length, length))
-            return Claims(size, cut=end is not None and end > length)
+            reached: int | None = start
+            for inner, begin, reached in _elements(file, start, min(end or length, length)):
+                if inner == _TRACKS and size is None:
+                    size = _picture_size(file, begin, min(reached or length, length))
+            # What a live recorder has not closed claims nothing.
+            return Claims(size, cut=end is not None and reached is not None and (end > length or reached < end))
     return Claims()
 
 
 def _elements(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, int | None]]:
     """Give identifier, begin and end of the elements between two offsets; the end is None where the writer did not know it."""
-    for _ in range(10_000):
+    for _ in range(MOST):
         file.seek(start)
         head = file.read(12)
         if start >= end or len(head) < 2 or not head[0]:
@@ -212,15 +210,20 @@ def _chunks(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, 
         file.seek(start)
         kind, size = struct.unpack("<4sI", file.read(8))
         yield kind, start + 8, start + 8 + size
+        if not any(kind):
+            return
         start += 8 + size + size % 2
 
 
 def _read_first_part(file: BinaryIO, start: int, end: int, claims: Claims) -> Claims:
-    stream = None
+    stream, promised, torn = None, False, False
     for kind, begin, stop in _chunks(file, start, end):
         file.seek(begin)
         form = file.read(4)
+        torn = torn or not any(kind)
         if kind == b"LIST" and form == b"hdrl":
+            file.seek(begin + 4 + 8 + 12)
+            promised = bool(file.read(1)[0] & 0x10)
             stream, size = _video_stream(file, begin + 4, min(stop, end))
             claims = replace(claims, size=size)
         elif kind == b"idx1" and stream is not None and stop <= end:
@@ -230,7 +233,8 @@ def _read_first_part(file: BinaryIO, start: int, end: int, claims: Claims) -> Cl
             # A chunk without content repeats the picture before it.
             pictures = (index["id"] == b"%02d" % stream) & np.isin(index["kind"], (b"dc", b"db")) & (index["rest"][:, 2] > 0)
             claims = replace(claims, frames=int(pictures.sum()))
-    return claims
+    # Zeros where the index should be: the end of the file was never written.
+    return replace(claims, cut=claims.cut or (torn and promised and claims.frames is None))
 
 
 def _video_stream(file: BinaryIO, start: int, end: int) -> tuple[int | None, tuple[int, int] | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import cv2
 import numpy as np
 
 from maskedge.errors import SourceError
+from maskedge.filmclock import FilmClock
 from maskedge.types import Frame, Image
 
 from .base import BaseSource, stamp
@@ -33,39 +33,6 @@ def is_film(path: Path) -> bool:
         OSError: It cannot be read.
     """
     return path.suffix.lower() in _RECORDINGS or is_animated(path)
-
-
-class FilmClock:
-    """Gives the frames of a film their time, which never goes back.
-
-    The container's time stamp counts. A frame without one, as in H.264 without a container, comes one frame after the one
-    before it; where stamps go back, as in recordings strung together, they count on from there.
-
-    Args:
-        fps: Frames a second where there are no stamps.
-    """
-
-    def __init__(self, fps: float) -> None:
-        self._step = 1 / fps
-        self._shift = 0.0
-        self._last: float | None = None
-
-    def __call__(self, seconds: float) -> float:
-        """Give the time of the next frame.
-
-        Args:
-            seconds: Its time stamp; 0 or nonsense where it has none.
-        """
-        if self._last is None:
-            self._last = seconds if math.isfinite(seconds) and seconds > 0 else 0.0
-            return self._last
-        following = self._last + self._step
-        if math.isfinite(seconds) and seconds > 0:
-            if seconds + self._shift <= self._last:
-                self._shift = following - seconds
-            following = seconds + self._shift
-        self._last = following
-        return following
 
 
 class VideoFileSource(BaseSource):
@@ -147,10 +114,11 @@ class VideoFileSource(BaseSource):
     def _judge(self, given: int, last: float) -> None:
         """Say it when the film held less than it should: where its container is cut off, ends early, or was damaged inside."""
         if _is_short(self._claims, given, last, self.fps):
-            known = self._claims.frames or (round(self._claims.last * self.fps) + 1 if self._claims.last is not None else None)
-            of = f" of {known}" if known is not None and known > given else ""
+            claims = self._claims
+            of = f" of {claims.frames}" if claims.frames is not None else ""
+            at = f", at {last:.1f} s of {claims.last:.1f} s" if claims.last is not None else ""
             self.warnings.append(
-                f"{self.name} ended after {given}{of} frames: the file is truncated or damaged; what is readable was done."
+                f"{self.name} ended after {given}{of} frames{at}: the file is truncated or damaged; what is readable was done."
             )
         elif self._damaged:
             self.warnings.append(
@@ -170,7 +138,7 @@ def _is_short(claims: Claims, given: int, last: float, fps: float) -> bool:
     step = 1 / fps
     if claims.last is not None:
         # Of a file that is cut off every frame counts; in others a few are hidden on purpose, or were never finished.
-        return claims.last - last > (1.5 * step if claims.cut else max(3 * step, 0.02 * claims.last))
+        return claims.last - last > (0.5 * step if claims.cut else max(3 * step, 0.02 * claims.last))
     if claims.frames is not None:
         return given < claims.frames - (0 if claims.cut else max(3, 0.02 * claims.frames))
     return claims.cut
