@@ -133,7 +133,7 @@ _FIELDS: dict[bytes, tuple[tuple[int, str], ...]] = {
     b"stsc": ((8, ">I"), (16, ">I")), b"stco": ((8, ">I"), (12, ">I")), b"trun": ((8, ">I"), (12, ">I")), b"ctts": ((8, ">I"),),
     b"mp4v": ((28, ">H"), (30, ">H")), b"avc1": ((28, ">H"), (30, ">H")),
     b"avih": ((4, "<I"), (20, "<I"), (36, "<I"), (40, "<I")), b"strh": ((24, "<I"), (28, "<I"), (36, "<I")),
-    b"strf": ((8, "<i"), (12, "<i")), b"idx1": ((4, "<I"), (12, "<I")), b"RIFF": ((4, "<I"),), b"movi": ((-4, "<I"),),
+    b"strf": ((12, "<I"), (16, "<I")), b"idx1": ((4, "<I"), (12, "<I")), b"RIFF": ((4, "<I"),), b"movi": ((-4, "<I"),),
     b"\xff\xc0\x00\x11\x08": ((5, ">H"), (7, ">H")), b"\x2a\xd7\xb1": ((4, ">H"),), b"\x44\x89": ((3, ">I"),),
     b"\xb0\x81": ((2, "B"),), b"\xba\x81": ((2, "B"),), b"\x23\xe3\x83": ((4, ">I"),), b"acTL": ((4, ">I"),),
     b"fcTL": ((8, ">I"), (12, ">I")), b"IHDR": ((4, ">I"), (8, ">I")), b"GIF89a": ((6, "<H"), (8, "<H")),
@@ -152,7 +152,7 @@ def _absurd(random: np.random.Generator, content: bytes) -> bytes:
         for offset, layout in _FIELDS[present[int(name)]]:
             if random.random() < 0.7 and 0 <= at + offset <= len(data) - struct.calcsize(layout):
                 value = int(random.choice(_SIDES if random.random() < 0.5 else _EDGES)) & (1 << 8 * struct.calcsize(layout)) - 1
-                struct.pack_into(layout.upper().replace(">i", ">I"), data, at + offset, value)
+                struct.pack_into(layout, data, at + offset, value)
     return bytes(data)
 
 

@@ -113,16 +113,17 @@ class VideoFileSource(BaseSource):
 
     def _judge(self, given: int, last: float) -> None:
         """Say it when the film held less than it should: where its container is cut off, ends early, or was damaged inside."""
-        if _is_short(self._claims, given, last, self.fps):
-            claims = self._claims
+        claims = self._claims
+        if _is_short(claims, given, last, self.fps) or (claims.cut and self._damaged):
             of = f" of {claims.frames}" if claims.frames is not None else ""
             at = f", at {last:.1f} s of {claims.last:.1f} s" if claims.last is not None else ""
             self.warnings.append(
                 f"{self.name} ended after {given}{of} frames{at}: the file is truncated or damaged; what is readable was done."
             )
         elif self._damaged:
+            pieces = f"{self._damaged} piece{'s' if self._damaged > 1 else ''}"
             self.warnings.append(
-                f"{self.name} is damaged: {self._damaged} pieces of it could not be decoded; the other {given} frames were done."
+                f"{self.name} is damaged: {pieces} of it could not be decoded; the other {given} frames were done."
             )
         else:
             return
