@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from maskedge import SourceError
 from maskedge.cli.run import main
 from maskedge.sources import DemoSource, VideoFileSource, open_source
-from maskedge.sources.containers import read_claims
+from maskedge.sources.containers import is_animated, is_animated_webp, read_claims
 from maskedge.sources.replay import LoopSource, ReplayDevice
 from maskedge.sources.video import MAX_PIXELS
 from maskedge.types import Image
@@ -181,7 +181,7 @@ def test_recording_of_jpegs_is_a_video(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
-def test_animated_pictures_are_videos_or_named(tmp_path: Path, suffix: str) -> None:
+def test_animated_pictures_are_videos(tmp_path: Path, suffix: str) -> None:
     if not hasattr(cv2, "imwriteanimation"):
         pytest.skip("this OpenCV writes no animations")
     animation = cv2.Animation()
@@ -189,16 +189,39 @@ def test_animated_pictures_are_videos_or_named(tmp_path: Path, suffix: str) -> N
     animation.durations = np.array([100, 100, 400, 100, 100, 100])
     path = tmp_path / f"moving{suffix}"
     assert cv2.imwriteanimation(str(path), animation)
-    if suffix == ".webp":
-        with pytest.raises(SourceError, match="animated WebP"):
-            open_source(str(path))
-        return
     source = open_source(str(path))
     frames = list(source.frames())
     assert source.video
     assert [round(frame.moment, 1) for frame in frames] == [0, 0.1, 0.2, 0.6, 0.7, 0.8]
     # In a folder of pictures it stays one of them.
     assert not open_source(str(tmp_path)).video
+
+
+def test_animation_that_is_too_large_or_damaged_is_refused(tmp_path: Path) -> None:
+    if not hasattr(cv2, "imencodeanimation"):
+        pytest.skip("this OpenCV writes no animations")
+    animation = cv2.Animation()
+    animation.frames = [cv2.cvtColor(picture(index), cv2.COLOR_BGR2BGRA) for index in range(6)]
+    animation.durations = np.full(6, 100)
+    content = cv2.imencodeanimation(".webp", animation)[1].tobytes()
+    path = tmp_path / "moving.webp"
+    for damaged, words in (
+        (content[:24] + b"\xff\x3f\x00" * 2 + content[30:], "too large"),
+        (content[:60], "damaged"),
+        (content[: len(content) // 2], "damaged"),
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(SourceError, match=words):
+            open_source(str(path))
+
+
+def test_nothing_is_told_of_what_cannot_be_read(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "missing.gif"):
+        assert not is_animated(path)
+        assert not is_animated_webp(path)
+    for content in (b"GIF89a", b"GIF89a" + bytes(20), b"\x89PNG\r\n\x1a\n\0", b"RIFF\0\0\0\0WEBPVP8X"):
+        (tmp_path / "short.gif").write_bytes(content)
+        assert not is_animated(tmp_path / "short.gif")
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".png", ".webp", ".jpg"])

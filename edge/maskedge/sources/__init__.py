@@ -14,6 +14,7 @@ from maskedge.pictures import is_picture, list_pictures, natural_key
 from .address import STREAMS, file_path, split_address, tidy, without_password
 from .base import BaseSource, Source
 from .config import SourceConfig
+from .containers import is_animated_webp
 from .csi import PicameraDevice, csi_opener
 from .demo import DemoSource
 from .devices import Opener, check_pipeline, is_character_device, list_cameras, open_camera, open_gstreamer, open_stream
@@ -100,7 +101,7 @@ def _open_file(uri: str, config: SourceConfig) -> Source:
             if config.live or config.loop:
                 raise UsageError(f"{uri} holds pictures: only a video or the demo can be played live or in a loop.")
             return PictureSource(uri, pictures)
-        make = partial(VideoFileSource, path)
+        make = partial(AnimationSource if is_animated_webp(path) else VideoFileSource, path)
     source = LoopSource(make) if config.loop else make()
     if not config.live:
         return source

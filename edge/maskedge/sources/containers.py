@@ -261,28 +261,32 @@ def _video_stream(file: BinaryIO, start: int, end: int) -> tuple[int | None, tup
 
 
 def is_animated(path: Path) -> bool:
-    """Tell whether a GIF, PNG or WebP file holds several pictures.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
-    with path.open("rb") as file:
-        length = file.seek(0, 2)
-        file.seek(0)
-        head = file.read(32)
-        try:
+    """Tell whether a GIF, PNG or WebP file holds several pictures. False where it cannot be read: that is said later."""
+    try:
+        with path.open("rb") as file:
+            length = file.seek(0, 2)
+            file.seek(0)
+            head = file.read(32)
             if head.startswith((b"GIF87a", b"GIF89a")):
                 return _several_in_gif(file)
             if head.startswith(b"\x89PNG\r\n\x1a\n"):
                 return _several_in_png(file, length)
-        except (struct.error, IndexError):
-            return False
-        return is_animated_webp(head)
+    except (OSError, struct.error, IndexError):
+        return False
+    return _is_moving_webp(head)
 
 
-def is_animated_webp(head: bytes) -> bool:
-    """Tell from its first 32 bytes whether a file is an animated WebP."""
-    return head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and len(head) > 20 and bool(head[20] & 2)
+def is_animated_webp(path: Path) -> bool:
+    """Tell whether a file is a WebP that claims to be animated. False where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return _is_moving_webp(file.read(32))
+    except OSError:
+        return False
+
+
+def _is_moving_webp(head: bytes) -> bool:
+    return head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and len(head) == 32 and bool(head[20] & 2)
 
 
 def _several_in_gif(file: BinaryIO) -> bool:

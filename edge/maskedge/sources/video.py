@@ -27,11 +27,7 @@ _HIDDEN = 16
 
 
 def is_film(path: Path) -> bool:
-    """Tell whether a file that begins like a picture is a film: JPEGs one after the other (by its suffix), or an animation.
-
-    Raises:
-        OSError: It cannot be read.
-    """
+    """Tell whether a file that begins like a picture is a film: JPEGs one after the other (by its suffix), or an animation."""
     return path.suffix.lower() in _RECORDINGS or is_animated(path)
 
 
@@ -76,7 +72,10 @@ class VideoFileSource(BaseSource):
             first = self._read(_HIDDEN)
         if first is None:
             self._capture.release()
-            raise SourceError(f"{path} {_why_unread(path)}")
+            raise SourceError(
+                f"{path} is neither a picture nor a video that OpenCV can read: it is another kind of file, or damaged "
+                "(a video cut off before its index was written cannot be played)."
+            )
         self._first: tuple[Image, float] | None = first
         self._damaged = 0
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -156,12 +155,3 @@ def check_size(path: Path, size: tuple[int, int] | None) -> None:
             f"{path} has frames of {size[0]} x {size[1]} pixels, and {MAX_PIXELS / 1e6:.1f} million are the most: "
             "make it smaller (ffmpeg -i FILE -vf scale=1920:-2 SMALLER.mp4)."
         )
-
-
-def _why_unread(path: Path) -> str:
-    if path.suffix.lower() == ".webp":
-        return "is an animated WebP, which OpenCV does not read as a video: convert it to .mp4 or .gif."
-    return (
-        "is neither a picture nor a video that OpenCV can read: it is another kind of file, or damaged "
-        "(a video cut off before its index was written cannot be played)."
-    )
