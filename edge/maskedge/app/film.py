@@ -33,22 +33,22 @@ class Stills(Sink):
 
     Attributes:
         pictures: JPEG files.
-        seconds: When each is shown, in seconds of the video.
+        indices: The frame of each.
     """
 
     name: str = "stills"
     pictures: list[bytes] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
+    indices: list[int] = field(default_factory=list)
     stride: int = 1
 
     def write(self, answer: Answer) -> bool:
         """Keep the frame, when its turn has come."""
         if answer.frame.index % self.stride == 0:
             self.pictures.append(as_jpeg(answer.picture, _STILL_SIDE, 80))
-            self.seconds.append(answer.frame.moment)
+            self.indices.append(answer.frame.index)
             if len(self.pictures) > MAX_STILLS:
                 self.stride *= 2
-                self.pictures, self.seconds = self.pictures[::2], self.seconds[::2]
+                self.pictures, self.indices = self.pictures[::2], self.indices[::2]
         return True
 
     def close(self) -> None:
@@ -64,13 +64,14 @@ class Tally(Sink):
         tracks: For each track, frames in which it was seen and its last label.
     """
 
+    fps: float
     name: str = "tally"
     seconds: dict[int, Counter[str]] = field(default_factory=dict)
     tracks: dict[int, tuple[int, str]] = field(default_factory=dict)
 
     def write(self, answer: Answer) -> bool:
         """Count the faces of a frame."""
-        second = self.seconds.setdefault(int(answer.frame.moment), Counter())
+        second = self.seconds.setdefault(int(answer.frame.index / self.fps), Counter())
         second[""] += 1
         for face in answer.faces:
             second[face.label] += 1
@@ -125,7 +126,7 @@ class Film:
         fps: Frames a second of the video.
         people: Distinct people by label.
         timeline: See `Tally.timeline`.
-        stills: JPEG pictures for the player, and the second of the video at which each is shown.
+        stills: JPEG pictures for the player, and the frame number of each.
         video: The annotated video, an MP4 file.
         events: JSON Lines (docs/contracts.md).
         notes: What the user should know, a sentence each.
@@ -136,7 +137,7 @@ class Film:
     fps: float
     people: Counter[str]
     timeline: list[dict[str, float | str]]
-    stills: tuple[list[bytes], list[float]]
+    stills: tuple[list[bytes], list[int]]
     video: bytes
     events: bytes
     notes: list[str]
@@ -170,7 +171,7 @@ def annotate_video(
         detector.follow()
         length = min(source.length, MAX_FRAMES) if source.length is not None else None
         video, events = path.with_name("annotated.mp4"), path.with_name("events.jsonl")
-        stills, tally = Stills(), Tally()
+        stills, tally = Stills(), Tally(source.fps)
         try:
             outputs = _Chosen(choice, (VideoSink(video, source.fps), EventSink(str(events)), stills, tally))
         except BaseException:
@@ -199,7 +200,7 @@ def annotate_video(
             source.fps,
             tally.people(),
             tally.timeline(),
-            (stills.pictures, stills.seconds),
+            (stills.pictures, stills.indices),
             video.read_bytes(),
             events.read_bytes(),
             notes,

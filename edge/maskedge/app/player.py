@@ -74,13 +74,13 @@ def show_film(film: Film) -> None:
         st.info(note, icon=":material/info:")
     st.markdown("**Different people seen**")
     chips(film.people, "Nobody was seen for long enough to count.")
-    pictures, seconds = film.stills
+    pictures, indices = film.stills
     if pictures:
         player = st.components.v2.component("maskedge.player", html=_HTML, css=_CSS, js=_JS)
         data = {
             "pictures": [base64.b64encode(picture).decode("ascii") for picture in pictures],
-            "seconds": seconds,
-            "length": max(film.summary.frames / film.fps, seconds[-1]),
+            "seconds": [index / film.fps for index in indices],
+            "length": film.summary.frames / film.fps,
             "name": film.name,
         }
         player(key="player", data=data)

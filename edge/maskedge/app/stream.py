@@ -41,7 +41,7 @@ class LiveSession:
         self._lock = threading.Lock()
         self._models = classifier, detector
         self._built: MaskDetector | None = None
-        self._tally = Tally()
+        self._tally = Tally(fps=1.0)
         self._frames = 0
         self.choice = choice
 
@@ -59,7 +59,7 @@ class LiveSession:
             self._restart()
 
     def _restart(self) -> None:
-        self._built, self._tally, self._frames = None, Tally(), 0
+        self._built, self._tally, self._frames = None, Tally(fps=1.0), 0
 
     def answer(self, content: bytes) -> dict[str, Any]:
         """Answer one picture.
