@@ -12,6 +12,7 @@ from maskedge.errors import SourceError, UsageError
 from maskedge.pictures import is_picture, list_pictures, natural_key
 
 from .address import STREAMS, file_path, split_address, tidy, without_password
+from .animation import AnimationSource
 from .base import BaseSource, Source
 from .config import SourceConfig
 from .containers import is_animated_webp
