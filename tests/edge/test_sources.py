@@ -111,7 +111,7 @@ def test_truncated_video_is_done_as_far_as_it_goes(tmp_path: Path) -> None:
     count = len(list(source.frames()))
     assert 5 < count < 57
     assert source.incomplete
-    assert f"ended after {count} of 60 frames" in source.warnings[0]
+    assert f"ended after {count} frames, at " in source.warnings[0]
     source.close()
 
 

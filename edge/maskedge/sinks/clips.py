@@ -16,14 +16,14 @@ import cv2
 import numpy as np
 
 from maskedge.errors import OutputError, UsageError
-from maskedge.files import native_path, temporary_name
+from maskedge.files import temporary_name
 from maskedge.happenings import Happening
 from maskedge.workers import Worker
 
 from .base import Answer
+from .film import CODECS, open_film
 from .keep import Album, Keep
 from .snapshots import encode_jpeg
-from .video import CODECS, fit
 
 _LEAST_FREE = 8 * 1024 * 1024
 _DELAY = 0.5  # a frame that arrived in time may still be on its way through a queue
@@ -155,7 +155,7 @@ class ClipSink:
 
 
 def write_video(path: Path, shots: Sequence[_Shot]) -> None:
-    """Write pictures as a video beside its place and rename it. Shown at the rate at which they arrived, in the size of the first.
+    """Write pictures as a video beside its place and rename it. Shown at the times at which they arrived, in the size of the first.
 
     Args:
         path: The file; its suffix chooses the container.
@@ -170,26 +170,17 @@ def write_video(path: Path, shots: Sequence[_Shot]) -> None:
     span = shots[-1].arrival - shots[0].arrival
     remedy = "free some space, or choose another [clips] folder"
     try:
-        # OpenCV's writer reports no error when a disk is full.
         if shutil.disk_usage(path.parent).free < _LEAST_FREE + 2 * sum(len(shot.jpeg) for shot in shots):
             raise OutputError(f"{path} cannot be written (No space left on device): {remedy}.")
-        writer: cv2.VideoWriter | None = None
-        size = (0, 0)
-        for shot in shots:
-            picture = np.asarray(cv2.imdecode(np.frombuffer(shot.jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8)
-            if writer is None:
-                # Encoders want even sides.
-                size = (picture.shape[1] + picture.shape[1] % 2, picture.shape[0] + picture.shape[0] % 2)
-                rate = (len(shots) - 1) / span if span > 0 else 1.0
-                # OpenCV keeps the permissions of what is there.
-                os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-                with native_path(beside) as name:
-                    writer = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*CODECS[path.suffix]), rate, size)
-                if not writer.isOpened():
-                    raise OutputError(f"{path} cannot be written: OpenCV has no encoder for it here; try [clips] suffix = '.avi'.")
-            writer.write(fit(picture, size))
-        if writer is not None:
-            writer.release()
+        # Whoever writes it keeps the permissions of what is there.
+        os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        film = open_film(beside, (len(shots) - 1) / span if span > 0 else 1.0)
+        try:
+            for shot in shots:
+                picture = np.asarray(cv2.imdecode(np.frombuffer(shot.jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+                film.write(picture, shot.arrival)
+        finally:
+            film.close()
         beside.replace(path)
     except OSError as error:
         raise OutputError(f"{path} cannot be written ({error.strerror}): {remedy}.") from error

@@ -13,8 +13,10 @@ from maskedge.pictures import is_picture, list_pictures, natural_key
 from maskedge.text import displayable, is_utf8
 
 from .address import STREAMS, file_path, split_address, tidy, without_password
+from .animation import AnimationSource
 from .base import BaseSource, Source
 from .config import SourceConfig
+from .containers import is_animated_webp
 from .csi import PicameraDevice, csi_opener
 from .demo import DemoSource
 from .devices import Opener, check_pipeline, is_character_device, list_cameras, open_camera, open_gstreamer, open_stream
@@ -22,7 +24,7 @@ from .http import open_http
 from .live import LiveSource
 from .pictures import PictureSource
 from .replay import LoopSource, ReplayDevice
-from .video import VideoFileSource
+from .video import VideoFileSource, is_film
 
 __all__ = [
     "BaseSource",
@@ -103,7 +105,7 @@ def _open_file(uri: str, config: SourceConfig) -> Source:
             if config.live or config.loop:
                 raise UsageError(f"{uri} holds pictures: only a video or the demo can be played live or in a loop.")
             return PictureSource(uri, pictures)
-        make = partial(VideoFileSource, path)
+        make = partial(AnimationSource if is_animated_webp(path) else VideoFileSource, path)
     source = LoopSource(make) if config.loop else make()
     if not config.live:
         return source
@@ -132,4 +134,4 @@ def _pictures(uri: str, path: Path) -> list[Path] | None:
         raise SourceError(f"there is no file or folder {path}: check the path, or try --source demo.")
     if not path.is_file():
         raise SourceError(f"{path} is no regular file: give a picture, a folder, a video file or a camera.")
-    return [path] if is_picture(path) else None
+    return [path] if is_picture(path) and not is_film(path) else None

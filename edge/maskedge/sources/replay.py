@@ -44,11 +44,11 @@ class LoopSource(BaseSource):
 
 
 class ReplayDevice:
-    """A source's pictures by the clock. Where it cannot keep up, the moments that it missed are counted as skipped.
+    """A source's pictures by their time stamps. Where it cannot keep up, the frames that it is late by are counted as skipped.
 
     Args:
         source: Gives the pictures, as fast as they are wanted.
-        fps: Frames a second.
+        fps: Frames a second: other than the source's own, it is played that much faster or slower.
     """
 
     finite = True
@@ -60,21 +60,22 @@ class ReplayDevice:
         self.warnings = source.warnings
         self._source = source
         self._frames = source.frames()
+        self._speed = fps / source.fps
         self._start: float | None = None
-        self._count = 0
 
     def read(self) -> Image | None:
         """Wait for the time of the next picture; None after the last."""
         frame = next(self._frames, None)
         if frame is None:
             return None
-        now = time.perf_counter()
+        now, moment = time.perf_counter(), frame.moment / self._speed
         if self._start is None:
-            self._start = now
-        late = now - self._start - self._count / self.fps
+            self._start = now - moment
+        late = now - self._start - moment
         missed = max(0, int(late * self.fps))
         self.skipped += missed
-        self._count += missed + 1
+        # What comes after is not hurried: the clock waits for it.
+        self._start += missed / self.fps
         time.sleep(max(0.0, -late))
         return frame.image
 

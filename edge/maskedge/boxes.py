@@ -1,0 +1,85 @@
+"""Boxes of ISO base media files (MP4, MOV, 3GP): walking through them and making them."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+MOST = 1_000_000
+"""Boxes on one level that are read before a file is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A box of a file.
+
+    Attributes:
+        kind: Its four characters.
+        start: Offset of its content in the file.
+        end: Offset behind it, as the box itself claims: may lie beyond the end of the file.
+    """
+
+    kind: bytes
+    start: int
+    end: int
+
+
+def walk(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
+    """Give the boxes between two offsets. Ends early at what is no box.
+
+    Args:
+        file: The file, which is moved about.
+        start: Offset of the first box.
+        end: Offset of their end.
+    """
+    for _ in range(MOST):
+        if end - start < 8:
+            return
+        file.seek(start)
+        head = file.read(16)
+        if len(head) < 8:
+            return
+        size, kind = struct.unpack(">I4s", head[:8])
+        header = 8
+        if size == 1:
+            if len(head) < 16:
+                return
+            size, header = struct.unpack(">Q", head[8:])[0], 16
+        elif size == 0:
+            size = end - start
+        if size < header or not kind.strip().isalnum():
+            return
+        yield Box(kind, start + header, start + size)
+        start += size
+
+
+def find(file: BinaryIO, start: int, end: int, *path: bytes) -> Iterator[Box]:
+    """Give the boxes at a path of kinds, as in `b"trak", b"mdia"`; what they claim is cut to the box around them."""
+    for box in walk(file, start, end):
+        if box.kind == path[0]:
+            inside = Box(box.kind, box.start, min(box.end, end))
+            if len(path) == 1:
+                yield inside
+            else:
+                yield from find(file, inside.start, inside.end, *path[1:])
+
+
+def content(file: BinaryIO, box: Box, most: int = 1 << 20) -> bytes:
+    """Read the content of a box, at most so many bytes of it."""
+    file.seek(box.start)
+    return file.read(max(0, min(box.end - box.start, most)))
+
+
+def make(kind: bytes, *parts: bytes) -> bytes:
+    """Make a box of its content."""
+    size = 8 + sum(map(len, parts))
+    if size < 1 << 32:
+        return b"".join((struct.pack(">I4s", size, kind), *parts))
+    return b"".join((struct.pack(">I4sQ", 1, kind, size + 8), *parts))
+
+
+def make_full(kind: bytes, version: int, flags: int, *parts: bytes) -> bytes:
+    """Make a box that begins with a version and flags."""
+    return make(kind, struct.pack(">I", version << 24 | flags), *parts)
