@@ -56,9 +56,7 @@ class Calibration:
         return {"faces": self.faces, "needed": LEAST_FACES, "fitted": self.fitted}
 
 
-def calibrate(
-    logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64], is_face: npt.NDArray[np.bool_]
-) -> Calibration:
+def calibrate(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64], is_face: npt.NDArray[np.bool_]) -> Calibration:
     """Fit the temperature and the bound of the unsure, if there are faces enough.
 
     Args:

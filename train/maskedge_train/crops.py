@@ -148,8 +148,8 @@ def cut_crops(
         negatives: Add `not_a_face`: detectors' false alarms, pieces of faces, windows; from scenes and backgrounds.
         beside: With `negatives`, take them from the pictures of `faces` too: beside their faces, and of their shuffled parts.
         painted: Add masks and other things painted on the unmasked faces of the training part.
-        drawn: With `negatives`, take them of so many backgrounds that are drawn here, and of the built-in clip (`generated`). Their source is
-            `generated`; a tenth of them is of the part `val`, the others of `train`.
+        drawn: With `negatives`, take them from so many backgrounds that are drawn here, too, and from the built-in clip
+            (`generated`). Their source is `generated`; a tenth of them is of the part `val`, the others of `train`.
         progress: Called after each picture.
     """
     # Where no box was drawn by a person, those that `localise` found are what there is to learn the place of a face from.
@@ -324,7 +324,8 @@ def cached_crops(
     # With other detectors, or where they look at another size, the crops are others too.
     detectors = [read_catalogue(MODELS).get(name, {}).get("sha256") for name in ("haar.xml", "edgeface.onnx", "edgenet.onnx")]
     detectors += [CASCADE_SIDE, CNN_SIDE]
-    key = json.dumps([_VERSION, detectors, dataset.digest, split_digest, negatives, painted, beside, PATCH, CROP.to_json(), generated.digest(drawn)])
+    chosen = [negatives, painted, beside, generated.digest(drawn)]
+    key = json.dumps([_VERSION, detectors, dataset.digest, split_digest, *chosen, PATCH, CROP.to_json()])
     folder = cache / hashlib.sha256(key.encode()).hexdigest()[:16] if cache else None
     fields = list(Crops.__dataclass_fields__)
     if folder and folder.is_dir():
@@ -335,17 +336,17 @@ def cached_crops(
     crops = cut_crops(dataset, parts, negatives=negatives, painted=painted, beside=beside, drawn=drawn, progress=progress)
     if folder:
         # Beside it first: several processes of one training may come here at once.
-        beside = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
+        unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
         try:
-            beside.mkdir(parents=True, exist_ok=True)
+            unfinished.mkdir(parents=True, exist_ok=True)
             for name in fields:
-                np.save(beside / f"{name}.npy", getattr(crops, name), allow_pickle=False)
+                np.save(unfinished / f"{name}.npy", getattr(crops, name), allow_pickle=False)
             with contextlib.suppress(OSError):
-                beside.rename(folder)
+                unfinished.rename(folder)
         except OSError as error:
             raise OutputError(
                 f"the crops cannot be kept in {cache} ({error.strerror}): free some space, or name another folder with --cache."
             ) from error
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
     return crops

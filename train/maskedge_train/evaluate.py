@@ -122,5 +122,5 @@ def enter_results(checkpoint: Path, report: Mapping[str, Any]) -> None:
         {**part, "calibration": {key: value for key, value in part["calibration"].items() if key != "bins"}}
         for part in report["evaluations"]
     ]
-    card = {key: value for key, value in report.items() if key not in ("schema", "comparison", "evaluations", "history")}
+    card = {key: value for key, value in report.items() if key not in ("schema", "comparison", "evaluations", "history", "notes")}
     add_results(checkpoint, spec, {**card, "evaluations": evaluations})

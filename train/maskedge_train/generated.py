@@ -1,6 +1,6 @@
 """Pictures without people that need no data: surfaces, fronts, clutter; and frames of the built-in clip with their true faces.
 
-They are the least that `not_a_face` is learned from, whatever the user's own data holds. Real backgrounds (--backgrounds) teach more.
+They are the least that `not_a_face` is learned from, whatever the user's own data holds. Real backgrounds teach more.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _colour(random: np.random.Generator) -> _Floats:
 
 
 def _flat(random: np.random.Generator, height: int, width: int) -> _Floats:
-    return np.broadcast_to(_colour(random), (height, width, 3)).copy()
+    return np.full((height, width, 3), _colour(random), np.float32)
 
 
 def _surface(random: np.random.Generator, height: int, width: int) -> _Floats:
@@ -155,8 +155,8 @@ def _front(random: np.random.Generator, height: int, width: int) -> _Floats:
                 x = round(left + (right - left) * pane / panes)
                 cv2.line(wall, (x, round(top)), (x, round(bottom)), frame.tolist(), thick)
             if sill:
-                low = round(bottom + 0.05 * step_y)
-                cv2.line(wall, (round(left - 0.05 * step_x), low), (round(right + 0.05 * step_x), low), (frame * 0.6).tolist(), 2 * thick)
+                low, over = round(bottom + 0.05 * step_y), 0.05 * step_x
+                cv2.line(wall, (round(left - over), low), (round(right + over), low), (frame * 0.6).tolist(), 2 * thick)
     return _tilted(random, wall)
 
 
@@ -185,9 +185,9 @@ def _clutter(random: np.random.Generator, height: int, width: int) -> _Floats:
         leaf = np.zeros((height, width), np.uint8)
         _draw_leaf(random, leaf, x, y, radius)
         colour = _colour(random) if random.random() < 0.75 else skin * random.uniform(0.3, 1.2) + random.normal(0, 12, 3)
-        shade = 1 + random.uniform(0, 0.5) * _noise(random, height, width, 2)[..., None]
+        shade = 1 + float(random.uniform(0, 0.5)) * _noise(random, height, width, 2)[..., None]
         inside = leaf[..., None].astype(np.float32) / 255
-        picture += inside * (np.clip(colour, 0, 255) * shade - picture)
+        picture += inside * (np.asarray(np.clip(colour, 0, 255), np.float32) * shade - picture)
     return picture
 
 
@@ -254,7 +254,7 @@ def shuffled(image: Image, random: np.random.Generator) -> Image:
         uint8 `[H, W, 3]`: cut into three to five columns and rows, each part drawn from anywhere of the picture.
     """
     height, width = image.shape[:2]
-    result = image.copy()
+    result = np.array(image, np.uint8)
     xs = np.linspace(0, width, int(random.integers(3, 6)) + 1).round().astype(int)
     ys = np.linspace(0, height, int(random.integers(3, 6)) + 1).round().astype(int)
     for top, bottom in zip(ys[:-1].tolist(), ys[1:].tolist(), strict=True):

@@ -65,13 +65,12 @@ def _take(out: Path) -> int:
         except BlockingIOError as error:
             owner = os.read(handle, 20).decode("ascii", "replace").strip()
             os.close(handle)
-            raise UsageError(
-                f"another training writes to {out}" + (f" (process {owner})" if owner else "") + ": wait for its end, or choose another --out."
-            ) from error
+            held = f" (process {owner})" if owner else ""
+            raise UsageError(f"another training writes to {out}{held}: wait for its end, or choose another --out.") from error
         except OSError:
             return handle  # a file system without locks (some network shares): there is nothing to hold
         with contextlib.suppress(OSError):
-            if os.stat(path).st_ino == os.fstat(handle).st_ino:
+            if path.stat().st_ino == os.fstat(handle).st_ino:
                 os.ftruncate(handle, 0)
                 os.write(handle, f"{os.getpid()}\n".encode())
                 return handle

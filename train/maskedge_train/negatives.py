@@ -20,7 +20,7 @@ OFF = 0.12
 FOUND = 0.4
 """Overlap (IoU) from which a detector's box lies on a face: the nets see these as they come."""
 DOUBT = 0.5
-"""Probability of a face, by the bundled classifier, from which a box in a picture that is not labelled as a whole counts as nothing."""
+"""Probability of a face, by the bundled classifier, from which a box where not every face is labelled counts as nothing."""
 LEAST_SIDE = 24
 """Smallest box in pixels: below, a picture's unlabelled faces and its clutter look alike."""
 

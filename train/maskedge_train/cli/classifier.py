@@ -12,7 +12,6 @@ from typing import Any
 import click
 
 from maskedge.cli.common import Command, require_extra
-from maskedge.files import make_folder
 
 from .options import (
     FACE_BOXES,
@@ -50,7 +49,8 @@ _folder = click.Path(exists=True, file_okay=False, path_type=Path)
     type=click.Choice(["auto", "given", "none"]),
     default="auto",
     show_default=True,
-    help="What teaches the label not_a_face. auto: what is beside the faces of all given pictures, and pictures that are drawn here. "
+    help="What teaches the label not_a_face. auto: what is beside the faces of all given pictures, and pictures that the program "
+    "draws. "
     "given: --scenes and --backgrounds alone. none: nothing, for a model without that label.",
 )
 @click.option("--test-scenes", type=_file, multiple=True, help="CSV file of labelled boxes to measure on, never to train on.")
@@ -151,7 +151,7 @@ def classifier(
     """
     with require_extra("train"):
         from maskedge.pipeline import NOT_A_FACE
-        from maskedge.precise import without_label
+        from maskedge.precise import lacks_label, without_label
 
         from .. import generated
         from ..classifier import Recipe, check_enough, train_classifier
@@ -171,9 +171,7 @@ def classifier(
     click.get_current_context().with_resource(lock_folder(out))
     # Where the faces are is found once: by the run that is resumed.
     kept = out / FACE_BOXES if resume else None
-    dataset = load(
-        *(faces, face_boxes, scenes, backgrounds, relabel_scenes), locate=not whole_pictures, kept=kept, quiet=quiet
-    )
+    dataset = load(*(faces, face_boxes, scenes, backgrounds, relabel_scenes), locate=not whole_pictures, kept=kept, quiet=quiet)
     labels = labels_to_learn(dataset, negatives)
     right = corrections(relabel, dataset)
     begun = {}
@@ -240,6 +238,8 @@ def classifier(
     if test_scenes or test_backgrounds:
         sets |= test_sets(test_scenes, test_backgrounds, labels, quiet)
     sets["validation"] = crops.take(crops.where("val"))
+    notes = [] if trained.calibration.fitted else [str(trained.calibration)]
+    notes += [without_label(trained.checkpoint.name)] if lacks_label(labels) else []
     facts = {
         "net": net,
         "parameters": parameters,
@@ -255,14 +255,16 @@ def classifier(
         "crops": {label: int((crops.labels == label).sum()) for label in labels},
         "split": split.to_card(),
         "calibration": trained.calibration.to_card(),
+        "notes": notes,
     }
     report = report_on(trained.checkpoint, sets, out, facts=facts, history=trained.history, comparison=comparison)
     enter_results(trained.checkpoint, report)
     click.echo(f"{net}: {parameters:,} parameters, {len(trained.history)} epochs in {trained.seconds:.0f} s.")
     print_evaluations(report)
-    click.echo(f"calibration: {trained.calibration}")
-    if NOT_A_FACE not in labels:
-        click.echo(f"note: {without_label(trained.checkpoint.name)}", err=True)
+    if trained.calibration.fitted:
+        click.echo(f"calibration: {trained.calibration}")
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
     click.echo(f"wrote {trained.checkpoint} and {out / 'report.html'}; next: edge-export {trained.checkpoint} -o model.onnx")
 
 

@@ -83,7 +83,9 @@ def detector(
         from ..detector.report import measure_detector
         from ..detector.samples import load_scenes
         from ..detector.training import DetectorRecipe, draw_tiles, split, train_detector
+        from ..lock import lock_folder
     out = out or Path("runs/detector")
+    click.get_current_context().with_resource(lock_folder(out))
     if init:
         check_start(init)
     dataset = load(faces, face_boxes, scenes, backgrounds, relabel_scenes)

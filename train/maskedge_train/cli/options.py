@@ -174,6 +174,7 @@ def load(
 
 def _locate(faces: Path, quiet: bool) -> dict[str, Box]:
     """Locate the face of each picture of a folder data set."""
+    from maskedge.errors import UsageError
     from maskedge.pictures import list_pictures
 
     from ..dataset import FACE_LABELS, check_folders
@@ -183,7 +184,14 @@ def _locate(faces: Path, quiet: bool) -> dict[str, Box]:
     count = sum(len(list_pictures(faces / label)) for label in FACE_LABELS if (faces / label).is_dir())
     with progress_bar(count, "locating faces", quiet) as step:
         found, missed = localise(faces, progress=step)
-    click.echo(f"located a face in {len(found):,} of {count:,} pictures of {faces}" + ("; the others count as a whole." if missed else "."))
+    for label in FACE_LABELS:
+        if any(name.startswith(f"{label}/") for name in missed) and not any(face.label == label for _, face in found):
+            raise UsageError(
+                f"no face was found in any picture of {faces / label}: are these pictures of faces? If each is one face cut out, "
+                "give --whole-pictures; if you know where the faces are, --face-boxes."
+            )
+    rest = "; the others count as a whole" if missed else ""
+    click.echo(f"located a face in {len(found):,} of {count:,} pictures of {faces}{rest}.")
     return {name: face.box for name, face in found}
 
 
