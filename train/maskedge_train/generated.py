@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -21,8 +20,6 @@ from .negatives import random_of
 
 SIZE = (360, 270)
 """Width and height in pixels of a drawn background."""
-COUNT = 480
-"""Drawn backgrounds of a training."""
 _CLIP_STEP = 15
 """Frames of the built-in clip from one picture to the next: its faces have moved on by then."""
 _VERSION = 1
@@ -46,7 +43,7 @@ class Drawn:
     faces: tuple[Box, ...] = ()
 
 
-def names(count: int = COUNT) -> list[str]:
+def names(count: int) -> list[str]:
     """Give the names of `count` drawn backgrounds and of the frames of the built-in clip: none where `count` is 0."""
     kinds = list(_KINDS)
     drawn = [f"generated/{kinds[number % len(kinds)]} {number}.png" for number in range(count)]
@@ -266,8 +263,3 @@ def shuffled(image: Image, random: np.random.Generator) -> Image:
                 part = np.asarray(cv2.flip(part, (0, 1, -1)[flip]), np.uint8)
             result[top:bottom, left:right] = part
     return result
-
-
-def all_drawn(count: int = COUNT) -> Iterator[Drawn]:
-    """Draw every picture that `names` gives."""
-    return map(draw, names(count))

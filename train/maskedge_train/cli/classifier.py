@@ -53,6 +53,13 @@ _folder = click.Path(exists=True, file_okay=False, path_type=Path)
     "draws. "
     "given: --scenes and --backgrounds alone. none: nothing, for a model without that label.",
 )
+@click.option(
+    "--drawn",
+    type=click.IntRange(0, 100_000),
+    default=480,
+    show_default=True,
+    help="With --negatives auto: pictures without people that the program draws.",
+)
 @click.option("--test-scenes", type=_file, multiple=True, help="CSV file of labelled boxes to measure on, never to train on.")
 @click.option("--test-backgrounds", type=_folder, help="Folder of pictures without people to measure on.")
 @people_option
@@ -124,6 +131,7 @@ def classifier(
     relabel_scenes: Path | None,
     backgrounds: Path | None,
     negatives: str,
+    drawn: int,
     test_scenes: tuple[Path, ...],
     test_backgrounds: Path | None,
     people: str | None,
@@ -188,7 +196,7 @@ def classifier(
     click.echo(
         f"{len(dataset.pictures):,} pictures ({sizes}); {split.grouped:,} of them in {split.groups:,} groups of related ones."
     )
-    drawn = generated.COUNT if negatives == "auto" else 0
+    drawn = drawn if negatives == "auto" else 0
     with progress_bar(len(dataset.pictures) + len(generated.names(drawn)), "cutting faces", quiet) as step:
         crops = cached_crops(
             *(cache, dataset, split.digest, parts),
@@ -249,6 +257,7 @@ def classifier(
             **{key: value for key, value in options.items() if key not in ("accelerator", "net")},
             "paint": paint,
             "negatives": negatives,
+            "drawn": drawn,
             **begun,
         },
         "data": {**dataset.to_card(), "relabelled": len(right), "generated": len(generated.names(drawn))},
