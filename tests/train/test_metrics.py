@@ -179,6 +179,6 @@ def test_too_few_faces_calibrate_nothing_and_say_so() -> None:
     assert enough.fitted and not few.fitted
     assert enough.temperature != 1.0
     assert (few.temperature, few.unsure_below) == (1.0, 0.0)
-    assert str(few).startswith(f"not calibrated: {LEAST_FACES - 1} faces")
+    assert str(few).startswith(f"Not calibrated: {LEAST_FACES - 1} faces")
     assert few.to_card() == {"faces": LEAST_FACES - 1, "needed": LEAST_FACES, "fitted": False}
     assert "fitted to" in str(enough)

@@ -45,9 +45,9 @@ class Calibration:
     def __str__(self) -> str:
         """Give one sentence, for the log."""
         if self.fitted:
-            return f"temperature {self.temperature:g} and unsure below {self.unsure_below:g}, fitted to {self.faces:,} faces."
+            return f"Temperature {self.temperature:g} and unsure below {self.unsure_below:g}, fitted to {self.faces:,} faces."
         return (
-            f"not calibrated: {self.faces} faces in the validation part, {LEAST_FACES} are needed; the temperature stays 1 and no "
+            f"Not calibrated: {self.faces} faces in the validation part, {LEAST_FACES} are needed; the temperature stays 1 and no "
             "answer is called unsure. Give more pictures."
         )
 

@@ -37,7 +37,9 @@ _STYLE = """
 .confusion .right { box-shadow: inset 0 0 0 2px var(--good); }
 .confusion .wrong { background: var(--bad-panel); }
 @media (max-width: 40rem) {
-  body { padding: 1rem; } .confusion th, .confusion td { padding: .3rem; min-width: 3.6rem; font-size: .8rem; }
+  body { padding: 1rem; } th, td { padding: .3rem .4rem; }
+  .confusion th, .confusion td { padding: .3rem; min-width: 3.2rem; font-size: .8rem; }
+  .headlines p { flex-basis: 8rem; padding: .5rem .7rem; font-size: .85rem; } .headlines strong { font-size: 1.4rem; }
 }
 .group { border-left: 3px solid var(--accent); padding-left: .7rem; margin: .8rem 0; }
 """
@@ -113,15 +115,17 @@ def heading(words: str) -> str:
 
 def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
     """A confusion matrix: a row for each true label, a column for each answer; counts, and their share of the row."""
-    head = "".join(f'<th scope="col">{text(label)}</th>' for label in labels)
+    # Names may break at their underscores: four of them are wider than a phone.
+    names = [text(label).replace("_", "_<wbr>") for label in labels]
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
     rows = []
-    for row, (label, cells) in enumerate(zip(labels, counts, strict=True)):
+    for row, (name, cells) in enumerate(zip(names, counts, strict=True)):
         total = max(sum(cells), 1)
         body = "".join(
             f'<td class="{"right" if column == row else "wrong" if count else ""}">{count:,}<small>{count / total:.1%}</small></td>'
             for column, count in enumerate(cells)
         )
-        rows.append(f'<tr><th scope="row">{text(label)}</th>{body}</tr>')
+        rows.append(f'<tr><th scope="row">{name}</th>{body}</tr>')
     caption = "<caption>Confusion matrix: rows are the truth, columns the answer</caption>"
     top = f'<thead><tr><th scope="col">truth \u2193 answer \u2192</th>{head}</tr></thead>'
     return f'<div class="scroll"><table class="confusion">{caption}{top}<tbody>{"".join(rows)}</tbody></table></div>'

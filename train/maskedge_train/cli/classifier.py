@@ -271,9 +271,9 @@ def classifier(
     click.echo(f"{net}: {parameters:,} parameters, {len(trained.history)} epochs in {trained.seconds:.0f} s.")
     print_evaluations(report)
     if trained.calibration.fitted:
-        click.echo(f"calibration: {trained.calibration}")
+        click.echo(str(trained.calibration))
     for note in notes:
-        click.echo(f"note: {note}", err=True)
+        click.echo(f"note: {note[0].lower() + note[1:]}", err=True)
     click.echo(f"wrote {trained.checkpoint} and {out / 'report.html'}; next: edge-export {trained.checkpoint} -o model.onnx")
 
 
