@@ -31,16 +31,42 @@ BOUNDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0
 """Least probabilities of being a face at which precision and recall are told."""
 
 
-def choose_pipelines(detectors: Sequence[str], model: Path | None = None) -> list[Pipeline]:
-    """Give the original pipeline, which the costs are compared with, and one with each of `detectors`.
+def choose_pipelines(detectors: Sequence[str], models: Sequence[Path] = ()) -> list[Pipeline]:
+    """Give the original pipeline, which the costs are compared with, and one with each of `detectors` for each of `models`.
 
     Args:
         detectors: Names or files (`find_detector`).
-        model: Classifier file of all but the original; None for the bundled one.
+        models: Classifier files of all but the original; the bundled one where there are none. The rows are named by the files,
+            with as much of their folders as it takes to tell them apart.
+
+    Raises:
+        UsageError: A model is given twice.
     """
-    known = {} if model else {pipeline.detector: pipeline for pipeline in PIPELINES[1:]}
-    net = model.stem if model else "edgenet"
-    return [PIPELINES[0]] + [known.get(name) or Pipeline(f"{Path(name).name}, {net}", name, model, 1) for name in detectors]
+    if not models:
+        known = {pipeline.detector: pipeline for pipeline in PIPELINES[1:]}
+        own = [known.get(name) or Pipeline(f"{Path(name).name}, edgenet", name, None, 1) for name in detectors]
+        return [PIPELINES[0], *own]
+    names = short_names(models)
+    return [PIPELINES[0]] + [
+        Pipeline(f"{Path(detector).name}, {name}", detector, model, 1)
+        for model, name in zip(models, names, strict=True)
+        for detector in detectors
+    ]
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """Give the shortest ends of paths that are all different, without suffixes: `edgenet`, or `mine/edgenet` and `old/edgenet`.
+
+    Raises:
+        UsageError: A path is given twice.
+    """
+    whole = [path.resolve().with_suffix("").parts for path in paths]
+    for count in range(1, max(map(len, whole)) + 1):
+        names = ["/".join(parts[-count:]) for parts in whole]
+        if len(set(names)) == len(names):
+            return names
+    twice = next(path for path in paths if sum(path.resolve() == other.resolve() for other in paths) > 1)
+    raise UsageError(f"the model {twice} is given twice: give each once.")
 
 
 class _Row:

@@ -43,7 +43,14 @@ def main() -> None:
     metavar="NAME",
     help="Name, a cascade's .xml or a detector's .onnx file; give it again for more.  [default: all that have a name]",
 )
-@click.option("--model", type=click.Path(path_type=Path), metavar="FILE", help="Classifier .onnx file.  [default: the bundled one]")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Classifier .onnx file; give it again to compare several in the same run.  [default: the bundled one]",
+)
 @click.option("--min-face", type=click.IntRange(1), metavar="PX", help="Smallest face to find, in pixels of the picture.")
 @click.option("--held-out", is_flag=True, help="Of training data, only the pictures that edge-train keeps from every net.")
 @click.option(
@@ -70,7 +77,7 @@ def accuracy(
     scenes: Path,
     backgrounds: Path | None,
     detectors: tuple[str, ...],
-    model: Path | None,
+    models: tuple[Path, ...],
     min_face: int | None,
     held_out: bool,
     unlabelled: Path | None,
@@ -97,7 +104,7 @@ def accuracy(
         measured, galleries = measure_accuracy(
             scenes,
             backgrounds,
-            choose_pipelines(detectors or DETECTORS, model),
+            choose_pipelines(detectors or DETECTORS, models),
             min_face=min_face,
             held_out=held_out,
             unlabelled=unlabelled,

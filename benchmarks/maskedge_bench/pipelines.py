@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskedge.detect import DETECTORS, FaceDetector
+from maskedge.detect import DEFAULT_DETECTOR, DETECTORS, FaceDetector
 from maskedge.pipeline import DETECT_EVERY, MaskDetector
 
 BASELINE_MODEL = Path(__file__).parent / "models" / "seednet.onnx"
 """The original pipeline's classifier."""
 BASELINE_DETECTOR = "haar-stock"
 """The original pipeline's detector."""
-DEFAULT_DETECTOR = str(inspect.signature(MaskDetector).parameters["detector"].default)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 from maskedge.classify import MaskClassifier
 from maskedge.detect import CnnDetector
 from maskedge.model import CONTRACT, ClassifierContract, DetectorContract, read_kind, read_model
+from maskedge.precise import lacks_label, without_label
 
 _USE = (
     "Made to tell, on a device beside the camera, which of the faces that a detector found wear a mask: to count, to remind, to "
@@ -47,6 +48,7 @@ def render_card(path: Path) -> str:
     sections = [
         f"# Model card: {path.name}",
         _facts(contract, content),
+        *([f"**{without_label(path.name)}**"] if lacks_label(contract.labels) else []),
         "## Use and misuse",
         *_USE,
         "## Data",
@@ -69,11 +71,18 @@ def _facts(contract: ClassifierContract, content: bytes) -> str:
         ("parameters", _known(card, "parameters", "{:,}")),
         ("input", f"uint8 [N, {contract.size}, {contract.size}, 3], BGR"),
         ("crop", f"margin {contract.crop.margin:g}, {'square' if contract.crop.square else 'as the box'}"),
-        ("temperature, already in the graph", _known(card, "temperature", "{:g}")),
+        ("temperature, already in the graph", _known(card, "temperature", "{:g}") + _uncalibrated(card)),
         ("an answer is unsure below", _known(card, "unsure_below", "{:g}")),
         *_training_and_file(card, content),
     ]
     return _table(("what", "value"), rows)
+
+
+def _uncalibrated(card: Mapping[str, Any]) -> str:
+    calibration = card.get("calibration", {})
+    if calibration.get("fitted", True):
+        return ""
+    return f": not calibrated, for want of faces ({calibration['faces']:,} to fit it to, {calibration['needed']:,} are needed)"
 
 
 def _render_detector(path: Path, contract: DetectorContract, content: bytes) -> str:
@@ -126,7 +135,7 @@ def _training_and_file(card: Mapping[str, Any], content: bytes) -> list[tuple[st
 def _counts(card: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Give what the data holds, and where it stands."""
     data = card.get("data", {})
-    known = {"pictures": "pictures", "refused": "files that could not be used"}
+    known = {"pictures": "pictures", "refused": "files that could not be used", "generated": "pictures drawn by the program"}
     sources = {name: f"pictures of {name}" for name in ("faces", "scenes", "backgrounds")}
     names = known | sources | {label: f"faces labelled `{label}`" for label in card.get("labels", [])}
     return [

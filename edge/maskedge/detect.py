@@ -24,6 +24,7 @@ CNN_SIDE = 480
 LEAST_SEEN = 10.0
 """Side in pixels of its input of the smallest face that our network finds."""
 DETECTORS = ("haar", "cnn", "haar-stock")
+DEFAULT_DETECTOR = "haar"
 _LEAST_SIDE = 96
 """Longest side of a scan at least, however large the smallest wanted face is: below, a picture holds too little."""
 _MULTIPLE = 32

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from maskedge import precise
 from maskedge.classify import MaskClassifier
 from maskedge.detect import CnnDetector, FaceDetector, build_detector
 from maskedge.elapsed import USUAL, CallTimes
@@ -21,8 +22,7 @@ from maskedge.timing import StageClock
 from maskedge.track import FaceTracker, Track
 from maskedge.types import Box, Face, Image
 
-NOT_A_FACE = "not_a_face"
-"""The label with which a classifier throws out what the detector should not have found."""
+NOT_A_FACE = precise.NOT_A_FACE
 DETECT_EVERY = 5
 """Frames of a video to a detection: five a second of a usual camera. Tracks in between cost a twentieth of a cascade."""
 LEAST_FACE = 0.94
@@ -130,7 +130,8 @@ class MaskDetector:
 
     Args:
         model: Classifier file; the bundled one when left out.
-        detector: Name of a detector (`DETECTORS`), or any object with a `detect` method.
+        detector: Name of a detector (`DETECTORS`), or any object with a `detect` method. None: `haar`; for a model without a label
+            `not_a_face` one that is precise by itself (`maskedge.precise`).
         detector_model: Detector file, to find faces with instead of `detector`.
         tracking: Follow faces from call to call and vote their labels: for the frames of one video, in order.
         detect_every: With tracking, look for faces in every so many frames only; in between, tracks carry them on. Sooner where a
@@ -138,7 +139,8 @@ class MaskDetector:
             where they are twice as far apart.
         least_face: How surely a candidate must be a face, 0 to 1: the classifier's probability or, with a network that scores what
             it finds, both together. None for what is best for the detector. With tracking a face that was there before
-            stays from 0.7 of it. Of a model without a label `not_a_face` every candidate of a cascade is taken.
+            stays from 0.7 of it. With a model that has no label `not_a_face` it bounds the network's score alone, and every
+            candidate of a cascade is taken.
         min_face: Side of the smallest face in pixels of the picture (geometric mean of the box's sides); smaller ones are dropped,
             and a detector given by name chooses the size of the picture that it looks at by it. None: whatever the detector finds.
         labels: Labels to answer with, two or more of the model's: each face gets the likeliest of these. All when left out.
@@ -155,7 +157,7 @@ class MaskDetector:
     def __init__(
         self,
         model: Path | str | None = None,
-        detector: str | FaceDetector = "haar",
+        detector: str | FaceDetector | None = None,
         *,
         detector_model: Path | str | None = None,
         tracking: bool = False,
@@ -174,6 +176,10 @@ class MaskDetector:
             raise UsageError(f"min_face counts pixels, from 1; got {min_face}.")
         cv2.setNumThreads(threads or min(2, os.cpu_count() or 1))
         self.classifier = MaskClassifier(Path(model) if model is not None else None, threads or 1)
+        self._blind = precise.lacks_label(self.classifier.labels)
+        if detector is None:
+            detector = precise.choose_detector(self.classifier.labels)
+        self.detector_name = detector if isinstance(detector, str) else type(detector).__name__
         self.detector: FaceDetector
         if detector_model is not None:
             self.detector = CnnDetector(Path(detector_model), threads or 1, min_face=min_face)
@@ -181,6 +187,8 @@ class MaskDetector:
             self.detector = build_detector(detector, min_face=min_face, threads=threads or 1)
         else:
             self.detector = detector
+        if self._blind:
+            self.detector = precise.make_precise(self.detector)
         self.detect_every = detect_every
         self.ask_for(least_face)
         self.min_face = min_face
@@ -212,9 +220,15 @@ class MaskDetector:
             raise UsageError(f"faces are told apart by two labels or more of {', '.join(known)}; got {labels[0]} alone.")
         return tuple(label for label in known if label in labels)
 
+    @property
+    def notice(self) -> str | None:
+        """What the user should know of the model, one sentence; None where there is nothing."""
+        return precise.without_label(self.classifier.path.name, self.detector) if self._blind else None
+
     def ask_for(self, least_face: float | None) -> None:
         """Choose how surely a candidate must be a face; None for what is best for the detector."""
-        best = LEAST_SCORED_FACE if isinstance(self.detector, CnnDetector) else LEAST_FACE
+        scored = precise.PRECISE_SCORE if self._blind else LEAST_SCORED_FACE
+        best = scored if isinstance(self.detector, CnnDetector) else LEAST_FACE
         self.least_face = best if least_face is None else least_face
 
     @property
@@ -306,6 +320,8 @@ class MaskDetector:
         candidates = self._detect(image)
         count = len(candidates)
         probes = [track for track in tracker.live if all(box_iou(track.box, box) < _NEAR for box, _ in candidates)]
+        if self._blind:
+            probes = []  # it would see a face anywhere
         with self.clock("classify"):
             seen = self._look(image, candidates, [track.box for track in probes])
         with self.clock("track"):
@@ -424,6 +440,8 @@ class MaskDetector:
         """How surely something is a face, float32 `[N]`, by the detector's scores and the classifier's probabilities."""
         if not isinstance(self.detector, CnnDetector):
             return probabilities
+        if self._blind:
+            return np.asarray(scores, np.float32)
         odds = _SCORE_WEIGHT * _log_odds(scores) + _PROBABILITY_WEIGHT * _log_odds(probabilities)
         return np.asarray(1 / (1 + np.exp(-odds)), np.float32)
 

@@ -35,12 +35,13 @@ _AT_ONCE = (
 """What changes without a restart."""
 
 
-def open_detector(config: EdgeConfig, *, every_frame: bool = False) -> MaskDetector:
+def open_detector(config: EdgeConfig, *, every_frame: bool = False, chosen: bool = True) -> MaskDetector:
     """Open the nets.
 
     Args:
         config: The configuration.
         every_frame: Look for faces in every frame, whatever the configuration says.
+        chosen: Whether the user chose the detector; if not, it depends on the labels of the model.
 
     Raises:
         ModelError: A file is refused.
@@ -49,7 +50,7 @@ def open_detector(config: EdgeConfig, *, every_frame: bool = False) -> MaskDetec
     detect = config.detect
     return MaskDetector(
         config.model.file,
-        CascadeDetector.trained(detect.cascade) if detect.cascade else detect.detector,
+        CascadeDetector.trained(detect.cascade) if detect.cascade else detect.detector if chosen else None,
         detector_model=detect.detector_model,
         detect_every=1 if every_frame else detect.every,
         least_face=detect.least_face,
@@ -241,7 +242,7 @@ class Wiring:
         config = self._config
         files = config.detect.cascade or config.detect.detector_model
         return {
-            "detector": files.name if files else config.detect.detector,
+            "detector": files.name if files else self._detector.detector_name,
             "detect_every": self._detector.detect_every,
             "threads": config.limits.threads,
             "max_fps": config.limits.max_fps,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -139,9 +140,18 @@ def export(
     if result.precisions:
         click.echo(precision_table(result.precisions))
     click.echo(f"wrote {', '.join(map(str, result.written))}: {output.stat().st_size / 1e6:.2f} MB, sha256 {result.sha256}")
+    _warn(spec.labels, output)
     missing = [name for name in precisions if output.with_suffix(f".{name}.onnx") not in result.written]
     if missing:
         raise MaskedgeError(f"{' and '.join(missing)} failed a gate (see the table) and was not written: use fp32, or --force.")
+
+
+def _warn(labels: Sequence[str], model: Path) -> None:
+    """Say what the user should know of a classifier."""
+    from maskedge.precise import lacks_label, without_label
+
+    if lacks_label(labels):
+        click.echo(f"note: {without_label(model.name)}", err=True)
 
 
 def _export_detector(checkpoint: Path, output: Path, licences: tuple[str, ...]) -> None:
@@ -173,14 +183,15 @@ def _evaluation(
     test_backgrounds: Path | None,
 ) -> Evaluation:
     from maskedge_train.cli.classifier import test_sets
-    from maskedge_train.cli.options import load
+    from maskedge_train.cli.options import FACE_BOXES, load
 
     from .evaluation import load_evaluation
 
     tests = test_sets(test_scenes, test_backgrounds, spec.labels, True) if test_scenes or test_backgrounds else {}
-    return load_evaluation(
-        load(data, face_boxes, scenes, backgrounds, relabel_scenes), split_file, spec.labels, tuple(tests.values())
-    )
+    # Beside its split a training left where it located the faces.
+    kept = split_file.parent / FACE_BOXES
+    dataset = load(data, face_boxes, scenes, backgrounds, relabel_scenes, locate=kept.is_file(), kept=kept)
+    return load_evaluation(dataset, split_file, spec.labels, tuple(tests.values()))
 
 
 @main.command(cls=Command)
@@ -203,6 +214,8 @@ def verify(model: Path, checkpoint: Path | None, data: Path | None) -> None:
         f"self-test: {found.inputs} inputs, greatest difference {found.worst:.1e} ({found.tolerance:g} admitted), "
         f"{found.changed} answers changed, onnxruntime {onnxruntime.__version__}"
     )
+    if found.kind == "classifier":
+        _warn(found.labels, model)
     if not found.passed:
         raise MaskedgeError(f"{model} answers differently on this machine: install another onnxruntime, or export the model again.")
     if checkpoint:

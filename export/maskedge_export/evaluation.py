@@ -57,7 +57,8 @@ def load_evaluation(dataset: DataSet, split_file: Path, labels: tuple[str, ...],
     train = train[np.linspace(0, len(train) - 1, min(CALIBRATION, len(train))).astype(int)]
     test = np.flatnonzero(parts == PARTS.index("test"))
     negatives = "not_a_face" in labels
-    calibration = cut_crops(dataset.take(train.tolist()), parts[train], negatives=negatives, painted=False).having(labels)
+    calibration = cut_crops(dataset.take(train.tolist()), parts[train], negatives=negatives, beside=True, painted=False)
+    calibration = calibration.having(labels)
     if len(test):
         tests = (cut_crops(dataset.take(test.tolist()), parts[test], negatives=False, painted=False).having(labels), *tests)
     if not tests or not sum(len(own.labels) for own in tests):

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 
 from maskedge import Face, UsageError
+from maskedge.model import default_model
 from maskedge.sources import demo
 from maskedge.types import Box
-from maskedge_bench.accuracy import accuracy_table, choose_pipelines, measure_accuracy
+from maskedge_bench.accuracy import accuracy_table, choose_pipelines, measure_accuracy, short_names
 from maskedge_bench.gallery import MOST, Gallery
 from maskedge_bench.tally import SIZES, THREE, Tally
 from maskedge_bench.turned import turn
 from maskedge_train.boxes import LabelledBox, read_boxes
 from maskedge_train.split import only_measures
+from support import write_model
 
 HEADER = "image,xmin,ymin,xmax,ymax,label\n"
 
@@ -148,6 +150,25 @@ def test_command_on_frames_with_known_truth(command, labelled: Path, tmp_path: P
     assert "default (haar, edgenet): false alarms" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "https://" not in page
+
+
+def test_rows_of_several_models_are_named_by_their_files(tmp_path: Path) -> None:
+    models = [Path("/x/old/edgenet.onnx"), Path("/x/new/edgenet.onnx"), Path("other.int8.onnx")]
+    assert short_names(models[1:]) == ["edgenet", "other.int8"]
+    names = [row.name for row in choose_pipelines(["haar", "/x/own.xml"], models[:2])]
+    assert names[1:] == ["haar, old/edgenet", "own.xml, old/edgenet", "haar, new/edgenet", "own.xml, new/edgenet"]
+    with pytest.raises(UsageError, match="given twice"):
+        short_names([Path("a.onnx"), Path("b.onnx"), Path("./a.onnx")])
+
+
+def test_several_models_are_compared_in_one_run(invoke, labelled: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    write_model(tmp_path / "mine.onnx")
+    arguments = ["--scenes", labelled / "scenes.csv", "--detector", "cnn", "--json", tmp_path / "r.json"]
+    done = invoke("edge-bench", "accuracy", *arguments, "--model", tmp_path / "mine.onnx", "--model", default_model())
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "r.json").read_text())["pipelines"]
+    assert [row["name"] for row in rows][1:] == ["cnn, mine", "cnn, edgenet"]
+    assert [row["model"] for row in rows][1:] == ["mine.onnx", "edgenet.onnx"]
 
 
 def test_detectors_by_name_and_file(invoke, labelled: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 
@@ -34,6 +35,22 @@ def test_leakage_compares_the_splits(command, faces_folder: Path, tmp_path: Path
     assert result["group"]["separated"] == 0
 
 
+def make_odd_data(root: Path, faces_folder: Path) -> None:
+    """Folders of pictures that nothing can be learned from."""
+    random = np.random.default_rng(1)
+    for name, labels in (("EMPTY", 2), ("ONE", 1), ("THREE", 2), ("CORRUPT", 2), ("WALLS", 2)):
+        for label in ("with_mask", "without_mask")[:labels]:
+            folder = root / name / label
+            folder.mkdir(parents=True)
+            for number in range(0 if name == "EMPTY" else 3):
+                file = folder / f"{number}.jpg"
+                if name == "WALLS":
+                    cv2.imwrite(str(file), np.clip(random.normal(140, 2, (80, 90, 3)), 0, 255))
+                else:
+                    content = (faces_folder / label / f"face {number}.jpg").read_bytes()
+                    file.write_bytes(content[: 300 if name == "CORRUPT" else None])
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -50,6 +67,12 @@ def test_leakage_compares_the_splits(command, faces_folder: Path, tmp_path: Path
         (["classifier", "--data", "FACES", "--oversample", "^webcam_=0"], 2, "REGEX=FACTOR"),
         (["classifier", "--data", "FACES", "--leakage", "NOSPLIT"], 2, "edge-train leakage"),
         (["classifier", "--data", "FACES", "--out", "NOSPLIT/run"], 5, "cannot be made"),
+        (["classifier", "--data", "EMPTY"], 2, "holds no picture"),
+        (["classifier", "--data", "ONE"], 2, "no folder 'without_mask'"),
+        (["classifier", "--data", "THREE", "--whole-pictures", "--drawn", "1"], 2, "too few pictures of with_mask"),
+        (["classifier", "--data", "CORRUPT"], 2, "no face was found in any picture of"),
+        (["classifier", "--data", "CORRUPT", "--whole-pictures"], 2, "no readable picture"),
+        (["classifier", "--data", "WALLS"], 2, "--whole-pictures"),
         (["evaluate", "missing.ckpt"], 2, "nothing to measure on"),
         (["evaluate", "missing.ckpt", "--data", "FACES"], 4, "there is no checkpoint"),
         (["evaluate", "NOSPLIT", "--data", "FACES"], 4, "no checkpoint of edge-train"),
@@ -61,6 +84,7 @@ def test_bad_input_ends_in_a_sentence(  # type: ignore[no-untyped-def]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "NOSPLIT").write_text("{}")
+    make_odd_data(tmp_path, faces_folder)
     done = invoke("edge-train", *(argument.replace("FACES", str(faces_folder)) for argument in arguments))
     assert done.returncode == code, done.stderr
     assert words in done.stderr

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from maskedge import UsageError
-from maskedge_train.calibration import fit_temperature, unsure_threshold
+from maskedge_train.calibration import LEAST_FACES, calibrate, fit_temperature, unsure_threshold
 from maskedge_train.metrics import Answers, calibration_bins, calibration_error, measure, probabilities
 
 LABELS = ("with_mask", "without_mask", "incorrect_mask", "not_a_face")
@@ -169,3 +169,16 @@ def test_threshold_of_little_data() -> None:
     assert unsure_threshold(chances[:0], np.zeros(0, np.int64)) == 0
     sure_but_wrong = np.array([[0.9999, 0.0001], [0.7, 0.3]], np.float32)
     assert unsure_threshold(sure_but_wrong, np.array([1, 0])) == 0.99
+
+
+def test_too_few_faces_calibrate_nothing_and_say_so() -> None:
+    logits, targets = calibrated(2 * LEAST_FACES)
+    faces = np.arange(len(targets)) < LEAST_FACES
+    # What is no face helps to fit, but does not count as enough.
+    enough, few = calibrate(logits * 3, targets, faces), calibrate(logits * 3, targets, faces & (np.arange(len(targets)) > 0))
+    assert enough.fitted and not few.fitted
+    assert enough.temperature != 1.0
+    assert (few.temperature, few.unsure_below) == (1.0, 0.0)
+    assert str(few).startswith(f"Not calibrated: {LEAST_FACES - 1} faces")
+    assert few.to_card() == {"faces": LEAST_FACES - 1, "needed": LEAST_FACES, "fitted": False}
+    assert "fitted to" in str(enough)

@@ -75,15 +75,30 @@ def test_larger_net_grows_from_a_smaller_one(faces) -> None:  # type: ignore[no-
 def test_training_goes_on_from_a_model(command, faces, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     begun = predict(load_start(default_model(), "edgenet", LABELS[:2], look(faces)), faces).argmax(1)
     run = ["edge-train", "classifier", "--data", faces_folder, "--epochs", "1", "--samples", "64", "--batch-size", "16", "--quiet"]
+    run += ["--drawn", "4"]
     done = command(*run, "--learning-rate", "1e-5", "--init", default_model(), "--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert len(json.loads((tmp_path / "report.json").read_text())["recipe"]["init"]) == 64
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert len(report["recipe"]["init"]) == 64
+    # The data has two labels; what throws out false alarms is kept besides.
+    assert report["labels"] == ["with_mask", "without_mask", "not_a_face"]
     # Steps so small change little of what it knew.
     net = load_start(tmp_path / "best.ckpt", "edgenet", LABELS[:2], look(faces))
     assert (predict(net, faces).argmax(1) == begun).mean() > 0.85
     done = command(*run, "--init", tmp_path / "best.ckpt", "--out", tmp_path, "--resume")
     assert done.returncode == 2
     assert "init was" in done.stderr
+
+
+def test_label_that_a_model_lacks_is_learned_afresh_beside_what_it_knows(faces: Image, tmp_path: Path) -> None:
+    net, two = build("edgenet", 2).eval(), ("with_mask", "without_mask")
+    weights = {f"net.{name}": value for name, value in net.state_dict().items()}
+    facts = ClassifierSpec("edgenet", two, INPUT_SIZE, CROP).to_dict()
+    write_checkpoint(tmp_path / "two.ckpt", {"maskedge": facts, "state_dict": weights})
+    grown = load_start(tmp_path / "two.ckpt", "edgenet", (*two, "not_a_face"), look(faces))
+    assert np.abs(predict(grown, faces)[:, :2] - predict(net, faces)).max() < 1e-4
+    with pytest.raises(UsageError, match="does not know the label incorrect_mask"):
+        check_start(tmp_path / "two.ckpt", "edgenet", LABELS)
 
 
 def test_what_training_cannot_go_on_from(invoke, faces, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

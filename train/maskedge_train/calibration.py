@@ -3,16 +3,73 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from .metrics import probabilities
+
 TEMPERATURES = (0.25, 8.0)
 """Least and most that a temperature may be: beyond lies a net that should be trained again, not calibrated."""
 HIGHEST_BOUND = 0.99
 """Most that `unsure_threshold` asks for: above it a device would hardly ever answer."""
+
+
+LEAST_FACES = 200
+"""TODO"""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How the probabilities of a net were calibrated.
+
+    Attributes:
+        temperature: What its logits are divided by; 1 where there were too few faces to fit it to.
+        unsure_below: Top probability below which an answer is unsure; 0 where there were too few faces.
+        faces: Faces of the validation part.
+    """
+
+    temperature: float
+    unsure_below: float
+    faces: int
+
+    @property
+    def fitted(self) -> bool:
+        """Whether there were faces enough."""
+        return self.faces >= LEAST_FACES
+
+    def __str__(self) -> str:
+        """Give one sentence, for the log."""
+        if self.fitted:
+            return f"Temperature {self.temperature:g} and unsure below {self.unsure_below:g}, fitted to {self.faces:,} faces."
+        return (
+            f"Not calibrated: {self.faces} faces in the validation part, {LEAST_FACES} are needed; the temperature stays 1 and no "
+            "answer is called unsure. Give more pictures."
+        )
+
+    def to_card(self) -> dict[str, Any]:
+        """Give what report and card tell of it."""
+        return {"faces": self.faces, "needed": LEAST_FACES, "fitted": self.fitted}
+
+
+def calibrate(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64], is_face: npt.NDArray[np.bool_]) -> Calibration:
+    """Fit the temperature and the bound of the unsure, if there are faces enough.
+
+    Args:
+        logits: float32 `[N, C]`, of crops that the net was not trained on.
+        targets: int64 `[N]`, the right answers.
+        is_face: bool `[N]`, which of them show a face. What shows none helps to fit, but does not count as enough: it is cheap, and
+            says little of how sure the net may be of a label.
+    """
+    faces = int(is_face.sum())
+    if faces < LEAST_FACES:
+        return Calibration(1.0, 0.0, faces)
+    temperature = round(fit_temperature(logits, targets), 4)
+    return Calibration(temperature, round(unsure_threshold(probabilities(logits, temperature), targets), 4), faces)
 
 
 def fit_temperature(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64]) -> float:

@@ -17,18 +17,21 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torchmetrics.classification import MulticlassF1Score
 
+from maskedge.errors import UsageError
 from maskedge.files import make_folder
+from maskedge.pipeline import NOT_A_FACE
 from maskedge.types import Image
 
 from .augment import training_augmentation
-from .calibration import fit_temperature, unsure_threshold
+from .calibration import Calibration, calibrate
 from .checkpoint import ClassifierSpec, add_results, load_classifier
 from .crops import REAL, Crops
 from .dataset import CROP, times_shown
 from .detector.loss import pair_iou
 from .engine import Balanced, Engine, build_trainer, check_resume, describe, one_cycle
-from .metrics import Answers, probabilities
+from .metrics import Answers
 from .nets import INPUT_SIZE, build, locate
+from .split import PARTS
 from .start import load_start
 
 SHARES = {
@@ -242,12 +245,30 @@ class Trained:
         spec: What the checkpoint tells of the net.
         history: Figures of each epoch.
         seconds: Time that its epochs took, those before a resume too.
+        calibration: How its probabilities were calibrated.
     """
 
     checkpoint: Path
     spec: ClassifierSpec
     history: list[dict[str, float]]
     seconds: float
+    calibration: Calibration
+
+
+def check_enough(crops: Crops, labels: tuple[str, ...]) -> None:
+    """Refuse data that leaves a label without a face to learn from, or without one to choose the epoch by.
+
+    Raises:
+        UsageError: It does; the sentence gives the counts.
+    """
+    for label in labels:
+        own = (crops.labels == label) & ((crops.origins == "face") | (label == NOT_A_FACE))
+        train, val, test = ((own & (crops.parts == part)).sum() for part in range(len(PARTS)))
+        if not train or not val:
+            raise UsageError(
+                f"too few pictures of {label}: the split leaves {train} to learn from, {val} to choose the epoch by and {test} to "
+                "measure on; give more pictures of it, 20 or more that are no copies of one another."
+            )
 
 
 def train_classifier(
@@ -300,9 +321,8 @@ def train_classifier(
     checkpoint = Path(best.best_model_path)
     net, spec, _ = load_classifier(checkpoint)
     val = module_data.val
-    logits, targets = predict(net, crops.exact[val]), module_data.targets[val]
-    temperature = round(fit_temperature(logits, targets), 4)
-    unsure_below = round(unsure_threshold(probabilities(logits, temperature), targets), 4)
-    spec = replace(spec, temperature=temperature, unsure_below=unsure_below)
+    fitted = calibrate(predict(net, crops.exact[val]), module_data.targets[val], crops.labels[val] != NOT_A_FACE)
+    spec = replace(spec, temperature=fitted.temperature, unsure_below=fitted.unsure_below)
     add_results(checkpoint, spec, {})
-    return Trained(checkpoint, spec, module.history, sum(epoch.get("seconds", 0.0) for epoch in module.history))
+    seconds = sum(epoch.get("seconds", 0.0) for epoch in module.history)
+    return Trained(checkpoint, spec, module.history, seconds, fitted)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -50,6 +50,7 @@ class Picture:
         hashes: uint64 `[2]`, perceptual hash of the picture and of its mirror image.
         polar: float32 `[48, 16]`, see `hashing.polar_thumbnail`.
         unlabelled: Faces that are neither taught nor taken for anything else (`boxes.UNLABELLED`).
+        located: Whether the boxes are known; False where the picture as a whole stands for its one face.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Picture:
     hashes: npt.NDArray[np.uint64]
     polar: npt.NDArray[np.float32]
     unlabelled: tuple[Box, ...] = ()
+    located: bool = True
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,17 @@ class DataSet:
         return {label: faces.count(label) for label in FACE_LABELS} | {name: sources.count(name) for name in sorted(set(sources))}
 
 
+def labels_to_learn(dataset: DataSet, negatives: str) -> tuple[str, ...]:
+    """Give the labels of a model that learns from a data set, in the order of its output.
+
+    Args:
+        dataset: The pictures.
+        negatives: `auto`: `not_a_face` is learned in any case; `given`: where there are pictures without people; `none`: never.
+    """
+    own = {*dataset.labels, NOT_A_FACE} if negatives == "auto" else set(dataset.labels)
+    return tuple(label for label in LABELS if label in own and not (label == NOT_A_FACE and negatives == "none"))
+
+
 def times_shown(names: Iterable[str], oversample: Sequence[tuple[str, int]]) -> npt.NDArray[np.int64]:
     """Give how often pictures are shown, int64 `[N]`: once, times the factor of each pattern that is found in their file name."""
     rules = [(re.compile(pattern), factor) for pattern, factor in oversample]
@@ -149,7 +162,7 @@ def whole_picture(size: tuple[int, int], rule: CropRule = CROP) -> tuple[float, 
 def load_dataset(
     faces: Path | None = None,
     *,
-    face_boxes: Path | None = None,
+    face_boxes: Path | Mapping[str, Box] | None = None,
     scenes: Iterable[Path] = (),
     relabel_scenes: Path | None = None,
     backgrounds: Path | None = None,
@@ -159,7 +172,8 @@ def load_dataset(
 
     Args:
         faces: Folder with one sub-folder of pictures a label; `with_mask` and `without_mask` must be there.
-        face_boxes: Where the face of each of those pictures is (`edge-train localise`); the whole picture where it does not say.
+        face_boxes: Where the face of each of those pictures is, by its name in `faces`, or a file that says so
+            (`edge-train localise`); the whole picture where it does not say.
         scenes: CSV files of labelled boxes in whole pictures.
         relabel_scenes: Another such file, of boxes that were looked at: where it has the box of a labelled face, its label counts;
             its other boxes are faces too. `boxes.UNLABELLED` leaves a face out.
@@ -194,21 +208,36 @@ def load_dataset(
     return dataset
 
 
-def _folder_files(root: Path, face_boxes: Path | None) -> list[PictureFile]:
-    boxes = read_boxes(face_boxes) if face_boxes else {}
+def check_folders(root: Path) -> None:
+    """Refuse a folder data set that lacks a label.
+
+    Raises:
+        UsageError: It has no folder of a label, or no picture in it.
+    """
+    for label in FACE_LABELS[:2]:
+        if not (root / label).is_dir():
+            raise UsageError(
+                f"{root} has no folder {label!r}: there must be one sub-folder of pictures a label ({', '.join(FACE_LABELS[:2])})."
+            )
+        if not list_pictures(root / label):
+            raise UsageError(f"{root / label} holds no picture: both classes are needed to train.")
+
+
+def _folder_files(root: Path, face_boxes: Path | Mapping[str, Box] | None) -> list[PictureFile]:
+    if isinstance(face_boxes, Path):
+        boxes = {name: faces[0].box for name, faces in read_boxes(face_boxes).items()}
+    else:
+        boxes = dict(face_boxes or {})
+    check_folders(root)
     files: list[PictureFile] = []
     for label in FACE_LABELS:
         folder = root / label
         if not folder.is_dir():
-            if label == FACE_LABELS[2]:
-                continue
-            raise UsageError(
-                f"{root} has no folder {label!r}: there must be one sub-folder of pictures a label ({', '.join(FACE_LABELS[:2])})."
-            )
+            continue
         for path in list_pictures(folder):
             name = path.relative_to(root).as_posix()
             # The folder says the label; the file of boxes says where.
-            found = tuple(LabelledBox(face.box, label) for face in boxes.get(name, ())[:1])
+            found = (LabelledBox(boxes[name], label),) if name in boxes else ()
             files.append(PictureFile(f"faces/{name}", path, "faces", label, found))
     unknown = set(boxes) - {file.name.removeprefix("faces/") for file in files}
     if unknown:
@@ -265,6 +294,7 @@ def load_picture(file: PictureFile) -> tuple[Picture | None, list[str]]:
             unlabelled.append(face.box)
         else:
             faces.append(face)
+    located = bool(faces) or not file.label
     if file.label and not faces:
         faces = [LabelledBox(whole_picture((width, height)), file.label)]
     picture = Picture(
@@ -277,5 +307,6 @@ def load_picture(file: PictureFile) -> tuple[Picture | None, list[str]]:
         perceptual_hashes(image),
         polar_thumbnail(image),
         tuple(unlabelled),
+        located,
     )
     return picture, refused

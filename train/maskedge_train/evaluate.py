@@ -20,6 +20,8 @@ from .metrics import Answers, probabilities
 from .report import write_report
 
 Card = dict[str, Any]
+EMPTY = ("backgrounds", "generated")
+"""Sources of pictures without people."""
 _REJECTED = 0.97
 """Share of the detectors' false alarms at which `kept_at_97` is measured."""
 
@@ -54,14 +56,15 @@ def gate(answers: Answers, crops: Crops, temperature: float) -> dict[str, float 
     """Measure how well a net throws out what detectors should not have found.
 
     Returns:
-        `rejected`, the share of `false_alarms` (detectors' answers on pictures without people) that it calls `not_a_face`, and
+        `rejected`, the share of `false_alarms` (detectors' answers on pictures without people, and beside the face of a picture of
+        `faces`) that it calls `not_a_face`, and
         `kept`, the share of labelled `faces` that it does not; `least_face`, the probability of a face below which lie 97 % of the
         false alarms, and `kept_at_97`, the share of faces above it.
     """
     none = answers.labels.index(NOT_A_FACE)
     rejected = answers.logits.argmax(axis=1) == none
     probable = 1 - probabilities(answers.logits, temperature)[:, none]
-    alarms = (crops.origins == "false alarm") & (crops.sources == "backgrounds")
+    alarms = (crops.origins == "false alarm") & (crops.sources != "scenes")
     faces = crops.labels != NOT_A_FACE
     least = float(np.quantile(probable[alarms], _REJECTED, method="higher")) if alarms.any() else None
     both = least is not None and faces.any()
@@ -78,10 +81,12 @@ def gate(answers: Answers, crops: Crops, temperature: float) -> dict[str, float 
 def measurable(crops: Crops) -> npt.NDArray[np.int64]:
     """Give the rows, int64 `[M]`, whose label is beyond doubt.
 
-    Pieces of faces are a matter of degree, and what a cascade finds beside the labelled faces of a picture is too often a face that
-    nobody labelled. Left are the faces, windows off them, and everything from pictures without people.
+    Pieces of faces are a matter of degree, and what a cascade finds beside the labelled faces of a scene is too often a face that
+    nobody labelled. Left are the faces, windows off them, and everything from pictures without people; of pictures of `faces` also
+    the false alarms, which the bundled classifier has checked.
     """
-    doubtful = np.isin(crops.origins, ("piece of a face", "false alarm")) & (crops.sources != "backgrounds")
+    doubtful = (crops.origins == "piece of a face") & ~np.isin(crops.sources, EMPTY)
+    doubtful |= (crops.origins == "false alarm") & (crops.sources == "scenes")
     return np.flatnonzero(~doubtful)
 
 
@@ -117,5 +122,5 @@ def enter_results(checkpoint: Path, report: Mapping[str, Any]) -> None:
         {**part, "calibration": {key: value for key, value in part["calibration"].items() if key != "bins"}}
         for part in report["evaluations"]
     ]
-    card = {key: value for key, value in report.items() if key not in ("schema", "comparison", "evaluations", "history")}
+    card = {key: value for key, value in report.items() if key not in ("schema", "comparison", "evaluations", "history", "notes")}
     add_results(checkpoint, spec, {**card, "evaluations": evaluations})

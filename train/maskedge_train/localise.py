@@ -82,4 +82,8 @@ def find_face(image: Image, detector: MaskDetector) -> Box | None:
         for found in detector.find(framed, LEAST_FACE):
             x1, y1, x2, y2 = found.face.box
             faces.append((found.certainty, (x1 - border, y1 - border, x2 - border, y2 - border)))
-    return max(faces)[1] if faces else None
+    if not faces:
+        return None
+    # As a file of boxes keeps it, so that data whose faces are found anew have the digest of those that are read from it.
+    x1, y1, x2, y2 = (round(value, 1) for value in max(faces)[1])
+    return x1, y1, x2, y2

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from maskedge.classify import MaskClassifier
 from maskedge.detect import CascadeDetector, CnnDetector, FaceDetector, opencv_cascade
 from maskedge.overlap import box_iou
-from maskedge.types import Box
+from maskedge.pipeline import NOT_A_FACE
+from maskedge.types import Box, Image
 
 FAR = 0.3
 """Overlap with every labelled face, as IoU of the squares, below which a box counts as no face."""
@@ -17,6 +19,8 @@ OFF = 0.12
 """The same for boxes that are not made from a face: those that touch one more often hold a neighbour whom nobody labelled."""
 FOUND = 0.4
 """Overlap (IoU) from which a detector's box lies on a face: the nets see these as they come."""
+DOUBT = 0.5
+"""Probability of a face, by the bundled classifier, from which a box where not every face is labelled counts as nothing."""
 LEAST_SIDE = 24
 """Smallest box in pixels: below, a picture's unlabelled faces and its clutter look alike."""
 
@@ -84,6 +88,20 @@ def found_faces(
             taken[best] += 1
             pairs.append((box, best))
     return pairs
+
+
+def beyond_doubt(classifier: MaskClassifier, image: Image, boxes: Sequence[Box]) -> npt.NDArray[np.bool_]:
+    """Tell which boxes a classifier does not take for a face at all, bool `[N]`.
+
+    Where only some faces of a picture are labelled, a box beside them may be another one, and must not be taught as none.
+
+    Args:
+        classifier: Knows the label `not_a_face`.
+        image: uint8 `[H, W, 3]`, BGR.
+        boxes: N boxes in pixels of `image`.
+    """
+    none = classifier.labels.index(NOT_A_FACE)
+    return np.asarray(classifier.classify(image, boxes)[:, none] > 1 - DOUBT, np.bool_)
 
 
 # Centre (right, down) and side of pieces of a face, in units of its square's side: halves, eyes, chin, brow, the whole person.

@@ -25,6 +25,22 @@ _STYLE = """
   body { max-width: none; padding: 0; font-size: 10pt; } figure, tr { break-inside: avoid; } h2 { break-after: avoid; }
   .scroll { overflow: visible; } th, td { padding: .2rem .4rem; font-size: 7.5pt; }
 }
+.headlines { display: flex; flex-wrap: wrap; gap: .8rem; margin: .8rem 0; }
+.headlines p {
+  margin: 0; flex: 1 1 11rem; max-width: 20rem; padding: .7rem 1rem; background: var(--panel); border: 1px solid var(--line);
+  border-radius: var(--round-big); color: var(--soft);
+}
+.headlines strong { display: block; font-size: 1.9rem; line-height: 1.2; color: var(--ink); font-variant-numeric: tabular-nums; }
+.warning { background: var(--warn-panel); padding: .6rem 1rem; border-radius: var(--round); }
+.confusion td { min-width: 5.5rem; text-align: center; border: 1px solid var(--line); }
+.confusion td small { display: block; color: var(--soft); }
+.confusion .right { box-shadow: inset 0 0 0 2px var(--good); }
+.confusion .wrong { background: var(--bad-panel); }
+@media (max-width: 40rem) {
+  body { padding: 1rem; } th, td { padding: .3rem .4rem; }
+  .confusion th, .confusion td { padding: .3rem; min-width: 3.2rem; font-size: .8rem; }
+  .headlines p { flex-basis: 8rem; padding: .5rem .7rem; font-size: .85rem; } .headlines strong { font-size: 1.4rem; }
+}
 .group { border-left: 3px solid var(--accent); padding-left: .7rem; margin: .8rem 0; }
 """
 
@@ -75,6 +91,44 @@ def table(head: Sequence[object], rows: Iterable[Sequence[object]], caption: str
     )
     named = f"<caption>{text(caption)}</caption>" if caption else ""
     return f'<div class="scroll"><table>{named}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def headlines(parts: Iterable[str]) -> str:
+    """Figures side by side that are read first (`headline`)."""
+    return f'<div class="headlines">{"".join(parts)}</div>'
+
+
+def headline(value: str, words: str) -> str:
+    """One large figure and what it says."""
+    return f"<p><strong>{text(value)}</strong> {text(words)}</p>"
+
+
+def warning(words: str) -> str:
+    """A paragraph that stands out."""
+    return f'<p class="warning">{text(words)}</p>'
+
+
+def heading(words: str) -> str:
+    """A heading inside a section."""
+    return f"<h3>{text(words)}</h3>"
+
+
+def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
+    """A confusion matrix: a row for each true label, a column for each answer; counts, and their share of the row."""
+    # Names may break at their underscores: four of them are wider than a phone.
+    names = [text(label).replace("_", "_<wbr>") for label in labels]
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    rows = []
+    for row, (name, cells) in enumerate(zip(names, counts, strict=True)):
+        total = max(sum(cells), 1)
+        body = "".join(
+            f'<td class="{"right" if column == row else "wrong" if count else ""}">{count:,}<small>{count / total:.1%}</small></td>'
+            for column, count in enumerate(cells)
+        )
+        rows.append(f'<tr><th scope="row">{name}</th>{body}</tr>')
+    caption = "<caption>Confusion matrix: rows are the truth, columns the answer</caption>"
+    top = f'<thead><tr><th scope="col">truth \u2193 answer \u2192</th>{head}</tr></thead>'
+    return f'<div class="scroll"><table class="confusion">{caption}{top}<tbody>{"".join(rows)}</tbody></table></div>'
 
 
 def section(title: str, *parts: str) -> str:

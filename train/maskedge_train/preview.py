@@ -17,11 +17,14 @@ from maskedge.types import Image
 from .augment import training_augmentation
 from .classifier import to_tensor
 from .crops import cut_crops
-from .dataset import DataSet
+from .dataset import DataSet, labels_to_learn
 from .nets import INPUT_SIZE
 
 _BAR = 18
 """Height in pixels of the line that names a row."""
+
+_DRAWN = 10
+"""Pictures drawn by the program among them."""
 
 
 def draw_preview(
@@ -55,14 +58,14 @@ def draw_preview(
     random = np.random.default_rng(seed)
     chosen = dataset.take(random.permutation(len(dataset.pictures))[:pictures].tolist())
     parts = np.zeros(len(chosen.pictures), np.int64)
-    crops = cut_crops(chosen, parts, negatives="not_a_face" in dataset.labels, painted=True, progress=progress)
-    crops = crops.having(dataset.labels)
+    labels = labels_to_learn(dataset, "auto")
+    crops = cut_crops(chosen, parts, negatives=True, painted=True, beside=True, drawn=_DRAWN, progress=progress).having(labels)
     torch.manual_seed(seed)
     augment = training_augmentation(augmentation)
     rows: dict[str, list[Image]] = {}
     kinds = sorted(
         set(zip(crops.labels.tolist(), crops.origins.tolist(), strict=True)),
-        key=lambda kind: (dataset.labels.index(kind[0]), kind[1]),
+        key=lambda kind: (labels.index(kind[0]), kind[1]),
     )
     for label, origin in kinds:
         own = np.flatnonzero((crops.labels == label) & (crops.origins == origin))

@@ -44,7 +44,8 @@ def write_report(
         answers: What the net said, data set by data set.
         temperature: What the net's logits are divided by.
         unsure_below: Top probability below which an answer counts as unsure.
-        facts: What else is known of the training: net, parameters, seconds, data, split. JSON types, nested or flat.
+        facts: What else is known of the training: net, parameters, seconds, data, split; `notes`, sentences that stand beside the
+            result. JSON types, nested or flat.
         history: The training epoch by epoch, see `charts.learning_curves`.
         comparison: For the splits `random` and `group`, the `accuracy` of each seed and the share of test pictures that were
             `separated` from a relative.
@@ -66,11 +67,11 @@ def write_report(
     make_folder(out)
 
     limits = facts.get("limits", ())
-    shown = {key: value for key, value in facts.items() if key != "limits"}
+    shown = {key: value for key, value in facts.items() if key not in ("limits", "notes")}
     shown |= {"temperature": temperature, "unsure below": unsure_below}
-    sections = [page.section("Facts", page.table(("what", "value"), _rows(shown)))]
-    if comparison is not None:
-        sections.append(_comparison(comparison))
+    # The result comes first, then what it is made of; recipe and digests, which few readers want, come last.
+    first = answers[0]
+    sections = [_result(first, evaluations, temperature, facts)]
     for part, evaluation, slug in zip(answers, evaluations, _slugs(answers), strict=True):
         drawn = {
             "confusion": charts.confusion_chart(evaluation),
@@ -80,15 +81,18 @@ def write_report(
         }
         for kind, content in drawn.items():
             write_file(out / f"{kind}_{slug}.png", content)
-        sections.append(_evaluation(part, evaluation, drawn, temperature))
+        sections.append(_evaluation(part, evaluation, drawn, [] if part is first else _mistakes(part, temperature)))
+    if limits:
+        rows = [(limit["condition"], _figure(limit["accuracy"]), limit["faces"]) for limit in limits]
+        words = f"Masked and unmasked faces of {first.name}, each changed in one way; any label may be the answer."
+        sections.append(page.section("Limits", page.paragraph(words), page.table(("the same faces", "accuracy", "faces"), rows)))
     if history:
         curves = charts.learning_curves(history)
         write_file(out / "learning_curves.png", curves)
         sections.append(page.section("Learning curves", page.charts([page.figure(page.png(curves), "Loss and figures by epoch")])))
-    if limits:
-        rows = [(limit["condition"], _figure(limit["accuracy"]), limit["faces"]) for limit in limits]
-        words = f"Masked and unmasked faces of {answers[0].name}, each changed in one way; any label may be the answer."
-        sections.append(page.section("Limits", page.paragraph(words), page.table(("the same faces", "accuracy", "faces"), rows)))
+    if comparison is not None:
+        sections.append(_comparison(comparison))
+    sections.append(page.section("Recipe, data and digests", page.table(("what", "value"), _rows(shown))))
     write_file(out / "report.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     page.write_page(out / "report.html", title, _LEAD, sections)
     return report
@@ -131,7 +135,31 @@ def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _evaluation(part: Answers, evaluation: Mapping[str, Any], drawn: Mapping[str, bytes], temperature: float) -> str:
+def _result(part: Answers, evaluations: Sequence[Mapping[str, Any]], temperature: float, facts: Mapping[str, Any]) -> str:
+    """Give what a reader wants to know first: how often it is right, what it takes for what, and its worst mistakes."""
+    own = evaluations[0]
+    headline = [page.headline(f"{own['accuracy']:.1%}", f"of {own['pictures']:,} crops of {part.name} are answered right")]
+    if two_way := own.get("two_way"):
+        headline.append(page.headline(f"{two_way['two_labels']:.1%}", "with or without a mask, the likelier of the two"))
+    if own["macro_f1"] is not None:
+        headline.append(page.headline(f"{own['macro_f1']:.3f}", "macro F1: the mean over the labels"))
+    for name, gate in facts.get("gate", {}).items():
+        if name == part.name and gate["rejected"] is not None:
+            words = f"of {gate['false_alarms']:,} false alarms of the detectors are thrown out"
+            headline.append(page.headline(f"{gate['rejected']:.1%}", words))
+    rows = [(each["name"], f"{each['pictures']:,}", _figure(each["accuracy"]), _figure(each["macro_f1"])) for each in evaluations]
+    return page.section(
+        "Result",
+        page.headlines(headline),
+        *(page.warning(note) for note in facts.get("notes", ())),
+        page.confusion(list(own["labels"]), own["confusion"]),
+        *([page.table(("measured on", "crops", "accuracy", "macro F1"), rows, "All data")] if len(rows) > 1 else []),
+        page.heading("Worst mistakes"),
+        *_mistakes(part, temperature),
+    )
+
+
+def _evaluation(part: Answers, evaluation: Mapping[str, Any], drawn: Mapping[str, bytes], mistakes: Sequence[str]) -> str:
     calibration, unsure = evaluation["calibration"], evaluation["unsure"]
     columns = ("precision", "recall", "f1", "roc_auc", "average_precision")
     labels = [
@@ -151,7 +179,6 @@ def _evaluation(part: Answers, evaluation: Mapping[str, Any], drawn: Mapping[str
             ("mask or not: accuracy, any label may be the answer", _figure(two_way["strict"])),
             ("mask or not: accuracy, the likelier of the two", _figure(two_way["two_labels"])),
         ]
-    confusion = [(f"truth: {label}", *row) for label, row in zip(evaluation["labels"], evaluation["confusion"], strict=True)]
     captions = {
         "confusion": "Confusion: crops, and their share of the row",
         "roc": "ROC, one label against the rest",
@@ -162,9 +189,8 @@ def _evaluation(part: Answers, evaluation: Mapping[str, Any], drawn: Mapping[str
         f"{part.name}: {evaluation['pictures']} crops",
         page.table(("figure", "value"), whole),
         page.table(("label", "crops", "precision", "recall", "F1", "ROC AUC", "average precision"), labels, "By label"),
-        page.table(("", *(f"answer: {label}" for label in evaluation["labels"])), confusion, "Confusion"),
         page.charts(page.figure(page.png(drawn[kind]), caption) for kind, caption in captions.items()),
-        *_mistakes(part, temperature),
+        *mistakes,
     )
 
 

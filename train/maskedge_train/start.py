@@ -10,6 +10,7 @@ from torch import nn
 
 from maskedge.errors import UsageError
 from maskedge.model import open_session, read_contract, read_model
+from maskedge.pipeline import NOT_A_FACE
 
 from .checkpoint import load_classifier
 from .exported import fill, is_exported, read_weights
@@ -23,7 +24,8 @@ def check_start(path: Path, name: str, labels: tuple[str, ...]) -> tuple[str, tu
     Args:
         path: Checkpoint of `edge-train classifier`, or `.onnx` file of `edge-export`.
         name: Net to be trained, as in `nets.NETS`.
-        labels: Labels to be told apart: all or some of those that the file knows.
+        labels: Labels to be told apart: all or some of those that the file knows; and `not_a_face`, which is learned afresh where
+            it does not.
 
     Returns:
         The net that it is of, `name` or a smaller one that can grow to it, and its labels, in the order of its output.
@@ -42,7 +44,7 @@ def check_start(path: Path, name: str, labels: tuple[str, ...]) -> tuple[str, tu
     if own not in (name, GROWS.get(name)):
         remedy = f"give --net {own}" if own in NETS else "give a file that was trained here"
         raise UsageError(f"{path} is of the net {own}, and {name} cannot go on from that: {remedy}.")
-    if unknown := set(labels) - set(known):
+    if unknown := set(labels) - {*known, NOT_A_FACE}:
         raise UsageError(f"{path} does not know the label {min(unknown)}, only {', '.join(known)}: it cannot go on here.")
     if is_exported(path):
         read_weights(path, build(own, len(known)))
@@ -68,11 +70,16 @@ def load_start(path: Path, name: str, labels: tuple[str, ...], pixels: torch.Ten
     """
     own, known = check_start(path, name, labels)
     net = _load_exported(path, own, len(known), pixels) if is_exported(path) else load_classifier(path)[0]
-    rows = [known.index(label) for label in labels]
     chosen = build(own, len(labels))
+    state = net.state_dict()
     # The only layer whose shape depends on the labels.
-    head = _head(net)
-    chosen.load_state_dict({key: value[rows] if key in head else value for key, value in net.state_dict().items()})
+    for key in _head(net):
+        fresh = chosen.state_dict()[key].clone()
+        for row, label in enumerate(labels):
+            if label in known:
+                fresh[row] = state[key][known.index(label)]
+        state[key] = fresh
+    chosen.load_state_dict(state)
     if own == name:
         return chosen
     larger = build(name, len(labels))

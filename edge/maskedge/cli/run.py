@@ -107,7 +107,9 @@ class _Run:
 
         config, stop = self._config, Stop()
         # The model first: a wrong one is said before a camera lights up.
-        detector = open_detector(config, every_frame=_every_frame(self._loaded))
+        chosen = "detect.detector" in self._loaded.origins
+        detector = open_detector(config, every_frame=_every_frame(self._loaded), chosen=chosen)
+        self._warn([detector.notice] if detector.notice else [])
         source = open_source(config.source)
         if source.video:
             detector.follow()

@@ -15,6 +15,7 @@ from .evaluate import evaluate
 from .leakage import leakage
 from .localise import localise
 from .preview import preview
+from .runs import runs
 
 
 @click.group(cls=CommandGroup)
@@ -23,5 +24,5 @@ def main() -> None:
     """Train maskedge's models on a workstation."""
 
 
-for command in (audit, localise, preview, classifier, evaluate, leakage, cascade, detector, atlas):
+for command in (audit, localise, preview, classifier, evaluate, runs, leakage, cascade, detector, atlas):
     main.add_command(command)

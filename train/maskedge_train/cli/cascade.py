@@ -75,7 +75,9 @@ def cascade(
     silence_libraries()
     with require_extra("train"):
         from ..cascade.training import CascadeRecipe, train_cascade
+        from ..lock import lock_folder
     out = out or Path("runs/cascade")
+    click.get_current_context().with_resource(lock_folder(out))
     check_out(out, _WRITTEN, resume=resume, overwrite=overwrite)
     dataset = load(faces, face_boxes, scenes, backgrounds, relabel_scenes)
     line = _Line(quiet)

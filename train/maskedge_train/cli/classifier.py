@@ -13,9 +13,9 @@ import click
 
 from maskedge.cli.common import Command, require_extra
 from maskedge.cli.output_options import overwrite_option
-from maskedge.files import make_folder
 
 from .options import (
+    FACE_BOXES,
     backgrounds_option,
     build_engine,
     check_out,
@@ -23,6 +23,7 @@ from .options import (
     engine_options,
     face_boxes_option,
     faces_option,
+    keep_face_boxes,
     load,
     oversample_option,
     people_option,
@@ -31,6 +32,7 @@ from .options import (
     relabel_option,
     relabel_scenes_option,
     scenes_option,
+    whole_option,
 )
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -43,9 +45,26 @@ _WRITTEN = ("best.ckpt", "last.ckpt", "split.json", "report.json", "report.html"
 @click.command(cls=Command)
 @faces_option
 @face_boxes_option
+@whole_option
 @scenes_option
 @relabel_scenes_option
 @backgrounds_option
+@click.option(
+    "--negatives",
+    type=click.Choice(["auto", "given", "none"]),
+    default="auto",
+    show_default=True,
+    help="What teaches the label not_a_face. auto: what is beside the faces of all given pictures, and pictures that the program "
+    "draws. "
+    "given: --scenes and --backgrounds alone. none: nothing, for a model without that label.",
+)
+@click.option(
+    "--drawn",
+    type=click.IntRange(0, 100_000),
+    default=480,
+    show_default=True,
+    help="With --negatives auto: pictures without people that the program draws.",
+)
 @click.option("--test-scenes", type=_file, multiple=True, help="CSV file of labelled boxes to measure on, never to train on.")
 @click.option("--test-backgrounds", type=_folder, help="Folder of pictures without people to measure on.")
 @people_option
@@ -113,9 +132,12 @@ _WRITTEN = ("best.ckpt", "last.ckpt", "split.json", "report.json", "report.html"
 def classifier(
     faces: Path | None,
     face_boxes: Path | None,
+    whole_pictures: bool,
     scenes: tuple[Path, ...],
     relabel_scenes: Path | None,
     backgrounds: Path | None,
+    negatives: str,
+    drawn: int,
     test_scenes: tuple[Path, ...],
     test_backgrounds: Path | None,
     people: str | None,
@@ -135,15 +157,23 @@ def classifier(
     r"""Train a mask classifier on faces, whole scenes and backgrounds, and measure it on what it never saw.
 
     Copies, near-copies, turned copies and the pictures of one person (--people) stay in one part of the split. The labels are those
-    that the data has: with_mask and without_mask, incorrect_mask, not_a_face.
+    that the data has (with_mask and without_mask, perhaps incorrect_mask), and not_a_face, by which a device throws out what its
+    detector should not have found. Pictures without people (--backgrounds) make that label better, but none are needed.
 
-    Writes best.ckpt (calibrated), last.ckpt (for --resume), split.json, report.json, report.html with charts, TensorBoard's logs.
+    Writes best.ckpt (calibrated), last.ckpt (for --resume), split.json, face_boxes.csv (where the faces of --data were located: a
+    later run takes it as --face-boxes), report.json, report.html with charts, TensorBoard's logs.
     Exit codes: 0 done, 2 wrong usage or unusable data, 4 a checkpoint was refused, 5 a file could not be written.
     """
     with require_extra("train"):
-        from ..classifier import Recipe, train_classifier
+        from maskedge.pipeline import NOT_A_FACE
+        from maskedge.precise import lacks_label, without_label
+
+        from .. import generated
+        from ..classifier import Recipe, check_enough, train_classifier
         from ..crops import cached_crops
-        from ..evaluate import enter_results, report_on
+        from ..dataset import labels_to_learn
+        from ..evaluate import enter_results, measurable, report_on
+        from ..lock import lock_folder
         from ..nets import build, count_parameters
         from ..relations import people_pattern
         from ..split import Split, split_dataset
@@ -151,35 +181,48 @@ def classifier(
     net = options["net"]
     parameters = count_parameters(build(net, 2))  # an unknown name is said before minutes of work
     out = out or Path("runs") / net
-    check_out(out, _WRITTEN, resume=resume, overwrite=overwrite, start=init)
     pattern = people_pattern(people)
     comparison = _read_json(leakage) if leakage else None
-    dataset = load(faces, face_boxes, scenes, backgrounds, relabel_scenes)
+    click.get_current_context().with_resource(lock_folder(out))
+    check_out(out, _WRITTEN, resume=resume, overwrite=overwrite, start=init)
+    # Where the faces are is found once: by the run that is resumed.
+    kept = out / FACE_BOXES if resume else None
+    dataset = load(*(faces, face_boxes, scenes, backgrounds, relabel_scenes), locate=not whole_pictures, kept=kept, quiet=quiet)
+    labels = labels_to_learn(dataset, negatives)
     right = corrections(relabel, dataset)
     begun = {}
     if init:
-        check_start(init, net, dataset.labels)
+        check_start(init, net, labels)
         begun["init"] = hashlib.sha256(init.read_bytes()).hexdigest()
     split = Split.load(split_file) if split_file else split_dataset(dataset, split_seed, people=pattern)
     parts = split.part_of(dataset)
     if not resume:
         shutil.rmtree(out / "logs", ignore_errors=True)
-    make_folder(out)
     split.save(out / "split.json")
+    keep_face_boxes(dataset, out / FACE_BOXES)
     sizes = ", ".join(f"{part} {count}" for part, count in split.sizes().items())
     click.echo(
         f"{len(dataset.pictures):,} pictures ({sizes}); {split.grouped:,} of them in {split.groups:,} groups of related ones."
     )
-    negatives = "not_a_face" in dataset.labels
-    with progress_bar(len(dataset.pictures), "cutting faces", quiet) as step:
-        crops = cached_crops(cache, dataset, split.digest, parts, negatives=negatives, painted=paint, progress=step)
-    crops = crops.having(dataset.labels)
-    for label, pattern_of_names in _distrusted(options["distrust"], dataset.labels):
+    drawn = drawn if negatives == "auto" else 0
+    with progress_bar(len(dataset.pictures) + len(generated.names(drawn)), "cutting faces", quiet) as step:
+        crops = cached_crops(
+            *(cache, dataset, split.digest, parts),
+            negatives=NOT_A_FACE in labels,
+            painted=paint,
+            beside=negatives == "auto",
+            drawn=drawn,
+            progress=step,
+        )
+    crops = crops.having(labels)
+    for label, pattern_of_names in _distrusted(options["distrust"], labels):
         crops = crops.without(label, pattern_of_names)
+    check_enough(crops, labels)
     own = {source: crops.where("test", source) for source in ("faces", "scenes")}
     sets = {f"{source} test": crops.take(rows) for source, rows in own.items() if len(rows)}
+    sets = {name: test.take(measurable(test)) for name, test in sets.items()}
     if right:
-        crops = crops.relabelled(right).having(dataset.labels)
+        crops = crops.relabelled(right).having(labels)
     recipe = Recipe(
         net=net,
         samples=options["samples"],
@@ -195,20 +238,24 @@ def classifier(
         "data": dataset.digest,
         "split": split.digest,
         "painted": paint,
+        "negatives": [negatives, generated.digest(drawn)],
         "distrust": list(options["distrust"]),
         "relabelled": right,
         **begun,
     }
-    trained = train_classifier(crops, dataset.labels, recipe, engine, out, data=digests, resume=resume, start=init)
+    trained = train_classifier(crops, labels, recipe, engine, out, data=digests, resume=resume, start=init)
     if trained is None:
         return  # a helper process of a distributed run
 
     relabelled = crops.take(crops.where("test", "faces"))
+    relabelled = relabelled.take(measurable(relabelled))
     if set(relabelled.names.tolist()) & set(right):
         sets["faces test, relabelled"] = relabelled
     if test_scenes or test_backgrounds:
-        sets |= test_sets(test_scenes, test_backgrounds, dataset.labels, quiet)
+        sets |= test_sets(test_scenes, test_backgrounds, labels, quiet)
     sets["validation"] = crops.take(crops.where("val"))
+    notes = [] if trained.calibration.fitted else [str(trained.calibration)]
+    notes += [without_label(trained.checkpoint.name)] if lacks_label(labels) else []
     facts = {
         "net": net,
         "parameters": parameters,
@@ -217,16 +264,24 @@ def classifier(
         "recipe": {
             **{key: value for key, value in options.items() if key not in ("accelerator", "net")},
             "paint": paint,
+            "negatives": negatives,
+            "drawn": drawn,
             **begun,
         },
-        "data": {**dataset.to_card(), "relabelled": len(right)},
-        "crops": {label: int((crops.labels == label).sum()) for label in dataset.labels},
+        "data": {**dataset.to_card(), "relabelled": len(right), "generated": len(generated.names(drawn))},
+        "crops": {label: int((crops.labels == label).sum()) for label in labels},
         "split": split.to_card(),
+        "calibration": trained.calibration.to_card(),
+        "notes": notes,
     }
     report = report_on(trained.checkpoint, sets, out, facts=facts, history=trained.history, comparison=comparison)
     enter_results(trained.checkpoint, report)
     click.echo(f"{net}: {parameters:,} parameters, {len(trained.history)} epochs in {trained.seconds:.0f} s.")
     print_evaluations(report)
+    if trained.calibration.fitted:
+        click.echo(str(trained.calibration))
+    for note in notes:
+        click.echo(f"note: {note[0].lower() + note[1:]}", err=True)
     click.echo(f"wrote {trained.checkpoint} and {out / 'report.html'}; next: edge-export {trained.checkpoint} -o model.onnx")
 
 

@@ -90,7 +90,9 @@ def detector(
         from ..detector.report import measure_detector
         from ..detector.samples import load_scenes
         from ..detector.training import DetectorRecipe, draw_tiles, split, train_detector
+        from ..lock import lock_folder
     out = out or Path("runs/detector")
+    click.get_current_context().with_resource(lock_folder(out))
     check_out(out, _WRITTEN, resume=resume, overwrite=overwrite, start=init)
     if init:
         check_start(init)

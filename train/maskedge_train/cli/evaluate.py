@@ -12,6 +12,7 @@ from maskedge.cli.output_options import check_folder, overwrite_option
 
 from .classifier import print_evaluations, test_sets
 from .options import (
+    FACE_BOXES,
     backgrounds_option,
     face_boxes_option,
     faces_option,
@@ -20,6 +21,7 @@ from .options import (
     quiet_option,
     relabel_scenes_option,
     scenes_option,
+    whole_option,
 )
 
 
@@ -27,6 +29,7 @@ from .options import (
 @click.argument("checkpoint", type=click.Path(dir_okay=False, path_type=Path))
 @faces_option
 @face_boxes_option
+@whole_option
 @scenes_option
 @relabel_scenes_option
 @backgrounds_option
@@ -46,6 +49,7 @@ def evaluate(
     checkpoint: Path,
     faces: Path | None,
     face_boxes: Path | None,
+    whole_pictures: bool,
     scenes: tuple[Path, ...],
     relabel_scenes: Path | None,
     backgrounds: Path | None,
@@ -65,14 +69,18 @@ def evaluate(
     with require_extra("train"):
         from ..checkpoint import load_classifier
         from ..crops import cut_crops
-        from ..evaluate import report_on
+        from ..evaluate import measurable, report_on
         from ..split import PARTS, Split
     if out is not None:
         check_folder(out, ("report.json", "report.html"), overwrite=overwrite)
     _, spec, card = load_classifier(checkpoint)
     sets = {}
     if faces or split_file:
-        everything = load(faces, face_boxes, scenes, backgrounds, relabel_scenes)
+        # Beside its split a training left where it located the faces.
+        kept = split_file.parent / FACE_BOXES if split_file else None
+        everything = load(
+            *(faces, face_boxes, scenes, backgrounds, relabel_scenes), locate=not whole_pictures, kept=kept, quiet=quiet
+        )
         parts = Split.load(split_file).part_of(everything) if split_file else None
         chosen = [index for index in range(len(everything.pictures)) if parts is None or PARTS[parts[index]] == part]
         import numpy as np
@@ -83,9 +91,10 @@ def evaluate(
                 np.full(len(chosen), PARTS.index(part)),
                 negatives="not_a_face" in spec.labels,
                 painted=False,
+                beside=True,
                 progress=step,
             )
-        sets[f"{part} part" if split_file else "data"] = crops
+        sets[f"{part} part" if split_file else "data"] = crops.take(measurable(crops))
     else:
         sets |= test_sets(scenes, backgrounds, spec.labels, quiet)
     facts: dict[str, Any] = {key: card[key] for key in ("net", "parameters", "data", "split") if key in card}

@@ -54,9 +54,11 @@ def leakage(
         from ..classifier import Recipe
         from ..engine import Engine
         from ..leakage import compare_splits
+        from ..lock import lock_folder
         from ..nets import build
         from ..relations import people_pattern
     build(net, 2)
+    click.get_current_context().with_resource(lock_folder(out))
     check_folder(out, ("leakage.json",), overwrite=overwrite)
     dataset = load(faces, face_boxes, (), None)
     train = round(0.7 * len(dataset.pictures))

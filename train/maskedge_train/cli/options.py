@@ -17,6 +17,8 @@ from maskedge.cli.output_options import check_folder
 from maskedge.outputs import Named, check_apart
 
 if TYPE_CHECKING:
+    from maskedge.types import Box
+
     from ..dataset import DataSet
     from ..engine import Engine
 
@@ -47,7 +49,12 @@ relabel_scenes_option = click.option(
     "lacks are added; what is called unlabelled is taught neither as a face nor as none.",
 )
 backgrounds_option = click.option(
-    "--backgrounds", type=_folder, help="Folder of pictures without people: for the label not_a_face."
+    "--backgrounds", type=_folder, help="Folder of pictures without people: more examples of the label not_a_face."
+)
+whole_option = click.option(
+    "--whole-pictures",
+    is_flag=True,
+    help="Take each picture of --data as one face. By default the face in it is located first, by the bundled models.",
 )
 people_option = click.option(
     "--people",
@@ -146,14 +153,33 @@ def build_engine(options: dict[str, Any], *, patience: int, quiet: bool) -> Engi
     return Engine(**chosen, nodes=options["num_nodes"], patience=patience, progress=not quiet)
 
 
+FACE_BOXES = "face_boxes.csv"
+"""Name of the file beside a checkpoint and its split that keeps where the faces of --data were located."""
+
+
 def load(
     faces: Path | None,
     face_boxes: Path | None,
     scenes: tuple[Path, ...],
     backgrounds: Path | None,
     relabel_scenes: Path | None = None,
+    *,
+    locate: bool = False,
+    kept: Path | None = None,
+    quiet: bool = True,
 ) -> DataSet:
-    """Read the data that the options name, and say what of it cannot be used."""
+    """Read the data that the options name, and say what of it cannot be used.
+
+    Args:
+        faces: `--data`.
+        face_boxes: `--face-boxes`.
+        scenes: `--scenes`.
+        backgrounds: `--backgrounds`.
+        relabel_scenes: `--relabel-scenes`.
+        locate: Without `face_boxes`, locate the face of each picture of `faces`.
+        kept: File in which an earlier command kept where they are: it is read, if it is there, rather than locating them again.
+        quiet: Show no progress.
+    """
     from ..dataset import load_dataset
 
     if not (faces or scenes):
@@ -162,10 +188,49 @@ def load(
         raise click.UsageError("--face-boxes says where the faces of --data are: give --data too.")
     if relabel_scenes and not scenes:
         raise click.UsageError("--relabel-scenes puts labels of --scenes right: give --scenes too.")
-    dataset = load_dataset(faces, face_boxes=face_boxes, scenes=scenes, relabel_scenes=relabel_scenes, backgrounds=backgrounds)
+    boxes: Path | dict[str, Box] | None = face_boxes
+    if faces and locate and not face_boxes:
+        boxes = kept if kept and kept.is_file() else _locate(faces, quiet)
+    dataset = load_dataset(faces, face_boxes=boxes, scenes=scenes, relabel_scenes=relabel_scenes, backgrounds=backgrounds)
     for name, reason in dataset.refused:
         click.echo(f"skipped {name.encode(errors='backslashreplace').decode()}: {reason}", err=True)
     return dataset
+
+
+def _locate(faces: Path, quiet: bool) -> dict[str, Box]:
+    """Locate the face of each picture of a folder data set."""
+    from maskedge.errors import UsageError
+    from maskedge.pictures import list_pictures
+
+    from ..dataset import FACE_LABELS, check_folders
+    from ..localise import localise
+
+    check_folders(faces)
+    count = sum(len(list_pictures(faces / label)) for label in FACE_LABELS if (faces / label).is_dir())
+    with progress_bar(count, "locating faces", quiet) as step:
+        found, missed = localise(faces, progress=step)
+    for label in FACE_LABELS:
+        if any(name.startswith(f"{label}/") for name in missed) and not any(face.label == label for _, face in found):
+            raise UsageError(
+                f"no face was found in any picture of {faces / label}: are these pictures of faces? If each is one face cut out, "
+                "give --whole-pictures; if you know where the faces are, --face-boxes."
+            )
+    rest = "; the others count as a whole" if missed else ""
+    click.echo(f"located a face in {len(found):,} of {count:,} pictures of {faces}{rest}.")
+    return {name: face.box for name, face in found}
+
+
+def keep_face_boxes(dataset: DataSet, path: Path) -> None:
+    """Write where the faces of --data are, for later commands: see `FACE_BOXES`.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    from ..boxes import write_boxes
+
+    located = [picture for picture in dataset.pictures if picture.source == "faces" and picture.located]
+    if located:
+        write_boxes(path, [(picture.name.removeprefix("faces/"), picture.faces[0]) for picture in located])
 
 
 @contextmanager

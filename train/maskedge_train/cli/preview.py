@@ -18,12 +18,14 @@ from .options import (
     quiet_option,
     relabel_scenes_option,
     scenes_option,
+    whole_option,
 )
 
 
 @click.command(cls=Command)
 @faces_option
 @face_boxes_option
+@whole_option
 @scenes_option
 @relabel_scenes_option
 @backgrounds_option
@@ -39,6 +41,7 @@ from .options import (
 def preview(
     faces: Path | None,
     face_boxes: Path | None,
+    whole_pictures: bool,
     scenes: tuple[Path, ...],
     relabel_scenes: Path | None,
     backgrounds: Path | None,
@@ -56,7 +59,7 @@ def preview(
     """
     with require_extra("train"):
         from ..preview import draw_preview
-    dataset = load(faces, face_boxes, scenes, backgrounds, relabel_scenes)
+    dataset = load(faces, face_boxes, scenes, backgrounds, relabel_scenes, locate=not whole_pictures, quiet=quiet)
     with progress_bar(min(pictures, len(dataset.pictures)), "cutting faces", quiet) as step:
         rows = draw_preview(dataset, output, augment, columns=columns, pictures=pictures, seed=seed, progress=step)
     click.echo(f"wrote {output}: {', '.join(rows)}")
