@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Iterable
 
 from maskedge.happenings import utc
+from maskedge.jsontext import to_json_text
 
 NAME = "maskedge"
 _MASK = "********"
@@ -34,7 +34,7 @@ class _Formatter(logging.Formatter):
         if self._json:
             facts = {"time": utc(record.created), "level": level, "message": message}
             details = getattr(record, "happening", None)
-            return json.dumps(facts | ({"happening": details} if details else {}), ensure_ascii=False)
+            return to_json_text(facts | ({"happening": details} if details else {}), ensure_ascii=False)
         text = message if record.levelno == logging.INFO else f"{level}: {message}"
         # A terminal may show a line of progress.
         return f"\r\033[K{text}" if sys.stderr.isatty() else text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import secrets
 import sqlite3
 import threading
@@ -14,6 +13,7 @@ from typing import Any
 
 from .errors import OutputError
 from .files import make_folder
+from .jsontext import to_json_text
 
 _NAME = "spool.sqlite3"
 # AUTOINCREMENT never gives a number again, also not that of a removed message.
@@ -90,7 +90,7 @@ class Spool:
         with self._lock:
             rows = []
             for number, payload in enumerate(payloads, self._last + 1):
-                text = json.dumps({"id": f"{self._identity}-{number}", **payload}, ensure_ascii=False)
+                text = to_json_text({"id": f"{self._identity}-{number}", **payload}, ensure_ascii=False)
                 rows.append((number, text.encode("utf-8", "replace")))
             size = sum(len(payload) for _, payload in rows)
             if self._bytes + size > self._limit:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +10,7 @@ import cv2
 import numpy as np
 
 from maskedge.draw import draw_faces
+from maskedge.jsontext import to_json_text
 from maskedge.look import LABELS, label_look
 from maskedge.sinks.base import Answer
 from maskedge.sinks.events import to_event
@@ -110,7 +110,7 @@ def table_rows(faces: Sequence[Face]) -> list[dict[str, Any]]:
 
 def event_line(answer: Answer) -> str:
     """Give the event of an answer (docs/contracts.md) as a line of JSON."""
-    return json.dumps(to_event(answer), ensure_ascii=False) + "\n"
+    return to_json_text(to_event(answer), ensure_ascii=False) + "\n"
 
 
 def as_jpeg(image: Image, longest: int | None = None, quality: int = 90) -> bytes:

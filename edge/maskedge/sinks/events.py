@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import json
 import os
 import re
 import sys
@@ -15,8 +14,10 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from maskedge.errors import OutputError, UsageError
+from maskedge.errors import OutputError
 from maskedge.happenings import Happening, utc
+from maskedge.jsontext import to_json_text
+from maskedge.settings import Range, check_settings
 
 from .base import Answer, check_writable
 from .keep import Keep, prune, stamp
@@ -40,15 +41,17 @@ class EventsConfig:
     """
 
     file: str | None = field(
-        default=None, metadata={"help": "where events go: FILE.csv, any other for JSON Lines, '-' for standard output"}
+        default=None,
+        metadata={"help": "where events go: FILE.csv, any other for JSON Lines, '-' for standard output", "free": True},
     )
-    rotate_mb: float = field(default=0.0, metadata={"help": "begin a new events file at this many megabytes; 0: never"})
+    rotate_mb: float = field(
+        default=0.0, metadata={"help": "begin a new events file at this many megabytes; 0: never", "range": Range(0, 1_000_000)}
+    )
     rotate_daily: bool = field(default=False, metadata={"help": "begin a new events file each day (UTC)"})
-    keep: int = field(default=14, metadata={"help": "finished events files to keep; 0: all"})
+    keep: int = field(default=14, metadata={"help": "finished events files to keep; 0: all", "range": Range(0, 1_000_000)})
 
     def __post_init__(self) -> None:
-        if self.rotate_mb < 0 or self.keep < 0:
-            raise UsageError("events.rotate_mb and events.keep are 0 or more.")
+        check_settings(self, "events")
 
     @property
     def rotates(self) -> bool:
@@ -235,7 +238,7 @@ def _mend(path: Path) -> int:
 
 
 def _lines(events: Iterable[dict[str, Any]]) -> str:
-    return "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
+    return "".join(to_json_text(event, ensure_ascii=False) + "\n" for event in events)
 
 
 def _rows(rows: Iterable[dict[str, Any]]) -> str:
@@ -246,7 +249,7 @@ def _rows(rows: Iterable[dict[str, Any]]) -> str:
 
 def _face_row(event: dict[str, Any], face: dict[str, Any]) -> dict[str, Any]:
     corners = dict(zip(("x1", "y1", "x2", "y2"), face.get("box", ()), strict=False))
-    named = {name: value for name, value in face.items() if name in COLUMNS} | {"unsure": json.dumps(face["unsure"])}
+    named = {name: value for name, value in face.items() if name in COLUMNS} | {"unsure": to_json_text(face["unsure"])}
     return {"event": "face", "time": event["time"], "source": event["source"], "frame": event["frame"]} | named | corners
 
 
@@ -254,4 +257,4 @@ def _happening_row(event: dict[str, Any]) -> dict[str, Any]:
     """Put what has a column into it, and the rest into `details` as JSON."""
     row = {name: value for name, value in event.items() if name in COLUMNS and not isinstance(value, dict | list)}
     rest = {name: value for name, value in event.items() if name not in row}
-    return row | ({"details": json.dumps(rest, ensure_ascii=False)} if rest else {})
+    return row | ({"details": to_json_text(rest, ensure_ascii=False)} if rest else {})

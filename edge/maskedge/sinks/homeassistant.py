@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from maskedge.files import slug
+from maskedge.jsontext import to_json_text
 
 
 def discovery(
@@ -72,7 +72,7 @@ def discovery(
             "device_class": "problem",
         }
     return {
-        f"{prefix}/{path}/config": json.dumps(shared | {"unique_id": path.partition("/")[2].replace("/", "_")} | sensor)
+        f"{prefix}/{path}/config": to_json_text(shared | {"unique_id": path.partition("/")[2].replace("/", "_")} | sensor)
         for path, sensor in sensors.items()
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
@@ -13,8 +12,10 @@ from typing import Any
 
 from maskedge import __version__
 from maskedge.errors import UsageError
-from maskedge.files import slug
+from maskedge.files import MOST_SECRET, read_regular, slug
 from maskedge.happenings import OUTPUT_BACK, OUTPUT_LOST, Happening
+from maskedge.jsontext import to_json_text
+from maskedge.settings import Range, check_settings
 from maskedge.spool import Spool
 
 from .base import Answer
@@ -37,18 +38,23 @@ class MqttConfig:
     password_file: Path | None = field(default=None, metadata={"help": "file that holds the password, instead of password"})
     topic: str = field(default="", metadata={"help": "prefix of all topics; empty: maskedge/HOSTNAME"})
     client_id: str = field(default="", metadata={"help": "client identifier, where the broker wants a certain one"})
-    qos: int = field(default=2, metadata={"help": "quality of service of events: 2 exactly once, 1 at least once"})
+    qos: int = field(
+        default=2, metadata={"help": "quality of service of events: 2 exactly once, 1 at least once", "range": Range(1, 2)}
+    )
     ca_file: Path | None = field(
         default=None, metadata={"help": "certificates (PEM) that sign the broker's; default: the system's"}
     )
     cert_file: Path | None = field(default=None, metadata={"help": "own certificate (PEM), for brokers that ask for one"})
     key_file: Path | None = field(default=None, metadata={"help": "key of cert_file, where it is another file"})
     insecure: bool = field(default=False, metadata={"help": "take any certificate of the broker: for trials only"})
-    interval: float = field(default=10.0, metadata={"help": "seconds between two statistics"})
+    interval: float = field(default=10.0, metadata={"help": "seconds between two statistics", "range": Range(0.01, 86400)})
     discovery: bool = field(default=False, metadata={"help": "announce sensors to Home Assistant"})
     discovery_prefix: str = field(default="homeassistant", metadata={"help": "where Home Assistant listens for discovery"})
     spool: Path | None = field(default=None, metadata={"help": "folder where events wait for the broker"})
-    spool_mb: float = field(default=64.0, metadata={"help": "megabytes that may wait there"})
+    spool_mb: float = field(default=64.0, metadata={"help": "megabytes that may wait there", "range": Range(0.001, 1_000_000)})
+
+    def __post_init__(self) -> None:
+        check_settings(self, "mqtt")
 
 
 class MqttSink:
@@ -92,10 +98,6 @@ class MqttSink:
         self._interval = config.interval
         self._state = ""
         self._state_due = self._statistics_due = 0.0
-        if config.qos not in (1, 2):
-            raise UsageError(f"[mqtt] qos is 1 or 2, got {config.qos}: events are confirmed, so that none is lost.")
-        if config.interval <= 0 or config.spool_mb <= 0:
-            raise UsageError("[mqtt] interval and spool_mb are above 0.")
         address = _address(config)
         self._spool = Spool(config.spool or _state_folder() / slug(self._topic), int(config.spool_mb * 1e6))
         self._link = BrokerLink(
@@ -179,7 +181,7 @@ class MqttSink:
             return
         self._state_due = now + min(_STATE_EVERY, self._interval)
         snapshot = self._snapshot()
-        state = json.dumps(
+        state = to_json_text(
             {name: snapshot[name] for name in _STATE if name in snapshot}
             # Their details change with every frame.
             | {"alerts": [{"rule": alert["rule"], "since": alert["since"]} for alert in snapshot.get("alerts", ())]}
@@ -190,7 +192,7 @@ class MqttSink:
         if now >= self._statistics_due:
             self._statistics_due = now + self._interval
             statistics = {name: snapshot[name] for name in _STATISTICS if name in snapshot}
-            self._link.say(f"{self._topic}/statistics", json.dumps(statistics), retain=False)
+            self._link.say(f"{self._topic}/statistics", to_json_text(statistics), retain=False)
 
 
 def _topic(prefix: str) -> str:
@@ -219,7 +221,7 @@ def _address(config: MqttConfig) -> Address:
     password = config.password
     if config.password_file:
         try:
-            password = config.password_file.expanduser().read_text(encoding="utf-8").rstrip("\r\n")
+            password = read_regular(config.password_file.expanduser(), MOST_SECRET).decode("utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise UsageError(f"the password file {config.password_file} cannot be read ({reason}).") from error

@@ -7,7 +7,6 @@ happenings stand in a ring that all share. So a client that reads one byte a sec
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any
 import cv2
 
 from maskedge.happenings import Happening
+from maskedge.jsontext import to_json_text
 from maskedge.sinks.base import Answer
 
 BOUNDARY = "frame"
@@ -167,7 +167,7 @@ class Events:
     def tell(self, happening: Happening) -> None:
         """Tell everyone, and remember it for those who come back."""
         self._number += 1
-        self._told.append((self._number, _message("happening", json.dumps(happening.to_json()).encode(), self._number)))
+        self._told.append((self._number, _message("happening", to_json_text(happening.to_json()).encode(), self._number)))
         self.happened[happening.kind] = self.happened.get(happening.kind, 0) + 1
         self._fresh.fire()
 
@@ -177,7 +177,7 @@ class Events:
         if self.face_watchers and answer is not None and answer is not self._answer and now >= self._due:
             self._answer = answer
             self._due = now + self._interval
-            self._publish("faces", json.dumps(self._event(answer)).encode())
+            self._publish("faces", to_json_text(self._event(answer)).encode())
 
     async def tick(self) -> None:
         """Offer the status once a second, for ever."""

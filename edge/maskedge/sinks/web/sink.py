@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import socket
 import threading
@@ -16,6 +15,7 @@ from typing import Any
 
 from maskedge.errors import OutputError
 from maskedge.happenings import Happening
+from maskedge.jsontext import to_json_text
 from maskedge.sinks.base import Answer
 from maskedge.sinks.events import to_event
 
@@ -168,7 +168,7 @@ class WebSink:
         made, status, content = self._status
         if time.monotonic() - made > _SNAPSHOT_AGE:
             status = self._snapshot()
-            content = json.dumps(status).encode()
+            content = to_json_text(status).encode()
             self._status = time.monotonic(), status, content
         return status, content
 
