@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from maskedge.cascade_file import MOST_BYTES, CascadeError, read_cascade
 from maskedge.classify import trial_pictures
 from maskedge.errors import ModelError, UsageError
-from maskedge.model import MODELS, check_catalogue, default_detector, open_model, read_detector_contract
+from maskedge.files import read_regular
+from maskedge.model import MODELS, check_catalogue, default_detector, is_bundled, open_model, read_detector_contract
 from maskedge.overlap import as_box
 from maskedge.timing import inner_stage
 from maskedge.types import Box, Image
@@ -60,6 +62,36 @@ def opencv_cascade(name: str) -> Path:
     return Path(str(files("cv2.data"))) / f"haarcascade_{name}.xml"
 
 
+def _open_cascade(path: Path) -> cv2.CascadeClassifier:
+    """Open a cascade file: OpenCV sees what was checked of it, and no name of a file.
+
+    Raises:
+        ModelError: It is refused.
+    """
+    try:
+        content = read_regular(path, MOST_BYTES)
+    except FileNotFoundError as error:
+        raise ModelError(f"there is no cascade file {path}: check the path, or install opencv-python again.") from error
+    except OSError as error:
+        raise ModelError(f"the cascade file {path} cannot be read ({error.strerror}): is it the right file?") from error
+    check_catalogue(path, content)
+    installed = is_bundled(path) or path.parent == opencv_cascade("").parent
+    cascade = cv2.CascadeClassifier()
+    try:
+        # Installed with the program: checked when it was made, and read at every start.
+        text = content.decode("utf-8") if installed else read_cascade(content)
+        storage = cv2.FileStorage(text, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
+        opened = cascade.read(storage.getFirstTopLevelNode()) and not cascade.empty()
+    except (CascadeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} is no cascade that can be used: {error}.") from error
+    # OpenCV's binding turns some refusals into a SystemError.
+    except (cv2.error, SystemError) as error:
+        raise ModelError(f"{path} is no cascade that OpenCV {cv2.__version__} can use.") from error
+    if not opened:
+        raise ModelError(f"{path} is no cascade that OpenCV {cv2.__version__} can use.")
+    return cascade
+
+
 class CascadeDetector:
     """Viola and Jones' boosted cascade ("Rapid object detection", 2001), as OpenCV runs it.
 
@@ -87,18 +119,7 @@ class CascadeDetector:
         border: float = 0.0,
     ) -> None:
         self.path = path
-        if not self.path.is_file():
-            raise ModelError(f"there is no cascade file {self.path}: check the path, or install opencv-python again.")
-        try:
-            check_catalogue(self.path, self.path.read_bytes())
-            self._cascade = cv2.CascadeClassifier(str(self.path))
-        except OSError as error:
-            raise ModelError(f"the cascade file {path} cannot be read ({error.strerror}).") from error
-        # OpenCV's binding turns some refusals into a SystemError.
-        except (cv2.error, SystemError) as error:
-            raise ModelError(f"{self.path} is no cascade that OpenCV {cv2.__version__} can use.") from error
-        if self._cascade.empty():
-            raise ModelError(f"{self.path} is no cascade that OpenCV {cv2.__version__} can use.")
+        self._cascade = _open_cascade(path)
         self.side, self.min_face = side, min_face
         self.scale_factor = scale_factor
         self.min_neighbors = min_neighbors

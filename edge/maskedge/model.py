@@ -127,6 +127,11 @@ def is_sealed(content: bytes) -> bool:
     return _DIGEST.search(content) is not None
 
 
+def is_bundled(path: Path) -> bool:
+    """Tell whether a file belongs to the installed package, whose checksums are compared (`check_catalogue`)."""
+    return path.parent == MODELS and path.name in read_catalogue(MODELS)
+
+
 def check_catalogue(path: Path, content: bytes) -> None:
     """Compare a file's bytes with the checksum of a MODELS.json beside it, where that lists it.
 
@@ -177,7 +182,7 @@ def open_model(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
         ModelError: The file is refused.
     """
     content = read_model(path)
-    if path.parent != MODELS or path.name not in read_catalogue(MODELS):
+    if not is_bundled(path):
         try:
             try_model(content)
         except TrialError as error:
