@@ -219,7 +219,7 @@ def test_a_file_without_an_address(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     for name, sentence in (
         ("empty", "holds no address"),
-        ("long", "holds no address"),
+        ("long", "is larger than"),
         ("binary", "no text"),
         ("missing", "cannot be read"),
     ):
