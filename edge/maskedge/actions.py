@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from . import __version__
 from .alerts import AlertRule
 from .errors import OutputError, UsageError
+from .files import MOST_SECRET, read_regular
 from .happenings import ALERT, OUTPUT_BACK, OUTPUT_LOST, Happening
 from .sinks.base import Answer
 from .sinks.clips import ClipSink
@@ -53,8 +54,6 @@ class Webhook:
         # Only the host is ever said: many services put a secret into the path.
         if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc or re.search(r"[\s\x00-\x1f]", self._url):
             raise UsageError(f"alert rule {rule.name!r}: webhook is an http:// or https:// URL without user and password.")
-        if not 0 < self._timeout <= 60:
-            raise UsageError(f"alert rule {rule.name!r}: webhook_timeout is above 0 and up to 60 seconds.")
         self._host = host
         self._headers = {"Content-Type": "application/json", "User-Agent": f"maskedge/{__version__}"} | _header(rule)
         self._opener = urllib.request.build_opener(_NoRedirect)
@@ -106,7 +105,7 @@ def _header(rule: AlertRule) -> dict[str, str]:
             raise UsageError(f"{who}: the environment variable {rule.webhook_header_env} (webhook_header_env) is not set.")
     if rule.webhook_header_file is not None:
         try:
-            text = rule.webhook_header_file.expanduser().read_text(encoding="utf-8")
+            text = read_regular(rule.webhook_header_file.expanduser(), MOST_SECRET).decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise UsageError(f"{who}: {rule.webhook_header_file} (webhook_header_file) cannot be read ({reason}).") from error
@@ -131,8 +130,6 @@ class Command:
             raise UsageError(
                 f"alert rule {rule.name!r}: command is a list, the program first: command = ['/usr/bin/logger', 'alert']."
             )
-        if not 0 < rule.command_timeout <= 3600:
-            raise UsageError(f"alert rule {rule.name!r}: command_timeout is above 0 and up to 3600 seconds.")
         self._where = f"the command {Path(rule.command[0]).name} of alert rule {rule.name!r}"
         self._command = rule.command
         self._timeout = rule.command_timeout

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from .errors import UsageError
 from .files import slug
 from .happenings import ALERT, ALERT_ENDED, SOURCE_BACK, SOURCE_LOST, Happening
+from .settings import Range, check_settings
 from .types import Face
 from .zones import Zones
 
@@ -25,6 +26,8 @@ ACTIONS = ("event", "mqtt", "webhook", "command", "snapshot", "clip")
 _GAP = 1.0
 """Seconds for which a face may be missed, or a condition be doubted, without an end."""
 _BUCKETS = 60
+_SHORTEST = 0.1
+"""Seconds of a window at least."""
 
 
 @dataclass(frozen=True)
@@ -34,20 +37,38 @@ class AlertRule:
     name: str = field(default="", metadata={"help": "name of the rule; each has its own"})
     when: str = field(default="", metadata={"help": f"what it watches: {', '.join(KINDS)}"})
     threshold: float | None = field(
-        default=None, metadata={"help": "no_mask_fraction: 0 to 1, reached or above; too_many_people: more people than this"}
+        default=None,
+        metadata={
+            "help": "no_mask_fraction: 0 to 1, reached or above; too_many_people: more people than this",
+            "range": Range(0, 10_000),
+        },
     )
-    seconds: float | None = field(default=None, metadata={"help": "window of the fraction; how long anything else must last"})
+    seconds: float | None = field(
+        default=None, metadata={"help": "window of the fraction; how long anything else must last", "range": Range(0, 86400)}
+    )
     zone: str | None = field(default=None, metadata={"help": "name of a zone; only what is in it counts"})
     labels: tuple[str, ...] = field(default=("without_mask",), metadata={"help": "labels that count as no mask"})
-    cooldown: float = field(default=60.0, metadata={"help": "seconds from the beginning of an alert to the next one of this rule"})
+    cooldown: float = field(
+        default=60.0,
+        metadata={"help": "seconds from the beginning of an alert to the next one of this rule", "range": Range(0, 31_536_000)},
+    )
     actions: tuple[str, ...] = field(default=("event",), metadata={"help": f"what to do: {', '.join(ACTIONS)}"})
     webhook: str | None = field(default=None, metadata={"help": "http(s) URL that takes a POST of JSON", "secret": True})
-    webhook_header: str | None = field(default=None, metadata={"help": "header to send along, 'NAME: VALUE'", "secret": True})
+    webhook_header: str | None = field(
+        default=None, metadata={"help": "header to send along, 'NAME: VALUE'", "secret": True, "free": True}
+    )
     webhook_header_env: str | None = field(default=None, metadata={"help": "environment variable that holds that header"})
     webhook_header_file: Path | None = field(default=None, metadata={"help": "file that holds that header"})
-    webhook_timeout: float = field(default=5.0, metadata={"help": "seconds for one attempt"})
-    command: tuple[str, ...] = field(default=(), metadata={"help": "program and arguments; gets the JSON on standard input"})
-    command_timeout: float = field(default=10.0, metadata={"help": "seconds after which the program is killed"})
+    webhook_timeout: float = field(default=5.0, metadata={"help": "seconds for one attempt", "range": Range(0.01, 60)})
+    command: tuple[str, ...] = field(
+        default=(), metadata={"help": "program and arguments; gets the JSON on standard input", "free": True}
+    )
+    command_timeout: float = field(
+        default=10.0, metadata={"help": "seconds after which the program is killed", "range": Range(0.01, 3600)}
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self, "alerts")
 
     @property
     def lasts(self) -> float:
@@ -104,12 +125,10 @@ def _complaint(rule: AlertRule, zones: Zones) -> str | None:
         return f"the action {wrong[0]!r} is unknown: use {', '.join(ACTIONS)}"
     if rule.when == "no_mask_fraction" and not (rule.threshold is not None and 0 < rule.threshold <= 1):
         return "no_mask_fraction needs a threshold above 0 and up to 1"
-    if rule.when == "no_mask_fraction" and rule.lasts <= 0:
-        return "no_mask_fraction needs a window: seconds above 0"
+    if rule.when == "no_mask_fraction" and rule.lasts < _SHORTEST:
+        return f"no_mask_fraction needs a window: seconds of {_SHORTEST} or more"
     if rule.when == "too_many_people" and not (rule.threshold is not None and rule.threshold >= 0):
         return "too_many_people needs a threshold: the number of people that is still well"
-    if not 0 <= rule.lasts <= 86400 or not 0 <= rule.cooldown < float("inf"):
-        return "seconds is 0 to 86400, and cooldown 0 or more"
     if rule.zone is not None and rule.zone not in zones.names:
         return f"there is no zone {rule.zone!r}; zones: {', '.join(zones.names) or 'none'}"
     if rule.zone is not None and rule.when == "camera_lost":

@@ -9,6 +9,7 @@ from typing import Any
 
 from maskedge.classify import MaskClassifier
 from maskedge.detect import CnnDetector
+from maskedge.errors import ModelError
 from maskedge.model import CONTRACT, ClassifierContract, DetectorContract, read_kind, read_model
 from maskedge.precise import lacks_label, without_label
 
@@ -41,9 +42,20 @@ def render_card(path: Path) -> str:
         ModelError: The file is refused.
     """
     content = read_model(path)
-    if read_kind(content) == "detector":
-        return _render_detector(path, CnnDetector(path).contract, content)
-    contract = MaskClassifier(path).contract
+    detector = read_kind(content) == "detector"
+    contract = CnnDetector(path).contract if detector else MaskClassifier(path).contract
+    try:
+        if isinstance(contract, DetectorContract):
+            return _render_detector(path, contract, content)
+        return _render_classifier(path, contract, content)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        # The card is another program's: what it holds may be of any kind.
+        raise ModelError(
+            f"the card of {path} (maskedge.card) cannot be shown: {type(error).__name__} {str(error)[:100]}. Export it again."
+        ) from error
+
+
+def _render_classifier(path: Path, contract: ClassifierContract, content: bytes) -> str:
     card = contract.card
     sections = [
         f"# Model card: {path.name}",

@@ -10,9 +10,30 @@ import numpy.typing as npt
 
 from maskedge.crop import crop_faces
 from maskedge.errors import ModelError
-from maskedge.model import ClassifierContract, default_model, open_session, read_contract, read_model
+from maskedge.model import ClassifierContract, default_model, open_model, read_contract
 from maskedge.overlap import as_box
 from maskedge.types import Box, Image
+
+SUM_TOLERANCE = 0.01
+"""How far the probabilities of a face may be from adding up to 1: 8-bit and 16-bit outputs are rounded."""
+_BATCH_PIXELS = 1 << 20
+"""Pixels of the crops of one call: 256 of 64 x 64. More would need memory in proportion, and gain no time."""
+
+
+def trial_pictures(count: int, height: int, width: int) -> Image:
+    """Make pictures that every model must answer for: black, white and noise in turn. uint8 `[count, height, width, 3]`."""
+    random = np.random.default_rng(0)
+    pictures = np.zeros((count, height, width, 3), np.uint8)
+    pictures[1::3] = 255
+    pictures[2::3] = random.integers(0, 256, pictures[2::3].shape, np.uint8)
+    return pictures
+
+
+def _first_wrong(probabilities: npt.NDArray[np.float32]) -> str:
+    """Show the first row that is wrong, for a sentence."""
+    good = (np.abs(probabilities.sum(axis=1) - 1) <= SUM_TOLERANCE) & (probabilities.min(axis=1) >= -SUM_TOLERANCE)
+    row = probabilities[int(np.argmin(good))]
+    return f"({', '.join(f'{value:.4g}' for value in row[:4].tolist())}{', ...' if len(row) > 4 else ''})"
 
 
 class MaskClassifier:
@@ -28,14 +49,12 @@ class MaskClassifier:
 
     def __init__(self, path: Path | None = None, threads: int = 1) -> None:
         self.path = path or default_model()
-        self._session = open_session(read_model(self.path), str(self.path), threads)
+        self._session = open_model(self.path, threads)
         self.contract: ClassifierContract = read_contract(self._session, str(self.path))
-        # The graph must also run: a file may keep the contract on paper and fail inside.
-        size = self.contract.size
-        try:
-            self.classify_crops(np.zeros((1, size, size, 3), np.uint8))
-        except Exception as error:
-            raise ModelError(f"{self.path} opens but does not run: {' '.join(str(error).split())[:200]}") from error
+        self._batch = max(1, _BATCH_PIXELS // self.contract.size**2)
+        # The graph must also run, and answer with probabilities: a file may keep the contract on paper and fail inside.
+        for count in (3, 1):
+            self.classify_crops(trial_pictures(count, self.contract.size, self.contract.size))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -90,6 +109,31 @@ class MaskClassifier:
             Probabilities, float32 `[N, C]`, and where in its crop each face is: x1, y1, x2, y2 in units of the crop's side, float32
             `[N, 4]`; None where the model does not tell.
         """
+        parts = [self._answer(crops[start : start + self._batch]) for start in range(0, max(len(crops), 1), self._batch)]
+        if len(parts) == 1:
+            return parts[0]
+        places = [part[1] for part in parts if part[1] is not None]
+        return np.concatenate([part[0] for part in parts]), np.concatenate(places) if places else None
+
+    def _answer(self, crops: Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
         names = ["probabilities", "places"] if self.contract.places else ["probabilities"]
-        answers = [np.asarray(answer, np.float32) for answer in self._session.run(names, {"faces": crops})]
-        return answers[0], answers[1] if self.contract.places else None
+        try:
+            answers = [np.asarray(answer, np.float32) for answer in self._session.run(names, {"faces": crops})]
+        except Exception as error:
+            raise ModelError(f"{self.path} opens but does not run: {' '.join(str(error).split())[:200].rstrip('.')}.") from error
+        probabilities, places = answers[0], answers[1] if self.contract.places else None
+        if probabilities.shape != (len(crops), len(self.labels)):
+            shape = list(probabilities.shape)
+            raise ModelError(f"{self.path} answers {shape} for {len(crops)} crops and {len(self.labels)} labels: export it again.")
+        # NaN is in no comparison, so that it fails each.
+        outside = probabilities.size and not (probabilities.min() >= -SUM_TOLERANCE)
+        if outside or not (np.abs(probabilities.sum(axis=1) - 1) <= SUM_TOLERANCE).all():
+            raise ModelError(
+                f"{self.path} answers with {_first_wrong(probabilities)}, which are no probabilities: each is 0 to 1 and those of "
+                "a face add up to 1. Its output lacks a softmax, or its numbers overflow (16-bit floats do): export it again."
+            )
+        if places is not None and (places.shape != (len(crops), 4) or not np.isfinite(places).all()):
+            raise ModelError(
+                f"{self.path} answers with places that are no boxes (NaN, infinity, or another shape): export it again."
+            )
+        return np.clip(probabilities, 0, 1), places

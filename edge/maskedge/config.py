@@ -7,15 +7,18 @@ import difflib
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from importlib import import_module
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
-from .errors import UsageError
+from .errors import MaskedgeError, UsageError
+from .files import read_regular
+from .settings import MASK, Range, check_settings, check_value, shown
 
 if TYPE_CHECKING:
     from maskedge.alerts import AlertRule
@@ -28,7 +31,14 @@ if TYPE_CHECKING:
     from maskedge.zones import ZonesConfig
 
 PREFIX = "MASKEDGE_"
-MASK = "********"
+MOST_BYTES = 256 * 1024
+"""Size of an edge.toml, at most."""
+_MOST_DEPTH = 16
+"""Lists and tables inside one another, and parts of a dotted key, at most."""
+_MOST_RULES = 100
+_TOKENS = re.compile(r'''"""(?:\\.|[^\\])*?"""|'{3}.*?'{3}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*|[\[\]{}]''', re.DOTALL)
+"""Texts, comments and brackets of a TOML file."""
+_LONG_KEY = re.compile(rf"(?<![\w-])(?:[\w-]+[ \t]*\.[ \t]*){{{_MOST_DEPTH}}}")
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,9 @@ class ModelConfig:
     labels: tuple[str, ...] = field(
         default=(), metadata={"help": "labels to answer with, two or more of the model's; empty: all that it has"}
     )
+
+    def __post_init__(self) -> None:
+        check_settings(self, "model")
 
 
 @dataclass(frozen=True)
@@ -51,22 +64,27 @@ class DetectConfig:
         default=None, metadata={"help": "detector .onnx file to find faces with, instead of detector"}
     )
     every: int = field(
-        default=5, metadata={"help": "look for faces in every so many frames of a video; in between, tracks carry them"}
+        default=5,
+        metadata={
+            "help": "look for faces in every so many frames of a video; in between, tracks carry them",
+            "range": Range(1, 10_000),
+        },
     )
     least_face: float | None = field(
-        default=None, metadata={"help": "how surely a candidate must be a face, 0 to 1; default: what is best for the detector"}
+        default=None,
+        metadata={
+            "help": "how surely a candidate must be a face, 0 to 1; default: what is best for the detector",
+            "range": Range(0, 1),
+        },
     )
-    min_face: int | None = field(default=None, metadata={"help": "side in pixels of the smallest face; default: whatever is found"})
+    min_face: int | None = field(
+        default=None, metadata={"help": "side in pixels of the smallest face; default: whatever is found", "range": Range(1, 16384)}
+    )
 
     def __post_init__(self) -> None:
+        check_settings(self, "detect")
         if self.cascade and self.detector_model:
             raise UsageError("faces are found with one of --cascade and --detector-model: leave the other out.")
-        if self.every < 1:
-            raise UsageError(f"detect.every counts frames, from 1; got {self.every}.")
-        if self.least_face is not None and not 0 <= self.least_face <= 1:
-            raise UsageError(f"detect.least_face goes from 0 to 1; got {self.least_face}.")
-        if self.min_face is not None and self.min_face < 1:
-            raise UsageError(f"detect.min_face counts pixels, from 1; got {self.min_face}.")
 
 
 @dataclass(frozen=True)
@@ -76,14 +94,16 @@ class OutputConfig:
     show: bool | None = field(default=None, metadata={"help": "open a window; default: when there is a display"})
     save: str | None = field(
         default=None,
-        metadata={"help": "write the annotated video (.mp4, .mkv, .avi); for pictures also a folder or a picture file"},
+        metadata={
+            "help": "write the annotated video (.mp4, .mkv, .avi); for pictures also a folder or a picture file",
+            "free": True,
+        },
     )
     overwrite: bool = field(default=False, metadata={"help": "replace outputs that exist already"})
-    max_frames: int | None = field(default=None, metadata={"help": "stop after so many frames"})
+    max_frames: int | None = field(default=None, metadata={"help": "stop after so many frames", "range": Range(1, 10**12)})
 
     def __post_init__(self) -> None:
-        if self.max_frames is not None and self.max_frames < 1:
-            raise UsageError(f"output.max_frames counts frames, from 1; got {self.max_frames}.")
+        check_settings(self, "output")
 
 
 @dataclass(frozen=True)
@@ -106,19 +126,22 @@ class PrivacyConfig:
 class LimitsConfig:
     """The section `[limits]`."""
 
-    threads: int | None = field(default=None, metadata={"help": "threads of ONNX Runtime and OpenCV; default: 1 and 2"})
-    max_fps: float | None = field(default=None, metadata={"help": "frames of a live source that are answered a second, at most"})
+    threads: int | None = field(
+        default=None, metadata={"help": "threads of ONNX Runtime and OpenCV; default: 1 and 2", "range": Range(1, 256)}
+    )
+    max_fps: float | None = field(
+        default=None, metadata={"help": "frames of a live source that are answered a second, at most", "range": Range(0.1, 1000)}
+    )
     cpu_budget: float | None = field(
-        default=None, metadata={"help": "percent of one core that may be used (100: one core); a live loop slows down to keep it"}
+        default=None,
+        metadata={
+            "help": "percent of one core that may be used (100: one core); a live loop slows down to keep it",
+            "range": Range(1, 102_400),
+        },
     )
 
     def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise UsageError(f"limits.threads counts threads, from 1; got {self.threads}.")
-        if self.max_fps is not None and not 0.1 <= self.max_fps <= 1000:
-            raise UsageError(f"limits.max_fps is a rate from 0.1 to 1000 frames a second; got {self.max_fps:g}.")
-        if self.cpu_budget is not None and not 1 <= self.cpu_budget <= 100 * 1024:
-            raise UsageError(f"limits.cpu_budget is a percentage of one core, from 1; got {self.cpu_budget:g}.")
+        check_settings(self, "limits")
 
 
 LOG_FORMATS = ("text", "json")
@@ -134,9 +157,10 @@ class LogConfig:
     quiet: bool = field(default=False, metadata={"help": "no progress and no summary; errors are still said"})
 
     def __post_init__(self) -> None:
+        check_settings(self, "log")
         for name, value, known in (("format", self.format, LOG_FORMATS), ("level", self.level, LOG_LEVELS)):
             if value not in known:
-                raise UsageError(f"log.{name} is one of {', '.join(known)}; got {value!r}.")
+                raise UsageError(f"log.{name} is one of {', '.join(known)}; got {shown(value)}.")
 
 
 @dataclass(frozen=True)
@@ -177,6 +201,8 @@ _HOMES = {
 }
 _ALERTS = ("maskedge.alerts", "AlertRule")
 SECTIONS = tuple(_HOMES)
+_CHOICES = (("source.uri", "source.uri_file", "source.camera"), ("detect.detector", "detect.cascade", "detect.detector_model"))
+"""Keys of which one is meant at a time."""
 
 
 @dataclass(frozen=True)
@@ -207,11 +233,33 @@ def load_config(
         flags: Values of flags by `section.key`; None where a flag was not given.
 
     Raises:
-        UsageError: A key is unknown, a value is of another type or makes no sense, or the file cannot be read.
+        UsageError: A key is unknown, a value is of another type, out of its range or makes no sense, or the file cannot be read.
     """
+    try:
+        return _load(file, os.environ if environment is None else environment, flags or {})
+    except MaskedgeError:
+        raise
+    except Exception as error:
+        # Whatever a file may hold: a running program asks for it too, and must not end by it.
+        raise UsageError(f"the configuration {file or ''} cannot be used ({type(error).__name__}: {shown(str(error))}).") from error
+
+
+def _load(file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Loaded:
     values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     origins: dict[str, str] = {}
+    layers: dict[str, str] = {}
     rules: list[Any] = []
+
+    def put(path: str, value: Any, origin: str, layer: str) -> None:
+        section, _, key = path.partition(".")
+        values[section][key] = value
+        origins[path], layers[path] = origin, layer
+        # A choice is made anew by what comes later, whichever of its keys that uses.
+        for other in next((choice for choice in _CHOICES if path in choice), ()):
+            if layers.get(other, layer) != layer:
+                values[section].pop(other.partition(".")[2])
+                del origins[other], layers[other]
+
     if file is not None:
         for section, content in _read_toml(file).items():
             if section == "alerts":
@@ -221,23 +269,12 @@ def load_config(
             if not isinstance(content, dict):
                 raise UsageError(f"{file}: {section} is a section: write [{section}] and its keys below.")
             for key, value in content.items():
-                values[section][key] = _typed(section, key, value, f"{file}: {section}.{key}")
-                origins[f"{section}.{key}"] = str(file)
-    for name, section, key, text in _variables(os.environ if environment is None else environment):
-        values[section][key] = _typed(section, key, text, name, parse=True)
-        origins[f"{section}.{key}"] = name
-    for path, value in (flags or {}).items():
+                put(f"{section}.{key}", _typed(section, key, value, f"{file}: {section}.{key}"), str(file), "file")
+    for name, section, key, text in _variables(environment):
+        put(f"{section}.{key}", _typed(section, key, text, name, parse=True), name, "variable")
+    for path, value in flags.items():
         if value is not None:
-            section, _, key = path.partition(".")
-            values[section][key] = value
-            origins[path] = "flag"
-    choices = ("uri", "uri_file", "camera")
-    if flags and any(flags.get(f"source.{key}") for key in choices):
-        # What to look at is one choice: a flag replaces a file's, whichever of the three it is.
-        for key in choices:
-            if origins.get(f"source.{key}") not in (None, "flag"):
-                values["source"].pop(key)
-                del origins[f"source.{key}"]
+            put(path, value, "flag", "flag")
     sections = {section: section_class(section)(**values[section]) for section in SECTIONS}
     return Loaded(EdgeConfig(**sections, alerts=tuple(rules)), file, origins)
 
@@ -252,19 +289,42 @@ def section_class(section: str) -> type[Any]:
 def _read_toml(file: Path) -> dict[str, Any]:
     toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
-        content: dict[str, Any] = toml.loads(file.expanduser().read_text(encoding="utf-8"))
+        text = read_regular(file.expanduser(), MOST_BYTES).decode("utf-8")
     except OSError as error:
         raise UsageError(f"the configuration {file} cannot be read ({error.strerror}): check the path after --config.") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"the configuration {file} is no text in UTF-8.") from error
-    except toml.TOMLDecodeError as error:
-        raise UsageError(f"the configuration {file} is no TOML: {error}.") from error
+    _check_depth(text, file)
+    try:
+        content: dict[str, Any] = toml.loads(text)
+    except ValueError as error:
+        # A TOMLDecodeError, or a number of more digits than Python takes.
+        raise UsageError(f"the configuration {file} is no TOML: {str(error).rstrip('.')[:200]}.") from error
     return content
+
+
+def _check_depth(text: str, file: Path) -> None:
+    """Refuse nesting before it is parsed: the parser is recursive, and takes the square of a dotted key's length.
+
+    Raises:
+        UsageError: It is deeper than any configuration.
+    """
+    depth = 0
+    for token in _TOKENS.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
+        if depth > _MOST_DEPTH:
+            raise UsageError(
+                f"the configuration {file} nests lists or tables more than {_MOST_DEPTH} deep: no key of it needs that."
+            )
+    if _LONG_KEY.search(_TOKENS.sub(lambda token: token[0] if token[0] in "[]{}" else "_", text)):
+        raise UsageError(f"the configuration {file} holds a key of more than {_MOST_DEPTH} parts: no key of it has so many.")
 
 
 def _read_rules(content: Any, file: Path) -> list[Any]:
     if not isinstance(content, list) or not all(isinstance(table, dict) for table in content):
         raise UsageError(f"{file}: alert rules are tables: write [[alerts]] and the keys of a rule below.")
+    if len(content) > _MOST_RULES:
+        raise UsageError(f"{file}: {len(content)} alert rules are too many: {_MOST_RULES} at most.")
     rules = []
     for number, table in enumerate(content, 1):
         where = f"{file}: alerts[{number}]"
@@ -289,11 +349,11 @@ def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str, 
 def _check_section(section: str, where: str) -> None:
     known = (*SECTIONS, "alerts")
     if section not in known:
-        raise UsageError(f"{where}: there is no section [{section}]{_nearest(section, known)}")
+        raise UsageError(f"{where}: there is no section [{shown(section)[1:-1]}]{_nearest(section, known)}")
 
 
 def _nearest(name: str, known: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(name, known, 1, 0.5)
+    close = difflib.get_close_matches(name[:100], known, 1, 0.5)
     return f": did you mean {close[0]}?" if close else f"; known are {', '.join(known)}."
 
 
@@ -310,14 +370,17 @@ def _typed(section: str, key: str, value: Any, where: str, *, parse: bool = Fals
     cls = section_class(section)
     known = {entry.name: entry for entry in fields(cls)}
     if key not in known:
-        place = f"{where}: {'an alert rule has no key' if section == 'alerts' else f'[{section}] has no key'} {key!r}"
+        place = f"{where}: {'an alert rule has no key' if section == 'alerts' else f'[{section}] has no key'} {shown(key)}"
         raise UsageError(f"{place}{_nearest(key, tuple(known))}")
     hint = get_type_hints(cls)[key]
     try:
-        return _parse(value, hint) if parse else _convert(value, hint)
-    except ValueError:
-        shown = MASK if is_secret(known[key]) else repr(value)
-        raise UsageError(f"{where} takes {_describe(hint)}, got {shown}.") from None
+        typed = _parse(value, hint) if parse else _convert(value, hint)
+    except (ValueError, OverflowError, RecursionError):
+        bounds = known[key].metadata.get("range")
+        kind = _describe(hint) + (f" {bounds}" if bounds else "")
+        raise UsageError(f"{where} takes {kind}, got {MASK if is_secret(known[key]) else shown(value)}.") from None
+    check_value(known[key], typed, where)
+    return typed
 
 
 def _options(hint: Any) -> tuple[Any, ...]:
@@ -418,7 +481,8 @@ def _section_lines(values: Any, section: str, origins: Mapping[str, str]) -> Ite
     for entry in fields(values):
         value = getattr(values, entry.name)
         origin = origins.get(f"{section}.{entry.name}")
-        yield f"# {entry.metadata.get('help', '')}{f' (from {origin})' if origin else ''}"
+        bounds = entry.metadata.get("range")
+        yield f"# {entry.metadata.get('help', '')}{f' ({bounds})' if bounds else ''}{f' (from {origin})' if origin else ''}"
         if is_secret(entry):
             yield f'# {entry.name} = "{MASK}"' if value is not None else f"# {entry.name} ="
         elif value is None:
@@ -451,10 +515,10 @@ def changed_keys(old: EdgeConfig, new: EdgeConfig) -> list[str]:
     return changed
 
 
-def default_of(path: str) -> Any:
-    """Give the default of `section.key`, of the sections that are defined here; None of the others."""
+def field_of(path: str) -> Field[Any] | None:
+    """Give the field of `section.key`, of the sections that are defined here; None of the others."""
     section, _, key = path.partition(".")
     if _HOMES[section][0] != __name__:
         return None
     (entry,) = (entry for entry in fields(section_class(section)) if entry.name == key)
-    return None if entry.default is MISSING else entry.default
+    return entry

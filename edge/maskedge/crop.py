@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from maskedge.text import read_json
 from maskedge.types import Box, Image
 
 
@@ -37,9 +38,9 @@ class CropRule:
         Raises:
             ValueError: The text is no rule that this version knows.
         """
-        fields = json.loads(text)
+        fields = read_json(text)
         if not isinstance(fields, dict) or set(fields) != {"margin", "square"}:
-            raise ValueError(f"expected an object with margin and square, got {text}")
+            raise ValueError(f"expected an object with margin and square, got {text[:100]}")
         margin, square = fields["margin"], fields["square"]
         if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 <= margin <= 2:
             raise ValueError(f"margin must be a number from 0 to 2, got {margin!r}")

@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from maskedge.cascade_file import MOST_BYTES, CascadeError, read_cascade
+from maskedge.classify import trial_pictures
 from maskedge.errors import ModelError, UsageError
-from maskedge.files import native_path
-from maskedge.model import MODELS, check_catalogue, default_detector, open_session, read_detector_contract, read_model
+from maskedge.files import read_regular
+from maskedge.model import MODELS, check_catalogue, default_detector, is_bundled, open_model, read_detector_contract
 from maskedge.overlap import as_box
 from maskedge.timing import inner_stage
 from maskedge.types import Box, Image
@@ -41,6 +43,12 @@ _AGREE = 0.5
 """Overlap from which a window helps to place the one that is kept."""
 
 
+SCORE_TOLERANCE = 0.001
+"""How far a score of a detector file may be outside 0 to 1: its numbers are rounded."""
+MOST_BOXES = 4096
+"""Boxes of a detector file that are looked at, best first."""
+
+
 class FaceDetector(Protocol):
     """Finds faces in a picture."""
 
@@ -53,6 +61,36 @@ def opencv_cascade(name: str) -> Path:
     """Path of a cascade that ships with OpenCV, as in `frontalface_default`."""
     # Not `cv2.data`: its type stub does not know it.
     return Path(str(files("cv2.data"))) / f"haarcascade_{name}.xml"
+
+
+def _open_cascade(path: Path) -> cv2.CascadeClassifier:
+    """Open a cascade file: OpenCV sees what was checked of it, and no name of a file.
+
+    Raises:
+        ModelError: It is refused.
+    """
+    try:
+        content = read_regular(path, MOST_BYTES)
+    except FileNotFoundError as error:
+        raise ModelError(f"there is no cascade file {path}: check the path, or install opencv-python again.") from error
+    except OSError as error:
+        raise ModelError(f"the cascade file {path} cannot be read ({error.strerror}): is it the right file?") from error
+    check_catalogue(path, content)
+    installed = is_bundled(path) or path.parent == opencv_cascade("").parent
+    cascade = cv2.CascadeClassifier()
+    try:
+        # Installed with the program: checked when it was made, and read at every start.
+        text = content.decode("utf-8") if installed else read_cascade(content)
+        storage = cv2.FileStorage(text, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
+        opened = cascade.read(storage.getFirstTopLevelNode()) and not cascade.empty()
+    except (CascadeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} is no cascade that can be used: {error}.") from error
+    # OpenCV's binding turns some refusals into a SystemError.
+    except (cv2.error, SystemError) as error:
+        raise ModelError(f"{path} is no cascade that OpenCV {cv2.__version__} can use.") from error
+    if not opened:
+        raise ModelError(f"{path} is no cascade that OpenCV {cv2.__version__} can use.")
+    return cascade
 
 
 class CascadeDetector:
@@ -82,19 +120,7 @@ class CascadeDetector:
         border: float = 0.0,
     ) -> None:
         self.path = path
-        if not self.path.is_file():
-            raise ModelError(f"there is no cascade file {self.path}: check the path, or install opencv-python again.")
-        try:
-            check_catalogue(self.path, self.path.read_bytes())
-            with native_path(self.path) as name:
-                self._cascade = cv2.CascadeClassifier(name)
-        except OSError as error:
-            raise ModelError(f"the cascade file {path} cannot be read ({error.strerror}).") from error
-        # OpenCV's binding turns some refusals into a SystemError.
-        except (cv2.error, SystemError) as error:
-            raise ModelError(f"{self.path} is no cascade that OpenCV {cv2.__version__} can use.") from error
-        if self._cascade.empty():
-            raise ModelError(f"{self.path} is no cascade that OpenCV {cv2.__version__} can use.")
+        self._cascade = _open_cascade(path)
         self.side, self.min_face = side, min_face
         self.scale_factor = scale_factor
         self.min_neighbors = min_neighbors
@@ -192,14 +218,12 @@ class CnnDetector:
     def __init__(self, path: Path | None = None, threads: int = 1, side: int = CNN_SIDE, min_face: int | None = None) -> None:
         self.path = path or default_detector()
         self.side, self.min_face = side, min_face
-        self._session = open_session(read_model(self.path), str(self.path), threads)
+        self._session = open_model(self.path, threads)
         self.contract = read_detector_contract(self._session, str(self.path))
-        # The graph must also run: a file may keep the contract on paper and fail inside.
-        width, height = self.contract.size or (64, 64)
-        try:
-            self.detect(np.zeros((height, width, 3), np.uint8))
-        except Exception as error:
-            raise ModelError(f"{self.path} opens but does not run: {' '.join(str(error).split())[:200]}") from error
+        # The graph must also run, and answer with boxes: a file may keep the contract on paper and fail inside.
+        for width, height in [self.contract.size] if self.contract.size else [(64, 64), (96, 64)]:
+            for frame in trial_pictures(3, height, width):
+                self.answer_whole(frame)
 
     def smallest_face(self, width: int, height: int) -> float:
         """Side in pixels of the smallest face that can be found in a picture of this size."""
@@ -236,8 +260,24 @@ class CnnDetector:
 
     def answer_whole(self, frame: Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Answer for a frame, uint8 `[H, W, 3]` BGR, of a size that the file takes, as it is."""
-        boxes, scores = self._session.run(["boxes", "scores"], {"frame": frame[None]})
-        return np.asarray(boxes, np.float32), np.asarray(scores, np.float32)
+        try:
+            boxes, scores = (
+                np.asarray(answer, np.float32) for answer in self._session.run(["boxes", "scores"], {"frame": frame[None]})
+            )
+        except Exception as error:
+            raise ModelError(f"{self.path} opens but does not run: {' '.join(str(error).split())[:200].rstrip('.')}.") from error
+        if boxes.ndim != 2 or boxes.shape[1] != 4 or scores.shape != boxes.shape[:1]:
+            shapes = f"boxes {list(boxes.shape)} and scores {list(scores.shape)}"
+            raise ModelError(f"{self.path} answers with {shapes}, where [K, 4] and [K] belong: export it again.")
+        # NaN is in no comparison, so that it fails each.
+        if not np.isfinite(boxes).all() or not ((scores >= -SCORE_TOLERANCE) & (scores <= 1 + SCORE_TOLERANCE)).all():
+            raise ModelError(
+                f"{self.path} answers with boxes or scores that are none (NaN, infinity, a score outside 0 to 1): export it again."
+            )
+        if len(scores) > MOST_BOXES:
+            best = np.argsort(-scores, kind="stable")[:MOST_BOXES]
+            boxes, scores = boxes[best], scores[best]
+        return boxes, np.clip(scores, 0, 1)
 
 
 def build_detector(name: str, *, min_face: int | None = None, threads: int = 1) -> FaceDetector:

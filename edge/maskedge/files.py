@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
 import secrets
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,9 @@ from .text import displayable, is_utf8, to_bytes
 
 _LONGEST = 255
 """Bytes of the longest name of a file that usual file systems take."""
+
+MOST_SECRET = 65536
+"""Bytes of a file that holds a password, a token or a header, at most."""
 
 
 def write_file(path: Path, content: bytes | str, *, remedy: str = "", private: bool = False) -> None:
@@ -73,6 +78,31 @@ def short_name(stem: str, suffix: str) -> str:
     while len(os.fsencode(stem)) > room - len(mark):
         stem = stem[:-1]
     return stem + mark + suffix
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """Read a file that must be one: opening a FIFO or reading a device could wait for ever, or never end.
+
+    Args:
+        path: The file.
+        most: Bytes that it may have, at most.
+
+    Raises:
+        OSError: It cannot be read; `strerror` says why, also where it is no regular file or too large.
+    """
+    # Without a block: a FIFO that nobody writes to would hold the program before it is known to be one.
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(number, "rb") as file:  # noqa: PTH123  (a descriptor)
+        facts = os.fstat(number)
+        if stat.S_ISDIR(facts.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(facts.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        # The size is not believed alone: a file of /proc has none, and others grow.
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most / 1e6:g} MB", str(path))
+    return content
 
 
 def make_folder(path: Path, *, private: bool = False) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,23 +14,37 @@ import onnxruntime
 
 from maskedge.crop import CropRule
 from maskedge.errors import ModelError
+from maskedge.files import read_regular
+from maskedge.onnx_graph import GraphError, read_graph
+from maskedge.onnx_session import create_session
+from maskedge.text import read_json
+from maskedge.trial import RUNTIME, TrialError, try_model
 
 CONTRACT = "1"
 """Version of the contract between a model file and the runtime (docs/contracts.md)."""
 
 MODELS = Path(str(files("maskedge") / "models"))
 """Folder of the bundled models."""
+_CLAUSE = 300
+"""Characters of a broken clause that are repeated."""
 CATALOGUE = "MODELS.json"
 """Name of the file that lists checksum and headline figures of the models beside it. `edge-export` keeps it up to date."""
 
 # Far above any model of ours, far below what would eat a device's memory before it is found to be the wrong file.
 _MAX_BYTES = 64 * 1024 * 1024
+_MAX_CATALOGUE = 1024 * 1024
 
 _DIGEST_KEY = b"maskedge.sha256"
 # A metadata entry as protobuf lays it out: the key, then field 2 of 64 bytes.
 _DIGEST = re.compile(re.escape(_DIGEST_KEY) + rb"\x12\x40([0-9a-f]{64})")
-# The key of an initializer's external data, as protobuf lays it out.
-_EXTERNAL = b"\x0a\x08location\x12"
+_MOST_LABELS, _MOST_LABEL = 1000, 100
+"""Labels of a model, and characters of one, at most."""
+_SIDES = (8, 1024)
+"""Side of a classifier's crops in pixels."""
+_LEAST_SIDE, _MOST_SIDE = 8, 4096
+"""Sides of a detector's input in pixels."""
+_MOST_PIXELS = 1 << 22
+"""Pixels of a detector's input, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +93,12 @@ def read_catalogue(folder: Path) -> dict[str, dict[str, Any]]:
     """
     path = folder / CATALOGUE
     try:
-        models: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        models: dict[str, dict[str, Any]] = read_json(read_regular(path, _MAX_CATALOGUE).decode("utf-8"))
         return {name: dict(entry) for name, entry in models.items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise ModelError(f"{path} cannot be read ({error}): remove it, or install maskedge again.") from error
+        raise ModelError(f"{path} cannot be read ({str(error)[:200]}): remove it, or install maskedge again.") from error
 
 
 def default_detector() -> Path:
@@ -114,6 +127,11 @@ def is_sealed(content: bytes) -> bool:
     return _DIGEST.search(content) is not None
 
 
+def is_bundled(path: Path) -> bool:
+    """Tell whether a file belongs to the installed package, whose checksums are compared (`check_catalogue`)."""
+    return path.parent == MODELS and path.name in read_catalogue(MODELS)
+
+
 def check_catalogue(path: Path, content: bytes) -> None:
     """Compare a file's bytes with the checksum of a MODELS.json beside it, where that lists it.
 
@@ -135,25 +153,44 @@ def read_model(path: Path) -> bytes:
             itself in another file.
     """
     try:
-        size = path.stat().st_size
-        if size > _MAX_BYTES:
-            raise ModelError(f"{path} has {size / 1e6:.0f} MB; a model of ours has a few at most: is it the right file?")
-        content = path.read_bytes()
+        content = read_regular(path, _MAX_BYTES)
     except FileNotFoundError as error:
         raise ModelError(
             f"there is no model file {path}: check the path, or leave the option out to use the bundled model."
         ) from error
     except OSError as error:
-        raise ModelError(f"the model file {path} cannot be read ({error.strerror}).") from error
+        raise ModelError(f"the model file {path} cannot be read ({error.strerror}): is it the right file?") from error
     check_catalogue(path, content)
     own = _DIGEST.search(content)
     if own and own[1].decode("ascii") != content_digest(content):
         raise ModelError(f"{path} is damaged: it is not what edge-export wrote (checksum differs). Copy or export it again.")
-    if _EXTERNAL in content:
-        raise ModelError(
-            f"{path} keeps weights in another file, and a model is one file here (docs/contracts.md): export it again."
-        )
+    try:
+        read_graph(content)
+    except GraphError as error:
+        raise ModelError(f"{path} is refused: {error} (docs/contracts.md).") from error
     return content
+
+
+def open_model(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
+    """Read a model file and open it, after a trial in a process of its own where it is not a bundled one.
+
+    Args:
+        path: The .onnx file.
+        threads: Threads inside an operator.
+
+    Raises:
+        ModelError: The file is refused.
+    """
+    content = read_model(path)
+    if not is_bundled(path):
+        try:
+            try_model(content)
+        except TrialError as error:
+            reason = str(error)
+            if reason.startswith(RUNTIME):
+                raise _not_opened(str(path), reason.removeprefix(RUNTIME)) from error
+            raise ModelError(f"{path} is refused: {reason} (docs/contracts.md).") from error
+    return open_session(content, str(path), threads)
 
 
 def open_session(content: bytes, name: str, threads: int = 1) -> onnxruntime.InferenceSession:
@@ -168,22 +205,21 @@ def open_session(content: bytes, name: str, threads: int = 1) -> onnxruntime.Inf
     Raises:
         ModelError: ONNX Runtime refuses the file.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 4  # its refusals become our sentence
     try:
-        return onnxruntime.InferenceSession(content, options, providers=_providers())
+        return create_session(content, threads, _providers())
     except Exception as error:
-        reason = " ".join(str(error).split())
-        if "IR version" in reason or "opset" in reason.lower():
-            raise ModelError(
-                f"{name} needs a newer onnxruntime than the installed {onnxruntime.__version__}: upgrade onnxruntime, "
-                "or export the model again with edge-export."
-            ) from error
-        raise ModelError(f"{name} is no ONNX model that onnxruntime {onnxruntime.__version__} can open: {reason[:200]}") from error
+        raise _not_opened(name, str(error)) from error
+
+
+def _not_opened(name: str, text: str) -> ModelError:
+    """Give the sentence for a model that cannot be opened, by the reason."""
+    reason = " ".join(text.split())
+    if "IR version" in reason or "opset" in reason.lower():
+        return ModelError(
+            f"{name} needs a newer onnxruntime than the installed {onnxruntime.__version__}: upgrade onnxruntime, "
+            "or export the model again with edge-export."
+        )
+    return ModelError(f"{name} is no ONNX model that onnxruntime {onnxruntime.__version__} can use: {reason[:200].rstrip('.')}.")
 
 
 def _providers() -> list[str]:
@@ -193,8 +229,12 @@ def _providers() -> list[str]:
 
 
 def read_kind(content: bytes) -> str:
-    """Tell what kind of model the bytes of a file are, by its metadata, before it is opened: `classifier` where it does not say."""
-    return "detector" if re.search(rb"maskedge\.kind\x12\x08detector", content) else "classifier"
+    """Tell what kind of model the bytes of a file are, by its metadata, before it is opened: `classifier` where it does not say.
+
+    Raises:
+        GraphError: It is no model.
+    """
+    return "detector" if read_graph(content).metadata.get("maskedge.kind") == "detector" else "classifier"
 
 
 def read_contract(session: onnxruntime.InferenceSession, name: str) -> ClassifierContract:
@@ -210,7 +250,7 @@ def read_contract(session: onnxruntime.InferenceSession, name: str) -> Classifie
         raise broken("its metadata has no maskedge.crop")
     try:
         crop = CropRule.from_json(metadata["maskedge.crop"])
-    except ValueError as error:
+    except (ValueError, RecursionError, OverflowError) as error:
         raise broken(f"its metadata cannot be read ({error})") from error
     if len(labels) < 2:
         raise broken("maskedge.labels must be a JSON list of two or more names")
@@ -221,6 +261,8 @@ def read_contract(session: onnxruntime.InferenceSession, name: str) -> Classifie
     shape = inputs[0].shape
     if len(shape) != 4 or isinstance(shape[0], int) or shape[3] != 3 or not isinstance(shape[1], int) or shape[1] != shape[2]:
         raise broken(f"the input must be [N, S, S, 3] with a free N, got {shape}")
+    if not _SIDES[0] <= shape[1] <= _SIDES[1]:
+        raise broken(f"the side of its crops is {_SIDES[0]} to {_SIDES[1]} pixels, got {shape[1]}")
     names = [node.name for node in outputs]
     if names not in (["probabilities"], ["probabilities", "places"]) or any(node.type != "tensor(float)" for node in outputs):
         raise broken(f"expected an output 'probabilities' of float32, and 'places' at most beside it, got {_signature(outputs)}")
@@ -246,6 +288,8 @@ def read_detector_contract(session: onnxruntime.InferenceSession, name: str) -> 
     fixed = [isinstance(side, int) for side in shape]
     if len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or fixed[1] != fixed[2]:
         raise broken(f"the input must be [1, H, W, 3] with H and W both fixed or both free, got {shape}")
+    if fixed[1] and not (min(shape[1:3]) >= _LEAST_SIDE and max(shape[1:3]) <= _MOST_SIDE and shape[1] * shape[2] <= _MOST_PIXELS):
+        raise broken(f"its input has sides of {_LEAST_SIDE} to {_MOST_SIDE} pixels and {_MOST_PIXELS:,} in all, got {shape}")
     if [node.name for node in outputs] != ["boxes", "scores"] or any(node.type != "tensor(float)" for node in outputs):
         raise broken(f"expected the outputs 'boxes' and 'scores' of float32, got {_signature(outputs)}")
     boxes, scores = (node.shape for node in outputs)
@@ -256,9 +300,14 @@ def read_detector_contract(session: onnxruntime.InferenceSession, name: str) -> 
 
 
 def _refusal(name: str) -> Callable[[str], ModelError]:
-    return lambda clause: ModelError(
-        f"{name} breaks the model contract: {clause}. Export it again with edge-export (docs/contracts.md)."
-    )
+    def refuse(clause: str) -> ModelError:
+        short = clause if len(clause) <= _CLAUSE else clause[:_CLAUSE] + "..."
+        return ModelError(
+            f"{name} breaks the model contract: {short}. edge-export writes what keeps it: from a checkpoint of edge-train, or, "
+            "with edge-export adopt, around a classifier of another maker (docs/contracts.md)."
+        )
+
+    return refuse
 
 
 def _read_common(
@@ -273,16 +322,21 @@ def _read_common(
     if metadata["maskedge.kind"] != kind:
         raise broken(f"its kind is {metadata['maskedge.kind']!r}, expected {kind!r}")
     try:
-        labels = json.loads(metadata["maskedge.labels"])
-        card = json.loads(metadata.get("maskedge.card", "{}"))
+        labels = read_json(metadata["maskedge.labels"])
+        card = read_json(metadata.get("maskedge.card", "{}"))
     except ValueError as error:
         raise broken(f"its metadata cannot be read ({error})") from error
     if not isinstance(labels, list) or not labels or not all(isinstance(label, str) and label for label in labels):
         raise broken("maskedge.labels must be a JSON list of names")
+    if len(labels) > _MOST_LABELS or not all(len(label) <= _MOST_LABEL and label.isprintable() for label in labels):
+        raise broken(f"maskedge.labels has {_MOST_LABELS:,} names at most, of {_MOST_LABEL} printable characters at most")
     if len(set(labels)) != len(labels):
         raise broken("maskedge.labels names a label twice")
     if not isinstance(card, dict):
         raise broken("maskedge.card must be a JSON object")
+    bound = card.get("unsure_below", 0.0)
+    if bound is not None and (isinstance(bound, bool) or not isinstance(bound, int | float) or not 0 <= bound <= 1):
+        raise broken("unsure_below of maskedge.card must be a number from 0 to 1")
     return tuple(labels), card
 
 

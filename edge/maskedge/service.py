@@ -14,6 +14,8 @@ from maskedge.install import install_command
 UNIT = Path("/etc/systemd/system/maskedge.service")
 CONFIG = Path("/etc/maskedge/edge.toml")
 _SECRETS = Path("/etc/maskedge/environment")
+_HOMES = ("/home", "/root")
+_OWN_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/run/user")  # noqa: S108  (what the unit hides)
 
 _TEMPLATE = """\
 # Written by edge-run --install-service. Settings: {config}; secrets as variables MASKEDGE_...: {secrets}.
@@ -83,17 +85,19 @@ def build_unit(*, command: Path | None = None, user: str | None = None, config: 
 
     Args:
         command: The `edge-run` to start; the one of this installation when left out.
-        user: Who runs it. When left out, a user of systemd's own making, or, where the installation lies in a home folder, which
-            only its owner may read, that owner.
-        config: The edge.toml of the service.
+        user: Who runs it. When left out, a user of systemd's own making, or, where the installation or the configuration lies in a
+            home folder, which only its owner may read, that owner.
+        config: The edge.toml of the service, an absolute path.
 
     Raises:
         UsageError: `edge-run` is nowhere to be found, or a name cannot stand in a unit.
     """
     program = command or _own_command()
-    at_home = program.is_relative_to("/home") or program.is_relative_to("/root")
+    at_home = [path for path in (program, config) if any(path.is_relative_to(home) for home in _HOMES)]
     if user is None and at_home:
-        user = _owner(program)
+        user = _owner(at_home[0])
+    if any(config.is_relative_to(folder) for folder in _OWN_FOLDERS):
+        raise UsageError(f"a service cannot see {config}, as its temporary folders are its own: put it elsewhere, as {CONFIG}.")
     for text in (str(program), user or "", str(config)):
         # systemd takes apart at spaces, and '%' and '$' mean something there.
         if any(sign in text for sign in " %$\\\"'\n\t"):
@@ -103,8 +107,13 @@ def build_unit(*, command: Path | None = None, user: str | None = None, config: 
     return _TEMPLATE.format(command=program, config=config, secrets=_SECRETS, user=who, home=home)
 
 
-def install_unit(unit: str, path: Path = UNIT) -> list[str]:
+def install_unit(unit: str, path: Path = UNIT, config: Path = CONFIG) -> list[str]:
     """Write the unit, and give what is left to do, one line each.
+
+    Args:
+        unit: Its text.
+        path: Where to.
+        config: The edge.toml of the service.
 
     Raises:
         OutputError: It cannot be written, or this machine has no systemd.
@@ -113,8 +122,8 @@ def install_unit(unit: str, path: Path = UNIT) -> list[str]:
         raise OutputError(f"there is no folder {path.parent}: this machine has no systemd; start edge-run in another way.")
     write_file(path, unit, remedy="run it as root (sudo)")
     steps = [f"wrote {path}"]
-    if not CONFIG.exists():
-        steps.append(f"now: sudo mkdir -p {CONFIG.parent}; edge-run --camera 0 --print-config | sudo tee {CONFIG}")
+    if not config.exists():
+        steps.append(f"now: sudo mkdir -p {config.parent}; edge-run --camera 0 --print-config | sudo tee {config}")
     return [*steps, "then: sudo systemctl daemon-reload; sudo systemctl enable --now maskedge; journalctl -fu maskedge"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import Any, NoReturn
 
 
 def displayable(name: object) -> str:
@@ -34,6 +34,22 @@ def to_json(value: Any, *, ensure_ascii: bool = False) -> str:
         return json.dumps(value, ensure_ascii=ensure_ascii, allow_nan=False)
     except ValueError:
         return json.dumps(_finite(value), ensure_ascii=ensure_ascii, allow_nan=False)
+
+
+def read_json(text: str) -> Any:
+    """Read JSON text that a file brings along.
+
+    Raises:
+        ValueError: It is no JSON, holds NaN or infinity, or is nested too deep.
+    """
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _finite(value: Any) -> Any:

@@ -15,8 +15,13 @@ from maskedge.classify import MaskClassifier
 from maskedge.detect import CnnDetector
 from maskedge.errors import ModelError
 from maskedge.model import CATALOGUE, default_model, is_sealed, read_catalogue, read_kind, read_model
+from maskedge.text import read_json
 from maskedge.types import Image
 
+_MOST_PIXELS = 1 << 24
+"""Pixels of the inputs of a self-test, at most."""
+_WRONG = (KeyError, TypeError, ValueError, OverflowError, IndexError, RecursionError, cv2.error)
+"""What a text that is no self-test may raise."""
 _ANOTHER = 2.0
 """Distance in pixels from which two boxes are different ones."""
 
@@ -50,13 +55,13 @@ class SelfTest:
             ValueError: The text is no self-test.
         """
         try:
-            fields = json.loads(text)
+            fields = read_json(text)
             answers = np.array(fields["answers"], np.float32)
             picture = _picture(fields["crops"])
             side = picture.shape[1]
             return cls(picture.reshape(len(answers), side, side, 3), answers, float(fields["tolerance"]))
-        except (KeyError, TypeError, ValueError, cv2.error) as error:
-            raise ValueError(f"maskedge.selftest cannot be read ({error})") from error
+        except _WRONG as error:
+            raise ValueError(f"maskedge.selftest cannot be read ({str(error)[:200]})") from error
 
 
 @dataclass(frozen=True)
@@ -94,14 +99,14 @@ class DetectorSelfTest:
             ValueError: The text is no self-test of a detector.
         """
         try:
-            fields = json.loads(text)
+            fields = read_json(text)
             boxes = np.array(fields["boxes"], np.float32).reshape(-1, 4)
             scores = np.array(fields["scores"], np.float32)
             if len(boxes) != len(scores):
                 raise ValueError("it has not as many scores as boxes")
             return cls(_picture(fields["frame"]), boxes, scores, float(fields["tolerance"]))
-        except (KeyError, TypeError, ValueError, cv2.error) as error:
-            raise ValueError(f"maskedge.selftest cannot be read ({error})") from error
+        except _WRONG as error:
+            raise ValueError(f"maskedge.selftest cannot be read ({str(error)[:200]})") from error
 
 
 def _picture(text: str) -> Image:
@@ -110,7 +115,12 @@ def _picture(text: str) -> Image:
     Raises:
         ValueError: It is none.
     """
-    picture = cv2.imdecode(np.frombuffer(base64.b64decode(text, validate=True), np.uint8), cv2.IMREAD_COLOR)
+    content = base64.b64decode(text, validate=True)
+    # A PNG begins with its size; a small one may stand for gigabytes of pixels.
+    width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))
+    if not content.startswith(b"\x89PNG\r\n\x1a\n") or width * height > _MOST_PIXELS:
+        raise ValueError(f"its pixels are no PNG of {_MOST_PIXELS:,} pixels at most")
+    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     if picture is None:
         raise ValueError("its pixels are no picture")
     return np.asarray(picture, np.uint8)
@@ -168,6 +178,9 @@ def verify(path: Path | None = None) -> Verification:
 
 def _verify_classifier(classifier: MaskClassifier, checksums: tuple[str, ...]) -> Verification:
     test = SelfTest.from_json(_text(classifier.contract.selftest))
+    size = classifier.contract.size
+    if test.crops.shape[1:3] != (size, size):
+        raise ValueError("maskedge.selftest is of a model with crops of another size")
     probabilities, places = classifier.answer_crops(test.crops)
     answers = probabilities if places is None else np.concatenate([probabilities, places], axis=1)
     if answers.shape != test.answers.shape:
@@ -182,6 +195,8 @@ def _verify_classifier(classifier: MaskClassifier, checksums: tuple[str, ...]) -
 
 def _verify_detector(detector: CnnDetector, checksums: tuple[str, ...]) -> Verification:
     test = DetectorSelfTest.from_json(_text(detector.contract.selftest))
+    if detector.contract.size not in (None, test.frame.shape[1::-1]):
+        raise ValueError("maskedge.selftest is of a model with an input of another size")
     boxes, _ = detector.answer_whole(test.frame)
     away = [float(np.abs(boxes - box).max(axis=1).min()) if len(boxes) else np.inf for box in test.boxes]
     # A box this far away is another one, or NaN.

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from .errors import UsageError
+from .settings import check_settings
 from .types import Box, Face
 
 Point: TypeAlias = tuple[float, float]
@@ -17,6 +18,8 @@ Point: TypeAlias = tuple[float, float]
 
 _EXAMPLE = "--roi 'door=0.1,0.2 0.5,0.2 0.5,0.9'"
 _LEAST_AREA = 1e-4
+MOST_ZONES = 100
+MOST_CORNERS = 100
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,11 @@ class ZonesConfig:
         default=(),
         metadata={"help": "polygons 'NAME=X,Y X,Y X,Y ...', 0..1 of width and height; faces outside all of them are ignored"},
     )
+
+    def __post_init__(self) -> None:
+        check_settings(self, "zones")
+        if len(self.roi) > MOST_ZONES:
+            raise UsageError(f"zones.roi takes {MOST_ZONES} zones at most, got {len(self.roi)}.")
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,8 @@ def parse_zone(text: str, number: int = 1) -> Zone:
         points.append((x, y))
     if len(points) > 1 and points[0] == points[-1]:
         points.pop()
+    if len(points) > MOST_CORNERS:
+        raise UsageError(f"zone {name} has {len(points)} corners: {MOST_CORNERS} at most.")
     if len(points) < 3:
         raise UsageError(f"zone {name} has {len(points)} corners: a polygon needs at least three, as in {_EXAMPLE}.")
     sides = list(_sides(points))

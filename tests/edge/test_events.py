@@ -247,7 +247,7 @@ def test_devices(tmp_path: Path) -> None:
 
 def test_limits_that_make_no_sense_are_refused() -> None:
     for options in ({"rotate_mb": -1.0}, {"keep": -1}):
-        with pytest.raises(UsageError, match="0 or more"):
+        with pytest.raises(UsageError, match="from 0 to 1000000"):
             EventsConfig(**options)
 
 

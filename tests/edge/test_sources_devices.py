@@ -137,12 +137,12 @@ def test_addresses_that_cannot_work_here(uri: str, error: type[Exception], sente
         ({}, "say what to look at, once"),
         ({"uri": "demo", "camera": "0"}, "say what to look at, once"),
         ({"uri": "demo", "width": 640}, "both width and height"),
-        ({"uri": "demo", "fps": 0}, "fps of the source must be more than 0"),
-        ({"uri": "demo", "stall_timeout": -1}, "must not be negative"),
-        ({"uri": "demo", "max_retries": -1}, "must not be negative"),
+        ({"uri": "demo", "fps": 0}, "source.fps takes a number from 0.01"),
+        ({"uri": "demo", "stall_timeout": -1}, "from 0 to 86400, got -1"),
+        ({"uri": "demo", "max_retries": -1}, "from 0 to 1000000, got -1"),
         ({"uri": "demo", "backoff_min": 50}, "backoff_max"),
         ({"uri": "demo", "fourcc": "MJPEG"}, "four letters"),
-        ({"uri": "demo", "open_timeout": float("nan")}, "more than 0"),
+        ({"uri": "demo", "open_timeout": float("nan")}, "from 0.01 to 3600, got nan"),
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, Any], sentence: str) -> None:

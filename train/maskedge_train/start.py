@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from maskedge.errors import UsageError
-from maskedge.model import open_session, read_contract, read_model
+from maskedge.model import open_model, read_contract
 from maskedge.pipeline import NOT_A_FACE
 
 from .checkpoint import load_classifier
@@ -36,7 +36,7 @@ def check_start(path: Path, name: str, labels: tuple[str, ...]) -> tuple[str, tu
     """
     own: Any
     if is_exported(path):
-        contract = read_contract(open_session(read_model(path), str(path)), str(path))
+        contract = read_contract(open_model(path), str(path))
         own, known = contract.card.get("net"), contract.labels
     else:
         _, spec, _ = load_classifier(path)

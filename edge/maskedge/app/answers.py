@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +14,7 @@ from maskedge.look import LABELS, label_look
 from maskedge.privacy import hidden_boxes
 from maskedge.sinks.base import Answer
 from maskedge.sinks.events import to_event
+from maskedge.text import to_json
 from maskedge.types import Face, Image
 
 UNSURE = "unsure"
@@ -87,7 +87,7 @@ def table_rows(faces: Sequence[Face]) -> list[dict[str, Any]]:
 
 def event_line(answer: Answer) -> str:
     """Give the event of an answer (docs/contracts.md) as a line of JSON."""
-    return json.dumps(to_event(answer), ensure_ascii=False) + "\n"
+    return to_json(to_event(answer)) + "\n"
 
 
 def as_jpeg(image: Image, longest: int | None = None, quality: int = 90) -> bytes:

@@ -13,7 +13,7 @@ from maskedge.card import render_card
 from maskedge.classify import MaskClassifier
 from maskedge.detect import DETECTORS, CnnDetector
 from maskedge.errors import ModelError
-from maskedge.model import MODELS, default_model, open_session, read_model
+from maskedge.model import MODELS, default_model, read_kind, read_model
 from maskedge.pipeline import MaskDetector
 from maskedge.verify import verify
 
@@ -81,8 +81,7 @@ def check_model(name: str, content: bytes, path: Path | None = None) -> ModelFil
         raise ModelError(f"{name} is empty (0 bytes): copy it again.")
     with model.file() as file:
         try:
-            metadata = open_session(read_model(file), str(file)).get_modelmeta().custom_metadata_map
-            if metadata.get("maskedge.kind") == "detector":
+            if read_kind(read_model(file)) == "detector":
                 CnnDetector(file)
                 return ModelFile(name, "detector", content, digest, path)
             contract = MaskClassifier(file).contract

@@ -43,8 +43,23 @@ class _Entry(click.Command):
             fail(error)  # help or a version that could not be written
 
 
+def _is_single(option: click.Option) -> bool:
+    """Tell whether an option has one value, so that another one would be lost."""
+    switch = option.is_flag and not option.secondary_opts
+    return not (option.multiple or option.count or switch)
+
+
 class Command(_Entry):
-    """A command whose `MaskedgeError`s end in a sentence, not in a traceback."""
+    """A command whose `MaskedgeError`s end in a sentence, not in a traceback, and that takes an option once."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse an option that is given again where only its last value would count."""
+        if not ctx.resilient_parsing:
+            _, _, order = self.make_parser(ctx).parse_args(list(args))
+            for parameter in order:
+                if isinstance(parameter, click.Option) and _is_single(parameter) and order.count(parameter) > 1:
+                    raise click.UsageError(f"{parameter.opts[-1]} is given {order.count(parameter)} times: give it once.", ctx)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, after a look at what it would write."""

@@ -5,16 +5,20 @@ Nothing heavy is imported: `--help` reads it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from maskedge.config import LOG_FORMATS, LOG_LEVELS, default_of
+from maskedge.config import LOG_FORMATS, LOG_LEVELS, field_of
+from maskedge.errors import UsageError
 
 from .common import Command
+
+if TYPE_CHECKING:
+    from maskedge.config import EdgeConfig
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,13 @@ class Flag:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise click.BadParameter("it names nothing: give labels with commas between them, or leave it out.")
+    return names
 
 
 _PATH = click.Path(path_type=Path)
-_COUNT = click.IntRange(1)
 _SOURCE, _FACES, _OUTPUTS, _PRIVACY, _RUN = "Source", "Faces", "Outputs", "Privacy", "Running"
 
 FLAGS = (
@@ -66,8 +72,8 @@ FLAGS = (
         "FILE",
         _PATH,
     ),
-    Flag(_SOURCE, "--width", "source.width", "Width to ask the camera for (with --height).", "PIXELS", _COUNT),
-    Flag(_SOURCE, "--height", "source.height", "Height to ask the camera for.", "PIXELS", _COUNT),
+    Flag(_SOURCE, "--width", "source.width", "Width to ask the camera for (with --height).", "PIXELS", int),
+    Flag(_SOURCE, "--height", "source.height", "Height to ask the camera for.", "PIXELS", int),
     Flag(_SOURCE, "--fps", "source.fps", "Frames a second to ask the camera for, or to play a file at with --live.", "RATE", float),
     Flag(_SOURCE, "--fourcc", "source.fourcc", "Pixel format to ask the camera for, as in MJPG.", "CODE"),
     Flag(_SOURCE, "--stall-timeout", "source.stall_timeout", "A source without a new frame for so long is lost.", "SECONDS", float),
@@ -77,7 +83,7 @@ FLAGS = (
         "source.max_retries",
         "Give a lost source up after so many failed attempts.  [default: never]",
         "N",
-        click.IntRange(0),
+        int,
     ),
     Flag(_SOURCE, "--wait", "source.wait", "Wait for a camera or stream that is not there at the start."),
     Flag(_SOURCE, "--live", "source.live", "Play a video file or the demo by the clock, as a camera would give it."),
@@ -120,9 +126,9 @@ FLAGS = (
         "detect.every",
         "Look for faces in every Nth frame of a video; in between, tracks carry them on.",
         "N",
-        _COUNT,
+        int,
     ),
-    Flag(_FACES, "--min-face", "detect.min_face", "Side of the smallest face that counts.", "PIXELS", _COUNT),
+    Flag(_FACES, "--min-face", "detect.min_face", "Side of the smallest face that counts.", "PIXELS", int),
     Flag(
         _FACES,
         "--roi",
@@ -173,7 +179,7 @@ FLAGS = (
         "privacy.no_reidentification",
         "Compute nothing that could distinguish people: a person who comes back is counted as a new one.",
     ),
-    Flag(_RUN, "--max-frames", "output.max_frames", "Stop after N frames.", "N", _COUNT),
+    Flag(_RUN, "--max-frames", "output.max_frames", "Stop after N frames.", "N", int),
     Flag(_RUN, "--max-fps", "limits.max_fps", "Answer so many frames of a live source a second, at most.", "RATE", float),
     Flag(
         _RUN,
@@ -183,7 +189,7 @@ FLAGS = (
         "PERCENT",
         float,
     ),
-    Flag(_RUN, "--threads", "limits.threads", "Threads of ONNX Runtime and OpenCV.  [default: 1 and 2]", "N", _COUNT),
+    Flag(_RUN, "--threads", "limits.threads", "Threads of ONNX Runtime and OpenCV.  [default: 1 and 2]", "N", int),
     Flag(_RUN, "--log-format", "log.format", "Log lines for people or for machines.", "", click.Choice(LOG_FORMATS)),
     Flag(_RUN, "--log-level", "log.level", "The least that is logged.", "", click.Choice(LOG_LEVELS)),
     Flag(_RUN, "--quiet", "log.quiet", "No progress and no summary; errors are still said."),
@@ -194,12 +200,21 @@ def _parameter(flag: Flag) -> str:
     return flag.key.replace(".", "__")
 
 
+def _facts(flag: Flag) -> str:
+    """Give default and range of a flag for its help, where they are known without loading more."""
+    entry = field_of(flag.key)
+    if entry is None:
+        return ""
+    default, bounds = entry.default, entry.metadata.get("range")
+    facts = [f"default: {default}"] if default not in (None, (), MISSING) and not isinstance(default, bool) else []
+    facts += [str(bounds)] if bounds else []
+    return f"  [{'; '.join(facts)}]" if facts else ""
+
+
 def config_flags(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command all flags of the table; their values come by `read_flags`."""
     for flag in reversed(FLAGS):
-        default = default_of(flag.key)
-        shown = f"  [default: {default}]" if default not in (None, ()) and not isinstance(default, bool) else ""
-        settings: dict[str, Any] = {"help": flag.help + shown, "default": None, "multiple": flag.multiple}
+        settings: dict[str, Any] = {"help": flag.help + _facts(flag), "default": None, "multiple": flag.multiple}
         if flag.metavar or flag.type is not None:
             settings |= {"metavar": flag.metavar or None, "type": flag.type or str}
         elif "/" not in flag.names:
@@ -234,3 +249,42 @@ def flag_of(key: str) -> str | None:
     """Name the flag of a key, None where there is none."""
     names: Sequence[str] = [flag.names.split("/")[0] for flag in FLAGS if flag.key == key]
     return names[0] if names else None
+
+
+_OF_CAMERAS = ("source.width", "source.height", "source.fourcc", "source.stall_timeout", "source.max_retries")
+_OF_LIVE_SOURCES = ("limits.max_fps", "limits.cpu_budget")
+_OF_FILES = ("source.live", "source.loop")
+
+
+def check_flags(config: EdgeConfig, flags: Mapping[str, Any]) -> None:
+    """Refuse flags that would be left out, as they do not go with the source or with one another.
+
+    What stands in a file is not refused: it may be there for another source.
+
+    Args:
+        config: What is in effect.
+        flags: The values of the flags that were given, by key.
+
+    Raises:
+        UsageError: One would be left out.
+    """
+    from maskedge.sources import is_live
+
+    live = is_live(config.source)
+    played = live or config.source.live
+    for keys, refused, kind in (
+        (_OF_FILES, live, "video files and the demo, and this source is a camera or a stream"),
+        (_OF_CAMERAS, not live, "cameras and streams, and this source is a file"),
+        (_OF_LIVE_SOURCES, not played, "live sources (or files with --live), and this source is a file"),
+        (("source.fps",), not played, "cameras, and for files with --live"),
+    ):
+        for key in keys:
+            if refused and flags.get(key) not in (None, False):
+                raise UsageError(f"{flag_of(key)} is for {kind}: leave it out.")
+    given = [
+        flag for key in ("detect.detector", "detect.cascade", "detect.detector_model") if key in flags and (flag := flag_of(key))
+    ]
+    if len(given) > 1:
+        raise UsageError(f"faces are found with one of {' and '.join(given)}: leave the other out.")
+    if flags.get("web.picture") and not config.web.serve:
+        raise UsageError("--serve-picture needs --serve: it adds the picture to what is served.")

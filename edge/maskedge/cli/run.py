@@ -16,7 +16,7 @@ from maskedge.errors import MaskedgeError, OutputError, SourceError
 from maskedge.text import displayable
 
 from .common import require_extra, require_runtime, silence_libraries
-from .flags import GroupedCommand, config_flags, read_flags
+from .flags import GroupedCommand, check_flags, config_flags, flag_of, read_flags
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -54,12 +54,15 @@ Examples:
 @click.version_option(package_name="maskedge")
 def main(file: Path | None, print_config: bool, install_service: bool, yes: bool, **parameters: Any) -> None:
     """Tell who in front of a camera wears a face mask."""
+    flags = read_flags(parameters)
     if install_service:
-        _install_service(write=yes)
+        _check_alone("--install-service", flags, {"--print-config": print_config})
+        _install_service(file, write=yes)
         return
+    if yes:
+        raise click.UsageError("--yes goes with --install-service: it writes the unit instead of printing it.")
     silence_libraries()
     with require_runtime():
-        flags = read_flags(parameters)
         from maskedge.config import load_config, secrets_of, to_toml
         from maskedge.log import set_up
 
@@ -76,14 +79,31 @@ def main(file: Path | None, print_config: bool, install_service: bool, yes: bool
     sys.exit(code)
 
 
-def _install_service(*, write: bool) -> None:
-    from maskedge.service import build_unit, install_unit
+def _check_alone(name: str, flags: dict[str, Any], switches: dict[str, bool]) -> None:
+    """Refuse what an option that does something else would leave out."""
+    given = [flag_of(key) for key in flags] + [switch for switch, on in switches.items() if on]
+    if given:
+        raise click.UsageError(
+            f"{name} takes no {given[0]}: a service reads its settings from an edge.toml (--config FILE), so write it there."
+        )
 
-    unit = build_unit()
+
+def _install_service(file: Path | None, *, write: bool) -> None:
+    from maskedge.service import CONFIG, build_unit, install_unit
+
+    config = CONFIG
+    if file is not None:
+        with require_runtime():
+            from maskedge.config import load_config
+
+            # A service that cannot start is no use: what is wrong with its file is shown now.
+            load_config(file, {})
+        config = file.expanduser().absolute()
+    unit = build_unit(config=config)
     if not write:
         click.echo(unit, nl=False)
         return
-    for line in install_unit(unit):
+    for line in install_unit(unit, config=config):
         click.echo(line)
 
 
@@ -106,6 +126,13 @@ class _Run:
             from maskedge.wiring import open_detector
 
         config, stop = self._config, Stop()
+
+        def reload(number: int, frame: FrameType | None) -> None:
+            stop.reload = True
+
+        # From the beginning: without a handler the signal would end the process.
+        signal.signal(signal.SIGHUP, reload)
+        check_flags(config, self._flags)
         # The model first: a wrong one is said before a camera lights up.
         chosen = "detect.detector" in self._loaded.origins
         detector = open_detector(config, every_frame=_every_frame(self._loaded), chosen=chosen)
@@ -143,12 +170,8 @@ class _Run:
             stop.signal = number
             source.stop()
 
-        def reload(number: int, frame: FrameType | None) -> None:
-            stop.reload = True
-
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end)
-        signal.signal(signal.SIGHUP, reload)
 
     def _reload(self, wiring: Any) -> None:
         """Read the configuration again. A broken one is said, and the old one stays."""
@@ -162,6 +185,12 @@ class _Run:
             changed, later = wiring.change(loaded.config, every_frame=_every_frame(loaded))
         except MaskedgeError as error:
             self._log.error("the configuration was not read again, the old one stays: %s", error)
+        except Exception as error:  # noqa: BLE001  (a file must not end what runs)
+            self._log.error(
+                "the configuration was not read again, the old one stays: it cannot be used (%s: %.200s).",
+                type(error).__name__,
+                error,
+            )
         else:
             self._loaded = loaded
             self._log = set_up(loaded.config.log.format, loaded.config.log.level, secrets_of(loaded.config))

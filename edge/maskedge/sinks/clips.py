@@ -18,6 +18,7 @@ import numpy as np
 from maskedge.errors import OutputError, UsageError
 from maskedge.files import temporary_name
 from maskedge.happenings import Happening
+from maskedge.settings import Range, check_settings
 from maskedge.workers import Worker
 
 from .base import Answer
@@ -34,17 +35,23 @@ class ClipsConfig:
     """The section `[clips]`. Without a folder nothing is stored."""
 
     folder: Path | None = field(default=None, metadata={"help": "folder for the videos of alerts with the action 'clip'"})
-    before: float = field(default=10.0, metadata={"help": "seconds to keep from before an alert"})
-    after: float = field(default=5.0, metadata={"help": "seconds to add after its beginning"})
-    fps: float = field(default=10.0, metadata={"help": "frames a second, at most"})
+    before: float = field(default=10.0, metadata={"help": "seconds to keep from before an alert", "range": Range(0, 600)})
+    after: float = field(default=5.0, metadata={"help": "seconds to add after its beginning", "range": Range(0, 600)})
+    fps: float = field(default=10.0, metadata={"help": "frames a second, at most", "range": Range(0.1, 120)})
     suffix: str = field(default=".mp4", metadata={"help": f"container: {', '.join(CODECS)}"})
-    quality: int = field(default=80, metadata={"help": "JPEG quality in memory, 1 to 100"})
+    quality: int = field(default=80, metadata={"help": "JPEG quality in memory", "range": Range(1, 100)})
     memory_mb: float = field(
-        default=64.0, metadata={"help": "memory for the seconds before; fewer are kept where it does not suffice"}
+        default=64.0,
+        metadata={"help": "memory for the seconds before; fewer are kept where it does not suffice", "range": Range(0.001, 65536)},
     )
-    keep: int = field(default=50, metadata={"help": "clips to keep; 0: any number"})
-    keep_days: float = field(default=30.0, metadata={"help": "days to keep them; 0: for ever"})
-    keep_mb: float = field(default=1000.0, metadata={"help": "megabytes to keep of all together; 0: any size"})
+    keep: int = field(default=50, metadata={"help": "clips to keep; 0: any number", "range": Range(0, 1_000_000)})
+    keep_days: float = field(default=30.0, metadata={"help": "days to keep them; 0: for ever", "range": Range(0, 36500)})
+    keep_mb: float = field(
+        default=1000.0, metadata={"help": "megabytes to keep of all together; 0: any size", "range": Range(0, 10_000_000)}
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self, "clips")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +92,8 @@ class ClipSink:
             raise UsageError("an alert has the action 'clip': say where its videos go ([clips] folder).")
         if config.suffix not in CODECS:
             raise UsageError(f"[clips] suffix is one of {', '.join(CODECS)}.")
-        if not (config.before >= 0 and config.after >= 0 and 0 < config.before + config.after <= 600 and 0 < config.fps <= 120):
-            raise UsageError("[clips] before and after are seconds, 600 together at most, and fps is above 0 and up to 120.")
-        if not 1 <= config.quality <= 100 or config.memory_mb <= 0 or min(config.keep, config.keep_days, config.keep_mb) < 0:
-            raise UsageError("[clips] quality is 1 to 100, memory_mb above 0, and what to keep is 0 or more.")
+        if not 0 < config.before + config.after <= 600:
+            raise UsageError("[clips] before and after are seconds: more than 0 and 600 at most, together.")
         self.on_state: Callable[[str | None], None] = lambda _: None
         self._config = config
         self._album = Album(config.folder, config.suffix, Keep(config.keep, config.keep_days, config.keep_mb))

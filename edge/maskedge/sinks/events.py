@@ -18,6 +18,7 @@ from typing import Any
 from maskedge.errors import OutputError, UsageError
 from maskedge.happenings import Happening, utc
 from maskedge.outputs import is_taken, put_aside
+from maskedge.settings import Range, check_settings
 from maskedge.text import displayable, to_bytes, to_json
 
 from .base import Answer, check_writable
@@ -46,7 +47,8 @@ class EventsConfig:
     """
 
     file: str | None = field(
-        default=None, metadata={"help": "where events go: FILE.csv, any other for JSON Lines, '-' for standard output"}
+        default=None,
+        metadata={"help": "where events go: FILE.csv, any other for JSON Lines, '-' for standard output", "free": True},
     )
     frames: bool = field(
         default=True, metadata={"help": "write a line for each frame; false: only what happens (people, labels, alerts, health)"}
@@ -55,15 +57,15 @@ class EventsConfig:
         default=None,
         metadata={
             "help": "begin a new events file at this many megabytes; 0: never; "
-            f"default: {LIVE_ROTATE_MB:g} for cameras and streams, never for files"
+            f"default: {LIVE_ROTATE_MB:g} for cameras and streams, never for files",
+            "range": Range(0.001, 1_000_000, zero=True),
         },
     )
     rotate_daily: bool = field(default=False, metadata={"help": "begin a new events file each day (UTC)"})
-    keep: int = field(default=14, metadata={"help": "finished events files to keep; 0: all"})
+    keep: int = field(default=14, metadata={"help": "finished events files to keep; 0: all", "range": Range(0, 1_000_000)})
 
     def __post_init__(self) -> None:
-        if (self.rotate_mb or 0) < 0 or self.keep < 0:
-            raise UsageError("events.rotate_mb and events.keep are 0 or more.")
+        check_settings(self, "events")
 
     def limit_mb(self, *, live: bool) -> float:
         """Size in megabytes at which a new file begins, 0 for never.

@@ -7,12 +7,12 @@ with the start of the run as `last_reset` for people by label, which falls when 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from maskedge.files import slug
+from maskedge.text import to_json
 
 _DIAGNOSTIC = {"entity_category": "diagnostic"}
 
@@ -144,7 +144,7 @@ def discovery(
         "device": device.to_json(),
         "origin": {"name": "maskedge", "sw_version": device.version},
     }
-    return {f"{prefix}/{path}/config": json.dumps(shared | entity) for path, entity in entities.found.items()}
+    return {f"{prefix}/{path}/config": to_json(shared | entity, ensure_ascii=True) for path, entity in entities.found.items()}
 
 
 class _Entities:
@@ -165,7 +165,7 @@ class _Entities:
 
 def _text(value: str) -> str:
     """Give a string of a template."""
-    return json.dumps(value, ensure_ascii=False)
+    return to_json(value)
 
 
 def alert_topic(topic: str, rule: str) -> str:

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 from maskedge import __version__
 from maskedge.errors import OutputError, UsageError
-from maskedge.files import slug
+from maskedge.files import MOST_SECRET, read_regular, slug
 from maskedge.happenings import OUTPUT_BACK, OUTPUT_LOST, Happening
+from maskedge.settings import Range, check_settings
 from maskedge.spool import Spool
 from maskedge.text import to_json
 
@@ -41,20 +42,25 @@ class MqttConfig:
     password_file: Path | None = field(default=None, metadata={"help": "file that holds the password, instead of password"})
     topic: str = field(default="", metadata={"help": "prefix of all topics; empty: maskedge/HOSTNAME"})
     client_id: str = field(default="", metadata={"help": "client identifier, where the broker wants a certain one"})
-    qos: int = field(default=2, metadata={"help": "quality of service of events: 2 exactly once, 1 at least once"})
+    qos: int = field(
+        default=2, metadata={"help": "quality of service of events: 2 exactly once, 1 at least once", "range": Range(1, 2)}
+    )
     ca_file: Path | None = field(
         default=None, metadata={"help": "certificates (PEM) that sign the broker's; default: the system's"}
     )
     cert_file: Path | None = field(default=None, metadata={"help": "own certificate (PEM), for brokers that ask for one"})
     key_file: Path | None = field(default=None, metadata={"help": "key of cert_file, where it is another file"})
     insecure: bool = field(default=False, metadata={"help": "take any certificate of the broker: for trials only"})
-    interval: float = field(default=10.0, metadata={"help": "seconds between two statistics"})
+    interval: float = field(default=10.0, metadata={"help": "seconds between two statistics", "range": Range(0.01, 86400)})
     discovery: bool = field(default=False, metadata={"help": "announce sensors to Home Assistant"})
     discovery_prefix: str = field(default="homeassistant", metadata={"help": "where Home Assistant listens for discovery"})
     device_name: str = field(default="", metadata={"help": "what Home Assistant calls the device; empty: from the topic"})
     picture: bool = field(default=False, metadata={"help": "publish the newest picture too, every interval seconds, as JPEG"})
     spool: Path | None = field(default=None, metadata={"help": "folder where events wait for the broker"})
-    spool_mb: float = field(default=64.0, metadata={"help": "megabytes that may wait there"})
+    spool_mb: float = field(default=64.0, metadata={"help": "megabytes that may wait there", "range": Range(0.001, 1_000_000)})
+
+    def __post_init__(self) -> None:
+        check_settings(self, "mqtt")
 
 
 class MqttSink:
@@ -104,10 +110,6 @@ class MqttSink:
         self._interval = config.interval
         self._state = ""
         self._state_due = self._statistics_due = 0.0
-        if config.qos not in (1, 2):
-            raise UsageError(f"[mqtt] qos is 1 or 2, got {config.qos}: events are confirmed, so that none is lost.")
-        if config.interval <= 0 or config.spool_mb <= 0:
-            raise UsageError("[mqtt] interval and spool_mb are above 0.")
         address = _address(config)
         self._spool = Spool(config.spool or _state_folder() / slug(self._topic), int(config.spool_mb * 1e6))
         self._link = BrokerLink(
@@ -298,7 +300,7 @@ def _address(config: MqttConfig) -> Address:
     password = config.password
     if config.password_file:
         try:
-            password = config.password_file.expanduser().read_text(encoding="utf-8").rstrip("\r\n")
+            password = read_regular(config.password_file.expanduser(), MOST_SECRET).decode("utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise UsageError(f"the password file {config.password_file} cannot be read ({reason}).") from error

@@ -10,6 +10,7 @@ import numpy as np
 
 from maskedge.errors import UsageError
 from maskedge.files import write_file
+from maskedge.settings import Range, check_settings
 from maskedge.types import Image
 
 from .base import Answer
@@ -21,10 +22,15 @@ class SnapshotsConfig:
     """The section `[snapshots]`. Without a folder nothing is stored."""
 
     folder: Path | None = field(default=None, metadata={"help": "folder for the pictures of alerts with the action 'snapshot'"})
-    quality: int = field(default=90, metadata={"help": "JPEG quality, 1 to 100"})
-    keep: int = field(default=200, metadata={"help": "pictures to keep; 0: any number"})
-    keep_days: float = field(default=30.0, metadata={"help": "days to keep them; 0: for ever"})
-    keep_mb: float = field(default=200.0, metadata={"help": "megabytes to keep of all together; 0: any size"})
+    quality: int = field(default=90, metadata={"help": "JPEG quality", "range": Range(1, 100)})
+    keep: int = field(default=200, metadata={"help": "pictures to keep; 0: any number", "range": Range(0, 1_000_000)})
+    keep_days: float = field(default=30.0, metadata={"help": "days to keep them; 0: for ever", "range": Range(0, 36500)})
+    keep_mb: float = field(
+        default=200.0, metadata={"help": "megabytes to keep of all together; 0: any size", "range": Range(0, 10_000_000)}
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self, "snapshots")
 
 
 class SnapshotStore:
@@ -41,8 +47,6 @@ class SnapshotStore:
     def __init__(self, config: SnapshotsConfig) -> None:
         if config.folder is None:
             raise UsageError("an alert has the action 'snapshot': say where its pictures go ([snapshots] folder).")
-        if not 1 <= config.quality <= 100 or min(config.keep, config.keep_days, config.keep_mb) < 0:
-            raise UsageError("[snapshots] quality is 1 to 100, and what to keep is 0 or more.")
         self._quality = config.quality
         self._album = Album(config.folder, ".jpg", Keep(config.keep, config.keep_days, config.keep_mb))
 

@@ -34,6 +34,7 @@ __all__ = [
     "Source",
     "SourceConfig",
     "VideoFileSource",
+    "is_live",
     "list_cameras",
     "open_source",
     "without_password",
@@ -63,6 +64,15 @@ def open_source(source: str | SourceConfig) -> Source:
     if not config.wait:
         live.open()
     return live
+
+
+def is_live(config: SourceConfig) -> bool:
+    """Tell whether a source is a camera or a stream, without opening it: files and the demo are not, however they are played.
+
+    Raises:
+        UsageError: There is no such kind of address.
+    """
+    return _live_opener(config.address, config) is not None
 
 
 def _live_opener(uri: str, config: SourceConfig) -> Opener | None:

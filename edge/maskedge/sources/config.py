@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from maskedge.errors import UsageError
+from maskedge.files import MOST_SECRET, read_regular
+from maskedge.settings import Range, check_settings
 
 _LONGEST = 4096
 """Characters that an address in a file may have."""
@@ -22,42 +24,55 @@ class SourceConfig:
     uri: str | None = field(
         default=None,
         metadata={
-            "help": "demo, file, folder, glob, camera number, rtsp:// http:// tcp:// udp:// csi://0 picamera2://0 gst:PIPELINE"
+            "help": "demo, file, folder, glob, camera number, rtsp:// http:// tcp:// udp:// csi://0 picamera2://0 gst:PIPELINE",
+            "free": True,
         },
     )
     uri_file: Path | None = field(
         default=None, metadata={"help": "file whose first line is the uri: keeps a password out of the list of processes"}
     )
     camera: str | None = field(default=None, metadata={"help": "camera instead of uri: its number, or its device (/dev/video0)"})
-    width: int | None = field(default=None, metadata={"help": "width to ask the camera for, in pixels"})
-    height: int | None = field(default=None, metadata={"help": "height to ask the camera for, in pixels"})
-    fps: float | None = field(default=None, metadata={"help": "frames a second to ask the camera for, or to play a file at (live)"})
+    width: int | None = field(default=None, metadata={"help": "width to ask the camera for, in pixels", "range": Range(1, 16384)})
+    height: int | None = field(default=None, metadata={"help": "height to ask the camera for, in pixels", "range": Range(1, 16384)})
+    fps: float | None = field(
+        default=None,
+        metadata={"help": "frames a second to ask the camera for, or to play a file at (live)", "range": Range(0.01, 1000)},
+    )
     fourcc: str | None = field(default=None, metadata={"help": "pixel format to ask the camera for: MJPG, YUYV"})
-    stall_timeout: float = field(default=5.0, metadata={"help": "no frame for so long: the source is lost; 0 waits for ever"})
+    stall_timeout: float = field(
+        default=5.0, metadata={"help": "no frame for so long: the source is lost; 0 waits for ever", "range": Range(0, 86400)}
+    )
     frozen_timeout: float | None = field(
-        default=None, metadata={"help": "the same picture for so long: the source is lost; 0 allows it (default: stall_timeout)"}
+        default=None,
+        metadata={
+            "help": "the same picture for so long: the source is lost; 0 allows it (default: stall_timeout)",
+            "range": Range(0, 86400),
+        },
     )
-    open_timeout: float = field(default=10.0, metadata={"help": "patience with a source that is being opened"})
+    open_timeout: float = field(
+        default=10.0, metadata={"help": "patience with a source that is being opened", "range": Range(0.01, 3600)}
+    )
     max_retries: int | None = field(
-        default=None, metadata={"help": "failed attempts in a row after which a lost source is given up (default: never)"}
+        default=None,
+        metadata={
+            "help": "failed attempts in a row after which a lost source is given up (default: never)",
+            "range": Range(0, 1_000_000),
+        },
     )
-    backoff_min: float = field(default=0.5, metadata={"help": "wait before the first attempt to open a lost source again"})
-    backoff_max: float = field(default=30.0, metadata={"help": "longest wait between two attempts; it doubles up to this"})
+    backoff_min: float = field(
+        default=0.5, metadata={"help": "wait before the first attempt to open a lost source again", "range": Range(0.001, 3600)}
+    )
+    backoff_max: float = field(
+        default=30.0, metadata={"help": "longest wait between two attempts; it doubles up to this", "range": Range(0.001, 86400)}
+    )
     wait: bool = field(default=False, metadata={"help": "wait for a camera or stream that is not there at the start"})
     live: bool = field(default=False, metadata={"help": "play a video file or the demo by the clock, as a camera would give it"})
     loop: bool = field(default=False, metadata={"help": "start a video file or the demo again at its end"})
 
     def __post_init__(self) -> None:
+        check_settings(self, "source")
         if (self.width is None) != (self.height is None):
             raise UsageError("a size needs both width and height.")
-        for name in ("width", "height", "fps", "open_timeout", "backoff_min", "backoff_max"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UsageError(f"{name} of the source must be more than 0, not {value}.")
-        for name in ("stall_timeout", "frozen_timeout", "max_retries"):
-            value = getattr(self, name)
-            if value is not None and not value >= 0:
-                raise UsageError(f"{name} of the source must not be negative: {value}.")
         if self.backoff_max < self.backoff_min:
             raise UsageError("backoff_max of the source must not be less than its backoff_min.")
         if self.fourcc is not None and not (len(self.fourcc) == 4 and self.fourcc.isascii()):
@@ -73,7 +88,10 @@ class SourceConfig:
         given = [value for value in (self.uri, self.uri_file, self.camera) if value is not None]
         if len(given) != 1:
             raise UsageError("say what to look at, once: --camera 0, --source FILE, or --source demo (see edge-run --help).")
-        return str(given[0]) if self.uri_file is None else _first_line(self.uri_file)
+        address = str(given[0]) if self.uri_file is None else _first_line(self.uri_file)
+        if not address.strip():
+            raise UsageError("the address of the source is empty: say what to look at, as in --camera 0 or --source demo.")
+        return address
 
     @property
     def patience(self) -> float:
@@ -84,8 +102,7 @@ class SourceConfig:
 def _first_line(file: Path) -> str:
     path = file.expanduser()
     try:
-        with path.open("rb") as content:
-            line = content.readline(_LONGEST + 1).decode("utf-8").strip()
+        line = read_regular(path, MOST_SECRET).split(b"\n", 1)[0].decode("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise UsageError(f"the address of the source cannot be read from {path} ({reason}).") from error

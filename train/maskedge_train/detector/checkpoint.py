@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from maskedge.errors import ModelError
-from maskedge.model import open_session, read_detector_contract, read_model
+from maskedge.model import open_model, read_detector_contract
 
 from ..checkpoint import Card, read_checkpoint, write_checkpoint
 from ..exported import fill, is_exported, read_weights
@@ -45,7 +45,7 @@ def check_start(path: Path) -> None:
     if not is_exported(path):
         load_detector(path)
         return
-    read_detector_contract(open_session(read_model(path), str(path)), str(path))
+    read_detector_contract(open_model(path), str(path))
     read_weights(path, EdgeFace())
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from maskedge.errors import UsageError
+from maskedge.files import MOST_SECRET, read_regular
+from maskedge.settings import Range, check_settings
 
 DEFAULT_PORT = 8080
 
@@ -21,14 +23,26 @@ class WebConfig:
 
     serve: str = field(default="", metadata={"help": "Address and port of the status page, as in 127.0.0.1:8080; empty: none."})
     picture: bool = field(default=False, metadata={"help": "Serve the live picture too. Without it nothing with pixels is served."})
-    stream_fps: float = field(default=10.0, metadata={"help": "Most pictures a second that a watcher gets."})
-    stream_width: int = field(
-        default=640, metadata={"help": "Greatest width of served pictures in pixels; 0: as the camera gives."}
+    stream_fps: float = field(
+        default=10.0, metadata={"help": "Most pictures a second that a watcher gets.", "range": Range(0.1, 120)}
     )
-    jpeg_quality: int = field(default=75, metadata={"help": "Quality of served pictures, 1 to 100."})
-    events_per_second: float = field(default=5.0, metadata={"help": "Most detection events a second that /api/events gives."})
-    max_clients: int = field(default=16, metadata={"help": "Most watchers of live pictures and events at a time."})
-    stale_after: float = field(default=10.0, metadata={"help": "Seconds without a frame after which /healthz answers 503."})
+    stream_width: int = field(
+        default=640,
+        metadata={
+            "help": "Greatest width of served pictures in pixels; 0: as the camera gives.",
+            "range": Range(16, 8192, zero=True),
+        },
+    )
+    jpeg_quality: int = field(default=75, metadata={"help": "Quality of served pictures.", "range": Range(1, 100)})
+    events_per_second: float = field(
+        default=5.0, metadata={"help": "Most detection events a second that /api/events gives.", "range": Range(0.1, 120)}
+    )
+    max_clients: int = field(
+        default=16, metadata={"help": "Most watchers of live pictures and events at a time.", "range": Range(1, 1000)}
+    )
+    stale_after: float = field(
+        default=10.0, metadata={"help": "Seconds without a frame after which /healthz answers 503.", "range": Range(0.001, 86400)}
+    )
     token: str | None = field(
         default=None, metadata={"secret": True, "help": "Password of the page, and bearer token of the API; better in token_file."}
     )
@@ -40,18 +54,7 @@ class WebConfig:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        if not 0.1 <= self.stream_fps <= 120:
-            raise UsageError(f"web.stream_fps is a rate from 0.1 to 120, got {self.stream_fps:g}.")
-        if not 0.1 <= self.events_per_second <= 120:
-            raise UsageError(f"web.events_per_second is a rate from 0.1 to 120, got {self.events_per_second:g}.")
-        if self.stream_width and not 16 <= self.stream_width <= 8192:
-            raise UsageError(f"web.stream_width is 0 or 16 to 8192 pixels, got {self.stream_width}.")
-        if not 1 <= self.jpeg_quality <= 100:
-            raise UsageError(f"web.jpeg_quality is 1 to 100, got {self.jpeg_quality}.")
-        if not 1 <= self.max_clients <= 1000:
-            raise UsageError(f"web.max_clients is 1 to 1000, got {self.max_clients}.")
-        if not self.stale_after > 0:
-            raise UsageError(f"web.stale_after is a time in seconds above 0, got {self.stale_after:g}.")
+        check_settings(self, "web")
         if self.serve:
             host, _ = parse_address(self.serve)
             if self.picture and not is_loopback(host) and not (self.token or self.token_file or self.allow_remote):
@@ -98,7 +101,7 @@ def read_token(config: WebConfig) -> str | None:
         return config.token or None
     path = config.token_file.expanduser()
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = read_regular(path, MOST_SECRET).decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise UsageError(f"the token of the status page cannot be read from {path} ({reason}).") from error

@@ -1,0 +1,22 @@
+"""How a model is opened in ONNX Runtime, for use and for its trial."""
+
+from __future__ import annotations
+
+import onnxruntime
+
+
+def create_session(content: bytes, threads: int, providers: list[str]) -> onnxruntime.InferenceSession:
+    """Open a model, with ONNX Runtime's own errors.
+
+    Args:
+        content: Bytes of the .onnx file.
+        threads: Threads inside an operator.
+        providers: Execution providers, the preferred one first.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4  # its refusals become our sentence
+    return onnxruntime.InferenceSession(content, options, providers=providers)

@@ -1,0 +1,116 @@
+"""Bounds of settings: declared once, beside each key, and checked wherever a section is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .errors import UsageError
+
+MASK = "********"
+MOST_TEXT = 4096
+"""Characters of a text, at most."""
+MOST_ITEMS = 1000
+"""Items of a list, at most."""
+_SHOWN = 60
+"""Characters of a refused value that an error message repeats."""
+
+
+class Range(NamedTuple):
+    """The numbers that a key takes, both ends included. Stands in a field's metadata as `range`.
+
+    Attributes:
+        low: The smallest.
+        high: The greatest.
+        zero: Whether 0 is taken too, with a meaning of its own.
+    """
+
+    low: float
+    high: float
+    zero: bool = False
+
+    def __contains__(self, value: object) -> bool:
+        """NaN is in no range."""
+        return isinstance(value, int | float) and (self.low <= value <= self.high or (self.zero and value == 0))
+
+    def __str__(self) -> str:
+        ends = [f"{end:.0f}" if end == int(end) else f"{end:g}" for end in (self.low, self.high)]
+        return f"{'0, or ' if self.zero else ''}from {ends[0]} to {ends[1]}"
+
+
+def check_settings(section: Any, name: str) -> None:
+    """Check every value of a section against the bounds of its key. Types are not checked.
+
+    A field's metadata may hold `range` (a `Range`), `free` (true for a text that may hold control characters: a path, a script)
+    and `secret` (true where the value must not be repeated).
+
+    Args:
+        section: The dataclass.
+        name: What to call it in an error message.
+
+    Raises:
+        UsageError: The first value that is out of bounds.
+    """
+    for entry in fields(section):
+        check_value(entry, getattr(section, entry.name), f"{name}.{entry.name}")
+
+
+def check_value(entry: Field[Any], value: Any, where: str) -> None:
+    """Check one value against the bounds of its key.
+
+    Args:
+        entry: The field of the key.
+        value: Its value, of the right type.
+        where: What to call the key in an error message.
+
+    Raises:
+        UsageError: It is out of bounds.
+    """
+    problem = _problem(value, entry.metadata)
+    if problem:
+        got = f", got {MASK if entry.metadata.get('secret') else shown(value)}" if isinstance(value, int | float) else ""
+        raise UsageError(f"{where} {problem}{got}.")
+
+
+def shown(value: Any) -> str:
+    """Give a value as an error message may repeat it: on one line, and short."""
+    if isinstance(value, int) and abs(value) >= 10**_SHOWN:
+        return f"a number of {int(value.bit_length() * 0.30103) + 1} digits"
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__} that is too large to show"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _problem(value: Any, metadata: Mapping[str, Any]) -> str | None:
+    if isinstance(value, tuple):
+        if len(value) > MOST_ITEMS:
+            return f"takes {MOST_ITEMS} items at most, got {len(value)}"
+        return next((problem for item in value if (problem := _problem(item, metadata))), None)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        bounds: Range | None = metadata.get("range")
+        if bounds is not None and value not in bounds:
+            return f"takes a number {bounds}"
+    if isinstance(value, str | Path):
+        text = str(value)
+        if len(text) > MOST_TEXT:
+            return f"takes {MOST_TEXT} characters at most, got {len(text)}"
+        # A path is bytes to the system and a script has lines: of these only what ends a text for the system is refused.
+        free = metadata.get("free") or isinstance(value, Path)
+        bad = next((sign for sign in text if sign == "\0" or (not free and _is_control(sign))), None)
+        if bad is not None:
+            return f"holds a character that cannot stand there (U+{ord(bad):04X})"
+        if text.startswith("~") and free:
+            try:
+                Path(text).expanduser()
+            except RuntimeError:
+                return f"names a home folder that does not exist: {shown(text)}"
+    return None
+
+
+def _is_control(sign: str) -> bool:
+    """Tell whether a character is a control character, or no character: half of a pair, which UTF-8 cannot hold."""
+    return sign < " " or "\x7f" <= sign <= "\x9f" or "\ud800" <= sign <= "\udfff"
