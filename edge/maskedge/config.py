@@ -53,7 +53,8 @@ class DetectConfig:
         default=None, metadata={"help": "detector .onnx file to find faces with, instead of detector"}
     )
     every: int = field(
-        default=5, metadata={"help": "look for faces in every so many frames of a video; in between, tracks carry them"}
+        default=5,
+        metadata={"help": "look for faces in every so many frames of a video, sooner at a low rate; in between, tracks carry them"},
     )
     least_face: float | None = field(
         default=None, metadata={"help": "how surely a candidate must be a face, 0 to 1; default: what is best for the detector"}
