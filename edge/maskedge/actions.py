@@ -251,7 +251,7 @@ class Actions:
         if begins and "snapshot" in rule.actions and self._snapshots is not None and answer is not None:
             self._snapshots.submit((rule.name, happening.time, answer))
         if begins and "clip" in rule.actions and self._clips is not None:
-            self._clips.trigger(rule.name, happening.time, time.perf_counter())
+            self._clips.trigger(rule.name, happening.time, happening.film_s)
 
     def problems(self) -> list[Happening]:
         """Give what failed (`output_lost`) or works again (`output_back`) since the last call."""

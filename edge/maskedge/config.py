@@ -66,7 +66,7 @@ class DetectConfig:
     every: int = field(
         default=5,
         metadata={
-            "help": "look for faces in every so many frames of a video; in between, tracks carry them",
+            "help": "look for faces in every so many frames of a video, sooner at a low rate; in between, tracks carry them",
             "range": Range(1, 10_000),
         },
     )

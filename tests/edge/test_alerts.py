@@ -425,7 +425,7 @@ def test_clip_holds_the_seconds_before_and_after(tmp_path: Path, suffix: str) ->
         seconds = index / 30
         clips.write(answer(now + seconds, image=np.full((50, 101, 3), 100 + round(10 * seconds), np.uint8)))
         if index == 0:
-            clips.trigger("rule one", 1e9, now)
+            clips.trigger("rule one", 1e9)
     clips.close()
     (path,) = tmp_path.iterdir()
     assert path.name == f"rule_one-20010909T014640.000Z{suffix}"
@@ -436,6 +436,24 @@ def test_clip_holds_the_seconds_before_and_after(tmp_path: Path, suffix: str) ->
     assert len(greys) == pytest.approx(30, abs=2)
     assert greys[0] == pytest.approx(80, abs=4)
     assert greys[-1] == pytest.approx(110, abs=4)
+    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(10, abs=0.3)
+
+
+def test_clip_of_a_video_file_holds_the_seconds_of_the_film(tmp_path: Path) -> None:
+    """However fast it is read."""
+    clips = ClipSink(ClipsConfig(folder=tmp_path, before=2, after=1, fps=10, suffix=".avi"))
+    for index in range(100):
+        clips.write(answer(index / 10, image=np.full((50, 100, 3), 2 * index, np.uint8)))
+        if index == 50:
+            clips.trigger("rule one", 1e9, 5.0)
+    clips.close()
+    (path,) = tmp_path.iterdir()
+    capture = cv2.VideoCapture(str(path))
+    greys = []
+    while (read := capture.read())[0]:
+        greys.append(read[1].mean())
+    assert len(greys) == pytest.approx(31, abs=1)
+    assert (greys[0], greys[-1]) == (pytest.approx(60, abs=4), pytest.approx(120, abs=4))
     assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(10, abs=0.3)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import socket
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,16 +14,17 @@ import cv2
 import numpy as np
 import pytest
 
-from maskedge import Face
+from maskedge import Face, MaskDetector
 from maskedge.detect import DETECTORS
 from maskedge.draw import _place, mosaics, pixelate
 from maskedge.errors import ModelError, SourceError, UsageError
 from maskedge.model import MODELS, default_model
 from maskedge.runner import Stop
 from maskedge.sinks.base import Answer
-from maskedge.sources import demo
+from maskedge.sources import demo, open_source
 from maskedge.sources.base import stamp
 from maskedge.summary import Summary
+from maskedge.types import Image
 from support import METADATA, write_detector, write_model
 
 pytest.importorskip("streamlit", reason="the extra app is not installed")
@@ -248,6 +250,52 @@ def test_endpoint_bounds_and_refuses(bundled: library.ModelFile) -> None:
     assert post(token, b"no picture") == (400, {"error": "The picture is no picture that OpenCV can decode, or it is damaged."})
     assert post(token, *[bytes(600_000)] * 4) == (413, {"error": "A picture may have 2,000,000 bytes."})
     assert post("guessed", picture)[0] == 404
+
+
+def stand(tile: int) -> Image:
+    """Two heads of the built-in clip beside each other, with or without a mask by the tile."""
+    tiles, _, _, outline = demo._atlas()
+    image = demo._wall().copy()
+    for left in (60, 340):
+        demo._paste(image, tiles[tile], outline, left, 80, 240)
+    return image
+
+
+def live_labels(session: LiveSession, pictures: Sequence[Image], rate: float) -> list[list[str]]:
+    """The labels that the live page shows for pictures that come at a rate, from left to right."""
+    shown = []
+    for number, picture in enumerate(pictures):
+        faces = session.answer(as_jpeg(picture), 100 + number / rate)["faces"]
+        shown.append([face["label"] for face in sorted(faces, key=lambda face: face["box"][0])])
+    return shown
+
+
+def test_live_page_shows_a_mask_that_is_taken_off_within_a_second(bundled: library.ModelFile) -> None:
+    """At the four answers a second of a slow computer."""
+    masked, bare = (stand(tile) for tile in (0, 3))
+    shown = live_labels(LiveSession(bundled, "haar", Choice()), [masked] * 12 + [bare] * 8, 4)
+    assert shown[11] == ["with_mask"] * 2
+    assert shown[16:] == [["without_mask"] * 2] * 4
+
+
+def test_live_page_counts_people_after_a_while(bundled: library.ModelFile) -> None:
+    session = LiveSession(bundled, "haar", Choice())
+    people = [session.answer(as_jpeg(stand(0)), number / 4)["people"] for number in range(4)]
+    assert people[0] == {}
+    assert people[-1] == {"with a mask": 2}
+
+
+def test_live_page_of_real_people(bundled: library.ModelFile, data_dir: Path) -> None:
+    """Four people put masks on; played backwards they take them off."""
+    source = open_source(str(data_dir / "clips" / "four_people_putting_masks_on.mp4"))
+    pictures = [frame.image for frame in source.frames() if frame.index % 6 == 0]
+    source.close()
+    finder = MaskDetector()
+    shown = live_labels(LiveSession(bundled, "haar", Choice()), pictures[::-1], 25 / 6)
+    # A second and more after the last mask came off.
+    single = [[face.label for face in finder(picture)] for picture in pictures[::-1]]
+    bare = next(number for number, labels in enumerate(single) if labels.count("without_mask") == 4)
+    assert all(labels.count("with_mask") == 0 for labels in shown[bare + 5 :])
 
 
 def test_live_sessions_are_bounded(bundled: library.ModelFile) -> None:

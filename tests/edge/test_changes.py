@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from maskedge.changes import ChangeWatcher
@@ -48,6 +50,14 @@ def test_a_person_comes_puts_a_mask_on_and_leaves() -> None:
     (left,) = watcher.observe(frame(5), [], [])
     assert (left.kind, left.details["label"], left.details["seconds"]) == ("face_left", "with_mask", 2.0)
     assert dict(watcher.people) == {"with_mask": 1}
+
+
+def test_how_long_a_person_was_there_goes_by_the_film() -> None:
+    watcher = ChangeWatcher()
+    for index in range(3):
+        watcher.observe(replace(frame(index), moment=index / 4), [face(1, "with_mask")], [track(1)])
+    (left,) = watcher.observe(frame(9), [], [])
+    assert left.details["seconds"] == 0.5
 
 
 def test_who_is_outside_the_zones_is_nobody() -> None:

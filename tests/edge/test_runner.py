@@ -16,6 +16,7 @@ from maskedge.errors import OutputError
 from maskedge.happenings import OUTPUT_LOST, SOURCE_BACK, SOURCE_LOST, Happening
 from maskedge.runner import Controls, run
 from maskedge.sinks.base import Answer
+from maskedge.sinks.events import to_event
 from maskedge.sources import DemoSource, demo
 from maskedge.sources.base import LOST, OPEN
 from maskedge.state import RunState
@@ -113,7 +114,7 @@ def test_a_face_that_is_missed_for_a_moment_stays_hidden(detector: MaskDetector)
 def test_statistics_alone_tell_neither_place_nor_person(detector: MaskDetector) -> None:
     keeper, state = Keeper(), RunState("demo")
     rule = AlertRule(name="bare", when="person_without_mask", seconds=0.5)
-    engine = AlertEngine([rule], Zones(), "demo", fps=30)
+    engine = AlertEngine([rule], Zones(), "demo", live=False)
     controls = Controls(stats_only=True, alerts=engine, state=state)
     run(DemoSource(), start(detector), [keeper], max_frames=90, controls=controls)
     happenings = [happening for answer in keeper.answers for happening in answer.happenings]
@@ -121,6 +122,34 @@ def test_statistics_alone_tell_neither_place_nor_person(detector: MaskDetector) 
     assert not any({"track", "tracks", "box"} & happening.details.keys() for happening in happenings)
     (alert,) = state.snapshot()["alerts"]
     assert "tracks" not in alert["details"]
+
+
+class Slowed(DemoSource):
+    """The built-in clip as a file of a few frames a second."""
+
+    def frames(self) -> Iterator[Frame]:
+        return (frame for frame in super().frames() if frame.index % 10 == 0)
+
+
+def test_times_of_a_video_file_are_those_in_the_film(detector: MaskDetector) -> None:
+    """However long the work takes, and however many frames a second there are."""
+    keeper = Keeper()
+    engine = AlertEngine([AlertRule(name="bare", when="person_without_mask", seconds=2)], Zones(), "demo", live=False)
+    run(Slowed(), start(detector), [keeper], controls=Controls(alerts=engine))
+    assert [answer.film_s for answer in keeper.answers] == [pytest.approx(number / 3) for number in range(30)]
+    happenings = [(answer, happening) for answer in keeper.answers for happening in answer.happenings]
+    assert all(happening.film_s == answer.film_s for answer, happening in happenings)
+    (alert, *_) = [happening for _, happening in happenings if happening.kind == "alert"]
+    assert 2 <= (alert.film_s or 0) <= 3
+    assert alert.details["longest_s"] == pytest.approx(2, abs=0.4)
+    assert to_event(keeper.answers[9])["film_s"] == 3
+
+
+def test_what_a_camera_gives_has_no_time_in_a_film(detector: MaskDetector) -> None:
+    keeper = Keeper()
+    run(Interrupted(), start(detector), [keeper], max_frames=45)
+    assert all(answer.film_s is None and "film_s" not in to_event(answer) for answer in keeper.answers)
+    assert all(happening.film_s is None for answer in keeper.answers for happening in answer.happenings)
 
 
 def test_a_loss_is_told_and_shown_and_the_way_back_too(detector: MaskDetector) -> None:

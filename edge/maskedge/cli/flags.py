@@ -124,7 +124,7 @@ FLAGS = (
         _FACES,
         "--detect-every",
         "detect.every",
-        "Look for faces in every Nth frame of a video; in between, tracks carry them on.",
+        "Look for faces in every Nth frame of a video (after N/25 s at a low rate); in between, tracks carry them on.",
         "N",
         int,
     ),

@@ -28,6 +28,7 @@ from .snapshots import encode_jpeg
 
 _LEAST_FREE = 8 * 1024 * 1024
 _DELAY = 0.5  # a frame that arrived in time may still be on its way through a queue
+_POLL = 0.05
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class ClipsConfig:
 
 @dataclass(frozen=True, slots=True)
 class _Shot:
-    arrival: float
+    moment: float
     jpeg: bytes
 
 
@@ -66,6 +67,7 @@ class _Window:
     time: float
     start: float
     end: float
+    film: bool
     shots: list[_Shot] | None = None
 
 
@@ -112,30 +114,31 @@ class ClipSink:
 
     def write(self, answer: Answer) -> bool:
         """Remember the picture, unless the last one is too fresh."""
-        arrival = answer.frame.arrival
-        if self._shots and arrival - self._shots[-1].arrival < 0.95 / self._config.fps:
+        moment = answer.frame.moment
+        if self._shots and moment - self._shots[-1].moment < 0.95 / self._config.fps:
             return True
-        shot = _Shot(arrival, encode_jpeg(answer.picture, self._config.quality))
+        shot = _Shot(moment, encode_jpeg(answer.picture, self._config.quality))
         with self._lock:
             self._shots.append(shot)
             self._bytes += len(shot.jpeg)
-            oldest = min([arrival - self._config.before, *(window.start for window in self._windows)])
-            while self._shots[0].arrival < oldest or (self._bytes > self._config.memory_mb * 1e6 and len(self._shots) > 1):
+            oldest = min([moment - self._config.before, *(window.start for window in self._windows)])
+            while self._shots[0].moment < oldest or (self._bytes > self._config.memory_mb * 1e6 and len(self._shots) > 1):
                 self._bytes -= len(self._shots.popleft().jpeg)
         return True
 
     def tell(self, happening: Happening) -> None:
         """Nothing to remember."""
 
-    def trigger(self, rule: str, seconds: float, arrival: float) -> None:
+    def trigger(self, rule: str, seconds: float, film_s: float | None = None) -> None:
         """Ask for the clip of an alert; never waits.
 
         Args:
             rule: Name of the rule.
             seconds: When it began, in seconds since the epoch.
-            arrival: The same in seconds of `time.perf_counter`.
+            film_s: The same in seconds of the film, where the source is a video file; for a camera it begins now.
         """
-        window = _Window(rule, seconds, arrival - self._config.before, arrival + self._config.after)
+        moment = time.perf_counter() if film_s is None else film_s
+        window = _Window(rule, seconds, moment - self._config.before, moment + self._config.after, film_s is not None)
         with self._lock:
             self._windows.append(window)
         if not self._writer.submit(window):
@@ -147,20 +150,28 @@ class ClipSink:
 
     def _write_window(self, window: _Window) -> None:
         if window.shots is None:
-            self._writer.stopping.wait(max(0.0, window.end + _DELAY - time.perf_counter()))
+            if window.film:
+                while self._newest() < window.end and not self._writer.stopping.wait(_POLL):
+                    pass
+            else:
+                self._writer.stopping.wait(max(0.0, window.end + _DELAY - time.perf_counter()))
             window.shots = self._take(window)
         write_video(self._album.path(window.rule, window.time), window.shots)
         self._album.tidy()
+
+    def _newest(self) -> float:
+        with self._lock:
+            return self._shots[-1].moment if self._shots else float("-inf")
 
     def _take(self, window: _Window) -> list[_Shot]:
         """Give the pictures of a window, and let the memory forget them."""
         with self._lock:
             self._windows.remove(window)
-            return [shot for shot in self._shots if window.start <= shot.arrival <= window.end]
+            return [shot for shot in self._shots if window.start <= shot.moment <= window.end]
 
 
 def write_video(path: Path, shots: Sequence[_Shot]) -> None:
-    """Write pictures as a video beside its place and rename it. Shown at the times at which they arrived, in the size of the first.
+    """Write pictures as a video beside its place and rename it. Shown at the times at which they were taken, as large as the first.
 
     Args:
         path: The file; its suffix chooses the container.
@@ -172,7 +183,7 @@ def write_video(path: Path, shots: Sequence[_Shot]) -> None:
     if not shots:
         return
     beside = temporary_name(path, path.suffix)
-    span = shots[-1].arrival - shots[0].arrival
+    span = shots[-1].moment - shots[0].moment
     remedy = "free some space, or choose another [clips] folder"
     try:
         if shutil.disk_usage(path.parent).free < _LEAST_FREE + 2 * sum(len(shot.jpeg) for shot in shots):
@@ -183,7 +194,7 @@ def write_video(path: Path, shots: Sequence[_Shot]) -> None:
         try:
             for shot in shots:
                 picture = np.asarray(cv2.imdecode(np.frombuffer(shot.jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8)
-                film.write(picture, shot.arrival)
+                film.write(picture, shot.moment)
         finally:
             film.close()
         beside.replace(path)
