@@ -13,7 +13,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any
@@ -25,7 +24,6 @@ from .errors import OutputError, UsageError
 from .happenings import ALERT, OUTPUT_BACK, OUTPUT_LOST, Happening
 from .sinks.base import Answer
 from .sinks.clips import ClipSink
-from .sinks.events import impersonal
 from .sinks.snapshots import SnapshotStore
 from .workers import WAITS, HopelessError, Worker
 
@@ -193,7 +191,6 @@ class Actions:
         snapshots: Where the pictures go; None when no rule has the action `snapshot`.
         clips: What remembers the last seconds; None when no rule has the action `clip`. It is closed by who runs the sinks.
         set_alert: Says on MQTT whether the alert of a rule lasts (`MqttSink.set_alert`); None without MQTT.
-        stats_only: Leave out of webhooks and commands who is who.
         waits: Seconds between tries.
 
     Raises:
@@ -208,7 +205,6 @@ class Actions:
         snapshots: SnapshotStore | None = None,
         clips: ClipSink | None = None,
         set_alert: Callable[..., None] | None = None,
-        stats_only: bool = False,
         waits: Sequence[float] = WAITS,
     ) -> None:
         # All are checked before the first thread starts.
@@ -220,7 +216,6 @@ class Actions:
                     section = {"snapshot": "snapshots] folder", "clip": "clips] folder", "mqtt": "mqtt] url"}[action]
                     raise UsageError(f"alert rule {rule.name!r} has the action {action!r}: set [{section}.")
         self._source = source
-        self._stats_only = stats_only
         self._clips = clips
         if clips is not None:
             clips.on_state = self._teller("clips")
@@ -250,8 +245,6 @@ class Actions:
             answer: The newest frame, for the snapshot.
         """
         begins = happening.kind == ALERT
-        if self._stats_only:
-            happening = replace(happening, details=impersonal(happening.details))
         if "webhook" in rule.actions:
             self._webhooks[rule.name].submit(happening)
         if "command" in rule.actions and self._commands is not None:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from .errors import UsageError
 from .files import slug
@@ -245,8 +245,17 @@ _WATCHES: dict[str, Callable[[AlertRule], _Fraction | _WithoutMask | _TooMany | 
     "camera_lost": _Lost,
 }
 
-Perform: TypeAlias = "Callable[[AlertRule, Happening, Answer | None], None]"
-"""Does the actions of a rule: gets the rule, the happening (`alert` or `alert_ended`) and the newest answer. Must not wait."""
+
+class AlertChange(NamedTuple):
+    """An alert that begins or ends.
+
+    Attributes:
+        rule: Its rule.
+        happening: `alert` or `alert_ended`.
+    """
+
+    rule: AlertRule
+    happening: Happening
 
 
 class AlertEngine:
@@ -257,7 +266,6 @@ class AlertEngine:
         zones: The zones that they name.
         source: What the user called the source, without name and password.
         fps: Frames a second of a file, whose time goes by its frames; None for a live source, whose time goes by the clock.
-        perform: Does the actions other than `event`.
 
     Raises:
         UsageError: A rule makes no sense.
@@ -270,39 +278,35 @@ class AlertEngine:
         source: str,
         *,
         fps: float | None = None,
-        perform: Perform = lambda rule, happening, answer: None,
     ) -> None:
         check_rules(rules, zones)
         self._zones = zones
         self._source = source
         self._fps = fps
-        self._perform = perform
         self._alerts = [_Alert(rule, _WATCHES[rule.when](rule)) for rule in rules]
         self._lost = False
         self._now = 0.0
-        self._answer: Answer | None = None
 
-    def observe(self, answer: Answer) -> list[Happening]:
+    def observe(self, answer: Answer) -> list[AlertChange]:
         """Watch a frame.
 
         Args:
             answer: The frame with the faces that count.
 
         Returns:
-            The alerts that begin or end with it, of rules with the action `event`.
+            The alerts that begin or end with it.
         """
-        self._answer = answer
         self._lost = False
         self._now = answer.frame.index / self._fps if self._fps else answer.frame.arrival
         return self._watch(answer.frame.time, answer)
 
-    def tell(self, happening: Happening) -> list[Happening]:
+    def tell(self, happening: Happening) -> list[AlertChange]:
         """Watch what happens beside the frames: `source_lost` and `source_back`."""
         if happening.kind in (SOURCE_LOST, SOURCE_BACK):
             self._lost = happening.kind == SOURCE_LOST
         return self.tick(happening.time)
 
-    def tick(self, now: float | None = None) -> list[Happening]:
+    def tick(self, now: float | None = None) -> list[AlertChange]:
         """Let time go by without a frame. To be called while a live source gives none.
 
         Args:
@@ -321,8 +325,8 @@ class AlertEngine:
             {"rule": alert.rule.name, "since": alert.since, "details": dict(alert.details)} for alert in self._alerts if alert.begun
         ]
 
-    def _watch(self, time_of_day: float, answer: Answer | None) -> list[Happening]:
-        happenings = []
+    def _watch(self, time_of_day: float, answer: Answer | None) -> list[AlertChange]:
+        changes = []
         for alert in self._alerts:
             if isinstance(alert.watch, _Lost):
                 details = alert.watch.observe(self._now, self._lost)
@@ -335,15 +339,13 @@ class AlertEngine:
                 continue
             happening = self._turn(alert, details, time_of_day)
             if happening is not None:
-                self._perform(alert.rule, happening, self._answer)
-                if "event" in alert.rule.actions:
-                    happenings.append(happening)
-        return happenings
+                changes.append(AlertChange(alert.rule, happening))
+        return changes
 
     def _of_zone(self, rule: AlertRule, answer: Answer) -> list[Face]:
         if rule.zone is None:
-            return answer.faces
-        return [face for face in answer.faces if rule.zone in self._zones.of(face.box, answer.frame.size)]
+            return answer.located
+        return [face for face in answer.located if rule.zone in self._zones.of(face.box, answer.frame.size)]
 
     def _turn(self, alert: _Alert, details: Details | None, time_of_day: float) -> Happening | None:
         """Begin or end an alert."""

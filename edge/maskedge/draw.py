@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -98,28 +99,59 @@ def draw_faces(image: Image, faces: Sequence[Face], status: str = "", overlay: O
     return canvas
 
 
-def pixelate(image: Image, boxes: Sequence[Box]) -> Image:
-    """Make what is in `boxes`, and around them, unrecognisable on a copy of `image`.
+class Mosaic(NamedTuple):
+    """What stands in a picture where a face is hidden.
+
+    Attributes:
+        left: Of the region that is covered, in pixels.
+        top: Of the region.
+        width: Of the region, at least 1.
+        height: Of the region, at least 1.
+        colours: uint8 `[R, C, 3]`, BGR, up to 6 x 6: the means of the squares that fill the region.
+    """
+
+    left: int
+    top: int
+    width: int
+    height: int
+    colours: Image
+
+
+def mosaics(image: Image, boxes: Sequence[Box]) -> list[Mosaic]:
+    """Give what makes the faces in `boxes`, and what is around them, unrecognisable. The only such effect of the project.
 
     Args:
-        image: uint8 `[H, W, 3]`, BGR; left as it is.
-        boxes: x1, y1, x2, y2 in pixels of `image`; they may leave it.
-
-    Returns:
-        uint8 `[H, W, 3]`, BGR: the means of large squares where the boxes, expanded, are.
+        image: uint8 `[H, W, 3]`, BGR.
+        boxes: x1, y1, x2, y2 in pixels of `image`; they may leave it. One that lies outside has no mosaic.
     """
-    canvas: Image = image.copy()
-    height, width = canvas.shape[:2]
+    height, width = image.shape[:2]
+    found = []
     for x1, y1, x2, y2 in boxes:
         dx, dy = _HIDDEN_MARGIN * (x2 - x1), _HIDDEN_MARGIN * (y2 - y1)
         left, top = max(0, int(x1 - dx)), max(0, int(y1 - dy))
         right, bottom = min(width, int(x2 + dx) + 1), min(height, int(y2 + dy) + 1)
         if left >= right or top >= bottom:
             continue
+        size = min(_MOSAIC, right - left), min(_MOSAIC, bottom - top)
         # Of the picture as it came: where faces overlap the second mosaic must not make the first one finer.
-        part = image[top:bottom, left:right]
-        small = cv2.resize(part, (min(_MOSAIC, right - left), min(_MOSAIC, bottom - top)), interpolation=cv2.INTER_AREA)
-        canvas[top:bottom, left:right] = cv2.resize(small, (right - left, bottom - top), interpolation=cv2.INTER_NEAREST)
+        colours = np.asarray(cv2.resize(image[top:bottom, left:right], size, interpolation=cv2.INTER_AREA), np.uint8)
+        found.append(Mosaic(left, top, right - left, bottom - top, colours))
+    return found
+
+
+def pixelate(image: Image, boxes: Sequence[Box]) -> Image:
+    """Give a copy of `image` with the mosaics of `boxes` in it (see `mosaics`).
+
+    Args:
+        image: uint8 `[H, W, 3]`, BGR; left as it is.
+        boxes: x1, y1, x2, y2 in pixels of `image`; they may leave it.
+
+    Returns:
+        uint8 `[H, W, 3]`, BGR.
+    """
+    canvas: Image = image.copy()
+    for left, top, width, height, colours in mosaics(image, boxes):
+        canvas[top : top + height, left : left + width] = cv2.resize(colours, (width, height), interpolation=cv2.INTER_NEAREST)
     return canvas
 
 

@@ -8,11 +8,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from maskedge.actions import Actions
-from maskedge.alerts import AlertEngine
+from maskedge.alerts import AlertChange, AlertEngine
 from maskedge.changes import ChangeWatcher
 from maskedge.draw import Overlay
 from maskedge.errors import MaskedgeError, OutputError
@@ -32,15 +32,15 @@ from maskedge.health import HealthWatcher
 from maskedge.log import NAME
 from maskedge.notify import Notifier
 from maskedge.pipeline import MaskDetector
+from maskedge.privacy import hidden_boxes, without_people
 from maskedge.sinks import Sink
 from maskedge.sinks.base import Answer, StillSink
-from maskedge.sinks.events import impersonal
 from maskedge.sinks.queued import QueuedSink
 from maskedge.sources import Source
 from maskedge.sources.base import ENDED, LOST, OPEN
 from maskedge.state import RunState
 from maskedge.summary import Summary
-from maskedge.types import Box, Face, Frame
+from maskedge.types import Frame
 from maskedge.zones import Zones
 
 _TICK = 0.1
@@ -48,6 +48,7 @@ _TICK = 0.1
 _CLOSE = 1.7
 """Seconds for closing what may hang: all of it ends within two seconds of a signal."""
 _log = logging.getLogger(NAME)
+T = TypeVar("T")
 
 
 @dataclass
@@ -85,7 +86,7 @@ class Controls:
         notifier: Speaks to systemd.
         news: Happenings of other threads, which the loop hands on.
         anonymize: Make faces unrecognisable in every picture that leaves.
-        stats_only: Leave out of all happenings where faces are and who is who.
+        stats_only: Leave out of all that outputs receive where faces are and who is who.
         reload: Reads the configuration again; called by the loop between two frames.
     """
 
@@ -222,21 +223,27 @@ class _Loop:
             stages,
             self._status_line(stages),
             happenings,
-            self._hidden(found) if controls.anonymize else None,
+            hidden_boxes(found, tracks) if controls.anonymize else None,
             Overlay(controls.zones.outlines(frame.size)) if controls.zones else Overlay(),
         )
-        if controls.alerts is not None:
-            happenings += controls.alerts.observe(answer)
-        happenings[:] = map(self._published, happenings)
-        for happening in happenings:
+        changes = controls.alerts.observe(answer) if controls.alerts is not None else []
+        # From here on there is only what outputs may know.
+        self._answer = answer = self._published(answer)
+        answer.happenings = [*answer.happenings, *self._act(changes)]
+        for happening in answer.happenings:
             _say(happening)
-        self._answer = answer
         return answer
 
-    def _hidden(self, faces: Iterable[Face]) -> list[Box]:
-        """Boxes of all faces, of those that are not seen for a moment, and of those that do not count."""
-        tracks = self._detector.tracker.tracks if self._detector.tracker is not None else []
-        return [face.box for face in faces] + [track.box for track in tracks]
+    def _act(self, changes: Iterable[AlertChange]) -> list[Happening]:
+        """Begin the actions of alerts, and give those that are events."""
+        events = []
+        for rule, own in changes:
+            happening = self._published(own)
+            if self._controls.actions is not None:
+                self._controls.actions.perform(rule, happening, self._answer)
+            if "event" in rule.actions:
+                events.append(happening)
+        return events
 
     def _people(self) -> Counter[str]:
         people = Counter(dict.fromkeys(self._detector.labels, 0))
@@ -324,17 +331,14 @@ class _Loop:
                 self._tell(Happening(HEALTH, time.time(), self._source.name, state))
             self._state.set_governor(controls.governor.state())
         if waiting and controls.alerts is not None:
-            self._hand_on(controls.alerts.tick())
+            self._hand_on(self._act(controls.alerts.tick()))
         self._hand_on(controls.actions.problems() if controls.actions is not None else [])
         while not controls.news.empty():
             self._hand_on([controls.news.get()])
         source = self._source
         self._state.count(captured=source.captured, dropped=source.dropped, reconnects=source.reconnects, skipped=source.skipped)
         if controls.alerts is not None:
-            alerts = controls.alerts.active()
-            if controls.stats_only:
-                alerts = [alert | {"details": impersonal(alert["details"])} for alert in alerts]
-            self._state.set_alerts(alerts)
+            self._state.set_alerts(self._published(controls.alerts.active()))
         if waiting:
             self._show_still()
 
@@ -352,7 +356,7 @@ class _Loop:
         """Hand on what happened, and what alerts make of it."""
         self._hand_on([happening])
         if self._controls.alerts is not None:
-            self._hand_on(self._controls.alerts.tell(happening))
+            self._hand_on(self._act(self._controls.alerts.tell(happening)))
 
     def _hand_on(self, happenings: Iterable[Happening]) -> None:
         for happening in map(self._published, happenings):
@@ -360,9 +364,9 @@ class _Loop:
             for sink in list(self._sinks):
                 self._guarded(sink, lambda own=sink, news=happening: own.tell(news))  # type: ignore[misc]
 
-    def _published(self, happening: Happening) -> Happening:
-        """Give a happening as it may be told."""
-        return replace(happening, details=impersonal(happening.details)) if self._controls.stats_only else happening
+    def _published(self, result: T) -> T:
+        """Give an answer, a happening or the state of alerts as outputs may know it."""
+        return without_people(result) if self._controls.stats_only else result
 
     def _sink_states(self) -> dict[str, dict[str, Any]]:
         states = {}
@@ -410,7 +414,7 @@ class _Loop:
             thread.join(max(0.0, end - time.monotonic()))
         # What other threads said last: too late for the outputs, not for the log.
         while not controls.news.empty():
-            _say(controls.news.get())
+            _say(self._published(controls.news.get()))
         if self._source.live and self._stop.signal is not None:
             # Who stops a service asks how it was stopped, not which output was away just then.
             for error in failures:

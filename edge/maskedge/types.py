@@ -73,9 +73,34 @@ class Face:
 
     def to_json(self) -> dict[str, Any]:
         """Give the face as it stands in an event (docs/contracts.md)."""
+        return {"track": self.track, "box": to_json_box(self.box), **self.without_position().to_json()}
+
+    def without_position(self) -> FaceLabel:
+        """Give what remains when position and identity are left out."""
+        return FaceLabel(self.label, self.score, self.raw_label, self.raw_score, self.unsure)
+
+
+@dataclass(frozen=True, slots=True)
+class FaceLabel:
+    """The label of one face, without its position and identity: all that outputs receive with `[privacy] stats_only`.
+
+    Attributes:
+        label: See `Face`.
+        score: See `Face`.
+        raw_label: See `Face`.
+        raw_score: See `Face`.
+        unsure: See `Face`.
+    """
+
+    label: str
+    score: float
+    raw_label: str
+    raw_score: float
+    unsure: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the label as it stands in an event (docs/contracts.md)."""
         return {
-            "track": self.track,
-            "box": to_json_box(self.box),
             "label": self.label,
             "score": round(self.score, 4),
             "raw_label": self.raw_label,

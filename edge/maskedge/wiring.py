@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import queue
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from maskedge.run_outputs import check_run_outputs, put_recording_aside, source_
 from maskedge.runner import Controls
 from maskedge.sinks import EventSink, Sink, open_picture_output
 from maskedge.sinks.clips import ClipSink
-from maskedge.sinks.events import to_event
 from maskedge.sinks.mqtt import MqttSink
 from maskedge.sinks.queued import QueuedSink
 from maskedge.sinks.snapshots import SnapshotStore
@@ -31,7 +29,7 @@ from maskedge.state import RunState
 from maskedge.zones import Zones
 
 _AT_ONCE = (
-    *("alerts", "zones.roi", "limits.max_fps", "limits.cpu_budget", "privacy.anonymize"),
+    *("alerts", "zones.roi", "limits.max_fps", "limits.cpu_budget", "privacy.anonymize", "privacy.stats_only"),
     *("detect.every", "detect.least_face", "log.format", "log.level"),
 )
 """What changes without a restart."""
@@ -104,8 +102,7 @@ class Wiring:
         if config.output.save:
             self._open_save(config.output.save)
         if config.events.file:
-            events = EventSink(config.events.file, config.events, stats_only=config.privacy.stats_only, live=source.live)
-            self._add(events, capacity=64)
+            self._add(EventSink(config.events.file, config.events, live=source.live), capacity=64)
         if self._clips is not None:
             self._add(self._clips)
         if config.mqtt.url:
@@ -152,7 +149,7 @@ class Wiring:
             controls.zones, controls.alerts, controls.actions = zones, alerts, actions
         if controls.governor is not None:
             controls.governor.max_fps, controls.governor.cpu_budget = config.limits.max_fps, config.limits.cpu_budget
-        controls.anonymize = config.privacy.anonymize
+        controls.anonymize, controls.stats_only = config.privacy.anonymize, config.privacy.stats_only
         self._detector.detect_every = 1 if every_frame else config.detect.every
         self._detector.ask_for(config.detect.least_face)
         self._config = config
@@ -181,7 +178,6 @@ class Wiring:
             announce=self._news.put,
             labels=labels,
             alerts=[rule.name for rule in config.alerts if "mqtt" in rule.actions],
-            stats_only=config.privacy.stats_only,
         )
         self._add(self._mqtt, capacity=64)
 
@@ -191,8 +187,7 @@ class Wiring:
         web = WebSink(
             self._config.web,
             self._state.snapshot,
-            partial(to_event, stats_only=self._config.privacy.stats_only),
-            lambda: Names([rule.name for rule in self._config.alerts], self.controls.zones.names),
+            names=lambda: Names([rule.name for rule in self._config.alerts], self.controls.zones.names),
         )
         self.warnings += web.warnings
         self.page = web.url
@@ -214,10 +209,9 @@ class Wiring:
             snapshots=SnapshotStore(config.snapshots) if "snapshot" in wanted else None,
             clips=self._clips,
             set_alert=self._mqtt.set_alert if self._mqtt is not None else None,
-            stats_only=config.privacy.stats_only,
         )
         try:
-            engine = AlertEngine(rules, zones, source.name, fps=None if source.live else source.fps, perform=actions.perform)
+            engine = AlertEngine(rules, zones, source.name, fps=None if source.live else source.fps)
         except UsageError:
             actions.close()
             raise

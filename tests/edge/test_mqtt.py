@@ -45,7 +45,7 @@ class Run:
     def __init__(self, folder: Path, port: int, **options: Any) -> None:
         self.said: list[Happening] = []
         self.url = options.pop("url", f"mqtt://127.0.0.1:{port}")
-        keep = {name: options.pop(name) for name in ("stats_only", "alerts", "labels") if name in options}
+        keep = {name: options.pop(name) for name in ("alerts", "labels") if name in options}
         config = MqttConfig(url=self.url, topic="door", spool=folder / "spool", **options)
         self.sink = MqttSink(config, source="0", snapshot=lambda: SNAPSHOT, announce=self.said.append, **keep)
 
@@ -176,13 +176,12 @@ def test_events_wait_over_a_restart_of_ours(tmp_path: Path, broker: Mosquitto) -
     first.sink.close()
     assert len(first.lost()) == 1
     broker.start()
-    second = Run(tmp_path, broker.port, stats_only=True)
+    second = Run(tmp_path, broker.port)
     second.sink.tell(happening(30))
     wait_for(lambda: len(listener.of("door/events")) >= 31, "all events")
     wait_for(lambda: second.sink.waiting == 0, "the spool to empty")
     second.sink.close()
-    assert [json.loads(payload).get("track") for payload in listener.of("door/events")] == [*range(30), None]
-    assert ["box" in json.loads(payload) for payload in listener.of("door/events")] == [True] * 30 + [False]
+    assert [json.loads(payload)["track"] for payload in listener.of("door/events")] == [*range(31)]
     listener.close()
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from maskedge.draw import draw_faces
 from maskedge.look import LABELS, label_look
+from maskedge.privacy import hidden_boxes
 from maskedge.sinks.base import Answer
 from maskedge.sinks.events import to_event
 from maskedge.types import Face, Image
@@ -40,11 +41,12 @@ class Choice:
         """Give the answer as the user wants it."""
         faces = [
             face if face.score >= self.sure else replace(face, label=UNSURE)
-            for face in answer.faces
+            for face in answer.located
             if min(side_lengths(face)) >= self.smallest
         ]
-        frame = replace(answer.frame, image=pixelate(answer.frame.image, answer.faces)) if self.hide else answer.frame
-        return replace(answer, frame=frame, faces=faces)
+        # Of a video the loop knows more: people who are not seen at the moment are hidden too.
+        hidden = answer.hidden if answer.hidden is not None or not self.hide else hidden_boxes(answer.located)
+        return replace(answer, faces=faces, hidden=hidden)
 
 
 def in_order(labels: Iterable[str]) -> list[str]:
@@ -63,31 +65,6 @@ def side_lengths(face: Face) -> tuple[float, float]:
     """Width and height of a face's box in pixels."""
     x1, y1, x2, y2 = face.box
     return x2 - x1, y2 - y1
-
-
-def pixelate(image: Image, faces: Sequence[Face]) -> Image:
-    """Make faces unrecognisable: 8 coarse pixels across each, and a quarter more around its box.
-
-    Args:
-        image: uint8 `[H, W, 3]`, BGR; left as it is.
-        faces: Whom to hide.
-
-    Returns:
-        uint8 `[H, W, 3]`, BGR.
-    """
-    canvas: Image = image.copy()
-    height, width = canvas.shape[:2]
-    for face in faces:
-        x1, y1, x2, y2 = face.box
-        around = 0.125 * max(side_lengths(face))
-        left, right = max(0, round(x1 - around)), min(width, round(x2 + around))
-        top, bottom = max(0, round(y1 - around)), min(height, round(y2 + around))
-        if left >= right or top >= bottom:
-            continue
-        part = canvas[top:bottom, left:right]
-        coarse = cv2.resize(part, (min(8, right - left), min(8, bottom - top)), interpolation=cv2.INTER_AREA)
-        canvas[top:bottom, left:right] = cv2.resize(coarse, (right - left, bottom - top), interpolation=cv2.INTER_NEAREST)
-    return canvas
 
 
 def table_rows(faces: Sequence[Face]) -> list[dict[str, Any]]:
@@ -125,14 +102,14 @@ def as_jpeg(image: Image, longest: int | None = None, quality: int = 90) -> byte
 
 def shown_jpeg(answer: Answer) -> bytes:
     """Give the picture of an answer as the page shows it: a small JPEG, drawn after it was shrunk, so that words stay readable."""
-    image = answer.frame.image
+    image = answer.plain
     scale = SHOWN_SIDE / max(image.shape[:2])
     if scale >= 1:
-        return as_jpeg(draw_faces(image, answer.faces))
+        return as_jpeg(draw_faces(image, answer.located))
     size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
     small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     faces = []
-    for face in answer.faces:
+    for face in answer.located:
         x1, y1, x2, y2 = (value * scale for value in face.box)
         faces.append(replace(face, box=(x1, y1, x2, y2)))
     return as_jpeg(draw_faces(small, faces))

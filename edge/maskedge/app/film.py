@@ -9,7 +9,7 @@ from pathlib import Path
 
 from maskedge.errors import SourceError
 from maskedge.pipeline import MaskDetector
-from maskedge.runner import Stop, run
+from maskedge.runner import Controls, Stop, run
 from maskedge.sinks import EventSink, Sink
 from maskedge.sinks.base import Answer
 from maskedge.sinks.video import VideoSink
@@ -73,7 +73,7 @@ class Tally(Sink):
         """Count the faces of a frame."""
         second = self.seconds.setdefault(int(answer.frame.index / self.fps), Counter())
         second[""] += 1
-        for face in answer.faces:
+        for face in answer.located:
             second[face.label] += 1
             if face.track is not None:
                 self.tracks[face.track] = self.tracks.get(face.track, (0, ""))[0] + 1, face.label
@@ -183,6 +183,7 @@ def annotate_video(
             [outputs],
             max_frames=MAX_FRAMES,
             stop=stop,
+            controls=Controls(anonymize=choice.hide),
             progress=lambda summary: progress(summary, length, stills),
         )
         if outcome.failure is not None:

@@ -151,7 +151,7 @@ class View {
     pen.font = `600 ${Math.round(13 * unit)}px system-ui, sans-serif`;
     pen.textBaseline = "middle";
     pen.lineWidth = 3 * unit;
-    for (const box of answer.hidden) this.hide(pen, box);
+    for (const mosaic of answer.hidden) this.hide(pen, mosaic);
     for (const face of answer.faces) {
       const [x1, y1, x2, y2] = face.box;
       pen.strokeStyle = face.colour;
@@ -170,17 +170,17 @@ class View {
     }
   }
 
-  hide(pen, [x1, y1, x2, y2]) {
-    const { width, height } = this.shot;
-    const around = 0.125 * Math.max(x2 - x1, y2 - y1);
-    const [left, top] = [Math.max(0, x1 - around), Math.max(0, y1 - around)];
-    const [wide, tall] = [Math.min(width, x2 + around) - left, Math.min(height, y2 + around) - top];
-    if (wide < 1 || tall < 1) return;
-    const coarse = new OffscreenCanvas(8, 8);
-    coarse.getContext("2d").drawImage(this.shot, left, top, wide, tall, 0, 0, 8, 8);
-    pen.imageSmoothingEnabled = false;
-    pen.drawImage(coarse, 0, 0, 8, 8, left, top, wide, tall);
-    pen.imageSmoothingEnabled = true;
+  // Covers a face with the mosaic that the server computed. Edges are whole pixels: nothing shines through between two squares.
+  hide(pen, { left, top, width, height, colours }) {
+    const edge = (index, count, length) => Math.ceil((index * length) / count);
+    colours.forEach((row, y) => {
+      const [from, to] = [y, y + 1].map((at) => top + edge(at, colours.length, height));
+      row.forEach((colour, x) => {
+        const [start, end] = [x, x + 1].map((at) => left + edge(at, row.length, width));
+        pen.fillStyle = colour;
+        pen.fillRect(start, from, end - start, to - from);
+      });
+    });
   }
 
   tell(answer, done) {

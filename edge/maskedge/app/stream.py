@@ -8,13 +8,14 @@ import time
 from collections import OrderedDict
 from typing import Any
 
+from maskedge.draw import Mosaic, mosaics
 from maskedge.errors import SourceError
 from maskedge.look import label_look
 from maskedge.pictures import decode_picture
 from maskedge.pipeline import MaskDetector
+from maskedge.privacy import hidden_boxes
 from maskedge.sinks.base import Answer
 from maskedge.sources.base import stamp
-from maskedge.types import to_json_box
 
 from .answers import Choice, in_order
 from .film import Tally
@@ -69,7 +70,8 @@ class LiveSession:
 
         Returns:
             What the page draws: `size`, `faces` (box, label, name, symbol, colour, score, track), `counts` and `people` by name,
-            `ms` by stage (`total` is from the arrival of the JPEG to the answer), and `hidden`: the boxes to pixelate.
+            `ms` by stage (`total` is from the arrival of the JPEG to the answer), and `hidden`: the mosaics that cover faces, each
+            with its region (`left`, `top`, `width`, `height`) and the colours (`#rrggbb`) of its squares, row by row.
 
         Raises:
             SourceError: It is no picture.
@@ -78,6 +80,8 @@ class LiveSession:
             if self._built is None:
                 self._built = build(*self._models, tracking=True, detect_every=2)
             detector, clock = self._built, self._built.clock
+            # Faces that are hidden are found at once.
+            detector.detect_every = 1 if self.choice.hide else 2
             # The clock starts before decoding: what the browser waits for is what counts.
             arrival = time.perf_counter()
             try:
@@ -95,19 +99,26 @@ class LiveSession:
             self._tally.write(adjusted)
             self._tally.seconds.clear()
             people = self._tally.people()
+            tracks = detector.tracker.tracks if detector.tracker is not None else []
+            hidden = mosaics(image, hidden_boxes(faces, tracks)) if self.choice.hide else []
         labels = [face.label for face in adjusted.faces]
         return {
             "size": [image.shape[1], image.shape[0]],
             "faces": [
                 {**face.to_json(), "name": look.name, "symbol": look.symbol, "colour": look.picture}
-                for face in adjusted.faces
+                for face in adjusted.located
                 for look in [label_look(face.label)]
             ],
             "counts": {label_look(label).name: labels.count(label) for label in in_order(labels)},
             "people": {label_look(label).name: people[label] for label in in_order(people)},
             "ms": {stage: round(value, 1) for stage, value in stages.items()},
-            "hidden": [to_json_box(face.box) for face in faces] if self.choice.hide else [],
+            "hidden": [_to_json(mosaic) for mosaic in hidden],
         }
+
+
+def _to_json(mosaic: Mosaic) -> dict[str, Any]:
+    colours = [[f"#{red:02x}{green:02x}{blue:02x}" for blue, green, red in row] for row in mosaic.colours.tolist()]
+    return {"left": mosaic.left, "top": mosaic.top, "width": mosaic.width, "height": mosaic.height, "colours": colours}
 
 
 class LiveSessions:

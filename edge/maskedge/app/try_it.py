@@ -199,9 +199,9 @@ def _show_answer(key: str, picture: Picture, answer: Answer, milliseconds: float
     chips(Counter(face.label for face in answer.faces))
     width, height = answer.frame.size
     st.image(shown_jpeg(answer), width="stretch", caption=f"{picture.name}, {width} x {height}: answered in {milliseconds:.0f} ms")
-    if answer.faces:
+    if answer.located:
         st.dataframe(
-            table_rows(answer.faces),
+            table_rows(answer.located),
             hide_index=True,
             width="stretch",
             column_config={
@@ -280,7 +280,13 @@ def _run_video(name: str, content: bytes | None, settings: Settings, finder: str
 
     try:
         return annotate_video(
-            name, content, build(settings.classifier, finder, detect_every=2), settings.choice, stop=stop, progress=progress
+            name,
+            content,
+            # Faces that are hidden are found at once.
+            build(settings.classifier, finder, detect_every=1 if settings.choice.hide else 2),
+            settings.choice,
+            stop=stop,
+            progress=progress,
         )
     except MaskedgeError as error:
         st.error(str(error), icon=":material/block:")

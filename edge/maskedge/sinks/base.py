@@ -13,7 +13,7 @@ from maskedge.errors import OutputError
 from maskedge.happenings import Happening
 from maskedge.text import displayable
 from maskedge.timing import inner_stage
-from maskedge.types import Box, Face, Frame, Image
+from maskedge.types import Box, Face, FaceLabel, Frame, Image
 
 
 @dataclass
@@ -25,21 +25,23 @@ class Answer:
 
     Attributes:
         frame: The frame as it came. Its image is for detectors alone.
-        faces: Its faces.
+        faces: Its faces. What an output receives in a run with `[privacy] stats_only` are labels alone (`maskedge.privacy`).
         stages: Milliseconds of each stage, `total` among them.
         status: Text for the overlay.
         happenings: What happened in this frame.
         hidden: Boxes that are made unrecognisable in every picture (x1, y1, x2, y2 in pixels); None where nothing is hidden.
         overlay: What else is drawn: zones, a banner.
+        drawn_from: The answer whose pictures are this one's, None for its own: pictures have boxes where `faces` has none.
     """
 
     frame: Frame
-    faces: list[Face]
+    faces: Sequence[Face | FaceLabel]
     stages: dict[str, float]
     status: str = ""
     happenings: Sequence[Happening] = ()
     hidden: Sequence[Box] | None = None
     overlay: Overlay = field(default_factory=Overlay)
+    drawn_from: Answer | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
@@ -47,8 +49,15 @@ class Answer:
         self._picture: Image | None = None
 
     @property
+    def located(self) -> list[Face]:
+        """The faces of which the position is known: all, or none in what an output receives with `[privacy] stats_only`."""
+        return [face for face in self.faces if isinstance(face, Face)]
+
+    @property
     def plain(self) -> Image:
         """The frame as it may leave the program, without overlay: uint8 `[H, W, 3]` BGR. Must not be changed."""
+        if self.drawn_from is not None:
+            return self.drawn_from.plain
         with self._lock:
             if self._plain is None:
                 self._plain = self.frame.image if self.hidden is None else pixelate(self.frame.image, self.hidden)
@@ -57,15 +66,18 @@ class Answer:
     @property
     def picture(self) -> Image:
         """The frame with the overlay, uint8 `[H, W, 3]` BGR: drawn once, and only if a sink wants it. Must not be changed."""
+        if self.drawn_from is not None:
+            return self.drawn_from.picture
         with self._lock:
             if self._picture is None:
                 with inner_stage("draw"):
-                    self._picture = draw_faces(self.plain, self.faces, self.status, self.overlay)
+                    self._picture = draw_faces(self.plain, self.located, self.status, self.overlay)
             return self._picture
 
     def with_banner(self, banner: str) -> Answer:
         """Give the same answer with a line across its picture, for a source that gives no newer one."""
-        return replace(self, overlay=replace(self.overlay, banner=banner), happenings=())
+        origin = None if self.drawn_from is None else self.drawn_from.with_banner(banner)
+        return replace(self, overlay=replace(self.overlay, banner=banner), happenings=(), drawn_from=origin)
 
 
 class Sink(Protocol):

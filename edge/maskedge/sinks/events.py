@@ -9,7 +9,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
@@ -84,28 +84,17 @@ class EventsConfig:
         return live or self.rotate_daily or self.limit_mb(live=live) > 0
 
 
-def to_event(answer: Answer, *, stats_only: bool = False) -> dict[str, Any]:
-    """Give the detection event of a frame.
-
-    Args:
-        answer: The frame and its faces.
-        stats_only: Leave out where the faces are and who is who.
-    """
+def to_event(answer: Answer) -> dict[str, Any]:
+    """Give the detection event of a frame."""
     frame = answer.frame
-    faces = [face.to_json() for face in answer.faces]
     return {
         "source": frame.source,
         "frame": frame.index,
         "time": utc(frame.time),
         "size": list(frame.size),
-        "faces": [impersonal(face) for face in faces] if stats_only else faces,
+        "faces": [face.to_json() for face in answer.faces],
         "latency_ms": {stage: round(answer.stages.get(stage, 0.0), 2) for stage in ("total", "detect", "classify")},
     }
-
-
-def impersonal(event: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out where a face is and whose (`[privacy] stats_only`)."""
-    return {name: value for name, value in event.items() if name not in ("box", "track", "tracks")}
 
 
 class EventSink:
@@ -118,7 +107,6 @@ class EventSink:
         path: The file, `-` for standard output. Written anew, but for those of live sources and those that rotate: these are
             appended to. Made readable by this user alone.
         config: What is written, when a new file begins, and how many are kept.
-        stats_only: Leave out where the faces are and who is who.
         live: The source is a camera or a stream.
 
     Raises:
@@ -128,10 +116,9 @@ class EventSink:
 
     name = "events"
 
-    def __init__(self, path: str, config: EventsConfig | None = None, *, stats_only: bool = False, live: bool = False) -> None:
+    def __init__(self, path: str, config: EventsConfig | None = None, *, live: bool = False) -> None:
         self._config = config or EventsConfig()
         self._limit = self._config.limit_mb(live=live) * 1e6
-        self._stats_only = stats_only
         self._path = None if path == "-" else Path(path).expanduser()
         self._csv = path.lower().endswith(".csv")
         self._file: FileIO | None = None
@@ -152,17 +139,17 @@ class EventSink:
 
     def write(self, answer: Answer) -> bool:
         """Write the happenings of a frame and its line or rows."""
-        events = [self._happening(happening) for happening in answer.happenings]
+        events = [happening.to_json() for happening in answer.happenings]
         rows = [_happening_row(happening) for happening in events] if self._csv else []
         if self._config.frames:
-            event = to_event(answer, stats_only=self._stats_only)
+            event = to_event(answer)
             events.append(event)
             rows += [_face_row(event, face) for face in event["faces"]] if self._csv else []
         return self._put(_rows(rows) if self._csv else _lines(events), utc(answer.frame.time))
 
     def tell(self, happening: Happening) -> None:
         """Write what happened between two frames."""
-        event = self._happening(happening)
+        event = happening.to_json()
         self._put(_rows([_happening_row(event)]) if self._csv else _lines([event]), event["time"])
 
     def reopen(self) -> None:
@@ -185,10 +172,6 @@ class EventSink:
             self._shut()
         except OSError as error:
             raise self._lost(error) from error
-
-    def _happening(self, happening: Happening) -> dict[str, Any]:
-        event = happening.to_json()
-        return impersonal(event) if self._stats_only else event
 
     def _put(self, text: str, now: str) -> bool:
         try:

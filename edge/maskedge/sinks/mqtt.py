@@ -19,7 +19,6 @@ from maskedge.spool import Spool
 
 from .base import Answer
 from .broker import Address, BrokerLink, open_tls, split_url
-from .events import impersonal
 from .homeassistant import alert_topic, discovery
 
 _STATE_EVERY = 1.0
@@ -61,7 +60,6 @@ class MqttSink:
         announce: Takes happenings of this sink (`output_lost`, `output_back`); called on another thread.
         labels: Labels that are counted, for discovery.
         alerts: Names of the rules whose actions hold `mqtt`.
-        stats_only: Leave out where the faces are and who is who.
 
     Raises:
         UsageError: The configuration makes no sense.
@@ -80,7 +78,6 @@ class MqttSink:
         announce: Callable[[Happening], None] = lambda _: None,
         labels: Sequence[str] = (),
         alerts: Sequence[str] = (),
-        stats_only: bool = False,
     ) -> None:
         import paho.mqtt.client  # noqa: F401  (before anything is opened)
 
@@ -88,7 +85,6 @@ class MqttSink:
         self._source = source
         self._snapshot = snapshot
         self._announce = announce
-        self._stats_only = stats_only
         self._interval = config.interval
         self._state = ""
         self._state_due = self._statistics_due = 0.0
@@ -144,7 +140,7 @@ class MqttSink:
             OutputError: The disk or the spool is full; none was added.
         """
         if answer.happenings:
-            self._spool.add(self._event(happening) for happening in answer.happenings)
+            self._spool.add(happening.to_json() for happening in answer.happenings)
         return True
 
     def tell(self, happening: Happening) -> None:
@@ -153,7 +149,7 @@ class MqttSink:
         Raises:
             OutputError: The disk or the spool is full.
         """
-        self._spool.add([self._event(happening)])
+        self._spool.add([happening.to_json()])
 
     def set_alert(self, rule: str, *, on: bool) -> None:
         """Say whether the alert of a rule lasts, on the topic of that rule."""
@@ -163,10 +159,6 @@ class MqttSink:
         """Hand over what can be within half a second; the rest waits on disk for the next start."""
         self._link.close()
         self._spool.close()
-
-    def _event(self, happening: Happening) -> dict[str, Any]:
-        event = happening.to_json()
-        return impersonal(event) if self._stats_only else event
 
     def _on_state(self, problem: str | None) -> None:
         details = {"output": self.name} | ({"error": problem} if problem else {})
