@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from maskedge import Face
+from maskedge.draw import mosaics, pixelate
 from maskedge.errors import ModelError, SourceError, UsageError
 from maskedge.model import MODELS, default_model
 from maskedge.runner import Stop
@@ -28,7 +29,7 @@ pytest.importorskip("streamlit", reason="the extra app is not installed")
 from starlette.requests import Request
 
 from maskedge.app import charts, film, library, reports
-from maskedge.app.answers import Choice, as_jpeg, event_line, pixelate, shown_jpeg, table_rows
+from maskedge.app.answers import Choice, as_jpeg, event_line, shown_jpeg, table_rows
 from maskedge.app.server import answer_live, check_port
 from maskedge.app.stream import MAX_SESSIONS, SESSIONS, LiveSession, LiveSessions
 
@@ -56,14 +57,37 @@ def test_choice_calls_doubtful_answers_unsure_and_leaves_small_faces_out() -> No
 def test_hidden_faces_are_gone_from_every_picture() -> None:
     given = answer(SURE)
     hidden = Choice(hide=True).adjust(given)
-    x1, y1, x2, y2 = (round(value) for value in SURE.box)
-    region = hidden.frame.image[y1:y2, x1:x2]
-    assert len(np.unique(region.reshape(-1, 3), axis=0)) <= 81
-    assert np.array_equal(given.frame.image, demo.draw(200))
+    assert np.array_equal(hidden.plain, pixelate(demo.draw(200), [SURE.box]))
+    assert np.array_equal(given.plain, demo.draw(200))
     # Who is left out of the answer is hidden too.
-    assert np.array_equal(Choice(smallest=400, hide=True).adjust(given).frame.image, hidden.frame.image)
-    outside = replace(SURE, box=(-50.0, -50.0, -10.0, -10.0))
-    assert np.array_equal(pixelate(given.frame.image, [outside]), given.frame.image)
+    assert np.array_equal(Choice(smallest=400, hide=True).adjust(given).plain, hidden.plain)
+    # Of a video the loop knows more people than the answer has.
+    video = replace(given, hidden=[SURE.box, DOUBTFUL.box])
+    assert Choice(hide=True).adjust(video).hidden == video.hidden
+    assert shown_jpeg(hidden) == as_jpeg(hidden.picture)
+
+
+def test_videos_and_the_live_view_hide_faces_as_edge_run_does(bundled: library.ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures: list[np.ndarray] = []  # type: ignore[type-arg]
+    monkeypatch.setattr(film, "MAX_FRAMES", 20)
+    monkeypatch.setattr(film.Stills, "write", lambda self, answer: pictures.append(answer.plain) or True)
+    hidden: list[tuple[float, float, float, float]] = []
+    monkeypatch.setattr("maskedge.runner.hidden_boxes", lambda *faces: hidden.append((0, 0, 60, 60)) or hidden[-1:])
+    film.annotate_video("demo", None, library.build(bundled, "haar"), Choice(hide=True))
+    assert len(pictures) == 20
+    assert np.array_equal(pictures[7], pixelate(demo.draw(7), [(0, 0, 60, 60)]))
+
+    session = LiveSession(bundled, "haar", Choice(hide=True))
+    for index in range(240, 246):
+        image = cv2.imdecode(np.frombuffer(as_jpeg(demo.draw(index)), np.uint8), cv2.IMREAD_COLOR)
+        got = session.answer(as_jpeg(demo.draw(index)))
+    # What the browser paints over its own picture.
+    covered = {(one["left"], one["top"], one["width"], one["height"]): one["colours"] for one in got["hidden"]}
+    tracks = session._built.tracker.tracks  # type: ignore[union-attr]
+    expected = mosaics(image, [track.box for track in tracks])  # type: ignore[arg-type]
+    assert covered.keys() == {(one.left, one.top, one.width, one.height) for one in expected}
+    blue, green, red = expected[0].colours[0, 1].tolist()
+    assert covered[expected[0][:4]][0][1] == f"#{red:02x}{green:02x}{blue:02x}"
 
 
 def test_table_and_events() -> None:
@@ -194,7 +218,7 @@ def test_live_session_answers_follows_and_forgets(bundled: library.ModelFile) ->
     session.use(bundled, "haar", Choice(sure=1.0, hide=True))
     got = session.answer(as_jpeg(demo.draw(256)))
     assert set(got["counts"]) == {"not sure"}
-    assert len(got["hidden"]) == len(got["faces"])
+    assert len(got["hidden"]) >= len(got["faces"])
     session.restart()
     assert session.answer(as_jpeg(demo.draw(257)))["people"] == {}
     for content in (b"", b"no picture"):

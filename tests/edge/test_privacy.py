@@ -1,0 +1,305 @@
+"""What leaves the program of the people in front of the camera: through every output of a real run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from brokers import Listener, Mosquitto, wait_for
+from maskedge import MaskDetector
+from maskedge.config import EdgeConfig, load_config
+from maskedge.draw import pixelate
+from maskedge.overlap import box_iou
+from maskedge.pipeline import as_bgr
+from maskedge.runner import run
+from maskedge.sinks import Sink, WindowSink
+from maskedge.sinks.base import Answer
+from maskedge.sinks.images import ImageSink
+from maskedge.sources import DemoSource, Source, VideoFileSource, demo
+from maskedge.summary import Summary
+from maskedge.types import Box, FaceLabel, Image
+from maskedge.wiring import Wiring, open_detector
+
+CLIP = "clips/four_people_putting_masks_on.mp4"
+
+
+def play(
+    config: EdgeConfig, source: Source, *more: Sink, frames: int, progress: Any = lambda _: None
+) -> tuple[Wiring, list[Answer]]:
+    """A run as edge-run has it, with further outputs; gives what outputs received."""
+
+    class Keeper:
+        """An output that knows nothing of privacy."""
+
+        name = "keeper"
+
+        def __init__(self) -> None:
+            self.answers: list[Answer] = []
+
+        def write(self, answer: Answer) -> bool:
+            self.answers.append(answer)
+            return True
+
+        def tell(self, happening: object) -> None:
+            pass
+
+        def close(self) -> None:
+            pass
+
+    keeper, sinks = Keeper(), list[Sink]()
+    detector = open_detector(config, every_frame=config.privacy.anonymize)
+    detector.follow()
+    wiring = Wiring(config, source, detector, sinks)
+    sinks += [*more, keeper]
+    outcome = run(
+        source,
+        detector,
+        sinks,
+        max_frames=frames,
+        controls=wiring.controls,
+        progress=lambda s: progress(wiring, s),
+    )
+    assert outcome.failure is None
+    return wiring, keeper.answers
+
+
+def fetch(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=10) as reply:  # noqa: S310  (our own page)
+        return bytes(reply.read())
+
+
+# --- pictures ----------------------------------------------------------------------------------------------------------------
+
+
+def detail(image: Image, box: Box) -> np.ndarray[Any, Any]:
+    """What distinguishes a face: grey levels in a box without what a few coarse squares can show."""
+    x1, y1, x2, y2 = (round(value) for value in box)
+    grey = cv2.cvtColor(image[max(y1, 0) : y2, max(x1, 0) : x2], cv2.COLOR_BGR2GRAY).astype(np.float32)
+    return (grey - cv2.blur(grey, (max(3, (x2 - x1) // 4),) * 2)).ravel()
+
+
+def assert_hidden(original: Image, picture: Image, boxes: list[Box], judge: MaskDetector, where: str) -> None:
+    """No detector finds one of the faces, and nothing of their detail is left."""
+    picture = cv2.resize(picture, original.shape[1::-1]) if picture.shape != original.shape else picture
+    left = [face for face in judge(as_bgr(picture)) if any(box_iou(face.box, box) > 0.2 for box in boxes)]
+    assert left == [], where
+    for box in boxes:
+        alike = float(np.corrcoef(detail(original, box), detail(picture, box))[0, 1])
+        assert abs(alike) < 0.3, f"{where}: {alike:.2f}"
+
+
+def video_frames(path: Path) -> list[Image]:
+    capture, found = cv2.VideoCapture(str(path)), []
+    while (read := capture.read())[0]:
+        found.append(np.asarray(read[1], np.uint8))
+    return found
+
+
+@pytest.fixture(params=["demo", CLIP])
+def clip(request: pytest.FixtureRequest) -> Iterator[Source]:
+    """The built-in clip, and real people where they are there."""
+    if request.param == "demo":
+        yield DemoSource()
+    else:
+        yield VideoFileSource(request.getfixturevalue("data_dir") / CLIP)
+
+
+def test_hidden_faces_leave_through_no_output(clip: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config_file = tmp_path / "edge.toml"
+    config_file.write_text(
+        f"""
+        [privacy]
+        anonymize = true
+        [output]
+        save = "{tmp_path / "out.mkv"}"
+        [web]
+        serve = "127.0.0.1:0"
+        picture = true
+        [snapshots]
+        folder = "{tmp_path / "snapshots"}"
+        [clips]
+        folder = "{tmp_path / "clips"}"
+        before = 60
+        after = 0
+        fps = 30
+        [[alerts]]
+        name = "someone"
+        when = "too_many_people"
+        threshold = 0
+        seconds = 1
+        actions = ["snapshot", "clip"]
+        """
+    )
+    shown: list[Image] = []
+    # What is shown is caught where OpenCV gets it: most machines that run tests have no display.
+    monkeypatch.setattr(cv2, "imshow", lambda title, picture: shown.append(picture.copy()))
+    for name in ("namedWindow", "resizeWindow", "destroyAllWindows", "destroyWindow"):
+        monkeypatch.setattr(cv2, name, lambda *_: None)
+    monkeypatch.setattr(cv2, "pollKey", lambda: -1)
+    monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: 1.0)
+    (tmp_path / "pictures").mkdir()
+    served: list[tuple[int, bytes]] = []
+
+    def ask(wiring: Wiring, summary: Summary) -> None:
+        if summary.frames % 20 == 0:
+            served.append((summary.frames - 1, fetch(f"{wiring.page}snapshot.jpg")))
+
+    outputs = WindowSink(wait=False), ImageSink(tmp_path / "pictures", single=False)
+    _, answers = play(load_config(config_file, {}).config, clip, *outputs, frames=60, progress=ask)
+    judge = MaskDetector(detector="cnn")
+    checked: list[int] = []
+
+    def check(picture: Image, where: str, index: int | None = None) -> None:
+        if index is None:
+            index = min(range(60), key=lambda at: float(cv2.absdiff(answers[at].picture, picture).mean()))
+        original = answers[index].frame.image
+        boxes = [face.box for face in judge(original)]
+        checked.append(len(boxes))
+        assert_hidden(original, picture, boxes, judge, where)
+
+    for index in (10, 40):
+        check(shown[index], "the window", index)
+        check(video_frames(tmp_path / "out.mkv")[index], "the video", index)
+    for index, jpeg in served:
+        check(np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8), "the page", index)
+    stored = [*(tmp_path / "snapshots").iterdir(), *sorted((tmp_path / "pictures").iterdir())[::40]]
+    for path in stored:
+        check(np.asarray(cv2.imread(str(path)), np.uint8), path.parent.name)
+    (video,) = (tmp_path / "clips").iterdir()
+    check(video_frames(video)[-1], "a clip of an alert")
+    assert len(stored) == 3
+    assert min(checked) >= 1, "there were faces to hide"
+
+
+def test_the_mosaic_of_overlapping_faces_is_of_the_picture_itself() -> None:
+    image = demo.draw(200)
+    box = (100.0, 100.0, 200.0, 220.0)
+    once = pixelate(image, [box])
+    assert (pixelate(image, [box, box]) == once).all()
+    assert (pixelate(image, [(-50.0, -50.0, -10.0, -10.0)]) == image).all()
+
+
+# --- statistics alone --------------------------------------------------------------------------------------------------------
+
+
+def keys_of(value: object) -> set[str]:
+    """All keys of a JSON value, but those of the times of stages, of which one is called `track`."""
+    if isinstance(value, dict):
+        return set(value).union(*(keys_of(inner) for key, inner in value.items() if key != "latency_ms"))
+    return set().union(*map(keys_of, value)) if isinstance(value, list) else set()
+
+
+class Hook:
+    """A server that keeps what is posted to it."""
+
+    def __init__(self) -> None:
+        self.got: list[Any] = []
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                hook.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.mark.parametrize("stats_only", [True, False])
+def test_statistics_alone_say_neither_place_nor_person(
+    stats_only: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every text that a run writes or sends. Without the option the same texts hold both, so that the test is worth something."""
+    broker, hook = Mosquitto(tmp_path / "broker"), Hook()
+    broker.start()
+    listener = Listener(broker.port, "#")
+    script = tmp_path / "keep.py"
+    script.write_text(f"import sys; open({str(tmp_path / 'command.jsonl')!r}, 'a').write(sys.stdin.read())")
+    config_file = tmp_path / "edge.toml"
+    config_file.write_text(
+        f"""
+        [privacy]
+        stats_only = {str(stats_only).lower()}
+        [events]
+        file = "{tmp_path / "events.jsonl"}"
+        [web]
+        serve = "127.0.0.1:0"
+        [mqtt]
+        url = "mqtt://127.0.0.1:{broker.port}"
+        topic = "door"
+        spool = "{tmp_path / "spool"}"
+        discovery = true
+        interval = 0.1
+        [[alerts]]
+        name = "bare"
+        when = "person_without_mask"
+        seconds = 0.5
+        actions = ["event", "mqtt", "webhook", "command"]
+        webhook = "http://127.0.0.1:{hook.server.server_address[1]}/"
+        command = ["/usr/bin/env", "python3", "{script}"]
+        """
+    )
+    streamed: list[bytes] = []
+    states: list[Any] = []
+
+    def listen(wiring: Wiring) -> None:
+        url = f"{wiring.page}api/events?kinds=status,faces,happening&after=0"
+        with urllib.request.urlopen(url, timeout=10) as stream:  # noqa: S310  (our own page)
+            streamed.extend(iter(stream.readline, b""))
+
+    def ask(wiring: Wiring, summary: Summary) -> None:
+        if summary.frames == 1:
+            threading.Thread(target=listen, args=(wiring,), daemon=True).start()
+        if summary.frames == 90:
+            wait_for(lambda: any(b"face_appeared" in line for line in streamed), "the stream of events")
+            states.append(json.loads(fetch(f"{wiring.page}api/status")))
+            wait_for(lambda: listener.of("door/statistics") and listener.of("door/alerts/bare"), "MQTT")
+            wait_for(lambda: hook.got and (tmp_path / "command.jsonl").is_file(), "the actions")
+
+    with caplog.at_level(logging.DEBUG, "maskedge"):
+        _, answers = play(load_config(config_file, {}).config, DemoSource(), frames=90, progress=ask)
+    wait_for(lambda: any("alert" in payload for payload in listener.of("door/events")), "the alert over MQTT")
+    listener.close()
+    broker.stop()
+    hook.server.shutdown()
+    texts = {
+        "events": [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()],
+        "MQTT": [json.loads(payload) for _, payload, _ in listener.messages if payload.startswith("{")],
+        "web page": states + [json.loads(line[6:]) for line in streamed if line.startswith(b"data: ")],
+        "webhook": hook.got,
+        "command": [json.loads(line) for line in (tmp_path / "command.jsonl").read_text().splitlines()],
+        "log": [record.happening for record in caplog.records if hasattr(record, "happening")],
+    }
+    personal = {"box", "track", "tracks"}
+    for where, found in texts.items():
+        assert found, where
+        assert bool(keys_of(found) & personal) is not stats_only, where
+    assert any(record.getMessage().count("track") for record in caplog.records) is not stats_only
+    assert {"alert", "face_appeared"} <= {event.get("event") for event in texts["events"]}
+    # What any other output receives: labels, and pictures in which no one has a number.
+    assert all(isinstance(face, FaceLabel) for answer in answers for face in answer.faces) is stats_only
+    last = answers[-1]
+    assert bool(last.located) is not stats_only
+    assert last.hidden is None
+    assert (last.picture != last.plain).any(), "boxes are drawn"
+    assert (last.with_banner("no camera").picture != last.picture).any()
+    monkeypatch.setattr("maskedge.draw.caption", lambda face: str(face.track))
+    captions: list[str] = []
+    monkeypatch.setattr(cv2, "putText", lambda canvas, text, *_: captions.append(text))
+    _ = replace(last.drawn_from or last).picture
+    assert ("None" in captions) is stats_only
