@@ -96,6 +96,10 @@ class PrivacyConfig:
     stats_only: bool = field(
         default=False, metadata={"help": "leave where faces are, and who is who, out of all that is written or sent"}
     )
+    no_reidentification: bool = field(
+        default=False,
+        metadata={"help": "compute nothing that could distinguish people: a person who comes back is counted as a new one"},
+    )
 
 
 @dataclass(frozen=True)

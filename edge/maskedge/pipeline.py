@@ -106,6 +106,8 @@ class MaskDetector:
         labels: Labels to answer with, two or more of the model's: each face gets the likeliest of these. All when left out.
         threads: Threads that ONNX Runtime and OpenCV may use. When left out, 1 and (where there are as many cores) 2: the nets are
             too small to share, the cascade is not.
+        reidentify: With tracking, give a person who was lost for some seconds the old number. False: no descriptor of what people
+            look like is computed, and a person who comes back is a new one.
 
     Raises:
         ModelError: A model file is refused.
@@ -124,6 +126,7 @@ class MaskDetector:
         min_face: int | None = None,
         labels: Sequence[str] | None = None,
         threads: int | None = None,
+        reidentify: bool = True,
     ) -> None:
         if detect_every < 1:
             raise UsageError(f"detect_every counts frames, from 1; got {detect_every}.")
@@ -143,6 +146,7 @@ class MaskDetector:
         self.detect_every = detect_every
         self.ask_for(least_face)
         self.min_face = min_face
+        self._reidentify = reidentify
         bound = self.classifier.contract.card.get("unsure_below")
         self._unsure_below = float(bound) if isinstance(bound, int | float) else 0.0
         self.labels = self._choose(labels)
@@ -182,7 +186,7 @@ class MaskDetector:
 
     def follow(self) -> None:
         """From now on, follow faces from call to call and vote their labels; forget the faces of earlier calls."""
-        self.tracker = FaceTracker()
+        self.tracker = FaceTracker(reidentify=self._reidentify)
         self._since_detection = self.detect_every
         self._credit = 0.0
 

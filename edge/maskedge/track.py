@@ -175,9 +175,14 @@ class FaceTracker:
     faces, `update`, which matches what it found with what is expected there: greedily, best pair first, by place, size and look. A
     person who was lost gets the old identity back when found near the place of the loss, soon, and alike. Memory is bounded: people
     who are gone are a count by label.
+
+    Args:
+        reidentify: Compute what faces look like, to give a person who comes back the old identity. Without it no descriptor is
+            computed: a face that was missed for a moment continues by its place alone, and later it is a new person.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, reidentify: bool = True) -> None:
+        self._reidentify = reidentify
         self.tracks: list[Track] = []
         """Faces that are live, and those that are waited for."""
         self.restless = 0
@@ -233,11 +238,12 @@ class FaceTracker:
         Returns:
             The track of each box, in the order of `boxes`.
         """
-        looks = [look_of(image, box) if image is not None else None for box in boxes]
+        looks = [look_of(image, box) if image is not None and self._reidentify else None for box in boxes]
         pairs = sorted(
             (
                 (score, t, b)
                 for t, track in enumerate(self.tracks)
+                if self._may_continue(track)
                 for b, box in enumerate(boxes)
                 if (score := _affinity(track, box, looks[b])) > 0
             ),
@@ -274,6 +280,10 @@ class FaceTracker:
         if track.confirmed:
             self.restless = 10
 
+    def _may_continue(self, track: Track) -> bool:
+        """Tell whether a face that is found may be that of `track`."""
+        return self._reidentify or track.since_live <= _FRESH
+
     def _reunited(self, young: Track) -> Track:
         """Give a face that was just found, and counts as nobody yet, to a person who was lost, where it can be that person.
 
@@ -284,7 +294,8 @@ class FaceTracker:
         if any(track.live and contained(young.box, track.box) > _IN_PLACE for track in before):
             young.hits = 0
             return young
-        lost = [(_affinity(track, young.box, young.look), track) for track in before if track.confirmed and not track.live]
+        waiting = [track for track in before if track.confirmed and not track.live and self._may_continue(track)]
+        lost = [(_affinity(track, young.box, young.look), track) for track in waiting]
         score, person = max(lost, key=lambda pair: pair[0], default=(0.0, young))
         if score <= 0:
             return young

@@ -56,6 +56,7 @@ def open_detector(config: EdgeConfig, *, every_frame: bool = False) -> MaskDetec
         min_face=detect.min_face,
         labels=config.model.labels,
         threads=config.limits.threads,
+        reidentify=not config.privacy.no_reidentification,
     )
 
 
@@ -237,4 +238,5 @@ class Wiring:
             "cpu_budget": config.limits.cpu_budget,
             "anonymize": config.privacy.anonymize,
             "stats_only": config.privacy.stats_only,
+            "no_reidentification": config.privacy.no_reidentification,
         }

@@ -7,7 +7,7 @@ import logging
 import threading
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,21 @@ import numpy as np
 import pytest
 
 from brokers import Listener, Mosquitto, wait_for
-from maskedge import MaskDetector
-from maskedge.config import EdgeConfig, load_config
+from maskedge import Face, MaskDetector, appearance, draw, track
+from maskedge.appearance import look_of
+from maskedge.config import EdgeConfig, PrivacyConfig, load_config
 from maskedge.draw import pixelate
 from maskedge.overlap import box_iou
 from maskedge.pipeline import as_bgr
+from maskedge.privacy import PERSONAL_KEYS
 from maskedge.runner import run
 from maskedge.sinks import Sink, WindowSink
 from maskedge.sinks.base import Answer
+from maskedge.sinks.clips import ClipsConfig
+from maskedge.sinks.events import EventsConfig
 from maskedge.sinks.images import ImageSink
+from maskedge.sinks.snapshots import SnapshotsConfig
+from maskedge.sinks.web import feeds
 from maskedge.sources import DemoSource, Source, VideoFileSource, demo
 from maskedge.summary import Summary
 from maskedge.types import Box, FaceLabel, Image
@@ -303,3 +309,67 @@ def test_statistics_alone_say_neither_place_nor_person(
     monkeypatch.setattr(cv2, "putText", lambda canvas, text, *_: captions.append(text))
     _ = replace(last.drawn_from or last).picture
     assert ("None" in captions) is stats_only
+
+
+# --- what is computed --------------------------------------------------------------------------------------------------------
+
+
+def come_back(detector: MaskDetector, away: int) -> tuple[set[int | None], set[int | None]]:
+    """Numbers of the people of a picture, and of the same people after some empty frames."""
+    people, nobody = demo.draw(240), np.full((480, 640, 3), 128, np.uint8)
+    detector.follow()
+    before = [{face.track for face in detector(people)} for _ in range(10)][-1]
+    for _ in range(away):
+        assert detector(nobody) == []
+    return before, [{face.track for face in detector(people)} for _ in range(3)][-1]
+
+
+def test_without_reidentification_a_returning_person_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, after = come_back(MaskDetector(tracking=True), away=30)
+    assert before == after
+    described: list[object] = []
+    monkeypatch.setattr("maskedge.track.look_of", lambda *_: described.append(1))
+    detector = MaskDetector(tracking=True, reidentify=False)
+    before, after = come_back(detector, away=30)
+    assert len(before) == len(after) >= 2
+    assert not before & after
+    before, after = come_back(detector, away=1)
+    assert before == after, "who is missed for a moment has not left"
+    assert described == [], "nothing is computed that could distinguish people"
+    # Those who are waited for are still hidden, though they would not be known again.
+    come_back(detector, away=2)
+    assert detector.tracker is not None
+    assert len(detector.tracker.tracks) >= len(before)
+
+
+def test_the_option_reaches_the_tracker(tmp_path: Path) -> None:
+    (tmp_path / "edge.toml").write_text("[privacy]\nno_reidentification = true\n")
+    detector = open_detector(load_config(tmp_path / "edge.toml", {}).config)
+    detector.follow()
+    assert detector.tracker is not None
+    assert detector.tracker._reidentify is False
+
+
+def test_the_page_on_privacy_has_the_numbers_of_the_code() -> None:
+    page = " ".join((Path(__file__).parents[2] / "docs" / "privacy.md").read_text(encoding="utf-8").split())
+    look = look_of(demo.draw(240), (250.0, 150.0, 350.0, 260.0))
+    assert look is not None
+    seconds = track.KEEP / 25  # frames of 25 a second
+    events, snapshots, clips = EventsConfig(), SnapshotsConfig(), ClipsConfig()
+    for words in (
+        f"{look.size} numbers, from {appearance._SIDE} x {appearance._SIDE} pixels",
+        f"for {seconds:g} seconds after the face was last seen",
+        f"within these {seconds:g} seconds",
+        f"for {seconds:g} seconds the expected place",
+        f"missed for up to {track._FRESH} frames",
+        f"the last {feeds._REMEMBERED} happenings",
+        f"with {draw._HIDDEN_MARGIN:.0%} more on every side, by {draw._MOSAIC} x {draw._MOSAIC} squares".replace("%", " %"),
+        *(f"`keep` ({kept.keep}), `keep_days` ({kept.keep_days:g}), `keep_mb` ({kept.keep_mb:g})" for kept in (snapshots, clips)),
+    ):
+        assert words in page, words
+    assert {"rotate_mb", "rotate_daily", "keep"} <= {entry.name for entry in fields(events)}
+    # The page names every key of the section.
+    assert all(entry.name in page or f"--{entry.name.replace('_', '-')}" in page for entry in fields(PrivacyConfig))
+    assert all(f"`{key}`" in page for key in PERSONAL_KEYS)
+    # Only the tracker asks for a descriptor, and no output can: it is no part of a face or an event.
+    assert "look" not in {entry.name for entry in fields(Face)}

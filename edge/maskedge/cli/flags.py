@@ -167,6 +167,12 @@ FLAGS = (
     Flag(
         _PRIVACY, "--stats-only", "privacy.stats_only", "Leave where faces are, and who is who, out of all that is written or sent."
     ),
+    Flag(
+        _PRIVACY,
+        "--no-reidentification",
+        "privacy.no_reidentification",
+        "Compute nothing that could distinguish people: a person who comes back is counted as a new one.",
+    ),
     Flag(_RUN, "--max-frames", "output.max_frames", "Stop after N frames.", "N", _COUNT),
     Flag(_RUN, "--max-fps", "limits.max_fps", "Answer so many frames of a live source a second, at most.", "RATE", float),
     Flag(
