@@ -113,7 +113,7 @@ class Listener:
         assert self._subscribed.wait(10)
 
     def _take(self, client: Client, data: object, message: MQTTMessage) -> None:
-        arrived = (message.topic, message.payload.decode(), message.retain)
+        arrived = (message.topic, message.payload.decode("utf-8", "surrogateescape"), message.retain)
         # Mosquitto 2.0.11 may send again to a listener, after its restart, what that had confirmed just before: it bears the sign
         # of a repetition then. What a publisher sent twice bears none.
         if not (message.dup and arrived in self.messages):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import re
@@ -25,6 +24,7 @@ from .happenings import ALERT, OUTPUT_BACK, OUTPUT_LOST, Happening
 from .sinks.base import Answer
 from .sinks.clips import ClipSink
 from .sinks.snapshots import SnapshotStore
+from .text import to_bytes, to_json
 from .workers import WAITS, HopelessError, Worker
 
 _COMMANDS_AT_ONCE = 2
@@ -65,7 +65,7 @@ class Webhook:
         Raises:
             OutputError: It did not arrive.
         """
-        body = json.dumps(happening.to_json()).encode()
+        body = to_bytes(to_json(happening.to_json()))
         request = urllib.request.Request(self._url, body, self._headers, method="POST")  # noqa: S310  (http or https: checked above)
         where = f"the webhook of alert rule {self._rule!r} at {self._host}"
         try:
@@ -160,7 +160,7 @@ class Command:
             )
         except OSError as error:
             raise HopelessError(f"{self._where} cannot be run ({error.strerror}): check the path and the permissions.") from error
-        text: bytes | None = json.dumps(happening.to_json()).encode() + b"\n"
+        text: bytes | None = to_bytes(to_json(happening.to_json())) + b"\n"
         end = time.monotonic() + self._timeout
         with process:
             while True:

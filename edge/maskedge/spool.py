@@ -22,6 +22,7 @@ NAME = "spool.sqlite3"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS messages (number INTEGER PRIMARY KEY AUTOINCREMENT, payload BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS spool (identity TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS retained (topic TEXT PRIMARY KEY);
 """
 
 
@@ -153,6 +154,29 @@ class Spool:
                 raise OutputError(f"the spool {self._path.parent} cannot be written ({error}): free some space.") from error
             self._count -= len(messages)
             self._bytes -= sum(len(message.payload) for message in messages)
+
+    def retained(self) -> set[str]:
+        """Give the topics of which the broker may hold a retained message of ours, also of earlier runs."""
+        with self._lock, contextlib.suppress(sqlite3.Error):
+            return {topic for (topic,) in self._base.execute("SELECT topic FROM retained")}
+        return set()
+
+    def note_retained(self, topics: Iterable[str]) -> None:
+        """Remember topics before something retained is published there.
+
+        Raises:
+            OutputError: The disk is full.
+        """
+        with self._lock:
+            try:
+                self._base.executemany("INSERT OR IGNORE INTO retained VALUES (?)", [(topic,) for topic in topics])
+            except sqlite3.Error as error:
+                raise OutputError(f"the spool {self._path.parent} cannot be written ({error}): free some space.") from error
+
+    def forget_retained(self, topic: str) -> None:
+        """Forget a topic of which the broker holds nothing any more. Where that fails it is cleared again by the next run."""
+        with self._lock, contextlib.suppress(sqlite3.Error):
+            self._base.execute("DELETE FROM retained WHERE topic = ?", (topic,))
 
     def close(self) -> None:
         """Close the file; what waits stays in it."""

@@ -39,6 +39,7 @@ class RunState:
     ) -> None:
         self._lock = threading.Lock()
         self._started = time.monotonic()
+        self._started_at = time.time()
         self._labels = tuple(labels)
         self._source: dict[str, Any] = {
             "name": name, "state": "opening", "since": time.time(), "retries": 0, "sentence": "", "size": None, "fps": None,
@@ -153,6 +154,7 @@ class RunState:
             return {
                 "version": __version__,
                 "source": self._source | {"since": utc(self._source["since"])},
+                "started": utc(self._started_at),
                 "uptime_s": round(time.monotonic() - self._started, 1),
                 "counters": dict(self._counters),
                 "rate": {

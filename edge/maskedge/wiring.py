@@ -60,6 +60,11 @@ def open_detector(config: EdgeConfig, *, every_frame: bool = False) -> MaskDetec
     )
 
 
+def _published_rules(config: EdgeConfig) -> list[str]:
+    """Name the rules that have a topic of their own."""
+    return [rule.name for rule in config.alerts if "mqtt" in rule.actions]
+
+
 class Wiring:
     """The outputs and the controls of a run.
 
@@ -107,7 +112,7 @@ class Wiring:
         if self._clips is not None:
             self._add(self._clips)
         if config.mqtt.url:
-            self._open_mqtt(labels)
+            self._open_mqtt(labels, zones)
         alerts, actions = self._watch(config, zones)
         governor = Governor(config.limits.max_fps, config.limits.cpu_budget) if source.live else None
         health = HealthWatcher(source.name, self._take_health, self._news.put) if source.live or config.web.serve else None
@@ -148,6 +153,8 @@ class Wiring:
                 controls.actions.close()
             self._state.set_alerts(())
             controls.zones, controls.alerts, controls.actions = zones, alerts, actions
+            if self._mqtt is not None:
+                self._mqtt.describe(_published_rules(config), zones.names)
         if controls.governor is not None:
             controls.governor.max_fps, controls.governor.cpu_budget = config.limits.max_fps, config.limits.cpu_budget
         controls.anonymize, controls.stats_only = config.privacy.anonymize, config.privacy.stats_only
@@ -170,7 +177,7 @@ class Wiring:
         pictures = source_paths(source)
         self._add(open_picture_output(target, video=source.video, fps=source.fps, length=source.length, sources=pictures))
 
-    def _open_mqtt(self, labels: list[str]) -> None:
+    def _open_mqtt(self, labels: list[str], zones: Zones) -> None:
         config = self._config
         self._mqtt = MqttSink(
             config.mqtt,
@@ -178,7 +185,8 @@ class Wiring:
             snapshot=self._state.snapshot,
             announce=self._news.put,
             labels=labels,
-            alerts=[rule.name for rule in config.alerts if "mqtt" in rule.actions],
+            alerts=_published_rules(config),
+            zones=zones.names,
         )
         self._add(self._mqtt, capacity=64)
 
@@ -192,6 +200,8 @@ class Wiring:
         )
         self.warnings += web.warnings
         self.page = web.url
+        if self._mqtt is not None:
+            self._mqtt.set_page(web.url)
         # Its own thread does what takes time.
         self._sinks.append(web)
 

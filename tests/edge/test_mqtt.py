@@ -90,22 +90,6 @@ def test_state_statistics_and_availability(broker: Mosquitto, run: Run) -> None:
     listener.close()
 
 
-def test_home_assistant_discovery(broker: Mosquitto, run: Run) -> None:
-    early = Listener(broker.port, "homeassistant/#")
-    wait_for(lambda: len(early.messages) >= 8, "discovery")
-    early.close()
-    # Who comes later finds them too.
-    listener = Listener(broker.port, "homeassistant/#")
-    wait_for(lambda: len(listener.messages) >= 8, "discovery")
-    sensors = {topic: json.loads(payload) for topic, payload, retained in listener.messages if retained}
-    assert len({sensor["unique_id"] for sensor in sensors.values()}) == len(sensors) == 8
-    assert all(sensor["availability_topic"] == "door/availability" for sensor in sensors.values())
-    assert sensors["homeassistant/binary_sensor/door/camera/config"]["device_class"] == "connectivity"
-    assert "without_mask" in sensors["homeassistant/sensor/door/faces_without_mask/config"]["value_template"]
-    assert sensors["homeassistant/binary_sensor/door/alert_too_many/config"]["state_topic"] == "door/alerts/too_many"
-    listener.close()
-
-
 @pytest.mark.parametrize("qos", [2, 1])
 def test_restarts_of_the_broker_lose_nothing_and_double_nothing(tmp_path: Path, broker: Mosquitto, qos: int) -> None:
     """Events flow while the broker is stopped and started three times; who listens has all, once, in order."""

@@ -125,6 +125,7 @@ class BrokerLink:
         availability: Topic that says `online` or, by the broker when we are gone, `offline`.
         on_state: Called with a sentence when the broker is away or refuses us, and with None when it is back; on the link's thread.
         on_tick: Called again and again while the broker is there, on the link's thread; may call `say`.
+        on_cleared: Called with a topic of which the broker has removed what it had retained, on the link's thread.
 
     Attributes:
         problem: Why the broker is away, None while it is there.
@@ -141,6 +142,7 @@ class BrokerLink:
         availability: str,
         on_state: Callable[[str | None], None],
         on_tick: Callable[[], None],
+        on_cleared: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.problem: str | None = None
         self.delivered = 0
@@ -151,14 +153,16 @@ class BrokerLink:
         self._availability = availability
         self._on_state = on_state
         self._on_tick = on_tick
+        self._on_cleared = on_cleared
         self._client_id = address.client_id or f"maskedge-{secrets.token_hex(6)}"
-        self._retained: dict[str, str] = {}
-        self._unsaid: dict[str, tuple[str, bool]] = {}
+        self._retained: dict[str, str | bytes] = {}
+        self._unsaid: dict[str, tuple[str | bytes, bool]] = {}
         self._say_lock = threading.Lock()
         # Everything below belongs to the link's thread.
         self._position = 0
         self._greeting = 0
         self._inflight: dict[int, Message] = {}
+        self._clearing: dict[int, str] = {}
         self._arrived: list[Message] = []
         self._connected = self._established = False
         self._over = self._renew = self._stale = False
@@ -170,18 +174,27 @@ class BrokerLink:
         """Begin to connect."""
         self._thread.start()
 
-    def say(self, topic: str, payload: str, *, retain: bool) -> None:
+    def say(self, topic: str, payload: str | bytes, *, retain: bool) -> None:
         """Publish a value of which only the newest matters.
 
         Args:
             topic: Where to.
-            payload: What.
+            payload: What; empty with `retain` removes what the broker has retained.
             retain: Let the broker keep it for who comes later, and say it again after each connect.
         """
         with self._say_lock:
             if retain:
                 self._retained[topic] = payload
             self._unsaid[topic] = (payload, retain)
+
+    @property
+    def local_address(self) -> str | None:
+        """The address of this machine in the network of the broker; None while there is no connection."""
+        connection: Any = self._client.socket()
+        try:
+            return None if connection is None else str(connection.getsockname()[0])
+        except OSError:
+            return None
 
     def close(self) -> None:
         """Hand over what can be within half a second, say `offline`, and leave."""
@@ -272,7 +285,9 @@ class BrokerLink:
         with self._say_lock:
             unsaid, self._unsaid = self._unsaid, {}
         for topic, (payload, retain) in unsaid.items():
-            self._client.publish(topic, payload, qos=int(retain), retain=retain)
+            number = self._client.publish(topic, payload, qos=int(retain), retain=retain).mid
+            if retain and not payload:
+                self._clearing[number] = topic
 
     def _start_anew(self) -> None:
         """Take a new client, and begin with the first message that was not confirmed."""
@@ -280,7 +295,7 @@ class BrokerLink:
         was_wiping = self._wiping
         self._client = self._make_client(wipe=self._stale)
         self._position = min((message.number for message in self._inflight.values()), default=self._position + 1) - 1
-        self._inflight = {}
+        self._inflight, self._clearing = {}, {}
         self._renew = False
         # Where the broker had forgotten, it has just begun a session that fits the new client.
         self._established = not self._stale and not was_wiping
@@ -332,6 +347,14 @@ class BrokerLink:
         elif message:
             self._arrived.append(self._inflight.pop(number))
             self.delivered += 1
+        elif (topic := self._clearing.pop(number, None)) is not None and not reason.is_failure:
+            with self._say_lock:
+                # Unless there is something again by now.
+                cleared = not self._retained.get(topic)
+                if cleared:
+                    self._retained.pop(topic, None)
+            if cleared:
+                self._on_cleared(topic)
         elif greeting and not self._connected:
             self._connected = True
             with self._say_lock:

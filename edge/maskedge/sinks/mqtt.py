@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import socket
 import time
@@ -10,20 +10,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from maskedge import __version__
-from maskedge.errors import UsageError
+from maskedge.errors import OutputError, UsageError
 from maskedge.files import slug
 from maskedge.happenings import OUTPUT_BACK, OUTPUT_LOST, Happening
 from maskedge.spool import Spool
+from maskedge.text import to_bytes, to_json
 
 from .base import Answer
 from .broker import Address, BrokerLink, open_tls, split_url
-from .homeassistant import alert_topic, discovery
+from .homeassistant import Device, alert_topic, discovery, picture_topic
+from .snapshots import encode_jpeg
+from .web.config import is_loopback
 
 _STATE_EVERY = 1.0
 _STATE = ("version", "source", "model")
-_STATISTICS = ("uptime_s", "counters", "rate", "faces", "people", "zones", "health")
+_PICTURE_WIDTH, _PICTURE_QUALITY = 640, 80
+_STATISTICS = ("started", "uptime_s", "counters", "rate", "faces", "people", "zones", "health")
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,8 @@ class MqttConfig:
     interval: float = field(default=10.0, metadata={"help": "seconds between two statistics"})
     discovery: bool = field(default=False, metadata={"help": "announce sensors to Home Assistant"})
     discovery_prefix: str = field(default="homeassistant", metadata={"help": "where Home Assistant listens for discovery"})
+    device_name: str = field(default="", metadata={"help": "what Home Assistant calls the device; empty: from the topic"})
+    picture: bool = field(default=False, metadata={"help": "publish the newest picture too, every interval seconds, as JPEG"})
     spool: Path | None = field(default=None, metadata={"help": "folder where events wait for the broker"})
     spool_mb: float = field(default=64.0, metadata={"help": "megabytes that may wait there"})
 
@@ -60,6 +67,7 @@ class MqttSink:
         announce: Takes happenings of this sink (`output_lost`, `output_back`); called on another thread.
         labels: Labels that are counted, for discovery.
         alerts: Names of the rules whose actions hold `mqtt`.
+        zones: Names of the zones, for discovery.
 
     Raises:
         UsageError: The configuration makes no sense.
@@ -78,10 +86,18 @@ class MqttSink:
         announce: Callable[[Happening], None] = lambda _: None,
         labels: Sequence[str] = (),
         alerts: Sequence[str] = (),
+        zones: Sequence[str] = (),
     ) -> None:
         import paho.mqtt.client  # noqa: F401  (before anything is opened)
 
+        self._config = config
         self._topic = _topic(config.topic)
+        self._labels = labels
+        self._lasting: set[str] = set()
+        self._newest: Answer | None = None
+        self._page: str | None = None
+        self._address: str | None = None
+        self._described: tuple[Sequence[str], Sequence[str]] = (alerts, zones)
         self._source = source
         self._snapshot = snapshot
         self._announce = announce
@@ -102,21 +118,59 @@ class MqttSink:
             availability=f"{self._topic}/availability",
             on_state=self._on_state,
             on_tick=self._on_tick,
+            on_cleared=self._spool.forget_retained,
         )
-        for rule in alerts:
-            self.set_alert(rule, on=False)
-        if config.discovery:
-            messages = discovery(
-                config.discovery_prefix,
-                self._topic,
-                labels=labels,
-                alerts=alerts,
-                version=__version__,
-                expire=round(max(60, 3 * config.interval)),
-            )
-            for topic, payload in messages.items():
-                self._link.say(topic, payload, retain=True)
+        self.describe(alerts, zones)
         self._link.start()
+
+    def describe(self, alerts: Sequence[str], zones: Sequence[str]) -> None:
+        """Take other rules and zones: all alerts are `OFF`, and of what there is no longer the broker forgets everything.
+
+        Args:
+            alerts: Names of the rules whose actions hold `mqtt`.
+            zones: Names of the zones.
+        """
+        self._described = alerts, zones
+        self._lasting.clear()
+        messages = {alert_topic(self._topic, rule): "OFF" for rule in alerts} | self._discovery()
+        own = {*messages, *(f"{self._topic}/{name}" for name in ("availability", "state"))}
+        # Remembered first: what a run that is killed leaves at the broker is cleared by the next one.
+        with contextlib.suppress(OutputError):
+            self._spool.note_retained(own)
+        for topic in self._spool.retained() - own:
+            self._link.say(topic, "", retain=True)
+        for topic, payload in messages.items():
+            self._link.say(topic, payload, retain=True)
+
+    def set_page(self, url: str) -> None:
+        """Tell Home Assistant where the status page is.
+
+        Args:
+            url: Its address as this machine reaches it. One that only this machine reaches is not published, and one on all
+                addresses is published with that which the broker's network has.
+        """
+        self._page = url
+        self._publish_page()
+
+    def _publish_page(self) -> None:
+        if self._page is not None:
+            for topic, payload in self._discovery().items():
+                self._link.say(topic, payload, retain=True)
+
+    def _discovery(self) -> dict[str, str]:
+        config, (alerts, zones) = self._config, self._described
+        if not config.discovery:
+            return {}
+        page = reachable_page(self._page, self._address) if self._page else None
+        return discovery(
+            config.discovery_prefix,
+            Device(self._topic, config.device_name, __version__, page),
+            labels=self._labels,
+            zones=zones,
+            alerts=alerts,
+            picture=config.picture,
+            expire=round(max(60, 3 * config.interval)),
+        )
 
     @property
     def problem(self) -> str | None:
@@ -139,6 +193,8 @@ class MqttSink:
         Raises:
             OutputError: The disk or the spool is full; none was added.
         """
+        if self._config.picture:
+            self._newest = answer
         if answer.happenings:
             self._spool.add(happening.to_json() for happening in answer.happenings)
         return True
@@ -153,10 +209,13 @@ class MqttSink:
 
     def set_alert(self, rule: str, *, on: bool) -> None:
         """Say whether the alert of a rule lasts, on the topic of that rule."""
+        (self._lasting.add if on else self._lasting.discard)(rule)
         self._link.say(alert_topic(self._topic, rule), "ON" if on else "OFF", retain=True)
 
     def close(self) -> None:
-        """Hand over what can be within half a second; the rest waits on disk for the next start."""
+        """Hand over what can be within half a second; the rest waits on disk for the next start. No alert outlasts the run."""
+        for rule in list(self._lasting):
+            self.set_alert(rule, on=False)
         self._link.close()
         self._spool.close()
 
@@ -170,19 +229,47 @@ class MqttSink:
         if now < self._state_due:
             return
         self._state_due = now + min(_STATE_EVERY, self._interval)
+        if self._address != (address := self._link.local_address):
+            # Known only now, and another one after a change of the network.
+            self._address = address
+            self._publish_page()
         snapshot = self._snapshot()
-        state = json.dumps(
+        state = to_json(
             {name: snapshot[name] for name in _STATE if name in snapshot}
             # Their details change with every frame.
             | {"alerts": [{"rule": alert["rule"], "since": alert["since"]} for alert in snapshot.get("alerts", ())]}
         )
         if state != self._state:
             self._state = state
-            self._link.say(f"{self._topic}/state", state, retain=True)
+            self._link.say(f"{self._topic}/state", to_bytes(state), retain=True)
         if now >= self._statistics_due:
             self._statistics_due = now + self._interval
             statistics = {name: snapshot[name] for name in _STATISTICS if name in snapshot}
-            self._link.say(f"{self._topic}/statistics", json.dumps(statistics), retain=False)
+            self._link.say(f"{self._topic}/statistics", to_bytes(to_json(statistics)), retain=False)
+            if self._config.picture and self._newest is not None:
+                # Not retained: it is gone from the broker when nobody listens.
+                jpeg = encode_jpeg(self._newest.picture, _PICTURE_QUALITY, _PICTURE_WIDTH)
+                self._link.say(picture_topic(self._topic), jpeg, retain=False)
+                self._newest = None
+
+
+def reachable_page(url: str, own_address: str | None) -> str | None:
+    """Give the address of the status page as other machines reach it; None where they do not.
+
+    Args:
+        url: The address that is served on.
+        own_address: That of this machine in the network; None where it is not known.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if is_loopback(host):
+        return None
+    if host in ("0.0.0.0", "::"):  # noqa: S104  (compared, not bound)
+        if own_address is None or is_loopback(own_address):
+            return None
+        host = f"[{own_address}]" if ":" in own_address else own_address
+        return urlunsplit(parts._replace(netloc=f"{host}:{parts.port}"))
+    return url
 
 
 def _topic(prefix: str) -> str:

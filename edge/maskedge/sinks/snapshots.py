@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from maskedge.errors import UsageError
 from maskedge.files import write_file
@@ -63,11 +64,15 @@ class SnapshotStore:
         return path
 
 
-def encode_jpeg(image: Image, quality: int) -> bytes:
+def encode_jpeg(image: Image, quality: int, width: int = 0) -> bytes:
     """Encode uint8 `[H, W, 3]` BGR as JPEG.
 
     Args:
         image: The picture.
         quality: 1 to 100.
+        width: Greatest width in pixels; 0 for any.
     """
+    if 0 < width < image.shape[1]:
+        size = width, max(1, round(image.shape[0] * width / image.shape[1]))
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     return cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, quality))[1].tobytes()

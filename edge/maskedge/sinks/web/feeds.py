@@ -7,16 +7,15 @@ happenings stand in a ring that all share. So a client that reads one byte a sec
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import cv2
-
 from maskedge.happenings import Happening
 from maskedge.sinks.base import Answer
+from maskedge.sinks.snapshots import encode_jpeg
+from maskedge.text import to_bytes, to_json
 
 BOUNDARY = "frame"
 KINDS = ("status", "faces", "happening")
@@ -81,13 +80,7 @@ class Pictures:
         """Give the newest picture, empty before the first."""
         answer = self._newest()
         if answer is not None and answer is not self._answer:
-            picture = answer.picture
-            height, width = picture.shape[:2]
-            if self._width and width > self._width:
-                size = self._width, max(1, round(height * self._width / width))
-                picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-            _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, self._quality])
-            self._jpeg = data.tobytes()
+            self._jpeg = encode_jpeg(answer.picture, self._quality, self._width)
             self._answer = answer
             self.encoded += 1
         return self._jpeg
@@ -167,7 +160,7 @@ class Events:
     def tell(self, happening: Happening) -> None:
         """Tell everyone, and remember it for those who come back."""
         self._number += 1
-        self._told.append((self._number, _message("happening", json.dumps(happening.to_json()).encode(), self._number)))
+        self._told.append((self._number, _message("happening", to_bytes(to_json(happening.to_json())), self._number)))
         self.happened[happening.kind] = self.happened.get(happening.kind, 0) + 1
         self._fresh.fire()
 
@@ -177,7 +170,7 @@ class Events:
         if self.face_watchers and answer is not None and answer is not self._answer and now >= self._due:
             self._answer = answer
             self._due = now + self._interval
-            self._publish("faces", json.dumps(self._event(answer)).encode())
+            self._publish("faces", to_bytes(to_json(self._event(answer))))
 
     async def tick(self) -> None:
         """Offer the status once a second, for ever."""

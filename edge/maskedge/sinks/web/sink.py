@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import socket
 import threading
@@ -19,6 +18,7 @@ from maskedge.happenings import Happening
 from maskedge.install import install_command
 from maskedge.sinks.base import Answer
 from maskedge.sinks.events import to_event
+from maskedge.text import to_bytes, to_json
 
 from .config import WebConfig, is_loopback, parse_address, read_token
 from .feeds import BOUNDARY, KINDS, Events, Pictures
@@ -169,7 +169,7 @@ class WebSink:
         made, status, content = self._status
         if time.monotonic() - made > _SNAPSHOT_AGE:
             status = self._snapshot()
-            content = json.dumps(status).encode()
+            content = to_bytes(to_json(status))
             self._status = time.monotonic(), status, content
         return status, content
 

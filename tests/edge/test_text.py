@@ -1,0 +1,28 @@
+"""JSON that every reader takes."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from maskedge.happenings import Happening
+from maskedge.sinks.web import WebConfig, WebSink
+from maskedge.spool import Spool
+from maskedge.text import to_bytes, to_json
+
+
+def test_what_is_no_number_is_null() -> None:
+    value = {"a": [1.5, math.nan, (math.inf, {"b": -math.inf})], "c": "NaN", "d": None, "e": True, "f": 2}
+    assert json.loads(to_json(value)) == {"a": [1.5, None, [None, {"b": None}]], "c": "NaN", "d": None, "e": True, "f": 2}
+    assert to_bytes(to_json({"ü": 1.25})) == '{"ü": 1.25}'.encode()
+
+
+def test_no_output_gives_nan(tmp_path: Path) -> None:
+    sink = WebSink(WebConfig(serve="127.0.0.1:0"), lambda: {"rate": math.nan, "source": {"fps": math.inf, "name": "caf\udce9"}})
+    assert json.loads(sink._status_json()) == {"rate": None, "source": {"fps": None, "name": "caf\udce9"}}
+    sink.close()
+    spool = Spool(tmp_path, 1000)
+    spool.add([Happening("alert", 0.0, "0", {"fraction": math.nan}).to_json()])
+    assert json.loads(spool.after(0, 1)[0].payload)["fraction"] is None
+    spool.close()
