@@ -66,16 +66,17 @@ def draw_faces(image: Image, faces: Sequence[Face], status: str = "", overlay: O
         cv2.polylines(canvas, [np.array(corners, np.int32)], True, _ZONE_COLOUR, thickness, cv2.LINE_AA)
         left, top = min(corners, key=lambda corner: corner[0] + corner[1])
         _write(canvas, name, (left + 4, top + round(30 * scale)), scale)
-    for face in faces:
-        colour = OTHER_COLOUR if face.unsure else COLOURS.get(face.label, OTHER_COLOUR)
+    colours = [OTHER_COLOUR if face.unsure else COLOURS.get(face.label, OTHER_COLOUR) for face in faces]
+    for face, colour in zip(faces, colours, strict=True):
         x1, y1, x2, y2 = (round(value) for value in face.box)
         cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, thickness, cv2.LINE_AA)
+    taken: list[tuple[int, int, int, int]] = []
+    for face, colour in zip(faces, colours, strict=True):
         text = displayable(caption(face))
         (text_width, text_height), baseline = cv2.getTextSize(text, _FONT, scale, 1)
-        # Above the box where there is room, else just inside it; never outside the picture.
-        left = min(max(x1, 0), max(width - text_width - 6, 0))
-        bottom = y1 if y1 - text_height - baseline - 4 >= 0 else max(y1, 0) + text_height + baseline + 4
-        cv2.rectangle(canvas, (left, bottom - text_height - baseline - 4), (left + text_width + 6, bottom), colour, -1)
+        left, top, right, bottom = _place(face.box, (text_width + 6, text_height + baseline + 4), (width, height), taken)
+        taken.append((left, top, right, bottom))
+        cv2.rectangle(canvas, (left, top), (right, bottom), colour, -1)
         cv2.putText(
             canvas,
             text,
@@ -97,6 +98,22 @@ def draw_faces(image: Image, faces: Sequence[Face], status: str = "", overlay: O
         size = scale * min(1.0, (width - 16) / max(needed, 1))
         cv2.putText(canvas, banner, (8, line - 8), _FONT, max(size, 0.1), (255, 255, 255), max(1, round(size)), cv2.LINE_AA)
     return canvas
+
+
+def _place(
+    box: Box, size: tuple[int, int], picture: tuple[int, int], taken: Sequence[tuple[int, int, int, int]]
+) -> tuple[int, int, int, int]:
+    """Give left, top, right and bottom of a caption: above its box, else below, else inside, where it covers no other and fits."""
+    width, height = size
+    left = min(max(round(box[0]), 0), max(picture[0] - width, 0))
+    places = [(left, top, left + width, top + height) for top in (round(box[1]) - height, round(box[3]), max(round(box[1]), 0))]
+    for place in places:
+        overlaps = any(
+            place[0] < other[2] and other[0] < place[2] and place[1] < other[3] and other[1] < place[3] for other in taken
+        )
+        if not overlaps and place[1] >= 0 and place[3] <= picture[1]:
+            return place
+    return places[0] if places[0][1] >= 0 else places[-1]
 
 
 class Mosaic(NamedTuple):

@@ -44,6 +44,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
     chrome.quit()
 
 
+UNKNOWN = "\N{EN DASH}"
+
+
 def show(browser: webdriver.Chrome, run: Run, width: int = 1280, scheme: str = "light") -> None:
     """Open the page and wait for its first figures."""
     browser.get_log("browser")
@@ -133,10 +136,28 @@ def test_a_lost_camera_and_a_lost_device_are_said(browser: webdriver.Chrome) -> 
         until(lambda: words(browser, "state") == "Camera lost")
         assert "The camera gives no picture" in words(browser, "banners")
         assert "3 tries" in words(browser, "banners")
+        assert "The cable is out" in words(browser, "banners")
+        # Who is there now is not known; who was there is.
+        assert {one.text for one in browser.find_elements(By.CSS_SELECTOR, "#counts .number, #zones td")} == {UNKNOWN}
+        assert UNKNOWN not in words(browser, "people")
         until(lambda: "The camera was lost" in words(browser, "recent"))
         run.sink.close()
         until(lambda: words(browser, "state") == "Out of reach")
         assert "does not reach the device" in words(browser, "banners")
+
+
+def test_nothing_is_claimed_before_the_first_frame(browser: webdriver.Chrome) -> None:
+    with Run(frames=False) as run:
+        run.state.set_source("lost", "the cable is out", 3)
+        browser.get_log("browser")
+        browser.get(run.sink.url)
+        until(lambda: words(browser, "state") == "Camera lost")
+        figures = browser.find_elements(By.CSS_SELECTOR, "#counts .number, #people .value")
+        assert len(figures) == 6
+        assert {one.text for one in figures} == {UNKNOWN}
+        assert words(browser, "reading") == "No data yet."
+        assert "NaN" not in browser.find_element(By.TAG_NAME, "body").text
+        assert not browser.get_log("browser")
 
 
 def test_it_comes_back_by_itself(browser: webdriver.Chrome) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from maskedge import Face
-from maskedge.draw import mosaics, pixelate
+from maskedge.detect import DETECTORS
+from maskedge.draw import _place, mosaics, pixelate
 from maskedge.errors import ModelError, SourceError, UsageError
 from maskedge.model import MODELS, default_model
 from maskedge.runner import Stop
@@ -28,7 +29,7 @@ pytest.importorskip("streamlit", reason="the extra app is not installed")
 
 from starlette.requests import Request
 
-from maskedge.app import charts, film, library, reports
+from maskedge.app import charts, film, library, models, reports
 from maskedge.app.answers import Choice, as_jpeg, event_line, shown_jpeg, table_rows
 from maskedge.app.server import answer_live, check_port
 from maskedge.app.stream import MAX_SESSIONS, SESSIONS, LiveSession, LiveSessions
@@ -279,6 +280,49 @@ def test_foreign_reports_are_refused_in_one_sentence() -> None:
     ):
         with pytest.raises(UsageError, match=words):
             reports.read_report("mine.json", content)
+
+
+def test_models_and_figures_are_named_once_and_none_is_called_none(bundled: library.ModelFile) -> None:
+    rows = [row for report in reports.committed_reports() for row in report.rows()]
+    names = [(report.kind, row["name"]) for report in reports.committed_reports() for row in report.rows()]
+    assert len(set(names)) == len(names)
+    assert any(row["name"].endswith("(eager PyTorch)") for row in rows)
+    assert all(isinstance(value, str) for row in reports.bundled_figures() for value in row.values())
+    assert reports.UNKNOWN in {value for row in reports.bundled_figures() for value in row.values()}
+    assert all(name in library.detector_help() for name in DETECTORS)
+    assert "OpenCV" not in library.detector_help(["haar", "cnn"])
+    finder = library.installed_models()[1]
+    assert finder.kind == "detector"
+    assert models._best_point(finder.facts())["masked_found"] > 0.9  # type: ignore[index]
+    assert {part["name"] for part in bundled.facts()["evaluations"]} <= models._SETS.keys()
+
+
+def test_labels_of_points_do_not_cover_one_another() -> None:
+    point = {"report": "committed", "name": "cnn, edgenet", "milliseconds": 5.0, "f1": 0.9}
+    near = [
+        point,
+        point | {"milliseconds": 6.0},
+        point | {"milliseconds": 6.5},
+        point | {"name": "original (x)", "milliseconds": 50.0},
+    ]
+    assert charts._label_places(near) == ["left above", "left below", "", "right above"]
+    assert charts._label_places([]) == []
+    # Points of other reports beat none: they were measured otherwise.
+    chart = charts.frontier_chart([point, point | {"report": "mine", "milliseconds": 9.0}])
+    assert {value["kind"] for value in chart["data"]["values"]} == {"unbeaten"}
+
+
+def test_captions_do_not_cover_one_another() -> None:
+    taken: list[tuple[int, int, int, int]] = []
+    for box, expected in (
+        ((100, 100, 150, 150), (100, 80, 180, 100)),
+        ((120, 105, 170, 160), (120, 160, 200, 180)),
+        ((100, 5, 150, 60), (100, 60, 180, 80)),
+        ((600, 100, 640, 150), (560, 80, 640, 100)),
+        ((0, -50, 640, 490), (0, 0, 80, 20)),
+    ):
+        taken.append(_place(box, (80, 20), (640, 480), taken))
+        assert taken[-1] == expected
 
 
 def test_charts_of_a_card(bundled: library.ModelFile) -> None:

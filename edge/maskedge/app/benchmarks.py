@@ -13,7 +13,7 @@ import streamlit as st
 
 from maskedge.app.charts import frontier_chart, speed_chart
 from maskedge.app.parts import heading
-from maskedge.app.reports import Report, bundled_figures, committed_reports, read_report, start_quick
+from maskedge.app.reports import UNKNOWN, Report, bundled_figures, committed_reports, read_report, start_quick
 from maskedge.errors import MaskedgeError, UsageError
 from maskedge.model import CATALOGUE
 
@@ -125,7 +125,8 @@ def _accuracy(reports: Sequence[Report]) -> None:
     st.subheader("How right, and how fast", anchor=False)
     st.markdown(
         "Each point is one way to look at pictures of real people. The best would stand in the upper left corner. "
-        "One is *unbeaten* when no other is both as right and faster, or as fast and more right; the dashed line joins those."
+        "One is *unbeaten* when no other of its report is both as right and faster, or as fast and more right; the dashed line "
+        "joins those."
     )
     points = [point for report in reports for point in report.points()]
     st.vega_lite_chart(frontier_chart(points), width="stretch")
@@ -152,7 +153,14 @@ def _speed(reports: Sequence[Report]) -> None:
     rows = [row for report in reports for row in report.speeds()]
     st.vega_lite_chart(speed_chart(rows), width="stretch")
     st.dataframe(
-        [{**row, "range": f"{row['low']:.1f} - {row['high']:.1f}"} for row in rows],
+        [
+            {
+                **row,
+                "range": f"{row['low']:.1f} - {row['high']:.1f}",
+                "ratio": UNKNOWN if row["ratio"] is None else f"{row['ratio']:.2f} x",
+            }
+            for row in rows
+        ],
         hide_index=True,
         width="stretch",
         column_order=("report", "name", "rate", "range", "ratio", "p50", "p95"),
@@ -161,8 +169,8 @@ def _speed(reports: Sequence[Report]) -> None:
             "name": "Pipeline",
             "rate": st.column_config.NumberColumn("Frames/s", format="%.1f"),
             "range": "Range of the rounds",
-            "ratio": st.column_config.NumberColumn(
-                "To the original", format="%.2f x", help="Frames/s by those of the original pipeline in the same round."
+            "ratio": st.column_config.TextColumn(
+                "To the original", alignment="right", help="Frames/s by those of the original pipeline in the same round."
             ),
             "p50": st.column_config.NumberColumn("Median ms", format="%.1f"),
             "p95": st.column_config.NumberColumn("95% within ms", format="%.1f"),
@@ -193,14 +201,14 @@ def _models() -> None:
     st.subheader("The bundled models", anchor=False)
     config: dict[str, Any] = {
         "model": "Model",
-        "parameters": st.column_config.NumberColumn("Parameters", format="localized"),
-        "kilobytes": st.column_config.NumberColumn("kB"),
-        "accuracy": st.column_config.NumberColumn("Right", format="percent", help="Test faces that got the right label."),
-        "macro_f1": st.column_config.NumberColumn("Macro F1", format="percent"),
-        "pictures": st.column_config.NumberColumn("Test faces", format="localized"),
+        "parameters": st.column_config.TextColumn("Parameters", alignment="right"),
+        "kilobytes": st.column_config.TextColumn("kB", alignment="right"),
+        "accuracy": st.column_config.TextColumn("Right", alignment="right", help="Test faces that got the right label."),
+        "macro_f1": st.column_config.TextColumn("Macro F1", alignment="right"),
+        "pictures": st.column_config.TextColumn("Test faces", alignment="right"),
     }
     st.dataframe(bundled_figures(), hide_index=True, width="stretch", column_config=config)
 
 
 def _machines(reports: Sequence[Report]) -> None:
-    st.caption(" ".join(f"{report.name}: {report.machine}." for report in reports))
+    st.caption(" ".join(dict.fromkeys(f"{report.name}: {report.machine}." for report in reports)))

@@ -172,13 +172,22 @@ def frontier(points: Sequence[tuple[float, float]]) -> set[int]:
 
 
 def frontier_chart(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Draw F1 against milliseconds: rows of `name`, `milliseconds`, `f1`. What nothing beats in both is joined by a line."""
-    best = frontier([(point["milliseconds"], point["f1"]) for point in points])
+    """Draw F1 against milliseconds: rows of `report`, `name`, `milliseconds`, `f1`.
+
+    What nothing of the same report beats in both is joined by a line: other machines and pictures have other times. A label for
+    which there is no room is left out; the table and the tooltip have them all.
+    """
+    best: set[int] = set()
+    for report in {point["report"] for point in points}:
+        own = [index for index, point in enumerate(points) if point["report"] == report]
+        best |= {own[index] for index in frontier([(points[index]["milliseconds"], points[index]["f1"]) for index in own])}
+    places = _label_places(points)
     values = [
         {
             **point,
             "kind": _EFFICIENT[0 if index in best else 1],
             "short": str(point["name"]).split(" (")[0],
+            "place": places[index],
         }
         for index, point in enumerate(points)
     ]
@@ -201,7 +210,7 @@ def frontier_chart(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             {
                 "transform": [{"filter": f"datum.kind == '{_EFFICIENT[0]}'"}],
                 "mark": {"type": "line", "strokeDash": [6, 4], "color": _ACCENT, "interpolate": "step-after"},
-                "encoding": {"x": x, "y": y, "order": {"field": "milliseconds"}},
+                "encoding": {"x": x, "y": y, "order": {"field": "milliseconds"}, "detail": {"field": "report"}},
             },
             {
                 "mark": {"type": "point", "filled": True, "size": 160, "opacity": 1},
@@ -222,12 +231,45 @@ def frontier_chart(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                     "tooltip": [{"field": "name"}, {"field": "f1"}, {"field": "milliseconds"}, {"field": "report"}],
                 },
             },
-            {
-                "mark": {"type": "text", "dy": -16, "fontSize": 13, "fontWeight": 600, "color": _WORDS},
-                "encoding": {"x": x, "y": y, "text": {"field": "short"}},
-            },
+            *(
+                {
+                    "transform": [{"filter": f"datum.place == '{align} {side}'"}],
+                    "mark": {"type": "text", "align": align, "dy": dy, "fontSize": 13, "fontWeight": 600, "color": _WORDS},
+                    "encoding": {"x": x, "y": y, "text": {"field": "short"}},
+                }
+                for align in ("left", "center", "right")
+                for side, dy in _SIDES.items()
+            ),
         ],
     }
+
+
+_SIDES = {"above": -16, "below": 18}
+"""Where a label stands, and by how many pixels."""
+
+
+def _label_places(points: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Tell where the label of each point stands, as in `left above`, so that none covers another; empty for nowhere.
+
+    Sizes are those on a phone, where a label of twelve letters takes a third of the width.
+    """
+    most = max((point["milliseconds"] for point in points), default=0.0) or 1.0
+    low, high = min((point["f1"] for point in points), default=0.0), max((point["f1"] for point in points), default=1.0)
+    span = max(high - low, 1e-6)
+    taken: list[tuple[float, float, float]] = []
+    places = [""] * len(points)
+    for index in sorted(range(len(points)), key=lambda index: (points[index]["milliseconds"], index)):
+        at, up = points[index]["milliseconds"] / most, (points[index]["f1"] - low) / span
+        wide = min(len(str(points[index]["name"]).split(" (")[0]), 30) / 36
+        align = "left" if at < wide / 2 else "right" if at > 1 - wide / 2 else "center"
+        start = at - {"left": 0.0, "center": wide / 2, "right": wide}[align]
+        for side, shift in (("above", 0.07), ("below", -0.07)):
+            box = start, start + wide, up + shift
+            if all(box[1] < left or right < box[0] or abs(box[2] - height) > 0.1 for left, right, height in taken):
+                taken.append(box)
+                places[index] = f"{align} {side}"
+                break
+    return places
 
 
 def speed_chart(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

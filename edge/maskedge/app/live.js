@@ -156,11 +156,10 @@ class View {
       const [x1, y1, x2, y2] = face.box;
       pen.strokeStyle = face.colour;
       pen.strokeRect(x1, y1, x2 - x1, y2 - y1);
-      const words = `${face.symbol} ${face.name} ${Math.round(100 * face.score)}%`;
-      const tall = 21 * unit;
-      const wide = pen.measureText(words).width + 14 * unit;
-      const left = Math.min(Math.max(x1, 0), Math.max(width - wide, 0));
-      const top = y1 - tall >= 0 ? y1 - tall : Math.max(y1, 0);
+    }
+    const taken = [];
+    for (const face of answer.faces) {
+      const { words, left, top, wide, tall } = this.place(pen, face, taken, width, height, unit);
       pen.fillStyle = face.colour;
       pen.fillRect(left, top, wide, tall);
       // White words on dark colours, dark ones on light colours.
@@ -168,6 +167,23 @@ class View {
       pen.fillStyle = 0.3 * red + 0.59 * green + 0.11 * blue > 150 ? "#14181c" : "#fff";
       pen.fillText(words, left + 7 * unit, top + tall / 2 + unit);
     }
+  }
+
+  // The first place for a label that covers no other: above or below its box, with all words or with the sign and number alone.
+  place(pen, face, taken, width, height, unit) {
+    const [x1, y1, , y2] = face.box;
+    const tall = 21 * unit;
+    const sure = `${Math.round(100 * face.score)}%`;
+    const places = [`${face.symbol} ${face.name} ${sure}`, `${face.symbol} ${sure}`].flatMap((words) => {
+      const wide = pen.measureText(words).width + 14 * unit;
+      const left = Math.min(Math.max(x1, 0), Math.max(width - wide, 0));
+      return [y1 - tall, y2, Math.max(y1, 0)].map((top) => ({ words, left, top, wide, tall }));
+    });
+    const free = ({ left, top, wide }) => top >= 0 && top + tall <= height &&
+      taken.every((one) => left + wide <= one.left || one.left + one.wide <= left || top + tall <= one.top || one.top + tall <= top);
+    const found = places.find(free) ?? places.at(-1);
+    taken.push(found);
+    return found;
   }
 
   // Covers a face with the mosaic that the server computed. Edges are whole pixels: nothing shines through between two squares.

@@ -43,7 +43,7 @@ def show() -> None:
                 "- **answers a second**: pictures that were answered and drawn, over the last two seconds.\n"
                 "- **delay**: from the moment the browser took the picture to the moment its boxes were drawn (median). "
                 "It holds packing the picture, sending it, finding and telling apart the faces, and drawing.\n"
-                "- **of it, looking**: what the computer that runs this page spent on it.\n"
-                "- **different people so far**: a face counts once it was seen in five pictures. Nobody is recognised: "
-                "who leaves and comes back counts again."
+                "- **of it, on the server**: what the computer that runs this page spent on it.\n"
+                "- **different people so far**: a face counts once it was seen for a moment. A person who leaves and comes back "
+                "after some seconds counts again."
             )

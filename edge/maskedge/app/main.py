@@ -40,7 +40,7 @@ st.set_page_config(page_title="maskedge", page_icon=_ICON, layout="wide")
 dress()
 # Each view is loaded when it is first opened.
 _PAGES = [
-    st.Page(_try_it, title="Try it", icon=":material/add_photo_alternate:", url_path="try", default=True),
+    st.Page(_try_it, title="Try it", icon=":material/add_photo_alternate:", default=True),
     st.Page(_live, title="Live", icon=":material/videocam:", url_path="live"),
     st.Page(_models, title="Models", icon=":material/description:", url_path="models"),
     st.Page(_benchmarks, title="Benchmarks", icon=":material/speed:", url_path="benchmarks"),

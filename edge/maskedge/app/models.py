@@ -17,6 +17,7 @@ from maskedge.look import label_look
 
 _SETS = {
     "faces test": "Test faces, none of which it has seen a relative of",
+    "faces test, relabelled": "The same test faces, with wrong labels corrected",
     "scenes dev": "Faces and false alarms in webcam and phone pictures that it did not learn from",
     "validation": "Validation: what the best moment of the training was chosen by",
 }
@@ -92,6 +93,9 @@ def _show_model(model: ModelFile) -> None:
 
 def _short(card: Mapping[str, Any]) -> None:
     evaluations = card.get("evaluations", [])
+    if (found := _best_point(card)) is not None:
+        _finder(card, found)
+        return
     if not evaluations:
         st.markdown("This file holds no measured figures: nothing can be said of how often it is right.")
         return
@@ -124,8 +128,35 @@ def _short(card: Mapping[str, Any]) -> None:
                 [{"faces": row["condition"], "right": 100 * row["accuracy"], "number": row["faces"]} for row in limits],
                 hide_index=True,
                 width="stretch",
-                column_config={"right": st.column_config.ProgressColumn("Right", format="%.1f%%", min_value=0, max_value=100)},
+                column_config={
+                    "faces": "Faces",
+                    "number": "Number",
+                    "right": st.column_config.ProgressColumn("Right", format="%.1f%%", min_value=0, max_value=100),
+                },
             )
+
+
+def _best_point(card: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Give the figures of a detector at its own threshold, on its largest pictures; None where the card has none."""
+    own = [point for point in card.get("curve", ()) if point.get("score") == card.get("least_score")]
+    return max(own, key=lambda point: int(point["side"]), default=None)
+
+
+def _finder(card: Mapping[str, Any], point: Mapping[str, Any]) -> None:
+    st.markdown(f"**Pictures with people that were kept from the training** ({card['pictures']:,})")
+    cells = (
+        ("Masked found", f"{point['masked_found']:.1%}", "Of the faces with a mask, how many it finds."),
+        ("Unmasked found", f"{point['unmasked_found']:.1%}", "Of the faces without a mask, how many it finds."),
+        (
+            "False alarms",
+            f"{point['false_alarms']:.1f}",
+            "In a picture: what it takes for a face and is none, before the classifier refuses most of it.",
+        ),
+    )
+    with st.container(horizontal=True, gap="medium"):
+        for name, value, words in cells:
+            st.metric(name, value, help=words, width=170)
+    st.caption(f"Pictures of {point['side']} pixels on the longest side; score of {point['score']:.2f} or more.")
 
 
 def _confusion(card: Mapping[str, Any], model: ModelFile) -> None:
@@ -150,6 +181,8 @@ def _confusion(card: Mapping[str, Any], model: ModelFile) -> None:
         hide_index=True,
         width="stretch",
         column_config={
+            "label": "Label",
+            "faces": "Faces",
             "precision": st.column_config.NumberColumn("Precision", format="percent", help="Of those it called so, how many were."),
             "recall": st.column_config.NumberColumn("Recall", format="percent", help="Of those that were, how many it called so."),
             "F1": st.column_config.NumberColumn("F1", format="percent", help="Harmonic mean of both."),

@@ -103,7 +103,8 @@ def ask_settings(key: str, *, several: bool, smallest: int = 300) -> Settings:
     """
     models = [*bundled(), *uploaded().values()]
     classifiers = [model for model in models if model.kind == "classifier"]
-    finders: list[str | ModelFile] = [*DETECTORS, *(model for model in models if model.kind == "detector")]
+    # Those that are installed have a name already.
+    finders: list[str | ModelFile] = [*DETECTORS, *(model for model in uploaded().values() if model.kind == "detector")]
     finder_help = f"Finds where the faces are. {detector_help()}"
     if several:
         chosen = st.pills(

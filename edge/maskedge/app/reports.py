@@ -17,6 +17,9 @@ KINDS = ("speed", "accuracy", "compare", "nets")
 """Reports of `edge-bench` that the page can show; a report's schema is `maskedge.KIND/VERSION`."""
 MAX_BYTES = 20_000_000
 """Bytes of the largest report that is read."""
+_ENGINES = {"onnxruntime": "ONNX Runtime", "pytorch": "eager PyTorch"}
+UNKNOWN = "\N{EN DASH}"
+"""What stands where there is no figure."""
 QUICK = ("speed", "--quick")
 """The quick benchmark, as arguments of `edge-bench`."""
 
@@ -82,7 +85,7 @@ class Report:
         return [
             {
                 "report": self.name,
-                "name": str(row["model"]),
+                "name": f"{row['model']} ({_ENGINES.get(row['engine'], row['engine'])})",
                 "milliseconds": float(row["milliseconds_a_face"]["median"]),
                 "ratio": float(row["ratio_to_baseline"]["median"]),
             }
@@ -133,23 +136,28 @@ def results_folder() -> Path | None:
 def committed_reports() -> list[Report]:
     """Give the committed reports that the page shows."""
     folder = results_folder()
-    paths = [folder / f"{kind}.json" for kind in KINDS] if folder else []
+    # The comparison joins the two reports that are shown already: the same F1 beside other times.
+    paths = [folder / f"{kind}.json" for kind in KINDS if kind != "compare"] if folder else []
     return [read_report("committed", path.read_bytes()) for path in paths if path.is_file()]
 
 
-def bundled_figures() -> list[dict[str, Any]]:
-    """Give the headline figures of the bundled models: they stand in the package, with and without a checkout."""
+def bundled_figures() -> list[dict[str, str]]:
+    """Give the headline figures of the bundled models as texts: they stand in the package, with and without a checkout."""
+
+    def text(value: float | None, form: str) -> str:
+        return UNKNOWN if value is None else format(value, form)
+
     rows = []
     for name, entry in read_catalogue(MODELS).items():
         test = entry.get("test", {})
         rows.append(
             {
                 "model": name,
-                "parameters": entry.get("parameters"),
-                "kilobytes": round(entry["bytes"] / 1000) if "bytes" in entry else None,
-                "accuracy": test.get("accuracy"),
-                "macro_f1": test.get("macro_f1"),
-                "pictures": test.get("pictures"),
+                "parameters": text(entry.get("parameters"), ","),
+                "kilobytes": text(entry["bytes"] / 1000 if "bytes" in entry else None, ",.0f"),
+                "accuracy": text(test.get("accuracy"), ".1%"),
+                "macro_f1": text(test.get("macro_f1"), ".1%"),
+                "pictures": text(test.get("pictures"), ","),
             }
         )
     return rows

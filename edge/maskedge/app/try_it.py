@@ -213,7 +213,8 @@ def _show_answer(key: str, picture: Picture, answer: Answer, milliseconds: float
                 "top": st.column_config.NumberColumn("Top", help="Pixels from the upper edge"),
             },
         )
-    left, right = st.columns(2)
+    # Two answers side by side leave no room for two buttons in a row.
+    left, right = (st.container(), st.container()) if beside else st.columns(2)
     stem = PurePath(picture.name).stem.replace(" ", "-")
     left.download_button(
         "Marked picture",

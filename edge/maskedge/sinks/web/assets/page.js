@@ -37,7 +37,9 @@
     }
   };
   const say = (id, text) => { if (byId(id).textContent !== text) byId(id).textContent = text; };
-  const number = (value, digits = 0) => Number(value).toLocaleString("en", { maximumFractionDigits: digits, minimumFractionDigits: 0 });
+  const UNKNOWN = "–";
+  const number = (value, digits = 0) => (typeof value === "number" && Number.isFinite(value) ? value.toLocaleString("en", { maximumFractionDigits: digits, minimumFractionDigits: 0 }) : UNKNOWN);
+  const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
   const plain = (name) => String(name).replaceAll("_", " ");
   const clock = (time) => new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
   const seconds = (time) => (typeof time === "number" ? time * 1000 : time);
@@ -64,7 +66,7 @@
     if (last && away) banners.push(make("p", { class: "banner" }, "This page does not reach the device. ", make("span", {}, "What you see is old. Trying again …")));
     else if (last && state === "lost") {
       const tries = last.source.retries ? `, ${number(last.source.retries)} tries so far` : "";
-      const why = last.source.sentence ? ` ${last.source.sentence}` : "";
+      const why = last.source.sentence ? ` ${sentence(last.source.sentence)}` : "";
       const since = last.source.since ? ` since ${clock(seconds(last.source.since))}` : "";
       banners.push(make("p", { class: "banner" }, `The camera gives no picture${since}. `, make("span", {}, `Check its cable, power and network. It is tried again by itself${tries}.${why}`)));
     }
@@ -75,7 +77,7 @@
   const showCounts = (faces, seen) => {
     const labels = order(Object.keys(faces));
     const tiles = labels.map((label) => make("li", { "data-label": label, class: faces[label] ? "some" : "none" },
-      mark(label), make("span", { class: "number" }, number(faces[label])), make("span", { class: "word" }, look(label).name)));
+      mark(label), make("span", { class: "number" }, seen ? number(faces[label]) : UNKNOWN), make("span", { class: "word" }, look(label).name)));
     fill("counts", ...tiles);
     const total = labels.reduce((sum, label) => sum + faces[label], 0);
     const nobody = seen ? "Nobody is in view" : "The camera gives no picture: who is there is not known";
@@ -85,14 +87,14 @@
     byId("crowd").setAttribute("aria-label", total ? labels.filter((label) => faces[label]).map((label) => `${faces[label]} ${look(label).name}`).join(", ") : nobody);
   };
 
-  const showZones = (zones, faces) => {
+  const showZones = (zones, faces, seen) => {
     const names = Object.keys(zones);
     byId("zones-card").hidden = !names.length;
     if (!names.length) return;
     const labels = order([...Object.keys(faces), ...names.flatMap((name) => Object.keys(zones[name]))]);
     fill("zones-head", make("tr", {}, make("th", { scope: "col" }, "Zone"),
       ...labels.map((label) => make("th", { scope: "col", "data-label": label, title: look(label).name, "aria-label": look(label).name }, mark(label)))));
-    fill("zones", ...names.map((name) => make("tr", {}, make("th", { scope: "row" }, name), ...labels.map((label) => make("td", {}, number(zones[name][label] || 0))))));
+    fill("zones", ...names.map((name) => make("tr", {}, make("th", { scope: "row" }, name), ...labels.map((label) => make("td", {}, seen ? number(zones[name][label] || 0) : UNKNOWN)))));
   };
 
   // What an alert knows of its cause (docs/contracts.md), in words.
@@ -152,9 +154,9 @@
     }));
   };
 
-  const showPeople = (people) => {
+  const showPeople = (people, seen) => {
     const labels = order(Object.keys(people));
-    fill("people", ...(labels.length ? labels.map((label) => make("li", {}, mark(label), make("span", { class: "words" }, look(label).name), make("span", { class: "value" }, number(people[label]))))
+    fill("people", ...(labels.length ? labels.map((label) => make("li", {}, mark(label), make("span", { class: "words" }, look(label).name), make("span", { class: "value" }, seen ? number(people[label]) : UNKNOWN)))
       : [make("li", { class: "quiet" }, "Nobody yet")]));
   };
 
@@ -164,10 +166,13 @@
     say("source", status.source.name);
     document.title = `${status.source.state === "lost" ? "⚠ " : ""}${status.source.name} · maskedge`;
     const faces = status.faces || {};
-    showCounts(faces, status.source.state === "open");
-    showZones(status.zones || {}, faces);
+    // Before the first frame, and while there is none, nobody knows who is there.
+    const counted = Boolean((status.counters || {}).processed);
+    const seen = counted && status.source.state === "open";
+    showCounts(faces, seen);
+    showZones(status.zones || {}, faces, seen);
     showAlerts(status.alerts || []);
-    showPeople(status.people || {});
+    showPeople(status.people || {}, counted);
     showDevice(status.health || {});
     showSpeed(status);
     showOutputs(status.sinks || {});
@@ -215,7 +220,7 @@
       svg.append(draw("text", { x: FRAME.left - 7, y: y(count) + 4, "text-anchor": "end" }, number(count)));
     }
     for (const ago of width < 420 ? [45, 30, 15, 0] : [60, 45, 30, 15, 0].map((m) => Math.min(m, MINUTES - 1))) {
-      svg.append(draw("text", { x: x(end - ago), y: height - 6, "text-anchor": ago ? "middle" : "end" }, ago ? `${ago === 59 ? 60 : ago} min ago` : "now"));
+      svg.append(draw("text", { x: x(end - ago), y: height - 6, "text-anchor": ago ? "middle" : "end" }, ago ? `${ago === 59 ? 60 : ago} min${width < 420 ? "" : " ago"}` : "now"));
     }
     const ends = [];
     for (const label of labelsOfHour) {
@@ -247,7 +252,8 @@
     if (point) svg.append(draw("line", { class: "cursor", x1: x(point.minute), x2: x(point.minute), y1: FRAME.top, y2: height - FRAME.bottom }));
     say("reading", point
       ? `${new Date(point.minute * 60000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}: ${labelsOfHour.map((label) => `${number(value(point, label), 1)} ${look(label).name}`).join(", ")}`
-      : points.length ? "Faces at a time, minute by minute. Point at a minute, or use the arrow keys." : "The first minute is being counted.");
+      : points.length ? "Faces at a time, minute by minute. Point at a minute, or use the arrow keys."
+      : last && last.source.state === "open" ? "The first minute is being counted." : "No data yet.");
     shape = { width, start, x };
     byId("chart").replaceChildren(svg);
     fill("legend", ...labelsOfHour.map((label) => {
