@@ -35,12 +35,12 @@ def report(reports: tuple[Path, ...], html: Path | None, markdown: Path | None, 
     """Show reports: several of speed compare machines or versions, and make a history."""
     from maskedge.files import write_file
 
-    from .markdown import to_markdown
-    from .report import load_report
+    with require_runtime():
+        from .kinds import load_any, to_markdown
 
     check_output(html)
     check_output(markdown)
-    loaded = [load_report(path) for path in reports]
+    loaded = [load_any(path) for path in reports]
     text = "\n".join(to_markdown(one) for one in loaded)
     if markdown is not None:
         write_file(markdown, text)

@@ -8,7 +8,7 @@ from typing import Any
 
 from maskedge.errors import UsageError
 
-from .report import COMPARE, SPEED, Conditions, load_report, read_json
+from .report import COMPARE, SPEED, Conditions, check_version, load_report, read_json
 
 _ACCURACY = "maskedge.accuracy/"
 
@@ -29,14 +29,17 @@ def compare(accuracy_path: Path, speed_path: Path | None) -> dict[str, Any]:
     """
     conditions = Conditions()
     accuracy = read_json(accuracy_path)
+    check_version(accuracy_path, accuracy)
     if not str(accuracy.get("schema")).startswith(_ACCURACY):
         raise UsageError(f"{accuracy_path} is of schema {accuracy.get('schema')!r}: give a report of edge-bench accuracy.")
     notes: list[str] = []
     try:
         measured = [(row, float(row["together"]["f1"])) for row in accuracy["pipelines"]]
         own = [_row(row, row["name"], f1, float(row["milliseconds_p50"])) for row, f1 in measured]
-    except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"{accuracy_path} is no report of edge-bench accuracy that this version reads ({error}).") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(
+            f"{accuracy_path} is no report of edge-bench accuracy that this version reads ({type(error).__name__}: {error})."
+        ) from error
     time_is = f"the median of a picture in the accuracy run ({accuracy.get('scenes')})"
     if speed_path is not None:
         speed = load_report(speed_path, SPEED)

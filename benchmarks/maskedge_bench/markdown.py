@@ -235,21 +235,3 @@ def clock_sentence(report: Report) -> str:
         return ""
     share = f"{own['share_of_a_frame']:.3%} of what the default takes for it"
     return f"The stage clock itself takes {own['microseconds_a_frame']:.0f} microseconds a frame, {share}."
-
-
-def table_of(report: Report) -> str:
-    """Give the table of a report that is not of speed, whatever its kind."""
-    kind = report["schema"].split("/")[0].removeprefix("maskedge.")
-    return {"nets": nets_table, "start": start_table, "limits": limits_table, "compare": compare_table}[kind](report)
-
-
-def to_markdown(report: Report) -> str:
-    """Give a whole report as Markdown, whatever its kind."""
-    parts = [f"# {report['title']}", *(f"> {warning}" for warning in report["warnings"])]
-    if report["schema"].startswith("maskedge.speed/"):
-        parts += [conditions(report)]
-        parts += [text for heading, table in speed_sections(report) for text in (f"## {heading}", table)]
-        parts += [clock_sentence(report), *report["notes"]]
-    else:
-        parts.append(table_of(report))
-    return "\n\n".join(part for part in parts if part) + "\n"

@@ -33,7 +33,7 @@ def finish(report: dict[str, Any], path: Path | None) -> None:
     Raises:
         OutputError: It cannot be written.
     """
-    from .markdown import to_markdown
+    from .kinds import to_markdown
     from .report import write_report
 
     click.echo(to_markdown(report), nl=False)

@@ -10,7 +10,8 @@ from typing import Any
 from maskedge_train.page import charts, paragraph, section, table, write_page
 
 from .charts import Series, bars, plot
-from .markdown import clock_sentence, conditions, machine, speed_sections, table_of
+from .kinds import table_of
+from .markdown import clock_sentence, conditions, machine, speed_sections
 from .report import COMPARE, SPEED
 
 _STYLE = """<style>
@@ -31,7 +32,7 @@ def write_report_page(path: Path, reports: Sequence[dict[str, Any]]) -> None:
 
     Args:
         path: The HTML file.
-        reports: Reports of any kind (`report.load_report`); several of speed are also set side by side.
+        reports: Reports of any kind (`kinds.load_any`); several of speed are also set side by side.
 
     Raises:
         OutputError: The file cannot be written.
@@ -40,7 +41,7 @@ def write_report_page(path: Path, reports: Sequence[dict[str, Any]]) -> None:
     sections = _side_by_side(speeds) if len(speeds) > 1 else []
     for report in reports:
         # The title of a single report is the page's.
-        prefix = f"{report['title']}, {report['time'][:10]}: " if len(reports) > 1 else ""
+        prefix = f"{_name(report)}: " if len(reports) > 1 else ""
         if report["warnings"]:
             sections.append(section(_heading(prefix, "to be taken with care"), *map(paragraph, report["warnings"])))
         sections += _speed(report, prefix) if report["schema"] == SPEED else _other(report)
@@ -52,8 +53,15 @@ def _lead(reports: Sequence[dict[str, Any]]) -> str:
     """Name each machine once, and what was measured on it when."""
     machines: dict[str, list[str]] = {}
     for report in reports:
-        machines.setdefault(machine(report["facts"]), []).append(_moment(report))
+        # Those of trainings name no machine.
+        if report["time"] and "facts" in report:
+            machines.setdefault(machine(report["facts"]), []).append(_moment(report))
     return " ".join(f"{name}: {'; '.join(dict.fromkeys(times))}." for name, times in machines.items())
+
+
+def _name(report: dict[str, Any]) -> str:
+    """Give title and day."""
+    return ", ".join(filter(None, (report["title"], report["time"][:10])))
 
 
 def _heading(prefix: str, words: str) -> str:
@@ -127,11 +135,7 @@ def _cost(report: dict[str, Any]) -> str:
 
 def _other(report: dict[str, Any]) -> list[str]:
     graphs = charts([_frontier(report)]) if report["schema"] == COMPARE else ""
-    return [
-        section(
-            f"{report['title']}, {report['time'][:10]}", graphs, _html(table_of(report)), *map(paragraph, report.get("notes", ()))
-        )
-    ]
+    return [section(_name(report), graphs, _html(table_of(report)), *map(paragraph, report.get("notes", ())))]
 
 
 def _frontier(report: dict[str, Any]) -> str:

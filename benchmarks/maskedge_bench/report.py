@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -123,7 +124,11 @@ SHAPES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """What each kind of report holds."""
 
-_OLDER = {"maskedge.speed/1": SPEED, "maskedge.nets/1": NETS}
+
+OTHER_VERSIONS: Mapping[str, tuple[int, ...]] = {
+    "accuracy": (1, 2), "tracking": (1,), "precisions": (1,), "training": (1,), "detector": (1,), "cascade": (1,), "leakage": (1,),
+}  # fmt: skip
+"""Versions that are read of the kinds of reports without a schema here."""
 
 
 @dataclass
@@ -242,7 +247,7 @@ def validate(report: Any) -> None:
         ValueError: It differs; the text names the first places.
     """
     schema = report.get("schema") if isinstance(report, dict) else None
-    if schema not in SHAPES:
+    if not isinstance(schema, str) or schema not in SHAPES:
         raise ValueError(f"its schema is {schema!r}; known are {', '.join(SHAPES)}")
     faults = list(problems(report, SHAPES[schema]))
     if faults:
@@ -260,10 +265,8 @@ def load_report(path: Path, *kinds: str) -> dict[str, Any]:
         UsageError: It cannot be read, is of another schema, or breaks its own.
     """
     content = read_json(path)
-    schema = content.get("schema")
-    if schema in _OLDER:
-        newer = _OLDER[schema]
-        raise UsageError(f"{path} is of the older schema {schema}, this version reads {newer}: measure again.")
+    check_version(path, content)
+    schema = content["schema"]
     if kinds and schema not in kinds:
         raise UsageError(f"{path} is of schema {schema!r}, expected {' or '.join(kinds)}: give another file.")
     try:
@@ -271,6 +274,29 @@ def load_report(path: Path, *kinds: str) -> dict[str, Any]:
     except ValueError as error:
         raise UsageError(f"{path} is no report that this version reads ({error}): measure again.") from error
     return content
+
+
+def check_version(path: Path, content: Mapping[str, Any]) -> str:
+    """Tell the kind of a report, as in `speed`.
+
+    Raises:
+        UsageError: It is no report of this project, or of a version that is not read; the text says which.
+    """
+    schema = content.get("schema")
+    found = re.fullmatch(r"maskedge\.([a-z]+)/([0-9]{1,9})", schema) if isinstance(schema, str) else None
+    versions = {kind: list(known) for kind, known in OTHER_VERSIONS.items()}
+    for known in SHAPES:
+        kind, _, number = known.removeprefix("maskedge.").partition("/")
+        versions.setdefault(kind, []).append(int(number))
+    if found is None or found[1] not in versions:
+        what = "has no schema" if schema is None else f"is of schema {str(schema)[:60]!r}"
+        raise UsageError(f"{path} is no report of this project (it {what}): known are {', '.join(sorted(versions))}.")
+    kind, version, newest = found[1], int(found[2]), max(versions[found[1]])
+    if version > newest:
+        raise UsageError(f"{path} is of the newer version {version} of maskedge.{kind}, this one reads {newest}: update maskedge.")
+    if version not in versions[kind]:
+        raise UsageError(f"{path} is of the older schema {schema}, this version reads maskedge.{kind}/{newest}: measure again.")
+    return kind
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -281,8 +307,10 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read as JSON ({error}): give a report of edge-bench.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{path} cannot be read as JSON ({' '.join(str(error).split())[:120]}): give a report of edge-bench."
+        ) from error
     if not isinstance(content, dict):
         raise UsageError(f"{path} holds no JSON object: give a report of edge-bench.")
     return content

@@ -13,6 +13,7 @@ from maskedge.errors import UsageError
 from maskedge.files import write_file
 
 from .accuracy import accuracy_table
+from .kinds import curve_table
 from .markdown import (
     chain_table,
     compare_table,
@@ -188,22 +189,11 @@ def _copies(reports: list[dict[str, Any]]) -> str:
 
 
 def _detector(report: dict[str, Any]) -> str:
-    head = ("longest side", "least score", "masked faces found", "unmasked faces found", "false alarms a picture")
-    rows = [
-        [
-            str(point["side"]),
-            f"{point['score']:.2f}",
-            f"{point['masked_found']:.3f}",
-            f"{point['unmasked_found']:.3f}",
-            f"{point['false_alarms']:.2f}",
-        ]
-        for point in report["curve"]
-    ]
     faces = report["faces"]
     said = (
         f"{report['pictures']} pictures kept from the training, {faces['masked']} masked faces, {faces['unmasked']} unmasked ones."
     )
-    return f"{markdown_table(head, rows)}\n\n{said}"
+    return f"{curve_table(report)}\n\n{said}"
 
 
 def _turned(reports: list[dict[str, Any]]) -> str:

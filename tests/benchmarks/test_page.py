@@ -4,13 +4,84 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from maskedge.errors import UsageError
 from maskedge_bench.charts import Series, bars, plot
+from maskedge_bench.compare import compare as join
+from maskedge_bench.kinds import load_any, to_markdown
 from maskedge_bench.page import write_report_page
-from maskedge_bench.report import load_report
+from maskedge_bench.report import OTHER_VERSIONS, SHAPES, load_report
 
 RESULTS = Path(__file__).parent.parent.parent / "benchmarks" / "results"
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+COMMITTED = sorted(RESULTS.rglob("*.json"))
+
+
+def test_every_committed_report_is_shown(tmp_path: Path) -> None:
+    reports = [load_any(path) for path in COMMITTED]
+    assert {"accuracy", "speed", "nets", "tracking", "training", "detector", "leakage"} <= {
+        report["schema"].split("/")[0].removeprefix("maskedge.") for report in reports
+    }
+    for path, report in zip(COMMITTED, reports, strict=True):
+        text = to_markdown(report)
+        assert text.startswith("# "), path
+        assert "\n| --- |" in text, path
+        write_report_page(tmp_path / "one.html", [report])
+        assert "<table>" in (tmp_path / "one.html").read_text(encoding="utf-8"), path
+    write_report_page(tmp_path / "all.html", reports)
+    assert (tmp_path / "all.html").read_text(encoding="utf-8").count("<table>") >= len(reports)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "cannot be read as JSON"),
+        ("[" * 100_000, "cannot be read as JSON"),
+        ("[]", "holds no JSON object"),
+        ("{}", "is no report of this project (it has no schema)"),
+        ('{"schema": ["a"]}', "is no report of this project (it is of schema"),
+        ('{"schema": "other/1"}', "(it is of schema 'other/1')"),
+        ('{"schema": "maskedge.weather/1"}', "(it is of schema 'maskedge.weather/1')"),
+        ('{"schema": "maskedge.speed/3"}', "is of the newer version 3 of maskedge.speed, this one reads 2: update maskedge."),
+        ('{"schema": "maskedge.accuracy/9"}', "is of the newer version 9 of maskedge.accuracy, this one reads 2: update maskedge."),
+        (
+            '{"schema": "maskedge.nets/1"}',
+            "is of the older schema maskedge.nets/1, this version reads maskedge.nets/2",
+        ),
+        ('{"schema": "maskedge.speed/2"}', "is no report that this version reads"),
+        ('{"schema": "maskedge.accuracy/2", "pipelines": [{}]}', "lacks what such a report holds"),
+        ('{"schema": "maskedge.training/1", "net": "x", "evaluations": 3}', "lacks what such a report holds"),
+    ],
+)
+def test_what_is_no_report_is_one_sentence(invoke: Command, tmp_path: Path, content: str, words: str) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(content)
+    with pytest.raises(UsageError) as refused:
+        load_any(path)
+    assert words in str(refused.value)
+    assert str(refused.value).startswith(str(path))
+    speed = RESULTS / "speed.json"
+    for arguments in (("report", path), ("check", path, "--baseline", speed), ("compare", "--accuracy", path, "--speed", speed)):
+        done = invoke("edge-bench", *arguments)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"error: {path} ")
+        assert done.stderr.count("\n") == 1
+
+
+def test_check_and_compare_read_the_committed_reports(invoke: Command) -> None:
+    for name in ("speed", "nets"):
+        done = invoke("edge-bench", "check", RESULTS / f"{name}.json", "--baseline", RESULTS / f"{name}.json")
+        assert done.returncode == 0, done.stderr
+        assert "0 of" in done.stdout
+    for path in (RESULTS / "accuracy.json", *(RESULTS / "turned").glob("*.json")):
+        assert join(path, None)["rows"]
+    # Every kind is read by one of the two tables.
+    assert not OTHER_VERSIONS.keys() & {schema.split("/")[0].removeprefix("maskedge.") for schema in SHAPES}
 
 
 def test_lines_differ() -> None:

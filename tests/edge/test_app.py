@@ -275,6 +275,8 @@ def test_foreign_reports_are_refused_in_one_sentence() -> None:
         (b"{", "is no JSON file"),
         (b"[1]", "is no report that this page shows"),
         (b'{"schema": "maskedge.training/1"}', r"schema maskedge\.training/1"),
+        (b'{"schema": "maskedge.speed/3", "pipelines": []}', "is of the newer version 3 of maskedge.speed"),
+        (b"[" * 100_000, "is no JSON file"),
         (b'{"schema": "maskedge.speed/1", "pipelines": [{}]}', "lacks what such a report holds"),
         (b" " * (reports.MAX_BYTES + 1), "is it the right file"),
     ):

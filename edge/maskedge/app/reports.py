@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,8 +14,9 @@ from typing import Any
 from maskedge.errors import UsageError
 from maskedge.model import MODELS, read_catalogue
 
-KINDS = ("speed", "accuracy", "compare", "nets")
-"""Reports of `edge-bench` that the page can show; a report's schema is `maskedge.KIND/VERSION`."""
+NEWEST = {"speed": 2, "accuracy": 2, "compare": 1, "nets": 2}
+"""Reports of `edge-bench` that the page can show, and their newest version; a report's schema is `maskedge.KIND/VERSION`."""
+KINDS = tuple(NEWEST)
 MAX_BYTES = 20_000_000
 """Bytes of the largest report that is read."""
 _ENGINES = {"onnxruntime": "ONNX Runtime", "pytorch": "eager PyTorch"}
@@ -109,15 +111,20 @@ def read_report(name: str, content: bytes) -> Report:
         raise UsageError(f"{name} has {len(content) / 1e6:.0f} MB; a report has a few at most: is it the right file?")
     try:
         values = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{name} is no JSON file ({' '.join(str(error).split())[:120]}): give what edge-bench --json wrote."
         ) from error
     schema = str(values.get("schema")) if isinstance(values, dict) else "none"
-    kind = schema.removeprefix("maskedge.").split("/")[0]
-    if not schema.startswith("maskedge.") or kind not in KINDS:
+    found = re.fullmatch(r"maskedge\.([a-z]+)/([0-9]{1,9})", schema)
+    kind = found[1] if found else ""
+    if found is None or kind not in NEWEST:
         raise UsageError(
             f"{name} is no report that this page shows (schema {schema}): give what edge-bench {' or '.join(KINDS)} wrote."
+        )
+    if int(found[2]) > NEWEST[kind]:
+        raise UsageError(
+            f"{name} is of the newer version {int(found[2])} of maskedge.{kind}, this page reads {NEWEST[kind]}: update maskedge."
         )
     report = Report(name, kind, values)
     try:
