@@ -1,0 +1,142 @@
+"""The documents against the code: keys, flags, kinds of events, exit codes and examples are what they say."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import click
+import pytest
+
+from maskedge import errors
+from maskedge.alerts import ACTIONS, KINDS, AlertRule
+from maskedge.config import SECTIONS, is_secret, load_config, section_class
+from maskedge.happenings import KINDS as EVENTS
+from maskedge.sinks.mqtt import MqttConfig
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
+# Of other programs.
+FOREIGN = {
+    *("--system-site-packages", "--upgrade", "--extra-index-url", "--index-url", "--inline", "--listen"),
+    *("--nnodes", "--nproc-per-node", "--rdzv-endpoint", "--logdir"),
+}
+
+
+def read(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """Give the fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands(command: click.Command, name: str) -> Iterator[tuple[str, set[str]]]:
+    """Give each command with its options."""
+    yield name, {text for parameter in command.params for text in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
+    if isinstance(command, click.Group):
+        for inner, own in command.commands.items():
+            yield from commands(own, f"{name} {inner}")
+
+
+@pytest.fixture(scope="module")
+def options() -> dict[str, set[str]]:
+    """The options of each command of the project."""
+    scripts = [script for script in entry_points(group="console_scripts") if script.name.startswith("edge-")]
+    return {name: own for script in scripts for name, own in commands(script.load(), script.name)}
+
+
+def test_configuration_page_lists_every_key_with_its_default() -> None:
+    found: dict[str, str] = {}
+    section = ""
+    for line in read("configuration.md").splitlines():
+        if heading := re.fullmatch(r"## \[(\w+)\]", line):
+            section = heading[1]
+        elif row := re.match(r"\| `(\w+)` \| (.*?) \|", line):
+            found[f"{section}.{row[1]}"] = row[2].strip("`")
+    known: dict[str, str] = {}
+    for section in SECTIONS:
+        for entry in fields(section_class(section)):
+            value = entry.default_factory() if entry.default_factory is not MISSING else entry.default
+            text = "not set" if value is None else json.dumps(value) if not isinstance(value, tuple) else str(list(value))
+            known[f"{section}.{entry.name}"] = text
+            assert not (is_secret(entry) and value is not None)
+    assert found == known
+
+
+def test_pages_of_mqtt_and_alerts_name_every_field() -> None:
+    for page, cls in (("mqtt.md", MqttConfig), ("alerts.md", AlertRule)):
+        text = read(page)
+        missing = [entry.name for entry in fields(cls) if f"`{entry.name}`" not in text and f"{entry.name} =" not in text]
+        assert missing == [], page
+    assert all(f"| `{kind}` |" in read("alerts.md") for kind in (*KINDS, *ACTIONS[:4]))
+
+
+def test_keys_that_pages_mention_exist() -> None:
+    known = {f"{section}.{entry.name}" for section in SECTIONS for entry in fields(section_class(section))}
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        mentioned = {name for name in re.findall(r"`([a-z]+\.[a-z_]+)`", text) if name.split(".")[0] in SECTIONS}
+        # What ends like a file is one, and some sections are called like modules.
+        wrong = {name for name in mentioned - known if name.rsplit(".")[-1] not in ("json", "md", "csv", "onnx", "py", "toml")}
+        assert not wrong, page.name
+
+
+def test_examples_of_configurations_load(tmp_path: Path) -> None:
+    count = 0
+    for page in PAGES:
+        for block in blocks(page.read_text(encoding="utf-8"), "toml"):
+            if re.match(r"name = ", block):
+                continue  # an adapter of a benchmark
+            (tmp_path / "edge.toml").write_text(block)
+            load_config(tmp_path / "edge.toml", {})
+            count += 1
+    assert count >= 5
+
+
+def test_options_that_pages_mention_exist(options: dict[str, set[str]]) -> None:
+    every = set().union(*options.values())
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        inline = {flag for code in re.findall(r"`([^`\n]+)`", text) for flag in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", code)}
+        assert inline - every - FOREIGN == set(), page.name
+        for block in blocks(text, "(?:sh|bash)?"):
+            for line in block.replace("\\\n", " ").splitlines():
+                check_line(line, options, page.name)
+
+
+def check_line(line: str, options: dict[str, set[str]], page: str) -> None:
+    """Compare the options of a command line with those of its command."""
+    try:
+        words = shlex.split(line, comments=True)
+    except ValueError:
+        return
+    for start, word in enumerate(words):
+        both = " ".join(words[start : start + 2])
+        if word in options:
+            used = {one.split("=")[0] for one in words[start + 1 :] if re.fullmatch(r"--[a-z][a-z0-9-]*(=.*)?", one)}
+            # `edge-export FILE` is a command without a name.
+            known = (
+                options[both] if both in options else set().union(*(own for key, own in options.items() if key.startswith(word)))
+            )
+            assert used <= known, f"{page}: {line}"
+
+
+def test_contracts_name_every_event_and_exit_code() -> None:
+    text = read("contracts.md")
+    table = text[text.index("## What happens") : text.index("## The state of a run")]
+    assert set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", table, flags=re.MULTILINE)))) - {"event"} == set(EVENTS)
+    codes = {int(code) for row in re.findall(r"^\| ([\d, ]+) \|", text, flags=re.MULTILINE) for code in row.split(",")}
+    assert codes == {0, 1, 130, 143} | {kind.exit_code for kind in errors.MaskedgeError.__subclasses__()}
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
