@@ -93,7 +93,7 @@ def test_full_disk_leaves_the_checkpoint_before(unbroken: Path, faces_folder: Pa
     """A limit on the size of files stands for the disk: between those of a split and of a checkpoint."""
     for name in ("best.ckpt", "last.ckpt"):
         (tmp_path / name).write_bytes((unbroken / name).read_bytes())
-    run = command_line(arguments(faces_folder, tmp_path, "--epochs", "4", "--no-paint"))
+    run = command_line(arguments(faces_folder, tmp_path, "--epochs", "4", "--no-paint", "--overwrite"))
     # SIGXFSZ is ignored, so that a write fails as on a full disk.
     script = f"trap '' XFSZ; ulimit -f 300; exec {' '.join(map(repr, run))}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment(), timeout=200, check=False)
