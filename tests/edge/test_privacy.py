@@ -354,14 +354,14 @@ def test_the_page_on_privacy_has_the_numbers_of_the_code() -> None:
     page = " ".join((Path(__file__).parents[2] / "docs" / "privacy.md").read_text(encoding="utf-8").split())
     look = look_of(demo.draw(240), (250.0, 150.0, 350.0, 260.0))
     assert look is not None
-    seconds = track.KEEP / 25  # frames of 25 a second
+    seconds = track.KEEP
     events, snapshots, clips = EventsConfig(), SnapshotsConfig(), ClipsConfig()
     for words in (
         f"{look.size} numbers, from {appearance._SIDE} x {appearance._SIDE} pixels",
         f"for {seconds:g} seconds after the face was last seen",
         f"within these {seconds:g} seconds",
         f"for {seconds:g} seconds the expected place",
-        f"missed for up to {track._FRESH} frames",
+        f"missed for up to {track._FRESH:g} seconds",
         f"the last {feeds._REMEMBERED} happenings",
         f"with {draw._HIDDEN_MARGIN:.0%} more on every side, by {draw._MOSAIC} x {draw._MOSAIC} squares".replace("%", " %"),
         *(f"`keep` ({kept.keep}), `keep_days` ({kept.keep_days:g}), `keep_mb` ({kept.keep_mb:g})" for kept in (snapshots, clips)),
