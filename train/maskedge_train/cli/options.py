@@ -257,6 +257,8 @@ def progress_bar(length: int, label: str, quiet: bool) -> Iterator[Callable[[], 
 
         yield step
 
+
+def corrections(relabel: Path | None, dataset: DataSet) -> dict[str, str]:
     """Read --relabel: the right label by name of a picture of the data set."""
     from maskedge.errors import UsageError
 
