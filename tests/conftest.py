@@ -92,9 +92,12 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="session")
 def command() -> Command:
-    """Run one of our commands as a user does, in a process of its own, without a display."""
+    """Run one of our commands as a user does, in a process of its own, without a display.
 
-    def run(*arguments: str | Path, env: dict[str, str] | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    Time enough for a small or a busy machine: only what hangs for ever is to fail.
+    """
+
+    def run(*arguments: str | Path, env: dict[str, str] | None = None, timeout: float = 600) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command_line(arguments), capture_output=True, text=True, timeout=timeout, env=environment(env), check=False
         )

@@ -40,7 +40,6 @@ def trained(  # type: ignore[no-untyped-def]
         *("edge-train", "classifier", "--data", faces_folder, "--net", request.param, "--samples", "640", "--batch-size", "16"),
         *("--drawn", "10"),
         *(*recipe, "--out", out, "--quiet"),
-        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert "faces test: accuracy" in done.stdout
@@ -68,7 +67,7 @@ def trained(  # type: ignore[no-untyped-def]
 @pytest.fixture(scope="module")
 def exported(trained: Path, command, faces_folder: Path) -> Path:  # type: ignore[no-untyped-def]
     model = trained / "model.onnx"
-    done = command("edge-export", trained / "best.ckpt", "-o", model, "--data", faces_folder, "--compact", timeout=300)
+    done = command("edge-export", trained / "best.ckpt", "-o", model, "--data", faces_folder, "--compact")
     assert done.returncode == 0, done.stderr
     assert "none changed" in done.stdout
     assert "96 pictures" in done.stdout
@@ -111,7 +110,7 @@ def test_compact_storage_is_smaller_and_folds_away(exported: Path) -> None:
 
 def test_same_checkpoint_gives_the_same_bytes(exported: Path, trained: Path, command, faces_folder: Path) -> None:  # type: ignore[no-untyped-def]
     again = trained / "again.onnx"
-    done = command("edge-export", trained / "best.ckpt", "-o", again, "--data", faces_folder, "--compact", timeout=300)
+    done = command("edge-export", trained / "best.ckpt", "-o", again, "--data", faces_folder, "--compact")
     assert done.returncode == 0, done.stderr
     assert again.read_bytes() == exported.read_bytes()
 

@@ -79,7 +79,7 @@ def test_nothing_to_resume(tmp_path: Path) -> None:
 
 
 def test_two_processes_train_together(command, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    done = command(*arguments(faces_folder, tmp_path, "--epochs", "2", "--devices", "2"), timeout=200)
+    done = command(*arguments(faces_folder, tmp_path, "--epochs", "2", "--devices", "2"))
     assert done.returncode == 0, done.stderr
     # One of the two reports.
     assert done.stdout.count("faces test: accuracy") == 1
@@ -96,7 +96,7 @@ def test_full_disk_leaves_the_checkpoint_before(unbroken: Path, faces_folder: Pa
     run = command_line(arguments(faces_folder, tmp_path, "--epochs", "4", "--no-paint", "--overwrite"))
     # SIGXFSZ is ignored, so that a write fails as on a full disk.
     script = f"trap '' XFSZ; ulimit -f 300; exec {' '.join(map(repr, run))}"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment(), timeout=200, check=False)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment(), timeout=600, check=False)
     assert done.returncode == 5, done.stderr
     assert "cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
