@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-SECONDS = 4.0
+SECONDS = 3.0
 """Seconds of computing in which a file must open and answer once; those of a large file more."""
 SECONDS_PER_MB = 0.1
 MEGABYTES = 300.0

@@ -13,12 +13,16 @@ COUNTS = {"configs": 10_000, "pictures": 10_000, "models": 1_000, "cascades": 1_
 
 
 @click.command()
-@click.option("--kind", "kinds", multiple=True, type=click.Choice(list(COUNTS)), help="Kind of input; may be repeated.  [default: all]")
+@click.option(
+    "--kind", "kinds", multiple=True, type=click.Choice(list(COUNTS)), help="Kind of input; may be repeated.  [default: all]"
+)
 @click.option("--count", type=click.IntRange(1), help="Inputs a kind.  [default: as make fuzz]")
 @click.option("--first", type=click.IntRange(0), default=0, help="Number of the first input that is run.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the generators.")
 @click.option("--seconds", type=float, default=10.0, show_default=True, help="Time after which an answer is late.")
-@click.option("--keep", type=click.Path(path_type=Path), default=Path("out/fuzz"), show_default=True, help="Folder for inputs that fail.")
+@click.option(
+    "--keep", type=click.Path(path_type=Path), default=Path("out/fuzz"), show_default=True, help="Folder for inputs that fail."
+)
 def main(kinds: tuple[str, ...], count: int | None, first: int, seed: int, seconds: float, keep: Path) -> None:
     """Run damaged and odd inputs through edge-run; exit code 1 where one ends otherwise than by a documented exit code in time."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")

@@ -212,7 +212,7 @@ def _child(target: Target, number: int, path: Path, errors: Path) -> None:
         for number_of, opened in ((0, output), (1, output), (2, error)):
             os.dup2(opened, number_of)
         # pytest takes the streams of its own process.
-        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: PTH123, SIM115
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         faulthandler.disable()
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, signal.SIG_DFL)

@@ -31,7 +31,7 @@ class Target:
         import maskedge.pipeline
         import maskedge.runner
         import maskedge.sinks
-        import maskedge.wiring
+        import maskedge.wiring  # noqa: F401
 
     def run(self, number: int, path: Path) -> int:
         """Take one input, in a process of its own whose working directory is the input's, and give the exit code.
