@@ -213,7 +213,8 @@ def _export(card: Mapping[str, Any]) -> str:
         unit = f"{parity['changed']} changed" if "changed" in parity else "in pixels of a box's side"
         compared = parity.get("crops", parity.get("frames"))
         difference = f"greatest difference {parity['worst_difference']:.1e}, {unit}"
-        rows.append(("parity with PyTorch", f"{compared:,} answers compared, {difference}"))
+        original = "the original" if card.get("adopted") else "PyTorch"
+        rows.append((f"parity with {original}", f"{compared:,} answers compared, {difference}"))
     for gate, passed in quantised.get("gates", {}).items():
         rows.append((f"gate: {gate}", "passed" if passed else "**FAILED**, written by --force"))
     if quantised:

@@ -35,6 +35,8 @@ FACE_OF_SQUARE = 0.95
 """Side of a labelled face, in units of the square that our cascades answer for it."""
 MOST_WINDOWS = 1000
 """Raw windows of a cascade that are looked at, best first: bounds the time of a picture that is all pattern."""
+_MOST_RAW = 16_384
+"""Raw windows that may help to place a face, best first: a cascade that takes everything gives hundreds of thousands."""
 MOST_SQUARES = 80
 """Squares that a cascade gives at most: what is behind the best eighty is hardly ever a face."""
 _SAME_FACE = 0.35
@@ -187,7 +189,7 @@ class CascadeDetector:
             return []
         windows, scores = np.asarray(found, np.float64), np.asarray(sums, np.float64).reshape(-1)
         # Sorted, since OpenCV's threads list windows in any order.
-        order = np.lexsort((*windows.T, -scores))
+        order = np.lexsort((*windows.T, -scores))[:_MOST_RAW]
         windows, scores = windows[order], scores[order]
         scores = scores - scores[-1]
         kept = cv2.dnn.NMSBoxes(windows.tolist(), scores.tolist(), 0, _SAME_FACE, top_k=MOST_WINDOWS)

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-SECONDS = 4.0
+SECONDS = 3.0
 """Seconds of computing in which a file must open and answer once; those of a large file more."""
 SECONDS_PER_MB = 0.1
 MEGABYTES = 300.0
@@ -35,6 +35,8 @@ _PATIENCE = 30.0
 """Seconds of waiting until the process is given up: the machine may be busy."""
 _IDLE = 5.0
 """Seconds without work after which the process ends."""
+_HEADER = "<Qd"
+"""Bytes of a file, and seconds that it may take."""
 _BATCH = 2
 _FREE = 64
 """Side of an input that takes any, in pixels."""
@@ -110,7 +112,7 @@ class _Process:
         if self._process.stdin is None or self._process.stdout is None:
             return
         try:
-            self._process.stdin.write(struct.pack("<Q", len(content)) + content)
+            self._process.stdin.write(struct.pack(_HEADER, len(content), allowed_seconds(len(content))) + content)
             self._process.stdin.flush()
             answer = self._read_line(time.monotonic() + _PATIENCE)
         except OSError:
@@ -164,26 +166,26 @@ def allowed_seconds(size: int) -> float:
 
 
 def serve() -> None:
-    """Try models from standard input, each behind its length. Answers are lines of JSON: null, or a reason."""
+    """Try models from standard input, each behind a header. Answers are lines of JSON: null, or a reason."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     source, answers = sys.stdin.buffer, sys.stdout.buffer
     # Loaded here, as only this process needs it for the trial; its loading is not the model's time.
     from maskedge.onnx_session import create_session
 
     while select.select([source], [], [], _IDLE)[0]:
-        header = source.read(8)
-        if len(header) < 8:
+        header = source.read(struct.calcsize(_HEADER))
+        if len(header) < struct.calcsize(_HEADER):
             return
-        (size,) = struct.unpack("<Q", header)
+        size, seconds = struct.unpack(_HEADER, header)
         content = source.read(size)
-        answers.write(json.dumps(_attempt(content, create_session)).encode() + b"\n")
+        answers.write(json.dumps(_attempt(content, seconds, create_session)).encode() + b"\n")
         answers.flush()
 
 
-def _attempt(content: bytes, create_session: Callable[..., Any]) -> str | None:
+def _attempt(content: bytes, seconds: float, create_session: Callable[..., Any]) -> str | None:
     """Give what went wrong, None where nothing did."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    _limit(resource.RLIMIT_CPU, used.ru_utime + used.ru_stime + allowed_seconds(len(content)))
+    _limit(resource.RLIMIT_CPU, used.ru_utime + used.ru_stime + seconds)
     megabytes = MEGABYTES + _OF_FILE * len(content) / 1e6
     _limit(resource.RLIMIT_DATA, _data_bytes() + megabytes * 1e6)
     try:

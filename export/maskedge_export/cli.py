@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ _EXPORT = "checkpoint"
 
 
 class _ExportOrCommand(CommandGroup):
-    """`edge-export CHECKPOINT ...` exports; `edge-export verify` and `inspect` are commands."""
+    """`edge-export CHECKPOINT ...` exports; `edge-export adopt`, `verify` and `inspect` are commands."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take what is no command for an export."""
@@ -192,6 +193,103 @@ def _evaluation(
     kept = split_file.parent / FACE_BOXES
     dataset = load(data, face_boxes, scenes, backgrounds, relabel_scenes, locate=kept.is_file(), kept=kept)
     return load_evaluation(dataset, split_file, spec.labels, tuple(tests.values()))
+
+
+def _numbers(counts: tuple[int, ...]) -> Callable[[click.Context, click.Parameter, str], tuple[float, ...]]:
+    """Read numbers with commas between them, of a count that is allowed."""
+
+    def read(context: click.Context, parameter: click.Parameter, text: str) -> tuple[float, ...]:
+        try:
+            numbers = tuple(float(part) for part in text.split(","))
+        except ValueError:
+            raise click.BadParameter(f"{text!r} is no list of numbers with commas between them.") from None
+        if len(numbers) not in counts or not all(math.isfinite(number) and abs(number) < 1e6 for number in numbers):
+            raise click.BadParameter(f"{' or '.join(map(str, counts))} finite numbers belong there, got {text!r}.")
+        return numbers
+
+    return read
+
+
+def _labels(context: click.Context, parameter: click.Parameter, text: str) -> tuple[str, ...]:
+    labels = tuple(label.strip() for label in text.split(","))
+    if len(labels) < 2 or len(set(labels)) < len(labels) or not all(label and label.isprintable() for label in labels):
+        raise click.BadParameter("two names or more belong there, with commas between them, each another.")
+    return labels
+
+
+@main.command(cls=Command)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=OutputFile(".md"), required=True, help="The .onnx file to write.")
+@click.option("--labels", callback=_labels, required=True, metavar="A,B,...", help="Its labels, in the order of its output.")
+@click.option("--layout", type=click.Choice(["nhwc", "nchw"]), help="Order of its input's sides.  [default: by its shape]")
+@click.option(
+    "--colour", type=click.Choice(["rgb", "bgr"]), default="rgb", show_default=True, help="Order of its input's channels."
+)
+@click.option(
+    "--range",
+    "pixels",
+    callback=_numbers((2,)),
+    default="0,1",
+    show_default=True,
+    metavar="LOW,HIGH",
+    help="What black and white become: 0,1 or -1,1 or 0,255.",
+)
+@click.option(
+    "--mean", callback=_numbers((1, 3)), default="0", show_default=True, metavar="X[,X,X]", help="Subtracted after that, a channel."
+)
+@click.option(
+    "--std", callback=_numbers((1, 3)), default="1", show_default=True, metavar="X[,X,X]", help="Divides after that, a channel."
+)
+@click.option("--size", type=click.IntRange(8, 1024), metavar="PIXELS", help="Side of its input, where the file leaves it open.")
+@click.option(
+    "--answer",
+    type=click.Choice(["probabilities", "logits"]),
+    default="probabilities",
+    show_default=True,
+    help="What it gives: logits get a softmax. A single number a picture is the second label's.",
+)
+@click.option(
+    "--margin", type=click.FloatRange(0, 2), default=0.1, show_default=True, help="Added around a face, as a part of its side."
+)
+@click.option("--square/--as-found", default=True, show_default=True, help="Widen the shorter side of a face's box first.")
+@click.option("--licence", "licences", multiple=True, metavar="TEXT", help="Licence of the model and its data, for the card.")
+@overwrite_option
+def adopt(
+    model: Path,
+    output: Path,
+    labels: tuple[str, ...],
+    layout: str | None,
+    colour: str,
+    pixels: tuple[float, ...],
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    size: int | None,
+    answer: str,
+    margin: float,
+    square: bool,
+    licences: tuple[str, ...],
+    overwrite: bool,
+) -> None:
+    """Write MODEL, a classifier of another maker (Keras, PyTorch, ... as ONNX), so that edge-run takes it.
+
+    The pixel path (colours, layout, normalisation) and the labels go into the file; the weights stay as they are. It must answer
+    as the original does for the same pictures, or nothing is written. It learns nothing: without a label not_a_face it cannot
+    throw out what the detector takes for a face and is none.
+
+    Exit codes: 0 done, 2 wrong usage, 4 the file was refused, 5 a file cannot be written.
+    """
+    if 0 in std:
+        raise click.BadParameter("--std divides: 0 makes no sense.")
+    if not output.parent.is_dir():
+        raise OutputError(f"the folder {output.parent} does not exist: create it, or choose another --output.")
+    with require_extra("export"):
+        from maskedge.crop import CropRule
+
+        from .adopt import Adoption, adopt_classifier
+    adoption = Adoption(labels, layout, colour, pixels[0], pixels[1], mean, std, size, answer, CropRule(margin, square))
+    result = adopt_classifier(model, output, adoption, licences)
+    click.echo(f"parity: {result.crops} answers compared with the original's, greatest difference {result.worst:.1e}")
+    click.echo(f"wrote {', '.join(map(str, result.written))}: {output.stat().st_size / 1e6:.2f} MB, sha256 {result.sha256}")
 
 
 @main.command(cls=Command)

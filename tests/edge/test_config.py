@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -125,13 +127,71 @@ def test_rubbish_is_refused_in_a_sentence(tmp_path: Path, text: str, sentence: s
 
 def test_files_that_cannot_be_read_are_said(tmp_path: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    os.mkfifo(tmp_path / "pipe.toml")
     for path, sentence in (
         (tmp_path / "none.toml", "No such file"),
         (tmp_path, "Is a directory"),
         (tmp_path / "binary.toml", "UTF-8"),
+        (tmp_path / "pipe.toml", "no regular file"),
+        (Path("/dev/zero"), "no regular file"),
     ):
         with pytest.raises(UsageError, match=sentence):
             load_config(path, {})
+
+
+BOMBS = {
+    "an integer beyond 64 bits": "[limits]\nmax_fps = 1" + "0" * 400,
+    "an integer of more digits than Python reads": "[detect]\nevery = " + "9" * 5000,
+    "lists in lists": "[detect]\nevery = " + "[" * 50_000,
+    "lists that end": "[detect]\nevery = " + "[" * 2000 + "]" * 2000,
+    "tables in tables": "[detect]\nevery = " + "{a=" * 500 + "1" + "}" * 500,
+    "a key of many parts": ".".join(["a"] * 100_000) + " = 1",
+    "a key of many quoted parts": ".".join(['"a"'] * 20_000) + " = 1",
+    "a section of many parts": "[" + ".".join(["a"] * 100_000) + "]",
+    "brackets in a text": "[detect]\ndetector = '" + "[" * 5000 + "'",
+    "a megabyte": "x" * 1_000_000,
+    "rules without end": "[[alerts]]\n" * 5000,
+}
+
+
+@pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS.keys())
+def test_a_file_that_is_hard_on_the_parser_is_refused_in_a_sentence(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        load_config(write(tmp_path, text), {})
+    assert len(str(refusal.value)) < 500
+    assert "\n" not in str(refusal.value)
+
+
+def test_brackets_and_dots_in_texts_are_no_depth(tmp_path: Path) -> None:
+    text = '[source]\nuri = """rtsp://' + "a.b" * 20 + "[" * 40 + '"""\n[output]\nsave = \'' + "[" * 40 + "' # " + "[" * 40
+    config = load_config(write(tmp_path, text), {}).config
+    assert str(config.source.uri).endswith("[" * 40)
+    assert config.output.save == "[" * 40
+
+
+def test_no_exception_but_a_sentence_leaves_a_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for error in (MemoryError(), OverflowError("too large"), RecursionError("deep"), KeyError("x"), AssertionError()):
+        with monkeypatch.context() as patch:
+            patch.setattr("maskedge.config._read_toml", raising(error))
+            with pytest.raises(UsageError, match=f"cannot be used \\({type(error).__name__}"):
+                load_config(write(tmp_path, ""), {})
+
+
+def raising(error: Exception) -> Callable[[Path], dict[str, object]]:
+    def read(file: Path) -> dict[str, object]:
+        raise error
+
+    return read
+
+
+def test_a_choice_is_made_anew_by_what_comes_later(tmp_path: Path) -> None:
+    path = write(tmp_path, '[detect]\ncascade = "own.xml"\n')
+    detect = load_config(path, {}, {"detect.detector": "cnn"}).config.detect
+    assert (detect.detector, detect.cascade) == ("cnn", None)
+    detect = load_config(path, {"MASKEDGE_DETECT_DETECTOR_MODEL": "own.onnx"}).config.detect
+    assert (detect.cascade, detect.detector_model) == (None, Path("own.onnx"))
+    camera = load_config(write(tmp_path, '[source]\nuri = "demo"'), {"MASKEDGE_SOURCE_CAMERA": "0"}).config.source
+    assert camera.address == "0"
 
 
 @pytest.mark.parametrize(

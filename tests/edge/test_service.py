@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,6 +51,29 @@ def test_unit_says_what_it_must(program: Path) -> None:
     assert "User=pi" in at_home
     assert "ProtectHome=read-only" in at_home
     assert "DynamicUser=yes" not in at_home
+
+
+def test_the_unit_reads_the_configuration_that_was_named(tmp_path: Path, program: Path, invoke: Any) -> None:
+    lines = build_unit(command=Path("/opt/edge-run"), config=Path("/srv/door/edge.toml")).splitlines()
+    assert "ExecStart=/opt/edge-run --config /srv/door/edge.toml --no-show --wait" in lines
+    at_home = build_unit(command=Path("/opt/edge-run"), config=Path("/home/pi/edge.toml"), user="pi").splitlines()
+    assert "ProtectHome=read-only" in at_home, "it must be able to read it"
+    with pytest.raises(UsageError, match="temporary folders are its own"):
+        build_unit(command=Path("/opt/edge-run"), config=Path("/tmp/edge.toml"))  # noqa: S108
+    file = tmp_path / "edge.toml"
+    file.write_text("[detect]\nevrey = 1")
+    done = invoke("edge-run", "--install-service", "--config", file)
+    assert (done.returncode, "did you mean every" in done.stderr) == (2, True), "what cannot start is not installed"
+    done = invoke("edge-run", "--install-service", "--config", tmp_path / "none.toml")
+    assert (done.returncode, "cannot be read" in done.stderr) == (2, True)
+
+
+def test_installing_takes_no_setting_that_it_would_drop(invoke: Any) -> None:
+    for arguments in (("--camera", "0"), ("--print-config",), ("--anonymize",)):
+        done = invoke("edge-run", "--install-service", *arguments)
+        assert done.returncode == 2
+        assert f"takes no {arguments[0]}" in done.stderr
+    assert invoke("edge-run", "--yes").returncode == 2
 
 
 def test_what_cannot_stand_in_a_unit_is_refused() -> None:

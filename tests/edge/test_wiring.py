@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from maskedge import UsageError
+from maskedge.cli.run import _Run
 from maskedge.config import load_config
+from maskedge.log import set_up
 from maskedge.sources import open_source
 from maskedge.wiring import Wiring, open_detector
 
@@ -40,6 +42,39 @@ def test_a_rule_for_a_label_that_no_face_gets_is_refused(tmp_path: Path) -> None
     config = load_config(file, {}).config
     Wiring(config, source, open_detector(config), [])
     source.close()
+
+
+def test_a_reload_that_fails_changes_nothing_and_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "edge.toml"
+    file.write_text(RULES)
+    loaded = load_config(file, {})
+    source = open_source("demo")
+    wiring = Wiring(loaded.config, source, open_detector(loaded.config), [])
+    before = (wiring.controls.alerts, wiring.controls.zones, wiring._config)
+    run = _Run(loaded, {}, set_up())
+    for text in (
+        *("[limits]\nmax_fps = 1" + "0" * 400, "[detect]\nevery = " + "9" * 5000, "[detect]\nevery = " + "[" * 5000, "[limits", ""),
+        RULES + '[[alerts]]\nname = "no"\nwhen = "no"\n',
+    ):
+        file.write_text(text)
+        with monkeypatch.context() as patch:
+            if not text:
+                patch.setattr(Wiring, "change", failing)
+            run._reload(wiring)
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert len(lines) == 1
+        assert "the old one stays" in lines[0]
+        assert (wiring.controls.alerts, wiring.controls.zones, wiring._config) == before
+    file.write_text("[detect]\nevery = 7")
+    run._reload(wiring)
+    assert "configuration read again: changed" in capsys.readouterr().err
+    source.close()
+
+
+def failing(*_: object, **__: object) -> None:
+    raise ZeroDivisionError("within a change")
 
 
 def test_reload_forgets_rules_that_are_gone_and_keeps_looking_in_every_frame(tmp_path: Path) -> None:

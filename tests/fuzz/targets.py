@@ -27,6 +27,11 @@ class Target:
         Args:
             folder: For files of its own.
         """
+        import maskedge.cli.run
+        import maskedge.pipeline
+        import maskedge.runner
+        import maskedge.sinks
+        import maskedge.wiring  # noqa: F401
 
     def run(self, number: int, path: Path) -> int:
         """Take one input, in a process of its own whose working directory is the input's, and give the exit code.

@@ -1,0 +1,84 @@
+"""No flag is dropped without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maskedge.cli.flags import FLAGS, check_flags
+from maskedge.config import load_config
+from maskedge.errors import UsageError
+
+
+def check(**flags: Any) -> None:
+    own = {key.replace("__", "."): value for key, value in flags.items()}
+    check_flags(load_config(None, {}, own).config, own)
+
+
+def test_an_option_with_one_value_is_given_once(invoke: Callable[..., Any]) -> None:
+    for flag in FLAGS:
+        name = flag.names.split("/")[0]
+        value = () if not flag.metavar and flag.type is None else ("1",)
+        # A switch says the same twice, and what may be repeated may be.
+        if not flag.multiple and (value or "/" in flag.names):
+            done = invoke("edge-run", name, *value, name, *value)
+            assert (done.returncode, f"{name} is given 2 times" in done.stderr) == (2, True)
+    done = invoke("edge-run", "--source", "demo", "--source", "x", "--camera", "0")
+    assert (done.returncode, "--source is given 2 times: give it once" in done.stderr) == (2, True)
+    done = invoke("edge-run", "--show", "--no-show")
+    assert (done.returncode, "is given 2 times" in done.stderr) == (2, True)
+
+
+def test_the_other_commands_take_an_option_once_too(invoke: Callable[..., Any], tmp_path: Path) -> None:
+    for command in (
+        ("edge-train", "classifier", "--epochs", "1", "--epochs", "2"),
+        ("edge-export", "x.ckpt", "-o", "a.onnx", "-o", "b.onnx"),
+        ("edge-app", "--port", "1", "--port", "2"),
+    ):
+        done = invoke(*command)
+        assert done.returncode == 2
+        assert "is given 2 times" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({"source__uri": "demo", "source__fps": 5.0}, "--fps is for cameras, and for files with --live"),
+        ({"source__uri": "demo", "source__width": 640, "source__height": 480}, "--width is for cameras and streams"),
+        ({"source__uri": "demo", "source__max_retries": 3}, "--max-retries is for cameras and streams"),
+        ({"source__uri": "demo", "limits__max_fps": 5.0}, "--max-fps is for live sources"),
+        ({"source__uri": "film.mp4", "limits__cpu_budget": 50.0}, "--cpu-budget is for live sources"),
+        ({"source__camera": "0", "source__loop": True}, "--loop is for video files"),
+        ({"source__uri": "rtsp://camera/1", "source__live": True}, "--live is for video files"),
+        ({"source__uri": "demo", "detect__detector": "cnn", "detect__cascade": Path("a.xml")}, "one of --detector and --cascade"),
+        ({"source__uri": "demo", "web__picture": True}, "--serve-picture needs --serve"),
+        ({"source__uri": " "}, "the address of the source is empty"),
+    ],
+)
+def test_flags_that_would_be_left_out_are_refused(flags: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        check(**flags)
+
+
+def test_flags_that_go_together_are_taken() -> None:
+    check(source__uri="demo", source__live=True, source__fps=5.0, limits__max_fps=5.0, source__loop=True)
+    check(
+        source__camera="0", source__width=640, source__height=480, source__fps=15.0, limits__cpu_budget=50.0, source__max_retries=3
+    )
+    check(source__uri="demo", source__wait=True)
+    check(source__uri="demo", web__picture=True, web__serve="127.0.0.1:0")
+
+
+def test_what_stands_in_a_file_may_be_for_another_source(tmp_path: Path) -> None:
+    file = tmp_path / "edge.toml"
+    file.write_text("[source]\ncamera = '0'\nfps = 15\nwidth = 640\nheight = 480\n[limits]\nmax_fps = 5\n")
+    flags = {"source.uri": "demo"}
+    check_flags(load_config(file, {}, flags).config, flags)
+
+
+def test_labels_that_name_nothing_are_refused(invoke: Callable[..., Any]) -> None:
+    done = invoke("edge-run", "--source", "demo", "--labels", " , ")
+    assert (done.returncode, "names nothing" in done.stderr) == (2, True)
