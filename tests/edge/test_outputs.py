@@ -245,6 +245,23 @@ def test_folder_of_an_earlier_training(tmp_path: Path) -> None:
     check_folder(tmp_path / "new", ("best.ckpt",), overwrite=False)
 
 
+def test_logs_of_somebody_else_are_not_removed(tmp_path: Path) -> None:
+    check_out = pytest.importorskip("maskedge_train.cli.options").check_out
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "events.out.tfevents.1").touch()
+    check_out(tmp_path, ("last.ckpt",), resume=False, overwrite=False)
+    (tmp_path / "logs" / "access.log").touch()
+    with pytest.raises(UsageError, match="more than TensorBoard's logs"):
+        check_out(tmp_path, ("last.ckpt",), resume=False, overwrite=True)
+    (tmp_path / "logs" / "access.log").unlink()
+    (tmp_path / "last.ckpt").touch()
+    with pytest.raises(UsageError, match="go on with --resume"):
+        check_out(tmp_path, ("last.ckpt",), resume=False, overwrite=False)
+    check_out(tmp_path, ("last.ckpt",), resume=True, overwrite=False)
+    with pytest.raises(UsageError, match="is what --init names"):
+        check_out(tmp_path, ("last.ckpt",), resume=False, overwrite=True, start=tmp_path / "last.ckpt")
+
+
 def test_the_database_of_another_program_is_no_spool(tmp_path: Path) -> None:
     import sqlite3
 

@@ -24,7 +24,7 @@ from .options import (
 )
 
 _WRITTEN = ("cascade.xml", "stages.json", "report.json")
-"""What a training leaves in its folder."""
+"""What a training leaves in its folder, and nobody wants to lose."""
 
 
 @click.command(cls=Command)

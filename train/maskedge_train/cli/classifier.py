@@ -36,8 +36,8 @@ from .options import (
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 _folder = click.Path(exists=True, file_okay=False, path_type=Path)
 
-_WRITTEN = ("best.ckpt", "last.ckpt", "split.json", "report.json", "report.html", "logs")
-"""What a training leaves in its folder."""
+_WRITTEN = ("best.ckpt", "last.ckpt", "report.json", "report.html")
+"""What a training leaves in its folder, and nobody wants to lose."""
 
 
 @click.command(cls=Command)

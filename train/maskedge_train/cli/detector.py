@@ -25,8 +25,8 @@ from .options import (
     scenes_option,
 )
 
-_WRITTEN = ("detector.ckpt", "last.ckpt", "report.json", "logs")
-"""What a training leaves in its folder."""
+_WRITTEN = ("detector.ckpt", "last.ckpt", "report.json")
+"""What a training leaves in its folder, and nobody wants to lose."""
 
 
 @click.command(cls=Command)

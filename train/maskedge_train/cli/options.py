@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from maskedge.cli.output_options import check_folder
+from maskedge.errors import UsageError
 from maskedge.outputs import Named, check_apart
+from maskedge.text import displayable
 
 if TYPE_CHECKING:
     from ..dataset import DataSet
     from ..engine import Engine
 
+_LOGS = ("events.out.tfevents.", "hparams.yaml")
+"""What names of TensorBoard's files begin with."""
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _folder = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -127,11 +131,16 @@ def check_out(out: Path, names: tuple[str, ...], *, resume: bool, overwrite: boo
         start: A checkpoint that is read, which the training must not overwrite.
 
     Raises:
-        UsageError: It holds another training.
+        UsageError: It holds another training, or logs of somebody else.
     """
     # The helper processes of a distributed run come when the first has begun to write.
     if resume or os.environ.get("LOCAL_RANK", "0") != "0" or os.environ.get("RANK", "0") != "0":
         return
+    logs = out / "logs"
+    if any(path.is_file() and not path.name.startswith(_LOGS) for path in logs.rglob("*")):
+        raise UsageError(
+            f"the folder {displayable(logs)} holds more than TensorBoard's logs, and would be removed: name another --out."
+        )
     if start is not None:
         check_apart([Named("--out", out / name) for name in names], [Named("what --init names", start)])
     check_folder(out, names, overwrite=overwrite, remedy="go on with --resume, " if "last.ckpt" in names else "")
@@ -186,8 +195,6 @@ def progress_bar(length: int, label: str, quiet: bool) -> Iterator[Callable[[], 
 
 def corrections(relabel: Path | None, dataset: DataSet) -> dict[str, str]:
     """Read --relabel: the right label by name of a picture of the data set."""
-    from maskedge.errors import UsageError
-
     from ..boxes import read_labels
     from ..dataset import FACE_LABELS
 
