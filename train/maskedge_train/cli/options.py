@@ -260,8 +260,6 @@ def progress_bar(length: int, label: str, quiet: bool) -> Iterator[Callable[[], 
 
 def corrections(relabel: Path | None, dataset: DataSet) -> dict[str, str]:
     """Read --relabel: the right label by name of a picture of the data set."""
-    from maskedge.errors import UsageError
-
     from ..boxes import read_labels
     from ..dataset import FACE_LABELS
 
