@@ -79,8 +79,9 @@ def test_files_are_obeyed(command, tmp_path: Path) -> None:  # type: ignore[no-u
     picture = np.zeros((150, 200, 3), np.uint8)
     picture[50:60, 100:110] = 255
     cv2.imwrite(str(tmp_path / "picture.png"), picture)
+    # A model without not_a_face asks for surer faces than this detector gives.
     options = ("--model", model, "--detector-model", detector, "--events", "-")
-    done = command("edge-run", "--source", tmp_path / "picture.png", *options)
+    done = command("edge-run", "--source", tmp_path / "picture.png", *options, env={"MASKEDGE_DETECT_LEAST_FACE": "0"})
     assert done.returncode == 0, done.stderr
     (face,) = json.loads(done.stdout)["faces"]
     assert face["label"] == "day"
@@ -124,7 +125,8 @@ def test_models_with_other_labels_and_sizes_are_obeyed(command, tmp_path: Path) 
     done = command("edge-run", "--source", "demo", "--model", model, "--max-frames", "20", "--events", "-", "--quiet")
     assert done.returncode == 0, done.stderr
     assert count_labels(done.stdout).keys() == {"bright"}
-    assert done.stderr == ""
+    assert "own.onnx has no label not_a_face" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 FAILURES = {
@@ -197,7 +199,7 @@ def test_truncated_video_is_done_then_said(command, tmp_path: Path) -> None:  # 
     cut.write_bytes(front.read_bytes()[: front.stat().st_size // 2])
     done = command("edge-run", "--source", cut, "--events", tmp_path / "events.jsonl")
     assert done.returncode == 3
-    assert re.search(r"ended after \d+ of 60 frames: the file is truncated or damaged", done.stderr)
+    assert re.search(r"ended after \d+ frames, at [\d.]+ s of 2.0 s: the file is truncated or damaged", done.stderr)
     count = len(read_frames((tmp_path / "events.jsonl").read_text()))
     assert 5 < count < 60
     assert f"{count} frames in" in done.stdout
