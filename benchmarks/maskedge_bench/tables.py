@@ -76,7 +76,7 @@ def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
         "nets": lambda: nets_table(load_own("nets", NETS)),
         "precisions": lambda: precision_table(load("precisions")),
         "tracking": lambda: tracking_table(load("tracking")),
-        "rates": lambda: rates_table([load("tracking"), load("tracking-cnn")]),
+        "rates": lambda: rates_table([_with_changes(load(f"rates-{name}")) for name in ("haar", "cnn")]),
         "detector": lambda: _detector(load("training/edgeface")),
         "start": lambda: start_table(load_own("start", START)),
         "training": lambda: _training(load_all("training")),
@@ -95,6 +95,12 @@ def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
         except (KeyError, TypeError, IndexError, StopIteration) as error:
             skipped[name] = f"a report of the table {name} has not what belongs into it ({type(error).__name__}: {error})."
     return made, skipped
+
+
+def _with_changes(report: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the videos in which no label changes: there is nothing to follow."""
+    changing = [source for source in report["sources"] if any(person["label_changes"] for person in source["people"])]
+    return report | {"sources": changing}
 
 
 def _by_net(reports: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

@@ -241,7 +241,9 @@ def load_config(
         raise  # a broken installation is no fault of the file
     except Exception as error:
         # Whatever a file may hold: a running program asks for it too, and must not end by it.
-        raise UsageError(f"the configuration{f' {file}' if file else ''} cannot be used ({type(error).__name__}: {shown(str(error))}).") from error
+        raise UsageError(
+            f"the configuration{f' {file}' if file else ''} cannot be used ({type(error).__name__}: {shown(str(error))})."
+        ) from error
 
 
 def _load(file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Loaded:
