@@ -28,7 +28,7 @@ def run(*arguments: str | Path) -> Result:
 def foreign(
     path: Path,
     *,
-    shape: Sequence[Any] = ("N", 224, 224, 3),
+    shape: Sequence[Any] = ("N", 64, 64, 3),
     kind: int = TensorProto.FLOAT,
     columns: int = 2,
     activation: str | None = "Softmax",
@@ -75,7 +75,7 @@ def answer(path: Path, pictures: np.ndarray) -> np.ndarray:
 
 def test_a_keras_classifier_answers_in_edge_run_as_it_did(tmp_path: Path, invoke: Any) -> None:
     """As a script of Keras prepares pictures: RGB, from -1 to 1."""
-    theirs = foreign(tmp_path / "keras.onnx")
+    theirs = foreign(tmp_path / "keras.onnx", shape=("N", 224, 224, 3))
     done = run(theirs, "-o", tmp_path / "own.onnx", "--labels", LABELS, "--range=-1,1", "--licence", "MIT")
     assert done.exit_code == 0, done.output
     assert "compared with the original's" in done.output
