@@ -160,7 +160,8 @@ def _counts(card: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _data(card: Mapping[str, Any]) -> str:
     split = card.get("split", {})
     if not card.get("data"):
-        return _NO_DATA
+        licences = "; ".join(card.get("licences", []))
+        return f"{_NO_DATA} Licences: {licences}." if licences else _NO_DATA
     parts = ", ".join(f"{split.get(part, 0):,}" for part in ("train", "val", "test"))
     rows = [
         *_counts(card),

@@ -24,11 +24,12 @@ from maskedge.files import write_file
 from maskedge.model import read_model
 from maskedge.trial import TrialError, try_model
 from maskedge.types import Image
+from maskedge.verify import SelfTest
 from maskedge_train.checkpoint import ClassifierSpec
 
 from .graph import IR_VERSION, OPSET, finish
 from .parity import open_plainly, probe_crops
-from .selftest import make_selftest, selftest_crops
+from .selftest import TOLERANCE, selftest_crops
 
 _OLDEST = 11
 """The oldest operator set whose Resize is today's."""
@@ -121,7 +122,8 @@ def adopt_classifier(source: Path, output: Path, adoption: Adoption, licences: S
     size = max(original.height, original.width)
     model = _wrap(original, adoption, size)
     spec = ClassifierSpec("adopted", adoption.labels, size, adoption.crop)
-    crops = np.concatenate([selftest_crops(spec), probe_crops(size)])
+    faces = selftest_crops(spec)
+    crops = np.concatenate([faces, probe_crops(size)])
     worst = _compare(source, content, original, model, adoption, crops)
     card: dict[str, Any] = {
         "net": f"adopted from {source.name} (SHA-256 {hashlib.sha256(content).hexdigest()})",
@@ -140,7 +142,8 @@ def adopt_classifier(source: Path, output: Path, adoption: Adoption, licences: S
         "versions": {name: version(name) for name in ("maskedge", "onnx", "onnxruntime")},
     }  # fmt: skip
     precision = "fp16" if original.kind == TensorProto.FLOAT16 else "fp32"
-    made = finish(model, spec, card, make_selftest(model.SerializeToString(), spec, precision).to_json())
+    answers = open_plainly(model.SerializeToString()).run(None, {"faces": faces})[0]
+    made = finish(model, spec, card, SelfTest(faces, answers, TOLERANCE[precision]).to_json())
     with tempfile.TemporaryDirectory() as folder:
         # As a device will see it: what that refuses is not written.
         trial = Path(folder) / output.name

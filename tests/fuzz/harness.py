@@ -194,10 +194,10 @@ def _judge(code: int, text: str, *, ended: bool, took: float, megabytes: float, 
         return f"exit code {code}"
     if code and not text.strip():
         return f"exit code {code} without a sentence"
-    if took > seconds:
-        return f"late: {took:.1f} s"
     if megabytes > MEGABYTES:
         return f"memory: {megabytes:.0f} MB"
+    if took > seconds:
+        return f"late: {took:.1f} s"
     return None
 
 
@@ -219,7 +219,7 @@ def _child(target: Target, number: int, path: Path, errors: Path) -> None:
         os.chdir(path.parent)
         code = target.run(number, path)
     except AssertionError as problem:
-        print(f"wrong: {problem}", file=sys.stderr)
+        print(problem, file=sys.stderr)
         code = _FAULT
     except BaseException:  # noqa: BLE001  (that is what is looked for)
         traceback.print_exc()
