@@ -1,6 +1,6 @@
 # The two set-up commands (run, test) and the daily ones.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-edge lint format check clean tables wheel try-wheel compat arm64 bare nightly peers
+.PHONY: help run test test-edge fuzz lint format check clean tables wheel try-wheel compat arm64 bare nightly peers
 
 PYTHON ?= python3
 VENV := .venv
@@ -45,6 +45,9 @@ wheel: | $(VENV)/bin/python  ## Build the wheel that a device installs: dist/mas
 
 try-wheel:  ## The wheel alone on the oldest and the newest Python found here
 	$(PYTHON) tests/platforms/wheel.py
+
+fuzz: $(VENV)/.dev  ## Damaged and odd inputs of every kind: FUZZ='--kind models --count 100' for a part
+	cd tests && ../$(BIN)/python -m fuzz --keep ../out/fuzz $(FUZZ)
 
 compat: $(VENV)/.base  ## The bundled models on the oldest and the newest onnxruntime
 	$(BIN)/python tests/platforms/compat.py
