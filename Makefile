@@ -58,7 +58,7 @@ arm64: $(VENV)/.base  ## The bundled models on emulated aarch64 (needs qemu-user
 bare:  ## The two commands on bare Debian systems, as an ordinary user (needs root and debootstrap)
 	$(PYTHON) tests/platforms/bare.py $(BARE)
 
-nightly: peers check try-wheel compat arm64 bare  ## Everything
+nightly: peers check fuzz try-wheel compat arm64 bare  ## Everything
 
 tables: $(VENV)/.base  ## Write the README's tables from benchmarks/results
 	$(BIN)/edge-bench tables
