@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from maskedge.text import displayable
 from maskedge.types import Image
-from maskedge_train.audit import content_format, damage, displayable, expected_seen, named_format
+from maskedge_train.audit import content_format, damage, expected_seen, named_format
 from maskedge_train.cli.audit import audit
 
 PEOPLE = r"^\d+_\d+_(?P<person>[a-z]+)_\d+"

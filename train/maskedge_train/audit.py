@@ -20,6 +20,7 @@ import numpy.typing as npt
 from maskedge.errors import UsageError
 from maskedge.files import write_file
 from maskedge.pictures import natural_key, read_picture
+from maskedge.text import displayable
 
 from . import page
 from .dataset import FACE_LABELS, Picture, PictureFile, load_picture
@@ -50,11 +51,6 @@ _CONTENT = re.compile(
     re.DOTALL,
 )
 _HEAD = 32
-
-
-def displayable(name: object) -> str:
-    """Escape what a terminal or a JSON file cannot hold: control characters, and bytes of a name that are no UTF-8."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(name))
 
 
 def named_format(path: Path) -> str | None:

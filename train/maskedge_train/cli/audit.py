@@ -68,7 +68,7 @@ def _echo(line: str) -> None:
 
 
 def _print(found: Audit) -> None:
-    from ..audit import displayable
+    from maskedge.text import displayable
 
     counts = found.counts()
     width = max(len(displayable(label)) for label in counts)
@@ -91,7 +91,7 @@ def _print(found: Audit) -> None:
 
 
 def _examples(title: str, lines: Iterable[str]) -> None:
-    from ..audit import displayable
+    from maskedge.text import displayable
 
     every = list(lines)
     if every:
