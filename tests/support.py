@@ -98,12 +98,14 @@ def write_detector(
         helper.make_node("Add", ["corner", "one"], ["opposite"]),
         helper.make_node("Concat", ["corner", "opposite"], [output_name], axis=1),
         helper.make_node("ReduceSum", [output_name, "last"], ["sums"], keepdims=0),
-        helper.make_node("Mul", ["sums", "small"], ["scores"]),
+        helper.make_node("Mul", ["sums", "small"], ["parts"]),
+        helper.make_node("Add", ["parts", "sure"], ["scores"]),
     ]
     constants = {
         "three": np.array([3], np.int64), "last": np.array([1], np.int64), "columns": np.array([2, 1], np.int64),
         "bright": np.array(200, np.float32), "one": np.array(1, np.float32),
-        "small": np.array(1e-4, np.float32),
+        "small": np.array(1e-5, np.float32),
+        "sure": np.array(0.99, np.float32),
     }  # fmt: skip
     graph = helper.make_graph(
         nodes,

@@ -54,12 +54,14 @@ def options() -> dict[str, set[str]]:
 
 def test_configuration_page_lists_every_key_with_its_default() -> None:
     found: dict[str, str] = {}
+    ranges: dict[str, str] = {}
     section = ""
     for line in read("configuration.md").splitlines():
         if heading := re.fullmatch(r"## \[(\w+)\]", line):
             section = heading[1]
-        elif row := re.match(r"\| `(\w+)` \| (.*?) \|", line):
+        elif row := re.match(r"\| `(\w+)` \| (.*?) \| (.*?)\|", line):
             found[f"{section}.{row[1]}"] = row[2].strip("`")
+            ranges[f"{section}.{row[1]}"] = row[3].strip()
     known: dict[str, str] = {}
     for section in SECTIONS:
         for entry in fields(section_class(section)):
@@ -67,6 +69,8 @@ def test_configuration_page_lists_every_key_with_its_default() -> None:
             text = "not set" if value is None else json.dumps(value) if not isinstance(value, tuple) else str(list(value))
             known[f"{section}.{entry.name}"] = text
             assert not (is_secret(entry) and value is not None)
+            bounds = entry.metadata.get("range")
+            assert ranges[f"{section}.{entry.name}"] == (str(bounds).replace("from ", "") if bounds else ""), entry.name
     assert found == known
 
 

@@ -6,6 +6,7 @@ import contextlib
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,10 @@ def main(file: Path | None, print_config: bool, install_service: bool, yes: bool
     if yes:
         raise click.UsageError("--yes goes with --install-service: it writes the unit instead of printing it.")
     silence_libraries()
+    early: list[int] = []
+    if not print_config:
+        # From the beginning: without a handler the signal would end the process. What comes before the loop is done by it.
+        signal.signal(signal.SIGHUP, lambda number, frame: early.append(number))
     with require_runtime():
         from maskedge.config import load_config, secrets_of, to_toml
         from maskedge.log import set_up
@@ -72,7 +77,7 @@ def main(file: Path | None, print_config: bool, install_service: bool, yes: bool
         return
     log = set_up(loaded.config.log.format, loaded.config.log.level, secrets_of(loaded.config))
     try:
-        code = _Run(loaded, flags, log).run()
+        code = _Run(loaded, flags, log).run(early)
     except MaskedgeError as error:
         log.error("%s", error)
         code = error.exit_code
@@ -116,8 +121,8 @@ class _Run:
         self._log = log
         self._config = loaded.config
 
-    def run(self) -> int:
-        """Run, and give the exit code."""
+    def run(self, early: Sequence[int]) -> int:
+        """Run, and give the exit code. `early` holds what came of SIGHUP until now."""
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
         _ = self._config.source.address  # said before anything is loaded
         with require_runtime():
@@ -130,8 +135,8 @@ class _Run:
         def reload(number: int, frame: FrameType | None) -> None:
             stop.reload = True
 
-        # From the beginning: without a handler the signal would end the process.
         signal.signal(signal.SIGHUP, reload)
+        stop.reload = bool(early)
         check_flags(config, self._flags)
         # The model first: a wrong one is said before a camera lights up.
         chosen = "detect.detector" in self._loaded.origins
