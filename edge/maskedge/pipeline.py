@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from maskedge import precise
 from maskedge.classify import MaskClassifier
+from maskedge.config import DetectConfig, LimitsConfig
 from maskedge.detect import CnnDetector, FaceDetector, build_detector
 from maskedge.elapsed import USUAL, CallTimes
 from maskedge.errors import UsageError
@@ -168,12 +169,9 @@ class MaskDetector:
         threads: int | None = None,
         reidentify: bool = True,
     ) -> None:
-        if detect_every < 1:
-            raise UsageError(f"detect_every counts frames, from 1; got {detect_every}.")
-        if least_face is not None and not 0 <= least_face <= 1:
-            raise UsageError(f"least_face goes from 0 to 1; got {least_face}.")
-        if min_face is not None and min_face < 1:
-            raise UsageError(f"min_face counts pixels, from 1; got {min_face}.")
+        # The bounds of a program are those of the configuration.
+        DetectConfig(every=detect_every, least_face=least_face, min_face=min_face)
+        LimitsConfig(threads=threads)
         cv2.setNumThreads(threads or min(2, os.cpu_count() or 1))
         self.classifier = MaskClassifier(Path(model) if model is not None else None, threads or 1)
         self._blind = precise.lacks_label(self.classifier.labels)

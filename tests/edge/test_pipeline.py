@@ -177,8 +177,10 @@ def test_a_score_and_a_probability_judge_together(tmp_path: Path) -> None:
 def test_least_face_and_min_face_are_checked() -> None:
     with pytest.raises(UsageError, match="0 to 1"):
         MaskDetector(least_face=1.5)
-    with pytest.raises(UsageError, match="pixels"):
+    with pytest.raises(UsageError, match="min_face takes a number from 1"):
         MaskDetector(min_face=0)
+    with pytest.raises(UsageError, match="threads takes a number from 1 to 256, got 100000"):
+        MaskDetector(threads=100_000)
 
 
 def test_smaller_faces_are_dropped_and_do_not_flicker() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +50,19 @@ def test_other_answers_fail(tmp_path: Path) -> None:
     assert found.worst == pytest.approx(0.01, rel=0.1)
 
 
-@pytest.mark.parametrize("fields", [{"crops": "no base64!"}, {"crops": "AAAA"}, {"answers": [[1.0]]}, {"tolerance": None}])
+def huge_png() -> str:
+    """The head of a PNG of 10^10 pixels."""
+    head = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII5B", 13, b"IHDR", 100_000, 100_000, 8, 2, 0, 0, 0)
+    return base64.b64encode(head + b"\0" * 100).decode()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *({"crops": "no base64!"}, {"crops": "AAAA"}, {"crops": huge_png()}, {"answers": [[1.0]]}, {"tolerance": None}),
+        *({"answers": "x"}, {"answers": [[1], [1, 2]]}, {"crops": 3}, {"tolerance": [1]}),
+    ],
+)
 def test_broken_selftest_is_refused(tmp_path: Path, fields: dict[str, object]) -> None:
     with pytest.raises(ModelError, match="export it again"):
         verify(with_selftest(tmp_path / "model.onnx", **fields))
@@ -79,6 +93,22 @@ def test_card_of_a_file_that_tells_little(tmp_path: Path) -> None:
     card = render_card(write_model(tmp_path / "own.onnx"))
     assert "does not say what it was trained on" in card
     assert "not known" in card
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        *('{"parameters": "many"}', '{"evaluations": [1]}', '{"evaluations": 3}', '{"recipe": 1}', '{"data": {"pictures": "x"}}'),
+        *('{"licences": [1], "data": {"pictures": 1}}', '{"limits": [{}]}', '{"versions": 5}', '{"gate": {"a": 1}}'),
+        *('{"train_seconds": 1e999}', '{"parity": 1}'),
+    ],
+)
+def test_a_card_of_another_form_is_refused_in_a_sentence(tmp_path: Path, card: str) -> None:
+    path = write_model(tmp_path / "own.onnx", metadata=METADATA | {"maskedge.card": card})
+    try:
+        assert render_card(path)
+    except ModelError as error:
+        assert "export it again" in str(error).lower() or "cannot be shown" in str(error)
 
 
 def test_bundled_models_are_small() -> None:
