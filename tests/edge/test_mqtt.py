@@ -380,7 +380,7 @@ def test_damaged_spool(tmp_path: Path) -> None:
     ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path: Path, options: dict[str, Any], complaint: str) -> None:
-    config = MqttConfig(**({"url": "mqtt://localhost", "topic": "door", "spool": tmp_path} | options))
     with pytest.raises(UsageError, match=complaint) as refused:
+        config = MqttConfig(**({"url": "mqtt://localhost", "topic": "door", "spool": tmp_path} | options))
         MqttSink(config, source="0", snapshot=dict)
     assert "geheim" not in str(refused.value)
