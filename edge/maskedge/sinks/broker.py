@@ -304,7 +304,11 @@ class BrokerLink:
         return not self._unsaid and len(self._spool) == 0
 
     def _leave(self) -> None:
-        self._client.publish(self._availability, "offline", qos=1, retain=True)
+        message = self._client.publish(self._availability, "offline", qos=1, retain=True)
+        end = time.monotonic() + _FAREWELL / 2
+        # A broker whose confirmation finds the connection closed takes it for lost, and adds the will: `offline` again.
+        while message.rc == 0 and not message.is_published() and self._client.loop(_SLICE) == 0 and time.monotonic() < end:
+            pass
         self._client.disconnect()
         self._drain()
 
