@@ -68,7 +68,7 @@ FLAGS = (
         _SOURCE,
         "--source-file",
         "source.uri_file",
-        "File whose first line is the address, so that its password stands in no list of processes.",
+        "File whose first line is the address of the source: keeps its password out of the process list.",
         "FILE",
         _PATH,
     ),
@@ -163,8 +163,8 @@ FLAGS = (
         _OUTPUTS,
         "--overwrite",
         "output.overwrite",
-        "Replace outputs that exist already. Without it a file is refused, and that of a live source goes on: events are appended, "
-        "a video is put aside. An output that is an input is always refused.",
+        "Replace outputs that exist already. Without it they are refused; a camera or stream appends to its events and keeps an "
+        "earlier video under another name. An output that is an input is always refused.",
     ),
     Flag(_OUTPUTS, "--serve", "web.serve", "Serve the status page, the API and the metrics, as in 127.0.0.1:8080.", "HOST:PORT"),
     Flag(_OUTPUTS, "--serve-picture", "web.picture", "Serve the live picture there, too."),
