@@ -41,7 +41,9 @@ from .options import (
 )
 @click.option("--part", type=click.Choice(["train", "val", "test"]), default="test", show_default=True, help="Part of --split.")
 @click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the report.  [default: beside CHECKPOINT]"
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the report.  [default: evaluation beside CHECKPOINT]",
 )
 @overwrite_option
 @quiet_option
@@ -71,8 +73,8 @@ def evaluate(
         from ..crops import cut_crops
         from ..evaluate import measurable, report_on
         from ..split import PARTS, Split
-    if out is not None:
-        check_folder(out, ("report.json", "report.html"), overwrite=overwrite)
+    out = out or checkpoint.parent / "evaluation"
+    check_folder(out, ("report.json", "report.html"), overwrite=overwrite)
     _, spec, card = load_classifier(checkpoint)
     sets = {}
     if faces or split_file:
@@ -98,6 +100,6 @@ def evaluate(
     else:
         sets |= test_sets(scenes, backgrounds, spec.labels, quiet)
     facts: dict[str, Any] = {key: card[key] for key in ("net", "parameters", "data", "split") if key in card}
-    report = report_on(checkpoint, sets, out or checkpoint.parent / "evaluation", facts=facts)
+    report = report_on(checkpoint, sets, out, facts=facts)
     print_evaluations(report)
-    click.echo(f"wrote {(out or checkpoint.parent / 'evaluation') / 'report.html'}")
+    click.echo(f"wrote {out / 'report.html'}")
