@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,7 @@ def folder(tmp_path: Path, frames: list[Image]) -> Path:
 def shell(line: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[bytes]:
     env = environment(variables)
     return subprocess.run(
-        ["bash", "-c", f"{sys.executable} {line}"], cwd=folder, env=env, capture_output=True, timeout=60, check=False
+        ["bash", "-c", f"{shlex.quote(sys.executable)} {line}"], cwd=folder, env=env, capture_output=True, timeout=60, check=False
     )
 
 
