@@ -72,7 +72,7 @@ def test_events_arrive_once_though_the_broker_restarts(tmp_path: Path, stops: bo
         assert any(line["event"] == "output_lost" and line["output"] == "mqtt" for line in happenings)
         # What had not arrived at the end comes with the next start.
         again = subprocess.run(
-            command_line(("edge-run", *options, "--max-frames", "100")),
+            command_line(("edge-run", *options, "--max-frames", "100", "--overwrite")),
             capture_output=True, text=True, env=environment({"MASKEDGE_MQTT_PASSWORD": "geheim"}), timeout=120, check=False,
         )  # fmt: skip
         assert again.returncode == 0, again.stderr
