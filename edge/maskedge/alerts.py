@@ -306,6 +306,7 @@ class AlertEngine:
         self._live = live
         self._alerts = [_Alert(rule, _WATCHES[rule.when](rule)) for rule in rules]
         self._lost = False
+        self._lost_at: float | None = None
         self._now = 0.0
         self._film_s: float | None = None
 
@@ -320,13 +321,25 @@ class AlertEngine:
         """
         self._lost = False
         self._now, self._film_s = answer.frame.moment, answer.film_s
+        if self._lost_at is not None:
+            self._forget(self._now - self._lost_at)
+            self._lost_at = None
         return self._watch(answer.frame.time, answer)
 
     def tell(self, happening: Happening) -> list[AlertChange]:
         """Watch what happens beside the frames: `source_lost` and `source_back`."""
         if happening.kind in (SOURCE_LOST, SOURCE_BACK):
             self._lost = happening.kind == SOURCE_LOST
+            if self._lost and self._lost_at is None:
+                self._lost_at = time.perf_counter() if self._live else self._now
         return self.tick(happening.time)
+
+    def _forget(self, seconds: float) -> None:
+        """Begin anew where nobody knows what was the case while the camera was lost for so long."""
+        for alert in self._alerts:
+            longest = alert.rule.lasts if isinstance(alert.watch, _Fraction) else _GAP
+            if not isinstance(alert.watch, _Lost) and seconds > longest:
+                alert.watch = _WATCHES[alert.rule.when](alert.rule)
 
     def tick(self, now: float | None = None) -> list[AlertChange]:
         """Let time go by without a frame. To be called while a live source gives none.

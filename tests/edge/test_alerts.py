@@ -82,6 +82,20 @@ def test_person_without_a_mask_for_long() -> None:
     assert play(strict, ["m"] * 8)[0][0] == 3.0
 
 
+@pytest.mark.parametrize("when", ["no_mask_fraction", "person_without_mask", "too_many_people"])
+@pytest.mark.parametrize(("gap", "kinds"), [(600.0, []), (0.5, [ALERT])])
+def test_the_time_without_a_camera_counts_for_no_alert(
+    monkeypatch: pytest.MonkeyPatch, when: str, gap: float, kinds: list[str]
+) -> None:
+    engine = AlertEngine([rule(when, threshold=0.5, seconds=2.5)], ZONES, "0")
+    found = [engine.observe(answer(second, "n")) for second in (0.0, 0.5, 1.0)]
+    for kind, moment in ((SOURCE_LOST, 1.2), (SOURCE_BACK, 1.2 + gap)):
+        monkeypatch.setattr("maskedge.alerts.time.perf_counter", lambda moment=moment: moment)
+        found.append(engine.tell(Happening(kind, 1e9 + moment, "0", {})))
+    found += [engine.observe(answer(1.2 + gap + second, "n")) for second in (0.3, 0.8, 1.3)]
+    assert [change.happening.kind for changes in found for change in changes] == kinds
+
+
 def test_too_many_people_and_zones() -> None:
     many = rule("too_many_people", threshold=2, zone="left")
     assert play(many, ["mm", "mmn", "mmn", "m", "m", "m", "m"]) == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
 import secrets
 import socket
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
+
+_log = logging.getLogger(__name__)
 
 _IN_FLIGHT = 16  # below the 20 that Mosquitto takes by default
 _KEEP_ALIVE = 30
@@ -162,6 +165,8 @@ class BrokerLink:
         self._position = 0
         self._greeting = 0
         self._inflight: dict[int, Message] = {}
+        self._saying: tuple[int, str] | None = None
+        self._refused: set[str] = set()
         self._clearing: dict[int, str] = {}
         self._arrived: list[Message] = []
         self._connected = self._established = False
@@ -282,12 +287,42 @@ class BrokerLink:
                 self._position = message.number
                 if message.number not in arrived:
                     self._inflight[self._client.publish(self._topic, message.payload, self._qos).mid] = message
+        self._publish_values()
+
+    def _publish_values(self) -> None:
+        """Say what is new. Of what is retained one at a time: a broker may answer that it refuses one, and hang up at once."""
         with self._say_lock:
-            unsaid, self._unsaid = self._unsaid, {}
-        for topic, (payload, retain) in unsaid.items():
+            ready: dict[str, tuple[str | bytes, bool]] = {}
+            for topic, (payload, retain) in self._unsaid.items():
+                if not retain or self._is_refused(topic):
+                    ready[topic] = payload, retain
+                elif self._saying is None and not any(kept for _, kept in ready.values()):
+                    ready[topic] = payload, retain
+            for topic in ready:
+                del self._unsaid[topic]
+        for topic, (payload, retain) in ready.items():
+            if retain and self._is_refused(topic):
+                continue
             number = self._client.publish(topic, payload, qos=int(retain), retain=retain).mid
-            if retain and not payload:
-                self._clearing[number] = topic
+            if retain:
+                self._saying = number, topic
+                if not payload:
+                    self._clearing[number] = topic
+
+    def _is_refused(self, topic: str) -> bool:
+        return topic in self._refused or topic.partition("/")[0] in self._refused
+
+    def _refuse(self, topic: str, reason: str) -> None:
+        """Do without a topic, and those beside it that are not ours: events must not wait for Home Assistant's."""
+        root = topic.partition("/")[0]
+        self._refused.add(topic if root == self._availability.partition("/")[0] else root)
+        _log.warning(
+            "the broker %s refuses what is published to %s (%s): let this user write there, and start again; "
+            "until then that is left out.",
+            self._address,
+            topic,
+            reason,
+        )
 
     def _start_anew(self) -> None:
         """Take a new client, and begin with the first message that was not confirmed."""
@@ -295,7 +330,7 @@ class BrokerLink:
         was_wiping = self._wiping
         self._client = self._make_client(wipe=self._stale)
         self._position = min((message.number for message in self._inflight.values()), default=self._position + 1) - 1
-        self._inflight, self._clearing = {}, {}
+        self._inflight, self._clearing, self._saying = {}, {}, None
         self._renew = False
         # Where the broker had forgotten, it has just begun a session that fits the new client.
         self._established = not self._stale and not was_wiping
@@ -344,6 +379,10 @@ class BrokerLink:
 
     def _handle_publish(self, client: Client, data: Any, number: int, reason: ReasonCode, properties: Properties) -> None:
         greeting, message = number == self._greeting, self._inflight.get(number)
+        if self._saying is not None and number == self._saying[0]:
+            if reason.is_failure:
+                self._refuse(self._saying[1], str(reason))
+            self._saying = None
         if reason.is_failure and (greeting or message):
             # A user without the right to publish is told so only here, and of QoS 2 not at all: no event goes before the greeting.
             self._away(_refusal(str(reason), self._address), refused=True)

@@ -98,6 +98,7 @@ class MqttSink:
 
         self._config = config
         self._topic = _topic(config.topic)
+        _discovery_prefix(config.discovery_prefix)
         self._labels = labels
         self._lasting: set[str] = set()
         self._newest: Answer | None = None
@@ -165,7 +166,7 @@ class MqttSink:
             return {}
         page = reachable_page(self._page, self._address) if self._page else None
         return discovery(
-            config.discovery_prefix,
+            _discovery_prefix(config.discovery_prefix),
             Device(self._topic, config.device_name, __version__, page),
             labels=self._labels,
             zones=zones,
@@ -276,9 +277,20 @@ def reachable_page(url: str, own_address: str | None) -> str | None:
 
 def _topic(prefix: str) -> str:
     topic = (prefix or f"maskedge/{socket.gethostname()}").strip("/")
-    if not topic or any(sign in topic for sign in "#+\0") or len(topic.encode()) > 1000 or topic.startswith("$"):
+    if not _is_topic(topic):
         raise UsageError("[mqtt] topic is a prefix such as maskedge/door, without '#', '+' and a '$' in front.")
     return topic
+
+
+def _discovery_prefix(prefix: str) -> str:
+    topic = prefix.strip("/")
+    if not _is_topic(topic):
+        raise UsageError("[mqtt] discovery_prefix is a prefix such as homeassistant, without '#', '+' and a '$' in front.")
+    return topic
+
+
+def _is_topic(topic: str) -> bool:
+    return bool(topic) and not any(sign in topic for sign in "#+\0") and len(topic.encode()) <= 1000 and not topic.startswith("$")
 
 
 def _state_folder() -> Path:

@@ -23,8 +23,8 @@ _AFTER_HOST = r"(?=[/?]|\Z|#(?!.*@))"
 # Names under which cameras and pipelines take their secrets: ?user=..&pwd=.., rtspsrc user-pw=..
 _NAMES = r"user(?:[-_]?(?:id|name))?|usr|login(?:use|id)?|account"
 _KEYS = (
-    r"user[-_]?(?:pw|pwd|password)|loginpas|auth|authorization|credentials?|pass(?:word|wd|phrase)?|pwd|pw|sig(?:nature)?|jwt|ticket|sid|"
-    r"session(?:[-_]?id)?|streamid|(?:(?:auth|access|api|stream|secret|private)[-_]?)?(?:token|key|secret)"
+    r"user[-_]?(?:pw|pwd|password)|loginpas|auth|authorization|credentials?|pass(?:word|wd|phrase|code)?|pwd|psw|pw|tkn|sig(?:nature)?|jwt|ticket|sid|"
+    r"session(?:[-_]?id)?|streamid|(?:(?:auth|access|api|stream|secret|private)[-_]?)?(?:token|key|secret)|[a-z]+token"
 )
 _SECRET = re.compile(rf"(?i)(?<![a-z0-9])(?:({_NAMES})|({_KEYS}))=(\"[^\"]*\"|[^&\s!;#]+)")
 _USER = re.compile(r"(?<=://)([^/?#\s]*)@(?=[^/?#@\s]*)")

@@ -67,7 +67,10 @@ def _open_answer(client: HttpClient, response: HTTPResponse, config: SourceConfi
     first = client.read(response)
     start = first.lstrip()[:15].lower()
     if media.startswith("image/") or _WITHOUT_HEADER.match(first):
-        return PictureStream(client, response, b"", config, first)
+        stream = PictureStream(client, response, b"", config, first)
+        # Without a length only the end of the answer tells that it was all.
+        image = stream.only_picture()
+        return stream if image is None else Snapshots(client, image, config)
     if any(name in media for name in _PLAYLISTS) or start.startswith((b"#extm3u", b"<?xml", b"<mpd", b"v=0")):
         return None
     if media in ("text/html", "application/xhtml+xml") or start.startswith((b"<!doctype html", b"<html")):

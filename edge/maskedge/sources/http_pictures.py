@@ -70,6 +70,22 @@ class PictureStream:
             return first
         return self._next(self._client.patience)
 
+    def only_picture(self) -> Image | None:
+        """Wait for what follows the first picture: give that picture where the answer ends behind it, None where more comes.
+
+        Raises:
+            SourceError: Neither comes.
+        """
+        while not self._pictures and not self.skipped and not self.damaged:
+            data = self._client.read(self._response)
+            if not data:
+                self.close()
+                return self._first
+            self._pictures += self._scanner.feed(data)
+            if data.strip(b"\0\r\n"):
+                break
+        return None
+
     def close(self) -> None:
         """End the connection."""
         self._client.cut()
@@ -127,7 +143,7 @@ class Snapshots:
 
     Args:
         client: Who asks.
-        response: The first answer.
+        first: The first answer, or the picture that was read of it already (uint8, BGR, H x W x 3).
         config: `fps` is the rate.
 
     Raises:
@@ -137,7 +153,7 @@ class Snapshots:
     finite = False
     damaged = 0
 
-    def __init__(self, client: HttpClient, response: HTTPResponse, config: SourceConfig) -> None:
+    def __init__(self, client: HttpClient, first: HTTPResponse | Image, config: SourceConfig) -> None:
         self.fps = config.fps or _SNAPSHOT_FPS
         self.skipped = 0
         self.warnings = [
@@ -146,7 +162,7 @@ class Snapshots:
         ]
         self._client = client
         self._due = time.monotonic()
-        self._first: Image | None = self._take(response)
+        self._first: Image | None = self._take(first) if isinstance(first, HTTPResponse) else first
 
     def read(self) -> Image | None:
         """Wait until it is time, and ask for the next picture.

@@ -306,7 +306,7 @@
     byId("recent").replaceChildren(...recent);
   };
 
-  // ---- the connection
+  // ---- the connection. Addresses are relative: behind a proxy the page may have a path of its own.
   let events = null;
   let latest = 0;
   let pictures = 0;
@@ -318,13 +318,13 @@
   const connect = () => {
     disconnect();
     heard = last ? heard : performance.now();
-    events = new EventSource(`/api/events?kinds=status,happening&after=${latest}`);
+    events = new EventSource(`api/events?kinds=status,happening&after=${latest}`);
     events.addEventListener("status", (event) => showStatus(JSON.parse(event.data)));
     events.addEventListener("happening", (event) => {
       latest = Number(event.lastEventId);
       showHappening(JSON.parse(event.data));
     });
-    if (PICTURE) byId("picture").src = `/stream.mjpg?${(pictures += 1)}`;
+    if (PICTURE) byId("picture").src = `stream.mjpg?${(pictures += 1)}`;
   };
   // The browser connects again by itself after a cut, but not after a refusal or a silence.
   let tried = performance.now();
@@ -338,7 +338,7 @@
     if (last) showState();
   }, 1000);
   byId("picture").addEventListener("error", () => {
-    setTimeout(() => { if (events) byId("picture").src = `/stream.mjpg?${(pictures += 1)}`; }, 2000);
+    setTimeout(() => { if (events) byId("picture").src = `stream.mjpg?${(pictures += 1)}`; }, 2000);
   });
   // Nobody looks: the device need not work for it.
   document.addEventListener("visibilitychange", () => (document.hidden ? disconnect() : connect()));
