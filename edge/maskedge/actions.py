@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from . import __version__
 from .alerts import AlertRule
 from .errors import OutputError, UsageError
-from .files import MOST_SECRET, read_regular
+from .files import MOST_SECRET, read_text
 from .happenings import ALERT, OUTPUT_BACK, OUTPUT_LOST, Happening
 from .sinks.base import Answer
 from .sinks.clips import ClipSink
@@ -105,7 +105,7 @@ def _header(rule: AlertRule) -> dict[str, str]:
             raise UsageError(f"{who}: the environment variable {rule.webhook_header_env} (webhook_header_env) is not set.")
     if rule.webhook_header_file is not None:
         try:
-            text = read_regular(rule.webhook_header_file.expanduser(), MOST_SECRET).decode("utf-8")
+            text = read_text(rule.webhook_header_file.expanduser(), MOST_SECRET)
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise UsageError(f"{who}: {rule.webhook_header_file} (webhook_header_file) cannot be read ({reason}).") from error

@@ -105,6 +105,39 @@ def read_regular(path: Path, most: int) -> bytes:
     return content
 
 
+def read_text(path: Path, most: int) -> str:
+    """Read a regular file as UTF-8, without the byte order mark that editors of Windows put before it.
+
+    Args:
+        path: The file.
+        most: Bytes that it may have, at most.
+
+    Raises:
+        OSError: As for `read_regular`.
+        UnicodeDecodeError: It is no UTF-8.
+    """
+    return read_regular(path, most).decode("utf-8-sig")
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether a regular file is there; no file where it cannot be known.
+
+    Unlike `Path.is_file`, which raises for a name that is too long and for a folder that may not be entered.
+    """
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether a folder is there; none where it cannot be known (see `is_file`)."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def make_folder(path: Path, *, private: bool = False) -> None:
     """Make a folder and those above it, unless it is there. One that is there keeps its permissions.
 

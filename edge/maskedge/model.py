@@ -85,6 +85,17 @@ class DetectorContract:
     selftest: str | None = None
 
 
+_OTHER_FILES = {
+    re.compile(rb"version https://git-lfs"): "a pointer of Git LFS: fetch the file that it stands for (git lfs pull)",
+    re.compile(rb"\s*<(!doctype|html)", re.IGNORECASE): "a page of the web: download the file itself",
+    re.compile(rb"PK\x03\x04"): "a ZIP archive, as PyTorch and Keras write: unpack it, or export the network (edge-export)",
+    re.compile(rb"\x89HDF"): "a Keras file (HDF5): convert it to ONNX (tf2onnx)",
+    re.compile(rb"....TFL3", re.DOTALL): "a TensorFlow Lite file: convert it to ONNX (tf2onnx)",
+    re.compile(rb"\Z"): "empty (0 bytes): copy it again",
+}
+"""What is often given for a model, by how it begins."""
+
+
 def read_catalogue(folder: Path) -> dict[str, dict[str, Any]]:
     """Read the MODELS.json of `folder`: file name to `sha256` and headline figures. Empty where there is none.
 
@@ -167,6 +178,9 @@ def read_model(path: Path) -> bytes:
     try:
         read_graph(content)
     except GraphError as error:
+        for start, what in _OTHER_FILES.items():
+            if start.match(content):
+                raise ModelError(f"{path} is refused: it is no ONNX model, but {what}.") from error
         raise ModelError(f"{path} is refused: {error} (docs/contracts.md).") from error
     return content
 

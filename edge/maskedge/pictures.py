@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from maskedge.files import is_file
 from maskedge.picture_header import check_header, named_unread, not_read, sniff, without_ancillary_chunks
 from maskedge.types import Image
 
@@ -30,7 +31,7 @@ def is_picture(path: Path) -> bool:
         return True
     # OpenCV is not asked: it crashes on names that are no UTF-8.
     try:
-        if not path.is_file():
+        if not is_file(path):
             return False
         with path.open("rb") as file:
             return sniff(file.read(64)) is not None
@@ -46,7 +47,7 @@ def natural_key(path: Path) -> list[tuple[int, int, str]]:
 
 def list_pictures(folder: Path) -> list[Path]:
     """List the pictures of `folder` (not of folders below it), in natural order."""
-    return sorted((path for path in folder.iterdir() if path.is_file() and is_picture(path)), key=natural_key)
+    return sorted((path for path in folder.iterdir() if is_file(path) and is_picture(path)), key=natural_key)
 
 
 def read_picture(path: Path) -> Image:

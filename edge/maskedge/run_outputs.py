@@ -8,6 +8,7 @@ from pathlib import Path
 
 from maskedge.config import SECTIONS, EdgeConfig
 from maskedge.errors import OutputError, UsageError
+from maskedge.files import is_file, is_folder
 from maskedge.model import MODELS
 from maskedge.outputs import Named, check_apart, check_new, files_of, is_taken, put_aside, same_file
 from maskedge.sinks.images import annotated_names
@@ -44,10 +45,10 @@ def check_run_outputs(config: EdgeConfig, source: Source, *, inputs: list[Path])
     check_apart([*saved, *events, *spool], read)
     saved = [one for one in saved if one.name == "--save"]
     for folder in _folders(config):
-        check_apart([folder], (one for one in read if one.path.is_dir()))
+        check_apart([folder], (one for one in read if is_folder(one.path)))
     _check_albums(config, sources)
     pictures = source_paths(source)
-    if config.output.save and (len(pictures) > 1 or any(one.path.is_dir() for one in sources)):
+    if config.output.save and (len(pictures) > 1 or any(is_folder(one.path) for one in sources)):
         _check_mixed(Path(config.output.save).expanduser(), pictures)
     # What a live source wrote before is kept besides: a service that starts again must neither lose it nor fail by it.
     anew = [] if source.live else saved
@@ -84,7 +85,7 @@ def saved_files(config: EdgeConfig, source: Source) -> Iterator[Path]:
     if not config.output.save:
         return
     path = Path(config.output.save).expanduser()
-    if source.video or not path.is_dir():
+    if source.video or not is_folder(path):
         yield path
         return
     for name in annotated_names(source_paths(source)).values():
@@ -97,7 +98,7 @@ def _configured(config: EdgeConfig) -> Iterator[Named]:
         values = getattr(config, section)
         for entry in fields(values):
             value = getattr(values, entry.name)
-            if isinstance(value, Path) and value.expanduser().is_file():
+            if isinstance(value, Path) and is_file(value.expanduser()):
                 yield Named(f"the file of {section}.{entry.name}", value.expanduser())
 
 

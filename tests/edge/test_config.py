@@ -287,3 +287,11 @@ def test_a_file_without_an_address(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=sentence):
             _ = config.source.address
         assert secrets_of(config) == set(), "the log is set up all the same"
+
+
+def test_the_byte_order_mark_of_windows_editors_is_no_part_of_a_text(tmp_path: Path) -> None:
+    file, address = tmp_path / "edge.toml", tmp_path / "address"
+    file.write_bytes(b'\xef\xbb\xbf[source]\r\nuri = "demo"\r\n')
+    address.write_bytes(b"\xef\xbb\xbfdemo\r\n")
+    assert load_config(file, {}).config.source.address == "demo"
+    assert load_config(None, {}, {"source.uri_file": address}).config.source.address == "demo"

@@ -185,3 +185,22 @@ def test_unreadable_catalogue_is_said(tmp_path: Path) -> None:
     (tmp_path / "MODELS.json").write_text("[1]")
     with pytest.raises(ModelError, match=r"MODELS\.json cannot be read"):
         MaskClassifier(write_model(tmp_path / "own.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "Git LFS"),
+        (b"\n<!DOCTYPE html><html>", "page of the web"),
+        (b"PK\x03\x04....", "ZIP"),
+        (b"\x89HDF\r\n\x1a\n", "Keras"),
+        (b"\x1c\0\0\0TFL3", "TensorFlow Lite"),
+        (b"", "empty"),
+    ],
+    ids=["pointer", "page", "zip", "keras", "tflite", "empty"],
+)
+def test_what_is_often_given_for_a_model_is_named(tmp_path: Path, content: bytes, named: str) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=rf"no ONNX model, but .*{named}"):
+        read_model(path)

@@ -273,3 +273,8 @@ def test_the_database_of_another_program_is_no_spool(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="another program"):
         Spool(tmp_path, 1000)
     assert (tmp_path / "spool.sqlite3").read_bytes() == before
+
+
+def test_names_that_are_too_long_leave_the_rules_without_a_traceback(folder: Path) -> None:
+    long = folder / ("a" * 300)
+    check("photos", output_save=f"{long}.mp4", snapshots_folder=long, clips_folder=long, mqtt_spool=long)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -150,3 +151,33 @@ def test_grey_and_deep_pictures_come_as_bgr(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((40, 50), 90, np.uint8))
     cv2.imwrite(str(tmp_path / "deep.png"), np.full((40, 50, 3), 40_000, np.uint16))
     assert all(frame.image.shape == (40, 50, 3) and frame.image.dtype == np.uint8 for frame in open_source(str(tmp_path)).frames())
+
+
+def test_a_path_that_cannot_be_looked_at_is_said(tmp_path: Path) -> None:
+    for address in (f"{tmp_path}/{'a' * 300}.mp4", f"{tmp_path}/{'a' * 300}*.jpg"):
+        with pytest.raises(SourceError, match=r"cannot be read.*too long"):
+            open_source(address)
+    (tmp_path / "turns").symlink_to(tmp_path / "turns")
+    with pytest.raises(SourceError, match=r"cannot be read.*symbolic links"):
+        open_source(str(tmp_path / "turns"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may enter every folder")
+def test_a_folder_that_may_not_be_entered_is_said(tmp_path: Path, frames: list[Image]) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    cv2.imwrite(str(closed / "a.jpg"), frames[0])
+    closed.chmod(0)
+    try:
+        for address in (closed, closed / "a.jpg", closed / "*.jpg"):
+            with pytest.raises(SourceError, match=r"cannot be read.*Permission denied"):
+                open_source(str(address))
+    finally:
+        closed.chmod(0o700)
+
+
+def test_a_pattern_that_matches_videos_alone_says_so(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_bytes(b"\0\0\0\x18ftypisom")
+    with pytest.raises(SourceError, match="matches 2 names, and no picture: give videos one by one"):
+        open_source(f"{tmp_path}/*.mp4")

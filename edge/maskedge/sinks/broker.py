@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from maskedge.errors import OutputError, UsageError
+from maskedge.files import is_file
 from maskedge.spool import Message, Spool
 
 if TYPE_CHECKING:
@@ -93,8 +94,8 @@ def open_tls(ca_file: Path | None, cert_file: Path | None, key_file: Path | None
         UsageError: A file cannot be read.
     """
     for path in (ca_file, cert_file, key_file):
-        if path and not path.is_file():
-            raise UsageError(f"the certificate file {path} does not exist: check [mqtt].")
+        if path and not is_file(path):
+            raise UsageError(f"the certificate file {path} does not exist, or may not be read: check [mqtt].")
     try:
         context = ssl.create_default_context(cafile=ca_file)
         if cert_file:

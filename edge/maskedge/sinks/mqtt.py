@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from maskedge import __version__
 from maskedge.errors import OutputError, UsageError
-from maskedge.files import MOST_SECRET, read_regular, slug
+from maskedge.files import MOST_SECRET, read_text, slug
 from maskedge.happenings import OUTPUT_BACK, OUTPUT_LOST, Happening
 from maskedge.settings import Range, check_settings
 from maskedge.spool import Spool
@@ -312,7 +312,7 @@ def _address(config: MqttConfig) -> Address:
     password = config.password
     if config.password_file:
         try:
-            password = read_regular(config.password_file.expanduser(), MOST_SECRET).decode("utf-8").rstrip("\r\n")
+            password = read_text(config.password_file.expanduser(), MOST_SECRET).rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise UsageError(f"the password file {config.password_file} cannot be read ({reason}).") from error

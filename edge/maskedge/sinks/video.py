@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from maskedge.errors import OutputError
+from maskedge.files import is_folder
 from maskedge.happenings import Happening
 
 from .base import Answer, Sink, check_writable
@@ -29,7 +30,7 @@ def open_picture_output(target: str, *, video: bool, fps: float, length: int | N
         OutputError: It cannot be written.
     """
     path = Path(target).expanduser()
-    if not video and path.is_dir():
+    if not video and is_folder(path):
         check_writable(path / ".maskedge")
         return ImageSink(path, single=False, sources=sources)
     suffix = path.suffix.lower()

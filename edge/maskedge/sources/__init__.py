@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
+import stat
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from maskedge.errors import SourceError, UsageError
+from maskedge.files import is_file
 from maskedge.pictures import is_picture, list_pictures, natural_key
 from maskedge.text import displayable, is_utf8
 
@@ -129,19 +132,41 @@ def _open_file(uri: str, config: SourceConfig) -> Source:
 
 def _pictures(uri: str, path: Path) -> list[Path] | None:
     """List the pictures that a path or pattern means; None where it is another kind of file."""
-    if path.is_dir():
-        pictures = list_pictures(path)
+    facts = _facts(path)
+    if facts is not None and stat.S_ISDIR(facts.st_mode):
+        try:
+            pictures = list_pictures(path)
+        except OSError as error:
+            raise SourceError(f"the folder {path} cannot be read ({error.strerror}): check its permissions.") from error
         if not pictures:
             raise SourceError(f"the folder {path} holds no picture: give a folder of pictures, or a video file.")
         return pictures
-    if not path.exists() and glob.has_magic(uri):
+    if facts is None and glob.has_magic(uri):
         matches = sorted((Path(match) for match in glob.glob(str(path), recursive=True)), key=natural_key)  # noqa: PTH207  (absolute patterns)
-        files = [match for match in matches if match.is_file() and is_picture(match)]
+        files = [match for match in matches if is_file(match) and is_picture(match)]
+        if not files and matches:
+            raise SourceError(
+                f"{uri} matches {len(matches)} names, and no picture: give videos one by one, or one folder of pictures."
+            )
         if not files:
             raise SourceError(f"no picture matches {uri}: check the pattern (quote it, so that the shell leaves it alone).")
         return files
-    if not path.exists():
+    if facts is None:
         raise SourceError(f"there is no file or folder {path}: check the path, or try --source demo.")
-    if not path.is_file():
+    if not stat.S_ISREG(facts.st_mode):
         raise SourceError(f"{path} is no regular file: give a picture, a folder, a video file or a camera.")
     return [path] if is_picture(path) and not is_film(path) else None
+
+
+def _facts(path: Path) -> os.stat_result | None:
+    """Give what the system knows of a path; None where nothing is there.
+
+    Raises:
+        SourceError: It may not be looked at, or cannot be: a folder that may not be entered, a name that is too long.
+    """
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise SourceError(f"{displayable(path)} cannot be read ({error.strerror}): check the path and its permissions.") from error
