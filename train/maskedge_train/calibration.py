@@ -20,7 +20,15 @@ HIGHEST_BOUND = 0.99
 
 
 LEAST_FACES = 200
-"""TODO"""
+"""Faces of the validation part from which temperature and bound are fitted.
+
+Fewer than 200 cannot tell an accuracy of 0.995, which the bound asks for, from a perfect one: that is one mistake in 200. It
+was also measured, on a net trained by the plain command, by 60 draws of so many test faces (and twice as many crops of no
+face), judged on the others. With 30 faces the temperature lay between 0.25 and 0.90 (5 to 95 % of the draws; all test crops
+together: 0.63) and made the likelihood worse in every tenth draw, and the bound lay anywhere from 0 to 0.98; with 60 still in
+every twentieth, 0.33 to 0.88, 0 to 0.99. With 200 no draw was worse than a temperature of 1, and the answers above the bound
+(0.61 to 0.97) were right as often as 0.990 or more in 95 % of the draws.
+"""
 
 
 @dataclass(frozen=True)
