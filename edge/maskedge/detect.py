@@ -37,6 +37,8 @@ MOST_WINDOWS = 1000
 """Raw windows of a cascade that are looked at, best first: bounds the time of a picture that is all pattern."""
 _MOST_RAW = 16_384
 """Raw windows that may help to place a face: a cascade that takes everything gives hundreds of thousands."""
+_MOST_GROUPED = 8_192
+"""Raw windows that are grouped, at most."""
 _GROUP_EPS = 0.2
 """How much windows may differ that OpenCV makes one, in units of their side: its own default."""
 MOST_SQUARES = 80
@@ -182,7 +184,7 @@ class CascadeDetector:
         """Give squares (x, y, width, height) as OpenCV groups them."""
         windows = np.asarray(self._cascade.detectMultiScale(grey, self.scale_factor, 0)).reshape(-1, 4)
         # Grouping takes the square of their number: of a cascade that takes everything a part must do.
-        windows = windows[:: -(-len(windows) // _MOST_RAW) or 1]
+        windows = windows[:: -(-len(windows) // _MOST_GROUPED) or 1]
         found, _ = cv2.groupRectangles(windows.tolist(), self.min_neighbors, _GROUP_EPS)
         # OpenCV's threads list what they found in the order they ended: sorted, the same picture gives the same list.
         return sorted(tuple(map(float, square)) for square in found)
