@@ -105,7 +105,7 @@ def _header(rule: AlertRule) -> dict[str, str]:
             raise UsageError(f"{who}: the environment variable {rule.webhook_header_env} (webhook_header_env) is not set.")
     if rule.webhook_header_file is not None:
         try:
-            text = read_regular(rule.webhook_header_file.expanduser(), MOST_SECRET).decode("utf-8")
+            text = read_regular(rule.webhook_header_file.expanduser(), MOST_SECRET).decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise UsageError(f"{who}: {rule.webhook_header_file} (webhook_header_file) cannot be read ({reason}).") from error

@@ -291,7 +291,7 @@ def section_class(section: str) -> type[Any]:
 def _read_toml(file: Path) -> dict[str, Any]:
     toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
-        text = read_regular(file.expanduser(), MOST_BYTES).decode("utf-8")
+        text = read_regular(file.expanduser(), MOST_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"the configuration {file} cannot be read ({error.strerror}): check the path after --config.") from error
     except UnicodeDecodeError as error:

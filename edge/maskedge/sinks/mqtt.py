@@ -312,7 +312,7 @@ def _address(config: MqttConfig) -> Address:
     password = config.password
     if config.password_file:
         try:
-            password = read_regular(config.password_file.expanduser(), MOST_SECRET).decode("utf-8").rstrip("\r\n")
+            password = read_regular(config.password_file.expanduser(), MOST_SECRET).decode("utf-8-sig").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise UsageError(f"the password file {config.password_file} cannot be read ({reason}).") from error

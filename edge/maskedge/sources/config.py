@@ -102,7 +102,7 @@ class SourceConfig:
 def _first_line(file: Path) -> str:
     path = file.expanduser()
     try:
-        line = read_regular(path, MOST_SECRET).split(b"\n", 1)[0].decode("utf-8").strip()
+        line = read_regular(path, MOST_SECRET).split(b"\n", 1)[0].decode("utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise UsageError(f"the address of the source cannot be read from {path} ({reason}).") from error
