@@ -227,6 +227,20 @@ class HttpCamera:
             visit.send_header("Location", "/circle" if oddity == "circle" else "/plain")
             visit.end_headers()
             return
+        if oddity.startswith("snapshot of") or oddity == "snapshot chunked":
+            picture = pictures[len(self.visits) % 40]
+            visit.protocol_version = "HTTP/1.1"
+            visit.send_response(200)
+            if oddity != "snapshot of no type":
+                visit.send_header("Content-Type", "image/jpeg")
+            if oddity == "snapshot chunked":
+                visit.send_header("Transfer-Encoding", "chunked")
+                picture = b"%x\r\n%s\r\n0\r\n\r\n" % (len(picture), picture)
+            elif oddity == "snapshot of no type":
+                visit.send_header("Content-Length", str(len(picture)))
+            visit.end_headers()
+            visit.wfile.write(picture)
+            return
         if oddity in ("page", "snapshot", "text", "still"):
             content, kind = {
                 "page": (b"<html><img src='/plain'></html>", "text/html"),

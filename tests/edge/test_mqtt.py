@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import signal
 import socket
@@ -250,6 +251,34 @@ def test_a_user_who_may_not_publish(tmp_path: Path, qos: int) -> None:
     run.sink.close()
     listener.close()
     broker.stop()
+
+
+def test_a_user_who_may_not_announce_to_home_assistant(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Events and the rest go out all the same, and one line names what is missing."""
+    rules = tmp_path / "rules"
+    rules.write_text("topic readwrite door/#\n")
+    broker = Mosquitto(tmp_path / "broker", "allow_anonymous true", f"acl_file {rules}")
+    logger = logging.getLogger("maskedge")
+    logger.addHandler(caplog.handler)
+    run = Run(tmp_path, broker.port, interval=0.1, discovery=True, alerts=("too many",), labels=("with_mask",))
+    run.sink.tell(happening(0))
+    listener = Listener(broker.port, "door/#")
+    wait_for(lambda: caplog.messages, "the sentence")
+    wait_for(lambda: run.sink.waiting == 0, "the spool to empty")
+    wait_for(lambda: listener.of("door/statistics"), "the statistics")
+    run.sink.close()
+    listener.close()
+    logger.removeHandler(caplog.handler)
+    broker.stop()
+    (sentence,) = set(caplog.messages)
+    assert "refuses what is published to homeassistant/" in sentence
+    assert tracks(listener) == [0]
+
+
+@pytest.mark.parametrize("prefix", ["home#", "home/+/x", "", "/", "$SYS"])
+def test_a_discovery_prefix_that_is_no_topic_is_refused(tmp_path: Path, prefix: str) -> None:
+    with pytest.raises(UsageError, match="discovery_prefix is a prefix such as homeassistant"):
+        Run(tmp_path, 1, discovery=True, discovery_prefix=prefix)
 
 
 def test_tls(tmp_path: Path) -> None:

@@ -181,6 +181,8 @@ def test_pipeline_of_a_jetson() -> None:
         ("rtsp://admin:p@ss#w/rd@CAMERA/", "rtsp://***@CAMERA/"),
         ("rtsp://admin:p?s@cam/", "rtsp://***@cam/"),
         ("rtsp://me:geheim@[fe80::1%25eth0]:554/1", "rtsp://***@[fe80::1%25eth0]:554/1"),
+        ("http://cam/v?psw=abc&SynoToken=abc;d!e&passcode=1", "http://cam/v?psw=***&SynoToken=***&passcode=***"),
+        ("rtsp://cam/user=me_password=geheim_channel=1_stream=0.sdp", "rtsp://cam/user=***_password=***_channel=1_stream=0.sdp"),
         ("http://cam/v?sid=1&streamid=x&X-Amz-Signature=abc", "http://cam/v?sid=***&streamid=***&X-Amz-Signature=***"),
     ],
 )
@@ -253,6 +255,7 @@ def test_passwords_are_decoded_where_a_server_is_asked() -> None:
     address = split_address("http://ad%6Din:p@ss%23@cam/")
     assert address is not None
     assert address.credentials == ("admin", "p@ss#")
+    assert secrets_in("rtsp://cam/user=me_password=geheim_channel=1_stream=0.sdp") == {"geheim"}
     assert secrets_in("http://admin:p%40ss@cam/?user=me&pwd=geheim") == {"admin:p%40ss", "p%40ss", "admin:p@ss", "p@ss", "geheim"}
 
 

@@ -124,12 +124,14 @@ def test_a_password_goes_to_no_other_machine() -> None:
         assert not any("Authorization" in headers for _, headers in other.visits)
 
 
-def test_a_single_picture_is_asked_for_again_and_again(camera: HttpCamera) -> None:
-    source = live(camera.address("snapshot"), fps=20.0)
+@pytest.mark.parametrize("path", ["snapshot", "snapshot chunked", "snapshot of no length", "snapshot of no type"])
+def test_a_single_picture_is_asked_for_again_and_again(camera: HttpCamera, path: str) -> None:
+    source = live(camera.address(path), fps=20.0)
     frames = list(islice(source.frames(), 5))
     source.close()
     assert len({frame.image.tobytes() for frame in frames}) == 5
     assert "asked 20 times a second" in source.warnings[0]
+    assert source.reconnects == 0
 
 
 def test_a_picture_that_stays_the_same_is_no_camera(camera: HttpCamera) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -55,6 +56,11 @@ def test_every_answer_forbids_what_the_page_does_not_need(page: Run) -> None:
         assert headers["Server"] is None
         assert b"{{" not in content
         assert b"//" not in content.replace(b"http://www.w3.org/2000/svg", b"") or path.endswith(".js")
+
+
+def test_addresses_of_the_page_are_relative_so_that_a_proxy_may_give_it_a_path(page: Run) -> None:
+    files = b"".join(page.get(path)[2] for path in ("/", "/page.js", "/page.css"))
+    assert re.findall(rb"""(?:href|src)=["']/[^"']*|url\(/|[`"'](?:/api|/stream)[^`"']*""", files) == []
 
 
 def test_the_snapshot_is_a_picture_no_wider_than_asked(page: Run) -> None:

@@ -295,9 +295,7 @@ class BrokerLink:
         with self._say_lock:
             ready: dict[str, tuple[str | bytes, bool]] = {}
             for topic, (payload, retain) in self._unsaid.items():
-                if not retain or self._is_refused(topic):
-                    ready[topic] = payload, retain
-                elif self._saying is None and not any(kept for _, kept in ready.values()):
+                if not retain or self._is_refused(topic) or (self._saying is None and not any(kept for _, kept in ready.values())):
                     ready[topic] = payload, retain
             for topic in ready:
                 del self._unsaid[topic]
@@ -337,7 +335,7 @@ class BrokerLink:
         self._established = not self._stale and not was_wiping
 
     def _done(self) -> bool:
-        return not self._unsaid and len(self._spool) == 0
+        return not self._unsaid and self._saying is None and len(self._spool) == 0
 
     def _leave(self) -> None:
         message = self._client.publish(self._availability, "offline", qos=1, retain=True)

@@ -23,10 +23,12 @@ _AFTER_HOST = r"(?=[/?]|\Z|#(?!.*@))"
 # Names under which cameras and pipelines take their secrets: ?user=..&pwd=.., rtspsrc user-pw=..
 _NAMES = r"user(?:[-_]?(?:id|name))?|usr|login(?:use|id)?|account"
 _KEYS = (
-    r"user[-_]?(?:pw|pwd|password)|loginpas|auth|authorization|credentials?|pass(?:word|wd|phrase|code)?|pwd|psw|pw|tkn|sig(?:nature)?|jwt|ticket|sid|"
-    r"session(?:[-_]?id)?|streamid|(?:(?:auth|access|api|stream|secret|private)[-_]?)?(?:token|key|secret)|[a-z]+token"
+    r"user[-_]?(?:pw|pwd|password)|loginpas|auth|authorization|credentials?|pass(?:word|wd|phrase|code)?|pwd|psw|pw|tkn|sig(?:nature)?|jwt|"
+    r"ticket|sid|session(?:[-_]?id)?|streamid|(?:(?:auth|access|api|stream|secret|private)[-_]?)?(?:token|key|secret)|[a-z]+token"
 )
-_SECRET = re.compile(rf"(?i)(?<![a-z0-9])(?:({_NAMES})|({_KEYS}))=(\"[^\"]*\"|[^&\s!;#]+)")
+# Recorders write them into the path: user=admin_password=secret_channel=1_stream=0.sdp
+_PATH_END = r"_(?:password|channel|stream)="
+_SECRET = re.compile(rf"(?i)(?<![a-z0-9])(?:({_NAMES})|({_KEYS}))=(\"[^\"]*\"|(?:(?!{_PATH_END})[^&\s#])+)")
 _USER = re.compile(r"(?<=://)([^/?#\s]*)@(?=[^/?#@\s]*)")
 # A slash in a password: what stands where the port belongs is no number.
 _ODD = re.compile(r"(?<=://)([^/?#\s@:\[\]]*:(?!\d+(?:[/?#\s]|$))[^\s]*)@")
