@@ -266,7 +266,7 @@ def test_secrets_of_addresses_are_printed_nowhere(tmp_path: Path, address: str, 
     assert "geheim" not in text
     assert any("geheim" in secret for secret in secrets_of(loaded.config))
     file = tmp_path / "address"
-    file.write_text(f"{address}\n")
+    file.write_text(f"\ufeff{address}\r\n", "utf-8")
     loaded = load_config(None, {"MASKEDGE_SOURCE_URI": "demo"}, {"source.uri_file": file})
     assert loaded.config.source.address == address, "a flag replaces what a variable chose"
     assert "geheim" not in to_toml(loaded)

@@ -438,6 +438,8 @@ def _refusal(reason: str, address: Address) -> str:
         "Bad user name or password": "check [mqtt] username and password",
         "Not authorized": "check [mqtt] username and password, and what the broker lets this user do",
         "Unsupported protocol version": "it must speak MQTT 5",
+        "QoS not supported": "set [mqtt] qos = 1, or let the broker take quality of service 1 and 2",
+        "Retain not supported": "it must be allowed to keep retained messages",
         "Session taken over": "another client uses the same [mqtt] client_id",
     }
     remedy = remedies.get(reason)
