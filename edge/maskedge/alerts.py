@@ -98,7 +98,10 @@ def check_rules(rules: Iterable[AlertRule], zones: Zones) -> None:
         # The name becomes a topic and a file name, in which what is no letter becomes '_'.
         name = slug(rule.name)
         if name in names:
-            raise UsageError(f"two alert rules have the name {rule.name!r}: give each its own.")
+            raise UsageError(
+                f"two alert rules have the name {rule.name!r}, or names that differ from it only in other signs than A-Z, a-z, 0-9 "
+                "and '-': give each its own."
+            )
         names.add(name)
 
 

@@ -40,6 +40,7 @@ from maskedge.sources import Source
 from maskedge.sources.base import ENDED, LOST, OPEN
 from maskedge.state import RunState
 from maskedge.summary import Summary
+from maskedge.track import KEEP
 from maskedge.types import Frame
 from maskedge.zones import Zones
 
@@ -313,9 +314,16 @@ class _Loop:
         if self._source.state == LOST:
             # It may come back in a minute or in a week: whoever waits for us waits for no camera.
             self._begin()
+            self._forget_people()
         self._tick(waiting=True)
         if not self._going():
             self._source.stop()
+
+    def _forget_people(self) -> None:
+        """Keep what people look like no longer than promised, also where no frame comes by which to count the time."""
+        tracker = self._detector.tracker
+        if tracker is not None and tracker.tracks and self._lost_at is not None and time.time() - self._lost_at > KEEP:
+            tracker.forget()
 
     def _tick(self, *, waiting: bool = False) -> None:
         controls, now = self._controls, time.monotonic()

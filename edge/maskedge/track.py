@@ -255,6 +255,13 @@ class FaceTracker:
         """Distinct people so far, by the index of the label that counts, or counted last."""
         return self._gone + Counter(track.standing for track in self.tracks if track.confirmed)
 
+    def forget(self) -> None:
+        """Wait for nobody any longer, and keep nothing of them but the count: the source has given no frame for `KEEP` seconds."""
+        self._gone += Counter(track.standing for track in self.tracks if track.confirmed)
+        self.tracks = []
+        self._search = 0.0
+        self._motion = Motion()
+
     def advance(self, moment: float, image: Image | None = None) -> None:
         """Go on to the next frame.
 

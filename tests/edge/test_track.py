@@ -393,3 +393,16 @@ def test_a_track_is_drawn_to_where_the_face_is_seen() -> None:
     assert track.box == (12.0, 10.0, 52.0, 54.0)
     track.correct((200.0, 10.0, 240.0, 50.0))
     assert track.box == (12.0, 10.0, 52.0, 54.0), "that is another face"
+
+
+def test_who_is_forgotten_is_counted_and_comes_back_as_a_new_person() -> None:
+    tracker = Film()
+    for _ in range(tracker.frames(1)):
+        (track,) = step(tracker, at(150, 150))
+    tracker.forget()
+    assert (tracker.tracks, tracker.people.total()) == ([], 1)
+    tracker.count += tracker.frames(600)
+    for _ in range(tracker.frames(1)):
+        (other,) = step(tracker, at(150, 150))
+    assert other.identity != track.identity
+    assert tracker.people.total() == 2
