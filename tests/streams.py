@@ -157,6 +157,12 @@ def serve_bytes(content: bytes, seconds: float) -> Iterator[int]:
                         break
                     if over.wait(0.02):
                         return
+                # A request that nobody read would end the connection with a reset, which may overtake the answer.
+                with suppress(OSError):
+                    visitor.shutdown(socket.SHUT_WR)
+                    visitor.settimeout(0.2)
+                    while visitor.recv(4096):
+                        pass
 
     thread = threading.Thread(target=work)
     thread.start()
