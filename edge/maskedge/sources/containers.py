@@ -37,7 +37,7 @@ class Claims:
 
 
 def read_claims(path: Path) -> Claims:
-    """Read what an MP4, MOV, Matroska, WebM or AVI file claims. Of other kinds and of nonsense nothing is known.
+    """Read what an MP4, MOV, Matroska, WebM or AVI file, or an animated PNG or GIF, claims. Of other kinds and of nonsense nothing is known.
 
     Raises:
         OSError: The file cannot be read.
@@ -45,14 +45,19 @@ def read_claims(path: Path) -> Claims:
     with path.open("rb") as file:
         length = file.seek(0, 2)
         file.seek(0)
-        head = file.read(12)
+        head = file.read(24)
         try:
             if head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide"):
                 return _read_mp4(file, length)
             if head[:4] == b"\x1a\x45\xdf\xa3":
                 return _read_matroska(file, length)
-            if head[:4] == b"RIFF" and head[8:] == b"AVI ":
+            if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
                 return _read_avi(file, length)
+            # Animations: FFmpeg takes gigabytes for a large one before it can be asked for its size.
+            if head[:8] == b"\x89PNG\r\n\x1a\n":
+                return Claims(size=struct.unpack(">II", head[16:24]))
+            if head[:4] == b"GIF8":
+                return Claims(size=struct.unpack("<HH", head[6:10]))
         except (struct.error, ArithmeticError, IndexError, ValueError):
             pass  # damaged: whatever can be decoded is the only truth
     return Claims()
@@ -150,7 +155,7 @@ def _elements(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, 
     """Give identifier, begin and end of the elements between two offsets; the end is None where the writer did not know it."""
     for _ in range(MOST):
         file.seek(start)
-        head = file.read(12)
+        head = file.read(24)
         if start >= end or len(head) < 2 or not head[0]:
             return
         width = 9 - head[0].bit_length()
