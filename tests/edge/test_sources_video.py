@@ -331,7 +331,7 @@ def test_a_large_animated_png_is_refused_by_what_it_claims(tmp_path: Path) -> No
     """Before FFmpeg opens it, which would take nine bytes a pixel."""
     animated = tmp_path / "large.png"
     head = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (100_000).to_bytes(4, "big") + (1000).to_bytes(4, "big") + bytes(9)
-    animated.write_bytes(head + b"\0\0\0\x08acTL" + bytes(12))
+    animated.write_bytes(head + b"\0\0\0\x08acTL\0\0\0\x02" + bytes(8))
     assert read_claims(animated).size == (100_000, 1000)
     with pytest.raises(SourceError, match="100000 x 1000 pixels"):
         open_source(str(animated))

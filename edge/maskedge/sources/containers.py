@@ -37,7 +37,9 @@ class Claims:
 
 
 def read_claims(path: Path) -> Claims:
-    """Read what an MP4, MOV, Matroska, WebM or AVI file, or an animated PNG or GIF, claims. Of other kinds and of nonsense nothing is known.
+    """Read what an MP4, MOV, Matroska, WebM or AVI file, or an animated PNG or GIF, claims.
+
+    Of other kinds and of nonsense nothing is known.
 
     Raises:
         OSError: The file cannot be read.
