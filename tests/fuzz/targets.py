@@ -149,6 +149,7 @@ class Pictures(Target):
 
     def run(self, number: int, path: Path) -> int:
         """Answer for it."""
+        (path.parent / "saved").mkdir()
         code = command("--source", path, "--no-show", "--quiet", "--events", "events.jsonl", *self.arguments)
         check_events(path.parent / "events.jsonl")
         return code
@@ -157,7 +158,7 @@ class Pictures(Target):
 class Videos(Pictures):
     """A video, its first frames."""
 
-    arguments = ("--max-frames", "20", "--save", "saved.mkv")
+    arguments = ("--max-frames", "20", "--save", "saved/film.mkv")
 
 
 class Requests(Target):
