@@ -17,7 +17,10 @@ from maskedge_train.checkpoint import read_checkpoint
 from maskedge_train.engine import Balanced, check_resume
 from support import command_line, environment
 
-RECIPE = ("--net", "edgenet", "--samples", "160", "--batch-size", "16", "--accelerator", "cpu", "--quiet")
+RECIPE = (
+    *("--net", "edgenet", "--samples", "160", "--batch-size", "16", "--accelerator", "cpu", "--quiet"),
+    *("--whole-pictures", "--negatives", "none"),  # the engine is tried, not its data
+)
 
 
 def arguments(data: Path, out: Path, *more: str | Path) -> list[str | Path]:
