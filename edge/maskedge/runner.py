@@ -298,11 +298,11 @@ class _Loop:
         self._state.set_source(state, sentence, retries, fps=self._source.fps)
         now = time.time()
         if state == OPEN and self._lost_at is not None:
-            details: dict[str, Any] = {"seconds": round(now - self._lost_at, 1), "reconnects": self._source.reconnects}
+            details: dict[str, Any] = {"seconds": round(time.monotonic() - self._lost_at, 1), "reconnects": self._source.reconnects}
             self._lost_at = None
             self._tell(Happening(SOURCE_BACK, now, self._source.name, details))
         elif self._lost_at is None and (state == LOST or (state == ENDED and sentence)):
-            self._lost_at = now
+            self._lost_at = time.monotonic()
             self._tell(Happening(SOURCE_LOST, now, self._source.name, {"error": sentence}))
         elif state == LOST:
             _log.debug("attempt %d failed: %s", retries, sentence)
@@ -322,7 +322,7 @@ class _Loop:
     def _forget_people(self) -> None:
         """Keep what people look like no longer than promised, also where no frame comes by which to count the time."""
         tracker = self._detector.tracker
-        if tracker is not None and tracker.tracks and self._lost_at is not None and time.time() - self._lost_at > KEEP:
+        if tracker is not None and tracker.tracks and self._lost_at is not None and time.monotonic() - self._lost_at > KEEP:
             tracker.forget()
 
     def _tick(self, *, waiting: bool = False) -> None:

@@ -38,8 +38,6 @@ _TOLERANCE: dict[int, float] = {TensorProto.FLOAT: 1e-4, TensorProto.UINT8: 1e-4
 _BATCHES = (1, 3, 7)
 _PREFIX = "adopted/"
 
-LAYOUTS, COLOURS, OUTPUTS = ("nhwc", "nchw"), ("rgb", "bgr"), ("probabilities", "logits")
-
 
 @dataclass(frozen=True)
 class Adoption:

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from maskedge import OutputError
-from maskedge.boxes import walk
-from maskedge.filmclock import FilmClock
+from maskedge.film_clock import FilmClock
+from maskedge.iso_media import walk
 from maskedge.sinks.film import SteadyFilm, TimedFilm, open_film
 from maskedge.sources import VideoFileSource
 from maskedge.types import Image

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import cv2
 
-from maskedge.boxes import content, find
 from maskedge.errors import OutputError
+from maskedge.iso_media import content, find
 from maskedge.types import Image
 
 FOURCC = "mp4v"

@@ -11,7 +11,7 @@ import numpy as np
 
 from maskedge.errors import OutputError
 from maskedge.files import native_path
-from maskedge.filmclock import FilmClock
+from maskedge.film_clock import FilmClock
 from maskedge.types import Image
 
 from .encoder import FOURCC, PIECE, PieceEncoder

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import BinaryIO
 
 from .encoder import Piece
+from .growing_file import GrowingFile
 
 _UNKNOWN = 0x01FFFFFFFFFFFFFF
 _NAME = b"maskedge"
@@ -27,8 +27,8 @@ class MatroskaFile:
     def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
         self._size = size
         self._frame = round(1e9 / fps)
-        self._file: BinaryIO = path.open("wb", buffering=0)
-        self._segment = self._end = self._duration = 0
+        self._file = GrowingFile(path)
+        self._segment = self._duration = 0
         self._seconds = 0.0
         self._cues: list[tuple[int, int]] = []
 
@@ -48,18 +48,12 @@ class MatroskaFile:
             _element(0xA3, b"\x81", struct.pack(">hB", min(round(at * 1000) - start, 0x7FFF), 0x80 if key else 0), sample)
             for at, key, sample in zip(seconds, piece.keys, piece.samples, strict=False)
         )
-        data = head + _element(0x1F43B675, _number(0xE7, start), blocks)
-        try:
-            self._write(data)
-        except OSError:
-            self._file.truncate(self._end)
-            self._file.seek(self._end)
-            raise
+        place = self._file.end + len(head)
+        self._file.append(head + _element(0x1F43B675, _number(0xE7, start), blocks))
         if head:
             self._segment = head.index(_UNKNOWN.to_bytes(8, "big")) + 8
             self._duration = head.index(b"\x44\x89\x88") + 3
-        self._cues.append((start, self._end + len(head) - self._segment))
-        self._end += len(data)
+        self._cues.append((start, place - self._segment))
         self._seconds = seconds[-1]
 
     def close(self) -> None:
@@ -74,26 +68,13 @@ class MatroskaFile:
                     _element(0xBB, _number(0xB3, at), _element(0xB7, _number(0xF7, 1), _number(0xF1, place)))
                     for at, place in self._cues
                 )
-                index = _element(0x1C53BB6B, points)
-                try:
-                    self._write(index)
-                except OSError:
-                    self._file.truncate(self._end)
-                    raise
-                self._put(self._duration, struct.pack(">d", self._seconds * 1000))
-                self._put(self._segment, _seek(self._end - self._segment))
-                self._put(self._segment - 8, (1 << 56 | self._end + len(index) - self._segment).to_bytes(8, "big"))
+                place = self._file.end
+                self._file.append(_element(0x1C53BB6B, points))
+                self._file.put(self._duration, struct.pack(">d", self._seconds * 1000))
+                self._file.put(self._segment, _seek(place - self._segment))
+                self._file.put(self._segment - 8, (1 << 56 | self._file.end - self._segment).to_bytes(8, "big"))
         finally:
             self._file.close()
-
-    def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[self._file.write(view) :]
-
-    def _put(self, place: int, data: bytes) -> None:
-        self._file.seek(place)
-        self._write(data)
 
     def _head(self, entry: bytes) -> bytes:
         width, height = self._size

@@ -6,11 +6,11 @@ import struct
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
-from maskedge.boxes import make, make_full
+from maskedge.iso_media import make, make_full
 
 from .encoder import Piece
+from .growing_file import GrowingFile
 
 _SCALE = 90_000  # units of time in a second, as in most video
 _BRANDS = make(b"ftyp", b"isom\0\0\2\0isomiso5iso6mp41")
@@ -35,9 +35,8 @@ class Mp4File:
 
     def __init__(self, path: Path, size: tuple[int, int]) -> None:
         self._size = size
-        self._file: BinaryIO = path.open("wb", buffering=0)
-        self._write(_BRANDS + make(b"free", bytes(8)))
-        self._end = self._file.tell()
+        self._file = GrowingFile(path)
+        self._file.append(_BRANDS + make(b"free", bytes(8)))
         self._entry = b""
         self._ticks = 0
         # The index to come: 4 bytes a number, some 10 MB for a day of 25 frames/s.
@@ -70,16 +69,10 @@ class Mp4File:
             return make(b"moof", make_full(b"mfhd", 0, 0, struct.pack(">I", len(self._chunks) + 1)), make(b"traf", *track, run))
 
         head = fragment_head(len(fragment_head(0)) + 8)
-        start = self._end + len(fragment) + len(head) + 8
+        start = self._file.end + len(fragment) + len(head) + 8
         fragment += head + make(b"mdat", *piece.samples)
-        try:
-            self._write(fragment)
-        except OSError:
-            self._file.truncate(self._end)
-            self._file.seek(self._end)
-            raise
+        self._file.append(fragment)
         self._entry, self._ticks = self._entry or piece.entry, ticks
-        self._end += len(fragment)
         self._chunks.append((start, len(sizes)))
         self._keys.extend(len(self._sizes) + number for number, key in enumerate(piece.keys, 1) if key)
         self._sizes.extend(sizes)
@@ -93,22 +86,12 @@ class Mp4File:
         """
         try:
             if self._entry:
-                try:
-                    self._write(self._movie(self._entry, self._index()))
-                except OSError:
-                    self._file.truncate(self._end)
-                    raise
-                start = len(_BRANDS)
-                self._file.seek(start)
+                start, end = len(_BRANDS), self._file.end
+                self._file.append(self._movie(self._entry, self._index()))
                 # From here on everything up to the index is one box of data.
-                self._write(struct.pack(">I4sQ", 1, b"mdat", self._end - start))
+                self._file.put(start, struct.pack(">I4sQ", 1, b"mdat", end - start))
         finally:
             self._file.close()
-
-    def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[self._file.write(view) :]
 
     def _index(self) -> list[bytes]:
         runs: list[list[int]] = []

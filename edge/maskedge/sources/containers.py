@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from maskedge.boxes import MOST, Box, content, find, walk
+from maskedge.iso_media import MOST, Box, content, find, walk
 
 _INDEX = 256 << 20
 """Bytes of an AVI's index that are read at most."""

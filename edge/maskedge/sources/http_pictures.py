@@ -45,7 +45,6 @@ class PictureStream:
         self._scanner = JpegScanner(boundary)
         self._undecoded = 0
         self._pictures = self._scanner.feed(first)
-        self._given = 0
         self._first = self._next(config.open_timeout)
         if self._first is None:
             raise self._nothing()
@@ -97,7 +96,6 @@ class PictureStream:
             if self._pictures:
                 image = self._decode_newest()
                 if image is not None:
-                    self._given += 1
                     return image
             if time.monotonic() > end:
                 raise self._nothing()

@@ -10,7 +10,7 @@ import numpy as np
 
 from maskedge.errors import SourceError
 from maskedge.files import native_path
-from maskedge.filmclock import FilmClock
+from maskedge.film_clock import FilmClock
 from maskedge.types import Frame, Image
 
 from .base import BaseSource, stamp
