@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from maskedge.labelled_boxes import LabelledBox, write_boxes
 from maskedge.sources import demo
 from maskedge.types import Image
-from maskedge_train.boxes import LabelledBox, write_boxes
-from maskedge_train.dataset import FACE_LABELS
+from maskedge_train.data.dataset import FACE_LABELS
 from support import command_line, composite, environment, texture
 
 ROOT = Path(__file__).parent.parent

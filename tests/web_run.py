@@ -10,12 +10,12 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-from maskedge.happenings import Happening
-from maskedge.pipeline import MaskDetector
+from maskedge.events import Happening
+from maskedge.runtime.state import RunState
 from maskedge.sinks.base import Answer
 from maskedge.sinks.web import WebConfig, WebSink
 from maskedge.sources import open_source
-from maskedge.state import RunState
+from maskedge.vision.pipeline import MaskDetector
 
 
 class Run:

@@ -15,8 +15,8 @@ from statistics import median
 from typing import Any
 
 from maskedge.errors import UsageError
-from maskedge.files import write_file
-from maskedge.machine import machine_facts, machine_state
+from maskedge.support.files import write_file
+from maskedge.system.host import machine_facts, machine_state
 
 from .schema import ANY, NONE, problems
 

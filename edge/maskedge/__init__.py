@@ -12,10 +12,11 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from maskedge.errors import MaskedgeError, ModelError, OutputError, SourceError, UsageError
-    from maskedge.pipeline import MaskDetector
-    from maskedge.sources import open_source
-    from maskedge.types import Face, Frame
+    from maskedge.vision.pipeline import MaskDetector
+
+    from .errors import MaskedgeError, ModelError, OutputError, SourceError, UsageError
+    from .sources import open_source
+    from .types import Face, Frame
 
 __version__ = version("maskedge")
 __all__ = [
@@ -34,7 +35,7 @@ __all__ = [
 _HOMES = {
     "Face": "types",
     "Frame": "types",
-    "MaskDetector": "pipeline",
+    "MaskDetector": "vision.pipeline",
     "open_source": "sources",
     **dict.fromkeys(("MaskedgeError", "ModelError", "OutputError", "SourceError", "UsageError"), "errors"),
 }

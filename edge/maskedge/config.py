@@ -16,19 +16,21 @@ from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
+from maskedge.support.files import read_text
+
 from .errors import MaskedgeError, UsageError
-from .files import read_text
 from .settings import MASK, Range, check_settings, check_value, shown
 
 if TYPE_CHECKING:
-    from maskedge.alerts import AlertRule
+    from maskedge.alerts.rules import AlertRule
     from maskedge.sinks.clips import ClipsConfig
     from maskedge.sinks.events import EventsConfig
-    from maskedge.sinks.mqtt import MqttConfig
+    from maskedge.sinks.mqtt.sink import MqttConfig
     from maskedge.sinks.snapshots import SnapshotsConfig
     from maskedge.sinks.web import WebConfig
     from maskedge.sources.config import SourceConfig
-    from maskedge.zones import ZonesConfig
+
+    from .zones import ZonesConfig
 
 PREFIX = "MASKEDGE_"
 MOST_BYTES = 256 * 1024
@@ -192,14 +194,14 @@ _HOMES = {
     "output": (__name__, "OutputConfig"),
     "events": ("maskedge.sinks.events", "EventsConfig"),
     "web": ("maskedge.sinks.web", "WebConfig"),
-    "mqtt": ("maskedge.sinks.mqtt", "MqttConfig"),
+    "mqtt": ("maskedge.sinks.mqtt.sink", "MqttConfig"),
     "snapshots": ("maskedge.sinks.snapshots", "SnapshotsConfig"),
     "clips": ("maskedge.sinks.clips", "ClipsConfig"),
     "privacy": (__name__, "PrivacyConfig"),
     "limits": (__name__, "LimitsConfig"),
     "log": (__name__, "LogConfig"),
 }
-_ALERTS = ("maskedge.alerts", "AlertRule")
+_ALERTS = ("maskedge.alerts.rules", "AlertRule")
 SECTIONS = tuple(_HOMES)
 _CHOICES = (("source.uri", "source.uri_file", "source.camera"), ("detect.detector", "detect.cascade", "detect.detector_model"))
 """Keys of which one is meant at a time."""

@@ -10,10 +10,11 @@ from dataclasses import replace
 from functools import singledispatch
 from typing import Any
 
-from maskedge.happenings import Happening
 from maskedge.sinks.base import Answer
-from maskedge.track import Track
-from maskedge.types import Box, Face
+from maskedge.tracking.tracker import Track
+
+from .events import Happening
+from .types import Box, Face
 
 PERSONAL_KEYS = ("box", "track", "tracks")
 """Keys of events that say where a person is or who is who."""

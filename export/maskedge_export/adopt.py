@@ -16,16 +16,16 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from maskedge.card import render_card
-from maskedge.classify import SUM_TOLERANCE, MaskClassifier
-from maskedge.crop import CropRule
 from maskedge.errors import ModelError
-from maskedge.files import write_file
-from maskedge.model import read_model
-from maskedge.trial import TrialError, try_model
+from maskedge.modelfile.contract import read_model
+from maskedge.modelfile.crop import CropRule
+from maskedge.modelfile.trial import TrialError, try_model
+from maskedge.support.files import write_file
 from maskedge.types import Image
-from maskedge.verify import SelfTest
-from maskedge_train.checkpoint import ClassifierSpec
+from maskedge.vision.classifier import SUM_TOLERANCE, MaskClassifier
+from maskedge.vision.model_card import render_card
+from maskedge.vision.self_test import SelfTest
+from maskedge_train.classifier.checkpoint import ClassifierSpec
 
 from .graph import IR_VERSION, OPSET, finish
 from .parity import open_plainly, probe_crops

@@ -12,11 +12,11 @@ import click
 from maskedge.cli.common import Command, CommandGroup, require_extra, require_runtime, silence_libraries
 from maskedge.cli.output_options import OutputFile, overwrite_option
 from maskedge.errors import MaskedgeError, OutputError
-from maskedge.outputs import Named, check_new
+from maskedge.support.outputs import Named, check_new
 from maskedge_train.cli.options import backgrounds_option, face_boxes_option, relabel_scenes_option, scenes_option
 
 if TYPE_CHECKING:
-    from maskedge_train.checkpoint import ClassifierSpec
+    from maskedge_train.classifier.checkpoint import ClassifierSpec
 
     from .evaluation import Evaluation
 
@@ -110,8 +110,8 @@ def export(
     if not output.parent.is_dir():
         raise OutputError(f"the folder {output.parent} does not exist: create it, or choose another --output.")
     with require_extra("export"):
-        from maskedge_bench.precisions import precision_table
-        from maskedge_train.checkpoint import checkpoint_kind, load_classifier
+        from maskedge_bench.reports.precisions import precision_table
+        from maskedge_train.classifier.checkpoint import checkpoint_kind, load_classifier
 
         from .export import export_classifier
 
@@ -149,7 +149,7 @@ def export(
 
 def _warn(labels: Sequence[str], model: Path) -> None:
     """Say what the user should know of a classifier."""
-    from maskedge.precise import lacks_label, without_label
+    from maskedge.vision.precise_detectors import lacks_label, without_label
 
     if lacks_label(labels):
         click.echo(f"note: {without_label(model.name)}", err=True)
@@ -283,7 +283,7 @@ def adopt(
     if not output.parent.is_dir():
         raise OutputError(f"the folder {output.parent} does not exist: create it, or choose another --output.")
     with require_extra("export"):
-        from maskedge.crop import CropRule
+        from maskedge.modelfile.crop import CropRule
 
         from .adopt import Adoption, adopt_classifier
     adoption = Adoption(labels, layout, colour, pixels[0], pixels[1], mean, std, size, answer, CropRule(margin, square))
@@ -304,7 +304,7 @@ def verify(model: Path, checkpoint: Path | None, data: Path | None) -> None:
     with require_runtime():
         import onnxruntime
 
-        from maskedge.verify import verify as check
+        from maskedge.vision.self_test import verify as check
     found = check(model)
     click.echo(f"contract: a {found.kind} of {', '.join(found.labels)}")
     click.echo(f"checksum: {' and '.join(found.checksums) + ' agree' if found.checksums else 'the file has none'}")
@@ -322,7 +322,7 @@ def verify(model: Path, checkpoint: Path | None, data: Path | None) -> None:
 
 def _compare(model: Path, checkpoint: Path, data: Path | None) -> None:
     with require_extra("export"):
-        from maskedge_train.checkpoint import checkpoint_kind
+        from maskedge_train.classifier.checkpoint import checkpoint_kind
 
         from .export import compare_with_checkpoint
     if checkpoint_kind(checkpoint) == "detector":
@@ -351,5 +351,5 @@ def inspect(model: Path) -> None:
     Exit codes: 0 done, 2 wrong usage, 4 the file was refused.
     """
     with require_runtime():
-        from maskedge.card import render_card
+        from maskedge.vision.model_card import render_card
     click.echo(render_card(model), nl=False)

@@ -20,14 +20,14 @@ import onnxruntime
 import torch
 from torch import nn
 
-from maskedge.card import render_card
-from maskedge.detect import CnnDetector
-from maskedge.files import write_file
-from maskedge.model import CATALOGUE, CONTRACT, read_catalogue, read_model, seal
+from maskedge.modelfile.contract import CATALOGUE, CONTRACT, read_catalogue, read_model, seal
 from maskedge.sources import demo
+from maskedge.support.files import write_file
 from maskedge.types import Image
-from maskedge.verify import DetectorSelfTest
-from maskedge_train.classifier import normalise
+from maskedge.vision.detectors import CnnDetector
+from maskedge.vision.model_card import render_card
+from maskedge.vision.self_test import DetectorSelfTest
+from maskedge_train.classifier.training import normalise
 from maskedge_train.detector.checkpoint import load_detector
 from maskedge_train.detector.net import EdgeFace
 from maskedge_train.detector.report import NMS_IOU, suppress

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from maskedge.errors import UsageError
 from maskedge.types import Image
-from maskedge_train.crops import Crops, cut_crops
-from maskedge_train.dataset import DataSet
-from maskedge_train.split import PARTS, Split
+from maskedge_train.data.crops import Crops, cut_crops
+from maskedge_train.data.dataset import DataSet
+from maskedge_train.data.split import PARTS, Split
 
 CALIBRATION = 400
 """Most pictures of the training part to calibrate on, evenly spread."""

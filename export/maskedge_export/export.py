@@ -13,14 +13,14 @@ import cv2
 import numpy as np
 import onnx
 
-from maskedge.card import render_card
-from maskedge.classify import MaskClassifier
 from maskedge.errors import ModelError
-from maskedge.files import write_file
-from maskedge.model import CATALOGUE, read_catalogue, read_model
-from maskedge.pictures import is_picture, natural_key, read_picture
+from maskedge.modelfile.contract import CATALOGUE, read_catalogue, read_model
+from maskedge.support.files import write_file
+from maskedge.support.pictures import is_picture, natural_key, read_picture
 from maskedge.types import Image
-from maskedge_train.checkpoint import Card, ClassifierSpec, load_classifier
+from maskedge.vision.classifier import MaskClassifier
+from maskedge.vision.model_card import render_card
+from maskedge_train.classifier.checkpoint import Card, ClassifierSpec, load_classifier
 
 from .evaluation import Evaluation
 from .graph import ClassifierGraph, finish, round_matrices, store_matrices_as_int8, to_onnx

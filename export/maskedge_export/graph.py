@@ -10,10 +10,10 @@ import onnx
 import torch
 from torch import nn
 
-from maskedge.model import CONTRACT, seal
-from maskedge_train.checkpoint import Card, ClassifierSpec
-from maskedge_train.classifier import normalise
-from maskedge_train.nets import EdgeNet, locate
+from maskedge.modelfile.contract import CONTRACT, seal
+from maskedge_train.classifier.checkpoint import Card, ClassifierSpec
+from maskedge_train.classifier.nets import EdgeNet, locate
+from maskedge_train.classifier.training import normalise
 
 OPSET = 18
 IR_VERSION = 10

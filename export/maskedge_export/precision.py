@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maskedge.machine import machine_facts
+from maskedge.system.host import machine_facts
 from maskedge.types import Image
 
 from .parity import open_plainly

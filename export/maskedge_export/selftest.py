@@ -1,14 +1,14 @@
-"""The inputs and answers that travel in a model file, for `maskedge.verify`."""
+"""The inputs and answers that travel in a model file, for `maskedge.vision.self_test`."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from maskedge.crop import crop_faces
+from maskedge.modelfile.crop import crop_faces
 from maskedge.sources import demo
 from maskedge.types import Image
-from maskedge.verify import SelfTest
-from maskedge_train.checkpoint import ClassifierSpec
+from maskedge.vision.self_test import SelfTest
+from maskedge_train.classifier.checkpoint import ClassifierSpec
 
 from .parity import open_plainly
 

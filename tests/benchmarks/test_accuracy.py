@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from maskedge import Face, UsageError
-from maskedge.model import default_model
+from maskedge.labelled_boxes import LabelledBox, read_boxes
+from maskedge.modelfile.contract import default_model
 from maskedge.sources import demo
 from maskedge.types import Box
-from maskedge_bench.accuracy import accuracy_table, choose_pipelines, measure_accuracy, short_names
-from maskedge_bench.gallery import MOST, Gallery
-from maskedge_bench.tally import SIZES, THREE, Tally
-from maskedge_bench.turned import turn
-from maskedge_train.boxes import LabelledBox, read_boxes
-from maskedge_train.split import only_measures
+from maskedge_bench.accuracy.detection_counts import SIZES, THREE, Tally
+from maskedge_bench.accuracy.gallery import MOST, Gallery
+from maskedge_bench.accuracy.rotation import turn
+from maskedge_bench.accuracy.scenes import accuracy_table, choose_pipelines, measure_accuracy, short_names
+from maskedge_train.data.split import only_measures
 from support import write_model
 
 HEADER = "image,xmin,ymin,xmax,ymax,label\n"

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from maskedge.errors import UsageError
-from maskedge_bench.charts import Series, bars, plot
-from maskedge_bench.compare import compare as join
-from maskedge_bench.kinds import load_any, to_markdown
-from maskedge_bench.page import write_report_page
 from maskedge_bench.report import OTHER_VERSIONS, SHAPES, load_report
+from maskedge_bench.reports.charts import Series, bars, plot
+from maskedge_bench.reports.compare import compare as join
+from maskedge_bench.reports.kinds import load_any, to_markdown
+from maskedge_bench.reports.page import write_report_page
 
 RESULTS = Path(__file__).parent.parent.parent / "benchmarks" / "results"
 Command = Callable[..., "subprocess.CompletedProcess[str]"]

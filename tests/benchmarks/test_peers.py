@@ -16,13 +16,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from maskedge import ModelError, UsageError
-from maskedge.detect import build_detector
-from maskedge.model import MODELS
-from maskedge.overlap import box_iou
+from maskedge.boxes import box_iou
+from maskedge.modelfile.contract import MODELS
 from maskedge.types import Image
-from maskedge_bench.passes import Pass
-from maskedge_bench.peers import AdaptedDetector, PackagePeer, YuNet
-from maskedge_bench.scenes import load_frames
+from maskedge.vision.detectors import build_detector
+from maskedge_bench.contestants.peers import AdaptedDetector, PackagePeer, YuNet
+from maskedge_bench.rounds import Pass
+from maskedge_bench.speed.composed_frames import load_frames
 
 ROOT = Path(__file__).parent.parent.parent
 PEER_PYTHON = Path(os.environ.get("MASKEDGE_PEER_PYTHON", ROOT / ".peers" / "bin" / "python"))

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskedge.pipeline import DETECT_EVERY
 from maskedge.sources import demo
 from maskedge.types import Face, Frame
-from maskedge_bench.rates import Contradictions, resampled
-from maskedge_bench.tracking import _Loss, measure_tracking
+from maskedge.vision.pipeline import DETECT_EVERY
+from maskedge_bench.accuracy.frame_rates import Contradictions, resampled
+from maskedge_bench.accuracy.tracking import _Loss, measure_tracking
 
 
 def test_loss_is_the_longest_run_and_the_wait_for_the_first() -> None:

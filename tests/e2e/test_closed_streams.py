@@ -53,7 +53,7 @@ def test_output_that_cannot_be_printed_is_exit_code_5(folder: Path, end: str) ->
 
 
 @pytest.mark.parametrize(
-    "package", ["maskedge.cli.run", "maskedge.cli.doctor", "maskedge_train", "maskedge_export.cli", "maskedge_bench.cli"]
+    "package", ["maskedge.cli.run", "maskedge.cli.doctor", "maskedge_train", "maskedge_export.cli", "maskedge_bench.cli.main"]
 )
 def test_help_of_every_command_without_streams(folder: Path, package: str) -> None:
     code = f"-c 'from {package} import main; main()'"

@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 import pytest
 
-from maskedge.model import default_model
+from maskedge.modelfile.contract import default_model
 from maskedge.sources import demo
 from maskedge.types import Image
-from maskedge_bench.pipelines import BASELINE_MODEL
+from maskedge_bench.contestants.pipelines import BASELINE_MODEL
 from support import METADATA, command_line, environment, write_detector, write_model
 
 

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 
 from maskedge import MaskDetector
-from maskedge.classify import MaskClassifier
+from maskedge.vision.classifier import MaskClassifier
 
 pytest.importorskip("torch", reason="PyTorch is not installed (make test installs it)")
 

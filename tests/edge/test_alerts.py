@@ -19,12 +19,12 @@ import pytest
 
 from brokers import free_port, wait_for
 from maskedge import Face, Frame, UsageError
-from maskedge.actions import Actions
-from maskedge.alerts import AlertEngine, AlertRule
-from maskedge.happenings import ALERT, ALERT_ENDED, OUTPUT_BACK, OUTPUT_LOST, SOURCE_BACK, SOURCE_LOST, Happening
+from maskedge.alerts.actions import Actions
+from maskedge.alerts.rules import AlertEngine, AlertRule
+from maskedge.events import ALERT, ALERT_ENDED, OUTPUT_BACK, OUTPUT_LOST, SOURCE_BACK, SOURCE_LOST, Happening
 from maskedge.sinks.base import Answer
 from maskedge.sinks.clips import ClipsConfig, ClipSink
-from maskedge.sinks.keep import Keep, prune
+from maskedge.sinks.retention import Keep, prune
 from maskedge.sinks.snapshots import SnapshotsConfig, SnapshotStore
 from maskedge.zones import Zones
 
@@ -90,7 +90,7 @@ def test_the_time_without_a_camera_counts_for_no_alert(
     engine = AlertEngine([rule(when, threshold=0.5, seconds=2.5)], ZONES, "0")
     found = [engine.observe(answer(second, "n")) for second in (0.0, 0.5, 1.0)]
     for kind, moment in ((SOURCE_LOST, 1.2), (SOURCE_BACK, 1.2 + gap)):
-        monkeypatch.setattr("maskedge.alerts.time.perf_counter", lambda moment=moment: moment)
+        monkeypatch.setattr("maskedge.alerts.rules.time.perf_counter", lambda moment=moment: moment)
         found.append(engine.tell(Happening(kind, 1e9 + moment, "0", {})))
     found += [engine.observe(answer(1.2 + gap + second, "n")) for second in (0.3, 0.8, 1.3)]
     assert [change.happening.kind for changes in found for change in changes] == kinds
@@ -115,7 +115,7 @@ def test_cooldown_counts_from_the_beginning() -> None:
 
 def test_camera_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr("maskedge.alerts.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("maskedge.alerts.rules.time.perf_counter", lambda: clock[0])
     engine = AlertEngine([rule("camera_lost", seconds=3), rule("too_many_people", threshold=0, name="people")], ZONES, "0")
     assert [found.kind for _, found in engine.observe(answer(0, "m"))] == [ALERT]
     found = engine.tell(Happening(SOURCE_LOST, 1e9, "0"))

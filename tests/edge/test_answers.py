@@ -12,13 +12,13 @@ import pytest
 from onnx import helper, numpy_helper
 
 from maskedge import ModelError
-from maskedge.classify import MaskClassifier
-from maskedge.detect import CnnDetector
-from maskedge.pipeline import MaskDetector
-from maskedge.runner import run
+from maskedge.runtime.loop import run
 from maskedge.sources import open_source
-from maskedge.text import read_json, to_json
+from maskedge.support.text import read_json, to_json
 from maskedge.types import Box, Image
+from maskedge.vision.classifier import MaskClassifier
+from maskedge.vision.detectors import CnnDetector
+from maskedge.vision.pipeline import MaskDetector
 from support import write_detector, write_model
 
 

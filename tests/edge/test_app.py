@@ -15,26 +15,29 @@ import numpy as np
 import pytest
 
 from maskedge import Face, MaskDetector
-from maskedge.detect import DETECTORS
-from maskedge.draw import _place, mosaics, pixelate
 from maskedge.errors import ModelError, SourceError, UsageError
-from maskedge.model import MODELS, default_model
-from maskedge.runner import Stop
+from maskedge.modelfile.contract import MODELS, default_model
+from maskedge.rendering.draw import _place, mosaics, pixelate
+from maskedge.runtime.loop import Stop
+from maskedge.runtime.summary import Summary
 from maskedge.sinks.base import Answer
 from maskedge.sources import demo, open_source
 from maskedge.sources.base import stamp
-from maskedge.summary import Summary
 from maskedge.types import Image
+from maskedge.vision.detectors import DETECTORS
 from support import METADATA, write_detector, write_model
 
 pytest.importorskip("streamlit", reason="the extra app is not installed")
 
 from starlette.requests import Request
 
-from maskedge.app import charts, film, library, models, reports
-from maskedge.app.answers import Choice, as_jpeg, event_line, shown_jpeg, table_rows
+from maskedge.app import charts, reports
+from maskedge.app import model_library as library
+from maskedge.app import video_job as film
+from maskedge.app.results import Choice, as_jpeg, event_line, shown_jpeg, table_rows
 from maskedge.app.server import answer_live, check_port
 from maskedge.app.stream import MAX_SESSIONS, SESSIONS, LiveSession, LiveSessions
+from maskedge.app.views import models
 
 SURE = Face((20.0, 20.0, 90.0, 100.0), "with_mask", 0.97, "with_mask", 0.97)
 DOUBTFUL = Face((300.4, 200.0, 330.0, 240.0), "without_mask", 0.55, "without_mask", 0.55)
@@ -75,7 +78,7 @@ def test_videos_and_the_live_view_hide_faces_as_edge_run_does(bundled: library.M
     monkeypatch.setattr(film, "MAX_FRAMES", 20)
     monkeypatch.setattr(film.Stills, "write", lambda self, answer: pictures.append(answer.plain) or True)
     hidden: list[tuple[float, float, float, float]] = []
-    monkeypatch.setattr("maskedge.runner.hidden_boxes", lambda *faces: hidden.append((0, 0, 60, 60)) or hidden[-1:])
+    monkeypatch.setattr("maskedge.runtime.loop.hidden_boxes", lambda *faces: hidden.append((0, 0, 60, 60)) or hidden[-1:])
     film.annotate_video("demo", None, library.build(bundled, "haar"), Choice(hide=True))
     assert len(pictures) == 20
     assert np.array_equal(pictures[7], pixelate(demo.draw(7), [(0, 0, 60, 60)]))

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from maskedge import ModelError
-from maskedge.cascade_file import CascadeError, read_cascade
-from maskedge.detect import CascadeDetector, opencv_cascade
-from maskedge.model import MODELS
+from maskedge.modelfile.cascade_file import CascadeError, read_cascade
+from maskedge.modelfile.contract import MODELS
 from maskedge.sources import demo
+from maskedge.vision.detectors import CascadeDetector, opencv_cascade
 
 STOCK = sorted(opencv_cascade("eye").parent.glob("*.xml"))
 OWN = (MODELS / "haar.xml").read_text()

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from maskedge.changes import ChangeWatcher
-from maskedge.happenings import Happening
-from maskedge.track import Track
+from maskedge.events import Happening
+from maskedge.tracking.tracker import Track
+from maskedge.tracking.transitions import ChangeWatcher
 from maskedge.types import Face, Frame
 
 BOX = (0.0, 0.0, 9.0, 9.0)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from maskedge import MaskDetector
-from maskedge.pipeline import DETECT_EVERY
 from maskedge.sources import open_source
+from maskedge.vision.pipeline import DETECT_EVERY
 
 
 def follow(path: Path) -> tuple[MaskDetector, dict[int, list[str]]]:

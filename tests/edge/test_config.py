@@ -87,7 +87,7 @@ def test_variables_are_read_by_the_type_of_their_key() -> None:
 
 def test_defaults_are_those_of_the_library() -> None:
     """The configuration knows them without loading OpenCV."""
-    from maskedge.pipeline import DETECT_EVERY
+    from maskedge.vision.pipeline import DETECT_EVERY
 
     detect = load_config(None, {}).config.detect
     assert detect.every == DETECT_EVERY

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from maskedge.crop import CropRule, crop_faces
+from maskedge.modelfile.crop import CropRule, crop_faces
 
 
 def test_region_is_square_with_margin() -> None:

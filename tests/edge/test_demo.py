@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from maskedge import MaskDetector
-from maskedge.overlap import box_iou
-from maskedge.pipeline import DETECT_EVERY
+from maskedge.boxes import box_iou
 from maskedge.sources import demo
 from maskedge.types import Face
+from maskedge.vision.pipeline import DETECT_EVERY
 
 
 @pytest.fixture(scope="module", params=["haar", "haar-stock"])

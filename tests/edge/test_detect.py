@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from maskedge import ModelError, UsageError
-from maskedge.detect import CascadeDetector, CnnDetector, build_detector, opencv_cascade
-from maskedge.overlap import box_iou
-from maskedge.pipeline import MOST_CANDIDATES, MaskDetector
+from maskedge.boxes import box_iou
 from maskedge.sources import demo
+from maskedge.vision.detectors import CascadeDetector, CnnDetector, build_detector, opencv_cascade
+from maskedge.vision.pipeline import MOST_CANDIDATES, MaskDetector
 from support import METADATA, write_detector, write_model
 
 

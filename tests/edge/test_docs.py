@@ -14,10 +14,10 @@ import click
 import pytest
 
 from maskedge import errors
-from maskedge.alerts import ACTIONS, KINDS, AlertRule
+from maskedge.alerts.rules import ACTIONS, KINDS, AlertRule
 from maskedge.config import SECTIONS, is_secret, load_config, section_class
-from maskedge.happenings import KINDS as EVENTS
-from maskedge.sinks.mqtt import MqttConfig
+from maskedge.events import KINDS as EVENTS
+from maskedge.sinks.mqtt.sink import MqttConfig
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 from maskedge import Face, Frame, OutputError, UsageError
-from maskedge.happenings import FACE_APPEARED, LABEL_CHANGED, OUTPUT_LOST, Happening
+from maskedge.events import FACE_APPEARED, LABEL_CHANGED, OUTPUT_LOST, Happening
 from maskedge.privacy import without_people
 from maskedge.sinks import EventSink
 from maskedge.sinks.base import Answer
 from maskedge.sinks.events import COLUMNS, LIVE_ROTATE_MB, EventsConfig, to_event
-from maskedge.spool import Spool
+from maskedge.sinks.mqtt.spool import Spool
 
 MIDDAY = 1_769_860_800.0  # 2026-01-31T12:00:00Z
 FACES = [

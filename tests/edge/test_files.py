@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from maskedge import Face, OutputError, UsageError, open_source
-from maskedge.draw import Overlay, draw_faces
-from maskedge.files import make_folder, native_path, short_name, write_file
+from maskedge.rendering.draw import Overlay, draw_faces
 from maskedge.sinks import EventSink, ImageSink
 from maskedge.sinks.clips import _Shot, write_video
-from maskedge.sinks.keep import Album, Keep
+from maskedge.sinks.mqtt.spool import Spool
+from maskedge.sinks.retention import Album, Keep
 from maskedge.sinks.snapshots import encode_jpeg
-from maskedge.spool import Spool
-from maskedge.text import displayable, to_bytes, to_json
+from maskedge.support.files import make_folder, native_path, short_name, write_file
+from maskedge.support.text import displayable, to_bytes, to_json
 
 BAD_NAME = os.fsdecode(b"caf\xe9")
 

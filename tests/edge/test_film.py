@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from maskedge import OutputError
-from maskedge.film_clock import FilmClock
-from maskedge.iso_media import walk
-from maskedge.sinks.film import SteadyFilm, TimedFilm, open_film
+from maskedge.sinks.recording.writer import SteadyFilm, TimedFilm, open_film
 from maskedge.sources import VideoFileSource
+from maskedge.support.iso_media import walk
+from maskedge.support.video_clock import FilmClock
 from maskedge.types import Image
 from support import environment
 
@@ -121,7 +121,7 @@ _ENDLESS = """
 import sys, time
 import numpy as np
 from pathlib import Path
-from maskedge.sinks.film import open_film
+from maskedge.sinks.recording.writer import open_film
 film = open_film(Path(sys.argv[1]), 25)
 for index in range(10_000):
     film.write(np.full((48, 64, 3), index % 200, np.uint8), index / float(sys.argv[2]))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from maskedge.governor import Governor
-from maskedge.happenings import Happening
-from maskedge.health import HealthWatcher, next_band, read_health
+from maskedge.events import Happening
+from maskedge.system.health import HealthWatcher, next_band, read_health
+from maskedge.system.rate_limiter import Governor
 
 
 def pretend_board(root: Path, temperature: float, throttled: str = "0x0") -> Path:

@@ -16,14 +16,14 @@ import pytest
 
 from brokers import Listener, Mosquitto, wait_for
 from maskedge.config import EdgeConfig, load_config
-from maskedge.runner import run
+from maskedge.runtime.build import Wiring, open_detector
+from maskedge.runtime.loop import run
 from maskedge.sinks import Sink
 from maskedge.sinks.base import Answer
-from maskedge.sinks.homeassistant import Device, discovery
-from maskedge.sinks.mqtt import MqttConfig, MqttSink, reachable_page
+from maskedge.sinks.mqtt.homeassistant import Device, discovery
+from maskedge.sinks.mqtt.sink import MqttConfig, MqttSink, reachable_page
 from maskedge.sources import DemoSource, VideoFileSource, demo
 from maskedge.sources.base import stamp
-from maskedge.wiring import Wiring, open_detector
 
 CLIP = "clips/four_people_putting_masks_on.mp4"
 ALWAYS = {"door/availability", "door/state"}
@@ -169,7 +169,7 @@ def test_the_page_is_named_as_others_reach_it(url: str, own_address: str | None,
 KILLED = """
 import sys, time
 from pathlib import Path
-from maskedge.sinks.mqtt import MqttConfig, MqttSink
+from maskedge.sinks.mqtt.sink import MqttConfig, MqttSink
 config = MqttConfig(url=sys.argv[1], topic="door", spool=Path(sys.argv[2]), discovery=True, picture=True)
 labels = ("with_mask", "without_mask", "incorrect_mask")
 sink = MqttSink(config, source="0", snapshot=dict, labels=labels, alerts=("too many", "crowd"), zones=("door",))

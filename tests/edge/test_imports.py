@@ -25,7 +25,8 @@ def test_runtime_works_without_torch_and_onnx() -> None:
     done = python(
         "from maskedge import MaskDetector\n"
         "from maskedge.sources import demo\n"
-        "import maskedge.cli.run, maskedge.cli.doctor, maskedge.runner, maskedge.sinks, maskedge_bench.speed, maskedge_bench.cli\n"
+        "import maskedge.cli.run, maskedge.cli.doctor, maskedge.runtime.loop, maskedge.sinks\n"
+        "import maskedge_bench.speed.measure, maskedge_bench.cli.main\n"
         "print(len(MaskDetector()(demo.draw(150))))\n",
         *("torch", "onnx", "onnxscript", "lightning", "kornia", "maskedge_train", "maskedge_export"),
     )
@@ -56,6 +57,12 @@ def test_tests_of_the_device_are_collected_without_pytorch() -> None:
 
 
 def test_help_loads_neither_opencv_nor_onnxruntime() -> None:
-    for module in ("maskedge.cli.run", "maskedge.cli.doctor", "maskedge_bench.cli", "maskedge_train.cli", "maskedge_export.cli"):
+    for module in (
+        "maskedge.cli.run",
+        "maskedge.cli.doctor",
+        "maskedge_bench.cli.main",
+        "maskedge_train.cli",
+        "maskedge_export.cli",
+    ):
         done = python(f"from {module} import main; main(['--help'])", "cv2", "onnxruntime", "torch", "numpy")
         assert done.returncode == 0, done.stderr

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from maskedge.install import install_command
+from maskedge.support.install_hint import install_command
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from maskedge import machine
+from maskedge.system import host as machine
 
 
 def write(root: Path, files: dict[str, str]) -> Path:

@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto
 
 from maskedge import ModelError
-from maskedge.classify import MaskClassifier
-from maskedge.model import MODELS, default_model, is_sealed, read_catalogue, read_model, seal
+from maskedge.modelfile.contract import MODELS, default_model, is_sealed, read_catalogue, read_model, seal
+from maskedge.vision.classifier import MaskClassifier
 from support import METADATA, write_model
 
 

@@ -19,9 +19,9 @@ import pytest
 
 from brokers import Listener, Mosquitto, free_port, make_certificates, wait_for
 from maskedge import OutputError, UsageError
-from maskedge.happenings import FACE_APPEARED, OUTPUT_BACK, OUTPUT_LOST, Happening
-from maskedge.sinks.mqtt import MqttConfig, MqttSink
-from maskedge.spool import Spool
+from maskedge.events import FACE_APPEARED, OUTPUT_BACK, OUTPUT_LOST, Happening
+from maskedge.sinks.mqtt.sink import MqttConfig, MqttSink
+from maskedge.sinks.mqtt.spool import Spool
 
 SNAPSHOT: dict[str, Any] = {
     "version": "1",
@@ -173,8 +173,8 @@ def test_events_wait_over_a_restart_of_ours(tmp_path: Path, broker: Mosquitto) -
 KILLED = """
 import sys, time
 from pathlib import Path
-from maskedge.happenings import Happening
-from maskedge.sinks.mqtt import MqttConfig, MqttSink
+from maskedge.events import Happening
+from maskedge.sinks.mqtt.sink import MqttConfig, MqttSink
 config = MqttConfig(url=sys.argv[1], topic="door", spool=Path(sys.argv[2]), client_id=sys.argv[4])
 sink = MqttSink(config, source="0", snapshot=dict)
 first = int(sys.argv[3])
@@ -332,7 +332,7 @@ def test_a_host_that_does_not_exist(tmp_path: Path, host: str) -> None:
 
 
 def test_what_listens_there_is_no_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("maskedge.sinks.broker._ANSWER_TIMEOUT", 0.2)
+    monkeypatch.setattr("maskedge.sinks.mqtt.connection._ANSWER_TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         run = Run(tmp_path, silent.getsockname()[1])
         wait_for(run.lost, "the sentence")

@@ -11,10 +11,10 @@ import pytest
 from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 
 from maskedge import ModelError
-from maskedge.classify import MaskClassifier
-from maskedge.detect import CnnDetector
-from maskedge.model import MODELS
-from maskedge.onnx_graph import GraphError, read_graph
+from maskedge.modelfile.contract import MODELS
+from maskedge.modelfile.onnx_graph import GraphError, read_graph
+from maskedge.vision.classifier import MaskClassifier
+from maskedge.vision.detectors import CnnDetector
 from support import METADATA, write_detector, write_model
 
 
@@ -183,7 +183,7 @@ def test_a_computed_size_ends_the_trial_and_nothing_else(tmp_path: Path) -> None
 
 
 def test_endless_computing_ends_the_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("maskedge.trial.SECONDS", 1.0)
+    monkeypatch.setattr("maskedge.modelfile.trial.SECONDS", 1.0)
     chain = [node("MatMul", f"x{step}", f"x{step}", output=f"x{step + 1}") for step in range(900)]
     nodes = (node("ConstantOfShape", "n", output="x0"), *chain, node("Identity", "x900"))
     path = tmp_path / "model.onnx"

@@ -14,10 +14,10 @@ import pytest
 from maskedge import OutputError, UsageError
 from maskedge.cli.output_options import check_folder
 from maskedge.config import load_config
-from maskedge.outputs import Named, check_apart, files_of, put_aside
-from maskedge.run_outputs import check_run_outputs, put_recording_aside
+from maskedge.runtime.outputs import check_run_outputs, put_recording_aside
+from maskedge.sinks.mqtt.spool import Spool
 from maskedge.sources import open_source
-from maskedge.spool import Spool
+from maskedge.support.outputs import Named, check_apart, files_of, put_aside
 from maskedge.types import Image
 
 
@@ -96,7 +96,7 @@ def test_pictures_that_link_elsewhere_keep_what_they_link_to(folder: Path) -> No
 
 
 def test_models_configurations_and_secrets_are_no_outputs(folder: Path) -> None:
-    from maskedge.model import default_model
+    from maskedge.modelfile.contract import default_model
 
     (folder / "token").write_text("secret")
     (folder / "edge.toml").write_text("")

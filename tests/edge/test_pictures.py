@@ -14,8 +14,8 @@ import pytest
 
 from fuzz.pictures import cases
 from maskedge import SourceError, open_source
-from maskedge.picture_header import MAX_PIXELS, check_header, without_ancillary_chunks
-from maskedge.pictures import decode_picture, is_picture, list_pictures, read_picture
+from maskedge.support.picture_header import MAX_PIXELS, check_header, without_ancillary_chunks
+from maskedge.support.pictures import decode_picture, is_picture, list_pictures, read_picture
 from maskedge.types import Image
 
 HEIC = b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf" + bytes(400)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from maskedge import MaskDetector, UsageError
-from maskedge.detect import DETECTORS, CnnDetector
-from maskedge.elapsed import CallTimes
-from maskedge.overlap import as_box, box_iou, side
-from maskedge.pipeline import MOST_CANDIDATES
+from maskedge.boxes import as_box, box_iou, side
 from maskedge.sources import demo
+from maskedge.tracking.elapsed import CallTimes
 from maskedge.types import Box, Image
+from maskedge.vision.detectors import DETECTORS, CnnDetector
+from maskedge.vision.pipeline import MOST_CANDIDATES
 from support import METADATA, write_model
 
 TWO = ("with_mask", "without_mask")
@@ -295,7 +295,7 @@ def test_frames_without_a_time_are_as_far_apart_as_the_calls_and_no_nearer_than_
 ) -> None:
     clock = [100.0]
     times = CallTimes()
-    monkeypatch.setattr("maskedge.elapsed.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("maskedge.tracking.elapsed.time.perf_counter", lambda: clock[0])
     stamps = []
     for pause in (0, 0.001, 0.25, 0.5):
         clock[0] += pause

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from maskedge import MaskDetector
-from maskedge.detect import CascadeDetector, CnnDetector
-from maskedge.model import MODELS
-from maskedge.precise import PRECISE_SCORE, make_precise
+from maskedge.modelfile.contract import MODELS
 from maskedge.sources import demo
 from maskedge.types import Box, Image
+from maskedge.vision.detectors import CascadeDetector, CnnDetector
+from maskedge.vision.precise_detectors import PRECISE_SCORE, make_precise
 from support import METADATA, write_model
 
 CHECKER = METADATA | {"maskedge.labels": '["with_mask", "without_mask", "not_a_face"]'}

@@ -17,14 +17,15 @@ import numpy as np
 import pytest
 
 from brokers import Listener, Mosquitto, wait_for
-from maskedge import Face, MaskDetector, appearance, draw, track
-from maskedge.appearance import look_of
+from maskedge import Face, MaskDetector
+from maskedge.boxes import box_iou
 from maskedge.config import EdgeConfig, PrivacyConfig, load_config
-from maskedge.draw import pixelate
-from maskedge.overlap import box_iou
-from maskedge.pipeline import as_bgr
 from maskedge.privacy import PERSONAL_KEYS
-from maskedge.runner import run
+from maskedge.rendering import draw
+from maskedge.rendering.draw import pixelate
+from maskedge.runtime.build import Wiring, open_detector
+from maskedge.runtime.loop import run
+from maskedge.runtime.summary import Summary
 from maskedge.sinks import Sink, WindowSink
 from maskedge.sinks.base import Answer
 from maskedge.sinks.clips import ClipsConfig
@@ -33,9 +34,11 @@ from maskedge.sinks.images import ImageSink
 from maskedge.sinks.snapshots import SnapshotsConfig
 from maskedge.sinks.web import feeds
 from maskedge.sources import DemoSource, Source, VideoFileSource, demo
-from maskedge.summary import Summary
+from maskedge.tracking import appearance
+from maskedge.tracking import tracker as track
+from maskedge.tracking.appearance import look_of
 from maskedge.types import Box, FaceLabel, Image
-from maskedge.wiring import Wiring, open_detector
+from maskedge.vision.pipeline import as_bgr
 
 CLIP = "clips/four_people_putting_masks_on.mp4"
 
@@ -304,7 +307,7 @@ def test_statistics_alone_say_neither_place_nor_person(
     assert last.hidden is None
     assert (last.picture != last.plain).any(), "boxes are drawn"
     assert (last.with_banner("no camera").picture != last.picture).any()
-    monkeypatch.setattr("maskedge.draw.caption", lambda face: str(face.track))
+    monkeypatch.setattr("maskedge.rendering.draw.caption", lambda face: str(face.track))
     captions: list[str] = []
     monkeypatch.setattr(cv2, "putText", lambda canvas, text, *_: captions.append(text))
     _ = replace(last.drawn_from or last).picture
@@ -328,7 +331,7 @@ def test_without_reidentification_a_returning_person_is_new(monkeypatch: pytest.
     before, after = come_back(MaskDetector(tracking=True), away=30)
     assert before == after
     described: list[object] = []
-    monkeypatch.setattr("maskedge.track.look_of", lambda *_: described.append(1))
+    monkeypatch.setattr("maskedge.tracking.tracker.look_of", lambda *_: described.append(1))
     detector = MaskDetector(tracking=True, reidentify=False)
     before, after = come_back(detector, away=30)
     assert len(before) == len(after) >= 2

@@ -11,7 +11,7 @@ import pytest
 
 from brokers import wait_for
 from maskedge.errors import OutputError
-from maskedge.happenings import ALERT, Happening
+from maskedge.events import ALERT, Happening
 from maskedge.sinks import EventSink
 from maskedge.sinks.base import Answer
 from maskedge.sinks.queued import QueuedSink

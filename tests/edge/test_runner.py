@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from maskedge import MaskDetector
-from maskedge.alerts import AlertEngine, AlertRule
-from maskedge.draw import pixelate
+from maskedge.alerts.rules import AlertEngine, AlertRule
 from maskedge.errors import OutputError
-from maskedge.happenings import OUTPUT_LOST, SOURCE_BACK, SOURCE_LOST, Happening
-from maskedge.runner import Controls, run
+from maskedge.events import OUTPUT_LOST, SOURCE_BACK, SOURCE_LOST, Happening
+from maskedge.rendering.draw import pixelate
+from maskedge.runtime.loop import Controls, run
+from maskedge.runtime.state import RunState
 from maskedge.sinks.base import Answer
 from maskedge.sinks.events import to_event
 from maskedge.sources import DemoSource, demo
 from maskedge.sources.base import LOST, OPEN
-from maskedge.state import RunState
 from maskedge.types import Frame, Image
 from maskedge.zones import Zones
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from maskedge.alerts import AlertRule
+from maskedge.alerts.rules import AlertRule
 from maskedge.config import SECTIONS, DetectConfig, LimitsConfig, load_config, section_class
 from maskedge.errors import UsageError
 from maskedge.settings import MOST_TEXT, Range, shown
-from maskedge.sinks.mqtt import MqttConfig
+from maskedge.sinks.mqtt.sink import MqttConfig
 from maskedge.zones import ZonesConfig
 
 NUMBERS = [

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from maskedge import Face, Frame, OutputError
-from maskedge.draw import draw_faces
+from maskedge.rendering.draw import draw_faces
 from maskedge.sinks import EventSink, ImageSink, VideoSink, display_problem, open_picture_output
 from maskedge.sinks.base import Answer
-from maskedge.sinks.film import fit
+from maskedge.sinks.recording.writer import fit
 from maskedge.types import Image
 from support import environment
 

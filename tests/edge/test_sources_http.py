@@ -17,7 +17,7 @@ import pytest
 
 from maskedge import SourceError, UsageError, open_source
 from maskedge.sources import LiveSource, SourceConfig, demo
-from maskedge.sources.jpegs import JpegScanner
+from maskedge.sources.http.jpeg_splitter import JpegScanner
 from streams import DAMAGED, GOOD, HttpCamera, black_hole, serve_bytes, until
 
 FAST = {"stall_timeout": 2.0, "open_timeout": 3.0, "max_retries": 0}

@@ -16,9 +16,9 @@ from click.testing import CliRunner
 from maskedge import SourceError
 from maskedge.cli.run import main
 from maskedge.sources import DemoSource, VideoFileSource, open_source
-from maskedge.sources.containers import is_animated, is_animated_webp, read_claims
+from maskedge.sources.files.containers import is_animated, is_animated_webp, read_claims
+from maskedge.sources.files.video import MAX_PIXELS
 from maskedge.sources.replay import LoopSource, ReplayDevice
-from maskedge.sources.video import MAX_PIXELS
 from maskedge.types import Image
 
 # Container, and the encoder in it.

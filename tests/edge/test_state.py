@@ -6,7 +6,7 @@ import json
 import threading
 import time
 
-from maskedge.state import RunState
+from maskedge.runtime.state import RunState
 from maskedge.types import Face
 
 FACES = [Face((0, 0, 9, 9), label, 0.9, label, 0.9, 1) for label in ("with_mask", "with_mask", "odd")]

@@ -6,10 +6,10 @@ import json
 import math
 from pathlib import Path
 
-from maskedge.happenings import Happening
+from maskedge.events import Happening
+from maskedge.sinks.mqtt.spool import Spool
 from maskedge.sinks.web import WebConfig, WebSink
-from maskedge.spool import Spool
-from maskedge.text import to_json
+from maskedge.support.text import to_json
 
 
 def test_what_is_no_number_is_null() -> None:

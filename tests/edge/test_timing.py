@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from maskedge import timing
-from maskedge.timing import StageClock
+from maskedge.support import timing
+from maskedge.support.timing import StageClock
 
 
 def test_stages_add_up_and_come_in_order() -> None:

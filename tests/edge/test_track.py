@@ -7,12 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from maskedge.appearance import likeness, look_of
-from maskedge.elapsed import Elapsed
-from maskedge.motion import Motion
-from maskedge.overlap import box_iou, contained, side, suppress
+from maskedge.boxes import box_iou, contained, side, suppress
 from maskedge.sources import demo
-from maskedge.track import ASK, CARRY, CONFIRM, KEEP, FaceTracker, Track
+from maskedge.tracking.appearance import likeness, look_of
+from maskedge.tracking.elapsed import Elapsed
+from maskedge.tracking.optical_flow import Motion
+from maskedge.tracking.tracker import ASK, CARRY, CONFIRM, KEEP, FaceTracker, Track
 from maskedge.types import Box, Image
 
 MASK, NO_MASK = np.array([0.9, 0.1], np.float32), np.array([0.1, 0.9], np.float32)

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from maskedge import ModelError
-from maskedge.card import render_card
-from maskedge.classify import MaskClassifier
-from maskedge.model import MODELS, default_model
-from maskedge.verify import SelfTest, verify
+from maskedge.modelfile.contract import MODELS, default_model
+from maskedge.vision.classifier import MaskClassifier
+from maskedge.vision.model_card import render_card
+from maskedge.vision.self_test import SelfTest, verify
 from support import METADATA, write_model
 
 

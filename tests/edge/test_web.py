@@ -21,7 +21,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from maskedge.errors import OutputError, UsageError
-from maskedge.happenings import Happening
+from maskedge.events import Happening
 from maskedge.sinks.web import Names, WebConfig, WebSink
 from maskedge.sinks.web.config import parse_address
 from streams import until

@@ -10,9 +10,9 @@ import pytest
 from maskedge import UsageError
 from maskedge.cli.run import _Run
 from maskedge.config import load_config
-from maskedge.log import set_up
+from maskedge.runtime.build import Wiring, open_detector
 from maskedge.sources import open_source
-from maskedge.wiring import Wiring, open_detector
+from maskedge.support.log import set_up
 
 RULES = """
 [zones]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from maskedge.crop import CropRule
+from maskedge.modelfile.crop import CropRule
 
 if TYPE_CHECKING:
     from maskedge_export.graph import ClassifierGraph
@@ -20,7 +20,7 @@ def graph() -> ClassifierGraph:
     import torch
 
     from maskedge_export.graph import ClassifierGraph
-    from maskedge_train.nets import build
+    from maskedge_train.classifier.nets import build
 
     torch.manual_seed(0)
     return ClassifierGraph(build("edgenet", 2)).eval()
@@ -30,7 +30,7 @@ def graph() -> ClassifierGraph:
 def checkpoint(graph: ClassifierGraph, tmp_path: Path) -> Path:
     import torch
 
-    from maskedge_train.checkpoint import ClassifierSpec
+    from maskedge_train.classifier.checkpoint import ClassifierSpec
 
     spec = ClassifierSpec("edgenet", ("with_mask", "without_mask"), 64, CropRule())
     weights = {f"net.{name}": value for name, value in graph.net.state_dict().items()}

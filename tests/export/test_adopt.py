@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 from onnx import TensorProto, helper, numpy_helper
 
-from maskedge.classify import MaskClassifier
-from maskedge.verify import verify
+from maskedge.vision.classifier import MaskClassifier
+from maskedge.vision.self_test import verify
 from maskedge_export.cli import main
 
 LABELS = "with_mask,without_mask"

@@ -12,10 +12,10 @@ import torch
 from click.testing import CliRunner
 
 from maskedge import ModelError
-from maskedge.detect import CnnDetector
 from maskedge.sources import demo
 from maskedge.types import Image
-from maskedge.verify import DetectorSelfTest, verify
+from maskedge.vision.detectors import CnnDetector
+from maskedge.vision.self_test import DetectorSelfTest, verify
 from maskedge_export import detector as module
 from maskedge_export.cli import main
 from maskedge_export.detector import DetectorGraph, compare, export_detector, to_onnx
@@ -116,7 +116,7 @@ def test_selftest_survives_its_text_and_notices_rubbish() -> None:
 
 def test_classifier_file_is_no_detector(checkpoint: Path, tmp_path: Path) -> None:
     export_detector(checkpoint, tmp_path / "own.onnx")
-    from maskedge.classify import MaskClassifier
+    from maskedge.vision.classifier import MaskClassifier
 
     with pytest.raises(ModelError, match="expected 'classifier'"):
         MaskClassifier(tmp_path / "own.onnx")

@@ -15,7 +15,7 @@ from maskedge_export import export as export_module
 from maskedge_export.cli import main
 from maskedge_export.graph import ClassifierGraph, to_onnx
 from maskedge_export.parity import compare, probe_crops
-from maskedge_train.nets import NETS, build
+from maskedge_train.classifier.nets import NETS, build
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,14 @@ import onnx
 import pytest
 from click.testing import CliRunner, Result
 
-from maskedge.card import render_card
-from maskedge.classify import MaskClassifier
-from maskedge.verify import verify
+from maskedge.vision.classifier import MaskClassifier
+from maskedge.vision.model_card import render_card
+from maskedge.vision.self_test import verify
 from maskedge_export import precision
 from maskedge_export.cli import main
 from maskedge_export.precision import Measured, gates
-from maskedge_train.dataset import load_dataset
-from maskedge_train.split import split_dataset
+from maskedge_train.data.dataset import load_dataset
+from maskedge_train.data.split import split_dataset
 
 PASSED = {"LEAST_ACCURACY": -1.0, "LEAST_SPEED": 0.0}
 

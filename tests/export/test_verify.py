@@ -11,7 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from maskedge.model import default_model
+from maskedge.modelfile.contract import default_model
 from maskedge_export.cli import main
 from support import METADATA, write_model
 

@@ -28,11 +28,6 @@ class Target:
         Args:
             folder: For files of its own.
         """
-        import maskedge.cli.run
-        import maskedge.pipeline
-        import maskedge.runner
-        import maskedge.sinks
-        import maskedge.wiring  # noqa: F401
 
     def run(self, number: int, path: Path) -> int:
         """Take one input, in a process of its own whose working directory is the input's, and give the exit code.
@@ -80,9 +75,9 @@ class Configs(Target):
         super().prepare(folder)
         from maskedge.cli.run import _Run
         from maskedge.config import load_config
-        from maskedge.log import set_up
+        from maskedge.runtime.build import Wiring, open_detector
         from maskedge.sources import open_source
-        from maskedge.wiring import Wiring, open_detector
+        from maskedge.support.log import set_up
 
         loaded = load_config(None, {}, {"source.uri": "demo"})
         self._run = _Run(loaded, {"source.uri": "demo"}, set_up())
@@ -186,8 +181,8 @@ class Requests(Target):
         try:
             error = os.open(self._errors, os.O_WRONLY | os.O_CREAT, 0o600)
             os.dup2(error, 2)
+            from maskedge.runtime.state import RunState
             from maskedge.sinks.web import WebConfig, WebSink
-            from maskedge.state import RunState
 
             state = RunState("fuzz", labels=["with_mask", "without_mask"], model={"name": "none", "sha256": "0" * 64, "labels": []})
             WebSink(WebConfig(serve=f"127.0.0.1:{self._port}", picture=True, stale_after=86400), state.snapshot)

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from maskedge.sinks.film import open_film
+from maskedge.sinks.recording.writer import open_film
 from maskedge.types import Image
 
 _EDGES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFF0, 0xFFFFFFFF)

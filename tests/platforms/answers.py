@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from maskedge.model import MODELS
-from maskedge.pictures import list_pictures, read_picture
-from maskedge.pipeline import MaskDetector
+from maskedge.modelfile.contract import MODELS
 from maskedge.sources import demo
-from maskedge.verify import verify
+from maskedge.support.pictures import list_pictures, read_picture
+from maskedge.vision.pipeline import MaskDetector
+from maskedge.vision.self_test import verify
 
 
 def answers(folder: Path) -> dict[str, object]:

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from maskedge.text import displayable
+from maskedge.support.text import displayable
 from maskedge.types import Image
-from maskedge_train.audit import content_format, damage, expected_seen, named_format
 from maskedge_train.cli.audit import audit
+from maskedge_train.data.audit import content_format, damage, expected_seen, named_format
 
 PEOPLE = r"^\d+_\d+_(?P<person>[a-z]+)_\d+"
 ODD = "<b>odd & [1] é.jpg_1088wx1632h"
@@ -370,7 +370,7 @@ def test_command_is_installed(command: Callable[..., subprocess.CompletedProcess
 
 
 def test_needs_no_torch() -> None:
-    code = "import sys, maskedge_train.audit, maskedge_train.cli.audit; sys.exit('torch' in sys.modules)"
+    code = "import sys, maskedge_train.data.audit, maskedge_train.cli.audit; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from maskedge import UsageError
-from maskedge.detect import CascadeDetector
-from maskedge.overlap import box_iou
+from maskedge.boxes import box_iou
 from maskedge.sources import demo
 from maskedge.types import Image
+from maskedge.vision.detectors import CascadeDetector
 from maskedge_train.cascade.boosting import train_stage
 from maskedge_train.cascade.features import KINDS, WINDOW, Integrals
 from maskedge_train.cascade.opencv import Cascade, from_json, to_json
 from maskedge_train.cascade.samples import FacePatch, Positives, draw_face, face_patches, mine, square_of
 from maskedge_train.cascade.training import CascadeRecipe, train_cascade
-from maskedge_train.dataset import DataSet, load_dataset
+from maskedge_train.data.dataset import DataSet, load_dataset
 
 
 def windows(count: int, random: np.random.Generator) -> Image:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from maskedge import ModelError
-from maskedge_train.checkpoint import load_classifier
+from maskedge_train.classifier.checkpoint import load_classifier
 
 
 class Bomb:

@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from maskedge import OutputError
-from maskedge.crop import crop_faces
-from maskedge.overlap import box_iou
-from maskedge.pictures import read_picture
-from maskedge_train.augment import Compression, Jitter, Reframe, training_augmentation
-from maskedge_train.crops import CONTEXT, PATCH, REAL, Crops, cached_crops, cut_crops
-from maskedge_train.dataset import CROP, DataSet, load_dataset
-from maskedge_train.negatives import FAR, face_pieces, found_faces, random_windows, square
-from maskedge_train.nets import INPUT_SIZE
-from maskedge_train.paint import THINGS, paint
+from maskedge.boxes import box_iou
+from maskedge.modelfile.crop import crop_faces
+from maskedge.support.pictures import read_picture
+from maskedge_train.classifier.augment import Compression, Jitter, Reframe, training_augmentation
+from maskedge_train.classifier.nets import INPUT_SIZE
+from maskedge_train.data.crops import CONTEXT, PATCH, REAL, Crops, cached_crops, cut_crops
+from maskedge_train.data.dataset import CROP, DataSet, load_dataset
+from maskedge_train.data.negatives import FAR, face_pieces, found_faces, random_windows, square
+from maskedge_train.data.paint import THINGS, paint
 from support import composite
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from maskedge import UsageError
-from maskedge.crop import crop_faces
-from maskedge_train.boxes import UNLABELLED, LabelledBox, read_boxes, write_boxes
-from maskedge_train.dataset import CROP, load_dataset, times_shown, whole_picture
+from maskedge.labelled_boxes import UNLABELLED, LabelledBox, read_boxes, write_boxes
+from maskedge.modelfile.crop import crop_faces
+from maskedge_train.data.dataset import CROP, load_dataset, times_shown, whole_picture
 
 LABELS = ("with_mask", "without_mask")
 

@@ -12,14 +12,15 @@ import pytest
 import torch
 
 from maskedge import ModelError
-from maskedge.classify import MaskClassifier
-from maskedge.detect import CnnDetector
-from maskedge.model import default_detector, default_model
+from maskedge.labelled_boxes import move_boxes
+from maskedge.modelfile.contract import default_detector, default_model
 from maskedge.sources import demo
-from maskedge_train.boxes import move_boxes
-from maskedge_train.checkpoint import read_checkpoint
-from maskedge_train.classifier import normalise
-from maskedge_train.dataset import DataSet, load_dataset
+from maskedge.vision.classifier import MaskClassifier
+from maskedge.vision.detectors import CnnDetector
+from maskedge_train.classifier.checkpoint import read_checkpoint
+from maskedge_train.classifier.nets import count_parameters
+from maskedge_train.classifier.training import normalise
+from maskedge_train.data.dataset import DataSet, load_dataset
 from maskedge_train.detector.alarms import look_again
 from maskedge_train.detector.checkpoint import check_start, load_detector, load_start
 from maskedge_train.detector.loss import assign, detection_loss, places
@@ -38,7 +39,6 @@ from maskedge_train.detector.samples import (
     pad,
 )
 from maskedge_train.detector.training import draw_tiles
-from maskedge_train.nets import count_parameters
 
 NONE = [float("nan")] * 4
 

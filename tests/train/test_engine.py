@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from maskedge import ModelError, UsageError
-from maskedge_train.checkpoint import read_checkpoint
+from maskedge_train.classifier.checkpoint import read_checkpoint
 from maskedge_train.engine import Balanced, check_resume
 from support import command_line, environment
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from maskedge_train.crops import Crops
-from maskedge_train.evaluate import gate
-from maskedge_train.metrics import Answers
+from maskedge_train.classifier.evaluate import gate
+from maskedge_train.classifier.metrics import Answers
+from maskedge_train.data.crops import Crops
 
 LABELS = ("with_mask", "not_a_face")
 

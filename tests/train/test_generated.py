@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskedge.classify import MaskClassifier
-from maskedge.overlap import box_iou
-from maskedge_train import generated
-from maskedge_train.crops import Crops, cut_crops
-from maskedge_train.dataset import DataSet, labels_to_learn, load_dataset
-from maskedge_train.localise import localise
-from maskedge_train.negatives import DOUBT
+from maskedge.boxes import box_iou
+from maskedge.vision.classifier import MaskClassifier
+from maskedge_train.data import generated
+from maskedge_train.data.crops import Crops, cut_crops
+from maskedge_train.data.dataset import DataSet, labels_to_learn, load_dataset
+from maskedge_train.data.localise import localise
+from maskedge_train.data.negatives import DOUBT
 from support import texture
 
 

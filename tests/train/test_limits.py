@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from maskedge.crop import CropRule
+from maskedge.modelfile.crop import CropRule
 from maskedge.types import Image
-from maskedge_train.checkpoint import ClassifierSpec
-from maskedge_train.crops import PATCH, Crops
-from maskedge_train.limits import CONDITIONS, measure_limits
+from maskedge_train.classifier.checkpoint import ClassifierSpec
+from maskedge_train.classifier.robustness import CONDITIONS, measure_limits
+from maskedge_train.data.crops import PATCH, Crops
 from support import texture
 
 LABELS = ("with_mask", "without_mask", "incorrect_mask")

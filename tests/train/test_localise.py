@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from maskedge import MaskDetector, ModelError, UsageError
-from maskedge.model import MODELS
-from maskedge.overlap import box_iou
+from maskedge.boxes import box_iou
+from maskedge.labelled_boxes import read_boxes
+from maskedge.modelfile.contract import MODELS
 from maskedge.sources import demo
 from maskedge.types import Box, Image
-from maskedge_train.boxes import read_boxes
-from maskedge_train.localise import find_face, localise
+from maskedge_train.data.localise import find_face, localise
 from support import texture, write_model
 
 

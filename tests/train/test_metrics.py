@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from maskedge import UsageError
-from maskedge_train.calibration import LEAST_FACES, calibrate, fit_temperature, unsure_threshold
-from maskedge_train.metrics import Answers, calibration_bins, calibration_error, measure, probabilities
+from maskedge_train.classifier.calibration import LEAST_FACES, calibrate, fit_temperature, unsure_threshold
+from maskedge_train.classifier.metrics import Answers, calibration_bins, calibration_error, measure, probabilities
 
 LABELS = ("with_mask", "without_mask", "incorrect_mask", "not_a_face")
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from maskedge import UsageError
-from maskedge_train.nets import INPUT_SIZE, NETS, build, count_parameters, locate
+from maskedge_train.classifier.nets import INPUT_SIZE, NETS, build, count_parameters, locate
 
 
 @pytest.mark.parametrize("name", sorted(NETS))

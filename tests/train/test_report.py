@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from maskedge import OutputError, UsageError
-from maskedge_train import charts
-from maskedge_train.metrics import Answers
-from maskedge_train.report import write_report
+from maskedge_train.classifier.metrics import Answers
+from maskedge_train.reports import charts
+from maskedge_train.reports.report import write_report
 
 LABELS = ("with_mask", "without_mask", "incorrect_mask", "not_a_face")
 KINDS = ("confusion", "roc", "precision_recall", "reliability")

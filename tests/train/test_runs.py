@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from maskedge_train.checkpoint import ClassifierSpec, write_checkpoint
-from maskedge_train.dataset import CROP
+from maskedge_train.classifier.checkpoint import ClassifierSpec, write_checkpoint
+from maskedge_train.data.dataset import CROP
 
 REPORT: dict[str, Any] = {
     "schema": "maskedge.training/1",

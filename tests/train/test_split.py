@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from maskedge import UsageError
-from maskedge_train.dataset import DataSet, load_dataset
-from maskedge_train.hashing import near_pairs, perceptual_hashes
-from maskedge_train.relations import find_relations, people_pattern
-from maskedge_train.split import PARTS, Split, split_dataset
+from maskedge_train.data.dataset import DataSet, load_dataset
+from maskedge_train.data.hashing import near_pairs, perceptual_hashes
+from maskedge_train.data.near_duplicates import find_relations, people_pattern
+from maskedge_train.data.split import PARTS, Split, split_dataset
 
 LABELS = ("with_mask", "without_mask")
 PEOPLE = people_pattern(r"^\d+_\d+_(?P<person>[a-z]+)_\d+")

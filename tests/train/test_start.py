@@ -10,16 +10,16 @@ import pytest
 import torch
 
 from maskedge import ModelError, UsageError
-from maskedge.classify import MaskClassifier
-from maskedge.model import default_model
+from maskedge.modelfile.contract import default_model
 from maskedge.types import Image
+from maskedge.vision.classifier import MaskClassifier
 from maskedge_export.export import export_classifier
-from maskedge_train.checkpoint import ClassifierSpec, write_checkpoint
-from maskedge_train.classifier import normalise, predict, to_tensor
-from maskedge_train.dataset import CROP, LABELS
-from maskedge_train.metrics import probabilities
-from maskedge_train.nets import INPUT_SIZE, build, locate
-from maskedge_train.start import check_start, load_start
+from maskedge_train.classifier.checkpoint import ClassifierSpec, write_checkpoint
+from maskedge_train.classifier.metrics import probabilities
+from maskedge_train.classifier.nets import INPUT_SIZE, build, locate
+from maskedge_train.classifier.training import normalise, predict, to_tensor
+from maskedge_train.classifier.warm_start import check_start, load_start
+from maskedge_train.data.dataset import CROP, LABELS
 from support import composite
 
 

@@ -1,6 +1,6 @@
 """`python -m maskedge_train`: what torchrun starts on each machine."""
 
-from maskedge_train.cli import main
+from .cli import main
 
 if __name__ == "__main__":
     main(prog_name="edge-train")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from maskedge.errors import OutputError, UsageError
-from maskedge.files import make_folder
+from maskedge.support.files import make_folder
 
 if sys.platform != "win32":
     import fcntl

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from maskedge.look import LABELS, LIGHT, label_look
+from maskedge.rendering.theme import LABELS, LIGHT, label_look
 
-from .answers import in_order, spoken
+from .results import in_order, spoken
 
 _EFFICIENT = ["unbeaten", "beaten"]
 # One shade that can be read on light and on dark paper.

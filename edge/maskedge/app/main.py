@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import streamlit as st
 
-from maskedge.app.parts import dress
+from .widgets import dress
 
 
 def _try_it() -> None:
-    from maskedge.app.try_it import show
+    from maskedge.app.views.try_it import show
 
     show()
 
 
 def _live() -> None:
-    from maskedge.app.live import show
+    from maskedge.app.views.live import show
 
     show()
 
 
 def _models() -> None:
-    from maskedge.app.models import show
+    from maskedge.app.views.models import show
 
     show()
 
 
 def _benchmarks() -> None:
-    from maskedge.app.benchmarks import show
+    from maskedge.app.views.benchmarks import show
 
     show()
 

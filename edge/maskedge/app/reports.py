@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from maskedge.errors import UsageError
-from maskedge.model import MODELS, read_catalogue
+from maskedge.modelfile.contract import MODELS, read_catalogue
 
 NEWEST = {"speed": 2, "accuracy": 2, "compare": 1, "nets": 2}
 """Reports of `edge-bench` that the page can show, and their newest version; a report's schema is `maskedge.KIND/VERSION`."""
@@ -183,6 +183,6 @@ def training_report(card: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def start_quick(path: Path) -> subprocess.Popen[str]:
     """Start the quick benchmark in a process of its own, so that this page does not slow it; it writes its report to `path`."""
-    code = "from maskedge_bench.cli import main; main()"
+    code = "from maskedge_bench.cli.main import main; main()"
     command = [sys.executable, "-c", code, *QUICK, "--json", str(path)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # noqa: S603  (our own command)

@@ -102,6 +102,6 @@ def serve(host: str, port: int, max_upload_mb: int) -> None:
 def _warm_up() -> None:
     from maskedge.sources import demo
 
-    from .library import build, installed_models
+    from .model_library import build, installed_models
 
     build(installed_models()[0], "haar")(demo.draw(0))

@@ -8,19 +8,19 @@ import time
 from collections import OrderedDict
 from typing import Any
 
-from maskedge.changes import ChangeWatcher
-from maskedge.draw import Mosaic, mosaics
 from maskedge.errors import SourceError
-from maskedge.look import label_look
-from maskedge.pictures import decode_picture
-from maskedge.pipeline import MaskDetector
 from maskedge.privacy import hidden_boxes
+from maskedge.rendering.draw import Mosaic, mosaics
+from maskedge.rendering.theme import label_look
 from maskedge.sinks.base import Answer
 from maskedge.sources.base import stamp
+from maskedge.support.pictures import decode_picture
+from maskedge.tracking.transitions import ChangeWatcher
+from maskedge.vision.pipeline import MaskDetector
 
-from .answers import Choice, in_order
-from .film import Tally
-from .library import ModelFile, build
+from .model_library import ModelFile, build
+from .results import Choice, in_order
+from .video_job import Tally
 
 LIVE_PATH = "/maskedge/live"
 """Where the endpoint is; the token of a live view follows."""

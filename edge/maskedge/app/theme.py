@@ -1,8 +1,8 @@
-"""The look of the page: the colours and fonts of the status page and the reports (`maskedge.look`), in Streamlit's terms."""
+"""The page's theme: the colours and fonts of `maskedge.rendering.theme`, in Streamlit's terms."""
 
 from __future__ import annotations
 
-from maskedge.look import DARK, FONT, LIGHT, MONOSPACE
+from maskedge.rendering.theme import DARK, FONT, LIGHT, MONOSPACE
 
 _COLOURS = {
     "primaryColor": "accent",

@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 from PIL import ImageFile, UnidentifiedImageError
 
 from maskedge.errors import SourceError
-from maskedge.pictures import decode_picture
+from maskedge.support.pictures import decode_picture
 from maskedge.types import Image
 
 PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif")

@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 import click
 
 from maskedge.errors import MaskedgeError
-from maskedge.install import SYSTEM_LIBRARIES, install_command
-from maskedge.text import displayable
+from maskedge.support.install_hint import SYSTEM_LIBRARIES, install_command
+from maskedge.support.text import displayable
 
 from .output_options import check_options
 from .streams import prepare_streams

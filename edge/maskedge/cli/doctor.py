@@ -14,8 +14,8 @@ from pathlib import Path
 import click
 
 from maskedge.errors import MaskedgeError
-from maskedge.install import HEADLESS, OPENCV, SYSTEM_LIBRARIES, pip
-from maskedge.machine import machine_name
+from maskedge.support.install_hint import HEADLESS, OPENCV, SYSTEM_LIBRARIES, pip
+from maskedge.system.host import machine_name
 
 from .common import Command, silence_libraries
 
@@ -98,7 +98,7 @@ def _opencv() -> Iterator[Finding]:
     if not hasattr(cv2, "CascadeClassifier"):
         yield Finding("FAIL", f"OpenCV {cv2.__version__} has no CascadeClassifier", pip("install", OPENCV))
         return
-    from maskedge.detect import CascadeDetector
+    from maskedge.vision.detectors import CascadeDetector
 
     try:
         cascade = CascadeDetector.default()
@@ -122,7 +122,7 @@ def _finds(side: float) -> str:
 
 def _models(chosen: Path | None) -> Iterator[Finding]:
     try:
-        from maskedge.model import default_detector, default_model
+        from maskedge.modelfile.contract import default_detector, default_model
     except ImportError:
         return  # said above
     for path in (chosen,) if chosen else (default_model(), default_detector()):
@@ -131,8 +131,8 @@ def _models(chosen: Path | None) -> Iterator[Finding]:
 
 def _model(path: Path) -> Iterator[Finding]:
     try:
-        from maskedge.detect import CnnDetector
-        from maskedge.verify import verify
+        from maskedge.vision.detectors import CnnDetector
+        from maskedge.vision.self_test import verify
     except ImportError:
         return  # said above
     name = path.name

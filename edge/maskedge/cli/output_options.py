@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from maskedge.errors import UsageError
-from maskedge.outputs import Named, check_apart, check_new
-from maskedge.text import displayable
+from maskedge.support.outputs import Named, check_apart, check_new
+from maskedge.support.text import displayable
 
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what exists already. An input is never replaced.")
 

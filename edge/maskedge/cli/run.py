@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maskedge.errors import MaskedgeError, OutputError, SourceError
-from maskedge.text import displayable
+from maskedge.support.text import displayable
 
 from .common import require_extra, require_runtime, silence_libraries
 from .flags import GroupedCommand, check_flags, config_flags, flag_of, read_flags
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from logging import Logger
 
     from maskedge.config import Loaded
-    from maskedge.runner import Outcome, Stop
+    from maskedge.runtime.loop import Outcome, Stop
+    from maskedge.runtime.summary import Summary
     from maskedge.sinks import Sink
     from maskedge.sources import Source
-    from maskedge.summary import Summary
 
 EPILOG = """\b
 Every flag is a key of edge.toml and a variable MASKEDGE_SECTION_KEY, which come
@@ -69,7 +69,7 @@ def main(file: Path | None, print_config: bool, install_service: bool, yes: bool
         signal.signal(signal.SIGHUP, lambda number, frame: early.append(number))
     with require_runtime():
         from maskedge.config import load_config, secrets_of, to_toml
-        from maskedge.log import set_up
+        from maskedge.support.log import set_up
 
         loaded = load_config(file, flags=flags)
     if print_config:
@@ -94,7 +94,7 @@ def _check_alone(name: str, flags: dict[str, Any], switches: dict[str, bool]) ->
 
 
 def _install_service(file: Path | None, *, write: bool) -> None:
-    from maskedge.service import CONFIG, build_unit, install_unit
+    from maskedge.system.systemd_unit import CONFIG, build_unit, install_unit
 
     config = CONFIG
     if file is not None:
@@ -126,9 +126,9 @@ class _Run:
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
         _ = self._config.source.address  # said before anything is loaded
         with require_runtime():
-            from maskedge.runner import Stop, run
+            from maskedge.runtime.build import open_detector
+            from maskedge.runtime.loop import Stop, run
             from maskedge.sources import open_source
-            from maskedge.wiring import open_detector
 
         config, stop = self._config, Stop()
 
@@ -148,7 +148,7 @@ class _Run:
         sinks: list[Sink] = []
         try:
             with require_extra("mqtt"):
-                from maskedge.wiring import Wiring
+                from maskedge.runtime.build import Wiring
 
                 wiring = Wiring(config, source, detector, sinks, file=self._loaded.file)
             self._warn(wiring.warnings)
@@ -181,7 +181,7 @@ class _Run:
     def _reload(self, wiring: Any) -> None:
         """Read the configuration again. A broken one is said, and the old one stays."""
         from maskedge.config import load_config, secrets_of
-        from maskedge.log import set_up
+        from maskedge.support.log import set_up
 
         notifier = wiring.controls.notifier
         notifier.reloading()

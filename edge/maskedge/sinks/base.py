@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from maskedge.draw import Overlay, draw_faces, pixelate
 from maskedge.errors import OutputError
-from maskedge.happenings import Happening
-from maskedge.text import displayable
-from maskedge.timing import inner_stage
+from maskedge.events import Happening
+from maskedge.rendering.draw import Overlay, draw_faces, pixelate
+from maskedge.support.text import displayable
+from maskedge.support.timing import inner_stage
 from maskedge.types import Box, Face, FaceLabel, Frame, Image
 
 

@@ -16,14 +16,14 @@ import cv2
 import numpy as np
 
 from maskedge.errors import OutputError, UsageError
-from maskedge.files import temporary_name
-from maskedge.happenings import Happening
+from maskedge.events import Happening
 from maskedge.settings import Range, check_settings
-from maskedge.workers import Worker
+from maskedge.sinks.recording.writer import CODECS, open_film
+from maskedge.support.files import temporary_name
+from maskedge.support.workers import Worker
 
 from .base import Answer
-from .film import CODECS, open_film
-from .keep import Album, Keep
+from .retention import Album, Keep
 from .snapshots import encode_jpeg
 
 _LEAST_FREE = 8 * 1024 * 1024

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from maskedge.errors import OutputError, UsageError
-from maskedge.happenings import Happening, utc
-from maskedge.outputs import is_taken, put_aside
+from maskedge.events import Happening, utc
 from maskedge.settings import Range, check_settings
-from maskedge.text import displayable, to_bytes, to_json
+from maskedge.support.outputs import is_taken, put_aside
+from maskedge.support.text import displayable, to_bytes, to_json
 
 from .base import Answer, check_writable
-from .keep import Keep, prune
+from .retention import Keep, prune
 
 _FIRST_LINE = 1 << 20
 COLUMNS = (

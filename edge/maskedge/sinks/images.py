@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 
 from maskedge.errors import OutputError
-from maskedge.files import short_name, write_file
-from maskedge.happenings import Happening
-from maskedge.text import displayable
+from maskedge.events import Happening
+from maskedge.support.files import short_name, write_file
+from maskedge.support.text import displayable
 
 from .base import Answer
 

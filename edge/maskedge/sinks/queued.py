@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from maskedge.errors import OutputError
-from maskedge.happenings import OUTPUT_BACK, OUTPUT_LOST, Happening
+from maskedge.events import OUTPUT_BACK, OUTPUT_LOST, Happening
 
 from .base import Answer, Sink
 

@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 
 from maskedge.errors import UsageError
-from maskedge.files import write_file
 from maskedge.settings import Range, check_settings
+from maskedge.support.files import write_file
 from maskedge.types import Image
 
 from .base import Answer
-from .keep import Album, Keep
+from .retention import Album, Keep
 
 
 @dataclass(frozen=True)

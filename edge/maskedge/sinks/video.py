@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from maskedge.errors import OutputError
-from maskedge.files import is_folder
-from maskedge.happenings import Happening
+from maskedge.events import Happening
+from maskedge.sinks.recording.writer import CODECS, open_film
+from maskedge.support.files import is_folder
 
 from .base import Answer, Sink, check_writable
-from .film import CODECS, open_film
 from .images import ImageSink
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -47,7 +47,9 @@ def open_picture_output(target: str, *, video: bool, fps: float, length: int | N
 
 
 class VideoSink:
-    """Writes frames with the overlay to a video file, each at its time (`Frame.moment`). See `maskedge.sinks.film.open_film`.
+    """Writes frames with the overlay to a video file, each at its time (`Frame.moment`).
+
+    See `maskedge.sinks.recording.writer.open_film`.
 
     Args:
         path: The file; its suffix chooses the container.

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import cv2
 
-from maskedge.happenings import Happening
+from maskedge.events import Happening
 
 from .base import Answer
 

@@ -11,23 +11,23 @@ from functools import partial
 from pathlib import Path
 
 from maskedge.errors import SourceError, UsageError
-from maskedge.files import is_file
-from maskedge.pictures import is_picture, list_pictures, natural_key
-from maskedge.text import displayable, is_utf8
+from maskedge.sources.files.animation import AnimationSource
+from maskedge.sources.files.containers import is_animated_webp
+from maskedge.sources.files.pictures import PictureSource
+from maskedge.sources.files.video import VideoFileSource, is_film
+from maskedge.sources.http.camera import open_http
+from maskedge.support.files import is_file
+from maskedge.support.pictures import is_picture, list_pictures, natural_key
+from maskedge.support.text import displayable, is_utf8
 
 from .address import STREAMS, file_path, split_address, tidy, without_password
-from .animation import AnimationSource
 from .base import BaseSource, Source
 from .config import SourceConfig
-from .containers import is_animated_webp
 from .csi import PicameraDevice, csi_opener
 from .demo import DemoSource
 from .devices import Opener, check_pipeline, is_character_device, list_cameras, open_camera, open_gstreamer, open_stream
-from .http import open_http
 from .live import LiveSource
-from .pictures import PictureSource
 from .replay import LoopSource, ReplayDevice
-from .video import VideoFileSource, is_film
 
 __all__ = [
     "BaseSource",

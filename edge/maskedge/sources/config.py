@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from maskedge.errors import UsageError
-from maskedge.files import MOST_SECRET, read_regular
 from maskedge.settings import Range, check_settings
+from maskedge.support.files import MOST_SECRET, read_regular
 
 _LONGEST = 4096
 """Characters that an address in a file may have."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from maskedge.errors import SourceError
-from maskedge.machine import machine_name
+from maskedge.system.host import machine_name
 from maskedge.types import Image
 
 from .config import SourceConfig

@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskedge.files import native_path
-from maskedge.overlap import box_iou
-from maskedge.pictures import read_picture
+from maskedge.boxes import box_iou
+from maskedge.support.files import native_path
+from maskedge.support.pictures import read_picture
 from maskedge.types import Box, Image
+from maskedge_train.data.dataset import Picture
 
-from ..dataset import Picture
 from .features import WINDOW
 
 SQUARE = 0.525

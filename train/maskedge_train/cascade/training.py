@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from maskedge.detect import CascadeDetector
+from maskedge.boxes import box_iou
 from maskedge.errors import UsageError
-from maskedge.files import make_folder, write_file
-from maskedge.overlap import box_iou
-from maskedge.pictures import read_picture
+from maskedge.support.files import make_folder, write_file
+from maskedge.support.pictures import read_picture
+from maskedge.vision.detectors import CascadeDetector
+from maskedge_train.data.dataset import DataSet, Picture
+from maskedge_train.data.split import held_out
 
-from ..dataset import DataSet, Picture
-from ..split import held_out
 from .boosting import StageFigures, train_stage
 from .features import KINDS, Features, Integrals
 from .opencv import Cascade, from_json, to_json

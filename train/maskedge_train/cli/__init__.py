@@ -6,10 +6,10 @@ import click
 
 from maskedge.cli.common import CommandGroup
 
-from .atlas import atlas
 from .audit import audit
 from .cascade import cascade
 from .classifier import classifier
+from .composites import atlas
 from .detector import detector
 from .evaluate import evaluate
 from .leakage import leakage

@@ -15,7 +15,7 @@ from maskedge.cli.output_options import OutputFile, overwrite_option
 from .options import people_option, progress_bar, quiet_option
 
 if TYPE_CHECKING:
-    from ..audit import Audit
+    from maskedge_train.data.audit import Audit
 
 _EXAMPLES = 5
 
@@ -45,8 +45,8 @@ def audit(
     File names may tell of people: for names such as 0_0_aidai_0014.jpg, give --people '^\d+_\d+_(?P<person>[a-z]+)_\d+'.
     """
     silence_libraries()
-    from ..audit import audit_data, list_data, write_audit_page
-    from ..relations import people_pattern
+    from maskedge_train.data.audit import audit_data, list_data, write_audit_page
+    from maskedge_train.data.near_duplicates import people_pattern
 
     pattern = people_pattern(people)
     listing = list_data(data)
@@ -68,7 +68,7 @@ def _echo(line: str) -> None:
 
 
 def _print(found: Audit) -> None:
-    from maskedge.text import displayable
+    from maskedge.support.text import displayable
 
     counts = found.counts()
     width = max(len(displayable(label)) for label in counts)
@@ -91,7 +91,7 @@ def _print(found: Audit) -> None:
 
 
 def _examples(title: str, lines: Iterable[str]) -> None:
-    from maskedge.text import displayable
+    from maskedge.support.text import displayable
 
     every = list(lines)
     if every:

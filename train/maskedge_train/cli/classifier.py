@@ -165,19 +165,18 @@ def classifier(
     Exit codes: 0 done, 2 wrong usage or unusable data, 4 a checkpoint was refused, 5 a file could not be written.
     """
     with require_extra("train"):
-        from maskedge.pipeline import NOT_A_FACE
-        from maskedge.precise import lacks_label, without_label
-
-        from .. import generated
-        from ..classifier import Recipe, check_enough, train_classifier
-        from ..crops import cached_crops
-        from ..dataset import labels_to_learn
-        from ..evaluate import enter_results, measurable, report_on
-        from ..lock import lock_folder
-        from ..nets import build, count_parameters
-        from ..relations import people_pattern
-        from ..split import Split, split_dataset
-        from ..start import check_start
+        from maskedge.vision.pipeline import NOT_A_FACE
+        from maskedge.vision.precise_detectors import lacks_label, without_label
+        from maskedge_train.classifier.evaluate import enter_results, measurable, report_on
+        from maskedge_train.classifier.nets import build, count_parameters
+        from maskedge_train.classifier.training import Recipe, check_enough, train_classifier
+        from maskedge_train.classifier.warm_start import check_start
+        from maskedge_train.data import generated
+        from maskedge_train.data.crops import cached_crops
+        from maskedge_train.data.dataset import labels_to_learn
+        from maskedge_train.data.near_duplicates import people_pattern
+        from maskedge_train.data.split import Split, split_dataset
+        from maskedge_train.lock import lock_folder
     net = options["net"]
     parameters = count_parameters(build(net, 2))  # an unknown name is said before minutes of work
     out = out or Path("runs") / net
@@ -304,9 +303,9 @@ def test_sets(scenes: tuple[Path, ...], backgrounds: Path | None, labels: tuple[
     """Cut the crops to measure on, by the name of their file: labelled faces and, where the net knows it, what is no face."""
     import numpy as np
 
-    from ..crops import cut_crops
-    from ..dataset import load_dataset
-    from ..evaluate import measurable
+    from maskedge_train.classifier.evaluate import measurable
+    from maskedge_train.data.crops import cut_crops
+    from maskedge_train.data.dataset import load_dataset
 
     sets = {}
     for path in scenes or (None,):

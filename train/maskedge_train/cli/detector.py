@@ -83,14 +83,13 @@ def detector(
     Exit codes: 0 done, 2 wrong usage or unusable data, 4 a checkpoint was refused, 5 a file could not be written.
     """
     with require_extra("train"):
-        from maskedge.classify import MaskClassifier
-
-        from ..detector.alarms import look_again
-        from ..detector.checkpoint import check_start, enter_card, keep_weights, load_start
-        from ..detector.report import measure_detector
-        from ..detector.samples import load_scenes
-        from ..detector.training import DetectorRecipe, draw_tiles, split, train_detector
-        from ..lock import lock_folder
+        from maskedge.vision.classifier import MaskClassifier
+        from maskedge_train.detector.alarms import look_again
+        from maskedge_train.detector.checkpoint import check_start, enter_card, keep_weights, load_start
+        from maskedge_train.detector.report import measure_detector
+        from maskedge_train.detector.samples import load_scenes
+        from maskedge_train.detector.training import DetectorRecipe, draw_tiles, split, train_detector
+        from maskedge_train.lock import lock_folder
     out = out or Path("runs/detector")
     click.get_current_context().with_resource(lock_folder(out))
     check_out(out, _WRITTEN, resume=resume, overwrite=overwrite, start=init)

@@ -69,10 +69,10 @@ def evaluate(
     if not (faces or scenes or backgrounds):
         raise click.UsageError("nothing to measure on: give --data, --scenes or --backgrounds.")
     with require_extra("train"):
-        from ..checkpoint import load_classifier
-        from ..crops import cut_crops
-        from ..evaluate import measurable, report_on
-        from ..split import PARTS, Split
+        from maskedge_train.classifier.checkpoint import load_classifier
+        from maskedge_train.classifier.evaluate import measurable, report_on
+        from maskedge_train.data.crops import cut_crops
+        from maskedge_train.data.split import PARTS, Split
     out = out or checkpoint.parent / "evaluation"
     check_folder(out, ("report.json", "report.html"), overwrite=overwrite)
     _, spec, card = load_classifier(checkpoint)

@@ -9,7 +9,7 @@ import click
 
 from maskedge.cli.common import Command, require_extra
 from maskedge.cli.output_options import check_folder, overwrite_option
-from maskedge.files import write_file
+from maskedge.support.files import write_file
 
 from .options import face_boxes_option, faces_option, load, people_option, quiet_option
 
@@ -51,12 +51,12 @@ def leakage(
     unusable data, 5 a file could not be written.
     """
     with require_extra("train"):
-        from ..classifier import Recipe
-        from ..engine import Engine
-        from ..leakage import compare_splits
-        from ..lock import lock_folder
-        from ..nets import build
-        from ..relations import people_pattern
+        from maskedge_train.classifier.leakage import compare_splits
+        from maskedge_train.classifier.nets import build
+        from maskedge_train.classifier.training import Recipe
+        from maskedge_train.data.near_duplicates import people_pattern
+        from maskedge_train.engine import Engine
+        from maskedge_train.lock import lock_folder
     build(net, 2)
     click.get_current_context().with_resource(lock_folder(out))
     check_folder(out, ("leakage.json",), overwrite=overwrite)

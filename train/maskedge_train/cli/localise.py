@@ -34,11 +34,10 @@ def localise(data: Path, output: Path, overwrite: bool, model: Path | None, dete
     Exit codes: 0 done, 2 wrong usage or unusable data, 4 the model was refused, 5 the file could not be written.
     """
     silence_libraries()
-    from maskedge.pictures import list_pictures
-
-    from ..boxes import write_boxes
-    from ..dataset import FACE_LABELS
-    from ..localise import localise as find
+    from maskedge.labelled_boxes import write_boxes
+    from maskedge.support.pictures import list_pictures
+    from maskedge_train.data.dataset import FACE_LABELS
+    from maskedge_train.data.localise import localise as find
 
     count = sum(len(list_pictures(data / label)) for label in FACE_LABELS if (data / label).is_dir())
     with progress_bar(count, "looking for faces", quiet) as step:

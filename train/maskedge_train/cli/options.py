@@ -15,14 +15,13 @@ import click
 
 from maskedge.cli.output_options import check_folder
 from maskedge.errors import UsageError
-from maskedge.outputs import Named, check_apart
-from maskedge.text import displayable
+from maskedge.support.outputs import Named, check_apart
+from maskedge.support.text import displayable
 
 if TYPE_CHECKING:
     from maskedge.types import Box
-
-    from ..dataset import DataSet
-    from ..engine import Engine
+    from maskedge_train.data.dataset import DataSet
+    from maskedge_train.engine import Engine
 
 _LOGS = ("events.out.tfevents.", "hparams.yaml")
 """What names of TensorBoard's files begin with."""
@@ -155,7 +154,7 @@ def check_out(out: Path, names: tuple[str, ...], *, resume: bool, overwrite: boo
 
 def build_engine(options: dict[str, Any], *, patience: int, quiet: bool) -> Engine:
     """Make the engine that `engine_options` and `--epochs` ask for."""
-    from ..engine import Engine
+    from maskedge_train.engine import Engine
 
     names = ("epochs", "seed", "accelerator", "precision", "devices")
     chosen = {name: options[name] for name in names}
@@ -189,7 +188,7 @@ def load(
         kept: File in which an earlier command kept where they are: it is read, if it is there, rather than locating them again.
         quiet: Show no progress.
     """
-    from ..dataset import load_dataset
+    from maskedge_train.data.dataset import load_dataset
 
     if not (faces or scenes):
         raise click.UsageError("nothing to work on: give --data, --scenes or both.")
@@ -209,10 +208,9 @@ def load(
 def _locate(faces: Path, quiet: bool) -> dict[str, Box]:
     """Locate the face of each picture of a folder data set."""
     from maskedge.errors import UsageError
-    from maskedge.pictures import list_pictures
-
-    from ..dataset import FACE_LABELS, check_folders
-    from ..localise import localise
+    from maskedge.support.pictures import list_pictures
+    from maskedge_train.data.dataset import FACE_LABELS, check_folders
+    from maskedge_train.data.localise import localise
 
     check_folders(faces)
     count = sum(len(list_pictures(faces / label)) for label in FACE_LABELS if (faces / label).is_dir())
@@ -235,7 +233,7 @@ def keep_face_boxes(dataset: DataSet, path: Path) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    from ..boxes import write_boxes
+    from maskedge.labelled_boxes import write_boxes
 
     located = [picture for picture in dataset.pictures if picture.source == "faces" and picture.located]
     if located:
@@ -260,8 +258,8 @@ def progress_bar(length: int, label: str, quiet: bool) -> Iterator[Callable[[], 
 
 def corrections(relabel: Path | None, dataset: DataSet) -> dict[str, str]:
     """Read --relabel: the right label by name of a picture of the data set."""
-    from ..boxes import read_labels
-    from ..dataset import FACE_LABELS
+    from maskedge.labelled_boxes import read_labels
+    from maskedge_train.data.dataset import FACE_LABELS
 
     labels = {f"faces/{image}": label for image, label in read_labels(relabel).items()} if relabel else {}
     if unknown := set(labels) - {picture.name for picture in dataset.pictures}:

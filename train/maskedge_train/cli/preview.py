@@ -58,7 +58,7 @@ def preview(
     Exit codes: 0 done, 2 wrong usage or unusable data, 5 the picture could not be written.
     """
     with require_extra("train"):
-        from ..preview import draw_preview
+        from maskedge_train.reports.preview import draw_preview
     dataset = load(faces, face_boxes, scenes, backgrounds, relabel_scenes, locate=not whole_pictures, quiet=quiet)
     with progress_bar(min(pictures, len(dataset.pictures)), "cutting faces", quiet) as step:
         rows = draw_preview(dataset, output, augment, columns=columns, pictures=pictures, seed=seed, progress=step)

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from maskedge.classify import MaskClassifier
-from maskedge.overlap import as_box
-from maskedge.pipeline import NOT_A_FACE
+from maskedge.boxes import as_box
+from maskedge.vision.classifier import MaskClassifier
+from maskedge.vision.pipeline import NOT_A_FACE
+from maskedge_train.data.negatives import OFF, is_far
 
-from ..negatives import OFF, is_far
 from .net import EdgeFace
 from .report import answer
 from .samples import Scene

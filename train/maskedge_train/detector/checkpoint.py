@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from maskedge.errors import ModelError
-from maskedge.model import open_model, read_detector_contract
+from maskedge.modelfile.contract import open_model, read_detector_contract
+from maskedge_train.classifier.checkpoint import Card, read_checkpoint, write_checkpoint
+from maskedge_train.onnx_weights import fill, is_exported, read_weights
 
-from ..checkpoint import Card, read_checkpoint, write_checkpoint
-from ..exported import fill, is_exported, read_weights
 from .net import EdgeFace
 
 

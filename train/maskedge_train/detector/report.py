@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from maskedge.files import write_file
-from maskedge.overlap import box_iou
+from maskedge.boxes import box_iou
+from maskedge.support.files import write_file
+from maskedge_train.classifier.nets import count_parameters
+from maskedge_train.classifier.training import normalise
 
-from ..classifier import normalise
-from ..nets import count_parameters
 from .checkpoint import load_detector
 from .net import EdgeFace
 from .samples import Scene, letterbox

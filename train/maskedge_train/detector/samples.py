@@ -13,11 +13,10 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from maskedge.pictures import read_picture
+from maskedge.labelled_boxes import move_boxes
+from maskedge.support.pictures import read_picture
 from maskedge.types import Image
-
-from ..boxes import move_boxes
-from ..dataset import Picture
+from maskedge_train.data.dataset import Picture
 
 TILE = 128
 """Side of a tile in pixels."""

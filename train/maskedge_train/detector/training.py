@@ -14,12 +14,12 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch.utils.data import DataLoader
 
 from maskedge.errors import UsageError
-from maskedge.files import make_folder
+from maskedge.support.files import make_folder
+from maskedge_train.classifier.training import normalise
+from maskedge_train.data.dataset import Picture
+from maskedge_train.data.split import held_out
+from maskedge_train.engine import Engine, build_trainer, check_resume, describe, one_cycle
 
-from ..classifier import normalise
-from ..dataset import Picture
-from ..engine import Engine, build_trainer, check_resume, describe, one_cycle
-from ..split import held_out
 from .loss import detection_loss
 from .net import EdgeFace
 from .samples import TILE, WHOLE, Plan, SampleBatches, Scene, WholePictures

@@ -12,10 +12,10 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from maskedge.happenings import Happening
+from maskedge.events import Happening
 from maskedge.sinks.base import Answer
 from maskedge.sinks.snapshots import encode_jpeg
-from maskedge.text import to_json
+from maskedge.support.text import to_json
 
 BOUNDARY = "frame"
 KINDS = ("status", "faces", "happening")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from maskedge.happenings import KINDS
+from maskedge.events import KINDS
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric

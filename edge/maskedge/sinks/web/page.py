@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from maskedge.look import BASE, LABELS, VARIABLES
+from maskedge.rendering.theme import BASE, LABELS, VARIABLES
 
 from .http import Response
 

@@ -14,10 +14,10 @@ from http import HTTPStatus
 from typing import Any
 
 from maskedge.errors import OutputError
-from maskedge.happenings import Happening
+from maskedge.events import Happening
 from maskedge.sinks.base import Answer
 from maskedge.sinks.events import to_event
-from maskedge.text import to_json
+from maskedge.support.text import to_json
 
 from .config import WebConfig, is_loopback, parse_address, read_token
 from .feeds import BOUNDARY, KINDS, Events, Pictures

@@ -1,0 +1,1 @@
+"""Accuracy on whole pictures and over time."""

@@ -1,0 +1,136 @@
+"""The rule of accuracy: what counts as found, right and false.
+
+A prediction counts when its box overlaps a labelled box by IoU >= 0.4 and the label is right. Boxes under 32 px (geometric mean of
+the sides, on the picture scaled to at most 640 px) are ignored on both sides, and so are labelled boxes of other labels than those
+measured, with the predictions on them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from maskedge.boxes import box_iou, side
+from maskedge.labelled_boxes import LabelledBox
+from maskedge.types import Face
+
+TWO = ("with_mask", "without_mask")
+THREE = (*TWO, "incorrect_mask")
+OVERLAP = 0.4
+LEAST_SIDE = 32
+LONGEST_SIDE = 640
+SIZES = (LEAST_SIDE, 48, 64, 96, 128, 192)
+"""Bounds of the sizes of face that are told apart, in pixels on the picture scaled to at most `LONGEST_SIDE`."""
+DRAWS = 2000
+"""How many times the pictures are drawn anew for the interval of F1."""
+_INTERVAL = 2.5, 97.5
+"""The percentiles of these draws that bound it."""
+
+
+def match(
+    truths: Sequence[LabelledBox], faces: Sequence[Face]
+) -> tuple[list[tuple[LabelledBox, Face]], list[LabelledBox], list[Face]]:
+    """Pair labelled boxes and faces, the most probable answer first.
+
+    Returns:
+        The pairs, the labelled boxes that were missed, and the faces that lie on none.
+    """
+    free, pairs, false = list(truths), [], []
+    for face in sorted(faces, key=lambda face: face.score, reverse=True):
+        best = max(free, key=lambda truth: box_iou(truth.box, face.box), default=None)
+        if best is not None and box_iou(best.box, face.box) >= OVERLAP:
+            free.remove(best)
+            pairs.append((best, face))
+        else:
+            false.append(face)
+    return pairs, free, false
+
+
+@dataclass
+class Tally:
+    """Counts over pictures, by label.
+
+    Attributes:
+        labels: The labels that are measured.
+    """
+
+    labels: tuple[str, ...] = TWO
+    labelled: Counter[str] = field(default_factory=Counter)
+    found: Counter[str] = field(default_factory=Counter)
+    right: Counter[str] = field(default_factory=Counter)
+    predicted: Counter[str] = field(default_factory=Counter)
+    sizes: Counter[tuple[int, str, str]] = field(default_factory=Counter)
+    _totals: list[tuple[int, int, int]] = field(default_factory=list, init=False, repr=False)
+
+    def add(self, truths: Sequence[LabelledBox], faces: Sequence[Face], scale: float) -> None:
+        """Count one picture; `scale` brings its pixels to those of the rule."""
+        pairs, _, false = match(truths, faces)
+        for truth, face in pairs:
+            if self._counts(truth, scale):
+                right = face.label == truth.label
+                self.found[truth.label] += 1
+                self.predicted[face.label] += 1
+                self.right[truth.label] += right
+                self._add_size(truth, scale, "found")
+                if right:
+                    self._add_size(truth, scale, "right")
+        self.predicted.update(face.label for face in false if side(face.box) * scale >= LEAST_SIDE)
+        for truth in truths:
+            if self._counts(truth, scale):
+                self.labelled[truth.label] += 1
+                self._add_size(truth, scale, "labelled")
+        self._totals.append((self.right.total(), self.predicted.total(), self.labelled.total()))
+
+    def _counts(self, truth: LabelledBox, scale: float) -> bool:
+        return truth.label in self.labels and side(truth.box) * scale >= LEAST_SIDE
+
+    def _add_size(self, truth: LabelledBox, scale: float, what: str) -> None:
+        self.sizes[sum(side(truth.box) * scale >= bound for bound in SIZES) - 1, truth.label, what] += 1
+
+    def figures(self) -> dict[str, Any]:
+        """Give found rate, precision, recall and F1 by label and together."""
+        by_label = {
+            label: {"labelled": self.labelled[label], "found": ratio(self.found[label], self.labelled[label])}
+            | _scores(self.right[label], self.predicted[label], self.labelled[label])
+            for label in self.labels
+        }
+        predicted = sum(self.predicted.values())
+        return {"labels": by_label, "together": _scores(self.right.total(), predicted, self.labelled.total())}
+
+    def f1_interval(self) -> list[float]:
+        """Give the bounds between which F1 lies in 95 % of draws of as many pictures, with replacement (Efron, 1979).
+
+        Whole pictures are drawn, since the faces of one are alike.
+        """
+        if not self._totals:
+            return [0.0, 0.0]
+        counts = np.diff(np.array(self._totals), axis=0, prepend=0)
+        drawn = np.random.default_rng(0).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), DRAWS)
+        right, predicted, labelled = (drawn @ counts).T
+        f1 = 2 * right / np.maximum(predicted + labelled, 1)
+        return [round(float(bound), 4) for bound in np.percentile(f1, _INTERVAL)]
+
+    def by_size(self) -> list[dict[str, Any]]:
+        """Give for each size of face, by label, how many there are, and which shares were found and right."""
+        rows = []
+        for index, (least, below) in enumerate(pairwise((*SIZES, None))):
+            labels = {}
+            for label in self.labels:
+                labelled, found, right = (self.sizes[index, label, what] for what in ("labelled", "found", "right"))
+                labels[label] = {"labelled": labelled, "found": ratio(found, labelled), "right": ratio(right, labelled)}
+            rows.append({"from": least, "below": below, "labels": labels})
+        return rows
+
+
+def ratio(part: int, whole: int) -> float:
+    """Give `part` by `whole`, to four digits; 0 where there is nothing."""
+    return round(part / whole, 4) if whole else 0.0
+
+
+def _scores(right: int, predicted: int, labelled: int) -> dict[str, float]:
+    return {"precision": ratio(right, predicted), "recall": ratio(right, labelled), "f1": ratio(2 * right, predicted + labelled)}

@@ -1,0 +1,1 @@
+"""`edge-bench`: the commands of the benchmarks."""

@@ -1,0 +1,92 @@
+"""`edge-bench compare`, `report`, `check`, `tables`: what to do with reports."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from maskedge.cli.common import Command, require_runtime
+from maskedge.cli.output_options import OutputFile, overwrite_option
+
+from .output import check_output, finish
+from .speed import FILE, json_option
+
+
+@click.command(cls=Command)
+@click.option("--accuracy", type=FILE, required=True, help="Report of edge-bench accuracy.")
+@click.option("--speed", type=FILE, help="Report of edge-bench speed.  [default: the times in the accuracy report]")
+@json_option
+def compare(accuracy: Path, speed: Path | None, json_path: Path | None, overwrite: bool) -> None:
+    """Set F1 against milliseconds, and mark what nothing else beats in both."""
+    with require_runtime():
+        from maskedge_bench.reports.compare import compare as join
+    check_output(json_path)
+    finish(join(accuracy, speed), json_path)
+
+
+@click.command(cls=Command)
+@click.argument("reports", nargs=-1, required=True, type=FILE)
+@click.option("-o", "--html", "html", type=OutputFile(), help="Write one HTML page with charts.")
+@click.option("--markdown", type=OutputFile(), help="Write Markdown.  [default: to standard output]")
+@overwrite_option
+def report(reports: tuple[Path, ...], html: Path | None, markdown: Path | None, overwrite: bool) -> None:
+    """Show reports: several of speed compare machines or versions, and make a history."""
+    from maskedge.support.files import write_file
+
+    with require_runtime():
+        from maskedge_bench.reports.kinds import load_any, to_markdown
+
+    check_output(html)
+    check_output(markdown)
+    loaded = [load_any(path) for path in reports]
+    text = "\n".join(to_markdown(one) for one in loaded)
+    if markdown is not None:
+        write_file(markdown, text)
+    if html is not None:
+        from maskedge_bench.reports.page import write_report_page
+
+        write_report_page(html, loaded)
+    written = [str(path) for path in (markdown, html) if path is not None]
+    click.echo(f"wrote {', '.join(written)}" if written else text)
+
+
+@click.command(cls=Command)
+@click.argument("report", type=FILE)
+@click.option("--baseline", type=FILE, required=True, help="Report to check against, of the same machine.")
+@click.option("--tolerance", type=click.FloatRange(0, 1), default=0.15, show_default=True, help="How much worse a ratio may be.")
+@click.option("--any-machine", is_flag=True, help="Compare reports of different machines too.")
+def check(report: Path, baseline: Path, tolerance: float, any_machine: bool) -> None:
+    """Exit 1 when a ratio of REPORT is worse than in the baseline, beyond the tolerance."""
+    from maskedge_bench.reports.check import compare_ratios
+
+    changes, notes = compare_ratios(report, baseline, any_machine=any_machine)
+    worse = [change for change in changes if change.regressed(tolerance)]
+    for note in notes:
+        click.echo(note)
+    for change in worse:
+        click.echo(f"worse: {change}")
+    click.echo(f"{len(worse)} of {len(changes)} ratios are worse than in {baseline} by more than {tolerance:.0%}")
+    sys.exit(1 if worse else 0)
+
+
+@click.command(cls=Command)
+@click.option("--readme", type=FILE, default="README.md", show_default=True, help="File to update.")
+@click.option(
+    "--results",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default="benchmarks/results",
+    show_default=True,
+    help="Reports.",
+)
+@click.option("--check", is_flag=True, help="Change nothing; exit 1 when a table differs from the reports.")
+def tables(readme: Path, results: Path, check: bool) -> None:
+    """Write the README's tables from the committed reports."""
+    from maskedge_bench.reports.tables import update
+
+    done = update(readme, results, check=check)
+    for sentence in done.skipped:
+        click.echo(f"left as it is: {sentence}", err=True)
+    click.echo(f"{readme}: {', '.join(done.differing) or 'no table'} {'differs' if check else 'updated'}")
+    sys.exit(1 if check and done.differing else 0)

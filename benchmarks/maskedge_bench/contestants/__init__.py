@@ -1,0 +1,1 @@
+"""The pipelines and packages that benchmarks compare."""

@@ -1,0 +1,1 @@
+"""Reports: reading every kind, tables, pages, comparisons."""

@@ -1,0 +1,82 @@
+"""Accuracy against speed: F1 and milliseconds of every configuration, and which of them nothing else beats in both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from maskedge.errors import UsageError
+from maskedge_bench.report import COMPARE, SPEED, Conditions, check_version, load_report, read_json
+
+_ACCURACY = "maskedge.accuracy/"
+
+
+def compare(accuracy_path: Path, speed_path: Path | None) -> dict[str, Any]:
+    """Join a report of accuracy with one of speed.
+
+    Args:
+        accuracy_path: Report of `edge-bench accuracy`.
+        speed_path: Report of `edge-bench speed`: each of its pipelines that looks for faces in every frame stands beside the F1 of
+            the same detector and classifier. None: the times that the accuracy report holds itself.
+
+    Returns:
+        The report.
+
+    Raises:
+        UsageError: A file is no such report, or nothing stands in both.
+    """
+    conditions = Conditions()
+    accuracy = read_json(accuracy_path)
+    check_version(accuracy_path, accuracy)
+    if not str(accuracy.get("schema")).startswith(_ACCURACY):
+        raise UsageError(f"{accuracy_path} is of schema {accuracy.get('schema')!r}: give a report of edge-bench accuracy.")
+    notes: list[str] = []
+    try:
+        measured = [(row, float(row["together"]["f1"])) for row in accuracy["pipelines"]]
+        own = [_row(row, row["name"], f1, float(row["milliseconds_p50"])) for row, f1 in measured]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(
+            f"{accuracy_path} is no report of edge-bench accuracy that this version reads ({type(error).__name__}: {error})."
+        ) from error
+    time_is = f"the median of a picture in the accuracy run ({accuracy.get('scenes')})"
+    if speed_path is not None:
+        speed = load_report(speed_path, SPEED)
+        own = _join(measured, speed["pipelines"], notes)
+        width, height = speed["source"]["size"]
+        time_is = f"the mean of a frame of {speed['source']['name']} at {width} x {height}, faces looked for in every frame"
+        if not own:
+            raise UsageError(
+                f"{accuracy_path} and {speed_path} have no configuration in common: "
+                "measure both with the same detectors and models."
+            )
+    efficient = frontier([(row["milliseconds"], row["f1"]) for row in own])
+    rows = [{**row, "efficient": index in efficient} for index, row in enumerate(own)]
+    return {**conditions.head(COMPARE, "Accuracy against speed"), "rows": rows, "time_is": time_is, "notes": notes}
+
+
+def _row(row: Mapping[str, Any], name: str, f1: float, milliseconds: float) -> dict[str, Any]:
+    return {"name": name, "detector": row["detector"], "model": row["model"], "f1": round(f1, 4), "milliseconds": milliseconds}
+
+
+def _join(
+    accuracy: Sequence[tuple[Mapping[str, Any], float]], pipelines: Sequence[Mapping[str, Any]], notes: list[str]
+) -> list[dict[str, Any]]:
+    times = {(row["detector"], row["model"]): row for row in pipelines if row["detect_every"] == 1}
+    rows = []
+    for row, f1 in accuracy:
+        found = times.get((row["detector"], row["model"]))
+        if found is None:
+            notes.append(f"{row['name']} has no time in the speed report.")
+        else:
+            rows.append(_row(row, row["name"], f1, found["stages_ms"]["total"]["mean"]))
+    return rows
+
+
+def frontier(points: Sequence[tuple[float, float]]) -> set[int]:
+    """Give the indices of the points (milliseconds, F1) that no other beats: in one of the two, and is as good in the other."""
+    return {
+        index
+        for index, (time, f1) in enumerate(points)
+        if not any((t <= time and f > f1) or (t < time and f >= f1) for t, f in points)
+    }

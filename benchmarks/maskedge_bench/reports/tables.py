@@ -1,0 +1,275 @@
+"""The tables of the README, written from committed reports, so that no figure in it is typed by hand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from maskedge.errors import UsageError
+from maskedge.support.files import write_file
+from maskedge_bench.accuracy.frame_rates import rates_table
+from maskedge_bench.accuracy.scenes import accuracy_table
+from maskedge_bench.accuracy.tracking import tracking_table
+from maskedge_bench.markdown import (
+    chain_table,
+    compare_table,
+    conditions,
+    cost_table,
+    limits_table,
+    live_table,
+    markdown_table,
+    nets_table,
+    pipelines_table,
+    start_rows_table,
+    start_table,
+)
+from maskedge_bench.report import COMPARE, NETS, SPEED, START, load_report, read_json
+
+from .kinds import curve_table
+from .precisions import precision_table
+
+
+def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Make the tables.
+
+    Args:
+        results: Folder of the committed reports.
+
+    Returns:
+        The text of each table by name; and for each one that cannot be made the sentence that says why.
+    """
+
+    def load(name: str) -> dict[str, Any]:
+        path = results / f"{name}.json"
+        if not path.is_file():
+            raise UsageError(f"there is no report {path}.")
+        return read_json(path)
+
+    def load_own(name: str, kind: str) -> dict[str, Any]:
+        load(name)
+        return load_report(results / f"{name}.json", kind)
+
+    def load_all(folder: str) -> list[dict[str, Any]]:
+        # Of the training of detectors too, which is told in a table of its own.
+        found = [load(f"{folder}/{path.stem}") for path in sorted((results / folder).glob("*.json"))]
+        reports = [report for report in found if "evaluations" in report]
+        if not reports:
+            raise UsageError(f"there is no report of a classifier in {results / folder}.")
+        return reports
+
+    def of_speed(table: Callable[[dict[str, Any]], str]) -> Callable[[], str]:
+        return lambda: table(load_own("speed", SPEED))
+
+    makers: dict[str, Callable[[], str]] = {
+        "speed": of_speed(lambda report: f"{pipelines_table(report)}\n\n{conditions(report)}"),
+        "live": of_speed(live_table),
+        "whole": of_speed(chain_table),
+        "cost": of_speed(cost_table),
+        "starts": of_speed(start_rows_table),
+        "roofline": of_speed(lambda report: limits_table(report["limits"])),
+        "accuracy": lambda: accuracy_table(load("accuracy")),
+        "compare": lambda: compare_table(load_own("compare", COMPARE)),
+        "nets": lambda: nets_table(load_own("nets", NETS)),
+        "precisions": lambda: precision_table(load("precisions")),
+        "tracking": lambda: tracking_table(load("tracking")),
+        "rates": lambda: rates_table([_with_changes(load(f"rates-{name}")) for name in ("haar", "cnn")]),
+        "detector": lambda: _detector(load("training/edgeface")),
+        "start": lambda: start_table(load_own("start", START)),
+        "training": lambda: _training(load_all("training")),
+        "scenes": lambda: _scenes(load_all("training")),
+        "limits": lambda: _limits(load_all("training")),
+        "turned": lambda: _turned([load(f"turned/{path.stem}") for path in (results / "turned").glob("*.json")]),
+        "leakage": lambda: _leakage(load("leakage")),
+        "copies": lambda: _copies(load_all("copies")),
+    }
+    made, skipped = {}, {}
+    for name, make in makers.items():
+        try:
+            made[name] = make()
+        except UsageError as error:
+            skipped[name] = str(error)
+        except (KeyError, TypeError, IndexError, StopIteration) as error:
+            skipped[name] = f"a report of the table {name} has not what belongs into it ({type(error).__name__}: {error})."
+    return made, skipped
+
+
+def _with_changes(report: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the videos in which no label changes: there is nothing to follow."""
+    changing = [source for source in report["sources"] if any(person["label_changes"] for person in source["people"])]
+    return report | {"sources": changing}
+
+
+def _by_net(reports: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    nets: dict[str, list[dict[str, Any]]] = {}
+    for report in sorted(reports, key=lambda report: (int(report["parameters"]), _fine_tuned(report))):
+        nets.setdefault(report["net"] + (", fine-tuned" if _fine_tuned(report) else ""), []).append(report)
+    return nets
+
+
+def _fine_tuned(report: dict[str, Any]) -> bool:
+    """Tell whether a training started from the weights of an earlier one."""
+    return "init" in report["recipe"]
+
+
+def _evaluation(report: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(part for part in report["evaluations"] if part["name"] == name)
+
+
+def _range(values: Iterable[float]) -> str:
+    """Mean over the seeds, and the range where there are several."""
+    own = list(values)
+    return f"{own[0]:.4f}" if len(own) == 1 else f"{mean(own):.4f} ({min(own):.4f} - {max(own):.4f})"
+
+
+def _training(reports: list[dict[str, Any]]) -> str:
+    lines = [
+        "| net | parameters | with or without a mask | of two labels only | wrong labels put right | seeds | epochs | "
+        "minutes a training |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for net, own in _by_net(reports).items():
+        two_way, right = (
+            [_evaluation(report, name)["two_way"] for report in own] for name in ("faces test", "faces test, relabelled")
+        )
+        minutes = mean(report["train_seconds"] for report in own) / 60
+        cells = (
+            f"{own[0]['parameters']:,}",
+            _range(part["strict"] for part in two_way),
+            _range(part["two_labels"] for part in two_way),
+            _range(part["two_labels"] for part in right),
+            str(len(own)),
+            f"{own[0]['epochs']} more" if _fine_tuned(own[0]) else str(own[0]["epochs"]),
+            f"{minutes:.0f}",
+        )
+        lines.append(f"| {net} | {' | '.join(cells)} |")
+    split, pictures = reports[0]["split"], _evaluation(reports[0], "faces test")["pictures"]
+    lines += [
+        "",
+        f"{pictures} test pictures, none of which has a relative among the {split['train']:,} to learn from or the "
+        f"{split['val']:,} to choose the epoch by; {split['grouped']:,} stand in {split['groups']} groups of related ones. "
+        "Mean and range over the seeds.",
+    ]
+    return "\n".join(lines)
+
+
+def _scenes(reports: list[dict[str, Any]]) -> str:
+    lines = [
+        "| net | macro F1 | incorrect_mask recall | calibration error | false alarms thrown out | faces kept | "
+        "kept where 97 % are thrown out |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for net, own in _by_net(reports).items():
+        parts, gates = [_evaluation(report, "scenes dev") for report in own], [report["gate"]["scenes dev"] for report in own]
+        cells = (
+            _range(part["macro_f1"] for part in parts),
+            _range(part["labels"]["incorrect_mask"]["recall"] for part in parts),
+            _range(part["calibration"]["ece_after"] for part in parts),
+            _range(gate["rejected"] for gate in gates),
+            _range(gate["kept"] for gate in gates),
+            _range(gate["kept_at_97"] for gate in gates),
+        )
+        lines.append(f"| {net} | {' | '.join(cells)} |")
+    part, gate = _evaluation(reports[0], "scenes dev"), reports[0]["gate"]["scenes dev"]
+    counts = ", ".join(f"{figures['count']:,} {label}" for label, figures in part["labels"].items())
+    lines += ["", f"{counts}; {gate['false_alarms']} of the last are what detectors find in pictures without people."]
+    return "\n".join(lines)
+
+
+def _limits(reports: list[dict[str, Any]]) -> str:
+    # The first seed of the fine-tuned ones is bundled.
+    own = [report for report in reports if report["net"] == "edgenet"]
+    report = min(own, key=lambda report: (not _fine_tuned(report), report["recipe"]["seed"]))
+    lines = ["| the same faces | right | faces |", "| --- | --- | --- |"]
+    lines += [f"| {row['condition']} | {row['accuracy']:.4f} | {row['faces']} |" for row in report["limits"]]
+    return "\n".join(lines)
+
+
+def _copies(reports: list[dict[str, Any]]) -> str:
+    lines = ["| net | test accuracy | test pictures | epochs | minutes a training |", "| --- | --- | --- | --- | --- |"]
+    for report in sorted(reports, key=lambda report: int(report["parameters"])):
+        part, minutes = _evaluation(report, "faces test"), report["train_seconds"] / 60
+        lines.append(f"| {report['net']} | {part['accuracy']:.4f} | {part['pictures']} | {report['epochs']} | {minutes:.0f} |")
+    return "\n".join(lines)
+
+
+def _detector(report: dict[str, Any]) -> str:
+    faces = report["faces"]
+    said = (
+        f"{report['pictures']} pictures kept from the training, {faces['masked']} masked faces, {faces['unmasked']} unmasked ones."
+    )
+    return f"{curve_table(report)}\n\n{said}"
+
+
+def _turned(reports: list[dict[str, Any]]) -> str:
+    if not reports:
+        raise UsageError("there is no report of turned pictures.")
+    reports = sorted(reports, key=lambda report: float(report["degrees"]))
+    head = ("F1 of pictures turned by", *(f"{report['degrees']:g} degrees" for report in reports))
+    rows = [
+        [own[0]["name"], *(f"{row['together']['f1']:.3f}" for row in own)]
+        for own in zip(*(report["pipelines"] for report in reports), strict=True)
+    ]
+    held = " kept from the training" if reports[0]["held_out"] else ""
+    return f"{markdown_table(head, rows)}\n\n{reports[0]['pictures']} pictures{held}."
+
+
+def _leakage(report: dict[str, Any]) -> str:
+    lines = ["| split | test accuracy | test pictures that have a relative in another part |", "| --- | --- | --- |"]
+    for by, name in (("random", "random, as the original project"), ("group", "related pictures together")):
+        lines.append(f"| {name} | {_range(report[by]['accuracy'])} | {report[by]['separated']:.1%} |")
+    lines += [
+        "",
+        f"{report['net']}, {report['epochs']} epochs, {len(report['seeds'])} seeds of split and training; mean and range.",
+    ]
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Update:
+    """What an update did.
+
+    Attributes:
+        differing: Names of the tables that differed from their reports.
+        skipped: A sentence for each table of the file that cannot be made.
+    """
+
+    differing: list[str]
+    skipped: list[str]
+
+
+def update(readme: Path, results: Path, *, check: bool) -> Update:
+    """Write the tables between `<!-- table:NAME -->` and `<!-- /table -->`. One that cannot be made is left as it is.
+
+    Args:
+        readme: The file to update.
+        results: Folder of the committed reports.
+        check: Change nothing.
+
+    Raises:
+        UsageError: The file marks a table that does not exist.
+        OutputError: It cannot be written.
+    """
+    text = readme.read_text(encoding="utf-8")
+    made, unmade = render(results)
+    done = Update([], [])
+
+    def replace(found: re.Match[str]) -> str:
+        name = found[1]
+        if name in unmade:
+            done.skipped.append(f"table {name}: {unmade[name]}")
+            return found[0]
+        if name not in made:
+            raise UsageError(f"{readme} marks a table {name!r}; known are {', '.join(sorted([*made, *unmade]))}.")
+        fresh = f"<!-- table:{name} -->\n{made[name]}\n<!-- /table -->"
+        if fresh != found[0]:
+            done.differing.append(name)
+        return fresh
+
+    fresh = re.sub(r"<!-- table:(\w+) -->.*?<!-- /table -->", replace, text, flags=re.DOTALL)
+    if not check and done.differing:
+        write_file(readme, fresh)
+    return done

@@ -1,0 +1,1 @@
+"""Speed, latency, start-up time and memory."""

@@ -1,0 +1,1 @@
+"""Alerts: rules on what is seen, and the actions that follow."""

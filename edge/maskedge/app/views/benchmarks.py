@@ -1,0 +1,214 @@
+"""The view "Benchmarks": how right and how fast, as committed, on this machine, and in one's own reports."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from maskedge.app.charts import frontier_chart, speed_chart
+from maskedge.app.reports import UNKNOWN, Report, bundled_figures, committed_reports, read_report, start_quick
+from maskedge.app.widgets import heading
+from maskedge.errors import MaskedgeError, UsageError
+from maskedge.modelfile.contract import CATALOGUE
+
+_PATIENCE = 180.0
+"""Seconds after which a quick benchmark is given up."""
+
+
+def show() -> None:
+    """Draw the view."""
+    heading(
+        "Benchmarks",
+        "How right and how fast the pipelines are. The clock runs from the arrival of a frame to its answer; every report names "
+        "its machine, and figures of different machines only compare by their ratios.",
+    )
+    reports = committed_reports()
+    own: list[Report] = st.session_state.setdefault("reports", [])
+    left, right = st.columns(2, gap="large")
+    with left:
+        _quick(own)
+    with right:
+        _upload(own)
+    if not reports:
+        st.info(
+            "The committed reports stand in the project's repository (benchmarks/results). "
+            f"Here are the figures that travel with the models ({CATALOGUE}).",
+            icon=":material/info:",
+        )
+    _accuracy([report for report in [*reports, *own] if report.kind in ("accuracy", "compare")])
+    _speed([report for report in [*reports, *own] if report.kind == "speed"])
+    _nets([report for report in [*reports, *own] if report.kind == "nets"])
+    _models()
+
+
+def _quick(own: list[Report]) -> None:
+    st.subheader("This machine", anchor=False)
+    st.markdown(
+        "Runs the original and the default pipeline in turn over the built-in clip. "
+        "It takes up to a minute on a PC, and more on a small board."
+    )
+    if st.button("Run the quick benchmark", type="primary", icon=":material/speed:", key="quick"):
+        with st.status("Measuring ... other work on this machine makes it slower.", expanded=False) as status:
+            try:
+                report = _measure()
+            except MaskedgeError as error:
+                status.update(label=str(error), state="error")
+                return
+            status.update(label="Done.", state="complete")
+        own[:] = [report, *(other for other in own if other.name != report.name)]
+    for report in own:
+        if report.name == "this machine":
+            st.success(
+                f"Measured on this machine: {report.machine}. It stands beside the committed figures below.",
+                icon=":material/check_circle:",
+            )
+            st.download_button(
+                "Report (JSON)",
+                json.dumps(report.content, indent=1),
+                "maskedge-speed.json",
+                "application/json",
+                icon=":material/download:",
+            )
+
+
+def _measure() -> Report:
+    """Run the quick benchmark. A stopped script (another click, a closed page) ends its process too."""
+    with tempfile.TemporaryDirectory(prefix="maskedge-app-") as folder:
+        path = Path(folder) / "speed.json"
+        process = start_quick(path)
+        words = st.empty()
+        started = time.monotonic()
+        try:
+            while process.poll() is None:
+                seconds = time.monotonic() - started
+                if seconds > _PATIENCE:
+                    raise UsageError(
+                        f"The benchmark took more than {_PATIENCE:.0f} s and was ended: run edge-bench speed in a terminal."
+                    )
+                words.markdown(f"{seconds:.0f} s ...")
+                time.sleep(0.5)
+        finally:
+            if process.poll() is None:
+                process.kill()
+            _, complaint = process.communicate()
+        if process.returncode != 0 or not path.is_file():
+            lines = [line for line in complaint.splitlines() if line.strip()]
+            raise UsageError(f"The benchmark ended with {process.returncode}: {lines[-1] if lines else 'it said nothing'}")
+        return read_report("this machine", path.read_bytes())
+
+
+def _upload(own: list[Report]) -> None:
+    st.subheader("A report of yours", anchor=False)
+    files = st.file_uploader("What edge-bench --json wrote", type=["json"], accept_multiple_files=True, key="reports-file")
+    names = {file.name for file in files}
+    own[:] = [report for report in own if report.name == "this machine" or report.name in names]
+    for file in files:
+        try:
+            report = read_report(file.name, file.getvalue())
+        except MaskedgeError as error:
+            st.error(str(error), icon=":material/block:")
+            continue
+        if report.name not in {other.name for other in own}:
+            own.append(report)
+        st.success(f"{file.name}: {report.kind}, {report.machine}", icon=":material/check_circle:")
+
+
+def _accuracy(reports: Sequence[Report]) -> None:
+    if not reports:
+        return
+    st.subheader("How right, and how fast", anchor=False)
+    st.markdown(
+        "Each point is one way to look at pictures of real people. The best would stand in the upper left corner. "
+        "One is *unbeaten* when no other of its report is both as right and faster, or as fast and more right; the dashed line "
+        "joins those."
+    )
+    points = [point for report in reports for point in report.points()]
+    st.vega_lite_chart(frontier_chart(points), width="stretch")
+    st.dataframe(
+        points,
+        hide_index=True,
+        width="stretch",
+        column_config={
+            "report": "Report",
+            "name": "Pipeline",
+            "milliseconds": st.column_config.NumberColumn("Milliseconds a picture", format="%.1f"),
+            "f1": st.column_config.NumberColumn(
+                "F1", format="%.3f", help="Faces found and told apart, misses and false alarms together."
+            ),
+        },
+    )
+    _machines(reports)
+
+
+def _speed(reports: Sequence[Report]) -> None:
+    if not reports:
+        return
+    st.subheader("Frames a second", anchor=False)
+    rows = [row for report in reports for row in report.speeds()]
+    st.vega_lite_chart(speed_chart(rows), width="stretch")
+    st.dataframe(
+        [
+            {
+                **row,
+                "range": f"{row['low']:.1f} - {row['high']:.1f}",
+                "ratio": UNKNOWN if row["ratio"] is None else f"{row['ratio']:.2f} x",
+            }
+            for row in rows
+        ],
+        hide_index=True,
+        width="stretch",
+        column_order=("report", "name", "rate", "range", "ratio", "p50", "p95"),
+        column_config={
+            "report": "Report",
+            "name": "Pipeline",
+            "rate": st.column_config.NumberColumn("Frames/s", format="%.1f"),
+            "range": "Range of the rounds",
+            "ratio": st.column_config.TextColumn(
+                "To the original", alignment="right", help="Frames/s by those of the original pipeline in the same round."
+            ),
+            "p50": st.column_config.NumberColumn("Median ms", format="%.1f"),
+            "p95": st.column_config.NumberColumn("95% within ms", format="%.1f"),
+        },
+    )
+    _machines(reports)
+
+
+def _nets(reports: Sequence[Report]) -> None:
+    if not reports:
+        return
+    st.subheader("Milliseconds a face", anchor=False)
+    st.dataframe(
+        [row for report in reports for row in report.nets()],
+        hide_index=True,
+        width="stretch",
+        column_config={
+            "report": "Report",
+            "name": "Model",
+            "milliseconds": st.column_config.NumberColumn("Milliseconds a face", format="%.3f"),
+            "ratio": st.column_config.NumberColumn("To the original net", format="%.2f x"),
+        },
+    )
+    _machines(reports)
+
+
+def _models() -> None:
+    st.subheader("The bundled models", anchor=False)
+    config: dict[str, Any] = {
+        "model": "Model",
+        "parameters": st.column_config.TextColumn("Parameters", alignment="right"),
+        "kilobytes": st.column_config.TextColumn("kB", alignment="right"),
+        "accuracy": st.column_config.TextColumn("Right", alignment="right", help="Test faces that got the right label."),
+        "macro_f1": st.column_config.TextColumn("Macro F1", alignment="right"),
+        "pictures": st.column_config.TextColumn("Test faces", alignment="right"),
+    }
+    st.dataframe(bundled_figures(), hide_index=True, width="stretch", column_config=config)
+
+
+def _machines(reports: Sequence[Report]) -> None:
+    st.caption(" ".join(dict.fromkeys(f"{report.name}: {report.machine}." for report in reports)))

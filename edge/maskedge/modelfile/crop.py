@@ -1,0 +1,93 @@
+"""How a face box becomes the crop that a classifier sees. One implementation, used by the device and by training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from maskedge.support.text import read_json
+from maskedge.types import Box, Image
+
+
+@dataclass(frozen=True, slots=True)
+class CropRule:
+    """The crop rule of a model, stored in its file as `maskedge.crop`.
+
+    Attributes:
+        margin: Added on every side, as a fraction of the box's side.
+        square: Widen the shorter side first, so that the crop keeps the face's proportions.
+    """
+
+    margin: float = 0.1
+    square: bool = True
+
+    def to_json(self) -> str:
+        """Give the rule as the JSON text of the model's metadata."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> CropRule:
+        """Read the rule from a model's metadata.
+
+        Raises:
+            ValueError: The text is no rule that this version knows.
+        """
+        fields = read_json(text)
+        if not isinstance(fields, dict) or set(fields) != {"margin", "square"}:
+            raise ValueError(f"expected an object with margin and square, got {text[:100]}")
+        margin, square = fields["margin"], fields["square"]
+        if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 <= margin <= 2:
+            raise ValueError(f"margin must be a number from 0 to 2, got {margin!r}")
+        if not isinstance(square, bool):
+            raise ValueError(f"square must be true or false, got {square!r}")
+        return cls(float(margin), square)
+
+    def region(self, box: Box) -> Box:
+        """Give the region of the frame (x1, y1, x2, y2 in pixels, may leave the frame) that `box` asks for."""
+        x1, y1, x2, y2 = box
+        half_w, half_h = (x2 - x1) / 2, (y2 - y1) / 2
+        if self.square:
+            half_w = half_h = max(half_w, half_h)
+        half_w, half_h = half_w * (1 + 2 * self.margin), half_h * (1 + 2 * self.margin)
+        cx, cy = (x1 + x2) / 2, (y1 + y2) / 2
+        return cx - half_w, cy - half_h, cx + half_w, cy + half_h
+
+    def pixels(self, box: Box) -> tuple[int, int, int, int]:
+        """Give the same as whole pixels x1, y1, x2, y2 that hold at least one."""
+        left, top, right, bottom = (round(value) for value in self.region(box))
+        return left, top, max(right, left + 1), max(bottom, top + 1)
+
+
+def crop_faces(image: Image, boxes: Sequence[Box], rule: CropRule, size: int) -> Image:
+    """Cut faces out of a frame.
+
+    Args:
+        image: uint8 `[H, W, 3]`, BGR.
+        boxes: N face boxes in pixels of `image`; parts outside of it are filled with its border pixels.
+        rule: How a box becomes a crop.
+        size: Side S of the crops in pixels.
+
+    Returns:
+        uint8 `[N, S, S, 3]`, BGR.
+    """
+    crops = np.empty((len(boxes), size, size, 3), np.uint8)
+    height, width = image.shape[:2]
+    for crop, box in zip(crops, boxes, strict=True):
+        left, top, right, bottom = rule.pixels(box)
+        # Clamp so that a region wholly outside still touches the frame: the border pixel fills it.
+        x1, x2 = min(max(left, 0), width - 1), max(min(right, width), 1)
+        y1, y2 = min(max(top, 0), height - 1), max(min(bottom, height), 1)
+        part: npt.NDArray[Any] = image[y1:y2, x1:x2]
+        pad = max(y1 - top, 0), max(bottom - y2, 0), max(x1 - left, 0), max(right - x2, 0)
+        if any(pad):
+            part = cv2.copyMakeBorder(part, *pad, cv2.BORDER_REPLICATE)
+        # Area averaging when shrinking: bilinear would alias, and the crop would shimmer from frame to frame.
+        shrink = part.shape[0] > size
+        cv2.resize(part, (size, size), dst=crop, interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
+    return crops

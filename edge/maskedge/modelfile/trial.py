@@ -1,0 +1,235 @@
+"""Lets a model file of unknown origin run once in a process of its own, with bounds of memory and time.
+
+ONNX Runtime trusts what it opens: while it opens a file it computes constants of any size, and a damaged graph may end the process
+by a signal. What passes here is opened again in the process that uses it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import hashlib
+import json
+import os
+import resource
+import select
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+SECONDS = 3.0
+"""Seconds of computing in which a file must open and answer once; those of a large file more."""
+SECONDS_PER_MB = 0.1
+MEGABYTES = 300.0
+"""Memory for that, beside a multiple of the file and of its input."""
+RUNTIME = "onnxruntime: "
+"""What a reason begins with that is ONNX Runtime's own."""
+_OF_FILE, _OF_PIXEL = 6, 200
+_PATIENCE = 30.0
+"""Seconds of waiting until the process is given up: the machine may be busy."""
+_IDLE = 5.0
+"""Seconds without work after which the process ends."""
+_HEADER = "<Qd"
+"""Bytes of a file, and seconds that it may take."""
+_BATCH = 2
+_FREE = 64
+"""Side of an input that takes any, in pixels."""
+
+
+class TrialError(Exception):
+    """A file failed. The text is a clause that says how: `it needs ...`."""
+
+
+_lock = threading.Lock()
+_passed: set[bytes] = set()
+
+
+def try_model(content: bytes) -> None:
+    """Open a model and let it answer once, in another process. What passed before passes at once.
+
+    Where no process can be started the model counts as passed: its graph was checked (`onnx_graph`).
+
+    Args:
+        content: Bytes of the .onnx file.
+
+    Raises:
+        TrialError: It takes too much memory or time, ends the process, or ONNX Runtime refuses it.
+    """
+    digest = hashlib.sha256(content).digest()
+    with _lock:
+        if digest in _passed:
+            return
+        global _process
+        if _process is None or not _process.usable:
+            try:
+                _process = _Process()
+            except OSError:
+                return
+        try:
+            _process.ask(content)
+        except TrialError:
+            _process.end()
+            raise
+        _passed.add(digest)
+
+
+class _Process:
+    """The other process."""
+
+    def __init__(self) -> None:
+        self._owner = os.getpid()
+        # By its own path list: that of -c would begin with the working directory, in which anything may lie.
+        start = f"import sys; sys.path[:] = {sys.path!r}; from maskedge.modelfile.trial import serve; serve()"
+        self._process = subprocess.Popen(  # noqa: S603  (this Python, our own code)
+            [sys.executable, "-c", start],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            start_new_session=True,
+        )
+        # Reaped when it ends by itself, so that no zombie stays.
+        threading.Thread(target=self._process.wait, daemon=True).start()
+        atexit.register(self.end)
+
+    @property
+    def usable(self) -> bool:
+        """False where it has ended, or belongs to the process that this one was forked from."""
+        return self._owner == os.getpid() and self._process.poll() is None
+
+    def ask(self, content: bytes) -> None:
+        """Let it try a model.
+
+        Raises:
+            TrialError: The model failed.
+        """
+        if self._process.stdin is None or self._process.stdout is None:
+            return
+        try:
+            self._process.stdin.write(struct.pack(_HEADER, len(content), allowed_seconds(len(content))) + content)
+            self._process.stdin.flush()
+            answer = self._read_line(time.monotonic() + _PATIENCE)
+        except OSError:
+            answer = b""
+        if answer:
+            reason = json.loads(answer)
+            if reason is not None:
+                raise TrialError(reason)
+            return
+        try:
+            code = self._process.wait(1)
+        except subprocess.TimeoutExpired:
+            raise TrialError(f"it did not open within {_PATIENCE:g} s") from None
+        if code == -signal.SIGXCPU:
+            raise TrialError(f"it takes more than {allowed_seconds(len(content)):.0f} s of computing to open and to answer once")
+        name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        raise TrialError(f"it ends onnxruntime ({name})")
+
+    def _read_line(self, end: float) -> bytes:
+        """Read the answer; empty when the process ended or the time is over."""
+        number = self._process.stdout.fileno() if self._process.stdout is not None else -1
+        line = b""
+        while not line.endswith(b"\n"):
+            ready, _, _ = select.select([number], [], [], max(0.0, end - time.monotonic()))
+            part = os.read(number, 65536) if ready else b""
+            if not part:
+                return b""
+            line += part
+        return line
+
+    def end(self) -> None:
+        """End it."""
+        atexit.unregister(self.end)
+        if self._owner != os.getpid():
+            return
+        with contextlib.suppress(OSError):
+            self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+
+_process: _Process | None = None
+
+
+def allowed_seconds(size: int) -> float:
+    """Give the seconds of computing for a file of `size` bytes."""
+    return SECONDS + SECONDS_PER_MB * size / 1e6
+
+
+def serve() -> None:
+    """Try models from standard input, each behind a header. Answers are lines of JSON: null, or a reason."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    source, answers = sys.stdin.buffer, sys.stdout.buffer
+    # Loaded here, as only this process needs it for the trial; its loading is not the model's time.
+    from .onnx_session import create_session
+
+    while select.select([source], [], [], _IDLE)[0]:
+        header = source.read(struct.calcsize(_HEADER))
+        if len(header) < struct.calcsize(_HEADER):
+            return
+        size, seconds = struct.unpack(_HEADER, header)
+        content = source.read(size)
+        answers.write(json.dumps(_attempt(content, seconds, create_session)).encode() + b"\n")
+        answers.flush()
+
+
+def _attempt(content: bytes, seconds: float, create_session: Callable[..., Any]) -> str | None:
+    """Give what went wrong, None where nothing did."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _limit(resource.RLIMIT_CPU, used.ru_utime + used.ru_stime + seconds)
+    megabytes = MEGABYTES + _OF_FILE * len(content) / 1e6
+    _limit(resource.RLIMIT_DATA, _data_bytes() + megabytes * 1e6)
+    try:
+        session = create_session(content, 1, ["CPUExecutionProvider"])
+        inputs = session.get_inputs()
+        if len(inputs) == 1 and inputs[0].type == "tensor(uint8)":
+            frame = _input(inputs[0].shape)
+            if frame is not None:
+                megabytes += _OF_PIXEL * frame.size / 3e6
+                _limit(resource.RLIMIT_DATA, _data_bytes() + megabytes * 1e6)
+                session.run(None, {inputs[0].name: frame})
+    except MemoryError:
+        return f"it needs more than {megabytes:.0f} MB of memory to open and to answer once"
+    except Exception as error:  # noqa: BLE001  (whatever it is: it becomes a sentence)
+        text = " ".join(str(error).split())
+        if "bad_alloc" in text or "llocate memory" in text:
+            return f"it needs more than {megabytes:.0f} MB of memory to open and to answer once"
+        return RUNTIME + text[:1000]
+    finally:
+        _limit(resource.RLIMIT_DATA, float("inf"))
+        _limit(resource.RLIMIT_CPU, float("inf"))
+    return None
+
+
+def _input(shape: list[Any]) -> Any:
+    """Make an input, None where it would be huge."""
+    import numpy as np
+
+    sides = [side if isinstance(side, int) and side > 0 else (_BATCH if place == 0 else _FREE) for place, side in enumerate(shape)]
+    size = 1
+    for side in sides:
+        size *= side
+    return np.zeros(sides, np.uint8) if size <= 1 << 24 else None
+
+
+def _limit(what: int, value: float) -> None:
+    hard = resource.getrlimit(what)[1]
+    soft = hard if value == float("inf") else int(value)
+    resource.setrlimit(what, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+
+
+def _data_bytes() -> int:
+    """Bytes that count for RLIMIT_DATA now."""
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmData:"):
+            return int(line.split()[1]) * 1024
+    return 0

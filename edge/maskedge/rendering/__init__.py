@@ -1,0 +1,1 @@
+"""Everything drawn for people to read: overlays, colours, HTML pages."""

@@ -1,0 +1,180 @@
+"""What is done to a picture before people see it: the overlay, and faces made unrecognisable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from maskedge.support.text import displayable
+from maskedge.types import Box, Face, Image
+
+from .theme import LABELS, LIGHT, to_bgr
+
+# BGR. Told apart with any colour vision, and never the only signal: the label stands beside the box.
+COLOURS = {label: to_bgr(look.picture) for label, look in LABELS.items()}
+OTHER_COLOUR = COLOURS["unsure"]
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_ZONE_COLOUR = to_bgr(LIGHT["accent"])
+_BANNER_COLOUR = to_bgr(LIGHT["bad"])
+_MOSAIC = 6
+"""Squares along the side of a hidden face: too few to know anyone by."""
+_HIDDEN_MARGIN = 0.35
+"""What is hidden around a box, as a fraction of its side: hair, ears and chin, and the way of half a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """What is drawn besides the faces.
+
+    Attributes:
+        zones: Name and corners of each zone, in pixels of the picture.
+        banner: Text across the top, as in "camera lost"; empty for none.
+    """
+
+    zones: Sequence[tuple[str, Sequence[tuple[int, int]]]] = ()
+    banner: str = ""
+
+
+def caption(face: Face) -> str:
+    """Give the text beside a face, as in `#3 with mask 98%`."""
+    identity = f"#{face.track} " if face.track is not None else ""
+    doubt = "? " if face.unsure else ""
+    return f"{identity}{doubt}{face.label.replace('_', ' ')} {face.score:.0%}"
+
+
+def draw_faces(image: Image, faces: Sequence[Face], status: str = "", overlay: Overlay | None = None) -> Image:
+    """Draw the faces and a status line on a copy of `image`.
+
+    Args:
+        image: uint8 `[H, W, 3]`, BGR; left as it is.
+        faces: What to draw, boxes in pixels of `image`.
+        status: Text for the lower left corner.
+        overlay: What else to draw.
+
+    Returns:
+        uint8 `[H, W, 3]`, BGR.
+    """
+    canvas: Image = image.copy()
+    height, width = canvas.shape[:2]
+    scale = max(0.4, min(height, width) / 900)
+    thickness = max(1, round(2 * scale + 0.4))
+    overlay = overlay or Overlay()
+    for name, corners in overlay.zones:
+        cv2.polylines(canvas, [np.array(corners, np.int32)], True, _ZONE_COLOUR, thickness, cv2.LINE_AA)
+        left, top = min(corners, key=lambda corner: corner[0] + corner[1])
+        _write(canvas, name, (left + 4, top + round(30 * scale)), scale)
+    colours = [OTHER_COLOUR if face.unsure else COLOURS.get(face.label, OTHER_COLOUR) for face in faces]
+    for face, colour in zip(faces, colours, strict=True):
+        x1, y1, x2, y2 = (round(value) for value in face.box)
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, thickness, cv2.LINE_AA)
+    taken: list[tuple[int, int, int, int]] = []
+    for face, colour in zip(faces, colours, strict=True):
+        text = displayable(caption(face))
+        (text_width, text_height), baseline = cv2.getTextSize(text, _FONT, scale, 1)
+        left, top, right, bottom = _place(face.box, (text_width + 6, text_height + baseline + 4), (width, height), taken)
+        taken.append((left, top, right, bottom))
+        cv2.rectangle(canvas, (left, top), (right, bottom), colour, -1)
+        cv2.putText(
+            canvas,
+            text,
+            (left + 3, bottom - baseline - 1),
+            _FONT,
+            scale,
+            (255, 255, 255),
+            max(1, round(scale)),
+            cv2.LINE_AA,
+        )
+    if status:
+        _write(canvas, status, (8, height - 10), scale)
+    if overlay.banner:
+        line = round(44 * scale)
+        cv2.rectangle(canvas, (0, 0), (width, line + 6), _BANNER_COLOUR, -1)
+        banner = displayable(overlay.banner)
+        # Smaller where it would not fit.
+        (needed, _), _ = cv2.getTextSize(banner, _FONT, scale, 1)
+        size = scale * min(1.0, (width - 16) / max(needed, 1))
+        cv2.putText(canvas, banner, (8, line - 8), _FONT, max(size, 0.1), (255, 255, 255), max(1, round(size)), cv2.LINE_AA)
+    return canvas
+
+
+def _place(
+    box: Box, size: tuple[int, int], picture: tuple[int, int], taken: Sequence[tuple[int, int, int, int]]
+) -> tuple[int, int, int, int]:
+    """Give left, top, right and bottom of a caption: above its box, else below, else inside, where it covers no other and fits."""
+    width, height = size
+    left = min(max(round(box[0]), 0), max(picture[0] - width, 0))
+    places = [(left, top, left + width, top + height) for top in (round(box[1]) - height, round(box[3]), max(round(box[1]), 0))]
+    for place in places:
+        overlaps = any(
+            place[0] < other[2] and other[0] < place[2] and place[1] < other[3] and other[1] < place[3] for other in taken
+        )
+        if not overlaps and place[1] >= 0 and place[3] <= picture[1]:
+            return place
+    return places[0] if places[0][1] >= 0 else places[-1]
+
+
+class Mosaic(NamedTuple):
+    """What stands in a picture where a face is hidden.
+
+    Attributes:
+        left: Of the region that is covered, in pixels.
+        top: Of the region.
+        width: Of the region, at least 1.
+        height: Of the region, at least 1.
+        colours: uint8 `[R, C, 3]`, BGR, up to 6 x 6: the means of the squares that fill the region.
+    """
+
+    left: int
+    top: int
+    width: int
+    height: int
+    colours: Image
+
+
+def mosaics(image: Image, boxes: Sequence[Box]) -> list[Mosaic]:
+    """Give what makes the faces in `boxes`, and what is around them, unrecognisable. The only such effect of the project.
+
+    Args:
+        image: uint8 `[H, W, 3]`, BGR.
+        boxes: x1, y1, x2, y2 in pixels of `image`; they may leave it. One that lies outside has no mosaic.
+    """
+    height, width = image.shape[:2]
+    found = []
+    for x1, y1, x2, y2 in boxes:
+        dx, dy = _HIDDEN_MARGIN * (x2 - x1), _HIDDEN_MARGIN * (y2 - y1)
+        left, top = max(0, int(x1 - dx)), max(0, int(y1 - dy))
+        right, bottom = min(width, int(x2 + dx) + 1), min(height, int(y2 + dy) + 1)
+        if left >= right or top >= bottom:
+            continue
+        size = min(_MOSAIC, right - left), min(_MOSAIC, bottom - top)
+        # Of the picture as it came: where faces overlap the second mosaic must not make the first one finer.
+        colours = np.asarray(cv2.resize(image[top:bottom, left:right], size, interpolation=cv2.INTER_AREA), np.uint8)
+        found.append(Mosaic(left, top, right - left, bottom - top, colours))
+    return found
+
+
+def pixelate(image: Image, boxes: Sequence[Box]) -> Image:
+    """Give a copy of `image` with the mosaics of `boxes` in it (see `mosaics`).
+
+    Args:
+        image: uint8 `[H, W, 3]`, BGR; left as it is.
+        boxes: x1, y1, x2, y2 in pixels of `image`; they may leave it.
+
+    Returns:
+        uint8 `[H, W, 3]`, BGR.
+    """
+    canvas: Image = image.copy()
+    for left, top, width, height, colours in mosaics(image, boxes):
+        canvas[top : top + height, left : left + width] = cv2.resize(colours, (width, height), interpolation=cv2.INTER_NEAREST)
+    return canvas
+
+
+def _write(canvas: Image, text: str, place: tuple[int, int], scale: float) -> None:
+    """Write white on black, readable on any ground."""
+    text = displayable(text)  # OpenCV crashes on what is no UTF-8
+    for colour, weight in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.putText(canvas, text, place, _FONT, scale, colour, weight, cv2.LINE_AA)

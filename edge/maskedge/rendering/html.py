@@ -1,0 +1,156 @@
+"""The look of the HTML pages of training and benchmarks: one file each, pictures inside, light or dark as the reader's system."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import cv2
+
+from maskedge.support.files import write_file
+from maskedge.types import Image
+
+from .theme import BASE, VARIABLES
+
+_STYLE = """
+.gallery { display: flex; flex-wrap: wrap; gap: .6rem; }
+.gallery figure, .charts figure {
+  margin: 0; background: var(--panel); border: 1px solid var(--line); border-radius: var(--round); padding: .4rem;
+}
+.gallery figure { width: 9rem; } .gallery img { width: 100%; display: block; border-radius: 3px; }
+.gallery figcaption { font-size: .75rem; overflow-wrap: anywhere; margin-top: .3rem; }
+.charts { display: flex; flex-wrap: wrap; gap: 1rem; } .charts img { max-width: 100%; display: block; background: #fff; }
+@media print {
+  body { max-width: none; padding: 0; font-size: 10pt; } figure, tr { break-inside: avoid; } h2 { break-after: avoid; }
+  .scroll { overflow: visible; } th, td { padding: .2rem .4rem; font-size: 7.5pt; }
+}
+.headlines { display: flex; flex-wrap: wrap; gap: .8rem; margin: .8rem 0; }
+.headlines p {
+  margin: 0; flex: 1 1 11rem; max-width: 20rem; padding: .7rem 1rem; background: var(--panel); border: 1px solid var(--line);
+  border-radius: var(--round-big); color: var(--soft);
+}
+.headlines strong { display: block; font-size: 1.9rem; line-height: 1.2; color: var(--ink); font-variant-numeric: tabular-nums; }
+.warning { background: var(--warn-panel); padding: .6rem 1rem; border-radius: var(--round); }
+.confusion td { min-width: 5.5rem; text-align: center; border: 1px solid var(--line); }
+.confusion td small { display: block; color: var(--soft); }
+.confusion .right { box-shadow: inset 0 0 0 2px var(--good); }
+.confusion .wrong { background: var(--bad-panel); }
+@media (max-width: 40rem) {
+  body { padding: 1rem; } th, td { padding: .3rem .4rem; }
+  .confusion th, .confusion td { padding: .3rem; min-width: 3.2rem; font-size: .8rem; }
+  .headlines p { flex-basis: 8rem; padding: .5rem .7rem; font-size: .85rem; } .headlines strong { font-size: 1.4rem; }
+}
+.group { border-left: 3px solid var(--accent); padding-left: .7rem; margin: .8rem 0; }
+"""
+
+
+def text(value: object) -> str:
+    """Escape `value` for HTML."""
+    return html.escape(str(value))
+
+
+def picture(image: Image, longest_side: int = 144) -> str:
+    """Give an `<img>` source that holds `image` (uint8 `[H, W, 3]`, BGR), shrunk to `longest_side` pixels, as JPEG."""
+    scale = longest_side / max(image.shape[:2])
+    if scale < 1:
+        size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+
+
+def png(content: bytes) -> str:
+    """Give an `<img>` source that holds the PNG file `content`."""
+    return "data:image/png;base64," + base64.b64encode(content).decode()
+
+
+def figure(source: str, caption: str, description: str = "") -> str:
+    """One picture with its caption; `description` is for readers who cannot see it."""
+    return f'<figure><img src="{source}" alt="{text(description or caption)}"><figcaption>{text(caption)}</figcaption></figure>'
+
+
+def gallery(figures: Iterable[str]) -> str:
+    """Small pictures side by side."""
+    return f'<div class="gallery">{"".join(figures)}</div>'
+
+
+def charts(figures: Iterable[str]) -> str:
+    """Charts side by side."""
+    return f'<div class="charts">{"".join(figures)}</div>'
+
+
+def table(head: Sequence[object], rows: Iterable[Sequence[object]], caption: str = "") -> str:
+    """A table; the first column holds names, the others figures."""
+    top = "".join(f'<th scope="col">{text(cell)}</th>' for cell in head)
+    body = "".join(
+        "<tr>"
+        + "".join(f'<th scope="row">{text(cell)}</th>' if not i else f"<td>{text(cell)}</td>" for i, cell in enumerate(row))
+        + "</tr>"
+        for row in rows
+    )
+    named = f"<caption>{text(caption)}</caption>" if caption else ""
+    return f'<div class="scroll"><table>{named}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def headlines(parts: Iterable[str]) -> str:
+    """Figures side by side that are read first (`headline`)."""
+    return f'<div class="headlines">{"".join(parts)}</div>'
+
+
+def headline(value: str, words: str) -> str:
+    """One large figure and what it says."""
+    return f"<p><strong>{text(value)}</strong> {text(words)}</p>"
+
+
+def warning(words: str) -> str:
+    """A paragraph that stands out."""
+    return f'<p class="warning">{text(words)}</p>'
+
+
+def heading(words: str) -> str:
+    """A heading inside a section."""
+    return f"<h3>{text(words)}</h3>"
+
+
+def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
+    """A confusion matrix: a row for each true label, a column for each answer; counts, and their share of the row."""
+    # Names may break at their underscores: four of them are wider than a phone.
+    names = [text(label).replace("_", "_<wbr>") for label in labels]
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    rows = []
+    for row, (name, cells) in enumerate(zip(names, counts, strict=True)):
+        total = max(sum(cells), 1)
+        body = "".join(
+            f'<td class="{"right" if column == row else "wrong" if count else ""}">{count:,}<small>{count / total:.1%}</small></td>'
+            for column, count in enumerate(cells)
+        )
+        rows.append(f'<tr><th scope="row">{name}</th>{body}</tr>')
+    caption = "<caption>Confusion matrix: rows are the truth, columns the answer</caption>"
+    top = f'<thead><tr><th scope="col">truth \u2193 answer \u2192</th>{head}</tr></thead>'
+    return f'<div class="scroll"><table class="confusion">{caption}{top}<tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def section(title: str, *parts: str) -> str:
+    """A headed part of a page; `parts` are HTML."""
+    return f"<section><h2>{text(title)}</h2>{''.join(parts)}</section>"
+
+
+def paragraph(words: str) -> str:
+    """A paragraph of plain text."""
+    return f"<p>{text(words)}</p>"
+
+
+def write_page(path: Path, title: str, lead: str, sections: Iterable[str]) -> None:
+    """Write a page.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    content = (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{text(title)}</title><style>{VARIABLES}{BASE}{_STYLE}</style></head>"
+        f'<body><h1>{text(title)}</h1><p class="lead">{text(lead)}</p>{"".join(sections)}</body></html>\n'
+    )
+    write_file(path, content)

@@ -1,0 +1,1 @@
+"""A run of `edge-run`: its parts, its loop, its state and its summary."""

@@ -1,0 +1,131 @@
+"""The rules of `edge-run` for outputs: what it refuses, what it puts aside (docs/operating.md, "Outputs that exist")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+from maskedge.config import SECTIONS, EdgeConfig
+from maskedge.errors import OutputError, UsageError
+from maskedge.modelfile.contract import MODELS
+from maskedge.sinks.images import annotated_names
+from maskedge.sinks.mqtt.spool import NAME as SPOOL
+from maskedge.sinks.retention import is_own_name
+from maskedge.sources import Source
+from maskedge.support.files import is_file, is_folder
+from maskedge.support.outputs import Named, check_apart, check_new, files_of, is_taken, put_aside, same_file
+from maskedge.support.text import displayable
+
+
+def check_run_outputs(config: EdgeConfig, source: Source, *, inputs: list[Path]) -> None:
+    """Refuse outputs that would destroy what the user has, before any is opened.
+
+    Args:
+        config: The configuration.
+        source: The opened source.
+        inputs: Further files that the run reads: the models in use, the edge.toml.
+
+    Raises:
+        UsageError: An output is an input or another output, or exists and may not be replaced.
+    """
+    if not (config.events.frames or source.video) and config.events.file:
+        raise UsageError("single pictures have no events but their lines: leave --no-events-frames (events.frames) out.")
+    addresses = dict.fromkeys(address for address in (config.source.uri, source.name) if address)
+    named = [path for address in addresses for path in files_of(address)]
+    sources = [Named("the source", path) for path in [*source_paths(source), *named]]
+    read = [*sources, *(Named("a file that this run reads", path) for path in [*inputs, *MODELS.iterdir()]), *_configured(config)]
+    saved = [Named("--save", path) for path in saved_files(config, source)]
+    events = []
+    if config.events.file == "-":
+        saved.append(Named("standard output", Path("/dev/stdout")))
+    elif config.events.file:
+        events = [Named("--events", Path(config.events.file).expanduser())]
+    spool = [Named("[mqtt] spool", config.mqtt.spool.expanduser() / SPOOL)] if config.mqtt.spool else []
+    check_apart([*saved, *events, *spool], read)
+    saved = [one for one in saved if one.name == "--save"]
+    for folder in _folders(config):
+        check_apart([folder], (one for one in read if is_folder(one.path)))
+    _check_albums(config, sources)
+    pictures = source_paths(source)
+    if config.output.save and (len(pictures) > 1 or any(is_folder(one.path) for one in sources)):
+        _check_mixed(Path(config.output.save).expanduser(), pictures)
+    # What a live source wrote before is kept besides: a service that starts again must neither lose it nor fail by it.
+    anew = [] if source.live else saved
+    check_new(anew if config.events.appends(live=source.live) else [*anew, *events], overwrite=config.output.overwrite)
+
+
+def put_recording_aside(config: EdgeConfig, source: Source) -> str | None:
+    """Keep the video of an earlier run of a live source, unless it may be replaced: a service that starts again loses nothing.
+
+    Returns:
+        A sentence for the user where that was done.
+
+    Raises:
+        OutputError: It cannot be renamed.
+    """
+    if not (config.output.save and source.live) or config.output.overwrite:
+        return None
+    path = Path(config.output.save).expanduser()
+    if not is_taken(path):
+        return None
+    try:
+        return f"{displayable(path)} exists already and is kept as {displayable(put_aside(path).name)} (--overwrite replaces it)."
+    except OSError as error:
+        raise OutputError(f"{displayable(path)} exists already and cannot be put aside ({error.strerror}).") from error
+
+
+def source_paths(source: Source) -> list[Path]:
+    """Give the files that a source of pictures reads; none of other sources."""
+    return list(getattr(source, "paths", []))
+
+
+def saved_files(config: EdgeConfig, source: Source) -> Iterator[Path]:
+    """Give every file that `--save` will write."""
+    if not config.output.save:
+        return
+    path = Path(config.output.save).expanduser()
+    if source.video or not is_folder(path):
+        yield path
+        return
+    for name in annotated_names(source_paths(source)).values():
+        yield path / name
+
+
+def _configured(config: EdgeConfig) -> Iterator[Named]:
+    """Give the files that a configuration names: models, tokens, certificates."""
+    for section in SECTIONS:
+        values = getattr(config, section)
+        for entry in fields(values):
+            value = getattr(values, entry.name)
+            if isinstance(value, Path) and is_file(value.expanduser()):
+                yield Named(f"the file of {section}.{entry.name}", value.expanduser())
+
+
+def _folders(config: EdgeConfig) -> list[Named]:
+    folders = (
+        ("[snapshots] folder", config.snapshots.folder),
+        ("[clips] folder", config.clips.folder),
+        ("[mqtt] spool", config.mqtt.spool),
+    )
+    return [Named(name, path.expanduser()) for name, path in folders if path is not None]
+
+
+def _check_albums(config: EdgeConfig, sources: list[Named]) -> None:
+    """Refuse a source that the keeping of snapshots or clips would remove in time."""
+    for name, folder in (("[snapshots]", config.snapshots.folder), ("[clips]", config.clips.folder)):
+        for one in sources:
+            if folder is not None and is_own_name(one.path.name) and same_file(one.path.parent, folder.expanduser()):
+                raise UsageError(
+                    f"{displayable(one.path)} lies in the folder of {name}, which removes old files: name another folder."
+                )
+
+
+def _check_mixed(folder: Path, pictures: list[Path]) -> None:
+    """Refuse to put annotated copies among the pictures that they are made of."""
+    for parent in {picture.parent for picture in pictures}:
+        if same_file(parent, folder):
+            raise UsageError(
+                f"--save {displayable(folder)} is the folder of the source: its pictures would be overwritten or mixed with their "
+                "copies; create another folder."
+            )

@@ -1,0 +1,203 @@
+"""The state of a run: what the status page, the metrics and the statistics show."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from maskedge import __version__
+from maskedge.events import utc
+from maskedge.types import Face
+
+_RECENT = 5.0
+"""Seconds over which the rate is counted."""
+_LATENCIES = 300
+"""Frames whose stages are kept for the percentiles."""
+_MINUTES = 60
+
+
+class RunState:
+    """Collects what a run does. Every method may be called on any thread. Memory is bounded.
+
+    Args:
+        name: What the user called the source, without name and password.
+        labels: Labels that are counted.
+        model: Name, checksum and labels of the classifier, for the state.
+        settings: Settings that explain the figures, of JSON's types, without secrets.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        labels: Sequence[str] = (),
+        model: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._lock = threading.Lock()
+        self._started = time.monotonic()
+        self._started_at = time.time()
+        self._labels = tuple(labels)
+        self._source: dict[str, Any] = {
+            "name": name, "state": "opening", "since": time.time(), "retries": 0, "sentence": "", "size": None, "fps": None,
+        }  # fmt: skip
+        self._counters = {"captured": 0, "dropped": 0, "skipped": 0, "processed": 0, "reconnects": 0}
+        self._moments: deque[float] = deque(maxlen=1000)
+        self._stages: dict[str, deque[float]] = {}
+        self._faces: dict[str, int] = dict.fromkeys(self._labels, 0)
+        self._people: dict[str, int] = dict.fromkeys(self._labels, 0)
+        self._zones: dict[str, dict[str, int]] = {}
+        self._alerts: list[dict[str, Any]] = []
+        self._health: dict[str, Any] = {}
+        self._governor: dict[str, Any] = {}
+        self._history: deque[_Minute] = deque(maxlen=_MINUTES)
+        self._model = dict(model or {"name": None, "sha256": None, "labels": list(labels)})
+        self._settings = dict(settings or {})
+        self._sinks: Callable[[], dict[str, dict[str, Any]]] = dict
+
+    def set_source(
+        self, state: str, sentence: str = "", retries: int = 0, *, fps: float | None = None, size: Sequence[int] | None = None
+    ) -> None:
+        """Note the state of the source: `opening`, `open`, `lost` or `ended`, why, and failed attempts in a row."""
+        with self._lock:
+            if state != self._source["state"]:
+                self._source["since"] = time.time()
+            self._source |= {"state": state, "sentence": sentence, "retries": retries}
+            if fps is not None:
+                self._source["fps"] = fps
+            if size is not None:
+                self._source["size"] = list(size)
+            if state != "open":
+                self._faces = dict.fromkeys(self._faces, 0)
+                self._zones = {zone: dict.fromkeys(counts, 0) for zone, counts in self._zones.items()}
+
+    def count(self, *, captured: int, dropped: int, reconnects: int = 0, skipped: int = 0) -> None:
+        """Note the counters of the source."""
+        with self._lock:
+            self._counters |= {"captured": captured, "dropped": dropped, "skipped": skipped, "reconnects": reconnects}
+
+    def add_frame(
+        self,
+        faces: Sequence[Face],
+        stages: Mapping[str, float],
+        size: Sequence[int],
+        *,
+        people: Mapping[str, int] | None = None,
+        zones: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> None:
+        """Note an answered frame.
+
+        Args:
+            faces: Its faces.
+            stages: Milliseconds of each stage.
+            size: Width and height in pixels.
+            people: Distinct people so far, by label.
+            zones: Faces of this frame, by zone and label.
+        """
+        now = time.monotonic()
+        found = Counter(face.label for face in faces)
+        with self._lock:
+            self._counters["processed"] += 1
+            self._moments.append(now)
+            self._source["size"] = list(size)
+            for stage, milliseconds in stages.items():
+                self._stages.setdefault(stage, deque(maxlen=_LATENCIES)).append(milliseconds)
+            self._faces = dict.fromkeys(self._labels, 0) | dict(found)
+            if people is not None:
+                self._people = dict.fromkeys(self._labels, 0) | dict(people)
+            if zones is not None:
+                self._zones = {zone: dict(counts) for zone, counts in zones.items()}
+            minute = int(time.time() // 60)
+            if not self._history or self._history[-1].minute != minute:
+                self._history.append(_Minute(minute, now))
+            self._history[-1].add(found, now)
+
+    def set_alerts(self, alerts: Sequence[Mapping[str, Any]]) -> None:
+        """Note the alerts that last: rule, since (seconds since the epoch), details."""
+        with self._lock:
+            self._alerts = [dict(alert) for alert in alerts]
+
+    def set_health(self, health: Mapping[str, Any]) -> None:
+        """Note how the machine fares."""
+        with self._lock:
+            self._health = dict(health)
+
+    def set_governor(self, governor: Mapping[str, Any]) -> None:
+        """Note by how much and why the loop holds itself back; it stands beside the health of the machine."""
+        with self._lock:
+            self._governor = dict(governor)
+
+    def watch_sinks(self, sinks: Callable[[], dict[str, dict[str, Any]]]) -> None:
+        """Take from here what the sinks do: `{name: {"written", "dropped", "state", "error"}}`."""
+        self._sinks = sinks
+
+    def rate(self) -> float:
+        """Frames answered a second, over the last seconds."""
+        with self._lock:
+            return self._rate()
+
+    def _rate(self) -> float:
+        now = time.monotonic()
+        # The first second of a run would make a rate of one frame.
+        span = min(_RECENT, max(now - self._started, 0.5))
+        recent = sum(moment > now - span for moment in self._moments)
+        full = len(self._moments) == self._moments.maxlen and recent == len(self._moments)
+        return recent / (now - self._moments[0]) if full else recent / span
+
+    def snapshot(self) -> dict[str, Any]:
+        """Give all of it, in JSON's types alone (docs/contracts.md)."""
+        sinks = self._sinks()
+        with self._lock:
+            return {
+                "version": __version__,
+                "source": self._source | {"since": utc(self._source["since"])},
+                "started": utc(self._started_at),
+                "uptime_s": round(time.monotonic() - self._started, 1),
+                "counters": dict(self._counters),
+                "rate": {
+                    "frames_per_second": round(self._rate(), 2),
+                    "latency_ms": {stage: _percentiles(values) for stage, values in self._stages.items()},
+                },
+                "faces": dict(self._faces),
+                "people": dict(self._people),
+                "zones": {zone: dict(counts) for zone, counts in self._zones.items()},
+                "alerts": [
+                    alert | {"since": utc(alert["since"]) if isinstance(alert["since"], float | int) else alert["since"]}
+                    for alert in self._alerts
+                ],
+                "sinks": sinks,
+                "health": self._health | self._governor,
+                "history": [minute.to_json(self._labels) for minute in self._history],
+                "model": dict(self._model),
+                "settings": dict(self._settings),
+            }
+
+
+class _Minute:
+    """What a minute of the clock saw."""
+
+    def __init__(self, minute: int, now: float) -> None:
+        self.minute = minute
+        self.faces: Counter[str] = Counter()
+        self.frames = 0
+        self.first = self.last = now
+
+    def add(self, faces: Mapping[str, int], now: float) -> None:
+        self.faces.update(faces)
+        self.frames += 1
+        self.last = now
+
+    def to_json(self, labels: Sequence[str]) -> dict[str, Any]:
+        """Mean faces in the picture, by label, and frames a second."""
+        span = max(self.last - self.first, 1.0)
+        means = {label: round(self.faces[label] / self.frames, 3) for label in dict.fromkeys((*labels, *self.faces))}
+        return {"time": utc(self.minute * 60.0), **means, "frames_per_second": round(self.frames / span, 2)}
+
+
+def _percentiles(values: Sequence[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    last = len(ordered) - 1
+    return {"p50": round(ordered[round(0.5 * last)], 2), "p95": round(ordered[round(0.95 * last)], 2)}

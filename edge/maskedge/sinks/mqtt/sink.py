@@ -1,0 +1,321 @@
+"""MQTT: events that arrive once, and the newest state, for dashboards and home automation (docs/mqtt.md)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from maskedge import __version__
+from maskedge.errors import OutputError, UsageError
+from maskedge.events import OUTPUT_BACK, OUTPUT_LOST, Happening
+from maskedge.settings import Range, check_settings
+from maskedge.sinks.base import Answer
+from maskedge.sinks.snapshots import encode_jpeg
+from maskedge.sinks.web.config import is_loopback
+from maskedge.support.files import MOST_SECRET, read_text, slug
+from maskedge.support.text import to_json
+
+from .connection import Address, BrokerLink, open_tls, split_url
+from .homeassistant import Device, alert_topic, discovery, picture_topic
+from .spool import Spool
+
+_STATE_EVERY = 1.0
+_STATE = ("version", "source", "model")
+_PICTURE_WIDTH, _PICTURE_QUALITY = 640, 80
+_STATISTICS = ("started", "uptime_s", "counters", "rate", "faces", "people", "zones", "health")
+
+
+@dataclass(frozen=True)
+class MqttConfig:
+    """The section `[mqtt]`. Its fields are described in docs/mqtt.md."""
+
+    url: str | None = field(default=None, metadata={"help": "broker: mqtt://HOST:PORT, or mqtts:// for TLS; without it, no MQTT"})
+    username: str | None = field(default=None, metadata={"help": "user name at the broker"})
+    password: str | None = field(default=None, metadata={"help": "its password", "secret": True})
+    password_file: Path | None = field(default=None, metadata={"help": "file that holds the password, instead of password"})
+    topic: str = field(default="", metadata={"help": "prefix of all topics; empty: maskedge/HOSTNAME"})
+    client_id: str = field(default="", metadata={"help": "client identifier, where the broker wants a certain one"})
+    qos: int = field(
+        default=2, metadata={"help": "quality of service of events: 2 exactly once, 1 at least once", "range": Range(1, 2)}
+    )
+    ca_file: Path | None = field(
+        default=None, metadata={"help": "certificates (PEM) that sign the broker's; default: the system's"}
+    )
+    cert_file: Path | None = field(default=None, metadata={"help": "own certificate (PEM), for brokers that ask for one"})
+    key_file: Path | None = field(default=None, metadata={"help": "key of cert_file, where it is another file"})
+    insecure: bool = field(default=False, metadata={"help": "take any certificate of the broker: for trials only"})
+    interval: float = field(default=10.0, metadata={"help": "seconds between two statistics", "range": Range(0.01, 86400)})
+    discovery: bool = field(default=False, metadata={"help": "announce sensors to Home Assistant"})
+    discovery_prefix: str = field(default="homeassistant", metadata={"help": "where Home Assistant listens for discovery"})
+    device_name: str = field(default="", metadata={"help": "what Home Assistant calls the device; empty: from the topic"})
+    picture: bool = field(default=False, metadata={"help": "publish the newest picture too, every interval seconds, as JPEG"})
+    spool: Path | None = field(default=None, metadata={"help": "folder where events wait for the broker"})
+    spool_mb: float = field(default=64.0, metadata={"help": "megabytes that may wait there", "range": Range(0.001, 1_000_000)})
+
+    def __post_init__(self) -> None:
+        check_settings(self, "mqtt")
+
+
+class MqttSink:
+    """Publishes to a broker. Never waits for it: events go to a spool on disk, and a thread of its own hands them over.
+
+    Args:
+        config: The section `[mqtt]`, with a `url`.
+        source: What the user called the source, without name and password.
+        snapshot: Gives the state of the run (`RunState.snapshot`); called on another thread.
+        announce: Takes happenings of this sink (`output_lost`, `output_back`); called on another thread.
+        labels: Labels that are counted, for discovery.
+        alerts: Names of the rules whose actions hold `mqtt`.
+        zones: Names of the zones, for discovery.
+
+    Raises:
+        UsageError: The configuration makes no sense.
+        OutputError: The spool cannot be opened.
+        ImportError: paho-mqtt is missing (extra `mqtt`).
+    """
+
+    name = "mqtt"
+
+    def __init__(
+        self,
+        config: MqttConfig,
+        *,
+        source: str,
+        snapshot: Callable[[], Mapping[str, Any]],
+        announce: Callable[[Happening], None] = lambda _: None,
+        labels: Sequence[str] = (),
+        alerts: Sequence[str] = (),
+        zones: Sequence[str] = (),
+    ) -> None:
+        import paho.mqtt.client  # noqa: F401  (before anything is opened)
+
+        self._config = config
+        self._topic = _topic(config.topic)
+        _discovery_prefix(config.discovery_prefix)
+        self._labels = labels
+        self._lasting: set[str] = set()
+        self._newest: Answer | None = None
+        self._page: str | None = None
+        self._address: str | None = None
+        self._described: tuple[Sequence[str], Sequence[str]] = (alerts, zones)
+        self._source = source
+        self._snapshot = snapshot
+        self._announce = announce
+        self._interval = config.interval
+        self._state = ""
+        self._state_due = self._statistics_due = 0.0
+        address = _address(config)
+        self._spool = Spool(config.spool or _state_folder() / slug(self._topic), int(config.spool_mb * 1e6))
+        self._link = BrokerLink(
+            address,
+            self._spool,
+            f"{self._topic}/events",
+            qos=config.qos,
+            availability=f"{self._topic}/availability",
+            on_state=self._on_state,
+            on_tick=self._on_tick,
+            on_cleared=self._spool.forget_retained,
+        )
+        self.describe(alerts, zones)
+        self._link.start()
+
+    def describe(self, alerts: Sequence[str], zones: Sequence[str]) -> None:
+        """Take other rules and zones: all alerts are `OFF`, and of what there is no longer the broker forgets everything.
+
+        Args:
+            alerts: Names of the rules whose actions hold `mqtt`.
+            zones: Names of the zones.
+        """
+        self._described = alerts, zones
+        self._lasting.clear()
+        messages = {alert_topic(self._topic, rule): "OFF" for rule in alerts} | self._discovery()
+        own = {*messages, *(f"{self._topic}/{name}" for name in ("availability", "state"))}
+        # Remembered first: what a run that is killed leaves at the broker is cleared by the next one.
+        with contextlib.suppress(OutputError):
+            self._spool.note_retained(own)
+        for topic in self._spool.retained() - own:
+            self._link.say(topic, "", retain=True)
+        for topic, payload in messages.items():
+            self._link.say(topic, payload, retain=True)
+
+    def set_page(self, url: str) -> None:
+        """Tell Home Assistant where the status page is.
+
+        Args:
+            url: Its address as this machine reaches it. One that only this machine reaches is not published, and one on all
+                addresses is published with that which the broker's network has.
+        """
+        self._page = url
+        self._publish_page()
+
+    def _publish_page(self) -> None:
+        if self._page is not None:
+            for topic, payload in self._discovery().items():
+                self._link.say(topic, payload, retain=True)
+
+    def _discovery(self) -> dict[str, str]:
+        config, (alerts, zones) = self._config, self._described
+        if not config.discovery:
+            return {}
+        page = reachable_page(self._page, self._address) if self._page else None
+        return discovery(
+            _discovery_prefix(config.discovery_prefix),
+            Device(self._topic, config.device_name, __version__, page),
+            labels=self._labels,
+            zones=zones,
+            alerts=alerts,
+            picture=config.picture,
+            expire=round(max(60, 3 * config.interval)),
+        )
+
+    @property
+    def problem(self) -> str | None:
+        """Why the broker is away, None while it is there."""
+        return self._link.problem
+
+    @property
+    def delivered(self) -> int:
+        """Number of events that the broker has confirmed, in this run."""
+        return self._link.delivered
+
+    @property
+    def waiting(self) -> int:
+        """Number of events that the broker has not confirmed."""
+        return len(self._spool)
+
+    def write(self, answer: Answer) -> bool:
+        """Put the happenings of a frame into the spool.
+
+        Raises:
+            OutputError: The disk or the spool is full; none was added.
+        """
+        if self._config.picture:
+            self._newest = answer
+        if answer.happenings:
+            self._spool.add(happening.to_json() for happening in answer.happenings)
+        return True
+
+    def tell(self, happening: Happening) -> None:
+        """Put what happened between two frames into the spool.
+
+        Raises:
+            OutputError: The disk or the spool is full.
+        """
+        self._spool.add([happening.to_json()])
+
+    def set_alert(self, rule: str, *, on: bool) -> None:
+        """Say whether the alert of a rule lasts, on the topic of that rule."""
+        (self._lasting.add if on else self._lasting.discard)(rule)
+        self._link.say(alert_topic(self._topic, rule), "ON" if on else "OFF", retain=True)
+
+    def close(self) -> None:
+        """Hand over what can be within half a second; the rest waits on disk for the next start. No alert outlasts the run."""
+        for rule in list(self._lasting):
+            self.set_alert(rule, on=False)
+        self._link.close()
+        self._spool.close()
+
+    def _on_state(self, problem: str | None) -> None:
+        details = {"output": self.name} | ({"error": problem} if problem else {})
+        self._announce(Happening(OUTPUT_LOST if problem else OUTPUT_BACK, time.time(), self._source, details))
+
+    def _on_tick(self) -> None:
+        """Say the state when it changed, and the statistics when it is time."""
+        now = time.monotonic()
+        if now < self._state_due:
+            return
+        self._state_due = now + min(_STATE_EVERY, self._interval)
+        if self._address != (address := self._link.local_address):
+            # Known only now, and another one after a change of the network.
+            self._address = address
+            self._publish_page()
+        snapshot = self._snapshot()
+        state = to_json(
+            {name: snapshot[name] for name in _STATE if name in snapshot}
+            # Their details change with every frame.
+            | {"alerts": [{"rule": alert["rule"], "since": alert["since"]} for alert in snapshot.get("alerts", ())]}
+        )
+        if state != self._state:
+            self._state = state
+            self._link.say(f"{self._topic}/state", state, retain=True)
+        if now >= self._statistics_due:
+            self._statistics_due = now + self._interval
+            statistics = {name: snapshot[name] for name in _STATISTICS if name in snapshot}
+            self._link.say(f"{self._topic}/statistics", to_json(statistics), retain=False)
+            if self._config.picture and self._newest is not None:
+                # Not retained: it is gone from the broker when nobody listens.
+                jpeg = encode_jpeg(self._newest.picture, _PICTURE_QUALITY, _PICTURE_WIDTH)
+                self._link.say(picture_topic(self._topic), jpeg, retain=False)
+                self._newest = None
+
+
+def reachable_page(url: str, own_address: str | None) -> str | None:
+    """Give the address of the status page as other machines reach it; None where they do not.
+
+    Args:
+        url: The address that is served on.
+        own_address: That of this machine in the network; None where it is not known.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if is_loopback(host):
+        return None
+    if host in ("0.0.0.0", "::"):  # noqa: S104  (compared, not bound)
+        if own_address is None or is_loopback(own_address):
+            return None
+        host = f"[{own_address}]" if ":" in own_address else own_address
+        return urlunsplit(parts._replace(netloc=f"{host}:{parts.port}"))
+    return url
+
+
+def _topic(prefix: str) -> str:
+    topic = (prefix or f"maskedge/{socket.gethostname()}").strip("/")
+    if not _is_topic(topic):
+        raise UsageError("[mqtt] topic is a prefix such as maskedge/door, without '#', '+' and a '$' in front.")
+    return topic
+
+
+def _discovery_prefix(prefix: str) -> str:
+    topic = prefix.strip("/")
+    if not _is_topic(topic):
+        raise UsageError("[mqtt] discovery_prefix is a prefix such as homeassistant, without '#', '+' and a '$' in front.")
+    return topic
+
+
+def _is_topic(topic: str) -> bool:
+    return bool(topic) and not any(sign in topic for sign in "#+\0") and len(topic.encode()) <= 1000 and not topic.startswith("$")
+
+
+def _state_folder() -> Path:
+    """Give the folder for what outlives a run: that of the service, else that of the user."""
+    service = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    user = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "maskedge"
+    return (Path(service) if service else user) / "mqtt"
+
+
+def _address(config: MqttConfig) -> Address:
+    if not config.url:
+        raise UsageError("say which broker: mqtt://HOST:PORT ([mqtt] url).")
+    host, port, encrypted = split_url(config.url)
+    tls = None
+    if encrypted:
+        tls = open_tls(config.ca_file, config.cert_file, config.key_file, insecure=config.insecure)
+    elif config.ca_file or config.cert_file or config.insecure:
+        raise UsageError("[mqtt] has certificates, but the url begins with mqtt://: mqtts:// turns TLS on.")
+    password = config.password
+    if config.password_file:
+        try:
+            password = read_text(config.password_file.expanduser(), MOST_SECRET).rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise UsageError(f"the password file {config.password_file} cannot be read ({reason}).") from error
+    if password is not None and not config.username:
+        raise UsageError("[mqtt] has a password and no username: give both or none.")
+    return Address(host, port, tls, config.username, password, config.client_id)

@@ -1,0 +1,184 @@
+"""A queue on disk: what waits for a broker survives its absence and a restart of this program."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sqlite3
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maskedge.errors import OutputError
+from maskedge.support.files import make_folder
+from maskedge.support.text import to_bytes, to_json
+
+NAME = "spool.sqlite3"
+"""Name of the file in the folder of a spool."""
+# AUTOINCREMENT never gives a number again, also not that of a removed message.
+_TABLES = """
+CREATE TABLE IF NOT EXISTS messages (number INTEGER PRIMARY KEY AUTOINCREMENT, payload BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS spool (identity TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS retained (topic TEXT PRIMARY KEY);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message that waits.
+
+    Attributes:
+        number: Its place in the order, from 1; never given twice.
+        payload: JSON, UTF-8.
+    """
+
+    number: int
+    payload: bytes
+
+
+class Spool:
+    """Messages in order, kept in an SQLite file until they are removed. Safe to use from several threads.
+
+    A message that was added survives the end of the program, also by SIGKILL; a power cut may take the last ones, never the file.
+
+    Args:
+        folder: Where the file lies; made when missing. One program at a time.
+        limit: Bytes of payload to hold at most.
+
+    Raises:
+        OutputError: The file cannot be opened, or another program has it.
+    """
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        make_folder(folder, private=True)
+        self._path = folder / NAME
+        self._limit = limit
+        self._lock = threading.Lock()
+        try:
+            # What waits may speak of people: SQLite gives its other files the permissions of this one.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise OutputError(f"the spool {self._path} cannot be written ({error.strerror}): check the folder.") from error
+        try:
+            # Every statement commits by itself; transactions are begun where they are needed.
+            self._base = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+            names = {name for (name,) in self._base.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if names and "spool" not in names:
+                self._base.close()
+                raise OutputError(
+                    f"{self._path} is the database of another program: give the spool a folder of its own ([mqtt] spool)."
+                )
+            for pragma in ("auto_vacuum=FULL", "locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
+                self._base.execute(f"PRAGMA {pragma}")
+            self._base.executescript(_TABLES)
+            if self._base.execute("SELECT count(*) FROM spool").fetchone() == (0,):
+                self._base.execute("INSERT INTO spool VALUES (?)", (secrets.token_hex(4),))
+            (self._identity,) = self._base.execute("SELECT identity FROM spool").fetchone()
+            self._count, self._bytes = self._base.execute(
+                "SELECT count(*), ifnull(sum(length(payload)), 0) FROM messages"
+            ).fetchone()
+            last = self._base.execute("SELECT seq FROM sqlite_sequence WHERE name = 'messages'").fetchone()
+            self._last = last[0] if last else 0
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise OutputError(f"another edge-run uses the spool folder {folder}: give each its own ([mqtt] spool).") from error
+            raise OutputError(f"the spool {self._path} cannot be opened ({error}): check the folder and the disk.") from error
+        except sqlite3.DatabaseError as error:
+            raise OutputError(f"{self._path} is damaged ({error}): move it away, then start again.") from error
+
+    def __len__(self) -> int:
+        return int(self._count)
+
+    def add(self, payloads: Iterable[Mapping[str, Any]]) -> None:
+        """Append messages, all or none. Each gets a field `id` that no other message ever has.
+
+        Args:
+            payloads: What to say, of JSON's types alone.
+
+        Raises:
+            OutputError: The disk or the spool is full; nothing was added.
+        """
+        with self._lock:
+            rows = []
+            for number, payload in enumerate(payloads, self._last + 1):
+                rows.append((number, to_bytes(to_json({"id": f"{self._identity}-{number}", **payload}))))
+            size = sum(len(payload) for _, payload in rows)
+            if self._bytes + size > self._limit:
+                raise OutputError(
+                    f"the spool {self._path.parent} is full ({self._count} events in {self._limit / 1e6:g} MB): "
+                    "new events are lost until the broker is back, or give it more room ([mqtt] spool_mb)."
+                )
+            try:
+                self._base.execute("BEGIN IMMEDIATE")
+                self._base.executemany("INSERT INTO messages VALUES (?, ?)", rows)
+                self._base.execute("COMMIT")
+            except sqlite3.Error as error:
+                with contextlib.suppress(sqlite3.Error):
+                    self._base.execute("ROLLBACK")
+                raise OutputError(f"the spool {self._path.parent} cannot be written ({error}): free some space.") from error
+            self._last += len(rows)
+            self._count += len(rows)
+            self._bytes += size
+
+    def after(self, number: int, count: int) -> list[Message]:
+        """Give the first messages behind a number, in order.
+
+        Args:
+            number: 0 for the first of all.
+            count: How many at most.
+        """
+        with self._lock, contextlib.suppress(sqlite3.Error):
+            rows = self._base.execute(
+                "SELECT number, payload FROM messages WHERE number > ? ORDER BY number LIMIT ?", (number, count)
+            )
+            return [Message(*row) for row in rows]
+        return []
+
+    def remove(self, messages: Sequence[Message]) -> None:
+        """Forget messages that have arrived.
+
+        Raises:
+            OutputError: They could not be removed: they would be sent again after a restart.
+        """
+        with self._lock:
+            try:
+                self._base.execute("BEGIN IMMEDIATE")
+                self._base.executemany("DELETE FROM messages WHERE number = ?", [(message.number,) for message in messages])
+                self._base.execute("COMMIT")
+            except sqlite3.Error as error:
+                with contextlib.suppress(sqlite3.Error):
+                    self._base.execute("ROLLBACK")
+                raise OutputError(f"the spool {self._path.parent} cannot be written ({error}): free some space.") from error
+            self._count -= len(messages)
+            self._bytes -= sum(len(message.payload) for message in messages)
+
+    def retained(self) -> set[str]:
+        """Give the topics of which the broker may hold a retained message of ours, also of earlier runs."""
+        with self._lock, contextlib.suppress(sqlite3.Error):
+            return {topic for (topic,) in self._base.execute("SELECT topic FROM retained")}
+        return set()
+
+    def note_retained(self, topics: Iterable[str]) -> None:
+        """Remember topics before something retained is published there.
+
+        Raises:
+            OutputError: The disk is full.
+        """
+        with self._lock:
+            try:
+                self._base.executemany("INSERT OR IGNORE INTO retained VALUES (?)", [(topic,) for topic in topics])
+            except sqlite3.Error as error:
+                raise OutputError(f"the spool {self._path.parent} cannot be written ({error}): free some space.") from error
+
+    def forget_retained(self, topic: str) -> None:
+        """Forget a topic of which the broker holds nothing any more. Where that fails it is cleared again by the next run."""
+        with self._lock, contextlib.suppress(sqlite3.Error):
+            self._base.execute("DELETE FROM retained WHERE topic = ?", (topic,))
+
+    def close(self) -> None:
+        """Close the file; what waits stays in it."""
+        with self._lock:
+            self._base.close()

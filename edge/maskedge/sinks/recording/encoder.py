@@ -1,0 +1,141 @@
+"""MPEG-4 video, encoded by OpenCV a part of a second at a time, so that what is encoded can be written away at once.
+
+OpenCV's own writer leaves an MP4 file unreadable until it is closed, and takes one constant rate. It makes only the pieces here;
+the files around them are written by `maskedge.sinks.recording.mp4` and `maskedge.sinks.recording.matroska`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from maskedge.errors import OutputError
+from maskedge.support.iso_media import content, find
+from maskedge.types import Image
+
+FOURCC = "mp4v"
+PIECE = 12
+"""Frames of a piece: after so many OpenCV's encoder begins anew anyhow."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some consecutive frames, encoded; the first one needs none before it.
+
+    Attributes:
+        samples: Each frame.
+        keys: True for each frame that needs no other.
+        entry: The sample entry of an MP4 file (the content of its `stsd` box): what a decoder must know beforehand.
+    """
+
+    samples: list[bytes]
+    keys: list[bool]
+    entry: bytes
+
+
+class PieceEncoder:
+    """Encodes frames into pieces.
+
+    Args:
+        path: The file that they are for, for the sentences of errors.
+        size: Width and height of the frames, both even.
+        fps: About how many frames come in a second, for the bit rate.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
+        self._path = path
+        self._size = size
+        # The encoder wants a rate that it can write as a fraction of 16 bits. Time stamps are the container's business.
+        self._fps = float(min(120, max(1, round(fps))))
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        # What is encoded stays in memory where that can be had: no pictures are left behind when the program is killed.
+        memory = hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir()
+        self._memory = os.memfd_create("maskedge") if memory else -1
+        self._writer: cv2.VideoWriter | None = None
+        self.count = 0
+
+    def add(self, image: Image) -> None:
+        """Encode a frame: uint8 `[H, W, 3]` BGR.
+
+        Raises:
+            OutputError: OpenCV has no encoder.
+            OSError: There is no room for a temporary file.
+        """
+        if self._writer is None:
+            self._writer = self._open()
+        self._writer.write(image)
+        self.count += 1
+
+    def take(self) -> Piece:
+        """Give what was encoded since the last time.
+
+        Raises:
+            OutputError: The encoder left frames out.
+        """
+        if self._writer is not None:
+            self._writer.release()
+            self._writer = None
+        piece = _read_piece(self._data())
+        if piece is None or len(piece.samples) != self.count:
+            raise OutputError(f"{self._path} cannot be written: OpenCV's encoder left frames out; try .avi.")
+        self.count = 0
+        return piece
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._writer = None
+        if self._folder is not None:
+            self._folder.cleanup()
+        if self._memory >= 0:
+            os.close(self._memory)
+            self._memory = -1
+
+    def _open(self) -> cv2.VideoWriter:
+        self._folder = self._folder or tempfile.TemporaryDirectory(prefix="maskedge-")
+        part = Path(self._folder.name) / "part.mp4"
+        if self._memory >= 0:
+            # FFmpeg wants a name with a suffix: a link, which is not needed any more once it has opened it.
+            part.symlink_to(f"/proc/self/fd/{self._memory}")
+        writer = cv2.VideoWriter(str(part), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*FOURCC), self._fps, self._size)
+        if self._memory >= 0:
+            self._folder.cleanup()
+            self._folder = None
+        if not writer.isOpened():
+            raise OutputError(f"{self._path} cannot be written: OpenCV has no encoder for it here; try .avi.")
+        return writer
+
+    def _data(self) -> bytes:
+        if self._memory >= 0:
+            return os.pread(self._memory, os.fstat(self._memory).st_size, 0)
+        return (Path(self._folder.name) / "part.mp4").read_bytes() if self._folder is not None else b""
+
+
+def _read_piece(data: bytes) -> Piece | None:
+    """Take an MP4 file with one track apart; None where it is not as OpenCV writes it."""
+    file = io.BytesIO(data)
+
+    def table(kind: bytes) -> bytes:
+        box = next(find(file, 0, len(data), b"moov", b"trak", b"mdia", b"minf", b"stbl", kind), None)
+        return content(file, box) if box is not None else b""
+
+    entry, sizes, offsets, keys = table(b"stsd"), table(b"stsz"), table(b"stco"), table(b"stss")
+    try:
+        fixed, count = struct.unpack(">II", sizes[4:12])
+        lengths = [fixed] * count if fixed else list(struct.unpack(f">{count}I", sizes[12 : 12 + 4 * count]))
+        start = struct.unpack(">I", offsets[8:12])[0]
+        first = set(struct.unpack(f">{(len(keys) - 8) // 4}I", keys[8:])) if keys else set(range(1, count + 1))
+    except struct.error:
+        return None
+    samples = []
+    for length in lengths:
+        samples.append(data[start : start + length])
+        start += length
+    if start > len(data) or 1 not in first:
+        return None
+    return Piece(samples, [number in first for number in range(1, count + 1)], entry)

@@ -1,0 +1,155 @@
+"""Video files: every frame, to the end, each with its time in the film."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from maskedge.errors import SourceError
+from maskedge.sources.base import BaseSource, stamp
+from maskedge.support.files import native_path
+from maskedge.support.video_clock import FilmClock
+from maskedge.types import Frame, Image
+
+from .containers import Claims, is_animated, read_claims
+
+MAX_PIXELS = 4096 * 4096
+"""Pixels of a video's frame. A decoder holds several frames at once: twice as many take half a gigabyte."""
+_RECORDINGS = (".mjpeg", ".mjpg")
+_DAMAGED = 300
+"""Reads in a row that may fail before the film counts as ended: each is a piece that cannot be decoded."""
+_HIDDEN = 16
+"""The same before the first frame: in a film cut out of another, what refers to frames before the cut."""
+
+
+def is_film(path: Path) -> bool:
+    """Tell whether a file that begins like a picture is a film: JPEGs one after the other (by its suffix), or an animation."""
+    return path.suffix.lower() in _RECORDINGS or is_animated(path)
+
+
+class VideoFileSource(BaseSource):
+    """A video file. What can be decoded of a damaged one is given, then the loss is said.
+
+    A frame's `moment` is its time in the film by `FilmClock`. `length` is what OpenCV makes of the container: often a guess,
+    and only shown; whether something is missing is judged by what `read_claims` says.
+
+    Args:
+        path: The file.
+
+    Raises:
+        SourceError: OpenCV cannot read it as a video, or its frames have more than `MAX_PIXELS`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if path.stat().st_size == 0:
+            raise SourceError(f"{path} is empty (0 bytes): copy it again.")
+        try:
+            self._claims = read_claims(path)
+        except OSError as error:
+            raise SourceError(f"{path} cannot be read ({error.strerror}): check its permissions and its disk.") from error
+        check_size(path, self._claims.size)
+        with native_path(path) as name:
+            self._capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
+        self._damaged = 0
+        fps = 30.0
+        first = None
+        if self._capture.isOpened():
+            width, height = (self._capture.get(key) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+            try:
+                check_size(path, (int(width), int(height)))
+            except SourceError:
+                self._capture.release()
+                raise
+            claimed = self._capture.get(cv2.CAP_PROP_FPS)
+            fps = claimed if 0 < claimed <= 1000 else fps
+            self._clock = FilmClock(fps)
+            # A file may open and still hold no picture (sound only, or a header and nothing behind it).
+            first = self._read(_HIDDEN)
+        if first is None:
+            self._capture.release()
+            raise SourceError(
+                f"{path} is neither a picture nor a video that OpenCV can read: it is another kind of file, or damaged "
+                "(a video cut off before its index was written cannot be played)."
+            )
+        self._first: tuple[Image, float] | None = first
+        self._damaged = 0
+        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        super().__init__(str(path), video=True, fps=fps, length=int(count) if 0 < count < 1e9 else None)
+
+    def _read(self, patience: int) -> tuple[Image, float] | None:
+        """Decode the next frame; None when there is none any more."""
+        for failed in range(patience):
+            try:
+                image = self._capture.retrieve()[1] if self._capture.grab() else None
+            except (cv2.error, MemoryError):
+                image = None
+            if image is not None and image.size:
+                self._damaged += failed
+                if image.ndim == 2 or image.shape[2] == 1:
+                    image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+                moment = self._clock(self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+                return np.asarray(image, np.uint8), moment
+        return None
+
+    def frames(self) -> Iterator[Frame]:
+        """Give every frame that can be decoded."""
+        index, moment = 0, 0.0
+        following, self._first = self._first, None
+        while following is not None:
+            if self._stopping:
+                return
+            image, moment = following
+            self.captured += 1
+            yield stamp(image, index, self.name, moment)
+            index += 1
+            following = self._read(_DAMAGED)
+        self._judge(index, moment)
+
+    def _judge(self, given: int, last: float) -> None:
+        """Say it when the film held less than it should: where its container is cut off, ends early, or was damaged inside."""
+        claims = self._claims
+        if _is_short(claims, given, last, self.fps) or (claims.cut and self._damaged):
+            of = f" of {claims.frames}" if claims.frames is not None else ""
+            at = f", at {last:.1f} s of {claims.last:.1f} s" if claims.last is not None else ""
+            self.warnings.append(
+                f"{self.name} ended after {given}{of} frames{at}: the file is truncated or damaged; what is readable was done."
+            )
+        elif self._damaged:
+            pieces = f"{self._damaged} piece{'s' if self._damaged > 1 else ''}"
+            self.warnings.append(
+                f"{self.name} is damaged: {pieces} of it could not be decoded; the other {given} frames were done."
+            )
+        else:
+            return
+        self.incomplete = True
+
+    def close(self) -> None:
+        """Close the file."""
+        self._capture.release()
+
+
+def _is_short(claims: Claims, given: int, last: float, fps: float) -> bool:
+    """Tell whether frames are missing at the end of a film of which `given` frames came, the last one at `last` seconds."""
+    step = 1 / fps
+    if claims.last is not None:
+        # Of a file that is cut off every frame counts; in others a few are hidden on purpose, or were never finished.
+        return claims.last - last > (0.5 * step if claims.cut else max(3 * step, 0.02 * claims.last))
+    if claims.frames is not None:
+        return given < claims.frames - (0 if claims.cut else max(3, 0.02 * claims.frames))
+    return claims.cut
+
+
+def check_size(path: Path, size: tuple[int, int] | None) -> None:
+    """Refuse frames that would take too much memory.
+
+    Raises:
+        SourceError: A frame has more than `MAX_PIXELS`.
+    """
+    if size is not None and size[0] * size[1] > MAX_PIXELS:
+        raise SourceError(
+            f"{path} has frames of {size[0]} x {size[1]} pixels, and {MAX_PIXELS / 1e6:.1f} million are the most: "
+            "make it smaller (ffmpeg -i FILE -vf scale=1920:-2 SMALLER.mp4)."
+        )

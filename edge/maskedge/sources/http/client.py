@@ -1,0 +1,228 @@
+"""Asks a web server for a stream, and names what it answers instead."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import select
+import ssl
+import threading
+import urllib.error
+import urllib.request
+from functools import cached_property
+from http.client import BadStatusLine, HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, RemoteDisconnected
+from typing import Any
+
+from maskedge import __version__
+from maskedge.errors import SourceError
+from maskedge.sources.address import PERCENT_HINT, Address, without_password
+from maskedge.sources.config import SourceConfig
+
+_CHUNK = 65536
+
+
+class NoHttpError(Exception):
+    """The server speaks something that only resembles HTTP."""
+
+
+class HttpClient:
+    """Asks a server, with the user's name and password where it wants them.
+
+    Args:
+        address: Of the stream.
+        config: Its patience.
+    """
+
+    def __init__(self, address: Address, config: SourceConfig) -> None:
+        self.name = without_password(address.full)
+        self.warnings: list[str] = []
+        self.patience = (config.stall_timeout or 30.0) + 1.0
+        self._address = address
+        self._timeout = config.open_timeout
+        self.connections: list[Any] = []
+
+    @cached_property
+    def context(self) -> ssl.SSLContext:
+        """How encrypted connections are made; to load the certificates of the system takes a while."""
+        return ssl.create_default_context()
+
+    def get(self) -> HTTPResponse:
+        """Send the request, follow redirects, and give the answer, of status 200.
+
+        Raises:
+            SourceError: There is none.
+            NoHttpError: It is none of HTTP.
+        """
+        while True:
+            try:
+                return self._get()
+            except ssl.SSLCertVerificationError as error:
+                if self.context.verify_mode is ssl.CERT_NONE:
+                    raise self._unreachable(error) from None
+                # Cameras sign their certificates themselves. Who listens in between is shut out, who stands in between is not.
+                self.warnings.append(
+                    f"the certificate of {self.name} could not be verified ({error.verify_message or error.reason}): "
+                    "the connection is encrypted, but may be to another than the camera."
+                )
+                self.context.check_hostname = False
+                self.context.verify_mode = ssl.CERT_NONE
+
+    def _get(self) -> HTTPResponse:
+        self.connections.clear()
+        agent = {"User-Agent": f"maskedge/{__version__}", "Accept": "*/*"}
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            self.cut()
+
+        # The timeout of a socket begins anew with every byte.
+        timer = threading.Timer(self._timeout, give_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            request = urllib.request.Request(self._address.bare.partition("#")[0], headers=agent)  # noqa: S310  (http or https)
+            response: HTTPResponse = self._opener().open(request, timeout=self._timeout)
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise self._refused(error) from None
+        except RemoteDisconnected:
+            raise self._late(late) or self.failure("the server closed the connection without an answer", "try again") from None
+        except BadStatusLine:
+            raise NoHttpError from None
+        except (urllib.error.URLError, OSError) as error:
+            reason = error.reason if isinstance(error, urllib.error.URLError) else error
+            if isinstance(reason, ssl.SSLCertVerificationError):
+                raise reason from None
+            raise self._late(late) or self._unreachable(reason) from None
+        except (HTTPException, ValueError) as error:
+            raise self._late(late) or self._misunderstood(error) from None
+        finally:
+            timer.cancel()
+        if late.is_set():
+            response.close()
+            raise self.failure(f"there was no answer within {self._timeout:g} s", "check that it is running")
+        for connection in self.connections:
+            with contextlib.suppress(OSError):
+                connection.settimeout(self.patience)
+        if response.status != 200:
+            response.close()
+            raise self.failure(f"the server answers {response.status} {response.reason}".rstrip(), "check the address")
+        return response
+
+    def _opener(self) -> urllib.request.OpenerDirector:
+        """Give what opens http and https and nothing else."""
+        client = self
+
+        class Plain(HTTPConnection):
+            def connect(self) -> None:
+                super().connect()
+                client.connections.append(self.sock)
+
+        class Encrypted(HTTPSConnection):
+            def connect(self) -> None:
+                super().connect()
+                client.connections.append(self.sock)
+
+        class Handler(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
+            def __init__(self) -> None:
+                super().__init__()
+
+            def http_open(self, req: urllib.request.Request) -> HTTPResponse:
+                return self.do_open(Plain, req)
+
+            def https_open(self, req: urllib.request.Request) -> HTTPResponse:
+                return self.do_open(Encrypted, req, context=client.context)
+
+        passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
+        credentials = self._address.credentials
+        if credentials is not None:
+            host = re.split("[/?#]", self._address.rest, maxsplit=1)[0]
+            # A camera may send its clients from http to https, but not to another machine with the password.
+            passwords.add_password(
+                None, [self._address.bare, f"{self._address.scheme}://{host}", f"https://{_without_port(host)}"], *credentials
+            )
+        opener = urllib.request.OpenerDirector()
+        for handler in (
+            urllib.request.ProxyHandler(),
+            Handler(),
+            urllib.request.HTTPDigestAuthHandler(passwords),
+            urllib.request.HTTPBasicAuthHandler(passwords),
+            urllib.request.HTTPRedirectHandler(),
+            urllib.request.HTTPErrorProcessor(),
+            urllib.request.HTTPDefaultErrorHandler(),
+        ):
+            opener.add_handler(handler)
+        return opener
+
+    def read(self, response: HTTPResponse) -> bytes:
+        """Wait for the next bytes of an answer; nothing at its end.
+
+        Raises:
+            SourceError: None came within the patience.
+        """
+        try:
+            return response.read1(_CHUNK)
+        except TimeoutError:
+            raise SourceError(f"{self.name} sent nothing for {self.patience:g} s: check the cable or the network.") from None
+        except (OSError, HTTPException, ValueError):
+            return b""
+
+    def more(self, response: HTTPResponse) -> bool:
+        """Tell whether bytes wait to be read."""
+        try:
+            return bool(select.select([response.fileno()], [], [], 0)[0])
+        except (OSError, ValueError):
+            return False
+
+    def cut(self) -> None:
+        """End what another thread waits for."""
+        for connection in list(self.connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(2)
+
+    def failure(self, reason: str, remedy: str) -> SourceError:
+        """Make the failure to open the stream."""
+        return SourceError(f"the stream {self.name} could not be opened ({reason}): {remedy}.")
+
+    def _late(self, late: threading.Event) -> SourceError | None:
+        if not late.is_set():
+            return None
+        return SourceError(
+            f"the stream {self.name} could not be opened within {self._timeout:g} s: check the address, and that it is running."
+        )
+
+    def _unreachable(self, reason: Any) -> SourceError:
+        if isinstance(reason, TimeoutError):
+            reason = f"it did not answer within {self._timeout:g} s"
+        elif isinstance(reason, ssl.SSLError):
+            reason = f"no encrypted connection: {' '.join(str(reason.reason or reason).split())}"
+        elif isinstance(reason, OSError):
+            reason = reason.strerror or type(reason).__name__
+        remedy = "check the address, and that it is running"
+        return self.failure(str(reason), f"{remedy}; {PERCENT_HINT}" if self._address.doubtful else remedy)
+
+    def _misunderstood(self, error: Exception) -> SourceError:
+        # Their words may hold the address.
+        if "authentication" in str(error).lower():
+            kind = "a kind of authentication that is not known here"
+            return self.failure(f"the server asks for {kind}", "set its camera to Digest or Basic")
+        return self.failure(f"the address or the answer is no proper HTTP, {type(error).__name__}", "check the address")
+
+    def _refused(self, error: urllib.error.HTTPError) -> SourceError:
+        reason, remedy = f"the server answers {error.code} {error.reason}", "check the address"
+        if error.code == 401 and self._address.credentials is None:
+            reason, remedy = "the server asks for a name and a password", f"write {self._address.scheme}://NAME:PASSWORD@HOST/..."
+        elif error.code == 401:
+            reason, remedy = "the server does not take the name and password", f"check them; {PERCENT_HINT}"
+        elif error.code == 403:
+            reason, remedy = "the server answers 403 Forbidden", "check the rights of the user at the camera"
+        elif 300 <= error.code < 400:
+            reason = f"the server answers {error.code} and sends us round in circles, or to what is no http"
+        elif error.code >= 500:
+            remedy = "the camera is busy or broken: try again, restart it"
+        return self.failure(" ".join(reason.split()), remedy)
+
+
+def _without_port(host: str) -> str:
+    return re.sub(r":\d*$", "", host)

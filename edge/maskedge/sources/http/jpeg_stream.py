@@ -1,0 +1,195 @@
+"""JPEG pictures of a web server: a stream of them, or one a request."""
+
+from __future__ import annotations
+
+import time
+from http.client import HTTPResponse
+
+import cv2
+import numpy as np
+
+from maskedge.errors import SourceError
+from maskedge.sources.config import SourceConfig
+from maskedge.types import Image
+
+from .client import HttpClient, NoHttpError
+from .jpeg_splitter import JpegScanner
+
+_DRAIN = 0.05
+"""Seconds at most to read away what waits, before the newest picture is decoded."""
+_MOST_SNAPSHOT = 32 * 2**20
+_SNAPSHOT_FPS = 2.0
+
+
+class PictureStream:
+    """Reads JPEG pictures out of an answer without end. Of several that wait, the newest is given.
+
+    Args:
+        client: Who asked.
+        response: The answer.
+        boundary: Of its parts, empty where it is not known.
+        config: Its patience.
+        first: What was read of it already.
+    """
+
+    finite = False
+
+    def __init__(
+        self, client: HttpClient, response: HTTPResponse, boundary: bytes, config: SourceConfig, first: bytes = b""
+    ) -> None:
+        self.fps = 0.0
+        self.skipped = 0
+        self.warnings: list[str] = []
+        self._client = client
+        self._response = response
+        self._scanner = JpegScanner(boundary)
+        self._undecoded = 0
+        self._pictures = self._scanner.feed(first)
+        self._first = self._next(config.open_timeout)
+        if self._first is None:
+            raise self._nothing()
+        if config.width or config.fps or config.fourcc:
+            self.warnings.append(
+                f"size, rate and format of the stream {client.name} are set at its camera: what was asked for is ignored."
+            )
+
+    @property
+    def damaged(self) -> int:
+        """Pictures that were left out, so far."""
+        return self._scanner.damaged + self._undecoded
+
+    def read(self) -> Image | None:
+        """Wait for the next picture; None when there is none any more.
+
+        Raises:
+            SourceError: Bytes come, but no picture.
+        """
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        return self._next(self._client.patience)
+
+    def only_picture(self) -> Image | None:
+        """Wait for what follows the first picture: give that picture where the answer ends behind it, None where more comes.
+
+        Raises:
+            SourceError: Neither comes.
+        """
+        while not self._pictures and not self.skipped and not self.damaged:
+            data = self._client.read(self._response)
+            if not data:
+                self.close()
+                return self._first
+            self._pictures += self._scanner.feed(data)
+            if data.strip(b"\0\r\n"):
+                break
+        return None
+
+    def close(self) -> None:
+        """End the connection."""
+        self._client.cut()
+        self._response.close()
+
+    def _next(self, patience: float) -> Image | None:
+        end = time.monotonic() + patience
+        while True:
+            if self._pictures:
+                image = self._decode_newest()
+                if image is not None:
+                    return image
+            if time.monotonic() > end:
+                raise self._nothing()
+            data = self._client.read(self._response)
+            if not data:
+                return None
+            self._pictures += self._scanner.feed(data)
+
+    def _decode_newest(self) -> Image | None:
+        end = time.monotonic() + _DRAIN
+        while self._client.more(self._response) and time.monotonic() < end:
+            data = self._client.read(self._response)
+            if not data:
+                break
+            self._pictures += self._scanner.feed(data)
+            self._drop_old()
+        self._drop_old()
+        image = _decode(self._pictures.pop())
+        self._undecoded += image is None
+        return image
+
+    def _drop_old(self) -> None:
+        self.skipped += len(self._pictures) - 1
+        del self._pictures[:-1]
+
+    def _nothing(self) -> SourceError:
+        found = f" its {self.damaged} pictures are damaged" if self.damaged else " it holds no JPEG picture"
+        if self._scanner.part_type and not self._scanner.part_type.startswith("image/jp"):
+            found = f" its parts are {self._scanner.part_type}"
+        return self._client.failure(f"the server answers, and its stream is not understood:{found}", "set its camera to MJPEG")
+
+
+def _decode(jpeg: bytes) -> Image | None:
+    try:
+        image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
+    return None if image is None else np.asarray(image, np.uint8)
+
+
+class Snapshots:
+    """A server that gives one picture a request: it is asked again and again.
+
+    Args:
+        client: Who asks.
+        first: The first answer, or the picture that was read of it already (uint8, BGR, H x W x 3).
+        config: `fps` is the rate.
+
+    Raises:
+        SourceError: Its first answer is no picture.
+    """
+
+    finite = False
+    damaged = 0
+
+    def __init__(self, client: HttpClient, first: HTTPResponse | Image, config: SourceConfig) -> None:
+        self.fps = config.fps or _SNAPSHOT_FPS
+        self.skipped = 0
+        self.warnings = [
+            f"{client.name} gives a single picture a request: it is asked {self.fps:g} times a second (fps sets that); "
+            "the address of a stream gives more."
+        ]
+        self._client = client
+        self._due = time.monotonic()
+        self._first: Image | None = self._take(first) if isinstance(first, HTTPResponse) else first
+
+    def read(self) -> Image | None:
+        """Wait until it is time, and ask for the next picture.
+
+        Raises:
+            SourceError: There is none.
+        """
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        # Where the server is slower than the rate, what was missed is not made up for.
+        self._due = max(self._due + 1 / self.fps, time.monotonic())
+        time.sleep(max(0.0, self._due - time.monotonic()))
+        try:
+            return self._take(self._client.get())
+        except NoHttpError:
+            return None
+
+    def close(self) -> None:
+        """Nothing is held between two requests."""
+
+    def _take(self, response: HTTPResponse) -> Image:
+        with response:
+            content, end = bytearray(), time.monotonic() + self._client.patience
+            while (data := self._client.read(response)) and len(content) <= _MOST_SNAPSHOT and time.monotonic() < end:
+                content += data
+        # Other formats than JPEG are rare here, and need no scanner.
+        pictures = JpegScanner().feed(bytes(content)) if content.startswith(b"\xff\xd8") else [bytes(content)]
+        image = _decode(pictures[0]) if pictures and content else None
+        if image is None:
+            raise self._client.failure("the server answers with a picture that cannot be read", "check the address")
+        return image

@@ -1,0 +1,136 @@
+"""Which outputs may be written: never over an input, and over a file that exists only where that was asked for."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+from maskedge.errors import UsageError
+from maskedge.events import utc
+
+from .text import displayable
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A file or folder and what the user knows it by.
+
+    Attributes:
+        name: As in `--save` or `the model`.
+        path: Where it is.
+    """
+
+    name: str
+    path: Path
+
+
+def check_apart(outputs: Sequence[Named], inputs: Iterable[Named]) -> None:
+    """Refuse outputs that are an input, or one another: through links, other spellings and descriptors too.
+
+    Args:
+        outputs: What will be written.
+        inputs: What is read, now or later.
+
+    Raises:
+        UsageError: Two are the same file; nothing has been written.
+    """
+    known: dict[tuple[object, ...], Named] = {}
+    for one in inputs:
+        known.setdefault(_identity(one.path), one)
+    read = set(known)
+    for output in outputs:
+        identity = _identity(output.path)
+        other = known.setdefault(identity, output)
+        if identity == () or other is output:
+            continue
+        if identity in read:
+            raise UsageError(
+                f"{output.name} {displayable(output.path)} is {other.name}, which would be overwritten: name another file."
+            )
+        raise UsageError(f"{other.name} and {output.name} are the same file, {displayable(output.path)}: name two.")
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Tell whether two paths lead to one file or folder, which need not exist."""
+    return _identity(one) == _identity(other) != ()
+
+
+def check_new(outputs: Iterable[Named], *, overwrite: bool) -> None:
+    """Refuse to replace files that exist. Empty ones, devices and pipes may be written to.
+
+    Args:
+        outputs: Files that would be written anew.
+        overwrite: The user asked for it.
+
+    Raises:
+        UsageError: One exists.
+    """
+    if overwrite:
+        return
+    taken = [output for output in outputs if is_taken(output.path)]
+    if not taken:
+        return
+    first = f"{taken[0].name} {displayable(taken[0].path)}".strip()
+    if len(taken) == 1:
+        raise UsageError(f"{first} exists already: add --overwrite to replace it, or name another.")
+    raise UsageError(f"{first} and {len(taken) - 1} more exist already: add --overwrite to replace them, or name another place.")
+
+
+def is_taken(path: Path) -> bool:
+    """Tell whether there is a file at `path` with anything in it."""
+    try:
+        facts = path.stat()
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(facts.st_mode) and facts.st_size > 0
+
+
+def put_aside(path: Path) -> Path:
+    """Rename a file to `NAME.20260131T120000.123Z.SUFFIX`, by the time at which it was last written, and give its new path.
+
+    Raises:
+        OSError: It cannot be renamed.
+    """
+    finished_at = re.sub("[:-]", "", utc(path.stat().st_mtime))
+    aside, number = path.with_name(f"{path.stem}.{finished_at}{path.suffix}"), 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.stem}.{finished_at}-{number}{path.suffix}")
+    path.rename(aside)
+    return aside
+
+
+def files_of(address: str) -> list[Path]:
+    """Give the files and folders that the address of a source may mean, in every spelling; those that exist."""
+    names = [address, re.sub(r"(?i)^file:(//(localhost)?)?", "", address.strip())]
+    names += [unquote(names[-1]), *re.findall(r"location=\"?([^\s\"!]+)", address)]
+    found = []
+    for name in dict.fromkeys(names):
+        try:
+            path = Path(name).expanduser()
+            if path.is_file() or path.is_dir():
+                found.append(path)
+        except (OSError, ValueError, RuntimeError):
+            continue
+    return found
+
+
+def _identity(path: Path) -> tuple[object, ...]:
+    """Give what only this file or folder has: also before it exists; empty for devices, pipes and what cannot be there."""
+    try:
+        facts = path.stat()
+    except (OSError, ValueError):
+        try:
+            whole = os.path.realpath(path)
+            folder = Path(whole).parent.stat()
+        except (OSError, ValueError):
+            return ()
+        # Some file systems take letters of either case for the same.
+        return folder.st_dev, folder.st_ino, Path(whole).name.casefold()
+    regular = stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode)
+    return (facts.st_dev, facts.st_ino) if regular else ()

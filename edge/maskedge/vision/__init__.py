@@ -1,0 +1,1 @@
+"""From a frame to labelled faces: detectors, the classifier and the pipeline around them."""

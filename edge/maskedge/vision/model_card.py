@@ -1,0 +1,238 @@
+"""The model card (Mitchell et al., "Model Cards for Model Reporting", 2019), rendered from what stands in the model file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from maskedge.errors import ModelError
+from maskedge.modelfile.contract import CONTRACT, ClassifierContract, DetectorContract, read_kind, read_model
+
+from .classifier import MaskClassifier
+from .detectors import CnnDetector
+from .precise_detectors import lacks_label, without_label
+
+_USE = (
+    "Made to tell, on a device beside the camera, which of the faces that a detector found wear a mask: to count, to remind, to "
+    "open or to ring. It answers for the crop of a face, each frame by itself; `edge-run` votes over the frames of a track.",
+    "Not made to recognise anyone, and it cannot. Not made to punish, or to decide about people without a person in between; not a "
+    "medical device: it does not know whether a mask is of a kind that protects. It is wrong as often as the figures below say. "
+    "Tell people that they are being filmed, and follow the law of the place.",
+)
+_NO_DATA = "The file does not say what it was trained on."
+_FOUND = ("masked_found", "unmasked_found", "false_alarms")
+_NOT_MEASURED = (
+    "Not measured, for lack of labels: faces from the side or from above, ages and skin tones apart, beards, veils, clear shields. "
+    "Expect less there than the figures above say, and try the model on the camera's own place before you rely on it."
+)
+
+
+_USE_OF_DETECTOR = (
+    "Made to find, on a device beside the camera, the faces of a picture, masked or not, for a classifier that throws out what is "
+    "none: it is keen, and by itself it takes several things a picture for faces.",
+    "Not made to recognise anyone, and it cannot. Tell people that they are being filmed, and follow the law of the place.",
+)
+
+
+def render_card(path: Path) -> str:
+    """Render the card of a model file, a classifier or a detector, as Markdown.
+
+    Raises:
+        ModelError: The file is refused.
+    """
+    content = read_model(path)
+    detector = read_kind(content) == "detector"
+    contract = CnnDetector(path).contract if detector else MaskClassifier(path).contract
+    try:
+        if isinstance(contract, DetectorContract):
+            return _render_detector(path, contract, content)
+        return _render_classifier(path, contract, content)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        # The card is another program's: what it holds may be of any kind.
+        raise ModelError(
+            f"the card of {path} (maskedge.card) cannot be shown: {type(error).__name__} {str(error)[:100]}. Export it again."
+        ) from error
+
+
+def _render_classifier(path: Path, contract: ClassifierContract, content: bytes) -> str:
+    card = contract.card
+    sections = [
+        f"# Model card: {path.name}",
+        _facts(contract, content),
+        *([f"**{without_label(path.name)}**"] if lacks_label(contract.labels) else []),
+        "## Use and misuse",
+        *_USE,
+        "## Data",
+        _data(card),
+        "## Figures",
+        *_figures(card),
+        "## Limits",
+        *_limits(card),
+        "## Export",
+        _export(card),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _facts(contract: ClassifierContract, content: bytes) -> str:
+    card = contract.card
+    rows = [
+        ("labels", ", ".join(f"`{label}`" for label in contract.labels)),
+        ("net", _known(card, "net", "{}")),
+        ("parameters", _known(card, "parameters", "{:,}")),
+        ("input", f"uint8 [N, {contract.size}, {contract.size}, 3], BGR"),
+        ("crop", f"margin {contract.crop.margin:g}, {'square' if contract.crop.square else 'as the box'}"),
+        ("temperature, already in the graph", _known(card, "temperature", "{:g}") + _uncalibrated(card)),
+        ("an answer is unsure below", _known(card, "unsure_below", "{:g}")),
+        *_training_and_file(card, content),
+    ]
+    return _table(("what", "value"), rows)
+
+
+def _uncalibrated(card: Mapping[str, Any]) -> str:
+    calibration = card.get("calibration", {})
+    if calibration.get("fitted", True):
+        return ""
+    return f": not calibrated, for want of faces ({calibration['faces']:,} to fit it to, {calibration['needed']:,} are needed)"
+
+
+def _render_detector(path: Path, contract: DetectorContract, content: bytes) -> str:
+    card = contract.card
+    size = "any size in multiples of 32" if contract.size is None else f"{contract.size[0]} x {contract.size[1]}"
+    facts = [
+        ("finds", ", ".join(f"`{label}`" for label in contract.labels)),
+        ("net", _known(card, "net", "{}")),
+        ("parameters", _known(card, "parameters", "{:,}")),
+        ("input", f"uint8 [1, H, W, 3], BGR, {size}"),
+        ("least score, already in the graph", _known(card, "least_score", "{:g}")),
+        *_training_and_file(card, content),
+    ]
+    figures = ["The file holds none."]
+    if rows := card.get("curve"):
+        found = [(f"{row['side']}", f"{row['score']:.2f}", *(_figure(row[key]) for key in _FOUND)) for row in rows]
+        figures = [
+            f"Pictures with people that were kept from the training: {card.get('pictures', 0):,}; faces of at least a twentieth of "
+            "the longest side; found means an overlap (IoU) of 0.4.",
+            _table(("longest side", "least score", "masked found", "unmasked found", "false alarms a picture"), found),
+        ]
+    sections = [
+        f"# Model card: {path.name}",
+        _table(("what", "value"), facts),
+        "## Use and misuse",
+        *_USE_OF_DETECTOR,
+        "## Data",
+        _table(("data", "value"), _counts(card)) if card.get("data") else _NO_DATA,
+        "## Figures",
+        *figures,
+        "## Limits",
+        _NOT_MEASURED,
+        "## Export",
+        _export(card),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _training_and_file(card: Mapping[str, Any], content: bytes) -> list[tuple[str, str]]:
+    begun = card.get("recipe", {}).get("init")
+    start = f", from the weights of the file with SHA-256 `{begun}`" if begun else ""
+    return [
+        ("trained", f"{_known(card, 'epochs', '{}')} epochs, {_known(card, 'train_seconds', '{:,.0f}')} s{start}"),
+        ("size", f"{len(content):,} bytes"),
+        ("SHA-256", f"`{hashlib.sha256(content).hexdigest()}`"),
+        ("contract", CONTRACT),
+    ]
+
+
+def _counts(card: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Give what the data holds, and where it stands."""
+    data = card.get("data", {})
+    known = {"pictures": "pictures", "refused": "files that could not be used", "generated": "pictures drawn by the program"}
+    sources = {name: f"pictures of {name}" for name in ("faces", "scenes", "backgrounds")}
+    names = known | sources | {label: f"faces labelled `{label}`" for label in card.get("labels", [])}
+    return [
+        *((name, f"{data[key]:,}") for key, name in names.items() if key in data),
+        ("digest of the data", f"`{data.get('digest', 'not known')}`"),
+        ("licences", "; ".join(card.get("licences", [])) or "not stated"),
+    ]
+
+
+def _data(card: Mapping[str, Any]) -> str:
+    split = card.get("split", {})
+    if not card.get("data"):
+        licences = "; ".join(card.get("licences", []))
+        return f"{_NO_DATA} Licences: {licences}." if licences else _NO_DATA
+    parts = ", ".join(f"{split.get(part, 0):,}" for part in ("train", "val", "test"))
+    rows = [
+        *_counts(card),
+        ("split", f"by {split.get('by', 'not known')}, seed {split.get('seed', 'not known')}"),
+        ("pictures to learn from, to choose the epoch by, to measure on", parts),
+        ("digest of the split", f"`{split.get('digest', 'not known')}`"),
+    ]
+    return _table(("data", "value"), rows)
+
+
+def _figures(card: Mapping[str, Any]) -> Iterable[str]:
+    for part in card.get("evaluations", []):
+        yield f"### {part['name']}: {part['pictures']:,} crops"
+        whole = [f"accuracy {part['accuracy']:.4f}", f"calibration error {part['calibration']['ece_after']:.4f}"]
+        if part.get("macro_f1") is not None:
+            whole.insert(1, f"macro F1 {part['macro_f1']:.4f}")
+        if two_way := part.get("two_way"):
+            whole.append(f"with or without a mask {two_way['two_labels']:.4f} ({two_way['strict']:.4f} with all labels open)")
+        yield "; ".join(whole) + "."
+        yield _table(
+            ("label", "crops", "precision", "recall", "F1"),
+            [
+                (f"`{label}`", f"{figures['count']:,}", *(_figure(figures[key]) for key in ("precision", "recall", "f1")))
+                for label, figures in part["labels"].items()
+                if figures["count"]
+            ],
+        )
+    for name, gate in card.get("gate", {}).items():
+        if gate["rejected"] is not None:
+            yield (
+                f"As a gate behind a keen detector, on {name}: throws out {gate['rejected']:.4f} of {gate['false_alarms']:,} false "
+                f"alarms and keeps {gate['kept']:.4f} of {gate['faces']:,} faces."
+            )
+    if not card.get("evaluations"):
+        yield "The file holds none."
+
+
+def _limits(card: Mapping[str, Any]) -> Iterable[str]:
+    if limits := card.get("limits"):
+        yield "The same test faces, changed; the answer counts when it is right among all labels:"
+        rows = [(limit["condition"], f"{limit['accuracy']:.4f}", f"{limit['faces']:,}") for limit in limits]
+        yield _table(("faces", "accuracy", "number"), rows)
+    yield _NOT_MEASURED
+
+
+def _export(card: Mapping[str, Any]) -> str:
+    parity, quantised = card.get("parity", {}), card.get("quantisation", {})
+    rows = [("numbers", quantised.get("precision", "fp32"))]
+    if parity:
+        unit = f"{parity['changed']} changed" if "changed" in parity else "in pixels of a box's side"
+        compared = parity.get("crops", parity.get("frames"))
+        difference = f"greatest difference {parity['worst_difference']:.1e}, {unit}"
+        original = "the original" if card.get("adopted") else "PyTorch"
+        rows.append((f"parity with {original}", f"{compared:,} answers compared, {difference}"))
+    for gate, passed in quantised.get("gates", {}).items():
+        rows.append((f"gate: {gate}", "passed" if passed else "**FAILED**, written by --force"))
+    if quantised:
+        rows.append(("test accuracy, and of fp32", f"{quantised['accuracy']:.4f}, {quantised['accuracy_fp32']:.4f}"))
+    rows += [(name, version) for name, version in card.get("versions", {}).items()]
+    return _table(("export", "value"), rows)
+
+
+def _known(card: Mapping[str, Any], key: str, form: str) -> str:
+    return form.format(card[key]) if card.get(key) is not None else "not known"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

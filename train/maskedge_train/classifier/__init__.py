@@ -1,0 +1,1 @@
+"""The mask classifier: networks, training, calibration and evaluation."""

@@ -1,0 +1,1 @@
+"""Training data: pictures and labels, duplicates, splits without leaks, crops, negatives."""
