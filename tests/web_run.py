@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-from maskedge.events import Happening
+from maskedge.events import Event
 from maskedge.runtime.state import RunState
-from maskedge.sinks.base import Answer
+from maskedge.sinks.base import FrameResult
 from maskedge.sinks.web import WebConfig, WebSink
 from maskedge.sources import open_source
 from maskedge.vision.pipeline import MaskDetector
@@ -45,7 +45,7 @@ class Run:
                 self.frames += 1
                 self.state.count(captured=self.frames, dropped=0)
                 started = time.perf_counter()
-                self.sink.write(Answer(frame, faces, stages))
+                self.sink.write(FrameResult(frame, faces, stages))
                 self.slowest = max(self.slowest, time.perf_counter() - started)
                 self.detector.clock.next_frame()
 
@@ -59,7 +59,7 @@ class Run:
         """Lose the camera."""
         self.halt()
         self.state.set_source("lost", "the cable is out", 3)
-        self.sink.tell(Happening("source_lost", time.time(), "door"))
+        self.sink.handle_event(Event("source_lost", time.time(), "door"))
 
     @property
     def address(self) -> tuple[str, int]:

@@ -73,7 +73,7 @@ class InProcess:
         """Answer the frames, with a fresh tracker."""
         detector = self.detector
         cv2.setNumThreads(self.threads)
-        detector.follow()
+        detector.start_tracking()
         detector.clock.reset()
         faces = 0
         cpu, start = cpu_seconds(), time.perf_counter()

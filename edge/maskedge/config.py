@@ -72,14 +72,14 @@ class DetectConfig:
             "range": Range(1, 10_000),
         },
     )
-    least_face: float | None = field(
+    face_threshold: float | None = field(
         default=None,
         metadata={
             "help": "how surely a candidate must be a face, 0 to 1; default: what is best for the detector",
             "range": Range(0, 1),
         },
     )
-    min_face: int | None = field(
+    min_face_size: int | None = field(
         default=None, metadata={"help": "side in pixels of the smallest face; default: whatever is found", "range": Range(1, 16384)}
     )
 

@@ -21,7 +21,7 @@ KINDS = (FACE_APPEARED, FACE_LEFT, LABEL_CHANGED, SOURCE_LOST, SOURCE_BACK, ALER
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class Event:
     """Something that happened.
 
     Attributes:
@@ -39,7 +39,7 @@ class Happening:
     film_s: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Give the happening as it stands among the events (docs/contracts.md)."""
+        """Give the event as it stands among the events (docs/contracts.md)."""
         film = {} if self.film_s is None else {"film_s": round(self.film_s, 3)}
         return {"event": self.kind, "source": self.source, "time": utc(self.time), **film, **self.details}
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 from functools import singledispatch
 from typing import Any
 
-from maskedge.sinks.base import Answer
+from maskedge.sinks.base import FrameResult
 from maskedge.tracking.tracker import Track
 
-from .events import Happening
+from .events import Event
 from .types import Box, Face
 
 PERSONAL_KEYS = ("box", "track", "tracks")
@@ -32,7 +32,7 @@ def hidden_boxes(faces: Iterable[Face], tracks: Iterable[Track] = ()) -> list[Bo
 
 @singledispatch
 def without_people(result: Any) -> Any:
-    """Give an answer, a happening or the state of alerts without position and identity of people (`[privacy] stats_only`).
+    """Give an answer, an event or the state of alerts without position and identity of people (`[privacy] stats_only`).
 
     Pictures of an answer still have boxes and labels, but no track numbers: a picture shows where people are in any case.
 
@@ -43,19 +43,19 @@ def without_people(result: Any) -> Any:
 
 
 @without_people.register
-def _(result: Answer) -> Answer:
-    origin = replace(result, faces=[replace(face, track=None) for face in result.located], happenings=())
+def _(result: FrameResult) -> FrameResult:
+    origin = replace(result, faces=[replace(face, track=None) for face in result.located], events=())
     return replace(
         result,
         faces=[face.without_position() for face in result.located],
-        happenings=[without_people(happening) for happening in result.happenings],
+        events=[without_people(event) for event in result.events],
         hidden=None,
         drawn_from=origin,
     )
 
 
 @without_people.register
-def _(result: Happening) -> Happening:
+def _(result: Event) -> Event:
     return replace(result, details=_impersonal(result.details))
 
 

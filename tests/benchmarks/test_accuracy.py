@@ -13,7 +13,7 @@ from maskedge.labelled_boxes import LabelledBox, read_boxes
 from maskedge.modelfile.contract import default_model
 from maskedge.sources import demo
 from maskedge.types import Box
-from maskedge_bench.accuracy.detection_counts import SIZES, THREE, Tally
+from maskedge_bench.accuracy.detection_counts import SIZES, THREE, DetectionCounts
 from maskedge_bench.accuracy.gallery import MOST, Gallery
 from maskedge_bench.accuracy.rotation import turn
 from maskedge_bench.accuracy.scenes import accuracy_table, choose_pipelines, measure_accuracy, short_names
@@ -28,9 +28,9 @@ def face(box: Box, label: str = "with_mask", score: float = 0.9) -> Face:
 
 
 def figures(truths: list[LabelledBox], faces: list[Face], scale: float = 1.0) -> dict[str, dict[str, float]]:
-    tally = Tally()
-    tally.add(truths, faces, scale)
-    result = tally.figures()
+    counts = DetectionCounts()
+    counts.add(truths, faces, scale)
+    result = counts.figures()
     return {"together": result["together"], **result["labels"]}
 
 
@@ -67,12 +67,12 @@ def test_small_and_other_labels_are_ignored_on_both_sides() -> None:
 
 def test_three_classes_and_sizes() -> None:
     truths = [LabelledBox((0, 0, 40, 40), "with_mask"), LabelledBox((200, 0, 400, 200), "incorrect_mask")]
-    tally = Tally(THREE)
-    tally.add(truths, [face((0, 0, 40, 40)), face((200, 0, 400, 200))], 1.0)
-    result = tally.figures()
+    counts = DetectionCounts(THREE)
+    counts.add(truths, [face((0, 0, 40, 40)), face((200, 0, 400, 200))], 1.0)
+    result = counts.figures()
     assert result["together"] == {"precision": 0.5, "recall": 0.5, "f1": 0.5}
     assert result["labels"]["incorrect_mask"] == {"labelled": 1, "found": 1.0, "precision": 0.0, "recall": 0.0, "f1": 0.0}
-    sizes = tally.by_size()
+    sizes = counts.by_size()
     assert [size["from"] for size in sizes] == list(SIZES)
     assert sizes[0]["labels"]["with_mask"] == {"labelled": 1, "found": 1.0, "right": 1.0}
     assert sizes[-1]["labels"]["incorrect_mask"] == {"labelled": 1, "found": 1.0, "right": 0.0}
@@ -81,16 +81,16 @@ def test_three_classes_and_sizes() -> None:
 
 def test_interval_of_f1_is_that_of_draws_of_whole_pictures() -> None:
     truth = [LabelledBox((0, 0, 100, 100), "with_mask")]
-    assert Tally().f1_interval() == [0, 0]
-    tally = Tally()
+    assert DetectionCounts().f1_interval() == [0, 0]
+    counts = DetectionCounts()
     for number in range(100):
-        tally.add(truth, [face(truth[0].box)] if number % 4 else [], 1.0)
-    low, high = tally.f1_interval()
+        counts.add(truth, [face(truth[0].box)] if number % 4 else [], 1.0)
+    low, high = counts.f1_interval()
     # Recall of three in four among 100 has a standard error of 0.043; F1 = 2r / (1 + r) turns that into 0.028.
-    assert tally.figures()["together"]["f1"] == pytest.approx(0.857, abs=0.001)
+    assert counts.figures()["together"]["f1"] == pytest.approx(0.857, abs=0.001)
     assert (low, high) == (pytest.approx(0.857 - 1.96 * 0.028, abs=0.01), pytest.approx(0.857 + 1.96 * 0.028, abs=0.01))
-    assert tally.f1_interval() == [low, high]
-    once = Tally()
+    assert counts.f1_interval() == [low, high]
+    once = DetectionCounts()
     once.add(truth, [face(truth[0].box), face((300, 0, 400, 100))], 1.0)
     assert once.f1_interval() == [0.6667, 0.6667]
 

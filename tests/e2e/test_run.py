@@ -81,7 +81,7 @@ def test_files_are_obeyed(command, tmp_path: Path) -> None:  # type: ignore[no-u
     cv2.imwrite(str(tmp_path / "picture.png"), picture)
     # A model without not_a_face asks for surer faces than this detector gives.
     options = ("--model", model, "--detector-model", detector, "--events", "-")
-    done = command("edge-run", "--source", tmp_path / "picture.png", *options, env={"MASKEDGE_DETECT_LEAST_FACE": "0"})
+    done = command("edge-run", "--source", tmp_path / "picture.png", *options, env={"MASKEDGE_DETECT_FACE_THRESHOLD": "0"})
     assert done.returncode == 0, done.stderr
     (face,) = json.loads(done.stdout)["faces"]
     assert face["label"] == "day"

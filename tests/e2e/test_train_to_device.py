@@ -131,7 +131,7 @@ def test_plain_data_gives_a_model_that_throws_out_what_is_no_face(exported: Path
 
 def test_device_runs_it(exported: Path, command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     # Of too few faces to be calibrated by, the net is less sure than the default bound asks for.
-    env = {"MASKEDGE_DETECT_LEAST_FACE": "0.3"}
+    env = {"MASKEDGE_DETECT_FACE_THRESHOLD": "0.3"}
     events = tmp_path / "e.jsonl"
     done = command("edge-run", "--source", "demo", "--model", exported, "--max-frames", "20", "--events", events, env=env)
     assert done.returncode == 0, done.stderr

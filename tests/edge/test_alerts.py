@@ -21,10 +21,10 @@ from brokers import free_port, wait_for
 from maskedge import Face, Frame, UsageError
 from maskedge.alerts.actions import Actions
 from maskedge.alerts.rules import AlertEngine, AlertRule
-from maskedge.events import ALERT, ALERT_ENDED, OUTPUT_BACK, OUTPUT_LOST, SOURCE_BACK, SOURCE_LOST, Happening
-from maskedge.sinks.base import Answer
+from maskedge.events import ALERT, ALERT_ENDED, OUTPUT_BACK, OUTPUT_LOST, SOURCE_BACK, SOURCE_LOST, Event
+from maskedge.sinks.base import FrameResult
 from maskedge.sinks.clips import ClipsConfig, ClipSink
-from maskedge.sinks.retention import Keep, prune
+from maskedge.sinks.retention import Retention, prune
 from maskedge.sinks.snapshots import SnapshotsConfig, SnapshotStore
 from maskedge.zones import Zones
 
@@ -32,7 +32,7 @@ ZONES = Zones.parse(["left=0,0 0.5,0 0.5,1 0,1"])
 WAITS = (0.05, 0.05, 0.05)
 
 
-def answer(seconds: float, labels: str = "", *, x: float = 10, image: Any = None) -> Answer:
+def answer(seconds: float, labels: str = "", *, x: float = 10, image: Any = None) -> FrameResult:
     """A frame at a time, with a face for each letter: m with a mask, n without, u unsure."""
     names = {"m": "with_mask", "n": "without_mask", "u": "without_mask"}
     faces = [
@@ -40,16 +40,16 @@ def answer(seconds: float, labels: str = "", *, x: float = 10, image: Any = None
         for track, sign in enumerate(labels)
     ]
     picture = np.zeros((50, 100, 3), np.uint8) if image is None else image
-    return Answer(Frame(picture, round(seconds * 10), 1e9 + seconds, seconds, "0", seconds), faces, {})
+    return FrameResult(Frame(picture, round(seconds * 10), 1e9 + seconds, seconds, "0", seconds), faces, {})
 
 
 def play(rule: AlertRule, scenes: str | list[str], *, step: float = 0.5, x: float = 10) -> list[tuple[float, str, dict[str, Any]]]:
-    """Show frames every half second; give when which happening came with which details."""
+    """Show frames every half second; give when which event came with which details."""
     engine = AlertEngine([rule], ZONES, "0")
     return [
-        (index * step, happening.kind, dict(happening.details))
+        (index * step, event.kind, dict(event.details))
         for index, labels in enumerate(scenes)
-        for _, happening in engine.observe(answer(index * step, labels.strip(), x=x))
+        for _, event in engine.observe(answer(index * step, labels.strip(), x=x))
     ]
 
 
@@ -91,9 +91,9 @@ def test_the_time_without_a_camera_counts_for_no_alert(
     found = [engine.observe(answer(second, "n")) for second in (0.0, 0.5, 1.0)]
     for kind, moment in ((SOURCE_LOST, 1.2), (SOURCE_BACK, 1.2 + gap)):
         monkeypatch.setattr("maskedge.alerts.rules.time.perf_counter", lambda moment=moment: moment)
-        found.append(engine.tell(Happening(kind, 1e9 + moment, "0", {})))
+        found.append(engine.handle_event(Event(kind, 1e9 + moment, "0", {})))
     found += [engine.observe(answer(1.2 + gap + second, "n")) for second in (0.3, 0.8, 1.3)]
-    assert [change.happening.kind for changes in found for change in changes] == kinds
+    assert [change.event.kind for changes in found for change in changes] == kinds
 
 
 def test_too_many_people_and_zones() -> None:
@@ -118,13 +118,13 @@ def test_camera_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("maskedge.alerts.rules.time.perf_counter", lambda: clock[0])
     engine = AlertEngine([rule("camera_lost", seconds=3), rule("too_many_people", threshold=0, name="people")], ZONES, "0")
     assert [found.kind for _, found in engine.observe(answer(0, "m"))] == [ALERT]
-    found = engine.tell(Happening(SOURCE_LOST, 1e9, "0"))
+    found = engine.handle_event(Event(SOURCE_LOST, 1e9, "0"))
     assert [(one.kind, by.name) for by, one in found] == [(ALERT_ENDED, "people")], "nobody knows any more"
     clock[0] = 2.9
     assert engine.tick(1e9 + 2.9) == []
     clock[0] = 3.0
     (begun,) = engine.tick(1e9 + 3)
-    assert begun.happening.to_json() == {
+    assert begun.event.to_json() == {
         "event": "alert",
         "source": "0",
         "time": "2001-09-09T01:46:43.000Z",
@@ -132,7 +132,7 @@ def test_camera_lost(monkeypatch: pytest.MonkeyPatch) -> None:
         "when": "camera_lost",
     }
     assert engine.active() == [{"rule": "rule one", "since": 1e9 + 3, "details": {}}]
-    assert [one.kind for _, one in engine.tell(Happening(SOURCE_BACK, 1e9 + 4, "0"))] == [ALERT_ENDED]
+    assert [one.kind for _, one in engine.handle_event(Event(SOURCE_BACK, 1e9 + 4, "0"))] == [ALERT_ENDED]
     assert engine.active() == []
 
 
@@ -231,17 +231,17 @@ def server() -> Iterator[Server]:
     server.close()
 
 
-EVENT = Happening(ALERT, 1e9, "0", {"rule": "rule one"})
+EVENT = Event(ALERT, 1e9, "0", {"rule": "rule one"})
 
 
-def collected(actions: Actions, count: int) -> list[Happening]:
-    found: list[Happening] = []
+def collected(actions: Actions, count: int) -> list[Event]:
+    found: list[Event] = []
 
     def enough() -> bool:
         found.extend(actions.problems())
         return len(found) >= count
 
-    wait_for(enough, f"{count} happenings")
+    wait_for(enough, f"{count} events")
     return found
 
 
@@ -503,11 +503,11 @@ def test_prune_by_count_age_and_size(tmp_path: Path) -> None:
         return paths
 
     for keep, left in (
-        (Keep(count=3), 3),
-        (Keep(days=2.5), 3),
-        (Keep(megabytes=0.0025), 2),
-        (Keep(), 6),
-        (Keep(count=4, days=100, megabytes=0.003), 3),
+        (Retention(count=3), 3),
+        (Retention(days=2.5), 3),
+        (Retention(megabytes=0.0025), 2),
+        (Retention(), 6),
+        (Retention(count=4, days=100, megabytes=0.003), 3),
     ):
         prune(files(6), keep)
         assert sorted(path.name for path in tmp_path.iterdir()) == [str(number) for number in range(left)]

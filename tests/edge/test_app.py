@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +19,9 @@ from maskedge import Face, MaskDetector
 from maskedge.errors import ModelError, SourceError, UsageError
 from maskedge.modelfile.contract import MODELS, default_model
 from maskedge.rendering.draw import _place, mosaics, pixelate
-from maskedge.runtime.loop import Stop
+from maskedge.runtime.loop import StopRequest
 from maskedge.runtime.summary import Summary
-from maskedge.sinks.base import Answer
+from maskedge.sinks.base import FrameResult
 from maskedge.sources import demo, open_source
 from maskedge.sources.base import stamp
 from maskedge.types import Image
@@ -48,8 +49,8 @@ def bundled() -> library.ModelFile:
     return library.installed_models()[0]
 
 
-def answer(*faces: Face) -> Answer:
-    return Answer(stamp(demo.draw(200), 0, "party.jpg"), list(faces), {"total": 12.0, "detect": 9.0, "classify": 1.0})
+def answer(*faces: Face) -> FrameResult:
+    return FrameResult(stamp(demo.draw(200), 0, "party.jpg"), list(faces), {"total": 12.0, "detect": 9.0, "classify": 1.0})
 
 
 def test_choice_calls_doubtful_answers_unsure_and_leaves_small_faces_out() -> None:
@@ -106,7 +107,7 @@ def test_table_and_events() -> None:
 
 
 def test_large_pictures_are_shown_small() -> None:
-    large = Answer(stamp(np.zeros((3000, 4000, 3), np.uint8), 0, "x"), [replace(SURE, box=(400.0, 400.0, 2000.0, 2000.0))], {})
+    large = FrameResult(stamp(np.zeros((3000, 4000, 3), np.uint8), 0, "x"), [replace(SURE, box=(400.0, 400.0, 2000.0, 2000.0))], {})
     shown = cv2.imdecode(np.frombuffer(shown_jpeg(large), np.uint8), cv2.IMREAD_COLOR)
     assert shown.shape == (960, 1280, 3)
     assert shown[130:640, 126:132].max() > 100
@@ -172,7 +173,7 @@ def test_stills_stay_few_and_even_however_long_the_video() -> None:
     stills = film.Stills()
     small = np.zeros((24, 32, 3), np.uint8)
     for index in range(2000):
-        stills.write(Answer(stamp(small, index, "x"), [], {}))
+        stills.write(FrameResult(stamp(small, index, "x"), [], {}))
     assert len(stills.pictures) <= film.MAX_STILLS
     assert len(set(np.diff(stills.indices))) == 1
 
@@ -184,7 +185,7 @@ def test_stopped_or_broken_videos_leave_nothing_behind(
     with pytest.raises(SourceError, match=r"^notes\.mp4 is neither") as caught:
         film.annotate_video("notes.mp4", b"just words", library.build(bundled, "haar"), Choice())
     assert str(tmp_path) not in str(caught.value)
-    stop = Stop()
+    stop = StopRequest()
 
     def halt(summary: Summary, *_: object) -> None:
         if summary.frames == 5:
@@ -215,6 +216,7 @@ def test_long_videos_are_bounded(bundled: library.ModelFile, monkeypatch: pytest
 def test_live_session_answers_follows_and_forgets(bundled: library.ModelFile) -> None:
     session = LiveSession(bundled, "haar", Choice())
     for index in range(240, 256):
+        time.sleep(0.04)  # a person counts once found again after a third of a second
         got = session.answer(as_jpeg(demo.draw(index)))
     assert got["size"] == [640, 480]
     assert got["counts"]["with a mask"] >= 1

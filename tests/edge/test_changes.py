@@ -1,4 +1,4 @@
-"""Who comes and goes: happenings, and a count of people that takes no memory for those who are gone."""
+"""Who comes and goes: events, and a count of people that takes no memory for those who are gone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from maskedge.events import Happening
+from maskedge.events import Event
 from maskedge.tracking.tracker import Track
 from maskedge.tracking.transitions import ChangeWatcher
 from maskedge.types import Face, Frame
@@ -26,8 +26,8 @@ def track(identity: int, *, confirmed: bool = True) -> Track:
     return Track(identity, BOX, confirmed=confirmed)
 
 
-def kinds(happenings: list[Happening]) -> list[str]:
-    return [happening.kind for happening in happenings]
+def kinds(events: list[Event]) -> list[str]:
+    return [event.kind for event in events]
 
 
 def test_a_person_comes_puts_a_mask_on_and_leaves() -> None:

@@ -49,14 +49,19 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_flags_come_before_variables_before_the_file_before_defaults(tmp_path: Path) -> None:
-    path = write(tmp_path, "[detect]\nevery = 3\nleast_face = 0.4\nmin_face = 20\n")
-    environment = {"MASKEDGE_DETECT_EVERY": "4", "MASKEDGE_DETECT_LEAST_FACE": "0.6", "MASKEDGE_DATA": "/elsewhere", "HOME": "/"}
-    loaded = load_config(path, environment, {"detect.every": 7, "detect.min_face": None})
+    path = write(tmp_path, "[detect]\nevery = 3\nface_threshold = 0.4\nmin_face_size = 20\n")
+    environment = {
+        "MASKEDGE_DETECT_EVERY": "4",
+        "MASKEDGE_DETECT_FACE_THRESHOLD": "0.6",
+        "MASKEDGE_DATA": "/elsewhere",
+        "HOME": "/",
+    }
+    loaded = load_config(path, environment, {"detect.every": 7, "detect.min_face_size": None})
     detect = loaded.config.detect
-    assert (detect.every, detect.least_face, detect.min_face, detect.detector) == (7, 0.6, 20, "haar")
+    assert (detect.every, detect.face_threshold, detect.min_face_size, detect.detector) == (7, 0.6, 20, "haar")
     assert loaded.origins["detect.every"] == "flag"
-    assert loaded.origins["detect.least_face"] == "MASKEDGE_DETECT_LEAST_FACE"
-    assert loaded.origins["detect.min_face"] == str(path)
+    assert loaded.origins["detect.face_threshold"] == "MASKEDGE_DETECT_FACE_THRESHOLD"
+    assert loaded.origins["detect.min_face_size"] == str(path)
     assert "detect.detector" not in loaded.origins
 
 

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from maskedge import Face, Frame, OutputError, UsageError
-from maskedge.events import FACE_APPEARED, LABEL_CHANGED, OUTPUT_LOST, Happening
+from maskedge.events import FACE_APPEARED, LABEL_CHANGED, OUTPUT_LOST, Event
 from maskedge.privacy import without_people
 from maskedge.sinks import EventSink
-from maskedge.sinks.base import Answer
+from maskedge.sinks.base import FrameResult
 from maskedge.sinks.events import COLUMNS, LIVE_ROTATE_MB, EventsConfig, to_event
 from maskedge.sinks.mqtt.spool import Spool
 
@@ -28,12 +28,12 @@ FACES = [
     Face((312.04, 96.5, 420.0, 240.0), "with_mask", 0.98123, "without_mask", 0.51, 7),
     Face((1.0, 2.0, 3.0, 4.0), "without_mask", 0.9, "without_mask", 0.9, None),
 ]
-CHANGED = Happening(LABEL_CHANGED, MIDDAY, "0", {"track": 7, "label": "with_mask", "before": "without_mask", "box": [1, 2, 3, 4]})
+CHANGED = Event(LABEL_CHANGED, MIDDAY, "0", {"track": 7, "label": "with_mask", "before": "without_mask", "box": [1, 2, 3, 4]})
 
 
-def answer(index: int = 0, faces: list[Face] = FACES, *happenings: Happening, seconds: float = MIDDAY) -> Answer:
+def answer(index: int = 0, faces: list[Face] = FACES, *events: Event, seconds: float = MIDDAY) -> FrameResult:
     frame = Frame(np.zeros((9, 9, 3), np.uint8), index, seconds, 0.0, "0", seconds)
-    return Answer(frame, faces, {"total": 6.1}, happenings=happenings)
+    return FrameResult(frame, faces, {"total": 6.1}, events=events)
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -44,7 +44,7 @@ def test_happenings_stand_among_the_lines(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     sink = EventSink(str(path))
     sink.write(answer(3, FACES, CHANGED))
-    sink.tell(Happening(OUTPUT_LOST, MIDDAY, "0", {"output": "mqtt", "error": "the broker is gone"}))
+    sink.handle_event(Event(OUTPUT_LOST, MIDDAY, "0", {"output": "mqtt", "error": "the broker is gone"}))
     happened, frame, lost = lines(path)
     assert happened == CHANGED.to_json()
     assert (frame["frame"], len(frame["faces"])) == (3, 2)
@@ -85,7 +85,7 @@ def test_csv_has_a_row_a_face(tmp_path: Path) -> None:
     sink = EventSink(str(path))
     sink.write(answer(3, FACES, CHANGED))
     sink.write(answer(4, []))
-    sink.tell(Happening(FACE_APPEARED, MIDDAY, 'a "quoted", name\n', {"track": 8}))
+    sink.handle_event(Event(FACE_APPEARED, MIDDAY, 'a "quoted", name\n', {"track": 8}))
     sink.close()
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -263,7 +263,7 @@ def test_only_what_happens(tmp_path: Path, suffix: str) -> None:
     sink.write(answer(0))
     assert path.read_bytes() == b""
     sink.write(answer(1, FACES, CHANGED))
-    sink.tell(Happening(OUTPUT_LOST, MIDDAY, "0", {"output": "mqtt"}))
+    sink.handle_event(Event(OUTPUT_LOST, MIDDAY, "0", {"output": "mqtt"}))
     sink.close()
     if suffix == ".csv":
         with path.open(newline="") as file:
@@ -311,7 +311,7 @@ def test_no_number_and_no_letter_breaks_a_line(tmp_path: Path) -> None:
     face = replace(FACES[0], score=float("nan"))
     for name in ("events.jsonl", "events.csv"):
         sink = EventSink(str(tmp_path / name))
-        sink.write(Answer(odd, [face], {"total": float("inf")}))
+        sink.write(FrameResult(odd, [face], {"total": float("inf")}))
         sink.close()
         assert (tmp_path / name).read_text(encoding="utf-8")
     (event,) = lines(tmp_path / "events.jsonl")

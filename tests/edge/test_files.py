@@ -16,7 +16,7 @@ from maskedge.rendering.draw import Overlay, draw_faces
 from maskedge.sinks import EventSink, ImageSink
 from maskedge.sinks.clips import _Shot, write_video
 from maskedge.sinks.mqtt.spool import Spool
-from maskedge.sinks.retention import Album, Keep
+from maskedge.sinks.retention import MediaFolder, Retention
 from maskedge.sinks.snapshots import encode_jpeg
 from maskedge.support.files import make_folder, native_path, short_name, write_file
 from maskedge.support.text import displayable, to_bytes, to_json
@@ -37,7 +37,7 @@ def mode(path: Path) -> int:
 
 
 def test_what_may_show_people_is_private_whatever_the_umask(tmp_path: Path, open_umask: None, frames) -> None:  # type: ignore[no-untyped-def]
-    Album(tmp_path / "deep" / "album", ".jpg", Keep())
+    MediaFolder(tmp_path / "deep" / "album", ".jpg", Retention())
     EventSink(str(tmp_path / "events.jsonl")).close()
     Spool(tmp_path / "spool", 1000).close()
     write_file(tmp_path / "snapshot.jpg", b"x", private=True)
@@ -48,7 +48,7 @@ def test_what_may_show_people_is_private_whatever_the_umask(tmp_path: Path, open
         assert mode(tmp_path / name) == 0o600, name
     # What is the user's stays as it is.
     (tmp_path / "shared").mkdir(mode=0o775)
-    Album(tmp_path / "shared", ".jpg", Keep())
+    MediaFolder(tmp_path / "shared", ".jpg", Retention())
     make_folder(tmp_path / "shared", private=True)
     assert mode(tmp_path / "shared") == 0o775
     (tmp_path / "read.jsonl").touch(mode=0o644)

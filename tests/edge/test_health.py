@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from maskedge.events import Happening
+from maskedge.events import Event
 from maskedge.system.health import HealthWatcher, next_band, read_health
 from maskedge.system.rate_limiter import Governor
 
@@ -29,7 +29,7 @@ def test_this_machine_can_be_read() -> None:
 
 
 def test_changes_are_said_once(tmp_path: Path) -> None:
-    said: list[Happening] = []
+    said: list[Event] = []
     states: list[dict[str, object]] = []
     watcher = HealthWatcher("0", states.append, said.append, root=pretend_board(tmp_path, 50))
     watcher.look()
@@ -87,7 +87,7 @@ class Bench:
 def test_nothing_is_held_back_without_a_limit() -> None:
     bench = Bench(30, 0.01)
     assert bench.run(10) == pytest.approx(30, rel=0.05)
-    assert bench.governor.news() is None
+    assert bench.governor.changed_state() is None
     assert bench.governor.state()["cpu_percent"] == pytest.approx(30, rel=0.1)
 
 
@@ -100,13 +100,13 @@ def test_the_rate_that_was_asked_for() -> None:
 def test_a_budget_is_kept_and_left_again() -> None:
     bench = Bench(30, 0.02, cpu_budget=20)
     assert bench.run(60) == pytest.approx(10, rel=0.2), "20 ms a frame of 20 % of a core"
-    news = bench.governor.news()
-    assert news is not None
-    assert news["slowed_by"] == ["cpu_budget"]
-    assert bench.governor.news() is None, "said once"
+    changed_state = bench.governor.changed_state()
+    assert changed_state is not None
+    assert changed_state["slowed_by"] == ["cpu_budget"]
+    assert bench.governor.changed_state() is None, "said once"
     bench.cost = 0.001
     assert bench.run(60) == pytest.approx(30, rel=0.1)
-    again = bench.governor.news()
+    again = bench.governor.changed_state()
     assert again is not None
     assert again["slowed_by"] == []
 

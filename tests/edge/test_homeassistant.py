@@ -19,7 +19,7 @@ from maskedge.config import EdgeConfig, load_config
 from maskedge.runtime.build import Wiring, open_detector
 from maskedge.runtime.loop import run
 from maskedge.sinks import Sink
-from maskedge.sinks.base import Answer
+from maskedge.sinks.base import FrameResult
 from maskedge.sinks.mqtt.homeassistant import Device, discovery
 from maskedge.sinks.mqtt.sink import MqttConfig, MqttSink, reachable_page
 from maskedge.sources import DemoSource, VideoFileSource, demo
@@ -82,9 +82,9 @@ def test_entities_find_their_values_and_what_only_grows_never_falls(
     zones = '[zones]\nroi = ["left side=0,0 0.5,0 0.5,1 0,1", "right=0.5,0 1,0 1,1 0.5,1"]\n'
     own = config(tmp_path, broker, zones + '[detect]\ndetector = "cnn"\n' + RULE.format(name="crowd"))
     detector, sinks = open_detector(own), list[Sink]()
-    detector.follow()
+    detector.start_tracking()
     wiring = Wiring(own, source, detector, sinks)
-    outcome = run(source, detector, sinks, controls=wiring.controls)
+    outcome = run(source, detector, sinks, context=wiring.context)
     assert outcome.failure is None
     wait_for(lambda: listener.of("door/availability")[-1:] == ["offline"], "the farewell")
     found = entities(listener)
@@ -244,7 +244,7 @@ def test_a_reload_clears_what_is_gone(tmp_path: Path, broker: Mosquitto) -> None
 def test_pictures_go_out_where_they_are_allowed_and_as_they_may_leave(tmp_path: Path, broker: Mosquitto) -> None:
     listener = Listener(broker.port)
     image = cv2.resize(demo.draw(200), (1280, 960))
-    answer = Answer(stamp(np.asarray(image, np.uint8), 0, "0"), [], {}, hidden=[(0.0, 0.0, 1280.0, 960.0)])
+    answer = FrameResult(stamp(np.asarray(image, np.uint8), 0, "0"), [], {}, hidden=[(0.0, 0.0, 1280.0, 960.0)])
     options: dict[str, Any] = {"url": f"mqtt://127.0.0.1:{broker.port}", "topic": "door", "interval": 0.1}
     for folder, allowed in (("without", False), ("with", True)):
         sink = MqttSink(MqttConfig(**options, spool=tmp_path / folder, picture=allowed), source="0", snapshot=dict)

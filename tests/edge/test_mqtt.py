@@ -19,7 +19,7 @@ import pytest
 
 from brokers import Listener, Mosquitto, free_port, make_certificates, wait_for
 from maskedge import OutputError, UsageError
-from maskedge.events import FACE_APPEARED, OUTPUT_BACK, OUTPUT_LOST, Happening
+from maskedge.events import FACE_APPEARED, OUTPUT_BACK, OUTPUT_LOST, Event
 from maskedge.sinks.mqtt.sink import MqttConfig, MqttSink
 from maskedge.sinks.mqtt.spool import Spool
 
@@ -36,19 +36,19 @@ SNAPSHOT: dict[str, Any] = {
 }
 
 
-def happening(number: int) -> Happening:
-    return Happening(FACE_APPEARED, 1_769_860_800 + number, "0", {"track": number, "box": [1, 2, 3, 4]})
+def event(number: int) -> Event:
+    return Event(FACE_APPEARED, 1_769_860_800 + number, "0", {"track": number, "box": [1, 2, 3, 4]})
 
 
 class Run:
     """A sink as edge-run has it."""
 
     def __init__(self, folder: Path, port: int, **options: Any) -> None:
-        self.said: list[Happening] = []
+        self.said: list[Event] = []
         self.url = options.pop("url", f"mqtt://127.0.0.1:{port}")
         keep = {name: options.pop(name) for name in ("alerts", "labels") if name in options}
         config = MqttConfig(url=self.url, topic="door", spool=folder / "spool", **options)
-        self.sink = MqttSink(config, source="0", snapshot=lambda: SNAPSHOT, announce=self.said.append, **keep)
+        self.sink = MqttSink(config, source="0", snapshot=lambda: SNAPSHOT, publish_event=self.said.append, **keep)
 
     def lost(self) -> list[str]:
         return [said.details["error"] for said in list(self.said) if said.kind == OUTPUT_LOST]
@@ -101,7 +101,7 @@ def test_restarts_of_the_broker_lose_nothing_and_double_nothing(tmp_path: Path, 
     def flow(count: int) -> None:
         nonlocal written
         for _ in range(count):
-            run.sink.tell(happening(written))
+            run.sink.handle_event(event(written))
             written += 1
             time.sleep(0.001)
 
@@ -133,14 +133,14 @@ def test_a_broker_that_forgets_its_sessions(tmp_path: Path) -> None:
     broker = Mosquitto(tmp_path / "broker", persistent=False)
     run = Run(tmp_path, broker.port)
     for number in range(200):
-        run.sink.tell(happening(number))
+        run.sink.handle_event(event(number))
     broker.stop(signal.SIGKILL)
     waiting = [message.number for message in run.sink._spool.after(0, 200)]
     assert waiting, "the broker was killed before it had all"
     broker.start()
     listener = Listener(broker.port, "door/events")
     # The sink may be back before the listener is: the last one tells that both are.
-    run.sink.tell(happening(200))
+    run.sink.handle_event(event(200))
     wait_for(lambda: 200 in tracks(listener), "the last")
     wait_for(lambda: run.sink.waiting == 0, "the spool to empty")
     arrived = tracks(listener)
@@ -155,14 +155,14 @@ def test_events_wait_over_a_restart_of_ours(tmp_path: Path, broker: Mosquitto) -
     broker.stop()
     first = Run(tmp_path, broker.port)
     for number in range(30):
-        first.sink.tell(happening(number))
+        first.sink.handle_event(event(number))
     wait_for(first.lost, "the sentence")
     assert "cannot be reached" in first.lost()[0]
     first.sink.close()
     assert len(first.lost()) == 1
     broker.start()
     second = Run(tmp_path, broker.port)
-    second.sink.tell(happening(30))
+    second.sink.handle_event(event(30))
     wait_for(lambda: len(listener.of("door/events")) >= 31, "all events")
     wait_for(lambda: second.sink.waiting == 0, "the spool to empty")
     second.sink.close()
@@ -173,13 +173,13 @@ def test_events_wait_over_a_restart_of_ours(tmp_path: Path, broker: Mosquitto) -
 KILLED = """
 import sys, time
 from pathlib import Path
-from maskedge.events import Happening
+from maskedge.events import Event
 from maskedge.sinks.mqtt.sink import MqttConfig, MqttSink
 config = MqttConfig(url=sys.argv[1], topic="door", spool=Path(sys.argv[2]), client_id=sys.argv[4])
 sink = MqttSink(config, source="0", snapshot=dict)
 first = int(sys.argv[3])
 for number in range(first, first + 100):
-    sink.tell(Happening("face_appeared", 0, "0", {"track": number}))
+    sink.tell(Event("face_appeared", 0, "0", {"track": number}))
 while sink.waiting:
     time.sleep(0.01)
 print("done", flush=True)
@@ -211,9 +211,9 @@ def test_password(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     subprocess.run(["mosquitto_passwd", "-c", "-b", passwords, "edge", "secret-right"], check=True, capture_output=True)
     broker = Mosquitto(tmp_path / "broker", "allow_anonymous false", f"password_file {passwords}")
     wrong = Run(tmp_path, broker.port, username="edge", password="secret-wrong")  # noqa: S106
-    wrong.sink.tell(happening(0))
+    wrong.sink.handle_event(event(0))
     wait_for(wrong.lost, "the sentence")
-    wrong.sink.tell(happening(1))
+    wrong.sink.handle_event(event(1))
     wrong.sink.close()
     assert wrong.lost() == [
         f"the broker 127.0.0.1:{broker.port} refuses us (Not authorized): check [mqtt] username and password, "
@@ -222,7 +222,7 @@ def test_password(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "password").write_text("secret-right\n")
     right = Run(tmp_path, broker.port, username="edge", password_file=tmp_path / "password")
     listener = Listener(broker.port, "door/events", username="edge", password="secret-right")  # noqa: S106
-    right.sink.tell(happening(2))
+    right.sink.handle_event(event(2))
     wait_for(lambda: right.sink.waiting == 0, "the spool to empty")
     right.sink.close()
     listener.close()
@@ -238,7 +238,7 @@ def test_a_user_who_may_not_publish(tmp_path: Path, qos: int) -> None:
     rules.write_text("topic read #\n")
     broker = Mosquitto(tmp_path / "broker", "allow_anonymous true", f"acl_file {rules}")
     run = Run(tmp_path, broker.port, qos=qos)
-    run.sink.tell(happening(0))
+    run.sink.handle_event(event(0))
     wait_for(run.lost, "the sentence")
     assert "refuses us (Not authorized)" in run.lost()[0]
     assert run.sink.waiting == 1
@@ -262,7 +262,7 @@ def test_a_user_who_may_not_announce_to_home_assistant(tmp_path: Path, caplog: p
     logger.addHandler(caplog.handler)
     listener = Listener(broker.port, "door/#")
     run = Run(tmp_path, broker.port, interval=0.1, discovery=True, alerts=("too many",), labels=("with_mask",))
-    run.sink.tell(happening(0))
+    run.sink.handle_event(event(0))
     wait_for(lambda: caplog.messages, "the sentence")
     wait_for(lambda: run.sink.waiting == 0, "the spool to empty")
     wait_for(lambda: listener.of("door/statistics"), "the statistics")
@@ -296,7 +296,7 @@ def test_tls(tmp_path: Path) -> None:
         )
     ):
         run = Run(tmp_path / str(index), broker.port, url=address, **options)
-        run.sink.tell(happening(index))
+        run.sink.handle_event(event(index))
         if complaint is None:
             wait_for(lambda run=run: run.sink.waiting == 0, "the spool to empty")
         else:
@@ -314,7 +314,7 @@ def test_own_certificate(tmp_path: Path) -> None:
     broker = Mosquitto(tmp_path / "broker", *server, "require_certificate true", "use_identity_as_username true")
     options = {"url": f"mqtts://localhost:{broker.port}", "ca_file": own["ca"]}
     run = Run(tmp_path, broker.port, **options, cert_file=own["cert"], key_file=own["key"])
-    run.sink.tell(happening(0))
+    run.sink.handle_event(event(0))
     wait_for(lambda: run.sink.waiting == 0, "the spool to empty")
     run.sink.close()
     bare = Run(tmp_path, broker.port, **options)
@@ -342,11 +342,11 @@ def test_what_listens_there_is_no_broker(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_broker_that_hangs_holds_up_nobody(tmp_path: Path, broker: Mosquitto) -> None:
     run = Run(tmp_path, broker.port)
-    run.sink.tell(happening(0))
+    run.sink.handle_event(event(0))
     wait_for(lambda: run.sink.waiting == 0, "the spool to empty")
     broker.send(signal.SIGSTOP)
     for number in range(1, 5000):
-        run.sink.tell(happening(number))
+        run.sink.handle_event(event(number))
     run.sink.close()
     broker.send(signal.SIGCONT)
     listener = Listener(broker.port, "door/events")
@@ -366,7 +366,7 @@ def test_spool_is_bounded_and_one_run_has_it(tmp_path: Path) -> None:
         Run(tmp_path, 1)
     with pytest.raises(OutputError, match="is full"):
         for number in range(1000):
-            run.sink.tell(happening(number))
+            run.sink.handle_event(event(number))
     held = run.sink.waiting
     assert 50 < held < 100
     run.sink.close()

@@ -75,7 +75,7 @@ def test_not_a_face_is_thrown_out(tmp_path: Path) -> None:
     model = write_model(tmp_path / "model.onnx", metadata=metadata)
     image = np.zeros((100, 200, 3), np.uint8)
     image[:, 100:] = 255
-    detector = MaskDetector(model, Fixed([(10, 10, 60, 60), (120, 10, 180, 60)]), tracking=True, least_face=0.5)
+    detector = MaskDetector(model, Fixed([(10, 10, 60, 60), (120, 10, 180, 60)]), tracking=True, face_threshold=0.5)
     # A black crop is undecided (0.5 each): the first label wins.
     faces = detector(image)
     assert [face.box for face in faces] == [(10, 10, 60, 60)]
@@ -145,11 +145,11 @@ def test_least_face_is_a_choice_and_lower_for_a_face_that_was_there(tmp_path: Pa
     box = (60.0, 20.0, 120.0, 80.0)
     black, dim = np.zeros((100, 200, 3), np.uint8), np.full((100, 200, 3), 4, np.uint8)
     # 0.5 and 0.31 by the model.
-    assert len(MaskDetector(model, Fixed([box]), least_face=0.5)(black)) == 1
-    assert MaskDetector(model, Fixed([box]), least_face=0.5)(dim) == []
-    assert len(MaskDetector(model, Fixed([box]), least_face=0.3)(dim)) == 1
-    assert MaskDetector(model, Fixed([box]), least_face=0.6)(black) == []
-    followed = MaskDetector(model, Fixed([box]), tracking=True, least_face=0.45)
+    assert len(MaskDetector(model, Fixed([box]), face_threshold=0.5)(black)) == 1
+    assert MaskDetector(model, Fixed([box]), face_threshold=0.5)(dim) == []
+    assert len(MaskDetector(model, Fixed([box]), face_threshold=0.3)(dim)) == 1
+    assert MaskDetector(model, Fixed([box]), face_threshold=0.6)(black) == []
+    followed = MaskDetector(model, Fixed([box]), tracking=True, face_threshold=0.45)
     assert followed(dim) == [], "nothing starts with it"
     assert len(followed(black)) == 1
     # Lower for a moment is the same face, but not for long.
@@ -169,16 +169,16 @@ def test_a_score_and_a_probability_judge_together(tmp_path: Path) -> None:
     best = max(own.certainty for own in found)
     assert not detector.find(image, best * 1.001)
     assert [own.certainty for own in detector.find(image, best * 0.999)] == [best]
-    assert MaskDetector(model).least_face != detector.least_face
-    detector.ask_for(0.3)
-    assert detector.least_face == 0.3
+    assert MaskDetector(model).face_threshold != detector.face_threshold
+    detector.set_face_threshold(0.3)
+    assert detector.face_threshold == 0.3
 
 
 def test_least_face_and_min_face_are_checked() -> None:
     with pytest.raises(UsageError, match="0 to 1"):
-        MaskDetector(least_face=1.5)
-    with pytest.raises(UsageError, match="min_face takes a number from 1"):
-        MaskDetector(min_face=0)
+        MaskDetector(face_threshold=1.5)
+    with pytest.raises(UsageError, match="min_face_size takes a number from 1"):
+        MaskDetector(min_face_size=0)
     with pytest.raises(UsageError, match="threads takes a number from 1 to 256, got 100000"):
         MaskDetector(threads=100_000)
 
@@ -188,10 +188,10 @@ def test_smaller_faces_are_dropped_and_do_not_flicker() -> None:
     boxes = [true.box for true in demo.truth(150) if true.visible > 0.95]
     sides = sorted(side(box) for box in boxes)
     least = round(sides[-2])
-    faces = MaskDetector(detector=Fixed(boxes), min_face=least)(image)
+    faces = MaskDetector(detector=Fixed(boxes), min_face_size=least)(image)
     assert 0 < len(faces) < len(boxes)
     assert all(side(face.box) >= least for face in faces)
-    growing = MaskDetector(detector=Fixed(boxes), min_face=least, tracking=True)
+    growing = MaskDetector(detector=Fixed(boxes), min_face_size=least, tracking=True)
     first = len(growing(image))
     # A tenth smaller: who was there stays.
     centre = [((x1 + x2) / 2, (y1 + y2) / 2, 0.45 * (x2 - x1), 0.45 * (y2 - y1)) for x1, y1, x2, y2 in boxes]
@@ -201,7 +201,7 @@ def test_smaller_faces_are_dropped_and_do_not_flicker() -> None:
 
 def test_unsure_is_by_the_models_card(tmp_path: Path) -> None:
     model = brightness_model(tmp_path / "model.onnx")
-    (face,) = MaskDetector(model, Fixed([(60, 20, 120, 80)]), least_face=0.5)(np.zeros((100, 200, 3), np.uint8))
+    (face,) = MaskDetector(model, Fixed([(60, 20, 120, 80)]), face_threshold=0.5)(np.zeros((100, 200, 3), np.uint8))
     assert face.score == 0.5
     assert face.unsure
     assert face.to_json()["unsure"] is True

@@ -32,16 +32,16 @@ def test_detector_is_chosen_by_the_labels(blind: Path, tmp_path: Path) -> None:
     assert checker.notice is None
     chosen = MaskDetector(blind)
     assert isinstance(chosen.detector, CnnDetector)
-    assert chosen.least_face == PRECISE_SCORE
+    assert chosen.face_threshold == PRECISE_SCORE
     assert chosen.notice is not None
     for words in ("mine.onnx has no label not_a_face", "network alone", "0.5"):
         assert words in chosen.notice
 
 
 def test_chosen_detector_is_kept_but_made_precise(blind: Path) -> None:
-    cascade = MaskDetector(blind, "haar", min_face=40).detector
+    cascade = MaskDetector(blind, "haar", min_face_size=40).detector
     assert isinstance(cascade, CascadeDetector)
-    assert (cascade.path, cascade.min_face) == (MODELS / "haar.xml", 40)
+    assert (cascade.path, cascade.min_face_size) == (MODELS / "haar.xml", 40)
     assert cascade.min_neighbors > 3
     assert isinstance(MaskDetector(blind, "cnn").detector, CnnDetector)
     stock = MaskDetector(blind, "haar-stock").detector
@@ -54,7 +54,7 @@ def test_chosen_detector_is_kept_but_made_precise(blind: Path) -> None:
 
     own = Own()
     assert make_precise(own) is own
-    assert MaskDetector(blind, own, least_face=0.9).least_face == 0.9
+    assert MaskDetector(blind, own, face_threshold=0.9).face_threshold == 0.9
 
 
 def test_faces_of_the_clip_are_found_and_little_else(blind: Path) -> None:

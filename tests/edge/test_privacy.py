@@ -27,7 +27,7 @@ from maskedge.runtime.build import Wiring, open_detector
 from maskedge.runtime.loop import run
 from maskedge.runtime.summary import Summary
 from maskedge.sinks import Sink, WindowSink
-from maskedge.sinks.base import Answer
+from maskedge.sinks.base import FrameResult
 from maskedge.sinks.clips import ClipsConfig
 from maskedge.sinks.events import EventsConfig
 from maskedge.sinks.images import ImageSink
@@ -36,7 +36,7 @@ from maskedge.sinks.web import feeds
 from maskedge.sources import DemoSource, Source, VideoFileSource, demo
 from maskedge.tracking import appearance
 from maskedge.tracking import tracker as track
-from maskedge.tracking.appearance import look_of
+from maskedge.tracking.appearance import describe
 from maskedge.types import Box, FaceLabel, Image
 from maskedge.vision.pipeline import as_bgr
 
@@ -45,7 +45,7 @@ CLIP = "clips/four_people_putting_masks_on.mp4"
 
 def play(
     config: EdgeConfig, source: Source, *more: Sink, frames: int, progress: Any = lambda _: None
-) -> tuple[Wiring, list[Answer]]:
+) -> tuple[Wiring, list[FrameResult]]:
     """A run as edge-run has it, with further outputs; gives what outputs received."""
 
     class Keeper:
@@ -54,13 +54,13 @@ def play(
         name = "keeper"
 
         def __init__(self) -> None:
-            self.answers: list[Answer] = []
+            self.answers: list[FrameResult] = []
 
-        def write(self, answer: Answer) -> bool:
+        def write(self, answer: FrameResult) -> bool:
             self.answers.append(answer)
             return True
 
-        def tell(self, happening: object) -> None:
+        def handle_event(self, event: object) -> None:
             pass
 
         def close(self) -> None:
@@ -68,7 +68,7 @@ def play(
 
     keeper, sinks = Keeper(), list[Sink]()
     detector = open_detector(config, every_frame=config.privacy.anonymize)
-    detector.follow()
+    detector.start_tracking()
     wiring = Wiring(config, source, detector, sinks)
     sinks += [*more, keeper]
     outcome = run(
@@ -76,7 +76,7 @@ def play(
         detector,
         sinks,
         max_frames=frames,
-        controls=wiring.controls,
+        context=wiring.context,
         progress=lambda s: progress(wiring, s),
     )
     assert outcome.failure is None
@@ -320,7 +320,7 @@ def test_statistics_alone_say_neither_place_nor_person(
 def come_back(detector: MaskDetector, away: int) -> tuple[set[int | None], set[int | None]]:
     """Numbers of the people of a picture, and of the same people after some empty frames."""
     people, nobody = demo.draw(240), np.full((480, 640, 3), 128, np.uint8)
-    detector.follow()
+    detector.start_tracking()
     before = [{face.track for face in detector(people)} for _ in range(10)][-1]
     for _ in range(away):
         assert detector(nobody) == []
@@ -331,7 +331,7 @@ def test_without_reidentification_a_returning_person_is_new(monkeypatch: pytest.
     before, after = come_back(MaskDetector(tracking=True), away=30)
     assert before == after
     described: list[object] = []
-    monkeypatch.setattr("maskedge.tracking.tracker.look_of", lambda *_: described.append(1))
+    monkeypatch.setattr("maskedge.tracking.tracker.describe", lambda *_: described.append(1))
     detector = MaskDetector(tracking=True, reidentify=False)
     before, after = come_back(detector, away=30)
     assert len(before) == len(after) >= 2
@@ -348,14 +348,14 @@ def test_without_reidentification_a_returning_person_is_new(monkeypatch: pytest.
 def test_the_option_reaches_the_tracker(tmp_path: Path) -> None:
     (tmp_path / "edge.toml").write_text("[privacy]\nno_reidentification = true\n")
     detector = open_detector(load_config(tmp_path / "edge.toml", {}).config)
-    detector.follow()
+    detector.start_tracking()
     assert detector.tracker is not None
     assert detector.tracker._reidentify is False
 
 
 def test_the_page_on_privacy_has_the_numbers_of_the_code() -> None:
     page = " ".join((Path(__file__).parents[2] / "docs" / "privacy.md").read_text(encoding="utf-8").split())
-    look = look_of(demo.draw(240), (250.0, 150.0, 350.0, 260.0))
+    look = describe(demo.draw(240), (250.0, 150.0, 350.0, 260.0))
     assert look is not None
     seconds = track.KEEP
     events, snapshots, clips = EventsConfig(), SnapshotsConfig(), ClipsConfig()
@@ -365,7 +365,7 @@ def test_the_page_on_privacy_has_the_numbers_of_the_code() -> None:
         f"within these {seconds:g} seconds",
         f"for {seconds:g} seconds the expected place",
         f"missed for up to {track._FRESH:g} seconds",
-        f"the last {feeds._REMEMBERED} happenings",
+        f"the last {feeds._REMEMBERED} events",
         f"with {draw._HIDDEN_MARGIN:.0%} more on every side, by {draw._MOSAIC} x {draw._MOSAIC} squares".replace("%", " %"),
         *(f"`keep` ({kept.keep}), `keep_days` ({kept.keep_days:g}), `keep_mb` ({kept.keep_mb:g})" for kept in (snapshots, clips)),
     ):

@@ -11,15 +11,15 @@ import pytest
 
 from brokers import wait_for
 from maskedge.errors import OutputError
-from maskedge.events import ALERT, Happening
+from maskedge.events import ALERT, Event
 from maskedge.sinks import EventSink
-from maskedge.sinks.base import Answer
+from maskedge.sinks.base import FrameResult
 from maskedge.sinks.queued import QueuedSink
 from maskedge.types import Frame
 
 
-def answer(index: int, *happenings: Happening) -> Answer:
-    return Answer(Frame(np.zeros((8, 8, 3), np.uint8), index, 1.0, 0.0, "0", index / 30), [], {"total": 1.0}, happenings=happenings)
+def answer(index: int, *events: Event) -> FrameResult:
+    return FrameResult(Frame(np.zeros((8, 8, 3), np.uint8), index, 1.0, 0.0, "0", index / 30), [], {"total": 1.0}, events=events)
 
 
 class Recorder:
@@ -40,12 +40,12 @@ class Recorder:
             raise self.failure
         self.taken.append(what)
 
-    def write(self, answer: Answer) -> bool:
+    def write(self, answer: FrameResult) -> bool:
         self._take(answer.frame.index)
         return answer.frame.index < 1000
 
-    def tell(self, happening: Happening) -> None:
-        self._take(happening.kind)
+    def handle_event(self, event: Event) -> None:
+        self._take(event.kind)
 
     def reopen(self) -> None:
         self.reopened += 1
@@ -59,7 +59,7 @@ def test_what_is_written_comes_in_order_and_the_rest_at_the_end() -> None:
     sink = QueuedSink(inner, capacity=100)
     for index in range(50):
         assert sink.write(answer(index))
-    sink.tell(Happening(ALERT, 1.0, "0"))
+    sink.handle_event(Event(ALERT, 1.0, "0"))
     sink.close()
     sink.close()
     assert inner.taken == [*range(50), ALERT]
@@ -67,13 +67,13 @@ def test_what_is_written_comes_in_order_and_the_rest_at_the_end() -> None:
     assert sink.status() == {"written": 50, "dropped": 0, "state": "ok", "error": None}
 
 
-def test_a_slow_sink_loses_old_frames_and_no_happening() -> None:
+def test_a_slow_sink_loses_old_frames_and_no_event() -> None:
     inner = Recorder()
     inner.gate.clear()
     sink = QueuedSink(inner, capacity=4)
     started = time.monotonic()
     for index in range(200):
-        sink.write(answer(index, Happening(f"seen {index}", 1.0, "0")) if index % 50 == 10 else answer(index))
+        sink.write(answer(index, Event(f"seen {index}", 1.0, "0")) if index % 50 == 10 else answer(index))
     assert time.monotonic() - started < 1, "it never waits"
     inner.gate.set()
     sink.close()
@@ -85,7 +85,7 @@ def test_a_slow_sink_loses_old_frames_and_no_happening() -> None:
 def test_a_failure_is_said_once_and_tried_again() -> None:
     inner, said = Recorder(), []
     inner.failure = OutputError("the disk is full.")
-    sink = QueuedSink(inner, source="0", announce=said.append, first_wait=0.02)
+    sink = QueuedSink(inner, source="0", publish_event=said.append, first_wait=0.02)
     sink.write(answer(0))
     wait_for(lambda: inner.reopened > 2, "tries")
     assert sink.status()["state"] == "lost"
@@ -94,29 +94,29 @@ def test_a_failure_is_said_once_and_tried_again() -> None:
     wait_for(lambda: len(said) == 2, "the word that it works again")
     sink.close()
     assert inner.taken == [0], "nothing is lost and nothing comes twice"
-    assert [(happening.kind, dict(happening.details)) for happening in said] == [
+    assert [(event.kind, dict(event.details)) for event in said] == [
         ("output_lost", {"output": "recorder", "error": "the disk is full."}),
         ("output_back", {"output": "recorder"}),
     ]
 
 
 def test_a_sink_that_only_listens_is_not_back(tmp_path: Path) -> None:
-    """A video takes a happening without writing anything: its disk is as full as before."""
-    said: list[Happening] = []
+    """A video takes an event without writing anything: its disk is as full as before."""
+    said: list[Event] = []
 
     class Full(Recorder):
-        def write(self, answer: Answer) -> bool:
+        def write(self, answer: FrameResult) -> bool:
             raise OutputError("the disk is full.")
 
     inner = Full()
-    sink = QueuedSink(inner, capacity=1, announce=said.append, first_wait=0.01)
+    sink = QueuedSink(inner, capacity=1, publish_event=said.append, first_wait=0.01)
     sink.write(answer(0))
     wait_for(lambda: said, "the word")
-    sink.tell(Happening(ALERT, 1.0, "0"))
-    sink.tell(Happening(ALERT, 2.0, "0"))
-    wait_for(lambda: len(inner.taken) == 2, "the happenings")
+    sink.handle_event(Event(ALERT, 1.0, "0"))
+    sink.handle_event(Event(ALERT, 2.0, "0"))
+    wait_for(lambda: len(inner.taken) == 2, "the events")
     assert sink.status()["state"] == "lost"
-    assert [happening.kind for happening in said] == ["output_lost"]
+    assert [event.kind for event in said] == ["output_lost"]
     with pytest.raises(OutputError, match="full"):
         sink.close()
 
@@ -124,7 +124,7 @@ def test_a_sink_that_only_listens_is_not_back(tmp_path: Path) -> None:
 def test_any_failure_of_a_sink_is_survived() -> None:
     inner, said = Recorder(), []
     inner.failure = ZeroDivisionError("oh")
-    sink = QueuedSink(inner, announce=said.append, first_wait=0.01)
+    sink = QueuedSink(inner, publish_event=said.append, first_wait=0.01)
     sink.write(answer(0))
     wait_for(lambda: said, "the word")
     with pytest.raises(OutputError, match="recorder failed"):
@@ -152,8 +152,8 @@ def test_a_sink_that_wants_the_end_is_heard() -> None:
 
 
 def test_a_full_disk_under_events(tmp_path: Path) -> None:
-    said: list[Happening] = []
-    sink = QueuedSink(EventSink("/dev/full"), announce=said.append, first_wait=0.01)
+    said: list[Event] = []
+    sink = QueuedSink(EventSink("/dev/full"), publish_event=said.append, first_wait=0.01)
     for index in range(20):
         assert sink.write(answer(index))
     wait_for(lambda: said, "the word")

@@ -12,11 +12,11 @@ import pytest
 from maskedge import MaskDetector
 from maskedge.alerts.rules import AlertEngine, AlertRule
 from maskedge.errors import OutputError
-from maskedge.events import OUTPUT_LOST, SOURCE_BACK, SOURCE_LOST, Happening
+from maskedge.events import OUTPUT_LOST, SOURCE_BACK, SOURCE_LOST, Event
 from maskedge.rendering.draw import pixelate
-from maskedge.runtime.loop import Controls, run
+from maskedge.runtime.loop import RunContext, run
 from maskedge.runtime.state import RunState
-from maskedge.sinks.base import Answer
+from maskedge.sinks.base import FrameResult
 from maskedge.sinks.events import to_event
 from maskedge.sources import DemoSource, demo
 from maskedge.sources.base import LOST, OPEN
@@ -30,22 +30,22 @@ class Keeper:
     name = "keeper"
 
     def __init__(self, *, broken: bool = False) -> None:
-        self.answers: list[Answer] = []
-        self.told: list[Happening] = []
+        self.answers: list[FrameResult] = []
+        self.told: list[Event] = []
         self.stills: list[Image] = []
         self.broken = broken
         self.closed = False
 
-    def write(self, answer: Answer) -> bool:
+    def write(self, answer: FrameResult) -> bool:
         if self.broken:
             raise OutputError("it is broken.")
         self.answers.append(answer)
         return True
 
-    def tell(self, happening: Happening) -> None:
-        self.told.append(happening)
+    def handle_event(self, event: Event) -> None:
+        self.told.append(event)
 
-    def still(self, answer: Answer) -> bool:
+    def still(self, answer: FrameResult) -> bool:
         self.stills.append(answer.picture)
         return True
 
@@ -80,7 +80,7 @@ def detector() -> MaskDetector:
 
 
 def start(detector: MaskDetector) -> MaskDetector:
-    detector.follow()
+    detector.start_tracking()
     detector.clock.reset()
     return detector
 
@@ -88,8 +88,8 @@ def start(detector: MaskDetector) -> MaskDetector:
 def test_no_face_leaves_the_program(detector: MaskDetector) -> None:
     keeper = Keeper()
     zones = Zones.parse(["corner=0,0 0.05,0 0,0.05"])
-    controls = Controls(anonymize=True, zones=zones)
-    run(DemoSource(), start(detector), [keeper], max_frames=150, controls=controls)
+    context = RunContext(anonymize=True, zones=zones)
+    run(DemoSource(), start(detector), [keeper], max_frames=150, context=context)
     last = keeper.answers[-1]
     assert last.faces == [], "they do not count"
     hidden = last.hidden
@@ -106,7 +106,7 @@ def test_no_face_leaves_the_program(detector: MaskDetector) -> None:
 
 def test_a_face_that_is_missed_for_a_moment_stays_hidden(detector: MaskDetector) -> None:
     keeper = Keeper()
-    run(DemoSource(), start(detector), [keeper], controls=Controls(anonymize=True))
+    run(DemoSource(), start(detector), [keeper], context=RunContext(anonymize=True))
     # Each live face twice, as a face and as a track: what is more is waited for.
     assert any(len(answer.hidden or ()) > 2 * len(answer.faces) for answer in keeper.answers)
 
@@ -115,11 +115,11 @@ def test_statistics_alone_tell_neither_place_nor_person(detector: MaskDetector) 
     keeper, state = Keeper(), RunState("demo")
     rule = AlertRule(name="bare", when="person_without_mask", seconds=0.5)
     engine = AlertEngine([rule], Zones(), "demo", live=False)
-    controls = Controls(stats_only=True, alerts=engine, state=state)
-    run(DemoSource(), start(detector), [keeper], max_frames=90, controls=controls)
-    happenings = [happening for answer in keeper.answers for happening in answer.happenings]
-    assert {"face_appeared", "alert"} <= {happening.kind for happening in happenings}
-    assert not any({"track", "tracks", "box"} & happening.details.keys() for happening in happenings)
+    context = RunContext(stats_only=True, alerts=engine, state=state)
+    run(DemoSource(), start(detector), [keeper], max_frames=90, context=context)
+    events = [event for answer in keeper.answers for event in answer.events]
+    assert {"face_appeared", "alert"} <= {event.kind for event in events}
+    assert not any({"track", "tracks", "box"} & event.details.keys() for event in events)
     (alert,) = state.snapshot()["alerts"]
     assert "tracks" not in alert["details"]
 
@@ -135,11 +135,11 @@ def test_times_of_a_video_file_are_those_in_the_film(detector: MaskDetector) -> 
     """However long the work takes, and however many frames a second there are."""
     keeper = Keeper()
     engine = AlertEngine([AlertRule(name="bare", when="person_without_mask", seconds=2)], Zones(), "demo", live=False)
-    run(Slowed(), start(detector), [keeper], controls=Controls(alerts=engine))
+    run(Slowed(), start(detector), [keeper], context=RunContext(alerts=engine))
     assert [answer.film_s for answer in keeper.answers] == [pytest.approx(number / 3) for number in range(30)]
-    happenings = [(answer, happening) for answer in keeper.answers for happening in answer.happenings]
-    assert all(happening.film_s == answer.film_s for answer, happening in happenings)
-    (alert, *_) = [happening for _, happening in happenings if happening.kind == "alert"]
+    events = [(answer, event) for answer in keeper.answers for event in answer.events]
+    assert all(event.film_s == answer.film_s for answer, event in events)
+    (alert, *_) = [event for _, event in events if event.kind == "alert"]
     assert 2 <= (alert.film_s or 0) <= 3
     assert alert.details["longest_s"] == pytest.approx(2, abs=0.4)
     assert to_event(keeper.answers[9])["film_s"] == 3
@@ -149,13 +149,13 @@ def test_what_a_camera_gives_has_no_time_in_a_film(detector: MaskDetector) -> No
     keeper = Keeper()
     run(Interrupted(), start(detector), [keeper], max_frames=45)
     assert all(answer.film_s is None and "film_s" not in to_event(answer) for answer in keeper.answers)
-    assert all(happening.film_s is None for answer in keeper.answers for happening in answer.happenings)
+    assert all(event.film_s is None for answer in keeper.answers for event in answer.events)
 
 
 def test_a_loss_is_told_and_shown_and_the_way_back_too(detector: MaskDetector) -> None:
     keeper = Keeper()
     outcome = run(Interrupted(), start(detector), [keeper], max_frames=60)
-    assert [happening.kind for happening in keeper.told] == [SOURCE_LOST, SOURCE_BACK]
+    assert [event.kind for event in keeper.told] == [SOURCE_LOST, SOURCE_BACK]
     assert keeper.told[0].details["error"] == "the cable."
     assert outcome.summary.reconnects == 1
     assert keeper.stills, "the last picture stands"
@@ -167,10 +167,10 @@ def test_a_loss_is_told_and_shown_and_the_way_back_too(detector: MaskDetector) -
 def test_a_live_loop_goes_on_without_a_broken_sink(detector: MaskDetector) -> None:
     broken, keeper, state = Keeper(broken=True), Keeper(), RunState("demo")
     broken.name = "broken"
-    outcome = run(Interrupted(), start(detector), [broken, keeper], max_frames=50, controls=Controls(state=state))
+    outcome = run(Interrupted(), start(detector), [broken, keeper], max_frames=50, context=RunContext(state=state))
     assert outcome.failure is None
     assert len(keeper.answers) == 50
-    assert [happening.details["output"] for happening in keeper.told if happening.kind == OUTPUT_LOST] == ["broken"]
+    assert [event.details["output"] for event in keeper.told if event.kind == OUTPUT_LOST] == ["broken"]
     assert state.snapshot()["sinks"]["broken"]["state"] == "lost"
     assert broken.closed
 
@@ -184,8 +184,8 @@ def test_a_file_ends_with_a_broken_sink(detector: MaskDetector) -> None:
 
 
 def test_news_of_other_threads_reach_every_sink(detector: MaskDetector) -> None:
-    news: queue.SimpleQueue[Happening] = queue.SimpleQueue()
-    news.put(Happening("health", 1.0, "demo", {"temperature_c": 82.0, "temperature_band": "hot", "throttled": ["throttled"]}))
+    news: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    news.put(Event("health", 1.0, "demo", {"temperature_c": 82.0, "temperature_band": "hot", "throttled": ["throttled"]}))
     keeper = Keeper()
-    run(DemoSource(), start(detector), [keeper], max_frames=5, controls=Controls(news=news))
-    assert [happening.kind for happening in keeper.told] == ["health"]
+    run(DemoSource(), start(detector), [keeper], max_frames=5, context=RunContext(event_queue=news))
+    assert [event.kind for event in keeper.told] == ["health"]

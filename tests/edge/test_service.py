@@ -26,7 +26,7 @@ def program(tmp_path: Path) -> Path:
 def test_systemd_has_nothing_to_say_against_the_unit(tmp_path: Path, program: Path) -> None:
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd-analyze is not installed")
-    unit = tmp_path / "maskedge.system.systemd_unit"
+    unit = tmp_path / "maskedge.service"
     unit.write_text(build_unit(command=program))
     done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False, timeout=30)
     # It also names what is wrong with the units of this machine.
@@ -84,11 +84,11 @@ def test_what_cannot_stand_in_a_unit_is_refused() -> None:
 
 
 def test_unit_is_written_or_the_reason_said(tmp_path: Path) -> None:
-    steps = install_unit("[Unit]\n", tmp_path / "maskedge.system.systemd_unit")
-    assert (tmp_path / "maskedge.system.systemd_unit").read_text() == "[Unit]\n"
+    steps = install_unit("[Unit]\n", tmp_path / "maskedge.service")
+    assert (tmp_path / "maskedge.service").read_text() == "[Unit]\n"
     assert "systemctl enable --now maskedge" in steps[-1]
     with pytest.raises(OutputError, match="no systemd"):
-        install_unit("[Unit]\n", tmp_path / "none" / "maskedge.system.systemd_unit")
+        install_unit("[Unit]\n", tmp_path / "none" / "maskedge.service")
 
 
 @pytest.mark.parametrize("abstract", [False, True])

@@ -15,7 +15,7 @@ import pytest
 from maskedge import Face, Frame, OutputError
 from maskedge.rendering.draw import draw_faces
 from maskedge.sinks import EventSink, ImageSink, VideoSink, display_problem, open_picture_output
-from maskedge.sinks.base import Answer
+from maskedge.sinks.base import FrameResult
 from maskedge.sinks.recording.writer import fit
 from maskedge.types import Image
 from support import environment
@@ -23,8 +23,8 @@ from support import environment
 FACE = Face((312.04, 96.5, 420.0, 240.0), "with_mask", 0.98123, "without_mask", 0.51, 7)
 
 
-def answer(image: Image, index: int = 0, source: str = "0") -> Answer:
-    return Answer(
+def answer(image: Image, index: int = 0, source: str = "0") -> FrameResult:
+    return FrameResult(
         Frame(image, index, 1_769_860_800.1234, 0.0, source, 0.0),
         [FACE],
         {"total": 6.123, "detect": 4.2, "classify": 0.6, "track": 0.1},

@@ -6,7 +6,7 @@ import json
 import math
 from pathlib import Path
 
-from maskedge.events import Happening
+from maskedge.events import Event
 from maskedge.sinks.mqtt.spool import Spool
 from maskedge.sinks.web import WebConfig, WebSink
 from maskedge.support.text import to_json
@@ -24,6 +24,6 @@ def test_no_output_gives_nan(tmp_path: Path) -> None:
     assert json.loads(sink._status_json()) == {"rate": None, "source": {"fps": None}}
     sink.close()
     spool = Spool(tmp_path, 1000)
-    spool.add([Happening("alert", 0.0, "0", {"fraction": math.nan}).to_json()])
+    spool.add([Event("alert", 0.0, "0", {"fraction": math.nan}).to_json()])
     assert json.loads(spool.after(0, 1)[0].payload)["fraction"] is None
     spool.close()

@@ -9,7 +9,7 @@ import pytest
 
 from maskedge.boxes import box_iou, contained, side, suppress
 from maskedge.sources import demo
-from maskedge.tracking.appearance import likeness, look_of
+from maskedge.tracking.appearance import describe, similarity
 from maskedge.tracking.elapsed import Elapsed
 from maskedge.tracking.optical_flow import Motion
 from maskedge.tracking.tracker import ASK, CARRY, CONFIRM, KEEP, FaceTracker, Track
@@ -177,12 +177,12 @@ def test_look_is_the_upper_half_and_may_be_out_of_the_picture() -> None:
     head = portrait((20, 20, 25), (90, 120, 170), random)
     masked = head.copy()
     masked[95:] = (220, 190, 120)
-    look = look_of(scene((head, 200, 200)), at(200, 200))
-    assert look is not None
-    assert likeness(look, look_of(scene((masked, 200, 200)), at(200, 200))) > 0.95
-    assert likeness(look, look_of(scene((head, 200, 200)), at(400, 300))) < 0.3
-    assert look_of(scene(), at(2000, 200)) is None
-    assert likeness(look, None) == 1
+    descriptor = describe(scene((head, 200, 200)), at(200, 200))
+    assert descriptor is not None
+    assert similarity(descriptor, describe(scene((masked, 200, 200)), at(200, 200))) > 0.95
+    assert similarity(descriptor, describe(scene((head, 200, 200)), at(400, 300))) < 0.3
+    assert describe(scene(), at(2000, 200)) is None
+    assert similarity(descriptor, None) == 1
 
 
 def answer(track: Track, *answers: npt.NDArray[np.float32], rate: float = 25, unsure_below: float = 0.0) -> list[int]:
@@ -191,7 +191,7 @@ def answer(track: Track, *answers: npt.NDArray[np.float32], rate: float = 25, un
     for own in answers:
         track.advance(1 / rate, (0.0, 0.0))
         track.add_answer(own, unsure_below)
-        labels.append(track.standing)
+        labels.append(track.voted_label)
     return labels
 
 
@@ -199,7 +199,7 @@ def test_vote_withstands_a_flicker_and_follows_a_change() -> None:
     track = Track(1, at(0, 0), confirmed=True)
     answer(track, *[MASK] * 20)
     assert set(answer(track, *[NO_MASK] * 8)) == {0}
-    assert not track.settled, "it is worth to ask again"
+    assert not track.is_stable, "it is worth to ask again"
     assert set(answer(track, *[MASK] * 8)) == {0}
     labels = answer(track, *[NO_MASK] * 30)
     assert labels[-1] == 1
@@ -220,11 +220,11 @@ def test_label_follows_a_change_within_a_second_at_any_rate(rate: float) -> None
             now += float(random.choice([0.5, 1, 1, 1, 1.5], p=[0.1, 0.25, 0.3, 0.25, 0.1])) / rate
             late = float(random.choice([0, -1.2])) * min(0.5 / rate, 0.02)
             track.advance(elapsed.step(now + late), (0.0, 0.0))
-            if not track.settled:
+            if not track.is_stable:
                 track.add_answer(NO_MASK if now > end else MASK)
             if now > end:
                 against += 1
-                shown = track.standing
+                shown = track.voted_label
             if shown == 1:
                 changed = now
             assert against < 200
@@ -247,7 +247,7 @@ def test_a_face_about_which_nothing_is_doubtful_is_asked_for_again_after_a_while
         asked = 0
         for _ in range(round(4 * rate)):
             track.advance(1 / rate, (0.0, 0.0))
-            if not track.settled:
+            if not track.is_stable:
                 track.add_answer(MASK)
                 asked += 1
         assert asked == pytest.approx(4 / ASK, rel=0.35)
@@ -260,15 +260,15 @@ def test_repeated_frames_and_gaps_in_time() -> None:
     for _ in range(50):
         track.advance(0.0, (0.0, 0.0))
         track.add_answer(NO_MASK)
-    assert track.standing == 0
+    assert track.voted_label == 0
     answer(track, *[MASK] * 25)
     track.advance(60.0, None)
     assert track.box == pytest.approx(at(0, 0))
     track.add_answer(NO_MASK)
-    assert track.standing == 0
+    assert track.voted_label == 0
     track.advance(1.0, None)
     track.add_answer(NO_MASK)
-    assert track.standing == 1
+    assert track.voted_label == 1
 
 
 def test_time_goes_on_whatever_the_stamps_are_like() -> None:
@@ -281,15 +281,15 @@ def test_time_goes_on_whatever_the_stamps_are_like() -> None:
 def test_sure_is_who_gave_mostly_sure_answers() -> None:
     track = Track(1, at(0, 0))
     track.add_answer(NO_MASK, unsure_below=0.95)
-    assert track.sure == 0
+    assert track.confidence == 0
     answer(track, *[np.array([0.01, 0.99], np.float32)] * 30, unsure_below=0.95)
-    assert track.sure > 0.5
+    assert track.confidence > 0.5
     answer(track, NO_MASK, unsure_below=0.95)
-    assert track.sure > 0.5, "one blurred frame takes nothing away"
+    assert track.confidence > 0.5, "one blurred frame takes nothing away"
     answer(track, *[np.array([0.99, 0.01], np.float32)] * 6, unsure_below=0.95)
-    assert track.sure > 0.5
+    assert track.confidence > 0.5
     answer(track, *[np.array([0.5, 0.5], np.float32)] * 12, unsure_below=0.95)
-    assert track.sure < 0.5
+    assert track.confidence < 0.5
 
 
 def test_flow_carries_a_face_over_frames_without_detection() -> None:
@@ -303,7 +303,7 @@ def test_flow_carries_a_face_over_frames_without_detection() -> None:
         tracker.frame(image)
         if number % 10 == 0:
             tracker.update([at(round(x), round(y))], image)
-        (track,) = tracker.live
+        (track,) = tracker.visible
         assert box_iou(track.box, at(x, y)) > 0.7, number
     assert track.identity == 1
 
@@ -313,7 +313,7 @@ def test_without_pictures_faces_move_on_as_before() -> None:
     for number in range(0, 40, 2):
         step(tracker, at(10 * number, 50))
         tracker.frame()
-        (carried,) = tracker.live
+        (carried,) = tracker.visible
         if number > 20:
             assert carried.box[0] == pytest.approx(10 * (number + 1), abs=3)
 
@@ -324,13 +324,13 @@ def test_what_the_classifier_still_sees_is_carried_for_a_while() -> None:
         (track,) = step(tracker, at(200, 200))
     tracker.frame()
     tracker.update([], seen={track.identity})
-    assert track.live
-    assert not tracker.restless
+    assert track.is_visible
+    assert not tracker.redetect_soon
     for _ in range(tracker.frames(CARRY)):
         tracker.frame()
     tracker.update([], seen={track.identity})
-    assert not track.live
-    assert tracker.restless, "a person is missed"
+    assert not track.is_visible
+    assert tracker.redetect_soon, "a person is missed"
 
 
 def test_who_leaves_the_picture_is_lost() -> None:
@@ -343,7 +343,7 @@ def test_who_leaves_the_picture_is_lost() -> None:
         if x < 500:
             tracker.update([at(x, 200)], image)
     tracker.frame(scene())
-    assert tracker.live == []
+    assert tracker.visible == []
 
 
 def test_motion_says_when_it_cannot_tell() -> None:

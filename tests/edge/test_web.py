@@ -21,7 +21,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from maskedge.errors import OutputError, UsageError
-from maskedge.events import Happening
+from maskedge.events import Event
 from maskedge.sinks.web import Names, WebConfig, WebSink
 from maskedge.sinks.web.config import parse_address
 from streams import until
@@ -111,7 +111,7 @@ def test_nothing_with_pixels_is_served_unless_asked() -> None:
 def test_events_are_faces_and_happenings(page: Run) -> None:
     with page.open("/api/events") as client:
         content = read_until(client, b"event: faces")
-        page.sink.tell(Happening("face_appeared", time.time(), "door", {"track": 9, "label": "with_mask"}))
+        page.sink.handle_event(Event("face_appeared", time.time(), "door", {"track": 9, "label": "with_mask"}))
         content += read_until(client, b"event: happening")
         content += read_until(client, b"\n\n")
     assert b"Content-Type: text/event-stream" in content
@@ -123,7 +123,7 @@ def test_events_are_faces_and_happenings(page: Run) -> None:
 def test_who_comes_back_gets_what_happened_meanwhile() -> None:
     with Run(frames=False) as run:
         for track in range(5):
-            run.sink.tell(Happening("face_left", time.time(), "door", {"track": track}))
+            run.sink.handle_event(Event("face_left", time.time(), "door", {"track": track}))
         until(lambda: b'kind="face_left"} 5' in run.get("/metrics")[2])
         with socket.create_connection(run.address, timeout=10) as client:
             client.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: 3\r\n\r\n")
@@ -145,7 +145,7 @@ def test_healthz_follows_the_camera() -> None:
 
 
 def test_metrics_are_read_by_prometheus_own_parser(page: Run) -> None:
-    page.sink.tell(Happening("alert", time.time(), "door", {"rule": "x"}))
+    page.sink.handle_event(Event("alert", time.time(), "door", {"rule": "x"}))
     until(lambda: b'kind="alert"' in page.get("/metrics")[2])
     code, headers, content = page.get("/metrics")
     families = {family.name: family for family in text_string_to_metric_families(content.decode())}
@@ -377,7 +377,7 @@ def test_closing_does_not_wait_for_clients() -> None:
         with pytest.raises(OSError, match="refused"):
             run.get("/")
         run.sink.close()
-        run.sink.tell(Happening("health", 0.0, "door"))
+        run.sink.handle_event(Event("health", 0.0, "door"))
 
 
 def test_a_port_that_is_taken() -> None:

@@ -52,7 +52,7 @@ def test_a_reload_that_fails_changes_nothing_and_is_one_sentence(
     loaded = load_config(file, {})
     source = open_source("demo")
     wiring = Wiring(loaded.config, source, open_detector(loaded.config), [])
-    before = (wiring.controls.alerts, wiring.controls.zones, wiring._config)
+    before = (wiring.context.alerts, wiring.context.zones, wiring._config)
     run = _Run(loaded, {}, set_up())
     for text in (
         *("[limits]\nmax_fps = 1" + "0" * 400, "[detect]\nevery = " + "9" * 5000, "[detect]\nevery = " + "[" * 5000, "[limits", ""),
@@ -66,7 +66,7 @@ def test_a_reload_that_fails_changes_nothing_and_is_one_sentence(
         lines = capsys.readouterr().err.strip().splitlines()
         assert len(lines) == 1
         assert "the old one stays" in lines[0]
-        assert (wiring.controls.alerts, wiring.controls.zones, wiring._config) == before
+        assert (wiring.context.alerts, wiring.context.zones, wiring._config) == before
     file.write_text("[detect]\nevery = 7")
     run._reload(wiring)
     assert "configuration read again: changed" in capsys.readouterr().err
@@ -87,18 +87,18 @@ def test_reload_forgets_rules_that_are_gone_and_keeps_looking_in_every_frame(tmp
     config = read(RULES)
     detector, source = open_detector(config), open_source("demo")
     wiring = Wiring(config, source, detector, [])
-    state = wiring.controls.state
+    state = wiring.context.state
     state.set_alerts([{"rule": "crowd", "since": 0.0, "details": {}}])
     assert len(state.snapshot()["alerts"]) == 1
 
     at_once, later = wiring.change(
-        read('[privacy]\nanonymize = true\n[detect]\nevery = 7\nleast_face = 0.6\ndetector = "cnn"'), every_frame=True
+        read('[privacy]\nanonymize = true\n[detect]\nevery = 7\nface_threshold = 0.6\ndetector = "cnn"'), every_frame=True
     )
     assert later == ["detect.detector"]
-    assert {"alerts", "zones.roi", "detect.every", "detect.least_face", "privacy.anonymize"} <= set(at_once)
+    assert {"alerts", "zones.roi", "detect.every", "detect.face_threshold", "privacy.anonymize"} <= set(at_once)
     assert state.snapshot()["alerts"] == []
-    assert wiring.controls.alerts is None
-    assert (detector.detect_every, detector.least_face) == (1, 0.6), "new faces are hidden at once"
+    assert wiring.context.alerts is None
+    assert (detector.detect_every, detector.face_threshold) == (1, 0.6), "new faces are hidden at once"
     wiring.change(read("[detect]\nevery = 7"))
     assert detector.detect_every == 7
     source.close()

@@ -76,7 +76,7 @@ def test_file_is_proven_and_takes_any_size(checkpoint: Path, tmp_path: Path) -> 
     for shape in ((1, 1, 3), (8, 8, 3), (33, 500, 3), (480, 640, 3), (1080, 1920, 3)):
         detector.detect(np.full(shape, 90, np.uint8))
     assert detector.smallest_face(640, 480) == pytest.approx(640 / 480 * 10)
-    assert CnnDetector(tmp_path / "own.onnx", min_face=20).smallest_face(640, 480) == pytest.approx(20)
+    assert CnnDetector(tmp_path / "own.onnx", min_face_size=20).smallest_face(640, 480) == pytest.approx(20)
     run = CliRunner().invoke(main, ["verify", str(tmp_path / "own.onnx"), "--checkpoint", str(checkpoint)])
     assert run.exit_code == 0, run.output
     assert "a detector of face" in run.output

@@ -86,7 +86,7 @@ def verify_unit(unit: str, folder: Path) -> None:
     """Let systemd judge the unit where systemd is installed."""
     if shutil.which("systemd-analyze") is None:
         return
-    path = folder / "maskedge.system.systemd_unit"
+    path = folder / "maskedge.service"
     path.write_text(unit, encoding="utf-8")
     done = subprocess.run(["systemd-analyze", "verify", path], capture_output=True, text=True, check=False)
     # It also names what is wrong with the units of this machine.

@@ -52,7 +52,7 @@ def match(
 
 
 @dataclass
-class Tally:
+class DetectionCounts:
     """Counts over pictures, by label.
 
     Attributes:

@@ -8,12 +8,12 @@ from maskedge.errors import UsageError
 from maskedge.vision.detectors import DETECTORS, CascadeDetector, CnnDetector, FaceDetector, build_detector
 
 
-def find_detector(name: str, *, min_face: int | None = None) -> FaceDetector:
+def find_detector(name: str, *, min_face_size: int | None = None) -> FaceDetector:
     """Build a detector: one of `maskedge.vision.detectors.DETECTORS`, a cascade's .xml or a detector's .onnx file.
 
     Args:
         name: Name or path.
-        min_face: Side in pixels of the smallest face that must be found, for a detector that is called by its name.
+        min_face_size: Side in pixels of the smallest face that must be found, for a detector that is called by its name.
 
     Raises:
         UsageError: It is neither.
@@ -28,4 +28,4 @@ def find_detector(name: str, *, min_face: int | None = None) -> FaceDetector:
         raise UsageError(
             f"there is no detector {name!r}; known are {', '.join(DETECTORS)}, a cascade's .xml and a detector's .onnx file."
         )
-    return build_detector(name, min_face=min_face)
+    return build_detector(name, min_face_size=min_face_size)

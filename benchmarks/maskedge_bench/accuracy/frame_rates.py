@@ -91,7 +91,7 @@ def measure_rate(
         The rate, frames, detections, compared faces, the share that was contradicted, the longest contradiction in seconds, people,
         and how often the label of each changed.
     """
-    tracking.follow()
+    tracking.start_tracking()
     counts = Contradictions()
     labels: dict[int, list[str]] = {}
     persons: set[int] = set()

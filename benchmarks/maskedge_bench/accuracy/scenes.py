@@ -1,6 +1,6 @@
 """Accuracy of the whole chain: faces found and told apart in whole pictures, for several pipelines in the same run.
 
-The rule of what counts is in `tally`.
+The rule of what counts is in `counts`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from maskedge.vision.pipeline import Found, MaskDetector, as_bgr
 from maskedge_bench.contestants.pipelines import PIPELINES, Pipeline
 from maskedge_train.data.split import only_measures
 
-from .detection_counts import DRAWS, LEAST_SIDE, LONGEST_SIDE, THREE, TWO, Tally, ratio
+from .detection_counts import DRAWS, LEAST_SIDE, LONGEST_SIDE, THREE, TWO, DetectionCounts, ratio
 from .finders import find_detector
 from .gallery import Gallery
 from .rotation import turn
@@ -72,17 +72,17 @@ def short_names(paths: Sequence[Path]) -> list[str]:
 class _Row:
     """What is counted of one pipeline."""
 
-    def __init__(self, pipeline: Pipeline, min_face: int | None) -> None:
+    def __init__(self, pipeline: Pipeline, min_face_size: int | None) -> None:
         self.pipeline = pipeline
         # The original looks for what it always did.
-        own = min_face if pipeline is not PIPELINES[0] else None
-        self.detector = MaskDetector(pipeline.model, find_detector(pipeline.detector, min_face=own), min_face=own)
+        own = min_face_size if pipeline is not PIPELINES[0] else None
+        self.detector = MaskDetector(pipeline.model, find_detector(pipeline.detector, min_face_size=own), min_face_size=own)
         knows_more = set(TWO) < set(self.detector.labels)
         self.of_two = MaskDetector(pipeline.model, self.detector.detector, labels=TWO) if knows_more else self.detector
-        self.two, self.two_labels, self.three = Tally(TWO), Tally(TWO), Tally(THREE)
-        self.forgiving = Tally(TWO)
-        self.curve = {bound: Tally(TWO) for bound in BOUNDS}
-        self.least = self.detector.least_face
+        self.two, self.two_labels, self.three = DetectionCounts(TWO), DetectionCounts(TWO), DetectionCounts(THREE)
+        self.forgiving = DetectionCounts(TWO)
+        self.curve = {bound: DetectionCounts(TWO) for bound in BOUNDS}
+        self.least = self.detector.face_threshold
         self.alarms = dict.fromkeys((*BOUNDS, self.least), 0)
         self.times: dict[str, list[float]] = {"detect": [], "total": []}
         self.candidates: list[int] = []
@@ -101,8 +101,8 @@ class _Row:
         self, found: Sequence[Found], truths: Sequence[LabelledBox], unlabelled: Sequence[LabelledBox], scale: float
     ) -> list[Face]:
         """Count one picture; give what is found at the bound that `edge-run` has."""
-        for bound, tally in self.curve.items():
-            tally.add(truths, [own.face for own in found if own.certainty >= bound], scale)
+        for bound, counts in self.curve.items():
+            counts.add(truths, [own.face for own in found if own.certainty >= bound], scale)
         counted = [own for own in found if own.certainty >= self.least]
         faces = [own.face for own in counted]
         self.two.add(truths, faces, scale)
@@ -138,10 +138,10 @@ class _Row:
             "curve": [
                 {
                     "least_face": bound,
-                    **tally.figures()["together"],
+                    **counts.figures()["together"],
                     "false_alarms_a_background": ratio(self.alarms[bound], backgrounds) if backgrounds else None,
                 }
-                for bound, tally in self.curve.items()
+                for bound, counts in self.curve.items()
             ],
             "candidates_a_picture": round(mean(self.candidates), 2),
             "milliseconds_p50": round(median(self.times["total"]), 2),
@@ -151,8 +151,8 @@ class _Row:
         }
 
 
-def _with_interval(tally: Tally, figures: dict[str, Any]) -> dict[str, Any]:
-    return {**figures, "f1_interval": tally.f1_interval()}
+def _with_interval(counts: DetectionCounts, figures: dict[str, Any]) -> dict[str, Any]:
+    return {**figures, "f1_interval": counts.f1_interval()}
 
 
 def measure_accuracy(
@@ -160,7 +160,7 @@ def measure_accuracy(
     backgrounds: Path | None = None,
     pipelines: Sequence[Pipeline] = PIPELINES,
     *,
-    min_face: int | None = None,
+    min_face_size: int | None = None,
     held_out: bool = False,
     unlabelled: Path | None = None,
     degrees: float = 0,
@@ -172,7 +172,7 @@ def measure_accuracy(
         scenes_path: CSV of labelled boxes (`maskedge.labelled_boxes`).
         backgrounds: Folder of pictures without people: each face found there is a false alarm.
         pipelines: What to compare; the first one's cost is 1.
-        min_face: Smallest face that all but the original must find, in pixels of the picture.
+        min_face_size: Smallest face that all but the original must find, in pixels of the picture.
         held_out: Measure only on those pictures of training data that no net of ours learned from: to choose bounds by.
         unlabelled: CSV of boxes of faces that `scenes_path` lacks, with the label `UNLABELLED`. Besides the figures as labelled,
             those are given in which what is found there is neither right nor wrong.
@@ -196,7 +196,7 @@ def measure_accuracy(
         empty = [path for path in empty if only_measures(f"backgrounds/{path.name}")]
         if not scenes:
             raise UsageError(f"of the pictures of {scenes_path} none is held out: leave --held-out away.")
-    rows = [_Row(pipeline, min_face) for pipeline in pipelines]
+    rows = [_Row(pipeline, min_face_size) for pipeline in pipelines]
     for number, (path, truths) in enumerate([*scenes.items(), *((path, None) for path in empty)]):
         try:
             image = as_bgr(read_picture(path))
@@ -222,7 +222,7 @@ def measure_accuracy(
         "scenes": scenes_path.name,
         "pictures": len(scenes),
         "backgrounds": len(empty),
-        "min_face": min_face,
+        "min_face": min_face_size,
         "held_out": held_out,
         "degrees": degrees,
         "unlabelled": sum(len(lacking.get(path, [])) for path in scenes) if unlabelled else None,

@@ -167,7 +167,7 @@ def _measure(
 ) -> dict[str, Any]:
     source = open_source(uri)
     length = source.length if most is None or source.length is None else min(most, source.length)
-    tracking.follow()
+    tracking.start_tracking()
     comparison = _Comparison()
     times: dict[int, list[float]] = {id(single): [], id(tracking): []}
     by_itself: list[list[Face]] = []

@@ -51,7 +51,7 @@ def main() -> None:
     metavar="FILE",
     help="Classifier .onnx file; give it again to compare several in the same run.  [default: the bundled one]",
 )
-@click.option("--min-face", type=click.IntRange(1), metavar="PX", help="Smallest face to find, in pixels of the picture.")
+@click.option("--min-face-size", type=click.IntRange(1), metavar="PX", help="Smallest face to find, in pixels of the picture.")
 @click.option("--held-out", is_flag=True, help="Of training data, only the pictures that edge-train keeps from every net.")
 @click.option(
     "--unlabelled",
@@ -78,7 +78,7 @@ def accuracy(
     backgrounds: Path | None,
     detectors: tuple[str, ...],
     models: tuple[Path, ...],
-    min_face: int | None,
+    min_face_size: int | None,
     held_out: bool,
     unlabelled: Path | None,
     degrees: int,
@@ -104,7 +104,7 @@ def accuracy(
             scenes,
             backgrounds,
             choose_pipelines(detectors or DETECTORS, models),
-            min_face=min_face,
+            min_face_size=min_face_size,
             held_out=held_out,
             unlabelled=unlabelled,
             degrees=degrees,

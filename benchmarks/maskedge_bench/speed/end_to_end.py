@@ -9,7 +9,7 @@ from typing import Any
 
 from maskedge.runtime.loop import run
 from maskedge.sinks import EventSink, Sink, VideoSink
-from maskedge.sinks.base import Answer
+from maskedge.sinks.base import FrameResult
 from maskedge.sources import open_source
 from maskedge.support.timing import summarise
 from maskedge.types import Frame
@@ -35,9 +35,9 @@ def measure_chain(name: str, detector: MaskDetector, frames: Sequence[Frame], fo
     if not clip.exists():
         writer = VideoSink(clip, 30.0)
         for frame in frames:
-            writer.write(Answer(frame, [], {}))
+            writer.write(FrameResult(frame, [], {}))
         writer.close()
-    detector.follow()
+    detector.start_tracking()
     detector.clock.reset()
     with tempfile.TemporaryDirectory(dir=folder) as outputs:
         sinks: list[Sink] = [VideoSink(Path(outputs) / "out.mp4", 30.0), EventSink(str(Path(outputs) / "out.jsonl"))]

@@ -64,7 +64,7 @@ def measure_live(name: str, detector: MaskDetector, frames: Sequence[Frame], rat
         The row: frames that came, were answered, were overtaken; the age of a frame at its answer; the share of one core.
     """
     source = PacedSource(frames, rate, seconds)
-    detector.follow()
+    detector.start_tracking()
     detector.clock.reset()
     cv2.setNumThreads(1)
     processed = 0

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 from maskedge import __version__
 from maskedge.errors import OutputError, UsageError
-from maskedge.events import ALERT, OUTPUT_BACK, OUTPUT_LOST, Happening
-from maskedge.sinks.base import Answer
+from maskedge.events import ALERT, OUTPUT_BACK, OUTPUT_LOST, Event
+from maskedge.sinks.base import FrameResult
 from maskedge.sinks.clips import ClipSink
 from maskedge.sinks.snapshots import SnapshotStore
 from maskedge.support.files import MOST_SECRET, read_text
@@ -34,7 +34,7 @@ _TRY_AGAIN = (408, 425, 429)
 
 
 class Webhook:
-    """POSTs the JSON of a happening.
+    """POSTs the JSON of an event.
 
     Args:
         rule: The rule, with a `webhook`.
@@ -59,13 +59,13 @@ class Webhook:
         self._headers = {"Content-Type": "application/json", "User-Agent": f"maskedge/{__version__}"} | _header(rule)
         self._opener = urllib.request.build_opener(_NoRedirect)
 
-    def post(self, happening: Happening) -> None:
+    def post(self, event: Event) -> None:
         """Send it once.
 
         Raises:
             OutputError: It did not arrive.
         """
-        body = to_json(happening.to_json(), ensure_ascii=True).encode()
+        body = to_json(event.to_json(), ensure_ascii=True).encode()
         request = urllib.request.Request(self._url, body, self._headers, method="POST")  # noqa: S310  (http or https: checked above)
         where = f"the webhook of alert rule {self._rule!r} at {self._host}"
         try:
@@ -117,7 +117,7 @@ def _header(rule: AlertRule) -> dict[str, str]:
 
 
 class Command:
-    """Runs a program, without a shell, with the JSON of a happening on its standard input.
+    """Runs a program, without a shell, with the JSON of an event on its standard input.
 
     Args:
         rule: The rule, with a `command`.
@@ -135,11 +135,11 @@ class Command:
         self._command = rule.command
         self._timeout = rule.command_timeout
 
-    def run(self, happening: Happening, stopping: Callable[[], bool]) -> None:
+    def run(self, event: Event, stopping: Callable[[], bool]) -> None:
         """Run it once, and end it with what it started after its time.
 
         Args:
-            happening: What to tell it.
+            event: What to tell it.
             stopping: True when edge-run ends: then it has half a second.
 
         Raises:
@@ -158,7 +158,7 @@ class Command:
             )
         except OSError as error:
             raise HopelessError(f"{self._where} cannot be run ({error.strerror}): check the path and the permissions.") from error
-        text: bytes | None = to_json(happening.to_json(), ensure_ascii=True).encode() + b"\n"
+        text: bytes | None = to_json(event.to_json(), ensure_ascii=True).encode() + b"\n"
         end = time.monotonic() + self._timeout
         with process:
             while True:
@@ -218,43 +218,43 @@ class Actions:
         if clips is not None:
             clips.on_state = self._teller("clips")
         self._set_alert = set_alert
-        self._problems: queue.SimpleQueue[Happening] = queue.SimpleQueue()
+        self._problems: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._webhooks = {
             name: Worker(f"webhook of {name}", hook.post, self._teller(f"webhook {name}"), waits=waits)
             for name, hook in webhooks.items()
         }
-        self._commands: Worker[tuple[Command, Happening]] | None = None
+        self._commands: Worker[tuple[Command, Event]] | None = None
         if commands:
             self._commands = Worker("commands of alerts", self._run, self._teller("commands"), threads=_COMMANDS_AT_ONCE, waits=())
         self._programs = commands
-        self._snapshots: Worker[tuple[str, float, Answer]] | None = None
+        self._snapshots: Worker[tuple[str, float, FrameResult]] | None = None
         if snapshots is not None:
             store = snapshots
             self._snapshots = Worker(
                 "writing snapshots", lambda piece: _save(store, piece), self._teller("snapshots"), capacity=4, waits=waits
             )
 
-    def perform(self, rule: AlertRule, happening: Happening, answer: Answer | None) -> None:
+    def perform(self, rule: AlertRule, event: Event, answer: FrameResult | None) -> None:
         """Begin the actions of a rule; never waits.
 
         Args:
             rule: The rule.
-            happening: Its `alert` or `alert_ended`.
+            event: Its `alert` or `alert_ended`.
             answer: The newest frame, for the snapshot.
         """
-        begins = happening.kind == ALERT
+        begins = event.kind == ALERT
         if "webhook" in rule.actions:
-            self._webhooks[rule.name].submit(happening)
+            self._webhooks[rule.name].submit(event)
         if "command" in rule.actions and self._commands is not None:
-            self._commands.submit((self._programs[rule.name], happening))
+            self._commands.submit((self._programs[rule.name], event))
         if "mqtt" in rule.actions and self._set_alert is not None:
             self._set_alert(rule.name, on=begins)
         if begins and "snapshot" in rule.actions and self._snapshots is not None and answer is not None:
-            self._snapshots.submit((rule.name, happening.time, answer))
+            self._snapshots.submit((rule.name, event.time, answer))
         if begins and "clip" in rule.actions and self._clips is not None:
-            self._clips.trigger(rule.name, happening.time, happening.film_s)
+            self._clips.trigger(rule.name, event.time, event.film_s)
 
-    def problems(self) -> list[Happening]:
+    def problems(self) -> list[Event]:
         """Give what failed (`output_lost`) or works again (`output_back`) since the last call."""
         found = []
         with contextlib.suppress(queue.Empty):
@@ -271,17 +271,17 @@ class Actions:
         for worker in workers:
             worker.close(max(0.0, end - time.monotonic()))
 
-    def _run(self, piece: tuple[Command, Happening]) -> None:
-        command, happening = piece
-        command.run(happening, lambda: self._commands is not None and self._commands.stopping.is_set())
+    def _run(self, piece: tuple[Command, Event]) -> None:
+        command, event = piece
+        command.run(event, lambda: self._commands is not None and self._commands.stopping.is_set())
 
     def _teller(self, output: str) -> Callable[[str | None], None]:
         def tell(problem: str | None) -> None:
             details = {"output": output} | ({"error": problem} if problem else {})
-            self._problems.put(Happening(OUTPUT_LOST if problem else OUTPUT_BACK, time.time(), self._source, details))
+            self._problems.put(Event(OUTPUT_LOST if problem else OUTPUT_BACK, time.time(), self._source, details))
 
         return tell
 
 
-def _save(store: SnapshotStore, piece: tuple[str, float, Answer]) -> None:
+def _save(store: SnapshotStore, piece: tuple[str, float, FrameResult]) -> None:
     store.save(*piece)

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from maskedge.errors import UsageError
-from maskedge.events import ALERT, ALERT_ENDED, SOURCE_BACK, SOURCE_LOST, Happening
+from maskedge.events import ALERT, ALERT_ENDED, SOURCE_BACK, SOURCE_LOST, Event
 from maskedge.settings import Range, check_settings
 from maskedge.support.files import slug
 from maskedge.types import Face
 from maskedge.zones import Zones
 
 if TYPE_CHECKING:
-    from maskedge.sinks.base import Answer
+    from maskedge.sinks.base import FrameResult
 
 _OF_LABELS = ("no_mask_fraction", "person_without_mask")
 KINDS = (*_OF_LABELS, "too_many_people", "camera_lost")
@@ -275,11 +275,11 @@ class AlertChange(NamedTuple):
 
     Attributes:
         rule: Its rule.
-        happening: `alert` or `alert_ended`.
+        event: `alert` or `alert_ended`.
     """
 
     rule: AlertRule
-    happening: Happening
+    event: Event
 
 
 class AlertEngine:
@@ -313,7 +313,7 @@ class AlertEngine:
         self._now = 0.0
         self._film_s: float | None = None
 
-    def observe(self, answer: Answer) -> list[AlertChange]:
+    def observe(self, answer: FrameResult) -> list[AlertChange]:
         """Watch a frame.
 
         Args:
@@ -329,13 +329,13 @@ class AlertEngine:
             self._lost_at = None
         return self._watch(answer.frame.time, answer)
 
-    def tell(self, happening: Happening) -> list[AlertChange]:
+    def handle_event(self, event: Event) -> list[AlertChange]:
         """Watch what happens beside the frames: `source_lost` and `source_back`."""
-        if happening.kind in (SOURCE_LOST, SOURCE_BACK):
-            self._lost = happening.kind == SOURCE_LOST
+        if event.kind in (SOURCE_LOST, SOURCE_BACK):
+            self._lost = event.kind == SOURCE_LOST
             if self._lost and self._lost_at is None:
                 self._lost_at = time.perf_counter() if self._live else self._now
-        return self.tick(happening.time)
+        return self.tick(event.time)
 
     def _forget(self, seconds: float) -> None:
         """Begin anew where nobody knows what was the case while the camera was lost for so long."""
@@ -363,7 +363,7 @@ class AlertEngine:
             {"rule": alert.rule.name, "since": alert.since, "details": dict(alert.details)} for alert in self._alerts if alert.begun
         ]
 
-    def _watch(self, time_of_day: float, answer: Answer | None) -> list[AlertChange]:
+    def _watch(self, time_of_day: float, answer: FrameResult | None) -> list[AlertChange]:
         changes = []
         for alert in self._alerts:
             if isinstance(alert.watch, _Lost):
@@ -375,17 +375,17 @@ class AlertEngine:
                 details = None
             else:
                 continue
-            happening = self._turn(alert, details, time_of_day)
-            if happening is not None:
-                changes.append(AlertChange(alert.rule, happening))
+            event = self._turn(alert, details, time_of_day)
+            if event is not None:
+                changes.append(AlertChange(alert.rule, event))
         return changes
 
-    def _of_zone(self, rule: AlertRule, answer: Answer) -> list[Face]:
+    def _of_zone(self, rule: AlertRule, answer: FrameResult) -> list[Face]:
         if rule.zone is None:
             return answer.located
         return [face for face in answer.located if rule.zone in self._zones.of(face.box, answer.frame.size)]
 
-    def _turn(self, alert: _Alert, details: Details | None, time_of_day: float) -> Happening | None:
+    def _turn(self, alert: _Alert, details: Details | None, time_of_day: float) -> Event | None:
         """Begin or end an alert."""
         rule = alert.rule
         if details is _DOUBT:
@@ -395,12 +395,12 @@ class AlertEngine:
             if alert.begun or self._now < alert.next:
                 return None
             alert.begun, alert.since, alert.begun_at, alert.next = True, time_of_day, self._now, self._now + rule.cooldown
-            return Happening(ALERT, time_of_day, self._source, self._facts(rule) | details, self._film_s)
+            return Event(ALERT, time_of_day, self._source, self._facts(rule) | details, self._film_s)
         if not alert.begun:
             return None
         alert.begun = False
         lasted = {"lasted_s": round(max(0.0, self._now - alert.begun_at), 1)}
-        return Happening(ALERT_ENDED, time_of_day, self._source, self._facts(rule) | lasted, self._film_s)
+        return Event(ALERT_ENDED, time_of_day, self._source, self._facts(rule) | lasted, self._film_s)
 
     @staticmethod
     def _facts(rule: AlertRule) -> Details:

@@ -12,7 +12,7 @@ import numpy as np
 from maskedge.privacy import hidden_boxes
 from maskedge.rendering.draw import draw_faces
 from maskedge.rendering.theme import LABELS, label_look
-from maskedge.sinks.base import Answer
+from maskedge.sinks.base import FrameResult
 from maskedge.sinks.events import to_event
 from maskedge.support.text import to_json
 from maskedge.types import Face, Image
@@ -37,7 +37,7 @@ class Choice:
     smallest: int = 0
     hide: bool = False
 
-    def adjust(self, answer: Answer) -> Answer:
+    def adjust(self, answer: FrameResult) -> FrameResult:
         """Give the answer as the user wants it."""
         faces = [
             face if face.score >= self.sure else replace(face, label=UNSURE)
@@ -85,7 +85,7 @@ def table_rows(faces: Sequence[Face]) -> list[dict[str, Any]]:
     return rows
 
 
-def event_line(answer: Answer) -> str:
+def event_line(answer: FrameResult) -> str:
     """Give the event of an answer (docs/contracts.md) as a line of JSON."""
     return to_json(to_event(answer)) + "\n"
 
@@ -100,7 +100,7 @@ def as_jpeg(image: Image, longest: int | None = None, quality: int = 90) -> byte
     return encoded.tobytes()
 
 
-def shown_jpeg(answer: Answer) -> bytes:
+def shown_jpeg(answer: FrameResult) -> bytes:
     """Give the picture of an answer as the page shows it: a small JPEG, drawn after it was shrunk, so that words stay readable."""
     image = answer.plain
     scale = SHOWN_SIDE / max(image.shape[:2])

@@ -12,7 +12,7 @@ from maskedge.errors import SourceError
 from maskedge.privacy import hidden_boxes
 from maskedge.rendering.draw import Mosaic, mosaics
 from maskedge.rendering.theme import label_look
-from maskedge.sinks.base import Answer
+from maskedge.sinks.base import FrameResult
 from maskedge.sources.base import stamp
 from maskedge.support.pictures import decode_picture
 from maskedge.tracking.transitions import ChangeWatcher
@@ -20,7 +20,7 @@ from maskedge.vision.pipeline import MaskDetector
 
 from .model_library import ModelFile, build
 from .results import Choice, in_order
-from .video_job import Tally
+from .video_job import VideoStatistics
 
 LIVE_PATH = "/maskedge/live"
 """Where the endpoint is; the token of a live view follows."""
@@ -43,7 +43,7 @@ class LiveSession:
         self._lock = threading.Lock()
         self._models = classifier, detector
         self._built: MaskDetector | None = None
-        self._tally = Tally()
+        self._tally = VideoStatistics()
         self._watcher = ChangeWatcher()
         self._frames = 0
         self.choice = choice
@@ -62,7 +62,7 @@ class LiveSession:
             self._restart()
 
     def _restart(self) -> None:
-        self._built, self._tally, self._watcher, self._frames = None, Tally(), ChangeWatcher(), 0
+        self._built, self._tally, self._watcher, self._frames = None, VideoStatistics(), ChangeWatcher(), 0
 
     def answer(self, content: bytes, moment: float | None = None) -> dict[str, Any]:
         """Answer one picture.
@@ -96,10 +96,10 @@ class LiveSession:
             frame = stamp(image, self._frames, "live", arrival if moment is None else moment)
             faces = detector(image, frame.moment)
             tracks = detector.tracker.tracks if detector.tracker is not None else []
-            happenings = self._watcher.observe(frame, faces, tracks)
+            events = self._watcher.observe(frame, faces, tracks)
             stages = clock.close_frame(arrival)
             clock.next_frame()
-            adjusted = Choice(self.choice.sure, self.choice.smallest).adjust(Answer(frame, faces, stages, happenings=happenings))
+            adjusted = Choice(self.choice.sure, self.choice.smallest).adjust(FrameResult(frame, faces, stages, events=events))
             self._tally.write(adjusted)
             self._tally.seconds.clear()
             people = self._tally.people()

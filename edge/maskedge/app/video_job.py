@@ -9,10 +9,10 @@ from pathlib import Path
 
 from maskedge.errors import SourceError
 from maskedge.events import FACE_APPEARED
-from maskedge.runtime.loop import Controls, Stop, run
+from maskedge.runtime.loop import RunContext, StopRequest, run
 from maskedge.runtime.summary import Summary
 from maskedge.sinks import EventSink, Sink
-from maskedge.sinks.base import Answer
+from maskedge.sinks.base import FrameResult
 from maskedge.sinks.video import VideoSink
 from maskedge.sources import DemoSource, Source, VideoFileSource
 from maskedge.vision.pipeline import MaskDetector
@@ -43,7 +43,7 @@ class Stills(Sink):
     moments: list[float] = field(default_factory=list)
     stride: int = 1
 
-    def write(self, answer: Answer) -> bool:
+    def write(self, answer: FrameResult) -> bool:
         """Keep the frame, when its turn has come."""
         if answer.frame.index % self.stride == 0:
             self.pictures.append(as_jpeg(answer.picture, _STILL_SIDE, 80))
@@ -59,7 +59,7 @@ class Stills(Sink):
 
 
 @dataclass
-class Tally(Sink):
+class VideoStatistics(Sink):
     """A sink that counts: the people by their last label, and the faces of every second.
 
     Attributes:
@@ -75,7 +75,7 @@ class Tally(Sink):
     tracks: dict[int, str] = field(default_factory=dict)
     persons: set[int] = field(default_factory=set)
 
-    def write(self, answer: Answer) -> bool:
+    def write(self, answer: FrameResult) -> bool:
         """Count the faces of a frame."""
         moment = answer.frame.moment
         # A little later: a time in the film is rounded.
@@ -86,7 +86,7 @@ class Tally(Sink):
             second[face.label] += 1
             if face.track is not None:
                 self.tracks[face.track] = face.label
-        self.persons |= {happening.details["track"] for happening in answer.happenings if happening.kind == FACE_APPEARED}
+        self.persons |= {event.details["track"] for event in answer.events if event.kind == FACE_APPEARED}
         return True
 
     def close(self) -> None:
@@ -114,7 +114,7 @@ class _Chosen(Sink):
     sinks: tuple[Sink, ...]
     name: str = "outputs"
 
-    def write(self, answer: Answer) -> bool:
+    def write(self, answer: FrameResult) -> bool:
         adjusted = self.choice.adjust(answer)
         go_on = True
         for sink in self.sinks:
@@ -127,14 +127,14 @@ class _Chosen(Sink):
 
 
 @dataclass(frozen=True)
-class Film:
+class AnnotatedVideo:
     """A video that was answered.
 
     Attributes:
         name: What the user's file is called.
         summary: What the run did.
         people: Distinct people by label.
-        timeline: See `Tally.timeline`.
+        timeline: See `VideoStatistics.timeline`.
         length: Seconds from its beginning to its last frame.
         stills: JPEG pictures for the player, and the time of each in the film, in seconds.
         video: The annotated video, an MP4 file.
@@ -159,9 +159,9 @@ def annotate_video(
     detector: MaskDetector,
     choice: Choice,
     *,
-    stop: Stop | None = None,
+    stop: StopRequest | None = None,
     progress: Callable[[Summary, int | None, Stills], None] = lambda *_: None,
-) -> Film:
+) -> AnnotatedVideo:
     """Answer every frame of a video. What needs a file lies in a private folder that is gone when this returns, however it ends.
 
     Args:
@@ -178,10 +178,10 @@ def annotate_video(
     """
     with private_file(name, content or b"") as path:
         source: Source = DemoSource() if content is None else _open(path, name)
-        detector.follow()
+        detector.start_tracking()
         length = min(source.length, MAX_FRAMES) if source.length is not None else None
         video, events = path.with_name("annotated.mp4"), path.with_name("events.jsonl")
-        stills, tally = Stills(), Tally()
+        stills, tally = Stills(), VideoStatistics()
         try:
             outputs = _Chosen(choice, (VideoSink(video, source.fps), EventSink(str(events)), stills, tally))
         except BaseException:
@@ -193,7 +193,7 @@ def annotate_video(
             [outputs],
             max_frames=MAX_FRAMES,
             stop=stop,
-            controls=Controls(anonymize=choice.hide),
+            context=RunContext(anonymize=choice.hide),
             progress=lambda summary: progress(summary, length, stills),
         )
         if outcome.failure is not None:
@@ -205,7 +205,7 @@ def annotate_video(
             )
         if stop is not None and stop.signal is not None:
             notes.append(f"Stopped after {outcome.summary.frames:,} frames: what was done until then is here.")
-        return Film(
+        return AnnotatedVideo(
             name,
             outcome.summary,
             tally.last,

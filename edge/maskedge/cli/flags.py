@@ -128,7 +128,7 @@ FLAGS = (
         "N",
         int,
     ),
-    Flag(_FACES, "--min-face", "detect.min_face", "Side of the smallest face that counts.", "PIXELS", int),
+    Flag(_FACES, "--min-face-size", "detect.min_face_size", "Side of the smallest face that counts.", "PIXELS", int),
     Flag(
         _FACES,
         "--roi",

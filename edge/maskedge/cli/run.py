@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from logging import Logger
 
     from maskedge.config import Loaded
-    from maskedge.runtime.loop import Outcome, Stop
+    from maskedge.runtime.loop import RunResult, StopRequest
     from maskedge.runtime.summary import Summary
     from maskedge.sinks import Sink
     from maskedge.sources import Source
@@ -127,10 +127,10 @@ class _Run:
         _ = self._config.source.address  # said before anything is loaded
         with require_runtime():
             from maskedge.runtime.build import open_detector
-            from maskedge.runtime.loop import Stop, run
+            from maskedge.runtime.loop import StopRequest, run
             from maskedge.sources import open_source
 
-        config, stop = self._config, Stop()
+        config, stop = self._config, StopRequest()
 
         def reload(number: int, frame: FrameType | None) -> None:
             stop.reload = True
@@ -144,7 +144,7 @@ class _Run:
         self._warn([detector.notice] if detector.notice else [])
         source = open_source(config.source)
         if source.video:
-            detector.follow()
+            detector.start_tracking()
         sinks: list[Sink] = []
         try:
             with require_extra("mqtt"):
@@ -160,17 +160,17 @@ class _Run:
             for sink in sinks:
                 sink.close()
             raise
-        controls = wiring.controls
-        controls.reload = lambda: self._reload(wiring)
+        context = wiring.context
+        context.reload = lambda: self._reload(wiring)
         self._listen(stop, source)
         progress = self._progress(source)
-        if controls.health is not None:
-            controls.health.start()
-        outcome = run(source, detector, sinks, max_frames=config.output.max_frames, stop=stop, progress=progress, controls=controls)
+        if context.health is not None:
+            context.health.start()
+        result = run(source, detector, sinks, max_frames=config.output.max_frames, stop=stop, progress=progress, context=context)
         progress.end()
-        return self._report(outcome, source, stop)
+        return self._report(result, source, stop)
 
-    def _listen(self, stop: Stop, source: Source) -> None:
+    def _listen(self, stop: StopRequest, source: Source) -> None:
         def end(number: int, frame: FrameType | None) -> None:
             stop.signal = number
             source.stop()
@@ -183,7 +183,7 @@ class _Run:
         from maskedge.config import load_config, secrets_of
         from maskedge.support.log import set_up
 
-        notifier = wiring.controls.notifier
+        notifier = wiring.context.notifier
         notifier.reloading()
         try:
             loaded = load_config(self._loaded.file, flags=self._flags)
@@ -204,7 +204,7 @@ class _Run:
                 self._log.warning("takes effect only after a restart: %s", ", ".join(later))
         notifier.reloaded()
 
-    def _window(self, stop: Stop, *, wait: bool) -> list[Sink]:
+    def _window(self, stop: StopRequest, *, wait: bool) -> list[Sink]:
         """Open the window, where one is wanted and can be had."""
         from maskedge.sinks import WindowSink, display_problem
 
@@ -228,15 +228,15 @@ class _Run:
         for warning in warnings:
             self._log.warning("%s", warning)
 
-    def _report(self, outcome: Outcome, source: Source, stop: Stop) -> int:
+    def _report(self, result: RunResult, source: Source, stop: StopRequest) -> int:
         """Say how it went, and give the exit code."""
         config = self._config
         self._warn(source.warnings)
         if not config.log.quiet:
-            self._summarise(outcome.summary)
-        if outcome.failure is not None:
-            self._log.error("%s", outcome.failure)
-            return outcome.failure.exit_code
+            self._summarise(result.summary)
+        if result.failure is not None:
+            self._log.error("%s", result.failure)
+            return result.failure.exit_code
         if stop.signal is not None:
             return 128 + stop.signal
         return SourceError.exit_code if source.incomplete else 0

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class LabelLook:
+class LabelStyle:
     """How a label is shown.
 
     Attributes:
@@ -31,10 +31,10 @@ class LabelLook:
 
 
 LABELS = {
-    "with_mask": LabelLook("with a mask", "✓", "#0f7f5f", "#3ccb9b", "#1b9e77", ""),
-    "without_mask": LabelLook("without a mask", "✕", "#c63f13", "#ff7f57", "#dc4b1e", "7 3"),
-    "incorrect_mask": LabelLook("mask worn wrongly", "!", "#9a6300", "#f2b92f", "#ebaa14", "7 3 2 3"),
-    "unsure": LabelLook("not sure", "?", "#5f6a94", "#a9b3dc", "#6e78a0", "2 3"),
+    "with_mask": LabelStyle("with a mask", "✓", "#0f7f5f", "#3ccb9b", "#1b9e77", ""),
+    "without_mask": LabelStyle("without a mask", "✕", "#c63f13", "#ff7f57", "#dc4b1e", "7 3"),
+    "incorrect_mask": LabelStyle("mask worn wrongly", "!", "#9a6300", "#f2b92f", "#ebaa14", "7 3 2 3"),
+    "unsure": LabelStyle("not sure", "?", "#5f6a94", "#a9b3dc", "#6e78a0", "2 3"),
 }
 """The labels of the bundled models, in the order in which they are shown."""
 
@@ -71,10 +71,10 @@ FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans"
 MONOSPACE = 'ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace'
 
 
-def label_look(label: str) -> LabelLook:
+def label_look(label: str) -> LabelStyle:
     """Give the look of `label`; one that is not known (a model of other makers) keeps its own name."""
     other = LABELS["unsure"]
-    return LABELS.get(label) or LabelLook(label.replace("_", " "), "•", other.light, other.dark, other.picture, other.dash)
+    return LABELS.get(label) or LabelStyle(label.replace("_", " "), "•", other.light, other.dark, other.picture, other.dash)
 
 
 def to_bgr(colour: str) -> tuple[int, int, int]:

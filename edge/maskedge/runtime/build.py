@@ -11,7 +11,7 @@ from maskedge.alerts.actions import Actions
 from maskedge.alerts.rules import AlertEngine, check_labels
 from maskedge.config import EdgeConfig, changed_keys
 from maskedge.errors import UsageError
-from maskedge.events import Happening
+from maskedge.events import Event
 from maskedge.sinks import EventSink, Sink, open_picture_output
 from maskedge.sinks.clips import ClipSink
 from maskedge.sinks.mqtt.sink import MqttSink
@@ -25,13 +25,13 @@ from maskedge.vision.detectors import CascadeDetector
 from maskedge.vision.pipeline import MaskDetector
 from maskedge.zones import Zones
 
-from .loop import Controls
+from .loop import RunContext
 from .outputs import check_run_outputs, put_recording_aside, source_paths
 from .state import RunState
 
 _AT_ONCE = (
     *("alerts", "zones.roi", "limits.max_fps", "limits.cpu_budget", "privacy.anonymize", "privacy.stats_only"),
-    *("detect.every", "detect.least_face", "log.format", "log.level"),
+    *("detect.every", "detect.face_threshold", "log.format", "log.level"),
 )
 """What changes without a restart."""
 
@@ -54,8 +54,8 @@ def open_detector(config: EdgeConfig, *, every_frame: bool = False, chosen: bool
         CascadeDetector.trained(detect.cascade) if detect.cascade else detect.detector if chosen else None,
         detector_model=detect.detector_model,
         detect_every=1 if every_frame else detect.every,
-        least_face=detect.least_face,
-        min_face=detect.min_face,
+        face_threshold=detect.face_threshold,
+        min_face_size=detect.min_face_size,
         labels=config.model.labels,
         threads=config.limits.threads,
         reidentify=not config.privacy.no_reidentification,
@@ -78,7 +78,7 @@ class Wiring:
         file: The edge.toml, which no output may overwrite.
 
     Attributes:
-        controls: What the loop has besides source, detector and sinks.
+        context: What the loop has besides source, detector and sinks.
         warnings: What the user should know, one sentence each.
         page: Where the status page is, None without one.
 
@@ -97,7 +97,7 @@ class Wiring:
         self._sinks = sinks
         self.warnings: list[str] = []
         self.page: str | None = None
-        self._news: queue.SimpleQueue[Happening] = queue.SimpleQueue()
+        self._event_queue: queue.SimpleQueue[Event] = queue.SimpleQueue()
         labels = list(detector.labels)
         self._state = RunState(source.name, labels=labels, model=self._model(labels), settings=self._settings())
         self._clips: ClipSink | None = None
@@ -117,8 +117,8 @@ class Wiring:
             self._open_mqtt(labels, zones)
         alerts, actions = self._watch(config, zones)
         governor = Governor(config.limits.max_fps, config.limits.cpu_budget) if source.live else None
-        health = HealthWatcher(source.name, self._take_health, self._news.put) if source.live or config.web.serve else None
-        self.controls = Controls(
+        health = HealthWatcher(source.name, self._take_health, self._event_queue.put) if source.live or config.web.serve else None
+        self.context = RunContext(
             state=self._state,
             zones=zones,
             alerts=alerts,
@@ -126,7 +126,7 @@ class Wiring:
             governor=governor,
             health=health,
             notifier=Notifier(),
-            news=self._news,
+            event_queue=self._event_queue,
             anonymize=config.privacy.anonymize,
             stats_only=config.privacy.stats_only,
         )
@@ -147,28 +147,28 @@ class Wiring:
             UsageError: It makes no sense.
         """
         changed = changed_keys(self._config, config)
-        controls = self.controls
+        context = self.context
         if {"alerts", "zones.roi"} & set(changed):
             zones = Zones.parse(config.zones.roi)
             alerts, actions = self._watch(config, zones)
-            if controls.actions is not None:
-                controls.actions.close()
+            if context.actions is not None:
+                context.actions.close()
             self._state.set_alerts(())
-            controls.zones, controls.alerts, controls.actions = zones, alerts, actions
+            context.zones, context.alerts, context.actions = zones, alerts, actions
             if self._mqtt is not None:
                 self._mqtt.describe(_published_rules(config), zones.names)
-        if controls.governor is not None:
-            controls.governor.max_fps, controls.governor.cpu_budget = config.limits.max_fps, config.limits.cpu_budget
-        controls.anonymize, controls.stats_only = config.privacy.anonymize, config.privacy.stats_only
+        if context.governor is not None:
+            context.governor.max_fps, context.governor.cpu_budget = config.limits.max_fps, config.limits.cpu_budget
+        context.anonymize, context.stats_only = config.privacy.anonymize, config.privacy.stats_only
         self._detector.detect_every = 1 if every_frame else config.detect.every
-        self._detector.ask_for(config.detect.least_face)
+        self._detector.set_face_threshold(config.detect.face_threshold)
         self._config = config
         return [key for key in changed if key in _AT_ONCE], [key for key in changed if key not in _AT_ONCE]
 
     def _add(self, sink: Sink, capacity: int = 8) -> None:
         """Add an output: of a live source behind a queue, of a file directly, so that nothing is left out."""
         if self._source.live:
-            sink = QueuedSink(sink, source=self._source.name, capacity=capacity, announce=self._news.put)
+            sink = QueuedSink(sink, source=self._source.name, capacity=capacity, publish_event=self._event_queue.put)
         self._sinks.append(sink)
 
     def _open_save(self, target: str) -> None:
@@ -185,7 +185,7 @@ class Wiring:
             config.mqtt,
             source=self._source.name,
             snapshot=self._state.snapshot,
-            announce=self._news.put,
+            publish_event=self._event_queue.put,
             labels=labels,
             alerts=_published_rules(config),
             zones=zones.names,
@@ -198,7 +198,7 @@ class Wiring:
         web = WebSink(
             self._config.web,
             self._state.snapshot,
-            names=lambda: Names([rule.name for rule in self._config.alerts], self.controls.zones.names),
+            names=lambda: Names([rule.name for rule in self._config.alerts], self.context.zones.names),
         )
         self.warnings += web.warnings
         self.page = web.url
@@ -232,8 +232,8 @@ class Wiring:
 
     def _take_health(self, health: dict[str, Any]) -> None:
         self._state.set_health(health)
-        if self.controls.governor is not None:
-            self.controls.governor.throttled = bool(health["throttled"])
+        if self.context.governor is not None:
+            self.context.governor.throttled = bool(health["throttled"])
 
     def _model(self, labels: list[str]) -> dict[str, Any]:
         path = self._detector.classifier.path

@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 from maskedge.alerts.actions import Actions
 from maskedge.alerts.rules import AlertChange, AlertEngine
 from maskedge.errors import MaskedgeError, OutputError
-from maskedge.events import ALERT, FACE_APPEARED, FACE_LEFT, HEALTH, LABEL_CHANGED, OUTPUT_LOST, SOURCE_BACK, SOURCE_LOST, Happening
+from maskedge.events import ALERT, FACE_APPEARED, FACE_LEFT, HEALTH, LABEL_CHANGED, OUTPUT_LOST, SOURCE_BACK, SOURCE_LOST, Event
 from maskedge.privacy import hidden_boxes, without_people
 from maskedge.rendering.draw import Overlay
 from maskedge.sinks import Sink
-from maskedge.sinks.base import Answer, StillSink
+from maskedge.sinks.base import FrameResult, StillSink
 from maskedge.sinks.queued import QueuedSink
 from maskedge.sources import Source
 from maskedge.sources.base import ENDED, LOST, OPEN
@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class Stop:
+class StopRequest:
     """Set from outside (a signal handler) to end a run after the current frame, or to have its configuration read again."""
 
     signal: int | None = None
@@ -52,7 +52,7 @@ class Stop:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunResult:
     """How a run ended.
 
     Attributes:
@@ -65,7 +65,7 @@ class Outcome:
 
 
 @dataclass
-class Controls:
+class RunContext:
     """What a run has besides source, detector and sinks. Everything may be left out, and most may be changed while it runs.
 
     Attributes:
@@ -76,7 +76,7 @@ class Controls:
         governor: Holds a live loop back.
         health: Watches the machine.
         notifier: Speaks to systemd.
-        news: Happenings of other threads, which the loop hands on.
+        event_queue: Events of other threads, which the loop hands on.
         anonymize: Make faces unrecognisable in every picture that leaves.
         stats_only: Leave out of all that outputs receive where faces are and who is who.
         reload: Reads the configuration again; called by the loop between two frames.
@@ -89,7 +89,7 @@ class Controls:
     governor: Governor | None = None
     health: HealthWatcher | None = None
     notifier: Notifier | None = None
-    news: queue.SimpleQueue[Happening] = field(default_factory=queue.SimpleQueue)
+    event_queue: queue.SimpleQueue[Event] = field(default_factory=queue.SimpleQueue)
     anonymize: bool = False
     stats_only: bool = False
     reload: Callable[[], None] = lambda: None
@@ -101,10 +101,10 @@ def run(
     sinks: Sequence[Sink],
     *,
     max_frames: int | None = None,
-    stop: Stop | None = None,
+    stop: StopRequest | None = None,
     progress: Callable[[Summary], None] = lambda _: None,
-    controls: Controls | None = None,
-) -> Outcome:
+    context: RunContext | None = None,
+) -> RunResult:
     """Run to the end. The source, every sink and the actions are closed when it returns, whatever happened.
 
     A sink that fails ends the run of a file; that of a live source goes on without it (or, behind a `QueuedSink`, tries again).
@@ -116,9 +116,9 @@ def run(
         max_frames: End after so many frames.
         stop: Ends the run when its signal is set.
         progress: Called after each frame.
-        controls: What else belongs to the run.
+        context: What else belongs to the run.
     """
-    return _Loop(source, detector, sinks, max_frames, stop or Stop(), progress, controls or Controls()).run()
+    return _Loop(source, detector, sinks, max_frames, stop or StopRequest(), progress, context or RunContext()).run()
 
 
 class _Loop:
@@ -128,9 +128,9 @@ class _Loop:
         detector: MaskDetector,
         sinks: Sequence[Sink],
         max_frames: int | None,
-        stop: Stop,
+        stop: StopRequest,
         progress: Callable[[Summary], None],
-        controls: Controls,
+        context: RunContext,
     ) -> None:
         self._source = source
         self._detector = detector
@@ -139,21 +139,21 @@ class _Loop:
         self._max_frames = max_frames
         self._stop = stop
         self._progress = progress
-        self._controls = controls
-        self._state = controls.state or RunState(source.name)
+        self._context = context
+        self._state = context.state or RunState(source.name)
         self._written: Counter[str] = Counter()
         self._broken: dict[str, str] = {}
         self._state.watch_sinks(self._sink_states)
         self._watcher = ChangeWatcher()
         self._summary = Summary(source.name, source.video)
-        self._answer: Answer | None = None
+        self._answer: FrameResult | None = None
         self._lost_at: float | None = None
         self._due = 0.0
         self._status = ""
         self._status_due = 0.0
         self._go_on = True
 
-    def run(self) -> Outcome:
+    def run(self) -> RunResult:
         source, clock, summary = self._source, self._detector.clock, self._summary
         failure: MaskedgeError | None = None
         started = time.perf_counter()
@@ -187,56 +187,56 @@ class _Loop:
         summary.reconnects = source.reconnects
         summary.latency = clock.percentiles()
         summary.people = self._people()
-        return Outcome(summary, failure)
+        return RunResult(summary, failure)
 
     def _going(self) -> bool:
         return self._go_on and self._stop.signal is None
 
     def _begin(self) -> None:
         """The work goes on: say so to who started us."""
-        if self._controls.notifier is not None:
-            self._controls.notifier.ready()
+        if self._context.notifier is not None:
+            self._context.notifier.ready()
 
     # A frame.
 
-    def _answer_frame(self, frame: Frame) -> Answer:
-        controls, detector = self._controls, self._detector
+    def _answer_frame(self, frame: Frame) -> FrameResult:
+        context, detector = self._context, self._detector
         found = detector(frame.image, frame.moment)
         film_s = frame.moment if self._source.video and not self._source.live else None
-        faces = controls.zones.keep(found, frame.size)
+        faces = context.zones.keep(found, frame.size)
         tracks = detector.tracker.tracks if detector.tracker is not None else []
-        happenings = [replace(happening, film_s=film_s) for happening in self._watcher.observe(frame, faces, tracks)]
+        events = [replace(event, film_s=film_s) for event in self._watcher.observe(frame, faces, tracks)]
         stages = detector.clock.close_frame(frame.arrival)
         self._summary.add(faces)
-        zones = controls.zones.counts(faces, frame.size)
-        self._state.add_frame(faces, stages, frame.size, people=self._people() if tracks or happenings else None, zones=zones)
-        answer = Answer(
+        zones = context.zones.counts(faces, frame.size)
+        self._state.add_frame(faces, stages, frame.size, people=self._people() if tracks or events else None, zones=zones)
+        answer = FrameResult(
             frame,
             faces,
             stages,
             self._status_line(stages),
-            happenings,
-            hidden_boxes(found, tracks) if controls.anonymize else None,
-            Overlay(controls.zones.outlines(frame.size)) if controls.zones else Overlay(),
+            events,
+            hidden_boxes(found, tracks) if context.anonymize else None,
+            Overlay(context.zones.outlines(frame.size)) if context.zones else Overlay(),
             film_s=film_s,
         )
-        changes = controls.alerts.observe(answer) if controls.alerts is not None else []
+        changes = context.alerts.observe(answer) if context.alerts is not None else []
         # From here on there is only what outputs may know.
         self._answer = answer = self._published(answer)
-        answer.happenings = [*answer.happenings, *self._act(changes)]
-        for happening in answer.happenings:
-            _say(happening)
+        answer.events = [*answer.events, *self._act(changes)]
+        for event in answer.events:
+            _say(event)
         return answer
 
-    def _act(self, changes: Iterable[AlertChange]) -> list[Happening]:
+    def _act(self, changes: Iterable[AlertChange]) -> list[Event]:
         """Begin the actions of alerts, and give those that are events."""
         events = []
         for rule, own in changes:
-            happening = self._published(own)
-            if self._controls.actions is not None:
-                self._controls.actions.perform(rule, happening, self._answer)
+            event = self._published(own)
+            if self._context.actions is not None:
+                self._context.actions.perform(rule, event, self._answer)
             if "event" in rule.actions:
-                events.append(happening)
+                events.append(event)
         return events
 
     def _people(self) -> Counter[str]:
@@ -252,7 +252,7 @@ class _Loop:
             self._status = f"{self._state.rate():.0f} frames/s  {stages['total']:.0f} ms{dropped}"
         return self._status
 
-    def _write(self, answer: Answer) -> None:
+    def _write(self, answer: FrameResult) -> None:
         for sink in list(self._sinks):
             with self._detector.clock(sink.name):
                 self._go_on &= self._guarded(sink, lambda own=sink: own.write(answer))  # type: ignore[misc]
@@ -268,15 +268,15 @@ class _Loop:
             sentence = str(error) if isinstance(error, OutputError) else f"the output {sink.name} failed ({error!r})."
             self._sinks.remove(sink)
             self._broken[sink.name] = sentence
-            self._controls.news.put(
-                Happening(OUTPUT_LOST, time.time(), self._source.name, {"output": sink.name, "error": sentence})
+            self._context.event_queue.put(
+                Event(OUTPUT_LOST, time.time(), self._source.name, {"output": sink.name, "error": sentence})
             )
             return True
 
     # Between frames.
 
     def _hold_back(self) -> None:
-        governor = self._controls.governor
+        governor = self._context.governor
         if governor is None:
             return
         while self._going() and (seconds := governor.wait()) > 0:
@@ -291,14 +291,14 @@ class _Loop:
         if state == OPEN and self._lost_at is not None:
             details: dict[str, Any] = {"seconds": round(time.monotonic() - self._lost_at, 1), "reconnects": self._source.reconnects}
             self._lost_at = None
-            self._tell(Happening(SOURCE_BACK, now, self._source.name, details))
+            self._handle_event(Event(SOURCE_BACK, now, self._source.name, details))
         elif self._lost_at is None and (state == LOST or (state == ENDED and sentence)):
             self._lost_at = time.monotonic()
-            self._tell(Happening(SOURCE_LOST, now, self._source.name, {"error": sentence}))
+            self._handle_event(Event(SOURCE_LOST, now, self._source.name, {"error": sentence}))
         elif state == LOST:
             _log.debug("attempt %d failed: %s", retries, sentence)
-        if self._controls.notifier is not None:
-            self._controls.notifier.status(sentence or f"{self._source.name} is {state}")
+        if self._context.notifier is not None:
+            self._context.notifier.status(sentence or f"{self._source.name} is {state}")
 
     def _on_wait(self) -> None:
         """No frame comes."""
@@ -317,29 +317,29 @@ class _Loop:
             tracker.forget()
 
     def _tick(self, *, waiting: bool = False) -> None:
-        controls, now = self._controls, time.monotonic()
-        if controls.notifier is not None:
-            controls.notifier.alive()
+        context, now = self._context, time.monotonic()
+        if context.notifier is not None:
+            context.notifier.alive()
         if now < self._due:
             return
         self._due = now + _TICK
         if self._stop.reload:
             self._stop.reload = False
-            controls.reload()
-        if controls.governor is not None:
-            state = controls.governor.news()
+            context.reload()
+        if context.governor is not None:
+            state = context.governor.changed_state()
             if state is not None:
-                self._tell(Happening(HEALTH, time.time(), self._source.name, state))
-            self._state.set_governor(controls.governor.state())
-        if waiting and controls.alerts is not None:
-            self._hand_on(self._act(controls.alerts.tick()))
-        self._hand_on(controls.actions.problems() if controls.actions is not None else [])
-        while not controls.news.empty():
-            self._hand_on([controls.news.get()])
+                self._handle_event(Event(HEALTH, time.time(), self._source.name, state))
+            self._state.set_governor(context.governor.state())
+        if waiting and context.alerts is not None:
+            self._hand_on(self._act(context.alerts.tick()))
+        self._hand_on(context.actions.problems() if context.actions is not None else [])
+        while not context.event_queue.empty():
+            self._hand_on([context.event_queue.get()])
         source = self._source
         self._state.count(captured=source.captured, dropped=source.dropped, reconnects=source.reconnects, skipped=source.skipped)
-        if controls.alerts is not None:
-            self._state.set_alerts(self._published(controls.alerts.active()))
+        if context.alerts is not None:
+            self._state.set_alerts(self._published(context.alerts.active()))
         if waiting:
             self._show_still()
 
@@ -353,21 +353,21 @@ class _Loop:
         for sink in stills:
             self._go_on &= sink.still(self._answer)
 
-    def _tell(self, happening: Happening) -> None:
+    def _handle_event(self, event: Event) -> None:
         """Hand on what happened, and what alerts make of it."""
-        self._hand_on([happening])
-        if self._controls.alerts is not None:
-            self._hand_on(self._act(self._controls.alerts.tell(happening)))
+        self._hand_on([event])
+        if self._context.alerts is not None:
+            self._hand_on(self._act(self._context.alerts.handle_event(event)))
 
-    def _hand_on(self, happenings: Iterable[Happening]) -> None:
-        for happening in map(self._published, happenings):
-            _say(happening)
+    def _hand_on(self, events: Iterable[Event]) -> None:
+        for event in map(self._published, events):
+            _say(event)
             for sink in list(self._sinks):
-                self._guarded(sink, lambda own=sink, news=happening: own.tell(news))  # type: ignore[misc]
+                self._guarded(sink, lambda own=sink, event=event: own.handle_event(event))  # type: ignore[misc]
 
     def _published(self, result: T) -> T:
-        """Give an answer, a happening or the state of alerts as outputs may know it."""
-        return without_people(result) if self._controls.stats_only else result
+        """Give an answer, an event or the state of alerts as outputs may know it."""
+        return without_people(result) if self._context.stats_only else result
 
     def _sink_states(self) -> dict[str, dict[str, Any]]:
         states = {}
@@ -385,11 +385,11 @@ class _Loop:
 
     def _close(self, failure: MaskedgeError | None) -> MaskedgeError | None:
         """Close everything; what may hang side by side and with a bound."""
-        controls = self._controls
-        if controls.notifier is not None:
-            controls.notifier.stopping()
-        if controls.health is not None:
-            controls.health.close()
+        context = self._context
+        if context.notifier is not None:
+            context.notifier.stopping()
+        if context.health is not None:
+            context.health.close()
         self._state.set_source(ENDED)
         end = time.monotonic() + _CLOSE
         failures: list[MaskedgeError] = []
@@ -404,7 +404,7 @@ class _Loop:
 
         # What writes the user's files without a queue is completed, however long it takes; a live source has no such.
         apart = [sink for sink in self._all_sinks if self._source.live and not isinstance(sink, StillSink)]
-        things: list[Any] = [self._source, *apart] + ([controls.actions] if controls.actions is not None else [])
+        things: list[Any] = [self._source, *apart] + ([context.actions] if context.actions is not None else [])
         threads = [threading.Thread(target=close, args=(thing,), daemon=True) for thing in things]
         for thread in threads:
             thread.start()
@@ -414,8 +414,8 @@ class _Loop:
         for thread in threads:
             thread.join(max(0.0, end - time.monotonic()))
         # What other threads said last: too late for the outputs, not for the log.
-        while not controls.news.empty():
-            _say(self._published(controls.news.get()))
+        while not context.event_queue.empty():
+            _say(self._published(context.event_queue.get()))
         if self._source.live and self._stop.signal is not None:
             # Who stops a service asks how it was stopped, not which output was away just then.
             for error in failures:
@@ -428,22 +428,22 @@ _LEVELS = {SOURCE_LOST: logging.WARNING, ALERT: logging.WARNING, OUTPUT_LOST: lo
 _QUIET = (FACE_APPEARED, FACE_LEFT, LABEL_CHANGED)
 
 
-def _say(happening: Happening) -> None:
-    """Log a happening as one line."""
-    level = logging.DEBUG if happening.kind in _QUIET else _LEVELS.get(happening.kind, logging.INFO)
-    if happening.kind == HEALTH and (happening.details.get("throttled") or happening.details.get("slowed_by")):
+def _say(event: Event) -> None:
+    """Log an event as one line."""
+    level = logging.DEBUG if event.kind in _QUIET else _LEVELS.get(event.kind, logging.INFO)
+    if event.kind == HEALTH and (event.details.get("throttled") or event.details.get("slowed_by")):
         level = logging.WARNING
     if _log.isEnabledFor(level):
-        _log.log(level, "%s", _sentence(happening), extra={"happening": happening.to_json()})
+        _log.log(level, "%s", _sentence(event), extra={"happening": event.to_json()})
 
 
-def _sentence(happening: Happening) -> str:
-    kind, details = happening.kind, happening.details
+def _sentence(event: Event) -> str:
+    kind, details = event.kind, event.details
     match kind:
         case "source_lost":
             return f"lost: {details['error']}"
         case "source_back":
-            return f"{happening.source} is back after {details['seconds']} s"
+            return f"{event.source} is back after {details['seconds']} s"
         case "output_lost":
             return f"output {details['output']}: {details.get('error', 'lost')}"
         case "output_back":

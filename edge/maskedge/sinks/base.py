@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from maskedge.errors import OutputError
-from maskedge.events import Happening
+from maskedge.events import Event
 from maskedge.rendering.draw import Overlay, draw_faces, pixelate
 from maskedge.support.text import displayable
 from maskedge.support.timing import inner_stage
@@ -17,7 +17,7 @@ from maskedge.types import Box, Face, FaceLabel, Frame, Image
 
 
 @dataclass
-class Answer:
+class FrameResult:
     """A frame and what was found in it.
 
     `plain` and `picture` are the only pictures that may leave the program (window, video, web, snapshots, clips): both are
@@ -28,7 +28,7 @@ class Answer:
         faces: Its faces. What an output receives in a run with `[privacy] stats_only` are labels alone (`maskedge.privacy`).
         stages: Milliseconds of each stage, `total` among them.
         status: Text for the overlay.
-        happenings: What happened in this frame.
+        events: What happened in this frame.
         hidden: Boxes that are made unrecognisable in every picture (x1, y1, x2, y2 in pixels); None where nothing is hidden.
         overlay: What else is drawn: zones, a banner.
         drawn_from: The answer whose pictures are this one's, None for its own: pictures have boxes where `faces` has none.
@@ -39,10 +39,10 @@ class Answer:
     faces: Sequence[Face | FaceLabel]
     stages: dict[str, float]
     status: str = ""
-    happenings: Sequence[Happening] = ()
+    events: Sequence[Event] = ()
     hidden: Sequence[Box] | None = None
     overlay: Overlay = field(default_factory=Overlay)
-    drawn_from: Answer | None = field(default=None, repr=False)
+    drawn_from: FrameResult | None = field(default=None, repr=False)
     film_s: float | None = None
 
     def __post_init__(self) -> None:
@@ -76,10 +76,10 @@ class Answer:
                     self._picture = draw_faces(self.plain, self.located, self.status, self.overlay)
             return self._picture
 
-    def with_banner(self, banner: str) -> Answer:
+    def with_banner(self, banner: str) -> FrameResult:
         """Give the same answer with a line across its picture, for a source that gives no newer one."""
         origin = None if self.drawn_from is None else self.drawn_from.with_banner(banner)
-        return replace(self, overlay=replace(self.overlay, banner=banner), happenings=(), drawn_from=origin)
+        return replace(self, overlay=replace(self.overlay, banner=banner), events=(), drawn_from=origin)
 
 
 class Sink(Protocol):
@@ -94,7 +94,7 @@ class Sink(Protocol):
 
     name: str
 
-    def write(self, answer: Answer) -> bool:
+    def write(self, answer: FrameResult) -> bool:
         """Take the answer of a frame. False asks for the end of the run (the user closed the window).
 
         Raises:
@@ -102,7 +102,7 @@ class Sink(Protocol):
         """
         ...
 
-    def tell(self, happening: Happening) -> None:
+    def handle_event(self, event: Event) -> None:
         """Take what happened between two frames, as in a source that was lost. Most sinks have nothing to do.
 
         Raises:
@@ -123,7 +123,7 @@ class Sink(Protocol):
 class StillSink(Protocol):
     """A sink that shows its last picture again while a lost source gives no newer one."""
 
-    def still(self, answer: Answer) -> bool:
+    def still(self, answer: FrameResult) -> bool:
         """Show the answer, whose picture has a banner, again. False asks for the end of the run."""
         ...
 

@@ -16,14 +16,14 @@ import cv2
 import numpy as np
 
 from maskedge.errors import OutputError, UsageError
-from maskedge.events import Happening
+from maskedge.events import Event
 from maskedge.settings import Range, check_settings
 from maskedge.sinks.recording.writer import CODECS, open_film
 from maskedge.support.files import temporary_name
 from maskedge.support.workers import Worker
 
-from .base import Answer
-from .retention import Album, Keep
+from .base import FrameResult
+from .retention import MediaFolder, Retention
 from .snapshots import encode_jpeg
 
 _LEAST_FREE = 8 * 1024 * 1024
@@ -98,7 +98,7 @@ class ClipSink:
             raise UsageError("[clips] before and after are seconds: more than 0 and 600 at most, together.")
         self.on_state: Callable[[str | None], None] = lambda _: None
         self._config = config
-        self._album = Album(config.folder, config.suffix, Keep(config.keep, config.keep_days, config.keep_mb))
+        self._folder = MediaFolder(config.folder, config.suffix, Retention(config.keep, config.keep_days, config.keep_mb))
         self._shots: deque[_Shot] = deque()
         self._bytes = 0
         self._windows: list[_Window] = []
@@ -112,7 +112,7 @@ class ClipSink:
         """Bytes of the pictures that are remembered."""
         return self._bytes
 
-    def write(self, answer: Answer) -> bool:
+    def write(self, answer: FrameResult) -> bool:
         """Remember the picture, unless the last one is too fresh."""
         moment = answer.frame.moment
         if self._shots and moment - self._shots[-1].moment < 0.95 / self._config.fps:
@@ -126,7 +126,7 @@ class ClipSink:
                 self._bytes -= len(self._shots.popleft().jpeg)
         return True
 
-    def tell(self, happening: Happening) -> None:
+    def handle_event(self, event: Event) -> None:
         """Nothing to remember."""
 
     def trigger(self, rule: str, seconds: float, film_s: float | None = None) -> None:
@@ -156,8 +156,8 @@ class ClipSink:
             else:
                 self._writer.stopping.wait(max(0.0, window.end + _DELAY - time.perf_counter()))
             window.shots = self._take(window)
-        write_video(self._album.path(window.rule, window.time), window.shots)
-        self._album.tidy()
+        write_video(self._folder.path(window.rule, window.time), window.shots)
+        self._folder.tidy()
 
     def _newest(self) -> float:
         with self._lock:

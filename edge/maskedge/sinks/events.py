@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from maskedge.errors import OutputError, UsageError
-from maskedge.events import Happening, utc
+from maskedge.events import Event, utc
 from maskedge.settings import Range, check_settings
 from maskedge.support.outputs import is_taken, put_aside
 from maskedge.support.text import displayable, to_bytes, to_json
 
-from .base import Answer, check_writable
-from .retention import Keep, prune
+from .base import FrameResult, check_writable
+from .retention import Retention, prune
 
 _FIRST_LINE = 1 << 20
 COLUMNS = (
@@ -86,7 +86,7 @@ class EventsConfig:
         return live or self.rotate_daily or self.limit_mb(live=live) > 0
 
 
-def to_event(answer: Answer) -> dict[str, Any]:
+def to_event(answer: FrameResult) -> dict[str, Any]:
     """Give the detection event of a frame."""
     frame = answer.frame
     return {
@@ -103,7 +103,7 @@ def to_event(answer: Answer) -> dict[str, Any]:
 class EventSink:
     """Writes events to a file, or to standard output for `-`. Each line is complete as soon as its frame is done.
 
-    The suffix `.csv` chooses one row a face, any other one JSON object a frame; happenings stand between them. Where a disk is full
+    The suffix `.csv` chooses one row a face, any other one JSON object a frame; events stand between them. Where a disk is full
     the file ends with its last complete line, and goes on from there once there is room.
 
     Args:
@@ -140,20 +140,20 @@ class EventSink:
         except OSError as error:
             raise self._lost(error) from error
 
-    def write(self, answer: Answer) -> bool:
-        """Write the happenings of a frame and its line or rows."""
-        events = [happening.to_json() for happening in answer.happenings]
-        rows = [_happening_row(happening) for happening in events] if self._csv else []
+    def write(self, answer: FrameResult) -> bool:
+        """Write the events of a frame and its line or rows."""
+        events = [event.to_json() for event in answer.events]
+        rows = [_event_row(event) for event in events] if self._csv else []
         if self._config.frames:
             event = to_event(answer)
             events.append(event)
             rows += [_face_row(event, face) for face in event["faces"]] if self._csv else []
         return self._put(_rows(rows) if self._csv else _lines(events), utc(answer.frame.time))
 
-    def tell(self, happening: Happening) -> None:
+    def handle_event(self, event: Event) -> None:
         """Write what happened between two frames."""
-        event = happening.to_json()
-        self._put(_rows([_happening_row(event)]) if self._csv else _lines([event]), event["time"])
+        line = event.to_json()
+        self._put(_rows([_event_row(line)]) if self._csv else _lines([line]), line["time"])
 
     def reopen(self) -> None:
         """Open the file again after a failure, behind its last complete line.
@@ -255,7 +255,7 @@ class EventSink:
         put_aside(path)
         self._size = 0
         finished = re.compile(re.escape(path.stem) + r"\.\d{8}T\d{6}\.\d{3}Z(-\d+)?" + re.escape(path.suffix))
-        prune((other for other in path.parent.iterdir() if finished.fullmatch(other.name)), Keep(count=self._config.keep))
+        prune((other for other in path.parent.iterdir() if finished.fullmatch(other.name)), Retention(count=self._config.keep))
 
     def _lost(self, error: OSError) -> OutputError:
         where = "standard output" if self._path is None else displayable(self._path)
@@ -304,7 +304,7 @@ def _face_row(event: dict[str, Any], face: dict[str, Any]) -> dict[str, Any]:
     return {"event": "face"} | own | named | corners
 
 
-def _happening_row(event: dict[str, Any]) -> dict[str, Any]:
+def _event_row(event: dict[str, Any]) -> dict[str, Any]:
     """Put what has a column into it, and the rest into `details` as JSON."""
     row = {name: value for name, value in event.items() if name in COLUMNS and not isinstance(value, dict | list)}
     rest = {name: value for name, value in event.items() if name not in row}

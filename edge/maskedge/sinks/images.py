@@ -8,11 +8,11 @@ from pathlib import Path
 import cv2
 
 from maskedge.errors import OutputError
-from maskedge.events import Happening
+from maskedge.events import Event
 from maskedge.support.files import short_name, write_file
 from maskedge.support.text import displayable
 
-from .base import Answer
+from .base import FrameResult
 
 
 class ImageSink:
@@ -32,7 +32,7 @@ class ImageSink:
         self._names = annotated_names(sources)
         self._used = {name.casefold() for name in self._names.values()}
 
-    def write(self, answer: Answer) -> bool:
+    def write(self, answer: FrameResult) -> bool:
         """Write one picture, whole or not at all."""
         path = self._path
         if not self._single:
@@ -44,7 +44,7 @@ class ImageSink:
         write_file(path, data.tobytes(), remedy="check the disk and the folder")
         return True
 
-    def tell(self, happening: Happening) -> None:
+    def handle_event(self, event: Event) -> None:
         """Nothing: a picture shows frames."""
 
     def close(self) -> None:

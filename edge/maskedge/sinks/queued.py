@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from maskedge.errors import OutputError
-from maskedge.events import OUTPUT_BACK, OUTPUT_LOST, Happening
+from maskedge.events import OUTPUT_BACK, OUTPUT_LOST, Event
 
-from .base import Answer, Sink
+from .base import FrameResult, Sink
 
 _FIRST_WAIT = 1.0
 _LONGEST_WAIT = 30.0
@@ -24,13 +24,13 @@ class QueuedSink:
 
     When the queue is full the oldest frame is dropped and counted; what happened in it stays as long as there is room. When the
     inner sink fails, that is announced once, and the same answer is tried again after a wait that doubles, `reopen()` first where
-    the sink has it; success is announced too. `write` and `tell` never wait and never raise.
+    the sink has it; success is announced too. `write` and `handle_event` never wait and never raise.
 
     Args:
         inner: The sink.
-        source: What the user called the source, for the happenings.
+        source: What the user called the source, for the events.
         capacity: Answers that may wait.
-        announce: Takes `output_lost` and `output_back`; called on the thread.
+        publish_event: Takes `output_lost` and `output_back`; called on the thread.
         first_wait: Seconds before the first further try.
     """
 
@@ -40,7 +40,7 @@ class QueuedSink:
         *,
         source: str = "",
         capacity: int = 8,
-        announce: Callable[[Happening], None] = lambda _: None,
+        publish_event: Callable[[Event], None] = lambda _: None,
         first_wait: float = _FIRST_WAIT,
     ) -> None:
         self.name = inner.name
@@ -50,9 +50,9 @@ class QueuedSink:
         self.error: str | None = None
         self._source = source
         self._capacity = capacity
-        self._announce = announce
+        self._publish_event = publish_event
         self._first_wait = first_wait
-        self._waiting: deque[Answer | Happening] = deque()
+        self._waiting: deque[FrameResult | Event] = deque()
         self._changed = threading.Condition()
         self._enough = False
         self._closing: float | None = None
@@ -70,14 +70,14 @@ class QueuedSink:
             "error": self.error,
         }
 
-    def write(self, answer: Answer) -> bool:
+    def write(self, answer: FrameResult) -> bool:
         """Queue the answer of a frame. False once the inner sink asked for the end of the run."""
         self._put(answer)
         return not self._enough
 
-    def tell(self, happening: Happening) -> None:
+    def handle_event(self, event: Event) -> None:
         """Queue what happened between two frames."""
-        self._put(happening)
+        self._put(event)
 
     def begin_close(self) -> None:
         """Take nothing more, and complete what waits: `close` then only waits for that."""
@@ -101,7 +101,7 @@ class QueuedSink:
         if failure is not None:
             raise failure
 
-    def _put(self, item: Answer | Happening) -> None:
+    def _put(self, item: FrameResult | Event) -> None:
         with self._changed:
             if self._closing is not None:
                 return
@@ -113,11 +113,11 @@ class QueuedSink:
     def _shorten(self) -> None:
         """Drop the oldest frame; of one in which something happened keep that, while there is room for it."""
         for index, item in enumerate(self._waiting):
-            if isinstance(item, Answer):
+            if isinstance(item, FrameResult):
                 del self._waiting[index]
                 self.dropped += 1
-                for happening in reversed(item.happenings):
-                    self._waiting.insert(index, happening)
+                for event in reversed(item.events):
+                    self._waiting.insert(index, event)
                 break
         while len(self._waiting) > 16 * self._capacity:
             self._waiting.popleft()
@@ -146,7 +146,7 @@ class QueuedSink:
                 wait = min(2 * wait, _LONGEST_WAIT)
             else:
                 # What many sinks do not write at all proves nothing: only a frame does.
-                if self.error is not None and isinstance(item, Answer):
+                if self.error is not None and isinstance(item, FrameResult):
                     self.error = None
                     self._say(OUTPUT_BACK, {})
                 if self.error is None:
@@ -160,7 +160,7 @@ class QueuedSink:
         if self.error is not None and self._failure is None:
             self._failure = OutputError(self.error)
 
-    def _next(self) -> Answer | Happening | None:
+    def _next(self) -> FrameResult | Event | None:
         """Wait for what to do next; None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing is not None)
@@ -169,13 +169,13 @@ class QueuedSink:
                 self._waiting.clear()
             return self._waiting.popleft() if self._waiting else None
 
-    def _hand_over(self, item: Answer | Happening) -> None:
-        if isinstance(item, Happening):
-            self.inner.tell(item)
+    def _hand_over(self, item: FrameResult | Event) -> None:
+        if isinstance(item, Event):
+            self.inner.handle_event(item)
         elif not self.inner.write(item):
             self._enough = True
         else:
             self.written += 1
 
     def _say(self, kind: str, details: dict[str, Any]) -> None:
-        self._announce(Happening(kind, time.time(), self._source, {"output": self.name, **details}))
+        self._publish_event(Event(kind, time.time(), self._source, {"output": self.name, **details}))

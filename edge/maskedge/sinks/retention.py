@@ -16,7 +16,7 @@ from .base import check_writable
 
 
 @dataclass(frozen=True)
-class Keep:
+class Retention:
     """What to keep; 0 leaves a limit out.
 
     Attributes:
@@ -30,7 +30,7 @@ class Keep:
     megabytes: float = 0.0
 
 
-def prune(paths: Iterable[Path], keep: Keep) -> None:
+def prune(paths: Iterable[Path], keep: Retention) -> None:
     """Remove the oldest files until the rest is within every limit. What cannot be removed is left.
 
     Args:
@@ -61,11 +61,11 @@ _OWN = r"[A-Za-z0-9_~-]+-\d{8}T\d{6}\.\d{3}Z"
 
 
 def is_own_name(name: str) -> bool:
-    """Tell whether a file is called as those of an `Album` are, whatever its suffix."""
+    """Tell whether a file is called as those of an `MediaFolder` are, whatever its suffix."""
     return re.fullmatch(_OWN + r"\.\w+", name) is not None
 
 
-class Album:
+class MediaFolder:
     """A folder of pictures or clips of alerts, of which the newest are kept. Other files in it are left alone.
 
     Args:
@@ -77,7 +77,7 @@ class Album:
         OutputError: The folder cannot be made or written to.
     """
 
-    def __init__(self, folder: Path, suffix: str, keep: Keep) -> None:
+    def __init__(self, folder: Path, suffix: str, keep: Retention) -> None:
         self._folder = folder.expanduser()
         self._suffix = suffix
         self._keep = keep

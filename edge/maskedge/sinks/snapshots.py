@@ -13,8 +13,8 @@ from maskedge.settings import Range, check_settings
 from maskedge.support.files import write_file
 from maskedge.types import Image
 
-from .base import Answer
-from .retention import Album, Keep
+from .base import FrameResult
+from .retention import MediaFolder, Retention
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class SnapshotStore:
         if config.folder is None:
             raise UsageError("an alert has the action 'snapshot': say where its pictures go ([snapshots] folder).")
         self._quality = config.quality
-        self._album = Album(config.folder, ".jpg", Keep(config.keep, config.keep_days, config.keep_mb))
+        self._folder = MediaFolder(config.folder, ".jpg", Retention(config.keep, config.keep_days, config.keep_mb))
 
-    def save(self, rule: str, seconds: float, answer: Answer) -> Path:
+    def save(self, rule: str, seconds: float, answer: FrameResult) -> Path:
         """Write a picture beside its place and rename it, then remove what is not to be kept.
 
         Args:
@@ -61,10 +61,10 @@ class SnapshotStore:
         Raises:
             OutputError: It cannot be written.
         """
-        path = self._album.path(rule, seconds)
+        path = self._folder.path(rule, seconds)
         picture = encode_jpeg(answer.picture, self._quality)
         write_file(path, picture, remedy="free some space, or choose another [snapshots] folder", private=True)
-        self._album.tidy()
+        self._folder.tidy()
         return path
 
 

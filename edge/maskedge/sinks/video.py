@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from maskedge.errors import OutputError
-from maskedge.events import Happening
+from maskedge.events import Event
 from maskedge.sinks.recording.writer import CODECS, open_film
 from maskedge.support.files import is_folder
 
-from .base import Answer, Sink, check_writable
+from .base import FrameResult, Sink, check_writable
 from .images import ImageSink
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -67,12 +67,12 @@ class VideoSink:
         check_writable(path)
         self._film = open_film(path, fps)
 
-    def write(self, answer: Answer) -> bool:
+    def write(self, answer: FrameResult) -> bool:
         """Write one frame."""
         self._film.write(answer.picture, answer.frame.moment)
         return True
 
-    def tell(self, happening: Happening) -> None:
+    def handle_event(self, event: Event) -> None:
         """Nothing: a video shows frames."""
 
     def close(self) -> None:

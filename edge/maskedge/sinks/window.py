@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import cv2
 
-from maskedge.events import Happening
+from maskedge.events import Event
 
-from .base import Answer
+from .base import FrameResult
 
 TITLE = "maskedge (q: quit)"
 _PROBE = "import cv2; cv2.namedWindow('probe', cv2.WINDOW_AUTOSIZE); cv2.waitKey(1); cv2.destroyAllWindows()"
@@ -56,12 +56,12 @@ class WindowSink:
         cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
         self._sized = False
 
-    def still(self, answer: Answer) -> bool:
+    def still(self, answer: FrameResult) -> bool:
         """Show the last picture again, with its banner, while no newer one comes. False when the user wants the end."""
         cv2.imshow(TITLE, answer.picture)
         return self._goes_on(cv2.pollKey())
 
-    def write(self, answer: Answer) -> bool:
+    def write(self, answer: FrameResult) -> bool:
         """Show one frame. False when the user pressed q or Esc, or closed the window."""
         cv2.imshow(TITLE, answer.picture)
         if not self._sized:
@@ -77,7 +77,7 @@ class WindowSink:
     def _goes_on(key: int) -> bool:
         return key & 0xFF not in (ord("q"), 27) and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
 
-    def tell(self, happening: Happening) -> None:
+    def handle_event(self, event: Event) -> None:
         """Nothing: a window shows frames."""
 
     def close(self) -> None:

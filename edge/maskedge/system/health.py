@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from maskedge.events import HEALTH, Happening
+from maskedge.events import HEALTH, Event
 
 from .host import ROOT, frequency_mhz, load_average, memory_mb, temperature_c, throttling, total_memory_mb
 
@@ -42,9 +42,9 @@ class HealthWatcher:
     """Reads the health of the machine every few seconds, and says when it throttles or changes its band of temperature.
 
     Args:
-        source: What the user called the source, for the happenings.
+        source: What the user called the source, for the events.
         on_health: Takes each reading; called on the watcher's thread.
-        announce: Takes the happenings `health`; called on the watcher's thread.
+        publish_event: Takes the events `health`; called on the watcher's thread.
         interval: Seconds between two readings.
         root: `/`, or a folder that looks like it.
     """
@@ -53,14 +53,14 @@ class HealthWatcher:
         self,
         source: str,
         on_health: Callable[[dict[str, Any]], None],
-        announce: Callable[[Happening], None],
+        publish_event: Callable[[Event], None],
         *,
         interval: float = INTERVAL,
         root: Path = ROOT,
     ) -> None:
         self._source = source
         self._on_health = on_health
-        self._announce = announce
+        self._publish_event = publish_event
         self._interval = interval
         self._root = root
         self._throttled: list[str] = []
@@ -84,7 +84,7 @@ class HealthWatcher:
         if band != self._band or throttled != self._throttled:
             self._band, self._throttled = band, throttled
             details = {name: health[name] for name in ("temperature_c", "temperature_band", "throttled", "frequency_mhz")}
-            self._announce(Happening(HEALTH, time.time(), self._source, details))
+            self._publish_event(Event(HEALTH, time.time(), self._source, details))
 
     def close(self) -> None:
         """End the thread; it does not wait for a reading."""

@@ -64,7 +64,7 @@ class Governor:
         if now - self._window >= _WINDOW:
             self._measure(now)
 
-    def news(self) -> dict[str, Any] | None:
+    def changed_state(self) -> dict[str, Any] | None:
         """Give the state when the reasons for holding back have changed since the last call, else None."""
         reasons = self.reasons
         if reasons == self._said:

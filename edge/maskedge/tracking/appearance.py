@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from maskedge.types import Box, Image
 
-Look = npt.NDArray[np.float32]
+Descriptor = npt.NDArray[np.float32]
 """A look: float32 `[384]`, the square roots of a colour histogram, of length 1."""
 
 # The upper part of a face box, as fractions of it, with some of the hair above: a mask never reaches there.
@@ -19,7 +19,7 @@ _BINS = [6, 8, 8]
 _RANGES = [0, 256, 100, 164, 100, 164]
 
 
-def look_of(image: Image, box: Box) -> Look | None:
+def describe(image: Image, box: Box) -> Descriptor | None:
     """Describe a face.
 
     Args:
@@ -42,6 +42,6 @@ def look_of(image: Image, box: Box) -> Look | None:
     return np.asarray(np.sqrt(histogram / total), np.float32) if total else None
 
 
-def likeness(one: Look | None, other: Look | None) -> float:
+def similarity(one: Descriptor | None, other: Descriptor | None) -> float:
     """How alike two looks are, 0 to 1 (Bhattacharyya coefficient); 1 where one of them is not known."""
     return 1.0 if one is None or other is None else float(one @ other)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from maskedge.boxes import IOU, as_box, box_iou, contained, same_face
 from maskedge.types import Box, Image
 
-from .appearance import Look, likeness, look_of
+from .appearance import Descriptor, describe, similarity
 from .elapsed import Elapsed
 from .optical_flow import Motion
 
@@ -69,7 +69,7 @@ class Track:
         identity: Number of the track, from 1.
         box: Where the face is, or is expected (x1, y1, x2, y2 in pixels).
         velocity: Movement of the centre in pixels a second, x and y.
-        live: False while the face is lost.
+        is_visible: False while the face is lost.
         hits: Detections in which the face was found.
         missed: Detections in a row in which it was not.
         origin: Its box and velocity as the detection that found it last left them.
@@ -79,22 +79,22 @@ class Track:
         since_live: Seconds since it was lost; 0 while it is not.
         unseen: Seconds since its place was seen, by a detection, by its movement or by the classifier.
         trusted: False when its movement in this frame could not be seen.
-        look: What the face looks like; None before it is known.
+        descriptor: What the face looks like; None before it is known.
         confirmed: True when the track counts as a person.
         answers: Frames in which the classifier was asked.
         since_answer: Seconds since the last of them.
         against: Answers in a row that were not for the standing label.
-        vote: Voted probability of each label, float64 `[C]`; None before the first answer.
-        standing: Index of the label that counts.
+        label_probabilities: Voted probability of each label, float64 `[C]`; None before the first answer.
+        voted_label: Index of the label that counts.
         latest: Index of the label of the latest answer.
         latest_score: Its probability.
-        sure: Share of the latest answers that were sure and of the standing label, 0 to 1.
+        confidence: Share of the latest answers that were sure and of the standing label, 0 to 1.
     """
 
     identity: int
     box: Box
     velocity: tuple[float, float] = (0.0, 0.0)
-    live: bool = True
+    is_visible: bool = True
     hits: int = 0
     missed: int = 0
     origin: tuple[Box, tuple[float, float]] | None = None
@@ -104,33 +104,33 @@ class Track:
     since_live: float = 0.0
     unseen: float = 0.0
     trusted: bool = True
-    look: Look | None = None
+    descriptor: Descriptor | None = None
     confirmed: bool = False
     answers: int = 0
     since_answer: float = 0.0
     against: int = 0
-    vote: npt.NDArray[np.float64] | None = None
-    standing: int = 0
+    label_probabilities: npt.NDArray[np.float64] | None = None
+    voted_label: int = 0
     latest: int = 0
     latest_score: float = 0.0
-    sure: float = 0.0
+    confidence: float = 0.0
 
     @property
-    def settled(self) -> bool:
+    def is_stable(self) -> bool:
         """Tell whether nothing is to be learnt by asking the classifier again now."""
         # Of all frames the one nearest to the time at which it is due again.
         due = self.since_answer + self.interval / 2 >= ASK - _ROUNDING
-        return self.confirmed and self.trusted and self.latest == self.standing and not due
+        return self.confirmed and self.trusted and self.latest == self.voted_label and not due
 
     @property
     def score(self) -> float:
         """Voted probability of the standing label."""
-        return float(self.vote[self.standing]) if self.vote is not None else 0.0
+        return float(self.label_probabilities[self.voted_label]) if self.label_probabilities is not None else 0.0
 
     @property
     def face_score(self) -> float:
         """Voted probability of being a face."""
-        return float(self.vote.sum()) if self.vote is not None else 1.0
+        return float(self.label_probabilities.sum()) if self.label_probabilities is not None else 1.0
 
     def advance(self, seconds: float, shift: tuple[float, float] | None) -> None:
         """Go on to the next frame, `seconds` later: by `shift` in pixels where it was seen, else as fast as before, but slowing."""
@@ -139,11 +139,11 @@ class Track:
         self.since_found += seconds
         self.since_answer += seconds
         self.unseen = 0.0 if shift is not None else self.unseen + seconds
-        if not self.live:
+        if not self.is_visible:
             self.since_live += seconds
         if shift is None:
             shift = _way(self.velocity, seconds)
-            if not self.live:
+            if not self.is_visible:
                 left = exp(-seconds / _SLOWING)
                 self.velocity = left * self.velocity[0], left * self.velocity[1]
         elif seconds:
@@ -154,19 +154,19 @@ class Track:
             )
         self.box = _moved(self.box, shift)
 
-    def found(self, box: Box, look: Look | None) -> None:
+    def found(self, box: Box, descriptor: Descriptor | None) -> None:
         """Take `box` as this frame's place of the face, as a detection found it."""
         # The box is expected where the face would be had it moved on as before: what is left is a change of speed.
         if self.hits and self.trusted and self.since_found:
             (x, y), (expected_x, expected_y), (vx, vy) = _centre(box), _centre(self.box), self.velocity
             part = max(0.3, 1 - 0.7 ** (self.since_found / ASK)) / self.since_found
             self.velocity = vx + part * (x - expected_x), vy + part * (y - expected_y)
-        if look is not None:
+        if descriptor is not None:
             # Slowly, for the light may change; the length stays 1 nearly.
-            self.look = look if self.look is None else 0.9 * self.look + 0.1 * look
+            self.descriptor = descriptor if self.descriptor is None else 0.9 * self.descriptor + 0.1 * descriptor
         if not self.hits:
             self.since_first = 0.0
-        self.box, self.live, self.origin = box, True, (box, self.velocity)
+        self.box, self.is_visible, self.origin = box, True, (box, self.velocity)
         self.missed, self.since_found, self.since_live, self.unseen = 0, 0.0, 0.0, 0.0
         self.hits += 1
 
@@ -182,21 +182,21 @@ class Track:
             self.box = as_box((np.array(self.box) + np.array(box)) / 2)
             self.unseen = 0.0
 
-    def add_answer(self, probabilities: npt.NDArray[np.float32], unsure_below: float = 0.0, least_face: float = 0.9) -> None:
+    def add_answer(self, probabilities: npt.NDArray[np.float32], unsure_below: float = 0.0, face_threshold: float = 0.9) -> None:
         """Add an answer of the classifier to the vote.
 
         Args:
             probabilities: float32 `[C]`; 0 for labels that do not vote.
             unsure_below: Probability under which an answer by itself is unsure.
-            least_face: Voted probability of being a face from which the track may count as a person.
+            face_threshold: Voted probability of being a face from which the track may count as a person.
         """
         self.latest = int(probabilities.argmax())
         self.latest_score = float(probabilities[self.latest])
         self.answers += 1
-        if self.vote is None:
-            self.vote = probabilities.astype(np.float64)
-            self.standing = self.latest
-        agrees = self.latest == self.standing
+        if self.label_probabilities is None:
+            self.label_probabilities = probabilities.astype(np.float64)
+            self.voted_label = self.latest
+        agrees = self.latest == self.voted_label
         self.against = 0 if agrees else self.against + 1
         # A face that was not asked for because nothing was new answers for the time in between too. The first answers count
         # alike: the very first would outweigh all others for long.
@@ -204,15 +204,15 @@ class Track:
         memory = max(exp(-seconds / MEMORY), _LEAST_MEMORY)
         if seconds or self.answers == 1:
             memory = min(memory, 1 - 1 / self.answers)
-        self.vote = memory * self.vote + (1 - memory) * probabilities
-        best = int(self.vote.argmax())
-        if self.vote[best] > self.vote[self.standing] + SWITCH and self.against != 1:
-            self.standing, self.against = best, 0
-        sure = self.latest == self.standing and self.latest_score >= unsure_below
-        self.sure = memory * self.sure + (1 - memory) * sure
+        self.label_probabilities = memory * self.label_probabilities + (1 - memory) * probabilities
+        best = int(self.label_probabilities.argmax())
+        if self.label_probabilities[best] > self.label_probabilities[self.voted_label] + SWITCH and self.against != 1:
+            self.voted_label, self.against = best, 0
+        confidence = self.latest == self.voted_label and self.latest_score >= unsure_below
+        self.confidence = memory * self.confidence + (1 - memory) * confidence
         self.since_answer = 0.0
         found_for = self.since_first - self.since_found
-        if self.hits >= CONFIRM_FOUND and found_for >= CONFIRM - _ROUNDING and self.face_score >= least_face:
+        if self.hits >= CONFIRM_FOUND and found_for >= CONFIRM - _ROUNDING and self.face_score >= face_threshold:
             self.confirmed = True
 
 
@@ -242,23 +242,23 @@ class FaceTracker:
         self._motion = Motion()
 
     @property
-    def live(self) -> list[Track]:
+    def visible(self) -> list[Track]:
         """The faces that are in the picture."""
-        return [track for track in self.tracks if track.live]
+        return [track for track in self.tracks if track.is_visible]
 
     @property
-    def restless(self) -> bool:
+    def redetect_soon(self) -> bool:
         """Tell whether it is worth to look for a person who was just lost."""
         return self._search > _ROUNDING
 
     @property
     def people(self) -> Counter[int]:
         """Distinct people so far, by the index of the label that counts, or counted last."""
-        return self._gone + Counter(track.standing for track in self.tracks if track.confirmed)
+        return self._gone + Counter(track.voted_label for track in self.tracks if track.confirmed)
 
     def forget(self) -> None:
         """Wait for nobody any longer, and keep nothing of them but the count: the source has given no frame for `KEEP` seconds."""
-        self._gone += Counter(track.standing for track in self.tracks if track.confirmed)
+        self._gone += Counter(track.voted_label for track in self.tracks if track.confirmed)
         self.tracks = []
         self._search = 0.0
         self._motion = Motion()
@@ -272,13 +272,13 @@ class FaceTracker:
         """
         self.interval = seconds = self._elapsed.step(moment)
         self._search = max(0.0, self._search - seconds)
-        live = self.live
+        live = self.visible
         shifts = self._motion.shifts(image, [track.box for track in live]) if image is not None and live else []
         if image is not None and not live:
             self._motion.forget()
         for track in self.tracks:
             track.trusted = True
-            if not track.live or not shifts:
+            if not track.is_visible or not shifts:
                 track.advance(seconds, None)
         for track, shift in zip(live, shifts, strict=False):
             track.trusted = shift is not None
@@ -302,14 +302,14 @@ class FaceTracker:
         Returns:
             The track of each box, in the order of `boxes`.
         """
-        looks = [look_of(image, box) if image is not None and self._reidentify else None for box in boxes]
+        descriptors = [describe(image, box) if image is not None and self._reidentify else None for box in boxes]
         pairs = sorted(
             (
                 (score, t, b)
                 for t, track in enumerate(self.tracks)
                 if self._may_continue(track)
                 for b, box in enumerate(boxes)
-                if (score := _affinity(track, box, looks[b])) > 0
+                if (score := _affinity(track, box, descriptors[b])) > 0
             ),
             reverse=True,
         )
@@ -322,7 +322,7 @@ class FaceTracker:
         for t, track in enumerate(self.tracks):
             if t not in taken:
                 track.missed += 1
-                if track.live and (track.identity not in seen or track.since_found > CARRY + _ROUNDING):
+                if track.is_visible and (track.identity not in seen or track.since_found > CARRY + _ROUNDING):
                     if any(same_face(track.box, box) for box in boxes):
                         track.step_back()
                     self.lose(track)
@@ -331,7 +331,7 @@ class FaceTracker:
                 matched[b] = Track(self._next, box, interval=self.interval, since_answer=self.interval)
                 self._next += 1
                 self.tracks.append(matched[b])
-            matched[b].found(box, looks[b])
+            matched[b].found(box, descriptors[b])
         for b, track in matched.items():
             if not track.confirmed:
                 matched[b] = self._reunited(track)
@@ -342,7 +342,7 @@ class FaceTracker:
 
     def lose(self, track: Track) -> None:
         """The face of `track` is not where it was expected: wait for it."""
-        track.live = False
+        track.is_visible = False
         if track.confirmed:
             self._search = _SEARCH
 
@@ -357,15 +357,15 @@ class FaceTracker:
         long as it stays there it is not counted.
         """
         before = [track for track in self.tracks if track.identity < young.identity]
-        if any(track.live and contained(young.box, track.box) > _IN_PLACE for track in before):
+        if any(track.is_visible and contained(young.box, track.box) > _IN_PLACE for track in before):
             young.hits = 0
             return young
-        waiting = [track for track in before if track.confirmed and not track.live and self._may_continue(track)]
-        lost = [(_affinity(track, young.box, young.look), track) for track in waiting]
+        waiting = [track for track in before if track.confirmed and not track.is_visible and self._may_continue(track)]
+        lost = [(_affinity(track, young.box, young.descriptor), track) for track in waiting]
         score, person = max(lost, key=lambda pair: pair[0], default=(0.0, young))
         if score <= 0:
             return young
-        person.found(young.box, young.look)
+        person.found(young.box, young.descriptor)
         self.tracks.remove(young)
         return person
 
@@ -380,7 +380,7 @@ class FaceTracker:
             ):
                 waited.append(track)
             elif track.confirmed:
-                self._gone[track.standing] += 1
+                self._gone[track.voted_label] += 1
         self.tracks = waited
 
 
@@ -398,7 +398,7 @@ def _centre(box: Box) -> tuple[float, float]:
     return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
 
 
-def _affinity(track: Track, box: Box, look: Look | None) -> float:
+def _affinity(track: Track, box: Box, descriptor: Descriptor | None) -> float:
     """How well `box` continues `track`: above 0 when it may, the greater the better."""
     size, expected_size = box[2] - box[0], track.box[2] - track.box[0]
     if min(size, expected_size) <= 0 or max(size, expected_size) > 2 * min(size, expected_size):
@@ -409,7 +409,7 @@ def _affinity(track: Track, box: Box, look: Look | None) -> float:
     distance = hypot(x - expected_x, y - expected_y) / max(size, expected_size)
     if distance >= reach:
         return 0.0
-    alike = likeness(track.look, look)
+    alike = similarity(track.descriptor, descriptor)
     if (track.since_live > _FRESH + _ROUNDING or distance > _BESIDE) and alike < _ALIKE:
         return 0.0
     # Who was lost longer ago comes after who is there.

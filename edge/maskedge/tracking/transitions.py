@@ -1,4 +1,4 @@
-"""Who comes, who goes, who puts a mask on or takes it off: happenings, and the count of people, out of the tracks."""
+"""Who comes, who goes, who puts a mask on or takes it off: events, and the count of people, out of the tracks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from maskedge.events import FACE_APPEARED, FACE_LEFT, LABEL_CHANGED, Happening
+from maskedge.events import FACE_APPEARED, FACE_LEFT, LABEL_CHANGED, Event
 from maskedge.types import Face, Frame
 
 from .tracker import Track
@@ -34,7 +34,7 @@ class ChangeWatcher:
         """Distinct people so far, by the label that counts, or counted last."""
         return self._gone + Counter(person.label for person in self._there.values())
 
-    def observe(self, frame: Frame, faces: Sequence[Face], tracks: Iterable[Track]) -> list[Happening]:
+    def observe(self, frame: Frame, faces: Sequence[Face], tracks: Iterable[Track]) -> list[Event]:
         """Give what changed with a frame.
 
         Args:
@@ -42,11 +42,11 @@ class ChangeWatcher:
             faces: Its faces that count.
             tracks: All tracks, those that are waited for among them.
         """
-        happenings = []
+        events = []
         known = {track.identity: track.confirmed for track in tracks}
 
         def say(kind: str, identity: int, **details: object) -> None:
-            happenings.append(Happening(kind, frame.time, frame.source, {"track": identity, **details}))
+            events.append(Event(kind, frame.time, frame.source, {"track": identity, **details}))
 
         for face in faces:
             if face.track is None or not known.get(face.track):
@@ -65,4 +65,4 @@ class ChangeWatcher:
             person = self._there.pop(identity)
             self._gone[person.label] += 1
             say(FACE_LEFT, identity, label=person.label, seconds=round(person.last - person.first, 2))
-        return happenings
+        return events

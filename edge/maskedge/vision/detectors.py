@@ -109,7 +109,7 @@ class CascadeDetector:
         scale_factor: Step between the sizes of face that are looked for.
         min_neighbors: How many windows must agree on a face. 0: each window by itself; those on the same face are made one here,
             best first, which finds more faces than OpenCV's grouping of neighbours does.
-        min_face: Side in pixels of the picture of the smallest face that must be found; takes the place of `side`.
+        min_face_size: Side in pixels of the picture of the smallest face that must be found; takes the place of `side`.
         border: Frame of repeated edge pixels, as a fraction of the longest side, for faces cut by the picture's edge.
 
     Raises:
@@ -121,29 +121,29 @@ class CascadeDetector:
         path: Path,
         *,
         side: int | None,
-        min_face: int | None = None,
+        min_face_size: int | None = None,
         scale_factor: float = 1.1,
         min_neighbors: int = 3,
         border: float = 0.0,
     ) -> None:
         self.path = path
         self._cascade = _open_cascade(path)
-        self.side, self.min_face = side, min_face
+        self.side, self.min_face_size = side, min_face_size
         self.scale_factor = scale_factor
         self.min_neighbors = min_neighbors
         self.border = border
 
     @classmethod
-    def default(cls, min_face: int | None = None) -> CascadeDetector:
+    def default(cls, min_face_size: int | None = None) -> CascadeDetector:
         """Build the default: the bundled cascade, which was trained on masked and unmasked faces (edge-train cascade).
 
         Args:
-            min_face: Side in pixels of the picture of the smallest face that must be found: chooses the size of the scan.
+            min_face_size: Side in pixels of the picture of the smallest face that must be found: chooses the size of the scan.
 
         Raises:
             ModelError: The bundled file is missing or damaged.
         """
-        return cls.trained(MODELS / "haar.xml", min_face)
+        return cls.trained(MODELS / "haar.xml", min_face_size)
 
     @classmethod
     def original(cls) -> CascadeDetector:
@@ -151,9 +151,9 @@ class CascadeDetector:
         return cls(opencv_cascade("frontalface_default"), side=None, min_neighbors=5)
 
     @classmethod
-    def trained(cls, path: Path, min_face: int | None = None) -> CascadeDetector:
+    def trained(cls, path: Path, min_face_size: int | None = None) -> CascadeDetector:
         """Build a detector of a cascade that `edge-train cascade` made: keen, for a classifier that throws out what is no face."""
-        return cls(path, side=CASCADE_SIDE, min_face=min_face, scale_factor=1.3, min_neighbors=0, border=0.1)
+        return cls(path, side=CASCADE_SIDE, min_face_size=min_face_size, scale_factor=1.3, min_neighbors=0, border=0.1)
 
     def smallest_face(self, width: int, height: int) -> float:
         """Side in pixels of the smallest face that can be found in a picture of this size."""
@@ -162,7 +162,7 @@ class CascadeDetector:
     def scale(self, width: int, height: int) -> float:
         """From pixels of a picture to those of the scan."""
         least = self._cascade.getOriginalWindowSize()[0] * FACE_OF_SQUARE
-        return _scale_for(least, self.min_face, self.side, max(width, height))
+        return _scale_for(least, self.min_face_size, self.side, max(width, height))
 
     def detect(self, image: Image) -> list[Box]:
         """Find the faces of `image`, uint8 `[H, W, 3]` BGR. Boxes are in its pixels and may leave it a little."""
@@ -219,15 +219,15 @@ class CnnDetector:
         path: The .onnx file; the bundled one when left out.
         threads: Threads that ONNX Runtime may use.
         side: Longest side in pixels at which pictures are looked at, for a file that takes any size.
-        min_face: Side in pixels of the picture of the smallest face that must be found; takes the place of `side`.
+        min_face_size: Side in pixels of the picture of the smallest face that must be found; takes the place of `side`.
 
     Raises:
         ModelError: The file is refused.
     """
 
-    def __init__(self, path: Path | None = None, threads: int = 1, side: int = CNN_SIDE, min_face: int | None = None) -> None:
+    def __init__(self, path: Path | None = None, threads: int = 1, side: int = CNN_SIDE, min_face_size: int | None = None) -> None:
         self.path = path or default_detector()
-        self.side, self.min_face = side, min_face
+        self.side, self.min_face_size = side, min_face_size
         self._session = open_model(self.path, threads)
         self.contract = read_detector_contract(self._session, str(self.path))
         # The graph must also run, and answer with boxes: a file may keep the contract on paper and fail inside.
@@ -242,7 +242,7 @@ class CnnDetector:
     def scale(self, width: int, height: int) -> float:
         """From pixels of a picture to those of the input."""
         if self.contract.size is None:
-            return _scale_for(LEAST_SEEN, self.min_face, self.side, max(width, height))
+            return _scale_for(LEAST_SEEN, self.min_face_size, self.side, max(width, height))
         return min(self.contract.size[0] / width, self.contract.size[1] / height)
 
     def input_size(self, width: int, height: int) -> tuple[int, int]:
@@ -290,12 +290,12 @@ class CnnDetector:
         return boxes, np.clip(scores, 0, 1)
 
 
-def build_detector(name: str, *, min_face: int | None = None, threads: int = 1) -> FaceDetector:
+def build_detector(name: str, *, min_face_size: int | None = None, threads: int = 1) -> FaceDetector:
     """Build a detector by name.
 
     Args:
         name: One of `DETECTORS`. `haar`: our cascade. `cnn`: our network. `haar-stock`: the original pipeline's.
-        min_face: Side in pixels of the picture of the smallest face that must be found; None for what the detector is made for.
+        min_face_size: Side in pixels of the picture of the smallest face that must be found; None for the detector's own.
             `haar` and `cnn` look at a larger or smaller picture for it, which costs in proportion to its area.
         threads: Threads that ONNX Runtime may use.
 
@@ -304,9 +304,9 @@ def build_detector(name: str, *, min_face: int | None = None, threads: int = 1) 
         UsageError: No detector has that name.
     """
     if name == "haar":
-        return CascadeDetector.default(min_face)
+        return CascadeDetector.default(min_face_size)
     if name == "cnn":
-        return CnnDetector(None, threads, min_face=min_face)
+        return CnnDetector(None, threads, min_face_size=min_face_size)
     if name == "haar-stock":
         return CascadeDetector.original()
     raise UsageError(f"there is no detector {name!r}; known are {', '.join(DETECTORS)}.")
@@ -316,11 +316,11 @@ def _scaled(width: int, height: int, scale: float) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _scale_for(seen: float, min_face: int | None, side: int | None, longest: int) -> float:
-    """Choose the scale at which a face of `min_face` pixels becomes one of `seen`, or the longest side becomes `side`.
+def _scale_for(seen: float, min_face_size: int | None, side: int | None, longest: int) -> float:
+    """Choose the scale at which a face of `min_face_size` pixels becomes one of `seen`, or the longest side becomes `side`.
 
     A picture is never made larger: that would find nothing more.
     """
-    if min_face is not None:
-        return min(1.0, max(seen / min_face, _LEAST_SIDE / longest))
+    if min_face_size is not None:
+        return min(1.0, max(seen / min_face_size, _LEAST_SIDE / longest))
     return min(1.0, side / longest) if side else 1.0

@@ -27,12 +27,12 @@ from .detectors import CnnDetector, FaceDetector, build_detector
 NOT_A_FACE = precise.NOT_A_FACE
 DETECT_EVERY = 5
 """Frames of a video to a detection: five a second of a usual camera. Tracks in between cost a twentieth of a cascade."""
-LEAST_FACE = 0.94
+FACE_THRESHOLD = 0.94
 """How surely a candidate must be a face by the classifier alone.
 
 On pictures that no net learned from (edge-bench accuracy --held-out) it is the lowest bound whose F1 is within 0.005 of the best.
 """
-LEAST_SCORED_FACE = 0.8
+SCORED_FACE_THRESHOLD = 0.8
 """The same by network and classifier together."""
 _SCORE_WEIGHT, _PROBABILITY_WEIGHT = 0.75, 0.5
 """What the log-odds of a network's score and of the classifier's probability weigh: the score is the less sure of itself."""
@@ -65,7 +65,7 @@ class Found(NamedTuple):
 
     Attributes:
         face: The face.
-        certainty: How surely it is one, 0 to 1: what `least_face` bounds.
+        certainty: How surely it is one, 0 to 1: what `face_threshold` bounds.
         probabilities: float32 `[C]`, what the classifier answers, one a label of the model.
     """
 
@@ -98,13 +98,13 @@ class _Schedule:
         self._credit = 0.0
         self._begun = False
 
-    def next_frame(self, interval: float, every: int, *, restless: bool) -> bool:
+    def next_frame(self, interval: float, every: int, *, redetect_soon: bool) -> bool:
         """Go on to the next frame; tell whether to detect in it.
 
         Args:
             interval: Seconds since the frame before.
             every: Frames to a detection, at `USUAL` or faster.
-            restless: Whether it is worth to detect sooner.
+            redetect_soon: Whether it is worth to detect sooner.
         """
         longest = every * USUAL
         self._frames += 1
@@ -115,7 +115,7 @@ class _Schedule:
         # A third of the detections more at most, so that faces that come and go do not make every frame dear.
         self._credit = min(self._credit + max(1 / every, min(interval / longest, 1)) / 3, 3.0)
         due = not self._begun or self._frames >= every or late
-        if not due and restless and self._seconds >= _EARLIEST - _ROUNDING and self._credit >= 1:
+        if not due and redetect_soon and self._seconds >= _EARLIEST - _ROUNDING and self._credit >= 1:
             self._credit -= 1
             due = True
         if due:
@@ -139,12 +139,13 @@ class MaskDetector:
         detect_every: With tracking, look for faces in every so many frames only; in between, tracks carry them on. Sooner where a
             person was just lost, and where frames come slowly: after `detect_every` / 25 s, but in one frame after the other only
             where they are twice as far apart.
-        least_face: How surely a candidate must be a face, 0 to 1: the classifier's probability or, with a network that scores what
-            it finds, both together. None for what is best for the detector. With tracking a face that was there before
+        face_threshold: Lowest face score that counts, 0 to 1: the classifier's probability or, with a network that scores
+            what it finds, both fused. None for the detector's best. With tracking a face that was there before
             stays from 0.7 of it. With a model that has no label `not_a_face` it bounds the network's score alone, and every
             candidate of a cascade is taken.
-        min_face: Side of the smallest face in pixels of the picture (geometric mean of the box's sides); smaller ones are dropped,
-            and a detector given by name chooses the size of the picture that it looks at by it. None: whatever the detector finds.
+        min_face_size: Side of the smallest face in pixels of the picture (geometric mean of the box's sides); smaller ones
+            are dropped, and a detector given by name
+            chooses the size of its picture by it. None: whatever the detector finds.
         labels: Labels to answer with, two or more of the model's: each face gets the likeliest of these. All when left out.
         threads: Threads that ONNX Runtime and OpenCV may use. When left out, 1 and (where there are as many cores) 2: the nets are
             too small to share, the cascade is not.
@@ -164,14 +165,14 @@ class MaskDetector:
         detector_model: Path | str | None = None,
         tracking: bool = False,
         detect_every: int = 1,
-        least_face: float | None = None,
-        min_face: int | None = None,
+        face_threshold: float | None = None,
+        min_face_size: int | None = None,
         labels: Sequence[str] | None = None,
         threads: int | None = None,
         reidentify: bool = True,
     ) -> None:
         # The bounds of a program are those of the configuration.
-        DetectConfig(every=detect_every, least_face=least_face, min_face=min_face)
+        DetectConfig(every=detect_every, face_threshold=face_threshold, min_face_size=min_face_size)
         LimitsConfig(threads=threads)
         cv2.setNumThreads(threads or min(2, os.cpu_count() or 1))
         self.classifier = MaskClassifier(Path(model) if model is not None else None, threads or 1)
@@ -181,16 +182,16 @@ class MaskDetector:
         self.detector_name = detector if isinstance(detector, str) else type(detector).__name__
         self.detector: FaceDetector
         if detector_model is not None:
-            self.detector = CnnDetector(Path(detector_model), threads or 1, min_face=min_face)
+            self.detector = CnnDetector(Path(detector_model), threads or 1, min_face_size=min_face_size)
         elif isinstance(detector, str):
-            self.detector = build_detector(detector, min_face=min_face, threads=threads or 1)
+            self.detector = build_detector(detector, min_face_size=min_face_size, threads=threads or 1)
         else:
             self.detector = detector
         if self._blind:
             self.detector = precise.make_precise(self.detector)
         self.detect_every = detect_every
-        self.ask_for(least_face)
-        self.min_face = min_face
+        self.set_face_threshold(face_threshold)
+        self.min_face_size = min_face_size
         self._reidentify = reidentify
         bound = self.classifier.contract.card.get("unsure_below")
         self._unsure_below = float(bound) if isinstance(bound, int | float) else 0.0
@@ -207,7 +208,7 @@ class MaskDetector:
         self._times = CallTimes()
         self.clock = StageClock()
         if tracking:
-            self.follow()
+            self.start_tracking()
 
     def _choose(self, labels: Sequence[str] | None) -> tuple[str, ...]:
         known = tuple(label for label in self.classifier.labels if label != NOT_A_FACE)
@@ -224,18 +225,18 @@ class MaskDetector:
         """What the user should know of the model, one sentence; None where there is nothing."""
         return precise.without_label(self.classifier.path.name, self.detector) if self._blind else None
 
-    def ask_for(self, least_face: float | None) -> None:
+    def set_face_threshold(self, face_threshold: float | None) -> None:
         """Choose how surely a candidate must be a face; None for what is best for the detector."""
-        scored = precise.PRECISE_SCORE if self._blind else LEAST_SCORED_FACE
-        best = scored if isinstance(self.detector, CnnDetector) else LEAST_FACE
-        self.least_face = best if least_face is None else least_face
+        scored = precise.PRECISE_SCORE if self._blind else SCORED_FACE_THRESHOLD
+        best = scored if isinstance(self.detector, CnnDetector) else FACE_THRESHOLD
+        self.face_threshold = best if face_threshold is None else face_threshold
 
     @property
     def _least_there(self) -> float:
         """Bound for a place where no detector has found anything: the classifier judges alone."""
-        return _STAY * (LEAST_FACE if isinstance(self.detector, CnnDetector) else self.least_face)
+        return _STAY * (FACE_THRESHOLD if isinstance(self.detector, CnnDetector) else self.face_threshold)
 
-    def follow(self) -> None:
+    def start_tracking(self) -> None:
         """From now on, follow faces from call to call and vote their labels; forget the faces of earlier calls."""
         self.tracker = FaceTracker(reidentify=self._reidentify)
         self._schedule = _Schedule()
@@ -261,17 +262,17 @@ class MaskDetector:
             return self._next_frame(image, self._times.stamp(moment), self.tracker)
         return [found.face for found in self.find(image)]
 
-    def find(self, image: Image, least_face: float | None = None) -> list[Found]:
-        """Find the faces of a picture by itself, each with how surely it is one: to choose `least_face` by.
+    def find(self, image: Image, face_threshold: float | None = None) -> list[Found]:
+        """Find the faces of a picture by itself, each with how surely it is one: to choose `face_threshold` by.
 
         Args:
             image: uint8 `[H, W, 3]`, BGR.
-            least_face: Takes the place of the detector's own.
+            face_threshold: Takes the place of the detector's own.
         """
         candidates = self._detect(image)
         with self.clock("classify"):
             seen = self._look(image, candidates)
-            least = self.least_face if least_face is None else least_face
+            least = self.face_threshold if face_threshold is None else face_threshold
             faces = [index for index, box in enumerate(seen.boxes) if self._is_face(box, seen.scores[index], least)]
             kept = [faces[index] for index in suppress([seen.boxes[index] for index in faces], seen.scores[faces])]
         answers = []
@@ -296,7 +297,7 @@ class MaskDetector:
         """Answer for the next frame of a video."""
         with self.clock("track"):
             tracker.advance(moment, image)
-        if self._schedule.next_frame(tracker.interval, self.detect_every, restless=tracker.restless):
+        if self._schedule.next_frame(tracker.interval, self.detect_every, redetect_soon=tracker.redetect_soon):
             self._look_anew(image, tracker)
         else:
             self._ask_again(image, tracker)
@@ -304,21 +305,21 @@ class MaskDetector:
         return [
             Face(
                 track.box,
-                labels[track.standing],
+                labels[track.voted_label],
                 track.score,
                 labels[track.latest],
                 track.latest_score,
                 track.identity,
-                unsure=track.sure < 0.5,
+                unsure=track.confidence < 0.5,
             )
-            for track in tracker.live
+            for track in tracker.visible
         ]
 
     def _look_anew(self, image: Image, tracker: FaceTracker) -> None:
         """Detect. Where no candidate is near the expected place of a face, the classifier is asked for that place too."""
         candidates = self._detect(image)
         count = len(candidates)
-        probes = [track for track in tracker.live if all(box_iou(track.box, box) < _NEAR for box, _ in candidates)]
+        probes = [track for track in tracker.visible if all(box_iou(track.box, box) < _NEAR for box, _ in candidates)]
         if self._blind:
             probes = []  # it would see a face anywhere
         with self.clock("classify"):
@@ -329,8 +330,8 @@ class MaskDetector:
                 for index, (box, score) in enumerate(zip(seen.boxes[:count], seen.scores[:count].tolist(), strict=True))
                 if (
                     self._stays(box, score)
-                    if any(box_iou(box, track.box) > IOU for track in tracker.live)
-                    else self._is_face(box, score, self.least_face)
+                    if any(box_iou(box, track.box) > IOU for track in tracker.visible)
+                    else self._is_face(box, score, self.face_threshold)
                 )
             ]
             kept = [faces[index] for index in suppress([seen.boxes[index] for index in faces], seen.scores[faces])]
@@ -345,13 +346,13 @@ class MaskDetector:
             for track, index in zip(tracks, kept, strict=True):
                 self._vote(tracker, track, votes[index])
             for track in probes:
-                if track.live and track.missed and track.identity in still:
+                if track.is_visible and track.missed and track.identity in still:
                     track.correct(seen.boxes[still[track.identity]])
                     self._vote(tracker, track, votes[still[track.identity]])
 
     def _ask_again(self, image: Image, tracker: FaceTracker) -> None:
         """Without detection: ask the classifier for the faces of which something is to be learnt."""
-        asked = [track for track in tracker.live if not track.settled]
+        asked = [track for track in tracker.visible if not track.is_stable]
         with self.clock("classify"):
             seen = self._look(image, [], [track.box for track in asked])
         with self.clock("track"):
@@ -378,7 +379,7 @@ class MaskDetector:
     def _vote(self, tracker: FaceTracker, track: Track, vote: npt.NDArray[np.float32]) -> None:
         track.add_answer(vote, self._unsure_below, _COUNTED)
         # Lower for a moment, but not for long.
-        if track.face_score < (self._least_there if isinstance(self.detector, CnnDetector) else self.least_face):
+        if track.face_score < (self._least_there if isinstance(self.detector, CnnDetector) else self.face_threshold):
             tracker.lose(track)
 
     def _detect(self, image: Image) -> list[_Candidate]:
@@ -451,18 +452,18 @@ class MaskDetector:
 
     def _is_face(self, box: Box, score: float, least: float) -> bool:
         """Tell whether a candidate is probable and large enough for a face."""
-        return bool(score >= least) and (self.min_face is None or side(box) >= self.min_face)
+        return bool(score >= least) and (self.min_face_size is None or side(box) >= self.min_face_size)
 
     def _stays(self, box: Box, score: float) -> bool:
         """Tell the same where a face was before: both bounds are lower."""
-        return bool(score >= _STAY * self.least_face) and self._still_large(box)
+        return bool(score >= _STAY * self.face_threshold) and self._still_large(box)
 
     def _still_there(self, box: Box, probability: float) -> bool:
         """Tell the same of a place where no detector has found anything."""
         return bool(probability >= self._least_there) and self._still_large(box)
 
     def _still_large(self, box: Box) -> bool:
-        return self.min_face is None or side(box) >= _STAY_SIZE * self.min_face
+        return self.min_face_size is None or side(box) >= _STAY_SIZE * self.min_face_size
 
 
 def _log_odds(probability: npt.ArrayLike) -> npt.NDArray[np.float64]:

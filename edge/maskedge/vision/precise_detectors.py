@@ -44,7 +44,7 @@ def make_precise(detector: FaceDetector) -> FaceDetector:
     return CascadeDetector(
         detector.path,
         side=detector.side,
-        min_face=detector.min_face,
+        min_face_size=detector.min_face_size,
         scale_factor=_STEP,
         min_neighbors=_NEIGHBORS,
         border=detector.border,

@@ -8,7 +8,7 @@ from pathlib import PurePath
 import streamlit as st
 
 from maskedge.app.charts import timeline_chart
-from maskedge.app.video_job import Film
+from maskedge.app.video_job import AnnotatedVideo
 from maskedge.app.widgets import chips
 
 _HTML = """
@@ -68,7 +68,7 @@ export default function ({ data, parentElement }) {
 """
 
 
-def show_film(film: Film) -> None:
+def show_film(film: AnnotatedVideo) -> None:
     """Draw what came out of a video."""
     for note in film.notes:
         st.info(note, icon=":material/info:")

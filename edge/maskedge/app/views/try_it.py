@@ -19,11 +19,11 @@ import streamlit as st
 from maskedge.app.model_library import ModelFile, build, detector_name
 from maskedge.app.results import as_jpeg, event_line, shown_jpeg, table_rows
 from maskedge.app.uploads import MAX_PICTURES, PICTURES, VIDEOS, Picture, kind_of, read_picture_upload
-from maskedge.app.video_job import Film, Stills, annotate_video
+from maskedge.app.video_job import AnnotatedVideo, Stills, annotate_video
 from maskedge.app.widgets import Settings, ask_settings, chips, heading
 from maskedge.errors import MaskedgeError
-from maskedge.runtime.loop import Stop
-from maskedge.sinks.base import Answer
+from maskedge.runtime.loop import StopRequest
+from maskedge.sinks.base import FrameResult
 from maskedge.sources import demo
 from maskedge.sources.base import stamp
 
@@ -146,7 +146,7 @@ def _pictures(files: Sequence[UploadedFile], settings: Settings) -> None:
 
 def _answer_pictures(pictures: Sequence[tuple[str, Picture]], settings: Settings) -> None:
     """Answer pictures and show them, one column for each detector."""
-    done: list[Answer] = []
+    done: list[FrameResult] = []
     for identity, picture in pictures:
         for note in picture.notes:
             st.info(f"{picture.name}: {note}", icon=":material/info:")
@@ -179,22 +179,24 @@ def _answer_pictures(pictures: Sequence[tuple[str, Picture]], settings: Settings
         )
 
 
-def _answer(identity: str, picture: Picture, settings: Settings, finder: str | ModelFile) -> tuple[Answer, float]:
+def _answer(identity: str, picture: Picture, settings: Settings, finder: str | ModelFile) -> tuple[FrameResult, float]:
     """Find the faces, or remember them; give the answer and its milliseconds."""
 
-    def find() -> tuple[Answer, float]:
+    def find() -> tuple[FrameResult, float]:
         shared = _shared(settings.classifier.digest, _key(finder), settings.classifier, finder)
         with st.spinner("Looking for faces ...", show_time=True), shared.lock:
             frame = stamp(picture.image, 0, picture.name)
             faces = shared.detector(picture.image)
             stages = shared.detector.clock.close_frame(frame.arrival)
             shared.detector.clock.next_frame()
-        return Answer(frame, faces, stages), stages["total"]
+        return FrameResult(frame, faces, stages), stages["total"]
 
     return _remember(f"answer {identity} {settings.classifier.digest} {_key(finder)}", find)
 
 
-def _show_answer(key: str, picture: Picture, answer: Answer, milliseconds: float, finder: str | ModelFile, beside: bool) -> None:
+def _show_answer(
+    key: str, picture: Picture, answer: FrameResult, milliseconds: float, finder: str | ModelFile, beside: bool
+) -> None:
     if beside:
         st.markdown(f"**{detector_name(finder) if isinstance(finder, str) else finder.name}**")
     chips(Counter(face.label for face in answer.faces))
@@ -249,20 +251,20 @@ def _video(identity: str, name: str, content: bytes | None, settings: Settings, 
         film = _run_video(name, content, settings, finder)
         if film is not None:
             st.session_state["film"] = (wanted, film)
-    stored: tuple[tuple[object, ...], Film] | None = st.session_state.get("film")
+    stored: tuple[tuple[object, ...], AnnotatedVideo] | None = st.session_state.get("film")
     if stored is not None and stored[0][0] == identity:
         if stored[0] != wanted:
             st.info("The settings have changed since: press the button to look again.", icon=":material/info:")
         show_film(stored[1])
 
 
-def _run_video(name: str, content: bytes | None, settings: Settings, finder: str | ModelFile) -> Film | None:
+def _run_video(name: str, content: bytes | None, settings: Settings, finder: str | ModelFile) -> AnnotatedVideo | None:
     """Answer a video. A stop button, a closed page or a reload ends it."""
     bar = st.progress(0.0, "Opening the video ...")
     preview = st.empty()
     ending = st.empty()
     ending.button("Stop", icon=":material/stop:", key="stop-video", help="Ends the work; what was done until then is lost.")
-    stop, told = Stop(), 0.0
+    stop, told = StopRequest(), 0.0
 
     def progress(summary: Summary, length: int | None, stills: Stills) -> None:
         nonlocal told
@@ -322,15 +324,15 @@ def _remember(key: str, make: Callable[[], T]) -> T:
     return value
 
 
-def _marked(answer: Answer) -> bytes:
+def _marked(answer: FrameResult) -> bytes:
     return as_jpeg(answer.picture, quality=95)
 
 
-def _events(answers: Sequence[Answer]) -> str:
+def _events(answers: Sequence[FrameResult]) -> str:
     return "".join(event_line(answer) for answer in answers)
 
 
-def _zip(answers: Sequence[Answer]) -> bytes:
+def _zip(answers: Sequence[FrameResult]) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for number, answer in enumerate(answers, 1):

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 from maskedge import __version__
 from maskedge.errors import OutputError, UsageError
-from maskedge.events import OUTPUT_BACK, OUTPUT_LOST, Happening
+from maskedge.events import OUTPUT_BACK, OUTPUT_LOST, Event
 from maskedge.settings import Range, check_settings
-from maskedge.sinks.base import Answer
+from maskedge.sinks.base import FrameResult
 from maskedge.sinks.snapshots import encode_jpeg
 from maskedge.sinks.web.config import is_loopback
 from maskedge.support.files import MOST_SECRET, read_text, slug
@@ -70,7 +70,7 @@ class MqttSink:
         config: The section `[mqtt]`, with a `url`.
         source: What the user called the source, without name and password.
         snapshot: Gives the state of the run (`RunState.snapshot`); called on another thread.
-        announce: Takes happenings of this sink (`output_lost`, `output_back`); called on another thread.
+        publish_event: Takes events of this sink (`output_lost`, `output_back`); called on another thread.
         labels: Labels that are counted, for discovery.
         alerts: Names of the rules whose actions hold `mqtt`.
         zones: Names of the zones, for discovery.
@@ -89,7 +89,7 @@ class MqttSink:
         *,
         source: str,
         snapshot: Callable[[], Mapping[str, Any]],
-        announce: Callable[[Happening], None] = lambda _: None,
+        publish_event: Callable[[Event], None] = lambda _: None,
         labels: Sequence[str] = (),
         alerts: Sequence[str] = (),
         zones: Sequence[str] = (),
@@ -101,13 +101,13 @@ class MqttSink:
         _discovery_prefix(config.discovery_prefix)
         self._labels = labels
         self._lasting: set[str] = set()
-        self._newest: Answer | None = None
+        self._newest: FrameResult | None = None
         self._page: str | None = None
         self._address: str | None = None
         self._described: tuple[Sequence[str], Sequence[str]] = (alerts, zones)
         self._source = source
         self._snapshot = snapshot
-        self._announce = announce
+        self._publish_event = publish_event
         self._interval = config.interval
         self._state = ""
         self._state_due = self._statistics_due = 0.0
@@ -190,25 +190,25 @@ class MqttSink:
         """Number of events that the broker has not confirmed."""
         return len(self._spool)
 
-    def write(self, answer: Answer) -> bool:
-        """Put the happenings of a frame into the spool.
+    def write(self, answer: FrameResult) -> bool:
+        """Put the events of a frame into the spool.
 
         Raises:
             OutputError: The disk or the spool is full; none was added.
         """
         if self._config.picture:
             self._newest = answer
-        if answer.happenings:
-            self._spool.add(happening.to_json() for happening in answer.happenings)
+        if answer.events:
+            self._spool.add(event.to_json() for event in answer.events)
         return True
 
-    def tell(self, happening: Happening) -> None:
+    def handle_event(self, event: Event) -> None:
         """Put what happened between two frames into the spool.
 
         Raises:
             OutputError: The disk or the spool is full.
         """
-        self._spool.add([happening.to_json()])
+        self._spool.add([event.to_json()])
 
     def set_alert(self, rule: str, *, on: bool) -> None:
         """Say whether the alert of a rule lasts, on the topic of that rule."""
@@ -224,7 +224,7 @@ class MqttSink:
 
     def _on_state(self, problem: str | None) -> None:
         details = {"output": self.name} | ({"error": problem} if problem else {})
-        self._announce(Happening(OUTPUT_LOST if problem else OUTPUT_BACK, time.time(), self._source, details))
+        self._publish_event(Event(OUTPUT_LOST if problem else OUTPUT_BACK, time.time(), self._source, details))
 
     def _on_tick(self) -> None:
         """Say the state when it changed, and the statistics when it is time."""

@@ -1,7 +1,7 @@
 """What flows to those who watch: pictures and events. All of it belongs to the web thread.
 
 Nothing is queued for a client. Each has a cursor, and takes the newest picture, status and faces when it has taken the last ones;
-happenings stand in a ring that all share. So a client that reads one byte a second costs no more than one picture.
+events stand in a ring that all share. So a client that reads one byte a second costs no more than one picture.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from maskedge.events import Happening
-from maskedge.sinks.base import Answer
+from maskedge.events import Event
+from maskedge.sinks.base import FrameResult
 from maskedge.sinks.snapshots import encode_jpeg
 from maskedge.support.text import to_json
 
@@ -63,13 +63,13 @@ class Pictures:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, newest: Callable[[], Answer | None], *, fps: float, width: int, quality: int
+        self, loop: asyncio.AbstractEventLoop, newest: Callable[[], FrameResult | None], *, fps: float, width: int, quality: int
     ) -> None:
         self._newest = newest
         self._interval = 1 / fps
         self._width = width
         self._quality = quality
-        self._answer: Answer | None = None
+        self._answer: FrameResult | None = None
         self._jpeg = b""
         self._fresh = Broadcast(loop)
         self._due = 0.0
@@ -120,7 +120,7 @@ def _part(jpeg: bytes) -> bytes:
 
 
 class Events:
-    """Server-sent events: the status once a second, the faces at a limited rate, and every happening.
+    """Server-sent events: the status once a second, the faces at a limited rate, and every event.
 
     Args:
         loop: The event loop of the web thread.
@@ -132,14 +132,14 @@ class Events:
     Attributes:
         watchers: How many listen.
         face_watchers: How many of them want the faces.
-        happened: How often each kind of happening was told.
+        happened: How often each kind of event was told.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        newest: Callable[[], Answer | None],
-        event: Callable[[Answer], dict[str, Any]],
+        newest: Callable[[], FrameResult | None],
+        event: Callable[[FrameResult], dict[str, Any]],
         status: Callable[[], bytes],
         rate: float,
     ) -> None:
@@ -148,7 +148,7 @@ class Events:
         self._status = status
         self._interval = 1 / rate
         self._due = 0.0
-        self._answer: Answer | None = None
+        self._answer: FrameResult | None = None
         self._told: deque[tuple[int, bytes]] = deque(maxlen=_REMEMBERED)
         self._number = 0
         self._latest: dict[str, tuple[int, bytes]] = {}
@@ -157,11 +157,11 @@ class Events:
         self.face_watchers = 0
         self.happened: dict[str, int] = {}
 
-    def tell(self, happening: Happening) -> None:
+    def handle_event(self, event: Event) -> None:
         """Tell everyone, and remember it for those who come back."""
         self._number += 1
-        self._told.append((self._number, _message("happening", to_json(happening.to_json()).encode(), self._number)))
-        self.happened[happening.kind] = self.happened.get(happening.kind, 0) + 1
+        self._told.append((self._number, _message("happening", to_json(event.to_json()).encode(), self._number)))
+        self.happened[event.kind] = self.happened.get(event.kind, 0) + 1
         self._fresh.fire()
 
     def refresh(self, now: float) -> None:
@@ -199,7 +199,7 @@ class Events:
 
         Args:
             kinds: Some of `KINDS`.
-            after: Number of the last happening that the client has; None for only what comes.
+            after: Number of the last event that the client has; None for only what comes.
         """
         with self._listening(kinds):
             # A number from an earlier run says nothing of this one: give all that is remembered.

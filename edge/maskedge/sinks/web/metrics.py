@@ -73,7 +73,7 @@ class Facts:
         status: What `RunState.snapshot` gives. What it lacks is left out.
         latency: Of the stages.
         names: Rules and zones.
-        happened: Happenings by kind.
+        happened: Events by kind.
         frame_age: Seconds since the last frame, None before the first.
         answered: Requests by status code.
         watchers: Clients of the live picture and of the events.

@@ -14,8 +14,8 @@ from http import HTTPStatus
 from typing import Any
 
 from maskedge.errors import OutputError
-from maskedge.events import Happening
-from maskedge.sinks.base import Answer
+from maskedge.events import Event
+from maskedge.sinks.base import FrameResult
 from maskedge.sinks.events import to_event
 from maskedge.support.text import to_json
 
@@ -60,7 +60,7 @@ class WebSink:
         self,
         config: WebConfig,
         snapshot: Callable[[], Mapping[str, Any]],
-        event: Callable[[Answer], dict[str, Any]] = to_event,
+        event: Callable[[FrameResult], dict[str, Any]] = to_event,
         names: Callable[[], Names] = Names,
     ) -> None:
         self._config = config
@@ -80,11 +80,11 @@ class WebSink:
                 f"everyone who reaches {host}:{port} sees the status page{' and the live picture' if config.picture else ''}: "
                 "set web.token_file, or serve on 127.0.0.1.",
             )
-        self._newest: Answer | None = None
+        self._newest: FrameResult | None = None
         self._frame_at: float | None = None
         self._latency = LatencyHistogram()
         self._status: tuple[float, Mapping[str, Any], bytes] = (-1.0, {}, b"{}")
-        self._untold: deque[Happening] = deque(maxlen=_MOST_UNTOLD)
+        self._untold: deque[Event] = deque(maxlen=_MOST_UNTOLD)
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._pictures = Pictures(
@@ -110,17 +110,17 @@ class WebSink:
         self._thread = threading.Thread(target=self._serve, name="web", daemon=True)
         self._thread.start()
 
-    def write(self, answer: Answer) -> bool:
+    def write(self, answer: FrameResult) -> bool:
         """Keep the answer."""
         self._newest = answer
         self._frame_at = time.monotonic()
         self._latency.observe(answer.stages)
-        self._untold.extend(answer.happenings)
+        self._untold.extend(answer.events)
         return True
 
-    def tell(self, happening: Happening) -> None:
+    def handle_event(self, event: Event) -> None:
         """Tell those who listen."""
-        self._untold.append(happening)
+        self._untold.append(event)
 
     def close(self) -> None:
         """Let every client go, and end the thread."""
@@ -154,13 +154,13 @@ class WebSink:
         """Look for what is new, for ever. The pipeline wakes nobody: that alone would make it wait for the interpreter's lock."""
         while True:
             while self._untold:
-                self._events.tell(self._untold.popleft())
+                self._events.handle_event(self._untold.popleft())
             now = time.monotonic()
             self._pictures.refresh(now)
             self._events.refresh(now)
             await asyncio.sleep(_LOOK_WATCHED if self._server.watchers else _LOOK)
 
-    def _newest_answer(self) -> Answer | None:
+    def _newest_answer(self) -> FrameResult | None:
         return self._newest
 
     def _current(self) -> tuple[Mapping[str, Any], bytes]:
@@ -184,7 +184,7 @@ class WebSink:
             raise HttpError(HTTPStatus.BAD_REQUEST, f"kinds are some of {', '.join(KINDS)}.")
         after = request.headers.get("last-event-id", request.query.get("after"))
         if after is not None and not (after.isascii() and after.isdecimal() and len(after) < 16):
-            raise HttpError(HTTPStatus.BAD_REQUEST, "after is the number of a happening.")
+            raise HttpError(HTTPStatus.BAD_REQUEST, "after is the number of an event.")
         cursor = int(after) if after is not None else None
         return Response(content_type="text/event-stream", feed=lambda: self._events.stream(kinds, cursor))
 
