@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from helpers.support import command_line, composite, environment, texture
 from maskedge.labelled_boxes import LabelledBox, write_boxes
 from maskedge.sources import demo
 from maskedge.types import Image
 from maskedge_train.data.dataset import FACE_LABELS
-from support import command_line, composite, environment, texture
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("MASKEDGE_DATA", ROOT.parent / "shared" / "data"))

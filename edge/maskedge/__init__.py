@@ -8,8 +8,9 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+
+from .version import VERSION
 
 if TYPE_CHECKING:
     from maskedge.vision.pipeline import MaskDetector
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from .sources import open_source
     from .types import Face, Frame
 
-__version__ = version("maskedge")
+__version__ = VERSION
 __all__ = [
     "Face",
     "Frame",

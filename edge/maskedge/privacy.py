@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import singledispatch
 from typing import Any
 
-from maskedge.sinks.base import FrameResult
+from maskedge.results import FrameResult
 from maskedge.tracking.tracker import Track
 
 from .events import Event

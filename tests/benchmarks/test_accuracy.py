@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from helpers.support import write_model
 from maskedge import Face, UsageError
 from maskedge.labelled_boxes import LabelledBox, read_boxes
 from maskedge.modelfile.contract import default_model
@@ -18,7 +19,6 @@ from maskedge_bench.accuracy.gallery import MOST, Gallery
 from maskedge_bench.accuracy.rotation import turn
 from maskedge_bench.accuracy.scenes import accuracy_table, choose_pipelines, measure_accuracy, short_names
 from maskedge_train.data.split import only_measures
-from support import write_model
 
 HEADER = "image,xmin,ymin,xmax,ymax,label\n"
 

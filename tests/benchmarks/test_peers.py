@@ -15,6 +15,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from helpers.support import ROOT
 from maskedge import ModelError, UsageError
 from maskedge.boxes import box_iou
 from maskedge.modelfile.contract import MODELS
@@ -24,7 +25,6 @@ from maskedge_bench.contestants.peers import AdaptedDetector, PackagePeer, YuNet
 from maskedge_bench.rounds import Pass
 from maskedge_bench.speed.composed_frames import load_frames
 
-ROOT = Path(__file__).parent.parent.parent
 PEER_PYTHON = Path(os.environ.get("MASKEDGE_PEER_PYTHON", ROOT / ".peers" / "bin" / "python"))
 
 ADAPTER = """

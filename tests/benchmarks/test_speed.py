@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from helpers.support import ROOT
 from maskedge import SourceError
 from maskedge.modelfile.contract import MODELS, read_catalogue
 from maskedge.vision.detectors import DETECTORS
@@ -23,7 +24,6 @@ from maskedge_bench.speed.live import PacedSource
 from maskedge_bench.speed.matrix import Axes, Matrix, name_of
 from maskedge_bench.speed.measure import Plan, SpeedRun, _fewer_faces, measure
 
-ROOT = Path(__file__).parent.parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 
 

@@ -19,8 +19,8 @@ from typing import Any
 import cv2
 import pytest
 
+from helpers.support import METADATA, environment, write_model
 from maskedge.sources import demo
-from support import METADATA, environment, write_model
 
 pytest.importorskip("streamlit", reason="the extra app is not installed")
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")

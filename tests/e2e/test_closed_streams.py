@@ -11,8 +11,8 @@ from pathlib import Path
 import cv2
 import pytest
 
+from helpers.support import environment
 from maskedge.types import Image
-from support import environment
 
 RUN = "-m maskedge.cli.run --no-show --source picture.jpg"
 

@@ -17,11 +17,11 @@ import cv2
 import numpy as np
 import pytest
 
+from helpers.support import METADATA, command_line, environment, write_detector, write_model
 from maskedge.modelfile.contract import default_model
 from maskedge.sources import demo
 from maskedge.types import Image
 from maskedge_bench.contestants.pipelines import BASELINE_MODEL
-from support import METADATA, command_line, environment, write_detector, write_model
 
 
 def read_frames(text: str) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from support import command_line, environment
+from helpers.support import command_line, environment
 
 
 def start(*arguments: str | Path, more: dict[str, str] | None = None) -> subprocess.Popen[str]:

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from streams import RtspStream, Stream, black_hole, write_video
-from support import command_line, environment
+from helpers.streams import RtspStream, Stream, black_hole, write_video
+from helpers.support import command_line, environment
 
 
 class Run:

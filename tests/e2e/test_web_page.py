@@ -14,8 +14,8 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from streams import until
-from web_run import Run
+from helpers.streams import until
+from helpers.web_run import Run
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from streams import free_port, until
-from support import command_line, environment
+from helpers.streams import free_port, until
+from helpers.support import command_line, environment
 
 
 def get(url: str) -> tuple[int, bytes]:

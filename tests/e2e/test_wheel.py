@@ -7,7 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent.parent
+from helpers.support import ROOT
 
 
 def test_wheel_holds_the_packages_and_their_data(tmp_path: Path) -> None:

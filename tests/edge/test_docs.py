@@ -13,13 +13,13 @@ from pathlib import Path
 import click
 import pytest
 
+from helpers.support import ROOT
 from maskedge import errors
 from maskedge.alerts.rules import ACTIONS, KINDS, AlertRule
 from maskedge.config import SECTIONS, is_secret, load_config, section_class
 from maskedge.events import KINDS as EVENTS
 from maskedge.sinks.mqtt.sink import MqttConfig
 
-ROOT = Path(__file__).parents[2]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
 # Of other programs.
 FOREIGN = {

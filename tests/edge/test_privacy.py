@@ -16,18 +16,18 @@ import cv2
 import numpy as np
 import pytest
 
-from brokers import Listener, Mosquitto, wait_for
+from helpers.brokers import Listener, Mosquitto, wait_for
 from maskedge import Face, MaskDetector
 from maskedge.boxes import box_iou
 from maskedge.config import EdgeConfig, PrivacyConfig, load_config
 from maskedge.privacy import PERSONAL_KEYS
 from maskedge.rendering import draw
 from maskedge.rendering.draw import pixelate
+from maskedge.results import FrameResult
 from maskedge.runtime.build import Wiring, open_detector
 from maskedge.runtime.loop import run
 from maskedge.runtime.summary import Summary
 from maskedge.sinks import Sink, WindowSink
-from maskedge.sinks.base import FrameResult
 from maskedge.sinks.clips import ClipsConfig
 from maskedge.sinks.events import EventsConfig
 from maskedge.sinks.images import ImageSink

@@ -11,9 +11,9 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+from helpers.support import METADATA, write_model
 from maskedge.modelfile.contract import default_model
 from maskedge_export.cli import main
-from support import METADATA, write_model
 
 
 def run(*arguments: str | Path) -> Result:

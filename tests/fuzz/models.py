@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, helper, numpy_helper
 
+from helpers.support import METADATA, write_detector, write_model
 from maskedge.modelfile.contract import default_detector, default_model
-from support import METADATA, write_detector, write_model
 
 _SIZES = (0, -1, 1, 2, 3, 63, 64, 1000, 65536, 10**6, 2**31 - 1, 2**31, 10**9, 2**62, -(2**63))
 _FLOATS = (0.0, -0.0, 1.0, -1.0, 1e-45, 1e30, 3.4e38, float("inf"), float("-inf"), float("nan"))

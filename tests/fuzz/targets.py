@@ -15,8 +15,8 @@ from typing import Any
 
 import cv2
 
+from helpers.support import write_model
 from maskedge.sources import demo
-from support import write_model
 
 
 class Target:

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.support import command_line, environment
 from maskedge import ModelError, UsageError
 from maskedge_train.classifier.checkpoint import read_checkpoint
 from maskedge_train.engine import Balanced, check_resume
-from support import command_line, environment
 
 RECIPE = (
     *("--net", "edgenet", "--samples", "160", "--batch-size", "16", "--accelerator", "cpu", "--quiet"),

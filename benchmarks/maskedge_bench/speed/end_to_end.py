@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from maskedge.results import FrameResult
 from maskedge.runtime.loop import run
 from maskedge.sinks import EventSink, Sink, VideoSink
-from maskedge.sinks.base import FrameResult
 from maskedge.sources import open_source
 from maskedge.support.timing import summarise
 from maskedge.types import Frame

@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from maskedge import __version__
 from maskedge.errors import OutputError, UsageError
 from maskedge.events import ALERT, OUTPUT_BACK, OUTPUT_LOST, Event
-from maskedge.sinks.base import FrameResult
+from maskedge.results import FrameResult
 from maskedge.sinks.clips import ClipSink
 from maskedge.sinks.snapshots import SnapshotStore
 from maskedge.support.files import MOST_SECRET, read_text
 from maskedge.support.text import to_json
 from maskedge.support.workers import WAITS, HopelessError, Worker
+from maskedge.version import VERSION
 
 from .rules import AlertRule
 
@@ -56,7 +56,7 @@ class Webhook:
         if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc or re.search(r"[\s\x00-\x1f]", self._url):
             raise UsageError(f"alert rule {rule.name!r}: webhook is an http:// or https:// URL without user and password.")
         self._host = host
-        self._headers = {"Content-Type": "application/json", "User-Agent": f"maskedge/{__version__}"} | _header(rule)
+        self._headers = {"Content-Type": "application/json", "User-Agent": f"maskedge/{VERSION}"} | _header(rule)
         self._opener = urllib.request.build_opener(_NoRedirect)
 
     def post(self, event: Event) -> None:

@@ -18,7 +18,7 @@ from maskedge.types import Face
 from maskedge.zones import Zones
 
 if TYPE_CHECKING:
-    from maskedge.sinks.base import FrameResult
+    from maskedge.results import FrameResult
 
 _OF_LABELS = ("no_mask_fraction", "person_without_mask")
 KINDS = (*_OF_LABELS, "too_many_people", "camera_lost")

@@ -12,7 +12,7 @@ import numpy as np
 from maskedge.privacy import hidden_boxes
 from maskedge.rendering.draw import draw_faces
 from maskedge.rendering.theme import LABELS, label_look
-from maskedge.sinks.base import FrameResult
+from maskedge.results import FrameResult
 from maskedge.sinks.events import to_event
 from maskedge.support.text import to_json
 from maskedge.types import Face, Image

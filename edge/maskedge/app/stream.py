@@ -12,7 +12,7 @@ from maskedge.errors import SourceError
 from maskedge.privacy import hidden_boxes
 from maskedge.rendering.draw import Mosaic, mosaics
 from maskedge.rendering.theme import label_look
-from maskedge.sinks.base import FrameResult
+from maskedge.results import FrameResult
 from maskedge.sources.base import stamp
 from maskedge.support.pictures import decode_picture
 from maskedge.tracking.transitions import ChangeWatcher

@@ -17,8 +17,9 @@ from maskedge.errors import MaskedgeError, OutputError
 from maskedge.events import ALERT, FACE_APPEARED, FACE_LEFT, HEALTH, LABEL_CHANGED, OUTPUT_LOST, SOURCE_BACK, SOURCE_LOST, Event
 from maskedge.privacy import hidden_boxes, without_people
 from maskedge.rendering.draw import Overlay
+from maskedge.results import FrameResult
 from maskedge.sinks import Sink
-from maskedge.sinks.base import FrameResult, StillSink
+from maskedge.sinks.base import StillSink
 from maskedge.sinks.queued import QueuedSink
 from maskedge.sources import Source
 from maskedge.sources.base import ENDED, LOST, OPEN

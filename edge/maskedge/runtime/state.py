@@ -8,9 +8,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from maskedge import __version__
 from maskedge.events import utc
 from maskedge.types import Face
+from maskedge.version import VERSION
 
 _RECENT = 5.0
 """Seconds over which the rate is counted."""
@@ -152,7 +152,7 @@ class RunState:
         sinks = self._sinks()
         with self._lock:
             return {
-                "version": __version__,
+                "version": VERSION,
                 "source": self._source | {"since": utc(self._source["since"])},
                 "started": utc(self._started_at),
                 "uptime_s": round(time.monotonic() - self._started, 1),

@@ -17,12 +17,12 @@ import numpy as np
 
 from maskedge.errors import OutputError, UsageError
 from maskedge.events import Event
+from maskedge.results import FrameResult
 from maskedge.settings import Range, check_settings
 from maskedge.sinks.recording.writer import CODECS, open_film
 from maskedge.support.files import temporary_name
 from maskedge.support.workers import Worker
 
-from .base import FrameResult
 from .retention import MediaFolder, Retention
 from .snapshots import encode_jpeg
 

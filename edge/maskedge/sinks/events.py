@@ -17,11 +17,12 @@ from typing import Any
 
 from maskedge.errors import OutputError, UsageError
 from maskedge.events import Event, utc
+from maskedge.results import FrameResult
 from maskedge.settings import Range, check_settings
 from maskedge.support.outputs import is_taken, put_aside
 from maskedge.support.text import displayable, to_bytes, to_json
 
-from .base import FrameResult, check_writable
+from .base import check_writable
 from .retention import Retention, prune
 
 _FIRST_LINE = 1 << 20

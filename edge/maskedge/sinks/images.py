@@ -9,10 +9,9 @@ import cv2
 
 from maskedge.errors import OutputError
 from maskedge.events import Event
+from maskedge.results import FrameResult
 from maskedge.support.files import short_name, write_file
 from maskedge.support.text import displayable
-
-from .base import FrameResult
 
 
 class ImageSink:

@@ -10,8 +10,9 @@ from typing import Any
 
 from maskedge.errors import OutputError
 from maskedge.events import OUTPUT_BACK, OUTPUT_LOST, Event
+from maskedge.results import FrameResult
 
-from .base import FrameResult, Sink
+from .base import Sink
 
 _FIRST_WAIT = 1.0
 _LONGEST_WAIT = 30.0

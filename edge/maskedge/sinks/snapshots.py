@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 
 from maskedge.errors import UsageError
+from maskedge.results import FrameResult
 from maskedge.settings import Range, check_settings
 from maskedge.support.files import write_file
 from maskedge.types import Image
 
-from .base import FrameResult
 from .retention import MediaFolder, Retention
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from maskedge.errors import OutputError
 from maskedge.events import Event
+from maskedge.results import FrameResult
 from maskedge.sinks.recording.writer import CODECS, open_film
 from maskedge.support.files import is_folder
 
-from .base import FrameResult, Sink, check_writable
+from .base import Sink, check_writable
 from .images import ImageSink
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")

@@ -11,8 +11,7 @@ from collections.abc import Callable
 import cv2
 
 from maskedge.events import Event
-
-from .base import FrameResult
+from maskedge.results import FrameResult
 
 TITLE = "maskedge (q: quit)"
 _PROBE = "import cv2; cv2.namedWindow('probe', cv2.WINDOW_AUTOSIZE); cv2.waitKey(1); cv2.destroyAllWindows()"

@@ -22,8 +22,8 @@ from maskedge.app.uploads import MAX_PICTURES, PICTURES, VIDEOS, Picture, kind_o
 from maskedge.app.video_job import AnnotatedVideo, Stills, annotate_video
 from maskedge.app.widgets import Settings, ask_settings, chips, heading
 from maskedge.errors import MaskedgeError
+from maskedge.results import FrameResult
 from maskedge.runtime.loop import StopRequest
-from maskedge.sinks.base import FrameResult
 from maskedge.sources import demo
 from maskedge.sources.base import stamp
 

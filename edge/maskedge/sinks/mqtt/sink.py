@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from maskedge import __version__
 from maskedge.errors import OutputError, UsageError
 from maskedge.events import OUTPUT_BACK, OUTPUT_LOST, Event
+from maskedge.results import FrameResult
 from maskedge.settings import Range, check_settings
-from maskedge.sinks.base import FrameResult
 from maskedge.sinks.snapshots import encode_jpeg
 from maskedge.sinks.web.config import is_loopback
 from maskedge.support.files import MOST_SECRET, read_text, slug
 from maskedge.support.text import to_json
+from maskedge.version import VERSION
 
 from .connection import Address, BrokerLink, open_tls, split_url
 from .homeassistant import Device, alert_topic, discovery, picture_topic
@@ -167,7 +167,7 @@ class MqttSink:
         page = reachable_page(self._page, self._address) if self._page else None
         return discovery(
             _discovery_prefix(config.discovery_prefix),
-            Device(self._topic, config.device_name, __version__, page),
+            Device(self._topic, config.device_name, VERSION, page),
             labels=self._labels,
             zones=zones,
             alerts=alerts,

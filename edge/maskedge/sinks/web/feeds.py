@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from maskedge.events import Event
-from maskedge.sinks.base import FrameResult
+from maskedge.results import FrameResult
 from maskedge.sinks.snapshots import encode_jpeg
 from maskedge.support.text import to_json
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from maskedge.errors import OutputError
 from maskedge.events import Event
-from maskedge.sinks.base import FrameResult
+from maskedge.results import FrameResult
 from maskedge.sinks.events import to_event
 from maskedge.support.text import to_json
 

@@ -13,10 +13,10 @@ from functools import cached_property
 from http.client import BadStatusLine, HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, RemoteDisconnected
 from typing import Any
 
-from maskedge import __version__
 from maskedge.errors import SourceError
 from maskedge.sources.address import PERCENT_HINT, Address, without_password
 from maskedge.sources.config import SourceConfig
+from maskedge.version import VERSION
 
 _CHUNK = 65536
 
@@ -69,7 +69,7 @@ class HttpClient:
 
     def _get(self) -> HTTPResponse:
         self.connections.clear()
-        agent = {"User-Agent": f"maskedge/{__version__}", "Accept": "*/*"}
+        agent = {"User-Agent": f"maskedge/{VERSION}", "Accept": "*/*"}
         late = threading.Event()
 
         def give_up() -> None:

@@ -1,0 +1,295 @@
+"""Cameras that speak HTTP, with the oddities of small ones, over real sockets."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from helpers.streams import DAMAGED, GOOD, HttpCamera, black_hole, serve_bytes, until
+from maskedge import SourceError, UsageError, open_source
+from maskedge.sources import LiveSource, SourceConfig, demo
+from maskedge.sources.http.jpeg_splitter import JpegScanner
+
+FAST = {"stall_timeout": 2.0, "open_timeout": 3.0, "max_retries": 0}
+"""Times that suit a test."""
+ODD_PASSWORD = "admin:p@ss#w/rd:1@"  # noqa: S105
+
+
+@pytest.fixture(scope="module")
+def camera() -> Iterator[HttpCamera]:
+    with HttpCamera() as camera:
+        yield camera
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[bytes]:
+    """JPEG pictures of several sizes, one of them progressive, one with a thumbnail in its header."""
+    frames = [cv2.resize(demo.draw(index), (160 + 16 * index, 120)) for index in range(6)]
+    found = [cv2.imencode(".jpg", frame)[1].tobytes() for frame in frames[:4]]
+    found.append(cv2.imencode(".jpg", frames[4], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes())
+    with_thumbnail = cv2.imencode(".jpg", frames[5])[1].tobytes()
+    thumbnail = b"Exif\0\0" + found[0]
+    return [*found, with_thumbnail[:2] + b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail + with_thumbnail[2:]]
+
+
+def live(uri: str, **options: object) -> LiveSource:
+    source = open_source(SourceConfig(uri=uri, **(FAST | options)))  # type: ignore[arg-type]
+    assert isinstance(source, LiveSource)
+    return source
+
+
+def refusal(uri: str, **options: object) -> str:
+    with pytest.raises(SourceError) as failure:
+        live(uri, **options)
+    assert "\n" not in str(failure.value)
+    return str(failure.value)
+
+
+@pytest.mark.parametrize("oddity", GOOD)
+def test_what_browsers_show_is_read(camera: HttpCamera, oddity: str) -> None:
+    source = live(camera.address(oddity))
+    frames = list(islice(source.frames(), 8))
+    source.close()
+    assert [frame.image.shape for frame in frames] == [(240, 320, 3)] * 8
+    assert (source.skipped, source.reconnects) == (0, 0)
+
+
+@pytest.mark.parametrize("oddity", DAMAGED)
+def test_a_damaged_part_is_skipped_and_counted(camera: HttpCamera, oddity: str) -> None:
+    source = live(camera.address(oddity))
+    frames = list(islice(source.frames(), 15))
+    source.close()
+    assert all(frame.image.shape == (240, 320, 3) for frame in frames)
+    assert source.skipped >= 5
+    assert source.reconnects == 0
+
+
+def test_a_stream_that_ends_is_lost_at_once(pictures: list[bytes]) -> None:
+    parts = b"".join(b"--frame\r\nContent-Type: image/jpeg\r\n\r\n" + picture + b"\r\n" for picture in pictures[:3])
+    answer = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace;boundary=frame\r\n\r\n" + parts
+    with serve_bytes(answer, 0.1) as port:
+        source = live(f"http://127.0.0.1:{port}/", stall_timeout=60.0)
+        with pytest.raises(SourceError, match="ended or was lost"):
+            list(source.frames())
+        source.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("404", "the server answers 404 Not Found"),
+        ("403", "check the rights of the user"),
+        ("500", "the camera is busy or broken"),
+        ("204", "the server answers 204 No Content"),
+        ("circle", "sends us round in circles"),
+        ("page", "answers with a web page"),
+        ("text", "the server answers with text/plain, which is no stream"),
+        ("basic", "asks for a name and a password): write http://NAME:PASSWORD@"),
+        ("no pictures", "the server answers, and its stream is not understood: its parts are text/plain"),
+    ],
+)
+def test_an_answer_that_is_no_stream_is_named(camera: HttpCamera, path: str, sentence: str) -> None:
+    assert sentence in refusal(camera.address(path), stall_timeout=1.0, open_timeout=1.5)
+
+
+@pytest.mark.parametrize("kind", ["basic", "digest"])
+def test_name_and_password(camera: HttpCamera, kind: str) -> None:
+    for user in (ODD_PASSWORD, "admin:p%40ss%23w%2Frd%3A1@"):
+        source = live(camera.address(kind, user))
+        assert next(source.frames()).image.shape == (240, 320, 3)
+        assert source.name == camera.address(kind, "***@")
+        source.close()
+    sentence = refusal(camera.address(kind, "admin:geheim@"))
+    assert "does not take the name and password" in sentence
+    assert "%40" in sentence
+    assert "geheim" not in sentence
+
+
+def test_a_password_goes_to_no_other_machine() -> None:
+    with HttpCamera() as other:
+        location = other.address("basic").replace("127.0.0.1", "localhost").encode()
+        with serve_bytes(b"HTTP/1.0 302 Found\r\nContent-Length: 0\r\nLocation: " + location + b"\r\n\r\n", 0.05) as port:
+            refusal(f"http://{ODD_PASSWORD}127.0.0.1:{port}/")
+        assert other.visits
+        assert not any("Authorization" in headers for _, headers in other.visits)
+
+
+@pytest.mark.parametrize("path", ["snapshot", "snapshot chunked", "snapshot of no length", "snapshot of no type"])
+def test_a_single_picture_is_asked_for_again_and_again(camera: HttpCamera, path: str) -> None:
+    source = live(camera.address(path), fps=20.0)
+    frames = list(islice(source.frames(), 5))
+    source.close()
+    assert len({frame.image.tobytes() for frame in frames}) == 5
+    assert "asked 20 times a second" in source.warnings[0]
+    assert source.reconnects == 0
+
+
+def test_a_picture_that_stays_the_same_is_no_camera(camera: HttpCamera) -> None:
+    source = live(camera.address("still"), fps=20.0, frozen_timeout=0.4)
+    with pytest.raises(SourceError, match=r"gives the same picture for 0\.4 s"):
+        list(source.frames())
+    source.close()
+
+
+def test_a_server_that_says_nothing_or_a_byte_a_second() -> None:
+    with black_hole() as hole:
+        sentence = refusal(f"http://127.0.0.1:{hole.getsockname()[1]}/", open_timeout=0.5)
+        assert "within 0.5 s" in sentence
+    with serve_bytes(b"HTTP/1.0 200 OK\r\n" + b"X: y\r\n" * 200, 20) as port:
+        assert "within 0.5 s" in refusal(f"http://127.0.0.1:{port}/", open_timeout=0.5)
+    until(lambda: not any(thread.name.startswith("grab http") for thread in threading.enumerate()), 10)
+
+
+def test_a_stream_that_hangs_is_lost(pictures: list[bytes]) -> None:
+    head = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace;boundary=frame\r\n\r\n--frame\r\n\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        visitors: list[socket.socket] = []
+        opened = threading.Thread(target=lambda: visitors.append(server.accept()[0]))
+        opened.start()
+        sending = threading.Timer(0.3, lambda: visitors[0].sendall(head + pictures[0] + b"\r\n--frame\r\n"))
+        sending.start()
+        source = live(f"http://127.0.0.1:{server.getsockname()[1]}/", stall_timeout=0.5)
+        with pytest.raises(SourceError, match=r"gave no frame for 0\.5 s"):
+            list(source.frames())
+        source.close()
+        visitors[0].close()
+    until(lambda: not any(thread.name.startswith("grab http") for thread in threading.enumerate()), 10)
+
+
+def test_what_resembles_http_and_what_does_not() -> None:
+    for answer in (b"SSH-2.0-camera\r\n", b"HTTP/1.0 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n", b"", b"HTTP/1.0 200 OK\r\n\r\n"):
+        with serve_bytes(answer, 0.05) as port:
+            assert "could not be opened" in refusal(f"http://127.0.0.1:{port}/", open_timeout=1.0)
+
+
+def test_encrypted_streams(tmp_path: Path) -> None:
+    """Cameras sign their certificates themselves: they are read, and it is said."""
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=camera"]
+    try:
+        subprocess.run([*command, "-keyout", tmp_path / "key", "-out", tmp_path / "certificate"], check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "certificate", tmp_path / "key")
+    with HttpCamera() as camera:
+        camera._server.socket = context.wrap_socket(camera._server.socket, server_side=True)
+        source = live(camera.address("plain").replace("http://", "https://"))
+        assert len(list(islice(source.frames(), 5))) == 5
+        source.close()
+        assert "could not be verified (self-signed certificate)" in source.warnings[0]
+    with HttpCamera() as camera:
+        sentence = refusal(camera.address("plain").replace("http://", "https://"))
+        assert "no encrypted connection" in sentence
+
+
+def test_an_address_that_can_be_read_in_two_ways() -> None:
+    with pytest.raises(UsageError, match=r"in more than one way: .* percent-encoded \(%40") as failure:
+        open_source("rtsp://me:ge/heim@cam/1@2")
+    assert "heim" not in str(failure.value)
+
+
+# The scanner.
+
+
+def scan(stream: bytes, chunk: int = 1000, boundary: bytes = b"frame") -> tuple[list[bytes], JpegScanner]:
+    scanner = JpegScanner(boundary)
+    found: list[bytes] = []
+    for start in range(0, len(stream), chunk):
+        found += scanner.feed(stream[start : start + chunk])
+    return found, scanner
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000, 10**6])
+def test_pictures_are_found_whatever_the_chunks(pictures: list[bytes], chunk: int) -> None:
+    stream = b"".join(b"\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n" + picture for picture in pictures)
+    found, scanner = scan(stream, chunk)
+    assert found == pictures
+    assert scanner.damaged == 0
+
+
+def test_no_good_picture_is_lost_behind_a_damaged_one(pictures: list[bytes]) -> None:
+    random = np.random.default_rng(3)
+    whole = 0
+    # A wrong length may hold back as much as a segment can be long.
+    rest = b"".join(b"\r\n--frame\r\n\r\n" + picture for picture in pictures[1:5])
+    rest += b"\r\n--frame\r\n\r\n" + b"\0" * 65536
+    for _ in range(200):
+        broken = bytearray(pictures[5])
+        for _ in range(int(random.integers(1, 4))):
+            place = int(random.integers(2, len(broken)))
+            if random.random() < 0.5:
+                broken[place] = int(random.integers(256))
+            else:
+                del broken[place : place + int(random.integers(1, 3000))]
+        found, _ = scan(b"--frame\r\n\r\n" + bytes(broken) + rest)
+        assert found[-3:] == pictures[2:5]
+        whole += found[-4:] == pictures[1:5]
+    assert whole >= 195, "cut in its header and going on in the next picture's, one may swallow that"
+
+
+def test_memory_is_bounded_whatever_arrives(pictures: list[bytes]) -> None:
+    head = pictures[0][: pictures[0].index(b"\xff\xda") + 14]
+    for start, filling in (
+        (head, b"\0"),
+        (head, b"\xff"),
+        (b"\xff\xd8\xff", b"\xff"),
+        (b"", b"--frame\r\n"),
+        (b"Content-Type: ", b"a"),
+    ):
+        scanner = JpegScanner(b"frame", most_bytes=200_000)
+        scanner.feed(start)
+        for _ in range(50):
+            assert scanner.feed(filling * 20_000) == []
+            assert len(scanner._buffer) + len(scanner._gap) < 500_000
+        assert scanner.feed(b"\r\n" + pictures[1]) == [pictures[1]], "it goes on behind"
+
+
+def test_mutated_streams_neither_fail_nor_hang(pictures: list[bytes]) -> None:
+    random = np.random.default_rng(7)
+    stream = b"".join(b"\r\n--frame\r\nContent-Type: image/jpeg\r\nContent-Length: 5\r\n\r\n" + picture for picture in pictures)
+    marks = (
+        b"\xff\xd8\xff",
+        b"\xff\xd9",
+        b"\xff\xda",
+        b"\xff\xc0\x00\x11\x08\xff\xff\xff\xff",
+        b"--frame",
+        b"\xff" * 400,
+        b"\xff\xe1\xff\xff",
+    )
+    start = time.monotonic()
+    for _ in range(400):
+        mutated = bytearray(stream)
+        for _ in range(int(random.integers(1, 12))):
+            place = int(random.integers(len(mutated)))
+            match int(random.integers(4)):
+                case 0:
+                    mutated[place : place + 1] = bytes([int(random.integers(256))])
+                case 1:
+                    del mutated[place : place + int(random.integers(5000))]
+                case 2:
+                    mutated[place:place] = marks[int(random.integers(len(marks)))]
+                case 3:
+                    mutated[place:place] = mutated[: int(random.integers(8000))]
+        found, _ = scan(bytes(mutated), int(random.integers(1, 5000)))
+        for picture in found:
+            assert picture.startswith(b"\xff\xd8\xff")
+            assert picture.endswith(b"\xff\xd9")
+    assert time.monotonic() - start < 100
+
+
+def test_a_picture_of_absurd_size_is_damaged(pictures: list[bytes]) -> None:
+    place = pictures[0].index(b"\xff\xc0")
+    absurd = pictures[0][: place + 5] + b"\xff\xff\xff\xff" + pictures[0][place + 9 :]
+    found, scanner = scan(absurd + pictures[1])
+    assert found == [pictures[1]]
+    assert scanner.damaged == 1

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers.support import METADATA, write_detector, write_model
+from maskedge import ModelError, UsageError
+from maskedge.boxes import box_iou
+from maskedge.sources import demo
+from maskedge.vision.detectors import CascadeDetector, CnnDetector, build_detector, opencv_cascade
+from maskedge.vision.pipeline import MOST_CANDIDATES, MaskDetector
+
+
+@pytest.mark.parametrize("name", ["haar", "cnn", "haar-stock"])
+def test_finds_the_composite_faces(name: str) -> None:
+    detector = build_detector(name)
+    truth = [face for face in demo.truth(150) if face.visible > 0.9]
+    boxes = detector.detect(demo.draw(150))
+    assert len(truth) >= 3
+    assert all(max(box_iou(face.box, box) for box in boxes) >= 0.4 for face in truth)
+
+
+def test_scaling_and_border_are_undone() -> None:
+    image = demo.draw(150)
+    cascade = opencv_cascade("frontalface_default")
+    plain = CascadeDetector(cascade, side=None).detect(image)
+    bordered = CascadeDetector(cascade, side=480, border=0.1).detect(image)
+    assert len(plain) >= 3
+    assert all(max(box_iou(box, other) for other in bordered) > 0.7 for box in plain)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (8, 8, 3), (24, 2000, 3), (3, 640, 3)])
+def test_tiny_and_odd_pictures(shape: tuple[int, int, int]) -> None:
+    assert CascadeDetector.default().detect(np.full(shape, 200, np.uint8)) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"<?xml version='1.0'?><opencv_storage></opencv_storage>", b"not xml"])
+def test_file_that_is_no_cascade(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "cascade.xml"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="is no cascade"):
+        CascadeDetector(path, side=320)
+
+
+def test_missing_cascade() -> None:
+    with pytest.raises(ModelError, match="there is no cascade file"):
+        CascadeDetector(Path("/nowhere.xml"), side=320)
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(UsageError, match="haar, cnn, haar-stock"):
+        build_detector("hog")
+
+
+@pytest.mark.parametrize("shape", [(30, 40), (60, 80), (90, 40), (15, 200)])
+def test_detector_file_answers_in_pixels_of_the_picture(tmp_path: Path, shape: tuple[int, int]) -> None:
+    detector = CnnDetector(write_detector(tmp_path / "detector.onnx"))
+    image = np.zeros((*shape, 3), np.uint8)
+    assert detector.detect(image) == []
+    top, left = shape[0] // 3, shape[1] // 2
+    image[top : top + 10, left : left + 10] = 255
+    boxes = detector.detect(image)
+    reach = max(shape[0] / 30, shape[1] / 40)
+    x1, y1, x2, y2 = np.array(boxes).T
+    found = [min(x1), min(y1), max(x2), max(y2)]
+    assert found == pytest.approx([left, top, left + 10, min(top + 10, shape[0])], abs=reach)
+    # The best comes first, and this one likes the lower right corner.
+    assert boxes[0] == (max(x1), max(y1), max(x2), max(y2))
+
+
+def test_detector_file_in_the_pipeline(tmp_path: Path) -> None:
+    path = write_detector(tmp_path / "detector.onnx", size=(64, 48))
+    faces = MaskDetector(write_model(tmp_path / "own.onnx"), detector_model=path)(np.full((48, 64, 3), 255, np.uint8))
+    assert len(faces) == MOST_CANDIDATES < 48 * 64
+
+
+def test_detector_file_that_breaks_the_contract(tmp_path: Path) -> None:
+    for changes, clause in (
+        ({"metadata": METADATA}, "kind is 'classifier'"),
+        ({"metadata": {}}, "no maskedge.contract"),
+        ({"size": (40, "H")}, r"\[1, H, W, 3\] with H and W both fixed or both free"),
+        ({"output_name": "faces"}, "'boxes' and 'scores'"),
+    ):
+        with pytest.raises(ModelError, match=clause):
+            CnnDetector(write_detector(tmp_path / "detector.onnx", **changes))
+    with pytest.raises(ModelError, match="expected 'detector'"):
+        CnnDetector(write_model(tmp_path / "classifier.onnx"))
+    with pytest.raises(ModelError, match="there is no model file"):
+        CnnDetector(tmp_path / "none.onnx")
