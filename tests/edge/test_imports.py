@@ -51,7 +51,7 @@ def test_tests_of_the_device_are_collected_without_pytorch() -> None:
         "import pytest; sys.exit(pytest.main(['--collect-only', '-q', '-p', 'no:cacheprovider']))"
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
-    assert "edge/test_pipeline.py::" in done.stdout
+    assert "edge/vision/test_pipeline.py::" in done.stdout
     assert "train/test_" not in done.stdout
     assert "PyTorch is not installed" in done.stdout
 
