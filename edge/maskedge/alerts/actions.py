@@ -24,7 +24,7 @@ from maskedge.sinks.clips import ClipSink
 from maskedge.sinks.snapshots import SnapshotStore
 from maskedge.support.files import MOST_SECRET, read_text
 from maskedge.support.text import to_json
-from maskedge.support.workers import WAITS, HopelessError, Worker
+from maskedge.support.workers import WAITS, PermanentError, Worker
 from maskedge.version import VERSION
 
 from .rules import AlertRule
@@ -75,7 +75,7 @@ class Webhook:
             with error:
                 sentence = f"{where} answered {error.code}: check its URL and header."
             if error.code < 500 and error.code not in _TRY_AGAIN:
-                raise HopelessError(sentence) from None
+                raise PermanentError(sentence) from None
             raise OutputError(sentence) from None
         except (OSError, HTTPException) as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
@@ -143,7 +143,7 @@ class Command:
             stopping: True when edge-run ends: then it has half a second.
 
         Raises:
-            HopelessError: It could not be run, took too long, or ended with another code than 0.
+            PermanentError: It could not be run, took too long, or ended with another code than 0.
         """
         # What may hold our secrets is none of its business.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MASKEDGE_")}
@@ -157,7 +157,7 @@ class Command:
                 env=environment,
             )
         except OSError as error:
-            raise HopelessError(f"{self._where} cannot be run ({error.strerror}): check the path and the permissions.") from error
+            raise PermanentError(f"{self._where} cannot be run ({error.strerror}): check the path and the permissions.") from error
         text: bytes | None = to_json(event.to_json(), ensure_ascii=True).encode() + b"\n"
         end = time.monotonic() + self._timeout
         with process:
@@ -173,9 +173,9 @@ class Command:
                         continue
                     with contextlib.suppress(ProcessLookupError):
                         os.killpg(process.pid, signal.SIGKILL)
-                    raise HopelessError(f"{self._where} took longer than {self._timeout:g} s and was killed.") from None
+                    raise PermanentError(f"{self._where} took longer than {self._timeout:g} s and was killed.") from None
         if process.returncode:
-            raise HopelessError(f"{self._where} ended with code {process.returncode}.")
+            raise PermanentError(f"{self._where} ended with code {process.returncode}.")
 
 
 class Actions:

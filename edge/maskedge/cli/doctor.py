@@ -15,7 +15,7 @@ import click
 
 from maskedge.errors import MaskedgeError
 from maskedge.support.install_hint import HEADLESS, OPENCV, SYSTEM_LIBRARIES, pip
-from maskedge.system.host import machine_name
+from maskedge.system.host import host_model
 
 from .common import Command, silence_libraries
 
@@ -65,7 +65,7 @@ def _python() -> Iterator[Finding]:
 
 
 def _machine() -> Iterator[Finding]:
-    text = f"{machine_name()}, {platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}"
+    text = f"{host_model()}, {platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}"
     if sys.maxsize < 2**32:
         yield Finding("FAIL", f"{text}, 32-bit Python", "onnxruntime has no 32-bit wheels: install a 64-bit system")
     else:

@@ -183,8 +183,8 @@ class _Run:
         from maskedge.config import load_config, secrets_of
         from maskedge.support.log import set_up
 
-        notifier = wiring.context.notifier
-        notifier.reloading()
+        systemd = wiring.context.systemd
+        systemd.reloading()
         try:
             loaded = load_config(self._loaded.file, flags=self._flags)
             changed, later = wiring.change(loaded.config, every_frame=_every_frame(loaded))
@@ -202,7 +202,7 @@ class _Run:
             self._log.info("configuration read again: %s", f"changed {', '.join(changed)}" if changed else "nothing changed")
             if later:
                 self._log.warning("takes effect only after a restart: %s", ", ".join(later))
-        notifier.reloaded()
+        systemd.reloaded()
 
     def _window(self, stop: StopRequest, *, wait: bool) -> list[Sink]:
         """Open the window, where one is wanted and can be had."""

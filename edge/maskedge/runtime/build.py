@@ -19,8 +19,8 @@ from maskedge.sinks.queued import QueuedSink
 from maskedge.sinks.snapshots import SnapshotStore
 from maskedge.sources import Source
 from maskedge.system.health import HealthWatcher
-from maskedge.system.rate_limiter import Governor
-from maskedge.system.sd_notify import Notifier
+from maskedge.system.rate_limiter import RateLimiter
+from maskedge.system.sd_notify import SystemdNotifier
 from maskedge.vision.detectors import CascadeDetector
 from maskedge.vision.pipeline import MaskDetector
 from maskedge.zones import Zones
@@ -116,16 +116,16 @@ class Wiring:
         if config.mqtt.url:
             self._open_mqtt(labels, zones)
         alerts, actions = self._watch(config, zones)
-        governor = Governor(config.limits.max_fps, config.limits.cpu_budget) if source.live else None
+        rate_limiter = RateLimiter(config.limits.max_fps, config.limits.cpu_budget) if source.live else None
         health = HealthWatcher(source.name, self._take_health, self._event_queue.put) if source.live or config.web.serve else None
         self.context = RunContext(
             state=self._state,
             zones=zones,
             alerts=alerts,
             actions=actions,
-            governor=governor,
+            rate_limiter=rate_limiter,
             health=health,
-            notifier=Notifier(),
+            systemd=SystemdNotifier(),
             event_queue=self._event_queue,
             anonymize=config.privacy.anonymize,
             stats_only=config.privacy.stats_only,
@@ -157,8 +157,8 @@ class Wiring:
             context.zones, context.alerts, context.actions = zones, alerts, actions
             if self._mqtt is not None:
                 self._mqtt.describe(_published_rules(config), zones.names)
-        if context.governor is not None:
-            context.governor.max_fps, context.governor.cpu_budget = config.limits.max_fps, config.limits.cpu_budget
+        if context.rate_limiter is not None:
+            context.rate_limiter.max_fps, context.rate_limiter.cpu_budget = config.limits.max_fps, config.limits.cpu_budget
         context.anonymize, context.stats_only = config.privacy.anonymize, config.privacy.stats_only
         self._detector.detect_every = 1 if every_frame else config.detect.every
         self._detector.set_face_threshold(config.detect.face_threshold)
@@ -232,8 +232,8 @@ class Wiring:
 
     def _take_health(self, health: dict[str, Any]) -> None:
         self._state.set_health(health)
-        if self.context.governor is not None:
-            self.context.governor.throttled = bool(health["throttled"])
+        if self.context.rate_limiter is not None:
+            self.context.rate_limiter.throttled = bool(health["throttled"])
 
     def _model(self, labels: list[str]) -> dict[str, Any]:
         path = self._detector.classifier.path

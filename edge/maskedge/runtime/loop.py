@@ -25,8 +25,8 @@ from maskedge.sources import Source
 from maskedge.sources.base import ENDED, LOST, OPEN
 from maskedge.support.log import NAME
 from maskedge.system.health import HealthWatcher
-from maskedge.system.rate_limiter import Governor
-from maskedge.system.sd_notify import Notifier
+from maskedge.system.rate_limiter import RateLimiter
+from maskedge.system.sd_notify import SystemdNotifier
 from maskedge.tracking.tracker import KEEP
 from maskedge.tracking.transitions import ChangeWatcher
 from maskedge.types import Frame
@@ -74,9 +74,9 @@ class RunContext:
         zones: Parts of the picture that count.
         alerts: Watches the answers.
         actions: Does what alerts ask for.
-        governor: Holds a live loop back.
+        rate_limiter: Holds a live loop back.
         health: Watches the machine.
-        notifier: Speaks to systemd.
+        systemd: Speaks to systemd.
         event_queue: Events of other threads, which the loop hands on.
         anonymize: Make faces unrecognisable in every picture that leaves.
         stats_only: Leave out of all that outputs receive where faces are and who is who.
@@ -87,9 +87,9 @@ class RunContext:
     zones: Zones = field(default_factory=Zones)
     alerts: AlertEngine | None = None
     actions: Actions | None = None
-    governor: Governor | None = None
+    rate_limiter: RateLimiter | None = None
     health: HealthWatcher | None = None
-    notifier: Notifier | None = None
+    systemd: SystemdNotifier | None = None
     event_queue: queue.SimpleQueue[Event] = field(default_factory=queue.SimpleQueue)
     anonymize: bool = False
     stats_only: bool = False
@@ -195,8 +195,8 @@ class _Loop:
 
     def _begin(self) -> None:
         """The work goes on: say so to who started us."""
-        if self._context.notifier is not None:
-            self._context.notifier.ready()
+        if self._context.systemd is not None:
+            self._context.systemd.ready()
 
     # A frame.
 
@@ -277,13 +277,13 @@ class _Loop:
     # Between frames.
 
     def _hold_back(self) -> None:
-        governor = self._context.governor
-        if governor is None:
+        rate_limiter = self._context.rate_limiter
+        if rate_limiter is None:
             return
-        while self._going() and (seconds := governor.wait()) > 0:
+        while self._going() and (seconds := rate_limiter.wait()) > 0:
             time.sleep(min(seconds, _TICK))
             self._tick()
-        governor.begin()
+        rate_limiter.begin()
 
     def _on_state(self, state: str, sentence: str, retries: int) -> None:
         """The source has news."""
@@ -298,8 +298,8 @@ class _Loop:
             self._handle_event(Event(SOURCE_LOST, now, self._source.name, {"error": sentence}))
         elif state == LOST:
             _log.debug("attempt %d failed: %s", retries, sentence)
-        if self._context.notifier is not None:
-            self._context.notifier.status(sentence or f"{self._source.name} is {state}")
+        if self._context.systemd is not None:
+            self._context.systemd.status(sentence or f"{self._source.name} is {state}")
 
     def _on_wait(self) -> None:
         """No frame comes."""
@@ -319,19 +319,19 @@ class _Loop:
 
     def _tick(self, *, waiting: bool = False) -> None:
         context, now = self._context, time.monotonic()
-        if context.notifier is not None:
-            context.notifier.alive()
+        if context.systemd is not None:
+            context.systemd.alive()
         if now < self._due:
             return
         self._due = now + _TICK
         if self._stop.reload:
             self._stop.reload = False
             context.reload()
-        if context.governor is not None:
-            state = context.governor.changed_state()
+        if context.rate_limiter is not None:
+            state = context.rate_limiter.changed_state()
             if state is not None:
                 self._handle_event(Event(HEALTH, time.time(), self._source.name, state))
-            self._state.set_governor(context.governor.state())
+            self._state.set_rate_limits(context.rate_limiter.state())
         if waiting and context.alerts is not None:
             self._hand_on(self._act(context.alerts.tick()))
         self._hand_on(context.actions.problems() if context.actions is not None else [])
@@ -387,8 +387,8 @@ class _Loop:
     def _close(self, failure: MaskedgeError | None) -> MaskedgeError | None:
         """Close everything; what may hang side by side and with a bound."""
         context = self._context
-        if context.notifier is not None:
-            context.notifier.stopping()
+        if context.systemd is not None:
+            context.systemd.stopping()
         if context.health is not None:
             context.health.close()
         self._state.set_source(ENDED)

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from maskedge.events import utc
+from maskedge.support.text import utc
 from maskedge.types import Face
 from maskedge.version import VERSION
 
@@ -52,7 +52,7 @@ class RunState:
         self._zones: dict[str, dict[str, int]] = {}
         self._alerts: list[dict[str, Any]] = []
         self._health: dict[str, Any] = {}
-        self._governor: dict[str, Any] = {}
+        self._rate_limits: dict[str, Any] = {}
         self._history: deque[_Minute] = deque(maxlen=_MINUTES)
         self._model = dict(model or {"name": None, "sha256": None, "labels": list(labels)})
         self._settings = dict(settings or {})
@@ -125,10 +125,10 @@ class RunState:
         with self._lock:
             self._health = dict(health)
 
-    def set_governor(self, governor: Mapping[str, Any]) -> None:
+    def set_rate_limits(self, rate_limiter: Mapping[str, Any]) -> None:
         """Note by how much and why the loop holds itself back; it stands beside the health of the machine."""
         with self._lock:
-            self._governor = dict(governor)
+            self._rate_limits = dict(rate_limiter)
 
     def watch_sinks(self, sinks: Callable[[], dict[str, dict[str, Any]]]) -> None:
         """Take from here what the sinks do: `{name: {"written", "dropped", "state", "error"}}`."""
@@ -169,7 +169,7 @@ class RunState:
                     for alert in self._alerts
                 ],
                 "sinks": sinks,
-                "health": self._health | self._governor,
+                "health": self._health | self._rate_limits,
                 "history": [minute.to_json(self._labels) for minute in self._history],
                 "model": dict(self._model),
                 "settings": dict(self._settings),

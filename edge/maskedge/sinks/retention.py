@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskedge.events import utc
+from maskedge.support.text import utc
 from maskedge.support.files import make_folder, short_name, slug
 
 from .base import check_writable

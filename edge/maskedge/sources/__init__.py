@@ -14,7 +14,7 @@ from maskedge.errors import SourceError, UsageError
 from maskedge.sources.files.animation import AnimationSource
 from maskedge.sources.files.containers import is_animated_webp
 from maskedge.sources.files.pictures import PictureSource
-from maskedge.sources.files.video import VideoFileSource, is_film
+from maskedge.sources.files.video import VideoFileSource, holds_video
 from maskedge.sources.http.camera import open_http
 from maskedge.support.files import is_file
 from maskedge.support.pictures import is_picture, list_pictures, natural_key
@@ -155,7 +155,7 @@ def _pictures(uri: str, path: Path) -> list[Path] | None:
         raise SourceError(f"there is no file or folder {path}: check the path, or try --source demo.")
     if not stat.S_ISREG(facts.st_mode):
         raise SourceError(f"{path} is no regular file: give a picture, a folder, a video file or a camera.")
-    return [path] if is_picture(path) and not is_film(path) else None
+    return [path] if is_picture(path) and not holds_video(path) else None
 
 
 def _facts(path: Path) -> os.stat_result | None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from maskedge.errors import SourceError
-from maskedge.system.host import machine_name
+from maskedge.system.host import host_model
 from maskedge.types import Image
 
 from .config import SourceConfig
@@ -82,7 +82,7 @@ def csi_opener(number: int, config: SourceConfig) -> Opener:
     Raises:
         SourceError: It is no such board, or what the board needs is missing.
     """
-    board = machine_name()
+    board = host_model()
     if "Jetson" in board or "NVIDIA" in board:
         pipeline, name = argus_pipeline(number, config), f"csi://{number}"
         check_pipeline(pipeline, name)

@@ -6,9 +6,7 @@ import logging
 import sys
 from collections.abc import Iterable
 
-from maskedge.events import utc
-
-from .text import displayable, to_json
+from .text import displayable, to_json, utc
 
 NAME = "maskedge"
 _MASK = "********"

@@ -11,9 +11,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from maskedge.errors import UsageError
-from maskedge.events import utc
 
-from .text import displayable
+from .text import displayable, utc
 
 
 @dataclass(frozen=True, slots=True)

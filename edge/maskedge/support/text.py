@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import datetime, timezone
 from typing import Any, NoReturn
 
 
@@ -70,3 +71,8 @@ def to_bytes(text: str) -> bytes:
             return text.encode(errors="surrogateescape").decode().encode()
         except UnicodeError:
             return text.encode(errors="backslashreplace")
+
+
+def utc(seconds: float) -> str:
+    """Format seconds since the epoch in UTC, as in `2026-01-31T12:00:00.123Z`."""
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

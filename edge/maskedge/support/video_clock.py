@@ -8,7 +8,7 @@ LONGEST_GAP = 3600.0
 """Seconds between two frames of a film; more is taken for a damaged time stamp."""
 
 
-class FilmClock:
+class VideoClock:
     """Gives the frames of a film their time, which never goes back.
 
     The container's time stamp counts. A frame without one, as in H.264 without a container, comes one frame after the one

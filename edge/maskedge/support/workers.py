@@ -15,7 +15,7 @@ WAITS = (2.0, 10.0, 30.0)
 """Seconds between the tries of a piece of work that fails."""
 
 
-class HopelessError(OutputError):
+class PermanentError(OutputError):
     """It could not be done, and another try would not help."""
 
 
@@ -24,7 +24,7 @@ class Worker(Generic[T]):
 
     Args:
         name: What it does, for the sentence about work that was left out.
-        do: Does a piece. Raises `OutputError` when it fails: it is tried again, but for `HopelessError`.
+        do: Does a piece. Raises `OutputError` when it fails: it is tried again, but for `PermanentError`.
         on_state: Called on a worker's thread with a sentence when work fails, and with None when it succeeds again; each once.
         capacity: Pieces that may wait; what comes then is left out.
         threads: Pieces that are done at the same time.
@@ -83,7 +83,7 @@ class Worker(Generic[T]):
                     self._do(piece)
                 except OutputError as error:
                     self._set_state(str(error))
-                    if isinstance(error, HopelessError) or wait is None or self.stopping.wait(wait):
+                    if isinstance(error, PermanentError) or wait is None or self.stopping.wait(wait):
                         break
                 else:
                     self._set_state(None)

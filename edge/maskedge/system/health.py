@@ -70,10 +70,10 @@ class HealthWatcher:
 
     def start(self) -> None:
         """Begin; the first reading is made at once, on the caller's thread, so that the state has one."""
-        self.look()
+        self.check()
         self._thread.start()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Read once, and say what changed."""
         health = read_health(self._root)
         temperature = health["temperature_c"]
@@ -92,7 +92,7 @@ class HealthWatcher:
 
     def _run(self) -> None:
         while not self._stopping.wait(self._interval):
-            self.look()
+            self.check()
 
 
 def next_band(band: str, temperature: float) -> str:

@@ -40,7 +40,7 @@ class Throttling:
     events: int | None = None
 
 
-def machine_name(root: Path = ROOT) -> str:
+def host_model(root: Path = ROOT) -> str:
     """Name the board (Raspberry Pi, Jetson) or, elsewhere, the processor."""
     board = _text(root / "proc/device-tree/model")
     return board.rstrip("\0") if board else processor_name(root)
@@ -76,7 +76,7 @@ def frequency_mhz(root: Path = ROOT) -> float | None:
     return round(sum(values) / len(values), 1) if values else None
 
 
-def governor(root: Path = ROOT) -> str | None:
+def cpu_governor(root: Path = ROOT) -> str | None:
     """Read how the frequency is chosen, as in `ondemand` or `performance`."""
     return _text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
@@ -149,14 +149,14 @@ def total_memory_mb(root: Path = ROOT) -> float | None:
     return round(int(found[1]) / 1024, 1) if found else None
 
 
-def machine_facts() -> dict[str, Any]:
+def host_facts() -> dict[str, Any]:
     """Give machine, cores, system and the versions that matter for speed."""
     import cv2
     import numpy as np
     import onnxruntime
 
     return {
-        "machine": machine_name(),
+        "machine": host_model(),
         "processor": processor_name(),
         "architecture": platform.machine(),
         "cores": os.cpu_count() or 1,
@@ -172,11 +172,11 @@ def machine_facts() -> dict[str, Any]:
     }
 
 
-def machine_state() -> dict[str, Any]:
+def host_state() -> dict[str, Any]:
     """Give how the machine fares now. What it does not tell is None."""
     slowed = throttling()
     return {
-        "governor": governor(),
+        "governor": cpu_governor(),
         "frequency_mhz": frequency_mhz(),
         "temperature_c": temperature_c(),
         "throttled_now": None if slowed is None else list(slowed.now),

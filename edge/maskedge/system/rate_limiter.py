@@ -15,7 +15,7 @@ _EASE = 0.85
 _FASTER = 0.85
 
 
-class Governor:
+class RateLimiter:
     """Tells when the next frame may begin.
 
     Args:

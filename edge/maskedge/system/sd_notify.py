@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 
 
-class Notifier:
+class SystemdNotifier:
     """Speaks to the service manager that started this process; without one it does nothing.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from maskedge.errors import OutputError, UsageError
-from maskedge.system.sd_notify import Notifier
+from maskedge.system.sd_notify import SystemdNotifier
 from maskedge.system.systemd_unit import build_unit, install_unit
 
 
@@ -97,7 +97,7 @@ def test_what_systemd_hears(tmp_path: Path, abstract: bool) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("\0" + name[1:] if abstract else name)
         manager.settimeout(5)
-        notifier = Notifier({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "3600000000"})
+        notifier = SystemdNotifier({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "3600000000"})
         assert notifier.interval == 1800
         notifier.ready()
         notifier.ready()
@@ -119,8 +119,8 @@ def test_what_systemd_hears(tmp_path: Path, abstract: bool) -> None:
 
 def test_without_systemd_nothing_is_said() -> None:
     for environment in ({}, {"NOTIFY_SOCKET": "nonsense"}, {"NOTIFY_SOCKET": "/nowhere/at/all", "WATCHDOG_USEC": "x"}):
-        notifier = Notifier(environment)
+        notifier = SystemdNotifier(environment)
         notifier.ready()
         notifier.alive()
         assert notifier.interval == 0
-    assert Notifier({"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"}).interval == 0, "meant for another process"
+    assert SystemdNotifier({"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"}).interval == 0, "meant for another process"

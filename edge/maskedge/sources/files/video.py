@@ -11,7 +11,7 @@ import numpy as np
 from maskedge.errors import SourceError
 from maskedge.sources.base import BaseSource, stamp
 from maskedge.support.files import native_path
-from maskedge.support.video_clock import FilmClock
+from maskedge.support.video_clock import VideoClock
 from maskedge.types import Frame, Image
 
 from .containers import Claims, is_animated, read_claims
@@ -25,7 +25,7 @@ _HIDDEN = 16
 """The same before the first frame: in a film cut out of another, what refers to frames before the cut."""
 
 
-def is_film(path: Path) -> bool:
+def holds_video(path: Path) -> bool:
     """Tell whether a file that begins like a picture is a film: JPEGs one after the other (by its suffix), or an animation."""
     return path.suffix.lower() in _RECORDINGS or is_animated(path)
 
@@ -33,7 +33,7 @@ def is_film(path: Path) -> bool:
 class VideoFileSource(BaseSource):
     """A video file. What can be decoded of a damaged one is given, then the loss is said.
 
-    A frame's `moment` is its time in the film by `FilmClock`. `length` is what OpenCV makes of the container: often a guess,
+    A frame's `moment` is its time in the film by `VideoClock`. `length` is what OpenCV makes of the container: often a guess,
     and only shown; whether something is missing is judged by what `read_claims` says.
 
     Args:
@@ -65,7 +65,7 @@ class VideoFileSource(BaseSource):
                 raise
             claimed = self._capture.get(cv2.CAP_PROP_FPS)
             fps = claimed if 0 < claimed <= 1000 else fps
-            self._clock = FilmClock(fps)
+            self._clock = VideoClock(fps)
             # A file may open and still hold no picture (sound only, or a header and nothing behind it).
             first = self._read(_HIDDEN)
         if first is None:
