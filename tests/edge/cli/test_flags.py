@@ -55,7 +55,7 @@ def test_the_other_commands_take_an_option_once_too(invoke: Callable[..., Any], 
         ({"source__uri": "rtsp://camera/1", "source__live": True}, "--live is for video files"),
         ({"source__uri": "demo", "detect__detector": "cnn", "detect__cascade": Path("a.xml")}, "one of --detector and --cascade"),
         ({"source__uri": "demo", "web__picture": True}, "--serve-picture needs --serve"),
-        ({"source__uri": " "}, "the address of the source is empty"),
+        ({"source__uri": " "}, "the source address is empty"),
     ],
 )
 def test_flags_that_would_be_left_out_are_refused(flags: dict[str, Any], sentence: str) -> None:
