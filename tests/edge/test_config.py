@@ -137,8 +137,8 @@ def test_files_that_cannot_be_read_are_said(tmp_path: Path) -> None:
         (tmp_path / "none.toml", "No such file"),
         (tmp_path, "Is a directory"),
         (tmp_path / "binary.toml", "UTF-8"),
-        (tmp_path / "pipe.toml", "no regular file"),
-        (Path("/dev/zero"), "no regular file"),
+        (tmp_path / "pipe.toml", "not a regular file"),
+        (Path("/dev/zero"), "not a regular file"),
     ):
         with pytest.raises(UsageError, match=sentence):
             load_config(path, {})

@@ -58,7 +58,7 @@ def test_the_unit_reads_the_configuration_that_was_named(tmp_path: Path, program
     assert "ExecStart=/opt/edge-run --config /srv/door/edge.toml --no-show --wait" in lines
     at_home = build_unit(command=Path("/opt/edge-run"), config=Path("/home/pi/edge.toml"), user="pi").splitlines()
     assert "ProtectHome=read-only" in at_home, "it must be able to read it"
-    with pytest.raises(UsageError, match="temporary folders are its own"):
+    with pytest.raises(UsageError, match="in a temporary folder"):
         build_unit(command=Path("/opt/edge-run"), config=Path("/tmp/edge.toml"))  # noqa: S108
     file = tmp_path / "edge.toml"
     file.write_text("[detect]\nevrey = 1")
@@ -77,9 +77,9 @@ def test_installing_takes_no_setting_that_it_would_drop(invoke: Any) -> None:
 
 
 def test_what_cannot_stand_in_a_unit_is_refused() -> None:
-    with pytest.raises(UsageError, match="cannot stand in a systemd unit"):
+    with pytest.raises(UsageError, match="is not allowed in a systemd unit"):
         build_unit(command=Path("/opt/my programs/edge-run"))
-    with pytest.raises(UsageError, match="cannot stand"):
+    with pytest.raises(UsageError, match="is not allowed"):
         build_unit(command=Path("/opt/edge-run"), user="pi\nExecStart=/bin/evil")
 
 
