@@ -69,7 +69,7 @@ def test_a_reload_that_fails_changes_nothing_and_is_one_sentence(
         assert (wiring.context.alerts, wiring.context.zones, wiring._config) == before
     file.write_text("[detect]\nevery = 7")
     run._reload(wiring)
-    assert "configuration read again: changed" in capsys.readouterr().err
+    assert "configuration reloaded: changed" in capsys.readouterr().err
     source.close()
 
 
