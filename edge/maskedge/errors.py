@@ -1,10 +1,16 @@
-"""The failures that a user can cause. Each has a one-line message and the exit code of a command that meets it."""
+"""The failures that a user can cause.
+
+Each has a one-line message and the exit code of a command that meets it.
+"""
 
 from __future__ import annotations
 
 
 class MaskedgeError(Exception):
-    """A failure whose message names the cause and a remedy. Commands print it without a traceback."""
+    """A failure whose message names the cause and a remedy.
+
+    Commands print it without a traceback.
+    """
 
     exit_code = 1
 
@@ -22,7 +28,7 @@ class SourceError(MaskedgeError):
 
 
 class ModelError(MaskedgeError):
-    """A model file that is missing, was tampered with, or breaks the model contract (exit code 4)."""
+    """A model file that is missing, altered, or breaks the model contract (exit code 4)."""
 
     exit_code = 4
 

@@ -40,7 +40,7 @@ Exit codes:
 )
 @click.version_option(package_name="maskedge")
 def main(host: str, port: int, max_upload: int) -> None:
-    """Serve a web page to try everything: pictures, videos, the browser's camera, models and benchmarks."""
+    """Serve a web page to try pictures, videos, the browser's camera, models and benchmarks."""
     silence_libraries()
     # Set before Streamlit is loaded: it prints no messages of its own, and sends no statistics.
     os.environ.setdefault("STREAMLIT_LOGGER_LEVEL", "warning")

@@ -26,7 +26,10 @@ def fail(error: MaskedgeError) -> NoReturn:
 
 
 def silence_libraries() -> None:
-    """Keep OpenCV and FFmpeg from printing messages of their own. Must be called before OpenCV is loaded."""
+    """Keep OpenCV and FFmpeg from printing messages of their own.
+
+    Must be called before OpenCV is loaded.
+    """
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
@@ -50,7 +53,10 @@ def _is_single(option: click.Option) -> bool:
 
 
 class Command(_Entry):
-    """A command that prints a `MaskedgeError` as one line, and takes each single-valued option once."""
+    """A command that prints a `MaskedgeError` as one line.
+
+    It takes each single-valued option only once.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Refuse a repeated option of which only the last value would count."""
@@ -81,7 +87,7 @@ class CommandGroup(_Entry, click.Group):
 
 @contextmanager
 def require_extra(extra: str) -> Iterator[None]:
-    """Exit with one line that says how to install an extra when an import inside the block fails."""
+    """Exit with one line that says how to install an extra if an import in the block fails."""
     try:
         yield
     except ImportError as error:

@@ -54,7 +54,7 @@ Exit codes:
 @click.option("--model", type=click.Path(path_type=Path), metavar="FILE", help="Check this model file instead of the bundled ones.")
 @click.version_option(package_name="maskedge")
 def main(model: Path | None) -> None:
-    """Check that this host can run maskedge: Python, OpenCV, ONNX Runtime, models, display and cameras."""
+    """Check that this host can run maskedge, from Python to models, display and cameras."""
     silence_libraries()
     failed = False
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (

@@ -239,7 +239,7 @@ def _parameter(flag: Flag) -> str:
 
 
 def _facts(flag: Flag) -> str:
-    """Return the default and the range of a flag for its help, as `  [default: 5; from 1 to 100]`."""
+    """Return default and range of a flag for its help, as `  [default: 5; from 1 to 100]`."""
     entry = field_of(flag.key)
     default, bounds = flag.default, None
     if entry is not None:

@@ -1,4 +1,7 @@
-"""Options for output files. An input is never overwritten, and an existing file only with --overwrite."""
+"""Options for output files.
+
+An input is never overwritten, and an existing file only with --overwrite.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,9 @@ class OutputFile(click.Path):
 
 
 def check_options(ctx: click.Context) -> None:
-    """Check all `OutputFile` options of a command against its other paths, each other, and existing files.
+    """Check the `OutputFile` options of a command.
+
+    They must differ from its other paths and from each other, and not exist.
 
     Raises:
         UsageError: An output would overwrite an input, or exists and --overwrite was not given.

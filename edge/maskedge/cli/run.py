@@ -72,7 +72,8 @@ def main(file: Path | None, print_config: bool, install_service: bool, yes: bool
     silence_libraries()
     early: list[int] = []
     if not print_config:
-        # Installed first: without a handler, a SIGHUP would end the process. The run handles an early one.
+        # Installed first: without a handler, a SIGHUP would end the process. The run handles an
+        # early one.
         signal.signal(signal.SIGHUP, lambda number, frame: early.append(number))
     with require_runtime():
         from maskedge.config import load_config, secrets_of, to_toml
@@ -266,7 +267,10 @@ class _Run:
 
 
 def _every_frame(loaded: Loaded) -> bool:
-    """Return True to detect faces in every frame: with anonymize each face is hidden at once, unless `every` is set."""
+    """Return True if faces must be detected in every frame.
+
+    With `anonymize` a new face is hidden at once, unless the user set `every`.
+    """
     return loaded.config.privacy.anonymize and "detect.every" not in loaded.origins
 
 

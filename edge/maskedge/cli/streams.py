@@ -1,4 +1,7 @@
-"""Reliable standard streams: closed ones, full disks behind them and terminals without Unicode end no command."""
+"""Reliable standard streams.
+
+Closed ones, full disks behind them and terminals without Unicode end no command.
+"""
 
 from __future__ import annotations
 
@@ -59,10 +62,13 @@ class _Errors(io.FileIO):
 
 
 def prepare_streams() -> None:
-    """Make the standard streams of this process reliable, except those that were replaced (by a test or a server).
+    """Make the standard streams of this process reliable.
 
-    - A closed descriptor from 0 to 2 is opened on the null device. Otherwise the first file to be opened
-      would get its number, and messages that a library prints to standard error would end up in it.
+    Streams that were replaced, by a test or a server, are left alone.
+
+    - A closed descriptor from 0 to 2 is opened on the null device. Otherwise the first file to be
+      opened would get its number, and messages that a library prints to standard error would end up
+      in it.
     - Failed writes to standard error are ignored. The first failure of standard output is an
       `OutputError` (exit code 5).
     - Characters that the encoding of a terminal lacks are replaced by plain letters or escaped.
@@ -72,7 +78,8 @@ def prepare_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            # Standard output is opened read-only too: a write then fails instead of being lost unnoticed.
+            # Standard output is opened read-only too: a write then fails instead of being lost
+            # unnoticed.
             with contextlib.suppress(OSError):
                 os.open(os.devnull, os.O_WRONLY if number == 2 else os.O_RDONLY)
     if sys.stdin is None:

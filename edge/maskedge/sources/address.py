@@ -76,7 +76,9 @@ def has_scheme(text: str, *schemes: str) -> bool:
 
 
 def split_address(text: str) -> Address | None:
-    """Split an address with a scheme. Reserved characters in a password are accepted where only one reading has a host.
+    """Split an address with a scheme.
+
+    Reserved characters in a password are accepted where only one reading has a host.
 
     Args:
         text: The address as the user wrote it.
@@ -98,7 +100,7 @@ def split_address(text: str) -> Address | None:
 
 
 def _end_of_user(rest: str) -> int | None:
-    """Return the position of the `@` after name and password, -1 without one, None where it is ambiguous."""
+    """Return the position of the `@` before the host, -1 without one, None if ambiguous."""
     authority = re.split("[/?]", rest, maxsplit=1)[0]
     # A fragment is never sent, so a '#' before an '@' belongs to the password.
     mark = authority.find("#")
@@ -123,7 +125,10 @@ def _quote(user: str) -> str:
 
 
 def tidy(text: str) -> str:
-    """Strip blanks and write the scheme in lower case. The name of an existing file stays as it is."""
+    """Strip blanks and write the scheme in lower case.
+
+    The name of an existing file stays as it is.
+    """
     if _exists(text):
         return text
     text = text.strip()
@@ -173,7 +178,7 @@ def without_password(text: str, mask: str = "***") -> str:
 
 
 def secrets_in(text: str) -> set[str]:
-    """Return the passwords, keys and tokens in an address or a pipeline, as written and as decoded."""
+    """Return the passwords, keys and tokens in an address or a pipeline, written and decoded."""
     found: set[str] = set()
 
     def note(secret: str) -> str:

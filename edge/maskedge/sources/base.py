@@ -24,7 +24,8 @@ class Source(Protocol):
         warnings: Problems that did not end the run, one sentence each.
         incomplete: True when fewer frames came out than the source holds. A warning says why.
         captured: Number of frames that arrived.
-        dropped: Number of frames that arrived and were replaced by newer ones before they were read.
+        dropped: Number of frames that arrived and were replaced by newer ones before they were
+            read.
         skipped: Number of pictures that could not be read.
         reconnects: Number of times the source was lost and came back.
         state: `opening`, `open`, `lost` or `ended`.
@@ -95,6 +96,9 @@ class BaseSource:
 
 
 def stamp(image: Image, index: int, source: str, moment: float | None = None) -> Frame:
-    """Return the frame of a picture that arrived now. `moment` is its time by the source's clock, by default now."""
+    """Return the frame of a picture that arrived now.
+
+    `moment` is its time by the source's clock, by default now.
+    """
     arrival = time.perf_counter()
     return Frame(image, index, time.time(), arrival, source, arrival if moment is None else moment)

@@ -15,7 +15,9 @@ _LONGEST = 4096
 
 @dataclass(frozen=True, slots=True)
 class SourceConfig:
-    """The URI of a source, what to request from a camera, and how to handle a loss. Times are in seconds.
+    """The URI of a source, what to request from a camera, and how to handle a loss.
+
+    Times are in seconds.
 
     Raises:
         UsageError: A value makes no sense.

@@ -1,4 +1,4 @@
-"""The built-in demo clip: composite faces before a textured wall, drawn at run time, with ground truth.
+"""The built-in demo clip: faces before a textured wall, drawn at run time, with ground truth.
 
 Each face is the aligned average of 12 to 16 faces (`edge-train atlas`), so the package contains no
 person's picture.
@@ -43,13 +43,16 @@ class TrueFace:
 
 @dataclass(frozen=True, slots=True)
 class _Actor:
-    """A tile of the atlas and its path: key frames of (second, centre x, centre y, side of the face box), in pixels."""
+    """A tile of the atlas and its path.
+
+    The key frames are (second, centre x, centre y, side of the face box), in pixels.
+    """
 
     tile: int
     way: tuple[tuple[float, float, float, float], ...]
 
     def place(self, second: float) -> tuple[float, float, float] | None:
-        """Return centre x, centre y and side at `second`, or None before the entry and after the exit."""
+        """Return centre x, centre y and side at `second`, or None while the face is absent."""
         times, *values = zip(*self.way, strict=True)
         if not times[0] <= second <= times[-1]:
             return None
@@ -71,7 +74,10 @@ _CAST = (
 
 @cache
 def _atlas() -> tuple[list[Image], list[str], list[Box], npt.NDArray[np.float32]]:
-    """Return the tiles, their labels, their face boxes (fractions of the tile), and the soft outline of a head."""
+    """Return the tiles, their labels, their face boxes and the soft outline of a head.
+
+    The boxes are in fractions of a tile.
+    """
     folder = files("maskedge.sources")
     facts = json.loads((folder / "demo_faces.json").read_text(encoding="utf-8"))
     strip = np.asarray(cv2.imdecode(np.frombuffer((folder / "demo_faces.jpg").read_bytes(), np.uint8), cv2.IMREAD_COLOR))
@@ -133,7 +139,10 @@ def _noise() -> list[npt.NDArray[np.int16]]:
 
 
 def _paste(image: Image, tile: Image, outline: npt.NDArray[np.float32], left: float, top: float, extent: float) -> None:
-    """Blend `tile`, scaled to `extent` pixels, into `image` with its corner at (left, top), with sub-pixel precision."""
+    """Blend `tile` into `image`, scaled to `extent` pixels, with its corner at (left, top).
+
+    The position is exact to fractions of a pixel.
+    """
     x1, y1 = max(int(left), 0), max(int(top), 0)
     x2, y2 = min(int(left + extent) + 1, image.shape[1]), min(int(top + extent) + 1, image.shape[0])
     if x1 >= x2 or y1 >= y2:

@@ -20,11 +20,14 @@ from .devices.capture import Opener
 _SLICE = 0.1
 """Seconds between two checks of the clock while no frame arrives."""
 _HANGING = 3
-"""Threads that may hang in a device that does not answer. No further attempts are made meanwhile."""
+"""Threads that may hang in a device that does not answer. No further attempts are made
+meanwhile."""
 
 
 class _Grabber(threading.Thread):
-    """Opens a device, reads it to its end and closes it. A driver may hang in any of these: the thread is then abandoned.
+    """Opens a device, reads it to its end and closes it.
+
+    A driver may hang in any of these: the thread is then abandoned.
 
     Args:
         opener: Opens the device.
@@ -98,7 +101,10 @@ class _Grabber(threading.Thread):
             device.close()
 
     def _repeats(self, image: Image) -> bool:
-        """Return True for the last picture again: a sensor's noise never repeats, not even in the dark."""
+        """Return True for the last picture again.
+
+        A sensor's noise never repeats, not even in the dark.
+        """
         height, width = image.shape[:2]
         sample = image[:: max(1, height // 48), :: max(1, width // 64)].copy()
         last, self.sample = self.sample, sample
@@ -106,13 +112,16 @@ class _Grabber(threading.Thread):
 
 
 class LiveSource(BaseSource):
-    """A camera or a stream, read by a thread. The caller gets the newest frame, and older ones are dropped.
+    """A camera or a stream, read by a thread.
 
-    The source is lost when it ends, delivers no frame for `stall_timeout`, or shows the same picture for
-    `frozen_timeout`. It is then opened again, until it succeeds or `max_retries` consecutive attempts
-    have failed. The waits between attempts double from `backoff_min` to `backoff_max`, each shortened
-    at random by up to half, so that many devices do not come back at once. Damaged pictures between
-    good ones are no loss: they are left out and counted in `skipped`.
+    The caller gets the newest frame, and older ones are dropped.
+
+    The source is lost when it ends, delivers no frame for `stall_timeout`, or shows the same
+    picture for `frozen_timeout`. It is then opened again, until it succeeds or `max_retries`
+    consecutive attempts have failed. The waits between attempts double from `backoff_min` to
+    `backoff_max`, each shortened at random by up to half, so that many devices do not come back at
+    once. Damaged pictures between good ones are no loss: they are left out and counted in
+    `skipped`.
 
     Args:
         name: Name of the source in events, without credentials.
@@ -137,7 +146,9 @@ class LiveSource(BaseSource):
         self._reported: tuple[str, str, int] | None = None
 
     def open(self) -> None:
-        """Wait for the first frame, which `frames` then yields. Otherwise `frames` waits for it and tries again.
+        """Wait for the first frame, which `frames` then yields.
+
+        Otherwise `frames` waits for it and tries again.
 
         Raises:
             SourceError: No frame arrives.
@@ -159,7 +170,8 @@ class LiveSource(BaseSource):
         """Yield the newest frame each time, until the source is stopped.
 
         Raises:
-            SourceError: The source is lost, and `max_retries` attempts to open it again have failed.
+            SourceError: The source is lost, and `max_retries` attempts to open it again have
+                failed.
         """
         self._reported = None
         self._report()
@@ -193,7 +205,8 @@ class LiveSource(BaseSource):
     def _wait(self, *, take: bool = True) -> Frame | None:
         """Wait briefly for the newest frame, and update the counters."""
         with self._changed:
-            # The wait is short: a signal handler cannot notify, as it may have interrupted this very block.
+            # The wait is short: a signal handler cannot notify, as it may have interrupted this
+            # very block.
             self._changed.wait_for(lambda: self._grabber is not None and (self._grabber.newest or self._grabber.ended), _SLICE)
             self._count()
             if self._grabber is None:
@@ -285,7 +298,10 @@ class LiveSource(BaseSource):
         self._next_try = time.monotonic() + wait * random.uniform(0.5, 1.0)  # noqa: S311  (no secret)
 
     def _abandon(self) -> _Grabber | None:
-        """Abandon the thread: it ends when its driver returns, and what it still reads is ignored."""
+        """Abandon the thread.
+
+        It ends when its driver returns, and what it still reads is ignored.
+        """
         with self._changed:
             self._count()
             grabber, self._grabber = self._grabber, None

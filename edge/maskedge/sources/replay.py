@@ -1,4 +1,4 @@
-"""Videos and the demo clip played in a loop, or at their own speed as a camera would deliver them."""
+"""Videos and the demo clip played in a loop, or at their own speed as a camera would."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ class LoopSource(BaseSource):
 
 
 class ReplayDevice:
-    """A source played by its time stamps. Where it cannot keep up, it counts the frames it is late by as skipped.
+    """A source played by its time stamps.
+
+    Where it cannot keep up, it counts the frames it is late by as skipped.
 
     Args:
         source: Source of the pictures, which delivers them without waiting.

@@ -27,15 +27,15 @@ MOST_SECRET = 65536
 def write_file(path: Path, content: bytes | str, *, remedy: str = "", private: bool = False) -> None:
     """Write a file atomically: on a full disk the old file survives. Text is encoded as UTF-8.
 
-    The content is written to a temporary file beside `path`, which is then renamed. Devices and pipes
-    are written directly. A symbolic link stays one: the file it points to is replaced.
+    The content is written to a temporary file beside `path`, which is then renamed. Devices and
+    pipes are written directly. A symbolic link stays one: the file it points to is replaced.
 
     Args:
         path: The file. Its folder must exist.
         content: Content of the file.
         remedy: What the user can do, for the error message.
-        private: Make the file readable by this user only, whatever the umask. Without it, a file that
-            is replaced keeps its permissions.
+        private: Make the file readable by this user only, whatever the umask. Without it, a file
+            that is replaced keeps its permissions.
 
     Raises:
         OutputError: The file cannot be written.
@@ -73,7 +73,10 @@ def temporary_name(path: Path, suffix: str = "") -> Path:
 
 
 def short_name(stem: str, suffix: str) -> str:
-    """Return `stem + suffix` as a file name. A digest replaces the end of a stem that is too long."""
+    """Return `stem + suffix` as a file name.
+
+    A digest replaces the end of a stem that is too long.
+    """
     room = _LONGEST - len(os.fsencode(suffix))
     if len(os.fsencode(stem)) <= room:
         return stem + suffix
@@ -84,14 +87,17 @@ def short_name(stem: str, suffix: str) -> str:
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """Read a regular file. Others are refused: opening a FIFO or reading a device could block for ever.
+    """Read a regular file.
+
+    Others are refused: opening a FIFO or reading a device could block for ever.
 
     Args:
         path: The file.
         most: Maximum size in bytes.
 
     Raises:
-        OSError: The file cannot be read, is not regular or is too large; `strerror` names the cause.
+        OSError: The file cannot be read, is not regular or is too large; `strerror` names the
+            cause.
     """
     # O_NONBLOCK: opening a FIFO without a writer would block before fstat can tell that it is one.
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -101,7 +107,8 @@ def read_regular(path: Path, most: int) -> bytes:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(facts.st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-        # The size alone is not reliable: a file in /proc reports 0, and others grow while they are read.
+        # The size alone is not reliable: a file in /proc reports 0, and others grow while they are
+        # read.
         content = file.read(most + 1)
     if len(content) > most:
         raise OSError(errno.EFBIG, f"it is larger than {most / 1e6:g} MB", str(path))
@@ -125,7 +132,8 @@ def read_text(path: Path, most: int) -> str:
 def is_file(path: Path) -> bool:
     """Return True for a regular file, and False where that cannot be determined.
 
-    Unlike `Path.is_file`, it raises neither for a name that is too long nor for a folder without access.
+    Unlike `Path.is_file`, it raises neither for a name that is too long nor for a folder without
+    access.
     """
     try:
         return path.is_file()
@@ -159,11 +167,13 @@ def make_folder(path: Path, *, private: bool = False) -> None:
 
 @contextlib.contextmanager
 def native_path(path: Path) -> Iterator[str]:
-    """Provide a name under which native code (OpenCV, FFmpeg) can open a file, while the context lasts.
+    """Provide a name under which native code (OpenCV, FFmpeg) can open a file.
 
-    FFmpeg takes text before a colon for a protocol, so the name never begins with the file's own name.
-    OpenCV crashes on a name that is not UTF-8, so a temporary symbolic link with the same suffix stands
-    in for such a file. On systems without links such names are refused.
+    The name is valid while the context lasts.
+
+    FFmpeg takes text before a colon for a protocol, so the name never begins with the file's own
+    name. OpenCV crashes on a name that is not UTF-8, so a temporary symbolic link with the same
+    suffix stands in for such a file. On systems without links such names are refused.
 
     Args:
         path: The file. It need not exist, but its folder must.

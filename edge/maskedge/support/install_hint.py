@@ -1,4 +1,7 @@
-"""Commands that install a missing part, whether the package came from a clone, a wheel file or an index."""
+"""Commands that install a missing part.
+
+They fit the origin of the package: a clone, a wheel file or an index.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ SYSTEM_LIBRARIES = "sudo apt install libgl1 libglib2.0-0"
 
 
 def pip(*arguments: str) -> str:
-    """Return a shell command for the pip of this Python, which need not be on PATH in a virtual environment."""
+    """Return a shell command for the pip of this Python.
+
+    The pip of a virtual environment need not be on PATH.
+    """
     return shlex.join([sys.executable, "-m", "pip", *arguments])
 
 
@@ -40,7 +46,10 @@ def install_command(extra: str = "") -> str:
 
 
 def _origin() -> dict[str, Any]:
-    """Return pip's record of the package's origin: `url` and, for a folder, `dir_info`. Empty for an index."""
+    """Return pip's record of the package's origin: `url` and, for a folder, `dir_info`.
+
+    Empty for an index.
+    """
     try:
         text = distribution("maskedge").read_text("direct_url.json")
         content = json.loads(text or "{}")

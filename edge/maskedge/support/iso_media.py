@@ -56,7 +56,7 @@ def walk(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
 
 
 def find(file: BinaryIO, start: int, end: int, *path: bytes) -> Iterator[Box]:
-    """Yield the boxes at a path of types, as `b"trak", b"mdia"`, cut to the end of the box around them."""
+    """Yield the boxes at a path of types, as `b"trak", b"mdia"`, cut to their parent's end."""
     for box in walk(file, start, end):
         if box.kind == path[0]:
             inside = Box(box.kind, box.start, min(box.end, end))

@@ -34,7 +34,8 @@ class _Formatter(logging.Formatter):
             facts = {"time": utc(record.created), "level": level, "message": message}
             details = getattr(record, "happening", None)
             line = to_json(facts | ({"happening": details} if details else {}))
-            # Standard error would escape characters that its encoding lacks in a way that JSON does not allow.
+            # Standard error would escape characters that its encoding lacks in a way that JSON does
+            # not allow.
             encoding = (getattr(sys.stderr, "encoding", None) or "utf-8").lower().replace("-", "")
             return line if encoding == "utf8" else to_json(facts | ({"happening": details} if details else {}), ensure_ascii=True)
         text = message if record.levelno == logging.INFO else f"{level}: {message}"
@@ -53,7 +54,9 @@ class _StandardError(logging.StreamHandler):  # type: ignore[type-arg]
 
 
 def set_up(style: str = "text", level: str = "info", secrets: Iterable[str] = ()) -> logging.Logger:
-    """Send log records to standard error, and return the logger of the package. May be called again.
+    """Send log records to standard error, and return the logger of the package.
+
+    May be called again.
 
     Args:
         style: `text` or `json`.

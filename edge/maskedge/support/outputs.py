@@ -1,4 +1,4 @@
-"""Checks of output files: none may be an input, and an existing file is replaced only on request."""
+"""Checks of output files: none may be an input, or replace a file without permission."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ class Named:
 
 
 def check_apart(outputs: Sequence[Named], inputs: Iterable[Named]) -> None:
-    """Check that no output is an input or another output, also through links, other spellings and descriptors.
+    """Check that no output is an input or another output.
+
+    Links, other spellings and descriptors of the same file count too.
 
     Args:
         outputs: Files and folders to be written.
@@ -60,7 +62,9 @@ def same_file(one: Path, other: Path) -> bool:
 
 
 def check_new(outputs: Iterable[Named], *, overwrite: bool) -> None:
-    """Check that no existing file is replaced without permission. Empty files, devices and pipes may be written.
+    """Check that no existing file is replaced without permission.
+
+    Empty files, devices and pipes may be written.
 
     Args:
         outputs: Files to be written from the start.
@@ -90,7 +94,9 @@ def is_taken(path: Path) -> bool:
 
 
 def put_aside(path: Path) -> Path:
-    """Rename a file to `NAME.20260131T120000.123Z.SUFFIX`, by the time of its last change, and return the new path.
+    """Rename a file to `NAME.20260131T120000.123Z.SUFFIX`, and return the new path.
+
+    The time is that of its last change.
 
     Raises:
         OSError: The file cannot be renamed.
@@ -120,7 +126,10 @@ def files_of(address: str) -> list[Path]:
 
 
 def _identity(path: Path) -> tuple[object, ...]:
-    """Return an identity of a file or folder, also before it exists. Empty for devices, pipes and impossible paths."""
+    """Return an identity of a file or folder, also before it exists.
+
+    Empty for devices, pipes and impossible paths.
+    """
     try:
         facts = path.stat()
     except (OSError, ValueError):

@@ -19,10 +19,11 @@ _BASE_MEMORY = 210_000_000
 _SMALL_FILE = 2_000_000
 _MEMORY_FACTOR = 28
 """Limit of the memory for decoding: `_BASE_MEMORY` bytes for files up to `_SMALL_FILE` bytes, and
-`_MEMORY_FACTOR` for each byte beyond. A photograph of many pixels is a large file; a small file that
-claims many pixels is damaged, or made to exhaust memory."""
+`_MEMORY_FACTOR` for each byte beyond. A photograph of many pixels is a large file; a small file
+that claims many pixels is damaged, or made to exhaust memory."""
 _MAX_SCANS = 64
-"""Maximum number of scans in a progressive JPEG file. Encoders write about ten, and each costs a pass over the picture."""
+"""Maximum number of scans in a progressive JPEG file. Encoders write about ten, and each costs a
+pass over the picture."""
 
 _CONVERT = "convert it to JPEG or PNG"
 _HEAD = 64
@@ -100,7 +101,7 @@ class Header:
 
 
 def sniff(head: bytes) -> str | None:
-    """Return the format of a picture by its first 64 bytes, as `JPEG` or `HEIC`, or None for another file."""
+    """Return the format of a picture by its first 64 bytes, as `JPEG`, or None for another file."""
     head = head[:_HEAD]
     for pattern, name in _NOT_READ:
         if pattern.match(head):
@@ -117,7 +118,7 @@ def sniff(head: bytes) -> str | None:
 
 
 def named_unread(suffix: str) -> str | None:
-    """Return the unsupported format that a suffix such as `.heic` claims, or None for all other suffixes."""
+    """Return the unsupported format that a suffix such as `.heic` claims, else None."""
     return _SUFFIXES.get(suffix.lower())
 
 
@@ -174,14 +175,14 @@ def _damaged(what: str) -> ValueError:
 
 
 def _need(content: bytes, end: int, what: str, within: int | None = None) -> None:
-    """Raise `ValueError` where a file ends before `end`, or `what` would not end within its parent."""
+    """Raise `ValueError` if the file or the parent ends before `end`, where `what` would end."""
     if end > (len(content) if within is None else within):
         raise ValueError(f"is cut off or damaged: its {what} would end at byte {end:,}, but the file has {len(content):,}")
 
 
 # Each parser returns width, height, and the bytes that OpenCV needs to decode the picture. Measured
-# with OpenCV 4.14: the decoder fills one picture and the Python binding copies it, which takes 6 bytes
-# per pixel, plus what the decoder itself needs.
+# with OpenCV 4.14: the decoder fills one picture and the Python binding copies it, which takes 6
+# bytes per pixel, plus what the decoder itself needs.
 _RESULT = 6
 
 
@@ -258,7 +259,10 @@ def _png_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def without_ancillary_chunks(content: bytes) -> bytes:
-    """Remove compressed texts and colour profiles, each of which may expand to megabytes, from a checked PNG file."""
+    """Remove compressed texts and colour profiles from a checked PNG file.
+
+    Each of them may expand to megabytes.
+    """
     dropped = [
         (start - 8, start + length + 4) for kind, start, length in _png_chunks(content) if kind in (b"zTXt", b"iTXt", b"iCCP")
     ]

@@ -23,8 +23,8 @@ _MAX_BYTES = 400_000_000
 def is_picture(path: Path) -> bool:
     """Return True for a picture, by its suffix or else by its first bytes.
 
-    Formats that cannot be read (HEIC, camera raw) count too: `read_picture` reports how to convert them.
-    Recordings of consecutive JPEGs (`.mjpeg`, `.mjpg`) are videos.
+    Formats that cannot be read (HEIC, camera raw) count too: `read_picture` reports how to convert
+    them. Recordings of consecutive JPEGs (`.mjpeg`, `.mjpg`) are videos.
     """
     if path.suffix.lower() in _RECORDINGS:
         return False

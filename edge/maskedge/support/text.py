@@ -9,7 +9,10 @@ from typing import Any, NoReturn
 
 
 def displayable(name: object) -> str:
-    """Escape what a terminal or a log line cannot show: control characters, and bytes of a name that are not UTF-8."""
+    """Escape what a terminal or a log line cannot show.
+
+    That is control characters, and bytes of a file name that are not UTF-8.
+    """
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(name))
 
 
@@ -23,9 +26,12 @@ def is_utf8(text: str) -> bool:
 
 
 def to_json(value: Any, *, ensure_ascii: bool = False) -> str:
-    """Return `value` as JSON on one line. NaN and infinity become null, because JSON has no such numbers.
+    """Return `value` as JSON on one line.
 
-    Bytes of a file name that are not UTF-8 appear as Python's lone surrogates. `to_bytes` escapes them.
+    NaN and infinity become null, because JSON has no such numbers.
+
+    Bytes of a file name that are not UTF-8 appear as Python's lone surrogates. `to_bytes` escapes
+    them.
 
     Args:
         value: A value of JSON types.
@@ -62,12 +68,16 @@ def _finite(value: Any) -> Any:
 
 
 def to_bytes(text: str) -> bytes:
-    r"""Encode as UTF-8. Bytes of a name that are not UTF-8 become `\udce9`, which JSON decodes for `os.fsencode`."""
+    r"""Encode as UTF-8.
+
+    Bytes of a name that are not UTF-8 become `\udce9`, which JSON decodes for `os.fsencode`.
+    """
     try:
         return text.encode()
     except UnicodeEncodeError:
         try:
-            # Where the locale is not UTF-8 (LANG=C), all non-ASCII bytes arrive so, also valid UTF-8.
+            # Where the locale is not UTF-8 (LANG=C), all non-ASCII bytes arrive so, also valid
+            # UTF-8.
             return text.encode(errors="surrogateescape").decode().encode()
         except UnicodeError:
             return text.encode(errors="backslashreplace")

@@ -25,8 +25,8 @@ class StageClock:
     """Measures the stages of each frame, in milliseconds.
 
     Use it as `with clock("detect"): ...`, and call `clock.close_frame(arrival)` when the result is
-    complete. A stage inside another counts as itself and not as part of the outer one, so the stages
-    of a frame add up to its time.
+    complete. A stage inside another counts as itself and not as part of the outer one, so the
+    stages of a frame add up to its time.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,10 @@ class StageClock:
         return _Stage(self, stage)
 
     def close_frame(self, arrival: float) -> dict[str, float]:
-        """Record the latency since `arrival` (seconds of `time.perf_counter`) as stage `total`, and return the frame's stages."""
+        """Record the latency as stage `total`, and return the frame's stages.
+
+        It runs from `arrival`, in seconds of `time.perf_counter`.
+        """
         self.last["total"] = (time.perf_counter() - arrival) * 1000
         return dict(self.last)
 
@@ -54,20 +57,29 @@ class StageClock:
         self._history = {}
 
     def history(self) -> Mapping[str, list[float]]:
-        """Return the milliseconds of each stage over its last `HISTORY` frames: the stages, then sinks, and `total` last."""
+        """Return the milliseconds of each stage over its last `HISTORY` frames.
+
+        The stages come first, then the sinks, and `total` last.
+        """
         known = [stage for stage in STAGES if stage in self._history]
         others = [stage for stage in self._history if stage not in STAGES and stage != "total"]
         total = ["total"] if "total" in self._history else []
         return {stage: list(self._history[stage]) for stage in known + others + total}
 
     def percentiles(self) -> dict[str, tuple[float, float]]:
-        """Return p50 and p95 of each stage over the last `HISTORY` frames, in milliseconds, in the order of `history`."""
+        """Return p50 and p95 of each stage in milliseconds, over the last `HISTORY` frames.
+
+        The order is that of `history`.
+        """
         figures = {stage: np.percentile(values, (50, 95)) for stage, values in self.history().items()}
         return {stage: (float(p50), float(p95)) for stage, (p50, p95) in figures.items()}
 
 
 class _Stage:
-    """One run of a stage. It is a class instead of a generator, for speed: every frame enters it several times."""
+    """One run of a stage.
+
+    It is a class instead of a generator, for speed: every frame enters it several times.
+    """
 
     __slots__ = ("_clock", "_name", "_outer", "_start")
 
@@ -128,7 +140,9 @@ _NO_STAGE = _NoStage()
 
 
 def inner_stage(name: str) -> StageBlock:
-    """Measure the block as stage `name`, with the clock of the stage around it in this thread. Without one, measure nothing.
+    """Measure the block as stage `name`, with the clock of the stage around it in this thread.
+
+    Without one, measure nothing.
 
     For code that has no clock of its own, as a detector's resizing or a sink's drawing.
     """

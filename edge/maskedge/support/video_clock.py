@@ -12,8 +12,9 @@ class VideoClock:
     """Assigns the frames of a video their times, which never go back.
 
     The time stamp of the container counts. A frame without one, as in raw H.264, comes one frame
-    interval after the frame before it. So does a frame whose stamp goes back or jumps more than an hour
-    ahead, as in concatenated recordings and damaged files; the stamps after it count on from there.
+    interval after the frame before it. So does a frame whose stamp goes back or jumps more than an
+    hour ahead, as in concatenated recordings and damaged files; the stamps after it count on from
+    there.
 
     Args:
         fps: Frames per second where there are no stamps.

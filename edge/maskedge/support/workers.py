@@ -24,7 +24,8 @@ class Worker(Generic[T]):
 
     Args:
         name: Name of the worker, for messages about dropped items.
-        do: Processes an item. After an `OutputError` it is called again, except for `PermanentError`.
+        do: Processes an item. After an `OutputError` it is called again, except for
+            `PermanentError`.
         on_state: Called on a worker's thread with a message when work begins to fail, and with None
             when it succeeds again.
         capacity: Number of items that may wait. Further ones are dropped.
@@ -56,7 +57,10 @@ class Worker(Generic[T]):
             thread.start()
 
     def submit(self, item: T) -> bool:
-        """Queue an item without waiting. Return False when the queue is full and the item is dropped."""
+        """Queue an item without waiting.
+
+        Return False when the queue is full and the item is dropped.
+        """
         try:
             self._queue.put_nowait(item)
         except queue.Full:

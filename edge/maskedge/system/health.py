@@ -14,13 +14,16 @@ from .host import ROOT, frequency_mhz, load_average, memory_mb, temperature_c, t
 
 INTERVAL = 5.0
 BANDS = (("ok", 0.0), ("warm", 70.0), ("hot", 80.0))
-"""Name and lower bound of each temperature band, in degrees Celsius. A Raspberry Pi throttles from 80."""
+"""Name and lower bound of each temperature band, in degrees Celsius. A Raspberry Pi throttles from
+80."""
 _BACK = 3.0
 """Hysteresis: degrees below its lower bound at which a band is left."""
 
 
 def read_health(root: Path = ROOT) -> dict[str, Any]:
-    """Return the current health of the host, in JSON types. Values that the host does not report are None.
+    """Return the current health of the host, in JSON types.
+
+    Values that the host does not report are None.
 
     Args:
         root: `/`, or a folder with the same layout.
@@ -39,7 +42,9 @@ def read_health(root: Path = ROOT) -> dict[str, Any]:
 
 
 class HealthWatcher:
-    """Reads the health of the host periodically, and publishes an event when throttling or the temperature band changes.
+    """Reads the health of the host periodically, and publishes its changes.
+
+    An event is published when throttling or the temperature band changes.
 
     Args:
         source: Name of the source, for the events.
@@ -69,7 +74,10 @@ class HealthWatcher:
         self._thread = threading.Thread(target=self._run, name="health", daemon=True)
 
     def start(self) -> None:
-        """Start the thread. The first reading is made before this returns, so that the state has one."""
+        """Start the thread.
+
+        The first reading is made before this returns, so that the state has one.
+        """
         self.check()
         self._thread.start()
 

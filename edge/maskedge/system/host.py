@@ -1,4 +1,4 @@
-"""Facts about the host, for diagnosis and reports, and its state, for reports and health monitoring.
+"""Facts about the host, and its current state.
 
 Every reader returns None where the host does not report the value. `root` is `/`, or in tests a
 folder with the same layout.
@@ -18,7 +18,8 @@ from typing import Any
 ROOT = Path("/")
 
 _THROTTLE_BITS = ("under_voltage", "frequency_capped", "throttled", "soft_temperature_limit")
-"""Names of the lowest bits of a Raspberry Pi's `get_throttled`. The same bits shifted by 16 report what occurred since boot."""
+"""Names of the lowest bits of a Raspberry Pi's `get_throttled`. The same bits shifted by 16 report
+what occurred since boot."""
 
 _ARM_CORES = {
     "0xd03": "Cortex-A53", "0xd05": "Cortex-A55", "0xd07": "Cortex-A57", "0xd08": "Cortex-A72", "0xd0a": "Cortex-A75",
@@ -31,9 +32,11 @@ class Throttling:
     """Throttling of the host.
 
     Attributes:
-        now: Active conditions, of `under_voltage`, `frequency_capped`, `throttled` and `soft_temperature_limit`.
+        now: Active conditions, of `under_voltage`, `frequency_capped`, `throttled` and
+            `soft_temperature_limit`.
         since_start: Conditions that were active at some time since boot.
-        events: Number of times an x86 core was throttled for its temperature since boot; None elsewhere.
+        events: Number of times an x86 core was throttled for its temperature since boot; None
+            elsewhere.
     """
 
     now: tuple[str, ...] = ()
@@ -58,7 +61,10 @@ def processor_name(root: Path = ROOT) -> str:
 
 
 def temperature_c(root: Path = ROOT) -> float | None:
-    """Return the temperature of the processor in degrees Celsius: of its hottest zone, or of all zones where none is named so."""
+    """Return the temperature of the processor in degrees Celsius.
+
+    It is that of the hottest zone of the processor, or of all zones where none is named so.
+    """
     zones: list[tuple[str, float]] = []
     for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
         value = _number(zone / "temp")
@@ -83,7 +89,10 @@ def cpu_governor(root: Path = ROOT) -> str | None:
 
 
 def throttling(root: Path = ROOT) -> Throttling | None:
-    """Return the throttling state, from the firmware of a Raspberry Pi or the core counters of an x86 processor."""
+    """Return the throttling state.
+
+    Its source is the firmware of a Raspberry Pi, or the core counters of an x86 processor.
+    """
     word = _text(root / "sys/devices/platform/soc/soc:firmware/get_throttled")
     if word is None and root == ROOT and shutil.which("vcgencmd"):
         word = (_output("vcgencmd", "get_throttled") or "").removeprefix("throttled=").strip() or None

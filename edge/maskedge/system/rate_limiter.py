@@ -1,4 +1,4 @@
-"""Rate limits of a live loop: a maximum frame rate, a CPU budget, and half the rate while the host throttles."""
+"""Rate limits of a live loop: a maximum frame rate, a CPU budget, and throttling."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ class RateLimiter:
         self.max_fps = max_fps
         self.cpu_budget = cpu_budget
         self.throttled = False
-        """True while the host throttles (set by the caller). The loop then takes half of the frames."""
+        """True while the host throttles (set by the caller). The loop then takes half of the
+        frames."""
         self.used: float | None = None
         """CPU use over the last second, in percent of one core."""
         self._processor = processor_seconds
@@ -65,7 +66,7 @@ class RateLimiter:
             self._measure(now)
 
     def changed_state(self) -> dict[str, Any] | None:
-        """Return the state when the reasons for slowing down have changed since the last call, else None."""
+        """Return the state if the reasons for slowing down have changed, else None."""
         reasons = self.reasons
         if reasons == self._reported:
             return None
@@ -74,7 +75,10 @@ class RateLimiter:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Reasons why the loop is slowed down, of `cpu_budget` and `throttled`. `max_fps` is no reason: the user set it."""
+        """Reasons why the loop is slowed down, of `cpu_budget` and `throttled`.
+
+        `max_fps` is no reason: the user set it.
+        """
         budget = ("cpu_budget",) if self._budget_wait else ()
         return budget + (("throttled",) if self._throttle_wait else ())
 

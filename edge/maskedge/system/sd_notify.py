@@ -1,4 +1,4 @@
-"""Notifications to systemd by the sd_notify protocol: ready, watchdog, status, reloading, stopping."""
+"""Notifications to systemd (sd_notify): ready, watchdog, status, reloading, stopping."""
 
 from __future__ import annotations
 
@@ -70,7 +70,10 @@ class SystemdNotifier:
             self._socket = None
 
     def send(self, message: str) -> None:
-        """Send a message of lines `NAME=value`. A failure is ignored: notifications are optional."""
+        """Send a message of lines `NAME=value`.
+
+        A failure is ignored: notifications are optional.
+        """
         if self._socket is None:
             return
         # An address that begins with '@' is an abstract socket of Linux.

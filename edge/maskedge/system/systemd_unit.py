@@ -18,7 +18,8 @@ _HOMES = ("/home", "/root")
 _OWN_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/run/user")  # noqa: S108  (what the unit hides)
 
 _TEMPLATE = """\
-# Written by edge-run --install-service. Settings: {config}; secrets, as variables MASKEDGE_...: {secrets}.
+# Written by edge-run --install-service. Settings: {config}; secrets, as variables MASKEDGE_...:
+# {secrets}.
 [Unit]
 Description=maskedge: face mask detection on a live camera
 Wants=network-online.target
@@ -86,8 +87,8 @@ def build_unit(*, command: Path | None = None, user: str | None = None, config: 
     Args:
         command: Path of `edge-run`, by default the one of this installation.
         user: User that runs the service. By default systemd creates a dynamic user. Where the
-            installation or the configuration lies in a home folder, which only its owner may read, the
-            default is that owner.
+            installation or the configuration lies in a home folder, which only its owner may read,
+            the default is that owner.
         config: Absolute path of the service's edge.toml.
 
     Raises:

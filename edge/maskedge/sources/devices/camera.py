@@ -63,7 +63,7 @@ def open_camera(device: str, config: SourceConfig) -> CaptureDevice:
 
 
 def _configure(capture: cv2.VideoCapture, device: str, config: SourceConfig) -> list[str]:
-    """Request format, size and rate from a camera, and return a warning for each that it does not grant."""
+    """Request format, size and rate from a camera, and return a warning for each difference."""
     # The order is V4L2's: the format decides which sizes exist, and both decide which rates exist.
     if config.fourcc is not None:
         capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*config.fourcc))

@@ -12,7 +12,8 @@ from maskedge.sources.devices.pixels import PixelConverter
 from maskedge.types import Image
 
 _FAILURES = 10
-"""Consecutive reads that may fail (a damaged picture) before a camera or a stream counts as lost."""
+"""Consecutive reads that may fail (a damaged picture) before a camera or a stream counts as
+lost."""
 _CATCH_UP = 1.0
 """Longest time in seconds to discard the old frames of a stream."""
 _WAITED = 0.005
@@ -90,12 +91,17 @@ class CaptureDevice:
         self.warnings: list[str] = []
 
     def begin(self) -> bool:
-        """Read the first picture, which the first `read` returns. Return False when there is none."""
+        """Read the first picture, which the first `read` returns.
+
+        Return False when there is none.
+        """
         self._first = self._read_with_retries(self._take)
         return self._first is not None
 
     def catch_up(self) -> bool:
-        """Discard buffered frames up to one that had to be waited for. Return False when there is none.
+        """Discard buffered frames up to one that had to be waited for.
+
+        Return False when there is none.
 
         Servers, the network and FFmpeg's probing hold frames back: without this, the first seconds
         would show the past.

@@ -82,7 +82,7 @@ class PicameraDevice:
 
 
 def argus_pipeline(number: int, config: SourceConfig) -> str:
-    """Return the pipeline that reads CSI camera `number` of a Jetson and keeps only its newest picture."""
+    """Return the pipeline that reads the newest picture of CSI camera `number` of a Jetson."""
     width, height = config.width or _SIZE[0], config.height or _SIZE[1]
     return (
         f"nvarguscamerasrc sensor-id={number} ! video/x-raw(memory:NVMM),framerate={round(config.fps or _FPS)}/1 ! "

@@ -31,13 +31,13 @@ _DEPTHS = (10, 12, 14, 16)
 class PixelConverter:
     """Converts the pictures of one device to uint8 `[H, W, 3]` BGR.
 
-    Sensors of 10 to 14 bits deliver their values in the low bits of 16. The scale follows the greatest
-    value so far, so that the brightness does not jump from one picture to the next.
+    Sensors of 10 to 14 bits deliver their values in the low bits of 16. The scale follows the
+    greatest value so far, so that the brightness does not jump from one picture to the next.
 
     Args:
         pipeline: A GStreamer pipeline, whose last `format=` names the format; empty without one.
-        height: Height in pixels as the device reports it, 0 where it does not. A planar YUV picture has
-            half as many rows again.
+        height: Height in pixels as the device reports it, 0 where it does not. A planar YUV picture
+            has half as many rows again.
     """
 
     def __init__(self, pipeline: str = "", height: int = 0) -> None:
@@ -51,7 +51,8 @@ class PixelConverter:
         """Convert a picture.
 
         Args:
-            image: A picture as OpenCV delivers it: any depth, one to four channels, YUV or a whole JPEG file.
+            image: A picture as OpenCV delivers it: any depth, one to four channels, YUV or a whole
+                JPEG file.
 
         Returns:
             uint8 `[H, W, 3]` BGR, or None where the array holds no picture.

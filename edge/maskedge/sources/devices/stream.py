@@ -74,7 +74,8 @@ def open_ffmpeg(address: str, config: SourceConfig, kind: type[CaptureDevice] = 
     options = [
         cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(config.open_timeout * 1000),
         cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(patience * 1000),
-        # With more threads, FFmpeg decodes that many frames at once, and each arrives a frame later.
+        # With more threads, FFmpeg decodes that many frames at once, and each arrives a frame
+        # later.
         cv2.CAP_PROP_N_THREADS, 1,
     ]  # fmt: skip
     capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, options)

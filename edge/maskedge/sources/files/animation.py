@@ -19,7 +19,8 @@ from .containers import is_animated_webp
 from .paths import to_path
 
 MAX_BYTES = 128_000_000
-"""Maximum size of all pictures together, in bytes at four bytes per pixel: they are decoded at once."""
+"""Maximum size of all pictures together, in bytes at four bytes per pixel: they are decoded at
+once."""
 _CONVERT = "convert it to a video (.mp4), or to an animated GIF or PNG."
 
 

@@ -120,7 +120,10 @@ def _last_moment(file: BinaryIO, track: Box, movie_scale: int) -> float | None:
 
 
 def _edited(data: bytes, scale: int) -> float | None:
-    """Return the seconds that an edit list shows: 0 where that is up to the track, None where it does more than cut."""
+    """Return the seconds that an edit list shows.
+
+    0 leaves that to the track. None means that the list does more than cut.
+    """
     layout = struct.Struct(">QqI" if data[0] else ">IiI")
     count = int.from_bytes(data[4:8], "big")
     if not scale or count > (len(data) - 8) // layout.size:
@@ -155,7 +158,10 @@ def _read_matroska(file: BinaryIO, length: int) -> Claims:
 
 
 def _elements(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, int | None]]:
-    """Yield identifier, start and end of the elements between two offsets. The end is None where the writer did not know it."""
+    """Yield identifier, start and end of the elements between two offsets.
+
+    The end is None where the writer did not know it.
+    """
     for _ in range(MOST):
         file.seek(start)
         head = file.read(24)
@@ -269,7 +275,10 @@ def _video_stream(file: BinaryIO, start: int, end: int) -> tuple[int | None, tup
 
 
 def is_animated(path: Path) -> bool:
-    """Return True for a GIF, PNG or WebP file with several pictures. False for a file that cannot be read."""
+    """Return True for a GIF, PNG or WebP file with several pictures.
+
+    False for a file that cannot be read.
+    """
     try:
         with path.open("rb") as file:
             length = file.seek(0, 2)
@@ -285,7 +294,10 @@ def is_animated(path: Path) -> bool:
 
 
 def is_animated_webp(path: Path) -> bool:
-    """Return True for a WebP file that claims to be animated. False for a file that cannot be read."""
+    """Return True for a WebP file that claims to be animated.
+
+    False for a file that cannot be read.
+    """
     try:
         with path.open("rb") as file:
             return _is_moving_webp(file.read(32))

@@ -19,7 +19,9 @@ from .video import holds_video
 
 
 class PictureSource(BaseSource):
-    """Pictures, one frame each. A picture that cannot be read is skipped, counted and named in a warning.
+    """Pictures, one frame each.
+
+    A picture that cannot be read is skipped, counted and named in a warning.
 
     Args:
         name: The URI as the user wrote it.

@@ -60,7 +60,7 @@ def open_http(uri: str, config: SourceConfig) -> Device:
 
 
 def _open_response(client: HttpClient, response: HTTPResponse, config: SourceConfig) -> Device | None:
-    """Open a response as its type requires, or return None where FFmpeg must send its own request."""
+    """Open a response by its type, or return None where FFmpeg must send its own request."""
     kind = (response.headers.get("Content-Type") or "").lower()
     media = kind.partition(";")[0].strip()
     if media.startswith("multipart/"):

@@ -59,8 +59,8 @@ class HttpClient:
             except ssl.SSLCertVerificationError as error:
                 if self.context.verify_mode is ssl.CERT_NONE:
                     raise self._unreachable(error) from None
-                # Cameras sign their own certificates. Without verification the connection is protected
-                # against listeners, but not against another server in the camera's place.
+                # Cameras sign their own certificates. Without verification the connection is
+                # protected against listeners, but not against another server in the camera's place.
                 self.warnings.append(
                     f"the certificate of {self.name} cannot be verified ({error.verify_message or error.reason}): "
                     "the connection is encrypted, but may lead to another server."
@@ -139,7 +139,8 @@ class HttpClient:
         credentials = self._address.credentials
         if credentials is not None:
             host = re.split("[/?#]", self._address.rest, maxsplit=1)[0]
-            # A camera may redirect from http to https, but the password must not go to another host.
+            # A camera may redirect from http to https, but the password must not go to another
+            # host.
             passwords.add_password(
                 None, [self._address.bare, f"{self._address.scheme}://{host}", f"https://{_without_port(host)}"], *credentials
             )

@@ -24,14 +24,16 @@ _OVERLAP = 256
 class JpegScanner:
     """Finds the JPEG pictures in a stream by their own structure.
 
-    Small cameras get the boundary, the headers and the lengths of `multipart/x-mixed-replace` wrong in
-    every way that browsers tolerate, so the scanner relies on none of them. A picture begins with its
-    start marker; its header segments state their lengths (a thumbnail inside one is no picture of its
-    own); it ends with its end marker. A picture that is cut short or damaged in its structure is
-    counted and left out, and the scan goes on behind it. Memory is bounded, whatever arrives.
+    Small cameras get the boundary, the headers and the lengths of `multipart/x-mixed-replace` wrong
+    in every way that browsers tolerate, so the scanner relies on none of them. A picture begins
+    with its start marker; its header segments state their lengths (a thumbnail inside one is no
+    picture of its own); it ends with its end marker. A picture that is cut short or damaged in its
+    structure is counted and left out, and the scan goes on behind it. Memory is bounded, whatever
+    arrives.
 
     Args:
-        boundary: Boundary from the response header, to count parts without a picture; empty for none.
+        boundary: Boundary from the response header, to count parts without a picture; empty for
+            none.
         most_bytes: Maximum size of a picture in bytes.
 
     Attributes:
@@ -47,9 +49,11 @@ class JpegScanner:
         self._buffer = bytearray()
         self._inside = self._scanning = self._sized = False
         self._at = 0
-        """Position in the buffer at which to continue. Inside a picture, the buffer starts with it."""
+        """Position in the buffer at which to continue. Inside a picture, the buffer starts with
+        it."""
         self._resume = 0
-        """Position at which to search for the next picture when this one turns out to be damaged."""
+        """Position at which to search for the next picture when this one turns out to be
+        damaged."""
         self._gap = bytearray()
         self._picture_parts = self._parts = 0
 
@@ -60,7 +64,7 @@ class JpegScanner:
         return types[-1].decode().lower() if types else self._type
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Process the next bytes of the stream, and return the pictures that they complete, oldest first."""
+        """Process the next bytes, and return the pictures that they complete, oldest first."""
         self._buffer += data
         pictures: list[bytes] = []
         while True:

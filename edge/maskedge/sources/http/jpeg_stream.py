@@ -69,7 +69,7 @@ class PictureStream:
         return self._next(self._client.patience)
 
     def only_picture(self) -> Image | None:
-        """Return the first picture where the response ends behind it, or None where more pictures follow.
+        """Return the first picture if the response ends behind it, or None if more follows.
 
         Raises:
             SourceError: Neither happens within the timeout.

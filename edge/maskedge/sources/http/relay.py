@@ -1,4 +1,7 @@
-"""Streams that FFmpeg reads over the connection that is already open, because small cameras serve one client at a time."""
+"""A relay for streams that FFmpeg reads over a connection that is already open.
+
+Small cameras serve only one client at a time, so FFmpeg cannot open its own.
+"""
 
 from __future__ import annotations
 
