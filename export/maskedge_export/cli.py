@@ -111,7 +111,8 @@ def export(
         raise OutputError(f"the folder {output.parent} does not exist: create it, or choose another --output.")
     with require_extra("export"):
         from maskedge_bench.reports.precisions import precision_table
-        from maskedge_train.classifier.checkpoint import checkpoint_kind, load_classifier
+        from maskedge_train.classifier.checkpoint import load_classifier
+        from maskedge_train.shared.checkpoint import checkpoint_kind
 
         from .export import export_classifier
 
@@ -322,7 +323,7 @@ def verify(model: Path, checkpoint: Path | None, data: Path | None) -> None:
 
 def _compare(model: Path, checkpoint: Path, data: Path | None) -> None:
     with require_extra("export"):
-        from maskedge_train.classifier.checkpoint import checkpoint_kind
+        from maskedge_train.shared.checkpoint import checkpoint_kind
 
         from .export import compare_with_checkpoint
     if checkpoint_kind(checkpoint) == "detector":

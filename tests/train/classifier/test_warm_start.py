@@ -15,12 +15,15 @@ from maskedge.modelfile.contract import default_model
 from maskedge.types import Image
 from maskedge.vision.classifier import MaskClassifier
 from maskedge_export.export import export_classifier
-from maskedge_train.classifier.checkpoint import ClassifierSpec, write_checkpoint
+from maskedge_train.classifier.checkpoint import ClassifierSpec
 from maskedge_train.classifier.metrics import probabilities
-from maskedge_train.classifier.nets import INPUT_SIZE, build, locate
-from maskedge_train.classifier.training import normalise, predict, to_tensor
+from maskedge_train.classifier.nets import build, locate
+from maskedge_train.classifier.training import predict
 from maskedge_train.classifier.warm_start import check_start, load_start
-from maskedge_train.data.dataset import CROP, LABELS
+from maskedge_train.data.dataset import LABELS
+from maskedge_train.shared.checkpoint import write_checkpoint
+from maskedge_train.shared.face_crop import CROP, INPUT_SIZE
+from maskedge_train.shared.pixels import normalise, to_tensor
 
 
 @pytest.fixture(scope="module")

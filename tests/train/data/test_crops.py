@@ -16,11 +16,11 @@ from maskedge.boxes import box_iou
 from maskedge.modelfile.crop import crop_faces
 from maskedge.support.pictures import read_picture
 from maskedge_train.classifier.augment import Compression, Jitter, Reframe, training_augmentation
-from maskedge_train.classifier.nets import INPUT_SIZE
 from maskedge_train.data.crops import CONTEXT, PATCH, REAL, Crops, cached_crops, cut_crops
-from maskedge_train.data.dataset import CROP, DataSet, load_dataset
+from maskedge_train.data.dataset import DataSet, load_dataset
 from maskedge_train.data.negatives import FAR, face_pieces, found_faces, random_windows, square
-from maskedge_train.data.paint import THINGS, paint
+from maskedge_train.data.occlusions import THINGS, paint
+from maskedge_train.shared.face_crop import CROP, INPUT_SIZE
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from maskedge_train.data.crops import CONTEXT
-
-from .nets import INPUT_SIZE
+from maskedge_train.shared.face_crop import INPUT_SIZE
 
 
 @dataclass(frozen=True)

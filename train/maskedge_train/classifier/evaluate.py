@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,9 @@ import numpy.typing as npt
 from maskedge.errors import UsageError
 from maskedge.vision.pipeline import NOT_A_FACE
 from maskedge_train.data.crops import Crops
-from maskedge_train.reports.report import write_report
 
 from .checkpoint import ClassifierSpec, add_results, load_classifier
 from .metrics import Answers, probabilities
-from .robustness import measure_limits
 from .training import answer
 
 Card = dict[str, Any]
@@ -88,31 +86,6 @@ def measurable(crops: Crops) -> npt.NDArray[np.int64]:
     doubtful = (crops.origins == "piece of a face") & ~np.isin(crops.sources, EMPTY)
     doubtful |= (crops.origins == "false alarm") & (crops.sources == "scenes")
     return np.flatnonzero(~doubtful)
-
-
-def report_on(
-    checkpoint: Path,
-    sets: Mapping[str, Crops],
-    out: Path,
-    *,
-    facts: Mapping[str, Any],
-    history: Sequence[Mapping[str, float]] = (),
-    comparison: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Measure a checkpoint and write report.json, report.html and the charts to `out`. Gives the content of report.json."""
-    spec, _, answers, gates = judge(checkpoint, sets)
-    limits = measure_limits(load_classifier(checkpoint)[0], spec, next(iter(sets.values())))
-    measured = {**({"gate": gates} if gates else {}), **({"limits": limits} if limits else {})}
-    return write_report(
-        out,
-        f"{spec.net}: what it learnt",
-        answers,
-        temperature=spec.temperature,
-        unsure_below=spec.unsure_below,
-        facts={**facts, "labels": list(spec.labels), **measured},
-        history=history,
-        comparison=comparison,
-    )
 
 
 def enter_results(checkpoint: Path, report: Mapping[str, Any]) -> None:

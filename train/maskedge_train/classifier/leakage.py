@@ -11,12 +11,12 @@ from typing import Any
 from maskedge_train.data.crops import cut_crops
 from maskedge_train.data.dataset import DataSet
 from maskedge_train.data.split import split_dataset
-from maskedge_train.engine import Engine
+from maskedge_train.shared.engine import Engine
+from maskedge_train.shared.layers import count_parameters
 
 from .checkpoint import load_classifier
 from .evaluate import enter_results
 from .metrics import measure
-from .nets import count_parameters
 from .training import Recipe, answer, train_classifier
 
 SCHEMA = "maskedge.leakage/1"

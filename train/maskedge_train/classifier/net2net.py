@@ -8,7 +8,9 @@ from typing import TypeAlias, cast
 import torch
 from torch import nn
 
-from .nets import EdgeNet, Residual
+from maskedge_train.shared.layers import Residual
+
+from .nets import EdgeNet
 
 GROWS = {"edgenet-l": "edgenet"}
 """Net, and the smaller one that it can start from."""

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from maskedge.errors import UsageError
+from maskedge_train.shared.face_crop import INPUT_SIZE
+from maskedge_train.shared.layers import convolution, full_block, inverted_block
 
 NetClass = TypeVar("NetClass", bound=type[nn.Module])
 NETS: dict[str, type[nn.Module]] = {}
@@ -17,8 +19,6 @@ NETS: dict[str, type[nn.Module]] = {}
 `EdgeNet` and what derives from it also tell where in the crop the face is (`locate`).
 """
 
-INPUT_SIZE = 64
-"""Side of the input in pixels."""
 _USUAL_PLACE = (0.15, 0.1, 0.85, 0.9)
 """A labelled face in the crop that is cut about it: what `locate` starts from."""
 
@@ -49,11 +49,6 @@ def locate(net: nn.Module, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Te
     return net.locate(pixels) if isinstance(net, EdgeNet) else (net(pixels), None)
 
 
-def count_parameters(net: nn.Module) -> int:
-    """Count the trainable numbers of `net`."""
-    return sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
-
-
 @register("seednet")
 class SeedNet(nn.Sequential):
     """The network the project began with: 3 convolutional and 3 fully connected layers, 2.2 M parameters."""
@@ -71,36 +66,6 @@ class SeedNet(nn.Sequential):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
-
-
-def convolution(inputs: int, outputs: int, size: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
-    """Convolution and normalisation, which ONNX Runtime makes one operator of."""
-    return [nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False), nn.BatchNorm2d(outputs)]
-
-
-class Residual(nn.Module):
-    """A body with a shortcut where shapes allow."""
-
-    def __init__(self, body: list[nn.Module], shortcut: bool) -> None:
-        super().__init__()
-        self.body, self.shortcut = nn.Sequential(*body), shortcut
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`[N, inputs, H, W]` to `[N, outputs, H / stride, W / stride]`."""
-        y: torch.Tensor = self.body(x)
-        return x + y if self.shortcut else y
-
-
-def full_block(inputs: int, outputs: int, stride: int) -> Residual:
-    """One convolution over all channels."""
-    return Residual([*convolution(inputs, outputs, 3, stride), nn.ReLU()], stride == 1 and inputs == outputs)
-
-
-def inverted_block(inputs: int, outputs: int, stride: int, expand: int = 3, size: int = 3) -> Residual:
-    """Widen, filter each channel on its own, narrow (Sandler et al., "MobileNetV2", 2018)."""
-    wide = inputs * expand
-    body = [*convolution(inputs, wide, 1), nn.ReLU(), *convolution(wide, wide, size, stride, wide), nn.ReLU()]
-    return Residual([*body, *convolution(wide, outputs, 1)], stride == 1 and inputs == outputs)
 
 
 @register("edgenet")

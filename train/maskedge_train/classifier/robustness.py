@@ -11,11 +11,10 @@ from torch import nn
 
 from maskedge.types import Image
 from maskedge_train.data.crops import CONTEXT, PATCH, Crops
-from maskedge_train.data.dataset import CROP
-from maskedge_train.data.paint import THINGS, paint
+from maskedge_train.data.occlusions import THINGS, paint
+from maskedge_train.shared.face_crop import CROP, INPUT_SIZE
 
 from .checkpoint import ClassifierSpec
-from .nets import INPUT_SIZE
 from .training import predict
 
 _Change = Callable[[Image, np.random.Generator], Image]

@@ -22,16 +22,18 @@ from maskedge.support.files import make_folder
 from maskedge.types import Image
 from maskedge.vision.pipeline import NOT_A_FACE
 from maskedge_train.data.crops import REAL, Crops
-from maskedge_train.data.dataset import CROP, times_shown
+from maskedge_train.data.dataset import times_shown
 from maskedge_train.data.split import PARTS
-from maskedge_train.detector.loss import pair_iou
-from maskedge_train.engine import Balanced, Engine, build_trainer, check_resume, describe, one_cycle
+from maskedge_train.shared.engine import Balanced, Engine, build_trainer, check_resume, describe, one_cycle
+from maskedge_train.shared.face_crop import CROP, INPUT_SIZE
+from maskedge_train.shared.losses import pair_iou
+from maskedge_train.shared.pixels import normalise, to_tensor
 
 from .augment import training_augmentation
 from .calibration import Calibration, calibrate
 from .checkpoint import ClassifierSpec, add_results, load_classifier
 from .metrics import Answers
-from .nets import INPUT_SIZE, build, locate
+from .nets import build, locate
 from .warm_start import load_start
 
 SHARES = {
@@ -79,11 +81,6 @@ _FIRST_LOOK = 16
 """Batches by which the statistics of an exported model are measured again."""
 
 _Batch: TypeAlias = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-
-
-def normalise(pixels: torch.Tensor) -> torch.Tensor:
-    """Bring pixels from 0..1 to -1..1, the range that the nets are trained on. The exported graph does the same."""
-    return pixels * 2 - 1
 
 
 class ClassifierModule(lightning.LightningModule):
@@ -212,11 +209,6 @@ class CropsData(lightning.LightningDataModule):
         """Batches of exact crops."""
         rows = [self.val[start : start + 256].tolist() for start in range(0, len(self.val), 256)]
         return DataLoader(_Batches(self.crops.exact, self.targets, self.crops.places), sampler=rows, batch_size=None)
-
-
-def to_tensor(images: Image) -> torch.Tensor:
-    """Turn uint8 `[N, H, W, 3]` pictures to a uint8 `[N, 3, H, W]` tensor."""
-    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
 
 @torch.inference_mode()

@@ -45,8 +45,9 @@ def audit(
     File names may tell of people: for names such as 0_0_aidai_0014.jpg, give --people '^\d+_\d+_(?P<person>[a-z]+)_\d+'.
     """
     silence_libraries()
-    from maskedge_train.data.audit import audit_data, list_data, write_audit_page
+    from maskedge_train.data.audit import audit_data, list_data
     from maskedge_train.data.near_duplicates import people_pattern
+    from maskedge_train.reports.audit_page import write_audit_page
 
     pattern = people_pattern(people)
     listing = list_data(data)

@@ -75,7 +75,7 @@ def cascade(
     silence_libraries()
     with require_extra("train"):
         from maskedge_train.cascade.training import CascadeRecipe, train_cascade
-        from maskedge_train.lock import lock_folder
+        from maskedge_train.shared.lock import lock_folder
     out = out or Path("runs/cascade")
     click.get_current_context().with_resource(lock_folder(out))
     check_out(out, _WRITTEN, resume=resume, overwrite=overwrite)

@@ -167,8 +167,8 @@ def classifier(
     with require_extra("train"):
         from maskedge.vision.pipeline import NOT_A_FACE
         from maskedge.vision.precise_detectors import lacks_label, without_label
-        from maskedge_train.classifier.evaluate import enter_results, measurable, report_on
-        from maskedge_train.classifier.nets import build, count_parameters
+        from maskedge_train.classifier.evaluate import enter_results, measurable
+        from maskedge_train.classifier.nets import build
         from maskedge_train.classifier.training import Recipe, check_enough, train_classifier
         from maskedge_train.classifier.warm_start import check_start
         from maskedge_train.data import generated
@@ -176,7 +176,9 @@ def classifier(
         from maskedge_train.data.dataset import labels_to_learn
         from maskedge_train.data.near_duplicates import people_pattern
         from maskedge_train.data.split import Split, split_dataset
-        from maskedge_train.lock import lock_folder
+        from maskedge_train.reports.report import report_on
+        from maskedge_train.shared.layers import count_parameters
+        from maskedge_train.shared.lock import lock_folder
     net = options["net"]
     parameters = count_parameters(build(net, 2))  # an unknown name is said before minutes of work
     out = out or Path("runs") / net

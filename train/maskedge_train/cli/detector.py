@@ -84,12 +84,12 @@ def detector(
     """
     with require_extra("train"):
         from maskedge.vision.classifier import MaskClassifier
-        from maskedge_train.detector.alarms import look_again
         from maskedge_train.detector.checkpoint import check_start, enter_card, keep_weights, load_start
-        from maskedge_train.detector.report import measure_detector
+        from maskedge_train.detector.evaluate import measure_detector
+        from maskedge_train.detector.hard_examples import look_again
         from maskedge_train.detector.samples import load_scenes
         from maskedge_train.detector.training import DetectorRecipe, draw_tiles, split, train_detector
-        from maskedge_train.lock import lock_folder
+        from maskedge_train.shared.lock import lock_folder
     out = out or Path("runs/detector")
     click.get_current_context().with_resource(lock_folder(out))
     check_out(out, _WRITTEN, resume=resume, overwrite=overwrite, start=init)

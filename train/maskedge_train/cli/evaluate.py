@@ -70,9 +70,10 @@ def evaluate(
         raise click.UsageError("nothing to measure on: give --data, --scenes or --backgrounds.")
     with require_extra("train"):
         from maskedge_train.classifier.checkpoint import load_classifier
-        from maskedge_train.classifier.evaluate import measurable, report_on
+        from maskedge_train.classifier.evaluate import measurable
         from maskedge_train.data.crops import cut_crops
         from maskedge_train.data.split import PARTS, Split
+        from maskedge_train.reports.report import report_on
     out = out or checkpoint.parent / "evaluation"
     check_folder(out, ("report.json", "report.html"), overwrite=overwrite)
     _, spec, card = load_classifier(checkpoint)

@@ -55,8 +55,8 @@ def leakage(
         from maskedge_train.classifier.nets import build
         from maskedge_train.classifier.training import Recipe
         from maskedge_train.data.near_duplicates import people_pattern
-        from maskedge_train.engine import Engine
-        from maskedge_train.lock import lock_folder
+        from maskedge_train.shared.engine import Engine
+        from maskedge_train.shared.lock import lock_folder
     build(net, 2)
     click.get_current_context().with_resource(lock_folder(out))
     check_folder(out, ("leakage.json",), overwrite=overwrite)

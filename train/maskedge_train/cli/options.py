@@ -21,7 +21,7 @@ from maskedge.support.text import displayable
 if TYPE_CHECKING:
     from maskedge.types import Box
     from maskedge_train.data.dataset import DataSet
-    from maskedge_train.engine import Engine
+    from maskedge_train.shared.engine import Engine
 
 _LOGS = ("events.out.tfevents.", "hparams.yaml")
 """What names of TensorBoard's files begin with."""
@@ -154,7 +154,7 @@ def check_out(out: Path, names: tuple[str, ...], *, resume: bool, overwrite: boo
 
 def build_engine(options: dict[str, Any], *, patience: int, quiet: bool) -> Engine:
     """Make the engine that `engine_options` and `--epochs` ask for."""
-    from maskedge_train.engine import Engine
+    from maskedge_train.shared.engine import Engine
 
     names = ("epochs", "seed", "accelerator", "precision", "devices")
     chosen = {name: options[name] for name in names}

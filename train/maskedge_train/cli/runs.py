@@ -24,7 +24,7 @@ def runs(folder: Path, json_file: Path | None, csv_file: Path | None) -> None:
     Exit codes: 0 done, 2 wrong usage or no training there, 5 a file could not be written.
     """
     with require_extra("train"):
-        from maskedge_train.runs import find_runs, to_csv, to_json, to_table
+        from maskedge_train.reports.runs import find_runs, to_csv, to_json, to_table
     found = find_runs(folder)
     dash = Path("-")
     if dash not in (json_file, csv_file):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
 import re
@@ -18,9 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from maskedge.errors import UsageError
-from maskedge.rendering import html as page
 from maskedge.support.files import write_file
-from maskedge.support.pictures import natural_key, read_picture
+from maskedge.support.pictures import natural_key
 from maskedge.support.text import displayable
 
 from .dataset import FACE_LABELS, Picture, PictureFile, load_picture
@@ -35,7 +33,6 @@ SMALL = 64
 TEST_SHARE = 0.2
 """Share of the random test part of which the audit tells how much of it training would have seen."""
 
-_GROUPS_SHOWN, _MEMBERS_SHOWN = 40, 8
 _NO_PAIRS: npt.NDArray[np.int64] = np.empty((0, 2), np.int64)
 
 # Only the beginning counts: a suffix may carry a tail, as in `mask.jpg_1088wx1632h`.
@@ -522,88 +519,3 @@ def _size_and_name(picture: Picture) -> str:
 
 def _group_report(groups: Sequence[Sequence[int]], names: Sequence[str]) -> dict[str, Any]:
     return {"groups": [[names[index] for index in group] for group in groups], "pictures": sum(map(len, groups))}
-
-
-def write_audit_page(audit: Audit, path: Path) -> None:
-    """Write what was found as a page with galleries.
-
-    Raises:
-        OutputError: The file cannot be written.
-    """
-    pictures = audit.pictures
-    labels = [f"{displayable(label)}: {read:,} pictures" for label, (_, read) in audit.counts().items()]
-
-    @functools.cache
-    def shown(index: int) -> str:
-        picture = pictures[index]
-        return page.figure(
-            page.picture(read_picture(picture.path)), f"{displayable(picture.name)} ({picture.size[0]} x {picture.size[1]})"
-        )
-
-    def group(members: Sequence[int], words: str = "") -> str:
-        more = len(members) - _MEMBERS_SHOWN
-        tail = f"and {more:,} more pictures" if more > 0 else ""
-        head = ", ".join(filter(None, (words, tail)))
-        inside = (page.paragraph(head) if head else "") + page.gallery(map(shown, members[:_MEMBERS_SHOWN]))
-        return f'<div class="group">{inside}</div>'
-
-    def section(title: str, words: str, groups: Sequence[tuple[str, Sequence[int]]]) -> str:
-        parts = [page.paragraph(words), *(group(members, name) for name, members in groups[:_GROUPS_SHOWN])]
-        if (more := len(groups) - _GROUPS_SHOWN) > 0:
-            parts.append(page.paragraph(f"and {more:,} more groups"))
-        return page.section(f"{title}: {len(groups):,}", *parts) if groups else ""
-
-    def unnamed(groups: Iterable[Sequence[int]]) -> list[tuple[str, Sequence[int]]]:
-        return [("", members) for members in groups]
-
-    def singles(title: str, words: str, members: Sequence[int]) -> str:
-        parts = [page.paragraph(words), page.gallery(map(shown, members[:_GROUPS_SHOWN]))]
-        if (more := len(members) - _GROUPS_SHOWN) > 0:
-            parts.append(page.paragraph(f"and {more:,} more pictures"))
-        return page.section(f"{title}: {len(members):,}", *parts) if members else ""
-
-    def listed(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-        more = len(rows) - 5 * _GROUPS_SHOWN
-        tail = page.paragraph(f"and {more:,} more") if more > 0 else ""
-        return page.section(f"{title}: {len(rows):,}", page.table(head, rows[: 5 * _GROUPS_SHOWN]), tail) if rows else ""
-
-    page.write_page(
-        path,
-        f"Audit of {displayable(audit.listing.folder.resolve().name)}",
-        ", ".join(labels),
-        [
-            page.section("Summary", *map(page.paragraph, audit.findings()), page.table(("what", "found"), audit.rows())),
-            section(
-                "Label conflicts",
-                "The same picture in different classes: one of the labels is wrong, unless the pictures merely look alike.",
-                [(conflict.kind, conflict.members) for conflict in audit.conflicts],
-            ),
-            listed(
-                "Files that cannot be read", ("file", "reason"), [(displayable(name), reason) for name, reason in audit.unreadable]
-            ),
-            section("Byte-identical", "The same file more than once.", unnamed(audit.identical)),
-            section(
-                "Near-identical or mirrored",
-                "Pictures with a like perceptual hash: another size, another quality, another crop, the mirror image.",
-                unnamed(audit.near),
-            ),
-            section("Turned copies", "One is the other turned, mirrored or not, as augmentation does.", unnamed(audit.turned)),
-            singles(
-                "Augmented by name, original not found",
-                f"Names that match {audit.pattern}, without a relative that has another name.",
-                audit.orphans,
-            ),
-            section(
-                "People",
-                "Pictures of one person, as the file names tell. In a split by picture they land on both sides.",
-                sorted((audit.people or {}).items(), key=lambda item: -len(item[1])),
-            ),
-            singles("Small pictures", f"The shorter side has fewer than {SMALL} pixels; the smallest first.", audit.small()),
-            listed(
-                "Suffix and content differ",
-                ("file", "suffix", "content"),
-                [(displayable(item.name), item.named or "none", item.content) for item in audit.mismatches],
-            ),
-            listed("Passed over", ("path",), [(displayable(name),) for name in audit.listing.ignored]),
-        ],
-    )

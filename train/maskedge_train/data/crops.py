@@ -27,12 +27,12 @@ from maskedge.types import Box, Image
 from maskedge.vision.classifier import MaskClassifier
 from maskedge.vision.detectors import CASCADE_SIDE, CNN_SIDE
 from maskedge.vision.pipeline import NOT_A_FACE
-from maskedge_train.classifier.nets import INPUT_SIZE
+from maskedge_train.shared.face_crop import CROP, INPUT_SIZE
 
 from . import generated
-from .dataset import CROP, DataSet, Picture
+from .dataset import DataSet, Picture
 from .negatives import beyond_doubt, face_pieces, false_alarms, found_faces, keen_detectors, random_of, random_windows
-from .paint import THINGS, paint
+from .occlusions import THINGS, paint
 from .split import PARTS, only_measures
 
 CONTEXT = 1.6

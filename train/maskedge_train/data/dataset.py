@@ -22,6 +22,7 @@ from maskedge.modelfile.crop import CropRule
 from maskedge.support.pictures import list_pictures, read_picture
 from maskedge.types import Box
 from maskedge.vision.pipeline import NOT_A_FACE
+from maskedge_train.shared.face_crop import CROP
 
 from .hashing import perceptual_hashes, polar_thumbnail
 
@@ -29,8 +30,6 @@ FACE_LABELS = ("with_mask", "without_mask", "incorrect_mask")
 LABELS = (*FACE_LABELS, NOT_A_FACE)
 """Every label, in the order of a model's output; a model has those of them that its data has."""
 
-CROP = CropRule()
-"""How the project's models want faces cut."""
 
 _SAME = 0.8
 """Overlap (IoU) from which two boxes are the same face."""

@@ -9,8 +9,8 @@ import torch
 
 from maskedge.errors import ModelError
 from maskedge.modelfile.contract import open_model, read_detector_contract
-from maskedge_train.classifier.checkpoint import Card, read_checkpoint, write_checkpoint
-from maskedge_train.onnx_weights import fill, is_exported, read_weights
+from maskedge_train.shared.checkpoint import Card, read_checkpoint, write_checkpoint
+from maskedge_train.shared.onnx_weights import fill, is_exported, read_weights
 
 from .net import EdgeFace
 

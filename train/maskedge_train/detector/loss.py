@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
+from maskedge_train.shared.losses import pair_iou
+
 from .net import STRIDES
 
 RANGES = ((0.0, 42.0), (32.0, 110.0), (84.0, float("inf")))
@@ -81,16 +83,6 @@ def assign(faces: torch.Tensor, height: int, width: int) -> Targets:
     near = (inside & (distance < 0.4) & real[:, :, None]).any(dim=1)
     ignored = ((inside & ignore[:, :, None]).any(dim=1) | near) & ~positive
     return Targets(positive, ignored, chosen)
-
-
-def pair_iou(one: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Overlap of boxes `[..., 4]` pair by pair: IoU, and the generalised one (Rezatofighi et al., 2019)."""
-    low, high = torch.maximum(one[..., :2], other[..., :2]), torch.minimum(one[..., 2:], other[..., 2:])
-    both = (high - low).clamp(min=0).prod(dim=-1)
-    union = (one[..., 2:] - one[..., :2]).prod(dim=-1) + (other[..., 2:] - other[..., :2]).prod(dim=-1) - both
-    hull = (torch.maximum(one[..., 2:], other[..., 2:]) - torch.minimum(one[..., :2], other[..., :2])).prod(dim=-1)
-    iou = both / union.clamp(min=1e-6)
-    return iou, iou - (hull - union) / hull.clamp(min=1e-6)
 
 
 def detection_loss(

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from maskedge_train.classifier.nets import convolution, full_block, inverted_block
+from maskedge_train.shared.layers import convolution, full_block, inverted_block
 
 STRIDES = (8, 16, 32)
 """Pixels of the input from one answer of a map to the next."""

@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader
 
 from maskedge.errors import UsageError
 from maskedge.support.files import make_folder
-from maskedge_train.classifier.training import normalise
 from maskedge_train.data.dataset import Picture
 from maskedge_train.data.split import held_out
-from maskedge_train.engine import Engine, build_trainer, check_resume, describe, one_cycle
+from maskedge_train.shared.engine import Engine, build_trainer, check_resume, describe, one_cycle
+from maskedge_train.shared.pixels import normalise
 
 from .loss import detection_loss
 from .net import EdgeFace

@@ -14,10 +14,10 @@ from maskedge.support.files import write_file
 from maskedge.support.text import displayable
 from maskedge.types import Image
 from maskedge_train.classifier.augment import training_augmentation
-from maskedge_train.classifier.nets import INPUT_SIZE
-from maskedge_train.classifier.training import to_tensor
 from maskedge_train.data.crops import cut_crops
 from maskedge_train.data.dataset import DataSet, labels_to_learn
+from maskedge_train.shared.face_crop import INPUT_SIZE
+from maskedge_train.shared.pixels import to_tensor
 
 _BAR = 18
 """Height in pixels of the line that names a row."""

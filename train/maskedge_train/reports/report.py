@@ -13,7 +13,11 @@ import numpy as np
 
 from maskedge.rendering import html as page
 from maskedge.support.files import make_folder, write_file
+from maskedge_train.classifier.checkpoint import load_classifier
+from maskedge_train.classifier.evaluate import judge
 from maskedge_train.classifier.metrics import Answers, measure, probabilities
+from maskedge_train.classifier.robustness import measure_limits
+from maskedge_train.data.crops import Crops
 
 from . import charts
 
@@ -24,6 +28,31 @@ _LEAD = (
     "Made by edge-train; the figures are in report.json. This page contains pictures of the data set: "
     "share it only as the data set itself may be shared."
 )
+
+
+def report_on(
+    checkpoint: Path,
+    sets: Mapping[str, Crops],
+    out: Path,
+    *,
+    facts: Mapping[str, Any],
+    history: Sequence[Mapping[str, float]] = (),
+    comparison: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Measure a checkpoint and write report.json, report.html and the charts to `out`. Gives the content of report.json."""
+    spec, _, answers, gates = judge(checkpoint, sets)
+    limits = measure_limits(load_classifier(checkpoint)[0], spec, next(iter(sets.values())))
+    measured = {**({"gate": gates} if gates else {}), **({"limits": limits} if limits else {})}
+    return write_report(
+        out,
+        f"{spec.net}: what it learnt",
+        answers,
+        temperature=spec.temperature,
+        unsure_below=spec.unsure_below,
+        facts={**facts, "labels": list(spec.labels), **measured},
+        history=history,
+        comparison=comparison,
+    )
 
 
 def write_report(

@@ -22,7 +22,7 @@ from torch import nn
 from torch.utils.data import Sampler
 
 from maskedge.errors import UsageError
-from maskedge_train.classifier.checkpoint import read_checkpoint, write_checkpoint
+from maskedge_train.shared.checkpoint import read_checkpoint, write_checkpoint
 
 # Numbers of malloc.h (mallopt(3)).
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from maskedge_train.classifier.checkpoint import ClassifierSpec, write_checkpoint
-from maskedge_train.data.dataset import CROP
+from maskedge_train.classifier.checkpoint import ClassifierSpec
+from maskedge_train.shared.checkpoint import write_checkpoint
+from maskedge_train.shared.face_crop import CROP
 
 REPORT: dict[str, Any] = {
     "schema": "maskedge.training/1",

@@ -14,8 +14,8 @@ import torch
 
 from helpers.support import command_line, environment
 from maskedge import ModelError, UsageError
-from maskedge_train.classifier.checkpoint import read_checkpoint
-from maskedge_train.engine import Balanced, check_resume
+from maskedge_train.shared.checkpoint import read_checkpoint
+from maskedge_train.shared.engine import Balanced, check_resume
 
 RECIPE = (
     *("--net", "edgenet", "--samples", "160", "--batch-size", "16", "--accelerator", "cpu", "--quiet"),

@@ -14,8 +14,8 @@ import torch
 
 from maskedge.boxes import box_iou
 from maskedge.support.files import write_file
-from maskedge_train.classifier.nets import count_parameters
-from maskedge_train.classifier.training import normalise
+from maskedge_train.shared.layers import count_parameters
+from maskedge_train.shared.pixels import normalise
 
 from .checkpoint import load_detector
 from .net import EdgeFace

@@ -115,7 +115,7 @@ def _report(path: Path) -> tuple[dict[str, Any], str]:
 
 def _from_checkpoint(checkpoints: Sequence[Path]) -> dict[str, Any]:
     """Read what the newest checkpoint of an unfinished training tells; nothing where it cannot be read."""
-    from maskedge_train.classifier.checkpoint import read_checkpoint
+    from maskedge_train.shared.checkpoint import read_checkpoint
 
     for path in checkpoints:
         if path.suffix != ".ckpt":

@@ -12,8 +12,8 @@ from maskedge.vision.classifier import MaskClassifier
 from maskedge.vision.pipeline import NOT_A_FACE
 from maskedge_train.data.negatives import OFF, is_far
 
+from .evaluate import answer
 from .net import EdgeFace
-from .report import answer
 from .samples import Scene
 
 _UNLABELLED = 0.5, 0.97

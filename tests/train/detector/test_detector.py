@@ -17,12 +17,9 @@ from maskedge.modelfile.contract import default_detector, default_model
 from maskedge.sources import demo
 from maskedge.vision.classifier import MaskClassifier
 from maskedge.vision.detectors import CnnDetector
-from maskedge_train.classifier.checkpoint import read_checkpoint
-from maskedge_train.classifier.nets import count_parameters
-from maskedge_train.classifier.training import normalise
 from maskedge_train.data.dataset import DataSet, load_dataset
-from maskedge_train.detector.alarms import look_again
 from maskedge_train.detector.checkpoint import check_start, load_detector, load_start
+from maskedge_train.detector.hard_examples import look_again
 from maskedge_train.detector.loss import assign, detection_loss, places
 from maskedge_train.detector.net import EdgeFace
 from maskedge_train.detector.samples import (
@@ -39,6 +36,9 @@ from maskedge_train.detector.samples import (
     pad,
 )
 from maskedge_train.detector.training import draw_tiles
+from maskedge_train.shared.checkpoint import read_checkpoint
+from maskedge_train.shared.layers import count_parameters
+from maskedge_train.shared.pixels import normalise
 
 NONE = [float("nan")] * 4
 
