@@ -184,12 +184,12 @@ def _evaluation(
     test_scenes: tuple[Path, ...],
     test_backgrounds: Path | None,
 ) -> Evaluation:
-    from maskedge_train.cli.classifier import test_sets
+    from maskedge_train.cli.classifier import load_test_sets
     from maskedge_train.cli.options import FACE_BOXES, load
 
     from .evaluation import load_evaluation
 
-    tests = test_sets(test_scenes, test_backgrounds, spec.labels, True) if test_scenes or test_backgrounds else {}
+    tests = load_test_sets(test_scenes, test_backgrounds, spec.labels, True) if test_scenes or test_backgrounds else {}
     # Beside its split a training left where it located the faces.
     kept = split_file.parent / FACE_BOXES
     dataset = load(data, face_boxes, scenes, backgrounds, relabel_scenes, locate=kept.is_file(), kept=kept)

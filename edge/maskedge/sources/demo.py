@@ -1,6 +1,6 @@
 """The built-in clip: composite faces over a textured wall, drawn at run time, with known truth.
 
-Each face is the aligned average of 12 to 16 faces (`edge-train atlas`), so no person's picture is in the package.
+Each face is the aligned average of 12 to 16 faces (`edge-train composites`), so no person's picture is in the package.
 """
 
 from __future__ import annotations

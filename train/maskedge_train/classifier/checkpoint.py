@@ -1,4 +1,4 @@
-"""Checkpoints: weights with what is needed to use them. Read with `weights_only=True`, so a file from a stranger runs no code."""
+"""Checkpoints of classifiers."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from .nets import build
 
 @dataclass(frozen=True)
 class ClassifierSpec:
-    """How a checkpoint's weights are meant.
+    """Facts needed to use the weights of a classifier checkpoint.
 
     Attributes:
         net: Name in `nets.NETS`.
         labels: Labels in output order.
         size: Side of the square input in pixels.
-        crop: How a face box becomes an input.
-        temperature: Divides the logits, so that probabilities mean what they say (`calibration.fit_temperature`).
-        unsure_below: Probability of the likeliest label under which an answer should be called unsure.
+        crop: Rule by which a face box becomes an input.
+        temperature: Divisor of the logits that calibrates the probabilities
+            (`calibration.fit_temperature`).
+        unsure_below: Top probability below which an answer is unsure.
     """
 
     net: str
@@ -36,7 +37,7 @@ class ClassifierSpec:
     unsure_below: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the spec in types that `weights_only` loading admits."""
+        """Return the spec as types that `weights_only` loading accepts."""
         return {
             "kind": "classifier",
             "net": self.net,
@@ -49,7 +50,7 @@ class ClassifierSpec:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> ClassifierSpec:
-        """Read the spec of a checkpoint."""
+        """Build the spec of a checkpoint from its facts."""
         return cls(
             fields["net"],
             tuple(fields["labels"]),
@@ -61,10 +62,13 @@ class ClassifierSpec:
 
 
 def load_classifier(path: Path) -> tuple[nn.Module, ClassifierSpec, Card]:
-    """Rebuild the net of a checkpoint, in evaluation mode.
+    """Load the network of a checkpoint, in evaluation mode.
+
+    Returns:
+        The network, its spec and its card.
 
     Raises:
-        ModelError: The file is missing, damaged, or not one of ours.
+        ModelError: The file is missing, damaged, or from another project.
     """
     content = read_checkpoint(path)
     try:
@@ -77,8 +81,8 @@ def load_classifier(path: Path) -> tuple[nn.Module, ClassifierSpec, Card]:
     return net.eval(), spec, content["maskedge"].get("card", {})
 
 
-def add_results(path: Path, spec: ClassifierSpec, card: Card) -> None:
-    """Write what was measured after training into the checkpoint `path`: calibration in `spec`, figures in `card`."""
+def store_card(path: Path, spec: ClassifierSpec, card: Card) -> None:
+    """Store results after training in a checkpoint: calibration in `spec`, figures in `card`."""
     content = read_checkpoint(path)
     content["maskedge"] |= {**spec.to_dict(), "card": card}
     write_checkpoint(path, content)

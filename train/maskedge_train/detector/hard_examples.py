@@ -1,4 +1,4 @@
-"""What an earlier detector sees in the pictures that the next one learns from: faces that nobody labelled, and false alarms."""
+"""Hard examples for a further training: unlabelled faces and false positives of a detector."""
 
 from __future__ import annotations
 
@@ -10,38 +10,48 @@ import numpy as np
 from maskedge.boxes import as_box
 from maskedge.vision.classifier import MaskClassifier
 from maskedge.vision.pipeline import NOT_A_FACE
-from maskedge_train.data.negatives import OFF, is_far
+from maskedge_train.data.negatives import OFF_FACE_IOU, is_far
 
-from .evaluate import answer
+from .evaluate import detect_faces
 from .net import EdgeFace
 from .samples import Scene
 
 _UNLABELLED = 0.5, 0.97
-"""Score, and the classifier's probability of a face, from which what lies on no label counts as a face that nobody labelled."""
-_ALARM = 0.15
-"""Score from which anything is looked at."""
+"""Minimum score and face probability of an unlabelled face."""
+_MIN_SCORE = 0.15
+"""Minimum score of a detection to be considered."""
 _NO_FACE = 0.4, 0.7
-"""Score or probability below which it is a false alarm: much of what lies between is a face, but not all."""
+"""Score or face probability below which a detection is a false positive.
+
+Many detections between these limits and `_UNLABELLED` are faces, but not all.
+"""
 _SIDE = 480
 
 
-def look_again(
+def mine_hard_examples(
     net: EdgeFace, classifier: MaskClassifier, scenes: Sequence[Scene], progress: Callable[[], None] = lambda: None
 ) -> list[Scene]:
-    """Give the scenes with what `net` sees in them and no label explains, checked by `classifier`."""
-    return [_look(net, classifier, scene, progress) for scene in scenes]
+    """Return the scenes with unlabelled faces and false positives of `net`.
+
+    Args:
+        net: The earlier detector, in evaluation mode.
+        classifier: Classifier that verifies the detections.
+        scenes: Training scenes.
+        progress: Called before each scene.
+    """
+    return [_mine_scene(net, classifier, scene, progress) for scene in scenes]
 
 
-def _look(net: EdgeFace, classifier: MaskClassifier, scene: Scene, progress: Callable[[], None]) -> Scene:
+def _mine_scene(net: EdgeFace, classifier: MaskClassifier, scene: Scene, progress: Callable[[], None]) -> Scene:
     progress()
     if not scene.whole:
         return scene
-    boxes, scores = answer(net, scene, _SIDE, _ALARM)
+    boxes, scores = detect_faces(net, scene, _SIDE, _MIN_SCORE)
     faces, seen = [as_box(box) for box in (*scene.boxes, *scene.unlabelled)], [as_box(box) for box in boxes]
-    far = np.array([is_far(box, faces, OFF) for box in seen], np.bool_)
+    far = np.array([is_far(box, faces, OFF_FACE_IOU) for box in seen], np.bool_)
     if not faces:
-        return replace(scene, alarms=boxes)
+        return replace(scene, false_positives=boxes)
     probable = 1 - classifier.classify(scene.image, seen)[:, classifier.labels.index(NOT_A_FACE)]
     unlabelled = far & (scores >= _UNLABELLED[0]) & (probable >= _UNLABELLED[1])
-    alarms = far & ((scores < _NO_FACE[0]) | (probable < _NO_FACE[1]))
-    return replace(scene, unlabelled=np.concatenate([scene.unlabelled, boxes[unlabelled]]), alarms=boxes[alarms])
+    false_positives = far & ((scores < _NO_FACE[0]) | (probable < _NO_FACE[1]))
+    return replace(scene, unlabelled=np.concatenate([scene.unlabelled, boxes[unlabelled]]), false_positives=boxes[false_positives])

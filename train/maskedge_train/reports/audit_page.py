@@ -15,7 +15,7 @@ _GROUPS_SHOWN, _MEMBERS_SHOWN = 40, 8
 
 
 def write_audit_page(audit: Audit, path: Path) -> None:
-    """Write what was found as a page with galleries.
+    """Write the findings of an audit as a page with galleries.
 
     Raises:
         OutputError: The file cannot be written.
@@ -33,14 +33,14 @@ def write_audit_page(audit: Audit, path: Path) -> None:
     def group(members: Sequence[int], words: str = "") -> str:
         more = len(members) - _MEMBERS_SHOWN
         tail = f"and {more:,} more pictures" if more > 0 else ""
-        head = ", ".join(filter(None, (words, tail)))
+        head = ", ".join(filter(None, (words, tail))) if words else tail.capitalize()
         inside = (page.paragraph(head) if head else "") + page.gallery(map(shown, members[:_MEMBERS_SHOWN]))
         return f'<div class="group">{inside}</div>'
 
     def section(title: str, words: str, groups: Sequence[tuple[str, Sequence[int]]]) -> str:
         parts = [page.paragraph(words), *(group(members, name) for name, members in groups[:_GROUPS_SHOWN])]
         if (more := len(groups) - _GROUPS_SHOWN) > 0:
-            parts.append(page.paragraph(f"and {more:,} more groups"))
+            parts.append(page.paragraph(f"And {more:,} more groups."))
         return page.section(f"{title}: {len(groups):,}", *parts) if groups else ""
 
     def unnamed(groups: Iterable[Sequence[int]]) -> list[tuple[str, Sequence[int]]]:
@@ -49,12 +49,12 @@ def write_audit_page(audit: Audit, path: Path) -> None:
     def singles(title: str, words: str, members: Sequence[int]) -> str:
         parts = [page.paragraph(words), page.gallery(map(shown, members[:_GROUPS_SHOWN]))]
         if (more := len(members) - _GROUPS_SHOWN) > 0:
-            parts.append(page.paragraph(f"and {more:,} more pictures"))
+            parts.append(page.paragraph(f"And {more:,} more pictures."))
         return page.section(f"{title}: {len(members):,}", *parts) if members else ""
 
     def listed(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         more = len(rows) - 5 * _GROUPS_SHOWN
-        tail = page.paragraph(f"and {more:,} more") if more > 0 else ""
+        tail = page.paragraph(f"And {more:,} more.") if more > 0 else ""
         return page.section(f"{title}: {len(rows):,}", page.table(head, rows[: 5 * _GROUPS_SHOWN]), tail) if rows else ""
 
     page.write_page(
@@ -62,38 +62,38 @@ def write_audit_page(audit: Audit, path: Path) -> None:
         f"Audit of {displayable(audit.listing.folder.resolve().name)}",
         ", ".join(labels),
         [
-            page.section("Summary", *map(page.paragraph, audit.findings()), page.table(("what", "found"), audit.rows())),
+            page.section("Summary", *map(page.paragraph, audit.findings()), page.table(("Check", "Result"), audit.rows())),
             section(
                 "Label conflicts",
-                "The same picture in different classes: one of the labels is wrong, unless the pictures merely look alike.",
+                "The same picture in different classes: one of the labels is wrong, unless the pictures are only similar.",
                 [(conflict.kind, conflict.members) for conflict in audit.conflicts],
             ),
-            listed(
-                "Files that cannot be read", ("file", "reason"), [(displayable(name), reason) for name, reason in audit.unreadable]
-            ),
+            listed("Unreadable files", ("File", "Reason"), [(displayable(name), reason) for name, reason in audit.unreadable]),
             section("Byte-identical", "The same file more than once.", unnamed(audit.identical)),
             section(
                 "Near-identical or mirrored",
-                "Pictures with a like perceptual hash: another size, another quality, another crop, the mirror image.",
+                "Pictures with a similar perceptual hash: another size, quality or crop, or the mirror image.",
                 unnamed(audit.near),
             ),
-            section("Turned copies", "One is the other turned, mirrored or not, as augmentation does.", unnamed(audit.turned)),
+            section(
+                "Rotated copies", "One is a rotation of the other, mirrored or not, as augmentation does.", unnamed(audit.rotated)
+            ),
             singles(
                 "Augmented by name, original not found",
-                f"Names that match {audit.pattern}, without a relative that has another name.",
+                f"Names that match {audit.pattern}, without a related picture of another name.",
                 audit.orphans,
             ),
             section(
                 "People",
-                "Pictures of one person, as the file names tell. In a split by picture they land on both sides.",
+                "Pictures of one person, by their file names. A split by picture puts them into several parts.",
                 sorted((audit.people or {}).items(), key=lambda item: -len(item[1])),
             ),
-            singles("Small pictures", f"The shorter side has fewer than {SMALL} pixels; the smallest first.", audit.small()),
+            singles("Small pictures", f"The shorter side has fewer than {SMALL} pixels. The smallest come first.", audit.small()),
             listed(
                 "Suffix and content differ",
-                ("file", "suffix", "content"),
+                ("File", "Suffix", "Content"),
                 [(displayable(item.name), item.named or "none", item.content) for item in audit.mismatches],
             ),
-            listed("Passed over", ("path",), [(displayable(name),) for name in audit.listing.ignored]),
+            listed("Ignored", ("Path",), [(displayable(name),) for name in audit.listing.ignored]),
         ],
     )

@@ -16,18 +16,24 @@ from maskedge.errors import ModelError
 from maskedge.support.files import write_file
 
 Card: TypeAlias = dict[str, Any]
-"""What is known of a trained net: data and split digests, metrics, seconds. JSON types only."""
+"""Facts about a trained network: digests of data and split, metrics, seconds. JSON types only."""
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of ours, executing nothing in it.
+    """Read a checkpoint without executing code in it.
+
+    Args:
+        path: Checkpoint written by `write_checkpoint`.
+
+    Returns:
+        Its content, with `state_dict` and `maskedge` (the facts).
 
     Raises:
-        ModelError: The file is missing, damaged, or not one of ours.
+        ModelError: The file is missing, damaged, or from another project.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on strangers' files torch asks for issue reports
+            warnings.simplefilter("ignore")  # torch asks users to report issues about unknown files
             content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise ModelError(f"there is no checkpoint {path}: train one with `edge-train classifier`.") from error
@@ -39,22 +45,22 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint beside `path` first, then rename it: on a full disk the one before survives.
+    """Write a checkpoint atomically: a full disk leaves the previous file intact.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The file cannot be written.
     """
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    kept = "; the one before is still there, go on with --resume" if path.exists() else ""
+    kept = "; the previous checkpoint is intact, continue with --resume" if path.exists() else ""
     write_file(path, buffer.getvalue(), remedy=f"make room{kept}")
 
 
 def checkpoint_kind(path: Path) -> str:
-    """Tell what a checkpoint holds: `classifier` or `detector`.
+    """Return the kind of a checkpoint: `classifier` or `detector`.
 
     Raises:
-        ModelError: The file is missing, damaged, or not one of ours.
+        ModelError: The file is missing, damaged, or from another project.
     """
     facts = read_checkpoint(path)["maskedge"]
     return str(facts.get("kind", "classifier")) if isinstance(facts, dict) else "classifier"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from maskedge.modelfile.crop import CropRule
 
 CROP = CropRule()
-"""How the project's models want faces cut."""
+"""Crop rule of the project's classifiers."""
 
 INPUT_SIZE = 64
-"""Side of the input in pixels."""
+"""Side of a classifier's input in pixels."""

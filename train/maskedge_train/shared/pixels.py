@@ -9,10 +9,10 @@ from maskedge.types import Image
 
 
 def normalise(pixels: torch.Tensor) -> torch.Tensor:
-    """Bring pixels from 0..1 to -1..1, the range that the nets are trained on. The exported graph does the same."""
+    """Scale pixels from 0..1 to -1..1, as the exported graph does."""
     return pixels * 2 - 1
 
 
 def to_tensor(images: Image) -> torch.Tensor:
-    """Turn uint8 `[N, H, W, 3]` pictures to a uint8 `[N, 3, H, W]` tensor."""
+    """Convert uint8 `[N, H, W, 3]` pictures to a uint8 `[N, 3, H, W]` tensor."""
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
