@@ -17,6 +17,10 @@ SYSTEM_LIBRARIES = "sudo apt install libgl1 libglib2.0-0"
 """What brings the system libraries of opencv-python on Debian, Raspberry Pi OS and Ubuntu."""
 
 
+WORKSTATION_EXTRAS = ("train", "export", "bench")
+"""Extras that bring a second distribution, `maskedge-workstation`."""
+
+
 def pip(*arguments: str) -> str:
     """Give the line of shell that calls the pip of this Python: that of a virtual environment need not be on the PATH."""
     return shlex.join([sys.executable, "-m", "pip", *arguments])
@@ -36,7 +40,11 @@ def install_command(extra: str = "") -> str:
     path = Path(unquote(place.path))
     # A wheel is often thrown away once it is installed; its name still says which file is needed.
     requirement = f"{path if path.exists() else path.name}{extras}"
-    return pip("install", *(["-e"] if origin.get("dir_info", {}).get("editable") else []), requirement)
+    options = ["-e"] if origin.get("dir_info", {}).get("editable") else []
+    if path.suffix == ".whl" and extra in WORKSTATION_EXTRAS:
+        # `make wheel` puts both wheel files into one folder.
+        options = ["--find-links", str(path.parent) if path.exists() else "."]
+    return pip("install", *options, requirement)
 
 
 def _origin() -> dict[str, Any]:
