@@ -24,6 +24,5 @@ class WorkstationHook(BuildHookInterface):  # type: ignore[type-arg]
         """
         if version == "standard":
             build_data["dependencies"] += [
-                f"maskedge-workstation=={self.metadata.version}; extra == '{extra}'"
-                for extra in self.config["extras"]
+                f"maskedge-workstation=={self.metadata.version}; extra == '{extra}'" for extra in self.config["extras"]
             ]

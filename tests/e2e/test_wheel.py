@@ -53,9 +53,7 @@ def test_device_wheel_has_the_device_package_alone(device: Path) -> None:
     assert packages(sizes) == {"maskedge"}
     assert device.stat().st_size <= LARGEST
     models = {name.removeprefix("maskedge/models/") for name in sizes if "/models/" in name}
-    assert models == {
-        *("MODELS.json", "edgeface.md", "edgeface.onnx", "edgenet.md", "edgenet.onnx", "haar.xml")
-    }
+    assert models == {*("MODELS.json", "edgeface.md", "edgeface.onnx", "edgenet.md", "edgenet.onnx", "haar.xml")}
     for name in ("py.typed", "sources/demo_faces.jpg", "sources/demo_faces.json"):
         assert f"maskedge/{name}" in sizes
     assert sizes["maskedge/sources/demo_faces.jpg"] <= 400_000
@@ -71,26 +69,18 @@ def test_workstation_wheel_has_the_other_packages(workstation: Path) -> None:
     assert metadata["Requires-Dist"] == f"maskedge=={metadata['Version']}"
 
 
-def test_extras_of_the_workstation_require_the_same_version(
-    device: Path, workstation: Path
-) -> None:
+def test_extras_of_the_workstation_require_the_same_version(device: Path, workstation: Path) -> None:
     _, metadata = contents(device)
     _, other = contents(workstation)
     assert metadata["Version"] == other["Version"]
     required = [line for line in metadata.get_all("Requires-Dist", []) if "workstation" in line]
-    assert {re.sub(".*extra == ", "", line).strip("'\"") for line in required} == {
-        *("train", "export", "bench")
-    }
+    assert {re.sub(".*extra == ", "", line).strip("'\"") for line in required} == {*("train", "export", "bench")}
     assert all(f"maskedge-workstation=={other['Version']};" in line for line in required)
 
 
 def test_editable_install_has_all_packages_and_needs_no_second_one(tmp_path: Path) -> None:
-    code = (
-        "import sys; from hatchling.build import build_editable; print(build_editable(sys.argv[1]))"
-    )
-    subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=True, capture_output=True
-    )
+    code = "import sys; from hatchling.build import build_editable; print(build_editable(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     _, metadata = contents(wheel)
     assert not any("workstation" in line for line in metadata.get_all("Requires-Dist", []))

@@ -52,9 +52,7 @@ def find_python(version: str) -> Path | None:
     for candidate in [sys.executable, shutil.which(f"python{version}"), *found]:
         if candidate:
             script = "import sys, ensurepip; print('%d.%d' % sys.version_info[:2])"
-            done = subprocess.run(
-                [str(candidate), "-c", script], capture_output=True, text=True, check=False
-            )
+            done = subprocess.run([str(candidate), "-c", script], capture_output=True, text=True, check=False)
             if done.stdout.strip() == version:
                 return Path(candidate)
     return None
@@ -143,9 +141,7 @@ def verify_unit(unit: str, folder: Path) -> None:
         return
     path = folder / "maskedge.service"
     path.write_text(unit, encoding="utf-8")
-    done = subprocess.run(
-        ["systemd-analyze", "verify", path], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["systemd-analyze", "verify", path], capture_output=True, text=True, check=False)
     # It also reports faults of this machine's own units.
     wrong = [line for line in done.stderr.splitlines() if "maskedge" in line]
     check(true=not wrong, message=f"systemd-analyze verify: {' '.join(wrong)}")
@@ -161,9 +157,7 @@ def drive_headless(commands: Path, folder: Path) -> None:
         true="without windows" in doctor,
         message=f"edge-doctor does not name what headless OpenCV lacks: {doctor}",
     )
-    done = run(
-        [commands / "edge-run", "--source", "demo", "--max-frames", "20"], folder, env=environment
-    )
+    done = run([commands / "edge-run", "--source", "demo", "--max-frames", "20"], folder, env=environment)
     check(true="without a window" in done, message="edge-run does not say why no window opens")
 
 
