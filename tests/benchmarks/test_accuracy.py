@@ -10,15 +10,15 @@ import pytest
 
 from helpers.support import write_model
 from maskedge import Face, UsageError
-from maskedge.labelled_boxes import LabelledBox, read_boxes
+from maskedge.labelled_boxes import LabelledBox, is_held_out_name, read_boxes
 from maskedge.modelfile.contract import default_model
 from maskedge.sources import demo
 from maskedge.types import Box
 from maskedge_bench.accuracy.detection_counts import SIZES, THREE, DetectionCounts
 from maskedge_bench.accuracy.gallery import MOST, Gallery
-from maskedge_bench.accuracy.rotation import turn
-from maskedge_bench.accuracy.scenes import accuracy_table, choose_pipelines, measure_accuracy, short_names
-from maskedge_train.data.split import is_held_out_name
+from maskedge_bench.accuracy.rotation import rotate
+from maskedge_bench.accuracy.scenes import choose_pipelines, measure_accuracy, short_names
+from maskedge_bench.accuracy.tables import accuracy_table
 
 HEADER = "image,xmin,ymin,xmax,ymax,label\n"
 
@@ -225,27 +225,27 @@ def test_faces_that_the_labels_lack_are_ignored_besides(labelled: Path, tmp_path
 def test_boxes_turn_with_their_picture(degrees: int) -> None:
     frame = demo.draw(150)
     boxes = [LabelledBox((500, 40, 560, 120), "with_mask"), LabelledBox((10, 300, 60, 380), "without_mask")]
-    picture, (turned, none) = turn(frame, degrees, boxes, [])
+    picture, (rotated, none) = rotate(frame, degrees, boxes, [])
     assert sorted(picture.shape[:2]) == sorted(frame.shape[:2])
     assert none == []
-    assert [box.label for box in turned] == [box.label for box in boxes]
-    back, (again,) = turn(picture, -degrees, turned)
+    assert [box.label for box in rotated] == [box.label for box in boxes]
+    back, (again,) = rotate(picture, -degrees, rotated)
     assert back.shape == frame.shape
     assert np.abs(np.array([box.box for box in again]) - np.array([box.box for box in boxes])).max() < 0.01
     # Quarter turns move pixels and change none, and a box shows what it showed.
     assert np.array_equal(back, frame)
-    x1, y1, x2, y2 = (round(value) for value in turned[0].box)
+    x1, y1, x2, y2 = (round(value) for value in rotated[0].box)
     assert np.array_equal(np.rot90(picture[y1:y2, x1:x2], degrees // 90), frame[40:120, 500:560])
 
 
-def test_a_turned_camera_finds_less(labelled: Path) -> None:
+def test_a_tilted_camera_finds_less(labelled: Path) -> None:
     upright, askew = (
         measure_accuracy(labelled / "scenes.csv", labelled / "empty", choose_pipelines(["cnn"]), degrees=degrees)[0]
         for degrees in (0.0, 60.0)
     )
     assert (upright["degrees"], askew["degrees"]) == (0, 60)
-    assert "turned by 60 degrees" in accuracy_table(askew)
-    assert "turned" not in accuracy_table(upright)
+    assert "rotated by 60 degrees" in accuracy_table(askew)
+    assert "rotated" not in accuracy_table(upright)
     ours, theirs = upright["pipelines"][1], askew["pipelines"][1]
     assert theirs["together"]["f1"] < ours["together"]["f1"]
     assert theirs["labels"]["with_mask"]["labelled"] == ours["labels"]["with_mask"]["labelled"]

@@ -22,7 +22,7 @@ from maskedge.modelfile.contract import MODELS
 from maskedge.types import Image
 from maskedge.vision.detectors import build_detector
 from maskedge_bench.contestants.peers import AdaptedDetector, PackagePeer, YuNet
-from maskedge_bench.rounds import Pass
+from maskedge_bench.rounds import Round
 from maskedge_bench.speed.composed_frames import load_frames
 
 PEER_PYTHON = Path(os.environ.get("MASKEDGE_PEER_PYTHON", ROOT / ".peers" / "bin" / "python"))
@@ -202,7 +202,7 @@ def test_package_in_its_own_environment(tmp_path: Path) -> None:
         assert "tensorflow" in peer.versions
         for given in (frames, mixed):
             told = peer.run(given)
-            assert isinstance(told, Pass)
+            assert isinstance(told, Round)
             assert told.frames == len(told.stages["total"]) == len(given)
             assert told.faces > 0
             assert told.cpu_seconds > 0

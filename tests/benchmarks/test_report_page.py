@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from maskedge.errors import UsageError
-from maskedge_bench.report import OTHER_VERSIONS, SHAPES, load_report
-from maskedge_bench.reports.charts import Series, bars, plot
+from maskedge_bench.report_schemas import OTHER_VERSIONS, SHAPES, load_report
 from maskedge_bench.reports.compare import compare as join
 from maskedge_bench.reports.kinds import load_any, to_markdown
-from maskedge_bench.reports.page import write_report_page
+from maskedge_bench.reports.report_page import write_report_page
+from maskedge_bench.reports.svg_charts import Series, bars, plot
 
 RESULTS = Path(__file__).parent.parent.parent / "benchmarks" / "results"
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -78,7 +78,7 @@ def test_check_and_compare_read_the_committed_reports(invoke: Command) -> None:
         done = invoke("edge-bench", "check", RESULTS / f"{name}.json", "--baseline", RESULTS / f"{name}.json")
         assert done.returncode == 0, done.stderr
         assert "0 of" in done.stdout
-    for path in (RESULTS / "accuracy.json", *(RESULTS / "turned").glob("*.json")):
+    for path in (RESULTS / "accuracy.json", *(RESULTS / "rotation").glob("*.json")):
         assert join(path, None)["rows"]
     # Every kind is read by one of the two tables.
     assert not OTHER_VERSIONS.keys() & {schema.split("/")[0].removeprefix("maskedge.") for schema in SHAPES}

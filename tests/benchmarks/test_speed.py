@@ -15,14 +15,14 @@ from maskedge.modelfile.contract import MODELS, read_catalogue
 from maskedge.vision.detectors import DETECTORS
 from maskedge.vision.pipeline import DETECT_EVERY
 from maskedge_bench.contestants.pipelines import BASELINE_MODEL, PIPELINES
-from maskedge_bench.markdown import pipelines_table
-from maskedge_bench.report import validate
+from maskedge_bench.report_schemas import validate
 from maskedge_bench.reports.tables import render, update
 from maskedge_bench.speed.composed_frames import compose, load_frames
 from maskedge_bench.speed.cost_model import fit_cost
 from maskedge_bench.speed.live import PacedSource
 from maskedge_bench.speed.matrix import Axes, Matrix, name_of
 from maskedge_bench.speed.measure import Plan, SpeedRun, _fewer_faces, measure
+from maskedge_bench.speed.tables import pipelines_table
 
 RESULTS = ROOT / "benchmarks" / "results"
 

@@ -44,7 +44,7 @@ def test_verify_notices_another_checkpoint(model: Path, checkpoint: Path) -> Non
     torch.save(content, checkpoint)
     done = run("verify", model, "--checkpoint", checkpoint)
     assert done.exit_code == 1
-    assert "does not answer as" in done.output
+    assert "differs from" in done.output
     content["maskedge"]["labels"] = ["a", "b"]
     torch.save(content, checkpoint)
     done = run("verify", model, "--checkpoint", checkpoint)
