@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from importlib.metadata import entry_points
@@ -20,12 +23,16 @@ from maskedge.config import SECTIONS, is_secret, load_config, section_class
 from maskedge.events import KINDS as EVENTS
 from maskedge.sinks.mqtt.sink import MqttConfig
 
-PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md"))]
+RECIPES = sorted((ROOT / "train" / "recipes").glob("*.sh"))
 # Of other programs.
 FOREIGN = {
     *("--system-site-packages", "--upgrade", "--extra-index-url", "--index-url", "--inline", "--listen"),
     *("--nnodes", "--nproc-per-node", "--rdzv-endpoint", "--logdir"),
 }
+
+# Commands that do nothing without one of their own.
+GROUPS = ("edge-train", "edge-bench")
 
 
 def read(name: str) -> str:
@@ -33,12 +40,12 @@ def read(name: str) -> str:
 
 
 def blocks(text: str, language: str) -> list[str]:
-    """Give the fenced blocks of a language."""
+    """Return the fenced blocks of a language."""
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def commands(command: click.Command, name: str) -> Iterator[tuple[str, set[str]]]:
-    """Give each command with its options."""
+    """Yield each command with its options."""
     yield name, {text for parameter in command.params for text in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
     if isinstance(command, click.Group):
         for inner, own in command.commands.items():
@@ -115,8 +122,53 @@ def test_options_that_pages_mention_exist(options: dict[str, set[str]]) -> None:
                 check_line(line, options, page.name)
 
 
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+def test_recipes_are_scripts_of_commands_and_options_that_exist(recipe: Path, options: dict[str, set[str]]) -> None:
+    bash = shutil.which("bash")
+    assert bash
+    subprocess.run([bash, "-n", recipe], check=True)
+    text = recipe.read_text(encoding="utf-8")
+    assert "\nset -euo pipefail\n" in text
+    if recipe.name != "common.sh":
+        assert text.startswith("#!/usr/bin/env bash\n# ")
+        assert recipe.stat().st_mode & 0o111, "not executable"
+        assert re.search(r"^ *(edge-\w+|make) ", text, flags=re.MULTILINE)
+    # Arrays of options go where they are used.
+    for name, content in re.findall(r"^(\w+)=\((.*?)\)$", text, flags=re.MULTILINE | re.DOTALL):
+        text = text.replace(f'"${{{name}[@]}}"', " ".join(content.split()))
+    assert "[@]" not in text
+    for line in text.replace("\\\n", " ").splitlines():
+        check_line(line, options, recipe.name)
+
+
+def test_recipes_use_the_settings_that_they_share() -> None:
+    common = (ROOT / "train" / "recipes" / "common.sh").read_text(encoding="utf-8")
+    known = {*re.findall(r"^(?:: \"\$\{)?([A-Z_]+):?=", common, flags=re.MULTILINE)}
+    for recipe in RECIPES:
+        text = recipe.read_text(encoding="utf-8")
+        own = {*re.findall(r"^([A-Z]+)=\(", text, flags=re.MULTILINE), "BASH_SOURCE", "PWD"}
+        assert {*re.findall(r"\$\{?([A-Z_]+)", text)} - known - own == set(), recipe.name
+
+
+def test_every_model_and_report_has_a_recipe() -> None:
+    recipes = "\n".join(recipe.read_text(encoding="utf-8") for recipe in RECIPES)
+    for path in (*(ROOT / "edge" / "maskedge" / "models").glob("*.[ox]*"), *(ROOT / "benchmarks" / "results").rglob("*.json")):
+        # Numbers and names in a loop are variables there.
+        name = re.sub(r"-(\d|haar|cnn)\.", r"-$seed.", path.name) if path.parent.name != "turned" else "turned/$turn.json"
+        assert any(one in recipes for one in (name, name.replace("$seed", "$detector"), f"{path.parent.name}/$net.json")), path.name
+
+
+def test_readme_is_short_and_its_example_runs() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.encode()) <= 9000
+    (example,) = blocks(readme, "python")
+    done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"\d+ \(.*\) with(out)?_mask 0\.\d+\n", done.stdout)
+
+
 def check_line(line: str, options: dict[str, set[str]], page: str) -> None:
-    """Compare the options of a command line with those of its command."""
+    """Compare the command and options of a line with those that exist."""
     try:
         words = shlex.split(line, comments=True)
     except ValueError:
@@ -124,6 +176,8 @@ def check_line(line: str, options: dict[str, set[str]], page: str) -> None:
     for start, word in enumerate(words):
         both = " ".join(words[start : start + 2])
         if word in options:
+            if word in GROUPS and both not in options:
+                assert start + 1 == len(words) or words[start + 1].startswith("-"), f"{page}: no command {both!r} in {line}"
             used = {one.split("=")[0] for one in words[start + 1 :] if re.fullmatch(r"--[a-z][a-z0-9-]*(=.*)?", one)}
             # `edge-export FILE` is a command without a name.
             known = (
