@@ -46,7 +46,9 @@ class RepositoryMetadata(MetadataHookInterface):
     """
 
     def update(self, metadata: dict[str, Any]) -> None:
-        """Set the dynamic fields of the project."""
+        """Set the dynamic fields of the project. A source distribution already has them."""
+        if "readme" in metadata:
+            return
         repository = self.config.get("repository", "") or _of_workflow()
         text = (Path(self.root) / "README.md").read_text(encoding="utf-8")
         metadata["readme"] = {
