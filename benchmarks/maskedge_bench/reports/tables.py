@@ -124,8 +124,8 @@ def _summary(accuracy: dict[str, Any], speed: dict[str, Any]) -> str:
     width, height = speed["source"]["size"]
     return (
         f"{markdown_table(head, rows)}\n\n"
-        f"F1 and faces found: {accuracy['pictures']} webcam and phone pictures that no model was trained on. Speed: "
-        f"{width} x {height}, {speed['threads']} thread on {speed['facts']['machine']}."
+        f"F1 (of masked and unmasked faces) and faces found: {accuracy['pictures']} webcam and phone pictures that no model was "
+        f"trained on. Speed: {width} x {height}, {speed['threads']} thread on {speed['facts']['machine']}."
     )
 
 
