@@ -220,7 +220,10 @@ def _limits(reports: list[dict[str, Any]]) -> str:
     own = [report for report in reports if report["net"] == "edgenet"]
     report = min(own, key=lambda report: (not _fine_tuned(report), report["recipe"]["seed"]))
     lines = ["| condition | accuracy | faces |", "| --- | --- | --- |"]
-    lines += [f"| {row['condition']} | {row['accuracy']:.4f} | {row['faces']} |" for row in report["limits"]]
+    lines += [
+        f"| {row['condition'].replace('turned by', 'rotated by')} | {row['accuracy']:.4f} | {row['faces']} |"
+        for row in report["limits"]
+    ]
     return "\n".join(lines)
 
 
