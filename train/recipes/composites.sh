@@ -4,5 +4,5 @@
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 
-edge-train atlas --data "$FACES" -o edge/maskedge/sources/demo_faces.jpg --overwrite
+edge-train composites --data "$FACES" -o edge/maskedge/sources/demo_faces.jpg --overwrite
 make run
