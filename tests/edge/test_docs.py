@@ -29,6 +29,54 @@ FOREIGN = {
     *("--nnodes", "--nproc-per-node", "--rdzv-endpoint", "--logdir"),
 }
 
+TRIALS = {
+    "TinyNet": """
+import torch
+from maskedge_train.classifier.nets import build
+assert build("tinynet", 4)(torch.zeros(2, 3, 64, 64)).shape == (2, 4)
+print("works")
+""",
+    "NoiseSource": """
+from maskedge import sources
+sources.RECORDED_KINDS = (*sources.RECORDED_KINDS, KIND)
+assert [frame.index for frame in sources.open_source("noise").frames()] == list(range(100))
+print("works")
+""",
+    "CountSink": """
+import sys
+from maskedge import sinks
+from maskedge.cli.run import main
+sys.modules["own"] = sys.modules["__main__"]
+sinks.SINKS.append("own:CountSink")
+Path("edge.toml").write_text('[count]\\nfile = "count.txt"')
+try:
+    main(["--source", "demo", "--max-frames", "2", "--no-show", "--quiet", "--config", "edge.toml"])
+except SystemExit as end:
+    assert end.code == 0
+assert int(Path("count.txt").read_text()) >= 0
+print("works")
+""",
+    "NobodyVisible": """
+from maskedge.alerts import conditions
+from maskedge.alerts.registry import check_rules, rule_class
+from maskedge.zones import Zones
+conditions.CONDITIONS.append(NobodyVisible)
+rule = rule_class()(name="empty", when="nobody_visible", seconds=5.0)
+check_rules([rule], Zones())
+condition = NobodyVisible(rule)
+assert condition.observe(0.0, []) is None
+assert condition.observe(5.0, []) == {}
+print("works")
+""",
+    "BellAction": """
+from maskedge.alerts import registry
+from maskedge.zones import Zones
+registry.ACTIONS.append(BellAction)
+registry.check_rules([registry.rule_class()(name="door", when="camera_lost", actions=("bell",))], Zones())
+print("works")
+""",
+}
+"""What proves each example of CONTRIBUTING.md, by the name of its class."""
 # Commands that do nothing without one of their own.
 GROUPS = ("edge-train", "edge-bench")
 
@@ -174,6 +222,21 @@ def test_contracts_name_every_event_and_exit_code() -> None:
     assert set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", table, flags=re.MULTILINE)))) - {"event"} == set(EVENTS)
     codes = {int(code) for row in re.findall(r"^\| ([\d, ]+) \|", text, flags=re.MULTILINE) for code in row.split(",")}
     assert codes == {0, 1, 130, 143} | {kind.exit_code for kind in errors.MaskedgeError.__subclasses__()}
+
+
+EXAMPLES = blocks((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), "python")
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: re.findall(r"^class (\w+)", example, flags=re.MULTILINE)[-1])
+def test_parts_of_the_contributing_page_run(example: str, tmp_path: Path) -> None:
+    if "maskedge_train" in example:
+        pytest.importorskip("torch")
+    name = re.findall(r"^class (\w+)", example, flags=re.MULTILINE)[-1]
+    script = tmp_path / "example.py"
+    script.write_text(f"{example}\n{TRIALS[name]}")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "works\n"
 
 
 def anchors(page: Path) -> set[str]:
