@@ -64,7 +64,7 @@ tables: $(VENV)/.base  ## Update the tables of README.md and docs/results.md fro
 	$(BIN)/edge-bench tables
 
 docs: $(VENV)/.base  ## Update the tables of docs/configuration.md from the code
-	$(BIN)/python -m maskedge.config_reference docs/configuration.md
+	$(BIN)/python -m maskedge.cli.config_reference docs/configuration.md
 
 peers: $(PEERS)/.done  ## Build the environment of the package that benchmarks compare with: .peers (1.8 GB)
 	@echo "Now: $(BIN)/edge-bench speed --quick --peer-python $(PEERS)/bin/python"
