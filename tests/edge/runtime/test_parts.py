@@ -93,9 +93,7 @@ def test_nothing_leaves_the_publisher_with_a_position_or_an_identity(source: Dem
     appeared = Event("face_appeared", 1e9, "demo", {"track": 7, "label": "without_mask"})
     for second in range(3):
         publisher.publish_result(result(second, appeared))
-    context.event_queue.put(
-        Event("health", 1e9, "demo", {"box": [1, 2, 3, 4], "throttled": [], "temperature_c": 1, "temperature_band": "ok"})
-    )
+    context.event_queue.put(Event("output_back", 1e9, "demo", {"output": "events", "box": [1, 2, 3, 4]}))
     publisher.tick(waiting=False)
     events = [event for one in keeper.results for event in one.events] + keeper.events
     assert {"face_appeared", "output_back", ALERT} <= {event.kind for event in events}
