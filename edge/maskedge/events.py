@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import Any
+
+from maskedge.support.text import utc
 
 FACE_APPEARED = "face_appeared"
 FACE_LEFT = "face_left"
@@ -42,8 +43,3 @@ class Event:
         """Return the event in JSON types, as it is published (docs/contracts.md)."""
         film = {} if self.film_s is None else {"film_s": round(self.film_s, 3)}
         return {"event": self.kind, "source": self.source, "time": utc(self.time), **film, **self.details}
-
-
-def utc(seconds: float) -> str:
-    """Give seconds since the epoch as in `2026-01-31T12:00:00.123Z`."""
-    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

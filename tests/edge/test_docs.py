@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
 from dataclasses import fields
-from importlib.metadata import entry_points
 from pathlib import Path
 
-import click
 import pytest
 
+from helpers.commands import all_commands
 from helpers.support import ROOT
 from maskedge import errors
 from maskedge.alerts.registry import action_names, condition_names, rule_class
@@ -37,19 +35,13 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
-def commands(command: click.Command, name: str) -> Iterator[tuple[str, set[str]]]:
-    """Give each command with its options."""
-    yield name, {text for parameter in command.params for text in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
-    if isinstance(command, click.Group):
-        for inner, own in command.commands.items():
-            yield from commands(own, f"{name} {inner}")
-
-
 @pytest.fixture(scope="module")
 def options() -> dict[str, set[str]]:
     """The options of each command of the project."""
-    scripts = [script for script in entry_points(group="console_scripts") if script.name.startswith("edge-")]
-    return {name: own for script in scripts for name, own in commands(script.load(), script.name)}
+    return {
+        name: {"--help"} | {text for parameter in command.params for text in (*parameter.opts, *parameter.secondary_opts)}
+        for name, command in all_commands()
+    }
 
 
 def test_tables_of_the_configuration_page_are_generated() -> None:

@@ -16,7 +16,7 @@ from maskedge.events import Event
 from maskedge.results import FrameResult
 from maskedge.settings import Range
 from maskedge.support.text import to_json
-from maskedge.support.workers import HopelessError, Worker
+from maskedge.support.workers import PermanentError, Worker
 
 from .action import Action, ActionContext
 from .rules import AlertRule
@@ -89,7 +89,7 @@ class Command:
             stopping: Returns True when the run ends; the program then has half a second left.
 
         Raises:
-            HopelessError: The program could not be run, timed out, or returned a code other than 0.
+            PermanentError: The program could not be run, timed out, or returned a code other than 0.
         """
         # Variables of edge-run may hold secrets.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MASKEDGE_")}
@@ -103,7 +103,7 @@ class Command:
                 env=environment,
             )
         except OSError as error:
-            raise HopelessError(f"{self._where} cannot be run ({error.strerror}): check the path and the permissions.") from error
+            raise PermanentError(f"{self._where} cannot be run ({error.strerror}): check the path and the permissions.") from error
         text: bytes | None = to_json(event.to_json(), ensure_ascii=True).encode() + b"\n"
         end = time.monotonic() + self._timeout
         with process:
@@ -119,6 +119,6 @@ class Command:
                         continue
                     with contextlib.suppress(ProcessLookupError):
                         os.killpg(process.pid, signal.SIGKILL)
-                    raise HopelessError(f"{self._where} took longer than {self._timeout:g} s and was killed.") from None
+                    raise PermanentError(f"{self._where} took longer than {self._timeout:g} s and was killed.") from None
         if process.returncode:
-            raise HopelessError(f"{self._where} ended with code {process.returncode}.")
+            raise PermanentError(f"{self._where} ended with code {process.returncode}.")

@@ -19,7 +19,7 @@ from maskedge.results import FrameResult
 from maskedge.settings import Range
 from maskedge.support.files import MOST_SECRET, read_text
 from maskedge.support.text import to_json
-from maskedge.support.workers import HopelessError, Worker
+from maskedge.support.workers import PermanentError, Worker
 from maskedge.version import VERSION
 
 from .action import Action, ActionContext
@@ -110,7 +110,7 @@ class Webhook:
             with error:
                 message = f"{where} answered {error.code}: check its URL and header."
             if error.code < 500 and error.code not in _RETRIED:
-                raise HopelessError(message) from None
+                raise PermanentError(message) from None
             raise OutputError(message) from None
         except (OSError, HTTPException) as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error

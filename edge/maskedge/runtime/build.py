@@ -19,8 +19,8 @@ from maskedge.sinks.base import RunNames, Sink, SinkContext
 from maskedge.sinks.queued import QueuedSink
 from maskedge.sources import Source
 from maskedge.system.health import HealthWatcher
-from maskedge.system.rate_limiter import Governor
-from maskedge.system.sd_notify import Notifier
+from maskedge.system.rate_limiter import RateLimiter
+from maskedge.system.sd_notify import SystemdNotifier
 from maskedge.vision.detectors import CascadeDetector
 from maskedge.vision.pipeline import MaskDetector
 from maskedge.zones import Zones
@@ -88,7 +88,7 @@ class Run:
         self.context = RunContext(
             state=state,
             zones=Zones.parse(config.zones.roi),
-            systemd=Notifier(),
+            systemd=SystemdNotifier(),
             event_queue=self._events,
             anonymize=config.privacy.anonymize,
             stats_only=config.privacy.stats_only,
@@ -122,7 +122,7 @@ class Run:
                 opened.set_page(self.page)
         context.alerts, context.actions = self._open_alerts(config, context.zones)
         if source.live:
-            context.rate_limiter = Governor(config.limits.max_fps, config.limits.cpu_budget)
+            context.rate_limiter = RateLimiter(config.limits.max_fps, config.limits.cpu_budget)
         if source.live or self.page is not None:
             context.health = HealthWatcher(source.name, self._take_health, self._events.put)
 

@@ -11,8 +11,8 @@ from maskedge.alerts.engine import AlertEngine
 from maskedge.errors import MaskedgeError
 from maskedge.events import Event
 from maskedge.system.health import HealthWatcher
-from maskedge.system.rate_limiter import Governor
-from maskedge.system.sd_notify import Notifier
+from maskedge.system.rate_limiter import RateLimiter
+from maskedge.system.sd_notify import SystemdNotifier
 from maskedge.zones import Zones
 
 from .state import RunState
@@ -67,9 +67,9 @@ class RunContext:
     zones: Zones = field(default_factory=Zones)
     alerts: AlertEngine | None = None
     actions: Actions | None = None
-    rate_limiter: Governor | None = None
+    rate_limiter: RateLimiter | None = None
     health: HealthWatcher | None = None
-    systemd: Notifier | None = None
+    systemd: SystemdNotifier | None = None
     event_queue: queue.SimpleQueue[Event] = field(default_factory=queue.SimpleQueue)
     anonymize: bool = False
     stats_only: bool = False

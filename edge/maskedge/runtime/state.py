@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from maskedge.counts import count_labels
-from maskedge.events import utc
+from maskedge.support.text import utc
 from maskedge.types import Face
 from maskedge.version import VERSION
 

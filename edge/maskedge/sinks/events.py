@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from maskedge.errors import OutputError, UsageError
-from maskedge.events import Event, utc
+from maskedge.events import Event
 from maskedge.results import FrameResult
 from maskedge.settings import Range, check_settings
 from maskedge.support.outputs import is_taken, put_aside
-from maskedge.support.text import displayable, to_bytes, to_json
+from maskedge.support.text import displayable, to_bytes, to_json, utc
 
 from .base import Sink, SinkContext, check_writable
 from .retention import Retention, prune

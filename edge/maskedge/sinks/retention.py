@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskedge.events import utc
 from maskedge.support.files import make_folder, short_name, slug
+from maskedge.support.text import utc
 
 from .base import check_writable
 

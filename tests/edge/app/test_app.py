@@ -254,7 +254,7 @@ def test_endpoint_bounds_and_refuses(bundled: library.ModelFile) -> None:
     status, got = post(token, picture[:1000], picture[1000:])
     assert status == 200
     assert got["size"] == [640, 480]
-    assert post(token, b"no picture") == (400, {"error": "The picture is no picture that OpenCV can decode, or it is damaged."})
+    assert post(token, b"no picture") == (400, {"error": "The picture is not a picture that OpenCV can decode, or is damaged."})
     assert post(token, *[bytes(600_000)] * 4) == (413, {"error": "A picture may have 2,000,000 bytes."})
     assert post("guessed", picture)[0] == 404
 

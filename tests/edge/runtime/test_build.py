@@ -65,11 +65,11 @@ def test_a_reload_that_fails_changes_nothing_and_is_one_sentence(
             run._reload(wiring)
         lines = capsys.readouterr().err.strip().splitlines()
         assert len(lines) == 1
-        assert "the old one stays" in lines[0]
+        assert "stays as it was" in lines[0]
         assert (wiring.context.alerts, wiring.context.zones, wiring._config) == before
     file.write_text("[detect]\nevery = 7")
     run._reload(wiring)
-    assert "configuration read again: changed" in capsys.readouterr().err
+    assert "configuration reloaded: changed" in capsys.readouterr().err
     source.close()
 
 

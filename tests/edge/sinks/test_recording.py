@@ -18,7 +18,7 @@ from maskedge import OutputError
 from maskedge.sinks.recording.writer import ConstantRateFile, TimestampedFile, open_video_file
 from maskedge.sources import VideoFileSource
 from maskedge.support.iso_media import walk
-from maskedge.support.video_clock import FilmClock
+from maskedge.support.video_clock import VideoClock
 from maskedge.types import Image
 
 TIMED = (".mp4", ".mkv", ".mov")
@@ -113,7 +113,7 @@ def test_time_that_does_not_go_on_loses_no_frame(tmp_path: Path) -> None:
     ],
 )
 def test_film_clock_never_goes_back(stamps: list[float], times: list[float]) -> None:
-    clock = FilmClock(10)
+    clock = VideoClock(10)
     assert [clock(stamp) for stamp in stamps] == pytest.approx(times)
 
 

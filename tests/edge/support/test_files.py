@@ -129,5 +129,5 @@ def test_texts_that_are_no_unicode_can_be_drawn(frames) -> None:  # type: ignore
 
 @pytest.mark.parametrize("address", ["rtsp://camera/" + BAD_NAME, "/dev/video" + BAD_NAME])
 def test_addresses_that_are_no_unicode_are_refused(address: str) -> None:
-    with pytest.raises(UsageError, match="is no UTF-8"):
+    with pytest.raises(UsageError, match="is not valid UTF-8"):
         open_source(address)

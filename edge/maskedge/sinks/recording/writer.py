@@ -11,7 +11,7 @@ import numpy as np
 
 from maskedge.errors import OutputError
 from maskedge.support.files import native_path
-from maskedge.support.video_clock import FilmClock
+from maskedge.support.video_clock import VideoClock
 from maskedge.types import Image
 
 from .encoder import FOURCC, PIECE, PieceEncoder
@@ -212,7 +212,7 @@ class _Times:
 
     def __init__(self, fps: float) -> None:
         self._step = 1 / fps
-        self._clock = FilmClock(fps)
+        self._clock = VideoClock(fps)
         self._first: float | None = None
         self._waiting: tuple[float, float] | None = None
         self._last = 0.0
