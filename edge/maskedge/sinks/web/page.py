@@ -1,4 +1,4 @@
-"""The files of the status page, with the look of the project put in."""
+"""The files of the status page, with the colours and labels of the project filled in."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _FOLDER = Path(__file__).parent / "assets"
 
 
 def assets(*, picture: bool) -> dict[str, Response]:
-    """Give the files of the page by their paths.
+    """Return the files of the page by path.
 
     Args:
-        picture: Whether the page shows the live picture.
+        picture: True if the page shows the live picture.
     """
     labels = {label: {key: asdict(look)[key] for key in ("name", "symbol", "dash")} for label, look in LABELS.items()}
     page = (_FOLDER / "page.html").read_text("utf-8")
