@@ -67,9 +67,9 @@ def test_events_arrive_once_though_the_broker_restarts(tmp_path: Path, stops: bo
         output, complaints = process.communicate(timeout=120)
     assert process.returncode == 0, complaints
     lines = [json.loads(line) for line in events.read_text().splitlines()]
-    events = [line for line in lines if "event" in line]
+    written_events = [line for line in lines if "event" in line]
     if stops:
-        assert any(line["event"] == "output_lost" and line["output"] == "mqtt" for line in events)
+        assert any(line["event"] == "output_lost" and line["output"] == "mqtt" for line in written_events)
         # What had not arrived at the end comes with the next start.
         again = subprocess.run(
             command_line(("edge-run", *options, "--max-frames", "100", "--overwrite")),
@@ -83,14 +83,14 @@ def test_events_arrive_once_though_the_broker_restarts(tmp_path: Path, stops: bo
     def about_faces(found: list[dict[str, object]]) -> list[dict[str, object]]:
         return [event for event in found if not str(event["event"]).startswith("output_")]
 
-    told = about_faces(events)
-    assert {"face_appeared", "alert"} <= {str(event["event"]) for event in told}
-    assert about_faces(arrived)[: len(told)] == told
+    expected = about_faces(written_events)
+    assert {"face_appeared", "alert"} <= {str(event["event"]) for event in expected}
+    assert about_faces(arrived)[: len(expected)] == expected
     assert "ON" in listener.of("door/alerts/crowd")
     assert list((tmp_path / "snapshots").glob("crowd-*.jpg"))
     assert list((tmp_path / "clips").glob("crowd-*.mp4"))
     assert json.loads((tmp_path / "command.jsonl").read_text().splitlines()[0])["rule"] == "crowd"
-    assert any(event["event"] == "output_lost" and "webhook" in event["output"] for event in events)
+    assert any(event["event"] == "output_lost" and "webhook" in event["output"] for event in written_events)
     assert "geheim" not in output + complaints + events.read_text() + "".join(payload for _, payload, _ in listener.messages)
     listener.close()
     broker.stop()
