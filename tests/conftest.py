@@ -1,4 +1,4 @@
-"""What several tests need."""
+"""Fixtures that several tests share."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from maskedge_train.data.dataset import FACE_LABELS
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("MASKEDGE_DATA", ROOT.parent / "shared" / "data"))
 NEED_PYTORCH = ("train", "export", "benchmarks")
-"""Folders of tests that are left out where only the tests of the device can run (`make test-edge`)."""
+"""Folders of tests that need PyTorch. Without it they are skipped (`make test-edge`)."""
 
 
 class _LeftOut(pytest.Dir):
-    """A folder whose files cannot even be imported here."""
+    """A folder whose tests cannot be imported without PyTorch."""
 
     def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
         pytest.skip("PyTorch is not installed (make test installs it)")
@@ -41,7 +41,7 @@ def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Col
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """The real pictures, boxes and clips."""
+    """The folder of real pictures, boxes and clips."""
     if not (DATA / "faces").is_dir():
         pytest.skip(f"no training data at {DATA} (set MASKEDGE_DATA)")
     return DATA
@@ -49,13 +49,13 @@ def data_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def frames() -> list[Image]:
-    """Some frames of the built-in clip, each with faces."""
+    """Some frames of the demo clip, each with faces."""
     return [demo.draw(index) for index in range(100, 300, 50)]
 
 
 @pytest.fixture(scope="session")
 def faces_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small data set made of the composite faces: 48 different pictures a label, related to no other."""
+    """A small data set of composite faces: 48 unrelated pictures per label."""
     root = tmp_path_factory.mktemp("faces")
     random = np.random.default_rng(3)
     for label in ("with_mask", "without_mask"):
@@ -67,7 +67,7 @@ def faces_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def scenes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Whole pictures with labelled boxes of all three labels in boxes.csv, and a folder of backgrounds without people."""
+    """Pictures with labelled boxes of all three labels in boxes.csv, and backgrounds without people."""
     root = tmp_path_factory.mktemp("scenes")
     random = np.random.default_rng(5)
     (root / "boxes").mkdir()
@@ -92,9 +92,9 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="session")
 def command() -> Command:
-    """Run one of our commands as a user does, in a process of its own, without a display.
+    """Run a command of the project in a process of its own, without a display.
 
-    Time enough for a small or a busy machine: only what hangs for ever is to fail.
+    The timeout is long enough for a small or busy host: only a hanging command fails.
     """
 
     def run(*arguments: str | Path, env: dict[str, str] | None = None, timeout: float = 600) -> subprocess.CompletedProcess[str]:
@@ -107,11 +107,11 @@ def command() -> Command:
 
 @pytest.fixture(scope="session")
 def invoke() -> Command:
-    """The same in this process, which saves the seconds of loading PyTorch: for what ends before the work begins."""
+    """Run a command in this process, which saves the time of loading PyTorch."""
 
     def run(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         (script,) = entry_points(group="console_scripts", name=name)
-        # A failure that no sentence was found for is raised, and fails the test.
+        # An unhandled exception is raised, and fails the test.
         result = CliRunner().invoke(script.load(), [str(argument) for argument in arguments], catch_exceptions=False)
         return subprocess.CompletedProcess([name, *arguments], result.exit_code, result.stdout, result.stderr)
 

@@ -1,4 +1,4 @@
-"""`edge-run` with a real broker that goes away in the middle, and alerts that do something."""
+"""`edge-run` with a real broker that restarts, and alerts with every action."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_events_arrive_once_though_the_broker_restarts(tmp_path: Path, stops: bo
     events = [line for line in lines if "event" in line]
     if stops:
         assert any(line["event"] == "output_lost" and line["output"] == "mqtt" for line in events)
-        # What had not arrived at the end comes with the next start.
+        # Events that had not arrived at the end are sent by the next run.
         again = subprocess.run(
             command_line(("edge-run", *options, "--max-frames", "100", "--overwrite")),
             capture_output=True, text=True, env=environment({"MASKEDGE_MQTT_PASSWORD": "geheim"}), timeout=120, check=False,
@@ -83,9 +83,9 @@ def test_events_arrive_once_though_the_broker_restarts(tmp_path: Path, stops: bo
     def about_faces(found: list[dict[str, object]]) -> list[dict[str, object]]:
         return [event for event in found if not str(event["event"]).startswith("output_")]
 
-    told = about_faces(events)
-    assert {"face_appeared", "alert"} <= {str(event["event"]) for event in told}
-    assert about_faces(arrived)[: len(told)] == told
+    published = about_faces(events)
+    assert {"face_appeared", "alert"} <= {str(event["event"]) for event in published}
+    assert about_faces(arrived)[: len(published)] == published
     assert "ON" in listener.of("door/alerts/crowd")
     assert list((tmp_path / "snapshots").glob("crowd-*.jpg"))
     assert list((tmp_path / "clips").glob("crowd-*.mp4"))

@@ -1,4 +1,4 @@
-"""The wheel: what a device installs."""
+"""The wheel that a device installs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No flag is dropped without a word."""
+"""Flags: given once, and never ignored silently."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_an_option_with_one_value_is_given_once(invoke: Callable[..., Any]) -> N
     for flag in FLAGS:
         name = flag.names.split("/")[0]
         value = () if not flag.metavar and flag.type is None else ("1",)
-        # A switch says the same twice, and what may be repeated may be.
+        # A switch may be repeated without harm, and some flags are lists.
         if not flag.multiple and (value or "/" in flag.names):
             done = invoke("edge-run", name, *value, name, *value)
             assert (done.returncode, f"{name} is given 2 times" in done.stderr) == (2, True)
