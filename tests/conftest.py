@@ -1,11 +1,10 @@
-"""Fixtures that several tests share."""
+"""Fixtures of several tests, and the marks that follow from what a test uses."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 from collections.abc import Callable, Iterable
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from helpers.commands import load_command
 from helpers.support import command_line, composite, environment, texture
 from maskedge.labelled_boxes import LabelledBox, write_boxes
 from maskedge.sources import demo
@@ -23,11 +23,16 @@ from maskedge_train.data.dataset import FACE_LABELS
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("MASKEDGE_DATA", ROOT.parent / "shared" / "data"))
 NEED_PYTORCH = ("train", "export", "benchmarks")
-"""Folders of tests that need PyTorch. Without it they are skipped (`make test-edge`)."""
+"""Folders of tests that are skipped where PyTorch is missing (`make test-edge`)."""
+SERVERS = frozenset({"Mosquitto", "HttpCamera", "Stream", "RtspStream", "black_hole", "serve_bytes", "Run"})
+"""Servers of tests/helpers: the tests of a file that imports one have the mark `network`."""
+SERVER_FIXTURES = frozenset({"server", "broker"})
+BROWSER_FIXTURES = frozenset({"browser", "visitor"})
+"""Fixtures that start a browser: the tests that use one have the mark `browser`."""
 
 
-class _LeftOut(pytest.Dir):
-    """A folder whose tests cannot be imported without PyTorch."""
+class _Skipped(pytest.Dir):
+    """A folder whose files cannot be imported without PyTorch."""
 
     def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
         pytest.skip("PyTorch is not installed (make test installs it)")
@@ -35,8 +40,18 @@ class _LeftOut(pytest.Dir):
 
 def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     if path.parent == Path(__file__).parent and path.name in NEED_PYTORCH and find_spec("torch") is None:
-        return _LeftOut.from_parent(parent, path=path)  # type: ignore[no-any-return]
+        return _Skipped.from_parent(parent, path=path)  # type: ignore[no-any-return]
     return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        fixtures = {*getattr(item, "fixturenames", ())}
+        if fixtures & BROWSER_FIXTURES:
+            item.add_marker("browser")
+        if fixtures & SERVER_FIXTURES or SERVERS & {*vars(getattr(item, "module", item))}:
+            item.add_marker("network")
 
 
 @pytest.fixture(scope="session")
@@ -49,13 +64,13 @@ def data_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def frames() -> list[Image]:
-    """Some frames of the demo clip, each with faces."""
+    """Four frames of the built-in clip, each with faces."""
     return [demo.draw(index) for index in range(100, 300, 50)]
 
 
 @pytest.fixture(scope="session")
 def faces_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small data set of composite faces: 48 unrelated pictures per label."""
+    """A small data set of composite faces: 48 different pictures a label, no two of them related."""
     root = tmp_path_factory.mktemp("faces")
     random = np.random.default_rng(3)
     for label in ("with_mask", "without_mask"):
@@ -67,7 +82,7 @@ def faces_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def scenes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures with boxes of all three labels in boxes.csv, and backgrounds without people."""
+    """Whole pictures with boxes of all three labels in boxes.csv, and backgrounds without people."""
     root = tmp_path_factory.mktemp("scenes")
     random = np.random.default_rng(5)
     (root / "boxes").mkdir()
@@ -92,9 +107,9 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="session")
 def command() -> Command:
-    """Run a command of the project in a process of its own, without a display.
+    """Run an installed command in a process of its own, without a display.
 
-    The timeout is long enough for a small or busy host: only a hanging command fails.
+    The timeout is generous for small and busy machines: only a command that hangs reaches it.
     """
 
     def run(*arguments: str | Path, env: dict[str, str] | None = None, timeout: float = 600) -> subprocess.CompletedProcess[str]:
@@ -107,12 +122,11 @@ def command() -> Command:
 
 @pytest.fixture(scope="session")
 def invoke() -> Command:
-    """Run a command in this process, which saves the time of loading PyTorch."""
+    """Run an installed command in this process, which saves loading PyTorch: for errors found before the work."""
 
     def run(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        (script,) = entry_points(group="console_scripts", name=name)
-        # An unhandled exception is raised, and fails the test.
-        result = CliRunner().invoke(script.load(), [str(argument) for argument in arguments], catch_exceptions=False)
+        # An unexpected exception is raised here, and fails the test.
+        result = CliRunner().invoke(load_command(name), [str(argument) for argument in arguments], catch_exceptions=False)
         return subprocess.CompletedProcess([name, *arguments], result.exit_code, result.stdout, result.stderr)
 
     return run

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from logging import Logger
 
     from maskedge.config import Loaded
-    from maskedge.runtime.loop import RunResult, StopRequest
+    from maskedge.runtime.context import RunResult, StopRequest
     from maskedge.runtime.summary import Summary
-    from maskedge.sinks import Sink
+    from maskedge.sinks.base import Sink
     from maskedge.sources import Source
 
 EPILOG = """\b
@@ -135,7 +135,8 @@ class _Run:
         _ = self._config.source.address  # a missing source is reported before anything is loaded
         with require_runtime():
             from maskedge.runtime.build import open_detector
-            from maskedge.runtime.loop import StopRequest, run
+            from maskedge.runtime.context import StopRequest
+            from maskedge.runtime.loop import run
             from maskedge.sources import open_source
 
         config, stop = self._config, StopRequest()
@@ -156,20 +157,22 @@ class _Run:
         sinks: list[Sink] = []
         try:
             with require_extra("mqtt"):
-                from maskedge.runtime.build import Wiring
+                from maskedge.runtime.build import build_run
 
-                wiring = Wiring(config, source, detector, sinks, file=self._loaded.file)
-            self._warn(wiring.warnings)
-            if wiring.page and not config.log.quiet:
-                self._log.info("status page: %s", wiring.page)
-            sinks += self._window(stop, wait=not source.video)
+                built = build_run(config, source, detector, sinks, file=self._loaded.file, stopped=lambda: stop.signal is not None)
+            self._warn(built.warnings)
+            if built.page and not config.log.quiet:
+                self._log.info("status page: %s", built.page)
+            for notice in built.notices:
+                if config.output.show or not config.log.quiet:
+                    self._log.info("%s", notice)
         except BaseException:
             source.close()
             for sink in sinks:
                 sink.close()
             raise
-        context = wiring.context
-        context.reload = lambda: self._reload(wiring)
+        context = built.context
+        context.reload = lambda: self._reload(built)
         self._listen(stop, source)
         progress = self._progress(source)
         if context.health is not None:
@@ -186,16 +189,16 @@ class _Run:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end)
 
-    def _reload(self, wiring: Any) -> None:
+    def _reload(self, run: Any) -> None:
         """Reload the configuration. When it is invalid, report it and keep the old one."""
         from maskedge.config import load_config, secrets_of
         from maskedge.support.log import set_up
 
-        systemd = wiring.context.systemd
+        systemd = run.context.systemd
         systemd.reloading()
         try:
             loaded = load_config(self._loaded.file, flags=self._flags)
-            changed, later = wiring.change(loaded.config, every_frame=_every_frame(loaded))
+            changed, later = run.change(loaded.config, every_frame=_every_frame(loaded))
         except MaskedgeError as error:
             self._log.error("the configuration was not reloaded and stays as it was: %s", error)
         except Exception as error:  # noqa: BLE001  (an invalid file must not end the run)
@@ -211,20 +214,6 @@ class _Run:
             if later:
                 self._log.warning("takes effect only after a restart: %s", ", ".join(later))
         systemd.reloaded()
-
-    def _window(self, stop: StopRequest, *, wait: bool) -> list[Sink]:
-        """Return the sink that shows a window, where one is wanted and possible."""
-        from maskedge.sinks import WindowSink, display_problem
-
-        show = self._config.output.show
-        if show is False:
-            return []
-        problem = display_problem()
-        if problem is None:
-            return [WindowSink(wait=wait, stopped=lambda: stop.signal is not None)]
-        if show or not self._config.log.quiet:
-            self._log.info("%s: running without a window", problem)
-        return []
 
     def _progress(self, source: Source) -> _Progress:
         config = self._config

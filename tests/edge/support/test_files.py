@@ -13,11 +13,12 @@ import pytest
 
 from maskedge import Face, OutputError, UsageError, open_source
 from maskedge.rendering.draw import Overlay, draw_faces
-from maskedge.sinks import EventSink, ImageSink
+from maskedge.rendering.jpeg import encode_jpeg
 from maskedge.sinks.clips import _Shot, write_video
+from maskedge.sinks.events import EventSink
+from maskedge.sinks.images import ImageSink
 from maskedge.sinks.mqtt.spool import Spool
 from maskedge.sinks.retention import MediaFolder, Retention
-from maskedge.sinks.snapshots import encode_jpeg
 from maskedge.support.files import make_folder, native_path, short_name, write_file
 from maskedge.support.text import displayable, to_bytes, to_json
 
