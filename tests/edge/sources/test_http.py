@@ -246,7 +246,7 @@ def test_memory_is_bounded_whatever_arrives(pictures: list[bytes]) -> None:
         (b"", b"--frame\r\n"),
         (b"Content-Type: ", b"a"),
     ):
-        scanner = JpegScanner(b"frame", most_bytes=200_000)
+        scanner = JpegScanner(b"frame", max_bytes=200_000)
         scanner.feed(start)
         for _ in range(50):
             assert scanner.feed(filling * 20_000) == []
