@@ -226,7 +226,7 @@ def test_other_commands_keep_the_rule(tmp_path: Path, invoke) -> None:  # type: 
         (["edge-bench", "compare", "--accuracy", report, "--json", report, "--overwrite"], "--json .* is the input of --accuracy"),
         (
             ["edge-bench", "report", report, "--html", tmp_path / "link.md", "--overwrite"],
-            "--html .* is what the argument REPORTS names",
+            "--html .* is the input of the argument REPORTS",
         ),
         (["edge-bench", "report", report, "--html", tmp_path / "x", "--markdown", tmp_path / "x"], "are the same file"),
         (["edge-bench", "start", "--json", report], "exists already: add --overwrite"),
@@ -264,7 +264,7 @@ def test_logs_of_somebody_else_are_not_removed(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="continue it with --resume"):
         check_out(tmp_path, ("last.ckpt",), resume=False, overwrite=False)
     check_out(tmp_path, ("last.ckpt",), resume=True, overwrite=False)
-    with pytest.raises(UsageError, match="is what --init names"):
+    with pytest.raises(UsageError, match="is the file of --init"):
         check_out(tmp_path, ("last.ckpt",), resume=False, overwrite=True, start=tmp_path / "last.ckpt")
 
 
