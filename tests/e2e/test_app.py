@@ -1,4 +1,4 @@
-"""The page in a real browser: what a person does with it, and what people do wrong."""
+"""The page in a real browser, used correctly and incorrectly."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def free_port() -> int:
 
 
 def start(*arguments: str, temporary: Path) -> subprocess.Popen[str]:
-    """The command as a user starts it. Its temporary files lie where the test can see them."""
+    """Start the command, with its temporary files in a folder of the test."""
     env = environment({"TMPDIR": str(temporary), "HOME": str(temporary)})
     command = [sys.executable, "-m", "maskedge.cli.app", *arguments]
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=temporary)
 
 
 def wait_for(found: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
-    """The first value that is true."""
+    """Return the first true value."""
     end = time.monotonic() + patience
     while time.monotonic() < end:
         if value := found():
@@ -65,13 +65,13 @@ def answers(url: str) -> bool:
 
 @pytest.fixture(scope="module")
 def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the server puts its temporary files."""
+    """The folder of the server's temporary files."""
     return tmp_path_factory.mktemp("server")
 
 
 @pytest.fixture(scope="module")
 def server(temporary: Path) -> Iterator[str]:
-    """One server for all tests: its address."""
+    """The address of one server for all tests."""
     port = free_port()
     process = start("--port", str(port), temporary=temporary)
     try:
@@ -84,7 +84,7 @@ def server(temporary: Path) -> Iterator[str]:
 
 
 class Visitor:
-    """A browser of its own, with what a person does in it."""
+    """A browser with the actions of a user."""
 
     def __init__(self, server: str, folder: Path, camera: Path) -> None:
         options = webdriver.ChromeOptions()
@@ -111,7 +111,7 @@ class Visitor:
         self.see(words)
 
     def text(self) -> str:
-        """All that can be read, in components too."""
+        """Return all visible text, including that of components."""
         script = """
           const deep = (root) => [...root.querySelectorAll('*')].filter((one) => one.shadowRoot)
             .map((one) => [...one.shadowRoot.children].map((child) => child.innerText || '').join(' ') + deep(one.shadowRoot))
@@ -121,12 +121,12 @@ class Visitor:
         return " ".join(str(self.driver.execute_script(script)).split())
 
     def see(self, *words: str, patience: float = PATIENCE) -> str:
-        """Wait until all of `words` can be read."""
+        """Wait until all of `words` are visible."""
         wait_for(lambda: all(word in self.text() for word in words), f"{words} (there is: {self.text()[:1500]})", patience)
         return self.text()
 
     def click(self, words: str) -> None:
-        """Press the button or tab that says `words`, once the page is at rest: what is pressed while it changes may be gone."""
+        """Click the button or tab with `words`, once the page has stopped changing."""
         rest = '[data-testid="stApp"][data-test-script-state="notRunning"]'
         wait_for(lambda: self.driver.find_elements("css selector", rest), "the end of the script")
         script = """
@@ -138,12 +138,12 @@ class Visitor:
         wait_for(lambda: self.driver.execute_script(script, words), f"a button {words!r}")
 
     def upload(self, *files: Path) -> None:
-        """Give files to the view's upload field."""
+        """Upload files in the field of the view."""
         fields = wait_for(lambda: self.driver.find_elements("css selector", "input[type=file]"), "an upload field")
         fields[0].send_keys("\n".join(map(str, files)))
 
     def inside(self, selector: str) -> Any:
-        """An element in a component."""
+        """Return an element in a component."""
         script = """
           for (const one of document.querySelectorAll('*'))
             if (one.shadowRoot && one.shadowRoot.querySelector(arguments[0])) return one.shadowRoot.querySelector(arguments[0]);
@@ -152,7 +152,7 @@ class Visitor:
         return wait_for(lambda: self.driver.execute_script(script, selector), selector)
 
     def press(self, selector: str) -> None:
-        """Press a button in a component, wherever the page is scrolled to."""
+        """Click a button in a component, whatever the scroll position."""
         self.driver.execute_script("arguments[0].click()", self.inside(selector))
 
     def downloaded(self, name: str) -> Path:
@@ -161,7 +161,7 @@ class Visitor:
         return path
 
     def asked_for(self) -> set[str]:
-        """Hosts that the browser sent requests to since the last call."""
+        """Return the hosts to which the browser has sent requests since the last call."""
         hosts = set()
         for entry in self.driver.get_log("performance"):
             message = json.loads(entry["message"])["message"]
@@ -174,7 +174,7 @@ class Visitor:
 
 @pytest.fixture(scope="module")
 def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures and videos of the built-in clip."""
+    """Pictures and videos of the demo clip."""
     folder = tmp_path_factory.mktemp("media")
     cv2.imwrite(str(folder / "party.jpg"), demo.draw(240))
     for name, frames in (("clip.mp4", range(200, 245)), ("long.mp4", range(300))):
@@ -182,7 +182,7 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for index in frames:
             writer.write(demo.draw(index))
         writer.release()
-    # Motion JPEG is JPEG files one behind the other: what Chromium takes for a camera.
+    # Motion JPEG, consecutive JPEG files, is Chromium's format for a fake camera.
     frames = (cv2.imencode(".jpg", demo.draw(index))[1].tobytes() for index in range(200, 260))
     (folder / "camera.mjpeg").write_bytes(b"".join(frames))
     return folder
@@ -296,7 +296,7 @@ def test_photo_of_the_browsers_camera(visitor: Visitor) -> None:
         ],
         "the camera",
     )
-    # The first picture of a camera may be black.
+    # The first frame of a camera may be black.
     wait_for(
         lambda: visitor.driver.execute_script(
             "const video = document.querySelector('video'); return video && video.currentTime > 0.3"
@@ -322,7 +322,7 @@ def test_live_view_draws_counts_and_states_its_delay(visitor: Visitor) -> None:
     assert max(red, green, blue) > 40, "the picture of the camera is on the canvas"
     visitor.press(".start")
     visitor.see("The camera is off.")
-    # Another view ends it too, and coming back starts anew.
+    # Another view ends it too, and coming back starts again.
     visitor.press(".start")
     visitor.see("Stop the camera")
     visitor.click("Models")

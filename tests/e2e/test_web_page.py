@@ -48,7 +48,7 @@ UNKNOWN = "\N{EN DASH}"
 
 
 def show(browser: webdriver.Chrome, run: Run, width: int = 1280, scheme: str = "light") -> None:
-    """Open the page and wait for its first figures."""
+    """Open the page and wait for its first values."""
     browser.get_log("browser")
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
     size: dict[str, Any] = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
@@ -58,7 +58,7 @@ def show(browser: webdriver.Chrome, run: Run, width: int = 1280, scheme: str = "
 
 
 def words(browser: webdriver.Chrome, identity: str) -> str:
-    """Give the text of an element."""
+    """Return the text of an element."""
     return str(browser.find_element(By.ID, identity).text)
 
 
@@ -81,7 +81,7 @@ def test_picture_counts_and_chart_are_seen(browser: webdriver.Chrome, run: Run) 
     ]
     # Colour is not the only signal: each label has its own symbol, and its own dashes in the chart.
     assert len({tile.find_element(By.CLASS_NAME, "mark").text for tile in tiles}) == 3
-    # Asked in one go: the chart is drawn anew every second.
+    # Queried in one call, because the chart is redrawn every second.
     series = "[...document.querySelectorAll('#chart path.series')]"
     lines = browser.execute_script(f"return {series}.map(p => [p.getAttribute('stroke-dasharray'), p.getAttribute('d')])")
     assert len({dashes for dashes, _ in lines}) == 3
@@ -137,7 +137,7 @@ def test_a_lost_camera_and_a_lost_device_are_said(browser: webdriver.Chrome) -> 
         assert "No frames from the camera" in words(browser, "banners")
         assert "3 attempts" in words(browser, "banners")
         assert "The cable is out" in words(browser, "banners")
-        # Who is there now is not known; who was there is.
+        # The current people are unknown; the earlier ones are not.
         assert {one.text for one in browser.find_elements(By.CSS_SELECTOR, "#counts .number, #zones td")} == {UNKNOWN}
         assert UNKNOWN not in words(browser, "people")
         until(lambda: "Camera lost" in words(browser, "recent"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from maskedge.errors import UsageError
 from maskedge.settings import Range, check_settings
-from maskedge.support.files import MOST_SECRET, read_regular
+from maskedge.support.files import MAX_SECRET_BYTES, read_regular
 
 DEFAULT_PORT = 8080
 
@@ -104,7 +104,7 @@ def read_token(config: WebConfig) -> str | None:
         return config.token or None
     path = config.token_file.expanduser()
     try:
-        lines = read_regular(path, MOST_SECRET).decode("utf-8-sig").splitlines()
+        lines = read_regular(path, MAX_SECRET_BYTES).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise UsageError(f"the token of the status page cannot be read from {path} ({reason}).") from error
