@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import Field, fields
 from typing import Any
 
-from maskedge.config import SECTIONS, load_config, section_class, to_toml
+from maskedge.config import load_config, section_class, section_names, to_toml
 
 _NUMBERS = (
     "0", "1", "-1", "2", "5", "30", "100", "1000", "100000", "2147483648", "9223372036854775807", "9223372036854775808",
@@ -52,7 +52,7 @@ def cases(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
 
 def _sections(source: random.Random, base: bytes) -> bytes:
     """Return known keys with values of any kind."""
-    return "\n".join(_section(source, name) for name in source.sample(SECTIONS, source.randint(1, 5))).encode(
+    return "\n".join(_section(source, name) for name in source.sample(section_names(), source.randint(1, 5))).encode(
         errors="surrogatepass"
     )
 

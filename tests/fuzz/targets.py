@@ -77,13 +77,13 @@ class Configs(Target):
         super().prepare(folder)
         from maskedge.cli.run import _Run
         from maskedge.config import load_config
-        from maskedge.runtime.build import Wiring, open_detector
+        from maskedge.runtime.build import build_run, open_detector
         from maskedge.sources import open_source
         from maskedge.support.log import set_up
 
         loaded = load_config(None, {}, {"source.uri": "demo"})
         self._run = _Run(loaded, {"source.uri": "demo"}, set_up())
-        self._wiring = Wiring(loaded.config, open_source("demo"), open_detector(loaded.config), [])
+        self._wiring = build_run(loaded.config, open_source("demo"), open_detector(loaded.config), [])
         self._source = load_config
 
     def run(self, number: int, path: Path) -> int:

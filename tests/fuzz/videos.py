@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from maskedge.sinks.recording.writer import open_film
+from maskedge.sinks.recording.writer import open_video_file
 from maskedge.types import Image
 
 _EDGES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFF0, 0xFFFFFFFF)
@@ -57,7 +57,7 @@ def small_clips() -> list[tuple[str, bytes]]:
                 clips.append((suffix, path.read_bytes()))
         for suffix in (".mp4", ".mkv"):
             path = Path(folder) / f"own{suffix}"
-            film = open_film(path, 10)
+            film = open_video_file(path, 10)
             for index, image in enumerate(images):
                 film.write(image, index**1.5)
             # The file as a killed program leaves it, and the complete file.

@@ -1,4 +1,4 @@
-"""What a detector finds in pictures that it did not learn from."""
+"""Evaluation of a detector on held-out pictures."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import torch
 
 from maskedge.boxes import box_iou
 from maskedge.support.files import write_file
-from maskedge_train.classifier.nets import count_parameters
-from maskedge_train.classifier.training import normalise
+from maskedge_train.shared.layers import count_parameters
+from maskedge_train.shared.pixels import normalise
 
 from .checkpoint import load_detector
 from .net import EdgeFace
@@ -23,33 +23,52 @@ from .samples import Scene, letterbox
 
 SCHEMA = "maskedge.detector/1"
 NMS_IOU = 0.45
-"""Of two boxes that overlap by more than this the better one stays."""
+"""Overlap (IoU) above which the box with the lower score is suppressed."""
 SCORES = (0.1, 0.15, 0.2, 0.3, 0.5)
 SIDES = (320, 480)
 """Longest sides of the picture at which a detector is measured."""
 _KINDS = (("masked", True), ("unmasked", False))
-_LEAST_FACE = 0.05
-"""Smaller faces (square root of the area, in units of the picture's longest side) do not count: 32 pixels of 640."""
+_MIN_FACE_SIZE = 0.05
+"""Minimum face size: square root of the area relative to the picture's longest side, 32 of 640."""
 _OVERLAP = 0.4
 
 
 def suppress(
-    boxes: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], least: float, overlap: float = NMS_IOU
+    boxes: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], threshold: float, overlap: float = NMS_IOU
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Non-maximum suppression of float32 `[A, 4]` (x1, y1, x2, y2) and `[A]`; what is left, best first."""
+    """Apply non-maximum suppression.
+
+    Args:
+        boxes: float32 `[A, 4]`, x1, y1, x2, y2.
+        scores: float32 `[A]`.
+        threshold: Minimum score.
+        overlap: Overlap (IoU) above which the box with the lower score is dropped.
+
+    Returns:
+        The remaining boxes and scores, the highest score first.
+    """
     sizes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-    kept = np.asarray(cv2.dnn.NMSBoxes(sizes.tolist(), scores.tolist(), least, overlap), np.int64).reshape(-1)
+    kept = np.asarray(cv2.dnn.NMSBoxes(sizes.tolist(), scores.tolist(), threshold, overlap), np.int64).reshape(-1)
     return boxes[kept], scores[kept]
 
 
 def measure_detector(
     checkpoint: Path, scenes: Sequence[Scene], out: Path, *, history: list[dict[str, float]], data: dict[str, Any]
 ) -> dict[str, Any]:
-    """Measure a detector at several sizes of the picture and least scores, and write report.json to `out`.
+    """Measure a detector at several picture sizes and score thresholds; write report.json.
+
+    Only pictures with people count, since a classifier follows the detector.
+
+    Args:
+        checkpoint: Checkpoint of the detector.
+        scenes: Held-out pictures.
+        out: Folder of report.json.
+        history: Learning curves for the report.
+        data: Facts about the data for the report.
 
     Returns:
-        The report: for each the shares of masked and unmasked faces found (IoU of at least 0.4), and the boxes that lie on no face,
-        by picture; of pictures with people alone, since a classifier stands behind the detector.
+        The report: for each size and threshold the shares of masked and unmasked faces found (IoU
+            of at least 0.4), and the false positives per picture.
     """
     net, _ = load_detector(checkpoint)
     people = [scene for scene in scenes if len(scene.boxes)]
@@ -70,29 +89,35 @@ def measure_detector(
 
 
 @torch.inference_mode()
-def answer(net: EdgeFace, scene: Scene, side: int, least: float) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Look at a scene at a longest side of `side` pixels: boxes float32 `[K, 4]` in its own pixels and scores float32 `[K]`."""
+def detect_faces(
+    net: EdgeFace, scene: Scene, side: int, threshold: float
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Detect the faces of a scene, scaled to a longest side of `side` pixels.
+
+    Returns:
+        Boxes, float32 `[K, 4]` in pixels of the scene, and scores, float32 `[K]`.
+    """
     image, _ = letterbox(scene, side)
     logits, places = net(normalise(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255))
     scale = max(scene.image.shape[:2]) / side
-    return suppress(places[0].numpy() * scale, torch.sigmoid(logits[0]).numpy(), least)
+    return suppress(places[0].numpy() * scale, torch.sigmoid(logits[0]).numpy(), threshold)
 
 
 def _measure(net: EdgeFace, scenes: Sequence[Scene], side: int) -> list[dict[str, Any]]:
-    """Measure at one size: a row for each least score."""
+    """Measure at one picture size; return a row for each score threshold."""
     hits: dict[bool, list[float]] = {True: [], False: []}
-    alarms: list[float] = []
+    false_positives: list[float] = []
     for scene in scenes:
         longest = max(scene.image.shape[:2])
-        boxes, scores = answer(net, scene, side, min(SCORES))
+        boxes, scores = detect_faces(net, scene, side, min(SCORES))
         free = np.ones(len(boxes), np.bool_)
         for face, masked in zip(scene.boxes, scene.masked, strict=True):
             own = np.array([box_iou(tuple(face), tuple(box)) >= _OVERLAP for box in boxes], np.bool_)
             free &= ~own
-            if np.sqrt((face[2:] - face[:2]).prod()) >= _LEAST_FACE * longest:
+            if np.sqrt((face[2:] - face[:2]).prod()) >= _MIN_FACE_SIZE * longest:
                 hits[bool(masked)].append(float(scores[own].max()) if own.any() else 0.0)
         sides = np.sqrt(np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), 0))
-        alarms += scores[free & (sides >= _LEAST_FACE * longest)].tolist()
+        false_positives += scores[free & (sides >= _MIN_FACE_SIZE * longest)].tolist()
     return [
         {
             "side": side,
@@ -101,7 +126,7 @@ def _measure(net: EdgeFace, scenes: Sequence[Scene], side: int) -> list[dict[str
                 f"{name}_found": round(float(np.mean(np.array(hits[masked]) >= score)), 4) if hits[masked] else None
                 for name, masked in _KINDS
             },
-            "false_alarms": round(float((np.array(alarms) >= score).sum()) / max(1, len(scenes)), 4),
+            "false_alarms": round(float((np.array(false_positives) >= score).sum()) / max(1, len(scenes)), 4),
         }
         for score in SCORES
     ]

@@ -1,4 +1,4 @@
-"""Many trainings side by side: what each folder of a training tells of itself, finished or not."""
+"""The table of runs: the facts of each training's folder, finished or not."""
 
 from __future__ import annotations
 
@@ -18,25 +18,26 @@ SCHEMA = "maskedge.runs/1"
 _KINDS = {"maskedge.training/1": "classifier", "maskedge.detector/1": "detector", "maskedge.cascade/1": "cascade"}
 _CHECKPOINTS = ("last.ckpt", "best.ckpt", "detector.ckpt", "stages.json")
 _DIGITS = 8
-"""Digits of a digest that are shown."""
+"""Number of digits of a digest that are shown."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training. What it does not tell is None.
+    """One training. Unknown facts are None.
 
     Attributes:
-        name: Its folder, relative to the one that was searched.
-        state: `done`, `unfinished` (it runs or was stopped), or what is wrong with its report.
+        name: Its folder, relative to the searched one.
+        state: `done`, `unfinished` (running or stopped), or the error of its report.
         kind: `classifier`, `detector` or `cascade`.
-        net: Name of the net.
-        data: First digits of the digest of its data.
-        epochs: Passes that it took.
+        net: Name of the network.
+        data: First digits of the data's digest.
+        epochs: Number of epochs.
         seed: Its seed.
-        accuracy: On the part of its data that it kept for the test, 0 to 1.
-        macro_f1: Mean F1 over the labels, there.
-        false_alarms: Share of the detectors' false alarms, there, that it takes for a face.
-        date: When it ended, or last wrote: ISO 8601, UTC.
+        accuracy: Accuracy on its test part, 0 to 1.
+        macro_f1: Mean F1 over the labels, on its test part.
+        false_alarms: Share of the detectors' false positives in its test part that it accepts as
+            faces.
+        date: Time of its end or last write: ISO 8601, UTC.
         path: Its folder.
     """
 
@@ -55,17 +56,17 @@ class Run:
 
 
 def find_runs(root: Path) -> list[Run]:
-    """Read every training in `root` and below, the newest last.
+    """Read all trainings in `root` and below, the newest last.
 
-    What cannot be read is a row too: a table of trainings must not fail for one of them.
+    A training whose files cannot be read has a row, too: it must not hide the others.
 
     Raises:
-        UsageError: There is none.
+        UsageError: There are no trainings.
     """
     folders = {path.parent for name in ("report.json", *_CHECKPOINTS) for path in root.rglob(name) if path.is_file()}
     runs = [run for folder in sorted(folders) if (run := _read(root, folder)) is not None]
     if not runs:
-        raise UsageError(f"{root} holds no training: give the folder in which edge-train's --out folders lie.")
+        raise UsageError(f"{root} holds no training: give the folder that contains the --out folders of edge-train.")
     return sorted(runs, key=lambda run: (run.date, run.name))
 
 
@@ -73,9 +74,9 @@ def _read(root: Path, folder: Path) -> Run | None:
     report, state = _report(folder / "report.json")
     checkpoints = [folder / name for name in _CHECKPOINTS if (folder / name).is_file()]
     if state == "done" and report.get("schema") not in _KINDS:
-        return None  # the report of something else
+        return None  # another program's report
     if not checkpoints and state == "done" and "recipe" not in report and report.get("schema") == "maskedge.training/1":
-        return None  # of edge-train evaluate
+        return None  # a report of edge-train evaluate
     if state == "unfinished":
         report = _from_checkpoint(checkpoints)
     recipe, tests = _mapping(report.get("recipe")), report.get("evaluations")
@@ -114,8 +115,8 @@ def _report(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def _from_checkpoint(checkpoints: Sequence[Path]) -> dict[str, Any]:
-    """Read what the newest checkpoint of an unfinished training tells; nothing where it cannot be read."""
-    from maskedge_train.classifier.checkpoint import read_checkpoint
+    """Read the facts in the newest readable checkpoint of an unfinished training."""
+    from maskedge_train.shared.checkpoint import read_checkpoint
 
     for path in checkpoints:
         if path.suffix != ".ckpt":
@@ -149,12 +150,12 @@ def _number(value: object) -> float | None:
 
 
 def to_json(runs: Iterable[Run]) -> str:
-    """Give the runs as JSON."""
+    """Return the runs as JSON."""
     return json.dumps({"schema": SCHEMA, "runs": [asdict(run) for run in runs]}, indent=1, ensure_ascii=False) + "\n"
 
 
 def to_csv(runs: Iterable[Run]) -> str:
-    """Give the runs as CSV, a row each; what is not known is empty."""
+    """Return the runs as CSV, one row per run. Unknown values are empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(Run)], lineterminator="\n")
     writer.writeheader()
@@ -163,8 +164,8 @@ def to_csv(runs: Iterable[Run]) -> str:
 
 
 def to_table(runs: Sequence[Run]) -> str:
-    """Give the runs as a table of text."""
-    head = ("name", "net", "data", "epochs", "seed", "accuracy", "macro F1", "false alarms", "date", "path")
+    """Return the runs as a text table."""
+    head = ("Name", "Net", "Data", "Epochs", "Seed", "Accuracy", "Macro F1", "False alarms", "Date", "Path")
     rows = [
         (
             run.name,

@@ -14,8 +14,8 @@ import torch
 
 from helpers.support import command_line, environment
 from maskedge import ModelError, UsageError
-from maskedge_train.classifier.checkpoint import read_checkpoint
-from maskedge_train.engine import Balanced, check_resume
+from maskedge_train.shared.checkpoint import read_checkpoint
+from maskedge_train.shared.engine import BalancedBatchSampler, check_resume
 
 RECIPE = (
     *("--net", "edgenet", "--samples", "160", "--batch-size", "16", "--accelerator", "cpu", "--quiet"),
@@ -115,7 +115,7 @@ def test_full_disk_leaves_the_checkpoint_before(unbroken: Path, faces_folder: Pa
 
 def test_order_is_balanced_and_depends_on_seed_and_epoch_alone() -> None:
     categories = np.array([0] * 90 + [1] * 10)
-    sampler = Balanced(categories, [0.5, 0.5], samples=80, batch_size=8, seed=1)
+    sampler = BalancedBatchSampler(categories, [0.5, 0.5], samples=80, batch_size=8, seed=1)
     drawn = np.concatenate(list(sampler))
     assert (categories[drawn] == 0).sum() == (categories[drawn] == 1).sum() == 40
     # Four rounds of the ten: each exactly four times.
@@ -124,7 +124,9 @@ def test_order_is_balanced_and_depends_on_seed_and_epoch_alone() -> None:
     sampler.set_epoch(1)
     assert np.concatenate(list(sampler)).tolist() != drawn.tolist()
     # One of the ten stands three times among twelve, shares stay.
-    sampler = Balanced(categories, [0.4, 0.6], samples=80, batch_size=8, seed=1, times=np.where(np.arange(100) == 95, 3, 1))
+    sampler = BalancedBatchSampler(
+        categories, [0.4, 0.6], samples=80, batch_size=8, seed=1, times=np.where(np.arange(100) == 95, 3, 1)
+    )
     rows, counts = np.unique(np.concatenate(list(sampler)), return_counts=True)
     assert dict(zip(rows.tolist(), counts.tolist(), strict=True))[95] == 12
     assert counts[rows >= 90].tolist().count(4) == 9
@@ -132,4 +134,4 @@ def test_order_is_balanced_and_depends_on_seed_and_epoch_alone() -> None:
 
 def test_pass_that_fills_no_step() -> None:
     with pytest.raises(UsageError, match="smaller --batch-size"):
-        Balanced(np.array([0, 0, 1]), [0.5, 0.5], samples=17, batch_size=17, seed=0)
+        BalancedBatchSampler(np.array([0, 0, 1]), [0.5, 0.5], samples=17, batch_size=17, seed=0)

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from maskedge_train.classifier.checkpoint import ClassifierSpec, write_checkpoint
-from maskedge_train.data.dataset import CROP
+from maskedge_train.classifier.checkpoint import ClassifierSpec
+from maskedge_train.shared.checkpoint import write_checkpoint
+from maskedge_train.shared.face_crop import CROP
 
 REPORT: dict[str, Any] = {
     "schema": "maskedge.training/1",
@@ -73,7 +74,7 @@ def test_table_has_every_training(invoke, root: Path) -> None:  # type: ignore[n
 def test_table_for_people_and_for_programs(invoke, root: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     done = invoke("edge-train", "runs", root, "--csv", tmp_path / "runs.csv")
     lines = done.stdout.splitlines()
-    for name in ("name", "net", "data", "epochs", "seed", "accuracy", "macro F1", "false alarms", "date", "path"):
+    for name in ("Name", "Net", "Data", "Epochs", "Seed", "Accuracy", "Macro F1", "False alarms", "Date", "Path"):
         assert name in lines[0]
     (own,) = [line for line in lines if line.startswith("done ")]
     assert own.split()[:8] == ["done", "edgenet", "01234567", "30", "3", "0.9800", "0.9700", "0.0100"]

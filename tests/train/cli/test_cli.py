@@ -10,6 +10,13 @@ import numpy as np
 import pytest
 
 
+def test_help_shows_every_summary_uncut(invoke) -> None:  # type: ignore[no-untyped-def]
+    done = invoke("edge-train", "--help")
+    commands = done.stdout.partition("Commands:")[2].strip().splitlines()
+    assert len(commands) == 10
+    assert all(line.endswith(".") and "..." not in line for line in commands), commands
+
+
 def test_preview_shows_what_the_net_will_see(command, invoke, scenes_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     data = ("--scenes", scenes_folder / "boxes.csv", "--backgrounds", scenes_folder / "backgrounds")
     done = command("edge-train", "preview", *data, "--pictures", "12", "--columns", "8", "-o", tmp_path / "grid.png")
@@ -57,7 +64,7 @@ def make_odd_data(root: Path, faces_folder: Path) -> None:
         (["classifier"], 2, "nothing to work on"),
         (["classifier", "--data", "FACES", "--net", "resnet"], 2, "known are edgenet, edgenet-l, seednet"),
         (["classifier", "--data", "FACES", "--people", "("], 2, "regular expression"),
-        (["classifier", "--data", "FACES", "--split", "NOSPLIT"], 2, "no split file"),
+        (["classifier", "--data", "FACES", "--split", "NOSPLIT"], 2, "not a split file"),
         (["classifier", "--data", "FACES", "--relabel", "NOSPLIT"], 2, "no column image, label"),
         (["classifier", "--data", "FACES", "--relabel-scenes", "NOSPLIT"], 2, "give --scenes too"),
         (["classifier", "--data", "FACES", "--init", "missing.onnx"], 2, "does not exist"),
@@ -66,10 +73,10 @@ def make_odd_data(root: Path, faces_folder: Path) -> None:
         (["classifier", "--data", "FACES", "--oversample", "(=3"], 2, "REGEX=FACTOR"),
         (["classifier", "--data", "FACES", "--oversample", "^webcam_=0"], 2, "REGEX=FACTOR"),
         (["classifier", "--data", "FACES", "--leakage", "NOSPLIT"], 2, "edge-train leakage"),
-        (["classifier", "--data", "FACES", "--out", "NOSPLIT/run"], 5, "cannot be made"),
+        (["classifier", "--data", "FACES", "--out", "NOSPLIT/run"], 5, "cannot be created"),
         (["classifier", "--data", "EMPTY"], 2, "holds no picture"),
         (["classifier", "--data", "ONE"], 2, "no folder 'without_mask'"),
-        (["classifier", "--data", "THREE", "--whole-pictures", "--drawn", "1"], 2, "too few pictures of with_mask"),
+        (["classifier", "--data", "THREE", "--whole-pictures", "--generated", "1"], 2, "too few pictures of with_mask"),
         (["classifier", "--data", "CORRUPT"], 2, "no face was found in any picture of"),
         (["classifier", "--data", "CORRUPT", "--whole-pictures"], 2, "no readable picture"),
         (["classifier", "--data", "WALLS"], 2, "--whole-pictures"),

@@ -1,4 +1,4 @@
-"""What every training of the project shares: the trainer, its checkpoints, its seeds, and how it goes on after a kill."""
+"""The trainer that all networks share: checkpoints, seeds, early stopping and resuming."""
 
 from __future__ import annotations
 
@@ -22,26 +22,28 @@ from torch import nn
 from torch.utils.data import Sampler
 
 from maskedge.errors import UsageError
-from maskedge_train.classifier.checkpoint import read_checkpoint, write_checkpoint
+from maskedge_train.shared.checkpoint import read_checkpoint, write_checkpoint
 
 # Numbers of malloc.h (mallopt(3)).
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGEST_KEPT = 32 << 20
-"""The most that glibc admits, in bytes."""
+"""The largest threshold that glibc accepts, in bytes."""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """On what, how long and how a training runs.
+    """Where and how long a training runs.
 
     Attributes:
-        epochs: Most passes.
-        patience: Passes without a better validation loss after which training stops early.
-        seed: Seed of weights, order and augmentation.
+        epochs: Maximum number of epochs.
+        patience: Epochs without a lower validation loss after which training stops early.
+        seed: Seed of weights, sample order and augmentation.
         accelerator: `auto`, `cpu` or `gpu`.
-        precision: `auto` (bfloat16 where there is a GPU that has it, else float32), or one of Lightning's names.
-        devices: Processes on this machine, one a device; with several, gradients are averaged over all (DDP).
-        nodes: Machines, each started with the same command by torchrun or a cluster's launcher.
+        precision: `auto` (bfloat16 on a GPU that supports it, float32 elsewhere) or a precision
+            name of Lightning.
+        devices: Processes on this machine, one per device. With several, gradients are averaged
+            over all (DDP).
+        nodes: Number of machines. torchrun or a cluster launcher starts the same command on each.
         progress: Show progress bars.
     """
 
@@ -55,22 +57,23 @@ class Engine:
     progress: bool = True
 
 
-class Balanced(Sampler[list[int]]):
-    """Batches in which each category of samples has a fixed share, whatever its size.
+class BalancedBatchSampler(Sampler[list[int]]):
+    """A sampler whose batches hold a fixed share of each category, whatever its size.
 
-    Each category is walked through in a fresh random order, again and again, so no sample is seen twice before all were seen once.
-    The order depends on seed and epoch alone: a resumed training sees what an unbroken one would have.
+    Each category is traversed in a new random order, repeatedly, so a sample recurs only after all
+    others of its category. The order depends on seed and epoch alone, so a resumed training sees
+    the same batches as an uninterrupted one.
 
     Args:
         categories: int64 `[N]`, category of each sample.
-        shares: Share of each category; those that have no sample are left out.
-        samples: Samples an epoch, over all processes.
-        batch_size: Samples a batch and process.
+        shares: Share of each category. Categories without samples are ignored.
+        samples: Samples per epoch, over all processes.
+        batch_size: Samples per batch and process.
         seed: Seed of the order.
-        times: int64 `[N]`, how often each sample stands in its category; once where this is not given.
+        times: int64 `[N]`, how often each sample is listed in its category; once by default.
 
     Raises:
-        UsageError: The samples do not fill a batch.
+        UsageError: The samples do not fill one batch.
     """
 
     def __init__(
@@ -93,12 +96,12 @@ class Balanced(Sampler[list[int]]):
             self.rank, self.world = torch.distributed.get_rank(), torch.distributed.get_world_size()
         if not len(self):
             raise UsageError(
-                f"a pass of {samples} samples has {self.quotas.sum()} once the shares of the labels are rounded, and a step takes "
+                f"an epoch of {samples} samples has {self.quotas.sum()} after rounding the shares of the labels, and a step takes "
                 f"{batch_size * self.world}: give more --samples, or a smaller --batch-size."
             )
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning says which epoch comes."""
+        """Set the epoch; Lightning calls this before each one."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -115,7 +118,7 @@ class Balanced(Sampler[list[int]]):
 
 
 class _Reseed(Callback):
-    """Seed augmentation and dropout of each step by its number, so that a resumed training repeats an unbroken one exactly."""
+    """Seed augmentation and dropout of each step by its number, so resuming is reproducible."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -127,7 +130,7 @@ class _Reseed(Callback):
 
 
 class _CheckpointIO(TorchCheckpointIO):
-    """Checkpoints that are whole or absent, and that run no code when they are read."""
+    """Checkpoint files that are written atomically and run no code when read."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         write_checkpoint(Path(path), checkpoint)
@@ -137,9 +140,10 @@ class _CheckpointIO(TorchCheckpointIO):
 
 
 def keep_freed_memory() -> None:
-    """Let the allocator of the C library keep what is freed for the next step, where it has such settings (glibc).
+    """Make the C library's allocator keep freed memory for the next step (glibc only).
 
-    It would give each large tensor back to the system and ask for it again, page by page: a third of the time of a step on a CPU.
+    By default glibc returns each large tensor to the system and requests it again page by page,
+    which takes a third of the time of a step on a CPU.
     """
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
@@ -147,25 +151,26 @@ def keep_freed_memory() -> None:
         library.mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
 
 
-def quieten() -> None:
-    """Keep Lightning to what a user can act on: no advertisements, no notes on idle hardware or loader workers."""
+def silence_lightning() -> None:
+    """Limit Lightning's output to warnings that a user can act on."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning")
-    # Its own leaf check is deprecated in torch; nothing a user can act on.
+    # Lightning calls a deprecated function of torch; a user cannot act on it.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
 
 
 def check_resume(checkpoint: Path, recipe: Mapping[str, Any]) -> None:
-    """Refuse to go on with a training that was begun otherwise.
+    """Check that a training can be resumed with the same recipe.
 
     Args:
         checkpoint: The `last.ckpt` of the earlier run.
-        recipe: What the run to come would do.
+        recipe: Recipe of the run to come.
 
     Raises:
-        UsageError: There is none, or its recipe differs; the text says in what.
-        ModelError: It cannot be read.
+        UsageError: The checkpoint is missing, or its recipe differs; the message names the
+            differences.
+        ModelError: The checkpoint cannot be read.
     """
     if not checkpoint.exists():
         raise UsageError(f"there is nothing to resume: {checkpoint} does not exist. Start without --resume.")
@@ -173,32 +178,45 @@ def check_resume(checkpoint: Path, recipe: Mapping[str, Any]) -> None:
     differing = [f"{name} was {begun.get(name)!r}, now {value!r}" for name, value in recipe.items() if begun.get(name) != value]
     if differing:
         raise UsageError(
-            f"{checkpoint} cannot be resumed with another recipe: {'; '.join(differing)}. Repeat the first command, or train anew "
-            "in another --out."
+            f"{checkpoint} cannot be resumed with another recipe: {'; '.join(differing)}. Repeat the first command, or start a new "
+            "training in another --out."
         )
 
 
 def build_trainer(
-    engine: Engine, out: Path, *, more: Sequence[Callback] = (), reload_every_epoch: bool = False
+    engine: Engine, out: Path, *, extra_callbacks: Sequence[Callback] = (), reload_every_epoch: bool = False
 ) -> tuple[lightning.Trainer, ModelCheckpoint]:
-    """Build the trainer: `best.ckpt` by `val_loss`, `last.ckpt` after every epoch, TensorBoard logs in `out/logs`.
+    """Build the trainer, which writes `best.ckpt`, `last.ckpt` and TensorBoard logs.
+
+    `best.ckpt` holds the epoch with the lowest `val_loss`, `last.ckpt` the latest epoch. The logs
+    go to `out/logs`.
 
     Args:
-        engine: How long and on what.
-        out: Folder for what is written.
-        more: Further callbacks.
-        reload_every_epoch: Ask for the training data anew before each epoch: they differ from epoch to epoch.
+        engine: Where and how long to train.
+        out: Output folder.
+        extra_callbacks: Further Lightning callbacks.
+        reload_every_epoch: Rebuild the training data loader before each epoch.
+
+    Returns:
+        The trainer, and the callback that knows the best checkpoint.
     """
-    quieten()
+    silence_lightning()
     keep_freed_memory()
     gpu = torch.cuda.is_available() and engine.accelerator != "cpu"
     precision = engine.precision
     if precision == "auto":
         precision = "bf16-mixed" if gpu and torch.cuda.is_bf16_supported() else "32-true"
     best = ModelCheckpoint(out, "best", monitor="val_loss", enable_version_counter=False, save_on_train_epoch_end=True)
-    # Of its own: `save_last` follows the best epoch, and would lose those after it. It comes second, so that it knows the best.
+    # Lightning's `save_last` follows the best epoch and would lose later ones. This callback comes
+    # second, so that it records the best epoch.
     last = ModelCheckpoint(out, "last", enable_version_counter=False, save_on_train_epoch_end=True)
-    callbacks: list[Callback] = [_Reseed(engine.seed), EarlyStopping("val_loss", patience=engine.patience), *more, best, last]
+    callbacks: list[Callback] = [
+        _Reseed(engine.seed),
+        EarlyStopping("val_loss", patience=engine.patience),
+        *extra_callbacks,
+        best,
+        last,
+    ]
     if engine.progress:
         callbacks.append(TQDMProgressBar(refresh_rate=10))
     several = engine.devices * engine.nodes > 1
@@ -207,7 +225,7 @@ def build_trainer(
         accelerator=engine.accelerator,
         devices=engine.devices,
         num_nodes=engine.nodes,
-        # Processes of their own, by gloo without a GPU and by NCCL with one.
+        # One process per device: gloo without a GPU, NCCL with one.
         strategy="ddp" if several else "auto",
         precision=precision,  # type: ignore[arg-type]
         callbacks=callbacks,
@@ -223,24 +241,29 @@ def build_trainer(
     return trainer, best
 
 
-def one_cycle(net: nn.Module, learning_rate: float, weight_decay: float, steps: int, *, warm: float) -> Any:
-    """Give AdamW with a one-cycle schedule, as Lightning wants them; biases and normalisation do not decay.
+def one_cycle(net: nn.Module, learning_rate: float, weight_decay: float, steps: int, *, warmup: float) -> Any:
+    """Build AdamW with a one-cycle schedule, in the form that Lightning expects.
+
+    Weight decay applies to matrices only, not to biases and normalisation layers.
 
     Args:
-        net: What is trained.
+        net: Network to train.
         learning_rate: Peak of the schedule.
-        weight_decay: Of the matrices.
-        steps: Steps in all.
-        warm: Share of them until the peak.
+        weight_decay: Weight decay of the matrices.
+        steps: Total number of steps.
+        warmup: Share of the steps before the peak.
+
+    Returns:
+        Lightning's dictionary of optimiser and schedule.
     """
     matrices = [parameter for parameter in net.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in net.parameters() if parameter.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps, pct_start=warm)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps, pct_start=warmup)
     return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def describe(engine: Engine) -> dict[str, Any]:
-    """Give what of the engine changes the result, for the recipe."""
+def engine_facts(engine: Engine) -> dict[str, Any]:
+    """Return the settings of an engine that affect the result, as part of the recipe."""
     return {name: value for name, value in asdict(engine).items() if name not in ("accelerator", "progress")}

@@ -1,7 +1,8 @@
-"""Masks and other things painted on pictures of unmasked faces: what cameras see and data sets lack.
+"""Masks and other objects painted on unmasked faces, which data sets lack and cameras see.
 
-All positions are in the face's own frame: right -1..1 across its box, down -1 at the box's top to 1 at its bottom. In the labelled
-boxes that this project trains on the eyes lie near -0.15, the tip of the nose near 0.25, the mouth near 0.55.
+Positions are in the face's frame: right -1..1 across its box, down -1 at the top to 1 at the
+bottom. In the labelled boxes of this project the eyes lie near -0.15, the tip of the nose near
+0.25, the mouth near 0.55.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from maskedge.types import Image
 
 _ZOOM = 2
-"""Things are drawn this much larger and shrunk, for smooth edges."""
+"""Factor by which occlusions are drawn larger and then shrunk, for smooth edges."""
 
 Points = npt.NDArray[np.float32]
 
@@ -27,9 +28,9 @@ class Canvas:
 
     Attributes:
         size: Side of the enlarged patch in pixels.
-        half: Half width and half height of the face box in those pixels.
-        roll: Turn of what is painted, in radians.
-        random: Draws.
+        half: Half width and half height of the face box in these pixels.
+        roll: Rotation of the painting in radians.
+        random: Generator of all draws.
     """
 
     size: int
@@ -38,14 +39,14 @@ class Canvas:
     random: np.random.Generator
 
     def points(self, places: list[tuple[float, float]]) -> Points:
-        """Bring places of the face's frame to pixels: float32 `[N, 2]`."""
+        """Convert positions in the face's frame to pixels: float32 `[N, 2]`."""
         local = np.array(places, np.float32) * np.array(self.half, np.float32)
         cos, sin = np.cos(self.roll), np.sin(self.roll)
-        turned = local @ np.array([[cos, sin], [-sin, cos]], np.float32)
-        return np.asarray(turned + self.size / 2, np.float32)
+        rotated = local @ np.array([[cos, sin], [-sin, cos]], np.float32)
+        return np.asarray(rotated + self.size / 2, np.float32)
 
     def blank(self) -> npt.NDArray[np.uint8]:
-        """Give an empty uint8 `[size, size]` layer."""
+        """Return an empty uint8 `[size, size]` layer."""
         return np.zeros((self.size, self.size), np.uint8)
 
     def fill(self, layer: npt.NDArray[np.uint8], places: list[tuple[float, float]], value: int = 255) -> None:
@@ -53,7 +54,7 @@ class Canvas:
         cv2.fillPoly(layer, [np.round(self.points(places)).astype(np.int32)], value, cv2.LINE_AA)
 
     def line(self, layer: npt.NDArray[np.uint8], places: list[tuple[float, float]], width: float, value: int = 255) -> None:
-        """Draw a line; `width` in units of the face's half width."""
+        """Draw a line. `width` is in units of the face's half width."""
         thickness = max(1, round(width * self.half[0]))
         cv2.polylines(layer, [np.round(self.points(places)).astype(np.int32)], False, value, thickness, cv2.LINE_AA)
 
@@ -69,7 +70,10 @@ def _curve(
 
 
 def _texture(canvas: Canvas, colour: npt.NDArray[np.float32], plain: float) -> npt.NDArray[np.float32]:
-    """Give cloth of about `colour`: float32 `[size, size, 3]`. `plain` is the probability of no pattern."""
+    """Return cloth of about `colour`: float32 `[size, size, 3]`.
+
+    `plain` is the probability of no pattern.
+    """
     random, size = canvas.random, canvas.size
     cloth = np.broadcast_to(colour, (size, size, 3)).copy()
     y, x = np.mgrid[:size, :size].astype(np.float32) / canvas.half[0]
@@ -95,7 +99,7 @@ def _texture(canvas: Canvas, colour: npt.NDArray[np.float32], plain: float) -> n
 
 
 def _light(patch: Image, layer: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Darken `layer` as the face under it is lit: its mean brightness, and its slow changes from side to side."""
+    """Shade `layer` like the face below it: mean brightness and gradual changes."""
     grey = cv2.cvtColor(patch, cv2.COLOR_BGR2GRAY).astype(np.float32)
     slow = cv2.GaussianBlur(grey, (0, 0), grey.shape[0] / 7)
     level = float(np.clip(grey.mean() / 125, 0.25, 1.1))
@@ -108,11 +112,11 @@ _MASK_COLOURS = ((226, 200, 150), (190, 190, 130), (240, 240, 240), (35, 35, 35)
 
 
 def _mask(canvas: Canvas, top: float, bottom: float) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-    """Draw a mask from `top` (on the middle line) to `bottom`. Gives alpha uint8 and colour float32."""
+    """Draw a mask from `top` (on the middle line) to `bottom`: alpha uint8 and colour float32."""
     random = canvas.random
     middle = random.normal(0, 0.1)
     wide, narrow = random.uniform(0.82, 1.08), random.uniform(0.42, 0.7)
-    # The side edge lies lower than the bridge; a mask under the nose or chin is straighter.
+    # The side edge is lower than the bridge. A mask below nose or chin is straighter.
     slope = random.uniform(0.08, 0.3) if top < 0.25 else random.uniform(-0.05, 0.12)
     side_top, side_low = top + slope, bottom - random.uniform(0.28, 0.5) * min(1.0, bottom - top)
     outline = [
@@ -152,7 +156,7 @@ def _mask(canvas: Canvas, top: float, bottom: float) -> tuple[npt.NDArray[np.uin
 
 
 def _skin(canvas: Canvas, patch: Image) -> npt.NDArray[np.float32]:
-    """Take the face's own skin colour: the median about its cheeks."""
+    """Return the face's skin colour: the median around its cheeks."""
     x, y = canvas.size / 2, canvas.size / 2
     dx, dy = canvas.half[0] * 0.5, canvas.half[1] * 0.2
     cheeks = patch[round(y - dy / 2) : round(y + dy), round(x - dx) : round(x + dx)].reshape(-1, 3)
@@ -160,7 +164,7 @@ def _skin(canvas: Canvas, patch: Image) -> npt.NDArray[np.float32]:
 
 
 def _hand(canvas: Canvas, patch: Image) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-    """Draw a hand before mouth and nose: a palm and fingers side by side, of the face's own skin."""
+    """Draw a hand in front of mouth and nose, in the face's skin colour: a palm and fingers."""
     random = canvas.random
     alpha, shade = canvas.blank(), canvas.blank()
     sign = random.choice([-1.0, 1.0])
@@ -184,7 +188,7 @@ def _hand(canvas: Canvas, patch: Image) -> tuple[npt.NDArray[np.uint8], npt.NDAr
 
 
 def _scarf(canvas: Canvas, patch: Image) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-    """Draw a scarf: cloth wound about the neck and over the mouth, wider than the face and lower than the chin."""
+    """Draw a scarf around neck and mouth, wider than the face and reaching below the chin."""
     random = canvas.random
     top = random.uniform(0.15, 0.6)
     alpha, shade = canvas.blank(), canvas.blank()
@@ -203,7 +207,7 @@ def _scarf(canvas: Canvas, patch: Image) -> tuple[npt.NDArray[np.uint8], npt.NDA
 
 
 def _cup(canvas: Canvas, patch: Image) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-    """Draw a cup at the mouth: narrower than the face, with a rim, going down out of the picture or to its foot."""
+    """Draw a cup at the mouth, with a rim; some are held by a hand."""
     random = canvas.random
     alpha, shade = canvas.blank(), canvas.blank()
     x, top = random.normal(0, 0.15), random.uniform(0.15, 0.5)
@@ -234,7 +238,7 @@ def _cup(canvas: Canvas, patch: Image) -> tuple[npt.NDArray[np.uint8], npt.NDArr
 
 
 def _phone(canvas: Canvas, patch: Image) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-    """Draw a phone held before the mouth or to the cheek: a flat slab with a camera."""
+    """Draw a phone in front of mouth or cheek: a flat slab with a camera, held by fingers."""
     random = canvas.random
     alpha = canvas.blank()
     wide, tall = random.uniform(0.28, 0.42), random.uniform(0.6, 0.85)
@@ -278,8 +282,8 @@ def _on_chin(canvas: Canvas, patch: Image) -> tuple[npt.NDArray[np.uint8], npt.N
     return _mask(canvas, canvas.random.uniform(0.68, 0.85), canvas.random.uniform(1.2, 1.45))
 
 
-_Thing = Callable[[Canvas, Image], tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]]
-THINGS: dict[str, tuple[str, _Thing]] = {
+_Painter = Callable[[Canvas, Image], tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]]
+OCCLUSIONS: dict[str, tuple[str, _Painter]] = {
     "mask": ("with_mask", _worn),
     "mask under the nose": ("incorrect_mask", _under_nose),
     "mask on the chin": ("incorrect_mask", _on_chin),
@@ -288,17 +292,17 @@ THINGS: dict[str, tuple[str, _Thing]] = {
     "cup": ("without_mask", _cup),
     "phone": ("without_mask", _phone),
 }
-"""What can be painted on an unmasked face: name to the label that it gives, and its painter."""
+"""Name of an occlusion to the label of the painted face and its painter."""
 
 
-def paint(patch: Image, face: tuple[float, float], thing: str, random: np.random.Generator) -> Image:
-    """Paint `thing` on an unmasked face.
+def paint_occlusion(patch: Image, face: tuple[float, float], kind: str, random: np.random.Generator) -> Image:
+    """Paint an occlusion on an unmasked face.
 
     Args:
-        patch: uint8 `[R, R, 3]`, BGR, the face in its middle.
+        patch: uint8 `[R, R, 3]`, BGR, with the face in the middle.
         face: Width and height of the face box in pixels of `patch`.
-        thing: Name in `THINGS`.
-        random: Draws.
+        kind: Name in `OCCLUSIONS`.
+        random: Generator of all draws.
 
     Returns:
         uint8 `[R, R, 3]`, BGR.
@@ -306,8 +310,8 @@ def paint(patch: Image, face: tuple[float, float], thing: str, random: np.random
     side = patch.shape[0]
     large = np.asarray(cv2.resize(patch, (side * _ZOOM, side * _ZOOM), interpolation=cv2.INTER_LINEAR), np.uint8)
     canvas = Canvas(side * _ZOOM, (face[0] * _ZOOM / 2, face[1] * _ZOOM / 2), float(random.normal(0, 0.08)), random)
-    alpha, colour = THINGS[thing][1](canvas, large)
-    # As sharp or as blurred as the face itself: an edge of its own would give the paint away.
+    alpha, colour = OCCLUSIONS[kind][1](canvas, large)
+    # Match the sharpness of the face: distinct edges would reveal the painting.
     soft = cv2.GaussianBlur(alpha, (0, 0), float(random.uniform(0.8, 2.5))).astype(np.float32)[..., None] / 255
     painted = np.clip(soft * _light(large, colour) + (1 - soft) * large, 0, 255)
     return np.asarray(cv2.resize(painted.astype(np.uint8), (side, side), interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,4 +1,4 @@
-"""One training a folder: two that write the same checkpoints would spoil both."""
+"""A lock on the output folder, so that two trainings cannot overwrite each other's checkpoints."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ if sys.platform != "win32":
     import fcntl
 
 LOCK = ".lock"
-"""Name of the locked file. It holds the number of the process that trains."""
+"""Name of the lock file. It holds the id of the training process."""
 
 
 @contextmanager
 def lock_folder(out: Path) -> Iterator[None]:
-    """Keep other trainings out of a folder, which is made when missing.
+    """Lock a training's output folder against other trainings; create it if missing.
 
-    The lock is the system's (flock) and ends with the process, however it ends. The helper processes of a distributed training
-    share that of the first. A folder that the training has left empty is removed again.
+    The lock is an flock, which the operating system releases when the process ends for any reason.
+    Helper processes of a distributed training share the lock of the first process. A folder that is
+    still empty at the end is removed.
 
     Args:
         out: Folder of checkpoints and reports.
 
     Raises:
-        UsageError: Another training holds it.
-        OutputError: The folder or the lock cannot be made.
+        UsageError: Another training holds the lock.
+        OutputError: The folder or the lock file cannot be created.
     """
-    # Set by torchrun and by Lightning for all processes but the one that was started by hand.
+    # torchrun and Lightning set these for every process except the one started by hand.
     rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
     if rank != "0" or os.environ.get("NODE_RANK", "0") != "0" or sys.platform == "win32":
         make_folder(out)
@@ -43,7 +44,8 @@ def lock_folder(out: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # While it is still held: who opens the file now finds it gone (see _take).
+        # Remove the file before the lock is released: a process that opens it afterwards sees that
+        # it is gone (see _take).
         with contextlib.suppress(OSError):
             (out / LOCK).unlink()
             out.rmdir()
@@ -57,7 +59,7 @@ def _take(out: Path) -> int:
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         except FileNotFoundError:
-            continue  # the folder was removed in between
+            continue  # another process removed the folder in the meantime
         except OSError as error:
             raise OutputError(f"{path} cannot be written ({error.strerror}): choose another --out.") from error
         try:
@@ -68,10 +70,10 @@ def _take(out: Path) -> int:
             held = f" (process {owner})" if owner else ""
             raise UsageError(f"another training writes to {out}{held}: wait for its end, or choose another --out.") from error
         except OSError:
-            return handle  # a file system without locks (some network shares): there is nothing to hold
+            return handle  # some network file systems have no locks
         with contextlib.suppress(OSError):
             if path.stat().st_ino == os.fstat(handle).st_ino:
                 os.ftruncate(handle, 0)
                 os.write(handle, f"{os.getpid()}\n".encode())
                 return handle
-        os.close(handle)  # the file was removed between opening and locking
+        os.close(handle)  # the file was removed between opening and locking: try again

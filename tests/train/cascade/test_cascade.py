@@ -17,7 +17,7 @@ from maskedge.vision.detectors import CascadeDetector
 from maskedge_train.cascade.boosting import train_stage
 from maskedge_train.cascade.features import KINDS, WINDOW, Integrals
 from maskedge_train.cascade.opencv import Cascade, from_json, to_json
-from maskedge_train.cascade.samples import FacePatch, Positives, draw_face, face_patches, mine, square_of
+from maskedge_train.cascade.samples import FacePatch, Positives, draw_face, face_patches, mine_negatives, square_of
 from maskedge_train.cascade.training import CascadeRecipe, train_cascade
 from maskedge_train.data.dataset import DataSet, load_dataset
 
@@ -60,7 +60,7 @@ def test_agrees_with_opencv_on_every_window(cascade: Cascade, tmp_path: Path) ->
         opencv = cv2.CascadeClassifier(str(tmp_path / "cascade.xml"))
         size = (WINDOW, WINDOW)
         theirs = np.array([len(opencv.detectMultiScale(one, 1.1, 0, minSize=size, maxSize=size)) for one in pictures]) > 0
-        ours = part.passed(pictures) == stages
+        ours = part.stages_passed(pictures) == stages
         assert 100 < ours.sum() < 1900
         assert (ours == theirs).all()
 
@@ -98,10 +98,10 @@ def test_patches_have_the_face_in_the_middle(dataset: DataSet) -> None:
 
 def test_windows_without_a_face_stay_off_the_faces(dataset: DataSet) -> None:
     people = [picture for picture in dataset.pictures if picture.faces]
-    found = mine(people, None, 300, np.random.default_rng(7), most_a_scan=10, scans=200)
+    found = mine_negatives(people, None, 300, np.random.default_rng(7), max_per_scan=10, scans=200)
     assert found.shape == (300, WINDOW, WINDOW)
     everywhere = DataSet([people[0]])
-    assert len(mine(everywhere.pictures, None, 50, np.random.default_rng(7), most_a_scan=10, scans=2)) <= 20
+    assert len(mine_negatives(everywhere.pictures, None, 50, np.random.default_rng(7), max_per_scan=10, scans=2)) <= 20
 
 
 RECIPE = CascadeRecipe(stages=2, positives=300, negatives=600, pool=250, tried=120, most=15, scans=400, seed=3)

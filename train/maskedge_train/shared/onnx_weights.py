@@ -1,4 +1,4 @@
-"""Weights of a model that `edge-export` wrote, for a training to go on from."""
+"""Weights of an exported ONNX model, as the start of a further training."""
 
 from __future__ import annotations
 
@@ -13,19 +13,26 @@ from maskedge.errors import ModelError
 from maskedge.modelfile.contract import read_model
 
 _FOLDED = "_bias"
-"""The graph optimiser's name for the bias of a convolution that swallowed the normalisation behind it: its weight's, and this."""
+"""Suffix that the graph optimiser appends to a weight's name for a folded bias."""
 
 
 def is_exported(path: Path) -> bool:
-    """Tell an exported model from a checkpoint, by its name."""
+    """Return whether a path names an exported model rather than a checkpoint."""
     return path.suffix.lower() == ".onnx"
 
 
 def read_weights(path: Path, net: nn.Module) -> dict[str, torch.Tensor]:
-    """Read the weights of an exported model, by their names in `net`.
+    """Read the weights of an exported model, keyed by their names in `net`.
+
+    Args:
+        path: `.onnx` file written by `edge-export`.
+        net: Network whose parameter names, shapes and dtypes the file must match.
+
+    Returns:
+        Parameter name to tensor.
 
     Raises:
-        ModelError: The file is refused, or a weight is missing or of another shape.
+        ModelError: The file is refused, or a weight is missing or has another shape.
     """
     with require_extra("export"):
         import onnx
@@ -39,23 +46,25 @@ def read_weights(path: Path, net: nn.Module) -> dict[str, torch.Tensor]:
         own = weights.get(key, weights.get(folded.get(layer, "")))
         if own is None or own.shape != fresh.shape or own.dtype != fresh.dtype:
             raise ModelError(
-                f"{path} holds no weights that training can go on from: give its checkpoint, or a float32 model that edge-export "
+                f"{path} has no weights to continue training from: give its checkpoint, or a float32 model that edge-export "
                 "wrote without --compact."
             )
     return weights
 
 
 def fill(net: nn.Module, weights: dict[str, torch.Tensor], pixels: torch.Tensor) -> None:
-    """Put the weights of an exported model into a net.
+    """Load the weights of an exported model into a network.
 
-    The graph optimiser folded each normalisation into the convolution before it, unless several convolutions share it. Unfolded,
-    the layer must first normalise by the mean and the variance of what it gets, and then undo that. One look at `pixels` measures
-    them, layer by layer; a training whose batches are of another kind would meet another net.
+    The graph optimiser folds each normalisation into the preceding convolution, unless several
+    convolutions share it. To restore such a layer, `fill` measures the mean and variance of its
+    input on `pixels`, layer by layer. The restored layer normalises by these statistics and then
+    reverts them. Batches of another kind would later change the statistics, and with them the
+    network.
 
     Args:
-        net: Filled in place, and left in evaluation mode.
-        weights: What `read_weights` gave for such a net.
-        pixels: float32 `[N, 3, H, W]` in -1..1, some hundred pictures as the training shows them.
+        net: Filled in place and left in evaluation mode.
+        weights: Result of `read_weights` for the same network.
+        pixels: float32 `[N, 3, H, W]` in -1..1, a few hundred training pictures.
     """
     folded = {layer: weights[bias] for layer, bias in _folded(net).items() if bias in weights}
     own = {key: weights.get(key, value) for key, value in net.state_dict().items() if key.rpartition(".")[0] not in folded}
@@ -78,7 +87,7 @@ def fill(net: nn.Module, weights: dict[str, torch.Tensor], pixels: torch.Tensor)
 
 
 def _folded(net: nn.Module) -> dict[str, str]:
-    """Normalisation layers, and the name that the bias of the convolution before has when it swallowed them."""
+    """Map each normalisation layer to the name of its folded bias."""
     layers = [(name, layer) for name, layer in net.named_modules() if not list(layer.children())]
     return {
         name: f"{before}.weight{_FOLDED}"

@@ -17,28 +17,28 @@ from maskedge.modelfile.contract import default_detector, default_model
 from maskedge.sources import demo
 from maskedge.vision.classifier import MaskClassifier
 from maskedge.vision.detectors import CnnDetector
-from maskedge_train.classifier.checkpoint import read_checkpoint
-from maskedge_train.classifier.nets import count_parameters
-from maskedge_train.classifier.training import normalise
 from maskedge_train.data.dataset import DataSet, load_dataset
-from maskedge_train.detector.alarms import look_again
 from maskedge_train.detector.checkpoint import check_start, load_detector, load_start
-from maskedge_train.detector.loss import assign, detection_loss, places
+from maskedge_train.detector.hard_examples import mine_hard_examples
+from maskedge_train.detector.loss import assign, detection_loss, locations
 from maskedge_train.detector.net import EdgeFace
 from maskedge_train.detector.samples import (
     LEAST_FACE,
-    MOST_FACES,
+    MAX_FACES,
     Plan,
     SampleBatches,
     Scene,
     WholePictures,
     cut_tile,
-    hide,
     letterbox,
     load_scenes,
+    occlude,
     pad,
 )
-from maskedge_train.detector.training import draw_tiles
+from maskedge_train.detector.training import sample_tiles
+from maskedge_train.shared.checkpoint import read_checkpoint
+from maskedge_train.shared.layers import count_parameters
+from maskedge_train.shared.pixels import normalise
 
 NONE = [float("nan")] * 4
 
@@ -60,7 +60,7 @@ def test_net_is_tiny_and_answers_for_every_place() -> None:
     count = 12 * 20 + 6 * 10 + 3 * 5
     assert logits.shape == (2, count)
     assert boxes.shape == (2, count, 4)
-    assert len(places(96, 160, logits.device)[0]) == count
+    assert len(locations(96, 160, logits.device)[0]) == count
     assert (boxes[..., 2:] > boxes[..., :2]).all()
     assert torch.sigmoid(logits).max() < 0.1
 
@@ -68,7 +68,7 @@ def test_net_is_tiny_and_answers_for_every_place() -> None:
 @pytest.mark.parametrize(("size", "levels"), [(14, {0}), (38, {0, 1}), (70, {1}), (100, {1, 2}), (120, {2})])
 def test_faces_are_answered_for_by_their_size(size: float, levels: set[int]) -> None:
     targets = assign(faces([70 - size / 2, 66 - size / 2, 70 + size / 2, 66 + size / 2]), 128, 128)
-    points, own = places(128, 128, targets.boxes.device)
+    points, own = locations(128, 128, targets.boxes.device)
     positive = targets.positive[0]
     assert set(own[positive].tolist()) == levels
     assert (points[positive] - torch.tensor([70.0, 66.0])).abs().max() <= max(0.3 * size, 16)
@@ -78,7 +78,7 @@ def test_faces_are_answered_for_by_their_size(size: float, levels: set[int]) -> 
 def test_ignored_faces_are_neither() -> None:
     # x2 < x1 marks them.
     targets = assign(faces([60, 20, 20, 60]), 128, 128)
-    points, _ = places(128, 128, targets.boxes.device)
+    points, _ = locations(128, 128, targets.boxes.device)
     inside = ((points > 20) & (points < 60)).all(dim=1)
     assert not targets.positive.any()
     assert (targets.ignored[0] == inside).all()
@@ -115,7 +115,7 @@ def test_samples_depend_on_their_number_alone(dataset: DataSet) -> None:
     images, boxes = one[1]
     assert images.shape == (6, 3, 96, 96)
     assert images.dtype == torch.uint8
-    assert boxes.shape == (6, MOST_FACES, 4)
+    assert boxes.shape == (6, MAX_FACES, 4)
     there = boxes[~torch.isnan(boxes[..., 0])]
     real = there[there[:, 2] > there[:, 0]]
     assert len(real)
@@ -130,7 +130,7 @@ def test_letterbox_as_on_the_device() -> None:
     assert (image[:50] == 255).all()
     assert (image[50:] == 0).all()
     assert boxes.tolist() == [[10, 5, 30, 30]]
-    crowd = np.tile(np.array([[0, 0, 20, 20]], np.float32), (MOST_FACES + 9, 1))
+    crowd = np.tile(np.array([[0, 0, 20, 20]], np.float32), (MAX_FACES + 9, 1))
     assert not np.isnan(pad(crowd)).any()
     assert len(WholePictures([scene] * 5, 64, 2)) == 3
 
@@ -156,7 +156,7 @@ def test_a_face_that_is_hidden_in_part_is_seen_in_part() -> None:
     shares = []
     for _ in range(200):
         image = ground.copy()
-        hide(image, np.array([20, 10, 60, 70], np.float32), random)
+        occlude(image, np.array([20, 10, 60, 70], np.float32), random)
         shares.append((image != ground).any(axis=2)[10:70, 20:60].mean())
     assert np.median(shares) > 0.1
     assert max(shares) < 0.5
@@ -169,14 +169,18 @@ def test_what_nobody_labelled_is_neither_face_nor_ground() -> None:
     _, boxes = letterbox(scene, 200)
     assert boxes.tolist() == [[120, 20, 160, 70], [60, 10, 20, 60]]
     targets = assign(torch.from_numpy(boxes)[None], 128, 256)
-    middle = (places(128, 256, targets.boxes.device)[0] - torch.tensor([40.0, 35.0])).abs().amax(dim=1).argmin()
+    middle = (locations(128, 256, targets.boxes.device)[0] - torch.tensor([40.0, 35.0])).abs().amax(dim=1).argmin()
     assert targets.ignored[0, middle]
     assert targets.positive.any()
     # Alarms are looked at more often: with an alarm alone most tiles hold it.
     bright = np.zeros((400, 400, 3), np.uint8)
     bright[300:340, 300:340] = 255
     alarm = Scene(
-        bright, np.zeros((0, 4), np.float32), np.zeros(0, np.bool_), True, alarms=np.array([[300, 300, 340, 340]], np.float32)
+        bright,
+        np.zeros((0, 4), np.float32),
+        np.zeros(0, np.bool_),
+        True,
+        false_positives=np.array([[300, 300, 340, 340]], np.float32),
     )
     random = np.random.default_rng(0)
     shown = [cut_tile(alarm, 64, random)[0].max() > 200 for _ in range(60)]
@@ -184,18 +188,18 @@ def test_what_nobody_labelled_is_neither_face_nor_ground() -> None:
 
 
 def test_an_earlier_detector_looks_again(dataset: DataSet) -> None:
-    """An untrained net is sure of nothing; what it is keen on in a picture without people is an alarm."""
+    """An untrained net is sure of nothing; what it detects in a picture without people is an alarm."""
     first, *others = dataset.take(range(3)).pictures
     known = replace(first, faces=first.faces[1:], unlabelled=(first.faces[0].box,))
     scenes = load_scenes([known, *others])
     net = EdgeFace().eval()
-    assert [len(scene.unlabelled) for scene in look_again(net, MaskClassifier(), scenes)] == [1, 0, 0]
+    assert [len(scene.unlabelled) for scene in mine_hard_examples(net, MaskClassifier(), scenes)] == [1, 0, 0]
     torch.nn.init.constant_(net.objectness.bias, 4.0)
-    keen = look_again(
+    mined = mine_hard_examples(
         net, MaskClassifier(), [replace(scenes[0], boxes=np.zeros((0, 4), np.float32)), replace(scenes[1], whole=False)]
     )
-    assert len(keen[0].alarms) > 0
-    assert len(keen[1].alarms) == 0
+    assert len(mined[0].false_positives) > 0
+    assert len(mined[1].false_positives) == 0
 
 
 def run(command, scenes_folder: Path, out: Path, *more: str):  # type: ignore[no-untyped-def]
@@ -235,7 +239,7 @@ def test_training_resumes_exactly_and_its_file_runs(command, scenes_folder: Path
 
 def test_exported_detector_answers_the_same_as_a_net(dataset: DataSet, tmp_path: Path) -> None:
     frame = demo.draw(150)
-    net = load_start(default_detector(), draw_tiles(load_scenes(dataset.pictures), seed=0))
+    net = load_start(default_detector(), sample_tiles(load_scenes(dataset.pictures), seed=0))
     pixels = normalise(torch.from_numpy(frame.transpose(2, 0, 1).copy())[None].float() / 255)
     with torch.inference_mode():
         logits, boxes = net(pixels)
@@ -251,7 +255,7 @@ def test_exported_detector_answers_the_same_as_a_net(dataset: DataSet, tmp_path:
 def test_what_cannot_be_trained_on(invoke, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     done = invoke("edge-train", "detector", "--faces", faces_folder, "--quiet", "--out", tmp_path)
     assert done.returncode == 2
-    assert "in whole pictures to learn from" in done.stderr
+    assert "in whole pictures for training" in done.stderr
 
 
 def test_checkpoint_of_a_classifier_is_no_detector(tmp_path: Path) -> None:

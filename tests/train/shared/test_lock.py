@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from maskedge import OutputError, UsageError
-from maskedge_train.lock import LOCK, lock_folder
+from maskedge_train.shared.lock import LOCK, lock_folder
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no flock on Windows")
 
-HOLD = "import sys; from pathlib import Path; from maskedge_train.lock import lock_folder\n" + (
+HOLD = "import sys; from pathlib import Path; from maskedge_train.shared.lock import lock_folder\n" + (
     "with lock_folder(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
 )
 
