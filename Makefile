@@ -67,7 +67,7 @@ tables: $(VENV)/.base  ## Write the README's tables from benchmarks/results
 	$(BIN)/edge-bench tables
 
 docs: $(VENV)/.base  ## Write the tables of docs/configuration.md from the code
-	$(BIN)/python -m maskedge.config_reference docs/configuration.md
+	$(BIN)/python -m maskedge.cli.config_reference docs/configuration.md
 
 peers: $(PEERS)/.done  ## Build the environment of another package to measure beside ours: .peers (1.8 GB)
 	@echo "Now: $(BIN)/edge-bench speed --quick --peer-python $(PEERS)/bin/python"

@@ -14,7 +14,7 @@ from helpers.support import ROOT
 from maskedge import errors
 from maskedge.alerts.registry import action_names, condition_names, rule_class
 from maskedge.config import is_secret, load_config, section_class, section_names, sections
-from maskedge.config_reference import update
+from maskedge.cli.config_reference import update
 from maskedge.events import KINDS as EVENTS
 from maskedge.sinks.mqtt.sink import MqttConfig
 

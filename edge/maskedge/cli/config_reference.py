@@ -1,4 +1,4 @@
-"""Generate the tables of docs/configuration.md: `python -m maskedge.config_reference docs/configuration.md`."""
+"""Generate the tables of docs/configuration.md: `python -m maskedge.cli.config_reference docs/configuration.md`."""
 
 from __future__ import annotations
 
