@@ -13,8 +13,8 @@ from helpers.commands import all_commands
 from helpers.support import ROOT
 from maskedge import errors
 from maskedge.alerts.registry import action_names, condition_names, rule_class
-from maskedge.config import is_secret, load_config, section_class, section_names, sections
 from maskedge.cli.config_reference import update
+from maskedge.config import is_secret, load_config, section_class, section_names, sections
 from maskedge.events import KINDS as EVENTS
 from maskedge.sinks.mqtt.sink import MqttConfig
 
