@@ -1,6 +1,6 @@
-# The two set-up commands (run, test) and the daily ones.
+# `make run` and `make test` install what they need; `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-edge fuzz lint format check clean tables docs wheel try-wheel compat arm64 bare nightly peers
+.PHONY: help run test test-all test-edge fuzz lint format check clean tables docs wheel try-wheel compat arm64 bare nightly peers
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,10 +8,10 @@ BIN := $(VENV)/bin
 PEERS := .peers
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 PREFLIGHT := tests/platforms/preflight.py
-# Where PyTorch comes from, if not from pip's own index: make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# Another index for PyTorch: make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 export TORCH_INDEX
-# Debian releases for `make bare`; after a colon the only targets to make there: BARE="bookworm trixie:run,test-edge"
+# Debian releases for `make bare`, each with its targets after a colon: BARE="bookworm trixie:run,test-edge"
 BARE ?= bookworm trixie
 
 help:  ## List the targets
@@ -22,7 +22,10 @@ run: $(VENV)/.base  ## Install the base package and process the built-in clip: o
 	$(BIN)/edge-run --source demo --save out/demo.mp4 --events out/demo.jsonl --overwrite
 
 test: $(VENV)/.dev  ## Install the dev extras (0.5 GB; TORCH_INDEX=... chooses PyTorch's build) and run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(VENV)/.dev  ## Run all tests, with a floor for the coverage of their own process
+	$(BIN)/python -m pytest --cov
 
 test-edge: $(VENV)/.edge  ## Install the test extras (0.1 GB, no PyTorch) and run the tests of the runtime
 	$(BIN)/python -m pytest tests/edge tests/e2e
@@ -36,11 +39,11 @@ format: $(VENV)/.dev  ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-check: lint test  ## Run lint and test
+check: lint test-all  ## Run lint and all tests
 
-wheel: | $(VENV)/bin/python  ## Build the wheel that a device installs: dist/maskedge-*.whl
-	@mkdir -p dist && rm -f dist/maskedge-*.whl
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+wheel: | $(VENV)/bin/python  ## Build the wheels of the device (dist/maskedge-*.whl) and of the workstation's packages
+	@mkdir -p dist && rm -f dist/maskedge-*.whl dist/maskedge_workstation-*.whl
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist . ./workstation
 	@ls dist/*.whl
 
 try-wheel:  ## Test the wheel alone on the oldest and newest Python found here
@@ -93,7 +96,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -e '.[dev]'
 	@touch $@ $(VENV)/.edge $(VENV)/.base
 
-# The last line proves that the package's model loads: the driver says with what, and ends with its input.
+# The last line checks that the package's model loads: the driver names it, and ends at the end of its input.
 $(PEERS)/.done: $(wildcard benchmarks/peers/*) | $(PEERS)/bin/python
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/peers/requirements-alone.txt
