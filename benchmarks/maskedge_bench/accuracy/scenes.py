@@ -15,7 +15,7 @@ from maskedge.boxes import side
 from maskedge.errors import UsageError
 from maskedge.labelled_boxes import UNLABELLED, LabelledBox, read_boxes
 from maskedge.support.pictures import list_pictures, read_picture
-from maskedge.system.host import machine_facts
+from maskedge.system.host import host_facts
 from maskedge.types import Face, Image
 from maskedge.vision.pipeline import Found, MaskDetector, as_bgr
 from maskedge_bench.contestants.pipelines import PIPELINES, Pipeline
@@ -228,7 +228,7 @@ def measure_accuracy(
         "held_out": held_out,
         "degrees": degrees,
         "unlabelled": sum(len(lacking.get(path, [])) for path in scenes) if unlabelled else None,
-        "facts": machine_facts(),
+        "facts": host_facts(),
         "pipelines": [row.figures(len(empty), rows[0], forgive=bool(unlabelled)) for row in rows],
     }
     return report, [row.gallery for row in rows]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from .widgets import dress
+from maskedge.app.widgets import dress
 
 
 def _try_it() -> None:

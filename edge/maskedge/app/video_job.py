@@ -10,9 +10,11 @@ from pathlib import Path
 from maskedge.errors import SourceError
 from maskedge.events import FACE_APPEARED
 from maskedge.results import FrameResult
-from maskedge.runtime.loop import RunContext, StopRequest, run
+from maskedge.runtime.context import RunContext, StopRequest
+from maskedge.runtime.loop import run
 from maskedge.runtime.summary import Summary
-from maskedge.sinks import EventSink, Sink
+from maskedge.sinks.base import Sink
+from maskedge.sinks.events import EventSink
 from maskedge.sinks.video import VideoSink
 from maskedge.sources import DemoSource, Source, VideoFileSource
 from maskedge.vision.pipeline import MaskDetector

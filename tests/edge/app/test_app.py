@@ -21,7 +21,7 @@ from maskedge.errors import ModelError, SourceError, UsageError
 from maskedge.modelfile.contract import MODELS, default_model
 from maskedge.rendering.draw import _place, mosaics, pixelate
 from maskedge.results import FrameResult
-from maskedge.runtime.loop import StopRequest
+from maskedge.runtime.context import StopRequest
 from maskedge.runtime.summary import Summary
 from maskedge.sources import demo, open_source
 from maskedge.sources.base import stamp
@@ -79,7 +79,9 @@ def test_videos_and_the_live_view_hide_faces_as_edge_run_does(bundled: library.M
     monkeypatch.setattr(film, "MAX_FRAMES", 20)
     monkeypatch.setattr(film.Stills, "write", lambda self, answer: pictures.append(answer.plain) or True)
     hidden: list[tuple[float, float, float, float]] = []
-    monkeypatch.setattr("maskedge.runtime.loop.hidden_boxes", lambda *faces: hidden.append((0, 0, 60, 60)) or hidden[-1:])
+    monkeypatch.setattr(
+        "maskedge.runtime.frame_processor.hidden_boxes", lambda *faces: hidden.append((0, 0, 60, 60)) or hidden[-1:]
+    )
     film.annotate_video("demo", None, library.build(bundled, "haar"), Choice(hide=True))
     assert len(pictures) == 20
     assert np.array_equal(pictures[7], pixelate(demo.draw(7), [(0, 0, 60, 60)]))
@@ -252,7 +254,7 @@ def test_endpoint_bounds_and_refuses(bundled: library.ModelFile) -> None:
     status, got = post(token, picture[:1000], picture[1000:])
     assert status == 200
     assert got["size"] == [640, 480]
-    assert post(token, b"no picture") == (400, {"error": "The picture is no picture that OpenCV can decode, or it is damaged."})
+    assert post(token, b"no picture") == (400, {"error": "The picture is not a picture that OpenCV can decode, or is damaged."})
     assert post(token, *[bytes(600_000)] * 4) == (413, {"error": "A picture may have 2,000,000 bytes."})
     assert post("guessed", picture)[0] == 404
 

@@ -14,8 +14,10 @@ import pytest
 from maskedge import OutputError, UsageError
 from maskedge.cli.output_options import check_folder
 from maskedge.config import load_config
-from maskedge.runtime.outputs import check_run_outputs, put_recording_aside
+from maskedge.runtime.outputs import check_run_outputs
+from maskedge.sinks.base import SinkContext
 from maskedge.sinks.mqtt.spool import Spool
+from maskedge.sinks.save import SaveSink
 from maskedge.sources import open_source
 from maskedge.support.outputs import Named, check_apart, files_of, put_aside
 from maskedge.types import Image
@@ -153,7 +155,11 @@ def test_the_recording_of_a_live_source_is_kept(folder: Path) -> None:
         source = open_source(config.source)
         try:
             check_run_outputs(config, source, inputs=[])
-            return put_recording_aside(config, source)
+            context = SinkContext(source)
+            sink = SaveSink.open(config.output, context)
+            assert sink is not None
+            sink.close()
+            return next(iter(context.warnings), None)
         finally:
             source.close()
 

@@ -73,7 +73,7 @@ def make_odd_data(root: Path, faces_folder: Path) -> None:
         (["classifier", "--data", "FACES", "--oversample", "(=3"], 2, "REGEX=FACTOR"),
         (["classifier", "--data", "FACES", "--oversample", "^webcam_=0"], 2, "REGEX=FACTOR"),
         (["classifier", "--data", "FACES", "--leakage", "NOSPLIT"], 2, "edge-train leakage"),
-        (["classifier", "--data", "FACES", "--out", "NOSPLIT/run"], 5, "cannot be made"),
+        (["classifier", "--data", "FACES", "--out", "NOSPLIT/run"], 5, "cannot be created"),
         (["classifier", "--data", "EMPTY"], 2, "holds no picture"),
         (["classifier", "--data", "ONE"], 2, "no folder 'without_mask'"),
         (["classifier", "--data", "THREE", "--whole-pictures", "--generated", "1"], 2, "too few pictures of with_mask"),

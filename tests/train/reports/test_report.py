@@ -138,7 +138,7 @@ def test_nothing_to_measure_writes_nothing(tmp_path: Path) -> None:
 
 def test_unwritable_places_are_said(tmp_path: Path, undrawn: None) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot be made"):
+    with pytest.raises(OutputError, match="cannot be created"):
         report_of(tmp_path / "file")
     for taken in ("report.json", "report.html", "roc_a.png"):
         out = tmp_path / f"taken {taken}"

@@ -23,7 +23,7 @@ from maskedge.app.video_job import AnnotatedVideo, Stills, annotate_video
 from maskedge.app.widgets import Settings, ask_settings, chips, heading
 from maskedge.errors import MaskedgeError
 from maskedge.results import FrameResult
-from maskedge.runtime.loop import StopRequest
+from maskedge.runtime.context import StopRequest
 from maskedge.sources import demo
 from maskedge.sources.base import stamp
 

@@ -1,4 +1,4 @@
-"""Brings what cameras and pipelines give to 8 bits, blue, green, red."""
+"""Conversion of what cameras and pipelines deliver to 8-bit BGR."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from maskedge.types import Image
 
 _FORMAT = re.compile(r"\bformat\s*=\s*(?:\(\w+\)\s*)?[\"']?([A-Za-z0-9_]+)")
 _REMEDY = "end the pipeline in '! videoconvert ! video/x-raw,format=BGR ! appsink'"
-# GStreamer's names, in the order of bytes; without a name, what OpenCV itself would give.
+# GStreamer's format names, by byte order; without a name, the layout that OpenCV itself delivers.
 _CODES = {
     "GRAY8": cv2.COLOR_GRAY2BGR, "RGB": cv2.COLOR_RGB2BGR,
     "BGRX": cv2.COLOR_BGRA2BGR, "BGRA": cv2.COLOR_BGRA2BGR, "RGBX": cv2.COLOR_RGBA2BGR, "RGBA": cv2.COLOR_RGBA2BGR,
@@ -25,18 +25,19 @@ _PLANAR = ("I420", "YV12", "NV12", "NV21")
 _CHANNELS = {"BGR": 3, "RGB": 3, "YUY2": 2, "UYVY": 2, "YVYU": 2, "GRAY8": 1, **dict.fromkeys(_PLANAR, 1)}
 _BAYER = ("RGGB", "BGGR", "GRBG", "GBRG")
 _DEPTHS = (10, 12, 14, 16)
-"""Bits that sensors give in 16."""
+"""Bit depths that sensors deliver in 16-bit values."""
 
 
 class PixelConverter:
-    """Brings the pictures of one device to uint8 `[H, W, 3]` BGR.
+    """Converts the pictures of one device to uint8 `[H, W, 3]` BGR.
 
-    Sensors of 10 to 14 bits give them in the low bits of 16: as many bits are kept as the greatest value so far has, so that the
-    brightness does not jump from one picture to the next.
+    Sensors of 10 to 14 bits deliver their values in the low bits of 16. The scale follows the
+    greatest value so far, so that the brightness does not jump from one picture to the next.
 
     Args:
-        pipeline: A GStreamer pipeline, whose last `format=` names the format; empty where there is none.
-        height: Height of the picture in pixels as the device tells it, 0 where it does not: a planar picture is half as high again.
+        pipeline: A GStreamer pipeline, whose last `format=` names the format; empty without one.
+        height: Height in pixels as the device reports it, 0 where it does not. A planar YUV picture
+            has half as many rows again.
     """
 
     def __init__(self, pipeline: str = "", height: int = 0) -> None:
@@ -50,13 +51,14 @@ class PixelConverter:
         """Convert a picture.
 
         Args:
-            image: As OpenCV gave it: any depth, one to four channels, YUV or a whole JPEG file.
+            image: A picture as OpenCV delivers it: any depth, one to four channels, YUV or a whole
+                JPEG file.
 
         Returns:
-            uint8 `[H, W, 3]` BGR; None where there is no picture in it.
+            uint8 `[H, W, 3]` BGR, or None where the array holds no picture.
 
         Raises:
-            SourceError: It is in a format that cannot be read; the text names it and the remedy.
+            SourceError: The pixel format is not supported; the message names it and the remedy.
         """
         if not isinstance(image, np.ndarray) or image.size == 0 or image.ndim not in (2, 3):
             return None
@@ -104,12 +106,12 @@ class PixelConverter:
         return np.asarray(image >> (self._bits - 8), np.uint8)
 
     def _from_float(self, image: Any) -> Image:
-        """Scale real numbers: 0 to 1, 0 to 255, or 0 to what 16 bits hold."""
+        """Scale floats from 0 to 1, 0 to 255 or 0 to 65535."""
         image = np.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0)
         most = float(image.max())
         full = next((full for full in (1.0, 255.0, 65535.0) if most <= full), None)
         if full is None:
-            raise self._refusal(f"numbers up to {most:g}")
+            raise self._refusal(f"values up to {most:g}")
         self._scale = max(self._scale, full)
         return np.asarray(np.clip(image * (255.0 / self._scale), 0, 255), np.uint8)
 
@@ -117,4 +119,4 @@ class PixelConverter:
         return f" ({self.format})" if self.format else ""
 
     def _refusal(self, what: str) -> SourceError:
-        return SourceError(f"the camera gives {what}, which cannot be read: {_REMEDY}.")
+        return SourceError(f"the camera delivers {what}, which is not supported: {_REMEDY}.")

@@ -1,6 +1,6 @@
-"""What the bundled models answer on some frames: run by `compat.py` and `arm64.py` where only the base package is.
+"""Print the outputs of the bundled models for some frames as JSON: `python outputs.py FOLDER_OF_FRAMES`.
 
-python answers.py FRAMES prints JSON.
+`compat.py` and `arm64.py` run it where only the base package is installed.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from maskedge.vision.pipeline import MaskDetector
 from maskedge.vision.self_test import verify
 
 
-def answers(folder: Path) -> dict[str, object]:
-    """Let every bundled file answer for the frames in the whole pipeline, and a classifier for their known faces."""
+def outputs(folder: Path) -> dict[str, object]:
+    """Run each bundled model on the frames, in the pipeline; a classifier also on their known faces."""
     frames = {int(path.stem): read_picture(path) for path in list_pictures(folder)}
     models: dict[str, object] = {}
     for path in sorted(MODELS.glob("*.onnx")):
         proof = verify(path)
-        finds = proof.kind == "detector"
-        detector = MaskDetector(detector_model=path) if finds else MaskDetector(path)
-        known = {index: [] if finds else [face.box for face in demo.truth(index)] for index in frames}
+        is_detector = proof.kind == "detector"
+        detector = MaskDetector(detector_model=path) if is_detector else MaskDetector(path)
+        known = {index: [] if is_detector else [face.box for face in demo.truth(index)] for index in frames}
         models[path.name] = {
             "selftest": {"inputs": proof.inputs, "worst": proof.worst, "passed": proof.passed},
             "probabilities": {index: detector.classifier.classify(image, known[index]).tolist() for index, image in frames.items()},
@@ -43,4 +43,4 @@ def answers(folder: Path) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(answers(Path(sys.argv[1]))))
+    print(json.dumps(outputs(Path(sys.argv[1]))))
