@@ -23,8 +23,8 @@ from maskedge_train.detector.hard_examples import mine_hard_examples
 from maskedge_train.detector.loss import assign, detection_loss, locations
 from maskedge_train.detector.net import EdgeFace
 from maskedge_train.detector.samples import (
-    MIN_FACE,
     MAX_FACES,
+    MIN_FACE,
     Plan,
     SampleBatches,
     Scene,

@@ -50,7 +50,7 @@ class Calibration:
 
     @property
     def fitted(self) -> bool:
-        """Whether there were enough faces."""
+        """True if there were enough faces."""
         return self.faces >= MIN_FACES
 
     def __str__(self) -> str:

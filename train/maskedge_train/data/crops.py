@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskedge.errors import OutputError
+from maskedge.labelled_boxes import is_held_out_name
 from maskedge.modelfile.contract import MODELS, read_catalogue
 from maskedge.modelfile.crop import CropRule, crop_faces
 from maskedge.support.pictures import read_picture
@@ -41,7 +42,7 @@ from .negatives import (
     sensitive_detectors,
 )
 from .occlusions import OCCLUSIONS, paint_occlusion
-from .split import PARTS, is_held_out_name
+from .split import PARTS
 
 CONTEXT = 1.6
 """Side of a stored patch in units of the device's crop: room for shift, rotation and zoom."""
