@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from maskedge.config_reference import reference
 
 from maskedge import Face, UsageError
 from maskedge.alerts.action import Action
@@ -15,7 +16,6 @@ from maskedge.alerts.conditions import CONDITIONS, Condition, Details
 from maskedge.alerts.registry import ACTIONS
 from maskedge.alerts.rules import AlertRule
 from maskedge.config import load_config, to_toml
-from maskedge.config_reference import reference
 from maskedge.events import Event
 from maskedge.results import FrameResult
 from maskedge.runtime.build import build_run, open_detector
