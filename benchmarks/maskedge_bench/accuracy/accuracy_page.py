@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from maskedge.rendering.html import charts, gallery, paragraph, section, table, text, write_page
-from maskedge.rendering.theme import label_look
+from maskedge.rendering.theme import label_style
 from maskedge_bench.markdown import UNKNOWN, known
 
 from .detection_counts import THREE
@@ -28,7 +28,8 @@ def write_accuracy_page(path: Path, report: dict[str, Any], galleries: Sequence[
     rows, facts = report["pipelines"], report["facts"]
     lead = (
         f"{report['pictures']} pictures of {report['scenes']}{describe_rotation(report) or ','} "
-        f"{report['backgrounds']} without people. {facts['machine']}, OpenCV {facts['opencv']}, onnxruntime {facts['onnxruntime']}, {report['time']}."
+        f"{report['backgrounds']} without people. {facts['machine']}, OpenCV {facts['opencv']}, "
+        f"onnxruntime {facts['onnxruntime']}, {report['time']}."
     )
     sections = [
         section(
@@ -64,8 +65,8 @@ def write_accuracy_page(path: Path, report: dict[str, Any], galleries: Sequence[
             ),
             paragraph(
                 "F1, precision and recall cover masked and unmasked faces; three-class F1 adds incorrectly worn masks. "
-                "Two labels: with edge-run --labels with_mask,without_mask. Unlabelled faces: those listed in --unlabelled. Candidates: boxes that "
-                "the detector passes to the classifier. Milliseconds: median of detection and classification. Cost: time relative "
+                "Two labels: with edge-run --labels with_mask,without_mask. Unlabelled faces: those listed in "
+                "--unlabelled. Candidates: boxes that the detector passes to the classifier. Milliseconds: median of detection and classification. Cost: time relative "
                 "to the first row, median over the pictures."
             ),
         ),
@@ -85,7 +86,7 @@ def _labels(row: dict[str, Any]) -> str:
     return table(
         ("Label", "Faces", "Found", "Precision", "Recall", "F1"),
         [
-            (label_look(label).name, own["labelled"], *(f"{own[key]:.3f}" for key in ("found", "precision", "recall", "f1")))
+            (label_style(label).name, own["labelled"], *(f"{own[key]:.3f}" for key in ("found", "precision", "recall", "f1")))
             for label, own in figures.items()
         ],
         row["name"],
@@ -95,7 +96,7 @@ def _labels(row: dict[str, Any]) -> str:
 def _sizes(row: dict[str, Any]) -> str:
     head = ["Size"]
     for label in THREE:
-        head += [label_look(label).name, "Found", "Correct"]
+        head += [label_style(label).name, "Found", "Correct"]
     rows = []
     for size in row["sizes"]:
         cells: list[object] = [f"{size['from']} and more" if size["below"] is None else f"{size['from']} to {size['below']}"]
