@@ -89,7 +89,7 @@ def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
         "training": lambda: _training(load_all("training")),
         "scenes": lambda: _scenes(load_all("training")),
         "limits": lambda: _limits(load_all("training")),
-        "turned": lambda: _turned([load(f"rotation/{path.stem}") for path in (results / "rotation").glob("*.json")]),
+        "turned": lambda: _rotation([load(f"rotation/{path.stem}") for path in (results / "rotation").glob("*.json")]),
         "leakage": lambda: _leakage(load("leakage")),
         "copies": lambda: _copies(load_all("copies")),
     }
@@ -239,7 +239,7 @@ def _detector(report: dict[str, Any]) -> str:
     return f"{curve_table(report)}\n\n{note}"
 
 
-def _turned(reports: list[dict[str, Any]]) -> str:
+def _rotation(reports: list[dict[str, Any]]) -> str:
     if not reports:
         raise UsageError("there is no report of rotated pictures.")
     reports = sorted(reports, key=lambda report: float(report["degrees"]))
