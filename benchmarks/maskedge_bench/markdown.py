@@ -17,9 +17,9 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
-def ranged(figure: Mapping[str, float], digits: int = 1) -> str:
-    """Return a median and its range, such as `41.8 (40.3 - 46.4)`."""
-    return f"{figure['median']:.{digits}f} ({figure['min']:.{digits}f} - {figure['max']:.{digits}f})"
+def ranged(figure: Mapping[str, float], digits: int = 1, unit: str = "") -> str:
+    """Return a median and its range, such as `41.8 ms (40.3 - 46.4)`."""
+    return f"{figure['median']:.{digits}f}{f' {unit}' * bool(unit)} ({figure['min']:.{digits}f} - {figure['max']:.{digits}f})"
 
 
 def known(value: float | None, form: str = ".3f") -> str:

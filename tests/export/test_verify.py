@@ -59,10 +59,11 @@ def test_inspect_prints_the_card_beside_the_model(model: Path) -> None:
     assert "Model card: model.onnx" in done.output
 
 
-def test_help_tells_both_forms() -> None:
+def test_help_shows_both_forms() -> None:
     done = run("--help")
     for words in ("CHECKPOINT -o FILE", "COMMAND", "--int8", "verify", "inspect"):
         assert words in done.output
+    assert "..." not in done.output.split("Commands:")[1]
 
 
 def test_refused_models(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def check(report: Path, baseline: Path, tolerance: float, any_machine: bool) -> 
     sys.exit(1 if worse else 0)
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Write the tables of the documents.")
 @click.option(
     "--page",
     "pages",

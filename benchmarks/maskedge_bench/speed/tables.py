@@ -103,7 +103,7 @@ def load_time_table(report: Report) -> str:
         rows.append(
             [
                 row["name"],
-                f"{ranged(row['seconds_to_first_answer'], 2)} s",
+                ranged(row["seconds_to_first_answer"], 2, "s"),
                 f"{row['load_seconds']['median']:.2f} s",
                 UNKNOWN if memory is None else f"{memory['max']:.0f} MB",
             ]
@@ -168,7 +168,7 @@ def cold_start_table(report: Report) -> str:
     """Return the cold start of `edge-run`."""
     facts = report["facts"]
     head = ("start of `edge-run` to first result", "peak resident memory")
-    rows = [[f"{ranged(report['seconds_to_first_answer'], 2)} s", f"{report['resident_megabytes']['max']:.0f} MB"]]
+    rows = [[ranged(report["seconds_to_first_answer"], 2, "s"), f"{report['resident_megabytes']['max']:.0f} MB"]]
     note = f"One picture of 640 x 480, {counted(report['rounds'], 'start')}; {facts['machine']}, {versions(facts)}."
     return f"{markdown_table(head, rows)}\n\n{note}"
 
