@@ -11,9 +11,9 @@ from maskedge.rendering.html import charts, paragraph, section, table, write_pag
 from maskedge_bench.markdown import UNKNOWN
 from maskedge_bench.report_schemas import COMPARE, SPEED
 from maskedge_bench.speed.tables import clock_sentence, conditions_sentence, machine, speed_sections
+from maskedge_bench.svg_charts import Series, bars, plot
 
 from .kinds import table_of
-from .svg_charts import Series, bars, plot
 
 _STYLE = """<style>
 .charts figure { flex: 1 1 28rem; max-width: min(37rem, 100%); min-width: 0; overflow-x: auto; }
