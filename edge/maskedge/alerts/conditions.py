@@ -22,7 +22,7 @@ _MIN_WINDOW = 0.1
 
 
 class Condition:
-    """What a rule watches. One object holds the state of one rule.
+    """A situation that starts an alert while it lasts. One object holds the state of one rule.
 
     Args:
         rule: The rule.

@@ -15,7 +15,7 @@ from maskedge.types import Box, Face, Image
 from .theme import LABELS, LIGHT, to_bgr
 
 # BGR. Distinguishable with any colour vision, and never the only signal: the label stands beside the box.
-COLOURS = {label: to_bgr(look.picture) for label, look in LABELS.items()}
+COLOURS = {label: to_bgr(style.picture) for label, style in LABELS.items()}
 OTHER_COLOUR = COLOURS["unsure"]
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _ZONE_COLOUR = to_bgr(LIGHT["accent"])

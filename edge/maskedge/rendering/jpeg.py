@@ -26,7 +26,7 @@ def shrink(image: Image, *, width: int = 0, longest_side: int = 0) -> Image:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def encode_jpeg(image: Image, quality: int, *, width: int = 0, longest_side: int = 0) -> bytes:
+def encode_jpeg(image: Image, quality: int = 90, *, width: int = 0, longest_side: int = 0) -> bytes:
     """Encode an image as JPEG, after `shrink`.
 
     Args:

@@ -29,7 +29,7 @@ class RunNames:
 
 @dataclass(frozen=True)
 class SinkContext:
-    """What an output may use of the run it belongs to.
+    """The parts of a run that its outputs may use.
 
     Attributes:
         source: The opened source.
