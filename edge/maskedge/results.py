@@ -50,12 +50,15 @@ class FrameResult:
 
     @property
     def located(self) -> list[Face]:
-        """Faces with a known position: all faces, or none for an output with `[privacy] stats_only`."""
+        """Faces with a known position: all, or none in an output with `[privacy] stats_only`."""
         return [face for face in self.faces if isinstance(face, Face)]
 
     @property
     def plain(self) -> Image:
-        """The frame as it may leave the program, without overlay: uint8 `[H, W, 3]`, BGR. Read-only."""
+        """The frame as it may leave the program, without overlay: uint8 `[H, W, 3]`, BGR.
+
+        Read-only.
+        """
         if self.drawn_from is not None:
             return self.drawn_from.plain
         with self._lock:

@@ -156,7 +156,8 @@ class PersonWithoutMask(Condition):
         """Watch the faces of a frame."""
         seen = {face.track: face for face in faces if face.track is not None and not face.unsure}
         bare = {track for track, face in seen.items() if face.label in self.rule.labels}
-        # A person seen with a mask is removed. One who is not seen, or is unsure, may still wear none.
+        # A person seen with a mask is removed. One who is not seen, or is unsure, may still wear
+        # none.
         for track in (seen.keys() - bare) & self._people.keys():
             del self._people[track]
         for track in bare - self._people.keys():

@@ -1,4 +1,4 @@
-"""Shrink a picture and encode it as JPEG: one implementation for snapshots, feeds, MQTT and pages."""
+"""JPEG encoding with an optional smaller size, for snapshots, feeds, MQTT and pages."""
 
 from __future__ import annotations
 

@@ -170,7 +170,10 @@ class Run:
         return RunNames({rule.name: rule.actions for rule in self._config.alerts}, self.context.zones.names)
 
     def _add(self, kind: type[Sink], opened: Sink) -> None:
-        """Add an output. With a live source it gets a queue; a file waits for its outputs, so nothing is dropped."""
+        """Add an output.
+
+        With a live source it gets a queue; a file waits for its outputs, so nothing is dropped.
+        """
         self._opened[opened.name] = opened
         self.page = opened.url or self.page
         capacity = kind.queue_capacity

@@ -1,4 +1,4 @@
-"""The third part of the loop: everything is closed, within a bounded time where something may hang."""
+"""The third part of the loop: close everything, in bounded time where something may hang."""
 
 from __future__ import annotations
 

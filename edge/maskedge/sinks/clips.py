@@ -72,9 +72,9 @@ class _Window:
 
 
 class ClipSink(Sink):
-    """Keeps the last seconds of the published picture in memory, and writes them to a video on an alert.
+    """Keeps the last seconds in memory, and writes them to a video on an alert.
 
-    Each picture is kept as JPEG. Encoding takes time, so a live source needs a queue in front of this
+    It keeps the published picture as JPEG. Encoding takes time, so a live source needs a queue in front of this
     sink. Videos are written on a thread of their own.
 
     Args:

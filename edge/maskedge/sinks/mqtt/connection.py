@@ -228,7 +228,8 @@ class BrokerLink:
         client.on_publish = self._handle_publish
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = 0 if wipe else _SESSION
-        # Mosquitto loses a clean-start session when it restarts, so a new session is one with a new name.
+        # Mosquitto loses a clean-start session when it restarts, so a new session is one with a new
+        # name.
         client.connect_async(self._address.host, self._address.port, _KEEP_ALIVE, clean_start=wipe, properties=properties)
         self._wiping = wipe
         return client
@@ -354,7 +355,8 @@ class BrokerLink:
     def _leave(self) -> None:
         message = self._client.publish(self._availability, "offline", qos=1, retain=True)
         end = time.monotonic() + _CLOSE_SECONDS / 2
-        # Disconnecting before the confirmation would make the broker publish the last will, a second `offline`.
+        # Disconnecting before the confirmation would make the broker publish the last will, a
+        # second `offline`.
         while message.rc == 0 and not message.is_published() and self._client.loop(_SLICE) == 0 and time.monotonic() < end:
             pass
         self._client.disconnect()
@@ -376,7 +378,8 @@ class BrokerLink:
         self._stale = flags.session_present and not self._established
         forgotten = self._established and not flags.session_present and self._inflight
         if self._stale or forgotten or self._wiping:
-            # The broker lost the messages in flight, or has some of another run: this client must not resume.
+            # The broker lost the messages in flight, or has some of another run: this client must
+            # not resume.
             client.disconnect()
             self._renew = self._over = True
             return
@@ -397,7 +400,8 @@ class BrokerLink:
                 self._refuse(self._publishing[1], str(reason))
             self._publishing = None
         if reason.is_failure and (greeting or message):
-            # Missing permission to publish is reported only here, and not for QoS 2: no event is sent before the greeting.
+            # Missing permission to publish is reported only here, and not for QoS 2: no event is
+            # sent before the greeting.
             self._away(_describe_refusal(str(reason), self._address), refused=True)
             self._renew = self._over = True
         elif message:

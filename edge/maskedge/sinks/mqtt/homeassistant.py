@@ -170,7 +170,10 @@ def _text(value: str) -> str:
 
 
 def alert_topic(topic: str, rule: str) -> str:
-    """Return the topic of a rule with the action `mqtt`: retained, `ON` while its alert is active, otherwise `OFF`."""
+    """Return the topic of a rule with the action `mqtt`.
+
+    The message is retained: `ON` while the alert is active, otherwise `OFF`.
+    """
     return f"{topic}/alerts/{slug(rule)}"
 
 

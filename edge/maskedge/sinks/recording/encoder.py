@@ -51,7 +51,8 @@ class PieceEncoder:
     def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
         self._path = path
         self._size = size
-        # The encoder needs a rate that is a fraction of 16-bit numbers. The container holds the time stamps.
+        # The encoder needs a rate that is a fraction of 16-bit numbers. The container holds the
+        # time stamps.
         self._fps = float(min(120, max(1, round(fps))))
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         # In memory where possible: a killed program leaves no pictures behind.

@@ -114,12 +114,12 @@ def _number(kind: int, value: int, width: int = 0) -> bytes:
 
 
 def _seek(place: int) -> bytes:
-    """Return the entry with the position of the index; its length does not depend on the position."""
+    """Return the entry with the position of the index; its length is constant."""
     return _element(0x114D9B74, _element(0x4DBB, _element(0x53AB, b"\x1c\x53\xbb\x6b"), _number(0x53AC, place, 8)))
 
 
 def _decoder_setup(entry: bytes) -> bytes:
-    """Return the decoder configuration from the sample entry of an MP4 file (ISO/IEC 14496-1, 7.2.6)."""
+    """Return the decoder configuration from an MP4 sample entry (ISO/IEC 14496-1, 7.2.6)."""
     start = entry.index(b"esds") + 8
     while True:
         kind = entry[start]

@@ -20,7 +20,7 @@ _KEY, _OTHER = 0x02000000, 0x01010000
 
 
 class Mp4File:
-    """Writes pieces of encoded frames as fragments; `close` adds an index that makes it a plain MP4 file.
+    """Writes encoded pieces as fragments; `close` adds the index of a plain MP4 file.
 
     Until then it is a fragmented MP4 file, complete up to its last fragment. `close` encloses the
     fragments in one large `mdat` box, for whose header space is reserved: players and editors without

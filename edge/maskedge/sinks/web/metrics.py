@@ -48,7 +48,7 @@ class LatencyHistogram:
             self._sums[stage] += milliseconds / 1000
 
     def samples(self) -> Iterator[tuple[str, list[tuple[str, float]], float]]:
-        """Yield each stage with its cumulative buckets (upper bound in seconds, count) and its sum in seconds."""
+        """Yield stage, cumulative buckets (upper bound in seconds, count) and sum in seconds."""
         for stage in list(self._counts):
             buckets, total = [], 0
             for bound, count in zip((*(f"{bound:g}" for bound in _BOUNDS), "+Inf"), list(self._counts[stage]), strict=True):
@@ -242,5 +242,5 @@ def _by(label: str, counts: Mapping[Any, int]) -> Samples:
 
 
 def _text(value: object) -> str:
-    """Return a label value that can be encoded: names from a command line may hold undecodable bytes."""
+    """Return a label value without undecodable bytes, which a command line may contain."""
     return str(value).encode("utf-8", "replace").decode()
