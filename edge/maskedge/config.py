@@ -206,7 +206,8 @@ class Loaded:
     Attributes:
         config: The configuration.
         file: The edge.toml, None without one.
-        origins: Origin of each value that is not a default, by `section.key`: a file, a variable, a flag.
+        origins: Origin of each value that is not a default, by `section.key`: a file, a variable, a
+            flag.
     """
 
     config: EdgeConfig
@@ -223,12 +224,13 @@ def load_config(
 
     Args:
         file: An edge.toml.
-        environment: Environment variables; `MASKEDGE_SECTION_KEY` are read. None for those of the process.
+        environment: Environment variables; `MASKEDGE_SECTION_KEY` are read. None for those of the
+            process.
         flags: Values of flags by `section.key`; None for a flag that was not given.
 
     Raises:
-        UsageError: A key is unknown, a value has the wrong type, is out of range or makes no sense, or
-            the file cannot be read.
+        UsageError: A key is unknown, a value has the wrong type, is out of range or makes no sense,
+            or the file cannot be read.
     """
     try:
         return _load(file, os.environ if environment is None else environment, flags or {})

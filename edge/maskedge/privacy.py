@@ -37,7 +37,8 @@ def without_people(result: Any) -> Any:
 
     Applied with `[privacy] stats_only`.
 
-    Pictures keep boxes and labels but lose track numbers: a picture shows where people are in any case.
+    Pictures keep boxes and labels but lose track numbers: a picture shows where people are in any
+    case.
 
     Raises:
         TypeError: Outputs do not receive values of this type.

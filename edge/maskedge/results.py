@@ -17,12 +17,13 @@ class FrameResult:
     """A frame, its faces and its events.
 
     `plain` and `picture` are the only pictures that may leave the program (window, video, web,
-    snapshots, clips). Both are pixelated where the user asked for that; `frame.image` is not. A sink
-    that shows or stores pixels takes one of these two.
+    snapshots, clips). Both are pixelated where the user asked for that; `frame.image` is not. A
+    sink that shows or stores pixels takes one of these two.
 
     Attributes:
         frame: The frame as captured. Its image is for detectors only.
-        faces: Its faces. With `[privacy] stats_only` outputs receive labels only (`maskedge.privacy`).
+        faces: Its faces. With `[privacy] stats_only` outputs receive labels only
+            (`maskedge.privacy`).
         stages: Milliseconds of each stage, including `total`.
         status: Text for the overlay.
         events: Events of this frame.

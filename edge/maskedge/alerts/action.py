@@ -26,8 +26,8 @@ class ActionContext:
     Attributes:
         sinks: The open outputs, by name.
         settings: Sections of the configuration, by name.
-        report: Returns, for the name of an output, the function that publishes its failure (a message)
-            and its recovery (None).
+        report: Returns, for the name of an output, the function that publishes its failure (a
+            message) and its recovery (None).
         waits: Seconds between attempts.
     """
 

@@ -31,8 +31,8 @@ class Condition:
         name: Value of `when`.
         default_seconds: Value of `seconds` where the rule sets none.
         uses_labels: True where it depends on `labels`.
-        watches_source: True where it depends on the camera instead of the faces: it has no zone, and
-            `observe_source` is called instead of `observe`.
+        watches_source: True where it depends on the camera instead of the faces: it has no zone,
+            and `observe_source` is called instead of `observe`.
         rule_class: Rule class with the keys of its own.
     """
 
@@ -69,8 +69,8 @@ class Condition:
             faces: Faces in the zone of the rule.
 
         Returns:
-            Details for the alert while the condition is met, None while it is not, `UNDECIDED` where
-            neither is certain.
+            Details for the alert while the condition is met, None while it is not, `UNDECIDED`
+            where neither is certain.
         """
         raise NotImplementedError
 

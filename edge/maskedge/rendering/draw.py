@@ -144,8 +144,8 @@ def mosaics(image: Image, boxes: Sequence[Box]) -> list[Mosaic]:
 
     Args:
         image: uint8 `[H, W, 3]`, BGR.
-        boxes: x1, y1, x2, y2 in pixels of `image`; they may extend beyond it. A box outside of it has
-            no mosaic.
+        boxes: x1, y1, x2, y2 in pixels of `image`; they may extend beyond it. A box outside of it
+            has no mosaic.
     """
     height, width = image.shape[:2]
     found = []

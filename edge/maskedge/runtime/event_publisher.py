@@ -47,9 +47,9 @@ class _Output:
 class EventPublisher:
     """Publishes results, events and active alerts.
 
-    It is the only way out of the loop. With `[privacy] stats_only` it removes positions and identities
-    before a sink, an action, the log or the state of the run receives anything; only the alert engine
-    sees them, as zones and durations need both.
+    It is the only way out of the loop. With `[privacy] stats_only` it removes positions and
+    identities before a sink, an action, the log or the state of the run receives anything; only the
+    alert engine sees them, as zones and durations need both.
 
     A sink that fails ends the run of a file. A live run continues without it.
 

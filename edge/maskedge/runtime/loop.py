@@ -45,8 +45,8 @@ def run(
 ) -> RunResult:
     """Run until the end. The source, every sink and the actions are closed when it returns.
 
-    A sink that fails ends the run of a file. A live run continues without it, or retries if the sink is
-    behind a `QueuedSink`.
+    A sink that fails ends the run of a file. A live run continues without it, or retries if the
+    sink is behind a `QueuedSink`.
 
     Args:
         source: Gives the frames.

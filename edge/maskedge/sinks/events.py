@@ -42,8 +42,8 @@ class EventsConfig:
     Attributes:
         file: Destination; `-` for standard output, None for no events.
         frames: Write a line for each frame; False writes only events.
-        rotate_mb: Start a new file at this size; 0 for never. None means `LIVE_ROTATE_MB` for a live
-            source and never for a file.
+        rotate_mb: Start a new file at this size; 0 for never. None means `LIVE_ROTATE_MB` for a
+            live source and never for a file.
         rotate_daily: Start a new file at midnight, UTC.
         keep: Number of finished files to keep, 0 for all.
     """
@@ -111,9 +111,9 @@ def to_event(result: FrameResult) -> dict[str, Any]:
 class EventSink(Sink):
     """Writes events to a file, or to standard output. Each line is complete when its frame is done.
 
-    The suffix `.csv` selects one row per face, any other name one JSON object per frame; events stand
-    between them. On a full disk the file ends with its last complete line, and continues from there
-    once there is room.
+    The suffix `.csv` selects one row per face, any other name one JSON object per frame; events
+    stand between them. On a full disk the file ends with its last complete line, and continues from
+    there once there is room.
 
     Args:
         path: The file; `-` for standard output. The file of a live source, and one that rotates, is

@@ -118,24 +118,26 @@ def _no_password() -> str:
 class BrokerLink:
     """Keeps a connection on a thread of its own.
 
-    With QoS 2 each message of the spool arrives exactly once: messages that the broker has not confirmed
-    when the connection breaks are completed in the broker's session, or sent again if the broker has
-    lost that session. A message leaves the spool when the broker confirms it.
+    With QoS 2 each message of the spool arrives exactly once: messages that the broker has not
+    confirmed when the connection breaks are completed in the broker's session, or sent again if the
+    broker has lost that session. A message leaves the spool when the broker confirms it.
 
     Args:
         address: The broker.
         spool: Messages for `topic`, in order.
         topic: Topic of the spool.
         qos: 1 or 2.
-        availability: Topic that holds `online`, or `offline` (published by the broker as last will).
-        on_state: Called on this thread: with a message when the broker is unreachable or refuses the
-            connection, and with None when it is back.
+        availability: Topic that holds `online`, or `offline` (published by the broker as last
+            will).
+        on_state: Called on this thread: with a message when the broker is unreachable or refuses
+            the connection, and with None when it is back.
         on_tick: Called repeatedly on this thread while connected; may call `publish_value`.
 
     Attributes:
         problem: The reason why there is no connection, None while there is one.
         delivered: Number of messages of the spool that the broker has confirmed.
-        on_cleared: Called on this thread with a topic whose retained message the broker has removed.
+        on_cleared: Called on this thread with a topic whose retained message the broker has
+            removed.
     """
 
     def __init__(
@@ -296,8 +298,8 @@ class BrokerLink:
     def _publish_values(self) -> None:
         """Publish changed values.
 
-        Retained values are sent one at a time: a broker may refuse one and disconnect at once, and the
-        refused topic must be known.
+        Retained values are sent one at a time: a broker may refuse one and disconnect at once, and
+        the refused topic must be known.
         """
         with self._values_lock:
             ready: dict[str, tuple[str | bytes, bool]] = {}
@@ -325,8 +327,8 @@ class BrokerLink:
     def _refuse(self, topic: str, reason: str) -> None:
         """Stop publishing to a refused topic.
 
-        Outside of our own prefix, all topics with the same root are dropped: events must not wait for
-        Home Assistant's topics.
+        Outside of our own prefix, all topics with the same root are dropped: events must not wait
+        for Home Assistant's topics.
         """
         root = topic.partition("/")[0]
         self._refused.add(topic if root == self._availability.partition("/")[0] else root)
@@ -426,7 +428,8 @@ class BrokerLink:
     def _away(self, message: str, *, refused: bool = False) -> None:
         """Record why there is no connection.
 
-        An absence is reported once, even if the reason changes; a refusal during it is reported too.
+        An absence is reported once, even if the reason changes; a refusal during it is reported
+        too.
         """
         report = self.problem is None or (refused and message != self.problem)
         self.problem = message

@@ -1,6 +1,7 @@
 """Home Assistant MQTT discovery: the entities and the topic of each value.
 
-Formats: https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery and the pages of the platforms
+Formats: https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery and the pages of the
+    platforms
 `sensor`, `binary_sensor` and `image`. State classes: `measurement` for current counts,
 `total_increasing` for counts that never fall during a run, and `total` with the start of the run as
 `last_reset` for people by label, a count that falls when a person puts a mask on.

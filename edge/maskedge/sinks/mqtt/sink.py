@@ -183,8 +183,8 @@ class MqttSink(Sink):
         """Publish the address of the status page to Home Assistant.
 
         Args:
-            url: Its address on this machine. A loopback address is not published. In an address on all
-                interfaces the host becomes the one in the broker's network.
+            url: Its address on this machine. A loopback address is not published. In an address on
+                all interfaces the host becomes the one in the broker's network.
         """
         self._page = url
         self._publish_page()

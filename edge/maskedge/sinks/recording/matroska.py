@@ -18,7 +18,8 @@ class MatroskaFile:
     Args:
         path: The file; replaced if it exists.
         size: Width and height in pixels.
-        fps: Approximate number of frames per second. It is informative: each frame has its own time.
+        fps: Approximate number of frames per second. It is informative: each frame has its own
+            time.
 
     Raises:
         OSError: The file cannot be written.
@@ -37,8 +38,8 @@ class MatroskaFile:
 
         Args:
             piece: The frames.
-            seconds: Start of each frame and end of the last one, ascending from 0: one number more than
-                there are frames.
+            seconds: Start of each frame and end of the last one, ascending from 0: one number more
+                than there are frames.
 
         Raises:
             OSError: The piece cannot be written. The file is unchanged.

@@ -34,12 +34,12 @@ class VideoFile(Protocol):
 
         Args:
             image: uint8 `[H, W, 3]`, BGR. It is fitted into the size of the first frame.
-            moment: Its time in seconds of any clock. If that does not increase, the frame follows the
-                previous one after one frame interval.
+            moment: Its time in seconds of any clock. If that does not increase, the frame follows
+                the previous one after one frame interval.
 
         Raises:
-            OutputError: The frame could not be written. Earlier frames are readable, and the same frame
-                may be tried again.
+            OutputError: The frame could not be written. Earlier frames are readable, and the same
+                frame may be tried again.
         """
         ...
 
@@ -57,9 +57,9 @@ def open_video_file(path: Path, fps: float) -> VideoFile:
 
     The first frame creates the file.
 
-    MP4, MOV and Matroska keep the time of every frame; if the program is killed, all but the last second
-    is readable. AVI has a constant rate: pictures are repeated, and the file is readable only after it
-    is closed.
+    MP4, MOV and Matroska keep the time of every frame; if the program is killed, all but the last
+    second is readable. AVI has a constant rate: pictures are repeated, and the file is readable
+    only after it is closed.
 
     Args:
         path: The file.
@@ -148,8 +148,8 @@ class TimestampedFile:
 class ConstantRateFile:
     """A file with a constant rate, written by OpenCV: each picture is repeated until the next one.
 
-    A long gap is shortened to ten seconds. OpenCV's writer reports no error on a full disk, so the free
-    space is checked.
+    A long gap is shortened to ten seconds. OpenCV's writer reports no error on a full disk, so the
+    free space is checked.
 
     Args:
         path: The file.

@@ -1,8 +1,8 @@
 """The feeds of the web server: pictures and events. Everything here belongs to the web thread.
 
-Nothing is queued for a client. Each client has a cursor and takes the newest picture, status and faces
-when it has taken the previous ones; events are in a ring that all clients share. So a client that reads
-one byte per second costs no more than one picture.
+Nothing is queued for a client. Each client has a cursor and takes the newest picture, status and
+faces when it has taken the previous ones; events are in a ring that all clients share. So a client
+that reads one byte per second costs no more than one picture.
 """
 
 from __future__ import annotations

@@ -114,8 +114,8 @@ class Exposition:
         """Return the metrics and their media type.
 
         Args:
-            accept: Media types that the client accepts. With OpenMetrics among them the metrics have
-                that format, otherwise Prometheus' text format 0.0.4.
+            accept: Media types that the client accepts. With OpenMetrics among them the metrics
+                have that format, otherwise Prometheus' text format 0.0.4.
         """
         from prometheus_client import exposition
         from prometheus_client.openmetrics import exposition as openmetrics
