@@ -20,6 +20,7 @@ from maskedge import Face, MaskDetector
 from maskedge.errors import ModelError, SourceError, UsageError
 from maskedge.modelfile.contract import MODELS, default_model
 from maskedge.rendering.draw import _place, mosaics, pixelate
+from maskedge.rendering.jpeg import encode_jpeg
 from maskedge.results import FrameResult
 from maskedge.runtime.context import StopRequest
 from maskedge.runtime.summary import Summary
@@ -34,7 +35,7 @@ from starlette.requests import Request
 
 from maskedge.app import charts, reports, video_job
 from maskedge.app import model_library as library
-from maskedge.app.results import DisplayOptions, encode_jpeg, event_line, preview_jpeg, table_rows
+from maskedge.app.results import DisplayOptions, event_line, preview_jpeg, table_rows
 from maskedge.app.server import check_port, live_endpoint
 from maskedge.app.stream import MAX_SESSIONS, SESSIONS, LiveSession, LiveSessions
 from maskedge.app.views import models
