@@ -20,8 +20,8 @@ from helpers.support import command_line, environment
 def get(url: str) -> tuple[int, bytes]:
     """Send a request, and return status 0 without a response."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310  (our own loopback)
-            return answer.status, answer.read()
+        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310  (our own loopback)
+            return response.status, response.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
     except OSError:

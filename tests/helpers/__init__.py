@@ -1,1 +1,1 @@
-"""What tests share: brokers, streams, servers, models."""
+"""Code that tests share: brokers, streams, servers, models."""
