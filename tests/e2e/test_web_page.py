@@ -155,7 +155,8 @@ def test_nothing_is_claimed_before_the_first_frame(browser: webdriver.Chrome) ->
         figures = browser.find_elements(By.CSS_SELECTOR, "#counts .number, #people .value")
         assert len(figures) == 6
         assert {one.text for one in figures} == {UNKNOWN}
-        assert words(browser, "reading") == "No data yet"
+        assert browser.find_element(By.CSS_SELECTOR, "#chart .empty").get_attribute("textContent") == "No data yet"
+        assert "no data yet" in str(browser.find_element(By.ID, "chart").get_attribute("aria-label"))
         assert "NaN" not in browser.find_element(By.TAG_NAME, "body").text
         assert not browser.get_log("browser")
 

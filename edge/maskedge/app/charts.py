@@ -284,7 +284,7 @@ def _label_places(points: Sequence[Mapping[str, Any]]) -> list[str]:
 def speed_chart(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Draw frames per second with ranges, from rows of `report`, `name`, `rate`, `low`, `high`. Names stand above the bars."""
     values = [
-        {**row, "bar": f"{number}", "start": 0, "words": f"{str(row['name']).split(' (')[0]}, {row['report']}: {row['rate']:.1f}"}
+        {**row, "bar": f"{number}", "start": 0, "words": f"{str(row['name']).split(' (')[0]} ({row['report']}): {row['rate']:.1f}"}
         for number, row in enumerate(rows)
     ]
     y = {"field": "bar", "type": "nominal", "sort": None, "axis": None}

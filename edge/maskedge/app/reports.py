@@ -147,7 +147,7 @@ def committed_reports() -> list[Report]:
     folder = results_folder()
     # `compare` is left out: it repeats the F1 of `accuracy` beside the times of `speed`.
     paths = [folder / f"{kind}.json" for kind in KINDS if kind != "compare"] if folder else []
-    return [read_report("committed", path.read_bytes()) for path in paths if path.is_file()]
+    return [read_report("Committed", path.read_bytes()) for path in paths if path.is_file()]
 
 
 def bundled_figures() -> list[dict[str, str]]:

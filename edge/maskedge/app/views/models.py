@@ -70,7 +70,7 @@ def _show_model(model: ModelFile) -> None:
     st.subheader(model.name, anchor=False)
     origin = "installed with maskedge" if model.path is not None else "uploaded, for this session only"
     what = model.kind.capitalize()
-    st.caption(f"{what}, {origin}; {len(model.content) / 1000:,.0f} kB; SHA-256 {model.digest[:16]}...")
+    st.caption(f"{what}, {origin}, {len(model.content) / 1000:,.0f} kB, SHA-256 {model.digest[:16]}...")
     evaluations = card.get("evaluations", []) if model.kind == "classifier" else []
     names = ["Summary", *(["Confusion matrix", "Calibration"] if evaluations else []), "Model card"]
     parts = dict(zip(names, st.tabs(names), strict=True))
@@ -216,6 +216,13 @@ def _calibration(card: Mapping[str, Any], model: ModelFile) -> None:
 def _choose(card: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """Let the visitor choose the data set of the figures."""
     evaluations = {part["name"]: part for part in card["evaluations"]}
-    name = st.segmented_control("Measured on", list(evaluations), default=next(iter(evaluations)), required=True, key=key)
+    name = st.segmented_control(
+        "Measured on",
+        list(evaluations),
+        default=next(iter(evaluations)),
+        required=True,
+        format_func=lambda name: name[:1].upper() + name[1:],
+        key=key,
+    )
     chosen: Mapping[str, Any] = evaluations[name]
     return chosen
