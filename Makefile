@@ -1,6 +1,6 @@
 # The two set-up commands (run, test) and the daily ones.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-edge fuzz lint format check clean tables wheel try-wheel compat arm64 bare nightly peers
+.PHONY: help run test test-edge fuzz lint format check clean tables docs wheel try-wheel compat arm64 bare nightly peers
 
 PYTHON ?= python3
 VENV := .venv
@@ -62,6 +62,9 @@ nightly: peers check fuzz try-wheel compat arm64 bare  ## Everything
 
 tables: $(VENV)/.base  ## Write the README's tables from benchmarks/results
 	$(BIN)/edge-bench tables
+
+docs: $(VENV)/.base  ## Write the tables of docs/configuration.md from the code
+	$(BIN)/python -m maskedge.cli.config_reference docs/configuration.md
 
 peers: $(PEERS)/.done  ## Build the environment of another package to measure beside ours: .peers (1.8 GB)
 	@echo "Now: $(BIN)/edge-bench speed --quick --peer-python $(PEERS)/bin/python"

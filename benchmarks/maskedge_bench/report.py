@@ -16,7 +16,7 @@ from typing import Any
 
 from maskedge.errors import UsageError
 from maskedge.support.files import write_file
-from maskedge.system.host import machine_facts, machine_state
+from maskedge.system.host import host_facts, host_state
 
 from .schema import ANY, NONE, problems
 
@@ -135,7 +135,7 @@ OTHER_VERSIONS: Mapping[str, tuple[int, ...]] = {
 class Conditions:
     """How the machine was before a run, to be told beside how it is after it."""
 
-    before: dict[str, Any] = field(default_factory=machine_state)
+    before: dict[str, Any] = field(default_factory=host_state)
     started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
 
     def head(
@@ -156,7 +156,7 @@ class Conditions:
             spreads: Median, least and greatest of what was measured in rounds, by name.
             partial: It was stopped in the middle.
         """
-        facts, after = machine_facts(), machine_state()
+        facts, after = host_facts(), host_state()
         marks = ["throttled"] * throttled(self.before, after) + ["partial"] * partial
         return {
             "schema": schema,

@@ -1,4 +1,7 @@
-"""The configuration of `edge-run`: defaults < edge.toml < environment < flags, as one frozen object (docs/configuration.md)."""
+"""The configuration of `edge-run`: defaults < edge.toml < environment < flags, as one frozen object.
+
+The keys are listed in docs/configuration.md.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
+from maskedge.sinks.output_settings import OutputConfig
 from maskedge.support.files import read_text
 
 from .errors import MaskedgeError, UsageError
@@ -23,23 +27,18 @@ from .settings import MASK, Range, check_settings, check_value, shown
 
 if TYPE_CHECKING:
     from maskedge.alerts.rules import AlertRule
-    from maskedge.sinks.clips import ClipsConfig
-    from maskedge.sinks.events import EventsConfig
-    from maskedge.sinks.mqtt.sink import MqttConfig
-    from maskedge.sinks.snapshots import SnapshotsConfig
-    from maskedge.sinks.web import WebConfig
     from maskedge.sources.config import SourceConfig
 
     from .zones import ZonesConfig
 
 PREFIX = "MASKEDGE_"
 MOST_BYTES = 256 * 1024
-"""Size of an edge.toml, at most."""
+"""Largest size of an edge.toml."""
 _MOST_DEPTH = 16
-"""Lists and tables inside one another, and parts of a dotted key, at most."""
+"""Deepest nesting of lists and tables, and most parts of a dotted key."""
 _MOST_RULES = 100
 _TOKENS = re.compile(r'''"""(?:\\.|[^\\])*?"""|'{3}.*?'{3}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*|[\[\]{}]''', re.DOTALL)
-"""Texts, comments and brackets of a TOML file."""
+"""Strings, comments and brackets of a TOML file."""
 _LONG_KEY = re.compile(rf"(?<![\w-])(?:[\w-]+[ \t]*\.[ \t]*){{{_MOST_DEPTH}}}")
 
 
@@ -49,7 +48,7 @@ class ModelConfig:
 
     file: Path | None = field(default=None, metadata={"help": "classifier .onnx file; default: the bundled one"})
     labels: tuple[str, ...] = field(
-        default=(), metadata={"help": "labels to answer with, two or more of the model's; empty: all that it has"}
+        default=(), metadata={"help": "labels to choose from, two or more of the model's; empty: all of them"}
     )
 
     def __post_init__(self) -> None:
@@ -60,27 +59,25 @@ class ModelConfig:
 class DetectConfig:
     """The section `[detect]`."""
 
-    detector: str = field(default="haar", metadata={"help": "how faces are found (edge-run --help lists the names)"})
-    cascade: Path | None = field(default=None, metadata={"help": "cascade .xml file to find faces with, instead of detector"})
-    detector_model: Path | None = field(
-        default=None, metadata={"help": "detector .onnx file to find faces with, instead of detector"}
-    )
+    detector: str = field(default="haar", metadata={"help": "face detector (edge-run --help lists the names)"})
+    cascade: Path | None = field(default=None, metadata={"help": "cascade .xml file, instead of detector"})
+    detector_model: Path | None = field(default=None, metadata={"help": "detector .onnx file, instead of detector"})
     every: int = field(
         default=5,
         metadata={
-            "help": "look for faces in every so many frames of a video, sooner at a low rate; in between, tracks carry them",
+            "help": "detect faces in every Nth frame of a video, more often at a low rate; tracks follow them in between",
             "range": Range(1, 10_000),
         },
     )
     face_threshold: float | None = field(
         default=None,
         metadata={
-            "help": "how surely a candidate must be a face, 0 to 1; default: what is best for the detector",
+            "help": "lowest probability of a face, 0 to 1; default: the best value for the detector",
             "range": Range(0, 1),
         },
     )
     min_face_size: int | None = field(
-        default=None, metadata={"help": "side in pixels of the smallest face; default: whatever is found", "range": Range(1, 16384)}
+        default=None, metadata={"help": "side of the smallest face in pixels; default: no limit", "range": Range(1, 16384)}
     )
 
     def __post_init__(self) -> None:
@@ -90,37 +87,16 @@ class DetectConfig:
 
 
 @dataclass(frozen=True)
-class OutputConfig:
-    """The section `[output]`."""
-
-    show: bool | None = field(default=None, metadata={"help": "open a window; default: when there is a display"})
-    save: str | None = field(
-        default=None,
-        metadata={
-            "help": "write the annotated video (.mp4, .mkv, .avi); for pictures also a folder or a picture file",
-            "free": True,
-        },
-    )
-    overwrite: bool = field(default=False, metadata={"help": "replace outputs that exist already"})
-    max_frames: int | None = field(default=None, metadata={"help": "stop after so many frames", "range": Range(1, 10**12)})
-
-    def __post_init__(self) -> None:
-        check_settings(self, "output")
-
-
-@dataclass(frozen=True)
 class PrivacyConfig:
     """The section `[privacy]` (docs/privacy.md)."""
 
-    anonymize: bool = field(
-        default=False, metadata={"help": "make faces unrecognisable in every picture that is shown, kept or sent"}
-    )
+    anonymize: bool = field(default=False, metadata={"help": "pixelate faces in every picture that is shown, stored or sent"})
     stats_only: bool = field(
-        default=False, metadata={"help": "leave where faces are, and who is who, out of all that is written or sent"}
+        default=False, metadata={"help": "leave positions and identities of people out of everything that is written or sent"}
     )
     no_reidentification: bool = field(
         default=False,
-        metadata={"help": "compute nothing that could distinguish people: a person who comes back is counted as a new one"},
+        metadata={"help": "compute nothing that distinguishes people; a person who returns counts as a new one"},
     )
 
 
@@ -129,15 +105,16 @@ class LimitsConfig:
     """The section `[limits]`."""
 
     threads: int | None = field(
-        default=None, metadata={"help": "threads of ONNX Runtime and OpenCV; default: 1 and 2", "range": Range(1, 256)}
+        default=None, metadata={"help": "threads of ONNX Runtime and of OpenCV; default: 1 and 2", "range": Range(1, 256)}
     )
     max_fps: float | None = field(
-        default=None, metadata={"help": "frames of a live source that are answered a second, at most", "range": Range(0.1, 1000)}
+        default=None,
+        metadata={"help": "highest number of processed frames per second of a live source", "range": Range(0.1, 1000)},
     )
     cpu_budget: float | None = field(
         default=None,
         metadata={
-            "help": "percent of one core that may be used (100: one core); a live loop slows down to keep it",
+            "help": "CPU budget in percent of one core (100: one core); a live loop slows down to stay within it",
             "range": Range(1, 102_400),
         },
     )
@@ -154,9 +131,9 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 class LogConfig:
     """The section `[log]`."""
 
-    format: str = field(default="text", metadata={"help": f"how log lines are written: {', '.join(LOG_FORMATS)}"})
-    level: str = field(default="info", metadata={"help": f"the least that is said: {', '.join(LOG_LEVELS)}"})
-    quiet: bool = field(default=False, metadata={"help": "no progress and no summary; errors are still said"})
+    format: str = field(default="text", metadata={"help": f"format of log lines: {', '.join(LOG_FORMATS)}"})
+    level: str = field(default="info", metadata={"help": f"lowest level that is logged: {', '.join(LOG_LEVELS)}"})
+    quiet: bool = field(default=False, metadata={"help": "no progress and no summary; errors are still logged"})
 
     def __post_init__(self) -> None:
         check_settings(self, "log")
@@ -167,54 +144,68 @@ class LogConfig:
 
 @dataclass(frozen=True)
 class EdgeConfig:
-    """All that can be set, one attribute a section of edge.toml."""
+    """All settings, one attribute per section of edge.toml.
+
+    Attributes:
+        source: Where frames come from.
+        model: The classifier.
+        detect: The face detector.
+        zones: Parts of the picture that count.
+        privacy: Limits on what leaves the program.
+        limits: Limits on the use of the machine.
+        log: The log.
+        alerts: The alert rules.
+        sections: The sections that outputs and alert actions declare, by name. Each is an attribute
+            too, as in `config.web.serve`.
+    """
 
     source: SourceConfig
     model: ModelConfig
     detect: DetectConfig
     zones: ZonesConfig
-    output: OutputConfig
-    events: EventsConfig
-    web: WebConfig
-    mqtt: MqttConfig
-    snapshots: SnapshotsConfig
-    clips: ClipsConfig
     privacy: PrivacyConfig
     limits: LimitsConfig
     log: LogConfig
     alerts: tuple[AlertRule, ...]
+    sections: Mapping[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        # Called only for names that are no fields. `sections` is missing while an object is unpickled or copied.
+        sections = self.__dict__.get("sections", {})
+        if name not in sections:
+            raise AttributeError(name)
+        return sections[name]
 
 
-# Each section lives beside what it configures, and is loaded when a configuration is: --help needs none of it.
-_HOMES = {
+# Imported when a configuration is loaded: `--help` needs none of them.
+_FIRST = {
     "source": ("maskedge.sources.config", "SourceConfig"),
     "model": (__name__, "ModelConfig"),
     "detect": (__name__, "DetectConfig"),
     "zones": ("maskedge.zones", "ZonesConfig"),
-    "output": (__name__, "OutputConfig"),
-    "events": ("maskedge.sinks.events", "EventsConfig"),
-    "web": ("maskedge.sinks.web", "WebConfig"),
-    "mqtt": ("maskedge.sinks.mqtt.sink", "MqttConfig"),
-    "snapshots": ("maskedge.sinks.snapshots", "SnapshotsConfig"),
-    "clips": ("maskedge.sinks.clips", "ClipsConfig"),
-    "privacy": (__name__, "PrivacyConfig"),
-    "limits": (__name__, "LimitsConfig"),
-    "log": (__name__, "LogConfig"),
 }
-_ALERTS = ("maskedge.alerts.rules", "AlertRule")
-SECTIONS = tuple(_HOMES)
+_LAST = {"privacy": (__name__, "PrivacyConfig"), "limits": (__name__, "LimitsConfig"), "log": (__name__, "LogConfig")}
+_LIGHT = {
+    "model": ModelConfig,
+    "detect": DetectConfig,
+    "output": OutputConfig,
+    "privacy": PrivacyConfig,
+    "limits": LimitsConfig,
+    "log": LogConfig,
+}
+"""Sections whose keys `--help` describes."""
 _CHOICES = (("source.uri", "source.uri_file", "source.camera"), ("detect.detector", "detect.cascade", "detect.detector_model"))
-"""Keys of which one is meant at a time."""
+"""Groups of keys that exclude each other."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A configuration, and where it came from.
+    """A configuration and its origins.
 
     Attributes:
         config: The configuration.
-        file: The edge.toml, None where none was given.
-        origins: Where each value that is no default came from, by `section.key`: a file, a variable, a flag.
+        file: The edge.toml, None without one.
+        origins: Origin of each value that is not a default, by `section.key`: a file, a variable, a flag.
     """
 
     config: EdgeConfig
@@ -227,29 +218,30 @@ def load_config(
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
 ) -> Loaded:
-    """Put the configuration together.
+    """Load the configuration.
 
     Args:
         file: An edge.toml.
-        environment: Variables, of which `MASKEDGE_SECTION_KEY` are read; the process's own when left out.
-        flags: Values of flags by `section.key`; None where a flag was not given.
+        environment: Environment variables; `MASKEDGE_SECTION_KEY` are read. None for those of the process.
+        flags: Values of flags by `section.key`; None for a flag that was not given.
 
     Raises:
-        UsageError: A key is unknown, a value is of another type, out of its range or makes no sense, or the file cannot be read.
+        UsageError: A key is unknown, a value has the wrong type, is out of range or makes no sense, or
+            the file cannot be read.
     """
     try:
         return _load(file, os.environ if environment is None else environment, flags or {})
     except (MaskedgeError, ImportError):
-        raise  # a broken installation is no fault of the file
+        raise  # an ImportError means a broken installation, not a broken file
     except Exception as error:
-        # Whatever a file may hold: a running program asks for it too, and must not end by it.
+        # A reload must not end a running program, whatever the file holds.
         raise UsageError(
             f"the configuration{f' {file}' if file else ''} cannot be used ({type(error).__name__}: {shown(str(error))})."
         ) from error
 
 
 def _load(file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Loaded:
-    values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    values: dict[str, dict[str, Any]] = {section: {} for section in section_names()}
     origins: dict[str, str] = {}
     layers: dict[str, str] = {}
     rules: list[Any] = []
@@ -258,7 +250,7 @@ def _load(file: Path | None, environment: Mapping[str, str], flags: Mapping[str,
         section, _, key = path.partition(".")
         values[section][key] = value
         origins[path], layers[path] = origin, layer
-        # A choice is made anew by what comes later, whichever of its keys that uses.
+        # A later layer replaces the choice, whichever of its keys it uses.
         for other in next((choice for choice in _CHOICES if path in choice), ()):
             if layers.get(other, layer) != layer:
                 values[section].pop(other.partition(".")[2])
@@ -279,15 +271,44 @@ def _load(file: Path | None, environment: Mapping[str, str], flags: Mapping[str,
     for path, value in flags.items():
         if value is not None:
             put(path, value, "flag", "flag")
-    sections = {section: section_class(section)(**values[section]) for section in SECTIONS}
-    return Loaded(EdgeConfig(**sections, alerts=tuple(rules)), file, origins)
+    built = {section: cls(**values[section]) for section, cls in sections().items()}
+    core = {name: built.pop(name) for name in (*_FIRST, *_LAST)}
+    return Loaded(EdgeConfig(**core, alerts=tuple(rules), sections=built), file, origins)
+
+
+def sections() -> dict[str, type[Any]]:
+    """Return the dataclass of each section, in the order of edge.toml.
+
+    Outputs (`maskedge.sinks.SINKS`) and alert actions (`maskedge.alerts.registry.ACTIONS`) declare
+    their own.
+    """
+    from maskedge.alerts.registry import ACTIONS
+    from maskedge.sinks import sink_classes
+
+    found: dict[str, type[Any]] = {name: _load_class(*home) for name, home in _FIRST.items()}
+    owners = [(sink.section, sink.settings_class) for sink in sink_classes()]
+    owners += [(action.section, action.settings_class) for action in ACTIONS]
+    found |= {name: cls for name, cls in owners if cls is not None}
+    return found | {name: _load_class(*home) for name, home in _LAST.items()}
+
+
+def section_names() -> tuple[str, ...]:
+    """Return the names of the sections, in the order of edge.toml."""
+    return tuple(sections())
 
 
 def section_class(section: str) -> type[Any]:
-    """Give the dataclass of a section; `alerts` names that of a rule."""
-    module, name = _ALERTS if section == "alerts" else _HOMES[section]
-    found: type[Any] = getattr(import_module(module), name)
-    return found
+    """Return the dataclass of a section; for `alerts`, the dataclass of a rule."""
+    if section == "alerts":
+        from maskedge.alerts.registry import rule_class
+
+        return rule_class()
+    return sections()[section]
+
+
+def _load_class(module: str, name: str) -> type[Any]:
+    loaded: type[Any] = getattr(import_module(module), name)
+    return loaded
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -302,16 +323,18 @@ def _read_toml(file: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = toml.loads(text)
     except ValueError as error:
-        # A TOMLDecodeError, or a number of more digits than Python takes.
+        # A TOMLDecodeError, or a number with more digits than Python accepts.
         raise UsageError(f"the configuration {file} is no TOML: {str(error).rstrip('.')[:200]}.") from error
     return content
 
 
 def _check_depth(text: str, file: Path) -> None:
-    """Refuse nesting before it is parsed: the parser is recursive, and takes the square of a dotted key's length.
+    """Refuse deep nesting before the text is parsed.
+
+    The parser is recursive, and takes time quadratic in the length of a dotted key.
 
     Raises:
-        UsageError: It is deeper than any configuration.
+        UsageError: The text is nested deeper than any configuration needs.
     """
     depth = 0
     for token in _TOKENS.finditer(text):
@@ -339,19 +362,20 @@ def _read_rules(content: Any, file: Path) -> list[Any]:
 
 
 def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:
-    """Give name, section, key and text of each variable of ours."""
+    """Yield name, section, key and text of each variable `MASKEDGE_SECTION_KEY`."""
+    known = section_names()
     for name, text in sorted(environment.items()):
         if not name.startswith(PREFIX):
             continue
         section, _, key = name.removeprefix(PREFIX).lower().partition("_")
-        if section in SECTIONS and key:
+        if section in known and key:
             yield name, section, key, text
-        elif key and (close := difflib.get_close_matches(section, SECTIONS, 1, 0.75)):
+        elif key and (close := difflib.get_close_matches(section, known, 1, 0.75)):
             raise UsageError(f"the variable {name} names no section: did you mean {PREFIX}{close[0].upper()}_{key.upper()}?")
 
 
 def _check_section(section: str, where: str) -> None:
-    known = (*SECTIONS, "alerts")
+    known = (*section_names(), "alerts")
     if section not in known:
         raise UsageError(f"{where}: there is no section [{shown(section)[1:-1]}]{_nearest(section, known)}")
 
@@ -362,14 +386,17 @@ def _nearest(name: str, known: tuple[str, ...]) -> str:
 
 
 def _typed(section: str, key: str, value: Any, where: str, *, parse: bool = False) -> Any:
-    """Bring a value to the type of its key.
+    """Convert a value to the type of its key.
 
     Args:
         section: Its section.
         key: Its key.
-        value: As TOML gives it, or text.
-        where: What to call the place in a refusal.
+        value: A TOML value, or the text of a variable.
+        where: Place of the value, for messages.
         parse: True for the text of a variable.
+
+    Raises:
+        UsageError: The key is unknown, or the value does not fit.
     """
     cls = section_class(section)
     known = {entry.name: entry for entry in fields(cls)}
@@ -392,7 +419,7 @@ def _options(hint: Any) -> tuple[Any, ...]:
 
 
 def _convert(value: Any, hint: Any) -> Any:
-    """Bring a value of TOML to `hint`. ValueError where it does not fit."""
+    """Convert a TOML value to the type `hint`. Raises ValueError if it does not fit."""
     for option in _options(hint):
         if get_origin(option) is tuple:
             if isinstance(value, list):
@@ -412,7 +439,7 @@ def _convert(value: Any, hint: Any) -> Any:
 
 
 def _parse(text: str, hint: Any) -> Any:
-    """Read the text of a variable as `hint`. ValueError where it does not fit."""
+    """Parse the text of a variable as the type `hint`. Raises ValueError if it does not fit."""
     for option in _options(hint):
         if option is type(None):
             continue
@@ -436,23 +463,23 @@ def _describe(hint: Any) -> str:
 
 
 def is_secret(entry: Field[Any]) -> bool:
-    """Tell whether the value of a key must never be shown."""
+    """Return True if the value of a key must never be shown."""
     return bool(entry.metadata.get("secret"))
 
 
 def secrets_of(config: EdgeConfig) -> set[str]:
-    """Give all texts of a configuration that must never be shown: secret values, and passwords and keys in addresses."""
+    """Return all secrets of a configuration: values of secret keys, and passwords and keys in addresses."""
     from maskedge.sources.address import secrets_in
 
     found: set[str] = set()
-    for section in (*(getattr(config, name) for name in SECTIONS), *config.alerts):
+    for section in (*(getattr(config, name) for name in section_names()), *config.alerts):
         for entry in fields(section):
             value = getattr(section, entry.name)
             for text in value if isinstance(value, tuple) else (value,):
                 if isinstance(text, str):
                     found |= {text} if is_secret(entry) else secrets_in(text) if _is_address(text) else set()
     if config.source.uri_file is not None:
-        # Whether the file can be read is the run's to say.
+        # If the file cannot be read, the run reports it.
         with contextlib.suppress(UsageError):
             found |= secrets_in(config.source.address)
     return found
@@ -463,7 +490,7 @@ def _is_address(text: str) -> bool:
 
 
 def _hide(value: Any) -> Any:
-    """Mask the secrets in an address, or in a list of texts."""
+    """Mask the secrets in an address or in a list of texts."""
     from maskedge.sources.address import without_password
 
     if isinstance(value, tuple):
@@ -472,9 +499,9 @@ def _hide(value: Any) -> Any:
 
 
 def to_toml(loaded: Loaded) -> str:
-    """Write a configuration as an edge.toml with comments, which loads to the same configuration. Secrets are masked."""
+    """Format a configuration as an edge.toml with comments. It loads to the same configuration; secrets are masked."""
     lines = ["# The configuration of edge-run (docs/configuration.md). A key behind '#' is not set; its line can be filled in."]
-    for section in SECTIONS:
+    for section in section_names():
         lines += ["", f"[{section}]", *_section_lines(getattr(loaded.config, section), section, loaded.origins)]
     for rule in loaded.config.alerts:
         lines += ["", "[[alerts]]", *_section_lines(rule, "alerts", {})]
@@ -504,14 +531,14 @@ def _toml_value(value: Any) -> str:
         return f"[{', '.join(_toml_value(item) for item in value)}]"
     if isinstance(value, int | float):
         return repr(value)
-    # JSON's strings are TOML's, but for one control character.
+    # JSON strings are valid in TOML except for one control character.
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def changed_keys(old: EdgeConfig, new: EdgeConfig) -> list[str]:
-    """Name the keys, as `section.key`, in which two configurations differ; `alerts` stands for the rules as a whole."""
+    """Return the keys, as `section.key`, in which two configurations differ; `alerts` stands for all rules."""
     changed = ["alerts"] if old.alerts != new.alerts else []
-    for section in SECTIONS:
+    for section in section_names():
         before, after = getattr(old, section), getattr(new, section)
         changed += [
             f"{section}.{entry.name}" for entry in fields(after) if getattr(before, entry.name) != getattr(after, entry.name)
@@ -520,9 +547,9 @@ def changed_keys(old: EdgeConfig, new: EdgeConfig) -> list[str]:
 
 
 def field_of(path: str) -> Field[Any] | None:
-    """Give the field of `section.key`, of the sections that are defined here; None of the others."""
+    """Return the field of `section.key` if that can be known without loading OpenCV, otherwise None."""
     section, _, key = path.partition(".")
-    if _HOMES[section][0] != __name__:
+    if section not in _LIGHT:
         return None
-    (entry,) = (entry for entry in fields(section_class(section)) if entry.name == key)
+    (entry,) = (entry for entry in fields(_LIGHT[section]) if entry.name == key)
     return entry

@@ -1,11 +1,12 @@
-"""What happens beside the frames: a face comes or goes, a mask is put on, a camera is lost, a rule is broken."""
+"""Events: a face appears or leaves, a mask is put on, a camera is lost, an alert starts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import Any
+
+from maskedge.support.text import utc
 
 FACE_APPEARED = "face_appeared"
 FACE_LEFT = "face_left"
@@ -22,14 +23,14 @@ KINDS = (FACE_APPEARED, FACE_LEFT, LABEL_CHANGED, SOURCE_LOST, SOURCE_BACK, ALER
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened.
+    """Something that happened at a moment.
 
     Attributes:
         kind: One of `KINDS`.
-        time: When, in seconds since the epoch.
-        source: What the user called the source, without name and password.
-        details: What belongs to the kind, of JSON's types alone (docs/contracts.md).
-        film_s: When in the film, in seconds; None for what is no video file.
+        time: Seconds since the epoch.
+        source: Display name of the source, without user name and password.
+        details: Fields of this kind of event, in JSON types (docs/contracts.md).
+        film_s: Time in the video file in seconds; None for other sources.
     """
 
     kind: str
@@ -39,11 +40,6 @@ class Event:
     film_s: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Give the event as it stands among the events (docs/contracts.md)."""
+        """Return the event in JSON types, as it is published (docs/contracts.md)."""
         film = {} if self.film_s is None else {"film_s": round(self.film_s, 3)}
         return {"event": self.kind, "source": self.source, "time": utc(self.time), **film, **self.details}
-
-
-def utc(seconds: float) -> str:
-    """Give seconds since the epoch as in `2026-01-31T12:00:00.123Z`."""
-    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

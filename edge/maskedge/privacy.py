@@ -1,6 +1,7 @@
-"""What outputs may know of people: boxes to pixelate, and results without position and identity (docs/privacy.md).
+"""Privacy: the boxes to pixelate, and results without positions and identities (docs/privacy.md).
 
-Both are applied in the loop, once, before any output sees a result.
+Both are applied once, in the loop, before anything else receives a result: the boxes by
+`maskedge.runtime.frame_processor`, the rest by `maskedge.runtime.event_publisher`.
 """
 
 from __future__ import annotations
@@ -17,29 +18,29 @@ from .events import Event
 from .types import Box, Face
 
 PERSONAL_KEYS = ("box", "track", "tracks")
-"""Keys of events that say where a person is or who is who."""
+"""Keys of events that hold the position or the identity of a person."""
 
 
 def hidden_boxes(faces: Iterable[Face], tracks: Iterable[Track] = ()) -> list[Box]:
-    """Give the boxes that are pixelated to hide people.
+    """Return the boxes to pixelate.
 
     Args:
-        faces: All faces of the frame, also those that do not count (outside the zones, too small to be shown).
-        tracks: All tracks, also those that wait for a face which is not seen at the moment.
+        faces: All faces of the frame, including those that do not count, as outside the zones.
+        tracks: All tracks, including those whose face is not visible at the moment.
     """
     return [face.box for face in faces] + [track.box for track in tracks]
 
 
 @singledispatch
 def without_people(result: Any) -> Any:
-    """Give an answer, an event or the state of alerts without position and identity of people (`[privacy] stats_only`).
+    """Return a result, an event or the active alerts without positions and identities (`[privacy] stats_only`).
 
-    Pictures of an answer still have boxes and labels, but no track numbers: a picture shows where people are in any case.
+    Pictures keep boxes and labels but lose track numbers: a picture shows where people are in any case.
 
     Raises:
-        TypeError: It is nothing that outputs receive.
+        TypeError: Outputs do not receive values of this type.
     """
-    raise TypeError(f"{type(result).__name__} is nothing that outputs receive.")
+    raise TypeError(f"outputs receive no {type(result).__name__}.")
 
 
 @without_people.register

@@ -1,4 +1,4 @@
-"""The result of one frame: its faces, its events, and the only pictures of it that may leave the program."""
+"""The result of one frame: faces, events, and the only pictures that may leave the program."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ from .types import Box, Face, FaceLabel, Frame, Image
 
 @dataclass
 class FrameResult:
-    """A frame and what was found in it.
+    """A frame, its faces and its events.
 
-    `plain` and `picture` are the only pictures that may leave the program (window, video, web, snapshots, clips): both are
-    anonymised where that was asked for, and `frame.image` is not. A sink that shows or keeps pixels takes one of these two.
+    `plain` and `picture` are the only pictures that may leave the program (window, video, web,
+    snapshots, clips). Both are pixelated where the user asked for that; `frame.image` is not. A sink
+    that shows or stores pixels takes one of these two.
 
     Attributes:
-        frame: The frame as it came. Its image is for detectors alone.
-        faces: Its faces. What an output receives in a run with `[privacy] stats_only` are labels alone (`maskedge.privacy`).
-        stages: Milliseconds of each stage, `total` among them.
+        frame: The frame as captured. Its image is for detectors only.
+        faces: Its faces. With `[privacy] stats_only` outputs receive labels only (`maskedge.privacy`).
+        stages: Milliseconds of each stage, including `total`.
         status: Text for the overlay.
-        events: What happened in this frame.
-        hidden: Boxes that are made unrecognisable in every picture (x1, y1, x2, y2 in pixels); None where nothing is hidden.
-        overlay: What else is drawn: zones, a banner.
-        drawn_from: The answer whose pictures are this one's, None for its own: pictures have boxes where `faces` has none.
-        film_s: The frame's time in the film, in seconds; None for what is no video file.
+        events: Events of this frame.
+        hidden: Boxes that are pixelated in every picture (x1, y1, x2, y2 in pixels); None for none.
+        overlay: Zones and banner, drawn besides the faces.
+        drawn_from: The result whose pictures this one shows; None for its own. It has boxes where
+            `faces` has none.
+        film_s: Time of the frame in the video file in seconds; None for other sources.
     """
 
     frame: Frame
@@ -48,12 +50,12 @@ class FrameResult:
 
     @property
     def located(self) -> list[Face]:
-        """The faces of which the position is known: all, or none in what an output receives with `[privacy] stats_only`."""
+        """Faces with a known position: all faces, or none for an output with `[privacy] stats_only`."""
         return [face for face in self.faces if isinstance(face, Face)]
 
     @property
     def plain(self) -> Image:
-        """The frame as it may leave the program, without overlay: uint8 `[H, W, 3]` BGR. Must not be changed."""
+        """The frame as it may leave the program, without overlay: uint8 `[H, W, 3]`, BGR. Read-only."""
         if self.drawn_from is not None:
             return self.drawn_from.plain
         with self._lock:
@@ -63,7 +65,7 @@ class FrameResult:
 
     @property
     def picture(self) -> Image:
-        """The frame with the overlay, uint8 `[H, W, 3]` BGR: drawn once, and only if a sink wants it. Must not be changed."""
+        """The frame with the overlay: uint8 `[H, W, 3]`, BGR. Drawn once, on demand. Read-only."""
         if self.drawn_from is not None:
             return self.drawn_from.picture
         with self._lock:
@@ -73,6 +75,6 @@ class FrameResult:
             return self._picture
 
     def with_banner(self, banner: str) -> FrameResult:
-        """Give the same answer with a line across its picture, for a source that gives no newer one."""
+        """Return a copy whose picture has a banner, for a source that gives no newer frame."""
         origin = None if self.drawn_from is None else self.drawn_from.with_banner(banner)
         return replace(self, overlay=replace(self.overlay, banner=banner), events=(), drawn_from=origin)

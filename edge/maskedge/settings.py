@@ -1,4 +1,4 @@
-"""Bounds of settings: declared once, beside each key, and checked wherever a section is made."""
+"""Bounds of settings, declared beside each key and checked whenever a section is created."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from .errors import UsageError
 
 MASK = "********"
 MOST_TEXT = 4096
-"""Characters of a text, at most."""
+"""Longest text, in characters."""
 MOST_ITEMS = 1000
-"""Items of a list, at most."""
+"""Longest list, in items."""
 _SHOWN = 60
-"""Characters of a refused value that an error message repeats."""
+"""Number of characters of a refused value that an error message repeats."""
 
 
 class Range(NamedTuple):
-    """The numbers that a key takes, both ends included. Stands in a field's metadata as `range`.
+    """The numbers that a key accepts, both ends included. Stored in a field's metadata as `range`.
 
     Attributes:
-        low: The smallest.
-        high: The greatest.
-        zero: Whether 0 is taken too, with a meaning of its own.
+        low: Smallest number.
+        high: Greatest number.
+        zero: True if 0 is accepted as well, with a meaning of its own.
     """
 
     low: float
@@ -32,7 +32,7 @@ class Range(NamedTuple):
     zero: bool = False
 
     def __contains__(self, value: object) -> bool:
-        """NaN is in no range."""
+        """Return True for a number in the range; NaN is in no range."""
         return isinstance(value, int | float) and (self.low <= value <= self.high or (self.zero and value == 0))
 
     def __str__(self) -> str:
@@ -43,15 +43,15 @@ class Range(NamedTuple):
 def check_settings(section: Any, name: str) -> None:
     """Check every value of a section against the bounds of its key. Types are not checked.
 
-    A field's metadata may hold `range` (a `Range`), `free` (true for a text that may hold control characters: a path, a script)
-    and `secret` (true where the value must not be repeated).
+    A field's metadata may hold `range` (a `Range`), `free` (True for a text that may hold control
+    characters, as a path or a script) and `secret` (True if messages must not repeat the value).
 
     Args:
         section: The dataclass.
-        name: What to call it in an error message.
+        name: Name of the section, for messages.
 
     Raises:
-        UsageError: The first value that is out of bounds.
+        UsageError: A value is out of bounds; the message names the first one.
     """
     for entry in fields(section):
         check_value(entry, getattr(section, entry.name), f"{name}.{entry.name}")
@@ -63,10 +63,10 @@ def check_value(entry: Field[Any], value: Any, where: str) -> None:
     Args:
         entry: The field of the key.
         value: Its value, of the right type.
-        where: What to call the key in an error message.
+        where: Name of the key, for messages.
 
     Raises:
-        UsageError: It is out of bounds.
+        UsageError: The value is out of bounds.
     """
     problem = _problem(value, entry.metadata)
     if problem:
@@ -75,7 +75,7 @@ def check_value(entry: Field[Any], value: Any, where: str) -> None:
 
 
 def shown(value: Any) -> str:
-    """Give a value as an error message may repeat it: on one line, and short."""
+    """Format a value for an error message: on one line, and short."""
     if isinstance(value, int) and abs(value) >= 10**_SHOWN:
         return f"a number of {int(value.bit_length() * 0.30103) + 1} digits"
     try:
@@ -98,7 +98,7 @@ def _problem(value: Any, metadata: Mapping[str, Any]) -> str | None:
         text = str(value)
         if len(text) > MOST_TEXT:
             return f"takes {MOST_TEXT} characters at most, got {len(text)}"
-        # A path is bytes to the system and a script has lines: of these only what ends a text for the system is refused.
+        # A path is any bytes but NUL, and a script has line breaks.
         free = metadata.get("free") or isinstance(value, Path)
         bad = next((sign for sign in text if sign == "\0" or (not free and _is_control(sign))), None)
         if bad is not None:
@@ -112,5 +112,5 @@ def _problem(value: Any, metadata: Mapping[str, Any]) -> str | None:
 
 
 def _is_control(sign: str) -> bool:
-    """Tell whether a character is a control character, or no character: half of a pair, which UTF-8 cannot hold."""
+    """Return True for a control character, and for half of a surrogate pair, which UTF-8 cannot hold."""
     return sign < " " or "\x7f" <= sign <= "\x9f" or "\ud800" <= sign <= "\udfff"

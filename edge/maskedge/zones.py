@@ -1,4 +1,4 @@
-"""Zones: the parts of the picture that count. A face belongs to a zone when the centre of its box lies in it."""
+"""Zones: parts of the picture that count. A face is in a zone if the centre of its box is."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from .counts import count_labels
 from .errors import UsageError
 from .settings import check_settings
 from .types import Box, Face
 
 Point: TypeAlias = tuple[float, float]
-"""x, y relative to the width and the height of the picture, 0 to 1."""
+"""x and y as fractions of the width and the height of the picture, 0 to 1."""
 
 _EXAMPLE = "--roi 'door=0.1,0.2 0.5,0.2 0.5,0.9'"
-_LEAST_AREA = 1e-4
+_MIN_AREA = 1e-4
 MOST_ZONES = 100
 MOST_CORNERS = 100
 
@@ -46,37 +47,37 @@ class Zone:
     """A named polygon.
 
     Attributes:
-        name: What the user calls it.
-        points: Its corners in order, relative to the picture (0 to 1); at least three, no two sides cross.
+        name: Name of the zone.
+        points: Corners in order, as fractions of the picture (0 to 1): at least three, and no two sides cross.
     """
 
     name: str
     points: tuple[Point, ...]
 
     def holds(self, x: float, y: float) -> bool:
-        """Tell whether a point lies inside.
+        """Return True if a point is inside (ray casting).
 
         Args:
-            x: From the left, relative to the width.
-            y: From the top, relative to the height.
+            x: Distance from the left as a fraction of the width.
+            y: Distance from the top as a fraction of the height.
         """
         inside = False
         for (x1, y1), (x2, y2) in _sides(self.points):
-            # Each side that a ray to the right crosses turns outside into inside.
+            # Each side that a ray to the right crosses switches between outside and inside.
             if (y1 > y) != (y2 > y) and x < (x2 - x1) * (y - y1) / (y2 - y1) + x1:
                 inside = not inside
         return inside
 
 
 def parse_zone(text: str, number: int = 1) -> Zone:
-    """Read a zone as the user writes it.
+    """Parse a zone.
 
     Args:
-        text: `NAME=X,Y X,Y X,Y ...`; the name may be left out.
-        number: Names a zone without a name: `zone1`.
+        text: `NAME=X,Y X,Y X,Y ...`; the name is optional.
+        number: Number for a zone without a name, as in `zone1`.
 
     Raises:
-        UsageError: It is no polygon inside the picture; the text says what is wrong.
+        UsageError: The text is not a polygon inside the picture; the message says why.
     """
     name, equals, corners = text.rpartition("=")
     name = name.strip() if equals else f"zone{number}"
@@ -104,16 +105,16 @@ def parse_zone(text: str, number: int = 1) -> Zone:
         for second in sides[index + 1 :]:
             if _cross(first, second):
                 raise UsageError(f"sides of zone {name} cross or touch: give its corners in order around it.")
-    if abs(sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in sides)) / 2 < _LEAST_AREA:
+    if abs(sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in sides)) / 2 < _MIN_AREA:
         raise UsageError(f"zone {name} is too thin to hold a face: move its corners apart.")
     return Zone(name, tuple(points))
 
 
 class Zones:
-    """The zones of a run. Without any, the whole picture counts.
+    """The zones of a run. Without zones the whole picture counts.
 
     Args:
-        zones: The zones; their names differ.
+        zones: The zones, with different names.
 
     Raises:
         UsageError: Two have the same name.
@@ -127,10 +128,10 @@ class Zones:
 
     @classmethod
     def parse(cls, texts: Iterable[str]) -> Zones:
-        """Read zones as the user writes them (see `parse_zone`).
+        """Parse zones (see `parse_zone`).
 
         Raises:
-            UsageError: One is no polygon, or two have the same name.
+            UsageError: A text is not a polygon, or two zones have the same name.
         """
         return cls(parse_zone(text, number) for number, text in enumerate(texts, 1))
 
@@ -139,11 +140,11 @@ class Zones:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names, in the order of the user."""
+        """Names of the zones, in the order of the configuration."""
         return tuple(zone.name for zone in self.zones)
 
     def of(self, box: Box, size: tuple[int, int]) -> tuple[str, ...]:
-        """Name the zones that hold the centre of a box.
+        """Return the names of the zones that contain the centre of a box.
 
         Args:
             box: x1, y1, x2, y2 in pixels of the frame.
@@ -153,7 +154,7 @@ class Zones:
         return tuple(zone.name for zone in self.zones if zone.holds(x, y))
 
     def keep(self, faces: Sequence[Face], size: tuple[int, int]) -> list[Face]:
-        """Leave out the faces whose centre is outside all zones; without zones all stay.
+        """Return the faces whose centre is inside a zone; without zones, all faces.
 
         Args:
             faces: Faces of a frame.
@@ -162,20 +163,20 @@ class Zones:
         return [face for face in faces if not self.zones or self.of(face.box, size)]
 
     def counts(self, faces: Sequence[Face], size: tuple[int, int]) -> dict[str, dict[str, int]]:
-        """Count faces by zone and label. Where zones overlap a face counts in each.
+        """Count faces by zone and label. In overlapping zones a face counts in each.
 
         Args:
             faces: Faces of a frame.
             size: Width and height of the frame in pixels.
         """
-        counts: dict[str, dict[str, int]] = {name: {} for name in self.names}
+        inside: dict[str, list[Face]] = {name: [] for name in self.names}
         for face in faces:
             for name in self.of(face.box, size):
-                counts[name][face.label] = counts[name].get(face.label, 0) + 1
-        return counts
+                inside[name].append(face)
+        return {name: dict(count_labels(found)) for name, found in inside.items()}
 
     def outlines(self, size: tuple[int, int]) -> list[tuple[str, list[tuple[int, int]]]]:
-        """Give name and corners in pixels of each zone, for an overlay.
+        """Return name and corners in pixels of each zone, for the overlay.
 
         Args:
             size: Width and height of the picture in pixels.
@@ -189,7 +190,7 @@ def _sides(points: Sequence[Point]) -> Iterable[tuple[Point, Point]]:
 
 
 def _cross(first: tuple[Point, Point], second: tuple[Point, Point]) -> bool:
-    """Tell whether two sides share a point other than the corner between neighbours."""
+    """Return True if two sides share a point other than the corner between neighbours."""
     (a, b), (c, d) = first, second
     if b == c:
         return _folds(a, b, d)
@@ -203,12 +204,12 @@ def _cross(first: tuple[Point, Point], second: tuple[Point, Point]) -> bool:
 
 
 def _folds(a: Point, corner: Point, b: Point) -> bool:
-    """Tell whether two neighbours lie on one another."""
+    """Return True if two neighbouring sides overlap."""
     return _turn(a, corner, b) == 0 and (a[0] - corner[0]) * (b[0] - corner[0]) + (a[1] - corner[1]) * (b[1] - corner[1]) >= 0
 
 
 def _turn(a: Point, b: Point, c: Point) -> int:
-    """Tell on which side of the line from `a` to `b` the point `c` lies: -1, 0 or 1."""
+    """Return on which side of the line from `a` to `b` the point `c` is: -1, 0 or 1."""
     area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
     return 0 if abs(area) < 1e-12 else int(math.copysign(1, area))
 

@@ -111,7 +111,8 @@ def export(
         raise OutputError(f"the folder {output.parent} does not exist: create it, or choose another --output.")
     with require_extra("export"):
         from maskedge_bench.reports.precisions import precision_table
-        from maskedge_train.classifier.checkpoint import checkpoint_kind, load_classifier
+        from maskedge_train.classifier.checkpoint import load_classifier
+        from maskedge_train.shared.checkpoint import checkpoint_kind
 
         from .export import export_classifier
 
@@ -183,12 +184,12 @@ def _evaluation(
     test_scenes: tuple[Path, ...],
     test_backgrounds: Path | None,
 ) -> Evaluation:
-    from maskedge_train.cli.classifier import test_sets
+    from maskedge_train.cli.classifier import load_test_sets
     from maskedge_train.cli.options import FACE_BOXES, load
 
     from .evaluation import load_evaluation
 
-    tests = test_sets(test_scenes, test_backgrounds, spec.labels, True) if test_scenes or test_backgrounds else {}
+    tests = load_test_sets(test_scenes, test_backgrounds, spec.labels, True) if test_scenes or test_backgrounds else {}
     # Beside its split a training left where it located the faces.
     kept = split_file.parent / FACE_BOXES
     dataset = load(data, face_boxes, scenes, backgrounds, relabel_scenes, locate=kept.is_file(), kept=kept)
@@ -322,7 +323,7 @@ def verify(model: Path, checkpoint: Path | None, data: Path | None) -> None:
 
 def _compare(model: Path, checkpoint: Path, data: Path | None) -> None:
     with require_extra("export"):
-        from maskedge_train.classifier.checkpoint import checkpoint_kind
+        from maskedge_train.shared.checkpoint import checkpoint_kind
 
         from .export import compare_with_checkpoint
     if checkpoint_kind(checkpoint) == "detector":

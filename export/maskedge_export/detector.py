@@ -27,10 +27,10 @@ from maskedge.types import Image
 from maskedge.vision.detectors import CnnDetector
 from maskedge.vision.model_card import render_card
 from maskedge.vision.self_test import DetectorSelfTest
-from maskedge_train.classifier.training import normalise
 from maskedge_train.detector.checkpoint import load_detector
+from maskedge_train.detector.evaluate import NMS_IOU, suppress
 from maskedge_train.detector.net import EdgeFace
-from maskedge_train.detector.report import NMS_IOU, suppress
+from maskedge_train.shared.pixels import normalise
 
 from .graph import OPSET, tidy
 from .parity import open_plainly

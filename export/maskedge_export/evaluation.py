@@ -58,9 +58,9 @@ def load_evaluation(dataset: DataSet, split_file: Path, labels: tuple[str, ...],
     test = np.flatnonzero(parts == PARTS.index("test"))
     negatives = "not_a_face" in labels
     calibration = cut_crops(dataset.take(train.tolist()), parts[train], negatives=negatives, beside=True, painted=False)
-    calibration = calibration.having(labels)
+    calibration = calibration.with_labels(labels)
     if len(test):
-        tests = (cut_crops(dataset.take(test.tolist()), parts[test], negatives=False, painted=False).having(labels), *tests)
+        tests = (cut_crops(dataset.take(test.tolist()), parts[test], negatives=False, painted=False).with_labels(labels), *tests)
     if not tests or not sum(len(own.labels) for own in tests):
         raise UsageError(f"{split_file} keeps nothing for the test: give --test-scenes, or a split with a test part.")
     return Evaluation(calibration.exact, tests)

@@ -20,7 +20,8 @@ from maskedge.support.pictures import is_picture, natural_key, read_picture
 from maskedge.types import Image
 from maskedge.vision.classifier import MaskClassifier
 from maskedge.vision.model_card import render_card
-from maskedge_train.classifier.checkpoint import Card, ClassifierSpec, load_classifier
+from maskedge_train.classifier.checkpoint import ClassifierSpec, load_classifier
+from maskedge_train.shared.checkpoint import Card
 
 from .evaluation import Evaluation
 from .graph import ClassifierGraph, finish, round_matrices, store_matrices_as_int8, to_onnx

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from maskedge.modelfile.contract import CONTRACT, seal
-from maskedge_train.classifier.checkpoint import Card, ClassifierSpec
+from maskedge_train.classifier.checkpoint import ClassifierSpec
 from maskedge_train.classifier.nets import EdgeNet, locate
-from maskedge_train.classifier.training import normalise
+from maskedge_train.shared.checkpoint import Card
+from maskedge_train.shared.pixels import normalise
 
 OPSET = 18
 IR_VERSION = 10

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maskedge.system.host import machine_facts
+from maskedge.system.host import host_facts
 from maskedge.types import Image
 
 from .parity import open_plainly
@@ -100,4 +100,4 @@ def precision_report(rows: Sequence[Measured], written: Mapping[str, bool], crop
     precisions = [
         {**vars(row), "gates": {} if row is baseline else gates(row, baseline), "written": written[row.precision]} for row in rows
     ]
-    return {"schema": SCHEMA, "facts": machine_facts(), "crops": crops, "rounds": _ROUNDS, "precisions": precisions}
+    return {"schema": SCHEMA, "facts": host_facts(), "crops": crops, "rounds": _ROUNDS, "precisions": precisions}

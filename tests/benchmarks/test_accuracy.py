@@ -18,7 +18,7 @@ from maskedge_bench.accuracy.detection_counts import SIZES, THREE, DetectionCoun
 from maskedge_bench.accuracy.gallery import MOST, Gallery
 from maskedge_bench.accuracy.rotation import turn
 from maskedge_bench.accuracy.scenes import accuracy_table, choose_pipelines, measure_accuracy, short_names
-from maskedge_train.data.split import only_measures
+from maskedge_train.data.split import is_held_out_name
 
 HEADER = "image,xmin,ymin,xmax,ymax,label\n"
 
@@ -187,8 +187,8 @@ def test_detectors_by_name_and_file(invoke, labelled: Path, tmp_path: Path) -> N
 
 
 def test_of_training_data_only_what_is_held_out_measures(labelled: Path, tmp_path: Path) -> None:
-    kept = next(f"{number}.png" for number in range(1000) if only_measures(f"scenes/{number}.png"))
-    taught = next(f"{number}.png" for number in range(1000) if not only_measures(f"scenes/{number}.png"))
+    kept = next(f"{number}.png" for number in range(1000) if is_held_out_name(f"scenes/{number}.png"))
+    taught = next(f"{number}.png" for number in range(1000) if not is_held_out_name(f"scenes/{number}.png"))
     for name in (kept, taught):
         shutil.copy(labelled / "60.png", tmp_path / name)
     (tmp_path / "both.csv").write_text(HEADER + f"{kept},0,0,40,40,with_mask\n{taught},0,0,40,40,with_mask\n")

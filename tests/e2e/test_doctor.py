@@ -15,7 +15,7 @@ def test_fit_machine(command) -> None:  # type: ignore[no-untyped-def]
         "onnxruntime 1.",
         "CPUExecutionProvider",
         "edgenet.onnx",
-        "edgeface.onnx, finds faces from 13 pixels in a picture of 640 x 480",
+        "edgeface.onnx: face; finds faces from 13 pixels in a picture of 640 x 480",
         "face cascade haar.xml: finds faces from 40 pixels",
     ):
         assert word in done.stdout

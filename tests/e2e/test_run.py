@@ -130,8 +130,8 @@ def test_models_with_other_labels_and_sizes_are_obeyed(command, tmp_path: Path) 
 
 
 FAILURES = {
-    "no source": ((), 2, "say what to look at"),
-    "two sources": (("--camera", "0", "--source", "demo"), 2, "say what to look at"),
+    "no source": ((), 2, "give exactly one source"),
+    "two sources": (("--camera", "0", "--source", "demo"), 2, "give exactly one source"),
     "label that the model lacks": (
         ("--source", "demo", "--labels", "with_mask,beard"),
         2,
@@ -140,7 +140,7 @@ FAILURES = {
     "one label": (("--source", "demo", "--labels", "with_mask"), 2, "two labels or more"),
     "unknown option": (("--sauce", "demo"), 2, "No such option"),
     "missing file": (("--source", "{tmp}/none.mp4"), 3, "there is no file or folder"),
-    "folder without pictures": (("--source", "{tmp}"), 3, "holds no picture"),
+    "folder without pictures": (("--source", "{tmp}"), 3, "contains no picture"),
     "file that is no video": (("--source", "{tmp}/text.mp4"), 3, "neither a picture nor a video"),
     "missing model": (("--source", "demo", "--model", "{tmp}/none.onnx"), 4, "there is no model file"),
     "model that is not ONNX": (("--source", "demo", "--model", "{tmp}/text.mp4"), 4, "no ONNX model"),

@@ -59,9 +59,9 @@ def test_systemd_hears_of_start_reload_and_end(tmp_path: Path, number: signal.Si
     assert process.returncode == code, stderr
     lines = [json.loads(line) for line in stderr.splitlines()]
     said = " / ".join(f"{line['level']}: {line['message']}" for line in lines)
-    assert "info: configuration read again: changed limits.max_fps" in said
+    assert "info: configuration reloaded: changed limits.max_fps" in said
     assert "warning: takes effect only after a restart: web.serve" in said
-    assert said.count("error: the configuration was not read again, the old one stays") == 5
+    assert said.count("error: the configuration was not reloaded and stays as it was") == 5
     assert "did you mean max_fps?" in said
     assert all(json.loads(line) for line in events.read_text().splitlines()), "the last line is complete"
 

@@ -38,7 +38,7 @@ def trained(  # type: ignore[no-untyped-def]
         recipe += ["--epochs", "4", "--relabel", out / "right.csv", "--oversample", "^1=2"]
     done = command(
         *("edge-train", "classifier", "--data", faces_folder, "--net", request.param, "--samples", "640", "--batch-size", "16"),
-        *("--drawn", "4"),
+        *("--generated", "4"),
         *(*recipe, "--out", out, "--quiet"),
     )
     assert done.returncode == 0, done.stderr

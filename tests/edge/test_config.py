@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from maskedge.cli.flags import FLAGS
-from maskedge.config import MASK, SECTIONS, changed_keys, load_config, secrets_of, section_class, to_toml
+from maskedge.config import MASK, changed_keys, load_config, secrets_of, section_class, section_names, to_toml
 from maskedge.errors import UsageError
 
 EVERYTHING = """
@@ -69,7 +69,7 @@ def test_a_source_given_as_flag_replaces_the_one_of_the_file(tmp_path: Path) -> 
     path = write(tmp_path, '[source]\nuri = "rtsp://camera"\n')
     assert load_config(path, {}, {"source.camera": "0"}).config.source.address == "0"
     assert load_config(path, {}).config.source.address == "rtsp://camera"
-    with pytest.raises(UsageError, match="say what to look at, once"):
+    with pytest.raises(UsageError, match="give exactly one source"):
         _ = load_config(None, {}, {"source.camera": "0", "source.uri": "demo"}).config.source.address
 
 
@@ -137,8 +137,8 @@ def test_files_that_cannot_be_read_are_said(tmp_path: Path) -> None:
         (tmp_path / "none.toml", "No such file"),
         (tmp_path, "Is a directory"),
         (tmp_path / "binary.toml", "UTF-8"),
-        (tmp_path / "pipe.toml", "no regular file"),
-        (Path("/dev/zero"), "no regular file"),
+        (tmp_path / "pipe.toml", "not a regular file"),
+        (Path("/dev/zero"), "not a regular file"),
     ):
         with pytest.raises(UsageError, match=sentence):
             load_config(path, {})
@@ -241,7 +241,7 @@ def test_defaults_print_and_load(tmp_path: Path) -> None:
 
 
 def test_every_key_is_explained() -> None:
-    for section in (*SECTIONS, "alerts"):
+    for section in (*section_names(), "alerts"):
         for entry in fields(section_class(section)):
             assert entry.metadata.get("help"), f"{section}.{entry.name}"
 
@@ -283,9 +283,9 @@ def test_a_file_without_an_address(tmp_path: Path) -> None:
     (tmp_path / "long").write_text("a" * 100_000)
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     for name, sentence in (
-        ("empty", "holds no address"),
+        ("empty", "contains no address"),
         ("long", "is larger than"),
-        ("binary", "no text"),
+        ("binary", "not UTF-8 text"),
         ("missing", "cannot be read"),
     ):
         config = load_config(None, {}, {"source.uri_file": tmp_path / name}).config

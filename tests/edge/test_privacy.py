@@ -24,15 +24,16 @@ from maskedge.privacy import PERSONAL_KEYS
 from maskedge.rendering import draw
 from maskedge.rendering.draw import pixelate
 from maskedge.results import FrameResult
-from maskedge.runtime.build import Wiring, open_detector
+from maskedge.runtime.build import Run, build_run, open_detector
 from maskedge.runtime.loop import run
 from maskedge.runtime.summary import Summary
-from maskedge.sinks import Sink, WindowSink
+from maskedge.sinks.base import Sink
 from maskedge.sinks.clips import ClipsConfig
 from maskedge.sinks.events import EventsConfig
 from maskedge.sinks.images import ImageSink
 from maskedge.sinks.snapshots import SnapshotsConfig
 from maskedge.sinks.web import feeds
+from maskedge.sinks.window import WindowSink
 from maskedge.sources import DemoSource, Source, VideoFileSource, demo
 from maskedge.tracking import appearance
 from maskedge.tracking import tracker as track
@@ -45,10 +46,10 @@ CLIP = "clips/four_people_putting_masks_on.mp4"
 
 def play(
     config: EdgeConfig, source: Source, *more: Sink, frames: int, progress: Any = lambda _: None
-) -> tuple[Wiring, list[FrameResult]]:
+) -> tuple[Run, list[FrameResult]]:
     """A run as edge-run has it, with further outputs; gives what outputs received."""
 
-    class Keeper:
+    class Keeper(Sink):
         """An output that knows nothing of privacy."""
 
         name = "keeper"
@@ -60,16 +61,10 @@ def play(
             self.answers.append(answer)
             return True
 
-        def handle_event(self, event: object) -> None:
-            pass
-
-        def close(self) -> None:
-            pass
-
     keeper, sinks = Keeper(), list[Sink]()
     detector = open_detector(config, every_frame=config.privacy.anonymize)
     detector.start_tracking()
-    wiring = Wiring(config, source, detector, sinks)
+    wiring = build_run(config, source, detector, sinks)
     sinks += [*more, keeper]
     outcome = run(
         source,
@@ -160,7 +155,7 @@ def test_hidden_faces_leave_through_no_output(clip: Source, tmp_path: Path, monk
     (tmp_path / "pictures").mkdir()
     served: list[tuple[int, bytes]] = []
 
-    def ask(wiring: Wiring, summary: Summary) -> None:
+    def ask(wiring: Run, summary: Summary) -> None:
         if summary.frames % 20 == 0:
             served.append((summary.frames - 1, fetch(f"{wiring.page}snapshot.jpg")))
 
@@ -266,12 +261,12 @@ def test_statistics_alone_say_neither_place_nor_person(
     streamed: list[bytes] = []
     states: list[Any] = []
 
-    def listen(wiring: Wiring) -> None:
+    def listen(wiring: Run) -> None:
         url = f"{wiring.page}api/events?kinds=status,faces,happening&after=0"
         with urllib.request.urlopen(url, timeout=10) as stream:  # noqa: S310  (our own page)
             streamed.extend(iter(stream.readline, b""))
 
-    def ask(wiring: Wiring, summary: Summary) -> None:
+    def ask(wiring: Run, summary: Summary) -> None:
         if summary.frames == 1:
             threading.Thread(target=listen, args=(wiring,), daemon=True).start()
         if summary.frames == 90:

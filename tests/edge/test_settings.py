@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from maskedge.alerts.rules import AlertRule
-from maskedge.config import SECTIONS, DetectConfig, LimitsConfig, load_config, section_class
+from maskedge.alerts.registry import rule_class
+from maskedge.config import DetectConfig, LimitsConfig, load_config, section_class, section_names
 from maskedge.errors import UsageError
 from maskedge.settings import MOST_TEXT, Range, shown
 from maskedge.sinks.mqtt.sink import MqttConfig
@@ -18,7 +18,7 @@ from maskedge.zones import ZonesConfig
 
 NUMBERS = [
     (section, entry)
-    for section in (*SECTIONS, "alerts")
+    for section in (*section_names(), "alerts")
     for entry in fields(section_class(section))
     if "int" in str(entry.type) or "float" in str(entry.type)
 ]
@@ -64,12 +64,12 @@ def test_texts_and_lists_are_bounded() -> None:
         (lambda: DetectConfig(detector="\ud800"), r"U\+D800"),
         (lambda: DetectConfig(cascade=Path("~nobody-of-this-name/x.xml")), "home folder that does not exist"),
         (lambda: ZonesConfig(roi=("0,0 1,0 1,1",) * 101), "100 zones at most"),
-        (lambda: AlertRule(labels=("a",) * 1001), "1000 items at most"),
+        (lambda: rule_class()(labels=("a",) * 1001), "1000 items at most"),
     ):
         with pytest.raises(UsageError, match=sentence):
             make()
     # What has lines or any sign: a script, and the name of a file.
-    assert AlertRule(command=("sh", "-c", "a\nb")).command[2] == "a\nb"
+    assert rule_class()(command=("sh", "-c", "a\nb")).command[2] == "a\nb"
     assert DetectConfig(cascade=Path("a\x7f\n.xml")).cascade == Path("a\x7f\n.xml")
 
 

@@ -15,11 +15,11 @@ from maskedge.boxes import side
 from maskedge.errors import UsageError
 from maskedge.labelled_boxes import UNLABELLED, LabelledBox, read_boxes
 from maskedge.support.pictures import list_pictures, read_picture
-from maskedge.system.host import machine_facts
+from maskedge.system.host import host_facts
 from maskedge.types import Face, Image
 from maskedge.vision.pipeline import Found, MaskDetector, as_bgr
 from maskedge_bench.contestants.pipelines import PIPELINES, Pipeline
-from maskedge_train.data.split import only_measures
+from maskedge_train.data.split import is_held_out_name
 
 from .detection_counts import DRAWS, LEAST_SIDE, LONGEST_SIDE, THREE, TWO, DetectionCounts, ratio
 from .finders import find_detector
@@ -189,11 +189,13 @@ def measure_accuracy(
     labelled = read_boxes(scenes_path)
     lacking = _read_unlabelled(unlabelled, scenes_path, labelled) if unlabelled else {}
     scenes = {
-        scenes_path.parent / image: faces for image, faces in labelled.items() if not held_out or only_measures(f"scenes/{image}")
+        scenes_path.parent / image: faces
+        for image, faces in labelled.items()
+        if not held_out or is_held_out_name(f"scenes/{image}")
     }
     empty = list_pictures(backgrounds) if backgrounds else []
     if held_out:
-        empty = [path for path in empty if only_measures(f"backgrounds/{path.name}")]
+        empty = [path for path in empty if is_held_out_name(f"backgrounds/{path.name}")]
         if not scenes:
             raise UsageError(f"of the pictures of {scenes_path} none is held out: leave --held-out away.")
     rows = [_Row(pipeline, min_face_size) for pipeline in pipelines]
@@ -226,7 +228,7 @@ def measure_accuracy(
         "held_out": held_out,
         "degrees": degrees,
         "unlabelled": sum(len(lacking.get(path, [])) for path in scenes) if unlabelled else None,
-        "facts": machine_facts(),
+        "facts": host_facts(),
         "pipelines": [row.figures(len(empty), rows[0], forgive=bool(unlabelled)) for row in rows],
     }
     return report, [row.gallery for row in rows]

@@ -18,7 +18,7 @@ from typing import Any
 from maskedge.boxes import box_iou
 from maskedge.errors import SourceError
 from maskedge.sources import open_source
-from maskedge.system.host import machine_facts
+from maskedge.system.host import host_facts
 from maskedge.tracking.tracker import FaceTracker
 from maskedge.types import Face, Frame
 from maskedge.vision.pipeline import MaskDetector
@@ -152,7 +152,7 @@ def measure_tracking(
         "detect_every": detect_every,
         "model": tracking.classifier.path.name,
         "threads": threads,
-        "facts": machine_facts(),
+        "facts": host_facts(),
         "sources": rows,
     }
 

@@ -9,7 +9,9 @@ from typing import Any
 
 from maskedge.results import FrameResult
 from maskedge.runtime.loop import run
-from maskedge.sinks import EventSink, Sink, VideoSink
+from maskedge.sinks.base import Sink
+from maskedge.sinks.events import EventSink
+from maskedge.sinks.video import VideoSink
 from maskedge.sources import open_source
 from maskedge.support.timing import summarise
 from maskedge.types import Frame

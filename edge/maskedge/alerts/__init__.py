@@ -1,1 +1,1 @@
-"""Alerts: rules on what is seen, and the actions that follow."""
+"""Alerts: rules with conditions, and the actions that follow when a condition is met (docs/alerts.md)."""

@@ -185,6 +185,6 @@ def training_report(card: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def start_quick(path: Path) -> subprocess.Popen[str]:
     """Start the quick benchmark in a separate process, so that the app does not slow it down. It writes its report to `path`."""
-    code = "from maskedge_bench.cli.main import main; main()"
+    code = "from maskedge.cli.workstation import bench; bench()"
     command = [sys.executable, "-c", code, *QUICK, "--json", str(path)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # noqa: S603  (our own command)

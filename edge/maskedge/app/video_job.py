@@ -9,15 +9,18 @@ from pathlib import Path
 
 from maskedge.errors import SourceError
 from maskedge.events import FACE_APPEARED
+from maskedge.rendering.jpeg import encode_jpeg
 from maskedge.results import FrameResult
-from maskedge.runtime.loop import RunContext, StopRequest, run
+from maskedge.runtime.context import RunContext, StopRequest
+from maskedge.runtime.loop import run
 from maskedge.runtime.summary import Summary
-from maskedge.sinks import EventSink, Sink
+from maskedge.sinks.base import Sink
+from maskedge.sinks.events import EventSink
 from maskedge.sinks.video import VideoSink
 from maskedge.sources import DemoSource, Source, VideoFileSource
 from maskedge.vision.pipeline import MaskDetector
 
-from .results import DisplayOptions, encode_jpeg
+from .results import DisplayOptions
 from .uploads import private_file
 
 MAX_FRAMES = 9_000
@@ -46,7 +49,7 @@ class Stills(Sink):
     def write(self, result: FrameResult) -> bool:
         """Keep every `stride`-th frame; halve the pictures where they become too many."""
         if result.frame.index % self.stride == 0:
-            self.pictures.append(encode_jpeg(result.picture, _STILL_SIDE, 80))
+            self.pictures.append(encode_jpeg(result.picture, 80, longest_side=_STILL_SIDE))
             self.indices.append(result.frame.index)
             self.moments.append(result.frame.moment)
             if len(self.pictures) > MAX_STILLS:

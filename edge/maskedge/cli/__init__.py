@@ -1,1 +1,1 @@
-"""The commands of the device: edge-run, edge-doctor."""
+"""The commands edge-run, edge-doctor and edge-app."""

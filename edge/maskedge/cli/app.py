@@ -8,16 +8,41 @@ import click
 
 from .common import Command, require_extra, require_runtime, silence_libraries
 
+EPILOG = """\b
+The page is at http://HOST:PORT until Ctrl-C ends it.
 
-@click.command(cls=Command)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve on; 0.0.0.0 lets the whole network in.")
-@click.option("--port", type=click.IntRange(1, 65535), default=8501, show_default=True, help="TCP port.")
-@click.option("--max-upload", type=click.IntRange(1, 2000), default=100, show_default=True, metavar="MB", help="Largest upload.")
+\b
+Exit codes:
+  0    stopped by Ctrl-C
+  1    a library is missing or cannot be loaded
+  2    wrong usage, or the port is in use
+"""
+
+
+@click.command(cls=Command, epilog=EPILOG)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Listen on this address; 0.0.0.0 admits the whole network.",
+)
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=8501, show_default=True, metavar="PORT", help="Listen on this TCP port."
+)
+@click.option(
+    "--max-upload",
+    type=click.IntRange(1, 2000),
+    default=100,
+    show_default=True,
+    metavar="MB",
+    help="Accept uploads of up to this size.",
+)
 @click.version_option(package_name="maskedge")
 def main(host: str, port: int, max_upload: int) -> None:
-    """Open a page in the browser to try everything: pictures, videos, the browser's camera, models, benchmarks."""
+    """Serve a web page to try pictures, videos, the browser's camera, models and benchmarks."""
     silence_libraries()
-    # Before Streamlit is loaded: its own words stay out of the terminal, and nothing is counted anywhere.
+    # Set before Streamlit is loaded: it prints no messages of its own, and sends no statistics.
     os.environ.setdefault("STREAMLIT_LOGGER_LEVEL", "warning")
     os.environ.setdefault("STREAMLIT_BROWSER_GATHER_USAGE_STATS", "false")
     with require_extra("app"):
@@ -26,9 +51,9 @@ def main(host: str, port: int, max_upload: int) -> None:
         from maskedge.app.server import LOOPBACK, check_port, serve
     check_port(host, port)
     shown = f"[{host}]" if ":" in host else host
-    click.echo(f"maskedge: http://{'127.0.0.1' if host == '0.0.0.0' else shown}:{port} - Ctrl-C ends it")  # noqa: S104
+    click.echo(f"maskedge: http://{'127.0.0.1' if host == '0.0.0.0' else shown}:{port} (Ctrl-C to stop)")  # noqa: S104
     if host not in LOOPBACK:
-        click.echo("warning: everyone who reaches this address can use the page; there is no password.", err=True)
+        click.echo("warning: everyone who can reach this address can use the page, which has no password.", err=True)
     serve(host, port, max_upload)
 
 

@@ -1,4 +1,4 @@
-"""What all commands share: failures become one sentence and an exit code."""
+"""Shared code of all commands: a failure ends in one line and an exit code."""
 
 from __future__ import annotations
 
@@ -20,19 +20,22 @@ from .streams import prepare_streams
 
 
 def fail(error: MaskedgeError) -> NoReturn:
-    """Print the sentence of `error` and end with its exit code."""
+    """Print the message of `error` and exit with its code."""
     click.echo(f"error: {displayable(error)}", err=True)
     sys.exit(error.exit_code)
 
 
 def silence_libraries() -> None:
-    """Keep OpenCV and FFmpeg from printing their own words over ours. Must come before OpenCV is loaded."""
+    """Keep OpenCV and FFmpeg from printing messages of their own.
+
+    Must be called before OpenCV is loaded.
+    """
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 class _Entry(click.Command):
-    """What is started from a shell: its standard streams are made reliable first."""
+    """A command that makes its standard streams reliable before it runs."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command."""
@@ -40,20 +43,23 @@ class _Entry(click.Command):
         try:
             return super().main(*args, **extra)
         except MaskedgeError as error:
-            fail(error)  # help or a version that could not be written
+            fail(error)  # the help or the version could not be written
 
 
 def _is_single(option: click.Option) -> bool:
-    """Tell whether an option has one value, so that another one would be lost."""
+    """Return True for an option with one value, which a second one would replace."""
     switch = option.is_flag and not option.secondary_opts
     return not (option.multiple or option.count or switch)
 
 
 class Command(_Entry):
-    """A command whose `MaskedgeError`s end in a sentence, not in a traceback, and that takes an option once."""
+    """A command that prints a `MaskedgeError` as one line.
+
+    It takes each single-valued option only once.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuse an option that is given again where only its last value would count."""
+        """Refuse a repeated option of which only the last value would count."""
         if not ctx.resilient_parsing:
             _, _, order = self.make_parser(ctx).parse_args(list(args))
             for parameter in order:
@@ -62,7 +68,7 @@ class Command(_Entry):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command, after a look at what it would write."""
+        """Check the output files, and run the command."""
         try:
             check_options(ctx)
             return super().invoke(ctx)
@@ -74,31 +80,31 @@ class Command(_Entry):
 
 
 class CommandGroup(_Entry, click.Group):
-    """A group of such commands."""
+    """A group of commands."""
 
     command_class = Command
 
 
 @contextmanager
 def require_extra(extra: str) -> Iterator[None]:
-    """Turn an ImportError inside the block into a sentence that says how to install the extra."""
+    """Exit with one line that says how to install an extra if an import in the block fails."""
     try:
         yield
     except ImportError as error:
-        click.echo(f"error: {error.name or error} is missing, which the extra {extra} brings: {install_command(extra)}", err=True)
+        click.echo(f"error: {error.name or error} is not installed: install the extra {extra}: {install_command(extra)}", err=True)
         sys.exit(2)
 
 
 @contextmanager
 def require_runtime() -> Iterator[None]:
-    """Turn a failure to load OpenCV or ONNX Runtime inside the block into a sentence with the remedy."""
+    """Exit with one line when OpenCV or ONNX Runtime cannot be loaded inside the block."""
     try:
         yield
     except ImportError as error:
         library = re.search(r"(lib[\w.+-]+\.so[\w.]*)", str(error))
         if library:
-            remedy = f"on Debian, Raspberry Pi OS and Ubuntu: {SYSTEM_LIBRARIES}"
-            click.echo(f"error: the system library {library[1]} is missing; {remedy}", err=True)
+            remedy = f"install it (on Debian, Raspberry Pi OS and Ubuntu: {SYSTEM_LIBRARIES})"
+            click.echo(f"error: the system library {library[1]} is missing: {remedy}", err=True)
         else:
-            click.echo(f"error: {error}; install again ({install_command()}), then try edge-doctor", err=True)
+            click.echo(f"error: {error}: install the package again ({install_command()}), then run edge-doctor", err=True)
         sys.exit(1)

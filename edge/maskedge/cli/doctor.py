@@ -1,4 +1,4 @@
-"""`edge-doctor`: is this machine fit to run maskedge? One line a check, with a remedy where something is wrong."""
+"""`edge-doctor`: checks that this host can run maskedge, one line per check."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import click
 
 from maskedge.errors import MaskedgeError
 from maskedge.support.install_hint import HEADLESS, OPENCV, SYSTEM_LIBRARIES, pip
-from maskedge.system.host import machine_name
+from maskedge.system.host import host_model
 
 from .common import Command, silence_libraries
 
-_USUAL = (640, 480)
-"""Width and height of the picture that is spoken of, in pixels."""
+_FRAME_SIZE = (640, 480)
+"""Width and height in pixels of the frame for which the smallest face is reported."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Finding:
     """Result of a check.
 
     Attributes:
-        state: `ok`, `note` (works, but worth knowing) or `FAIL`.
+        state: `ok`, `note` (works, but with a limitation) or `FAIL`.
         text: What was found.
         remedy: What to do about it, empty for `ok`.
     """
@@ -38,15 +38,27 @@ class Finding:
     remedy: str = ""
 
 
-@click.command(cls=Command)
+EPILOG = """\b
+Each line begins with ok, note (a limitation) or FAIL, and ends with a remedy
+where there is one.
+
+\b
+Exit codes:
+  0    no check failed
+  1    a check failed
+  2    wrong usage
+"""
+
+
+@click.command(cls=Command, epilog=EPILOG)
 @click.option("--model", type=click.Path(path_type=Path), metavar="FILE", help="Check this model file instead of the bundled ones.")
 @click.version_option(package_name="maskedge")
 def main(model: Path | None) -> None:
-    """Check that this machine can run maskedge. Exit code 0 when nothing fails, else 1."""
+    """Check that this host can run maskedge, from Python to models, display and cameras."""
     silence_libraries()
     failed = False
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
-        _python, _machine, _opencv, _onnxruntime, lambda: _models(model), _display, _cameras
+        _python, _host, _opencv, _onnxruntime, lambda: _models(model), _display, _cameras
     )  # fmt: skip
     for check in checks:
         for finding in check():
@@ -61,13 +73,13 @@ def _python() -> Iterator[Finding]:
     if (3, 10) <= sys.version_info[:2] <= (3, 13):
         yield Finding("ok", text)
     else:
-        yield Finding("note", text, "tested with 3.10 to 3.13; use one of these if something fails")
+        yield Finding("note", text, "maskedge is tested with 3.10 to 3.13: use one of these if something fails")
 
 
-def _machine() -> Iterator[Finding]:
-    text = f"{machine_name()}, {platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}"
+def _host() -> Iterator[Finding]:
+    text = f"{host_model()}, {platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}"
     if sys.maxsize < 2**32:
-        yield Finding("FAIL", f"{text}, 32-bit Python", "onnxruntime has no 32-bit wheels: install a 64-bit system")
+        yield Finding("FAIL", f"{text}, 32-bit Python", "onnxruntime has no 32-bit packages: install a 64-bit system")
     else:
         yield Finding("ok", text)
 
@@ -81,7 +93,7 @@ def _opencv() -> Iterator[Finding]:
         yield Finding(
             "FAIL",
             f"{len(packages)} OpenCV packages overwrite each other: {', '.join(packages)}",
-            f"{pip('uninstall', '-y', *packages)}; {pip('install', OPENCV)} (or {HEADLESS.split('>')[0]}, which has no windows)",
+            f"{pip('uninstall', '-y', *packages)}; {pip('install', OPENCV)} (or {HEADLESS.split('>')[0]}, without windows)",
         )
     try:
         import cv2
@@ -92,8 +104,8 @@ def _opencv() -> Iterator[Finding]:
         yield Finding("FAIL", f"OpenCV cannot be loaded ({error})", remedy)
         return
     gstreamer = re.search(r"GStreamer:\s*(\w+)", cv2.getBuildInformation())
-    has = "yes" if gstreamer and gstreamer[1] == "YES" else "no (CSI cameras of a Jetson need the system's own OpenCV)"
-    package = f" of {packages[0]}" if len(packages) == 1 else ""
+    has = "yes" if gstreamer and gstreamer[1] == "YES" else "no (CSI cameras of a Jetson need the OpenCV of JetPack)"
+    package = f" from {packages[0]}" if len(packages) == 1 else ""
     yield Finding("ok", f"OpenCV {cv2.__version__}{package}, GStreamer: {has}")
     if not hasattr(cv2, "CascadeClassifier"):
         yield Finding("FAIL", f"OpenCV {cv2.__version__} has no CascadeClassifier", pip("install", OPENCV))
@@ -102,7 +114,7 @@ def _opencv() -> Iterator[Finding]:
 
     try:
         cascade = CascadeDetector.default()
-        yield Finding("ok", f"face cascade {cascade.path.name}: {_finds(cascade.smallest_face(*_USUAL))}")
+        yield Finding("ok", f"face cascade {cascade.path.name}: {_finds(cascade.smallest_face(*_FRAME_SIZE))}")
     except MaskedgeError as error:
         yield Finding("FAIL", str(error), pip("install", "--force-reinstall", OPENCV))
 
@@ -117,14 +129,14 @@ def _onnxruntime() -> Iterator[Finding]:
 
 
 def _finds(side: float) -> str:
-    return f"finds faces from {side:.0f} pixels in a picture of {_USUAL[0]} x {_USUAL[1]}"
+    return f"finds faces from {side:.0f} pixels in a picture of {_FRAME_SIZE[0]} x {_FRAME_SIZE[1]}"
 
 
 def _models(chosen: Path | None) -> Iterator[Finding]:
     try:
         from maskedge.modelfile.contract import default_detector, default_model
     except ImportError:
-        return  # said above
+        return  # reported by an earlier check
     for path in (chosen,) if chosen else (default_model(), default_detector()):
         yield from _model(path)
 
@@ -134,22 +146,22 @@ def _model(path: Path) -> Iterator[Finding]:
         from maskedge.vision.detectors import CnnDetector
         from maskedge.vision.self_test import verify
     except ImportError:
-        return  # said above
-    name = path.name
+        return  # reported by an earlier check
     try:
         found = verify(path)
+        facts = f"model {path.name}: {', '.join(found.labels)}"
         if found.kind == "detector":
-            name += f", {_finds(CnnDetector(path).smallest_face(*_USUAL))}"
+            facts += f"; {_finds(CnnDetector(path).smallest_face(*_FRAME_SIZE))}"
     except MaskedgeError as error:
         yield Finding("FAIL", f"model: {error}")
         return
-    text = f"model {name}: {', '.join(found.labels)}; checksum compared with {' and '.join(found.checksums) or 'none'}"
-    test = f"self-test of {found.inputs} faces differs by {found.worst:.1e} at most"
+    facts += f"; checksum verified ({', '.join(found.checksums)})" if found.checksums else "; no checksum recorded"
+    facts += f"; self-test on {found.inputs} faces: largest difference {found.worst:.1e}"
     if found.passed:
-        yield Finding("ok", f"{text}; {test}")
+        yield Finding("ok", facts)
     else:
-        remedy = "this onnxruntime computes something else: install another version, or export the model again"
-        yield Finding("FAIL", f"{text}; {test}, {found.tolerance:g} is admitted; {found.changed} answers changed", remedy)
+        remedy = "this onnxruntime computes different results: install another version, or export the model again"
+        yield Finding("FAIL", f"{facts}, allowed {found.tolerance:g}; {found.changed} answers changed", remedy)
 
 
 def _display() -> Iterator[Finding]:
@@ -159,9 +171,9 @@ def _display() -> Iterator[Finding]:
         return
     problem = display_problem()
     yield (
-        Finding("note", problem, "edge-run works without a window: use --save or --events")
+        Finding("note", problem, "edge-run works without a window: use --save, --events or --serve")
         if problem
-        else Finding("ok", "a display")
+        else Finding("ok", "display available")
     )
 
 
@@ -178,7 +190,7 @@ def _cameras() -> Iterator[Finding]:
         else:
             yield Finding(
                 "note",
-                f"camera {camera} may not be opened by this user",
+                f"camera {camera}: this user may not open it",
                 "sudo usermod -aG video $USER, then log in again",
             )
     if not cameras:

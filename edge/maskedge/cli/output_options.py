@@ -1,4 +1,7 @@
-"""Options that name what a command writes. No input is overwritten, and nothing is replaced without --overwrite."""
+"""Options for output files.
+
+An input is never overwritten, and an existing file only with --overwrite.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,14 @@ from maskedge.errors import UsageError
 from maskedge.support.outputs import Named, check_apart, check_new
 from maskedge.support.text import displayable
 
-overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what exists already. An input is never replaced.")
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing output files. An input is never replaced.")
 
 
 class OutputFile(click.Path):
-    """A file that a command writes. `Command` checks it before the command runs.
+    """A file that a command writes. `Command` checks it before it runs.
 
     Args:
-        beside: Suffixes of what is written beside it, in place of its own.
+        beside: Suffixes of the files that are written beside it.
     """
 
     def __init__(self, *beside: str) -> None:
@@ -28,10 +31,12 @@ class OutputFile(click.Path):
 
 
 def check_options(ctx: click.Context) -> None:
-    """Check all options of a command that are `OutputFile`s: against its other paths, against each other, and for what exists.
+    """Check the `OutputFile` options of a command.
+
+    They must differ from its other paths and from each other, and not exist.
 
     Raises:
-        UsageError: One would overwrite an input, or exists and --overwrite was not given.
+        UsageError: An output would overwrite an input, or exists and --overwrite was not given.
     """
     outputs: list[Named] = []
     inputs: list[Named] = []
@@ -41,31 +46,31 @@ def check_options(ctx: click.Context) -> None:
         name = parameter.opts[-1] if isinstance(parameter, click.Option) else f"the argument {str(parameter.name).upper()}"
         if isinstance(kind, OutputFile):
             outputs += [Named(name, path) for path in paths]
-            outputs += [Named(f"{name}, beside it,", path.with_suffix(suffix)) for path in paths for suffix in kind.beside]
+            outputs += [Named(f"the file beside {name},", path.with_suffix(suffix)) for path in paths for suffix in kind.beside]
         else:
-            inputs += [Named(f"what {name} names", path) for path in paths]
+            inputs += [Named(f"the input of {name}", path) for path in paths]
     if outputs:
         check_apart(outputs, inputs)
         check_new(outputs, overwrite=bool(ctx.params.get("overwrite")))
 
 
 def check_folder(folder: Path, names: tuple[str, ...], *, overwrite: bool, remedy: str = "") -> None:
-    """Refuse a folder for results that holds those of an earlier run.
+    """Check that a results folder does not contain results of an earlier run.
 
     Args:
-        folder: The folder; it need not exist.
-        names: What the command writes there.
-        overwrite: The user asked to replace them.
-        remedy: What else the user can do, for the sentence.
+        folder: The folder. It need not exist.
+        names: Names of the files and folders that the command writes there.
+        overwrite: True where the user allowed replacing them.
+        remedy: Another remedy, for the message.
 
     Raises:
-        UsageError: It holds some of it.
+        UsageError: The folder contains one of them.
     """
     for name in names:
         path = folder / name
         if not overwrite and (path.is_dir() or path.is_file()):
             raise UsageError(
-                f"the folder {displayable(folder)} holds {name} already: {remedy}add --overwrite to replace it, "
+                f"the folder {displayable(folder)} already contains {name}: {remedy}add --overwrite to replace it, "
                 "or name another folder."
             )
 

@@ -1,4 +1,4 @@
-"""`edge-run`: who in front of the camera wears a mask."""
+"""`edge-run`: detects face masks in a live camera, a stream, videos or pictures."""
 
 from __future__ import annotations
 
@@ -23,19 +23,26 @@ if TYPE_CHECKING:
     from logging import Logger
 
     from maskedge.config import Loaded
-    from maskedge.runtime.loop import RunResult, StopRequest
+    from maskedge.runtime.context import RunResult, StopRequest
     from maskedge.runtime.summary import Summary
-    from maskedge.sinks import Sink
+    from maskedge.sinks.base import Sink
     from maskedge.sources import Source
 
 EPILOG = """\b
-Every flag is a key of edge.toml and a variable MASKEDGE_SECTION_KEY, which come
-before it in this order; --print-config shows them all, with their defaults.
+Settings:
+  The options up to --quiet are also keys of an edge.toml and environment
+  variables MASKEDGE_SECTION_KEY. A variable overrides the file, and an option
+  overrides both. --print-config prints every key with its value.
 
 \b
-Exit codes: 0 done; 2 wrong usage; 3 the source could not be opened, was lost
-for good, or held less than it should; 4 the model was refused; 5 an output
-could not be written; 130 / 143 stopped by a signal, with every output closed.
+Exit codes:
+  0        the source was processed to its end
+  1        a library is missing or cannot be loaded
+  2        wrong usage: an option, variable or key is invalid
+  3        the source cannot be opened, was lost for good, or is incomplete
+  4        the model was refused
+  5        an output cannot be written
+  130,143  stopped by SIGINT or SIGTERM; every output is closed
 
 \b
 Examples:
@@ -48,24 +55,25 @@ Examples:
 
 @click.command(cls=GroupedCommand, epilog=EPILOG)
 @config_flags
-@click.option("--config", "file", type=click.Path(path_type=Path), metavar="FILE", help="Read settings from an edge.toml.")
-@click.option("--print-config", is_flag=True, help="Write the settings in effect as an edge.toml with comments, and end.")
-@click.option("--install-service", is_flag=True, help="Print a systemd unit that starts edge-run with the machine, and end.")
-@click.option("--yes", is_flag=True, help="With --install-service: write the unit instead.")
+@click.option("--config", "file", type=click.Path(path_type=Path), metavar="FILE", help="Read settings from this edge.toml.")
+@click.option("--print-config", is_flag=True, help="Print the settings in effect as an edge.toml with comments, and exit.")
+@click.option("--install-service", is_flag=True, help="Print a systemd unit that starts edge-run at boot, and exit.")
+@click.option("--yes", is_flag=True, help="With --install-service, write the unit instead of printing it.")
 @click.version_option(package_name="maskedge")
 def main(file: Path | None, print_config: bool, install_service: bool, yes: bool, **parameters: Any) -> None:
-    """Tell who in front of a camera wears a face mask."""
+    """Detect who wears a face mask, in a camera, a stream, videos or pictures."""
     flags = read_flags(parameters)
     if install_service:
         _check_alone("--install-service", flags, {"--print-config": print_config})
         _install_service(file, write=yes)
         return
     if yes:
-        raise click.UsageError("--yes goes with --install-service: it writes the unit instead of printing it.")
+        raise click.UsageError("--yes needs --install-service: it writes the unit instead of printing it.")
     silence_libraries()
     early: list[int] = []
     if not print_config:
-        # From the beginning: without a handler the signal would end the process. What comes before the loop is done by it.
+        # Installed first: without a handler, a SIGHUP would end the process. The run handles an
+        # early one.
         signal.signal(signal.SIGHUP, lambda number, frame: early.append(number))
     with require_runtime():
         from maskedge.config import load_config, secrets_of, to_toml
@@ -85,7 +93,7 @@ def main(file: Path | None, print_config: bool, install_service: bool, yes: bool
 
 
 def _check_alone(name: str, flags: dict[str, Any], switches: dict[str, bool]) -> None:
-    """Refuse what an option that does something else would leave out."""
+    """Refuse options that `name` would ignore."""
     given = [flag_of(key) for key in flags] + [switch for switch, on in switches.items() if on]
     if given:
         raise click.UsageError(
@@ -101,7 +109,7 @@ def _install_service(file: Path | None, *, write: bool) -> None:
         with require_runtime():
             from maskedge.config import load_config
 
-            # A service that cannot start is no use: what is wrong with its file is shown now.
+            # An invalid file is reported now, not when the service fails to start.
             load_config(file, {})
         config = file.expanduser().absolute()
     unit = build_unit(config=config)
@@ -122,12 +130,13 @@ class _Run:
         self._config = loaded.config
 
     def run(self, early: Sequence[int]) -> int:
-        """Run, and give the exit code. `early` holds what came of SIGHUP until now."""
+        """Run and return the exit code. `early` holds the SIGHUP signals received so far."""
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-        _ = self._config.source.address  # said before anything is loaded
+        _ = self._config.source.address  # a missing source is reported before anything is loaded
         with require_runtime():
             from maskedge.runtime.build import open_detector
-            from maskedge.runtime.loop import StopRequest, run
+            from maskedge.runtime.context import StopRequest
+            from maskedge.runtime.loop import run
             from maskedge.sources import open_source
 
         config, stop = self._config, StopRequest()
@@ -138,7 +147,7 @@ class _Run:
         signal.signal(signal.SIGHUP, reload)
         stop.reload = bool(early)
         check_flags(config, self._flags)
-        # The model first: a wrong one is said before a camera lights up.
+        # The model is loaded first: a wrong one is reported before a camera lights up.
         chosen = "detect.detector" in self._loaded.origins
         detector = open_detector(config, every_frame=_every_frame(self._loaded), chosen=chosen)
         self._warn([detector.notice] if detector.notice else [])
@@ -148,20 +157,22 @@ class _Run:
         sinks: list[Sink] = []
         try:
             with require_extra("mqtt"):
-                from maskedge.runtime.build import Wiring
+                from maskedge.runtime.build import build_run
 
-                wiring = Wiring(config, source, detector, sinks, file=self._loaded.file)
-            self._warn(wiring.warnings)
-            if wiring.page and not config.log.quiet:
-                self._log.info("status page: %s", wiring.page)
-            sinks += self._window(stop, wait=not source.video)
+                built = build_run(config, source, detector, sinks, file=self._loaded.file, stopped=lambda: stop.signal is not None)
+            self._warn(built.warnings)
+            if built.page and not config.log.quiet:
+                self._log.info("status page: %s", built.page)
+            for notice in built.notices:
+                if config.output.show or not config.log.quiet:
+                    self._log.info("%s", notice)
         except BaseException:
             source.close()
             for sink in sinks:
                 sink.close()
             raise
-        context = wiring.context
-        context.reload = lambda: self._reload(wiring)
+        context = built.context
+        context.reload = lambda: self._reload(built)
         self._listen(stop, source)
         progress = self._progress(source)
         if context.health is not None:
@@ -178,45 +189,31 @@ class _Run:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end)
 
-    def _reload(self, wiring: Any) -> None:
-        """Read the configuration again. A broken one is said, and the old one stays."""
+    def _reload(self, run: Any) -> None:
+        """Reload the configuration. When it is invalid, report it and keep the old one."""
         from maskedge.config import load_config, secrets_of
         from maskedge.support.log import set_up
 
-        notifier = wiring.context.notifier
-        notifier.reloading()
+        systemd = run.context.systemd
+        systemd.reloading()
         try:
             loaded = load_config(self._loaded.file, flags=self._flags)
-            changed, later = wiring.change(loaded.config, every_frame=_every_frame(loaded))
+            changed, later = run.change(loaded.config, every_frame=_every_frame(loaded))
         except MaskedgeError as error:
-            self._log.error("the configuration was not read again, the old one stays: %s", error)
-        except Exception as error:  # noqa: BLE001  (a file must not end what runs)
+            self._log.error("the configuration was not reloaded and stays as it was: %s", error)
+        except Exception as error:  # noqa: BLE001  (an invalid file must not end the run)
             self._log.error(
-                "the configuration was not read again, the old one stays: it cannot be used (%s: %.200s).",
+                "the configuration was not reloaded and stays as it was: it cannot be used (%s: %.200s).",
                 type(error).__name__,
                 error,
             )
         else:
             self._loaded = loaded
             self._log = set_up(loaded.config.log.format, loaded.config.log.level, secrets_of(loaded.config))
-            self._log.info("configuration read again: %s", f"changed {', '.join(changed)}" if changed else "nothing changed")
+            self._log.info("configuration reloaded: %s", f"changed {', '.join(changed)}" if changed else "nothing changed")
             if later:
                 self._log.warning("takes effect only after a restart: %s", ", ".join(later))
-        notifier.reloaded()
-
-    def _window(self, stop: StopRequest, *, wait: bool) -> list[Sink]:
-        """Open the window, where one is wanted and can be had."""
-        from maskedge.sinks import WindowSink, display_problem
-
-        show = self._config.output.show
-        if show is False:
-            return []
-        problem = display_problem()
-        if problem is None:
-            return [WindowSink(wait=wait, stopped=lambda: stop.signal is not None)]
-        if show or not self._config.log.quiet:
-            self._log.info("%s: running without a window", problem)
-        return []
+        systemd.reloaded()
 
     def _progress(self, source: Source) -> _Progress:
         config = self._config
@@ -229,7 +226,7 @@ class _Run:
             self._log.warning("%s", warning)
 
     def _report(self, result: RunResult, source: Source, stop: StopRequest) -> int:
-        """Say how it went, and give the exit code."""
+        """Print the summary and return the exit code."""
         config = self._config
         self._warn(source.warnings)
         if not config.log.quiet:
@@ -247,24 +244,27 @@ class _Run:
         if config.log.format == "json":
             self._log.info("%s", "; ".join(lines[:2]))
             return
-        # Standard output stays clean for the events when they go there.
+        # Standard output carries only events when they are written to it.
         apart = config.events.file == "-"
         written = [path for path in (config.output.save, config.events.file) if path and path != "-"]
         if written and summary.frames:
             lines.append(f"wrote {', '.join(written)}")
-        # Nobody asked for these lines: where they cannot be written, the run is done all the same.
+        # A summary that cannot be printed does not fail the run.
         with contextlib.suppress(OutputError):
             for line in lines:
                 click.echo(displayable(line), err=apart)
 
 
 def _every_frame(loaded: Loaded) -> bool:
-    """Tell whether faces are looked for in every frame: to hide them at once, unless the user chose otherwise."""
+    """Return True if faces must be detected in every frame.
+
+    With `anonymize` a new face is hidden at once, unless the user set `every`.
+    """
     return loaded.config.privacy.anonymize and "detect.every" not in loaded.origins
 
 
 class _Progress:
-    """One line that is rewritten on a terminal; elsewhere a line every 10 s."""
+    """A progress line that is rewritten on a terminal; elsewhere, a line every 10 s."""
 
     def __init__(self, length: int | None, quiet: bool) -> None:
         self._length = f"/{length}" if length else ""
@@ -274,7 +274,7 @@ class _Progress:
         self._shown = False
 
     def __call__(self, summary: Summary) -> None:
-        """Show the state, at most ten times a second."""
+        """Show the progress, at most ten times per second."""
         if self._quiet or time.monotonic() < self._next:
             return
         self._next = time.monotonic() + (0.1 if self._terminal else 10)
@@ -284,7 +284,7 @@ class _Progress:
         self._shown = True
 
     def end(self) -> None:
-        """Leave a clean line behind."""
+        """Clear the progress line."""
         if self._terminal and self._shown:
             click.echo("\r\033[K", nl=False, err=True)
 

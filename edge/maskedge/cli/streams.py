@@ -1,4 +1,7 @@
-"""Standard streams that a command can rely on: closed ones, full disks behind them and terminals without Unicode end nothing."""
+"""Reliable standard streams.
+
+Closed ones, full disks behind them and terminals without Unicode end no command.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ _ERRORS = "maskedge.plain"
 
 
 def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Write what an encoding lacks in plain letters where there are some, else escaped."""
+    """Replace characters that an encoding lacks by plain letters, or else escape them."""
     if isinstance(error, UnicodeEncodeError):
         text = error.object[error.start : error.end].translate(_PLAIN)
         return text.encode("ascii", "backslashreplace").decode("ascii"), error.end
@@ -27,7 +30,7 @@ def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 class _Output(io.FileIO):
-    """Standard output: its first failure is an `OutputError`, and what comes behind it is swallowed."""
+    """Standard output whose first failure is an `OutputError`. Later writes are discarded."""
 
     failed = False
 
@@ -36,9 +39,9 @@ class _Output(io.FileIO):
             try:
                 return super().write(data)
             except BrokenPipeError:
-                raise  # `| head` has enough
+                raise  # the reader has enough, as `| head`
             except OSError as error:
-                # Python flushes once more at its end, where nobody can answer any more.
+                # Python flushes once more at exit, where an error could not be handled.
                 self.failed = True
                 closed = error.errno == errno.EBADF
                 reason = "it is closed" if closed else error.strerror
@@ -49,7 +52,7 @@ class _Output(io.FileIO):
 
 
 class _Errors(io.FileIO):
-    """Standard error: what it cannot take is lost, and nothing else."""
+    """Standard error whose failures are ignored."""
 
     def write(self, data: Any, /) -> int:
         try:
@@ -59,19 +62,24 @@ class _Errors(io.FileIO):
 
 
 def prepare_streams() -> None:
-    """Make the standard streams of this process reliable. Those that somebody replaced (a test, a server) are left alone.
+    """Make the standard streams of this process reliable.
 
-    - A descriptor from 0 to 2 that is closed is taken: otherwise the first file that is opened gets its number, and what a library
-      prints to standard error lands in the user's file.
-    - What standard error cannot take is lost. The first failure of standard output is an `OutputError` (exit code 5).
-    - What the encoding of a terminal lacks is written in plain letters or escaped.
+    Streams that were replaced, by a test or a server, are left alone.
+
+    - A closed descriptor from 0 to 2 is opened on the null device. Otherwise the first file to be
+      opened would get its number, and messages that a library prints to standard error would end up
+      in it.
+    - Failed writes to standard error are ignored. The first failure of standard output is an
+      `OutputError` (exit code 5).
+    - Characters that the encoding of a terminal lacks are replaced by plain letters or escaped.
     """
     codecs.register_error(_ERRORS, _plain)
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            # Only for reading, also where output belongs: writing to it fails, so that nothing is lost unnoticed.
+            # Standard output is opened read-only too: a write then fails instead of being lost
+            # unnoticed.
             with contextlib.suppress(OSError):
                 os.open(os.devnull, os.O_WRONLY if number == 2 else os.O_RDONLY)
     if sys.stdin is None:
@@ -86,7 +94,7 @@ def _wrap(raw: io.FileIO, old: Any, *, line_buffering: bool = False) -> io.TextI
     if old is not None:
         with contextlib.suppress(OSError, ValueError):
             old.flush()
-    # A terminal gets each line at once.
+    # On a terminal, each line appears at once.
     lines = line_buffering or (old is not None and old.isatty())
     encoding = getattr(old, "encoding", None) or "utf-8"
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding=encoding, errors=_ERRORS, line_buffering=lines)

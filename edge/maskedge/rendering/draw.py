@@ -1,4 +1,4 @@
-"""What is done to a picture before people see it: the overlay, and faces made unrecognisable."""
+"""Drawing on pictures: the overlay, and the pixelation of faces."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from maskedge.types import Box, Face, Image
 
 from .theme import LABELS, LIGHT, to_bgr
 
-# BGR. Told apart with any colour vision, and never the only signal: the label stands beside the box.
+# BGR. Distinguishable with any colour vision, and never the only signal: the label stands beside the box.
 COLOURS = {label: to_bgr(look.picture) for label, look in LABELS.items()}
 OTHER_COLOUR = COLOURS["unsure"]
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _ZONE_COLOUR = to_bgr(LIGHT["accent"])
 _BANNER_COLOUR = to_bgr(LIGHT["bad"])
 _MOSAIC = 6
-"""Squares along the side of a hidden face: too few to know anyone by."""
+"""Squares along the side of a hidden face: too few to recognise a person."""
 _HIDDEN_MARGIN = 0.35
-"""What is hidden around a box, as a fraction of its side: hair, ears and chin, and the way of half a second."""
+"""Hidden margin around a box as a fraction of its side: hair, ears, chin, and movement in half a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """What is drawn besides the faces.
+    """Zones and banner, drawn besides the faces.
 
     Attributes:
         zones: Name and corners of each zone, in pixels of the picture.
@@ -40,7 +40,7 @@ class Overlay:
 
 
 def caption(face: Face) -> str:
-    """Give the text beside a face, as in `#3 with mask 98%`."""
+    """Return the text beside a face, as in `#3 with mask 98%`."""
     identity = f"#{face.track} " if face.track is not None else ""
     doubt = "? " if face.unsure else ""
     return f"{identity}{doubt}{face.label.replace('_', ' ')} {face.score:.0%}"
@@ -50,10 +50,10 @@ def draw_faces(image: Image, faces: Sequence[Face], status: str = "", overlay: O
     """Draw the faces and a status line on a copy of `image`.
 
     Args:
-        image: uint8 `[H, W, 3]`, BGR; left as it is.
-        faces: What to draw, boxes in pixels of `image`.
+        image: uint8 `[H, W, 3]`, BGR; not changed.
+        faces: The faces, with boxes in pixels of `image`.
         status: Text for the lower left corner.
-        overlay: What else to draw.
+        overlay: Zones and banner.
 
     Returns:
         uint8 `[H, W, 3]`, BGR.
@@ -94,7 +94,7 @@ def draw_faces(image: Image, faces: Sequence[Face], status: str = "", overlay: O
         line = round(44 * scale)
         cv2.rectangle(canvas, (0, 0), (width, line + 6), _BANNER_COLOUR, -1)
         banner = displayable(overlay.banner)
-        # Smaller where it would not fit.
+        # Scaled down to the width of the picture.
         (needed, _), _ = cv2.getTextSize(banner, _FONT, scale, 1)
         size = scale * min(1.0, (width - 16) / max(needed, 1))
         cv2.putText(canvas, banner, (8, line - 8), _FONT, max(size, 0.1), (255, 255, 255), max(1, round(size)), cv2.LINE_AA)
@@ -104,7 +104,10 @@ def draw_faces(image: Image, faces: Sequence[Face], status: str = "", overlay: O
 def _place(
     box: Box, size: tuple[int, int], picture: tuple[int, int], taken: Sequence[tuple[int, int, int, int]]
 ) -> tuple[int, int, int, int]:
-    """Give left, top, right and bottom of a caption: above its box, else below, else inside, where it covers no other and fits."""
+    """Return left, top, right and bottom of a caption.
+
+    It is placed above its box, below or inside: the first place where it fits and covers no other.
+    """
     width, height = size
     left = min(max(round(box[0]), 0), max(picture[0] - width, 0))
     places = [(left, top, left + width, top + height) for top in (round(box[1]) - height, round(box[3]), max(round(box[1]), 0))]
@@ -118,14 +121,14 @@ def _place(
 
 
 class Mosaic(NamedTuple):
-    """What stands in a picture where a face is hidden.
+    """The squares that cover a face.
 
     Attributes:
-        left: Of the region that is covered, in pixels.
-        top: Of the region.
-        width: Of the region, at least 1.
-        height: Of the region, at least 1.
-        colours: uint8 `[R, C, 3]`, BGR, up to 6 x 6: the means of the squares that fill the region.
+        left: Left edge of the covered region in pixels.
+        top: Top edge of the region in pixels.
+        width: Width of the region in pixels, at least 1.
+        height: Height of the region in pixels, at least 1.
+        colours: uint8 `[R, C, 3]`, BGR, up to 6 x 6: the mean colours of the squares.
     """
 
     left: int
@@ -136,11 +139,12 @@ class Mosaic(NamedTuple):
 
 
 def mosaics(image: Image, boxes: Sequence[Box]) -> list[Mosaic]:
-    """Give what makes the faces in `boxes`, and what is around them, unrecognisable. The only such effect of the project.
+    """Return the mosaics that hide the faces in `boxes` and their surroundings.
 
     Args:
         image: uint8 `[H, W, 3]`, BGR.
-        boxes: x1, y1, x2, y2 in pixels of `image`; they may leave it. One that lies outside has no mosaic.
+        boxes: x1, y1, x2, y2 in pixels of `image`; they may extend beyond it. A box outside of it has
+            no mosaic.
     """
     height, width = image.shape[:2]
     found = []
@@ -151,18 +155,18 @@ def mosaics(image: Image, boxes: Sequence[Box]) -> list[Mosaic]:
         if left >= right or top >= bottom:
             continue
         size = min(_MOSAIC, right - left), min(_MOSAIC, bottom - top)
-        # Of the picture as it came: where faces overlap the second mosaic must not make the first one finer.
+        # Always of the original picture: where faces overlap, the second mosaic must not refine the first.
         colours = np.asarray(cv2.resize(image[top:bottom, left:right], size, interpolation=cv2.INTER_AREA), np.uint8)
         found.append(Mosaic(left, top, right - left, bottom - top, colours))
     return found
 
 
 def pixelate(image: Image, boxes: Sequence[Box]) -> Image:
-    """Give a copy of `image` with the mosaics of `boxes` in it (see `mosaics`).
+    """Return a copy of `image` with the faces in `boxes` hidden (see `mosaics`).
 
     Args:
-        image: uint8 `[H, W, 3]`, BGR; left as it is.
-        boxes: x1, y1, x2, y2 in pixels of `image`; they may leave it.
+        image: uint8 `[H, W, 3]`, BGR; not changed.
+        boxes: x1, y1, x2, y2 in pixels of `image`; they may extend beyond it.
 
     Returns:
         uint8 `[H, W, 3]`, BGR.
@@ -174,7 +178,7 @@ def pixelate(image: Image, boxes: Sequence[Box]) -> Image:
 
 
 def _write(canvas: Image, text: str, place: tuple[int, int], scale: float) -> None:
-    """Write white on black, readable on any ground."""
-    text = displayable(text)  # OpenCV crashes on what is no UTF-8
+    """Write white text with a black outline, readable on any background."""
+    text = displayable(text)  # OpenCV crashes on text that is not UTF-8
     for colour, weight in (((0, 0, 0), 3), ((255, 255, 255), 1)):
         cv2.putText(canvas, text, place, _FONT, scale, colour, weight, cv2.LINE_AA)

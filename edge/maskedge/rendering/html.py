@@ -7,11 +7,10 @@ import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import cv2
-
 from maskedge.support.files import write_file
 from maskedge.types import Image
 
+from .jpeg import encode_jpeg
 from .theme import BASE, VARIABLES
 
 _STYLE = """
@@ -53,12 +52,7 @@ def text(value: object) -> str:
 
 def picture(image: Image, longest_side: int = 144) -> str:
     """Return a JPEG data URL of `image` (uint8 `[H, W, 3]`, BGR), shrunk to `longest_side` pixels."""
-    scale = longest_side / max(image.shape[:2])
-    if scale < 1:
-        size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-    _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(image, 85, longest_side=longest_side)).decode()
 
 
 def png(content: bytes) -> str:

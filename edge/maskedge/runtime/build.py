@@ -1,48 +1,48 @@
-"""Puts the parts of a run together as its configuration asks for."""
+"""Build a run from its configuration."""
 
 from __future__ import annotations
 
 import hashlib
 import queue
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from maskedge.alerts.actions import Actions
-from maskedge.alerts.rules import AlertEngine, check_labels
+from maskedge.alerts.engine import AlertEngine
+from maskedge.alerts.registry import check_labels, check_rules
 from maskedge.config import EdgeConfig, changed_keys
 from maskedge.errors import UsageError
 from maskedge.events import Event
-from maskedge.sinks import EventSink, Sink, open_picture_output
-from maskedge.sinks.clips import ClipSink
-from maskedge.sinks.mqtt.sink import MqttSink
+from maskedge.sinks import sink_classes
+from maskedge.sinks.base import RunNames, Sink, SinkContext
 from maskedge.sinks.queued import QueuedSink
-from maskedge.sinks.snapshots import SnapshotStore
 from maskedge.sources import Source
 from maskedge.system.health import HealthWatcher
-from maskedge.system.rate_limiter import Governor
-from maskedge.system.sd_notify import Notifier
+from maskedge.system.rate_limiter import RateLimiter
+from maskedge.system.sd_notify import SystemdNotifier
 from maskedge.vision.detectors import CascadeDetector
 from maskedge.vision.pipeline import MaskDetector
 from maskedge.zones import Zones
 
-from .loop import RunContext
-from .outputs import check_run_outputs, put_recording_aside, source_paths
+from .context import RunContext
+from .outputs import check_run_outputs
 from .state import RunState
 
-_AT_ONCE = (
+_WITHOUT_RESTART = (
     *("alerts", "zones.roi", "limits.max_fps", "limits.cpu_budget", "privacy.anonymize", "privacy.stats_only"),
     *("detect.every", "detect.face_threshold", "log.format", "log.level"),
 )
-"""What changes without a restart."""
+"""Keys that take effect on a reload."""
 
 
 def open_detector(config: EdgeConfig, *, every_frame: bool = False, chosen: bool = True) -> MaskDetector:
-    """Open the nets.
+    """Load the detector and the classifier.
 
     Args:
         config: The configuration.
-        every_frame: Look for faces in every frame, whatever the configuration says.
-        chosen: Whether the user chose the detector; if not, it depends on the labels of the model.
+        every_frame: Detect faces in every frame, regardless of the configuration.
+        chosen: True if the user chose the detector; otherwise it depends on the labels of the model.
 
     Raises:
         ModelError: A file is refused.
@@ -62,193 +62,188 @@ def open_detector(config: EdgeConfig, *, every_frame: bool = False, chosen: bool
     )
 
 
-def _published_rules(config: EdgeConfig) -> list[str]:
-    """Name the rules that have a topic of their own."""
-    return [rule.name for rule in config.alerts if "mqtt" in rule.actions]
-
-
-class Wiring:
-    """The outputs and the controls of a run.
-
-    Args:
-        config: The configuration.
-        source: The opened source.
-        detector: The opened nets.
-        sinks: Takes the outputs, each as soon as it is open, so that a failure of a later one can close them.
-        file: The edge.toml, which no output may overwrite.
+class Run:
+    """The outputs and the context of a run. Made by `build_run`.
 
     Attributes:
-        context: What the loop has besides source, detector and sinks.
-        warnings: What the user should know, one sentence each.
-        page: Where the status page is, None without one.
-
-    Raises:
-        UsageError: Settings do not go together.
-        OutputError: An output cannot be written.
-        ImportError: A library of an extra is missing.
+        context: Parts of the run for the loop.
+        sinks: The outputs, in the order in which they are written to.
+        warnings: Messages for the user, logged as warnings.
+        notices: Messages for the user, logged as information.
+        page: Address of the status page, None without one.
     """
 
-    def __init__(
-        self, config: EdgeConfig, source: Source, detector: MaskDetector, sinks: list[Sink], *, file: Path | None = None
-    ) -> None:
+    def __init__(self, config: EdgeConfig, source: Source, detector: MaskDetector, sinks: list[Sink]) -> None:
+        self.sinks = sinks
+        self.warnings: list[str] = []
+        self.notices: list[str] = []
+        self.page: str | None = None
         self._config = config
         self._source = source
         self._detector = detector
-        self._sinks = sinks
-        self.warnings: list[str] = []
-        self.page: str | None = None
-        self._event_queue: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        labels = list(detector.labels)
-        self._state = RunState(source.name, labels=labels, model=self._model(labels), settings=self._settings())
-        self._clips: ClipSink | None = None
-        self._mqtt: MqttSink | None = None
-        # All that only checks comes before what overwrites or opens.
-        zones = Zones.parse(config.zones.roi)
-        check_run_outputs(config, source, inputs=[detector.classifier.path, *([file] if file else [])])
-        if config.clips.folder is not None:
-            self._clips = ClipSink(config.clips)
-        if config.output.save:
-            self._open_save(config.output.save)
-        if config.events.file:
-            self._add(EventSink(config.events.file, config.events, live=source.live), capacity=64)
-        if self._clips is not None:
-            self._add(self._clips)
-        if config.mqtt.url:
-            self._open_mqtt(labels, zones)
-        alerts, actions = self._watch(config, zones)
-        governor = Governor(config.limits.max_fps, config.limits.cpu_budget) if source.live else None
-        health = HealthWatcher(source.name, self._take_health, self._event_queue.put) if source.live or config.web.serve else None
+        self._opened: dict[str, Sink] = {}
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        model = _describe_model(detector)
+        state = RunState(source.name, labels=detector.labels, model=model, settings=_describe_settings(config, detector))
         self.context = RunContext(
-            state=self._state,
-            zones=zones,
-            alerts=alerts,
-            actions=actions,
-            governor=governor,
-            health=health,
-            notifier=Notifier(),
-            event_queue=self._event_queue,
+            state=state,
+            zones=Zones.parse(config.zones.roi),
+            systemd=SystemdNotifier(),
+            event_queue=self._events,
             anonymize=config.privacy.anonymize,
             stats_only=config.privacy.stats_only,
         )
-        if config.web.serve:
-            self._open_web()
+
+    def open(self, *, file: Path | None, stopped: Callable[[], bool]) -> None:
+        """Open the outputs, the alerts and the watchers. See `build_run`."""
+        config, source, context = self._config, self._source, self.context
+        # Everything that only checks comes before anything that opens or overwrites.
+        self._check_rules(config, context.zones)
+        check_run_outputs(config, source, inputs=[self._detector.classifier.path, *([file] if file else [])])
+        wanted = [(sink, getattr(config, sink.section)) for sink in sink_classes() if sink.is_wanted(getattr(config, sink.section))]
+        for sink, settings in wanted:
+            sink.check(settings)
+        facts = SinkContext(
+            source=source,
+            labels=list(self._detector.labels),
+            snapshot=self._state.snapshot,
+            publish_event=self._events.put,
+            names=self._names,
+            stopped=stopped,
+            warnings=self.warnings,
+            notices=self.notices,
+        )
+        for sink, settings in wanted:
+            opened = sink.open(settings, facts)
+            if opened is not None:
+                self._add(sink, opened)
+        for opened in self._opened.values():
+            if self.page is not None:
+                opened.set_page(self.page)
+        context.alerts, context.actions = self._open_alerts(config, context.zones)
+        if source.live:
+            context.rate_limiter = RateLimiter(config.limits.max_fps, config.limits.cpu_budget)
+        if source.live or self.page is not None:
+            context.health = HealthWatcher(source.name, self._take_health, self._events.put)
 
     def change(self, config: EdgeConfig, *, every_frame: bool = False) -> tuple[list[str], list[str]]:
-        """Take another configuration, as far as that goes without a restart.
+        """Apply another configuration as far as possible without a restart.
 
         Args:
-            config: The new one. What makes no sense changes nothing.
-            every_frame: Look for faces in every frame, whatever it says.
+            config: The new configuration. One that makes no sense changes nothing.
+            every_frame: Detect faces in every frame, regardless of the configuration.
 
         Returns:
-            Keys that have changed, and those that need a restart.
+            The changed keys that are in effect, and those that need a restart.
 
         Raises:
-            UsageError: It makes no sense.
+            UsageError: The configuration makes no sense.
         """
         changed = changed_keys(self._config, config)
         context = self.context
         if {"alerts", "zones.roi"} & set(changed):
             zones = Zones.parse(config.zones.roi)
-            alerts, actions = self._watch(config, zones)
+            self._check_rules(config, zones)
+            alerts, actions = self._open_alerts(config, zones)
             if context.actions is not None:
                 context.actions.close()
             self._state.set_alerts(())
             context.zones, context.alerts, context.actions = zones, alerts, actions
-            if self._mqtt is not None:
-                self._mqtt.describe(_published_rules(config), zones.names)
-        if context.governor is not None:
-            context.governor.max_fps, context.governor.cpu_budget = config.limits.max_fps, config.limits.cpu_budget
+        if context.rate_limiter is not None:
+            context.rate_limiter.max_fps, context.rate_limiter.cpu_budget = config.limits.max_fps, config.limits.cpu_budget
         context.anonymize, context.stats_only = config.privacy.anonymize, config.privacy.stats_only
         self._detector.detect_every = 1 if every_frame else config.detect.every
         self._detector.set_face_threshold(config.detect.face_threshold)
         self._config = config
-        return [key for key in changed if key in _AT_ONCE], [key for key in changed if key not in _AT_ONCE]
+        if {"alerts", "zones.roi"} & set(changed):
+            for opened in self._opened.values():
+                opened.update_names(self._names())
+        return [key for key in changed if key in _WITHOUT_RESTART], [key for key in changed if key not in _WITHOUT_RESTART]
 
-    def _add(self, sink: Sink, capacity: int = 8) -> None:
-        """Add an output: of a live source behind a queue, of a file directly, so that nothing is left out."""
-        if self._source.live:
-            sink = QueuedSink(sink, source=self._source.name, capacity=capacity, publish_event=self._event_queue.put)
-        self._sinks.append(sink)
+    @property
+    def _state(self) -> RunState:
+        state = self.context.state
+        assert state is not None  # noqa: S101  (set in the constructor)
+        return state
 
-    def _open_save(self, target: str) -> None:
-        source = self._source
-        kept = put_recording_aside(self._config, source)
-        if kept is not None:
-            self.warnings.append(kept)
-        pictures = source_paths(source)
-        self._add(open_picture_output(target, video=source.video, fps=source.fps, length=source.length, sources=pictures))
+    def _names(self) -> RunNames:
+        return RunNames({rule.name: rule.actions for rule in self._config.alerts}, self.context.zones.names)
 
-    def _open_mqtt(self, labels: list[str], zones: Zones) -> None:
-        config = self._config
-        self._mqtt = MqttSink(
-            config.mqtt,
-            source=self._source.name,
-            snapshot=self._state.snapshot,
-            publish_event=self._event_queue.put,
-            labels=labels,
-            alerts=_published_rules(config),
-            zones=zones.names,
-        )
-        self._add(self._mqtt, capacity=64)
+    def _add(self, kind: type[Sink], opened: Sink) -> None:
+        """Add an output. With a live source it gets a queue; a file waits for its outputs, so nothing is dropped."""
+        self._opened[opened.name] = opened
+        self.page = opened.url or self.page
+        capacity = kind.queue_capacity
+        if self._source.live and capacity is not None:
+            opened = QueuedSink(opened, source=self._source.name, capacity=capacity, publish_event=self._events.put)
+        self.sinks.append(opened)
 
-    def _open_web(self) -> None:
-        from maskedge.sinks.web import Names, WebSink
+    def _check_rules(self, config: EdgeConfig, zones: Zones) -> None:
+        if not config.alerts:
+            return
+        if not self._source.video:
+            raise UsageError("alert rules are for cameras, streams and videos: single pictures have no time.")
+        check_rules(config.alerts, zones)
+        check_labels(config.alerts, self._detector.labels)
 
-        web = WebSink(
-            self._config.web,
-            self._state.snapshot,
-            names=lambda: Names([rule.name for rule in self._config.alerts], self.context.zones.names),
-        )
-        self.warnings += web.warnings
-        self.page = web.url
-        if self._mqtt is not None:
-            self._mqtt.set_page(web.url)
-        # Its own thread does what takes time.
-        self._sinks.append(web)
-
-    def _watch(self, config: EdgeConfig, zones: Zones) -> tuple[AlertEngine | None, Actions | None]:
-        """Make what watches for alerts and what acts on them."""
+    def _open_alerts(self, config: EdgeConfig, zones: Zones) -> tuple[AlertEngine | None, Actions | None]:
+        """Open the alert engine and the actions of the rules."""
         rules, source = config.alerts, self._source
         if not rules:
             return None, None
-        if not source.video:
-            raise UsageError("alert rules are for cameras, streams and videos: single pictures have no time.")
-        check_labels(rules, self._detector.labels)
-        wanted = {action for rule in rules for action in rule.actions}
-        actions = Actions(
-            rules,
-            source.name,
-            snapshots=SnapshotStore(config.snapshots) if "snapshot" in wanted else None,
-            clips=self._clips,
-            set_alert=self._mqtt.set_alert if self._mqtt is not None else None,
-        )
-        try:
-            engine = AlertEngine(rules, zones, source.name, live=source.live)
-        except UsageError:
-            actions.close()
-            raise
-        return engine, actions
+        engine = AlertEngine(rules, zones, source.name, live=source.live)
+        return engine, Actions(rules, source.name, sinks=self._opened, settings=config.sections)
 
     def _take_health(self, health: dict[str, Any]) -> None:
         self._state.set_health(health)
-        if self.context.governor is not None:
-            self.context.governor.throttled = bool(health["throttled"])
+        if self.context.rate_limiter is not None:
+            self.context.rate_limiter.throttled = bool(health["throttled"])
 
-    def _model(self, labels: list[str]) -> dict[str, Any]:
-        path = self._detector.classifier.path
-        return {"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "labels": labels}
 
-    def _settings(self) -> dict[str, Any]:
-        config = self._config
-        files = config.detect.cascade or config.detect.detector_model
-        return {
-            "detector": files.name if files else self._detector.detector_name,
-            "detect_every": self._detector.detect_every,
-            "threads": config.limits.threads,
-            "max_fps": config.limits.max_fps,
-            "cpu_budget": config.limits.cpu_budget,
-            "anonymize": config.privacy.anonymize,
-            "stats_only": config.privacy.stats_only,
-            "no_reidentification": config.privacy.no_reidentification,
-        }
+def build_run(
+    config: EdgeConfig,
+    source: Source,
+    detector: MaskDetector,
+    sinks: list[Sink],
+    *,
+    file: Path | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Run:
+    """Open every output that a configuration asks for, and build the context of the loop.
+
+    Args:
+        config: The configuration.
+        source: The opened source.
+        detector: The loaded detector.
+        sinks: Takes each output as soon as it is open, so that the caller can close it if a later one fails.
+        file: The edge.toml, which no output may overwrite.
+        stopped: Returns True once the run has been asked to end.
+
+    Raises:
+        UsageError: Settings exclude each other or make no sense.
+        OutputError: An output cannot be written.
+        ImportError: A library of an extra is missing.
+    """
+    run = Run(config, source, detector, sinks)
+    run.open(file=file, stopped=stopped)
+    return run
+
+
+def _describe_model(detector: MaskDetector) -> dict[str, Any]:
+    path = detector.classifier.path
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {"name": path.name, "sha256": checksum, "labels": list(detector.labels)}
+
+
+def _describe_settings(config: EdgeConfig, detector: MaskDetector) -> dict[str, Any]:
+    files = config.detect.cascade or config.detect.detector_model
+    return {
+        "detector": files.name if files else detector.detector_name,
+        "detect_every": detector.detect_every,
+        "threads": config.limits.threads,
+        "max_fps": config.limits.max_fps,
+        "cpu_budget": config.limits.cpu_budget,
+        "anonymize": config.privacy.anonymize,
+        "stats_only": config.privacy.stats_only,
+        "no_reidentification": config.privacy.no_reidentification,
+    }

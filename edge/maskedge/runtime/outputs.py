@@ -1,4 +1,4 @@
-"""The rules of `edge-run` for outputs: what it refuses, what it puts aside (docs/operating.md, "Outputs that exist")."""
+"""Checks on outputs before they are opened: nothing the user has is overwritten (docs/operating.md, "Outputs that exist")."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
-from maskedge.config import SECTIONS, EdgeConfig
-from maskedge.errors import OutputError, UsageError
+from maskedge.config import EdgeConfig, section_names
+from maskedge.errors import UsageError
 from maskedge.modelfile.contract import MODELS
 from maskedge.sinks.images import annotated_names
 from maskedge.sinks.mqtt.spool import NAME as SPOOL
 from maskedge.sinks.retention import is_own_name
+from maskedge.sinks.save import source_paths
 from maskedge.sources import Source
 from maskedge.support.files import is_file, is_folder
-from maskedge.support.outputs import Named, check_apart, check_new, files_of, is_taken, put_aside, same_file
+from maskedge.support.outputs import Named, check_apart, check_new, files_of, same_file
 from maskedge.support.text import displayable
 
 
 def check_run_outputs(config: EdgeConfig, source: Source, *, inputs: list[Path]) -> None:
-    """Refuse outputs that would destroy what the user has, before any is opened.
+    """Refuse outputs that would destroy the user's files. Called before any output is opened.
 
     Args:
         config: The configuration.
@@ -46,42 +47,17 @@ def check_run_outputs(config: EdgeConfig, source: Source, *, inputs: list[Path])
     saved = [one for one in saved if one.name == "--save"]
     for folder in _folders(config):
         check_apart([folder], (one for one in read if is_folder(one.path)))
-    _check_albums(config, sources)
+    _check_media_folders(config, sources)
     pictures = source_paths(source)
     if config.output.save and (len(pictures) > 1 or any(is_folder(one.path) for one in sources)):
         _check_mixed(Path(config.output.save).expanduser(), pictures)
-    # What a live source wrote before is kept besides: a service that starts again must neither lose it nor fail by it.
+    # The earlier video of a live source is renamed instead: a service that restarts must neither lose it nor fail.
     anew = [] if source.live else saved
     check_new(anew if config.events.appends(live=source.live) else [*anew, *events], overwrite=config.output.overwrite)
 
 
-def put_recording_aside(config: EdgeConfig, source: Source) -> str | None:
-    """Keep the video of an earlier run of a live source, unless it may be replaced: a service that starts again loses nothing.
-
-    Returns:
-        A sentence for the user where that was done.
-
-    Raises:
-        OutputError: It cannot be renamed.
-    """
-    if not (config.output.save and source.live) or config.output.overwrite:
-        return None
-    path = Path(config.output.save).expanduser()
-    if not is_taken(path):
-        return None
-    try:
-        return f"{displayable(path)} exists already and is kept as {displayable(put_aside(path).name)} (--overwrite replaces it)."
-    except OSError as error:
-        raise OutputError(f"{displayable(path)} exists already and cannot be put aside ({error.strerror}).") from error
-
-
-def source_paths(source: Source) -> list[Path]:
-    """Give the files that a source of pictures reads; none of other sources."""
-    return list(getattr(source, "paths", []))
-
-
 def saved_files(config: EdgeConfig, source: Source) -> Iterator[Path]:
-    """Give every file that `--save` will write."""
+    """Yield every file that `--save` will write."""
     if not config.output.save:
         return
     path = Path(config.output.save).expanduser()
@@ -93,8 +69,8 @@ def saved_files(config: EdgeConfig, source: Source) -> Iterator[Path]:
 
 
 def _configured(config: EdgeConfig) -> Iterator[Named]:
-    """Give the files that a configuration names: models, tokens, certificates."""
-    for section in SECTIONS:
+    """Yield the files that a configuration names: models, tokens, certificates."""
+    for section in section_names():
         values = getattr(config, section)
         for entry in fields(values):
             value = getattr(values, entry.name)
@@ -111,8 +87,8 @@ def _folders(config: EdgeConfig) -> list[Named]:
     return [Named(name, path.expanduser()) for name, path in folders if path is not None]
 
 
-def _check_albums(config: EdgeConfig, sources: list[Named]) -> None:
-    """Refuse a source that the keeping of snapshots or clips would remove in time."""
+def _check_media_folders(config: EdgeConfig, sources: list[Named]) -> None:
+    """Refuse a source that the retention of snapshots or clips would remove in time."""
     for name, folder in (("[snapshots]", config.snapshots.folder), ("[clips]", config.clips.folder)):
         for one in sources:
             if folder is not None and is_own_name(one.path.name) and same_file(one.path.parent, folder.expanduser()):
@@ -122,7 +98,7 @@ def _check_albums(config: EdgeConfig, sources: list[Named]) -> None:
 
 
 def _check_mixed(folder: Path, pictures: list[Path]) -> None:
-    """Refuse to put annotated copies among the pictures that they are made of."""
+    """Refuse to write annotated copies among the pictures that they are made from."""
     for parent in {picture.parent for picture in pictures}:
         if same_file(parent, folder):
             raise UsageError(

@@ -1,4 +1,4 @@
-"""The state of a run: what the status page, the metrics and the statistics show."""
+"""The state of a run, for the status page, the metrics and the statistics."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from maskedge.events import utc
+from maskedge.counts import count_labels
+from maskedge.support.text import utc
 from maskedge.types import Face
 from maskedge.version import VERSION
 
 _RECENT = 5.0
-"""Seconds over which the rate is counted."""
+"""Seconds over which the rate is measured."""
 _LATENCIES = 300
 """Frames whose stages are kept for the percentiles."""
 _MINUTES = 60
 
 
 class RunState:
-    """Collects what a run does. Every method may be called on any thread. Memory is bounded.
+    """Collects the state of a run. Every method is safe on any thread. Memory is bounded.
 
     Args:
-        name: What the user called the source, without name and password.
+        name: Display name of the source, without user name and password.
         labels: Labels that are counted.
-        model: Name, checksum and labels of the classifier, for the state.
-        settings: Settings that explain the figures, of JSON's types, without secrets.
+        model: Name, checksum and labels of the classifier.
+        settings: Settings that explain the figures; JSON types, without secrets.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class RunState:
         self._zones: dict[str, dict[str, int]] = {}
         self._alerts: list[dict[str, Any]] = []
         self._health: dict[str, Any] = {}
-        self._governor: dict[str, Any] = {}
+        self._rate_limits: dict[str, Any] = {}
         self._history: deque[_Minute] = deque(maxlen=_MINUTES)
         self._model = dict(model or {"name": None, "sha256": None, "labels": list(labels)})
         self._settings = dict(settings or {})
@@ -61,7 +62,15 @@ class RunState:
     def set_source(
         self, state: str, sentence: str = "", retries: int = 0, *, fps: float | None = None, size: Sequence[int] | None = None
     ) -> None:
-        """Note the state of the source: `opening`, `open`, `lost` or `ended`, why, and failed attempts in a row."""
+        """Set the state of the source.
+
+        Args:
+            state: `opening`, `open`, `lost` or `ended`.
+            sentence: The reason, for people.
+            retries: Number of failed attempts in a row.
+            fps: Frames per second; None leaves it.
+            size: Width and height in pixels; None leaves it.
+        """
         with self._lock:
             if state != self._source["state"]:
                 self._source["since"] = time.time()
@@ -75,7 +84,7 @@ class RunState:
                 self._zones = {zone: dict.fromkeys(counts, 0) for zone, counts in self._zones.items()}
 
     def count(self, *, captured: int, dropped: int, reconnects: int = 0, skipped: int = 0) -> None:
-        """Note the counters of the source."""
+        """Set the counters of the source."""
         with self._lock:
             self._counters |= {"captured": captured, "dropped": dropped, "skipped": skipped, "reconnects": reconnects}
 
@@ -88,17 +97,17 @@ class RunState:
         people: Mapping[str, int] | None = None,
         zones: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
-        """Note an answered frame.
+        """Add a processed frame.
 
         Args:
             faces: Its faces.
             stages: Milliseconds of each stage.
             size: Width and height in pixels.
-            people: Distinct people so far, by label.
-            zones: Faces of this frame, by zone and label.
+            people: Distinct people so far, by label; None leaves the count.
+            zones: Faces of this frame, by zone and label; None leaves the counts.
         """
         now = time.monotonic()
-        found = Counter(face.label for face in faces)
+        found = count_labels(faces)
         with self._lock:
             self._counters["processed"] += 1
             self._moments.append(now)
@@ -116,39 +125,39 @@ class RunState:
             self._history[-1].add(found, now)
 
     def set_alerts(self, alerts: Sequence[Mapping[str, Any]]) -> None:
-        """Note the alerts that last: rule, since (seconds since the epoch), details."""
+        """Set the active alerts: rule, since (seconds since the epoch), details."""
         with self._lock:
             self._alerts = [dict(alert) for alert in alerts]
 
     def set_health(self, health: Mapping[str, Any]) -> None:
-        """Note how the machine fares."""
+        """Set the health of the machine."""
         with self._lock:
             self._health = dict(health)
 
-    def set_governor(self, governor: Mapping[str, Any]) -> None:
-        """Note by how much and why the loop holds itself back; it stands beside the health of the machine."""
+    def set_rate_limits(self, limits: Mapping[str, Any]) -> None:
+        """Set the reasons and the rate of a limited loop; they are part of `health`."""
         with self._lock:
-            self._governor = dict(governor)
+            self._rate_limits = dict(limits)
 
     def watch_sinks(self, sinks: Callable[[], dict[str, dict[str, Any]]]) -> None:
-        """Take from here what the sinks do: `{name: {"written", "dropped", "state", "error"}}`."""
+        """Set the source of the sinks' states: `{name: {"written", "dropped", "state", "error"}}`."""
         self._sinks = sinks
 
     def rate(self) -> float:
-        """Frames answered a second, over the last seconds."""
+        """Return the frames processed per second over the last seconds."""
         with self._lock:
             return self._rate()
 
     def _rate(self) -> float:
         now = time.monotonic()
-        # The first second of a run would make a rate of one frame.
+        # At the start of a run, one frame in a few milliseconds is no rate.
         span = min(_RECENT, max(now - self._started, 0.5))
         recent = sum(moment > now - span for moment in self._moments)
         full = len(self._moments) == self._moments.maxlen and recent == len(self._moments)
         return recent / (now - self._moments[0]) if full else recent / span
 
     def snapshot(self) -> dict[str, Any]:
-        """Give all of it, in JSON's types alone (docs/contracts.md)."""
+        """Return the whole state in JSON types (docs/contracts.md)."""
         sinks = self._sinks()
         with self._lock:
             return {
@@ -169,7 +178,7 @@ class RunState:
                     for alert in self._alerts
                 ],
                 "sinks": sinks,
-                "health": self._health | self._governor,
+                "health": self._health | self._rate_limits,
                 "history": [minute.to_json(self._labels) for minute in self._history],
                 "model": dict(self._model),
                 "settings": dict(self._settings),
@@ -177,7 +186,7 @@ class RunState:
 
 
 class _Minute:
-    """What a minute of the clock saw."""
+    """Counts of one minute of the clock."""
 
     def __init__(self, minute: int, now: float) -> None:
         self.minute = minute
@@ -191,7 +200,7 @@ class _Minute:
         self.last = now
 
     def to_json(self, labels: Sequence[str]) -> dict[str, Any]:
-        """Mean faces in the picture, by label, and frames a second."""
+        """Return the mean number of faces per frame by label, and the frames per second."""
         span = max(self.last - self.first, 1.0)
         means = {label: round(self.faces[label] / self.frames, 3) for label in dict.fromkeys((*labels, *self.faces))}
         return {"time": utc(self.minute * 60.0), **means, "frames_per_second": round(self.frames / span, 2)}

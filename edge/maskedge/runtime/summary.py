@@ -1,4 +1,4 @@
-"""What a run did, for the end of it."""
+"""The summary of a run, printed at its end."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from maskedge.counts import count_labels
 from maskedge.types import Face
 
 
 @dataclass
 class Summary:
-    """Counts of a run.
+    """Counts and timing of a run.
 
     Attributes:
-        source: What the user called the source.
-        video: True when frames were tracked, so that people can be counted.
-        frames: Frames that were answered.
-        dropped: Frames of a live source that newer ones overtook.
-        skipped: Pictures that could not be read.
-        reconnects: How often a live source was lost and came back.
+        source: Display name of the source.
+        video: True for a video, whose frames are tracked so that people can be counted.
+        frames: Number of processed frames.
+        dropped: Number of frames of a live source that newer ones replaced.
+        skipped: Number of pictures that could not be read.
+        reconnects: Number of times a live source was lost and came back.
         seconds: Wall time of the loop.
-        faces: Faces found, by label.
-        people: Distinct people, by the label that was voted last; in the order of the model's labels.
+        faces: Number of faces, by label.
+        people: Number of distinct people by their last label, in the order of the model's labels.
         latency: p50 and p95 in milliseconds, by stage.
     """
 
@@ -40,10 +41,10 @@ class Summary:
     def add(self, faces: Sequence[Face]) -> None:
         """Count the faces of a frame."""
         self.frames += 1
-        self.faces.update(face.label for face in faces)
+        self.faces.update(count_labels(faces))
 
     def lines(self) -> list[str]:
-        """Give the summary as lines for a terminal."""
+        """Return the summary as lines for a terminal."""
         what = "frame" if self.video else "picture"
         rate = self.frames / self.seconds if self.seconds else 0.0
         head = f"{self.source}: {_count(self.frames, what)} in {self.seconds:.1f} s, {rate:.1f} {what}s/s"

@@ -1,11 +1,31 @@
-"""Where answers go."""
+"""The outputs of a run. Each is a subclass of `Sink` in a module of its own and is listed here.
+
+The table holds import paths, so that reading it loads neither OpenCV nor a library of an extra.
+"""
 
 from __future__ import annotations
 
-from .base import Sink
-from .events import EventSink
-from .images import ImageSink
-from .video import VideoSink, open_picture_output
-from .window import WindowSink, display_problem
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = ["EventSink", "ImageSink", "Sink", "VideoSink", "WindowSink", "display_problem", "open_picture_output"]
+if TYPE_CHECKING:
+    from .base import Sink
+
+SINKS = [
+    "maskedge.sinks.save:SaveSink",
+    "maskedge.sinks.events:EventSink",
+    "maskedge.sinks.clips:ClipSink",
+    "maskedge.sinks.mqtt.sink:MqttSink",
+    "maskedge.sinks.web.sink:WebSink",
+    "maskedge.sinks.window:WindowSink",
+]
+"""Modules and classes of the outputs, in the order in which they are opened and written to."""
+
+
+def sink_classes() -> list[type[Sink]]:
+    """Import and return the classes of all outputs."""
+    classes = []
+    for path in SINKS:
+        module, _, name = path.partition(":")
+        classes.append(getattr(import_module(module), name))
+    return classes

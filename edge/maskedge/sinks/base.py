@@ -1,67 +1,187 @@
-"""What every sink is."""
+"""The base class of the outputs of a run."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 from maskedge.errors import OutputError
 from maskedge.events import Event
 from maskedge.results import FrameResult
+from maskedge.sources import Source
 from maskedge.support.text import displayable
 
 
-class Sink(Protocol):
-    """Takes answers.
-
-    One that can fail and recover may also have `reopen()`, which is called before the first write after a failure
-    (`maskedge.sinks.queued.QueuedSink`). One that only hands on may have `delivered`, the number of things that have arrived.
+@dataclass(frozen=True)
+class RunNames:
+    """Names that the configuration defines. A reload may change them.
 
     Attributes:
-        name: Name of its stage in the timing.
+        rules: Actions of each alert rule, by the name of the rule.
+        zones: Names of the zones.
     """
 
-    name: str
+    rules: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    zones: Sequence[str] = ()
 
-    def write(self, answer: FrameResult) -> bool:
-        """Take the answer of a frame. False asks for the end of the run (the user closed the window).
+
+@dataclass(frozen=True)
+class SinkContext:
+    """What an output may use of the run it belongs to.
+
+    Attributes:
+        source: The opened source.
+        labels: Labels that are counted.
+        snapshot: Returns the state of the run (`RunState.snapshot`); safe on any thread.
+        publish_event: Takes events of the output, such as `output_lost`; safe on any thread.
+        names: Returns the names of rules and zones that are in effect.
+        stopped: Returns True once the run has been asked to end.
+        warnings: Messages for the user that are logged as warnings.
+        notices: Messages for the user that are logged as information.
+    """
+
+    source: Source
+    labels: Sequence[str] = ()
+    snapshot: Callable[[], dict[str, Any]] = dict
+    publish_event: Callable[[Event], None] = lambda _: None
+    names: Callable[[], RunNames] = RunNames
+    stopped: Callable[[], bool] = lambda: False
+    warnings: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+
+class Sink:
+    """An output of a run: a file, a page, a broker, a window.
+
+    A subclass implements `write`; the other methods do nothing unless they are overridden. To take
+    part in runs of `edge-run` it also defines `section`, `settings_class`, `is_wanted` and `open`,
+    and is listed in `maskedge.sinks.SINKS`.
+
+    Attributes:
+        name: Name of the output in the timing, the state and the events of a run.
+        section: Section of edge.toml that configures it.
+        settings_class: Dataclass of that section; None where the section belongs to several outputs.
+        queue_capacity: Frames that may wait in front of it when the source is live. None calls it
+            directly: it returns at once, or must run on the loop's thread.
+        main_thread: True where it must be closed on the loop's thread, as a window must.
+        delivered: Number of items that have arrived, of an output that only passes them on; None for
+            one whose successful `write` is the delivery.
+        url: Address of the page that it serves, None without one.
+    """
+
+    name: str = ""
+    section: ClassVar[str] = ""
+    settings_class: ClassVar[type[Any] | None] = None
+    queue_capacity: ClassVar[int | None] = 8
+    main_thread: ClassVar[bool] = False
+
+    @classmethod
+    def is_wanted(cls, settings: Any) -> bool:
+        """Return True where a configuration asks for this output.
+
+        Args:
+            settings: The section `section`.
+        """
+        return False
+
+    @classmethod
+    def check(cls, settings: Any) -> None:
+        """Refuse settings that cannot work. Called for every wanted output before any is opened.
 
         Raises:
-            OutputError: It could not be written.
+            UsageError: The settings make no sense.
+            OutputError: The output cannot be written.
         """
-        ...
+
+    @classmethod
+    def open(cls, settings: Any, context: SinkContext) -> Sink | None:
+        """Open the output for a run.
+
+        Args:
+            settings: The section `section`.
+            context: The run.
+
+        Returns:
+            The output; None where it cannot be had and the run goes on without it.
+
+        Raises:
+            UsageError: The settings make no sense.
+            OutputError: The output cannot be opened.
+            ImportError: A library of an extra is missing.
+        """
+        raise NotImplementedError
+
+    @property
+    def delivered(self) -> int | None:
+        """Number of items that have arrived at their destination; None if `write` delivers."""
+        return None
+
+    @property
+    def url(self) -> str | None:
+        """Address of the page that this output serves; None without one."""
+        return None
+
+    def write(self, result: FrameResult) -> bool:
+        """Write the result of a frame.
+
+        Returns:
+            False to end the run, as when the user closed the window.
+
+        Raises:
+            OutputError: The result could not be written.
+        """
+        raise NotImplementedError
 
     def handle_event(self, event: Event) -> None:
-        """Take what happened between two frames, as in a source that was lost. Most sinks have nothing to do.
+        """Write an event that occurred between two frames, such as `source_lost`.
 
         Raises:
-            OutputError: It could not be written.
+            OutputError: The event could not be written.
         """
-        return
+
+    def still(self, result: FrameResult) -> bool:
+        """Show the last result again, with a banner, while a lost source gives no frame.
+
+        Returns:
+            False to end the run.
+        """
+        return True
+
+    def reopen(self) -> None:
+        """Prepare for the next write after a failure.
+
+        Raises:
+            OutputError: The output is still unusable.
+        """
+
+    def status(self) -> dict[str, Any] | None:
+        """Return written, dropped, state and error for the state of the run.
+
+        None leaves the bookkeeping to the loop.
+        """
+        return None
+
+    def update_names(self, names: RunNames) -> None:
+        """Take the names of rules and zones after a reload."""
+
+    def set_page(self, url: str) -> None:
+        """Take the address of the status page."""
 
     def close(self) -> None:
         """Complete what was written. May be called twice.
 
         Raises:
-            OutputError: It could not be completed.
+            OutputError: The output could not be completed.
         """
-        ...
-
-
-@runtime_checkable
-class StillSink(Protocol):
-    """A sink that shows its last picture again while a lost source gives no newer one."""
-
-    def still(self, answer: FrameResult) -> bool:
-        """Show the answer, whose picture has a banner, again. False asks for the end of the run."""
-        ...
 
 
 def check_writable(path: Path) -> None:
-    """Make sure that a file can be written at `path`, before the first frame.
+    """Check that a file can be written at `path`, before the first frame.
 
     Raises:
-        OutputError: It cannot; the text says why.
+        OutputError: The file cannot be written; the message says why.
     """
     name, folder = displayable(path), displayable(path.parent)
     try:

@@ -1,4 +1,4 @@
-"""Events: one JSON object a line and frame, or one row of CSV a face (docs/contracts.md)."""
+"""The events file: one JSON object per line, or one CSV row per face (docs/contracts.md)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from maskedge.errors import OutputError, UsageError
-from maskedge.events import Event, utc
+from maskedge.events import Event
 from maskedge.results import FrameResult
 from maskedge.settings import Range, check_settings
 from maskedge.support.outputs import is_taken, put_aside
-from maskedge.support.text import displayable, to_bytes, to_json
+from maskedge.support.text import displayable, to_bytes, to_json, utc
 
-from .base import check_writable
+from .base import Sink, SinkContext, check_writable
 from .retention import Retention, prune
 
 _FIRST_LINE = 1 << 20
@@ -32,7 +32,7 @@ COLUMNS = (
 )
 """Columns of the CSV: docs/contracts.md."""
 LIVE_ROTATE_MB = 100.0
-"""Megabytes at which the events file of a camera is finished, unless set otherwise: it writes about 1 GB a day."""
+"""Default size in megabytes at which the events file of a camera rotates: a camera writes about 1 GB a day."""
 
 
 @dataclass(frozen=True)
@@ -40,85 +40,96 @@ class EventsConfig:
     """The section `[events]`.
 
     Attributes:
-        file: Where events go; `-` for standard output, None for nowhere.
-        frames: Write a line for each frame; False writes only what happens.
-        rotate_mb: Begin a new file at this size, 0 for never; None for `LIVE_ROTATE_MB` where the source is live, else never.
-        rotate_daily: Begin a new file at midnight, UTC.
-        keep: Files to keep beside the one in use, 0 for all.
+        file: Destination; `-` for standard output, None for no events.
+        frames: Write a line for each frame; False writes only events.
+        rotate_mb: Start a new file at this size; 0 for never. None means `LIVE_ROTATE_MB` for a live
+            source and never for a file.
+        rotate_daily: Start a new file at midnight, UTC.
+        keep: Number of finished files to keep, 0 for all.
     """
 
     file: str | None = field(
         default=None,
-        metadata={"help": "where events go: FILE.csv, any other for JSON Lines, '-' for standard output", "free": True},
+        metadata={
+            "help": "destination of events: FILE.csv for CSV, any other name for JSON Lines, '-' for standard output",
+            "free": True,
+        },
     )
     frames: bool = field(
-        default=True, metadata={"help": "write a line for each frame; false: only what happens (people, labels, alerts, health)"}
+        default=True,
+        metadata={"help": "write a line for each frame; false: only events (people, labels, alerts, health)"},
     )
     rotate_mb: float | None = field(
         default=None,
         metadata={
-            "help": "begin a new events file at this many megabytes; 0: never; "
+            "help": "start a new events file at this size in megabytes; 0: never; "
             f"default: {LIVE_ROTATE_MB:g} for cameras and streams, never for files",
             "range": Range(0.001, 1_000_000, zero=True),
         },
     )
-    rotate_daily: bool = field(default=False, metadata={"help": "begin a new events file each day (UTC)"})
-    keep: int = field(default=14, metadata={"help": "finished events files to keep; 0: all", "range": Range(0, 1_000_000)})
+    rotate_daily: bool = field(default=False, metadata={"help": "start a new events file each day (UTC)"})
+    keep: int = field(
+        default=14, metadata={"help": "number of finished events files to keep; 0: all", "range": Range(0, 1_000_000)}
+    )
 
     def __post_init__(self) -> None:
         check_settings(self, "events")
 
     def limit_mb(self, *, live: bool) -> float:
-        """Size in megabytes at which a new file begins, 0 for never.
+        """Return the size in megabytes at which a new file starts; 0 for never.
 
         Args:
-            live: The source is a camera or a stream.
+            live: True for a camera or a stream.
         """
         if self.rotate_mb is None:
             return LIVE_ROTATE_MB if live else 0.0
         return self.rotate_mb
 
     def appends(self, *, live: bool) -> bool:
-        """Tell whether a start goes on in the file that is there: of live sources, and where files rotate.
+        """Return True if a run appends to an existing file: for live sources, and where files rotate.
 
         Args:
-            live: The source is a camera or a stream.
+            live: True for a camera or a stream.
         """
         return live or self.rotate_daily or self.limit_mb(live=live) > 0
 
 
-def to_event(answer: FrameResult) -> dict[str, Any]:
-    """Give the detection event of a frame."""
-    frame = answer.frame
+def to_event(result: FrameResult) -> dict[str, Any]:
+    """Return the detection event of a frame (docs/contracts.md)."""
+    frame = result.frame
     return {
         "source": frame.source,
         "frame": frame.index,
         "time": utc(frame.time),
-        **({} if answer.film_s is None else {"film_s": round(answer.film_s, 3)}),
+        **({} if result.film_s is None else {"film_s": round(result.film_s, 3)}),
         "size": list(frame.size),
-        "faces": [face.to_json() for face in answer.faces],
-        "latency_ms": {stage: round(answer.stages.get(stage, 0.0), 2) for stage in ("total", "detect", "classify")},
+        "faces": [face.to_json() for face in result.faces],
+        "latency_ms": {stage: round(result.stages.get(stage, 0.0), 2) for stage in ("total", "detect", "classify")},
     }
 
 
-class EventSink:
-    """Writes events to a file, or to standard output for `-`. Each line is complete as soon as its frame is done.
+class EventSink(Sink):
+    """Writes events to a file, or to standard output. Each line is complete when its frame is done.
 
-    The suffix `.csv` chooses one row a face, any other one JSON object a frame; events stand between them. Where a disk is full
-    the file ends with its last complete line, and goes on from there once there is room.
+    The suffix `.csv` selects one row per face, any other name one JSON object per frame; events stand
+    between them. On a full disk the file ends with its last complete line, and continues from there
+    once there is room.
 
     Args:
-        path: The file, `-` for standard output. Written anew, but for those of live sources and those that rotate: these are
-            appended to. Made readable by this user alone.
-        config: What is written, when a new file begins, and how many are kept.
-        live: The source is a camera or a stream.
+        path: The file; `-` for standard output. The file of a live source, and one that rotates, is
+            appended to; any other is replaced. Only the current user may read it.
+        config: Content, rotation and number of files to keep.
+        live: True for a camera or a stream.
 
     Raises:
         OutputError: The file cannot be written.
-        UsageError: It would be appended to, and does not hold events.
+        UsageError: The file would be appended to and does not hold events.
     """
 
     name = "events"
+    section = "events"
+    settings_class = EventsConfig
+    queue_capacity = 64
 
     def __init__(self, path: str, config: EventsConfig | None = None, *, live: bool = False) -> None:
         self._config = config or EventsConfig()
@@ -141,26 +152,36 @@ class EventSink:
         except OSError as error:
             raise self._lost(error) from error
 
-    def write(self, answer: FrameResult) -> bool:
-        """Write the events of a frame and its line or rows."""
-        events = [event.to_json() for event in answer.events]
+    @classmethod
+    def is_wanted(cls, settings: EventsConfig) -> bool:
+        """Return True where a file is set."""
+        return bool(settings.file)
+
+    @classmethod
+    def open(cls, settings: EventsConfig, context: SinkContext) -> Sink | None:
+        """Open the file."""
+        return cls(settings.file or "-", settings, live=context.source.live)
+
+    def write(self, result: FrameResult) -> bool:
+        """Write the events of a frame, then its line or rows."""
+        events = [event.to_json() for event in result.events]
         rows = [_event_row(event) for event in events] if self._csv else []
         if self._config.frames:
-            event = to_event(answer)
+            event = to_event(result)
             events.append(event)
             rows += [_face_row(event, face) for face in event["faces"]] if self._csv else []
-        return self._put(_rows(rows) if self._csv else _lines(events), utc(answer.frame.time))
+        return self._put(_rows(rows) if self._csv else _lines(events), utc(result.frame.time))
 
     def handle_event(self, event: Event) -> None:
-        """Write what happened between two frames."""
+        """Write an event that occurred between two frames."""
         line = event.to_json()
         self._put(_rows([_event_row(line)]) if self._csv else _lines([line]), line["time"])
 
     def reopen(self) -> None:
-        """Open the file again after a failure, behind its last complete line.
+        """Open the file again after a failure, after its last complete line.
 
         Raises:
-            OutputError: It still cannot be written.
+            OutputError: The file still cannot be written.
         """
         if self._path is None:
             return
@@ -186,7 +207,7 @@ class EventSink:
             else:
                 self._append(self._path, to_bytes(text), now[:10])
         except BrokenPipeError:
-            # Who read standard output has enough (`| head`). Nothing more can be said there, not even by Python at its exit.
+            # The reader of standard output has closed it (`| head`). Python flushes it again at exit, which must not fail.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return False
         except OSError as error:
@@ -194,10 +215,10 @@ class EventSink:
         return True
 
     def _append(self, path: Path, data: bytes, day: str) -> None:
-        """Write all of `data` or nothing."""
+        """Write `data` completely or not at all."""
         full = 0 < self._limit < self._size + len(data)
         if self._file and not self._is_there(path, self._file):
-            # Removed or renamed by somebody else: what is written on would be lost, or go to the wrong file.
+            # Another program removed or renamed it: further lines would be lost, or go to the wrong file.
             self._shut()
         if self._size and (full or (self._config.rotate_daily and day > self._day)) and path.is_file():
             self._rotate(path)
@@ -209,7 +230,7 @@ class EventSink:
             while rest:
                 rest = rest[file.write(rest) :]
         except OSError:
-            # Half a line would spoil the next one.
+            # A partial line would corrupt the next one.
             with contextlib.suppress(OSError):
                 file.truncate(self._size)
             raise
@@ -217,7 +238,7 @@ class EventSink:
         self._day = day
 
     def _open(self, path: Path, *, anew: bool) -> FileIO:
-        # Without a buffer, so that what failed is known, and what is said to be written is. Events may speak of people: the mode.
+        # Unbuffered, so that a failure is known at once. Events are about people, so only the user may read the file.
         self._file = file = FileIO(path, "w" if anew else "a", opener=lambda name, flags: os.open(name, flags, 0o600))
         self._size = os.fstat(file.fileno()).st_size if path.is_file() else 0
         if self._size:
@@ -234,7 +255,7 @@ class EventSink:
             return False
 
     def _holds_events(self, path: Path) -> bool:
-        """Tell whether a file begins as one of ours does, be it only with a part of its first line."""
+        """Return True if a file starts like an events file, even with a part of its first line only."""
         header = ",".join(COLUMNS).encode()
         with path.open("rb") as file:
             line, end, _ = file.read(_FIRST_LINE).partition(b"\n")
@@ -251,7 +272,7 @@ class EventSink:
             file.close()
 
     def _rotate(self, path: Path) -> None:
-        """Put the file aside under the time of its last line, and forget the oldest ones."""
+        """Rename the file after the time of its last line, and remove the oldest ones."""
         self._shut()
         put_aside(path)
         self._size = 0
@@ -264,7 +285,7 @@ class EventSink:
 
 
 def _mend(path: Path) -> int:
-    """Tell where the last complete line of a file ends: the program may have been killed in the middle of the next."""
+    """Return the end of the last complete line of a file, in bytes: a killed program leaves a partial line."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         while size:
@@ -278,7 +299,7 @@ def _mend(path: Path) -> int:
 
 
 def _write_standard_output(text: str) -> None:
-    """Write JSON or CSV as UTF-8, whatever the terminal's encoding is."""
+    """Write JSON or CSV as UTF-8, regardless of the terminal's encoding."""
     raw = getattr(sys.stdout, "buffer", None)
     if raw is None:
         sys.stdout.write(text)
@@ -306,7 +327,7 @@ def _face_row(event: dict[str, Any], face: dict[str, Any]) -> dict[str, Any]:
 
 
 def _event_row(event: dict[str, Any]) -> dict[str, Any]:
-    """Put what has a column into it, and the rest into `details` as JSON."""
+    """Return the row of an event: each value in its column, the rest as JSON in `details`."""
     row = {name: value for name, value in event.items() if name in COLUMNS and not isinstance(value, dict | list)}
     rest = {name: value for name, value in event.items() if name not in row}
     return row | ({"details": to_json(rest)} if rest else {})

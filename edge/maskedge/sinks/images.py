@@ -8,19 +8,22 @@ from pathlib import Path
 import cv2
 
 from maskedge.errors import OutputError
-from maskedge.events import Event
 from maskedge.results import FrameResult
 from maskedge.support.files import short_name, write_file
 from maskedge.support.text import displayable
 
+from .base import Sink
 
-class ImageSink:
-    """Writes each picture with its overlay into a folder, under its own name with the suffix `.jpg`, or to one given file.
+
+class ImageSink(Sink):
+    """Writes each picture with its overlay into a folder, or into one given file.
+
+    In a folder a picture keeps its own name, with the suffix `.jpg`.
 
     Args:
-        path: A folder that exists, or the file for a single picture.
+        path: An existing folder, or the file for a single picture.
         single: True when `path` is a file.
-        sources: The pictures that will come, so that their names are those of `annotated_names`.
+        sources: The pictures to come; their names follow from `annotated_names`.
     """
 
     name = "save"
@@ -31,27 +34,24 @@ class ImageSink:
         self._names = annotated_names(sources)
         self._used = {name.casefold() for name in self._names.values()}
 
-    def write(self, answer: FrameResult) -> bool:
-        """Write one picture, whole or not at all."""
+    def write(self, result: FrameResult) -> bool:
+        """Write one picture, completely or not at all."""
         path = self._path
         if not self._single:
-            source = answer.frame.source
+            source = result.frame.source
             path /= self._names.pop(source, "") or _fresh_name(Path(source), self._used)
-        ready, data = cv2.imencode(path.suffix, answer.picture)
+        ready, data = cv2.imencode(path.suffix, result.picture)
         if not ready:
             raise OutputError(f"{displayable(path)} cannot be written: OpenCV could not encode it.")
         write_file(path, data.tobytes(), remedy="check the disk and the folder")
         return True
 
-    def handle_event(self, event: Event) -> None:
-        """Nothing: a picture shows frames."""
-
-    def close(self) -> None:
-        """Nothing is left to complete."""
-
 
 def annotated_names(sources: Iterable[Path]) -> dict[str, str]:
-    """Give the names of the annotated copies by path of the picture: `a.png` and `a.jpg` do not overwrite one another."""
+    """Return the names of the annotated copies by path of the picture.
+
+    `a.png` and `a.jpg` get different names.
+    """
     used: set[str] = set()
     return {str(source): _fresh_name(source, used) for source in sources}
 

@@ -1,4 +1,4 @@
-"""A sink on a thread of its own: whatever it does, the loop goes on."""
+"""A sink behind a queue, on a thread of its own: a slow or failing output does not stop the loop."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ from .base import Sink
 _FIRST_WAIT = 1.0
 _LONGEST_WAIT = 30.0
 _CLOSING = 1.0
-"""Seconds for what still waits at the end."""
+"""Seconds for the remaining items at the end."""
 
 
-class QueuedSink:
-    """Hands answers to another sink on its own thread, over a bounded queue.
+class QueuedSink(Sink):
+    """Passes results to another sink through a bounded queue, on a thread of its own.
 
-    When the queue is full the oldest frame is dropped and counted; what happened in it stays as long as there is room. When the
-    inner sink fails, that is announced once, and the same answer is tried again after a wait that doubles, `reopen()` first where
-    the sink has it; success is announced too. `write` and `handle_event` never wait and never raise.
+    When the queue is full the oldest frame is dropped and counted; its events stay while there is
+    room. When the inner sink fails, `output_lost` is published once, and the same result is tried
+    again after a wait that doubles; `reopen()` precedes each attempt. The first success publishes
+    `output_back`. `write` and `handle_event` never wait and never raise.
 
     Args:
         inner: The sink.
-        source: What the user called the source, for the events.
-        capacity: Answers that may wait.
+        source: Display name of the source, for the events.
+        capacity: Number of results that may wait.
         publish_event: Takes `output_lost` and `output_back`; called on the thread.
-        first_wait: Seconds before the first further try.
+        first_wait: Seconds before the first retry.
     """
 
     def __init__(
@@ -62,39 +63,39 @@ class QueuedSink:
         self._thread.start()
 
     def status(self) -> dict[str, Any]:
-        """Give how it fares, as it stands in the state of the run."""
+        """Return written, dropped, state and error, as in the state of the run."""
+        delivered = self.inner.delivered
         return {
-            # A sink that hands on to somebody else knows best what has arrived there.
-            "written": getattr(self.inner, "delivered", self.written),
+            "written": self.written if delivered is None else delivered,
             "dropped": self.dropped,
             "state": "ok" if self.error is None else "lost",
             "error": self.error,
         }
 
-    def write(self, answer: FrameResult) -> bool:
-        """Queue the answer of a frame. False once the inner sink asked for the end of the run."""
-        self._put(answer)
+    def write(self, result: FrameResult) -> bool:
+        """Queue the result of a frame. Return False once the inner sink has asked to end the run."""
+        self._put(result)
         return not self._enough
 
     def handle_event(self, event: Event) -> None:
-        """Queue what happened between two frames."""
+        """Queue an event that occurred between two frames."""
         self._put(event)
 
     def begin_close(self) -> None:
-        """Take nothing more, and complete what waits: `close` then only waits for that."""
+        """Accept no more items and write the remaining ones; `close` then waits for the thread."""
         with self._changed:
             if self._closing is None:
                 self._closing = time.monotonic() + _CLOSING
             self._changed.notify()
 
     def close(self) -> None:
-        """Complete what waits, for a second at most, and close the inner sink.
+        """Write the remaining items, for at most a second, and close the inner sink.
 
         Raises:
-            OutputError: The inner sink could not complete its output, or still hangs.
+            OutputError: The inner sink could not complete its output, or hangs.
         """
         self.begin_close()
-        # A little longer than the thread gives itself, so that the inner sink has a moment to close.
+        # Longer than the thread's own limit, so that the inner sink has time to close.
         self._thread.join(max(0.0, (self._closing or 0.0) + 0.4 - time.monotonic()))
         if self._thread.is_alive():
             raise OutputError(f"the output {self.name} hangs and was left incomplete: check its disk or network.")
@@ -112,7 +113,7 @@ class QueuedSink:
             self._changed.notify()
 
     def _shorten(self) -> None:
-        """Drop the oldest frame; of one in which something happened keep that, while there is room for it."""
+        """Drop the oldest frame. Its events stay in the queue while there is room."""
         for index, item in enumerate(self._waiting):
             if isinstance(item, FrameResult):
                 del self._waiting[index]
@@ -128,28 +129,28 @@ class QueuedSink:
         wait = self._first_wait
         while (item := self._next()) is not None:
             try:
-                if self.error is not None and hasattr(self.inner, "reopen"):
+                if self.error is not None:
                     self.inner.reopen()
-                self._hand_over(item)
-            except Exception as error:  # noqa: BLE001  (whatever a sink does, the loop goes on)
-                sentence = str(error) if isinstance(error, OutputError) else f"the output {self.name} failed ({error!r})."
+                self._write(item)
+            except Exception as error:  # noqa: BLE001  (no failure of a sink may stop the loop)
+                message = str(error) if isinstance(error, OutputError) else f"the output {self.name} failed ({error!r})."
                 with self._changed:
                     self._waiting.appendleft(item)
                 if self.error is None:
-                    self._say(OUTPUT_LOST, {"error": sentence})
-                self.error = sentence
+                    self._publish(OUTPUT_LOST, {"error": message})
+                self.error = message
                 with self._changed:
                     self._changed.wait_for(lambda: self._closing is not None, wait)
-                    # There will be no better time: what waits would only fail again.
+                    # The run ends: the remaining items would fail again.
                     if self._closing is not None:
                         self.dropped += len(self._waiting)
                         self._waiting.clear()
                 wait = min(2 * wait, _LONGEST_WAIT)
             else:
-                # What many sinks do not write at all proves nothing: only a frame does.
+                # Many sinks ignore events, so only a written frame proves that the sink works.
                 if self.error is not None and isinstance(item, FrameResult):
                     self.error = None
-                    self._say(OUTPUT_BACK, {})
+                    self._publish(OUTPUT_BACK, {})
                 if self.error is None:
                     wait = self._first_wait
         try:
@@ -162,7 +163,7 @@ class QueuedSink:
             self._failure = OutputError(self.error)
 
     def _next(self) -> FrameResult | Event | None:
-        """Wait for what to do next; None at the end."""
+        """Wait for the next item. Return None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing is not None)
             if self._closing is not None and time.monotonic() > self._closing:
@@ -170,7 +171,7 @@ class QueuedSink:
                 self._waiting.clear()
             return self._waiting.popleft() if self._waiting else None
 
-    def _hand_over(self, item: FrameResult | Event) -> None:
+    def _write(self, item: FrameResult | Event) -> None:
         if isinstance(item, Event):
             self.inner.handle_event(item)
         elif not self.inner.write(item):
@@ -178,5 +179,5 @@ class QueuedSink:
         else:
             self.written += 1
 
-    def _say(self, kind: str, details: dict[str, Any]) -> None:
+    def _publish(self, kind: str, details: dict[str, Any]) -> None:
         self._publish_event(Event(kind, time.time(), self._source, {"output": self.name, **details}))

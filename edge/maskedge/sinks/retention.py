@@ -1,4 +1,4 @@
-"""How much of what piles up is kept."""
+"""Limits on files that accumulate: how many, how old, how large."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskedge.events import utc
 from maskedge.support.files import make_folder, short_name, slug
+from maskedge.support.text import utc
 
 from .base import check_writable
 
 
 @dataclass(frozen=True)
 class Retention:
-    """What to keep; 0 leaves a limit out.
+    """Limits on the files of a folder; 0 removes a limit.
 
     Attributes:
-        count: Files.
-        days: Days since they were written.
-        megabytes: Of all together.
+        count: Number of files.
+        days: Age in days.
+        megabytes: Size of all files together.
     """
 
     count: int = 0
@@ -31,7 +31,7 @@ class Retention:
 
 
 def prune(paths: Iterable[Path], keep: Retention) -> None:
-    """Remove the oldest files until the rest is within every limit. What cannot be removed is left.
+    """Remove the oldest files until the rest is within every limit. A file that cannot be removed stays.
 
     Args:
         paths: Files of one kind.
@@ -53,7 +53,7 @@ def prune(paths: Iterable[Path], keep: Retention) -> None:
 
 
 def stamp(seconds: float) -> str:
-    """Give seconds since the epoch as in `20260131T120000.123Z`, for names of files."""
+    """Format seconds since the epoch for a file name, as in `20260131T120000.123Z`."""
     return re.sub("[:-]", "", utc(seconds))
 
 
@@ -61,20 +61,20 @@ _OWN = r"[A-Za-z0-9_~-]+-\d{8}T\d{6}\.\d{3}Z"
 
 
 def is_own_name(name: str) -> bool:
-    """Tell whether a file is called as those of an `MediaFolder` are, whatever its suffix."""
+    """Return True for a file name that `MediaFolder` could have made, with any suffix."""
     return re.fullmatch(_OWN + r"\.\w+", name) is not None
 
 
 class MediaFolder:
-    """A folder of pictures or clips of alerts, of which the newest are kept. Other files in it are left alone.
+    """A folder of pictures or clips of alerts that keeps the newest ones. Other files in it are left alone.
 
     Args:
-        folder: The folder; made when missing.
-        suffix: Of its files, as in `.jpg`.
-        keep: How much.
+        folder: The folder; created if missing.
+        suffix: Suffix of its files, as in `.jpg`.
+        keep: The limits.
 
     Raises:
-        OutputError: The folder cannot be made or written to.
+        OutputError: The folder cannot be created or written to.
     """
 
     def __init__(self, folder: Path, suffix: str, keep: Retention) -> None:
@@ -84,20 +84,20 @@ class MediaFolder:
         self._own = re.compile(_OWN + re.escape(suffix))
         make_folder(self._folder, private=True)
         check_writable(self._folder / f".maskedge{suffix}")
-        # What a killed run did not complete.
+        # Temporary files that a killed run left behind.
         for path in self._folder.iterdir():
             if re.fullmatch(rf"\.?{self._own.pattern}(\.[0-9a-f]{{8}})?\.tmp({re.escape(suffix)})?", path.name):
                 path.unlink(missing_ok=True)
 
     def path(self, rule: str, seconds: float) -> Path:
-        """Name the file of an alert.
+        """Return the path for the file of an alert.
 
         Args:
             rule: Name of the rule.
-            seconds: When, in seconds since the epoch.
+            seconds: Start of the alert, in seconds since the epoch.
         """
         return self._folder / short_name(slug(rule), f"-{stamp(seconds)}{self._suffix}")
 
     def tidy(self) -> None:
-        """Remove what is not to be kept."""
+        """Remove the files beyond the limits."""
         prune((path for path in self._folder.iterdir() if self._own.fullmatch(path.name)), self._keep)

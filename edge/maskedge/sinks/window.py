@@ -10,21 +10,23 @@ from collections.abc import Callable
 
 import cv2
 
-from maskedge.events import Event
 from maskedge.results import FrameResult
 
+from .base import Sink, SinkContext
+from .output_settings import OutputConfig
+
 TITLE = "maskedge (q: quit)"
-_PROBE = "import cv2; cv2.namedWindow('probe', cv2.WINDOW_AUTOSIZE); cv2.waitKey(1); cv2.destroyAllWindows()"
+_TRIAL = "import cv2; cv2.namedWindow('trial', cv2.WINDOW_AUTOSIZE); cv2.waitKey(1); cv2.destroyAllWindows()"
 
 
 def has_windows() -> bool:
-    """Tell whether this OpenCV can open windows: opencv-python-headless cannot."""
+    """Return True if this OpenCV can open windows; opencv-python-headless cannot."""
     built = re.search(r"^\s*GUI:\s*(\w+)", cv2.getBuildInformation(), re.MULTILINE)
     return built is None or built[1] != "NONE"
 
 
 def display_problem() -> str | None:
-    """Tell why no window can be opened; None when one can.
+    """Return the reason why no window can be opened; None if one can be opened.
 
     OpenCV ends the whole process when it finds no display, so a short-lived process tries first.
     """
@@ -33,21 +35,24 @@ def display_problem() -> str | None:
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return "no display"
     try:
-        probe = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, timeout=20, check=False)  # noqa: S603
+        trial = subprocess.run([sys.executable, "-c", _TRIAL], capture_output=True, timeout=20, check=False)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired):
         return "the display does not answer"
-    return None if probe.returncode == 0 else "the display cannot be opened"
+    return None if trial.returncode == 0 else "the display cannot be opened"
 
 
-class WindowSink:
-    """Shows frames with the overlay. Call `display_problem` first.
+class WindowSink(Sink):
+    """Shows frames with their overlay. Call `display_problem` first.
 
     Args:
-        wait: Wait for a key at each frame (single pictures) instead of going on.
-        stopped: Tells whether the run was asked to end, which ends the waiting too.
+        wait: Wait for a key at each frame (single pictures) instead of continuing.
+        stopped: Returns True once the run has been asked to end, which also ends the wait.
     """
 
     name = "window"
+    section = "output"
+    queue_capacity = None
+    main_thread = True
 
     def __init__(self, *, wait: bool, stopped: Callable[[], bool] = lambda: False) -> None:
         self._wait = wait
@@ -55,29 +60,40 @@ class WindowSink:
         cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
         self._sized = False
 
-    def still(self, answer: FrameResult) -> bool:
-        """Show the last picture again, with its banner, while no newer one comes. False when the user wants the end."""
-        cv2.imshow(TITLE, answer.picture)
-        return self._goes_on(cv2.pollKey())
+    @classmethod
+    def is_wanted(cls, settings: OutputConfig) -> bool:
+        """Return True unless the user turned the window off."""
+        return settings.show is not False
 
-    def write(self, answer: FrameResult) -> bool:
-        """Show one frame. False when the user pressed q or Esc, or closed the window."""
-        cv2.imshow(TITLE, answer.picture)
+    @classmethod
+    def open(cls, settings: OutputConfig, context: SinkContext) -> Sink | None:
+        """Open the window if there is a display."""
+        problem = display_problem()
+        if problem is None:
+            return cls(wait=not context.source.video, stopped=context.stopped)
+        context.notices.append(f"{problem}: running without a window")
+        return None
+
+    def still(self, result: FrameResult) -> bool:
+        """Show the last picture again, with its banner. Return False when the user quits."""
+        cv2.imshow(TITLE, result.picture)
+        return self._is_open(cv2.pollKey())
+
+    def write(self, result: FrameResult) -> bool:
+        """Show one frame. Return False when the user pressed q or Esc, or closed the window."""
+        cv2.imshow(TITLE, result.picture)
         if not self._sized:
-            cv2.resizeWindow(TITLE, *answer.frame.size)
+            cv2.resizeWindow(TITLE, *result.frame.size)
             self._sized = True
-        # Short waits, so that a signal and the window's close button are noticed while a picture stands.
+        # Short waits, so that a signal and the window's close button are noticed during a still picture.
         key = cv2.pollKey() if not self._wait else cv2.waitKey(100)
         while self._wait and key < 0 and not self._stopped() and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1:
             key = cv2.waitKey(100)
-        return self._goes_on(key)
+        return self._is_open(key)
 
     @staticmethod
-    def _goes_on(key: int) -> bool:
+    def _is_open(key: int) -> bool:
         return key & 0xFF not in (ord("q"), 27) and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
-
-    def handle_event(self, event: Event) -> None:
-        """Nothing: a window shows frames."""
 
     def close(self) -> None:
         """Close the window."""

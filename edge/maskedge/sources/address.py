@@ -1,4 +1,4 @@
-"""Addresses of sources: how they are spelt, taken apart, and written without their secrets."""
+"""Addresses of sources: parsing, quoting, and hiding their secrets."""
 
 from __future__ import annotations
 
@@ -11,37 +11,34 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from maskedge.errors import UsageError
 
-STREAMS = ("rtsp", "rtsps", "http", "https", "tcp", "udp", "rtp", "rtmp", "srt")
-"""Schemes that are read as a live stream."""
-
-PERCENT_HINT = "a name or password that holds @ : / ? # or % is written percent-encoded (%40 %3A %2F %3F %23 %25)"
+PERCENT_HINT = "write @ : / ? # and % in a name or password percent-encoded (%40 %3A %2F %3F %23 %25)"
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _HOST = r"(?:\[[^\]\s]+\]|[^\s/?#@:\[\]]+)?(?::\d*)?"
 _AFTER_HOST = r"(?=[/?]|\Z|#(?!.*@))"
 
-# Names under which cameras and pipelines take their secrets: ?user=..&pwd=.., rtspsrc user-pw=..
+# Names under which cameras and pipelines take credentials: ?user=..&pwd=.., rtspsrc user-pw=..
 _NAMES = r"user(?:[-_]?(?:id|name))?|usr|login(?:use|id)?|account"
 _KEYS = (
     r"user[-_]?(?:pw|pwd|password)|loginpas|auth|authorization|credentials?|pass(?:word|wd|phrase|code)?|pwd|psw|pw|tkn|sig(?:nature)?|jwt|"
     r"ticket|sid|session(?:[-_]?id)?|streamid|(?:(?:auth|access|api|stream|secret|private)[-_]?)?(?:token|key|secret)|[a-z]+token"
 )
-# Recorders write them into the path: user=admin_password=secret_channel=1_stream=0.sdp
+# Recorders put them into the path: user=admin_password=secret_channel=1_stream=0.sdp
 _PATH_END = r"_(?:password|channel|stream)="
 _SECRET = re.compile(rf"(?i)(?<![a-z0-9])(?:({_NAMES})|({_KEYS}))=(\"[^\"]*\"|(?:(?!{_PATH_END})[^&\s#])+)")
 _USER = re.compile(r"(?<=://)([^/?#\s]*)@(?=[^/?#@\s]*)")
-# A slash in a password: what stands where the port belongs is no number.
+# A password with a slash: the text in the place of the port is not a number.
 _ODD = re.compile(r"(?<=://)([^/?#\s@:\[\]]*:(?!\d+(?:[/?#\s]|$))[^\s]*)@")
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A stream's address, taken apart.
+    """The parts of a stream's address.
 
     Attributes:
-        scheme: In lower case.
-        user: Name and password as they were written, `name:password`; None where there are none.
-        rest: What follows: host, port, path and query.
+        scheme: The scheme, in lower case.
+        user: Name and password as written, `name:password`; None where there are none.
+        rest: Host, port, path and query.
     """
 
     scheme: str
@@ -55,7 +52,7 @@ class Address:
 
     @property
     def full(self) -> str:
-        """The address with name and password, of which every odd character is percent-encoded."""
+        """The address with name and password, percent-encoded where necessary."""
         return self.bare if self.user is None else f"{self.scheme}://{_quote(self.user)}@{self.rest}"
 
     @property
@@ -68,21 +65,29 @@ class Address:
 
     @property
     def doubtful(self) -> bool:
-        """Whether the address has an `@` that was taken for a part of its path, and may be one of its password."""
+        """True for an address with an `@` in its path that may belong to the password."""
         return "@" in self.rest
 
 
+def has_scheme(text: str, *schemes: str) -> bool:
+    """Return True for an address with one of these schemes, given in lower case."""
+    scheme = _SCHEME.match(text)
+    return scheme is not None and scheme[1].lower() in schemes
+
+
 def split_address(text: str) -> Address | None:
-    """Take an address with a scheme apart. Odd characters in a password are understood where only one reading has a host.
+    """Split an address with a scheme.
+
+    Reserved characters in a password are accepted where only one reading has a host.
 
     Args:
-        text: As the user wrote it.
+        text: The address as the user wrote it.
 
     Returns:
-        Its parts; None where it has no scheme.
+        The parts, or None where the text has no scheme.
 
     Raises:
-        UsageError: It can be read in several ways, or has no host where one must be.
+        UsageError: The address is ambiguous, or has no host where one must be.
     """
     scheme = _SCHEME.match(text)
     if scheme is None:
@@ -90,14 +95,14 @@ def split_address(text: str) -> Address | None:
     rest = text[scheme.end() :]
     end = _end_of_user(rest)
     if end is None:
-        raise UsageError(f"the address {without_password(text)} can be read in more than one way: {PERCENT_HINT}.")
+        raise UsageError(f"the address {without_password(text)} is ambiguous: {PERCENT_HINT}.")
     return Address(scheme[1].lower(), rest[:end] if end >= 0 else None, rest[end + 1 :])
 
 
 def _end_of_user(rest: str) -> int | None:
-    """Give the place of the `@` behind name and password, -1 where there is none, None where it cannot be told."""
+    """Return the position of the `@` before the host, -1 without one, None if ambiguous."""
     authority = re.split("[/?]", rest, maxsplit=1)[0]
-    # What follows a '#' is never sent, so that a '#' before an '@' is one of the password.
+    # A fragment is never sent, so a '#' before an '@' belongs to the password.
     mark = authority.find("#")
     if mark >= 0 and "@" not in rest[mark:]:
         authority = authority[:mark]
@@ -111,7 +116,7 @@ def _end_of_user(rest: str) -> int | None:
 
 
 def _quote(user: str) -> str:
-    """Percent-encode what may not stand in a name or password. What is encoded already stays."""
+    """Percent-encode reserved characters of a name or password. Encoded ones stay."""
 
     def encode(found: re.Match[str]) -> str:
         return "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "surrogateescape"))
@@ -120,7 +125,10 @@ def _quote(user: str) -> str:
 
 
 def tidy(text: str) -> str:
-    """Cut blanks, which copied addresses carry, and write the scheme in lower case. What names an existing file stays."""
+    """Strip blanks and write the scheme in lower case.
+
+    The name of an existing file stays as it is.
+    """
     if _exists(text):
         return text
     text = text.strip()
@@ -128,10 +136,10 @@ def tidy(text: str) -> str:
 
 
 def file_path(text: str) -> str:
-    """Give the path of a `file:` address, percent-decoded; anything else unchanged.
+    """Return the path of a `file:` address, percent-decoded, and any other text unchanged.
 
     Raises:
-        UsageError: It names another machine.
+        UsageError: The address names another host.
     """
     if not text.startswith("file:"):
         return text
@@ -140,11 +148,9 @@ def file_path(text: str) -> str:
         host, slash, absolute = path[2:].partition("/")
         path = f"/{absolute}" if slash and host.lower() in ("", "localhost") else path[2:]
         if not path.startswith(("/", "~")) and slash and not _exists(path) and not _exists(_decode(path)):
-            raise UsageError(
-                f"{text} names the machine {host}: only files of this one can be opened, as in file:///home/me/clip.mp4."
-            )
+            raise UsageError(f"{text} names the host {host}: only local files can be opened, as in file:///home/me/clip.mp4.")
     decoded = _decode(path)
-    # Who glued file:// before a path has encoded nothing.
+    # A path with file:// put before it is not encoded.
     return path if _exists(path) and not _exists(decoded) else decoded
 
 
@@ -160,20 +166,19 @@ def _exists(path: str) -> bool:
 
 
 def without_password(text: str, mask: str = "***") -> str:
-    """Hide name and password of an address or a GStreamer pipeline, for logs and events.
+    """Hide the credentials of an address or a GStreamer pipeline, for logs and events.
 
     Args:
         text: An address, or any text with addresses in it.
-        mask: What to write in their place.
+        mask: Text to put in their place.
 
     >>> without_password("rtsp://me:secret@camera/1?channel=2&pwd=secret")
-    'rtsp://***@camera/1?channel=2&pwd=***'
     """
     return _replace(text, lambda secret: mask)
 
 
 def secrets_in(text: str) -> set[str]:
-    """Give the passwords, keys and tokens in an address or a pipeline, as they are written and as they are decoded."""
+    """Return the passwords, keys and tokens in an address or a pipeline, written and decoded."""
     found: set[str] = set()
 
     def note(secret: str) -> str:
@@ -186,7 +191,7 @@ def secrets_in(text: str) -> set[str]:
 
 
 def _replace(text: str, by: Callable[[str], str], *, names: bool = True) -> str:
-    """Replace every secret of a text; those that only name a user where `names` is set."""
+    """Replace every secret in a text, and user names too where `names` is set."""
 
     def user(found: re.Match[str]) -> str:
         return f"{by(found[1])}@" if found[1] else "@"

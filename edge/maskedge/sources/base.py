@@ -1,4 +1,4 @@
-"""What every source is."""
+"""The interface of a source, and the values that all sources share."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ OPENING, OPEN, LOST, ENDED = "opening", "open", "lost", "ended"
 
 
 class Source(Protocol):
-    """Gives frames, one after the other, to its end.
+    """A source of frames, one after another, up to its end.
 
     Attributes:
-        name: What the user called it.
-        video: True where consecutive frames show the same scene (they are tracked), False for single pictures.
-        live: True for a camera or a stream: it goes on while a frame is worked on.
-        fps: Frames a second at which it should be shown.
-        length: Number of frames, None where it is not known.
-        warnings: What went wrong and did not end the run (one sentence each).
-        incomplete: True when less came out than the source holds; the sentence is among `warnings`.
-        captured: Frames that arrived.
-        dropped: Frames that arrived and were overtaken by newer ones.
-        skipped: Pictures that could not be read, also of a live source.
-        reconnects: How often it was lost and came back.
+        name: The URI as the user wrote it, without secrets.
+        video: True where consecutive frames show the same scene (faces are tracked), False for
+            single pictures.
+        live: True for a camera or a stream, which goes on while a frame is processed.
+        fps: Frames per second at which to show it.
+        length: Number of frames, None where it is unknown.
+        warnings: Problems that did not end the run, one sentence each.
+        incomplete: True when fewer frames came out than the source holds. A warning says why.
+        captured: Number of frames that arrived.
+        dropped: Number of frames that arrived and were replaced by newer ones before they were
+            read.
+        skipped: Number of pictures that could not be read.
+        reconnects: Number of times the source was lost and came back.
         state: `opening`, `open`, `lost` or `ended`.
-        on_state: Called by `frames` when the state or the number of failed attempts changes: state, a sentence that says why
-            (empty where there is nothing to say), failed attempts in a row.
-        on_wait: Called by `frames` several times a second while no frame comes.
+        on_state: Called by `frames` when the state or the number of failed attempts changes, with
+            the state, a message (empty where there is nothing to report), and the number of
+            consecutive failed attempts.
+        on_wait: Called by `frames` several times per second while no frame arrives.
     """
 
     name: str
@@ -48,10 +51,10 @@ class Source(Protocol):
     on_wait: Callable[[], None]
 
     def frames(self) -> Iterator[Frame]:
-        """Give the frames.
+        """Yield the frames.
 
         Raises:
-            SourceError: The source was lost for good.
+            SourceError: The source is lost and is not opened again.
         """
         ...
 
@@ -60,12 +63,12 @@ class Source(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the device or file. May be called at any time, and twice."""
+        """Release the device or file. May be called at any time, and twice."""
         ...
 
 
 class BaseSource:
-    """The plain values of a source."""
+    """Default values and methods of a source."""
 
     def __init__(self, name: str, *, video: bool, live: bool = False, fps: float = 30.0, length: int | None = None) -> None:
         self.name = name
@@ -80,7 +83,7 @@ class BaseSource:
         self.skipped = 0
         self.reconnects = 0
         self.state = OPEN
-        self.on_state: Callable[[str, str, int], None] = lambda state, sentence, retries: None
+        self.on_state: Callable[[str, str, int], None] = lambda state, message, retries: None
         self.on_wait: Callable[[], None] = lambda: None
         self._stopping = False
 
@@ -89,10 +92,13 @@ class BaseSource:
         self._stopping = True
 
     def close(self) -> None:
-        """Let go of what is held: nothing here."""
+        """Release nothing: a source that holds a device or file overrides this."""
 
 
 def stamp(image: Image, index: int, source: str, moment: float | None = None) -> Frame:
-    """Make a frame of a picture that arrived just now, and was taken at `moment` of the source's own clock or just now."""
+    """Return the frame of a picture that arrived now.
+
+    `moment` is its time by the source's clock, by default now.
+    """
     arrival = time.perf_counter()
     return Frame(image, index, time.time(), arrival, source, arrival if moment is None else moment)

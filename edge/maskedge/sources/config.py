@@ -1,4 +1,4 @@
-"""What can be said about a source."""
+"""Settings of a source: the section `[source]` of edge.toml."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from maskedge.settings import Range, check_settings
 from maskedge.support.files import MOST_SECRET, read_regular
 
 _LONGEST = 4096
-"""Characters that an address in a file may have."""
+"""Maximum length of an address in a file, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceConfig:
-    """Where frames come from, and what happens when they stay away. Times are in seconds.
+    """The URI of a source, what to request from a camera, and how to handle a loss.
+
+    Times are in seconds.
 
     Raises:
         UsageError: A value makes no sense.
@@ -29,73 +31,83 @@ class SourceConfig:
         },
     )
     uri_file: Path | None = field(
-        default=None, metadata={"help": "file whose first line is the uri: keeps a password out of the list of processes"}
+        default=None, metadata={"help": "file whose first line is the uri, which keeps a password out of the process list"}
     )
-    camera: str | None = field(default=None, metadata={"help": "camera instead of uri: its number, or its device (/dev/video0)"})
-    width: int | None = field(default=None, metadata={"help": "width to ask the camera for, in pixels", "range": Range(1, 16384)})
-    height: int | None = field(default=None, metadata={"help": "height to ask the camera for, in pixels", "range": Range(1, 16384)})
+    camera: str | None = field(default=None, metadata={"help": "camera to use instead of uri: its number or device (/dev/video0)"})
+    width: int | None = field(
+        default=None, metadata={"help": "width to request from the camera, in pixels", "range": Range(1, 16384)}
+    )
+    height: int | None = field(
+        default=None, metadata={"help": "height to request from the camera, in pixels", "range": Range(1, 16384)}
+    )
     fps: float | None = field(
         default=None,
-        metadata={"help": "frames a second to ask the camera for, or to play a file at (live)", "range": Range(0.01, 1000)},
+        metadata={"help": "frame rate to request from the camera, or to play a file at (live)", "range": Range(0.01, 1000)},
     )
-    fourcc: str | None = field(default=None, metadata={"help": "pixel format to ask the camera for: MJPG, YUYV"})
+    fourcc: str | None = field(default=None, metadata={"help": "pixel format to request from the camera: MJPG, YUYV"})
     stall_timeout: float = field(
-        default=5.0, metadata={"help": "no frame for so long: the source is lost; 0 waits for ever", "range": Range(0, 86400)}
+        default=5.0,
+        metadata={"help": "seconds without a frame after which the source is lost; 0 waits for ever", "range": Range(0, 86400)},
     )
     frozen_timeout: float | None = field(
         default=None,
         metadata={
-            "help": "the same picture for so long: the source is lost; 0 allows it (default: stall_timeout)",
+            "help": "seconds with the same picture after which the source is lost; 0 allows it (default: stall_timeout)",
             "range": Range(0, 86400),
         },
     )
     open_timeout: float = field(
-        default=10.0, metadata={"help": "patience with a source that is being opened", "range": Range(0.01, 3600)}
+        default=10.0, metadata={"help": "seconds to wait while a source is opened", "range": Range(0.01, 3600)}
     )
     max_retries: int | None = field(
         default=None,
         metadata={
-            "help": "failed attempts in a row after which a lost source is given up (default: never)",
+            "help": "consecutive failed attempts after which a lost source is given up (default: never)",
             "range": Range(0, 1_000_000),
         },
     )
     backoff_min: float = field(
-        default=0.5, metadata={"help": "wait before the first attempt to open a lost source again", "range": Range(0.001, 3600)}
+        default=0.5,
+        metadata={"help": "seconds before the first attempt to open a lost source again", "range": Range(0.001, 3600)},
     )
     backoff_max: float = field(
-        default=30.0, metadata={"help": "longest wait between two attempts; it doubles up to this", "range": Range(0.001, 86400)}
+        default=30.0,
+        metadata={
+            "help": "longest wait in seconds between two attempts; it doubles up to this",
+            "range": Range(0.001, 86400),
+        },
     )
-    wait: bool = field(default=False, metadata={"help": "wait for a camera or stream that is not there at the start"})
-    live: bool = field(default=False, metadata={"help": "play a video file or the demo by the clock, as a camera would give it"})
+    wait: bool = field(default=False, metadata={"help": "wait for a camera or stream that is not available at the start"})
+    live: bool = field(default=False, metadata={"help": "play a video file or the demo at its own speed, as a camera would"})
     loop: bool = field(default=False, metadata={"help": "start a video file or the demo again at its end"})
 
     def __post_init__(self) -> None:
         check_settings(self, "source")
         if (self.width is None) != (self.height is None):
-            raise UsageError("a size needs both width and height.")
+            raise UsageError("a size needs both width and height: give the other one too.")
         if self.backoff_max < self.backoff_min:
-            raise UsageError("backoff_max of the source must not be less than its backoff_min.")
+            raise UsageError("source.backoff_max is less than source.backoff_min: make it at least as large.")
         if self.fourcc is not None and not (len(self.fourcc) == 4 and self.fourcc.isascii()):
-            raise UsageError(f"a pixel format has four letters, as in MJPG or YUYV, not {self.fourcc!r}.")
+            raise UsageError(f"{self.fourcc!r} is not a pixel format: give its four letters, as in MJPG or YUYV.")
 
     @property
     def address(self) -> str:
-        """The one of `uri`, `uri_file` and `camera` that is given; of the file its first line.
+        """The address of the source: `uri`, the first line of `uri_file`, or `camera`.
 
         Raises:
-            UsageError: None is, or several are, or the file cannot be read.
+            UsageError: Not exactly one of them is set, or the file cannot be read.
         """
         given = [value for value in (self.uri, self.uri_file, self.camera) if value is not None]
         if len(given) != 1:
-            raise UsageError("say what to look at, once: --camera 0, --source FILE, or --source demo (see edge-run --help).")
+            raise UsageError("give exactly one source: --camera 0, --source FILE or --source demo (see edge-run --help).")
         address = str(given[0]) if self.uri_file is None else _first_line(self.uri_file)
         if not address.strip():
-            raise UsageError("the address of the source is empty: say what to look at, as in --camera 0 or --source demo.")
+            raise UsageError("the source address is empty: give one, as in --camera 0 or --source demo.")
         return address
 
     @property
     def patience(self) -> float:
-        """Seconds for which the picture may stay the same; 0 for ever."""
+        """Seconds for which the picture may stay the same, 0 for ever."""
         return self.stall_timeout if self.frozen_timeout is None else self.frozen_timeout
 
 
@@ -104,8 +116,8 @@ def _first_line(file: Path) -> str:
     try:
         line = read_regular(path, MOST_SECRET).split(b"\n", 1)[0].decode("utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise UsageError(f"the address of the source cannot be read from {path} ({reason}).") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(f"{path} cannot be read ({reason}): write the source address into its first line.") from error
     if not line or len(line) > _LONGEST:
-        raise UsageError(f"{path} holds no address: write it into its first line, as in rtsp://NAME:PASSWORD@camera/1.")
+        raise UsageError(f"{path} contains no address: write it into the first line, as in rtsp://NAME:PASSWORD@camera/1.")
     return line

@@ -1,6 +1,7 @@
-"""The built-in clip: composite faces over a textured wall, drawn at run time, with known truth.
+"""The built-in demo clip: faces before a textured wall, drawn at run time, with ground truth.
 
-Each face is the aligned average of 12 to 16 faces (`edge-train atlas`), so no person's picture is in the package.
+Each face is the aligned average of 12 to 16 faces (`edge-train composites`), so the package contains
+no person's picture.
 """
 
 from __future__ import annotations
@@ -18,18 +19,19 @@ import numpy.typing as npt
 from maskedge.types import Box, Frame, Image
 
 from .base import BaseSource, stamp
+from .kinds import RecordedKind
 
 WIDTH, HEIGHT, FPS, FRAMES = 640, 480, 30, 300
 
 
 @dataclass(frozen=True, slots=True)
 class TrueFace:
-    """What is known of one face of a frame.
+    """Ground truth of one face in a frame.
 
     Attributes:
-        person: Who it is: the same number in every frame.
+        person: Identity, the same number in every frame.
         label: `with_mask` or `without_mask`.
-        box: x1, y1, x2, y2 in pixels; may leave the frame.
+        box: x1, y1, x2, y2 in pixels; may extend beyond the frame.
         visible: Fraction of the box that is inside the frame and behind no other face, 0 to 1.
     """
 
@@ -41,22 +43,25 @@ class TrueFace:
 
 @dataclass(frozen=True, slots=True)
 class _Actor:
-    """A tile of the atlas and its way: key frames of (second, centre x, centre y, side of the face box), in pixels."""
+    """A tile of the atlas and its path.
+
+    The key frames are (second, centre x, centre y, side of the face box), in pixels.
+    """
 
     tile: int
     way: tuple[tuple[float, float, float, float], ...]
 
     def place(self, second: float) -> tuple[float, float, float] | None:
-        """Centre x, centre y and side at `second`; None before the entry and after the exit."""
+        """Return centre x, centre y and side at `second`, or None while the face is absent."""
         times, *values = zip(*self.way, strict=True)
         if not times[0] <= second <= times[-1]:
             return None
         x, y, side = (float(np.interp(second, times, value)) for value in values)
-        # A little sway: nobody stands quite still.
+        # A little sway, as people never stand quite still.
         return x + 3 * np.sin(2.1 * second + self.tile), y + 2 * np.sin(2.7 * second + 2 * self.tile), side
 
 
-# From the back to the front: a later one covers an earlier one where they cross.
+# From back to front: where two cross, the later one covers the earlier one.
 _CAST = (
     _Actor(1, ((0.0, 110, 130, 84), (10.0, 150, 140, 108))),
     _Actor(3, ((0.0, 520, 120, 80), (5.0, 480, 130, 100), (10.0, 500, 125, 92))),
@@ -69,7 +74,10 @@ _CAST = (
 
 @cache
 def _atlas() -> tuple[list[Image], list[str], list[Box], npt.NDArray[np.float32]]:
-    """Read the tiles, their labels, their face boxes (fractions of the tile), and the soft outline of a head."""
+    """Return the tiles, their labels, their face boxes and the soft outline of a head.
+
+    The boxes are in fractions of a tile.
+    """
     folder = files("maskedge.sources")
     facts = json.loads((folder / "demo_faces.json").read_text(encoding="utf-8"))
     strip = np.asarray(cv2.imdecode(np.frombuffer((folder / "demo_faces.jpg").read_bytes(), np.uint8), cv2.IMREAD_COLOR))
@@ -84,7 +92,7 @@ def _atlas() -> tuple[list[Image], list[str], list[Box], npt.NDArray[np.float32]
 
 @cache
 def _wall() -> Image:
-    """The background: plaster with soft stains, and a skirting board."""
+    """Return the background: plaster with soft stains, and a skirting board."""
     random = np.random.default_rng(3)
     stains = cv2.resize(random.random((30, 40, 1), np.float32), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
     grain = cv2.GaussianBlur(random.standard_normal((HEIGHT, WIDTH), np.float32), (0, 0), 0.7)
@@ -95,20 +103,20 @@ def _wall() -> Image:
 
 
 class DemoSource(BaseSource):
-    """About 10 s at 640 x 480 and 30 frames/s, the same at every run."""
+    """The demo clip: 10 s of 640 x 480 at 30 frames/s, identical in every run."""
 
     def __init__(self) -> None:
         super().__init__("demo", video=True, fps=float(FPS), length=FRAMES)
 
     def frames(self) -> Iterator[Frame]:
-        """Draw the frames, one after the other."""
+        """Draw and yield the frames."""
         for index in range(FRAMES):
             self.captured += 1
             yield stamp(draw(index), index, self.name, index / FPS)
 
 
 def draw(index: float) -> Image:
-    """Draw frame `index`, or what is between two frames: uint8 `[480, 640, 3]`, BGR."""
+    """Draw frame `index`, or a moment between two frames: uint8 `[480, 640, 3]`, BGR."""
     tiles, _, boxes, outline = _atlas()
     image = _wall().copy()
     for actor in _CAST:
@@ -120,7 +128,7 @@ def draw(index: float) -> Image:
         extent = side / (x2 - x1)
         left, top = x - (x1 + x2) / 2 * extent, y - (y1 + y2) / 2 * extent
         _paste(image, tiles[actor.tile], outline, left, top, extent)
-    # Sensor noise from a few fixed patterns: cheap, and no two neighbouring frames are the same.
+    # Sensor noise from a few fixed patterns: cheap, and no two consecutive frames are the same.
     return np.asarray(cv2.add(image, _noise()[int(index) % len(_noise())], dtype=cv2.CV_8U), np.uint8)
 
 
@@ -131,7 +139,10 @@ def _noise() -> list[npt.NDArray[np.int16]]:
 
 
 def _paste(image: Image, tile: Image, outline: npt.NDArray[np.float32], left: float, top: float, extent: float) -> None:
-    """Blend `tile`, scaled to `extent` pixels, into `image` with its corner at (left, top), sub-pixel exact."""
+    """Blend `tile` into `image`, scaled to `extent` pixels, with its corner at (left, top).
+
+    The position is exact to fractions of a pixel.
+    """
     x1, y1 = max(int(left), 0), max(int(top), 0)
     x2, y2 = min(int(left + extent) + 1, image.shape[1]), min(int(top + extent) + 1, image.shape[0])
     if x1 >= x2 or y1 >= y2:
@@ -145,7 +156,7 @@ def _paste(image: Image, tile: Image, outline: npt.NDArray[np.float32], left: fl
 
 
 def truth(index: float) -> list[TrueFace]:
-    """Tell what is in frame `index`."""
+    """Return the ground truth of frame `index`."""
     _, labels, _, _ = _atlas()
     owner = np.full((HEIGHT, WIDTH), -1, np.int8)
     present: list[tuple[int, Box, float]] = []
@@ -161,3 +172,6 @@ def truth(index: float) -> list[TrueFace]:
     return [
         TrueFace(person, labels[_CAST[person].tile], box, float((owner == person).sum() / area)) for person, box, area in present
     ]
+
+
+KIND = RecordedKind(lambda uri: uri == "demo", lambda uri: DemoSource())

@@ -1,4 +1,4 @@
-"""Files and the built-in clip, played again and again, or by the clock as a camera would give them."""
+"""Videos and the demo clip played in a loop, or at their own speed as a camera would."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .base import BaseSource, Source, stamp
 
 
 class LoopSource(BaseSource):
-    """A video that starts again at its end. Frames are counted on.
+    """A video that starts again at its end. Frame numbers and times go on.
 
     Args:
-        make: Opens the video, each time from its start.
+        make: Opens the video at its start.
     """
 
     def __init__(self, make: Callable[[], Source]) -> None:
@@ -24,7 +24,7 @@ class LoopSource(BaseSource):
         self.warnings = self._inner.warnings
 
     def frames(self) -> Iterator[Frame]:
-        """Give every frame, for ever (a video that gives none ends)."""
+        """Yield every frame, without end. A video without frames ends."""
         given, start, moment = -1, 0.0, 0.0
         while self.captured != given and not self._stopping:
             given = self.captured
@@ -44,11 +44,13 @@ class LoopSource(BaseSource):
 
 
 class ReplayDevice:
-    """A source's pictures by their time stamps. Where it cannot keep up, the frames that it is late by are counted as skipped.
+    """A source played by its time stamps.
+
+    Where it cannot keep up, it counts the frames it is late by as skipped.
 
     Args:
-        source: Gives the pictures, as fast as they are wanted.
-        fps: Frames a second: other than the source's own, it is played that much faster or slower.
+        source: Source of the pictures, which delivers them without waiting.
+        fps: Frames per second. A rate other than the source's own plays it faster or slower.
     """
 
     finite = True
@@ -64,7 +66,7 @@ class ReplayDevice:
         self._start: float | None = None
 
     def read(self) -> Image | None:
-        """Wait for the time of the next picture; None after the last."""
+        """Wait until the next picture is due and return it. Return None after the last."""
         frame = next(self._frames, None)
         if frame is None:
             return None
@@ -74,7 +76,7 @@ class ReplayDevice:
         late = now - self._start - moment
         missed = max(0, int(late * self.fps))
         self.skipped += missed
-        # What comes after is not hurried: the clock waits for it.
+        # The clock is set back by the missed frames, so that later frames are not hurried.
         self._start += missed / self.fps
         time.sleep(max(0.0, -late))
         return frame.image

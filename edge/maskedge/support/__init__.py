@@ -1,1 +1,1 @@
-"""Helpers without knowledge of masks: files, text, logs, timing, threads."""
+"""Helpers that know nothing of masks: files, text, logs, timing, threads."""

@@ -1,4 +1,4 @@
-"""Writing files so that they are whole or as they were, and names of files that native code survives."""
+"""Atomic writes, safe reads, and file names that native code can open."""
 
 from __future__ import annotations
 
@@ -18,25 +18,27 @@ from maskedge.errors import OutputError
 from .text import displayable, is_utf8, to_bytes
 
 _LONGEST = 255
-"""Bytes of the longest name of a file that usual file systems take."""
+"""Maximum length of a file name on common file systems, in bytes."""
 
 MOST_SECRET = 65536
-"""Bytes of a file that holds a password, a token or a header, at most."""
+"""Maximum size of a file with a password, a token or a header, in bytes."""
 
 
 def write_file(path: Path, content: bytes | str, *, remedy: str = "", private: bool = False) -> None:
-    """Write `content` beside `path`, then rename: on a full disk the old file survives. Text is written as UTF-8.
+    """Write a file atomically: on a full disk the old file survives. Text is encoded as UTF-8.
 
-    Devices and pipes are written to directly, and a link stays one: the file behind it is replaced.
+    The content is written to a temporary file beside `path`, which is then renamed. Devices and
+    pipes are written directly. A symbolic link stays one: the file it points to is replaced.
 
     Args:
         path: The file. Its folder must exist.
-        content: All of it.
-        remedy: What the user should do, for the sentence of the error.
-        private: Readable by this user alone, whatever the umask says. A file that is replaced keeps its permissions otherwise.
+        content: Content of the file.
+        remedy: What the user can do, for the error message.
+        private: Make the file readable by this user only, whatever the umask. Without it, a file
+            that is replaced keeps its permissions.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The file cannot be written.
     """
     data = to_bytes(content) if isinstance(content, str) else content
     beside: Path | None = None
@@ -61,17 +63,20 @@ def write_file(path: Path, content: bytes | str, *, remedy: str = "", private: b
 
 
 def temporary_name(path: Path, suffix: str = "") -> Path:
-    """Name a file beside `path`, which no other has, for what becomes it once it is complete.
+    """Return an unused name beside `path`, for a file that is renamed to it once it is complete.
 
     Args:
-        path: The file.
-        suffix: What the name must end in, as in `.mp4`.
+        path: The final file.
+        suffix: Suffix of the name, as `.mp4`.
     """
     return path.with_name(short_name(f".{path.name}", f".{secrets.token_hex(4)}.tmp{suffix}"))
 
 
 def short_name(stem: str, suffix: str) -> str:
-    """Join `stem` and `suffix` to the name of a file; where that is too long the end of the stem makes way for a digest of it."""
+    """Return `stem + suffix` as a file name.
+
+    A digest replaces the end of a stem that is too long.
+    """
     room = _LONGEST - len(os.fsencode(suffix))
     if len(os.fsencode(stem)) <= room:
         return stem + suffix
@@ -82,24 +87,28 @@ def short_name(stem: str, suffix: str) -> str:
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """Read a file that must be one: opening a FIFO or reading a device could wait for ever, or never end.
+    """Read a regular file.
+
+    Others are refused: opening a FIFO or reading a device could block for ever.
 
     Args:
         path: The file.
-        most: Bytes that it may have, at most.
+        most: Maximum size in bytes.
 
     Raises:
-        OSError: It cannot be read; `strerror` says why, also where it is no regular file or too large.
+        OSError: The file cannot be read, is not regular or is too large; `strerror` names the
+            cause.
     """
-    # Without a block: a FIFO that nobody writes to would hold the program before it is known to be one.
+    # O_NONBLOCK: opening a FIFO without a writer would block before fstat can tell that it is one.
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(number, "rb") as file:  # noqa: PTH123  (a descriptor)
         facts = os.fstat(number)
         if stat.S_ISDIR(facts.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(facts.st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
-        # The size is not believed alone: a file of /proc has none, and others grow.
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        # The size alone is not reliable: a file in /proc reports 0, and others grow while they are
+        # read.
         content = file.read(most + 1)
     if len(content) > most:
         raise OSError(errno.EFBIG, f"it is larger than {most / 1e6:g} MB", str(path))
@@ -107,23 +116,24 @@ def read_regular(path: Path, most: int) -> bytes:
 
 
 def read_text(path: Path, most: int) -> str:
-    """Read a regular file as UTF-8, without the byte order mark that editors of Windows put before it.
+    """Read a regular file as UTF-8, without the byte order mark that Windows editors write.
 
     Args:
         path: The file.
-        most: Bytes that it may have, at most.
+        most: Maximum size in bytes.
 
     Raises:
         OSError: As for `read_regular`.
-        UnicodeDecodeError: It is no UTF-8.
+        UnicodeDecodeError: The file is not UTF-8.
     """
     return read_regular(path, most).decode("utf-8-sig")
 
 
 def is_file(path: Path) -> bool:
-    """Tell whether a regular file is there; no file where it cannot be known.
+    """Return True for a regular file, and False where that cannot be determined.
 
-    Unlike `Path.is_file`, which raises for a name that is too long and for a folder that may not be entered.
+    Unlike `Path.is_file`, it raises neither for a name that is too long nor for a folder without
+    access.
     """
     try:
         return path.is_file()
@@ -132,7 +142,7 @@ def is_file(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Tell whether a folder is there; none where it cannot be known (see `is_file`)."""
+    """Return True for a folder, and False where that cannot be determined (see `is_file`)."""
     try:
         return path.is_dir()
     except (OSError, ValueError):
@@ -140,34 +150,36 @@ def is_folder(path: Path) -> bool:
 
 
 def make_folder(path: Path, *, private: bool = False) -> None:
-    """Make a folder and those above it, unless it is there. One that is there keeps its permissions.
+    """Create a folder and its parents, where missing. An existing folder keeps its permissions.
 
     Args:
         path: The folder.
-        private: One that is made may be entered by this user alone, whatever the umask says.
+        private: Create it accessible by this user only, whatever the umask.
 
     Raises:
-        OutputError: It cannot be made.
+        OutputError: The folder cannot be created.
     """
     try:
         path.mkdir(mode=0o700 if private else 0o777, parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"the folder {displayable(path)} cannot be made ({error.strerror}).") from error
+        raise OutputError(f"the folder {displayable(path)} cannot be created ({error.strerror}): check its permissions.") from error
 
 
 @contextlib.contextmanager
 def native_path(path: Path) -> Iterator[str]:
-    """Lend a name under which native code (OpenCV, FFmpeg) opens just this file, for the moment in which it opens it.
+    """Provide a name under which native code (OpenCV, FFmpeg) can open a file.
 
-    FFmpeg takes what stands before a colon for a protocol, so the name never begins with the file's own; OpenCV crashes on a name
-    that is no UTF-8, so a link of another name, with the same suffix, stands in for the file while the block runs. On systems
-    without links such names are refused.
+    The name is valid while the context lasts.
+
+    FFmpeg takes text before a colon for a protocol, so the name never begins with the file's own
+    name. OpenCV crashes on a name that is not UTF-8, so a temporary symbolic link with the same
+    suffix stands in for such a file. On systems without links such names are refused.
 
     Args:
-        path: The file; it need not exist, but its folder.
+        path: The file. It need not exist, but its folder must.
 
     Raises:
-        OutputError: No link can be made.
+        OutputError: The link cannot be created.
     """
     name = str(path) if path.is_absolute() else f"{os.curdir}{os.sep}{path}"
     if is_utf8(name):
@@ -181,11 +193,11 @@ def native_path(path: Path) -> Iterator[str]:
             link.symlink_to(Path.cwd() / path)
         except OSError as error:
             raise OutputError(
-                f"{displayable(path)} has a name that is no UTF-8, and no link to it can be made: rename it."
+                f"{displayable(path)} has a name that is not UTF-8, and no link to it can be created: rename it."
             ) from error
         yield str(link)
 
 
 def slug(text: str) -> str:
-    """Give `text` of letters, digits, `_` and `-` alone, for names of files and of topics."""
+    """Replace all characters except letters, digits, `_` and `-`, for names of files and topics."""
     return re.sub(r"[^A-Za-z0-9_-]+", "_", text)

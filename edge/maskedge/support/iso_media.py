@@ -1,4 +1,4 @@
-"""Boxes of ISO base media files (MP4, MOV, 3GP): walking through them and making them."""
+"""Boxes of ISO base media files (MP4, MOV, 3GP): reading and building them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 MOST = 1_000_000
-"""Boxes on one level that are read before a file is given up."""
+"""Maximum number of boxes that are read on one level."""
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A box of a file.
+    """A box in a file.
 
     Attributes:
-        kind: Its four characters.
+        kind: Its four-character type.
         start: Offset of its content in the file.
-        end: Offset behind it, as the box itself claims: may lie beyond the end of the file.
+        end: Offset of its end as its header claims, which may lie beyond the end of the file.
     """
 
     kind: bytes
@@ -27,12 +27,12 @@ class Box:
 
 
 def walk(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
-    """Give the boxes between two offsets. Ends early at what is no box.
+    """Yield the boxes between two offsets, up to the first bytes that are no box.
 
     Args:
-        file: The file, which is moved about.
+        file: The file. Its position changes.
         start: Offset of the first box.
-        end: Offset of their end.
+        end: Offset of the end of the boxes.
     """
     for _ in range(MOST):
         if end - start < 8:
@@ -56,7 +56,7 @@ def walk(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
 
 
 def find(file: BinaryIO, start: int, end: int, *path: bytes) -> Iterator[Box]:
-    """Give the boxes at a path of kinds, as in `b"trak", b"mdia"`; what they claim is cut to the box around them."""
+    """Yield the boxes at a path of types, as `b"trak", b"mdia"`, cut to their parent's end."""
     for box in walk(file, start, end):
         if box.kind == path[0]:
             inside = Box(box.kind, box.start, min(box.end, end))
@@ -67,13 +67,13 @@ def find(file: BinaryIO, start: int, end: int, *path: bytes) -> Iterator[Box]:
 
 
 def content(file: BinaryIO, box: Box, most: int = 1 << 20) -> bytes:
-    """Read the content of a box, at most so many bytes of it."""
+    """Return the content of a box, or its first `most` bytes."""
     file.seek(box.start)
     return file.read(max(0, min(box.end - box.start, most)))
 
 
 def make(kind: bytes, *parts: bytes) -> bytes:
-    """Make a box of its content."""
+    """Build a box from its content."""
     size = 8 + sum(map(len, parts))
     if size < 1 << 32:
         return b"".join((struct.pack(">I4s", size, kind), *parts))
@@ -81,5 +81,5 @@ def make(kind: bytes, *parts: bytes) -> bytes:
 
 
 def make_full(kind: bytes, version: int, flags: int, *parts: bytes) -> bytes:
-    """Make a box that begins with a version and flags."""
+    """Build a box that begins with a version and flags."""
     return make(kind, struct.pack(">I", version << 24 | flags), *parts)

@@ -1,4 +1,4 @@
-"""What a long run says: single lines on standard error, for people or for machines, without secrets."""
+"""Logging to standard error, one line per record, as text or JSON and without secrets."""
 
 from __future__ import annotations
 
@@ -6,25 +6,23 @@ import logging
 import sys
 from collections.abc import Iterable
 
-from maskedge.events import utc
-
-from .text import displayable, to_json
+from .text import displayable, to_json, utc
 
 NAME = "maskedge"
 _MASK = "********"
 
 
 class _Formatter(logging.Formatter):
-    """One line a record."""
+    """Formats a record as one line."""
 
     def __init__(self, style: str, secrets: Iterable[str]) -> None:
         super().__init__()
         self._json = style == "json"
-        # Longest first: a secret may hold another one.
+        # Longest first: one secret may contain another.
         self._secrets = sorted({secret for secret in secrets if len(secret) >= 4}, key=len, reverse=True)
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give the line, without secrets and without the line breaks of others."""
+        """Return the line, with secrets masked and line breaks removed."""
         message = record.getMessage()
         if record.exc_info and record.exc_info[1] is not None:
             message += f" ({record.exc_info[1]!r})"
@@ -36,31 +34,34 @@ class _Formatter(logging.Formatter):
             facts = {"time": utc(record.created), "level": level, "message": message}
             details = getattr(record, "happening", None)
             line = to_json(facts | ({"happening": details} if details else {}))
-            # An encoding that lacks letters must not escape them in its own way, which JSON does not know.
+            # Standard error would escape characters that its encoding lacks in a way that JSON does
+            # not allow.
             encoding = (getattr(sys.stderr, "encoding", None) or "utf-8").lower().replace("-", "")
             return line if encoding == "utf8" else to_json(facts | ({"happening": details} if details else {}), ensure_ascii=True)
         text = message if record.levelno == logging.INFO else f"{level}: {message}"
-        # A terminal may show a line of progress.
+        # On a terminal, the line replaces the progress line.
         return f"\r\033[K{text}" if sys.stderr.isatty() else text
 
 
 class _StandardError(logging.StreamHandler):  # type: ignore[type-arg]
-    """Writes to what is standard error at that time."""
+    """Writes to the current standard error."""
 
     def __init__(self) -> None:
         super().__init__(sys.stderr)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (the library's name)
-        """A log that cannot be written stops nothing."""
+        """Ignore a failed write: it must not end the run."""
 
 
 def set_up(style: str = "text", level: str = "info", secrets: Iterable[str] = ()) -> logging.Logger:
-    """Send what is logged to standard error, and give the logger of the project. May be called again.
+    """Send log records to standard error, and return the logger of the package.
+
+    May be called again.
 
     Args:
         style: `text` or `json`.
-        level: The least that is said: `debug`, `info`, `warning`, `error`.
-        secrets: Texts that never stand in a line.
+        level: Lowest level that is logged: `debug`, `info`, `warning` or `error`.
+        secrets: Texts to mask in every line.
     """
     logger = logging.getLogger(NAME)
     for handler in list(logger.handlers):

@@ -1,4 +1,4 @@
-"""Which outputs may be written: never over an input, and over a file that exists only where that was asked for."""
+"""Checks of output files: none may be an input, or replace a file without permission."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from maskedge.errors import UsageError
-from maskedge.events import utc
 
-from .text import displayable
+from .text import displayable, utc
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A file or folder and what the user knows it by.
+    """A file or folder and its name in messages.
 
     Attributes:
-        name: As in `--save` or `the model`.
-        path: Where it is.
+        name: An option or a description, as `--save` or `the model`.
+        path: Its path.
     """
 
     name: str
@@ -30,14 +29,16 @@ class Named:
 
 
 def check_apart(outputs: Sequence[Named], inputs: Iterable[Named]) -> None:
-    """Refuse outputs that are an input, or one another: through links, other spellings and descriptors too.
+    """Check that no output is an input or another output.
+
+    Links, other spellings and descriptors of the same file count too.
 
     Args:
-        outputs: What will be written.
-        inputs: What is read, now or later.
+        outputs: Files and folders to be written.
+        inputs: Files and folders to be read, now or later.
 
     Raises:
-        UsageError: Two are the same file; nothing has been written.
+        UsageError: Two of them are the same file. Nothing has been written.
     """
     known: dict[tuple[object, ...], Named] = {}
     for one in inputs:
@@ -52,23 +53,25 @@ def check_apart(outputs: Sequence[Named], inputs: Iterable[Named]) -> None:
             raise UsageError(
                 f"{output.name} {displayable(output.path)} is {other.name}, which would be overwritten: name another file."
             )
-        raise UsageError(f"{other.name} and {output.name} are the same file, {displayable(output.path)}: name two.")
+        raise UsageError(f"{other.name} and {output.name} are the same file, {displayable(output.path)}: name two files.")
 
 
 def same_file(one: Path, other: Path) -> bool:
-    """Tell whether two paths lead to one file or folder, which need not exist."""
+    """Return True where two paths lead to the same file or folder, which need not exist."""
     return _identity(one) == _identity(other) != ()
 
 
 def check_new(outputs: Iterable[Named], *, overwrite: bool) -> None:
-    """Refuse to replace files that exist. Empty ones, devices and pipes may be written to.
+    """Check that no existing file is replaced without permission.
+
+    Empty files, devices and pipes may be written.
 
     Args:
-        outputs: Files that would be written anew.
-        overwrite: The user asked for it.
+        outputs: Files to be written from the start.
+        overwrite: True where the user allowed replacing them.
 
     Raises:
-        UsageError: One exists.
+        UsageError: A file exists.
     """
     if overwrite:
         return
@@ -82,7 +85,7 @@ def check_new(outputs: Iterable[Named], *, overwrite: bool) -> None:
 
 
 def is_taken(path: Path) -> bool:
-    """Tell whether there is a file at `path` with anything in it."""
+    """Return True for a regular file that is not empty."""
     try:
         facts = path.stat()
     except (OSError, ValueError):
@@ -91,10 +94,12 @@ def is_taken(path: Path) -> bool:
 
 
 def put_aside(path: Path) -> Path:
-    """Rename a file to `NAME.20260131T120000.123Z.SUFFIX`, by the time at which it was last written, and give its new path.
+    """Rename a file to `NAME.20260131T120000.123Z.SUFFIX`, and return the new path.
+
+    The time is that of its last change.
 
     Raises:
-        OSError: It cannot be renamed.
+        OSError: The file cannot be renamed.
     """
     finished_at = re.sub("[:-]", "", utc(path.stat().st_mtime))
     aside, number = path.with_name(f"{path.stem}.{finished_at}{path.suffix}"), 1
@@ -106,7 +111,7 @@ def put_aside(path: Path) -> Path:
 
 
 def files_of(address: str) -> list[Path]:
-    """Give the files and folders that the address of a source may mean, in every spelling; those that exist."""
+    """Return the existing files and folders that a source address may mean, in every spelling."""
     names = [address, re.sub(r"(?i)^file:(//(localhost)?)?", "", address.strip())]
     names += [unquote(names[-1]), *re.findall(r"location=\"?([^\s\"!]+)", address)]
     found = []
@@ -121,7 +126,10 @@ def files_of(address: str) -> list[Path]:
 
 
 def _identity(path: Path) -> tuple[object, ...]:
-    """Give what only this file or folder has: also before it exists; empty for devices, pipes and what cannot be there."""
+    """Return an identity of a file or folder, also before it exists.
+
+    Empty for devices, pipes and impossible paths.
+    """
     try:
         facts = path.stat()
     except (OSError, ValueError):
@@ -130,7 +138,7 @@ def _identity(path: Path) -> tuple[object, ...]:
             folder = Path(whole).parent.stat()
         except (OSError, ValueError):
             return ()
-        # Some file systems take letters of either case for the same.
+        # Some file systems ignore the case of letters.
         return folder.st_dev, folder.st_ino, Path(whole).name.casefold()
     regular = stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode)
     return (facts.st_dev, facts.st_ino) if regular else ()

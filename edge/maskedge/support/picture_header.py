@@ -1,7 +1,8 @@
-"""What a picture file claims about itself, checked against the file before a decoder allocates anything by it.
+"""Checks of the header of a picture file before a decoder allocates memory by it.
 
-A damaged or hostile file announces chunks of gigabytes or pictures of 65,000 x 65,000 pixels, and decoders believe it. Every length
-that a decoder would allocate or seek by is compared with the size of the file, and the memory of decoding is estimated.
+A damaged or hostile file announces chunks of gigabytes or pictures of 65,000 x 65,000 pixels, and
+decoders trust it. Here every length by which a decoder would allocate or seek is compared with the
+size of the file, and the memory for decoding is estimated.
 """
 
 from __future__ import annotations
@@ -13,18 +14,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 MAX_PIXELS = 120_000_000
-"""Pixels of the largest picture that is read: 108-megapixel phones fit."""
+"""Maximum number of pixels of a picture: the pictures of 108-megapixel phones fit."""
 _BASE_MEMORY = 210_000_000
 _SMALL_FILE = 2_000_000
 _MEMORY_FACTOR = 28
-"""Bytes that decoding may take: `_BASE_MEMORY` for files up to `_SMALL_FILE`, and so much more for each byte beyond. A photograph
-of many pixels is a large file; a small file that claims many pixels is damaged, or made to exhaust memory."""
+"""Limit of the memory for decoding: `_BASE_MEMORY` bytes for files up to `_SMALL_FILE` bytes, and
+`_MEMORY_FACTOR` for each byte beyond. A photograph of many pixels is a large file; a small file
+that claims many pixels is damaged, or made to exhaust memory."""
 _MAX_SCANS = 64
-"""Scans of a progressive JPEG file: encoders write about ten, and each costs a pass over the whole picture."""
+"""Maximum number of scans in a progressive JPEG file. Encoders write about ten, and each costs a
+pass over the picture."""
 
 _CONVERT = "convert it to JPEG or PNG"
 _HEAD = 64
-"""Bytes by which a file's format is known."""
+"""Number of bytes that identify the format of a file."""
 
 _READ = re.compile(
     rb"(?P<jpeg>\xff\xd8\xff)|(?P<png>\x89PNG\r\n\x1a\n)|(?P<gif>GIF8[79]a)|(?P<webp>RIFF....WEBP)|"
@@ -82,13 +85,13 @@ _TITLES = {
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a picture file says about itself.
+    """Claims of a picture file.
 
     Attributes:
-        format: As in `JPEG`.
-        width: In pixels.
-        height: In pixels.
-        memory: Bytes that OpenCV takes at most to decode it, estimated.
+        format: Name of the format, as `JPEG`.
+        width: Width in pixels.
+        height: Height in pixels.
+        memory: Estimate of the most memory that OpenCV needs to decode it, in bytes.
     """
 
     format: str
@@ -98,7 +101,7 @@ class Header:
 
 
 def sniff(head: bytes) -> str | None:
-    """Name the format of a picture by its first bytes (64 are enough), as in `JPEG` or `HEIC`; None where it is no picture."""
+    """Return the format of a picture by its first 64 bytes, as `JPEG`, or None for another file."""
     head = head[:_HEAD]
     for pattern, name in _NOT_READ:
         if pattern.match(head):
@@ -115,18 +118,18 @@ def sniff(head: bytes) -> str | None:
 
 
 def named_unread(suffix: str) -> str | None:
-    """Name the format, of those that are not read, that a suffix such as `.heic` claims; None for all others."""
+    """Return the unsupported format that a suffix such as `.heic` claims, else None."""
     return _SUFFIXES.get(suffix.lower())
 
 
 def not_read(name: str) -> str:
-    """Say of a picture in the format `name` that it is not read, and what to do."""
+    """Return the message that the format `name` is not supported, with the remedy."""
     if name == "HEIC":
-        return f"is a HEIC picture, which is not read: {_CONVERT} (on an iPhone: Settings, Camera, Formats, Most Compatible)"
+        return f"is a HEIC picture, which is not supported: {_CONVERT} (on an iPhone: Settings, Camera, Formats, Most Compatible)"
     return (
-        f"is a {name} file, which is not read: {_CONVERT}"
+        f"is a {name} file, which is not supported: {_CONVERT}"
         if name == "camera raw"
-        else f"is in the format {name}, which is not read: {_CONVERT}"
+        else f"is in the format {name}, which is not supported: {_CONVERT}"
     )
 
 
@@ -137,11 +140,12 @@ def check_header(content: bytes) -> Header:
         content: The whole file.
 
     Raises:
-        ValueError: It is in no format that is read, cut off, damaged in a length, or too large to decode; the text says which.
+        ValueError: The format is not supported, or the file is cut off, damaged, or too large to
+            decode; the message says which.
     """
     name = sniff(content)
     if name is None:
-        raise ValueError("is no picture that OpenCV can decode, or it is damaged")
+        raise ValueError("is not a picture that OpenCV can decode, or is damaged")
     if name not in _PARSERS:
         raise ValueError(not_read(name))
     try:
@@ -152,7 +156,7 @@ def check_header(content: bytes) -> Header:
         raise ValueError(f"is damaged: it claims {width} x {height} pixels")
     if width * height > MAX_PIXELS:
         raise ValueError(
-            f"claims {width:,} x {height:,} pixels, and {MAX_PIXELS // 1_000_000} million are the most: make it smaller"
+            f"claims {width:,} x {height:,} pixels, and the maximum is {MAX_PIXELS // 1_000_000} million: make it smaller"
         )
     if memory > _BASE_MEMORY + _MEMORY_FACTOR * max(0, len(content) - _SMALL_FILE):
         raise ValueError(
@@ -171,13 +175,14 @@ def _damaged(what: str) -> ValueError:
 
 
 def _need(content: bytes, end: int, what: str, within: int | None = None) -> None:
-    """Refuse a file that ends before `end`, or of which `what` would not end within another part."""
+    """Raise `ValueError` if the file or the parent ends before `end`, where `what` would end."""
     if end > (len(content) if within is None else within):
-        raise ValueError(f"is cut off or damaged: {what} of it would end at byte {end:,}, and the file has {len(content):,}")
+        raise ValueError(f"is cut off or damaged: its {what} would end at byte {end:,}, but the file has {len(content):,}")
 
 
-# Each parser gives width, height, and the bytes that OpenCV takes to decode the picture. Measured with OpenCV 4.14: the decoder
-# fills one picture and the Python binding copies it, so 6 bytes a pixel and what the decoder itself needs.
+# Each parser returns width, height, and the bytes that OpenCV needs to decode the picture. Measured
+# with OpenCV 4.14: the decoder fills one picture and the Python binding copies it, which takes 6
+# bytes per pixel, plus what the decoder itself needs.
 _RESULT = 6
 
 
@@ -194,11 +199,11 @@ def _jpeg(content: bytes) -> tuple[int, int, int]:
             at += 2
             continue
         if marker == 0xD9:
-            raise _damaged("it ends before its picture")
+            raise _damaged("it ends before its picture begins")
         (length,) = struct.unpack_from(">H", content, at + 2)
         if length < 2:
             raise _damaged("a JPEG segment has no length")
-        _need(content, at + 2 + length, "a segment")
+        _need(content, at + 2 + length, "segment")
         if marker == 0xDA:
             break
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
@@ -212,13 +217,13 @@ def _jpeg(content: bytes) -> tuple[int, int, int]:
         raise _damaged(f"it has {components} colours")
     sampling = [(share >> 4, share & 15) for share in shares[1::3]]
     if not all(1 <= across <= 4 and 1 <= down <= 4 for across, down in sampling):
-        raise _damaged("the sampling of its colours makes no sense")
+        raise _damaged("the sampling factors of its colours are invalid")
     scans = content.count(b"\xff\xda", at)
     if scans > _MAX_SCANS:
         raise _damaged(f"it has {scans:,} scans")
     each = _RESULT
     if marker not in (0xC0, 0xC1, 0xC9) or content[at + 4] < components:
-        # All coefficients are held until the last scan.
+        # The decoder holds all coefficients until the last scan.
         most = max(across for across, _ in sampling) * max(down for _, down in sampling)
         each = max(_RESULT, 3 + math.ceil(2 * sum(across * down for across, down in sampling) / most))
     # Narrow pictures are decoded in whole blocks.
@@ -234,7 +239,7 @@ def _png(content: bytes) -> tuple[int, int, int]:
             width, height, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", content, start)
             samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour)
             if length != 13 or samples is None or depth not in (1, 2, 4, 8, 16) or interlaced > 1:
-                raise _damaged("its header makes no sense")
+                raise _damaged("its header is invalid")
             size = width, height
             each += samples * depth // 8 if interlaced else 0
         animated |= kind == b"acTL"
@@ -242,19 +247,22 @@ def _png(content: bytes) -> tuple[int, int, int]:
 
 
 def _png_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Give kind, start and length of each chunk."""
+    """Yield type, start and length of each chunk."""
     at, kind = 8, b""
     while kind != b"IEND":
         length, kind = struct.unpack_from(">I4s", content, at)
         if at == 8 and kind != b"IHDR":
             raise _damaged("it does not begin with its header")
-        _need(content, at + 12 + length, f"the chunk {_name(kind)}")
+        _need(content, at + 12 + length, f"chunk {_name(kind)}")
         yield kind, at + 8, length
         at += 12 + length
 
 
 def without_ancillary_chunks(content: bytes) -> bytes:
-    """Drop from a checked PNG file compressed texts and colour profiles, each of which may swell to megabytes."""
+    """Remove compressed texts and colour profiles from a checked PNG file.
+
+    Each of them may expand to megabytes.
+    """
     dropped = [
         (start - 8, start + length + 4) for kind, start, length in _png_chunks(content) if kind in (b"zTXt", b"iTXt", b"iCCP")
     ]
@@ -276,11 +284,11 @@ def _gif(content: bytes) -> tuple[int, int, int]:
         elif kind == 0x2C:
             left, top, across, down, flags = struct.unpack_from("<HHHHB", content, at + 1)
             if left + across > width or top + down > height:
-                raise _damaged("a frame lies outside of it")
+                raise _damaged("a frame exceeds its size")
             frames += 1
             at += 11 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
         else:
-            raise _damaged("a block of unknown kind")
+            raise _damaged("a block has an unknown type")
         while content[at]:
             at += 1 + content[at]
         at += 1
@@ -292,11 +300,11 @@ def _gif(content: bytes) -> tuple[int, int, int]:
 def _webp(content: bytes) -> tuple[int, int, int]:
     (length,) = struct.unpack_from("<I", content, 4)
     end = 8 + length
-    _need(content, end, "its RIFF chunk")
+    _need(content, end, "RIFF chunk")
     at, size, animated = 12, (0, 0), False
     while at + 8 <= end:
         kind, length = struct.unpack_from("<4sI", content, at)
-        _need(content, at + 8 + length, "a chunk", end)
+        _need(content, at + 8 + length, "chunk", end)
         if kind == b"VP8X":
             size = (
                 1 + int.from_bytes(content[at + 12 : at + 15], "little"),
@@ -306,7 +314,7 @@ def _webp(content: bytes) -> tuple[int, int, int]:
         elif kind in (b"VP8 ", b"VP8L", b"ANMF"):
             own = _webp_frame(content, kind, at + 8)
             if size != (0, 0) and (own[0] > size[0] or own[1] > size[1]):
-                raise _damaged("a frame is larger than it is")
+                raise _damaged("a frame exceeds its size")
             size = own if size == (0, 0) else size
         at += 8 + length + (length & 1)
     return *size, (20 if animated else 10) * size[0] * size[1]
@@ -319,7 +327,7 @@ def _webp_frame(content: bytes, kind: bytes, at: int) -> tuple[int, int]:
     if kind == b"VP8 ":
         width, height = struct.unpack_from("<HH", content, at + 6)
         return width & 0x3FFF, height & 0x3FFF
-    _need(content, at + 16, "a frame")
+    _need(content, at + 16, "frame")
     return 1 + int.from_bytes(content[at + 6 : at + 9], "little"), 1 + int.from_bytes(content[at + 9 : at + 12], "little")
 
 
@@ -332,10 +340,10 @@ def _bmp(content: bytes) -> tuple[int, int, int]:
         width, height, _, bits, packing = struct.unpack_from("<iiHHI", content, 18)
     width, height = abs(width), abs(height)
     if bits not in (1, 2, 4, 8, 15, 16, 24, 32):
-        raise _damaged(f"it has {bits} bits a pixel")
-    _need(content, 14 + header, "its header")
-    # 1 and 2 are run lengths, whose size is not known beforehand.
-    _need(content, start + ((width * bits + 31) // 32 * 4 * height if packing not in (1, 2) else 1), "the pixels")
+        raise _damaged(f"it has {bits} bits per pixel")
+    _need(content, 14 + header, "header")
+    # 1 and 2 are run-length encoded, so their size is not known in advance.
+    _need(content, start + ((width * bits + 31) // 32 * 4 * height if packing not in (1, 2) else 1), "pixel data")
     return width, height, _RESULT * width * height
 
 
@@ -350,7 +358,7 @@ def _tiff(content: bytes) -> tuple[int, int, int]:
     (count,) = struct.unpack_from(order + ("Q" if large else "H"), content, first)
     first += 8 if large else 2
     entry = 20 if large else 12
-    _need(content, first + entry * count, "its directory")
+    _need(content, first + entry * count, "directory")
     values: dict[int, tuple[int, ...]] = {}
     for at in range(first, first + entry * count, entry):
         tag, kind, number = struct.unpack_from(order + ("HHQ" if large else "HHI"), content, at)
@@ -361,17 +369,17 @@ def _tiff(content: bytes) -> tuple[int, int, int]:
             if inside
             else struct.unpack_from(order + ("Q" if large else "I"), content, at + (12 if large else 8))[0]
         )
-        _need(content, where + size, f"the value of tag {tag}")
+        _need(content, where + size, f"value of tag {tag}")
         if tag in _TIFF_TAGS and kind in _TIFF_INTEGERS:
             values[tag] = struct.unpack_from(f"{order}{number}{_TIFF_INTEGERS[kind]}", content, where)
     width, height = (max(values.get(tag, (0,)), default=0) for tag in (256, 257))
     samples, bits = (max(values.get(tag, (1,)), default=1) for tag in (277, 258))
     if samples > 16 or bits > 64 or (values.get(277) and len(values.get(258, ())) > 16):
         raise _damaged(f"it has {samples} colours of {bits} bits")
-    # Strips or tiles: where they lie, and how large a decoder makes each.
+    # Strips or tiles: their positions, and the size to which each is decoded.
     for places, sizes in ((273, 279), (324, 325)):
         for start, size in zip(values.get(places, ()), values.get(sizes, ()), strict=False):
-            _need(content, start + size, "a strip")
+            _need(content, start + size, "strip")
     across, down = (max(values.get(tag, (0,)), default=0) for tag in (322, 323))
     part = across * down if 322 in values else width * min(height, max(values.get(278, (height,)), default=height))
     return width, height, _RESULT * width * height + 2 * part * samples * max(8, bits) // 8
@@ -383,10 +391,10 @@ _TIFF_TAGS = (256, 257, 258, 273, 277, 278, 279, 322, 323, 324, 325)
 def _jp2(content: bytes) -> tuple[int, int, int]:
     at = 0 if content[:2] == b"\xff\x4f" else _jp2_codestream(content)
     if content[at : at + 4] != b"\xff\x4f\xff\x51":
-        raise _damaged("its codestream has no size")
+        raise _damaged("its codestream has no size marker")
     right, bottom, left, top, tile_width, tile_height, tile_left, tile_top, components = struct.unpack_from(">8IH", content, at + 8)
     if not (left < right and top < bottom and tile_width and tile_height and components and tile_left <= left and tile_top <= top):
-        raise _damaged("its size makes no sense")
+        raise _damaged("its size is invalid")
     if components > 4:
         raise _damaged(f"it has {components} colours")
     width, height = right - left, bottom - top
@@ -394,7 +402,7 @@ def _jp2(content: bytes) -> tuple[int, int, int]:
     depth = max((content[at + 42 + 3 * number] & 0x7F) + 1 for number in range(components))
     steps = [content[at + 43 + 3 * number + side] for number in range(components) for side in (0, 1)]
     if depth > 38 or not all(steps):
-        raise _damaged("its colours make no sense")
+        raise _damaged("its colours are invalid")
     extra = 0
     while content[at] == 0xFF and content[at + 1] != 0x90:
         marker = content[at + 1]
@@ -402,7 +410,7 @@ def _jp2(content: bytes) -> tuple[int, int, int]:
             at += 2
             continue
         (length,) = struct.unpack_from(">H", content, at + 2)
-        _need(content, at + 2 + length, "a segment")
+        _need(content, at + 2 + length, "segment")
         if marker in (0x52, 0x53):
             extra = max(extra, _jp2_blocks(content, at, width, height, components))
         at += 2 + max(2, length)
@@ -411,19 +419,19 @@ def _jp2(content: bytes) -> tuple[int, int, int]:
 
 
 def _jp2_blocks(content: bytes, at: int, width: int, height: int, components: int) -> int:
-    """Estimate what the bookkeeping of code blocks and precincts takes, by a marker COD or COC."""
+    """Estimate the memory for code blocks and precincts, from a COD or COC marker."""
     start = at + (9 if content[at + 1] == 0x52 else 6)
     custom = content[at + 4] & 1 if content[at + 1] == 0x52 else content[at + 5] & 1
     levels, block_width, block_height = content[start], 2 + (content[start + 1] & 15), 2 + (content[start + 2] & 15)
     if levels > 32 or block_width + block_height > 12:
-        raise _damaged("its blocks make no sense")
+        raise _damaged("its code blocks are invalid")
     precincts = [(size & 15, size >> 4) for size in content[start + 5 : start + 6 + levels]] if custom else [(15, 15)]
     least = min(min(one[0], block_width) + min(one[1], block_height) for one in precincts or [(15, 15)])
     return components * 400 * (width * height >> least)
 
 
 def _boxes(content: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Give kind, start and end of the content of each box (ISO base media, JPEG 2000)."""
+    """Yield type, start and end of the content of each box (ISO base media, JPEG 2000)."""
     while at + 8 <= end:
         length, kind = struct.unpack_from(">I4s", content, at)
         start = at + 8
@@ -433,7 +441,7 @@ def _boxes(content: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]
         stop = end if length == 0 else at + length
         if stop < start:
             raise _damaged("a box has no length")
-        _need(content, stop, f"the box {_name(kind)}", end)
+        _need(content, stop, f"box {_name(kind)}", end)
         yield kind, start, stop
         at = stop
 
@@ -454,7 +462,7 @@ def _avif(content: bytes) -> tuple[int, int, int]:
             if kind == b"meta":
                 sizes += _avif_sizes(content, start + 4, stop)
     except ValueError:
-        # What somebody appended to a whole file is no box.
+        # Bytes appended to a complete file need not be boxes.
         if not seen >= {b"meta", b"mdat"}:
             raise
     if not sizes:
@@ -476,15 +484,15 @@ def _pnm(content: bytes) -> tuple[int, int, int]:
     if kind == "7":
         found = re.match(rb"P7\s(?:(?:[A-Z]+[ \t]+\S+|#[^\n]*)\s*\n)*ENDHDR\n", content[:4096])
         if not found:
-            raise _damaged("its header makes no sense")
+            raise _damaged("its header is invalid")
         facts = dict(re.findall(rb"([A-Z]+)[ \t]+(\d+)", found[0]))
         width, height, depth, most = (int(facts.get(name, b"0")[:10]) for name in (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL"))
-        _need(content, found.end() + width * height * depth * (2 if most > 255 else 1), "the pixels")
+        _need(content, found.end() + width * height * depth * (2 if most > 255 else 1), "pixel data")
         return width, height, (_RESULT + 2 * depth) * width * height
     blank = rb"(?:\s|#[^\n]*\n)+"
     found = re.match(rb"P." + blank + rb"(\d{1,10})" + blank + rb"(\d{1,10})(?:" + blank + rb"(-?[\d.]{1,20}))?", content[:4096])
     if not found:
-        raise _damaged("its header makes no sense")
+        raise _damaged("its header is invalid")
     width, height = int(found[1]), int(found[2])
     samples = 3 if kind in "36F" else 1
     if kind in "123":
@@ -496,25 +504,25 @@ def _pnm(content: bytes) -> tuple[int, int, int]:
     elif kind in "Ff":
         least = width * height * samples * 4
     else:
-        raise _damaged("its header makes no sense")
-    _need(content, found.end() + least, "the pixels")
+        raise _damaged("its header is invalid")
+    _need(content, found.end() + least, "pixel data")
     return width, height, (36 if kind in "Ff" else _RESULT) * width * height
 
 
 def _ras(content: bytes) -> tuple[int, int, int]:
     width, height, bits, _, kind, _, colours = struct.unpack_from(">7I", content, 4)
     if bits not in (1, 8, 24, 32) or kind > 3:
-        raise _damaged("its header makes no sense")
-    # Kind 2 is of run lengths.
+        raise _damaged("its header is invalid")
+    # Type 2 is run-length encoded.
     least = (width * bits + 15) // 16 * 2 * height if kind != 2 else 1
-    _need(content, 32 + colours + least, "the pixels")
+    _need(content, 32 + colours + least, "pixel data")
     return width, height, _RESULT * width * height
 
 
 def _hdr(content: bytes) -> tuple[int, int, int]:
     found = re.search(rb"\n\n([-+][XY]) (\d{1,9}) ([-+][XY]) (\d{1,9})\n", content[:4096])
     if not found:
-        raise _damaged("its header makes no sense")
+        raise _damaged("its header is invalid")
     return int(found[4]), int(found[2]), 16 * int(found[2]) * int(found[4])
 
 

@@ -1,4 +1,4 @@
-"""Reading picture files: any name, any format that OpenCV knows, one sentence when it fails."""
+"""Reading of picture files: any file name, any format that OpenCV decodes, one-line errors."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from .picture_header import check_header, named_unread, not_read, sniff, without
 
 # A suffix may carry a tail, as in `mask.jpg_1088wx1632h`.
 _SUFFIX = re.compile(r"^\.(jpe?g|jpe$|jfif|png|bmp|webp|tiff?|gif|avif|jp2|pnm|ppm|pgm|pbm)", re.IGNORECASE)
-# JPEGs one after the other, as camera programs record them: their first bytes are those of a picture.
+# Consecutive JPEGs, as camera programs record them. They begin like a picture, but are videos.
 _RECORDINGS = (".mjpeg", ".mjpg")
 _MAX_BYTES = 400_000_000
 
 
 def is_picture(path: Path) -> bool:
-    """Tell whether `path` is meant as a picture: by its suffix or, failing that, by its first bytes.
+    """Return True for a picture, by its suffix or else by its first bytes.
 
-    Pictures in formats that are not read (HEIC, those of cameras) count: `read_picture` says what to do with them. Recordings of
-    JPEGs (`.mjpeg`, `.mjpg`) are videos.
+    Formats that cannot be read (HEIC, camera raw) count too: `read_picture` reports how to convert
+    them. Recordings of consecutive JPEGs (`.mjpeg`, `.mjpg`) are videos.
     """
     if path.suffix.lower() in _RECORDINGS:
         return False
     if _SUFFIX.match(path.suffix) or named_unread(path.suffix):
         return True
-    # OpenCV is not asked: it crashes on names that are no UTF-8.
+    # OpenCV's own check is not used: it crashes on names that are not UTF-8.
     try:
         if not is_file(path):
             return False
@@ -41,47 +41,47 @@ def is_picture(path: Path) -> bool:
 
 
 def natural_key(path: Path) -> list[tuple[int, int, str]]:
-    """Sort key that puts `face2.jpg` before `face10.jpg`."""
+    """Return a sort key that puts `face2.jpg` before `face10.jpg`."""
     parts = re.split(r"(\d+)", str(path))
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """List the pictures of `folder` (not of folders below it), in natural order."""
+    """Return the pictures in `folder` (not in its subfolders), in natural order."""
     return sorted((path for path in folder.iterdir() if is_file(path) and is_picture(path)), key=natural_key)
 
 
 def read_picture(path: Path) -> Image:
-    """Read a picture file. Memory is bounded by what `maskedge.support.picture_header` admits.
+    """Read a picture file. `maskedge.support.picture_header` bounds the memory that this takes.
 
     Returns:
         uint8 `[H, W, 3]`, BGR, upright (EXIF orientation applied).
 
     Raises:
-        ValueError: The file cannot be read as a picture; the text says why.
+        ValueError: The file cannot be read as a picture; the message names the cause.
     """
     try:
         size = path.stat().st_size
         if size > _MAX_BYTES:
-            raise ValueError(f"has {size / 1e6:,.0f} MB, and {_MAX_BYTES // 1_000_000} MB are the most for a picture")
+            raise ValueError(f"has {size / 1e6:,.0f} MB, and the maximum for a picture is {_MAX_BYTES // 1_000_000} MB")
         content = path.read_bytes()
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from error
     unread = named_unread(path.suffix)
-    # Raw files of many cameras are TIFF files, in which a decoder finds a thumbnail.
+    # Many camera raw files are TIFF files, in which a decoder would find only a thumbnail.
     if content and unread and sniff(content) in (None, "TIFF", unread):
         raise ValueError(not_read(unread))
     return decode_picture(content)
 
 
 def decode_picture(content: bytes) -> Image:
-    """Decode the content of a picture file, after `maskedge.support.picture_header.check_header` has admitted it.
+    """Decode a picture file, after `maskedge.support.picture_header.check_header` has accepted it.
 
     Returns:
         uint8 `[H, W, 3]`, BGR, upright (EXIF orientation applied).
 
     Raises:
-        ValueError: It cannot be decoded as a picture; the text says why.
+        ValueError: The content cannot be decoded as a picture; the message names the cause.
     """
     if not content:
         raise ValueError("is empty (0 bytes)")
@@ -95,7 +95,7 @@ def decode_picture(content: bytes) -> Image:
     if image is None:
         if header.format == "AVIF":
             raise ValueError(
-                f"is an AVIF picture that this OpenCV ({cv2.__version__}) does not read, or damaged: convert it to JPEG or PNG"
+                f"is an AVIF picture that this OpenCV ({cv2.__version__}) cannot decode, or damaged: convert it to JPEG or PNG"
             )
-        raise ValueError("is no picture that OpenCV can decode, or it is damaged")
+        raise ValueError("is not a picture that OpenCV can decode, or is damaged")
     return np.asarray(image, np.uint8)

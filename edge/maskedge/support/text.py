@@ -1,19 +1,23 @@
-"""Text for terminals and for other programs, whatever the names of files hold."""
+"""Text for terminals and other programs, safe for every file name."""
 
 from __future__ import annotations
 
 import json
 import math
+from datetime import datetime, timezone
 from typing import Any, NoReturn
 
 
 def displayable(name: object) -> str:
-    """Escape what a terminal or a line of a log cannot hold: control characters, and bytes of a name that are no UTF-8."""
+    """Escape what a terminal or a log line cannot show.
+
+    That is control characters, and bytes of a file name that are not UTF-8.
+    """
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(name))
 
 
 def is_utf8(text: str) -> bool:
-    """Tell whether `text` is valid Unicode, which OpenCV and FFmpeg crash without."""
+    """Return True for valid Unicode. OpenCV and FFmpeg crash on other text."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -22,13 +26,16 @@ def is_utf8(text: str) -> bool:
 
 
 def to_json(value: Any, *, ensure_ascii: bool = False) -> str:
-    """Give `value` as JSON on one line: what is no number (NaN, infinity) is null, as JSON has no word for it.
+    """Return `value` as JSON on one line.
 
-    Bytes of a file's name that are no UTF-8 stand in it as Python's lone surrogates; `to_bytes` escapes them.
+    NaN and infinity become null, because JSON has no such numbers.
+
+    Bytes of a file name that are not UTF-8 appear as Python's lone surrogates. `to_bytes` escapes
+    them.
 
     Args:
-        value: The value, of JSON's types.
-        ensure_ascii: Escape what is not ASCII.
+        value: A value of JSON types.
+        ensure_ascii: Escape non-ASCII characters.
     """
     try:
         return json.dumps(value, ensure_ascii=ensure_ascii, allow_nan=False)
@@ -37,19 +44,19 @@ def to_json(value: Any, *, ensure_ascii: bool = False) -> str:
 
 
 def read_json(text: str) -> Any:
-    """Read JSON text that a file brings along.
+    """Parse JSON text from a file.
 
     Raises:
-        ValueError: It is no JSON, holds NaN or infinity, or is nested too deep.
+        ValueError: It is not JSON, contains NaN or infinity, or is nested too deeply.
     """
     try:
         return json.loads(text, parse_constant=_no_constant)
     except RecursionError:
-        raise ValueError("it is nested too deep") from None
+        raise ValueError("it is nested too deeply") from None
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a number in JSON")
 
 
 def _finite(value: Any) -> Any:
@@ -61,12 +68,21 @@ def _finite(value: Any) -> Any:
 
 
 def to_bytes(text: str) -> bytes:
-    r"""Encode as UTF-8. Bytes of a name that are no UTF-8 become `\udce9`: in JSON the same text, for `os.fsencode`."""
+    r"""Encode as UTF-8.
+
+    Bytes of a name that are not UTF-8 become `\udce9`, which JSON decodes for `os.fsencode`.
+    """
     try:
         return text.encode()
     except UnicodeEncodeError:
         try:
-            # Of another encoding's system (LANG=C) all bytes beyond ASCII come so, also those that are UTF-8.
+            # Where the locale is not UTF-8 (LANG=C), all non-ASCII bytes arrive so, also valid
+            # UTF-8.
             return text.encode(errors="surrogateescape").decode().encode()
         except UnicodeError:
             return text.encode(errors="backslashreplace")
+
+
+def utc(seconds: float) -> str:
+    """Format seconds since the epoch in UTC, as in `2026-01-31T12:00:00.123Z`."""
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

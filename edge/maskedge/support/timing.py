@@ -1,4 +1,4 @@
-"""Where the time of a frame goes. One mechanism for `edge-run` and `edge-bench`."""
+"""Time per stage of a frame, measured alike in `edge-run` and `edge-bench`."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from typing import Protocol
 import numpy as np
 
 STAGES = ("capture", "resize", "detect", "classify", "track")
-"""The stages up to the answer, in the order of a frame's way. Drawing and the sinks add their own names behind them."""
+"""The stages up to the result, in order. Drawing and the sinks add stages of their own."""
 HISTORY = 10_000
-"""Frames whose figures are kept: a device that runs for weeks must not fill its memory with them."""
+"""Number of frames whose times are kept, so that memory stays bounded in runs of weeks."""
 PERCENTILES = {"p50": 50, "p95": 95, "p99": 99, "max": 100}
 
 _running = threading.local()
-"""`stage`: the innermost running stage of this thread."""
+"""`stage`: the innermost stage that runs in this thread."""
 
 
 class StageClock:
     """Measures the stages of each frame, in milliseconds.
 
-    Use as `with clock("detect"): ...`, then `clock.close_frame(arrival)` once the answer stands. A stage that runs inside another
-    counts as itself and not as the outer one, so that the stages of a frame add up.
+    Use it as `with clock("detect"): ...`, and call `clock.close_frame(arrival)` when the result is
+    complete. A stage inside another counts as itself and not as part of the outer one, so the
+    stages of a frame add up to its time.
     """
 
     def __init__(self) -> None:
@@ -33,40 +34,52 @@ class StageClock:
         self._history: dict[str, deque[float]] = {}
 
     def __call__(self, stage: str) -> _Stage:
-        """Measure the block as (a further part of) `stage` of the current frame."""
+        """Measure the block as `stage` of the current frame. Repeated blocks of a stage add up."""
         return _Stage(self, stage)
 
     def close_frame(self, arrival: float) -> dict[str, float]:
-        """Note the answer's latency since `arrival` (seconds of `time.perf_counter`) as stage `total`; give the frame's stages."""
+        """Record the latency as stage `total`, and return the frame's stages.
+
+        It runs from `arrival`, in seconds of `time.perf_counter`.
+        """
         self.last["total"] = (time.perf_counter() - arrival) * 1000
         return dict(self.last)
 
     def next_frame(self) -> None:
-        """Keep the current frame's figures and start the next frame."""
+        """Store the times of the current frame and start the next frame."""
         for stage, milliseconds in self.last.items():
             self._history.setdefault(stage, deque(maxlen=HISTORY)).append(milliseconds)
         self.last = {}
 
     def reset(self) -> None:
-        """Forget everything measured (after a warm-up)."""
+        """Discard all measurements, as after a warm-up."""
         self.last = {}
         self._history = {}
 
     def history(self) -> Mapping[str, list[float]]:
-        """Give the milliseconds of each stage, of the last `HISTORY` frames that had it: the stages, then sinks, `total` last."""
+        """Return the milliseconds of each stage over its last `HISTORY` frames.
+
+        The stages come first, then the sinks, and `total` last.
+        """
         known = [stage for stage in STAGES if stage in self._history]
         others = [stage for stage in self._history if stage not in STAGES and stage != "total"]
         total = ["total"] if "total" in self._history else []
         return {stage: list(self._history[stage]) for stage in known + others + total}
 
     def percentiles(self) -> dict[str, tuple[float, float]]:
-        """Give p50 and p95 of each stage over the last `HISTORY` frames, in milliseconds, in the order of `history`."""
+        """Return p50 and p95 of each stage in milliseconds, over the last `HISTORY` frames.
+
+        The order is that of `history`.
+        """
         figures = {stage: np.percentile(values, (50, 95)) for stage, values in self.history().items()}
         return {stage: (float(p50), float(p95)) for stage, (p50, p95) in figures.items()}
 
 
 class _Stage:
-    """One run of a stage. A class, not a generator: it is entered several times a frame."""
+    """One run of a stage.
+
+    It is a class instead of a generator, for speed: every frame enters it several times.
+    """
 
     __slots__ = ("_clock", "_name", "_outer", "_start")
 
@@ -75,7 +88,7 @@ class _Stage:
 
     @property
     def clock(self) -> StageClock:
-        """The clock that it counts for."""
+        """The clock that receives its time."""
         return self._clock
 
     def __enter__(self) -> None:
@@ -94,17 +107,17 @@ class _Stage:
             self._outer.go_on(now)
 
     def pause(self, now: float) -> None:
-        """Count what ran until `now`: another stage takes over."""
+        """Add the time until `now`, because another stage takes over."""
         last = self._clock.last
         last[self._name] = last.get(self._name, 0.0) + (now - self._start) * 1000
 
     def go_on(self, now: float) -> None:
-        """Count again from `now`."""
+        """Continue to measure from `now`."""
         self._start = now
 
 
 class _NoStage:
-    """Measures nothing."""
+    """A stage that measures nothing."""
 
     __slots__ = ()
 
@@ -116,7 +129,7 @@ class _NoStage:
 
 
 class StageBlock(Protocol):
-    """What `with` takes."""
+    """A context manager that measures its block."""
 
     def __enter__(self) -> None: ...
 
@@ -127,15 +140,17 @@ _NO_STAGE = _NoStage()
 
 
 def inner_stage(name: str) -> StageBlock:
-    """Measure the block as stage `name`, by the clock whose stage runs around it in this thread; where none runs, not at all.
+    """Measure the block as stage `name`, with the clock of the stage around it in this thread.
 
-    For code that knows no clock: a detector's resizing, a sink's drawing.
+    Without one, measure nothing.
+
+    For code that has no clock of its own, as a detector's resizing or a sink's drawing.
     """
     outer: _Stage | None = getattr(_running, "stage", None)
     return _NO_STAGE if outer is None else _Stage(outer.clock, name)
 
 
 def summarise(milliseconds: list[float]) -> dict[str, float]:
-    """Give mean, p50, p95, p99 and the greatest of some times."""
+    """Return mean, p50, p95, p99 and maximum of some times."""
     values = np.percentile(milliseconds, list(PERCENTILES.values()))
     return {"mean": float(np.mean(milliseconds)), **{name: float(value) for name, value in zip(PERCENTILES, values, strict=True)}}

@@ -1,22 +1,23 @@
-"""The time of a film's frames, whatever their time stamps are like."""
+"""Time of a video's frames, whatever their time stamps are like."""
 
 from __future__ import annotations
 
 import math
 
 LONGEST_GAP = 3600.0
-"""Seconds between two frames of a film; more is taken for a damaged time stamp."""
+"""Longest time in seconds between two frames. A longer one is taken for a damaged time stamp."""
 
 
-class FilmClock:
-    """Gives the frames of a film their time, which never goes back.
+class VideoClock:
+    """Assigns the frames of a video their times, which never go back.
 
-    The container's time stamp counts. A frame without one, as in H.264 without a container, comes one frame after the one
-    before it. So does one whose stamp goes back or more than an hour ahead, as in recordings strung together and in damaged
-    files; the stamps behind it count on from there.
+    The time stamp of the container counts. A frame without one, as in raw H.264, comes one frame
+    interval after the frame before it. So does a frame whose stamp goes back or jumps more than an
+    hour ahead, as in concatenated recordings and damaged files; the stamps after it count on from
+    there.
 
     Args:
-        fps: Frames a second where there are no stamps.
+        fps: Frames per second where there are no stamps.
     """
 
     def __init__(self, fps: float) -> None:
@@ -25,10 +26,10 @@ class FilmClock:
         self._last: float | None = None
 
     def __call__(self, seconds: float) -> float:
-        """Give the time of the next frame.
+        """Return the time of the next frame in seconds.
 
         Args:
-            seconds: Its time stamp; 0 or nonsense where it has none.
+            seconds: Its time stamp; 0 or an invalid number where it has none.
         """
         if self._last is None:
             self._last = seconds if math.isfinite(seconds) and seconds > 0 else 0.0

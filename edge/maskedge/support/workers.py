@@ -1,4 +1,4 @@
-"""Work that must never hold up the loop: a bounded queue, a thread, and tries until it succeeds."""
+"""Worker threads with a bounded queue and retries, for work that must not block the loop."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from maskedge.errors import OutputError
 
 T = TypeVar("T")
 WAITS = (2.0, 10.0, 30.0)
-"""Seconds between the tries of a piece of work that fails."""
+"""Seconds between the attempts at failing work."""
 
 
-class HopelessError(OutputError):
-    """It could not be done, and another try would not help."""
+class PermanentError(OutputError):
+    """A failure that another attempt would not change."""
 
 
 class Worker(Generic[T]):
-    """Does pieces of work one after the other on threads of its own.
+    """Processes work items in order, on threads of its own.
 
     Args:
-        name: What it does, for the sentence about work that was left out.
-        do: Does a piece. Raises `OutputError` when it fails: it is tried again, but for `HopelessError`.
-        on_state: Called on a worker's thread with a sentence when work fails, and with None when it succeeds again; each once.
-        capacity: Pieces that may wait; what comes then is left out.
-        threads: Pieces that are done at the same time.
-        waits: Seconds between tries.
+        name: Name of the worker, for messages about dropped items.
+        do: Processes an item. After an `OutputError` it is called again, except for
+            `PermanentError`.
+        on_state: Called on a worker's thread with a message when work begins to fail, and with None
+            when it succeeds again.
+        capacity: Number of items that may wait. Further ones are dropped.
+        threads: Number of items processed at the same time.
+        waits: Seconds between attempts.
     """
 
     def __init__(
@@ -54,18 +56,21 @@ class Worker(Generic[T]):
         for thread in self._threads:
             thread.start()
 
-    def submit(self, piece: T) -> bool:
-        """Hand over a piece of work; never waits. False when too many wait already, and it was left out."""
+    def submit(self, item: T) -> bool:
+        """Queue an item without waiting.
+
+        Return False when the queue is full and the item is dropped.
+        """
         try:
-            self._queue.put_nowait(piece)
+            self._queue.put_nowait(item)
         except queue.Full:
             self.dropped += 1
-            self._set_state(f"{self._name} is too slow: {self._queue.maxsize} wait already, and more are left out.")
+            self._set_state(f"{self._name} is too slow: {self._queue.maxsize} items wait already, and further ones are dropped.")
             return False
         return True
 
     def close(self, seconds: float = 1.0) -> None:
-        """End: what waits is done if it takes no longer than `seconds`, and nothing is tried again."""
+        """Stop. Waiting items are still processed for up to `seconds`, without further attempts."""
         self.stopping.set()
         end = time.monotonic() + seconds
         for _ in self._threads:
@@ -77,13 +82,13 @@ class Worker(Generic[T]):
             thread.join(max(0.0, end - time.monotonic()))
 
     def _run(self) -> None:
-        while (piece := self._queue.get()) is not None:
+        while (item := self._queue.get()) is not None:
             for wait in (*self._waits, None):
                 try:
-                    self._do(piece)
+                    self._do(item)
                 except OutputError as error:
                     self._set_state(str(error))
-                    if isinstance(error, HopelessError) or wait is None or self.stopping.wait(wait):
+                    if isinstance(error, PermanentError) or wait is None or self.stopping.wait(wait):
                         break
                 else:
                     self._set_state(None)
@@ -91,7 +96,7 @@ class Worker(Generic[T]):
 
     def _set_state(self, problem: str | None) -> None:
         with self._state_lock:
-            # Said once, whatever the words: the next attempt may fail in another way.
+            # One report per failure period: the next attempt may fail with another message.
             if (problem is None) == (self._problem is None):
                 return
             self._problem = problem

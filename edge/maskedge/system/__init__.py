@@ -1,1 +1,1 @@
-"""The host: its facts and its health, rate limits, and the link to systemd."""
+"""The host: facts about it, its health, rate limits, and the integration with systemd."""

@@ -1,4 +1,4 @@
-"""How the machine fares, watched from a slow thread of its own."""
+"""Monitoring of the host's health, on a thread of its own."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from .host import ROOT, frequency_mhz, load_average, memory_mb, temperature_c, t
 
 INTERVAL = 5.0
 BANDS = (("ok", 0.0), ("warm", 70.0), ("hot", 80.0))
-"""Name and lower bound in degrees Celsius. A Raspberry Pi slows down from 80."""
+"""Name and lower bound of each temperature band, in degrees Celsius. A Raspberry Pi throttles from
+80."""
 _BACK = 3.0
-"""Degrees below a bound at which the band below it begins again."""
+"""Hysteresis: degrees below its lower bound at which a band is left."""
 
 
 def read_health(root: Path = ROOT) -> dict[str, Any]:
-    """Give how the machine fares now, of JSON's types alone. What it does not tell is None.
+    """Return the current health of the host, in JSON types.
+
+    Values that the host does not report are None.
 
     Args:
-        root: `/`, or a folder that looks like it.
+        root: `/`, or a folder with the same layout.
     """
     slowed = throttling(root)
     temperature = temperature_c(root)
@@ -39,14 +42,16 @@ def read_health(root: Path = ROOT) -> dict[str, Any]:
 
 
 class HealthWatcher:
-    """Reads the health of the machine every few seconds, and says when it throttles or changes its band of temperature.
+    """Reads the health of the host periodically, and publishes its changes.
+
+    An event is published when throttling or the temperature band changes.
 
     Args:
-        source: What the user called the source, for the events.
-        on_health: Takes each reading; called on the watcher's thread.
-        publish_event: Takes the events `health`; called on the watcher's thread.
+        source: Name of the source, for the events.
+        on_health: Receives each reading, on the watcher's thread.
+        publish_event: Receives the `health` events, on the watcher's thread.
         interval: Seconds between two readings.
-        root: `/`, or a folder that looks like it.
+        root: `/`, or a folder with the same layout.
     """
 
     def __init__(
@@ -69,12 +74,15 @@ class HealthWatcher:
         self._thread = threading.Thread(target=self._run, name="health", daemon=True)
 
     def start(self) -> None:
-        """Begin; the first reading is made at once, on the caller's thread, so that the state has one."""
-        self.look()
+        """Start the thread.
+
+        The first reading is made before this returns, so that the state has one.
+        """
+        self.check()
         self._thread.start()
 
-    def look(self) -> None:
-        """Read once, and say what changed."""
+    def check(self) -> None:
+        """Read the health once, and publish an event when it changed."""
         health = read_health(self._root)
         temperature = health["temperature_c"]
         band = self._band if temperature is None else next_band(self._band, temperature)
@@ -87,19 +95,19 @@ class HealthWatcher:
             self._publish_event(Event(HEALTH, time.time(), self._source, details))
 
     def close(self) -> None:
-        """End the thread; it does not wait for a reading."""
+        """End the thread without waiting for a reading."""
         self._stopping.set()
 
     def _run(self) -> None:
         while not self._stopping.wait(self._interval):
-            self.look()
+            self.check()
 
 
 def next_band(band: str, temperature: float) -> str:
-    """Give the band of a temperature; it is left downwards only when the temperature is well below its bound.
+    """Return the band of a temperature. A band is left downwards only well below its lower bound.
 
     Args:
-        band: The band so far.
+        band: The band of the previous reading.
         temperature: Degrees Celsius.
     """
     bounds = dict(BANDS)

@@ -1,6 +1,7 @@
-"""Facts of the machine: what it is, for diagnosis and reports, and how it fares, for reports and live health.
+"""Facts about the host, and its current state.
 
-Every reader gives None where the machine does not tell. `root` is `/`, or a folder that looks like it (tests).
+Every reader returns None where the host does not report the value. `root` is `/`, or in tests a
+folder with the same layout.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any
 ROOT = Path("/")
 
 _THROTTLE_BITS = ("under_voltage", "frequency_capped", "throttled", "soft_temperature_limit")
-"""The lowest bits of a Raspberry Pi's `get_throttled`; the same 16 bits higher tell what was since the start."""
+"""Names of the lowest bits of a Raspberry Pi's `get_throttled`. The same bits shifted by 16 report
+what occurred since boot."""
 
 _ARM_CORES = {
     "0xd03": "Cortex-A53", "0xd05": "Cortex-A55", "0xd07": "Cortex-A57", "0xd08": "Cortex-A72", "0xd0a": "Cortex-A75",
@@ -27,12 +29,14 @@ _ARM_CORES = {
 
 @dataclass(frozen=True, slots=True)
 class Throttling:
-    """Whether the machine slows itself down.
+    """Throttling of the host.
 
     Attributes:
-        now: What holds now, of `under_voltage`, `frequency_capped`, `throttled`, `soft_temperature_limit`.
-        since_start: What held at some time since the machine was started.
-        events: How often an x86 core was slowed down for its heat since the start; None elsewhere.
+        now: Active conditions, of `under_voltage`, `frequency_capped`, `throttled` and
+            `soft_temperature_limit`.
+        since_start: Conditions that were active at some time since boot.
+        events: Number of times an x86 core was throttled for its temperature since boot; None
+            elsewhere.
     """
 
     now: tuple[str, ...] = ()
@@ -40,14 +44,14 @@ class Throttling:
     events: int | None = None
 
 
-def machine_name(root: Path = ROOT) -> str:
-    """Name the board (Raspberry Pi, Jetson) or, elsewhere, the processor."""
+def host_model(root: Path = ROOT) -> str:
+    """Return the model of the board (Raspberry Pi, Jetson) or, elsewhere, of the processor."""
     board = _text(root / "proc/device-tree/model")
     return board.rstrip("\0") if board else processor_name(root)
 
 
 def processor_name(root: Path = ROOT) -> str:
-    """Name the processor."""
+    """Return the model of the processor."""
     facts = _text(root / "proc/cpuinfo") or ""
     found = re.search(r"^model name\s*:\s*(.+)$", facts, re.MULTILINE)
     if found:
@@ -57,7 +61,10 @@ def processor_name(root: Path = ROOT) -> str:
 
 
 def temperature_c(root: Path = ROOT) -> float | None:
-    """Read the temperature of the processor in degrees Celsius: the hottest of its zones, or of all where none is called so."""
+    """Return the temperature of the processor in degrees Celsius.
+
+    It is that of the hottest zone of the processor, or of all zones where none is named so.
+    """
     zones: list[tuple[str, float]] = []
     for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
         value = _number(zone / "temp")
@@ -68,7 +75,7 @@ def temperature_c(root: Path = ROOT) -> float | None:
 
 
 def frequency_mhz(root: Path = ROOT) -> float | None:
-    """Read the frequency of the cores in MHz, their mean."""
+    """Return the mean frequency of the cores in MHz."""
     paths = sorted((root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))
     values = [value / 1000 for path in paths if (value := _number(path)) is not None]
     if not values:
@@ -76,13 +83,16 @@ def frequency_mhz(root: Path = ROOT) -> float | None:
     return round(sum(values) / len(values), 1) if values else None
 
 
-def governor(root: Path = ROOT) -> str | None:
-    """Read how the frequency is chosen, as in `ondemand` or `performance`."""
+def cpu_governor(root: Path = ROOT) -> str | None:
+    """Return the policy that sets the frequency, as `ondemand` or `performance`."""
     return _text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
 def throttling(root: Path = ROOT) -> Throttling | None:
-    """Read whether the machine slows itself down: a Raspberry Pi by its firmware, an x86 by the counters of its cores."""
+    """Return the throttling state.
+
+    Its source is the firmware of a Raspberry Pi, or the core counters of an x86 processor.
+    """
     word = _text(root / "sys/devices/platform/soc/soc:firmware/get_throttled")
     if word is None and root == ROOT and shutil.which("vcgencmd"):
         word = (_output("vcgencmd", "get_throttled") or "").removeprefix("throttled=").strip() or None
@@ -97,13 +107,13 @@ def throttling(root: Path = ROOT) -> Throttling | None:
 
 
 def decode_throttled(bits: int) -> Throttling:
-    """Read the word that a Raspberry Pi's `vcgencmd get_throttled` gives."""
+    """Decode the bits that a Raspberry Pi's `vcgencmd get_throttled` prints."""
     now = tuple(name for bit, name in enumerate(_THROTTLE_BITS) if bits >> bit & 1)
     return Throttling(now, tuple(name for bit, name in enumerate(_THROTTLE_BITS) if bits >> (16 + bit) & 1))
 
 
 def on_battery(root: Path = ROOT) -> bool | None:
-    """Tell whether a battery of the machine (not one of a mouse) feeds it now."""
+    """Return True while a battery of the host (not of a mouse) powers it."""
     known = None
     for supply in sorted((root / "sys/class/power_supply").glob("*")):
         if _text(supply / "type") == "Battery" and _text(supply / "scope") != "Device":
@@ -114,11 +124,11 @@ def on_battery(root: Path = ROOT) -> bool | None:
 
 
 def power_mode(root: Path = ROOT) -> str | None:
-    """Read the power mode of a Jetson, as in `MAXN`."""
+    """Return the power mode of a Jetson, as `MAXN`."""
     if not (root / "etc/nv_tegra_release").exists():
         return None
-    told = _output("nvpmodel", "-q") if root == ROOT and shutil.which("nvpmodel") else None
-    named = re.search(r"NV Power Mode:\s*(.+)", told or "")
+    printed = _output("nvpmodel", "-q") if root == ROOT and shutil.which("nvpmodel") else None
+    named = re.search(r"NV Power Mode:\s*(.+)", printed or "")
     if named:
         return named[1].strip()
     number = re.search(r"pmode:0*(\d+)", _text(root / "var/lib/nvpmodel/status") or "")
@@ -126,7 +136,7 @@ def power_mode(root: Path = ROOT) -> str | None:
 
 
 def load_average() -> float | None:
-    """Read how many processes wanted to run, over the last minute."""
+    """Return the load average of the last minute."""
     try:
         return round(os.getloadavg()[0], 2)
     except OSError:
@@ -134,29 +144,29 @@ def load_average() -> float | None:
 
 
 def memory_mb(root: Path = ROOT) -> float | None:
-    """Read the memory that this process holds now, in megabytes."""
+    """Return the resident memory of this process in megabytes."""
     return _status_mb("VmRSS", root)
 
 
 def peak_memory_mb(root: Path = ROOT) -> float | None:
-    """Read the most memory that this process ever held, in megabytes."""
+    """Return the peak resident memory of this process in megabytes."""
     return _status_mb("VmHWM", root)
 
 
 def total_memory_mb(root: Path = ROOT) -> float | None:
-    """Read the memory of the machine, in megabytes."""
+    """Return the memory of the host in megabytes."""
     found = re.search(r"^MemTotal:\s*(\d+) kB", _text(root / "proc/meminfo") or "", re.MULTILINE)
     return round(int(found[1]) / 1024, 1) if found else None
 
 
-def machine_facts() -> dict[str, Any]:
-    """Give machine, cores, system and the versions that matter for speed."""
+def host_facts() -> dict[str, Any]:
+    """Return model, cores, system and the versions of the libraries that determine speed."""
     import cv2
     import numpy as np
     import onnxruntime
 
     return {
-        "machine": machine_name(),
+        "machine": host_model(),
         "processor": processor_name(),
         "architecture": platform.machine(),
         "cores": os.cpu_count() or 1,
@@ -172,11 +182,11 @@ def machine_facts() -> dict[str, Any]:
     }
 
 
-def machine_state() -> dict[str, Any]:
-    """Give how the machine fares now. What it does not tell is None."""
+def host_state() -> dict[str, Any]:
+    """Return the current state of the host. Values that it does not report are None."""
     slowed = throttling()
     return {
-        "governor": governor(),
+        "governor": cpu_governor(),
         "frequency_mhz": frequency_mhz(),
         "temperature_c": temperature_c(),
         "throttled_now": None if slowed is None else list(slowed.now),
@@ -214,7 +224,7 @@ def _number(path: Path) -> float | None:
 
 
 def _output(*command: str) -> str | None:
-    """Run a tool of the system that answers at once."""
+    """Return the output of a system tool that answers at once."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=2, check=False)  # noqa: S603  (fixed words)
     except (OSError, subprocess.SubprocessError):

@@ -1,4 +1,4 @@
-"""Holds a live loop back: to a rate that was asked for, to a budget of the processor, and where the machine throttles."""
+"""Rate limits of a live loop: a maximum frame rate, a CPU budget, and throttling."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Callable
 from typing import Any
 
 _WINDOW = 1.0
-"""Seconds over which the use of the processor is measured."""
+"""Seconds over which CPU use is measured."""
 _LONGEST = 2.0
-"""Seconds between two frames at most: what looks at less is no camera."""
+"""Longest time in seconds between two frames: a slower loop would not be live."""
 _EASE = 0.85
-"""Share of the budget below which the loop goes faster again."""
+"""Fraction of the budget below which the loop speeds up again."""
 _FASTER = 0.85
 
 
-class Governor:
-    """Tells when the next frame may begin.
+class RateLimiter:
+    """Computes how long to wait before the next frame.
 
     Args:
-        max_fps: Frames a second at most; None for as many as come.
-        cpu_budget: Percent of one core that the process may use; None for all.
-        processor_seconds: Clock of the processor's time that this process has used.
-        clock: Clock of the time that goes by, in seconds.
+        max_fps: Maximum frames per second, None for no limit.
+        cpu_budget: Maximum CPU use of this process in percent of one core, None for no limit.
+        processor_seconds: Clock of the CPU time of this process, in seconds.
+        clock: Monotonic clock, in seconds.
     """
 
     def __init__(
@@ -36,9 +36,10 @@ class Governor:
         self.max_fps = max_fps
         self.cpu_budget = cpu_budget
         self.throttled = False
-        """True while the machine slows itself down (set from outside): then the loop takes half of the frames."""
+        """True while the host throttles (set by the caller). The loop then takes half of the
+        frames."""
         self.used: float | None = None
-        """Percent of one core that was used over the last second."""
+        """CPU use over the last second, in percent of one core."""
         self._processor = processor_seconds
         self._clock = clock
         self._budget_wait = 0.0
@@ -46,18 +47,18 @@ class Governor:
         self._last = self._window = clock()
         self._frames = 0
         self._processor_at = processor_seconds()
-        self._said: tuple[str, ...] = ()
+        self._reported: tuple[str, ...] = ()
 
     def wait(self) -> float:
-        """Tell how many seconds to wait before the next frame."""
+        """Return the seconds to wait before the next frame."""
         interval = max(1 / self.max_fps if self.max_fps else 0.0, self._budget_wait, self._throttle_wait)
         return max(0.0, self._last + interval - self._clock())
 
     def begin(self) -> None:
-        """Note that a frame begins."""
+        """Record that a frame begins."""
         now = self._clock()
         interval = 1 / self.max_fps if self.max_fps else 0.0
-        # By the plan where it was kept, so that the rate is the one that was asked for.
+        # Counting from the planned time keeps the average at the requested rate.
         due = self._last + interval
         self._last = due if interval and 0 <= now - due < interval else now
         self._frames += 1
@@ -65,21 +66,24 @@ class Governor:
             self._measure(now)
 
     def changed_state(self) -> dict[str, Any] | None:
-        """Give the state when the reasons for holding back have changed since the last call, else None."""
+        """Return the state if the reasons for slowing down have changed, else None."""
         reasons = self.reasons
-        if reasons == self._said:
+        if reasons == self._reported:
             return None
-        self._said = reasons
+        self._reported = reasons
         return self.state()
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why the loop is slower than it could be, of `cpu_budget` and `throttled`; `max_fps` is what the user asked for."""
+        """Reasons why the loop is slowed down, of `cpu_budget` and `throttled`.
+
+        `max_fps` is no reason: the user set it.
+        """
         budget = ("cpu_budget",) if self._budget_wait else ()
         return budget + (("throttled",) if self._throttle_wait else ())
 
     def state(self) -> dict[str, Any]:
-        """Give reasons, the rate at most and the use of the processor, of JSON's types alone."""
+        """Return the reasons, the maximum rate and the CPU use, in JSON types."""
         interval = max(1 / self.max_fps if self.max_fps else 0.0, self._budget_wait, self._throttle_wait)
         return {
             "slowed_by": list(self.reasons),
@@ -99,7 +103,7 @@ class Governor:
             self._budget_wait = min(max(interval, self._budget_wait) * self.used / self.cpu_budget, _LONGEST)
         elif self.used < _EASE * self.cpu_budget and self._budget_wait:
             self._budget_wait *= _FASTER
-            # Below the rate at which frames come by themselves it holds nothing back.
+            # A wait shorter than the interval of the frames limits nothing.
             if self._budget_wait < 0.7 * interval:
                 self._budget_wait = 0.0
         if self.throttled and not self._throttle_wait:

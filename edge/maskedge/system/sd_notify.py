@@ -1,4 +1,4 @@
-"""Words to systemd: ready, alive, reloading, stopping (sd_notify, by a plain datagram socket)."""
+"""Notifications to systemd (sd_notify): ready, watchdog, status, reloading, stopping."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import time
 from collections.abc import Mapping
 
 
-class Notifier:
-    """Speaks to the service manager that started this process; without one it does nothing.
+class SystemdNotifier:
+    """Sends notifications to the service manager of this process. Without one it does nothing.
 
     Args:
-        environment: Variables; the process's own when left out.
+        environment: Environment variables, by default those of the process.
     """
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
@@ -22,7 +22,7 @@ class Notifier:
         self._socket: socket.socket | None = None
         if self._address.startswith(("/", "@")):
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            # A manager that does not read must not hold us up.
+            # A manager that does not read its socket must not block the loop.
             self._socket.setblocking(False)
         try:
             interval = int(environment.get("WATCHDOG_USEC", "0")) / 1e6
@@ -30,37 +30,37 @@ class Notifier:
         except ValueError:
             interval, meant = 0.0, False
         self.interval = interval / 2 if meant else 0.0
-        """Seconds between two signs of life; 0 where none is wanted."""
+        """Seconds between two watchdog notifications, 0 without a watchdog."""
         self._due = 0.0
         self._ready = False
 
     def ready(self) -> None:
-        """Say that the work goes on; the first time that it has begun."""
+        """Report that startup is complete. Only the first call sends a notification."""
         if not self._ready:
             self._ready = True
             self.send("READY=1")
 
     def alive(self) -> None:
-        """Give a sign of life, when it is time. Cheap: to be called in every frame."""
+        """Send a watchdog notification when one is due. Cheap enough to call for every frame."""
         now = time.monotonic()
         if self.interval and now >= self._due:
             self._due = now + self.interval
             self.send("WATCHDOG=1")
 
     def status(self, text: str) -> None:
-        """Say in a line how it goes, for `systemctl status`."""
+        """Set the status line that `systemctl status` shows."""
         self.send("STATUS=" + " ".join(text.split()))
 
     def reloading(self) -> None:
-        """Say that the configuration is read again; `reloaded` says that this is over."""
+        """Report that a reload of the configuration begins. `reloaded` reports its end."""
         self.send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def reloaded(self) -> None:
-        """Say that the configuration was read."""
+        """Report that the reload is complete."""
         self.send("READY=1")
 
     def stopping(self) -> None:
-        """Say that the end has begun."""
+        """Report that shutdown begins."""
         self.send("STOPPING=1")
 
     def close(self) -> None:
@@ -70,10 +70,13 @@ class Notifier:
             self._socket = None
 
     def send(self, message: str) -> None:
-        """Send a message of lines `NAME=value`. What fails is not worth a word."""
+        """Send a message of lines `NAME=value`.
+
+        A failure is ignored: notifications are optional.
+        """
         if self._socket is None:
             return
-        # An address that begins with '@' stands for one of Linux's abstract ones.
+        # An address that begins with '@' is an abstract socket of Linux.
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         with contextlib.suppress(OSError):
             self._socket.sendto(message.encode(), address)

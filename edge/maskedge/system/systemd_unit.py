@@ -1,4 +1,4 @@
-"""The systemd service: `edge-run` that boots with the machine and is allowed little."""
+"""The systemd unit of `edge-run`: it starts at boot and runs in a sandbox."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _HOMES = ("/home", "/root")
 _OWN_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/run/user")  # noqa: S108  (what the unit hides)
 
 _TEMPLATE = """\
-# Written by edge-run --install-service. Settings: {config}; secrets as variables MASKEDGE_...: {secrets}.
+# Written by edge-run --install-service. Settings: {config}; secrets, as variables MASKEDGE_...:
+# {secrets}.
 [Unit]
-Description=maskedge: who in front of the camera wears a mask
+Description=maskedge: face mask detection on a live camera
 Wants=network-online.target
 After=network-online.target time-sync.target
 StartLimitIntervalSec=0
@@ -33,7 +34,7 @@ ExecReload=/bin/kill -HUP $MAINPID
 EnvironmentFile=-{secrets}
 Restart=always
 RestartSec=5
-# What asks for another configuration does not get better by itself.
+# Restarting does not help against a wrong configuration (2) or a refused model (4).
 RestartPreventExitStatus=2 4
 SuccessExitStatus=130 143
 WatchdogSec=60
@@ -68,7 +69,7 @@ SystemCallFilter=@system-service
 CapabilityBoundingSet=
 AmbientCapabilities=
 DevicePolicy=closed
-# Cameras; the others are those of a Raspberry Pi's and a Jetson's camera, and of its firmware (throttling).
+# Cameras: USB (V4L2), then the CSI cameras of a Raspberry Pi and a Jetson. vcio reports throttling.
 DeviceAllow=char-video4linux rw
 DeviceAllow=char-media rw
 DeviceAllow=/dev/vchiq rw
@@ -81,58 +82,61 @@ WantedBy=multi-user.target
 
 
 def build_unit(*, command: Path | None = None, user: str | None = None, config: Path = CONFIG) -> str:
-    """Write the unit.
+    """Return the text of the unit.
 
     Args:
-        command: The `edge-run` to start; the one of this installation when left out.
-        user: Who runs it. When left out, a user of systemd's own making, or, where the installation or the configuration lies in a
-            home folder, which only its owner may read, that owner.
-        config: The edge.toml of the service, an absolute path.
+        command: Path of `edge-run`, by default the one of this installation.
+        user: User that runs the service. By default systemd creates a dynamic user. Where the
+            installation or the configuration lies in a home folder, which only its owner may read,
+            the default is that owner.
+        config: Absolute path of the service's edge.toml.
 
     Raises:
-        UsageError: `edge-run` is nowhere to be found, or a name cannot stand in a unit.
+        UsageError: `edge-run` is not found, or a path or user name is not allowed in a unit.
     """
     program = command or _own_command()
     at_home = [path for path in (program, config) if any(path.is_relative_to(home) for home in _HOMES)]
     if user is None and at_home:
         user = _owner(at_home[0])
     if any(config.is_relative_to(folder) for folder in _OWN_FOLDERS):
-        raise UsageError(f"a service cannot see {config}, as its temporary folders are its own: put it elsewhere, as {CONFIG}.")
+        raise UsageError(f"{config} is in a temporary folder, which a service cannot see: move it elsewhere, as to {CONFIG}.")
     for text in (str(program), user or "", str(config)):
-        # systemd takes apart at spaces, and '%' and '$' mean something there.
+        # systemd splits a command line at spaces, and expands '%' and '$'.
         if any(sign in text for sign in " %$\\\"'\n\t"):
-            raise UsageError(f"{text!r} cannot stand in a systemd unit: choose a path and a user without spaces and signs.")
+            raise UsageError(
+                f"{text!r} is not allowed in a systemd unit: use a path and a user without spaces, quotes, %, $ and \\."
+            )
     who = f"User={user}" if user else "DynamicUser=yes"
     home = "read-only" if at_home else "yes"
     return _TEMPLATE.format(command=program, config=config, secrets=_SECRETS, user=who, home=home)
 
 
 def install_unit(unit: str, path: Path = UNIT, config: Path = CONFIG) -> list[str]:
-    """Write the unit, and give what is left to do, one line each.
+    """Write the unit, and return the remaining steps, one line each.
 
     Args:
-        unit: Its text.
-        path: Where to.
-        config: The edge.toml of the service.
+        unit: Text of the unit.
+        path: File to write.
+        config: Path of the service's edge.toml.
 
     Raises:
-        OutputError: It cannot be written, or this machine has no systemd.
+        OutputError: The file cannot be written, or this host has no systemd.
     """
     if not path.parent.is_dir():
-        raise OutputError(f"there is no folder {path.parent}: this machine has no systemd; start edge-run in another way.")
+        raise OutputError(f"there is no folder {path.parent}, so this host has no systemd: start edge-run in another way.")
     write_file(path, unit, remedy="run it as root (sudo)")
     steps = [f"wrote {path}"]
     if not config.exists():
-        steps.append(f"now: sudo mkdir -p {config.parent}; edge-run --camera 0 --print-config | sudo tee {config}")
+        steps.append(f"next: sudo mkdir -p {config.parent}; edge-run --camera 0 --print-config | sudo tee {config}")
     return [*steps, "then: sudo systemctl daemon-reload; sudo systemctl enable --now maskedge; journalctl -fu maskedge"]
 
 
 def _own_command() -> Path:
-    # The one beside this Python first: of a virtual environment, whether or not that is active.
+    # The command beside this Python comes first: it belongs to this environment, active or not.
     for found in (Path(sys.executable).parent / "edge-run", shutil.which("edge-run")):
         if found and Path(found).is_file():
             return Path(found).absolute()
-    raise UsageError(f"edge-run was not found beside this Python nor on PATH: install again: {install_command()}")
+    raise UsageError(f"edge-run is neither beside this Python nor on PATH: install the package again: {install_command()}")
 
 
 def _owner(path: Path) -> str:

@@ -20,9 +20,12 @@ import pytest
 from helpers.brokers import free_port, wait_for
 from maskedge import Face, Frame, UsageError
 from maskedge.alerts.actions import Actions
-from maskedge.alerts.rules import AlertEngine, AlertRule
+from maskedge.alerts.engine import AlertEngine
+from maskedge.alerts.registry import rule_class
+from maskedge.alerts.rules import AlertRule
 from maskedge.events import ALERT, ALERT_ENDED, OUTPUT_BACK, OUTPUT_LOST, SOURCE_BACK, SOURCE_LOST, Event
 from maskedge.results import FrameResult
+from maskedge.sinks.base import Sink
 from maskedge.sinks.clips import ClipsConfig, ClipSink
 from maskedge.sinks.retention import Retention, prune
 from maskedge.sinks.snapshots import SnapshotsConfig, SnapshotStore
@@ -54,7 +57,7 @@ def play(rule: AlertRule, scenes: str | list[str], *, step: float = 0.5, x: floa
 
 
 def rule(when: str, **options: Any) -> AlertRule:
-    return AlertRule(**({"name": "rule one", "when": when, "cooldown": 0.0} | options))
+    return rule_class()(**({"name": "rule one", "when": when, "cooldown": 0.0} | options))
 
 
 def test_fraction_without_a_mask_over_a_window() -> None:
@@ -90,7 +93,7 @@ def test_the_time_without_a_camera_counts_for_no_alert(
     engine = AlertEngine([rule(when, threshold=0.5, seconds=2.5)], ZONES, "0")
     found = [engine.observe(answer(second, "n")) for second in (0.0, 0.5, 1.0)]
     for kind, moment in ((SOURCE_LOST, 1.2), (SOURCE_BACK, 1.2 + gap)):
-        monkeypatch.setattr("maskedge.alerts.rules.time.perf_counter", lambda moment=moment: moment)
+        monkeypatch.setattr("maskedge.alerts.engine.time.perf_counter", lambda moment=moment: moment)
         found.append(engine.handle_event(Event(kind, 1e9 + moment, "0", {})))
     found += [engine.observe(answer(1.2 + gap + second, "n")) for second in (0.3, 0.8, 1.3)]
     assert [change.event.kind for changes in found for change in changes] == kinds
@@ -115,7 +118,7 @@ def test_cooldown_counts_from_the_beginning() -> None:
 
 def test_camera_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr("maskedge.alerts.rules.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("maskedge.alerts.engine.time.perf_counter", lambda: clock[0])
     engine = AlertEngine([rule("camera_lost", seconds=3), rule("too_many_people", threshold=0, name="people")], ZONES, "0")
     assert [found.kind for _, found in engine.observe(answer(0, "m"))] == [ALERT]
     found = engine.handle_event(Event(SOURCE_LOST, 1e9, "0"))
@@ -148,8 +151,8 @@ def test_memory_of_a_long_window_is_bounded() -> None:
     engine = AlertEngine([rule("no_mask_fraction", threshold=1, seconds=3600)], ZONES, "0")
     for index in range(20_000):
         engine.observe(answer(index, "m"))
-    watch: Any = engine._alerts[0].watch
-    assert len(watch._buckets) <= 61
+    condition: Any = engine._alerts[0].condition
+    assert len(condition._buckets) <= 61
 
 
 @pytest.mark.parametrize(
@@ -377,14 +380,21 @@ def test_actions_that_cannot_be_done_are_refused(options: dict[str, Any], compla
 
 
 def test_mqtt_topic_and_engine_together() -> None:
-    said: list[tuple[str, bool]] = []
+    published: list[tuple[str, bool]] = []
     many = rule("too_many_people", threshold=1, actions=("mqtt",))
-    actions = Actions([many], "0", set_alert=lambda name, *, on: said.append((name, on)))
+
+    class Topics(Sink):
+        """Keeps what an MQTT output would publish."""
+
+        def set_alert(self, name: str, *, on: bool) -> None:
+            published.append((name, on))
+
+    actions = Actions([many], "0", sinks={"mqtt": Topics()})
     engine = AlertEngine([many], ZONES, "0")
     for index, labels in enumerate(["mm", "mm", "", "", "", ""]):
         for change in engine.observe(answer(index * 0.5, labels)):
             actions.perform(*change, None)
-    assert said == [("rule one", True), ("rule one", False)]
+    assert published == [("rule one", True), ("rule one", False)]
     actions.close()
 
 
@@ -394,7 +404,7 @@ def test_mqtt_topic_and_engine_together() -> None:
 def test_snapshot_of_the_outgoing_picture(tmp_path: Path) -> None:
     shot = rule("camera_lost", actions=("snapshot",))
     folder = tmp_path / "new" / "snapshots"
-    actions = Actions([shot], "0", snapshots=SnapshotStore(SnapshotsConfig(folder=folder, keep=2)))
+    actions = Actions([shot], "0", settings={"snapshots": SnapshotsConfig(folder=folder, keep=2)})
     frame = answer(0, "m", image=np.full((50, 100, 3), 128, np.uint8))
     for second in range(4):
         actions.perform(shot, replace(EVENT, time=1e9 + second), frame)
@@ -414,7 +424,9 @@ def test_what_cannot_be_stored_is_said_once_and_tried_again(tmp_path: Path) -> N
     shot = rule("camera_lost", actions=("snapshot", "clip"))
     folder = tmp_path / "pictures"
     clips = ClipSink(ClipsConfig(folder=folder, after=0))
-    actions = Actions([shot], "0", snapshots=SnapshotStore(SnapshotsConfig(folder=folder)), clips=clips, waits=(0.1,) * 100)
+    actions = Actions(
+        [shot], "0", settings={"snapshots": SnapshotsConfig(folder=folder)}, sinks={"clips": clips}, waits=(0.1,) * 100
+    )
     clips._writer._waits = (0.1,) * 100
     folder.rename(tmp_path / "away")
     frame = answer(time.perf_counter())

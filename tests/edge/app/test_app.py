@@ -20,8 +20,9 @@ from maskedge import Face, MaskDetector
 from maskedge.errors import ModelError, SourceError, UsageError
 from maskedge.modelfile.contract import MODELS, default_model
 from maskedge.rendering.draw import _place, mosaics, pixelate
+from maskedge.rendering.jpeg import encode_jpeg
 from maskedge.results import FrameResult
-from maskedge.runtime.loop import StopRequest
+from maskedge.runtime.context import StopRequest
 from maskedge.runtime.summary import Summary
 from maskedge.sources import demo, open_source
 from maskedge.sources.base import stamp
@@ -34,7 +35,7 @@ from starlette.requests import Request
 
 from maskedge.app import charts, reports, video_job
 from maskedge.app import model_library as library
-from maskedge.app.results import DisplayOptions, encode_jpeg, event_line, preview_jpeg, table_rows
+from maskedge.app.results import DisplayOptions, event_line, preview_jpeg, table_rows
 from maskedge.app.server import check_port, live_endpoint
 from maskedge.app.stream import MAX_SESSIONS, SESSIONS, LiveSession, LiveSessions
 from maskedge.app.views import models
@@ -46,6 +47,10 @@ DOUBTFUL = Face((300.4, 200.0, 330.0, 240.0), "without_mask", 0.55, "without_mas
 @pytest.fixture(scope="module")
 def bundled() -> library.ModelFile:
     return library.installed_models()[0]
+
+
+def jpeg(image: Image) -> bytes:
+    return encode_jpeg(image, 90)
 
 
 def answer(*faces: Face) -> FrameResult:
@@ -70,7 +75,7 @@ def test_hidden_faces_are_gone_from_every_picture() -> None:
     # Of a video the loop knows more people than the answer has.
     video = replace(given, hidden=[SURE.box, DOUBTFUL.box])
     assert DisplayOptions(hide_faces=True).apply(video).hidden == video.hidden
-    assert preview_jpeg(hidden) == encode_jpeg(hidden.picture)
+    assert preview_jpeg(hidden) == jpeg(hidden.picture)
 
 
 def test_videos_and_the_live_view_hide_faces_as_edge_run_does(bundled: library.ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,15 +83,17 @@ def test_videos_and_the_live_view_hide_faces_as_edge_run_does(bundled: library.M
     monkeypatch.setattr(video_job, "MAX_FRAMES", 20)
     monkeypatch.setattr(video_job.Stills, "write", lambda self, answer: pictures.append(answer.plain) or True)
     hidden: list[tuple[float, float, float, float]] = []
-    monkeypatch.setattr("maskedge.runtime.loop.hidden_boxes", lambda *faces: hidden.append((0, 0, 60, 60)) or hidden[-1:])
+    monkeypatch.setattr(
+        "maskedge.runtime.frame_processor.hidden_boxes", lambda *faces: hidden.append((0, 0, 60, 60)) or hidden[-1:]
+    )
     video_job.annotate_video("demo", None, library.build_detector(bundled, "haar"), DisplayOptions(hide_faces=True))
     assert len(pictures) == 20
     assert np.array_equal(pictures[7], pixelate(demo.draw(7), [(0, 0, 60, 60)]))
 
     session = LiveSession(bundled, "haar", DisplayOptions(hide_faces=True))
     for index in range(240, 246):
-        image = cv2.imdecode(np.frombuffer(encode_jpeg(demo.draw(index)), np.uint8), cv2.IMREAD_COLOR)
-        got = session.process(encode_jpeg(demo.draw(index)))
+        image = cv2.imdecode(np.frombuffer(jpeg(demo.draw(index)), np.uint8), cv2.IMREAD_COLOR)
+        got = session.process(jpeg(demo.draw(index)))
     # What the browser paints over its own picture.
     covered = {(one["left"], one["top"], one["width"], one["height"]): one["colours"] for one in got["hidden"]}
     tracks = session._detector.tracker.tracks  # type: ignore[union-attr]
@@ -218,18 +225,18 @@ def test_live_session_answers_follows_and_forgets(bundled: library.ModelFile) ->
     session = LiveSession(bundled, "haar", DisplayOptions())
     for index in range(240, 256):
         time.sleep(0.04)  # a person counts once found again after a third of a second
-        got = session.process(encode_jpeg(demo.draw(index)))
+        got = session.process(jpeg(demo.draw(index)))
     assert got["size"] == [640, 480]
     assert got["counts"]["with a mask"] >= 1
     assert got["people"]["without a mask"] >= 1
     assert {"label", "box", "score", "track", "name", "symbol", "colour"} <= set(got["faces"][0])
     assert got["ms"]["total"] >= got["ms"]["detect"] if "detect" in got["ms"] else got["ms"]["total"] > 0
     session.configure(bundled, "haar", DisplayOptions(threshold=1.0, hide_faces=True))
-    got = session.process(encode_jpeg(demo.draw(256)))
+    got = session.process(jpeg(demo.draw(256)))
     assert set(got["counts"]) == {"unsure"}
     assert len(got["hidden"]) >= len(got["faces"])
     session.reset()
-    assert session.process(encode_jpeg(demo.draw(257)))["people"] == {}
+    assert session.process(jpeg(demo.draw(257)))["people"] == {}
     for content in (b"", b"no picture"):
         with pytest.raises(SourceError, match=r"^The picture "):
             session.process(content)
@@ -249,11 +256,11 @@ def post(token: str, *parts: bytes) -> tuple[int, dict[str, object]]:
 
 def test_endpoint_bounds_and_refuses(bundled: library.ModelFile) -> None:
     token = SESSIONS.open(LiveSession(bundled, "haar", DisplayOptions()))
-    picture = encode_jpeg(demo.draw(240))
+    picture = jpeg(demo.draw(240))
     status, got = post(token, picture[:1000], picture[1000:])
     assert status == 200
     assert got["size"] == [640, 480]
-    assert post(token, b"no picture") == (400, {"error": "The picture is no picture that OpenCV can decode, or it is damaged."})
+    assert post(token, b"no picture") == (400, {"error": "The picture is not a picture that OpenCV can decode, or is damaged."})
     assert post(token, *[bytes(600_000)] * 4) == (413, {"error": "The picture is larger than 2,000,000 bytes."})
     assert post("guessed", picture)[0] == 404
 
@@ -271,7 +278,7 @@ def live_labels(session: LiveSession, pictures: Sequence[Image], rate: float) ->
     """The labels that the live page shows for pictures that come at a rate, from left to right."""
     shown = []
     for number, picture in enumerate(pictures):
-        faces = session.process(encode_jpeg(picture), 100 + number / rate)["faces"]
+        faces = session.process(jpeg(picture), 100 + number / rate)["faces"]
         shown.append([face["label"] for face in sorted(faces, key=lambda face: face["box"][0])])
     return shown
 
@@ -286,7 +293,7 @@ def test_live_page_shows_a_mask_that_is_taken_off_within_a_second(bundled: libra
 
 def test_live_page_counts_people_after_a_while(bundled: library.ModelFile) -> None:
     session = LiveSession(bundled, "haar", DisplayOptions())
-    people = [session.process(encode_jpeg(stand(0)), number / 4)["people"] for number in range(4)]
+    people = [session.process(jpeg(stand(0)), number / 4)["people"] for number in range(4)]
     assert people[0] == {}
     assert people[-1] == {"with a mask": 2}
 

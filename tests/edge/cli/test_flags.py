@@ -46,16 +46,22 @@ def test_the_other_commands_take_an_option_once_too(invoke: Callable[..., Any], 
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ({"source__uri": "demo", "source__fps": 5.0}, "--fps is for cameras, and for files with --live"),
-        ({"source__uri": "demo", "source__width": 640, "source__height": 480}, "--width is for cameras and streams"),
-        ({"source__uri": "demo", "source__max_retries": 3}, "--max-retries is for cameras and streams"),
-        ({"source__uri": "demo", "limits__max_fps": 5.0}, "--max-fps is for live sources"),
-        ({"source__uri": "film.mp4", "limits__cpu_budget": 50.0}, "--cpu-budget is for live sources"),
-        ({"source__camera": "0", "source__loop": True}, "--loop is for video files"),
-        ({"source__uri": "rtsp://camera/1", "source__live": True}, "--live is for video files"),
-        ({"source__uri": "demo", "detect__detector": "cnn", "detect__cascade": Path("a.xml")}, "one of --detector and --cascade"),
+        ({"source__uri": "demo", "source__fps": 5.0}, "--fps has no effect on this source, only on cameras, or files with --live"),
+        (
+            {"source__uri": "demo", "source__width": 640, "source__height": 480},
+            "--width has no effect on this source, only on cameras and streams",
+        ),
+        ({"source__uri": "demo", "source__max_retries": 3}, "--max-retries has no effect on this source"),
+        ({"source__uri": "demo", "limits__max_fps": 5.0}, "--max-fps has no effect on this source, only on live sources"),
+        ({"source__uri": "film.mp4", "limits__cpu_budget": 50.0}, "--cpu-budget has no effect on this source"),
+        ({"source__camera": "0", "source__loop": True}, "--loop has no effect on this source, only on video files"),
+        ({"source__uri": "rtsp://camera/1", "source__live": True}, "--live has no effect on this source"),
+        (
+            {"source__uri": "demo", "detect__detector": "cnn", "detect__cascade": Path("a.xml")},
+            "--detector and --cascade exclude each other",
+        ),
         ({"source__uri": "demo", "web__picture": True}, "--serve-picture needs --serve"),
-        ({"source__uri": " "}, "the address of the source is empty"),
+        ({"source__uri": " "}, "the source address is empty"),
     ],
 )
 def test_flags_that_would_be_left_out_are_refused(flags: dict[str, Any], sentence: str) -> None:

@@ -146,7 +146,7 @@ def test_texts_that_are_no_utf8(tmp_path: Path) -> None:
         ("maskedge.card", "[" * 100_000, "nested too deep"),
         ("maskedge.labels", '{"a":' * 100_000, "nested too deep"),
         ("maskedge.crop", "[" * 100_000, "nested too deep"),
-        ("maskedge.card", '{"unsure_below": NaN}', "no number of JSON"),
+        ("maskedge.card", '{"unsure_below": NaN}', "not a number in JSON"),
         ("maskedge.card", '{"unsure_below": 1' + "0" * 400 + "}", "unsure_below"),
         ("maskedge.crop", '{"margin": 1e999, "square": true}', "margin must be"),
         ("maskedge.labels", '["with_mask", "\\ud800"]', "printable"),

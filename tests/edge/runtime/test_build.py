@@ -10,7 +10,7 @@ import pytest
 from maskedge import UsageError
 from maskedge.cli.run import _Run
 from maskedge.config import load_config
-from maskedge.runtime.build import Wiring, open_detector
+from maskedge.runtime.build import Run, build_run, open_detector
 from maskedge.sources import open_source
 from maskedge.support.log import set_up
 
@@ -36,11 +36,11 @@ def test_a_rule_for_a_label_that_no_face_gets_is_refused(tmp_path: Path) -> None
         file.write_text(section + rule.format(label=label))
         config = load_config(file, {}).config
         with pytest.raises(UsageError, match=f"'door' waits for the label '{label}'") if refused else contextlib.nullcontext():
-            Wiring(config, source, open_detector(config), [])
+            build_run(config, source, open_detector(config), [])
     # Who counts people asks for no label.
     file.write_text(RULES + 'labels = ["nobody"]\n')
     config = load_config(file, {}).config
-    Wiring(config, source, open_detector(config), [])
+    build_run(config, source, open_detector(config), [])
     source.close()
 
 
@@ -51,7 +51,7 @@ def test_a_reload_that_fails_changes_nothing_and_is_one_sentence(
     file.write_text(RULES)
     loaded = load_config(file, {})
     source = open_source("demo")
-    wiring = Wiring(loaded.config, source, open_detector(loaded.config), [])
+    wiring = build_run(loaded.config, source, open_detector(loaded.config), [])
     before = (wiring.context.alerts, wiring.context.zones, wiring._config)
     run = _Run(loaded, {}, set_up())
     for text in (
@@ -61,15 +61,15 @@ def test_a_reload_that_fails_changes_nothing_and_is_one_sentence(
         file.write_text(text)
         with monkeypatch.context() as patch:
             if not text:
-                patch.setattr(Wiring, "change", failing)
+                patch.setattr(Run, "change", failing)
             run._reload(wiring)
         lines = capsys.readouterr().err.strip().splitlines()
         assert len(lines) == 1
-        assert "the old one stays" in lines[0]
+        assert "stays as it was" in lines[0]
         assert (wiring.context.alerts, wiring.context.zones, wiring._config) == before
     file.write_text("[detect]\nevery = 7")
     run._reload(wiring)
-    assert "configuration read again: changed" in capsys.readouterr().err
+    assert "configuration reloaded: changed" in capsys.readouterr().err
     source.close()
 
 
@@ -86,7 +86,7 @@ def test_reload_forgets_rules_that_are_gone_and_keeps_looking_in_every_frame(tmp
 
     config = read(RULES)
     detector, source = open_detector(config), open_source("demo")
-    wiring = Wiring(config, source, detector, [])
+    wiring = build_run(config, source, detector, [])
     state = wiring.context.state
     state.set_alerts([{"rule": "crowd", "since": 0.0, "details": {}}])
     assert len(state.snapshot()["alerts"]) == 1

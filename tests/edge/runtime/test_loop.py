@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 
 from maskedge import MaskDetector
-from maskedge.alerts.rules import AlertEngine, AlertRule
+from maskedge.alerts.engine import AlertEngine
+from maskedge.alerts.rules import AlertRule
 from maskedge.errors import OutputError
 from maskedge.events import OUTPUT_LOST, SOURCE_BACK, SOURCE_LOST, Event
 from maskedge.rendering.draw import pixelate
 from maskedge.results import FrameResult
-from maskedge.runtime.loop import RunContext, run
+from maskedge.runtime.context import RunContext
+from maskedge.runtime.loop import run
 from maskedge.runtime.state import RunState
+from maskedge.sinks.base import Sink
 from maskedge.sinks.events import to_event
 from maskedge.sources import DemoSource, demo
 from maskedge.sources.base import LOST, OPEN
@@ -24,7 +27,7 @@ from maskedge.types import Frame, Image
 from maskedge.zones import Zones
 
 
-class Keeper:
+class Keeper(Sink):
     """Keeps what it is given."""
 
     name = "keeper"

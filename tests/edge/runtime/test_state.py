@@ -19,7 +19,7 @@ def test_snapshot_has_everything_and_is_json() -> None:
     state.add_frame(FACES, {"total": 5.0, "detect": 3.0}, (640, 480), people={"with_mask": 4}, zones={"door": {"with_mask": 1}})
     state.set_alerts([{"rule": "lost", "since": 1_769_860_800.0, "details": {}}])
     state.set_health({"temperature_c": 50.0})
-    state.set_governor({"slowed_by": []})
+    state.set_rate_limits({"slowed_by": []})
     state.watch_sinks(lambda: {"events": {"written": 1, "dropped": 0, "state": "ok", "error": None}})
     snapshot = json.loads(json.dumps(state.snapshot()))
     assert snapshot["source"] | {"since": ""} == {

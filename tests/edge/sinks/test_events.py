@@ -19,8 +19,7 @@ from maskedge import Face, Frame, OutputError, UsageError
 from maskedge.events import FACE_APPEARED, LABEL_CHANGED, OUTPUT_LOST, Event
 from maskedge.privacy import without_people
 from maskedge.results import FrameResult
-from maskedge.sinks import EventSink
-from maskedge.sinks.events import COLUMNS, LIVE_ROTATE_MB, EventsConfig, to_event
+from maskedge.sinks.events import COLUMNS, LIVE_ROTATE_MB, EventsConfig, EventSink, to_event
 from maskedge.sinks.mqtt.spool import Spool
 
 MIDDAY = 1_769_860_800.0  # 2026-01-31T12:00:00Z

@@ -17,9 +17,9 @@ import pytest
 from helpers.brokers import Listener, Mosquitto, wait_for
 from maskedge.config import EdgeConfig, load_config
 from maskedge.results import FrameResult
-from maskedge.runtime.build import Wiring, open_detector
+from maskedge.runtime.build import build_run, open_detector
 from maskedge.runtime.loop import run
-from maskedge.sinks import Sink
+from maskedge.sinks.base import Sink
 from maskedge.sinks.mqtt.homeassistant import Device, discovery
 from maskedge.sinks.mqtt.sink import MqttConfig, MqttSink, reachable_page
 from maskedge.sources import DemoSource, VideoFileSource, demo
@@ -83,7 +83,7 @@ def test_entities_find_their_values_and_what_only_grows_never_falls(
     own = config(tmp_path, broker, zones + '[detect]\ndetector = "cnn"\n' + RULE.format(name="crowd"))
     detector, sinks = open_detector(own), list[Sink]()
     detector.start_tracking()
-    wiring = Wiring(own, source, detector, sinks)
+    wiring = build_run(own, source, detector, sinks)
     outcome = run(source, detector, sinks, context=wiring.context)
     assert outcome.failure is None
     wait_for(lambda: listener.of("door/availability")[-1:] == ["offline"], "the farewell")
@@ -229,7 +229,7 @@ def test_a_reload_clears_what_is_gone(tmp_path: Path, broker: Mosquitto) -> None
     own = config(tmp_path, broker, '[zones]\nroi = ["desk=0,0 1,0 1,1"]\n' + RULE.format(name="crowd"))
     sinks: list[Sink] = []
     source = DemoSource()
-    wiring = Wiring(own, source, open_detector(own), sinks)
+    wiring = build_run(own, source, open_detector(own), sinks)
     wait_for(lambda: "binary_sensor/alert_crowd" in entities(listener), "the rule")
     wiring.change(config(tmp_path, broker, RULE.format(name="queue")))
     wait_for(lambda: "binary_sensor/alert_queue" in entities(listener), "the new rule")

@@ -266,6 +266,7 @@ def test_a_user_who_may_not_announce_to_home_assistant(tmp_path: Path, caplog: p
     wait_for(lambda: caplog.messages, "the sentence")
     wait_for(lambda: run.sink.waiting == 0, "the spool to empty")
     wait_for(lambda: listener.of("door/statistics"), "the statistics")
+    wait_for(lambda: tracks(listener) == [0], "the event")
     run.sink.close()
     listener.close()
     logger.removeHandler(caplog.handler)
@@ -393,7 +394,7 @@ def test_damaged_spool(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"url": None}, "which broker"),
+        ({"url": None}, "no broker is set"),
         ({"url": "http://localhost"}, "mqtt://HOST:PORT"),
         ({"url": "mqtt://"}, "mqtt://HOST:PORT"),
         ({"url": "mqtt://localhost:99999"}, "mqtt://HOST:PORT"),

@@ -13,7 +13,8 @@ from helpers.brokers import wait_for
 from maskedge.errors import OutputError
 from maskedge.events import ALERT, Event
 from maskedge.results import FrameResult
-from maskedge.sinks import EventSink
+from maskedge.sinks.base import Sink
+from maskedge.sinks.events import EventSink
 from maskedge.sinks.queued import QueuedSink
 from maskedge.types import Frame
 
@@ -22,7 +23,7 @@ def answer(index: int, *events: Event) -> FrameResult:
     return FrameResult(Frame(np.zeros((8, 8, 3), np.uint8), index, 1.0, 0.0, "0", index / 30), [], {"total": 1.0}, events=events)
 
 
-class Recorder:
+class Recorder(Sink):
     """Keeps what it is given; waits and fails when told to."""
 
     name = "recorder"

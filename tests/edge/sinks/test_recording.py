@@ -15,10 +15,10 @@ import pytest
 
 from helpers.support import environment
 from maskedge import OutputError
-from maskedge.sinks.recording.writer import SteadyFilm, TimedFilm, open_film
+from maskedge.sinks.recording.writer import ConstantRateFile, TimestampedFile, open_video_file
 from maskedge.sources import VideoFileSource
 from maskedge.support.iso_media import walk
-from maskedge.support.video_clock import FilmClock
+from maskedge.support.video_clock import VideoClock
 from maskedge.types import Image
 
 TIMED = (".mp4", ".mkv", ".mov")
@@ -49,7 +49,7 @@ def uneven(count: int) -> list[float]:
 @pytest.mark.parametrize("suffix", TIMED)
 def test_every_frame_keeps_its_time(tmp_path: Path, suffix: str) -> None:
     path, times = tmp_path / f"out{suffix}", uneven(90)
-    film = open_film(path, 25)
+    film = open_video_file(path, 25)
     for index, time in enumerate(times):
         film.write(picture(index), 5000 + time)
     film.close()
@@ -63,8 +63,8 @@ def test_every_frame_keeps_its_time(tmp_path: Path, suffix: str) -> None:
 def test_steady_film_repeats_pictures_and_bounds_a_gap(tmp_path: Path) -> None:
     times = uneven(90)
     for name, gap, seconds in (("plain.avi", 0.0, times[-1] - times[0]), ("gap.avi", 3000.0, times[-1] - times[0] + 9.6)):
-        film = open_film(tmp_path / name, 25)
-        assert isinstance(film, SteadyFilm)
+        film = open_video_file(tmp_path / name, 25)
+        assert isinstance(film, ConstantRateFile)
         for index, time in enumerate(times):
             film.write(picture(index), time + (gap if index >= 50 else 0))
         film.close()
@@ -74,7 +74,7 @@ def test_steady_film_repeats_pictures_and_bounds_a_gap(tmp_path: Path) -> None:
 
 def test_rate_that_a_container_only_claims_is_not_written(tmp_path: Path) -> None:
     """Recordings of browsers claim 1,000 frames a second."""
-    film = open_film(tmp_path / "out.avi", 1000)
+    film = open_video_file(tmp_path / "out.avi", 1000)
     for index in range(10):
         film.write(picture(index), index / 20)
     film.close()
@@ -83,7 +83,7 @@ def test_rate_that_a_container_only_claims_is_not_written(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("suffix", TIMED)
 def test_gap_of_an_hour_costs_nothing(tmp_path: Path, suffix: str) -> None:
-    film = open_film(tmp_path / f"out{suffix}", 30)
+    film = open_video_file(tmp_path / f"out{suffix}", 30)
     for index in range(30):
         film.write(picture(index), index / 30 + (3599 if index >= 15 else 0))
     film.close()
@@ -94,7 +94,7 @@ def test_gap_of_an_hour_costs_nothing(tmp_path: Path, suffix: str) -> None:
 
 
 def test_time_that_does_not_go_on_loses_no_frame(tmp_path: Path) -> None:
-    film = open_film(tmp_path / "out.mp4", 25)
+    film = open_video_file(tmp_path / "out.mp4", 25)
     for moment in (0.0, 0.0, 0.0, -5.0, float("nan"), 1e12, 1e12 + 0.04):
         film.write(picture(0), moment)
     film.close()
@@ -113,7 +113,7 @@ def test_time_that_does_not_go_on_loses_no_frame(tmp_path: Path) -> None:
     ],
 )
 def test_film_clock_never_goes_back(stamps: list[float], times: list[float]) -> None:
-    clock = FilmClock(10)
+    clock = VideoClock(10)
     assert [clock(stamp) for stamp in stamps] == pytest.approx(times)
 
 
@@ -121,8 +121,8 @@ _ENDLESS = """
 import sys, time
 import numpy as np
 from pathlib import Path
-from maskedge.sinks.recording.writer import open_film
-film = open_film(Path(sys.argv[1]), 25)
+from maskedge.sinks.recording.writer import open_video_file
+film = open_video_file(Path(sys.argv[1]), 25)
 for index in range(10_000):
     film.write(np.full((48, 64, 3), index % 200, np.uint8), index / float(sys.argv[2]))
     print(index, flush=True)
@@ -154,7 +154,7 @@ def test_killed_in_the_middle_all_but_the_last_second_is_there(tmp_path: Path, s
 
 def test_mp4_is_fragmented_while_it_is_written_and_plain_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "out.mp4"
-    film = open_film(path, 25)
+    film = open_video_file(path, 25)
     for index in range(40):
         film.write(picture(index), index / 25)
     assert kinds(path)[:5] == [b"ftyp", b"free", b"moov", b"moof", b"mdat"]
@@ -174,7 +174,7 @@ def kinds(path: Path) -> list[bytes]:
 def test_full_disk_ends_in_a_sentence_and_loses_nothing(tmp_path: Path, suffix: str) -> None:
     """A limit on the size of files stands for the disk: the same error from the same call."""
     path = tmp_path / f"out{suffix}"
-    film = open_film(path, 25)
+    film = open_video_file(path, 25)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, limits[1]))
     try:
@@ -198,7 +198,7 @@ def test_full_disk_ends_in_a_sentence_and_loses_nothing(tmp_path: Path, suffix: 
 @pytest.mark.parametrize("suffix", TIMED)
 def test_full_disk_at_the_end_leaves_what_was_written(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"out{suffix}"
-    film = open_film(path, 25)
+    film = open_video_file(path, 25)
     for index in range(61):
         film.write(picture(index), index / 25)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -216,7 +216,7 @@ def test_full_disk_at_the_end_leaves_what_was_written(tmp_path: Path, suffix: st
 def test_names_of_any_kind_are_written_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     path = Path(name + suffix)
-    film = open_film(path, 25)
+    film = open_video_file(path, 25)
     for index in range(3):
         film.write(picture(index), index / 25)
     film.close()
@@ -225,7 +225,7 @@ def test_names_of_any_kind_are_written_and_read(tmp_path: Path, monkeypatch: pyt
 
 
 def test_frames_of_other_and_odd_sizes_are_fitted(tmp_path: Path) -> None:
-    film = open_film(tmp_path / "out.mp4", 25)
+    film = open_video_file(tmp_path / "out.mp4", 25)
     for index, size in enumerate(((49, 65), (480, 640), (1, 1))):
         film.write(np.full((*size, 3), 100, np.uint8), index / 25)
     film.close()
@@ -234,10 +234,10 @@ def test_frames_of_other_and_odd_sizes_are_fitted(tmp_path: Path) -> None:
 
 
 def test_opencv_without_ffmpeg_still_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert isinstance(open_film(tmp_path / "out.mp4", 25), TimedFilm)
+    assert isinstance(open_video_file(tmp_path / "out.mp4", 25), TimestampedFile)
     monkeypatch.setattr(cv2.videoio_registry, "getWriterBackends", lambda: (cv2.CAP_GSTREAMER,))
-    film = open_film(tmp_path / "out.mp4", 25)
-    assert isinstance(film, SteadyFilm)
+    film = open_video_file(tmp_path / "out.mp4", 25)
+    assert isinstance(film, ConstantRateFile)
     for index in range(5):
         film.write(picture(index), index / 25)
     film.close()
@@ -249,7 +249,7 @@ def test_ffmpeg_finds_nothing_wrong_and_can_seek(tmp_path: Path, suffix: str) ->
     if not shutil.which("ffmpeg") or not shutil.which("ffprobe"):
         pytest.skip("ffmpeg is not installed")
     path = tmp_path / f"out{suffix}"
-    film = open_film(path, 25)
+    film = open_video_file(path, 25)
     for index, time in enumerate(times := uneven(90)):
         film.write(picture(index), time)
     film.close()

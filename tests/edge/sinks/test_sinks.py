@@ -16,8 +16,12 @@ from helpers.support import environment
 from maskedge import Face, Frame, OutputError
 from maskedge.rendering.draw import draw_faces
 from maskedge.results import FrameResult
-from maskedge.sinks import EventSink, ImageSink, VideoSink, display_problem, open_picture_output
+from maskedge.sinks.events import EventSink
+from maskedge.sinks.images import ImageSink
 from maskedge.sinks.recording.writer import fit
+from maskedge.sinks.save import open_picture_output
+from maskedge.sinks.video import VideoSink
+from maskedge.sinks.window import display_problem
 from maskedge.types import Image
 
 FACE = Face((312.04, 96.5, 420.0, 240.0), "with_mask", 0.98123, "without_mask", 0.51, 7)

@@ -24,7 +24,8 @@ from helpers.streams import until
 from helpers.web_run import Run, read_until
 from maskedge.errors import OutputError, UsageError
 from maskedge.events import Event
-from maskedge.sinks.web import Names, WebConfig, WebSink
+from maskedge.sinks.base import RunNames
+from maskedge.sinks.web import WebConfig, WebSink
 from maskedge.sinks.web.config import parse_address
 
 
@@ -172,7 +173,7 @@ def test_metrics_pass_promtool(page: Run) -> None:
 
 
 def test_what_is_known_is_0_before_anything_happens() -> None:
-    names = Names(["crowd"], ["door", "hall"])
+    names = RunNames({"crowd": ["event"]}, ["door", "hall"])
     with Run(frames=False) as run:
         run.sink._names = lambda: names
         lines = run.get("/metrics")[2].decode().splitlines()

@@ -87,15 +87,15 @@ def test_a_stream_that_ends_is_lost_at_once(pictures: list[bytes]) -> None:
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [
-        ("404", "the server answers 404 Not Found"),
-        ("403", "check the rights of the user"),
-        ("500", "the camera is busy or broken"),
-        ("204", "the server answers 204 No Content"),
-        ("circle", "sends us round in circles"),
-        ("page", "answers with a web page"),
-        ("text", "the server answers with text/plain, which is no stream"),
+        ("404", "the server returns 404 Not Found"),
+        ("403", "check the permissions of this user"),
+        ("500", "the camera is busy or faulty"),
+        ("204", "the server returns 204 No Content"),
+        ("circle", "a redirect in a circle"),
+        ("page", "returns a web page"),
+        ("text", "the server returns text/plain, which is not a stream"),
         ("basic", "asks for a name and a password): write http://NAME:PASSWORD@"),
-        ("no pictures", "the server answers, and its stream is not understood: its parts are text/plain"),
+        ("no pictures", "the format of the stream is not supported: its parts are text/plain"),
     ],
 )
 def test_an_answer_that_is_no_stream_is_named(camera: HttpCamera, path: str, sentence: str) -> None:
@@ -110,7 +110,7 @@ def test_name_and_password(camera: HttpCamera, kind: str) -> None:
         assert source.name == camera.address(kind, "***@")
         source.close()
     sentence = refusal(camera.address(kind, "admin:geheim@"))
-    assert "does not take the name and password" in sentence
+    assert "rejects the name and password" in sentence
     assert "%40" in sentence
     assert "geheim" not in sentence
 
@@ -130,13 +130,13 @@ def test_a_single_picture_is_asked_for_again_and_again(camera: HttpCamera, path:
     frames = list(islice(source.frames(), 5))
     source.close()
     assert len({frame.image.tobytes() for frame in frames}) == 5
-    assert "asked 20 times a second" in source.warnings[0]
+    assert "requested 20 times per second" in source.warnings[0]
     assert source.reconnects == 0
 
 
 def test_a_picture_that_stays_the_same_is_no_camera(camera: HttpCamera) -> None:
     source = live(camera.address("still"), fps=20.0, frozen_timeout=0.4)
-    with pytest.raises(SourceError, match=r"gives the same picture for 0\.4 s"):
+    with pytest.raises(SourceError, match=r"shows the same picture for 0\.4 s"):
         list(source.frames())
     source.close()
 
@@ -159,7 +159,7 @@ def test_a_stream_that_hangs_is_lost(pictures: list[bytes]) -> None:
         sending = threading.Timer(0.3, lambda: visitors[0].sendall(head + pictures[0] + b"\r\n--frame\r\n"))
         sending.start()
         source = live(f"http://127.0.0.1:{server.getsockname()[1]}/", stall_timeout=0.5)
-        with pytest.raises(SourceError, match=r"gave no frame for 0\.5 s"):
+        with pytest.raises(SourceError, match=r"delivered no frame for 0\.5 s"):
             list(source.frames())
         source.close()
         visitors[0].close()
@@ -186,14 +186,14 @@ def test_encrypted_streams(tmp_path: Path) -> None:
         source = live(camera.address("plain").replace("http://", "https://"))
         assert len(list(islice(source.frames(), 5))) == 5
         source.close()
-        assert "could not be verified (self-signed certificate)" in source.warnings[0]
+        assert "cannot be verified (self-signed certificate)" in source.warnings[0]
     with HttpCamera() as camera:
         sentence = refusal(camera.address("plain").replace("http://", "https://"))
         assert "no encrypted connection" in sentence
 
 
 def test_an_address_that_can_be_read_in_two_ways() -> None:
-    with pytest.raises(UsageError, match=r"in more than one way: .* percent-encoded \(%40") as failure:
+    with pytest.raises(UsageError, match=r"is ambiguous: .* percent-encoded \(%40") as failure:
         open_source("rtsp://me:ge/heim@cam/1@2")
     assert "heim" not in str(failure.value)
 

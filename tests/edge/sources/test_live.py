@@ -146,7 +146,7 @@ def test_stream_that_hangs_is_left_and_found_again(stream: Stream) -> None:
     before = next(frames)
     stream.freeze()
     read_until_lost(source, frames)
-    assert "gave no frame for 0.6 s" in source.sentence
+    assert "delivered no frame for 0.6 s" in source.message
     stream.pull()
     stream.start()
     source.on_wait = lambda: None
@@ -162,7 +162,7 @@ def test_picture_that_stays_the_same_is_no_news(clip: Path) -> None:
     source = live(stream.address, frozen_timeout=0.7, max_retries=0)
     try:
         got = []
-        with pytest.raises(SourceError, match=r"gives the same picture for 0\.7 s"):
+        with pytest.raises(SourceError, match=r"shows the same picture for 0\.7 s"):
             got.extend(source.frames())
         assert len(got) == 1
     finally:
@@ -185,7 +185,7 @@ def test_still_picture_is_not_back_by_being_opened_again() -> None:
         source = live(f"tcp://127.0.0.1:{port}", frozen_timeout=0.4, max_retries=1)
         frames = source.frames()
         next(frames)
-        with pytest.raises(SourceError, match=r"given up after 1 attempt: .* gives the same picture"):
+        with pytest.raises(SourceError, match=r"given up after 1 attempt: .* shows the same picture"):
             next(frames)
         source.close()
     assert source.reconnects == 0
@@ -342,7 +342,7 @@ def test_video_behind_an_address_is_no_live_stream(clip: Path) -> None:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        with pytest.raises(SourceError, match="is a file of 100 frames and no live stream: download it"):
+        with pytest.raises(SourceError, match="is a file of 100 frames, not a live stream: download it"):
             open_source(f"http://127.0.0.1:{server.server_port}/clip.mp4")
     finally:
         server.shutdown()

@@ -63,7 +63,7 @@ def test_exif_orientation_is_applied(tmp_path: Path, frames: list[Image]) -> Non
     ("make", "sentence"),
     [
         (lambda folder: folder / "nothing.mp4", "there is no file or folder"),
-        (lambda folder: folder, "holds no picture"),
+        (lambda folder: folder, "contains no picture"),
         (lambda folder: f"{folder}/*.jpg", "no picture matches"),
         (lambda folder: "/dev/null", "camera /dev/null could not be opened"),
         (lambda folder: "/dev/video99", "camera /dev/video99 could not be opened"),
@@ -179,5 +179,5 @@ def test_a_folder_that_may_not_be_entered_is_said(tmp_path: Path, frames: list[I
 def test_a_pattern_that_matches_videos_alone_says_so(tmp_path: Path) -> None:
     for name in ("a.mp4", "b.mp4"):
         (tmp_path / name).write_bytes(b"\0\0\0\x18ftypisom")
-    with pytest.raises(SourceError, match="matches 2 names, and no picture: give videos one by one"):
+    with pytest.raises(SourceError, match="matches 2 names, but no picture: give videos one by one"):
         open_source(f"{tmp_path}/*.mp4")

@@ -13,11 +13,12 @@ import pytest
 
 from maskedge import Face, OutputError, UsageError, open_source
 from maskedge.rendering.draw import Overlay, draw_faces
-from maskedge.sinks import EventSink, ImageSink
+from maskedge.rendering.jpeg import encode_jpeg
 from maskedge.sinks.clips import _Shot, write_video
+from maskedge.sinks.events import EventSink
+from maskedge.sinks.images import ImageSink
 from maskedge.sinks.mqtt.spool import Spool
 from maskedge.sinks.retention import MediaFolder, Retention
-from maskedge.sinks.snapshots import encode_jpeg
 from maskedge.support.files import make_folder, native_path, short_name, write_file
 from maskedge.support.text import displayable, to_bytes, to_json
 
@@ -128,5 +129,5 @@ def test_texts_that_are_no_unicode_can_be_drawn(frames) -> None:  # type: ignore
 
 @pytest.mark.parametrize("address", ["rtsp://camera/" + BAD_NAME, "/dev/video" + BAD_NAME])
 def test_addresses_that_are_no_unicode_are_refused(address: str) -> None:
-    with pytest.raises(UsageError, match="is no UTF-8"):
+    with pytest.raises(UsageError, match="is not valid UTF-8"):
         open_source(address)

@@ -48,7 +48,9 @@ def test_extra_of_a_clone_of_a_wheel_file_and_of_an_index(installed, tmp_path: P
     wheel.touch()
     installed({"url": wheel.as_uri(), "archive_info": {}})
     assert requirement(install_command("mqtt")) == [f"{wheel}[mqtt]"]
+    assert requirement(install_command("bench")) == ["--find-links", str(tmp_path), f"{wheel}[bench]"]
     wheel.unlink()
+    assert requirement(install_command("bench")) == ["--find-links", ".", f"{wheel.name}[bench]"]
     assert requirement(install_command("mqtt")) == [f"{wheel.name}[mqtt]"]
     for content in ("no JSON", "[]", "{}"):
         installed(content)

@@ -36,7 +36,7 @@ def test_what_opencv_writes_is_admitted(suffix: str, frames: list[Image]) -> Non
     assert header.memory >= 6 * 640 * 480
     assert decode_picture(content + b"what cameras append").shape == (480, 640, 3)
     for end in range(0, 60, 7):
-        with pytest.raises(ValueError, match=r"empty|no picture|cut off|damaged"):
+        with pytest.raises(ValueError, match=r"empty|not a picture|cut off|damaged"):
             decode_picture(content[:end])
 
 
@@ -62,26 +62,26 @@ JP2 = b"\xff\x4f\xff\x51" + struct.pack(">HH8IH", 41, 0, 4000, 4000, 0, 0, 1, 1,
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (png(320, 240, length=0xFFFFFFF0), "the chunk IDAT of it would end at byte 4,294,967,"),
-        (png(40_000, 40_000), "claims 40,000 x 40,000 pixels, and 120 million"),
+        (png(320, 240, length=0xFFFFFFF0), "its chunk IDAT would end at byte 4,294,967,"),
+        (png(40_000, 40_000), "claims 40,000 x 40,000 pixels, and the maximum is 120 million"),
         (png(9_000, 9_000), "486 MB of memory as PNG"),
         (jpeg(65_500, 65_500), "claims 65,500 x 65,500 pixels"),
         (jpeg(7_000, 7_000, progressive=True), "MB of memory as JPEG"),
         (jpeg(64, 64, progressive=True)[:-2] + b"\xff\xda\0\x08\x01\x01\0\x01\x3f\x10\x1f" * 200 + b"\xff\xd9", "it has 2"),
         (b"RIFF\xf0\xff\xff\xffWEBPVP8 " + bytes(50), "RIFF chunk"),
-        (b"BM" + bytes(8) + struct.pack("<IIiiHHI", 54, 40, 60_000, 60_000, 1, 24, 0) + bytes(24), "the pixels"),
-        (b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHII", 273, 4, 0x3FFFFFFF, 8), "the value of tag 273"),
-        (b"P6 30000 4000 255\n" + bytes(99), "the pixels"),
-        (b"P7\nWIDTH 9\nHEIGHT 9\nDEPTH 9999999\nMAXVAL 255\nENDHDR\n", "the pixels"),
-        (b"\x59\xa6\x6a\x95" + struct.pack(">7I", 9, 9, 24, 0, 1, 1, 0xFFFFFFF0), "the pixels"),
+        (b"BM" + bytes(8) + struct.pack("<IIiiHHI", 54, 40, 60_000, 60_000, 1, 24, 0) + bytes(24), "its pixel data would end"),
+        (b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHII", 273, 4, 0x3FFFFFFF, 8), "its value of tag 273 would end"),
+        (b"P6 30000 4000 255\n" + bytes(99), "its pixel data would end"),
+        (b"P7\nWIDTH 9\nHEIGHT 9\nDEPTH 9999999\nMAXVAL 255\nENDHDR\n", "its pixel data would end"),
+        (b"\x59\xa6\x6a\x95" + struct.pack(">7I", 9, 9, 24, 0, 1, 1, 0xFFFFFFF0), "its pixel data would end"),
         (b"#?RADIANCE\n\n-Y 9000 +X 9000\n" + bytes(99), "MB of memory as Radiance HDR"),
         (b"GIF89a" + struct.pack("<HHBBB", 65_000, 65_000, 0, 0, 0) + b"\x2c" + bytes(9) + b"\x08\0\x3b", "claims 65,000 x 65,000"),
         (JP2, "MB of memory as JPEG 2000"),
-        (HEIC, "is a HEIC picture, which is not read: convert it to JPEG or PNG"),
-        (b"II*\0\x10\0\0\0CR\x02\0" + bytes(99), "is a camera raw file, which is not read: convert it"),
-        (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(99), "JPEG XL, which is not read"),
-        (b"\xff\xd8\xff\xe0\xff\xff" + bytes(99), "a segment of it would end"),
-        (b"hello", "is no picture"),
+        (HEIC, "is a HEIC picture, which is not supported: convert it to JPEG or PNG"),
+        (b"II*\0\x10\0\0\0CR\x02\0" + bytes(99), "is a camera raw file, which is not supported: convert it"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(99), "JPEG XL, which is not supported"),
+        (b"\xff\xd8\xff\xe0\xff\xff" + bytes(99), "its segment would end"),
+        (b"hello", "is not a picture"),
     ],
 )
 def test_no_header_is_believed(content: bytes, words: str) -> None:
@@ -121,7 +121,7 @@ def test_what_counts_as_a_picture(tmp_path: Path, frames: list[Image]) -> None:
 def test_phone_photographs_are_named_and_counted(tmp_path: Path, frames: list[Image]) -> None:
     (tmp_path / "IMG_1.HEIC").write_bytes(HEIC)
     for path in (tmp_path / "IMG_1.HEIC", tmp_path):
-        with pytest.raises(SourceError, match=r"IMG_1.HEIC is a HEIC picture, which is not read: convert it"):
+        with pytest.raises(SourceError, match=r"IMG_1.HEIC is a HEIC picture, which is not supported: convert it"):
             list(open_source(str(path)).frames())
     (tmp_path / "IMG_2.JPG").write_bytes(cv2.imencode(".jpg", frames[0])[1].tobytes())
     # A raw file that holds a thumbnail, and a photograph under a wrong name.
@@ -139,7 +139,7 @@ def test_phone_photographs_are_named_and_counted(tmp_path: Path, frames: list[Im
 def test_files_too_large_for_a_picture(tmp_path: Path) -> None:
     with (tmp_path / "large.jpg").open("wb") as file:
         file.truncate(500_000_000)
-    with pytest.raises(ValueError, match="has 500 MB, and 400 MB are the most"):
+    with pytest.raises(ValueError, match="has 500 MB, and the maximum for a picture is 400 MB"):
         read_picture(tmp_path / "large.jpg")
 
 

@@ -1,4 +1,4 @@
-"""Health and the governor: what is read, what is said, and by how much a loop is held back."""
+"""Health and the limiter: what is read, what is said, and by how much a loop is held back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from maskedge.events import Event
 from maskedge.system.health import HealthWatcher, next_band, read_health
-from maskedge.system.rate_limiter import Governor
+from maskedge.system.rate_limiter import RateLimiter
 
 
 def pretend_board(root: Path, temperature: float, throttled: str = "0x0") -> Path:
@@ -32,23 +32,23 @@ def test_changes_are_said_once(tmp_path: Path) -> None:
     said: list[Event] = []
     states: list[dict[str, object]] = []
     watcher = HealthWatcher("0", states.append, said.append, root=pretend_board(tmp_path, 50))
-    watcher.look()
+    watcher.check()
     assert said == []
     assert states[-1]["temperature_band"] == "ok"
     pretend_board(tmp_path, 82, "0x4")
-    watcher.look()
-    watcher.look()
+    watcher.check()
+    watcher.check()
     (hot,) = said
     assert hot.kind == "health"
     assert dict(hot.details) | {"frequency_mhz": 0} == {
         "temperature_c": 82.0, "temperature_band": "hot", "throttled": ["throttled"], "frequency_mhz": 0,
     }  # fmt: skip
     pretend_board(tmp_path, 78.5, "0x40000")
-    watcher.look()
+    watcher.check()
     assert said[-1].details["throttled"] == []
     assert said[-1].details["temperature_band"] == "hot", "not yet well below"
     pretend_board(tmp_path, 60, "0x40000")
-    watcher.look()
+    watcher.check()
     assert said[-1].details["temperature_band"] == "ok"
     assert len(said) == 3
 
@@ -70,15 +70,15 @@ class Bench:
     def __init__(self, rate: float, cost: float, **limits: float) -> None:
         self.now = self.used = 0.0
         self.rate, self.cost = rate, cost
-        self.governor = Governor(**limits, processor_seconds=lambda: self.used, clock=lambda: self.now)  # type: ignore[arg-type]
+        self.limiter = RateLimiter(**limits, processor_seconds=lambda: self.used, clock=lambda: self.now)  # type: ignore[arg-type]
 
     def run(self, seconds: float) -> float:
         """Give the frames a second of the last half."""
         start, half = self.now, 0
         while self.now < start + seconds:
-            # A camera gives its next frame after its interval, and the governor may want to wait longer.
-            self.now += max(1 / self.rate, self.governor.wait())
-            self.governor.begin()
+            # A camera gives its next frame after its interval, and the limiter may want to wait longer.
+            self.now += max(1 / self.rate, self.limiter.wait())
+            self.limiter.begin()
             self.used += self.cost
             half += self.now > start + seconds / 2
         return half / (seconds / 2)
@@ -87,26 +87,26 @@ class Bench:
 def test_nothing_is_held_back_without_a_limit() -> None:
     bench = Bench(30, 0.01)
     assert bench.run(10) == pytest.approx(30, rel=0.05)
-    assert bench.governor.changed_state() is None
-    assert bench.governor.state()["cpu_percent"] == pytest.approx(30, rel=0.1)
+    assert bench.limiter.changed_state() is None
+    assert bench.limiter.state()["cpu_percent"] == pytest.approx(30, rel=0.1)
 
 
 def test_the_rate_that_was_asked_for() -> None:
     bench = Bench(1000, 0.0001, max_fps=12)
     assert bench.run(10) == pytest.approx(12, rel=0.02)
-    assert bench.governor.state()["slowed_by"] == []
+    assert bench.limiter.state()["slowed_by"] == []
 
 
 def test_a_budget_is_kept_and_left_again() -> None:
     bench = Bench(30, 0.02, cpu_budget=20)
     assert bench.run(60) == pytest.approx(10, rel=0.2), "20 ms a frame of 20 % of a core"
-    changed_state = bench.governor.changed_state()
+    changed_state = bench.limiter.changed_state()
     assert changed_state is not None
     assert changed_state["slowed_by"] == ["cpu_budget"]
-    assert bench.governor.changed_state() is None, "said once"
+    assert bench.limiter.changed_state() is None, "said once"
     bench.cost = 0.001
     assert bench.run(60) == pytest.approx(30, rel=0.1)
-    again = bench.governor.changed_state()
+    again = bench.limiter.changed_state()
     assert again is not None
     assert again["slowed_by"] == []
 
@@ -114,7 +114,7 @@ def test_a_budget_is_kept_and_left_again() -> None:
 def test_a_throttled_machine_gets_half_of_the_frames() -> None:
     bench = Bench(30, 0.01)
     bench.run(5)
-    bench.governor.throttled = True
+    bench.limiter.throttled = True
     assert bench.run(20) == pytest.approx(15, rel=0.15)
-    bench.governor.throttled = False
+    bench.limiter.throttled = False
     assert bench.run(20) == pytest.approx(30, rel=0.05)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from maskedge.system import host as machine
+from maskedge.system import host
 
 
 def write(root: Path, files: dict[str, str]) -> Path:
@@ -32,13 +32,13 @@ def test_raspberry_pi(tmp_path: Path) -> None:
             "sys/devices/platform/soc/soc:firmware/get_throttled": "50005\n",
         },
     )
-    assert machine.machine_name(root) == "Raspberry Pi 5 Model B Rev 1.0"
-    assert machine.processor_name(root) == "Cortex-A76"
-    assert machine.temperature_c(root) == pytest.approx(61.234)
-    assert machine.frequency_mhz(root) == 1950.0
-    assert machine.governor(root) == "ondemand"
-    assert machine.throttling(root) == machine.Throttling(("under_voltage", "throttled"), ("under_voltage", "throttled"))
-    assert machine.total_memory_mb(root) == pytest.approx(8051.8)
+    assert host.host_model(root) == "Raspberry Pi 5 Model B Rev 1.0"
+    assert host.processor_name(root) == "Cortex-A76"
+    assert host.temperature_c(root) == pytest.approx(61.234)
+    assert host.frequency_mhz(root) == 1950.0
+    assert host.cpu_governor(root) == "ondemand"
+    assert host.throttling(root) == host.Throttling(("under_voltage", "throttled"), ("under_voltage", "throttled"))
+    assert host.total_memory_mb(root) == pytest.approx(8051.8)
 
 
 def test_x86_laptop(tmp_path: Path) -> None:
@@ -57,34 +57,34 @@ def test_x86_laptop(tmp_path: Path) -> None:
             f"{supply}/mouse/status": "Discharging\n",
         },
     )
-    assert machine.machine_name(root) == "Some CPU"
-    assert machine.frequency_mhz(root) == 2000.0
-    assert machine.throttling(root) == machine.Throttling(events=7)
-    assert machine.on_battery(root) is False
+    assert host.host_model(root) == "Some CPU"
+    assert host.frequency_mhz(root) == 2000.0
+    assert host.throttling(root) == host.Throttling(events=7)
+    assert host.on_battery(root) is False
     write(root, {f"{supply}/BAT0/status": "Discharging\n"})
-    assert machine.on_battery(root) is True
+    assert host.on_battery(root) is True
 
 
 def test_jetson_power_mode(tmp_path: Path) -> None:
-    assert machine.power_mode(tmp_path) is None
+    assert host.power_mode(tmp_path) is None
     write(tmp_path, {"etc/nv_tegra_release": "# R36", "var/lib/nvpmodel/status": "pmode:0002"})
-    assert machine.power_mode(tmp_path) == "mode 2"
+    assert host.power_mode(tmp_path) == "mode 2"
 
 
 def test_a_machine_that_tells_nothing(tmp_path: Path) -> None:
     readers = (
-        machine.temperature_c, machine.frequency_mhz, machine.governor, machine.throttling, machine.on_battery,
-        machine.power_mode, machine.memory_mb, machine.peak_memory_mb, machine.total_memory_mb,
+        host.temperature_c, host.frequency_mhz, host.cpu_governor, host.throttling, host.on_battery,
+        host.power_mode, host.memory_mb, host.peak_memory_mb, host.total_memory_mb,
     )  # fmt: skip
     assert [reader(tmp_path) for reader in readers] == [None] * len(readers)
     write(tmp_path, {"sys/devices/platform/soc/soc:firmware/get_throttled": "no number"})
-    assert machine.throttling(tmp_path) is None
-    assert machine.processor_name(tmp_path)
+    assert host.throttling(tmp_path) is None
+    assert host.processor_name(tmp_path)
 
 
 def test_this_machine_answers() -> None:
-    facts, state = machine.machine_facts(), machine.machine_state()
+    facts, state = host.host_facts(), host.host_state()
     assert facts["cores"] > 0
     assert "CPUExecutionProvider" in facts["providers"]
     assert set(state) >= {"temperature_c", "throttled_now", "load", "on_battery", "frequency_mhz", "governor"}
-    assert (machine.memory_mb() or 1) > 0
+    assert (host.memory_mb() or 1) > 0

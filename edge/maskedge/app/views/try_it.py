@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import streamlit as st
 
 from maskedge.app.model_library import ModelFile, build_detector
-from maskedge.app.results import encode_jpeg, event_line, preview_jpeg, table_rows
+from maskedge.app.results import event_line, preview_jpeg, table_rows
 from maskedge.app.uploads import MAX_PICTURES, PICTURES, VIDEOS, Picture, read_picture_upload, upload_kind
 from maskedge.app.video_job import AnnotatedVideo, Stills, annotate_video
 from maskedge.app.widgets import Settings, display_name, heading, label_counts, settings_form
 from maskedge.errors import MaskedgeError
+from maskedge.rendering.jpeg import encode_jpeg
 from maskedge.results import FrameResult
-from maskedge.runtime.loop import StopRequest
+from maskedge.runtime.context import StopRequest
 from maskedge.sources import demo
 from maskedge.sources.base import stamp
 
@@ -336,7 +337,7 @@ def _cached(key: str, make: Callable[[], T]) -> T:
 
 
 def _annotated_jpeg(result: FrameResult) -> bytes:
-    return encode_jpeg(result.picture, quality=95)
+    return encode_jpeg(result.picture, 95)
 
 
 def _events(results: Sequence[FrameResult]) -> str:

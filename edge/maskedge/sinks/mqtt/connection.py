@@ -129,7 +129,7 @@ class BrokerLink:
         qos: 1 or 2.
         availability: Topic that says `online` or, by the broker when we are gone, `offline`.
         on_state: Called with a sentence when the broker is away or refuses us, and with None when it is back; on the link's thread.
-        on_tick: Called again and again while the broker is there, on the link's thread; may call `say`.
+        on_tick: Called again and again while the broker is there, on the link's thread; may call `publish_value`.
 
     Attributes:
         problem: Why the broker is away, None while it is there.
@@ -181,7 +181,7 @@ class BrokerLink:
         """Begin to connect."""
         self._thread.start()
 
-    def say(self, topic: str, payload: str | bytes, *, retain: bool) -> None:
+    def publish_value(self, topic: str, payload: str | bytes, *, retain: bool) -> None:
         """Publish a value of which only the newest matters.
 
         Args:

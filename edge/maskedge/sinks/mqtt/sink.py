@@ -1,4 +1,4 @@
-"""MQTT: events that arrive once, and the newest state, for dashboards and home automation (docs/mqtt.md)."""
+"""The MQTT output: events that arrive exactly once, and the newest state (docs/mqtt.md)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 from maskedge.errors import OutputError, UsageError
 from maskedge.events import OUTPUT_BACK, OUTPUT_LOST, Event
+from maskedge.rendering.jpeg import encode_jpeg
 from maskedge.results import FrameResult
 from maskedge.settings import Range, check_settings
-from maskedge.sinks.snapshots import encode_jpeg
+from maskedge.sinks.base import RunNames, Sink, SinkContext
 from maskedge.sinks.web.config import is_loopback
 from maskedge.support.files import MOST_SECRET, read_text, slug
 from maskedge.support.text import to_json
@@ -36,43 +37,47 @@ _STATISTICS = ("started", "uptime_s", "counters", "rate", "faces", "people", "zo
 class MqttConfig:
     """The section `[mqtt]`. Its fields are described in docs/mqtt.md."""
 
-    url: str | None = field(default=None, metadata={"help": "broker: mqtt://HOST:PORT, or mqtts:// for TLS; without it, no MQTT"})
+    url: str | None = field(default=None, metadata={"help": "broker: mqtt://HOST:PORT, or mqtts:// for TLS; unset: no MQTT"})
     username: str | None = field(default=None, metadata={"help": "user name at the broker"})
-    password: str | None = field(default=None, metadata={"help": "its password", "secret": True})
+    password: str | None = field(default=None, metadata={"help": "password at the broker", "secret": True})
     password_file: Path | None = field(default=None, metadata={"help": "file that holds the password, instead of password"})
     topic: str = field(default="", metadata={"help": "prefix of all topics; empty: maskedge/HOSTNAME"})
-    client_id: str = field(default="", metadata={"help": "client identifier, where the broker wants a certain one"})
+    client_id: str = field(default="", metadata={"help": "client identifier, for brokers that require a certain one"})
     qos: int = field(
         default=2, metadata={"help": "quality of service of events: 2 exactly once, 1 at least once", "range": Range(1, 2)}
     )
     ca_file: Path | None = field(
-        default=None, metadata={"help": "certificates (PEM) that sign the broker's; default: the system's"}
+        default=None, metadata={"help": "certificates (PEM) that sign the broker's certificate; default: the system's"}
     )
-    cert_file: Path | None = field(default=None, metadata={"help": "own certificate (PEM), for brokers that ask for one"})
-    key_file: Path | None = field(default=None, metadata={"help": "key of cert_file, where it is another file"})
-    insecure: bool = field(default=False, metadata={"help": "take any certificate of the broker: for trials only"})
-    interval: float = field(default=10.0, metadata={"help": "seconds between two statistics", "range": Range(0.01, 86400)})
-    discovery: bool = field(default=False, metadata={"help": "announce sensors to Home Assistant"})
-    discovery_prefix: str = field(default="homeassistant", metadata={"help": "where Home Assistant listens for discovery"})
-    device_name: str = field(default="", metadata={"help": "what Home Assistant calls the device; empty: from the topic"})
-    picture: bool = field(default=False, metadata={"help": "publish the newest picture too, every interval seconds, as JPEG"})
+    cert_file: Path | None = field(default=None, metadata={"help": "client certificate (PEM), for brokers that require one"})
+    key_file: Path | None = field(default=None, metadata={"help": "key of cert_file, if it is in another file"})
+    insecure: bool = field(default=False, metadata={"help": "accept any certificate of the broker; for tests only"})
+    interval: float = field(default=10.0, metadata={"help": "seconds between messages of statistics", "range": Range(0.01, 86400)})
+    discovery: bool = field(default=False, metadata={"help": "publish discovery messages for Home Assistant"})
+    discovery_prefix: str = field(default="homeassistant", metadata={"help": "prefix of Home Assistant's discovery topics"})
+    device_name: str = field(default="", metadata={"help": "name of the device in Home Assistant; empty: from the topic"})
+    picture: bool = field(default=False, metadata={"help": "also publish the newest picture as JPEG, every interval seconds"})
     spool: Path | None = field(default=None, metadata={"help": "folder where events wait for the broker"})
-    spool_mb: float = field(default=64.0, metadata={"help": "megabytes that may wait there", "range": Range(0.001, 1_000_000)})
+    spool_mb: float = field(
+        default=64.0, metadata={"help": "size limit of the spool in megabytes", "range": Range(0.001, 1_000_000)}
+    )
 
     def __post_init__(self) -> None:
         check_settings(self, "mqtt")
 
 
-class MqttSink:
-    """Publishes to a broker. Never waits for it: events go to a spool on disk, and a thread of its own hands them over.
+class MqttSink(Sink):
+    """Publishes to a broker without waiting for it.
+
+    Events go to a spool on disk; a thread of its own sends them.
 
     Args:
         config: The section `[mqtt]`, with a `url`.
-        source: What the user called the source, without name and password.
-        snapshot: Gives the state of the run (`RunState.snapshot`); called on another thread.
-        publish_event: Takes events of this sink (`output_lost`, `output_back`); called on another thread.
+        source: Display name of the source, without user name and password.
+        snapshot: Returns the state of the run (`RunState.snapshot`); called on another thread.
+        publish_event: Takes `output_lost` and `output_back` of this sink; called on another thread.
         labels: Labels that are counted, for discovery.
-        alerts: Names of the rules whose actions hold `mqtt`.
+        alerts: Names of the rules with the action `mqtt`.
         zones: Names of the zones, for discovery.
 
     Raises:
@@ -82,6 +87,9 @@ class MqttSink:
     """
 
     name = "mqtt"
+    section = "mqtt"
+    settings_class = MqttConfig
+    queue_capacity = 64
 
     def __init__(
         self,
@@ -126,31 +134,56 @@ class MqttSink:
         self.describe(alerts, zones)
         self._link.start()
 
+    @classmethod
+    def is_wanted(cls, settings: MqttConfig) -> bool:
+        """Return True where a broker is set."""
+        return bool(settings.url)
+
+    @classmethod
+    def open(cls, settings: MqttConfig, context: SinkContext) -> Sink | None:
+        """Open the spool and start to connect."""
+        names = context.names()
+        return cls(
+            settings,
+            source=context.source.name,
+            snapshot=context.snapshot,
+            publish_event=context.publish_event,
+            labels=context.labels,
+            alerts=_mqtt_rules(names),
+            zones=names.zones,
+        )
+
+    def update_names(self, names: RunNames) -> None:
+        """Publish topics and discovery messages for the rules and zones of a reloaded configuration."""
+        self.describe(_mqtt_rules(names), names.zones)
+
     def describe(self, alerts: Sequence[str], zones: Sequence[str]) -> None:
-        """Take other rules and zones: all alerts are `OFF`, and of what there is no longer the broker forgets everything.
+        """Publish topics and discovery messages for rules and zones.
+
+        Every alert becomes `OFF`. Retained messages of rules and zones that are gone are cleared.
 
         Args:
-            alerts: Names of the rules whose actions hold `mqtt`.
+            alerts: Names of the rules with the action `mqtt`.
             zones: Names of the zones.
         """
         self._described = alerts, zones
         self._lasting.clear()
         messages = {alert_topic(self._topic, rule): "OFF" for rule in alerts} | self._discovery()
         own = {*messages, *(f"{self._topic}/{name}" for name in ("availability", "state"))}
-        # Remembered first: what a run that is killed leaves at the broker is cleared by the next one.
+        # Noted before they are published: the next run clears what a killed run leaves at the broker.
         with contextlib.suppress(OutputError):
             self._spool.note_retained(own)
         for topic in self._spool.retained() - own:
-            self._link.say(topic, "", retain=True)
+            self._link.publish_value(topic, "", retain=True)
         for topic, payload in messages.items():
-            self._link.say(topic, payload, retain=True)
+            self._link.publish_value(topic, payload, retain=True)
 
     def set_page(self, url: str) -> None:
-        """Tell Home Assistant where the status page is.
+        """Publish the address of the status page to Home Assistant.
 
         Args:
-            url: Its address as this machine reaches it. One that only this machine reaches is not published, and one on all
-                addresses is published with that which the broker's network has.
+            url: Its address on this machine. A loopback address is not published. In an address on all
+                interfaces the host becomes the one in the broker's network.
         """
         self._page = url
         self._publish_page()
@@ -158,7 +191,7 @@ class MqttSink:
     def _publish_page(self) -> None:
         if self._page is not None:
             for topic, payload in self._discovery().items():
-                self._link.say(topic, payload, retain=True)
+                self._link.publish_value(topic, payload, retain=True)
 
     def _discovery(self) -> dict[str, str]:
         config, (alerts, zones) = self._config, self._described
@@ -182,7 +215,7 @@ class MqttSink:
 
     @property
     def delivered(self) -> int:
-        """Number of events that the broker has confirmed, in this run."""
+        """Number of events that the broker has confirmed in this run."""
         return self._link.delivered
 
     @property
@@ -190,20 +223,20 @@ class MqttSink:
         """Number of events that the broker has not confirmed."""
         return len(self._spool)
 
-    def write(self, answer: FrameResult) -> bool:
-        """Put the events of a frame into the spool.
+    def write(self, result: FrameResult) -> bool:
+        """Add the events of a frame to the spool.
 
         Raises:
-            OutputError: The disk or the spool is full; none was added.
+            OutputError: The disk or the spool is full; no event was added.
         """
         if self._config.picture:
-            self._newest = answer
-        if answer.events:
-            self._spool.add(event.to_json() for event in answer.events)
+            self._newest = result
+        if result.events:
+            self._spool.add(event.to_json() for event in result.events)
         return True
 
     def handle_event(self, event: Event) -> None:
-        """Put what happened between two frames into the spool.
+        """Add an event that occurred between two frames to the spool.
 
         Raises:
             OutputError: The disk or the spool is full.
@@ -211,12 +244,12 @@ class MqttSink:
         self._spool.add([event.to_json()])
 
     def set_alert(self, rule: str, *, on: bool) -> None:
-        """Say whether the alert of a rule lasts, on the topic of that rule."""
+        """Publish on the topic of a rule whether its alert is active."""
         (self._lasting.add if on else self._lasting.discard)(rule)
-        self._link.say(alert_topic(self._topic, rule), "ON" if on else "OFF", retain=True)
+        self._link.publish_value(alert_topic(self._topic, rule), "ON" if on else "OFF", retain=True)
 
     def close(self) -> None:
-        """Hand over what can be within half a second; the rest waits on disk for the next start. No alert outlasts the run."""
+        """Send events for half a second; the rest stays on disk for the next run. Every alert becomes `OFF`."""
         for rule in list(self._lasting):
             self.set_alert(rule, on=False)
         self._link.close()
@@ -227,13 +260,13 @@ class MqttSink:
         self._publish_event(Event(OUTPUT_LOST if problem else OUTPUT_BACK, time.time(), self._source, details))
 
     def _on_tick(self) -> None:
-        """Say the state when it changed, and the statistics when it is time."""
+        """Publish the state when it has changed, and the statistics when they are due."""
         now = time.monotonic()
         if now < self._state_due:
             return
         self._state_due = now + min(_STATE_EVERY, self._interval)
         if self._address != (address := self._link.local_address):
-            # Known only now, and another one after a change of the network.
+            # The address is known once connected, and changes with the network.
             self._address = address
             self._publish_page()
         snapshot = self._snapshot()
@@ -244,24 +277,24 @@ class MqttSink:
         )
         if state != self._state:
             self._state = state
-            self._link.say(f"{self._topic}/state", state, retain=True)
+            self._link.publish_value(f"{self._topic}/state", state, retain=True)
         if now >= self._statistics_due:
             self._statistics_due = now + self._interval
             statistics = {name: snapshot[name] for name in _STATISTICS if name in snapshot}
-            self._link.say(f"{self._topic}/statistics", to_json(statistics), retain=False)
+            self._link.publish_value(f"{self._topic}/statistics", to_json(statistics), retain=False)
             if self._config.picture and self._newest is not None:
-                # Not retained: it is gone from the broker when nobody listens.
-                jpeg = encode_jpeg(self._newest.picture, _PICTURE_QUALITY, _PICTURE_WIDTH)
-                self._link.say(picture_topic(self._topic), jpeg, retain=False)
+                # Not retained, so that the broker keeps no picture.
+                jpeg = encode_jpeg(self._newest.picture, _PICTURE_QUALITY, width=_PICTURE_WIDTH)
+                self._link.publish_value(picture_topic(self._topic), jpeg, retain=False)
                 self._newest = None
 
 
 def reachable_page(url: str, own_address: str | None) -> str | None:
-    """Give the address of the status page as other machines reach it; None where they do not.
+    """Return the address of the status page for other machines; None where they cannot reach it.
 
     Args:
         url: The address that is served on.
-        own_address: That of this machine in the network; None where it is not known.
+        own_address: Address of this machine in the network; None if unknown.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -273,6 +306,10 @@ def reachable_page(url: str, own_address: str | None) -> str | None:
         host = f"[{own_address}]" if ":" in own_address else own_address
         return urlunsplit(parts._replace(netloc=f"{host}:{parts.port}"))
     return url
+
+
+def _mqtt_rules(names: RunNames) -> list[str]:
+    return [rule for rule, actions in names.rules.items() if "mqtt" in actions]
 
 
 def _topic(prefix: str) -> str:
@@ -294,7 +331,7 @@ def _is_topic(topic: str) -> bool:
 
 
 def _state_folder() -> Path:
-    """Give the folder for what outlives a run: that of the service, else that of the user."""
+    """Return the folder for state that outlives a run: of the service, otherwise of the user."""
     service = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
     user = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "maskedge"
     return (Path(service) if service else user) / "mqtt"
@@ -302,7 +339,7 @@ def _state_folder() -> Path:
 
 def _address(config: MqttConfig) -> Address:
     if not config.url:
-        raise UsageError("say which broker: mqtt://HOST:PORT ([mqtt] url).")
+        raise UsageError("no broker is set: mqtt://HOST:PORT ([mqtt] url).")
     host, port, encrypted = split_url(config.url)
     tls = None
     if encrypted:

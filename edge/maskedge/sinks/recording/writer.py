@@ -11,7 +11,7 @@ import numpy as np
 
 from maskedge.errors import OutputError
 from maskedge.support.files import native_path
-from maskedge.support.video_clock import FilmClock
+from maskedge.support.video_clock import VideoClock
 from maskedge.types import Image
 
 from .encoder import FOURCC, PIECE, PieceEncoder
@@ -26,7 +26,7 @@ _LONGEST_REPEAT = 10.0
 _LEAST_FREE = 8 * 1024 * 1024
 
 
-class Film(Protocol):
+class VideoFile(Protocol):
     """A video file that is being written."""
 
     def write(self, image: Image, moment: float) -> None:
@@ -50,7 +50,7 @@ class Film(Protocol):
         ...
 
 
-def open_film(path: Path, fps: float) -> Film:
+def open_video_file(path: Path, fps: float) -> VideoFile:
     """Begin a video file; its suffix, one of `CODECS`, chooses the container. Nothing is written before the first frame.
 
     MP4, MOV and Matroska keep the time of every frame, and all but the last second can be read however the program ends.
@@ -61,12 +61,12 @@ def open_film(path: Path, fps: float) -> Film:
         fps: About how many frames come in a second.
     """
     if path.suffix.lower() == ".avi" or cv2.CAP_FFMPEG not in cv2.videoio_registry.getWriterBackends():
-        return SteadyFilm(path, fps)
-    return TimedFilm(path, fps)
+        return ConstantRateFile(path, fps)
+    return TimestampedFile(path, fps)
 
 
-class TimedFilm:
-    """A file in which every frame has its own time. See `Film` and `open_film`.
+class TimestampedFile:
+    """A file in which every frame has its own time. See `VideoFile` and `open_video_file`.
 
     Args:
         path: The file.
@@ -140,7 +140,7 @@ class TimedFilm:
         )
 
 
-class SteadyFilm:
+class ConstantRateFile:
     """A file of one constant rate, written by OpenCV: pictures are repeated until the time of the next one.
 
     Of a long gap ten seconds are kept. OpenCV's writer reports no error when a disk is full, so the free space is watched.
@@ -212,7 +212,7 @@ class _Times:
 
     def __init__(self, fps: float) -> None:
         self._step = 1 / fps
-        self._clock = FilmClock(fps)
+        self._clock = VideoClock(fps)
         self._first: float | None = None
         self._waiting: tuple[float, float] | None = None
         self._last = 0.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from .config import WebConfig
-from .metrics import Names
 from .sink import WebSink
 
-__all__ = ["Names", "WebConfig", "WebSink"]
+__all__ = ["WebConfig", "WebSink"]

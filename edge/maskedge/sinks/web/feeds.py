@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from maskedge.events import Event
+from maskedge.rendering.jpeg import encode_jpeg
 from maskedge.results import FrameResult
-from maskedge.sinks.snapshots import encode_jpeg
 from maskedge.support.text import to_json
 
 BOUNDARY = "frame"
@@ -52,7 +52,7 @@ class Pictures:
 
     Args:
         loop: The event loop of the web thread.
-        newest: Gives the newest answer, None before the first.
+        newest: Returns the newest result, None before the first.
         fps: Most pictures a second for a watcher.
         width: Greatest width in pixels, 0 for any.
         quality: Of the JPEG, 1 to 100.
@@ -69,7 +69,7 @@ class Pictures:
         self._interval = 1 / fps
         self._width = width
         self._quality = quality
-        self._answer: FrameResult | None = None
+        self._result: FrameResult | None = None
         self._jpeg = b""
         self._fresh = Broadcast(loop)
         self._due = 0.0
@@ -78,16 +78,16 @@ class Pictures:
 
     def jpeg(self) -> bytes:
         """Give the newest picture, empty before the first."""
-        answer = self._newest()
-        if answer is not None and answer is not self._answer:
-            self._jpeg = encode_jpeg(answer.picture, self._quality, self._width)
-            self._answer = answer
+        result = self._newest()
+        if result is not None and result is not self._result:
+            self._jpeg = encode_jpeg(result.picture, self._quality, width=self._width)
+            self._result = result
             self.encoded += 1
         return self._jpeg
 
     def refresh(self, now: float) -> None:
         """Offer the newest frame to the watchers, at most `fps` times a second."""
-        if self.watchers and now >= self._due and self._newest() is not self._answer:
+        if self.watchers and now >= self._due and self._newest() is not self._result:
             # Half an interval of slack: a camera of exactly this rate must not lose every second frame to jitter.
             self._due = max(self._due + self._interval, now + self._interval / 2)
             self.jpeg()
@@ -124,9 +124,9 @@ class Events:
 
     Args:
         loop: The event loop of the web thread.
-        newest: Gives the newest answer, None before the first.
-        event: Gives the detection event of an answer.
-        status: Gives the status as JSON.
+        newest: Returns the newest result, None before the first.
+        event: Returns the detection event of a result.
+        status: Returns the status as JSON.
         rate: Most detection events a second.
 
     Attributes:
@@ -148,7 +148,7 @@ class Events:
         self._status = status
         self._interval = 1 / rate
         self._due = 0.0
-        self._answer: FrameResult | None = None
+        self._result: FrameResult | None = None
         self._told: deque[tuple[int, bytes]] = deque(maxlen=_REMEMBERED)
         self._number = 0
         self._latest: dict[str, tuple[int, bytes]] = {}
@@ -166,11 +166,11 @@ class Events:
 
     def refresh(self, now: float) -> None:
         """Offer the faces of the newest frame, at most `rate` times a second."""
-        answer = self._newest()
-        if self.face_watchers and answer is not None and answer is not self._answer and now >= self._due:
-            self._answer = answer
+        result = self._newest()
+        if self.face_watchers and result is not None and result is not self._result and now >= self._due:
+            self._result = result
             self._due = now + self._interval
-            self._publish("faces", to_json(self._event(answer)).encode())
+            self._publish("faces", to_json(self._event(result)).encode())
 
     async def tick(self) -> None:
         """Offer the status once a second, for ever."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from maskedge.events import KINDS
+from maskedge.sinks.base import RunNames
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -53,19 +54,6 @@ class LatencyHistogram:
 
 
 @dataclass(frozen=True)
-class Names:
-    """What is known to exist, so that its metrics are 0 before anything happens.
-
-    Attributes:
-        rules: Names of the alert rules.
-        zones: Names of the zones.
-    """
-
-    rules: Sequence[str] = ()
-    zones: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
 class Facts:
     """What the metrics are made of.
 
@@ -83,7 +71,7 @@ class Facts:
 
     status: Mapping[str, Any]
     latency: LatencyHistogram = field(default_factory=LatencyHistogram)
-    names: Names = field(default_factory=Names)
+    names: RunNames = field(default_factory=RunNames)
     happened: Mapping[str, int] = field(default_factory=dict)
     frame_age: float | None = None
     answered: Mapping[int, int] = field(default_factory=dict)
@@ -185,10 +173,10 @@ def _people(facts: Facts) -> Iterator[Metric]:
         for label in dict.fromkeys((*labels, *counts))
     ]
     yield from _gauge("maskedge_zone_faces", "Faces in the newest frame by zone.", in_zones)
-    standing = {alert.get("rule", ""): 1 for alert in status.get("alerts", ())}
-    rules = dict.fromkeys(facts.names.rules, 0) | standing
+    active = {alert.get("rule", ""): 1 for alert in status.get("alerts", ())}
+    rules = dict.fromkeys(facts.names.rules, 0) | active
     yield from _gauge("maskedge_alert_active", "1 for each alert that stands.", _by("rule", rules))
-    yield from _gauge("maskedge_alerts", "How many alerts stand.", len(standing))
+    yield from _gauge("maskedge_alerts", "How many alerts stand.", len(active))
 
 
 def _outputs(sinks: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:

@@ -1,4 +1,4 @@
-"""The sink: takes answers in the pipeline's thread, and serves them from a thread of its own."""
+"""The web output: takes results on the loop's thread and serves them from a thread of its own."""
 
 from __future__ import annotations
 
@@ -16,52 +16,55 @@ from typing import Any
 from maskedge.errors import OutputError
 from maskedge.events import Event
 from maskedge.results import FrameResult
+from maskedge.sinks.base import RunNames, Sink, SinkContext
 from maskedge.sinks.events import to_event
 from maskedge.support.text import to_json
 
 from .config import WebConfig, is_loopback, parse_address, read_token
 from .feeds import BOUNDARY, KINDS, Events, Pictures
 from .http import HttpError, Request, Response
-from .metrics import Exposition, Facts, LatencyHistogram, Names
+from .metrics import Exposition, Facts, LatencyHistogram
 from .page import assets
 from .server import Guard, Server, cancel
 
 _log = logging.getLogger(__name__)
 _JOIN_TIMEOUT = 2.0
 _SNAPSHOT_AGE = 0.25
-_LOOK, _LOOK_WATCHED = 0.1, 0.01
-_MOST_UNTOLD = 1000
+_POLL, _POLL_WATCHED = 0.1, 0.01
+_MOST_PENDING = 1000
 
 
-class WebSink:
+class WebSink(Sink):
     """Serves the status page, the API, the live picture and the metrics.
 
-    `write` keeps the answer and returns: drawing, scaling and encoding are done in the web thread, and only for those who watch.
-    So it needs no queue in front of it.
+    `write` keeps the result and returns. The web thread draws, scales and encodes, and only while a
+    client watches, so this sink needs no queue.
 
     Args:
         config: Its settings; `serve` is not empty.
-        snapshot: Gives the status (`RunState.snapshot`), from any thread.
-        event: Gives the detection event of an answer.
-        names: Gives the names of alert rules and zones, which a reload may change.
+        snapshot: Returns the status (`RunState.snapshot`); safe on any thread.
+        event: Returns the detection event of a result.
+        names: Returns the names of alert rules and zones, which a reload may change.
 
     Attributes:
-        url: Where the status page is.
-        warnings: What the user should know of the settings, one sentence each.
+        warnings: Messages for the user about the settings.
 
     Raises:
-        OutputError: The address cannot be served on (the port is taken).
-        UsageError: The address is none, or the token cannot be read.
+        OutputError: The address cannot be served on, for example because the port is in use.
+        UsageError: The address is malformed, or the token cannot be read.
     """
 
     name = "web"
+    section = "web"
+    settings_class = WebConfig
+    queue_capacity = None
 
     def __init__(
         self,
         config: WebConfig,
         snapshot: Callable[[], Mapping[str, Any]],
         event: Callable[[FrameResult], dict[str, Any]] = to_event,
-        names: Callable[[], Names] = Names,
+        names: Callable[[], RunNames] = RunNames,
     ) -> None:
         self._config = config
         self._snapshot = snapshot
@@ -73,7 +76,7 @@ class WebSink:
         host, port = parse_address(config.serve)
         self._listener = _listen(host, port)
         port = self._listener.getsockname()[1]
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+        self._url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
         self.warnings: tuple[str, ...] = ()
         if not is_loopback(host) and self._token is None:
             self.warnings = (
@@ -84,13 +87,13 @@ class WebSink:
         self._frame_at: float | None = None
         self._latency = LatencyHistogram()
         self._status: tuple[float, Mapping[str, Any], bytes] = (-1.0, {}, b"{}")
-        self._untold: deque[Event] = deque(maxlen=_MOST_UNTOLD)
+        self._pending: deque[Event] = deque(maxlen=_MOST_PENDING)
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._pictures = Pictures(
-            self._loop, self._newest_answer, fps=config.stream_fps, width=config.stream_width, quality=config.jpeg_quality
+            self._loop, self._newest_result, fps=config.stream_fps, width=config.stream_width, quality=config.jpeg_quality
         )
-        self._events = Events(self._loop, self._newest_answer, event, self._status_json, config.events_per_second)
+        self._events = Events(self._loop, self._newest_result, event, self._status_json, config.events_per_second)
         self._server = Server(
             self._listener,
             {
@@ -110,20 +113,37 @@ class WebSink:
         self._thread = threading.Thread(target=self._serve, name="web", daemon=True)
         self._thread.start()
 
-    def write(self, answer: FrameResult) -> bool:
-        """Keep the answer."""
-        self._newest = answer
+    @classmethod
+    def is_wanted(cls, settings: WebConfig) -> bool:
+        """Return True where an address is set."""
+        return bool(settings.serve)
+
+    @classmethod
+    def open(cls, settings: WebConfig, context: SinkContext) -> Sink | None:
+        """Start to serve."""
+        sink = cls(settings, context.snapshot, names=context.names)
+        context.warnings.extend(sink.warnings)
+        return sink
+
+    @property
+    def url(self) -> str:
+        """Address of the status page."""
+        return self._url
+
+    def write(self, result: FrameResult) -> bool:
+        """Keep the result."""
+        self._newest = result
         self._frame_at = time.monotonic()
-        self._latency.observe(answer.stages)
-        self._untold.extend(answer.events)
+        self._latency.observe(result.stages)
+        self._pending.extend(result.events)
         return True
 
     def handle_event(self, event: Event) -> None:
-        """Tell those who listen."""
-        self._untold.append(event)
+        """Queue an event for the clients."""
+        self._pending.append(event)
 
     def close(self) -> None:
-        """Let every client go, and end the thread."""
+        """Disconnect every client and end the thread."""
         if self._closed:
             return
         self._closed = True
@@ -131,13 +151,13 @@ class WebSink:
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(_JOIN_TIMEOUT)
 
-    # Below, everything runs in the web thread.
+    # Everything below runs in the web thread.
 
     def _serve(self) -> None:
         try:
             asyncio.set_event_loop(self._loop)
             self._loop.run_until_complete(self._main())
-        except Exception:  # noqa: BLE001  (whatever the page does, the loop goes on)
+        except Exception:  # noqa: BLE001  (no failure of the page may stop the run)
             _log.exception("the status page has failed; the run goes on without it")
         finally:
             self._listener.close()
@@ -151,20 +171,23 @@ class WebSink:
             await cancel(*beside)
 
     async def _refresh(self) -> None:
-        """Look for what is new, for ever. The pipeline wakes nobody: that alone would make it wait for the interpreter's lock."""
+        """Poll for new results, for ever.
+
+        The loop wakes no thread: waking one would make it wait for the interpreter's lock.
+        """
         while True:
-            while self._untold:
-                self._events.handle_event(self._untold.popleft())
+            while self._pending:
+                self._events.handle_event(self._pending.popleft())
             now = time.monotonic()
             self._pictures.refresh(now)
             self._events.refresh(now)
-            await asyncio.sleep(_LOOK_WATCHED if self._server.watchers else _LOOK)
+            await asyncio.sleep(_POLL_WATCHED if self._server.watchers else _POLL)
 
-    def _newest_answer(self) -> FrameResult | None:
+    def _newest_result(self) -> FrameResult | None:
         return self._newest
 
     def _current(self) -> tuple[Mapping[str, Any], bytes]:
-        """Give the status, and it as JSON: made once for all who ask at about the same time."""
+        """Return the status and its JSON, computed once for requests within a quarter of a second."""
         made, status, content = self._status
         if time.monotonic() - made > _SNAPSHOT_AGE:
             status = self._snapshot()

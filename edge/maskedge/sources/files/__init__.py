@@ -1,1 +1,1 @@
-"""Video files and pictures."""
+"""Recorded sources: video files, animations and pictures."""

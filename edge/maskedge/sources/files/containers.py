@@ -1,6 +1,7 @@
-"""What a video file claims about itself, read from its container without decoding a picture.
+"""What the container of a video file claims about itself, read without decoding a picture.
 
-OpenCV gives one number of frames and does not tell whether it is counted or guessed. Here stands only what is exact.
+OpenCV reports one number of frames and does not tell whether it is counted or estimated. `Claims`
+contains only what is exact.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ import numpy as np
 from maskedge.support.iso_media import MOST, Box, content, find, walk
 
 _INDEX = 256 << 20
-"""Bytes of an AVI's index that are read at most."""
+"""Maximum size of an AVI index that is read, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a container says of itself; None where it says nothing, or only guesses.
+    """Claims of a container; None where it makes no claim, or only an estimate.
 
     Attributes:
         size: Width and height of the picture.
-        cut: True where the container is longer than the file, or is not whole up to its end: something was lost.
-        last: Film time in seconds at which the last frame begins.
+        cut: True where the file is shorter than the container, or not intact up to its end.
+        last: Time in the video, in seconds, at which the last frame begins.
         frames: Number of pictures.
     """
 
@@ -37,9 +38,9 @@ class Claims:
 
 
 def read_claims(path: Path) -> Claims:
-    """Read what an MP4, MOV, Matroska, WebM or AVI file, or an animated PNG or GIF, claims.
+    """Read the claims of an MP4, MOV, Matroska, WebM or AVI file, or of an animated PNG or GIF.
 
-    Of other kinds and of nonsense nothing is known.
+    Other formats and damaged containers have no claims.
 
     Raises:
         OSError: The file cannot be read.
@@ -55,13 +56,13 @@ def read_claims(path: Path) -> Claims:
                 return _read_matroska(file, length)
             if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
                 return _read_avi(file, length)
-            # Animations: FFmpeg takes gigabytes for a large one before it can be asked for its size.
+            # Animations: FFmpeg allocates gigabytes for a large one before it reports its size.
             if head[:8] == b"\x89PNG\r\n\x1a\n":
                 return Claims(size=struct.unpack(">II", head[16:24]))
             if head[:4] == b"GIF8":
                 return Claims(size=struct.unpack("<HH", head[6:10]))
         except (struct.error, ArithmeticError, IndexError, ValueError):
-            pass  # damaged: whatever can be decoded is the only truth
+            pass  # damaged: only decoding shows what the file holds
     return Claims()
 
 
@@ -99,7 +100,7 @@ def _read_movie(file: BinaryIO, movie: Box, claims: Claims) -> Claims:
 
 
 def _last_moment(file: BinaryIO, track: Box, movie_scale: int) -> float | None:
-    """Give the film time of a track's last frame: of what its edit list shows of it."""
+    """Return the time of a track's last frame, as far as its edit list shows the track."""
     header = next(find(file, track.start, track.end, b"mdia", b"mdhd"), None)
     times = next(find(file, track.start, track.end, b"mdia", b"minf", b"stbl", b"stts"), None)
     if header is None or times is None:
@@ -119,7 +120,10 @@ def _last_moment(file: BinaryIO, track: Box, movie_scale: int) -> float | None:
 
 
 def _edited(data: bytes, scale: int) -> float | None:
-    """Give the seconds that an edit list shows; 0 where it leaves that to the track, None where it does more than to cut."""
+    """Return the seconds that an edit list shows.
+
+    0 leaves that to the track. None means that the list does more than cut.
+    """
     layout = struct.Struct(">QqI" if data[0] else ">IiI")
     count = int.from_bytes(data[4:8], "big")
     if not scale or count > (len(data) - 8) // layout.size:
@@ -148,13 +152,16 @@ def _read_matroska(file: BinaryIO, length: int) -> Claims:
             for inner, begin, reached in _elements(file, start, min(end or length, length)):
                 if inner == _TRACKS and size is None:
                     size = _picture_size(file, begin, min(reached or length, length))
-            # What a live recorder has not closed claims nothing.
+            # A file that a live recorder has not closed claims nothing.
             return Claims(size, cut=end is not None and reached is not None and (end > length or reached < end))
     return Claims()
 
 
 def _elements(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, int | None]]:
-    """Give identifier, begin and end of the elements between two offsets; the end is None where the writer did not know it."""
+    """Yield identifier, start and end of the elements between two offsets.
+
+    The end is None where the writer did not know it.
+    """
     for _ in range(MOST):
         file.seek(start)
         head = file.read(24)
@@ -206,7 +213,7 @@ def _read_avi(file: BinaryIO, length: int) -> Claims:
             claims = _read_first_part(file, 12, min(end, length), claims)
         parts += 1
         start = end + end % 2
-    # A file of several parts has further indices elsewhere.
+    # A file of several parts has more indices elsewhere.
     return claims if parts == 1 else replace(claims, frames=None)
 
 
@@ -240,12 +247,12 @@ def _read_first_part(file: BinaryIO, start: int, end: int, claims: Claims) -> Cl
             # A chunk without content repeats the picture before it.
             pictures = (index["id"] == b"%02d" % stream) & np.isin(index["kind"], (b"dc", b"db")) & (index["rest"][:, 2] > 0)
             claims = replace(claims, frames=int(pictures.sum()))
-    # Zeros where the index should be: the end of the file was never written.
+    # Zeros in the place of the index: the end of the file was never written.
     return replace(claims, cut=claims.cut or (torn and promised and claims.frames is None))
 
 
 def _video_stream(file: BinaryIO, start: int, end: int) -> tuple[int | None, tuple[int, int] | None]:
-    """Give the number of the first video stream and the size of its picture."""
+    """Return the number of the first video stream and the size of its picture."""
     number = -1
     for kind, begin, stop in _chunks(file, start, end):
         file.seek(begin)
@@ -264,11 +271,14 @@ def _video_stream(file: BinaryIO, start: int, end: int) -> tuple[int | None, tup
     return None, None
 
 
-# Pictures that move.
+# Animations.
 
 
 def is_animated(path: Path) -> bool:
-    """Tell whether a GIF, PNG or WebP file holds several pictures. False where it cannot be read: that is said later."""
+    """Return True for a GIF, PNG or WebP file with several pictures.
+
+    False for a file that cannot be read.
+    """
     try:
         with path.open("rb") as file:
             length = file.seek(0, 2)
@@ -284,7 +294,10 @@ def is_animated(path: Path) -> bool:
 
 
 def is_animated_webp(path: Path) -> bool:
-    """Tell whether a file is a WebP that claims to be animated. False where it cannot be read."""
+    """Return True for a WebP file that claims to be animated.
+
+    False for a file that cannot be read.
+    """
     try:
         with path.open("rb") as file:
             return _is_moving_webp(file.read(32))

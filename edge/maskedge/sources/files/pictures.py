@@ -1,21 +1,30 @@
-"""Single pictures: a file, a folder, or what a glob matches."""
+"""Single pictures: a file, a folder, or what a glob pattern matches."""
 
 from __future__ import annotations
 
+import glob
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from maskedge.errors import SourceError
 from maskedge.sources.base import BaseSource, stamp
-from maskedge.support.pictures import read_picture
+from maskedge.sources.kinds import RecordedKind
+from maskedge.support.files import is_file
+from maskedge.support.pictures import is_picture, list_pictures, natural_key, read_picture
 from maskedge.types import Frame
+
+from .paths import stat_path, to_path
+from .video import holds_video
 
 
 class PictureSource(BaseSource):
-    """Each picture is one frame. One that cannot be read is named, skipped and counted; the others are done.
+    """Pictures, one frame each.
+
+    A picture that cannot be read is skipped, counted and named in a warning.
 
     Args:
-        name: What the user called it.
+        name: The URI as the user wrote it.
         paths: The files, in order.
     """
 
@@ -24,10 +33,10 @@ class PictureSource(BaseSource):
         self.paths = paths
 
     def frames(self) -> Iterator[Frame]:
-        """Give the pictures that can be read.
+        """Yield the pictures that can be read.
 
         Raises:
-            SourceError: None could be read.
+            SourceError: None of them can be read.
         """
         first = ""
         for index, path in enumerate(self.paths):
@@ -45,3 +54,45 @@ class PictureSource(BaseSource):
             raise SourceError(
                 f"{first}." if one else f"none of the {self.skipped} pictures in {self.name} could be read (first: {first})."
             )
+
+
+def _matches(uri: str) -> bool:
+    path = to_path(uri)
+    status = stat_path(path)
+    if status is None:
+        return glob.has_magic(uri)
+    # A FIFO must not be opened to look for a picture: that could wait for ever.
+    is_regular = stat.S_ISREG(status.st_mode)
+    return stat.S_ISDIR(status.st_mode) or (is_regular and is_picture(path) and not holds_video(path))
+
+
+def _open(uri: str) -> PictureSource:
+    path = to_path(uri)
+    status = stat_path(path)
+    if status is None:
+        return PictureSource(uri, _expand(uri, path))
+    if not stat.S_ISDIR(status.st_mode):
+        return PictureSource(uri, [path])
+    try:
+        pictures = list_pictures(path)
+    except OSError as error:
+        raise SourceError(f"the folder {path} cannot be read ({error.strerror}): check its permissions.") from error
+    if not pictures:
+        raise SourceError(f"the folder {path} contains no picture: give a folder of pictures, or a video file.")
+    return PictureSource(uri, pictures)
+
+
+def _expand(pattern: str, path: Path) -> list[Path]:
+    """Return the pictures that a glob pattern matches, in natural order."""
+    matches = sorted((Path(match) for match in glob.glob(str(path), recursive=True)), key=natural_key)  # noqa: PTH207  (absolute patterns)
+    pictures = [match for match in matches if is_file(match) and is_picture(match)]
+    if not pictures and matches:
+        raise SourceError(
+            f"{pattern} matches {len(matches)} names, but no picture: give videos one by one, or one folder of pictures."
+        )
+    if not pictures:
+        raise SourceError(f"no picture matches {pattern}: check the pattern, and quote it so that the shell does not expand it.")
+    return pictures
+
+
+KIND = RecordedKind(_matches, _open, video=False)

@@ -1,4 +1,4 @@
-"""Video files: every frame, to the end, each with its time in the film."""
+"""Video files: every frame up to the end, each with its time in the video."""
 
 from __future__ import annotations
 
@@ -10,37 +10,47 @@ import numpy as np
 
 from maskedge.errors import SourceError
 from maskedge.sources.base import BaseSource, stamp
-from maskedge.support.files import native_path
-from maskedge.support.video_clock import FilmClock
+from maskedge.sources.kinds import RecordedKind
+from maskedge.support.files import is_file, native_path
+from maskedge.support.video_clock import VideoClock
 from maskedge.types import Frame, Image
 
 from .containers import Claims, is_animated, read_claims
+from .paths import to_path
 
 MAX_PIXELS = 4096 * 4096
-"""Pixels of a video's frame. A decoder holds several frames at once: twice as many take half a gigabyte."""
+"""Maximum number of pixels of a frame. A decoder holds several frames at once: twice as many would
+take half a gigabyte."""
 _RECORDINGS = (".mjpeg", ".mjpg")
 _DAMAGED = 300
-"""Reads in a row that may fail before the film counts as ended: each is a piece that cannot be decoded."""
+"""Consecutive reads that may fail before the video counts as ended. Each failure is a piece that
+cannot be decoded."""
 _HIDDEN = 16
-"""The same before the first frame: in a film cut out of another, what refers to frames before the cut."""
+"""Consecutive reads that may fail before the first frame, in a video cut out of another: some of
+its frames refer to frames before the cut."""
 
 
-def is_film(path: Path) -> bool:
-    """Tell whether a file that begins like a picture is a film: JPEGs one after the other (by its suffix), or an animation."""
+def holds_video(path: Path) -> bool:
+    """Return True for a video that begins like a picture.
+
+    That is an animation or, by its suffix, a recording of consecutive JPEGs.
+    """
     return path.suffix.lower() in _RECORDINGS or is_animated(path)
 
 
 class VideoFileSource(BaseSource):
-    """A video file. What can be decoded of a damaged one is given, then the loss is said.
+    """A video file. Of a damaged file it yields what can be decoded, and then warns about the loss.
 
-    A frame's `moment` is its time in the film by `FilmClock`. `length` is what OpenCV makes of the container: often a guess,
-    and only shown; whether something is missing is judged by what `read_claims` says.
+    The `moment` of a frame is its time in the video by `VideoClock`. `length` is what OpenCV makes
+    of the container: it is often a guess, and used for display only. `read_claims` decides whether
+    something is missing.
 
     Args:
         path: The file.
 
     Raises:
-        SourceError: OpenCV cannot read it as a video, or its frames have more than `MAX_PIXELS`.
+        SourceError: OpenCV cannot read the file as a video, or its frames have more than
+            `MAX_PIXELS`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,13 +75,14 @@ class VideoFileSource(BaseSource):
                 raise
             claimed = self._capture.get(cv2.CAP_PROP_FPS)
             fps = claimed if 0 < claimed <= 1000 else fps
-            self._clock = FilmClock(fps)
-            # A file may open and still hold no picture (sound only, or a header and nothing behind it).
+            self._clock = VideoClock(fps)
+            # A file may open and still contain no picture (only sound, or a header and nothing
+            # after it).
             first = self._read(_HIDDEN)
         if first is None:
             self._capture.release()
             raise SourceError(
-                f"{path} is neither a picture nor a video that OpenCV can read: it is another kind of file, or damaged "
+                f"{path} is neither a picture nor a video that OpenCV can read: it may be of another kind, damaged or incomplete "
                 "(a video cut off before its index was written cannot be played)."
             )
         self._first: tuple[Image, float] | None = first
@@ -80,7 +91,7 @@ class VideoFileSource(BaseSource):
         super().__init__(str(path), video=True, fps=fps, length=int(count) if 0 < count < 1e9 else None)
 
     def _read(self, patience: int) -> tuple[Image, float] | None:
-        """Decode the next frame; None when there is none any more."""
+        """Decode the next frame and return it with its time, or None at the end."""
         for failed in range(patience):
             try:
                 image = self._capture.retrieve()[1] if self._capture.grab() else None
@@ -95,7 +106,7 @@ class VideoFileSource(BaseSource):
         return None
 
     def frames(self) -> Iterator[Frame]:
-        """Give every frame that can be decoded."""
+        """Yield every frame that can be decoded."""
         index, moment = 0, 0.0
         following, self._first = self._first, None
         while following is not None:
@@ -106,21 +117,22 @@ class VideoFileSource(BaseSource):
             yield stamp(image, index, self.name, moment)
             index += 1
             following = self._read(_DAMAGED)
-        self._judge(index, moment)
+        self._check_complete(index, moment)
 
-    def _judge(self, given: int, last: float) -> None:
-        """Say it when the film held less than it should: where its container is cut off, ends early, or was damaged inside."""
+    def _check_complete(self, given: int, last: float) -> None:
+        """Warn about a video that is cut off, ends early, or is damaged inside."""
         claims = self._claims
         if _is_short(claims, given, last, self.fps) or (claims.cut and self._damaged):
             of = f" of {claims.frames}" if claims.frames is not None else ""
             at = f", at {last:.1f} s of {claims.last:.1f} s" if claims.last is not None else ""
             self.warnings.append(
-                f"{self.name} ended after {given}{of} frames{at}: the file is truncated or damaged; what is readable was done."
+                f"{self.name} ended after {given}{of} frames{at}: the file is truncated or damaged; "
+                "all readable frames were processed."
             )
         elif self._damaged:
             pieces = f"{self._damaged} piece{'s' if self._damaged > 1 else ''}"
             self.warnings.append(
-                f"{self.name} is damaged: {pieces} of it could not be decoded; the other {given} frames were done."
+                f"{self.name} is damaged: {pieces} of it could not be decoded; the other {given} frames were processed."
             )
         else:
             return
@@ -132,10 +144,14 @@ class VideoFileSource(BaseSource):
 
 
 def _is_short(claims: Claims, given: int, last: float, fps: float) -> bool:
-    """Tell whether frames are missing at the end of a film of which `given` frames came, the last one at `last` seconds."""
+    """Return True where frames are missing at the end of a video.
+
+    `given` frames were decoded, the last one at `last` seconds.
+    """
     step = 1 / fps
     if claims.last is not None:
-        # Of a file that is cut off every frame counts; in others a few are hidden on purpose, or were never finished.
+        # In a file that is cut off, every frame counts. In others a few are hidden on purpose, or
+        # were never finished.
         return claims.last - last > (0.5 * step if claims.cut else max(3 * step, 0.02 * claims.last))
     if claims.frames is not None:
         return given < claims.frames - (0 if claims.cut else max(3, 0.02 * claims.frames))
@@ -143,13 +159,16 @@ def _is_short(claims: Claims, given: int, last: float, fps: float) -> bool:
 
 
 def check_size(path: Path, size: tuple[int, int] | None) -> None:
-    """Refuse frames that would take too much memory.
+    """Check that frames fit into memory.
 
     Raises:
         SourceError: A frame has more than `MAX_PIXELS`.
     """
     if size is not None and size[0] * size[1] > MAX_PIXELS:
         raise SourceError(
-            f"{path} has frames of {size[0]} x {size[1]} pixels, and {MAX_PIXELS / 1e6:.1f} million are the most: "
+            f"{path} has frames of {size[0]} x {size[1]} pixels, and the maximum is {MAX_PIXELS / 1e6:.1f} million: "
             "make it smaller (ffmpeg -i FILE -vf scale=1920:-2 SMALLER.mp4)."
         )
+
+
+KIND = RecordedKind(lambda uri: is_file(to_path(uri)), lambda uri: VideoFileSource(to_path(uri)))

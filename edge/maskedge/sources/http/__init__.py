@@ -1,1 +1,1 @@
-"""Cameras that speak HTTP."""
+"""Cameras that are read over HTTP."""

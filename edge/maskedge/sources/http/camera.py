@@ -1,18 +1,22 @@
-"""Cameras that speak HTTP: the answer decides how they are read.
+"""Cameras read over HTTP, in the way that the response calls for.
 
-Multipart JPEG, the most frequent, is read here; a single picture is asked for again and again; anything else goes to FFmpeg, over
-the same connection where it has no end, since small cameras serve one client alone.
+Multipart JPEG, the most common, is read here. A single picture is requested again and again.
+Everything else goes to FFmpeg, over the open connection where the response is endless, because
+small cameras serve only one client at a time.
 """
 
 from __future__ import annotations
 
 import re
+from functools import partial
 from http.client import HTTPResponse
 
 from maskedge.errors import SourceError
-from maskedge.sources.address import split_address, without_password
+from maskedge.sources.address import has_scheme, split_address, without_password
 from maskedge.sources.config import SourceConfig
-from maskedge.sources.devices import Device, open_stream
+from maskedge.sources.devices.capture import Device, Opener
+from maskedge.sources.devices.stream import open_stream
+from maskedge.sources.kinds import LiveKind
 
 from .client import HttpClient, NoHttpError
 from .jpeg_stream import PictureStream, Snapshots
@@ -20,7 +24,7 @@ from .relay import open_relay
 
 _PLAYLISTS = ("mpegurl", "dash+xml", "sdp")
 _WITHOUT_HEADER = re.compile(rb"[\t\n\r -~]*\xff\xd8\xff|\s*--[\w-]")
-"""How multipart JPEG begins, or JPEG one after the other."""
+"""How multipart JPEG begins, or consecutive JPEGs."""
 
 
 def open_http(uri: str, config: SourceConfig) -> Device:
@@ -28,23 +32,23 @@ def open_http(uri: str, config: SourceConfig) -> Device:
 
     Args:
         uri: Its address.
-        config: Its patience.
+        config: Its timeouts.
 
     Raises:
-        SourceError: There is no stream; the text says what the server answers instead.
-        UsageError: The address can be read in more than one way.
+        SourceError: There is no stream; the message says what the server returns instead.
+        UsageError: The address is ambiguous.
     """
     address = split_address(uri)
     if address is None:
-        raise SourceError(f"{without_password(uri)} is no address.")
+        raise SourceError(f"{without_password(uri)} is not an address: give one, as in http://camera/video.")
     client = HttpClient(address, config)
     try:
         response = client.get()
     except NoHttpError:
-        # FFmpeg forgives more.
+        # FFmpeg accepts more than HTTP allows.
         return open_stream(uri, config)
     try:
-        device = _open_answer(client, response, config)
+        device = _open_response(client, response, config)
     except BaseException:
         response.close()
         raise
@@ -55,8 +59,8 @@ def open_http(uri: str, config: SourceConfig) -> Device:
     return device
 
 
-def _open_answer(client: HttpClient, response: HTTPResponse, config: SourceConfig) -> Device | None:
-    """Choose how to read an answer; None where FFmpeg has to ask itself."""
+def _open_response(client: HttpClient, response: HTTPResponse, config: SourceConfig) -> Device | None:
+    """Open a response by its type, or return None where FFmpeg must send its own request."""
     kind = (response.headers.get("Content-Type") or "").lower()
     media = kind.partition(";")[0].strip()
     if media.startswith("multipart/"):
@@ -68,16 +72,24 @@ def _open_answer(client: HttpClient, response: HTTPResponse, config: SourceConfi
     start = first.lstrip()[:15].lower()
     if media.startswith("image/") or _WITHOUT_HEADER.match(first):
         stream = PictureStream(client, response, b"", config, first)
-        # Without a length only the end of the answer tells that it was all.
+        # Without a length, only the end of the response shows that it is a single picture.
         image = stream.only_picture()
         return stream if image is None else Snapshots(client, image, config)
     if any(name in media for name in _PLAYLISTS) or start.startswith((b"#extm3u", b"<?xml", b"<mpd", b"v=0")):
         return None
     if media in ("text/html", "application/xhtml+xml") or start.startswith((b"<!doctype html", b"<html")):
-        raise client.failure("the server answers with a web page", "give the address of the stream that the page shows")
+        raise client.failure("the server returns a web page", "give the address of the stream that the page shows")
     if not first or media.startswith("text/") or media == "application/json":
         what = media or "text" if first else "nothing"
-        raise client.failure(f"the server answers with {what}, which is no stream", "check the address")
+        raise client.failure(f"the server returns {what}, which is not a stream", "check the address")
     if response.length is not None:
         return None
     return open_relay(client, response, first, config)
+
+
+def _opener(uri: str, config: SourceConfig) -> Opener:
+    split_address(uri)  # an ambiguous address is refused here, not in the thread that opens it
+    return partial(open_http, uri, config)
+
+
+KIND = LiveKind(("http://", "https://"), lambda uri, config: has_scheme(uri, "http", "https"), _opener)

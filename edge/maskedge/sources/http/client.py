@@ -1,4 +1,4 @@
-"""Asks a web server for a stream, and names what it answers instead."""
+"""An HTTP client for streams, whose errors say what the server returns instead."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _CHUNK = 65536
 
 
 class NoHttpError(Exception):
-    """The server speaks something that only resembles HTTP."""
+    """The server's response only resembles HTTP."""
 
 
 class HttpClient:
-    """Asks a server, with the user's name and password where it wants them.
+    """Sends requests to one server, with the user's credentials where it asks for them.
 
     Args:
-        address: Of the stream.
-        config: Its patience.
+        address: Address of the stream.
+        config: Its timeouts.
     """
 
     def __init__(self, address: Address, config: SourceConfig) -> None:
@@ -43,15 +43,15 @@ class HttpClient:
 
     @cached_property
     def context(self) -> ssl.SSLContext:
-        """How encrypted connections are made; to load the certificates of the system takes a while."""
+        """TLS settings, made on first use: loading the system's certificates takes a while."""
         return ssl.create_default_context()
 
     def get(self) -> HTTPResponse:
-        """Send the request, follow redirects, and give the answer, of status 200.
+        """Send the request, follow redirects, and return the response, which has status 200.
 
         Raises:
-            SourceError: There is none.
-            NoHttpError: It is none of HTTP.
+            SourceError: The request failed.
+            NoHttpError: The response is not HTTP.
         """
         while True:
             try:
@@ -59,10 +59,11 @@ class HttpClient:
             except ssl.SSLCertVerificationError as error:
                 if self.context.verify_mode is ssl.CERT_NONE:
                     raise self._unreachable(error) from None
-                # Cameras sign their certificates themselves. Who listens in between is shut out, who stands in between is not.
+                # Cameras sign their own certificates. Without verification the connection is
+                # protected against listeners, but not against another server in the camera's place.
                 self.warnings.append(
-                    f"the certificate of {self.name} could not be verified ({error.verify_message or error.reason}): "
-                    "the connection is encrypted, but may be to another than the camera."
+                    f"the certificate of {self.name} cannot be verified ({error.verify_message or error.reason}): "
+                    "the connection is encrypted, but may lead to another server."
                 )
                 self.context.check_hostname = False
                 self.context.verify_mode = ssl.CERT_NONE
@@ -76,7 +77,7 @@ class HttpClient:
             late.set()
             self.cut()
 
-        # The timeout of a socket begins anew with every byte.
+        # A socket's own timeout starts again with every byte.
         timer = threading.Timer(self._timeout, give_up)
         timer.daemon = True
         timer.start()
@@ -87,7 +88,7 @@ class HttpClient:
             error.close()
             raise self._refused(error) from None
         except RemoteDisconnected:
-            raise self._late(late) or self.failure("the server closed the connection without an answer", "try again") from None
+            raise self._late(late) or self.failure("the server closed the connection without a response", "try again") from None
         except BadStatusLine:
             raise NoHttpError from None
         except (urllib.error.URLError, OSError) as error:
@@ -101,17 +102,17 @@ class HttpClient:
             timer.cancel()
         if late.is_set():
             response.close()
-            raise self.failure(f"there was no answer within {self._timeout:g} s", "check that it is running")
+            raise self.failure(f"no response within {self._timeout:g} s", "check that the camera is running")
         for connection in self.connections:
             with contextlib.suppress(OSError):
                 connection.settimeout(self.patience)
         if response.status != 200:
             response.close()
-            raise self.failure(f"the server answers {response.status} {response.reason}".rstrip(), "check the address")
+            raise self.failure(f"the server returns {response.status} {response.reason}".rstrip(), "check the address")
         return response
 
     def _opener(self) -> urllib.request.OpenerDirector:
-        """Give what opens http and https and nothing else."""
+        """Return an opener for http and https only."""
         client = self
 
         class Plain(HTTPConnection):
@@ -138,7 +139,8 @@ class HttpClient:
         credentials = self._address.credentials
         if credentials is not None:
             host = re.split("[/?#]", self._address.rest, maxsplit=1)[0]
-            # A camera may send its clients from http to https, but not to another machine with the password.
+            # A camera may redirect from http to https, but the password must not go to another
+            # host.
             passwords.add_password(
                 None, [self._address.bare, f"{self._address.scheme}://{host}", f"https://{_without_port(host)}"], *credentials
             )
@@ -156,10 +158,10 @@ class HttpClient:
         return opener
 
     def read(self, response: HTTPResponse) -> bytes:
-        """Wait for the next bytes of an answer; nothing at its end.
+        """Wait for the next bytes of a response. Return no bytes at its end.
 
         Raises:
-            SourceError: None came within the patience.
+            SourceError: No bytes arrive within the timeout.
         """
         try:
             return response.read1(_CHUNK)
@@ -169,58 +171,59 @@ class HttpClient:
             return b""
 
     def more(self, response: HTTPResponse) -> bool:
-        """Tell whether bytes wait to be read."""
+        """Return True when bytes wait to be read."""
         try:
             return bool(select.select([response.fileno()], [], [], 0)[0])
         except (OSError, ValueError):
             return False
 
     def cut(self) -> None:
-        """End what another thread waits for."""
+        """Close the connections, which ends a read in another thread."""
         for connection in list(self.connections):
             with contextlib.suppress(OSError):
                 connection.shutdown(2)
 
     def failure(self, reason: str, remedy: str) -> SourceError:
-        """Make the failure to open the stream."""
+        """Return the error for a stream that cannot be opened."""
         return SourceError(f"the stream {self.name} could not be opened ({reason}): {remedy}.")
 
     def _late(self, late: threading.Event) -> SourceError | None:
         if not late.is_set():
             return None
         return SourceError(
-            f"the stream {self.name} could not be opened within {self._timeout:g} s: check the address, and that it is running."
+            f"the stream {self.name} could not be opened within {self._timeout:g} s: "
+            "check the address, and that the camera is running."
         )
 
     def _unreachable(self, reason: Any) -> SourceError:
         if isinstance(reason, TimeoutError):
-            reason = f"it did not answer within {self._timeout:g} s"
+            reason = f"no response within {self._timeout:g} s"
         elif isinstance(reason, ssl.SSLError):
             reason = f"no encrypted connection: {' '.join(str(reason.reason or reason).split())}"
         elif isinstance(reason, OSError):
             reason = reason.strerror or type(reason).__name__
-        remedy = "check the address, and that it is running"
+        remedy = "check the address, and that the camera is running"
         return self.failure(str(reason), f"{remedy}; {PERCENT_HINT}" if self._address.doubtful else remedy)
 
     def _misunderstood(self, error: Exception) -> SourceError:
-        # Their words may hold the address.
+        # The library's message may contain the address, so it is not shown.
         if "authentication" in str(error).lower():
-            kind = "a kind of authentication that is not known here"
-            return self.failure(f"the server asks for {kind}", "set its camera to Digest or Basic")
-        return self.failure(f"the address or the answer is no proper HTTP, {type(error).__name__}", "check the address")
+            kind = "an unsupported kind of authentication"
+            return self.failure(f"the server asks for {kind}", "set the camera to Digest or Basic")
+        return self.failure(f"the address or the response is not valid HTTP: {type(error).__name__}", "check the address")
 
     def _refused(self, error: urllib.error.HTTPError) -> SourceError:
-        reason, remedy = f"the server answers {error.code} {error.reason}", "check the address"
+        reason, remedy = f"the server returns {error.code} {error.reason}", "check the address"
         if error.code == 401 and self._address.credentials is None:
             reason, remedy = "the server asks for a name and a password", f"write {self._address.scheme}://NAME:PASSWORD@HOST/..."
         elif error.code == 401:
-            reason, remedy = "the server does not take the name and password", f"check them; {PERCENT_HINT}"
+            reason, remedy = "the server rejects the name and password", f"check them; {PERCENT_HINT}"
         elif error.code == 403:
-            reason, remedy = "the server answers 403 Forbidden", "check the rights of the user at the camera"
+            reason, remedy = "the server returns 403 Forbidden", "check the permissions of this user on the camera"
         elif 300 <= error.code < 400:
-            reason = f"the server answers {error.code} and sends us round in circles, or to what is no http"
+            reason = f"the server returns {error.code}, a redirect in a circle or to an address that is not HTTP"
         elif error.code >= 500:
-            remedy = "the camera is busy or broken: try again, restart it"
+            remedy = "the camera is busy or faulty: try again, or restart it"
         return self.failure(" ".join(reason.split()), remedy)
 
 

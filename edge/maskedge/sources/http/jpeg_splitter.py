@@ -1,4 +1,4 @@
-"""Cuts JPEG pictures out of a stream of bytes, whatever stands between them."""
+"""A scanner that finds JPEG pictures in a stream of bytes."""
 
 from __future__ import annotations
 
@@ -9,32 +9,35 @@ _MOST_PIXELS = 50_000_000
 _SOI = b"\xff\xd8\xff"
 _EOI, _SOS = 0xD9, 0xDA
 _SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""Markers of a frame header, which holds the picture's size."""
+"""Markers of a frame header, which contains the size of the picture."""
 _BETWEEN_SCANS = frozenset((0xC4, _SOS, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)))
-# In compressed data 0xFF is followed by zero or by a restart marker, anything else ends it.
+# In compressed data 0xFF is followed by zero or a restart marker. Anything else ends the data.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _PICTURE_TYPE = re.compile(rb"content-type:[ \t]*image/", re.IGNORECASE)
 _PART_TYPE = re.compile(rb"content-type:[ \t]*([\w.+-]+/[\w.+-]+)", re.IGNORECASE)
 _FILL = 256
-"""Bytes of filling that may stand before a marker."""
+"""Maximum number of fill bytes before a marker."""
 _GAP = 8192
 _OVERLAP = 256
 
 
 class JpegScanner:
-    """Finds the JPEG pictures in a stream, by their own structure.
+    """Finds the JPEG pictures in a stream by their own structure.
 
-    The boundary, the headers and the lengths of `multipart/x-mixed-replace` are as wrong in small cameras as browsers admit, so
-    none of them is relied on: a picture begins with its start marker, its header segments tell their lengths (a thumbnail among
-    them is no picture of its own), and it ends with its end marker. One that is cut short or damaged in its structure is counted
-    and left out, and the next one is found behind it. Memory is bounded, whatever arrives.
+    Small cameras get the boundary, the headers and the lengths of `multipart/x-mixed-replace` wrong
+    in every way that browsers tolerate, so the scanner relies on none of them. A picture begins
+    with its start marker; its header segments state their lengths (a thumbnail inside one is no
+    picture of its own); it ends with its end marker. A picture that is cut short or damaged in its
+    structure is counted and left out, and the scan goes on behind it. Memory is bounded, whatever
+    arrives.
 
     Args:
-        boundary: What the header of the answer calls the boundary, to count parts that hold no picture; empty for none.
-        most_bytes: Bytes of the largest picture that is waited for.
+        boundary: Boundary from the response header, to count parts without a picture; empty for
+            none.
+        most_bytes: Maximum size of a picture in bytes.
 
     Attributes:
-        damaged: Pictures that were left out, and parts without one, so far.
+        damaged: Number of pictures that were left out, and of parts without one.
     """
 
     def __init__(self, boundary: bytes = b"", *, most_bytes: int = _MOST_BYTES) -> None:
@@ -46,20 +49,22 @@ class JpegScanner:
         self._buffer = bytearray()
         self._inside = self._scanning = self._sized = False
         self._at = 0
-        """Where to go on in the buffer. In a picture, that starts with it."""
+        """Position in the buffer at which to continue. Inside a picture, the buffer starts with
+        it."""
         self._resume = 0
-        """Where to look for the next picture when this one turns out to be damaged."""
+        """Position at which to search for the next picture when this one turns out to be
+        damaged."""
         self._gap = bytearray()
         self._picture_parts = self._parts = 0
 
     @property
     def part_type(self) -> str:
-        """Media type of the last part that named one, lower case; empty before."""
+        """Media type of the last part that named one, in lower case; empty before."""
         types = _PART_TYPE.findall(self._gap)
         return types[-1].decode().lower() if types else self._type
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take the next bytes of the stream, and give the pictures that they complete, oldest first."""
+        """Process the next bytes, and return the pictures that they complete, oldest first."""
         self._buffer += data
         pictures: list[bytes] = []
         while True:
@@ -85,7 +90,7 @@ class JpegScanner:
         self._at = self._resume = 2
         return True
 
-    # The next two give a picture, nothing (b"") when they have gone a step on, or None when they need more bytes.
+    # The next two return a picture, b"" after one more step, or None when they need more bytes.
 
     def _read_segment(self) -> bytes | None:
         buffer, at = self._buffer, self._at
@@ -141,14 +146,14 @@ class JpegScanner:
         return b""
 
     def _give_up(self, resume: int) -> bytes:
-        """Leave a damaged picture, and look for the next one from `resume` on."""
+        """Leave out a damaged picture, and search for the next one from `resume` on."""
         self.damaged += 1
         del self._buffer[:resume]
         self._inside = False
         return b""
 
     def _read_gap(self, content: bytes | bytearray, *, over: bool) -> None:
-        """Look through what stands between two pictures: each part but the last was one without a picture."""
+        """Scan the bytes between two pictures: each part except the last had no picture."""
         self._gap += content
         if not over and len(self._gap) < _GAP:
             return

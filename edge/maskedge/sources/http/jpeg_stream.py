@@ -1,4 +1,4 @@
-"""JPEG pictures of a web server: a stream of them, or one a request."""
+"""JPEG pictures from a web server: a stream of them, or one per request."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ import numpy as np
 
 from maskedge.errors import SourceError
 from maskedge.sources.config import SourceConfig
+from maskedge.sources.devices.stream import ignored_options
 from maskedge.types import Image
 
 from .client import HttpClient, NoHttpError
 from .jpeg_splitter import JpegScanner
 
 _DRAIN = 0.05
-"""Seconds at most to read away what waits, before the newest picture is decoded."""
+"""Longest time in seconds to read the bytes that wait, before the newest picture is decoded."""
 _MOST_SNAPSHOT = 32 * 2**20
 _SNAPSHOT_FPS = 2.0
 
 
 class PictureStream:
-    """Reads JPEG pictures out of an answer without end. Of several that wait, the newest is given.
+    """Reads JPEG pictures from an endless response, and returns the newest of those that wait.
 
     Args:
-        client: Who asked.
-        response: The answer.
-        boundary: Of its parts, empty where it is not known.
-        config: Its patience.
-        first: What was read of it already.
+        client: Client that sent the request.
+        response: Its response.
+        boundary: Boundary of its parts, empty where it is unknown.
+        config: Its timeouts.
+        first: Bytes that were already read from the response.
     """
 
     finite = False
@@ -49,20 +50,18 @@ class PictureStream:
         if self._first is None:
             raise self._nothing()
         if config.width or config.fps or config.fourcc:
-            self.warnings.append(
-                f"size, rate and format of the stream {client.name} are set at its camera: what was asked for is ignored."
-            )
+            self.warnings.append(ignored_options(client.name))
 
     @property
     def damaged(self) -> int:
-        """Pictures that were left out, so far."""
+        """Number of pictures that were left out."""
         return self._scanner.damaged + self._undecoded
 
     def read(self) -> Image | None:
-        """Wait for the next picture; None when there is none any more.
+        """Wait for the next picture. Return None at the end.
 
         Raises:
-            SourceError: Bytes come, but no picture.
+            SourceError: Bytes arrive, but no picture.
         """
         if self._first is not None:
             first, self._first = self._first, None
@@ -70,10 +69,10 @@ class PictureStream:
         return self._next(self._client.patience)
 
     def only_picture(self) -> Image | None:
-        """Wait for what follows the first picture: give that picture where the answer ends behind it, None where more comes.
+        """Return the first picture if the response ends behind it, or None if more follows.
 
         Raises:
-            SourceError: Neither comes.
+            SourceError: Neither happens within the timeout.
         """
         while not self._pictures and not self.skipped and not self.damaged:
             data = self._client.read(self._response)
@@ -86,7 +85,7 @@ class PictureStream:
         return None
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._client.cut()
         self._response.close()
 
@@ -122,10 +121,10 @@ class PictureStream:
         del self._pictures[:-1]
 
     def _nothing(self) -> SourceError:
-        found = f" its {self.damaged} pictures are damaged" if self.damaged else " it holds no JPEG picture"
+        found = f"its {self.damaged} pictures are damaged" if self.damaged else "it contains no JPEG picture"
         if self._scanner.part_type and not self._scanner.part_type.startswith("image/jp"):
-            found = f" its parts are {self._scanner.part_type}"
-        return self._client.failure(f"the server answers, and its stream is not understood:{found}", "set its camera to MJPEG")
+            found = f"its parts are {self._scanner.part_type}"
+        return self._client.failure(f"the format of the stream is not supported: {found}", "set the camera to MJPEG")
 
 
 def _decode(jpeg: bytes) -> Image | None:
@@ -137,15 +136,15 @@ def _decode(jpeg: bytes) -> Image | None:
 
 
 class Snapshots:
-    """A server that gives one picture a request: it is asked again and again.
+    """Requests one picture after another from a server that returns one per request.
 
     Args:
-        client: Who asks.
-        first: The first answer, or the picture that was read of it already (uint8, BGR, H x W x 3).
-        config: `fps` is the rate.
+        client: Client that sends the requests.
+        first: Its first response, or the picture already read from it (uint8, `[H, W, 3]`, BGR).
+        config: `fps` is the number of requests per second.
 
     Raises:
-        SourceError: Its first answer is no picture.
+        SourceError: The first response is not a picture.
     """
 
     finite = False
@@ -155,23 +154,23 @@ class Snapshots:
         self.fps = config.fps or _SNAPSHOT_FPS
         self.skipped = 0
         self.warnings = [
-            f"{client.name} gives a single picture a request: it is asked {self.fps:g} times a second (fps sets that); "
-            "the address of a stream gives more."
+            f"{client.name} returns one picture per request, so it is requested {self.fps:g} times per second (fps sets that): "
+            "the address of a stream would deliver more."
         ]
         self._client = client
         self._due = time.monotonic()
         self._first: Image | None = self._take(first) if isinstance(first, HTTPResponse) else first
 
     def read(self) -> Image | None:
-        """Wait until it is time, and ask for the next picture.
+        """Wait until the next request is due, and return its picture.
 
         Raises:
-            SourceError: There is none.
+            SourceError: The response is not a picture.
         """
         if self._first is not None:
             first, self._first = self._first, None
             return first
-        # Where the server is slower than the rate, what was missed is not made up for.
+        # A server that is slower than the rate is not asked for the pictures it missed.
         self._due = max(self._due + 1 / self.fps, time.monotonic())
         time.sleep(max(0.0, self._due - time.monotonic()))
         try:
@@ -180,7 +179,7 @@ class Snapshots:
             return None
 
     def close(self) -> None:
-        """Nothing is held between two requests."""
+        """Release nothing: no connection is open between two requests."""
 
     def _take(self, response: HTTPResponse) -> Image:
         with response:
@@ -191,5 +190,5 @@ class Snapshots:
         pictures = JpegScanner().feed(bytes(content)) if content.startswith(b"\xff\xd8") else [bytes(content)]
         image = _decode(pictures[0]) if pictures and content else None
         if image is None:
-            raise self._client.failure("the server answers with a picture that cannot be read", "check the address")
+            raise self._client.failure("the server returns a picture that cannot be decoded", "check the address")
         return image

@@ -1,4 +1,7 @@
-"""Streams of a web server that FFmpeg reads: over the connection that is open, since small cameras serve one client alone."""
+"""A relay for streams that FFmpeg reads over a connection that is already open.
+
+Small cameras serve only one client at a time, so FFmpeg cannot open its own.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,19 @@ from http.client import HTTPResponse
 
 from maskedge.errors import SourceError
 from maskedge.sources.config import SourceConfig
-from maskedge.sources.devices import CaptureDevice, Device, open_ffmpeg
+from maskedge.sources.devices.capture import CaptureDevice, Device
+from maskedge.sources.devices.stream import open_ffmpeg
 
 from .client import HttpClient
 
 
 class _Relay(threading.Thread):
-    """Hands what a server sends to FFmpeg, through a pipe.
+    """Passes a response to FFmpeg through a pipe.
 
     Args:
-        client: Who asked.
-        response: The answer.
-        first: What was read of it already.
+        client: Client that sent the request.
+        response: Its response.
+        first: Bytes that were already read from it.
     """
 
     def __init__(self, client: HttpClient, response: HTTPResponse, first: bytes) -> None:
@@ -33,18 +37,18 @@ class _Relay(threading.Thread):
 
     @property
     def address(self) -> str:
-        """What FFmpeg opens."""
+        """Name under which FFmpeg opens the pipe."""
         return f"pipe:{self._output}"
 
     def run(self) -> None:
-        """Work until one of both ends."""
+        """Copy until the response ends or FFmpeg closes the pipe."""
         try:
             for piece in self._pieces():
                 view = memoryview(piece)
                 while view:
                     view = view[os.write(self._input, view) :]
         except (OSError, SourceError):
-            pass  # The reader of the pipe learns it by its end.
+            pass  # the reader learns of it by the end of the pipe
         finally:
             os.close(self._input)
             self._response.close()
@@ -55,11 +59,11 @@ class _Relay(threading.Thread):
             yield piece
 
     def end(self) -> None:
-        """End the connection, so that FFmpeg reads no more."""
+        """Close the connection, which ends the pipe."""
         self._client.cut()
 
     def close(self) -> None:
-        """Let go of the pipe and the connection."""
+        """Close the pipe and the connection."""
         if not self._closed:
             self._closed = True
             self.end()
@@ -67,32 +71,32 @@ class _Relay(threading.Thread):
 
 
 class _RelayedCapture(CaptureDevice):
-    """An opened `cv2.VideoCapture` that reads from a relay."""
+    """An open `cv2.VideoCapture` that reads from a relay."""
 
     relay: _Relay | None = None
 
     def close(self) -> None:
-        """Let go of both."""
+        """Close the capture and the relay."""
         super().close()
         if self.relay is not None:
             self.relay.close()
 
 
 def open_relay(client: HttpClient, response: HTTPResponse, first: bytes, config: SourceConfig) -> Device:
-    """Let FFmpeg read an answer without end.
+    """Open an endless response with FFmpeg.
 
     Args:
-        client: Who asked.
-        response: The answer.
-        first: What was read of it already.
-        config: Its patience.
+        client: Client that sent the request.
+        response: Its response.
+        first: Bytes that were already read from it.
+        config: Its timeouts.
 
     Raises:
-        SourceError: FFmpeg does not understand it.
+        SourceError: FFmpeg does not support the format.
     """
     relay = _Relay(client, response, first)
     relay.start()
-    # FFmpeg cannot be called back from a pipe, but that can be ended.
+    # FFmpeg cannot be interrupted while it reads a pipe, but the pipe can be ended.
     timer = threading.Timer(config.open_timeout, relay.end)
     timer.daemon = True
     timer.start()
@@ -102,6 +106,6 @@ def open_relay(client: HttpClient, response: HTTPResponse, first: bytes, config:
         timer.cancel()
     if not isinstance(device, _RelayedCapture):
         relay.close()
-        raise client.failure("the server answers, and its stream is not understood", "set its camera to MJPEG or MPEG-TS")
+        raise client.failure("the format of the stream is not supported", "set the camera to MJPEG or MPEG-TS")
     device.relay = relay
     return device

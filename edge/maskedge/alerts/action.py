@@ -1,0 +1,94 @@
+"""The base class of alert actions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from maskedge.errors import UsageError
+from maskedge.events import Event
+from maskedge.results import FrameResult
+from maskedge.sinks.base import Sink
+from maskedge.support.workers import WAITS, Worker
+
+from .rules import AlertRule
+
+
+def _ignore(output: str) -> Callable[[str | None], None]:
+    return lambda problem: None
+
+
+@dataclass(frozen=True)
+class ActionContext:
+    """What an action may use of the run it belongs to.
+
+    Attributes:
+        sinks: The open outputs, by name.
+        settings: Sections of the configuration, by name.
+        report: Returns, for the name of an output, the function that publishes its failure (a message)
+            and its recovery (None).
+        waits: Seconds between attempts.
+    """
+
+    sinks: Mapping[str, Sink] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    report: Callable[[str], Callable[[str | None], None]] = _ignore
+    waits: Sequence[float] = WAITS
+
+    def sink(self, name: str, key: str, action: str, rule: AlertRule) -> Any:
+        """Return an output of the run.
+
+        Raises:
+            UsageError: It is not open; the message names the key that opens it.
+        """
+        if name not in self.sinks:
+            raise UsageError(f"alert rule {rule.name!r} has the action {action!r}: set [{name}] {key}.")
+        return self.sinks[name]
+
+
+class Action:
+    """What follows when an alert starts or ends. One object serves all rules that name the action.
+
+    The constructor checks everything and starts nothing; `start` starts the threads.
+
+    Args:
+        rules: The rules that name this action, at least one.
+        context: The run.
+
+    Attributes:
+        name: Value in `actions`.
+        section: Section of edge.toml that the action owns; empty without one.
+        settings_class: Dataclass of that section.
+        rule_class: Rule class with the keys of its own.
+        workers: Its threads, which `Actions` closes.
+
+    Raises:
+        UsageError: A rule asks for something that cannot be done.
+    """
+
+    name: ClassVar[str]
+    section: ClassVar[str] = ""
+    settings_class: ClassVar[type[Any] | None] = None
+    rule_class: ClassVar[type[AlertRule]] = AlertRule
+
+    def __init__(self, rules: Sequence[Any], context: ActionContext) -> None:
+        self.rules = rules
+        self.context = context
+        self.workers: list[Worker[Any]] = []
+
+    def start(self) -> None:
+        """Start the threads of the action."""
+
+    def perform(self, rule: AlertRule, event: Event, result: FrameResult | None) -> list[Event]:
+        """Perform the action. Must not block.
+
+        Args:
+            rule: The rule.
+            event: Its `alert` or `alert_ended`.
+            result: The newest frame as it is published; None before the first.
+
+        Returns:
+            Events for the outputs of the run.
+        """
+        raise NotImplementedError

@@ -1,0 +1,124 @@
+"""The action `command`: a program that gets the event on standard input."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from maskedge.errors import UsageError
+from maskedge.events import Event
+from maskedge.results import FrameResult
+from maskedge.settings import Range
+from maskedge.support.text import to_json
+from maskedge.support.workers import PermanentError, Worker
+
+from .action import Action, ActionContext
+from .rules import AlertRule
+
+_AT_ONCE = 2
+
+
+@dataclass(frozen=True)
+class CommandRule(AlertRule):
+    """A rule with the keys of the action `command`."""
+
+    command: tuple[str, ...] = field(
+        default=(), metadata={"help": "program and arguments; receives the JSON on standard input", "free": True}
+    )
+    command_timeout: float = field(
+        default=10.0, metadata={"help": "seconds after which the program is killed", "range": Range(0.01, 3600)}
+    )
+
+
+class CommandAction(Action):
+    """Runs programs, two at a time. A program that fails is not run again."""
+
+    name = "command"
+    rule_class = CommandRule
+
+    def __init__(self, rules: Sequence[CommandRule], context: ActionContext) -> None:
+        super().__init__(rules, context)
+        self._commands = {rule.name: Command(rule) for rule in rules}
+
+    def start(self) -> None:
+        """Start the threads that run programs."""
+        report = self.context.report("commands")
+        self._worker: Worker[tuple[Command, Event]] = Worker("commands of alerts", self._run, report, threads=_AT_ONCE, waits=())
+        self.workers = [self._worker]
+
+    def perform(self, rule: AlertRule, event: Event, result: FrameResult | None) -> list[Event]:
+        """Queue the program."""
+        self._worker.submit((self._commands[rule.name], event))
+        return []
+
+    def _run(self, piece: tuple[Command, Event]) -> None:
+        command, event = piece
+        command.run(event, self._worker.stopping.is_set)
+
+
+class Command:
+    """Runs a program without a shell, with the JSON of an event on its standard input.
+
+    Args:
+        rule: The rule, with a `command`.
+
+    Raises:
+        UsageError: It names no program.
+    """
+
+    def __init__(self, rule: CommandRule) -> None:
+        if not rule.command or not all(rule.command[:1]) or any("\0" in part for part in rule.command):
+            raise UsageError(
+                f"alert rule {rule.name!r}: command is a list, the program first: command = ['/usr/bin/logger', 'alert']."
+            )
+        self._where = f"the command {Path(rule.command[0]).name} of alert rule {rule.name!r}"
+        self._command = rule.command
+        self._timeout = rule.command_timeout
+
+    def run(self, event: Event, stopping: Callable[[], bool]) -> None:
+        """Run the program once. On a timeout, kill it and the processes it started.
+
+        Args:
+            event: The event for its standard input.
+            stopping: Returns True when the run ends; the program then has half a second left.
+
+        Raises:
+            PermanentError: The program could not be run, timed out, or returned a code other than 0.
+        """
+        # Variables of edge-run may hold secrets.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("MASKEDGE_")}
+        try:
+            process = subprocess.Popen(  # noqa: S603  (a list from the user's own configuration, no shell)
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                env=environment,
+            )
+        except OSError as error:
+            raise PermanentError(f"{self._where} cannot be run ({error.strerror}): check the path and the permissions.") from error
+        text: bytes | None = to_json(event.to_json(), ensure_ascii=True).encode() + b"\n"
+        end = time.monotonic() + self._timeout
+        with process:
+            while True:
+                try:
+                    process.communicate(text, timeout=0.1)
+                    break
+                except subprocess.TimeoutExpired:
+                    text = None
+                    if stopping():
+                        end = min(end, time.monotonic() + 0.5)
+                    if time.monotonic() < end:
+                        continue
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
+                    raise PermanentError(f"{self._where} took longer than {self._timeout:g} s and was killed.") from None
+        if process.returncode:
+            raise PermanentError(f"{self._where} ended with code {process.returncode}.")

@@ -1,0 +1,115 @@
+"""The registries of conditions and actions, the rule with the keys of all of them, and its checks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import field, make_dataclass
+
+from maskedge.errors import UsageError
+from maskedge.support.files import slug
+from maskedge.zones import Zones
+
+from .action import Action
+from .command import CommandAction
+from .conditions import CONDITIONS, Condition
+from .media import ClipAction, SnapshotAction
+from .messages import EventAction, MqttAction
+from .rules import AlertRule
+from .webhook import WebhookAction
+
+ACTIONS: list[type[Action]] = [EventAction, MqttAction, WebhookAction, CommandAction, SnapshotAction, ClipAction]
+"""All actions."""
+_classes: dict[tuple[type[AlertRule], ...], type[AlertRule]] = {}
+
+
+def condition_names() -> tuple[str, ...]:
+    """Return the values of `when`."""
+    return tuple(condition.name for condition in CONDITIONS)
+
+
+def action_names() -> tuple[str, ...]:
+    """Return the values of `actions`."""
+    return tuple(action.name for action in ACTIONS)
+
+
+def find_condition(name: str) -> type[Condition]:
+    """Return the condition with a name.
+
+    Raises:
+        StopIteration: There is none; `check_rules` refuses such a rule.
+    """
+    return next(condition for condition in CONDITIONS if condition.name == name)
+
+
+def rule_class() -> type[AlertRule]:
+    """Return the dataclass of a table `[[alerts]]`: the shared keys and those of every condition and action."""
+    owners: list[type[Condition] | type[Action]] = [*CONDITIONS, *ACTIONS]
+    own = tuple(dict.fromkeys(owner.rule_class for owner in owners if owner.rule_class is not AlertRule))
+    if own not in _classes:
+        shared = [
+            ("when", str, field(default="", metadata={"help": f"condition: {', '.join(condition_names())}"})),
+            (
+                "actions",
+                tuple[str, ...],
+                field(default=("event",), metadata={"help": f"actions: {', '.join(action_names())}"}),
+            ),
+        ]
+        # Dataclasses take the fields of the last base first.
+        _classes[own] = make_dataclass("AlertRule", shared, bases=(*reversed(own), AlertRule), frozen=True)
+    return _classes[own]
+
+
+def check_rules(rules: Iterable[AlertRule], zones: Zones) -> None:
+    """Check that the rules make sense.
+
+    Raises:
+        UsageError: One does not; the message names it.
+    """
+    names: set[str] = set()
+    for number, rule in enumerate(rules, 1):
+        if not re.fullmatch(r"[\w. -]{1,60}", rule.name):
+            raise UsageError(
+                f"alert rule {number} needs a name of letters, digits, '_', '-', '.': name = \"no masks at the door\"."
+            )
+        problem = _problem(rule, zones)
+        if problem:
+            raise UsageError(f"alert rule {rule.name!r}: {problem}.")
+        # The name becomes a topic and a file name, in which every character but letters, digits and '-' is '_'.
+        name = slug(rule.name)
+        if name in names:
+            raise UsageError(
+                f"two alert rules have the name {rule.name!r}, or names that differ from it only in other signs than A-Z, a-z, 0-9 "
+                "and '-': give each its own."
+            )
+        names.add(name)
+
+
+def check_labels(rules: Iterable[AlertRule], labels: Sequence[str]) -> None:
+    """Check that no rule waits for a label that no face gets: its alert would never start.
+
+    Raises:
+        UsageError: One does; the message names it.
+    """
+    for rule in rules:
+        unknown = [label for label in rule.labels if label not in labels]
+        if unknown and find_condition(rule.when).uses_labels:
+            raise UsageError(
+                f"alert rule {rule.name!r} waits for the label {unknown[0]!r}, which no face gets here: the labels are "
+                f"{', '.join(labels)}. Change the rule's labels, or what leaves it out (the model, model.labels)."
+            )
+
+
+def _problem(rule: AlertRule, zones: Zones) -> str | None:
+    """Return what is wrong with a rule, None if it is valid."""
+    if rule.when not in condition_names():
+        return f"when = {rule.when!r} is unknown: use one of {', '.join(condition_names())}"
+    wrong = [action for action in rule.actions if action not in action_names()]
+    if wrong:
+        return f"the action {wrong[0]!r} is unknown: use {', '.join(action_names())}"
+    problem = find_condition(rule.when).check(rule)
+    if problem:
+        return problem
+    if rule.zone is not None and rule.zone not in zones.names:
+        return f"there is no zone {rule.zone!r}; zones: {', '.join(zones.names) or 'none'}"
+    return None if rule.labels else "labels names at least one label"

@@ -1,0 +1,60 @@
+"""Generate the tables of docs/configuration.md: `python -m maskedge.cli.config_reference docs/configuration.md`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Any
+
+from maskedge.config import section_class, sections
+
+BEGIN = "<!-- begin: sections (make docs) -->"
+END = "<!-- end: sections -->"
+
+
+def reference() -> str:
+    """Return a heading and a table of keys, defaults, ranges and descriptions for each section."""
+    lines: list[str] = []
+    for name, cls in sections().items():
+        lines += [f"## [{name}]", "", *_table(cls), ""]
+    lines += ["## [[alerts]]", "", *_table(section_class("alerts"))]
+    return "\n".join(lines) + "\n"
+
+
+def update(page: str) -> str:
+    """Return a page with the tables between its two markers replaced.
+
+    Raises:
+        ValueError: A marker is missing.
+    """
+    start, end = page.index(BEGIN) + len(BEGIN), page.index(END)
+    return f"{page[:start]}\n\n{reference()}\n{page[end:]}"
+
+
+def _table(cls: type[Any]) -> Iterator[str]:
+    yield "| key | default | range | description |"
+    yield "| --- | --- | --- | --- |"
+    for entry in fields(cls):
+        bounds = str(entry.metadata.get("range") or "").replace("from ", "")
+        text = str(entry.metadata.get("help", "")).rstrip(".").replace("|", "\\|")
+        yield f"| `{entry.name}` | {_default(entry)} | {f'{bounds} ' if bounds else ''}| {text} |"
+
+
+def _default(entry: Field[Any]) -> str:
+    value = entry.default_factory() if entry.default_factory is not MISSING else entry.default
+    if value is None:
+        return "not set"
+    return f"`{json.dumps(list(value) if isinstance(value, tuple) else value)}`"
+
+
+def main() -> None:
+    """Rewrite the file that is named on the command line."""
+    path = Path(sys.argv[1])
+    path.write_text(update(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""What a run consists of beside source, detector and outputs, and how it is stopped and ends."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from maskedge.alerts.actions import Actions
+from maskedge.alerts.engine import AlertEngine
+from maskedge.errors import MaskedgeError
+from maskedge.events import Event
+from maskedge.system.health import HealthWatcher
+from maskedge.system.rate_limiter import RateLimiter
+from maskedge.system.sd_notify import SystemdNotifier
+from maskedge.zones import Zones
+
+from .state import RunState
+from .summary import Summary
+
+
+@dataclass
+class StopRequest:
+    """Set by a signal handler to end a run after the current frame, or to reload its configuration.
+
+    Attributes:
+        signal: Number of the signal that ends the run, None to continue.
+        reload: True to reload the configuration.
+    """
+
+    signal: int | None = None
+    reload: bool = False
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended.
+
+    Attributes:
+        summary: Counts and timing of the run.
+        failure: The error that ended it, None if it ended regularly.
+    """
+
+    summary: Summary
+    failure: MaskedgeError | None
+
+
+@dataclass
+class RunContext:
+    """Optional parts of a run. Most of them may be replaced while it runs.
+
+    Attributes:
+        state: Collects the state of the run for pages and metrics.
+        zones: Parts of the picture that count.
+        alerts: Evaluates the alert rules.
+        actions: Performs the actions of alerts. Without it every alert is published as an event.
+        rate_limiter: Slows a live loop down.
+        health: Watches the machine.
+        systemd: Reports to systemd.
+        event_queue: Events of other threads, which the loop publishes.
+        anonymize: Pixelate faces in every picture that leaves the program.
+        stats_only: Remove positions and identities from everything that leaves the program.
+        reload: Reloads the configuration; the loop calls it between two frames.
+    """
+
+    state: RunState | None = None
+    zones: Zones = field(default_factory=Zones)
+    alerts: AlertEngine | None = None
+    actions: Actions | None = None
+    rate_limiter: RateLimiter | None = None
+    health: HealthWatcher | None = None
+    systemd: SystemdNotifier | None = None
+    event_queue: queue.SimpleQueue[Event] = field(default_factory=queue.SimpleQueue)
+    anonymize: bool = False
+    stats_only: bool = False
+    reload: Callable[[], None] = lambda: None

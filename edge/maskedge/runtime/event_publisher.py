@@ -1,0 +1,173 @@
+"""The second part of the loop: results and events go to alerts, actions, the log and the outputs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from maskedge.alerts.engine import AlertChange
+from maskedge.errors import OutputError
+from maskedge.events import OUTPUT_LOST, Event
+from maskedge.privacy import without_people
+from maskedge.results import FrameResult
+from maskedge.sinks.base import Sink
+from maskedge.sources import Source
+from maskedge.support.timing import StageClock
+
+from .context import RunContext
+from .event_log import log_event
+from .state import RunState
+
+T = TypeVar("T")
+
+
+@dataclass(eq=False)
+class _Output:
+    """A sink and what the loop knows of it.
+
+    Attributes:
+        sink: The sink.
+        written: Number of results that it took.
+        error: Message of the failure that took it out of the run, None while it works.
+    """
+
+    sink: Sink
+    written: int = 0
+    error: str | None = None
+
+    def status(self) -> dict[str, Any]:
+        """Return written, dropped, state and error, as in the state of the run."""
+        return self.sink.status() or {
+            "written": self.written, "dropped": 0, "state": "lost" if self.error else "ok", "error": self.error,
+        }  # fmt: skip
+
+
+class EventPublisher:
+    """Publishes results, events and active alerts.
+
+    It is the only way out of the loop. With `[privacy] stats_only` it removes positions and identities
+    before a sink, an action, the log or the state of the run receives anything; only the alert engine
+    sees them, as zones and durations need both.
+
+    A sink that fails ends the run of a file. A live run continues without it.
+
+    Args:
+        source: The source of the run.
+        sinks: The outputs.
+        context: Alerts, actions and privacy, which a reload may change.
+        state: The state of the run.
+        clock: Measures the time that each sink takes.
+    """
+
+    def __init__(self, source: Source, sinks: Sequence[Sink], context: RunContext, state: RunState, clock: StageClock) -> None:
+        self._source = source
+        self._outputs = [_Output(sink) for sink in sinks]
+        self._context = context
+        self._state = state
+        self._clock = clock
+        self._newest: FrameResult | None = None
+        state.watch_sinks(lambda: {output.sink.name: output.status() for output in self._outputs})
+
+    def publish_result(self, result: FrameResult) -> bool:
+        """Publish the result of a frame, with the alerts that start or end with it.
+
+        Returns:
+            False if a sink asks to end the run.
+
+        Raises:
+            OutputError: A sink failed and the source is not live.
+        """
+        changes = self._context.alerts.observe(result) if self._context.alerts is not None else []
+        self._newest = published = self._impersonal(result)
+        published.events = [*published.events, *self._perform(changes)]
+        for event in published.events:
+            log_event(event)
+        go_on = True
+        for output in self._working():
+            with self._clock(output.sink.name):
+                go_on &= self._guard(output, lambda sink=output.sink: sink.write(published))  # type: ignore[misc]
+            output.written += output.error is None
+        return go_on
+
+    def publish_event(self, event: Event) -> None:
+        """Publish an event between two frames, and the alerts that start or end with it."""
+        self._publish([event])
+        if self._context.alerts is not None:
+            self._publish(self._perform(self._context.alerts.handle_event(event)))
+
+    def tick(self, *, waiting: bool) -> None:
+        """Publish the events of other threads and the active alerts. Call it several times a second.
+
+        Args:
+            waiting: True while a live source gives no frame, so that alerts depend on time alone.
+        """
+        context = self._context
+        if waiting and context.alerts is not None:
+            self._publish(self._perform(context.alerts.tick()))
+        self._publish(context.actions.problems() if context.actions is not None else [])
+        while not context.event_queue.empty():
+            self._publish([context.event_queue.get()])
+        if context.alerts is not None:
+            self._state.set_alerts(self._impersonal(context.alerts.active()))
+
+    def show_still(self, banner: str) -> bool:
+        """Show the newest picture again while there is no newer one.
+
+        Args:
+            banner: Text across the picture; empty leaves the picture as it is.
+
+        Returns:
+            False if a sink asks to end the run.
+        """
+        if self._newest is None:
+            return True
+        if banner and not self._newest.overlay.banner:
+            self._newest = self._newest.with_banner(banner)
+        newest, go_on = self._newest, True
+        for output in self._working():
+            go_on &= output.sink.still(newest)
+        return go_on
+
+    def log_remaining(self) -> None:
+        """Log the events that other threads published after the outputs were closed."""
+        while not self._context.event_queue.empty():
+            log_event(self._impersonal(self._context.event_queue.get()))
+
+    def _publish(self, events: Iterable[Event]) -> None:
+        for event in map(self._impersonal, events):
+            log_event(event)
+            for output in self._working():
+                self._guard(output, lambda sink=output.sink, event=event: sink.handle_event(event))  # type: ignore[misc]
+
+    def _perform(self, changes: Iterable[AlertChange]) -> list[Event]:
+        """Start the actions of alerts. Return the events that they publish."""
+        events = []
+        for rule, change in changes:
+            event = self._impersonal(change)
+            if self._context.actions is None:
+                events.append(event)
+            else:
+                events += self._context.actions.perform(rule, event, self._newest)
+        return events
+
+    def _impersonal(self, value: T) -> T:
+        """Return a result, an event or the active alerts as they may leave the loop."""
+        return without_people(value) if self._context.stats_only else value
+
+    def _working(self) -> list[_Output]:
+        return [output for output in self._outputs if output.error is None]
+
+    def _guard(self, output: _Output, work: Callable[[], bool | None]) -> bool:
+        """Call a sink. If it fails, a live run continues without it; the run of a file ends."""
+        try:
+            return work() is not False
+        except Exception as error:
+            if not self._source.live:
+                raise
+            name = output.sink.name
+            output.error = str(error) if isinstance(error, OutputError) else f"the output {name} failed ({error!r})."
+            details = {"output": name, "error": output.error}
+            self._context.event_queue.put(Event(OUTPUT_LOST, time.time(), self._source.name, details))
+            return True

@@ -1,0 +1,65 @@
+"""The third part of the loop: everything is closed, within a bounded time where something may hang."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from maskedge.errors import MaskedgeError, OutputError
+from maskedge.sinks.base import Sink
+from maskedge.sources import Source
+
+CLOSE_SECONDS = 1.7
+"""Seconds for parts that may hang, so that a run ends within two seconds of a signal."""
+
+
+class Closable(Protocol):
+    """Anything with `close`."""
+
+    def close(self) -> None:
+        """Close it."""
+        ...
+
+
+def close_run(
+    source: Source, sinks: Sequence[Sink], others: Sequence[Closable] = (), *, seconds: float = CLOSE_SECONDS
+) -> list[MaskedgeError]:
+    """Close a source, its sinks and other parts of a run.
+
+    Parts that may hang are closed side by side on threads, which are abandoned after `seconds`: the
+    source, `others` and, with a live source, the sinks, each of which has a queue or a thread of its
+    own. Without a live source a sink writes the user's file directly and is completed however long
+    that takes. A sink with `main_thread` is closed on the calling thread in any case.
+
+    Args:
+        source: The source.
+        sinks: The sinks.
+        others: Further parts, such as the actions of alerts.
+        seconds: Time for the threads.
+
+    Returns:
+        The failures; one failure does not keep the other parts from being closed.
+    """
+    end = time.monotonic() + seconds
+    failures: list[MaskedgeError] = []
+
+    def close(part: Closable) -> None:
+        try:
+            part.close()
+        except MaskedgeError as error:
+            failures.append(error)
+        except Exception as error:  # noqa: BLE001  (the other parts must still be closed)
+            failures.append(OutputError(f"{getattr(part, 'name', 'an output')} could not be closed ({error!r})."))
+
+    apart = [sink for sink in sinks if source.live and not sink.main_thread]
+    threads = [threading.Thread(target=close, args=(part,), daemon=True) for part in (source, *apart, *others)]
+    for thread in threads:
+        thread.start()
+    for sink in sinks:
+        if sink not in apart:
+            close(sink)
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    return failures

@@ -1,0 +1,101 @@
+"""Network streams that FFmpeg reads."""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import partial
+
+import cv2
+
+from maskedge.errors import SourceError
+from maskedge.sources.address import PERCENT_HINT, has_scheme, split_address, without_password
+from maskedge.sources.config import SourceConfig
+from maskedge.sources.kinds import LiveKind
+
+from .capture import CaptureDevice, Opener
+
+_SCHEMES = ("rtsp", "rtsps", "tcp", "udp", "rtp", "rtmp", "srt")
+_RAW = "analyzeduration;500000|rtsp_flags;prefer_tcp"
+"""FFmpeg options for video without a container, of which it would otherwise analyse 5 s before it
+delivers the first frame. OpenCV sets the second option where no options are given."""
+
+
+def open_stream(uri: str, config: SourceConfig) -> CaptureDevice:
+    """Open a network stream with FFmpeg.
+
+    Args:
+        uri: An address with a scheme that FFmpeg reads, as `rtsp://` or `tcp://`.
+        config: Its timeouts.
+
+    Raises:
+        SourceError: The stream cannot be opened.
+        UsageError: The address is ambiguous.
+    """
+    address = split_address(uri)
+    full = uri if address is None else address.full
+    if full.startswith("tcp://"):
+        # OpenCV reads this option from the environment alone. It is set once and kept: it harms no
+        # other stream, and changing the environment is not safe while other threads read it. A
+        # value that the user has set is kept too.
+        os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", _RAW)
+    start = time.monotonic()
+    name = without_password(full)
+    stream = open_ffmpeg(full, config)
+    if stream is not None:
+        if full.startswith("http") and stream.length > 0:
+            stream.close()
+            raise SourceError(f"{name} is a file of {stream.length} frames, not a live stream: download it and give its path.")
+        if config.width or config.fps or config.fourcc:
+            stream.warnings.append(ignored_options(name))
+        return stream
+    late = f" within {config.open_timeout:g} s" if time.monotonic() - start >= config.open_timeout else ""
+    hint = f"; {PERCENT_HINT}" if address is not None and (address.doubtful or address.user) else ""
+    raise SourceError(
+        f"the stream {name} could not be opened{late}: check the address, the name and password, and that the camera is running"
+        f"{hint}."
+    )
+
+
+def open_ffmpeg(address: str, config: SourceConfig, kind: type[CaptureDevice] = CaptureDevice) -> CaptureDevice | None:
+    """Open what FFmpeg reads, and discard frames up to the newest.
+
+    Args:
+        address: An address or file name for FFmpeg, with its secrets.
+        config: Its timeouts.
+        kind: Class of the device to create.
+
+    Returns:
+        The device, or None when FFmpeg finds no picture.
+    """
+    # Longer than the watchdog's timeout: a thread that waits in a read was abandoned by then, and
+    # this ends it.
+    patience = (config.stall_timeout or 30.0) + 1.0
+    options = [
+        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(config.open_timeout * 1000),
+        cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(patience * 1000),
+        # With more threads, FFmpeg decodes that many frames at once, and each arrives a frame
+        # later.
+        cv2.CAP_PROP_N_THREADS, 1,
+    ]  # fmt: skip
+    capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, options)
+    if capture.isOpened():
+        stream = kind(capture, patience=config.stall_timeout or 30.0)
+        # A file on a web server is refused by its length: to read its frames first would take long.
+        if (stream.length > 0 and address.startswith("http")) or stream.catch_up():
+            return stream
+    capture.release()
+    return None
+
+
+def ignored_options(name: str) -> str:
+    """Return the warning that a stream ignores `width`, `fps` and `fourcc`."""
+    return f"the camera sets size, rate and format of the stream {name}: width, height, fps and fourcc are ignored."
+
+
+def _opener(uri: str, config: SourceConfig) -> Opener:
+    split_address(uri)  # an ambiguous address is refused here, not in the thread that opens it
+    return partial(open_stream, uri, config)
+
+
+KIND = LiveKind(tuple(f"{scheme}://" for scheme in _SCHEMES), lambda uri, config: has_scheme(uri, *_SCHEMES), _opener)
