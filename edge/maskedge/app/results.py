@@ -1,4 +1,4 @@
-"""Turn detector results into what the app shows: the visitor's threshold, smallest face and hidden faces applied."""
+"""Apply the visitor's display options to results, and prepare tables, pictures and events."""
 
 from __future__ import annotations
 
@@ -89,7 +89,10 @@ def event_line(result: FrameResult) -> str:
 
 
 def preview_jpeg(result: FrameResult) -> bytes:
-    """Return the annotated picture as JPEG, shrunk to `PREVIEW_SIDE` before drawing so that captions stay readable."""
+    """Return the annotated picture as JPEG, shrunk to `PREVIEW_SIDE`.
+
+    It is shrunk before drawing, so that captions stay readable.
+    """
     image = shrink(result.plain, longest_side=PREVIEW_SIDE)
     scale = min(1.0, PREVIEW_SIDE / max(result.plain.shape[:2]))
     faces = []

@@ -1,4 +1,4 @@
-"""The view "Benchmarks": accuracy and speed from the committed reports, this machine, and uploaded reports."""
+"""The view "Benchmarks": accuracy and speed from committed and uploaded reports."""
 
 from __future__ import annotations
 

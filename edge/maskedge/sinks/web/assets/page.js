@@ -1,9 +1,11 @@
 "use strict";
-// The status page. All data comes from /api/events (server-sent events); no library and no other host is used.
+// The status page. All data comes from /api/events (server-sent events), without any library or
+// other host.
 (() => {
   const LABELS = JSON.parse(document.body.dataset.labels);
   const PICTURE = document.body.dataset.picture === "yes";
-  // Milliseconds without a message after which the device counts as unreachable. It sends one a second.
+  // Milliseconds without a message after which the device counts as unreachable. It sends one a
+  // second.
   const TIMEOUT = 5000;
   const MAX_EVENTS = 40;
   const SVG = "http://www.w3.org/2000/svg";
