@@ -174,7 +174,7 @@ class Visitor:
 
 @pytest.fixture(scope="module")
 def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures and videos of the built-in clip."""
+    """Pictures and videos of the demo clip."""
     folder = tmp_path_factory.mktemp("media")
     cv2.imwrite(str(folder / "party.jpg"), demo.draw(240))
     for name, frames in (("clip.mp4", range(200, 245)), ("long.mp4", range(300))):

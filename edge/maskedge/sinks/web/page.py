@@ -18,7 +18,7 @@ def assets(*, picture: bool) -> dict[str, Response]:
     """Return the files of the page by URL path.
 
     Args:
-        picture: Whether the page shows the live picture.
+        picture: True if the page shows the live picture.
     """
     labels = {label: {key: asdict(style)[key] for key in ("name", "symbol", "dash")} for label, style in LABELS.items()}
     page = (_FOLDER / "page.html").read_text("utf-8")
