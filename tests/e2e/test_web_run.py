@@ -1,4 +1,4 @@
-"""`edge-run --serve` as a process."""
+"""`edge-run --serve`, as a user starts it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from helpers.support import command_line, environment
 
 
 def get(url: str) -> tuple[int, bytes]:
-    """Send a request, and return status 0 without a response."""
+    """Return status and body of a request; status 0 without a server."""
     try:
         with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310  (our own loopback)
             return response.status, response.read()

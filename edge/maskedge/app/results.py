@@ -1,4 +1,4 @@
-"""Turn detector results into what the app shows: the visitor's threshold, smallest face and hidden faces applied."""
+"""Apply the visitor's display options to results, and prepare tables, pictures and events."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ UNSURE = "unsure"
 """The label of faces below the confidence threshold."""
 PREVIEW_SIDE = 1280
 """Longest side in pixels of pictures on the page; downloads keep their size."""
+_QUALITY = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +89,12 @@ def event_line(result: FrameResult) -> str:
 
 
 def preview_jpeg(result: FrameResult) -> bytes:
-    """Return the annotated picture as JPEG, shrunk to `PREVIEW_SIDE` before drawing so that captions stay readable."""
+    """Return the annotated picture as JPEG, shrunk to `PREVIEW_SIDE`.
+
+    It is shrunk before drawing, so that captions stay readable.
+    """
     image = shrink(result.plain, longest_side=PREVIEW_SIDE)
-    if image is result.plain:
-        return encode_jpeg(draw_faces(image, result.located))
-    scale = PREVIEW_SIDE / max(result.plain.shape[:2])
+    scale = min(1.0, PREVIEW_SIDE / max(result.plain.shape[:2]))
     faces = []
     for face in result.located:
         x1, y1, x2, y2 = (value * scale for value in face.box)

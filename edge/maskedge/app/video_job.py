@@ -1,4 +1,4 @@
-"""Annotate a whole video: the MP4 file, its events, the people in it, and the pictures for the player."""
+"""Annotate a whole video: MP4 file, events, people, and pictures for the player."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _STILL_SIDE = 640
 
 @dataclass
 class Stills(Sink):
-    """A sink that keeps a bounded number of small pictures, spread evenly over a video of any length.
+    """A sink that keeps a bounded number of small pictures, spread evenly over the video.
 
     Attributes:
         pictures: JPEG files.
@@ -66,7 +66,8 @@ class VideoStatistics(Sink):
     """A sink that counts people by their latest label and faces by second.
 
     Attributes:
-        seconds: For each second of the video, faces by label summed over its frames, and under `""` the number of frames.
+        seconds: For each second of the video, faces by label summed over its frames, and under `""`
+            the number of frames.
         last: The time of the latest frame, in seconds.
         tracks: The latest label of each track.
         persons: The tracks that count as people.
@@ -111,7 +112,7 @@ class VideoStatistics(Sink):
 
 @dataclass
 class _WithOptions(Sink):
-    """Passes results to other sinks with the display options applied."""
+    """A sink that passes results to other sinks with the display options applied."""
 
     options: DisplayOptions
     sinks: tuple[Sink, ...]
@@ -165,7 +166,9 @@ def annotate_video(
     stop: StopRequest | None = None,
     progress: Callable[[Summary, int | None, Stills], None] = lambda *_: None,
 ) -> AnnotatedVideo:
-    """Annotate every frame of a video. Temporary files lie in a private folder that is removed when this returns or raises.
+    """Annotate every frame of a video.
+
+    Temporary files lie in a private folder that is removed when this returns or raises.
 
     Args:
         name: Name of the user's file.
@@ -173,7 +176,8 @@ def annotate_video(
         detector: The detector to use; tracking is started on it.
         options: The visitor's display options.
         stop: Ends the run after the current frame once its signal is set.
-        progress: Called after each frame with the summary so far, the number of frames (None where unknown), and the stills.
+        progress: Called after each frame with the summary so far, the number of frames (None where
+            unknown), and the stills.
 
     Raises:
         SourceError: The video cannot be read.

@@ -1,4 +1,7 @@
-"""Build self-contained HTML reports: one file, embedded pictures, light or dark by the reader's system."""
+"""Build HTML reports of one file each, with embedded pictures.
+
+They are light or dark by the reader's system.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,12 @@ def text(value: object) -> str:
 
 
 def picture(image: Image, longest_side: int = 144) -> str:
-    """Return a JPEG data URL of `image` (uint8 `[H, W, 3]`, BGR), shrunk to `longest_side` pixels."""
+    """Return a JPEG data URL of `image`, shrunk to `longest_side` pixels.
+
+    Args:
+        image: uint8 `[H, W, 3]`, BGR.
+        longest_side: Greatest width and height in pixels.
+    """
     return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(image, 85, longest_side=longest_side)).decode()
 
 
@@ -61,7 +69,7 @@ def png(content: bytes) -> str:
 
 
 def figure(source: str, caption: str, description: str = "") -> str:
-    """Return a picture with a caption; `description` is its alternative text (default: the caption)."""
+    """Return a picture with a caption; `description` is its alternative text."""
     return f'<figure><img src="{source}" alt="{text(description or caption)}"><figcaption>{text(caption)}</figcaption></figure>'
 
 
@@ -109,7 +117,10 @@ def heading(words: str) -> str:
 
 
 def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
-    """Return a confusion matrix: rows are true labels, columns predictions, cells counts and shares of the row."""
+    """Return a confusion matrix of counts and shares of the row.
+
+    Rows are true labels, columns are predictions.
+    """
     # Names may break at underscores: four of them are wider than a phone.
     names = [text(label).replace("_", "_<wbr>") for label in labels]
     head = "".join(f'<th scope="col">{name}</th>' for name in names)

@@ -41,7 +41,7 @@ T = TypeVar("T")
 _EXAMPLE, _FILES, _PHOTO = "Example", "My files", "Camera"
 _SOURCES = {_EXAMPLE: ":material/movie:", _FILES: ":material/upload_file:", _PHOTO: ":material/photo_camera:"}
 _KEPT_BYTES = 300_000_000
-"""Bytes of decoded pictures that a session caches with their results, so that a slider does not run detection again."""
+"""Bytes of decoded pictures that a session caches, so that a slider does not run detection again."""
 
 
 @dataclass
@@ -327,7 +327,10 @@ def _key(detector: str | ModelFile) -> str:
 
 
 def _cached(key: str, make: Callable[[], T]) -> T:
-    """Return the value of `key` from the session's cache, or make it. The least recently used values are dropped first."""
+    """Return the value of `key` from the session's cache, or make it.
+
+    The least recently used values are dropped first.
+    """
     kept: OrderedDict[str, Any] = st.session_state.setdefault("kept", OrderedDict())
     value: T = kept[key] if key in kept else make()
     kept[key] = value
@@ -338,7 +341,7 @@ def _cached(key: str, make: Callable[[], T]) -> T:
 
 
 def _annotated_jpeg(result: FrameResult) -> bytes:
-    return encode_jpeg(result.picture, quality=95)
+    return encode_jpeg(result.picture, 95)
 
 
 def _events(results: Sequence[FrameResult]) -> str:
