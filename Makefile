@@ -17,7 +17,7 @@ BARE ?= bookworm trixie
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(VENV)/.base  ## Install the base package and run the built-in clip: out/demo.mp4, out/demo.jsonl
+run: $(VENV)/.base  ## Install the base package and process the built-in clip: out/demo.mp4, out/demo.jsonl
 	@mkdir -p out
 	$(BIN)/edge-run --source demo --save out/demo.mp4 --events out/demo.jsonl --overwrite
 
@@ -27,52 +27,52 @@ test: $(VENV)/.dev  ## Install the dev extras (0.5 GB; TORCH_INDEX=... chooses P
 test-all: $(VENV)/.dev  ## Run all tests, with a floor for the coverage of their own process
 	$(BIN)/python -m pytest --cov
 
-test-edge: $(VENV)/.edge  ## Install what the tests of the device need (0.1 GB, no PyTorch) and run these
+test-edge: $(VENV)/.edge  ## Install the test extras (0.1 GB, no PyTorch) and run the tests of the runtime
 	$(BIN)/python -m pytest tests/edge tests/e2e
 
-lint: $(VENV)/.dev  ## Style and types
+lint: $(VENV)/.dev  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(VENV)/.dev  ## Put the code in style
+format: $(VENV)/.dev  ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-check: lint test-all  ## Lint and test
+check: lint test-all  ## Run lint and all tests
 
 wheel: | $(VENV)/bin/python  ## Build the wheels of the device (dist/maskedge-*.whl) and of the workstation's packages
 	@mkdir -p dist && rm -f dist/maskedge-*.whl dist/maskedge_workstation-*.whl
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist . ./workstation
 	@ls dist/*.whl
 
-try-wheel:  ## The wheel alone on the oldest and the newest Python found here
+try-wheel:  ## Test the wheel alone on the oldest and newest Python found here
 	$(PYTHON) tests/platforms/wheel.py
 
-fuzz: $(VENV)/.dev  ## Damaged and odd inputs of every kind: FUZZ='--kind models --count 100' for a part
+fuzz: $(VENV)/.dev  ## Run damaged and odd inputs; FUZZ='--kind models --count 100' selects a part
 	cd tests && ../$(BIN)/python -m fuzz --keep ../out/fuzz $(FUZZ)
 
-compat: $(VENV)/.base  ## The bundled models on the oldest and the newest onnxruntime
+compat: $(VENV)/.base  ## Run the bundled models on the oldest and newest onnxruntime
 	$(BIN)/python tests/platforms/compat.py
 
-arm64: $(VENV)/.base  ## The bundled models on emulated aarch64 (needs qemu-user-static and debootstrap)
+arm64: $(VENV)/.base  ## Run the bundled models on emulated aarch64 (needs qemu-user-static, debootstrap)
 	$(BIN)/python tests/platforms/arm64.py
 
-bare:  ## The two commands on bare Debian systems, as an ordinary user (needs root and debootstrap)
+bare:  ## Run the README's commands on bare Debian systems, as an ordinary user (needs root, debootstrap)
 	$(PYTHON) tests/platforms/bare.py $(BARE)
 
-nightly: peers check fuzz try-wheel compat arm64 bare  ## Everything
+nightly: peers check fuzz try-wheel compat arm64 bare  ## Run everything
 
-tables: $(VENV)/.base  ## Write the README's tables from benchmarks/results
+tables: $(VENV)/.base  ## Update the tables of README.md and docs/results.md from benchmarks/results
 	$(BIN)/edge-bench tables
 
-docs: $(VENV)/.base  ## Write the tables of docs/configuration.md from the code
+docs: $(VENV)/.base  ## Update the tables of docs/configuration.md from the code
 	$(BIN)/python -m maskedge.cli.config_reference docs/configuration.md
 
-peers: $(PEERS)/.done  ## Build the environment of another package to measure beside ours: .peers (1.8 GB)
+peers: $(PEERS)/.done  ## Build the environment of the package that benchmarks compare with: .peers (1.8 GB)
 	@echo "Now: $(BIN)/edge-bench speed --quick --peer-python $(PEERS)/bin/python"
 
-clean:  ## Remove what the targets made
+clean:  ## Remove all build results
 	rm -rf $(VENV) $(PEERS) out build dist .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

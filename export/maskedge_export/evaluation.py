@@ -57,7 +57,9 @@ def load_evaluation(dataset: DataSet, split_file: Path, labels: tuple[str, ...],
     train = train[np.linspace(0, len(train) - 1, min(CALIBRATION, len(train))).astype(int)]
     test = np.flatnonzero(parts == PARTS.index("test"))
     negatives = "not_a_face" in labels
-    calibration = cut_crops(dataset.take(train.tolist()), parts[train], negatives=negatives, beside=True, painted=False)
+    calibration = cut_crops(
+        dataset.take(train.tolist()), parts[train], negatives=negatives, negatives_from_faces=True, painted=False
+    )
     calibration = calibration.with_labels(labels)
     if len(test):
         tests = (cut_crops(dataset.take(test.tolist()), parts[test], negatives=False, painted=False).with_labels(labels), *tests)

@@ -10,7 +10,7 @@ import pytest
 
 from helpers.support import write_model
 from maskedge import Face, UsageError
-from maskedge.labelled_boxes import LabelledBox, read_boxes
+from maskedge.labelled_boxes import LabelledBox, is_held_out_name, read_boxes
 from maskedge.modelfile.contract import default_model
 from maskedge.sources import demo
 from maskedge.types import Box
@@ -18,7 +18,6 @@ from maskedge_bench.accuracy.detection_counts import SIZES, THREE, DetectionCoun
 from maskedge_bench.accuracy.gallery import MOST, Gallery
 from maskedge_bench.accuracy.rotation import turn
 from maskedge_bench.accuracy.scenes import accuracy_table, choose_pipelines, measure_accuracy, short_names
-from maskedge_train.data.split import is_held_out_name
 
 HEADER = "image,xmin,ymin,xmax,ymax,label\n"
 

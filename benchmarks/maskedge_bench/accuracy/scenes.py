@@ -13,13 +13,12 @@ from typing import Any
 
 from maskedge.boxes import side
 from maskedge.errors import UsageError
-from maskedge.labelled_boxes import UNLABELLED, LabelledBox, read_boxes
+from maskedge.labelled_boxes import UNLABELLED, LabelledBox, is_held_out_name, read_boxes
 from maskedge.support.pictures import list_pictures, read_picture
 from maskedge.system.host import host_facts
 from maskedge.types import Face, Image
 from maskedge.vision.pipeline import Found, MaskDetector, as_bgr
 from maskedge_bench.contestants.pipelines import PIPELINES, Pipeline
-from maskedge_train.data.split import is_held_out_name
 
 from .detection_counts import DRAWS, LEAST_SIDE, LONGEST_SIDE, THREE, TWO, DetectionCounts, ratio
 from .finders import find_detector

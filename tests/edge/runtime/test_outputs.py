@@ -233,7 +233,7 @@ def test_other_commands_keep_the_rule(tmp_path: Path, invoke) -> None:  # type: 
         (["edge-export", report, "-o", report, "--overwrite"], "would be overwritten"),
         (
             ["edge-export", report, "-o", tmp_path / "link.onnx"],
-            "--output, beside it, .*link.md is what the argument CHECKPOINT names",
+            "the file beside --output, .*link.md is the input of the argument CHECKPOINT",
         ),
         (["edge-train", "localise", tmp_path, "-o", report], "exists already"),
     ):

@@ -55,7 +55,7 @@ def plain(faces_folder: Path) -> DataSet:
 @pytest.fixture(scope="module")
 def crops(plain: DataSet) -> Crops:
     parts = np.zeros(len(plain.pictures), np.int64)
-    return cut_crops(plain, parts, negatives=True, painted=False, beside=True, drawn=5)
+    return cut_crops(plain, parts, negatives=True, painted=False, negatives_from_faces=True, generated_backgrounds=5)
 
 
 def test_plain_folder_teaches_what_is_no_face(plain: DataSet, crops: Crops) -> None:
@@ -64,7 +64,14 @@ def test_plain_folder_teaches_what_is_no_face(plain: DataSet, crops: Crops) -> N
     none = crops.labels == "not_a_face"
     assert set(crops.origins[none].tolist()) >= {"piece of a face", "window"}
     assert set(crops.sources[none].tolist()) == {"faces", "generated"}
-    again = cut_crops(plain, np.zeros(len(plain.pictures), np.int64), negatives=True, painted=False, beside=True, drawn=5)
+    again = cut_crops(
+        plain,
+        np.zeros(len(plain.pictures), np.int64),
+        negatives=True,
+        painted=False,
+        negatives_from_faces=True,
+        generated_backgrounds=5,
+    )
     assert (again.exact == crops.exact).all()
     assert again.names.tolist() == crops.names.tolist()
     # A tenth of what is drawn chooses the epoch, the rest is learned from; which, its name says.

@@ -23,8 +23,8 @@ from maskedge_train.detector.hard_examples import mine_hard_examples
 from maskedge_train.detector.loss import assign, detection_loss, locations
 from maskedge_train.detector.net import EdgeFace
 from maskedge_train.detector.samples import (
-    LEAST_FACE,
     MAX_FACES,
+    MIN_FACE,
     Plan,
     SampleBatches,
     Scene,
@@ -119,7 +119,7 @@ def test_samples_depend_on_their_number_alone(dataset: DataSet) -> None:
     there = boxes[~torch.isnan(boxes[..., 0])]
     real = there[there[:, 2] > there[:, 0]]
     assert len(real)
-    assert (real[:, 2:] - real[:, :2]).prod(dim=1).sqrt().min() >= LEAST_FACE - 1e-3
+    assert (real[:, 2:] - real[:, :2]).prod(dim=1).sqrt().min() >= MIN_FACE - 1e-3
     assert not torch.equal(SampleBatches(people, empty, plan, 6, 2)[1][0], images)
 
 
@@ -208,6 +208,7 @@ def run(command, scenes_folder: Path, out: Path, *more: str):  # type: ignore[no
     return command("edge-train", "detector", *data, *small, *more)
 
 
+@pytest.mark.slow
 def test_training_resumes_exactly_and_its_file_runs(command, scenes_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     done = run(command, scenes_folder, tmp_path / "one", "--epochs", "3")
     assert done.returncode == 0, done.stderr

@@ -84,9 +84,9 @@ def draw_face(patch: FacePatch, random: np.random.Generator) -> Image:
     if random.random() < 0.5:
         grey = cv2.GaussianBlur(grey, (0, 0), max(0.3, 0.4 * size / _CONTEXT / WINDOW))
     scale = WINDOW * _CONTEXT / grey.shape[0] / random.uniform(0.93, 1.08)
-    turn = float(np.clip(random.normal(0, 5), -13, 13)) * math.pi / 180
+    rotation = float(np.clip(random.normal(0, 5), -13, 13)) * math.pi / 180
     flip = random.choice([-1.0, 1.0])
-    cos, sin = scale * math.cos(turn), scale * math.sin(turn)
+    cos, sin = scale * math.cos(rotation), scale * math.sin(rotation)
     matrix = np.array([[flip * cos, -flip * sin], [sin, cos]])
     shift = random.uniform(-0.035, 0.035, 2) * WINDOW
     centre = np.full(2, (grey.shape[0] - 1) / 2)
@@ -181,7 +181,7 @@ def mine_negatives(
 
 
 def _scan(
-    grey: Image, faces: Sequence[Box], detector: cv2.CascadeClassifier | None, random: np.random.Generator, most: int
+    grey: Image, faces: Sequence[Box], detector: cv2.CascadeClassifier | None, random: np.random.Generator, limit: int
 ) -> list[Image]:
     """Scan a picture at one size, so that its windows equal those of the cascade pixel by pixel."""
     longest = math.exp(random.uniform(math.log(1.5 * WINDOW), math.log(320)))
@@ -193,7 +193,7 @@ def _scan(
         small = np.ascontiguousarray(small[:, ::-1])
         faces = [(grey.shape[1] - x2, y1, grey.shape[1] - x1, y2) for x1, y1, x2, y2 in faces]
     if detector is None:
-        corners = [(int(random.integers(size[0] - WINDOW + 1)), int(random.integers(size[1] - WINDOW + 1))) for _ in range(most)]
+        corners = [(int(random.integers(size[0] - WINDOW + 1)), int(random.integers(size[1] - WINDOW + 1))) for _ in range(limit)]
     else:
         boxes = detector.detectMultiScale(small, 1.1, 0, minSize=(WINDOW, WINDOW), maxSize=(WINDOW, WINDOW))
         corners = sorted((int(x), int(y)) for x, y, _, _ in boxes)
@@ -202,5 +202,5 @@ def _scan(
         for face in faces
     ]
     free = [(x, y) for x, y in corners if all(box_iou((x, y, x + WINDOW, y + WINDOW), face) < MAX_OVERLAP for face in scaled)]
-    rows = random.permutation(len(free))[:most].tolist()
+    rows = random.permutation(len(free))[:limit].tolist()
     return [small[y : y + WINDOW, x : x + WINDOW] for x, y in (free[row] for row in rows)]

@@ -266,9 +266,9 @@ def _measure_detector(detector: CascadeDetector, pictures: Sequence[Picture]) ->
         image = read_picture(picture.path)
         boxes = detector.detect(image)
         candidates += len(boxes)
-        least = _MIN_FACE * max(1.0, max(image.shape[:2]) / 640)
+        min_size = _MIN_FACE * max(1.0, max(image.shape[:2]) / 640)
         for face in picture.faces:
-            if min(face.box[2] - face.box[0], face.box[3] - face.box[1]) >= least:
+            if min(face.box[2] - face.box[0], face.box[3] - face.box[1]) >= min_size:
                 hits[face.label != "without_mask"].append(any(box_iou(face.box, box) >= 0.4 for box in boxes))
     return {
         "masked_found": round(float(np.mean(hits[True])), 4) if hits[True] else None,

@@ -50,7 +50,7 @@ class Calibration:
 
     @property
     def fitted(self) -> bool:
-        """Whether there were enough faces."""
+        """True if there were enough faces."""
         return self.faces >= MIN_FACES
 
     def __str__(self) -> str:
@@ -120,23 +120,25 @@ def fit_temperature(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int
     return math.exp(min(max(found, lowest), highest))
 
 
-def unsure_threshold(probabilities: npt.NDArray[np.float32], targets: npt.NDArray[np.int64], wanted: float = 0.995) -> float:
+def unsure_threshold(
+    probabilities: npt.NDArray[np.float32], targets: npt.NDArray[np.int64], target_accuracy: float = 0.995
+) -> float:
     """Find the lowest confidence threshold with a given accuracy above it.
 
     Args:
         probabilities: float32 `[N, C]`, after the temperature, of pictures outside the training
             part.
         targets: int64 `[N]`, the true classes.
-        wanted: Accuracy, 0 to 1, that answers at or above the threshold must reach on this data.
+        target_accuracy: Accuracy, 0 to 1, that predictions at or above the threshold must reach.
 
     Returns:
-        The threshold in steps of 0.001. 0 if all answers together reach the accuracy, or there are
-        none; 0.99 if no threshold up to there reaches it.
+        The threshold in steps of 0.001. 0 if all predictions together reach the accuracy, or there
+        are none; 0.99 if no threshold up to there reaches it.
     """
     top = probabilities.max(axis=1)
     order = np.argsort(top)
     right = (probabilities.argmax(axis=1) == targets)[order]
-    if not len(right) or right.mean() >= wanted:
+    if not len(right) or right.mean() >= target_accuracy:
         return 0.0
     # In float32, like the later comparison with the threshold.
     bounds = (np.arange(round(MAX_THRESHOLD * 1000) + 1) / 1000).astype(np.float32)
@@ -144,5 +146,5 @@ def unsure_threshold(probabilities: npt.NDArray[np.float32], targets: npt.NDArra
     kept = len(right) - below
     right_kept = right.sum() - np.concatenate([[0], right.cumsum()])[below]
     # A threshold without answers above it proves nothing.
-    enough = (kept > 0) & (right_kept / np.maximum(kept, 1) >= wanted)
+    enough = (kept > 0) & (right_kept / np.maximum(kept, 1) >= target_accuracy)
     return int(enough.argmax()) / 1000 if enough.any() else MAX_THRESHOLD

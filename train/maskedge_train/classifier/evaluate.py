@@ -69,15 +69,15 @@ def measure_rejection(predictions: Predictions, crops: Crops, temperature: float
     none = predictions.labels.index(NOT_A_FACE)
     rejected = predictions.logits.argmax(axis=1) == none
     probable = 1 - probabilities(predictions.logits, temperature)[:, none]
-    alarms = (crops.origins == "false alarm") & (crops.sources != "scenes")
+    false_positives = (crops.origins == "false alarm") & (crops.sources != "scenes")
     faces = crops.labels != NOT_A_FACE
-    least = float(np.quantile(probable[alarms], _REJECTED, method="higher")) if alarms.any() else None
-    both = least is not None and faces.any()
+    threshold = float(np.quantile(probable[false_positives], _REJECTED, method="higher")) if false_positives.any() else None
+    both = threshold is not None and faces.any()
     return {
-        "least_face": None if least is None else round(least, 4),
-        "kept_at_97": round(float((probable[faces] > least).mean()), 4) if both else None,
-        "rejected": round(float(rejected[alarms].mean()), 4) if alarms.any() else None,
-        "false_alarms": int(alarms.sum()),
+        "least_face": None if threshold is None else round(threshold, 4),
+        "kept_at_97": round(float((probable[faces] > threshold).mean()), 4) if both else None,
+        "rejected": round(float(rejected[false_positives].mean()), 4) if false_positives.any() else None,
+        "false_alarms": int(false_positives.sum()),
         "kept": round(float((~rejected[faces]).mean()), 4) if faces.any() else None,
         "faces": int(faces.sum()),
     }

@@ -97,7 +97,7 @@ def measure(predictions: Predictions, temperature: float, unsure_below: float) -
     before, after = probabilities(predictions.logits), probabilities(predictions.logits, temperature)
     predicted = predictions.logits.argmax(axis=1)
     top = after.max(axis=1)
-    sure = top >= unsure_below
+    confident = top >= unsure_below
     result: dict[str, Any] = {
         "name": predictions.name,
         "pictures": len(predictions.targets),
@@ -112,8 +112,8 @@ def measure(predictions: Predictions, temperature: float, unsure_below: float) -
         },
         "unsure": {
             "below": round(float(unsure_below), 4),
-            "share_unsure": _mean(~sure),
-            "accuracy_of_the_sure": _mean((predicted == predictions.targets)[sure]),
+            "share_unsure": _mean(~confident),
+            "accuracy_of_the_sure": _mean((predicted == predictions.targets)[confident]),
         },
     }
     present = {predictions.labels[target] for target in np.unique(predictions.targets).tolist()}

@@ -221,8 +221,8 @@ def classifier(
             *(cache, dataset, split.digest, parts),
             negatives=NOT_A_FACE in labels,
             painted=paint,
-            beside=negatives == "auto",
-            drawn=drawn,
+            negatives_from_faces=negatives == "auto",
+            generated_backgrounds=drawn,
             progress=step,
         )
     crops = crops.with_labels(labels)

@@ -99,7 +99,7 @@ def evaluate(
                 np.full(len(chosen), PARTS.index(part)),
                 negatives="not_a_face" in spec.labels,
                 painted=False,
-                beside=True,
+                negatives_from_faces=True,
                 progress=step,
             )
         sets[f"{part} part" if split_file else "data"] = crops.take(reliable_rows(crops))

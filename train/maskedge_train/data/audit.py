@@ -448,13 +448,13 @@ def expected_seen(groups: npt.NDArray[np.int64], share: float = TEST_SHARE) -> f
         share: Share of the pictures in the test part.
     """
     count = len(groups)
-    drawn = round(share * count)
-    if not drawn:
+    test_size = round(share * count)
+    if not test_size:
         return 0.0
     _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     # For a picture in the test part: the probability that all others of its group are in it, too.
     others = np.arange(1, sizes.max())
-    chances = np.concatenate([[1.0], np.cumprod(np.maximum(drawn - others, 0) / (count - others))])
+    chances = np.concatenate([[1.0], np.cumprod(np.maximum(test_size - others, 0) / (count - others))])
     return float(np.mean(1 - chances[sizes[group] - 1]))
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskedge.errors import OutputError
+from maskedge.labelled_boxes import is_held_out_name
 from maskedge.modelfile.contract import MODELS, read_catalogue
 from maskedge.modelfile.crop import CropRule, crop_faces
 from maskedge.support.pictures import read_picture
@@ -41,7 +42,7 @@ from .negatives import (
     sensitive_detectors,
 )
 from .occlusions import OCCLUSIONS, paint_occlusion
-from .split import PARTS, is_held_out_name
+from .split import PARTS
 
 CONTEXT = 1.6
 """Side of a stored patch in units of the device's crop: room for shift, rotation and zoom."""
@@ -154,8 +155,8 @@ def cut_crops(
     *,
     negatives: bool,
     painted: bool,
-    beside: bool = False,
-    drawn: int = 0,
+    negatives_from_faces: bool = False,
+    generated_backgrounds: int = 0,
     progress: Callable[[], None] = lambda: None,
 ) -> Crops:
     """Cut every labelled face, and add negatives and occlusions.
@@ -165,12 +166,12 @@ def cut_crops(
         parts: int64 `[N]`, part of each picture (`Split.part_of`).
         negatives: Add `not_a_face` crops from scenes and backgrounds: false positives of detectors,
             parts of faces, windows.
-        beside: With `negatives`, also take them from `faces` pictures: beside the faces, and from
-            shuffled parts.
         painted: Add masks and other occlusions painted on unmasked faces of the training part.
-        drawn: With `negatives`, also take them from this number of generated backgrounds and from
-            the built-in clip (`generated`). Their source is `generated`; a tenth is in the part
-            `val`, the rest in `train`.
+        negatives_from_faces: With `negatives`, also take them from `faces` pictures: beside the
+            faces, and from shuffled parts.
+        generated_backgrounds: With `negatives`, also take them from this number of generated
+            backgrounds and from the built-in clip (`generated`). Their source is `generated`; a
+            tenth is in the part `val`, the rest in `train`.
         progress: Called after each picture.
     """
     # Without any box drawn by a person, the boxes from `localise` are the only source of face
@@ -181,17 +182,17 @@ def cut_crops(
         picture, part = item
         learns = PARTS[part] == "train"
         if isinstance(picture, str):
-            result = _cut_drawn(picture)
+            result = _cut_generated(picture)
         else:
-            own = negatives and (beside or picture.source != "faces")
+            own = negatives and (negatives_from_faces or picture.source != "faces")
             result = _cut(picture, painted=painted and learns, negatives=own, learns=learns, by_hand=by_hand)
         progress()
         return result
 
-    names = generated.picture_names(drawn) if negatives else []
+    names = generated.picture_names(generated_backgrounds) if negatives else []
     pictures: list[Picture | str] = [*dataset.pictures, *names]
-    drawn_parts = [PARTS.index("val" if is_held_out_name(name) else "train") for name in names]
-    parts = np.concatenate([parts, np.array(drawn_parts, np.int64)])
+    generated_parts = [PARTS.index("val" if is_held_out_name(name) else "train") for name in names]
+    parts = np.concatenate([parts, np.array(generated_parts, np.int64)])
 
     # Use the cores for several pictures at once, not inside a cascade.
     threads = cv2.getNumThreads()
@@ -256,12 +257,12 @@ def _cut(picture: Picture, *, painted: bool, negatives: bool, learns: bool, by_h
         faces = [face.box for face in picture.faces] if not of_folder or picture.located else []
         known = [*faces, *picture.unlabelled]
         answers = _detect_all(image)
-        alarms = [
+        candidates = [
             _Cut(box, NOT_A_FACE, "false alarm") for box in false_positives(answers, known, _MAX_FALSE_POSITIVES[of_folder], random)
         ]
-        alarms += [_Cut(box, NOT_A_FACE, "piece of a face") for box in face_pieces(faces, 3, random)]
-        alarms += [_Cut(box, NOT_A_FACE, "window") for box in random_windows(picture.size, known, 2, random)]
-        cuts += _drop_likely_faces(image, alarms) if of_folder else alarms
+        candidates += [_Cut(box, NOT_A_FACE, "piece of a face") for box in face_pieces(faces, 3, random)]
+        candidates += [_Cut(box, NOT_A_FACE, "window") for box in random_windows(picture.size, known, 2, random)]
+        cuts += _drop_likely_faces(image, candidates) if of_folder else candidates
         if learns and faces:
             owned = [(box, picture.faces[index]) for box, index in detected_faces(answers, faces, _MAX_DETECTED[of_folder], random)]
             cuts += [_Cut(box, face.label, DETECTED_FACE, face.box if placed else None) for box, face in owned]
@@ -303,7 +304,7 @@ def _cut_shuffled(image: Image, random: np.random.Generator) -> _Result:
     return _stacked(*_crops(mixed, cuts), cuts)
 
 
-def _cut_drawn(name: str) -> _Result:
+def _cut_generated(name: str) -> _Result:
     """Cut negatives from a generated picture."""
     picture = generated.draw(name)
     random = random_for(name, 0)
@@ -324,11 +325,11 @@ def _face_size(box: Box) -> tuple[float, float]:
 
 def _draw_occlusions(random: np.random.Generator) -> list[str]:
     """Draw the occlusions to paint on one unmasked face: masks, incorrect masks, other objects."""
-    things = ["mask"] if random.random() < 0.5 else []
-    things.append("mask under the nose" if random.random() < 0.6 else "mask on the chin")
+    occlusions = ["mask"] if random.random() < 0.5 else []
+    occlusions.append("mask under the nose" if random.random() < 0.6 else "mask on the chin")
     if random.random() < 0.6:
-        things.append(str(random.choice(["hand", "hand", "scarf", "cup", "phone"])))
-    return things
+        occlusions.append(str(random.choice(["hand", "hand", "scarf", "cup", "phone"])))
+    return occlusions
 
 
 def cached_crops(
@@ -339,8 +340,8 @@ def cached_crops(
     *,
     negatives: bool,
     painted: bool,
-    beside: bool = False,
-    drawn: int = 0,
+    negatives_from_faces: bool = False,
+    generated_backgrounds: int = 0,
     progress: Callable[[], None] = lambda: None,
 ) -> Crops:
     """Cut crops, or read them from the cache of an earlier run with the same data and split.
@@ -352,8 +353,8 @@ def cached_crops(
         parts: See `cut_crops`.
         negatives: See `cut_crops`.
         painted: See `cut_crops`.
-        beside: See `cut_crops`.
-        drawn: See `cut_crops`.
+        negatives_from_faces: See `cut_crops`.
+        generated_backgrounds: See `cut_crops`.
         progress: See `cut_crops`.
 
     Raises:
@@ -362,7 +363,7 @@ def cached_crops(
     # Other detectors, or another detection size, give other crops.
     detectors = [read_catalogue(MODELS).get(name, {}).get("sha256") for name in ("haar.xml", "edgeface.onnx", "edgenet.onnx")]
     detectors += [CASCADE_SIDE, CNN_SIDE]
-    chosen = [negatives, painted, beside, generated.digest(drawn)]
+    chosen = [negatives, painted, negatives_from_faces, generated.digest(generated_backgrounds)]
     key = json.dumps([_VERSION, detectors, dataset.digest, split_digest, *chosen, PATCH, CROP.to_json()])
     folder = cache / hashlib.sha256(key.encode()).hexdigest()[:16] if cache else None
     fields = list(Crops.__dataclass_fields__)
@@ -371,7 +372,15 @@ def cached_crops(
             return Crops(*(np.load(folder / f"{name}.npy", allow_pickle=False) for name in fields))
         except (OSError, ValueError, EOFError):
             shutil.rmtree(folder, ignore_errors=True)  # cut again
-    crops = cut_crops(dataset, parts, negatives=negatives, painted=painted, beside=beside, drawn=drawn, progress=progress)
+    crops = cut_crops(
+        dataset,
+        parts,
+        negatives=negatives,
+        painted=painted,
+        negatives_from_faces=negatives_from_faces,
+        generated_backgrounds=generated_backgrounds,
+        progress=progress,
+    )
     if folder:
         # Write to a temporary folder first: several processes of a training may write at once.
         unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")

@@ -47,8 +47,8 @@ class GeneratedPicture:
 def picture_names(count: int) -> list[str]:
     """Return the names of `count` backgrounds and of the clip's frames; none if `count` is 0."""
     kinds = list(_KINDS)
-    drawn = [f"generated/{kinds[number % len(kinds)]} {number}.png" for number in range(count)]
-    return drawn + [f"generated/demo {index}.png" for index in range(0, demo.FRAMES, _CLIP_STEP) if count]
+    backgrounds = [f"generated/{kinds[number % len(kinds)]} {number}.png" for number in range(count)]
+    return backgrounds + [f"generated/demo {index}.png" for index in range(0, demo.FRAMES, _CLIP_STEP) if count]
 
 
 def digest(count: int) -> str:
@@ -193,13 +193,13 @@ def _clutter(random: np.random.Generator, height: int, width: int) -> _Floats:
 
 
 def _draw_leaf(random: np.random.Generator, leaf: npt.NDArray[np.uint8], x: float, y: float, radius: float) -> None:
-    centre, turn = (round(x), round(y)), float(random.uniform(0, 180))
+    centre, rotation = (round(x), round(y)), float(random.uniform(0, 180))
     kind = random.integers(4)
     if kind == 0:
         axes = (max(1, round(radius)), max(1, round(radius * random.uniform(0.4, 1))))
-        cv2.ellipse(leaf, centre, axes, turn, 0, 360, 255, -1, cv2.LINE_AA)
+        cv2.ellipse(leaf, centre, axes, rotation, 0, 360, 255, -1, cv2.LINE_AA)
     elif kind == 1:
-        box = cv2.boxPoints(((x, y), (2 * radius, 2 * radius * random.uniform(0.2, 1)), turn * random.choice([0.0, 1.0])))
+        box = cv2.boxPoints(((x, y), (2 * radius, 2 * radius * random.uniform(0.2, 1)), rotation * random.choice([0.0, 1.0])))
         cv2.fillPoly(leaf, [np.round(box).astype(np.int32)], 255, cv2.LINE_AA)
     elif kind == 2:
         angles = np.sort(random.uniform(0, 2 * np.pi, int(random.integers(3, 9))))
@@ -207,7 +207,7 @@ def _draw_leaf(random: np.random.Generator, leaf: npt.NDArray[np.uint8], x: floa
         points = np.stack([x + reach * np.cos(angles), y + reach * np.sin(angles)], 1)
         cv2.fillPoly(leaf, [np.round(points).astype(np.int32)], 255, cv2.LINE_AA)
     else:
-        end = (round(x + 3 * radius * np.cos(turn)), round(y + 3 * radius * np.sin(turn)))
+        end = (round(x + 3 * radius * np.cos(rotation)), round(y + 3 * radius * np.sin(rotation)))
         cv2.line(leaf, centre, end, 255, max(1, round(radius / 3)), cv2.LINE_AA)
 
 

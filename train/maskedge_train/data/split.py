@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskedge.errors import UsageError
+from maskedge.labelled_boxes import is_held_out_name
 from maskedge.support.files import write_file
 
 from .dataset import DataSet, Picture
@@ -21,8 +22,6 @@ from .near_duplicates import find_near_duplicates
 PARTS = ("train", "val", "test")
 FRACTIONS = (0.7, 0.1, 0.2)
 """Share of each part among the pictures of faces."""
-HELD_OUT = 0.1
-"""Share of scenes and backgrounds that are held out (val). The test files hold other pictures."""
 
 
 def is_held_out(picture: Picture) -> bool:
@@ -31,15 +30,6 @@ def is_held_out(picture: Picture) -> bool:
     All networks hold out the same pictures, so detector and classifier can be measured together.
     """
     return picture.source != "faces" and is_held_out_name(picture.name)
-
-
-def is_held_out_name(name: str) -> bool:
-    """Return whether the picture of a name is held out.
-
-    Args:
-        name: `scenes/` and the path in the CSV file, or `backgrounds/` and the file name.
-    """
-    return int(hashlib.sha256(f"detector {name}".encode()).hexdigest()[:8], 16) < HELD_OUT * 2**32
 
 
 @dataclass(frozen=True)

@@ -47,11 +47,11 @@ def _mine_scene(net: EdgeFace, classifier: MaskClassifier, scene: Scene, progres
     if not scene.whole:
         return scene
     boxes, scores = detect_faces(net, scene, _SIDE, _MIN_SCORE)
-    faces, seen = [as_box(box) for box in (*scene.boxes, *scene.unlabelled)], [as_box(box) for box in boxes]
-    far = np.array([is_far(box, faces, OFF_FACE_IOU) for box in seen], np.bool_)
+    faces, detections = [as_box(box) for box in (*scene.boxes, *scene.unlabelled)], [as_box(box) for box in boxes]
+    far = np.array([is_far(box, faces, OFF_FACE_IOU) for box in detections], np.bool_)
     if not faces:
         return replace(scene, false_positives=boxes)
-    probable = 1 - classifier.classify(scene.image, seen)[:, classifier.labels.index(NOT_A_FACE)]
+    probable = 1 - classifier.classify(scene.image, detections)[:, classifier.labels.index(NOT_A_FACE)]
     unlabelled = far & (scores >= _UNLABELLED[0]) & (probable >= _UNLABELLED[1])
     false_positives = far & ((scores < _NO_FACE[0]) | (probable < _NO_FACE[1]))
     return replace(scene, unlabelled=np.concatenate([scene.unlabelled, boxes[unlabelled]]), false_positives=boxes[false_positives])

@@ -89,8 +89,8 @@ def assign(faces: torch.Tensor, height: int, width: int) -> Targets:
     candidate = fits & ((distance < _CENTRE) | nearest)
     # Of several faces the smallest wins: a larger one has other locations.
     cost = torch.where(candidate, size[:, :, None], float("inf"))
-    least, owner = cost.min(dim=1)
-    positive = torch.isfinite(least)
+    smallest, owner = cost.min(dim=1)
+    positive = torch.isfinite(smallest)
     chosen = torch.stack([low, high], dim=-2).flatten(-2).gather(1, owner[..., None].expand(-1, -1, 4))
     # Locations near the centre of another map's face, and on ignored faces, do not contribute.
     near = (inside & (distance < 0.4) & real[:, :, None]).any(dim=1)
@@ -118,9 +118,9 @@ def detection_loss(
     positive = targets.positive
     count = positive.sum().clamp(min=1)
     iou, generalised = pair_iou(boxes[positive], targets.boxes[positive])
-    wanted = torch.zeros_like(logits)
-    wanted[positive] = 0.5 + 0.5 * iou.detach().clamp(0, 1)
+    target = torch.zeros_like(logits)
+    target[positive] = 0.5 + 0.5 * iou.detach().clamp(0, 1)
     probability = torch.sigmoid(logits)
-    raw = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none") * (wanted - probability).abs() ** 2
+    raw = functional.binary_cross_entropy_with_logits(logits, target, reduction="none") * (target - probability).abs() ** 2
     objectness = raw.masked_fill(targets.ignored, 0).sum() / count
     return objectness, (1 - generalised).sum() / count

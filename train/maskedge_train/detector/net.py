@@ -65,13 +65,13 @@ class EdgeFace(nn.Module):
         maps[0] = maps[0] + functional.interpolate(maps[1], scale_factor=2.0, mode="nearest")
         logits, boxes = [], []
         for stride, smooth, level in zip(STRIDES, self.smooth, maps, strict=True):
-            seen = self.head(smooth(functional.relu(level)))
-            logits.append(self.objectness(seen).flatten(1).float())
+            features = self.head(smooth(functional.relu(level)))
+            logits.append(self.objectness(features).flatten(1).float())
             # Distances from the location to the four sides, in units of twice the stride.
-            distances = torch.exp(self.distances(seen).float().clamp(-_LARGEST, _LARGEST)) * (2.0 * stride)
-            rows, columns = seen.shape[2], seen.shape[3]
-            y = (torch.arange(rows, device=seen.device, dtype=torch.float32) + 0.5) * stride
-            x = (torch.arange(columns, device=seen.device, dtype=torch.float32) + 0.5) * stride
+            distances = torch.exp(self.distances(features).float().clamp(-_LARGEST, _LARGEST)) * (2.0 * stride)
+            rows, columns = features.shape[2], features.shape[3]
+            y = (torch.arange(rows, device=features.device, dtype=torch.float32) + 0.5) * stride
+            x = (torch.arange(columns, device=features.device, dtype=torch.float32) + 0.5) * stride
             left, top, right, bottom = distances.unbind(1)
             sides = [x[None, None, :] - left, y[None, :, None] - top, x[None, None, :] + right, y[None, :, None] + bottom]
             boxes.append(torch.stack(sides, dim=-1).flatten(1, 2))

@@ -152,14 +152,14 @@ def cut_tile(scene: Scene, side: int, random: np.random.Generator) -> tuple[Imag
     if len(shown) and random.random() < 0.85:
         x1, y1, x2, y2 = shown[int(random.integers(len(shown)))].tolist()
         size = max(math.sqrt(max(x2 - x1, 1) * max(y2 - y1, 1)), 1.0)
-        wanted = math.exp(random.uniform(math.log(MIN_FACE + 1), math.log(0.95 * side)))
+        target_size = math.exp(random.uniform(math.log(MIN_FACE + 1), math.log(0.95 * side)))
         # Enlarging a small face further adds no information.
-        scale = min(wanted, 2.5 * size) / size
+        scale = min(target_size, 2.5 * size) / size
         # Fill most of the tile with the picture: its surroundings teach nothing.
         if random.random() < 0.8:
             scale = max(scale, 0.8 * side / max(height, width))
-            wanted = scale * size
-        reach = 0.5 * max(side - wanted, 0.3 * side)
+            target_size = scale * size
+        reach = 0.5 * max(side - target_size, 0.3 * side)
         centre = (x1 + x2) / 2 + random.uniform(-reach, reach) / scale, (y1 + y2) / 2 + random.uniform(-reach, reach) / scale
     else:
         scale = side / max(height, width) * math.exp(random.uniform(0, math.log(4)))
@@ -243,8 +243,8 @@ def paste(image: Image, boxes: _Boxes, scene: Scene, random: np.random.Generator
     side = image.shape[0]
     x1, y1, x2, y2 = scene.boxes[int(random.integers(len(scene.boxes)))].tolist()
     size = math.sqrt(max(x2 - x1, 1) * max(y2 - y1, 1))
-    wanted = math.exp(random.uniform(math.log(MIN_FACE + 2), math.log(0.6 * side)))
-    scale = min(wanted, 2.0 * size) / size
+    target_size = math.exp(random.uniform(math.log(MIN_FACE + 2), math.log(0.6 * side)))
+    scale = min(target_size, 2.0 * size) / size
     # Use only the surroundings that certainly belong to this face: some pictures have unlabelled
     # faces.
     context = random.uniform(1.15, _PASTE_CONTEXT)
@@ -269,7 +269,7 @@ def paste(image: Image, boxes: _Boxes, scene: Scene, random: np.random.Generator
         patch = patch[:, ::-1]
         face = np.array([target[0] - face[2], face[1], target[0] - face[0], face[3]])
     ground = image[top : top + target[1], left : left + target[0]]
-    # Alternate between oval and hard seams, so that neither becomes a feature of a face.
+    # Mix oval and hard seams, so that neither becomes a feature of a face.
     if random.random() < 0.6:
         y, x = np.mgrid[-1 : 1 : complex(target[1]), -1 : 1 : complex(target[0])]
         weight = np.clip((1.12 - np.sqrt(x * x + y * y)) * 5, 0, 1)[:, :, None]

@@ -22,7 +22,7 @@ from maskedge_train.shared.pixels import to_tensor
 _BAR = 18
 """Height in pixels of a row's title."""
 
-_DRAWN = 10
+_GENERATED = 10
 """Number of generated pictures in the preview."""
 
 
@@ -58,7 +58,9 @@ def draw_preview(
     chosen = dataset.take(random.permutation(len(dataset.pictures))[:pictures].tolist())
     parts = np.zeros(len(chosen.pictures), np.int64)
     labels = labels_to_learn(dataset, "auto")
-    crops = cut_crops(chosen, parts, negatives=True, painted=True, beside=True, drawn=_DRAWN, progress=progress).with_labels(labels)
+    crops = cut_crops(
+        chosen, parts, negatives=True, painted=True, negatives_from_faces=True, generated_backgrounds=_GENERATED, progress=progress
+    ).with_labels(labels)
     torch.manual_seed(seed)
     augment = training_augmentation(augmentation)
     rows: dict[str, list[Image]] = {}
@@ -70,8 +72,8 @@ def draw_preview(
         own = np.flatnonzero((crops.labels == label) & (crops.origins == origin))
         own = random.permutation(own)[:columns]
         changed, _ = augment(to_tensor(crops.patches[own]).float() / 255, torch.from_numpy(crops.places[own]))
-        seen = np.asarray((changed.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy(), np.uint8)
-        rows[f"{label}: {origin}"] = [_row(crops.exact[own], columns), _row(seen, columns)]
+        augmented = np.asarray((changed.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy(), np.uint8)
+        rows[f"{label}: {origin}"] = [_row(crops.exact[own], columns), _row(augmented, columns)]
     grid = np.concatenate([part for name, pair in rows.items() for part in (_title(name, columns), *pair)])
     try:
         _, content = cv2.imencode(output.suffix, grid)

@@ -110,24 +110,24 @@ def write_report(
         report["history"] = [{name: value if math.isfinite(value) else None for name, value in epoch.items()} for epoch in history]
     make_folder(out)
 
-    limits = facts.get("limits", ())
+    robustness = facts.get("limits", ())
     shown = {key: value for key, value in facts.items() if key not in ("limits", "notes")}
     shown |= {"temperature": temperature, "unsure below": unsure_below}
     # The result comes first. Recipe and digests, which few readers need, come last.
     first = predictions[0]
     sections = [_result(first, evaluations, temperature, facts)]
     for part, evaluation, slug in zip(predictions, evaluations, _slugs(predictions), strict=True):
-        drawn = {
+        images = {
             "confusion": charts.confusion_chart(evaluation),
             "roc": charts.roc_chart(part, temperature),
             "precision_recall": charts.precision_recall_chart(part, temperature),
             "reliability": charts.reliability_chart(part, temperature),
         }
-        for kind, content in drawn.items():
+        for kind, content in images.items():
             write_file(out / f"{kind}_{slug}.png", content)
-        sections.append(_evaluation(part, evaluation, drawn, [] if part is first else _mistakes(part, temperature)))
-    if limits:
-        rows = [(limit["condition"], _figure(limit["accuracy"]), limit["faces"]) for limit in limits]
+        sections.append(_evaluation(part, evaluation, images, [] if part is first else _mistakes(part, temperature)))
+    if robustness:
+        rows = [(row["condition"], _figure(row["accuracy"]), row["faces"]) for row in robustness]
         words = f"Masked and unmasked faces of {first.name}, each changed in one way. A prediction may be any label."
         sections.append(page.section("Robustness", page.paragraph(words), page.table(("Condition", "Accuracy", "Faces"), rows)))
     if history:
@@ -205,7 +205,7 @@ def _result(part: Predictions, evaluations: Sequence[Mapping[str, Any]], tempera
     )
 
 
-def _evaluation(part: Predictions, evaluation: Mapping[str, Any], drawn: Mapping[str, bytes], mistakes: Sequence[str]) -> str:
+def _evaluation(part: Predictions, evaluation: Mapping[str, Any], images: Mapping[str, bytes], mistakes: Sequence[str]) -> str:
     calibration, unsure = evaluation["calibration"], evaluation["unsure"]
     columns = ("precision", "recall", "f1", "roc_auc", "average_precision")
     labels = [
@@ -235,7 +235,7 @@ def _evaluation(part: Predictions, evaluation: Mapping[str, Any], drawn: Mapping
         f"{part.name}: {evaluation['pictures']} crops",
         page.table(("Metric", "Value"), whole),
         page.table(("Label", "Crops", "Precision", "Recall", "F1", "ROC AUC", "Average precision"), labels, "By label"),
-        page.charts(page.figure(page.png(drawn[kind]), caption) for kind, caption in captions.items()),
+        page.charts(page.figure(page.png(images[kind]), caption) for kind, caption in captions.items()),
         *mistakes,
     )
 

@@ -109,10 +109,10 @@ class BalancedBatchSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         random = np.random.default_rng([self.seed, self.epoch])
-        drawn = []
+        chosen = []
         for rows, quota in zip(self.rows, self.quotas.tolist(), strict=True):
-            drawn += [random.permutation(rows)[: quota - start] for start in range(0, quota, max(len(rows), 1))]
-        order = random.permutation(np.concatenate(drawn))[self.rank :: self.world]
+            chosen += [random.permutation(rows)[: quota - start] for start in range(0, quota, max(len(rows), 1))]
+        order = random.permutation(np.concatenate(chosen))[self.rank :: self.world]
         for index in range(len(self)):
             yield order[index * self.batch_size : (index + 1) * self.batch_size].tolist()
 
