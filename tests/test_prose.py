@@ -94,7 +94,6 @@ PHRASES = {
     r"\bfilm(s|ed|ing)?\b": "video",
     r"\bkeen(er|est)?\b": "sensitive",
     r"\brestless\b": "unstable",
-    r"(?<!CPU )(?<!cpu )\bgovernor\b": "rate limiter",
     r"\bleast_face\b": "face_threshold",
     r"\bmin_face\b": "min_face_size",
     r"\bhow sure(ly)?\b": "confidence",

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from maskedge.config_reference import reference
 
 from maskedge import Face, UsageError
 from maskedge.alerts.action import Action
 from maskedge.alerts.conditions import CONDITIONS, Condition, Details
 from maskedge.alerts.registry import ACTIONS
 from maskedge.alerts.rules import AlertRule
+from maskedge.cli.config_reference import reference
 from maskedge.config import load_config, to_toml
 from maskedge.events import Event
 from maskedge.results import FrameResult
