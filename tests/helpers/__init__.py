@@ -1,1 +1,1 @@
-"""Code that tests share: brokers, streams, servers, models."""
+"""Helpers that several tests share: brokers, streams, servers, models."""

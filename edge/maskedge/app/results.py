@@ -19,7 +19,6 @@ UNSURE = "unsure"
 """The label of faces below the confidence threshold."""
 PREVIEW_SIDE = 1280
 """Longest side in pixels of pictures on the page; downloads keep their size."""
-_QUALITY = 90
 
 
 @dataclass(frozen=True, slots=True)

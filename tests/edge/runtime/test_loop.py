@@ -107,6 +107,7 @@ def test_no_face_leaves_the_program(detector: MaskDetector) -> None:
     assert (last.frame.image == demo.draw(last.frame.index)).all(), "the frame itself is left as it is"
 
 
+@pytest.mark.slow
 def test_a_face_that_is_missed_for_a_moment_stays_hidden(detector: MaskDetector) -> None:
     keeper = Keeper()
     run(DemoSource(), start(detector), [keeper], context=RunContext(anonymize=True))
