@@ -76,7 +76,6 @@ WHOLE_NAMES = {
     "chain": "end_to_end",
     "passes": "rounds",
     "turned": "rotation",
-    "probe": "system_info",
     "notify": "sd_notify",
 }
 """Names that nothing defined has."""
@@ -95,7 +94,7 @@ PHRASES = {
     r"\bfilm(s|ed|ing)?\b": "video",
     r"\bkeen(er|est)?\b": "sensitive",
     r"\brestless\b": "unstable",
-    r"\bgovernor\b": "rate limiter",
+    r"(?<!CPU )(?<!cpu )\bgovernor\b": "rate limiter",
     r"\bleast_face\b": "face_threshold",
     r"\bmin_face\b": "min_face_size",
     r"\bhow sure(ly)?\b": "confidence",
@@ -122,8 +121,8 @@ OPENINGS = r"(Tell|Tells|Give|Gives|Say|Says|Let|What|Whether|Who|The same)\b"
 
 WIRE_WORDS = ("maskedge_happenings_total", "film_s", "least_face", "min_face", "happening", "happenings")
 """Names of keys and metrics: in prose, they stand in backticks or quotes, or are part of a longer name."""
-WIRE_DEFINITIONS: frozenset[tuple[str, str]] = frozenset()
-"""Defined names, as (file, name), that are keys of the wire."""
+KEPT_NAMES = ("film_s", "_film_s", "cpu_governor")
+"""Names with such a word that stay: a key of events, and the term of Linux."""
 
 
 @dataclass(frozen=True, order=True)
@@ -183,7 +182,7 @@ def name_findings() -> Iterator[Finding]:
         if path.stem in MODULES:
             yield Finding(relative(path), 0, f"module {path.stem}")
         for line, name in definitions(ast.parse(path.read_text(encoding="utf-8"))):
-            if (relative(path), name) not in WIRE_DEFINITIONS and (word := in_name(name)):
+            if name not in KEPT_NAMES and (word := in_name(name)):
                 yield Finding(relative(path), line, word)
 
 

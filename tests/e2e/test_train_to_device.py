@@ -1,4 +1,4 @@
-"""The whole way: pictures, training, export, the device. On composite faces, so that it needs no data set."""
+"""From pictures over training and export to the device, on composite faces."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LABELS = ["with_mask", "without_mask", "incorrect_mask", "not_a_face"]
 
 
 def labels_of(net: str) -> list[str]:
-    """The labels that each of the two trainings below must come to."""
+    """Return the labels that each of the two trainings must produce."""
     return [label for label in LABELS if label != "incorrect_mask"] if net == "seednet" else LABELS
 
 
@@ -26,7 +26,7 @@ def labels_of(net: str) -> list[str]:
 def trained(  # type: ignore[no-untyped-def]
     request: pytest.FixtureRequest, command, faces_folder: Path, scenes_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """The small default on all four labels; the original network by a folder of faces alone, as the docs' first command."""
+    """The default net with all labels, and the original net trained on a folder of faces alone."""
     out = tmp_path_factory.mktemp(request.param)
     if request.param == "seednet":
         recipe = ["--augment", "light", "--mixup", "0.3", "--learning-rate", "1e-3", "--epochs", "6"]
@@ -76,7 +76,7 @@ def exported(trained: Path, command, faces_folder: Path) -> Path:  # type: ignor
 
 def test_file_keeps_the_contract(exported: Path) -> None:
     contract = MaskClassifier(exported).contract
-    # The data is too small to calibrate by.
+    # The data is too small for a calibration.
     assert contract.card["temperature"] == 1
     assert "not calibrated, for want of faces" in exported.with_suffix(".md").read_text()
     assert contract.labels == tuple(labels_of(contract.card["net"]))
@@ -104,7 +104,7 @@ def test_compact_storage_is_smaller_and_folds_away(exported: Path) -> None:
     options.log_severity_level = 4
     onnxruntime.InferenceSession(str(exported), options)
     folded = onnx.load(exported.with_suffix(".folded.onnx"))
-    # The one cast that is left is that of the uint8 pixels.
+    # Only the cast of the uint8 pixels is left.
     assert [node.op_type for node in folded.graph.node].count("Cast") == 1
 
 
@@ -116,7 +116,7 @@ def test_same_checkpoint_gives_the_same_bytes(exported: Path, trained: Path, com
 
 
 def test_plain_data_gives_a_model_that_throws_out_what_is_no_face(exported: Path, trained: Path, command) -> None:  # type: ignore[no-untyped-def]
-    """Not well, after a few steps on a few composite faces; but it has the label, and the device uses it."""
+    """After a few steps it does so badly, but it has the label, and the device uses it."""
     detector = MaskDetector(exported)
     assert detector.notice is None
     assert "not_a_face" in detector.classifier.labels
@@ -130,7 +130,7 @@ def test_plain_data_gives_a_model_that_throws_out_what_is_no_face(exported: Path
 
 
 def test_device_runs_it(exported: Path, command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    # Of too few faces to be calibrated by, the net is less sure than the default bound asks for.
+    # Trained on so few faces, the net stays below the default threshold.
     env = {"MASKEDGE_DETECT_FACE_THRESHOLD": "0.3"}
     events = tmp_path / "e.jsonl"
     done = command("edge-run", "--source", "demo", "--model", exported, "--max-frames", "20", "--events", events, env=env)

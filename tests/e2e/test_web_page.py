@@ -48,7 +48,7 @@ UNKNOWN = "\N{EN DASH}"
 
 
 def show(browser: webdriver.Chrome, run: Run, width: int = 1280, scheme: str = "light") -> None:
-    """Open the page and wait for its first figures."""
+    """Open the page and wait for its first values."""
     browser.get_log("browser")
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
     size: dict[str, Any] = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
@@ -58,7 +58,7 @@ def show(browser: webdriver.Chrome, run: Run, width: int = 1280, scheme: str = "
 
 
 def words(browser: webdriver.Chrome, identity: str) -> str:
-    """Give the text of an element."""
+    """Return the text of an element."""
     return str(browser.find_element(By.ID, identity).text)
 
 
@@ -75,13 +75,13 @@ def test_picture_counts_and_chart_are_seen(browser: webdriver.Chrome, run: Run) 
     until(lambda: browser.execute_script("return document.getElementById('picture').naturalWidth") == 640)
     tiles = browser.find_elements(By.CSS_SELECTOR, "#counts li")
     assert [tile.find_element(By.CLASS_NAME, "word").text for tile in tiles] == [
-        "with a mask",
-        "without a mask",
-        "mask worn wrongly",
+        "With a mask",
+        "Without a mask",
+        "Mask worn incorrectly",
     ]
     # Colour is not the only signal: each label has its own symbol, and its own dashes in the chart.
     assert len({tile.find_element(By.CLASS_NAME, "mark").text for tile in tiles}) == 3
-    # Asked in one go: the chart is drawn anew every second.
+    # Queried in one call, because the chart is redrawn every second.
     series = "[...document.querySelectorAll('#chart path.series')]"
     lines = browser.execute_script(f"return {series}.map(p => [p.getAttribute('stroke-dasharray'), p.getAttribute('d')])")
     assert len({dashes for dashes, _ in lines}) == 3
@@ -115,7 +115,7 @@ def test_the_chart_is_read_with_the_keyboard(browser: webdriver.Chrome, run: Run
     browser.switch_to.active_element.send_keys(Keys.ARROW_LEFT)
     until(lambda: "with a mask" in words(browser, "reading"))
     browser.switch_to.active_element.send_keys(Keys.ESCAPE)
-    until(lambda: "minute by minute" in words(browser, "reading"))
+    until(lambda: "per minute" in words(browser, "reading"))
 
 
 def test_without_the_picture_it_says_why(browser: webdriver.Chrome) -> None:
@@ -134,16 +134,16 @@ def test_a_lost_camera_and_a_lost_device_are_said(browser: webdriver.Chrome) -> 
         show(browser, run)
         run.lose()
         until(lambda: words(browser, "state") == "Camera lost")
-        assert "The camera gives no picture" in words(browser, "banners")
-        assert "3 tries" in words(browser, "banners")
+        assert "No frames from the camera" in words(browser, "banners")
+        assert "3 attempts" in words(browser, "banners")
         assert "The cable is out" in words(browser, "banners")
-        # Who is there now is not known; who was there is.
+        # The current people are unknown; the earlier ones are not.
         assert {one.text for one in browser.find_elements(By.CSS_SELECTOR, "#counts .number, #zones td")} == {UNKNOWN}
         assert UNKNOWN not in words(browser, "people")
-        until(lambda: "The camera was lost" in words(browser, "recent"))
+        until(lambda: "Camera lost" in words(browser, "recent"))
         run.sink.close()
-        until(lambda: words(browser, "state") == "Out of reach")
-        assert "does not reach the device" in words(browser, "banners")
+        until(lambda: words(browser, "state") == "Unreachable")
+        assert "The device is unreachable" in words(browser, "banners")
 
 
 def test_nothing_is_claimed_before_the_first_frame(browser: webdriver.Chrome) -> None:
@@ -155,7 +155,7 @@ def test_nothing_is_claimed_before_the_first_frame(browser: webdriver.Chrome) ->
         figures = browser.find_elements(By.CSS_SELECTOR, "#counts .number, #people .value")
         assert len(figures) == 6
         assert {one.text for one in figures} == {UNKNOWN}
-        assert words(browser, "reading") == "No data yet."
+        assert words(browser, "reading") == "No data yet"
         assert "NaN" not in browser.find_element(By.TAG_NAME, "body").text
         assert not browser.get_log("browser")
 
@@ -164,7 +164,7 @@ def test_it_comes_back_by_itself(browser: webdriver.Chrome) -> None:
     with Run() as run:
         show(browser, run)
         port = run.address[1]
-    until(lambda: words(browser, "state") == "Out of reach")
+    until(lambda: words(browser, "state") == "Unreachable")
     with Run(serve=f"127.0.0.1:{port}"):
         until(lambda: words(browser, "state") == "Running")
         assert words(browser, "banners") == ""

@@ -1,4 +1,4 @@
-"""edge-run --serve, as a user starts it."""
+"""`edge-run --serve` as a process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from helpers.support import command_line, environment
 
 
 def get(url: str) -> tuple[int, bytes]:
-    """Ask for something; status 0 while nobody answers."""
+    """Send a request, and return status 0 without a response."""
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310  (our own loopback)
             return answer.status, answer.read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -19,9 +20,11 @@ LARGEST = 1_800_000
 """Largest wheel of the device, in bytes."""
 
 
-def build(project: Path, target: str, folder: Path) -> Path:
+def build(project: Path, target: str, folder: Path, **environment: str) -> Path:
+    """Build as outside of a workflow, except for `environment`."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
     command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(folder)]
-    subprocess.run(command, cwd=project, check=True, capture_output=True)
+    subprocess.run(command, cwd=project, check=True, capture_output=True, env=clean | environment)
     (built,) = folder.glob("*.whl" if target == "wheel" else "*.tar.gz")
     return built
 
@@ -99,3 +102,22 @@ def test_sdist_builds_the_same_wheel(device: Path, tmp_path: Path) -> None:
     (source,) = (tmp_path / "source").iterdir()
     again = build(source, "wheel", tmp_path)
     assert contents(again)[0] == contents(device)[0]
+
+
+def test_links_of_the_readme_work_on_a_package_index(device: Path, tmp_path: Path) -> None:
+    _, metadata = contents(device)
+    assert "](docs/demo.jpg)" in str(metadata.get_payload())
+    assert "Project-URL" not in metadata
+    repository = {"GITHUB_SERVER_URL": "https://git.example", "GITHUB_REPOSITORY": "some/one"}
+    sdist = build(ROOT, "sdist", tmp_path, **repository)
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path / "source", filter="data")
+    (source,) = (tmp_path / "source").iterdir()
+    # A wheel from the source distribution keeps the links, wherever it is built.
+    for wheel in (build(ROOT, "wheel", tmp_path / "direct", **repository), build(source, "wheel", tmp_path / "again")):
+        _, metadata = contents(wheel)
+        text = str(metadata.get_payload())
+        assert "](https://git.example/some/one/raw/HEAD/docs/demo.jpg)" in text
+        assert "](https://git.example/some/one/blob/HEAD/docs/results.md)" in text
+        assert not re.search(r"\]\((?!https://)", text)
+        assert "Issues, https://git.example/some/one/issues" in metadata.get_all("Project-URL", [])

@@ -52,8 +52,7 @@ def cases(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
 
 def _sections(source: random.Random, base: bytes) -> bytes:
     """Return known keys with values of any kind."""
-    return "
-".join(_section(source, name) for name in source.sample(section_names(), source.randint(1, 5))).encode(
+    return "\n".join(_section(source, name) for name in source.sample(section_names(), source.randint(1, 5))).encode(
         errors="surrogatepass"
     )
 

@@ -10,7 +10,7 @@ from maskedge.boxes import side
 from maskedge.labelled_boxes import LabelledBox
 from maskedge.modelfile.crop import CropRule, crop_faces
 from maskedge.rendering.html import figure, picture
-from maskedge.rendering.theme import label_look, to_bgr
+from maskedge.rendering.theme import label_style, to_bgr
 from maskedge.types import Box, Face, Image
 
 from .detection_counts import LEAST_SIDE, THREE, match
@@ -34,18 +34,18 @@ class Gallery:
         pairs, missed, false = match(truths, faces)
         for truth in missed:
             if truth.label in THREE and side(truth.box) * scale >= LEAST_SIDE:
-                words = f"{label_look(truth.label).name}, {side(truth.box) * scale:.0f} px; {name}"
+                words = f"{label_style(truth.label).name}, {side(truth.box) * scale:.0f} px; {name}"
                 self._keep(self.missed, image, truth.box, truth.label, words)
         for truth, face in pairs:
             if truth.label in THREE and truth.label != face.label and side(truth.box) * scale >= LEAST_SIDE:
-                words = f"{label_look(truth.label).name}, said {label_look(face.label).name} {face.score:.0%}; {name}"
+                words = f"{label_style(truth.label).name}, said {label_style(face.label).name} {face.score:.0%}; {name}"
                 self._keep(self.wrong, image, face.box, face.label, words)
         self.add_false(image, name, [face for face in false if side(face.box) * scale >= LEAST_SIDE])
 
     def add_false(self, image: Image, name: str, faces: Sequence[Face]) -> None:
         """Keep faces that are none."""
         for face in faces:
-            self._keep(self.false, image, face.box, face.label, f"said {label_look(face.label).name} {face.score:.0%}; {name}")
+            self._keep(self.false, image, face.box, face.label, f"said {label_style(face.label).name} {face.score:.0%}; {name}")
 
     @staticmethod
     def _keep(kind: list[str], image: Image, box: Box, label: str, words: str) -> None:
@@ -55,5 +55,5 @@ class Gallery:
         left, top, right, _ = _RULE.region(box)
         scale = _SIDE / (right - left) if right > left else 1.0
         x1, y1, x2, y2 = (round(value * scale) for value in (box[0] - left, box[1] - top, box[2] - left, box[3] - top))
-        cv2.rectangle(crop, (x1, y1), (x2, y2), to_bgr(label_look(label).picture), 2)
+        cv2.rectangle(crop, (x1, y1), (x2, y2), to_bgr(label_style(label).picture), 2)
         kind.append(figure(picture(crop, _SIDE), words))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from maskedge.rendering.html import charts, gallery, paragraph, section, table, text, write_page
-from maskedge.rendering.theme import label_look
+from maskedge.rendering.theme import label_style
 
 from .detection_counts import THREE
 from .gallery import MOST, Gallery
@@ -88,7 +88,7 @@ def _labels(row: dict[str, Any]) -> str:
     return table(
         ("label", "faces", "found", "precision", "recall", "F1"),
         [
-            (label_look(label).name, own["labelled"], *(f"{own[key]:.3f}" for key in ("found", "precision", "recall", "f1")))
+            (label_style(label).name, own["labelled"], *(f"{own[key]:.3f}" for key in ("found", "precision", "recall", "f1")))
             for label, own in figures.items()
         ],
         row["name"],
@@ -98,7 +98,7 @@ def _labels(row: dict[str, Any]) -> str:
 def _sizes(row: dict[str, Any]) -> str:
     head = ["size"]
     for label in THREE:
-        head += [label_look(label).name, "found", "right"]
+        head += [label_style(label).name, "found", "right"]
     rows = []
     for size in row["sizes"]:
         cells: list[object] = [f"{size['from']} and more" if size["below"] is None else f"{size['from']} to {size['below']}"]

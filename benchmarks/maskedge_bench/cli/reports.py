@@ -72,7 +72,15 @@ def check(report: Path, baseline: Path, tolerance: float, any_machine: bool) -> 
 
 
 @click.command(cls=Command)
-@click.option("--readme", type=FILE, default="README.md", show_default=True, help="File to update.")
+@click.option(
+    "--page",
+    "pages",
+    type=FILE,
+    multiple=True,
+    default=("README.md", "docs/results.md"),
+    show_default=True,
+    help="Markdown file to update. May be repeated.",
+)
 @click.option(
     "--results",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -81,12 +89,15 @@ def check(report: Path, baseline: Path, tolerance: float, any_machine: bool) -> 
     help="Reports.",
 )
 @click.option("--check", is_flag=True, help="Change nothing; exit 1 when a table differs from the reports.")
-def tables(readme: Path, results: Path, check: bool) -> None:
-    """Write the README's tables from the committed reports."""
+def tables(pages: tuple[Path, ...], results: Path, check: bool) -> None:
+    """Write the tables of README.md and docs/results.md from the committed reports."""
     from maskedge_bench.reports.tables import update
 
-    done = update(readme, results, check=check)
-    for sentence in done.skipped:
-        click.echo(f"left as it is: {sentence}", err=True)
-    click.echo(f"{readme}: {', '.join(done.differing) or 'no table'} {'differs' if check else 'updated'}")
-    sys.exit(1 if check and done.differing else 0)
+    differs = False
+    for page in pages:
+        done = update(page, results, check=check)
+        for sentence in done.skipped:
+            click.echo(f"left as it is: {sentence}", err=True)
+        click.echo(f"{page}: {', '.join(done.differing) or 'no table'} {'differs' if check else 'updated'}")
+        differs = differs or bool(done.differing)
+    sys.exit(1 if check and differs else 0)

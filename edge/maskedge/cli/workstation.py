@@ -1,6 +1,6 @@
-"""`edge-train`, `edge-export` and `edge-bench`: commands of a workstation, whose packages a device lacks.
+"""`edge-train`, `edge-export` and `edge-bench`, the commands of a workstation.
 
-The base install has the commands, so that each names the extra that it needs.
+The base install has these commands too: without its packages, each names the extra to install.
 """
 
 from __future__ import annotations

@@ -272,7 +272,7 @@ def test_a_user_who_may_not_announce_to_home_assistant(tmp_path: Path, caplog: p
     logger.removeHandler(caplog.handler)
     broker.stop()
     (sentence,) = set(caplog.messages)
-    assert "refuses what is published to homeassistant/" in sentence
+    assert "refuses messages to homeassistant/" in sentence
     assert tracks(listener) == [0]
 
 

@@ -395,7 +395,7 @@ def test_an_address_that_is_not_of_this_machine() -> None:
 
 def test_serving_to_a_network_is_said() -> None:
     with Run(frames=False, serve="0.0.0.0:0") as run:
-        assert "everyone who reaches" in run.sink.warnings[0]
+        assert "every client that can reach" in run.sink.warnings[0]
     with Run(frames=False, serve="0.0.0.0:0", token="x") as run:  # noqa: S106
         assert run.sink.warnings == ()
     with pytest.raises(UsageError, match="pictures would be served"):

@@ -1,4 +1,4 @@
-"""Health and the limiter: what is read, what is said, and by how much a loop is held back."""
+"""Health readings, their events, and the rate limiter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from maskedge.system.rate_limiter import RateLimiter
 
 
 def pretend_board(root: Path, temperature: float, throttled: str = "0x0") -> Path:
-    """What a Raspberry Pi shows of itself."""
+    """Write the files in which a Raspberry Pi reports its state."""
     zone, firmware = root / "sys/class/thermal/thermal_zone0", root / "sys/devices/platform/soc/soc:firmware"
     for folder in (zone, firmware):
         folder.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ def test_changes_are_said_once(tmp_path: Path) -> None:
     pretend_board(tmp_path, 78.5, "0x40000")
     watcher.check()
     assert said[-1].details["throttled"] == []
-    assert said[-1].details["temperature_band"] == "hot", "not yet well below"
+    assert said[-1].details["temperature_band"] == "hot", "78.5 is not well below the bound"
     pretend_board(tmp_path, 60, "0x40000")
     watcher.check()
     assert said[-1].details["temperature_band"] == "ok"
@@ -65,7 +65,7 @@ def test_bands_do_not_flicker(band: str, temperature: float, after: str) -> None
 
 
 class Bench:
-    """A loop whose frames come at a rate and cost some time of the processor, without waiting for either."""
+    """A simulated loop with a frame rate and a CPU time per frame."""
 
     def __init__(self, rate: float, cost: float, **limits: float) -> None:
         self.now = self.used = 0.0
@@ -73,10 +73,11 @@ class Bench:
         self.limiter = RateLimiter(**limits, processor_seconds=lambda: self.used, clock=lambda: self.now)  # type: ignore[arg-type]
 
     def run(self, seconds: float) -> float:
-        """Give the frames a second of the last half."""
+        """Return the frame rate over the second half."""
         start, half = self.now, 0
         while self.now < start + seconds:
-            # A camera gives its next frame after its interval, and the limiter may want to wait longer.
+            # The next frame comes after the camera's interval or the limiter's wait, whichever is
+            # longer.
             self.now += max(1 / self.rate, self.limiter.wait())
             self.limiter.begin()
             self.used += self.cost
@@ -99,7 +100,7 @@ def test_the_rate_that_was_asked_for() -> None:
 
 def test_a_budget_is_kept_and_left_again() -> None:
     bench = Bench(30, 0.02, cpu_budget=20)
-    assert bench.run(60) == pytest.approx(10, rel=0.2), "20 ms a frame of 20 % of a core"
+    assert bench.run(60) == pytest.approx(10, rel=0.2), "20 ms per frame in 20 % of a core"
     changed_state = bench.limiter.changed_state()
     assert changed_state is not None
     assert changed_state["slowed_by"] == ["cpu_budget"]

@@ -19,7 +19,7 @@ from maskedge.results import FrameResult
 from maskedge.settings import Range, check_settings
 from maskedge.sinks.base import RunNames, Sink, SinkContext
 from maskedge.sinks.web.config import is_loopback
-from maskedge.support.files import MOST_SECRET, read_text, slug
+from maskedge.support.files import MAX_SECRET_BYTES, read_text, slug
 from maskedge.support.text import to_json
 from maskedge.version import VERSION
 
@@ -349,7 +349,7 @@ def _address(config: MqttConfig) -> Address:
     password = config.password
     if config.password_file:
         try:
-            password = read_text(config.password_file.expanduser(), MOST_SECRET).rstrip("\r\n")
+            password = read_text(config.password_file.expanduser(), MAX_SECRET_BYTES).rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise UsageError(f"the password file {config.password_file} cannot be read ({reason}).") from error
