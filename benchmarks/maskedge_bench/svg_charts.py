@@ -8,6 +8,17 @@ from math import ceil, floor, log10
 
 from maskedge.rendering.html import text
 
+STYLE = """<style>
+.charts figure { flex: 1 1 28rem; max-width: min(37rem, 100%); min-width: 0; overflow-x: auto; }
+.charts figure > svg { min-width: 28rem; } .charts figcaption { font-size: .85rem; }
+th[scope="row"] { min-width: 9rem; }
+@media print {
+  .charts figure { overflow: visible; max-width: 28rem; } .charts figure > svg { min-width: 0; }
+  .charts figcaption { columns: 2; font-size: .7rem; } th[scope="row"] { min-width: 0; }
+  thead { break-after: avoid; } tbody tr:first-child { break-before: avoid; }
+}
+</style>"""
+"""The style sheet of a page with charts and wide tables."""
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 560, 340, 58, 14, 12, 44
 _COLOURS = ("--accent", "--label-with-mask", "--label-without-mask", "--label-incorrect-mask", "--label-unsure", "--soft")
 _DASHES = ("", "7 3", "2 3", "7 3 2 3", "12 4", "1 2")

@@ -9,7 +9,7 @@ from typing import Any
 from maskedge.rendering.html import charts, gallery, paragraph, section, table, write_page
 from maskedge.rendering.theme import label_style
 from maskedge_bench.markdown import UNKNOWN, known
-from maskedge_bench.svg_charts import Series, plot
+from maskedge_bench.svg_charts import STYLE, Series, plot
 
 from .detection_counts import THREE
 from .gallery import MOST, Gallery
@@ -26,9 +26,10 @@ def write_accuracy_page(path: Path, report: dict[str, Any], galleries: Sequence[
     lead = (
         f"{report['pictures']} pictures of {report['scenes']}{describe_rotation(report) or ','} "
         f"{report['backgrounds']} without people. {facts['machine']}, OpenCV {facts['opencv']}, "
-        f"onnxruntime {facts['onnxruntime']}, {report['time']}."
+        f"onnxruntime {facts['onnxruntime']}, {report['time'][:16].replace('T', ' ')}."
     )
     sections = [
+        STYLE,
         section(
             "Side by side",
             table(
@@ -79,12 +80,22 @@ def write_accuracy_page(path: Path, report: dict[str, Any], galleries: Sequence[
     write_page(path, "Accuracy of detection and classification", lead, sections)
 
 
+def _title(label: str) -> str:
+    name = label_style(label).name
+    return name[:1].upper() + name[1:]
+
+
+def _share(figures: dict[str, Any], key: str) -> str:
+    """Return a figure of a label, or a dash if the data has no such face."""
+    return f"{figures[key]:.3f}" if figures["labelled"] else UNKNOWN
+
+
 def _labels(row: dict[str, Any]) -> str:
     figures = row["three_class"]["labels"]
     return table(
         ("Label", "Faces", "Found", "Precision", "Recall", "F1"),
         [
-            (label_style(label).name, own["labelled"], *(f"{own[key]:.3f}" for key in ("found", "precision", "recall", "f1")))
+            (_title(label), own["labelled"], *(_share(own, key) for key in ("found", "precision", "recall", "f1")))
             for label, own in figures.items()
         ],
         row["name"],
@@ -94,7 +105,7 @@ def _labels(row: dict[str, Any]) -> str:
 def _sizes(row: dict[str, Any]) -> str:
     head = ["Size"]
     for label in THREE:
-        head += [label_style(label).name, "Found", "Correct"]
+        head += [_title(label), "Found", "Correct"]
     rows = []
     for size in row["sizes"]:
         cells: list[object] = [f"{size['from']} and more" if size["below"] is None else f"{size['from']} to {size['below']}"]
