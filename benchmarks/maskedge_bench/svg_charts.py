@@ -1,4 +1,4 @@
-"""Inline SVG charts in the colours of the page, light and dark. Lines also differ by their dashes."""
+"""Inline SVG charts in the colours of the page; lines also differ by their dashes."""
 
 from __future__ import annotations
 
@@ -137,14 +137,14 @@ def _figure(width: float, height: float, description: str, parts: Sequence[str],
 
 
 def _scale(ticks: Sequence[float], start: float, length: float, *, log: bool) -> Callable[[float], float]:
-    """Return a function from values to coordinates. The first and last tick are the ends of the axis."""
+    """Return a function from values to coordinates. The outer ticks are the ends of the axis."""
     shown: Callable[[float], float] = log10 if log else float
     low, high = shown(ticks[0]), shown(ticks[-1])
     return lambda value: round(start + (shown(value) - low) / (high - low) * length, 1)
 
 
 def _ticks(low: float, high: float, *, log: bool, least: float = 0.0) -> list[float]:
-    """Return round values from at most `low` to at least `high`, with a step of at least `least`."""
+    """Return round values that cover `low` to `high`, with a step of at least `least`."""
     if log:
         found = [step * 10.0**power for power in range(floor(log10(low)), ceil(log10(high)) + 2) for step in (1, 2, 5)]
         first = max(index for index, value in enumerate(found) if value <= low)

@@ -1,4 +1,4 @@
-"""The report of `edge-bench accuracy` as one self-contained HTML page with charts and error galleries."""
+"""The accuracy report as one self-contained HTML page with charts and error galleries."""
 
 from __future__ import annotations
 

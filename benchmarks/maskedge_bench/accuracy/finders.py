@@ -13,7 +13,8 @@ def find_detector(name: str, *, min_face_size: int | None = None) -> FaceDetecto
 
     Args:
         name: Name or path.
-        min_face_size: Side in pixels of the smallest face to find. It applies to named detectors only.
+        min_face_size: Side in pixels of the smallest face to find. It applies to named detectors
+            only.
 
     Raises:
         UsageError: The name is unknown.

@@ -1,4 +1,4 @@
-"""Accuracy of detection and classification on labelled pictures, for several pipelines in the same run.
+"""Accuracy of detection and classification on labelled pictures, for several pipelines at once.
 
 `detection_counts` has the matching rule.
 """
@@ -35,8 +35,8 @@ def choose_pipelines(detectors: Sequence[str], models: Sequence[Path] = ()) -> l
 
     Args:
         detectors: Names or files (`find_detector`).
-        models: Classifier files; none selects the bundled one. The pipelines are named by file, with as many parent
-            folders as make the names unique.
+        models: Classifier files; none selects the bundled one. The pipelines are named by file,
+            with as many parent folders as make the names unique.
 
     Raises:
         UsageError: A model is given twice.
@@ -54,7 +54,7 @@ def choose_pipelines(detectors: Sequence[str], models: Sequence[Path] = ()) -> l
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
-    """Return the shortest unique ends of paths, without suffixes: `edgenet`, or `mine/edgenet` and `old/edgenet`.
+    """Return the shortest unique ends of paths, without suffixes, such as `mine/edgenet`.
 
     Raises:
         UsageError: A path is given twice.
@@ -121,7 +121,7 @@ class _Row:
         return [own.face for own in large if own.certainty >= self.least]
 
     def figures(self, backgrounds: int, baseline: _Row, *, forgive: bool) -> dict[str, Any]:
-        """Return the figures of the pipeline. Its costs are relative to `baseline`, picture by picture."""
+        """Return the figures of the pipeline, with costs relative to `baseline` per picture."""
 
         def ratio_of(stage: str) -> float:
             return round(median(own / base for own, base in zip(self.times[stage], baseline.times[stage], strict=True)), 4)
@@ -174,10 +174,11 @@ def measure_accuracy(
         scenes_path: CSV of labelled boxes (`maskedge.labelled_boxes`).
         backgrounds: Folder of pictures without people. Each face found there is a false alarm.
         pipelines: Pipelines to compare. The first has cost 1.
-        min_face_size: Smallest face to find in pixels of the picture; the original pipeline keeps its own.
+        min_face_size: Smallest face to find in pixels of the picture; the original pipeline keeps
+            its own.
         held_out: Of training data, measure the held-out pictures only.
-        unlabelled: CSV of faces that `scenes_path` lacks, with the label `UNLABELLED`. The report adds figures that
-            ignore predictions on them.
+        unlabelled: CSV of faces that `scenes_path` lacks, with the label `UNLABELLED`. The report
+            adds figures that ignore predictions on them.
         degrees: Clockwise rotation of the pictures and their boxes, as from a tilted camera.
         progress: Called after each picture with the total number of pictures.
 

@@ -153,7 +153,7 @@ def _frontier(report: dict[str, Any]) -> str:
 
 
 def _side_by_side(reports: Sequence[dict[str, Any]]) -> list[str]:
-    """Return a comparison of speed reports: frames per second, and ratios to the original pipeline of the same run."""
+    """Return a comparison of speed reports: frames per second, and ratios to the original."""
     ordered = sorted(reports, key=lambda report: report["time"])
     names = list(dict.fromkeys(row["name"] for report in ordered for row in report["pipelines"]))
     found = [{row["name"]: row for row in report["pipelines"]} for report in ordered]
