@@ -24,7 +24,7 @@ from maskedge.modelfile.contract import CATALOGUE, CONTRACT, read_catalogue, rea
 from maskedge.sources import demo
 from maskedge.support.files import write_file
 from maskedge.types import Image
-from maskedge.vision.detectors import CnnDetector
+from maskedge.vision.detectors.network import CnnDetector
 from maskedge.vision.model_card import render_card
 from maskedge.vision.self_test import DetectorSelfTest
 from maskedge_train.classifier.training import normalise

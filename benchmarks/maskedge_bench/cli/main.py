@@ -89,7 +89,7 @@ def accuracy(
     """Measure the whole chain, faces found and told apart, on labelled pictures."""
     silence_libraries()
     with require_runtime():
-        from maskedge.vision.detectors import DETECTORS
+        from maskedge.vision.detectors import detector_names
         from maskedge_bench.accuracy.page import write_accuracy_page
         from maskedge_bench.accuracy.scenes import accuracy_table, choose_pipelines, measure_accuracy
     check_output(json_path)
@@ -103,7 +103,7 @@ def accuracy(
         measured, galleries = measure_accuracy(
             scenes,
             backgrounds,
-            choose_pipelines(detectors or DETECTORS, models),
+            choose_pipelines(detectors or detector_names(), models),
             min_face_size=min_face_size,
             held_out=held_out,
             unlabelled=unlabelled,

@@ -84,13 +84,13 @@ def speed(json_path: Path | None, overwrite: bool, quick: bool, full: bool, matr
     """Compare the pipelines with the original one: same frames, same run, per stage; and what each setting costs."""
     silence_libraries()
     with require_runtime():
-        from maskedge.vision.detectors import DETECTORS
+        from maskedge.vision.detectors import detector_names
         from maskedge_bench.speed.matrix import Axes
         from maskedge_bench.speed.measure import Plan, measure, steps
     check_output(json_path)
-    unknown = set(options["detectors"]) - set(DETECTORS)
+    unknown = set(options["detectors"]) - set(detector_names())
     if unknown:
-        raise UsageError(f"there is no detector {', '.join(sorted(unknown))}; known are {', '.join(DETECTORS)}.")
+        raise UsageError(f"there is no detector {', '.join(sorted(unknown))}; known are {', '.join(detector_names())}.")
     axes = Axes(full=full)
     chosen = {
         "detectors": options.pop("detectors"), "models": options.pop("models"), "sizes": options.pop("sizes"),
@@ -138,7 +138,7 @@ def limits(models: tuple[Path, ...], json_path: Path | None, overwrite: bool) ->
     silence_libraries()
     with require_runtime():
         from maskedge.modelfile.contract import default_model
-        from maskedge.vision.detectors import DETECTORS
+        from maskedge.vision.detectors import detector_names
         from maskedge_bench.contestants.pipelines import BASELINE_MODEL
         from maskedge_bench.report import LIMITS, Conditions
         from maskedge_bench.speed.roofline import measure_limits
@@ -146,5 +146,5 @@ def limits(models: tuple[Path, ...], json_path: Path | None, overwrite: bool) ->
     conditions = Conditions()
     files = [BASELINE_MODEL, *(models or (default_model(),))]
     with require_extra("export"):
-        measured = measure_limits(files, DETECTORS)
+        measured = measure_limits(files, detector_names())
     finish({**conditions.head(LIMITS, "Physical limit", files), **measured}, json_path)

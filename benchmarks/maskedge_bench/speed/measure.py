@@ -15,7 +15,7 @@ import cv2
 from maskedge.errors import UsageError
 from maskedge.modelfile.contract import default_model
 from maskedge.types import Frame
-from maskedge.vision.detectors import DETECTORS, FaceDetector
+from maskedge.vision.detectors import BoxDetector, detector_names
 from maskedge_bench.contestants.eager import has_torch
 from maskedge_bench.contestants.peers import AdaptedDetector, PackagePeer, YuNet
 from maskedge_bench.contestants.pipelines import EVERY_FRAME, ORIGINAL_EAGER, PIPELINES, Pipeline
@@ -155,12 +155,12 @@ class SpeedRun:
         else:
             self._notes.append("PyTorch is not installed: the original pipeline in eager PyTorch was not measured.")
         pipelines += EVERY_FRAME
-        finders: dict[str, FaceDetector] = {}
+        finders: dict[str, BoxDetector] = {}
         if plan.yunet is not None:
             finders["yunet"] = YuNet(plan.yunet)
         for path in plan.adapters:
             adapted = AdaptedDetector(path, plan.threads)
-            if adapted.name in (*DETECTORS, *finders):
+            if adapted.name in (*detector_names(), *finders):
                 raise UsageError(f"{path} calls its detector {adapted.name}, as another is called: give it a name of its own.")
             finders[adapted.name] = adapted
         pipelines += [Pipeline(f"{name}, edgenet, every frame", name, None, 1, finder) for name, finder in finders.items()]

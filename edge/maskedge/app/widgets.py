@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from maskedge.rendering.theme import VARIABLES, label_look
-from maskedge.vision.detectors import DETECTORS
+from maskedge.vision.detectors import detector_names
 
 from .model_library import ModelFile, detector_help, detector_name, installed_models
 from .results import Choice, in_order
@@ -105,7 +105,7 @@ def ask_settings(key: str, *, several: bool, smallest: int = 300) -> Settings:
     models = [*bundled(), *uploaded().values()]
     classifiers = [model for model in models if model.kind == "classifier"]
     # Those that are installed have a name already.
-    finders: list[str | ModelFile] = [*DETECTORS, *(model for model in uploaded().values() if model.kind == "detector")]
+    finders: list[str | ModelFile] = [*detector_names(), *(model for model in uploaded().values() if model.kind == "detector")]
     finder_help = f"Finds where the faces are. {detector_help()}"
     if several:
         chosen = st.pills(

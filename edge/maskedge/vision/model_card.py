@@ -11,8 +11,8 @@ from maskedge.errors import ModelError
 from maskedge.modelfile.contract import CONTRACT, ClassifierContract, DetectorContract, read_kind, read_model
 
 from .classifier import MaskClassifier
-from .detectors import CnnDetector
-from .precise_detectors import lacks_label, without_label
+from .detectors.network import CnnDetector
+from .standalone import rejects_non_faces, standalone_notice
 
 _USE = (
     "Made to tell, on a device beside the camera, which of the faces that a detector found wear a mask: to count, to remind, to "
@@ -61,7 +61,7 @@ def _render_classifier(path: Path, contract: ClassifierContract, content: bytes)
     sections = [
         f"# Model card: {path.name}",
         _facts(contract, content),
-        *([f"**{without_label(path.name)}**"] if lacks_label(contract.labels) else []),
+        *([f"**{standalone_notice(path.name)}**"] if not rejects_non_faces(contract.labels) else []),
         "## Use and misuse",
         *_USE,
         "## Data",

@@ -17,7 +17,7 @@ from maskedge.support.text import read_json
 from maskedge.types import Image
 
 from .classifier import MaskClassifier
-from .detectors import CnnDetector
+from .detectors.network import CnnDetector
 
 _MOST_PIXELS = 1 << 24
 """Pixels of the inputs of a self-test, at most."""
@@ -182,7 +182,7 @@ def _verify_classifier(classifier: MaskClassifier, checksums: tuple[str, ...]) -
     size = classifier.contract.size
     if test.crops.shape[1:3] != (size, size):
         raise ValueError("maskedge.selftest is of a model with crops of another size")
-    probabilities, places = classifier.answer_crops(test.crops)
+    probabilities, places = classifier.classify_and_locate_crops(test.crops)
     answers = probabilities if places is None else np.concatenate([probabilities, places], axis=1)
     if answers.shape != test.answers.shape:
         raise ValueError("maskedge.selftest is of a model with other outputs")
@@ -198,7 +198,7 @@ def _verify_detector(detector: CnnDetector, checksums: tuple[str, ...]) -> Verif
     test = DetectorSelfTest.from_json(_text(detector.contract.selftest))
     if detector.contract.size not in (None, test.frame.shape[1::-1]):
         raise ValueError("maskedge.selftest is of a model with an input of another size")
-    boxes, _ = detector.answer_whole(test.frame)
+    boxes, _ = detector.infer(test.frame)
     away = [float(np.abs(boxes - box).max(axis=1).min()) if len(boxes) else np.inf for box in test.boxes]
     # A box this far away is another one, or NaN.
     near = [value for value in away if value <= _ANOTHER]

@@ -26,7 +26,7 @@ from maskedge.runtime.summary import Summary
 from maskedge.sources import demo, open_source
 from maskedge.sources.base import stamp
 from maskedge.types import Image
-from maskedge.vision.detectors import DETECTORS
+from maskedge.vision.detectors import detector_names
 
 pytest.importorskip("streamlit", reason="the extra app is not installed")
 
@@ -346,7 +346,7 @@ def test_models_and_figures_are_named_once_and_none_is_called_none(bundled: libr
     assert any(row["name"].endswith("(eager PyTorch)") for row in rows)
     assert all(isinstance(value, str) for row in reports.bundled_figures() for value in row.values())
     assert reports.UNKNOWN in {value for row in reports.bundled_figures() for value in row.values()}
-    assert all(name in library.detector_help() for name in DETECTORS)
+    assert all(name in library.detector_help() for name in detector_names())
     assert "OpenCV" not in library.detector_help(["haar", "cnn"])
     finder = library.installed_models()[1]
     assert finder.kind == "detector"

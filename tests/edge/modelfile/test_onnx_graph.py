@@ -15,7 +15,7 @@ from maskedge import ModelError
 from maskedge.modelfile.contract import MODELS
 from maskedge.modelfile.onnx_graph import GraphError, read_graph
 from maskedge.vision.classifier import MaskClassifier
-from maskedge.vision.detectors import CnnDetector
+from maskedge.vision.detectors.network import CnnDetector
 
 
 def constant(name: str, value: object, kind: type = np.int64) -> TensorProto:

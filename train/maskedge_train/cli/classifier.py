@@ -165,8 +165,8 @@ def classifier(
     Exit codes: 0 done, 2 wrong usage or unusable data, 4 a checkpoint was refused, 5 a file could not be written.
     """
     with require_extra("train"):
-        from maskedge.vision.pipeline import NOT_A_FACE
-        from maskedge.vision.precise_detectors import lacks_label, without_label
+        from maskedge.types import NOT_A_FACE
+        from maskedge.vision.standalone import rejects_non_faces, standalone_notice
         from maskedge_train.classifier.evaluate import enter_results, measurable, report_on
         from maskedge_train.classifier.nets import build, count_parameters
         from maskedge_train.classifier.training import Recipe, check_enough, train_classifier
@@ -254,7 +254,7 @@ def classifier(
         sets |= test_sets(test_scenes, test_backgrounds, labels, quiet)
     sets["validation"] = crops.take(crops.where("val"))
     notes = [] if trained.calibration.fitted else [str(trained.calibration)]
-    notes += [without_label(trained.checkpoint.name)] if lacks_label(labels) else []
+    notes += [standalone_notice(trained.checkpoint.name)] if not rejects_non_faces(labels) else []
     facts = {
         "net": net,
         "parameters": parameters,

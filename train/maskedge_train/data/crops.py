@@ -23,10 +23,10 @@ from maskedge.errors import OutputError
 from maskedge.modelfile.contract import MODELS, read_catalogue
 from maskedge.modelfile.crop import CropRule, crop_faces
 from maskedge.support.pictures import read_picture
-from maskedge.types import Box, Image
+from maskedge.types import NOT_A_FACE, Box, Image
 from maskedge.vision.classifier import MaskClassifier
-from maskedge.vision.detectors import CASCADE_SIDE, CNN_SIDE
-from maskedge.vision.pipeline import NOT_A_FACE
+from maskedge.vision.detectors.cascade import CASCADE_SIDE
+from maskedge.vision.detectors.network import CNN_SIDE
 from maskedge_train.classifier.nets import INPUT_SIZE
 
 from . import generated
@@ -203,7 +203,7 @@ def _answers(image: Image) -> list[list[Box]]:
     """Let the detectors look at a picture. OpenCV's cascades serve one thread each."""
     if not hasattr(_own, "detectors"):
         _own.detectors = keen_detectors()
-    return [detector.detect(image) for detector in _own.detectors]
+    return [list(detector.detect(image).boxes) for detector in _own.detectors]
 
 
 def _no_faces(image: Image, cuts: list[_Cut]) -> list[_Cut]:

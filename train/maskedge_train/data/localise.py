@@ -79,9 +79,9 @@ def find_face(image: Image, detector: MaskDetector) -> Box | None:
     faces = []
     for border in (0, round(_BORDER * max(image.shape[:2]))):
         framed = np.asarray(cv2.copyMakeBorder(image, *(border,) * 4, cv2.BORDER_REPLICATE), np.uint8)
-        for found in detector.find(framed, LEAST_FACE):
+        for found in detector.detect(framed, LEAST_FACE):
             x1, y1, x2, y2 = found.face.box
-            faces.append((found.certainty, (x1 - border, y1 - border, x2 - border, y2 - border)))
+            faces.append((found.face_score, (x1 - border, y1 - border, x2 - border, y2 - border)))
     if not faces:
         return None
     # As a file of boxes keeps it, so that data whose faces are found anew have the digest of those that are read from it.
