@@ -309,7 +309,7 @@ class MaskDetector:
                     tracker.lose(track)
 
     def _vote(self, tracker: FaceTracker, track: Track, probabilities: npt.NDArray[np.float32]) -> None:
-        track.add_answer(probabilities, self._unsure_below, _COUNTED)
+        track.add_vote(probabilities, self._unsure_below, _COUNTED)
         if track.face_score < self._thresholds.voted:
             tracker.lose(track)
 

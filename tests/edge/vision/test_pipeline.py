@@ -323,7 +323,7 @@ def test_settled_faces_are_not_asked_for_between_detections() -> None:
     for number in range(35):
         faces = detector(demo.draw(150), number / 25)
     assert detector.tracker is not None
-    answers = [track.answers for track in detector.tracker.tracks]
+    answers = [track.classified for track in detector.tracker.tracks]
     assert max(answers) < 35
     assert all(face.score > 0.9 and face.raw_score > 0.5 for face in faces), "their answers count for the frames in between"
 
