@@ -1,6 +1,6 @@
-# The two set-up commands (run, test) and the daily ones.
+# `make run` and `make test` install what they need; `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-edge fuzz lint format check clean tables docs wheel try-wheel compat arm64 bare nightly peers
+.PHONY: help run test test-all test-edge fuzz lint format check clean tables docs wheel try-wheel compat arm64 bare nightly peers
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,68 +8,71 @@ BIN := $(VENV)/bin
 PEERS := .peers
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 PREFLIGHT := tests/platforms/preflight.py
-# Where PyTorch comes from, if not from pip's own index: make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# Another index for PyTorch: make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 export TORCH_INDEX
-# Debian releases for `make bare`; after a colon the only targets to make there: BARE="bookworm trixie:run,test-edge"
+# Debian releases for `make bare`, each with its targets after a colon: BARE="bookworm trixie:run,test-edge"
 BARE ?= bookworm trixie
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(VENV)/.base  ## Install the base package and run the built-in clip: out/demo.mp4, out/demo.jsonl
+run: $(VENV)/.base  ## Install the base package and process the built-in clip: out/demo.mp4, out/demo.jsonl
 	@mkdir -p out
 	$(BIN)/edge-run --source demo --save out/demo.mp4 --events out/demo.jsonl --overwrite
 
-test: $(VENV)/.dev  ## Install the dev extras (0.5 GB; TORCH_INDEX=... chooses PyTorch's build) and run all tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev  ## Install the dev extras (0.5 GB; TORCH_INDEX=... chooses PyTorch's build) and run all tests but the slow ones
+	$(BIN)/python -m pytest -m "not slow"
 
-test-edge: $(VENV)/.edge  ## Install what the tests of the device need (0.1 GB, no PyTorch) and run these
+test-all: $(VENV)/.dev  ## Run all tests, with a floor for the coverage of their own process
+	$(BIN)/python -m pytest --cov
+
+test-edge: $(VENV)/.edge  ## Install the test extras (0.1 GB, no PyTorch) and run the tests of the runtime
 	$(BIN)/python -m pytest tests/edge tests/e2e
 
-lint: $(VENV)/.dev  ## Style and types
+lint: $(VENV)/.dev  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(VENV)/.dev  ## Put the code in style
+format: $(VENV)/.dev  ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-check: lint test  ## Lint and test
+check: lint test-all  ## Run lint and all tests
 
-wheel: | $(VENV)/bin/python  ## Build the wheel that a device installs: dist/maskedge-*.whl
-	@mkdir -p dist && rm -f dist/maskedge-*.whl
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+wheel: | $(VENV)/bin/python  ## Build the wheels of the device (dist/maskedge-*.whl) and of the workstation's packages
+	@mkdir -p dist && rm -f dist/maskedge-*.whl dist/maskedge_workstation-*.whl
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist . ./workstation
 	@ls dist/*.whl
 
-try-wheel:  ## The wheel alone on the oldest and the newest Python found here
+try-wheel:  ## Test the wheel alone on the oldest and newest Python found here
 	$(PYTHON) tests/platforms/wheel.py
 
-fuzz: $(VENV)/.dev  ## Damaged and odd inputs of every kind: FUZZ='--kind models --count 100' for a part
+fuzz: $(VENV)/.dev  ## Run damaged and odd inputs; FUZZ='--kind models --count 100' selects a part
 	cd tests && ../$(BIN)/python -m fuzz --keep ../out/fuzz $(FUZZ)
 
-compat: $(VENV)/.base  ## The bundled models on the oldest and the newest onnxruntime
+compat: $(VENV)/.base  ## Run the bundled models on the oldest and newest onnxruntime
 	$(BIN)/python tests/platforms/compat.py
 
-arm64: $(VENV)/.base  ## The bundled models on emulated aarch64 (needs qemu-user-static and debootstrap)
+arm64: $(VENV)/.base  ## Run the bundled models on emulated aarch64 (needs qemu-user-static, debootstrap)
 	$(BIN)/python tests/platforms/arm64.py
 
-bare:  ## The two commands on bare Debian systems, as an ordinary user (needs root and debootstrap)
+bare:  ## Run the README's commands on bare Debian systems, as an ordinary user (needs root, debootstrap)
 	$(PYTHON) tests/platforms/bare.py $(BARE)
 
-nightly: peers check fuzz try-wheel compat arm64 bare  ## Everything
+nightly: peers check fuzz try-wheel compat arm64 bare  ## Run everything
 
-tables: $(VENV)/.base  ## Write the README's tables from benchmarks/results
+tables: $(VENV)/.base  ## Update the tables of README.md and docs/results.md from benchmarks/results
 	$(BIN)/edge-bench tables
 
-docs: $(VENV)/.base  ## Write the tables of docs/configuration.md from the code
-	$(BIN)/python -m maskedge.config_reference docs/configuration.md
+docs: $(VENV)/.base  ## Update the tables of docs/configuration.md from the code
+	$(BIN)/python -m maskedge.cli.config_reference docs/configuration.md
 
-peers: $(PEERS)/.done  ## Build the environment of another package to measure beside ours: .peers (1.8 GB)
+peers: $(PEERS)/.done  ## Build the environment of the package that benchmarks compare with: .peers (1.8 GB)
 	@echo "Now: $(BIN)/edge-bench speed --quick --peer-python $(PEERS)/bin/python"
 
-clean:  ## Remove what the targets made
+clean:  ## Remove all build results
 	rm -rf $(VENV) $(PEERS) out build dist .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -93,7 +96,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -e '.[dev]'
 	@touch $@ $(VENV)/.edge $(VENV)/.base
 
-# The last line proves that the package's model loads: the driver says with what, and ends with its input.
+# The last line checks that the package's model loads: the driver names it, and ends at the end of its input.
 $(PEERS)/.done: $(wildcard benchmarks/peers/*) | $(PEERS)/bin/python
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/peers/requirements-alone.txt

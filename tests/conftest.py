@@ -1,11 +1,10 @@
-"""What several tests need."""
+"""Fixtures of several tests, and the marks that follow from what a test uses."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 from collections.abc import Callable, Iterable
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from helpers.commands import load_command
 from helpers.support import command_line, composite, environment, texture
 from maskedge.labelled_boxes import LabelledBox, write_boxes
 from maskedge.sources import demo
@@ -23,11 +23,16 @@ from maskedge_train.data.dataset import FACE_LABELS
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("MASKEDGE_DATA", ROOT.parent / "shared" / "data"))
 NEED_PYTORCH = ("train", "export", "benchmarks")
-"""Folders of tests that are left out where only the tests of the device can run (`make test-edge`)."""
+"""Folders of tests that are skipped where PyTorch is missing (`make test-edge`)."""
+SERVERS = frozenset({"Mosquitto", "HttpCamera", "Stream", "RtspStream", "black_hole", "serve_bytes", "Run"})
+"""Servers of tests/helpers: the tests of a file that imports one have the mark `network`."""
+SERVER_FIXTURES = frozenset({"server", "broker"})
+BROWSER_FIXTURES = frozenset({"browser", "visitor"})
+"""Fixtures that start a browser: the tests that use one have the mark `browser`."""
 
 
-class _LeftOut(pytest.Dir):
-    """A folder whose files cannot even be imported here."""
+class _Skipped(pytest.Dir):
+    """A folder whose files cannot be imported without PyTorch."""
 
     def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
         pytest.skip("PyTorch is not installed (make test installs it)")
@@ -35,13 +40,23 @@ class _LeftOut(pytest.Dir):
 
 def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     if path.parent == Path(__file__).parent and path.name in NEED_PYTORCH and find_spec("torch") is None:
-        return _LeftOut.from_parent(parent, path=path)  # type: ignore[no-any-return]
+        return _Skipped.from_parent(parent, path=path)  # type: ignore[no-any-return]
     return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        fixtures = {*getattr(item, "fixturenames", ())}
+        if fixtures & BROWSER_FIXTURES:
+            item.add_marker("browser")
+        if fixtures & SERVER_FIXTURES or SERVERS & {*vars(getattr(item, "module", item))}:
+            item.add_marker("network")
 
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """The real pictures, boxes and clips."""
+    """The folder of real pictures, boxes and clips."""
     if not (DATA / "faces").is_dir():
         pytest.skip(f"no training data at {DATA} (set MASKEDGE_DATA)")
     return DATA
@@ -49,13 +64,13 @@ def data_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def frames() -> list[Image]:
-    """Some frames of the built-in clip, each with faces."""
+    """Four frames of the built-in clip, each with faces."""
     return [demo.draw(index) for index in range(100, 300, 50)]
 
 
 @pytest.fixture(scope="session")
 def faces_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small data set made of the composite faces: 48 different pictures a label, related to no other."""
+    """A small data set of composite faces: 48 different pictures a label, no two of them related."""
     root = tmp_path_factory.mktemp("faces")
     random = np.random.default_rng(3)
     for label in ("with_mask", "without_mask"):
@@ -67,7 +82,7 @@ def faces_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def scenes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Whole pictures with labelled boxes of all three labels in boxes.csv, and a folder of backgrounds without people."""
+    """Whole pictures with boxes of all three labels in boxes.csv, and backgrounds without people."""
     root = tmp_path_factory.mktemp("scenes")
     random = np.random.default_rng(5)
     (root / "boxes").mkdir()
@@ -92,9 +107,9 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="session")
 def command() -> Command:
-    """Run one of our commands as a user does, in a process of its own, without a display.
+    """Run an installed command in a process of its own, without a display.
 
-    Time enough for a small or a busy machine: only what hangs for ever is to fail.
+    The timeout is generous for small and busy machines: only a command that hangs reaches it.
     """
 
     def run(*arguments: str | Path, env: dict[str, str] | None = None, timeout: float = 600) -> subprocess.CompletedProcess[str]:
@@ -107,12 +122,11 @@ def command() -> Command:
 
 @pytest.fixture(scope="session")
 def invoke() -> Command:
-    """The same in this process, which saves the seconds of loading PyTorch: for what ends before the work begins."""
+    """Run an installed command in this process, which saves loading PyTorch: for errors found before the work."""
 
     def run(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        (script,) = entry_points(group="console_scripts", name=name)
-        # A failure that no sentence was found for is raised, and fails the test.
-        result = CliRunner().invoke(script.load(), [str(argument) for argument in arguments], catch_exceptions=False)
+        # An unexpected exception is raised here, and fails the test.
+        result = CliRunner().invoke(load_command(name), [str(argument) for argument in arguments], catch_exceptions=False)
         return subprocess.CompletedProcess([name, *arguments], result.exit_code, result.stdout, result.stderr)
 
     return run

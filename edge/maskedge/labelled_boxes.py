@@ -7,6 +7,7 @@ label.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ COLUMNS = ("image", "xmin", "ymin", "xmax", "ymax", "label")
 UNLABELLED = "unlabelled"
 """Label of a face without a usable label: it counts neither as a face nor as `not_a_face`."""
 
+HELD_OUT = 0.1
+"""Share of the scenes and backgrounds that are held out from every training."""
+
 
 @dataclass(frozen=True, slots=True)
 class LabelledBox:
@@ -31,6 +35,17 @@ class LabelledBox:
 
     box: Box
     label: str
+
+
+def is_held_out_name(name: str) -> bool:
+    """Return whether the picture of a name is held out from every training.
+
+    The answer depends on the name alone, so trainings and benchmarks agree on it.
+
+    Args:
+        name: `scenes/` and the path in the CSV file, or `backgrounds/` and the file name.
+    """
+    return int(hashlib.sha256(f"detector {name}".encode()).hexdigest()[:8], 16) < HELD_OUT * 2**32
 
 
 def move_boxes(

@@ -1,4 +1,4 @@
-"""The page in a real browser: what a person does with it, and what people do wrong."""
+"""The app in a real browser: regular use and common mistakes."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ UNKNOWN = "\N{EN DASH}"
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def start(*arguments: str, temporary: Path) -> subprocess.Popen[str]:
-    """The command as a user starts it. Its temporary files lie where the test can see them."""
+    """Start the command as a user does, with its temporary files in `temporary`."""
     env = environment({"TMPDIR": str(temporary), "HOME": str(temporary)})
     command = [sys.executable, "-m", "maskedge.cli.app", *arguments]
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=temporary)
 
 
 def wait_for(found: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
-    """The first value that is true."""
+    """Wait for a true value and return it."""
     end = time.monotonic() + patience
     while time.monotonic() < end:
         if value := found():
@@ -55,7 +55,7 @@ def wait_for(found: Callable[[], Any], what: str, patience: float = PATIENCE) ->
     raise AssertionError(f"{what} did not come within {patience:.0f} s")
 
 
-def answers(url: str) -> bool:
+def is_up(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=5) as reply:  # noqa: S310  (our own page)
             return bool(reply.status == 200)
@@ -65,17 +65,17 @@ def answers(url: str) -> bool:
 
 @pytest.fixture(scope="module")
 def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the server puts its temporary files."""
+    """The folder of the server's temporary files."""
     return tmp_path_factory.mktemp("server")
 
 
 @pytest.fixture(scope="module")
 def server(temporary: Path) -> Iterator[str]:
-    """One server for all tests: its address."""
+    """The address of one server for all tests."""
     port = free_port()
     process = start("--port", str(port), temporary=temporary)
     try:
-        wait_for(lambda: answers(f"http://127.0.0.1:{port}/_stcore/health"), "the page")
+        wait_for(lambda: is_up(f"http://127.0.0.1:{port}/_stcore/health"), "the page")
         yield f"http://127.0.0.1:{port}"
     finally:
         process.send_signal(signal.SIGTERM)
@@ -84,7 +84,7 @@ def server(temporary: Path) -> Iterator[str]:
 
 
 class Visitor:
-    """A browser of its own, with what a person does in it."""
+    """A separate browser and the actions of a visitor."""
 
     def __init__(self, server: str, folder: Path, camera: Path) -> None:
         options = webdriver.ChromeOptions()
@@ -111,7 +111,7 @@ class Visitor:
         self.see(words)
 
     def text(self) -> str:
-        """All that can be read, in components too."""
+        """Return all visible text, including that of components."""
         script = """
           const deep = (root) => [...root.querySelectorAll('*')].filter((one) => one.shadowRoot)
             .map((one) => [...one.shadowRoot.children].map((child) => child.innerText || '').join(' ') + deep(one.shadowRoot))
@@ -121,12 +121,12 @@ class Visitor:
         return " ".join(str(self.driver.execute_script(script)).split())
 
     def see(self, *words: str, patience: float = PATIENCE) -> str:
-        """Wait until all of `words` can be read."""
+        """Wait until all of `words` are visible."""
         wait_for(lambda: all(word in self.text() for word in words), f"{words} (there is: {self.text()[:1500]})", patience)
         return self.text()
 
     def click(self, words: str) -> None:
-        """Press the button or tab that says `words`, once the page is at rest: what is pressed while it changes may be gone."""
+        """Click the button or tab with the text `words`, once the page has finished rendering."""
         rest = '[data-testid="stApp"][data-test-script-state="notRunning"]'
         wait_for(lambda: self.driver.find_elements("css selector", rest), "the end of the script")
         script = """
@@ -138,12 +138,12 @@ class Visitor:
         wait_for(lambda: self.driver.execute_script(script, words), f"a button {words!r}")
 
     def upload(self, *files: Path) -> None:
-        """Give files to the view's upload field."""
+        """Upload files with the view's upload field."""
         fields = wait_for(lambda: self.driver.find_elements("css selector", "input[type=file]"), "an upload field")
         fields[0].send_keys("\n".join(map(str, files)))
 
     def inside(self, selector: str) -> Any:
-        """An element in a component."""
+        """Return an element in a component."""
         script = """
           for (const one of document.querySelectorAll('*'))
             if (one.shadowRoot && one.shadowRoot.querySelector(arguments[0])) return one.shadowRoot.querySelector(arguments[0]);
@@ -152,7 +152,7 @@ class Visitor:
         return wait_for(lambda: self.driver.execute_script(script, selector), selector)
 
     def press(self, selector: str) -> None:
-        """Press a button in a component, wherever the page is scrolled to."""
+        """Click a button in a component, wherever the page is scrolled to."""
         self.driver.execute_script("arguments[0].click()", self.inside(selector))
 
     def downloaded(self, name: str) -> Path:
@@ -160,8 +160,8 @@ class Visitor:
         wait_for(path.is_file, f"the download {name} ({list(self.downloads.iterdir())})")
         return path
 
-    def asked_for(self) -> set[str]:
-        """Hosts that the browser sent requests to since the last call."""
+    def requested_hosts(self) -> set[str]:
+        """Return the hosts that the browser sent requests to since the last call."""
         hosts = set()
         for entry in self.driver.get_log("performance"):
             message = json.loads(entry["message"])["message"]
@@ -174,7 +174,7 @@ class Visitor:
 
 @pytest.fixture(scope="module")
 def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures and videos of the built-in clip."""
+    """Pictures and videos of the demo clip."""
     folder = tmp_path_factory.mktemp("media")
     cv2.imwrite(str(folder / "party.jpg"), demo.draw(240))
     for name, frames in (("clip.mp4", range(200, 245)), ("long.mp4", range(300))):
@@ -182,7 +182,7 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for index in frames:
             writer.write(demo.draw(index))
         writer.release()
-    # Motion JPEG is JPEG files one behind the other: what Chromium takes for a camera.
+    # Chromium's fake camera reads Motion JPEG: concatenated JPEG files.
     frames = (cv2.imencode(".jpg", demo.draw(index))[1].tobytes() for index in range(200, 260))
     (folder / "camera.mjpeg").write_bytes(b"".join(frames))
     return folder
@@ -196,17 +196,17 @@ def visitor(server: str, media: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @needs_browser
-def test_first_view_answers_and_asks_nobody_else(visitor: Visitor) -> None:
-    visitor.open("", "answered in")
-    visitor.see("Who wears a mask?", "with a mask", "without a mask")
-    for view, words in (("live", "Start the camera"), ("models", "edgenet.onnx"), ("benchmarks", "The bundled models")):
+def test_first_view_shows_a_result_and_contacts_no_other_host(visitor: Visitor) -> None:
+    visitor.open("", "processed in")
+    visitor.see("Try it", "with a mask", "without a mask")
+    for view, words in (("live", "Start the camera"), ("models", "edgenet.onnx"), ("benchmarks", "Bundled models")):
         visitor.open(view, words)
-    assert visitor.asked_for() == {visitor.server.removeprefix("http://")}
+    assert visitor.requested_hosts() == {visitor.server.removeprefix("http://")}
 
 
 @needs_browser
 def test_views_are_reached_by_keyboard(visitor: Visitor) -> None:
-    visitor.open("", "answered in")
+    visitor.open("", "processed in")
     for _ in range(12):
         visitor.driver.switch_to.active_element.send_keys("\ue004")
         focused = visitor.driver.switch_to.active_element
@@ -214,19 +214,19 @@ def test_views_are_reached_by_keyboard(visitor: Visitor) -> None:
             break
     assert "Models" in focused.text
     focused.send_keys("\ue007")
-    visitor.see("A model of your own")
+    visitor.see("Your model")
 
 
 @needs_browser
-def test_picture_is_answered_and_can_be_downloaded(visitor: Visitor, media: Path) -> None:
-    visitor.open("", "answered in")
+def test_picture_is_processed_and_can_be_downloaded(visitor: Visitor, media: Path) -> None:
+    visitor.open("", "processed in")
     visitor.click("My files")
     visitor.see("up to 100 MB")
     visitor.upload(media / "party.jpg")
-    visitor.see("party.jpg, 640 x 480: answered in", "with a mask")
+    visitor.see("party.jpg, 640 x 480: processed in", "with a mask")
     visitor.click("Original (haar-stock)")
-    visitor.see("All marked pictures (zip)")
-    visitor.click("Marked picture")
+    visitor.see("All annotated pictures (zip)")
+    visitor.click("Annotated picture")
     marked = cv2.imread(str(visitor.downloaded("party-maskedge.jpg")))
     assert marked.shape == (480, 640, 3)
     visitor.click("Events (JSON)")
@@ -242,24 +242,24 @@ def test_wrong_files_are_explained(visitor: Visitor, tmp_path: Path) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(500))
     with (tmp_path / "huge.mp4").open("wb") as huge:
         huge.truncate(200 * 1024 * 1024)
-    visitor.open("", "answered in")
+    visitor.open("", "processed in")
     visitor.click("My files")
     visitor.see("up to 100 MB")
     visitor.upload(*(tmp_path / name for name in ("report.jpg", "empty.png", "broken.mp4", "huge.mp4")))
-    text = visitor.see("report.jpg is a PDF document", "empty.png is empty (0 bytes)", "Look at this video")
-    assert "100" in text[text.index("huge.mp4") :][:120], "the bound is said beside the file"
-    visitor.click("Look at this video")
+    text = visitor.see("report.jpg is a PDF document", "empty.png is empty (0 bytes)", "Process this video")
+    assert "100" in text[text.index("huge.mp4") :][:120], "the limit is shown beside the file"
+    visitor.click("Process this video")
     visitor.see("broken.mp4 is neither a picture nor a video")
 
 
 @needs_browser
 def test_video_shows_progress_and_people(visitor: Visitor, media: Path) -> None:
-    visitor.open("", "answered in")
+    visitor.open("", "processed in")
     visitor.click("My files")
     visitor.see("up to 100 MB")
     visitor.upload(media / "clip.mp4")
-    visitor.click("Look at this video")
-    visitor.see("Different people seen", "45 frames in", "Faces in each second")
+    visitor.click("Process this video")
+    visitor.see("People", "45 frames in", "Faces over time")
     picture = visitor.inside(".player img")
     before = picture.get_attribute("src")
     visitor.press(".player button")
@@ -267,26 +267,26 @@ def test_video_shows_progress_and_people(visitor: Visitor, media: Path) -> None:
     visitor.click("Events (JSON Lines)")
     events = [json.loads(line) for line in visitor.downloaded("clip-maskedge.jsonl").read_text().splitlines()]
     assert [event["frame"] for event in events if "event" not in event] == list(range(45))
-    visitor.click("Marked video (MP4)")
+    visitor.click("Annotated video (MP4)")
     assert cv2.VideoCapture(str(visitor.downloaded("clip-maskedge.mp4"))).get(cv2.CAP_PROP_FRAME_COUNT) == 45
 
 
 @needs_browser
 def test_reload_in_the_middle_of_a_video_leaves_nothing_behind(visitor: Visitor, media: Path, temporary: Path) -> None:
-    visitor.open("", "answered in")
+    visitor.open("", "processed in")
     visitor.click("My files")
     visitor.see("up to 100 MB")
     visitor.upload(media / "long.mp4")
-    visitor.click("Look at this video")
+    visitor.click("Process this video")
     visitor.see("frames/s", "Stop")
     assert list(temporary.glob("maskedge-app-*"))
-    visitor.open("", "answered in")
+    visitor.open("", "processed in")
     wait_for(lambda: not list(temporary.glob("maskedge-app-*")), "the end of the private folder")
 
 
 @needs_browser
 def test_photo_of_the_browsers_camera(visitor: Visitor) -> None:
-    visitor.open("", "answered in")
+    visitor.open("", "processed in")
     visitor.click("Camera")
     button = wait_for(
         lambda: [
@@ -296,7 +296,7 @@ def test_photo_of_the_browsers_camera(visitor: Visitor) -> None:
         ],
         "the camera",
     )
-    # The first picture of a camera may be black.
+    # The first frame of a camera may be black.
     wait_for(
         lambda: visitor.driver.execute_script(
             "const video = document.querySelector('video'); return video && video.currentTime > 0.3"
@@ -304,16 +304,16 @@ def test_photo_of_the_browsers_camera(visitor: Visitor) -> None:
         "a picture of the camera",
     )
     button[0].click()
-    visitor.see("answered in", "with a mask", "Marked picture")
+    visitor.see("processed in", "with a mask", "Annotated picture")
 
 
 @needs_browser
-def test_live_view_draws_counts_and_states_its_delay(visitor: Visitor) -> None:
+def test_live_view_draws_counts_and_shows_its_latency(visitor: Visitor) -> None:
     visitor.open("live", "Start the camera")
     visitor.press(".start")
     visitor.see("with a mask", "Stop the camera")
-    wait_for(lambda: visitor.inside(".delay").text.endswith("ms"), "the delay")
-    wait_for(lambda: visitor.inside(".people").text not in (UNKNOWN, "nobody yet"), "people")
+    wait_for(lambda: visitor.inside(".latency").text.endswith("ms"), "the latency")
+    wait_for(lambda: visitor.inside(".people").text not in (UNKNOWN, "None yet"), "people")
     assert float(wait_for(lambda: visitor.inside(".rate").text.strip(UNKNOWN), "the rate")) > 0
     red, green, blue, _ = visitor.driver.execute_script(
         "const one = arguments[0]; return [...one.getContext('2d').getImageData(one.width / 2, 20, 1, 1).data]",
@@ -322,11 +322,11 @@ def test_live_view_draws_counts_and_states_its_delay(visitor: Visitor) -> None:
     assert max(red, green, blue) > 40, "the picture of the camera is on the canvas"
     visitor.press(".start")
     visitor.see("The camera is off.")
-    # Another view ends it too, and coming back starts anew.
+    # Another view ends it too, and returning starts over.
     visitor.press(".start")
     visitor.see("Stop the camera")
     visitor.click("Models")
-    visitor.see("A model of your own")
+    visitor.see("Your model")
     visitor.click("Live")
     visitor.see("Start the camera")
 
@@ -338,39 +338,39 @@ def test_models_are_shown_and_checked(visitor: Visitor, tmp_path: Path) -> None:
     write_model(tmp_path / "own.onnx")
     visitor.open("models", "edgenet.onnx")
     visitor.see("Macro F1")
-    visitor.click("Whole card")
+    visitor.click("Model card")
     visitor.see("Use and misuse", "cannot recognise people")
     visitor.upload(tmp_path / "bad.onnx")
     visitor.see("Refused. bad.onnx breaks the model contract: its metadata has no maskedge.labels")
     visitor.upload(tmp_path / "own.onnx")
-    visitor.see("own.onnx keeps the contract and runs")
+    visitor.see("own.onnx passes all checks")
     visitor.click("Try it")
-    visitor.see("answered in", "Model")
+    visitor.see("processed in", "Classifier")
 
 
 @needs_browser
 def test_benchmarks_show_reports_and_refuse_others(visitor: Visitor, tmp_path: Path) -> None:
     (tmp_path / "mine.json").write_text('{"schema": "other/1"}')
-    visitor.open("benchmarks", "How right, and how fast")
-    visitor.see("Frames a second", "Run the quick benchmark")
+    visitor.open("benchmarks", "Accuracy and latency")
+    visitor.see("Frames per second", "Run the quick benchmark")
     visitor.upload(tmp_path / "mine.json")
-    visitor.see("mine.json is no report that this page shows (schema other/1)")
+    visitor.see("mine.json is not a supported report (schema other/1)")
 
 
 @needs_browser
 def test_two_visitors_at_once(visitor: Visitor, server: str, media: Path, tmp_path: Path) -> None:
     other = Visitor(server, tmp_path, media / "camera.mjpeg")
     try:
-        visitor.open("", "answered in")
-        other.open("", "answered in")
+        visitor.open("", "processed in")
+        other.open("", "processed in")
         for one in (visitor, other):
             one.click("My files")
             one.see("up to 100 MB")
         visitor.upload(media / "clip.mp4")
-        visitor.click("Look at this video")
+        visitor.click("Process this video")
         other.upload(media / "party.jpg")
-        other.see("party.jpg, 640 x 480: answered in")
-        visitor.see("Different people seen")
+        other.see("party.jpg, 640 x 480: processed in")
+        visitor.see("People")
         assert "party.jpg" not in visitor.text()
         assert "clip.mp4" not in other.text()
     finally:
@@ -390,7 +390,7 @@ def test_only_loopback_is_served_unless_asked(server: str) -> None:
     assert addresses == {f"0100007F:{port:04X}"}
 
 
-def test_taken_port_is_one_sentence(server: str, tmp_path: Path) -> None:
+def test_taken_port_is_one_message(server: str, tmp_path: Path) -> None:
     process = start("--port", server.rsplit(":", 1)[1], temporary=tmp_path)
     _, complaint = process.communicate(timeout=60)
     assert process.returncode == 2
@@ -399,11 +399,11 @@ def test_taken_port_is_one_sentence(server: str, tmp_path: Path) -> None:
     assert "Traceback" not in complaint
 
 
-def test_interrupt_ends_it(tmp_path: Path) -> None:
+def test_interrupt_ends_the_server(tmp_path: Path) -> None:
     port = free_port()
     process = start("--port", str(port), temporary=tmp_path)
     try:
-        wait_for(lambda: answers(f"http://127.0.0.1:{port}/_stcore/health"), "the page")
+        wait_for(lambda: is_up(f"http://127.0.0.1:{port}/_stcore/health"), "the page")
     finally:
         process.send_signal(signal.SIGINT)
         words, complaints = process.communicate(timeout=30)
@@ -417,7 +417,7 @@ def test_missing_extra_is_named(tmp_path: Path) -> None:
     code = "import sys; sys.modules['streamlit'] = None; from maskedge.cli.app import main; main([])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=dict(os.environ))
     assert done.returncode == 2
-    assert "the extra app brings" in done.stderr
+    assert "install the extra app" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -1,4 +1,4 @@
-"""Commands that are started without standard streams, or with ones that take little."""
+"""Commands without standard streams, or with full or limited ones."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_closed_standard_error_changes_nothing(folder: Path) -> None:
     done = shell(f"{RUN} --events events.jsonl --save out.avi 2>&-", folder)
     assert done.returncode == 0
     assert b"wrote out.avi, events.jsonl" in done.stdout
-    # Not a word of a library has landed in a file that got the number of standard error.
+    # No message of a library ended up in a file with the number of standard error.
     assert len([json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]) == 1
     assert (folder / "out.avi").read_bytes()[:4] == b"RIFF"
 
@@ -46,7 +46,7 @@ def test_output_that_cannot_be_printed_is_exit_code_5(folder: Path, end: str) ->
     assert done.returncode == 5, done.stderr
     assert b"standard output" in done.stderr
     assert b"Traceback" not in done.stderr
-    # Nobody asked for the summary.
+    # A summary that cannot be printed is no failure.
     done = shell(f"{RUN} --events events.jsonl {end}", folder)
     assert (done.returncode, done.stderr) == (0, b"")
     assert (folder / "events.jsonl").read_text().count("\n") == 1

@@ -32,7 +32,7 @@ def test_broken_model_fails_with_a_remedy(command, tmp_path: Path) -> None:  # t
 
 
 def test_two_opencv_packages_are_noticed(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    """A second distribution beside the first, as pip leaves it."""
+    """Two OpenCV distributions side by side, as pip installs them."""
     info = tmp_path / "opencv_python_headless-4.10.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: opencv-python-headless\nVersion: 4.10.0\n")
@@ -43,7 +43,7 @@ def test_two_opencv_packages_are_noticed(command, tmp_path: Path) -> None:  # ty
 
 
 def test_missing_system_library_is_named(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    """OpenCV as it fails on a fresh Debian without libGL."""
+    """OpenCV fails to load, as on a fresh Debian without libGL."""
     (tmp_path / "cv2").mkdir()
     (tmp_path / "cv2" / "__init__.py").write_text(
         "raise ImportError('libGL.so.1: cannot open shared object file: No such file or directory')\n"

@@ -1,4 +1,4 @@
-"""`edge-run` with a real broker that goes away in the middle, and alerts that do something."""
+"""`edge-run` with a real broker that restarts, and alerts with every action."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_events_arrive_once_though_the_broker_restarts(tmp_path: Path, stops: bo
     listener = Listener(broker.port, "door/#")
     configuration = tmp_path / "edge.toml"
     configuration.write_text(CONFIGURATION.format(port=broker.port, nobody=free_port(), folder=tmp_path))
-    events = tmp_path / "events.jsonl"
-    options = ("--source", "demo", "--config", configuration, "--events", events, "--no-show")
+    log = tmp_path / "events.jsonl"
+    options = ("--source", "demo", "--config", configuration, "--events", log, "--no-show")
     with subprocess.Popen(
         command_line(("edge-run", *options)),
         stdout=subprocess.PIPE,
@@ -61,16 +61,16 @@ def test_events_arrive_once_though_the_broker_restarts(tmp_path: Path, stops: bo
         assert listener.of("door/availability")[-1] == "online"
         if stops:
             broker.stop()
-            written = events.stat().st_size
-            wait_for(lambda: events.stat().st_size > written + 5000, "more events while the broker is away")
+            written = log.stat().st_size
+            wait_for(lambda: log.stat().st_size > written + 5000, "more events while the broker is away")
             broker.start()
         output, complaints = process.communicate(timeout=120)
     assert process.returncode == 0, complaints
-    lines = [json.loads(line) for line in events.read_text().splitlines()]
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
     events = [line for line in lines if "event" in line]
     if stops:
         assert any(line["event"] == "output_lost" and line["output"] == "mqtt" for line in events)
-        # What had not arrived at the end comes with the next start.
+        # Events that had not arrived at the end are sent by the next run.
         again = subprocess.run(
             command_line(("edge-run", *options, "--max-frames", "100", "--overwrite")),
             capture_output=True, text=True, env=environment({"MASKEDGE_MQTT_PASSWORD": "geheim"}), timeout=120, check=False,
@@ -83,15 +83,15 @@ def test_events_arrive_once_though_the_broker_restarts(tmp_path: Path, stops: bo
     def about_faces(found: list[dict[str, object]]) -> list[dict[str, object]]:
         return [event for event in found if not str(event["event"]).startswith("output_")]
 
-    told = about_faces(events)
-    assert {"face_appeared", "alert"} <= {str(event["event"]) for event in told}
-    assert about_faces(arrived)[: len(told)] == told
+    published = about_faces(events)
+    assert {"face_appeared", "alert"} <= {str(event["event"]) for event in published}
+    assert about_faces(arrived)[: len(published)] == published
     assert "ON" in listener.of("door/alerts/crowd")
     assert list((tmp_path / "snapshots").glob("crowd-*.jpg"))
     assert list((tmp_path / "clips").glob("crowd-*.mp4"))
     assert json.loads((tmp_path / "command.jsonl").read_text().splitlines()[0])["rule"] == "crowd"
     assert any(event["event"] == "output_lost" and "webhook" in event["output"] for event in events)
-    assert "geheim" not in output + complaints + events.read_text() + "".join(payload for _, payload, _ in listener.messages)
+    assert "geheim" not in output + complaints + log.read_text() + "".join(payload for _, payload, _ in listener.messages)
     listener.close()
     broker.stop()
 

@@ -1,4 +1,4 @@
-"""`edge-run` as a user meets it: a process, its files, its words and its exit code."""
+"""`edge-run` as a process: its files, messages and exit codes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from maskedge_bench.contestants.pipelines import BASELINE_MODEL
 
 
 def read_frames(text: str) -> list[dict[str, Any]]:
-    """The events of frames; what happens beside them stands between."""
+    """Return the lines of frames, without those of events."""
     return [event for event in map(json.loads, text.splitlines()) if "faces" in event]
 
 
@@ -53,7 +53,7 @@ def test_demo_to_its_end(command, tmp_path: Path, detector: str) -> None:  # typ
     capture.set(cv2.CAP_PROP_POS_FRAMES, 150)
     ready, picture = capture.read()
     assert ready
-    # The overlay is there: the caption of a face is drawn in its label's colour.
+    # The overlay is drawn.
     assert (cv2.absdiff(picture, demo.draw(150)) > 60).any(axis=2).sum() > 2000
 
 
@@ -73,13 +73,13 @@ def test_four_labels_and_two_through_the_same_command(command, tmp_path: Path, m
 
 
 def test_files_are_obeyed(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    """Another input size, other labels, and a detector file: all from the metadata."""
+    """Input size, labels and detector settings come from the metadata of the files."""
     model = write_model(tmp_path / "own.onnx", metadata=METADATA | {"maskedge.labels": '["night", "dusk", "day"]'}, outputs=3)
     detector = write_detector(tmp_path / "detector.onnx", size=(20, 15))
     picture = np.zeros((150, 200, 3), np.uint8)
     picture[50:60, 100:110] = 255
     cv2.imwrite(str(tmp_path / "picture.png"), picture)
-    # A model without not_a_face asks for surer faces than this detector gives.
+    # For a model without not_a_face the default threshold is too high for this detector.
     options = ("--model", model, "--detector-model", detector, "--events", "-")
     done = command("edge-run", "--source", tmp_path / "picture.png", *options, env={"MASKEDGE_DETECT_FACE_THRESHOLD": "0"})
     assert done.returncode == 0, done.stderr
@@ -161,7 +161,7 @@ def test_failures_are_one_sentence_and_a_code(
     assert done.returncode == code, done.stderr
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
-    assert not done.stdout, "said before the first frame"
+    assert not done.stdout, "reported before the first frame"
     if code != 2:
         assert len(done.stderr.strip().splitlines()) == 1
 

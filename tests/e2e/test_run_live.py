@@ -1,4 +1,4 @@
-"""`edge-run` as a service meets it: a process, its signals, systemd's socket and full disks."""
+"""`edge-run` as a service: signals, systemd's socket and full disks."""
 
 from __future__ import annotations
 
@@ -51,18 +51,18 @@ def test_systemd_hears_of_start_reload_and_end(tmp_path: Path, number: signal.Si
                 process.send_signal(signal.SIGHUP)
                 wait("RELOADING=1")
                 wait("READY=1")
-            # It still works after a broken file.
+            # The run goes on after an invalid file.
             wait("WATCHDOG=1")
             process.send_signal(number)
             _, stderr = process.communicate(timeout=20)
         wait("STOPPING=1")
     assert process.returncode == code, stderr
     lines = [json.loads(line) for line in stderr.splitlines()]
-    said = " / ".join(f"{line['level']}: {line['message']}" for line in lines)
-    assert "info: configuration reloaded: changed limits.max_fps" in said
-    assert "warning: takes effect only after a restart: web.serve" in said
-    assert said.count("error: the configuration was not reloaded and stays as it was") == 5
-    assert "did you mean max_fps?" in said
+    logged = " / ".join(f"{line['level']}: {line['message']}" for line in lines)
+    assert "info: configuration reloaded: changed limits.max_fps" in logged
+    assert "warning: takes effect only after a restart: web.serve" in logged
+    assert logged.count("error: the configuration was not reloaded and stays as it was") == 5
+    assert "did you mean max_fps?" in logged
     assert all(json.loads(line) for line in events.read_text().splitlines()), "the last line is complete"
 
 

@@ -1,4 +1,4 @@
-"""`edge-run` on real streams: the cable is pulled, the camera hangs, nobody answers, the user has enough."""
+"""`edge-run` on real streams: losses, hangs, silence and signals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from helpers.support import command_line, environment
 
 
 class Run:
-    """A running `edge-run` and the events that it gives."""
+    """A running `edge-run` and its events."""
 
     def __init__(self, *arguments: str) -> None:
         self._process = subprocess.Popen(
@@ -27,7 +27,8 @@ class Run:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment(),
-            # Tests that a shell started in the background inherit an ignored SIGINT, and would hand it on.
+            # Tests started in the background by a shell inherit an ignored SIGINT, and would pass
+            # it on.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         assert self._process.stdout is not None
@@ -37,7 +38,7 @@ class Run:
         self._selector.register(self._output, selectors.EVENT_READ)
 
     def event(self, seconds: float = 40) -> dict[str, Any]:
-        """Wait for the next event that is a frame."""
+        """Wait for the next line of a frame."""
         while True:
             while b"\n" not in self._rest:
                 assert self._selector.select(seconds), "no event came"
@@ -50,12 +51,12 @@ class Run:
                 return event
 
     def end(self, number: signal.Signals = signal.SIGINT) -> tuple[int, str]:
-        """Stop it; give its exit code and its words."""
+        """Stop it, and return its exit code and standard error."""
         self._process.send_signal(number)
         return self.wait(8)
 
     def wait(self, seconds: float = 40) -> tuple[int, str]:
-        """Wait for its end; give its exit code and its words."""
+        """Wait for its end, and return its exit code and standard error."""
         _, words = self._process.communicate(timeout=seconds)
         return self._process.returncode, words.decode()
 
@@ -110,7 +111,7 @@ def test_interrupted_while_nobody_answers() -> None:
         run = Run("--source", f"http://127.0.0.1:{hole.getsockname()[1]}/")
         assert select.select([hole], [], [], 60)[0], "it does not connect"
         code, words = run.end()
-    # The library itself would have waited for 10 s.
+    # The library itself would wait for 10 s.
     assert code == 130, words
     assert "Traceback" not in words
 
@@ -127,7 +128,7 @@ def test_camera_that_stays_away_is_given_up(stream: Stream) -> None:
 
 
 def test_interrupted_while_the_camera_hangs(stream: Stream) -> None:
-    """Its thread is in the library then, and cannot be called back."""
+    """Its thread is inside the library then, and cannot be interrupted."""
     stream.start()
     run = Run("--source", stream.address, "--stall-timeout", "60")
     run.event()

@@ -1,4 +1,4 @@
-"""The whole way: pictures, training, export, the device. On composite faces, so that it needs no data set."""
+"""From pictures over training and export to the device, on composite faces: no data set is needed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from maskedge import MaskDetector
 from maskedge.vision.classifier import MaskClassifier
 
 pytest.importorskip("torch", reason="PyTorch is not installed (make test installs it)")
+pytestmark = pytest.mark.slow  # two trainings
 
 LABELS = ["with_mask", "without_mask", "incorrect_mask", "not_a_face"]
 
 
 def labels_of(net: str) -> list[str]:
-    """The labels that each of the two trainings below must come to."""
+    """Return the labels that the training of a net below must find."""
     return [label for label in LABELS if label != "incorrect_mask"] if net == "seednet" else LABELS
 
 
@@ -26,7 +27,7 @@ def labels_of(net: str) -> list[str]:
 def trained(  # type: ignore[no-untyped-def]
     request: pytest.FixtureRequest, command, faces_folder: Path, scenes_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """The small default on all four labels; the original network by a folder of faces alone, as the docs' first command."""
+    """Train the default net on four labels, and the original one on a folder of faces alone, as docs/training.md does first."""
     out = tmp_path_factory.mktemp(request.param)
     if request.param == "seednet":
         recipe = ["--augment", "light", "--mixup", "0.3", "--learning-rate", "1e-3", "--epochs", "6"]
@@ -38,7 +39,7 @@ def trained(  # type: ignore[no-untyped-def]
         recipe += ["--epochs", "4", "--relabel", out / "right.csv", "--oversample", "^1=2"]
     done = command(
         *("edge-train", "classifier", "--data", faces_folder, "--net", request.param, "--samples", "640", "--batch-size", "16"),
-        *("--drawn", "4"),
+        *("--generated", "4"),
         *(*recipe, "--out", out, "--quiet"),
     )
     assert done.returncode == 0, done.stderr
@@ -76,7 +77,7 @@ def exported(trained: Path, command, faces_folder: Path) -> Path:  # type: ignor
 
 def test_file_keeps_the_contract(exported: Path) -> None:
     contract = MaskClassifier(exported).contract
-    # The data is too small to calibrate by.
+    # There is too little data for calibration.
     assert contract.card["temperature"] == 1
     assert "not calibrated, for want of faces" in exported.with_suffix(".md").read_text()
     assert contract.labels == tuple(labels_of(contract.card["net"]))
@@ -88,7 +89,7 @@ def test_file_keeps_the_contract(exported: Path) -> None:
     assert not any(item.data_location == onnx.TensorProto.EXTERNAL for item in model.graph.initializer)
 
 
-def test_file_tells_nothing_of_the_machine(exported: Path, faces_folder: Path) -> None:
+def test_file_contains_no_paths_of_the_machine(exported: Path, faces_folder: Path) -> None:
     content = exported.read_bytes()
     assert b".py" not in content
     assert b"site-packages" not in content
@@ -96,7 +97,7 @@ def test_file_tells_nothing_of_the_machine(exported: Path, faces_folder: Path) -
     assert str(faces_folder.parent).encode() not in content
 
 
-def test_compact_storage_is_smaller_and_folds_away(exported: Path) -> None:
+def test_compact_file_is_smaller_and_its_casts_fold_away(exported: Path) -> None:
     net = MaskClassifier(exported).contract.card["net"]
     assert exported.stat().st_size < (2_700_000 if net == "seednet" else 700_000)
     options = onnxruntime.SessionOptions()
@@ -104,19 +105,19 @@ def test_compact_storage_is_smaller_and_folds_away(exported: Path) -> None:
     options.log_severity_level = 4
     onnxruntime.InferenceSession(str(exported), options)
     folded = onnx.load(exported.with_suffix(".folded.onnx"))
-    # The one cast that is left is that of the uint8 pixels.
+    # The only remaining cast converts the uint8 pixels.
     assert [node.op_type for node in folded.graph.node].count("Cast") == 1
 
 
-def test_same_checkpoint_gives_the_same_bytes(exported: Path, trained: Path, command, faces_folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_second_export_of_a_checkpoint_has_the_same_bytes(exported: Path, trained: Path, command, faces_folder: Path) -> None:  # type: ignore[no-untyped-def]
     again = trained / "again.onnx"
     done = command("edge-export", trained / "best.ckpt", "-o", again, "--data", faces_folder, "--compact")
     assert done.returncode == 0, done.stderr
     assert again.read_bytes() == exported.read_bytes()
 
 
-def test_plain_data_gives_a_model_that_throws_out_what_is_no_face(exported: Path, trained: Path, command) -> None:  # type: ignore[no-untyped-def]
-    """Not well, after a few steps on a few composite faces; but it has the label, and the device uses it."""
+def test_model_of_a_plain_folder_rejects_non_faces(exported: Path, trained: Path, command) -> None:  # type: ignore[no-untyped-def]
+    """After a few steps it does so badly, but it has the label, and the device uses it."""
     detector = MaskDetector(exported)
     assert detector.notice is None
     assert "not_a_face" in detector.classifier.labels
@@ -130,7 +131,7 @@ def test_plain_data_gives_a_model_that_throws_out_what_is_no_face(exported: Path
 
 
 def test_device_runs_it(exported: Path, command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    # Of too few faces to be calibrated by, the net is less sure than the default bound asks for.
+    # Trained on so few faces, the net stays below the default threshold.
     env = {"MASKEDGE_DETECT_FACE_THRESHOLD": "0.3"}
     events = tmp_path / "e.jsonl"
     done = command("edge-run", "--source", "demo", "--model", exported, "--max-frames", "20", "--events", events, env=env)
@@ -138,7 +139,7 @@ def test_device_runs_it(exported: Path, command, tmp_path: Path) -> None:  # typ
     assert sum(len(json.loads(line).get("faces", ())) for line in events.read_text().splitlines()) >= 10
 
 
-def test_evaluate_measures_a_checkpoint_again(
+def test_evaluate_repeats_the_figures_of_training(
     trained: Path, command, faces_folder: Path, scenes_folder: Path, tmp_path: Path
 ) -> None:  # type: ignore[no-untyped-def]
     report = json.loads((trained / "report.json").read_text())

@@ -4,28 +4,81 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+import shutil
+import subprocess
+import sys
 from dataclasses import fields
-from importlib.metadata import entry_points
 from pathlib import Path
 
-import click
 import pytest
 
+from helpers.commands import all_commands
 from helpers.support import ROOT
 from maskedge import errors
 from maskedge.alerts.registry import action_names, condition_names, rule_class
+from maskedge.cli.config_reference import update
 from maskedge.config import is_secret, load_config, section_class, section_names, sections
-from maskedge.config_reference import update
 from maskedge.events import KINDS as EVENTS
 from maskedge.sinks.mqtt.sink import MqttConfig
 
-PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md"))]
+RECIPES = sorted((ROOT / "train" / "recipes").glob("*.sh"))
 # Of other programs.
 FOREIGN = {
-    *("--system-site-packages", "--upgrade", "--extra-index-url", "--index-url", "--inline", "--listen"),
+    *("--system-site-packages", "--upgrade", "--extra-index-url", "--index-url", "--find-links", "--inline", "--listen"),
     *("--nnodes", "--nproc-per-node", "--rdzv-endpoint", "--logdir"),
 }
+
+TRIALS = {
+    "TinyNet": """
+import torch
+from maskedge_train.classifier.nets import build
+assert build("tinynet", 4)(torch.zeros(2, 3, 64, 64)).shape == (2, 4)
+print("works")
+""",
+    "NoiseSource": """
+from maskedge import sources
+sources.RECORDED_KINDS = (*sources.RECORDED_KINDS, KIND)
+assert [frame.index for frame in sources.open_source("noise").frames()] == list(range(100))
+print("works")
+""",
+    "CountSink": """
+import sys
+from maskedge import sinks
+from maskedge.cli.run import main
+sys.modules["own"] = sys.modules["__main__"]
+sinks.SINKS.append("own:CountSink")
+Path("edge.toml").write_text('[count]\\nfile = "count.txt"')
+try:
+    main(["--source", "demo", "--max-frames", "2", "--no-show", "--quiet", "--config", "edge.toml"])
+except SystemExit as end:
+    assert end.code == 0
+assert int(Path("count.txt").read_text()) >= 0
+print("works")
+""",
+    "NobodyVisible": """
+from maskedge.alerts import conditions
+from maskedge.alerts.registry import check_rules, rule_class
+from maskedge.zones import Zones
+conditions.CONDITIONS.append(NobodyVisible)
+rule = rule_class()(name="empty", when="nobody_visible", seconds=5.0)
+check_rules([rule], Zones())
+condition = NobodyVisible(rule)
+assert condition.observe(0.0, []) is None
+assert condition.observe(5.0, []) == {}
+print("works")
+""",
+    "BellAction": """
+from maskedge.alerts import registry
+from maskedge.zones import Zones
+registry.ACTIONS.append(BellAction)
+registry.check_rules([registry.rule_class()(name="door", when="camera_lost", actions=("bell",))], Zones())
+print("works")
+""",
+}
+"""What proves each example of CONTRIBUTING.md, by the name of its class."""
+# Commands that do nothing without one of their own.
+GROUPS = ("edge-train", "edge-bench")
 
 
 def read(name: str) -> str:
@@ -33,23 +86,17 @@ def read(name: str) -> str:
 
 
 def blocks(text: str, language: str) -> list[str]:
-    """Give the fenced blocks of a language."""
+    """Return the fenced blocks of a language."""
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-
-
-def commands(command: click.Command, name: str) -> Iterator[tuple[str, set[str]]]:
-    """Give each command with its options."""
-    yield name, {text for parameter in command.params for text in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
-    if isinstance(command, click.Group):
-        for inner, own in command.commands.items():
-            yield from commands(own, f"{name} {inner}")
 
 
 @pytest.fixture(scope="module")
 def options() -> dict[str, set[str]]:
     """The options of each command of the project."""
-    scripts = [script for script in entry_points(group="console_scripts") if script.name.startswith("edge-")]
-    return {name: own for script in scripts for name, own in commands(script.load(), script.name)}
+    return {
+        name: {"--help"} | {text for parameter in command.params for text in (*parameter.opts, *parameter.secondary_opts)}
+        for name, command in all_commands()
+    }
 
 
 def test_tables_of_the_configuration_page_are_generated() -> None:
@@ -103,8 +150,55 @@ def test_options_that_pages_mention_exist(options: dict[str, set[str]]) -> None:
                 check_line(line, options, page.name)
 
 
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+def test_recipes_are_scripts_of_commands_and_options_that_exist(recipe: Path, options: dict[str, set[str]]) -> None:
+    bash = shutil.which("bash")
+    assert bash
+    subprocess.run([bash, "-n", recipe], check=True)
+    text = recipe.read_text(encoding="utf-8")
+    assert "\nset -euo pipefail\n" in text
+    if recipe.name != "common.sh":
+        assert text.startswith("#!/usr/bin/env bash\n# ")
+        assert recipe.stat().st_mode & 0o111, "not executable"
+        assert re.search(r"^ *(edge-\w+|make) ", text, flags=re.MULTILINE)
+    # Arrays of options go where they are used.
+    for name, content in re.findall(r"^(\w+)=\((.*?)\)$", text, flags=re.MULTILINE | re.DOTALL):
+        text = text.replace(f'"${{{name}[@]}}"', " ".join(content.split()))
+    assert "[@]" not in text
+    for line in text.replace("\\\n", " ").splitlines():
+        check_line(line, options, recipe.name)
+
+
+def test_recipes_use_the_settings_that_they_share() -> None:
+    common = (ROOT / "train" / "recipes" / "common.sh").read_text(encoding="utf-8")
+    known = {*re.findall(r"^(?:: \"\$\{)?([A-Z_]+):?=", common, flags=re.MULTILINE)}
+    for recipe in RECIPES:
+        text = recipe.read_text(encoding="utf-8")
+        own = {*re.findall(r"^([A-Z]+)=\(", text, flags=re.MULTILINE), "BASH_SOURCE", "PWD"}
+        assert {*re.findall(r"\$\{?([A-Z_]+)", text)} - known - own == set(), recipe.name
+
+
+def test_every_model_and_report_has_a_recipe() -> None:
+    recipes = "\n".join(recipe.read_text(encoding="utf-8") for recipe in RECIPES)
+    for path in (*(ROOT / "edge" / "maskedge" / "models").glob("*.[ox]*"), *(ROOT / "benchmarks" / "results").rglob("*.json")):
+        # Numbers and names in a loop are variables there.
+        name = re.sub(r"-(\d|haar|cnn)\.", r"-$seed.", path.name) if path.parent.name != "turned" else "turned/$turn.json"
+        assert any(one in recipes for one in (name, name.replace("$seed", "$detector"), f"{path.parent.name}/$net.json")), path.name
+
+
+def test_readme_is_short_and_its_example_runs() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.encode()) <= 9000
+    (example,) = blocks(readme, "python")
+    # One frame of the clip instead of all 300.
+    example = example.replace('"demo"', repr(str(ROOT / "docs" / "demo.jpg")))
+    done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"\d+ \(.*\) with(out)?_mask 0\.\d+\n", done.stdout)
+
+
 def check_line(line: str, options: dict[str, set[str]], page: str) -> None:
-    """Compare the options of a command line with those of its command."""
+    """Compare the command and options of a line with those that exist."""
     try:
         words = shlex.split(line, comments=True)
     except ValueError:
@@ -112,6 +206,8 @@ def check_line(line: str, options: dict[str, set[str]], page: str) -> None:
     for start, word in enumerate(words):
         both = " ".join(words[start : start + 2])
         if word in options:
+            if word in GROUPS and both not in options:
+                assert start + 1 == len(words) or words[start + 1].startswith("-"), f"{page}: no command {both!r} in {line}"
             used = {one.split("=")[0] for one in words[start + 1 :] if re.fullmatch(r"--[a-z][a-z0-9-]*(=.*)?", one)}
             # `edge-export FILE` is a command without a name.
             known = (
@@ -122,13 +218,36 @@ def check_line(line: str, options: dict[str, set[str]], page: str) -> None:
 
 def test_contracts_name_every_event_and_exit_code() -> None:
     text = read("contracts.md")
-    table = text[text.index("## What happens") : text.index("## The state of a run")]
+    table = text[text.index("## Kinds of events") : text.index("## The state of a run")]
     assert set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", table, flags=re.MULTILINE)))) - {"event"} == set(EVENTS)
     codes = {int(code) for row in re.findall(r"^\| ([\d, ]+) \|", text, flags=re.MULTILINE) for code in row.split(",")}
     assert codes == {0, 1, 130, 143} | {kind.exit_code for kind in errors.MaskedgeError.__subclasses__()}
 
 
+EXAMPLES = blocks((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), "python")
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: re.findall(r"^class (\w+)", example, flags=re.MULTILINE)[-1])
+def test_parts_of_the_contributing_page_run(example: str, tmp_path: Path) -> None:
+    if "maskedge_train" in example:
+        pytest.importorskip("torch")
+    name = re.findall(r"^class (\w+)", example, flags=re.MULTILINE)[-1]
+    script = tmp_path / "example.py"
+    script.write_text(f"{example}\n{TRIALS[name]}")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "works\n"
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as repository hosts make them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+        for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8")):
+            path = page.parent / target if target else page
+            assert path.exists(), f"{page.name}: {target}"
+            assert not anchor or anchor in anchors(path), f"{page.name}: {target}#{anchor}"

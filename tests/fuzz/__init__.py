@@ -1,5 +1,5 @@
-"""Damaged and odd inputs of every kind, and what the commands make of them: `python -m fuzz --help` (in `tests`), `make fuzz`.
+"""Fuzzing: damaged and odd inputs for the commands. Run `make fuzz`, or `python -m fuzz --help` in `tests`.
 
-A module a kind gives the inputs: `cases(seed, count)`, the same ones for the same seed. `targets` says how a command takes a kind,
-`harness` runs each input in a process of its own and judges how that ends.
+Each kind of input has a module with `cases(seed, count)`; the same seed yields the same inputs. `targets`
+passes an input to a command. `harness` runs each input in its own process and checks how the process ends.
 """

@@ -1,4 +1,4 @@
-"""`python -m fuzz`: the long run."""
+"""`python -m fuzz`: a long run with many inputs of each kind."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ COUNTS = {"configs": 10_000, "pictures": 10_000, "models": 1_000, "cascades": 1_
 
 
 @click.command()
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(list(COUNTS)), help="Kind of input; repeatable.  [default: all]")
+@click.option("--count", type=click.IntRange(1), help="Inputs of each kind.  [default: 1000 to 10000, by kind]")
+@click.option("--first", type=click.IntRange(0), default=0, help="Number of the first input to run.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the generators.")
+@click.option("--seconds", type=float, default=10.0, show_default=True, help="Longest time for an input.")
 @click.option(
-    "--kind", "kinds", multiple=True, type=click.Choice(list(COUNTS)), help="Kind of input; may be repeated.  [default: all]"
-)
-@click.option("--count", type=click.IntRange(1), help="Inputs a kind.  [default: as make fuzz]")
-@click.option("--first", type=click.IntRange(0), default=0, help="Number of the first input that is run.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the generators.")
-@click.option("--seconds", type=float, default=10.0, show_default=True, help="Time after which an answer is late.")
-@click.option(
-    "--keep", type=click.Path(path_type=Path), default=Path("out/fuzz"), show_default=True, help="Folder for inputs that fail."
+    "--keep", type=click.Path(path_type=Path), default=Path("out/fuzz"), show_default=True, help="Folder for failing inputs."
 )
 def main(kinds: tuple[str, ...], count: int | None, first: int, seed: int, seconds: float, keep: Path) -> None:
-    """Run damaged and odd inputs through edge-run; exit code 1 where one ends otherwise than by a documented exit code in time."""
+    """Run damaged and odd inputs through edge-run.
+
+    Exit code 1 when an input crashes, is too slow, takes too much memory or ends with an undocumented exit code.
+    """
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     from .harness import Figures, generators, run_kind
@@ -32,7 +33,7 @@ def main(kinds: tuple[str, ...], count: int | None, first: int, seed: int, secon
     failed = False
     for kind in kinds or COUNTS:
         if kind not in generators():
-            click.echo(f"{kind}: there is no generator, left out")
+            click.echo(f"{kind}: skipped, there is no generator")
             continue
         shown = time.monotonic()
 
@@ -44,11 +45,11 @@ def main(kinds: tuple[str, ...], count: int | None, first: int, seed: int, secon
 
         figures = run_kind(kind, seed, count or COUNTS[kind], first=first, keep=keep, seconds=seconds, report=report)
         click.echo(figures.line())
-        for outcome in figures.failures[:20]:
-            click.echo(f"  {outcome.name}: {outcome.problem}")
+        for result in figures.failures[:20]:
+            click.echo(f"  {result.name}: {result.problem}")
         failed |= bool(figures.failures)
     if failed:
-        click.echo(f"the inputs that failed are in {keep}")
+        click.echo(f"failing inputs: {keep}")
     sys.exit(failed)
 
 

@@ -1,4 +1,4 @@
-"""Damaged, odd and hostile cascade files, the same for the same seed."""
+"""Damaged, odd and hostile cascade files; the same seed yields the same files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TAGS = (
 
 
 def cases(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
-    """Give `count` cascades: name, content."""
+    """Yield the name and content of `count` cascade files."""
     source = random.Random(seed)  # noqa: S311  (no secret)
     bases = [_shorter((MODELS / "haar.xml").read_text(), 4), (MODELS / "haar.xml").read_text(), _patterns(source)]
     bases += [_shorter(opencv_cascade(name).read_text(), 3) for name in _STOCK]
@@ -44,7 +44,7 @@ def cases(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
 
 
 def _shorter(text: str, stages: int) -> str:
-    """Leave out all stages but the first, and the comments."""
+    """Remove the comments and all stages after the first `stages`."""
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     start, end = text.index("<stages>") + len("<stages>"), text.index("</stages>")
     depth, at = 0, start
@@ -58,7 +58,7 @@ def _shorter(text: str, stages: int) -> str:
 
 
 def _patterns(source: random.Random) -> str:
-    """A cascade of local binary patterns."""
+    """Return a cascade of local binary patterns."""
     features = "".join(f"<_><rect>{source.randrange(6)} {source.randrange(6)} 2 3</rect></_>" for _ in range(20))
     trees = "".join(
         f"<_><internalNodes>0 -1 {number} {' '.join(str(source.randrange(-(2**31), 2**31)) for _ in range(8))}</internalNodes>"
@@ -75,7 +75,7 @@ def _patterns(source: random.Random) -> str:
 
 
 def _number(source: random.Random, text: str) -> str:
-    """Another word for a number; most of the text is features, so that the head gets its share by itself."""
+    """Replace a number with another word, every second time in the head: most of the text is features."""
     places = list(re.finditer(r"(?<=[>\s])[-+.\deE]+(?=[<\s])", text[:3000] if source.random() < 0.5 else text))
     if not places:
         return text
@@ -84,7 +84,7 @@ def _number(source: random.Random, text: str) -> str:
 
 
 def _step(source: random.Random, text: str) -> str:
-    """A number that is off by a little: what a check for rubbish would let pass."""
+    """Change a number by a little, which a plausibility check would accept."""
     places = list(re.finditer(r"(?<=[>\s])-?\d+(?=[<\s])", text[:3000] if source.random() < 0.3 else text))
     if not places:
         return text
@@ -104,7 +104,7 @@ def _tag(source: random.Random, text: str) -> str:
 
 
 def _element(source: random.Random, text: str) -> str:
-    """An element left out, or given twice."""
+    """Remove an element, or repeat it."""
     places = list(re.finditer(r"<(\w+)>[^<>]*</\1>", text[:5000] if source.random() < 0.5 else text))
     if not places:
         return text

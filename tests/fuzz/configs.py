@@ -1,4 +1,4 @@
-"""Damaged and odd configurations, the same for the same seed."""
+"""Damaged and odd configurations; the same seed yields the same ones."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _KINDS = ("no_mask_fraction", "person_without_mask", "too_many_people", "camera_
 
 
 def cases(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
-    """Give `count` configurations: name, content."""
+    """Yield the name and content of `count` configurations."""
     source = random.Random(seed)  # noqa: S311  (no secret)
     base = to_toml(load_config(None, {})).encode()
     for number in range(count):
@@ -51,7 +51,7 @@ def cases(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
 
 
 def _sections(source: random.Random, base: bytes) -> bytes:
-    """Known keys with values of any kind."""
+    """Return known keys with values of any kind."""
     return "\n".join(_section(source, name) for name in source.sample(section_names(), source.randint(1, 5))).encode(
         errors="surrogatepass"
     )
@@ -66,7 +66,7 @@ def _section(source: random.Random, name: str, head: str | None = None) -> str:
 
 
 def _good(source: random.Random, entry: Field[Any]) -> str:
-    """A value that makes sense by itself."""
+    """Return a value that the key accepts on its own."""
     bounds, kind = entry.metadata.get("range"), str(entry.type)
     if bounds is not None:
         low, high = bounds.low, bounds.high
@@ -101,7 +101,7 @@ def _value(source: random.Random, kind: str) -> str:
 
 
 def _rules(source: random.Random, base: bytes) -> bytes:
-    """Alert rules, with zones to name."""
+    """Return alert rules, and a zone for them."""
     parts = ['[zones]\nroi = ["door=0,0 1,0 1,1"]']
     for number in range(source.choice((1, 1, 2, 5, 150))):
         rule = _section(source, "alerts", "[[alerts]]")
@@ -116,7 +116,7 @@ def _rules(source: random.Random, base: bytes) -> bytes:
 
 
 def _changed(source: random.Random, base: bytes) -> bytes:
-    """All defaults, with bytes changed."""
+    """Return the defaults with some bytes changed."""
     content = bytearray(base)
     for _ in range(source.choice((1, 1, 2, 5, 50))):
         at = source.randrange(len(content))
@@ -136,7 +136,7 @@ def _changed(source: random.Random, base: bytes) -> bytes:
 
 
 def _uncommented(source: random.Random, base: bytes) -> bytes:
-    """Keys that are not set, set to something."""
+    """Return the defaults, with values for some keys that have none."""
     lines = []
     for line in base.decode().splitlines():
         if line.startswith("# ") and line.endswith(" =") and source.random() < 0.1:
@@ -147,7 +147,7 @@ def _uncommented(source: random.Random, base: bytes) -> bytes:
 
 
 def _shapes(source: random.Random, base: bytes) -> bytes:
-    """Texts that are hard on a parser."""
+    """Return a text that strains a parser."""
     size = source.choice((17, 100, 1000, 20_000, 100_000))
     key = source.choice(("a", "detect", '""', "'a.b'"))
     return source.choice(

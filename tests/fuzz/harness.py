@@ -1,6 +1,7 @@
-"""Runs inputs one by one, each in a process that is forked from this one, and judges how it ends.
+"""Run inputs one by one, each in a forked process, and check how the process ends.
 
-Forking saves loading OpenCV and ONNX Runtime for each input; a signal, a loop or gigabytes of memory end the child alone.
+A fork need not load OpenCV and ONNX Runtime again. A signal, an endless loop or a lack of memory ends the
+child alone.
 """
 
 from __future__ import annotations
@@ -25,26 +26,26 @@ from pathlib import Path
 from .targets import TARGETS, Target
 
 SECONDS = 10.0
-"""An answer later than this is a failure."""
+"""Longest time for an input, in seconds."""
 MEGABYTES = 400.0
-"""More memory than this, of the process or of one that it started, is a failure."""
+"""Largest memory of the process, or of one that it starts, in megabytes."""
 GOOD = (0, 2, 3, 4, 5)
-"""Exit codes that are documented, for a run that no signal ends."""
+"""Documented exit codes of a run that no signal ends."""
 _UNCAUGHT = 70
 _FAULT = 71
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How one input ended.
+class CaseResult:
+    """The result of one input.
 
     Attributes:
-        name: Of its file.
-        code: Exit code, minus the signal's number where one ended it.
-        seconds: From start to end.
-        megabytes: Greatest memory of the process, or of one that it started.
-        problem: What is wrong with that, None where nothing is.
-        text: What it wrote to standard error.
+        name: Name of the input's file.
+        code: Exit code; negative: number of the signal that ended the process.
+        seconds: Time from start to end.
+        megabytes: Largest memory of the process, or of one that it started.
+        problem: The failure; None when there is none.
+        text: Standard error of the process.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Outcome:
 
 @dataclass
 class Figures:
-    """What was found of a kind."""
+    """Counts and extremes over the inputs of a kind."""
 
     kind: str
     inputs: int = 0
@@ -69,25 +70,25 @@ class Figures:
     slowest: float = 0.0
     largest: float = 0.0
     codes: Counter[int] = field(default_factory=Counter)
-    failures: list[Outcome] = field(default_factory=list)
+    failures: list[CaseResult] = field(default_factory=list)
 
-    def add(self, outcome: Outcome) -> None:
-        """Count one input."""
+    def add(self, result: CaseResult) -> None:
+        """Add the result of one input."""
         self.inputs += 1
-        self.codes[outcome.code] += 1
-        self.slowest = max(self.slowest, outcome.seconds)
-        self.largest = max(self.largest, outcome.megabytes)
-        if outcome.problem is None:
+        self.codes[result.code] += 1
+        self.slowest = max(self.slowest, result.seconds)
+        self.largest = max(self.largest, result.megabytes)
+        if result.problem is None:
             return
-        self.failures.append(outcome)
-        self.tracebacks += outcome.problem.startswith("traceback")
-        self.signals += outcome.problem.startswith("signal")
-        self.late += outcome.problem.startswith("late")
-        self.large += outcome.problem.startswith("memory")
+        self.failures.append(result)
+        self.tracebacks += result.problem.startswith("traceback")
+        self.signals += result.problem.startswith("signal")
+        self.late += result.problem.startswith("late")
+        self.large += result.problem.startswith("memory")
         self.other = len(self.failures) - self.tracebacks - self.signals - self.late - self.large
 
     def line(self) -> str:
-        """Give the figures as one line."""
+        """Return the figures as one line."""
         codes = ", ".join(f"{count} x {code}" for code, count in sorted(self.codes.items()))
         return (
             f"{self.kind}: {self.inputs} inputs, {self.tracebacks} tracebacks, {self.signals} signals, {self.late} later than "
@@ -97,7 +98,7 @@ class Figures:
 
 
 def generators() -> dict[str, Callable[[int, int], Iterator[tuple[str, bytes] | bytes]]]:
-    """Give the kinds whose inputs can be made: those that have both a module and a target."""
+    """Return the generator of each kind that has both a module and a target."""
     found = {}
     for kind in TARGETS:
         if util.find_spec(f"{__package__}.{kind}") is not None:
@@ -115,15 +116,15 @@ def run_kind(
     seconds: float = SECONDS,
     report: Callable[[Figures], None] = lambda _: None,
 ) -> Figures:
-    """Run inputs of a kind.
+    """Run the inputs of a kind.
 
     Args:
-        kind: Its name.
-        seed: Of its generator.
+        kind: Name of the kind.
+        seed: Seed of the generator.
         count: Number of inputs.
-        first: Number of the first one that is run, to repeat a part.
-        keep: Folder for the inputs that fail, each with what was written about it.
-        seconds: Time after which an answer is late; a process is ended at twice that.
+        first: Number of the first input to run, to repeat a part.
+        keep: Folder for failing inputs, each with a description of the failure.
+        seconds: Longest time for an input; the process is killed after twice that time.
         report: Called after each input.
     """
     figures = Figures(kind)
@@ -135,23 +136,23 @@ def run_kind(
             if number < first:
                 continue
             name, content = case if isinstance(case, tuple) else (f"{number:05}", case)
-            outcome = _run_one(target, number, name, content, Path(folder), seconds)
-            figures.add(outcome)
-            if outcome.problem is not None and keep is not None:
-                _keep(keep / kind, seed, number, outcome, content)
+            result = _run_one(target, number, name, content, Path(folder), seconds)
+            figures.add(result)
+            if result.problem is not None and keep is not None:
+                _keep(keep / kind, seed, number, result, content)
             report(figures)
     return figures
 
 
-def _keep(folder: Path, seed: int, number: int, outcome: Outcome, content: bytes) -> None:
+def _keep(folder: Path, seed: int, number: int, result: CaseResult, content: bytes) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"seed{seed}-{number:05}"
-    (folder / f"{stem}{Path(outcome.name).suffix}").write_bytes(content)
-    facts = f"{outcome.problem}\nexit {outcome.code}, {outcome.seconds:.1f} s, {outcome.megabytes:.0f} MB, name {outcome.name!r}\n"
-    (folder / f"{stem}.txt").write_text(facts + outcome.text, encoding="utf-8", errors="backslashreplace")
+    (folder / f"{stem}{Path(result.name).suffix}").write_bytes(content)
+    facts = f"{result.problem}\nexit {result.code}, {result.seconds:.1f} s, {result.megabytes:.0f} MB, name {result.name!r}\n"
+    (folder / f"{stem}.txt").write_text(facts + result.text, encoding="utf-8", errors="backslashreplace")
 
 
-def _run_one(target: Target, number: int, name: str, content: bytes, folder: Path, seconds: float) -> Outcome:
+def _run_one(target: Target, number: int, name: str, content: bytes, folder: Path, seconds: float) -> CaseResult:
     own = folder / "case"
     shutil.rmtree(own, ignore_errors=True)
     own.mkdir()
@@ -168,7 +169,7 @@ def _run_one(target: Target, number: int, name: str, content: bytes, folder: Pat
     finally:
         os.close(handle)
     if not ended:
-        # What it started, too.
+        # The whole group: the processes that it started, too.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)
     _, status, usage = os.wait4(child, 0)
@@ -177,11 +178,11 @@ def _run_one(target: Target, number: int, name: str, content: bytes, folder: Pat
     text = errors.read_text(encoding="utf-8", errors="replace")[-4000:] if errors.exists() else ""
     megabytes = usage.ru_maxrss / 1024
     problem = _judge(code, text, ended=bool(ended), took=took, megabytes=megabytes, seconds=seconds)
-    return Outcome(name, code, took, megabytes, problem, text)
+    return CaseResult(name, code, took, megabytes, problem, text)
 
 
 def _judge(code: int, text: str, *, ended: bool, took: float, megabytes: float, seconds: float) -> str | None:
-    """Give what is wrong, None where nothing is."""
+    """Return the failure, or None."""
     if not ended:
         return f"late: ended after {took:.0f} s"
     if code < 0:
@@ -193,7 +194,7 @@ def _judge(code: int, text: str, *, ended: bool, took: float, megabytes: float, 
     if code not in GOOD:
         return f"exit code {code}"
     if code and not text.strip():
-        return f"exit code {code} without a sentence"
+        return f"exit code {code} without a message"
     if megabytes > MEGABYTES:
         return f"memory: {megabytes:.0f} MB"
     if took > seconds:
@@ -202,7 +203,7 @@ def _judge(code: int, text: str, *, ended: bool, took: float, megabytes: float, 
 
 
 def _child(target: Target, number: int, path: Path, errors: Path) -> None:
-    """Run one input, and end the process."""
+    """Run one input, and end this process."""
     code = _UNCAUGHT
     try:
         os.setsid()
@@ -211,7 +212,7 @@ def _child(target: Target, number: int, path: Path, errors: Path) -> None:
         error = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         for number_of, opened in ((0, output), (1, output), (2, error)):
             os.dup2(opened, number_of)
-        # pytest takes the streams of its own process.
+        # pytest has replaced the streams of this process.
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         faulthandler.disable()
         for name in (signal.SIGINT, signal.SIGTERM):
@@ -221,7 +222,7 @@ def _child(target: Target, number: int, path: Path, errors: Path) -> None:
     except AssertionError as problem:
         print(problem, file=sys.stderr)
         code = _FAULT
-    except BaseException:  # noqa: BLE001  (that is what is looked for)
+    except BaseException:  # noqa: BLE001  (uncaught exceptions are the finding)
         traceback.print_exc()
     finally:
         with contextlib.suppress(BaseException):

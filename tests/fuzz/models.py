@@ -1,4 +1,7 @@
-"""Damaged, odd and hostile model files, the same for the same seed. Names begin with what they were made of."""
+"""Damaged, odd and hostile model files; the same seed yields the same files.
+
+A name begins with the kind of model that the file was made from.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ _OPERATORS = (
 
 
 def cases(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
-    """Give `count` model files: name, content."""
+    """Yield the name and content of `count` model files."""
     source = random.Random(seed)  # noqa: S311  (no secret)
     bases = _bases()
     for number in range(count):
@@ -48,7 +51,7 @@ def cases(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
         else:
             model = ModelProto.FromString(content)
             for _ in range(source.choice((1, 1, 2, 4))):
-                # A change may not go with those before it.
+                # A change may contradict an earlier one.
                 with contextlib.suppress(ValueError, IndexError, TypeError, OverflowError, onnx.checker.ValidationError):
                     _CHANGES[source.randrange(len(_CHANGES))](source, model)
             made = model.SerializeToString()
@@ -66,7 +69,7 @@ def _bases() -> dict[str, tuple[str, bytes]]:
         }
     for name, bundled in (("classifier", default_model()), ("detector", default_detector())):
         model = onnx.load(bundled)
-        # Without its checksum, which would refuse whatever is changed, and without its long self-test.
+        # Without the checksum, which would refuse every change, and without the long self-test.
         kept = [entry for entry in model.metadata_props if entry.key not in ("maskedge.sha256", "maskedge.selftest")]
         del model.metadata_props[:]
         model.metadata_props.extend(kept)
@@ -75,10 +78,10 @@ def _bases() -> dict[str, tuple[str, bytes]]:
 
 
 def _damage(source: random.Random, content: bytes) -> bytes:
-    """Change bytes."""
+    """Return the content with some bytes changed."""
     damaged = bytearray(content)
     for _ in range(source.choice((1, 1, 3, 20))):
-        # The structure lies between the weights: near the ends, and everywhere in a small file.
+        # The structure is near the ends of a file, between the weights; a small file is mostly structure.
         at = source.choice(
             (
                 source.randrange(len(damaged)),
@@ -115,7 +118,7 @@ def _metadata(source: random.Random, model: ModelProto) -> None:
 
 
 def _weights(source: random.Random, model: ModelProto) -> None:
-    """Numbers of a tensor, or all of them."""
+    """Change one number of a tensor, or all."""
     tensor = _tensor(source, model)
     if tensor is None:
         return
@@ -167,7 +170,7 @@ def _attributes(source: random.Random, model: ModelProto) -> None:
 
 
 def _operators(source: random.Random, model: ModelProto) -> None:
-    """Other operators, domains, inputs."""
+    """Change operators, domains, inputs and outputs."""
     if not model.graph.node:
         return
     node = source.choice(model.graph.node)
@@ -192,7 +195,7 @@ def _names(model: ModelProto) -> list[str]:
 
 
 def _huge(source: random.Random, model: ModelProto) -> None:
-    """Something of any size beside the answer, which uses it."""
+    """Add a tensor of any size that the output depends on."""
     size = source.choice((10**4, 10**7, 10**8, 10**9, 10**12, 2**62))
     graph, unique = model.graph, f"huge{source.randrange(10**9)}"
     shape = [size] if source.random() < 0.5 else [int(size**0.5), int(size**0.5)]
@@ -230,8 +233,8 @@ def _huge(source: random.Random, model: ModelProto) -> None:
             helper.make_node("MatMul", [f"{out}c", f"{out}v"], [out]),
         ],
         [helper.make_node("Constant", [], [f"{out}s"], value_ints=shape), helper.make_node("ConstantOfShape", [f"{out}s"], [out])],
-        _chain(out, name["root"], "Concat", source.choice((3, 12, 40))),
-        _chain(out, name["root"], "MatMul", source.choice((3, 500))),
+        _growing(out, name["root"], "Concat", source.choice((3, 12, 40))),
+        _growing(out, name["root"], "MatMul", source.choice((3, 500))),
     )  # fmt: skip
     graph.initializer.append(numpy_helper.from_array(np.array([0], np.int64), name["step"] + "x"))
     nodes = source.choice(ways)
@@ -249,8 +252,8 @@ def _huge(source: random.Random, model: ModelProto) -> None:
     graph.node.extend([*nodes, *mean])
 
 
-def _chain(out: str, size: str, operator: str, length: int) -> list[onnx.NodeProto]:
-    """Each doubles the one before, or multiplies it by itself."""
+def _growing(out: str, size: str, operator: str, length: int) -> list[onnx.NodeProto]:
+    """Return nodes that each double the size of the one before, or square its values."""
     nodes = [helper.make_node("Concat", [size, size], [f"{out}s"], axis=0)]
     nodes.append(helper.make_node("ConstantOfShape", [f"{out}s" if operator == "MatMul" else size], [f"{out}0"]))
     options = {"axis": 0} if operator == "Concat" else {}
@@ -279,7 +282,7 @@ def _header(source: random.Random, model: ModelProto) -> None:
 
 
 def _shapes(source: random.Random, model: ModelProto) -> None:
-    """Other shapes, types and names of inputs and outputs."""
+    """Change shapes, types and names of inputs and outputs."""
     entries = [*model.graph.input, *model.graph.output]
     if not entries:
         return
@@ -299,7 +302,7 @@ def _shapes(source: random.Random, model: ModelProto) -> None:
 
 
 def _inner(source: random.Random, model: ModelProto) -> None:
-    """Graphs inside one another."""
+    """Add nested graphs."""
     inner = GraphProto(name="leaf")
     inner.node.add(op_type="Constant", output=["x"]).attribute.append(helper.make_attribute("value_int", 1))
     inner.output.append(helper.make_tensor_value_info("x", TensorProto.INT64, []))
@@ -322,7 +325,7 @@ def _outside(source: random.Random, model: ModelProto) -> None:
 
 
 def _raw(source: random.Random, model: ModelProto) -> None:
-    """Texts that are no UTF-8, by way of bytes that take their place."""
+    """Append random bytes to metadata."""
     for entry in model.metadata_props:
         if source.random() < 0.2:
             entry.value += struct.pack("<d", source.random()).decode("latin-1")

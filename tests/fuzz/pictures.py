@@ -1,4 +1,4 @@
-"""Damaged and odd picture files, the same for the same seed."""
+"""Damaged and odd picture files; the same seed yields the same files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EDGES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0x
 
 
 def cases(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
-    """Give `count` damaged or odd picture files: name with suffix, content."""
+    """Yield the name, with suffix, and the content of `count` damaged or odd picture files."""
     random = np.random.default_rng(seed)
     seeds = _seeds(random)
     for number in range(count):
@@ -25,7 +25,7 @@ def cases(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
             suffix, content = seeds[int(random.integers(len(seeds)))]
             for _ in range(int(random.choice((1, 1, 1, 2, 5)))):
                 content = _MUTATIONS[int(random.integers(len(_MUTATIONS)))](random, content)
-        # A wrong name is not rare, and must change nothing.
+        # Wrong suffixes are common, and must not matter.
         named = suffix if random.random() < 0.9 else str(random.choice((".jpg", ".png", ".webp", ".heic", ".bin", "")))
         yield f"{number:05}{named}", content
 
@@ -60,14 +60,14 @@ def _seeds(random: np.random.Generator) -> list[tuple[str, bytes]]:
 
 
 def with_exif(jpeg: bytes, *, orientation: int) -> bytes:
-    """Put an EXIF segment with an orientation into a JPEG file."""
+    """Insert an EXIF segment with an orientation into a JPEG file."""
     tiff = b"II*\0\x08\0\0\0" + struct.pack("<HHHIHHI", 1, 0x0112, 3, 1, orientation, 0, 0)
     body = b"Exif\0\0" + tiff
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
 
 
 def _position(random: np.random.Generator, content: bytes) -> int:
-    """Choose a place, often in the header."""
+    """Choose an offset, often in the header."""
     reach = len(content) if random.random() < 0.4 else min(len(content), 200)
     return int(random.integers(max(1, reach)))
 
@@ -113,7 +113,7 @@ _MUTATIONS: tuple[Callable[[np.random.Generator, bytes], bytes], ...] = (
 
 
 def _absurd(random: np.random.Generator) -> tuple[str, bytes]:
-    """Make a small file of good form that claims a large picture, or chunks beyond its end."""
+    """Return a small, well-formed file that claims a large picture, or chunks beyond its end."""
     side = [int(random.choice((1, 7, 1000, 5000, 9000, 16383, 30000, 65535, 100_000, 2**31 - 1))) for _ in range(2)]
     return _ABSURD[int(random.integers(len(_ABSURD)))](random, *side)
 
@@ -145,7 +145,7 @@ def _jpeg(random: np.random.Generator, width: int, height: int) -> tuple[str, by
     at = max(data.find(b"\xff\xc0"), data.find(b"\xff\xc2"))
     data = data[: at + 5] + struct.pack(">HH", height & 0xFFFF, width & 0xFFFF) + data[at + 9 :]
     start = data.find(b"\xff\xda")
-    # Many scans, each of which costs a pass over the picture.
+    # Many scans: each costs a pass over the picture.
     return ".jpg", data[:start] + data[start:-2] * int(random.choice((1, 1, 20, 5000))) + data[-2:]
 
 
@@ -212,7 +212,7 @@ def _gif(random: np.random.Generator, width: int, height: int) -> tuple[str, byt
 
 
 def _text(random: np.random.Generator, width: int, height: int) -> tuple[str, bytes]:
-    """Formats whose header is text."""
+    """Return a file whose header is text."""
     kind = int(random.integers(5))
     pixels = bytes(int(random.choice((0, 100, 10_000))))
     if kind == 0:

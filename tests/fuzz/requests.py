@@ -1,4 +1,4 @@
-"""Broken and odd HTTP requests for the status page, the same ones for the same seed."""
+"""Broken and odd HTTP requests for the status page; the same seed yields the same ones."""
 
 from __future__ import annotations
 
@@ -91,11 +91,11 @@ _QUERIES = (
 
 
 def cases(seed: int, count: int) -> Iterator[bytes]:
-    """Give requests: what a client would send before it waits for an answer.
+    """Yield requests: the bytes that a client sends before it waits for a response.
 
     Args:
-        seed: The same gives the same requests.
-        count: How many.
+        seed: Seed of the generator.
+        count: Number of requests.
     """
     draw = random.Random(seed)  # noqa: S311  (no secret)
     for _ in range(count):
@@ -103,7 +103,7 @@ def cases(seed: int, count: int) -> Iterator[bytes]:
 
 
 def _request(draw: random.Random, *, most: int = 6) -> bytes:
-    """A request of odd parts."""
+    """Return a request of odd parts."""
     target = draw.choice(_PATHS)
     if draw.random() < 0.3:
         target += b"?" + draw.choice(_QUERIES)
@@ -117,7 +117,7 @@ def _request(draw: random.Random, *, most: int = 6) -> bytes:
 
 
 def _valid(draw: random.Random) -> bytes:
-    """A proper request with odd headers: it reaches what answers."""
+    """Return a valid request with odd headers, which reaches a handler."""
     head = b"%s %s HTTP/1.1\r\nHost: localhost\r\n" % (draw.choice((b"GET", b"GET", b"HEAD")), _target(draw))
     return (
         head + b"".join(b"%s: %s\r\n" % (draw.choice(_NAMES[:8]), draw.choice(_VALUES)) for _ in range(draw.randrange(4))) + b"\r\n"
@@ -129,7 +129,7 @@ def _target(draw: random.Random) -> bytes:
 
 
 def _mutated(draw: random.Random) -> bytes:
-    """A request with bytes changed, taken out, put in and repeated."""
+    """Return a request with bytes changed, removed, inserted and repeated."""
     content = bytearray(_valid(draw) if draw.random() < 0.7 else _request(draw))
     for _ in range(draw.randrange(1, 8)):
         place = draw.randrange(len(content) + 1)
@@ -146,13 +146,13 @@ def _mutated(draw: random.Random) -> bytes:
 
 
 def _cut(draw: random.Random) -> bytes:
-    """The beginning of a request."""
+    """Return the beginning of a request."""
     content = _valid(draw)
     return content[: draw.randrange(len(content))]
 
 
 def _noise(draw: random.Random) -> bytes:
-    """Bytes of any kind, or another protocol."""
+    """Return random bytes, or another protocol."""
     if draw.random() < 0.5:
         return draw.randbytes(draw.randrange(1, 3000))
     return draw.choice(
@@ -170,7 +170,7 @@ def _noise(draw: random.Random) -> bytes:
 
 
 def _long(draw: random.Random) -> bytes:
-    """Too much of something."""
+    """Return a request with an oversized part, or with too many."""
     many, size = draw.choice((10, 63, 64, 65, 300)), draw.choice((1, 200, 4080, 4096, 4097, 8200, 70_000))
     filling = bytes([draw.choice(b"aA/?&=%:;, \t\0\xff")]) * size
     return draw.choice(
@@ -187,7 +187,7 @@ def _long(draw: random.Random) -> bytes:
 
 
 def _with_body(draw: random.Random) -> bytes:
-    """A request with a body, or one that claims to have one."""
+    """Return a request that has a body, or claims to have one."""
     length = draw.choice((b"0", b"1", b"00", b"+5", b"-1", b"5, 5", b"0x10", b"4294967296", b"9" * 30, b"\xc2\xb2", b""))
     header = draw.choice(
         (b"Content-Length: " + length, b"Transfer-Encoding: " + draw.choice((b"chunked", b"identity", b"x, chunked")))
@@ -199,7 +199,7 @@ def _with_body(draw: random.Random) -> bytes:
 
 
 def _pipelined(draw: random.Random) -> bytes:
-    """Several requests at once."""
+    """Return several requests at once."""
     return b"".join(_valid(draw) for _ in range(draw.randrange(2, 6)))
 
 

@@ -1,4 +1,4 @@
-"""How a command takes the inputs of a kind."""
+"""One class a kind of input: it passes an input to a command."""
 
 from __future__ import annotations
 
@@ -20,29 +20,31 @@ from maskedge.sources import demo
 
 
 class Target:
-    """Takes the inputs of a kind. `prepare` is called once, in the process from which each run is forked."""
+    """A kind of input. `prepare` is called once, in the process that each run is forked from."""
 
     def prepare(self, folder: Path) -> None:
-        """Load what all runs need, so that a fork has it.
+        """Load once, before the forks, what every run needs.
 
         Args:
-            folder: For files of its own.
+            folder: Folder for the target's own files.
         """
 
     def run(self, number: int, path: Path) -> int:
-        """Take one input, in a process of its own whose working directory is the input's, and give the exit code.
+        """Run one input and return the exit code.
+
+        Each run has its own process, in the folder of the input.
 
         Raises:
-            AssertionError: The answer is wrong.
+            AssertionError: The result is wrong.
         """
         raise NotImplementedError
 
     def close(self) -> None:
-        """End what `prepare` began."""
+        """Stop what `prepare` started."""
 
 
 def command(*arguments: str | Path) -> int:
-    """Run `edge-run` in this process up to its exit code."""
+    """Run `edge-run` in this process and return its exit code."""
     from maskedge.cli.run import main
 
     try:
@@ -53,7 +55,7 @@ def command(*arguments: str | Path) -> int:
 
 
 def check_events(path: Path) -> None:
-    """Every line of events is JSON of finite numbers, and every probability one."""
+    """Check that each line of events is JSON of finite numbers, and each score a probability."""
     if not path.exists():
         return
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -64,14 +66,14 @@ def check_events(path: Path) -> None:
 
 
 def _no_number(name: str) -> Any:
-    raise AssertionError(f"{name} stands in the events")
+    raise AssertionError(f"an event contains {name}")
 
 
 class Configs(Target):
-    """An edge.toml: printed, read again by a program that runs, and every 20th run."""
+    """An edge.toml: each is printed and reloaded by a running program; every 20th starts a run."""
 
     def prepare(self, folder: Path) -> None:
-        """Build what a running program has."""
+        """Build a run that can reload its configuration."""
         super().prepare(folder)
         from maskedge.cli.run import _Run
         from maskedge.config import load_config
@@ -85,7 +87,7 @@ class Configs(Target):
         self._source = load_config
 
     def run(self, number: int, path: Path) -> int:
-        """Print it, then read it again as a signal asks for."""
+        """Print the configuration, then reload it as SIGHUP does."""
         from dataclasses import replace
 
         from maskedge.config import changed_keys
@@ -96,7 +98,7 @@ class Configs(Target):
         run._loaded = replace(run._loaded, file=path)
         run._reload(wiring)
         if code:
-            assert not changed_keys(before, wiring._config), "a configuration that was refused changed something"
+            assert not changed_keys(before, wiring._config), "a refused configuration changed the settings"
         if number % 20 == 0:
             arguments = ("--config", path, "--source", "demo", "--max-frames", "2", "--no-show", "--quiet")
             os.environ["XDG_STATE_HOME"] = str(path.parent / "state")
@@ -105,16 +107,16 @@ class Configs(Target):
 
 
 class Models(Target):
-    """A classifier or (`detector...`) a detector, on a picture with faces."""
+    """A classifier, or a detector (`detector...`), on a picture with faces."""
 
     def prepare(self, folder: Path) -> None:
-        """Make the picture."""
+        """Write the picture."""
         super().prepare(folder)
         self._picture = folder / "picture.png"
         cv2.imwrite(str(self._picture), demo.draw(150))
 
     def run(self, number: int, path: Path) -> int:
-        """Answer for the picture."""
+        """Run the model on the picture."""
         flag = "--detector-model" if path.name.startswith("detector") else "--model"
         code = command("--source", self._picture, "--no-show", "--quiet", "--events", "events.jsonl", flag, path)
         check_events(path.parent / "events.jsonl")
@@ -122,15 +124,15 @@ class Models(Target):
 
 
 class Cascades(Models):
-    """A cascade, on the same picture, with the bundled classifier or one that leaves it to the cascade what is no face."""
+    """A cascade on the same picture, with the bundled classifier or one without the label `not_a_face`."""
 
     def prepare(self, folder: Path) -> None:
-        """Make that classifier."""
+        """Write the classifier without that label."""
         super().prepare(folder)
         self._model = write_model(folder / "blind.onnx")
 
     def run(self, number: int, path: Path) -> int:
-        """Answer for the picture."""
+        """Run the model on the picture."""
         more = ("--model", self._model) if number % 3 == 0 else ()
         code = command("--source", self._picture, "--no-show", "--quiet", "--events", "events.jsonl", "--cascade", path, *more)
         check_events(path.parent / "events.jsonl")
@@ -138,12 +140,12 @@ class Cascades(Models):
 
 
 class Pictures(Target):
-    """A picture, saved again and written as events."""
+    """A picture, which is annotated, saved and written as events."""
 
     arguments: Sequence[str] = ("--save", "saved")
 
     def run(self, number: int, path: Path) -> int:
-        """Answer for it."""
+        """Run on the file."""
         (path.parent / "saved").mkdir()
         code = command("--source", path, "--no-show", "--quiet", "--events", "events.jsonl", *self.arguments)
         check_events(path.parent / "events.jsonl")
@@ -151,18 +153,18 @@ class Pictures(Target):
 
 
 class Videos(Pictures):
-    """A video, its first frames."""
+    """The first frames of a video."""
 
-    arguments = ("--max-frames", "20", "--save", "saved/film.mkv")
+    arguments = ("--max-frames", "20", "--save", "saved/video.mkv")
 
 
 class Requests(Target):
-    """A request to a status page that goes on running: it must be answered or closed, and the page must still answer after it."""
+    """A request to a status page, which must still respond after it."""
 
     _PATIENCE = 8.0
 
     def prepare(self, folder: Path) -> None:
-        """Start the page in a process of its own."""
+        """Start the page in its own process."""
         super().prepare(folder)
         self._errors = folder / "page-errors"
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -191,7 +193,7 @@ class Requests(Target):
             os._exit(code)
 
     def run(self, number: int, path: Path) -> int:
-        """Send it, and ask for the page's health afterwards."""
+        """Send the request, then check the page's health."""
         content = path.read_bytes()
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), self._PATIENCE) as connection:
             connection.settimeout(self._PATIENCE)
@@ -199,12 +201,12 @@ class Requests(Target):
             connection.shutdown(socket.SHUT_WR)
             with contextlib.suppress(TimeoutError):
                 while connection.recv(65536):
-                    # A stream has no end by itself.
+                    # A stream never ends: read what comes quickly.
                     connection.settimeout(0.2)
         with socket.create_connection(("127.0.0.1", self._port), self._PATIENCE) as connection:
             connection.settimeout(self._PATIENCE)
             connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            assert connection.recv(64).startswith(b"HTTP/1."), "the page does not answer any more"
+            assert connection.recv(64).startswith(b"HTTP/1."), "the page no longer responds"
         status = Path(f"/proc/{self._page}/status").read_text(encoding="utf-8")
         peak = next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
         assert peak <= 400, f"the page takes {peak:.0f} MB"
@@ -213,7 +215,7 @@ class Requests(Target):
         return 0
 
     def close(self) -> None:
-        """End the page."""
+        """Stop the page."""
         os.kill(self._page, signal.SIGKILL)
         os.waitpid(self._page, 0)
 

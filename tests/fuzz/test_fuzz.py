@@ -1,4 +1,4 @@
-"""The short run of the fuzzing: each kind whose generator is there, a few inputs of a fixed seed. The long one is `make fuzz`."""
+"""A short run of the fuzzing: a few inputs of each kind, of a fixed seed. `make fuzz` runs many."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TESTS = Path(__file__).parent.parent
 
 
 def fuzz(kind: str, count: int, folder: Path) -> str:
-    """Run in a process of its own: one that has threads must not be forked."""
+    """Run in a process of its own: a process with threads must not be forked."""
     command = [sys.executable, "-m", "fuzz", "--kind", kind, "--count", str(count), "--seconds", "60", "--keep", str(folder)]
     done = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -24,19 +24,19 @@ def fuzz(kind: str, count: int, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("kind", list(TARGETS))
-def test_odd_inputs_end_in_an_exit_code_and_a_sentence(kind: str, tmp_path: Path) -> None:
+def test_odd_inputs_end_with_an_exit_code_and_a_message(kind: str, tmp_path: Path) -> None:
     if kind not in generators():
         pytest.skip(f"there is no generator of {kind} (tests/fuzz/{kind}.py)")
     line = fuzz(kind, COUNTS[kind], tmp_path)
     assert f"{kind}: {COUNTS[kind]} inputs, 0 tracebacks, 0 signals" in line
-    # What is refused at the door says nothing of what lies behind it.
+    # Some inputs must be accepted: those that are refused early test little.
     assert " x 0" in line.partition("exit codes")[2]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in TARGETS if kind in generators()])
 def test_a_seed_gives_the_same_inputs(kind: str) -> None:
     if kind in ("videos", "models"):
-        pytest.skip("its files hold times, or take long to make")
+        pytest.skip("its files contain times, or take long to make")
     cases = generators()[kind]
     assert list(cases(7, 12)) == list(cases(7, 12)) != list(cases(8, 12))
 
@@ -61,23 +61,23 @@ class Bad(Target):
             case 5: return 9
             case 6: return 4
             case 7: raise AssertionError("wrong answer")
-        print("error: a sentence", file=sys.stderr)
+        print("error: a message", file=sys.stderr)
         return 4 if number == 8 else 0
 
 harness.TARGETS["bad"] = Bad
 harness.generators = lambda: {"bad": lambda seed, count: ((f"{n}.txt", b"x") for n in range(count))}
 figures = harness.run_kind("bad", 1, 9, keep=Path(sys.argv[1]), seconds=2.0)
-print([outcome.problem for outcome in figures.failures])
+print([result.problem for result in figures.failures])
 print(figures.tracebacks, figures.signals, figures.late, figures.large, figures.other)
 """
 
 
-def test_the_harness_sees_what_goes_wrong(tmp_path: Path) -> None:
+def test_harness_detects_each_kind_of_failure(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path)], cwd=TESTS, capture_output=True, text=True, check=False)
     problems, figures = done.stdout.strip().splitlines()
     for problem in (
         *("traceback: ValueError: lost", "signal SIGSEGV", "late: ended after", "memory: ", "exit code 9"),
-        *("exit code 4 without a sentence", "wrong: wrong answer"),
+        *("exit code 4 without a message", "wrong: wrong answer"),
     ):
         assert problem in problems, done.stderr
     assert figures == "1 1 1 1 3"

@@ -1,4 +1,4 @@
-"""Damaged and odd video files, the same for the same seed."""
+"""Damaged and odd video files; the same seed yields the same damage."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KINDS = (
 
 
 def cases(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
-    """Give `count` damaged or odd video files: name with suffix, content."""
+    """Yield the name, with suffix, and the content of `count` damaged or odd video files."""
     random = np.random.default_rng(seed)
     clips = small_clips()
     for number in range(count):
@@ -32,7 +32,7 @@ def cases(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
             content = _MUTATIONS[int(random.integers(len(_MUTATIONS)))](random, content)
         if number % 3 == 0:
             content = _absurd(random, content)
-        # A wrong name is not rare, and must change nothing.
+        # Wrong suffixes are common, and must not matter.
         named = (
             suffix if random.random() < 0.9 else str(random.choice((".mp4", ".avi", ".mkv", ".mjpeg", ".ts", ".bin", ".gif", "")))
         )
@@ -40,7 +40,7 @@ def cases(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
 
 
 def small_clips() -> list[tuple[str, bytes]]:
-    """Make a second of 64 x 48 pixels in every container and codec that OpenCV writes, and in some that it only reads."""
+    """Return a second of video, 64 x 48 pixels, in each container and codec that OpenCV writes, and in some it only reads."""
     images = [_draw(index) for index in range(12)]
     clips = [(".h264", _H264), (".hevc", _HEVC), (".mp4", _H264_MP4)]
     clips = [(suffix, base64.b64decode(content)) for suffix, content in clips]
@@ -57,12 +57,12 @@ def small_clips() -> list[tuple[str, bytes]]:
                 clips.append((suffix, path.read_bytes()))
         for suffix in (".mp4", ".mkv"):
             path = Path(folder) / f"own{suffix}"
-            film = open_video_file(path, 10)
+            video = open_video_file(path, 10)
             for index, image in enumerate(images):
-                film.write(image, index**1.5)
-            # As a program that was killed leaves it, and whole.
+                video.write(image, index**1.5)
+            # The file as a killed program leaves it, and the complete file.
             clips.append((suffix, path.read_bytes()))
-            film.close()
+            video.close()
             clips.append((suffix, path.read_bytes()))
     if hasattr(cv2, "imencodeanimation"):
         animation = cv2.Animation()
@@ -81,7 +81,7 @@ def _draw(index: int) -> Image:
 
 
 def _position(random: np.random.Generator, content: bytes) -> int:
-    """Choose a place: anywhere, or near one of the ends, where headers and indices stand."""
+    """Choose an offset: anywhere, or near either end, where headers and indices are."""
     reach, which = len(content), random.random()
     at = int(random.integers(max(1, reach if which < 0.4 else min(reach, 600))))
     return at if which < 0.8 else max(0, reach - 1 - at)
@@ -126,7 +126,7 @@ _MUTATIONS: tuple[Callable[[np.random.Generator, bytes], bytes], ...] = (
     _flip_bit, _flip_bit, _flip_bit, _set_number, _set_number, _set_number, _cut, _drop, _repeat, _fill, _fill, _swap
 )  # fmt: skip
 
-# What stands behind a name, as (offset from it, format): sizes of the picture, rates, durations, counts.
+# Fields after a name, as (offset from the name, format): picture sizes, rates, durations, counts.
 _FIELDS: dict[bytes, tuple[tuple[int, str], ...]] = {
     b"mvhd": ((16, ">I"), (20, ">I")), b"tkhd": ((24, ">I"), (80, ">I"), (84, ">I")), b"mdhd": ((16, ">I"), (20, ">I")),
     b"elst": ((8, ">I"), (12, ">I"), (16, ">I")), b"stts": ((8, ">I"), (12, ">I"), (16, ">I")), b"stsz": ((8, ">I"), (12, ">I")),
@@ -142,7 +142,7 @@ _FIELDS: dict[bytes, tuple[tuple[int, str], ...]] = {
 
 
 def _absurd(random: np.random.Generator, content: bytes) -> bytes:
-    """Give all fields of some names in a file values that make no sense."""
+    """Set the fields of some names to absurd values."""
     present = [name for name in _FIELDS if name in content]
     if not present:
         return _set_number(random, content)
@@ -156,7 +156,7 @@ def _absurd(random: np.random.Generator, content: bytes) -> bytes:
     return bytes(data)
 
 
-# Encoded by FFmpeg, which OpenCV's wheels do not do: 10 frames each.
+# 10 frames each, encoded by FFmpeg: OpenCV's wheels cannot encode these codecs.
 _H264 = (
     "AAAAAWdkAAqscgREewEQAAADABAAAAMBQPEiWEYAAAABaOhDglLIsAAAAWWIgQAv24AkPcgH4VX8X16WjUj4Akuw5wf8seI7a1zCILoZSKBkc979nTi31M3L"
     "9iSUgYYchoUoFtXI9I8tGjuRwljt6F8lsR7kwibSkNn//7XZrlLY3l8HYvZgP///y5DqcKTwiwbut5Se0SfQHffK4jN9w3G17SLqF9JOJNWXWcubGyJU+PxQ"

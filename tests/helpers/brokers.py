@@ -1,4 +1,4 @@
-"""A real Mosquitto on a free port of loopback, and a certificate authority for it."""
+"""A real Mosquitto broker on a free port of loopback, and certificates for it."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = 30) ->
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return an unused port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 class Mosquitto:
-    """A broker that keeps its sessions over a restart."""
+    """A broker whose sessions survive a restart."""
 
     def __init__(self, folder: Path, *lines: str, persistent: bool = True) -> None:
         program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
@@ -51,15 +51,15 @@ class Mosquitto:
             "max_queued_messages 0",
             *((f"persistence_location {folder}/", "persistence true") if persistent else ()),
         ]
-        # Started by root it becomes another user, who may not write into the folder of a test.
+        # Started by root, it would change to a user without access to the folder of the test.
         (folder / "mosquitto.conf").write_text("\n".join(["user root", *configuration]) + "\n")
         self._command = [program, "-v", "-c", str(folder / "mosquitto.conf")]
-        # A test that fails may not come to its end.
+        # A failing test may not reach its end.
         atexit.register(self.stop)
         self.start()
 
     def start(self) -> None:
-        """Start it, and wait until it listens."""
+        """Start the broker, and wait until it listens."""
         log = self._log.open("ab")
         self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
 
@@ -72,27 +72,27 @@ class Mosquitto:
         wait_for(listens, "mosquitto")
 
     def stop(self, number: int = signal.SIGTERM) -> None:
-        """End it, by default in order."""
+        """Stop the broker, by default cleanly."""
         if self._process is not None:
             self._process.send_signal(number)
             self._process.wait(10)
             self._process = None
 
     def send(self, number: int) -> None:
-        """Send it a signal."""
+        """Send a signal to the broker."""
         assert self._process is not None
         self._process.send_signal(number)
 
     def log(self) -> str:
-        """What it said."""
+        """Return its log."""
         return self._log.read_text(errors="replace")
 
 
 class Listener:
-    """Who subscribes, with a session that the broker keeps while either is away.
+    """A subscriber whose session the broker keeps while either of them is offline.
 
     Attributes:
-        messages: Topic, payload and whether it was retained, in the order of arrival.
+        messages: Topic, payload and retained flag of each message, in the order of arrival.
     """
 
     def __init__(self, port: int, topic: str = "#", **options: str) -> None:
@@ -114,23 +114,23 @@ class Listener:
 
     def _take(self, client: Client, data: object, message: MQTTMessage) -> None:
         arrived = (message.topic, message.payload.decode("utf-8", "surrogateescape"), message.retain)
-        # Mosquitto 2.0.11 may send again to a listener, after its restart, what that had confirmed just before: it bears the sign
-        # of a repetition then. What a publisher sent twice bears none.
+        # After a restart, Mosquitto 2.0.11 may repeat a message that a subscriber has just
+        # confirmed. It marks such a message as a duplicate, unlike one that a publisher sent twice.
         if not (message.dup and arrived in self.messages):
             self.messages.append(arrived)
 
     def of(self, topic: str) -> list[str]:
-        """The payloads of a topic."""
+        """Return the payloads of a topic."""
         return [payload for name, payload, _ in list(self.messages) if name == topic]
 
     def close(self) -> None:
-        """Leave."""
+        """Disconnect."""
         self._client.disconnect()
         self._client.loop_stop()
 
 
 def make_certificates(folder: Path, name: str = "localhost") -> dict[str, Path]:
-    """Make an authority (`ca`), a certificate that it signed for `name` (`cert`), and the key of that (`key`)."""
+    """Make a certificate authority (`ca`), and a certificate (`cert`, `key`) for `name`."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
     folder.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""A live RTSP server on loopback, for the tests: `python3 rtsp_server.py PORT`. Of GStreamer, by the system's own Python."""
+"""A live RTSP server: `/usr/bin/python3 rtsp_server.py PORT` (needs the system's GStreamer)."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Real streams on loopback for the tests: FFmpeg, or a bare socket where it is about bytes."""
+"""Real streams on loopback, from FFmpeg or from a bare socket."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ KINDS: dict[str, tuple[str, Sequence[str]]] = {
 
 
 def write_video(path: Path, frames: int = 60, size: tuple[int, int] = (320, 240)) -> Path:
-    """The built-in clip as a video file of 25 frames/s."""
+    """Write the demo clip to a video file of 25 frames/s."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, size)
     for index in range(frames):
         writer.write(cv2.resize(demo.draw(index), size))
@@ -44,14 +44,14 @@ def write_video(path: Path, frames: int = 60, size: tuple[int, int] = (320, 240)
 
 
 def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    """A port of loopback that nobody uses."""
+    """Return an unused port of the loopback interface."""
     with socket.socket(type=kind) as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
 
 
 def until(condition: Callable[[], object], seconds: float = 20) -> None:
-    """Wait for a condition, not for a time."""
+    """Wait until a condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
@@ -59,13 +59,13 @@ def until(condition: Callable[[], object], seconds: float = 20) -> None:
 
 
 def listening(port: int) -> bool:
-    """Tell whether somebody listens on a port, without connecting: FFmpeg serves its first visitor alone."""
+    """Return True if a port is open, without connecting: FFmpeg serves only its first client."""
     rows = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
     return any(row.split()[1].endswith(f":{port:04X}") and row.split()[3] == "0A" for row in rows)
 
 
 class Stream:
-    """FFmpeg that plays a clip for ever, as a stream of some kind, to one visitor; a cable that can be pulled."""
+    """A stream that FFmpeg plays endlessly to one client, with a cable that can be pulled."""
 
     def __init__(self, kind: str, clip: Path | str) -> None:
         if not shutil.which("ffmpeg"):
@@ -77,7 +77,7 @@ class Stream:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *filters: str) -> None:
-        """Plug it in."""
+        """Start the stream."""
         source = ["-f", "lavfi", "-i", self.clip] if isinstance(self.clip, str) else ["-stream_loop", "-1", "-i", str(self.clip)]
         target = self.address + ("?listen" if self.address.startswith("tcp") else "")
         self._process = subprocess.Popen(
@@ -88,16 +88,16 @@ class Stream:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs."""
+        """True while it runs."""
         return self._process is not None and self._process.poll() is None
 
     def freeze(self) -> None:
-        """Let it hang, with its connection open."""
+        """Stop sending, but keep the connection open."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
     def pull(self) -> None:
-        """Pull the cable."""
+        """End the stream and its connections, as if the cable was pulled."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -110,26 +110,26 @@ _RTSP_NEEDS = (
 
 
 class RtspStream(Stream):
-    """What an IP camera speaks: a GStreamer RTSP server, for any number of visitors."""
+    """A GStreamer RTSP server, as in an IP camera, for any number of clients."""
 
     def __init__(self) -> None:
-        python = shutil.which("python3", path="/usr/bin")  # its bindings belong to the system, not to the environment of the tests
+        python = shutil.which("python3", path="/usr/bin")  # its bindings belong to the system's Python
         if not python or subprocess.run([python, "-c", _RTSP_NEEDS], capture_output=True, check=False).returncode:
-            pytest.skip("no RTSP server here: GStreamer's, its bindings for Python, and x264enc")
+            pytest.skip("GStreamer's RTSP server, its Python bindings or x264enc are not installed")
         self._python = python
         self._port = free_port()
         self.address = f"rtsp://127.0.0.1:{self._port}/live"
         self._process = None
 
     def start(self, *filters: str) -> None:
-        """Plug it in."""
+        """Start the stream."""
         self._process = subprocess.Popen([self._python, Path(__file__).with_name("rtsp_server.py"), str(self._port)])
         until(lambda: listening(self._port) or not self.alive)
 
 
 @contextmanager
 def black_hole() -> Iterator[socket.socket]:
-    """A socket where connections are taken and never answered."""
+    """A socket that accepts connections and never answers."""
     with socket.socket() as hole:
         hole.bind(("127.0.0.1", 0))
         hole.listen(8)
@@ -138,7 +138,7 @@ def black_hole() -> Iterator[socket.socket]:
 
 @contextmanager
 def serve_bytes(content: bytes, seconds: float) -> Iterator[int]:
-    """Send some bytes to every visitor, over so many seconds, and hang up."""
+    """Send bytes to every client, spread over some seconds, and close the connection."""
     over = threading.Event()
     server = socket.create_server(("127.0.0.1", 0))
 
@@ -157,7 +157,7 @@ def serve_bytes(content: bytes, seconds: float) -> Iterator[int]:
                         break
                     if over.wait(0.02):
                         return
-                # A request that nobody read would end the connection with a reset, which may overtake the answer.
+                # An unread request would reset the connection, which may overtake the response.
                 with suppress(OSError):
                     visitor.shutdown(socket.SHUT_WR)
                     visitor.settimeout(0.2)
@@ -184,16 +184,16 @@ GOOD = (
     "plain", *_HEADERS, "chunked", "redirected", "line feeds", "no length", "wrong length", "no type a part", "image/jpg",
     "header before boundary", "boundary without dashes", "parts of text between", "large header a part",
 )  # fmt: skip
-"""Streams that browsers show."""
+"""Streams that browsers can show."""
 DAMAGED = ("cut", "garbage", "empty", "text for a picture", "end missing", "start missing")
-"""Streams of which every third part is damaged."""
+"""Streams in which every third part is damaged."""
 
 
 class HttpCamera:
-    """A camera that speaks HTTP, for any number of visitors: its path names what is odd about its stream.
+    """An HTTP camera for any number of clients. The path names the oddity of its stream.
 
     Attributes:
-        visits: The requests so far, as method, path and headers.
+        visits: Path and headers of each request.
     """
 
     def __init__(self, fps: float = 50) -> None:
@@ -215,7 +215,7 @@ class HttpCamera:
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
 
     def address(self, oddity: str, user: str = "") -> str:
-        """Where a stream is."""
+        """Return the address of a stream."""
         return f"http://{user}127.0.0.1:{self._server.server_port}/{oddity.replace(' ', '-')}"
 
     def _answer(self, visit: BaseHTTPRequestHandler, pictures: list[bytes], pause: float) -> None:
@@ -273,12 +273,12 @@ class HttpCamera:
                 return
 
     def __enter__(self) -> HttpCamera:
-        """Plug it in."""
+        """Start the stream."""
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Unplug it."""
+        """Stop the server."""
         self._over.set()
         self._server.shutdown()
         self._server.server_close()
@@ -286,7 +286,7 @@ class HttpCamera:
 
 
 def _knows(oddity: str, visit: BaseHTTPRequestHandler) -> bool:
-    """Tell whether a visitor shows the name `admin` and the password `p@ss#w/rd:1`; ask for them otherwise."""
+    """Return True for a request with the right name and password, else ask for them."""
     name, password = "admin", "p@ss#w/rd:1"
     shown = visit.headers.get("Authorization", "")
     if oddity == "basic":

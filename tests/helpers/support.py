@@ -1,4 +1,4 @@
-"""Helpers of several tests."""
+"""Helpers that several tests share."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def write_model(
     ir_version: int = 10,
     place: Sequence[float] | None = None,
 ) -> Path:
-    """A tiny classifier that keeps the contract, but for what is asked otherwise: it answers by mean brightness.
+    """Write a tiny classifier by mean brightness. It follows the contract except where requested.
 
-    With `place` it also tells where the face is: always there.
+    With `place`, it also returns this place for every face.
     """
     pixel = TensorProto.FLOAT
     weights = np.linspace(-1, 1, outputs, dtype=np.float32).reshape(1, outputs)
@@ -87,7 +87,7 @@ def write_model(
 def write_detector(
     path: Path, *, size: tuple[Any, Any] = (40, 30), metadata: dict[str, str] | None = None, output_name: str = "boxes"
 ) -> Path:
-    """A tiny detector that keeps the contract: each bright pixel is a face of one pixel, the lower and righter the better."""
+    """Write a tiny detector that follows the contract. Each bright pixel is a face of one pixel."""
     width, height = size
     nodes = [
         helper.make_node("Cast", ["frame"], ["float"], to=TensorProto.FLOAT),
@@ -127,29 +127,29 @@ def write_detector(
 
 
 def command_line(arguments: Sequence[str | Path]) -> list[str]:
-    """The installed script beside this Python."""
+    """Return the command line of the installed script beside this Python."""
     return [str(Path(sys.executable).parent / arguments[0]), *map(str, arguments[1:])]
 
 
 def environment(more: dict[str, str] | None = None) -> dict[str, str]:
-    """The environment without a display."""
+    """Return the environment without a display."""
     kept = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
     return kept | (more or {})
 
 
 def texture(shape: tuple[int, int], random: np.random.Generator) -> Image:
-    """Soft random colours: a background that looks like no other."""
+    """Return a background of soft random colours."""
     coarse = random.integers(0, 256, (7, 7, 3), np.uint8)
     return np.asarray(cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def composite(label: str, random: np.random.Generator) -> Image:
-    """A composite face, turned, scaled and under coloured light, uint8 `[160, 160, 3]`; a low mask for `incorrect_mask`."""
+    """Return a composite face, rotated, scaled and tinted, uint8 `[160, 160, 3]`."""
     tiles, labels, _, _ = demo._atlas()
     own = [tile for tile, name in zip(tiles, labels, strict=True) if name == label.replace("incorrect_mask", "without_mask")]
     tile = cv2.resize(own[int(random.integers(len(own)))], (160, 160))
     if label == "incorrect_mask":
         cv2.rectangle(tile, (45, 112), (115, 145), (200, 170, 120), -1)
     matrix = cv2.getRotationMatrix2D((80, 80), random.uniform(-12, 12), random.uniform(0.9, 1.2))
-    turned = cv2.warpAffine(tile, matrix, (160, 160), borderMode=cv2.BORDER_REFLECT)
-    return np.asarray(np.clip(turned * 0.75 + 0.4 * (texture((160, 160), random) - 128.0) + 20, 0, 255), np.uint8)
+    rotated = cv2.warpAffine(tile, matrix, (160, 160), borderMode=cv2.BORDER_REFLECT)
+    return np.asarray(np.clip(rotated * 0.75 + 0.4 * (texture((160, 160), random) - 128.0) + 20, 0, 255), np.uint8)

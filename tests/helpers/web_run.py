@@ -1,4 +1,4 @@
-"""A status page over a real run of the built-in clip, for several tests."""
+"""A status page over a real run of the demo clip."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from maskedge.vision.pipeline import MaskDetector
 
 
 class Run:
-    """The real detector on the built-in clip, in a thread, with the sink at its end."""
+    """The real detector on the demo clip, in a thread, with the web sink at its end."""
 
     def __init__(self, *, frames: bool = True, **settings: Any) -> None:
         self.detector = MaskDetector(tracking=True, detect_every=4)
@@ -50,25 +50,25 @@ class Run:
                 self.detector.clock.next_frame()
 
     def halt(self) -> None:
-        """End the frames, and leave the page."""
+        """Stop the frames, but keep the page."""
         self._end.set()
         if self._thread.ident is not None:
             self._thread.join()
 
     def lose(self) -> None:
-        """Lose the camera."""
+        """Report that the camera is lost."""
         self.halt()
         self.state.set_source("lost", "the cable is out", 3)
         self.sink.handle_event(Event("source_lost", time.time(), "door"))
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where the page is."""
+        """Host and port of the page."""
         parts = urlsplit(self.sink.url)
         return str(parts.hostname), int(parts.port or 0)
 
     def get(self, path: str, method: str = "GET", **headers: str) -> tuple[int, http.client.HTTPMessage, bytes]:
-        """Ask for something that has an end."""
+        """Send a request whose response has an end."""
         connection = http.client.HTTPConnection(*self.address, timeout=10)
         try:
             connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
@@ -78,13 +78,13 @@ class Run:
             connection.close()
 
     def open(self, path: str, **options: Any) -> socket.socket:
-        """Ask for something that has no end."""
+        """Send a request whose response has no end."""
         client = socket.create_connection(self.address, timeout=10, **options)
         client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         return client
 
     def metric(self, line: str) -> float:
-        """Give the value of a sample."""
+        """Return the value of a metric."""
         text = self.get("/metrics")[2].decode()
         return float(next(row.rsplit(" ", 1)[1] for row in text.splitlines() if row.rsplit(" ", 1)[0] == line))
 
@@ -93,13 +93,13 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """End everything."""
+        """Stop the frames and close the page."""
         self.halt()
         self.sink.close()
 
 
 def read_until(client: socket.socket, what: bytes, most: int = 1_000_000) -> bytes:
-    """Read until `what` has come."""
+    """Read until `what` has arrived."""
     content = b""
     while what not in content:
         piece = client.recv(65536)

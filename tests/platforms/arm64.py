@@ -1,7 +1,8 @@
-"""`make arm64`: the base package's aarch64 wheels and the bundled models under an emulator, against this machine's answers.
+"""`make arm64`: run the base package and the bundled models on emulated aarch64.
 
-It proves that the wheels install, import and answer the same on the instruction set of a Raspberry Pi or a Jetson; it says nothing
-about speed. Debian's first stage gives the Python and the system libraries, user-mode QEMU runs it: no mounts, no chroot.
+The aarch64 wheels must install, import and return the same outputs as on this machine. The emulator shows
+nothing about speed. Python and the system libraries come from the first stage of debootstrap, and user-mode
+QEMU runs them: no mounts, no chroot.
 """
 
 from __future__ import annotations
@@ -13,24 +14,24 @@ import tempfile
 from importlib.metadata import requires
 from pathlib import Path
 
-from compare import ROOT, answers_of, describe, differences, fail, run, write_frames
+from compare import ROOT, describe, differences, fail, outputs_of, run, write_frames
 
 SUITE = "bookworm"
 PYTHON = "3.11"
-"""The Python of that Debian."""
+"""The Python of that Debian release."""
 ONNXRUNTIME = "1.23.2"
-"""The newest seen to run in the emulator: 1.32.0 ends in a segmentation fault there, on import."""
+"""The newest version known to run in the emulator: 1.32.0 crashes there on import."""
 PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64", "manylinux_2_17_aarch64")
 
 
 def requirements() -> list[str]:
-    """Give the dependencies of the base install, onnxruntime as it runs in the emulator."""
+    """Return the dependencies of the base install, with the onnxruntime that runs in the emulator."""
     base = [own for own in requires("maskedge") or [] if "extra ==" not in own]
     return [f"onnxruntime=={ONNXRUNTIME}" if own.startswith("onnxruntime") else own for own in base]
 
 
 def make_root(root: Path) -> None:
-    """Unpack the system's Python and libraries for aarch64."""
+    """Unpack Python and the system libraries for aarch64."""
     packages = "--include=python3,libgl1,libglib2.0-0"
     run(["debootstrap", "--arch=arm64", "--foreign", "--variant=minbase", packages, SUITE, root])
     for package in sorted((root / "var/cache/apt/archives").glob("*.deb")):
@@ -38,7 +39,7 @@ def make_root(root: Path) -> None:
 
 
 def make_site(site: Path, wheels: Path) -> None:
-    """Unpack the aarch64 wheels of the base install, and the package itself."""
+    """Unpack the aarch64 wheels of the base install, and the package's own wheel."""
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     platforms = [part for name in PLATFORMS for part in ("--platform", name)]
     where = ["--only-binary=:all:", "--implementation", "cp", "--python-version", PYTHON, *platforms]
@@ -49,11 +50,11 @@ def make_site(site: Path, wheels: Path) -> None:
 
 
 def main() -> None:
-    """Compare the emulated machine with this one."""
+    """Compare the outputs of the emulated machine with this machine's."""
     emulator = shutil.which("qemu-aarch64-static")
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     if emulator is None or shutil.which("debootstrap", path=path) is None:
-        fail("an emulator is needed: sudo apt install qemu-user-static debootstrap.")
+        fail("qemu-aarch64-static or debootstrap is missing: sudo apt install qemu-user-static debootstrap")
     os.environ["PATH"] = path
     keep = os.environ.get("MASKEDGE_ARM64")
     with tempfile.TemporaryDirectory() as temporary:
@@ -65,7 +66,7 @@ def main() -> None:
         make_site(site, folder / "wheels")
         shutil.rmtree(folder / "frames", ignore_errors=True)
         write_frames(folder / "frames")
-        ours = answers_of([sys.executable], folder / "frames")
+        ours = outputs_of([sys.executable], folder / "frames")
         print(f"here: {describe(ours)}")
         environment = {
             "PYTHONHOME": root / "usr",
@@ -74,10 +75,10 @@ def main() -> None:
         }
         variables = [part for name, value in environment.items() for part in ("-E", f"{name}={value}")]
         python = root / f"usr/bin/python{PYTHON}"
-        theirs = answers_of([str(emulator), "-cpu", "cortex-a72", "-L", root, *variables, python], folder / "frames")
+        theirs = outputs_of([str(emulator), "-cpu", "cortex-a72", "-L", root, *variables, python], folder / "frames")
         print(f"emulated: {describe(theirs)}")
         if wrong := differences(ours, theirs):
-            fail(f"other answers on aarch64 from {', '.join(wrong)}.")
+            fail(f"outputs differ on aarch64: {', '.join(wrong)}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""`make bare`: what the README promises of a bare Debian, in a new system that has no more than the README names.
+"""`make bare`: run the README's commands on new Debian systems that have only the packages the README names.
 
-python3 bare.py SUITE[:TARGET,...] ...    needs root and debootstrap
+Usage: python3 bare.py SUITE[:TARGET,...] ...    needs root and debootstrap
 
-The targets are `run`, `test-edge` and, where a CPU build of PyTorch is at hand, `test` when none is named. An ordinary user makes
-them there, in a folder with a blank in its name, with a narrow umask and without a locale. The settings of this machine's apt and
-pip hold there too: local folders that they name are shown to it, to read only. MASKEDGE_BARE names a folder that keeps the systems
-and the logs for another time.
+By default the targets are `run`, `test-edge` and, where the index has a CPU build of PyTorch, `test`. An
+ordinary user runs them, in a folder with a blank in its name, with a strict umask and without a locale. The
+settings of this machine's apt and pip apply: local folders that they name are mounted read-only.
+MASKEDGE_BARE names a folder that keeps the systems and logs.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ TARGETS = ("run", "test-edge", "test")
 HOME = Path("/home/ordinary user")
 CHECKOUT = HOME / "mask edge"
 USER = 1234
-"""Number of the ordinary user and of the group."""
+"""ID of the ordinary user and of the group."""
 
 
-def fail(sentence: str) -> NoReturn:
-    """End with a sentence."""
-    sys.exit(f"error: {sentence}")
+def fail(message: str) -> NoReturn:
+    """Exit with a message and code 1."""
+    sys.exit(f"error: {message}")
 
 
 def run(command: Sequence[str | Path], *, log: Path | None = None, name: str = "") -> str:
-    """Run a command and give its output, which also goes into `log` as it comes; end with its last words when it fails."""
+    """Run a command and return its output, which is also written to `log`; exit with its last lines when it fails."""
     with tempfile.TemporaryFile("w+") if log is None else log.open("w+", encoding="utf-8") as output:
         done = subprocess.run([*map(str, command)], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False)
         output.seek(0)
@@ -48,7 +48,7 @@ def run(command: Sequence[str | Path], *, log: Path | None = None, name: str = "
 
 
 def packages() -> list[str]:
-    """Give what the README has the user install."""
+    """Return the Debian packages that the README names."""
     named = re.search(r"sudo apt install ([\w.+ -]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
     if named is None:
         fail("README.md names no packages.")
@@ -56,7 +56,7 @@ def packages() -> list[str]:
 
 
 def apt_settings() -> tuple[list[str], str]:
-    """Give the Debian mirror of this machine's apt, if it names one, and the lines of its proxy."""
+    """Return the Debian mirror of this machine's apt, if it has one, and the lines of its proxy."""
     if shutil.which("apt-get") is None:
         return [], ""
     listing = ["apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages"]
@@ -66,10 +66,10 @@ def apt_settings() -> tuple[list[str], str]:
 
 
 def pip_settings() -> tuple[dict[str, str], list[Path]]:
-    """Give pip's settings on this machine as variables of the environment, and the local files and folders that they name."""
+    """Return this machine's pip settings as environment variables, and the local paths that they name."""
     settings: dict[str, str] = {}
     paths = set()
-    # Variables of the environment win, as they do for pip.
+    # Environment variables come last: they override files, as in pip.
     for line in sorted(
         run([sys.executable, "-m", "pip", "config", "list"]).splitlines(), key=lambda line: line.startswith(":env:")
     ):
@@ -81,13 +81,13 @@ def pip_settings() -> tuple[dict[str, str], list[Path]]:
         for word in value.split():
             path = Path(word.removeprefix("file://"))
             if path.is_absolute() and path.exists():
-                # The pages of an index lead to files beside it.
+                # An index links to files beside it.
                 paths.add(path.parent if name.endswith("index-url") and path.parent != Path("/") else path)
     return settings, sorted(paths)
 
 
 def make_system(root: Path, suite: str, names: Sequence[str]) -> None:
-    """Make the bare system, with the packages and the ordinary user."""
+    """Create the system, with the packages and the ordinary user."""
     mirror, proxy = apt_settings()
     run(["debootstrap", "--variant=minbase", suite, root, *mirror])
     (root / "etc/apt/apt.conf.d/proxy").write_text(proxy, encoding="utf-8")
@@ -100,7 +100,7 @@ def make_system(root: Path, suite: str, names: Sequence[str]) -> None:
 
 
 def copy_project(checkout: Path) -> None:
-    """Copy what git knows of the project, with the changes of the working tree."""
+    """Copy the files that git tracks or would add, as they are in the working tree."""
     listed = run(["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file():
@@ -109,10 +109,10 @@ def copy_project(checkout: Path) -> None:
 
 
 class Bare:
-    """A bare system with the project in it.
+    """A bare system with the project.
 
     Args:
-        root: Its folder.
+        root: Folder of the system.
     """
 
     def __init__(self, root: Path) -> None:
@@ -132,19 +132,19 @@ class Bare:
             self._mounts += [f"mount --bind {source} {target}", f"mount -o remount,bind,ro {target}"]
 
     def command(self, line: str, *, log: Path | None = None) -> str:
-        """Run a line of shell as the ordinary user in the project's folder, and give its output."""
+        """Run a shell command as the ordinary user in the project's folder, and return its output."""
         inside = shlex.join(
             ["chroot", f"--userspec={USER}:{USER}", ".", "env", "-i"]
             + [f"{name}={value}" for name, value in self._environment.items()]
             + ["sh", "-c", f"umask 077; cd {shlex.quote(str(CHECKOUT))}; {line}"]
         )
-        # The mounts are seen by this command alone, and end with it: nothing of this machine lies below a folder that is removed.
+        # The mounts exist only for this command, so that removing the folder later removes nothing of this machine.
         script = "; ".join(["set -e", f"cd {shlex.quote(str(self._root))}", *self._mounts, f"exec {inside}"])
         return run(["unshare", "--mount", "--propagation", "slave", "sh", "-c", script], log=log, name=f"{self._root.name}: {line}")
 
 
 def try_suite(suite: str, targets: Sequence[str], folder: Path) -> None:
-    """Make the targets on a bare system of a suite, all when none is named."""
+    """Run make targets on a bare system; without `targets`, the default ones."""
     root, names = folder / suite, packages()
     start = time.monotonic()
     if not root.is_dir():
@@ -152,11 +152,11 @@ def try_suite(suite: str, targets: Sequence[str], folder: Path) -> None:
     checkout = root / CHECKOUT.relative_to("/")
     copy_project(checkout)
     run(["chroot", root, "chown", "-R", f"{USER}:{USER}", HOME])
-    print(f"{suite}: made with {' '.join(names)} in {time.monotonic() - start:.0f} s", flush=True)
+    print(f"{suite}: created with {' '.join(names)} in {time.monotonic() - start:.0f} s", flush=True)
     bare = Bare(root)
     for target in targets or TARGETS:
         if target == "test" and not targets and "CUDA" in bare.command(".venv/bin/python tests/platforms/preflight.py dev"):
-            print(f"{suite}: make test left out: no CPU build of PyTorch here (TORCH_INDEX=... names an index that has one)")
+            print(f"{suite}: make test skipped: the index has no CPU build of PyTorch (TORCH_INDEX=... names one that has)")
             continue
         start = time.monotonic()
         lines = bare.command(f"make {target}", log=folder / f"{suite}-{target}.log").strip().splitlines()
@@ -165,10 +165,10 @@ def try_suite(suite: str, targets: Sequence[str], folder: Path) -> None:
 
 
 def main(words: Sequence[str]) -> None:
-    """Try each suite."""
+    """Try each suite in turn."""
     os.environ["PATH"] = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     if os.getuid() != 0 or shutil.which("debootstrap") is None:
-        fail("root and debootstrap are needed: sudo apt install debootstrap, then sudo make bare.")
+        fail("root and debootstrap are needed: sudo apt install debootstrap, then sudo make bare")
     keep = os.environ.get("MASKEDGE_BARE")
     with tempfile.TemporaryDirectory(prefix="bare-") as temporary:
         for word in words:

@@ -1,4 +1,4 @@
-"""What `compat.py` and `arm64.py` share: the frames, the answers of this machine, and the comparison with another's."""
+"""Functions of `compat.py` and `arm64.py`: write frames, collect outputs, compare two machines."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ import numpy as np
 from maskedge.sources import demo
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = Path(__file__).with_name("answers.py")
+SCRIPT = Path(__file__).with_name("outputs.py")
 TOLERANCE = 1e-4
-"""Greatest admitted difference of a probability."""
+"""Largest accepted difference of a probability."""
 EVERY = 10
-"""Step between the frames of the clip that are compared."""
+"""Step between the compared frames of the clip."""
 
 
-def fail(sentence: str) -> None:
-    """End with a sentence."""
-    sys.exit(f"error: {sentence}")
+def fail(message: str) -> None:
+    """Exit with a message and code 1."""
+    sys.exit(f"error: {message}")
 
 
 def run(command: Sequence[str | Path], **options: Any) -> str:
-    """Run a command and give its output; end with its last words when it fails."""
+    """Run a command and return its output; exit with the end of its output when it fails."""
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, **options)
     if done.returncode:
         fail(f"{command[0]} ended with {done.returncode}: {' '.join((done.stderr or done.stdout).split())[-400:]}")
@@ -36,20 +36,20 @@ def run(command: Sequence[str | Path], **options: Any) -> str:
 
 
 def write_frames(folder: Path) -> None:
-    """Write frames of the built-in clip as PNG, so that all see the same pixels."""
+    """Write frames of the built-in clip as PNG: every machine gets the same pixels."""
     folder.mkdir(parents=True)
     for index in range(0, demo.FRAMES, EVERY):
         cv2.imwrite(str(folder / f"{index}.png"), demo.draw(index))
 
 
-def answers_of(command: Sequence[str | Path], frames: Path, **options: Any) -> dict[str, Any]:
-    """Get the answers of a Python, given as a command, that has the base package."""
+def outputs_of(command: Sequence[str | Path], frames: Path, **options: Any) -> dict[str, Any]:
+    """Run `outputs.py` with a Python, given as a command, that has the base package; return what it prints."""
     content: dict[str, Any] = json.loads(run([*command, SCRIPT, frames], **options))
     return content
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """Compare all answers, print what was found, and give what is wrong."""
+    """Print a comparison of the outputs, and return the names of the models that differ."""
     wrong = []
     for name, own in ours["models"].items():
         other = theirs["models"][name]
@@ -62,8 +62,8 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
                 compared += len(a)
         same = sum(_same(own["faces"][index], other["faces"][index]) for index in own["faces"])
         print(
-            f"  {name}: self-test {other['selftest']['worst']:.1e}; {compared} known faces, greatest difference {worst:.1e}, "
-            f"{changed} answers changed; pipeline: {same} of {len(own['faces'])} frames with the same faces"
+            f"  {name}: self-test {other['selftest']['worst']:.1e}; {compared} known faces, largest difference {worst:.1e}, "
+            f"{changed} labels changed; pipeline: {same} of {len(own['faces'])} frames with the same faces"
         )
         if not other["selftest"]["passed"] or not worst <= TOLERANCE or changed or same < len(own["faces"]):
             wrong.append(name)
@@ -71,7 +71,7 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
 
 
 def _same(ours: list[list[Any]], theirs: list[list[Any]]) -> bool:
-    """Tell whether two frames have the same faces: boxes to half a pixel, labels, and scores."""
+    """Return True for the same faces: boxes to half a pixel, equal labels, scores within the tolerance."""
     return len(ours) == len(theirs) and all(
         a[4] == b[4] and np.allclose(a[:4], b[:4], atol=0.5) and abs(a[5] - b[5]) <= TOLERANCE
         for a, b in zip(ours, theirs, strict=True)
@@ -79,6 +79,6 @@ def _same(ours: list[list[Any]], theirs: list[list[Any]]) -> bool:
 
 
 def describe(machine: Mapping[str, Any]) -> str:
-    """Name a machine by what matters."""
+    """Return the processor and the versions of a machine."""
     versions = ", ".join(f"{name} {machine[name]}" for name in ("onnxruntime", "opencv", "numpy"))
     return f"{machine['machine']}, Python {machine['python']}, {versions}"

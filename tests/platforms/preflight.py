@@ -1,9 +1,9 @@
-"""What `make` checks before it installs: one sentence names all that is missing, or what is about to be fetched.
+"""Checks before `make` installs: one message names everything that is missing.
 
-python3 preflight.py            the machine: 64 bit, virtual environments, the system libraries of OpenCV
-.venv/bin/python preflight.py base|edge|dev      the package index, and what comes from it; `dev` takes TORCH_INDEX into account
+python3 preflight.py                          check the machine: 64 bit, venv, OpenCV's system libraries
+.venv/bin/python preflight.py base|edge|dev   check the package index, and print the size of the download
 
-Only the standard library, since nothing is installed yet.
+`dev` uses TORCH_INDEX. The script needs only the standard library: nothing is installed yet.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARIES = {"libGL.so.1": "libgl1", "libgthread-2.0.so.0": "libglib2.0-0"}
-"""What the wheel of opencv-python takes from the system, and the Debian package of each."""
+"""System libraries of opencv-python's wheel, and the Debian package of each."""
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
-"""PyTorch's own index of builds without CUDA."""
+"""PyTorch's index of builds without CUDA."""
 FETCHED = {"base": "about 0.1 GB", "edge": "about 0.1 GB", "dev": "about 0.5 GB"}
-"""Size of what pip fetches, PyTorch as its CPU build."""
+"""Size of the download, with the CPU build of PyTorch."""
 
 
 def check_machine() -> str:
-    """Give the sentence about what keeps this machine from running maskedge; empty when nothing does."""
+    """Return a message about what keeps this machine from running maskedge; empty when nothing does."""
     if sys.maxsize < 2**32:
-        return "this Python has 32 bit, and onnxruntime has no build for that: install a 64-bit system."
+        return "this Python is 32-bit, and onnxruntime has no 32-bit build: install a 64-bit system."
     missing, packages = [], []
     if find_spec("venv") is None or find_spec("ensurepip") is None:
         own = Path("/usr/bin/python3").resolve() == Path(sys.executable).resolve()
@@ -47,24 +47,24 @@ def check_machine() -> str:
 
 
 def check_index(what: str) -> str:
-    """Print what is about to be fetched, and give the sentence about an index that does not answer; empty when it does.
+    """Print the size of the download, and return a message when the index does not respond; otherwise empty.
 
     Args:
-        what: Which install: `base`, `edge` or `dev`.
+        what: The install: `base`, `edge` or `dev`.
     """
     print(f"Fetching {FETCHED[what]} into {Path(sys.prefix).name}, unless pip has it already.", flush=True)
     package = "torch" if what == "dev" else "click"
     index = os.environ.get("TORCH_INDEX")
     more = ["--extra-index-url", index] if index and what == "dev" else []
     command = [sys.executable, "-m", "pip", "--retries", "1", "--timeout", "20", "index", "versions", package, *more]
-    # pip's own settings count here, and nothing is fetched but the list of versions.
+    # With pip's own settings; only the list of versions is downloaded.
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         return (
             f"pip finds no {package}: is there a network, and are pip's index and proxy right (pip config list)? "
-            f"It ends with: {(done.stderr.strip().splitlines() or ['nothing'])[-1]}"
+            f"Last line of pip: {(done.stderr.strip().splitlines() or ['(none)'])[-1]}"
         )
-    # On other processors the default build of some versions has no CUDA either: nothing certain can be printed there.
+    # Only on x86_64 is it certain that the default build brings CUDA.
     if what == "dev" and f"{_pinned('torch')}+cpu" not in done.stdout and platform.machine() == "x86_64":
         print(
             "PyTorch from this index brings CUDA: 3 GB and more on top. Its CPU build is enough: "
@@ -75,7 +75,7 @@ def check_index(what: str) -> str:
 
 
 def _pinned(package: str) -> str:
-    """Give the version of a package in constraints.txt."""
+    """Return the version of a package in constraints.txt."""
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
         name, _, version = line.partition("==")
         if name == package:
@@ -84,6 +84,6 @@ def _pinned(package: str) -> str:
 
 
 if __name__ == "__main__":
-    sentence = check_index(sys.argv[1]) if len(sys.argv) > 1 else check_machine()
-    if sentence:
-        sys.exit(f"error: {sentence}")
+    problem = check_index(sys.argv[1]) if len(sys.argv) > 1 else check_machine()
+    if problem:
+        sys.exit(f"error: {problem}")

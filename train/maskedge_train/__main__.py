@@ -1,4 +1,4 @@
-"""`python -m maskedge_train`: what torchrun starts on each machine."""
+"""Entry point of `python -m maskedge_train`, which torchrun starts on each machine."""
 
 from .cli import main
 

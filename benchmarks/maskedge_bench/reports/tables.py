@@ -1,8 +1,12 @@
-"""The tables of the README, written from committed reports, so that no figure in it is typed by hand."""
+"""The tables of README.md and docs/results.md, rendered from the committed reports.
+
+No figure in these pages is typed by hand.
+"""
 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,37 +14,39 @@ from statistics import mean
 from typing import Any
 
 from maskedge.errors import UsageError
+from maskedge.modelfile.precision_table import precision_table
 from maskedge.support.files import write_file
-from maskedge_bench.accuracy.frame_rates import rates_table
-from maskedge_bench.accuracy.scenes import accuracy_table
-from maskedge_bench.accuracy.tracking import tracking_table
-from maskedge_bench.markdown import (
-    chain_table,
-    compare_table,
-    conditions,
+from maskedge_bench.accuracy.tables import accuracy_table, rates_table, tracking_table
+from maskedge_bench.markdown import markdown_table
+from maskedge_bench.report_schemas import COLD_START, COMPARE, NETS, SPEED, load_report, read_json
+from maskedge_bench.speed.tables import (
+    cold_start_table,
+    conditions_sentence,
     cost_table,
-    limits_table,
+    end_to_end_table,
     live_table,
-    markdown_table,
+    load_time_table,
     nets_table,
     pipelines_table,
-    start_rows_table,
-    start_table,
+    roofline_table,
 )
-from maskedge_bench.report import COMPARE, NETS, SPEED, START, load_report, read_json
 
+from .compare import compare_table
 from .kinds import curve_table
-from .precisions import precision_table
+
+DETECTORS = ("haar", "cnn")
+"""Our detectors; the first is the default."""
 
 
 def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Make the tables.
+    """Render every table.
 
     Args:
         results: Folder of the committed reports.
 
     Returns:
-        The text of each table by name; and for each one that cannot be made the sentence that says why.
+        The Markdown of each table by name, and a sentence with the reason for each table that cannot
+        be rendered.
     """
 
     def load(name: str) -> dict[str, Any]:
@@ -54,7 +60,7 @@ def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
         return load_report(results / f"{name}.json", kind)
 
     def load_all(folder: str) -> list[dict[str, Any]]:
-        # Of the training of detectors too, which is told in a table of its own.
+        # The folder also holds reports of detector trainings, which have a table of their own.
         found = [load(f"{folder}/{path.stem}") for path in sorted((results / folder).glob("*.json"))]
         reports = [report for report in found if "evaluations" in report]
         if not reports:
@@ -65,12 +71,13 @@ def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
         return lambda: table(load_own("speed", SPEED))
 
     makers: dict[str, Callable[[], str]] = {
-        "speed": of_speed(lambda report: f"{pipelines_table(report)}\n\n{conditions(report)}"),
+        "summary": lambda: _summary(load("accuracy"), load_own("speed", SPEED)),
+        "speed": of_speed(lambda report: f"{pipelines_table(report)}\n\n{conditions_sentence(report)}"),
         "live": of_speed(live_table),
-        "whole": of_speed(chain_table),
+        "whole": of_speed(end_to_end_table),
         "cost": of_speed(cost_table),
-        "starts": of_speed(start_rows_table),
-        "roofline": of_speed(lambda report: limits_table(report["limits"])),
+        "starts": of_speed(load_time_table),
+        "roofline": of_speed(lambda report: roofline_table(report["limits"])),
         "accuracy": lambda: accuracy_table(load("accuracy")),
         "compare": lambda: compare_table(load_own("compare", COMPARE)),
         "nets": lambda: nets_table(load_own("nets", NETS)),
@@ -78,11 +85,11 @@ def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
         "tracking": lambda: tracking_table(load("tracking")),
         "rates": lambda: rates_table([_with_changes(load(f"rates-{name}")) for name in ("haar", "cnn")]),
         "detector": lambda: _detector(load("training/edgeface")),
-        "start": lambda: start_table(load_own("start", START)),
+        "start": lambda: cold_start_table(load_own("start", COLD_START)),
         "training": lambda: _training(load_all("training")),
         "scenes": lambda: _scenes(load_all("training")),
         "limits": lambda: _limits(load_all("training")),
-        "turned": lambda: _turned([load(f"turned/{path.stem}") for path in (results / "turned").glob("*.json")]),
+        "turned": lambda: _rotation([load(f"rotation/{path.stem}") for path in (results / "rotation").glob("*.json")]),
         "leakage": lambda: _leakage(load("leakage")),
         "copies": lambda: _copies(load_all("copies")),
     }
@@ -93,12 +100,39 @@ def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
         except UsageError as error:
             skipped[name] = str(error)
         except (KeyError, TypeError, IndexError, StopIteration) as error:
-            skipped[name] = f"a report of the table {name} has not what belongs into it ({type(error).__name__}: {error})."
+            skipped[name] = f"a report of the table {name} lacks a field ({type(error).__name__}: {error})."
     return made, skipped
 
 
+def _summary(accuracy: dict[str, Any], speed: dict[str, Any]) -> str:
+    """Render accuracy and speed of each pipeline that both reports measured."""
+    measured = {row["name"]: row for row in speed["pipelines"]}
+    rows = [
+        [
+            f"`{row['detector']}`, the default" if row["detector"] == DETECTORS[0] else _short_name(row),
+            f"{row['together']['f1']:.3f}",
+            f"{row['labels']['with_mask']['found']:.1%}",
+            f"{measured[row['name']]['frames_per_second']['median']:.0f}",
+            f"{measured[row['name']]['cpu_ms']['median']:.1f}",
+        ]
+        for row in accuracy["pipelines"]
+        if row["name"] in measured
+    ]
+    head = ("pipeline", "F1", "masked faces found", "frames/s", "CPU per frame (ms)")
+    width, height = speed["source"]["size"]
+    return (
+        f"{markdown_table(head, rows)}\n\n"
+        f"F1 (of masked and unmasked faces) and faces found: {accuracy['pictures']} webcam and phone pictures that no model was "
+        f"trained on. Speed: {width} x {height}, {speed['threads']} thread on {speed['facts']['machine']}."
+    )
+
+
+def _short_name(row: dict[str, Any]) -> str:
+    return "original pipeline" if row["detector"] not in DETECTORS else f"`{row['detector']}`"
+
+
 def _with_changes(report: dict[str, Any]) -> dict[str, Any]:
-    """Leave out the videos in which no label changes: there is nothing to follow."""
+    """Drop the videos in which no label changes."""
     changing = [source for source in report["sources"] if any(person["label_changes"] for person in source["people"])]
     return report | {"sources": changing}
 
@@ -111,7 +145,7 @@ def _by_net(reports: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 
 
 def _fine_tuned(report: dict[str, Any]) -> bool:
-    """Tell whether a training started from the weights of an earlier one."""
+    """Return whether a training started from the weights of an earlier one."""
     return "init" in report["recipe"]
 
 
@@ -120,15 +154,15 @@ def _evaluation(report: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _range(values: Iterable[float]) -> str:
-    """Mean over the seeds, and the range where there are several."""
+    """Format the mean over the seeds, with the range where there are several."""
     own = list(values)
     return f"{own[0]:.4f}" if len(own) == 1 else f"{mean(own):.4f} ({min(own):.4f} - {max(own):.4f})"
 
 
 def _training(reports: list[dict[str, Any]]) -> str:
     lines = [
-        "| net | parameters | with or without a mask | of two labels only | wrong labels put right | seeds | epochs | "
-        "minutes a training |",
+        "| net | parameters | accuracy, all labels open | accuracy, two labels | two labels, corrected test labels | seeds | "
+        "epochs | minutes per training |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for net, own in _by_net(reports).items():
@@ -149,8 +183,8 @@ def _training(reports: list[dict[str, Any]]) -> str:
     split, pictures = reports[0]["split"], _evaluation(reports[0], "faces test")["pictures"]
     lines += [
         "",
-        f"{pictures} test pictures, none of which has a relative among the {split['train']:,} to learn from or the "
-        f"{split['val']:,} to choose the epoch by; {split['grouped']:,} stand in {split['groups']} groups of related ones. "
+        f"{pictures} test pictures, {split['train']:,} for training and {split['val']:,} for validation. No test picture has a "
+        f"relative in another part: {split['grouped']:,} pictures form {split['groups']} groups of related ones. "
         "Mean and range over the seeds.",
     ]
     return "\n".join(lines)
@@ -158,8 +192,8 @@ def _training(reports: list[dict[str, Any]]) -> str:
 
 def _scenes(reports: list[dict[str, Any]]) -> str:
     lines = [
-        "| net | macro F1 | incorrect_mask recall | calibration error | false alarms thrown out | faces kept | "
-        "kept where 97 % are thrown out |",
+        "| net | macro F1 | incorrect_mask recall | calibration error | false alarms rejected | faces kept | "
+        "faces kept at 97 % rejection |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for net, own in _by_net(reports).items():
@@ -175,21 +209,24 @@ def _scenes(reports: list[dict[str, Any]]) -> str:
         lines.append(f"| {net} | {' | '.join(cells)} |")
     part, gate = _evaluation(reports[0], "scenes dev"), reports[0]["gate"]["scenes dev"]
     counts = ", ".join(f"{figures['count']:,} {label}" for label, figures in part["labels"].items())
-    lines += ["", f"{counts}; {gate['false_alarms']} of the last are what detectors find in pictures without people."]
+    lines += ["", f"{counts} crops. {gate['false_alarms']:,} of the last are detections in pictures without people."]
     return "\n".join(lines)
 
 
 def _limits(reports: list[dict[str, Any]]) -> str:
-    # The first seed of the fine-tuned ones is bundled.
+    # The bundled net is the first seed of the fine-tuned ones.
     own = [report for report in reports if report["net"] == "edgenet"]
     report = min(own, key=lambda report: (not _fine_tuned(report), report["recipe"]["seed"]))
-    lines = ["| the same faces | right | faces |", "| --- | --- | --- |"]
-    lines += [f"| {row['condition']} | {row['accuracy']:.4f} | {row['faces']} |" for row in report["limits"]]
+    lines = ["| condition | accuracy | faces |", "| --- | --- | --- |"]
+    lines += [
+        f"| {row['condition'].replace('turned by', 'rotated by')} | {row['accuracy']:.4f} | {row['faces']} |"
+        for row in report["limits"]
+    ]
     return "\n".join(lines)
 
 
 def _copies(reports: list[dict[str, Any]]) -> str:
-    lines = ["| net | test accuracy | test pictures | epochs | minutes a training |", "| --- | --- | --- | --- | --- |"]
+    lines = ["| net | test accuracy | test pictures | epochs | minutes per training |", "| --- | --- | --- | --- | --- |"]
     for report in sorted(reports, key=lambda report: int(report["parameters"])):
         part, minutes = _evaluation(report, "faces test"), report["train_seconds"] / 60
         lines.append(f"| {report['net']} | {part['accuracy']:.4f} | {part['pictures']} | {report['epochs']} | {minutes:.0f} |")
@@ -198,62 +235,67 @@ def _copies(reports: list[dict[str, Any]]) -> str:
 
 def _detector(report: dict[str, Any]) -> str:
     faces = report["faces"]
-    said = (
-        f"{report['pictures']} pictures kept from the training, {faces['masked']} masked faces, {faces['unmasked']} unmasked ones."
-    )
-    return f"{curve_table(report)}\n\n{said}"
+    note = f"{report['pictures']} held-out pictures with {faces['masked']} masked and {faces['unmasked']} unmasked faces."
+    return f"{curve_table(report)}\n\n{note}"
 
 
-def _turned(reports: list[dict[str, Any]]) -> str:
+def _rotation(reports: list[dict[str, Any]]) -> str:
     if not reports:
-        raise UsageError("there is no report of turned pictures.")
+        raise UsageError("there is no report of rotated pictures.")
     reports = sorted(reports, key=lambda report: float(report["degrees"]))
-    head = ("F1 of pictures turned by", *(f"{report['degrees']:g} degrees" for report in reports))
+    head = ("F1 at a rotation of", *(f"{report['degrees']:g} degrees" for report in reports))
     rows = [
         [own[0]["name"], *(f"{row['together']['f1']:.3f}" for row in own)]
         for own in zip(*(report["pipelines"] for report in reports), strict=True)
     ]
-    held = " kept from the training" if reports[0]["held_out"] else ""
-    return f"{markdown_table(head, rows)}\n\n{reports[0]['pictures']} pictures{held}."
+    held = "held-out " if reports[0]["held_out"] else ""
+    return f"{markdown_table(head, rows)}\n\n{reports[0]['pictures']} {held}pictures."
 
 
 def _leakage(report: dict[str, Any]) -> str:
-    lines = ["| split | test accuracy | test pictures that have a relative in another part |", "| --- | --- | --- |"]
-    for by, name in (("random", "random, as the original project"), ("group", "related pictures together")):
+    lines = ["| split | test accuracy | test pictures with a relative in another part |", "| --- | --- | --- |"]
+    for by, name in (("random", "random, as in the original project"), ("group", "related pictures together")):
         lines.append(f"| {name} | {_range(report[by]['accuracy'])} | {report[by]['separated']:.1%} |")
     lines += [
         "",
-        f"{report['net']}, {report['epochs']} epochs, {len(report['seeds'])} seeds of split and training; mean and range.",
+        f"{report['net']}, {report['epochs']} epochs, {len(report['seeds'])} seeds of split and training. Mean and range.",
     ]
     return "\n".join(lines)
 
 
+def _wrapped(text: str) -> str:
+    """Wrap the notes of a table at 100 columns; its rows stay whole."""
+    return "\n".join(line if line.startswith("|") else textwrap.fill(line, 100) for line in text.splitlines())
+
+
 @dataclass(frozen=True)
 class Update:
-    """What an update did.
+    """The outcome of an update.
 
     Attributes:
         differing: Names of the tables that differed from their reports.
-        skipped: A sentence for each table of the file that cannot be made.
+        skipped: A sentence for each table of the page that cannot be rendered.
     """
 
     differing: list[str]
     skipped: list[str]
 
 
-def update(readme: Path, results: Path, *, check: bool) -> Update:
-    """Write the tables between `<!-- table:NAME -->` and `<!-- /table -->`. One that cannot be made is left as it is.
+def update(page: Path, results: Path, *, check: bool) -> Update:
+    """Write the tables of a page between `<!-- table:NAME -->` and `<!-- /table -->`.
+
+    A table that cannot be rendered stays as it is.
 
     Args:
-        readme: The file to update.
+        page: The Markdown file to update.
         results: Folder of the committed reports.
-        check: Change nothing.
+        check: Only compare; write nothing.
 
     Raises:
-        UsageError: The file marks a table that does not exist.
-        OutputError: It cannot be written.
+        UsageError: The page marks a table that does not exist.
+        OutputError: The page cannot be written.
     """
-    text = readme.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     made, unmade = render(results)
     done = Update([], [])
 
@@ -263,13 +305,13 @@ def update(readme: Path, results: Path, *, check: bool) -> Update:
             done.skipped.append(f"table {name}: {unmade[name]}")
             return found[0]
         if name not in made:
-            raise UsageError(f"{readme} marks a table {name!r}; known are {', '.join(sorted([*made, *unmade]))}.")
-        fresh = f"<!-- table:{name} -->\n{made[name]}\n<!-- /table -->"
+            raise UsageError(f"{page} marks a table {name!r}; known are {', '.join(sorted([*made, *unmade]))}.")
+        fresh = f"<!-- table:{name} -->\n{_wrapped(made[name])}\n<!-- /table -->"
         if fresh != found[0]:
             done.differing.append(name)
         return fresh
 
     fresh = re.sub(r"<!-- table:(\w+) -->.*?<!-- /table -->", replace, text, flags=re.DOTALL)
     if not check and done.differing:
-        write_file(readme, fresh)
+        write_file(page, fresh)
     return done

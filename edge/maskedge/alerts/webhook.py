@@ -17,7 +17,7 @@ from maskedge.errors import OutputError, UsageError
 from maskedge.events import Event
 from maskedge.results import FrameResult
 from maskedge.settings import Range
-from maskedge.support.files import MOST_SECRET, read_text
+from maskedge.support.files import MAX_SECRET_BYTES, read_text
 from maskedge.support.text import to_json
 from maskedge.support.workers import PermanentError, Worker
 from maskedge.version import VERSION
@@ -141,7 +141,7 @@ def _header(rule: WebhookRule) -> dict[str, str]:
             raise UsageError(f"{where}: the environment variable {rule.webhook_header_env} (webhook_header_env) is not set.")
     if rule.webhook_header_file is not None:
         try:
-            text = read_text(rule.webhook_header_file.expanduser(), MOST_SECRET)
+            text = read_text(rule.webhook_header_file.expanduser(), MAX_SECRET_BYTES)
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise UsageError(f"{where}: {rule.webhook_header_file} (webhook_header_file) cannot be read ({reason}).") from error

@@ -1,1 +1,1 @@
-"""The interactive page of `edge-app` (extra `app`). Streamlit is imported in here and nowhere else."""
+"""The web app of `edge-app` (extra `app`). Streamlit is imported in this package only."""

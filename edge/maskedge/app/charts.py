@@ -1,4 +1,7 @@
-"""The charts of the page, as Vega-Lite. Every line, point and cell also has words or a form of its own."""
+"""Vega-Lite charts of the app.
+
+Colour is never the only signal: lines, points and cells also differ in form or carry text.
+"""
 
 from __future__ import annotations
 
@@ -6,76 +9,84 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from maskedge.rendering.theme import LABELS, LIGHT, label_look
+from maskedge.rendering.theme import LABELS, LIGHT, label_style, label_title
 
-from .results import in_order, spoken
+from .results import label_text, sort_labels
 
-_EFFICIENT = ["unbeaten", "beaten"]
-# One shade that can be read on light and on dark paper.
-_ACCENT, _WORDS, _SECOND = "#3d8fe0", "#808b95", "#c4632a"
+_KINDS = ["Pareto-optimal", "Dominated"]
+# Shades that are readable on light and on dark backgrounds.
+_ACCENT, _TEXT, _SECOND = "#3d8fe0", "#808b95", "#c4632a"
 
 
 def timeline_chart(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Draw the faces of each second: rows of `second`, `label`, `faces`."""
-    labels = in_order(row["label"] for row in rows)
-    looks = [label_look(label) for label in labels]
-    names = [spoken(label) for label in labels]
-    dashes = [[int(part) for part in look.dash.split()] or [1, 0] for look in looks]
-    values = [{**row, "answer": spoken(str(row["label"]))} for row in rows]
+    """Draw the faces in each second, from rows of `second`, `label`, `faces`."""
+    labels = sort_labels(row["label"] for row in rows)
+    styles = [label_style(label) for label in labels]
+    names = [label_text(label) for label in labels]
+    dashes = [[int(part) for part in style.dash.split()] or [1, 0] for style in styles]
+    values = [{**row, "name": label_text(str(row["label"]))} for row in rows]
     return {
         "data": {"values": values},
         "height": 300,
         "mark": {"type": "line", "point": True, "strokeWidth": 2.5, "interpolate": "monotone"},
         "encoding": {
-            "x": {"field": "second", "type": "quantitative", "title": "second of the video", "axis": {"tickMinStep": 1}},
-            "y": {"field": "faces", "type": "quantitative", "title": "faces at a time", "axis": {"tickMinStep": 1}},
+            "x": {"field": "second", "type": "quantitative", "title": "Time (s)", "axis": {"tickMinStep": 1}},
+            "y": {"field": "faces", "type": "quantitative", "title": "Faces in view (mean)", "axis": {"tickMinStep": 1}},
             "color": {
-                "field": "answer",
+                "field": "name",
                 "type": "nominal",
-                "scale": {"domain": names, "range": [look.picture for look in looks]},
+                "scale": {"domain": names, "range": [style.picture for style in styles]},
                 "legend": {"orient": "top", "title": None},
             },
-            "strokeDash": {"field": "answer", "type": "nominal", "scale": {"domain": names, "range": dashes}, "legend": None},
-            "tooltip": [{"field": "second"}, {"field": "answer"}, {"field": "faces"}],
+            "strokeDash": {"field": "name", "type": "nominal", "scale": {"domain": names, "range": dashes}, "legend": None},
+            "tooltip": [
+                {"field": "second", "title": "Second"},
+                {"field": "name", "title": "Label"},
+                {"field": "faces", "title": "Faces"},
+            ],
         },
     }
 
 
 def confusion_chart(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """Draw which label was answered (columns) for which truth (rows): counts, and shares of a row as the shade."""
+    """Draw a confusion matrix.
+
+    Rows are true labels, columns predictions. Cells show counts, shaded by share of the row.
+    """
     rows = []
     for truth, counts in zip(labels, confusion, strict=True):
         total = sum(counts)
         if not total:
             continue
-        for answer, count in zip(labels, counts, strict=True):
+        for predicted, count in zip(labels, counts, strict=True):
             share = count / total
             rows.append(
                 {
-                    "truth": label_look(truth).name,
-                    "answer": label_look(answer).name,
+                    "truth": label_title(truth),
+                    "predicted": label_title(predicted),
                     "count": count,
                     "share": share,
-                    "words": f"{share:.0%}",
+                    "percent": f"{share:.0%}",
                 }
             )
-    names = [label_look(label).name for label in labels]
-    # Signs fit across a phone, and the rows say what they mean; a label without a sign of its own keeps its name.
-    signs = json.dumps({label_look(label).name: label_look(label).symbol for label in labels if label in LABELS})
-    rows_say = json.dumps({label_look(label).name: spoken(label) for label in labels})
+    names = [label_title(label) for label in labels]
+    # Columns carry symbols, which fit the width of a phone; rows carry symbol and name. A label
+    # without a symbol keeps its name.
+    symbols = json.dumps({label_title(label): label_style(label).symbol for label in labels if label in LABELS})
+    row_names = json.dumps({label_title(label): label_text(label) for label in labels})
     across = {
-        "field": "answer",
+        "field": "predicted",
         "type": "nominal",
         "sort": names,
-        "title": "the model's answer",
-        "axis": {"labelAngle": 0, "labelFontSize": 13, "labelExpr": f"{signs}[datum.label] || split(datum.label, ' ')"},
+        "title": "Predicted",
+        "axis": {"labelAngle": 0, "labelFontSize": 13, "labelExpr": f"{symbols}[datum.label] || split(datum.label, ' ')"},
     }
     down = {
         "field": "truth",
         "type": "nominal",
         "sort": names,
-        "title": "the truth",
-        "axis": {"labelExpr": f"{rows_say}[datum.label]", "labelLimit": 200},
+        "title": "True",
+        "axis": {"labelExpr": f"{row_names}[datum.label]", "labelLimit": 200},
     }
     dark = {"test": "datum.share > 0.5", "value": "white"}
     return {
@@ -93,10 +104,10 @@ def confusion_chart(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -
                         "legend": None,
                     },
                     "tooltip": [
-                        {"field": "truth"},
-                        {"field": "answer"},
-                        {"field": "count", "title": "faces"},
-                        {"field": "words", "title": "share"},
+                        {"field": "truth", "title": "True"},
+                        {"field": "predicted", "title": "Predicted"},
+                        {"field": "count", "title": "Faces"},
+                        {"field": "percent", "title": "Share of the row"},
                     ],
                 },
             },
@@ -106,31 +117,31 @@ def confusion_chart(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -
             },
             {
                 "mark": {"type": "text", "fontSize": 12, "dy": 9},
-                "encoding": {"text": {"field": "words"}, "color": {"condition": dark, "value": LIGHT["ink"]}},
+                "encoding": {"text": {"field": "percent"}, "color": {"condition": dark, "value": LIGHT["ink"]}},
             },
         ],
     }
 
 
 def calibration_chart(bins: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Draw how often answers of each certainty are right, beside the line on which they would be as right as they claim."""
-    values = [{**part, "words": f"{part['count']} faces"} for part in bins if part["count"]]
+    """Draw accuracy by confidence, beside the diagonal of perfect calibration."""
+    values = [{**part, "faces": f"{part['count']} faces"} for part in bins if part["count"]]
     percent = {"format": "%"}
     return {
         "height": 320,
         "layer": [
             {
                 "data": {"values": [{"x": 0, "y": 0}, {"x": 1, "y": 1}]},
-                "mark": {"type": "line", "strokeDash": [5, 4], "color": _WORDS},
+                "mark": {"type": "line", "strokeDash": [5, 4], "color": _TEXT},
                 "encoding": {"x": {"field": "x", "type": "quantitative"}, "y": {"field": "y", "type": "quantitative"}},
             },
             {
-                "data": {"values": [{"x": 0.3, "y": 0.36, "words": "as right as it claims"}]},
-                "mark": {"type": "text", "align": "right", "color": _WORDS, "fontSize": 12},
+                "data": {"values": [{"x": 0.03, "y": 0.95, "text": "- - Perfect calibration"}]},
+                "mark": {"type": "text", "align": "left", "color": _TEXT, "fontSize": 12},
                 "encoding": {
                     "x": {"field": "x", "type": "quantitative"},
                     "y": {"field": "y", "type": "quantitative"},
-                    "text": {"field": "words"},
+                    "text": {"field": "text"},
                 },
             },
             {
@@ -140,21 +151,21 @@ def calibration_chart(bins: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                     "x": {
                         "field": "confidence",
                         "type": "quantitative",
-                        "title": "how sure the model says it is",
+                        "title": "Confidence",
                         "scale": {"domain": [0, 1]},
                         "axis": percent,
                     },
                     "y": {
                         "field": "accuracy",
                         "type": "quantitative",
-                        "title": "how often it is right",
+                        "title": "Accuracy",
                         "scale": {"domain": [0, 1]},
                         "axis": percent,
                     },
                     "tooltip": [
-                        {"field": "confidence", "format": ".1%"},
-                        {"field": "accuracy", "format": ".1%"},
-                        {"field": "words", "title": "of"},
+                        {"field": "confidence", "title": "Confidence", "format": ".1%"},
+                        {"field": "accuracy", "title": "Accuracy", "format": ".1%"},
+                        {"field": "faces", "title": "Measured on"},
                     ],
                 },
             },
@@ -163,7 +174,7 @@ def calibration_chart(bins: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def frontier(points: Sequence[tuple[float, float]]) -> set[int]:
-    """Give the indices of the points (milliseconds, F1) that no other beats in both."""
+    """Return the indices of the Pareto-optimal points (milliseconds, F1)."""
     return {
         index
         for index, (time, f1) in enumerate(points)
@@ -172,10 +183,10 @@ def frontier(points: Sequence[tuple[float, float]]) -> set[int]:
 
 
 def frontier_chart(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Draw F1 against milliseconds: rows of `report`, `name`, `milliseconds`, `f1`.
+    """Draw F1 against latency, from rows of `report`, `name`, `milliseconds`, `f1`.
 
-    What nothing of the same report beats in both is joined by a line: other machines and pictures have other times. A label for
-    which there is no room is left out; the table and the tooltip have them all.
+    A line joins the Pareto-optimal points of each report; reports differ in machine and pictures. A
+    point label without room is left out; the table and the tooltip have them all.
     """
     best: set[int] = set()
     for report in {point["report"] for point in points}:
@@ -185,7 +196,7 @@ def frontier_chart(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     values = [
         {
             **point,
-            "kind": _EFFICIENT[0 if index in best else 1],
+            "kind": _KINDS[0 if index in best else 1],
             "short": str(point["name"]).split(" (")[0],
             "place": places[index],
         }
@@ -194,13 +205,13 @@ def frontier_chart(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     x = {
         "field": "milliseconds",
         "type": "quantitative",
-        "title": "milliseconds a picture (left is faster)",
+        "title": "Milliseconds per picture (left is faster)",
         "scale": {"domainMin": 0, "nice": True},
     }
     y = {
         "field": "f1",
         "type": "quantitative",
-        "title": "F1: found and told apart (up is better)",
+        "title": "F1 (up is better)",
         "scale": {"zero": False, "nice": True, "padding": 30},
     }
     return {
@@ -208,7 +219,7 @@ def frontier_chart(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "height": 320,
         "layer": [
             {
-                "transform": [{"filter": f"datum.kind == '{_EFFICIENT[0]}'"}],
+                "transform": [{"filter": f"datum.kind == '{_KINDS[0]}'"}],
                 "mark": {"type": "line", "strokeDash": [6, 4], "color": _ACCENT, "interpolate": "step-after"},
                 "encoding": {"x": x, "y": y, "order": {"field": "milliseconds"}, "detail": {"field": "report"}},
             },
@@ -220,21 +231,26 @@ def frontier_chart(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                     "shape": {
                         "field": "kind",
                         "type": "nominal",
-                        "scale": {"domain": _EFFICIENT, "range": ["circle", "cross"]},
+                        "scale": {"domain": _KINDS, "range": ["circle", "cross"]},
                         "legend": {"orient": "top", "title": None},
                     },
                     "color": {
                         "field": "kind",
                         "type": "nominal",
-                        "scale": {"domain": _EFFICIENT, "range": [_ACCENT, _SECOND]},
+                        "scale": {"domain": _KINDS, "range": [_ACCENT, _SECOND]},
                     },
-                    "tooltip": [{"field": "name"}, {"field": "f1"}, {"field": "milliseconds"}, {"field": "report"}],
+                    "tooltip": [
+                        {"field": "name", "title": "Pipeline"},
+                        {"field": "f1", "title": "F1"},
+                        {"field": "milliseconds", "title": "Milliseconds"},
+                        {"field": "report", "title": "Report"},
+                    ],
                 },
             },
             *(
                 {
                     "transform": [{"filter": f"datum.place == '{align} {side}'"}],
-                    "mark": {"type": "text", "align": align, "dy": dy, "fontSize": 13, "fontWeight": 600, "color": _WORDS},
+                    "mark": {"type": "text", "align": align, "dy": dy, "fontSize": 13, "fontWeight": 600, "color": _TEXT},
                     "encoding": {"x": x, "y": y, "text": {"field": "short"}},
                 }
                 for align in ("left", "center", "right")
@@ -245,11 +261,13 @@ def frontier_chart(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 _SIDES = {"above": -16, "below": 18}
-"""Where a label stands, and by how many pixels."""
+"""Label positions and their vertical offsets in pixels."""
 
 
 def _label_places(points: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Tell where the label of each point stands, as in `left above`, so that none covers another; empty for nowhere.
+    """Return a position for each point label, as in `left above`, so that no two overlap.
+
+    A label without room gets an empty position.
 
     Sizes are those on a phone, where a label of twelve letters takes a third of the width.
     """
@@ -273,13 +291,16 @@ def _label_places(points: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def speed_chart(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Draw frames a second with their ranges: rows of `report`, `name`, `rate`, `low`, `high`. Names stand above their bars."""
+    """Draw frames per second with ranges, from rows of `report`, `name`, `rate`, `low`, `high`.
+
+    Names stand above the bars.
+    """
     values = [
-        {**row, "bar": f"{number}", "start": 0, "words": f"{str(row['name']).split(' (')[0]}, {row['report']}: {row['rate']:.1f}"}
+        {**row, "bar": f"{number}", "start": 0, "text": f"{str(row['name']).split(' (')[0]} ({row['report']}): {row['rate']:.1f}"}
         for number, row in enumerate(rows)
     ]
     y = {"field": "bar", "type": "nominal", "sort": None, "axis": None}
-    x = {"field": "rate", "type": "quantitative", "title": "frames a second (more is faster)"}
+    x = {"field": "rate", "type": "quantitative", "title": "Frames per second (more is faster)"}
     return {
         "data": {"values": values},
         "height": {"step": 52},
@@ -289,7 +310,12 @@ def speed_chart(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 "encoding": {
                     "x": x,
                     "y": y,
-                    "tooltip": [{"field": "name"}, {"field": "rate"}, {"field": "low"}, {"field": "high"}],
+                    "tooltip": [
+                        {"field": "name", "title": "Pipeline"},
+                        {"field": "rate", "title": "Frames/s"},
+                        {"field": "low", "title": "Slowest round"},
+                        {"field": "high", "title": "Fastest round"},
+                    ],
                 },
             },
             {
@@ -297,8 +323,8 @@ def speed_chart(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 "encoding": {"x": {"field": "low", "type": "quantitative"}, "x2": {"field": "high"}, "y": y},
             },
             {
-                "mark": {"type": "text", "align": "left", "dx": 2, "dy": -13, "fontSize": 13, "fontWeight": 600, "color": _WORDS},
-                "encoding": {"x": {"field": "start", "type": "quantitative"}, "y": y, "text": {"field": "words"}},
+                "mark": {"type": "text", "align": "left", "dx": 2, "dy": -13, "fontSize": 13, "fontWeight": 600, "color": _TEXT},
+                "encoding": {"x": {"field": "start", "type": "quantitative"}, "y": y, "text": {"field": "text"}},
             },
         ],
     }

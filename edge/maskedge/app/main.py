@@ -1,10 +1,14 @@
-"""The page: four views. Streamlit runs this file for every visitor, and again after everything a visitor does."""
+"""The entry script of the app, with its four views.
+
+Streamlit runs it for every visitor and after every interaction.
+"""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from .widgets import dress
+# Streamlit runs this file as a script, so that relative imports do not work here.
+from maskedge.app.widgets import apply_style
 
 
 def _try_it() -> None:
@@ -31,14 +35,14 @@ def _benchmarks() -> None:
     show()
 
 
-# A picture of our own: Streamlit fetches those that it knows by name from elsewhere.
+# An inline icon: Streamlit loads its named icons from another host.
 _ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><circle cx="16" cy="16" r="15" fill="#0b6bcb"/>'
     '<path d="M7 14q9-4 18 0v5q-9 9-18 0z" fill="#fff"/><path d="M7 15l-4-2m22 2l4-2" stroke="#fff" stroke-width="2"/></svg>'
 )
 st.set_page_config(page_title="maskedge", page_icon=_ICON, layout="wide")
-dress()
-# Each view is loaded when it is first opened.
+apply_style()
+# A view is imported when it is first opened.
 _PAGES = [
     st.Page(_try_it, title="Try it", icon=":material/add_photo_alternate:", default=True),
     st.Page(_live, title="Live", icon=":material/videocam:", url_path="live"),
@@ -46,8 +50,8 @@ _PAGES = [
     st.Page(_benchmarks, title="Benchmarks", icon=":material/speed:", url_path="benchmarks"),
 ]
 _page = st.navigation(_PAGES, position="hidden")
-# Streamlit's own menu hides behind a sign where the page is narrow: these stay in sight.
+# Streamlit collapses its own menu on narrow screens. These links stay visible.
 with st.container(horizontal=True, key="views"):
-    for _one in _PAGES:
-        st.page_link(_one)
+    for _link in _PAGES:
+        st.page_link(_link)
 _page.run()

@@ -1,4 +1,4 @@
-"""The models that the page can use: the installed ones and those that a user uploaded, which stay in memory."""
+"""The models of the app: the installed ones and uploads, which stay in memory."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from maskedge.vision.self_test import verify
 from .uploads import private_file
 
 _DETECTORS = {
-    "haar": ("Standard", "our cascade, trained on masked and unmasked faces."),
-    "haar-stock": ("Original", "OpenCV's face cascade on the full-size picture, as in the first version of this project: slow."),
-    "cnn": ("Neural net", "our network (edgeface.onnx): it finds more and is the fastest."),
+    "haar": ("Standard", "a cascade trained on masked and unmasked faces."),
+    "haar-stock": ("Original", "OpenCV's face cascade on the full-size picture; slow."),
+    "cnn": ("Neural network", "edgeface.onnx; finds the most faces and is the fastest."),
 }
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model file that was accepted.
+    """An accepted model file.
 
     Attributes:
-        name: What it is called.
-        kind: What it does.
-        content: Its bytes.
-        digest: SHA-256 of them.
-        path: Where it is installed; None for an upload.
+        name: Its file name.
+        kind: Classifier or detector.
+        content: The bytes of the file.
+        digest: SHA-256 of the content.
+        path: Path of an installed model; None for an upload.
     """
 
     name: str
@@ -47,34 +47,34 @@ class ModelFile:
 
     @contextmanager
     def file(self) -> Iterator[Path]:
-        """Lend the model as a file: the installed one, or a private one that is removed after the block."""
+        """Open the model as a file: the installed one, or a private copy for the block."""
         if self.path is not None:
             yield self.path
             return
         with private_file(self.name, self.content) as path:
             yield path
 
-    def card(self) -> str:
-        """Render its card as Markdown."""
+    def render_card(self) -> str:
+        """Return the model card as Markdown."""
         with self.file() as path:
             return render_card(path)
 
-    def facts(self) -> dict[str, Any]:
-        """Give the card as it stands in the file."""
+    def read_card(self) -> dict[str, Any]:
+        """Return the model card as stored in the file."""
         with self.file() as path:
             return MaskClassifier(path).contract.card if self.kind == "classifier" else CnnDetector(path).contract.card
 
 
 def check_model(name: str, content: bytes, path: Path | None = None) -> ModelFile:
-    """Check a model file against the contract, by what a device checks it with, and let it run once.
+    """Check a model file with the checks of a device, including its self-test.
 
     Args:
-        name: What the user's file is called.
-        content: All of it.
-        path: Where it is installed, where it is no upload.
+        name: Name of the user's file.
+        content: The bytes of the file.
+        path: Path of an installed model; None for an upload.
 
     Raises:
-        ModelError: The file is refused; the text names the clause that it breaks.
+        ModelError: The file breaks the model contract; the message names the clause.
     """
     digest = hashlib.sha256(content).hexdigest()
     model = ModelFile(name, "classifier", content, digest, path)
@@ -88,17 +88,17 @@ def check_model(name: str, content: bytes, path: Path | None = None) -> ModelFil
             contract = MaskClassifier(file).contract
             if contract.selftest is not None and not (found := verify(file)).passed:
                 raise ModelError(
-                    f"{name} answers otherwise on this computer than where it was made (difference {found.worst:.1e}): "
-                    "this onnxruntime computes something else."
+                    f"{name} fails its self-test on this computer (difference {found.worst:.1e}): "
+                    "this version of onnxruntime computes other results, install another one."
                 )
         except ModelError as error:
-            # The private file is gone when this is read: it is called what the user calls it.
+            # The message names the user's file, not the private copy.
             raise ModelError(str(error).replace(str(file), name)) from error
     return model
 
 
 def installed_models() -> list[ModelFile]:
-    """Give the bundled models, the default one first.
+    """Return the installed models, the default one first.
 
     Raises:
         ModelError: A bundled file is damaged.
@@ -108,25 +108,26 @@ def installed_models() -> list[ModelFile]:
 
 
 def detector_name(name: str) -> str:
-    """Give what the page calls a registered detector."""
+    """Return the display name of a registered detector."""
     return f"{_DETECTORS[name][0]} ({name})" if name in _DETECTORS else name
 
 
 def detector_help(names: Sequence[str] | None = None) -> str:
-    """Explain the detectors in a sentence each."""
-    return " ".join(
-        f"{_DETECTORS[name][0]} ({name}): {_DETECTORS[name][1]}" for name in names or detector_names() if name in _DETECTORS
-    )
+    """Return one sentence of description per detector."""
+    known = [name for name in names or detector_names() if name in _DETECTORS]
+    return " ".join(f"{_DETECTORS[name][0]} ({name}): {_DETECTORS[name][1]}" for name in known)
 
 
-def build(classifier: ModelFile, detector: str | ModelFile, *, tracking: bool = False, detect_every: int = 1) -> MaskDetector:
-    """Build a detector of its own for one stream of pictures: it may not be shared between threads.
+def build_detector(
+    classifier: ModelFile, detector: str | ModelFile, *, tracking: bool = False, detect_every: int = 1
+) -> MaskDetector:
+    """Build a detector for one stream of pictures. It must not be shared between threads.
 
     Args:
-        classifier: Tells the faces apart.
-        detector: Finds them: a name (`detector_names`), or a detector file.
-        tracking: Follow faces from call to call.
-        detect_every: With tracking, frames to a detection.
+        classifier: The classifier file.
+        detector: A name (`detector_names`), or a detector file.
+        tracking: Track faces across calls.
+        detect_every: With tracking, detect on every n-th frame.
     """
     with classifier.file() as path:
         if isinstance(detector, str):

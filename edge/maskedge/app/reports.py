@@ -1,4 +1,4 @@
-"""Benchmark reports as the page shows them: those of a checkout, and those that a user brings."""
+"""Read benchmark reports for the app: the committed ones of a checkout, and uploads."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from typing import Any
 from maskedge.errors import UsageError
 from maskedge.modelfile.contract import MODELS, read_catalogue
 
-NEWEST = {"speed": 2, "accuracy": 2, "compare": 1, "nets": 2}
-"""Reports of `edge-bench` that the page can show, and their newest version; a report's schema is `maskedge.KIND/VERSION`."""
-KINDS = tuple(NEWEST)
+LATEST_VERSIONS = {"speed": 2, "accuracy": 2, "compare": 1, "nets": 2}
+"""Kinds of `edge-bench` reports that the app shows, with their latest version.
+
+The schema of a report is `maskedge.KIND/VERSION`.
+"""
+KINDS = tuple(LATEST_VERSIONS)
 MAX_BYTES = 20_000_000
-"""Bytes of the largest report that is read."""
+"""Largest report in bytes."""
 _ENGINES = {"onnxruntime": "ONNX Runtime", "pytorch": "eager PyTorch"}
 UNKNOWN = "\N{EN DASH}"
-"""What stands where there is no figure."""
+"""The text of an unknown figure."""
 QUICK = ("speed", "--quick")
-"""The quick benchmark, as arguments of `edge-bench`."""
+"""The arguments of `edge-bench` for the quick benchmark."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Report:
     """A report of `edge-bench`.
 
     Attributes:
-        name: Where it comes from, for people.
+        name: Display name of its origin.
         kind: One of `KINDS`.
         content: The JSON object.
     """
@@ -42,18 +45,21 @@ class Report:
 
     @property
     def machine(self) -> str:
-        """What it was measured on, and when."""
+        """The machine and the date of the measurement."""
         facts = self.content.get("facts", {})
         day = str(self.content.get("time", ""))[:10]
-        words = [
-            str(facts.get("machine", "an unknown machine")),
+        parts = [
+            str(facts.get("machine", "unknown machine")),
             f"{facts.get('cores', '?')} cores",
             f"onnxruntime {facts.get('onnxruntime', '?')}",
         ]
-        return ", ".join(words + ([day] if day else []))
+        return ", ".join(parts + ([day] if day else []))
 
     def speeds(self) -> list[dict[str, Any]]:
-        """Give the rows of a speed report: `name`, `rate` with its `low` and `high`, `ratio`, `p50` and `p95` in milliseconds."""
+        """Return the rows of a speed report.
+
+        A row has `name`, `rate` with `low` and `high`, `ratio`, `p50` and `p95` in milliseconds.
+        """
         rows = []
         for row in self.content["pipelines"]:
             rate, ratio, total = row["frames_per_second"], row["ratio_to_baseline"], row["stages_ms"]["total"]
@@ -72,7 +78,10 @@ class Report:
         return rows
 
     def points(self) -> list[dict[str, Any]]:
-        """Give the configurations of a report of accuracy or comparison: `name`, `milliseconds` a picture, `f1`."""
+        """Return the rows of an accuracy or comparison report.
+
+        A row has `name`, `milliseconds` per picture and `f1`.
+        """
         if self.kind == "compare":
             rows = [(row["name"], row["milliseconds"], row["f1"]) for row in self.content["rows"]]
         else:
@@ -83,7 +92,10 @@ class Report:
         ]
 
     def nets(self) -> list[dict[str, Any]]:
-        """Give the nets of a report of their time: `name`, `milliseconds` a face, `ratio` to the original one."""
+        """Return the rows of a report of network latency.
+
+        A row has `name`, `milliseconds` per face and `ratio` to the original network.
+        """
         return [
             {
                 "report": self.name,
@@ -95,61 +107,63 @@ class Report:
         ]
 
     def rows(self) -> list[dict[str, Any]]:
-        """Give its rows, whatever its kind."""
+        """Return the rows of a report of any kind."""
         if self.kind == "speed":
             return self.speeds()
         return self.nets() if self.kind == "nets" else self.points()
 
 
 def read_report(name: str, content: bytes) -> Report:
-    """Read a report.
+    """Read a report from JSON.
 
     Raises:
-        UsageError: It is no report of `edge-bench` that the page can show; the text says why.
+        UsageError: The content is not a report that the app can show; the message gives the reason.
     """
     if len(content) > MAX_BYTES:
-        raise UsageError(f"{name} has {len(content) / 1e6:.0f} MB; a report has a few at most: is it the right file?")
+        raise UsageError(
+            f"{name} has {len(content) / 1e6:.0f} MB, a report has {MAX_BYTES // 1_000_000} at most: "
+            "choose a file of edge-bench --json."
+        )
     try:
         values = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise UsageError(
-            f"{name} is no JSON file ({' '.join(str(error).split())[:120]}): give what edge-bench --json wrote."
+            f"{name} is not a JSON file ({' '.join(str(error).split())[:120]}): choose a file of edge-bench --json."
         ) from error
     schema = str(values.get("schema")) if isinstance(values, dict) else "none"
     found = re.fullmatch(r"maskedge\.([a-z]+)/([0-9]{1,9})", schema)
     kind = found[1] if found else ""
-    if found is None or kind not in NEWEST:
+    if found is None or kind not in LATEST_VERSIONS:
+        raise UsageError(f"{name} is not a supported report (schema {schema}): choose a file of edge-bench {' or '.join(KINDS)}.")
+    if int(found[2]) > LATEST_VERSIONS[kind]:
         raise UsageError(
-            f"{name} is no report that this page shows (schema {schema}): give what edge-bench {' or '.join(KINDS)} wrote."
-        )
-    if int(found[2]) > NEWEST[kind]:
-        raise UsageError(
-            f"{name} is of the newer version {int(found[2])} of maskedge.{kind}, this page reads {NEWEST[kind]}: update maskedge."
+            f"{name} has version {int(found[2])} of maskedge.{kind}, this page reads up to {LATEST_VERSIONS[kind]}: "
+            "update maskedge."
         )
     report = Report(name, kind, values)
     try:
         report.rows()
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"{name} calls itself {schema} and lacks what such a report holds ({error!r}): write it again.") from error
+        raise UsageError(f"{name} is an incomplete report of schema {schema} ({error!r}): write it again.") from error
     return report
 
 
 def results_folder() -> Path | None:
-    """Give the folder of the committed reports; None where maskedge runs from a wheel."""
+    """Return the folder of the committed reports; None where maskedge is installed from a wheel."""
     folder = MODELS.parents[2] / "benchmarks" / "results"
     return folder if folder.is_dir() else None
 
 
 def committed_reports() -> list[Report]:
-    """Give the committed reports that the page shows."""
+    """Return the committed reports that the app shows."""
     folder = results_folder()
-    # The comparison joins the two reports that are shown already: the same F1 beside other times.
+    # `compare` is left out: it repeats the F1 of `accuracy` beside the times of `speed`.
     paths = [folder / f"{kind}.json" for kind in KINDS if kind != "compare"] if folder else []
-    return [read_report("committed", path.read_bytes()) for path in paths if path.is_file()]
+    return [read_report("Committed", path.read_bytes()) for path in paths if path.is_file()]
 
 
 def bundled_figures() -> list[dict[str, str]]:
-    """Give the headline figures of the bundled models as texts: they stand in the package, with and without a checkout."""
+    """Return the headline figures of the bundled models as text. They ship with the package."""
 
     def text(value: float | None, form: str) -> str:
         return UNKNOWN if value is None else format(value, form)
@@ -171,7 +185,10 @@ def bundled_figures() -> list[dict[str, str]]:
 
 
 def training_report(card: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Find the committed report of the training that a model's card tells of: same net, size, split and temperature."""
+    """Return the committed training report of a model card; None without one.
+
+    Both have the same network, number of parameters, split and temperature.
+    """
     folder = results_folder()
     for path in sorted((folder / "training").glob("*.json")) if folder else []:
         report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -182,7 +199,10 @@ def training_report(card: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def start_quick(path: Path) -> subprocess.Popen[str]:
-    """Start the quick benchmark in a process of its own, so that this page does not slow it; it writes its report to `path`."""
-    code = "from maskedge_bench.cli.main import main; main()"
+    """Start the quick benchmark in a separate process, so that the app does not slow it down.
+
+    It writes its report to `path`.
+    """
+    code = "from maskedge.cli.workstation import bench; bench()"
     command = [sys.executable, "-c", code, *QUICK, "--json", str(path)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # noqa: S603  (our own command)

@@ -1,4 +1,4 @@
-"""The web server of the page: Streamlit's own, with the endpoint of the live view beside it, on one port."""
+"""The web server of the app: Streamlit's server and the endpoint of the live view on one port."""
 
 from __future__ import annotations
 
@@ -19,48 +19,49 @@ from .stream import LIVE_PATH, MAX_BYTES, SESSIONS
 from .theme import THEME
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
-"""What this computer calls itself."""
+"""Names and addresses of this computer on loopback."""
 
 
-async def answer_live(request: Request) -> Response:
-    """Answer a picture of the live view, or (DELETE) forget the people so far.
+async def live_endpoint(request: Request) -> Response:
+    """Process a picture of the live view (POST), or reset its count of people (DELETE).
 
-    The token in the path is known to the page that opened the view alone: other sites cannot use the endpoint.
+    Only the page that opened the view knows the token in the path, so that other sites cannot use
+    the endpoint.
     """
     session = SESSIONS.find(request.path_params["token"])
     if session is None:
-        return JSONResponse({"error": "This live view has ended: reload the page."}, 404)
+        return JSONResponse({"error": "This live view has ended. Reload the page."}, 404)
     if request.method == "DELETE":
-        session.restart()
+        session.reset()
         return JSONResponse({})
     content = bytearray()
     async for part in request.stream():
         content += part
         if len(content) > MAX_BYTES:
-            return JSONResponse({"error": f"A picture may have {MAX_BYTES:,} bytes."}, 413)
+            return JSONResponse({"error": f"The picture is larger than {MAX_BYTES:,} bytes."}, 413)
     try:
-        return JSONResponse(await run_in_threadpool(session.answer, bytes(content)), headers={"Cache-Control": "no-store"})
+        return JSONResponse(await run_in_threadpool(session.process, bytes(content)), headers={"Cache-Control": "no-store"})
     except MaskedgeError as error:
         return JSONResponse({"error": str(error)}, 400)
 
 
 def check_port(host: str, port: int) -> None:
-    """Make sure that the port is free, before anything is loaded.
+    """Check that the port is free, before anything heavy is loaded.
 
     Raises:
-        UsageError: It is not, or there is no such address here.
+        UsageError: The port is taken, or this computer does not have the address.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
+        with socket.socket(family, socket.SOCK_STREAM) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
     except OSError as error:
         raise UsageError(f"{host}:{port} cannot be served ({error.strerror}): choose another --port, or another --host.") from error
 
 
 def serve(host: str, port: int, max_upload_mb: int) -> None:
-    """Serve the page until a signal ends it.
+    """Serve the app until a signal ends it.
 
     Args:
         host: Address to listen on.
@@ -68,14 +69,14 @@ def serve(host: str, port: int, max_upload_mb: int) -> None:
         max_upload_mb: Largest upload in megabytes.
 
     Raises:
-        UsageError: Port or address cannot be had.
+        UsageError: The port is taken, or this computer does not have the address.
     """
     check_port(host, port)
-    # Loaded while the browser still fetches the page, so that the first answer does not wait for it.
+    # The models load while the browser fetches the page, so that the first result comes sooner.
     threading.Thread(target=_warm_up, daemon=True).start()
     app = App(
         Path(str(files("maskedge.app") / "main.py")),
-        routes=[Route(LIVE_PATH + "/{token}", answer_live, methods=["POST", "DELETE"])],
+        routes=[Route(LIVE_PATH + "/{token}", live_endpoint, methods=["POST", "DELETE"])],
     )
     app.run(
         config={
@@ -86,7 +87,7 @@ def serve(host: str, port: int, max_upload_mb: int) -> None:
             "server.fileWatcherType": "none",
             "server.runOnSave": False,
             "server.enableXsrfProtection": True,
-            # On loopback the names are known: a foreign page that makes its own name point here is refused.
+            # Refuses DNS rebinding: on loopback, only these host names are served.
             "server.allowedHosts": sorted(LOOPBACK) if host in LOOPBACK else [],
             "server.disconnectedSessionTTL": 10,
             "browser.gatherUsageStats": False,
@@ -102,6 +103,6 @@ def serve(host: str, port: int, max_upload_mb: int) -> None:
 def _warm_up() -> None:
     from maskedge.sources import demo
 
-    from .model_library import build, installed_models
+    from .model_library import build_detector, installed_models
 
-    build(installed_models()[0], "haar")(demo.draw(0))
+    build_detector(installed_models()[0], "haar")(demo.draw(0))

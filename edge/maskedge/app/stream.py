@@ -1,4 +1,4 @@
-"""The server's half of the live view: a JPEG in, the faces out, over this computer's own web server."""
+"""The server side of the live view: takes a JPEG, returns the faces."""
 
 from __future__ import annotations
 
@@ -11,81 +11,86 @@ from typing import Any
 from maskedge.errors import SourceError
 from maskedge.privacy import hidden_boxes
 from maskedge.rendering.draw import Mosaic, mosaics
-from maskedge.rendering.theme import label_look
+from maskedge.rendering.theme import label_style
 from maskedge.results import FrameResult
 from maskedge.sources.base import stamp
 from maskedge.support.pictures import decode_picture
 from maskedge.tracking.transitions import ChangeWatcher
 from maskedge.vision.pipeline import MaskDetector
 
-from .model_library import ModelFile, build
-from .results import Choice, in_order
+from .model_library import ModelFile, build_detector
+from .results import DisplayOptions, sort_labels
 from .video_job import VideoStatistics
 
 LIVE_PATH = "/maskedge/live"
-"""Where the endpoint is; the token of a live view follows."""
+"""Path of the endpoint; the token of a live view follows it."""
 MAX_BYTES = 2_000_000
-"""Bytes of the largest picture that is taken: a JPEG of 640 x 480 has about 50,000."""
+"""Largest picture in bytes; a JPEG of 640 x 480 has about 50,000."""
 MAX_SESSIONS = 16
-"""Live views that are kept; the one that was silent longest makes room."""
+"""Live views that are kept; the least recently used one is dropped first."""
 
 
 class LiveSession:
-    """One live view: its own detector, which follows its faces, and the user's settings.
+    """A live view with its own detector, tracker and settings.
 
     Args:
-        classifier: Tells the faces apart.
-        detector: Finds them.
-        choice: What else the user chose.
+        classifier: The classifier file.
+        detector: A name (`detector_names`), or a detector file.
+        options: The visitor's display options.
     """
 
-    def __init__(self, classifier: ModelFile, detector: str | ModelFile, choice: Choice) -> None:
+    def __init__(self, classifier: ModelFile, detector: str | ModelFile, options: DisplayOptions) -> None:
         self._lock = threading.Lock()
         self._models = classifier, detector
-        self._built: MaskDetector | None = None
-        self._tally = VideoStatistics()
+        self._detector: MaskDetector | None = None
+        self._statistics = VideoStatistics()
         self._watcher = ChangeWatcher()
         self._frames = 0
-        self.choice = choice
+        self.options = options
 
-    def use(self, classifier: ModelFile, detector: str | ModelFile, choice: Choice) -> None:
-        """Take other settings from the next picture on; other models also forget the people so far."""
+    def configure(self, classifier: ModelFile, detector: str | ModelFile, options: DisplayOptions) -> None:
+        """Use other settings from the next picture on.
+
+        Other models also reset the count of people.
+        """
         with self._lock:
-            self.choice = choice
+            self.options = options
             if (classifier, detector) != self._models:
                 self._models = classifier, detector
-                self._restart()
+                self._reset()
 
-    def restart(self) -> None:
-        """Forget the faces and people so far."""
+    def reset(self) -> None:
+        """Forget all tracks and people."""
         with self._lock:
-            self._restart()
+            self._reset()
 
-    def _restart(self) -> None:
-        self._built, self._tally, self._watcher, self._frames = None, VideoStatistics(), ChangeWatcher(), 0
+    def _reset(self) -> None:
+        self._detector, self._statistics, self._watcher, self._frames = None, VideoStatistics(), ChangeWatcher(), 0
 
-    def answer(self, content: bytes, moment: float | None = None) -> dict[str, Any]:
-        """Answer one picture.
+    def process(self, content: bytes, moment: float | None = None) -> dict[str, Any]:
+        """Detect the faces of one picture.
 
         Args:
             content: A JPEG file.
-            moment: When it came, in seconds of `time.perf_counter`; now when left out. Faces are followed by this clock.
+            moment: Its time in seconds of `time.perf_counter` (default: now). Tracking uses this
+                clock.
 
         Returns:
-            What the page draws: `size`, `faces` (box, label, name, symbol, colour, score, track), `counts` and `people` by name,
-            `ms` by stage (`total` is from the arrival of the JPEG to the answer), and `hidden`: the mosaics that cover faces, each
-            with its region (`left`, `top`, `width`, `height`) and the colours (`#rrggbb`) of its squares, row by row.
+            `size`, `faces` (box, label, name, symbol, colour, score, track), `counts` and `people`
+            by label name, `ms` by stage (`total` is from the arrival of the JPEG to the result),
+            `notice` (a text or None), and `hidden`: the mosaics that cover faces, each with its
+            region (`left`, `top`, `width`, `height`) and its colours (`#rrggbb`), row by row.
 
         Raises:
-            SourceError: It is no picture.
+            SourceError: The content is not a picture.
         """
         with self._lock:
-            if self._built is None:
-                self._built = build(*self._models, tracking=True, detect_every=2)
-            detector, clock = self._built, self._built.clock
-            # Faces that are hidden are found at once.
-            detector.detect_every = 1 if self.choice.hide else 2
-            # The clock starts before decoding: what the browser waits for is what counts.
+            if self._detector is None:
+                self._detector = build_detector(*self._models, tracking=True, detect_every=2)
+            detector, clock = self._detector, self._detector.clock
+            # Detect on every frame when faces are hidden, so that a new face is covered at once.
+            detector.detect_every = 1 if self.options.hide_faces else 2
+            # The clock starts before decoding: the latency counts all that the browser waits for.
             arrival = time.perf_counter()
             try:
                 with clock("capture"):
@@ -99,22 +104,25 @@ class LiveSession:
             events = self._watcher.observe(frame, faces, tracks)
             stages = clock.close_frame(arrival)
             clock.next_frame()
-            adjusted = Choice(self.choice.sure, self.choice.smallest).adjust(FrameResult(frame, faces, stages, events=events))
-            self._tally.write(adjusted)
-            self._tally.seconds.clear()
-            people = self._tally.people()
+            adjusted = DisplayOptions(self.options.threshold, self.options.min_face_size).apply(
+                FrameResult(frame, faces, stages, events=events)
+            )
+            self._statistics.write(adjusted)
+            self._statistics.seconds.clear()
+            people = self._statistics.people()
             tracks = detector.tracker.tracks if detector.tracker is not None else []
-            hidden = mosaics(image, hidden_boxes(faces, tracks)) if self.choice.hide else []
+            hidden = mosaics(image, hidden_boxes(faces, tracks)) if self.options.hide_faces else []
         labels = [face.label for face in adjusted.faces]
         return {
             "size": [image.shape[1], image.shape[0]],
             "faces": [
-                {**face.to_json(), "name": look.name, "symbol": look.symbol, "colour": look.picture}
+                {**face.to_json(), "name": style.name, "symbol": style.symbol, "colour": style.picture}
                 for face in adjusted.located
-                for look in [label_look(face.label)]
+                for style in [label_style(face.label)]
             ],
-            "counts": {label_look(label).name: labels.count(label) for label in in_order(labels)},
-            "people": {label_look(label).name: people[label] for label in in_order(people)},
+            "counts": {label_style(label).name: labels.count(label) for label in sort_labels(labels)},
+            "people": {label_style(label).name: people[label] for label in sort_labels(people)},
+            "notice": detector.notice,
             "ms": {stage: round(value, 1) for stage, value in stages.items()},
             "hidden": [_to_json(mosaic) for mosaic in hidden],
         }
@@ -126,14 +134,14 @@ def _to_json(mosaic: Mosaic) -> dict[str, Any]:
 
 
 class LiveSessions:
-    """The live views of this server, by a token that only their page knows."""
+    """The open live views of this server by token."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sessions: OrderedDict[str, LiveSession] = OrderedDict()
 
     def open(self, session: LiveSession) -> str:
-        """Take up a live view; give its token."""
+        """Register a live view and return its token."""
         token = secrets.token_urlsafe(16)
         with self._lock:
             self._sessions[token] = session
@@ -142,7 +150,7 @@ class LiveSessions:
         return token
 
     def find(self, token: str) -> LiveSession | None:
-        """Give the live view of `token`; None where there is none (any more)."""
+        """Return the live view of `token`; None where it is unknown or dropped."""
         with self._lock:
             if token in self._sessions:
                 self._sessions.move_to_end(token)
@@ -150,4 +158,4 @@ class LiveSessions:
 
 
 SESSIONS = LiveSessions()
-"""Those of this process: the pages open them, the web server's endpoint finds them."""
+"""The live views of this process. Pages open them; the endpoint finds them."""

@@ -1,4 +1,4 @@
-"""The page's theme: the colours and fonts of `maskedge.rendering.theme`, in Streamlit's terms."""
+"""The colours and fonts of `maskedge.rendering.theme` as Streamlit options."""
 
 from __future__ import annotations
 
@@ -24,4 +24,4 @@ THEME: dict[str, str | list[str]] = {
     **{f"theme.light.{option}": LIGHT[name] for option, name in _COLOURS.items()},
     **{f"theme.dark.{option}": DARK[name] for option, name in _COLOURS.items()},
 }
-"""Options of Streamlit: light or dark as the reader's system."""
+"""Streamlit options; light or dark follows the reader's system."""

@@ -1,4 +1,4 @@
-"""What people upload: told by its content and not by its name, bounded, and refused in one sentence."""
+"""Check uploads by content, not by name, and decode pictures within bounds."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from maskedge.support.pictures import decode_picture
 from maskedge.types import Image
 
 PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif")
-"""Suffixes that the page offers for pictures. HEIC is among them so that its refusal can say what to do."""
+"""File suffixes of pictures. HEIC is included so that the refusal can explain the way to a JPEG."""
 VIDEOS = ("mp4", "mov", "m4v", "avi", "mkv", "webm")
-"""Suffixes that the page offers for videos."""
+"""File suffixes of videos."""
 MAX_PICTURES = 20
-"""Pictures that are answered at a time."""
+"""Pictures that are processed at a time."""
 MAX_PIXELS = 80_000_000
-"""Pixels of the largest picture: 80 megapixels are 240 MB once decoded."""
+"""Largest picture in pixels; 80 megapixels take 240 MB once decoded."""
 
 _HEIC = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}
 _OTHERS = (
@@ -38,12 +38,12 @@ _OTHERS = (
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An uploaded picture, decoded.
+    """A decoded upload.
 
     Attributes:
-        name: What the user's file is called.
+        name: Name of the user's file.
         image: uint8 `[H, W, 3]`, BGR, upright.
-        notes: What the user should know of it, a sentence each.
+        notes: Notes for the user, a sentence each.
     """
 
     name: str
@@ -51,11 +51,12 @@ class Picture:
     notes: tuple[str, ...] = ()
 
 
-def kind_of(name: str, content: bytes) -> Literal["picture", "video"]:
-    """Tell what an upload is, by its first bytes; by its name where they say nothing.
+def upload_kind(name: str, content: bytes) -> Literal["picture", "video"]:
+    """Return the kind of an upload by its first bytes, or by its name where they are inconclusive.
 
     Raises:
-        SourceError: It is neither; the text says what it is instead, where that can be told.
+        SourceError: The file is neither a picture nor a video; the message names its type where it
+            is known.
     """
     if not content:
         raise SourceError(f"{name} is empty (0 bytes): copy it again, then upload it.")
@@ -71,25 +72,25 @@ def kind_of(name: str, content: bytes) -> Literal["picture", "video"]:
         return "video"
     for magic, what in _OTHERS:
         if start.lstrip().startswith(magic):
-            raise SourceError(f"{name} is {what}, whatever its name says: upload a picture (JPEG, PNG, WebP) or a video (MP4).")
+            raise SourceError(f"{name} is {what}: upload a picture (JPEG, PNG, WebP) or a video (MP4).")
     return "video" if PurePath(name).suffix.lower().lstrip(".") in VIDEOS else "picture"
 
 
 def read_picture_upload(name: str, content: bytes) -> Picture:
-    """Decode an uploaded picture. It is never written to a disk.
+    """Decode an uploaded picture in memory, without writing it to disk.
 
     Raises:
-        SourceError: It is no picture that can be read, or larger than `MAX_PIXELS`.
+        SourceError: The picture cannot be read, or is larger than `MAX_PIXELS`.
     """
     try:
-        # Only the header is read here: size and kind are known before a large picture is decoded.
+        # Pillow reads only the header here, so that a too large picture is never decoded.
         with Pillow.open(BytesIO(content)) as header:
             width, height = header.size
             notes = _notes(header)
     except Pillow.DecompressionBombError as error:
         raise SourceError(_too_large(name, "more than 170")) from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
-        raise SourceError(f"{name} is no picture that can be read, or is damaged: try another file (JPEG, PNG, WebP).") from error
+        raise SourceError(f"{name} cannot be read as a picture: it may be damaged, try another file (JPEG, PNG, WebP).") from error
     if width * height > MAX_PIXELS:
         raise SourceError(_too_large(name, f"{width * height / 1e6:.0f}"))
     try:
@@ -99,25 +100,27 @@ def read_picture_upload(name: str, content: bytes) -> Picture:
 
 
 def _too_large(name: str, megapixels: str) -> str:
-    return f"{name} has {megapixels} megapixels and {MAX_PIXELS // 1_000_000} are the most: make it smaller first."
+    return f"{name} has {megapixels} megapixels, the limit is {MAX_PIXELS // 1_000_000}: make it smaller first."
 
 
 def _notes(header: ImageFile.ImageFile) -> tuple[str, ...]:
     notes = []
     if getattr(header, "n_frames", 1) > 1:
-        notes.append("This file holds several pictures: the first one is looked at.")
+        notes.append("This file holds several pictures. Only the first one is used.")
     if header.mode == "CMYK":
-        notes.append("This picture was made for printing (CMYK): its colours are converted, and may differ a little.")
+        notes.append("This picture has print colours (CMYK). They are converted to RGB and may differ slightly.")
     return tuple(notes)
 
 
 @contextmanager
 def private_file(name: str, content: bytes) -> Iterator[Path]:
-    """Lend `content` to a library that reads files only: a file that none but this user may read, removed after the block.
+    """Write `content` to a file that only this user may read, and remove it after the block.
+
+    OpenCV and ONNX Runtime read videos and models from files.
 
     Args:
-        name: What the user's file is called; only its last part is used.
-        content: All of it.
+        name: Name of the user's file; only its last component is used.
+        content: The bytes of the file.
     """
     with tempfile.TemporaryDirectory(prefix="maskedge-app-") as folder:
         path = Path(folder) / (PurePath(name.replace("\\", "/")).name[-100:] or "upload")

@@ -1,4 +1,4 @@
-"""A video from the first frame to the last: annotated file, events, people, and what the page shows of it."""
+"""Annotate a whole video: MP4 file, events, people, and pictures for the player."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from maskedge.errors import SourceError
 from maskedge.events import FACE_APPEARED
+from maskedge.rendering.jpeg import encode_jpeg
 from maskedge.results import FrameResult
 from maskedge.runtime.context import RunContext, StopRequest
 from maskedge.runtime.loop import run
@@ -19,24 +20,24 @@ from maskedge.sinks.video import VideoSink
 from maskedge.sources import DemoSource, Source, VideoFileSource
 from maskedge.vision.pipeline import MaskDetector
 
-from .results import Choice, as_jpeg
+from .results import DisplayOptions
 from .uploads import private_file
 
 MAX_FRAMES = 9_000
-"""Frames of a video that are answered: five minutes at 30 frames a second."""
+"""Frames of a video that are processed: five minutes at 30 frames/s."""
 MAX_STILLS = 150
-"""Pictures of the video that the page keeps for its player."""
+"""Pictures of a video that are kept for the player."""
 _STILL_SIDE = 640
 
 
 @dataclass
 class Stills(Sink):
-    """A sink that keeps small pictures of a video, spread evenly over it, however long it gets.
+    """A sink that keeps a bounded number of small pictures, spread evenly over the video.
 
     Attributes:
         pictures: JPEG files.
-        indices: The frame of each.
-        moments: The time of each in the film, in seconds.
+        indices: The frame index of each.
+        moments: The time of each in the video, in seconds.
     """
 
     name: str = "stills"
@@ -45,61 +46,62 @@ class Stills(Sink):
     moments: list[float] = field(default_factory=list)
     stride: int = 1
 
-    def write(self, answer: FrameResult) -> bool:
-        """Keep the frame, when its turn has come."""
-        if answer.frame.index % self.stride == 0:
-            self.pictures.append(as_jpeg(answer.picture, _STILL_SIDE, 80))
-            self.indices.append(answer.frame.index)
-            self.moments.append(answer.frame.moment)
+    def write(self, result: FrameResult) -> bool:
+        """Keep every `stride`-th frame; halve the pictures where they become too many."""
+        if result.frame.index % self.stride == 0:
+            self.pictures.append(encode_jpeg(result.picture, 80, longest_side=_STILL_SIDE))
+            self.indices.append(result.frame.index)
+            self.moments.append(result.frame.moment)
             if len(self.pictures) > MAX_STILLS:
                 self.stride *= 2
                 self.pictures, self.indices, self.moments = self.pictures[::2], self.indices[::2], self.moments[::2]
         return True
 
     def close(self) -> None:
-        """Nothing is left to complete."""
+        """Do nothing."""
 
 
 @dataclass
 class VideoStatistics(Sink):
-    """A sink that counts: the people by their last label, and the faces of every second.
+    """A sink that counts people by their latest label and faces by second.
 
     Attributes:
-        seconds: For each second of the video, faces by label (summed over its frames), and under `""` its frames.
-        last: The time of the newest frame, in seconds.
-        tracks: For each track its last label.
+        seconds: For each second of the video, faces by label summed over its frames, and under `""`
+            the number of frames.
+        last: The time of the latest frame, in seconds.
+        tracks: The latest label of each track.
         persons: The tracks that count as people.
     """
 
-    name: str = "tally"
+    name: str = "statistics"
     seconds: dict[int, Counter[str]] = field(default_factory=dict)
     last: float = 0.0
     tracks: dict[int, str] = field(default_factory=dict)
     persons: set[int] = field(default_factory=set)
 
-    def write(self, answer: FrameResult) -> bool:
+    def write(self, result: FrameResult) -> bool:
         """Count the faces of a frame."""
-        moment = answer.frame.moment
-        # A little later: a time in the film is rounded.
+        moment = result.frame.moment
+        # The small offset makes up for rounded timestamps.
         second = self.seconds.setdefault(int(moment + 1e-6), Counter())
         second[""] += 1
         self.last = moment
-        for face in answer.located:
+        for face in result.located:
             second[face.label] += 1
             if face.track is not None:
                 self.tracks[face.track] = face.label
-        self.persons |= {event.details["track"] for event in answer.events if event.kind == FACE_APPEARED}
+        self.persons |= {event.details["track"] for event in result.events if event.kind == FACE_APPEARED}
         return True
 
     def close(self) -> None:
-        """Nothing is left to complete."""
+        """Do nothing."""
 
     def people(self) -> Counter[str]:
-        """Count distinct people by their last label."""
+        """Return the number of distinct people by latest label."""
         return Counter(label for track, label in self.tracks.items() if track in self.persons)
 
     def timeline(self) -> list[dict[str, float | str]]:
-        """Give the mean number of faces of each label in each second."""
+        """Return the mean number of faces of each label in each second."""
         labels = sorted({label for counts in self.seconds.values() for label in counts if label})
         return [
             {"second": second, "label": label, "faces": round(counts[label] / counts[""], 2)}
@@ -109,15 +111,15 @@ class VideoStatistics(Sink):
 
 
 @dataclass
-class _Chosen(Sink):
-    """Gives other sinks the answers as the user wants them."""
+class _WithOptions(Sink):
+    """A sink that passes results to other sinks with the display options applied."""
 
-    choice: Choice
+    options: DisplayOptions
     sinks: tuple[Sink, ...]
     name: str = "outputs"
 
-    def write(self, answer: FrameResult) -> bool:
-        adjusted = self.choice.adjust(answer)
+    def write(self, result: FrameResult) -> bool:
+        adjusted = self.options.apply(result)
         go_on = True
         for sink in self.sinks:
             go_on &= sink.write(adjusted)
@@ -130,18 +132,18 @@ class _Chosen(Sink):
 
 @dataclass(frozen=True)
 class AnnotatedVideo:
-    """A video that was answered.
+    """An annotated video.
 
     Attributes:
-        name: What the user's file is called.
-        summary: What the run did.
+        name: Name of the user's file.
+        summary: The figures of the run.
         people: Distinct people by label.
         timeline: See `VideoStatistics.timeline`.
         length: Seconds from its beginning to its last frame.
-        stills: JPEG pictures for the player, and the time of each in the film, in seconds.
-        video: The annotated video, an MP4 file.
+        stills: JPEG pictures for the player, and the time of each in the video, in seconds.
+        content: The annotated video, an MP4 file.
         events: JSON Lines (docs/contracts.md).
-        notes: What the user should know, a sentence each.
+        notes: Notes for the user, a sentence each.
     """
 
     name: str
@@ -150,7 +152,7 @@ class AnnotatedVideo:
     people: Counter[str]
     timeline: list[dict[str, float | str]]
     stills: tuple[list[bytes], list[float]]
-    video: bytes
+    content: bytes
     events: bytes
     notes: list[str]
 
@@ -159,60 +161,63 @@ def annotate_video(
     name: str,
     content: bytes | None,
     detector: MaskDetector,
-    choice: Choice,
+    options: DisplayOptions,
     *,
     stop: StopRequest | None = None,
     progress: Callable[[Summary, int | None, Stills], None] = lambda *_: None,
 ) -> AnnotatedVideo:
-    """Answer every frame of a video. What needs a file lies in a private folder that is gone when this returns, however it ends.
+    """Annotate every frame of a video.
+
+    Temporary files lie in a private folder that is removed when this returns or raises.
 
     Args:
-        name: What the user's file is called.
+        name: Name of the user's file.
         content: The file; None for the built-in clip.
-        detector: Gives the answers; it follows faces from here on.
-        choice: What the user chose.
-        stop: Ends the work after the current frame when its signal is set.
-        progress: Called after each frame with the counts so far, the number of frames, and the pictures so far.
+        detector: The detector to use; tracking is started on it.
+        options: The visitor's display options.
+        stop: Ends the run after the current frame once its signal is set.
+        progress: Called after each frame with the summary so far, the number of frames (None where
+            unknown), and the stills.
 
     Raises:
-        SourceError: It is no video that can be read.
+        SourceError: The video cannot be read.
         OutputError: The annotated video cannot be written.
     """
     with private_file(name, content or b"") as path:
         source: Source = DemoSource() if content is None else _open(path, name)
         detector.start_tracking()
-        length = min(source.length, MAX_FRAMES) if source.length is not None else None
+        frames = min(source.length, MAX_FRAMES) if source.length is not None else None
         video, events = path.with_name("annotated.mp4"), path.with_name("events.jsonl")
-        stills, tally = Stills(), VideoStatistics()
+        stills, statistics = Stills(), VideoStatistics()
         try:
-            outputs = _Chosen(choice, (VideoSink(video, source.fps), EventSink(str(events)), stills, tally))
+            outputs = _WithOptions(options, (VideoSink(video, source.fps), EventSink(str(events)), stills, statistics))
         except BaseException:
             source.close()
             raise
-        outcome = run(
+        run_result = run(
             source,
             detector,
             [outputs],
             max_frames=MAX_FRAMES,
             stop=stop,
-            context=RunContext(anonymize=choice.hide),
-            progress=lambda summary: progress(summary, length, stills),
+            context=RunContext(anonymize=options.hide_faces),
+            progress=lambda summary: progress(summary, frames, stills),
         )
-        if outcome.failure is not None:
-            raise outcome.failure
-        notes = list(source.warnings)
-        if outcome.summary.frames == MAX_FRAMES and source.length != MAX_FRAMES:
+        if run_result.failure is not None:
+            raise run_result.failure
+        notes = [*source.warnings, *([detector.notice] if detector.notice else [])]
+        if run_result.summary.frames == MAX_FRAMES and source.length != MAX_FRAMES:
             notes.append(
-                f"The first {MAX_FRAMES:,} frames were looked at, the most that this page does; edge-run has no such bound."
+                f"Only the first {MAX_FRAMES:,} frames were processed, the limit of this page. Use edge-run for longer videos."
             )
         if stop is not None and stop.signal is not None:
-            notes.append(f"Stopped after {outcome.summary.frames:,} frames: what was done until then is here.")
+            notes.append(f"Stopped after {run_result.summary.frames:,} frames; the results up to there are shown.")
         return AnnotatedVideo(
             name,
-            outcome.summary,
-            tally.last,
-            tally.people(),
-            tally.timeline(),
+            run_result.summary,
+            statistics.last,
+            statistics.people(),
+            statistics.timeline(),
             (stills.pictures, stills.moments),
             video.read_bytes(),
             events.read_bytes(),
@@ -224,7 +229,7 @@ def _open(path: Path, name: str) -> VideoFileSource:
     try:
         source = VideoFileSource(path)
     except SourceError as error:
-        # The private file is gone when this is read: it is called what the user calls it.
+        # The message names the user's file, not the private copy.
         raise SourceError(str(error).replace(str(path), name)) from error
     source.name = name
     return source

@@ -1,4 +1,4 @@
-"""What the views share: the page's dress, counts as chips, the models and settings of a visitor."""
+"""Parts that several views share: the page style, counts by label, and the settings form."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from maskedge.rendering.theme import VARIABLES, label_look
+from maskedge.rendering.theme import VARIABLES, label_style
 from maskedge.vision.detectors import detector_names
 
 from .model_library import ModelFile, detector_help, detector_name, installed_models
-from .results import Choice, in_order
+from .results import DisplayOptions, sort_labels
 
 _STYLE = (
     f"<style>{VARIABLES}</style>"
@@ -23,24 +23,32 @@ _STYLE = (
 @media (max-width: 480px) {
   .st-key-views { gap: 0; }
   .st-key-views a { padding: .25rem .4rem; gap: 0; }
-  .st-key-views a > span:has([data-testid="stIconMaterial"]), .st-key-views [data-testid="stIconMaterial"] { display: none; }
+  .st-key-views a > span:has([data-testid="stIconMaterial"]),
+  .st-key-views [data-testid="stIconMaterial"] { display: none; }
 }
-/* Streamlit says why a file was not taken to screen readers only. */
+/* Streamlit shows the reason of a refused upload to screen readers only. */
 [data-testid="stFileUploader"] [role="alert"] {
-  position: static; width: auto; height: auto; margin: 0 .4rem; clip: auto; clip-path: none; overflow: visible; white-space: normal;
+  position: static; width: auto; height: auto; margin: 0 .4rem; clip: auto; clip-path: none;
+  overflow: visible; white-space: normal;
   color: var(--bad); font-size: .85rem;
 }
+/* Dark text on the light buttons of the dark theme. */
+[data-testid="stBaseButton-primary"] * { color: var(--paper); }
 [data-testid="stHeader"] { height: 0; min-height: 0; }
-.me-chips { display: flex; flex-wrap: wrap; gap: .5rem; margin: .2rem 0 .6rem !important; padding: 0 !important; list-style: none; }
-.me-chip {
-  display: inline-flex; align-items: center; gap: .45rem; margin: 0 !important; padding: .2rem .75rem .2rem .3rem;
+.me-counts {
+  display: flex; flex-wrap: wrap; gap: .5rem; margin: .2rem 0 .6rem !important;
+  padding: 0 !important; list-style: none;
+}
+.me-count {
+  display: inline-flex; align-items: center; gap: .45rem; margin: 0 !important;
+  padding: .2rem .75rem .2rem .3rem;
   border: 1px solid var(--line); border-radius: 99px; font-size: .95rem;
 }
-.me-sign {
+.me-symbol {
   display: inline-grid; place-items: center; width: 1.5rem; height: 1.5rem; border-radius: 50%;
   color: var(--paper); font-weight: 700; font-size: .85rem;
 }
-.me-chip b { font-variant-numeric: tabular-nums; }
+.me-count b { font-variant-numeric: tabular-nums; }
 .me-lead { color: var(--soft); max-width: 46rem; margin: -.4rem 0 .8rem; }
 </style>
 """
@@ -49,111 +57,121 @@ _STYLE = (
 
 @dataclass(frozen=True)
 class Settings:
-    """What a visitor chose: the classifier, one or more detectors, and the rest."""
+    """The visitor's settings: a classifier, one or more detectors, and the display options."""
 
     classifier: ModelFile
     detectors: tuple[str | ModelFile, ...]
-    choice: Choice
+    options: DisplayOptions
 
 
-def dress() -> None:
-    """Put the style of the page on it."""
+def apply_style() -> None:
+    """Add the style sheet to the page."""
     st.html(_STYLE)
 
 
 def heading(title: str, lead: str) -> None:
-    """Write the title of a view and what it is for."""
+    """Write the title and the lead paragraph of a view."""
     st.title(title, anchor=False)
     st.html(f'<p class="me-lead">{html.escape(lead)}</p>')
 
 
-def chips(counts: Mapping[str, int], empty: str = "No face found.") -> None:
-    """Show counts by label: a sign, a colour and words for each."""
+def label_counts(counts: Mapping[str, int], empty: str = "No faces found.") -> None:
+    """Show counts by label, each with its symbol, colour and name."""
     if not any(counts.values()):
         st.html(f'<p class="me-lead" role="status">{html.escape(empty)}</p>')
         return
-    items = "".join(_chip(label, counts[label]) for label in in_order(counts) if counts[label])
-    st.html(f'<ul class="me-chips">{items}</ul>')
+    items = "".join(_label_count(label, counts[label]) for label in sort_labels(counts) if counts[label])
+    st.html(f'<ul class="me-counts">{items}</ul>')
 
 
-def _chip(label: str, count: int) -> str:
-    look, colour = label_look(label), f"var(--label-{html.escape(label.replace('_', '-'))}, var(--label-unsure))"
-    sign = f'<span class="me-sign" style="background:{colour}" aria-hidden="true">{look.symbol}</span>'
-    return f'<li class="me-chip">{sign}<span><b>{count}</b> {html.escape(look.name)}</span></li>'
+def _label_count(label: str, count: int) -> str:
+    style, colour = label_style(label), f"var(--label-{html.escape(label.replace('_', '-'))}, var(--label-unsure))"
+    symbol = f'<span class="me-symbol" style="background:{colour}" aria-hidden="true">{style.symbol}</span>'
+    return f'<li class="me-count">{symbol}<span><b>{count}</b> {html.escape(style.name)}</span></li>'
 
 
-@st.cache_resource(show_spinner="Reading the installed models ...")
-def bundled() -> list[ModelFile]:
-    """The installed models, read and checked once."""
+@st.cache_resource(show_spinner="Loading the installed models ...")
+def cached_models() -> list[ModelFile]:
+    """Return the installed models, read and checked once per server."""
     return installed_models()
 
 
-def uploaded() -> dict[str, ModelFile]:
-    """The models that this visitor uploaded, by their checksum. They go when the visitor does."""
+def uploaded_models() -> dict[str, ModelFile]:
+    """Return the models that this visitor uploaded, by digest.
+
+    They are dropped with the session.
+    """
     models: dict[str, ModelFile] = st.session_state.setdefault("models", {})
     return models
 
 
-def ask_settings(key: str, *, several: bool, smallest: int = 300) -> Settings:
-    """Ask for the settings.
+def display_name(detector: str | ModelFile) -> str:
+    """Return the display name of a detector."""
+    return detector_name(detector) if isinstance(detector, str) else detector.name
+
+
+def settings_form(key: str, *, several: bool, max_face_size: int = 300) -> Settings:
+    """Show the settings and return the visitor's values.
 
     Args:
-        key: Keeps the settings of different views apart.
-        several: Let the visitor choose more than one detector, to see them side by side.
-        smallest: End of the slider for the smallest face, in pixels.
+        key: Prefix of the widget keys, so that each view keeps its own settings.
+        several: Allow more than one detector, to compare them side by side.
+        max_face_size: Upper end of the slider for the smallest face, in pixels.
     """
-    models = [*bundled(), *uploaded().values()]
-    classifiers = [model for model in models if model.kind == "classifier"]
-    # Those that are installed have a name already.
-    finders: list[str | ModelFile] = [*detector_names(), *(model for model in uploaded().values() if model.kind == "detector")]
-    finder_help = f"Finds where the faces are. {detector_help()}"
+    uploads = uploaded_models().values()
+    classifiers = [model for model in [*cached_models(), *uploads] if model.kind == "classifier"]
+    # Installed detectors are used by name.
+    choices: list[str | ModelFile] = [*detector_names(), *(model for model in uploads if model.kind == "detector")]
     if several:
         chosen = st.pills(
-            "Face finder (more than one: side by side)",
-            finders,
+            "Detector",
+            choices,
             selection_mode="multi",
-            default=[finders[0]],
-            format_func=_finder_name,
-            key=f"{key}-finders",
-            help=finder_help,
+            default=[choices[0]],
+            format_func=display_name,
+            key=f"{key}-detectors",
+            help=f"Finds the faces. Choose several to compare them side by side. {detector_help()}",
         )
-        detectors = tuple(finder for finder in finders if finder in chosen)
+        detectors = tuple(detector for detector in choices if detector in chosen)
         if not detectors:
-            st.info("No face finder is chosen: the standard one is used.", icon=":material/info:")
+            st.info("No detector is selected. The standard one is used.", icon=":material/info:")
     else:
-        one = st.selectbox("Face finder", finders, format_func=_finder_name, key=f"{key}-finder", help=finder_help)
+        one = st.selectbox(
+            "Detector", choices, format_func=display_name, key=f"{key}-detector", help=f"Finds the faces. {detector_help()}"
+        )
         detectors = () if one is None else (one,)
-    detectors = detectors or (finders[0],)
+    detectors = detectors or (choices[0],)
     classifier = classifiers[0]
     if len(classifiers) > 1:
         classifier = (
             st.selectbox(
-                "Model", classifiers, format_func=lambda model: model.name, key=f"{key}-model", help="Tells who wears a mask."
+                "Classifier",
+                classifiers,
+                format_func=lambda model: model.name,
+                key=f"{key}-model",
+                help="Labels each face: with a mask, without a mask, ...",
             )
             or classifier
         )
-    sure = st.slider(
-        "How sure must an answer be?",
+    percent = st.slider(
+        "Confidence threshold",
         0,
         100,
         50,
         5,
         format="%d%%",
-        key=f"{key}-sure",
-        help="Answers that the model is less sure of are shown as 'not sure'.",
+        key=f"{key}-threshold",
+        help="Faces with a lower confidence are labelled unsure.",
     )
-    least = st.slider(
-        "Smallest face (pixels)",
+    min_face_size = st.slider(
+        "Smallest face",
         0,
-        smallest,
+        max_face_size,
         0,
         4,
-        key=f"{key}-smallest",
-        help="Faces that are smaller in the picture are left out: far away ones, and often false alarms.",
+        format="%d px",
+        key=f"{key}-min-face-size",
+        help="Faces whose shorter side is smaller are left out: distant faces, which are often false alarms.",
     )
-    hide = st.toggle("Hide faces", key=f"{key}-hide", help="Faces are made unrecognisable in every picture shown or downloaded.")
-    return Settings(classifier, detectors, Choice(sure / 100, least, hide))
-
-
-def _finder_name(finder: str | ModelFile) -> str:
-    return detector_name(finder) if isinstance(finder, str) else finder.name
+    hide = st.toggle("Hide faces", key=f"{key}-hide", help="Pixelates the faces in every picture that is shown or downloaded.")
+    return Settings(classifier, detectors, DisplayOptions(percent / 100, min_face_size, hide))

@@ -13,9 +13,9 @@ The page is at http://HOST:PORT until Ctrl-C ends it.
 
 \b
 Exit codes:
-  0    stopped by Ctrl-C
   1    a library is missing or cannot be loaded
   2    wrong usage, or the port is in use
+  130  stopped by Ctrl-C
 """
 
 

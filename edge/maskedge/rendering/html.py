@@ -1,4 +1,7 @@
-"""The look of the HTML pages of training and benchmarks: one file each, pictures inside, light or dark as the reader's system."""
+"""Build HTML reports of one file each, with embedded pictures.
+
+They are light or dark by the reader's system.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,10 @@ import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import cv2
-
 from maskedge.support.files import write_file
 from maskedge.types import Image
 
+from .jpeg import encode_jpeg
 from .theme import BASE, VARIABLES
 
 _STYLE = """
@@ -52,37 +54,37 @@ def text(value: object) -> str:
 
 
 def picture(image: Image, longest_side: int = 144) -> str:
-    """Give an `<img>` source that holds `image` (uint8 `[H, W, 3]`, BGR), shrunk to `longest_side` pixels, as JPEG."""
-    scale = longest_side / max(image.shape[:2])
-    if scale < 1:
-        size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-    _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+    """Return a JPEG data URL of `image`, shrunk to `longest_side` pixels.
+
+    Args:
+        image: uint8 `[H, W, 3]`, BGR.
+        longest_side: Greatest width and height in pixels.
+    """
+    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(image, 85, longest_side=longest_side)).decode()
 
 
 def png(content: bytes) -> str:
-    """Give an `<img>` source that holds the PNG file `content`."""
+    """Return a data URL of the PNG file `content`."""
     return "data:image/png;base64," + base64.b64encode(content).decode()
 
 
 def figure(source: str, caption: str, description: str = "") -> str:
-    """One picture with its caption; `description` is for readers who cannot see it."""
+    """Return a picture with a caption; `description` is its alternative text."""
     return f'<figure><img src="{source}" alt="{text(description or caption)}"><figcaption>{text(caption)}</figcaption></figure>'
 
 
 def gallery(figures: Iterable[str]) -> str:
-    """Small pictures side by side."""
+    """Return small pictures side by side."""
     return f'<div class="gallery">{"".join(figures)}</div>'
 
 
 def charts(figures: Iterable[str]) -> str:
-    """Charts side by side."""
+    """Return charts side by side."""
     return f'<div class="charts">{"".join(figures)}</div>'
 
 
 def table(head: Sequence[object], rows: Iterable[Sequence[object]], caption: str = "") -> str:
-    """A table; the first column holds names, the others figures."""
+    """Return a table whose first column holds names and whose other columns hold figures."""
     top = "".join(f'<th scope="col">{text(cell)}</th>' for cell in head)
     body = "".join(
         "<tr>"
@@ -95,28 +97,31 @@ def table(head: Sequence[object], rows: Iterable[Sequence[object]], caption: str
 
 
 def headlines(parts: Iterable[str]) -> str:
-    """Figures side by side that are read first (`headline`)."""
+    """Return headline figures (see `headline`) side by side."""
     return f'<div class="headlines">{"".join(parts)}</div>'
 
 
 def headline(value: str, words: str) -> str:
-    """One large figure and what it says."""
+    """Return one large figure with its explanation."""
     return f"<p><strong>{text(value)}</strong> {text(words)}</p>"
 
 
 def warning(words: str) -> str:
-    """A paragraph that stands out."""
+    """Return a highlighted paragraph."""
     return f'<p class="warning">{text(words)}</p>'
 
 
 def heading(words: str) -> str:
-    """A heading inside a section."""
+    """Return a heading inside a section."""
     return f"<h3>{text(words)}</h3>"
 
 
 def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
-    """A confusion matrix: a row for each true label, a column for each answer; counts, and their share of the row."""
-    # Names may break at their underscores: four of them are wider than a phone.
+    """Return a confusion matrix of counts and shares of the row.
+
+    Rows are true labels, columns are predictions.
+    """
+    # Names may break at underscores: four of them are wider than a phone.
     names = [text(label).replace("_", "_<wbr>") for label in labels]
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
     rows = []
@@ -127,23 +132,23 @@ def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
             for column, count in enumerate(cells)
         )
         rows.append(f'<tr><th scope="row">{name}</th>{body}</tr>')
-    caption = "<caption>Confusion matrix: rows are the truth, columns the answer</caption>"
-    top = f'<thead><tr><th scope="col">truth \u2193 answer \u2192</th>{head}</tr></thead>'
+    caption = "<caption>Confusion matrix: rows are true labels, columns are predictions</caption>"
+    top = f'<thead><tr><th scope="col">True \u2193 Predicted \u2192</th>{head}</tr></thead>'
     return f'<div class="scroll"><table class="confusion">{caption}{top}<tbody>{"".join(rows)}</tbody></table></div>'
 
 
 def section(title: str, *parts: str) -> str:
-    """A headed part of a page; `parts` are HTML."""
+    """Return a section with a heading; `parts` are HTML."""
     return f"<section><h2>{text(title)}</h2>{''.join(parts)}</section>"
 
 
 def paragraph(words: str) -> str:
-    """A paragraph of plain text."""
+    """Return a paragraph of plain text."""
     return f"<p>{text(words)}</p>"
 
 
 def write_page(path: Path, title: str, lead: str, sections: Iterable[str]) -> None:
-    """Write a page.
+    """Write a page with a title, a lead paragraph and `sections` of HTML.
 
     Raises:
         OutputError: The file cannot be written.

@@ -1,7 +1,7 @@
-"""The look of what people read, in one place: colours, symbols and words of the status page, the reports, the app and the overlay.
+"""Colours, fonts, label symbols and label names of pages, reports and the overlay.
 
-A label is told by its symbol and its name; its colour comes on top and is never the only signal. Nothing is imported, so that any
-part may use it.
+A symbol and a name identify a label; colour is never the only signal. This module imports nothing,
+so that any part may use it.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class LabelStyle:
-    """How a label is shown.
+    """The appearance of a label.
 
     Attributes:
-        name: What people call it.
-        symbol: One character that stands beside or instead of the name.
-        light: Colour on light paper, `#rrggbb`; 4.5 times as dark as the paper, so words may have it.
-        dark: Colour on dark paper, as readable.
-        picture: Colour of boxes on pictures, `#rrggbb`.
-        dash: Dashes of its line in a chart, as SVG's `stroke-dasharray`; empty for a solid line.
+        name: Name in running text; capitalise it where it stands alone.
+        symbol: One character shown beside the name or instead of it.
+        light: Text colour on a light background, `#rrggbb`, with a contrast ratio of at least 4.5.
+        dark: Text colour on a dark background, with the same contrast.
+        picture: Colour of bounding boxes, `#rrggbb`.
+        dash: Its line in a chart, as an SVG `stroke-dasharray`; empty for a solid line.
     """
 
     name: str
@@ -33,10 +33,10 @@ class LabelStyle:
 LABELS = {
     "with_mask": LabelStyle("with a mask", "✓", "#0f7f5f", "#3ccb9b", "#1b9e77", ""),
     "without_mask": LabelStyle("without a mask", "✕", "#c63f13", "#ff7f57", "#dc4b1e", "7 3"),
-    "incorrect_mask": LabelStyle("mask worn wrongly", "!", "#9a6300", "#f2b92f", "#ebaa14", "7 3 2 3"),
-    "unsure": LabelStyle("not sure", "?", "#5f6a94", "#a9b3dc", "#6e78a0", "2 3"),
+    "incorrect_mask": LabelStyle("mask worn incorrectly", "!", "#9a6300", "#f2b92f", "#ebaa14", "7 3 2 3"),
+    "unsure": LabelStyle("unsure", "?", "#5f6a94", "#a9b3dc", "#6e78a0", "2 3"),
 }
-"""The labels of the bundled models, in the order in which they are shown."""
+"""The labels of the bundled models, in display order."""
 
 LIGHT = {
     "ink": "#1c2126",
@@ -50,8 +50,11 @@ LIGHT = {
     "bad-panel": "#fdecea",
     "warn-panel": "#fff4dc",
 }
-"""Colours on light paper: `ink` words, `soft` lesser words, `paper` and `panel` grounds, `line` rules, `accent` links and focus,
-`good` and `bad` states, `bad-panel` and `warn-panel` the grounds of banners."""
+"""Colours on a light background.
+
+`ink` is text, `soft` secondary text, `paper` and `panel` are backgrounds, `line` rules, `accent`
+links and focus, `good` and `bad` states, `bad-panel` and `warn-panel` the backgrounds of banners.
+"""
 
 DARK = {
     "ink": "#e8ecef",
@@ -65,25 +68,34 @@ DARK = {
     "bad-panel": "#3b1f1d",
     "warn-panel": "#352b14",
 }
-"""The same colours on dark paper."""
+"""Colours on a dark background, with the keys of `LIGHT`."""
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif'
 MONOSPACE = 'ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace'
 
 
-def label_look(label: str) -> LabelStyle:
-    """Give the look of `label`; one that is not known (a model of other makers) keeps its own name."""
+def label_style(label: str) -> LabelStyle:
+    """Return the style of `label`.
+
+    An unknown label keeps its own name and gets a neutral symbol and colour.
+    """
     other = LABELS["unsure"]
     return LABELS.get(label) or LabelStyle(label.replace("_", " "), "•", other.light, other.dark, other.picture, other.dash)
 
 
+def label_title(label: str) -> str:
+    """Return the name of `label` with a capital, for where it stands alone."""
+    name = label_style(label).name
+    return name[:1].upper() + name[1:]
+
+
 def to_bgr(colour: str) -> tuple[int, int, int]:
-    """Give `#rrggbb` as OpenCV takes it: blue, green, red, 0 to 255."""
+    """Convert `#rrggbb` to an OpenCV colour: blue, green, red, each 0 to 255."""
     return int(colour[5:7], 16), int(colour[3:5], 16), int(colour[1:3], 16)
 
 
 def _properties(colours: dict[str, str], *, dark: bool) -> str:
-    labels = {f"label-{name.replace('_', '-')}": look.dark if dark else look.light for name, look in LABELS.items()}
+    labels = {f"label-{name.replace('_', '-')}": style.dark if dark else style.light for name, style in LABELS.items()}
     return " ".join(f"--{name}: {value};" for name, value in {**colours, **labels}.items())
 
 
@@ -94,7 +106,7 @@ VARIABLES = f"""
   --font: {FONT}; --monospace: {MONOSPACE};
   --gap-1: .25rem; --gap-2: .5rem; --gap-3: .8rem; --gap-4: 1.25rem; --gap-5: 2.2rem; --round: 6px; --round-big: 12px;
 }}
-/* On paper it is dark on light, whatever the reader prefers on the screen. */
+/* Printed pages are always dark on light. */
 @media screen and (prefers-color-scheme: dark) {{
   :root {{ {_properties(DARK, dark=True)} }}
 }}
@@ -102,8 +114,11 @@ VARIABLES = f"""
   :root {{ color-scheme: light; }}
 }}
 """
-"""CSS custom properties: `--ink` and the other colours, `--label-with-mask` and so on, `--font`, `--gap-1` to `--gap-5`,
-`--round`."""
+"""CSS custom properties.
+
+They are the colours (`--ink`), the labels (`--label-with-mask`), `--font`, `--gap-1` to `--gap-5`, and
+`--round`.
+"""
 
 BASE = """
 * { box-sizing: border-box; }
@@ -128,4 +143,7 @@ th:first-child, td:first-child { text-align: left; }
 .label[data-label="without_mask"]::before { background: var(--label-without-mask); }
 .label[data-label="incorrect_mask"]::before { background: var(--label-incorrect-mask); }
 """
-"""Style sheet of words, tables and of a label: `<span class="label" data-label="with_mask" data-symbol="✓">with a mask</span>`."""
+"""Style sheet of text, tables and labels.
+
+A label is `<span class="label" data-label="with_mask" data-symbol="✓">with a mask</span>`.
+"""

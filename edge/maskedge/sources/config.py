@@ -7,7 +7,7 @@ from pathlib import Path
 
 from maskedge.errors import UsageError
 from maskedge.settings import Range, check_settings
-from maskedge.support.files import MOST_SECRET, read_regular
+from maskedge.support.files import MAX_SECRET_BYTES, read_regular
 
 _LONGEST = 4096
 """Maximum length of an address in a file, in characters."""
@@ -106,7 +106,7 @@ class SourceConfig:
         return address
 
     @property
-    def patience(self) -> float:
+    def frozen_limit(self) -> float:
         """Seconds for which the picture may stay the same, 0 for ever."""
         return self.stall_timeout if self.frozen_timeout is None else self.frozen_timeout
 
@@ -114,7 +114,7 @@ class SourceConfig:
 def _first_line(file: Path) -> str:
     path = file.expanduser()
     try:
-        line = read_regular(path, MOST_SECRET).split(b"\n", 1)[0].decode("utf-8-sig").strip()
+        line = read_regular(path, MAX_SECRET_BYTES).split(b"\n", 1)[0].decode("utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UsageError(f"{path} cannot be read ({reason}): write the source address into its first line.") from error

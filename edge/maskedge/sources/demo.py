@@ -1,7 +1,7 @@
 """The built-in demo clip: faces before a textured wall, drawn at run time, with ground truth.
 
-Each face is the aligned average of 12 to 16 faces (`edge-train atlas`), so the package contains no
-person's picture.
+Each face is the aligned average of 12 to 16 faces (`edge-train composites`), so the package
+contains no person's picture.
 """
 
 from __future__ import annotations

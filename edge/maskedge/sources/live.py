@@ -233,7 +233,7 @@ class LiveSource(BaseSource):
             problem = f"{self.name} does not answer: {_HANGING} earlier attempts still hang in its driver; restart the device."
             self._note_loss(SourceError(problem))
             return
-        watch = self._config.patience > 0
+        watch = self._config.frozen_limit > 0
         self._grabber = _Grabber(
             self._opener, self.name, first=self.captured, watch=watch, sample=self._sample, changed=self._changed
         )
@@ -251,9 +251,9 @@ class LiveSource(BaseSource):
                 return SourceError(f"{self.name} did not answer within {self._config.open_timeout:g} s: {remedy}.")
         elif 0 < self._config.stall_timeout < now - grabber.read_at:
             return SourceError(f"{self.name} delivered no frame for {self._config.stall_timeout:g} s: {remedy}.")
-        elif 0 < self._config.patience < now - grabber.fresh_at:
+        elif 0 < self._config.frozen_limit < now - grabber.fresh_at:
             return SourceError(
-                f"{self.name} shows the same picture for {self._config.patience:g} s: restart the camera, or set "
+                f"{self.name} shows the same picture for {self._config.frozen_limit:g} s: restart the camera, or set "
                 "frozen_timeout = 0 for a still scene."
             )
         return None

@@ -20,7 +20,7 @@ from .text import displayable, is_utf8, to_bytes
 _LONGEST = 255
 """Maximum length of a file name on common file systems, in bytes."""
 
-MOST_SECRET = 65536
+MAX_SECRET_BYTES = 65536
 """Maximum size of a file with a password, a token or a header, in bytes."""
 
 
@@ -86,14 +86,14 @@ def short_name(stem: str, suffix: str) -> str:
     return stem + mark + suffix
 
 
-def read_regular(path: Path, most: int) -> bytes:
+def read_regular(path: Path, max_bytes: int) -> bytes:
     """Read a regular file.
 
     Others are refused: opening a FIFO or reading a device could block for ever.
 
     Args:
         path: The file.
-        most: Maximum size in bytes.
+        max_bytes: Maximum size in bytes.
 
     Raises:
         OSError: The file cannot be read, is not regular or is too large; `strerror` names the
@@ -109,24 +109,24 @@ def read_regular(path: Path, most: int) -> bytes:
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         # The size alone is not reliable: a file in /proc reports 0, and others grow while they are
         # read.
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise OSError(errno.EFBIG, f"it is larger than {most / 1e6:g} MB", str(path))
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise OSError(errno.EFBIG, f"it is larger than {max_bytes / 1e6:g} MB", str(path))
     return content
 
 
-def read_text(path: Path, most: int) -> str:
+def read_text(path: Path, max_bytes: int) -> str:
     """Read a regular file as UTF-8, without the byte order mark that Windows editors write.
 
     Args:
         path: The file.
-        most: Maximum size in bytes.
+        max_bytes: Maximum size in bytes.
 
     Raises:
         OSError: As for `read_regular`.
         UnicodeDecodeError: The file is not UTF-8.
     """
-    return read_regular(path, most).decode("utf-8-sig")
+    return read_regular(path, max_bytes).decode("utf-8-sig")
 
 
 def is_file(path: Path) -> bool:

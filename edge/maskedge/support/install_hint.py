@@ -20,6 +20,10 @@ SYSTEM_LIBRARIES = "sudo apt install libgl1 libglib2.0-0"
 """Installs the system libraries of opencv-python on Debian, Raspberry Pi OS and Ubuntu."""
 
 
+WORKSTATION_EXTRAS = ("train", "export", "bench")
+"""Extras that bring a second distribution, `maskedge-workstation`."""
+
+
 def pip(*arguments: str) -> str:
     """Return a shell command for the pip of this Python.
 
@@ -42,7 +46,11 @@ def install_command(extra: str = "") -> str:
     path = Path(unquote(place.path))
     # A wheel file is often deleted after installation. Its name still tells which file is needed.
     requirement = f"{path if path.exists() else path.name}{extras}"
-    return pip("install", *(["-e"] if origin.get("dir_info", {}).get("editable") else []), requirement)
+    options = ["-e"] if origin.get("dir_info", {}).get("editable") else []
+    if path.suffix == ".whl" and extra in WORKSTATION_EXTRAS:
+        # `make wheel` puts both wheel files into one folder.
+        options = ["--find-links", str(path.parent) if path.exists() else "."]
+    return pip("install", *options, requirement)
 
 
 def _origin() -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-MOST = 1_000_000
+MAX_BOXES = 1_000_000
 """Maximum number of boxes that are read on one level."""
 
 
@@ -34,7 +34,7 @@ def walk(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
         start: Offset of the first box.
         end: Offset of the end of the boxes.
     """
-    for _ in range(MOST):
+    for _ in range(MAX_BOXES):
         if end - start < 8:
             return
         file.seek(start)
@@ -66,10 +66,10 @@ def find(file: BinaryIO, start: int, end: int, *path: bytes) -> Iterator[Box]:
                 yield from find(file, inside.start, inside.end, *path[1:])
 
 
-def content(file: BinaryIO, box: Box, most: int = 1 << 20) -> bytes:
-    """Return the content of a box, or its first `most` bytes."""
+def content(file: BinaryIO, box: Box, limit: int = 1 << 20) -> bytes:
+    """Return the content of a box, or its first `limit` bytes."""
     file.seek(box.start)
-    return file.read(max(0, min(box.end - box.start, most)))
+    return file.read(max(0, min(box.end - box.start, limit)))
 
 
 def make(kind: bytes, *parts: bytes) -> bytes:

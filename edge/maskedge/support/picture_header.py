@@ -224,8 +224,8 @@ def _jpeg(content: bytes) -> tuple[int, int, int]:
     each = _RESULT
     if marker not in (0xC0, 0xC1, 0xC9) or content[at + 4] < components:
         # The decoder holds all coefficients until the last scan.
-        most = max(across for across, _ in sampling) * max(down for _, down in sampling)
-        each = max(_RESULT, 3 + math.ceil(2 * sum(across * down for across, down in sampling) / most))
+        block = max(across for across, _ in sampling) * max(down for _, down in sampling)
+        each = max(_RESULT, 3 + math.ceil(2 * sum(across * down for across, down in sampling) / block))
     # Narrow pictures are decoded in whole blocks.
     return width, height, each * (width + 32) * (height + 32)
 
@@ -486,8 +486,8 @@ def _pnm(content: bytes) -> tuple[int, int, int]:
         if not found:
             raise _damaged("its header is invalid")
         facts = dict(re.findall(rb"([A-Z]+)[ \t]+(\d+)", found[0]))
-        width, height, depth, most = (int(facts.get(name, b"0")[:10]) for name in (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL"))
-        _need(content, found.end() + width * height * depth * (2 if most > 255 else 1), "pixel data")
+        width, height, depth, peak = (int(facts.get(name, b"0")[:10]) for name in (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL"))
+        _need(content, found.end() + width * height * depth * (2 if peak > 255 else 1), "pixel data")
         return width, height, (_RESULT + 2 * depth) * width * height
     blank = rb"(?:\s|#[^\n]*\n)+"
     found = re.match(rb"P." + blank + rb"(\d{1,10})" + blank + rb"(\d{1,10})(?:" + blank + rb"(-?[\d.]{1,20}))?", content[:4096])

@@ -18,8 +18,9 @@ _HOMES = ("/home", "/root")
 _OWN_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/run/user")  # noqa: S108  (what the unit hides)
 
 _TEMPLATE = """\
-# Written by edge-run --install-service. Settings: {config}; secrets, as variables MASKEDGE_...:
-# {secrets}.
+# Written by edge-run --install-service.
+# Settings: {config}
+# Secrets, as variables MASKEDGE_...: {secrets}
 [Unit]
 Description=maskedge: face mask detection on a live camera
 Wants=network-online.target

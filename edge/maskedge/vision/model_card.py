@@ -23,8 +23,8 @@ _USE = (
     "by itself; `edge-run` votes over the frames of a track.",
     "Not intended for penalties, or for decisions about people without human review. The model "
     "cannot recognise people. It is not a medical device: it does not know whether a mask protects. "
-    "Its error rates are those of the figures below. Inform people that they are filmed, and follow "
-    "local law.",
+    "Its error rates are those of the figures below. Inform people about the camera, and "
+    "follow local law.",
 )
 _NO_DATA = "The file does not state its training data."
 _RATES = ("masked_found", "unmasked_found", "false_alarms")
@@ -39,7 +39,7 @@ _USE_OF_DETECTOR = (
     "Intended use: detect, on a device beside the camera, the faces of a picture, masked or not, for "
     "a classifier that rejects false alarms. The detector favours recall: by itself it has several "
     "false alarms per picture.",
-    "The detector cannot recognise people. Inform people that they are filmed, and follow local law.",
+    "The detector cannot recognise people. Inform people about the camera, and follow local law.",
 )
 
 

@@ -1,4 +1,4 @@
-"""What people upload to the page: told by its content, bounded, refused in one sentence."""
+"""Uploads: typed by content, bounded, and refused with a message."""
 
 from __future__ import annotations
 
@@ -34,32 +34,32 @@ def saved(image: Image, **options: object) -> bytes:
 
 
 def near(one: Image, other: Image) -> bool:
-    """The same picture, but for what a lossy format changes."""
+    """Return whether two pictures are equal up to lossy compression."""
     return one.shape == other.shape and float(np.abs(one.astype(int) - other).mean()) < 12
 
 
-def test_content_counts_and_not_the_name() -> None:
+def test_content_determines_the_type() -> None:
     picture = encoded(demo.draw(200), ".png")
-    assert uploads.kind_of("holiday.mp4.png", picture) == "picture"
-    assert uploads.kind_of("clip.jpg", b"\0\0\0\x18ftypmp42" + bytes(40)) == "video"
-    assert uploads.kind_of("clip", b"\x1aE\xdf\xa3" + bytes(40)) == "video"
-    assert uploads.kind_of("clip.avi", b"RIFF\0\0\0\0AVI LIST") == "video"
+    assert uploads.upload_kind("holiday.mp4.png", picture) == "picture"
+    assert uploads.upload_kind("clip.jpg", b"\0\0\0\x18ftypmp42" + bytes(40)) == "video"
+    assert uploads.upload_kind("clip", b"\x1aE\xdf\xa3" + bytes(40)) == "video"
+    assert uploads.upload_kind("clip.avi", b"RIFF\0\0\0\0AVI LIST") == "video"
     assert near(uploads.read_picture_upload("x.jpg", picture).image, demo.draw(200))
 
 
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("report.jpg", b"%PDF-1.7\n%...", "is a PDF document, whatever its name says"),
+        ("report.jpg", b"%PDF-1.7\n%...", "is a PDF document: upload a picture"),
         ("empty.jpg", b"", "is empty (0 bytes)"),
         ("letter.jpg", b"PK\x03\x04" + bytes(60), "zip archive or an office document"),
         ("logo.png", b'<svg xmlns="http://www.w3.org/2000/svg">', "a drawing (SVG)"),
         ("IMG_1.HEIC", b"\0\0\0\x18ftypheic" + bytes(40), "share it as JPEG"),
     ],
 )
-def test_what_is_neither_is_named(name: str, content: bytes, words: str) -> None:
+def test_other_files_are_named(name: str, content: bytes, words: str) -> None:
     with pytest.raises(SourceError, match=words.replace("(", r"\(").replace(")", r"\)")) as caught:
-        uploads.kind_of(name, content)
+        uploads.upload_kind(name, content)
     assert name in str(caught.value)
     assert str(caught.value).count("\n") == 0
 
@@ -81,7 +81,7 @@ def test_animated_gif_gives_its_first_picture() -> None:
     except SourceError:
         pytest.skip("this OpenCV reads no GIF")
     assert near(picture.image, np.asarray(first, np.uint8))
-    assert picture.notes == ("This file holds several pictures: the first one is looked at.",)
+    assert picture.notes == ("This file holds several pictures. Only the first one is used.",)
 
 
 def test_exif_rotated_photograph_is_upright() -> None:
@@ -114,7 +114,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded() -> None:
     for side in (9_500, 60_000):
         size = side.to_bytes(4, "big") * 2
         content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size + bytes([8, 2, 0, 0, 0])) + chunk(b"IDAT", zlib.compress(b""))
-        with pytest.raises(SourceError, match="megapixels and 80 are the most"):
+        with pytest.raises(SourceError, match="megapixels, the limit is 80"):
             uploads.read_picture_upload("bomb.png", content)
 
 

@@ -1,4 +1,4 @@
-"""No flag is dropped without a word."""
+"""Flags: given once, and never ignored silently."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from maskedge.cli.flags import FLAGS, check_flags
 from maskedge.config import load_config
 from maskedge.errors import UsageError
+from maskedge.sources import SourceConfig
 
 
 def check(**flags: Any) -> None:
@@ -22,7 +23,7 @@ def test_an_option_with_one_value_is_given_once(invoke: Callable[..., Any]) -> N
     for flag in FLAGS:
         name = flag.names.split("/")[0]
         value = () if not flag.metavar and flag.type is None else ("1",)
-        # A switch says the same twice, and what may be repeated may be.
+        # A switch may be repeated without harm, and some flags are lists.
         if not flag.multiple and (value or "/" in flag.names):
             done = invoke("edge-run", name, *value, name, *value)
             assert (done.returncode, f"{name} is given 2 times" in done.stderr) == (2, True)
@@ -53,7 +54,7 @@ def test_the_other_commands_take_an_option_once_too(invoke: Callable[..., Any], 
         ),
         ({"source__uri": "demo", "source__max_retries": 3}, "--max-retries has no effect on this source"),
         ({"source__uri": "demo", "limits__max_fps": 5.0}, "--max-fps has no effect on this source, only on live sources"),
-        ({"source__uri": "film.mp4", "limits__cpu_budget": 50.0}, "--cpu-budget has no effect on this source"),
+        ({"source__uri": "clip.mp4", "limits__cpu_budget": 50.0}, "--cpu-budget has no effect on this source"),
         ({"source__camera": "0", "source__loop": True}, "--loop has no effect on this source, only on video files"),
         ({"source__uri": "rtsp://camera/1", "source__live": True}, "--live has no effect on this source"),
         (
@@ -83,6 +84,13 @@ def test_what_stands_in_a_file_may_be_for_another_source(tmp_path: Path) -> None
     file.write_text("[source]\ncamera = '0'\nfps = 15\nwidth = 640\nheight = 480\n[limits]\nmax_fps = 5\n")
     flags = {"source.uri": "demo"}
     check_flags(load_config(file, {}, flags).config, flags)
+
+
+def test_help_shows_the_default_of_a_source_key() -> None:
+    """The help must not load the sources, so the table repeats their defaults."""
+    shown = {flag.key.removeprefix("source."): flag.default for flag in FLAGS if flag.key.startswith("source.")}
+    assert shown["stall_timeout"] == str(SourceConfig().stall_timeout)
+    assert [key for key, default in shown.items() if default] == ["stall_timeout", "max_retries"]
 
 
 def test_labels_that_name_nothing_are_refused(invoke: Callable[..., Any]) -> None:

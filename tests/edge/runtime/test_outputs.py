@@ -206,7 +206,7 @@ def test_an_empty_run_of_pictures_is_refused(folder: Path) -> None:
         check("photos", events_file="new.jsonl", events_frames=False)
 
 
-def test_edge_run_says_it_before_the_first_frame(folder: Path, invoke) -> None:  # type: ignore[no-untyped-def]
+def test_edge_run_refuses_before_the_first_frame(folder: Path, invoke) -> None:  # type: ignore[no-untyped-def]
     before = Path("photos/a.jpg").read_bytes()
     done = invoke("edge-run", "--source", "photos", "--save", "photos", "--no-show", "--overwrite")
     assert (done.returncode, done.stdout) == (2, "")
@@ -223,17 +223,17 @@ def test_other_commands_keep_the_rule(tmp_path: Path, invoke) -> None:  # type: 
     report.write_text("{}")
     (tmp_path / "link.md").symlink_to(report)
     for arguments, words in (
-        (["edge-bench", "compare", "--accuracy", report, "--json", report, "--overwrite"], "--json .* is what --accuracy names"),
+        (["edge-bench", "compare", "--accuracy", report, "--json", report, "--overwrite"], "--json .* is the input of --accuracy"),
         (
             ["edge-bench", "report", report, "--html", tmp_path / "link.md", "--overwrite"],
-            "--html .* is what the argument REPORTS names",
+            "--html .* is the input of the argument REPORTS",
         ),
         (["edge-bench", "report", report, "--html", tmp_path / "x", "--markdown", tmp_path / "x"], "are the same file"),
         (["edge-bench", "start", "--json", report], "exists already: add --overwrite"),
         (["edge-export", report, "-o", report, "--overwrite"], "would be overwritten"),
         (
             ["edge-export", report, "-o", tmp_path / "link.onnx"],
-            "--output, beside it, .*link.md is what the argument CHECKPOINT names",
+            "the file beside --output, .*link.md is the input of the argument CHECKPOINT",
         ),
         (["edge-train", "localise", tmp_path, "-o", report], "exists already"),
     ):
@@ -245,7 +245,7 @@ def test_other_commands_keep_the_rule(tmp_path: Path, invoke) -> None:  # type: 
 
 def test_folder_of_an_earlier_training(tmp_path: Path) -> None:
     (tmp_path / "best.ckpt").write_text("days of work")
-    with pytest.raises(UsageError, match=r"holds best\.ckpt already: go on with --resume, add --overwrite"):
+    with pytest.raises(UsageError, match=r"already contains best\.ckpt: go on with --resume, add --overwrite"):
         check_folder(tmp_path, ("last.ckpt", "best.ckpt"), overwrite=False, remedy="go on with --resume, ")
     check_folder(tmp_path, ("last.ckpt", "best.ckpt"), overwrite=True)
     check_folder(tmp_path / "new", ("best.ckpt",), overwrite=False)
@@ -261,10 +261,10 @@ def test_logs_of_somebody_else_are_not_removed(tmp_path: Path) -> None:
         check_out(tmp_path, ("last.ckpt",), resume=False, overwrite=True)
     (tmp_path / "logs" / "access.log").unlink()
     (tmp_path / "last.ckpt").touch()
-    with pytest.raises(UsageError, match="go on with --resume"):
+    with pytest.raises(UsageError, match="continue it with --resume"):
         check_out(tmp_path, ("last.ckpt",), resume=False, overwrite=False)
     check_out(tmp_path, ("last.ckpt",), resume=True, overwrite=False)
-    with pytest.raises(UsageError, match="is what --init names"):
+    with pytest.raises(UsageError, match="is the file of --init"):
         check_out(tmp_path, ("last.ckpt",), resume=False, overwrite=True, start=tmp_path / "last.ckpt")
 
 

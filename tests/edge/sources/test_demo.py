@@ -1,4 +1,4 @@
-"""The built-in clip, and the main job on it: the answers against the known truth."""
+"""The demo clip, and the detector's results on it compared with the ground truth."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from maskedge.vision.pipeline import DETECT_EVERY
 
 
 @pytest.fixture(scope="module", params=["haar", "haar-stock"])
-def answers(request: pytest.FixtureRequest) -> list[list[Face]]:
-    """With detection as often as `edge-run` has by default."""
+def results(request: pytest.FixtureRequest) -> list[list[Face]]:
+    """Results with the default `detect_every` of `edge-run`."""
     detector = MaskDetector(detector=request.param, tracking=True, detect_every=DETECT_EVERY)
     return [detector(frame.image, frame.moment) for frame in demo.DemoSource().frames()]
 
@@ -41,7 +41,7 @@ def test_clip_has_crossing_growing_masked_and_unmasked_people() -> None:
         for face in faces:
             sides.setdefault(face.person, []).append(face.box[2] - face.box[0])
     assert max(max(own) / min(own) for own in sides.values()) > 1.2
-    assert any(face.visible < 0.5 and min(face.box) > 0 for faces in truth for face in faces), "someone is hidden behind someone"
+    assert any(face.visible < 0.5 and min(face.box) > 0 for faces in truth for face in faces), "one face is hidden behind another"
 
 
 def test_atlas_holds_averages_and_is_small() -> None:
@@ -51,10 +51,10 @@ def test_atlas_holds_averages_and_is_small() -> None:
     assert len((folder / "demo_faces.jpg").read_bytes()) <= 400_000
 
 
-def test_faces_are_found_and_told_apart(answers: list[list[Face]]) -> None:
-    """Of the faces that are in full view, nearly all are found, and the label that counts is right."""
+def test_faces_are_found_and_told_apart(results: list[list[Face]]) -> None:
+    """Nearly all faces in full view are found, and the voted label is right."""
     shown = found = right = 0
-    for index, faces in enumerate(answers):
+    for index, faces in enumerate(results):
         for true in demo.truth(index):
             if true.visible < 0.95:
                 continue
@@ -67,18 +67,18 @@ def test_faces_are_found_and_told_apart(answers: list[list[Face]]) -> None:
     assert right / found >= 0.99
 
 
-def test_false_alarms_are_rare(answers: list[list[Face]]) -> None:
+def test_false_alarms_are_rare(results: list[list[Face]]) -> None:
     false = sum(
         all(box_iou(face.box, true.box) < 0.4 for true in demo.truth(index))
-        for index, faces in enumerate(answers)
+        for index, faces in enumerate(results)
         for face in faces
     )
-    assert false <= 0.02 * sum(map(len, answers))
+    assert false <= 0.02 * sum(map(len, results))
 
 
-def test_identities_survive_the_crossing(answers: list[list[Face]]) -> None:
+def test_identities_survive_the_crossing(results: list[list[Face]]) -> None:
     tracks: dict[int, Counter[int | None]] = {}
-    for index, faces in enumerate(answers):
+    for index, faces in enumerate(results):
         for true in demo.truth(index):
             for face in faces:
                 if box_iou(face.box, true.box) >= 0.5 and true.visible > 0.9:
@@ -88,7 +88,7 @@ def test_identities_survive_the_crossing(answers: list[list[Face]]) -> None:
 
 @pytest.mark.parametrize("rate", [1, 2, 5, 12.5, 25, 50])
 def test_answers_are_right_at_any_rate(rate: float) -> None:
-    """The same ten seconds: the same people, each with the right label."""
+    """At every rate, the same ten seconds show the same people with the right labels."""
     detector = MaskDetector(detector="cnn", tracking=True, detect_every=DETECT_EVERY)
     shown = found = right = 0
     for number in range(round(10 * rate)):
@@ -107,7 +107,7 @@ def test_answers_are_right_at_any_rate(rate: float) -> None:
 
 
 def test_truth_matches_the_picture() -> None:
-    """Where the truth says a face is, the picture differs from the bare wall."""
+    """The picture differs from the bare wall wherever a face should be."""
     wall = demo._wall().astype(int)
     for face in demo.truth(200):
         x1, y1, x2, y2 = (max(0, round(value)) for value in face.box)

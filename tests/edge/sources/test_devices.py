@@ -1,4 +1,4 @@
-"""What is asked of cameras, and the addresses and options that make no sense."""
+"""Requests to cameras, addresses, and options that make no sense."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from maskedge.sources.devices.pixels import PixelConverter
 
 
 class Camera:
-    """Stands for `cv2.VideoCapture` on V4L2, which no test machine has; notes the order of the calls."""
+    """Replaces `cv2.VideoCapture` on V4L2, which no test host has, and records the calls."""
 
     def __init__(self, device: int | str, backend: int) -> None:
         self.calls: list[tuple[str, Any]] = [("open", (device, backend))]
@@ -68,7 +68,7 @@ def test_camera_is_asked_in_the_order_of_v4l2(camera: type[Camera]) -> None:
     assert [name for call, name in calls if call == "set"] == asked
     assert source.warnings == []
     assert source.fps == 30
-    assert frame.image.shape == (480, 640, 3), "grey comes as colour"
+    assert frame.image.shape == (480, 640, 3), "grey is converted to colour"
     assert next(frames).index > frame.index, "some damaged pictures are no loss"
     until(lambda: next(frames) and source.skipped)
     assert source.skipped == 3
@@ -101,7 +101,7 @@ def test_a_camera_under_a_name_of_one_s_own(camera: type[Camera], tmp_path: Path
     link = tmp_path / "doorcam"
     link.symlink_to("/dev/video7")
     open_source(SourceConfig(camera=str(link))).close()
-    assert camera.last.calls[0] == ("open", (7, cv2.CAP_V4L2)), "where the link leads to"
+    assert camera.last.calls[0] == ("open", (7, cv2.CAP_V4L2)), "the target of the link"
     link.unlink()
     link.symlink_to("/dev/null")
     for source in (SourceConfig(camera=str(link)), SourceConfig(uri=str(link)), SourceConfig(camera="doorcam")):
@@ -159,7 +159,7 @@ def test_pipeline_of_a_jetson() -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "said"),
+    ("address", "shown"),
     [
         ("rtsp://me:pa%20ss@cam/1", "rtsp://***@cam/1"),
         ("http://cam/1?x=a@b", "http://cam/1?x=a@b"),
@@ -186,12 +186,12 @@ def test_pipeline_of_a_jetson() -> None:
         ("http://cam/v?sid=1&streamid=x&X-Amz-Signature=abc", "http://cam/v?sid=***&streamid=***&X-Amz-Signature=***"),
     ],
 )
-def test_secrets_of_an_address_are_hidden(address: str, said: str) -> None:
-    assert without_password(address) == said
+def test_secrets_of_an_address_are_hidden(address: str, shown: str) -> None:
+    assert without_password(address) == shown
 
 
 def test_demo_by_the_clock() -> None:
-    """Played faster than it is looked at: the newest is taken, and what is lost is counted."""
+    """Played faster than it is read: the newest frame wins, and the dropped ones are counted."""
     source = open_source(SourceConfig(uri="demo", live=True, fps=100))
     assert isinstance(source, LiveSource)
     assert (source.live, source.fps, source.name) == (True, 100, "demo")
@@ -283,7 +283,7 @@ def test_addresses_of_files(tmp_path: Path) -> None:
     assert file_path("file:///clips/%ff.mp4") == "/clips/\udcff.mp4"
 
 
-# What cameras and pipelines give.
+# Pixel formats.
 
 
 def test_pictures_of_more_than_8_bits_are_scaled() -> None:

@@ -1,4 +1,4 @@
-"""Cameras that speak HTTP, with the oddities of small ones, over real sockets."""
+"""HTTP cameras with the oddities of small ones, over real sockets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from maskedge.sources import LiveSource, SourceConfig, demo
 from maskedge.sources.http.jpeg_splitter import JpegScanner
 
 FAST = {"stall_timeout": 2.0, "open_timeout": 3.0, "max_retries": 0}
-"""Times that suit a test."""
+"""Short timeouts for tests."""
 ODD_PASSWORD = "admin:p@ss#w/rd:1@"  # noqa: S105
 
 
@@ -33,7 +33,7 @@ def camera() -> Iterator[HttpCamera]:
 
 @pytest.fixture(scope="module")
 def pictures() -> list[bytes]:
-    """JPEG pictures of several sizes, one of them progressive, one with a thumbnail in its header."""
+    """JPEG pictures of several sizes: one is progressive, one has a thumbnail in its header."""
     frames = [cv2.resize(demo.draw(index), (160 + 16 * index, 120)) for index in range(6)]
     found = [cv2.imencode(".jpg", frame)[1].tobytes() for frame in frames[:4]]
     found.append(cv2.imencode(".jpg", frames[4], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes())
@@ -76,8 +76,8 @@ def test_a_damaged_part_is_skipped_and_counted(camera: HttpCamera, oddity: str) 
 
 def test_a_stream_that_ends_is_lost_at_once(pictures: list[bytes]) -> None:
     parts = b"".join(b"--frame\r\nContent-Type: image/jpeg\r\n\r\n" + picture + b"\r\n" for picture in pictures[:3])
-    answer = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace;boundary=frame\r\n\r\n" + parts
-    with serve_bytes(answer, 0.1) as port:
+    response = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace;boundary=frame\r\n\r\n" + parts
+    with serve_bytes(response, 0.1) as port:
         source = live(f"http://127.0.0.1:{port}/", stall_timeout=60.0)
         with pytest.raises(SourceError, match="ended or was lost"):
             list(source.frames())
@@ -167,13 +167,13 @@ def test_a_stream_that_hangs_is_lost(pictures: list[bytes]) -> None:
 
 
 def test_what_resembles_http_and_what_does_not() -> None:
-    for answer in (b"SSH-2.0-camera\r\n", b"HTTP/1.0 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n", b"", b"HTTP/1.0 200 OK\r\n\r\n"):
-        with serve_bytes(answer, 0.05) as port:
+    for response in (b"SSH-2.0-camera\r\n", b"HTTP/1.0 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n", b"", b"HTTP/1.0 200 OK\r\n\r\n"):
+        with serve_bytes(response, 0.05) as port:
             assert "could not be opened" in refusal(f"http://127.0.0.1:{port}/", open_timeout=1.0)
 
 
 def test_encrypted_streams(tmp_path: Path) -> None:
-    """Cameras sign their certificates themselves: they are read, and it is said."""
+    """A self-signed certificate is accepted with a warning."""
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=camera"]
     try:
         subprocess.run([*command, "-keyout", tmp_path / "key", "-out", tmp_path / "certificate"], check=True, capture_output=True)
@@ -220,7 +220,7 @@ def test_pictures_are_found_whatever_the_chunks(pictures: list[bytes], chunk: in
 def test_no_good_picture_is_lost_behind_a_damaged_one(pictures: list[bytes]) -> None:
     random = np.random.default_rng(3)
     whole = 0
-    # A wrong length may hold back as much as a segment can be long.
+    # A wrong length may hold back a whole segment.
     rest = b"".join(b"\r\n--frame\r\n\r\n" + picture for picture in pictures[1:5])
     rest += b"\r\n--frame\r\n\r\n" + b"\0" * 65536
     for _ in range(200):
@@ -234,7 +234,7 @@ def test_no_good_picture_is_lost_behind_a_damaged_one(pictures: list[bytes]) -> 
         found, _ = scan(b"--frame\r\n\r\n" + bytes(broken) + rest)
         assert found[-3:] == pictures[2:5]
         whole += found[-4:] == pictures[1:5]
-    assert whole >= 195, "cut in its header and going on in the next picture's, one may swallow that"
+    assert whole >= 195, "a picture cut within its header may swallow the next one"
 
 
 def test_memory_is_bounded_whatever_arrives(pictures: list[bytes]) -> None:
@@ -246,12 +246,12 @@ def test_memory_is_bounded_whatever_arrives(pictures: list[bytes]) -> None:
         (b"", b"--frame\r\n"),
         (b"Content-Type: ", b"a"),
     ):
-        scanner = JpegScanner(b"frame", most_bytes=200_000)
+        scanner = JpegScanner(b"frame", max_bytes=200_000)
         scanner.feed(start)
         for _ in range(50):
             assert scanner.feed(filling * 20_000) == []
             assert len(scanner._buffer) + len(scanner._gap) < 500_000
-        assert scanner.feed(b"\r\n" + pictures[1]) == [pictures[1]], "it goes on behind"
+        assert scanner.feed(b"\r\n" + pictures[1]) == [pictures[1]], "the scan goes on behind"
 
 
 def test_mutated_streams_neither_fail_nor_hang(pictures: list[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""Live sources against real streams, with the cable pulled."""
+"""Live sources with real streams, whose cable is pulled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from maskedge.sources import LiveSource, SourceConfig, demo
 from maskedge.types import Frame
 
 FAST = {"wait": True, "backoff_min": 0.05, "backoff_max": 0.2, "stall_timeout": 2.0, "open_timeout": 3.0}
-"""Times that suit a test."""
+"""Short timeouts for tests."""
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +34,12 @@ def stream(clip: Path) -> Iterator[Stream]:
 
 
 class Listener:
-    """Remembers what a source tells."""
+    """Records the states that a source reports."""
 
     def __init__(self, source: LiveSource) -> None:
-        self.told: list[tuple[str, str, int]] = []
+        self.reported: list[tuple[str, str, int]] = []
         self.waits = 0
-        source.on_state = lambda *news: self.told.append(news)
+        source.on_state = lambda *state: self.reported.append(state)
         source.on_wait = self._wait
 
     def _wait(self) -> None:
@@ -47,8 +47,8 @@ class Listener:
 
     @property
     def states(self) -> list[str]:
-        """The states, each once as long as it lasted."""
-        states = [state for state, _, _ in self.told]
+        """The states, without immediate repetitions."""
+        states = [state for state, _, _ in self.reported]
         return [state for index, state in enumerate(states) if index == 0 or states[index - 1] != state]
 
 
@@ -59,7 +59,7 @@ def live(uri: str, **options: object) -> LiveSource:
 
 
 def read_until_lost(source: LiveSource, frames: Iterator[Frame]) -> None:
-    """Read until the source says that it is lost."""
+    """Read until the source is lost."""
 
     def lost() -> None:
         if source.state == "lost":
@@ -89,7 +89,7 @@ def test_streams_of_all_kinds(clip: Path, kind: str) -> None:
     indices = [frame.index for frame in frames]
     assert indices == sorted(set(indices))
     assert source.state in ("open", "ended")
-    # It is the clip: blue, green and red are where they belong.
+    # The channels are in the right order.
     assert np.abs(frames[-1].image.mean(axis=(0, 1)) - cv2.resize(demo.draw(50), (320, 240)).mean(axis=(0, 1))).max() < 12
 
 
@@ -112,7 +112,7 @@ def test_newest_frame_wins_and_all_are_counted(stream: Stream) -> None:
 
 
 def next_after(frames: Iterator[Frame], source: LiveSource, pulled: int) -> Frame:
-    """The first frame since the cable was pulled for the last time: one that came before may still wait."""
+    """Return the first frame since the last loss: an older one may still be waiting."""
     return next(frame for frame in frames if source.reconnects == pulled)
 
 
@@ -127,7 +127,7 @@ def test_cable_pulled_twenty_times(stream: Stream) -> None:
         assert frame.index > last
         last = frame.index
         stream.pull()
-    assert source.state == "open", "it was not asked since"
+    assert source.state == "open", "no frame was requested since"
     source.stop()
     assert next(frames, None) is None
     source.close()
@@ -135,7 +135,7 @@ def test_cable_pulled_twenty_times(stream: Stream) -> None:
         "lost", "open", *["lost", "open"] * 20, "ended",
     ]  # fmt: skip
     assert listener.waits > 20
-    assert any("is back after" in sentence for _, sentence, _ in listener.told)
+    assert any("is back after" in sentence for _, sentence, _ in listener.reported)
     assert source.captured >= 21
 
 
@@ -179,7 +179,7 @@ def test_picture_that_stays_the_same_is_no_news(clip: Path) -> None:
 
 
 def test_still_picture_is_not_back_by_being_opened_again() -> None:
-    """A camera whose sensor hangs answers every call, and shows one picture for ever."""
+    """A camera whose sensor hangs answers every call with the same picture."""
     still = cv2.imencode(".jpg", demo.draw(150))[1].tobytes()
     with serve_bytes(still * 200, 8) as port:
         source = live(f"tcp://127.0.0.1:{port}", frozen_timeout=0.4, max_retries=1)
@@ -208,7 +208,7 @@ def test_other_size_after_a_loss_and_grey_pictures(stream: Stream) -> None:
 
 @pytest.fixture(scope="module")
 def two_sizes(clip: Path) -> bytes:
-    """A transport stream whose picture changes its size on the way, and back."""
+    """A transport stream whose picture size changes twice."""
     parts = []
     for size in ("320:240", "640:480", "320:240"):
         command = ["ffmpeg", "-v", "error", "-i", clip, "-t", "1.5", "-vf", f"scale={size}", "-c:v", "libx264"]
@@ -230,7 +230,7 @@ def test_size_that_changes_on_the_way(two_sizes: bytes) -> None:
                 got.append(frame.image)
         source.close()
     assert len(got) > 5
-    # After the change it is still the scene.
+    # After the change it still shows the scene.
     assert abs(float(got[-1].mean()) - float(got[0].mean())) < 15
 
 
@@ -263,7 +263,7 @@ def test_damaged_pictures_over_tcp_are_no_loss() -> None:
         source.close()
     assert len(frames) > 6
     assert source.skipped > 2
-    assert time.monotonic() - started < 15, "its end is noticed at once, and not after stall_timeout"
+    assert time.monotonic() - started < 15, "the end is noticed at once, not after stall_timeout"
 
 
 def test_giving_up(stream: Stream) -> None:
@@ -275,8 +275,8 @@ def test_giving_up(stream: Stream) -> None:
     stream.pull()
     with pytest.raises(SourceError, match=r"given up after 3 attempts: the stream http://127\.0\.0\.1:\d+/live\.mjpg could not"):
         list(frames)
-    assert [retries for state, _, retries in listener.told if state == "lost"] == [0, 1, 2]
-    assert listener.told[-1][0] == "ended"
+    assert [retries for state, _, retries in listener.reported if state == "lost"] == [0, 1, 2]
+    assert listener.reported[-1][0] == "ended"
     source.close()
 
 

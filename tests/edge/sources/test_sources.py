@@ -16,7 +16,7 @@ from maskedge.types import Image
 
 @pytest.fixture
 def pictures(tmp_path: Path, frames: list[Image]) -> Path:
-    """Good pictures under odd names, with bad ones among them."""
+    """Good pictures under odd names, and some damaged ones."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     for name in ("b 10.jpg", "b 2.png", "[odd] (1).webp", "маска.jpeg"):
@@ -45,7 +45,7 @@ def test_folder_is_done_but_for_the_unreadable(pictures: Path) -> None:
 
 def test_glob_and_single_picture(pictures: Path) -> None:
     assert [Path(frame.source).name for frame in open_source(f"{pictures}/b*").frames()] == ["b 2.png", "b 10.jpg"]
-    # A name with brackets is a file first, a pattern second.
+    # An existing file with brackets in its name is no pattern.
     assert len(list(open_source(f"{pictures}/[odd] (1).webp").frames())) == 1
 
 
@@ -106,7 +106,7 @@ def test_file_that_is_no_video(tmp_path: Path, content: bytes) -> None:
 
 
 def test_truncated_video_is_done_as_far_as_it_goes(tmp_path: Path) -> None:
-    """Its index stands in front (as on the web), and the end of the data is missing."""
+    """The index is in front (as on the web), and the end of the data is missing."""
     path = truncate(write_video(tmp_path / "clip.mp4"), 0.6)
     source = open_source(str(path))
     count = len(list(source.frames()))

@@ -1,4 +1,4 @@
-"""Video files as people have them: cut, cut off, of a changing rate, under any name."""
+"""Video files as users have them: trimmed, truncated, of variable frame rate, under any name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from maskedge.sources.files.video import MAX_PIXELS
 from maskedge.sources.replay import LoopSource, ReplayDevice
 from maskedge.types import Image
 
-# Container, and the encoder in it.
+# Container, and its encoder with options.
 CODECS: dict[str, tuple[str, ...]] = {
     "mp4": ("libx264", "-preset", "ultrafast", "-bf", "2", "-movflags", "+faststart"),
     "frag.mp4": ("libx264", "-preset", "ultrafast", "-movflags", "+frag_keyframe"),
@@ -36,7 +36,7 @@ CODECS: dict[str, tuple[str, ...]] = {
     "mpg": ("mpeg2video", "-q", "5"),
 }
 SEEKABLE = ("mp4", "frag.mp4", "hevc.mp4", "mov", "mkv", "webm", "avi", "mjpeg.avi")
-"""Containers whose own lengths show that something is missing."""
+"""Containers whose lengths reveal that something is missing."""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path
         command = ["ffmpeg", "-v", "error", "-nostdin", "-y"]
         test = [*command, "-f", "lavfi", "-i", "testsrc2=s=160x120:r=30:d=3"]
         encode = ["-c:v", codec, "-g", "30", "-pix_fmt", "yuv420p", *options]
-        # More bits than can be left out: what is cut off is seen.
+        # Enough data that a cut is noticed.
         if kind == "plain":
             done = [*test, *encode, path]
         elif kind == "variable":
@@ -86,7 +86,7 @@ def test_good_clips_are_good(clips: Callable[[str, str], Path], container: str) 
     moments, warnings = play(clips("plain", container))
     assert (len(moments), warnings) == (90, [])
     assert moments[-1] - moments[0] == pytest.approx(89 / 30, abs=0.04)
-    # Cut without encoding anew: in some containers a list hides what stands before the cut.
+    # Trimmed without encoding again: in some containers an edit list hides frames before the cut.
     moments, warnings = play(clips("trimmed", container))
     assert warnings == []
     assert 25 <= len(moments) <= 90
@@ -98,7 +98,7 @@ def test_rate_that_changes_is_kept_and_no_damage(clips: Callable[[str, str], Pat
     assert warnings == []
     assert len(moments) == 39
     assert moments[29] - moments[0] == pytest.approx(29 / 30, abs=0.04)
-    # AVI has no time stamps for the last frames where they are not shown in their order.
+    # AVI has no time stamps for the last frames if they are reordered.
     assert moments[-1] - moments[0] == pytest.approx(87 / 30, abs=0.07 if container == "avi" else 0.04)
 
 
@@ -120,7 +120,7 @@ def test_truncated_clips_are_named(clips: Callable[[str, str], Path], container:
         moments, warnings = play(cut)
         assert 3 < len(moments) <= whole
         assert "the file is truncated or damaged; all readable frames were processed" in warnings[0]
-    # As a disk leaves it that lost its power: the length is right, the end was never written.
+    # As after a power failure: the length is right, but the end was never written.
     if container != "frag.mp4" and kind == "plain":
         cut.write_bytes(content[: len(content) * 7 // 10] + bytes(len(content) * 3 // 10 + 1))
         assert "truncated or damaged" in play(cut)[1][0]
@@ -154,7 +154,7 @@ def test_saved_film_lasts_as_long_as_its_source(clips: Callable[[str, str], Path
             assert CliRunner().invoke(main, ["--source", str(clips(kind, container)), *options]).exit_code == 0
             moments, warnings = play(out)
             original, _ = play(clips(kind, container))
-            # In .avi at the mean rate that the container tells: where it is none, at most a frame is off.
+            # .avi stores only a mean rate, so a frame may be off.
             assert moments[-1] == pytest.approx(original[-1] - original[0], rel=0.05)
             assert warnings == []
             out.unlink()
@@ -172,7 +172,7 @@ def picture(index: int) -> Image:
 
 @pytest.mark.parametrize("name", ["test.mjpeg", "test.mjpg", "TEST.MJPEG"])
 def test_recording_of_jpegs_is_a_video(tmp_path: Path, name: str) -> None:
-    """As `rpicam-vid --codec mjpeg` makes it. Its first bytes are those of a picture."""
+    """As `rpicam-vid --codec mjpeg` writes it: it begins like a picture."""
     source = open_source(str(write_mjpeg(tmp_path / name)))
     frames = list(source.frames())
     assert source.video
@@ -193,7 +193,7 @@ def test_animated_pictures_are_videos(tmp_path: Path, suffix: str) -> None:
     frames = list(source.frames())
     assert source.video
     assert [round(frame.moment, 1) for frame in frames] == [0, 0.1, 0.2, 0.6, 0.7, 0.8]
-    # In a folder of pictures it stays one of them.
+    # In a folder of pictures it counts as a picture.
     assert not open_source(str(tmp_path)).video
 
 
@@ -277,12 +277,12 @@ def test_frames_of_absurd_size_are_refused_before_they_are_decoded(tmp_path: Pat
                 order = "big" if width == 2 else "little"
                 content[at + offset : at + offset + 2 * width] = (16_000).to_bytes(width, order) * 2  # type: ignore[arg-type]
             else:
-                # Wider numbers take the place of what follows: colours and the like, which nobody needs.
+                # Wider numbers overwrite optional fields behind them.
                 content[at : at + 8] = b"\xb0\x82\x3e\x80\xba\x82\x3e\x80"
             break
         path.write_bytes(content)
     for path in sorted(tmp_path.iterdir()):
-        # A decoder may find by itself that so few bytes are no such picture.
+        # A decoder may also find that the file has too few bytes for such a picture.
         with pytest.raises(
             SourceError, match=r"16000 x 16000 pixels, and the maximum is 16\.8 million|neither a picture nor a video"
         ):
@@ -328,7 +328,7 @@ def test_loop_goes_on_in_time(tmp_path: Path) -> None:
 
 
 def test_a_large_animated_png_is_refused_by_what_it_claims(tmp_path: Path) -> None:
-    """Before FFmpeg opens it, which would take nine bytes a pixel."""
+    """It is refused before FFmpeg opens it, which would take nine bytes per pixel."""
     animated = tmp_path / "large.png"
     head = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (100_000).to_bytes(4, "big") + (1000).to_bytes(4, "big") + bytes(9)
     animated.write_bytes(head + b"\0\0\0\x08acTL\0\0\0\x02" + bytes(8))

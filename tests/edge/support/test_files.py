@@ -1,4 +1,4 @@
-"""Files that are whole or as they were, modes, names that native code survives, and text for other programs."""
+"""Atomic writes, file modes, names for native code, and text for other programs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BAD_NAME = os.fsdecode(b"caf\xe9")
 
 @pytest.fixture
 def open_umask() -> Iterator[None]:
-    """A umask that hides nothing."""
+    """A umask that restricts nothing."""
     before = os.umask(0o000)
     yield
     os.umask(before)
@@ -38,16 +38,16 @@ def mode(path: Path) -> int:
 
 
 def test_what_may_show_people_is_private_whatever_the_umask(tmp_path: Path, open_umask: None, frames) -> None:  # type: ignore[no-untyped-def]
-    MediaFolder(tmp_path / "deep" / "album", ".jpg", Retention())
+    MediaFolder(tmp_path / "deep" / "media", ".jpg", Retention())
     EventSink(str(tmp_path / "events.jsonl")).close()
     Spool(tmp_path / "spool", 1000).close()
     write_file(tmp_path / "snapshot.jpg", b"x", private=True)
     jpeg = encode_jpeg(frames[0], 80)
     write_video(tmp_path / "clip.mp4", [_Shot(number / 10, jpeg) for number in range(3)])
-    assert [mode(tmp_path / name) for name in ("deep/album", "spool")] == [0o700, 0o700]
+    assert [mode(tmp_path / name) for name in ("deep/media", "spool")] == [0o700, 0o700]
     for name in ("events.jsonl", "spool/spool.sqlite3", "snapshot.jpg", "clip.mp4"):
         assert mode(tmp_path / name) == 0o600, name
-    # What is the user's stays as it is.
+    # Existing files and folders keep their modes.
     (tmp_path / "shared").mkdir(mode=0o775)
     MediaFolder(tmp_path / "shared", ".jpg", Retention())
     make_folder(tmp_path / "shared", private=True)
@@ -116,7 +116,7 @@ def test_text_for_other_programs() -> None:
     event = json.loads(line.decode())
     assert os.fsencode(event["source"]) == b"caf\xe9"
     assert event == {"source": BAD_NAME, "score": None, "box": [1.0, None], "name": "é\n"}
-    # As Python gives a name in UTF-8 where the system's encoding is ASCII.
+    # As Python represents a UTF-8 name where the locale is ASCII.
     assert to_bytes("é".encode().decode("ascii", "surrogateescape")) == "é".encode()
     assert displayable(f"{BAD_NAME}\x1b[31m\n é") == r"caf\udce9\x1b[31m\n é"
 

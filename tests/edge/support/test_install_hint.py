@@ -1,4 +1,4 @@
-"""What a message says about installing works for the installation that it comes from."""
+"""Installation hints fit the installation that prints them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from maskedge.support.install_hint import install_command
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    """Let the package look as pip leaves it when it comes from somewhere."""
+    """Record an origin for the package, as pip does."""
     info = tmp_path / "maskedge-0.1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: maskedge\nVersion: 0.1.0\n")
@@ -48,7 +48,9 @@ def test_extra_of_a_clone_of_a_wheel_file_and_of_an_index(installed, tmp_path: P
     wheel.touch()
     installed({"url": wheel.as_uri(), "archive_info": {}})
     assert requirement(install_command("mqtt")) == [f"{wheel}[mqtt]"]
+    assert requirement(install_command("bench")) == ["--find-links", str(tmp_path), f"{wheel}[bench]"]
     wheel.unlink()
+    assert requirement(install_command("bench")) == ["--find-links", ".", f"{wheel.name}[bench]"]
     assert requirement(install_command("mqtt")) == [f"{wheel.name}[mqtt]"]
     for content in ("no JSON", "[]", "{}"):
         installed(content)
@@ -63,7 +65,7 @@ def test_documents_install_nothing_that_is_not_published() -> None:
 
 @pytest.mark.parametrize("what", [(), ("base",)])
 def test_what_make_checks_before_it_installs(what: tuple[str, ...], tmp_path: Path) -> None:
-    """Here all is there but, for the second part, an index."""
+    """Everything is available here, except an index for the second case."""
     script = ROOT / "tests" / "platforms" / "preflight.py"
     environment = {"PIP_CONFIG_FILE": "/dev/null", "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, script, *what], capture_output=True, text=True, check=False, env=environment)

@@ -1,4 +1,4 @@
-"""Pictures: what is one, what is not read, and that no header is believed before the file was measured."""
+"""Pictures: what counts as one, unsupported formats, and checks of every header."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_no_header_is_believed(content: bytes, words: str) -> None:
 
 
 def test_large_photographs_are_admitted() -> None:
-    # 108 megapixels of a phone, as JPEG and of the size that these have.
+    # A JPEG of a 108-megapixel phone, with a realistic file size.
     header = check_header(jpeg(12_000, 9_000) + bytes(25_000_000))
     assert header.width * header.height < MAX_PIXELS
 
@@ -124,7 +124,7 @@ def test_phone_photographs_are_named_and_counted(tmp_path: Path, frames: list[Im
         with pytest.raises(SourceError, match=r"IMG_1.HEIC is a HEIC picture, which is not supported: convert it"):
             list(open_source(str(path)).frames())
     (tmp_path / "IMG_2.JPG").write_bytes(cv2.imencode(".jpg", frames[0])[1].tobytes())
-    # A raw file that holds a thumbnail, and a photograph under a wrong name.
+    # A raw file with a thumbnail, and a photograph with a wrong suffix.
     (tmp_path / "IMG_3.DNG").write_bytes(cv2.imencode(".tif", frames[0][:60, :80])[1].tobytes())
     (tmp_path / "IMG_4.heic").write_bytes((tmp_path / "IMG_2.JPG").read_bytes())
     source = open_source(str(tmp_path))

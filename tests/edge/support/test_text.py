@@ -1,4 +1,4 @@
-"""JSON that every reader takes."""
+"""JSON that every reader accepts."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_stage_inside_another_counts_as_itself() -> None:
     clock = StageClock()
     with timing.inner_stage("resize"):
-        pass  # no clock runs: nothing is measured
+        pass  # without a clock, nothing is measured
     arrival = time.perf_counter()
     with clock("detect"):
         time.sleep(0.004)

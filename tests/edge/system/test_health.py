@@ -1,4 +1,4 @@
-"""Health and the limiter: what is read, what is said, and by how much a loop is held back."""
+"""Health readings, their events, and the rate limiter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from maskedge.system.rate_limiter import RateLimiter
 
 
 def pretend_board(root: Path, temperature: float, throttled: str = "0x0") -> Path:
-    """What a Raspberry Pi shows of itself."""
+    """Write the files in which a Raspberry Pi reports its state."""
     zone, firmware = root / "sys/class/thermal/thermal_zone0", root / "sys/devices/platform/soc/soc:firmware"
     for folder in (zone, firmware):
         folder.mkdir(parents=True, exist_ok=True)
@@ -29,28 +29,28 @@ def test_this_machine_can_be_read() -> None:
 
 
 def test_changes_are_said_once(tmp_path: Path) -> None:
-    said: list[Event] = []
+    events: list[Event] = []
     states: list[dict[str, object]] = []
-    watcher = HealthWatcher("0", states.append, said.append, root=pretend_board(tmp_path, 50))
+    watcher = HealthWatcher("0", states.append, events.append, root=pretend_board(tmp_path, 50))
     watcher.check()
-    assert said == []
+    assert events == []
     assert states[-1]["temperature_band"] == "ok"
     pretend_board(tmp_path, 82, "0x4")
     watcher.check()
     watcher.check()
-    (hot,) = said
+    (hot,) = events
     assert hot.kind == "health"
     assert dict(hot.details) | {"frequency_mhz": 0} == {
         "temperature_c": 82.0, "temperature_band": "hot", "throttled": ["throttled"], "frequency_mhz": 0,
     }  # fmt: skip
     pretend_board(tmp_path, 78.5, "0x40000")
     watcher.check()
-    assert said[-1].details["throttled"] == []
-    assert said[-1].details["temperature_band"] == "hot", "not yet well below"
+    assert events[-1].details["throttled"] == []
+    assert events[-1].details["temperature_band"] == "hot", "78.5 is not well below the bound"
     pretend_board(tmp_path, 60, "0x40000")
     watcher.check()
-    assert said[-1].details["temperature_band"] == "ok"
-    assert len(said) == 3
+    assert events[-1].details["temperature_band"] == "ok"
+    assert len(events) == 3
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_bands_do_not_flicker(band: str, temperature: float, after: str) -> None
 
 
 class Bench:
-    """A loop whose frames come at a rate and cost some time of the processor, without waiting for either."""
+    """A simulated loop with a frame rate and a CPU time per frame."""
 
     def __init__(self, rate: float, cost: float, **limits: float) -> None:
         self.now = self.used = 0.0
@@ -73,10 +73,11 @@ class Bench:
         self.limiter = RateLimiter(**limits, processor_seconds=lambda: self.used, clock=lambda: self.now)  # type: ignore[arg-type]
 
     def run(self, seconds: float) -> float:
-        """Give the frames a second of the last half."""
+        """Return the frame rate over the second half."""
         start, half = self.now, 0
         while self.now < start + seconds:
-            # A camera gives its next frame after its interval, and the limiter may want to wait longer.
+            # The next frame comes after the camera's interval or the limiter's wait, whichever is
+            # longer.
             self.now += max(1 / self.rate, self.limiter.wait())
             self.limiter.begin()
             self.used += self.cost
@@ -99,11 +100,11 @@ def test_the_rate_that_was_asked_for() -> None:
 
 def test_a_budget_is_kept_and_left_again() -> None:
     bench = Bench(30, 0.02, cpu_budget=20)
-    assert bench.run(60) == pytest.approx(10, rel=0.2), "20 ms a frame of 20 % of a core"
+    assert bench.run(60) == pytest.approx(10, rel=0.2), "20 ms per frame in 20 % of a core"
     changed_state = bench.limiter.changed_state()
     assert changed_state is not None
     assert changed_state["slowed_by"] == ["cpu_budget"]
-    assert bench.limiter.changed_state() is None, "said once"
+    assert bench.limiter.changed_state() is None, "reported once"
     bench.cost = 0.001
     assert bench.run(60) == pytest.approx(30, rel=0.1)
     again = bench.limiter.changed_state()

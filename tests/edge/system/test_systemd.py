@@ -1,4 +1,4 @@
-"""The service: systemd's own checker on the unit, and a real socket for what the process says."""
+"""The systemd unit, checked by systemd itself, and notifications over a real socket."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_systemd_has_nothing_to_say_against_the_unit(tmp_path: Path, program: Pa
     unit = tmp_path / "maskedge.service"
     unit.write_text(build_unit(command=program))
     done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False, timeout=30)
-    # It also names what is wrong with the units of this machine.
+    # It also reports problems of other units on this host.
     assert "maskedge" not in done.stderr
     done = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", "--threshold=40", unit], capture_output=True, text=True, check=False
@@ -46,7 +46,7 @@ def test_unit_says_what_it_must(program: Path) -> None:
         f"ExecStart={program} --config /etc/maskedge/edge.toml --no-show --wait",
     ):  # fmt: skip
         assert line in lines
-    # An installation in a home folder is out of reach for a made-up user.
+    # A dynamic user cannot read an installation in a home folder.
     at_home = build_unit(command=Path("/home/pi/maskedge/bin/edge-run"), user="pi").splitlines()
     assert "User=pi" in at_home
     assert "ProtectHome=read-only" in at_home
@@ -57,13 +57,13 @@ def test_the_unit_reads_the_configuration_that_was_named(tmp_path: Path, program
     lines = build_unit(command=Path("/opt/edge-run"), config=Path("/srv/door/edge.toml")).splitlines()
     assert "ExecStart=/opt/edge-run --config /srv/door/edge.toml --no-show --wait" in lines
     at_home = build_unit(command=Path("/opt/edge-run"), config=Path("/home/pi/edge.toml"), user="pi").splitlines()
-    assert "ProtectHome=read-only" in at_home, "it must be able to read it"
+    assert "ProtectHome=read-only" in at_home, "the service must be able to read it"
     with pytest.raises(UsageError, match="in a temporary folder"):
         build_unit(command=Path("/opt/edge-run"), config=Path("/tmp/edge.toml"))  # noqa: S108
     file = tmp_path / "edge.toml"
     file.write_text("[detect]\nevrey = 1")
     done = invoke("edge-run", "--install-service", "--config", file)
-    assert (done.returncode, "did you mean every" in done.stderr) == (2, True), "what cannot start is not installed"
+    assert (done.returncode, "did you mean every" in done.stderr) == (2, True), "an invalid configuration is not installed"
     done = invoke("edge-run", "--install-service", "--config", tmp_path / "none.toml")
     assert (done.returncode, "cannot be read" in done.stderr) == (2, True)
 
@@ -107,13 +107,13 @@ def test_what_systemd_hears(tmp_path: Path, abstract: bool) -> None:
         notifier.reloading()
         notifier.reloaded()
         notifier.stopping()
-        heard = [manager.recv(4096).decode() for _ in range(6)]
-    assert heard[:3] == ["READY=1", "WATCHDOG=1", "STATUS=camera 0 is open"], "said once each"
-    reloading, usec = heard[3].split("\n")
+        received = [manager.recv(4096).decode() for _ in range(6)]
+    assert received[:3] == ["READY=1", "WATCHDOG=1", "STATUS=camera 0 is open"], "each sent once"
+    reloading, usec = received[3].split("\n")
     assert reloading == "RELOADING=1"
     assert usec.removeprefix("MONOTONIC_USEC=").isdigit()
-    assert heard[4:] == ["READY=1", "STOPPING=1"]
-    notifier.stopping()  # nobody listens any more
+    assert received[4:] == ["READY=1", "STOPPING=1"]
+    notifier.stopping()  # no one listens any more
     notifier.close()
 
 
@@ -123,4 +123,4 @@ def test_without_systemd_nothing_is_said() -> None:
         notifier.ready()
         notifier.alive()
         assert notifier.interval == 0
-    assert SystemdNotifier({"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"}).interval == 0, "meant for another process"
+    assert SystemdNotifier({"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"}).interval == 0, "the watchdog is for another process"

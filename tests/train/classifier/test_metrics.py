@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 
 from maskedge import UsageError
-from maskedge_train.classifier.calibration import LEAST_FACES, calibrate, fit_temperature, unsure_threshold
-from maskedge_train.classifier.metrics import Answers, calibration_bins, calibration_error, measure, probabilities
+from maskedge_train.classifier.calibration import MIN_FACES, calibrate, fit_temperature, unsure_threshold
+from maskedge_train.classifier.metrics import Predictions, calibration_bins, calibration_error, measure, probabilities
 
 LABELS = ("with_mask", "without_mask", "incorrect_mask", "not_a_face")
 
 
 def answers_of(
     logits: list[list[float]] | np.ndarray, targets: list[int] | np.ndarray, labels: tuple[str, ...] = LABELS
-) -> Answers:
+) -> Predictions:
     count = len(targets)
     scores = np.asarray(logits, np.float32).reshape(count, len(labels))
     files = [f"{number}.jpg" for number in range(count)]
-    return Answers("made up", labels, scores, np.asarray(targets, np.int64), files, np.zeros((count, 8, 8, 3), np.uint8))
+    return Predictions("made up", labels, scores, np.asarray(targets, np.int64), files, np.zeros((count, 8, 8, 3), np.uint8))
 
 
 def calibrated(count: int, spread: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
@@ -172,13 +172,13 @@ def test_threshold_of_little_data() -> None:
 
 
 def test_too_few_faces_calibrate_nothing_and_say_so() -> None:
-    logits, targets = calibrated(2 * LEAST_FACES)
-    faces = np.arange(len(targets)) < LEAST_FACES
+    logits, targets = calibrated(2 * MIN_FACES)
+    faces = np.arange(len(targets)) < MIN_FACES
     # What is no face helps to fit, but does not count as enough.
     enough, few = calibrate(logits * 3, targets, faces), calibrate(logits * 3, targets, faces & (np.arange(len(targets)) > 0))
     assert enough.fitted and not few.fitted
     assert enough.temperature != 1.0
     assert (few.temperature, few.unsure_below) == (1.0, 0.0)
-    assert str(few).startswith(f"Not calibrated: {LEAST_FACES - 1} faces")
-    assert few.to_card() == {"faces": LEAST_FACES - 1, "needed": LEAST_FACES, "fitted": False}
+    assert str(few).startswith(f"Not calibrated: {MIN_FACES - 1} faces")
+    assert few.to_card() == {"faces": MIN_FACES - 1, "needed": MIN_FACES, "fitted": False}
     assert "fitted to" in str(enough)

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from maskedge import UsageError
-from maskedge_train.classifier.nets import INPUT_SIZE, NETS, build, count_parameters, locate
+from maskedge_train.classifier.nets import NETS, build, locate
+from maskedge_train.shared.face_crop import INPUT_SIZE
+from maskedge_train.shared.layers import count_parameters
 
 
 @pytest.mark.parametrize("name", sorted(NETS))

@@ -8,7 +8,7 @@ from helpers.support import texture
 from maskedge.modelfile.crop import CropRule
 from maskedge.types import Image
 from maskedge_train.classifier.checkpoint import ClassifierSpec
-from maskedge_train.classifier.robustness import CONDITIONS, measure_limits
+from maskedge_train.classifier.robustness import CONDITIONS, measure_robustness
 from maskedge_train.data.crops import PATCH, Crops
 
 LABELS = ("with_mask", "without_mask", "incorrect_mask")
@@ -36,7 +36,7 @@ def test_limits_are_measured_on_masked_and_unmasked_faces() -> None:
     bright, dark = (np.full((PATCH, PATCH, 3), value, np.uint8) for value in (190, 60))
     rows = {
         row["condition"]: row
-        for row in measure_limits(Brightness(), SPEC, crops([*LABELS, "with_mask"], [bright, dark, dark, bright]))
+        for row in measure_robustness(Brightness(), SPEC, crops([*LABELS, "with_mask"], [bright, dark, dark, bright]))
     }
     assert rows["as they are"] == {"condition": "as they are", "accuracy": 1.0, "faces": 3}
     assert rows["turned by 30 degrees"]["accuracy"] == 1.0
@@ -61,4 +61,4 @@ def test_conditions_change_what_they_say() -> None:
 
 def test_nothing_to_measure() -> None:
     patch = np.zeros((PATCH, PATCH, 3), np.uint8)
-    assert measure_limits(Brightness(), SPEC, crops(["incorrect_mask"], [patch])) == []
+    assert measure_robustness(Brightness(), SPEC, crops(["incorrect_mask"], [patch])) == []

@@ -14,13 +14,16 @@ from maskedge import ModelError, UsageError
 from maskedge.modelfile.contract import default_model
 from maskedge.types import Image
 from maskedge.vision.classifier import MaskClassifier
-from maskedge_export.export import export_classifier
-from maskedge_train.classifier.checkpoint import ClassifierSpec, write_checkpoint
+from maskedge_export.classifier.export import export_classifier
+from maskedge_train.classifier.checkpoint import ClassifierSpec
 from maskedge_train.classifier.metrics import probabilities
-from maskedge_train.classifier.nets import INPUT_SIZE, build, locate
-from maskedge_train.classifier.training import normalise, predict, to_tensor
+from maskedge_train.classifier.nets import build, locate
+from maskedge_train.classifier.training import predict
 from maskedge_train.classifier.warm_start import check_start, load_start
-from maskedge_train.data.dataset import CROP, LABELS
+from maskedge_train.data.dataset import LABELS
+from maskedge_train.shared.checkpoint import write_checkpoint
+from maskedge_train.shared.face_crop import CROP, INPUT_SIZE
+from maskedge_train.shared.pixels import normalise, to_tensor
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +33,13 @@ def faces() -> Image:
     return np.stack([picture[48:112, 48:112] for picture in pictures])
 
 
-def look(faces: Image) -> torch.Tensor:
+def as_pixels(faces: Image) -> torch.Tensor:
     return normalise(to_tensor(faces).float() / 255)
 
 
 @pytest.mark.parametrize("labels", [LABELS, ("with_mask", "without_mask")])
 def test_exported_model_answers_the_same_as_a_net(faces, labels: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
-    net = load_start(default_model(), "edgenet", labels, look(faces))
+    net = load_start(default_model(), "edgenet", labels, as_pixels(faces))
     classifier = MaskClassifier()
     temperature = classifier.contract.card["temperature"]
     expected = classifier.classify_crops(faces)[:, [classifier.labels.index(label) for label in labels]]
@@ -44,27 +47,31 @@ def test_exported_model_answers_the_same_as_a_net(faces, labels: tuple[str, ...]
     assert np.abs(found - expected / expected.sum(1, keepdims=True)).max() < 1e-4
     # In training, where layers normalise by what they see, it is still the same net.
     with torch.no_grad():
-        learning = net.train()(look(faces)).argmax(1).numpy()
+        learning = net.train()(as_pixels(faces)).argmax(1).numpy()
     assert (learning == found.argmax(1)).mean() > 0.9
 
 
 def test_larger_net_grows_from_a_smaller_one(faces) -> None:  # type: ignore[no-untyped-def]
-    small, large = (load_start(default_model(), name, LABELS, look(faces)).eval() for name in ("edgenet", "edgenet-l"))
+    small, large = (load_start(default_model(), name, LABELS, as_pixels(faces)).eval() for name in ("edgenet", "edgenet-l"))
     mirrored = np.ascontiguousarray(faces[:, :, ::-1])
     # The larger one looks at the mirror image, too.
     expected = (predict(small, faces) + predict(small, mirrored)) / 2
     assert np.abs(probabilities(expected, 1.0) - probabilities(predict(large, faces), 1.0)).max() < 0.05
     with torch.no_grad():
-        (_, own), (_, other), (_, found) = locate(small, look(faces)), locate(small, look(mirrored)), locate(large, look(faces))
-        learning = large.train()(look(faces)).argmax(1).numpy()
+        (_, own), (_, other), (_, found) = (
+            locate(small, as_pixels(faces)),
+            locate(small, as_pixels(mirrored)),
+            locate(large, as_pixels(faces)),
+        )
+        learning = large.train()(as_pixels(faces)).argmax(1).numpy()
     assert own is not None and other is not None and found is not None
-    turned = torch.stack([1 - other[:, 2], other[:, 1], 1 - other[:, 0], other[:, 3]], dim=1)
-    assert ((own + turned) / 2 - found).abs().max() < 0.02
+    mirrored_back = torch.stack([1 - other[:, 2], other[:, 1], 1 - other[:, 0], other[:, 3]], dim=1)
+    assert ((own + mirrored_back) / 2 - found).abs().max() < 0.02
     assert (learning == predict(small, faces).argmax(1)).mean() > 0.9
     # What it has more of can learn: nothing of it is dead, once a block that adds nothing yet has begun to.
     for _ in range(2):
         large.zero_grad()
-        large(look(faces)).logsumexp(1).sum().backward()
+        large(as_pixels(faces)).logsumexp(1).sum().backward()
         with torch.no_grad():
             for own in large.parameters():
                 own -= 0.001 * (own.grad if own.grad is not None else 0)
@@ -72,10 +79,11 @@ def test_larger_net_grows_from_a_smaller_one(faces) -> None:  # type: ignore[no-
     assert not still
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_a_model(command, faces, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    begun = predict(load_start(default_model(), "edgenet", LABELS[:2], look(faces)), faces).argmax(1)
+    begun = predict(load_start(default_model(), "edgenet", LABELS[:2], as_pixels(faces)), faces).argmax(1)
     run = ["edge-train", "classifier", "--data", faces_folder, "--epochs", "1", "--samples", "64", "--batch-size", "16", "--quiet"]
-    run += ["--drawn", "4"]
+    run += ["--generated", "4"]
     done = command(*run, "--learning-rate", "1e-5", "--init", default_model(), "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "report.json").read_text())
@@ -83,7 +91,7 @@ def test_training_goes_on_from_a_model(command, faces, faces_folder: Path, tmp_p
     # The data has two labels; what throws out false alarms is kept besides.
     assert report["labels"] == ["with_mask", "without_mask", "not_a_face"]
     # Steps so small change little of what it knew.
-    net = load_start(tmp_path / "best.ckpt", "edgenet", LABELS[:2], look(faces))
+    net = load_start(tmp_path / "best.ckpt", "edgenet", LABELS[:2], as_pixels(faces))
     assert (predict(net, faces).argmax(1) == begun).mean() > 0.85
     done = command(*run, "--init", tmp_path / "best.ckpt", "--out", tmp_path, "--resume")
     assert done.returncode == 2
@@ -95,19 +103,19 @@ def test_label_that_a_model_lacks_is_learned_afresh_beside_what_it_knows(faces: 
     weights = {f"net.{name}": value for name, value in net.state_dict().items()}
     facts = ClassifierSpec("edgenet", two, INPUT_SIZE, CROP).to_dict()
     write_checkpoint(tmp_path / "two.ckpt", {"maskedge": facts, "state_dict": weights})
-    grown = load_start(tmp_path / "two.ckpt", "edgenet", (*two, "not_a_face"), look(faces))
-    assert np.abs(predict(grown, faces)[:, :2] - predict(net, faces)).max() < 1e-4
-    with pytest.raises(UsageError, match="does not know the label incorrect_mask"):
+    extended = load_start(tmp_path / "two.ckpt", "edgenet", (*two, "not_a_face"), as_pixels(faces))
+    assert np.abs(predict(extended, faces)[:, :2] - predict(net, faces)).max() < 1e-4
+    with pytest.raises(UsageError, match="lacks the label incorrect_mask"):
         check_start(tmp_path / "two.ckpt", "edgenet", LABELS)
 
 
 def test_what_training_cannot_go_on_from(invoke, faces, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(UsageError, match="give --net edgenet"):
-        load_start(default_model(), "seednet", LABELS, look(faces))
-    with pytest.raises(UsageError, match="does not know the label scarf"):
-        load_start(default_model(), "edgenet", ("with_mask", "scarf"), look(faces))
+        load_start(default_model(), "seednet", LABELS, as_pixels(faces))
+    with pytest.raises(UsageError, match="lacks the label scarf"):
+        load_start(default_model(), "edgenet", ("with_mask", "scarf"), as_pixels(faces))
     with pytest.raises(ModelError, match="there is no checkpoint"):
-        load_start(tmp_path / "no.ckpt", "edgenet", LABELS, look(faces))
+        load_start(tmp_path / "no.ckpt", "edgenet", LABELS, as_pixels(faces))
     (tmp_path / "broken.onnx").write_bytes(default_model().read_bytes()[:-100])
     done = invoke("edge-train", "classifier", "--data", faces_folder, "--init", tmp_path / "broken.onnx", "--out", tmp_path)
     assert done.returncode == 4
@@ -124,7 +132,7 @@ def test_compact_model_is_refused(faces: Image, tmp_path: Path) -> None:
     write_checkpoint(checkpoint, {"maskedge": {**spec.to_dict(), "card": {"net": "seednet"}}, "state_dict": weights})
     for compact in (False, True):
         export_classifier(checkpoint, tmp_path / f"{compact}.onnx", None, compact=compact)
-    start = load_start(tmp_path / "False.onnx", "seednet", spec.labels, look(faces))
+    start = load_start(tmp_path / "False.onnx", "seednet", spec.labels, as_pixels(faces))
     assert np.abs(predict(start, faces) - predict(net, faces)).max() < 1e-4
     with pytest.raises(ModelError, match="--compact"):
         check_start(tmp_path / "True.onnx", "seednet", spec.labels)

@@ -16,11 +16,11 @@ from maskedge.boxes import box_iou
 from maskedge.modelfile.crop import crop_faces
 from maskedge.support.pictures import read_picture
 from maskedge_train.classifier.augment import Compression, Jitter, Reframe, training_augmentation
-from maskedge_train.classifier.nets import INPUT_SIZE
 from maskedge_train.data.crops import CONTEXT, PATCH, REAL, Crops, cached_crops, cut_crops
-from maskedge_train.data.dataset import CROP, DataSet, load_dataset
-from maskedge_train.data.negatives import FAR, face_pieces, found_faces, random_windows, square
-from maskedge_train.data.paint import THINGS, paint
+from maskedge_train.data.dataset import DataSet, load_dataset
+from maskedge_train.data.negatives import FAR_IOU, detected_faces, face_pieces, random_windows, square
+from maskedge_train.data.occlusions import OCCLUSIONS, paint_occlusion
+from maskedge_train.shared.face_crop import CROP, INPUT_SIZE
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,8 @@ def test_every_label_has_crops_of_its_kinds(crops: Crops) -> None:
     assert ("with_mask", "mask") in kinds
     assert any(label == "incorrect_mask" and origin != "face" for label, origin in kinds)
     # A hand, a scarf, a cup or a phone before the mouth is no mask.
-    assert all(label == THINGS[origin][0] for label, origin in kinds if origin in THINGS)
-    assert {THINGS[thing][0] for thing in ("hand", "scarf", "cup", "phone")} == {"without_mask"}
+    assert all(label == OCCLUSIONS[origin][0] for label, origin in kinds if origin in OCCLUSIONS)
+    assert {OCCLUSIONS[thing][0] for thing in ("hand", "scarf", "cup", "phone")} == {"without_mask"}
 
 
 def test_labels_are_put_right_and_what_was_painted_by_them_goes(crops: Crops) -> None:
@@ -112,13 +112,14 @@ def test_painted_things_cover_and_spare() -> None:
     random = np.random.default_rng(1)
     face = cv2.resize(composite("without_mask", random), (PATCH, PATCH))
     side = PATCH / CONTEXT / (1 + 2 * CROP.margin)
-    for thing in THINGS:
-        changed = np.abs(paint(face, (side, side), thing, random).astype(int) - face).max(axis=2) > 20
+    for thing in OCCLUSIONS:
+        changed = np.abs(paint_occlusion(face, (side, side), thing, random).astype(int) - face).max(axis=2) > 20
         assert changed.mean() > 0.03, thing
         # The forehead stays as it was.
         assert changed[round(PATCH / 2 - 0.45 * side) : round(PATCH / 2 - 0.3 * side), PATCH // 3 : -PATCH // 3].mean() < 0.3, thing
     assert (
-        paint(face, (side, side), "mask", np.random.default_rng(2)) == paint(face, (side, side), "mask", np.random.default_rng(2))
+        paint_occlusion(face, (side, side), "mask", np.random.default_rng(2))
+        == paint_occlusion(face, (side, side), "mask", np.random.default_rng(2))
     ).all()
 
 
@@ -126,13 +127,13 @@ def test_negatives_are_off_every_face() -> None:
     faces = [(100.0, 80.0, 200.0, 210.0), (300.0, 100.0, 340.0, 150.0)]
     random = np.random.default_rng(0)
     for box in [*face_pieces(faces, 50, random), *random_windows((600, 400), faces, 50, random)]:
-        assert all(box_iou(box, square(face)) < FAR for face in faces)
+        assert all(box_iou(box, square(face)) < FAR_IOU for face in faces)
         x1, y1, x2, y2 = box
         assert x2 - x1 == pytest.approx(y2 - y1)
 
 
 def test_reframing_without_freedom_is_the_crop(crops: Crops) -> None:
-    still = Jitter(right=0, down=(0, 0), zoom=(0, 0), aspect=0, turn=0, labelled=1.0)
+    still = Jitter(right=0, down=(0, 0), zoom=(0, 0), aspect=0, rotation=0, labelled=1.0)
     rows = np.flatnonzero(crops.origins == "face")[:12]
     patches = torch.from_numpy(crops.patches[rows].transpose(0, 3, 1, 2).copy()).float()
     torch.manual_seed(0)
@@ -154,7 +155,7 @@ def test_a_face_moves_with_its_crop() -> None:
     edge = (PATCH - PATCH / CONTEXT) / 2
     place = (np.array([30, 40, 60, 70], np.float32) - edge) / (PATCH / CONTEXT)
     torch.manual_seed(3)
-    crops, places = Reframe(Jitter(turn=0, labelled=0.0))(torch.from_numpy(patch), torch.from_numpy(np.tile(place, (16, 1))))
+    crops, places = Reframe(Jitter(rotation=0, labelled=0.0))(torch.from_numpy(patch), torch.from_numpy(np.tile(place, (16, 1))))
     for crop, seen in zip(crops.numpy()[:, 0], places.numpy() * INPUT_SIZE, strict=True):
         rows, columns = np.flatnonzero(crop.max(1) > 0.5), np.flatnonzero(crop.max(0) > 0.5)
         found = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
@@ -180,7 +181,7 @@ def test_faces_as_detectors_box_them() -> None:
     faces = [(100.0, 100.0, 160.0, 170.0), (300.0, 100.0, 360.0, 170.0)]
     near = [(95.0 + shift, 95.0, 165.0 + shift, 165.0) for shift in (0.0, 4.0, 8.0)]
     answers = [near, [(310.0, 110.0, 350.0, 160.0), (500.0, 10.0, 560.0, 70.0)], []]
-    pairs = found_faces(answers, faces, 2, np.random.default_rng(0))
+    pairs = detected_faces(answers, faces, 2, np.random.default_rng(0))
     assert sorted(index for _, index in pairs) == [0, 0, 1], "two of a face at most, and none of what lies on no face"
     assert all(box_iou(box, faces[index]) >= 0.4 for box, index in pairs)
-    assert found_faces([[], []], [], 2, np.random.default_rng(0)) == []
+    assert detected_faces([[], []], [], 2, np.random.default_rng(0)) == []

@@ -12,7 +12,8 @@ import pytest
 from maskedge import UsageError
 from maskedge.labelled_boxes import UNLABELLED, LabelledBox, read_boxes, write_boxes
 from maskedge.modelfile.crop import crop_faces
-from maskedge_train.data.dataset import CROP, load_dataset, times_shown, whole_picture
+from maskedge_train.data.dataset import load_dataset, times_shown, whole_picture
+from maskedge_train.shared.face_crop import CROP
 
 LABELS = ("with_mask", "without_mask")
 

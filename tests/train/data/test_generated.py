@@ -14,11 +14,11 @@ from maskedge_train.data import generated
 from maskedge_train.data.crops import Crops, cut_crops
 from maskedge_train.data.dataset import DataSet, labels_to_learn, load_dataset
 from maskedge_train.data.localise import localise
-from maskedge_train.data.negatives import DOUBT
+from maskedge_train.data.negatives import MAX_FACE_PROBABILITY
 
 
 def test_same_name_is_the_same_picture_and_no_other() -> None:
-    names = generated.names(10)
+    names = generated.picture_names(10)
     assert len(set(names)) == len(names) > 10
     first, second = ([generated.draw(name) for name in names] for _ in range(2))
     for one, other in zip(first, second, strict=True):
@@ -27,16 +27,16 @@ def test_same_name_is_the_same_picture_and_no_other() -> None:
         assert one.faces == other.faces
     assert len({drawn.image.tobytes() for drawn in first}) == len(first)
     assert {drawn.name.split()[0].removeprefix("generated/") for drawn in first if not drawn.faces} == set(generated._KINDS)
-    assert generated.names(0) == []
+    assert generated.picture_names(0) == []
     assert generated.digest(10) == generated.digest(10) != generated.digest(20)
 
 
 def test_shuffled_picture_shows_the_same_in_other_places() -> None:
     random = np.random.default_rng(1)
     picture = texture((90, 120), random)
-    mixed = generated.shuffled(picture, np.random.default_rng(4))
+    mixed = generated.shuffle_parts(picture, np.random.default_rng(4))
     assert mixed.shape == picture.shape
-    assert (mixed == generated.shuffled(picture, np.random.default_rng(4))).all()
+    assert (mixed == generated.shuffle_parts(picture, np.random.default_rng(4))).all()
     assert (mixed != picture).mean() > 0.5
     colours = {tuple(pixel) for pixel in picture.reshape(-1, 3).tolist()}
     assert {tuple(pixel) for pixel in mixed.reshape(-1, 3).tolist()} <= colours
@@ -55,7 +55,7 @@ def plain(faces_folder: Path) -> DataSet:
 @pytest.fixture(scope="module")
 def crops(plain: DataSet) -> Crops:
     parts = np.zeros(len(plain.pictures), np.int64)
-    return cut_crops(plain, parts, negatives=True, painted=False, beside=True, drawn=5)
+    return cut_crops(plain, parts, negatives=True, painted=False, negatives_from_faces=True, generated_backgrounds=5)
 
 
 def test_plain_folder_teaches_what_is_no_face(plain: DataSet, crops: Crops) -> None:
@@ -64,7 +64,14 @@ def test_plain_folder_teaches_what_is_no_face(plain: DataSet, crops: Crops) -> N
     none = crops.labels == "not_a_face"
     assert set(crops.origins[none].tolist()) >= {"piece of a face", "window"}
     assert set(crops.sources[none].tolist()) == {"faces", "generated"}
-    again = cut_crops(plain, np.zeros(len(plain.pictures), np.int64), negatives=True, painted=False, beside=True, drawn=5)
+    again = cut_crops(
+        plain,
+        np.zeros(len(plain.pictures), np.int64),
+        negatives=True,
+        painted=False,
+        negatives_from_faces=True,
+        generated_backgrounds=5,
+    )
     assert (again.exact == crops.exact).all()
     assert again.names.tolist() == crops.names.tolist()
     # A tenth of what is drawn chooses the epoch, the rest is learned from; which, its name says.
@@ -76,7 +83,7 @@ def test_what_the_bundled_classifier_takes_for_a_face_is_not_taught_as_none(crop
     classifier = MaskClassifier()
     none = np.flatnonzero((crops.labels == "not_a_face") & (crops.sources == "faces"))
     of_a_face = 1 - classifier.classify_crops(crops.exact[none])[:, classifier.labels.index("not_a_face")]
-    assert of_a_face.max() <= DOUBT + 1e-5
+    assert of_a_face.max() <= MAX_FACE_PROBABILITY + 1e-5
 
 
 def test_located_faces_teach_where_a_face_is(plain: DataSet, crops: Crops) -> None:

@@ -66,7 +66,7 @@ def test_wrong_models_are_refused_before_the_work(tmp_path: Path, faces_folder: 
 
 
 def test_folder_without_labels_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="holds no pictures in sub-folders"):
+    with pytest.raises(UsageError, match="has no pictures in sub-folders"):
         localise(tmp_path)
 
 

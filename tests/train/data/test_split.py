@@ -11,7 +11,7 @@ import pytest
 from maskedge import UsageError
 from maskedge_train.data.dataset import DataSet, load_dataset
 from maskedge_train.data.hashing import near_pairs, perceptual_hashes
-from maskedge_train.data.near_duplicates import find_relations, people_pattern
+from maskedge_train.data.near_duplicates import find_near_duplicates, people_pattern
 from maskedge_train.data.split import PARTS, Split, split_dataset
 
 LABELS = ("with_mask", "without_mask")
@@ -43,7 +43,7 @@ def test_related_pictures_stay_together(copied: DataSet) -> None:
     assert copied.refused[0][0] == "faces/with_mask/broken.jpg"
     assert len(copied.pictures) == 2 * (48 + 5)
     names = [picture.name for picture in copied.pictures]
-    numbers = find_relations(copied.pictures, PEOPLE).groups(len(names)).tolist()
+    numbers = find_near_duplicates(copied.pictures, PEOPLE).groups(len(names)).tolist()
     group = dict(zip(names, numbers, strict=True))
     for label in LABELS:
         files = ("face 0.jpg", "face 0 copy.jpg", "small.png", "rough.jpg", "mirror.webp", "turned.png")
@@ -83,7 +83,7 @@ def test_split_of_other_data_is_refused(copied: DataSet, faces_folder: Path) -> 
 @pytest.mark.parametrize("content", ["", "[]", "{}", json.dumps({"by": "group"}), "\x00rubbish"])
 def test_rubbish_is_no_split(tmp_path: Path, content: str) -> None:
     (tmp_path / "split.json").write_text(content)
-    with pytest.raises(UsageError, match="no split file"):
+    with pytest.raises(UsageError, match="not a split file"):
         Split.load(tmp_path / "split.json")
 
 
@@ -103,9 +103,10 @@ def test_pattern_that_finds_nobody_is_said(pattern: str) -> None:
         people_pattern(pattern)
 
 
+@pytest.mark.slow
 def test_real_data_has_the_known_relations(data_dir: Path) -> None:
     dataset = load_dataset(data_dir / "faces")
-    relations = find_relations(dataset.pictures, PEOPLE)
+    relations = find_near_duplicates(dataset.pictures, PEOPLE)
     assert len(dataset.pictures) == 4094
     assert sum(map(len, relations.people.values())) == pytest.approx(1250, abs=5)
     copies = {index for pair in relations.near.tolist() for index in pair}

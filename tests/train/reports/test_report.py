@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from maskedge import OutputError, UsageError
-from maskedge_train.classifier.metrics import Answers
+from maskedge_train.classifier.metrics import Predictions
 from maskedge_train.reports import charts
 from maskedge_train.reports.report import write_report
 
@@ -18,15 +18,15 @@ LABELS = ("with_mask", "without_mask", "incorrect_mask", "not_a_face")
 KINDS = ("confusion", "roc", "precision_recall", "reliability")
 
 
-def made_up(name: str, count: int = 120, labels: int = 4, file: str = "face.jpg") -> Answers:
+def made_up(name: str, count: int = 120, labels: int = 4, file: str = "face.jpg") -> Predictions:
     random = np.random.default_rng(2)
     targets = random.integers(0, labels, count)
     logits = random.normal(0, 1.5, (count, 4)) + 2.5 * np.eye(4)[targets]
     crops = random.integers(0, 256, (count, 16, 16, 3), np.uint8)
-    return Answers(name, LABELS, logits.astype(np.float32), targets, [f"{number} {file}" for number in range(count)], crops)
+    return Predictions(name, LABELS, logits.astype(np.float32), targets, [f"{number} {file}" for number in range(count)], crops)
 
 
-def report_on(out: Path, *answers: Answers, **more: Any) -> dict[str, Any]:
+def report_of(out: Path, *answers: Predictions, **more: Any) -> dict[str, Any]:
     return write_report(out, "A net", answers, temperature=1.3, unsure_below=0.7, **({"facts": {"net": "edgenet"}} | more))
 
 
@@ -70,7 +70,7 @@ def test_report(tmp_path: Path) -> None:
         "seeds": [1, 2],
         "best": None,
     }
-    report = report_on(out, made_up("faces test", labels=2), wide, history=history, comparison=comparison, facts=facts)
+    report = report_of(out, made_up("faces test", labels=2), wide, history=history, comparison=comparison, facts=facts)
 
     slugs = ("faces_test", "scenes_dev")
     drawn = {f"{kind}_{slug}.png" for kind in KINDS for slug in slugs} | {"learning_curves.png"}
@@ -91,7 +91,7 @@ def test_report(tmp_path: Path) -> None:
 
     page = Page((out / "report.html").read_text(encoding="utf-8"))
     assert "i" not in page.tags
-    for words in ("<i>net</i>", "data: counts: with mask", "112,874", "share it only as the data set itself", "0.9800", "0.4100"):
+    for words in ("<i>net</i>", "Data: counts: with mask", "112,874", "share it only as the data set itself", "0.9800", "0.4100"):
         assert words in page.words
     assert all(source.startswith("data:image/") for source in page.pictures)
     wrong = sum(int((part.logits.argmax(1) != part.targets).sum()) for part in (wide, made_up("", labels=2)))
@@ -100,7 +100,7 @@ def test_report(tmp_path: Path) -> None:
 
 def test_gallery_has_the_most_confident_mistakes_first(tmp_path: Path, undrawn: None) -> None:
     answers = made_up("faces test", 600, file="<b>&.jpg")
-    report_on(tmp_path, answers)
+    report_of(tmp_path, answers)
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "b" not in page.tags
     captions = [caption for caption in page.captions if "→" in caption]
@@ -117,32 +117,32 @@ def test_gallery_has_the_most_confident_mistakes_first(tmp_path: Path, undrawn: 
 def test_without_mistakes_history_and_second_label(tmp_path: Path) -> None:
     answers = made_up("one", 5, labels=1)
     answers.logits[:] = [9, 0, 0, 0]
-    report = report_on(tmp_path, answers)
+    report = report_of(tmp_path, answers)
     assert report["evaluations"][0]["accuracy"] == 1
     assert "comparison" not in report
     assert not (tmp_path / "learning_curves.png").exists()
-    assert "No answer is wrong." in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "No prediction is wrong." in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_names_that_look_the_same_as_files_get_files_of_their_own(tmp_path: Path, undrawn: None) -> None:
-    report_on(tmp_path, made_up("Faces", 9), made_up("faces!", 9))
+    report_of(tmp_path, made_up("Faces", 9), made_up("faces!", 9))
     assert (tmp_path / "roc_faces.png").exists()
     assert (tmp_path / "roc_faces_2.png").exists()
 
 
 def test_nothing_to_measure_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no crops"):
-        report_on(tmp_path / "out", made_up("faces test", 0))
+        report_of(tmp_path / "out", made_up("faces test", 0))
     assert not (tmp_path / "out").exists()
 
 
 def test_unwritable_places_are_said(tmp_path: Path, undrawn: None) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be created"):
-        report_on(tmp_path / "file")
+        report_of(tmp_path / "file")
     for taken in ("report.json", "report.html", "roc_a.png"):
         out = tmp_path / f"taken {taken}"
         (out / taken).mkdir(parents=True)
         with pytest.raises(OutputError, match=f"{taken} cannot be written"):
-            report_on(out, made_up("a", 5))
+            report_of(out, made_up("a", 5))
         assert not list(out.glob("*.tmp"))

@@ -1,1 +1,1 @@
-"""Training of boosted cascades (Viola and Jones, 2001) that OpenCV loads, for masked and unmasked faces."""
+"""Training of boosted cascades (Viola and Jones, 2001) for OpenCV, on masked and bare faces."""

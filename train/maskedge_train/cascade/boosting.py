@@ -1,4 +1,7 @@
-"""One stage of a cascade: Gentle AdaBoost (Friedman, Hastie and Tibshirani, 2000) over decisions of one feature."""
+"""One stage of a cascade: Gentle AdaBoost over decision stumps.
+
+Source: Friedman, Hastie and Tibshirani, "Additive logistic regression", 2000.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,12 @@ from .features import BINS, Codes, Features, Integrals, Weak
 
 _Floats = npt.NDArray[np.float64]
 MARGIN = 1e-5
-"""OpenCV lets a window pass whose sum is this much under the stage's threshold."""
+"""OpenCV passes a window whose sum is below the stage's threshold by up to this margin."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage: windows whose sum of answers reaches `threshold` pass."""
+    """A stage: it passes windows whose sum of stump values reaches `threshold`."""
 
     weaks: tuple[Weak, ...]
     threshold: float
@@ -25,7 +28,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class StageFigures:
-    """What a stage does to the samples that it was trained on: the shares of faces and of others that pass."""
+    """Shares of the training faces and negatives that a stage passes."""
 
     features: int
     hit_rate: float
@@ -48,22 +51,26 @@ def train_stage(
     most: int,
     progress: Callable[[int, float], None] = lambda count, rate: None,
 ) -> tuple[Stage, StageFigures]:
-    """Boost until few enough of the negatives pass.
+    """Add decision stumps until the stage rejects enough negatives.
 
     Args:
         kind: Kind of features.
         positives: P faces.
         negatives: Q windows that passed all earlier stages.
         positive_weights: float64 `[P]`.
-        groups: int64 `[P]`, masked or not: the stage's hit rate holds for each.
-        known: Features of the cascade so far; those that the stage needs are appended.
-        random: Draws the pool, and the features tried for each decision.
-        hit_rate: Share of each group that must pass.
-        false_alarm: Share of negatives that may.
-        pool: Features of the stage to choose from.
-        tried: How many of these each decision chooses from.
-        most: Most decisions.
-        progress: Called after each with their number and the share of negatives that pass.
+        groups: int64 `[P]`, masked or not: the hit rate holds for each group.
+        known: Features of the cascade so far; those of the stage are appended.
+        random: Draws the pool, and the candidates for each stump.
+        hit_rate: Share of each group that the stage must pass.
+        false_alarm: Share of the negatives that the stage may pass.
+        pool: Number of candidate features for the stage.
+        tried: Number of candidate features for each stump.
+        most: Maximum number of stumps.
+        progress: Called after each stump with the number of stumps and the share of negatives that
+            pass.
+
+    Returns:
+        The stage and its figures on the training samples.
     """
     features = kind.pool(random, pool)
     joined = Integrals(
@@ -83,7 +90,7 @@ def train_stage(
         rows = random.choice(len(features), min(tried, len(features)), replace=False)
         row, left_bins, left, right = _best(codes, rows, weights, count, ordered=kind.ordered)
         known.append(features[row])
-        # The bins left of the cut are those of values under the edge where the first of the others begins.
+        # Bins left of the cut hold values below the edge where the first of the other bins begins.
         cut = float(np.float32(edges[row, int(left_bins.sum())])) if kind.ordered else 0.0
         weak = Weak(len(known) - 1, left, right, cut, () if kind.ordered else tuple(left_bins.tolist()))
         weaks.append(weak)
@@ -104,14 +111,19 @@ def train_stage(
 def _best(
     codes: Codes, rows: npt.NDArray[np.int64], weights: _Floats, count: int, *, ordered: bool
 ) -> tuple[int, npt.NDArray[np.bool_], float, float]:
-    """Choose the feature and the cut of least squared error: its row, the bins that go left, and the two answers."""
+    """Choose the feature and the cut with the smallest squared error.
+
+    Returns:
+        The feature's row, the bins that go left, and the values of left and right.
+    """
     positive = np.stack([np.bincount(codes[row, :count], weights[:count], BINS) for row in rows])
     negative = np.stack([np.bincount(codes[row, count:], weights[count:], BINS) for row in rows])
     total, signed = positive + negative, positive - negative
     if ordered:
         order = np.broadcast_to(np.arange(BINS), total.shape)
     else:
-        # Codes have no order: by their mean answer the best of all subsets is a cut (Fisher, 1958).
+        # Codes have no order. Sorted by their mean value, the best of all subsets is a cut (Fisher,
+        # 1958).
         order = np.argsort(signed / np.maximum(total, 1e-15), axis=1, kind="stable")
         total, signed = np.take_along_axis(total, order, 1), np.take_along_axis(signed, order, 1)
     left_total, left_signed = total.cumsum(axis=1)[:, :-1], signed.cumsum(axis=1)[:, :-1]

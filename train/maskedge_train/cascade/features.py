@@ -1,4 +1,4 @@
-"""The two kinds of features that OpenCV's cascades know, computed as OpenCV computes them."""
+"""The two kinds of features of OpenCV's cascades, computed as OpenCV does."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from maskedge.types import Image
 WINDOW = 24
 """Side of the window in pixels."""
 BINS = 256
-LEAST_CONTRAST = 10
-"""OpenCV's Haar cascades reject windows whose standard deviation of grey values is at most this."""
+MIN_CONTRAST = 10
+"""OpenCV's Haar cascades reject windows with at most this standard deviation of grey values."""
 Rect: TypeAlias = tuple[int, int, int, int]
 Codes: TypeAlias = npt.NDArray[np.uint8]
 
@@ -25,8 +25,9 @@ class Integrals:
     """Integral images of N windows.
 
     Attributes:
-        sums: float32 `[25, 25, N]`, sums of the grey values above and left.
-        contrast: float32 `[N]`, OpenCV's normalisation of Haar features; 0 for windows too flat for them.
+        sums: float32 `[25, 25, N]`, sums of the grey values above and to the left.
+        contrast: float32 `[N]`, OpenCV's normalisation of Haar features; 0 for windows without
+            contrast.
     """
 
     sums: npt.NDArray[np.float32]
@@ -34,20 +35,27 @@ class Integrals:
 
     @classmethod
     def of(cls, windows: Image) -> Integrals:
-        """Integrate windows, uint8 `[N, 24, 24]` grey."""
-        # Laid out so that one corner of all windows lies together.
+        """Compute the integral images of windows, uint8 `[N, 24, 24]` grey."""
+        # The windows are the last axis, so that the same corner of all windows is contiguous.
         grey = windows.astype(np.float64)
         inner = grey[:, 1:-1, 1:-1].reshape(len(grey), -1)
         area = inner.shape[1]
         squares = area * (inner**2).sum(axis=1) - inner.sum(axis=1) ** 2
         contrast = np.sqrt(np.maximum(squares, 0))
-        contrast[contrast / area <= LEAST_CONTRAST] = 0
+        contrast[contrast / area <= MIN_CONTRAST] = 0
         sums = np.zeros((WINDOW + 1, WINDOW + 1, len(grey)), np.float32)
         sums[1:, 1:] = grey.cumsum(axis=1).cumsum(axis=2).transpose(1, 2, 0)
         return cls(sums, contrast.astype(np.float32))
 
     def box(self, rect: Rect) -> npt.NDArray[np.float32]:
-        """Sum of the grey values in a rectangle (x, y, width, height) of each window: float32 `[N]`."""
+        """Sum the grey values in a rectangle of each window.
+
+        Args:
+            rect: x, y, width, height in pixels.
+
+        Returns:
+            float32 `[N]`.
+        """
         x, y, width, height = rect
         s = self.sums
         return np.asarray(s[y + height, x + width] - s[y, x + width] - s[y + height, x] + s[y, x], np.float32)
@@ -55,13 +63,13 @@ class Integrals:
 
 @dataclass(frozen=True)
 class Weak:
-    """A decision of one feature with two answers.
+    """A decision stump: one feature, two values.
 
     Attributes:
         feature: Index into the cascade's features.
-        left: Answer for windows that go left.
-        right: Answer for the others.
-        threshold: Haar: values below it go left.
+        left: Value of windows that go left.
+        right: Value of all other windows.
+        threshold: Haar: feature values below it go left.
         subset: LBP: which of the 256 codes go left.
     """
 
@@ -83,16 +91,19 @@ class Features(Protocol):
         ...
 
     def codes(self, integrals: Integrals, features: Sequence[tuple[int, ...]]) -> tuple[Codes, npt.NDArray[np.float64]]:
-        """Give the bin of each window, uint8 `[F, N]`, and where the bins begin: float64 `[F, 257]` (of no meaning for LBP)."""
+        """Return the bin of each window, uint8 `[F, N]`, and the bins' edges, float64 `[F, 257]`.
+
+        The edges have no meaning for LBP.
+        """
         ...
 
     def goes_left(self, integrals: Integrals, feature: tuple[int, ...], weak: Weak) -> npt.NDArray[np.bool_]:
-        """Tell which windows go left: bool `[N]`."""
+        """Return which windows go left: bool `[N]`."""
         ...
 
 
 _PATTERNS = {
-    # Cells across and down, and the cells that count (each as often as makes the whole sum to nothing).
+    # Cells across and down, and the cells with positive weight (which makes the total weight zero).
     0: (2, 1, ((1, 0),)),
     1: (1, 2, ((0, 1),)),
     2: (3, 1, ((1, 0),)),
@@ -103,7 +114,10 @@ _PATTERNS = {
 
 
 class Haar:
-    """Differences of rectangles, over the contrast of the window. A feature is (pattern, x, y, cell width, cell height)."""
+    """Differences of rectangles, divided by the window's contrast.
+
+    A feature is (pattern, x, y, cell width, cell height).
+    """
 
     name = "haar"
     ordered = True
@@ -125,7 +139,7 @@ class Haar:
 
     @staticmethod
     def rects(feature: tuple[int, ...]) -> list[tuple[Rect, float]]:
-        """Give the rectangles of a feature and their weights, the whole first."""
+        """Return the rectangles of a feature and their weights, the whole area first."""
         pattern, x, y, width, height = feature
         across, down, cells = _PATTERNS[pattern]
         weight = across * down / len(cells)
@@ -133,7 +147,7 @@ class Haar:
         return [((x, y, across * width, down * height), -1.0), *inner]
 
     def values(self, integrals: Integrals, feature: tuple[int, ...]) -> npt.NDArray[np.float32]:
-        """Give the feature's value for each window: float32 `[N]`."""
+        """Return the feature's value for each window: float32 `[N]`."""
         total = sum(np.float32(weight) * integrals.box(rect) for rect, weight in self.rects(feature))
         return np.asarray(np.where(integrals.contrast > 0, total / np.maximum(integrals.contrast, 1), 0), np.float32)
 
@@ -150,16 +164,19 @@ class Haar:
         return codes, edges
 
     def goes_left(self, integrals: Integrals, feature: tuple[int, ...], weak: Weak) -> npt.NDArray[np.bool_]:
-        """Tell which windows go left: bool `[N]`."""
+        """Return which windows go left: bool `[N]`."""
         return np.asarray(self.values(integrals, feature) < np.float32(weak.threshold), np.bool_)
 
 
 class Lbp:
-    """Local binary patterns of 3 x 3 blocks (Liao et al., 2007). A feature is (x, y, block width, block height)."""
+    """Local binary patterns of 3 x 3 blocks (Liao et al., 2007).
+
+    A feature is (x, y, block width, block height).
+    """
 
     name = "lbp"
     ordered = False
-    # Clockwise from the top left, most significant first.
+    # Clockwise from the top left, the most significant bit first.
     _AROUND = ((0, 0), (1, 0), (2, 0), (2, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
     def __init__(self) -> None:
@@ -177,7 +194,7 @@ class Lbp:
         return [self._all[row] for row in random.choice(len(self._all), min(count, len(self._all)), replace=False)]
 
     def code(self, integrals: Integrals, feature: tuple[int, ...]) -> Codes:
-        """Give the pattern of each window: uint8 `[N]`."""
+        """Return the pattern of each window: uint8 `[N]`."""
         x, y, width, height = feature
         centre = integrals.box((x + width, y + height, width, height))
         code = np.zeros(len(centre), np.uint8)
@@ -188,11 +205,11 @@ class Lbp:
         return code
 
     def codes(self, integrals: Integrals, features: Sequence[tuple[int, ...]]) -> tuple[Codes, npt.NDArray[np.float64]]:
-        """Give the patterns of each window."""
+        """Return the patterns of each window."""
         return np.stack([self.code(integrals, feature) for feature in features]), np.zeros((len(features), BINS + 1))
 
     def goes_left(self, integrals: Integrals, feature: tuple[int, ...], weak: Weak) -> npt.NDArray[np.bool_]:
-        """Tell which windows go left: bool `[N]`."""
+        """Return which windows go left: bool `[N]`."""
         return np.asarray(np.array(weak.subset, np.bool_)[self.code(integrals, feature)])
 
 

@@ -1,4 +1,4 @@
-"""Cascades as OpenCV evaluates and stores them."""
+"""Cascades in OpenCV's file format, evaluated as OpenCV does."""
 
 from __future__ import annotations
 
@@ -29,14 +29,18 @@ class Cascade:
     stages: tuple[Stage, ...]
 
     def cut(self, stages: int) -> Cascade:
-        """Give the cascade of the first stages: more found, and more that is none."""
+        """Return the cascade of the first `stages` stages, which finds more faces and more else."""
         kept = self.stages[:stages]
         return Cascade(self.kind, self.features[: sum(len(stage.weaks) for stage in kept)], kept)
 
-    def passed(self, windows: Image) -> npt.NDArray[np.int64]:
-        """Count the stages that each window passes, as OpenCV does: uint8 `[N, 24, 24]` grey to int64 `[N]`.
+    def stages_passed(self, windows: Image) -> npt.NDArray[np.int64]:
+        """Count the stages that each window passes, as OpenCV does.
 
-        Windows too flat for Haar features do not even reach the first: -1.
+        Args:
+            windows: uint8 `[N, 24, 24]`, grey.
+
+        Returns:
+            int64 `[N]`; -1 for windows without enough contrast for Haar features.
         """
         kind = KINDS[self.kind]()
         integrals = Integrals.of(windows)
@@ -53,7 +57,7 @@ class Cascade:
         return passed
 
     def to_xml(self) -> str:
-        """Write the cascade in the format of OpenCV 4."""
+        """Return the cascade in the format of OpenCV 4."""
         lines = ['<?xml version="1.0"?>', "<opencv_storage>", '<cascade type_id="opencv-cascade-classifier">']
         lines += ["<stageType>BOOST</stageType>", f"<featureType>{self.kind.upper()}</featureType>"]
         lines += [f"<height>{WINDOW}</height>", f"<width>{WINDOW}</width>"]
@@ -83,7 +87,7 @@ class Cascade:
 
 
 def _decision(weak: Weak) -> str:
-    """Write what sends a window left: a threshold, or 256 bits in eight signed numbers."""
+    """Return a stump's decision as text: a threshold, or 256 bits in eight signed numbers."""
     if not weak.subset:
         return f"{weak.threshold:.9g}"
     bits = np.packbits(np.array(weak.subset, np.bool_), bitorder="little").view("<i4")
@@ -91,10 +95,10 @@ def _decision(weak: Weak) -> str:
 
 
 def from_json(content: dict[str, object]) -> Cascade:
-    """Read a cascade that `to_json` wrote.
+    """Build a cascade from the result of `to_json`.
 
     Raises:
-        KeyError, TypeError, ValueError: It is none.
+        KeyError, TypeError, ValueError: The content is not a cascade.
     """
     stages: Sequence[dict[str, object]] = content["stages"]  # type: ignore[assignment]
     features: Sequence[Sequence[int]] = content["features"]  # type: ignore[assignment]
@@ -115,7 +119,7 @@ def from_json(content: dict[str, object]) -> Cascade:
 
 
 def to_json(cascade: Cascade) -> dict[str, object]:
-    """Give a cascade as JSON types, exactly."""
+    """Return a cascade as JSON types, without loss."""
     stages = [
         {
             "threshold": stage.threshold,

@@ -1,4 +1,4 @@
-"""What a cascade learns from: faces as its scan will meet them, and windows that deceive the stages so far."""
+"""Training samples of a cascade: faces as a scan meets them, and remaining false positives."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from .features import WINDOW
 
 SQUARE = 0.525
 """Side of a cascade's square, in units of width plus height of the labelled box."""
-LEAST_SIDE = 24
-"""Smaller squares are too coarse to learn from, in pixels."""
-FOREIGN = 0.22
-"""A window that overlaps a face by this much or more (IoU) is no example of what is none."""
+MIN_SIDE = 24
+"""Minimum side of a square in pixels; smaller faces are too coarse."""
+MAX_OVERLAP = 0.22
+"""A window that overlaps a face by this much or more (IoU) is not used as a negative."""
 _CONTEXT = 1.6
-_MOST_SIDE = 96
+_MAX_SIDE = 96
 
 
 @dataclass(frozen=True)
 class FacePatch:
-    """A face and what surrounds it.
+    """A face with its surroundings.
 
     Attributes:
-        grey: uint8 `[S, S]`, its square in the middle, 1.6 times as large.
-        masked: Whether a mask is worn, well or badly.
+        grey: uint8 `[S, S]`, 1.6 times as large as the face's square in its middle.
+        masked: Whether a mask is worn, correctly or not.
     """
 
     grey: Image
@@ -43,7 +43,7 @@ class FacePatch:
 
 
 def square_of(box: Box) -> Box:
-    """Give the square that a cascade should answer for a labelled box."""
+    """Return the square that a cascade should detect for a labelled box."""
     half = SQUARE * (box[2] - box[0] + box[3] - box[1]) / 2
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     return x - half, y - half, x + half, y + half
@@ -56,13 +56,14 @@ def face_patches(picture: Picture) -> list[FacePatch]:
     for face in picture.faces:
         x1, y1, x2, _ = square_of(face.box)
         side = x2 - x1
-        if side < LEAST_SIDE:
+        if side < MIN_SIDE:
             continue
-        size = min(round(_CONTEXT * side), _MOST_SIDE)
+        size = min(round(_CONTEXT * side), _MAX_SIDE)
         edge = side * (_CONTEXT - 1) / 2
         scale = size / (_CONTEXT * side)
         matrix = np.array([[scale, 0, (edge - x1) * scale], [0, scale, (edge - y1) * scale]])
-        # Antialiased as far as it shrinks; what lies outside of the picture is its repeated border, as at run time.
+        # Blur before shrinking, against aliasing. Outside of the picture its border is repeated, as
+        # at run time.
         blurred = cv2.GaussianBlur(grey, (0, 0), 0.4 / scale) if scale < 0.7 else grey
         patch = cv2.warpAffine(blurred, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         patches.append(FacePatch(np.asarray(patch, np.uint8), face.label != "without_mask"))
@@ -70,9 +71,12 @@ def face_patches(picture: Picture) -> list[FacePatch]:
 
 
 def draw_face(patch: FacePatch, random: np.random.Generator) -> Image:
-    """Draw one window, uint8 `[24, 24]`, of a face: moved, turned, lit and resampled as a scan might meet it."""
+    """Draw a window of a face, uint8 `[24, 24]`, varied as in a scan.
+
+    Position, rotation, brightness and resampling vary.
+    """
     side = patch.grey.shape[0]
-    # OpenCV's scan shrinks by up to this without antialiasing.
+    # OpenCV's scan shrinks by up to this factor without antialiasing.
     face = side / _CONTEXT
     between = WINDOW * math.exp(random.uniform(0, max(0.0, math.log(face / WINDOW))))
     size = max(8, round(_CONTEXT * between))
@@ -80,9 +84,9 @@ def draw_face(patch: FacePatch, random: np.random.Generator) -> Image:
     if random.random() < 0.5:
         grey = cv2.GaussianBlur(grey, (0, 0), max(0.3, 0.4 * size / _CONTEXT / WINDOW))
     scale = WINDOW * _CONTEXT / grey.shape[0] / random.uniform(0.93, 1.08)
-    turn = float(np.clip(random.normal(0, 5), -13, 13)) * math.pi / 180
+    rotation = float(np.clip(random.normal(0, 5), -13, 13)) * math.pi / 180
     flip = random.choice([-1.0, 1.0])
-    cos, sin = scale * math.cos(turn), scale * math.sin(turn)
+    cos, sin = scale * math.cos(rotation), scale * math.sin(rotation)
     matrix = np.array([[flip * cos, -flip * sin], [sin, cos]])
     shift = random.uniform(-0.035, 0.035, 2) * WINDOW
     centre = np.full(2, (grey.shape[0] - 1) / 2)
@@ -101,8 +105,8 @@ class Positives:
 
     Attributes:
         windows: uint8 `[P, 24, 24]`.
-        groups: int64 `[P]`, 1 where a mask is worn.
-        weights: float64 `[P]`; masked and unmasked weigh the same in all.
+        groups: int64 `[P]`, 1 for a masked face.
+        weights: float64 `[P]`; masked and unmasked faces have the same total weight.
     """
 
     windows: Image
@@ -111,7 +115,7 @@ class Positives:
 
     @classmethod
     def draw(cls, patches: Sequence[FacePatch], count: int, random: np.random.Generator) -> Positives:
-        """Draw `count` faces, half of them masked where there are both."""
+        """Draw `count` faces, half of them masked if there are both kinds."""
         kinds = [[patch for patch in patches if patch.masked == masked] for masked in (False, True)]
         kinds = [kind for kind in kinds if kind]
         chosen = [kind[index % len(kind)] for kind in kinds for index in range(count // len(kinds))]
@@ -120,33 +124,36 @@ class Positives:
         return cls(windows, groups, np.full(len(groups), 1 / len(groups)))
 
     def take(self, rows: npt.NDArray[np.int64]) -> Positives:
-        """Give some of them, the two kinds weighing the same again."""
+        """Return some of the faces, with equal total weights of both kinds."""
         groups, weights = self.groups[rows], self.weights[rows].copy()
         for group in np.unique(groups):
             weights[groups == group] /= weights[groups == group].sum()
         return Positives(self.windows[rows], groups, weights)
 
 
-def mine(
+def mine_negatives(
     pictures: Sequence[Picture],
     cascade: Path | None,
     count: int,
     random: np.random.Generator,
     *,
-    most_a_scan: int,
+    max_per_scan: int,
     scans: int,
     progress: Callable[[int], None] = lambda found: None,
 ) -> Image:
-    """Find windows without a face that pass a cascade, uint8 `[M, 24, 24]`, M at most `count`.
+    """Find windows without a face that pass a cascade.
 
     Args:
-        pictures: Where to look: pictures without people, and people outside of their labelled faces.
-        cascade: XML of the stages so far; None for windows at random.
-        count: How many to find.
+        pictures: Pictures to search: without people, or outside of their labelled faces.
+        cascade: XML file of the stages so far; None for random windows.
+        count: Number of windows to find.
         random: Draws pictures, sizes and windows.
-        most_a_scan: Most windows of one picture at one size, for variety.
-        scans: Most scans.
-        progress: Called with the number found so far.
+        max_per_scan: Maximum number of windows per picture and size, for variety.
+        scans: Maximum number of scans.
+        progress: Called with the number of windows found so far.
+
+    Returns:
+        uint8 `[M, 24, 24]`, grey, M at most `count`.
     """
     detector = None
     if cascade is not None:
@@ -164,7 +171,7 @@ def mine(
                 boxes = [face.box for face in pictures[index].faces] + [*pictures[index].unlabelled]
                 kept[index] = np.asarray(image, np.uint8), [square_of(box) for box in boxes]
             grey, faces = kept[index]
-            found += _scan(grey, faces, detector, random, most_a_scan)
+            found += _scan(grey, faces, detector, random, max_per_scan)
             progress(min(len(found), count))
             if len(found) >= count:
                 break
@@ -174,9 +181,9 @@ def mine(
 
 
 def _scan(
-    grey: Image, faces: Sequence[Box], detector: cv2.CascadeClassifier | None, random: np.random.Generator, most: int
+    grey: Image, faces: Sequence[Box], detector: cv2.CascadeClassifier | None, random: np.random.Generator, limit: int
 ) -> list[Image]:
-    """Look at one picture at one size, so that a window of it is a window of the cascade, pixel by pixel."""
+    """Scan a picture at one size, so that its windows equal those of the cascade pixel by pixel."""
     longest = math.exp(random.uniform(math.log(1.5 * WINDOW), math.log(320)))
     scale = longest / max(grey.shape)
     size = max(WINDOW, round(grey.shape[1] * scale)), max(WINDOW, round(grey.shape[0] * scale))
@@ -186,7 +193,7 @@ def _scan(
         small = np.ascontiguousarray(small[:, ::-1])
         faces = [(grey.shape[1] - x2, y1, grey.shape[1] - x1, y2) for x1, y1, x2, y2 in faces]
     if detector is None:
-        corners = [(int(random.integers(size[0] - WINDOW + 1)), int(random.integers(size[1] - WINDOW + 1))) for _ in range(most)]
+        corners = [(int(random.integers(size[0] - WINDOW + 1)), int(random.integers(size[1] - WINDOW + 1))) for _ in range(limit)]
     else:
         boxes = detector.detectMultiScale(small, 1.1, 0, minSize=(WINDOW, WINDOW), maxSize=(WINDOW, WINDOW))
         corners = sorted((int(x), int(y)) for x, y, _, _ in boxes)
@@ -194,6 +201,6 @@ def _scan(
         tuple(value * (size[0] / grey.shape[1], size[1] / grey.shape[0])[place % 2] for place, value in enumerate(face))
         for face in faces
     ]
-    free = [(x, y) for x, y in corners if all(box_iou((x, y, x + WINDOW, y + WINDOW), face) < FOREIGN for face in scaled)]
-    rows = random.permutation(len(free))[:most].tolist()
+    free = [(x, y) for x, y in corners if all(box_iou((x, y, x + WINDOW, y + WINDOW), face) < MAX_OVERLAP for face in scaled)]
+    rows = random.permutation(len(free))[:limit].tolist()
     return [small[y : y + WINDOW, x : x + WINDOW] for x, y in (free[row] for row in rows)]

@@ -1,4 +1,4 @@
-"""A cascade stage by stage: each learns from what deceives those before it."""
+"""Stage-by-stage training of a cascade; each stage learns from false positives of those before."""
 
 from __future__ import annotations
 
@@ -17,45 +17,46 @@ from maskedge.support.files import make_folder, write_file
 from maskedge.support.pictures import read_picture
 from maskedge.vision.detectors.cascade import CascadeDetector
 from maskedge_train.data.dataset import DataSet, Picture
-from maskedge_train.data.split import held_out
+from maskedge_train.data.split import is_held_out
 
 from .boosting import StageFigures, train_stage
 from .features import KINDS, Features, Integrals
 from .opencv import Cascade, from_json, to_json
-from .samples import Positives, face_patches, mine
+from .samples import Positives, face_patches, mine_negatives
 
 SCHEMA = "maskedge.cascade/1"
 SIDES = (240, 320, 400)
 """Longest sides of the scan at which a cascade is measured."""
-LEAST_NEGATIVES = 300
-"""With fewer windows that still pass, there is nothing left to learn."""
+MIN_NEGATIVES = 300
+"""Minimum number of remaining false positives; with fewer the training ends."""
 _VARIED_STAGES = 6
 _SCREENING = 120
-"""Decisions that tell the faces least like the others."""
-_LEAST_FACE = 32
-"""Faces smaller than this, in pixels of a picture of at most 640, do not count when it is measured."""
+"""Number of stumps that identify outliers among the faces."""
+_MIN_FACE = 32
+"""Minimum face size for the measurement, in pixels of a picture of at most 640."""
 
 
 @dataclass(frozen=True)
 class CascadeRecipe:
-    """How a cascade is trained.
+    """Hyperparameters of a cascade's training.
 
     Attributes:
         features: `haar` or `lbp`.
-        stages: Most stages.
-        positives: Drawn faces.
-        negatives: Windows a stage.
-        hit_rate: Share of the faces, masked and unmasked each, that a stage must pass.
-        false_alarm: Share of the windows that it may.
-        pool: Features of a stage to choose from; twice as many in the first four.
-        tried: How many of these each decision chooses from.
-        first: Most decisions of the first stage. Nearly all windows end in the first stages: few decisions there make it fast.
-        growth: How many times as many each further stage may have.
-        most: Most decisions of any stage.
-        outliers: Share of the faces that is left out beforehand, those least like the others: a few turned away, blurred or beside
-            their box would set the threshold of every stage.
-        scans: Most pictures looked at for a stage's windows.
-        seed: Seed of everything.
+        stages: Maximum number of stages.
+        positives: Number of drawn faces.
+        negatives: Negatives per stage.
+        hit_rate: Share of masked and of unmasked faces that each stage must pass.
+        false_alarm: Share of the negatives that each stage may pass.
+        pool: Candidate features of a stage; twice as many in the first four.
+        tried: Candidate features of each stump.
+        first: Maximum number of stumps in the first stage. Most windows end in the first stages, so
+            few stumps there make a cascade fast.
+        growth: Growth factor of this maximum from stage to stage.
+        most: Maximum number of stumps in any stage.
+        outliers: Share of the faces to exclude as outliers: rotated, blurred or misplaced faces
+            would determine the threshold of every stage.
+        scans: Maximum number of scans for the negatives of a stage.
+        seed: Seed of all draws.
     """
 
     features: str = "haar"
@@ -80,33 +81,35 @@ Progress = Callable[[str], None]
 def train_cascade(
     pictures: Sequence[Picture], recipe: CascadeRecipe, out: Path, *, resume: bool = False, progress: Progress = lambda text: None
 ) -> dict[str, Any]:
-    """Train a cascade and measure it on pictures that it did not see.
+    """Train a cascade and measure it on held-out pictures.
 
-    Writes `cascade.xml`, `stages.json` (for `resume`) and `report.json` to `out`; the first two after every stage.
+    Writes `cascade.xml`, `stages.json` (for `resume`) and `report.json` to `out`; the first two
+    after every stage.
 
     Args:
-        pictures: With labelled faces, and without people.
-        recipe: How.
-        out: Folder; made when missing.
-        resume: Go on after the last finished stage.
-        progress: Called with a line on what is being done.
+        pictures: Pictures with labelled faces, and without people.
+        recipe: How to train.
+        out: Output folder; created if missing.
+        resume: Continue after the last finished stage.
+        progress: Called with a description of the current step.
 
     Returns:
         The content of report.json.
 
     Raises:
-        UsageError: There are too few faces or too little beside them, or `resume` with another recipe or data.
+        UsageError: There are too few faces or negatives, or `resume` with another recipe or other
+            data.
         OutputError: A file cannot be written.
     """
     started = time.perf_counter()
     people = [picture for picture in pictures if picture.faces]
-    measured = [picture for picture in people if held_out(picture)]
-    train = [picture for picture in people if not held_out(picture)]
+    measured = [picture for picture in people if is_held_out(picture)]
+    train = [picture for picture in people if not is_held_out(picture)]
     others = [picture for picture in pictures if not (picture.faces or picture.unlabelled)]
-    progress("cutting faces")
+    progress("Cutting faces")
     patches = [patch for picture in train for patch in face_patches(picture)]
     if len(patches) < 20:
-        raise UsageError(f"there are {len(patches)} labelled faces to learn from that are large enough: a cascade needs hundreds.")
+        raise UsageError(f"there are {len(patches)} labelled faces that are large enough: a cascade needs hundreds.")
     make_folder(out)
     data = DataSet(list(pictures)).digest
     state: dict[str, Any] = {"recipe": asdict(recipe), "data": data, "figures": []}
@@ -116,25 +119,25 @@ def train_cascade(
     positives = Positives.draw(patches, recipe.positives, np.random.default_rng([recipe.seed, 0]))
     kind = KINDS[recipe.features]()
     if recipe.outliers:
-        progress("leaving out the faces least like the others")
-        positives = _typical(kind, positives, [*train, *others], recipe)
+        progress("Removing outliers among the faces")
+        positives = _drop_outliers(kind, positives, [*train, *others], recipe)
     for number in range(len(cascade.stages), recipe.stages):
         begun = time.perf_counter()
         random = np.random.default_rng([recipe.seed, 1 + number])
-        survivors = positives.take(np.flatnonzero(cascade.passed(positives.windows) == number))
-        progress(f"stage {number + 1}: looking for windows that pass")
-        windows = mine(
+        survivors = positives.take(np.flatnonzero(cascade.stages_passed(positives.windows) == number))
+        progress(f"Stage {number + 1}: searching for false positives")
+        windows = mine_negatives(
             [*train, *others],
             out / "cascade.xml" if number else None,
             recipe.negatives,
             random,
-            most_a_scan=8 if number < _VARIED_STAGES else 60,
+            max_per_scan=8 if number < _VARIED_STAGES else 60,
             scans=recipe.scans,
             progress=_mining(number, progress),
         )
-        windows = windows[cascade.passed(windows) == number]
-        if len(windows) < LEAST_NEGATIVES:
-            progress(f"stage {number + 1}: only {len(windows)} windows pass; done")
+        windows = windows[cascade.stages_passed(windows) == number]
+        if len(windows) < MIN_NEGATIVES:
+            progress(f"Stage {number + 1}: only {len(windows)} false positives are left; done")
             break
         known = list(cascade.features)
         early = 2 if number < 4 else 1
@@ -158,8 +161,8 @@ def train_cascade(
         write_file(out / "cascade.xml", cascade.to_xml())
         write_file(out / "stages.json", json.dumps({**state, "cascade": to_json(cascade)}) + "\n")
     if not cascade.stages:
-        raise UsageError("there are too few windows without a face to learn from: give --backgrounds, or more scenes.")
-    progress("measuring")
+        raise UsageError("there are too few windows without a face: give --backgrounds, or more scenes.")
+    progress("Measuring")
     report = {
         "schema": SCHEMA,
         "recipe": asdict(recipe),
@@ -175,10 +178,10 @@ def train_cascade(
     return report
 
 
-def _typical(kind: Features, positives: Positives, pictures: Sequence[Picture], recipe: CascadeRecipe) -> Positives:
-    """Leave out of each group the share of faces that boosted decisions find least like a face."""
+def _drop_outliers(kind: Features, positives: Positives, pictures: Sequence[Picture], recipe: CascadeRecipe) -> Positives:
+    """Exclude from each group the share of faces with the lowest boosted score."""
     random = np.random.default_rng([recipe.seed, 1_000])
-    windows = mine(pictures, None, recipe.negatives, random, most_a_scan=8, scans=recipe.scans)
+    windows = mine_negatives(pictures, None, recipe.negatives, random, max_per_scan=8, scans=recipe.scans)
     known: list[tuple[int, ...]] = []
     stage, _ = train_stage(
         kind,
@@ -195,15 +198,15 @@ def _typical(kind: Features, positives: Positives, pictures: Sequence[Picture], 
         most=_SCREENING,
     )
     screen = Cascade(recipe.features, tuple(known), (stage,))
-    return positives.take(np.flatnonzero(screen.passed(positives.windows) == 1))
+    return positives.take(np.flatnonzero(screen.stages_passed(positives.windows) == 1))
 
 
 def _mining(number: int, progress: Progress) -> Callable[[int], None]:
-    return lambda found: progress(f"stage {number + 1}: {found:,} windows that pass")
+    return lambda found: progress(f"Stage {number + 1}: {found:,} false positives")
 
 
 def _boosting(number: int, progress: Progress) -> Callable[[int, float], None]:
-    return lambda count, rate: progress(f"stage {number + 1}: {count} features, {rate:.2f} of the windows pass")
+    return lambda count, rate: progress(f"Stage {number + 1}: {count} features, {rate:.2f} of the negatives pass")
 
 
 def _stage_report(figures: StageFigures, windows: int, seconds: float) -> dict[str, float | int]:
@@ -224,7 +227,7 @@ def _load_state(path: Path, wanted: dict[str, Any]) -> tuple[Cascade, dict[str, 
         raise UsageError(f"there is nothing to resume: {path} does not exist. Start without --resume.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} cannot be read ({error}): start again without --resume.") from error
-    # More stages may be asked for; everything else must be as it was.
+    # The number of stages may change; everything else must be the same.
     begun, now = ({**own["recipe"], "stages": None, "data": own["data"]} for own in (state, wanted))
     differing = [f"{name} was {begun.get(name)!r}, now {value!r}" for name, value in now.items() if begun.get(name) != value]
     if differing:
@@ -233,11 +236,17 @@ def _load_state(path: Path, wanted: dict[str, Any]) -> tuple[Cascade, dict[str, 
 
 
 def measure(cascade: Cascade, pictures: Sequence[Picture], out: Path) -> list[dict[str, Any]]:
-    """Measure a cascade, and what is left of it when its last stages are cut off, as the device would run it.
+    """Measure a cascade, and its variants without the last stages, as the device runs them.
+
+    Args:
+        cascade: The cascade.
+        pictures: Held-out pictures.
+        out: Folder for a temporary file.
 
     Returns:
-        For each number of stages and longest side of the scan: the shares of masked and unmasked faces found (IoU of at least 0.4,
-        faces of 32 pixels and more) and the candidates a picture.
+        For each number of stages and longest side of the scan: the shares of masked and unmasked
+            faces found (IoU of at least 0.4, faces of 32 pixels and more) and the detections per
+            picture.
     """
     rows = []
     path = out / "cut.xml"
@@ -245,21 +254,21 @@ def measure(cascade: Cascade, pictures: Sequence[Picture], out: Path) -> list[di
         write_file(path, cascade.cut(stages).to_xml())
         for side in SIDES:
             detector = CascadeDetector(path, side=side, scale_factor=1.2, min_neighbors=1, border=0.1)
-            rows.append({"stages": stages, "side": side, **_found(detector, pictures)})
+            rows.append({"stages": stages, "side": side, **_measure_detector(detector, pictures)})
     path.unlink(missing_ok=True)
     return rows
 
 
-def _found(detector: CascadeDetector, pictures: Sequence[Picture]) -> dict[str, float | int | None]:
+def _measure_detector(detector: CascadeDetector, pictures: Sequence[Picture]) -> dict[str, float | int | None]:
     hits: dict[bool, list[bool]] = {True: [], False: []}
     candidates = 0
     for picture in pictures:
         image = read_picture(picture.path)
         boxes = detector.detect(image).boxes
         candidates += len(boxes)
-        least = _LEAST_FACE * max(1.0, max(image.shape[:2]) / 640)
+        min_size = _MIN_FACE * max(1.0, max(image.shape[:2]) / 640)
         for face in picture.faces:
-            if min(face.box[2] - face.box[0], face.box[3] - face.box[1]) >= least:
+            if min(face.box[2] - face.box[0], face.box[3] - face.box[1]) >= min_size:
                 hits[face.label != "without_mask"].append(any(box_iou(face.box, box) >= 0.4 for box in boxes))
     return {
         "masked_found": round(float(np.mean(hits[True])), 4) if hits[True] else None,

@@ -1,4 +1,4 @@
-"""What is done to training patches so that the net meets what detectors and cameras give."""
+"""Augmentation of training crops, modelled on what detectors and cameras produce."""
 
 from __future__ import annotations
 
@@ -14,61 +14,69 @@ from torch import nn
 from torch.nn import functional
 
 from maskedge_train.data.crops import CONTEXT
-
-from .nets import INPUT_SIZE
+from maskedge_train.shared.face_crop import INPUT_SIZE
 
 
 @dataclass(frozen=True)
 class Jitter:
-    """How far the box of a detector lies from the labelled one, in units of the box's side, and other freedom of geometry.
+    """Random geometry: how a detector's box differs from the labelled one, in units of its side.
 
-    The defaults of shift and zoom are the mean and spread that the cascades of `maskedge.vision.detectors`
-    were measured to have against the labelled boxes of webcam and press pictures (they box a face a little high
-    and a little large).
+    The defaults of shift and zoom are the mean and spread measured between the cascades of
+    `maskedge.vision.detectors` and the labelled boxes of webcam and press pictures. These cascades
+    place a box slightly too high and make it slightly too large.
 
     Attributes:
-        right: Standard deviation of the shift to the side.
-        down: Mean and standard deviation of the shift downwards.
+        right: Standard deviation of the sideways shift.
+        down: Mean and standard deviation of the downward shift.
         zoom: Mean and standard deviation of the logarithm of the detector's side.
-        aspect: Standard deviation of the logarithm of the proportions.
-        turn: Standard deviation of the turn, in degrees; clipped at three of them.
-        labelled: Share of crops that are cut about the labelled box itself, turned and flipped only.
+        aspect: Standard deviation of the logarithm of the aspect ratio.
+        rotation: Standard deviation of the rotation in degrees, clipped at three of them.
+        labelled: Share of crops cut around the labelled box itself, with rotation and mirroring
+            only.
     """
 
     right: float = 0.07
     down: tuple[float, float] = (-0.08, 0.08)
     zoom: tuple[float, float] = (0.05, 0.15)
     aspect: float = 0.04
-    turn: float = 7.0
+    rotation: float = 7.0
     labelled: float = 0.3
 
 
 class Reframe(nn.Module):
-    """Cut float32 `[N, 3, R, R]` patches to `[N, 3, 64, 64]` crops as a detector might have boxed them, turned and flipped."""
+    """Cuts patches to crops as a detector might have boxed them, rotated and mirrored."""
 
     def __init__(self, jitter: Jitter) -> None:
         super().__init__()
         self.jitter = jitter
 
     def forward(self, patches: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give the crops and where in them the faces are, float32 `[N, 4]` in units of the crop's side, as `places` before.
+        """Cut crops and move the face boxes with them.
 
-        One warp does it all, so each pixel is resampled once.
+        A single warp applies all changes, so each pixel is resampled once.
+
+        Args:
+            patches: float32 `[N, 3, R, R]`.
+            places: float32 `[N, 4]`, face boxes in units of the exact crop's side.
+
+        Returns:
+            Crops, float32 `[N, 3, 64, 64]`, and the face boxes in them, in units of the crop's
+            side.
         """
         j, count, side = self.jitter, len(patches), patches.shape[-1]
         loose = (torch.rand(count) >= j.labelled).float()
         zoom = torch.exp(loose * (j.zoom[0] + j.zoom[1] * torch.randn(count))).clamp(0.6, 1.5)
         right, down = loose * j.right * torch.randn(count), loose * (j.down[0] + j.down[1] * torch.randn(count))
         aspect = torch.exp(loose * j.aspect * torch.randn(count))
-        turn = (j.turn * torch.randn(count)).clamp(-3 * j.turn, 3 * j.turn) * math.pi / 180
+        rotation = (j.rotation * torch.randn(count)).clamp(-3 * j.rotation, 3 * j.rotation) * math.pi / 180
         flip = torch.where(torch.rand(count) < 0.5, -1.0, 1.0)
-        # From pixels of the patch to pixels of the crop: about the middle, turned, shrunk.
+        # Map pixels of the patch to pixels of the crop: rotate and scale about the centre.
         scale = INPUT_SIZE * CONTEXT / side / zoom
-        cos, sin = torch.cos(turn) * scale, torch.sin(turn) * scale
+        cos, sin = torch.cos(rotation) * scale, torch.sin(rotation) * scale
         matrix = torch.stack(
             [torch.stack([flip * aspect * cos, -flip * aspect * sin], 1), torch.stack([sin / aspect, cos / aspect], 1)], 1
         )
-        # The shift is in units of the crop's side, which is what the detector's box becomes.
+        # The shift is in units of the crop's side, which equals the detector's box.
         centre = torch.full((count, 2, 1), (side - 1) / 2)
         offset = torch.stack([right, down], 1).unsqueeze(2) * side / CONTEXT
         move = (INPUT_SIZE - 1) / 2 - matrix @ (centre + offset)
@@ -76,43 +84,46 @@ class Reframe(nn.Module):
         crops = warp_affine(patches, full, (INPUT_SIZE, INPUT_SIZE), padding_mode="border", align_corners=True)
         corners = ((places - 0.5) * side / CONTEXT).to(full) + (side - 1) / 2
         middle = (full[:, :, :2] @ ((corners[:, :2] + corners[:, 2:]) / 2)[:, :, None] + full[:, :, 2:])[:, :, 0]
-        # A face turned a little keeps its width and height.
+        # A slightly rotated face keeps its width and height.
         half = full[:, :, :2].norm(dim=1) * (corners[:, 2:] - corners[:, :2]) / 2
         return crops, (torch.cat([middle - half, middle + half], dim=1) + 0.5) / INPUT_SIZE
 
 
-class Some(nn.Module):
-    """Apply `change` to a random share `p` of a batch, and spend time on that share alone."""
+class RandomlyApply(nn.Module):
+    """Applies `change` to a random share `p` of a batch, and computes that share only."""
 
     def __init__(self, p: float, change: nn.Module) -> None:
         super().__init__()
         self.p, self.change = p, change
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
-        """float32 `[N, 3, S, S]` to the same."""
+        """Change float32 `[N, 3, S, S]`; the shape stays."""
         chosen = torch.nonzero(torch.rand(len(crops)) < self.p)[:, 0].to(crops.device)
         return crops.index_copy(0, chosen, self.change(crops[chosen])) if len(chosen) else crops
 
 
 class LowResolution(nn.Module):
-    """Shrink crops to `smallest` pixels or more, one size a batch, and enlarge them again: a face far away."""
+    """Shrinks crops to `smallest` pixels or more and enlarges them again, like distant faces.
+
+    One size is drawn per batch.
+    """
 
     def __init__(self, smallest: int) -> None:
         super().__init__()
         self.smallest = smallest
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
-        """float32 `[N, 3, S, S]` to the same."""
+        """Change float32 `[N, 3, S, S]`; the shape stays."""
         size = int(torch.randint(self.smallest, crops.shape[-1], (1,)))
         small = functional.interpolate(crops, (size, size), mode="area")
         return functional.interpolate(small, crops.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class Night(nn.Module):
-    """Darken crops to a half or a tenth and add the noise of a small sensor; half of them automatic gain lifts again."""
+    """Darkens crops to 10-50 % with sensor noise; automatic gain brightens half of them again."""
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
-        """float32 `[N, 3, S, S]` to the same."""
+        """Change float32 `[N, 3, S, S]`; the shape stays."""
         level = (0.1 + 0.4 * torch.rand(len(crops), 1, 1, 1)).to(crops)
         dark = (crops * level + 0.02 * torch.randn_like(crops)).clamp(0, 1)
         lift = (torch.rand(len(crops), 1, 1, 1) < 0.5).to(crops.device)
@@ -120,15 +131,18 @@ class Night(nn.Module):
 
 
 class Compression(nn.Module):
-    """JPEG of a quality between `least` and `most`, by OpenCV: a hundredth of the time that a differentiable one takes."""
+    """JPEG compression with a quality between `min_quality` and `max_quality`.
 
-    def __init__(self, least: int, most: int) -> None:
+    OpenCV takes a hundredth of the time of a differentiable implementation.
+    """
+
+    def __init__(self, min_quality: int, max_quality: int) -> None:
         super().__init__()
-        self.least, self.most = least, most
+        self.min_quality, self.max_quality = min_quality, max_quality
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
-        """float32 `[N, 3, S, S]` to the same."""
-        qualities = torch.randint(self.least, self.most + 1, (len(crops),)).tolist()
+        """Change float32 `[N, 3, S, S]`; the shape stays."""
+        qualities = torch.randint(self.min_quality, self.max_quality + 1, (len(crops),)).tolist()
         pictures = (crops * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
         files = [
             cv2.imencode(".jpg", one, [cv2.IMWRITE_JPEG_QUALITY, own])[1] for one, own in zip(pictures, qualities, strict=True)
@@ -138,14 +152,14 @@ class Compression(nn.Module):
 
 
 class WhiteBalance(nn.Module):
-    """Shift the colour temperature along Planck's law (the library's order is RGB, ours is BGR)."""
+    """Shifts the colour temperature along Planck's law. The library takes RGB, crops are BGR."""
 
     def __init__(self) -> None:
         super().__init__()
         self.jitter = K.RandomPlanckianJitter(p=1.0)
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
-        """float32 `[N, 3, S, S]` to the same."""
+        """Change float32 `[N, 3, S, S]`; the shape stays."""
         return self.jitter(crops.flip(1)).flip(1)  # type: ignore[no-any-return]
 
 
@@ -153,11 +167,11 @@ AUGMENTATIONS = ("camera", "light")
 
 
 class Augmentation(nn.Module):
-    """Geometry first, of pixels and faces, then what changes pixels alone.
+    """Geometry of pixels and face boxes, followed by changes of the pixels alone.
 
     Args:
         reframe: Cuts the crops.
-        changes: Change them.
+        changes: Modules that change the crops.
     """
 
     def __init__(self, reframe: Reframe, *changes: nn.Module) -> None:
@@ -169,35 +183,39 @@ class Augmentation(nn.Module):
 
         Args:
             patches: float32 `[N, 3, R, R]` in 0..1, BGR.
-            places: float32 `[N, 4]`, where in the exact crops the faces are (`crops.Crops.places`).
+            places: float32 `[N, 4]`, the face boxes in the exact crops (`crops.Crops.places`).
 
         Returns:
-            Crops, float32 `[N, 3, 64, 64]` in 0..1, and where in them the faces are.
+            Crops, float32 `[N, 3, 64, 64]` in 0..1, and the face boxes in them.
         """
         crops, moved = self.reframe(patches, places)
         return self.changes(crops), moved
 
 
 def training_augmentation(kind: str) -> Augmentation:
-    """Build the augmentation of a training batch.
+    """Build the augmentation of training batches.
 
-    `camera` is for the device: boxes as detectors give them, light, white balance, focus, motion, noise, compression, distance and
-    night. `light` is what a first project does: small turns and shifts, mirror images, a little brightness.
+    `camera` matches the device: detector boxes, brightness, white balance, focus, motion, noise,
+    compression, distance and night. `light` is the usual first recipe: small rotations and shifts,
+    mirroring, some brightness.
+
+    Args:
+        kind: Name in `AUGMENTATIONS`.
     """
     if kind == "light":
-        gentle = Jitter(right=0.03, down=(0.0, 0.03), zoom=(0.0, 0.06), aspect=0.02, turn=5.0, labelled=0.0)
+        gentle = Jitter(right=0.03, down=(0.0, 0.03), zoom=(0.0, 0.06), aspect=0.02, rotation=5.0, labelled=0.0)
         return Augmentation(Reframe(gentle), K.RandomBrightness((0.8, 1.2), p=0.5))
     return Augmentation(
         Reframe(Jitter()),
-        Some(0.15, LowResolution(smallest=14)),
-        Some(0.4, K.RandomGamma((0.6, 1.7), (0.8, 1.15), p=1.0)),
+        RandomlyApply(0.15, LowResolution(smallest=14)),
+        RandomlyApply(0.4, K.RandomGamma((0.6, 1.7), (0.8, 1.15), p=1.0)),
         K.RandomContrast((0.65, 1.35), p=0.4),
         K.RandomBrightness((0.7, 1.3), p=0.4),
-        Some(0.35, WhiteBalance()),
+        RandomlyApply(0.35, WhiteBalance()),
         K.RandomGrayscale(p=0.04),
-        Some(0.15, K.RandomGaussianBlur((5, 5), (0.3, 1.6), p=1.0)),
-        Some(0.08, K.RandomMotionBlur(5, 90.0, 0.5, p=1.0)),
-        Some(0.1, Compression(15, 80)),
-        Some(0.2, K.RandomGaussianNoise(std=0.03, p=1.0)),
-        Some(0.08, Night()),
+        RandomlyApply(0.15, K.RandomGaussianBlur((5, 5), (0.3, 1.6), p=1.0)),
+        RandomlyApply(0.08, K.RandomMotionBlur(5, 90.0, 0.5, p=1.0)),
+        RandomlyApply(0.1, Compression(15, 80)),
+        RandomlyApply(0.2, K.RandomGaussianNoise(std=0.03, p=1.0)),
+        RandomlyApply(0.08, Night()),
     )

@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: the temperature, and the bound below which an answer is unsure."""
+"""Calibrated probabilities: the temperature, and the confidence threshold of unsure answers."""
 
 from __future__ import annotations
 
@@ -14,31 +14,34 @@ from torch.nn import functional
 from .metrics import probabilities
 
 TEMPERATURES = (0.25, 8.0)
-"""Least and most that a temperature may be: beyond lies a net that should be trained again, not calibrated."""
-HIGHEST_BOUND = 0.99
-"""Most that `unsure_threshold` asks for: above it a device would hardly ever answer."""
+"""Lowest and highest temperature. A network that needs one beyond must be trained again."""
+MAX_THRESHOLD = 0.99
+"""Upper limit of `unsure_threshold`: above it a device would hardly ever answer."""
 
 
-LEAST_FACES = 200
-"""Faces of the validation part from which temperature and bound are fitted.
+MIN_FACES = 200
+"""Minimum number of validation faces for fitting temperature and threshold.
 
-Fewer than 200 cannot tell an accuracy of 0.995, which the bound asks for, from a perfect one: that is one mistake in 200. It
-was also measured, on a net trained by the plain command, by 60 draws of so many test faces (and twice as many crops of no
-face), judged on the others. With 30 faces the temperature lay between 0.25 and 0.90 (5 to 95 % of the draws; all test crops
-together: 0.63) and made the likelihood worse in every tenth draw, and the bound lay anywhere from 0 to 0.98; with 60 still in
-every twentieth, 0.33 to 0.88, 0 to 0.99. With 200 no draw was worse than a temperature of 1, and the answers above the bound
-(0.61 to 0.97) were right as often as 0.990 or more in 95 % of the draws.
+The threshold requires an accuracy of 0.995, one error in 200 faces; fewer faces cannot distinguish
+it from a perfect score. The number was also measured with a network of the default recipe: 60
+random subsets of the test faces (and twice as many crops without a face), each judged on the rest.
+With 30 faces the temperature varied from 0.25 to 0.90 (5 to 95 % of the subsets; all test crops
+together gave 0.63), the likelihood became worse in one subset of ten, and the threshold varied from
+0 to 0.98. With 60 faces: worse in one of twenty, 0.33 to 0.88, 0 to 0.99. With 200 faces no subset
+was worse than a temperature of 1, and the answers above the threshold (0.61 to 0.97) had an
+accuracy of 0.990 or more in 95 % of the subsets.
 """
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How the probabilities of a net were calibrated.
+    """Result of the calibration of a network.
 
     Attributes:
-        temperature: What its logits are divided by; 1 where there were too few faces to fit it to.
-        unsure_below: Top probability below which an answer is unsure; 0 where there were too few faces.
-        faces: Faces of the validation part.
+        temperature: Divisor of the logits; 1 if there were too few faces.
+        unsure_below: Top probability below which an answer is unsure; 0 if there were too few
+            faces.
+        faces: Number of validation faces.
     """
 
     temperature: float
@@ -47,52 +50,54 @@ class Calibration:
 
     @property
     def fitted(self) -> bool:
-        """Whether there were faces enough."""
-        return self.faces >= LEAST_FACES
+        """True if there were enough faces."""
+        return self.faces >= MIN_FACES
 
     def __str__(self) -> str:
-        """Give one sentence, for the log."""
+        """Return one sentence for the log."""
         if self.fitted:
             return f"Temperature {self.temperature:g} and unsure below {self.unsure_below:g}, fitted to {self.faces:,} faces."
         return (
-            f"Not calibrated: {self.faces} faces in the validation part, {LEAST_FACES} are needed; the temperature stays 1 and no "
-            "answer is called unsure. Give more pictures."
+            f"Not calibrated: {self.faces} faces in the validation part, {MIN_FACES} are needed; the temperature stays 1 and no "
+            "answer is marked as unsure. Give more pictures."
         )
 
     def to_card(self) -> dict[str, Any]:
-        """Give what report and card tell of it."""
-        return {"faces": self.faces, "needed": LEAST_FACES, "fitted": self.fitted}
+        """Return the facts for report and model card."""
+        return {"faces": self.faces, "needed": MIN_FACES, "fitted": self.fitted}
 
 
 def calibrate(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64], is_face: npt.NDArray[np.bool_]) -> Calibration:
-    """Fit the temperature and the bound of the unsure, if there are faces enough.
+    """Fit temperature and unsure threshold, if there are enough faces.
 
     Args:
-        logits: float32 `[N, C]`, of crops that the net was not trained on.
-        targets: int64 `[N]`, the right answers.
-        is_face: bool `[N]`, which of them show a face. What shows none helps to fit, but does not count as enough: it is cheap, and
-            says little of how sure the net may be of a label.
+        logits: float32 `[N, C]`, of crops outside the training part.
+        targets: int64 `[N]`, the true classes.
+        is_face: bool `[N]`, which crops show a face. Crops without a face take part in the fit but
+            do not count towards `MIN_FACES`: they are cheap and say little about the confidence of
+            a label.
     """
     faces = int(is_face.sum())
-    if faces < LEAST_FACES:
+    if faces < MIN_FACES:
         return Calibration(1.0, 0.0, faces)
     temperature = round(fit_temperature(logits, targets), 4)
     return Calibration(temperature, round(unsure_threshold(probabilities(logits, temperature), targets), 4), faces)
 
 
 def fit_temperature(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64]) -> float:
-    """Find the temperature that makes the right answers likeliest.
+    """Find the temperature with the highest likelihood of the true classes.
 
-    Minimises the negative log-likelihood over one number, by which all logits are divided (Guo et al., "On calibration of modern
-    neural networks", 2017), with LBFGS on its logarithm. Where every answer is right there is no minimum (a lower temperature is
-    always better), so each target is softened by 1 / (N + 2) (Platt, "Probabilistic outputs for support vector machines", 1999).
+    Minimises the negative log-likelihood over a single divisor of all logits (Guo et al., "On
+    calibration of modern neural networks", 2017), with LBFGS on its logarithm. If every answer is
+    right there is no minimum, because a lower temperature is always better; each target is then
+    smoothed by 1 / (N + 2) (Platt, "Probabilistic outputs for support vector machines", 1999).
 
     Args:
-        logits: float32 `[N, C]`, of pictures that the net was not trained on.
-        targets: int64 `[N]`, the right answers.
+        logits: float32 `[N, C]`, of pictures outside the training part.
+        targets: int64 `[N]`, the true classes.
 
     Returns:
-        The temperature, 0.25 to 8; 1 where there is nothing to fit it to.
+        The temperature, 0.25 to 8; 1 for no data.
     """
     if not len(targets):
         return 1.0
@@ -115,28 +120,31 @@ def fit_temperature(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int
     return math.exp(min(max(found, lowest), highest))
 
 
-def unsure_threshold(probabilities: npt.NDArray[np.float32], targets: npt.NDArray[np.int64], wanted: float = 0.995) -> float:
-    """Find the lowest top probability from which on answers can be relied upon.
+def unsure_threshold(
+    probabilities: npt.NDArray[np.float32], targets: npt.NDArray[np.int64], target_accuracy: float = 0.995
+) -> float:
+    """Find the lowest confidence threshold with a given accuracy above it.
 
     Args:
-        probabilities: float32 `[N, C]`, after the temperature, of pictures that the net was not trained on.
-        targets: int64 `[N]`, the right answers.
-        wanted: Accuracy, 0 to 1, that the answers at or above the bound must have on this data.
+        probabilities: float32 `[N, C]`, after the temperature, of pictures outside the training
+            part.
+        targets: int64 `[N]`, the true classes.
+        target_accuracy: Accuracy, 0 to 1, that predictions at or above the threshold must reach.
 
     Returns:
-        The bound in steps of 0.001: 0 where all answers together are right often enough (or there are none), and 0.99 where no
-        bound up to there leaves answers that are.
+        The threshold in steps of 0.001. 0 if all predictions together reach the accuracy, or there
+        are none; 0.99 if no threshold up to there reaches it.
     """
     top = probabilities.max(axis=1)
     order = np.argsort(top)
     right = (probabilities.argmax(axis=1) == targets)[order]
-    if not len(right) or right.mean() >= wanted:
+    if not len(right) or right.mean() >= target_accuracy:
         return 0.0
-    # As float32, so that the comparison is the one that is made with the bound later.
-    bounds = (np.arange(round(HIGHEST_BOUND * 1000) + 1) / 1000).astype(np.float32)
+    # In float32, like the later comparison with the threshold.
+    bounds = (np.arange(round(MAX_THRESHOLD * 1000) + 1) / 1000).astype(np.float32)
     below = np.searchsorted(top[order], bounds, side="left")
     kept = len(right) - below
     right_kept = right.sum() - np.concatenate([[0], right.cumsum()])[below]
-    # A bound that leaves no answer proves nothing.
-    enough = (kept > 0) & (right_kept / np.maximum(kept, 1) >= wanted)
-    return int(enough.argmax()) / 1000 if enough.any() else HIGHEST_BOUND
+    # A threshold without answers above it proves nothing.
+    enough = (kept > 0) & (right_kept / np.maximum(kept, 1) >= target_accuracy)
+    return int(enough.argmax()) / 1000 if enough.any() else MAX_THRESHOLD

@@ -1,37 +1,32 @@
-"""Checkpoints: weights with what is needed to use them. Read with `weights_only=True`, so a file from a stranger runs no code."""
+"""Checkpoints of classifiers."""
 
 from __future__ import annotations
 
-import io
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import torch
 from torch import nn
 
 from maskedge.errors import ModelError
 from maskedge.modelfile.crop import CropRule
-from maskedge.support.files import write_file
+from maskedge_train.shared.checkpoint import Card, read_checkpoint, write_checkpoint
 
 from .nets import build
-
-Card: TypeAlias = dict[str, Any]
-"""What is known of a trained net: data and split digests, metrics, seconds. JSON types only."""
 
 
 @dataclass(frozen=True)
 class ClassifierSpec:
-    """How a checkpoint's weights are meant.
+    """Facts needed to use the weights of a classifier checkpoint.
 
     Attributes:
         net: Name in `nets.NETS`.
         labels: Labels in output order.
         size: Side of the square input in pixels.
-        crop: How a face box becomes an input.
-        temperature: Divides the logits, so that probabilities mean what they say (`calibration.fit_temperature`).
-        unsure_below: Probability of the likeliest label under which an answer should be called unsure.
+        crop: Rule by which a face box becomes an input.
+        temperature: Divisor of the logits that calibrates the probabilities
+            (`calibration.fit_temperature`).
+        unsure_below: Top probability below which an answer is unsure.
     """
 
     net: str
@@ -42,7 +37,7 @@ class ClassifierSpec:
     unsure_below: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the spec in types that `weights_only` loading admits."""
+        """Return the spec as types that `weights_only` loading accepts."""
         return {
             "kind": "classifier",
             "net": self.net,
@@ -55,7 +50,7 @@ class ClassifierSpec:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> ClassifierSpec:
-        """Read the spec of a checkpoint."""
+        """Build the spec of a checkpoint from its facts."""
         return cls(
             fields["net"],
             tuple(fields["labels"]),
@@ -66,52 +61,14 @@ class ClassifierSpec:
         )
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of ours, executing nothing in it.
-
-    Raises:
-        ModelError: The file is missing, damaged, or not one of ours.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on strangers' files torch asks for issue reports
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise ModelError(f"there is no checkpoint {path}: train one with `edge-train classifier`.") from error
-    except Exception as error:
-        raise ModelError(f"{path} is no checkpoint of edge-train, or it is damaged; nothing in it was executed.") from error
-    if not isinstance(content, dict) or "maskedge" not in content:
-        raise ModelError(f"{path} is a checkpoint of another project: edge-train did not write it.")
-    return content
-
-
-def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint beside `path` first, then rename it: on a full disk the one before survives.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    kept = "; the one before is still there, go on with --resume" if path.exists() else ""
-    write_file(path, buffer.getvalue(), remedy=f"make room{kept}")
-
-
-def checkpoint_kind(path: Path) -> str:
-    """Tell what a checkpoint holds: `classifier` or `detector`.
-
-    Raises:
-        ModelError: The file is missing, damaged, or not one of ours.
-    """
-    facts = read_checkpoint(path)["maskedge"]
-    return str(facts.get("kind", "classifier")) if isinstance(facts, dict) else "classifier"
-
-
 def load_classifier(path: Path) -> tuple[nn.Module, ClassifierSpec, Card]:
-    """Rebuild the net of a checkpoint, in evaluation mode.
+    """Load the network of a checkpoint, in evaluation mode.
+
+    Returns:
+        The network, its spec and its card.
 
     Raises:
-        ModelError: The file is missing, damaged, or not one of ours.
+        ModelError: The file is missing, damaged, or from another project.
     """
     content = read_checkpoint(path)
     try:
@@ -124,8 +81,8 @@ def load_classifier(path: Path) -> tuple[nn.Module, ClassifierSpec, Card]:
     return net.eval(), spec, content["maskedge"].get("card", {})
 
 
-def add_results(path: Path, spec: ClassifierSpec, card: Card) -> None:
-    """Write what was measured after training into the checkpoint `path`: calibration in `spec`, figures in `card`."""
+def store_card(path: Path, spec: ClassifierSpec, card: Card) -> None:
+    """Store results after training in a checkpoint: calibration in `spec`, figures in `card`."""
     content = read_checkpoint(path)
     content["maskedge"] |= {**spec.to_dict(), "card": card}
     write_checkpoint(path, content)

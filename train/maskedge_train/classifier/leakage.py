@@ -1,4 +1,4 @@
-"""What a leaking split is worth: the same recipe trained on a random split and on one that keeps related pictures together."""
+"""The effect of leakage: one recipe trained on a random split and on a group split."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 from maskedge_train.data.crops import cut_crops
 from maskedge_train.data.dataset import DataSet
 from maskedge_train.data.split import split_dataset
-from maskedge_train.engine import Engine
+from maskedge_train.shared.engine import Engine
+from maskedge_train.shared.layers import count_parameters
 
 from .checkpoint import load_classifier
-from .evaluate import enter_results
+from .evaluate import store_results
 from .metrics import measure
-from .nets import count_parameters
-from .training import Recipe, answer, train_classifier
+from .training import Recipe, predict_crops, train_classifier
 
 SCHEMA = "maskedge.leakage/1"
 
@@ -32,20 +32,20 @@ def compare_splits(
     people: re.Pattern[str] | None,
     progress: Callable[[str, float], None] = lambda name, accuracy: None,
 ) -> dict[str, Any]:
-    """Train `recipe` on either split, once a seed, and measure each on its own test part.
+    """Train a recipe on both splits, once per seed, and measure each on its own test part.
 
     Args:
-        dataset: The pictures; every picture stands for itself, nothing is added.
+        dataset: The pictures. Negatives and occlusions are not added.
         recipe: How to train.
-        engine: On what, and how long. Its seed is replaced.
+        engine: Where and how long to train. Its seed is replaced.
         out: Folder for the checkpoints.
-        seeds: Seeds of the split and of the training, together.
-        people: Finds a person's name in a file name.
-        progress: Called with the name of each finished training and its accuracy.
+        seeds: Seeds of both split and training.
+        people: Pattern that finds a person's name in a file name.
+        progress: Called after each training with its name and accuracy.
 
     Returns:
-        For `random` and `group`: `accuracy` of each seed, and `separated`, the mean share of test pictures that have a relative in
-        another part.
+        For `random` and `group`: `accuracy` of each seed, and `separated`, the mean share of test
+            pictures with a near-duplicate in another part.
     """
     result: dict[str, Any] = {"schema": SCHEMA, "net": recipe.net, "epochs": engine.epochs, "seeds": list(seeds)}
     for by in ("random", "group"):
@@ -60,7 +60,7 @@ def compare_splits(
                 continue
             net, spec, _ = load_classifier(trained.checkpoint)
             figures = measure(
-                answer(net, crops.take(crops.where("test")), spec.labels, "faces test"), spec.temperature, spec.unsure_below
+                predict_crops(net, crops.take(crops.where("test")), spec.labels, "faces test"), spec.temperature, spec.unsure_below
             )
             facts = {
                 "net": recipe.net,
@@ -69,7 +69,7 @@ def compare_splits(
                 "labels": list(spec.labels),
             }
             facts |= {"data": dataset.to_card(), "split": split.to_card(), "train_seconds": round(trained.seconds, 1)}
-            enter_results(trained.checkpoint, {**facts, "evaluations": [figures]})
+            store_results(trained.checkpoint, {**facts, "evaluations": [figures]})
             progress(f"{by} split, seed {seed}", figures["accuracy"])
             accuracies.append(figures["accuracy"])
             separated.append(split.separated)

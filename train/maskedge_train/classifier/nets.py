@@ -1,4 +1,4 @@
-"""The classifier networks, by name. A new net is one class with `features(labels)` and one `@register` line."""
+"""The classifier networks, by name. A new network is one class with a `@register` line."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ import torch
 from torch import nn
 
 from maskedge.errors import UsageError
+from maskedge_train.shared.face_crop import INPUT_SIZE
+from maskedge_train.shared.layers import convolution, full_block, inverted_block
 
 NetClass = TypeVar("NetClass", bound=type[nn.Module])
 NETS: dict[str, type[nn.Module]] = {}
-"""Name to class. Built as `cls(classes)`; float32 `[N, 3, 64, 64]` in -1..1 goes in, logits `[N, classes]` come out.
+"""Network name to class.
 
-`EdgeNet` and what derives from it also tell where in the crop the face is (`locate`).
+A network is built as `cls(classes)`. It maps float32 `[N, 3, 64, 64]` in -1..1 to logits `[N,
+classes]`. `EdgeNet` and its subclasses also predict the face's box in the crop (`locate`).
 """
 
-INPUT_SIZE = 64
-"""Side of the input in pixels."""
-_USUAL_PLACE = (0.15, 0.1, 0.85, 0.9)
-"""A labelled face in the crop that is cut about it: what `locate` starts from."""
+_MEAN_PLACE = (0.15, 0.1, 0.85, 0.9)
+"""Typical face box in a crop cut around a labelled face: the initial prediction of `locate`."""
 
 
 def register(name: str) -> Callable[[NetClass], NetClass]:
-    """Make a net known under `name`."""
+    """Register a network class under `name`."""
 
     def add(cls: NetClass) -> NetClass:
         NETS[name] = cls
@@ -34,10 +35,14 @@ def register(name: str) -> Callable[[NetClass], NetClass]:
 
 
 def build(name: str, classes: int) -> nn.Module:
-    """Build the net `name` with fresh weights.
+    """Build a network with fresh weights.
+
+    Args:
+        name: Name in `NETS`.
+        classes: Number of labels.
 
     Raises:
-        UsageError: No net has that name.
+        UsageError: No network has that name.
     """
     if name not in NETS:
         raise UsageError(f"there is no net {name!r}; known are {', '.join(sorted(NETS))}.")
@@ -45,18 +50,21 @@ def build(name: str, classes: int) -> nn.Module:
 
 
 def locate(net: nn.Module, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Give the logits of a net, and where in the crops the faces are, float32 `[N, 4]`, if it tells that."""
+    """Return the logits of a network, and the face boxes in the crops if it predicts them.
+
+    Args:
+        net: A network of `NETS`.
+        pixels: float32 `[N, 3, 64, 64]` in -1..1.
+
+    Returns:
+        Logits, float32 `[N, classes]`, and boxes, float32 `[N, 4]`, or None.
+    """
     return net.locate(pixels) if isinstance(net, EdgeNet) else (net(pixels), None)
-
-
-def count_parameters(net: nn.Module) -> int:
-    """Count the trainable numbers of `net`."""
-    return sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
 
 
 @register("seednet")
 class SeedNet(nn.Sequential):
-    """The network the project began with: 3 convolutional and 3 fully connected layers, 2.2 M parameters."""
+    """The project's first network: 3 convolutional, 3 fully connected layers; 2.2 M parameters."""
 
     def __init__(self, classes: int) -> None:
         layers: list[nn.Module] = []
@@ -65,7 +73,8 @@ class SeedNet(nn.Sequential):
         layers += [nn.Flatten(), nn.Dropout(0.3), nn.Linear(128 * (INPUT_SIZE // 8) ** 2, 256), nn.ReLU()]
         layers += [nn.Dropout(0.2), nn.Linear(256, 64), nn.ReLU(), nn.Linear(64, classes)]
         super().__init__(*layers)
-        # Without normalisation layers the start matters (He et al., "Delving deep into rectifiers", 2015).
+        # Without normalisation layers the initialisation matters (He et al., "Delving deep into
+        # rectifiers", 2015).
         for layer in layers:
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -73,42 +82,14 @@ class SeedNet(nn.Sequential):
                     nn.init.zeros_(layer.bias)
 
 
-def convolution(inputs: int, outputs: int, size: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
-    """Convolution and normalisation, which ONNX Runtime makes one operator of."""
-    return [nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False), nn.BatchNorm2d(outputs)]
-
-
-class Residual(nn.Module):
-    """A body with a shortcut where shapes allow."""
-
-    def __init__(self, body: list[nn.Module], shortcut: bool) -> None:
-        super().__init__()
-        self.body, self.shortcut = nn.Sequential(*body), shortcut
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`[N, inputs, H, W]` to `[N, outputs, H / stride, W / stride]`."""
-        y: torch.Tensor = self.body(x)
-        return x + y if self.shortcut else y
-
-
-def full_block(inputs: int, outputs: int, stride: int) -> Residual:
-    """One convolution over all channels."""
-    return Residual([*convolution(inputs, outputs, 3, stride), nn.ReLU()], stride == 1 and inputs == outputs)
-
-
-def inverted_block(inputs: int, outputs: int, stride: int, expand: int = 3, size: int = 3) -> Residual:
-    """Widen, filter each channel on its own, narrow (Sandler et al., "MobileNetV2", 2018)."""
-    wide = inputs * expand
-    body = [*convolution(inputs, wide, 1), nn.ReLU(), *convolution(wide, wide, size, stride, wide), nn.ReLU()]
-    return Residual([*body, *convolution(wide, outputs, 1)], stride == 1 and inputs == outputs)
-
-
 @register("edgenet")
 class EdgeNet(nn.Module):
-    """The small default, 0.14 M parameters: full convolutions while the picture is large, then inverted residuals; two answers.
+    """The default network, 0.14 M parameters, with two heads: label and face box.
 
-    Few channels over many pixels are bound by memory, where filtering each on its own saves nothing (Tan and Le,
-    "EfficientNetV2", 2021). Channels come in sixteens, the width of a vector: ONNX Runtime computes 24 as 32.
+    Full convolutions while the picture is large, then inverted residuals: few channels over many
+    pixels are bound by memory, where depthwise filters save nothing (Tan and Le, "EfficientNetV2",
+    2021). Channel counts are multiples of 16, the width of a vector: ONNX Runtime computes 24
+    channels as 32.
     """
 
     _STEM, _HEAD = 16, 128
@@ -127,28 +108,37 @@ class EdgeNet(nn.Module):
         super().__init__()
         self.body = nn.Sequential(*layers)
         self.label = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.1), nn.Linear(self._HEAD, classes))
-        # Where a face is, unlike what it wears, is lost in an average over the picture.
+        # The position of a face, unlike its label, is lost by averaging over the picture.
         self.place = nn.Sequential(nn.Conv2d(self._HEAD, 8, 1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * (INPUT_SIZE // 16) ** 2, 4))
         nn.init.zeros_(self.place[3].weight)  # type: ignore[arg-type]
         nn.init.zeros_(self.place[3].bias)  # type: ignore[arg-type]
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Give the logits of the labels, float32 `[N, classes]`."""
+        """Return the logits of the labels, float32 `[N, classes]`."""
         logits: torch.Tensor = self.label(self.body(pixels))
         return logits
 
     def locate(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give the logits, and where in the crop the face is: x1, y1, x2, y2 in units of the crop's side, float32 `[N, 4]`."""
-        seen = self.body(pixels)
-        usual = torch.tensor(_USUAL_PLACE, device=seen.device)
-        return self.label(seen), usual + 0.25 * self.place(seen).float()
+        """Return logits and face boxes.
+
+        Args:
+            pixels: float32 `[N, 3, 64, 64]` in -1..1.
+
+        Returns:
+            Logits, float32 `[N, classes]`, and boxes as x1, y1, x2, y2 in units of the crop's side,
+            float32 `[N, 4]`.
+        """
+        features = self.body(pixels)
+        usual = torch.tensor(_MEAN_PLACE, device=features.device)
+        return self.label(features), usual + 0.25 * self.place(features).float()
 
 
 @register("edgenet-l")
 class EdgeNetL(EdgeNet):
-    """The same, wider and deeper, for a device with time to spare: 0.5 M parameters.
+    """A wider and deeper EdgeNet for faster devices, 0.5 M parameters.
 
-    Outside of training it looks at a crop and at its mirror image, and answers the mean (after Krizhevsky et al., 2012).
+    Outside of training it averages the predictions for a crop and its mirror image (after
+    Krizhevsky et al., 2012).
     """
 
     _STEM, _HEAD = 24, 256
@@ -156,14 +146,15 @@ class EdgeNetL(EdgeNet):
     _INVERTED = ((80, 2), (80, 1), (80, 1), (80, 1), (112, 2), (112, 1), (112, 1))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Give the logits of the labels, float32 `[N, classes]`."""
+        """Return the logits of the labels, float32 `[N, classes]`."""
         return super().forward(pixels) if self.training else self.locate(pixels)[0]
 
     def locate(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give the logits, and where in the crop the face is, as `EdgeNet` does."""
+        """Return logits and face boxes, like `EdgeNet.locate`."""
         if self.training:
             return super().locate(pixels)
-        # One batch of both: two calls would write every weight into the exported file twice.
+        # Both go through the network in one batch: two calls would write every weight into the
+        # exported file twice.
         logits, places = super().locate(torch.cat([pixels, pixels.flip(3)]))
         count = pixels.shape[0]  # `len` would fix the size of the batch in an exported graph
         left, top, right, bottom = places[count:].unbind(1)

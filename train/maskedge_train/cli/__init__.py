@@ -1,4 +1,4 @@
-"""`edge-train`: from pictures to a checkpoint with its figures. One command a module."""
+"""`edge-train`: from pictures to a checkpoint and its report. One module per command."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from maskedge.cli.common import CommandGroup
 from .audit import audit
 from .cascade import cascade
 from .classifier import classifier
-from .composites import atlas
+from .composites import composites
 from .detector import detector
 from .evaluate import evaluate
 from .leakage import leakage
@@ -24,5 +24,5 @@ def main() -> None:
     """Train maskedge's models on a workstation."""
 
 
-for command in (audit, localise, preview, classifier, evaluate, runs, leakage, cascade, detector, atlas):
+for command in (audit, localise, preview, classifier, evaluate, runs, leakage, cascade, detector, composites):
     main.add_command(command)

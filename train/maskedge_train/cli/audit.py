@@ -1,4 +1,4 @@
-"""`edge-train audit`: what is wrong with a data set."""
+"""`edge-train audit`: problems of a data set."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _EXAMPLES = 5
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Find copies, conflicts and damage in a data set.")
 @click.argument("data", type=click.Path(path_type=Path))
 @people_option
 @click.option(
@@ -28,41 +28,44 @@ _EXAMPLES = 5
     metavar="REGEX",
     default=r"(?i)^augmented",
     show_default=True,
-    help="Finds augmented copies by their file name.",
+    help="Regular expression that finds augmented copies by their file names.",
 )
-@click.option("--json", "json_file", type=OutputFile(), metavar="FILE", help="Write everything as JSON.")
-@click.option("--html", "html_file", type=OutputFile(), metavar="FILE", help="Write a page with pictures.")
+@click.option("--json", "json_file", type=OutputFile(), metavar="FILE", help="Write all findings as JSON.")
+@click.option("--html", "html_file", type=OutputFile(), metavar="FILE", help="Write all findings as a page with pictures.")
 @overwrite_option
 @quiet_option
 def audit(
     data: Path, people: str | None, augmented: str, json_file: Path | None, html_file: Path | None, overwrite: bool, quiet: bool
 ) -> None:
-    r"""Tell what is wrong with DATA, a folder with one sub-folder of pictures a label.
+    r"""Find problems in DATA, a folder with one sub-folder of pictures per label.
 
-    Finds files that cannot be read, copies (identical, near-identical, mirrored, turned), label conflicts, small pictures, wrong
-    suffixes, and says how much of a random test part training would have seen. Ends with exit code 0 whatever it finds.
+    Reports unreadable files, copies (identical, near-identical, mirrored, rotated), label
+    conflicts, small pictures and wrong suffixes, and estimates how much of a random test part
+    training would see. The exit code is 0 whatever the findings.
 
-    File names may tell of people: for names such as 0_0_aidai_0014.jpg, give --people '^\d+_\d+_(?P<person>[a-z]+)_\d+'.
+    File names may identify people: for names such as 0_0_aidai_0014.jpg, give --people
+    '^\d+_\d+_(?P<person>[a-z]+)_\d+'.
     """
     silence_libraries()
-    from maskedge_train.data.audit import audit_data, list_data, write_audit_page
+    from maskedge_train.data.audit import audit_data, list_data
     from maskedge_train.data.near_duplicates import people_pattern
+    from maskedge_train.reports.audit_page import write_audit_page
 
     pattern = people_pattern(people)
     listing = list_data(data)
-    with progress_bar(len(listing.files), "reading and comparing", quiet) as progress:
+    with progress_bar(len(listing.files), "Reading and comparing", quiet) as progress:
         found = audit_data(listing, augmented=augmented, people=pattern, progress=progress)
     _print(found)
     if json_file:
         found.save(json_file)
-        _echo(f"wrote {json_file}")
+        _echo(f"Wrote {json_file}")
     if html_file:
         write_audit_page(found, html_file)
-        _echo(f"wrote {html_file} ({html_file.stat().st_size / 1e6:.1f} MB)")
+        _echo(f"Wrote {html_file} ({html_file.stat().st_size / 1e6:.1f} MB)")
 
 
 def _echo(line: str) -> None:
-    # A terminal need not know every letter of a file name.
+    # A terminal may not support every character of a file name.
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     click.echo(line.encode(encoding, "backslashreplace").decode(encoding))
 
@@ -73,7 +76,7 @@ def _print(found: Audit) -> None:
     counts = found.counts()
     width = max(len(displayable(label)) for label in counts)
     _echo(f"{displayable(found.listing.folder)}: {len(found.pictures):,} pictures, {len(counts)} classes\n")
-    _echo(f"{'class':{width}}  {'files':>7}  readable")
+    _echo(f"{'Class':{width}}  {'Files':>7}  Readable")
     for label, (files, read) in counts.items():
         _echo(f"{displayable(label):{width}}  {files:7,}  {read:8,}")
     _echo("")
@@ -81,10 +84,10 @@ def _print(found: Audit) -> None:
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         _echo(f"{name:{width}}  {value}")
-    _examples("Worth knowing", found.findings())
-    _examples("Cannot be read", [f"{name}: {reason}" for name, reason in found.unreadable])
+    _examples("Findings", found.findings())
+    _examples("Unreadable files", [f"{name}: {reason}" for name, reason in found.unreadable])
     _examples(
-        "Label conflicts, unless they merely look alike",
+        "Label conflicts, unless the pictures are only similar",
         [f"{conflict.kind}: {', '.join(found.pictures[index].name for index in conflict.members)}" for conflict in found.conflicts],
     )
     _examples("Suffix and content differ", [f"{item.name}: {item.content}" for item in found.mismatches])

@@ -1,4 +1,4 @@
-"""`edge-train cascade`: a face cascade that OpenCV loads, trained on masked and unmasked faces."""
+"""`edge-train cascade`: a face cascade for OpenCV, trained on faces with and without masks."""
 
 from __future__ import annotations
 
@@ -13,40 +13,36 @@ from maskedge.cli.common import Command, require_extra, silence_libraries
 from maskedge.cli.output_options import overwrite_option
 
 from .options import (
-    backgrounds_option,
+    DataOptions,
     check_out,
-    face_boxes_option,
-    faces_option,
-    load,
+    data_options,
     quiet_option,
-    relabel_scenes_option,
-    scenes_option,
 )
 
-_WRITTEN = ("cascade.xml", "stages.json", "report.json")
-"""What a training leaves in its folder, and nobody wants to lose."""
+_OUTPUTS = ("cascade.xml", "stages.json", "report.json")
+"""Files of a training that must not be overwritten by accident."""
 
 
-@click.command(cls=Command)
-@scenes_option
-@relabel_scenes_option
-@faces_option
-@face_boxes_option
-@backgrounds_option
+@click.command(cls=Command, short_help="Train a face cascade for edge-run --cascade.")
+@data_options(locate=False)
 @click.option(
     "--features",
     type=click.Choice(["haar", "lbp"]),
     default="haar",
     show_default=True,
-    help="haar: differences of rectangles. lbp: local binary patterns, fewer and quicker to train.",
+    help="haar: differences of rectangles. lbp: local binary patterns, which are fewer and faster to train.",
 )
 @click.option(
-    "--stages", type=click.IntRange(1), default=18, show_default=True, help="Most stages: fewer find more, and more else."
+    "--stages",
+    type=click.IntRange(1),
+    default=18,
+    show_default=True,
+    help="Maximum number of stages. Fewer stages find more faces, and more false positives.",
 )
-@click.option("--positives", type=click.IntRange(100), default=12000, show_default=True, help="Faces to draw.")
-@click.option("--negatives", type=click.IntRange(500), default=9000, show_default=True, help="Windows without a face a stage.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything.")
-@click.option("--resume", is_flag=True, help="Go on after the last finished stage of an earlier run with the same options.")
+@click.option("--positives", type=click.IntRange(100), default=12000, show_default=True, help="Number of face samples.")
+@click.option("--negatives", type=click.IntRange(500), default=9000, show_default=True, help="Windows without a face per stage.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random draws.")
+@click.option("--resume", is_flag=True, help="Continue after the last finished stage of an earlier run with the same options.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -55,56 +51,54 @@ _WRITTEN = ("cascade.xml", "stages.json", "report.json")
 @overwrite_option
 @quiet_option
 def cascade(
-    scenes: tuple[Path, ...],
-    relabel_scenes: Path | None,
-    faces: Path | None,
-    face_boxes: Path | None,
-    backgrounds: Path | None,
+    data: DataOptions,
     resume: bool,
     out: Path | None,
     overwrite: bool,
     quiet: bool,
     **options: Any,
 ) -> None:
-    r"""Train a cascade that finds masked and unmasked faces: cascade.xml, for edge-run --cascade.
+    """Train a cascade that finds masked and unmasked faces: cascade.xml, for edge-run --cascade.
 
-    Each stage learns from windows that pass those before it, from pictures without people and from beside the labelled faces. Some
-    of the pictures with people only measure. Minutes to half an hour on one core.
+    Each stage learns from false positives of the stages before it, taken from pictures without
+    people and from beside the labelled faces. Some pictures with people are held out to measure the
+    result. Training takes minutes to half an hour on one core.
+
     Exit codes: 0 done, 2 wrong usage or unusable data, 5 a file could not be written.
     """
     silence_libraries()
     with require_extra("train"):
         from maskedge_train.cascade.training import CascadeRecipe, train_cascade
-        from maskedge_train.lock import lock_folder
+        from maskedge_train.shared.lock import lock_folder
     out = out or Path("runs/cascade")
     click.get_current_context().with_resource(lock_folder(out))
-    check_out(out, _WRITTEN, resume=resume, overwrite=overwrite)
-    dataset = load(faces, face_boxes, scenes, backgrounds, relabel_scenes)
+    check_out(out, _OUTPUTS, resume=resume, overwrite=overwrite)
+    dataset = data.load()
     line = _Line(quiet)
     report = train_cascade(dataset.pictures, CascadeRecipe(**options), out, resume=resume, progress=line)
     line.end()
     click.echo(f"{len(report['stages'])} stages, {report['features']} features, {report['seconds']:.0f} s")
-    click.echo("on pictures that it did not see: stages, longest side of the scan, masked and unmasked found, candidates a picture")
+    click.echo("Held-out pictures: stages, longest side of the scan, masked and unmasked faces found, detections per picture")
     for row in report["held_out"]:
         found = "  ".join("-" if row[key] is None else f"{row[key]:.3f}" for key in ("masked_found", "unmasked_found"))
         click.echo(f"  {row['stages']:3}  {row['side']:4}  {found}  {row['candidates']:.1f}")
-    click.echo(f"wrote {out / 'cascade.xml'} and {out / 'report.json'}; next: edge-run --camera 0 --cascade {out / 'cascade.xml'}")
+    click.echo(f"Wrote {out / 'cascade.xml'} and {out / 'report.json'}. Next: edge-run --camera 0 --cascade {out / 'cascade.xml'}")
 
 
 class _Line:
-    """What is being done, on one line that is rewritten on a terminal."""
+    """Progress on one line, which is rewritten on a terminal."""
 
     def __init__(self, quiet: bool) -> None:
         self._shown = sys.stderr.isatty() and not quiet
         self._next = 0.0
 
     def __call__(self, text: str) -> None:
-        """Show it, at most ten times a second."""
+        """Show `text`, at most ten times per second."""
         if self._shown and time.monotonic() >= self._next:
             self._next = time.monotonic() + 0.1
             click.echo(f"\r\033[K{text}", nl=False, err=True)
 
     def end(self) -> None:
-        """Leave a clean line behind."""
+        """Clear the line."""
         if self._shown:
             click.echo("\r\033[K", nl=False, err=True)

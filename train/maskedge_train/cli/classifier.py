@@ -16,70 +16,66 @@ from maskedge.cli.output_options import overwrite_option
 
 from .options import (
     FACE_BOXES,
-    backgrounds_option,
+    DataOptions,
     build_engine,
     check_out,
-    corrections,
+    data_options,
     engine_options,
-    face_boxes_option,
-    faces_option,
-    keep_face_boxes,
-    load,
     oversample_option,
     people_option,
     progress_bar,
     quiet_option,
+    read_corrections,
     relabel_option,
-    relabel_scenes_option,
-    scenes_option,
-    whole_option,
+    write_face_boxes,
 )
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 _folder = click.Path(exists=True, file_okay=False, path_type=Path)
 
-_WRITTEN = ("best.ckpt", "last.ckpt", "report.json", "report.html")
-"""What a training leaves in its folder, and nobody wants to lose."""
+_OUTPUTS = ("best.ckpt", "last.ckpt", "report.json", "report.html")
+"""Files of a training that must not be overwritten by accident."""
 
 
-@click.command(cls=Command)
-@faces_option
-@face_boxes_option
-@whole_option
-@scenes_option
-@relabel_scenes_option
-@backgrounds_option
+@click.command(cls=Command, short_help="Train the mask classifier.")
+@data_options(locate=True)
 @click.option(
     "--negatives",
     type=click.Choice(["auto", "given", "none"]),
     default="auto",
     show_default=True,
-    help="What teaches the label not_a_face. auto: what is beside the faces of all given pictures, and pictures that the program "
-    "draws. "
-    "given: --scenes and --backgrounds alone. none: nothing, for a model without that label.",
+    help="Examples of the label not_a_face. auto: the surroundings of the faces in all pictures, and generated pictures. "
+    "given: --scenes and --backgrounds only. none: no examples, for a model without this label.",
 )
 @click.option(
-    "--drawn",
+    "--generated",
+    "drawn",
     type=click.IntRange(0, 100_000),
     default=480,
     show_default=True,
-    help="With --negatives auto: pictures without people that the program draws.",
+    help="Number of generated pictures without people, with --negatives auto.",
 )
-@click.option("--test-scenes", type=_file, multiple=True, help="CSV file of labelled boxes to measure on, never to train on.")
-@click.option("--test-backgrounds", type=_folder, help="Folder of pictures without people to measure on.")
+@click.option("--test-scenes", type=_file, multiple=True, help="CSV file of labelled boxes for the test only.")
+@click.option("--test-backgrounds", type=_folder, help="Folder of pictures without people for the test only.")
 @people_option
 @click.option(
     "--net",
     default="edgenet",
     show_default=True,
-    help="Network: edgenet (small, the default), edgenet-l (larger), seednet (the original).",
+    help="Network: edgenet (small), edgenet-l (larger) or seednet (the project's first).",
 )
-@click.option("--epochs", type=click.IntRange(1), default=30, show_default=True, help="Most passes.")
+@click.option("--epochs", type=click.IntRange(1), default=30, show_default=True, help="Maximum number of epochs.")
 @click.option(
-    "--patience", type=click.IntRange(1), default=10, show_default=True, help="Stop after so many passes without progress."
+    "--patience",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="Stop after this many epochs without a lower validation loss.",
 )
-@click.option("--samples", type=click.IntRange(2), default=12000, show_default=True, help="Crops a pass, balanced over the labels.")
-@click.option("--batch-size", type=click.IntRange(2), default=64, show_default=True, help="Crops a step.")
+@click.option(
+    "--samples", type=click.IntRange(2), default=12000, show_default=True, help="Crops per epoch, balanced over the labels."
+)
+@click.option("--batch-size", type=click.IntRange(2), default=64, show_default=True, help="Crops per step.")
 @click.option(
     "--learning-rate", type=click.FloatRange(0, min_open=True), default=3e-3, show_default=True, help="Peak learning rate."
 )
@@ -88,54 +84,49 @@ _WRITTEN = ("best.ckpt", "last.ckpt", "report.json", "report.html")
     type=click.Choice(["camera", "light"]),
     default="camera",
     show_default=True,
-    help="camera: what detectors and small cameras do to a face. light: small turns and shifts, as the original project did.",
+    help="camera: variation as from detectors and small cameras. light: small rotations and shifts only.",
 )
 @click.option(
-    "--paint/--no-paint", default=True, show_default=True, help="Paint masks, hands, scarves, cups, phones on unmasked faces."
+    "--paint/--no-paint", default=True, show_default=True, help="Paint masks, hands, scarves, cups and phones on unmasked faces."
 )
 @click.option(
     "--mixup",
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="Blend crops in pairs, in a proportion from Beta(MIXUP, MIXUP): against overfitting. 0: do not.",
+    help="Blend crops in pairs, in a proportion from Beta(MIXUP, MIXUP), against overfitting. 0 disables it.",
 )
 @click.option(
     "--distrust",
     metavar="LABEL=REGEX",
     multiple=True,
-    help="Leave out the faces of a label in pictures whose file name matches, as 'incorrect_mask=^web_'. May be repeated.",
+    help="Exclude the faces of a label in pictures whose file name matches, such as 'incorrect_mask=^web_'. May be repeated.",
 )
 @oversample_option
 @relabel_option
-@click.option("--split", "split_file", type=_file, help="Use this split (a split.json of an earlier run on the same data).")
+@click.option("--split", "split_file", type=_file, help="Split to use: a split.json of an earlier run on the same data.")
 @click.option("--split-seed", type=int, default=0, show_default=True, help="Seed of the split into train, val and test.")
-@click.option("--leakage", type=_file, help="JSON of edge-train leakage, to show in the report.")
+@click.option("--leakage", type=_file, help="leakage.json of edge-train leakage, to show in the report.")
 @engine_options
 @click.option(
     "--init",
     type=_file,
-    help="Go on from the weights of this checkpoint, or of this .onnx file of edge-export: to fit a model to pictures of your own. "
-    "edgenet-l grows out of an edgenet.",
+    help="Start from the weights of this checkpoint, or of this .onnx file of edge-export, to adapt a model to your own pictures. "
+    "edgenet-l can also start from an edgenet.",
 )
-@click.option("--resume", is_flag=True, help="Go on where a killed run with the same options stopped.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted run with the same options.")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for checkpoints and report.  [default: runs/NET]"
 )
 @click.option(
     "--cache",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder that keeps the cut crops for later runs (1 GB a data set).",
+    help="Folder that stores the crops for later runs (about 1 GB per data set).",
 )
 @overwrite_option
 @quiet_option
 def classifier(
-    faces: Path | None,
-    face_boxes: Path | None,
-    whole_pictures: bool,
-    scenes: tuple[Path, ...],
-    relabel_scenes: Path | None,
-    backgrounds: Path | None,
+    data: DataOptions,
     negatives: str,
     drawn: int,
     test_scenes: tuple[Path, ...],
@@ -154,41 +145,47 @@ def classifier(
     quiet: bool,
     **options: Any,
 ) -> None:
-    r"""Train a mask classifier on faces, whole scenes and backgrounds, and measure it on what it never saw.
+    """Train a mask classifier on faces, scenes and backgrounds, and measure it on a test part.
 
-    Copies, near-copies, turned copies and the pictures of one person (--people) stay in one part of the split. The labels are those
-    that the data has (with_mask and without_mask, perhaps incorrect_mask), and not_a_face, by which a device throws out what its
-    detector should not have found. Pictures without people (--backgrounds) make that label better, but none are needed.
+    Copies, near-duplicates, rotated copies and the pictures of one person (--people) stay in one
+    part of the split. The labels are those of the data (with_mask and without_mask, optionally
+    incorrect_mask) and not_a_face, which lets a device reject false detections. Pictures without
+    people (--backgrounds) improve this label but are not required.
 
-    Writes best.ckpt (calibrated), last.ckpt (for --resume), split.json, face_boxes.csv (where the faces of --data were located: a
-    later run takes it as --face-boxes), report.json, report.html with charts, TensorBoard's logs.
-    Exit codes: 0 done, 2 wrong usage or unusable data, 4 a checkpoint was refused, 5 a file could not be written.
+    Writes best.ckpt (calibrated), last.ckpt (for --resume), split.json, face_boxes.csv (the located
+    faces of --data, for --face-boxes of a later run), report.json, report.html with charts, and
+    TensorBoard logs.
+
+    Exit codes: 0 done, 2 wrong usage or unusable data, 4 a checkpoint was refused, 5 a file could
+    not be written.
     """
     with require_extra("train"):
         from maskedge.types import NOT_A_FACE
         from maskedge.vision.standalone import rejects_non_faces, standalone_notice
-        from maskedge_train.classifier.evaluate import enter_results, measurable, report_on
-        from maskedge_train.classifier.nets import build, count_parameters
-        from maskedge_train.classifier.training import Recipe, check_enough, train_classifier
+        from maskedge_train.classifier.evaluate import reliable_rows, store_results
+        from maskedge_train.classifier.nets import build
+        from maskedge_train.classifier.training import Recipe, check_label_counts, train_classifier
         from maskedge_train.classifier.warm_start import check_start
         from maskedge_train.data import generated
         from maskedge_train.data.crops import cached_crops
         from maskedge_train.data.dataset import labels_to_learn
         from maskedge_train.data.near_duplicates import people_pattern
         from maskedge_train.data.split import Split, split_dataset
-        from maskedge_train.lock import lock_folder
+        from maskedge_train.reports.report import report_checkpoint
+        from maskedge_train.shared.layers import count_parameters
+        from maskedge_train.shared.lock import lock_folder
     net = options["net"]
-    parameters = count_parameters(build(net, 2))  # an unknown name is said before minutes of work
+    parameters = count_parameters(build(net, 2))  # report an unknown name before minutes of work
     out = out or Path("runs") / net
     pattern = people_pattern(people)
     comparison = _read_json(leakage) if leakage else None
     click.get_current_context().with_resource(lock_folder(out))
-    check_out(out, _WRITTEN, resume=resume, overwrite=overwrite, start=init)
-    # Where the faces are is found once: by the run that is resumed.
+    check_out(out, _OUTPUTS, resume=resume, overwrite=overwrite, start=init)
+    # A resumed run uses the face boxes of the first run.
     kept = out / FACE_BOXES if resume else None
-    dataset = load(*(faces, face_boxes, scenes, backgrounds, relabel_scenes), locate=not whole_pictures, kept=kept, quiet=quiet)
+    dataset = data.load(kept=kept, quiet=quiet)
     labels = labels_to_learn(dataset, negatives)
-    right = corrections(relabel, dataset)
+    right = read_corrections(relabel, dataset)
     begun = {}
     if init:
         check_start(init, net, labels)
@@ -198,30 +195,30 @@ def classifier(
     if not resume:
         shutil.rmtree(out / "logs", ignore_errors=True)
     split.save(out / "split.json")
-    keep_face_boxes(dataset, out / FACE_BOXES)
+    write_face_boxes(dataset, out / FACE_BOXES)
     sizes = ", ".join(f"{part} {count}" for part, count in split.sizes().items())
     click.echo(
-        f"{len(dataset.pictures):,} pictures ({sizes}); {split.grouped:,} of them in {split.groups:,} groups of related ones."
+        f"{len(dataset.pictures):,} pictures ({sizes}); {split.grouped:,} of them in {split.groups:,} groups of related pictures."
     )
     drawn = drawn if negatives == "auto" else 0
-    with progress_bar(len(dataset.pictures) + len(generated.names(drawn)), "cutting faces", quiet) as step:
+    with progress_bar(len(dataset.pictures) + len(generated.picture_names(drawn)), "Cutting faces", quiet) as step:
         crops = cached_crops(
             *(cache, dataset, split.digest, parts),
             negatives=NOT_A_FACE in labels,
             painted=paint,
-            beside=negatives == "auto",
-            drawn=drawn,
+            negatives_from_faces=negatives == "auto",
+            generated_backgrounds=drawn,
             progress=step,
         )
-    crops = crops.having(labels)
+    crops = crops.with_labels(labels)
     for label, pattern_of_names in _distrusted(options["distrust"], labels):
         crops = crops.without(label, pattern_of_names)
-    check_enough(crops, labels)
+    check_label_counts(crops, labels)
     own = {source: crops.where("test", source) for source in ("faces", "scenes")}
     sets = {f"{source} test": crops.take(rows) for source, rows in own.items() if len(rows)}
-    sets = {name: test.take(measurable(test)) for name, test in sets.items()}
+    sets = {name: test.take(reliable_rows(test)) for name, test in sets.items()}
     if right:
-        crops = crops.relabelled(right).having(labels)
+        crops = crops.relabelled(right).with_labels(labels)
     recipe = Recipe(
         net=net,
         samples=options["samples"],
@@ -247,11 +244,11 @@ def classifier(
         return  # a helper process of a distributed run
 
     relabelled = crops.take(crops.where("test", "faces"))
-    relabelled = relabelled.take(measurable(relabelled))
+    relabelled = relabelled.take(reliable_rows(relabelled))
     if set(relabelled.names.tolist()) & set(right):
         sets["faces test, relabelled"] = relabelled
     if test_scenes or test_backgrounds:
-        sets |= test_sets(test_scenes, test_backgrounds, labels, quiet)
+        sets |= load_test_sets(test_scenes, test_backgrounds, labels, quiet)
     sets["validation"] = crops.take(crops.where("val"))
     notes = [] if trained.calibration.fitted else [str(trained.calibration)]
     notes += [standalone_notice(trained.checkpoint.name)] if not rejects_non_faces(labels) else []
@@ -267,31 +264,31 @@ def classifier(
             "drawn": drawn,
             **begun,
         },
-        "data": {**dataset.to_card(), "relabelled": len(right), "generated": len(generated.names(drawn))},
+        "data": {**dataset.to_card(), "relabelled": len(right), "generated": len(generated.picture_names(drawn))},
         "crops": {label: int((crops.labels == label).sum()) for label in labels},
         "split": split.to_card(),
         "calibration": trained.calibration.to_card(),
         "notes": notes,
     }
-    report = report_on(trained.checkpoint, sets, out, facts=facts, history=trained.history, comparison=comparison)
-    enter_results(trained.checkpoint, report)
+    report = report_checkpoint(trained.checkpoint, sets, out, facts=facts, history=trained.history, comparison=comparison)
+    store_results(trained.checkpoint, report)
     click.echo(f"{net}: {parameters:,} parameters, {len(trained.history)} epochs in {trained.seconds:.0f} s.")
     print_evaluations(report)
     if trained.calibration.fitted:
         click.echo(str(trained.calibration))
     for note in notes:
         click.echo(f"note: {note[0].lower() + note[1:]}", err=True)
-    click.echo(f"wrote {trained.checkpoint} and {out / 'report.html'}; next: edge-export {trained.checkpoint} -o model.onnx")
+    click.echo(f"Wrote {trained.checkpoint} and {out / 'report.html'}. Next: edge-export {trained.checkpoint} -o model.onnx")
 
 
 def _distrusted(options: Iterable[str], labels: tuple[str, ...]) -> Iterator[tuple[str, re.Pattern[str]]]:
-    """Read --distrust."""
+    """Parse --distrust."""
     for option in options:
         label, _, names = option.partition("=")
         try:
             pattern = re.compile(names)
         except re.error as error:
-            raise click.BadParameter(f"{names!r} is no regular expression ({error}).", param_hint="--distrust") from error
+            raise click.BadParameter(f"{names!r} is not a regular expression ({error}).", param_hint="--distrust") from error
         if label not in labels or not names:
             raise click.BadParameter(
                 f"{option!r} is not LABEL=REGEX with a label of the data: {', '.join(labels)}.", param_hint="--distrust"
@@ -299,26 +296,26 @@ def _distrusted(options: Iterable[str], labels: tuple[str, ...]) -> Iterator[tup
         yield label, pattern
 
 
-def test_sets(scenes: tuple[Path, ...], backgrounds: Path | None, labels: tuple[str, ...], quiet: bool) -> dict[str, Any]:
-    """Cut the crops to measure on, by the name of their file: labelled faces and, where the net knows it, what is no face."""
+def load_test_sets(scenes: tuple[Path, ...], backgrounds: Path | None, labels: tuple[str, ...], quiet: bool) -> dict[str, Any]:
+    """Cut the test crops of each file: labelled faces, and negatives if the network knows them."""
     import numpy as np
 
-    from maskedge_train.classifier.evaluate import measurable
+    from maskedge_train.classifier.evaluate import reliable_rows
     from maskedge_train.data.crops import cut_crops
     from maskedge_train.data.dataset import load_dataset
 
     sets = {}
     for path in scenes or (None,):
-        dataset = load_dataset(scenes=[path] if path else [], backgrounds=backgrounds, least_labels=1)
+        dataset = load_dataset(scenes=[path] if path else [], backgrounds=backgrounds, min_labels=1)
         test_part = np.full(len(dataset.pictures), 2)
-        with progress_bar(len(dataset.pictures), "cutting test faces", quiet) as step:
+        with progress_bar(len(dataset.pictures), "Cutting test faces", quiet) as step:
             crops = cut_crops(dataset, test_part, negatives="not_a_face" in labels, painted=False, progress=step)
-        sets[f"scenes {path.stem}" if path else "backgrounds"] = crops.take(measurable(crops)).having(labels)
+        sets[f"scenes {path.stem}" if path else "backgrounds"] = crops.take(reliable_rows(crops)).with_labels(labels)
     return sets
 
 
 def print_evaluations(report: dict[str, Any]) -> None:
-    """Print what was measured, data set by data set."""
+    """Print the metrics of each data set."""
     for part in report["evaluations"]:
         macro = "" if part["macro_f1"] is None else f", macro F1 {part['macro_f1']:.4f}"
         error = part["calibration"]["ece_after"]
@@ -326,9 +323,7 @@ def print_evaluations(report: dict[str, Any]) -> None:
             f"{part['name']}: accuracy {part['accuracy']:.4f}{macro} on {part['pictures']:,} crops; calibration error {error:.4f}"
         )
         if "two_way" in part:
-            click.echo(
-                f"  with or without a mask: {part['two_way']['two_labels']:.4f} (all labels open: {part['two_way']['strict']:.4f})"
-            )
+            click.echo(f"  mask or no mask: {part['two_way']['two_labels']:.4f} (over all labels: {part['two_way']['strict']:.4f})")
         for label, figures in part["labels"].items():
             shown = "  ".join(
                 f"{name} {'-' if figures[key] is None else format(figures[key], '.4f')}"
@@ -337,9 +332,9 @@ def print_evaluations(report: dict[str, Any]) -> None:
             click.echo(f"  {label:14} {shown}  ({figures['count']:,})")
     for name, gate in report.get("gate", {}).items():
         if gate["rejected"] is not None:
-            line = f"{name}: throws out {gate['rejected']:.4f} of {gate['false_alarms']:,} false alarms"
+            line = f"{name}: rejects {gate['rejected']:.4f} of {gate['false_alarms']:,} false alarms"
             if gate["kept"] is not None:
-                line += f", keeps {gate['kept']:.4f} of faces ({gate['kept_at_97']:.4f} where 97 % are thrown out)"
+                line += f", keeps {gate['kept']:.4f} of faces ({gate['kept_at_97']:.4f} if 97 % are rejected)"
             click.echo(line)
 
 

@@ -1,4 +1,4 @@
-"""`edge-train detector`: a tiny one-stage network that finds masked, unmasked and badly masked faces."""
+"""`edge-train detector`: a small one-stage network that finds faces with and without masks."""
 
 from __future__ import annotations
 
@@ -12,60 +12,50 @@ from maskedge.cli.common import Command, require_extra
 from maskedge.cli.output_options import overwrite_option
 
 from .options import (
-    backgrounds_option,
+    DataOptions,
     build_engine,
     check_out,
+    data_options,
     engine_options,
-    face_boxes_option,
-    faces_option,
-    load,
     progress_bar,
     quiet_option,
-    relabel_scenes_option,
-    scenes_option,
 )
 
-_WRITTEN = ("detector.ckpt", "last.ckpt", "report.json")
-"""What a training leaves in its folder, and nobody wants to lose."""
+_OUTPUTS = ("detector.ckpt", "last.ckpt", "report.json")
+"""Files of a training that must not be overwritten by accident."""
 
 
-@click.command(cls=Command)
-@scenes_option
-@relabel_scenes_option
-@faces_option
-@face_boxes_option
-@backgrounds_option
-@click.option("--epochs", type=click.IntRange(1), default=80, show_default=True, help="Passes.")
+@click.command(cls=Command, short_help="Train the face detector network.")
+@data_options(locate=False)
+@click.option("--epochs", type=click.IntRange(1), default=80, show_default=True, help="Number of epochs.")
 @click.option(
     "--whole-share",
     type=click.FloatRange(0, 1),
     default=0.3,
     show_default=True,
-    help="Share of passes, the last, on whole pictures.",
+    help="Share of the epochs, at the end, on whole pictures.",
 )
-@click.option("--batches", type=click.IntRange(1), default=150, show_default=True, help="Steps a pass.")
-@click.option("--batch-size", type=click.IntRange(1), default=48, show_default=True, help="Tiles a step and process.")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=4e-3, show_default=True, help="Its peak.")
+@click.option("--batches", type=click.IntRange(1), default=150, show_default=True, help="Steps per epoch.")
+@click.option("--batch-size", type=click.IntRange(1), default=48, show_default=True, help="Tiles per step and process.")
+@click.option(
+    "--learning-rate", type=click.FloatRange(0, min_open=True), default=4e-3, show_default=True, help="Peak learning rate."
+)
 @click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that draw samples.")
 @engine_options
 @click.option(
     "--init",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Go on from the weights of this checkpoint, or of an .onnx file of edge-export; first it looks for faces without a label "
-    "and for false alarms.",
+    help="Start from the weights of this checkpoint, or of an .onnx file of edge-export. It is first run on the pictures, "
+    "to find unlabelled faces and false positives.",
 )
-@click.option("--resume", is_flag=True, help="Go on where a killed run with the same options stopped.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted run with the same options.")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for checkpoints and report.  [default: runs/detector]"
 )
 @overwrite_option
 @quiet_option
 def detector(
-    scenes: tuple[Path, ...],
-    relabel_scenes: Path | None,
-    faces: Path | None,
-    face_boxes: Path | None,
-    backgrounds: Path | None,
+    data: DataOptions,
     workers: int,
     init: Path | None,
     resume: bool,
@@ -74,36 +64,39 @@ def detector(
     quiet: bool,
     **options: Any,
 ) -> None:
-    r"""Train a face detector of 0.12 M parameters on whole pictures with labelled boxes.
+    """Train a face detector of 0.12 M parameters on whole pictures with labelled boxes.
 
-    First on small tiles around faces, parts of faces and backgrounds, then on whole pictures; a tenth of the pictures only
-    measures. With --init, what the earlier detector is sure of and nobody labelled counts as neither face nor anything else, and
-    its false alarms are shown more often.
-    Two hours on one core, minutes on a GPU. Writes detector.ckpt (averaged weights), last.ckpt (for --resume), report.json, logs.
-    Exit codes: 0 done, 2 wrong usage or unusable data, 4 a checkpoint was refused, 5 a file could not be written.
+    Training uses small tiles of faces, parts of faces and backgrounds first, then whole pictures. A
+    tenth of the pictures is held out. With --init, confident detections of the earlier detector
+    without a label are ignored, and its false positives are shown more often.
+    Training takes two hours on one core, minutes on a GPU. Writes detector.ckpt (averaged weights),
+    last.ckpt (for --resume), report.json and logs.
+
+    Exit codes: 0 done, 2 wrong usage or unusable data, 4 a checkpoint was refused, 5 a file could
+    not be written.
     """
     with require_extra("train"):
         from maskedge.vision.classifier import MaskClassifier
-        from maskedge_train.detector.alarms import look_again
-        from maskedge_train.detector.checkpoint import check_start, enter_card, keep_weights, load_start
-        from maskedge_train.detector.report import measure_detector
+        from maskedge_train.detector.checkpoint import check_start, load_start, save_weights, store_card
+        from maskedge_train.detector.evaluate import measure_detector
+        from maskedge_train.detector.hard_examples import mine_hard_examples
         from maskedge_train.detector.samples import load_scenes
-        from maskedge_train.detector.training import DetectorRecipe, draw_tiles, split, train_detector
-        from maskedge_train.lock import lock_folder
+        from maskedge_train.detector.training import DetectorRecipe, sample_tiles, split_pictures, train_detector
+        from maskedge_train.shared.lock import lock_folder
     out = out or Path("runs/detector")
     click.get_current_context().with_resource(lock_folder(out))
-    check_out(out, _WRITTEN, resume=resume, overwrite=overwrite, start=init)
+    check_out(out, _OUTPUTS, resume=resume, overwrite=overwrite, start=init)
     if init:
         check_start(init)
-    dataset = load(faces, face_boxes, scenes, backgrounds, relabel_scenes)
-    learn, measured = split(dataset.pictures)
-    with progress_bar(len(dataset.pictures), "reading pictures", quiet) as step:
+    dataset = data.load()
+    learn, measured = split_pictures(dataset.pictures)
+    with progress_bar(len(dataset.pictures), "Reading pictures", quiet) as step:
         read = load_scenes(learn, step)
         held = load_scenes(measured, step)
-    start = load_start(init, draw_tiles(read, options["seed"])) if init else None
+    start = load_start(init, sample_tiles(read, options["seed"])) if init else None
     if start is not None:
-        with progress_bar(len(read), "looking at them", quiet) as step:
-            read = look_again(start, MaskClassifier(), read, step)
+        with progress_bar(len(read), "Mining hard examples", quiet) as step:
+            read = mine_hard_examples(start, MaskClassifier(), read, step)
     recipe = DetectorRecipe(
         batches=options["batches"],
         tile_batch=options["batch_size"],
@@ -126,12 +119,12 @@ def detector(
         return  # a helper process of a distributed run
     last, history = trained
     checkpoint = out / "detector.ckpt"
-    keep_weights(last, checkpoint)
+    save_weights(last, checkpoint)
     report = measure_detector(checkpoint, held, out, history=history, data=dataset.to_card())
-    enter_card(checkpoint, report)
+    store_card(checkpoint, report)
     click.echo(f"{report['parameters']:,} parameters, {len(history)} epochs in {report['train_seconds']:.0f} s")
-    click.echo("on pictures that it did not see: longest side, least score, masked and unmasked found, false alarms a picture")
+    click.echo("Held-out pictures: longest side, score threshold, masked and unmasked faces found, false positives per picture")
     for row in report["curve"]:
         found = "  ".join("-" if row[key] is None else f"{row[key]:.3f}" for key in ("masked_found", "unmasked_found"))
         click.echo(f"  {row['side']:4}  {row['score']:.2f}  {found}  {row['false_alarms']:.2f}")
-    click.echo(f"wrote {checkpoint} and {out / 'report.json'}; next: edge-export {checkpoint} -o detector.onnx")
+    click.echo(f"Wrote {checkpoint} and {out / 'report.json'}. Next: edge-export {checkpoint} -o detector.onnx")

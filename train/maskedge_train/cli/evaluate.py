@@ -1,4 +1,4 @@
-"""`edge-train evaluate`: the figures of a checkpoint on labelled data."""
+"""`edge-train evaluate`: the metrics of a checkpoint on labelled data."""
 
 from __future__ import annotations
 
@@ -10,36 +10,28 @@ import click
 from maskedge.cli.common import Command, require_extra
 from maskedge.cli.output_options import check_folder, overwrite_option
 
-from .classifier import print_evaluations, test_sets
+from .classifier import load_test_sets, print_evaluations
 from .options import (
     FACE_BOXES,
-    backgrounds_option,
-    face_boxes_option,
-    faces_option,
-    load,
+    DataOptions,
+    data_options,
     progress_bar,
     quiet_option,
-    relabel_scenes_option,
-    scenes_option,
-    whole_option,
 )
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Measure a classifier checkpoint on labelled data.")
 @click.argument("checkpoint", type=click.Path(dir_okay=False, path_type=Path))
-@faces_option
-@face_boxes_option
-@whole_option
-@scenes_option
-@relabel_scenes_option
-@backgrounds_option
+@data_options(locate=True)
 @click.option(
     "--split",
     "split_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="split.json of the training, made of the same --data, --scenes and --backgrounds: measure its --part only.",
+    help="split.json of the training, with the same --data, --scenes and --backgrounds: measure only its --part.",
 )
-@click.option("--part", type=click.Choice(["train", "val", "test"]), default="test", show_default=True, help="Part of --split.")
+@click.option(
+    "--part", type=click.Choice(["train", "val", "test"]), default="test", show_default=True, help="Part of --split to measure."
+)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -49,57 +41,54 @@ from .options import (
 @quiet_option
 def evaluate(
     checkpoint: Path,
-    faces: Path | None,
-    face_boxes: Path | None,
-    whole_pictures: bool,
-    scenes: tuple[Path, ...],
-    relabel_scenes: Path | None,
-    backgrounds: Path | None,
+    data: DataOptions,
     split_file: Path | None,
     part: str,
     out: Path | None,
     overwrite: bool,
     quiet: bool,
 ) -> None:
-    r"""Measure CHECKPOINT on labelled data: report.json, report.html and charts.
+    """Measure CHECKPOINT on labelled data: report.json, report.html and charts.
 
-    Without --split every picture of the data is measured: that is honest only where none of them was trained on.
-    Exit codes: 0 done, 2 wrong usage or unusable data, 4 the checkpoint was refused, 5 a file could not be written.
+    Without --split all pictures are measured. The result is valid only if none of them was used for
+    training.
+
+    Exit codes: 0 done, 2 wrong usage or unusable data, 4 the checkpoint was refused, 5 a file could
+    not be written.
     """
-    if not (faces or scenes or backgrounds):
+    if not (data.faces or data.scenes or data.backgrounds):
         raise click.UsageError("nothing to measure on: give --data, --scenes or --backgrounds.")
     with require_extra("train"):
         from maskedge_train.classifier.checkpoint import load_classifier
-        from maskedge_train.classifier.evaluate import measurable, report_on
+        from maskedge_train.classifier.evaluate import reliable_rows
         from maskedge_train.data.crops import cut_crops
         from maskedge_train.data.split import PARTS, Split
+        from maskedge_train.reports.report import report_checkpoint
     out = out or checkpoint.parent / "evaluation"
     check_folder(out, ("report.json", "report.html"), overwrite=overwrite)
     _, spec, card = load_classifier(checkpoint)
     sets = {}
-    if faces or split_file:
-        # Beside its split a training left where it located the faces.
+    if data.faces or split_file:
+        # A training writes the located faces beside its split.
         kept = split_file.parent / FACE_BOXES if split_file else None
-        everything = load(
-            *(faces, face_boxes, scenes, backgrounds, relabel_scenes), locate=not whole_pictures, kept=kept, quiet=quiet
-        )
+        everything = data.load(kept=kept, quiet=quiet)
         parts = Split.load(split_file).part_of(everything) if split_file else None
         chosen = [index for index in range(len(everything.pictures)) if parts is None or PARTS[parts[index]] == part]
         import numpy as np
 
-        with progress_bar(len(chosen), "cutting faces", quiet) as step:
+        with progress_bar(len(chosen), "Cutting faces", quiet) as step:
             crops = cut_crops(
                 everything.take(chosen),
                 np.full(len(chosen), PARTS.index(part)),
                 negatives="not_a_face" in spec.labels,
                 painted=False,
-                beside=True,
+                negatives_from_faces=True,
                 progress=step,
             )
-        sets[f"{part} part" if split_file else "data"] = crops.take(measurable(crops))
+        sets[f"{part} part" if split_file else "data"] = crops.take(reliable_rows(crops))
     else:
-        sets |= test_sets(scenes, backgrounds, spec.labels, quiet)
+        sets |= load_test_sets(data.scenes, data.backgrounds, spec.labels, quiet)
     facts: dict[str, Any] = {key: card[key] for key in ("net", "parameters", "data", "split") if key in card}
-    report = report_on(checkpoint, sets, out, facts=facts)
+    report = report_checkpoint(checkpoint, sets, out, facts=facts)
     print_evaluations(report)
-    click.echo(f"wrote {out / 'report.html'}")
+    click.echo(f"Wrote {out / 'report.html'}")

@@ -1,4 +1,4 @@
-"""`edge-train leakage`: what a random split flatters by."""
+"""`edge-train leakage`: how much a random split overstates the accuracy."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from maskedge.support.files import write_file
 from .options import face_boxes_option, faces_option, load, people_option, quiet_option
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Compare a random split with a leak-free one.")
 @faces_option
 @face_boxes_option
 @people_option
 @click.option("--net", default="seednet", show_default=True, help="Network to train.")
-@click.option("--epochs", type=click.IntRange(1), default=30, show_default=True, help="Passes over the training part.")
-@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Trainings of either split.")
+@click.option("--epochs", type=click.IntRange(1), default=30, show_default=True, help="Number of epochs.")
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Trainings per split.")
 @click.option(
     "--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-3, show_default=True, help="Peak learning rate."
 )
@@ -45,18 +45,20 @@ def leakage(
     overwrite: bool,
     quiet: bool,
 ) -> None:
-    r"""Train the same recipe on a random split and on one that keeps related pictures together, and compare the test accuracies.
+    """Train one recipe on a random split and on a group split, and compare the test accuracies.
 
-    The recipe is that of a first project: light augmentation, no balancing, nothing painted. Exit codes: 0 done, 2 wrong usage or
-    unusable data, 5 a file could not be written.
+    The group split keeps related pictures together. The recipe is a simple one: light augmentation,
+    no balancing, no painted occlusions.
+
+    Exit codes: 0 done, 2 wrong usage or unusable data, 5 a file could not be written.
     """
     with require_extra("train"):
         from maskedge_train.classifier.leakage import compare_splits
         from maskedge_train.classifier.nets import build
         from maskedge_train.classifier.training import Recipe
         from maskedge_train.data.near_duplicates import people_pattern
-        from maskedge_train.engine import Engine
-        from maskedge_train.lock import lock_folder
+        from maskedge_train.shared.engine import Engine
+        from maskedge_train.shared.lock import lock_folder
     build(net, 2)
     click.get_current_context().with_resource(lock_folder(out))
     check_folder(out, ("leakage.json",), overwrite=overwrite)
@@ -75,8 +77,6 @@ def leakage(
     for by in ("random", "group"):
         figures = result[by]
         mean = sum(figures["accuracy"]) / len(figures["accuracy"])
-        click.echo(
-            f"{by} split: accuracy {mean:.4f}; {figures['separated']:.1%} of the test pictures have a relative in another part"
-        )
+        click.echo(f"{by} split: accuracy {mean:.4f}; {figures['separated']:.1%} of the test pictures are related to other parts")
     write_file(out / "leakage.json", json.dumps(result, indent=1) + "\n")
-    click.echo(f"wrote {out / 'leakage.json'}")
+    click.echo(f"Wrote {out / 'leakage.json'}")

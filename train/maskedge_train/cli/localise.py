@@ -1,4 +1,4 @@
-"""`edge-train localise`: where the faces of a folder data set are."""
+"""`edge-train localise`: the face box of each picture in a data set."""
 
 from __future__ import annotations
 
@@ -12,26 +12,29 @@ from maskedge.cli.output_options import OutputFile, overwrite_option
 from .options import progress_bar, quiet_option
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Find the face of each picture and write its box.")
 @click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("-o", "--output", type=OutputFile(), required=True, help="The CSV file of boxes to write.")
+@click.option("-o", "--output", type=OutputFile(), required=True, help="The CSV file to write.")
 @overwrite_option
 @click.option(
     "--model",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Classifier.  [default: the bundled one]",
+    help="Classifier file.  [default: the bundled one]",
 )
 @click.option(
     "--detector-model",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Detector network.  [default: the bundled one]",
+    help="Detector network file.  [default: the bundled one]",
 )
 @quiet_option
 def localise(data: Path, output: Path, overwrite: bool, model: Path | None, detector_model: Path | None, quiet: bool) -> None:
-    r"""Find the surest face of each picture of DATA, a folder with one sub-folder a label: many show whole people.
+    """Find the most confident face of each picture in DATA, a folder with one sub-folder per label.
 
-    The file goes to edge-train classifier as --face-boxes. Pictures in which no face is found are taken whole there.
-    Exit codes: 0 done, 2 wrong usage or unusable data, 4 the model was refused, 5 the file could not be written.
+    Use the CSV file as --face-boxes of edge-train classifier, which takes pictures without an entry
+    as a whole.
+
+    Exit codes: 0 done, 2 wrong usage or unusable data, 4 the model was refused, 5 the file could
+    not be written.
     """
     silence_libraries()
     from maskedge.labelled_boxes import write_boxes
@@ -40,7 +43,7 @@ def localise(data: Path, output: Path, overwrite: bool, model: Path | None, dete
     from maskedge_train.data.localise import localise as find
 
     count = sum(len(list_pictures(data / label)) for label in FACE_LABELS if (data / label).is_dir())
-    with progress_bar(count, "looking for faces", quiet) as step:
+    with progress_bar(count, "Locating faces", quiet) as step:
         found, missed = find(data, model, detector_model, step)
     write_boxes(output, found)
-    click.echo(f"found a face in {len(found):,} of {len(found) + len(missed):,} pictures; wrote {output}")
+    click.echo(f"Found a face in {len(found):,} of {len(found) + len(missed):,} pictures. Wrote {output}")

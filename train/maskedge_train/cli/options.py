@@ -1,12 +1,14 @@
-"""Options that several commands of edge-train share, and the bar that shows how far they are."""
+"""Options and helpers that several commands of edge-train share."""
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,26 +23,26 @@ from maskedge.support.text import displayable
 if TYPE_CHECKING:
     from maskedge.types import Box
     from maskedge_train.data.dataset import DataSet
-    from maskedge_train.engine import Engine
+    from maskedge_train.shared.engine import Engine
 
 _LOGS = ("events.out.tfevents.", "hparams.yaml")
-"""What names of TensorBoard's files begin with."""
+"""Prefixes of the names of TensorBoard's files."""
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _folder = click.Path(exists=True, file_okay=False, path_type=Path)
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 faces_option = click.option(
-    "--data", "--faces", "faces", type=_folder, help="Folder with one sub-folder of pictures a label: with_mask, without_mask."
+    "--data", "--faces", "faces", type=_folder, help="Folder with one sub-folder of pictures per label: with_mask, without_mask."
 )
 face_boxes_option = click.option(
-    "--face-boxes", type=_file, help="CSV file that says where the faces of --data are (edge-train localise writes it)."
+    "--face-boxes", type=_file, help="CSV file with the face boxes of --data, as written by edge-train localise."
 )
 relabel_option = click.option(
     "--relabel",
     type=_file,
-    help="CSV file, image and label: labels of --data that were looked at and are wrong. Where pictures of the test part are among "
-    "them, they are measured both ways.",
+    help="CSV file with the columns image and label: corrected labels of --data. If they include pictures of the test part, "
+    "the report measures with both the original and the corrected labels.",
 )
 scenes_option = click.option(
     "--scenes", type=_file, multiple=True, help="CSV file of labelled boxes: image, xmin, ymin, xmax, ymax, label. May be repeated."
@@ -48,31 +50,32 @@ scenes_option = click.option(
 relabel_scenes_option = click.option(
     "--relabel-scenes",
     type=_file,
-    help="CSV file of boxes like --scenes: faces of its pictures that were looked at. Their label here counts; those that --scenes "
-    "lacks are added; what is called unlabelled is taught neither as a face nor as none.",
+    help="CSV file of reviewed boxes, in the format of --scenes. It replaces labels of the same boxes and adds missing ones. "
+    "The label unlabelled excludes a face from training.",
 )
 backgrounds_option = click.option(
-    "--backgrounds", type=_folder, help="Folder of pictures without people: more examples of the label not_a_face."
+    "--backgrounds", type=_folder, help="Folder of pictures without people: further examples of the label not_a_face."
 )
 whole_option = click.option(
     "--whole-pictures",
     is_flag=True,
-    help="Take each picture of --data as one face. By default the face in it is located first, by the bundled models.",
+    help="Use each picture of --data as one face. By default the bundled models locate the face first.",
 )
 people_option = click.option(
     "--people",
     metavar="REGEX",
-    help=r"Finds a person's name in a file name, in its group `person`, as '^\d+_\d+_(?P<person>[a-z]+)_\d+'.",
+    help=r"Regular expression that finds a person's name in a file name, in its group `person`, "
+    r"such as '^\d+_\d+_(?P<person>[a-z]+)_\d+'.",
 )
 
 
 def _factors(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
-    """Read `REGEX=FACTOR`."""
+    """Parse `REGEX=FACTOR`."""
     factors = []
     for value in values:
         parts = re.fullmatch(r"(.+)=([1-9]\d?)", value)
         if not parts or not _is_pattern(parts[1]):
-            raise click.BadParameter(f"{value!r} is not REGEX=FACTOR with a whole number from 1 to 99, as '^webcam_=3'.")
+            raise click.BadParameter(f"{value!r} is not REGEX=FACTOR with a whole number from 1 to 99, such as '^webcam_=3'.")
         factors.append((parts[1], int(parts[2])))
     return tuple(factors)
 
@@ -90,71 +93,75 @@ oversample_option = click.option(
     metavar="REGEX=FACTOR",
     multiple=True,
     callback=_factors,
-    help="Show pictures whose file name matches FACTOR times as often as others of their label, as '^webcam_=3': "
-    "those that are most like what the device will see. May be repeated.",
+    help="Draw pictures whose file name matches FACTOR times as often as others of their label, such as '^webcam_=3'. "
+    "Use it for pictures similar to those of the device. May be repeated.",
 )
-quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
+quiet_option = click.option("--quiet", is_flag=True, help="Do not show progress.")
 _ENGINE = (
     click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, order and augmentation."),
     click.option(
-        "--accelerator", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", show_default=True, help="Where to train."
+        "--accelerator", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", show_default=True, help="Hardware to train on."
     ),
     click.option(
         "--precision",
         type=click.Choice(["auto", "32-true", "bf16-mixed", "16-mixed"]),
         default="auto",
         show_default=True,
-        help="auto: bfloat16 on a GPU that has it, else float32.",
+        help="auto: bfloat16 on a GPU that supports it, float32 elsewhere.",
     ),
     click.option(
-        "--devices", type=click.IntRange(1), default=1, show_default=True, help="GPUs, or processes on a CPU, on each machine."
+        "--devices",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Number of GPUs, or of processes on a CPU, per machine.",
     ),
     click.option(
         "--num-nodes",
         type=click.IntRange(1),
         default=1,
         show_default=True,
-        help="Machines (start the same command on each by torchrun).",
+        help="Number of machines. Start the same command on each with torchrun.",
     ),
 )
 
 
 def engine_options(function: Function) -> Function:
-    """Add the options of `engine.Engine` that all trainings have."""
+    """Add the options of `engine.Engine` that all trainings share."""
     for option in reversed(_ENGINE):
         function = option(function)
     return function
 
 
 def check_out(out: Path, names: tuple[str, ...], *, resume: bool, overwrite: bool, start: Path | None = None) -> None:
-    """Refuse a folder for a training that holds another one.
+    """Check that an output folder does not hold another training.
 
     Args:
         out: The folder.
-        names: What the training writes there.
-        resume: The training that it holds goes on.
+        names: Files that the training writes there.
+        resume: The training in the folder is resumed.
         overwrite: The user asked to replace it.
-        start: A checkpoint that is read, which the training must not overwrite.
+        start: A checkpoint to read, which the training must not overwrite.
 
     Raises:
-        UsageError: It holds another training, or logs of somebody else.
+        UsageError: The folder holds another training, or files of other programs among its logs.
     """
-    # The helper processes of a distributed run come when the first has begun to write.
+    # Helper processes of a distributed run start after the first has begun to write.
     if resume or os.environ.get("LOCAL_RANK", "0") != "0" or os.environ.get("RANK", "0") != "0":
         return
     logs = out / "logs"
     if any(path.is_file() and not path.name.startswith(_LOGS) for path in logs.rglob("*")):
         raise UsageError(
-            f"the folder {displayable(logs)} holds more than TensorBoard's logs, and would be removed: name another --out."
+            f"the folder {displayable(logs)} holds more than TensorBoard's logs and would be removed: give another --out."
         )
     if start is not None:
-        check_apart([Named("--out", out / name) for name in names], [Named("what --init names", start)])
-    check_folder(out, names, overwrite=overwrite, remedy="go on with --resume, " if "last.ckpt" in names else "")
+        check_apart([Named("--out", out / name) for name in names], [Named("the file of --init", start)])
+    check_folder(out, names, overwrite=overwrite, remedy="continue it with --resume, " if "last.ckpt" in names else "")
 
 
 def build_engine(options: dict[str, Any], *, patience: int, quiet: bool) -> Engine:
-    """Make the engine that `engine_options` and `--epochs` ask for."""
-    from maskedge_train.engine import Engine
+    """Build the engine from `engine_options` and `--epochs`."""
+    from maskedge_train.shared.engine import Engine
 
     names = ("epochs", "seed", "accelerator", "precision", "devices")
     chosen = {name: options[name] for name in names}
@@ -162,7 +169,7 @@ def build_engine(options: dict[str, Any], *, patience: int, quiet: bool) -> Engi
 
 
 FACE_BOXES = "face_boxes.csv"
-"""Name of the file beside a checkpoint and its split that keeps where the faces of --data were located."""
+"""Name of the file with the located faces of --data, beside a checkpoint and its split."""
 
 
 def load(
@@ -176,7 +183,7 @@ def load(
     kept: Path | None = None,
     quiet: bool = True,
 ) -> DataSet:
-    """Read the data that the options name, and say what of it cannot be used.
+    """Load the data that the options name, and report what of it is unusable.
 
     Args:
         faces: `--data`.
@@ -184,29 +191,30 @@ def load(
         scenes: `--scenes`.
         backgrounds: `--backgrounds`.
         relabel_scenes: `--relabel-scenes`.
-        locate: Without `face_boxes`, locate the face of each picture of `faces`.
-        kept: File in which an earlier command kept where they are: it is read, if it is there, rather than locating them again.
-        quiet: Show no progress.
+        locate: Without `face_boxes`, locate the face of each picture in `faces`.
+        kept: Face boxes written by an earlier command. If the file exists, it is read instead of
+            locating the faces again.
+        quiet: Do not show progress.
     """
     from maskedge_train.data.dataset import load_dataset
 
     if not (faces or scenes):
         raise click.UsageError("nothing to work on: give --data, --scenes or both.")
     if face_boxes and not faces:
-        raise click.UsageError("--face-boxes says where the faces of --data are: give --data too.")
+        raise click.UsageError("--face-boxes holds the face boxes of --data: give --data too.")
     if relabel_scenes and not scenes:
-        raise click.UsageError("--relabel-scenes puts labels of --scenes right: give --scenes too.")
+        raise click.UsageError("--relabel-scenes corrects labels of --scenes: give --scenes too.")
     boxes: Path | dict[str, Box] | None = face_boxes
     if faces and locate and not face_boxes:
         boxes = kept if kept and kept.is_file() else _locate(faces, quiet)
     dataset = load_dataset(faces, face_boxes=boxes, scenes=scenes, relabel_scenes=relabel_scenes, backgrounds=backgrounds)
     for name, reason in dataset.refused:
-        click.echo(f"skipped {name.encode(errors='backslashreplace').decode()}: {reason}", err=True)
+        click.echo(f"Skipped {name.encode(errors='backslashreplace').decode()}: {reason}", err=True)
     return dataset
 
 
 def _locate(faces: Path, quiet: bool) -> dict[str, Box]:
-    """Locate the face of each picture of a folder data set."""
+    """Locate the face of each picture in a folder data set."""
     from maskedge.errors import UsageError
     from maskedge.support.pictures import list_pictures
     from maskedge_train.data.dataset import FACE_LABELS, check_folders
@@ -214,21 +222,21 @@ def _locate(faces: Path, quiet: bool) -> dict[str, Box]:
 
     check_folders(faces)
     count = sum(len(list_pictures(faces / label)) for label in FACE_LABELS if (faces / label).is_dir())
-    with progress_bar(count, "locating faces", quiet) as step:
+    with progress_bar(count, "Locating faces", quiet) as step:
         found, missed = localise(faces, progress=step)
     for label in FACE_LABELS:
         if any(name.startswith(f"{label}/") for name in missed) and not any(face.label == label for _, face in found):
             raise UsageError(
-                f"no face was found in any picture of {faces / label}: are these pictures of faces? If each is one face cut out, "
-                "give --whole-pictures; if you know where the faces are, --face-boxes."
+                f"no face was found in any picture of {faces / label}: if each picture is one cropped face, give --whole-pictures; "
+                "if you have the face boxes, give --face-boxes."
             )
-    rest = "; the others count as a whole" if missed else ""
-    click.echo(f"located a face in {len(found):,} of {count:,} pictures of {faces}{rest}.")
+    rest = "; the others are used as a whole" if missed else ""
+    click.echo(f"Located a face in {len(found):,} of {count:,} pictures of {faces}{rest}.")
     return {name: face.box for name, face in found}
 
 
-def keep_face_boxes(dataset: DataSet, path: Path) -> None:
-    """Write where the faces of --data are, for later commands: see `FACE_BOXES`.
+def write_face_boxes(dataset: DataSet, path: Path) -> None:
+    """Write the face boxes of --data for later commands, see `FACE_BOXES`.
 
     Raises:
         OutputError: The file cannot be written.
@@ -240,9 +248,59 @@ def keep_face_boxes(dataset: DataSet, path: Path) -> None:
         write_boxes(path, [(picture.name.removeprefix("faces/"), picture.faces[0]) for picture in located])
 
 
+@dataclass(frozen=True)
+class DataOptions:
+    """The values of the options that name a command's data, see `data_options`."""
+
+    faces: Path | None
+    face_boxes: Path | None
+    scenes: tuple[Path, ...]
+    relabel_scenes: Path | None
+    backgrounds: Path | None
+    whole_pictures: bool = True
+
+    def load(self, *, kept: Path | None = None, quiet: bool = True) -> DataSet:
+        """Load the data, see `load`."""
+        return load(
+            self.faces,
+            self.face_boxes,
+            self.scenes,
+            self.backgrounds,
+            self.relabel_scenes,
+            locate=not self.whole_pictures,
+            kept=kept,
+            quiet=quiet,
+        )
+
+
+def data_options(*, locate: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add the options that name a command's data, and pass them on as one argument, `data`.
+
+    Args:
+        locate: Locate the face of each picture in --data unless --whole-pictures is given.
+    """
+    options = [faces_option, face_boxes_option, scenes_option, relabel_scenes_option, backgrounds_option]
+    if locate:
+        options.insert(2, whole_option)
+    names = [field.name for field in fields(DataOptions)]
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def command(**values: Any) -> Any:
+            data = DataOptions(**{name: values.pop(name) for name in names if name in values})
+            return function(data=data, **values)
+
+        return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
+
+    return add
+
+
 @contextmanager
 def progress_bar(length: int, label: str, quiet: bool) -> Iterator[Callable[[], None]]:
-    """Give a function that counts one step, from whatever thread; a bar on standard error where that is a terminal."""
+    """Yield a thread-safe function that counts one step of a progress bar.
+
+    The bar is shown only if standard error is a terminal.
+    """
     if quiet or not sys.stderr.isatty():
         yield lambda: None
         return
@@ -256,14 +314,22 @@ def progress_bar(length: int, label: str, quiet: bool) -> Iterator[Callable[[], 
         yield step
 
 
-def corrections(relabel: Path | None, dataset: DataSet) -> dict[str, str]:
-    """Read --relabel: the right label by name of a picture of the data set."""
+def read_corrections(relabel: Path | None, dataset: DataSet) -> dict[str, str]:
+    """Read --relabel: picture name to corrected label.
+
+    Args:
+        relabel: The CSV file, or None.
+        dataset: The data set that must contain its pictures.
+
+    Raises:
+        UsageError: A picture or label is unknown.
+    """
     from maskedge.labelled_boxes import read_labels
     from maskedge_train.data.dataset import FACE_LABELS
 
     labels = {f"faces/{image}": label for image, label in read_labels(relabel).items()} if relabel else {}
     if unknown := set(labels) - {picture.name for picture in dataset.pictures}:
-        raise UsageError(f"{relabel} speaks of pictures that --data does not have, as {min(unknown).removeprefix('faces/')}.")
+        raise UsageError(f"{relabel} names pictures that --data does not have, such as {min(unknown).removeprefix('faces/')}.")
     if unknown := set(labels.values()) - set(FACE_LABELS):
         raise UsageError(f"{relabel} has the label {min(unknown)!r}; known are {', '.join(FACE_LABELS)}.")
     return labels

@@ -1,4 +1,4 @@
-"""`edge-train preview`: a picture of what the net will see."""
+"""`edge-train preview`: a picture of training crops."""
 
 from __future__ import annotations
 
@@ -10,41 +10,30 @@ from maskedge.cli.common import Command, require_extra
 from maskedge.cli.output_options import OutputFile, overwrite_option
 
 from .options import (
-    backgrounds_option,
-    face_boxes_option,
-    faces_option,
-    load,
+    DataOptions,
+    data_options,
     progress_bar,
     quiet_option,
-    relabel_scenes_option,
-    scenes_option,
-    whole_option,
 )
 
 
-@click.command(cls=Command)
-@faces_option
-@face_boxes_option
-@whole_option
-@scenes_option
-@relabel_scenes_option
-@backgrounds_option
-@click.option("-o", "--output", type=OutputFile(), required=True, help="The .png or .jpg to write.")
+@click.command(cls=Command, short_help="Show training crops before and after augmentation.")
+@data_options(locate=True)
+@click.option("-o", "--output", type=OutputFile(), required=True, help="The .png or .jpg file to write.")
 @overwrite_option
 @click.option(
-    "--augment", type=click.Choice(["camera", "light"]), default="camera", show_default=True, help="As in edge-train classifier."
+    "--augment",
+    type=click.Choice(["camera", "light"]),
+    default="camera",
+    show_default=True,
+    help="Augmentation, see edge-train classifier.",
 )
-@click.option("--columns", type=click.IntRange(1, 64), default=16, show_default=True, help="Crops a row.")
-@click.option("--pictures", type=click.IntRange(1), default=300, show_default=True, help="Pictures to draw from, at most.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the choice and of the augmentation.")
+@click.option("--columns", type=click.IntRange(1, 64), default=16, show_default=True, help="Crops per row.")
+@click.option("--pictures", type=click.IntRange(1), default=300, show_default=True, help="Maximum number of pictures to use.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of choice and augmentation.")
 @quiet_option
 def preview(
-    faces: Path | None,
-    face_boxes: Path | None,
-    whole_pictures: bool,
-    scenes: tuple[Path, ...],
-    relabel_scenes: Path | None,
-    backgrounds: Path | None,
+    data: DataOptions,
     output: Path,
     overwrite: bool,
     augment: str,
@@ -53,13 +42,15 @@ def preview(
     seed: int,
     quiet: bool,
 ) -> None:
-    r"""Write a grid of training crops: one row as the device cuts them and one as augmentation changes them, for every kind.
+    """Write a grid of training crops, before and after augmentation.
+
+    Each kind of crop has a row as the device cuts it and an augmented row.
 
     Exit codes: 0 done, 2 wrong usage or unusable data, 5 the picture could not be written.
     """
     with require_extra("train"):
         from maskedge_train.reports.preview import draw_preview
-    dataset = load(faces, face_boxes, scenes, backgrounds, relabel_scenes, locate=not whole_pictures, quiet=quiet)
-    with progress_bar(min(pictures, len(dataset.pictures)), "cutting faces", quiet) as step:
+    dataset = data.load(quiet=quiet)
+    with progress_bar(min(pictures, len(dataset.pictures)), "Cutting faces", quiet) as step:
         rows = draw_preview(dataset, output, augment, columns=columns, pictures=pictures, seed=seed, progress=step)
-    click.echo(f"wrote {output}: {', '.join(rows)}")
+    click.echo(f"Wrote {output}: {', '.join(rows)}")

@@ -1,4 +1,4 @@
-"""`edge-train runs`: a table over many trainings."""
+"""`edge-train runs`: a table of many trainings."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from maskedge.support.files import write_file
 _output = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Compare many trainings in a table.")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path("runs"))
 @click.option("--json", "json_file", type=_output, metavar="FILE", help="Write the table as JSON; '-' for standard output.")
-@click.option("--csv", "csv_file", type=_output, metavar="FILE", help="Write it as CSV; '-' for standard output.")
+@click.option("--csv", "csv_file", type=_output, metavar="FILE", help="Write the table as CSV; '-' for standard output.")
 def runs(folder: Path, json_file: Path | None, csv_file: Path | None) -> None:
-    r"""Compare the trainings in FOLDER and below (runs when left out), finished or not: a line each, the newest last.
+    """Compare all trainings in FOLDER (default: runs) and below, finished or not, the newest last.
 
-    Accuracy and macro F1 are those on the part that each training kept for its test; compare them where the data are the same.
-    False alarms: the share of what detectors wrongly find there that the model takes for a face.
+    Accuracy and macro F1 are those of each training's test part; compare them only for equal data.
+    False alarms are the share of the detectors' false positives in the test part that the model
+    accepts as faces.
+
     Exit codes: 0 done, 2 wrong usage or no training there, 5 a file could not be written.
     """
     with require_extra("train"):
-        from maskedge_train.runs import find_runs, to_csv, to_json, to_table
+        from maskedge_train.reports.runs import find_runs, to_csv, to_json, to_table
     found = find_runs(folder)
     dash = Path("-")
     if dash not in (json_file, csv_file):

@@ -1,1 +1,1 @@
-"""Training data: pictures and labels, duplicates, splits without leaks, crops, negatives."""
+"""Training data: pictures, labels, audit, near-duplicates, leak-free splits, crops, negatives."""

@@ -1,8 +1,7 @@
-"""What is wrong with a data set: files that cannot be read, copies, augmented copies, label conflicts, people."""
+"""Audit of a data set: unreadable files, copies, augmented copies, label conflicts, people."""
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
 import re
@@ -18,27 +17,25 @@ import numpy as np
 import numpy.typing as npt
 
 from maskedge.errors import UsageError
-from maskedge.rendering import html as page
 from maskedge.support.files import write_file
-from maskedge.support.pictures import natural_key, read_picture
+from maskedge.support.pictures import natural_key
 from maskedge.support.text import displayable
 
 from .dataset import FACE_LABELS, Picture, PictureFile, load_picture
-from .near_duplicates import Relations, find_relations, person_of
+from .near_duplicates import NearDuplicates, find_near_duplicates, person_of
 
 MAX_PIXELS = 2**28
-"""Greatest number of pixels that is decoded: some 0.8 GB. A header can claim more in a file of a few bytes."""
+"""Maximum number of pixels that is decoded, about 0.8 GB. A tiny file's header can claim more."""
 
 SMALL = 64
-"""Below so many pixels, on the shorter side, a picture counts as small."""
+"""Pictures whose shorter side has fewer pixels count as small."""
 
 TEST_SHARE = 0.2
-"""Share of the random test part of which the audit tells how much of it training would have seen."""
+"""Share of the random test part for which the audit estimates the leakage."""
 
-_GROUPS_SHOWN, _MEMBERS_SHOWN = 40, 8
 _NO_PAIRS: npt.NDArray[np.int64] = np.empty((0, 2), np.int64)
 
-# Only the beginning counts: a suffix may carry a tail, as in `mask.jpg_1088wx1632h`.
+# Match the beginning only: a suffix may have a tail, as in `mask.jpg_1088wx1632h`.
 _SUFFIX = re.compile(
     r"\.(?:(?P<jpeg>jpe?g|jpe|jfif)|(?P<png>png)|(?P<gif>gif)|(?P<webp>webp)|(?P<bmp>bmp|dib)|(?P<tiff>tiff?)"
     r"|(?P<avif>avif)|(?P<heif>hei[cf])|(?P<jp2>jp2)|(?P<jxl>jxl)|(?P<pnm>p[bgnp]m))",
@@ -53,20 +50,20 @@ _CONTENT = re.compile(
 _HEAD = 32
 
 
-def named_format(path: Path) -> str | None:
-    """Give the format that a file's suffix claims, as `jpeg`."""
+def suffix_format(path: Path) -> str | None:
+    """Return the format that a file's suffix claims, such as `jpeg`."""
     found = _SUFFIX.match(path.suffix)
     return found.lastgroup if found else None
 
 
 def content_format(head: bytes) -> str | None:
-    """Give the format that a file's first 32 bytes show, as `jpeg`."""
+    """Return the format that a file's first 32 bytes show, such as `jpeg`."""
     found = _CONTENT.match(head)
     return found.lastgroup if found else None
 
 
-def damage(data: bytes) -> str | None:
-    """Say what is wrong with the bytes of a picture, as far as that shows without decoding them."""
+def find_damage(data: bytes) -> str | None:
+    """Describe the damage of a picture's bytes that shows without decoding, or return None."""
     if not data:
         return "is empty (0 bytes)"
     kind = content_format(data[:_HEAD])
@@ -78,7 +75,7 @@ def damage(data: bytes) -> str | None:
     if width * height > MAX_PIXELS:
         return f"has a header that claims {width:,} x {height:,} pixels"
     cut = (
-        # A thumbnail before the frame has an end of its own.
+        # A thumbnail before the frame has its own end marker.
         (kind == "jpeg" and data.find(b"\xff\xd9", frame) < 0)
         or (kind == "png" and b"IEND" not in data)
         or (kind == "webp" and int.from_bytes(data[4:8], "little") + 8 > len(data))
@@ -87,13 +84,13 @@ def damage(data: bytes) -> str | None:
 
 
 def _jpeg_frame(data: bytes) -> int:
-    """Find the frame header of a JPEG file, which holds its size; 0 where there is none."""
+    """Return the offset of a JPEG file's frame header, which holds its size; 0 if there is none."""
     at = 2
     while at + 1 < len(data) and data[at] == 0xFF:
         marker = data[at + 1]
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             return at
-        # Any number of 0xFF may stand before a marker.
+        # Any number of 0xFF may precede a marker.
         at += 1 if marker == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return 0
 
@@ -106,21 +103,22 @@ def _claimed_size(data: bytes, kind: str | None, jpeg_frame: int) -> tuple[int, 
     elif kind == "jpeg" and jpeg_frame:
         height, width = struct.unpack_from(">HH", data, jpeg_frame + 5)
     else:
-        # The others cannot claim as much, or OpenCV refuses them itself.
+        # The other formats cannot claim as much, or OpenCV refuses them.
         return 0, 0
     return width, height
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies in a data set's folder.
+    """Content of a data set's folder.
 
     Attributes:
         folder: The folder.
-        classes: Its sub-folders: every one is a class.
-        files: The files in them that are pictures by their name or by their first bytes. `name` is the path in the folder.
-        ignored: Paths in the folder of what is neither class nor picture; those of folders end in `/`.
-        refused: Path in the folder and reason of what could not be looked at.
+        classes: Names of its sub-folders. Each is a class.
+        files: Files in them that are pictures by name or by their first bytes. `name` is the path
+            within the folder.
+        ignored: Paths within the folder of everything else. Names of folders end in `/`.
+        refused: Path within the folder and reason for everything that could not be examined.
     """
 
     folder: Path
@@ -131,20 +129,22 @@ class Listing:
 
 
 def list_data(folder: Path) -> Listing:
-    """List a data set: a folder with one sub-folder a label.
+    """List a data set: a folder with one sub-folder per label.
 
     Raises:
-        UsageError: The folder is not there or has no sub-folder.
+        UsageError: The folder does not exist or has no sub-folder.
     """
     try:
         entries = sorted(folder.iterdir(), key=natural_key)
     except OSError as error:
         raise UsageError(f"{displayable(folder)} cannot be read as a folder ({error.strerror}).") from error
-    # Hidden folders belong to other programs, such as .git.
+    # Hidden folders such as .git belong to other programs.
     classes = [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
     if not classes:
         needed = ", ".join(FACE_LABELS[:2])
-        raise UsageError(f"{displayable(folder)} has no sub-folder: a data set is a folder with one sub-folder a label ({needed}).")
+        raise UsageError(
+            f"{displayable(folder)} has no sub-folder: a data set is a folder with one sub-folder per label ({needed})."
+        )
     listing = Listing(folder, [entry.name for entry in classes], [], [], [])
     listing.ignored.extend(_ignored_name(folder, entry) for entry in entries if entry not in classes)
     for sub_folder in classes:
@@ -166,10 +166,10 @@ def _ignored_name(folder: Path, path: Path) -> str:
 
 
 def _is_picture(path: Path) -> bool:
-    # OpenCV is not asked: it crashes on names that are no UTF-8.
+    # OpenCV crashes on names that are not UTF-8, so its own check cannot be used.
     if not path.is_file():
         return False
-    if named_format(path):
+    if suffix_format(path):
         return True
     try:
         with path.open("rb") as file:
@@ -180,7 +180,12 @@ def _is_picture(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Conflict:
-    """Related pictures in different classes: `kind` is `identical`, `near` or `turned`, the closest of their relations."""
+    """Similar pictures in different classes.
+
+    Attributes:
+        kind: Closest similarity among them: `identical`, `near` or `rotated`.
+        members: Positions in `Audit.pictures`.
+    """
 
     kind: str
     members: list[int]
@@ -188,7 +193,13 @@ class Conflict:
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A picture whose suffix claims another format than it has; `named` is None where the suffix is no picture's."""
+    """A picture whose suffix claims another format than its content.
+
+    Attributes:
+        name: Path within the folder.
+        named: Format of the suffix; None if it is not a picture's.
+        content: Format of the content.
+    """
 
     name: str
     named: str | None
@@ -197,23 +208,24 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found in a data set. Numbers in groups are positions in `pictures`.
+    """Findings about a data set. Numbers in groups are positions in `pictures`.
 
     Attributes:
-        listing: What lies in the folder.
-        pictures: The pictures that can be read.
-        unreadable: Path in the folder and reason for what cannot.
+        listing: Content of the folder.
+        pictures: The readable pictures.
+        unreadable: Path within the folder and reason for each unreadable file.
         mismatches: Pictures whose suffix claims another format.
-        identical: Groups with the same bytes, the largest first, as in all groups.
-        near: Groups that look alike, mirrored or not, and are not all identical.
-        turned: Groups of which one is the other turned, beyond what looks alike anyway.
-        conflicts: Related pictures in different classes.
-        pattern: Finds names of augmented copies.
+        identical: Groups with the same bytes. All groups are sorted by size, the largest first.
+        near: Groups of similar pictures, mirrored or not, that are not all identical.
+        rotated: Groups of rotated copies that are not near-duplicates.
+        conflicts: Similar pictures in different classes.
+        pattern: Pattern of the names of augmented copies.
         augmented: Pictures with such a name.
-        orphans: Those of them without a relative that has another name.
-        people: Pictures by person whom the names tell of; None where no pattern was given.
-        seen: Share of a random test part that is expected to have a relative among the other pictures.
-        seen_people: The same where the pictures of one person are relatives as well; None as above.
+        orphans: Augmented copies without a related picture of another name.
+        people: Pictures by person, from the file names; None without a pattern.
+        seen: Expected share of a random test part with a related picture in the training part.
+        seen_people: The same share if pictures of one person are related, too; None without a
+            pattern.
     """
 
     listing: Listing
@@ -222,7 +234,7 @@ class Audit:
     mismatches: list[Mismatch]
     identical: list[list[int]]
     near: list[list[int]]
-    turned: list[list[int]]
+    rotated: list[list[int]]
     conflicts: list[Conflict]
     pattern: str
     augmented: list[int]
@@ -232,76 +244,76 @@ class Audit:
     seen_people: float | None
 
     def counts(self) -> dict[str, tuple[int, int]]:
-        """Count by class: files that are meant as pictures, and those that can be read."""
+        """Count by class: picture files, and readable pictures."""
         files = [file.label for file in self.listing.files]
         read = [_label(picture) for picture in self.pictures]
         return {label: (files.count(label), read.count(label)) for label in self.listing.classes}
 
     def findings(self) -> list[str]:
-        """Say what keeps the folders from being a data set to train with."""
+        """List what prevents training with the data, one sentence each."""
         known = ", ".join(FACE_LABELS)
         counts = self.counts()
-        sentences = [f"{displayable(label)} holds no picture." for label, (files, _) in counts.items() if not files]
+        sentences = [f"{displayable(label)} has no pictures." for label, (files, _) in counts.items() if not files]
         sentences += [
-            f"{displayable(label)} holds no readable picture." for label, (files, read) in counts.items() if files and not read
+            f"{displayable(label)} has no readable pictures." for label, (files, read) in counts.items() if files and not read
         ]
         if len(counts) == 1:
             sentences.append("There is only one class: training needs two.")
-        sentences += [f"There is no folder {label}: training needs it." for label in FACE_LABELS[:2] if label not in counts]
+        sentences += [f"The folder {label} is missing: training needs it." for label in FACE_LABELS[:2] if label not in counts]
         sentences += [
-            f"{displayable(label)} is no label that training knows ({known})." for label in counts if label not in FACE_LABELS
+            f"{displayable(label)} is not a label of the training ({known})." for label in counts if label not in FACE_LABELS
         ]
         return sentences
 
     def people_in_several_classes(self) -> list[str]:
-        """Name the people of whom several classes have pictures."""
+        """Return the people with pictures in several classes."""
         people = self.people or {}
         return [person for person, members in people.items() if len({_label(self.pictures[index]) for index in members}) > 1]
 
     def small(self) -> list[int]:
-        """List the pictures whose shorter side is under 64 pixels, the smallest first."""
+        """Return the pictures whose shorter side is under 64 pixels, the smallest first."""
         small = [index for index, picture in enumerate(self.pictures) if min(picture.size) < SMALL]
         return sorted(small, key=lambda index: min(self.pictures[index].size))
 
     def rows(self) -> list[tuple[str, str]]:
-        """Give the figures as rows of a name and a value."""
+        """Return the figures as rows of name and value."""
         rows = [
-            ("files that cannot be read", f"{len(self.unreadable):,}"),
-            ("files and folders passed over", f"{len(self.listing.ignored):,}"),
-            ("suffix and content differ", f"{len(self.mismatches):,}"),
+            ("Unreadable files", f"{len(self.unreadable):,}"),
+            ("Ignored files and folders", f"{len(self.listing.ignored):,}"),
+            ("Suffix and content differ", f"{len(self.mismatches):,}"),
             (
-                "byte-identical",
+                "Byte-identical",
                 _sizes(self.identical) + (f", {_copies(self.identical):,} of them copies" if self.identical else ""),
             ),
-            ("near-identical or mirrored", _sizes(self.near)),
-            ("turned copies (augmented by content)", _sizes(self.turned)),
-            ("label conflicts", _sizes([conflict.members for conflict in self.conflicts])),
+            ("Near-identical or mirrored", _sizes(self.near)),
+            ("Rotated copies (augmented by content)", _sizes(self.rotated)),
+            ("Label conflicts", _sizes([conflict.members for conflict in self.conflicts])),
             (
-                "augmented by name",
+                "Augmented by name",
                 f"{len(self.augmented):,}, of which {len(self.augmented) - len(self.orphans):,} have their original in the data",
             ),
         ]
         if self.people is not None:
             pictures = sum(map(len, self.people.values()))
             several = len(self.people_in_several_classes())
-            rows.append(("people by name", f"{len(self.people):,} with {pictures:,} pictures, {several:,} in several classes"))
+            rows.append(("People by name", f"{len(self.people):,} with {pictures:,} pictures, {several:,} in several classes"))
         if self.pictures:
             widths, heights = (_quartiles(values) for values in zip(*(picture.size for picture in self.pictures), strict=True))
             smallest, largest = self._extremes()
             rows += [
-                ("width: least, quartiles, greatest", " / ".join(map(str, widths.values()))),
-                ("height: least, quartiles, greatest", " / ".join(map(str, heights.values()))),
-                ("smallest picture", _size_and_name(smallest)),
-                ("largest picture", _size_and_name(largest)),
-                (f"shorter side under {SMALL} pixels", f"{len(self.small()):,}"),
+                ("Width: minimum, quartiles, maximum", " / ".join(map(str, widths.values()))),
+                ("Height: minimum, quartiles, maximum", " / ".join(map(str, heights.values()))),
+                ("Smallest picture", _size_and_name(smallest)),
+                ("Largest picture", _size_and_name(largest)),
+                (f"Shorter side under {SMALL} pixels", f"{len(self.small()):,}"),
             ]
-        rows.append((f"random {TEST_SHARE:.0%} test part seen in training", f"{self.seen:.1%}"))
+        rows.append((f"Random {TEST_SHARE:.0%} test part seen in training", f"{self.seen:.1%}"))
         if self.seen_people is not None:
-            rows.append(("the same, with the pictures of one person", f"{self.seen_people:.1%}"))
+            rows.append(("Seen in training, counting pictures of one person", f"{self.seen_people:.1%}"))
         return rows
 
     def report(self) -> dict[str, Any]:
-        """Give everything as what JSON can hold; names as `displayable` gives them."""
+        """Return all findings as JSON types; names as `displayable` gives them."""
         names = [displayable(picture.name) for picture in self.pictures]
         smallest, largest = self._extremes() if self.pictures else (None, None)
         return {
@@ -316,7 +328,7 @@ class Audit:
             ],
             "identical": _group_report(self.identical, names) | {"copies": _copies(self.identical)},
             "near": _group_report(self.near, names),
-            "turned": _group_report(self.turned, names),
+            "rotated": _group_report(self.rotated, names),
             "conflicts": [{"kind": item.kind, "names": [names[index] for index in item.members]} for item in self.conflicts],
             "augmented": {
                 "pattern": self.pattern,
@@ -370,21 +382,22 @@ def audit_data(
     people: re.Pattern[str] | None = None,
     progress: Callable[[], None] = lambda: None,
 ) -> Audit:
-    """Read every picture of a data set and compare it with every other.
+    """Read every picture of a data set and compare it with all others.
 
     Args:
-        listing: What to read (`list_data`).
-        augmented: Regular expression that is searched in file names to find augmented copies.
-        people: Finds a person's name in a file name (`relations.people_pattern`).
+        listing: Result of `list_data`.
+        augmented: Regular expression that finds augmented copies by file name.
+        people: Pattern that finds a person's name in a file name
+            (`near_duplicates.people_pattern`).
         progress: Called after each file.
 
     Raises:
-        UsageError: `augmented` is no regular expression.
+        UsageError: `augmented` is not a regular expression.
     """
     try:
         pattern = re.compile(augmented)
     except re.error as error:
-        raise UsageError(f"{augmented!r} is no regular expression ({error}).") from error
+        raise UsageError(f"{augmented!r} is not a regular expression ({error}).") from error
 
     pictures: list[Picture] = []
     unreadable = list(listing.refused)
@@ -395,14 +408,14 @@ def audit_data(
                 pictures.append(picture)
             else:
                 unreadable.append((file.name, reason))
-            if content and content != (named := named_format(file.path)):
+            if content and content != (named := suffix_format(file.path)):
                 mismatches.append(Mismatch(file.name, named, content))
             progress()
 
     count = len(pictures)
-    found = find_relations(pictures, people) if pictures else Relations([], _NO_PAIRS, _NO_PAIRS, {})
-    look = Relations(found.identical, found.near, found.turned, {})
-    numbers = look.groups(count)
+    found = find_near_duplicates(pictures, people) if pictures else NearDuplicates([], _NO_PAIRS, _NO_PAIRS, {})
+    similar = NearDuplicates(found.identical, found.near, found.rotated, {})
+    numbers = similar.groups(count)
     by_name = [index for index, picture in enumerate(pictures) if pattern.search(PurePosixPath(picture.name).name)]
     with_original = set(np.delete(numbers, by_name).tolist())
     persons: dict[str, list[int]] = {}
@@ -416,7 +429,7 @@ def audit_data(
         mismatches,
         sorted(found.identical, key=len, reverse=True),
         _near_groups(pictures, found),
-        _turned_groups(pictures, found),
+        _rotated_groups(pictures, found),
         _conflicts(pictures, found),
         augmented,
         by_name,
@@ -428,40 +441,40 @@ def audit_data(
 
 
 def expected_seen(groups: npt.NDArray[np.int64], share: float = TEST_SHARE) -> float:
-    """Give the share of a test part that is expected to have a relative outside of it when each picture is drawn alone.
+    """Return the expected share of a random test part with a related picture outside of it.
 
     Args:
         groups: int64 `[N]`, the group of each picture.
-        share: Share of the pictures that are drawn.
+        share: Share of the pictures in the test part.
     """
     count = len(groups)
-    drawn = round(share * count)
-    if not drawn:
+    test_size = round(share * count)
+    if not test_size:
         return 0.0
     _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    # Given one picture in the test part: the chance that every other of its group was drawn too.
+    # For a picture in the test part: the probability that all others of its group are in it, too.
     others = np.arange(1, sizes.max())
-    chances = np.concatenate([[1.0], np.cumprod(np.maximum(drawn - others, 0) / (count - others))])
+    chances = np.concatenate([[1.0], np.cumprod(np.maximum(test_size - others, 0) / (count - others))])
     return float(np.mean(1 - chances[sizes[group] - 1]))
 
 
 def _examine(file: PictureFile) -> tuple[Picture | None, str, str | None]:
-    """Read a file: the picture or the reason why there is none, and the format of its content."""
+    """Read a file; return the picture or the reason for its absence, and the content's format."""
     try:
         data = file.path.read_bytes()
     except OSError as error:
         return None, f"cannot be read ({error.strerror})", None
     content = content_format(data[:_HEAD])
-    if reason := damage(data):
+    if reason := find_damage(data):
         return None, reason, content
     try:
         picture, reasons = load_picture(file)
     except (cv2.error, MemoryError):
-        return None, "is far longer than wide, or wider than long: it cannot be compared", content
+        return None, "has an extreme aspect ratio and cannot be compared", content
     if picture:
         return picture, "", content
     if content is None:
-        return None, "is no picture", None
+        return None, "is not a picture", None
     return None, "; ".join(reasons), content
 
 
@@ -470,32 +483,32 @@ def _label(picture: Picture) -> str:
 
 
 def _joined(count: int, pairs: npt.NDArray[np.int64], identical: list[list[int]] | None = None) -> list[list[int]]:
-    """Join pairs, and groups of identical pictures, to groups of two or more of `count` pictures, the largest first."""
+    """Join pairs and groups of identical pictures to groups of two or more, the largest first."""
     members: dict[int, list[int]] = {}
-    for index, number in enumerate(Relations(identical or [], pairs, _NO_PAIRS, {}).groups(count).tolist()):
+    for index, number in enumerate(NearDuplicates(identical or [], pairs, _NO_PAIRS, {}).groups(count).tolist()):
         members.setdefault(number, []).append(index)
     return sorted((group for group in members.values() if len(group) > 1), key=len, reverse=True)
 
 
-def _near_groups(pictures: Sequence[Picture], found: Relations) -> list[list[int]]:
+def _near_groups(pictures: Sequence[Picture], found: NearDuplicates) -> list[list[int]]:
     groups = _joined(len(pictures), found.near, found.identical)
     return [group for group in groups if len({pictures[index].sha256 for index in group}) > 1]
 
 
-def _turned_groups(pictures: Sequence[Picture], found: Relations) -> list[list[int]]:
+def _rotated_groups(pictures: Sequence[Picture], found: NearDuplicates) -> list[list[int]]:
     near = set(map(tuple, found.near.tolist()))
-    pairs = [pair for pair in found.turned.tolist() if tuple(pair) not in near]
+    pairs = [pair for pair in found.rotated.tolist() if tuple(pair) not in near]
     return _joined(len(pictures), np.array(pairs, np.int64).reshape(-1, 2))
 
 
-def _conflicts(pictures: Sequence[Picture], found: Relations) -> list[Conflict]:
+def _conflicts(pictures: Sequence[Picture], found: NearDuplicates) -> list[Conflict]:
     identical = [pair for group in found.identical for pair in itertools.combinations(group, 2)]
     kinds: dict[tuple[int, int], str] = {}
-    for kind, pairs in (("identical", identical), ("near", found.near.tolist()), ("turned", found.turned.tolist())):
+    for kind, pairs in (("identical", identical), ("near", found.near.tolist()), ("rotated", found.rotated.tolist())):
         for first, second in pairs:
             if _label(pictures[first]) != _label(pictures[second]):
                 kinds.setdefault((first, second), kind)
-    closest = ("identical", "near", "turned")
+    closest = ("identical", "near", "rotated")
     conflicts = []
     for members in _joined(len(pictures), np.array(list(kinds), np.int64).reshape(-1, 2)):
         own = {kind for (first, _), kind in kinds.items() if first in members}
@@ -522,88 +535,3 @@ def _size_and_name(picture: Picture) -> str:
 
 def _group_report(groups: Sequence[Sequence[int]], names: Sequence[str]) -> dict[str, Any]:
     return {"groups": [[names[index] for index in group] for group in groups], "pictures": sum(map(len, groups))}
-
-
-def write_audit_page(audit: Audit, path: Path) -> None:
-    """Write what was found as a page with galleries.
-
-    Raises:
-        OutputError: The file cannot be written.
-    """
-    pictures = audit.pictures
-    labels = [f"{displayable(label)}: {read:,} pictures" for label, (_, read) in audit.counts().items()]
-
-    @functools.cache
-    def shown(index: int) -> str:
-        picture = pictures[index]
-        return page.figure(
-            page.picture(read_picture(picture.path)), f"{displayable(picture.name)} ({picture.size[0]} x {picture.size[1]})"
-        )
-
-    def group(members: Sequence[int], words: str = "") -> str:
-        more = len(members) - _MEMBERS_SHOWN
-        tail = f"and {more:,} more pictures" if more > 0 else ""
-        head = ", ".join(filter(None, (words, tail)))
-        inside = (page.paragraph(head) if head else "") + page.gallery(map(shown, members[:_MEMBERS_SHOWN]))
-        return f'<div class="group">{inside}</div>'
-
-    def section(title: str, words: str, groups: Sequence[tuple[str, Sequence[int]]]) -> str:
-        parts = [page.paragraph(words), *(group(members, name) for name, members in groups[:_GROUPS_SHOWN])]
-        if (more := len(groups) - _GROUPS_SHOWN) > 0:
-            parts.append(page.paragraph(f"and {more:,} more groups"))
-        return page.section(f"{title}: {len(groups):,}", *parts) if groups else ""
-
-    def unnamed(groups: Iterable[Sequence[int]]) -> list[tuple[str, Sequence[int]]]:
-        return [("", members) for members in groups]
-
-    def singles(title: str, words: str, members: Sequence[int]) -> str:
-        parts = [page.paragraph(words), page.gallery(map(shown, members[:_GROUPS_SHOWN]))]
-        if (more := len(members) - _GROUPS_SHOWN) > 0:
-            parts.append(page.paragraph(f"and {more:,} more pictures"))
-        return page.section(f"{title}: {len(members):,}", *parts) if members else ""
-
-    def listed(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-        more = len(rows) - 5 * _GROUPS_SHOWN
-        tail = page.paragraph(f"and {more:,} more") if more > 0 else ""
-        return page.section(f"{title}: {len(rows):,}", page.table(head, rows[: 5 * _GROUPS_SHOWN]), tail) if rows else ""
-
-    page.write_page(
-        path,
-        f"Audit of {displayable(audit.listing.folder.resolve().name)}",
-        ", ".join(labels),
-        [
-            page.section("Summary", *map(page.paragraph, audit.findings()), page.table(("what", "found"), audit.rows())),
-            section(
-                "Label conflicts",
-                "The same picture in different classes: one of the labels is wrong, unless the pictures merely look alike.",
-                [(conflict.kind, conflict.members) for conflict in audit.conflicts],
-            ),
-            listed(
-                "Files that cannot be read", ("file", "reason"), [(displayable(name), reason) for name, reason in audit.unreadable]
-            ),
-            section("Byte-identical", "The same file more than once.", unnamed(audit.identical)),
-            section(
-                "Near-identical or mirrored",
-                "Pictures with a like perceptual hash: another size, another quality, another crop, the mirror image.",
-                unnamed(audit.near),
-            ),
-            section("Turned copies", "One is the other turned, mirrored or not, as augmentation does.", unnamed(audit.turned)),
-            singles(
-                "Augmented by name, original not found",
-                f"Names that match {audit.pattern}, without a relative that has another name.",
-                audit.orphans,
-            ),
-            section(
-                "People",
-                "Pictures of one person, as the file names tell. In a split by picture they land on both sides.",
-                sorted((audit.people or {}).items(), key=lambda item: -len(item[1])),
-            ),
-            singles("Small pictures", f"The shorter side has fewer than {SMALL} pixels; the smallest first.", audit.small()),
-            listed(
-                "Suffix and content differ",
-                ("file", "suffix", "content"),
-                [(displayable(item.name), item.named or "none", item.content) for item in audit.mismatches],
-            ),
-            listed("Passed over", ("path",), [(displayable(name),) for name in audit.listing.ignored]),
-        ],
-    )

@@ -1,4 +1,4 @@
-"""The composite faces of the demo clip: averages of many aligned faces, so that no person's picture is in the package."""
+"""Composite faces for the demo clip: averages of aligned faces, which show no real person."""
 
 from __future__ import annotations
 
@@ -23,13 +23,16 @@ from .hashing import near_pairs, perceptual_hashes
 TILE = 160
 """Side of a tile in pixels."""
 MARGIN = 1 / 3
-"""What surrounds the face box in a tile, as a fraction of the box's side, on every side."""
-LEAST, MOST = 12, 16
-"""Fewest and most faces in one composite."""
+"""Margin around the face box in a tile, on every side, as a fraction of the box's side."""
+MIN_FACES, MAX_FACES = 12, 16
+"""Minimum and maximum number of faces in a composite."""
 CORRELATION = 0.6
-"""Least correlation of a face with its group after alignment."""
+"""Minimum correlation of a face with its group after alignment."""
 SAME_PERSON = 0.9
-"""Correlation of the upper halves above which two aligned faces are taken for one person (a copy, or another mask): one counts."""
+"""Correlation of the upper halves above which two aligned faces count as one person.
+
+The second face is a copy or the same person with another mask; only one of them enters the average.
+"""
 _COPY = re.compile(r"^augmented", re.IGNORECASE)
 _PERSON = re.compile(r"^\d+_\d+_(?P<person>[a-z]+)_\d+")
 
@@ -40,10 +43,10 @@ class Composite:
 
     Attributes:
         image: uint8 `[160, 160, 3]`, BGR.
-        label: Its class.
-        faces: Number of faces in the average.
-        agreement: Mean correlation of the aligned faces with the first of them.
-        box: Face box that the detector finds in the tile (x1, y1, x2, y2 in pixels of the tile).
+        label: Its label.
+        faces: Number of averaged faces.
+        agreement: Mean correlation of the aligned faces with the first one.
+        box: Face box that the detector finds in the tile, as x1, y1, x2, y2 in pixels.
     """
 
     image: Image
@@ -53,19 +56,19 @@ class Composite:
     box: Box
 
 
-def make_atlas(data: Path, image_path: Path, per_label: int = 3, seed: int = 0) -> list[Composite]:
-    """Make the composites of both classes and write them as one strip of tiles, with a JSON file of the same name beside it.
+def make_composites(data: Path, image_path: Path, per_label: int = 3, seed: int = 0) -> list[Composite]:
+    """Make composites of both labels: a strip of tiles, with a JSON file of the same name.
 
     Args:
-        data: Folder data set with a sub-folder a label.
-        image_path: The .jpg to write.
-        per_label: Composites a class.
+        data: Data set: a folder with one sub-folder per label.
+        image_path: The .jpg file to write.
+        per_label: Composites per label.
         seed: Seed of the grouping.
 
     Raises:
-        UsageError: The data does not give enough composites that the detector finds.
+        UsageError: The data gives too few composites in which the detector finds the face.
     """
-    # Keener than on a device: faces cut close by the picture's edge are wanted too.
+    # More sensitive than on a device, to find faces cropped close to the picture's edge, too.
     localiser = CascadeDetector(opencv_cascade("frontalface_default"), side=320, scale_factor=1.05, min_neighbors=4, border=0.15)
     detector = CascadeDetector.original()
     composites: list[Composite] = []
@@ -73,7 +76,7 @@ def make_atlas(data: Path, image_path: Path, per_label: int = 3, seed: int = 0) 
         tiles = _localised_faces(data / label, localiser)
         made = _composites(tiles, label, detector, seed)
         if len(made) < per_label:
-            raise UsageError(f"{data / label} gave {len(made)} composites of {LEAST} or more faces; {per_label} are needed.")
+            raise UsageError(f"{data / label} gave {len(made)} composites of {MIN_FACES} or more faces; {per_label} are needed.")
         composites += sorted(made, key=lambda composite: composite.agreement, reverse=True)[:per_label]
     strip = np.concatenate([composite.image for composite in composites], axis=1)
     write_file(image_path, cv2.imencode(".jpg", strip, [cv2.IMWRITE_JPEG_QUALITY, 93])[1].tobytes())
@@ -84,9 +87,13 @@ def make_atlas(data: Path, image_path: Path, per_label: int = 3, seed: int = 0) 
 
 
 def _localised_faces(folder: Path, detector: CascadeDetector) -> Image:
-    """Cut the one face of each picture in which the detector finds exactly one. uint8 `[N, 160, 160, 3]`.
+    """Cut the face of each picture in which the detector finds exactly one.
 
-    Near-copies count once, and so does each person that the file names tell of: an average must not be of one person.
+    Near-duplicates count once, and so does each person identified by file names: no average may
+    consist of a single person's pictures.
+
+    Returns:
+        uint8 `[N, 160, 160, 3]`, BGR.
     """
     tiles, hashes = [], []
     people: set[str] = set()
@@ -126,12 +133,12 @@ def _composites(tiles: Image, label: str, detector: CascadeDetector, seed: int) 
     made = []
     for group in range(groups):
         members = np.flatnonzero(assigned.ravel() == group)
-        if len(members) < LEAST:
+        if len(members) < MIN_FACES:
             continue
         centre = features[members].mean(axis=0)
         order = members[np.argsort(((features[members] - centre) ** 2).sum(axis=1))]
         average, correlations = _aligned_average(tiles[order])
-        if len(correlations) < LEAST:
+        if len(correlations) < MIN_FACES:
             continue
         boxes = detector.detect(_on_canvas(average)).boxes
         if len(boxes) == 1:
@@ -141,16 +148,19 @@ def _composites(tiles: Image, label: str, detector: CascadeDetector, seed: int) 
 
 
 def _on_canvas(tile: Image) -> Image:
-    """Put a tile on a grey canvas of twice its side, as the demo clip shows it among other things."""
+    """Place a tile on a grey canvas of twice its side, as in the demo clip."""
     canvas = np.full((2 * TILE, 2 * TILE, 3), 128, np.uint8)
     canvas[TILE // 2 : TILE // 2 + TILE, TILE // 2 : TILE // 2 + TILE] = tile
     return canvas
 
 
 def _aligned_average(tiles: Image) -> tuple[Image, list[float]]:
-    """Average the faces that align with the first one (affine, enhanced correlation: Evangelidis and Psarakis, 2008).
+    """Average the faces that can be aligned with the first one.
 
-    Returns the average, uint8 `[160, 160, 3]`, and the correlation of each face that is in it.
+    Alignment is affine and maximises the enhanced correlation (Evangelidis and Psarakis, 2008).
+
+    Returns:
+        The average, uint8 `[160, 160, 3]`, and the correlation of each averaged face.
     """
     template = _blurred_grey(tiles[0])
     kept: list[npt.NDArray[np.float32]] = []
@@ -165,9 +175,9 @@ def _aligned_average(tiles: Image) -> tuple[Image, list[float]]:
         try:
             correlation, found = cv2.findTransformECC(template, _blurred_grey(tile), warp, cv2.MOTION_AFFINE, criteria, inner, 5)
         except cv2.error:
-            continue  # it did not converge: not alike enough
+            continue  # no convergence: not similar enough
         warp = np.asarray(found, np.float32)
-        # A strong warp makes any two pictures agree.
+        # A strong warp makes any two pictures correlate.
         if correlation < CORRELATION or np.abs(warp[:, :2] - np.eye(2)).max() > 0.3 or np.abs(warp[:, 2]).max() > 0.3 * TILE:
             continue
         aligned = cv2.warpAffine(
@@ -180,10 +190,10 @@ def _aligned_average(tiles: Image) -> tuple[Image, list[float]]:
         kept.append(np.asarray(aligned, np.float32))
         correlations.append(float(correlation))
         uppers.append(upper)
-        if len(kept) == MOST:
+        if len(kept) == MAX_FACES:
             break
     average = np.mean(kept, axis=0) if kept else np.zeros((TILE, TILE, 3))
-    # An average is soft: a camera's picture of a face is not.
+    # Averaging blurs; sharpen to the level of a camera's picture.
     sharp = average + 0.7 * (average - cv2.GaussianBlur(average, (0, 0), 2))
     return sharp.clip(0, 255).astype(np.uint8), correlations
 

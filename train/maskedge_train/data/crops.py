@@ -1,4 +1,4 @@
-"""The crops that a classifier learns from: cut by the device's own rule, with what is no face and what is painted."""
+"""Crops for training and evaluation, cut by the device's rule, with negatives and occlusions."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskedge.errors import OutputError
+from maskedge.labelled_boxes import is_held_out_name
 from maskedge.modelfile.contract import MODELS, read_catalogue
 from maskedge.modelfile.crop import CropRule, crop_faces
 from maskedge.support.pictures import read_picture
@@ -27,46 +28,58 @@ from maskedge.types import NOT_A_FACE, Box, Image
 from maskedge.vision.classifier import MaskClassifier
 from maskedge.vision.detectors.cascade import CASCADE_SIDE
 from maskedge.vision.detectors.network import CNN_SIDE
-from maskedge_train.classifier.nets import INPUT_SIZE
+from maskedge_train.shared.face_crop import CROP, INPUT_SIZE
 
 from . import generated
-from .dataset import CROP, DataSet, Picture
-from .negatives import beyond_doubt, face_pieces, false_alarms, found_faces, keen_detectors, random_of, random_windows
-from .paint import THINGS, paint
-from .split import PARTS, only_measures
+from .dataset import DataSet, Picture
+from .negatives import (
+    clearly_no_face,
+    detected_faces,
+    face_pieces,
+    false_positives,
+    random_for,
+    random_windows,
+    sensitive_detectors,
+)
+from .occlusions import OCCLUSIONS, paint_occlusion
+from .split import PARTS
 
 CONTEXT = 1.6
-"""Side of a stored patch, in units of the side of the device's crop: room to shift, turn and zoom."""
+"""Side of a stored patch in units of the device's crop: room for shift, rotation and zoom."""
 PATCH = 104
-"""Side of a stored patch in pixels: CONTEXT times the input's 64, and a little."""
+"""Side of a stored patch in pixels: CONTEXT times the input's 64, rounded up."""
 _PATCH_RULE = CropRule((CONTEXT * (1 + 2 * CROP.margin) - 1) / 2, CROP.square)
-FOUND_FACE = "face as found"
-REAL = ("face", FOUND_FACE, "false alarm", "piece of a face", "window", "shuffled")
-"""Origins of crops that are as a camera gave them; the others were painted."""
-_ALARMS = {False: 8, True: 3}
-"""False alarms of a detector taken from one picture at most: of a scene or background, of a picture of `faces` (there are more)."""
-_FOUND = {False: 2, True: 1}
-"""Crops of a face as detectors box it, at most: the same."""
+DETECTED_FACE = "face as found"
+REAL = ("face", DETECTED_FACE, "false alarm", "piece of a face", "window", "shuffled")
+"""Origins of crops taken from the pictures as they are; all other crops are painted."""
+_MAX_FALSE_POSITIVES = {False: 8, True: 3}
+"""Maximum number of false positives per detector and picture.
+
+False: a scene or background. True: a picture of `faces`; these are more numerous.
+"""
+_MAX_DETECTED = {False: 2, True: 1}
+"""Maximum number of crops of a face as detectors box it, with the same keys."""
 _SHUFFLED = 0.5
-"""Share of the pictures of `faces` whose shuffled parts are searched for what detectors take for a face."""
+"""Share of the `faces` pictures whose shuffled parts are searched for false positives."""
 _VERSION = 5
-"""Part of the cache's key: raise it when what is cut or painted changes."""
+"""Version of cutting and painting, part of the cache key. Increment it with any change."""
 
 
 @dataclass(frozen=True)
 class Crops:
-    """N crops.
+    """N labelled crops.
 
     Attributes:
-        patches: uint8 `[N, 104, 104, 3]`, BGR: the crop and what surrounds it. For training.
-        exact: uint8 `[N, 64, 64, 3]`, BGR: what the device would cut. For measuring.
+        patches: uint8 `[N, 104, 104, 3]`, BGR: the crop and its surroundings, for training.
+        exact: uint8 `[N, 64, 64, 3]`, BGR: the crop as the device cuts it, for measuring.
+        places: float32 `[N, 4]`, the labelled face in the exact crop: x1, y1, x2, y2 in units of
+            its side. NaN without a face, or without a box drawn by a person.
         labels: Label of each crop.
         parts: int64 `[N]`, indices into `split.PARTS`.
         sources: Source of each crop's picture.
-        places: float32 `[N, 4]`, where in the exact crop the labelled face is: x1, y1, x2, y2 in units of its side. NaN where there
-            is no face, or where its box was not drawn by a person.
-        origins: What each crop is: `face`, `face as found` (boxed by a detector; for training), `false alarm`, `piece of a face`,
-            `window`, `shuffled` (a false alarm in a picture whose parts changed places), or a name in `paint.THINGS`.
+        origins: Origin of each crop: `face`, `face as found` (boxed by a detector; for training),
+            `false alarm`, `piece of a face`, `window`, `shuffled` (a false positive in a picture
+            with shuffled parts), or a name in `occlusions.OCCLUSIONS`.
         names: Name of each crop's picture.
     """
 
@@ -80,37 +93,43 @@ class Crops:
     names: npt.NDArray[np.str_]
 
     def where(self, part: str, source: str | None = None) -> npt.NDArray[np.int64]:
-        """Give the rows of a part (and of one source), int64 `[M]`."""
+        """Return the rows of a part, and of one source if given: int64 `[M]`."""
         chosen = self.parts == PARTS.index(part)
         if source:
             chosen &= self.sources == source
         return np.flatnonzero(chosen)
 
     def take(self, rows: npt.NDArray[np.int64]) -> Crops:
-        """Give some of the crops."""
+        """Return the crops of some rows."""
         return Crops(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
-    def having(self, labels: tuple[str, ...]) -> Crops:
-        """Give the crops of some labels."""
+    def with_labels(self, labels: tuple[str, ...]) -> Crops:
+        """Return the crops with one of `labels`."""
         chosen = np.flatnonzero(np.isin(self.labels, labels))
         return self if len(chosen) == len(self.labels) else self.take(chosen)
 
     def without(self, label: str, names: re.Pattern[str]) -> Crops:
-        """Give the crops but those of a label from pictures whose file name matches: labels that are known to be noisy there."""
+        """Return the crops except those of `label` from pictures whose file name matches.
+
+        Use it for labels that are known to be noisy there.
+        """
         distrusted = [
             own == label and bool(names.search(PurePosixPath(name).name)) for own, name in zip(self.labels, self.names, strict=True)
         ]
         return self.take(np.flatnonzero(~np.array(distrusted, bool)))
 
     def relabelled(self, labels: Mapping[str, str]) -> Crops:
-        """Give the crops with the labels of some pictures (by `names`) put right; what was painted on those is left out."""
+        """Return the crops with corrected labels of some pictures, by `names`.
+
+        Occlusions painted on these pictures are left out.
+        """
         spoilt = np.isin(self.names, list(labels)) & ~np.isin(self.origins, REAL)
         crops = self.take(np.flatnonzero(~spoilt)) if spoilt.any() else self
         right = [labels.get(name, label) for name, label in zip(crops.names.tolist(), crops.labels.tolist(), strict=True)]
         return replace(crops, labels=np.array(right))
 
     def targets(self, labels: tuple[str, ...]) -> npt.NDArray[np.int64]:
-        """Give the labels as indices into `labels`, int64 `[N]`."""
+        """Return the labels as indices into `labels`, int64 `[N]`."""
         return np.array([labels.index(label) for label in self.labels.tolist()], np.int64)
 
 
@@ -122,7 +141,7 @@ class _Cut:
     face: Box | None = None
 
     def place(self) -> tuple[float, ...]:
-        """Where in the crop the labelled face is."""
+        """Return the labelled face's box in units of the crop's side."""
         if self.face is None:
             return (np.nan,) * 4
         x1, y1, x2, y2 = CROP.region(self.box)
@@ -136,42 +155,46 @@ def cut_crops(
     *,
     negatives: bool,
     painted: bool,
-    beside: bool = False,
-    drawn: int = 0,
+    negatives_from_faces: bool = False,
+    generated_backgrounds: int = 0,
     progress: Callable[[], None] = lambda: None,
 ) -> Crops:
-    """Cut every labelled face, and add what is no face and what is painted.
+    """Cut every labelled face, and add negatives and occlusions.
 
     Args:
         dataset: The pictures.
-        parts: int64 `[N]`, each picture's part (`Split.part_of`).
-        negatives: Add `not_a_face`: detectors' false alarms, pieces of faces, windows; from scenes and backgrounds.
-        beside: With `negatives`, take them from the pictures of `faces` too: beside their faces, and of their shuffled parts.
-        painted: Add masks and other things painted on the unmasked faces of the training part.
-        drawn: With `negatives`, take them from so many backgrounds that are drawn here, too, and from the built-in clip
-            (`generated`). Their source is `generated`; a tenth of them is of the part `val`, the others of `train`.
+        parts: int64 `[N]`, part of each picture (`Split.part_of`).
+        negatives: Add `not_a_face` crops from scenes and backgrounds: false positives of detectors,
+            parts of faces, windows.
+        painted: Add masks and other occlusions painted on unmasked faces of the training part.
+        negatives_from_faces: With `negatives`, also take them from `faces` pictures: beside the
+            faces, and from shuffled parts.
+        generated_backgrounds: With `negatives`, also take them from this number of generated
+            backgrounds and from the built-in clip (`generated`). Their source is `generated`; a
+            tenth is in the part `val`, the rest in `train`.
         progress: Called after each picture.
     """
-    # Where no box was drawn by a person, those that `localise` found are what there is to learn the place of a face from.
+    # Without any box drawn by a person, the boxes from `localise` are the only source of face
+    # positions.
     by_hand = any(picture.source == "scenes" for picture in dataset.pictures)
 
     def work(item: tuple[Picture | str, int]) -> _Result:
         picture, part = item
         learns = PARTS[part] == "train"
         if isinstance(picture, str):
-            result = _cut_drawn(picture)
+            result = _cut_generated(picture)
         else:
-            own = negatives and (beside or picture.source != "faces")
+            own = negatives and (negatives_from_faces or picture.source != "faces")
             result = _cut(picture, painted=painted and learns, negatives=own, learns=learns, by_hand=by_hand)
         progress()
         return result
 
-    names = generated.names(drawn) if negatives else []
+    names = generated.picture_names(generated_backgrounds) if negatives else []
     pictures: list[Picture | str] = [*dataset.pictures, *names]
-    drawn_parts = [PARTS.index("val" if only_measures(name) else "train") for name in names]
-    parts = np.concatenate([parts, np.array(drawn_parts, np.int64)])
+    generated_parts = [PARTS.index("val" if is_held_out_name(name) else "train") for name in names]
+    parts = np.concatenate([parts, np.array(generated_parts, np.int64)])
 
-    # Cascades share the cores among pictures, not inside one.
+    # Use the cores for several pictures at once, not inside a cascade.
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -196,48 +219,53 @@ def _source_and_name(picture: Picture | str) -> tuple[str, str]:
     return ("generated", picture) if isinstance(picture, str) else (picture.source, picture.name)
 
 
-_own = threading.local()
+_thread = threading.local()
 
 
-def _answers(image: Image) -> list[list[Box]]:
-    """Let the detectors look at a picture. OpenCV's cascades serve one thread each."""
-    if not hasattr(_own, "detectors"):
-        _own.detectors = keen_detectors()
-    return [list(detector.detect(image).boxes) for detector in _own.detectors]
+def _detect_all(image: Image) -> list[list[Box]]:
+    """Run all detectors on a picture. OpenCV's cascades need one instance per thread."""
+    if not hasattr(_thread, "detectors"):
+        _thread.detectors = sensitive_detectors()
+    return [list(detector.detect(image).boxes) for detector in _thread.detectors]
 
 
-def _no_faces(image: Image, cuts: list[_Cut]) -> list[_Cut]:
-    """Leave out what the bundled classifier takes for a face, though nobody labelled it: in a picture of `faces` only one is."""
-    if not hasattr(_own, "classifier"):
-        _own.classifier = MaskClassifier()
-    kept = beyond_doubt(_own.classifier, image, [cut.box for cut in cuts])
+def _drop_likely_faces(image: Image, cuts: list[_Cut]) -> list[_Cut]:
+    """Drop negatives that the bundled classifier takes for a face.
+
+    In a `faces` picture only one face is labelled, so there may be others.
+    """
+    if not hasattr(_thread, "classifier"):
+        _thread.classifier = MaskClassifier()
+    kept = clearly_no_face(_thread.classifier, image, [cut.box for cut in cuts])
     return [cut for cut, keep in zip(cuts, kept, strict=True) if keep]
 
 
 _Result: TypeAlias = tuple[Image, Image, list[_Cut]]
-"""Patches, exact crops, and what they are."""
+"""Patches, exact crops, and their descriptions."""
 
 
 def _cut(picture: Picture, *, painted: bool, negatives: bool, learns: bool, by_hand: bool) -> _Result:
     image = read_picture(picture.path)
-    random = random_of(picture.name, 0)
+    random = random_for(picture.name, 0)
     of_folder = picture.source == "faces"
-    # What `localise` boxed is where a face is, but not quite how large: a box that a person drew is better where there are some.
+    # `localise` finds the position but not the exact size; boxes drawn by a person are preferred.
     placed = not of_folder or (picture.located and not by_hand)
     cuts = [_Cut(face.box, face.label, "face", face.box if placed else None) for face in picture.faces]
     shuffled: _Result | None = None
     if negatives:
-        # Where the face of a picture of `faces` is may not be known.
+        # The face's position in a `faces` picture may be unknown.
         faces = [face.box for face in picture.faces] if not of_folder or picture.located else []
         known = [*faces, *picture.unlabelled]
-        answers = _answers(image)
-        alarms = [_Cut(box, NOT_A_FACE, "false alarm") for box in false_alarms(answers, known, _ALARMS[of_folder], random)]
-        alarms += [_Cut(box, NOT_A_FACE, "piece of a face") for box in face_pieces(faces, 3, random)]
-        alarms += [_Cut(box, NOT_A_FACE, "window") for box in random_windows(picture.size, known, 2, random)]
-        cuts += _no_faces(image, alarms) if of_folder else alarms
+        answers = _detect_all(image)
+        candidates = [
+            _Cut(box, NOT_A_FACE, "false alarm") for box in false_positives(answers, known, _MAX_FALSE_POSITIVES[of_folder], random)
+        ]
+        candidates += [_Cut(box, NOT_A_FACE, "piece of a face") for box in face_pieces(faces, 3, random)]
+        candidates += [_Cut(box, NOT_A_FACE, "window") for box in random_windows(picture.size, known, 2, random)]
+        cuts += _drop_likely_faces(image, candidates) if of_folder else candidates
         if learns and faces:
-            owned = [(box, picture.faces[index]) for box, index in found_faces(answers, faces, _FOUND[of_folder], random)]
-            cuts += [_Cut(box, face.label, FOUND_FACE, face.box if placed else None) for box, face in owned]
+            owned = [(box, picture.faces[index]) for box, index in detected_faces(answers, faces, _MAX_DETECTED[of_folder], random)]
+            cuts += [_Cut(box, face.label, DETECTED_FACE, face.box if placed else None) for box, face in owned]
         if of_folder and random.random() < _SHUFFLED:
             shuffled = _cut_shuffled(image, random)
     patches, exact = _crops(image, cuts)
@@ -245,12 +273,12 @@ def _cut(picture: Picture, *, painted: bool, negatives: bool, learns: bool, by_h
         for index, face in enumerate(picture.faces):
             if face.label != "without_mask":
                 continue
-            for thing in _draw_things(random):
-                patch = paint(patches[index], _face_size(face.box), thing, random)
+            for occlusion in _draw_occlusions(random):
+                patch = paint_occlusion(patches[index], _face_size(face.box), occlusion, random)
                 patches.append(patch)
                 edge = (PATCH - round(PATCH / CONTEXT)) // 2
                 exact.append(np.asarray(cv2.resize(patch[edge:-edge, edge:-edge], (INPUT_SIZE, INPUT_SIZE)), np.uint8))
-                cuts.append(_Cut(face.box, THINGS[thing][0], thing, face.box if placed else None))
+                cuts.append(_Cut(face.box, OCCLUSIONS[occlusion][0], occlusion, face.box if placed else None))
     if shuffled is not None:
         patches, exact, cuts = [*patches, *shuffled[0]], [*exact, *shuffled[1]], [*cuts, *shuffled[2]]
     return _stacked(patches, exact, cuts)
@@ -269,39 +297,39 @@ def _stacked(patches: list[Image], exact: list[Image], cuts: list[_Cut]) -> _Res
 
 
 def _cut_shuffled(image: Image, random: np.random.Generator) -> _Result:
-    """Cut what detectors take for a face where the parts of a picture have changed places."""
-    mixed = generated.shuffled(image, random)
-    boxes = false_alarms(_answers(mixed), [], _ALARMS[True], random)
-    cuts = _no_faces(mixed, [_Cut(box, NOT_A_FACE, "shuffled") for box in boxes])
+    """Cut the false positives of detectors in a picture with shuffled parts."""
+    mixed = generated.shuffle_parts(image, random)
+    boxes = false_positives(_detect_all(mixed), [], _MAX_FALSE_POSITIVES[True], random)
+    cuts = _drop_likely_faces(mixed, [_Cut(box, NOT_A_FACE, "shuffled") for box in boxes])
     return _stacked(*_crops(mixed, cuts), cuts)
 
 
-def _cut_drawn(name: str) -> _Result:
-    """Cut what is no face of a picture that is drawn here."""
+def _cut_generated(name: str) -> _Result:
+    """Cut negatives from a generated picture."""
     picture = generated.draw(name)
-    random = random_of(name, 0)
-    cuts = [_Cut(box, NOT_A_FACE, "false alarm") for box in false_alarms(_answers(picture.image), picture.faces, 8, random)]
+    random = random_for(name, 0)
+    cuts = [_Cut(box, NOT_A_FACE, "false alarm") for box in false_positives(_detect_all(picture.image), picture.faces, 8, random)]
     cuts += [_Cut(box, NOT_A_FACE, "piece of a face") for box in face_pieces(picture.faces, 6, random)]
     height, width = picture.image.shape[:2]
     cuts += [_Cut(box, NOT_A_FACE, "window") for box in random_windows((width, height), picture.faces, 3, random)]
-    cuts = _no_faces(picture.image, cuts)
+    cuts = _drop_likely_faces(picture.image, cuts)
     return _stacked(*_crops(picture.image, cuts), cuts)
 
 
 def _face_size(box: Box) -> tuple[float, float]:
-    """Width and height of a face box in pixels of its patch."""
+    """Return width and height of a face box in pixels of its patch."""
     width, height = box[2] - box[0], box[3] - box[1]
     scale = PATCH / (1 + 2 * _PATCH_RULE.margin) / max(width, height)
     return width * scale, height * scale
 
 
-def _draw_things(random: np.random.Generator) -> list[str]:
-    """Draw what one unmasked face is painted with: now and then a mask, one badly worn, one thing that is none."""
-    things = ["mask"] if random.random() < 0.5 else []
-    things.append("mask under the nose" if random.random() < 0.6 else "mask on the chin")
+def _draw_occlusions(random: np.random.Generator) -> list[str]:
+    """Draw the occlusions to paint on one unmasked face: masks, incorrect masks, other objects."""
+    occlusions = ["mask"] if random.random() < 0.5 else []
+    occlusions.append("mask under the nose" if random.random() < 0.6 else "mask on the chin")
     if random.random() < 0.6:
-        things.append(str(random.choice(["hand", "hand", "scarf", "cup", "phone"])))
-    return things
+        occlusions.append(str(random.choice(["hand", "hand", "scarf", "cup", "phone"])))
+    return occlusions
 
 
 def cached_crops(
@@ -312,19 +340,30 @@ def cached_crops(
     *,
     negatives: bool,
     painted: bool,
-    beside: bool = False,
-    drawn: int = 0,
+    negatives_from_faces: bool = False,
+    generated_backgrounds: int = 0,
     progress: Callable[[], None] = lambda: None,
 ) -> Crops:
-    """Cut the crops, or read them from `cache`, where an earlier run with the same data and split left them.
+    """Cut crops, or read them from the cache of an earlier run with the same data and split.
+
+    Args:
+        cache: Cache folder; None disables the cache.
+        dataset: See `cut_crops`.
+        split_digest: Digest of the split, part of the cache key.
+        parts: See `cut_crops`.
+        negatives: See `cut_crops`.
+        painted: See `cut_crops`.
+        negatives_from_faces: See `cut_crops`.
+        generated_backgrounds: See `cut_crops`.
+        progress: See `cut_crops`.
 
     Raises:
         OutputError: The cache cannot be written.
     """
-    # With other detectors, or where they look at another size, the crops are others too.
+    # Other detectors, or another detection size, give other crops.
     detectors = [read_catalogue(MODELS).get(name, {}).get("sha256") for name in ("haar.xml", "edgeface.onnx", "edgenet.onnx")]
     detectors += [CASCADE_SIDE, CNN_SIDE]
-    chosen = [negatives, painted, beside, generated.digest(drawn)]
+    chosen = [negatives, painted, negatives_from_faces, generated.digest(generated_backgrounds)]
     key = json.dumps([_VERSION, detectors, dataset.digest, split_digest, *chosen, PATCH, CROP.to_json()])
     folder = cache / hashlib.sha256(key.encode()).hexdigest()[:16] if cache else None
     fields = list(Crops.__dataclass_fields__)
@@ -332,10 +371,18 @@ def cached_crops(
         try:
             return Crops(*(np.load(folder / f"{name}.npy", allow_pickle=False) for name in fields))
         except (OSError, ValueError, EOFError):
-            shutil.rmtree(folder, ignore_errors=True)  # and cut again
-    crops = cut_crops(dataset, parts, negatives=negatives, painted=painted, beside=beside, drawn=drawn, progress=progress)
+            shutil.rmtree(folder, ignore_errors=True)  # cut again
+    crops = cut_crops(
+        dataset,
+        parts,
+        negatives=negatives,
+        painted=painted,
+        negatives_from_faces=negatives_from_faces,
+        generated_backgrounds=generated_backgrounds,
+        progress=progress,
+    )
     if folder:
-        # Beside it first: several processes of one training may come here at once.
+        # Write to a temporary folder first: several processes of a training may write at once.
         unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
         try:
             unfinished.mkdir(parents=True, exist_ok=True)
@@ -345,7 +392,7 @@ def cached_crops(
                 unfinished.rename(folder)
         except OSError as error:
             raise OutputError(
-                f"the crops cannot be kept in {cache} ({error.strerror}): free some space, or name another folder with --cache."
+                f"the crops cannot be stored in {cache} ({error.strerror}): free some space, or give another folder with --cache."
             ) from error
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)

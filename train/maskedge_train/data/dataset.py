@@ -1,4 +1,4 @@
-"""The pictures that training knows: folders by label, whole scenes with labelled boxes, backgrounds without people."""
+"""Data sets: folders by label, scenes with labelled boxes, backgrounds without people."""
 
 from __future__ import annotations
 
@@ -21,35 +21,37 @@ from maskedge.labelled_boxes import UNLABELLED, LabelledBox, read_boxes
 from maskedge.modelfile.crop import CropRule
 from maskedge.support.pictures import list_pictures, read_picture
 from maskedge.types import NOT_A_FACE, Box
+from maskedge_train.shared.face_crop import CROP
 
 from .hashing import perceptual_hashes, polar_thumbnail
 
 FACE_LABELS = ("with_mask", "without_mask", "incorrect_mask")
 LABELS = (*FACE_LABELS, NOT_A_FACE)
-"""Every label, in the order of a model's output; a model has those of them that its data has."""
+"""All labels, in a model's output order. A model has those that occur in its data."""
 
-CROP = CropRule()
-"""How the project's models want faces cut."""
 
 _SAME = 0.8
-"""Overlap (IoU) from which two boxes are the same face."""
+"""Overlap (IoU) above which two boxes are the same face."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture file.
+    """A picture of the data set.
 
     Attributes:
-        name: Its source and its path in it, as in `faces/with_mask/1.jpg`: the same wherever the data lies.
-        path: Where the file is.
-        source: `faces` (a folder a label), `scenes` (labelled boxes) or `backgrounds` (no people).
+        name: Source and path within it, such as `faces/with_mask/1.jpg`: independent of the data's
+            location.
+        path: Path of the file.
+        source: `faces` (a folder per label), `scenes` (labelled boxes) or `backgrounds` (no
+            people).
         faces: Its labelled faces.
         size: Width and height in pixels.
         sha256: Digest of the file's bytes.
         hashes: uint64 `[2]`, perceptual hash of the picture and of its mirror image.
         polar: float32 `[48, 16]`, see `hashing.polar_thumbnail`.
-        unlabelled: Faces that are neither taught nor taken for anything else (`boxes.UNLABELLED`).
-        located: Whether the boxes are known; False where the picture as a whole stands for its one face.
+        unlabelled: Faces used neither as a face nor as a negative (`labelled_boxes.UNLABELLED`).
+        located: Whether the face boxes are known. If not, the whole picture stands for its one
+            face.
     """
 
     name: str
@@ -70,7 +72,7 @@ class DataSet:
 
     Attributes:
         pictures: The pictures, source by source.
-        refused: Name and reason for each file or box that could not be used.
+        refused: Name and reason for each unusable file or box.
     """
 
     pictures: list[Picture]
@@ -78,7 +80,7 @@ class DataSet:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over names, bytes and boxes: the same data gives the same digest, wherever it lies."""
+        """SHA-256 over names, bytes and boxes, independent of the data's location."""
         lines = sorted(
             json.dumps(
                 [
@@ -93,40 +95,44 @@ class DataSet:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels that occur, in the order of a model's output. Pictures without people bring `not_a_face`."""
+        """The labels that occur, in output order. Backgrounds contribute `not_a_face`."""
         present = {face.label for picture in self.pictures for face in picture.faces}
         if any(picture.source == "backgrounds" for picture in self.pictures):
             present.add(NOT_A_FACE)
         return tuple(label for label in LABELS if label in present)
 
     def take(self, rows: Iterable[int]) -> DataSet:
-        """Give some of the pictures."""
+        """Return a data set of some of the pictures."""
         return DataSet([self.pictures[row] for row in rows])
 
     def to_card(self) -> dict[str, Any]:
-        """Give what a model's card tells of the data."""
+        """Return the facts for the model card."""
         return {"digest": self.digest, "pictures": len(self.pictures), "refused": len(self.refused), **self.counts()}
 
     def counts(self) -> dict[str, int]:
-        """Count the labelled faces by label, and the pictures by source."""
+        """Count labelled faces by label, and pictures by source."""
         faces = [face.label for picture in self.pictures for face in picture.faces]
         sources = [picture.source for picture in self.pictures]
         return {label: faces.count(label) for label in FACE_LABELS} | {name: sources.count(name) for name in sorted(set(sources))}
 
 
 def labels_to_learn(dataset: DataSet, negatives: str) -> tuple[str, ...]:
-    """Give the labels of a model that learns from a data set, in the order of its output.
+    """Return the labels of a model trained on a data set, in output order.
 
     Args:
         dataset: The pictures.
-        negatives: `auto`: `not_a_face` is learned in any case; `given`: where there are pictures without people; `none`: never.
+        negatives: `auto` always includes `not_a_face`, `given` includes it if there are pictures
+            without people, `none` never.
     """
     own = {*dataset.labels, NOT_A_FACE} if negatives == "auto" else set(dataset.labels)
     return tuple(label for label in LABELS if label in own and not (label == NOT_A_FACE and negatives == "none"))
 
 
 def times_shown(names: Iterable[str], oversample: Sequence[tuple[str, int]]) -> npt.NDArray[np.int64]:
-    """Give how often pictures are shown, int64 `[N]`: once, times the factor of each pattern that is found in their file name."""
+    """Return how often each picture is listed in its category, int64 `[N]`.
+
+    The value is 1, times the factor of each pattern found in the file name.
+    """
     rules = [(re.compile(pattern), factor) for pattern, factor in oversample]
     files = [PurePosixPath(name).name for name in names]
     return np.array([math.prod(factor for pattern, factor in rules if pattern.search(file)) for file in files], np.int64)
@@ -134,14 +140,14 @@ def times_shown(names: Iterable[str], oversample: Sequence[tuple[str, int]]) -> 
 
 @dataclass(frozen=True)
 class PictureFile:
-    """A file that is meant as a picture, and what its place in the data says of it.
+    """A picture file and its labels, before it is read.
 
     Attributes:
         name: See `Picture`.
-        path: Where the file is.
+        path: Path of the file.
         source: See `Picture`.
-        label: Label of its one face, where the folder tells it.
-        faces: Its labelled faces, as far as their boxes are known.
+        label: Label of its one face, if given by the folder.
+        faces: Its labelled faces with known boxes.
     """
 
     name: str
@@ -152,7 +158,7 @@ class PictureFile:
 
 
 def whole_picture(size: tuple[int, int], rule: CropRule = CROP) -> tuple[float, float, float, float]:
-    """Give the box whose crop is the whole picture: what stands for the face where nobody has looked for it."""
+    """Return the box whose crop is the whole picture, for a face without a known box."""
     width, height = size
     side = max(width, height) / (1 + 2 * rule.margin)
     return (width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2
@@ -165,22 +171,23 @@ def load_dataset(
     scenes: Iterable[Path] = (),
     relabel_scenes: Path | None = None,
     backgrounds: Path | None = None,
-    least_labels: int = 2,
+    min_labels: int = 2,
 ) -> DataSet:
-    """Read every picture once: its size, its digest, its hashes, its labelled faces.
+    """Read all pictures: sizes, digests, hashes, labelled faces.
 
     Args:
-        faces: Folder with one sub-folder of pictures a label; `with_mask` and `without_mask` must be there.
-        face_boxes: Where the face of each of those pictures is, by its name in `faces`, or a file that says so
-            (`edge-train localise`); the whole picture where it does not say.
+        faces: Folder with one sub-folder of pictures per label; `with_mask` and `without_mask` are
+            required.
+        face_boxes: Face box of each picture by its name in `faces`, or a file of them (`edge-train
+            localise`). A picture without an entry counts as one face as a whole.
         scenes: CSV files of labelled boxes in whole pictures.
-        relabel_scenes: Another such file, of boxes that were looked at: where it has the box of a labelled face, its label counts;
-            its other boxes are faces too. `boxes.UNLABELLED` leaves a face out.
+        relabel_scenes: CSV file of reviewed boxes. Its label replaces that of the same box in
+            `scenes`; its other boxes are added. `labelled_boxes.UNLABELLED` excludes a face.
         backgrounds: Folder of pictures without people.
-        least_labels: How many labels there must be: two to train on, one to measure on.
+        min_labels: Minimum number of labels: two for training, one for measuring.
 
     Raises:
-        UsageError: A folder or file is missing, empty, or holds something else.
+        UsageError: A folder or file is missing, empty or of another kind.
     """
     files: list[PictureFile] = []
     if faces is not None:
@@ -201,22 +208,22 @@ def load_dataset(
             if not any(picture.source == "faces" and picture.faces[0].label == label for picture in pictures):
                 raise UsageError(f"{faces / label} holds no readable picture: both classes are needed to train.")
     dataset = DataSet(pictures, refused)
-    if len(dataset.labels) < least_labels:
+    if len(dataset.labels) < min_labels:
         only = f"only the label {dataset.labels[0]}" if dataset.labels else "no labelled face that can be used"
-        raise UsageError(f"the data has {only}: at least {least_labels} labels are needed.")
+        raise UsageError(f"the data has {only}: at least {min_labels} labels are needed.")
     return dataset
 
 
 def check_folders(root: Path) -> None:
-    """Refuse a folder data set that lacks a label.
+    """Check that a data set's folder has pictures of each required label.
 
     Raises:
-        UsageError: It has no folder of a label, or no picture in it.
+        UsageError: The folder of a label is missing or has no pictures.
     """
     for label in FACE_LABELS[:2]:
         if not (root / label).is_dir():
             raise UsageError(
-                f"{root} has no folder {label!r}: there must be one sub-folder of pictures a label ({', '.join(FACE_LABELS[:2])})."
+                f"{root} has no folder {label!r}: there must be one sub-folder per label ({', '.join(FACE_LABELS[:2])})."
             )
         if not list_pictures(root / label):
             raise UsageError(f"{root / label} holds no picture: both classes are needed to train.")
@@ -235,13 +242,13 @@ def _folder_files(root: Path, face_boxes: Path | Mapping[str, Box] | None) -> li
             continue
         for path in list_pictures(folder):
             name = path.relative_to(root).as_posix()
-            # The folder says the label; the file of boxes says where.
+            # The folder gives the label, the file of boxes the position.
             found = (LabelledBox(boxes[name], label),) if name in boxes else ()
             files.append(PictureFile(f"faces/{name}", path, "faces", label, found))
     unknown = set(boxes) - {file.name.removeprefix("faces/") for file in files}
     if unknown:
         raise UsageError(
-            f"{face_boxes} speaks of {len(unknown)} pictures that {root} does not have, as {min(unknown)}: wrong file?"
+            f"{face_boxes} names {len(unknown)} pictures that {root} does not have, such as {min(unknown)}: wrong file?"
         )
     return files
 
@@ -265,13 +272,18 @@ def _read_scenes(path: Path) -> dict[str, list[LabelledBox]]:
 
 
 def _corrected(faces: Sequence[LabelledBox], right: Sequence[LabelledBox]) -> tuple[LabelledBox, ...]:
-    """Give the labelled faces, those of `right` in place of the same ones and besides."""
+    """Return the labelled faces, replaced and extended by reviewed ones."""
     others = [face for face in faces if all(box_iou(face.box, known.box) < _SAME for known in right)]
     return (*others, *right)
 
 
 def load_picture(file: PictureFile) -> tuple[Picture | None, list[str]]:
-    """Read a picture, and say what of it could not be used: the whole file (then there is no picture) or single boxes."""
+    """Read a picture.
+
+    Returns:
+        The picture, or None if the file is unusable, and the reasons for all that was refused: the
+            file or single boxes.
+    """
     try:
         image = read_picture(file.path)
         digest = hashlib.sha256(file.path.read_bytes()).hexdigest()

@@ -1,6 +1,7 @@
-"""Pictures without people that need no data: surfaces, fronts, clutter; and frames of the built-in clip with their true faces.
+"""Generated pictures without people, and frames of the built-in clip with their face boxes.
 
-They are the least that `not_a_face` is learned from, whatever the user's own data holds. Real backgrounds teach more.
+They are a minimum of negatives for `not_a_face`, available without any data. Real backgrounds are
+better.
 """
 
 from __future__ import annotations
@@ -16,26 +17,26 @@ import numpy.typing as npt
 from maskedge.sources import demo
 from maskedge.types import Box, Image
 
-from .negatives import random_of
+from .negatives import random_for
 
 SIZE = (360, 270)
-"""Width and height in pixels of a drawn background."""
+"""Width and height of a generated background in pixels."""
 _CLIP_STEP = 15
-"""Frames of the built-in clip from one picture to the next: its faces have moved on by then."""
+"""Distance in frames between pictures of the built-in clip, enough for its faces to move."""
 _VERSION = 1
-"""Raise it when anything is drawn otherwise: part of the digest."""
+"""Version of the drawings, part of the digest. Increment it with any change."""
 
 _Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A picture that the package makes by itself.
+class GeneratedPicture:
+    """A generated picture.
 
     Attributes:
-        name: As in `generated/clutter 12.png`: the same name is the same picture.
+        name: Name such as `generated/clutter 12.png`. It determines the picture.
         image: uint8 `[H, W, 3]`, BGR.
-        faces: Boxes of the composite faces in it, x1, y1, x2, y2 in pixels; none in a background.
+        faces: Boxes of its composite faces as x1, y1, x2, y2 in pixels; none in a background.
     """
 
     name: str
@@ -43,25 +44,25 @@ class Drawn:
     faces: tuple[Box, ...] = ()
 
 
-def names(count: int) -> list[str]:
-    """Give the names of `count` drawn backgrounds and of the frames of the built-in clip: none where `count` is 0."""
+def picture_names(count: int) -> list[str]:
+    """Return the names of `count` backgrounds and of the clip's frames; none if `count` is 0."""
     kinds = list(_KINDS)
-    drawn = [f"generated/{kinds[number % len(kinds)]} {number}.png" for number in range(count)]
-    return drawn + [f"generated/demo {index}.png" for index in range(0, demo.FRAMES, _CLIP_STEP) if count]
+    backgrounds = [f"generated/{kinds[number % len(kinds)]} {number}.png" for number in range(count)]
+    return backgrounds + [f"generated/demo {index}.png" for index in range(0, demo.FRAMES, _CLIP_STEP) if count]
 
 
 def digest(count: int) -> str:
-    """SHA-256 of what `names` gives and of how it is drawn."""
-    return hashlib.sha256(json.dumps([_VERSION, SIZE, names(count)]).encode()).hexdigest()
+    """Return the SHA-256 of the names and the version of the drawings."""
+    return hashlib.sha256(json.dumps([_VERSION, SIZE, picture_names(count)]).encode()).hexdigest()
 
 
-def draw(name: str) -> Drawn:
-    """Draw the picture of a name that `names` gave. Depends on the name alone."""
+def draw(name: str) -> GeneratedPicture:
+    """Draw the picture of a name from `picture_names`. The result depends on the name alone."""
     kind, _, number = name.removeprefix("generated/").removesuffix(".png").rpartition(" ")
     if kind == "demo":
         faces = tuple(face.box for face in demo.truth(int(number)))
-        return Drawn(name, demo.draw(int(number)), faces)
-    random = random_of(name, _VERSION)
+        return GeneratedPicture(name, demo.draw(int(number)), faces)
+    random = random_for(name, _VERSION)
     width, height = SIZE
     layer = _KINDS[kind](random, height, width)
     light = _noise(random, height, width, 2)[..., None] * float(random.uniform(0.1, 0.5)) + 1
@@ -69,17 +70,17 @@ def draw(name: str) -> Drawn:
     image = np.clip(layer * light + grain, 0, 255).astype(np.uint8)
     if random.random() < 0.4:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), float(random.uniform(0.6, 2))), np.uint8)
-    return Drawn(name, image)
+    return GeneratedPicture(name, image)
 
 
 def _noise(random: np.random.Generator, height: int, width: int, cells: int) -> _Floats:
-    """Give smooth noise of `cells` cells a side, float32 `[H, W]`, mean 0, about -1 to 1."""
+    """Return smooth noise with `cells` cells per side, float32 `[H, W]`, mean 0, about -1 to 1."""
     coarse = random.uniform(-1, 1, (cells + 1, cells + 1)).astype(np.float32)
     return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def _clouds(random: np.random.Generator, height: int, width: int) -> _Floats:
-    """Give noise of all sizes, the smaller the weaker, as surfaces in nature have it: float32 `[H, W]`, about -1 to 1."""
+    """Return fractal noise, as on natural surfaces: float32 `[H, W]`, about -1 to 1."""
     fall = float(random.uniform(0.4, 0.8))
     layers = [fall**octave * _noise(random, height, width, 3 * 2**octave) for octave in range(6)]
     total = np.sum(layers, axis=0)
@@ -87,7 +88,7 @@ def _clouds(random: np.random.Generator, height: int, width: int) -> _Floats:
 
 
 def _colour(random: np.random.Generator) -> _Floats:
-    """Draw a colour as things have it: seldom loud. float32 `[3]`, BGR."""
+    """Draw a colour, mostly of low saturation: float32 `[3]`, BGR."""
     grey = random.uniform(25, 235)
     return np.asarray(np.clip(grey + random.normal(0, random.choice([8.0, 25.0, 60.0]), 3), 0, 255), np.float32)
 
@@ -97,13 +98,13 @@ def _flat(random: np.random.Generator, height: int, width: int) -> _Floats:
 
 
 def _surface(random: np.random.Generator, height: int, width: int) -> _Floats:
-    """Plaster, stone, lawn, carpet, sky."""
+    """Plaster, stone, lawn, carpet or sky."""
     share = (_clouds(random, height, width)[..., None] + 1) / 2
     return np.asarray(share * _colour(random) + (1 - share) * _colour(random), np.float32)
 
 
 def _cloth(random: np.random.Generator, height: int, width: int) -> _Floats:
-    """Stripes, checks and dots that folds bend."""
+    """Stripes, checks and dots, bent by folds."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     bend = float(random.uniform(0, 25))
     x, y = x + bend * _noise(random, height, width, 5), y + bend * _noise(random, height, width, 5)
@@ -129,7 +130,10 @@ def _cloth(random: np.random.Generator, height: int, width: int) -> _Floats:
 
 
 def _front(random: np.random.Generator, height: int, width: int) -> _Floats:
-    """A wall with rows of windows, doors, sockets, or tiles: dark openings side by side are what cascades take for eyes."""
+    """A wall with rows of windows, doors, sockets or tiles.
+
+    Cascades take pairs of dark openings for eyes.
+    """
     wall = _surface(random, height, width) if random.random() < 0.6 else _flat(random, height, width)
     columns, rows = int(random.integers(1, 9)), int(random.integers(1, 7))
     step_x, step_y = width / columns, height / rows
@@ -158,7 +162,7 @@ def _front(random: np.random.Generator, height: int, width: int) -> _Floats:
 
 
 def _tilted(random: np.random.Generator, layer: _Floats) -> _Floats:
-    """See a flat picture from the side."""
+    """View a flat picture from the side."""
     height, width = layer.shape[:2]
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
     moved = (corners + random.normal(0, 0.08, (4, 2)) * (width, height)).astype(np.float32)
@@ -167,14 +171,14 @@ def _tilted(random: np.random.Generator, layer: _Floats) -> _Floats:
 
 
 def _clutter(random: np.random.Generator, height: int, width: int) -> _Floats:
-    """Things before things, a few large and many small ones: the statistics of pictures of the world.
+    """Overlapping objects, a few large and many small ones, with the statistics of natural images.
 
     The dead leaves model (Lee, Mumford, Huang, "Occlusion models for natural images", 2001).
     """
     picture = _surface(random, height, width)
     smallest, largest = 8.0, 0.5 * height
     count = int(random.integers(30, 160))
-    # Radii by a power law of exponent 3: every scale covers as much.
+    # Radii follow a power law of exponent 3: every scale covers the same area.
     radii = (random.uniform(largest**-2, smallest**-2, count)) ** -0.5
     skin = np.array([120, 150, 200], np.float32)
     for radius in np.sort(radii)[::-1].tolist() if random.random() < 0.5 else radii.tolist():
@@ -189,13 +193,13 @@ def _clutter(random: np.random.Generator, height: int, width: int) -> _Floats:
 
 
 def _draw_leaf(random: np.random.Generator, leaf: npt.NDArray[np.uint8], x: float, y: float, radius: float) -> None:
-    centre, turn = (round(x), round(y)), float(random.uniform(0, 180))
+    centre, rotation = (round(x), round(y)), float(random.uniform(0, 180))
     kind = random.integers(4)
     if kind == 0:
         axes = (max(1, round(radius)), max(1, round(radius * random.uniform(0.4, 1))))
-        cv2.ellipse(leaf, centre, axes, turn, 0, 360, 255, -1, cv2.LINE_AA)
+        cv2.ellipse(leaf, centre, axes, rotation, 0, 360, 255, -1, cv2.LINE_AA)
     elif kind == 1:
-        box = cv2.boxPoints(((x, y), (2 * radius, 2 * radius * random.uniform(0.2, 1)), turn * random.choice([0.0, 1.0])))
+        box = cv2.boxPoints(((x, y), (2 * radius, 2 * radius * random.uniform(0.2, 1)), rotation * random.choice([0.0, 1.0])))
         cv2.fillPoly(leaf, [np.round(box).astype(np.int32)], 255, cv2.LINE_AA)
     elif kind == 2:
         angles = np.sort(random.uniform(0, 2 * np.pi, int(random.integers(3, 9))))
@@ -203,12 +207,12 @@ def _draw_leaf(random: np.random.Generator, leaf: npt.NDArray[np.uint8], x: floa
         points = np.stack([x + reach * np.cos(angles), y + reach * np.sin(angles)], 1)
         cv2.fillPoly(leaf, [np.round(points).astype(np.int32)], 255, cv2.LINE_AA)
     else:
-        end = (round(x + 3 * radius * np.cos(turn)), round(y + 3 * radius * np.sin(turn)))
+        end = (round(x + 3 * radius * np.cos(rotation)), round(y + 3 * radius * np.sin(rotation)))
         cv2.line(leaf, centre, end, 255, max(1, round(radius / 3)), cv2.LINE_AA)
 
 
 def _knobs(random: np.random.Generator, height: int, width: int) -> _Floats:
-    """Round or long things with two dark spots and a bar, on things: handles, sockets, lamps, fronts of cars. Nearly faces."""
+    """Face-like objects with two dark spots and a bar: handles, sockets, lamps, car fronts."""
     picture = _clutter(random, height, width) if random.random() < 0.5 else _surface(random, height, width)
     for _ in range(int(random.integers(3, 12))):
         radius = float(random.uniform(14, 70))
@@ -240,15 +244,16 @@ def _knobs(random: np.random.Generator, height: int, width: int) -> _Floats:
 _KINDS = {"surface": _surface, "cloth": _cloth, "front": _front, "clutter": _clutter, "knobs": _knobs}
 
 
-def shuffled(image: Image, random: np.random.Generator) -> Image:
-    """Give a picture with its parts in other places, mirrored, turned upside down: what it shows, with no face left whole.
+def shuffle_parts(image: Image, random: np.random.Generator) -> Image:
+    """Shuffle the parts of a picture, mirrored or upside down, so that no face stays whole.
 
     Args:
         image: uint8 `[H, W, 3]`, BGR.
-        random: Draws.
+        random: Generator of all draws.
 
     Returns:
-        uint8 `[H, W, 3]`: cut into three to five columns and rows, each part drawn from anywhere of the picture.
+        uint8 `[H, W, 3]`: three to five columns and rows of parts, each drawn from anywhere in the
+        picture.
     """
     height, width = image.shape[:2]
     result = np.array(image, np.uint8)

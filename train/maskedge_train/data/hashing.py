@@ -1,4 +1,4 @@
-"""Finding pictures that are copies of each other: near-identical, mirrored, turned."""
+"""Detection of copies of pictures: near-identical, mirrored, rotated."""
 
 from __future__ import annotations
 
@@ -12,35 +12,37 @@ from maskedge.types import Image
 
 _BYTE_BITS = np.array([value.bit_count() for value in range(256)], np.uint8)
 _ANGLES, _RINGS = 48, 16
-_TURN = 7
-"""Greatest turn that is looked for, in steps of 7.5 degrees: a little over 50 degrees either way."""
+_MAX_ROTATION = 7
+"""Maximum rotation in steps of 7.5 degrees: slightly over 50 degrees in either direction."""
 
 
 def perceptual_hash(grey: npt.NDArray[np.uint8]) -> np.uint64:
     """Hash a grey picture `[H, W]` to 64 bits.
 
-    The sign of the 64 lowest frequencies of a 32 x 32 thumbnail's cosine transform against their median
-    (the DCT hash of C. Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010).
+    The bits are the signs of the 64 lowest frequencies of a 32 x 32 thumbnail's cosine transform,
+    relative to their median (the DCT hash of C. Zauner, "Implementation and benchmarking of
+    perceptual image hash functions", 2010).
     """
     thumbnail = cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
     low = cv2.dct(thumbnail)[:8, :8].ravel()
-    # The first coefficient is the mean brightness: it says nothing of what is in the picture.
+    # The first coefficient is the mean brightness, which does not depend on the content.
     bits = low > np.median(low[1:])
     packed: np.uint64 = np.packbits(bits).view(np.uint64)[0]
     return packed
 
 
 def perceptual_hashes(image: Image) -> npt.NDArray[np.uint64]:
-    """Hash a picture and its mirror image: uint64 `[2]`."""
+    """Hash a BGR picture and its mirror image: uint64 `[2]`."""
     grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
     return np.array([perceptual_hash(grey), perceptual_hash(grey[:, ::-1])], np.uint64)
 
 
 def polar_thumbnail(image: Image) -> npt.NDArray[np.float32]:
-    """Describe the greatest circle about a picture's centre: float32 `[48, 16]`, angle by radius, mean 0, length 1.
+    """Describe the largest circle in a picture: float32 `[48, 16]`, angle by radius.
 
-    A turned copy has the same thumbnail, rolled along the angle; a mirrored one has it reversed. The corners, which a turn
-    fills with black, are left out.
+    The result has mean 0 and length 1. A rotated copy has the same thumbnail, rolled along the
+    angle; a mirrored copy has it reversed. The corners, which a rotation fills with black, are left
+    out.
     """
     height, width = image.shape[:2]
     scale = 128 / min(height, width)
@@ -50,7 +52,7 @@ def polar_thumbnail(image: Image) -> npt.NDArray[np.float32]:
     centre = (size[0] - 1) / 2, (size[1] - 1) / 2
     polar = cv2.warpPolar(grey, (64, 2 * _ANGLES), centre, 62, cv2.WARP_POLAR_LINEAR)
     rings = cv2.resize(polar, (_RINGS, _ANGLES), interpolation=cv2.INTER_AREA).astype(np.float32)
-    # Outer rings stand for more of the picture.
+    # Outer rings cover more of the picture.
     area = np.arange(_RINGS, dtype=np.float32) + 0.5
     rings -= (rings * area).sum() / (area.sum() * _ANGLES)
     rings *= np.sqrt(area)
@@ -60,11 +62,11 @@ def polar_thumbnail(image: Image) -> npt.NDArray[np.float32]:
 def near_pairs(
     hashes: npt.NDArray[np.uint64], distance: int = 6, progress: Callable[[], None] = lambda: None
 ) -> npt.NDArray[np.int64]:
-    """Find the pairs of pictures that look alike, mirrored or not.
+    """Find pairs of similar pictures, mirrored or not.
 
     Args:
         hashes: uint64 `[N, 2]`: hash and mirror hash of each picture.
-        distance: Greatest number of differing bits.
+        distance: Maximum number of differing bits.
         progress: Called after each picture.
 
     Returns:
@@ -84,12 +86,14 @@ def near_pairs(
     return np.concatenate(pairs) if pairs else np.empty((0, 2), np.int64)
 
 
-def turned_pairs(thumbnails: npt.NDArray[np.float32], correlation: float = 0.95) -> npt.NDArray[np.int64]:
-    """Find the pairs of pictures of which one is the other turned by up to some 50 degrees, mirrored or not.
+def rotated_pairs(thumbnails: npt.NDArray[np.float32], correlation: float = 0.95) -> npt.NDArray[np.int64]:
+    """Find pairs of pictures that are rotations of each other by up to about 50 degrees.
+
+    Mirrored pictures are found, too.
 
     Args:
-        thumbnails: float32 `[N, 48, 16]` of `polar_thumbnail`.
-        correlation: Least agreement, 0 to 1.
+        thumbnails: float32 `[N, 48, 16]` from `polar_thumbnail`.
+        correlation: Minimum correlation, 0 to 1.
 
     Returns:
         int64 `[P, 2]`: index pairs, first < second.
@@ -100,9 +104,9 @@ def turned_pairs(thumbnails: npt.NDArray[np.float32], correlation: float = 0.95)
     for start in range(0, count, 1024):
         rows = thumbnails[start : start + 1024]
         best = np.full((len(rows), count - start), -1, np.float32)
-        for turned in (rows, np.roll(rows[:, ::-1], 1, axis=1)):
-            for step in range(-_TURN, _TURN + 1):
-                np.maximum(best, np.roll(turned, step, axis=1).reshape(len(rows), -1) @ flat[start:].T, out=best)
+        for rotated in (rows, np.roll(rows[:, ::-1], 1, axis=1)):
+            for step in range(-_MAX_ROTATION, _MAX_ROTATION + 1):
+                np.maximum(best, np.roll(rotated, step, axis=1).reshape(len(rows), -1) @ flat[start:].T, out=best)
         first, second = np.nonzero(best >= correlation)
         later = second > first
         pairs.append(np.stack([first[later] + start, second[later] + start], axis=1))

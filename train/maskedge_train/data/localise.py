@@ -1,4 +1,4 @@
-"""Finding the face of each picture of a folder data set, for those that show whole people."""
+"""Localisation of the face in each picture of a folder data set."""
 
 from __future__ import annotations
 
@@ -19,35 +19,37 @@ from maskedge.vision.pipeline import MaskDetector
 
 from .dataset import FACE_LABELS
 
-LEAST_FACE = 0.2
-"""A face less sure than this is no find. The pictures are known to show one, so that the most likely place may be unlikely."""
+FACE_THRESHOLD = 0.2
+"""Face threshold of the search. It is low, because each picture is known to show a face."""
 _BORDER = 0.35
-"""Width of a border to look at a picture with, in its longest side: a face that fills a picture is cut by its edges."""
+"""Width of an added border, relative to the longest side, for faces cut by the picture's edges."""
 
 
 def localise(
     root: Path, model: Path | None = None, detector_model: Path | None = None, progress: Callable[[], None] = lambda: None
 ) -> tuple[list[tuple[str, LabelledBox]], list[str]]:
-    """Find the surest face of each picture under `root/<label>/`, by network and classifier together.
+    """Find the most confident face of each picture under `root/<label>/`.
 
-    Which label the classifier gives plays no part, so that the search cannot favour the answer that the folder says is right.
+    Detector and classifier score a face together. The label predicted by the classifier is ignored,
+    so the search cannot favour predictions that agree with the folder.
 
     Args:
-        root: Folder data set.
-        model: Classifier file; the bundled one when left out.
-        detector_model: Detector file; the bundled network when left out.
+        root: Data set: a folder with one sub-folder per label.
+        model: Classifier file; the bundled one by default.
+        detector_model: Detector file; the bundled network by default.
         progress: Called after each picture.
 
     Returns:
-        `(name relative to root, box with the folder's label)` where one was found, and the names where none was.
+        `(name relative to root, box with the folder's label)` for each face found, and the names of
+        pictures without one.
 
     Raises:
         ModelError: A model is refused.
-        UsageError: There is no picture.
+        UsageError: There are no pictures.
     """
     files = [(path, label) for label in FACE_LABELS if (root / label).is_dir() for path in list_pictures(root / label)]
     if not files:
-        raise UsageError(f"{root} holds no pictures in sub-folders {', '.join(FACE_LABELS)}: give the folder that these stand in.")
+        raise UsageError(f"{root} has no pictures in sub-folders {', '.join(FACE_LABELS)}: give the folder that contains these.")
     own = threading.local()
 
     def start() -> None:
@@ -62,7 +64,7 @@ def localise(
             progress()
         return find_face(image, own.detector)
 
-    start()  # A refused model is told before the work begins.
+    start()  # report a refused model before the work begins
     with ThreadPoolExecutor(os.cpu_count(), initializer=start) as pool:
         boxes = list(pool.map(work, [path for path, _ in files]))
     found = [
@@ -75,15 +77,24 @@ def localise(
 
 
 def find_face(image: Image, detector: MaskDetector) -> Box | None:
-    """Find the surest face of a picture, uint8 `[H, W, 3]` BGR; x1, y1, x2, y2 in its pixels, or None."""
+    """Find the most confident face of a picture.
+
+    Args:
+        image: uint8 `[H, W, 3]`, BGR.
+        detector: Detector with a classifier.
+
+    Returns:
+        x1, y1, x2, y2 in pixels of `image`, or None.
+    """
     faces = []
     for border in (0, round(_BORDER * max(image.shape[:2]))):
         framed = np.asarray(cv2.copyMakeBorder(image, *(border,) * 4, cv2.BORDER_REPLICATE), np.uint8)
-        for found in detector.detect(framed, LEAST_FACE):
+        for found in detector.detect(framed, FACE_THRESHOLD):
             x1, y1, x2, y2 = found.face.box
             faces.append((found.face_score, (x1 - border, y1 - border, x2 - border, y2 - border)))
     if not faces:
         return None
-    # As a file of boxes keeps it, so that data whose faces are found anew have the digest of those that are read from it.
+    # Round as a file of boxes does, so that the data's digest is the same with boxes read from a
+    # file.
     x1, y1, x2, y2 = (round(value, 1) for value in max(faces)[1])
     return x1, y1, x2, y2

@@ -1,4 +1,4 @@
-"""Splits that keep what belongs together in one part, so that no picture of the test part was seen in training."""
+"""Splits without leakage: related pictures stay in one part."""
 
 from __future__ import annotations
 
@@ -13,40 +13,37 @@ import numpy as np
 import numpy.typing as npt
 
 from maskedge.errors import UsageError
+from maskedge.labelled_boxes import is_held_out_name
 from maskedge.support.files import write_file
 
 from .dataset import DataSet, Picture
-from .near_duplicates import find_relations
+from .near_duplicates import find_near_duplicates
 
 PARTS = ("train", "val", "test")
 FRACTIONS = (0.7, 0.1, 0.2)
-"""Share of each part, of pictures of faces."""
-HELD_OUT = 0.1
-"""Share of scenes and backgrounds that only measure (val). Their test files are others, made from other pictures."""
+"""Share of each part among the pictures of faces."""
 
 
-def held_out(picture: Picture) -> bool:
-    """Tell by its name whether a whole picture only measures: the same for every net, so that the chain can be measured."""
-    return picture.source != "faces" and only_measures(picture.name)
+def is_held_out(picture: Picture) -> bool:
+    """Return whether a scene or background is held out from training.
 
-
-def only_measures(name: str) -> bool:
-    """Tell the same of a picture by its name: `scenes/` and what the CSV says, `backgrounds/` and its file name."""
-    return int(hashlib.sha256(f"detector {name}".encode()).hexdigest()[:8], 16) < HELD_OUT * 2**32
+    All networks hold out the same pictures, so detector and classifier can be measured together.
+    """
+    return picture.source != "faces" and is_held_out_name(picture.name)
 
 
 @dataclass(frozen=True)
 class Split:
-    """Which picture belongs to which part.
+    """Assignment of pictures to parts.
 
     Attributes:
-        by: `group` where related pictures were kept together, `random` where each picture was drawn alone.
+        by: `group` if related pictures stay together, `random` if each picture is drawn alone.
         seed: Seed of the draw.
-        data_digest: Digest of the data that was split.
-        parts: For each of `PARTS`, the names of its pictures, sorted.
+        data_digest: Digest of the split data.
+        parts: For each of `PARTS`, the sorted names of its pictures.
         groups: Number of groups of two or more related pictures.
-        grouped: Number of pictures in those groups.
-        separated: Share of the test pictures that have a relative in another part.
+        grouped: Number of pictures in these groups.
+        separated: Share of test pictures with a related picture in another part.
     """
 
     by: str
@@ -75,10 +72,10 @@ class Split:
 
     @classmethod
     def load(cls, path: Path) -> Split:
-        """Read a split that `save` wrote.
+        """Read a split written by `save`.
 
         Raises:
-            UsageError: The file is no split.
+            UsageError: The file is not a split.
         """
         try:
             split = cls(**json.loads(path.read_text(encoding="utf-8")))
@@ -86,26 +83,26 @@ class Split:
                 isinstance(name, str) for names in split.parts.values() for name in names
             )
         except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise UsageError(f"{path} is no split file of edge-train ({error}).") from error
+            raise UsageError(f"{path} is not a split file of edge-train ({error}).") from error
         if not valid:
-            raise UsageError(f"{path} is no split file of edge-train (its parts must be {', '.join(PARTS)}).")
+            raise UsageError(f"{path} is not a split file of edge-train (its parts must be {', '.join(PARTS)}).")
         return split
 
     def part_of(self, dataset: DataSet) -> npt.NDArray[np.int64]:
-        """Give each picture's part as an index into `PARTS`: int64 `[N]`.
+        """Return the part of each picture as an index into `PARTS`: int64 `[N]`.
 
         Raises:
-            UsageError: The split was made of other data.
+            UsageError: The split was made from other data.
         """
         if self.data_digest != dataset.digest:
-            raise UsageError("the split was made of other data than this: split again, or use the data it was made of.")
+            raise UsageError("the split was made from other data: split again, or use the original data.")
         part = {name: index for index, label in enumerate(PARTS) for name in self.parts[label]}
         return np.array([part[picture.name] for picture in dataset.pictures], np.int64)
 
     def to_card(self) -> dict[str, Any]:
-        """Give what a model's card tells of the split."""
-        told = ("by", "seed", "digest", "groups", "grouped", "separated")
-        return {name: getattr(self, name) for name in told} | self.sizes()
+        """Return the facts for the model card."""
+        facts = ("by", "seed", "digest", "groups", "grouped", "separated")
+        return {name: getattr(self, name) for name in facts} | self.sizes()
 
     def sizes(self) -> dict[str, int]:
         """Count the pictures of each part."""
@@ -113,16 +110,20 @@ class Split:
 
 
 def split_dataset(dataset: DataSet, seed: int, *, by: str = "group", people: re.Pattern[str] | None = None) -> Split:
-    """Split into train, val and test: faces at random, label by label; whole pictures by `held_out`.
+    """Split into train, val and test.
+
+    Pictures of faces are drawn at random within each label; scenes and backgrounds follow
+    `is_held_out`.
 
     Args:
         dataset: The pictures.
         seed: Seed of the draw.
-        by: `group` keeps related pictures together; `random` does not, to measure what that is worth.
-        people: Finds a person's name in a file name (`relations.people_pattern`).
+        by: `group` keeps related pictures together; `random` does not, to measure the leakage.
+        people: Pattern that finds a person's name in a file name
+            (`near_duplicates.people_pattern`).
     """
     pictures = dataset.pictures
-    related = find_relations(pictures, people).groups(len(pictures))
+    related = find_near_duplicates(pictures, people).groups(len(pictures))
     units = related if by == "group" else np.arange(len(pictures))
     random = np.random.default_rng(seed)
     members: dict[int, list[int]] = {}
@@ -131,15 +132,17 @@ def split_dataset(dataset: DataSet, seed: int, *, by: str = "group", people: re.
     part = np.zeros(len(pictures), np.int64)
     folders: dict[str, list[list[int]]] = {}
     for rows in members.values():
-        # A group counts for its first picture: look-alikes across labels and sources stay together too.
+        # The first picture decides for its group, so that groups across labels and sources stay
+        # together.
         first = pictures[rows[0]]
         if first.source == "faces":
             folders.setdefault(first.faces[0].label, []).append(rows)
         else:
-            part[rows] = PARTS.index("val") if any(held_out(pictures[row]) for row in rows) else PARTS.index("train")
+            part[rows] = PARTS.index("val") if any(is_held_out(pictures[row]) for row in rows) else PARTS.index("train")
     for _, groups in sorted(folders.items()):
         order = random.permutation(len(groups)).tolist()
-        # The largest first, each to the part that lacks most: the shares come out right whatever the sizes.
+        # Assign the largest groups first, each to the part with the largest deficit, which keeps
+        # the shares.
         order.sort(key=lambda index: -len(groups[index]))
         lacking = np.array(FRACTIONS) * sum(map(len, groups))
         for index in order:

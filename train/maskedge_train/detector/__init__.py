@@ -1,1 +1,1 @@
-"""Training of a tiny one-stage face detector for masked, unmasked and badly masked faces."""
+"""The face detector: network, samples, loss, training and evaluation."""

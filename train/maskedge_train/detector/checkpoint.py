@@ -9,17 +9,17 @@ import torch
 
 from maskedge.errors import ModelError
 from maskedge.modelfile.contract import open_model, read_detector_contract
-from maskedge_train.classifier.checkpoint import Card, read_checkpoint, write_checkpoint
-from maskedge_train.onnx_weights import fill, is_exported, read_weights
+from maskedge_train.shared.checkpoint import Card, read_checkpoint, write_checkpoint
+from maskedge_train.shared.onnx_weights import fill, is_exported, read_weights
 
 from .net import EdgeFace
 
 
 def load_detector(path: Path) -> tuple[EdgeFace, Card]:
-    """Rebuild the net of a checkpoint, in evaluation mode, and give what is known of it.
+    """Load the network of a checkpoint, in evaluation mode, and its card.
 
     Raises:
-        ModelError: The file is missing, damaged, or no detector of ours.
+        ModelError: The file is missing, damaged, or not a detector of this project.
     """
     content = read_checkpoint(path)
     facts: dict[str, Any] = content["maskedge"]
@@ -34,7 +34,7 @@ def load_detector(path: Path) -> tuple[EdgeFace, Card]:
 
 
 def check_start(path: Path) -> None:
-    """Refuse a file that a training cannot start from, before minutes of work.
+    """Check a warm-start file before minutes of work.
 
     Args:
         path: Checkpoint of `edge-train detector`, or `.onnx` file of `edge-export`.
@@ -50,11 +50,12 @@ def check_start(path: Path) -> None:
 
 
 def load_start(path: Path, pixels: torch.Tensor) -> EdgeFace:
-    """Give the net that a training goes on from, in evaluation mode.
+    """Load the network to start from, in evaluation mode.
 
     Args:
         path: See `check_start`.
-        pixels: float32 `[N, 3, H, W]` in -1..1, some hundred samples of the training (`exported.fill`).
+        pixels: float32 `[N, 3, H, W]` in -1..1, a few hundred training samples
+            (`onnx_weights.fill`).
 
     Raises:
         ModelError: The file is refused.
@@ -66,8 +67,12 @@ def load_start(path: Path, pixels: torch.Tensor) -> EdgeFace:
     return net
 
 
-def keep_weights(training: Path, path: Path) -> None:
-    """Write what is needed to use the net of a training's checkpoint, and no more, to `path`.
+def save_weights(training: Path, path: Path) -> None:
+    """Write the weights and facts of a training's checkpoint to `path`, without its training state.
+
+    Args:
+        training: Checkpoint of the training.
+        path: File to write.
 
     Raises:
         ModelError: The checkpoint cannot be read.
@@ -77,8 +82,12 @@ def keep_weights(training: Path, path: Path) -> None:
     write_checkpoint(path, {"state_dict": content["state_dict"], "maskedge": content["maskedge"]})
 
 
-def enter_card(path: Path, report: dict[str, Any]) -> None:
-    """Write what is known of a detector, from its report, into its checkpoint.
+def store_card(path: Path, report: dict[str, Any]) -> None:
+    """Store facts from a detector's report in its checkpoint.
+
+    Args:
+        path: Checkpoint of the detector.
+        report: Its report.
 
     Raises:
         ModelError: The checkpoint cannot be read.

@@ -1,4 +1,4 @@
-"""Which place answers for which face, and how wrong the answers are."""
+"""Assignment of faces to locations of the feature maps, and the detector's loss."""
 
 from __future__ import annotations
 
@@ -7,22 +7,27 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
+from maskedge_train.shared.losses import pair_iou
+
 from .net import STRIDES
 
 RANGES = ((0.0, 42.0), (32.0, 110.0), (84.0, float("inf")))
-"""Sizes of face (square root of the area, in pixels of the input) that each map answers for. They overlap: near a border two do."""
+"""Face sizes of each map: square root of the area in input pixels. Ranges overlap on purpose."""
 _CENTRE = 0.3
-"""Places this near to the middle answer for a face, in units of its sides; the place nearest to it always does."""
+"""Locations this close to a face's centre predict it, in units of its sides.
+
+The closest location always does.
+"""
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What the A places should answer for N pictures.
+    """Targets for N pictures and A locations.
 
     Attributes:
-        positive: bool `[N, A]`, a face has its middle there.
-        ignored: bool `[N, A]`, either answer will do.
-        boxes: float32 `[N, A, 4]`, the face of each positive place.
+        positive: bool `[N, A]`, the location predicts a face.
+        ignored: bool `[N, A]`, the location does not contribute to the loss.
+        boxes: float32 `[N, A, 4]`, the face box of each positive location.
     """
 
     positive: torch.Tensor
@@ -30,8 +35,17 @@ class Targets:
     boxes: torch.Tensor
 
 
-def places(height: int, width: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Give the middle of each place, float32 `[A, 2]`, and the number of its map, int64 `[A]`, in the net's order."""
+def locations(height: int, width: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the centres of all locations and their map numbers, in the network's order.
+
+    Args:
+        height: Height of the pictures in pixels.
+        width: Width of the pictures in pixels.
+        device: Device of the result.
+
+    Returns:
+        float32 `[A, 2]` (x, y in pixels) and int64 `[A]`.
+    """
     points, levels = [], []
     for level, stride in enumerate(STRIDES):
         y = (torch.arange(height // stride, device=device) + 0.5) * stride
@@ -43,14 +57,15 @@ def places(height: int, width: int, device: torch.device) -> tuple[torch.Tensor,
 
 
 def assign(faces: torch.Tensor, height: int, width: int) -> Targets:
-    """Assign faces to places by their size and middle.
+    """Assign faces to locations by their size and centre.
 
     Args:
-        faces: float32 `[N, F, 4]`, x1, y1, x2, y2; NaN where there is none, x2 < x1 where one is ignored.
-        height: Of the pictures, in pixels.
-        width: Likewise.
+        faces: float32 `[N, F, 4]`, x1, y1, x2, y2. Rows of NaN are empty; x2 < x1 marks an ignored
+            face.
+        height: Height of the pictures in pixels.
+        width: Width of the pictures in pixels.
     """
-    points, levels = places(height, width, faces.device)
+    points, levels = locations(height, width, faces.device)
     there = ~torch.isnan(faces[..., 0])
     ignore = there & (faces[..., 2] < faces[..., 0])
     real = there & ~ignore
@@ -64,7 +79,7 @@ def assign(faces: torch.Tensor, height: int, width: int) -> Targets:
     distance = away.abs().amax(dim=-1)
     bounds = torch.tensor(RANGES, device=faces.device)[levels]
     fits = (size[:, :, None] >= bounds[:, 0]) & (size[:, :, None] < bounds[:, 1]) & real[:, :, None]
-    # The nearest place of a fitting map answers even for a face that lies between places.
+    # The closest location of a matching map predicts even a face that lies between locations.
     nearest = torch.zeros_like(fits)
     for level in range(len(STRIDES)):
         own = (levels == level)[None, None] & fits
@@ -72,42 +87,40 @@ def assign(faces: torch.Tensor, height: int, width: int) -> Targets:
             best = distance.masked_fill(~own, float("inf")).argmin(dim=-1, keepdim=True)
             nearest.scatter_(-1, best, own.gather(-1, best))
     candidate = fits & ((distance < _CENTRE) | nearest)
-    # Of several faces the smallest: the larger one has other places.
+    # Of several faces the smallest wins: a larger one has other locations.
     cost = torch.where(candidate, size[:, :, None], float("inf"))
-    least, owner = cost.min(dim=1)
-    positive = torch.isfinite(least)
+    smallest, owner = cost.min(dim=1)
+    positive = torch.isfinite(smallest)
     chosen = torch.stack([low, high], dim=-2).flatten(-2).gather(1, owner[..., None].expand(-1, -1, 4))
-    # Near the middle of a face of another map, and on ignored faces, either answer will do.
+    # Locations near the centre of another map's face, and on ignored faces, do not contribute.
     near = (inside & (distance < 0.4) & real[:, :, None]).any(dim=1)
     ignored = ((inside & ignore[:, :, None]).any(dim=1) | near) & ~positive
     return Targets(positive, ignored, chosen)
 
 
-def pair_iou(one: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Overlap of boxes `[..., 4]` pair by pair: IoU, and the generalised one (Rezatofighi et al., 2019)."""
-    low, high = torch.maximum(one[..., :2], other[..., :2]), torch.minimum(one[..., 2:], other[..., 2:])
-    both = (high - low).clamp(min=0).prod(dim=-1)
-    union = (one[..., 2:] - one[..., :2]).prod(dim=-1) + (other[..., 2:] - other[..., :2]).prod(dim=-1) - both
-    hull = (torch.maximum(one[..., 2:], other[..., 2:]) - torch.minimum(one[..., :2], other[..., :2])).prod(dim=-1)
-    iou = both / union.clamp(min=1e-6)
-    return iou, iou - (hull - union) / hull.clamp(min=1e-6)
-
-
 def detection_loss(
     logits: torch.Tensor, boxes: torch.Tensor, faces: torch.Tensor, height: int, width: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Loss of objectness, and of boxes, for float32 `[N, A]` and `[N, A, 4]`.
+    """Return the losses of objectness and of boxes.
 
-    Objectness is quality focal loss (Li et al., "Generalized Focal Loss", 2020): a place should say how well its box fits, but at
-    least a half where a face is, so that it learns before the boxes do. Both are means over the places that answer for a face.
+    Objectness uses quality focal loss (Li et al., "Generalized Focal Loss", 2020): a location's
+    target is the quality of its box. It is at least 0.5 on a face, so that objectness learns before
+    the boxes do. Both losses are means over the positive locations.
+
+    Args:
+        logits: float32 `[N, A]`, objectness.
+        boxes: float32 `[N, A, 4]`, predicted boxes.
+        faces: float32 `[N, F, 4]`, see `assign`.
+        height: Height of the pictures in pixels.
+        width: Width of the pictures in pixels.
     """
     targets = assign(faces, height, width)
     positive = targets.positive
     count = positive.sum().clamp(min=1)
     iou, generalised = pair_iou(boxes[positive], targets.boxes[positive])
-    wanted = torch.zeros_like(logits)
-    wanted[positive] = 0.5 + 0.5 * iou.detach().clamp(0, 1)
+    target = torch.zeros_like(logits)
+    target[positive] = 0.5 + 0.5 * iou.detach().clamp(0, 1)
     probability = torch.sigmoid(logits)
-    raw = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none") * (wanted - probability).abs() ** 2
+    raw = functional.binary_cross_entropy_with_logits(logits, target, reduction="none") * (target - probability).abs() ** 2
     objectness = raw.masked_fill(targets.ignored, 0).sum() / count
     return objectness, (1 - generalised).sum() / count

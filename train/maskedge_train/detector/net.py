@@ -1,4 +1,4 @@
-"""The detector network: three maps of answers, one a range of face sizes."""
+"""The detector network: three feature maps, each for a range of face sizes."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from maskedge_train.classifier.nets import convolution, full_block, inverted_block
+from maskedge_train.shared.layers import convolution, full_block, inverted_block
 
 STRIDES = (8, 16, 32)
-"""Pixels of the input from one answer of a map to the next."""
+"""Input pixels between neighbouring locations of each map."""
 _LARGEST = 5.0
-"""Bound of the logarithm of a distance, so that no answer overflows."""
+"""Limit of a distance's logarithm, against overflow."""
 
 
 class _Separable(nn.Sequential):
-    """Filter each channel on its own, then mix them (Howard et al., "MobileNets", 2017)."""
+    """A depthwise separable convolution (Howard et al., "MobileNets", 2017)."""
 
     def __init__(self, inputs: int, outputs: int, size: int = 3) -> None:
         super().__init__(*convolution(inputs, inputs, size, groups=inputs), nn.ReLU(), *convolution(inputs, outputs, 1), nn.ReLU())
@@ -24,8 +24,8 @@ class _Separable(nn.Sequential):
 class EdgeFace(nn.Module):
     """Anchor-free one-stage detector, 0.12 M parameters (after Tian et al., "FCOS", 2019).
 
-    Takes float32 `[N, 3, H, W]` in -1..1, H and W multiples of 32. Full convolutions while the picture is large, inverted
-    residuals below, a top-down path (Lin et al., "Feature Pyramid Networks", 2017), and one head that the three maps share.
+    Full convolutions while the picture is large, then inverted residuals, a top-down path (Lin et
+    al., "Feature Pyramid Networks", 2017), and one head shared by the three maps.
     """
 
     _WIDTH = 32
@@ -41,14 +41,21 @@ class EdgeFace(nn.Module):
         self.head = nn.Sequential(_Separable(self._WIDTH, self._WIDTH, 5), _Separable(self._WIDTH, self._WIDTH))
         self.objectness = nn.Conv2d(self._WIDTH, 1, 1)
         self.distances = nn.Conv2d(self._WIDTH, 4, 1)
-        # Faces are rare: without this start the first steps only learn that (Lin et al., "Focal Loss", 2017).
+        # Faces are rare: without this initial bias the first steps learn nothing else (Lin et al.,
+        # "Focal Loss", 2017).
         nn.init.constant_(self.objectness.bias, -4.0)  # type: ignore[arg-type]
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Answer for each place of the three maps, A in all, the finest map first, row by row.
+        """Predict a face for each of the A locations of the three maps.
+
+        The finest map comes first; locations are ordered row by row.
+
+        Args:
+            pixels: float32 `[N, 3, H, W]` in -1..1, H and W multiples of 32.
 
         Returns:
-            Logits that a face has its middle there, float32 `[N, A]`, and its box as x1, y1, x2, y2 in pixels, float32 `[N, A, 4]`.
+            Objectness logits, float32 `[N, A]`, and boxes as x1, y1, x2, y2 in pixels, float32 `[N,
+            A, 4]`.
         """
         fine = self.body8(self.stem(pixels))
         middle = self.body16(fine)
@@ -58,13 +65,13 @@ class EdgeFace(nn.Module):
         maps[0] = maps[0] + functional.interpolate(maps[1], scale_factor=2.0, mode="nearest")
         logits, boxes = [], []
         for stride, smooth, level in zip(STRIDES, self.smooth, maps, strict=True):
-            seen = self.head(smooth(functional.relu(level)))
-            logits.append(self.objectness(seen).flatten(1).float())
-            # Distances from the place to the four sides, in strides; twice as far as it is wide is the usual start.
-            distances = torch.exp(self.distances(seen).float().clamp(-_LARGEST, _LARGEST)) * (2.0 * stride)
-            rows, columns = seen.shape[2], seen.shape[3]
-            y = (torch.arange(rows, device=seen.device, dtype=torch.float32) + 0.5) * stride
-            x = (torch.arange(columns, device=seen.device, dtype=torch.float32) + 0.5) * stride
+            features = self.head(smooth(functional.relu(level)))
+            logits.append(self.objectness(features).flatten(1).float())
+            # Distances from the location to the four sides, in units of twice the stride.
+            distances = torch.exp(self.distances(features).float().clamp(-_LARGEST, _LARGEST)) * (2.0 * stride)
+            rows, columns = features.shape[2], features.shape[3]
+            y = (torch.arange(rows, device=features.device, dtype=torch.float32) + 0.5) * stride
+            x = (torch.arange(columns, device=features.device, dtype=torch.float32) + 0.5) * stride
             left, top, right, bottom = distances.unbind(1)
             sides = [x[None, None, :] - left, y[None, :, None] - top, x[None, None, :] + right, y[None, :, None] + bottom]
             boxes.append(torch.stack(sides, dim=-1).flatten(1, 2))

@@ -1,4 +1,4 @@
-"""What the detector learns from: tiles of pictures at any scale, faces pasted among what is none, whole pictures."""
+"""Training samples of the detector: tiles at any scale, pasted faces, whole pictures."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from maskedge_train.data.dataset import Picture
 TILE = 128
 """Side of a tile in pixels."""
 WHOLE = 320
-"""Side of the square that a whole picture is fitted into."""
-MOST_FACES = 48
-"""Faces of a sample that are told; a picture with more is rare, and its smallest are left out."""
-LEAST_FACE = 9.0
-"""Faces of a sample smaller than this (square root of the area, in pixels) are neither faces nor anything else."""
+"""Side in pixels of the square that holds a whole picture."""
+MAX_FACES = 48
+"""Maximum number of faces in a sample. In a crowd the smallest are left out."""
+MIN_FACE = 9.0
+"""Minimum face size (square root of the area, in pixels); smaller faces are ignored."""
 _PASTE_CONTEXT = 1.5
 
 _Boxes = npt.NDArray[np.float32]
@@ -41,11 +41,13 @@ class Scene:
 
     Attributes:
         image: uint8 `[H, W, 3]`, BGR.
-        boxes: float32 `[F, 4]`, its faces as x1, y1, x2, y2 in pixels.
-        masked: bool `[F]`, whether a mask is worn, well or badly.
-        whole: Whether every face of the picture is labelled: of other pictures only what lies around the faces is used.
-        unlabelled: float32 `[U, 4]`, what is probably a face that nobody labelled: neither a face nor anything else.
-        alarms: float32 `[K, 4]`, what an earlier detector took for a face: to be looked at more often.
+        boxes: float32 `[F, 4]`, face boxes as x1, y1, x2, y2 in pixels.
+        masked: bool `[F]`, whether a mask is worn, correctly or not.
+        whole: Whether every face is labelled. Of other pictures only the surroundings of the faces
+            are used.
+        unlabelled: float32 `[U, 4]`, probable faces without a label, which are ignored.
+        false_positives: float32 `[K, 4]`, false positives of an earlier detector, which are sampled
+            more often.
     """
 
     image: Image
@@ -53,14 +55,14 @@ class Scene:
     masked: npt.NDArray[np.bool_]
     whole: bool
     unlabelled: _Boxes = field(default_factory=_no_boxes)
-    alarms: _Boxes = field(default_factory=_no_boxes)
+    false_positives: _Boxes = field(default_factory=_no_boxes)
 
 
 def load_scene(picture: Picture) -> Scene:
     """Read a picture and its labelled boxes.
 
     Raises:
-        ValueError: It cannot be read.
+        ValueError: The picture cannot be read.
     """
     boxes = np.array([face.box for face in picture.faces], np.float32).reshape(-1, 4)
     masked = np.array([face.label != "without_mask" for face in picture.faces], np.bool_)
@@ -70,15 +72,15 @@ def load_scene(picture: Picture) -> Scene:
 
 @dataclass(frozen=True)
 class Plan:
-    """How the samples of an epoch are drawn.
+    """Settings for drawing the samples of an epoch.
 
     Attributes:
-        batches: Batches an epoch.
-        batch_size: Samples a batch.
+        batches: Batches per epoch.
+        batch_size: Samples per batch.
         side: Side of a sample in pixels.
-        whole: Share of samples that are whole pictures, fitted into the side.
+        whole: Share of samples that show a whole picture.
         empty: Share of samples from pictures without people.
-        pasted: Share of samples that get faces of other pictures pasted.
+        pasted: Share of samples with pasted faces of other pictures.
     """
 
     batches: int
@@ -90,15 +92,16 @@ class Plan:
 
 
 class SampleBatches(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Batches of an epoch: uint8 `[N, 3, S, S]` BGR and float32 `[N, MOST_FACES, 4]`, rows of NaN where there is no face.
+    """The batches of an epoch: uint8 `[N, 3, S, S]` BGR and float32 `[N, MAX_FACES, 4]`.
 
-    Each sample depends on seed, epoch and number alone, so that a resumed training sees what an unbroken one would have.
+    Rows of NaN are empty. Each sample depends on seed, epoch and number alone, so a resumed
+    training sees the same samples as an uninterrupted one.
 
     Args:
         scenes: Pictures with faces.
         empty: Pictures without people.
         plan: How to draw.
-        seed: Seed of everything.
+        seed: Seed of all draws.
         epoch: Number of the epoch.
     """
 
@@ -128,35 +131,35 @@ class SampleBatches(Dataset[tuple[torch.Tensor, torch.Tensor]]):
                 boxes = paste(image, boxes, self.pasteable[int(random.integers(len(self.pasteable)))], random)
         for box in boxes[boxes[:, 2] > boxes[:, 0]]:
             if random.random() < 0.15:
-                hide(image, box, random)
-        return disturb(image, random), boxes
+                occlude(image, box, random)
+        return degrade(image, random), boxes
 
 
 def pad(boxes: _Boxes) -> _Boxes:
-    """Bring F boxes to `[MOST_FACES, 4]`: the largest, then rows of NaN."""
-    out = np.full((MOST_FACES, 4), np.nan, np.float32)
-    order = np.argsort(-(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))[:MOST_FACES]
+    """Pad F boxes with rows of NaN to `[MAX_FACES, 4]`; the largest faces come first."""
+    out = np.full((MAX_FACES, 4), np.nan, np.float32)
+    order = np.argsort(-(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))[:MAX_FACES]
     out[: len(order)] = boxes[order]
     return out
 
 
 def cut_tile(scene: Scene, side: int, random: np.random.Generator) -> tuple[Image, _Boxes]:
-    """Cut a tile at a scale at which one of the faces, or of the alarms, has a size between small and larger than the tile."""
+    """Cut a tile in which a random face, or false positive, has a random size."""
     height, width = scene.image.shape[:2]
     shown = scene.boxes
-    if len(scene.alarms) and random.random() < (0.2 if len(shown) else 0.6):
-        shown = scene.alarms
+    if len(scene.false_positives) and random.random() < (0.2 if len(shown) else 0.6):
+        shown = scene.false_positives
     if len(shown) and random.random() < 0.85:
         x1, y1, x2, y2 = shown[int(random.integers(len(shown)))].tolist()
         size = max(math.sqrt(max(x2 - x1, 1) * max(y2 - y1, 1)), 1.0)
-        wanted = math.exp(random.uniform(math.log(LEAST_FACE + 1), math.log(0.95 * side)))
-        # A small face gains nothing from being shown larger than it is.
-        scale = min(wanted, 2.5 * size) / size
-        # Mostly picture: what lies beside it teaches nothing.
+        target_size = math.exp(random.uniform(math.log(MIN_FACE + 1), math.log(0.95 * side)))
+        # Enlarging a small face further adds no information.
+        scale = min(target_size, 2.5 * size) / size
+        # Fill most of the tile with the picture: its surroundings teach nothing.
         if random.random() < 0.8:
             scale = max(scale, 0.8 * side / max(height, width))
-            wanted = scale * size
-        reach = 0.5 * max(side - wanted, 0.3 * side)
+            target_size = scale * size
+        reach = 0.5 * max(side - target_size, 0.3 * side)
         centre = (x1 + x2) / 2 + random.uniform(-reach, reach) / scale, (y1 + y2) / 2 + random.uniform(-reach, reach) / scale
     else:
         scale = side / max(height, width) * math.exp(random.uniform(0, math.log(4)))
@@ -165,7 +168,7 @@ def cut_tile(scene: Scene, side: int, random: np.random.Generator) -> tuple[Imag
 
 
 def fit_whole(scene: Scene, side: int, random: np.random.Generator) -> tuple[Image, _Boxes]:
-    """Show the picture as a device would, nearer or farther."""
+    """Show the whole picture as a device would, at a varying distance."""
     height, width = scene.image.shape[:2]
     scale = side / max(height, width) * math.exp(random.uniform(math.log(0.6), math.log(1.6)))
     slack = [max(abs(side / scale - length) / 2, 0.02 * length) for length in (width, height)]
@@ -174,21 +177,24 @@ def fit_whole(scene: Scene, side: int, random: np.random.Generator) -> tuple[Ima
 
 
 def warp(scene: Scene, side: int, scale: float, centre: tuple[float, float], random: np.random.Generator) -> tuple[Image, _Boxes]:
-    """Cut a square around `centre` at `scale`, mirrored half of the time, turned (a quarter by up to 45°), a little stretched."""
+    """Cut a square around `centre` at `scale`: mirrored, rotated and stretched at random.
+
+    Half of the tiles are mirrored. A quarter are rotated by up to 45 degrees.
+    """
     image = scene.image
     if scale < 0.6:
-        # Area averaging first, as on the device: bilinear alone would alias.
+        # Average areas first, as on the device: bilinear sampling alone would alias.
         shrink = max(scale * 1.2, 0.02)
         small = max(1, round(image.shape[1] * shrink)), max(1, round(image.shape[0] * shrink))
         factors = small[0] / image.shape[1], small[1] / image.shape[0]
         image = np.asarray(cv2.resize(image, small, interpolation=cv2.INTER_AREA), np.uint8)
     else:
         factors = 1.0, 1.0
-    # Heads are upright mostly, but some lie on a hand or bend over work.
-    turn = math.radians(random.uniform(-45, 45) if random.random() < 0.25 else float(np.clip(random.normal(0, 6), -20, 20)))
+    # Most heads are upright, but some rest on a hand or bend over work.
+    rotation = math.radians(random.uniform(-45, 45) if random.random() < 0.25 else float(np.clip(random.normal(0, 6), -20, 20)))
     stretch = math.exp(random.uniform(-0.15, 0.15))
     flip = random.choice([-1.0, 1.0])
-    cos, sin = math.cos(turn), math.sin(turn)
+    cos, sin = math.cos(rotation), math.sin(rotation)
     linear = np.array([[flip * cos * stretch, -flip * sin], [sin * stretch, cos]]) * scale
     shift = np.full(2, side / 2) - linear @ np.array(centre)
     matrix = np.column_stack([linear / np.array(factors), shift])
@@ -198,17 +204,17 @@ def warp(scene: Scene, side: int, scale: float, centre: tuple[float, float], ran
 
 
 def _moved(scene: Scene, linear: npt.NDArray[np.float64], shift: npt.NDArray[np.float64], side: int) -> _Boxes:
-    """Move the faces of a scene, and behind them those that nobody labelled, as ignored."""
-    doubtful = _move_seen(scene.unlabelled, linear, shift, side)
+    """Move the faces of a scene, followed by its unlabelled faces marked as ignored."""
+    doubtful = _move_visible(scene.unlabelled, linear, shift, side)
     low, high = np.minimum(doubtful[:, :2], doubtful[:, 2:]), np.maximum(doubtful[:, :2], doubtful[:, 2:])
     ignored = np.stack([high[:, 0], low[:, 1], low[:, 0], high[:, 1]], axis=1)
-    return np.asarray(np.concatenate([_move_seen(scene.boxes, linear, shift, side), ignored]), np.float32)
+    return np.asarray(np.concatenate([_move_visible(scene.boxes, linear, shift, side), ignored]), np.float32)
 
 
-def _move_seen(boxes: _Boxes, linear: npt.NDArray[np.float64], shift: npt.NDArray[np.float64], side: int) -> _Boxes:
-    """Move boxes by an affine map; those of which less than half is left inside the square `side` are told as ignored.
+def _move_visible(boxes: _Boxes, linear: npt.NDArray[np.float64], shift: npt.NDArray[np.float64], side: int) -> _Boxes:
+    """Move boxes by an affine map, and mark them as ignored if less than half is inside the square.
 
-    A face cut by the border keeps its whole box, as labelled boxes do. Ignored ones have x2 < x1.
+    A face cut by the border keeps its whole box, like labelled boxes. Ignored boxes have x2 < x1.
     """
     if not len(boxes):
         return boxes
@@ -217,19 +223,30 @@ def _move_seen(boxes: _Boxes, linear: npt.NDArray[np.float64], shift: npt.NDArra
     area, whole = ((each[:, 2:] - each[:, :2]).prod(axis=1) for each in (clipped, moved))
     share = area / np.maximum(whole, 1e-6)
     kept = share > 0.02
-    ignored = (share < 0.5) | (np.sqrt(whole) < LEAST_FACE)
+    ignored = (share < 0.5) | (np.sqrt(whole) < MIN_FACE)
     moved[ignored] = clipped[ignored][:, [2, 1, 0, 3]]
     return np.asarray(moved[kept], np.float32)
 
 
 def paste(image: Image, boxes: _Boxes, scene: Scene, random: np.random.Generator) -> _Boxes:
-    """Paste one face of `scene`, with what surrounds it, onto `image` (changed in place), where it covers no other face."""
+    """Paste a face of `scene` with its surroundings onto `image`, unless it covers another face.
+
+    Args:
+        image: uint8 `[S, S, 3]`, changed in place.
+        boxes: float32 `[F, 4]`, faces of `image`.
+        scene: Scene to take the face from.
+        random: Generator of all draws.
+
+    Returns:
+        The boxes, with the pasted face if there is one.
+    """
     side = image.shape[0]
     x1, y1, x2, y2 = scene.boxes[int(random.integers(len(scene.boxes)))].tolist()
     size = math.sqrt(max(x2 - x1, 1) * max(y2 - y1, 1))
-    wanted = math.exp(random.uniform(math.log(LEAST_FACE + 2), math.log(0.6 * side)))
-    scale = min(wanted, 2.0 * size) / size
-    # No more than what surely belongs to this face: of some pictures only one face is labelled.
+    target_size = math.exp(random.uniform(math.log(MIN_FACE + 2), math.log(0.6 * side)))
+    scale = min(target_size, 2.0 * size) / size
+    # Use only the surroundings that certainly belong to this face: some pictures have unlabelled
+    # faces.
     context = random.uniform(1.15, _PASTE_CONTEXT)
     half = np.array([x2 - x1, y2 - y1]) * context / 2
     centre = np.array([(x1 + x2) / 2, (y1 + y2) / 2])
@@ -237,7 +254,7 @@ def paste(image: Image, boxes: _Boxes, scene: Scene, random: np.random.Generator
     high = np.minimum(centre + half, [scene.image.shape[1], scene.image.shape[0]])
     part = scene.image[int(low[1]) : int(high[1]), int(low[0]) : int(high[0])]
     target = round(part.shape[1] * scale), round(part.shape[0] * scale)
-    if min(target) < LEAST_FACE or max(target) > side or part.size == 0:
+    if min(target) < MIN_FACE or max(target) > side or part.size == 0:
         return boxes
     patch = np.asarray(cv2.resize(part, target, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), np.uint8)
     left, top = int(random.integers(side - target[0] + 1)), int(random.integers(side - target[1] + 1))
@@ -252,7 +269,7 @@ def paste(image: Image, boxes: _Boxes, scene: Scene, random: np.random.Generator
         patch = patch[:, ::-1]
         face = np.array([target[0] - face[2], face[1], target[0] - face[0], face[3]])
     ground = image[top : top + target[1], left : left + target[0]]
-    # An oval seam half of the time, a hard one else: neither may become the mark of a face.
+    # Mix oval and hard seams, so that neither becomes a feature of a face.
     if random.random() < 0.6:
         y, x = np.mgrid[-1 : 1 : complex(target[1]), -1 : 1 : complex(target[0])]
         weight = np.clip((1.12 - np.sqrt(x * x + y * y)) * 5, 0, 1)[:, :, None]
@@ -262,8 +279,8 @@ def paste(image: Image, boxes: _Boxes, scene: Scene, random: np.random.Generator
     return np.asarray(np.concatenate([boxes, moved[None]]), np.float32)
 
 
-def hide(image: Image, box: npt.NDArray[np.float32], random: np.random.Generator) -> None:
-    """Cover a part of a face from one of its sides with a blunt thing of one of the picture's own colours.
+def occlude(image: Image, box: npt.NDArray[np.float32], random: np.random.Generator) -> None:
+    """Cover part of a face from one side with a blunt shape in a colour of the picture.
 
     Args:
         image: uint8 `[S, S, 3]`, changed in place.
@@ -273,7 +290,7 @@ def hide(image: Image, box: npt.NDArray[np.float32], random: np.random.Generator
     x1, y1, x2, y2 = box.tolist()
     width, height = x2 - x1, y2 - y1
     angle = random.uniform(0, 2 * math.pi)
-    # From a side inwards: hands, hair, cups and other heads come from outside.
+    # Start at a side: hands, hair, cups and other heads come from outside.
     centre = (x1 + x2) / 2 + 0.5 * width * math.cos(angle), (y1 + y2) / 2 + 0.5 * height * math.sin(angle)
     axes = max(1, round(width * random.uniform(0.15, 0.35))), max(1, round(height * random.uniform(0.15, 0.45)))
     side = image.shape[0]
@@ -285,8 +302,16 @@ def hide(image: Image, box: npt.NDArray[np.float32], random: np.random.Generator
     cv2.ellipse(image, (round(centre[0]), round(centre[1])), axes, random.uniform(0, 180), 0, 360, colour, -1, cv2.LINE_AA)
 
 
-def disturb(image: Image, random: np.random.Generator) -> Image:
-    """Change light, colour, focus, noise and compression, as cameras do. uint8 `[S, S, 3]` BGR in and out."""
+def degrade(image: Image, random: np.random.Generator) -> Image:
+    """Change brightness, colour, focus, noise and compression, as cameras do.
+
+    Args:
+        image: uint8 `[S, S, 3]`, BGR.
+        random: Generator of all draws.
+
+    Returns:
+        uint8 `[S, S, 3]`, BGR.
+    """
     levels = np.arange(256) / 255.0
     gamma = math.exp(random.uniform(-0.5, 0.5))
     gain, offset = random.uniform(0.65, 1.25), random.uniform(-0.08, 0.08)
@@ -320,7 +345,11 @@ def disturb(image: Image, random: np.random.Generator) -> Image:
 
 
 def letterbox(scene: Scene, side: int) -> tuple[Image, _Boxes]:
-    """Fit a picture into the upper left of a square as the device does, undisturbed. Tiny faces are told as ignored."""
+    """Fit a picture into the upper left of a square, as the device does. Tiny faces are ignored.
+
+    Returns:
+        uint8 `[side, side, 3]`, BGR, and the face boxes in it (`_move_visible`).
+    """
     height, width = scene.image.shape[:2]
     scale = side / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -331,7 +360,7 @@ def letterbox(scene: Scene, side: int) -> tuple[Image, _Boxes]:
 
 
 class WholePictures(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Whole pictures to measure on, in batches, in order: the same shapes as `SampleBatches`."""
+    """Batches of whole pictures for validation, in order, with the shapes of `SampleBatches`."""
 
     def __init__(self, scenes: Sequence[Scene], side: int, batch_size: int) -> None:
         self.scenes, self.side, self.batch_size = scenes, side, batch_size
@@ -348,7 +377,7 @@ class WholePictures(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
 
 def load_scenes(pictures: Sequence[Picture], progress: Any = lambda: None) -> list[Scene]:
-    """Read all pictures into memory; those that cannot be read were named when the data set was loaded."""
+    """Read all pictures into memory. Unreadable ones were reported when the data was loaded."""
     scenes = []
     for picture in pictures:
         scenes.append(load_scene(picture))

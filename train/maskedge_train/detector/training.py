@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader
 
 from maskedge.errors import UsageError
 from maskedge.support.files import make_folder
-from maskedge_train.classifier.training import normalise
 from maskedge_train.data.dataset import Picture
-from maskedge_train.data.split import held_out
-from maskedge_train.engine import Engine, build_trainer, check_resume, describe, one_cycle
+from maskedge_train.data.split import is_held_out
+from maskedge_train.shared.engine import Engine, build_trainer, check_resume, engine_facts, one_cycle
+from maskedge_train.shared.pixels import normalise
 
 from .loss import detection_loss
 from .net import EdgeFace
@@ -29,16 +29,16 @@ _TILES = Plan(batches=1, batch_size=48, side=TILE, whole=0.0, empty=0.2, pasted=
 
 @dataclass(frozen=True)
 class DetectorRecipe:
-    """How a detector is trained.
+    """Hyperparameters of a detector's training.
 
     Attributes:
-        batches: Steps an epoch.
-        tile_batch: Tiles a step.
-        whole_batch: Whole pictures a step.
-        whole_share: Share of the epochs, the last ones, that see whole pictures.
+        batches: Steps per epoch.
+        tile_batch: Tiles per step.
+        whole_batch: Whole pictures per step.
+        whole_share: Share of the epochs, at the end, on whole pictures.
         learning_rate: Peak of the one-cycle schedule.
-        weight_decay: Of AdamW, on everything but biases and normalisation.
-        box_weight: Weight of the boxes' loss beside that of objectness.
+        weight_decay: Weight decay of AdamW, except on biases and normalisation.
+        box_weight: Weight of the box loss relative to objectness.
     """
 
     batches: int = 150
@@ -51,12 +51,12 @@ class DetectorRecipe:
 
 
 class DetectorModule(lightning.LightningModule):
-    """The net, its loss and its optimiser.
+    """The detector network with its loss and optimiser.
 
     Args:
-        recipe: How to train it.
-        notes: Facts that a resumed run must agree on.
-        epochs: Most epochs.
+        recipe: How to train.
+        notes: Facts that a resumed run must match.
+        epochs: Maximum number of epochs.
     """
 
     def __init__(self, recipe: DetectorRecipe, notes: dict[str, Any], epochs: int) -> None:
@@ -68,11 +68,11 @@ class DetectorModule(lightning.LightningModule):
         self._started = 0.0
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write beside the weights what is needed to use them and to go on."""
+        """Add the facts needed to use the weights and to resume."""
         checkpoint["maskedge"] = {"kind": "detector", "net": "edgeface", "recipe": self.notes, "history": self.history}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the learning curves where they were."""
+        """Restore the learning curves."""
         self.history = checkpoint["maskedge"]["history"]
 
     def _loss(self, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -82,7 +82,7 @@ class DetectorModule(lightning.LightningModule):
         return detection_loss(logits, boxes, faces, images.shape[2], images.shape[3])
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_index: int) -> torch.Tensor:
-        """Loss of a batch of uint8 `[N, 3, S, S]` BGR and float32 `[N, F, 4]`."""
+        """Return the loss of a batch: uint8 `[N, 3, S, S]` BGR and float32 `[N, F, 4]`."""
         objectness, boxes = self._loss(batch)
         loss = objectness + self.recipe.box_weight * boxes
         self.log_dict({"train_objectness": objectness, "train_boxes": boxes}, prog_bar=True)
@@ -90,17 +90,17 @@ class DetectorModule(lightning.LightningModule):
         return loss
 
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_index: int) -> None:
-        """Loss of whole pictures."""
+        """Log the losses of whole pictures."""
         objectness, boxes = self._loss(batch)
         values = {"val_loss": objectness + self.recipe.box_weight * boxes, "val_objectness": objectness, "val_boxes": boxes}
         self.log_dict(values, batch_size=len(batch[0]), sync_dist=True)
 
     def on_train_epoch_start(self) -> None:
-        """Start the epoch's clock."""
+        """Start timing the epoch."""
         self._started = time.perf_counter()
 
     def on_train_epoch_end(self) -> None:
-        """Keep the epoch's figures, for the learning curves."""
+        """Append the epoch's figures to the learning curves."""
         names: list[str] = [name for name in ("val_loss", "val_objectness", "val_boxes") if name in self.trainer.callback_metrics]
         metrics: dict[str, float] = {name: round(float(self.trainer.callback_metrics[name]), 5) for name in names}
         train_loss = round(float(torch.stack(self._losses).mean()), 5)
@@ -109,14 +109,14 @@ class DetectorModule(lightning.LightningModule):
         self.history = [*self.history, {"epoch": self.current_epoch, "seconds": seconds, "train_loss": train_loss, **metrics}]
 
     def configure_optimizers(self) -> Any:
-        """AdamW with a one-cycle schedule."""
-        # A phase of no steps is none that the schedule can divide by.
-        warm = min(max(0.1, 1.5 / self.steps), 0.75)
-        return one_cycle(self.net, self.recipe.learning_rate, self.recipe.weight_decay, self.steps, warm=warm)
+        """Return AdamW with a one-cycle schedule."""
+        # The schedule cannot divide by a phase without steps.
+        warmup = min(max(0.1, 1.5 / self.steps), 0.75)
+        return one_cycle(self.net, self.recipe.learning_rate, self.recipe.weight_decay, self.steps, warmup=warmup)
 
 
 class _Data(lightning.LightningDataModule):
-    """Tiles in the first epochs, whole pictures in the last; held-out whole pictures to measure on."""
+    """Tiles in the first epochs, whole pictures in the last; held-out pictures for validation."""
 
     def __init__(
         self, train: tuple[list[Scene], list[Scene]], held: list[Scene], recipe: DetectorRecipe, engine: Engine, workers: int
@@ -138,8 +138,8 @@ class _Data(lightning.LightningDataModule):
         return DataLoader(WholePictures(self.held, WHOLE, 16), batch_size=None)
 
 
-def draw_tiles(scenes: Sequence[Scene], seed: int) -> torch.Tensor:
-    """Draw some hundred tiles as a training shows them, float32 `[N, 3, TILE, TILE]` in -1..1."""
+def sample_tiles(scenes: Sequence[Scene], seed: int) -> torch.Tensor:
+    """Draw a few hundred training tiles, float32 `[N, 3, TILE, TILE]` in -1..1."""
     empty = [scene for scene in scenes if not len(scene.boxes)]
     samples = SampleBatches([scene for scene in scenes if len(scene.boxes)], empty, replace(_TILES, batches=8), seed, 0)
     return normalise(torch.cat([samples[index][0] for index in range(len(samples))]).float() / 255)
@@ -161,18 +161,19 @@ def train_detector(
 
     Args:
         train: Pictures with faces, and pictures without people.
-        held: Pictures that only measure.
-        recipe: How.
-        engine: How long and on what.
-        out: Folder for the checkpoints; made when missing.
+        held: Held-out pictures.
+        recipe: How to train.
+        engine: Where and how long to train.
+        out: Folder for the checkpoints; created if missing.
         data: Digests of the data, for the checkpoint.
-        resume: Go on after the last finished epoch.
+        resume: Continue after the last finished epoch.
         workers: Processes that draw samples.
-        start: Weights to start from instead of random ones.
+        start: Network to start from; None for fresh weights.
 
     Returns:
-        The checkpoint of the last epoch, where the schedule ends, and the learning curves; None in a helper process of a
-        distributed run. The loss of whole pictures would choose an early epoch: it counts faces that nobody labelled.
+        The checkpoint of the last epoch, at the end of the schedule, and the learning curves; None
+        in helper processes of a distributed run. The last epoch is better than that of the lowest
+        validation loss, which penalises detections of unlabelled faces.
 
     Raises:
         UsageError: There is too little data, or `resume` with another recipe.
@@ -180,11 +181,11 @@ def train_detector(
     """
     faces = sum(len(scene.boxes) for scene in train[0])
     if faces < 20 or not any(scene.whole and len(scene.boxes) for scene in train[0]):
-        raise UsageError(f"there are {faces} labelled faces in whole pictures to learn from: a detector needs hundreds (--scenes).")
+        raise UsageError(f"there are {faces} labelled faces in whole pictures for training: a detector needs hundreds (--scenes).")
     if not held:
-        raise UsageError("there is no picture to measure on: give more --scenes.")
+        raise UsageError("there is no held-out picture: give more --scenes.")
     make_folder(out)
-    notes = {**asdict(recipe), **describe(engine), **data}
+    notes = {**asdict(recipe), **engine_facts(engine), **data}
     last = out / "last.ckpt"
     if resume:
         check_resume(last, notes)
@@ -192,17 +193,18 @@ def train_detector(
     module = DetectorModule(recipe, notes, engine.epochs)
     if start is not None:
         module.net.load_state_dict(start.state_dict())
-    # Averaged weights are measured and kept (Polyak and Juditsky, 1992); the first hundred steps are too far away to count.
+    # The averaged weights are measured and saved (Polyak and Juditsky, 1992). The first hundred
+    # steps are too far from the result to count.
     averaging = EMAWeightAveraging(decay=0.998, update_starting_at_step=100)
-    trainer, _ = build_trainer(engine, out, more=[averaging], reload_every_epoch=True)
+    trainer, _ = build_trainer(engine, out, extra_callbacks=[averaging], reload_every_epoch=True)
     trainer.fit(module, datamodule=_Data(train, held, recipe, engine, workers), ckpt_path=str(last) if resume else None)
     if trainer.global_rank != 0:
         return None
     return last, module.history
 
 
-def split(pictures: Sequence[Picture]) -> tuple[list[Picture], list[Picture]]:
-    """Split pictures into those to learn from and those that only measure. Single faces all teach: they are no whole pictures."""
-    measured = [held_out(picture) for picture in pictures]
+def split_pictures(pictures: Sequence[Picture]) -> tuple[list[Picture], list[Picture]]:
+    """Split pictures into training and held-out ones; single faces are never held out."""
+    measured = [is_held_out(picture) for picture in pictures]
     pairs = list(zip(pictures, measured, strict=True))
     return [picture for picture, own in pairs if not own], [picture for picture, own in pairs if own]

@@ -1,1 +1,1 @@
-"""Reports of a training run: figures, charts, previews."""
+"""Reports: the page and charts of a training, the audit's page, previews, the table of runs."""

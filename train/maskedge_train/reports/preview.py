@@ -1,4 +1,4 @@
-"""A grid of what the net will see in training."""
+"""A picture of training crops, before and after augmentation."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from maskedge.support.files import write_file
 from maskedge.support.text import displayable
 from maskedge.types import Image
 from maskedge_train.classifier.augment import training_augmentation
-from maskedge_train.classifier.nets import INPUT_SIZE
-from maskedge_train.classifier.training import to_tensor
 from maskedge_train.data.crops import cut_crops
 from maskedge_train.data.dataset import DataSet, labels_to_learn
+from maskedge_train.shared.face_crop import INPUT_SIZE
+from maskedge_train.shared.pixels import to_tensor
 
 _BAR = 18
-"""Height in pixels of the line that names a row."""
+"""Height in pixels of a row's title."""
 
-_DRAWN = 10
-"""Pictures drawn by the program among them."""
+_GENERATED = 10
+"""Number of generated pictures in the preview."""
 
 
 def draw_preview(
@@ -36,14 +36,14 @@ def draw_preview(
     seed: int = 0,
     progress: Callable[[], None] = lambda: None,
 ) -> list[str]:
-    """Draw, for every label and origin, a row of crops as the device cuts them and a row of the same augmented.
+    """Draw two rows for each label and origin: crops as on the device, and augmented crops.
 
     Args:
-        dataset: What to draw from.
-        output: The picture file to write.
+        dataset: Pictures to draw from.
+        output: Picture file to write.
         augmentation: Name in `augment.AUGMENTATIONS`.
-        columns: Crops a row.
-        pictures: Most pictures to cut.
+        columns: Crops per row.
+        pictures: Maximum number of pictures to cut.
         seed: Seed of the choice and of the augmentation.
         progress: Called after each picture.
 
@@ -51,14 +51,16 @@ def draw_preview(
         The names of the rows.
 
     Raises:
-        UsageError: The suffix of `output` is no picture format.
+        UsageError: The suffix of `output` is not a picture format.
         OutputError: The file cannot be written.
     """
     random = np.random.default_rng(seed)
     chosen = dataset.take(random.permutation(len(dataset.pictures))[:pictures].tolist())
     parts = np.zeros(len(chosen.pictures), np.int64)
     labels = labels_to_learn(dataset, "auto")
-    crops = cut_crops(chosen, parts, negatives=True, painted=True, beside=True, drawn=_DRAWN, progress=progress).having(labels)
+    crops = cut_crops(
+        chosen, parts, negatives=True, painted=True, negatives_from_faces=True, generated_backgrounds=_GENERATED, progress=progress
+    ).with_labels(labels)
     torch.manual_seed(seed)
     augment = training_augmentation(augmentation)
     rows: dict[str, list[Image]] = {}
@@ -70,13 +72,13 @@ def draw_preview(
         own = np.flatnonzero((crops.labels == label) & (crops.origins == origin))
         own = random.permutation(own)[:columns]
         changed, _ = augment(to_tensor(crops.patches[own]).float() / 255, torch.from_numpy(crops.places[own]))
-        seen = np.asarray((changed.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy(), np.uint8)
-        rows[f"{label}: {origin}"] = [_row(crops.exact[own], columns), _row(seen, columns)]
+        augmented = np.asarray((changed.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy(), np.uint8)
+        rows[f"{label}: {origin}"] = [_row(crops.exact[own], columns), _row(augmented, columns)]
     grid = np.concatenate([part for name, pair in rows.items() for part in (_title(name, columns), *pair)])
     try:
         _, content = cv2.imencode(output.suffix, grid)
     except cv2.error as error:
-        raise UsageError(f"{output} has no suffix of a picture format: .png and .jpg are.") from error
+        raise UsageError(f"{output} has no suffix of a picture format: use .png or .jpg.") from error
     write_file(output, content.tobytes(), remedy="does its folder exist?")
     return list(rows)
 

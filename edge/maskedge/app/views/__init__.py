@@ -1,1 +1,1 @@
-"""The views of the page, one module each."""
+"""The views of the app, one module each."""

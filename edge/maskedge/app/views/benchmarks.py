@@ -1,4 +1,4 @@
-"""The view "Benchmarks": how right and how fast, as committed, on this machine, and in one's own reports."""
+"""The view "Benchmarks": accuracy and speed from committed and uploaded reports."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from maskedge.app.widgets import heading
 from maskedge.errors import MaskedgeError, UsageError
 from maskedge.modelfile.contract import CATALOGUE
 
-_PATIENCE = 180.0
-"""Seconds after which a quick benchmark is given up."""
+_TIMEOUT = 180.0
+"""Seconds after which the quick benchmark is stopped."""
 
 
 def show() -> None:
-    """Draw the view."""
+    """Show the view."""
     heading(
         "Benchmarks",
-        "How right and how fast the pipelines are. The clock runs from the arrival of a frame to its answer; every report names "
-        "its machine, and figures of different machines only compare by their ratios.",
+        "Accuracy and speed of the pipelines. Latency is the time from the arrival of a frame to its result. Compare figures of "
+        "different machines by their ratios only.",
     )
     reports = committed_reports()
     own: list[Report] = st.session_state.setdefault("reports", [])
@@ -37,8 +37,8 @@ def show() -> None:
         _upload(own)
     if not reports:
         st.info(
-            "The committed reports stand in the project's repository (benchmarks/results). "
-            f"Here are the figures that travel with the models ({CATALOGUE}).",
+            "The committed reports are in the project's repository (benchmarks/results). "
+            f"Below are the figures that ship with the models ({CATALOGUE}).",
             icon=":material/info:",
         )
     _accuracy([report for report in [*reports, *own] if report.kind in ("accuracy", "compare")])
@@ -50,22 +50,22 @@ def show() -> None:
 def _quick(own: list[Report]) -> None:
     st.subheader("This machine", anchor=False)
     st.markdown(
-        "Runs the original and the default pipeline in turn over the built-in clip. "
-        "It takes up to a minute on a PC, and more on a small board."
+        "Runs the original and the default pipeline in turn on the built-in clip. "
+        "It takes up to a minute on a PC, and longer on a small board."
     )
     if st.button("Run the quick benchmark", type="primary", icon=":material/speed:", key="quick"):
-        with st.status("Measuring ... other work on this machine makes it slower.", expanded=False) as status:
+        with st.status("Measuring ... Other load on this machine lowers the figures.", expanded=False) as status:
             try:
                 report = _measure()
             except MaskedgeError as error:
                 status.update(label=str(error), state="error")
                 return
-            status.update(label="Done.", state="complete")
+            status.update(label="Done", state="complete")
         own[:] = [report, *(other for other in own if other.name != report.name)]
     for report in own:
-        if report.name == "this machine":
+        if report.name == "This machine":
             st.success(
-                f"Measured on this machine: {report.machine}. It stands beside the committed figures below.",
+                f"Measured on this machine: {report.machine}. The charts below include it.",
                 icon=":material/check_circle:",
             )
             st.download_button(
@@ -78,20 +78,20 @@ def _quick(own: list[Report]) -> None:
 
 
 def _measure() -> Report:
-    """Run the quick benchmark. A stopped script (another click, a closed page) ends its process too."""
+    """Run the quick benchmark. Another click or closing the page ends its process too."""
     with tempfile.TemporaryDirectory(prefix="maskedge-app-") as folder:
         path = Path(folder) / "speed.json"
         process = start_quick(path)
-        words = st.empty()
+        elapsed = st.empty()
         started = time.monotonic()
         try:
             while process.poll() is None:
                 seconds = time.monotonic() - started
-                if seconds > _PATIENCE:
+                if seconds > _TIMEOUT:
                     raise UsageError(
-                        f"The benchmark took more than {_PATIENCE:.0f} s and was ended: run edge-bench speed in a terminal."
+                        f"The benchmark took more than {_TIMEOUT:.0f} s and was stopped: run edge-bench speed in a terminal."
                     )
-                words.markdown(f"{seconds:.0f} s ...")
+                elapsed.markdown(f"{seconds:.0f} s ...")
                 time.sleep(0.5)
         finally:
             if process.poll() is None:
@@ -99,15 +99,17 @@ def _measure() -> Report:
             _, complaint = process.communicate()
         if process.returncode != 0 or not path.is_file():
             lines = [line for line in complaint.splitlines() if line.strip()]
-            raise UsageError(f"The benchmark ended with {process.returncode}: {lines[-1] if lines else 'it said nothing'}")
-        return read_report("this machine", path.read_bytes())
+            raise UsageError(
+                f"The benchmark failed (exit code {process.returncode}): {lines[-1] if lines else 'it printed no message'}"
+            )
+        return read_report("This machine", path.read_bytes())
 
 
 def _upload(own: list[Report]) -> None:
-    st.subheader("A report of yours", anchor=False)
-    files = st.file_uploader("What edge-bench --json wrote", type=["json"], accept_multiple_files=True, key="reports-file")
+    st.subheader("Your reports", anchor=False)
+    files = st.file_uploader("Files of edge-bench --json", type=["json"], accept_multiple_files=True, key="reports-file")
     names = {file.name for file in files}
-    own[:] = [report for report in own if report.name == "this machine" or report.name in names]
+    own[:] = [report for report in own if report.name == "This machine" or report.name in names]
     for file in files:
         try:
             report = read_report(file.name, file.getvalue())
@@ -122,11 +124,11 @@ def _upload(own: list[Report]) -> None:
 def _accuracy(reports: Sequence[Report]) -> None:
     if not reports:
         return
-    st.subheader("How right, and how fast", anchor=False)
+    st.subheader("Accuracy and latency", anchor=False)
     st.markdown(
-        "Each point is one way to look at pictures of real people. The best would stand in the upper left corner. "
-        "One is *unbeaten* when no other of its report is both as right and faster, or as fast and more right; the dashed line "
-        "joins those."
+        "Each point is one pipeline, measured on pictures of real people. Up and left is better. A pipeline is "
+        "*Pareto-optimal* when no other of its report is faster at the same F1 or better at the same latency; the dashed line "
+        "joins these."
     )
     points = [point for report in reports for point in report.points()]
     st.vega_lite_chart(frontier_chart(points), width="stretch")
@@ -137,9 +139,9 @@ def _accuracy(reports: Sequence[Report]) -> None:
         column_config={
             "report": "Report",
             "name": "Pipeline",
-            "milliseconds": st.column_config.NumberColumn("Milliseconds a picture", format="%.1f"),
+            "milliseconds": st.column_config.NumberColumn("Milliseconds per picture", format="%.1f"),
             "f1": st.column_config.NumberColumn(
-                "F1", format="%.3f", help="Faces found and told apart, misses and false alarms together."
+                "F1", format="%.3f", help="Faces found and labelled correctly; misses and false alarms lower it."
             ),
         },
     )
@@ -149,7 +151,7 @@ def _accuracy(reports: Sequence[Report]) -> None:
 def _speed(reports: Sequence[Report]) -> None:
     if not reports:
         return
-    st.subheader("Frames a second", anchor=False)
+    st.subheader("Frames per second", anchor=False)
     rows = [row for report in reports for row in report.speeds()]
     st.vega_lite_chart(speed_chart(rows), width="stretch")
     st.dataframe(
@@ -168,12 +170,12 @@ def _speed(reports: Sequence[Report]) -> None:
             "report": "Report",
             "name": "Pipeline",
             "rate": st.column_config.NumberColumn("Frames/s", format="%.1f"),
-            "range": "Range of the rounds",
+            "range": "Range",
             "ratio": st.column_config.TextColumn(
-                "To the original", alignment="right", help="Frames/s by those of the original pipeline in the same round."
+                "Speed-up", alignment="right", help="Frames/s divided by those of the original pipeline in the same round."
             ),
-            "p50": st.column_config.NumberColumn("Median ms", format="%.1f"),
-            "p95": st.column_config.NumberColumn("95% within ms", format="%.1f"),
+            "p50": st.column_config.NumberColumn("p50 (ms)", format="%.1f"),
+            "p95": st.column_config.NumberColumn("p95 (ms)", format="%.1f"),
         },
     )
     _machines(reports)
@@ -182,7 +184,7 @@ def _speed(reports: Sequence[Report]) -> None:
 def _nets(reports: Sequence[Report]) -> None:
     if not reports:
         return
-    st.subheader("Milliseconds a face", anchor=False)
+    st.subheader("Milliseconds per face", anchor=False)
     st.dataframe(
         [row for report in reports for row in report.nets()],
         hide_index=True,
@@ -190,20 +192,22 @@ def _nets(reports: Sequence[Report]) -> None:
         column_config={
             "report": "Report",
             "name": "Model",
-            "milliseconds": st.column_config.NumberColumn("Milliseconds a face", format="%.3f"),
-            "ratio": st.column_config.NumberColumn("To the original net", format="%.2f x"),
+            "milliseconds": st.column_config.NumberColumn("Milliseconds per face", format="%.3f"),
+            "ratio": st.column_config.NumberColumn("Time ratio to the original", format="%.2f x"),
         },
     )
     _machines(reports)
 
 
 def _models() -> None:
-    st.subheader("The bundled models", anchor=False)
+    st.subheader("Bundled models", anchor=False)
     config: dict[str, Any] = {
         "model": "Model",
         "parameters": st.column_config.TextColumn("Parameters", alignment="right"),
-        "kilobytes": st.column_config.TextColumn("kB", alignment="right"),
-        "accuracy": st.column_config.TextColumn("Right", alignment="right", help="Test faces that got the right label."),
+        "kilobytes": st.column_config.TextColumn("Size (kB)", alignment="right"),
+        "accuracy": st.column_config.TextColumn(
+            "Accuracy", alignment="right", help="Share of the test faces with the correct label."
+        ),
         "macro_f1": st.column_config.TextColumn("Macro F1", alignment="right"),
         "pictures": st.column_config.TextColumn("Test faces", alignment="right"),
     }

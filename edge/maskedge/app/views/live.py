@@ -1,4 +1,4 @@
-"""The view "Live": the browser's camera through the same pipeline, with the boxes drawn over it."""
+"""The view "Live": the browser's camera with bounding boxes drawn over its pictures."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from importlib.resources import files
 import streamlit as st
 
 from maskedge.app.stream import LIVE_PATH, SESSIONS, LiveSession
-from maskedge.app.widgets import ask_settings, heading
+from maskedge.app.widgets import heading, settings_form
 
 
 def show() -> None:
-    """Draw the view."""
+    """Show the view."""
     heading(
         "Live",
-        "The camera of this browser, with the answer drawn over every picture. The pictures go to the computer that runs "
-        "this page, are answered and forgotten: nothing is stored.",
+        "Detects faces and masks in the pictures of your browser's camera. The pictures go to the computer that runs this "
+        "page and are not stored.",
     )
     stage, settings_column = st.columns([7, 3], gap="large")
     with settings_column, st.container(border=True):
         st.subheader("Settings", anchor=False)
-        settings = ask_settings("live", several=False)
+        settings = settings_form("live", several=False)
     token, session = st.session_state.get("live"), None
     if token is not None:
         session = SESSIONS.find(token)
     if session is None:
-        session = LiveSession(settings.classifier, settings.detectors[0], settings.choice)
+        session = LiveSession(settings.classifier, settings.detectors[0], settings.options)
         st.session_state["live"] = SESSIONS.open(session)
     else:
-        session.use(settings.classifier, settings.detectors[0], settings.choice)
+        session.configure(settings.classifier, settings.detectors[0], settings.options)
     folder = files("maskedge.app.views")
     with stage:
         camera = st.components.v2.component(
@@ -38,12 +38,12 @@ def show() -> None:
             js=(folder / "live.js").read_text(encoding="utf-8"),
         )
         camera(key="camera", data={"url": f"{LIVE_PATH}/{st.session_state['live']}"})
-        with st.expander("What the figures mean"):
+        with st.expander("About these figures"):
             st.markdown(
-                "- **answers a second**: pictures that were answered and drawn, over the last two seconds.\n"
-                "- **delay**: from the moment the browser took the picture to the moment its boxes were drawn (median). "
-                "It holds packing the picture, sending it, finding and telling apart the faces, and drawing.\n"
-                "- **of it, on the server**: what the computer that runs this page spent on it.\n"
-                "- **different people so far**: a face counts once it was found again after a third of a second. A person who "
-                "leaves and comes back after some seconds counts again."
+                "- **Frames per second**: frames processed and drawn, over the last two seconds.\n"
+                "- **Latency**: time from capturing a frame in the browser to drawing its boxes (median). It includes "
+                "encoding, transfer, detection, classification and drawing.\n"
+                "- **Server time**: the share of the latency that the server takes.\n"
+                "- **People since start**: a person counts after being visible for a third of a second. A person who leaves "
+                "and comes back after some seconds counts again."
             )

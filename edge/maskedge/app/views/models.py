@@ -1,4 +1,4 @@
-"""The view "Models": what each model is, how right it is, and where it ends; and a place for one's own."""
+"""The view "Models": card, accuracy and calibration of each model, and uploads."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ import streamlit as st
 from maskedge.app.charts import calibration_chart, confusion_chart
 from maskedge.app.model_library import ModelFile, check_model
 from maskedge.app.reports import training_report
-from maskedge.app.results import in_order
-from maskedge.app.widgets import bundled, heading, uploaded
+from maskedge.app.results import sort_labels
+from maskedge.app.widgets import cached_models, heading, uploaded_models
 from maskedge.errors import MaskedgeError
-from maskedge.rendering.theme import label_look
+from maskedge.rendering.theme import label_title
 
 _SETS = {
-    "faces test": "Test faces, none of which it has seen a relative of",
-    "faces test, relabelled": "The same test faces, with wrong labels corrected",
-    "scenes dev": "Faces and false alarms in webcam and phone pictures that it did not learn from",
-    "validation": "Validation: what the best moment of the training was chosen by",
+    "faces test": "Test faces, with no near-duplicate in the training set",
+    "faces test, relabelled": "The same test faces with corrected labels",
+    "scenes dev": "Faces and false alarms in held-out webcam and phone pictures",
+    "validation": "Validation set, used to select the best epoch",
 }
-"""What the data are that figures are of."""
+"""Descriptions of the data sets that figures are measured on."""
 
 
 def show() -> None:
-    """Draw the view."""
+    """Show the view."""
     heading(
         "Models",
-        "What tells the faces apart, what it was trained on, and how often it is wrong. You can bring a model of your own: "
-        "it is checked as a device checks it, used in Try it and Live, and forgotten when you leave.",
+        "The installed models, their training data and their accuracy. You can add your own model: it is checked as on a "
+        "device, can be selected in Try it and Live, and is dropped when you leave.",
     )
     _upload()
-    for model in [*bundled(), *uploaded().values()]:
+    for model in [*cached_models(), *uploaded_models().values()]:
         with st.container(border=True):
             _show_model(model)
 
 
 def _upload() -> None:
     file = st.file_uploader(
-        "A model of your own (.onnx)",
+        "Your model (.onnx)",
         type=["onnx"],
         key="models-file",
-        help="A classifier or a detector as edge-export writes it. The contract of a model file stands in docs/contracts.md.",
+        help="A classifier or a detector from edge-export. docs/contracts.md specifies model files.",
     )
     if file is None:
         return
@@ -51,131 +51,126 @@ def _upload() -> None:
     except MaskedgeError as error:
         st.error(f"Refused. {error}", icon=":material/block:")
         return
-    if model.digest in {known.digest for known in bundled()}:
-        st.info(f"{model.name} is the same file as an installed model.", icon=":material/info:")
+    if model.digest in {known.digest for known in cached_models()}:
+        st.info(f"{model.name} is identical to an installed model.", icon=":material/info:")
         return
-    uploaded()[model.digest] = model
+    uploaded_models()[model.digest] = model
     st.success(
-        f"{model.name} keeps the contract and runs: it can be chosen in Try it and Live as "
-        f"{'a model' if model.kind == 'classifier' else 'a face finder'}.",
+        f"{model.name} passes all checks. You can select it as {model.kind} in Try it and Live.",
         icon=":material/check_circle:",
     )
 
 
 def _show_model(model: ModelFile) -> None:
     try:
-        card = model.facts()
+        card = model.read_card()
     except MaskedgeError as error:
         st.error(str(error), icon=":material/block:")
         return
     st.subheader(model.name, anchor=False)
-    origin = "installed with maskedge" if model.path is not None else "yours, in this session only"
-    what = "tells faces apart" if model.kind == "classifier" else "finds faces"
-    st.caption(f"{what}; {origin}; {len(model.content) / 1000:,.0f} kB; SHA-256 {model.digest[:16]}...")
+    origin = "installed with maskedge" if model.path is not None else "uploaded, for this session only"
+    what = model.kind.capitalize()
+    st.caption(f"{what}, {origin}, {len(model.content) / 1000:,.0f} kB, SHA-256 {model.digest[:16]}...")
     evaluations = card.get("evaluations", []) if model.kind == "classifier" else []
-    names = ["In short", *(["Confusion", "Calibration"] if evaluations else []), "Whole card"]
+    names = ["Summary", *(["Confusion matrix", "Calibration"] if evaluations else []), "Model card"]
     parts = dict(zip(names, st.tabs(names), strict=True))
-    with parts["In short"]:
-        _short(card)
+    with parts["Summary"]:
+        _summary(card)
     if evaluations:
-        with parts["Confusion"]:
+        with parts["Confusion matrix"]:
             _confusion(card, model)
         with parts["Calibration"]:
             _calibration(card, model)
-    with parts["Whole card"]:
-        text = model.card()
+    with parts["Model card"]:
+        text = model.render_card()
         st.download_button(
             "Card (Markdown)", text, f"{model.name}.md", "text/markdown", icon=":material/download:", key=f"card {model.digest}"
         )
-        # Its headings are below that of the model.
+        # The headings of the card are one level below that of the model.
         st.markdown(text.replace("\n#", "\n###").replace("# Model card", "#### Model card", 1))
 
 
-def _short(card: Mapping[str, Any]) -> None:
+def _summary(card: Mapping[str, Any]) -> None:
     evaluations = card.get("evaluations", [])
     if (found := _best_point(card)) is not None:
-        _finder(card, found)
+        _detector_summary(card, found)
         return
     if not evaluations:
-        st.markdown("This file holds no measured figures: nothing can be said of how often it is right.")
+        st.markdown("This file contains no evaluation, so that its accuracy is unknown.")
         return
     for part in evaluations:
         st.markdown(f"**{_SETS.get(part['name'], part['name'])}** ({part['pictures']:,})")
         two_way, gate = part.get("two_way"), card.get("gate", {}).get(part["name"], {})
-        cells = [("All labels right", part["accuracy"], "Of all faces, how many got the right label.")]
+        cells = [("Accuracy", part["accuracy"], "Share of the faces with the correct label.")]
         if two_way:
-            cells.append(
-                ("Mask or none", two_way["two_labels"], "Right when only 'with a mask' and 'without a mask' are told apart.")
-            )
+            cells.append(("Two labels", two_way["two_labels"], "Accuracy over 'with a mask' and 'without a mask' only."))
         if part.get("macro_f1") is not None:
-            cells.append(
-                ("Macro F1", part["macro_f1"], "Mean over the labels of F1, which falls with misses and with false alarms.")
-            )
+            cells.append(("Macro F1", part["macro_f1"], "Mean F1 over the labels."))
         if gate.get("rejected") is not None:
             cells.append(
                 (
-                    "Alarms refused",
+                    "Rejected",
                     gate["rejected"],
-                    "Of what the face finder took for a face and is none, how much it throws out.",
+                    "Share of the detector's false alarms that the classifier rejects.",
                 )
             )
         with st.container(horizontal=True, gap="medium"):
-            for name, value, words in cells:
-                st.metric(name, f"{value:.1%}", help=words, width=140)
+            for name, value, explanation in cells:
+                st.metric(name, f"{value:.1%}", help=explanation, width=140)
     if limits := card.get("limits"):
-        with st.expander("Where it ends: the same faces, made harder"):
+        with st.expander("Limits: accuracy on degraded pictures of the same faces"):
             st.dataframe(
                 [{"faces": row["condition"], "right": 100 * row["accuracy"], "number": row["faces"]} for row in limits],
                 hide_index=True,
                 width="stretch",
                 column_config={
-                    "faces": "Faces",
-                    "number": "Number",
-                    "right": st.column_config.ProgressColumn("Right", format="%.1f%%", min_value=0, max_value=100),
+                    "faces": "Condition",
+                    "number": "Faces",
+                    "right": st.column_config.ProgressColumn("Accuracy", format="%.1f%%", min_value=0, max_value=100),
                 },
             )
 
 
 def _best_point(card: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Give the figures of a detector at its own threshold, on its largest pictures; None where the card has none."""
+    """Return a detector's figures at its own threshold and largest pictures; None without any."""
     own = [point for point in card.get("curve", ()) if point.get("score") == card.get("least_score")]
     return max(own, key=lambda point: int(point["side"]), default=None)
 
 
-def _finder(card: Mapping[str, Any], point: Mapping[str, Any]) -> None:
-    st.markdown(f"**Pictures with people that were kept from the training** ({card['pictures']:,})")
+def _detector_summary(card: Mapping[str, Any], point: Mapping[str, Any]) -> None:
+    st.markdown(f"**Held-out pictures with people** ({card['pictures']:,})")
     cells = (
-        ("Masked found", f"{point['masked_found']:.1%}", "Of the faces with a mask, how many it finds."),
-        ("Unmasked found", f"{point['unmasked_found']:.1%}", "Of the faces without a mask, how many it finds."),
+        ("Recall, masked", f"{point['masked_found']:.1%}", "Share of the faces with a mask that are found."),
+        ("Recall, unmasked", f"{point['unmasked_found']:.1%}", "Share of the faces without a mask that are found."),
         (
             "False alarms",
             f"{point['false_alarms']:.1f}",
-            "In a picture: what it takes for a face and is none, before the classifier refuses most of it.",
+            "False alarms per picture, before the classifier rejects most of them.",
         ),
     )
     with st.container(horizontal=True, gap="medium"):
-        for name, value, words in cells:
-            st.metric(name, value, help=words, width=170)
+        for name, value, explanation in cells:
+            st.metric(name, value, help=explanation, width=170)
     st.caption(f"Pictures of {point['side']} pixels on the longest side; score of {point['score']:.2f} or more.")
 
 
 def _confusion(card: Mapping[str, Any], model: ModelFile) -> None:
     part = _choose(card, f"confusion {model.digest}")
     st.caption(
-        "Each row is one truth; the darker a cell, the more of its faces got that answer. Right answers stand on the diagonal."
+        "Rows are true labels, columns are predictions. Darker cells hold a larger share of their row; the diagonal is correct."
     )
     if "confusion" in part:
         st.vega_lite_chart(confusion_chart(card["labels"], part["confusion"]), width="stretch")
     st.dataframe(
         [
             {
-                "label": label_look(label).name,
+                "label": label_title(label),
                 "faces": figures["count"],
                 "precision": figures["precision"],
                 "recall": figures["recall"],
                 "F1": figures["f1"],
             }
-            for label in in_order(part["labels"])
+            for label in sort_labels(part["labels"])
             if (figures := part["labels"][label])["count"]
         ],
         hide_index=True,
@@ -183,9 +178,13 @@ def _confusion(card: Mapping[str, Any], model: ModelFile) -> None:
         column_config={
             "label": "Label",
             "faces": "Faces",
-            "precision": st.column_config.NumberColumn("Precision", format="percent", help="Of those it called so, how many were."),
-            "recall": st.column_config.NumberColumn("Recall", format="percent", help="Of those that were, how many it called so."),
-            "F1": st.column_config.NumberColumn("F1", format="percent", help="Harmonic mean of both."),
+            "precision": st.column_config.NumberColumn(
+                "Precision", format="percent", help="Share of the faces predicted as this label that have it."
+            ),
+            "recall": st.column_config.NumberColumn(
+                "Recall", format="percent", help="Share of the faces of this label that are predicted as it."
+            ),
+            "F1": st.column_config.NumberColumn("F1", format="percent", help="Harmonic mean of precision and recall."),
         },
     )
 
@@ -194,16 +193,16 @@ def _calibration(card: Mapping[str, Any], model: ModelFile) -> None:
     part = _choose(card, f"calibration {model.digest}")
     figures = part["calibration"]
     st.markdown(
-        f"When it says *90% sure*, is it right nine times in ten? On average it is off by **{figures['ece_after']:.1%}** "
-        f"(expected calibration error; {figures['ece_before']:.1%} "
-        f"before its answers were tempered by {card.get('temperature', 1):.2f})."
+        f"Expected calibration error: **{figures['ece_after']:.1%}** "
+        f"({figures['ece_before']:.1%} before temperature scaling with T = {card.get('temperature', 1):.2f}). "
+        "It is the mean difference between confidence and accuracy."
     )
     if card.get("unsure_below") is not None:
-        words = f"Below **{card['unsure_below']:.1%}** an answer should be called unsure"
+        text = f"Recommended confidence threshold: **{card['unsure_below']:.1%}**"
         if (unsure := part.get("unsure", {})).get("accuracy_of_the_sure") is not None:
             share, right = unsure["share_unsure"], unsure["accuracy_of_the_sure"]
-            words += f", which {share:.0%} are here; the others are right in {right:.1%} of cases"
-        st.markdown(words + ".")
+            text += f". {share:.0%} of these faces are below it; the others have an accuracy of {right:.1%}"
+        st.markdown(text + ".")
     bins = figures.get("bins")
     if bins is None and (report := training_report(card)) is not None:
         own = [evaluation for evaluation in report["evaluations"] if evaluation["name"] == part["name"]]
@@ -211,14 +210,19 @@ def _calibration(card: Mapping[str, Any], model: ModelFile) -> None:
     if bins:
         st.vega_lite_chart(calibration_chart(bins), width="stretch")
     else:
-        st.caption(
-            "The curve stands in the report of the training, which is not on this computer; the file holds its summary only."
-        )
+        st.caption("No data yet: the curve is in the training report, which is not installed on this computer.")
 
 
 def _choose(card: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """Let the visitor choose the data that figures are of."""
+    """Let the visitor choose the data set of the figures."""
     evaluations = {part["name"]: part for part in card["evaluations"]}
-    name = st.segmented_control("Measured on", list(evaluations), default=next(iter(evaluations)), required=True, key=key)
+    name = st.segmented_control(
+        "Measured on",
+        list(evaluations),
+        default=next(iter(evaluations)),
+        required=True,
+        format_func=lambda name: name[:1].upper() + name[1:],
+        key=key,
+    )
     chosen: Mapping[str, Any] = evaluations[name]
     return chosen

@@ -1,4 +1,4 @@
-"""Shows a video that was answered: a small player, the people, the faces over time, downloads."""
+"""Show an annotated video: people, a player, faces over time, downloads."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import streamlit as st
 
 from maskedge.app.charts import timeline_chart
 from maskedge.app.video_job import AnnotatedVideo
-from maskedge.app.widgets import chips
+from maskedge.app.widgets import label_counts
 
 _HTML = """
 <div class="player">
   <img alt="">
   <div class="bar">
     <button type="button" aria-label="Play">▶</button>
-    <input type="range" min="0" value="0" step="1" aria-label="Moment of the video">
+    <input type="range" min="0" value="0" step="1" aria-label="Position in the video">
     <output></output>
   </div>
 </div>
@@ -36,18 +36,18 @@ button:focus-visible, input:focus-visible { outline: 3px solid var(--st-primary-
 input { flex: 1; min-width: 0; accent-color: var(--st-primary-color); }
 output { min-width: 6.2rem; text-align: right; font-variant-numeric: tabular-nums; font-size: .9rem; }
 """
-# Without sound and without a codec that browsers share with OpenCV, pictures in turn are the player that works everywhere.
+# OpenCV writes no codec that every browser plays, so the player shows pictures in turn.
 _JS = """
 export default function ({ data, parentElement }) {
-  const [picture, button, range, words] = ["img", "button", "input", "output"].map((name) => parentElement.querySelector(name));
+  const [picture, button, range, position] = ["img", "button", "input", "output"].map((name) => parentElement.querySelector(name));
   const { pictures, seconds, length, name } = data;
   let timer = null;
   range.max = pictures.length - 1;
   const draw = () => {
     const at = Number(range.value);
     picture.src = "data:image/jpeg;base64," + pictures[at];
-    picture.alt = `${name} at ${seconds[at].toFixed(1)} seconds, with the faces marked`;
-    words.textContent = `${seconds[at].toFixed(1)} / ${length.toFixed(1)} s`;
+    picture.alt = `${name} at ${seconds[at].toFixed(1)} seconds, with a box and a label on each face`;
+    position.textContent = `${seconds[at].toFixed(1)} / ${length.toFixed(1)} s`;
     range.setAttribute("aria-valuetext", `${seconds[at].toFixed(1)} seconds`);
   };
   const stop = () => { clearTimeout(timer); timer = null; button.textContent = "▶"; button.ariaLabel = "Play"; };
@@ -68,39 +68,39 @@ export default function ({ data, parentElement }) {
 """
 
 
-def show_film(film: AnnotatedVideo) -> None:
-    """Draw what came out of a video."""
-    for note in film.notes:
+def show_video(video: AnnotatedVideo) -> None:
+    """Show the results of a video."""
+    for note in video.notes:
         st.info(note, icon=":material/info:")
-    st.markdown("**Different people seen**")
-    chips(film.people, "Nobody was seen for long enough to count.")
-    pictures, moments = film.stills
+    st.markdown("**People**")
+    label_counts(video.people, "Nobody was visible for long enough to count.")
+    pictures, moments = video.stills
     if pictures:
         player = st.components.v2.component("maskedge.player", html=_HTML, css=_CSS, js=_JS)
         data = {
             "pictures": [base64.b64encode(picture).decode("ascii") for picture in pictures],
             "seconds": moments,
-            "length": film.length,
-            "name": film.name,
+            "length": video.length,
+            "name": video.name,
         }
         player(key="player", data=data)
-    total = film.summary.latency.get("total", (0.0, 0.0))
+    total = video.summary.latency.get("total", (0.0, 0.0))
     st.caption(
-        f"{film.summary.frames:,} frames in {film.summary.seconds:.1f} s: "
-        f"{film.summary.frames / max(film.summary.seconds, 1e-9):.0f} frames/s, {total[0]:.0f} ms a frame (median). "
-        f"The player shows {len(pictures)} of them; the download holds all."
+        f"{video.summary.frames:,} frames in {video.summary.seconds:.1f} s: "
+        f"{video.summary.frames / max(video.summary.seconds, 1e-9):.0f} frames/s, {total[0]:.0f} ms per frame (median). "
+        f"The player shows {len(pictures)} of them; the download contains all."
     )
-    if film.timeline:
-        st.markdown("**Faces in each second**")
-        st.vega_lite_chart(timeline_chart(film.timeline), width="stretch")
+    if video.timeline:
+        st.markdown("**Faces over time**")
+        st.vega_lite_chart(timeline_chart(video.timeline), width="stretch")
     left, right = st.columns(2)
-    stem = PurePath(film.name).stem.replace(" ", "-")
+    stem = PurePath(video.name).stem.replace(" ", "-")
     left.download_button(
-        "Marked video (MP4)", film.video, f"{stem}-maskedge.mp4", "video/mp4", icon=":material/download:", width="stretch"
+        "Annotated video (MP4)", video.content, f"{stem}-maskedge.mp4", "video/mp4", icon=":material/download:", width="stretch"
     )
     right.download_button(
         "Events (JSON Lines)",
-        film.events,
+        video.events,
         f"{stem}-maskedge.jsonl",
         "application/x-ndjson",
         icon=":material/download:",

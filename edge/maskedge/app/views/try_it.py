@@ -1,4 +1,4 @@
-"""The view "Try it": pictures, a video, a photo or the built-in clip, answered on the spot."""
+"""The view "Try it": results for pictures, a video, a photo or the built-in clip."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 import zipfile
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,18 +16,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import streamlit as st
 
-from maskedge.app.model_library import ModelFile, build, detector_name
-from maskedge.app.results import as_jpeg, event_line, shown_jpeg, table_rows
-from maskedge.app.uploads import MAX_PICTURES, PICTURES, VIDEOS, Picture, kind_of, read_picture_upload
+from maskedge.app.model_library import ModelFile, build_detector
+from maskedge.app.results import event_line, preview_jpeg, table_rows
+from maskedge.app.uploads import MAX_PICTURES, PICTURES, VIDEOS, Picture, read_picture_upload, upload_kind
 from maskedge.app.video_job import AnnotatedVideo, Stills, annotate_video
-from maskedge.app.widgets import Settings, ask_settings, chips, heading
+from maskedge.app.widgets import Settings, display_name, heading, label_counts, settings_form
+from maskedge.counts import count_labels
 from maskedge.errors import MaskedgeError
+from maskedge.rendering.jpeg import encode_jpeg
 from maskedge.results import FrameResult
 from maskedge.runtime.context import StopRequest
 from maskedge.sources import demo
 from maskedge.sources.base import stamp
 
-from .player import show_film
+from .player import show_video
 
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -39,36 +41,36 @@ T = TypeVar("T")
 _EXAMPLE, _FILES, _PHOTO = "Example", "My files", "Camera"
 _SOURCES = {_EXAMPLE: ":material/movie:", _FILES: ":material/upload_file:", _PHOTO: ":material/photo_camera:"}
 _KEPT_BYTES = 300_000_000
-"""Bytes of decoded pictures that a session keeps, with their answers, so that a slider does not look for the faces again."""
+"""Bytes of decoded pictures that a session caches, so that a slider does not run detection again."""
 
 
 @dataclass
 class _Shared:
-    """A detector that visitors take turns with."""
+    """A detector that visitors share, one at a time."""
 
     detector: MaskDetector
     lock: threading.Lock
 
 
 @st.cache_resource(max_entries=8, show_spinner="Loading the model ...")
-def _shared(classifier: str, finder: str, _classifier: ModelFile, _finder: str | ModelFile) -> _Shared:
-    return _Shared(build(_classifier, _finder), threading.Lock())
+def _shared(classifier: str, detector: str, _classifier: ModelFile, _detector: str | ModelFile) -> _Shared:
+    return _Shared(build_detector(_classifier, _detector), threading.Lock())
 
 
 def show() -> None:
-    """Draw the view."""
+    """Show the view."""
     heading(
-        "Who wears a mask?",
-        "Give it a picture or a video. Faces are found and marked, with how sure the model is of each. "
-        "Everything happens on the computer that runs this page, and is forgotten when you close it.",
+        "Try it",
+        "Detects faces and masks in a picture or a video. Everything runs on the computer that serves this page; your files are "
+        "dropped when you close it.",
     )
     results, settings_column = st.columns([7, 3], gap="large")
     with settings_column, st.container(border=True):
         st.subheader("Settings", anchor=False)
-        settings = ask_settings("try", several=True)
+        settings = settings_form("try", several=True)
     with results:
         source = st.segmented_control(
-            "What to look at",
+            "Source",
             list(_SOURCES),
             default=_EXAMPLE,
             required=True,
@@ -84,15 +86,15 @@ def show() -> None:
 
 
 def _example(settings: Settings) -> None:
-    second = st.slider("Moment of the built-in clip (seconds)", 0.0, 9.9, 8.0, 0.1, key="try-moment")
+    second = st.slider("Position in the built-in clip", 0.0, 9.9, 8.0, 0.1, format="%.1f s", key="try-position")
     index = round(second * demo.FPS)
-    _answer_pictures([(f"demo:{index}", Picture(f"clip at {second:.1f} s", demo.draw(index)))], settings)
-    st.caption("The faces are averages of 12 to 16 people each: nobody's picture is in here.")
-    _video("demo", "demo", None, settings, "Look at the whole clip")
+    _show_pictures([(f"demo:{index}", Picture(f"Clip at {second:.1f} s", demo.draw(index)))], settings)
+    st.caption("Each face is an average of 12 to 16 people. The clip shows no real person.")
+    _video("demo", "demo", None, settings, "Process the whole clip")
 
 
 def _photo(settings: Settings) -> None:
-    st.caption("The photo goes from your browser to the computer that runs this page, and no further. It is not stored.")
+    st.caption("The photo goes to the computer that serves this page and nowhere else. It is not stored.")
     photo = st.camera_input("Your camera", key="try-camera")
     if photo is not None:
         _pictures([photo], settings)
@@ -105,8 +107,8 @@ def _uploads(settings: Settings) -> None:
         type=[*PICTURES, *VIDEOS],
         accept_multiple_files=True,
         key="try-files",
-        help="Files stay in memory while this page is open. A video must also lie on the disk while it is read: "
-        "in a private folder that is removed right after.",
+        help="Files stay in memory while this page is open. While a video is processed, it also lies in a private folder, "
+        "which is removed right after.",
     )
     if not files:
         return
@@ -114,55 +116,56 @@ def _uploads(settings: Settings) -> None:
     videos: list[UploadedFile] = []
     for file in files:
         try:
-            (videos if kind_of(file.name, file.getbuffer()[:64].tobytes() if file.size else b"") == "video" else pictures).append(
-                file
-            )
+            (
+                videos if upload_kind(file.name, file.getbuffer()[:64].tobytes() if file.size else b"") == "video" else pictures
+            ).append(file)
         except MaskedgeError as error:
             st.error(str(error), icon=":material/block:")
     if len(pictures) > MAX_PICTURES:
-        st.warning(
-            f"{len(pictures)} pictures are too many at a time: the first {MAX_PICTURES} are looked at.", icon=":material/info:"
-        )
+        st.warning(f"You chose {len(pictures)} pictures. Only the first {MAX_PICTURES} are processed.", icon=":material/info:")
     if pictures:
         _pictures(pictures[:MAX_PICTURES], settings)
     if len(videos) > 1:
-        st.warning(f"One video at a time: {videos[0].name} is looked at.", icon=":material/info:")
+        st.warning(f"Only one video is processed at a time: {videos[0].name}.", icon=":material/info:")
     if videos:
-        _video(videos[0].file_id, videos[0].name, videos[0].getvalue(), settings, "Look at this video")
+        _video(videos[0].file_id, videos[0].name, videos[0].getvalue(), settings, "Process this video")
 
 
 def _pictures(files: Sequence[UploadedFile], settings: Settings) -> None:
-    """Decode and answer uploads."""
+    """Decode uploads and show their results."""
     pictures = []
     for file in files:
         try:
             pictures.append(
-                (file.file_id, _remember(f"picture {file.file_id}", partial(read_picture_upload, file.name, file.getvalue())))
+                (file.file_id, _cached(f"picture {file.file_id}", partial(read_picture_upload, file.name, file.getvalue())))
             )
         except MaskedgeError as error:
             st.error(str(error), icon=":material/block:")
-    _answer_pictures(pictures, settings)
+    _show_pictures(pictures, settings)
 
 
-def _answer_pictures(pictures: Sequence[tuple[str, Picture]], settings: Settings) -> None:
-    """Answer pictures and show them, one column for each detector."""
+def _show_pictures(pictures: Sequence[tuple[str, Picture]], settings: Settings) -> None:
+    """Show the results of pictures, one column per detector."""
     done: list[FrameResult] = []
+    if pictures:
+        _show_notices(settings)
     for identity, picture in pictures:
         for note in picture.notes:
             st.info(f"{picture.name}: {note}", icon=":material/info:")
         if len(pictures) > 1:
             st.subheader(picture.name, anchor=False)
         columns = st.columns(len(settings.detectors)) if len(settings.detectors) > 1 else [st.container()]
-        for column, finder in zip(columns, settings.detectors, strict=True):
+        for column, detector in zip(columns, settings.detectors, strict=True):
             with column:
-                answer, milliseconds = _answer(identity, picture, settings, finder)
-                adjusted = settings.choice.adjust(answer)
+                result, milliseconds = _detect(identity, picture, settings, detector)
+                adjusted = settings.options.apply(result)
                 done.append(adjusted)
-                _show_answer(f"{identity} {_key(finder)}", picture, adjusted, milliseconds, finder, len(settings.detectors) > 1)
+                key = f"{identity} {_key(detector)}"
+                _show_result(key, picture, adjusted, milliseconds, detector, len(settings.detectors) > 1)
     if len(done) > 1:
         left, right = st.columns(2)
         left.download_button(
-            "All marked pictures (zip)",
+            "All annotated pictures (zip)",
             partial(_zip, tuple(done)),
             "maskedge.zip",
             "application/zip",
@@ -179,49 +182,59 @@ def _answer_pictures(pictures: Sequence[tuple[str, Picture]], settings: Settings
         )
 
 
-def _answer(identity: str, picture: Picture, settings: Settings, finder: str | ModelFile) -> tuple[FrameResult, float]:
-    """Find the faces, or remember them; give the answer and its milliseconds."""
+def _show_notices(settings: Settings) -> None:
+    """Show what the visitor should know of the classifier, once per detector."""
+    for detector in settings.detectors:
+        notice = _shared(settings.classifier.digest, _key(detector), settings.classifier, detector).detector.notice
+        if notice is not None:
+            st.info(notice, icon=":material/info:")
 
-    def find() -> tuple[FrameResult, float]:
-        shared = _shared(settings.classifier.digest, _key(finder), settings.classifier, finder)
-        with st.spinner("Looking for faces ...", show_time=True), shared.lock:
+
+def _detect(identity: str, picture: Picture, settings: Settings, detector: str | ModelFile) -> tuple[FrameResult, float]:
+    """Return the result of a picture and its milliseconds, cached per session."""
+
+    def run() -> tuple[FrameResult, float]:
+        shared = _shared(settings.classifier.digest, _key(detector), settings.classifier, detector)
+        with st.spinner("Detecting faces ...", show_time=True), shared.lock:
             frame = stamp(picture.image, 0, picture.name)
             faces = shared.detector(picture.image)
             stages = shared.detector.clock.close_frame(frame.arrival)
             shared.detector.clock.next_frame()
         return FrameResult(frame, faces, stages), stages["total"]
 
-    return _remember(f"answer {identity} {settings.classifier.digest} {_key(finder)}", find)
+    return _cached(f"result {identity} {settings.classifier.digest} {_key(detector)}", run)
 
 
-def _show_answer(
-    key: str, picture: Picture, answer: FrameResult, milliseconds: float, finder: str | ModelFile, beside: bool
+def _show_result(
+    key: str, picture: Picture, result: FrameResult, milliseconds: float, detector: str | ModelFile, beside: bool
 ) -> None:
     if beside:
-        st.markdown(f"**{detector_name(finder) if isinstance(finder, str) else finder.name}**")
-    chips(Counter(face.label for face in answer.faces))
-    width, height = answer.frame.size
-    st.image(shown_jpeg(answer), width="stretch", caption=f"{picture.name}, {width} x {height}: answered in {milliseconds:.0f} ms")
-    if answer.located:
+        st.markdown(f"**{display_name(detector)}**")
+    label_counts(count_labels(result.faces))
+    width, height = result.frame.size
+    st.image(
+        preview_jpeg(result), width="stretch", caption=f"{picture.name}, {width} x {height}: processed in {milliseconds:.0f} ms"
+    )
+    if result.located:
         st.dataframe(
-            table_rows(answer.located),
+            table_rows(result.located),
             hide_index=True,
             width="stretch",
             column_config={
                 "face": st.column_config.NumberColumn("Face", help="From left to right", width=50),
-                "answer": st.column_config.TextColumn("Answer", width=150),
-                "sure": st.column_config.ProgressColumn("Sure", format="%d%%", min_value=0, max_value=100, width=120),
+                "label": st.column_config.TextColumn("Label", width=150),
+                "confidence": st.column_config.ProgressColumn("Confidence", format="%d%%", min_value=0, max_value=100, width=120),
                 "size": st.column_config.TextColumn("Size (pixels)"),
                 "left": st.column_config.NumberColumn("Left", help="Pixels from the left edge"),
-                "top": st.column_config.NumberColumn("Top", help="Pixels from the upper edge"),
+                "top": st.column_config.NumberColumn("Top", help="Pixels from the top edge"),
             },
         )
-    # Two answers side by side leave no room for two buttons in a row.
+    # Results side by side leave no room for two buttons in a row.
     left, right = (st.container(), st.container()) if beside else st.columns(2)
     stem = PurePath(picture.name).stem.replace(" ", "-")
     left.download_button(
-        "Marked picture",
-        partial(_marked, answer),
+        "Annotated picture",
+        partial(_annotated_jpeg, result),
         f"{stem}-maskedge.jpg",
         "image/jpeg",
         icon=":material/download:",
@@ -230,7 +243,7 @@ def _show_answer(
     )
     right.download_button(
         "Events (JSON)",
-        event_line(answer),
+        event_line(result),
         f"{stem}-maskedge.jsonl",
         "application/x-ndjson",
         icon=":material/download:",
@@ -240,39 +253,39 @@ def _show_answer(
 
 
 def _video(identity: str, name: str, content: bytes | None, settings: Settings, label: str) -> None:
-    """Offer to answer a video; show how far it is, then what came out."""
-    finder = settings.detectors[0]
-    wanted = (identity, settings.classifier.digest, _key(finder), settings.choice)
+    """Offer to process a video; show the progress, then the results."""
+    detector = settings.detectors[0]
+    wanted = (identity, settings.classifier.digest, _key(detector), settings.options)
     if content is not None:
         st.markdown(f"**{name}**, {len(content) / 1e6:.1f} MB")
     if len(settings.detectors) > 1:
-        st.caption("A video is looked at with one face finder: the first one chosen.")
+        st.caption("A video is processed with the first of the selected detectors.")
     if st.button(label, type="primary", icon=":material/play_arrow:", key=f"run {identity}"):
-        film = _run_video(name, content, settings, finder)
-        if film is not None:
-            st.session_state["film"] = (wanted, film)
-    stored: tuple[tuple[object, ...], AnnotatedVideo] | None = st.session_state.get("film")
+        video = _run_video(name, content, settings, detector)
+        if video is not None:
+            st.session_state["video"] = (wanted, video)
+    stored: tuple[tuple[object, ...], AnnotatedVideo] | None = st.session_state.get("video")
     if stored is not None and stored[0][0] == identity:
         if stored[0] != wanted:
-            st.info("The settings have changed since: press the button to look again.", icon=":material/info:")
-        show_film(stored[1])
+            st.info("The settings have changed. Press the button to process the video again.", icon=":material/info:")
+        show_video(stored[1])
 
 
-def _run_video(name: str, content: bytes | None, settings: Settings, finder: str | ModelFile) -> AnnotatedVideo | None:
-    """Answer a video. A stop button, a closed page or a reload ends it."""
+def _run_video(name: str, content: bytes | None, settings: Settings, detector: str | ModelFile) -> AnnotatedVideo | None:
+    """Process a video. The stop button, a reload or closing the page ends it."""
     bar = st.progress(0.0, "Opening the video ...")
     preview = st.empty()
     ending = st.empty()
-    ending.button("Stop", icon=":material/stop:", key="stop-video", help="Ends the work; what was done until then is lost.")
-    stop, told = StopRequest(), 0.0
+    ending.button("Stop", icon=":material/stop:", key="stop-video", help="Cancels the processing. Its results so far are lost.")
+    stop, last_update = StopRequest(), 0.0
 
     def progress(summary: Summary, length: int | None, stills: Stills) -> None:
-        nonlocal told
+        nonlocal last_update
         now = time.monotonic()
-        if now < told + 0.4:
+        if now < last_update + 0.4:
             return
-        told = now
-        if not _still_here():
+        last_update = now
+        if not _is_connected():
             stop.signal = signal.SIGHUP
             return
         rate = summary.frames / max(summary.seconds, 1e-9)
@@ -286,9 +299,9 @@ def _run_video(name: str, content: bytes | None, settings: Settings, finder: str
         return annotate_video(
             name,
             content,
-            # Faces that are hidden are found at once.
-            build(settings.classifier, finder, detect_every=1 if settings.choice.hide else 2),
-            settings.choice,
+            # Detect on every frame when faces are hidden, so that a new face is covered at once.
+            build_detector(settings.classifier, detector, detect_every=1 if settings.options.hide_faces else 2),
+            settings.options,
             stop=stop,
             progress=progress,
         )
@@ -300,8 +313,8 @@ def _run_video(name: str, content: bytes | None, settings: Settings, finder: str
             place.empty()
 
 
-def _still_here() -> bool:
-    """Tell whether the visitor's page is still open."""
+def _is_connected() -> bool:
+    """Return whether the visitor's page is still open."""
     from streamlit.runtime import get_instance
     from streamlit.runtime.scriptrunner import get_script_run_ctx
 
@@ -309,12 +322,15 @@ def _still_here() -> bool:
     return context is None or get_instance().is_active_session(context.session_id)
 
 
-def _key(finder: str | ModelFile) -> str:
-    return finder if isinstance(finder, str) else finder.digest
+def _key(detector: str | ModelFile) -> str:
+    return detector if isinstance(detector, str) else detector.digest
 
 
-def _remember(key: str, make: Callable[[], T]) -> T:
-    """Give what `make` gave for `key` in this visitor's session, or make it; what was not asked for longest makes room."""
+def _cached(key: str, make: Callable[[], T]) -> T:
+    """Return the value of `key` from the session's cache, or make it.
+
+    The least recently used values are dropped first.
+    """
     kept: OrderedDict[str, Any] = st.session_state.setdefault("kept", OrderedDict())
     value: T = kept[key] if key in kept else make()
     kept[key] = value
@@ -324,17 +340,17 @@ def _remember(key: str, make: Callable[[], T]) -> T:
     return value
 
 
-def _marked(answer: FrameResult) -> bytes:
-    return as_jpeg(answer.picture, quality=95)
+def _annotated_jpeg(result: FrameResult) -> bytes:
+    return encode_jpeg(result.picture, 95)
 
 
-def _events(answers: Sequence[FrameResult]) -> str:
-    return "".join(event_line(answer) for answer in answers)
+def _events(results: Sequence[FrameResult]) -> str:
+    return "".join(event_line(result) for result in results)
 
 
-def _zip(answers: Sequence[FrameResult]) -> bytes:
+def _zip(results: Sequence[FrameResult]) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
-        for number, answer in enumerate(answers, 1):
-            archive.writestr(f"{number:02}-{PurePath(answer.frame.source).stem}.jpg", _marked(answer))
+        for number, result in enumerate(results, 1):
+            archive.writestr(f"{number:02}-{PurePath(result.frame.source).stem}.jpg", _annotated_jpeg(result))
     return content.getvalue()

@@ -1,1 +1,1 @@
-"""The MQTT sink: topics, the broker connection, the spool on disk, Home Assistant's discovery."""
+"""The MQTT output: topics, connection, spool on disk, Home Assistant discovery."""

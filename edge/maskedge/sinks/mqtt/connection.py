@@ -1,4 +1,4 @@
-"""The link to an MQTT broker: connects again for ever, and hands over a spool so that each message arrives once."""
+"""The connection to an MQTT broker: it reconnects for ever and sends a spool exactly once."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ _KEEP_ALIVE = 30
 _ANSWER_TIMEOUT = 10.0
 _SLICE = 0.05
 _SESSION = 3600
-_FAREWELL = 0.5
+_CLOSE_SECONDS = 0.5
 _LONGEST_WAIT = 30.0
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a broker is and how to get in.
+    """Address and credentials of a broker.
 
     Attributes:
-        host: Its name.
-        port: Its port.
-        tls: What certificates to trust and to show; None without TLS.
-        username: Who we are, None for nobody.
-        password: Its password.
+        host: Host name.
+        port: Port.
+        tls: Certificates to trust and to present; None without TLS.
+        username: User name, None to connect anonymously.
+        password: Password.
         client_id: Name of the session; empty for a new one each run.
     """
 
@@ -62,13 +62,13 @@ class Address:
 
 
 def split_url(url: str) -> tuple[str, int, bool]:
-    """Give host, port and whether TLS is asked for.
+    """Return host, port, and True for TLS.
 
     Args:
         url: `mqtt://HOST[:PORT]` or `mqtts://HOST[:PORT]`.
 
     Raises:
-        UsageError: It is none.
+        UsageError: It is not such a URL.
     """
     try:
         parts = urlsplit(url)
@@ -83,13 +83,13 @@ def split_url(url: str) -> tuple[str, int, bool]:
 
 
 def open_tls(ca_file: Path | None, cert_file: Path | None, key_file: Path | None, *, insecure: bool) -> ssl.SSLContext:
-    """Prepare TLS.
+    """Return the TLS context for a broker.
 
     Args:
-        ca_file: Certificates of who may sign the broker's, PEM; None for those of the system.
-        cert_file: Our own certificate, PEM, for brokers that ask for one.
-        key_file: Its key; None when it lies in `cert_file`.
-        insecure: Take any certificate.
+        ca_file: Trusted certificate authorities, PEM; None for those of the system.
+        cert_file: Client certificate, PEM, for brokers that require one.
+        key_file: Its key; None if it is in `cert_file`.
+        insecure: Accept any certificate.
 
     Raises:
         UsageError: A file cannot be read.
@@ -111,30 +111,33 @@ def open_tls(ca_file: Path | None, cert_file: Path | None, key_file: Path | None
 
 
 def _no_password() -> str:
-    """Keep OpenSSL from asking at the terminal."""
+    """Return an empty password, so that OpenSSL does not prompt for one."""
     return ""
 
 
 class BrokerLink:
     """Keeps a connection on a thread of its own.
 
-    With QoS 2 each message of the spool arrives once: what the broker has not confirmed when the connection breaks is finished in
-    the broker's session of before, or, where the broker forgot that session, sent again. A message leaves the spool when the
-    broker confirms it.
+    With QoS 2 each message of the spool arrives exactly once: messages that the broker has not
+    confirmed when the connection breaks are completed in the broker's session, or sent again if the
+    broker has lost that session. A message leaves the spool when the broker confirms it.
 
     Args:
         address: The broker.
         spool: Messages for `topic`, in order.
-        topic: Where the spool goes.
+        topic: Topic of the spool.
         qos: 1 or 2.
-        availability: Topic that says `online` or, by the broker when we are gone, `offline`.
-        on_state: Called with a sentence when the broker is away or refuses us, and with None when it is back; on the link's thread.
-        on_tick: Called again and again while the broker is there, on the link's thread; may call `publish_value`.
+        availability: Topic that holds `online`, or `offline` (published by the broker as last
+            will).
+        on_state: Called on this thread: with a message when the broker is unreachable or refuses
+            the connection, and with None when it is back.
+        on_tick: Called repeatedly on this thread while connected; may call `publish_value`.
 
     Attributes:
-        problem: Why the broker is away, None while it is there.
-        delivered: Messages of the spool that the broker has confirmed.
-        on_cleared: Called with a topic of which the broker has removed what it had retained, on the link's thread.
+        problem: The reason why there is no connection, None while there is one.
+        delivered: Number of messages of the spool that the broker has confirmed.
+        on_cleared: Called on this thread with a topic whose retained message the broker has
+            removed.
     """
 
     def __init__(
@@ -161,13 +164,13 @@ class BrokerLink:
         self._on_cleared = on_cleared
         self._client_id = address.client_id or f"maskedge-{secrets.token_hex(6)}"
         self._retained: dict[str, str | bytes] = {}
-        self._unsaid: dict[str, tuple[str | bytes, bool]] = {}
-        self._say_lock = threading.Lock()
-        # Everything below belongs to the link's thread.
+        self._pending: dict[str, tuple[str | bytes, bool]] = {}
+        self._values_lock = threading.Lock()
+        # Everything below belongs to the thread of the connection.
         self._position = 0
         self._greeting = 0
         self._inflight: dict[int, Message] = {}
-        self._saying: tuple[int, str] | None = None
+        self._publishing: tuple[int, str] | None = None
         self._refused: set[str] = set()
         self._clearing: dict[int, str] = {}
         self._arrived: list[Message] = []
@@ -178,25 +181,25 @@ class BrokerLink:
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
 
     def start(self) -> None:
-        """Begin to connect."""
+        """Start to connect."""
         self._thread.start()
 
     def publish_value(self, topic: str, payload: str | bytes, *, retain: bool) -> None:
-        """Publish a value of which only the newest matters.
+        """Publish a value that replaces earlier values of its topic.
 
         Args:
-            topic: Where to.
-            payload: What; empty with `retain` removes what the broker has retained.
-            retain: Let the broker keep it for who comes later, and say it again after each connect.
+            topic: The topic.
+            payload: The value. An empty value with `retain` removes the retained message.
+            retain: Let the broker retain it, and publish it again after each reconnection.
         """
-        with self._say_lock:
+        with self._values_lock:
             if retain:
                 self._retained[topic] = payload
-            self._unsaid[topic] = (payload, retain)
+            self._pending[topic] = (payload, retain)
 
     @property
     def local_address(self) -> str | None:
-        """The address of this machine in the network of the broker; None while there is no connection."""
+        """Address of this machine in the broker's network; None without a connection."""
         connection: Any = self._client.socket()
         try:
             return None if connection is None else str(connection.getsockname()[0])
@@ -204,12 +207,12 @@ class BrokerLink:
             return None
 
     def close(self) -> None:
-        """Hand over what can be within half a second, say `offline`, and leave."""
+        """Send messages for half a second, publish `offline`, and disconnect."""
         self._stop.set()
-        self._thread.join(2 * _FAREWELL)
+        self._thread.join(2 * _CLOSE_SECONDS)
 
     def _make_client(self, *, wipe: bool = False) -> Client:
-        """Make a client that goes on with its session, or one that ends it (`wipe`)."""
+        """Return a client that resumes its session, or one that ends it (`wipe`)."""
         from paho.mqtt.client import Client, MQTTv5
         from paho.mqtt.enums import CallbackAPIVersion
         from paho.mqtt.packettypes import PacketTypes
@@ -227,7 +230,8 @@ class BrokerLink:
         client.on_publish = self._handle_publish
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = 0 if wipe else _SESSION
-        # Mosquitto forgets a session that was begun with a clean start when it restarts: a new session is one with a new name.
+        # Mosquitto loses a clean-start session when it restarts, so a new session is one with a new
+        # name.
         client.connect_async(self._address.host, self._address.port, _KEEP_ALIVE, clean_start=wipe, properties=properties)
         self._wiping = wipe
         return client
@@ -239,7 +243,7 @@ class BrokerLink:
             try:
                 self._client.reconnect()
             except (OSError, UnicodeError) as error:
-                self._away(_sentence(error, self._address), refused=isinstance(error, ssl.SSLError))
+                self._away(_describe_error(error, self._address), refused=isinstance(error, ssl.SSLError))
             else:
                 if self._serve():
                     wait = 1.0
@@ -247,15 +251,15 @@ class BrokerLink:
                 self._start_anew()
                 if self.problem is None:
                     continue
-            if self._stop.wait(wait * random.uniform(0.5, 1.0)):  # noqa: S311  (no secret: spreads the devices of a house)
+            if self._stop.wait(wait * random.uniform(0.5, 1.0)):  # noqa: S311  (no secret: spreads reconnections of several devices)
                 break
             wait = min(2 * wait, _LONGEST_WAIT)
 
     def _serve(self) -> bool:
-        """Talk with the broker until the connection ends. Tells whether there was one."""
+        """Exchange messages until the connection ends. Return True if there was a connection."""
         served = False
         asked = time.monotonic()
-        farewell: float | None = None
+        deadline: float | None = None
         while self._client.loop(_SLICE) == 0 and not self._over:
             now = time.monotonic()
             if not self._connected:
@@ -265,21 +269,21 @@ class BrokerLink:
                 continue
             served = True
             if self._stop.is_set():
-                farewell = farewell or now + _FAREWELL
-                if now > farewell or self._done():
+                deadline = deadline or now + _CLOSE_SECONDS
+                if now > deadline or self._done():
                     self._leave()
                     break
             else:
                 self._on_tick()
-            self._hand_over()
+            self._send_next()
         if not self._over and not self._stop.is_set():
             self._away(self.problem or f"the broker {self._address} is gone: events wait in the spool.")
         return served
 
-    def _hand_over(self) -> None:
-        """Confirm, publish what is next in the spool, and say what is new."""
+    def _send_next(self) -> None:
+        """Remove confirmed messages, then publish the next ones of the spool and changed values."""
         if self._arrived:
-            # On a full disk they stay listed here, so that they are not sent again in this run.
+            # On a full disk they stay in this list, so that they are not sent again in this run.
             with contextlib.suppress(OutputError):
                 self._spool.remove(self._arrived)
                 self._arrived = []
@@ -292,20 +296,28 @@ class BrokerLink:
         self._publish_values()
 
     def _publish_values(self) -> None:
-        """Say what is new. Of what is retained one at a time: a broker may answer that it refuses one, and hang up at once."""
-        with self._say_lock:
+        """Publish changed values.
+
+        Retained values are sent one at a time: a broker may refuse one and disconnect at once, and
+        the refused topic must be known.
+        """
+        with self._values_lock:
             ready: dict[str, tuple[str | bytes, bool]] = {}
-            for topic, (payload, retain) in self._unsaid.items():
-                if not retain or self._is_refused(topic) or (self._saying is None and not any(kept for _, kept in ready.values())):
+            for topic, (payload, retain) in self._pending.items():
+                if (
+                    not retain
+                    or self._is_refused(topic)
+                    or (self._publishing is None and not any(kept for _, kept in ready.values()))
+                ):
                     ready[topic] = payload, retain
             for topic in ready:
-                del self._unsaid[topic]
+                del self._pending[topic]
         for topic, (payload, retain) in ready.items():
             if retain and self._is_refused(topic):
                 continue
             number = self._client.publish(topic, payload, qos=int(retain), retain=retain).mid
             if retain:
-                self._saying = number, topic
+                self._publishing = number, topic
                 if not payload:
                     self._clearing[number] = topic
 
@@ -313,43 +325,48 @@ class BrokerLink:
         return topic in self._refused or topic.partition("/")[0] in self._refused
 
     def _refuse(self, topic: str, reason: str) -> None:
-        """Do without a topic, and those beside it that are not ours: events must not wait for Home Assistant's."""
+        """Stop publishing to a refused topic.
+
+        Outside of our own prefix, all topics with the same root are dropped: events must not wait
+        for Home Assistant's topics.
+        """
         root = topic.partition("/")[0]
         self._refused.add(topic if root == self._availability.partition("/")[0] else root)
         _log.warning(
-            "the broker %s refuses what is published to %s (%s): let this user write there, and start again; "
-            "until then that is left out.",
+            "the broker %s refuses messages to %s (%s): allow this user to write there, and restart; "
+            "until then they are not published.",
             self._address,
             topic,
             reason,
         )
 
     def _start_anew(self) -> None:
-        """Take a new client, and begin with the first message that was not confirmed."""
+        """Create a new client, which starts with the first unconfirmed message."""
         self._drain()
         was_wiping = self._wiping
         self._client = self._make_client(wipe=self._stale)
         self._position = min((message.number for message in self._inflight.values()), default=self._position + 1) - 1
-        self._inflight, self._clearing, self._saying = {}, {}, None
+        self._inflight, self._clearing, self._publishing = {}, {}, None
         self._renew = False
-        # Where the broker had forgotten, it has just begun a session that fits the new client.
+        # If the broker had lost the session, it has just started one that suits the new client.
         self._established = not self._stale and not was_wiping
 
     def _done(self) -> bool:
-        return not self._unsaid and self._saying is None and len(self._spool) == 0
+        return not self._pending and self._publishing is None and len(self._spool) == 0
 
     def _leave(self) -> None:
         message = self._client.publish(self._availability, "offline", qos=1, retain=True)
-        end = time.monotonic() + _FAREWELL / 2
-        # A broker whose confirmation finds the connection closed takes it for lost, and adds the will: `offline` again.
+        end = time.monotonic() + _CLOSE_SECONDS / 2
+        # Disconnecting before the confirmation would make the broker publish the last will, a
+        # second `offline`.
         while message.rc == 0 and not message.is_published() and self._client.loop(_SLICE) == 0 and time.monotonic() < end:
             pass
         self._client.disconnect()
         self._drain()
 
     def _drain(self) -> None:
-        """Let go of a connection that was told to end."""
-        end = time.monotonic() + _FAREWELL / 2
+        """Serve a connection until its end, after a disconnect."""
+        end = time.monotonic() + _CLOSE_SECONDS / 2
         while self._client.loop(_SLICE) == 0 and time.monotonic() < end:
             pass
 
@@ -357,13 +374,14 @@ class BrokerLink:
         self, client: Client, data: Any, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
         if reason.is_failure:
-            self._away(_refusal(str(reason), self._address), refused=True)
+            self._away(_describe_refusal(str(reason), self._address), refused=True)
             self._over = True
             return
         self._stale = flags.session_present and not self._established
         forgotten = self._established and not flags.session_present and self._inflight
         if self._stale or forgotten or self._wiping:
-            # The broker forgot the messages under way, or remembers some of another run: this client must not go on with them.
+            # The broker lost the messages in flight, or has some of another run: this client must
+            # not resume.
             client.disconnect()
             self._renew = self._over = True
             return
@@ -375,24 +393,25 @@ class BrokerLink:
     ) -> None:
         self._connected = False
         if flags.is_disconnect_packet_from_server:
-            self._away(_refusal(str(reason), self._address), refused=True)
+            self._away(_describe_refusal(str(reason), self._address), refused=True)
 
     def _handle_publish(self, client: Client, data: Any, number: int, reason: ReasonCode, properties: Properties) -> None:
         greeting, message = number == self._greeting, self._inflight.get(number)
-        if self._saying is not None and number == self._saying[0]:
+        if self._publishing is not None and number == self._publishing[0]:
             if reason.is_failure:
-                self._refuse(self._saying[1], str(reason))
-            self._saying = None
+                self._refuse(self._publishing[1], str(reason))
+            self._publishing = None
         if reason.is_failure and (greeting or message):
-            # A user without the right to publish is told so only here, and of QoS 2 not at all: no event goes before the greeting.
-            self._away(_refusal(str(reason), self._address), refused=True)
+            # Missing permission to publish is reported only here, and not for QoS 2: no event is
+            # sent before the greeting.
+            self._away(_describe_refusal(str(reason), self._address), refused=True)
             self._renew = self._over = True
         elif message:
             self._arrived.append(self._inflight.pop(number))
             self.delivered += 1
         elif (topic := self._clearing.pop(number, None)) is not None and not reason.is_failure:
-            with self._say_lock:
-                # Unless there is something again by now.
+            with self._values_lock:
+                # Unless a new value has been set since.
                 cleared = not self._retained.get(topic)
                 if cleared:
                     self._retained.pop(topic, None)
@@ -400,18 +419,22 @@ class BrokerLink:
                 self._on_cleared(topic)
         elif greeting and not self._connected:
             self._connected = True
-            with self._say_lock:
-                self._unsaid = {topic: (payload, True) for topic, payload in self._retained.items()}
+            with self._values_lock:
+                self._pending = {topic: (payload, True) for topic, payload in self._retained.items()}
             if self.problem is not None:
                 self.problem = None
                 self._on_state(None)
 
-    def _away(self, sentence: str, *, refused: bool = False) -> None:
-        """Note why there is no broker. An absence is said once, whatever its reasons; a refusal in it is news."""
-        news = self.problem is None or (refused and sentence != self.problem)
-        self.problem = sentence
-        if news:
-            self._on_state(sentence)
+    def _away(self, message: str, *, refused: bool = False) -> None:
+        """Record why there is no connection.
+
+        An absence is reported once, even if the reason changes; a refusal during it is reported
+        too.
+        """
+        report = self.problem is None or (refused and message != self.problem)
+        self.problem = message
+        if report:
+            self._on_state(message)
 
 
 def _words(error: OSError | UnicodeError) -> str:
@@ -420,8 +443,8 @@ def _words(error: OSError | UnicodeError) -> str:
     return (getattr(error, "strerror", None) or str(error)).strip()
 
 
-def _sentence(error: OSError | UnicodeError, address: Address) -> str:
-    """Say why a broker cannot be reached."""
+def _describe_error(error: OSError | UnicodeError, address: Address) -> str:
+    """Return the message for a broker that cannot be reached."""
     reason, wait = _words(error), "events wait in the spool"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the broker's certificate is not trusted ({reason}): check ca_file and the host of url in [mqtt]; {wait}."
@@ -432,8 +455,8 @@ def _sentence(error: OSError | UnicodeError, address: Address) -> str:
     return f"the broker {address} cannot be reached ({reason}): {wait}."
 
 
-def _refusal(reason: str, address: Address) -> str:
-    """Say why a broker sent us away."""
+def _describe_refusal(reason: str, address: Address) -> str:
+    """Return the message for a connection that the broker refuses."""
     wait = "events wait in the spool"
     remedies = {
         "Bad user name or password": "check [mqtt] username and password",

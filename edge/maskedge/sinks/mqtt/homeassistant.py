@@ -1,8 +1,10 @@
-"""Home Assistant's MQTT discovery: which entities it shows, and where each finds its value.
+"""Home Assistant MQTT discovery: the entities and the topic of each value.
 
-Formats: https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery and the pages of the platforms `sensor`, `binary_sensor`
-and `image`. State classes: `measurement` for what is counted now, `total_increasing` for what never falls in a run, and `total`
-with the start of the run as `last_reset` for people by label, which falls when a person puts a mask on.
+Formats: https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery and the pages of the
+    platforms
+`sensor`, `binary_sensor` and `image`. State classes: `measurement` for current counts,
+`total_increasing` for counts that never fall during a run, and `total` with the start of the run as
+`last_reset` for people by label, a count that falls when a person puts a mask on.
 """
 
 from __future__ import annotations
@@ -19,13 +21,13 @@ _DIAGNOSTIC = {"entity_category": "diagnostic"}
 
 @dataclass(frozen=True)
 class Device:
-    """What Home Assistant shows as one device.
+    """A device in Home Assistant.
 
     Attributes:
-        topic: Our own prefix.
-        name: What people call it; empty: from the topic.
+        topic: Prefix of our topics.
+        name: Display name; empty for one made from the topic.
         version: Version of this package.
-        page: Address of the status page, as other machines reach it; None without one.
+        page: Address of the status page for other machines; None without one.
     """
 
     topic: str
@@ -35,11 +37,11 @@ class Device:
 
     @property
     def node(self) -> str:
-        """Its identifier: letters, digits, `_` and `-`."""
+        """Identifier of the device: letters, digits, `_` and `-`."""
         return slug(self.topic)
 
     def to_json(self) -> dict[str, Any]:
-        """Give it as it stands in a discovery message."""
+        """Return the device as part of a discovery message."""
         words = self.name or self.topic.replace("/", " ").replace("_", " ")
         return {
             "identifiers": [self.node],
@@ -60,16 +62,16 @@ def discovery(
     picture: bool,
     expire: int,
 ) -> dict[str, str]:
-    """Give the discovery messages, by topic. They are to be retained.
+    """Return the discovery messages by topic. Publish them as retained messages.
 
     Args:
-        prefix: Where Home Assistant listens, `homeassistant` unless it was changed there.
-        device: What the entities belong to.
+        prefix: Discovery prefix of Home Assistant, `homeassistant` by default.
+        device: The device of the entities.
         labels: The labels that are counted.
         zones: Names of the zones.
-        alerts: Names of the rules that have a topic of their own.
-        picture: Whether the newest picture is published.
-        expire: Seconds after which a value that was not published again counts as unknown.
+        alerts: Names of the rules with the action `mqtt`.
+        picture: True if the newest picture is published.
+        expire: Seconds after which a value that is not published again counts as unknown.
     """
     topic, node = device.topic, device.node
     statistics = {"state_topic": f"{topic}/statistics", "expire_after": expire}
@@ -148,14 +150,14 @@ def discovery(
 
 
 class _Entities:
-    """Entities by `COMPONENT/NODE/OBJECT`, each with an identifier of its own."""
+    """Entities by `COMPONENT/NODE/OBJECT`, with unique identifiers."""
 
     def __init__(self, node: str) -> None:
         self.found: dict[str, dict[str, Any]] = {}
         self._node = node
 
     def add(self, component: str, kind: str, entity: dict[str, Any]) -> None:
-        """Add an entity. Names that differ only in what an identifier cannot hold are numbered."""
+        """Add an entity. Names that give the same identifier are numbered."""
         own, number = kind, 1
         while f"{component}/{self._node}/{own}" in self.found:
             number += 1
@@ -164,15 +166,18 @@ class _Entities:
 
 
 def _text(value: str) -> str:
-    """Give a string of a template."""
+    """Return a string literal for a template."""
     return to_json(value)
 
 
 def alert_topic(topic: str, rule: str) -> str:
-    """Give the topic of a rule with the action `mqtt`: `ON` while its alert lasts, else `OFF`, retained."""
+    """Return the topic of a rule with the action `mqtt`.
+
+    The message is retained: `ON` while the alert is active, otherwise `OFF`.
+    """
     return f"{topic}/alerts/{slug(rule)}"
 
 
 def picture_topic(topic: str) -> str:
-    """Give the topic of the newest picture, a JPEG file."""
+    """Return the topic of the newest picture, a JPEG file."""
     return f"{topic}/picture"

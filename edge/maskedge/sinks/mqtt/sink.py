@@ -19,7 +19,7 @@ from maskedge.results import FrameResult
 from maskedge.settings import Range, check_settings
 from maskedge.sinks.base import RunNames, Sink, SinkContext
 from maskedge.sinks.web.config import is_loopback
-from maskedge.support.files import MOST_SECRET, read_text, slug
+from maskedge.support.files import MAX_SECRET_BYTES, read_text, slug
 from maskedge.support.text import to_json
 from maskedge.version import VERSION
 
@@ -154,7 +154,7 @@ class MqttSink(Sink):
         )
 
     def update_names(self, names: RunNames) -> None:
-        """Publish topics and discovery messages for the rules and zones of a reloaded configuration."""
+        """Publish topics and discovery messages for the rules and zones after a reload."""
         self.describe(_mqtt_rules(names), names.zones)
 
     def describe(self, alerts: Sequence[str], zones: Sequence[str]) -> None:
@@ -170,7 +170,8 @@ class MqttSink(Sink):
         self._lasting.clear()
         messages = {alert_topic(self._topic, rule): "OFF" for rule in alerts} | self._discovery()
         own = {*messages, *(f"{self._topic}/{name}" for name in ("availability", "state"))}
-        # Noted before they are published: the next run clears what a killed run leaves at the broker.
+        # Noted before they are published: the next run clears what a killed run leaves at the
+        # broker.
         with contextlib.suppress(OutputError):
             self._spool.note_retained(own)
         for topic in self._spool.retained() - own:
@@ -182,8 +183,8 @@ class MqttSink(Sink):
         """Publish the address of the status page to Home Assistant.
 
         Args:
-            url: Its address on this machine. A loopback address is not published. In an address on all
-                interfaces the host becomes the one in the broker's network.
+            url: Its address on this machine. A loopback address is not published. In an address on
+                all interfaces the host becomes the one in the broker's network.
         """
         self._page = url
         self._publish_page()
@@ -249,7 +250,10 @@ class MqttSink(Sink):
         self._link.publish_value(alert_topic(self._topic, rule), "ON" if on else "OFF", retain=True)
 
     def close(self) -> None:
-        """Send events for half a second; the rest stays on disk for the next run. Every alert becomes `OFF`."""
+        """Send events for half a second; the rest stays on disk for the next run.
+
+        Every alert becomes `OFF`.
+        """
         for rule in list(self._lasting):
             self.set_alert(rule, on=False)
         self._link.close()
@@ -349,7 +353,7 @@ def _address(config: MqttConfig) -> Address:
     password = config.password
     if config.password_file:
         try:
-            password = read_text(config.password_file.expanduser(), MOST_SECRET).rstrip("\r\n")
+            password = read_text(config.password_file.expanduser(), MAX_SECRET_BYTES).rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise UsageError(f"the password file {config.password_file} cannot be read ({reason}).") from error

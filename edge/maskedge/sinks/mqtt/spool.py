@@ -1,4 +1,4 @@
-"""A queue on disk: what waits for a broker survives its absence and a restart of this program."""
+"""A queue on disk for messages to a broker. It survives restarts of the program."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from maskedge.support.text import to_bytes, to_json
 
 NAME = "spool.sqlite3"
 """Name of the file in the folder of a spool."""
-# AUTOINCREMENT never gives a number again, also not that of a removed message.
+# AUTOINCREMENT never reuses a number, not even that of a removed message.
 _TABLES = """
 CREATE TABLE IF NOT EXISTS messages (number INTEGER PRIMARY KEY AUTOINCREMENT, payload BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS spool (identity TEXT NOT NULL);
@@ -28,10 +28,10 @@ CREATE TABLE IF NOT EXISTS retained (topic TEXT PRIMARY KEY);
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message that waits.
+    """A queued message.
 
     Attributes:
-        number: Its place in the order, from 1; never given twice.
+        number: Its position in the order, from 1; never reused.
         payload: JSON, UTF-8.
     """
 
@@ -40,16 +40,17 @@ class Message:
 
 
 class Spool:
-    """Messages in order, kept in an SQLite file until they are removed. Safe to use from several threads.
+    """An ordered queue of messages in an SQLite file. Thread-safe.
 
-    A message that was added survives the end of the program, also by SIGKILL; a power cut may take the last ones, never the file.
+    An added message survives the end of the program, even by SIGKILL. A power cut may lose the last
+    messages, but never damages the file.
 
     Args:
-        folder: Where the file lies; made when missing. One program at a time.
-        limit: Bytes of payload to hold at most.
+        folder: Folder of the file, created if missing. One program at a time may use it.
+        limit: Largest total payload in bytes.
 
     Raises:
-        OutputError: The file cannot be opened, or another program has it.
+        OutputError: The file cannot be opened, or another program uses it.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
@@ -58,12 +59,13 @@ class Spool:
         self._limit = limit
         self._lock = threading.Lock()
         try:
-            # What waits may speak of people: SQLite gives its other files the permissions of this one.
+            # Messages are about people, so only the user may read them. SQLite gives its other
+            # files the same permissions.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
             raise OutputError(f"the spool {self._path} cannot be written ({error.strerror}): check the folder.") from error
         try:
-            # Every statement commits by itself; transactions are begun where they are needed.
+            # Autocommit: transactions are started explicitly where they are needed.
             self._base = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
             names = {name for (name,) in self._base.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if names and "spool" not in names:
@@ -93,13 +95,13 @@ class Spool:
         return int(self._count)
 
     def add(self, payloads: Iterable[Mapping[str, Any]]) -> None:
-        """Append messages, all or none. Each gets a field `id` that no other message ever has.
+        """Append messages, all or none. Each gets a unique field `id`.
 
         Args:
-            payloads: What to say, of JSON's types alone.
+            payloads: The messages, in JSON types.
 
         Raises:
-            OutputError: The disk or the spool is full; nothing was added.
+            OutputError: The disk or the spool is full; no message was added.
         """
         with self._lock:
             rows = []
@@ -124,11 +126,11 @@ class Spool:
             self._bytes += size
 
     def after(self, number: int, count: int) -> list[Message]:
-        """Give the first messages behind a number, in order.
+        """Return the first messages after a number, in order.
 
         Args:
-            number: 0 for the first of all.
-            count: How many at most.
+            number: Number of a message; 0 for the start.
+            count: Highest number of messages.
         """
         with self._lock, contextlib.suppress(sqlite3.Error):
             rows = self._base.execute(
@@ -138,10 +140,10 @@ class Spool:
         return []
 
     def remove(self, messages: Sequence[Message]) -> None:
-        """Forget messages that have arrived.
+        """Remove messages that have arrived.
 
         Raises:
-            OutputError: They could not be removed: they would be sent again after a restart.
+            OutputError: They could not be removed and would be sent again after a restart.
         """
         with self._lock:
             try:
@@ -156,13 +158,13 @@ class Spool:
             self._bytes -= sum(len(message.payload) for message in messages)
 
     def retained(self) -> set[str]:
-        """Give the topics of which the broker may hold a retained message of ours, also of earlier runs."""
+        """Return the topics at which the broker may hold a retained message of any run."""
         with self._lock, contextlib.suppress(sqlite3.Error):
             return {topic for (topic,) in self._base.execute("SELECT topic FROM retained")}
         return set()
 
     def note_retained(self, topics: Iterable[str]) -> None:
-        """Remember topics before something retained is published there.
+        """Store topics before a retained message is published there.
 
         Raises:
             OutputError: The disk is full.
@@ -174,11 +176,14 @@ class Spool:
                 raise OutputError(f"the spool {self._path.parent} cannot be written ({error}): free some space.") from error
 
     def forget_retained(self, topic: str) -> None:
-        """Forget a topic of which the broker holds nothing any more. Where that fails it is cleared again by the next run."""
+        """Remove a topic at which the broker holds no message any more.
+
+        If that fails, the next run clears it again.
+        """
         with self._lock, contextlib.suppress(sqlite3.Error):
             self._base.execute("DELETE FROM retained WHERE topic = ?", (topic,))
 
     def close(self) -> None:
-        """Close the file; what waits stays in it."""
+        """Close the file. Queued messages stay in it."""
         with self._lock:
             self._base.close()

@@ -1,7 +1,8 @@
-"""MPEG-4 video, encoded by OpenCV a part of a second at a time, so that what is encoded can be written away at once.
+"""MPEG-4 video in pieces of a fraction of a second, which can be written to disk at once.
 
-OpenCV's own writer leaves an MP4 file unreadable until it is closed, and takes one constant rate. It makes only the pieces here;
-the files around them are written by `maskedge.sinks.recording.mp4` and `maskedge.sinks.recording.matroska`.
+OpenCV's own writer leaves an MP4 file unreadable until it is closed, and has one constant rate.
+Here it encodes only the pieces; `maskedge.sinks.recording.mp4` and `.matroska` write the files
+around them.
 """
 
 from __future__ import annotations
@@ -21,17 +22,18 @@ from maskedge.types import Image
 
 FOURCC = "mp4v"
 PIECE = 12
-"""Frames of a piece: after so many OpenCV's encoder begins anew anyhow."""
+"""Frames of a piece: the interval of key frames of OpenCV's encoder."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Some consecutive frames, encoded; the first one needs none before it.
+    """Consecutive encoded frames, of which the first is a key frame.
 
     Attributes:
-        samples: Each frame.
-        keys: True for each frame that needs no other.
-        entry: The sample entry of an MP4 file (the content of its `stsd` box): what a decoder must know beforehand.
+        samples: The data of each frame.
+        keys: True for each key frame.
+        entry: Sample entry of an MP4 file (content of its `stsd` box), with the decoder
+            configuration.
     """
 
     samples: list[bytes]
@@ -43,18 +45,19 @@ class PieceEncoder:
     """Encodes frames into pieces.
 
     Args:
-        path: The file that they are for, for the sentences of errors.
+        path: The destination, for error messages.
         size: Width and height of the frames, both even.
-        fps: About how many frames come in a second, for the bit rate.
+        fps: Approximate number of frames per second, for the bit rate.
     """
 
     def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
         self._path = path
         self._size = size
-        # The encoder wants a rate that it can write as a fraction of 16 bits. Time stamps are the container's business.
+        # The encoder needs a rate that is a fraction of 16-bit numbers. The container holds the
+        # time stamps.
         self._fps = float(min(120, max(1, round(fps))))
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        # What is encoded stays in memory where that can be had: no pictures are left behind when the program is killed.
+        # In memory where possible: a killed program leaves no pictures behind.
         memory = hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir()
         self._memory = os.memfd_create("maskedge") if memory else -1
         self._writer: cv2.VideoWriter | None = None
@@ -65,7 +68,7 @@ class PieceEncoder:
 
         Raises:
             OutputError: OpenCV has no encoder.
-            OSError: There is no room for a temporary file.
+            OSError: There is no space for a temporary file.
         """
         if self._writer is None:
             self._writer = self._open()
@@ -73,10 +76,10 @@ class PieceEncoder:
         self.count += 1
 
     def take(self) -> Piece:
-        """Give what was encoded since the last time.
+        """Return the frames encoded since the last call.
 
         Raises:
-            OutputError: The encoder left frames out.
+            OutputError: The encoder dropped frames.
         """
         if self._writer is not None:
             self._writer.release()
@@ -88,7 +91,7 @@ class PieceEncoder:
         return piece
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release the encoder and its memory."""
         self._writer = None
         if self._folder is not None:
             self._folder.cleanup()
@@ -100,7 +103,7 @@ class PieceEncoder:
         self._folder = self._folder or tempfile.TemporaryDirectory(prefix="maskedge-")
         part = Path(self._folder.name) / "part.mp4"
         if self._memory >= 0:
-            # FFmpeg wants a name with a suffix: a link, which is not needed any more once it has opened it.
+            # FFmpeg needs a name with a suffix: a link that is removed once the file is open.
             part.symlink_to(f"/proc/self/fd/{self._memory}")
         writer = cv2.VideoWriter(str(part), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*FOURCC), self._fps, self._size)
         if self._memory >= 0:
@@ -117,7 +120,7 @@ class PieceEncoder:
 
 
 def _read_piece(data: bytes) -> Piece | None:
-    """Take an MP4 file with one track apart; None where it is not as OpenCV writes it."""
+    """Parse an MP4 file with one track. Return None if it is not as OpenCV writes it."""
     file = io.BytesIO(data)
 
     def table(kind: bytes) -> bytes:

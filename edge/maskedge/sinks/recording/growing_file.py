@@ -1,4 +1,4 @@
-"""A file that grows by pieces, each of which is written whole or not at all."""
+"""A file that grows by pieces, each written completely or not at all."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import BinaryIO
 
 
 class GrowingFile:
-    """Appends bytes; on a full disk the file ends where it ended before.
+    """Appends bytes. If that fails, as on a full disk, the file keeps its previous end.
 
     Args:
-        path: The file, which is written anew.
+        path: The file; replaced if it exists.
 
     Attributes:
-        end: Bytes that were appended.
+        end: Number of appended bytes.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
-        # Without a buffer: what was appended survives the program.
+        # Unbuffered: appended data survives a killed program.
         self._file: BinaryIO = path.open("wb", buffering=0)
         self.end = 0
 
@@ -28,7 +28,7 @@ class GrowingFile:
         """Write `data` at the end.
 
         Raises:
-            OSError: It cannot be written. The file is as it was before.
+            OSError: The data cannot be written. The file is unchanged.
         """
         try:
             self.put(self.end, data)
@@ -38,10 +38,10 @@ class GrowingFile:
         self.end += len(data)
 
     def put(self, place: int, data: bytes) -> None:
-        """Write `data` over what stands at `place`, in bytes from the beginning.
+        """Overwrite the file at `place`, in bytes from its beginning.
 
         Raises:
-            OSError: It cannot be written.
+            OSError: The data cannot be written.
         """
         self._file.seek(place)
         view = memoryview(data)

@@ -1,4 +1,4 @@
-"""Matroska files that can be read at any time while they are written, however the program ends."""
+"""Matroska files that are readable at any time while they are written."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ _NAME = b"maskedge"
 
 
 class MatroskaFile:
-    """Writes each piece of encoded frames as a cluster; at the end an index, the duration and the size are filled in.
+    """Writes each piece of encoded frames as a cluster; `close` adds index, duration and size.
 
     Args:
-        path: The file, which is written anew.
+        path: The file; replaced if it exists.
         size: Width and height in pixels.
-        fps: About how many frames come in a second: only told, each frame has its own time.
+        fps: Approximate number of frames per second. It is informative: each frame has its own
+            time.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
 
     def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
@@ -33,14 +34,15 @@ class MatroskaFile:
         self._cues: list[tuple[int, int]] = []
 
     def add(self, piece: Piece, seconds: list[float]) -> None:
-        """Write a piece away.
+        """Write a piece.
 
         Args:
             piece: The frames.
-            seconds: When each begins, and when the last one ends: one number more than frames, ascending, from 0.
+            seconds: Start of each frame and end of the last one, ascending from 0: one number more
+                than there are frames.
 
         Raises:
-            OSError: It cannot be written. The file is as it was before.
+            OSError: The piece cannot be written. The file is unchanged.
         """
         head = b"" if self._segment else self._head(piece.entry)
         start = round(seconds[0] * 1000)
@@ -60,7 +62,7 @@ class MatroskaFile:
         """Write the index and close the file.
 
         Raises:
-            OSError: There was no room for the index: the file stays readable without it.
+            OSError: There is no space for the index. The file is readable without it.
         """
         try:
             if self._segment:
@@ -94,13 +96,13 @@ class MatroskaFile:
             _element(0x86, b"V_MPEG4/ISO/ASP"), _element(0x63A2, _decoder_setup(entry)),
             _element(0xE0, _number(0xB0, width), _number(0xBA, height)),
         )  # fmt: skip
-        # The place of the index is kept free until it is known.
+        # Reserved for the position of the index.
         rest = _element(0xEC, bytes(len(_seek(0)) - 2)) + facts + _element(0x1654AE6B, track)
         return kind + struct.pack(">IQ", 0x18538067, _UNKNOWN) + rest
 
 
 def _element(kind: int, *parts: bytes) -> bytes:
-    """Make an element of its content."""
+    """Return an element with the given content."""
     size = sum(map(len, parts))
     bits = 1
     while size >= (1 << 7 * bits) - 1:
@@ -113,12 +115,12 @@ def _number(kind: int, value: int, width: int = 0) -> bytes:
 
 
 def _seek(place: int) -> bytes:
-    """Make the entry that says where the index is; of the same length for any place."""
+    """Return the entry with the position of the index; its length is constant."""
     return _element(0x114D9B74, _element(0x4DBB, _element(0x53AB, b"\x1c\x53\xbb\x6b"), _number(0x53AC, place, 8)))
 
 
 def _decoder_setup(entry: bytes) -> bytes:
-    """Take what a decoder must know beforehand out of the sample entry of an MP4 file (ISO/IEC 14496-1, 7.2.6)."""
+    """Return the decoder configuration from an MP4 sample entry (ISO/IEC 14496-1, 7.2.6)."""
     start = entry.index(b"esds") + 8
     while True:
         kind = entry[start]
@@ -128,5 +130,5 @@ def _decoder_setup(entry: bytes) -> bytes:
         size, start = size << 7 | entry[start], start + 1
         if kind == 0x05:
             return entry[start : start + size]
-        # The content of the outer descriptors begins with fields of a known length.
+        # The outer descriptors start with fields of a known length.
         start += {0x03: 3, 0x04: 13}.get(kind, size)

@@ -1,4 +1,4 @@
-"""MP4 files that can be read at any time while they are written, however the program ends."""
+"""MP4 files that are readable at any time while they are written."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from maskedge.support.iso_media import make, make_full
 from .encoder import Piece
 from .growing_file import GrowingFile
 
-_SCALE = 90_000  # units of time in a second, as in most video
+_SCALE = 90_000  # time units per second, as in most video
 _BRANDS = make(b"ftyp", b"isom\0\0\2\0isomiso5iso6mp41")
 _MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 _KEY, _OTHER = 0x02000000, 0x01010000
-"""Flags of a frame that depends on no other, and of one that does."""
+"""Sample flags of a key frame and of any other frame."""
 
 
 class Mp4File:
-    """Writes pieces of encoded frames as fragments; at the end one index over all of them makes it a plain MP4 file.
+    """Writes encoded pieces as fragments; `close` adds the index of a plain MP4 file.
 
-    Until then it is a fragmented MP4 file: whole up to its last fragment. The fragments then lie in one large `mdat` box,
-    whose head was left free: players and editors that know no fragments see a file as any other.
+    Until then it is a fragmented MP4 file, complete up to its last fragment. `close` encloses the
+    fragments in one large `mdat` box, for whose header space is reserved: players and editors
+    without support for fragments read it as a plain file.
 
     Args:
-        path: The file, which is written anew.
+        path: The file; replaced if it exists.
         size: Width and height in pixels.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
 
     def __init__(self, path: Path, size: tuple[int, int]) -> None:
@@ -39,19 +40,20 @@ class Mp4File:
         self._file.append(_BRANDS + make(b"free", bytes(8)))
         self._entry = b""
         self._ticks = 0
-        # The index to come: 4 bytes a number, some 10 MB for a day of 25 frames/s.
+        # Data of the index: 4 bytes per number, about 10 MB for a day at 25 frames/s.
         self._sizes, self._lengths, self._keys = array("I"), array("I"), array("I")
         self._chunks: list[tuple[int, int]] = []
 
     def add(self, piece: Piece, seconds: list[float]) -> None:
-        """Write a piece away.
+        """Write a piece.
 
         Args:
             piece: The frames.
-            seconds: When each begins, and when the last one ends: one number more than frames, ascending, from 0.
+            seconds: Start of each frame and end of the last one, ascending from 0: one number more
+                than there are frames.
 
         Raises:
-            OSError: It cannot be written. The file is as it was before.
+            OSError: The piece cannot be written. The file is unchanged.
         """
         fragment, lengths, ticks = b"", array("I"), self._ticks
         if not self._entry:
@@ -82,13 +84,13 @@ class Mp4File:
         """Write the index and close the file.
 
         Raises:
-            OSError: There was no room for the index: the file stays readable without it.
+            OSError: There is no space for the index. The file is readable without it.
         """
         try:
             if self._entry:
                 start, end = len(_BRANDS), self._file.end
                 self._file.append(self._movie(self._entry, self._index()))
-                # From here on everything up to the index is one box of data.
+                # Everything up to the index becomes one data box.
                 self._file.put(start, struct.pack(">I4sQ", 1, b"mdat", end - start))
         finally:
             self._file.close()
@@ -113,7 +115,7 @@ class Mp4File:
         ]
 
     def _movie(self, entry: bytes, index: list[bytes] | None) -> bytes:
-        """Make the description of the film: with its index, or with a note that fragments follow."""
+        """Return the `moov` box: with an index, or with the note that fragments follow."""
         width, height = self._size
         ticks = self._ticks if index else 0
         thousandths = round(ticks * 1000 / _SCALE)

@@ -1,4 +1,4 @@
-"""Films: frames with their times in, a video file out that plays at the speed at which they came."""
+"""Video files from frames with time stamps. They play at the speed of the source."""
 
 from __future__ import annotations
 
@@ -20,24 +20,26 @@ from .mp4 import Mp4File
 
 CODECS = {".mp4": FOURCC, ".m4v": FOURCC, ".mov": FOURCC, ".mkv": FOURCC, ".avi": "MJPG"}
 _LONGEST_PIECE = 0.8
-"""Seconds of film that wait at most before they are written away."""
+"""Longest piece in seconds; a piece is written to disk when it is complete."""
 _LONGEST_REPEAT = 10.0
-"""Seconds for which a picture is repeated at most, in files of one constant rate."""
+"""Longest repetition of a picture in seconds, in files with a constant rate."""
 _LEAST_FREE = 8 * 1024 * 1024
 
 
 class VideoFile(Protocol):
-    """A video file that is being written."""
+    """A video file being written."""
 
     def write(self, image: Image, moment: float) -> None:
         """Add a frame, which is shown until the next one.
 
         Args:
-            image: uint8 `[H, W, 3]`, BGR. Of another size than the first, it is fitted into that.
-            moment: Its time in seconds, of any clock. Where it does not go on, the frame comes one frame after the one before.
+            image: uint8 `[H, W, 3]`, BGR. It is fitted into the size of the first frame.
+            moment: Its time in seconds of any clock. If that does not increase, the frame follows
+                the previous one after one frame interval.
 
         Raises:
-            OutputError: It could not be written. What was written before can be read; the frame may be tried again.
+            OutputError: The frame could not be written. Earlier frames are readable, and the same
+                frame may be tried again.
         """
         ...
 
@@ -45,20 +47,23 @@ class VideoFile(Protocol):
         """Complete the file. May be called twice.
 
         Raises:
-            OutputError: It could not be completed; what was written can be read.
+            OutputError: The file could not be completed. The written frames are readable.
         """
         ...
 
 
 def open_video_file(path: Path, fps: float) -> VideoFile:
-    """Begin a video file; its suffix, one of `CODECS`, chooses the container. Nothing is written before the first frame.
+    """Open a video file; its suffix, one of `CODECS`, selects the container.
 
-    MP4, MOV and Matroska keep the time of every frame, and all but the last second can be read however the program ends.
-    AVI has one constant rate: pictures are repeated, and it can only be read once it is closed.
+    The first frame creates the file.
+
+    MP4, MOV and Matroska keep the time of every frame; if the program is killed, all but the last
+    second is readable. AVI has a constant rate: pictures are repeated, and the file is readable
+    only after it is closed.
 
     Args:
         path: The file.
-        fps: About how many frames come in a second.
+        fps: Approximate number of frames per second.
     """
     if path.suffix.lower() == ".avi" or cv2.CAP_FFMPEG not in cv2.videoio_registry.getWriterBackends():
         return ConstantRateFile(path, fps)
@@ -70,7 +75,7 @@ class TimestampedFile:
 
     Args:
         path: The file.
-        fps: About how many frames come in a second.
+        fps: Approximate number of frames per second.
     """
 
     def __init__(self, path: Path, fps: float) -> None:
@@ -127,7 +132,7 @@ class TimestampedFile:
         file = file or self._file
         if file is None or self._encoder is None:
             return
-        # What could not be written is not encoded again.
+        # A piece that could not be written is kept, not encoded again.
         self._piece = self._piece or self._encoder.take()
         file.add(self._piece, [*self._starts, end])
         self._count += len(self._starts)
@@ -141,14 +146,15 @@ class TimestampedFile:
 
 
 class ConstantRateFile:
-    """A file of one constant rate, written by OpenCV: pictures are repeated until the time of the next one.
+    """A file with a constant rate, written by OpenCV: each picture is repeated until the next one.
 
-    Of a long gap ten seconds are kept. OpenCV's writer reports no error when a disk is full, so the free space is watched.
+    A long gap is shortened to ten seconds. OpenCV's writer reports no error on a full disk, so the
+    free space is checked.
 
     Args:
         path: The file.
-        fps: The rate. Where it is above 120, which some containers claim without meaning it, the time between the first two
-            frames decides.
+        fps: The rate. Some containers claim rates above 120; the time between the first two frames
+            replaces such a rate.
     """
 
     def __init__(self, path: Path, fps: float) -> None:
@@ -200,7 +206,7 @@ class ConstantRateFile:
             raise OutputError(f"{self._path} cannot be written: OpenCV has no encoder for it here; try .avi.")
 
     def _put(self, slot: int) -> None:
-        """Write the last picture up to a slot."""
+        """Repeat the last picture up to a slot."""
         if self._writer is not None and self._last is not None:
             while self._slots < slot:
                 self._writer.write(self._last)
@@ -208,7 +214,7 @@ class ConstantRateFile:
 
 
 class _Times:
-    """The time of a film's frames, from 0."""
+    """The times of the frames of a video file, from 0."""
 
     def __init__(self, fps: float) -> None:
         self._step = 1 / fps
@@ -218,7 +224,7 @@ class _Times:
         self._last = 0.0
 
     def next(self, moment: float) -> float:
-        """Give the time of the frame at `moment`; once more the same, when that frame is tried again."""
+        """Return the time of the frame at `moment`; the same time if that frame is tried again."""
         if self._first is None:
             self._first = moment
         if self._waiting is None or self._waiting[0] != moment:
@@ -226,28 +232,31 @@ class _Times:
         return self._waiting[1]
 
     def accept(self, seconds: float) -> None:
-        """The frame was written."""
+        """Record that the frame was written."""
         if seconds > self._last:
             self._step = seconds - self._last
         self._last, self._waiting = seconds, None
 
     def end(self) -> float:
-        """Give the time at which the last frame ends: it is shown as long as the one before it, but a second at most."""
+        """Return the end of the last frame; it lasts as long as the one before, at most a second."""
         return self._last + min(self._step, 1.0)
 
 
 def even_size(image: Image) -> tuple[int, int]:
-    """Give width and height of `image`, made even: encoders want that."""
+    """Return width and height of `image`, rounded up to even numbers as encoders require."""
     return image.shape[1] + image.shape[1] % 2, image.shape[0] + image.shape[0] % 2
 
 
 def fit(image: Image, size: tuple[int, int]) -> Image:
-    """Bring `image` to `size` (width, height): scaled to fit, centred on black. uint8 `[H, W, 3]`."""
+    """Return `image` scaled to fit into `size` (width, height) and centred on black.
+
+    uint8 `[H, W, 3]`.
+    """
     width, height = size
     if image.shape[:2] == (height, width):
         return image
     scale = min(width / image.shape[1], height / image.shape[0])
-    # An odd side that was rounded up to even is padded, not scaled.
+    # An odd side is padded to the even size, not scaled.
     if image.shape[1] + 1 >= width >= image.shape[1] and image.shape[0] + 1 >= height >= image.shape[0]:
         scale = 1.0
     inner = (max(1, min(width, round(image.shape[1] * scale))), max(1, min(height, round(image.shape[0] * scale))))

@@ -1,4 +1,4 @@
-"""What of a run is served, where and to whom."""
+"""The section `[web]`: what is served, at which address and to whom."""
 
 from __future__ import annotations
 
@@ -8,48 +8,49 @@ from pathlib import Path
 
 from maskedge.errors import UsageError
 from maskedge.settings import Range, check_settings
-from maskedge.support.files import MOST_SECRET, read_regular
+from maskedge.support.files import MAX_SECRET_BYTES, read_regular
 
 DEFAULT_PORT = 8080
 
 
 @dataclass(frozen=True)
 class WebConfig:
-    """Settings of the section `[web]`.
+    """The section `[web]`.
 
     Raises:
-        UsageError: A value is out of its range, or pictures would be served to a network without a token.
+        UsageError: A value is out of range, or pictures would be served to a network without a
+            token.
     """
 
-    serve: str = field(default="", metadata={"help": "Address and port of the status page, as in 127.0.0.1:8080; empty: none."})
-    picture: bool = field(default=False, metadata={"help": "Serve the live picture too. Without it nothing with pixels is served."})
+    serve: str = field(default="", metadata={"help": "address and port of the status page, as in 127.0.0.1:8080; empty: no page"})
+    picture: bool = field(default=False, metadata={"help": "serve the live picture; without it no pixels are served"})
     stream_fps: float = field(
-        default=10.0, metadata={"help": "Most pictures a second that a watcher gets.", "range": Range(0.1, 120)}
+        default=10.0, metadata={"help": "highest number of pictures per second for a client", "range": Range(0.1, 120)}
     )
     stream_width: int = field(
         default=640,
         metadata={
-            "help": "Greatest width of served pictures in pixels; 0: as the camera gives.",
+            "help": "greatest width of served pictures in pixels; 0: the width of the camera",
             "range": Range(16, 8192, zero=True),
         },
     )
-    jpeg_quality: int = field(default=75, metadata={"help": "Quality of served pictures.", "range": Range(1, 100)})
+    jpeg_quality: int = field(default=75, metadata={"help": "JPEG quality of served pictures", "range": Range(1, 100)})
     events_per_second: float = field(
-        default=5.0, metadata={"help": "Most detection events a second that /api/events gives.", "range": Range(0.1, 120)}
+        default=5.0, metadata={"help": "highest number of detection events per second at /api/events", "range": Range(0.1, 120)}
     )
     max_clients: int = field(
-        default=16, metadata={"help": "Most watchers of live pictures and events at a time.", "range": Range(1, 1000)}
+        default=16, metadata={"help": "highest number of clients of live pictures and events at a time", "range": Range(1, 1000)}
     )
     stale_after: float = field(
-        default=10.0, metadata={"help": "Seconds without a frame after which /healthz answers 503.", "range": Range(0.001, 86400)}
+        default=10.0, metadata={"help": "seconds without a frame after which /healthz returns 503", "range": Range(0.001, 86400)}
     )
     token: str | None = field(
-        default=None, metadata={"secret": True, "help": "Password of the page, and bearer token of the API; better in token_file."}
+        default=None, metadata={"secret": True, "help": "password of the page and bearer token of the API; token_file is safer"}
     )
-    token_file: Path | None = field(default=None, metadata={"help": "File whose first line is the token."})
-    allow_remote: bool = field(default=False, metadata={"help": "Serve pictures to a network without a token."})
+    token_file: Path | None = field(default=None, metadata={"help": "file whose first line is the token"})
+    allow_remote: bool = field(default=False, metadata={"help": "serve pictures to a network without a token"})
     hosts: tuple[str, ...] = field(
-        default=(), metadata={"help": "Further names by which browsers may reach the page, where there is no token."}
+        default=(), metadata={"help": "further host names under which browsers may open a page without a token"}
     )
 
     def __post_init__(self) -> None:
@@ -59,15 +60,18 @@ class WebConfig:
             host, _ = parse_address(self.serve)
             if self.picture and not is_loopback(host) and not (self.token or self.token_file or self.allow_remote):
                 raise UsageError(
-                    f"pictures would be served on {self.serve} to everyone who reaches it: set web.token_file, or web.allow_remote."
+                    f"pictures would be served on {self.serve} to every client that can reach it: set web.token_file, or "
+                    "web.allow_remote."
                 )
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Take `127.0.0.1:8080`, `[::1]:8080`, `localhost`, `:8080` or `8080` apart; without a host it is the loopback.
+    """Split `127.0.0.1:8080`, `[::1]:8080`, `localhost`, `:8080` or `8080` into host and port.
+
+    Without a host it is the loopback address.
 
     Raises:
-        UsageError: It is no address, or the port is not 0 to 65535 (0: any free one).
+        UsageError: It is not an address, or the port is not 0 to 65535 (0: any free port).
     """
     host, port = text.strip(), ""
     if host.isdigit():
@@ -84,7 +88,7 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches `host`."""
+    """Return True if only this machine can reach `host`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -92,16 +96,16 @@ def is_loopback(host: str) -> bool:
 
 
 def read_token(config: WebConfig) -> str | None:
-    """Give the token that clients must show, None where there is none.
+    """Return the token that clients must send, None without one.
 
     Raises:
-        UsageError: The file of the token cannot be read, or is empty.
+        UsageError: The token file cannot be read or is empty.
     """
     if config.token_file is None:
         return config.token or None
     path = config.token_file.expanduser()
     try:
-        lines = read_regular(path, MOST_SECRET).decode("utf-8-sig").splitlines()
+        lines = read_regular(path, MAX_SECRET_BYTES).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise UsageError(f"the token of the status page cannot be read from {path} ({reason}).") from error

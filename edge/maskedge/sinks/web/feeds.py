@@ -1,7 +1,8 @@
-"""What flows to those who watch: pictures and events. All of it belongs to the web thread.
+"""The feeds of the web server: pictures and events. Everything here belongs to the web thread.
 
-Nothing is queued for a client. Each has a cursor, and takes the newest picture, status and faces when it has taken the last ones;
-events stand in a ring that all share. So a client that reads one byte a second costs no more than one picture.
+Nothing is queued for a client. Each client has a cursor and takes the newest picture, status and
+faces when it has taken the previous ones; events are in a ring that all clients share. So a client
+that reads one byte per second costs no more than one picture.
 """
 
 from __future__ import annotations
@@ -19,47 +20,53 @@ from maskedge.support.text import to_json
 
 BOUNDARY = "frame"
 KINDS = ("status", "faces", "happening")
-_REMEMBERED = 256
+_KEPT_EVENTS = 256
 _RETRY_MS = 2000
 _SILENCE = 15.0
 
 
 class Broadcast:
-    """Wakes everyone who waits in `loop`."""
+    """A signal to all coroutines that wait for it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._next: asyncio.Future[None] = loop.create_future()
 
     def fire(self) -> None:
-        """Wake those who wait now."""
+        """Wake the waiting coroutines."""
         fired, self._next = self._next, self._loop.create_future()
         fired.set_result(None)
 
     def next(self) -> asyncio.Future[None]:
-        """Give what the next `fire` completes: taken before looking at what there is, so that nothing is missed meanwhile."""
+        """Return a future that the next `fire` completes.
+
+        Take it before reading the current values, so that no change is missed.
+        """
         return self._next
 
 
 async def _happens(fresh: asyncio.Future[None]) -> bool:
-    """Wait for a broadcast; False when it is time to send something all the same, to learn whether the client is still there."""
+    """Wait for a broadcast.
+
+    Return False after a silence: sending something shows if the client is still there.
+    """
     done, _ = await asyncio.wait((fresh,), timeout=_SILENCE)
     return bool(done)
 
 
 class Pictures:
-    """The newest picture as JPEG: encoded once a frame for everyone, and only when someone wants it.
+    """The newest picture as JPEG, encoded on demand and once per frame for all clients.
 
     Args:
         loop: The event loop of the web thread.
-        newest: Returns the newest result, None before the first.
-        fps: Most pictures a second for a watcher.
+        newest: Returns the newest result, None before the first one.
+        fps: Highest number of pictures per second for a client.
         width: Greatest width in pixels, 0 for any.
-        quality: Of the JPEG, 1 to 100.
+        quality: JPEG quality, 1 to 100.
 
     Attributes:
-        watchers: How many watch the stream.
-        encoded: How many pictures were encoded.
+        watchers: Number of clients of the stream.
+        encoded: Number of encoded pictures.
     """
 
     def __init__(
@@ -77,7 +84,7 @@ class Pictures:
         self.encoded = 0
 
     def jpeg(self) -> bytes:
-        """Give the newest picture, empty before the first."""
+        """Return the newest picture, empty before the first one."""
         result = self._newest()
         if result is not None and result is not self._result:
             self._jpeg = encode_jpeg(result.picture, self._quality, width=self._width)
@@ -86,17 +93,18 @@ class Pictures:
         return self._jpeg
 
     def refresh(self, now: float) -> None:
-        """Offer the newest frame to the watchers, at most `fps` times a second."""
+        """Publish the newest frame to the clients, at most `fps` times per second."""
         if self.watchers and now >= self._due and self._newest() is not self._result:
-            # Half an interval of slack: a camera of exactly this rate must not lose every second frame to jitter.
+            # Half an interval of slack, so that jitter does not cost a camera of exactly this rate
+            # every second frame.
             self._due = max(self._due + self._interval, now + self._interval / 2)
             self.jpeg()
             self._fresh.fire()
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
-        """Give the parts of `multipart/x-mixed-replace`.
+        """Yield the parts of `multipart/x-mixed-replace`.
 
-        The boundary follows each picture at once: browsers show a part when they meet the end of it.
+        The boundary follows each picture at once: browsers show a part when they read its end.
         """
         self.watchers += 1
         try:
@@ -120,19 +128,19 @@ def _part(jpeg: bytes) -> bytes:
 
 
 class Events:
-    """Server-sent events: the status once a second, the faces at a limited rate, and every event.
+    """Server-sent events: the status once per second, the faces at a limited rate, and every event.
 
     Args:
         loop: The event loop of the web thread.
-        newest: Returns the newest result, None before the first.
+        newest: Returns the newest result, None before the first one.
         event: Returns the detection event of a result.
         status: Returns the status as JSON.
-        rate: Most detection events a second.
+        rate: Highest number of detection events per second.
 
     Attributes:
-        watchers: How many listen.
-        face_watchers: How many of them want the faces.
-        happened: How often each kind of event was told.
+        watchers: Number of clients.
+        face_watchers: Number of clients that asked for the faces.
+        counts: Number of published events by kind.
     """
 
     def __init__(
@@ -149,23 +157,23 @@ class Events:
         self._interval = 1 / rate
         self._due = 0.0
         self._result: FrameResult | None = None
-        self._told: deque[tuple[int, bytes]] = deque(maxlen=_REMEMBERED)
+        self._history: deque[tuple[int, bytes]] = deque(maxlen=_KEPT_EVENTS)
         self._number = 0
         self._latest: dict[str, tuple[int, bytes]] = {}
         self._fresh = Broadcast(loop)
         self.watchers = 0
         self.face_watchers = 0
-        self.happened: dict[str, int] = {}
+        self.counts: dict[str, int] = {}
 
     def handle_event(self, event: Event) -> None:
-        """Tell everyone, and remember it for those who come back."""
+        """Publish an event, and keep it for clients that reconnect."""
         self._number += 1
-        self._told.append((self._number, _message("happening", to_json(event.to_json()).encode(), self._number)))
-        self.happened[event.kind] = self.happened.get(event.kind, 0) + 1
+        self._history.append((self._number, _message("happening", to_json(event.to_json()).encode(), self._number)))
+        self.counts[event.kind] = self.counts.get(event.kind, 0) + 1
         self._fresh.fire()
 
     def refresh(self, now: float) -> None:
-        """Offer the faces of the newest frame, at most `rate` times a second."""
+        """Publish the faces of the newest frame, at most `rate` times per second."""
         result = self._newest()
         if self.face_watchers and result is not None and result is not self._result and now >= self._due:
             self._result = result
@@ -173,7 +181,7 @@ class Events:
             self._publish("faces", to_json(self._event(result)).encode())
 
     async def tick(self) -> None:
-        """Offer the status once a second, for ever."""
+        """Publish the status once per second, for ever."""
         while True:
             if self.watchers:
                 self._publish("status", self._status())
@@ -195,14 +203,14 @@ class Events:
             self.face_watchers -= "faces" in kinds
 
     async def stream(self, kinds: frozenset[str], after: int | None) -> AsyncGenerator[bytes, None]:
-        """Give the messages of `kinds`.
+        """Yield the messages of `kinds`.
 
         Args:
             kinds: Some of `KINDS`.
-            after: Number of the last event that the client has; None for only what comes.
+            after: Number of the last event that the client has; None for new events only.
         """
         with self._listening(kinds):
-            # A number from an earlier run says nothing of this one: give all that is remembered.
+            # A greater number comes from an earlier run: send every event that is kept.
             cursor = self._number if after is None else after if after <= self._number else 0
             seen = {kind: number for kind, (number, _) in self._latest.items()}
             first = b"retry: %d\n\n" % _RETRY_MS
@@ -211,7 +219,7 @@ class Events:
                 fresh = self._fresh.next()
                 pieces = []
                 if "happening" in kinds:
-                    pieces += [message for number, message in self._told if number > cursor]
+                    pieces += [message for number, message in self._history if number > cursor]
                     cursor = self._number
                 for kind, (number, message) in self._latest.items():
                     if kind in kinds and number != seen.get(kind):
@@ -224,6 +232,6 @@ class Events:
 
 
 def _message(kind: str, data: bytes, number: int | None = None) -> bytes:
-    """Give a server-sent event. JSON has no line breaks, so its data is one line."""
+    """Format a server-sent event. JSON has no line breaks, so its data is one line."""
     identity = b"id: %d\n" % number if number is not None else b""
     return b"%sevent: %s\ndata: %s\n\n" % (identity, kind.encode(), data)

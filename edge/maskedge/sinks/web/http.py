@@ -1,4 +1,4 @@
-"""As much of HTTP/1.1 as a status page needs: GET and HEAD, one request a connection, everything bounded."""
+"""A subset of HTTP/1.1: GET and HEAD, one request per connection, bounded sizes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ MOST_HEADERS = 64
 _LONGEST_HEAD = 16384
 
 Feed: TypeAlias = Callable[[], AsyncGenerator[bytes, None]]
-"""Gives the pieces of an answer without end. The next one is asked for when the client has taken the last."""
+"""Yields the pieces of an endless response.
 
-# Everything comes from the device itself, and nobody else may embed or read it.
+The next piece is requested when the client has taken the last one.
+"""
+
+# All content comes from the device itself; other sites may neither embed nor read it.
 _SECURITY = (
     (
         "Content-Security-Policy",
@@ -34,30 +37,30 @@ _SECURITY = (
 
 
 class HttpError(Exception):
-    """A request that gets no answer but this one.
+    """A request that is refused.
 
     Attributes:
         status: The status code.
-        sentence: What the client is told.
+        message: Text for the client.
         headers: Further headers.
     """
 
-    def __init__(self, status: HTTPStatus, sentence: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
-        super().__init__(sentence)
+    def __init__(self, status: HTTPStatus, message: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(message)
         self.status = status
-        self.sentence = sentence
+        self.message = message
         self.headers = headers
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client asks for.
+    """A request of a client.
 
     Attributes:
         method: `GET` or `HEAD`.
-        path: As it was sent, without the query. It is only ever compared with known paths.
-        query: The query; of a repeated name the last value.
-        headers: Names in lower case.
+        path: The path as it was sent, without the query. It is only compared with known paths.
+        query: The query; the last value of a repeated name counts.
+        headers: The headers, with names in lower case.
     """
 
     method: str
@@ -68,14 +71,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a client gets.
+    """A response to a client.
 
     Attributes:
         content: The body, unless there is a feed.
         content_type: Its media type.
         status: The status code.
         headers: Further headers.
-        feed: Gives a body without end.
+        feed: Yields an endless body.
     """
 
     content: bytes = b""
@@ -85,7 +88,7 @@ class Response:
     feed: Feed | None = None
 
     def head(self) -> bytes:
-        """Give the status line and the headers."""
+        """Return the status line and the headers."""
         lines = [f"HTTP/1.1 {self.status.value} {self.status.phrase}", f"Content-Type: {self.content_type}"]
         if self.feed is None:
             lines.append(f"Content-Length: {len(self.content)}")
@@ -94,26 +97,26 @@ class Response:
 
 
 def refuse(error: HttpError) -> Response:
-    """Give the answer of a refusal."""
-    return Response(f"{error.sentence}\n".encode(), status=error.status, headers=error.headers)
+    """Return the response for a refused request."""
+    return Response(f"{error.message}\n".encode(), status=error.status, headers=error.headers)
 
 
 async def read_request(reader: asyncio.StreamReader, line_timeout: float | None = None) -> Request:
     """Read the head of a request.
 
     Args:
-        reader: Gives it.
-        line_timeout: Seconds within which its first line must be complete.
+        reader: The connection.
+        line_timeout: Seconds within which the first line must be complete.
 
     Raises:
-        HttpError: It is no request that is answered here.
-        EOFError: The client went away.
-        asyncio.TimeoutError: Its first line was late.
+        HttpError: The request is malformed or not supported.
+        EOFError: The client disconnected.
+        asyncio.TimeoutError: The first line was late.
     """
     line = await asyncio.wait_for(_read_line(reader, HTTPStatus.REQUEST_URI_TOO_LONG), line_timeout)
     words = line.split(" ")
     if len(words) != 3 or not words[2].startswith("HTTP/1."):
-        raise HttpError(HTTPStatus.BAD_REQUEST, "This is no HTTP request.")
+        raise HttpError(HTTPStatus.BAD_REQUEST, "This is not an HTTP request.")
     method, target, _ = words
     headers: dict[str, str] = {}
     length = 0
@@ -126,9 +129,9 @@ async def read_request(reader: asyncio.StreamReader, line_timeout: float | None 
         if len(headers) > MOST_HEADERS or length > _LONGEST_HEAD:
             raise HttpError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request has too many headers.")
     if method not in ("GET", "HEAD"):
-        raise HttpError(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are answered.", (("Allow", "GET, HEAD"),))
+        raise HttpError(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are supported.", (("Allow", "GET, HEAD"),))
     if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
-        raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "A request has no body here.")
+        raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Requests must not have a body.")
     path, _, query = target.partition("?")
     try:
         fields = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=16))

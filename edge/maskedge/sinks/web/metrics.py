@@ -1,4 +1,4 @@
-"""The metrics, for Prometheus. What is written is prometheus_client's: the extra `metrics`."""
+"""The metrics for Prometheus, formatted by prometheus_client (extra `metrics`)."""
 
 from __future__ import annotations
 
@@ -16,18 +16,22 @@ if TYPE_CHECKING:
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
 _STATES = ("opening", "open", "lost", "ended")
-# Key of the status' health, name, factor to the base unit, help.
+# Key in the health of the status, metric, factor to the base unit, help.
 _HEALTH = (
     ("temperature_c", "maskedge_temperature_celsius", 1, "Temperature of the processor."),
     ("frequency_mhz", "maskedge_cpu_frequency_hertz", 1e6, "Frequency of the processor."),
-    ("memory_mb", "maskedge_resident_memory_bytes", 1e6, "Memory that the program holds."),
+    ("memory_mb", "maskedge_resident_memory_bytes", 1e6, "Resident memory of the process."),
     ("load", "maskedge_load1", 1, "Load of the machine over one minute."),
 )
 Samples = Iterable[tuple[Mapping[str, object], float | int | None]]
 
 
 class LatencyHistogram:
-    """How long each stage takes. Written by the pipeline's thread, read by another: each observation is one addition to a list."""
+    """A histogram of the time of each stage.
+
+    The loop's thread writes it and the web thread reads it without a lock: each observation is one
+    addition to a list.
+    """
 
     def __init__(self) -> None:
         self._counts: dict[str, list[int]] = {}
@@ -44,7 +48,7 @@ class LatencyHistogram:
             self._sums[stage] += milliseconds / 1000
 
     def samples(self) -> Iterator[tuple[str, list[tuple[str, float]], float]]:
-        """Give each stage with its buckets (upper bound in seconds and how many took no longer) and its sum in seconds."""
+        """Yield stage, cumulative buckets (upper bound in seconds, count) and sum in seconds."""
         for stage in list(self._counts):
             buckets, total = [], 0
             for bound, count in zip((*(f"{bound:g}" for bound in _BOUNDS), "+Inf"), list(self._counts[stage]), strict=True):
@@ -55,24 +59,24 @@ class LatencyHistogram:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the metrics are made of.
+    """The values behind the metrics.
 
     Attributes:
-        status: What `RunState.snapshot` gives. What it lacks is left out.
-        latency: Of the stages.
-        names: Rules and zones.
-        happened: Events by kind.
-        frame_age: Seconds since the last frame, None before the first.
-        answered: Requests by status code.
-        watchers: Clients of the live picture and of the events.
-        slow: Clients that were cut off.
-        encoded: Pictures encoded for watchers.
+        status: The state of the run (`RunState.snapshot`). Missing keys have no metrics.
+        latency: Times of the stages.
+        names: Rules and zones; their metrics are 0 before the first event.
+        events: Number of events by kind.
+        frame_age: Seconds since the last frame, None before the first one.
+        answered: Number of requests by status code.
+        watchers: Number of clients of the live picture and of the events.
+        slow: Number of clients that were disconnected because they read nothing.
+        encoded: Number of pictures encoded for clients.
     """
 
     status: Mapping[str, Any]
     latency: LatencyHistogram = field(default_factory=LatencyHistogram)
     names: RunNames = field(default_factory=RunNames)
-    happened: Mapping[str, int] = field(default_factory=dict)
+    events: Mapping[str, int] = field(default_factory=dict)
     frame_age: float | None = None
     answered: Mapping[int, int] = field(default_factory=dict)
     watchers: Mapping[str, int] = field(default_factory=dict)
@@ -81,17 +85,17 @@ class Facts:
 
 
 class Exposition:
-    """Writes the metrics.
+    """Formats the metrics.
 
     Args:
-        facts: Gives what they are made of.
+        facts: Returns the values behind them.
 
     Raises:
         ImportError: prometheus_client is missing (extra `metrics`).
     """
 
     def __init__(self, facts: Callable[[], Facts]) -> None:
-        # A registry of our own: the library's global one would add metrics of the Python process.
+        # Not the global registry: it would add metrics of the Python process.
         from prometheus_client.registry import CollectorRegistry
 
         self._facts = facts
@@ -99,18 +103,19 @@ class Exposition:
         self._registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
-        """Give all metrics, as prometheus_client wants it of a collector."""
+        """Yield all metrics. Part of the collector interface of prometheus_client."""
         return _metrics(self._facts())
 
     def describe(self) -> Iterable[Metric]:
-        """Give none: the names do not clash with those of others in this registry."""
+        """Return nothing: no other collector in this registry could clash."""
         return ()
 
     def write(self, accept: str = "") -> tuple[bytes, str]:
-        """Give the metrics and their media type.
+        """Return the metrics and their media type.
 
         Args:
-            accept: Media types that the client takes: OpenMetrics where it is among them, else Prometheus' text format 0.0.4.
+            accept: Media types that the client accepts. With OpenMetrics among them the metrics
+                have that format, otherwise Prometheus' text format 0.0.4.
         """
         from prometheus_client import exposition
         from prometheus_client.openmetrics import exposition as openmetrics
@@ -130,40 +135,38 @@ def _metrics(facts: Facts) -> Iterator[Metric]:
         "detector": status.get("settings", {}).get("detector") or "",
     }
     yield from _gauge("maskedge_build_info", "What runs here; always 1.", [(about, 1)])
-    yield from _gauge("maskedge_uptime_seconds", "Since the start of the run.", status.get("uptime_s"))
+    yield from _gauge("maskedge_uptime_seconds", "Seconds since the start of the run.", status.get("uptime_s"))
     states: Samples = [({"state": state}, int(source.get("state") == state)) for state in _STATES]
-    yield from _gauge("maskedge_source_state", "1 for the state that the camera is in.", states)
+    yield from _gauge("maskedge_source_state", "1 for the current state of the camera.", states)
     for what, words in (
-        ("captured", "Frames that the camera gave."),
-        ("dropped", "Frames that were left out, because newer ones were there."),
-        ("skipped", "Frames that were damaged."),
-        ("processed", "Frames that were looked at."),
+        ("captured", "Frames captured from the camera."),
+        ("dropped", "Frames dropped because newer ones had arrived."),
+        ("skipped", "Frames skipped because they were damaged."),
+        ("processed", "Frames processed."),
     ):
         yield from _counter(f"maskedge_frames_{what}_total", words, counters.get(what))
-    words = "How often the camera was lost and found again."
+    words = "Times that the camera was lost and came back."
     yield from _counter("maskedge_source_reconnects_total", words, counters.get("reconnects"))
     rate = status.get("rate", {}).get("frames_per_second")
-    yield from _gauge("maskedge_frames_per_second", "Frames that are looked at in a second.", rate)
+    yield from _gauge("maskedge_frames_per_second", "Frames processed per second.", rate)
     age = None if facts.frame_age is None else round(facts.frame_age, 3)
-    yield from _gauge("maskedge_last_frame_age_seconds", "Since the last frame.", age)
+    yield from _gauge("maskedge_last_frame_age_seconds", "Seconds since the last frame.", age)
     yield from _people(facts)
-    yield from _counter(
-        "maskedge_happenings_total", "What happened, by kind.", _by("kind", {**dict.fromkeys(KINDS, 0), **facts.happened})
-    )
+    yield from _counter("maskedge_happenings_total", "Events by kind.", _by("kind", {**dict.fromkeys(KINDS, 0), **facts.events}))
     yield from _outputs(status.get("sinks", {}))
     yield from _latency(facts.latency)
     yield from _health(status.get("health", {}))
     yield from _counter("maskedge_web_requests_total", "Requests by status code.", _by("code", {200: 0, **facts.answered}))
-    yield from _gauge("maskedge_web_watchers", "Who watches now.", _by("feed", facts.watchers))
-    yield from _counter("maskedge_web_slow_clients_total", "Clients that were cut off because they took nothing.", facts.slow)
-    yield from _counter("maskedge_web_pictures_encoded_total", "Pictures encoded for those who watch.", facts.encoded)
+    yield from _gauge("maskedge_web_watchers", "Connected clients by feed.", _by("feed", facts.watchers))
+    yield from _counter("maskedge_web_slow_clients_total", "Clients disconnected because they read nothing.", facts.slow)
+    yield from _counter("maskedge_web_pictures_encoded_total", "Pictures encoded for clients.", facts.encoded)
 
 
 def _people(facts: Facts) -> Iterator[Metric]:
-    """Give who is seen, where, and the alerts."""
+    """Yield faces, people, zones and alerts."""
     status = facts.status
     yield from _gauge("maskedge_faces", "Faces in the newest frame.", _by("label", status.get("faces", {})))
-    words = "People since the start, each counted once under the label that it has or had last."
+    words = "Distinct people since the start of the run, by their last label."
     yield from _gauge("maskedge_people", words, _by("label", status.get("people", {})))
     zones: dict[str, Mapping[str, int]] = {zone: {} for zone in facts.names.zones} | status.get("zones", {})
     labels = status.get("faces", {})
@@ -175,12 +178,15 @@ def _people(facts: Facts) -> Iterator[Metric]:
     yield from _gauge("maskedge_zone_faces", "Faces in the newest frame by zone.", in_zones)
     active = {alert.get("rule", ""): 1 for alert in status.get("alerts", ())}
     rules = dict.fromkeys(facts.names.rules, 0) | active
-    yield from _gauge("maskedge_alert_active", "1 for each alert that stands.", _by("rule", rules))
-    yield from _gauge("maskedge_alerts", "How many alerts stand.", len(active))
+    yield from _gauge("maskedge_alert_active", "1 while the alert of a rule is active.", _by("rule", rules))
+    yield from _gauge("maskedge_alerts", "Number of active alerts.", len(active))
 
 
 def _outputs(sinks: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
-    for what, words in (("written", "What an output delivered."), ("dropped", "What an output could not take in time.")):
+    for what, words in (
+        ("written", "Items that an output delivered."),
+        ("dropped", "Items that an output dropped because it was too slow."),
+    ):
         samples: Samples = [({"sink": name}, sink.get(what)) for name, sink in sinks.items()]
         yield from _counter(f"maskedge_sink_{what}_total", words, samples)
     working: Samples = [({"sink": name}, int(sink.get("state") == "ok")) for name, sink in sinks.items()]
@@ -190,7 +196,7 @@ def _outputs(sinks: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
 def _latency(latency: LatencyHistogram) -> Iterator[Metric]:
     from prometheus_client.metrics_core import HistogramMetricFamily
 
-    words = "Time of a frame by stage; total is from its arrival to the answer."
+    words = "Time of a frame by stage; total is from its arrival to its result."
     family = HistogramMetricFamily("maskedge_latency_seconds", words, labels=("stage",))
     for stage, buckets, total in latency.samples():
         family.add_metric((_text(stage),), buckets, total)
@@ -203,7 +209,7 @@ def _health(health: Mapping[str, Any]) -> Iterator[Metric]:
         yield from _gauge(name, words, value * factor if isinstance(value, int | float) else None)
     throttled = health.get("throttled")
     yield from _gauge(
-        "maskedge_throttled", "1 while the machine slows itself down.", None if throttled is None else int(bool(throttled))
+        "maskedge_throttled", "1 while the machine throttles itself.", None if throttled is None else int(bool(throttled))
     )
 
 
@@ -220,7 +226,7 @@ def _counter(name: str, words: str, samples: Samples | float | None) -> Iterator
 
 
 def _family(kind: Any, name: str, words: str, samples: Samples | float | None) -> Iterator[Metric]:
-    """Give a family; none without samples."""
+    """Yield a family of metrics; nothing without samples."""
     if samples is None or isinstance(samples, int | float):
         samples = [({}, samples)]
     known = [(labels, value) for labels, value in samples if value is not None]
@@ -236,5 +242,5 @@ def _by(label: str, counts: Mapping[Any, int]) -> Samples:
 
 
 def _text(value: object) -> str:
-    """Give a label's value as text that can be encoded: names from a command line may hold bytes that are none."""
+    """Return a label value without undecodable bytes, which a command line may contain."""
     return str(value).encode("utf-8", "replace").decode()

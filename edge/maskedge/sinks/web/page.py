@@ -1,4 +1,4 @@
-"""The files of the status page, with the look of the project put in."""
+"""The files of the status page, with the project's theme inserted."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _FOLDER = Path(__file__).parent / "assets"
 
 
 def assets(*, picture: bool) -> dict[str, Response]:
-    """Give the files of the page by their paths.
+    """Return the files of the page by URL path.
 
     Args:
-        picture: Whether the page shows the live picture.
+        picture: True if the page shows the live picture.
     """
-    labels = {label: {key: asdict(look)[key] for key in ("name", "symbol", "dash")} for label, look in LABELS.items()}
+    labels = {label: {key: asdict(style)[key] for key in ("name", "symbol", "dash")} for label, style in LABELS.items()}
     page = (_FOLDER / "page.html").read_text("utf-8")
     page = page.replace("{{labels}}", html.escape(json.dumps(labels))).replace("{{picture}}", "yes" if picture else "no")
-    style = VARIABLES + BASE + (_FOLDER / "page.css").read_text("utf-8")
+    css = VARIABLES + BASE + (_FOLDER / "page.css").read_text("utf-8")
     return {
         "/": Response(page.encode(), "text/html; charset=utf-8"),
-        "/page.css": Response(style.encode(), "text/css; charset=utf-8"),
+        "/page.css": Response(css.encode(), "text/css; charset=utf-8"),
         "/page.js": Response((_FOLDER / "page.js").read_bytes(), "text/javascript; charset=utf-8"),
         "/icon.svg": Response((_FOLDER / "icon.svg").read_bytes(), "image/svg+xml"),
     }

@@ -1,4 +1,4 @@
-"""The HTTP server: one thread and one event loop for all clients, so that they cost the pipeline nothing but what they watch."""
+"""The HTTP server: one thread and one event loop for all clients."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from .http import LONGEST_LINE, Feed, HttpError, Request, Response, read_request
 _log = logging.getLogger(__name__)
 
 _MOST_HEADS = 128
-"""Clients whose request is not complete. Of more, the one that has taken longest is cut off: who sends a request at once is
-answered, however many hold theirs back."""
+"""Most clients with an incomplete request.
+
+Beyond that the oldest one is disconnected, so that delayed requests cannot block other clients.
+"""
 _MOST_REQUESTS = 64
-"""Complete requests at a time, beside the watchers and those of paths that are open to everyone."""
+"""Most complete requests at a time, not counting feeds and paths that need no token."""
 _LINE_TIMEOUT = 3.0
 _REQUEST_TIMEOUT = 5.0
 _SEND_TIMEOUT = 10.0
@@ -31,11 +33,11 @@ _SEND_BUFFER = 128 * 1024
 
 
 class Guard:
-    """Lets in who shows the token; without one, browsers that were not lured here by another page's name.
+    """Checks the token of requests. Without a token it checks the host name, against DNS rebinding.
 
     Args:
-        token: What clients must show, None for nothing.
-        hosts: Names of this machine by which browsers may come.
+        token: Token that clients must send, None for none.
+        hosts: Further names of this machine that browsers may use.
     """
 
     def __init__(self, token: str | None, hosts: tuple[str, ...]) -> None:
@@ -44,17 +46,18 @@ class Guard:
         self._hosts = {"localhost", name, f"{name}.local", *(host.lower() for host in hosts)}
 
     async def check(self, request: Request) -> None:
-        """Let a request pass.
+        """Check a request.
 
         Raises:
-            HttpError: It may not.
+            HttpError: The request is refused.
         """
         if self._token is None:
-            # A page elsewhere may point its own name at 127.0.0.1 and would then be allowed to read the answers.
+            # Another site could point its own name at 127.0.0.1 (DNS rebinding) and read the
+            # responses.
             if not self._is_own(request.headers.get("host", "localhost")):
                 raise HttpError(
                     HTTPStatus.MISDIRECTED_REQUEST,
-                    "This is not my name: use the address, add the name to web.hosts, or set a token.",
+                    "This host name is not allowed: use the address, add the name to web.hosts, or set a token.",
                 )
             return
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
@@ -66,7 +69,7 @@ class Guard:
                 await asyncio.sleep(_WRONG_TOKEN_DELAY)
             raise HttpError(
                 HTTPStatus.UNAUTHORIZED,
-                "The token is the password; any user name will do.",
+                "A token is required: it is the password, with any user name.",
                 (("WWW-Authenticate", 'Basic realm="maskedge", charset="UTF-8"'),),
             )
 
@@ -82,19 +85,19 @@ class Guard:
 
 
 class Server:
-    """Answers requests until it is closed. Every method belongs to the event loop's thread.
+    """Serves requests until it is stopped. Every method belongs to the event loop's thread.
 
     Args:
         listener: A bound socket.
-        routes: What answers each path.
-        guard: Who is let in.
+        routes: The handler of each path.
+        guard: Checks requests.
         open_paths: Paths that need no token.
-        max_clients: Most clients whose answer has no end.
+        max_clients: Highest number of clients of feeds.
 
     Attributes:
-        answered: How many requests were answered, by status code.
-        slow: How many clients were cut off because they took nothing for too long.
-        watchers: How many clients have an answer without end.
+        answered: Number of requests by status code.
+        slow: Number of clients that were disconnected because they read nothing for too long.
+        watchers: Number of clients of feeds.
     """
 
     def __init__(
@@ -120,14 +123,14 @@ class Server:
         self.watchers = 0
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Serve until `stop` is set, then let go of every client."""
+        """Serve until `stop` is set, then disconnect every client."""
         server = await asyncio.start_server(self._connected, sock=self._listener, limit=LONGEST_LINE, backlog=_MOST_HEADS)
         try:
             await stop.wait()
         finally:
             server.close()
             await cancel(*self._clients)
-            # A client that is told twice to end does not wait for its feed.
+            # A second cancellation ends a client without waiting for its feed.
             await cancel(*self._feeding)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -141,16 +144,16 @@ class Server:
         except asyncio.TimeoutError:
             self.slow += 1
         except (OSError, EOFError):
-            pass  # The client went away, as clients do.
+            pass  # The client disconnected.
         except asyncio.CancelledError:
-            pass  # The run ends. Nobody awaits this task, so nothing is lost by ending it here.
+            pass  # The run ends. No coroutine awaits this task.
         finally:
             self._clients.discard(task)
-            # Not close, which would wait for a client that takes nothing.
+            # close() would wait for a client that reads nothing.
             writer.transport.abort()
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request:
-        """Read the head of a request, in its time and among no more than so many."""
+        """Read the head of a request, limited in time and in the number of pending requests."""
         if len(self._heads) >= _MOST_HEADS:
             oldest = next(iter(self._heads))
             del self._heads[oldest]
@@ -176,7 +179,7 @@ class Server:
             return
         self._answering += 1
         try:
-            response = await self._guarded(request)
+            response = await self._respond_safely(request)
             if response.feed is None or request.method != "GET":
                 await self._send(response, request, reader, writer)
                 return
@@ -185,15 +188,15 @@ class Server:
         self._begin(response, writer)
         await self._feed(response.feed, reader, writer)
 
-    async def _guarded(self, request: Request) -> Response:
-        """Answer, whatever happens."""
+    async def _respond_safely(self, request: Request) -> Response:
+        """Return a response even if the handler fails."""
         try:
             return await self._respond(request)
         except HttpError as error:
             return refuse(error)
-        except Exception:  # noqa: BLE001  (one request must not end the page)
-            _log.exception("the status page could not answer a request")
-            return refuse(HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, "This failed; the log of the device says why."))
+        except Exception:  # noqa: BLE001  (one request must not end the server)
+            _log.exception("the status page failed to serve a request")
+            return refuse(HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, "The request failed; see the log of the device."))
 
     def _begin(self, response: Response, writer: asyncio.StreamWriter) -> None:
         self.answered[response.status.value] += 1
@@ -203,13 +206,13 @@ class Server:
     async def _send(
         self, response: Response, request: Request | None, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """Send an answer that has an end; `request` is None where it was none."""
+        """Send a response that ends; `request` is None if it was malformed."""
         self._begin(response, writer)
         if request is None or request.method == "GET":
             writer.write(response.content)
         await asyncio.wait_for(writer.drain(), _SEND_TIMEOUT)
         if request is None and self._lingering < _MOST_REQUESTS:
-            # To close on what the client still sends would undo the answer: wait a moment for its end.
+            # Closing while the client still sends would reset the connection and lose the response.
             self._lingering += 1
             try:
                 writer.write_eof()
@@ -223,19 +226,19 @@ class Server:
             await self._guard.check(request)
         route = self._routes.get(request.path)
         if route is None:
-            raise HttpError(HTTPStatus.NOT_FOUND, "There is nothing here. The status page is at /.")
+            raise HttpError(HTTPStatus.NOT_FOUND, "Not found. The status page is at /.")
         response = route(request)
         if response.feed is not None and request.method == "GET" and self.watchers >= self._max_clients:
             raise HttpError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
-                f"{self._max_clients} clients watch already: close one, or raise web.max_clients.",
+                f"{self._max_clients} clients are connected already: close one, or raise web.max_clients.",
                 (("Retry-After", "10"),),
             )
         return response
 
     async def _feed(self, feed: Feed, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Send an answer without end, piece by piece, as fast as the client takes it."""
-        # What waits in the kernel is old when it arrives: let little wait there, and nothing here.
+        """Send an endless response, piece by piece, as fast as the client reads it."""
+        # Data that waits in the kernel is outdated when it arrives, so the buffer is small.
         with contextlib.suppress(OSError):
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         self.watchers += 1
@@ -255,7 +258,10 @@ class Server:
 
 
 async def cancel(*tasks: asyncio.Task[None]) -> None:
-    """Cancel tasks until they have ended: before Python 3.12, `asyncio.wait_for` may swallow a cancellation."""
+    """Cancel tasks until they have ended.
+
+    Before Python 3.12 `asyncio.wait_for` may swallow a cancellation.
+    """
     pending = set(tasks)
     while pending:
         for task in pending:
@@ -264,7 +270,8 @@ async def cancel(*tasks: asyncio.Task[None]) -> None:
 
 
 async def _send_pieces(pieces: AsyncGenerator[bytes, None], writer: asyncio.StreamWriter) -> None:
-    # Closed here: one that is cut off while it waits in drain would count as a watcher until the garbage collector comes by.
+    # Closed at once: otherwise a client that is cancelled in drain counts as a watcher until
+    # garbage collection.
     async with contextlib.aclosing(pieces):
         async for piece in pieces:
             writer.write(piece)

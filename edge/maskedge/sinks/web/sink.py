@@ -80,7 +80,8 @@ class WebSink(Sink):
         self.warnings: tuple[str, ...] = ()
         if not is_loopback(host) and self._token is None:
             self.warnings = (
-                f"everyone who reaches {host}:{port} sees the status page{' and the live picture' if config.picture else ''}: "
+                f"every client that can reach {host}:{port} sees the status page"
+                f"{' and the live picture' if config.picture else ''}: "
                 "set web.token_file, or serve on 127.0.0.1.",
             )
         self._newest: FrameResult | None = None
@@ -187,7 +188,7 @@ class WebSink(Sink):
         return self._newest
 
     def _current(self) -> tuple[Mapping[str, Any], bytes]:
-        """Return the status and its JSON, computed once for requests within a quarter of a second."""
+        """Return the status and its JSON, at most a quarter of a second old."""
         made, status, content = self._status
         if time.monotonic() - made > _SNAPSHOT_AGE:
             status = self._snapshot()
@@ -252,7 +253,7 @@ class WebSink(Sink):
             self._current()[0],
             self._latency,
             self._names(),
-            happened=self._events.happened,
+            events=self._events.counts,
             frame_age=None if self._frame_at is None else time.monotonic() - self._frame_at,
             answered=self._server.answered,
             watchers={"picture": self._pictures.watchers, "events": self._events.watchers},

@@ -49,7 +49,7 @@ def open_camera(device: str, config: SourceConfig) -> CaptureDevice:
     capture = cv2.VideoCapture(int(number[1]) if number else device, backend)
     if capture.isOpened():
         warnings = _configure(capture, device, config)
-        camera = CaptureDevice(capture, pause=_PAUSE, patience=config.stall_timeout or 30.0)
+        camera = CaptureDevice(capture, pause=_PAUSE, read_timeout=config.stall_timeout or 30.0)
         camera.warnings = warnings
         if camera.begin():
             return camera

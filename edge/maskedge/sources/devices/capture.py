@@ -61,13 +61,13 @@ class CaptureDevice:
 
     A damaged picture makes one read fail; the next may succeed. The end of a stream also makes a
     read fail, but then all further reads fail at once. So a few reads may fail, as long as together
-    they take no longer than `patience`: an end is noticed without delay, and a silence that the
+    they take no longer than `read_timeout`: an end is noticed without delay, and a silence that the
     library ends by its own timeout is not waited for twice.
 
     Args:
         capture: The opened capture.
         pause: Seconds to wait after a failed read.
-        patience: Seconds within which a picture must arrive.
+        read_timeout: Seconds within which a picture must arrive.
         converter: Converts pictures to 8-bit BGR.
 
     Attributes:
@@ -77,11 +77,11 @@ class CaptureDevice:
     finite = False
 
     def __init__(
-        self, capture: cv2.VideoCapture, *, pause: float = 0.0, patience: float = 5.0, converter: PixelConverter | None = None
+        self, capture: cv2.VideoCapture, *, pause: float = 0.0, read_timeout: float = 5.0, converter: PixelConverter | None = None
     ) -> None:
         self._capture = capture
         self._pause = pause
-        self._patience = patience
+        self._read_timeout = read_timeout
         self._converter = converter or PixelConverter()
         self._first: Image | None = None
         self.fps = float(capture.get(cv2.CAP_PROP_FPS))
@@ -142,7 +142,7 @@ class CaptureDevice:
         start = time.monotonic()
         for failures in range(_FAILURES):
             if failures:
-                if time.monotonic() - start > self._patience:
+                if time.monotonic() - start > self._read_timeout:
                     break
                 time.sleep(self._pause)
             image = take()

@@ -101,17 +101,17 @@ class PixelConverter:
         if self.format.endswith("_BE"):
             image = image.byteswap()
         image = np.maximum(image, 0)
-        most = int(image.max())
-        self._bits = max(self._bits, next(bits for bits in _DEPTHS if most < 1 << bits))
+        peak = int(image.max())
+        self._bits = max(self._bits, next(bits for bits in _DEPTHS if peak < 1 << bits))
         return np.asarray(image >> (self._bits - 8), np.uint8)
 
     def _from_float(self, image: Any) -> Image:
         """Scale floats from 0 to 1, 0 to 255 or 0 to 65535."""
         image = np.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0)
-        most = float(image.max())
-        full = next((full for full in (1.0, 255.0, 65535.0) if most <= full), None)
+        peak = float(image.max())
+        full = next((full for full in (1.0, 255.0, 65535.0) if peak <= full), None)
         if full is None:
-            raise self._refusal(f"values up to {most:g}")
+            raise self._refusal(f"values up to {peak:g}")
         self._scale = max(self._scale, full)
         return np.asarray(np.clip(image * (255.0 / self._scale), 0, 255), np.uint8)
 

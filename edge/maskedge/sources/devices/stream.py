@@ -70,17 +70,17 @@ def open_ffmpeg(address: str, config: SourceConfig, kind: type[CaptureDevice] = 
     """
     # Longer than the watchdog's timeout: a thread that waits in a read was abandoned by then, and
     # this ends it.
-    patience = (config.stall_timeout or 30.0) + 1.0
+    read_timeout = (config.stall_timeout or 30.0) + 1.0
     options = [
         cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(config.open_timeout * 1000),
-        cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(patience * 1000),
+        cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(read_timeout * 1000),
         # With more threads, FFmpeg decodes that many frames at once, and each arrives a frame
         # later.
         cv2.CAP_PROP_N_THREADS, 1,
     ]  # fmt: skip
     capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, options)
     if capture.isOpened():
-        stream = kind(capture, patience=config.stall_timeout or 30.0)
+        stream = kind(capture, read_timeout=config.stall_timeout or 30.0)
         # A file on a web server is refused by its length: to read its frames first would take long.
         if (stream.length > 0 and address.startswith("http")) or stream.catch_up():
             return stream

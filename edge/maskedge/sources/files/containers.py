@@ -1,4 +1,4 @@
-"""What the container of a video file claims about itself, read without decoding a picture.
+"""Claims of the containers of video files, read without decoding a picture.
 
 OpenCV reports one number of frames and does not tell whether it is counted or estimated. `Claims`
 contains only what is exact.
@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from maskedge.support.iso_media import MOST, Box, content, find, walk
+from maskedge.support.iso_media import MAX_BOXES, Box, content, find, walk
 
 _INDEX = 256 << 20
 """Maximum size of an AVI index that is read, in bytes."""
@@ -162,7 +162,7 @@ def _elements(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, 
 
     The end is None where the writer did not know it.
     """
-    for _ in range(MOST):
+    for _ in range(MAX_BOXES):
         file.seek(start)
         head = file.read(24)
         if start >= end or len(head) < 2 or not head[0]:

@@ -90,9 +90,9 @@ class VideoFileSource(BaseSource):
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         super().__init__(str(path), video=True, fps=fps, length=int(count) if 0 < count < 1e9 else None)
 
-    def _read(self, patience: int) -> tuple[Image, float] | None:
+    def _read(self, max_failures: int) -> tuple[Image, float] | None:
         """Decode the next frame and return it with its time, or None at the end."""
-        for failed in range(patience):
+        for failed in range(max_failures):
             try:
                 image = self._capture.retrieve()[1] if self._capture.grab() else None
             except (cv2.error, MemoryError):

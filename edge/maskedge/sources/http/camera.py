@@ -18,7 +18,7 @@ from maskedge.sources.devices.capture import Device, Opener
 from maskedge.sources.devices.stream import open_stream
 from maskedge.sources.kinds import LiveKind
 
-from .client import HttpClient, NoHttpError
+from .client import HttpClient, NotHttpError
 from .jpeg_stream import PictureStream, Snapshots
 from .relay import open_relay
 
@@ -44,7 +44,7 @@ def open_http(uri: str, config: SourceConfig) -> Device:
     client = HttpClient(address, config)
     try:
         response = client.get()
-    except NoHttpError:
+    except NotHttpError:
         # FFmpeg accepts more than HTTP allows.
         return open_stream(uri, config)
     try:

@@ -21,7 +21,7 @@ from maskedge.version import VERSION
 _CHUNK = 65536
 
 
-class NoHttpError(Exception):
+class NotHttpError(Exception):
     """The server's response only resembles HTTP."""
 
 
@@ -36,7 +36,7 @@ class HttpClient:
     def __init__(self, address: Address, config: SourceConfig) -> None:
         self.name = without_password(address.full)
         self.warnings: list[str] = []
-        self.patience = (config.stall_timeout or 30.0) + 1.0
+        self.read_timeout = (config.stall_timeout or 30.0) + 1.0
         self._address = address
         self._timeout = config.open_timeout
         self.connections: list[Any] = []
@@ -51,14 +51,14 @@ class HttpClient:
 
         Raises:
             SourceError: The request failed.
-            NoHttpError: The response is not HTTP.
+            NotHttpError: The response is not HTTP.
         """
         while True:
             try:
                 return self._get()
             except ssl.SSLCertVerificationError as error:
                 if self.context.verify_mode is ssl.CERT_NONE:
-                    raise self._unreachable(error) from None
+                    raise self._connection_error(error) from None
                 # Cameras sign their own certificates. Without verification the connection is
                 # protected against listeners, but not against another server in the camera's place.
                 self.warnings.append(
@@ -71,11 +71,11 @@ class HttpClient:
     def _get(self) -> HTTPResponse:
         self.connections.clear()
         agent = {"User-Agent": f"maskedge/{VERSION}", "Accept": "*/*"}
-        late = threading.Event()
+        timed_out = threading.Event()
 
         def give_up() -> None:
-            late.set()
-            self.cut()
+            timed_out.set()
+            self.disconnect()
 
         # A socket's own timeout starts again with every byte.
         timer = threading.Timer(self._timeout, give_up)
@@ -86,26 +86,28 @@ class HttpClient:
             response: HTTPResponse = self._opener().open(request, timeout=self._timeout)
         except urllib.error.HTTPError as error:
             error.close()
-            raise self._refused(error) from None
+            raise self._status_error(error) from None
         except RemoteDisconnected:
-            raise self._late(late) or self.failure("the server closed the connection without a response", "try again") from None
+            raise self._timeout_error(timed_out) or self.failure(
+                "the server closed the connection without a response", "try again"
+            ) from None
         except BadStatusLine:
-            raise NoHttpError from None
+            raise NotHttpError from None
         except (urllib.error.URLError, OSError) as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
             if isinstance(reason, ssl.SSLCertVerificationError):
                 raise reason from None
-            raise self._late(late) or self._unreachable(reason) from None
+            raise self._timeout_error(timed_out) or self._connection_error(reason) from None
         except (HTTPException, ValueError) as error:
-            raise self._late(late) or self._misunderstood(error) from None
+            raise self._timeout_error(timed_out) or self._protocol_error(error) from None
         finally:
             timer.cancel()
-        if late.is_set():
+        if timed_out.is_set():
             response.close()
             raise self.failure(f"no response within {self._timeout:g} s", "check that the camera is running")
         for connection in self.connections:
             with contextlib.suppress(OSError):
-                connection.settimeout(self.patience)
+                connection.settimeout(self.read_timeout)
         if response.status != 200:
             response.close()
             raise self.failure(f"the server returns {response.status} {response.reason}".rstrip(), "check the address")
@@ -166,18 +168,18 @@ class HttpClient:
         try:
             return response.read1(_CHUNK)
         except TimeoutError:
-            raise SourceError(f"{self.name} sent nothing for {self.patience:g} s: check the cable or the network.") from None
+            raise SourceError(f"{self.name} sent nothing for {self.read_timeout:g} s: check the cable or the network.") from None
         except (OSError, HTTPException, ValueError):
             return b""
 
-    def more(self, response: HTTPResponse) -> bool:
+    def has_data(self, response: HTTPResponse) -> bool:
         """Return True when bytes wait to be read."""
         try:
             return bool(select.select([response.fileno()], [], [], 0)[0])
         except (OSError, ValueError):
             return False
 
-    def cut(self) -> None:
+    def disconnect(self) -> None:
         """Close the connections, which ends a read in another thread."""
         for connection in list(self.connections):
             with contextlib.suppress(OSError):
@@ -187,15 +189,15 @@ class HttpClient:
         """Return the error for a stream that cannot be opened."""
         return SourceError(f"the stream {self.name} could not be opened ({reason}): {remedy}.")
 
-    def _late(self, late: threading.Event) -> SourceError | None:
-        if not late.is_set():
+    def _timeout_error(self, timed_out: threading.Event) -> SourceError | None:
+        if not timed_out.is_set():
             return None
         return SourceError(
             f"the stream {self.name} could not be opened within {self._timeout:g} s: "
             "check the address, and that the camera is running."
         )
 
-    def _unreachable(self, reason: Any) -> SourceError:
+    def _connection_error(self, reason: Any) -> SourceError:
         if isinstance(reason, TimeoutError):
             reason = f"no response within {self._timeout:g} s"
         elif isinstance(reason, ssl.SSLError):
@@ -205,14 +207,14 @@ class HttpClient:
         remedy = "check the address, and that the camera is running"
         return self.failure(str(reason), f"{remedy}; {PERCENT_HINT}" if self._address.doubtful else remedy)
 
-    def _misunderstood(self, error: Exception) -> SourceError:
+    def _protocol_error(self, error: Exception) -> SourceError:
         # The library's message may contain the address, so it is not shown.
         if "authentication" in str(error).lower():
             kind = "an unsupported kind of authentication"
             return self.failure(f"the server asks for {kind}", "set the camera to Digest or Basic")
         return self.failure(f"the address or the response is not valid HTTP: {type(error).__name__}", "check the address")
 
-    def _refused(self, error: urllib.error.HTTPError) -> SourceError:
+    def _status_error(self, error: urllib.error.HTTPError) -> SourceError:
         reason, remedy = f"the server returns {error.code} {error.reason}", "check the address"
         if error.code == 401 and self._address.credentials is None:
             reason, remedy = "the server asks for a name and a password", f"write {self._address.scheme}://NAME:PASSWORD@HOST/..."

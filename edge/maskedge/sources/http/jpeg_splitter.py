@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-_MOST_BYTES = 32 * 2**20
-_MOST_PIXELS = 50_000_000
+_MAX_BYTES = 32 * 2**20
+_MAX_PIXELS = 50_000_000
 _SOI = b"\xff\xd8\xff"
 _EOI, _SOS = 0xD9, 0xDA
 _SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -34,18 +34,18 @@ class JpegScanner:
     Args:
         boundary: Boundary from the response header, to count parts without a picture; empty for
             none.
-        most_bytes: Maximum size of a picture in bytes.
+        max_bytes: Maximum size of a picture in bytes.
 
     Attributes:
         damaged: Number of pictures that were left out, and of parts without one.
     """
 
-    def __init__(self, boundary: bytes = b"", *, most_bytes: int = _MOST_BYTES) -> None:
+    def __init__(self, boundary: bytes = b"", *, max_bytes: int = _MAX_BYTES) -> None:
         self.damaged = 0
         self._type = ""
         bare = boundary.strip(b"-")
         self._delimiter = re.compile(b"--" + re.escape(bare)) if bare else None
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._buffer = bytearray()
         self._inside = self._scanning = self._sized = False
         self._at = 0
@@ -72,7 +72,7 @@ class JpegScanner:
                 return pictures
             picture = self._scan_data() if self._scanning else self._read_segment()
             if picture is None:
-                if self._inside and len(self._buffer) > self._most_bytes:
+                if self._inside and len(self._buffer) > self._max_bytes:
                     self._give_up(self._resume)
                     continue
                 return pictures
@@ -114,7 +114,7 @@ class JpegScanner:
             if at + 9 > len(buffer):
                 return None
             pixels = int.from_bytes(buffer[at + 5 : at + 7], "big") * int.from_bytes(buffer[at + 7 : at + 9], "big")
-            if length < 8 or self._sized or not 0 < pixels <= _MOST_PIXELS:
+            if length < 8 or self._sized or not 0 < pixels <= _MAX_PIXELS:
                 return self._give_up(at + 2)
         if at + 2 + length > len(buffer):
             return None

@@ -13,12 +13,12 @@ from maskedge.sources.config import SourceConfig
 from maskedge.sources.devices.stream import ignored_options
 from maskedge.types import Image
 
-from .client import HttpClient, NoHttpError
+from .client import HttpClient, NotHttpError
 from .jpeg_splitter import JpegScanner
 
 _DRAIN = 0.05
 """Longest time in seconds to read the bytes that wait, before the newest picture is decoded."""
-_MOST_SNAPSHOT = 32 * 2**20
+_MAX_SNAPSHOT_BYTES = 32 * 2**20
 _SNAPSHOT_FPS = 2.0
 
 
@@ -48,7 +48,7 @@ class PictureStream:
         self._pictures = self._scanner.feed(first)
         self._first = self._next(config.open_timeout)
         if self._first is None:
-            raise self._nothing()
+            raise self._unsupported()
         if config.width or config.fps or config.fourcc:
             self.warnings.append(ignored_options(client.name))
 
@@ -66,7 +66,7 @@ class PictureStream:
         if self._first is not None:
             first, self._first = self._first, None
             return first
-        return self._next(self._client.patience)
+        return self._next(self._client.read_timeout)
 
     def only_picture(self) -> Image | None:
         """Return the first picture if the response ends behind it, or None if more follows.
@@ -86,18 +86,18 @@ class PictureStream:
 
     def close(self) -> None:
         """Close the connection."""
-        self._client.cut()
+        self._client.disconnect()
         self._response.close()
 
-    def _next(self, patience: float) -> Image | None:
-        end = time.monotonic() + patience
+    def _next(self, timeout: float) -> Image | None:
+        end = time.monotonic() + timeout
         while True:
             if self._pictures:
                 image = self._decode_newest()
                 if image is not None:
                     return image
             if time.monotonic() > end:
-                raise self._nothing()
+                raise self._unsupported()
             data = self._client.read(self._response)
             if not data:
                 return None
@@ -105,7 +105,7 @@ class PictureStream:
 
     def _decode_newest(self) -> Image | None:
         end = time.monotonic() + _DRAIN
-        while self._client.more(self._response) and time.monotonic() < end:
+        while self._client.has_data(self._response) and time.monotonic() < end:
             data = self._client.read(self._response)
             if not data:
                 break
@@ -120,7 +120,7 @@ class PictureStream:
         self.skipped += len(self._pictures) - 1
         del self._pictures[:-1]
 
-    def _nothing(self) -> SourceError:
+    def _unsupported(self) -> SourceError:
         found = f"its {self.damaged} pictures are damaged" if self.damaged else "it contains no JPEG picture"
         if self._scanner.part_type and not self._scanner.part_type.startswith("image/jp"):
             found = f"its parts are {self._scanner.part_type}"
@@ -175,7 +175,7 @@ class Snapshots:
         time.sleep(max(0.0, self._due - time.monotonic()))
         try:
             return self._take(self._client.get())
-        except NoHttpError:
+        except NotHttpError:
             return None
 
     def close(self) -> None:
@@ -183,8 +183,8 @@ class Snapshots:
 
     def _take(self, response: HTTPResponse) -> Image:
         with response:
-            content, end = bytearray(), time.monotonic() + self._client.patience
-            while (data := self._client.read(response)) and len(content) <= _MOST_SNAPSHOT and time.monotonic() < end:
+            content, end = bytearray(), time.monotonic() + self._client.read_timeout
+            while (data := self._client.read(response)) and len(content) <= _MAX_SNAPSHOT_BYTES and time.monotonic() < end:
                 content += data
         # Other formats than JPEG are rare here, and need no scanner.
         pictures = JpegScanner().feed(bytes(content)) if content.startswith(b"\xff\xd8") else [bytes(content)]

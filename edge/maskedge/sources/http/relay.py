@@ -60,7 +60,7 @@ class _Relay(threading.Thread):
 
     def end(self) -> None:
         """Close the connection, which ends the pipe."""
-        self._client.cut()
+        self._client.disconnect()
 
     def close(self) -> None:
         """Close the pipe and the connection."""

@@ -1,19 +1,23 @@
 "use strict";
-// The status page: everything comes by server-sent events of /api/events. No library, nothing from elsewhere.
+// The status page. All data comes from /api/events (server-sent events), without any library or
+// other host.
 (() => {
   const LABELS = JSON.parse(document.body.dataset.labels);
   const PICTURE = document.body.dataset.picture === "yes";
-  const SILENCE = 5000; // Milliseconds without a word after which the device counts as out of reach; it speaks once a second.
-  const MOST_RECENT = 40;
+  // Milliseconds without a message after which the device counts as unreachable. It sends one a
+  // second.
+  const TIMEOUT = 5000;
+  const MAX_EVENTS = 40;
   const SVG = "http://www.w3.org/2000/svg";
   const byId = (id) => document.getElementById(id);
 
-  const look = (label) => LABELS[label] || { name: label.replaceAll("_", " "), symbol: "•", dash: LABELS.unsure.dash };
+  const style = (label) => LABELS[label] || { name: label.replaceAll("_", " "), symbol: "•", dash: LABELS.unsure.dash };
   const order = (labels) => {
     const known = Object.keys(LABELS);
     const place = (label) => (known.includes(label) ? known.indexOf(label) : known.length);
     return [...new Set(labels)].sort((a, b) => place(a) - place(b) || a.localeCompare(b));
   };
+  const title = (label) => sentence(style(label).name);
   const make = (tag, attributes = {}, ...children) => {
     const element = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -26,8 +30,8 @@
     element.append(...children);
     return element;
   };
-  const mark = (label) => make("span", { class: "mark", "data-label": label, "aria-hidden": "true" }, look(label).symbol);
-  // Only what changed is put on the page: a reader's selection and focus stay.
+  const mark = (label) => make("span", { class: "mark", "data-label": label, "aria-hidden": "true" }, style(label).symbol);
+  // Replace only what changed, so that the reader's selection and focus stay.
   const fill = (id, ...children) => {
     const next = make("div", {}, ...children);
     const element = byId(id);
@@ -36,14 +40,14 @@
       element.replaceChildren(...next.childNodes);
     }
   };
-  const say = (id, text) => { if (byId(id).textContent !== text) byId(id).textContent = text; };
+  const setText = (id, text) => { if (byId(id).textContent !== text) byId(id).textContent = text; };
   const UNKNOWN = "–";
   const number = (value, digits = 0) => (typeof value === "number" && Number.isFinite(value) ? value.toLocaleString("en", { maximumFractionDigits: digits, minimumFractionDigits: 0 }) : UNKNOWN);
   const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
-  const plain = (name) => String(name).replaceAll("_", " ");
+  const spaced = (name) => String(name).replaceAll("_", " ");
   const clock = (time) => new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
   const seconds = (time) => (typeof time === "number" ? time * 1000 : time);
-  const span = (value) => {
+  const duration = (value) => {
     const s = Math.max(0, Math.round(value));
     if (s < 90) return `${s} s`;
     if (s < 5400) return `${Math.round(s / 60)} min`;
@@ -52,23 +56,23 @@
   };
   const row = (words, value, kind = "value") => make("li", {}, make("span", { class: "words" }, words), make("span", { class: kind }, value));
 
-  // ---- what the device says
-  let last = null;
-  let heard = 0;
+  // ---- status
+  let last = null; // The latest status.
+  let lastMessage = 0;
 
   const STATES = { opening: "Starting", open: "Running", lost: "Camera lost", ended: "Ended" };
   const showState = () => {
-    const away = performance.now() - heard > SILENCE;
-    const state = !last ? "wait" : away ? "lost" : last.source.state;
+    const unreachable = performance.now() - lastMessage > TIMEOUT;
+    const state = !last ? "wait" : unreachable ? "lost" : last.source.state;
     byId("state").dataset.state = state;
-    say("state", !last ? "Connecting" : away ? "Out of reach" : STATES[state] || state);
+    setText("state", !last ? "Connecting" : unreachable ? "Unreachable" : STATES[state] || state);
     const banners = [];
-    if (last && away) banners.push(make("p", { class: "banner" }, "This page does not reach the device. ", make("span", {}, "What you see is old. Trying again …")));
+    if (last && unreachable) banners.push(make("p", { class: "banner" }, "The device is unreachable. ", make("span", {}, "The data below is out of date. Reconnecting …")));
     else if (last && state === "lost") {
-      const tries = last.source.retries ? `, ${number(last.source.retries)} tries so far` : "";
-      const why = last.source.sentence ? ` ${sentence(last.source.sentence)}` : "";
+      const tries = last.source.retries ? ` (${number(last.source.retries)} ${last.source.retries === 1 ? "attempt" : "attempts"} so far)` : "";
+      const why = last.source.sentence ? `${sentence(last.source.sentence).replace(/[.]?$/, ".")} ` : "";
       const since = last.source.since ? ` since ${clock(seconds(last.source.since))}` : "";
-      banners.push(make("p", { class: "banner" }, `The camera gives no picture${since}. `, make("span", {}, `Check its cable, power and network. It is tried again by itself${tries}.${why}`)));
+      banners.push(make("p", { class: "banner" }, `No frames from the camera${since}. `, make("span", {}, `${why}Check its cable, power and network. Reconnecting automatically${tries}.`)));
     }
     fill("banners", ...banners);
     byId("veil").hidden = state === "open";
@@ -77,14 +81,14 @@
   const showCounts = (faces, seen) => {
     const labels = order(Object.keys(faces));
     const tiles = labels.map((label) => make("li", { "data-label": label, class: faces[label] ? "some" : "none" },
-      mark(label), make("span", { class: "number" }, seen ? number(faces[label]) : UNKNOWN), make("span", { class: "word" }, look(label).name)));
+      mark(label), make("span", { class: "number" }, seen ? number(faces[label]) : UNKNOWN), make("span", { class: "word" }, title(label))));
     fill("counts", ...tiles);
     const total = labels.reduce((sum, label) => sum + faces[label], 0);
-    const nobody = seen ? "Nobody is in view" : "The camera gives no picture: who is there is not known";
-    say("total", total ? `${number(total)} ${total === 1 ? "person" : "people"} in view` : nobody);
+    const nobody = seen ? "No faces in view" : last.source.state === "opening" ? "Waiting for the first frame" : "Unknown: no frames from the camera";
+    setText("total", total ? `${number(total)} ${total === 1 ? "face" : "faces"} in view` : nobody);
     const crowd = labels.flatMap((label) => Array.from({ length: Math.min(faces[label], 200) }, () => mark(label)));
     fill("crowd", ...(crowd.length ? crowd : [make("span", { class: "nobody" }, nobody)]));
-    byId("crowd").setAttribute("aria-label", total ? labels.filter((label) => faces[label]).map((label) => `${faces[label]} ${look(label).name}`).join(", ") : nobody);
+    byId("crowd").setAttribute("aria-label", total ? labels.filter((label) => faces[label]).map((label) => `${faces[label]} ${style(label).name}`).join(", ") : nobody);
   };
 
   const showZones = (zones, faces, seen) => {
@@ -93,53 +97,55 @@
     if (!names.length) return;
     const labels = order([...Object.keys(faces), ...names.flatMap((name) => Object.keys(zones[name]))]);
     fill("zones-head", make("tr", {}, make("th", { scope: "col" }, "Zone"),
-      ...labels.map((label) => make("th", { scope: "col", "data-label": label, title: look(label).name, "aria-label": look(label).name }, mark(label)))));
+      ...labels.map((label) => make("th", { scope: "col", "data-label": label, title: title(label), "aria-label": title(label) }, mark(label)))));
     fill("zones", ...names.map((name) => make("tr", {}, make("th", { scope: "row" }, name), ...labels.map((label) => make("td", {}, seen ? number(zones[name][label] || 0) : UNKNOWN)))));
   };
 
-  // What an alert knows of its cause (docs/contracts.md), in words.
+  // The details of an alert (docs/contracts.md) as text.
   const reason = (details) => [
-    details.zone && `in ${plain(details.zone)}`,
-    details.fraction !== undefined && `${number(100 * details.fraction)} % without a mask`,
-    details.longest_s !== undefined && `without a mask for ${span(details.longest_s)}`,
+    details.zone && `zone ${spaced(details.zone)}`,
+    details.fraction !== undefined && `${number(100 * details.fraction)}% without a mask`,
+    details.longest_s !== undefined && `without a mask for ${duration(details.longest_s)}`,
     details.people !== undefined && `${number(details.people)} people`,
-  ].filter(Boolean).join(", ");
+  ].filter(Boolean).map((part, place) => (place ? part : sentence(part))).join(", ");
   const showAlerts = (alerts) => fill("alerts", ...(alerts.length
-    ? alerts.map((alert) => make("li", {}, make("span", { class: "words bad" }, `⚠ ${plain(alert.rule)}`), alert.since ? make("span", { class: "note" }, `since ${clock(seconds(alert.since))}`) : null,
+    ? alerts.map((alert) => make("li", {}, make("span", { class: "words bad" }, `⚠ ${sentence(spaced(alert.rule))}`), alert.since ? make("span", { class: "note" }, `Since ${clock(seconds(alert.since))}`) : null,
       make("span", { class: "note" }, reason(alert.details || {}))))
-    : [make("li", { class: "quiet" }, "✓ No alert")]));
+    : [make("li", { class: "quiet" }, "✓ No active alerts")]));
 
   const HEALTH = {
     temperature_c: ["Temperature", (v) => `${number(v, 1)} °C`],
-    throttled: ["Slowed down by heat or power", (v) => (Array.isArray(v) ? v.length : v) ? "yes" : "no"],
-    frequency_mhz: ["Processor", (v) => `${number(v)} MHz`],
-    memory_mb: ["Memory of this program", (v) => `${number(v)} MB`],
-    load: ["Load of the machine", (v) => number(Array.isArray(v) ? v[0] : v, 2)],
-    machine_memory_mb: ["Memory of the machine", (v) => `${number(v / 1000, 1)} GB`],
-    cpu_percent: ["Use of one processor core", (v) => `${number(v)} %`],
+    throttled: ["Throttled by heat or power", (v) => (Array.isArray(v) ? v.length : v) ? "Yes" : "No"],
+    frequency_mhz: ["CPU frequency", (v) => `${number(v)} MHz`],
+    memory_mb: ["Memory used", (v) => `${number(v)} MB`],
+    load: ["Load average", (v) => number(Array.isArray(v) ? v[0] : v, 2)],
+    machine_memory_mb: ["Memory installed", (v) => `${number(v / 1000, 1)} GB`],
+    cpu_percent: ["CPU use of one core", (v) => `${number(v)}%`],
   };
   const showDevice = (health) => {
     const rows = Object.entries(HEALTH).filter(([key]) => health[key] !== undefined && health[key] !== null)
-      .map(([key, [words, show]]) => row(words, show(health[key]), key === "throttled" && show(health[key]) === "yes" ? "bad" : "value"));
+      .map(([key, [words, show]]) => row(words, show(health[key]), key === "throttled" && show(health[key]) === "Yes" ? "bad" : "value"));
     for (const [key, value] of Object.entries(health)) {
-      if (!(key in HEALTH) && ["string", "number", "boolean"].includes(typeof value)) rows.push(row(plain(key), typeof value === "number" ? number(value, 2) : typeof value === "boolean" ? (value ? "yes" : "no") : value));
+      if (!(key in HEALTH) && ["string", "number", "boolean"].includes(typeof value)) rows.push(row(sentence(spaced(key)), typeof value === "number" ? number(value, 2) : typeof value === "boolean" ? (value ? "Yes" : "No") : sentence(value)));
     }
-    fill("device", ...(rows.length ? rows : [make("li", { class: "quiet" }, "Nothing is known of it")]));
+    fill("device", ...(rows.length ? rows : [make("li", { class: "quiet" }, "No data yet")]));
   };
 
-  const STEPS = { total: "All, from camera to answer", capture: "Waiting for the camera", detect: "Finding faces", classify: "Looking at masks", track: "Following people" };
-  const showSpeed = (status) => {
+  const STAGES = { total: "Total (frame to result)", capture: "Capture", detect: "Detection", classify: "Classification", track: "Tracking" };
+  const showPerformance = (status, seen) => {
     const rate = status.rate || {};
     const latency = rate.latency_ms || {};
     const counters = status.counters || {};
-    const rows = [];
-    if (rate.frames_per_second !== undefined) rows.push(row("Pictures a second", number(rate.frames_per_second, 1)));
-    if (latency.total) rows.push(row("From camera to answer", `${number(latency.total.p50, 1)} ms`));
-    if (counters.processed !== undefined) rows.push(row("Pictures looked at", number(counters.processed)));
-    if (counters.dropped) rows.push(row("Left out, as newer ones were there", number(counters.dropped)));
-    if (counters.reconnects) rows.push(row("Camera lost and found again", `${number(counters.reconnects)} times`));
+    const rows = [
+      row("Frames per second", number(seen ? rate.frames_per_second : undefined, 1)),
+      row("Latency (median)", latency.total ? `${number(latency.total.p50, 1)} ms` : UNKNOWN),
+      row("Frames processed", number(counters.processed)),
+      row("Frames dropped", number(counters.dropped)),
+      row("Reconnects", number(counters.reconnects)),
+    ];
     fill("speed", ...rows);
-    fill("latency", ...Object.entries(latency).map(([step, at]) => make("tr", {}, make("th", { scope: "row" }, STEPS[step] || plain(step)), make("td", {}, `${number(at.p50, 1)} ms`), make("td", {}, `${number(at.p95, 1)} ms`))));
+    fill("latency", ...Object.entries(latency).map(([stage, at]) => make("tr", {}, make("th", { scope: "row" }, STAGES[stage] || sentence(spaced(stage))), make("td", {}, `${number(at.p50, 1)} ms`), make("td", {}, `${number(at.p95, 1)} ms`))));
+    byId("stages").hidden = !Object.keys(latency).length;
   };
 
   const showOutputs = (sinks) => {
@@ -148,25 +154,25 @@
     fill("outputs", ...names.map((name) => {
       const sink = sinks[name];
       const works = sink.state === "ok";
-      const missed = sink.dropped ? `, ${number(sink.dropped)} left out` : "";
-      return make("li", {}, make("span", { class: "words" }, plain(name)), make("span", { class: works ? "good" : "bad" }, works ? "✓ works" : "✕ fails"),
-        make("span", { class: "note" }, `${number(sink.written || 0)} written${missed}${!works && sink.error ? `: ${sink.error}` : ""}`));
+      const dropped = sink.dropped ? `, ${number(sink.dropped)} dropped` : "";
+      return make("li", {}, make("span", { class: "words" }, sentence(spaced(name))), make("span", { class: works ? "good" : "bad" }, works ? "✓ OK" : "✕ Failing"),
+        make("span", { class: "note" }, `${number(sink.written)} written${dropped}${!works && sink.error ? `: ${sink.error}` : ""}`));
     }));
   };
 
   const showPeople = (people, seen) => {
     const labels = order(Object.keys(people));
-    fill("people", ...(labels.length ? labels.map((label) => make("li", {}, mark(label), make("span", { class: "words" }, look(label).name), make("span", { class: "value" }, seen ? number(people[label]) : UNKNOWN)))
-      : [make("li", { class: "quiet" }, "Nobody yet")]));
+    fill("people", ...(labels.length ? labels.map((label) => make("li", {}, mark(label), make("span", { class: "words" }, title(label)), make("span", { class: "value" }, seen ? number(people[label]) : UNKNOWN)))
+      : [make("li", { class: "quiet" }, "No data yet")]));
   };
 
   const showStatus = (status) => {
     last = status;
-    heard = performance.now();
-    say("source", status.source.name);
+    lastMessage = performance.now();
+    setText("source", status.source.name);
     document.title = `${status.source.state === "lost" ? "⚠ " : ""}${status.source.name} · maskedge`;
     const faces = status.faces || {};
-    // Before the first frame, and while there is none, nobody knows who is there.
+    // Before the first frame and while the camera is lost, the counts are unknown.
     const counted = Boolean((status.counters || {}).processed);
     const seen = counted && status.source.state === "open";
     showCounts(faces, seen);
@@ -174,41 +180,41 @@
     showAlerts(status.alerts || []);
     showPeople(status.people || {}, counted);
     showDevice(status.health || {});
-    showSpeed(status);
+    showPerformance(status, seen);
     showOutputs(status.sinks || {});
-    const model = status.model && status.model.name ? ` · model ${status.model.name}` : "";
-    say("about", `maskedge ${status.version || ""}${model} · running for ${span(status.uptime_s || 0)}`);
-    showHour(status.history || []);
+    const model = status.model && status.model.name ? ` · Model ${status.model.name}` : "";
+    setText("about", `maskedge ${status.version || ""}${model} · Up for ${duration(status.uptime_s || 0)}`);
+    showChart(status.history || []);
     showState();
   };
 
   // ---- the chart of the last hour
   let points = [];
-  let labelsOfHour = [];
+  let chartLabels = [];
   let chosen = null;
   let shape = null;
   const MINUTES = 60;
   const FRAME = { left: 34, right: 26, top: 10, bottom: 24 };
 
   const minuteOf = (time) => Math.floor((typeof time === "number" ? time * 1000 : Date.parse(time)) / 60000);
-  const showHour = (history) => {
+  const showChart = (history) => {
     points = history.map((entry) => ({ ...entry, minute: minuteOf(entry.time) }));
     const skipped = ["time", "frames_per_second"];
-    labelsOfHour = order([...Object.keys((last && last.faces) || {}), ...history.flatMap((entry) => Object.keys(entry).filter((key) => !skipped.includes(key)))]);
-    const key = JSON.stringify([history, labelsOfHour, byId("chart").clientWidth, chosen]);
+    chartLabels = order([...Object.keys((last && last.faces) || {}), ...history.flatMap((entry) => Object.keys(entry).filter((key) => !skipped.includes(key)))]);
+    const key = JSON.stringify([history, chartLabels, byId("chart").clientWidth, chosen]);
     if (byId("chart").dataset.last !== key) {
       byId("chart").dataset.last = key;
-      drawHour();
+      drawChart();
     }
   };
 
-  const drawHour = () => {
+  const drawChart = () => {
     const width = Math.max(280, byId("chart").clientWidth);
     const height = Math.round(Math.min(400, Math.max(200, width * 0.56)));
     const end = points.length ? Math.max(...points.map((point) => point.minute)) : Math.floor(Date.now() / 60000);
     const start = end - MINUTES + 1;
     const value = (point, label) => point[label] || 0;
-    const most = Math.max(1, ...points.flatMap((point) => labelsOfHour.map((label) => value(point, label))));
+    const most = Math.max(1, ...points.flatMap((point) => chartLabels.map((label) => value(point, label))));
     const power = 10 ** Math.floor(Math.log10(most / 3 || 1));
     const step = Math.max(1, [1, 2, 5, 10].map((factor) => factor * power).find((size) => most / size <= 3) || power * 10);
     const top = Math.ceil(most / step) * step;
@@ -220,11 +226,11 @@
       svg.append(draw("text", { x: FRAME.left - 7, y: y(count) + 4, "text-anchor": "end" }, number(count)));
     }
     for (const ago of width < 420 ? [45, 30, 15, 0] : [60, 45, 30, 15, 0].map((m) => Math.min(m, MINUTES - 1))) {
-      svg.append(draw("text", { x: x(end - ago), y: height - 6, "text-anchor": ago ? "middle" : "end" }, ago ? `${ago === 59 ? 60 : ago} min${width < 420 ? "" : " ago"}` : "now"));
+      svg.append(draw("text", { x: x(end - ago), y: height - 6, "text-anchor": ago ? "middle" : "end" }, ago ? `${ago === 59 ? 60 : ago} min${width < 420 ? "" : " ago"}` : "Now"));
     }
     const ends = [];
-    for (const label of labelsOfHour) {
-      // A minute that is missing (the camera was lost) breaks the line.
+    for (const label of chartLabels) {
+      // A missing minute (camera lost) breaks the line.
       const runs = [];
       for (const point of points) {
         const run = runs.at(-1);
@@ -233,7 +239,7 @@
       }
       const path = runs.map((run) => (run.length === 1 ? `M${x(run[0].minute) - 1} ${y(value(run[0], label))}h2` : run.map((point, i) => `${i ? "L" : "M"}${x(point.minute).toFixed(1)} ${y(value(point, label)).toFixed(1)}`).join(""))).join("");
       const line = draw("path", { class: "series", "data-label": label, d: path });
-      if (look(label).dash) line.setAttribute("stroke-dasharray", look(label).dash);
+      if (style(label).dash) line.setAttribute("stroke-dasharray", style(label).dash);
       else if (runs.length) {
         const area = runs.filter((run) => run.length > 1).map((run) => `M${x(run[0].minute)} ${y(0)}${run.map((point) => `L${x(point.minute).toFixed(1)} ${y(value(point, label)).toFixed(1)}`).join("")}L${x(run.at(-1).minute)} ${y(0)}Z`).join("");
         svg.append(draw("path", { class: "area", "data-label": label, d: area }));
@@ -241,30 +247,31 @@
       svg.append(line);
       if (points.length) ends.push({ label, at: y(value(points.at(-1), label)) });
     }
-    // The symbols at the ends of the lines, kept apart.
+    // Symbols at the ends of the lines, spaced so that they do not overlap.
     ends.sort((a, b) => b.at - a.at);
     let lowest = height;
     for (const { label, at } of ends) {
       lowest = Math.min(at + 5, lowest - 14);
-      svg.append(draw("text", { class: "symbol", "data-label": label, x: width - FRAME.right + 8, y: lowest }, look(label).symbol));
+      svg.append(draw("text", { class: "symbol", "data-label": label, x: width - FRAME.right + 8, y: lowest }, style(label).symbol));
     }
     const point = points.find((one) => one.minute === chosen);
     if (point) svg.append(draw("line", { class: "cursor", x1: x(point.minute), x2: x(point.minute), y1: FRAME.top, y2: height - FRAME.bottom }));
-    say("reading", point
-      ? `${new Date(point.minute * 60000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}: ${labelsOfHour.map((label) => `${number(value(point, label), 1)} ${look(label).name}`).join(", ")}`
-      : points.length ? "Faces at a time, minute by minute. Point at a minute, or use the arrow keys."
-      : last && last.source.state === "open" ? "The first minute is being counted." : "No data yet.");
+    setText("reading", point
+      ? `${new Date(point.minute * 60000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}: ${chartLabels.map((label) => `${number(value(point, label), 1)} ${style(label).name}`).join(", ")}`
+      : `Average number of faces in view, per minute.${points.length ? " Point at a minute, or use the arrow keys." : ""}`);
+    byId("chart").setAttribute("aria-label", `Chart of the last hour${points.length ? "" : ": no data yet"}`);
+    if (!points.length) svg.append(draw("text", { class: "empty", x: width / 2, y: (height - FRAME.bottom) / 2, "text-anchor": "middle" }, "No data yet"));
     shape = { width, start, x };
     byId("chart").replaceChildren(svg);
-    fill("legend", ...labelsOfHour.map((label) => {
-      const line = draw("svg", { viewBox: "0 0 34 8", "aria-hidden": "true" }, draw("line", { x1: 0, x2: 34, y1: 4, y2: 4, "stroke-dasharray": look(label).dash || "none" }));
-      return make("li", { "data-label": label }, line, mark(label), look(label).name);
+    fill("legend", ...chartLabels.map((label) => {
+      const line = draw("svg", { viewBox: "0 0 34 8", "aria-hidden": "true" }, draw("line", { x1: 0, x2: 34, y1: 4, y2: 4, "stroke-dasharray": style(label).dash || "none" }));
+      return make("li", { "data-label": label }, line, mark(label), title(label));
     }));
   };
 
   const choose = (minute) => {
     chosen = minute;
-    if (last) showHour(last.history || []);
+    if (last) showChart(last.history || []);
   };
   byId("chart").addEventListener("pointermove", (event) => {
     if (!shape || !points.length) return;
@@ -281,32 +288,32 @@
     const next = { ArrowLeft: place < 0 ? points.length - 1 : Math.max(0, place - 1), ArrowRight: Math.min(points.length - 1, place + 1), Home: 0, End: points.length - 1 }[event.key];
     choose(event.key === "Escape" ? null : points[next].minute);
   });
-  addEventListener("resize", () => { if (last) showHour(last.history || []); });
+  addEventListener("resize", () => { if (last) showChart(last.history || []); });
 
-  // ---- what happened, in words
-  const who = (event) => (event.track !== undefined && event.track !== null ? `Person ${event.track}` : "A person");
-  const named = (label) => (label ? look(label).name : "");
-  const WORDS = {
-    face_appeared: (e) => `${who(e)} came${e.label ? `, ${named(e.label)}` : ""}`,
-    face_left: (e) => `${who(e)} left${e.label ? `, ${named(e.label)}` : ""}`,
-    label_changed: (e) => `${who(e)} is now seen ${named(e.label)}${e.before ? `, before ${named(e.before)}` : ""}`,
-    source_lost: () => "✕ The camera was lost",
-    source_back: () => "✓ The camera is back",
-    alert: (e) => `⚠ Alert: ${plain(e.rule || "")}`,
-    alert_ended: (e) => `✓ Alert over: ${plain(e.rule || "")}`,
-    health: () => "The health of the device changed",
-    output_lost: (e) => `✕ An output fails: ${plain(e.output || "")}`,
-    output_back: (e) => `✓ An output works again: ${plain(e.output || "")}`,
+  // ---- events
+  const person = (event) => (event.track !== undefined && event.track !== null ? `Person ${event.track}` : "A person");
+  const named = (label) => (label ? style(label).name : "");
+  const TEXTS = {
+    face_appeared: (e) => `${person(e)} appeared${e.label ? `: ${named(e.label)}` : ""}`,
+    face_left: (e) => `${person(e)} left${e.label ? `: ${named(e.label)}` : ""}`,
+    label_changed: (e) => `${person(e)} changed${e.before ? ` from ${named(e.before)}` : ""} to ${named(e.label)}`,
+    source_lost: () => "✕ Camera lost",
+    source_back: () => "✓ Camera reconnected",
+    alert: (e) => `⚠ Alert: ${spaced(e.rule || "")}`,
+    alert_ended: (e) => `✓ Alert ended: ${spaced(e.rule || "")}`,
+    health: () => "Device health changed",
+    output_lost: (e) => `✕ Output failing: ${spaced(e.output || "")}`,
+    output_back: (e) => `✓ Output recovered: ${spaced(e.output || "")}`,
   };
   const recent = [];
-  const showHappening = (event) => {
+  const showEvent = (event) => {
     const { label } = event;
-    recent.unshift(make("li", {}, make("time", { datetime: event.time }, clock(event.time)), label ? mark(label) : null, make("span", { class: "words" }, (WORDS[event.event] || (() => plain(event.event)))(event))));
-    recent.length = Math.min(recent.length, MOST_RECENT);
+    recent.unshift(make("li", {}, make("time", { datetime: event.time }, clock(event.time)), label ? mark(label) : null, make("span", { class: "words" }, (TEXTS[event.event] || (() => sentence(spaced(event.event))))(event))));
+    recent.length = Math.min(recent.length, MAX_EVENTS);
     byId("recent").replaceChildren(...recent);
   };
 
-  // ---- the connection. Addresses are relative: behind a proxy the page may have a path of its own.
+  // ---- connection. Addresses are relative, so that the page works below any path of a proxy.
   let events = null;
   let latest = 0;
   let pictures = 0;
@@ -317,22 +324,22 @@
   };
   const connect = () => {
     disconnect();
-    heard = last ? heard : performance.now();
+    lastMessage = last ? lastMessage : performance.now();
     events = new EventSource(`api/events?kinds=status,happening&after=${latest}`);
     events.addEventListener("status", (event) => showStatus(JSON.parse(event.data)));
     events.addEventListener("happening", (event) => {
       latest = Number(event.lastEventId);
-      showHappening(JSON.parse(event.data));
+      showEvent(JSON.parse(event.data));
     });
     if (PICTURE) byId("picture").src = `stream.mjpg?${(pictures += 1)}`;
   };
-  // The browser connects again by itself after a cut, but not after a refusal or a silence.
-  let tried = performance.now();
+  // EventSource reconnects after a broken connection, but not after a refusal or a timeout.
+  let lastAttempt = performance.now();
   setInterval(() => {
     const now = performance.now();
-    const dead = !events || events.readyState === EventSource.CLOSED || now - heard > SILENCE;
-    if (!document.hidden && dead && now - tried > SILENCE) {
-      tried = now;
+    const dead = !events || events.readyState === EventSource.CLOSED || now - lastMessage > TIMEOUT;
+    if (!document.hidden && dead && now - lastAttempt > TIMEOUT) {
+      lastAttempt = now;
       connect();
     }
     if (last) showState();
@@ -340,11 +347,11 @@
   byId("picture").addEventListener("error", () => {
     setTimeout(() => { if (events) byId("picture").src = `stream.mjpg?${(pictures += 1)}`; }, 2000);
   });
-  // Nobody looks: the device need not work for it.
+  // A hidden page disconnects, so that the device does no work for it.
   document.addEventListener("visibilitychange", () => (document.hidden ? disconnect() : connect()));
 
   byId("live").hidden = !PICTURE;
   byId("scheme").hidden = PICTURE;
-  fill("recent", make("li", { class: "quiet" }, "Nothing yet"));
+  fill("recent", make("li", { class: "quiet" }, "No events yet"));
   connect();
 })();

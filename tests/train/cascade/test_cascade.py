@@ -1,0 +1,159 @@
+"""Our own cascade: what it computes is what OpenCV computes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from maskedge import UsageError
+from maskedge.boxes import box_iou
+from maskedge.sources import demo
+from maskedge.types import Image
+from maskedge.vision.detectors.cascade import CascadeDetector
+from maskedge_train.cascade.boosting import train_stage
+from maskedge_train.cascade.features import KINDS, WINDOW, Integrals
+from maskedge_train.cascade.opencv import Cascade, from_json, to_json
+from maskedge_train.cascade.samples import FacePatch, Positives, draw_face, face_patches, mine_negatives, square_of
+from maskedge_train.cascade.training import CascadeRecipe, train_cascade
+from maskedge_train.data.dataset import DataSet, load_dataset
+
+
+def windows(count: int, random: np.random.Generator) -> Image:
+    """Soft grey pictures of the size of a window, some of them flat."""
+    coarse = random.integers(0, 256, (count, 6, 6), np.uint8)
+    soft = np.stack([cv2.resize(one, (WINDOW, WINDOW), interpolation=cv2.INTER_CUBIC) for one in coarse])
+    soft[::17] = 100 + soft[::17] // 40
+    return np.clip(soft + random.normal(0, 6, soft.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module", params=["haar", "lbp"])
+def cascade(request: pytest.FixtureRequest) -> Cascade:
+    """Three stages that look for something dark across the middle."""
+    random = np.random.default_rng(4)
+    faces = windows(500, random)
+    faces[:, 8:14, 4:20] = np.clip(faces[:, 8:14, 4:20].astype(int) - 70, 0, 255)
+    known: list[tuple[int, ...]] = []
+    stages = []
+    kind = KINDS[request.param]()
+    for _ in range(3):
+        stage, figures = train_stage(
+            kind, Integrals.of(faces), Integrals.of(windows(600, random)), np.ones(500), np.arange(500) % 2, known, random,
+            hit_rate=0.98, false_alarm=0.4, pool=300, tried=150, most=12,
+        )  # fmt: skip
+        assert figures.hit_rate >= 0.98
+        assert figures.false_alarm < 1
+        stages.append(stage)
+    return Cascade(request.param, tuple(known), tuple(stages))
+
+
+def test_agrees_with_opencv_on_every_window(cascade: Cascade, tmp_path: Path) -> None:
+    random = np.random.default_rng(5)
+    pictures = windows(2000, random)
+    pictures[:700, 8:14, 4:20] = np.clip(pictures[:700, 8:14, 4:20].astype(int) - 70, 0, 255)
+    for stages in (1, 2, 3):
+        part = cascade.cut(stages)
+        (tmp_path / "cascade.xml").write_text(part.to_xml())
+        opencv = cv2.CascadeClassifier(str(tmp_path / "cascade.xml"))
+        size = (WINDOW, WINDOW)
+        theirs = np.array([len(opencv.detectMultiScale(one, 1.1, 0, minSize=size, maxSize=size)) for one in pictures]) > 0
+        ours = part.stages_passed(pictures) == stages
+        assert 100 < ours.sum() < 1900
+        assert (ours == theirs).all()
+
+
+def test_survives_json(cascade: Cascade) -> None:
+    assert from_json(json.loads(json.dumps(to_json(cascade)))) == cascade
+
+
+def test_drawn_faces_vary_and_weigh_the_same() -> None:
+    random = np.random.default_rng(6)
+    patches = [FacePatch(windows(1, random)[0], masked) for masked in (True, False, False)]
+    drawn = Positives.draw(patches, 60, random)
+    assert drawn.windows.shape == (60, WINDOW, WINDOW)
+    assert len({one.tobytes() for one in drawn.windows}) == 60
+    some = drawn.take(np.flatnonzero((drawn.groups == 0) | (np.arange(60) % 3 == 0)))
+    assert some.weights[some.groups == 1].sum() == pytest.approx(some.weights[some.groups == 0].sum())
+    assert draw_face(patches[0], random).dtype == np.uint8
+
+
+@pytest.fixture(scope="module")
+def dataset(scenes_folder: Path) -> DataSet:
+    return load_dataset(scenes=[scenes_folder / "boxes.csv"], backgrounds=scenes_folder / "backgrounds")
+
+
+def test_patches_have_the_face_in_the_middle(dataset: DataSet) -> None:
+    picture = next(picture for picture in dataset.pictures if picture.faces)
+    patches = face_patches(picture)
+    assert [patch.masked for patch in patches] == [face.label != "without_mask" for face in picture.faces]
+    x1, y1, x2, y2 = square_of(picture.faces[0].box)
+    grey = cv2.imread(str(picture.path), cv2.IMREAD_GRAYSCALE)
+    middle = patches[0].grey[45:51, 45:51].mean()
+    expected = grey[int((y1 + y2) / 2) - 4 : int((y1 + y2) / 2) + 4, int((x1 + x2) / 2) - 4 : int((x1 + x2) / 2) + 4].mean()
+    assert middle == pytest.approx(expected, abs=12)
+
+
+def test_windows_without_a_face_stay_off_the_faces(dataset: DataSet) -> None:
+    people = [picture for picture in dataset.pictures if picture.faces]
+    found = mine_negatives(people, None, 300, np.random.default_rng(7), max_per_scan=10, scans=200)
+    assert found.shape == (300, WINDOW, WINDOW)
+    everywhere = DataSet([people[0]])
+    assert len(mine_negatives(everywhere.pictures, None, 50, np.random.default_rng(7), max_per_scan=10, scans=2)) <= 20
+
+
+RECIPE = CascadeRecipe(stages=2, positives=300, negatives=600, pool=250, tried=120, most=15, scans=400, seed=3)
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("cascade")
+    report = train_cascade(dataset.pictures, RECIPE, out)
+    assert len(report["stages"]) == 2
+    assert report["features"] == sum(stage["features"] for stage in report["stages"])
+    assert json.loads((out / "report.json").read_text()) == report
+    return out
+
+
+def test_trained_cascade_finds_the_composite_faces(trained: Path) -> None:
+    truth = [face for face in demo.truth(150) if face.visible > 0.9]
+    boxes = CascadeDetector.trained(trained / "cascade.xml").detect(demo.draw(150)).boxes
+    assert sum(max((box_iou(face.box, box) for box in boxes), default=0) >= 0.3 for face in truth) >= len(truth) // 2
+
+
+def test_resumed_training_ends_with_the_same_cascade(dataset: DataSet, trained: Path, tmp_path: Path) -> None:
+    train_cascade(dataset.pictures, CascadeRecipe(**{**vars(RECIPE), "stages": 1}), tmp_path)
+    assert (tmp_path / "cascade.xml").read_text() != (trained / "cascade.xml").read_text()
+    train_cascade(dataset.pictures, RECIPE, tmp_path, resume=True)
+    assert (tmp_path / "cascade.xml").read_text() == (trained / "cascade.xml").read_text()
+    with pytest.raises(UsageError, match="seed was 3, now 4"):
+        train_cascade(dataset.pictures, CascadeRecipe(**{**vars(RECIPE), "seed": 4}), tmp_path, resume=True)
+    with pytest.raises(UsageError, match="nothing to resume"):
+        train_cascade(dataset.pictures, RECIPE, tmp_path / "none", resume=True)
+
+
+def test_too_few_faces(dataset: DataSet, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="a cascade needs hundreds"):
+        train_cascade(dataset.pictures[:2], RECIPE, tmp_path)
+
+
+def test_command_and_device(command, scenes_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    data = ["--scenes", scenes_folder / "boxes.csv", "--backgrounds", scenes_folder / "backgrounds"]
+    done = command(
+        "edge-train", "cascade", *data, "--stages", "1", "--positives", "200", "--negatives", "500", "--out", tmp_path / "out"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 stages" in done.stdout
+    xml = tmp_path / "out" / "cascade.xml"
+    done = command("edge-run", "--source", "demo", "--max-frames", "4", "--cascade", xml)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "short.xml").write_text(xml.read_text()[:-400])
+    done = command("edge-run", "--source", "demo", "--max-frames", "4", "--cascade", tmp_path / "short.xml")
+    assert done.returncode == 4
+    assert "is no cascade" in done.stderr
+    assert "Traceback" not in done.stderr
+    done = command("edge-run", "--source", "demo", "--cascade", xml, "--detector-model", xml)
+    assert done.returncode == 2
+    assert "leave the other out" in done.stderr

@@ -1,0 +1,100 @@
+"""The smaller commands of edge-train, and what they say when they cannot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+
+def test_help_shows_every_summary_uncut(invoke) -> None:  # type: ignore[no-untyped-def]
+    done = invoke("edge-train", "--help")
+    commands = done.stdout.partition("Commands:")[2].strip().splitlines()
+    assert len(commands) == 10
+    assert all(line.endswith(".") and "..." not in line for line in commands), commands
+
+
+@pytest.mark.slow
+def test_preview_shows_what_the_net_will_see(command, invoke, scenes_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    data = ("--scenes", scenes_folder / "boxes.csv", "--backgrounds", scenes_folder / "backgrounds")
+    done = command("edge-train", "preview", *data, "--pictures", "12", "--columns", "8", "-o", tmp_path / "grid.png")
+    assert done.returncode == 0, done.stderr
+    for row in ("incorrect_mask: face", "not_a_face: window", "with_mask: mask"):
+        assert row in done.stdout
+    grid = cv2.imread(str(tmp_path / "grid.png"))
+    assert grid is not None
+    assert grid.shape[1] == 8 * 64
+    done = invoke("edge-train", "preview", *data, "--pictures", "2", "-o", tmp_path / "grid.txt")
+    assert (done.returncode, "suffix" in done.stderr) == (2, True)
+    done = invoke("edge-train", "preview", *data, "--pictures", "2", "-o", tmp_path / "none" / "grid.png")
+    assert (done.returncode, "folder" in done.stderr) == (5, True)
+
+
+@pytest.mark.slow
+def test_leakage_compares_the_splits(command, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    done = command("edge-train", "leakage", "--data", faces_folder, "--epochs", "1", "--seeds", "1", "--out", tmp_path, "--quiet")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "leakage.json").read_text())
+    for by in ("random", "group"):
+        assert len(result[by]["accuracy"]) == 1
+        assert f"{by} split: accuracy" in done.stdout
+    assert result["group"]["separated"] == 0
+
+
+def make_odd_data(root: Path, faces_folder: Path) -> None:
+    """Folders of pictures that nothing can be learned from."""
+    random = np.random.default_rng(1)
+    for name, labels in (("EMPTY", 2), ("ONE", 1), ("THREE", 2), ("CORRUPT", 2), ("WALLS", 2)):
+        for label in ("with_mask", "without_mask")[:labels]:
+            folder = root / name / label
+            folder.mkdir(parents=True)
+            for number in range(0 if name == "EMPTY" else 3):
+                file = folder / f"{number}.jpg"
+                if name == "WALLS":
+                    cv2.imwrite(str(file), np.clip(random.normal(140, 2, (80, 90, 3)), 0, 255))
+                else:
+                    content = (faces_folder / label / f"face {number}.jpg").read_bytes()
+                    file.write_bytes(content[: 300 if name == "CORRUPT" else None])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["classifier"], 2, "nothing to work on"),
+        (["classifier", "--data", "FACES", "--net", "resnet"], 2, "known are edgenet, edgenet-l, seednet"),
+        (["classifier", "--data", "FACES", "--people", "("], 2, "regular expression"),
+        (["classifier", "--data", "FACES", "--split", "NOSPLIT"], 2, "not a split file"),
+        (["classifier", "--data", "FACES", "--relabel", "NOSPLIT"], 2, "no column image, label"),
+        (["classifier", "--data", "FACES", "--relabel-scenes", "NOSPLIT"], 2, "give --scenes too"),
+        (["classifier", "--data", "FACES", "--init", "missing.onnx"], 2, "does not exist"),
+        (["classifier", "--data", "FACES", "--init", "NOSPLIT"], 4, "no checkpoint of edge-train"),
+        (["classifier", "--data", "FACES", "--oversample", "^webcam_"], 2, "REGEX=FACTOR"),
+        (["classifier", "--data", "FACES", "--oversample", "(=3"], 2, "REGEX=FACTOR"),
+        (["classifier", "--data", "FACES", "--oversample", "^webcam_=0"], 2, "REGEX=FACTOR"),
+        (["classifier", "--data", "FACES", "--leakage", "NOSPLIT"], 2, "edge-train leakage"),
+        (["classifier", "--data", "FACES", "--out", "NOSPLIT/run"], 5, "cannot be created"),
+        (["classifier", "--data", "EMPTY"], 2, "holds no picture"),
+        (["classifier", "--data", "ONE"], 2, "no folder 'without_mask'"),
+        (["classifier", "--data", "THREE", "--whole-pictures", "--generated", "1"], 2, "too few pictures of with_mask"),
+        (["classifier", "--data", "CORRUPT"], 2, "no face was found in any picture of"),
+        (["classifier", "--data", "CORRUPT", "--whole-pictures"], 2, "no readable picture"),
+        (["classifier", "--data", "WALLS"], 2, "--whole-pictures"),
+        (["evaluate", "missing.ckpt"], 2, "nothing to measure on"),
+        (["evaluate", "missing.ckpt", "--data", "FACES"], 4, "there is no checkpoint"),
+        (["evaluate", "NOSPLIT", "--data", "FACES"], 4, "no checkpoint of edge-train"),
+        (["localise", "FACES", "--model", "NOSPLIT", "-o", "boxes.csv"], 4, "NOSPLIT"),
+    ],
+)
+def test_bad_input_ends_in_a_sentence(  # type: ignore[no-untyped-def]
+    invoke, faces_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "NOSPLIT").write_text("{}")
+    make_odd_data(tmp_path, faces_folder)
+    done = invoke("edge-train", *(argument.replace("FACES", str(faces_folder)) for argument in arguments))
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,1 @@
+"""Code that the trainings of the classifier and the detector share."""

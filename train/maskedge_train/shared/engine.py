@@ -1,0 +1,269 @@
+"""The trainer that all networks share: checkpoints, seeds, early stopping and resuming."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import nn
+from torch.utils.data import Sampler
+
+from maskedge.errors import UsageError
+from maskedge_train.shared.checkpoint import read_checkpoint, write_checkpoint
+
+# Numbers of malloc.h (mallopt(3)).
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_LARGEST_KEPT = 32 << 20
+"""The largest threshold that glibc accepts, in bytes."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where and how long a training runs.
+
+    Attributes:
+        epochs: Maximum number of epochs.
+        patience: Epochs without a lower validation loss after which training stops early.
+        seed: Seed of weights, sample order and augmentation.
+        accelerator: `auto`, `cpu` or `gpu`.
+        precision: `auto` (bfloat16 on a GPU that supports it, float32 elsewhere) or a precision
+            name of Lightning.
+        devices: Processes on this machine, one per device. With several, gradients are averaged
+            over all (DDP).
+        nodes: Number of machines. torchrun or a cluster launcher starts the same command on each.
+        progress: Show progress bars.
+    """
+
+    epochs: int
+    patience: int = 10
+    seed: int = 0
+    accelerator: str = "auto"
+    precision: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    progress: bool = True
+
+
+class BalancedBatchSampler(Sampler[list[int]]):
+    """A sampler whose batches hold a fixed share of each category, whatever its size.
+
+    Each category is traversed in a new random order, repeatedly, so a sample recurs only after all
+    others of its category. The order depends on seed and epoch alone, so a resumed training sees
+    the same batches as an uninterrupted one.
+
+    Args:
+        categories: int64 `[N]`, category of each sample.
+        shares: Share of each category. Categories without samples are ignored.
+        samples: Samples per epoch, over all processes.
+        batch_size: Samples per batch and process.
+        seed: Seed of the order.
+        times: int64 `[N]`, how often each sample is listed in its category; once by default.
+
+    Raises:
+        UsageError: The samples do not fill one batch.
+    """
+
+    def __init__(
+        self,
+        categories: npt.NDArray[Any],
+        shares: Sequence[float],
+        samples: int,
+        batch_size: int,
+        seed: int,
+        times: npt.NDArray[np.int64] | None = None,
+    ) -> None:
+        self.rows = [np.flatnonzero(categories == category) for category in range(len(shares))]
+        if times is not None:
+            self.rows = [np.repeat(rows, times[rows]) for rows in self.rows]
+        weights = np.array([share if len(rows) else 0.0 for share, rows in zip(shares, self.rows, strict=True)])
+        self.quotas = np.floor(weights / weights.sum() * samples).astype(int)
+        self.batch_size, self.seed, self.epoch = batch_size, seed, 0
+        self.rank, self.world = 0, 1
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            self.rank, self.world = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        if not len(self):
+            raise UsageError(
+                f"an epoch of {samples} samples has {self.quotas.sum()} after rounding the shares of the labels, and a step takes "
+                f"{batch_size * self.world}: give more --samples, or a smaller --batch-size."
+            )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch; Lightning calls this before each one."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return int(self.quotas.sum()) // (self.batch_size * self.world)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        random = np.random.default_rng([self.seed, self.epoch])
+        chosen = []
+        for rows, quota in zip(self.rows, self.quotas.tolist(), strict=True):
+            chosen += [random.permutation(rows)[: quota - start] for start in range(0, quota, max(len(rows), 1))]
+        order = random.permutation(np.concatenate(chosen))[self.rank :: self.world]
+        for index in range(len(self)):
+            yield order[index * self.batch_size : (index + 1) * self.batch_size].tolist()
+
+
+class _Reseed(Callback):
+    """Seed augmentation and dropout of each step by its number, so resuming is reproducible."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        torch.manual_seed((self.seed * 1_000_003 + trainer.global_step) * 1_009 + trainer.global_rank)
+
+
+class _CheckpointIO(TorchCheckpointIO):
+    """Checkpoint files that are written atomically and run no code when read."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        write_checkpoint(Path(path), checkpoint)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        return read_checkpoint(Path(path))
+
+
+def keep_freed_memory() -> None:
+    """Make the C library's allocator keep freed memory for the next step (glibc only).
+
+    By default glibc returns each large tensor to the system and requests it again page by page,
+    which takes a third of the time of a step on a CPU.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        library.mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
+
+
+def silence_lightning() -> None:
+    """Limit Lightning's output to warnings that a user can act on."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning")
+    # Lightning calls a deprecated function of torch; a user cannot act on it.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+
+
+def check_resume(checkpoint: Path, recipe: Mapping[str, Any]) -> None:
+    """Check that a training can be resumed with the same recipe.
+
+    Args:
+        checkpoint: The `last.ckpt` of the earlier run.
+        recipe: Recipe of the run to come.
+
+    Raises:
+        UsageError: The checkpoint is missing, or its recipe differs; the message names the
+            differences.
+        ModelError: The checkpoint cannot be read.
+    """
+    if not checkpoint.exists():
+        raise UsageError(f"there is nothing to resume: {checkpoint} does not exist. Start without --resume.")
+    begun = read_checkpoint(checkpoint)["maskedge"].get("recipe", {})
+    differing = [f"{name} was {begun.get(name)!r}, now {value!r}" for name, value in recipe.items() if begun.get(name) != value]
+    if differing:
+        raise UsageError(
+            f"{checkpoint} cannot be resumed with another recipe: {'; '.join(differing)}. Repeat the first command, or start a new "
+            "training in another --out."
+        )
+
+
+def build_trainer(
+    engine: Engine, out: Path, *, extra_callbacks: Sequence[Callback] = (), reload_every_epoch: bool = False
+) -> tuple[lightning.Trainer, ModelCheckpoint]:
+    """Build the trainer, which writes `best.ckpt`, `last.ckpt` and TensorBoard logs.
+
+    `best.ckpt` holds the epoch with the lowest `val_loss`, `last.ckpt` the latest epoch. The logs
+    go to `out/logs`.
+
+    Args:
+        engine: Where and how long to train.
+        out: Output folder.
+        extra_callbacks: Further Lightning callbacks.
+        reload_every_epoch: Rebuild the training data loader before each epoch.
+
+    Returns:
+        The trainer, and the callback that knows the best checkpoint.
+    """
+    silence_lightning()
+    keep_freed_memory()
+    gpu = torch.cuda.is_available() and engine.accelerator != "cpu"
+    precision = engine.precision
+    if precision == "auto":
+        precision = "bf16-mixed" if gpu and torch.cuda.is_bf16_supported() else "32-true"
+    best = ModelCheckpoint(out, "best", monitor="val_loss", enable_version_counter=False, save_on_train_epoch_end=True)
+    # Lightning's `save_last` follows the best epoch and would lose later ones. This callback comes
+    # second, so that it records the best epoch.
+    last = ModelCheckpoint(out, "last", enable_version_counter=False, save_on_train_epoch_end=True)
+    callbacks: list[Callback] = [
+        _Reseed(engine.seed),
+        EarlyStopping("val_loss", patience=engine.patience),
+        *extra_callbacks,
+        best,
+        last,
+    ]
+    if engine.progress:
+        callbacks.append(TQDMProgressBar(refresh_rate=10))
+    several = engine.devices * engine.nodes > 1
+    trainer = lightning.Trainer(
+        max_epochs=engine.epochs,
+        accelerator=engine.accelerator,
+        devices=engine.devices,
+        num_nodes=engine.nodes,
+        # One process per device: gloo without a GPU, NCCL with one.
+        strategy="ddp" if several else "auto",
+        precision=precision,  # type: ignore[arg-type]
+        callbacks=callbacks,
+        logger=TensorBoardLogger(out, name="", version="logs"),
+        plugins=[_CheckpointIO()],
+        enable_progress_bar=engine.progress,
+        enable_model_summary=False,
+        log_every_n_steps=10,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=int(reload_every_epoch),
+    )
+    return trainer, best
+
+
+def one_cycle(net: nn.Module, learning_rate: float, weight_decay: float, steps: int, *, warmup: float) -> Any:
+    """Build AdamW with a one-cycle schedule, in the form that Lightning expects.
+
+    Weight decay applies to matrices only, not to biases and normalisation layers.
+
+    Args:
+        net: Network to train.
+        learning_rate: Peak of the schedule.
+        weight_decay: Weight decay of the matrices.
+        steps: Total number of steps.
+        warmup: Share of the steps before the peak.
+
+    Returns:
+        Lightning's dictionary of optimiser and schedule.
+    """
+    matrices = [parameter for parameter in net.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in net.parameters() if parameter.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps, pct_start=warmup)
+    return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def engine_facts(engine: Engine) -> dict[str, Any]:
+    """Return the settings of an engine that affect the result, as part of the recipe."""
+    return {name: value for name, value in asdict(engine).items() if name not in ("accelerator", "progress")}

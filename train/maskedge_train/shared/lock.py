@@ -1,0 +1,79 @@
+"""A lock on the output folder, so that two trainings cannot overwrite each other's checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from maskedge.errors import OutputError, UsageError
+from maskedge.support.files import make_folder
+
+if sys.platform != "win32":
+    import fcntl
+
+LOCK = ".lock"
+"""Name of the lock file. It holds the id of the training process."""
+
+
+@contextmanager
+def lock_folder(out: Path) -> Iterator[None]:
+    """Lock a training's output folder against other trainings; create it if missing.
+
+    The lock is an flock, which the operating system releases when the process ends for any reason.
+    Helper processes of a distributed training share the lock of the first process. A folder that is
+    still empty at the end is removed.
+
+    Args:
+        out: Folder of checkpoints and reports.
+
+    Raises:
+        UsageError: Another training holds the lock.
+        OutputError: The folder or the lock file cannot be created.
+    """
+    # torchrun and Lightning set these for every process except the one started by hand.
+    rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
+    if rank != "0" or os.environ.get("NODE_RANK", "0") != "0" or sys.platform == "win32":
+        make_folder(out)
+        yield
+        return
+    handle = _take(out)
+    try:
+        yield
+    finally:
+        # Remove the file before the lock is released: a process that opens it afterwards sees that
+        # it is gone (see _take).
+        with contextlib.suppress(OSError):
+            (out / LOCK).unlink()
+            out.rmdir()
+        os.close(handle)
+
+
+def _take(out: Path) -> int:
+    path = out / LOCK
+    while True:
+        make_folder(out)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:
+            continue  # another process removed the folder in the meantime
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written ({error.strerror}): choose another --out.") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            owner = os.read(handle, 20).decode("ascii", "replace").strip()
+            os.close(handle)
+            held = f" (process {owner})" if owner else ""
+            raise UsageError(f"another training writes to {out}{held}: wait for its end, or choose another --out.") from error
+        except OSError:
+            return handle  # some network file systems have no locks
+        with contextlib.suppress(OSError):
+            if path.stat().st_ino == os.fstat(handle).st_ino:
+                os.ftruncate(handle, 0)
+                os.write(handle, f"{os.getpid()}\n".encode())
+                return handle
+        os.close(handle)  # the file was removed between opening and locking: try again

@@ -1,0 +1,31 @@
+# Settings that the recipes share: source this file.
+#
+# MASKEDGE_DATA  folder with faces/, scenes/, backgrounds/ and clips/. `faces` is the folder
+#                `dataset` of github.com/chandrikadeb7/Face-Mask-Detection (MIT), with pictures over
+#                320 px reduced to that size.
+# RUNS           folder for trainings (default: runs). It must not contain them yet.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+PATH="$PWD/.venv/bin:$PATH"
+
+: "${MASKEDGE_DATA:=../shared/data}"
+RUNS="${RUNS:-runs}"
+mkdir -p "$RUNS"
+MODELS=edge/maskedge/models
+RESULTS=benchmarks/results
+SEEDS="0 1 2"
+
+FACES="$MASKEDGE_DATA/faces"
+TRAIN_SCENES="$MASKEDGE_DATA/scenes/train.csv"
+TRAIN_BACKGROUNDS="$MASKEDGE_DATA/backgrounds/train"
+DEV_SCENES="$MASKEDGE_DATA/scenes/dev.csv"
+DEV_BACKGROUNDS="$MASKEDGE_DATA/backgrounds/dev"
+CLIPS="$MASKEDGE_DATA/clips"
+PEOPLE='^\d+_\d+_(?P<person>[a-z]+)_\d+'
+
+# Boxes and corrected labels, committed beside the reports.
+FACE_BOXES="$RESULTS/face_boxes.csv"
+FACE_LABELS="$RESULTS/face_labels.csv"
+SCENE_LABELS="$RESULTS/scene_labels.csv"
+UNLABELLED_FACES="$RESULTS/unlabelled_faces.csv"

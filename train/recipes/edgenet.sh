@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# edge/maskedge/models/edgenet.onnx: the bundled classifier. Three seeds of 80 epochs (an hour each
+# on one core), then three fine-tuned from the first.
+#
+# The cascade scanned pictures at 384 pixels when the false alarms of the six runs were collected.
+set -euo pipefail
+source "$(dirname "$0")/common.sh"
+
+DATA=(--negatives given --data "$FACES" --face-boxes "$FACE_BOXES" --scenes "$TRAIN_SCENES"
+  --backgrounds "$TRAIN_BACKGROUNDS" --people "$PEOPLE" --cache "$RUNS/crops"
+  --relabel "$FACE_LABELS" --oversample '^ilc_=3' --test-scenes "$DEV_SCENES"
+  --test-backgrounds "$DEV_BACKGROUNDS")
+
+for seed in $SEEDS; do
+  edge-train classifier "${DATA[@]}" --distrust 'incorrect_mask=^web_' --net edgenet \
+    --epochs 80 --patience 80 --samples 16000 --seed "$seed" --out "$RUNS/edgenet-$seed"
+  cp "$RUNS/edgenet-$seed/report.json" "$RESULTS/training/edgenet-$seed.json"
+done
+edge-export "$RUNS/edgenet-0/best.ckpt" -o "$RUNS/edgenet.onnx" --data "$FACES"
+
+for seed in $SEEDS; do
+  edge-train classifier "${DATA[@]}" --relabel-scenes "$SCENE_LABELS" --net edgenet \
+    --init "$RUNS/edgenet.onnx" --epochs 40 --patience 40 --samples 16000 --learning-rate 1e-3 \
+    --seed "$seed" --out "$RUNS/edgenet-fine-tuned-$seed"
+  cp "$RUNS/edgenet-fine-tuned-$seed/report.json" \
+    "$RESULTS/training/edgenet-fine-tuned-$seed.json"
+done
+
+# Seed 0 was bundled: its F1 on held-out pictures was the best. These are the curves.
+edge-bench accuracy --scenes "$TRAIN_SCENES" --backgrounds "$TRAIN_BACKGROUNDS" --held-out
+edge-export "$RUNS/edgenet-fine-tuned-0/best.ckpt" -o "$MODELS/edgenet.onnx" \
+  --overwrite --data "$FACES" \
+  --licence 'faces: MIT (github.com/chandrikadeb7/Face-Mask-Detection)' \
+  --licence 'scenes and backgrounds: free to use, most not to redistribute'
+
+# The reduced-precision files, which are not bundled, and their report.
+edge-export "$RUNS/edgenet-fine-tuned-0/best.ckpt" -o "$RUNS/edgenet-fine-tuned.onnx" \
+  --int8 --fp16 --split "$RUNS/edgenet-fine-tuned-0/split.json" \
+  --data "$FACES" --face-boxes "$FACE_BOXES" --scenes "$TRAIN_SCENES" \
+  --relabel-scenes "$SCENE_LABELS" --backgrounds "$TRAIN_BACKGROUNDS" --test-scenes "$DEV_SCENES" \
+  --test-backgrounds "$DEV_BACKGROUNDS"
+cp "$RUNS/edgenet-fine-tuned.precisions.json" "$RESULTS/precisions.json"
