@@ -13,7 +13,7 @@ from maskedge import ModelError
 from maskedge.modelfile.cascade_file import CascadeError, read_cascade
 from maskedge.modelfile.contract import MODELS
 from maskedge.sources import demo
-from maskedge.vision.detectors import CascadeDetector, opencv_cascade
+from maskedge.vision.detectors.cascade import CascadeDetector, opencv_cascade
 
 STOCK = sorted(opencv_cascade("eye").parent.glob("*.xml"))
 OWN = (MODELS / "haar.xml").read_text()

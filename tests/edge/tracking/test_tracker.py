@@ -45,7 +45,7 @@ def step(tracker: Film, *boxes: Box, image: Image | None = None) -> list[Track]:
     tracker.frame(image)
     tracks = tracker.update(boxes, image)
     for track in tracks:
-        track.add_answer(MASK)
+        track.add_vote(MASK)
     return tracks
 
 
@@ -190,7 +190,7 @@ def answer(track: Track, *answers: npt.NDArray[np.float32], rate: float = 25, un
     labels = []
     for own in answers:
         track.advance(1 / rate, (0.0, 0.0))
-        track.add_answer(own, unsure_below)
+        track.add_vote(own, unsure_below)
         labels.append(track.voted_label)
     return labels
 
@@ -221,7 +221,7 @@ def test_label_follows_a_change_within_a_second_at_any_rate(rate: float) -> None
             late = float(random.choice([0, -1.2])) * min(0.5 / rate, 0.02)
             track.advance(elapsed.step(now + late), (0.0, 0.0))
             if not track.is_stable:
-                track.add_answer(NO_MASK if now > end else MASK)
+                track.add_vote(NO_MASK if now > end else MASK)
             if now > end:
                 against += 1
                 shown = track.voted_label
@@ -248,7 +248,7 @@ def test_a_face_about_which_nothing_is_doubtful_is_asked_for_again_after_a_while
         for _ in range(round(4 * rate)):
             track.advance(1 / rate, (0.0, 0.0))
             if not track.is_stable:
-                track.add_answer(MASK)
+                track.add_vote(MASK)
                 asked += 1
         assert asked == pytest.approx(4 / ASK, rel=0.35)
 
@@ -259,15 +259,15 @@ def test_repeated_frames_and_gaps_in_time() -> None:
     answer(track, *[MASK] * 25)
     for _ in range(50):
         track.advance(0.0, (0.0, 0.0))
-        track.add_answer(NO_MASK)
+        track.add_vote(NO_MASK)
     assert track.voted_label == 0
     answer(track, *[MASK] * 25)
     track.advance(60.0, None)
     assert track.box == pytest.approx(at(0, 0))
-    track.add_answer(NO_MASK)
+    track.add_vote(NO_MASK)
     assert track.voted_label == 0
     track.advance(1.0, None)
-    track.add_answer(NO_MASK)
+    track.add_vote(NO_MASK)
     assert track.voted_label == 1
 
 
@@ -280,7 +280,7 @@ def test_time_goes_on_whatever_the_stamps_are_like() -> None:
 
 def test_sure_is_who_gave_mostly_sure_answers() -> None:
     track = Track(1, at(0, 0))
-    track.add_answer(NO_MASK, unsure_below=0.95)
+    track.add_vote(NO_MASK, unsure_below=0.95)
     assert track.confidence == 0
     answer(track, *[np.array([0.01, 0.99], np.float32)] * 30, unsure_below=0.95)
     assert track.confidence > 0.5
@@ -323,12 +323,12 @@ def test_what_the_classifier_still_sees_is_carried_for_a_while() -> None:
     for _ in range(10):
         (track,) = step(tracker, at(200, 200))
     tracker.frame()
-    tracker.update([], seen={track.identity})
+    tracker.update([], verified={track.identity})
     assert track.is_visible
     assert not tracker.redetect_soon
     for _ in range(tracker.frames(CARRY)):
         tracker.frame()
-    tracker.update([], seen={track.identity})
+    tracker.update([], verified={track.identity})
     assert not track.is_visible
     assert tracker.redetect_soon, "a person is missed"
 
@@ -366,7 +366,7 @@ def test_motion_in_pictures_of_any_size(shape: tuple[int, int]) -> None:
         (a * scale, b * scale, c * scale, d * scale) for a, b, c, d in (true.box for true in demo.truth(150) if true.visible == 1)
     ]
     motion = Motion()
-    motion.see(np.asarray(image, np.uint8))
+    motion.set_frame(np.asarray(image, np.uint8))
     for shift in motion.shifts(np.asarray(moved, np.uint8), boxes):
         assert shift is not None
         assert shift == pytest.approx((12 * scale, -8 * scale), abs=1.5 * scale + 0.5)

@@ -72,4 +72,4 @@ def test_thousands_of_people_are_a_count() -> None:
     for person in range(5000):
         watcher.observe(frame(person), [face(person, "with_mask")], [track(person)])
     assert dict(watcher.people) == {"with_mask": 5000}
-    assert len(watcher._there) == 1
+    assert len(watcher._present) == 1

@@ -10,12 +10,14 @@ import pytest
 
 from helpers.support import METADATA, write_model
 from maskedge import MaskDetector, UsageError
-from maskedge.boxes import as_box, box_iou, side
+from maskedge.boxes import box_iou, side
 from maskedge.sources import demo
 from maskedge.tracking.elapsed import CallTimes
 from maskedge.types import Box, Image
-from maskedge.vision.detectors import DETECTORS, CnnDetector
+from maskedge.vision.detectors import adapt_detector, detector_names
+from maskedge.vision.detectors.network import CnnDetector
 from maskedge.vision.pipeline import MOST_CANDIDATES
+from maskedge.vision.scoring import LabelChoice
 
 TWO = ("with_mask", "without_mask")
 
@@ -129,15 +131,15 @@ def brightness_model(path: Path) -> Path:
 def test_a_probable_face_is_looked_at_again_where_it_was_drawn(tmp_path: Path) -> None:
     image, box = np.zeros((100, 200, 3), np.uint8), (60.0, 20.0, 110.0, 70.0)
     model = write_model(tmp_path / "left.onnx", place=(0.0, 0.0, 0.5, 1.0))
-    ((face, _, _),) = MaskDetector(model, Fixed([box])).find(image, 0.0)
+    face = MaskDetector(model, Fixed([box])).detect(image, 0.0)[0].face
     # The left half of its crop; the right half of the crop about that (the mirror image's left); the left half about their mean.
     looks = [(55, 15, 85, 75), (70, 9, 106, 81), (39, 5, 79, 85)]
     assert face.box == pytest.approx(np.mean(looks, axis=0), abs=1)
     # What is no face by far, or drawn by no model: once only.
     told = METADATA | {"maskedge.labels": '["with_mask", "not_a_face"]'}
     doubtful = write_model(tmp_path / "doubtful.onnx", place=(0.0, 0.0, 0.5, 1.0), metadata=told)
-    assert MaskDetector(doubtful, Fixed([box])).find(np.full_like(image, 50), 0.0)[0][0].box == pytest.approx(looks[0])
-    assert MaskDetector(write_model(tmp_path / "plain.onnx"), Fixed([box])).find(image, 0.0)[0][0].box == box
+    assert MaskDetector(doubtful, Fixed([box])).detect(np.full_like(image, 50), 0.0)[0].face.box == pytest.approx(looks[0])
+    assert MaskDetector(write_model(tmp_path / "plain.onnx"), Fixed([box])).detect(image, 0.0)[0].face.box == box
 
 
 def test_least_face_is_a_choice_and_lower_for_a_face_that_was_there(tmp_path: Path) -> None:
@@ -161,14 +163,16 @@ def test_a_score_and_a_probability_judge_together(tmp_path: Path) -> None:
     model = brightness_model(tmp_path / "model.onnx")
     detector = MaskDetector(model, detector="cnn")
     image = demo.draw(150)
-    boxes, scores = CnnDetector().answer(image)
-    probabilities = 1 - detector.classifier.classify(image, [as_box(box) for box in boxes])[:, 1]
-    found = detector.find(image, 0.0)
+    detections = CnnDetector().detect(image)
+    scores = detections.scores
+    assert scores is not None
+    probabilities = 1 - detector.classifier.classify(image, detections.boxes)[:, 1]
+    found = detector.detect(image, 0.0)
     # Of two candidates alike to one of them the other decides.
-    assert max(own.certainty for own in found) < max(scores.max(), probabilities.max())
-    best = max(own.certainty for own in found)
-    assert not detector.find(image, best * 1.001)
-    assert [own.certainty for own in detector.find(image, best * 0.999)] == [best]
+    assert max(own.face_score for own in found) < max(scores.max(), probabilities.max())
+    best = max(own.face_score for own in found)
+    assert not detector.detect(image, best * 1.001)
+    assert [own.face_score for own in detector.detect(image, best * 0.999)] == [best]
     assert MaskDetector(model).face_threshold != detector.face_threshold
     detector.set_face_threshold(0.3)
     assert detector.face_threshold == 0.3
@@ -195,7 +199,7 @@ def test_smaller_faces_are_dropped_and_do_not_flicker() -> None:
     first = len(growing(image))
     # A tenth smaller: who was there stays.
     centre = [((x1 + x2) / 2, (y1 + y2) / 2, 0.45 * (x2 - x1), 0.45 * (y2 - y1)) for x1, y1, x2, y2 in boxes]
-    growing.detector = Fixed([(x - w, y - h, x + w, y + h) for x, y, w, h in centre])
+    growing.detector = adapt_detector(Fixed([(x - w, y - h, x + w, y + h) for x, y, w, h in centre]))
     assert len(growing(image)) == first
 
 
@@ -218,16 +222,16 @@ def test_a_face_gets_one_of_the_labels_that_are_asked_for(tmp_path: Path) -> Non
     assert all_labels.labels == ("with_mask", "without_mask", "incorrect_mask")
     assert two.labels == TWO
     probabilities = np.array([[0.1, 0.05, 0.8, 0.05], [0.6, 0.2, 0.1, 0.1], [0, 0, 1, 0]], np.float32)
-    votes = two._votes(probabilities)
+    votes = LabelChoice(two.classifier, TWO).restrict(probabilities)
     # The probability of being a face stays, and so does what the labels that are left are worth against each other.
     assert votes.sum(axis=1) == pytest.approx([0.95, 0.9, 1], abs=1e-5)
     assert votes[:2, 0] / votes[:2, 1] == pytest.approx([2, 3], rel=1e-3)
     assert votes[2] == pytest.approx([0.5, 0.5, 0, 0])
-    assert (all_labels._votes(probabilities) == probabilities * [1, 1, 1, 0]).all()
-    (found,), (own,) = all_labels.find(image, 0.0), two.find(image, 0.0)
-    assert (own.face.box, own.certainty) == (found.face.box, found.certainty)
-    assert two.name(found.face.box, found.probabilities) == own.face
-    assert all_labels.name(found.face.box, found.probabilities) == found.face
+    assert (LabelChoice(all_labels.classifier).restrict(probabilities) == probabilities * [1, 1, 1, 0]).all()
+    (found,), (own,) = all_labels.detect(image, 0.0), two.detect(image, 0.0)
+    assert (own.face.box, own.face_score) == (found.face.box, found.face_score)
+    assert two.label_face(found.face.box, found.probabilities) == own.face
+    assert all_labels.label_face(found.face.box, found.probabilities) == found.face
 
 
 def test_labels_are_those_of_the_model() -> None:
@@ -319,12 +323,12 @@ def test_settled_faces_are_not_asked_for_between_detections() -> None:
     for number in range(35):
         faces = detector(demo.draw(150), number / 25)
     assert detector.tracker is not None
-    answers = [track.answers for track in detector.tracker.tracks]
+    answers = [track.classified for track in detector.tracker.tracks]
     assert max(answers) < 35
     assert all(face.score > 0.9 and face.raw_score > 0.5 for face in faces), "their answers count for the frames in between"
 
 
-@pytest.mark.parametrize("detector", DETECTORS)
+@pytest.mark.parametrize("detector", detector_names())
 @pytest.mark.parametrize("shape", [(1, 1), (8, 8), (1, 640), (480, 1), (24, 24), (4320, 7680)])
 def test_frames_of_any_size(shape: tuple[int, int], detector: str) -> None:
     if shape[0] > 4000 and detector == "haar-stock":
