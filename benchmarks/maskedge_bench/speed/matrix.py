@@ -50,7 +50,7 @@ class Cell:
 
     @property
     def is_baseline(self) -> bool:
-        """Whether the cell is the original pipeline."""
+        """True for the original pipeline."""
         return self == self.baseline
 
 

@@ -252,7 +252,7 @@ class SpeedRun:
 
     @property
     def measured(self) -> bool:
-        """Whether a round of the pipelines is complete."""
+        """True once a round of the pipelines is complete."""
         return bool(self._rounds)
 
     def report(self, *, partial: bool = False) -> dict[str, Any]:

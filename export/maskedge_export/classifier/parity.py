@@ -36,7 +36,7 @@ class Parity:
 
     @property
     def passed(self) -> bool:
-        """Whether the file may be written."""
+        """True if the differences are within the tolerance."""
         return self.worst <= TOLERANCE and self.changed == 0
 
     def to_json(self) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class DetectorParity:
 
     @property
     def passed(self) -> bool:
-        """Whether the file may be written."""
+        """True if the differences are within the tolerance."""
         return self.worst <= BOX_TOLERANCE and self.worst_score <= TOLERANCE["fp32"]
 
     def to_json(self) -> dict[str, Any]:
