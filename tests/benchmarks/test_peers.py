@@ -201,8 +201,8 @@ def test_package_in_its_own_environment(tmp_path: Path) -> None:
     with PackagePeer(PEER_PYTHON) as peer:
         assert "tensorflow" in peer.versions
         for given in (frames, mixed):
-            told = peer.run(given)
-            assert isinstance(told, Round)
-            assert told.frames == len(told.stages["total"]) == len(given)
-            assert told.faces > 0
-            assert told.cpu_seconds > 0
+            measured = peer.run(given)
+            assert isinstance(measured, Round)
+            assert measured.frames == len(measured.stages["total"]) == len(given)
+            assert measured.faces > 0
+            assert measured.cpu_seconds > 0

@@ -99,7 +99,7 @@ def test_lines_differ() -> None:
 
 def test_page_of_one_report_and_of_several(tmp_path: Path) -> None:
     speed, compare = load_report(RESULTS / "speed.json"), load_report(RESULTS / "compare.json")
-    compare["facts"] = speed["facts"]  # those of one machine are told once
+    compare["facts"] = speed["facts"]  # one machine is listed once
     write_report_page(tmp_path / "one.html", [speed])
     one = (tmp_path / "one.html").read_text(encoding="utf-8")
     assert one.count("<h1>") == 1

@@ -100,7 +100,7 @@ def test_pipelines() -> None:
     assert {pipeline.detector for pipeline in PIPELINES} == set(detector_names())
 
 
-def test_who_finds_nobody_is_told() -> None:
+def test_pipelines_that_find_few_faces_have_a_note() -> None:
     rows = [{"name": name, "faces_a_frame": faces} for name, faces in (("original", 4.0), ("quick", 3.9), ("blind", 0.5))]
     (note,) = _fewer_faces(rows)
     assert note == "blind found 0.5 faces per frame, the original pipeline 4.0: it had fewer faces to classify."

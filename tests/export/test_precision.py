@@ -69,7 +69,7 @@ def test_what_fails_its_gate_is_not_written(export, tmp_path: Path) -> None:  # 
     assert not (tmp_path / "model.int8.onnx").exists()
 
 
-def test_force_writes_it_and_the_card_tells(export, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_force_writes_it_and_the_card_records_the_failure(export, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     result = export("--int8", "--force", LEAST_ACCURACY=-1.0, LEAST_SPEED=1000.0)
     assert result.exit_code == 0, result.output
     assert "forced: not median latency" in result.output
