@@ -326,9 +326,7 @@ def test_stable_faces_are_not_classified_between_detections() -> None:
     assert detector.tracker is not None
     answers = [track.classified for track in detector.tracker.tracks]
     assert max(answers) < 35
-    assert all(face.score > 0.9 and face.raw_score > 0.5 for face in faces), (
-        "a classification counts for the stable frames after it"
-    )
+    assert all(face.score > 0.9 and face.raw_score > 0.5 for face in faces), "a vote counts for the stable frames after it"
 
 
 @pytest.mark.parametrize("detector", detector_names())
