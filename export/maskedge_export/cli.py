@@ -160,10 +160,10 @@ def export(
 
 def _warn_missing_label(labels: Sequence[str], model: Path) -> None:
     """Print a note if a classifier lacks the label not_a_face."""
-    from maskedge.vision.precise_detectors import lacks_label, without_label
+    from maskedge.vision.standalone import rejects_non_faces, standalone_notice
 
-    if lacks_label(labels):
-        click.echo(f"note: {without_label(model.name)}", err=True)
+    if not rejects_non_faces(labels):
+        click.echo(f"note: {standalone_notice(model.name)}", err=True)
 
 
 def _export_detector(checkpoint: Path, output: Path, licences: tuple[str, ...]) -> None:

@@ -339,7 +339,7 @@ def test_models_are_shown_and_checked(visitor: Visitor, tmp_path: Path) -> None:
     visitor.open("models", "edgenet.onnx")
     visitor.see("Macro F1")
     visitor.click("Model card")
-    visitor.see("Use and misuse", "Not made to recognise anyone")
+    visitor.see("Use and misuse", "cannot recognise people")
     visitor.upload(tmp_path / "bad.onnx")
     visitor.see("Refused. bad.onnx breaks the model contract: its metadata has no maskedge.labels")
     visitor.upload(tmp_path / "own.onnx")

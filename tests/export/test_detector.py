@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from maskedge import ModelError
 from maskedge.sources import demo
 from maskedge.types import Image
-from maskedge.vision.detectors import CnnDetector
+from maskedge.vision.detectors.network import CnnDetector
 from maskedge.vision.self_test import DetectorSelfTest, verify
 from maskedge_export.cli import main
 from maskedge_export.detector import export as module

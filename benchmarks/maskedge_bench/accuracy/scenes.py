@@ -17,11 +17,11 @@ from maskedge.labelled_boxes import UNLABELLED, LabelledBox, is_held_out_name, r
 from maskedge.support.pictures import list_pictures, read_picture
 from maskedge.system.host import host_facts
 from maskedge.types import Face, Image
-from maskedge.vision.pipeline import Found, MaskDetector, as_bgr
+from maskedge.vision.detectors import detector_names, load_detector
+from maskedge.vision.pipeline import MaskDetector, ScoredFace, as_bgr
 from maskedge_bench.contestants.pipelines import PIPELINES, Pipeline
 
 from .detection_counts import LEAST_SIDE, LONGEST_SIDE, THREE, TWO, DetectionCounts, ratio
-from .finders import find_detector
 from .gallery import Gallery
 from .rotation import rotate
 
@@ -34,7 +34,7 @@ def choose_pipelines(detectors: Sequence[str], models: Sequence[Path] = ()) -> l
     """Return the original pipeline and a pipeline per pair of detector and model.
 
     Args:
-        detectors: Names or files (`find_detector`).
+        detectors: Names or files (`load_detector`).
         models: Classifier files; none selects the bundled one. The pipelines are named by file, with as many parent
             folders as make the names unique.
 
@@ -75,7 +75,10 @@ class _Row:
         self.pipeline = pipeline
         # The original pipeline keeps its own smallest face.
         own = min_face_size if pipeline is not PIPELINES[0] else None
-        self.detector = MaskDetector(pipeline.model, find_detector(pipeline.detector, min_face_size=own), min_face_size=own)
+        # A detector file scans at the size that it was made for.
+        named = pipeline.detector in detector_names()
+        detector = load_detector(pipeline.detector, min_face_size=own if named else None)
+        self.detector = MaskDetector(pipeline.model, detector, min_face_size=own)
         knows_more = set(TWO) < set(self.detector.labels)
         self.of_two = MaskDetector(pipeline.model, self.detector.detector, labels=TWO) if knows_more else self.detector
         self.two, self.two_labels, self.three = DetectionCounts(TWO), DetectionCounts(TWO), DetectionCounts(THREE)
@@ -87,12 +90,12 @@ class _Row:
         self.candidates: list[int] = []
         self.gallery = Gallery()
 
-    def answer(self, image: Image) -> list[Found]:
+    def answer(self, image: Image) -> list[ScoredFace]:
         """Process a picture at the lowest face threshold.
 
         The faces at a higher threshold are a subset of these.
         """
-        found = self.detector.find(image, BOUNDS[0])
+        found = self.detector.detect(image, BOUNDS[0])
         self.times["detect"].append(self.detector.clock.last["detect"])
         self.times["total"].append(sum(self.detector.clock.last.values()))
         self.detector.clock.next_frame()
@@ -100,25 +103,25 @@ class _Row:
         return found
 
     def add(
-        self, found: Sequence[Found], truths: Sequence[LabelledBox], unlabelled: Sequence[LabelledBox], scale: float
+        self, found: Sequence[ScoredFace], truths: Sequence[LabelledBox], unlabelled: Sequence[LabelledBox], scale: float
     ) -> list[Face]:
         """Count one labelled picture, and return the faces at the face threshold of `edge-run`."""
         for bound, counts in self.curve.items():
-            counts.add(truths, [own.face for own in found if own.certainty >= bound], scale)
-        counted = [own for own in found if own.certainty >= self.least]
+            counts.add(truths, [own.face for own in found if own.face_score >= bound], scale)
+        counted = [own for own in found if own.face_score >= self.least]
         faces = [own.face for own in counted]
         self.two.add(truths, faces, scale)
         self.three.add(truths, faces, scale)
-        self.two_labels.add(truths, [self.of_two.name(own.face.box, own.probabilities) for own in counted], scale)
+        self.two_labels.add(truths, [self.of_two.label_face(own.face.box, own.probabilities) for own in counted], scale)
         self.forgiving.add([*truths, *unlabelled], faces, scale)
         return faces
 
-    def add_background(self, found: Sequence[Found], scale: float) -> list[Face]:
+    def add_background(self, found: Sequence[ScoredFace], scale: float) -> list[Face]:
         """Count one picture without people, and return the false alarms."""
         large = [own for own in found if side(own.face.box) * scale >= LEAST_SIDE]
         for bound in self.alarms:
-            self.alarms[bound] += sum(own.certainty >= bound for own in large)
-        return [own.face for own in large if own.certainty >= self.least]
+            self.alarms[bound] += sum(own.face_score >= bound for own in large)
+        return [own.face for own in large if own.face_score >= self.least]
 
     def figures(self, backgrounds: int, baseline: _Row, *, forgive: bool) -> dict[str, Any]:
         """Return the figures of the pipeline. Its costs are relative to `baseline`, picture by picture."""

@@ -21,10 +21,10 @@ from maskedge.sources import open_source
 from maskedge.system.host import host_facts
 from maskedge.tracking.tracker import FaceTracker
 from maskedge.types import Face, Frame
+from maskedge.vision.detectors import load_detector
 from maskedge.vision.pipeline import MaskDetector
 
 from .detection_counts import OVERLAP
-from .finders import find_detector
 from .frame_rates import measure_rate
 
 SCHEMA = "maskedge.tracking/1"
@@ -135,7 +135,7 @@ def measure_tracking(
 
     Args:
         uris: The videos; `demo` is the built-in clip.
-        detector: Name or file of the detector (`find_detector`).
+        detector: Name or file of the detector (`load_detector`).
         detect_every: Frames per detection.
         model: Classifier file; None for the bundled one.
         rates: Further frame rates to measure (`maskedge_bench.accuracy.frame_rates`).
@@ -150,8 +150,8 @@ def measure_tracking(
     Raises:
         SourceError: A video cannot be opened or has no frame.
     """
-    single = MaskDetector(model, find_detector(detector), threads=threads)
-    tracking = MaskDetector(model, find_detector(detector), detect_every=detect_every, threads=threads)
+    single = MaskDetector(model, load_detector(detector), threads=threads)
+    tracking = MaskDetector(model, load_detector(detector), detect_every=detect_every, threads=threads)
     rows = [_measure(uri, single, tracking, rates, most, progress) for uri in uris]
     return {
         "schema": SCHEMA,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from maskedge.types import Frame
-from maskedge.vision.detectors import DETECTORS
+from maskedge.vision.detectors import detector_names
 from maskedge.vision.pipeline import MaskDetector
 from maskedge_bench.contestants.pipelines import BASELINE_DETECTOR, BASELINE_MODEL, Pipeline
 from maskedge_bench.rounds import InProcess, Round, figures, in_turn
@@ -70,7 +70,7 @@ class Axes:
         full: Whether to measure every combination.
     """
 
-    detectors: tuple[str, ...] = DETECTORS
+    detectors: tuple[str, ...] = detector_names()
     models: tuple[Path | None, ...] = (None,)
     sizes: tuple[tuple[int, int], ...] = SIZES
     faces: tuple[int, ...] = FACES

@@ -16,7 +16,9 @@ import numpy as np
 
 from maskedge.modelfile.contract import open_session, read_model
 from maskedge.vision.classifier import MaskClassifier
-from maskedge.vision.detectors import CascadeDetector, CnnDetector, FaceDetector
+from maskedge.vision.detectors import FaceDetector
+from maskedge.vision.detectors.cascade import CascadeDetector
+from maskedge.vision.detectors.network import CnnDetector
 from maskedge.vision.pipeline import MaskDetector
 
 _SIDE = 512

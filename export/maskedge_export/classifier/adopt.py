@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from maskedge.errors import ModelError
 from maskedge.modelfile.contract import read_model
 from maskedge.modelfile.crop import CropRule
-from maskedge.modelfile.trial import TrialError, try_model
+from maskedge.modelfile.sandbox import SandboxError, try_model
 from maskedge.support.files import write_file
 from maskedge.types import Image
 from maskedge.vision.classifier import SUM_TOLERANCE, MaskClassifier
@@ -114,7 +114,7 @@ def adopt_classifier(source: Path, output: Path, adoption: Adoption, licences: S
     source_content = read_model(source)
     try:
         try_model(source_content)
-    except TrialError as error:
+    except SandboxError as error:
         raise ModelError(f"{source} is refused: {error}.") from error
     original = _read(source, source_content, adoption)
     size = max(original.height, original.width)

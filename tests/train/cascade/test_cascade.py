@@ -13,7 +13,7 @@ from maskedge import UsageError
 from maskedge.boxes import box_iou
 from maskedge.sources import demo
 from maskedge.types import Image
-from maskedge.vision.detectors import CascadeDetector
+from maskedge.vision.detectors.cascade import CascadeDetector
 from maskedge_train.cascade.boosting import train_stage
 from maskedge_train.cascade.features import KINDS, WINDOW, Integrals
 from maskedge_train.cascade.opencv import Cascade, from_json, to_json
@@ -119,7 +119,7 @@ def trained(dataset: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_trained_cascade_finds_the_composite_faces(trained: Path) -> None:
     truth = [face for face in demo.truth(150) if face.visible > 0.9]
-    boxes = CascadeDetector.trained(trained / "cascade.xml").detect(demo.draw(150))
+    boxes = CascadeDetector.trained(trained / "cascade.xml").detect(demo.draw(150)).boxes
     assert sum(max((box_iou(face.box, box) for box in boxes), default=0) >= 0.3 for face in truth) >= len(truth) // 2
 
 

@@ -16,7 +16,7 @@ from maskedge.labelled_boxes import move_boxes
 from maskedge.modelfile.contract import default_detector, default_model
 from maskedge.sources import demo
 from maskedge.vision.classifier import MaskClassifier
-from maskedge.vision.detectors import CnnDetector
+from maskedge.vision.detectors.network import CnnDetector
 from maskedge_train.data.dataset import DataSet, load_dataset
 from maskedge_train.detector.checkpoint import check_start, load_detector, load_start
 from maskedge_train.detector.hard_examples import mine_hard_examples
@@ -244,7 +244,7 @@ def test_exported_detector_answers_the_same_as_a_net(dataset: DataSet, tmp_path:
     pixels = normalise(torch.from_numpy(frame.transpose(2, 0, 1).copy())[None].float() / 255)
     with torch.inference_mode():
         logits, boxes = net(pixels)
-    found, scores = CnnDetector().answer_whole(frame)
+    found, scores = CnnDetector().infer(frame)
     best = int(logits[0].argmax())
     assert float(torch.sigmoid(logits[0, best])) == pytest.approx(float(scores[0]), abs=1e-4)
     assert np.abs(boxes[0, best].numpy() - found[0]).max() < 0.05
