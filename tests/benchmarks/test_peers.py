@@ -1,4 +1,4 @@
-"""What a user would pick instead: other detectors behind an adapter, YuNet, and a whole other package."""
+"""Third-party alternatives: detectors behind an adapter, YuNet, and another package."""
 
 from __future__ import annotations
 

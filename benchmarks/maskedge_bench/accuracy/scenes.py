@@ -1,4 +1,4 @@
-"""Accuracy of detection and classification on labelled pictures, for several pipelines in the same run.
+"""Accuracy of detection and classification on labelled pictures, for several pipelines at once.
 
 `detection_counts` has the matching rule.
 """
@@ -35,8 +35,8 @@ def choose_pipelines(detectors: Sequence[str], models: Sequence[Path] = ()) -> l
 
     Args:
         detectors: Names or files (`load_detector`).
-        models: Classifier files; none selects the bundled one. The pipelines are named by file, with as many parent
-            folders as make the names unique.
+        models: Classifier files; none selects the bundled one. The pipelines are named by file,
+            with as many parent folders as make the names unique.
 
     Raises:
         UsageError: A model is given twice.
@@ -54,7 +54,7 @@ def choose_pipelines(detectors: Sequence[str], models: Sequence[Path] = ()) -> l
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
-    """Return the shortest unique ends of paths, without suffixes: `edgenet`, or `mine/edgenet` and `old/edgenet`.
+    """Return the shortest unique ends of paths, without suffixes, such as `mine/edgenet`.
 
     Raises:
         UsageError: A path is given twice.
@@ -79,18 +79,18 @@ class _Row:
         named = pipeline.detector in detector_names()
         detector = load_detector(pipeline.detector, min_face_size=own if named else None)
         self.detector = MaskDetector(pipeline.model, detector, min_face_size=own)
-        knows_more = set(TWO) < set(self.detector.labels)
-        self.of_two = MaskDetector(pipeline.model, self.detector.detector, labels=TWO) if knows_more else self.detector
+        has_more_labels = set(TWO) < set(self.detector.labels)
+        self.of_two = MaskDetector(pipeline.model, self.detector.detector, labels=TWO) if has_more_labels else self.detector
         self.two, self.two_labels, self.three = DetectionCounts(TWO), DetectionCounts(TWO), DetectionCounts(THREE)
-        self.forgiving = DetectionCounts(TWO)
+        self.unlabelled_ignored = DetectionCounts(TWO)
         self.curve = {bound: DetectionCounts(TWO) for bound in BOUNDS}
-        self.least = self.detector.face_threshold
-        self.alarms = dict.fromkeys((*BOUNDS, self.least), 0)
+        self.threshold = self.detector.face_threshold
+        self.alarms = dict.fromkeys((*BOUNDS, self.threshold), 0)
         self.times: dict[str, list[float]] = {"detect": [], "total": []}
         self.candidates: list[int] = []
         self.gallery = Gallery()
 
-    def answer(self, image: Image) -> list[ScoredFace]:
+    def process(self, image: Image) -> list[ScoredFace]:
         """Process a picture at the lowest face threshold.
 
         The faces at a higher threshold are a subset of these.
@@ -108,12 +108,12 @@ class _Row:
         """Count one labelled picture, and return the faces at the face threshold of `edge-run`."""
         for bound, counts in self.curve.items():
             counts.add(truths, [own.face for own in found if own.face_score >= bound], scale)
-        counted = [own for own in found if own.face_score >= self.least]
+        counted = [own for own in found if own.face_score >= self.threshold]
         faces = [own.face for own in counted]
         self.two.add(truths, faces, scale)
         self.three.add(truths, faces, scale)
         self.two_labels.add(truths, [self.of_two.label_face(own.face.box, own.probabilities) for own in counted], scale)
-        self.forgiving.add([*truths, *unlabelled], faces, scale)
+        self.unlabelled_ignored.add([*truths, *unlabelled], faces, scale)
         return faces
 
     def add_background(self, found: Sequence[ScoredFace], scale: float) -> list[Face]:
@@ -121,10 +121,10 @@ class _Row:
         large = [own for own in found if side(own.face.box) * scale >= LEAST_SIDE]
         for bound in self.alarms:
             self.alarms[bound] += sum(own.face_score >= bound for own in large)
-        return [own.face for own in large if own.face_score >= self.least]
+        return [own.face for own in large if own.face_score >= self.threshold]
 
     def figures(self, backgrounds: int, baseline: _Row, *, forgive: bool) -> dict[str, Any]:
-        """Return the figures of the pipeline. Its costs are relative to `baseline`, picture by picture."""
+        """Return the figures of the pipeline, with costs relative to `baseline` per picture."""
 
         def ratio_of(stage: str) -> float:
             return round(median(own / base for own, base in zip(self.times[stage], baseline.times[stage], strict=True)), 4)
@@ -133,13 +133,15 @@ class _Row:
             "name": self.pipeline.name,
             "detector": Path(self.pipeline.detector).name,
             "model": self.detector.classifier.path.name,
-            "least_face": round(self.least, 4),
+            "least_face": round(self.threshold, 4),
             **_with_interval(self.two, self.two.figures()),
             "two_labels": _with_interval(self.two_labels, self.two_labels.figures()["together"]),
-            "unlabelled_ignored": _with_interval(self.forgiving, self.forgiving.figures()["together"]) if forgive else None,
+            "unlabelled_ignored": _with_interval(self.unlabelled_ignored, self.unlabelled_ignored.figures()["together"])
+            if forgive
+            else None,
             "three_class": _with_interval(self.three, self.three.figures()),
             "sizes": self.three.by_size(),
-            "false_alarms_a_background": ratio(self.alarms[self.least], backgrounds) if backgrounds else None,
+            "false_alarms_a_background": ratio(self.alarms[self.threshold], backgrounds) if backgrounds else None,
             "curve": [
                 {
                     "least_face": bound,
@@ -177,10 +179,11 @@ def measure_accuracy(
         scenes_path: CSV of labelled boxes (`maskedge.labelled_boxes`).
         backgrounds: Folder of pictures without people. Each face found there is a false alarm.
         pipelines: Pipelines to compare. The first has cost 1.
-        min_face_size: Smallest face to find in pixels of the picture; the original pipeline keeps its own.
+        min_face_size: Smallest face to find in pixels of the picture; the original pipeline keeps
+            its own.
         held_out: Of training data, measure the held-out pictures only.
-        unlabelled: CSV of faces that `scenes_path` lacks, with the label `UNLABELLED`. The report adds figures that
-            ignore predictions on them.
+        unlabelled: CSV of faces that `scenes_path` lacks, with the label `UNLABELLED`. The report
+            adds figures that ignore predictions on them.
         degrees: Clockwise rotation of the pictures and their boxes, as from a tilted camera.
         progress: Called after each picture with the total number of pictures.
 
@@ -192,7 +195,7 @@ def measure_accuracy(
         ModelError: A detector or classifier file is refused.
     """
     labelled = read_boxes(scenes_path)
-    lacking = _read_unlabelled(unlabelled, scenes_path, labelled) if unlabelled else {}
+    unlabelled_boxes = _read_unlabelled(unlabelled, scenes_path, labelled) if unlabelled else {}
     scenes = {
         scenes_path.parent / image: faces
         for image, faces in labelled.items()
@@ -210,14 +213,14 @@ def measure_accuracy(
         except ValueError as error:
             raise UsageError(f"{path} {error}: repair or remove it, every pipeline must process the same pictures.") from error
         scale = min(1.0, LONGEST_SIDE / max(image.shape[:2]))
-        ignored = lacking.get(path, [])
+        ignored = unlabelled_boxes.get(path, [])
         if degrees:
             # The scale is that of the original picture: rotation keeps the size of the faces.
             image, (faces, ignored) = rotate(image, degrees, truths or [], ignored)
             truths = None if truths is None else faces
         # Alternate the order: later pipelines find the picture in the processor's cache.
         for row in [rows[(number + index) % len(rows)] for index in range(len(rows))]:
-            found = row.answer(image)
+            found = row.process(image)
             if truths is None:
                 row.gallery.add_false(image, path.name, row.add_background(found, scale))
             else:
@@ -232,7 +235,7 @@ def measure_accuracy(
         "min_face": min_face_size,
         "held_out": held_out,
         "degrees": degrees,
-        "unlabelled": sum(len(lacking.get(path, [])) for path in scenes) if unlabelled else None,
+        "unlabelled": sum(len(unlabelled_boxes.get(path, [])) for path in scenes) if unlabelled else None,
         "facts": host_facts(),
         "pipelines": [row.figures(len(empty), rows[0], forgive=bool(unlabelled)) for row in rows],
     }

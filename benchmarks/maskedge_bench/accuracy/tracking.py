@@ -1,8 +1,8 @@
 """Cost, losses and people counts of tracking, compared with detection in every frame.
 
-Both pipelines process the same frames of a video, interleaved. The one that detects in every frame does not
-track; its faces are linked afterwards. A face is lost while detection in every frame finds it and no tracked
-face overlaps it (IoU >= 0.4).
+Both pipelines process the same frames of a video, interleaved. The one that detects in every frame
+does not track; its faces are linked afterwards. A face is lost while detection in every frame finds
+it and no tracked face overlaps it (IoU >= 0.4).
 """
 
 from __future__ import annotations
@@ -144,8 +144,9 @@ def measure_tracking(
         progress: Called after each frame with the number of frames of the video, if known.
 
     Returns:
-        The report. For each video: milliseconds per frame of both pipelines and their ratio, the longest loss of a
-        face, the people counted with their labels, and the contradictions at each of `rates`.
+        The report. For each video: milliseconds per frame of both pipelines and their ratio, the
+        longest loss of a face, the people counted with their labels, and the contradictions at each
+        of `rates`.
 
     Raises:
         SourceError: A video cannot be opened or has no frame.

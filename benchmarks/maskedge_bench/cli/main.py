@@ -168,7 +168,7 @@ def tracking(
     json_path: Path | None,
     overwrite: bool,
 ) -> None:
-    """Measure tracking relative to detection in every frame: cost, lost faces, and people counted."""
+    """Measure cost, lost faces and people counts of tracking against detection in every frame."""
     silence_libraries()
     with require_runtime():
         from maskedge.vision.pipeline import DETECT_EVERY

@@ -115,10 +115,10 @@ class SizeType(click.ParamType):  # type: ignore[type-arg]  # only newer release
 )
 @json_option
 def speed(json_path: Path | None, overwrite: bool, quick: bool, full: bool, matrix: bool, **options: Any) -> None:
-    """Measure the speed of each pipeline, relative to the original one, and the cost of each setting.
+    """Measure the speed of each pipeline against the original one, and the cost of settings.
 
-    All pipelines process the same frames in interleaved rounds. The report has frames per second, CPU time and
-    latency per stage, live runs, start-up time, memory, and the roofline.
+    All pipelines process the same frames in interleaved rounds. The report has frames per second,
+    CPU time and latency per stage, live runs, start-up time, memory, and the roofline.
     """
     silence_libraries()
     with require_runtime():
@@ -172,7 +172,7 @@ def cold_start(rounds: int, json_path: Path | None, overwrite: bool) -> None:
 @click.argument("models", nargs=-1, type=FILE)
 @json_option
 def roofline(models: tuple[Path, ...], json_path: Path | None, overwrite: bool) -> None:
-    """Compare the time of classifier files and detectors with the minimum that this machine allows."""
+    """Compare the time of classifiers and detectors with the minimum that this machine allows."""
     silence_libraries()
     with require_runtime():
         from maskedge.modelfile.contract import default_model

@@ -23,8 +23,10 @@ class Pipeline:
         detector: Name of the detector.
         model: Classifier file; None for the bundled one.
         detect_every: Frames per detection. Tracks carry the faces in between.
-        own_detector: A detector that has no name in `maskedge.vision.detectors`; None uses `detector`.
-        eager: Name of the network that runs in eager PyTorch with random weights; None for ONNX Runtime.
+        own_detector: A detector that has no name in `maskedge.vision.detectors`; None uses
+            `detector`.
+        eager: Name of the network that runs in eager PyTorch with random weights; None for ONNX
+            Runtime.
     """
 
     name: str

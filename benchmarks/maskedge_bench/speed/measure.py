@@ -252,7 +252,7 @@ class SpeedRun:
 
     @property
     def measured(self) -> bool:
-        """Whether a round of the pipelines is complete."""
+        """True once a round of the pipelines is complete."""
         return bool(self._rounds)
 
     def report(self, *, partial: bool = False) -> dict[str, Any]:
@@ -290,7 +290,7 @@ class SpeedRun:
 
 
 def _fewer_faces(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Return a note per pipeline that found far fewer faces, and thus classified fewer, than the original."""
+    """Return a note per pipeline that classified far fewer faces than the original."""
     return [
         f"{row['name']} found {row['faces_a_frame']:.1f} faces per frame, the original pipeline "
         f"{rows[0]['faces_a_frame']:.1f}: it had fewer faces to classify."
