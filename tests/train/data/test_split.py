@@ -20,7 +20,7 @@ PEOPLE = people_pattern(r"^\d+_\d+_(?P<person>[a-z]+)_\d+")
 
 @pytest.fixture(scope="module")
 def copied(faces_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> DataSet:
-    """The small data set with copies in it: bytes, another size, another quality, mirrored, turned; a person; rubbish."""
+    """Return the small data set with added copies, a person and damaged files."""
     root = tmp_path_factory.mktemp("copied")
     shutil.copytree(faces_folder, root, dirs_exist_ok=True)
     for label in LABELS:
@@ -98,7 +98,7 @@ def test_hash_knows_a_picture_again_and_others_not() -> None:
 
 
 @pytest.mark.parametrize("pattern", ["(", "^[a-z]+"])
-def test_pattern_that_finds_nobody_is_said(pattern: str) -> None:
+def test_pattern_without_a_match_is_refused(pattern: str) -> None:
     with pytest.raises(UsageError, match=r"regular expression|no group"):
         people_pattern(pattern)
 
