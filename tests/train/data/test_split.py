@@ -103,6 +103,7 @@ def test_unusable_person_pattern_is_refused(pattern: str) -> None:
         people_pattern(pattern)
 
 
+@pytest.mark.slow
 def test_real_data_has_the_known_duplicates(data_dir: Path) -> None:
     dataset = load_dataset(data_dir / "faces")
     duplicates = find_near_duplicates(dataset.pictures, PEOPLE)
