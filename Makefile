@@ -21,7 +21,7 @@ run: $(VENV)/.base  ## Install the base package and process the built-in clip: o
 	@mkdir -p out
 	$(BIN)/edge-run --source demo --save out/demo.mp4 --events out/demo.jsonl --overwrite
 
-test: $(VENV)/.dev  ## Install the dev extras (0.5 GB; TORCH_INDEX=... chooses PyTorch's build) and run all tests
+test: $(VENV)/.dev  ## Install the dev extras (0.5 GB; TORCH_INDEX=... chooses PyTorch's build) and run all tests but the slow ones
 	$(BIN)/python -m pytest -m "not slow"
 
 test-all: $(VENV)/.dev  ## Run all tests, with a floor for the coverage of their own process

@@ -94,7 +94,6 @@ PHRASES = {
     r"\bfilm(s|ed|ing)?\b": "video",
     r"\bkeen(er|est)?\b": "sensitive",
     r"\brestless\b": "unstable",
-    r"(?<!CPU )(?<!cpu )\bgovernor\b": "rate limiter",
     r"\bleast_face\b": "face_threshold",
     r"\bmin_face\b": "min_face_size",
     r"\bhow sure(ly)?\b": "confidence",
@@ -191,7 +190,9 @@ def in_prose(text: str) -> Iterator[tuple[int, str]]:
     wire = "|".join(WIRE_WORDS)
     # The wire's names as such, blanked at the same length; then line breaks count as blanks.
     text = re.sub(
-        rf"([`'\"])({wire})\1|\b(?:{wire})(?=\w*[=:\"])|\bmaskedge_happenings_total\b", lambda match: "_" * len(match[0]), text
+        rf"([`'\"])({wire})\1|\bkinds=[\w,]+|\b(?:{wire})(?=\w*[=:\"])|\bmaskedge_happenings_total\b",
+        lambda match: "_" * len(match[0]),
+        text,
     )
     for pattern, instead in PHRASES.items():
         for match in re.finditer(pattern.replace(" ", r"\s+"), text, flags=re.IGNORECASE):

@@ -66,6 +66,7 @@ def test_contradictions_last_until_an_answer_that_agrees() -> None:
 RATES = (2, 5, 12.5, 25, 50)
 
 
+@pytest.mark.slow
 def test_labels_of_a_real_clip_follow_at_any_rate(data_dir: Path) -> None:
     """Four people put masks on. Hands before a face are the longest contradiction: they are no change."""
     clip = str(data_dir / "clips" / "four_people_putting_masks_on.mp4")

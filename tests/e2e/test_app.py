@@ -55,7 +55,7 @@ def wait_for(found: Callable[[], Any], what: str, patience: float = PATIENCE) ->
     raise AssertionError(f"{what} did not come within {patience:.0f} s")
 
 
-def responds(url: str) -> bool:
+def is_up(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=5) as reply:  # noqa: S310  (our own page)
             return bool(reply.status == 200)
@@ -75,7 +75,7 @@ def server(temporary: Path) -> Iterator[str]:
     port = free_port()
     process = start("--port", str(port), temporary=temporary)
     try:
-        wait_for(lambda: responds(f"http://127.0.0.1:{port}/_stcore/health"), "the page")
+        wait_for(lambda: is_up(f"http://127.0.0.1:{port}/_stcore/health"), "the page")
         yield f"http://127.0.0.1:{port}"
     finally:
         process.send_signal(signal.SIGTERM)
@@ -403,7 +403,7 @@ def test_interrupt_ends_the_server(tmp_path: Path) -> None:
     port = free_port()
     process = start("--port", str(port), temporary=tmp_path)
     try:
-        wait_for(lambda: responds(f"http://127.0.0.1:{port}/_stcore/health"), "the page")
+        wait_for(lambda: is_up(f"http://127.0.0.1:{port}/_stcore/health"), "the page")
     finally:
         process.send_signal(signal.SIGINT)
         words, complaints = process.communicate(timeout=30)

@@ -1,4 +1,4 @@
-"""From pictures over training and export to the device, on composite faces."""
+"""From pictures over training and export to the device, on composite faces: no data set is needed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from maskedge import MaskDetector
 from maskedge.vision.classifier import MaskClassifier
 
 pytest.importorskip("torch", reason="PyTorch is not installed (make test installs it)")
+pytestmark = pytest.mark.slow  # two trainings
 
 LABELS = ["with_mask", "without_mask", "incorrect_mask", "not_a_face"]
 
 
 def labels_of(net: str) -> list[str]:
-    """Return the labels that each of the two trainings must produce."""
+    """Return the labels that the training of a net below must find."""
     return [label for label in LABELS if label != "incorrect_mask"] if net == "seednet" else LABELS
 
 
@@ -26,7 +27,7 @@ def labels_of(net: str) -> list[str]:
 def trained(  # type: ignore[no-untyped-def]
     request: pytest.FixtureRequest, command, faces_folder: Path, scenes_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """The default net with all labels, and the original net trained on a folder of faces alone."""
+    """Train the default net on four labels, and the original one on a folder of faces alone, as docs/training.md does first."""
     out = tmp_path_factory.mktemp(request.param)
     if request.param == "seednet":
         recipe = ["--augment", "light", "--mixup", "0.3", "--learning-rate", "1e-3", "--epochs", "6"]
@@ -76,7 +77,7 @@ def exported(trained: Path, command, faces_folder: Path) -> Path:  # type: ignor
 
 def test_file_keeps_the_contract(exported: Path) -> None:
     contract = MaskClassifier(exported).contract
-    # The data is too small for a calibration.
+    # There is too little data for calibration.
     assert contract.card["temperature"] == 1
     assert "not calibrated, for want of faces" in exported.with_suffix(".md").read_text()
     assert contract.labels == tuple(labels_of(contract.card["net"]))
@@ -88,7 +89,7 @@ def test_file_keeps_the_contract(exported: Path) -> None:
     assert not any(item.data_location == onnx.TensorProto.EXTERNAL for item in model.graph.initializer)
 
 
-def test_file_tells_nothing_of_the_machine(exported: Path, faces_folder: Path) -> None:
+def test_file_contains_no_paths_of_the_machine(exported: Path, faces_folder: Path) -> None:
     content = exported.read_bytes()
     assert b".py" not in content
     assert b"site-packages" not in content
@@ -96,7 +97,7 @@ def test_file_tells_nothing_of_the_machine(exported: Path, faces_folder: Path) -
     assert str(faces_folder.parent).encode() not in content
 
 
-def test_compact_storage_is_smaller_and_folds_away(exported: Path) -> None:
+def test_compact_file_is_smaller_and_its_casts_fold_away(exported: Path) -> None:
     net = MaskClassifier(exported).contract.card["net"]
     assert exported.stat().st_size < (2_700_000 if net == "seednet" else 700_000)
     options = onnxruntime.SessionOptions()
@@ -104,18 +105,18 @@ def test_compact_storage_is_smaller_and_folds_away(exported: Path) -> None:
     options.log_severity_level = 4
     onnxruntime.InferenceSession(str(exported), options)
     folded = onnx.load(exported.with_suffix(".folded.onnx"))
-    # Only the cast of the uint8 pixels is left.
+    # The only remaining cast converts the uint8 pixels.
     assert [node.op_type for node in folded.graph.node].count("Cast") == 1
 
 
-def test_same_checkpoint_gives_the_same_bytes(exported: Path, trained: Path, command, faces_folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_second_export_of_a_checkpoint_has_the_same_bytes(exported: Path, trained: Path, command, faces_folder: Path) -> None:  # type: ignore[no-untyped-def]
     again = trained / "again.onnx"
     done = command("edge-export", trained / "best.ckpt", "-o", again, "--data", faces_folder, "--compact")
     assert done.returncode == 0, done.stderr
     assert again.read_bytes() == exported.read_bytes()
 
 
-def test_plain_data_gives_a_model_that_throws_out_what_is_no_face(exported: Path, trained: Path, command) -> None:  # type: ignore[no-untyped-def]
+def test_model_of_a_plain_folder_rejects_non_faces(exported: Path, trained: Path, command) -> None:  # type: ignore[no-untyped-def]
     """After a few steps it does so badly, but it has the label, and the device uses it."""
     detector = MaskDetector(exported)
     assert detector.notice is None
@@ -138,7 +139,7 @@ def test_device_runs_it(exported: Path, command, tmp_path: Path) -> None:  # typ
     assert sum(len(json.loads(line).get("faces", ())) for line in events.read_text().splitlines()) >= 10
 
 
-def test_evaluate_measures_a_checkpoint_again(
+def test_evaluate_repeats_the_figures_of_training(
     trained: Path, command, faces_folder: Path, scenes_folder: Path, tmp_path: Path
 ) -> None:  # type: ignore[no-untyped-def]
     report = json.loads((trained / "report.json").read_text())

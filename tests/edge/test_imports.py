@@ -1,4 +1,4 @@
-"""The device side stands alone."""
+"""The device's package needs no library and no package of the workstation."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 BLOCK = """
 import sys
 class Block:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in {names}:
-            raise ImportError(f"{{name}} is blocked")
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Block())
 """
 
@@ -21,7 +23,7 @@ def python(code: str, *blocked: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
 
 
-def test_runtime_works_without_torch_and_onnx() -> None:
+def test_runtime_and_benchmarks_work_without_torch_and_onnx() -> None:
     done = python(
         "from maskedge import MaskDetector\n"
         "from maskedge.sources import demo\n"
@@ -34,7 +36,7 @@ def test_runtime_works_without_torch_and_onnx() -> None:
     assert int(done.stdout) >= 3
 
 
-def test_missing_extra_is_named() -> None:
+def test_missing_library_of_an_extra_is_named() -> None:
     for module, extra in (("maskedge_train", "train"), ("maskedge_export", "export")):
         arguments = "['classifier', '--data', '.']" if extra == "train" else "['x.ckpt', '-o', 'x.onnx']"
         done = python(f"from {module}.cli import main; main({arguments})", "torch")
@@ -43,8 +45,14 @@ def test_missing_extra_is_named() -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_tests_of_the_device_are_collected_without_pytorch() -> None:
-    """Those of the training are left out with a reason."""
+@pytest.mark.parametrize("extra", ["train", "export", "bench"])
+def test_command_of_a_package_that_a_device_lacks_names_its_extra(extra: str) -> None:
+    done = python(f"from maskedge.cli.workstation import {extra}; {extra}()", "maskedge_train", "maskedge_export", "maskedge_bench")
+    assert done.returncode == 2
+    assert re.fullmatch(rf"error: maskedge_{extra} is not installed: .*-m pip install .*\[{extra}\]'?\n", done.stderr)
+
+
+def test_device_tests_are_collected_without_pytorch_and_the_others_skipped() -> None:
     missing = ("torch", "lightning", "kornia", "onnxscript", "streamlit", "selenium", "matplotlib")
     done = python(
         f"sys.modules.update(dict.fromkeys({missing}))\n"

@@ -16,9 +16,9 @@ from maskedge.sources import demo
 from maskedge.types import Image
 from maskedge.vision.detectors import CnnDetector
 from maskedge.vision.self_test import DetectorSelfTest, verify
-from maskedge_export import detector as module
 from maskedge_export.cli import main
-from maskedge_export.detector import DetectorGraph, compare, export_detector, to_onnx
+from maskedge_export.detector import export as module
+from maskedge_export.detector.export import DetectorGraph, compare, export_detector, to_onnx
 from maskedge_train.detector.net import EdgeFace
 
 
@@ -52,6 +52,7 @@ def checkpoint(graph: DetectorGraph, tmp_path: Path) -> Path:
     return tmp_path / "detector.ckpt"
 
 
+@pytest.mark.slow
 def test_equal_file_passes_with_boxes_among_the_answers(graph: DetectorGraph, small_frames: list[Image]) -> None:
     parity = compare(graph, to_onnx(graph).SerializeToString(), small_frames)
     assert parity.boxes > 20
@@ -59,6 +60,7 @@ def test_equal_file_passes_with_boxes_among_the_answers(graph: DetectorGraph, sm
     assert parity.frames == 3 * 4
 
 
+@pytest.mark.slow
 def test_file_is_proven_and_takes_any_size(checkpoint: Path, tmp_path: Path) -> None:
     result = export_detector(checkpoint, tmp_path / "own.onnx", licences=["ours"])
     assert result.written == [tmp_path / "own.onnx", tmp_path / "own.md"]
@@ -82,6 +84,7 @@ def test_file_is_proven_and_takes_any_size(checkpoint: Path, tmp_path: Path) -> 
     assert "a detector of face" in run.output
 
 
+@pytest.mark.slow
 def test_file_that_differs_is_not_written(
     graph: DetectorGraph, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +117,7 @@ def test_selftest_survives_its_text_and_notices_rubbish() -> None:
             DetectorSelfTest.from_json(text)
 
 
+@pytest.mark.slow
 def test_classifier_file_is_no_detector(checkpoint: Path, tmp_path: Path) -> None:
     export_detector(checkpoint, tmp_path / "own.onnx")
     from maskedge.vision.classifier import MaskClassifier

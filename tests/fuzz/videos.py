@@ -57,12 +57,12 @@ def small_clips() -> list[tuple[str, bytes]]:
                 clips.append((suffix, path.read_bytes()))
         for suffix in (".mp4", ".mkv"):
             path = Path(folder) / f"own{suffix}"
-            film = open_video_file(path, 10)
+            video = open_video_file(path, 10)
             for index, image in enumerate(images):
-                film.write(image, index**1.5)
+                video.write(image, index**1.5)
             # The file as a killed program leaves it, and the complete file.
             clips.append((suffix, path.read_bytes()))
-            film.close()
+            video.close()
             clips.append((suffix, path.read_bytes()))
     if hasattr(cv2, "imencodeanimation"):
         animation = cv2.Animation()

@@ -1,1 +1,1 @@
-"""What tests share: brokers, streams, servers, models."""
+"""Helpers that several tests share: brokers, streams, servers, models."""

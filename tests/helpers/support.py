@@ -151,5 +151,5 @@ def composite(label: str, random: np.random.Generator) -> Image:
     if label == "incorrect_mask":
         cv2.rectangle(tile, (45, 112), (115, 145), (200, 170, 120), -1)
     matrix = cv2.getRotationMatrix2D((80, 80), random.uniform(-12, 12), random.uniform(0.9, 1.2))
-    turned = cv2.warpAffine(tile, matrix, (160, 160), borderMode=cv2.BORDER_REFLECT)
-    return np.asarray(np.clip(turned * 0.75 + 0.4 * (texture((160, 160), random) - 128.0) + 20, 0, 255), np.uint8)
+    rotated = cv2.warpAffine(tile, matrix, (160, 160), borderMode=cv2.BORDER_REFLECT)
+    return np.asarray(np.clip(rotated * 0.75 + 0.4 * (texture((160, 160), random) - 128.0) + 20, 0, 255), np.uint8)

@@ -117,7 +117,7 @@ def drive(commands: Path, folder: Path) -> None:
 def drive_workstation(commands: Path, folder: Path, wheel: Path) -> None:
     """Install the benchmarks as the device's own message says, and measure a model."""
     message = run([commands / "edge-bench", "--help"], folder, code=2)
-    command = message.partition(" brings: ")[2].strip()
+    command = message.rpartition(": ")[2].strip()
     check(true=str(wheel) in command, message=f"edge-bench names no wheel: {message}")
     run(["sh", "-c", command], folder)
     models = run(

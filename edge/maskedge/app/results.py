@@ -19,7 +19,6 @@ UNSURE = "unsure"
 """The label of faces below the confidence threshold."""
 PREVIEW_SIDE = 1280
 """Longest side in pixels of pictures on the page; downloads keep their size."""
-_QUALITY = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,4 +98,4 @@ def preview_jpeg(result: FrameResult) -> bytes:
     for face in result.located:
         x1, y1, x2, y2 = (value * scale for value in face.box)
         faces.append(replace(face, box=(x1, y1, x2, y2)))
-    return encode_jpeg(draw_faces(image, faces), _QUALITY)
+    return encode_jpeg(draw_faces(image, faces))

@@ -430,6 +430,7 @@ def test_taken_port_and_foreign_address_are_refused() -> None:
         check_port("203.0.113.7", 8501)
 
 
+@pytest.mark.slow
 def test_quick_benchmark_writes_a_report_the_page_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reports, "QUICK", ("speed", "--quick", "--frames", "4", "--no-matrix", "--live-seconds", "0"))
     process = reports.start_quick(tmp_path / "speed.json")

@@ -14,7 +14,7 @@ from maskedge import ModelError, UsageError
 from maskedge.modelfile.contract import default_model
 from maskedge.types import Image
 from maskedge.vision.classifier import MaskClassifier
-from maskedge_export.export import export_classifier
+from maskedge_export.classifier.export import export_classifier
 from maskedge_train.classifier.checkpoint import ClassifierSpec
 from maskedge_train.classifier.metrics import probabilities
 from maskedge_train.classifier.nets import build, locate
@@ -79,6 +79,7 @@ def test_larger_net_grows_from_a_smaller_one(faces) -> None:  # type: ignore[no-
     assert not still
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_a_model(command, faces, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     begun = predict(load_start(default_model(), "edgenet", LABELS[:2], as_pixels(faces)), faces).argmax(1)
     run = ["edge-train", "classifier", "--data", faces_folder, "--epochs", "1", "--samples", "64", "--batch-size", "16", "--quiet"]

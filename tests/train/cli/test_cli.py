@@ -17,6 +17,7 @@ def test_help_shows_every_summary_uncut(invoke) -> None:  # type: ignore[no-unty
     assert all(line.endswith(".") and "..." not in line for line in commands), commands
 
 
+@pytest.mark.slow
 def test_preview_shows_what_the_net_will_see(command, invoke, scenes_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     data = ("--scenes", scenes_folder / "boxes.csv", "--backgrounds", scenes_folder / "backgrounds")
     done = command("edge-train", "preview", *data, "--pictures", "12", "--columns", "8", "-o", tmp_path / "grid.png")
@@ -32,6 +33,7 @@ def test_preview_shows_what_the_net_will_see(command, invoke, scenes_folder: Pat
     assert (done.returncode, "folder" in done.stderr) == (5, True)
 
 
+@pytest.mark.slow
 def test_leakage_compares_the_splits(command, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     done = command("edge-train", "leakage", "--data", faces_folder, "--epochs", "1", "--seeds", "1", "--out", tmp_path, "--quiet")
     assert done.returncode == 0, done.stderr

@@ -406,6 +406,7 @@ def test_named_format(name: str, expected: str | None) -> None:
     assert suffix_format(Path(name)) == expected
 
 
+@pytest.mark.slow
 def test_real_data(data_dir: Path, tmp_path: Path) -> None:
     json_file, html_file = tmp_path / "audit.json", tmp_path / "audit.html"
     result = run(data_dir / "faces", "--people", PEOPLE, "--json", json_file, "--html", html_file)

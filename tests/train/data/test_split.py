@@ -103,6 +103,7 @@ def test_pattern_that_finds_nobody_is_said(pattern: str) -> None:
         people_pattern(pattern)
 
 
+@pytest.mark.slow
 def test_real_data_has_the_known_relations(data_dir: Path) -> None:
     dataset = load_dataset(data_dir / "faces")
     relations = find_near_duplicates(dataset.pictures, PEOPLE)

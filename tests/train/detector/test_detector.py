@@ -208,6 +208,7 @@ def run(command, scenes_folder: Path, out: Path, *more: str):  # type: ignore[no
     return command("edge-train", "detector", *data, *small, *more)
 
 
+@pytest.mark.slow
 def test_training_resumes_exactly_and_its_file_runs(command, scenes_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     done = run(command, scenes_folder, tmp_path / "one", "--epochs", "3")
     assert done.returncode == 0, done.stderr

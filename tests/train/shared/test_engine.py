@@ -40,6 +40,7 @@ def unbroken(command, faces_folder: Path, tmp_path_factory: pytest.TempPathFacto
     return out
 
 
+@pytest.mark.slow
 def test_killed_training_goes_on_exactly(unbroken: Path, command, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     run = arguments(faces_folder, tmp_path, "--epochs", "4")
     process = subprocess.Popen(command_line(run), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -86,6 +87,7 @@ def test_nothing_to_resume(tmp_path: Path) -> None:
         check_resume(tmp_path / "last.ckpt", {})
 
 
+@pytest.mark.slow
 def test_two_processes_train_together(command, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     done = command(*arguments(faces_folder, tmp_path, "--epochs", "2", "--devices", "2"))
     assert done.returncode == 0, done.stderr

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 import zipfile
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,7 @@ from maskedge.app.results import event_line, preview_jpeg, table_rows
 from maskedge.app.uploads import MAX_PICTURES, PICTURES, VIDEOS, Picture, read_picture_upload, upload_kind
 from maskedge.app.video_job import AnnotatedVideo, Stills, annotate_video
 from maskedge.app.widgets import Settings, display_name, heading, label_counts, settings_form
+from maskedge.counts import count_labels
 from maskedge.errors import MaskedgeError
 from maskedge.rendering.jpeg import encode_jpeg
 from maskedge.results import FrameResult
@@ -209,7 +210,7 @@ def _show_result(
 ) -> None:
     if beside:
         st.markdown(f"**{display_name(detector)}**")
-    label_counts(Counter(face.label for face in result.faces))
+    label_counts(count_labels(result.faces))
     width, height = result.frame.size
     st.image(
         preview_jpeg(result), width="stretch", caption=f"{picture.name}, {width} x {height}: processed in {milliseconds:.0f} ms"
