@@ -1,1 +1,5 @@
-"""Benchmarks: what a frame costs, beside the original pipeline, in the same run."""
+"""Benchmarks: speed, accuracy and tracking of the pipelines, relative to the original pipeline in the same run.
+
+Import order, low to high: json_shape, conditions, markdown -> report_schemas, rounds -> contestants -> accuracy,
+speed -> reports -> cli. The package imports `maskedge`, and from `maskedge_train` only the networks in PyTorch.
+"""

@@ -1,4 +1,4 @@
-"""One pass over some frames, and what several passes of several contestants, in turn, amount to."""
+"""Timed rounds: each contestant runs once per round, and figures are medians over the rounds."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from maskedge.tracking.elapsed import USUAL
 from maskedge.types import Frame
 from maskedge.vision.pipeline import MaskDetector
 
-from .report import spread
+from .conditions import spread
 
 
 @dataclass(frozen=True)
-class Pass:
-    """What one pass took.
+class Round:
+    """Measurements of one contestant in one round.
 
     Attributes:
-        frames: Frames that were answered.
+        frames: Number of frames.
         seconds: Wall time.
         cpu_seconds: CPU time of all threads, user and system.
-        faces: Faces in all answers.
-        stages: Milliseconds of each stage, frame by frame; `total` is from arrival to answer.
+        faces: Number of faces in all frames.
+        stages: Milliseconds per frame of each stage. `total` runs from arrival to result.
     """
 
     frames: int
@@ -40,37 +40,37 @@ class Pass:
 
     @property
     def rate(self) -> float:
-        """Frames a second."""
+        """Frames per second."""
         return self.frames / self.seconds
 
     @property
     def cpu_ms(self) -> float:
-        """CPU milliseconds a frame."""
+        """CPU milliseconds per frame."""
         return 1000 * self.cpu_seconds / self.frames
 
 
 class Contestant(Protocol):
-    """Something that answers frames and can be timed."""
+    """A face-mask detector that can be timed."""
 
-    def run(self, frames: Sequence[Frame]) -> Pass:
-        """Answer the frames, in order, as those of a video that begins."""
+    def run(self, frames: Sequence[Frame]) -> Round:
+        """Process the frames in order, as the first frames of a video."""
         ...
 
 
 class InProcess:
-    """A detector in this process.
+    """A pipeline in this process.
 
     Args:
-        detector: The detector.
-        threads: Threads of OpenCV, which are the whole process's: set again before each pass.
+        detector: The pipeline.
+        threads: Threads of OpenCV. The setting is global to the process, so each round sets it again.
     """
 
     def __init__(self, detector: MaskDetector, threads: int) -> None:
         self.detector = detector
         self.threads = threads
 
-    def run(self, frames: Sequence[Frame]) -> Pass:
-        """Answer the frames, with a fresh tracker."""
+    def run(self, frames: Sequence[Frame]) -> Round:
+        """Process the frames with a new tracker."""
         detector = self.detector
         cv2.setNumThreads(self.threads)
         detector.start_tracking()
@@ -79,29 +79,29 @@ class InProcess:
         cpu, start = cpu_seconds(), time.perf_counter()
         for number, frame in enumerate(frames):
             arrival = time.perf_counter()
-            # By their number: some of them are a few frames again and again.
+            # Timestamps by number: some inputs repeat a few frames.
             faces += len(detector(frame.image, number * USUAL))
             detector.clock.close_frame(arrival)
             detector.clock.next_frame()
         seconds = time.perf_counter() - start
-        return Pass(len(frames), seconds, cpu_seconds() - cpu, faces, detector.clock.history())
+        return Round(len(frames), seconds, cpu_seconds() - cpu, faces, detector.clock.history())
 
 
 def cpu_seconds() -> float:
-    """Give the CPU time of this process so far, of all threads, user and system."""
+    """Return the CPU seconds of this process so far, user and system, over all threads."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
 
 def in_turn(
-    rounds: int, runs: Sequence[Callable[[], Pass]], finished: list[list[Pass]], progress: Callable[[], None] = lambda: None
+    rounds: int, runs: Sequence[Callable[[], Round]], finished: list[list[Round]], progress: Callable[[], None] = lambda: None
 ) -> None:
-    """Run all in turn, again and again (A B A B), so that what disturbs the machine disturbs all alike.
+    """Run all contestants in turn, round after round (A B A B), so that disturbances affect all alike.
 
     Args:
-        rounds: How often.
-        runs: What to run.
-        finished: Takes the passes of each complete round; an interruption leaves the earlier ones.
+        rounds: Number of rounds.
+        runs: One function per contestant.
+        finished: Receives the measurements of each complete round. An interruption keeps earlier rounds.
         progress: Called after each round.
     """
     for _ in range(rounds):
@@ -109,15 +109,15 @@ def in_turn(
         progress()
 
 
-def figures(own: Sequence[Pass], baseline: Sequence[Pass] | None) -> dict[str, Any]:
-    """Sum up the passes of one contestant.
+def figures(own: Sequence[Round], baseline: Sequence[Round] | None) -> dict[str, Any]:
+    """Summarise the rounds of one contestant.
 
     Args:
-        own: Its passes, one a round.
-        baseline: Those of the baseline in the same rounds; None where there is none.
+        own: Its rounds.
+        baseline: The same rounds of the baseline, or None without a baseline.
 
     Returns:
-        Medians and ranges over the rounds; of the stages the figures over all frames that had them.
+        Medians and ranges over the rounds, and the figures of each stage.
     """
     pairs = list(zip(own, baseline, strict=True)) if baseline is not None else None
     return {
@@ -130,8 +130,11 @@ def figures(own: Sequence[Pass], baseline: Sequence[Pass] | None) -> dict[str, A
     }
 
 
-def stage_figures(own: Sequence[Pass]) -> dict[str, dict[str, float]]:
-    """Give the figures of each stage. The mean is over all frames, the rest over those that had the stage."""
+def stage_figures(own: Sequence[Round]) -> dict[str, dict[str, float]]:
+    """Return the figures of each stage.
+
+    The mean is over all frames, the other figures over the frames with that stage.
+    """
     frames = sum(one.frames for one in own)
     stages = {}
     for stage in own[0].stages:
@@ -140,7 +143,7 @@ def stage_figures(own: Sequence[Pass]) -> dict[str, dict[str, float]]:
     return stages
 
 
-def quantiles(own: Sequence[Pass]) -> list[float]:
-    """Give the 0th to the 100th percentile of the latency, in milliseconds."""
+def quantiles(own: Sequence[Round]) -> list[float]:
+    """Return the percentiles 0 to 100 of the latency, in milliseconds."""
     values = np.percentile([value for one in own for value in one.stages["total"]], range(101))
     return [round(float(value), 3) for value in values]

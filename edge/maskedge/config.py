@@ -1,6 +1,6 @@
-"""The configuration of `edge-run`: defaults < edge.toml < environment < flags, as one frozen object.
+"""The configuration of `edge-run` as one frozen object (docs/configuration.md).
 
-The keys are listed in docs/configuration.md.
+It combines defaults, edge.toml, environment variables and flags; the later one wins.
 """
 
 from __future__ import annotations
@@ -170,7 +170,8 @@ class EdgeConfig:
     sections: Mapping[str, Any]
 
     def __getattr__(self, name: str) -> Any:
-        # Called only for names that are no fields. `sections` is missing while an object is unpickled or copied.
+        # Called only for names that are no fields. `sections` is missing while an object is
+        # unpickled or copied.
         sections = self.__dict__.get("sections", {})
         if name not in sections:
             raise AttributeError(name)
@@ -205,7 +206,8 @@ class Loaded:
     Attributes:
         config: The configuration.
         file: The edge.toml, None without one.
-        origins: Origin of each value that is not a default, by `section.key`: a file, a variable, a flag.
+        origins: Origin of each value that is not a default, by `section.key`: a file, a variable, a
+            flag.
     """
 
     config: EdgeConfig
@@ -222,12 +224,13 @@ def load_config(
 
     Args:
         file: An edge.toml.
-        environment: Environment variables; `MASKEDGE_SECTION_KEY` are read. None for those of the process.
+        environment: Environment variables; `MASKEDGE_SECTION_KEY` are read. None for those of the
+            process.
         flags: Values of flags by `section.key`; None for a flag that was not given.
 
     Raises:
-        UsageError: A key is unknown, a value has the wrong type, is out of range or makes no sense, or
-            the file cannot be read.
+        UsageError: A key is unknown, a value has the wrong type, is out of range or makes no sense,
+            or the file cannot be read.
     """
     try:
         return _load(file, os.environ if environment is None else environment, flags or {})
@@ -468,7 +471,7 @@ def is_secret(entry: Field[Any]) -> bool:
 
 
 def secrets_of(config: EdgeConfig) -> set[str]:
-    """Return all secrets of a configuration: values of secret keys, and passwords and keys in addresses."""
+    """Return the secrets of a configuration: values of secret keys, and passwords in addresses."""
     from maskedge.sources.address import secrets_in
 
     found: set[str] = set()
@@ -499,7 +502,10 @@ def _hide(value: Any) -> Any:
 
 
 def to_toml(loaded: Loaded) -> str:
-    """Format a configuration as an edge.toml with comments. It loads to the same configuration; secrets are masked."""
+    """Format a configuration as an edge.toml with comments.
+
+    It loads to the same configuration; secrets are masked.
+    """
     lines = ["# The configuration of edge-run (docs/configuration.md). A key behind '#' is not set; its line can be filled in."]
     for section in section_names():
         lines += ["", f"[{section}]", *_section_lines(getattr(loaded.config, section), section, loaded.origins)]
@@ -536,7 +542,7 @@ def _toml_value(value: Any) -> str:
 
 
 def changed_keys(old: EdgeConfig, new: EdgeConfig) -> list[str]:
-    """Return the keys, as `section.key`, in which two configurations differ; `alerts` stands for all rules."""
+    """Return the keys in which two configurations differ, as `section.key`; `alerts` for rules."""
     changed = ["alerts"] if old.alerts != new.alerts else []
     for section in section_names():
         before, after = getattr(old, section), getattr(new, section)
@@ -547,7 +553,7 @@ def changed_keys(old: EdgeConfig, new: EdgeConfig) -> list[str]:
 
 
 def field_of(path: str) -> Field[Any] | None:
-    """Return the field of `section.key` if that can be known without loading OpenCV, otherwise None."""
+    """Return the field of `section.key`; None if finding it would load OpenCV."""
     section, _, key = path.partition(".")
     if section not in _LIGHT:
         return None

@@ -1,4 +1,4 @@
-"""The count of faces by label: one way for the state of a run, its summary, the zones and the pages."""
+"""The count of faces by label, for the state of a run, its summary, zones and pages."""
 
 from __future__ import annotations
 

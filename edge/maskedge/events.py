@@ -41,5 +41,5 @@ class Event:
 
     def to_json(self) -> dict[str, Any]:
         """Return the event in JSON types, as it is published (docs/contracts.md)."""
-        film = {} if self.film_s is None else {"film_s": round(self.film_s, 3)}
-        return {"event": self.kind, "source": self.source, "time": utc(self.time), **film, **self.details}
+        in_video = {} if self.film_s is None else {"film_s": round(self.film_s, 3)}
+        return {"event": self.kind, "source": self.source, "time": utc(self.time), **in_video, **self.details}

@@ -33,9 +33,12 @@ def hidden_boxes(faces: Iterable[Face], tracks: Iterable[Track] = ()) -> list[Bo
 
 @singledispatch
 def without_people(result: Any) -> Any:
-    """Return a result, an event or the active alerts without positions and identities (`[privacy] stats_only`).
+    """Return a result, an event or the active alerts without positions and identities.
 
-    Pictures keep boxes and labels but lose track numbers: a picture shows where people are in any case.
+    Applied with `[privacy] stats_only`.
+
+    Pictures keep boxes and labels but lose track numbers: a picture shows where people are in any
+    case.
 
     Raises:
         TypeError: Outputs do not receive values of this type.

@@ -17,12 +17,13 @@ class FrameResult:
     """A frame, its faces and its events.
 
     `plain` and `picture` are the only pictures that may leave the program (window, video, web,
-    snapshots, clips). Both are pixelated where the user asked for that; `frame.image` is not. A sink
-    that shows or stores pixels takes one of these two.
+    snapshots, clips). Both are pixelated where the user asked for that; `frame.image` is not. A
+    sink that shows or stores pixels takes one of these two.
 
     Attributes:
         frame: The frame as captured. Its image is for detectors only.
-        faces: Its faces. With `[privacy] stats_only` outputs receive labels only (`maskedge.privacy`).
+        faces: Its faces. With `[privacy] stats_only` outputs receive labels only
+            (`maskedge.privacy`).
         stages: Milliseconds of each stage, including `total`.
         status: Text for the overlay.
         events: Events of this frame.
@@ -50,12 +51,15 @@ class FrameResult:
 
     @property
     def located(self) -> list[Face]:
-        """Faces with a known position: all faces, or none for an output with `[privacy] stats_only`."""
+        """Faces with a known position: all, or none in an output with `[privacy] stats_only`."""
         return [face for face in self.faces if isinstance(face, Face)]
 
     @property
     def plain(self) -> Image:
-        """The frame as it may leave the program, without overlay: uint8 `[H, W, 3]`, BGR. Read-only."""
+        """The frame as it may leave the program, without overlay: uint8 `[H, W, 3]`, BGR.
+
+        Read-only.
+        """
         if self.drawn_from is not None:
             return self.drawn_from.plain
         with self._lock:

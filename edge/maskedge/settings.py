@@ -112,5 +112,5 @@ def _problem(value: Any, metadata: Mapping[str, Any]) -> str | None:
 
 
 def _is_control(sign: str) -> bool:
-    """Return True for a control character, and for half of a surrogate pair, which UTF-8 cannot hold."""
+    """Return True for a control character, and for a lone surrogate, which UTF-8 cannot hold."""
     return sign < " " or "\x7f" <= sign <= "\x9f" or "\ud800" <= sign <= "\udfff"

@@ -48,7 +48,8 @@ class Zone:
 
     Attributes:
         name: Name of the zone.
-        points: Corners in order, as fractions of the picture (0 to 1): at least three, and no two sides cross.
+        points: Corners in order, as fractions of the picture (0 to 1): at least three, and no two
+            sides cross.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""`edge-export`: from a checkpoint to one file that a device can trust, and proof of it on the device."""
+"""`edge-export`: convert checkpoints to model files, and verify model files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from maskedge_train.cli.options import backgrounds_option, face_boxes_option, re
 if TYPE_CHECKING:
     from maskedge_train.classifier.checkpoint import ClassifierSpec
 
-    from .evaluation import Evaluation
+    from .classifier.evaluation import Evaluation
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 _folder = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -29,18 +29,18 @@ class _ExportOrCommand(CommandGroup):
     """`edge-export CHECKPOINT ...` exports; `edge-export adopt`, `verify` and `inspect` are commands."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take what is no command for an export."""
+        """Insert the command for an export if the first argument is no command."""
         if args and args[0] not in (*self.commands, "--help", "--version"):
             args = [_EXPORT, *args]
         return super().parse_args(ctx, args)
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Show both forms."""
+        """Write the usage of both forms."""
         formatter.write_usage(ctx.command_path, "CHECKPOINT -o FILE [OPTIONS]")
         formatter.write_usage(ctx.command_path, "COMMAND ...", prefix="       ")
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Show the options of an export, and the commands."""
+        """Write the options of an export and the list of commands."""
         self.commands[_EXPORT].format_options(ctx, formatter)
         self.format_commands(ctx, formatter)
 
@@ -48,11 +48,14 @@ class _ExportOrCommand(CommandGroup):
 @click.group(cls=_ExportOrCommand, no_args_is_help=True)
 @click.version_option(package_name="maskedge")
 def main() -> None:
-    """Export CHECKPOINT to one self-describing ONNX file, with its model card beside it as .md.
+    """Export CHECKPOINT to a self-describing ONNX file, with a model card beside it (.md).
 
-    PyTorch and ONNX Runtime must give the same answers from the same uint8 crops; on a difference nothing is written, the
-    worst crop is saved for study and the exit code is 1. Other exit codes: 0 done, 1 also when smaller numbers fail their gate,
-    2 wrong usage, 4 the checkpoint was refused, 5 a file cannot be written. A MODELS.json beside the output is brought up to date.
+    The export compares PyTorch and ONNX Runtime on the same uint8 crops. If they differ, it saves the crop
+    with the largest difference, writes no model and exits with code 1. If the folder of the output has a
+    MODELS.json, the export updates it.
+
+    Exit codes: 0 done, 1 a parity check or a precision's gate failed, 2 wrong usage, 4 the checkpoint was
+    refused, 5 a file cannot be written.
     """
     silence_libraries()
 
@@ -61,25 +64,32 @@ def main() -> None:
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=OutputFile(".md"), required=True, help="The .onnx file to write.")
 @overwrite_option
-@click.option("--data", type=_folder, help="Folder of pictures (with sub-folders): up to 256 of them join the parity check.")
+@click.option("--data", type=_folder, help="Folder of pictures, searched recursively. Up to 256 of them join the parity check.")
 @click.option(
     "--licence", "licences", multiple=True, metavar="TEXT", help="Licence of the training data, for the card. May be repeated."
 )
 @click.option(
     "--compact",
     is_flag=True,
-    help="Store large weight matrices as 8-bit integers (the arithmetic stays float32): a quarter of the size for seednet.",
+    help="Store large weight matrices as 8-bit integers. Arithmetic stays float32; seednet shrinks to a quarter.",
 )
-@click.option("--int8", is_flag=True, help="Try 8-bit integers too: FILE.int8.onnx, if it is as right and faster here.")
-@click.option("--fp16", is_flag=True, help="Try 16-bit floats too: FILE.fp16.onnx, if it is as right and faster here.")
-@click.option("--force", is_flag=True, help="Write what fails its gate too; its card tells.")
-@click.option("--split", "split_file", type=_file, help="For --int8, --fp16: split.json of the training, made of these data:")
+@click.option("--int8", is_flag=True, help="Also write FILE.int8.onnx, if it is as accurate as float32 and faster on this machine.")
+@click.option("--fp16", is_flag=True, help="Also write FILE.fp16.onnx, if it is as accurate as float32 and faster on this machine.")
+@click.option("--force", is_flag=True, help="Write int8 and fp16 files that fail a gate, too. Their cards record the failure.")
+@click.option(
+    "--split",
+    "split_file",
+    type=_file,
+    help="With --int8 or --fp16: split.json of the training. Give its data with the options below.",
+)
 @face_boxes_option
 @scenes_option
 @relabel_scenes_option
 @backgrounds_option
-@click.option("--test-scenes", type=_file, multiple=True, help="For --int8, --fp16: more labelled boxes to measure on.")
-@click.option("--test-backgrounds", type=_folder, help="For --int8, --fp16: pictures without people to measure on.")
+@click.option(
+    "--test-scenes", type=_file, multiple=True, help="With --int8 or --fp16: CSV of further labelled boxes to measure on."
+)
+@click.option("--test-backgrounds", type=_folder, help="With --int8 or --fp16: folder of pictures without people to measure on.")
 def export(
     checkpoint: Path,
     output: Path,
@@ -98,27 +108,27 @@ def export(
     test_scenes: tuple[Path, ...],
     test_backgrounds: Path | None,
 ) -> None:
-    """Export CHECKPOINT to one self-describing ONNX file."""
+    """Export CHECKPOINT to a self-describing ONNX file."""
     precisions = tuple(name for name, wanted in (("int8", int8), ("fp16", fp16)) if wanted)
     if precisions and split_file is None:
         raise click.UsageError(
-            f"--{precisions[0]} is calibrated and measured on the data of the training: give --split, and the --data, "
-            "--face-boxes, --scenes and --backgrounds that it was made of."
+            f"--{precisions[0]} is calibrated and measured on the training data: give --split, and the --data, "
+            "--face-boxes, --scenes and --backgrounds of that split."
         )
     endings = [ending for name in precisions for ending in (f".{name}.onnx", f".{name}.md", ".precisions.json")]
     check_new([Named("beside --output,", output.with_suffix(ending)) for ending in endings], overwrite=overwrite)
     if not output.parent.is_dir():
         raise OutputError(f"the folder {output.parent} does not exist: create it, or choose another --output.")
     with require_extra("export"):
-        from maskedge_bench.reports.precisions import precision_table
+        from maskedge.modelfile.precision_table import precision_table
         from maskedge_train.classifier.checkpoint import load_classifier
         from maskedge_train.shared.checkpoint import checkpoint_kind
 
-        from .export import export_classifier
+        from .classifier.export import export_classifier
 
     if checkpoint_kind(checkpoint) == "detector":
         if precisions or compact:
-            raise click.UsageError("--int8, --fp16 and --compact are for classifiers: leave them out for a detector.")
+            raise click.UsageError("--int8, --fp16 and --compact apply to classifiers only: leave them out for a detector.")
         _export_detector(checkpoint, output, licences)
         return
     _, spec, _ = load_classifier(checkpoint)
@@ -132,24 +142,24 @@ def export(
     )
     if not result.parity.passed:
         raise MaskedgeError(
-            f"the ONNX file answers differently from PyTorch (probabilities by up to {result.parity.worst:.1e}, "
-            f"{result.parity.changed} answers changed): nothing was written; the worst crop is in {result.worst_crop}."
+            f"the ONNX file differs from PyTorch (probabilities by up to {result.parity.worst:.1e}, "
+            f"{result.parity.changed} labels changed), so nothing was written: see the worst crop in {result.worst_crop}."
         )
     click.echo(
-        f"parity: {result.parity.crops} answers compared, greatest difference {result.parity.worst:.1e}, none changed "
+        f"parity: {result.parity.crops} outputs compared, largest difference {result.parity.worst:.1e}, no label changed "
         f"({result.real_crops} pictures among the inputs)"
     )
     if result.precisions:
         click.echo(precision_table(result.precisions))
     click.echo(f"wrote {', '.join(map(str, result.written))}: {output.stat().st_size / 1e6:.2f} MB, sha256 {result.sha256}")
-    _warn(spec.labels, output)
+    _warn_missing_label(spec.labels, output)
     missing = [name for name in precisions if output.with_suffix(f".{name}.onnx") not in result.written]
     if missing:
         raise MaskedgeError(f"{' and '.join(missing)} failed a gate (see the table) and was not written: use fp32, or --force.")
 
 
-def _warn(labels: Sequence[str], model: Path) -> None:
-    """Say what the user should know of a classifier."""
+def _warn_missing_label(labels: Sequence[str], model: Path) -> None:
+    """Print a note if a classifier lacks the label not_a_face."""
     from maskedge.vision.precise_detectors import lacks_label, without_label
 
     if lacks_label(labels):
@@ -157,18 +167,18 @@ def _warn(labels: Sequence[str], model: Path) -> None:
 
 
 def _export_detector(checkpoint: Path, output: Path, licences: tuple[str, ...]) -> None:
-    from .detector import export_detector
+    from .detector.export import export_detector
 
     result = export_detector(checkpoint, output, licences=licences)
     parity = result.parity
     if not parity.passed:
         raise MaskedgeError(
-            f"the ONNX file answers differently from PyTorch (boxes by up to {parity.worst:.2g} pixels, scores by "
-            f"{parity.worst_score:.1e}): nothing was written; the worst frame is in {result.worst_frame}."
+            f"the ONNX file differs from PyTorch (boxes by up to {parity.worst:.2g} pixels, scores by "
+            f"{parity.worst_score:.1e}), so nothing was written: see the worst frame in {result.worst_frame}."
         )
     click.echo(
-        f"parity: {parity.frames} frames with {parity.boxes} boxes compared, greatest difference {parity.worst:.1e} pixels, "
-        f"of scores {parity.worst_score:.1e}"
+        f"parity: {parity.frames} frames with {parity.boxes} boxes compared, largest difference {parity.worst:.1e} pixels, "
+        f"{parity.worst_score:.1e} of a score"
     )
     click.echo(f"wrote {', '.join(map(str, result.written))}: {output.stat().st_size / 1e6:.2f} MB, sha256 {result.sha256}")
 
@@ -187,25 +197,29 @@ def _evaluation(
     from maskedge_train.cli.classifier import load_test_sets
     from maskedge_train.cli.options import FACE_BOXES, load
 
-    from .evaluation import load_evaluation
+    from .classifier.evaluation import load_evaluation
 
     tests = load_test_sets(test_scenes, test_backgrounds, spec.labels, True) if test_scenes or test_backgrounds else {}
-    # Beside its split a training left where it located the faces.
+    # A training stores the located faces beside its split.
     kept = split_file.parent / FACE_BOXES
     dataset = load(data, face_boxes, scenes, backgrounds, relabel_scenes, locate=kept.is_file(), kept=kept)
     return load_evaluation(dataset, split_file, spec.labels, tuple(tests.values()))
 
 
 def _numbers(counts: tuple[int, ...]) -> Callable[[click.Context, click.Parameter, str], tuple[float, ...]]:
-    """Read numbers with commas between them, of a count that is allowed."""
+    """Return a parser of comma-separated numbers.
+
+    Args:
+        counts: Admitted lengths of the list.
+    """
 
     def read(context: click.Context, parameter: click.Parameter, text: str) -> tuple[float, ...]:
         try:
             numbers = tuple(float(part) for part in text.split(","))
         except ValueError:
-            raise click.BadParameter(f"{text!r} is no list of numbers with commas between them.") from None
+            raise click.BadParameter(f"{text!r} is not a comma-separated list of numbers.") from None
         if len(numbers) not in counts or not all(math.isfinite(number) and abs(number) < 1e6 for number in numbers):
-            raise click.BadParameter(f"{' or '.join(map(str, counts))} finite numbers belong there, got {text!r}.")
+            raise click.BadParameter(f"give {' or '.join(map(str, counts))} finite numbers, not {text!r}.")
         return numbers
 
     return read
@@ -214,17 +228,21 @@ def _numbers(counts: tuple[int, ...]) -> Callable[[click.Context, click.Paramete
 def _labels(context: click.Context, parameter: click.Parameter, text: str) -> tuple[str, ...]:
     labels = tuple(label.strip() for label in text.split(","))
     if len(labels) < 2 or len(set(labels)) < len(labels) or not all(label and label.isprintable() for label in labels):
-        raise click.BadParameter("two names or more belong there, with commas between them, each another.")
+        raise click.BadParameter("give two or more different names, separated by commas.")
     return labels
 
 
-@main.command(cls=Command)
+@main.command(cls=Command, short_help="Wrap a third-party classifier for edge-run.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=OutputFile(".md"), required=True, help="The .onnx file to write.")
-@click.option("--labels", callback=_labels, required=True, metavar="A,B,...", help="Its labels, in the order of its output.")
-@click.option("--layout", type=click.Choice(["nhwc", "nchw"]), help="Order of its input's sides.  [default: by its shape]")
+@click.option("--labels", callback=_labels, required=True, metavar="A,B,...", help="Labels, in the order of the model's output.")
 @click.option(
-    "--colour", type=click.Choice(["rgb", "bgr"]), default="rgb", show_default=True, help="Order of its input's channels."
+    "--layout",
+    type=click.Choice(["nhwc", "nchw"]),
+    help="Dimension order of the model's input.  [default: inferred from its shape]",
+)
+@click.option(
+    "--colour", type=click.Choice(["rgb", "bgr"]), default="rgb", show_default=True, help="Channel order of the model's input."
 )
 @click.option(
     "--range",
@@ -233,26 +251,43 @@ def _labels(context: click.Context, parameter: click.Parameter, text: str) -> tu
     default="0,1",
     show_default=True,
     metavar="LOW,HIGH",
-    help="What black and white become: 0,1 or -1,1 or 0,255.",
+    help="Input values of black and white: 0,1 or -1,1 or 0,255.",
 )
 @click.option(
-    "--mean", callback=_numbers((1, 3)), default="0", show_default=True, metavar="X[,X,X]", help="Subtracted after that, a channel."
+    "--mean",
+    callback=_numbers((1, 3)),
+    default="0",
+    show_default=True,
+    metavar="X[,X,X]",
+    help="Mean per channel, subtracted from that value.",
 )
 @click.option(
-    "--std", callback=_numbers((1, 3)), default="1", show_default=True, metavar="X[,X,X]", help="Divides after that, a channel."
+    "--std",
+    callback=_numbers((1, 3)),
+    default="1",
+    show_default=True,
+    metavar="X[,X,X]",
+    help="Standard deviation per channel, which divides the difference.",
 )
-@click.option("--size", type=click.IntRange(8, 1024), metavar="PIXELS", help="Side of its input, where the file leaves it open.")
 @click.option(
-    "--answer",
+    "--size", type=click.IntRange(8, 1024), metavar="PIXELS", help="Side of the model's input, if the file leaves it open."
+)
+@click.option(
+    "--output-type",
     type=click.Choice(["probabilities", "logits"]),
     default="probabilities",
     show_default=True,
-    help="What it gives: logits get a softmax. A single number a picture is the second label's.",
+    help="Type of the model's output. Logits get a softmax. A single number per picture belongs to the second label.",
 )
 @click.option(
-    "--margin", type=click.FloatRange(0, 2), default=0.1, show_default=True, help="Added around a face, as a part of its side."
+    "--margin", type=click.FloatRange(0, 2), default=0.1, show_default=True, help="Margin around a face, as a fraction of its side."
 )
-@click.option("--square/--as-found", default=True, show_default=True, help="Widen the shorter side of a face's box first.")
+@click.option(
+    "--square/--as-found",
+    default=True,
+    show_default=True,
+    help="Widen the shorter side of a face box first, or keep the detector's proportions.",
+)
 @click.option("--licence", "licences", multiple=True, metavar="TEXT", help="Licence of the model and its data, for the card.")
 @overwrite_option
 def adopt(
@@ -265,42 +300,47 @@ def adopt(
     mean: tuple[float, ...],
     std: tuple[float, ...],
     size: int | None,
-    answer: str,
+    output_type: str,
     margin: float,
     square: bool,
     licences: tuple[str, ...],
     overwrite: bool,
 ) -> None:
-    """Write MODEL, a classifier of another maker (Keras, PyTorch, ... as ONNX), so that edge-run takes it.
+    """Wrap MODEL, a third-party ONNX classifier (from Keras, PyTorch, ...), for edge-run.
 
-    The pixel path (colours, layout, normalisation) and the labels go into the file; the weights stay as they are. It must answer
-    as the original does for the same pictures, or nothing is written. It learns nothing: without a label not_a_face it cannot
-    throw out what the detector takes for a face and is none.
+    The output contains the pixel path (colours, layout, normalisation), the labels and the original's weights.
+    Its probabilities must equal the original's for the same pictures; otherwise nothing is written.
+
+    The command trains nothing: a model without the label not_a_face cannot reject false alarms of the
+    detector.
 
     Exit codes: 0 done, 2 wrong usage, 4 the file was refused, 5 a file cannot be written.
     """
     if 0 in std:
-        raise click.BadParameter("--std divides: 0 makes no sense.")
+        raise click.BadParameter("--std must not contain 0: it is a divisor.")
     if not output.parent.is_dir():
         raise OutputError(f"the folder {output.parent} does not exist: create it, or choose another --output.")
     with require_extra("export"):
         from maskedge.modelfile.crop import CropRule
 
-        from .adopt import Adoption, adopt_classifier
-    adoption = Adoption(labels, layout, colour, pixels[0], pixels[1], mean, std, size, answer, CropRule(margin, square))
+        from .classifier.adopt import Adoption, adopt_classifier
+    adoption = Adoption(labels, layout, colour, pixels[0], pixels[1], mean, std, size, output_type, CropRule(margin, square))
     result = adopt_classifier(model, output, adoption, licences)
-    click.echo(f"parity: {result.crops} answers compared with the original's, greatest difference {result.worst:.1e}")
+    click.echo(f"parity: {result.crops} outputs compared with the original's, largest difference {result.worst:.1e}")
     click.echo(f"wrote {', '.join(map(str, result.written))}: {output.stat().st_size / 1e6:.2f} MB, sha256 {result.sha256}")
 
 
-@main.command(cls=Command)
+@main.command(cls=Command, short_help="Verify a model file on this machine.")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="Compare with this checkpoint too (needs the extra export).")
-@click.option("--data", type=_folder, help="With --checkpoint: folder of pictures, up to 256 of which join the comparison.")
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path), help="Also compare MODEL with this checkpoint (needs the extra export)."
+)
+@click.option("--data", type=_folder, help="With --checkpoint: folder of pictures. Up to 256 of them join the comparison.")
 def verify(model: Path, checkpoint: Path | None, data: Path | None) -> None:
-    """Prove MODEL on this machine: contract, checksums, and the self-test that it carries. Needs only the base install.
+    """Verify MODEL on this machine: contract, checksums, and the self-test in the file.
 
-    Exit codes: 0 it answers as where it was made, 1 it does not, 2 wrong usage, 4 the file or the checkpoint was refused.
+    Exit codes: 0 the outputs are those of the exporting machine, 1 they differ, 2 wrong usage, 4 the file or the
+    checkpoint was refused.
     """
     with require_runtime():
         import onnxruntime
@@ -310,13 +350,15 @@ def verify(model: Path, checkpoint: Path | None, data: Path | None) -> None:
     click.echo(f"contract: a {found.kind} of {', '.join(found.labels)}")
     click.echo(f"checksum: {' and '.join(found.checksums) + ' agree' if found.checksums else 'the file has none'}")
     click.echo(
-        f"self-test: {found.inputs} inputs, greatest difference {found.worst:.1e} ({found.tolerance:g} admitted), "
-        f"{found.changed} answers changed, onnxruntime {onnxruntime.__version__}"
+        f"self-test: {found.inputs} inputs, largest difference {found.worst:.1e} ({found.tolerance:g} admitted), "
+        f"{found.changed} labels changed, onnxruntime {onnxruntime.__version__}"
     )
     if found.kind == "classifier":
-        _warn(found.labels, model)
+        _warn_missing_label(found.labels, model)
     if not found.passed:
-        raise MaskedgeError(f"{model} answers differently on this machine: install another onnxruntime, or export the model again.")
+        raise MaskedgeError(
+            f"{model} returns other outputs on this machine: install another onnxruntime, or export the model again."
+        )
     if checkpoint:
         _compare(model, checkpoint, data)
 
@@ -325,29 +367,29 @@ def _compare(model: Path, checkpoint: Path, data: Path | None) -> None:
     with require_extra("export"):
         from maskedge_train.shared.checkpoint import checkpoint_kind
 
-        from .export import compare_with_checkpoint
+        from .classifier.export import compare_with_checkpoint
     if checkpoint_kind(checkpoint) == "detector":
         _compare_detector(model, checkpoint)
         return
     parity = compare_with_checkpoint(model, checkpoint, data)
-    click.echo(f"parity: {parity.crops} answers compared, greatest difference {parity.worst:.1e}, {parity.changed} answers changed")
+    click.echo(f"parity: {parity.crops} outputs compared, largest difference {parity.worst:.1e}, {parity.changed} labels changed")
     if not parity.passed:
-        raise MaskedgeError(f"{model} does not answer as {checkpoint} does: export it again.")
+        raise MaskedgeError(f"{model} differs from {checkpoint}: export it again.")
 
 
 def _compare_detector(model: Path, checkpoint: Path) -> None:
-    from .detector import compare_with_checkpoint
+    from .detector.export import compare_with_checkpoint
 
     parity = compare_with_checkpoint(model, checkpoint)
-    click.echo(f"parity: {parity.frames} frames with {parity.boxes} boxes compared, greatest difference {parity.worst:.1e} pixels")
+    click.echo(f"parity: {parity.frames} frames with {parity.boxes} boxes compared, largest difference {parity.worst:.1e} pixels")
     if not parity.passed:
-        raise MaskedgeError(f"{model} does not answer as {checkpoint} does: export it again.")
+        raise MaskedgeError(f"{model} differs from {checkpoint}: export it again.")
 
 
-@main.command(cls=Command)
+@main.command(cls=Command, short_help="Print the model card of a model file.")
 @click.argument("model", type=click.Path(path_type=Path))
 def inspect(model: Path) -> None:
-    """Print the model card of MODEL, from its metadata. Needs only the base install.
+    """Print the model card of MODEL, from the metadata in the file.
 
     Exit codes: 0 done, 2 wrong usage, 4 the file was refused.
     """

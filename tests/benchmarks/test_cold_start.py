@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def test_cold_start_is_measured(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    done = command("edge-bench", "start", "--rounds", "1", "--json", tmp_path / "start.json")
+    done = command("edge-bench", "cold-start", "--rounds", "1", "--json", tmp_path / "start.json")
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "start.json").read_text())
     assert report["schema"] == "maskedge.start/1"

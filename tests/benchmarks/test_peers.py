@@ -22,7 +22,7 @@ from maskedge.modelfile.contract import MODELS
 from maskedge.types import Image
 from maskedge.vision.detectors import build_detector
 from maskedge_bench.contestants.peers import AdaptedDetector, PackagePeer, YuNet
-from maskedge_bench.rounds import Pass
+from maskedge_bench.rounds import Round
 from maskedge_bench.speed.composed_frames import load_frames
 
 PEER_PYTHON = Path(os.environ.get("MASKEDGE_PEER_PYTHON", ROOT / ".peers" / "bin" / "python"))
@@ -138,7 +138,7 @@ def test_bad_adapter(adapter: Path, old: str, new: str, kind: type[Exception], s
 def test_two_peers_of_one_name(invoke, adapter: Path) -> None:  # type: ignore[no-untyped-def]
     done = invoke("edge-bench", "speed", "--quick", "--peer", adapter, "--peer", adapter)
     assert done.returncode == 2
-    assert "give it a name of its own" in done.stderr
+    assert "choose another name" in done.stderr
 
 
 def test_yunet_boxes(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_yunet_boxes(tmp_path: Path) -> None:
 def test_other_file_is_no_yunet(tmp_path: Path) -> None:
     (tmp_path / "junk.onnx").write_bytes(b"junk")
     for path in (MODELS / "edgeface.onnx", tmp_path / "junk.onnx"):
-        with pytest.raises(ModelError, match="is no YuNet model"):
+        with pytest.raises(ModelError, match="is not a YuNet model"):
             YuNet(path)
 
 
@@ -178,7 +178,7 @@ def test_other_file_is_no_yunet(tmp_path: Path) -> None:
     ("program", "sentence"),
     [
         (sys.executable, "No module named"),
-        ("/bin/true", "without a word"),
+        ("/bin/true", "no message"),
         ("/bin/echo", r"\(-I "),
         (__file__, "cannot be started"),
     ],
@@ -202,7 +202,7 @@ def test_package_in_its_own_environment(tmp_path: Path) -> None:
         assert "tensorflow" in peer.versions
         for given in (frames, mixed):
             told = peer.run(given)
-            assert isinstance(told, Pass)
+            assert isinstance(told, Round)
             assert told.frames == len(told.stages["total"]) == len(given)
             assert told.faces > 0
             assert told.cpu_seconds > 0

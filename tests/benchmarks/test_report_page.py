@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from maskedge.errors import UsageError
-from maskedge_bench.report import OTHER_VERSIONS, SHAPES, load_report
-from maskedge_bench.reports.charts import Series, bars, plot
+from maskedge_bench.report_schemas import OTHER_VERSIONS, SHAPES, load_report
 from maskedge_bench.reports.compare import compare as join
 from maskedge_bench.reports.kinds import load_any, to_markdown
-from maskedge_bench.reports.page import write_report_page
+from maskedge_bench.reports.report_page import write_report_page
+from maskedge_bench.reports.svg_charts import Series, bars, plot
 
 RESULTS = Path(__file__).parent.parent.parent / "benchmarks" / "results"
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -43,19 +43,22 @@ def test_every_committed_report_is_shown(tmp_path: Path) -> None:
         ("", "cannot be read as JSON"),
         ("[" * 100_000, "cannot be read as JSON"),
         ("[]", "holds no JSON object"),
-        ("{}", "is no report of this project (it has no schema)"),
-        ('{"schema": ["a"]}', "is no report of this project (it is of schema"),
-        ('{"schema": "other/1"}', "(it is of schema 'other/1')"),
-        ('{"schema": "maskedge.weather/1"}', "(it is of schema 'maskedge.weather/1')"),
-        ('{"schema": "maskedge.speed/3"}', "is of the newer version 3 of maskedge.speed, this one reads 2: update maskedge."),
-        ('{"schema": "maskedge.accuracy/9"}', "is of the newer version 9 of maskedge.accuracy, this one reads 2: update maskedge."),
+        ("{}", "is not a report of this project (it has no schema)"),
+        ('{"schema": ["a"]}', "is not a report of this project (it has the schema"),
+        ('{"schema": "other/1"}', "(it has the schema 'other/1')"),
+        ('{"schema": "maskedge.weather/1"}', "(it has the schema 'maskedge.weather/1')"),
+        ('{"schema": "maskedge.speed/3"}', "has the newer version 3 of maskedge.speed, this release reads 2: update maskedge."),
+        (
+            '{"schema": "maskedge.accuracy/9"}',
+            "has the newer version 9 of maskedge.accuracy, this release reads 2: update maskedge.",
+        ),
         (
             '{"schema": "maskedge.nets/1"}',
-            "is of the older schema maskedge.nets/1, this version reads maskedge.nets/2",
+            "has the older schema maskedge.nets/1, this release reads maskedge.nets/2",
         ),
-        ('{"schema": "maskedge.speed/2"}', "is no report that this version reads"),
-        ('{"schema": "maskedge.accuracy/2", "pipelines": [{}]}', "lacks what such a report holds"),
-        ('{"schema": "maskedge.training/1", "net": "x", "evaluations": 3}', "lacks what such a report holds"),
+        ('{"schema": "maskedge.speed/2"}', "is not a report that this version reads"),
+        ('{"schema": "maskedge.accuracy/2", "pipelines": [{}]}', "but is incomplete"),
+        ('{"schema": "maskedge.training/1", "net": "x", "evaluations": 3}', "but is incomplete"),
     ],
 )
 def test_what_is_no_report_is_one_sentence(invoke: Command, tmp_path: Path, content: str, words: str) -> None:
@@ -78,7 +81,7 @@ def test_check_and_compare_read_the_committed_reports(invoke: Command) -> None:
         done = invoke("edge-bench", "check", RESULTS / f"{name}.json", "--baseline", RESULTS / f"{name}.json")
         assert done.returncode == 0, done.stderr
         assert "0 of" in done.stdout
-    for path in (RESULTS / "accuracy.json", *(RESULTS / "turned").glob("*.json")):
+    for path in (RESULTS / "accuracy.json", *(RESULTS / "rotation").glob("*.json")):
         assert join(path, None)["rows"]
     # Every kind is read by one of the two tables.
     assert not OTHER_VERSIONS.keys() & {schema.split("/")[0].removeprefix("maskedge.") for schema in SHAPES}

@@ -15,13 +15,13 @@ from maskedge.modelfile.contract import MODELS, read_catalogue
 from maskedge.vision.detectors import DETECTORS
 from maskedge.vision.pipeline import DETECT_EVERY
 from maskedge_bench.contestants.pipelines import BASELINE_MODEL, PIPELINES
-from maskedge_bench.markdown import pipelines_table
-from maskedge_bench.report import validate
+from maskedge_bench.report_schemas import validate
 from maskedge_bench.speed.composed_frames import compose, load_frames
 from maskedge_bench.speed.cost_model import fit_cost
 from maskedge_bench.speed.live import PacedSource
 from maskedge_bench.speed.matrix import Axes, Matrix, name_of
 from maskedge_bench.speed.measure import Plan, SpeedRun, _fewer_faces, measure
+from maskedge_bench.speed.tables import pipelines_table
 
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -103,7 +103,7 @@ def test_pipelines() -> None:
 def test_who_finds_nobody_is_told() -> None:
     rows = [{"name": name, "faces_a_frame": faces} for name, faces in (("original", 4.0), ("quick", 3.9), ("blind", 0.5))]
     (note,) = _fewer_faces(rows)
-    assert note == "blind found 0.5 faces a frame, where the original pipeline found 4.0: it had less to do."
+    assert note == "blind found 0.5 faces per frame, the original pipeline 4.0: it had fewer faces to classify."
     assert _fewer_faces([]) == []
 
 
@@ -146,7 +146,7 @@ def test_bad_source_and_output(command, tmp_path: Path) -> None:  # type: ignore
     frames, notes = load_frames(str(tmp_path), 5)
     assert len(frames) == 2
     assert "differ in size" in notes[0]
-    assert "gave 2 of the 5 frames" in notes[1]
+    assert "has 2 of the requested 5 frames" in notes[1]
     done = command("edge-bench", "speed", "--json", tmp_path / "none" / "speed.json")
     assert done.returncode == 5
     assert "does not exist" in done.stderr

@@ -1,4 +1,4 @@
-"""The page in a real browser, used correctly and incorrectly."""
+"""The app in a real browser: regular use and common mistakes."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ UNKNOWN = "\N{EN DASH}"
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def start(*arguments: str, temporary: Path) -> subprocess.Popen[str]:
-    """Start the command, with its temporary files in a folder of the test."""
+    """Start the command as a user does, with its temporary files in `temporary`."""
     env = environment({"TMPDIR": str(temporary), "HOME": str(temporary)})
     command = [sys.executable, "-m", "maskedge.cli.app", *arguments]
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=temporary)
 
 
 def wait_for(found: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
-    """Return the first true value."""
+    """Wait for a true value and return it."""
     end = time.monotonic() + patience
     while time.monotonic() < end:
         if value := found():
@@ -55,7 +55,7 @@ def wait_for(found: Callable[[], Any], what: str, patience: float = PATIENCE) ->
     raise AssertionError(f"{what} did not come within {patience:.0f} s")
 
 
-def answers(url: str) -> bool:
+def is_up(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=5) as reply:  # noqa: S310  (our own page)
             return bool(reply.status == 200)
@@ -75,7 +75,7 @@ def server(temporary: Path) -> Iterator[str]:
     port = free_port()
     process = start("--port", str(port), temporary=temporary)
     try:
-        wait_for(lambda: answers(f"http://127.0.0.1:{port}/_stcore/health"), "the page")
+        wait_for(lambda: is_up(f"http://127.0.0.1:{port}/_stcore/health"), "the page")
         yield f"http://127.0.0.1:{port}"
     finally:
         process.send_signal(signal.SIGTERM)
@@ -84,7 +84,7 @@ def server(temporary: Path) -> Iterator[str]:
 
 
 class Visitor:
-    """A browser with the actions of a user."""
+    """A separate browser and the actions of a visitor."""
 
     def __init__(self, server: str, folder: Path, camera: Path) -> None:
         options = webdriver.ChromeOptions()
@@ -126,7 +126,7 @@ class Visitor:
         return self.text()
 
     def click(self, words: str) -> None:
-        """Click the button or tab with `words`, once the page has stopped changing."""
+        """Click the button or tab with the text `words`, once the page has finished rendering."""
         rest = '[data-testid="stApp"][data-test-script-state="notRunning"]'
         wait_for(lambda: self.driver.find_elements("css selector", rest), "the end of the script")
         script = """
@@ -138,7 +138,7 @@ class Visitor:
         wait_for(lambda: self.driver.execute_script(script, words), f"a button {words!r}")
 
     def upload(self, *files: Path) -> None:
-        """Upload files in the field of the view."""
+        """Upload files with the view's upload field."""
         fields = wait_for(lambda: self.driver.find_elements("css selector", "input[type=file]"), "an upload field")
         fields[0].send_keys("\n".join(map(str, files)))
 
@@ -152,7 +152,7 @@ class Visitor:
         return wait_for(lambda: self.driver.execute_script(script, selector), selector)
 
     def press(self, selector: str) -> None:
-        """Click a button in a component, whatever the scroll position."""
+        """Click a button in a component, wherever the page is scrolled to."""
         self.driver.execute_script("arguments[0].click()", self.inside(selector))
 
     def downloaded(self, name: str) -> Path:
@@ -160,8 +160,8 @@ class Visitor:
         wait_for(path.is_file, f"the download {name} ({list(self.downloads.iterdir())})")
         return path
 
-    def asked_for(self) -> set[str]:
-        """Return the hosts to which the browser has sent requests since the last call."""
+    def requested_hosts(self) -> set[str]:
+        """Return the hosts that the browser sent requests to since the last call."""
         hosts = set()
         for entry in self.driver.get_log("performance"):
             message = json.loads(entry["message"])["message"]
@@ -182,7 +182,7 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for index in frames:
             writer.write(demo.draw(index))
         writer.release()
-    # Motion JPEG, consecutive JPEG files, is Chromium's format for a fake camera.
+    # Chromium's fake camera reads Motion JPEG: concatenated JPEG files.
     frames = (cv2.imencode(".jpg", demo.draw(index))[1].tobytes() for index in range(200, 260))
     (folder / "camera.mjpeg").write_bytes(b"".join(frames))
     return folder
@@ -196,12 +196,12 @@ def visitor(server: str, media: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @needs_browser
-def test_first_view_answers_and_asks_nobody_else(visitor: Visitor) -> None:
+def test_first_view_shows_a_result_and_contacts_no_other_host(visitor: Visitor) -> None:
     visitor.open("", "processed in")
     visitor.see("Try it", "with a mask", "without a mask")
     for view, words in (("live", "Start the camera"), ("models", "edgenet.onnx"), ("benchmarks", "Bundled models")):
         visitor.open(view, words)
-    assert visitor.asked_for() == {visitor.server.removeprefix("http://")}
+    assert visitor.requested_hosts() == {visitor.server.removeprefix("http://")}
 
 
 @needs_browser
@@ -218,7 +218,7 @@ def test_views_are_reached_by_keyboard(visitor: Visitor) -> None:
 
 
 @needs_browser
-def test_picture_is_answered_and_can_be_downloaded(visitor: Visitor, media: Path) -> None:
+def test_picture_is_processed_and_can_be_downloaded(visitor: Visitor, media: Path) -> None:
     visitor.open("", "processed in")
     visitor.click("My files")
     visitor.see("up to 100 MB")
@@ -247,7 +247,7 @@ def test_wrong_files_are_explained(visitor: Visitor, tmp_path: Path) -> None:
     visitor.see("up to 100 MB")
     visitor.upload(*(tmp_path / name for name in ("report.jpg", "empty.png", "broken.mp4", "huge.mp4")))
     text = visitor.see("report.jpg is a PDF document", "empty.png is empty (0 bytes)", "Process this video")
-    assert "100" in text[text.index("huge.mp4") :][:120], "the bound is said beside the file"
+    assert "100" in text[text.index("huge.mp4") :][:120], "the limit is shown beside the file"
     visitor.click("Process this video")
     visitor.see("broken.mp4 is neither a picture nor a video")
 
@@ -308,11 +308,11 @@ def test_photo_of_the_browsers_camera(visitor: Visitor) -> None:
 
 
 @needs_browser
-def test_live_view_draws_counts_and_states_its_delay(visitor: Visitor) -> None:
+def test_live_view_draws_counts_and_shows_its_latency(visitor: Visitor) -> None:
     visitor.open("live", "Start the camera")
     visitor.press(".start")
     visitor.see("with a mask", "Stop the camera")
-    wait_for(lambda: visitor.inside(".latency").text.endswith("ms"), "the delay")
+    wait_for(lambda: visitor.inside(".latency").text.endswith("ms"), "the latency")
     wait_for(lambda: visitor.inside(".people").text not in (UNKNOWN, "None yet"), "people")
     assert float(wait_for(lambda: visitor.inside(".rate").text.strip(UNKNOWN), "the rate")) > 0
     red, green, blue, _ = visitor.driver.execute_script(
@@ -322,7 +322,7 @@ def test_live_view_draws_counts_and_states_its_delay(visitor: Visitor) -> None:
     assert max(red, green, blue) > 40, "the picture of the camera is on the canvas"
     visitor.press(".start")
     visitor.see("The camera is off.")
-    # Another view ends it too, and coming back starts again.
+    # Another view ends it too, and returning starts over.
     visitor.press(".start")
     visitor.see("Stop the camera")
     visitor.click("Models")
@@ -390,7 +390,7 @@ def test_only_loopback_is_served_unless_asked(server: str) -> None:
     assert addresses == {f"0100007F:{port:04X}"}
 
 
-def test_taken_port_is_one_sentence(server: str, tmp_path: Path) -> None:
+def test_taken_port_is_one_message(server: str, tmp_path: Path) -> None:
     process = start("--port", server.rsplit(":", 1)[1], temporary=tmp_path)
     _, complaint = process.communicate(timeout=60)
     assert process.returncode == 2
@@ -399,11 +399,11 @@ def test_taken_port_is_one_sentence(server: str, tmp_path: Path) -> None:
     assert "Traceback" not in complaint
 
 
-def test_interrupt_ends_it(tmp_path: Path) -> None:
+def test_interrupt_ends_the_server(tmp_path: Path) -> None:
     port = free_port()
     process = start("--port", str(port), temporary=tmp_path)
     try:
-        wait_for(lambda: answers(f"http://127.0.0.1:{port}/_stcore/health"), "the page")
+        wait_for(lambda: is_up(f"http://127.0.0.1:{port}/_stcore/health"), "the page")
     finally:
         process.send_signal(signal.SIGINT)
         words, complaints = process.communicate(timeout=30)

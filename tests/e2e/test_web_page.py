@@ -1,4 +1,4 @@
-"""The status page in a real browser, over a real run."""
+"""The status page of a real run in a real browser."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ UNKNOWN = "\N{EN DASH}"
 
 
 def show(browser: webdriver.Chrome, run: Run, width: int = 1280, scheme: str = "light") -> None:
-    """Open the page and wait for its first values."""
+    """Open the page and wait for its first data."""
     browser.get_log("browser")
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
     size: dict[str, Any] = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
@@ -64,13 +64,13 @@ def words(browser: webdriver.Chrome, identity: str) -> str:
 
 @pytest.fixture(scope="module")
 def run() -> Iterator[Run]:
-    """A run whose picture is served."""
+    """A run that serves its picture."""
     with Run(picture=True) as started:
         until(lambda: started.frames > 30)
         yield started
 
 
-def test_picture_counts_and_chart_are_seen(browser: webdriver.Chrome, run: Run) -> None:
+def test_picture_counts_and_chart_are_shown(browser: webdriver.Chrome, run: Run) -> None:
     show(browser, run)
     until(lambda: browser.execute_script("return document.getElementById('picture').naturalWidth") == 640)
     tiles = browser.find_elements(By.CSS_SELECTOR, "#counts li")
@@ -81,7 +81,7 @@ def test_picture_counts_and_chart_are_seen(browser: webdriver.Chrome, run: Run) 
     ]
     # Colour is not the only signal: each label has its own symbol, and its own dashes in the chart.
     assert len({tile.find_element(By.CLASS_NAME, "mark").text for tile in tiles}) == 3
-    # Queried in one call, because the chart is redrawn every second.
+    # In one call, because the chart is redrawn every second.
     series = "[...document.querySelectorAll('#chart path.series')]"
     lines = browser.execute_script(f"return {series}.map(p => [p.getAttribute('stroke-dasharray'), p.getAttribute('d')])")
     assert len({dashes for dashes, _ in lines}) == 3
@@ -91,7 +91,7 @@ def test_picture_counts_and_chart_are_seen(browser: webdriver.Chrome, run: Run) 
     assert not browser.get_log("browser")
 
 
-def test_nothing_is_asked_of_anyone_else(browser: webdriver.Chrome, run: Run) -> None:
+def test_no_other_host_is_contacted(browser: webdriver.Chrome, run: Run) -> None:
     show(browser, run)
     origins = browser.execute_script("return performance.getEntriesByType('resource').map((entry) => new URL(entry.name).origin)")
     assert set(origins) == {run.sink.url.rstrip("/")}
@@ -118,7 +118,7 @@ def test_the_chart_is_read_with_the_keyboard(browser: webdriver.Chrome, run: Run
     until(lambda: "per minute" in words(browser, "reading"))
 
 
-def test_without_the_picture_it_says_why(browser: webdriver.Chrome) -> None:
+def test_without_the_picture_it_explains_why(browser: webdriver.Chrome) -> None:
     with Run() as run:
         until(lambda: run.frames > 30)
         show(browser, run, 390)
@@ -128,7 +128,7 @@ def test_without_the_picture_it_says_why(browser: webdriver.Chrome) -> None:
         assert not browser.get_log("browser")
 
 
-def test_a_lost_camera_and_a_lost_device_are_said(browser: webdriver.Chrome) -> None:
+def test_a_lost_camera_and_an_unreachable_device_are_shown(browser: webdriver.Chrome) -> None:
     with Run(picture=True) as run:
         until(lambda: run.frames > 5)
         show(browser, run)
@@ -137,7 +137,7 @@ def test_a_lost_camera_and_a_lost_device_are_said(browser: webdriver.Chrome) -> 
         assert "No frames from the camera" in words(browser, "banners")
         assert "3 attempts" in words(browser, "banners")
         assert "The cable is out" in words(browser, "banners")
-        # The current people are unknown; the earlier ones are not.
+        # The people in view are unknown; the people so far are known.
         assert {one.text for one in browser.find_elements(By.CSS_SELECTOR, "#counts .number, #zones td")} == {UNKNOWN}
         assert UNKNOWN not in words(browser, "people")
         until(lambda: "Camera lost" in words(browser, "recent"))
@@ -146,7 +146,7 @@ def test_a_lost_camera_and_a_lost_device_are_said(browser: webdriver.Chrome) -> 
         assert "The device is unreachable" in words(browser, "banners")
 
 
-def test_nothing_is_claimed_before_the_first_frame(browser: webdriver.Chrome) -> None:
+def test_counts_are_unknown_before_the_first_frame(browser: webdriver.Chrome) -> None:
     with Run(frames=False) as run:
         run.state.set_source("lost", "the cable is out", 3)
         browser.get_log("browser")
@@ -155,12 +155,13 @@ def test_nothing_is_claimed_before_the_first_frame(browser: webdriver.Chrome) ->
         figures = browser.find_elements(By.CSS_SELECTOR, "#counts .number, #people .value")
         assert len(figures) == 6
         assert {one.text for one in figures} == {UNKNOWN}
-        assert words(browser, "reading") == "No data yet"
+        assert browser.find_element(By.CSS_SELECTOR, "#chart .empty").get_attribute("textContent") == "No data yet"
+        assert "no data yet" in str(browser.find_element(By.ID, "chart").get_attribute("aria-label"))
         assert "NaN" not in browser.find_element(By.TAG_NAME, "body").text
         assert not browser.get_log("browser")
 
 
-def test_it_comes_back_by_itself(browser: webdriver.Chrome) -> None:
+def test_it_reconnects_by_itself(browser: webdriver.Chrome) -> None:
     with Run() as run:
         show(browser, run)
         port = run.address[1]
@@ -170,7 +171,7 @@ def test_it_comes_back_by_itself(browser: webdriver.Chrome) -> None:
         assert words(browser, "banners") == ""
 
 
-def test_names_of_others_are_only_words(browser: webdriver.Chrome) -> None:
+def test_foreign_names_are_escaped(browser: webdriver.Chrome) -> None:
     with Run(frames=False) as run:
         run.state.set_source("open")
         run.state.add_frame([], {"total": 1.0}, (640, 480), zones={"<img src=x onerror=alert(1)>": {"with_mask": 1}})

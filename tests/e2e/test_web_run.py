@@ -1,4 +1,4 @@
-"""`edge-run --serve` as a process."""
+"""`edge-run --serve`, as a user starts it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from helpers.support import command_line, environment
 
 
 def get(url: str) -> tuple[int, bytes]:
-    """Send a request, and return status 0 without a response."""
+    """Return status and body of a request; status 0 without a server."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310  (our own loopback)
-            return answer.status, answer.read()
+        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310  (our own loopback)
+            return response.status, response.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
     except OSError:

@@ -130,7 +130,7 @@ def test_rubbish_is_refused_in_a_sentence(tmp_path: Path, text: str, sentence: s
     assert str(refusal.value).endswith((".", "?"))
 
 
-def test_files_that_cannot_be_read_are_said(tmp_path: Path) -> None:
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     os.mkfifo(tmp_path / "pipe.toml")
     for path, sentence in (
@@ -214,7 +214,7 @@ def test_variables_with_rubbish_are_refused(name: str, text: str, sentence: str)
     assert sentence in str(refusal.value)
 
 
-def test_a_secret_of_the_wrong_type_is_not_told() -> None:
+def test_a_secret_of_the_wrong_type_is_not_printed() -> None:
     with pytest.raises(UsageError) as refusal:
         load_config(None, {}, None) if False else load_config(None, {"MASKEDGE_MQTT_QOS": "geheim"})
     assert "MASKEDGE_MQTT_QOS" in str(refusal.value)

@@ -25,7 +25,7 @@ PAGES = [*sorted((ROOT / "docs").glob("*.md")), *(ROOT / name for name in ("READ
 RECIPES = sorted((ROOT / "train" / "recipes").glob("*.sh"))
 # Of other programs.
 FOREIGN = {
-    *("--system-site-packages", "--upgrade", "--extra-index-url", "--index-url", "--inline", "--listen"),
+    *("--system-site-packages", "--upgrade", "--extra-index-url", "--index-url", "--find-links", "--inline", "--listen"),
     *("--nnodes", "--nproc-per-node", "--rdzv-endpoint", "--logdir"),
 }
 

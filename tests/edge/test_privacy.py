@@ -64,18 +64,18 @@ def play(
     keeper, sinks = Keeper(), list[Sink]()
     detector = open_detector(config, every_frame=config.privacy.anonymize)
     detector.start_tracking()
-    wiring = build_run(config, source, detector, sinks)
+    built = build_run(config, source, detector, sinks)
     sinks += [*more, keeper]
-    outcome = run(
+    ended = run(
         source,
         detector,
         sinks,
         max_frames=frames,
-        context=wiring.context,
-        progress=lambda s: progress(wiring, s),
+        context=built.context,
+        progress=lambda s: progress(built, s),
     )
-    assert outcome.failure is None
-    return wiring, keeper.answers
+    assert ended.failure is None
+    return built, keeper.answers
 
 
 def fetch(url: str) -> bytes:
@@ -155,9 +155,9 @@ def test_hidden_faces_leave_through_no_output(clip: Source, tmp_path: Path, monk
     (tmp_path / "pictures").mkdir()
     served: list[tuple[int, bytes]] = []
 
-    def ask(wiring: Run, summary: Summary) -> None:
+    def ask(built: Run, summary: Summary) -> None:
         if summary.frames % 20 == 0:
-            served.append((summary.frames - 1, fetch(f"{wiring.page}snapshot.jpg")))
+            served.append((summary.frames - 1, fetch(f"{built.page}snapshot.jpg")))
 
     outputs = WindowSink(wait=False), ImageSink(tmp_path / "pictures", single=False)
     _, answers = play(load_config(config_file, {}).config, clip, *outputs, frames=60, progress=ask)
@@ -225,7 +225,7 @@ class Hook:
 
 
 @pytest.mark.parametrize("stats_only", [True, False])
-def test_statistics_alone_say_neither_place_nor_person(
+def test_statistics_contain_neither_positions_nor_identities(
     stats_only: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every text that a run writes or sends. Without the option the same texts hold both, so that the test is worth something."""
@@ -261,17 +261,17 @@ def test_statistics_alone_say_neither_place_nor_person(
     streamed: list[bytes] = []
     states: list[Any] = []
 
-    def listen(wiring: Run) -> None:
-        url = f"{wiring.page}api/events?kinds=status,faces,happening&after=0"
+    def listen(built: Run) -> None:
+        url = f"{built.page}api/events?kinds=status,faces,happening&after=0"
         with urllib.request.urlopen(url, timeout=10) as stream:  # noqa: S310  (our own page)
             streamed.extend(iter(stream.readline, b""))
 
-    def ask(wiring: Run, summary: Summary) -> None:
+    def ask(built: Run, summary: Summary) -> None:
         if summary.frames == 1:
-            threading.Thread(target=listen, args=(wiring,), daemon=True).start()
+            threading.Thread(target=listen, args=(built,), daemon=True).start()
         if summary.frames == 90:
             wait_for(lambda: any(b"face_appeared" in line for line in streamed), "the stream of events")
-            states.append(json.loads(fetch(f"{wiring.page}api/status")))
+            states.append(json.loads(fetch(f"{built.page}api/status")))
             wait_for(lambda: listener.of("door/statistics") and listener.of("door/alerts/bare"), "MQTT")
             wait_for(lambda: hook.got and (tmp_path / "command.jsonl").is_file(), "the actions")
 
@@ -360,7 +360,7 @@ def test_the_page_on_privacy_has_the_numbers_of_the_code() -> None:
         f"within these {seconds:g} seconds",
         f"for {seconds:g} seconds the expected place",
         f"missed for up to {track._FRESH:g} seconds",
-        f"the last {feeds._REMEMBERED} events",
+        f"the last {feeds._KEPT_EVENTS} events",
         f"with {draw._HIDDEN_MARGIN:.0%} more on every side, by {draw._MOSAIC} x {draw._MOSAIC} squares".replace("%", " %"),
         *(f"`keep` ({kept.keep}), `keep_days` ({kept.keep_days:g}), `keep_mb` ({kept.keep_mb:g})" for kept in (snapshots, clips)),
     ):

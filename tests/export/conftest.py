@@ -10,7 +10,7 @@ import pytest
 from maskedge.modelfile.crop import CropRule
 
 if TYPE_CHECKING:
-    from maskedge_export.graph import ClassifierGraph
+    from maskedge_export.classifier.graph import ClassifierGraph
 
 # pytest loads this file even where the folder is left out: nothing here may need PyTorch before a test does.
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def graph() -> ClassifierGraph:
     import torch
 
-    from maskedge_export.graph import ClassifierGraph
+    from maskedge_export.classifier.graph import ClassifierGraph
     from maskedge_train.classifier.nets import build
 
     torch.manual_seed(0)

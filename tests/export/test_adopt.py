@@ -98,9 +98,9 @@ def test_a_keras_classifier_answers_in_edge_run_as_it_did(tmp_path: Path, invoke
     [
         ({"shape": ("N", 3, 64, 64)}, ("--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")),
         ({"shape": ("N", 3, 64, 64)}, ("--colour", "bgr", "--range", "0,255", "--mean", "104,117,123")),
-        ({"activation": None}, ("--answer", "logits")),
+        ({"activation": None}, ("--output-type", "logits")),
         ({"columns": 1, "activation": "Sigmoid"}, ()),
-        ({"columns": 1, "activation": None}, ("--answer", "logits")),
+        ({"columns": 1, "activation": None}, ("--output-type", "logits")),
         ({"shape": ("N", 48, 96, 3)}, ()),
         ({"shape": ("N", 3, "H", "W")}, ("--size", "96")),
         ({"shape": (1, 64, 64, 3), "batch": 1}, ()),
@@ -130,8 +130,8 @@ def reshaped(path: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "options", "sentence"),
     [
-        (foreign, ("--labels", "a,b,c"), "gives 2 numbers a picture, and --labels names 3"),
-        (lambda path: foreign(path, activation=None), ("--labels", LABELS), "give --answer logits"),
+        (foreign, ("--labels", "a,b,c"), "returns 2 numbers per picture, and --labels has 3 names"),
+        (lambda path: foreign(path, activation=None), ("--labels", LABELS), "give --output-type logits"),
         (lambda path: foreign(path, shape=("N", 3, "H", "W")), ("--labels", LABELS), "give --size"),
         (lambda path: foreign(path, shape=("N", "C", "H", "W")), ("--labels", LABELS), "give --layout"),
         (lambda path: foreign(path, shape=("N", 3, 4000, 4000)), ("--labels", LABELS), "8 to 1024"),

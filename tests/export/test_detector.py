@@ -16,9 +16,9 @@ from maskedge.sources import demo
 from maskedge.types import Image
 from maskedge.vision.detectors import CnnDetector
 from maskedge.vision.self_test import DetectorSelfTest, verify
-from maskedge_export import detector as module
 from maskedge_export.cli import main
-from maskedge_export.detector import DetectorGraph, compare, export_detector, to_onnx
+from maskedge_export.detector import export as module
+from maskedge_export.detector.export import DetectorGraph, compare, export_detector, to_onnx
 from maskedge_train.detector.net import EdgeFace
 
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from maskedge_export import export as export_module
+from maskedge_export.classifier import export as export_module
+from maskedge_export.classifier.graph import ClassifierGraph, to_onnx
+from maskedge_export.classifier.parity import compare, probe_crops
 from maskedge_export.cli import main
-from maskedge_export.graph import ClassifierGraph, to_onnx
-from maskedge_export.parity import compare, probe_crops
 from maskedge_train.classifier.nets import NETS, build
 
 

@@ -13,9 +13,9 @@ from click.testing import CliRunner, Result
 from maskedge.vision.classifier import MaskClassifier
 from maskedge.vision.model_card import render_card
 from maskedge.vision.self_test import verify
-from maskedge_export import precision
+from maskedge_export.classifier import precision
+from maskedge_export.classifier.precision import Measured, gates
 from maskedge_export.cli import main
-from maskedge_export.precision import Measured, gates
 from maskedge_train.data.dataset import load_dataset
 from maskedge_train.data.split import split_dataset
 

@@ -1,1 +1,1 @@
-"""Accuracy on whole pictures and over time."""
+"""Accuracy on labelled pictures and over time in videos."""

@@ -1,8 +1,8 @@
-"""The rule of accuracy: what counts as found, right and false.
+"""The matching rule of all accuracy figures, and counts by it.
 
-A prediction counts when its box overlaps a labelled box by IoU >= 0.4 and the label is right. Boxes under 32 px (geometric mean of
-the sides, on the picture scaled to at most 640 px) are ignored on both sides, and so are labelled boxes of other labels than those
-measured, with the predictions on them.
+A prediction is correct if its box overlaps a labelled box (IoU >= 0.4) and the labels agree. Boxes under 32
+pixels (geometric mean of the sides, in the picture scaled to at most 640 pixels) are ignored on both sides.
+Labelled boxes with other labels than the measured ones are ignored, as are predictions on them.
 """
 
 from __future__ import annotations
@@ -22,23 +22,26 @@ from maskedge.types import Face
 TWO = ("with_mask", "without_mask")
 THREE = (*TWO, "incorrect_mask")
 OVERLAP = 0.4
+"""Overlap (IoU) from which two boxes show the same face."""
+CONFIDENT = 0.9
+"""Probability from which the label of a single frame counts as true."""
 LEAST_SIDE = 32
 LONGEST_SIDE = 640
 SIZES = (LEAST_SIDE, 48, 64, 96, 128, 192)
-"""Bounds of the sizes of face that are told apart, in pixels on the picture scaled to at most `LONGEST_SIDE`."""
+"""Lower bounds of the classes of face size, in pixels of the picture scaled to at most `LONGEST_SIDE`."""
 DRAWS = 2000
-"""How many times the pictures are drawn anew for the interval of F1."""
+"""Bootstrap draws for the interval of F1."""
 _INTERVAL = 2.5, 97.5
-"""The percentiles of these draws that bound it."""
+"""Percentiles of these draws that bound the interval."""
 
 
 def match(
     truths: Sequence[LabelledBox], faces: Sequence[Face]
 ) -> tuple[list[tuple[LabelledBox, Face]], list[LabelledBox], list[Face]]:
-    """Pair labelled boxes and faces, the most probable answer first.
+    """Match labelled boxes and faces greedily, in descending order of confidence.
 
     Returns:
-        The pairs, the labelled boxes that were missed, and the faces that lie on none.
+        The pairs, the missed labelled boxes, and the faces without a labelled box.
     """
     free, pairs, false = list(truths), [], []
     for face in sorted(faces, key=lambda face: face.score, reverse=True):
@@ -56,7 +59,12 @@ class DetectionCounts:
     """Counts over pictures, by label.
 
     Attributes:
-        labels: The labels that are measured.
+        labels: Measured labels.
+        labelled: Labelled faces.
+        found: Labelled faces with a matching box.
+        right: Labelled faces with a matching box and label.
+        predicted: Predicted faces.
+        sizes: Counts by index of the size class, label, and kind (`labelled`, `found`, `right`).
     """
 
     labels: tuple[str, ...] = TWO
@@ -68,7 +76,13 @@ class DetectionCounts:
     _totals: list[tuple[int, int, int]] = field(default_factory=list, init=False, repr=False)
 
     def add(self, truths: Sequence[LabelledBox], faces: Sequence[Face], scale: float) -> None:
-        """Count one picture; `scale` brings its pixels to those of the rule."""
+        """Count one picture.
+
+        Args:
+            truths: Its labelled boxes.
+            faces: Its predicted faces.
+            scale: Factor from its pixels to those of the matching rule.
+        """
         pairs, _, false = match(truths, faces)
         for truth, face in pairs:
             if self._counts(truth, scale):
@@ -93,7 +107,7 @@ class DetectionCounts:
         self.sizes[sum(side(truth.box) * scale >= bound for bound in SIZES) - 1, truth.label, what] += 1
 
     def figures(self) -> dict[str, Any]:
-        """Give found rate, precision, recall and F1 by label and together."""
+        """Return share found, precision, recall and F1, by label and in total."""
         by_label = {
             label: {"labelled": self.labelled[label], "found": ratio(self.found[label], self.labelled[label])}
             | _scores(self.right[label], self.predicted[label], self.labelled[label])
@@ -103,9 +117,9 @@ class DetectionCounts:
         return {"labels": by_label, "together": _scores(self.right.total(), predicted, self.labelled.total())}
 
     def f1_interval(self) -> list[float]:
-        """Give the bounds between which F1 lies in 95 % of draws of as many pictures, with replacement (Efron, 1979).
+        """Return the 95 % bootstrap interval of F1 (Efron, 1979).
 
-        Whole pictures are drawn, since the faces of one are alike.
+        Each draw takes as many whole pictures, with replacement, because the faces of one picture are alike.
         """
         if not self._totals:
             return [0.0, 0.0]
@@ -116,7 +130,7 @@ class DetectionCounts:
         return [round(float(bound), 4) for bound in np.percentile(f1, _INTERVAL)]
 
     def by_size(self) -> list[dict[str, Any]]:
-        """Give for each size of face, by label, how many there are, and which shares were found and right."""
+        """Return the number of faces and the shares found and right, by size class and label."""
         rows = []
         for index, (least, below) in enumerate(pairwise((*SIZES, None))):
             labels = {}
@@ -128,7 +142,7 @@ class DetectionCounts:
 
 
 def ratio(part: int, whole: int) -> float:
-    """Give `part` by `whole`, to four digits; 0 where there is nothing."""
+    """Return `part / whole` rounded to four digits, or 0 if `whole` is 0."""
     return round(part / whole, 4) if whole else 0.0
 
 

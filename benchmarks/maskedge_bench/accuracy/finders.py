@@ -1,4 +1,4 @@
-"""Detectors by what a user calls them."""
+"""Detectors by name or file."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from maskedge.vision.detectors import DETECTORS, CascadeDetector, CnnDetector, F
 
 
 def find_detector(name: str, *, min_face_size: int | None = None) -> FaceDetector:
-    """Build a detector: one of `maskedge.vision.detectors.DETECTORS`, a cascade's .xml or a detector's .onnx file.
+    """Open a detector by name (`maskedge.vision.detectors.DETECTORS`), .xml file or .onnx file.
 
     Args:
         name: Name or path.
-        min_face_size: Side in pixels of the smallest face that must be found, for a detector that is called by its name.
+        min_face_size: Side in pixels of the smallest face to find. It applies to named detectors only.
 
     Raises:
-        UsageError: It is neither.
+        UsageError: The name is unknown.
         ModelError: The file is refused.
     """
     path = Path(name)

@@ -1,6 +1,6 @@
-"""Accuracy of the whole chain: faces found and told apart in whole pictures, for several pipelines in the same run.
+"""Accuracy of detection and classification on labelled pictures, for several pipelines in the same run.
 
-The rule of what counts is in `counts`.
+`detection_counts` has the matching rule.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from maskedge.types import Face, Image
 from maskedge.vision.pipeline import Found, MaskDetector, as_bgr
 from maskedge_bench.contestants.pipelines import PIPELINES, Pipeline
 
-from .detection_counts import DRAWS, LEAST_SIDE, LONGEST_SIDE, THREE, TWO, DetectionCounts, ratio
+from .detection_counts import LEAST_SIDE, LONGEST_SIDE, THREE, TWO, DetectionCounts, ratio
 from .finders import find_detector
 from .gallery import Gallery
-from .rotation import turn
+from .rotation import rotate
 
 SCHEMA = "maskedge.accuracy/2"
 BOUNDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
-"""Least probabilities of being a face at which precision and recall are told."""
+"""Face thresholds of the precision-recall curve."""
 
 
 def choose_pipelines(detectors: Sequence[str], models: Sequence[Path] = ()) -> list[Pipeline]:
-    """Give the original pipeline, which the costs are compared with, and one with each of `detectors` for each of `models`.
+    """Return the original pipeline and a pipeline per pair of detector and model.
 
     Args:
         detectors: Names or files (`find_detector`).
-        models: Classifier files of all but the original; the bundled one where there are none. The rows are named by the files,
-            with as much of their folders as it takes to tell them apart.
+        models: Classifier files; none selects the bundled one. The pipelines are named by file, with as many parent
+            folders as make the names unique.
 
     Raises:
         UsageError: A model is given twice.
@@ -54,7 +54,7 @@ def choose_pipelines(detectors: Sequence[str], models: Sequence[Path] = ()) -> l
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
-    """Give the shortest ends of paths that are all different, without suffixes: `edgenet`, or `mine/edgenet` and `old/edgenet`.
+    """Return the shortest unique ends of paths, without suffixes: `edgenet`, or `mine/edgenet` and `old/edgenet`.
 
     Raises:
         UsageError: A path is given twice.
@@ -69,11 +69,11 @@ def short_names(paths: Sequence[Path]) -> list[str]:
 
 
 class _Row:
-    """What is counted of one pipeline."""
+    """Counts of one pipeline."""
 
     def __init__(self, pipeline: Pipeline, min_face_size: int | None) -> None:
         self.pipeline = pipeline
-        # The original looks for what it always did.
+        # The original pipeline keeps its own smallest face.
         own = min_face_size if pipeline is not PIPELINES[0] else None
         self.detector = MaskDetector(pipeline.model, find_detector(pipeline.detector, min_face_size=own), min_face_size=own)
         knows_more = set(TWO) < set(self.detector.labels)
@@ -88,7 +88,10 @@ class _Row:
         self.gallery = Gallery()
 
     def answer(self, image: Image) -> list[Found]:
-        """Answer at the lowest bound: what a higher one leaves of it is what the detector finds there."""
+        """Process a picture at the lowest face threshold.
+
+        The faces at a higher threshold are a subset of these.
+        """
         found = self.detector.find(image, BOUNDS[0])
         self.times["detect"].append(self.detector.clock.last["detect"])
         self.times["total"].append(sum(self.detector.clock.last.values()))
@@ -99,7 +102,7 @@ class _Row:
     def add(
         self, found: Sequence[Found], truths: Sequence[LabelledBox], unlabelled: Sequence[LabelledBox], scale: float
     ) -> list[Face]:
-        """Count one picture; give what is found at the bound that `edge-run` has."""
+        """Count one labelled picture, and return the faces at the face threshold of `edge-run`."""
         for bound, counts in self.curve.items():
             counts.add(truths, [own.face for own in found if own.certainty >= bound], scale)
         counted = [own for own in found if own.certainty >= self.least]
@@ -111,17 +114,17 @@ class _Row:
         return faces
 
     def add_background(self, found: Sequence[Found], scale: float) -> list[Face]:
-        """Count one picture without people; give the false alarms."""
+        """Count one picture without people, and return the false alarms."""
         large = [own for own in found if side(own.face.box) * scale >= LEAST_SIDE]
         for bound in self.alarms:
             self.alarms[bound] += sum(own.certainty >= bound for own in large)
         return [own.face for own in large if own.certainty >= self.least]
 
     def figures(self, backgrounds: int, baseline: _Row, *, forgive: bool) -> dict[str, Any]:
-        """Give the figures of the pipeline; its costs are compared with those of `baseline` picture by picture."""
+        """Return the figures of the pipeline. Its costs are relative to `baseline`, picture by picture."""
 
-        def ratio_of(what: str) -> float:
-            return round(median(own / base for own, base in zip(self.times[what], baseline.times[what], strict=True)), 4)
+        def ratio_of(stage: str) -> float:
+            return round(median(own / base for own, base in zip(self.times[stage], baseline.times[stage], strict=True)), 4)
 
         return {
             "name": self.pipeline.name,
@@ -165,21 +168,21 @@ def measure_accuracy(
     degrees: float = 0,
     progress: Callable[[int], None] = lambda total: None,
 ) -> tuple[dict[str, Any], list[Gallery]]:
-    """Run every pipeline over the same pictures, in turn, picture by picture.
+    """Run every pipeline on the same pictures, interleaved picture by picture.
 
     Args:
         scenes_path: CSV of labelled boxes (`maskedge.labelled_boxes`).
-        backgrounds: Folder of pictures without people: each face found there is a false alarm.
-        pipelines: What to compare; the first one's cost is 1.
-        min_face_size: Smallest face that all but the original must find, in pixels of the picture.
-        held_out: Measure only on those pictures of training data that no net of ours learned from: to choose bounds by.
-        unlabelled: CSV of boxes of faces that `scenes_path` lacks, with the label `UNLABELLED`. Besides the figures as labelled,
-            those are given in which what is found there is neither right nor wrong.
-        degrees: By how much to turn the pictures and their boxes, clockwise: a camera that hangs askew.
-        progress: Called after each picture with the number of all.
+        backgrounds: Folder of pictures without people. Each face found there is a false alarm.
+        pipelines: Pipelines to compare. The first has cost 1.
+        min_face_size: Smallest face to find in pixels of the picture; the original pipeline keeps its own.
+        held_out: Of training data, measure the held-out pictures only.
+        unlabelled: CSV of faces that `scenes_path` lacks, with the label `UNLABELLED`. The report adds figures that
+            ignore predictions on them.
+        degrees: Clockwise rotation of the pictures and their boxes, as from a tilted camera.
+        progress: Called after each picture with the total number of pictures.
 
     Returns:
-        The report, and of each pipeline pictures of what went wrong.
+        The report, and a gallery of errors per pipeline.
 
     Raises:
         UsageError: The data cannot be used.
@@ -196,20 +199,20 @@ def measure_accuracy(
     if held_out:
         empty = [path for path in empty if is_held_out_name(f"backgrounds/{path.name}")]
         if not scenes:
-            raise UsageError(f"of the pictures of {scenes_path} none is held out: leave --held-out away.")
+            raise UsageError(f"{scenes_path} has no held-out picture: omit --held-out.")
     rows = [_Row(pipeline, min_face_size) for pipeline in pipelines]
     for number, (path, truths) in enumerate([*scenes.items(), *((path, None) for path in empty)]):
         try:
             image = as_bgr(read_picture(path))
         except ValueError as error:
-            raise UsageError(f"{path} {error}: mend or remove it, every pipeline must see the same pictures.") from error
+            raise UsageError(f"{path} {error}: repair or remove it, every pipeline must process the same pictures.") from error
         scale = min(1.0, LONGEST_SIDE / max(image.shape[:2]))
         ignored = lacking.get(path, [])
         if degrees:
-            # The scale stays: the faces are as large as they were.
-            image, (faces, ignored) = turn(image, degrees, truths or [], ignored)
+            # The scale is that of the original picture: rotation keeps the size of the faces.
+            image, (faces, ignored) = rotate(image, degrees, truths or [], ignored)
             truths = None if truths is None else faces
-        # In turn the first: who comes later finds the picture in the processor's cache.
+        # Alternate the order: later pipelines find the picture in the processor's cache.
         for row in [rows[(number + index) % len(rows)] for index in range(len(rows))]:
             found = row.answer(image)
             if truths is None:
@@ -236,72 +239,7 @@ def measure_accuracy(
 def _read_unlabelled(path: Path, scenes_path: Path, pictures: Collection[str]) -> dict[Path, list[LabelledBox]]:
     boxes = read_boxes(path)
     if strange := sorted(set(boxes) - set(pictures)):
-        raise UsageError(f"{path} has boxes of {strange[0]}, which {scenes_path} has not: give the file that was made for it.")
+        raise UsageError(f"{path} has boxes of {strange[0]}, which is not in {scenes_path}: give the file that belongs to it.")
     if other := {box.label for row in boxes.values() for box in row} - {UNLABELLED}:
-        raise UsageError(f"{path} has the label {min(other)!r}: faces that nobody labelled are called {UNLABELLED!r}.")
+        raise UsageError(f"{path} has the label {min(other)!r}: use {UNLABELLED!r} for unlabelled faces.")
     return {scenes_path.parent / image: row for image, row in boxes.items()}
-
-
-def accuracy_table(report: dict[str, Any]) -> str:
-    """Give the report as a Markdown table."""
-    lines = [
-        "| pipeline | F1 | of two labels only | unlabelled faces ignored | masked found | unmasked found | precision | "
-        "false alarms a background | three-class F1 | cost |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in report["pipelines"]:
-        # Reports of before had two labels, no ratio and no interval.
-        three, two, forgiving = row.get("three_class"), row.get("two_labels"), row.get("unlabelled_ignored")
-        cells = [
-            row["name"],
-            _f1(row["together"]["f1"], row.get("f1_interval")),
-            _f1(two and two["f1"], two and two.get("f1_interval")),
-            _f1(forgiving and forgiving["f1"], forgiving and forgiving.get("f1_interval")),
-            *(f"{row['labels'][label]['found']:.3f}" for label in TWO),
-            f"{row['together']['precision']:.3f}",
-            _known(row["false_alarms_a_background"]),
-            _known(three and three["together"]["f1"]),
-            _known(row.get("cost_ratio"), ".2f"),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    labelled = {label: report["pipelines"][0]["labels"][label]["labelled"] for label in TWO}
-    lines += [
-        "",
-        f"{report['pictures']} pictures of `{report['scenes']}`{how_turned(report)} with {labelled['with_mask']} masked and "
-        f"{labelled['without_mask']} unmasked faces of 32 px and more; {report['backgrounds']} pictures without people. "
-        f"{_on_two_labels(report)}{_on_unlabelled(report)}{_on_interval(report)}Cost: "
-        "time of a picture, finding and telling apart, to that of the first row in the same run.",
-    ]
-    return "\n".join(lines)
-
-
-def how_turned(report: dict[str, Any]) -> str:
-    """Say how far the pictures of a report were turned, between commas; nothing where they were not."""
-    return f", turned by {report['degrees']:g} degrees," if report.get("degrees") else ""
-
-
-def _on_two_labels(report: dict[str, Any]) -> str:
-    if "two_labels" not in report["pipelines"][0]:
-        return ""
-    return (
-        "F1 is that of masked and unmasked faces, where an answer `incorrect_mask` is wrong; of two labels only: as "
-        "`edge-run --labels with_mask,without_mask` answers. "
-    )
-
-
-def _on_unlabelled(report: dict[str, Any]) -> str:
-    count = report.get("unlabelled")
-    return f"Unlabelled: {count} faces that the labels lack and --unlabelled names. " if count else ""
-
-
-def _on_interval(report: dict[str, Any]) -> str:
-    told = "f1_interval" in report["pipelines"][0]
-    return f"F1 in brackets: 95 % of {DRAWS:,} draws of as many pictures from these, with replacement. " if told else ""
-
-
-def _f1(value: float | None, interval: Sequence[float] | None) -> str:
-    return _known(value) + (f" ({interval[0]:.3f} - {interval[1]:.3f})" if interval else "")
-
-
-def _known(value: float | None, form: str = ".3f") -> str:
-    return "not measured" if value is None else format(value, form)

@@ -1,8 +1,8 @@
-"""What tracks save, what they lose, and whom they count: detection every so many frames beside detection in every frame.
+"""Cost, losses and people counts of tracking, compared with detection in every frame.
 
-Both see the same frames of a video, in turn, frame by frame. The one that detects in every frame does not track; its faces are
-linked from frame to frame afterwards. A face is lost while it is found by detecting every frame and no tracked face overlaps it by
-IoU >= 0.4.
+Both pipelines process the same frames of a video, interleaved. The one that detects in every frame does not
+track; its faces are linked afterwards. A face is lost while detection in every frame finds it and no tracked
+face overlaps it (IoU >= 0.4).
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ from maskedge.tracking.tracker import FaceTracker
 from maskedge.types import Face, Frame
 from maskedge.vision.pipeline import MaskDetector
 
+from .detection_counts import OVERLAP
 from .finders import find_detector
-from .frame_rates import OVERLAP, measure_rate
+from .frame_rates import measure_rate
 
 SCHEMA = "maskedge.tracking/1"
 
 
 @dataclass
 class _Loss:
-    """How long one face was lost, in frames in which detecting every frame found it."""
+    """Frames in which one face was found, covered by a track, and lost."""
 
     found: int = 0
     covered: int = 0
@@ -53,7 +54,7 @@ class _Loss:
 
 @dataclass
 class _Person:
-    """One track of the run that is measured."""
+    """One track of the tracking pipeline."""
 
     first: int
     last: int = 0
@@ -68,7 +69,7 @@ class _Person:
 
 
 class _Comparison:
-    """Follows both runs through one video."""
+    """Comparison of both pipelines on one video."""
 
     def __init__(self) -> None:
         self._links = FaceTracker()
@@ -77,7 +78,14 @@ class _Comparison:
         self._confirmed: set[int] = set()
 
     def add(self, frame: Frame, found: Sequence[Face], tracked: Sequence[Face], tracker: FaceTracker) -> None:
-        """Take the answers for one frame: of detecting every frame, and of tracking."""
+        """Compare the faces of one frame.
+
+        Args:
+            frame: The frame.
+            found: Faces by detection in every frame.
+            tracked: Faces of the tracking pipeline.
+            tracker: Its tracker.
+        """
         self._links.advance(frame.moment, frame.image)
         for face, track in zip(found, self._links.update([face.box for face in found], frame.image), strict=True):
             covered = any(box_iou(face.box, other.box) >= OVERLAP for other in tracked)
@@ -88,7 +96,7 @@ class _Comparison:
         self._confirmed.update(track.identity for track in tracker.tracks if track.confirmed)
 
     def figures(self) -> dict[str, Any]:
-        """Give the figures of the video."""
+        """Return the figures of the video."""
         losses = list(self._losses.values())
         found = sum(loss.found for loss in losses)
         people = [
@@ -128,19 +136,19 @@ def measure_tracking(
     Args:
         uris: The videos; `demo` is the built-in clip.
         detector: Name or file of the detector (`find_detector`).
-        detect_every: Frames to a detection.
+        detect_every: Frames per detection.
         model: Classifier file; None for the bundled one.
-        rates: Frames a second at which the videos are also shown (`maskedge_bench.accuracy.frame_rates`).
-        most: Frames to take of each video; None for all.
+        rates: Further frame rates to measure (`maskedge_bench.accuracy.frame_rates`).
+        most: Number of frames to read of each video; None for all.
         threads: Threads of ONNX Runtime and OpenCV.
-        progress: Called after each frame with the number of all frames of the video, where it is known.
+        progress: Called after each frame with the number of frames of the video, if known.
 
     Returns:
-        The report: for each video milliseconds a frame of both runs and their ratio, frames that a face was lost for, and the
-        people counted with the labels that each had; and how well the labels follow at each of `rates`.
+        The report. For each video: milliseconds per frame of both pipelines and their ratio, the longest loss of a
+        face, the people counted with their labels, and the contradictions at each of `rates`.
 
     Raises:
-        SourceError: A video cannot be opened or gives no frame.
+        SourceError: A video cannot be opened or has no frame.
     """
     single = MaskDetector(model, find_detector(detector), threads=threads)
     tracking = MaskDetector(model, find_detector(detector), detect_every=detect_every, threads=threads)
@@ -175,23 +183,23 @@ def _measure(
     size = (0, 0)
     try:
         for number, frame in enumerate(islice(source.frames(), most)):
-            answers: dict[int, list[Face]] = {}
-            # In turn the first: who comes second finds the picture in the processor's cache.
+            found: dict[int, list[Face]] = {}
+            # Alternate the order: the second pipeline finds the picture in the processor's cache.
             for detector in (single, tracking) if number % 2 else (tracking, single):
-                answers[id(detector)] = detector(frame.image, frame.moment)
+                found[id(detector)] = detector(frame.image, frame.moment)
                 times[id(detector)].append(sum(detector.clock.last.values()))
                 detections += detector is tracking and "detect" in detector.clock.last
                 detector.clock.next_frame()
-            assert tracking.tracker is not None  # noqa: S101  (followed above)
-            comparison.add(frame, answers[id(single)], answers[id(tracking)], tracking.tracker)
-            by_itself.append(answers[id(single)])
+            assert tracking.tracker is not None  # noqa: S101  (start_tracking above)
+            comparison.add(frame, found[id(single)], found[id(tracking)], tracking.tracker)
+            by_itself.append(found[id(single)])
             size = frame.size
             progress(length)
     finally:
         source.close()
     frames = len(times[id(tracking)])
     if not frames or tracking.tracker is None:
-        raise SourceError(f"{uri} gave no frame: choose another --source.")
+        raise SourceError(f"{uri} has no frame: choose another --source.")
     every, own = mean(times[id(single)]), mean(times[id(tracking)])
     labels = tracking.classifier.labels
     row = {
@@ -204,42 +212,5 @@ def _measure(
         **comparison.figures(),
         "people_by_label": {labels[index]: count for index, count in sorted(tracking.tracker.people.items())},
     }
-    # Behind them, since they begin anew.
+    # Last, because these runs restart the tracker.
     return row | ({"rates": [measure_rate(uri, tracking, by_itself, rate, most) for rate in rates]} if rates else {})
-
-
-def tracking_table(report: dict[str, Any]) -> str:
-    """Give the report as a Markdown table."""
-    lines = [
-        "| video | frames | detections | ms a frame, detecting each | ms a frame, tracking | ratio | longest loss | people | "
-        "label changes of each |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in report["sources"]:
-        cost = row["milliseconds_a_frame"]
-        changes = ", ".join(str(person["label_changes"]) for person in row["people"])
-        cells = [
-            f"`{row['source']}`",
-            str(row["frames"]),
-            str(row["detections"]),
-            f"{cost['detecting_every_frame']:.2f}",
-            f"{cost['tracking']:.2f}",
-            f"{row['cost_ratio']:.2f}",
-            _count(max(row["longest_loss"], row["longest_wait"]), "frame"),
-            str(len(row["people"])),
-            changes or "-",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    facts = report["facts"]
-    lines += [
-        "",
-        f"Detector {report['detector']}, `--detect-every {report['detect_every']}`, {report['threads']} thread(s), both runs on "
-        f"the same frames in turn; longest loss: frames in a row in which detecting each frame found a face and tracking had none, "
-        f"the wait for the first detection included; {facts['machine']}, Python {facts['python']}, OpenCV {facts['opencv']}, "
-        f"onnxruntime {facts['onnxruntime']}.",
-    ]
-    return "\n".join(lines)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

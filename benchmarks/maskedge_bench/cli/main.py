@@ -1,4 +1,4 @@
-"""`edge-bench`: figures that anyone can repeat with one command."""
+"""`edge-bench`: reproducible measurements of speed, accuracy and tracking."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from maskedge.support.files import write_file
 
 from .output import check_output
 from .reports import check, compare, report, tables
-from .speed import json_option, limits, nets, speed, start
+from .speed import cold_start, json_option, nets, roofline, speed
 
 
 @click.group(cls=CommandGroup)
 @click.version_option(package_name="maskedge")
 def main() -> None:
-    """Measure maskedge."""
+    """Measure the speed, accuracy and tracking of maskedge, and compare reports."""
 
 
-@main.command()
+@main.command(short_help="Measure accuracy on labelled pictures.")
 @click.option(
     "--scenes",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     required=True,
-    help="CSV of labelled boxes: image,xmin,ymin,xmax,ymax,label (pixels; images relative to the file's folder).",
+    help="CSV of labelled boxes: image,xmin,ymin,xmax,ymax,label. Boxes are in pixels, images relative to the CSV file.",
 )
 @click.option(
     "--backgrounds",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of pictures without people, to count false alarms.",
+    help="Folder of pictures without people, for the false alarms.",
 )
 @click.option(
     "--detector",
     "detectors",
     multiple=True,
     metavar="NAME",
-    help="Name, a cascade's .xml or a detector's .onnx file; give it again for more.  [default: all that have a name]",
+    help="Detector: name, cascade (.xml) or model (.onnx). May be repeated.  [default: all named ones]",
 )
 @click.option(
     "--model",
@@ -49,29 +49,31 @@ def main() -> None:
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Classifier .onnx file; give it again to compare several in the same run.  [default: the bundled one]",
+    help="Classifier file (.onnx). May be repeated.  [default: the bundled one]",
 )
-@click.option("--min-face-size", type=click.IntRange(1), metavar="PX", help="Smallest face to find, in pixels of the picture.")
-@click.option("--held-out", is_flag=True, help="Of training data, only the pictures that edge-train keeps from every net.")
+@click.option(
+    "--min-face-size", type=click.IntRange(1), metavar="PX", help="Side of the smallest face to find, in pixels of the picture."
+)
+@click.option("--held-out", is_flag=True, help="Of training data, measure the held-out pictures only.")
 @click.option(
     "--unlabelled",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="CSV like that of --scenes, of faces which that one lacks (label: unlabelled): gives F1 with those ignored, besides.",
+    help="CSV in the format of --scenes with faces that it lacks (label: unlabelled). Adds an F1 that ignores these faces.",
 )
 @click.option(
-    "--turn",
+    "--rotate",
     "degrees",
     type=click.IntRange(-180, 180),
     default=0,
     metavar="DEGREES",
-    help="Turn the pictures clockwise, as a camera sees them that hangs askew.",
+    help="Rotate the pictures clockwise, as from a tilted camera.",
 )
 @json_option
 @click.option(
     "--html",
     "html_path",
     type=OutputFile(),
-    help="Write a page with curves and pictures of what went wrong: it shows the people of the data, keep it to yourself.",
+    help="HTML page with curves and crops of errors to write. It shows people from the data: keep it private.",
 )
 def accuracy(
     scenes: Path,
@@ -86,12 +88,13 @@ def accuracy(
     overwrite: bool,
     html_path: Path | None,
 ) -> None:
-    """Measure the whole chain, faces found and told apart, on labelled pictures."""
+    """Measure detection and classification on labelled pictures."""
     silence_libraries()
     with require_runtime():
         from maskedge.vision.detectors import DETECTORS
-        from maskedge_bench.accuracy.page import write_accuracy_page
-        from maskedge_bench.accuracy.scenes import accuracy_table, choose_pipelines, measure_accuracy
+        from maskedge_bench.accuracy.accuracy_page import write_accuracy_page
+        from maskedge_bench.accuracy.scenes import choose_pipelines, measure_accuracy
+        from maskedge_bench.accuracy.tables import accuracy_table
     check_output(json_path)
     check_output(html_path)
     with click.progressbar(length=1, label="pictures", file=sys.stderr) as bar:
@@ -118,17 +121,17 @@ def accuracy(
 
 
 def _rates(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...]:
-    """Read `2,5,12.5` as frames a second."""
+    """Parse frame rates such as `2,5,12.5`."""
     try:
         rates = tuple(float(part) for part in value.split(",")) if value else ()
     except ValueError:
         rates = (0.0,)
     if not all(0.1 <= rate <= 1000 for rate in rates):
-        raise click.BadParameter("give frames a second from 0.1 to 1000 with commas between, as in 2,5,12.5,25,50.")
+        raise click.BadParameter("give comma-separated frame rates from 0.1 to 1000, such as 2,5,12.5,25,50.")
     return rates
 
 
-@main.command()
+@main.command(short_help="Measure cost, losses and counts of tracking.")
 @click.option(
     "--source",
     "uris",
@@ -136,20 +139,22 @@ def _rates(context: click.Context, parameter: click.Parameter, value: str | None
     default=["demo"],
     show_default=True,
     metavar="URI",
-    help="Video to track faces in; give it again for more videos.",
+    help="Video to track faces in. May be repeated.",
 )
 @click.option(
-    "--detector", default="haar", show_default=True, metavar="NAME", help="Name, a cascade's .xml or a detector's .onnx file."
+    "--detector", default="haar", show_default=True, metavar="NAME", help="Detector: name, cascade (.xml) or model (.onnx)."
 )
-@click.option("--model", type=click.Path(path_type=Path), metavar="FILE", help="Classifier .onnx file.  [default: the bundled one]")
-@click.option("--detect-every", type=click.IntRange(1), metavar="N", help="Frames to a detection.  [default: as edge-run]")
+@click.option(
+    "--model", type=click.Path(path_type=Path), metavar="FILE", help="Classifier file (.onnx).  [default: the bundled one]"
+)
+@click.option("--detect-every", type=click.IntRange(1), metavar="N", help="Frames per detection.  [default: that of edge-run]")
 @click.option(
     "--rates",
     callback=_rates,
     metavar="R,R,...",
-    help="Show the videos at these frames a second too: how soon the shown label follows, as in 2,5,12.5,25,50.",
+    help="Also measure label stability at these frame rates, such as 2,5,12.5,25,50.",
 )
-@click.option("--frames", type=click.IntRange(1), metavar="N", help="Frames to take of each video.  [default: all]")
+@click.option("--frames", type=click.IntRange(1), metavar="N", help="Number of frames to read of each video.  [default: all]")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of ONNX Runtime and OpenCV.")
 @json_option
 def tracking(
@@ -163,12 +168,12 @@ def tracking(
     json_path: Path | None,
     overwrite: bool,
 ) -> None:
-    """Measure what tracks save and lose against detecting in every frame, and whom they count."""
+    """Measure tracking relative to detection in every frame: cost, lost faces, and people counted."""
     silence_libraries()
     with require_runtime():
         from maskedge.vision.pipeline import DETECT_EVERY
-        from maskedge_bench.accuracy.frame_rates import rates_table
-        from maskedge_bench.accuracy.tracking import measure_tracking, tracking_table
+        from maskedge_bench.accuracy.tables import rates_table, tracking_table
+        from maskedge_bench.accuracy.tracking import measure_tracking
     check_output(json_path)
     with click.progressbar(length=1, label="frames", file=sys.stderr) as bar:
 
@@ -192,5 +197,5 @@ def _write(report: dict[str, Any], path: Path | None) -> None:
     click.echo(f"wrote {path}")
 
 
-for _command in (speed, nets, start, limits, compare, report, check, tables):
+for _command in (speed, nets, cold_start, roofline, compare, report, check, tables):
     main.add_command(_command)

@@ -1,4 +1,4 @@
-"""What the commands do with a report: print it, write it, end."""
+"""Output of the commands: check the file, print the report, write it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from maskedge.errors import OutputError
 
 
 def check_output(path: Path | None) -> None:
-    """Make sure that a file can be written, before anything is measured.
+    """Check that a file can be written, before the measurement starts.
 
     Raises:
-        OutputError: It cannot.
+        OutputError: It cannot be written.
     """
     if path is None:
         return
-    # Checked as the device's outputs are, without loading OpenCV for it.
+    # The folder first: this check needs no import of the sinks, which load OpenCV.
     if not path.parent.is_dir():
         raise OutputError(f"the folder {path.parent} does not exist: create it, or choose another output.")
     from maskedge.sinks.base import check_writable
@@ -28,12 +28,12 @@ def check_output(path: Path | None) -> None:
 
 
 def finish(report: dict[str, Any], path: Path | None) -> None:
-    """Print a report, write it, and end with exit code 130 when it was stopped in the middle.
+    """Print a report and write it. A partial report ends the process with exit code 130.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The file cannot be written.
     """
-    from maskedge_bench.report import write_report
+    from maskedge_bench.report_schemas import write_report
     from maskedge_bench.reports.kinds import to_markdown
 
     click.echo(to_markdown(report), nl=False)
@@ -41,5 +41,5 @@ def finish(report: dict[str, Any], path: Path | None) -> None:
         write_report(report, path)
         click.echo(f"\nwrote {path}")
     if report["partial"]:
-        click.echo("stopped; what was complete is reported", err=True)
+        click.echo("stopped; the report covers the complete rounds", err=True)
         sys.exit(130)

@@ -1,4 +1,4 @@
-"""`edge-bench compare`, `report`, `check`, `tables`: what to do with reports."""
+"""`edge-bench compare`, `report`, `check`, `tables`: the commands that use reports."""
 
 from __future__ import annotations
 
@@ -14,25 +14,28 @@ from .output import check_output, finish
 from .speed import FILE, json_option
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Join accuracy and speed; mark the best pipelines.")
 @click.option("--accuracy", type=FILE, required=True, help="Report of edge-bench accuracy.")
-@click.option("--speed", type=FILE, help="Report of edge-bench speed.  [default: the times in the accuracy report]")
+@click.option("--speed", type=FILE, help="Report of edge-bench speed.  [default: use the times in the accuracy report]")
 @json_option
 def compare(accuracy: Path, speed: Path | None, json_path: Path | None, overwrite: bool) -> None:
-    """Set F1 against milliseconds, and mark what nothing else beats in both."""
+    """Join F1 and milliseconds of each pipeline, and mark the Pareto-optimal ones.
+
+    A pipeline is Pareto-optimal if no other is better in one figure and at least as good in the other.
+    """
     with require_runtime():
         from maskedge_bench.reports.compare import compare as join
     check_output(json_path)
     finish(join(accuracy, speed), json_path)
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Show reports as Markdown or as a page.")
 @click.argument("reports", nargs=-1, required=True, type=FILE)
-@click.option("-o", "--html", "html", type=OutputFile(), help="Write one HTML page with charts.")
-@click.option("--markdown", type=OutputFile(), help="Write Markdown.  [default: to standard output]")
+@click.option("-o", "--html", "html", type=OutputFile(), help="HTML page with charts to write.")
+@click.option("--markdown", type=OutputFile(), help="Markdown file to write.  [default: standard output]")
 @overwrite_option
 def report(reports: tuple[Path, ...], html: Path | None, markdown: Path | None, overwrite: bool) -> None:
-    """Show reports: several of speed compare machines or versions, and make a history."""
+    """Show reports as Markdown or as an HTML page. Two or more speed reports are compared side by side."""
     from maskedge.support.files import write_file
 
     with require_runtime():
@@ -45,20 +48,29 @@ def report(reports: tuple[Path, ...], html: Path | None, markdown: Path | None, 
     if markdown is not None:
         write_file(markdown, text)
     if html is not None:
-        from maskedge_bench.reports.page import write_report_page
+        from maskedge_bench.reports.report_page import write_report_page
 
         write_report_page(html, loaded)
     written = [str(path) for path in (markdown, html) if path is not None]
     click.echo(f"wrote {', '.join(written)}" if written else text)
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Compare a report with a baseline report.")
 @click.argument("report", type=FILE)
-@click.option("--baseline", type=FILE, required=True, help="Report to check against, of the same machine.")
-@click.option("--tolerance", type=click.FloatRange(0, 1), default=0.15, show_default=True, help="How much worse a ratio may be.")
-@click.option("--any-machine", is_flag=True, help="Compare reports of different machines too.")
+@click.option("--baseline", type=FILE, required=True, help="Baseline report, from the same machine.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 1),
+    default=0.15,
+    show_default=True,
+    help="Admitted worsening of a ratio, as a fraction.",
+)
+@click.option("--any-machine", is_flag=True, help="Also compare reports of different machines.")
 def check(report: Path, baseline: Path, tolerance: float, any_machine: bool) -> None:
-    """Exit 1 when a ratio of REPORT is worse than in the baseline, beyond the tolerance."""
+    """Compare the ratios of REPORT with those of a baseline report.
+
+    Exit codes: 0 no ratio is worse beyond the tolerance, 1 a ratio is worse, 2 wrong usage.
+    """
     from maskedge_bench.reports.check import compare_ratios
 
     changes, notes = compare_ratios(report, baseline, any_machine=any_machine)
@@ -71,7 +83,7 @@ def check(report: Path, baseline: Path, tolerance: float, any_machine: bool) -> 
     sys.exit(1 if worse else 0)
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Write the tables of the documents.")
 @click.option(
     "--page",
     "pages",

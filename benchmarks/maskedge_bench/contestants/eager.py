@@ -1,4 +1,4 @@
-"""A classifier in eager PyTorch, as one would run it who does not export: for its time, not for its answers."""
+"""Classifiers in eager PyTorch, to time inference without an export."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from maskedge.vision.classifier import MaskClassifier
 
 
 def has_torch() -> bool:
-    """Tell whether PyTorch is installed."""
+    """Return whether PyTorch is installed."""
     return find_spec("torch") is not None
 
 
 class EagerClassifier(MaskClassifier):
-    """Labels and crops of a classifier file; the net itself in eager PyTorch, with fresh weights (they cost the same time).
+    """A classifier whose network runs in eager PyTorch, with random weights (they take the same time).
 
     Args:
-        path: The .onnx file whose labels and crops it has.
-        net: Name of the net (`maskedge_train.classifier.nets`).
-        threads: Threads that PyTorch may use.
+        path: The .onnx file that gives labels and crop rule.
+        net: Name of the network (`maskedge_train.classifier.nets`).
+        threads: Threads of PyTorch.
 
     Raises:
         ModelError: The file is refused.
-        UsageError: No net has that name.
+        UsageError: The network is unknown.
         ImportError: PyTorch is not installed.
     """
 
@@ -43,12 +43,12 @@ class EagerClassifier(MaskClassifier):
         super().__init__(path)
 
     def classify_crops(self, crops: Image) -> npt.NDArray[np.float32]:
-        """Answer for crops, uint8 `[N, S, S, 3]`, BGR. Returns float32 `[N, C]`."""
+        """Return the probabilities, float32 `[N, C]`, of crops, uint8 `[N, S, S, 3]`, BGR."""
         torch = self._torch
         if torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
         with torch.inference_mode():
             pixels = torch.from_numpy(crops).permute(0, 3, 1, 2).to(torch.float32) / 255 * 2 - 1
-            # As the file does: where the face is, too, where the net tells it.
+            # Like the file, with the place of the face if the network predicts it.
             logits, _ = self._locate(self._net, pixels)
             return np.asarray(torch.softmax(logits, dim=1).numpy(), np.float32)

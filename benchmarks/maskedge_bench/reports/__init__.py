@@ -1,1 +1,1 @@
-"""Reports: reading every kind, tables, pages, comparisons."""
+"""Use of the reports: formatting, README tables, pages, comparisons."""

@@ -1,4 +1,7 @@
-"""Has anything become slower? Ratios of a report against those of a baseline report: they hold on a busy machine, times do not."""
+"""Regression check: ratios of a report against those of a baseline report.
+
+Ratios to the original pipeline stay comparable on a busy machine; times do not.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from maskedge.errors import UsageError
-from maskedge_bench.report import NETS, SPEED, load_report
+from maskedge_bench.report_schemas import NETS, SPEED, load_report
 from maskedge_bench.speed.matrix import name_of
 
 
 @dataclass(frozen=True)
 class Change:
-    """A ratio then and now.
+    """A ratio in both reports.
 
     Attributes:
-        name: What it is of.
-        before: In the baseline report.
-        now: In the report that is checked.
+        name: Name of the figure.
+        before: Value in the baseline report.
+        now: Value in the checked report.
         better: `higher` or `lower`.
     """
 
@@ -29,7 +32,7 @@ class Change:
     better: str
 
     def regressed(self, tolerance: float) -> bool:
-        """Tell whether it became worse by more than the fraction `tolerance`."""
+        """Return whether the ratio is worse by more than the fraction `tolerance`."""
         return self.now < self.before * (1 - tolerance) if self.better == "higher" else self.now > self.before * (1 + tolerance)
 
     def __str__(self) -> str:
@@ -38,46 +41,46 @@ class Change:
 
 
 def compare_ratios(report_path: Path, baseline_path: Path, *, any_machine: bool = False) -> tuple[list[Change], list[str]]:
-    """Set the ratios of two reports side by side.
+    """Compare the ratios of two reports.
 
     Args:
         report_path: The report to check.
-        baseline_path: The report to check it against.
-        any_machine: Compare reports of different machines too.
+        baseline_path: The baseline report.
+        any_machine: Also compare reports of different machines.
 
     Returns:
-        The ratios that stand in both, and a sentence for each thing that does not.
+        The common ratios, and a note on each difference of the conditions.
 
     Raises:
-        UsageError: The reports are of different schemas or machines, or have no ratio in common.
+        UsageError: The reports have different schemas or machines, or no ratio in common.
     """
     report, baseline = (load_report(path, SPEED, NETS) for path in (report_path, baseline_path))
     if report["schema"] != baseline["schema"]:
         raise UsageError(
-            f"{report_path} is of schema {report['schema']}, {baseline_path} of {baseline['schema']}: compare like with like."
+            f"{report_path} has the schema {report['schema']}, {baseline_path} {baseline['schema']}: give two reports of one kind."
         )
     ours, theirs = _machine(report), _machine(baseline)
     if ours != theirs and not any_machine:
         raise UsageError(
             f"{report_path} was measured on {ours}, {baseline_path} on {theirs}: measure a baseline on this machine, "
-            "or compare all the same with --any-machine."
+            "or compare anyway with --any-machine."
         )
     now, before = _ratios(report), _ratios(baseline)
     changes = [Change(name, before[name][0], value, better) for name, (value, better) in now.items() if name in before]
     if not changes:
         raise UsageError(f"{report_path} and {baseline_path} have no configuration in common: measure the same ones.")
-    notes = [f"{name} stands in the baseline only." for name in before if name not in now]
+    notes = [f"{name} is in the baseline only." for name in before if name not in now]
     frames, other = _frames(report), _frames(baseline)
     if frames != other:
-        notes.append(f"The report is of {frames}, the baseline of {other}: that alone may change a ratio.")
+        notes.append(f"The report measured {frames}, the baseline {other}: this alone may change a ratio.")
     for name, own in (("report", report), ("baseline", baseline)):
-        notes += [f"The {name} is to be taken with care: {warning}" for warning in own["warnings"]]
+        notes += [f"Warning in the {name}: {warning}" for warning in own["warnings"]]
     return changes, notes
 
 
 def _frames(report: Mapping[str, Any]) -> str:
     if report["schema"] == NETS:
-        return f"{report['batch']} faces a call, {report['threads']} threads"
+        return f"{report['batch']} faces per call, {report['threads']} threads"
     source = report["source"]
     width, height = source["size"]
     return f"{source['frames']} frames of {source['name']} at {width} x {height}, {report['threads']} threads"

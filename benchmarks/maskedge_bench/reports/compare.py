@@ -1,4 +1,4 @@
-"""Accuracy against speed: F1 and milliseconds of every configuration, and which of them nothing else beats in both."""
+"""Accuracy against speed: F1 and milliseconds of every pipeline, and the Pareto frontier."""
 
 from __future__ import annotations
 
@@ -7,44 +7,46 @@ from pathlib import Path
 from typing import Any
 
 from maskedge.errors import UsageError
-from maskedge_bench.report import COMPARE, SPEED, Conditions, check_version, load_report, read_json
+from maskedge_bench.conditions import Conditions
+from maskedge_bench.markdown import Report, markdown_table
+from maskedge_bench.report_schemas import COMPARE, SPEED, check_version, load_report, read_json
 
 _ACCURACY = "maskedge.accuracy/"
 
 
 def compare(accuracy_path: Path, speed_path: Path | None) -> dict[str, Any]:
-    """Join a report of accuracy with one of speed.
+    """Join an accuracy report with a speed report.
 
     Args:
         accuracy_path: Report of `edge-bench accuracy`.
-        speed_path: Report of `edge-bench speed`: each of its pipelines that looks for faces in every frame stands beside the F1 of
-            the same detector and classifier. None: the times that the accuracy report holds itself.
+        speed_path: Report of `edge-bench speed`. Its pipelines that detect in every frame are joined by detector and
+            classifier. None uses the times of the accuracy report.
 
     Returns:
-        The report.
+        The joined report.
 
     Raises:
-        UsageError: A file is no such report, or nothing stands in both.
+        UsageError: A file is not such a report, or the two have no pipeline in common.
     """
     conditions = Conditions()
     accuracy = read_json(accuracy_path)
     check_version(accuracy_path, accuracy)
     if not str(accuracy.get("schema")).startswith(_ACCURACY):
-        raise UsageError(f"{accuracy_path} is of schema {accuracy.get('schema')!r}: give a report of edge-bench accuracy.")
+        raise UsageError(f"{accuracy_path} has the schema {accuracy.get('schema')!r}: give a report of edge-bench accuracy.")
     notes: list[str] = []
     try:
         measured = [(row, float(row["together"]["f1"])) for row in accuracy["pipelines"]]
         own = [_row(row, row["name"], f1, float(row["milliseconds_p50"])) for row, f1 in measured]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(
-            f"{accuracy_path} is no report of edge-bench accuracy that this version reads ({type(error).__name__}: {error})."
+            f"{accuracy_path} is not a report of edge-bench accuracy that this version reads ({type(error).__name__}: {error})."
         ) from error
-    time_is = f"the median of a picture in the accuracy run ({accuracy.get('scenes')})"
+    time_is = f"the median per picture of the accuracy run ({accuracy.get('scenes')})"
     if speed_path is not None:
         speed = load_report(speed_path, SPEED)
         own = _join(measured, speed["pipelines"], notes)
         width, height = speed["source"]["size"]
-        time_is = f"the mean of a frame of {speed['source']['name']} at {width} x {height}, faces looked for in every frame"
+        time_is = f"the mean per frame of {speed['source']['name']} at {width} x {height}, with detection in every frame"
         if not own:
             raise UsageError(
                 f"{accuracy_path} and {speed_path} have no configuration in common: "
@@ -74,9 +76,21 @@ def _join(
 
 
 def frontier(points: Sequence[tuple[float, float]]) -> set[int]:
-    """Give the indices of the points (milliseconds, F1) that no other beats: in one of the two, and is as good in the other."""
+    """Return the indices of the Pareto-optimal points (milliseconds, F1).
+
+    A point is optimal if no other is better in one figure and at least as good in the other.
+    """
     return {
         index
         for index, (time, f1) in enumerate(points)
         if not any((t <= time and f > f1) or (t < time and f >= f1) for t, f in points)
     }
+
+
+def compare_table(report: Report) -> str:
+    """Return a joined report as a table, fastest first."""
+    ordered = sorted(report["rows"], key=lambda row: row["milliseconds"])
+    rows = [
+        [row["name"], f"{row['f1']:.3f}", f"{row['milliseconds']:.2f} ms", "yes" if row["efficient"] else "no"] for row in ordered
+    ]
+    return f"{markdown_table(('pipeline', 'F1', 'time', 'Pareto-optimal'), rows)}\n\nTime is {report['time_is']}."

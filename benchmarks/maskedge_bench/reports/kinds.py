@@ -1,4 +1,4 @@
-"""Reports of every kind that the project writes: which versions are read, and how each is shown."""
+"""Reading and formatting of every kind of report that the project writes."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from pathlib import Path
 from typing import Any
 
 from maskedge.errors import UsageError
-from maskedge_bench.markdown import (
-    Report,
+from maskedge.modelfile.precision_table import precision_table
+from maskedge_bench.accuracy.tables import accuracy_table, tracking_table
+from maskedge_bench.markdown import Report, known, markdown_table
+from maskedge_bench.report_schemas import check_version, load_report, read_json
+from maskedge_bench.speed.tables import (
     clock_sentence,
-    compare_table,
-    conditions,
-    limits_table,
-    markdown_table,
+    cold_start_table,
+    conditions_sentence,
     nets_table,
+    roofline_table,
     speed_sections,
-    start_table,
 )
-from maskedge_bench.report import check_version, load_report, read_json
 
-from .precisions import precision_table
+from .compare import compare_table
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How a kind of report is shown whose format has no schema of its own (`report.OTHER_VERSIONS`).
+    """Title and table of a kind of report without a shape (`report_schemas.OTHER_VERSIONS`).
 
     Attributes:
-        title: Gives its title.
-        table: Gives it as a Markdown table. A KeyError, TypeError or the like means that it lacks something.
+        title: Returns the title.
+        table: Returns a Markdown table. It raises a KeyError, TypeError or the like on incomplete reports.
     """
 
     title: Callable[[Report], str]
@@ -38,14 +38,14 @@ class Kind:
 
 
 def _evaluations(report: Report) -> str:
-    head = ("measured on", "pictures", "right", "macro F1", "calibration error")
+    head = ("measured on", "pictures", "accuracy", "macro F1", "calibration error")
     rows = [
         [
             part["name"],
             f"{part['pictures']:,}",
             f"{part['accuracy']:.4f}",
-            _known(part.get("macro_f1")),
-            _known((part.get("calibration") or {}).get("ece_after")),
+            known(part.get("macro_f1"), ".4f"),
+            known((part.get("calibration") or {}).get("ece_after"), ".4f"),
         ]
         for part in report["evaluations"]
     ]
@@ -54,7 +54,7 @@ def _evaluations(report: Report) -> str:
 
 
 def _leakage(report: Report) -> str:
-    head = ("split", "test accuracy", "test pictures that have a relative in another part")
+    head = ("split", "test accuracy", "test pictures with a relative in another part")
     rows = []
     for by, name in (("random", "random"), ("group", "related pictures together")):
         own = report[by]["accuracy"]
@@ -63,8 +63,8 @@ def _leakage(report: Report) -> str:
 
 
 def curve_table(report: Report) -> str:
-    """Give what a detector finds at each threshold."""
-    head = ("longest side", "least score", "masked faces found", "unmasked faces found", "false alarms a picture")
+    """Return the faces found and false alarms of a detector at each threshold."""
+    head = ("longest side", "score threshold", "masked faces found", "unmasked faces found", "false alarms per picture")
     rows = [
         [
             str(point["side"]),
@@ -79,34 +79,17 @@ def curve_table(report: Report) -> str:
 
 
 def _detector(report: Report) -> str:
-    return f"{curve_table(report)}\n\n{report['pictures']:,} pictures kept from the training."
-
-
-def _known(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
-
-
-def _accuracy(report: Report) -> str:
-    # Loaded for these alone: they bring what measures, too.
-    from maskedge_bench.accuracy.scenes import accuracy_table
-
-    return accuracy_table(dict(report))
-
-
-def _tracking(report: Report) -> str:
-    from maskedge_bench.accuracy.tracking import tracking_table
-
-    return tracking_table(dict(report))
+    return f"{curve_table(report)}\n\n{report['pictures']:,} held-out pictures."
 
 
 def _cascade(report: Report) -> str:
     rows = [[key.replace("_", " "), f"{value:,}"] for key, value in report.items() if type(value) in (int, float)]
-    return markdown_table(("what", "value"), rows)
+    return markdown_table(("figure", "value"), rows)
 
 
 _KINDS: dict[str, Kind] = {
-    "accuracy": Kind(lambda report: f"Accuracy on {report['scenes']}", _accuracy),
-    "tracking": Kind(lambda report: f"Tracking, detector {report['detector']}", _tracking),
+    "accuracy": Kind(lambda report: f"Accuracy on {report['scenes']}", accuracy_table),
+    "tracking": Kind(lambda report: f"Tracking, detector {report['detector']}", tracking_table),
     "precisions": Kind(lambda _: "Precisions of a classifier", precision_table),
     "training": Kind(lambda report: f"Training of {report['net']}", _evaluations),
     "detector": Kind(lambda _: "Training of a detector", _detector),
@@ -115,22 +98,22 @@ _KINDS: dict[str, Kind] = {
 }
 _TABLES: Mapping[str, Callable[[Report], str]] = {
     "nets": nets_table,
-    "start": start_table,
-    "limits": limits_table,
+    "start": cold_start_table,
+    "limits": roofline_table,
     "compare": compare_table,
 }
 
 
 def kind_of(report: Mapping[str, Any]) -> str:
-    """Name the kind of a report, as in `speed`."""
+    """Return the kind of a report, such as `speed`."""
     return str(report["schema"]).split("/")[0].removeprefix("maskedge.")
 
 
 def load_any(path: Path) -> dict[str, Any]:
-    """Read a report of any kind, and give those that have no head (`title`, `time`, `warnings`) one.
+    """Read a report of any kind. Reports without a head get a title, time and warnings.
 
     Raises:
-        UsageError: It cannot be read, is of another version, is no report of this project, or lacks what belongs to its kind.
+        UsageError: The file cannot be read, is not a report of this project, has another version, or is incomplete.
     """
     content = read_json(path)
     kind = check_version(path, content)
@@ -142,23 +125,22 @@ def load_any(path: Path) -> dict[str, Any]:
         own.table(content)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, StopIteration, ZeroDivisionError) as error:
         raise UsageError(
-            f"{path} calls itself {content['schema']} and lacks what such a report holds ({type(error).__name__}: {error}): "
-            "write it again."
+            f"{path} has the schema {content['schema']} but is incomplete ({type(error).__name__}: {error}): measure again."
         ) from error
     return content
 
 
 def table_of(report: Report) -> str:
-    """Give the table of a report that is not of speed, whatever its kind."""
+    """Return the table of a report of any kind but speed."""
     kind = kind_of(report)
     return (_KINDS[kind].table if kind in _KINDS else _TABLES[kind])(report)
 
 
 def to_markdown(report: Report) -> str:
-    """Give a whole report as Markdown, whatever its kind."""
+    """Return a whole report of any kind as Markdown."""
     parts = [f"# {report['title']}", *(f"> {warning}" for warning in report["warnings"])]
     if kind_of(report) == "speed":
-        parts += [conditions(report)]
+        parts += [conditions_sentence(report)]
         parts += [text for heading, table in speed_sections(report) for text in (f"## {heading}", table)]
         parts += [clock_sentence(report), *report["notes"]]
     else:

@@ -14,27 +14,25 @@ from statistics import mean
 from typing import Any
 
 from maskedge.errors import UsageError
+from maskedge.modelfile.precision_table import precision_table
 from maskedge.support.files import write_file
-from maskedge_bench.accuracy.frame_rates import rates_table
-from maskedge_bench.accuracy.scenes import accuracy_table
-from maskedge_bench.accuracy.tracking import tracking_table
-from maskedge_bench.markdown import (
-    chain_table,
-    compare_table,
-    conditions,
+from maskedge_bench.accuracy.tables import accuracy_table, rates_table, tracking_table
+from maskedge_bench.markdown import markdown_table
+from maskedge_bench.report_schemas import COLD_START, COMPARE, NETS, SPEED, load_report, read_json
+from maskedge_bench.speed.tables import (
+    cold_start_table,
+    conditions_sentence,
     cost_table,
-    limits_table,
+    end_to_end_table,
     live_table,
-    markdown_table,
+    load_time_table,
     nets_table,
     pipelines_table,
-    start_rows_table,
-    start_table,
+    roofline_table,
 )
-from maskedge_bench.report import COMPARE, NETS, SPEED, START, load_report, read_json
 
+from .compare import compare_table
 from .kinds import curve_table
-from .precisions import precision_table
 
 DETECTORS = ("haar", "cnn")
 """Our detectors; the first is the default."""
@@ -74,12 +72,12 @@ def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
 
     makers: dict[str, Callable[[], str]] = {
         "summary": lambda: _summary(load("accuracy"), load_own("speed", SPEED)),
-        "speed": of_speed(lambda report: f"{pipelines_table(report)}\n\n{conditions(report)}"),
+        "speed": of_speed(lambda report: f"{pipelines_table(report)}\n\n{conditions_sentence(report)}"),
         "live": of_speed(live_table),
-        "whole": of_speed(chain_table),
+        "whole": of_speed(end_to_end_table),
         "cost": of_speed(cost_table),
-        "starts": of_speed(start_rows_table),
-        "roofline": of_speed(lambda report: limits_table(report["limits"])),
+        "starts": of_speed(load_time_table),
+        "roofline": of_speed(lambda report: roofline_table(report["limits"])),
         "accuracy": lambda: accuracy_table(load("accuracy")),
         "compare": lambda: compare_table(load_own("compare", COMPARE)),
         "nets": lambda: nets_table(load_own("nets", NETS)),
@@ -87,11 +85,11 @@ def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
         "tracking": lambda: tracking_table(load("tracking")),
         "rates": lambda: rates_table([_with_changes(load(f"rates-{name}")) for name in ("haar", "cnn")]),
         "detector": lambda: _detector(load("training/edgeface")),
-        "start": lambda: start_table(load_own("start", START)),
+        "start": lambda: cold_start_table(load_own("start", COLD_START)),
         "training": lambda: _training(load_all("training")),
         "scenes": lambda: _scenes(load_all("training")),
         "limits": lambda: _limits(load_all("training")),
-        "turned": lambda: _turned([load(f"turned/{path.stem}") for path in (results / "turned").glob("*.json")]),
+        "turned": lambda: _rotation([load(f"rotation/{path.stem}") for path in (results / "rotation").glob("*.json")]),
         "leakage": lambda: _leakage(load("leakage")),
         "copies": lambda: _copies(load_all("copies")),
     }
@@ -241,7 +239,7 @@ def _detector(report: dict[str, Any]) -> str:
     return f"{curve_table(report)}\n\n{note}"
 
 
-def _turned(reports: list[dict[str, Any]]) -> str:
+def _rotation(reports: list[dict[str, Any]]) -> str:
     if not reports:
         raise UsageError("there is no report of rotated pictures.")
     reports = sorted(reports, key=lambda report: float(report["degrees"]))

@@ -1,4 +1,4 @@
-"""Cold start: from the start of the process to its first answer, and its memory, as `edge-run` does it for one picture."""
+"""Cold start of `edge-run`: time from process start to the first result, and peak memory."""
 
 from __future__ import annotations
 
@@ -15,17 +15,21 @@ import cv2
 from maskedge.errors import MaskedgeError
 from maskedge.modelfile.contract import default_model
 from maskedge.sources import demo
-from maskedge_bench.report import START, Conditions, spread
+from maskedge_bench.conditions import Conditions, spread
+from maskedge_bench.report_schemas import COLD_START
 
 
-def measure_start(rounds: int) -> dict[str, Any]:
-    """Start `edge-run` on one picture of the built-in clip, again and again, after one start that is not counted.
+def measure_cold_start(rounds: int) -> dict[str, Any]:
+    """Start `edge-run` repeatedly on one picture of the built-in clip.
+
+    Args:
+        rounds: Counted starts. One uncounted start comes first.
 
     Returns:
-        The report: seconds to the first answer, and the peak of the resident memory in megabytes.
+        The report: seconds to the first result, and peak resident memory in megabytes.
 
     Raises:
-        MaskedgeError: It does not run.
+        MaskedgeError: `edge-run` fails.
     """
     conditions = Conditions()
     seconds, megabytes = [], []
@@ -38,20 +42,20 @@ def measure_start(rounds: int) -> dict[str, Any]:
                 [sys.executable, "-m", "maskedge.cli.run", "--source", str(picture), "--events", "-", "--no-show", "--quiet"],
                 stdout=subprocess.PIPE,
             )
-            assert process.stdout is not None  # noqa: S101  (asked for above)
-            answered = bool(process.stdout.readline())
+            assert process.stdout is not None  # noqa: S101  (stdout=PIPE above)
+            has_result = bool(process.stdout.readline())
             own = time.perf_counter() - start
             process.stdout.close()
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
-            if not answered or process.returncode:
-                raise MaskedgeError("edge-run did not answer for a picture: edge-doctor says what is wrong.")
+            if not has_result or process.returncode:
+                raise MaskedgeError("edge-run returned no result for a picture: run edge-doctor to find the cause.")
             if counted >= 0:
                 seconds.append(own)
-                # Linux counts it in kilobytes.
+                # Linux reports kilobytes.
                 megabytes.append(usage.ru_maxrss / 1024)
     return {
-        **conditions.head(START, "Cold start", [default_model()], {"the start": spread(seconds, 3)}),
+        **conditions.head(COLD_START, "Cold start", [default_model()], {"the cold start": spread(seconds, 3)}),
         "rounds": rounds,
         "seconds_to_first_answer": spread(seconds, 3),
         "resident_megabytes": spread(megabytes, 1),

@@ -1,4 +1,4 @@
-"""Frames to measure on: of a source, or composed with so many faces at such a size."""
+"""Input frames: read from a source, or composed with a given size and number of faces."""
 
 from __future__ import annotations
 
@@ -14,49 +14,49 @@ from maskedge.sources.base import stamp
 from maskedge.types import Frame, Image
 
 _DISTINCT = 6
-"""Composed frames that differ; then they come again."""
+"""Number of different composed frames in a loop."""
 
 
 def load_frames(uri: str, most: int, skip: int = 0) -> tuple[list[Frame], list[str]]:
-    """Read up to `most` frames into memory, so that decoding does not count.
+    """Read up to `most` frames into memory, so that the measurement excludes decoding.
 
     Args:
         uri: The source (`maskedge.sources.open_source`).
-        most: How many frames.
-        skip: How many to pass over first.
+        most: Number of frames.
+        skip: Number of frames to skip first.
 
     Returns:
-        The frames, and a sentence for each thing that was wrong with the source.
+        The frames, and a note on each problem of the source.
 
     Raises:
-        SourceError: The source cannot be opened, or has no frame left.
+        SourceError: The source cannot be opened or has no frame after the skipped ones.
     """
     source = open_source(uri)
     try:
         if source.live:
-            raise SourceError(f"{uri} is live and gives other frames each time: record it first, and give the file.")
+            raise SourceError(f"{uri} is live, and its frames differ from run to run: record it and give the file.")
         frames = list(islice(source.frames(), skip, skip + most))
         notes = list(source.warnings)
     finally:
         source.close()
     if not frames:
-        raise SourceError(f"{uri} gave no frame{f' after the first {skip}' if skip else ''}: choose another --source.")
+        raise SourceError(f"{uri} has no frame{f' after the first {skip}' if skip else ''}: choose another --source.")
     if len({frame.size for frame in frames}) > 1:
-        notes.append(f"The pictures of {source.name} differ in size: the size that is told is that of the first.")
+        notes.append(f"The pictures of {source.name} differ in size: the report has the size of the first.")
     if len(frames) < most:
-        notes.append(f"{source.name} gave {len(frames)} of the {most} frames asked for: each round is of these.")
+        notes.append(f"{source.name} has {len(frames)} of the requested {most} frames: each round uses these.")
     return frames, notes
 
 
 def compose(size: tuple[int, int], faces: int) -> list[Frame]:
-    """Draw frames with composite faces in a grid, swaying a little, on the wall of the built-in clip.
+    """Draw frames with slightly moving composite faces in a grid, on the background of the built-in clip.
 
     Args:
         size: Width and height in pixels.
-        faces: How many faces. Their size goes with that of the frame.
+        faces: Number of faces. Their size is proportional to the frame.
 
     Returns:
-        A few frames that make a loop.
+        Frames that form a loop.
     """
     width, height = size
     tiles, _, boxes, outline = demo._atlas()

@@ -1,4 +1,4 @@
-"""The cost model: milliseconds of a frame = fixed + faces x per face + megapixels x per megapixel."""
+"""The cost model: milliseconds per frame = fixed + faces * per face + megapixels * per megapixel."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _LEAST_POINTS = 4
 
 
 def fit_cost(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Fit a model to each pair of detector and classifier of a matrix, over frame sizes and faces.
+    """Fit a non-negative linear model to each pair of detector and classifier, over frame sizes and faces.
 
-    Relative errors are what is made small: the large frames would drown the small ones otherwise. No part is negative.
+    The fit minimises relative errors; large frames would dominate absolute ones.
 
     Args:
-        cells: The rows of a matrix.
+        cells: Rows of a matrix.
 
     Returns:
-        One fit for each pair that was measured at enough points: `error` is the mean relative error.
+        One fit per pair with at least four points. `error` is the mean relative error.
     """
     fits = []
     for detector, model in dict.fromkeys((cell["detector"], cell["model"]) for cell in cells):
@@ -51,7 +51,7 @@ def _fit(points: Sequence[tuple[float, float, float]]) -> tuple[float, float, fl
     faces, area, time = np.array(points, np.float64).T
     design = np.stack([np.ones_like(faces), faces, area], axis=1) / time[:, None]
     best: tuple[float, ...] | None = None
-    # Three parts: of all choices of those that are not zero, the best that has none below zero.
+    # Non-negative least squares over three parts: try every set of non-zero parts, keep the best valid one.
     for chosen in (part for count in (1, 2, 3) for part in combinations(range(3), count)):
         values = np.linalg.lstsq(design[:, chosen], np.ones(len(points)), rcond=None)[0]
         if (values < 0).any():

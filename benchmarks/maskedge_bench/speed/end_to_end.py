@@ -1,4 +1,4 @@
-"""The whole of `edge-run`: decode, answer, draw, write, by its own loop and its own clock."""
+"""`edge-run` end to end: decoding, detection, drawing and writing, in its own loop with its own clock."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from maskedge.types import Frame
 from maskedge.vision.pipeline import MaskDetector
 
 
-def measure_chain(name: str, detector: MaskDetector, frames: Sequence[Frame], folder: Path) -> dict[str, Any]:
-    """Run a detector over a video file, with an annotated video and events as outputs.
+def measure_end_to_end(name: str, detector: MaskDetector, frames: Sequence[Frame], folder: Path) -> dict[str, Any]:
+    """Run a pipeline on a video file, with an annotated video and events as outputs.
 
     Args:
         name: Name of the row.
-        detector: The detector; it follows faces from now on.
-        frames: The frames, consecutive ones of a video.
-        folder: Where the video that is read may stand; written when it does not.
+        detector: The pipeline. Tracking is started.
+        frames: Consecutive frames of a video.
+        folder: Folder of the input video, which is written on the first call.
 
     Returns:
-        The row: frames a second, and the figures of every stage, capture and outputs among them.
+        The row: frames per second, and the figures of every stage, including capture and outputs.
 
     Raises:
-        MaskedgeError: It failed.
+        MaskedgeError: The run failed.
     """
     clip = folder / "clip.mp4"
     if not clip.exists():

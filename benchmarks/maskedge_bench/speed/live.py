@@ -1,4 +1,4 @@
-"""Live: a source that goes on at its own pace, and how old a frame is when its answer stands."""
+"""Live runs: a source with a fixed frame rate, and the age of each frame at its result."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from maskedge_bench.rounds import cpu_seconds
 
 
 class PacedSource(BaseSource):
-    """Frames that come at a fixed rate, whoever is ready for them; who asks gets the newest, as of a camera.
+    """A source with a fixed frame rate that returns the newest frame, like a camera.
 
-    Decoding costs nothing here, and no thread takes part: what the clock says decides which frame is the newest.
+    Frames need no decoding and no thread: the clock determines the newest frame.
 
     Args:
-        frames: What comes, again and again.
-        rate: Frames a second.
-        seconds: For how long.
+        frames: Frames, repeated in a loop.
+        rate: Frames per second.
+        seconds: Duration.
     """
 
     def __init__(self, frames: Sequence[Frame], rate: float, seconds: float) -> None:
@@ -33,7 +33,7 @@ class PacedSource(BaseSource):
         self._seconds = seconds
 
     def frames(self) -> Iterator[Frame]:
-        """Give the newest frame each time; wait for the next one where it was given already."""
+        """Yield the newest frame, and wait for the next one if it was already yielded."""
         period = 1 / self.fps
         start, wall = time.perf_counter(), time.time()
         end = round(self._seconds * self.fps)
@@ -51,17 +51,17 @@ class PacedSource(BaseSource):
 
 
 def measure_live(name: str, detector: MaskDetector, frames: Sequence[Frame], rate: float, seconds: float) -> dict[str, Any]:
-    """Let a detector answer a paced source.
+    """Run a pipeline on a live source.
 
     Args:
         name: Name of the row.
-        detector: The detector; it follows faces from now on.
-        frames: The frames, consecutive ones of a video.
-        rate: Frames a second that come.
-        seconds: For how long.
+        detector: The pipeline. Tracking is started.
+        frames: Consecutive frames of a video.
+        rate: Frames per second of the source.
+        seconds: Duration.
 
     Returns:
-        The row: frames that came, were answered, were overtaken; the age of a frame at its answer; the share of one core.
+        The row: frames captured, processed and dropped, frame age at the result, and CPU share of one core.
     """
     source = PacedSource(frames, rate, seconds)
     detector.start_tracking()

@@ -1,4 +1,4 @@
-"""The matrix: what each setting costs, on composed frames, beside the original pipeline on the same frames in the same round."""
+"""The matrix: cost of each setting on composed frames, relative to the original pipeline in the same round."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from maskedge.types import Frame
 from maskedge.vision.detectors import DETECTORS
 from maskedge.vision.pipeline import MaskDetector
 from maskedge_bench.contestants.pipelines import BASELINE_DETECTOR, BASELINE_MODEL, Pipeline
-from maskedge_bench.rounds import InProcess, Pass, figures, in_turn
+from maskedge_bench.rounds import InProcess, Round, figures, in_turn
 
 from .composed_frames import compose
 
@@ -25,15 +25,15 @@ _WARM_UP = 2
 
 @dataclass(frozen=True)
 class Cell:
-    """One configuration.
+    """One combination of settings.
 
     Attributes:
         detector: Name of the detector.
         model: Classifier file; None for the bundled one.
         size: Width and height of the frames in pixels.
-        faces: Faces a frame.
+        faces: Faces per frame.
         threads: Threads of ONNX Runtime and OpenCV.
-        detect_every: Frames to a detection.
+        detect_every: Frames per detection.
     """
 
     detector: str
@@ -50,22 +50,24 @@ class Cell:
 
     @property
     def is_baseline(self) -> bool:
-        """Tell whether it is the original pipeline."""
+        """Whether the cell is the original pipeline."""
         return self == self.baseline
 
 
 @dataclass(frozen=True)
 class Axes:
-    """The values to try. Of each axis the first is the one from which the others are varied, unless the usual one is among them.
+    """The values of each setting.
+
+    Without `full`, one setting varies at a time; the others have their usual value, or the first one given.
 
     Attributes:
         detectors: Names of detectors.
         models: Classifier files; None for the bundled one.
         sizes: Sizes of the frames.
-        faces: Faces a frame.
-        threads: Threads.
-        detect_every: Frames to a detection.
-        full: Every combination, not one change at a time.
+        faces: Faces per frame.
+        threads: Threads of ONNX Runtime and OpenCV.
+        detect_every: Frames per detection.
+        full: Whether to measure every combination.
     """
 
     detectors: tuple[str, ...] = DETECTORS
@@ -77,7 +79,7 @@ class Axes:
     full: bool = False
 
     def cells(self) -> list[Cell]:
-        """Give the configurations, the baselines of their frames among them."""
+        """Return the cells, including the baselines of their frames."""
         wanted = list(self._product() if self.full else self._one_at_a_time())
         baselines = [cell.baseline for cell in wanted]
         return list(dict.fromkeys([*baselines, *wanted]))
@@ -109,29 +111,29 @@ def _usual(value: Any, among: Sequence[Any]) -> Any:
 
 
 class Matrix:
-    """The cells, ready to run.
+    """The cells of a matrix, with their pipelines and frames.
 
     Args:
-        axes: What to try.
-        seconds: About how long each cell may take in a round.
+        axes: The values of each setting.
+        seconds: Approximate duration of each cell per round.
     """
 
     def __init__(self, axes: Axes, seconds: float) -> None:
         self.cells = axes.cells()
-        self.rounds: list[list[Pass]] = []
+        self.rounds: list[list[Round]] = []
         self._seconds = seconds
         self._detectors: dict[tuple[str, Path | None, int, int], MaskDetector] = {}
         self._frames: dict[tuple[tuple[int, int], int], list[Frame]] = {}
-        self._runs: list[Callable[[], Pass]] = []
+        self._runs: list[Callable[[], Round]] = []
         self._counts: list[int] = []
 
     @property
     def models(self) -> set[Path]:
-        """The classifier files of the cells."""
+        """Classifier files of the cells."""
         return {detector.classifier.path for detector in self._detectors.values()}
 
     def warm_up(self, progress: Callable[[], None] = lambda: None) -> None:
-        """Load what is needed, and let each cell answer a few frames: what they take decides how many it gets a round."""
+        """Load the pipelines and choose the number of frames per cell by the time of a few frames."""
         for cell in self.cells:
             frames = self._loop(cell)
             contestant = InProcess(self._open(cell), cell.threads)
@@ -158,14 +160,14 @@ class Matrix:
         return self._frames[key]
 
     def run(self, rounds: int, progress: Callable[[], None] = lambda: None) -> None:
-        """Run all cells in turn, `rounds` times."""
+        """Run all cells, interleaved, `rounds` times."""
         in_turn(rounds, self._runs, self.rounds, progress)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Give the complete rounds as rows of the report; none before the first."""
+        """Return the complete rounds as rows of the report; empty before the first round."""
         if not self.rounds:
             return []
-        passes = dict(zip(self.cells, zip(*self.rounds, strict=True), strict=True))
+        rounds = dict(zip(self.cells, zip(*self.rounds, strict=True), strict=True))
         return [
             {
                 "detector": cell.detector,
@@ -176,20 +178,20 @@ class Matrix:
                 "threads": cell.threads,
                 "detect_every": cell.detect_every,
                 "frames": count,
-                **figures(passes[cell], passes[cell.baseline]),
+                **figures(rounds[cell], rounds[cell.baseline]),
             }
             for cell, count in zip(self.cells, self._counts, strict=True)
         ]
 
 
 def precision(detector: MaskDetector) -> str:
-    """Tell the numbers of a detector's classifier, as in `int8`."""
+    """Return the precision of a pipeline's classifier, such as `int8`."""
     quantisation = detector.classifier.contract.card.get("quantisation")
     return str(quantisation.get("precision", "float32")) if isinstance(quantisation, dict) else "float32"
 
 
 def name_of(cell: dict[str, Any]) -> str:
-    """Name a cell of a report, as in `haar, edgenet.onnx, 640 x 480, 4 faces, 1 thread, every frame`."""
+    """Return the name of a cell, such as `haar, edgenet.onnx, 640 x 480, 4 faces, 1 thread, every frame`."""
     width, height = cell["size"]
     threads = f"{cell['threads']} thread{'s' * (cell['threads'] != 1)}"
     every = "every frame" if cell["detect_every"] == 1 else f"every {cell['detect_every']} frames"

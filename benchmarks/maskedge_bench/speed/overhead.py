@@ -1,4 +1,4 @@
-"""What the stage clock itself costs."""
+"""The cost of the stage clock itself."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _ROUNDS = 7
 
 
 def measure_clock(frame_ms: float) -> dict[str, float]:
-    """Time everything that the clock does in a frame, around nothing.
+    """Time all calls of the clock in a frame, around empty stages.
 
     Args:
-        frame_ms: Milliseconds that a frame takes.
+        frame_ms: Milliseconds per frame of a pipeline.
 
     Returns:
-        Microseconds a frame, and their share of the frame.
+        Microseconds per frame, and their share of `frame_ms`.
     """
     clock = StageClock()
     costs = []

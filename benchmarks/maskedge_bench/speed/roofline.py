@@ -1,4 +1,7 @@
-"""The physical limit: what the networks must compute and touch, against what this machine can do at its best."""
+"""Roofline: time per stage compared with the minimum that arithmetic and memory of this machine allow.
+
+Method: Williams, Waterman and Patterson (2009).
+"""
 
 from __future__ import annotations
 
@@ -17,22 +20,23 @@ from maskedge.vision.detectors import CascadeDetector, CnnDetector, FaceDetector
 from maskedge.vision.pipeline import MaskDetector
 
 _SIDE = 512
-"""Side of the matrices of the arithmetic test."""
+"""Side of the matrices in the arithmetic test."""
 _COPY = 32 * 1024 * 1024
-"""Bytes of the copy test."""
+"""Bytes in the copy test."""
 _LEAST_SECONDS = 0.3
 
 
 def count_work(path: Path, size: tuple[int, int] | None = None) -> tuple[int, int]:
-    """Count what one answer of a network (one face, one frame) needs.
+    """Count arithmetic and memory traffic of one inference (one face or one frame).
 
     Args:
         path: The .onnx file.
-        size: Width and height of the frame, for a detector that takes any size.
+        size: Width and height of the frame, for a detector with a variable input size.
 
     Returns:
-        Multiply-accumulates of its convolutions and matrix products, and the bytes that these read (inputs and weights) and write.
-        What ONNX Runtime fuses into them (activations, sums, normalisation) is not counted: it needs to touch nothing more.
+        Multiply-accumulates of the convolutions and matrix products, and the bytes that they read (inputs and
+        weights) and write. Operators that ONNX Runtime fuses into them (activations, sums, normalisation) add no
+        memory traffic and are not counted.
 
     Raises:
         ImportError: The package onnx is not installed.
@@ -42,7 +46,7 @@ def count_work(path: Path, size: tuple[int, int] | None = None) -> tuple[int, in
     from onnx import shape_inference
 
     model = onnx.load_from_string(read_model(path))
-    # One face: the free axis of the batch is 1, and what follows from it is inferred anew.
+    # Batch size 1: set the open dimension and infer the shapes again.
     for value in (*model.graph.input, *model.graph.output):
         for dimension in value.type.tensor_type.shape.dim[:1]:
             if dimension.dim_param:
@@ -67,7 +71,7 @@ def count_work(path: Path, size: tuple[int, int] | None = None) -> tuple[int, in
         touched += sum(prod(tensors[name][0]) * tensors[name][1] for name in names)
         inputs, output = [tensors[name][0] for name in node.input[:2]], tensors[node.output[0]][0]
         if node.op_type == "Conv":
-            # Each output number is the sum over the inputs of its group and the window.
+            # Each output is a sum over the input channels of its group and the kernel window.
             operations += prod(output) * prod(inputs[1][1:])
         elif node.op_type == "ConvTranspose":
             operations += prod(inputs[0]) * prod(inputs[1][1:])
@@ -78,10 +82,10 @@ def count_work(path: Path, size: tuple[int, int] | None = None) -> tuple[int, in
 
 
 def measure_peak() -> dict[str, float]:
-    """Measure what one thread can do at its best: a product of matrices in ONNX Runtime, and a copy.
+    """Measure the peak of one thread: a matrix product in ONNX Runtime, and a copy.
 
     Returns:
-        Multiply-accumulates a second, and bytes (read and written) a second.
+        Multiply-accumulates per second, and bytes (read and written) per second.
 
     Raises:
         ImportError: The package onnx is not installed.
@@ -109,7 +113,7 @@ def measure_peak() -> dict[str, float]:
 
 
 def _best(call: Callable[[], Any]) -> float:
-    """Seconds of the fastest call."""
+    """Return the seconds of the fastest call."""
     call()
     best, end = float("inf"), time.perf_counter() + _LEAST_SECONDS
     while (start := time.perf_counter()) < end:
@@ -128,7 +132,7 @@ def _typical_ms(call: Callable[[], Any]) -> float:
 
 
 def row(name: str, milliseconds: float, operations: int | None, touched: int, peak: Mapping[str, float]) -> dict[str, Any]:
-    """Give a row: the time of a stage beside the least that its work needs on this machine."""
+    """Return a row: time of a stage, and the minimum for its work on this machine."""
     arithmetic = 1000 * (operations or 0) / peak["multiply_accumulates_per_second"]
     memory = 1000 * touched / peak["bytes_per_second"]
     limit = max(arithmetic, memory)
@@ -144,7 +148,7 @@ def row(name: str, milliseconds: float, operations: int | None, touched: int, pe
 
 
 def classifier_rows(models: Sequence[Path], peak: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Time classifiers on one face beside their limits."""
+    """Return the rows of classifiers with one face."""
     rows = []
     for path in models:
         classifier = MaskClassifier(path)
@@ -157,16 +161,16 @@ def classifier_rows(models: Sequence[Path], peak: Mapping[str, float]) -> list[d
 def detector_rows(
     name: str, detector: FaceDetector, size: tuple[int, int], stages: Mapping[str, Mapping[str, float]], peak: Mapping[str, float]
 ) -> list[dict[str, Any]]:
-    """Set the time of a detector's stages beside their limits.
+    """Return the rows of a detector's stages.
 
-    Of a cascade the arithmetic depends on the picture and is not counted: its limit is to read the picture that it scans once.
+    The arithmetic of a cascade depends on the picture and is not counted; its limit is one read of its input.
 
     Args:
         name: Name of the detector.
         detector: The detector.
         size: Width and height of the frames.
-        stages: Figures of the stages, of a pipeline with this detector.
-        peak: What the machine can do (`measure_peak`).
+        stages: Stage figures of a pipeline with this detector.
+        peak: Peak of the machine (`measure_peak`).
     """
     width, height = size
     operations: int | None = None
@@ -188,8 +192,8 @@ def detector_rows(
     return rows
 
 
-def measure_limits(models: Sequence[Path], detectors: Sequence[str]) -> dict[str, Any]:
-    """Measure classifiers and detectors on their own, against the limits of this machine.
+def measure_roofline(models: Sequence[Path], detectors: Sequence[str]) -> dict[str, Any]:
+    """Measure classifiers and detectors against the roofline of this machine.
 
     Args:
         models: Classifier files.

@@ -1,1 +1,1 @@
-"""Alerts: rules with conditions, and the actions that follow when a condition is met (docs/alerts.md)."""
+"""Alerts: rules, their conditions, and the actions that follow (docs/alerts.md)."""

@@ -21,13 +21,13 @@ def _ignore(output: str) -> Callable[[str | None], None]:
 
 @dataclass(frozen=True)
 class ActionContext:
-    """What an action may use of the run it belongs to.
+    """The parts of a run that the actions of alerts may use.
 
     Attributes:
         sinks: The open outputs, by name.
         settings: Sections of the configuration, by name.
-        report: Returns, for the name of an output, the function that publishes its failure (a message)
-            and its recovery (None).
+        report: Returns, for the name of an output, the function that publishes its failure (a
+            message) and its recovery (None).
         waits: Seconds between attempts.
     """
 
@@ -48,7 +48,7 @@ class ActionContext:
 
 
 class Action:
-    """What follows when an alert starts or ends. One object serves all rules that name the action.
+    """A reaction to the start or the end of an alert. One object serves all rules that name it.
 
     The constructor checks everything and starts nothing; `start` starts the threads.
 

@@ -68,7 +68,7 @@ class Actions:
         return events
 
     def problems(self) -> list[Event]:
-        """Return the failures (`output_lost`) and recoveries (`output_back`) since the last call."""
+        """Return the events `output_lost` and `output_back` since the last call."""
         found = []
         with contextlib.suppress(queue.Empty):
             while True:

@@ -89,7 +89,8 @@ class Command:
             stopping: Returns True when the run ends; the program then has half a second left.
 
         Raises:
-            PermanentError: The program could not be run, timed out, or returned a code other than 0.
+            PermanentError: The program could not be run, timed out, or returned a code other than
+                0.
         """
         # Variables of edge-run may hold secrets.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MASKEDGE_")}

@@ -22,7 +22,7 @@ _MIN_WINDOW = 0.1
 
 
 class Condition:
-    """What a rule watches. One object holds the state of one rule.
+    """A situation that starts an alert while it lasts. One object holds the state of one rule.
 
     Args:
         rule: The rule.
@@ -31,8 +31,8 @@ class Condition:
         name: Value of `when`.
         default_seconds: Value of `seconds` where the rule sets none.
         uses_labels: True where it depends on `labels`.
-        watches_source: True where it depends on the camera instead of the faces: it has no zone, and
-            `observe_source` is called instead of `observe`.
+        watches_source: True where it depends on the camera instead of the faces: it has no zone,
+            and `observe_source` is called instead of `observe`.
         rule_class: Rule class with the keys of its own.
     """
 
@@ -69,8 +69,8 @@ class Condition:
             faces: Faces in the zone of the rule.
 
         Returns:
-            Details for the alert while the condition is met, None while it is not, `UNDECIDED` where
-            neither is certain.
+            Details for the alert while the condition is met, None while it is not, `UNDECIDED`
+            where neither is certain.
         """
         raise NotImplementedError
 
@@ -156,7 +156,8 @@ class PersonWithoutMask(Condition):
         """Watch the faces of a frame."""
         seen = {face.track: face for face in faces if face.track is not None and not face.unsure}
         bare = {track for track, face in seen.items() if face.label in self.rule.labels}
-        # A person seen with a mask is removed. One who is not seen, or is unsure, may still wear none.
+        # A person seen with a mask is removed. One who is not seen, or is unsure, may still wear
+        # none.
         for track in (seen.keys() - bare) & self._people.keys():
             del self._people[track]
         for track in bare - self._people.keys():

@@ -19,7 +19,10 @@ _Picture: TypeAlias = tuple[str, float, FrameResult]
 
 
 class SnapshotAction(Action):
-    """Stores the picture at the start of an alert. A picture that cannot be written is tried again."""
+    """Stores the picture at the start of an alert.
+
+    A picture that cannot be written is tried again.
+    """
 
     name = "snapshot"
     section = "snapshots"

@@ -1,4 +1,4 @@
-"""The registries of conditions and actions, the rule with the keys of all of them, and its checks."""
+"""The registries of conditions and actions, and the rules that combine their keys."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ def find_condition(name: str) -> type[Condition]:
 
 
 def rule_class() -> type[AlertRule]:
-    """Return the dataclass of a table `[[alerts]]`: the shared keys and those of every condition and action."""
+    """Return the dataclass of a table `[[alerts]]`.
+
+    It has the shared keys and those of every condition and action.
+    """
     owners: list[type[Condition] | type[Action]] = [*CONDITIONS, *ACTIONS]
     own = tuple(dict.fromkeys(owner.rule_class for owner in owners if owner.rule_class is not AlertRule))
     if own not in _classes:
@@ -75,7 +78,8 @@ def check_rules(rules: Iterable[AlertRule], zones: Zones) -> None:
         problem = _problem(rule, zones)
         if problem:
             raise UsageError(f"alert rule {rule.name!r}: {problem}.")
-        # The name becomes a topic and a file name, in which every character but letters, digits and '-' is '_'.
+        # The name becomes a topic and a file name, in which every character but letters, digits and
+        # '-' is '_'.
         name = slug(rule.name)
         if name in names:
             raise UsageError(

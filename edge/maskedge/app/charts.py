@@ -1,4 +1,7 @@
-"""Vega-Lite charts of the app. Colour is never the only signal: lines, points and cells also differ in form or carry text."""
+"""Vega-Lite charts of the app.
+
+Colour is never the only signal: lines, points and cells also differ in form or carry text.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,10 @@ def timeline_chart(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def confusion_chart(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """Draw a confusion matrix: rows are true labels, columns predictions; cells show counts and are shaded by share of the row."""
+    """Draw a confusion matrix.
+
+    Rows are true labels, columns predictions. Cells show counts, shaded by share of the row.
+    """
     rows = []
     for truth, counts in zip(labels, confusion, strict=True):
         total = sum(counts)
@@ -64,7 +70,8 @@ def confusion_chart(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -
                 }
             )
     names = [label_title(label) for label in labels]
-    # Columns carry symbols, which fit the width of a phone; rows carry symbol and name. A label without a symbol keeps its name.
+    # Columns carry symbols, which fit the width of a phone; rows carry symbol and name. A label
+    # without a symbol keeps its name.
     symbols = json.dumps({label_title(label): label_style(label).symbol for label in labels if label in LABELS})
     row_names = json.dumps({label_title(label): label_text(label) for label in labels})
     across = {
@@ -118,7 +125,7 @@ def confusion_chart(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -
 
 def calibration_chart(bins: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Draw accuracy by confidence, beside the diagonal of perfect calibration."""
-    values = [{**part, "words": f"{part['count']} faces"} for part in bins if part["count"]]
+    values = [{**part, "faces": f"{part['count']} faces"} for part in bins if part["count"]]
     percent = {"format": "%"}
     return {
         "height": 320,
@@ -129,12 +136,12 @@ def calibration_chart(bins: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 "encoding": {"x": {"field": "x", "type": "quantitative"}, "y": {"field": "y", "type": "quantitative"}},
             },
             {
-                "data": {"values": [{"x": 0.3, "y": 0.36, "words": "Perfect calibration"}]},
-                "mark": {"type": "text", "align": "right", "color": _TEXT, "fontSize": 12},
+                "data": {"values": [{"x": 0.03, "y": 0.95, "text": "- - Perfect calibration"}]},
+                "mark": {"type": "text", "align": "left", "color": _TEXT, "fontSize": 12},
                 "encoding": {
                     "x": {"field": "x", "type": "quantitative"},
                     "y": {"field": "y", "type": "quantitative"},
-                    "text": {"field": "words"},
+                    "text": {"field": "text"},
                 },
             },
             {
@@ -158,7 +165,7 @@ def calibration_chart(bins: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                     "tooltip": [
                         {"field": "confidence", "title": "Confidence", "format": ".1%"},
                         {"field": "accuracy", "title": "Accuracy", "format": ".1%"},
-                        {"field": "words", "title": "Measured on"},
+                        {"field": "faces", "title": "Measured on"},
                     ],
                 },
             },
@@ -178,8 +185,8 @@ def frontier(points: Sequence[tuple[float, float]]) -> set[int]:
 def frontier_chart(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Draw F1 against latency, from rows of `report`, `name`, `milliseconds`, `f1`.
 
-    A line joins the Pareto-optimal points of each report; reports differ in machine and pictures. A point label without room is
-    left out; the table and the tooltip have them all.
+    A line joins the Pareto-optimal points of each report; reports differ in machine and pictures. A
+    point label without room is left out; the table and the tooltip have them all.
     """
     best: set[int] = set()
     for report in {point["report"] for point in points}:
@@ -258,7 +265,9 @@ _SIDES = {"above": -16, "below": 18}
 
 
 def _label_places(points: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a position for each point label, as in `left above`, so that no two overlap; empty without room.
+    """Return a position for each point label, as in `left above`, so that no two overlap.
+
+    A label without room gets an empty position.
 
     Sizes are those on a phone, where a label of twelve letters takes a third of the width.
     """
@@ -282,9 +291,12 @@ def _label_places(points: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def speed_chart(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Draw frames per second with ranges, from rows of `report`, `name`, `rate`, `low`, `high`. Names stand above the bars."""
+    """Draw frames per second with ranges, from rows of `report`, `name`, `rate`, `low`, `high`.
+
+    Names stand above the bars.
+    """
     values = [
-        {**row, "bar": f"{number}", "start": 0, "words": f"{str(row['name']).split(' (')[0]}, {row['report']}: {row['rate']:.1f}"}
+        {**row, "bar": f"{number}", "start": 0, "text": f"{str(row['name']).split(' (')[0]} ({row['report']}): {row['rate']:.1f}"}
         for number, row in enumerate(rows)
     ]
     y = {"field": "bar", "type": "nominal", "sort": None, "axis": None}
@@ -312,7 +324,7 @@ def speed_chart(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             },
             {
                 "mark": {"type": "text", "align": "left", "dx": 2, "dy": -13, "fontSize": 13, "fontWeight": 600, "color": _TEXT},
-                "encoding": {"x": {"field": "start", "type": "quantitative"}, "y": y, "text": {"field": "words"}},
+                "encoding": {"x": {"field": "start", "type": "quantitative"}, "y": y, "text": {"field": "text"}},
             },
         ],
     }

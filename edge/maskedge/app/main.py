@@ -1,4 +1,7 @@
-"""The entry script of the app, with its four views. Streamlit runs it for every visitor and after every interaction."""
+"""The entry script of the app, with its four views.
+
+Streamlit runs it for every visitor and after every interaction.
+"""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class ModelFile:
 
     @contextmanager
     def file(self) -> Iterator[Path]:
-        """Open the model as a file: the installed one, or a private copy that is removed after the block."""
+        """Open the model as a file: the installed one, or a private copy for the block."""
         if self.path is not None:
             yield self.path
             return

@@ -15,7 +15,10 @@ from maskedge.errors import UsageError
 from maskedge.modelfile.contract import MODELS, read_catalogue
 
 LATEST_VERSIONS = {"speed": 2, "accuracy": 2, "compare": 1, "nets": 2}
-"""Kinds of `edge-bench` reports that the app shows, with their latest version; a schema is `maskedge.KIND/VERSION`."""
+"""Kinds of `edge-bench` reports that the app shows, with their latest version.
+
+The schema of a report is `maskedge.KIND/VERSION`.
+"""
 KINDS = tuple(LATEST_VERSIONS)
 MAX_BYTES = 20_000_000
 """Largest report in bytes."""
@@ -53,7 +56,10 @@ class Report:
         return ", ".join(parts + ([day] if day else []))
 
     def speeds(self) -> list[dict[str, Any]]:
-        """Return the rows of a speed report: `name`, `rate` with `low` and `high`, `ratio`, `p50` and `p95` in milliseconds."""
+        """Return the rows of a speed report.
+
+        A row has `name`, `rate` with `low` and `high`, `ratio`, `p50` and `p95` in milliseconds.
+        """
         rows = []
         for row in self.content["pipelines"]:
             rate, ratio, total = row["frames_per_second"], row["ratio_to_baseline"], row["stages_ms"]["total"]
@@ -72,7 +78,10 @@ class Report:
         return rows
 
     def points(self) -> list[dict[str, Any]]:
-        """Return the rows of an accuracy or comparison report: `name`, `milliseconds` per picture, `f1`."""
+        """Return the rows of an accuracy or comparison report.
+
+        A row has `name`, `milliseconds` per picture and `f1`.
+        """
         if self.kind == "compare":
             rows = [(row["name"], row["milliseconds"], row["f1"]) for row in self.content["rows"]]
         else:
@@ -83,7 +92,10 @@ class Report:
         ]
 
     def nets(self) -> list[dict[str, Any]]:
-        """Return the rows of a report of network latency: `name`, `milliseconds` per face, `ratio` to the original network."""
+        """Return the rows of a report of network latency.
+
+        A row has `name`, `milliseconds` per face and `ratio` to the original network.
+        """
         return [
             {
                 "report": self.name,
@@ -147,7 +159,7 @@ def committed_reports() -> list[Report]:
     folder = results_folder()
     # `compare` is left out: it repeats the F1 of `accuracy` beside the times of `speed`.
     paths = [folder / f"{kind}.json" for kind in KINDS if kind != "compare"] if folder else []
-    return [read_report("committed", path.read_bytes()) for path in paths if path.is_file()]
+    return [read_report("Committed", path.read_bytes()) for path in paths if path.is_file()]
 
 
 def bundled_figures() -> list[dict[str, str]]:
@@ -173,7 +185,10 @@ def bundled_figures() -> list[dict[str, str]]:
 
 
 def training_report(card: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the committed training report of a model card (same network, size, split and temperature); None without one."""
+    """Return the committed training report of a model card; None without one.
+
+    Both have the same network, number of parameters, split and temperature.
+    """
     folder = results_folder()
     for path in sorted((folder / "training").glob("*.json")) if folder else []:
         report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -184,7 +199,10 @@ def training_report(card: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def start_quick(path: Path) -> subprocess.Popen[str]:
-    """Start the quick benchmark in a separate process, so that the app does not slow it down. It writes its report to `path`."""
+    """Start the quick benchmark in a separate process, so that the app does not slow it down.
+
+    It writes its report to `path`.
+    """
     code = "from maskedge.cli.workstation import bench; bench()"
     command = [sys.executable, "-c", code, *QUICK, "--json", str(path)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # noqa: S603  (our own command)

@@ -1,4 +1,4 @@
-"""Turn detector results into what the app shows: the visitor's threshold, smallest face and hidden faces applied."""
+"""Apply the visitor's display options to results, and prepare tables, pictures and events."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import cv2
-import numpy as np
-
 from maskedge.privacy import hidden_boxes
 from maskedge.rendering.draw import draw_faces
+from maskedge.rendering.jpeg import encode_jpeg, shrink
 from maskedge.rendering.theme import LABELS, label_style, label_title
 from maskedge.results import FrameResult
 from maskedge.sinks.events import to_event
 from maskedge.support.text import to_json
-from maskedge.types import Face, Image
+from maskedge.types import Face
 
 UNSURE = "unsure"
 """The label of faces below the confidence threshold."""
@@ -89,28 +87,15 @@ def event_line(result: FrameResult) -> str:
     return to_json(to_event(result)) + "\n"
 
 
-def encode_jpeg(image: Image, longest: int | None = None, quality: int = 90) -> bytes:
-    """Encode a picture, uint8 `[H, W, 3]` BGR, as JPEG, shrunk to `longest` pixels where it is larger."""
-    _, encoded = cv2.imencode(".jpg", _shrink(image, longest)[0], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return encoded.tobytes()
-
-
 def preview_jpeg(result: FrameResult) -> bytes:
-    """Return the annotated picture as JPEG, shrunk to `PREVIEW_SIDE` before drawing so that captions stay readable."""
-    image, scale = _shrink(result.plain, PREVIEW_SIDE)
-    if scale == 1:
-        return encode_jpeg(draw_faces(image, result.located))
+    """Return the annotated picture as JPEG, shrunk to `PREVIEW_SIDE`.
+
+    It is shrunk before drawing, so that captions stay readable.
+    """
+    image = shrink(result.plain, longest_side=PREVIEW_SIDE)
+    scale = min(1.0, PREVIEW_SIDE / max(result.plain.shape[:2]))
     faces = []
     for face in result.located:
         x1, y1, x2, y2 = (value * scale for value in face.box)
         faces.append(replace(face, box=(x1, y1, x2, y2)))
     return encode_jpeg(draw_faces(image, faces))
-
-
-def _shrink(image: Image, longest: int | None) -> tuple[Image, float]:
-    """Shrink `image` to `longest` pixels where it is larger; return it with the scale."""
-    scale = longest / max(image.shape[:2]) if longest else 1.0
-    if scale >= 1:
-        return image, 1.0
-    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8), scale

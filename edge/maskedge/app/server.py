@@ -25,7 +25,8 @@ LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 async def live_endpoint(request: Request) -> Response:
     """Process a picture of the live view (POST), or reset its count of people (DELETE).
 
-    Only the page that opened the view knows the token in the path, so that other sites cannot use the endpoint.
+    Only the page that opened the view knows the token in the path, so that other sites cannot use
+    the endpoint.
     """
     session = SESSIONS.find(request.path_params["token"])
     if session is None:

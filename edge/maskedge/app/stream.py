@@ -49,7 +49,10 @@ class LiveSession:
         self.options = options
 
     def configure(self, classifier: ModelFile, detector: str | ModelFile, options: DisplayOptions) -> None:
-        """Use other settings from the next picture on. Other models also reset the count of people."""
+        """Use other settings from the next picture on.
+
+        Other models also reset the count of people.
+        """
         with self._lock:
             self.options = options
             if (classifier, detector) != self._models:
@@ -69,12 +72,14 @@ class LiveSession:
 
         Args:
             content: A JPEG file.
-            moment: Its time in seconds of `time.perf_counter` (default: now). Tracking uses this clock.
+            moment: Its time in seconds of `time.perf_counter` (default: now). Tracking uses this
+                clock.
 
         Returns:
-            `size`, `faces` (box, label, name, symbol, colour, score, track), `counts` and `people` by label name, `ms` by stage
-            (`total` is from the arrival of the JPEG to the result), `notice` (a text or None), and `hidden`: the mosaics that
-            cover faces, each with its region (`left`, `top`, `width`, `height`) and its colours (`#rrggbb`), row by row.
+            `size`, `faces` (box, label, name, symbol, colour, score, track), `counts` and `people`
+            by label name, `ms` by stage (`total` is from the arrival of the JPEG to the result),
+            `notice` (a text or None), and `hidden`: the mosaics that cover faces, each with its
+            region (`left`, `top`, `width`, `height`) and its colours (`#rrggbb`), row by row.
 
         Raises:
             SourceError: The content is not a picture.

@@ -55,7 +55,8 @@ def upload_kind(name: str, content: bytes) -> Literal["picture", "video"]:
     """Return the kind of an upload by its first bytes, or by its name where they are inconclusive.
 
     Raises:
-        SourceError: The file is neither a picture nor a video; the message names its type where it is known.
+        SourceError: The file is neither a picture nor a video; the message names its type where it
+            is known.
     """
     if not content:
         raise SourceError(f"{name} is empty (0 bytes): copy it again, then upload it.")

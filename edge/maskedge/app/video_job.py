@@ -1,4 +1,4 @@
-"""Annotate a whole video: the MP4 file, its events, the people in it, and the pictures for the player."""
+"""Annotate a whole video: MP4 file, events, people, and pictures for the player."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from maskedge.errors import SourceError
 from maskedge.events import FACE_APPEARED
+from maskedge.rendering.jpeg import encode_jpeg
 from maskedge.results import FrameResult
 from maskedge.runtime.context import RunContext, StopRequest
 from maskedge.runtime.loop import run
@@ -19,7 +20,7 @@ from maskedge.sinks.video import VideoSink
 from maskedge.sources import DemoSource, Source, VideoFileSource
 from maskedge.vision.pipeline import MaskDetector
 
-from .results import DisplayOptions, encode_jpeg
+from .results import DisplayOptions
 from .uploads import private_file
 
 MAX_FRAMES = 9_000
@@ -31,7 +32,7 @@ _STILL_SIDE = 640
 
 @dataclass
 class Stills(Sink):
-    """A sink that keeps a bounded number of small pictures, spread evenly over a video of any length.
+    """A sink that keeps a bounded number of small pictures, spread evenly over the video.
 
     Attributes:
         pictures: JPEG files.
@@ -48,7 +49,7 @@ class Stills(Sink):
     def write(self, result: FrameResult) -> bool:
         """Keep every `stride`-th frame; halve the pictures where they become too many."""
         if result.frame.index % self.stride == 0:
-            self.pictures.append(encode_jpeg(result.picture, _STILL_SIDE, 80))
+            self.pictures.append(encode_jpeg(result.picture, 80, longest_side=_STILL_SIDE))
             self.indices.append(result.frame.index)
             self.moments.append(result.frame.moment)
             if len(self.pictures) > MAX_STILLS:
@@ -65,7 +66,8 @@ class VideoStatistics(Sink):
     """A sink that counts people by their latest label and faces by second.
 
     Attributes:
-        seconds: For each second of the video, faces by label summed over its frames, and under `""` the number of frames.
+        seconds: For each second of the video, faces by label summed over its frames, and under `""`
+            the number of frames.
         last: The time of the latest frame, in seconds.
         tracks: The latest label of each track.
         persons: The tracks that count as people.
@@ -110,7 +112,7 @@ class VideoStatistics(Sink):
 
 @dataclass
 class _WithOptions(Sink):
-    """Passes results to other sinks with the display options applied."""
+    """A sink that passes results to other sinks with the display options applied."""
 
     options: DisplayOptions
     sinks: tuple[Sink, ...]
@@ -164,7 +166,9 @@ def annotate_video(
     stop: StopRequest | None = None,
     progress: Callable[[Summary, int | None, Stills], None] = lambda *_: None,
 ) -> AnnotatedVideo:
-    """Annotate every frame of a video. Temporary files lie in a private folder that is removed when this returns or raises.
+    """Annotate every frame of a video.
+
+    Temporary files lie in a private folder that is removed when this returns or raises.
 
     Args:
         name: Name of the user's file.
@@ -172,7 +176,8 @@ def annotate_video(
         detector: The detector to use; tracking is started on it.
         options: The visitor's display options.
         stop: Ends the run after the current frame once its signal is set.
-        progress: Called after each frame with the summary so far, the number of frames (None where unknown), and the stills.
+        progress: Called after each frame with the summary so far, the number of frames (None where
+            unknown), and the stills.
 
     Raises:
         SourceError: The video cannot be read.

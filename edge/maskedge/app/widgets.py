@@ -23,19 +23,25 @@ _STYLE = (
 @media (max-width: 480px) {
   .st-key-views { gap: 0; }
   .st-key-views a { padding: .25rem .4rem; gap: 0; }
-  .st-key-views a > span:has([data-testid="stIconMaterial"]), .st-key-views [data-testid="stIconMaterial"] { display: none; }
+  .st-key-views a > span:has([data-testid="stIconMaterial"]),
+  .st-key-views [data-testid="stIconMaterial"] { display: none; }
 }
 /* Streamlit shows the reason of a refused upload to screen readers only. */
 [data-testid="stFileUploader"] [role="alert"] {
-  position: static; width: auto; height: auto; margin: 0 .4rem; clip: auto; clip-path: none; overflow: visible; white-space: normal;
+  position: static; width: auto; height: auto; margin: 0 .4rem; clip: auto; clip-path: none;
+  overflow: visible; white-space: normal;
   color: var(--bad); font-size: .85rem;
 }
+/* Dark text on the light buttons of the dark theme. */
+[data-testid="stBaseButton-primary"] * { color: var(--paper); }
 [data-testid="stHeader"] { height: 0; min-height: 0; }
 .me-counts {
-  display: flex; flex-wrap: wrap; gap: .5rem; margin: .2rem 0 .6rem !important; padding: 0 !important; list-style: none;
+  display: flex; flex-wrap: wrap; gap: .5rem; margin: .2rem 0 .6rem !important;
+  padding: 0 !important; list-style: none;
 }
 .me-count {
-  display: inline-flex; align-items: center; gap: .45rem; margin: 0 !important; padding: .2rem .75rem .2rem .3rem;
+  display: inline-flex; align-items: center; gap: .45rem; margin: 0 !important;
+  padding: .2rem .75rem .2rem .3rem;
   border: 1px solid var(--line); border-radius: 99px; font-size: .95rem;
 }
 .me-symbol {
@@ -91,7 +97,10 @@ def cached_models() -> list[ModelFile]:
 
 
 def uploaded_models() -> dict[str, ModelFile]:
-    """Return the models that this visitor uploaded, by digest. They are dropped with the session."""
+    """Return the models that this visitor uploaded, by digest.
+
+    They are dropped with the session.
+    """
     models: dict[str, ModelFile] = st.session_state.setdefault("models", {})
     return models
 

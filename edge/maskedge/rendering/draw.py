@@ -14,8 +14,9 @@ from maskedge.types import Box, Face, Image
 
 from .theme import LABELS, LIGHT, to_bgr
 
-# BGR. Distinguishable with any colour vision, and never the only signal: the label stands beside the box.
-COLOURS = {label: to_bgr(look.picture) for label, look in LABELS.items()}
+# BGR. Distinguishable with any colour vision, and never the only signal: the label stands beside
+# the box.
+COLOURS = {label: to_bgr(style.picture) for label, style in LABELS.items()}
 OTHER_COLOUR = COLOURS["unsure"]
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _ZONE_COLOUR = to_bgr(LIGHT["accent"])
@@ -23,7 +24,7 @@ _BANNER_COLOUR = to_bgr(LIGHT["bad"])
 _MOSAIC = 6
 """Squares along the side of a hidden face: too few to recognise a person."""
 _HIDDEN_MARGIN = 0.35
-"""Hidden margin around a box as a fraction of its side: hair, ears, chin, and movement in half a second."""
+"""Hidden margin around a box as a fraction of its side, for hair, ears, chin and movement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +144,8 @@ def mosaics(image: Image, boxes: Sequence[Box]) -> list[Mosaic]:
 
     Args:
         image: uint8 `[H, W, 3]`, BGR.
-        boxes: x1, y1, x2, y2 in pixels of `image`; they may extend beyond it. A box outside of it has
-            no mosaic.
+        boxes: x1, y1, x2, y2 in pixels of `image`; they may extend beyond it. A box outside of it
+            has no mosaic.
     """
     height, width = image.shape[:2]
     found = []
@@ -155,7 +156,8 @@ def mosaics(image: Image, boxes: Sequence[Box]) -> list[Mosaic]:
         if left >= right or top >= bottom:
             continue
         size = min(_MOSAIC, right - left), min(_MOSAIC, bottom - top)
-        # Always of the original picture: where faces overlap, the second mosaic must not refine the first.
+        # Always of the original picture: where faces overlap, the second mosaic must not refine the
+        # first.
         colours = np.asarray(cv2.resize(image[top:bottom, left:right], size, interpolation=cv2.INTER_AREA), np.uint8)
         found.append(Mosaic(left, top, right - left, bottom - top, colours))
     return found

@@ -1,4 +1,7 @@
-"""Build self-contained HTML reports: one file, embedded pictures, light or dark by the reader's system."""
+"""Build HTML reports of one file each, with embedded pictures.
+
+They are light or dark by the reader's system.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,10 @@ import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import cv2
-
 from maskedge.support.files import write_file
 from maskedge.types import Image
 
+from .jpeg import encode_jpeg
 from .theme import BASE, VARIABLES
 
 _STYLE = """
@@ -52,13 +54,13 @@ def text(value: object) -> str:
 
 
 def picture(image: Image, longest_side: int = 144) -> str:
-    """Return a JPEG data URL of `image` (uint8 `[H, W, 3]`, BGR), shrunk to `longest_side` pixels."""
-    scale = longest_side / max(image.shape[:2])
-    if scale < 1:
-        size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-    _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+    """Return a JPEG data URL of `image`, shrunk to `longest_side` pixels.
+
+    Args:
+        image: uint8 `[H, W, 3]`, BGR.
+        longest_side: Greatest width and height in pixels.
+    """
+    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(image, 85, longest_side=longest_side)).decode()
 
 
 def png(content: bytes) -> str:
@@ -67,7 +69,7 @@ def png(content: bytes) -> str:
 
 
 def figure(source: str, caption: str, description: str = "") -> str:
-    """Return a picture with a caption; `description` is its alternative text (default: the caption)."""
+    """Return a picture with a caption; `description` is its alternative text."""
     return f'<figure><img src="{source}" alt="{text(description or caption)}"><figcaption>{text(caption)}</figcaption></figure>'
 
 
@@ -115,7 +117,10 @@ def heading(words: str) -> str:
 
 
 def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
-    """Return a confusion matrix: rows are true labels, columns predictions, cells counts and shares of the row."""
+    """Return a confusion matrix of counts and shares of the row.
+
+    Rows are true labels, columns are predictions.
+    """
     # Names may break at underscores: four of them are wider than a phone.
     names = [text(label).replace("_", "_<wbr>") for label in labels]
     head = "".join(f'<th scope="col">{name}</th>' for name in names)

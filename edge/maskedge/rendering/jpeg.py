@@ -1,4 +1,4 @@
-"""Shrink a picture and encode it as JPEG: one implementation for snapshots, feeds, MQTT and pages."""
+"""JPEG encoding with an optional smaller size, for snapshots, feeds, MQTT and pages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def shrink(image: Image, *, width: int = 0, longest_side: int = 0) -> Image:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def encode_jpeg(image: Image, quality: int, *, width: int = 0, longest_side: int = 0) -> bytes:
+def encode_jpeg(image: Image, quality: int = 90, *, width: int = 0, longest_side: int = 0) -> bytes:
     """Encode an image as JPEG, after `shrink`.
 
     Args:

@@ -1,6 +1,7 @@
-"""Colours, fonts, label symbols and label names of the status page, the reports, the app and the overlay.
+"""Colours, fonts, label symbols and label names of pages, reports and the overlay.
 
-A symbol and a name identify a label; colour is never the only signal. This module imports nothing, so that any part may use it.
+A symbol and a name identify a label; colour is never the only signal. This module imports nothing,
+so that any part may use it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ class LabelStyle:
         light: Text colour on a light background, `#rrggbb`, with a contrast ratio of at least 4.5.
         dark: Text colour on a dark background, with the same contrast.
         picture: Colour of bounding boxes, `#rrggbb`.
-        dash: Dash pattern of its line in a chart, as an SVG `stroke-dasharray`; empty for a solid line.
+        dash: Its line in a chart, as an SVG `stroke-dasharray`; empty for a solid line.
     """
 
     name: str
@@ -51,8 +52,8 @@ LIGHT = {
 }
 """Colours on a light background.
 
-`ink` is text, `soft` secondary text, `paper` and `panel` are backgrounds, `line` rules, `accent` links and focus, `good` and `bad`
-states, `bad-panel` and `warn-panel` the backgrounds of banners.
+`ink` is text, `soft` secondary text, `paper` and `panel` are backgrounds, `line` rules, `accent`
+links and focus, `good` and `bad` states, `bad-panel` and `warn-panel` the backgrounds of banners.
 """
 
 DARK = {
@@ -74,7 +75,10 @@ MONOSPACE = 'ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace'
 
 
 def label_style(label: str) -> LabelStyle:
-    """Return the style of `label`. An unknown label keeps its own name and gets a neutral symbol and colour."""
+    """Return the style of `label`.
+
+    An unknown label keeps its own name and gets a neutral symbol and colour.
+    """
     other = LABELS["unsure"]
     return LABELS.get(label) or LabelStyle(label.replace("_", " "), "•", other.light, other.dark, other.picture, other.dash)
 
@@ -110,7 +114,11 @@ VARIABLES = f"""
   :root {{ color-scheme: light; }}
 }}
 """
-"""CSS custom properties: the colours (`--ink`), the labels (`--label-with-mask`), `--font`, `--gap-1` to `--gap-5`, `--round`."""
+"""CSS custom properties.
+
+They are the colours (`--ink`), the labels (`--label-with-mask`), `--font`, `--gap-1` to `--gap-5`, and
+`--round`.
+"""
 
 BASE = """
 * { box-sizing: border-box; }
@@ -135,4 +143,7 @@ th:first-child, td:first-child { text-align: left; }
 .label[data-label="without_mask"]::before { background: var(--label-without-mask); }
 .label[data-label="incorrect_mask"]::before { background: var(--label-incorrect-mask); }
 """
-"""Style sheet of text, tables and labels: `<span class="label" data-label="with_mask" data-symbol="✓">with a mask</span>`."""
+"""Style sheet of text, tables and labels.
+
+A label is `<span class="label" data-label="with_mask" data-symbol="✓">with a mask</span>`.
+"""

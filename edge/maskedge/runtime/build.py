@@ -42,7 +42,8 @@ def open_detector(config: EdgeConfig, *, every_frame: bool = False, chosen: bool
     Args:
         config: The configuration.
         every_frame: Detect faces in every frame, regardless of the configuration.
-        chosen: True if the user chose the detector; otherwise it depends on the labels of the model.
+        chosen: True if the user chose the detector; otherwise it depends on the labels of the
+            model.
 
     Raises:
         ModelError: A file is refused.
@@ -170,7 +171,10 @@ class Run:
         return RunNames({rule.name: rule.actions for rule in self._config.alerts}, self.context.zones.names)
 
     def _add(self, kind: type[Sink], opened: Sink) -> None:
-        """Add an output. With a live source it gets a queue; a file waits for its outputs, so nothing is dropped."""
+        """Add an output.
+
+        With a live source it gets a queue; a file waits for its outputs, so nothing is dropped.
+        """
         self._opened[opened.name] = opened
         self.page = opened.url or self.page
         capacity = kind.queue_capacity
@@ -215,7 +219,8 @@ def build_run(
         config: The configuration.
         source: The opened source.
         detector: The loaded detector.
-        sinks: Takes each output as soon as it is open, so that the caller can close it if a later one fails.
+        sinks: Takes each output as soon as it is open, so that the caller can close it if a later
+            one fails.
         file: The edge.toml, which no output may overwrite.
         stopped: Returns True once the run has been asked to end.
 

@@ -1,4 +1,4 @@
-"""What a run consists of beside source, detector and outputs, and how it is stopped and ends."""
+"""The context of a run: its optional parts, the request to stop it, and its result."""
 
 from __future__ import annotations
 

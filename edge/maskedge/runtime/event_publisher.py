@@ -1,4 +1,4 @@
-"""The second part of the loop: results and events go to alerts, actions, the log and the outputs."""
+"""The second part of the loop: from results and events to alerts, log and outputs."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class _Output:
 class EventPublisher:
     """Publishes results, events and active alerts.
 
-    It is the only way out of the loop. With `[privacy] stats_only` it removes positions and identities
-    before a sink, an action, the log or the state of the run receives anything; only the alert engine
-    sees them, as zones and durations need both.
+    It is the only way out of the loop. With `[privacy] stats_only` it removes positions and
+    identities before a sink, an action, the log or the state of the run receives anything; only the
+    alert engine sees them, as zones and durations need both.
 
     A sink that fails ends the run of a file. A live run continues without it.
 
@@ -98,7 +98,9 @@ class EventPublisher:
             self._publish(self._perform(self._context.alerts.handle_event(event)))
 
     def tick(self, *, waiting: bool) -> None:
-        """Publish the events of other threads and the active alerts. Call it several times a second.
+        """Publish the events of other threads and the active alerts.
+
+        Call it several times per second.
 
         Args:
             waiting: True while a live source gives no frame, so that alerts depend on time alone.

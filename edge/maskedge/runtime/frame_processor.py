@@ -48,7 +48,8 @@ class FrameProcessor:
     def process(self, frame: Frame) -> FrameResult:
         """Return the result of a frame.
 
-        It holds positions and identities: `EventPublisher` removes them where the user asked for that.
+        It holds positions and identities: `EventPublisher` removes them where the user asked for
+        that.
         """
         zones, detector = self._context.zones, self._detector
         found = detector(frame.image, frame.moment)

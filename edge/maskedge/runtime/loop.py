@@ -1,7 +1,8 @@
-"""The loop of a run: frames from a source, results to the outputs, until the source, the user or a failure ends it.
+"""The loop of a run: frames from a source, results to the outputs.
 
-It joins three parts: `FrameProcessor` (from a frame to its result), `EventPublisher` (from a result to the
-outputs) and `close_run`. Its own tasks are the state of the source, the rate and the work between frames.
+It joins three parts: `FrameProcessor` (from a frame to its result), `EventPublisher` (from a result
+to the outputs) and `close_run`. Its own tasks are the state of the source, the rate, and the work
+between frames. The source, the user or a failure ends it.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ def run(
 ) -> RunResult:
     """Run until the end. The source, every sink and the actions are closed when it returns.
 
-    A sink that fails ends the run of a file. A live run continues without it, or retries if the sink is
-    behind a `QueuedSink`.
+    A sink that fails ends the run of a file. A live run continues without it, or retries if the
+    sink is behind a `QueuedSink`.
 
     Args:
         source: Gives the frames.
@@ -209,7 +210,8 @@ class _Loop:
         failures = close_run(self._source, self._sinks, [context.actions] if context.actions is not None else [])
         self._publisher.log_remaining()
         if self._source.live and self._stop.signal is not None:
-            # The exit code of a stopped service names the signal, not an output that was unreachable just then.
+            # The exit code of a stopped service names the signal, not an output that was
+            # unreachable just then.
             for error in failures:
                 _log.warning("%s", error)
             return failure

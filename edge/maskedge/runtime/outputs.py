@@ -1,4 +1,7 @@
-"""Checks on outputs before they are opened: nothing the user has is overwritten (docs/operating.md, "Outputs that exist")."""
+"""Checks on outputs before they are opened, so that no file of the user is overwritten.
+
+See "Outputs that exist" in docs/operating.md.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,8 @@ def check_run_outputs(config: EdgeConfig, source: Source, *, inputs: list[Path])
     pictures = source_paths(source)
     if config.output.save and (len(pictures) > 1 or any(is_folder(one.path) for one in sources)):
         _check_mixed(Path(config.output.save).expanduser(), pictures)
-    # The earlier video of a live source is renamed instead: a service that restarts must neither lose it nor fail.
+    # The earlier video of a live source is renamed instead: a service that restarts must neither
+    # lose it nor fail.
     anew = [] if source.live else saved
     check_new(anew if config.events.appends(live=source.live) else [*anew, *events], overwrite=config.output.overwrite)
 

@@ -1,4 +1,4 @@
-"""The third part of the loop: everything is closed, within a bounded time where something may hang."""
+"""The third part of the loop: close everything, in bounded time where something may hang."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def close_run(
     """Close a source, its sinks and other parts of a run.
 
     Parts that may hang are closed side by side on threads, which are abandoned after `seconds`: the
-    source, `others` and, with a live source, the sinks, each of which has a queue or a thread of its
-    own. Without a live source a sink writes the user's file directly and is completed however long
-    that takes. A sink with `main_thread` is closed on the calling thread in any case.
+    source, `others` and, with a live source, the sinks, each of which has a queue or a thread of
+    its own. Without a live source a sink writes the user's file directly and is completed however
+    long that takes. A sink with `main_thread` is closed on the calling thread in any case.
 
     Args:
         source: The source.

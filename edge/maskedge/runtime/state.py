@@ -140,7 +140,7 @@ class RunState:
             self._rate_limits = dict(limits)
 
     def watch_sinks(self, sinks: Callable[[], dict[str, dict[str, Any]]]) -> None:
-        """Set the source of the sinks' states: `{name: {"written", "dropped", "state", "error"}}`."""
+        """Set the function that returns written, dropped, state and error of each sink."""
         self._sinks = sinks
 
     def rate(self) -> float:

@@ -29,7 +29,7 @@ class RunNames:
 
 @dataclass(frozen=True)
 class SinkContext:
-    """What an output may use of the run it belongs to.
+    """The parts of a run that its outputs may use.
 
     Attributes:
         source: The opened source.
@@ -62,12 +62,13 @@ class Sink:
     Attributes:
         name: Name of the output in the timing, the state and the events of a run.
         section: Section of edge.toml that configures it.
-        settings_class: Dataclass of that section; None where the section belongs to several outputs.
+        settings_class: Dataclass of that section; None where the section belongs to several
+            outputs.
         queue_capacity: Frames that may wait in front of it when the source is live. None calls it
             directly: it returns at once, or must run on the loop's thread.
         main_thread: True where it must be closed on the loop's thread, as a window must.
-        delivered: Number of items that have arrived, of an output that only passes them on; None for
-            one whose successful `write` is the delivery.
+        delivered: Number of items that have arrived, of an output that only passes them on; None
+            for one whose successful `write` is the delivery.
         url: Address of the page that it serves, None without one.
     """
 

@@ -72,17 +72,17 @@ class _Window:
 
 
 class ClipSink(Sink):
-    """Keeps the last seconds of the published picture in memory, and writes them to a video on an alert.
+    """Keeps the last seconds in memory, and writes them to a video on an alert.
 
-    Each picture is kept as JPEG. Encoding takes time, so a live source needs a queue in front of this
-    sink. Videos are written on a thread of their own.
+    It keeps the published picture as JPEG. Encoding takes time, so a live source needs a queue in
+    front of this sink. Videos are written on a thread of their own.
 
     Args:
         config: The section, with a folder.
 
     Attributes:
-        on_state: Called on another thread: with a message when a clip cannot be written, and with None
-            when writing works again.
+        on_state: Called on another thread: with a message when a clip cannot be written, and with
+            None when writing works again.
 
     Raises:
         UsageError: The section makes no sense.

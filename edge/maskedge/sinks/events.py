@@ -32,7 +32,7 @@ COLUMNS = (
 )
 """Columns of the CSV: docs/contracts.md."""
 LIVE_ROTATE_MB = 100.0
-"""Default size in megabytes at which the events file of a camera rotates: a camera writes about 1 GB a day."""
+"""Default size in megabytes at which the events file of a camera rotates (about 1 GB a day)."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class EventsConfig:
     Attributes:
         file: Destination; `-` for standard output, None for no events.
         frames: Write a line for each frame; False writes only events.
-        rotate_mb: Start a new file at this size; 0 for never. None means `LIVE_ROTATE_MB` for a live
-            source and never for a file.
+        rotate_mb: Start a new file at this size; 0 for never. None means `LIVE_ROTATE_MB` for a
+            live source and never for a file.
         rotate_daily: Start a new file at midnight, UTC.
         keep: Number of finished files to keep, 0 for all.
     """
@@ -86,7 +86,7 @@ class EventsConfig:
         return self.rotate_mb
 
     def appends(self, *, live: bool) -> bool:
-        """Return True if a run appends to an existing file: for live sources, and where files rotate.
+        """Return True for live sources and rotating files, whose existing file is appended to.
 
         Args:
             live: True for a camera or a stream.
@@ -111,9 +111,9 @@ def to_event(result: FrameResult) -> dict[str, Any]:
 class EventSink(Sink):
     """Writes events to a file, or to standard output. Each line is complete when its frame is done.
 
-    The suffix `.csv` selects one row per face, any other name one JSON object per frame; events stand
-    between them. On a full disk the file ends with its last complete line, and continues from there
-    once there is room.
+    The suffix `.csv` selects one row per face, any other name one JSON object per frame; events
+    stand between them. On a full disk the file ends with its last complete line, and continues from
+    there once there is room.
 
     Args:
         path: The file; `-` for standard output. The file of a live source, and one that rotates, is
@@ -207,7 +207,8 @@ class EventSink(Sink):
             else:
                 self._append(self._path, to_bytes(text), now[:10])
         except BrokenPipeError:
-            # The reader of standard output has closed it (`| head`). Python flushes it again at exit, which must not fail.
+            # The reader of standard output has closed it (`| head`). Python flushes it again at
+            # exit, which must not fail.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return False
         except OSError as error:
@@ -218,7 +219,8 @@ class EventSink(Sink):
         """Write `data` completely or not at all."""
         full = 0 < self._limit < self._size + len(data)
         if self._file and not self._is_there(path, self._file):
-            # Another program removed or renamed it: further lines would be lost, or go to the wrong file.
+            # Another program removed or renamed it: further lines would be lost, or go to the wrong
+            # file.
             self._shut()
         if self._size and (full or (self._config.rotate_daily and day > self._day)) and path.is_file():
             self._rotate(path)
@@ -238,7 +240,8 @@ class EventSink(Sink):
         self._day = day
 
     def _open(self, path: Path, *, anew: bool) -> FileIO:
-        # Unbuffered, so that a failure is known at once. Events are about people, so only the user may read the file.
+        # Unbuffered, so that a failure is known at once. Events are about people, so only the user
+        # may read the file.
         self._file = file = FileIO(path, "w" if anew else "a", opener=lambda name, flags: os.open(name, flags, 0o600))
         self._size = os.fstat(file.fileno()).st_size if path.is_file() else 0
         if self._size:
@@ -255,7 +258,7 @@ class EventSink(Sink):
             return False
 
     def _holds_events(self, path: Path) -> bool:
-        """Return True if a file starts like an events file, even with a part of its first line only."""
+        """Return True if a file starts like an events file; a part of its first line is enough."""
         header = ",".join(COLUMNS).encode()
         with path.open("rb") as file:
             line, end, _ = file.read(_FIRST_LINE).partition(b"\n")
@@ -285,7 +288,7 @@ class EventSink(Sink):
 
 
 def _mend(path: Path) -> int:
-    """Return the end of the last complete line of a file, in bytes: a killed program leaves a partial line."""
+    """Return the end of the last complete line in bytes; a killed program leaves a partial line."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         while size:

@@ -1,4 +1,7 @@
-"""The section `[output]`, which the saved file and the window share. It loads nothing heavy: `--help` reads it."""
+"""The section `[output]`, which the saved file and the window share.
+
+It loads nothing heavy: `--help` reads it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sink behind a queue, on a thread of its own: a slow or failing output does not stop the loop."""
+"""A sink behind a queue: a slow or failing output does not stop the loop."""
 
 from __future__ import annotations
 
@@ -73,7 +73,10 @@ class QueuedSink(Sink):
         }
 
     def write(self, result: FrameResult) -> bool:
-        """Queue the result of a frame. Return False once the inner sink has asked to end the run."""
+        """Queue the result of a frame.
+
+        Return False once the inner sink has asked to end the run.
+        """
         self._put(result)
         return not self._enough
 

@@ -31,7 +31,9 @@ class Retention:
 
 
 def prune(paths: Iterable[Path], keep: Retention) -> None:
-    """Remove the oldest files until the rest is within every limit. A file that cannot be removed stays.
+    """Remove the oldest files until the rest is within every limit.
+
+    A file that cannot be removed stays.
 
     Args:
         paths: Files of one kind.
@@ -66,7 +68,7 @@ def is_own_name(name: str) -> bool:
 
 
 class MediaFolder:
-    """A folder of pictures or clips of alerts that keeps the newest ones. Other files in it are left alone.
+    """A folder that keeps the newest pictures or clips of alerts. It leaves other files alone.
 
     Args:
         folder: The folder; created if missing.

@@ -69,8 +69,8 @@ def open_picture_output(target: str, *, video: bool, fps: float, length: int | N
     """Open the sink for `--save`.
 
     Args:
-        target: A video file; for picture sources also an existing folder, or a picture file if there
-            is exactly one picture.
+        target: A video file; for picture sources also an existing folder, or a picture file if
+            there is exactly one picture.
         video: True when the source is a video.
         fps: Frames per second of the source.
         length: Number of frames of the source, None if unknown.

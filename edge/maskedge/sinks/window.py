@@ -85,7 +85,8 @@ class WindowSink(Sink):
         if not self._sized:
             cv2.resizeWindow(TITLE, *result.frame.size)
             self._sized = True
-        # Short waits, so that a signal and the window's close button are noticed during a still picture.
+        # Short waits, so that a signal and the window's close button are noticed during a still
+        # picture.
         key = cv2.pollKey() if not self._wait else cv2.waitKey(100)
         while self._wait and key < 0 and not self._stopped() and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1:
             key = cv2.waitKey(100)

@@ -179,7 +179,7 @@ def test_rules_that_make_no_sense_are_refused(options: dict[str, Any], complaint
         AlertEngine([rule(**({"when": "too_many_people", "threshold": 2} | options))], ZONES, "0")
 
 
-def test_names_are_told_apart() -> None:
+def test_similar_names_are_refused() -> None:
     with pytest.raises(UsageError, match="two alert rules"):
         AlertEngine([rule("camera_lost", name="a b"), rule("camera_lost", name="a.b")], ZONES, "0")
 
@@ -268,7 +268,7 @@ def test_webhook_gets_the_happening_and_the_header(server: Server, tmp_path: Pat
         assert headers.get("X-Secret") == expected
 
 
-def test_webhook_is_tried_again_and_said_once(server: Server) -> None:
+def test_webhook_is_retried_and_reported_once(server: Server) -> None:
     hooked = rule("camera_lost", actions=("webhook",), webhook=server.url)
     server.answers = [500, 503, 200]
     actions = Actions([hooked], "0", waits=WAITS)
@@ -419,7 +419,7 @@ def test_snapshot_of_the_outgoing_picture(tmp_path: Path) -> None:
     assert cv2.absdiff(picture, frame.frame.image).mean() > 10, "the overlay is drawn"
 
 
-def test_what_cannot_be_stored_is_said_once_and_tried_again(tmp_path: Path) -> None:
+def test_failed_storage_is_reported_once_and_retried(tmp_path: Path) -> None:
     """The folder goes away and comes back."""
     shot = rule("camera_lost", actions=("snapshot", "clip"))
     folder = tmp_path / "pictures"
@@ -465,7 +465,7 @@ def test_clip_holds_the_seconds_before_and_after(tmp_path: Path, suffix: str) ->
     assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(10, abs=0.3)
 
 
-def test_clip_of_a_video_file_holds_the_seconds_of_the_film(tmp_path: Path) -> None:
+def test_clip_of_a_video_file_holds_its_seconds(tmp_path: Path) -> None:
     """However fast it is read."""
     clips = ClipSink(ClipsConfig(folder=tmp_path, before=2, after=1, fps=10, suffix=".avi"))
     for index in range(100):

@@ -1,4 +1,4 @@
-"""The parts of the page that need no browser."""
+"""The parts of the app that need no browser."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from maskedge import Face, MaskDetector
 from maskedge.errors import ModelError, SourceError, UsageError
 from maskedge.modelfile.contract import MODELS, default_model
 from maskedge.rendering.draw import _place, mosaics, pixelate
+from maskedge.rendering.jpeg import encode_jpeg
 from maskedge.results import FrameResult
 from maskedge.runtime.context import StopRequest
 from maskedge.runtime.summary import Summary
@@ -31,15 +32,16 @@ from maskedge.vision.detectors import DETECTORS
 pytest.importorskip("streamlit", reason="the extra app is not installed")
 
 from starlette.requests import Request
+from streamlit.testing.v1 import AppTest
 
 from maskedge.app import charts, reports, video_job
 from maskedge.app import model_library as library
-from maskedge.app.results import DisplayOptions, encode_jpeg, event_line, preview_jpeg, table_rows
+from maskedge.app.results import DisplayOptions, event_line, preview_jpeg, table_rows
 from maskedge.app.server import check_port, live_endpoint
 from maskedge.app.stream import MAX_SESSIONS, SESSIONS, LiveSession, LiveSessions
 from maskedge.app.views import models
 
-SURE = Face((20.0, 20.0, 90.0, 100.0), "with_mask", 0.97, "with_mask", 0.97)
+CONFIDENT = Face((20.0, 20.0, 90.0, 100.0), "with_mask", 0.97, "with_mask", 0.97)
 DOUBTFUL = Face((300.4, 200.0, 330.0, 240.0), "without_mask", 0.55, "without_mask", 0.55)
 
 
@@ -48,35 +50,39 @@ def bundled() -> library.ModelFile:
     return library.installed_models()[0]
 
 
-def answer(*faces: Face) -> FrameResult:
+def jpeg(image: Image) -> bytes:
+    return encode_jpeg(image, 90)
+
+
+def frame_result(*faces: Face) -> FrameResult:
     return FrameResult(stamp(demo.draw(200), 0, "party.jpg"), list(faces), {"total": 12.0, "detect": 9.0, "classify": 1.0})
 
 
-def test_choice_calls_doubtful_answers_unsure_and_leaves_small_faces_out() -> None:
-    given = answer(SURE, DOUBTFUL)
+def test_options_label_doubtful_faces_unsure_and_leave_small_faces_out() -> None:
+    given = frame_result(CONFIDENT, DOUBTFUL)
     assert [face.label for face in DisplayOptions(threshold=0.6).apply(given).faces] == ["with_mask", "unsure"]
     assert DisplayOptions(threshold=0.6).apply(given).faces[1].raw_label == "without_mask"
-    assert DisplayOptions(min_face_size=32).apply(given).faces == [SURE]
-    assert given.faces == [SURE, DOUBTFUL]
+    assert DisplayOptions(min_face_size=32).apply(given).faces == [CONFIDENT]
+    assert given.faces == [CONFIDENT, DOUBTFUL]
 
 
 def test_hidden_faces_are_gone_from_every_picture() -> None:
-    given = answer(SURE)
+    given = frame_result(CONFIDENT)
     hidden = DisplayOptions(hide_faces=True).apply(given)
-    assert np.array_equal(hidden.plain, pixelate(demo.draw(200), [SURE.box]))
+    assert np.array_equal(hidden.plain, pixelate(demo.draw(200), [CONFIDENT.box]))
     assert np.array_equal(given.plain, demo.draw(200))
-    # Who is left out of the answer is hidden too.
+    # A face that is left out is hidden too.
     assert np.array_equal(DisplayOptions(min_face_size=400, hide_faces=True).apply(given).plain, hidden.plain)
-    # Of a video the loop knows more people than the answer has.
-    video = replace(given, hidden=[SURE.box, DOUBTFUL.box])
+    # For a video, the loop has set `hidden` and may know more people.
+    video = replace(given, hidden=[CONFIDENT.box, DOUBTFUL.box])
     assert DisplayOptions(hide_faces=True).apply(video).hidden == video.hidden
-    assert preview_jpeg(hidden) == encode_jpeg(hidden.picture)
+    assert preview_jpeg(hidden) == jpeg(hidden.picture)
 
 
 def test_videos_and_the_live_view_hide_faces_as_edge_run_does(bundled: library.ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures: list[np.ndarray] = []  # type: ignore[type-arg]
     monkeypatch.setattr(video_job, "MAX_FRAMES", 20)
-    monkeypatch.setattr(video_job.Stills, "write", lambda self, answer: pictures.append(answer.plain) or True)
+    monkeypatch.setattr(video_job.Stills, "write", lambda self, result: pictures.append(result.plain) or True)
     hidden: list[tuple[float, float, float, float]] = []
     monkeypatch.setattr(
         "maskedge.runtime.frame_processor.hidden_boxes", lambda *faces: hidden.append((0, 0, 60, 60)) or hidden[-1:]
@@ -87,9 +93,9 @@ def test_videos_and_the_live_view_hide_faces_as_edge_run_does(bundled: library.M
 
     session = LiveSession(bundled, "haar", DisplayOptions(hide_faces=True))
     for index in range(240, 246):
-        image = cv2.imdecode(np.frombuffer(encode_jpeg(demo.draw(index)), np.uint8), cv2.IMREAD_COLOR)
-        got = session.process(encode_jpeg(demo.draw(index)))
-    # What the browser paints over its own picture.
+        image = cv2.imdecode(np.frombuffer(jpeg(demo.draw(index)), np.uint8), cv2.IMREAD_COLOR)
+        got = session.process(jpeg(demo.draw(index)))
+    # The mosaics that the browser draws over its own picture.
     covered = {(one["left"], one["top"], one["width"], one["height"]): one["colours"] for one in got["hidden"]}
     tracks = session._detector.tracker.tracks  # type: ignore[union-attr]
     expected = mosaics(image, [track.box for track in tracks])  # type: ignore[arg-type]
@@ -99,16 +105,18 @@ def test_videos_and_the_live_view_hide_faces_as_edge_run_does(bundled: library.M
 
 
 def test_table_and_events() -> None:
-    rows = table_rows([DOUBTFUL, SURE])
+    rows = table_rows([DOUBTFUL, CONFIDENT])
     assert [row["label"] for row in rows] == ["✓ With a mask", "✕ Without a mask"]
     assert rows[0] == {"face": 1, "label": "✓ With a mask", "confidence": 97, "size": "70 x 80", "left": 20, "top": 20}
-    event = json.loads(event_line(answer(SURE)))
+    event = json.loads(event_line(frame_result(CONFIDENT)))
     assert event["source"] == "party.jpg"
     assert event["faces"][0]["label"] == "with_mask"
 
 
 def test_large_pictures_are_shown_small() -> None:
-    large = FrameResult(stamp(np.zeros((3000, 4000, 3), np.uint8), 0, "x"), [replace(SURE, box=(400.0, 400.0, 2000.0, 2000.0))], {})
+    large = FrameResult(
+        stamp(np.zeros((3000, 4000, 3), np.uint8), 0, "x"), [replace(CONFIDENT, box=(400.0, 400.0, 2000.0, 2000.0))], {}
+    )
     shown = cv2.imdecode(np.frombuffer(preview_jpeg(large), np.uint8), cv2.IMREAD_COLOR)
     assert shown.shape == (960, 1280, 3)
     assert shown[130:640, 126:132].max() > 100
@@ -120,10 +128,25 @@ def test_uploaded_models_are_checked_by_the_contract(tmp_path: Path) -> None:
     assert model.kind == "classifier"
     assert [face.label for face in library.build_detector(model, "haar")(demo.draw(240))]
     assert "Model card: own.onnx" in model.render_card()
-    finder = library.check_model("finder.onnx", write_detector(tmp_path / "finder.onnx").read_bytes())
-    assert finder.kind == "detector"
-    assert "40 x 30" in finder.render_card()
-    assert library.build_detector(model, finder)(np.zeros((60, 80, 3), np.uint8)) == []
+    detector = library.check_model("detector.onnx", write_detector(tmp_path / "detector.onnx").read_bytes())
+    assert detector.kind == "detector"
+    assert "40 x 30" in detector.render_card()
+    assert library.build_detector(model, detector)(np.zeros((60, 80, 3), np.uint8)) == []
+
+
+def test_a_classifier_without_not_a_face_causes_a_notice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = library.check_model("own.onnx", write_model(tmp_path / "own.onnx").read_bytes())
+    got = LiveSession(model, "cnn", DisplayOptions()).process(jpeg(demo.draw(240)))
+    assert got["notice"].startswith("own.onnx")
+    monkeypatch.setattr(video_job, "MAX_FRAMES", 2)
+    video = video_job.annotate_video("demo", None, library.build_detector(model, "cnn"), DisplayOptions())
+    assert video.notes[0] == got["notice"]
+    page = AppTest.from_file(str(Path(video_job.__file__).with_name("main.py")), default_timeout=60)
+    page.session_state["models"] = {model.digest: model}
+    assert not page.run().info
+    page.pills(key="try-detectors").set_value(["cnn"])
+    page.selectbox(key="try-model").set_value(model).run()
+    assert [info.value for info in page.info] == [got["notice"]]
 
 
 def test_refused_models_are_explained(tmp_path: Path) -> None:
@@ -160,7 +183,7 @@ def test_video_gives_file_events_people_and_stills(bundled: library.ModelFile, t
     assert got.people["with_mask"] >= 1
     assert got.people["without_mask"] >= 1
     events = [json.loads(line) for line in got.events.splitlines()]
-    # What happens beside the frames stands between them, with a name of its own.
+    # Events of other kinds are between the frames and have a key `event`.
     assert len([event for event in events if "event" not in event]) == 40
     assert {event["source"] for event in events} == {"my clip.mp4"}
     (tmp_path / "back.mp4").write_bytes(got.content)
@@ -199,7 +222,7 @@ def test_stopped_or_broken_videos_leave_nothing_behind(
     assert "Stopped after 5 frames" in got.notes[0]
 
     class Closed(BaseException):
-        """As Streamlit ends a script whose page was reloaded."""
+        """Raised as Streamlit does to end the script of a reloaded page."""
 
     def close(*_: object) -> None:
         raise Closed
@@ -216,29 +239,29 @@ def test_long_videos_are_bounded(bundled: library.ModelFile, monkeypatch: pytest
     assert "Only the first 10 frames were processed" in got.notes[0]
 
 
-def test_live_session_answers_follows_and_forgets(bundled: library.ModelFile) -> None:
+def test_live_session_detects_tracks_and_resets(bundled: library.ModelFile) -> None:
     session = LiveSession(bundled, "haar", DisplayOptions())
     for index in range(240, 256):
-        time.sleep(0.04)  # a person counts once found again after a third of a second
-        got = session.process(encode_jpeg(demo.draw(index)))
+        time.sleep(0.04)  # a person counts after a third of a second
+        got = session.process(jpeg(demo.draw(index)))
     assert got["size"] == [640, 480]
     assert got["counts"]["with a mask"] >= 1
     assert got["people"]["without a mask"] >= 1
     assert {"label", "box", "score", "track", "name", "symbol", "colour"} <= set(got["faces"][0])
     assert got["ms"]["total"] >= got["ms"]["detect"] if "detect" in got["ms"] else got["ms"]["total"] > 0
     session.configure(bundled, "haar", DisplayOptions(threshold=1.0, hide_faces=True))
-    got = session.process(encode_jpeg(demo.draw(256)))
+    got = session.process(jpeg(demo.draw(256)))
     assert set(got["counts"]) == {"unsure"}
     assert len(got["hidden"]) >= len(got["faces"])
     session.reset()
-    assert session.process(encode_jpeg(demo.draw(257)))["people"] == {}
+    assert session.process(jpeg(demo.draw(257)))["people"] == {}
     for content in (b"", b"no picture"):
         with pytest.raises(SourceError, match=r"^The picture "):
             session.process(content)
 
 
 def post(token: str, *parts: bytes) -> tuple[int, dict[str, object]]:
-    """What the endpoint answers to a picture that arrives in parts."""
+    """Return the status and body of the endpoint for a picture that arrives in parts."""
     messages = [{"type": "http.request", "body": part, "more_body": True} for part in parts] + [{"type": "http.request"}]
 
     async def receive() -> dict[str, object]:
@@ -251,7 +274,7 @@ def post(token: str, *parts: bytes) -> tuple[int, dict[str, object]]:
 
 def test_endpoint_bounds_and_refuses(bundled: library.ModelFile) -> None:
     token = SESSIONS.open(LiveSession(bundled, "haar", DisplayOptions()))
-    picture = encode_jpeg(demo.draw(240))
+    picture = jpeg(demo.draw(240))
     status, got = post(token, picture[:1000], picture[1000:])
     assert status == 200
     assert got["size"] == [640, 480]
@@ -260,8 +283,8 @@ def test_endpoint_bounds_and_refuses(bundled: library.ModelFile) -> None:
     assert post("guessed", picture)[0] == 404
 
 
-def stand(tile: int) -> Image:
-    """Two heads of the built-in clip beside each other, with or without a mask by the tile."""
+def two_heads(tile: int) -> Image:
+    """Return a picture of two heads of the built-in clip, with or without masks by `tile`."""
     tiles, _, _, outline = demo._atlas()
     image = demo._wall().copy()
     for left in (60, 340):
@@ -270,17 +293,17 @@ def stand(tile: int) -> Image:
 
 
 def live_labels(session: LiveSession, pictures: Sequence[Image], rate: float) -> list[list[str]]:
-    """The labels that the live page shows for pictures that come at a rate, from left to right."""
+    """Return the labels of the live view for pictures at `rate` frames/s, from left to right."""
     shown = []
     for number, picture in enumerate(pictures):
-        faces = session.process(encode_jpeg(picture), 100 + number / rate)["faces"]
+        faces = session.process(jpeg(picture), 100 + number / rate)["faces"]
         shown.append([face["label"] for face in sorted(faces, key=lambda face: face["box"][0])])
     return shown
 
 
 def test_live_page_shows_a_mask_that_is_taken_off_within_a_second(bundled: library.ModelFile) -> None:
-    """At the four answers a second of a slow computer."""
-    masked, bare = (stand(tile) for tile in (0, 3))
+    """Checked at 4 frames/s, the rate of a slow computer."""
+    masked, bare = (two_heads(tile) for tile in (0, 3))
     shown = live_labels(LiveSession(bundled, "haar", DisplayOptions()), [masked] * 12 + [bare] * 8, 4)
     assert shown[11] == ["with_mask"] * 2
     assert shown[16:] == [["without_mask"] * 2] * 4
@@ -288,20 +311,20 @@ def test_live_page_shows_a_mask_that_is_taken_off_within_a_second(bundled: libra
 
 def test_live_page_counts_people_after_a_while(bundled: library.ModelFile) -> None:
     session = LiveSession(bundled, "haar", DisplayOptions())
-    people = [session.process(encode_jpeg(stand(0)), number / 4)["people"] for number in range(4)]
+    people = [session.process(jpeg(two_heads(0)), number / 4)["people"] for number in range(4)]
     assert people[0] == {}
     assert people[-1] == {"with a mask": 2}
 
 
 def test_live_page_of_real_people(bundled: library.ModelFile, data_dir: Path) -> None:
-    """Four people put masks on; played backwards they take them off."""
+    """Four people put masks on. Played backwards, they take them off."""
     source = open_source(str(data_dir / "clips" / "four_people_putting_masks_on.mp4"))
     pictures = [frame.image for frame in source.frames() if frame.index % 6 == 0]
     source.close()
-    finder = MaskDetector()
+    detector = MaskDetector()
     shown = live_labels(LiveSession(bundled, "haar", DisplayOptions()), pictures[::-1], 25 / 6)
-    # A second and more after the last mask came off.
-    single = [[face.label for face in finder(picture)] for picture in pictures[::-1]]
+    # From a second after the last mask came off.
+    single = [[face.label for face in detector(picture)] for picture in pictures[::-1]]
     bare = next(number for number, labels in enumerate(single) if labels.count("without_mask") == 4)
     assert all(labels.count("with_mask") == 0 for labels in shown[bare + 5 :])
 
@@ -326,7 +349,7 @@ def test_committed_reports_are_read() -> None:
     assert charts.speed_chart(kinds["speed"].speeds())["data"]["values"]
 
 
-def test_foreign_reports_are_refused_in_one_sentence() -> None:
+def test_foreign_reports_are_refused() -> None:
     for content, words in (
         (b"{", "is not a JSON file"),
         (b"[1]", "is not a supported report"),
@@ -340,7 +363,7 @@ def test_foreign_reports_are_refused_in_one_sentence() -> None:
             reports.read_report("mine.json", content)
 
 
-def test_models_and_figures_are_named_once_and_none_is_called_none(bundled: library.ModelFile) -> None:
+def test_names_of_reports_are_unique_and_unknown_figures_are_dashes(bundled: library.ModelFile) -> None:
     rows = [row for report in reports.committed_reports() for row in report.rows()]
     names = [(report.kind, row["name"]) for report in reports.committed_reports() for row in report.rows()]
     assert len(set(names)) == len(names)
@@ -349,9 +372,9 @@ def test_models_and_figures_are_named_once_and_none_is_called_none(bundled: libr
     assert reports.UNKNOWN in {value for row in reports.bundled_figures() for value in row.values()}
     assert all(name in library.detector_help() for name in DETECTORS)
     assert "OpenCV" not in library.detector_help(["haar", "cnn"])
-    finder = library.installed_models()[1]
-    assert finder.kind == "detector"
-    assert models._best_point(finder.read_card())["masked_found"] > 0.9  # type: ignore[index]
+    detector = library.installed_models()[1]
+    assert detector.kind == "detector"
+    assert models._best_point(detector.read_card())["masked_found"] > 0.9  # type: ignore[index]
     assert {part["name"] for part in bundled.read_card()["evaluations"]} <= models._SETS.keys()
 
 
@@ -365,7 +388,7 @@ def test_labels_of_points_do_not_cover_one_another() -> None:
     ]
     assert charts._label_places(near) == ["left above", "left below", "", "right above"]
     assert charts._label_places([]) == []
-    # Points of other reports beat none: they were measured otherwise.
+    # Points of different reports are not compared.
     chart = charts.frontier_chart([point, point | {"report": "mine", "milliseconds": 9.0}])
     assert {value["kind"] for value in chart["data"]["values"]} == {"Pareto-optimal"}
 
@@ -397,7 +420,7 @@ def test_installed_models_lie_in_the_package(bundled: library.ModelFile) -> None
         assert path == bundled.path
 
 
-def test_taken_port_and_strange_address_are_said() -> None:
+def test_taken_port_and_foreign_address_are_refused() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -1,4 +1,4 @@
-"""What people upload to the page: told by its content, bounded, refused in one sentence."""
+"""Uploads: typed by content, bounded, and refused with a message."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def saved(image: Image, **options: object) -> bytes:
 
 
 def near(one: Image, other: Image) -> bool:
-    """The same picture, but for what a lossy format changes."""
+    """Return whether two pictures are equal up to lossy compression."""
     return one.shape == other.shape and float(np.abs(one.astype(int) - other).mean()) < 12
 
 
-def test_content_counts_and_not_the_name() -> None:
+def test_content_determines_the_type() -> None:
     picture = encoded(demo.draw(200), ".png")
     assert uploads.upload_kind("holiday.mp4.png", picture) == "picture"
     assert uploads.upload_kind("clip.jpg", b"\0\0\0\x18ftypmp42" + bytes(40)) == "video"
@@ -57,7 +57,7 @@ def test_content_counts_and_not_the_name() -> None:
         ("IMG_1.HEIC", b"\0\0\0\x18ftypheic" + bytes(40), "share it as JPEG"),
     ],
 )
-def test_what_is_neither_is_named(name: str, content: bytes, words: str) -> None:
+def test_other_files_are_named(name: str, content: bytes, words: str) -> None:
     with pytest.raises(SourceError, match=words.replace("(", r"\(").replace(")", r"\)")) as caught:
         uploads.upload_kind(name, content)
     assert name in str(caught.value)

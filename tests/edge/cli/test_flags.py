@@ -54,7 +54,7 @@ def test_the_other_commands_take_an_option_once_too(invoke: Callable[..., Any], 
         ),
         ({"source__uri": "demo", "source__max_retries": 3}, "--max-retries has no effect on this source"),
         ({"source__uri": "demo", "limits__max_fps": 5.0}, "--max-fps has no effect on this source, only on live sources"),
-        ({"source__uri": "film.mp4", "limits__cpu_budget": 50.0}, "--cpu-budget has no effect on this source"),
+        ({"source__uri": "clip.mp4", "limits__cpu_budget": 50.0}, "--cpu-budget has no effect on this source"),
         ({"source__camera": "0", "source__loop": True}, "--loop has no effect on this source, only on video files"),
         ({"source__uri": "rtsp://camera/1", "source__live": True}, "--live has no effect on this source"),
         (

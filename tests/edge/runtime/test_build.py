@@ -51,8 +51,8 @@ def test_a_reload_that_fails_changes_nothing_and_is_one_sentence(
     file.write_text(RULES)
     loaded = load_config(file, {})
     source = open_source("demo")
-    wiring = build_run(loaded.config, source, open_detector(loaded.config), [])
-    before = (wiring.context.alerts, wiring.context.zones, wiring._config)
+    built = build_run(loaded.config, source, open_detector(loaded.config), [])
+    before = (built.context.alerts, built.context.zones, built._config)
     run = _Run(loaded, {}, set_up())
     for text in (
         *("[limits]\nmax_fps = 1" + "0" * 400, "[detect]\nevery = " + "9" * 5000, "[detect]\nevery = " + "[" * 5000, "[limits", ""),
@@ -62,13 +62,13 @@ def test_a_reload_that_fails_changes_nothing_and_is_one_sentence(
         with monkeypatch.context() as patch:
             if not text:
                 patch.setattr(Run, "change", failing)
-            run._reload(wiring)
+            run._reload(built)
         lines = capsys.readouterr().err.strip().splitlines()
         assert len(lines) == 1
         assert "stays as it was" in lines[0]
-        assert (wiring.context.alerts, wiring.context.zones, wiring._config) == before
+        assert (built.context.alerts, built.context.zones, built._config) == before
     file.write_text("[detect]\nevery = 7")
-    run._reload(wiring)
+    run._reload(built)
     assert "configuration reloaded: changed" in capsys.readouterr().err
     source.close()
 
@@ -77,7 +77,7 @@ def failing(*_: object, **__: object) -> None:
     raise ZeroDivisionError("within a change")
 
 
-def test_reload_forgets_rules_that_are_gone_and_keeps_looking_in_every_frame(tmp_path: Path) -> None:
+def test_reload_removes_old_rules_and_keeps_detecting_in_every_frame(tmp_path: Path) -> None:
     file = tmp_path / "edge.toml"
 
     def read(text: str):  # type: ignore[no-untyped-def]
@@ -86,19 +86,19 @@ def test_reload_forgets_rules_that_are_gone_and_keeps_looking_in_every_frame(tmp
 
     config = read(RULES)
     detector, source = open_detector(config), open_source("demo")
-    wiring = build_run(config, source, detector, [])
-    state = wiring.context.state
+    built = build_run(config, source, detector, [])
+    state = built.context.state
     state.set_alerts([{"rule": "crowd", "since": 0.0, "details": {}}])
     assert len(state.snapshot()["alerts"]) == 1
 
-    at_once, later = wiring.change(
+    at_once, later = built.change(
         read('[privacy]\nanonymize = true\n[detect]\nevery = 7\nface_threshold = 0.6\ndetector = "cnn"'), every_frame=True
     )
     assert later == ["detect.detector"]
     assert {"alerts", "zones.roi", "detect.every", "detect.face_threshold", "privacy.anonymize"} <= set(at_once)
     assert state.snapshot()["alerts"] == []
-    assert wiring.context.alerts is None
+    assert built.context.alerts is None
     assert (detector.detect_every, detector.face_threshold) == (1, 0.6), "new faces are hidden at once"
-    wiring.change(read("[detect]\nevery = 7"))
+    built.change(read("[detect]\nevery = 7"))
     assert detector.detect_every == 7
     source.close()

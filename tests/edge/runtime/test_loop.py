@@ -33,23 +33,23 @@ class Keeper(Sink):
     name = "keeper"
 
     def __init__(self, *, broken: bool = False) -> None:
-        self.answers: list[FrameResult] = []
-        self.told: list[Event] = []
+        self.results: list[FrameResult] = []
+        self.events: list[Event] = []
         self.stills: list[Image] = []
         self.broken = broken
         self.closed = False
 
-    def write(self, answer: FrameResult) -> bool:
+    def write(self, result: FrameResult) -> bool:
         if self.broken:
             raise OutputError("it is broken.")
-        self.answers.append(answer)
+        self.results.append(result)
         return True
 
     def handle_event(self, event: Event) -> None:
-        self.told.append(event)
+        self.events.append(event)
 
-    def still(self, answer: FrameResult) -> bool:
-        self.stills.append(answer.picture)
+    def still(self, result: FrameResult) -> bool:
+        self.stills.append(result.picture)
         return True
 
     def close(self) -> None:
@@ -93,7 +93,7 @@ def test_no_face_leaves_the_program(detector: MaskDetector) -> None:
     zones = Zones.parse(["corner=0,0 0.05,0 0,0.05"])
     context = RunContext(anonymize=True, zones=zones)
     run(DemoSource(), start(detector), [keeper], max_frames=150, context=context)
-    last = keeper.answers[-1]
+    last = keeper.results[-1]
     assert last.faces == [], "they do not count"
     hidden = last.hidden
     assert hidden is not None
@@ -112,16 +112,16 @@ def test_a_face_that_is_missed_for_a_moment_stays_hidden(detector: MaskDetector)
     keeper = Keeper()
     run(DemoSource(), start(detector), [keeper], context=RunContext(anonymize=True))
     # Each live face twice, as a face and as a track: what is more is waited for.
-    assert any(len(answer.hidden or ()) > 2 * len(answer.faces) for answer in keeper.answers)
+    assert any(len(result.hidden or ()) > 2 * len(result.faces) for result in keeper.results)
 
 
-def test_statistics_alone_tell_neither_place_nor_person(detector: MaskDetector) -> None:
+def test_statistics_contain_neither_positions_nor_identities(detector: MaskDetector) -> None:
     keeper, state = Keeper(), RunState("demo")
     rule = AlertRule(name="bare", when="person_without_mask", seconds=0.5)
     engine = AlertEngine([rule], Zones(), "demo", live=False)
     context = RunContext(stats_only=True, alerts=engine, state=state)
     run(DemoSource(), start(detector), [keeper], max_frames=90, context=context)
-    events = [event for answer in keeper.answers for event in answer.events]
+    events = [event for result in keeper.results for event in result.events]
     assert {"face_appeared", "alert"} <= {event.kind for event in events}
     assert not any({"track", "tracks", "box"} & event.details.keys() for event in events)
     (alert,) = state.snapshot()["alerts"]
@@ -135,61 +135,61 @@ class Slowed(DemoSource):
         return (frame for frame in super().frames() if frame.index % 10 == 0)
 
 
-def test_times_of_a_video_file_are_those_in_the_film(detector: MaskDetector) -> None:
+def test_times_of_a_video_file_are_those_of_its_frames(detector: MaskDetector) -> None:
     """However long the work takes, and however many frames a second there are."""
     keeper = Keeper()
     engine = AlertEngine([AlertRule(name="bare", when="person_without_mask", seconds=2)], Zones(), "demo", live=False)
     run(Slowed(), start(detector), [keeper], context=RunContext(alerts=engine))
-    assert [answer.film_s for answer in keeper.answers] == [pytest.approx(number / 3) for number in range(30)]
-    events = [(answer, event) for answer in keeper.answers for event in answer.events]
-    assert all(event.film_s == answer.film_s for answer, event in events)
+    assert [result.film_s for result in keeper.results] == [pytest.approx(number / 3) for number in range(30)]
+    events = [(result, event) for result in keeper.results for event in result.events]
+    assert all(event.film_s == result.film_s for result, event in events)
     (alert, *_) = [event for _, event in events if event.kind == "alert"]
     assert 2 <= (alert.film_s or 0) <= 3
     assert alert.details["longest_s"] == pytest.approx(2, abs=0.4)
-    assert to_event(keeper.answers[9])["film_s"] == 3
+    assert to_event(keeper.results[9])["film_s"] == 3
 
 
-def test_what_a_camera_gives_has_no_time_in_a_film(detector: MaskDetector) -> None:
+def test_frames_of_a_camera_have_no_time_in_a_video(detector: MaskDetector) -> None:
     keeper = Keeper()
     run(Interrupted(), start(detector), [keeper], max_frames=45)
-    assert all(answer.film_s is None and "film_s" not in to_event(answer) for answer in keeper.answers)
-    assert all(event.film_s is None for answer in keeper.answers for event in answer.events)
+    assert all(result.film_s is None and "film_s" not in to_event(result) for result in keeper.results)
+    assert all(event.film_s is None for result in keeper.results for event in result.events)
 
 
-def test_a_loss_is_told_and_shown_and_the_way_back_too(detector: MaskDetector) -> None:
+def test_loss_and_return_of_the_source_are_published_and_shown(detector: MaskDetector) -> None:
     keeper = Keeper()
-    outcome = run(Interrupted(), start(detector), [keeper], max_frames=60)
-    assert [event.kind for event in keeper.told] == [SOURCE_LOST, SOURCE_BACK]
-    assert keeper.told[0].details["error"] == "the cable."
-    assert outcome.summary.reconnects == 1
+    ended = run(Interrupted(), start(detector), [keeper], max_frames=60)
+    assert [event.kind for event in keeper.events] == [SOURCE_LOST, SOURCE_BACK]
+    assert keeper.events[0].details["error"] == "the cable."
+    assert ended.summary.reconnects == 1
     assert keeper.stills, "the last picture stands"
-    assert (keeper.stills[-1][2, 5] != keeper.answers[-1].picture[2, 5]).any(), "with a banner across"
-    assert keeper.answers[-1].overlay.banner == "", "which goes with the next frame"
+    assert (keeper.stills[-1][2, 5] != keeper.results[-1].picture[2, 5]).any(), "with a banner across"
+    assert keeper.results[-1].overlay.banner == "", "which goes with the next frame"
     assert keeper.closed
 
 
 def test_a_live_loop_goes_on_without_a_broken_sink(detector: MaskDetector) -> None:
     broken, keeper, state = Keeper(broken=True), Keeper(), RunState("demo")
     broken.name = "broken"
-    outcome = run(Interrupted(), start(detector), [broken, keeper], max_frames=50, context=RunContext(state=state))
-    assert outcome.failure is None
-    assert len(keeper.answers) == 50
-    assert [event.details["output"] for event in keeper.told if event.kind == OUTPUT_LOST] == ["broken"]
+    ended = run(Interrupted(), start(detector), [broken, keeper], max_frames=50, context=RunContext(state=state))
+    assert ended.failure is None
+    assert len(keeper.results) == 50
+    assert [event.details["output"] for event in keeper.events if event.kind == OUTPUT_LOST] == ["broken"]
     assert state.snapshot()["sinks"]["broken"]["state"] == "lost"
     assert broken.closed
 
 
 def test_a_file_ends_with_a_broken_sink(detector: MaskDetector) -> None:
     keeper = Keeper()
-    outcome = run(DemoSource(), start(detector), [Keeper(broken=True), keeper], max_frames=50)
-    assert isinstance(outcome.failure, OutputError)
-    assert keeper.answers == []
+    ended = run(DemoSource(), start(detector), [Keeper(broken=True), keeper], max_frames=50)
+    assert isinstance(ended.failure, OutputError)
+    assert keeper.results == []
     assert keeper.closed
 
 
-def test_news_of_other_threads_reach_every_sink(detector: MaskDetector) -> None:
-    news: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    news.put(Event("health", 1.0, "demo", {"temperature_c": 82.0, "temperature_band": "hot", "throttled": ["throttled"]}))
+def test_events_of_other_threads_reach_every_sink(detector: MaskDetector) -> None:
+    event_queue: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    event_queue.put(Event("health", 1.0, "demo", {"temperature_c": 82.0, "temperature_band": "hot", "throttled": ["throttled"]}))
     keeper = Keeper()
-    run(DemoSource(), start(detector), [keeper], max_frames=5, context=RunContext(event_queue=news))
-    assert [event.kind for event in keeper.told] == ["health"]
+    run(DemoSource(), start(detector), [keeper], max_frames=5, context=RunContext(event_queue=event_queue))
+    assert [event.kind for event in keeper.events] == ["health"]

@@ -206,7 +206,7 @@ def test_an_empty_run_of_pictures_is_refused(folder: Path) -> None:
         check("photos", events_file="new.jsonl", events_frames=False)
 
 
-def test_edge_run_says_it_before_the_first_frame(folder: Path, invoke) -> None:  # type: ignore[no-untyped-def]
+def test_edge_run_refuses_before_the_first_frame(folder: Path, invoke) -> None:  # type: ignore[no-untyped-def]
     before = Path("photos/a.jpg").read_bytes()
     done = invoke("edge-run", "--source", "photos", "--save", "photos", "--no-show", "--overwrite")
     assert (done.returncode, done.stdout) == (2, "")

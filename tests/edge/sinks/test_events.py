@@ -53,7 +53,7 @@ def test_happenings_stand_among_the_lines(tmp_path: Path) -> None:
     sink.close()
 
 
-def test_events_of_a_video_file_say_when_in_the_film(tmp_path: Path) -> None:
+def test_events_of_a_video_file_have_its_time(tmp_path: Path) -> None:
     seen = replace(answer(3, FACES, replace(CHANGED, film_s=1.5)), film_s=1.5)
     for name in ("events.jsonl", "events.csv"):
         sink = EventSink(str(tmp_path / name))
@@ -271,7 +271,7 @@ def test_only_what_happens(tmp_path: Path, suffix: str) -> None:
         assert [line["event"] for line in lines(path)] == [LABEL_CHANGED, OUTPUT_LOST]
 
 
-def test_events_of_a_camera_rotate_unless_told_otherwise(tmp_path: Path) -> None:
+def test_events_of_a_camera_rotate_by_default(tmp_path: Path) -> None:
     assert EventsConfig().limit_mb(live=True) == LIVE_ROTATE_MB
     assert EventsConfig().limit_mb(live=False) == EventsConfig(rotate_mb=0).limit_mb(live=True) == 0
     assert EventsConfig(rotate_mb=7).limit_mb(live=True) == 7

@@ -83,8 +83,8 @@ def test_entities_find_their_values_and_what_only_grows_never_falls(
     own = config(tmp_path, broker, zones + '[detect]\ndetector = "cnn"\n' + RULE.format(name="crowd"))
     detector, sinks = open_detector(own), list[Sink]()
     detector.start_tracking()
-    wiring = build_run(own, source, detector, sinks)
-    outcome = run(source, detector, sinks, context=wiring.context)
+    built = build_run(own, source, detector, sinks)
+    outcome = run(source, detector, sinks, context=built.context)
     assert outcome.failure is None
     wait_for(lambda: listener.of("door/availability")[-1:] == ["offline"], "the farewell")
     found = entities(listener)
@@ -229,9 +229,9 @@ def test_a_reload_clears_what_is_gone(tmp_path: Path, broker: Mosquitto) -> None
     own = config(tmp_path, broker, '[zones]\nroi = ["desk=0,0 1,0 1,1"]\n' + RULE.format(name="crowd"))
     sinks: list[Sink] = []
     source = DemoSource()
-    wiring = build_run(own, source, open_detector(own), sinks)
+    built = build_run(own, source, open_detector(own), sinks)
     wait_for(lambda: "binary_sensor/alert_crowd" in entities(listener), "the rule")
-    wiring.change(config(tmp_path, broker, RULE.format(name="queue")))
+    built.change(config(tmp_path, broker, RULE.format(name="queue")))
     wait_for(lambda: "binary_sensor/alert_queue" in entities(listener), "the new rule")
     wait_for(lambda: listener.of("door/alerts/crowd")[-1] == "", "the end of the old one")
     wait_for(lambda: not any("crowd" in one or "desk" in one for one in entities(listener)), "the end of its entities")

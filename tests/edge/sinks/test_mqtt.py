@@ -156,7 +156,7 @@ def test_events_wait_over_a_restart_of_ours(tmp_path: Path, broker: Mosquitto) -
     first = Run(tmp_path, broker.port)
     for number in range(30):
         first.sink.handle_event(event(number))
-    wait_for(first.lost, "the sentence")
+    wait_for(first.lost, "the message")
     assert "cannot be reached" in first.lost()[0]
     first.sink.close()
     assert len(first.lost()) == 1
@@ -212,7 +212,7 @@ def test_password(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     broker = Mosquitto(tmp_path / "broker", "allow_anonymous false", f"password_file {passwords}")
     wrong = Run(tmp_path, broker.port, username="edge", password="secret-wrong")  # noqa: S106
     wrong.sink.handle_event(event(0))
-    wait_for(wrong.lost, "the sentence")
+    wait_for(wrong.lost, "the message")
     wrong.sink.handle_event(event(1))
     wrong.sink.close()
     assert wrong.lost() == [
@@ -232,14 +232,14 @@ def test_password(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("qos", [1, 2])
-def test_a_user_who_may_not_publish(tmp_path: Path, qos: int) -> None:
+def test_missing_permission_to_publish(tmp_path: Path, qos: int) -> None:
     """Events wait until the broker's rules are put right."""
     rules = tmp_path / "rules"
     rules.write_text("topic read #\n")
     broker = Mosquitto(tmp_path / "broker", "allow_anonymous true", f"acl_file {rules}")
     run = Run(tmp_path, broker.port, qos=qos)
     run.sink.handle_event(event(0))
-    wait_for(run.lost, "the sentence")
+    wait_for(run.lost, "the message")
     assert "refuses us (Not authorized)" in run.lost()[0]
     assert run.sink.waiting == 1
     broker.stop()
@@ -253,7 +253,7 @@ def test_a_user_who_may_not_publish(tmp_path: Path, qos: int) -> None:
     broker.stop()
 
 
-def test_a_user_who_may_not_announce_to_home_assistant(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_permission_for_discovery(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Events and the rest go out all the same, and one line names what is missing."""
     rules = tmp_path / "rules"
     rules.write_text("topic readwrite door/#\n")
@@ -263,7 +263,7 @@ def test_a_user_who_may_not_announce_to_home_assistant(tmp_path: Path, caplog: p
     listener = Listener(broker.port, "door/#")
     run = Run(tmp_path, broker.port, interval=0.1, discovery=True, alerts=("too many",), labels=("with_mask",))
     run.sink.handle_event(event(0))
-    wait_for(lambda: caplog.messages, "the sentence")
+    wait_for(lambda: caplog.messages, "the message")
     wait_for(lambda: run.sink.waiting == 0, "the spool to empty")
     wait_for(lambda: listener.of("door/statistics"), "the statistics")
     wait_for(lambda: tracks(listener) == [0], "the event")
@@ -271,8 +271,8 @@ def test_a_user_who_may_not_announce_to_home_assistant(tmp_path: Path, caplog: p
     listener.close()
     logger.removeHandler(caplog.handler)
     broker.stop()
-    (sentence,) = set(caplog.messages)
-    assert "refuses messages to homeassistant/" in sentence
+    (message,) = set(caplog.messages)
+    assert "refuses messages to homeassistant/" in message
     assert tracks(listener) == [0]
 
 
@@ -301,7 +301,7 @@ def test_tls(tmp_path: Path) -> None:
         if complaint is None:
             wait_for(lambda run=run: run.sink.waiting == 0, "the spool to empty")
         else:
-            wait_for(run.lost, "the sentence")
+            wait_for(run.lost, "the message")
             assert complaint in run.lost()[0]
             assert run.sink.waiting == 1
         run.sink.close()
@@ -319,7 +319,7 @@ def test_own_certificate(tmp_path: Path) -> None:
     wait_for(lambda: run.sink.waiting == 0, "the spool to empty")
     run.sink.close()
     bare = Run(tmp_path, broker.port, **options)
-    wait_for(bare.lost, "the sentence")
+    wait_for(bare.lost, "the message")
     bare.sink.close()
     broker.stop()
 
@@ -327,7 +327,7 @@ def test_own_certificate(tmp_path: Path) -> None:
 @pytest.mark.parametrize("host", ["a" * 70, "no-such-host.invalid"])
 def test_a_host_that_does_not_exist(tmp_path: Path, host: str) -> None:
     run = Run(tmp_path, 1, url=f"mqtt://{host}")
-    wait_for(run.lost, "the sentence")
+    wait_for(run.lost, "the message")
     run.sink.close()
     assert "is not known" in run.lost()[0]
 
@@ -336,7 +336,7 @@ def test_what_listens_there_is_no_broker(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("maskedge.sinks.mqtt.connection._ANSWER_TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         run = Run(tmp_path, silent.getsockname()[1])
-        wait_for(run.lost, "the sentence")
+        wait_for(run.lost, "the message")
         run.sink.close()
     assert "does not answer" in run.lost()[0]
 

@@ -83,19 +83,19 @@ def test_a_slow_sink_loses_old_frames_and_no_event() -> None:
     assert sink.dropped + sink.written == 200
 
 
-def test_a_failure_is_said_once_and_tried_again() -> None:
-    inner, said = Recorder(), []
+def test_a_failure_is_published_once_and_retried() -> None:
+    inner, published = Recorder(), []
     inner.failure = OutputError("the disk is full.")
-    sink = QueuedSink(inner, source="0", publish_event=said.append, first_wait=0.02)
+    sink = QueuedSink(inner, source="0", publish_event=published.append, first_wait=0.02)
     sink.write(answer(0))
     wait_for(lambda: inner.reopened > 2, "tries")
     assert sink.status()["state"] == "lost"
     inner.failure = None
     wait_for(lambda: sink.written == 1, "success")
-    wait_for(lambda: len(said) == 2, "the word that it works again")
+    wait_for(lambda: len(published) == 2, "the word that it works again")
     sink.close()
     assert inner.taken == [0], "nothing is lost and nothing comes twice"
-    assert [(event.kind, dict(event.details)) for event in said] == [
+    assert [(event.kind, dict(event.details)) for event in published] == [
         ("output_lost", {"output": "recorder", "error": "the disk is full."}),
         ("output_back", {"output": "recorder"}),
     ]
@@ -103,31 +103,31 @@ def test_a_failure_is_said_once_and_tried_again() -> None:
 
 def test_a_sink_that_only_listens_is_not_back(tmp_path: Path) -> None:
     """A video takes an event without writing anything: its disk is as full as before."""
-    said: list[Event] = []
+    published: list[Event] = []
 
     class Full(Recorder):
         def write(self, answer: FrameResult) -> bool:
             raise OutputError("the disk is full.")
 
     inner = Full()
-    sink = QueuedSink(inner, capacity=1, publish_event=said.append, first_wait=0.01)
+    sink = QueuedSink(inner, capacity=1, publish_event=published.append, first_wait=0.01)
     sink.write(answer(0))
-    wait_for(lambda: said, "the word")
+    wait_for(lambda: published, "the word")
     sink.handle_event(Event(ALERT, 1.0, "0"))
     sink.handle_event(Event(ALERT, 2.0, "0"))
     wait_for(lambda: len(inner.taken) == 2, "the events")
     assert sink.status()["state"] == "lost"
-    assert [event.kind for event in said] == ["output_lost"]
+    assert [event.kind for event in published] == ["output_lost"]
     with pytest.raises(OutputError, match="full"):
         sink.close()
 
 
 def test_any_failure_of_a_sink_is_survived() -> None:
-    inner, said = Recorder(), []
+    inner, published = Recorder(), []
     inner.failure = ZeroDivisionError("oh")
-    sink = QueuedSink(inner, publish_event=said.append, first_wait=0.01)
+    sink = QueuedSink(inner, publish_event=published.append, first_wait=0.01)
     sink.write(answer(0))
-    wait_for(lambda: said, "the word")
+    wait_for(lambda: published, "the word")
     with pytest.raises(OutputError, match="recorder failed"):
         sink.close()
     assert inner.closed == 1
@@ -153,15 +153,15 @@ def test_a_sink_that_wants_the_end_is_heard() -> None:
 
 
 def test_a_full_disk_under_events(tmp_path: Path) -> None:
-    said: list[Event] = []
-    sink = QueuedSink(EventSink("/dev/full"), publish_event=said.append, first_wait=0.01)
+    published: list[Event] = []
+    sink = QueuedSink(EventSink("/dev/full"), publish_event=published.append, first_wait=0.01)
     for index in range(20):
         assert sink.write(answer(index))
-    wait_for(lambda: said, "the word")
-    assert "No space left" in said[0].details["error"]
+    wait_for(lambda: published, "the word")
+    assert "No space left" in published[0].details["error"]
     with pytest.raises(OutputError, match="No space left"):
         sink.close()
-    assert len(said) == 1
+    assert len(published) == 1
 
 
 def test_what_has_only_been_handed_on_is_not_written() -> None:

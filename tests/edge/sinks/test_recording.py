@@ -49,44 +49,44 @@ def uneven(count: int) -> list[float]:
 @pytest.mark.parametrize("suffix", TIMED)
 def test_every_frame_keeps_its_time(tmp_path: Path, suffix: str) -> None:
     path, times = tmp_path / f"out{suffix}", uneven(90)
-    film = open_video_file(path, 25)
+    video = open_video_file(path, 25)
     for index, time in enumerate(times):
-        film.write(picture(index), 5000 + time)
-    film.close()
-    film.close()
+        video.write(picture(index), 5000 + time)
+    video.close()
+    video.close()
     moments, shades = read(path)
     assert np.allclose(moments, np.array(times) - times[0], atol=0.0011)
     assert np.abs(np.array(shades) - [np.median(picture(index)) for index in range(90)]).max() <= 6
     assert not list(tmp_path.glob("maskedge-*"))
 
 
-def test_steady_film_repeats_pictures_and_bounds_a_gap(tmp_path: Path) -> None:
+def test_constant_rate_file_repeats_pictures_and_bounds_a_gap(tmp_path: Path) -> None:
     times = uneven(90)
     for name, gap, seconds in (("plain.avi", 0.0, times[-1] - times[0]), ("gap.avi", 3000.0, times[-1] - times[0] + 9.6)):
-        film = open_video_file(tmp_path / name, 25)
-        assert isinstance(film, ConstantRateFile)
+        video = open_video_file(tmp_path / name, 25)
+        assert isinstance(video, ConstantRateFile)
         for index, time in enumerate(times):
-            film.write(picture(index), time + (gap if index >= 50 else 0))
-        film.close()
+            video.write(picture(index), time + (gap if index >= 50 else 0))
+        video.close()
         moments, _ = read(tmp_path / name)
         assert moments[-1] == pytest.approx(seconds, rel=0.05)
 
 
 def test_rate_that_a_container_only_claims_is_not_written(tmp_path: Path) -> None:
     """Recordings of browsers claim 1,000 frames a second."""
-    film = open_video_file(tmp_path / "out.avi", 1000)
+    video = open_video_file(tmp_path / "out.avi", 1000)
     for index in range(10):
-        film.write(picture(index), index / 20)
-    film.close()
+        video.write(picture(index), index / 20)
+    video.close()
     assert len(read(tmp_path / "out.avi")[0]) == 10
 
 
 @pytest.mark.parametrize("suffix", TIMED)
 def test_gap_of_an_hour_costs_nothing(tmp_path: Path, suffix: str) -> None:
-    film = open_video_file(tmp_path / f"out{suffix}", 30)
+    video = open_video_file(tmp_path / f"out{suffix}", 30)
     for index in range(30):
-        film.write(picture(index), index / 30 + (3599 if index >= 15 else 0))
-    film.close()
+        video.write(picture(index), index / 30 + (3599 if index >= 15 else 0))
+    video.close()
     moments, _ = read(tmp_path / f"out{suffix}")
     assert len(moments) == 30
     assert moments[-1] == pytest.approx(3599 + 29 / 30, abs=0.002)
@@ -94,10 +94,10 @@ def test_gap_of_an_hour_costs_nothing(tmp_path: Path, suffix: str) -> None:
 
 
 def test_time_that_does_not_go_on_loses_no_frame(tmp_path: Path) -> None:
-    film = open_video_file(tmp_path / "out.mp4", 25)
+    video = open_video_file(tmp_path / "out.mp4", 25)
     for moment in (0.0, 0.0, 0.0, -5.0, float("nan"), 1e12, 1e12 + 0.04):
-        film.write(picture(0), moment)
-    film.close()
+        video.write(picture(0), moment)
+    video.close()
     assert np.allclose(np.diff(read(tmp_path / "out.mp4")[0]), 0.04, atol=0.001)
 
 
@@ -112,7 +112,7 @@ def test_time_that_does_not_go_on_loses_no_frame(tmp_path: Path) -> None:
         ([float("nan"), float("inf"), -3.0, 1.0], [0, 0.1, 0.2, 1.0]),
     ],
 )
-def test_film_clock_never_goes_back(stamps: list[float], times: list[float]) -> None:
+def test_video_clock_never_goes_back(stamps: list[float], times: list[float]) -> None:
     clock = VideoClock(10)
     assert [clock(stamp) for stamp in stamps] == pytest.approx(times)
 
@@ -122,9 +122,9 @@ import sys, time
 import numpy as np
 from pathlib import Path
 from maskedge.sinks.recording.writer import open_video_file
-film = open_video_file(Path(sys.argv[1]), 25)
+video = open_video_file(Path(sys.argv[1]), 25)
 for index in range(10_000):
-    film.write(np.full((48, 64, 3), index % 200, np.uint8), index / float(sys.argv[2]))
+    video.write(np.full((48, 64, 3), index % 200, np.uint8), index / float(sys.argv[2]))
     print(index, flush=True)
     time.sleep(0.004)
 """
@@ -154,12 +154,12 @@ def test_killed_in_the_middle_all_but_the_last_second_is_there(tmp_path: Path, s
 
 def test_mp4_is_fragmented_while_it_is_written_and_plain_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "out.mp4"
-    film = open_video_file(path, 25)
+    video = open_video_file(path, 25)
     for index in range(40):
-        film.write(picture(index), index / 25)
+        video.write(picture(index), index / 25)
     assert kinds(path)[:5] == [b"ftyp", b"free", b"moov", b"moof", b"mdat"]
     assert len(read(path)[0]) == 36
-    film.close()
+    video.close()
     assert kinds(path) == [b"ftyp", b"mdat", b"moov"]
     capture = cv2.VideoCapture(str(path))
     assert (capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)) == (40, 25)
@@ -174,23 +174,23 @@ def kinds(path: Path) -> list[bytes]:
 def test_full_disk_ends_in_a_sentence_and_loses_nothing(tmp_path: Path, suffix: str) -> None:
     """A limit on the size of files stands for the disk: the same error from the same call."""
     path = tmp_path / f"out{suffix}"
-    film = open_video_file(path, 25)
+    video = open_video_file(path, 25)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, limits[1]))
     try:
         with pytest.raises(OutputError, match="cannot be written") as caught:
             for index in range(2000):
-                film.write(picture(index), index / 25)
+                video.write(picture(index), index / 25)
         kept = len(read(path)[0])
         assert f"the {kept} frames before are kept" in str(caught.value)
         assert kept >= 12
         with pytest.raises(OutputError):
-            film.write(picture(index), index / 25)
+            video.write(picture(index), index / 25)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     # There is room again, as a live source finds: nothing that was taken is missing, and nothing is there twice.
-    film.write(picture(index), index / 25)
-    film.close()
+    video.write(picture(index), index / 25)
+    video.close()
     moments, _ = read(path)
     assert np.allclose(moments, np.arange(index + 1) / 25, atol=0.001)
 
@@ -198,14 +198,14 @@ def test_full_disk_ends_in_a_sentence_and_loses_nothing(tmp_path: Path, suffix: 
 @pytest.mark.parametrize("suffix", TIMED)
 def test_full_disk_at_the_end_leaves_what_was_written(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"out{suffix}"
-    film = open_video_file(path, 25)
+    video = open_video_file(path, 25)
     for index in range(61):
-        film.write(picture(index), index / 25)
+        video.write(picture(index), index / 25)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 100, limits[1]))
     try:
         with pytest.raises(OutputError, match="cannot be written"):
-            film.close()
+            video.close()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert len(read(path)[0]) == 60
@@ -216,19 +216,19 @@ def test_full_disk_at_the_end_leaves_what_was_written(tmp_path: Path, suffix: st
 def test_names_of_any_kind_are_written_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     path = Path(name + suffix)
-    film = open_video_file(path, 25)
+    video = open_video_file(path, 25)
     for index in range(3):
-        film.write(picture(index), index / 25)
-    film.close()
+        video.write(picture(index), index / 25)
+    video.close()
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
     assert len(read(path)[0]) == 3
 
 
 def test_frames_of_other_and_odd_sizes_are_fitted(tmp_path: Path) -> None:
-    film = open_video_file(tmp_path / "out.mp4", 25)
+    video = open_video_file(tmp_path / "out.mp4", 25)
     for index, size in enumerate(((49, 65), (480, 640), (1, 1))):
-        film.write(np.full((*size, 3), 100, np.uint8), index / 25)
-    film.close()
+        video.write(np.full((*size, 3), 100, np.uint8), index / 25)
+    video.close()
     source = VideoFileSource(tmp_path / "out.mp4")
     assert [frame.size for frame in source.frames()] == [(66, 50)] * 3
 
@@ -236,11 +236,11 @@ def test_frames_of_other_and_odd_sizes_are_fitted(tmp_path: Path) -> None:
 def test_opencv_without_ffmpeg_still_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(open_video_file(tmp_path / "out.mp4", 25), TimestampedFile)
     monkeypatch.setattr(cv2.videoio_registry, "getWriterBackends", lambda: (cv2.CAP_GSTREAMER,))
-    film = open_video_file(tmp_path / "out.mp4", 25)
-    assert isinstance(film, ConstantRateFile)
+    video = open_video_file(tmp_path / "out.mp4", 25)
+    assert isinstance(video, ConstantRateFile)
     for index in range(5):
-        film.write(picture(index), index / 25)
-    film.close()
+        video.write(picture(index), index / 25)
+    video.close()
     assert len(read(tmp_path / "out.mp4")[0]) == 5
 
 
@@ -249,10 +249,10 @@ def test_ffmpeg_finds_nothing_wrong_and_can_seek(tmp_path: Path, suffix: str) ->
     if not shutil.which("ffmpeg") or not shutil.which("ffprobe"):
         pytest.skip("ffmpeg is not installed")
     path = tmp_path / f"out{suffix}"
-    film = open_video_file(path, 25)
+    video = open_video_file(path, 25)
     for index, time in enumerate(times := uneven(90)):
-        film.write(picture(index), time)
-    film.close()
+        video.write(picture(index), time)
+    video.close()
     done = subprocess.run(["ffmpeg", "-v", "warning", "-i", path, "-f", "null", "-"], capture_output=True, text=True, check=True)
     assert not done.stderr
     ask = ["ffprobe", "-v", "warning", "-of", "csv=p=0"]

@@ -108,26 +108,26 @@ def test_overlay_changes_a_copy_and_stays_inside(frames: list[Image]) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing/out.mp4", "out.doc", "out", "out.jpg"])
-def test_video_that_cannot_be_written_is_said_before_the_first_frame(tmp_path: Path, name: str) -> None:
+def test_unwritable_video_is_refused_before_the_first_frame(tmp_path: Path, name: str) -> None:
     with pytest.raises(OutputError):
         open_picture_output(str(tmp_path / name), video=True, fps=30, length=10)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_events_that_cannot_be_written_are_said_at_once(tmp_path: Path) -> None:
+def test_unwritable_events_are_refused_at_once(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing" / "events.jsonl", Path("/proc/events.jsonl")):
         with pytest.raises(OutputError, match=r"folder|cannot be written"):
             EventSink(str(path))
 
 
-def test_full_disk_under_events_is_said() -> None:
+def test_full_disk_under_events_is_an_error() -> None:
     sink = EventSink("/dev/full")
     with pytest.raises(OutputError, match="No space left"):
         sink.write(answer(np.zeros((9, 9, 3), np.uint8)))
     sink.close()
 
 
-def test_full_disk_under_a_video_is_said(tmp_path: Path, frames: list[Image], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_under_a_video_is_an_error(tmp_path: Path, frames: list[Image], monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenCV's writer reports no error: the free space is watched. Other containers: `test_film.py`."""
     sink = VideoSink(tmp_path / "out.avi", 25)
     sink.write(answer(frames[0]))

@@ -47,7 +47,7 @@ def test_status_is_the_state_of_the_run(page: Run) -> None:
     assert set(status["faces"]) == {"with_mask", "without_mask", "incorrect_mask"}
 
 
-def test_every_answer_forbids_what_the_page_does_not_need(page: Run) -> None:
+def test_every_response_forbids_what_the_page_does_not_need(page: Run) -> None:
     for path in ("/", "/page.css", "/page.js", "/icon.svg", "/api/status", "/metrics", "/healthz", "/nothing"):
         _, headers, content = page.get(path)
         assert "default-src 'none'" in headers["Content-Security-Policy"]
@@ -121,7 +121,7 @@ def test_events_are_faces_and_happenings(page: Run) -> None:
     assert {"source", "frame", "time", "size", "faces", "latency_ms"} <= next(e for e in events if "faces" in e).keys()
 
 
-def test_who_comes_back_gets_what_happened_meanwhile() -> None:
+def test_a_client_that_reconnects_gets_missed_events() -> None:
     with Run(frames=False) as run:
         for track in range(5):
             run.sink.handle_event(Event("face_left", time.time(), "door", {"track": track}))
@@ -191,7 +191,7 @@ def test_what_is_known_is_0_before_anything_happens() -> None:
     assert not any("_created" in line or line.startswith(("python_", "process_")) for line in lines)
 
 
-def test_open_metrics_for_who_asks_for_it(page: Run) -> None:
+def test_open_metrics_on_request(page: Run) -> None:
     code, headers, content = page.get("/metrics", Accept="application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.3")
     assert code == 200
     assert headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
@@ -260,7 +260,7 @@ def test_requests_are_bounded(page: Run, request_: bytes, code: bytes) -> None:
         assert read_until(client, b"\r\n").split(b" ")[1] == code
 
 
-def test_who_says_nothing_is_not_waited_for(page: Run) -> None:
+def test_a_silent_client_is_disconnected(page: Run) -> None:
     with socket.create_connection(page.address, timeout=20) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: loc")
         assert client.recv(100).startswith(b"HTTP/1.1 408 ")
@@ -271,7 +271,7 @@ def test_who_says_nothing_is_not_waited_for(page: Run) -> None:
     [b"", b"GET /sta", b"GET / HTTP/1.1\r\nHost: loc", b"POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\nabc"],
     ids=["nothing", "half a line", "half a head", "half a body"],
 )
-def test_who_holds_a_request_back_shuts_nobody_out(held_back: bytes) -> None:
+def test_a_delayed_request_blocks_no_other_client(held_back: bytes) -> None:
     with Run(picture=True) as run:
         until(lambda: run.frames)
         clients = [socket.create_connection(run.address, timeout=20) for _ in range(150)]
@@ -329,7 +329,7 @@ def test_a_token_that_is_none(tmp_path: Path) -> None:
             WebSink(WebConfig(serve="127.0.0.1:0", token_file=tmp_path / name), dict)
 
 
-def test_one_who_reads_a_byte_a_second_holds_nobody_up() -> None:
+def test_a_slow_reader_delays_no_other_client() -> None:
     with Run(picture=True, stream_fps=100) as run, run.open("/stream.mjpg") as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.recv(1)
@@ -393,7 +393,7 @@ def test_an_address_that_is_not_of_this_machine() -> None:
         WebSink(WebConfig(serve="203.0.113.1:0"), dict)
 
 
-def test_serving_to_a_network_is_said() -> None:
+def test_serving_to_a_network_is_a_warning() -> None:
     with Run(frames=False, serve="0.0.0.0:0") as run:
         assert "every client that can reach" in run.sink.warnings[0]
     with Run(frames=False, serve="0.0.0.0:0", token="x") as run:  # noqa: S106

@@ -17,7 +17,7 @@ from maskedge.vision.pipeline import DETECT_EVERY
 
 
 @pytest.fixture(scope="module", params=["haar", "haar-stock"])
-def answers(request: pytest.FixtureRequest) -> list[list[Face]]:
+def results(request: pytest.FixtureRequest) -> list[list[Face]]:
     """Results with the default `detect_every` of `edge-run`."""
     detector = MaskDetector(detector=request.param, tracking=True, detect_every=DETECT_EVERY)
     return [detector(frame.image, frame.moment) for frame in demo.DemoSource().frames()]
@@ -51,10 +51,10 @@ def test_atlas_holds_averages_and_is_small() -> None:
     assert len((folder / "demo_faces.jpg").read_bytes()) <= 400_000
 
 
-def test_faces_are_found_and_told_apart(answers: list[list[Face]]) -> None:
+def test_faces_are_found_and_told_apart(results: list[list[Face]]) -> None:
     """Nearly all faces in full view are found, and the voted label is right."""
     shown = found = right = 0
-    for index, faces in enumerate(answers):
+    for index, faces in enumerate(results):
         for true in demo.truth(index):
             if true.visible < 0.95:
                 continue
@@ -67,18 +67,18 @@ def test_faces_are_found_and_told_apart(answers: list[list[Face]]) -> None:
     assert right / found >= 0.99
 
 
-def test_false_alarms_are_rare(answers: list[list[Face]]) -> None:
+def test_false_alarms_are_rare(results: list[list[Face]]) -> None:
     false = sum(
         all(box_iou(face.box, true.box) < 0.4 for true in demo.truth(index))
-        for index, faces in enumerate(answers)
+        for index, faces in enumerate(results)
         for face in faces
     )
-    assert false <= 0.02 * sum(map(len, answers))
+    assert false <= 0.02 * sum(map(len, results))
 
 
-def test_identities_survive_the_crossing(answers: list[list[Face]]) -> None:
+def test_identities_survive_the_crossing(results: list[list[Face]]) -> None:
     tracks: dict[int, Counter[int | None]] = {}
-    for index, faces in enumerate(answers):
+    for index, faces in enumerate(results):
         for true in demo.truth(index):
             for face in faces:
                 if box_iou(face.box, true.box) >= 0.5 and true.visible > 0.9:

@@ -76,8 +76,8 @@ def test_a_damaged_part_is_skipped_and_counted(camera: HttpCamera, oddity: str) 
 
 def test_a_stream_that_ends_is_lost_at_once(pictures: list[bytes]) -> None:
     parts = b"".join(b"--frame\r\nContent-Type: image/jpeg\r\n\r\n" + picture + b"\r\n" for picture in pictures[:3])
-    answer = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace;boundary=frame\r\n\r\n" + parts
-    with serve_bytes(answer, 0.1) as port:
+    response = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace;boundary=frame\r\n\r\n" + parts
+    with serve_bytes(response, 0.1) as port:
         source = live(f"http://127.0.0.1:{port}/", stall_timeout=60.0)
         with pytest.raises(SourceError, match="ended or was lost"):
             list(source.frames())
@@ -167,8 +167,8 @@ def test_a_stream_that_hangs_is_lost(pictures: list[bytes]) -> None:
 
 
 def test_what_resembles_http_and_what_does_not() -> None:
-    for answer in (b"SSH-2.0-camera\r\n", b"HTTP/1.0 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n", b"", b"HTTP/1.0 200 OK\r\n\r\n"):
-        with serve_bytes(answer, 0.05) as port:
+    for response in (b"SSH-2.0-camera\r\n", b"HTTP/1.0 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n", b"", b"HTTP/1.0 200 OK\r\n\r\n"):
+        with serve_bytes(response, 0.05) as port:
             assert "could not be opened" in refusal(f"http://127.0.0.1:{port}/", open_timeout=1.0)
 
 

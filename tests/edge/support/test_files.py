@@ -38,13 +38,13 @@ def mode(path: Path) -> int:
 
 
 def test_what_may_show_people_is_private_whatever_the_umask(tmp_path: Path, open_umask: None, frames) -> None:  # type: ignore[no-untyped-def]
-    MediaFolder(tmp_path / "deep" / "album", ".jpg", Retention())
+    MediaFolder(tmp_path / "deep" / "media", ".jpg", Retention())
     EventSink(str(tmp_path / "events.jsonl")).close()
     Spool(tmp_path / "spool", 1000).close()
     write_file(tmp_path / "snapshot.jpg", b"x", private=True)
     jpeg = encode_jpeg(frames[0], 80)
     write_video(tmp_path / "clip.mp4", [_Shot(number / 10, jpeg) for number in range(3)])
-    assert [mode(tmp_path / name) for name in ("deep/album", "spool")] == [0o700, 0o700]
+    assert [mode(tmp_path / name) for name in ("deep/media", "spool")] == [0o700, 0o700]
     for name in ("events.jsonl", "spool/spool.sqlite3", "snapshot.jpg", "clip.mp4"):
         assert mode(tmp_path / name) == 0o600, name
     # Existing files and folders keep their modes.

@@ -29,28 +29,28 @@ def test_this_machine_can_be_read() -> None:
 
 
 def test_changes_are_said_once(tmp_path: Path) -> None:
-    said: list[Event] = []
+    events: list[Event] = []
     states: list[dict[str, object]] = []
-    watcher = HealthWatcher("0", states.append, said.append, root=pretend_board(tmp_path, 50))
+    watcher = HealthWatcher("0", states.append, events.append, root=pretend_board(tmp_path, 50))
     watcher.check()
-    assert said == []
+    assert events == []
     assert states[-1]["temperature_band"] == "ok"
     pretend_board(tmp_path, 82, "0x4")
     watcher.check()
     watcher.check()
-    (hot,) = said
+    (hot,) = events
     assert hot.kind == "health"
     assert dict(hot.details) | {"frequency_mhz": 0} == {
         "temperature_c": 82.0, "temperature_band": "hot", "throttled": ["throttled"], "frequency_mhz": 0,
     }  # fmt: skip
     pretend_board(tmp_path, 78.5, "0x40000")
     watcher.check()
-    assert said[-1].details["throttled"] == []
-    assert said[-1].details["temperature_band"] == "hot", "78.5 is not well below the bound"
+    assert events[-1].details["throttled"] == []
+    assert events[-1].details["temperature_band"] == "hot", "78.5 is not well below the bound"
     pretend_board(tmp_path, 60, "0x40000")
     watcher.check()
-    assert said[-1].details["temperature_band"] == "ok"
-    assert len(said) == 3
+    assert events[-1].details["temperature_band"] == "ok"
+    assert len(events) == 3
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_budget_is_kept_and_left_again() -> None:
     changed_state = bench.limiter.changed_state()
     assert changed_state is not None
     assert changed_state["slowed_by"] == ["cpu_budget"]
-    assert bench.limiter.changed_state() is None, "said once"
+    assert bench.limiter.changed_state() is None, "reported once"
     bench.cost = 0.001
     assert bench.run(60) == pytest.approx(30, rel=0.1)
     again = bench.limiter.changed_state()

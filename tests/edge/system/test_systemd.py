@@ -107,12 +107,12 @@ def test_what_systemd_hears(tmp_path: Path, abstract: bool) -> None:
         notifier.reloading()
         notifier.reloaded()
         notifier.stopping()
-        heard = [manager.recv(4096).decode() for _ in range(6)]
-    assert heard[:3] == ["READY=1", "WATCHDOG=1", "STATUS=camera 0 is open"], "said once each"
-    reloading, usec = heard[3].split("\n")
+        received = [manager.recv(4096).decode() for _ in range(6)]
+    assert received[:3] == ["READY=1", "WATCHDOG=1", "STATUS=camera 0 is open"], "each sent once"
+    reloading, usec = received[3].split("\n")
     assert reloading == "RELOADING=1"
     assert usec.removeprefix("MONOTONIC_USEC=").isdigit()
-    assert heard[4:] == ["READY=1", "STOPPING=1"]
+    assert received[4:] == ["READY=1", "STOPPING=1"]
     notifier.stopping()  # no one listens any more
     notifier.close()
 

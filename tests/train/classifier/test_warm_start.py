@@ -14,7 +14,7 @@ from maskedge import ModelError, UsageError
 from maskedge.modelfile.contract import default_model
 from maskedge.types import Image
 from maskedge.vision.classifier import MaskClassifier
-from maskedge_export.export import export_classifier
+from maskedge_export.classifier.export import export_classifier
 from maskedge_train.classifier.checkpoint import ClassifierSpec
 from maskedge_train.classifier.metrics import probabilities
 from maskedge_train.classifier.nets import build, locate

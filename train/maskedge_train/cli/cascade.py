@@ -13,14 +13,10 @@ from maskedge.cli.common import Command, require_extra, silence_libraries
 from maskedge.cli.output_options import overwrite_option
 
 from .options import (
-    backgrounds_option,
+    DataOptions,
     check_out,
-    face_boxes_option,
-    faces_option,
-    load,
+    data_options,
     quiet_option,
-    relabel_scenes_option,
-    scenes_option,
 )
 
 _OUTPUTS = ("cascade.xml", "stages.json", "report.json")
@@ -28,11 +24,7 @@ _OUTPUTS = ("cascade.xml", "stages.json", "report.json")
 
 
 @click.command(cls=Command, short_help="Train a face cascade for edge-run --cascade.")
-@scenes_option
-@relabel_scenes_option
-@faces_option
-@face_boxes_option
-@backgrounds_option
+@data_options(locate=False)
 @click.option(
     "--features",
     type=click.Choice(["haar", "lbp"]),
@@ -59,11 +51,7 @@ _OUTPUTS = ("cascade.xml", "stages.json", "report.json")
 @overwrite_option
 @quiet_option
 def cascade(
-    scenes: tuple[Path, ...],
-    relabel_scenes: Path | None,
-    faces: Path | None,
-    face_boxes: Path | None,
-    backgrounds: Path | None,
+    data: DataOptions,
     resume: bool,
     out: Path | None,
     overwrite: bool,
@@ -85,7 +73,7 @@ def cascade(
     out = out or Path("runs/cascade")
     click.get_current_context().with_resource(lock_folder(out))
     check_out(out, _OUTPUTS, resume=resume, overwrite=overwrite)
-    dataset = load(faces, face_boxes, scenes, backgrounds, relabel_scenes)
+    dataset = data.load()
     line = _Line(quiet)
     report = train_cascade(dataset.pictures, CascadeRecipe(**options), out, resume=resume, progress=line)
     line.end()

@@ -16,22 +16,17 @@ from maskedge.cli.output_options import overwrite_option
 
 from .options import (
     FACE_BOXES,
-    backgrounds_option,
+    DataOptions,
     build_engine,
     check_out,
+    data_options,
     engine_options,
-    face_boxes_option,
-    faces_option,
-    load,
     oversample_option,
     people_option,
     progress_bar,
     quiet_option,
     read_corrections,
     relabel_option,
-    relabel_scenes_option,
-    scenes_option,
-    whole_option,
     write_face_boxes,
 )
 
@@ -43,12 +38,7 @@ _OUTPUTS = ("best.ckpt", "last.ckpt", "report.json", "report.html")
 
 
 @click.command(cls=Command, short_help="Train the mask classifier.")
-@faces_option
-@face_boxes_option
-@whole_option
-@scenes_option
-@relabel_scenes_option
-@backgrounds_option
+@data_options(locate=True)
 @click.option(
     "--negatives",
     type=click.Choice(["auto", "given", "none"]),
@@ -136,12 +126,7 @@ _OUTPUTS = ("best.ckpt", "last.ckpt", "report.json", "report.html")
 @overwrite_option
 @quiet_option
 def classifier(
-    faces: Path | None,
-    face_boxes: Path | None,
-    whole_pictures: bool,
-    scenes: tuple[Path, ...],
-    relabel_scenes: Path | None,
-    backgrounds: Path | None,
+    data: DataOptions,
     negatives: str,
     drawn: int,
     test_scenes: tuple[Path, ...],
@@ -198,7 +183,7 @@ def classifier(
     check_out(out, _OUTPUTS, resume=resume, overwrite=overwrite, start=init)
     # A resumed run uses the face boxes of the first run.
     kept = out / FACE_BOXES if resume else None
-    dataset = load(*(faces, face_boxes, scenes, backgrounds, relabel_scenes), locate=not whole_pictures, kept=kept, quiet=quiet)
+    dataset = data.load(kept=kept, quiet=quiet)
     labels = labels_to_learn(dataset, negatives)
     right = read_corrections(relabel, dataset)
     begun = {}

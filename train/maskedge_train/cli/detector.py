@@ -12,17 +12,13 @@ from maskedge.cli.common import Command, require_extra
 from maskedge.cli.output_options import overwrite_option
 
 from .options import (
-    backgrounds_option,
+    DataOptions,
     build_engine,
     check_out,
+    data_options,
     engine_options,
-    face_boxes_option,
-    faces_option,
-    load,
     progress_bar,
     quiet_option,
-    relabel_scenes_option,
-    scenes_option,
 )
 
 _OUTPUTS = ("detector.ckpt", "last.ckpt", "report.json")
@@ -30,11 +26,7 @@ _OUTPUTS = ("detector.ckpt", "last.ckpt", "report.json")
 
 
 @click.command(cls=Command, short_help="Train the face detector network.")
-@scenes_option
-@relabel_scenes_option
-@faces_option
-@face_boxes_option
-@backgrounds_option
+@data_options(locate=False)
 @click.option("--epochs", type=click.IntRange(1), default=80, show_default=True, help="Number of epochs.")
 @click.option(
     "--whole-share",
@@ -63,11 +55,7 @@ _OUTPUTS = ("detector.ckpt", "last.ckpt", "report.json")
 @overwrite_option
 @quiet_option
 def detector(
-    scenes: tuple[Path, ...],
-    relabel_scenes: Path | None,
-    faces: Path | None,
-    face_boxes: Path | None,
-    backgrounds: Path | None,
+    data: DataOptions,
     workers: int,
     init: Path | None,
     resume: bool,
@@ -100,7 +88,7 @@ def detector(
     check_out(out, _OUTPUTS, resume=resume, overwrite=overwrite, start=init)
     if init:
         check_start(init)
-    dataset = load(faces, face_boxes, scenes, backgrounds, relabel_scenes)
+    dataset = data.load()
     learn, measured = split_pictures(dataset.pictures)
     with progress_bar(len(dataset.pictures), "Reading pictures", quiet) as step:
         read = load_scenes(learn, step)

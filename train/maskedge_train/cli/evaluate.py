@@ -13,26 +13,16 @@ from maskedge.cli.output_options import check_folder, overwrite_option
 from .classifier import load_test_sets, print_evaluations
 from .options import (
     FACE_BOXES,
-    backgrounds_option,
-    face_boxes_option,
-    faces_option,
-    load,
+    DataOptions,
+    data_options,
     progress_bar,
     quiet_option,
-    relabel_scenes_option,
-    scenes_option,
-    whole_option,
 )
 
 
 @click.command(cls=Command, short_help="Measure a classifier checkpoint on labelled data.")
 @click.argument("checkpoint", type=click.Path(dir_okay=False, path_type=Path))
-@faces_option
-@face_boxes_option
-@whole_option
-@scenes_option
-@relabel_scenes_option
-@backgrounds_option
+@data_options(locate=True)
 @click.option(
     "--split",
     "split_file",
@@ -51,12 +41,7 @@ from .options import (
 @quiet_option
 def evaluate(
     checkpoint: Path,
-    faces: Path | None,
-    face_boxes: Path | None,
-    whole_pictures: bool,
-    scenes: tuple[Path, ...],
-    relabel_scenes: Path | None,
-    backgrounds: Path | None,
+    data: DataOptions,
     split_file: Path | None,
     part: str,
     out: Path | None,
@@ -71,7 +56,7 @@ def evaluate(
     Exit codes: 0 done, 2 wrong usage or unusable data, 4 the checkpoint was refused, 5 a file could
     not be written.
     """
-    if not (faces or scenes or backgrounds):
+    if not (data.faces or data.scenes or data.backgrounds):
         raise click.UsageError("nothing to measure on: give --data, --scenes or --backgrounds.")
     with require_extra("train"):
         from maskedge_train.classifier.checkpoint import load_classifier
@@ -83,12 +68,10 @@ def evaluate(
     check_folder(out, ("report.json", "report.html"), overwrite=overwrite)
     _, spec, card = load_classifier(checkpoint)
     sets = {}
-    if faces or split_file:
+    if data.faces or split_file:
         # A training writes the located faces beside its split.
         kept = split_file.parent / FACE_BOXES if split_file else None
-        everything = load(
-            *(faces, face_boxes, scenes, backgrounds, relabel_scenes), locate=not whole_pictures, kept=kept, quiet=quiet
-        )
+        everything = data.load(kept=kept, quiet=quiet)
         parts = Split.load(split_file).part_of(everything) if split_file else None
         chosen = [index for index in range(len(everything.pictures)) if parts is None or PARTS[parts[index]] == part]
         import numpy as np
@@ -104,7 +87,7 @@ def evaluate(
             )
         sets[f"{part} part" if split_file else "data"] = crops.take(reliable_rows(crops))
     else:
-        sets |= load_test_sets(scenes, backgrounds, spec.labels, quiet)
+        sets |= load_test_sets(data.scenes, data.backgrounds, spec.labels, quiet)
     facts: dict[str, Any] = {key: card[key] for key in ("net", "parameters", "data", "split") if key in card}
     report = report_checkpoint(checkpoint, sets, out, facts=facts)
     print_evaluations(report)

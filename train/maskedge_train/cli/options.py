@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -244,6 +246,53 @@ def write_face_boxes(dataset: DataSet, path: Path) -> None:
     located = [picture for picture in dataset.pictures if picture.source == "faces" and picture.located]
     if located:
         write_boxes(path, [(picture.name.removeprefix("faces/"), picture.faces[0]) for picture in located])
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """The values of the options that name a command's data, see `data_options`."""
+
+    faces: Path | None
+    face_boxes: Path | None
+    scenes: tuple[Path, ...]
+    relabel_scenes: Path | None
+    backgrounds: Path | None
+    whole_pictures: bool = True
+
+    def load(self, *, kept: Path | None = None, quiet: bool = True) -> DataSet:
+        """Load the data, see `load`."""
+        return load(
+            self.faces,
+            self.face_boxes,
+            self.scenes,
+            self.backgrounds,
+            self.relabel_scenes,
+            locate=not self.whole_pictures,
+            kept=kept,
+            quiet=quiet,
+        )
+
+
+def data_options(*, locate: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add the options that name a command's data, and pass them on as one argument, `data`.
+
+    Args:
+        locate: Locate the face of each picture in --data unless --whole-pictures is given.
+    """
+    options = [faces_option, face_boxes_option, scenes_option, relabel_scenes_option, backgrounds_option]
+    if locate:
+        options.insert(2, whole_option)
+    names = [field.name for field in fields(DataOptions)]
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def command(**values: Any) -> Any:
+            data = DataOptions(**{name: values.pop(name) for name in names if name in values})
+            return function(data=data, **values)
+
+        return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
+
+    return add
 
 
 @contextmanager

@@ -10,25 +10,15 @@ from maskedge.cli.common import Command, require_extra
 from maskedge.cli.output_options import OutputFile, overwrite_option
 
 from .options import (
-    backgrounds_option,
-    face_boxes_option,
-    faces_option,
-    load,
+    DataOptions,
+    data_options,
     progress_bar,
     quiet_option,
-    relabel_scenes_option,
-    scenes_option,
-    whole_option,
 )
 
 
 @click.command(cls=Command, short_help="Show training crops before and after augmentation.")
-@faces_option
-@face_boxes_option
-@whole_option
-@scenes_option
-@relabel_scenes_option
-@backgrounds_option
+@data_options(locate=True)
 @click.option("-o", "--output", type=OutputFile(), required=True, help="The .png or .jpg file to write.")
 @overwrite_option
 @click.option(
@@ -43,12 +33,7 @@ from .options import (
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of choice and augmentation.")
 @quiet_option
 def preview(
-    faces: Path | None,
-    face_boxes: Path | None,
-    whole_pictures: bool,
-    scenes: tuple[Path, ...],
-    relabel_scenes: Path | None,
-    backgrounds: Path | None,
+    data: DataOptions,
     output: Path,
     overwrite: bool,
     augment: str,
@@ -65,7 +50,7 @@ def preview(
     """
     with require_extra("train"):
         from maskedge_train.reports.preview import draw_preview
-    dataset = load(faces, face_boxes, scenes, backgrounds, relabel_scenes, locate=not whole_pictures, quiet=quiet)
+    dataset = data.load(quiet=quiet)
     with progress_bar(min(pictures, len(dataset.pictures)), "Cutting faces", quiet) as step:
         rows = draw_preview(dataset, output, augment, columns=columns, pictures=pictures, seed=seed, progress=step)
     click.echo(f"Wrote {output}: {', '.join(rows)}")

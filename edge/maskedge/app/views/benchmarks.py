@@ -1,4 +1,4 @@
-"""The view "Benchmarks": accuracy and speed from the committed reports, this machine, and uploaded reports."""
+"""The view "Benchmarks": accuracy and speed from committed and uploaded reports."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _quick(own: list[Report]) -> None:
             status.update(label="Done", state="complete")
         own[:] = [report, *(other for other in own if other.name != report.name)]
     for report in own:
-        if report.name == "this machine":
+        if report.name == "This machine":
             st.success(
                 f"Measured on this machine: {report.machine}. The charts below include it.",
                 icon=":material/check_circle:",
@@ -102,14 +102,14 @@ def _measure() -> Report:
             raise UsageError(
                 f"The benchmark failed (exit code {process.returncode}): {lines[-1] if lines else 'it printed no message'}"
             )
-        return read_report("this machine", path.read_bytes())
+        return read_report("This machine", path.read_bytes())
 
 
 def _upload(own: list[Report]) -> None:
     st.subheader("Your reports", anchor=False)
     files = st.file_uploader("Files of edge-bench --json", type=["json"], accept_multiple_files=True, key="reports-file")
     names = {file.name for file in files}
-    own[:] = [report for report in own if report.name == "this machine" or report.name in names]
+    own[:] = [report for report in own if report.name == "This machine" or report.name in names]
     for file in files:
         try:
             report = read_report(file.name, file.getvalue())
@@ -170,12 +170,12 @@ def _speed(reports: Sequence[Report]) -> None:
             "report": "Report",
             "name": "Pipeline",
             "rate": st.column_config.NumberColumn("Frames/s", format="%.1f"),
-            "range": "Range of the rounds",
+            "range": "Range",
             "ratio": st.column_config.TextColumn(
                 "Speed-up", alignment="right", help="Frames/s divided by those of the original pipeline in the same round."
             ),
-            "p50": st.column_config.NumberColumn("Latency p50 (ms)", format="%.1f"),
-            "p95": st.column_config.NumberColumn("Latency p95 (ms)", format="%.1f"),
+            "p50": st.column_config.NumberColumn("p50 (ms)", format="%.1f"),
+            "p95": st.column_config.NumberColumn("p95 (ms)", format="%.1f"),
         },
     )
     _machines(reports)

@@ -1,4 +1,4 @@
-// The browser side of the live view: captures a frame, sends it, and draws the result over that same frame.
+// The browser side of the live view: capture a frame, send it, draw the result over it.
 const SIDE = 640;
 const views = new WeakMap();
 
@@ -91,7 +91,8 @@ class View {
     });
   }
 
-  // Wait for a frame that was not sent yet. Browsers without requestVideoFrameCallback wait a fixed time instead.
+  // Wait for a frame that was not sent yet. Browsers without requestVideoFrameCallback wait a
+  // fixed time instead.
   async nextFrame() {
     if (!this.newer) {
       await new Promise((resolve) => { this.wake = resolve; setTimeout(resolve, this.video.requestVideoFrameCallback ? 250 : 33); });
@@ -170,7 +171,8 @@ class View {
     }
   }
 
-  // Find a place for a caption that covers no other: above or below its box, in full or with symbol and number alone.
+  // Find a place for a caption that covers no other: above or below its box, in full or with
+  // symbol and number alone.
   place(pen, face, taken, width, height, unit) {
     const [x1, y1, , y2] = face.box;
     const tall = 21 * unit;
@@ -187,7 +189,8 @@ class View {
     return found;
   }
 
-  // Cover a face with the server's mosaic. Edges are whole pixels, so that no gap shows between squares.
+  // Cover a face with the server's mosaic. Edges are whole pixels, so that no gap shows between
+  // squares.
   hide(pen, { left, top, width, height, colours }) {
     const edge = (index, count, length) => Math.ceil((index * length) / count);
     colours.forEach((row, y) => {

@@ -1,4 +1,4 @@
-"""The view "Models": the card, accuracy, calibration and limits of each model, and the upload of new ones."""
+"""The view "Models": card, accuracy and calibration of each model, and uploads."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def show() -> None:
     """Show the view."""
     heading(
         "Models",
-        "The installed models, their training data and their accuracy. You can add a model of your own: it passes the checks "
-        "of a device, can be used in Try it and Live, and is dropped when you leave.",
+        "The installed models, their training data and their accuracy. You can add your own model: it is checked as on a "
+        "device, can be selected in Try it and Live, and is dropped when you leave.",
     )
     _upload()
     for model in [*cached_models(), *uploaded_models().values()]:
@@ -70,7 +70,7 @@ def _show_model(model: ModelFile) -> None:
     st.subheader(model.name, anchor=False)
     origin = "installed with maskedge" if model.path is not None else "uploaded, for this session only"
     what = model.kind.capitalize()
-    st.caption(f"{what}, {origin}; {len(model.content) / 1000:,.0f} kB; SHA-256 {model.digest[:16]}...")
+    st.caption(f"{what}, {origin}, {len(model.content) / 1000:,.0f} kB, SHA-256 {model.digest[:16]}...")
     evaluations = card.get("evaluations", []) if model.kind == "classifier" else []
     names = ["Summary", *(["Confusion matrix", "Calibration"] if evaluations else []), "Model card"]
     parts = dict(zip(names, st.tabs(names), strict=True))
@@ -103,7 +103,7 @@ def _summary(card: Mapping[str, Any]) -> None:
         two_way, gate = part.get("two_way"), card.get("gate", {}).get(part["name"], {})
         cells = [("Accuracy", part["accuracy"], "Share of the faces with the correct label.")]
         if two_way:
-            cells.append(("Two-label accuracy", two_way["two_labels"], "Accuracy over 'with a mask' and 'without a mask' only."))
+            cells.append(("Two labels", two_way["two_labels"], "Accuracy over 'with a mask' and 'without a mask' only."))
         if part.get("macro_f1") is not None:
             cells.append(("Macro F1", part["macro_f1"], "Mean F1 over the labels."))
         if gate.get("rejected") is not None:
@@ -132,7 +132,7 @@ def _summary(card: Mapping[str, Any]) -> None:
 
 
 def _best_point(card: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return a detector's figures at its own threshold and largest pictures; None where the card has none."""
+    """Return a detector's figures at its own threshold and largest pictures; None without any."""
     own = [point for point in card.get("curve", ()) if point.get("score") == card.get("least_score")]
     return max(own, key=lambda point: int(point["side"]), default=None)
 
@@ -216,6 +216,13 @@ def _calibration(card: Mapping[str, Any], model: ModelFile) -> None:
 def _choose(card: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """Let the visitor choose the data set of the figures."""
     evaluations = {part["name"]: part for part in card["evaluations"]}
-    name = st.segmented_control("Measured on", list(evaluations), default=next(iter(evaluations)), required=True, key=key)
+    name = st.segmented_control(
+        "Measured on",
+        list(evaluations),
+        default=next(iter(evaluations)),
+        required=True,
+        format_func=lambda name: name[:1].upper() + name[1:],
+        key=key,
+    )
     chosen: Mapping[str, Any] = evaluations[name]
     return chosen

@@ -39,7 +39,7 @@ output { min-width: 6.2rem; text-align: right; font-variant-numeric: tabular-num
 # OpenCV writes no codec that every browser plays, so the player shows pictures in turn.
 _JS = """
 export default function ({ data, parentElement }) {
-  const [picture, button, range, words] = ["img", "button", "input", "output"].map((name) => parentElement.querySelector(name));
+  const [picture, button, range, position] = ["img", "button", "input", "output"].map((name) => parentElement.querySelector(name));
   const { pictures, seconds, length, name } = data;
   let timer = null;
   range.max = pictures.length - 1;
@@ -47,7 +47,7 @@ export default function ({ data, parentElement }) {
     const at = Number(range.value);
     picture.src = "data:image/jpeg;base64," + pictures[at];
     picture.alt = `${name} at ${seconds[at].toFixed(1)} seconds, with a box and a label on each face`;
-    words.textContent = `${seconds[at].toFixed(1)} / ${length.toFixed(1)} s`;
+    position.textContent = `${seconds[at].toFixed(1)} / ${length.toFixed(1)} s`;
     range.setAttribute("aria-valuetext", `${seconds[at].toFixed(1)} seconds`);
   };
   const stop = () => { clearTimeout(timer); timer = null; button.textContent = "▶"; button.ariaLabel = "Play"; };

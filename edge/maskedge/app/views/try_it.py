@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 import zipfile
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import streamlit as st
 
 from maskedge.app.model_library import ModelFile, build_detector
-from maskedge.app.results import encode_jpeg, event_line, preview_jpeg, table_rows
+from maskedge.app.results import event_line, preview_jpeg, table_rows
 from maskedge.app.uploads import MAX_PICTURES, PICTURES, VIDEOS, Picture, read_picture_upload, upload_kind
 from maskedge.app.video_job import AnnotatedVideo, Stills, annotate_video
 from maskedge.app.widgets import Settings, display_name, heading, label_counts, settings_form
+from maskedge.counts import count_labels
 from maskedge.errors import MaskedgeError
+from maskedge.rendering.jpeg import encode_jpeg
 from maskedge.results import FrameResult
 from maskedge.runtime.context import StopRequest
 from maskedge.sources import demo
@@ -39,7 +41,7 @@ T = TypeVar("T")
 _EXAMPLE, _FILES, _PHOTO = "Example", "My files", "Camera"
 _SOURCES = {_EXAMPLE: ":material/movie:", _FILES: ":material/upload_file:", _PHOTO: ":material/photo_camera:"}
 _KEPT_BYTES = 300_000_000
-"""Bytes of decoded pictures that a session caches with their results, so that a slider does not run detection again."""
+"""Bytes of decoded pictures that a session caches, so that a slider does not run detection again."""
 
 
 @dataclass
@@ -208,7 +210,7 @@ def _show_result(
 ) -> None:
     if beside:
         st.markdown(f"**{display_name(detector)}**")
-    label_counts(Counter(face.label for face in result.faces))
+    label_counts(count_labels(result.faces))
     width, height = result.frame.size
     st.image(
         preview_jpeg(result), width="stretch", caption=f"{picture.name}, {width} x {height}: processed in {milliseconds:.0f} ms"
@@ -325,7 +327,10 @@ def _key(detector: str | ModelFile) -> str:
 
 
 def _cached(key: str, make: Callable[[], T]) -> T:
-    """Return the value of `key` from the session's cache, or make it. The least recently used values are dropped first."""
+    """Return the value of `key` from the session's cache, or make it.
+
+    The least recently used values are dropped first.
+    """
     kept: OrderedDict[str, Any] = st.session_state.setdefault("kept", OrderedDict())
     value: T = kept[key] if key in kept else make()
     kept[key] = value
@@ -336,7 +341,7 @@ def _cached(key: str, make: Callable[[], T]) -> T:
 
 
 def _annotated_jpeg(result: FrameResult) -> bytes:
-    return encode_jpeg(result.picture, quality=95)
+    return encode_jpeg(result.picture, 95)
 
 
 def _events(results: Sequence[FrameResult]) -> str:

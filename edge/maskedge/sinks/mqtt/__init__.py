@@ -1,1 +1,1 @@
-"""The MQTT output: topics, the connection to the broker, the spool on disk, Home Assistant discovery."""
+"""The MQTT output: topics, connection, spool on disk, Home Assistant discovery."""

@@ -118,24 +118,26 @@ def _no_password() -> str:
 class BrokerLink:
     """Keeps a connection on a thread of its own.
 
-    With QoS 2 each message of the spool arrives exactly once: messages that the broker has not confirmed
-    when the connection breaks are completed in the broker's session, or sent again if the broker has
-    lost that session. A message leaves the spool when the broker confirms it.
+    With QoS 2 each message of the spool arrives exactly once: messages that the broker has not
+    confirmed when the connection breaks are completed in the broker's session, or sent again if the
+    broker has lost that session. A message leaves the spool when the broker confirms it.
 
     Args:
         address: The broker.
         spool: Messages for `topic`, in order.
         topic: Topic of the spool.
         qos: 1 or 2.
-        availability: Topic that holds `online`, or `offline` (published by the broker as last will).
-        on_state: Called on this thread: with a message when the broker is unreachable or refuses the
-            connection, and with None when it is back.
+        availability: Topic that holds `online`, or `offline` (published by the broker as last
+            will).
+        on_state: Called on this thread: with a message when the broker is unreachable or refuses
+            the connection, and with None when it is back.
         on_tick: Called repeatedly on this thread while connected; may call `publish_value`.
 
     Attributes:
         problem: The reason why there is no connection, None while there is one.
         delivered: Number of messages of the spool that the broker has confirmed.
-        on_cleared: Called on this thread with a topic whose retained message the broker has removed.
+        on_cleared: Called on this thread with a topic whose retained message the broker has
+            removed.
     """
 
     def __init__(
@@ -228,7 +230,8 @@ class BrokerLink:
         client.on_publish = self._handle_publish
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = 0 if wipe else _SESSION
-        # Mosquitto loses a clean-start session when it restarts, so a new session is one with a new name.
+        # Mosquitto loses a clean-start session when it restarts, so a new session is one with a new
+        # name.
         client.connect_async(self._address.host, self._address.port, _KEEP_ALIVE, clean_start=wipe, properties=properties)
         self._wiping = wipe
         return client
@@ -295,8 +298,8 @@ class BrokerLink:
     def _publish_values(self) -> None:
         """Publish changed values.
 
-        Retained values are sent one at a time: a broker may refuse one and disconnect at once, and the
-        refused topic must be known.
+        Retained values are sent one at a time: a broker may refuse one and disconnect at once, and
+        the refused topic must be known.
         """
         with self._values_lock:
             ready: dict[str, tuple[str | bytes, bool]] = {}
@@ -324,8 +327,8 @@ class BrokerLink:
     def _refuse(self, topic: str, reason: str) -> None:
         """Stop publishing to a refused topic.
 
-        Outside of our own prefix, all topics with the same root are dropped: events must not wait for
-        Home Assistant's topics.
+        Outside of our own prefix, all topics with the same root are dropped: events must not wait
+        for Home Assistant's topics.
         """
         root = topic.partition("/")[0]
         self._refused.add(topic if root == self._availability.partition("/")[0] else root)
@@ -354,7 +357,8 @@ class BrokerLink:
     def _leave(self) -> None:
         message = self._client.publish(self._availability, "offline", qos=1, retain=True)
         end = time.monotonic() + _CLOSE_SECONDS / 2
-        # Disconnecting before the confirmation would make the broker publish the last will, a second `offline`.
+        # Disconnecting before the confirmation would make the broker publish the last will, a
+        # second `offline`.
         while message.rc == 0 and not message.is_published() and self._client.loop(_SLICE) == 0 and time.monotonic() < end:
             pass
         self._client.disconnect()
@@ -376,7 +380,8 @@ class BrokerLink:
         self._stale = flags.session_present and not self._established
         forgotten = self._established and not flags.session_present and self._inflight
         if self._stale or forgotten or self._wiping:
-            # The broker lost the messages in flight, or has some of another run: this client must not resume.
+            # The broker lost the messages in flight, or has some of another run: this client must
+            # not resume.
             client.disconnect()
             self._renew = self._over = True
             return
@@ -397,7 +402,8 @@ class BrokerLink:
                 self._refuse(self._publishing[1], str(reason))
             self._publishing = None
         if reason.is_failure and (greeting or message):
-            # Missing permission to publish is reported only here, and not for QoS 2: no event is sent before the greeting.
+            # Missing permission to publish is reported only here, and not for QoS 2: no event is
+            # sent before the greeting.
             self._away(_describe_refusal(str(reason), self._address), refused=True)
             self._renew = self._over = True
         elif message:
@@ -422,7 +428,8 @@ class BrokerLink:
     def _away(self, message: str, *, refused: bool = False) -> None:
         """Record why there is no connection.
 
-        An absence is reported once, even if the reason changes; a refusal during it is reported too.
+        An absence is reported once, even if the reason changes; a refusal during it is reported
+        too.
         """
         report = self.problem is None or (refused and message != self.problem)
         self.problem = message

@@ -1,6 +1,7 @@
 """Home Assistant MQTT discovery: the entities and the topic of each value.
 
-Formats: https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery and the pages of the platforms
+Formats: https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery and the pages of the
+    platforms
 `sensor`, `binary_sensor` and `image`. State classes: `measurement` for current counts,
 `total_increasing` for counts that never fall during a run, and `total` with the start of the run as
 `last_reset` for people by label, a count that falls when a person puts a mask on.
@@ -170,7 +171,10 @@ def _text(value: str) -> str:
 
 
 def alert_topic(topic: str, rule: str) -> str:
-    """Return the topic of a rule with the action `mqtt`: retained, `ON` while its alert is active, otherwise `OFF`."""
+    """Return the topic of a rule with the action `mqtt`.
+
+    The message is retained: `ON` while the alert is active, otherwise `OFF`.
+    """
     return f"{topic}/alerts/{slug(rule)}"
 
 

@@ -154,7 +154,7 @@ class MqttSink(Sink):
         )
 
     def update_names(self, names: RunNames) -> None:
-        """Publish topics and discovery messages for the rules and zones of a reloaded configuration."""
+        """Publish topics and discovery messages for the rules and zones after a reload."""
         self.describe(_mqtt_rules(names), names.zones)
 
     def describe(self, alerts: Sequence[str], zones: Sequence[str]) -> None:
@@ -170,7 +170,8 @@ class MqttSink(Sink):
         self._lasting.clear()
         messages = {alert_topic(self._topic, rule): "OFF" for rule in alerts} | self._discovery()
         own = {*messages, *(f"{self._topic}/{name}" for name in ("availability", "state"))}
-        # Noted before they are published: the next run clears what a killed run leaves at the broker.
+        # Noted before they are published: the next run clears what a killed run leaves at the
+        # broker.
         with contextlib.suppress(OutputError):
             self._spool.note_retained(own)
         for topic in self._spool.retained() - own:
@@ -182,8 +183,8 @@ class MqttSink(Sink):
         """Publish the address of the status page to Home Assistant.
 
         Args:
-            url: Its address on this machine. A loopback address is not published. In an address on all
-                interfaces the host becomes the one in the broker's network.
+            url: Its address on this machine. A loopback address is not published. In an address on
+                all interfaces the host becomes the one in the broker's network.
         """
         self._page = url
         self._publish_page()
@@ -249,7 +250,10 @@ class MqttSink(Sink):
         self._link.publish_value(alert_topic(self._topic, rule), "ON" if on else "OFF", retain=True)
 
     def close(self) -> None:
-        """Send events for half a second; the rest stays on disk for the next run. Every alert becomes `OFF`."""
+        """Send events for half a second; the rest stays on disk for the next run.
+
+        Every alert becomes `OFF`.
+        """
         for rule in list(self._lasting):
             self.set_alert(rule, on=False)
         self._link.close()

@@ -59,7 +59,8 @@ class Spool:
         self._limit = limit
         self._lock = threading.Lock()
         try:
-            # Messages are about people, so only the user may read them. SQLite gives its other files the same permissions.
+            # Messages are about people, so only the user may read them. SQLite gives its other
+            # files the same permissions.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
             raise OutputError(f"the spool {self._path} cannot be written ({error.strerror}): check the folder.") from error
@@ -157,7 +158,7 @@ class Spool:
             self._bytes -= sum(len(message.payload) for message in messages)
 
     def retained(self) -> set[str]:
-        """Return the topics at which the broker may hold a retained message of this or an earlier run."""
+        """Return the topics at which the broker may hold a retained message of any run."""
         with self._lock, contextlib.suppress(sqlite3.Error):
             return {topic for (topic,) in self._base.execute("SELECT topic FROM retained")}
         return set()
@@ -175,7 +176,10 @@ class Spool:
                 raise OutputError(f"the spool {self._path.parent} cannot be written ({error}): free some space.") from error
 
     def forget_retained(self, topic: str) -> None:
-        """Remove a topic at which the broker holds no message any more. If that fails, the next run clears it again."""
+        """Remove a topic at which the broker holds no message any more.
+
+        If that fails, the next run clears it again.
+        """
         with self._lock, contextlib.suppress(sqlite3.Error):
             self._base.execute("DELETE FROM retained WHERE topic = ?", (topic,))
 

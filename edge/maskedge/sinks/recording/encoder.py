@@ -1,7 +1,8 @@
 """MPEG-4 video in pieces of a fraction of a second, which can be written to disk at once.
 
-OpenCV's own writer leaves an MP4 file unreadable until it is closed, and has one constant rate. Here it
-encodes only the pieces; `maskedge.sinks.recording.mp4` and `.matroska` write the files around them.
+OpenCV's own writer leaves an MP4 file unreadable until it is closed, and has one constant rate.
+Here it encodes only the pieces; `maskedge.sinks.recording.mp4` and `.matroska` write the files
+around them.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class Piece:
     Attributes:
         samples: The data of each frame.
         keys: True for each key frame.
-        entry: Sample entry of an MP4 file (content of its `stsd` box), with the decoder configuration.
+        entry: Sample entry of an MP4 file (content of its `stsd` box), with the decoder
+            configuration.
     """
 
     samples: list[bytes]
@@ -51,7 +53,8 @@ class PieceEncoder:
     def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
         self._path = path
         self._size = size
-        # The encoder needs a rate that is a fraction of 16-bit numbers. The container holds the time stamps.
+        # The encoder needs a rate that is a fraction of 16-bit numbers. The container holds the
+        # time stamps.
         self._fps = float(min(120, max(1, round(fps))))
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         # In memory where possible: a killed program leaves no pictures behind.

@@ -18,7 +18,8 @@ class MatroskaFile:
     Args:
         path: The file; replaced if it exists.
         size: Width and height in pixels.
-        fps: Approximate number of frames per second. It is informative: each frame has its own time.
+        fps: Approximate number of frames per second. It is informative: each frame has its own
+            time.
 
     Raises:
         OSError: The file cannot be written.
@@ -37,8 +38,8 @@ class MatroskaFile:
 
         Args:
             piece: The frames.
-            seconds: Start of each frame and end of the last one, ascending from 0: one number more than
-                there are frames.
+            seconds: Start of each frame and end of the last one, ascending from 0: one number more
+                than there are frames.
 
         Raises:
             OSError: The piece cannot be written. The file is unchanged.
@@ -114,12 +115,12 @@ def _number(kind: int, value: int, width: int = 0) -> bytes:
 
 
 def _seek(place: int) -> bytes:
-    """Return the entry with the position of the index; its length does not depend on the position."""
+    """Return the entry with the position of the index; its length is constant."""
     return _element(0x114D9B74, _element(0x4DBB, _element(0x53AB, b"\x1c\x53\xbb\x6b"), _number(0x53AC, place, 8)))
 
 
 def _decoder_setup(entry: bytes) -> bytes:
-    """Return the decoder configuration from the sample entry of an MP4 file (ISO/IEC 14496-1, 7.2.6)."""
+    """Return the decoder configuration from an MP4 sample entry (ISO/IEC 14496-1, 7.2.6)."""
     start = entry.index(b"esds") + 8
     while True:
         kind = entry[start]

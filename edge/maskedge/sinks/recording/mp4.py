@@ -20,11 +20,11 @@ _KEY, _OTHER = 0x02000000, 0x01010000
 
 
 class Mp4File:
-    """Writes pieces of encoded frames as fragments; `close` adds an index that makes it a plain MP4 file.
+    """Writes encoded pieces as fragments; `close` adds the index of a plain MP4 file.
 
     Until then it is a fragmented MP4 file, complete up to its last fragment. `close` encloses the
-    fragments in one large `mdat` box, for whose header space is reserved: players and editors without
-    support for fragments read it as a plain file.
+    fragments in one large `mdat` box, for whose header space is reserved: players and editors
+    without support for fragments read it as a plain file.
 
     Args:
         path: The file; replaced if it exists.
@@ -49,8 +49,8 @@ class Mp4File:
 
         Args:
             piece: The frames.
-            seconds: Start of each frame and end of the last one, ascending from 0: one number more than
-                there are frames.
+            seconds: Start of each frame and end of the last one, ascending from 0: one number more
+                than there are frames.
 
         Raises:
             OSError: The piece cannot be written. The file is unchanged.

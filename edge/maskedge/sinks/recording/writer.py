@@ -34,12 +34,12 @@ class VideoFile(Protocol):
 
         Args:
             image: uint8 `[H, W, 3]`, BGR. It is fitted into the size of the first frame.
-            moment: Its time in seconds of any clock. If that does not increase, the frame follows the
-                previous one after one frame interval.
+            moment: Its time in seconds of any clock. If that does not increase, the frame follows
+                the previous one after one frame interval.
 
         Raises:
-            OutputError: The frame could not be written. Earlier frames are readable, and the same frame
-                may be tried again.
+            OutputError: The frame could not be written. Earlier frames are readable, and the same
+                frame may be tried again.
         """
         ...
 
@@ -53,11 +53,13 @@ class VideoFile(Protocol):
 
 
 def open_video_file(path: Path, fps: float) -> VideoFile:
-    """Open a video file; its suffix, one of `CODECS`, selects the container. The first frame creates the file.
+    """Open a video file; its suffix, one of `CODECS`, selects the container.
 
-    MP4, MOV and Matroska keep the time of every frame; if the program is killed, all but the last second
-    is readable. AVI has a constant rate: pictures are repeated, and the file is readable only after it
-    is closed.
+    The first frame creates the file.
+
+    MP4, MOV and Matroska keep the time of every frame; if the program is killed, all but the last
+    second is readable. AVI has a constant rate: pictures are repeated, and the file is readable
+    only after it is closed.
 
     Args:
         path: The file.
@@ -146,8 +148,8 @@ class TimestampedFile:
 class ConstantRateFile:
     """A file with a constant rate, written by OpenCV: each picture is repeated until the next one.
 
-    A long gap is shortened to ten seconds. OpenCV's writer reports no error on a full disk, so the free
-    space is checked.
+    A long gap is shortened to ten seconds. OpenCV's writer reports no error on a full disk, so the
+    free space is checked.
 
     Args:
         path: The file.
@@ -236,7 +238,7 @@ class _Times:
         self._last, self._waiting = seconds, None
 
     def end(self) -> float:
-        """Return the end of the last frame: it lasts as long as the one before it, at most a second."""
+        """Return the end of the last frame; it lasts as long as the one before, at most a second."""
         return self._last + min(self._step, 1.0)
 
 
@@ -246,7 +248,10 @@ def even_size(image: Image) -> tuple[int, int]:
 
 
 def fit(image: Image, size: tuple[int, int]) -> Image:
-    """Return `image` scaled to fit into `size` (width, height) and centred on black. uint8 `[H, W, 3]`."""
+    """Return `image` scaled to fit into `size` (width, height) and centred on black.
+
+    uint8 `[H, W, 3]`.
+    """
     width, height = size
     if image.shape[:2] == (height, width):
         return image

@@ -18,7 +18,8 @@ class WebConfig:
     """The section `[web]`.
 
     Raises:
-        UsageError: A value is out of range, or pictures would be served to a network without a token.
+        UsageError: A value is out of range, or pictures would be served to a network without a
+            token.
     """
 
     serve: str = field(default="", metadata={"help": "address and port of the status page, as in 127.0.0.1:8080; empty: no page"})

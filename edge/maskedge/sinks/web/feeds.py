@@ -1,8 +1,8 @@
 """The feeds of the web server: pictures and events. Everything here belongs to the web thread.
 
-Nothing is queued for a client. Each client has a cursor and takes the newest picture, status and faces
-when it has taken the previous ones; events are in a ring that all clients share. So a client that reads
-one byte per second costs no more than one picture.
+Nothing is queued for a client. Each client has a cursor and takes the newest picture, status and
+faces when it has taken the previous ones; events are in a ring that all clients share. So a client
+that reads one byte per second costs no more than one picture.
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ class Broadcast:
 
 
 async def _happens(fresh: asyncio.Future[None]) -> bool:
-    """Wait for a broadcast. Return False after a silence: sending something shows if the client is still there."""
+    """Wait for a broadcast.
+
+    Return False after a silence: sending something shows if the client is still there.
+    """
     done, _ = await asyncio.wait((fresh,), timeout=_SILENCE)
     return bool(done)
 
@@ -92,7 +95,8 @@ class Pictures:
     def refresh(self, now: float) -> None:
         """Publish the newest frame to the clients, at most `fps` times per second."""
         if self.watchers and now >= self._due and self._newest() is not self._result:
-            # Half an interval of slack, so that jitter does not cost a camera of exactly this rate every second frame.
+            # Half an interval of slack, so that jitter does not cost a camera of exactly this rate
+            # every second frame.
             self._due = max(self._due + self._interval, now + self._interval / 2)
             self.jpeg()
             self._fresh.fire()

@@ -1,4 +1,4 @@
-"""A subset of HTTP/1.1 for a status page: GET and HEAD, one request per connection, bounded sizes."""
+"""A subset of HTTP/1.1: GET and HEAD, one request per connection, bounded sizes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ MOST_HEADERS = 64
 _LONGEST_HEAD = 16384
 
 Feed: TypeAlias = Callable[[], AsyncGenerator[bytes, None]]
-"""Yields the pieces of an endless response. The next piece is requested when the client has taken the last one."""
+"""Yields the pieces of an endless response.
+
+The next piece is requested when the client has taken the last one.
+"""
 
 # All content comes from the device itself; other sites may neither embed nor read it.
 _SECURITY = (

@@ -48,7 +48,7 @@ class LatencyHistogram:
             self._sums[stage] += milliseconds / 1000
 
     def samples(self) -> Iterator[tuple[str, list[tuple[str, float]], float]]:
-        """Yield each stage with its cumulative buckets (upper bound in seconds, count) and its sum in seconds."""
+        """Yield stage, cumulative buckets (upper bound in seconds, count) and sum in seconds."""
         for stage in list(self._counts):
             buckets, total = [], 0
             for bound, count in zip((*(f"{bound:g}" for bound in _BOUNDS), "+Inf"), list(self._counts[stage]), strict=True):
@@ -114,8 +114,8 @@ class Exposition:
         """Return the metrics and their media type.
 
         Args:
-            accept: Media types that the client accepts. With OpenMetrics among them the metrics have
-                that format, otherwise Prometheus' text format 0.0.4.
+            accept: Media types that the client accepts. With OpenMetrics among them the metrics
+                have that format, otherwise Prometheus' text format 0.0.4.
         """
         from prometheus_client import exposition
         from prometheus_client.openmetrics import exposition as openmetrics
@@ -242,5 +242,5 @@ def _by(label: str, counts: Mapping[Any, int]) -> Samples:
 
 
 def _text(value: object) -> str:
-    """Return a label value that can be encoded: names from a command line may hold undecodable bytes."""
+    """Return a label value without undecodable bytes, which a command line may contain."""
     return str(value).encode("utf-8", "replace").decode()

@@ -18,8 +18,10 @@ from .http import LONGEST_LINE, Feed, HttpError, Request, Response, read_request
 _log = logging.getLogger(__name__)
 
 _MOST_HEADS = 128
-"""Most clients with an incomplete request. Beyond that the oldest one is disconnected, so that clients which
-delay their requests cannot block others."""
+"""Most clients with an incomplete request.
+
+Beyond that the oldest one is disconnected, so that delayed requests cannot block other clients.
+"""
 _MOST_REQUESTS = 64
 """Most complete requests at a time, not counting feeds and paths that need no token."""
 _LINE_TIMEOUT = 3.0
@@ -50,7 +52,8 @@ class Guard:
             HttpError: The request is refused.
         """
         if self._token is None:
-            # Another site could point its own name at 127.0.0.1 (DNS rebinding) and read the responses.
+            # Another site could point its own name at 127.0.0.1 (DNS rebinding) and read the
+            # responses.
             if not self._is_own(request.headers.get("host", "localhost")):
                 raise HttpError(
                     HTTPStatus.MISDIRECTED_REQUEST,
@@ -255,7 +258,10 @@ class Server:
 
 
 async def cancel(*tasks: asyncio.Task[None]) -> None:
-    """Cancel tasks until they have ended: before Python 3.12, `asyncio.wait_for` may swallow a cancellation."""
+    """Cancel tasks until they have ended.
+
+    Before Python 3.12 `asyncio.wait_for` may swallow a cancellation.
+    """
     pending = set(tasks)
     while pending:
         for task in pending:
@@ -264,7 +270,8 @@ async def cancel(*tasks: asyncio.Task[None]) -> None:
 
 
 async def _send_pieces(pieces: AsyncGenerator[bytes, None], writer: asyncio.StreamWriter) -> None:
-    # Closed at once: otherwise a client that is cancelled in drain counts as a watcher until garbage collection.
+    # Closed at once: otherwise a client that is cancelled in drain counts as a watcher until
+    # garbage collection.
     async with contextlib.aclosing(pieces):
         async for piece in pieces:
             writer.write(piece)

@@ -188,7 +188,7 @@ class WebSink(Sink):
         return self._newest
 
     def _current(self) -> tuple[Mapping[str, Any], bytes]:
-        """Return the status and its JSON, computed once for requests within a quarter of a second."""
+        """Return the status and its JSON, at most a quarter of a second old."""
         made, status, content = self._status
         if time.monotonic() - made > _SNAPSHOT_AGE:
             status = self._snapshot()

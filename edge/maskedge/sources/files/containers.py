@@ -1,4 +1,4 @@
-"""What the container of a video file claims about itself, read without decoding a picture.
+"""Claims of the containers of video files, read without decoding a picture.
 
 OpenCV reports one number of frames and does not tell whether it is counted or estimated. `Claims`
 contains only what is exact.

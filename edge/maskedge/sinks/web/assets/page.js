@@ -1,9 +1,11 @@
 "use strict";
-// The status page. All data comes from /api/events (server-sent events); no library and no other host is used.
+// The status page. All data comes from /api/events (server-sent events), without any library or
+// other host.
 (() => {
   const LABELS = JSON.parse(document.body.dataset.labels);
   const PICTURE = document.body.dataset.picture === "yes";
-  // Milliseconds without a message after which the device counts as unreachable. It sends one a second.
+  // Milliseconds without a message after which the device counts as unreachable. It sends one a
+  // second.
   const TIMEOUT = 5000;
   const MAX_EVENTS = 40;
   const SVG = "http://www.w3.org/2000/svg";
@@ -68,9 +70,9 @@
     if (last && unreachable) banners.push(make("p", { class: "banner" }, "The device is unreachable. ", make("span", {}, "The data below is out of date. Reconnecting …")));
     else if (last && state === "lost") {
       const tries = last.source.retries ? ` (${number(last.source.retries)} ${last.source.retries === 1 ? "attempt" : "attempts"} so far)` : "";
-      const why = last.source.sentence ? ` ${sentence(last.source.sentence)}` : "";
+      const why = last.source.sentence ? `${sentence(last.source.sentence).replace(/[.]?$/, ".")} ` : "";
       const since = last.source.since ? ` since ${clock(seconds(last.source.since))}` : "";
-      banners.push(make("p", { class: "banner" }, `No frames from the camera${since}. `, make("span", {}, `Check its cable, power and network. Reconnecting automatically${tries}.${why}`)));
+      banners.push(make("p", { class: "banner" }, `No frames from the camera${since}. `, make("span", {}, `${why}Check its cable, power and network. Reconnecting automatically${tries}.`)));
     }
     fill("banners", ...banners);
     byId("veil").hidden = state === "open";
@@ -82,7 +84,7 @@
       mark(label), make("span", { class: "number" }, seen ? number(faces[label]) : UNKNOWN), make("span", { class: "word" }, title(label))));
     fill("counts", ...tiles);
     const total = labels.reduce((sum, label) => sum + faces[label], 0);
-    const nobody = seen ? "No faces in view" : "Unknown: no frames from the camera";
+    const nobody = seen ? "No faces in view" : last.source.state === "opening" ? "Waiting for the first frame" : "Unknown: no frames from the camera";
     setText("total", total ? `${number(total)} ${total === 1 ? "face" : "faces"} in view` : nobody);
     const crowd = labels.flatMap((label) => Array.from({ length: Math.min(faces[label], 200) }, () => mark(label)));
     fill("crowd", ...(crowd.length ? crowd : [make("span", { class: "nobody" }, nobody)]));
@@ -256,8 +258,8 @@
     if (point) svg.append(draw("line", { class: "cursor", x1: x(point.minute), x2: x(point.minute), y1: FRAME.top, y2: height - FRAME.bottom }));
     setText("reading", point
       ? `${new Date(point.minute * 60000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}: ${chartLabels.map((label) => `${number(value(point, label), 1)} ${style(label).name}`).join(", ")}`
-      : points.length ? "Average number of faces in view, per minute. Point at a minute, or use the arrow keys."
-      : last && last.source.state === "open" ? "Counting the first minute." : "No data yet");
+      : `Average number of faces in view, per minute.${points.length ? " Point at a minute, or use the arrow keys." : ""}`);
+    byId("chart").setAttribute("aria-label", `Chart of the last hour${points.length ? "" : ": no data yet"}`);
     if (!points.length) svg.append(draw("text", { class: "empty", x: width / 2, y: (height - FRAME.bottom) / 2, "text-anchor": "middle" }, "No data yet"));
     shape = { width, start, x };
     byId("chart").replaceChildren(svg);

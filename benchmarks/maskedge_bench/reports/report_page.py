@@ -1,4 +1,4 @@
-"""Reports as one page: charts and tables in a single file that needs nothing else, for the screen and for print."""
+"""Reports as one self-contained HTML page with charts and tables, for screen and print."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from maskedge.rendering.html import charts, paragraph, section, table, write_page
-from maskedge_bench.markdown import clock_sentence, conditions, machine, speed_sections
-from maskedge_bench.report import COMPARE, SPEED
+from maskedge_bench.markdown import UNKNOWN
+from maskedge_bench.report_schemas import COMPARE, SPEED
+from maskedge_bench.speed.tables import clock_sentence, conditions_sentence, machine, speed_sections
 
-from .charts import Series, bars, plot
 from .kinds import table_of
+from .svg_charts import Series, bars, plot
 
 _STYLE = """<style>
 .charts figure { flex: 1 1 28rem; max-width: min(37rem, 100%); min-width: 0; overflow-x: auto; }
@@ -32,7 +33,7 @@ def write_report_page(path: Path, reports: Sequence[dict[str, Any]]) -> None:
 
     Args:
         path: The HTML file.
-        reports: Reports of any kind (`kinds.load_any`); several of speed are also set side by side.
+        reports: Reports of any kind (`kinds.load_any`). Two or more speed reports get a comparison.
 
     Raises:
         OutputError: The file cannot be written.
@@ -40,53 +41,63 @@ def write_report_page(path: Path, reports: Sequence[dict[str, Any]]) -> None:
     speeds = [report for report in reports if report["schema"] == SPEED]
     sections = _side_by_side(speeds) if len(speeds) > 1 else []
     for report in reports:
-        # The title of a single report is the page's.
+        # A single report gives the page its title.
         prefix = f"{_name(report)}: " if len(reports) > 1 else ""
         if report["warnings"]:
-            sections.append(section(_heading(prefix, "to be taken with care"), *map(paragraph, report["warnings"])))
+            sections.append(section(_heading(prefix, "warnings"), *map(paragraph, report["warnings"])))
         sections += _speed(report, prefix) if report["schema"] == SPEED else _other(report)
     title = reports[0]["title"] if len(reports) == 1 else f"{len(reports)} reports"
     write_page(path, title, _lead(reports), [_STYLE, *sections])
 
 
 def _lead(reports: Sequence[dict[str, Any]]) -> str:
-    """Name each machine once, and what was measured on it when."""
+    """Return each machine with the times of its measurements."""
     machines: dict[str, list[str]] = {}
     for report in reports:
-        # Those of trainings name no machine.
+        # Training reports have no machine.
         if report["time"] and "facts" in report:
             machines.setdefault(machine(report["facts"]), []).append(_moment(report))
     return " ".join(f"{name}: {'; '.join(dict.fromkeys(times))}." for name, times in machines.items())
 
 
 def _name(report: dict[str, Any]) -> str:
-    """Give title and day."""
+    """Return title and date."""
     return ", ".join(filter(None, (report["title"], report["time"][:10])))
 
 
-def _heading(prefix: str, words: str) -> str:
-    return prefix + words if prefix else words[:1].upper() + words[1:]
+def _heading(prefix: str, title: str) -> str:
+    return prefix + title if prefix else _capitalised(title)
+
+
+def _capitalised(title: str) -> str:
+    """Return a title with a capital first letter. `edge-run` stays as it is."""
+    return title if title.startswith("edge-") else title[:1].upper() + title[1:]
 
 
 def _moment(report: dict[str, Any]) -> str:
-    """Tell when it was measured, and of what version."""
+    """Return time and version of a measurement."""
     version = f"maskedge {report['facts'].get('maskedge', '')}".strip()
     time = report["time"][:16].replace("T", " ")
     return f"{time}, {version} at {report['commit']}" if report["commit"] else f"{time}, {version}"
 
 
 def _html(markdown: str) -> str:
-    """Bring one of our own Markdown tables, and the sentences below it, to HTML."""
+    """Convert a Markdown table of this package, and the notes below it, to HTML."""
     lines = markdown.splitlines()
-    rows = [[_whole(cell.strip()) for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("|")]
-    words = [line for line in lines if line and not line.startswith("|")]
-    return table(rows[0], rows[2:]) + "".join(map(paragraph, words))
+    rows = [
+        [_unbroken(cell.strip().replace("`", "")) for cell in line.strip("|").split(" | ")]
+        for line in lines
+        if line.startswith("|")
+    ]
+    notes = [line.replace("`", "") for line in lines if line and not line.startswith("|")]
+    head = [_capitalised(cell) for cell in rows[0]]
+    return table(head, rows[2:]) + "".join(map(paragraph, notes))
 
 
-def _whole(cell: str) -> str:
-    """Keep number and unit, a size and a range on one line."""
+def _unbroken(cell: str) -> str:
+    """Keep a number and its unit, a size, and a range on one line."""
     cell = re.sub(r"(?<=\d) (?=(?:ms|s|MB|M|x)\b)|(?<=\d x) (?=\d)", "\N{NO-BREAK SPACE}", cell)
-    # After a hyphen a browser breaks lines even before a no-break space.
+    # Browsers break lines after a hyphen even before a no-break space.
     return re.sub(r"(\([\d.]+) - ([\d.]+\))", "\\1\N{NO-BREAK SPACE}-\N{WORD JOINER}\N{NO-BREAK SPACE}\\2", cell)
 
 
@@ -95,8 +106,8 @@ def _speed(report: dict[str, Any], prefix: str) -> list[str]:
     graphs = {"Pipelines": [_latency(report), _stages(report)], "Cost model": [_cost(report)]}
     sections = []
     for heading, markdown in tables:
-        said = paragraph(conditions(report).replace("`", "")) if heading == "Pipelines" else ""
-        sections.append(section(prefix + heading, charts(graphs.get(heading, [])), _html(markdown), said))
+        note = paragraph(conditions_sentence(report).replace("`", "")) if heading == "Pipelines" else ""
+        sections.append(section(prefix + heading, charts(graphs.get(heading, [])), _html(markdown), note))
     notes = [note for note in (clock_sentence(report), *report["notes"]) if note]
     return [*sections, section(_heading(prefix, "notes"), *map(paragraph, notes))] if notes else sections
 
@@ -105,7 +116,7 @@ def _latency(report: dict[str, Any]) -> str:
     series = [
         Series(row["name"], [(value, percent) for percent, value in enumerate(row["quantiles_ms"])]) for row in report["pipelines"]
     ]
-    return plot(series, "milliseconds from arrival to answer", "% of frames answered by then", log_x=True)
+    return plot(series, "Milliseconds from arrival to result", "% of frames", log_x=True)
 
 
 def _stages(report: dict[str, Any]) -> str:
@@ -115,7 +126,7 @@ def _stages(report: dict[str, Any]) -> str:
         parts = [(stage, means[stage]) for stage in _STAGES if stage in means]
         rest = means["total"] - sum(value for _, value in parts)
         rows.append((row["name"], [*parts, ("other", rest)] if rest > 0 else parts))
-    return bars(rows, "ms a frame, mean")
+    return bars(rows, "ms per frame, mean")
 
 
 def _cost(report: dict[str, Any]) -> str:
@@ -129,7 +140,11 @@ def _cost(report: dict[str, Any]) -> str:
     every = [value for own in series for point in own.points for value in point if value > 0]
     ends = [(min(every), min(every)), (max(every), max(every))] if every else []
     return plot(
-        [*series, Series("as the model says", ends)], "milliseconds by the model", "milliseconds measured", log_x=True, log_y=True
+        [*series, Series("Model equals measurement", ends)],
+        "Milliseconds by the model",
+        "Milliseconds measured",
+        log_x=True,
+        log_y=True,
     )
 
 
@@ -141,14 +156,14 @@ def _other(report: dict[str, Any]) -> list[str]:
 def _frontier(report: dict[str, Any]) -> str:
     def series(name: str, *, efficient: bool) -> Series:
         own = sorted((row["milliseconds"], row["f1"], row["name"]) for row in report["rows"] if row["efficient"] is efficient)
-        return Series(name, [(x, y) for x, y, _ in own], efficient, dots=True, names=[words for _, _, words in own])
+        return Series(name, [(x, y) for x, y, _ in own], efficient, dots=True, names=[label for _, _, label in own])
 
-    both = (series("nothing beats these in both", efficient=True), series("beaten", efficient=False))
-    return plot([own for own in both if own.points], "milliseconds a picture", "F1", log_x=True)
+    both = (series("Pareto-optimal", efficient=True), series("Slower or less accurate than another", efficient=False))
+    return plot([own for own in both if own.points], "Milliseconds per picture", "F1", log_x=True)
 
 
 def _side_by_side(reports: Sequence[dict[str, Any]]) -> list[str]:
-    """Set the frames a second of several runs, and their ratios to the original pipeline of the same run, beside one another."""
+    """Return a comparison of speed reports: frames per second, and ratios to the original pipeline of the same run."""
     ordered = sorted(reports, key=lambda report: report["time"])
     names = list(dict.fromkeys(row["name"] for report in ordered for row in report["pipelines"]))
     found = [{row["name"]: row for row in report["pipelines"]} for report in ordered]
@@ -158,7 +173,7 @@ def _side_by_side(reports: Sequence[dict[str, Any]]) -> list[str]:
             *(
                 f"{own[name]['frames_per_second']['median']:.1f} ({own[name]['ratio_to_baseline']['median']:.2f} x)"
                 if name in own
-                else "-"
+                else UNKNOWN
                 for own in found
             ),
         ]
@@ -172,6 +187,6 @@ def _side_by_side(reports: Sequence[dict[str, Any]]) -> list[str]:
         )
         for name in names
     ]
-    head = ["frames/s (to the original of the same run)"]
+    head = ["Frames/s (vs. original of the same run)"]
     head += [f"{number}: {report['title']}, {_moment(report)}" for number, report in enumerate(ordered, 1)]
-    return [section("Side by side", charts([plot(history, "run", "frames/s to the original, x", whole_x=True)]), table(head, rows))]
+    return [section("Side by side", charts([plot(history, "Run", "Frames/s vs. original, x", whole_x=True)]), table(head, rows))]

@@ -1,4 +1,4 @@
-"""Makes a classifier of another maker keep the contract: its graph, with the pixel path before it and probabilities behind it."""
+"""Adoption of third-party classifiers: their graph, between a pixel path and a probability output of the contract."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ from maskedge.vision.model_card import render_card
 from maskedge.vision.self_test import SelfTest
 from maskedge_train.classifier.checkpoint import ClassifierSpec
 
-from .graph import IR_VERSION, OPSET, finish
-from .parity import open_plainly, probe_crops
-from .selftest import TOLERANCE, selftest_crops
+from ..onnx_file import IR_VERSION, OPSET, TOLERANCE, open_cpu_session, seal_model
+from .parity import probe_crops
+from .self_test import self_test_crops
 
 _OLDEST = 11
-"""The oldest operator set whose Resize is today's."""
+"""The oldest operator set with today's Resize."""
 _TOLERANCE: dict[int, float] = {TensorProto.FLOAT: 1e-4, TensorProto.UINT8: 1e-4, TensorProto.FLOAT16: 5e-3}
-"""Greatest difference of a probability between the original and the adopted graph, by the original's input."""
+"""Largest admitted difference of a probability between original and adopted graph, by type of the original's input."""
 _BATCHES = (1, 3, 7)
 _PREFIX = "adopted/"
 
 
 @dataclass(frozen=True)
 class Adoption:
-    """How the original wants its pictures, and what it answers.
+    """Description of a third-party classifier's input and output.
 
     Attributes:
-        labels: Its labels, in output order.
-        layout: `nhwc` or `nchw`; None to tell it by the input's shape.
-        colour: Order of the channels: `rgb` or `bgr`.
-        low: What a black pixel becomes.
-        high: What a white pixel becomes.
-        mean: Subtracted from each channel after that, in the order of `colour`.
-        std: Divides each channel after that.
-        size: Height and width of the input in pixels, where the original leaves them open.
-        answer: Whether it gives `probabilities` or `logits`. A single column is the second of two labels.
-        crop: How a face box becomes its input.
+        labels: Labels, in output order.
+        layout: `nhwc` or `nchw`; None infers it from the input's shape.
+        colour: Channel order, `rgb` or `bgr`.
+        low: Input value of a black pixel.
+        high: Input value of a white pixel.
+        mean: Mean per channel, subtracted from that value, in the order of `colour`.
+        std: Standard deviation per channel, which divides the difference.
+        size: Height and width of the input in pixels, if the file leaves them open.
+        output: `probabilities` or `logits`. A single column belongs to the second of two labels.
+        crop: How a face box becomes an input.
     """
 
     labels: tuple[str, ...]
@@ -64,19 +64,19 @@ class Adoption:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     size: int | None = None
-    answer: str = "probabilities"
+    output: str = "probabilities"
     crop: CropRule = field(default_factory=CropRule)
 
 
 @dataclass(frozen=True)
-class Adopted:
-    """What was written.
+class AdoptedModel:
+    """The outcome of an adoption.
 
     Attributes:
-        crops: Answers compared with the original's.
-        worst: Greatest difference of a probability.
-        written: The files.
-        sha256: Digest of the model.
+        crops: Number of outputs compared with the original's.
+        worst: Largest difference of a probability.
+        written: The model and its card.
+        sha256: SHA-256 of the model, hexadecimal.
     """
 
     crops: int
@@ -87,7 +87,7 @@ class Adopted:
 
 @dataclass(frozen=True)
 class _Original:
-    """What was found of the original."""
+    """Input, output and layout of the original."""
 
     model: onnx.ModelProto
     input: str
@@ -98,39 +98,39 @@ class _Original:
     width: int
 
 
-def adopt_classifier(source: Path, output: Path, adoption: Adoption, licences: Sequence[str] = ()) -> Adopted:
-    """Write a classifier of another maker as a model file, if it answers as the original does.
+def adopt_classifier(source: Path, output: Path, adoption: Adoption, licences: Sequence[str] = ()) -> AdoptedModel:
+    """Write a third-party classifier as a model file, if its outputs equal the original's.
 
     Args:
-        source: Its .onnx file, with one input for pictures and one output.
-        output: The .onnx file to write; its card goes beside it as .md.
-        adoption: What the file does not say of itself.
+        source: The third-party .onnx file, with one input for pictures and one output.
+        output: The .onnx file to write. The card has the suffix .md.
+        adoption: Description of the original's input and output.
         licences: Licences of the model and its data, for the card.
 
     Raises:
-        ModelError: The file is refused, or is no classifier that can be adopted; the text says why and what to try.
+        ModelError: The file is refused or cannot be adopted. The message names the cause and a remedy.
         OutputError: A file cannot be written.
     """
-    content = read_model(source)
+    source_content = read_model(source)
     try:
-        try_model(content)
+        try_model(source_content)
     except TrialError as error:
         raise ModelError(f"{source} is refused: {error}.") from error
-    original = _read(source, content, adoption)
+    original = _read(source, source_content, adoption)
     size = max(original.height, original.width)
     model = _wrap(original, adoption, size)
     spec = ClassifierSpec("adopted", adoption.labels, size, adoption.crop)
-    faces = selftest_crops(spec)
+    faces = self_test_crops(spec)
     crops = np.concatenate([faces, probe_crops(size)])
-    worst = _compare(source, content, original, model, adoption, crops)
+    worst = _compare(source, source_content, original, model, adoption, crops)
     card: dict[str, Any] = {
-        "net": f"adopted from {source.name} (SHA-256 {hashlib.sha256(content).hexdigest()})",
+        "net": f"adopted from {source.name} (SHA-256 {hashlib.sha256(source_content).hexdigest()})",
         "parameters": int(sum(np.prod(tensor.dims) for tensor in original.model.graph.initializer)),
         "labels": list(adoption.labels),
         "adopted": {
             "layout": original.layout, "colour": adoption.colour, "range": [adoption.low, adoption.high],
             "mean": list(adoption.mean),
-            "std": list(adoption.std), "answer": adoption.answer, "input": [original.height, original.width],
+            "std": list(adoption.std), "answer": adoption.output, "input": [original.height, original.width],
         },
         "parity": {
             "crops": len(crops), "worst_difference": float(f"{worst:.2e}"), "changed": 0, "tolerance": _TOLERANCE[original.kind],
@@ -140,54 +140,59 @@ def adopt_classifier(source: Path, output: Path, adoption: Adoption, licences: S
         "versions": {name: version(name) for name in ("maskedge", "onnx", "onnxruntime")},
     }  # fmt: skip
     precision = "fp16" if original.kind == TensorProto.FLOAT16 else "fp32"
-    answers = open_plainly(model.SerializeToString()).run(None, {"faces": faces})[0]
-    made = finish(model, spec, card, SelfTest(faces, answers, TOLERANCE[precision]).to_json())
+    outputs = open_cpu_session(model.SerializeToString()).run(None, {"faces": faces})[0]
+    selftest = SelfTest(faces, outputs, TOLERANCE[precision]).to_json()
+    content = seal_model(model, "classifier", spec.labels, card, selftest, crop=spec.crop.to_json())
     with tempfile.TemporaryDirectory() as folder:
-        # As a device will see it: what that refuses is not written.
+        # Load it as a device does: a file that a device refuses is not written.
         trial = Path(folder) / output.name
-        trial.write_bytes(made)
+        trial.write_bytes(content)
         MaskClassifier(trial)
-    write_file(output, made)
+    write_file(output, content)
     write_file(output.with_suffix(".md"), render_card(output))
-    return Adopted(len(crops), worst, [output, output.with_suffix(".md")], hashlib.sha256(made).hexdigest())
+    return AdoptedModel(len(crops), worst, [output, output.with_suffix(".md")], hashlib.sha256(content).hexdigest())
 
 
 def _read(source: Path, content: bytes, adoption: Adoption) -> _Original:
-    """Tell input, layout and output of the original."""
+    """Parse the original and determine its input, layout and output.
+
+    Raises:
+        ModelError: It has another form than an adoptable classifier.
+    """
     try:
         model = onnx.load_from_string(content)
         model = _with_opset(model)
         model = onnx.compose.add_prefix(model, _PREFIX)
     except Exception as error:
         raise ModelError(
-            f"{source} cannot be brought to operator set {OPSET}: {' '.join(str(error).split())[:150]}. Export it so."
+            f"{source} cannot be converted to operator set {OPSET}: {' '.join(str(error).split())[:150]}. Export it so."
         ) from error
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [item for item in model.graph.input if item.name not in weights]
     if len(inputs) != 1 or len(model.graph.output) != 1:
         found = f"{len(inputs)} inputs and {len(model.graph.output)} outputs"
-        raise ModelError(f"{source} has {found}: what can be adopted takes one picture and gives one row of probabilities.")
+        raise ModelError(f"{source} has {found}: an adoptable model has one input for pictures and one output of probabilities.")
     kind = inputs[0].type.tensor_type.elem_type
     dims = [dim.dim_value for dim in inputs[0].type.tensor_type.shape.dim]
     if len(dims) != 4 or kind not in _TOLERANCE:
         name = TensorProto.DataType.Name(kind) if kind in TensorProto.DataType.values() else str(kind)
         raise ModelError(
-            f"{source} takes {name} {dims}: what can be adopted takes pictures, FLOAT, FLOAT16 or UINT8 of 4 dimensions."
+            f"{source} takes {name} {dims}: an adoptable model takes pictures, FLOAT, FLOAT16 or UINT8 of 4 dimensions."
         )
     layout = adoption.layout or ("nhwc" if dims[3] == 3 else "nchw" if dims[1] == 3 else None)
     if layout is None or (dims[3] if layout == "nhwc" else dims[1]) not in (0, 3):
-        raise ModelError(f"{source} takes {dims}, in which no side stands for three colours: give --layout nhwc or nchw.")
-    height, width = dims[1:3] if layout == "nhwc" else dims[2:4]  # 0 where it is open
+        raise ModelError(f"{source} takes {dims}, and no dimension is 3 for the colours: give --layout nhwc or nchw.")
+    height, width = dims[1:3] if layout == "nhwc" else dims[2:4]  # 0 if it is open
     height, width = height or adoption.size or 0, width or adoption.size or 0
     if not height or not width:
         raise ModelError(f"{source} leaves the size of its input open ({dims}): give --size.")
     if not (min(height, width) >= 8 and max(height, width) <= 1024):
-        raise ModelError(f"{source} takes pictures of {width} x {height} pixels: 8 to 1024 are taken here.")
+        raise ModelError(f"{source} takes pictures of {width} x {height} pixels: sides of 8 to 1024 pixels are supported.")
     return _Original(model, inputs[0].name, model.graph.output[0].name, kind, layout, height, width)
 
 
 def _with_opset(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Bring the operators to a version that every supported onnxruntime has."""
+    """Convert the operators to a version that every supported onnxruntime has."""
     own = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), OPSET)
     if not _OLDEST <= own <= OPSET:
         model = onnx.version_converter.convert_version(model, OPSET)
@@ -196,7 +201,7 @@ def _with_opset(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _wrap(original: _Original, adoption: Adoption, size: int) -> onnx.ModelProto:
-    """Put the pixel path before the graph, and what makes probabilities behind it."""
+    """Prepend the pixel path to the graph and append the probability output."""
     model = onnx.ModelProto()
     model.CopyFrom(original.model)
     graph = model.graph
@@ -212,13 +217,13 @@ def _wrap(original: _Original, adoption: Adoption, size: int) -> onnx.ModelProto
     graph.input.extend([helper.make_tensor_value_info("faces", TensorProto.UINT8, ("N", size, size, 3)), *kept])
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ("N", len(adoption.labels))))
-    # Shapes that were noted for one batch size would contradict the others.
+    # Shapes recorded for one batch size would contradict the others.
     del graph.value_info[:]
     return model
 
 
 def _pixel_path(original: _Original, adoption: Adoption, size: int) -> tuple[list[onnx.NodeProto], dict[str, npt.NDArray[Any]]]:
-    """Give the nodes from uint8 `[N, S, S, 3]` BGR to the original's input, and their constants."""
+    """Return the nodes from uint8 `[N, S, S, 3]`, BGR, to the original's input, and their constants."""
     constants: dict[str, npt.NDArray[Any]] = {}
     nodes: list[onnx.NodeProto] = []
     name = "faces"
@@ -252,14 +257,14 @@ def _pixel_path(original: _Original, adoption: Adoption, size: int) -> tuple[lis
 
 
 def _normalisation(adoption: Adoption) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Give factor and summand a channel, float32 `[3]`, in the order of `colour`."""
+    """Return factor and summand per channel, float32 `[3]`, in the order of `colour`."""
     mean, std = (np.broadcast_to(np.array(values, np.float64), 3) for values in (adoption.mean, adoption.std))
     scale = (adoption.high - adoption.low) / 255
     return (scale / std).astype(np.float32), ((adoption.low - mean) / std).astype(np.float32)
 
 
 def _probabilities(original: _Original, adoption: Adoption) -> tuple[list[onnx.NodeProto], dict[str, npt.NDArray[Any]]]:
-    """Give the nodes from the original's output to float32 `[N, C]` probabilities, and their constants."""
+    """Return the nodes from the original's output to probabilities, float32 `[N, C]`, and their constants."""
     single = len(adoption.labels) == 2 and _columns(original) == 1
     columns = 1 if single else len(adoption.labels)
     constants = {"answer/shape": np.array([-1, columns], np.int64)}
@@ -269,13 +274,13 @@ def _probabilities(original: _Original, adoption: Adoption) -> tuple[list[onnx.N
     ]
     if single:
         constants["answer/one"] = np.array(1, np.float32)
-        activation = "Sigmoid" if adoption.answer == "logits" else "Identity"
+        activation = "Sigmoid" if adoption.output == "logits" else "Identity"
         nodes += [
             helper.make_node(activation, ["answer/rows"], ["answer/second"]),
             helper.make_node("Sub", ["answer/one", "answer/second"], ["answer/first"]),
             helper.make_node("Concat", ["answer/first", "answer/second"], ["probabilities"], axis=1),
         ]
-    elif adoption.answer == "logits":
+    elif adoption.output == "logits":
         nodes.append(helper.make_node("Softmax", ["answer/rows"], ["probabilities"], axis=1))
     else:
         nodes.append(helper.make_node("Identity", ["answer/rows"], ["probabilities"]))
@@ -283,18 +288,20 @@ def _probabilities(original: _Original, adoption: Adoption) -> tuple[list[onnx.N
 
 
 def _columns(original: _Original) -> int | None:
-    """Tell how many numbers the original gives a picture, None where it does not say."""
+    """Return the number of outputs per picture, or None if the file leaves it open."""
     dims = [dim.dim_value for dim in original.model.graph.output[0].type.tensor_type.shape.dim]
     return int(np.prod(dims[1:])) if len(dims) > 1 and all(dims[1:]) else None
 
 
 def _compare(source: Path, content: bytes, original: _Original, model: onnx.ModelProto, adoption: Adoption, crops: Image) -> float:
-    """Compare the adopted graph with the original, which gets its pictures one by one from numpy; give the greatest difference.
+    """Compare the adopted graph with the original, and return the largest difference of a probability.
+
+    The original gets its pictures one by one, prepared by numpy and OpenCV.
 
     Raises:
-        ModelError: They differ, the original gives no probabilities, or its graph takes one picture at a time only.
+        ModelError: They differ, the original returns no probabilities, or its batch size is fixed.
     """
-    plain = open_plainly(content)
+    plain = open_cpu_session(content)
     (wanted,) = [item.name for item in plain.get_inputs()]
     kind = np.dtype({TensorProto.FLOAT16: np.float16, TensorProto.UINT8: np.uint8}.get(original.kind, np.float32))  # type: ignore[call-overload]
     try:
@@ -305,8 +312,8 @@ def _compare(source: Path, content: bytes, original: _Original, model: onnx.Mode
         raise ModelError(f"{source} does not run: {' '.join(str(error).split())[:200]}.") from error
     expected = _expected(source, np.stack(rows), adoption)
     try:
-        session = open_plainly(model.SerializeToString())
-        answers = [
+        session = open_cpu_session(model.SerializeToString())
+        batches = [
             (batch, np.concatenate([session.run(None, {"faces": crops[at : at + batch]})[0] for at in range(0, len(crops), batch)]))
             for batch in _BATCHES
         ]
@@ -315,20 +322,24 @@ def _compare(source: Path, content: bytes, original: _Original, model: onnx.Mode
             f"{source} takes one picture at a time ({' '.join(str(error).split())[:150]}): export it again with a free batch size."
         ) from error
     worst = 0.0
-    for batch, own in answers:
+    for batch, own in batches:
         if own.shape != expected.shape:
             raise ModelError(
-                f"{source} answers {list(own.shape)} for {len(crops)} pictures, {batch} at a time: it needs a free batch size."
+                f"{source} returns {list(own.shape)} for {len(crops)} pictures in batches of {batch}: "
+                "export it again with a free batch size."
             )
         difference = np.abs(own - expected).max()
         worst = max(worst, float(difference) if np.isfinite(difference) else np.inf)
     if worst > _TOLERANCE[original.kind]:
-        raise ModelError(f"{source} answers otherwise once adopted (probabilities by up to {worst:.1e}): nothing was written.")
+        raise ModelError(
+            f"{source} returns other probabilities once adopted (by up to {worst:.1e}), so nothing was written: "
+            "check --layout, --colour, --range, --mean and --std."
+        )
     return worst
 
 
 def _prepare(crop: Image, original: _Original, adoption: Adoption, kind: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Make the original's input of a crop, by numpy and OpenCV instead of the graph: `[1, ...]`."""
+    """Prepare a crop as the original's input, `[1, ...]`, with numpy and OpenCV instead of the graph."""
     picture: npt.NDArray[Any] = np.ascontiguousarray(crop[:, :, ::-1] if adoption.colour == "rgb" else crop, np.float32)
     if picture.shape[:2] != (original.height, original.width):
         picture = cv2.resize(picture, (original.width, original.height), interpolation=cv2.INTER_LINEAR)
@@ -340,19 +351,21 @@ def _prepare(crop: Image, original: _Original, adoption: Adoption, kind: np.dtyp
 
 
 def _expected(source: Path, rows: npt.NDArray[np.float64], adoption: Adoption) -> npt.NDArray[np.float64]:
-    """Make probabilities of what the original answers: float64 `[N, C]`."""
+    """Convert the original's outputs to probabilities, float64 `[N, C]`."""
     labels = adoption.labels
     if rows.shape[1] not in {len(labels), 1 if len(labels) == 2 else len(labels)}:
-        raise ModelError(f"{source} gives {rows.shape[1]} numbers a picture, and --labels names {len(labels)}: name one for each.")
+        raise ModelError(
+            f"{source} returns {rows.shape[1]} numbers per picture, and --labels has {len(labels)} names: give one name per number."
+        )
     if rows.shape[1] == 1:
-        second = 1 / (1 + np.exp(-rows)) if adoption.answer == "logits" else rows
+        second = 1 / (1 + np.exp(-rows)) if adoption.output == "logits" else rows
         rows = np.concatenate([1 - second, second], axis=1)
-    elif adoption.answer == "logits":
+    elif adoption.output == "logits":
         powers = np.exp(rows - rows.max(axis=1, keepdims=True))
         rows = powers / powers.sum(axis=1, keepdims=True)
     wrong = not np.isfinite(rows).all() or rows.min() < -SUM_TOLERANCE or np.abs(rows.sum(axis=1) - 1).max() > SUM_TOLERANCE
     if wrong:
         raise ModelError(
-            f"{source} does not answer with probabilities that add up to 1: if its output has no softmax, give --answer logits."
+            f"{source} does not return probabilities that add up to 1: if its output has no softmax, give --output-type logits."
         )
     return rows

@@ -1,4 +1,4 @@
-"""The table of what smaller numbers cost and give; `edge-export --int8 --fp16` measures it."""
+"""The table of size, accuracy and latency per precision, as `edge-export --int8 --fp16` measures them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SMALL_ARM = (
 
 
 def precision_table(report: Mapping[str, Any]) -> str:
-    """Give a report of `edge-export` (FILE.precisions.json) as a Markdown table."""
+    """Return a report of `edge-export` (FILE.precisions.json) as a Markdown table."""
     lines = ["| numbers | size | accuracy | ms a face | p95 | to fp32 | written |", "| --- | --- | --- | --- | --- | --- | --- |"]
     for row in report["precisions"]:
         failed = [gate for gate, passed in row["gates"].items() if not passed]

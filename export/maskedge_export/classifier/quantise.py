@@ -1,4 +1,4 @@
-"""Smaller numbers: 8-bit integers, calibrated on training crops, and 16-bit floats. Input and output stay as they are."""
+"""Quantisation of classifiers: int8, calibrated on training crops, and fp16. Inputs and outputs keep their types."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from maskedge.types import Image
 
-from .graph import tidy
+from ..onnx_file import tidy
 
 _BATCH = 32
 
 
 class _Crops(CalibrationDataReader):  # type: ignore[misc]
-    """Hands crops out in batches."""
+    """Batches of crops, as the calibration reads them."""
 
     def __init__(self, crops: Image) -> None:
         self._batches = iter([crops[start : start + _BATCH] for start in range(0, len(crops), _BATCH)])
@@ -31,17 +31,17 @@ class _Crops(CalibrationDataReader):  # type: ignore[misc]
 
 
 def to_int8(model: onnx.ModelProto, crops: Image) -> onnx.ModelProto:
-    """Quantise a classifier: static, quantise-dequantise pairs, weights per channel.
+    """Quantise a classifier statically: QDQ format, weights per channel.
 
     Args:
-        model: A float32 classifier of the contract.
-        crops: uint8 `[N, S, S, 3]`, BGR, what it was trained on: their activations set the ranges.
+        model: A float32 classifier.
+        crops: Crops of the training part, uint8 `[N, S, S, 3]`, BGR. Their activations set the ranges.
     """
     with tempfile.TemporaryDirectory() as folder:
         source, prepared, result = (Path(folder) / name for name in ("source.onnx", "prepared.onnx", "result.onnx"))
         onnx.save(model, source)
         level = logging.root.level
-        logging.root.setLevel(logging.ERROR)  # it advises to do what is done here
+        logging.root.setLevel(logging.ERROR)  # silences advice that this code already follows
         try:
             quant_pre_process(source, prepared, skip_symbolic_shape=True)
             quantize_static(
@@ -50,8 +50,8 @@ def to_int8(model: onnx.ModelProto, crops: Image) -> onnx.ModelProto:
                 _Crops(crops),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
-                # Weights of 7 bits: x86 processors without VNNI add products of full ones in 16 bits, which saturate, and answer
-                # otherwise than those with it (ONNX Runtime's page on quantisation).
+                # 7-bit weights: x86 processors without VNNI sum 8-bit products in 16 bits, which saturate
+                # (ONNX Runtime, "Quantize ONNX models"). Results then differ between processors.
                 reduce_range=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
@@ -64,15 +64,21 @@ def to_int8(model: onnx.ModelProto, crops: Image) -> onnx.ModelProto:
 
 
 def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Give a classifier with 16-bit weights and arithmetic; ONNX Runtime computes in 32 bits where a device has no 16."""
+    """Convert a classifier to 16-bit weights and arithmetic.
+
+    ONNX Runtime computes in 32 bits on devices without 16-bit arithmetic.
+    """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    # The last steps stay exact: probabilities of 11 bits would not add up to 1.
+    # The last steps stay in 32 bits: probabilities of 11 significant bits would not add up to 1.
     return _checked(convert_float_to_float16(copy, keep_io_types=True, op_block_list=["Softmax", "Div"]))
 
 
 def _checked(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Put the nodes in order, which the tools do not keep, and drop the operator sets that they name and do not use."""
+    """Sort the nodes, drop unused operator sets, and check the model.
+
+    The quantisation tools leave nodes out of order and import operator sets that no node uses.
+    """
     graph = onnx_ir.serde.deserialize_model(model)
     graph.graph.sort()
     ordered = onnx_ir.serde.serialize_model(graph)
@@ -80,7 +86,7 @@ def _checked(model: onnx.ModelProto) -> onnx.ModelProto:
     kept = [opset for opset in ordered.opset_import if opset.domain in used]
     ordered.ClearField("opset_import")
     ordered.opset_import.extend(kept)
-    ordered.graph.ClearField("value_info")  # some still tell the types of before
+    ordered.graph.ClearField("value_info")  # some entries still have the old types
     tidy(ordered)
     onnx.checker.check_model(ordered, full_check=True)
     return ordered

@@ -1,4 +1,4 @@
-"""A process of its own that loads a pipeline and answers one picture: for its start, its loading and its memory."""
+"""Start-up time, load time and memory of each pipeline, in a separate process with one picture."""
 
 from __future__ import annotations
 
@@ -11,40 +11,41 @@ from pathlib import Path
 from typing import Any
 
 from maskedge.errors import MaskedgeError
+from maskedge_bench.conditions import spread
 from maskedge_bench.contestants.pipelines import Pipeline
-from maskedge_bench.report import spread
 
-_ANSWERS = 10
+_PICTURES = 10
 
 
-def measure_starts(pipelines: Sequence[Pipeline], picture: Path, rounds: int) -> list[dict[str, Any]]:
-    """Start each pipeline in a fresh process, in turn, `rounds` times after one that does not count.
+def measure_load_times(pipelines: Sequence[Pipeline], picture: Path, rounds: int) -> list[dict[str, Any]]:
+    """Start each pipeline in a new process, interleaved, `rounds` times after one uncounted start.
 
     Args:
-        pipelines: What to start.
-        picture: What it answers.
-        rounds: Counted starts of each.
+        pipelines: The pipelines.
+        picture: Picture file to process.
+        rounds: Counted starts of each pipeline.
 
     Returns:
-        One row each: seconds from the start of Python to the first answer, seconds of loading, megabytes at their peak.
+        One row per pipeline: seconds from the start of Python to the first result, seconds of loading, and peak
+        memory in megabytes.
 
     Raises:
-        MaskedgeError: One does not answer.
+        MaskedgeError: A process fails.
     """
-    told: list[list[dict[str, Any]]] = [[] for _ in pipelines]
+    starts: list[list[dict[str, Any]]] = [[] for _ in pipelines]
     for counted in range(-1, rounds):
-        for pipeline, own in zip(pipelines, told, strict=True):
+        for pipeline, own in zip(pipelines, starts, strict=True):
             one = _start(pipeline, picture)
             if counted >= 0:
                 own.append(one)
     return [
         {
             "name": pipeline.name,
-            "seconds_to_first_answer": spread([one["answered"] for one in own], 3),
+            "seconds_to_first_answer": spread([one["first_result"] for one in own], 3),
             "load_seconds": spread([one["load"] for one in own], 3),
             "peak_memory_mb": None if any(one["memory"] is None for one in own) else spread([one["memory"] for one in own], 1),
         }
-        for pipeline, own in zip(pipelines, told, strict=True)
+        for pipeline, own in zip(pipelines, starts, strict=True)
     ]
 
 
@@ -52,22 +53,22 @@ def _start(pipeline: Pipeline, picture: Path) -> dict[str, Any]:
     settings = [pipeline.detector, str(pipeline.model or ""), pipeline.eager or "", str(picture)]
     start = time.perf_counter()
     process = subprocess.Popen(  # noqa: S603  (our own module)
-        [sys.executable, "-m", "maskedge_bench.speed.probe", *settings],
+        [sys.executable, "-m", "maskedge_bench.speed.load_time", *settings],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    assert process.stdout is not None  # noqa: S101  (asked for above)
+    assert process.stdout is not None  # noqa: S101  (stdout=PIPE above)
     try:
         first = process.stdout.readline()
-        answered = time.perf_counter() - start
+        first_result = time.perf_counter() - start
         rest = process.stdout.read()
     finally:
         process.stdout.close()
         process.wait()
     if process.returncode or not first:
-        raise MaskedgeError(f"{pipeline.name} did not answer in a process of its own: edge-doctor says what is wrong.")
-    return {"answered": answered, **json.loads(rest)}
+        raise MaskedgeError(f"{pipeline.name} failed in a separate process: run edge-doctor to find the cause.")
+    return {"first_result": first_result, **json.loads(rest)}
 
 
 def _main(detector: str, model: str, eager: str, picture: str) -> None:
@@ -79,10 +80,10 @@ def _main(detector: str, model: str, eager: str, picture: str) -> None:
     load = time.perf_counter() - start
     image = read_picture(Path(picture))
     opened(image)
-    print("answered", flush=True)
-    for _ in range(_ANSWERS):
+    print("first_result", flush=True)
+    for _ in range(_PICTURES):
         opened(image)
-    # Not the usage that the parent is told at the end: Linux counts what the parent itself held at the fork in it.
+    # Not the usage that the parent gets from wait4: on Linux it includes the memory of the parent at the fork.
     print(json.dumps({"load": load, "memory": peak_memory_mb()}))
 
 

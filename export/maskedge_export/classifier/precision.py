@@ -1,4 +1,7 @@
-"""The gates of smaller numbers: as right as float32 on data that the net never saw, and faster on this machine in the same run."""
+"""Gates of the int8 and fp16 files: accuracy on held-out data, and speed on this machine.
+
+Both are compared with float32 in the same run.
+"""
 
 from __future__ import annotations
 
@@ -14,27 +17,27 @@ import numpy.typing as npt
 from maskedge.system.host import host_facts
 from maskedge.types import Image
 
-from .parity import open_plainly
+from ..onnx_file import open_cpu_session
 
 SCHEMA = "maskedge.precisions/1"
 LEAST_ACCURACY = -0.003
-"""Least change of the accuracy."""
+"""Smallest admitted change of the accuracy."""
 LEAST_SPEED = 1.1
-"""Least ratio of float32's median latency to that of the smaller numbers."""
+"""Smallest admitted speed-up of the median latency over float32."""
 _ROUNDS, _CALLS = 9, 100
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a precision costs and gives.
+    """Measurements of one precision.
 
     Attributes:
         precision: `fp32`, `fp16` or `int8`.
         bytes: Size of the file.
-        accuracy: Share of right answers.
-        milliseconds: Median of a call for one face, one thread.
-        p95: 95th percentile of the calls.
-        speed: Median over the rounds of float32's time over its own, of the same round.
+        accuracy: Share of correct labels.
+        milliseconds: Median latency of one face on one thread.
+        p95: 95th percentile of that latency, in milliseconds.
+        speed: Speed-up over float32 in the same round, median over the rounds.
     """
 
     precision: str
@@ -46,14 +49,14 @@ class Measured:
 
 
 def measure(models: Mapping[str, bytes], crops: Image, targets: npt.NDArray[np.int64]) -> list[Measured]:
-    """Measure models on the same crops, and time them in turn.
+    """Measure the accuracy and latency of models on the same crops, interleaved round by round.
 
     Args:
-        models: Bytes by precision; the first, `fp32`, is the baseline.
-        crops: uint8 `[N, S, S, 3]`, BGR, never trained on.
-        targets: int64 `[N]`, the right labels.
+        models: Bytes of the .onnx files by precision. The first, `fp32`, is the baseline.
+        crops: Held-out crops, uint8 `[N, S, S, 3]`, BGR.
+        targets: Indices of the true labels, int64 `[N]`.
     """
-    sessions = {precision: open_plainly(content) for precision, content in models.items()}
+    sessions = {precision: open_cpu_session(content) for precision, content in models.items()}
     rounds: dict[str, list[float]] = {precision: [] for precision in models}
     calls: dict[str, list[float]] = {precision: [] for precision in models}
     for counted in range(-1, _ROUNDS):
@@ -87,7 +90,7 @@ def _accuracy(session: Any, crops: Image, targets: npt.NDArray[np.int64]) -> flo
 
 
 def gates(own: Measured, baseline: Measured) -> dict[str, bool]:
-    """Tell which gates a precision passes."""
+    """Return for each gate whether a precision passes it."""
     return {
         f"accuracy at most {-LEAST_ACCURACY} under fp32": own.accuracy - baseline.accuracy >= LEAST_ACCURACY - 1e-9,
         f"median latency at least {LEAST_SPEED} times better than fp32 where it was exported": own.speed >= LEAST_SPEED,
@@ -95,7 +98,13 @@ def gates(own: Measured, baseline: Measured) -> dict[str, bool]:
 
 
 def precision_report(rows: Sequence[Measured], written: Mapping[str, bool], crops: int) -> dict[str, Any]:
-    """Give what was measured as JSON types."""
+    """Return the measurements as a report of JSON types.
+
+    Args:
+        rows: Measurements, float32 first.
+        written: Whether the file was written, by precision.
+        crops: Number of crops measured.
+    """
     baseline = rows[0]
     precisions = [
         {**vars(row), "gates": {} if row is baseline else gates(row, baseline), "written": written[row.precision]} for row in rows

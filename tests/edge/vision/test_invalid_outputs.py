@@ -1,4 +1,4 @@
-"""Answers that are no probabilities, boxes that are none: refused when a file is loaded, and at the first one while it runs."""
+"""Invalid probabilities and boxes are refused when a model is loaded and while it runs."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from maskedge.vision.detectors import CnnDetector
 from maskedge.vision.pipeline import MaskDetector
 
 
-def answering(path: Path, *nodes: onnx.NodeProto, **constants: Any) -> Path:
-    """A good classifier whose answer, `answer`, goes through more nodes to `probabilities`."""
+def extended_classifier(path: Path, *nodes: onnx.NodeProto, **constants: Any) -> Path:
+    """Write a valid classifier whose output passes through more nodes to `probabilities`."""
     model = onnx.load(write_model(path))
     model.graph.node[-1].output[0] = "answer"
     model.graph.node.extend(nodes)
@@ -47,45 +47,45 @@ def node(operator: str, *inputs: str, output: str = "probabilities", **options: 
         ((node("Identity", "logits"),), {}, "lacks a softmax"),
     ],
 )
-def test_answers_that_are_no_probabilities_are_refused_at_load(
+def test_invalid_probabilities_are_refused_at_load(
     tmp_path: Path, nodes: tuple[onnx.NodeProto, ...], constants: dict[str, Any], what: str
 ) -> None:
     with pytest.raises(ModelError, match=what):
-        MaskClassifier(answering(tmp_path / "model.onnx", *nodes, **constants))
+        MaskClassifier(extended_classifier(tmp_path / "model.onnx", *nodes, **constants))
 
 
-def test_rounded_answers_are_taken_and_stay_within_0_and_1(tmp_path: Path) -> None:
-    path = answering(tmp_path / "model.onnx", node("Add", "answer", "x"), x=[[0.004, 0.004]])
-    answers = MaskClassifier(path).classify_crops(np.full((5, 32, 32, 3), 255, np.uint8))
-    assert answers.max() <= 1
-    assert answers.min() >= 0
+def test_rounded_probabilities_are_accepted_and_clipped(tmp_path: Path) -> None:
+    path = extended_classifier(tmp_path / "model.onnx", node("Add", "answer", "x"), x=[[0.004, 0.004]])
+    probabilities = MaskClassifier(path).classify_crops(np.full((5, 32, 32, 3), 255, np.uint8))
+    assert probabilities.max() <= 1
+    assert probabilities.min() >= 0
 
 
 def nan_at(path: Path, grey: int) -> Path:
-    """A classifier that answers NaN for one shade of grey alone: 0 / 0."""
+    """Write a classifier whose output is NaN (0 / 0) for one shade of grey."""
     nodes = (
         node("Sub", "mean", "grey", output="away"),
         node("Div", "zero", "away", output="none"),
         node("Unsqueeze", "none", "last", output="column of none"),
         node("Add", "answer", "column of none"),
     )
-    return answering(path, *nodes, grey=float(grey), zero=0.0)
+    return extended_classifier(path, *nodes, grey=float(grey), zero=0.0)
 
 
 class Everywhere:
-    """Finds a face in the middle of each picture."""
+    """A detector with one face in the middle of each picture."""
 
     def detect(self, image: Image) -> list[Box]:
         return [(10.0, 10.0, 50.0, 50.0)]
 
 
-def test_the_first_such_answer_ends_a_run_with_the_models_exit_code(tmp_path: Path) -> None:
+def test_the_first_invalid_output_ends_a_run_with_the_models_exit_code(tmp_path: Path) -> None:
     model = nan_at(tmp_path / "model.onnx", 77)
     detector = MaskDetector(model, Everywhere())
     assert len(detector(np.full((60, 60, 3), 78, np.uint8))) == 1
     with pytest.raises(ModelError, match=r"answers with \(nan, nan\)"):
         detector(np.full((60, 60, 3), 77, np.uint8))
-    # All of the built-in clip is of other shades; a picture of that one is not.
+    # The first picture has another shade; the second triggers NaN.
     import cv2
 
     for name, grey in (("a", 78), ("b", 77)):
@@ -96,7 +96,7 @@ def test_the_first_such_answer_ends_a_run_with_the_models_exit_code(tmp_path: Pa
     assert outcome.summary.frames == 1
 
 
-def test_places_that_are_no_boxes_are_refused(tmp_path: Path) -> None:
+def test_invalid_face_positions_are_refused(tmp_path: Path) -> None:
     path = write_model(tmp_path / "model.onnx", place=(0.1, 0.1, np.nan, 0.9))
     with pytest.raises(ModelError, match="places that are no boxes"):
         MaskClassifier(path)
@@ -106,14 +106,14 @@ def test_many_crops_go_in_batches_that_fit(tmp_path: Path) -> None:
     classifier = MaskClassifier(write_model(tmp_path / "model.onnx", shape=("N", 512, 512, 3)))
     crops = np.zeros((9, 512, 512, 3), np.uint8)
     crops[:] = np.arange(0, 90, 10, np.uint8)[:, None, None, None]
-    answers = classifier.classify_crops(crops)
-    assert answers.shape == (9, 2)
-    np.testing.assert_allclose(answers, np.concatenate([classifier.classify_crops(crop[None]) for crop in crops]), atol=1e-6)
+    probabilities = classifier.classify_crops(crops)
+    assert probabilities.shape == (9, 2)
+    np.testing.assert_allclose(probabilities, np.concatenate([classifier.classify_crops(crop[None]) for crop in crops]), atol=1e-6)
     assert classifier.classify_crops(crops[:0]).shape == (0, 2)
 
 
-def detecting(path: Path, operator: str, value: float, which: str) -> Path:
-    """A good detector whose boxes or scores go through one more node."""
+def extended_detector(path: Path, operator: str, value: float, which: str) -> Path:
+    """Write a valid detector whose boxes or scores pass through one more node."""
     model = onnx.load(write_detector(path))
     for item in model.graph.node:
         for place, name in enumerate(item.output):
@@ -131,12 +131,12 @@ def detecting(path: Path, operator: str, value: float, which: str) -> Path:
 @pytest.mark.parametrize(
     ("which", "value"), [("boxes", np.nan), ("boxes", np.inf), ("scores", np.nan), ("scores", 1e6), ("scores", -1e6)]
 )
-def test_detector_files_that_answer_no_boxes_are_refused(tmp_path: Path, which: str, value: float) -> None:
+def test_invalid_boxes_and_scores_are_refused(tmp_path: Path, which: str, value: float) -> None:
     with pytest.raises(ModelError, match="boxes or scores that are none"):
-        CnnDetector(detecting(tmp_path / "detector.onnx", "Mul", value, which))
+        CnnDetector(extended_detector(tmp_path / "detector.onnx", "Mul", value, which))
 
 
-def test_other_shapes_of_a_detector_are_refused(tmp_path: Path) -> None:
+def test_unexpected_shapes_of_a_detector_are_refused(tmp_path: Path) -> None:
     model = onnx.load(write_detector(tmp_path / "detector.onnx"))
     model.graph.node[-1].output[0] = "before"
     model.graph.node.append(helper.make_node("Slice", ["before", "one", "end"], ["scores"]))
@@ -148,14 +148,14 @@ def test_other_shapes_of_a_detector_are_refused(tmp_path: Path) -> None:
         CnnDetector(tmp_path / "detector.onnx")
 
 
-def test_more_boxes_than_anyone_looks_at_are_cut_to_the_best(tmp_path: Path) -> None:
+def test_only_the_best_boxes_are_kept(tmp_path: Path) -> None:
     detector = CnnDetector(write_detector(tmp_path / "detector.onnx", size=(128, 128)))
     boxes, scores = detector.answer(np.full((128, 128, 3), 255, np.uint8))
     assert len(boxes) == len(scores) == 4096
     assert scores[0] == pytest.approx(0.99 + 510 * 1e-5)
 
 
-def test_json_holds_no_number_that_it_does_not_know() -> None:
+def test_json_holds_no_nan_or_infinity() -> None:
     odd = {"a": [1.5, float("nan"), {"b": (float("inf"), -float("inf"), "NaN")}], "c": True, "d": None}
     assert json.loads(to_json(odd), parse_constant=pytest.fail) == {
         "a": [1.5, None, {"b": [None, None, "NaN"]}],

@@ -1,8 +1,13 @@
-"""A small validator: does a JSON value have the shape that a schema asks for?
+"""A small validator of JSON values.
 
-A shape is `str`, `bool`, `int`, `float` (any finite number), `ANY`, `NONE`, a set of admitted values, a list of one shape (for any
-number of items) or of several (one for each item), a tuple of shapes (one of them), or a dict of shapes by key: a key that ends
-with `?` may be left out, `"*"` stands for all further keys.
+A shape is one of:
+
+- `str`, `bool`, `int`, or `float` (any finite number);
+- `ANY` or `NONE`;
+- a set of admitted strings;
+- a list with one shape (for any number of items) or several (one per item);
+- a tuple of alternative shapes;
+- a dict of shapes by key. A key that ends with `?` is optional; `"*"` stands for all further keys.
 """
 
 from __future__ import annotations
@@ -12,18 +17,18 @@ from math import isfinite
 from typing import Any
 
 ANY: Any = object()
-"""Whatever JSON holds."""
+"""Any JSON value."""
 NONE = type(None)
 
 
 def problems(value: Any, shape: Any, where: str = "the report") -> Iterator[str]:
-    """Give what is wrong with `value`, one text a fault, as in `pipelines[0].name is missing`."""
+    """Yield one message per fault of `value`, such as `pipelines[0].name is missing`."""
     if shape is ANY:
         return
     if isinstance(shape, tuple):
         faults = [list(problems(value, one, where)) for one in shape]
         if all(faults):
-            # The alternative that comes nearest tells best what is wrong.
+            # The alternative with the fewest faults is the most likely intention.
             yield from min(faults, key=len)
     elif isinstance(shape, set | frozenset):
         if not (isinstance(value, str) and value in shape):

@@ -1,4 +1,4 @@
-"""The crops that smaller numbers are calibrated on (training part) and measured on (test part, and data of their own)."""
+"""Crops to calibrate the int8 file on (training part) and to measure all precisions on (test part, further test data)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from maskedge_train.data.dataset import DataSet
 from maskedge_train.data.split import PARTS, Split
 
 CALIBRATION = 400
-"""Most pictures of the training part to calibrate on, evenly spread."""
+"""Largest number of training pictures to calibrate on, evenly spread."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What to calibrate and to measure on.
+    """Crops to calibrate and to measure on.
 
     Attributes:
-        calibration: uint8 `[N, S, S, 3]`, BGR, crops of the training part.
-        tests: Crops that the net never saw.
+        calibration: Crops of the training part, uint8 `[N, S, S, 3]`, BGR.
+        tests: Held-out crops.
     """
 
     calibration: Image
@@ -32,25 +32,25 @@ class Evaluation:
 
     @property
     def crops(self) -> Image:
-        """All crops to measure on: uint8 `[M, S, S, 3]`, BGR."""
+        """All held-out crops: uint8 `[M, S, S, 3]`, BGR."""
         return np.concatenate([test.exact for test in self.tests])
 
     def targets(self, labels: tuple[str, ...]) -> npt.NDArray[np.int64]:
-        """Give their labels as indices into `labels`, int64 `[M]`."""
+        """Return their labels as indices into `labels`, int64 `[M]`."""
         return np.concatenate([test.targets(labels) for test in self.tests])
 
 
 def load_evaluation(dataset: DataSet, split_file: Path, labels: tuple[str, ...], tests: tuple[Crops, ...] = ()) -> Evaluation:
-    """Cut what a split says is for training and for the test.
+    """Cut the crops of the training and test parts of a split.
 
     Args:
-        dataset: The data that the split was made of.
+        dataset: The data of the split.
         split_file: split.json of the training.
-        labels: What the net knows; crops of other labels are left out.
-        tests: Further crops to measure on, of data of their own.
+        labels: Labels of the network. Crops with other labels are left out.
+        tests: Further held-out crops, from other data.
 
     Raises:
-        UsageError: The split is of other data, or nothing is left to measure on.
+        UsageError: The split belongs to other data, or no held-out crop is left.
     """
     parts = Split.load(split_file).part_of(dataset)
     train = np.flatnonzero(parts == PARTS.index("train"))
@@ -64,5 +64,5 @@ def load_evaluation(dataset: DataSet, split_file: Path, labels: tuple[str, ...],
     if len(test):
         tests = (cut_crops(dataset.take(test.tolist()), parts[test], negatives=False, painted=False).with_labels(labels), *tests)
     if not tests or not sum(len(own.labels) for own in tests):
-        raise UsageError(f"{split_file} keeps nothing for the test: give --test-scenes, or a split with a test part.")
+        raise UsageError(f"{split_file} has no test part: give --test-scenes, or another split.")
     return Evaluation(calibration.exact, tests)

@@ -1,4 +1,4 @@
-"""The charts of the reports' page, as SVG inside it: in the colours of the page, light and dark. Every line also has its dashes."""
+"""Inline SVG charts in the colours of the page, light and dark. Lines also differ by their dashes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _BAR, _GAP = 22, 24
 
 @dataclass(frozen=True)
 class Series:
-    """What is drawn as one line, or as dots.
+    """One line or set of dots.
 
     Attributes:
-        name: Its name below the chart.
-        points: Across and up; of a logarithmic axis what is not above 0 is left out.
-        line: Join the points.
-        dots: Draw each point.
-        names: A name for each point; empty for none.
+        name: Name in the legend.
+        points: Pairs of x and y. A logarithmic axis leaves out values of 0 and below.
+        line: Join the points by a line.
+        dots: Draw a dot at each point.
+        names: A label per point; empty for none.
     """
 
     name: str
@@ -34,7 +34,16 @@ class Series:
 
 
 def plot(series: Sequence[Series], across: str, up: str, *, log_x: bool = False, log_y: bool = False, whole_x: bool = False) -> str:
-    """Draw series over two axes; give a `<figure>`. `whole_x`: only whole numbers across."""
+    """Return a chart as a `<figure>`, or an empty string without points.
+
+    Args:
+        series: Lines and dots.
+        across: Title of the x axis.
+        up: Title of the y axis.
+        log_x: Whether the x axis is logarithmic.
+        log_y: Whether the y axis is logarithmic.
+        whole_x: Whether the x axis has integer ticks only.
+    """
     points = [point for own in series for point in own.points]
     xs, ys = [x for x, _ in points if x > 0 or not log_x], [y for _, y in points if y > 0 or not log_y]
     if not xs or not ys:
@@ -54,7 +63,7 @@ def plot(series: Sequence[Series], across: str, up: str, *, log_x: bool = False,
     parts.append(f'<text x="14" y="{middle}" text-anchor="middle" transform="rotate(-90 14 {middle})">{text(up)}</text>')
     keys = []
     for index, own in enumerate(series):
-        # When the colours come again, they come with other dashes.
+        # Repeated colours get other dashes.
         dashes = _DASHES[(index + index // len(_COLOURS)) % len(_DASHES)]
         colour = f"var({_COLOURS[index % len(_COLOURS)]})"
         stroke = f'stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}" fill="none"'
@@ -64,7 +73,7 @@ def plot(series: Sequence[Series], across: str, up: str, *, log_x: bool = False,
         if own.dots:
             parts += [f'<circle cx="{x}" cy="{y}" r="4" fill="{colour}"/>' for x, y in placed]
         for (x, y), name in zip(placed, own.names, strict=False):
-            # On the side where there is room.
+            # Place the label on the side with more room.
             anchor, shift = ("end", -8) if x > _LEFT + wide / 2 else ("start", 8)
             parts.append(f'<text x="{x + shift}" y="{y - 8}" text-anchor="{anchor}">{text(name)}</text>')
         mark = f'<path d="M0 5H40" {stroke}/>' if own.line else f'<circle cx="20" cy="5" r="4" fill="{colour}"/>'
@@ -73,7 +82,12 @@ def plot(series: Sequence[Series], across: str, up: str, *, log_x: bool = False,
 
 
 def bars(rows: Sequence[tuple[str, Sequence[tuple[str, float]]]], unit: str) -> str:
-    """Draw a bar a row, in parts that lie one behind the other; give a `<figure>`. Each part also stands in the row's words."""
+    """Return a chart of stacked horizontal bars as a `<figure>`, or an empty string without values.
+
+    Args:
+        rows: Name and parts (name, value) of each bar.
+        unit: Unit of the values.
+    """
     longest = max((sum(value for _, value in parts) for _, parts in rows), default=0.0)
     if longest <= 0:
         return ""
@@ -106,20 +120,20 @@ def bars(rows: Sequence[tuple[str, Sequence[tuple[str, float]]]], unit: str) -> 
 def _figure(width: float, height: float, description: str, parts: Sequence[str], caption: str) -> str:
     return (
         f'<figure><svg viewBox="0 0 {width} {height}" width="{width}" role="img" font-size="12" fill="var(--ink)" '
-        f'style="max-width:100%" aria-label="{text(description)}; the tables have the figures">{"".join(parts)}</svg>'
+        f'style="max-width:100%" aria-label="{text(description)}. The tables have the figures.">{"".join(parts)}</svg>'
         f"<figcaption>{caption}</figcaption></figure>"
     )
 
 
 def _scale(ticks: Sequence[float], start: float, length: float, *, log: bool) -> Callable[[float], float]:
-    """Give what brings a value to its place; the first and the last tick are the ends."""
+    """Return a function from values to coordinates. The first and last tick are the ends of the axis."""
     shown: Callable[[float], float] = log10 if log else float
     low, high = shown(ticks[0]), shown(ticks[-1])
     return lambda value: round(start + (shown(value) - low) / (high - low) * length, 1)
 
 
 def _ticks(low: float, high: float, *, log: bool, least: float = 0.0) -> list[float]:
-    """Give round values from at most `low` to at least `high`, at least `least` apart."""
+    """Return round values from at most `low` to at least `high`, with a step of at least `least`."""
     if log:
         found = [step * 10.0**power for power in range(floor(log10(low)), ceil(log10(high)) + 2) for step in (1, 2, 5)]
         first = max(index for index, value in enumerate(found) if value <= low)

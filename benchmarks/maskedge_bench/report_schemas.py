@@ -1,0 +1,208 @@
+"""Schemas of the reports: version check, validation, reading and writing."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from maskedge.errors import UsageError
+from maskedge.support.files import write_file
+
+from .json_shape import ANY, NONE, problems
+
+SPEED = "maskedge.speed/2"
+NETS = "maskedge.nets/2"
+COLD_START = "maskedge.start/1"
+ROOFLINE = "maskedge.limits/1"
+COMPARE = "maskedge.compare/1"
+
+_NUMBER_OR_NONE = (float, NONE)
+_SPREAD = {"median": float, "min": float, "max": float}
+_STAGE = {"mean": float, "p50": float, "p95": float, "p99": float, "max": float}
+_STATE = {"load": _NUMBER_OR_NONE, "temperature_c": _NUMBER_OR_NONE, "frequency_mhz": _NUMBER_OR_NONE, "*": ANY}
+_HEAD = {
+    "schema": str,
+    "title": str,
+    "time": str,
+    "partial": bool,
+    "warnings": [str],
+    "facts": {"machine": str, "cores": int, "python": str, "opencv": str, "onnxruntime": str, "*": ANY},
+    "before": _STATE,
+    "after": _STATE,
+    "commit": (str, NONE),
+    "models": {"*": str},
+    "seconds": float,
+}
+_FIGURES = {
+    "frames_per_second": _SPREAD,
+    "ratio_to_baseline": (_SPREAD, NONE),
+    "cpu_ms": _SPREAD,
+    "cpu_to_baseline": (_SPREAD, NONE),
+    "faces_a_frame": float,
+    "stages_ms": {"*": _STAGE},
+}
+_SETTINGS = {"detector": str, "model": str, "detect_every": int, "threads": int}
+_PIPELINE = {"name": str, **_SETTINGS, **_FIGURES, "quantiles_ms": [float], "model_sha256": (str, NONE)}
+_CELL = {**_SETTINGS, **_FIGURES, "precision": str, "size": [int, int], "faces": int, "frames": int}
+_ROOFLINE_ROW = {
+    "name": str,
+    "milliseconds": float,
+    "multiply_accumulates": (float, NONE),
+    "bytes": float,
+    "limit_ms": float,
+    "bound_by": {"arithmetic", "memory"},
+    "fraction": float,
+}
+_PEAK = {"multiply_accumulates_per_second": float, "bytes_per_second": float}
+SHAPES: dict[str, dict[str, Any]] = {
+    SPEED: {
+        **_HEAD,
+        "quick": bool,
+        "source": {"name": str, "frames": int, "size": [int, int]},
+        "rounds": int,
+        "threads": int,
+        "baseline": str,
+        "pipelines": [_PIPELINE],
+        "matrix": {"rounds": int, "cells": [_CELL]},
+        "cost": [{"pipeline": str, "fixed_ms": float, "face_ms": float, "megapixel_ms": float, "error": float, "points": ANY}],
+        "chain": [{"name": str, "frames": int, "frames_per_second": float, "stages_ms": {"*": _STAGE}}],
+        "live": [
+            {
+                "name": str, "rate": float, "seconds": float, "captured": int, "processed": int, "dropped": int,
+                "age_ms": _STAGE, "cpu_share": float,
+            }
+        ],
+        "start": [
+            {
+                "name": str, "seconds_to_first_answer": _SPREAD, "load_seconds": _SPREAD, "peak_memory_mb": (_SPREAD, NONE),
+            }
+        ],
+        "limits": ({"peak": _PEAK, "rows": [_ROOFLINE_ROW]}, NONE),
+        "instrumentation": ({"microseconds_a_frame": float, "share_of_a_frame": float}, NONE),
+        "notes": [str],
+    },
+    NETS: {
+        **_HEAD,
+        "rounds": int,
+        "batch": int,
+        "threads": int,
+        "nets": [
+            {
+                "model": str, "net": (str, NONE), "engine": str, "milliseconds_a_face": _SPREAD, "ratio_to_baseline": _SPREAD,
+                "eager_to_this": (_SPREAD, NONE),
+            }
+        ],
+        "notes": [str],
+    },
+    COLD_START: {**_HEAD, "rounds": int, "seconds_to_first_answer": _SPREAD, "resident_megabytes": _SPREAD},
+    ROOFLINE: {**_HEAD, "peak": _PEAK, "rows": [_ROOFLINE_ROW]},
+    COMPARE: {
+        **_HEAD,
+        "rows": [
+            {
+                "name": str, "detector": str, "model": str, "f1": float, "milliseconds": float, "efficient": bool,
+            }
+        ],
+        "time_is": str,
+        "notes": [str],
+    },
+}  # fmt: skip
+"""The shape of each kind of report, by schema (`json_shape.problems`)."""
+
+
+OTHER_VERSIONS: Mapping[str, tuple[int, ...]] = {
+    "accuracy": (1, 2), "tracking": (1,), "precisions": (1,), "training": (1,), "detector": (1,), "cascade": (1,), "leakage": (1,),
+}  # fmt: skip
+"""Readable versions of the kinds of reports that have no shape here."""
+
+
+def validate(report: Any) -> None:
+    """Validate a report against its schema.
+
+    Raises:
+        ValueError: The report breaks its schema. The message names the first places.
+    """
+    schema = report.get("schema") if isinstance(report, dict) else None
+    if not isinstance(schema, str) or schema not in SHAPES:
+        raise ValueError(f"its schema is {schema!r}; known are {', '.join(SHAPES)}")
+    faults = list(problems(report, SHAPES[schema]))
+    if faults:
+        raise ValueError("; ".join(faults[:3]) + (f"; and {len(faults) - 3} more" if len(faults) > 3 else ""))
+
+
+def load_report(path: Path, *kinds: str) -> dict[str, Any]:
+    """Read a report.
+
+    Args:
+        path: The JSON file.
+        kinds: Admitted schemas; none admits every known one.
+
+    Raises:
+        UsageError: The file cannot be read, has another schema, or breaks its own.
+    """
+    content = read_json(path)
+    check_version(path, content)
+    schema = content["schema"]
+    if kinds and schema not in kinds:
+        raise UsageError(f"{path} has the schema {schema!r}, expected {' or '.join(kinds)}: give another file.")
+    try:
+        validate(content)
+    except ValueError as error:
+        raise UsageError(f"{path} is not a report that this version reads ({error}): measure again.") from error
+    return content
+
+
+def check_version(path: Path, content: Mapping[str, Any]) -> str:
+    """Return the kind of a report, such as `speed`.
+
+    Raises:
+        UsageError: The file is not a report of this project, or has a version that cannot be read.
+    """
+    schema = content.get("schema")
+    found = re.fullmatch(r"maskedge\.([a-z]+)/([0-9]{1,9})", schema) if isinstance(schema, str) else None
+    versions = {kind: list(known) for kind, known in OTHER_VERSIONS.items()}
+    for known in SHAPES:
+        kind, _, number = known.removeprefix("maskedge.").partition("/")
+        versions.setdefault(kind, []).append(int(number))
+    if found is None or found[1] not in versions:
+        problem = "has no schema" if schema is None else f"has the schema {str(schema)[:60]!r}"
+        raise UsageError(f"{path} is not a report of this project (it {problem}): known kinds are {', '.join(sorted(versions))}.")
+    kind, version, newest = found[1], int(found[2]), max(versions[found[1]])
+    if version > newest:
+        raise UsageError(
+            f"{path} has the newer version {version} of maskedge.{kind}, this release reads {newest}: update maskedge."
+        )
+    if version not in versions[kind]:
+        raise UsageError(f"{path} has the older schema {schema}, this release reads maskedge.{kind}/{newest}: measure again.")
+    return kind
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        UsageError: The file cannot be read or holds no JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{path} cannot be read as JSON ({' '.join(str(error).split())[:120]}): give a report of edge-bench."
+        ) from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path} holds no JSON object: give a report of edge-bench.")
+    return content
+
+
+def write_report(report: dict[str, Any], path: Path) -> None:
+    """Validate a report and write it as JSON.
+
+    Raises:
+        ValueError: The report breaks its schema.
+        OutputError: The file cannot be written.
+    """
+    validate(report)
+    write_file(path, json.dumps(report, indent=1) + "\n", remedy="choose another --json")

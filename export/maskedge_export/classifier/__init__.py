@@ -1,0 +1,1 @@
+"""Classifiers: graph, parity check, quantisation, and adoption of third-party files."""

@@ -1,0 +1,1 @@
+"""Detectors: graph with non-maximum suppression, parity check, export."""

@@ -1,0 +1,158 @@
+"""Parts that classifier and detector files share: versions, clean-up, sessions, and the catalogue entry."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import onnx
+import onnxruntime
+import torch
+from torch import nn
+
+from maskedge.modelfile.contract import CATALOGUE, CONTRACT, read_catalogue, seal
+from maskedge.support.files import write_file
+from maskedge.types import Image
+from maskedge.vision.model_card import render_card
+
+OPSET = 18
+IR_VERSION = 10
+"""The newest IR version that every supported onnxruntime loads."""
+TOLERANCE = {"fp32": 1e-4, "fp16": 5e-3, "int8": 5e-2}
+"""Largest admitted difference of a self-test probability on another machine, by precision.
+
+Integer kernels round differently from processor to processor.
+"""
+OPTIMISATION_LEVELS = (
+    onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+)
+"""Levels of graph optimisation at which a file must agree with PyTorch."""
+
+
+def torch_to_onnx(
+    graph: nn.Module, example: torch.Tensor, inputs: str, outputs: Sequence[str], dynamic: Mapping[int, Any]
+) -> onnx.ModelProto:
+    """Convert a PyTorch module with one input to a single-file ONNX model without metadata.
+
+    Args:
+        graph: The module.
+        example: An input.
+        inputs: Name of the input.
+        outputs: Names of the outputs.
+        dynamic: Dimensions of the input that stay open (`torch.export.Dim`), by axis.
+    """
+    # torch logs on each call that torchvision is missing; this project does not use torchvision.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations inside torch and onnxscript, out of a user's control
+        program = torch.onnx.export(
+            graph,
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[inputs],
+            output_names=list(outputs),
+            dynamic_shapes={inputs: dict(dynamic)},
+            external_data=False,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned no program")
+    model = program.model_proto
+    tidy(model)
+    return model
+
+
+def tidy(model: onnx.ModelProto) -> None:
+    """Set the versions and remove the exporter's debug data (stack traces, local paths)."""
+    model.ir_version = IR_VERSION
+    model.producer_name, model.producer_version, model.doc_string = "maskedge", "", ""
+    graph = model.graph
+    graph.name = "maskedge"
+    graph.doc_string = ""
+    for item in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        item.ClearField("metadata_props")
+    for node in graph.node:
+        node.doc_string = ""
+
+
+def seal_model(
+    model: onnx.ModelProto, kind: str, labels: Sequence[str], card: Mapping[str, Any], selftest: str, **more: str
+) -> bytes:
+    """Write the metadata of the contract (docs/contracts.md) into a model.
+
+    Args:
+        model: The model. It is changed.
+        kind: `classifier` or `detector`.
+        labels: Labels in output order.
+        card: The model card, JSON types.
+        selftest: The self-test as JSON.
+        more: Further metadata, named without the prefix `maskedge.`.
+
+    Returns:
+        The bytes of the sealed file.
+    """
+    metadata = {
+        "maskedge.contract": CONTRACT,
+        "maskedge.kind": kind,
+        "maskedge.labels": json.dumps(list(labels)),
+        **{f"maskedge.{name}": value for name, value in more.items()},
+        "maskedge.card": json.dumps(card, sort_keys=True),
+        "maskedge.selftest": selftest,
+        "maskedge.sha256": "0" * 64,
+    }
+    onnx.helper.set_model_props(model, metadata)
+    return seal(model.SerializeToString(deterministic=True))
+
+
+def write_model(output: Path, content: bytes, entry: Mapping[str, Any]) -> list[Path]:
+    """Write a model file and its card; update the MODELS.json in the same folder, if there is one.
+
+    Args:
+        output: The .onnx file. The card has the suffix .md.
+        content: Bytes of the sealed file.
+        entry: The file's entry in MODELS.json.
+
+    Returns:
+        The model file and the card.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    write_file(output, content)
+    if output.with_name(CATALOGUE).exists():
+        catalogue = {**read_catalogue(output.parent), output.name: entry}
+        write_file(output.with_name(CATALOGUE), json.dumps(catalogue, indent=1, sort_keys=True) + "\n")
+    card = output.with_suffix(".md")
+    write_file(card, render_card(output))
+    return [output, card]
+
+
+def write_worst_input(output: Path, image: Image) -> Path:
+    """Save the input with the largest difference beside `output`, as .worst.png, and return its path.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    path = output.with_suffix(".worst.png")
+    write_file(path, cv2.imencode(".png", image)[1].tobytes())
+    return path
+
+
+def open_cpu_session(
+    model: bytes,
+    level: onnxruntime.GraphOptimizationLevel = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    threads: int = 1,
+) -> onnxruntime.InferenceSession:
+    """Open a model on the CPU, whatever other execution providers the installed onnxruntime has."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = level
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
