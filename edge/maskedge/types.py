@@ -1,4 +1,7 @@
-"""What flows through everything: a frame in, faces out. Frozen, so that threads may share them."""
+"""The types that all packages share: pictures, boxes, frames, faces.
+
+They are frozen, so that threads may share them.
+"""
 
 from __future__ import annotations
 

@@ -129,6 +129,9 @@ class Visitor:
         """Click the button or tab with the text `words`, once the page has finished rendering."""
         rest = '[data-testid="stApp"][data-test-script-state="notRunning"]'
         wait_for(lambda: self.driver.find_elements("css selector", rest), "the end of the script")
+        # The browser replaces elements shortly after the script has ended; a click then is lost.
+        time.sleep(0.5)
+        wait_for(lambda: self.driver.find_elements("css selector", rest), "the end of the script")
         script = """
           const all = [...document.querySelectorAll('button, [role=tab], label, a')];
           const own = all.filter((one) => one.innerText.includes(arguments[0]));

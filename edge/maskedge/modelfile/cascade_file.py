@@ -155,8 +155,8 @@ def _modern(cascade: _Element) -> Iterator[str]:
 
 
 _Node = tuple[int, int, int, "list[str]"]
-"""Left and right child (above 0: a node, otherwise minus the number of a leaf), feature, and threshold
-or bits."""
+"""Left and right child (above 0: a node, otherwise minus the number of a leaf), feature, and
+threshold or bits."""
 
 
 @dataclass
@@ -205,7 +205,7 @@ def _haar(feature: _Element, width: int, height: int, number: int) -> str:
         if len(words) != 5:
             raise CascadeError(f"a rectangle of feature {number} has {len(words)} numbers, and takes five")
         x, y, w, h = (_integer(word, 0, SIDES[1], f"a rectangle of feature {number}") for word in words[:4])
-        # Rotated by 45 degrees it extends from its top corner left by its height, down by both sides.
+        # Rotated by 45 degrees it extends left by its height and down by both sides.
         inside = x - h >= 0 and x + w <= width and y + w + h <= height if tilted else x + w <= width and y + h <= height
         if not (w > 0 and h > 0 and inside):
             raise CascadeError(f"a rectangle of feature {number} leaves the window of {width} x {height} pixels")

@@ -136,7 +136,7 @@ def content_digest(content: bytes) -> str:
 
 
 def seal(content: bytes) -> bytes:
-    """Return a model file with its own digest in `maskedge.sha256`, which must be 64 zeros before."""
+    """Return a model file with its own digest in place of the 64 zeros of `maskedge.sha256`."""
     digest = content_digest(content).encode("ascii")
     return _DIGEST.sub(_DIGEST_KEY + b"\x12\x40" + digest, content, count=1)
 

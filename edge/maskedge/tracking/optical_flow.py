@@ -33,7 +33,7 @@ _TRUSTED_SPREAD = 0.2
 
 
 class Motion:
-    """Movement of boxes by pyramidal Lucas-Kanade optical flow: the median over points in each box."""
+    """Movement of boxes: the median of pyramidal Lucas-Kanade optical flow over points in each."""
 
     def __init__(self) -> None:
         self._last: npt.NDArray[np.uint8] | None = None

@@ -28,13 +28,13 @@ KEEP_UNCONFIRMED = 0.5
 CARRY = 3.0
 """Seconds for which the classifier alone keeps a face that no detection finds."""
 MEMORY = 0.65
-"""Time constant in seconds of the vote: a classification of this age has a weight of 1/e. A new label
-needs half a second of classifications: while hands pull a mask over a face, a classifier returns
-`incorrect_mask` for a shorter time."""
+"""Time constant in seconds of the vote: a classification of this age has a weight of 1/e. A new
+label needs half a second of classifications: while hands pull a mask over a face, a classifier
+returns `incorrect_mask` for a shorter time."""
 _LEAST_MEMORY = 0.48
 """Weight of all earlier classifications beside a new one, at least, however old they are. A single
 contradiction never changes the voted label; the second does."""
-ASK = 0.2
+RECLASSIFY = 0.2
 """Seconds after which a stable face is classified again."""
 SWITCH = 0.1
 """Lead in the vote from which another label replaces the voted one: it keeps labels from
@@ -46,9 +46,9 @@ _REACH_GROWTH = 1.25
 _REACH_MAX = 2.5
 """Upper bound of that distance."""
 _SIMILAR = 0.7
-"""Similarity from which a face may be one that was lost a while ago. In a clip of four people who put
-masks on, 95 of 100 pairs of one person are over 0.87, and half of the pairs of two people are under
-0.51."""
+"""Similarity from which a face may be one that was lost a while ago. In a clip of four people who
+put masks on, 95 of 100 pairs of one person are over 0.87, and half of the pairs of two people are
+under 0.51."""
 _IN_PLACE = 0.3
 """Fraction of the smaller box inside the other from which two faces are in the same place."""
 _BESIDE = 0.3
@@ -126,8 +126,8 @@ class Track:
     @property
     def is_stable(self) -> bool:
         """True if the face need not be classified in this frame."""
-        # Due in the frame that is nearest to `ASK` seconds after the last classification.
-        due = self.since_classified + self.interval / 2 >= ASK - _ROUNDING
+        # Due in the frame that is nearest to `RECLASSIFY` seconds after the last classification.
+        due = self.since_classified + self.interval / 2 >= RECLASSIFY - _ROUNDING
         return self.confirmed and self.trusted and self.latest == self.voted_label and not due
 
     @property
@@ -174,7 +174,7 @@ class Track:
         # The distance from the expected place is a change of speed.
         if self.hits and self.trusted and self.since_found:
             (x, y), (expected_x, expected_y), (vx, vy) = _centre(box), _centre(self.box), self.velocity
-            part = max(0.3, 1 - 0.7 ** (self.since_found / ASK)) / self.since_found
+            part = max(0.3, 1 - 0.7 ** (self.since_found / RECLASSIFY)) / self.since_found
             self.velocity = vx + part * (x - expected_x), vy + part * (y - expected_y)
         if descriptor is not None:
             # A slow mean, since the light may change; its norm stays close to 1.
@@ -287,7 +287,7 @@ class FaceTracker:
         return self._gone + Counter(track.voted_label for track in self.tracks if track.confirmed)
 
     def forget(self) -> None:
-        """Drop all tracks but the count of people: for a source without a frame for `KEEP` seconds."""
+        """Drop all tracks except the count of people, after `KEEP` seconds without a frame."""
         self._gone += Counter(track.voted_label for track in self.tracks if track.confirmed)
         self.tracks = []
         self._search = 0.0
@@ -436,7 +436,7 @@ def _centre(box: Box) -> tuple[float, float]:
 
 
 def _affinity(track: Track, box: Box, descriptor: Descriptor | None) -> float:
-    """Return how well `box` continues `track`: 0 if it may not, otherwise the greater the better."""
+    """Return how well `box` continues `track`: 0 if it may not, greater for a better match."""
     size, expected_size = box[2] - box[0], track.box[2] - track.box[0]
     if min(size, expected_size) <= 0 or max(size, expected_size) > 2 * min(size, expected_size):
         return 0.0

@@ -224,7 +224,7 @@ def _export(card: Mapping[str, Any]) -> str:
         compared = parity.get("crops", parity.get("frames"))
         difference = f"greatest difference {parity['worst_difference']:.1e}, {unit}"
         original = "the original" if card.get("adopted") else "PyTorch"
-        rows.append((f"parity with {original}", f"{compared:,} answers compared, {difference}"))
+        rows.append((f"parity with {original}", f"{compared:,} outputs compared, {difference}"))
     for gate, passed in quantised.get("gates", {}).items():
         rows.append((f"gate: {gate}", "passed" if passed else "**FAILED**, written by --force"))
     if quantised:

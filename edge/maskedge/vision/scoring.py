@@ -91,7 +91,7 @@ class LabelChoice:
         if unknown := [label for label in labels if label not in known]:
             raise UsageError(f"{classifier.path} has no label {unknown[0]!r} for a face: it has {', '.join(known)}.")
         if labels is not known and len(set(labels)) < 2:
-            raise UsageError(f"faces are told apart by two labels or more of {', '.join(known)}; got {labels[0]} alone.")
+            raise UsageError(f"give two labels or more of {', '.join(known)}; got {labels[0]} alone.")
         self.labels = tuple(label for label in known if label in labels)
         """The labels that faces get, in the model's order."""
         # A detection above the threshold is a face, so its probability of `not_a_face` has no vote.

@@ -1,4 +1,4 @@
-"""The self-test of a model file: inputs and expected outputs in its metadata, compared on this machine."""
+"""The self-test of a model file: its metadata has inputs and their expected outputs."""
 
 from __future__ import annotations
 

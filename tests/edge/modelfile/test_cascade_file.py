@@ -1,4 +1,4 @@
-"""Cascade files: all that OpenCV brings along are taken and answer as before; of damaged ones OpenCV sees nothing."""
+"""Cascade files: all of OpenCV's are accepted with unchanged results; damaged ones are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our own cascade: what it computes is what OpenCV computes."""
+"""The project's cascade computes what OpenCV computes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from maskedge_train.data.dataset import DataSet, load_dataset
 
 
 def windows(count: int, random: np.random.Generator) -> Image:
-    """Soft grey pictures of the size of a window, some of them flat."""
+    """Return smooth grey windows, some of them without contrast."""
     coarse = random.integers(0, 256, (count, 6, 6), np.uint8)
     soft = np.stack([cv2.resize(one, (WINDOW, WINDOW), interpolation=cv2.INTER_CUBIC) for one in coarse])
     soft[::17] = 100 + soft[::17] // 40
@@ -32,7 +32,7 @@ def windows(count: int, random: np.random.Generator) -> Image:
 
 @pytest.fixture(scope="module", params=["haar", "lbp"])
 def cascade(request: pytest.FixtureRequest) -> Cascade:
-    """Three stages that look for something dark across the middle."""
+    """Return a cascade of three stages that detect a dark bar across the middle."""
     random = np.random.default_rng(4)
     faces = windows(500, random)
     faces[:, 8:14, 4:20] = np.clip(faces[:, 8:14, 4:20].astype(int) - 70, 0, 255)

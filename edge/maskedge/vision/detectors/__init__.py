@@ -154,7 +154,7 @@ def _import_detectors() -> None:
 
 
 def detector_names() -> tuple[str, ...]:
-    """Return the names of the registered detectors, the default first, then in alphabetical order."""
+    """Return the names of the registered detectors, the default first, then alphabetically."""
     _import_detectors()
     return tuple(sorted(_names, key=lambda name: (name != DEFAULT_DETECTOR, name)))
 

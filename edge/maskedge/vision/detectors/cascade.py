@@ -134,7 +134,7 @@ class CascadeDetector(FaceDetector):
 
     @classmethod
     def original(cls) -> CascadeDetector:
-        """Load OpenCV's frontal-face cascade for the full-size picture, as the original pipeline."""
+        """Load the original pipeline's detector: OpenCV's frontal-face cascade at full size."""
         return cls(opencv_cascade("frontalface_default"), side=None, min_neighbors=5)
 
     @classmethod
