@@ -214,7 +214,7 @@ def _calibration(card: Mapping[str, Any], model: ModelFile) -> None:
 
 
 def _choose(card: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """Let the visitor choose the data set of the figures."""
+    """Show the data sets of the figures, and return the chosen one."""
     evaluations = {part["name"]: part for part in card["evaluations"]}
     name = st.segmented_control(
         "Measured on",
