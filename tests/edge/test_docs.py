@@ -182,7 +182,7 @@ def test_every_model_and_report_has_a_recipe() -> None:
     recipes = "\n".join(recipe.read_text(encoding="utf-8") for recipe in RECIPES)
     for path in (*(ROOT / "edge" / "maskedge" / "models").glob("*.[ox]*"), *(ROOT / "benchmarks" / "results").rglob("*.json")):
         # Numbers and names in a loop are variables there.
-        name = re.sub(r"-(\d|haar|cnn)\.", r"-$seed.", path.name) if path.parent.name != "turned" else "turned/$turn.json"
+        name = re.sub(r"-(\d|haar|cnn)\.", r"-$seed.", path.name) if path.parent.name != "rotation" else "rotation/$degrees.json"
         assert any(one in recipes for one in (name, name.replace("$seed", "$detector"), f"{path.parent.name}/$net.json")), path.name
 
 
