@@ -86,8 +86,9 @@ def read(name: str) -> str:
 
 
 def blocks(text: str, language: str) -> list[str]:
-    """Return the fenced blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    """Return the fenced blocks of a language, a regular expression."""
+    fences = re.findall(r"^```(.*)\n((?:.*\n)*?)```$", text, flags=re.MULTILINE)
+    return [content for own, content in fences if re.fullmatch(language, own)]
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +196,15 @@ def test_readme_is_short_and_its_example_runs() -> None:
     done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert re.match(r"\d+ \(.*\) with(out)?_mask 0\.\d+\n", done.stdout)
+
+
+def test_readme_maps_every_folder_of_the_tree() -> None:
+    (tree,) = [block for block in blocks((ROOT / "README.md").read_text(encoding="utf-8"), "") if block.startswith("edge/maskedge/")]
+    named = {name.rstrip("/") for line in tree.splitlines() for name in re.findall(r"([\w/]+)/(?=[\s,])", line)}
+    wings = {path.parent.name for path in (ROOT / "edge" / "maskedge").glob("*/__init__.py")} | {"models"}
+    parts = {"train", "export", "benchmarks", "workstation", "tests", "docs"}
+    assert {path for path in parts if not (ROOT / path).is_dir()} == set()
+    assert wings | parts <= {name.rsplit("/")[-1] for name in named}
 
 
 def check_line(line: str, options: dict[str, set[str]], page: str) -> None:
