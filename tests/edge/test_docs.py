@@ -36,6 +36,14 @@ from maskedge_train.classifier.nets import build
 assert build("tinynet", 4)(torch.zeros(2, 3, 64, 64)).shape == (2, 4)
 print("works")
 """,
+    "CentreDetector": """
+import numpy as np
+from maskedge import MaskDetector
+from maskedge.vision.detectors import load_detector
+assert len(load_detector("centre").detect(np.zeros((90, 90, 3), np.uint8))) == 1
+assert MaskDetector(detector=load_detector("centre"))(np.zeros((90, 90, 3), np.uint8)) == []
+print("works")
+""",
     "NoiseSource": """
 from maskedge import sources
 sources.RECORDED_KINDS = (*sources.RECORDED_KINDS, KIND)
@@ -199,7 +207,8 @@ def test_readme_is_short_and_its_example_runs() -> None:
 
 
 def test_readme_maps_every_folder_of_the_tree() -> None:
-    (tree,) = [block for block in blocks((ROOT / "README.md").read_text(encoding="utf-8"), "") if block.startswith("edge/maskedge/")]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (tree,) = [block for block in blocks(readme, "") if block.startswith("edge/maskedge/")]
     named = {name.rstrip("/") for line in tree.splitlines() for name in re.findall(r"([\w/]+)/(?=[\s,])", line)}
     wings = {path.parent.name for path in (ROOT / "edge" / "maskedge").glob("*/__init__.py")} | {"models"}
     parts = {"train", "export", "benchmarks", "workstation", "tests", "docs"}
