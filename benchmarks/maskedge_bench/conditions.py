@@ -1,4 +1,4 @@
-"""Conditions of a measurement: machine, load, throttling, commit. They form the head of every report."""
+"""Conditions of a measurement (machine, load, throttling, commit): the head of every report."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class Conditions:
             schema: Kind and version of the report.
             title: Title of the report. Machine, throttling and an early stop are added to it.
             models: Model files that took part.
-            spreads: Median, minimum and maximum of each figure that was measured in rounds, by name.
+            spreads: Median, minimum and maximum of each figure that was measured in rounds, by
+                name.
             partial: Whether the user stopped the run early.
         """
         facts, after = host_facts(), host_state()
@@ -108,7 +109,10 @@ def _width(own: Mapping[str, float]) -> float:
 
 
 def commit() -> str | None:
-    """Return the git commit of this code, or None outside a checkout. A `+` marks uncommitted changes."""
+    """Return the git commit of this code, or None outside a checkout.
+
+    A `+` at the end marks uncommitted changes.
+    """
     here = Path(__file__).parent
     # Ignore a repository that only contains the environment in which this package is installed.
     if _git(here, "rev-parse", "--show-prefix") != f"{here.parent.name}/{here.name}/":

@@ -62,7 +62,8 @@ class InProcess:
 
     Args:
         detector: The pipeline.
-        threads: Threads of OpenCV. The setting is global to the process, so each round sets it again.
+        threads: Threads of OpenCV. The setting is global to the process, so each round sets it
+            again.
     """
 
     def __init__(self, detector: MaskDetector, threads: int) -> None:
@@ -96,12 +97,13 @@ def cpu_seconds() -> float:
 def in_turn(
     rounds: int, runs: Sequence[Callable[[], Round]], finished: list[list[Round]], progress: Callable[[], None] = lambda: None
 ) -> None:
-    """Run all contestants in turn, round after round (A B A B), so that disturbances affect all alike.
+    """Run all contestants in turn (A B A B), so that disturbances affect all alike.
 
     Args:
         rounds: Number of rounds.
         runs: One function per contestant.
-        finished: Receives the measurements of each complete round. An interruption keeps earlier rounds.
+        finished: Receives the measurements of each complete round. An interruption keeps earlier
+            rounds.
         progress: Called after each round.
     """
     for _ in range(rounds):

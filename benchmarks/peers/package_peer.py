@@ -1,7 +1,9 @@
-"""A worker that runs the PyPI package `face-mask-detector` in its own environment (`make peers`) for edge-bench.
+"""A worker that runs the PyPI package `face-mask-detector` for edge-bench.
 
-Each line on standard input names a NumPy file (.npz) of frames, uint8 `[H, W, 3]`, BGR. Each line on standard
-output has the measurements as JSON. This file imports nothing of maskedge.
+It runs in its own environment (`make peers`).
+
+Each line on standard input names a NumPy file (.npz) of frames, uint8 `[H, W, 3]`, BGR. Each line
+on standard output has the measurements as JSON. This file imports nothing of maskedge.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""maskedge: tells, live and on a small computer, who in front of a camera wears a face mask.
+"""maskedge: live face-mask detection for cameras, on small computers.
 
 >>> from maskedge import MaskDetector
 >>> detector = MaskDetector()          # loads the bundled models
@@ -32,7 +32,7 @@ __all__ = [
     "open_source",
 ]
 
-# Resolved on first use, so that `edge-run --help` need not load OpenCV and ONNX Runtime.
+# Imported on first use: `edge-run --help` does not load OpenCV and ONNX Runtime.
 _HOMES = {
     "Face": "types",
     "Frame": "types",

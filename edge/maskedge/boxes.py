@@ -1,4 +1,4 @@
-"""Sizes and overlaps of boxes; several boxes on one face made one."""
+"""Sizes and overlaps of bounding boxes, and non-maximum suppression."""
 
 from __future__ import annotations
 
@@ -12,39 +12,41 @@ import numpy.typing as npt
 from .types import Box
 
 IOU = 0.3
-"""Overlap from which two boxes show the same face."""
+"""Overlap (IoU) from which two boxes show the same face."""
 CONTAINED = 0.6
-"""Part of the smaller box within the larger one from which they do: cascades find faces within faces."""
+"""Fraction of the smaller box inside the larger one from which they do: cascades find faces within
+faces."""
 
 
 def as_box(corners: npt.NDArray[np.floating[Any]]) -> Box:
-    """Turn float `[4]` into a box."""
+    """Convert float `[4]` to a box."""
     x1, y1, x2, y2 = corners.tolist()
     return x1, y1, x2, y2
 
 
 def side(box: Box) -> float:
-    """Size of a box: the geometric mean of its sides."""
+    """Return the geometric mean of a box's sides."""
     return sqrt(max(box[2] - box[0], 0) * max(box[3] - box[1], 0))
 
 
 def same_face(one: Box, other: Box) -> bool:
-    """Tell whether two boxes of one frame show the same face."""
+    """Return True if two boxes of one frame show the same face."""
     return box_iou(one, other) > IOU or contained(one, other) > CONTAINED
 
 
 def box_iou(one: Box, other: Box) -> float:
-    """Overlap of two boxes: area of the intersection by area of the union."""
+    """Return the intersection over union (IoU) of two boxes."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     if width <= 0 or height <= 0:
         return 0.0
     both = width * height
-    return both / ((one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1]) - both)
+    areas = (one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1])
+    return both / (areas - both)
 
 
 def contained(one: Box, other: Box) -> float:
-    """Area that two boxes share, by the area of the smaller one."""
+    """Return the intersection of two boxes as a fraction of the smaller one's area."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     smaller = min((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
@@ -52,18 +54,20 @@ def contained(one: Box, other: Box) -> float:
 
 
 def suppress(boxes: Sequence[Box], scores: npt.NDArray[np.floating]) -> list[int]:
-    """Keep of boxes on the same face the best (greedy non-maximum suppression).
+    """Keep the best of the boxes on each face (greedy non-maximum suppression).
 
     Args:
         boxes: N boxes.
-        scores: Their scores, `[N]`. Among scores that are equal to a hundredth the earlier box is the better one: a classifier
-            that is sure of several boxes does not tell which sits best, the order of a detector does.
+        scores: Their scores, float `[N]`. Of scores that are equal to a hundredth the earlier box
+            wins: a classifier with high confidence in several boxes does not rank them, the
+            detector's order does.
 
     Returns:
-        Positions of the boxes that stay, in the order of `boxes`.
+        Positions of the boxes that are kept, in the order of `boxes`.
     """
     kept: list[int] = []
-    for index in sorted(range(len(boxes)), key=lambda index: (-round(float(scores[index]), 2), index)):
+    order = sorted(range(len(boxes)), key=lambda index: (-round(float(scores[index]), 2), index))
+    for index in order:
         if not any(same_face(boxes[index], boxes[other]) for other in kept):
             kept.append(index)
     return sorted(kept)

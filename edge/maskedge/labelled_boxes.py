@@ -1,4 +1,8 @@
-"""Labels in CSV files: of boxes (image relative to the file's folder, xmin, ymin, xmax, ymax in pixels, label), of pictures."""
+"""Labels in CSV files: one row per box or one row per picture.
+
+Columns of a file of boxes: image (relative to the file's folder), xmin, ymin, xmax, ymax (pixels),
+label.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ from .types import Box
 
 COLUMNS = ("image", "xmin", "ymin", "xmax", "ymax", "label")
 UNLABELLED = "unlabelled"
-"""Label of a face that the labels of a data set lack, or that nobody can tell a label of: neither a face nor `not_a_face`."""
+"""Label of a face without a usable label: it counts neither as a face nor as `not_a_face`."""
 
 HELD_OUT = 0.1
 """Share of the scenes and backgrounds that are held out from every training."""
@@ -27,7 +31,7 @@ HELD_OUT = 0.1
 
 @dataclass(frozen=True, slots=True)
 class LabelledBox:
-    """A face of a picture: its box (x1, y1, x2, y2 in pixels of the picture) and its label."""
+    """A face of a picture: box (x1, y1, x2, y2 in pixels of the picture) and label."""
 
     box: Box
     label: str
@@ -47,12 +51,14 @@ def is_held_out_name(name: str) -> bool:
 def move_boxes(
     boxes: npt.NDArray[np.float32], linear: npt.NDArray[np.float64], shift: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float32]:
-    """Move the boxes of faces by an affine map. A face fills its box as an ellipse does: given are the boxes of the moved ellipses.
+    """Transform the boxes of faces by an affine map.
+
+    A face fills its box as an ellipse does: the result bounds the transformed ellipses.
 
     Args:
         boxes: float32 `[F, 4]`, x1, y1, x2, y2.
         linear: float64 `[2, 2]`, linear part of the map.
-        shift: float64 `[2]`, where the map brings the origin.
+        shift: float64 `[2]`, translation of the map.
 
     Returns:
         float32 `[F, 4]`.
@@ -64,10 +70,10 @@ def move_boxes(
 
 
 def read_boxes(path: Path) -> dict[str, list[LabelledBox]]:
-    """Read labelled boxes by picture, in the order of the file. The key is the column `image`.
+    """Return the labelled boxes of each picture, in the order of the file, by the column `image`.
 
     Raises:
-        UsageError: The file cannot be read as such.
+        UsageError: The file cannot be read, or labels no box.
     """
     pictures: dict[str, list[LabelledBox]] = {}
     try:
@@ -82,10 +88,10 @@ def read_boxes(path: Path) -> dict[str, list[LabelledBox]]:
 
 
 def read_labels(path: Path) -> dict[str, str]:
-    """Read the label of each picture. The key is the column `image`; other columns than it and `label` may stand there.
+    """Return the label of each picture by the column `image`; columns but `label` are ignored.
 
     Raises:
-        UsageError: The file cannot be read as such.
+        UsageError: The file cannot be read.
     """
     try:
         return {row["image"]: row["label"] or "" for row in _rows(path, ("image", "label"))}
@@ -102,7 +108,7 @@ def _rows(path: Path, columns: Iterable[str]) -> Iterator[dict[str, str]]:
 
 
 def write_boxes(path: Path, boxes: Iterable[tuple[str, LabelledBox]]) -> None:
-    """Write `(image, labelled box)` rows.
+    """Write `(image, labelled box)` rows as CSV.
 
     Raises:
         OutputError: The file cannot be written.

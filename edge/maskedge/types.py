@@ -1,4 +1,7 @@
-"""What flows through everything: a frame in, faces out. Frozen, so that a sink on another thread may keep them."""
+"""The types that all packages share: pictures, boxes, frames, faces.
+
+They are frozen, so that threads may share them.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 Image: TypeAlias = npt.NDArray[np.uint8]
-"""A picture: uint8 `[H, W, 3]`, BGR, as OpenCV gives it."""
+"""A picture: uint8 `[H, W, 3]`, BGR, as in OpenCV."""
 
 Box: TypeAlias = tuple[float, float, float, float]
-"""A box: x1, y1, x2, y2 in pixels of the source frame."""
+"""A bounding box: x1, y1, x2, y2 in pixels of the source frame."""
+
+NOT_A_FACE = "not_a_face"
+"""The label with which a classifier rejects a false alarm of the detector."""
 
 
 def to_json_box(box: Box) -> list[float]:
-    """Give `box` as the list of an event, rounded to a tenth of a pixel."""
+    """Return `box` as the list of an event, rounded to a tenth of a pixel."""
     return [round(float(value), 1) for value in box]
 
 
@@ -26,12 +32,13 @@ class Frame:
 
     Attributes:
         image: uint8 `[H, W, 3]`, BGR.
-        index: Number of the frame in its source, from 0. Gaps are frames that were dropped or unreadable.
+        index: Number of the frame in its source, from 0. Dropped and unreadable frames leave gaps.
         time: When the frame arrived, in seconds since the epoch (wall clock, for events).
         arrival: When the frame arrived, in seconds of `time.perf_counter` (for latency).
-        source: What the user called the source; for pictures the file.
-        moment: When it was taken, in seconds of the source's own clock, which never goes back: time in the film for a video file,
-            `time.perf_counter` at its arrival for a camera. Durations (a vote, a wait, an alert) are measured by it.
+        source: The user's name of the source; for pictures the file.
+        moment: When the frame was taken, in seconds of the source's own clock, which never runs
+            backwards: the position in a video file, `time.perf_counter` at a camera frame's
+            arrival. Durations (a vote, a wait, an alert) are measured by it.
     """
 
     image: Image
@@ -49,18 +56,19 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """One face of a frame and what is known of it.
+    """One face of a frame.
 
     Attributes:
-        box: x1, y1, x2, y2 in pixels of the frame that was given.
-        label: The answer that counts: voted over the track, or `raw_label` where there is no track.
+        box: x1, y1, x2, y2 in pixels of the frame.
+        label: The label that counts: voted over the track, or `raw_label` without a track.
         score: Probability of `label`, 0 to 1.
-        raw_label: The classifier's latest answer for this face by itself. Between detections a face whose label stands firm is not
-            asked for again.
+        raw_label: The classifier's latest label for this face alone. Between detections a face
+            with a stable label is not classified again.
         raw_score: Probability of `raw_label`, 0 to 1.
-        track: Identity between frames; None where frames are not tracked (single pictures).
-        unsure: True where the answer should not be relied on: less than half of the latest answers were both for `label` and at
-            least as probable as the model's card asks (`unsure_below`). Of a single picture there is one answer.
+        track: Number of the track, the same from frame to frame; None without tracking.
+        unsure: True if the label is not reliable: less than half of the latest classifications
+            were both for `label` and at least as probable as the model's card asks
+            (`unsure_below`). Of a single picture there is one classification.
     """
 
     box: Box
@@ -72,17 +80,21 @@ class Face:
     unsure: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Give the face as it stands in an event (docs/contracts.md)."""
-        return {"track": self.track, "box": to_json_box(self.box), **self.without_position().to_json()}
+        """Return the face as it appears in an event (docs/contracts.md)."""
+        return {
+            "track": self.track,
+            "box": to_json_box(self.box),
+            **self.without_position().to_json(),
+        }
 
     def without_position(self) -> FaceLabel:
-        """Give what remains when position and identity are left out."""
+        """Return the label and its scores, without position and identity."""
         return FaceLabel(self.label, self.score, self.raw_label, self.raw_score, self.unsure)
 
 
 @dataclass(frozen=True, slots=True)
 class FaceLabel:
-    """The label of one face, without its position and identity: all that outputs receive with `[privacy] stats_only`.
+    """The label of a face without position and identity: for `[privacy] stats_only`.
 
     Attributes:
         label: See `Face`.
@@ -99,7 +111,7 @@ class FaceLabel:
     unsure: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Give the label as it stands in an event (docs/contracts.md)."""
+        """Return the label as it appears in an event (docs/contracts.md)."""
         return {
             "label": self.label,
             "score": round(self.score, 4),

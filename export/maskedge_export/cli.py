@@ -26,7 +26,7 @@ _EXPORT = "checkpoint"
 
 
 class _ExportOrCommand(CommandGroup):
-    """`edge-export CHECKPOINT ...` exports; `edge-export adopt`, `verify` and `inspect` are commands."""
+    """A group whose first argument is a command or, for an export, a checkpoint."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Insert the command for an export if the first argument is no command."""
@@ -50,12 +50,12 @@ class _ExportOrCommand(CommandGroup):
 def main() -> None:
     """Export CHECKPOINT to a self-describing ONNX file, with a model card beside it (.md).
 
-    The export compares PyTorch and ONNX Runtime on the same uint8 crops. If they differ, it saves the crop
-    with the largest difference, writes no model and exits with code 1. If the folder of the output has a
-    MODELS.json, the export updates it.
+    The export compares PyTorch and ONNX Runtime on the same uint8 crops. If they differ, it saves
+    the crop with the largest difference, writes no model and exits with code 1. If the folder of
+    the output has a MODELS.json, the export updates it.
 
-    Exit codes: 0 done, 1 a parity check or a precision's gate failed, 2 wrong usage, 4 the checkpoint was
-    refused, 5 a file cannot be written.
+    Exit codes: 0 done, 1 a parity check or a precision's gate failed, 2 wrong usage, 4 the
+    checkpoint was refused, 5 a file cannot be written.
     """
     silence_libraries()
 
@@ -160,10 +160,10 @@ def export(
 
 def _warn_missing_label(labels: Sequence[str], model: Path) -> None:
     """Print a note if a classifier lacks the label not_a_face."""
-    from maskedge.vision.precise_detectors import lacks_label, without_label
+    from maskedge.vision.standalone import rejects_non_faces, standalone_notice
 
-    if lacks_label(labels):
-        click.echo(f"note: {without_label(model.name)}", err=True)
+    if not rejects_non_faces(labels):
+        click.echo(f"note: {standalone_notice(model.name)}", err=True)
 
 
 def _export_detector(checkpoint: Path, output: Path, licences: tuple[str, ...]) -> None:
@@ -308,11 +308,12 @@ def adopt(
 ) -> None:
     """Wrap MODEL, a third-party ONNX classifier (from Keras, PyTorch, ...), for edge-run.
 
-    The output contains the pixel path (colours, layout, normalisation), the labels and the original's weights.
-    Its probabilities must equal the original's for the same pictures; otherwise nothing is written.
+    The output contains the pixel path (colours, layout, normalisation), the labels and the
+    original's weights. Its probabilities must equal the original's for the same pictures; otherwise
+    nothing is written.
 
-    The command trains nothing: a model without the label not_a_face cannot reject false alarms of the
-    detector.
+    The command trains nothing: a model without the label not_a_face cannot reject false alarms of
+    the detector.
 
     Exit codes: 0 done, 2 wrong usage, 4 the file was refused, 5 a file cannot be written.
     """
@@ -339,8 +340,8 @@ def adopt(
 def verify(model: Path, checkpoint: Path | None, data: Path | None) -> None:
     """Verify MODEL on this machine: contract, checksums, and the self-test in the file.
 
-    Exit codes: 0 the outputs are those of the exporting machine, 1 they differ, 2 wrong usage, 4 the file or the
-    checkpoint was refused.
+    Exit codes: 0 the outputs are those of the exporting machine, 1 they differ, 2 wrong usage, 4
+    the file or the checkpoint was refused.
     """
     with require_runtime():
         import onnxruntime

@@ -1,4 +1,4 @@
-"""Parts that classifier and detector files share: versions, clean-up, sessions, and the catalogue entry."""
+"""Parts that classifier and detector files share: versions, metadata, sessions, catalogue."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def write_model(output: Path, content: bytes, entry: Mapping[str, Any]) -> list[
 
 
 def write_worst_input(output: Path, image: Image) -> Path:
-    """Save the input with the largest difference beside `output`, as .worst.png, and return its path.
+    """Save the input with the largest difference as .worst.png, and return its path.
 
     Raises:
         OutputError: The file cannot be written.

@@ -217,7 +217,7 @@ def test_faces_that_the_labels_lack_are_ignored_besides(labelled: Path, tmp_path
     with pytest.raises(UsageError, match=r"boxes of other\.png, which is not in .*scenes\.csv"):
         measure_accuracy(tmp_path / "scenes.csv", unlabelled=unlabelled)
     unlabelled.write_text(f"{HEADER}{first}\n")
-    with pytest.raises(UsageError, match="faces that nobody labelled are called 'unlabelled'"):
+    with pytest.raises(UsageError, match="use 'unlabelled' for unlabelled faces"):
         measure_accuracy(tmp_path / "scenes.csv", unlabelled=unlabelled)
 
 

@@ -11,4 +11,4 @@ def test_cold_start_is_measured(command, tmp_path: Path) -> None:  # type: ignor
     assert report["schema"] == "maskedge.start/1"
     assert report["seconds_to_first_answer"]["median"] > 0
     assert 30 < report["resident_megabytes"]["max"] < 400
-    assert "first answer" in done.stdout
+    assert "first result" in done.stdout

@@ -1,4 +1,4 @@
-"""What a user would pick instead: other detectors behind an adapter, YuNet, and a whole other package."""
+"""Third-party alternatives: detectors behind an adapter, YuNet, and another package."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from maskedge import ModelError, UsageError
 from maskedge.boxes import box_iou
 from maskedge.modelfile.contract import MODELS
 from maskedge.types import Image
-from maskedge.vision.detectors import build_detector
+from maskedge.vision.detectors import load_detector
 from maskedge_bench.contestants.peers import AdaptedDetector, PackagePeer, YuNet
 from maskedge_bench.rounds import Round
 from maskedge_bench.speed.composed_frames import load_frames
@@ -85,10 +85,10 @@ def write_graph(
 
 
 def test_adapted_detector_finds_what_ours_finds(adapter: Path, frames: list[Image]) -> None:
-    adapted, ours = AdaptedDetector(adapter), build_detector("cnn")
+    adapted, ours = AdaptedDetector(adapter), load_detector("cnn")
     assert adapted.name == "own network"
     for image in frames:
-        found, expected = adapted.detect(image), ours.detect(image)
+        found, expected = adapted.detect(image), ours.detect(image).boxes
         # Ours also looks more closely at what is unsure: it may find more.
         assert len(expected) >= len(found) > 0
         assert all(max(box_iou(box, other) for other in expected) > 0.8 for box in found)

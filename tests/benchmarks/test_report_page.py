@@ -15,7 +15,7 @@ from maskedge_bench.report_schemas import OTHER_VERSIONS, SHAPES, load_report
 from maskedge_bench.reports.compare import compare as join
 from maskedge_bench.reports.kinds import load_any, to_markdown
 from maskedge_bench.reports.report_page import write_report_page
-from maskedge_bench.reports.svg_charts import Series, bars, plot
+from maskedge_bench.svg_charts import Series, bars, plot
 
 RESULTS = Path(__file__).parent.parent.parent / "benchmarks" / "results"
 Command = Callable[..., "subprocess.CompletedProcess[str]"]

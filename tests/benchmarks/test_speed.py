@@ -12,7 +12,7 @@ import pytest
 from helpers.support import ROOT
 from maskedge import SourceError
 from maskedge.modelfile.contract import MODELS, read_catalogue
-from maskedge.vision.detectors import DETECTORS
+from maskedge.vision.detectors import detector_names
 from maskedge.vision.pipeline import DETECT_EVERY
 from maskedge_bench.contestants.pipelines import BASELINE_MODEL, PIPELINES
 from maskedge_bench.report_schemas import validate
@@ -97,7 +97,7 @@ def test_pipelines() -> None:
     assert BASELINE_MODEL.is_file()
     assert [pipeline.name for pipeline in PIPELINES[1:]] == ["default (haar, edgenet)", "cnn, edgenet"]
     assert {pipeline.detect_every for pipeline in PIPELINES[1:]} == {DETECT_EVERY}
-    assert {pipeline.detector for pipeline in PIPELINES} == set(DETECTORS)
+    assert {pipeline.detector for pipeline in PIPELINES} == set(detector_names())
 
 
 def test_who_finds_nobody_is_told() -> None:

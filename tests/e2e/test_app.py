@@ -129,6 +129,9 @@ class Visitor:
         """Click the button or tab with the text `words`, once the page has finished rendering."""
         rest = '[data-testid="stApp"][data-test-script-state="notRunning"]'
         wait_for(lambda: self.driver.find_elements("css selector", rest), "the end of the script")
+        # The browser replaces elements shortly after the script has ended; a click then is lost.
+        time.sleep(0.5)
+        wait_for(lambda: self.driver.find_elements("css selector", rest), "the end of the script")
         script = """
           const all = [...document.querySelectorAll('button, [role=tab], label, a')];
           const own = all.filter((one) => one.innerText.includes(arguments[0]));
@@ -339,7 +342,7 @@ def test_models_are_shown_and_checked(visitor: Visitor, tmp_path: Path) -> None:
     visitor.open("models", "edgenet.onnx")
     visitor.see("Macro F1")
     visitor.click("Model card")
-    visitor.see("Use and misuse", "Not made to recognise anyone")
+    visitor.see("Use and misuse", "cannot recognise people")
     visitor.upload(tmp_path / "bad.onnx")
     visitor.see("Refused. bad.onnx breaks the model contract: its metadata has no maskedge.labels")
     visitor.upload(tmp_path / "own.onnx")

@@ -12,9 +12,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from helpers.streams import free_port, until
 from helpers.support import command_line, environment
+
+pytestmark = pytest.mark.network
 
 
 def get(url: str) -> tuple[int, bytes]:

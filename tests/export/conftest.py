@@ -1,4 +1,4 @@
-"""What the tests of the export share: a net with fresh weights."""
+"""Fixtures of the export's tests: a network with random weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from maskedge.modelfile.crop import CropRule
 if TYPE_CHECKING:
     from maskedge_export.classifier.graph import ClassifierGraph
 
-# pytest loads this file even where the folder is left out: nothing here may need PyTorch before a test does.
+# pytest loads this file even if the folder is not collected, so PyTorch is imported in the fixtures.
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""`edge-export adopt`: classifiers as Keras and PyTorch write them, with every kind of input and output, in edge-run."""
+"""`edge-export adopt`: classifiers as Keras and PyTorch write them, of every kind, in edge-run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def foreign(
     opset: int = 17,
     batch: Any = "N",
 ) -> Path:
-    """A classifier of another maker: it answers by the mean of each channel, through weights that tell the channels apart."""
+    """A third-party classifier: a linear layer on the mean of each channel."""
     channels_last = shape[-1] == 3
     random = np.random.default_rng(5)
     axes = [1, 2] if channels_last else [2, 3]

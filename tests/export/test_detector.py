@@ -1,4 +1,4 @@
-"""Detector files: any size of picture, a gate that closes, proof on the device."""
+"""Detector files: any frame size, the parity check, and verification on the device."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from maskedge import ModelError
 from maskedge.sources import demo
 from maskedge.types import Image
-from maskedge.vision.detectors import CnnDetector
+from maskedge.vision.detectors.network import CnnDetector
 from maskedge.vision.self_test import DetectorSelfTest, verify
 from maskedge_export.cli import main
 from maskedge_export.detector import export as module
@@ -24,7 +24,7 @@ from maskedge_train.detector.net import EdgeFace
 
 @pytest.fixture(scope="module")
 def graph() -> DetectorGraph:
-    """A net without training that takes some places for faces, each with a box and a score of its own."""
+    """An untrained net that finds some faces, each with its own box and score."""
     torch.manual_seed(3)
     net = EdgeFace()
     for layer in net.modules():
@@ -39,7 +39,7 @@ def graph() -> DetectorGraph:
 
 @pytest.fixture(autouse=True)
 def small_frames(monkeypatch: pytest.MonkeyPatch) -> list[Image]:
-    """Frames so small that a net without training does not find more faces in them than a file gives."""
+    """Frames so small that an untrained net finds no more faces than a file returns."""
     frames = [cv2.resize(demo.draw(index), (160, 128), interpolation=cv2.INTER_AREA) for index in (20, 150, 260)]
     monkeypatch.setattr(module, "probe_frames", lambda: frames)
     return frames

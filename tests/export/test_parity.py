@@ -1,4 +1,4 @@
-"""The gate must close: a file that answers differently is not written."""
+"""The parity check: a file that differs from PyTorch is not written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def model(graph: ClassifierGraph) -> onnx.ModelProto:
 
 
 def spoilt(model: onnx.ModelProto, bias: tuple[float, float]) -> onnx.ModelProto:
-    """The same file with another bias in the last layer."""
+    """A copy with another bias in the last layer."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     item = next(item for item in copy.graph.initializer if list(item.dims) == [2] and item.data_type == onnx.TensorProto.FLOAT)

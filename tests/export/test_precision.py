@@ -1,4 +1,4 @@
-"""Smaller numbers: real quantisation, real sessions, and gates that close."""
+"""int8 and fp16: real quantisation, real sessions, and the gates."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PASSED = {"LEAST_ACCURACY": -1.0, "LEAST_SPEED": 0.0}
 
 @pytest.fixture
 def export(checkpoint: Path, faces_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    """Export with smaller numbers, under the bounds that a test sets."""
+    """Export further precisions, with the gates that a test sets."""
     split_dataset(load_dataset(faces_folder), 0).save(tmp_path / "split.json")
 
     def run(*options: str, **bounds: float) -> Result:

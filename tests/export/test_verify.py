@@ -1,4 +1,4 @@
-"""`edge-export verify` and `inspect`, and the bad input that they and the export meet."""
+"""`edge-export verify` and `inspect`, and invalid input to them and to the export."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from maskedge.modelfile.contract import MODELS
-from maskedge.vision.detectors import opencv_cascade
+from maskedge.vision.detectors.cascade import opencv_cascade
 
 _STOCK = ("frontalface_alt2", "eye_tree_eyeglasses", "frontalface_alt", "license_plate_rus_16stages", "smile", "fullbody")
 _WORDS = (

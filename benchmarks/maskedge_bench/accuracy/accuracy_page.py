@@ -1,4 +1,4 @@
-"""The report of `edge-bench accuracy` as one self-contained HTML page with charts and error galleries."""
+"""The accuracy report as one self-contained HTML page with charts and error galleries."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from maskedge.rendering.html import charts, gallery, paragraph, section, table, text, write_page
+from maskedge.rendering.html import charts, gallery, paragraph, section, table, write_page
 from maskedge.rendering.theme import label_style
 from maskedge_bench.markdown import UNKNOWN, known
+from maskedge_bench.svg_charts import STYLE, Series, plot
 
 from .detection_counts import THREE
 from .gallery import MOST, Gallery
 from .tables import describe_rotation
-
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 520, 360, 52, 44, 12
-_COLOURS = ("--accent", "--label-with-mask", "--label-without-mask", "--label-incorrect-mask", "--label-unsure", "--soft")
-_DASHES = ("", "7 3", "2 3", "7 3 2 3", "12 4", "1 2")
 
 
 def write_accuracy_page(path: Path, report: dict[str, Any], galleries: Sequence[Gallery]) -> None:
@@ -29,9 +26,10 @@ def write_accuracy_page(path: Path, report: dict[str, Any], galleries: Sequence[
     lead = (
         f"{report['pictures']} pictures of {report['scenes']}{describe_rotation(report) or ','} "
         f"{report['backgrounds']} without people. {facts['machine']}, OpenCV {facts['opencv']}, "
-        f"onnxruntime {facts['onnxruntime']}, {report['time']}."
+        f"onnxruntime {facts['onnxruntime']}, {report['time'][:16].replace('T', ' ')}."
     )
     sections = [
+        STYLE,
         section(
             "Side by side",
             table(
@@ -82,12 +80,22 @@ def write_accuracy_page(path: Path, report: dict[str, Any], galleries: Sequence[
     write_page(path, "Accuracy of detection and classification", lead, sections)
 
 
+def _title(label: str) -> str:
+    name = label_style(label).name
+    return name[:1].upper() + name[1:]
+
+
+def _share(figures: dict[str, Any], key: str) -> str:
+    """Return a figure of a label, or a dash if the data has no such face."""
+    return f"{figures[key]:.3f}" if figures["labelled"] else UNKNOWN
+
+
 def _labels(row: dict[str, Any]) -> str:
     figures = row["three_class"]["labels"]
     return table(
         ("Label", "Faces", "Found", "Precision", "Recall", "F1"),
         [
-            (label_style(label).name, own["labelled"], *(f"{own[key]:.3f}" for key in ("found", "precision", "recall", "f1")))
+            (_title(label), own["labelled"], *(_share(own, key) for key in ("found", "precision", "recall", "f1")))
             for label, own in figures.items()
         ],
         row["name"],
@@ -97,7 +105,7 @@ def _labels(row: dict[str, Any]) -> str:
 def _sizes(row: dict[str, Any]) -> str:
     head = ["Size"]
     for label in THREE:
-        head += [label_style(label).name, "Found", "Correct"]
+        head += [_title(label), "Found", "Correct"]
     rows = []
     for size in row["sizes"]:
         cells: list[object] = [f"{size['from']} and more" if size["below"] is None else f"{size['from']} to {size['below']}"]
@@ -126,35 +134,6 @@ def _bounds(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _curves(rows: Sequence[dict[str, Any]]) -> str:
-    """Return a chart with one line per pipeline, distinguished by colour and dashes."""
-    wide, high = _WIDTH - _LEFT - 12, _HEIGHT - _BOTTOM - _TOP
-
-    def place(recall: float, precision: float) -> tuple[float, float]:
-        return round(_LEFT + recall * wide, 1), round(_TOP + (1 - precision) * high, 1)
-
-    parts = []
-    for tick in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
-        (x, _), (_, y) = place(tick, 0), place(0, tick)
-        parts += [
-            f'<path d="M{x} {_TOP}V{_TOP + high}M{_LEFT} {y}H{_LEFT + wide}" stroke="var(--line)" fill="none"/>',
-            f'<text x="{x}" y="{_TOP + high + 16}" text-anchor="middle">{tick:g}</text>',
-            f'<text x="{_LEFT - 6}" y="{y + 4}" text-anchor="end">{tick:g}</text>',
-        ]
-    parts.append(f'<text x="{_LEFT + wide / 2}" y="{_HEIGHT - 6}" text-anchor="middle">Recall</text>')
-    parts.append(
-        f'<text x="14" y="{_TOP + high / 2}" text-anchor="middle" transform="rotate(-90 14 {_TOP + high / 2})">Precision</text>'
-    )
-    names = []
-    for index, row in enumerate(rows):
-        line = (
-            f'stroke="var({_COLOURS[index % len(_COLOURS)]})" stroke-width="2" stroke-dasharray="{_DASHES[index % len(_DASHES)]}"'
-        )
-        points = [place(point["recall"], point["precision"]) for point in row["curve"]]
-        parts.append(f'<polyline points="{" ".join(f"{x},{y}" for x, y in points)}" fill="none" {line}/>')
-        parts += [f'<circle cx="{x}" cy="{y}" r="2.5" fill="var({_COLOURS[index % len(_COLOURS)]})"/>' for x, y in points]
-        names.append(f'<svg width="40" height="10"><path d="M0 5H40" {line}/></svg> {text(row["name"])}<br>')
-    return (
-        f'<figure><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" role="img" font-size="12" fill="var(--ink)" '
-        f'style="max-width:100%" aria-label="Precision over recall, one line per pipeline. The table below has the figures.">'
-        f"{''.join(parts)}</svg><figcaption>{''.join(names)}</figcaption></figure>"
-    )
+    """Return the precision-recall curves, one line per pipeline."""
+    series = [Series(row["name"], [(point["recall"], point["precision"]) for point in row["curve"]], dots=True) for row in rows]
+    return plot(series, "Recall", "Precision")

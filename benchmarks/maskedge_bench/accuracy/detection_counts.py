@@ -1,8 +1,9 @@
 """The matching rule of all accuracy figures, and counts by it.
 
-A prediction is correct if its box overlaps a labelled box (IoU >= 0.4) and the labels agree. Boxes under 32
-pixels (geometric mean of the sides, in the picture scaled to at most 640 pixels) are ignored on both sides.
-Labelled boxes with other labels than the measured ones are ignored, as are predictions on them.
+A prediction is correct if its box overlaps a labelled box (IoU >= 0.4) and the labels agree. Boxes
+under 32 pixels (geometric mean of the sides, in the picture scaled to at most 640 pixels) are
+ignored on both sides. Labelled boxes with other labels than the measured ones are ignored, as are
+predictions on them.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ CONFIDENT = 0.9
 LEAST_SIDE = 32
 LONGEST_SIDE = 640
 SIZES = (LEAST_SIDE, 48, 64, 96, 128, 192)
-"""Lower bounds of the classes of face size, in pixels of the picture scaled to at most `LONGEST_SIDE`."""
+"""Lower bounds of the size classes, in pixels of the picture scaled to at most `LONGEST_SIDE`."""
 DRAWS = 2000
 """Bootstrap draws for the interval of F1."""
 _INTERVAL = 2.5, 97.5
@@ -119,7 +120,8 @@ class DetectionCounts:
     def f1_interval(self) -> list[float]:
         """Return the 95 % bootstrap interval of F1 (Efron, 1979).
 
-        Each draw takes as many whole pictures, with replacement, because the faces of one picture are alike.
+        Each draw takes as many whole pictures, with replacement, because the faces of one picture
+        are alike.
         """
         if not self._totals:
             return [0.0, 0.0]

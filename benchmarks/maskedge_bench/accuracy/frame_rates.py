@@ -1,8 +1,8 @@
 """Label stability at several frame rates.
 
-The tracking pipeline processes a video at several rates: a lower rate drops frames, a higher rate repeats them.
-The published label of each face is compared with the label of a pipeline without tracking, in frames where
-that label is confident.
+The tracking pipeline processes a video at several rates: a lower rate drops frames, a higher rate
+repeats them. The published label of each face is compared with the label of a pipeline without
+tracking, in frames where that label is confident.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ROUNDING = 1e-6
 
 
 def resampled(frames: Iterable[Frame], rate: float) -> Iterator[Frame]:
-    """Yield a video at another rate: at each instant the newest frame, with that instant as its `moment`.
+    """Yield a video at another rate: the newest frame at each instant, with a new `moment`.
 
     Args:
         frames: The frames. Their `moment` starts at 0 and increases.
@@ -46,8 +46,8 @@ class Contradictions:
     Attributes:
         compared: Published faces with a confident single-frame label.
         contradicted: Those with another label.
-        longest: Seconds of the longest contradiction. It ends when a single-frame label agrees with the published
-            one or the published label changes.
+        longest: Seconds of the longest contradiction. It ends when a single-frame label agrees with
+            the published one or the published label changes.
     """
 
     compared: int = 0
@@ -92,8 +92,8 @@ def measure_rate(
         most: Number of frames to read; None for all.
 
     Returns:
-        Rate, frames, detections, compared faces, share contradicted, longest contradiction in seconds, number of
-        people, and label changes of each person.
+        Rate, frames, detections, compared faces, share contradicted, longest contradiction in
+        seconds, number of people, and label changes of each person.
     """
     tracking.start_tracking()
     counts = Contradictions()

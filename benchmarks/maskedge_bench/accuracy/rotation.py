@@ -24,8 +24,8 @@ def rotate(image: Image, degrees: float, *labels: Sequence[LabelledBox]) -> tupl
         labels: Lists of boxes in pixels of `image`.
 
     Returns:
-        The rotated picture, uint8 `[H', W', 3]`, BGR, and the boxes of the same faces in its pixels, one list per
-        list of `labels`.
+        The rotated picture, uint8 `[H', W', 3]`, BGR, and the boxes of the same faces in its
+        pixels, one list per list of `labels`.
     """
     height, width = image.shape[:2]
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))

@@ -1,4 +1,4 @@
-"""Accuracy of detection and classification on labelled pictures, for several pipelines in the same run.
+"""Accuracy of detection and classification on labelled pictures, for several pipelines at once.
 
 `detection_counts` has the matching rule.
 """
@@ -17,11 +17,11 @@ from maskedge.labelled_boxes import UNLABELLED, LabelledBox, is_held_out_name, r
 from maskedge.support.pictures import list_pictures, read_picture
 from maskedge.system.host import host_facts
 from maskedge.types import Face, Image
-from maskedge.vision.pipeline import Found, MaskDetector, as_bgr
+from maskedge.vision.detectors import detector_names, load_detector
+from maskedge.vision.pipeline import MaskDetector, ScoredFace, as_bgr
 from maskedge_bench.contestants.pipelines import PIPELINES, Pipeline
 
 from .detection_counts import LEAST_SIDE, LONGEST_SIDE, THREE, TWO, DetectionCounts, ratio
-from .finders import find_detector
 from .gallery import Gallery
 from .rotation import rotate
 
@@ -34,9 +34,9 @@ def choose_pipelines(detectors: Sequence[str], models: Sequence[Path] = ()) -> l
     """Return the original pipeline and a pipeline per pair of detector and model.
 
     Args:
-        detectors: Names or files (`find_detector`).
-        models: Classifier files; none selects the bundled one. The pipelines are named by file, with as many parent
-            folders as make the names unique.
+        detectors: Names or files (`load_detector`).
+        models: Classifier files; none selects the bundled one. The pipelines are named by file,
+            with as many parent folders as make the names unique.
 
     Raises:
         UsageError: A model is given twice.
@@ -54,7 +54,7 @@ def choose_pipelines(detectors: Sequence[str], models: Sequence[Path] = ()) -> l
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
-    """Return the shortest unique ends of paths, without suffixes: `edgenet`, or `mine/edgenet` and `old/edgenet`.
+    """Return the shortest unique ends of paths, without suffixes, such as `mine/edgenet`.
 
     Raises:
         UsageError: A path is given twice.
@@ -75,24 +75,27 @@ class _Row:
         self.pipeline = pipeline
         # The original pipeline keeps its own smallest face.
         own = min_face_size if pipeline is not PIPELINES[0] else None
-        self.detector = MaskDetector(pipeline.model, find_detector(pipeline.detector, min_face_size=own), min_face_size=own)
-        knows_more = set(TWO) < set(self.detector.labels)
-        self.of_two = MaskDetector(pipeline.model, self.detector.detector, labels=TWO) if knows_more else self.detector
+        # A detector file scans at the size that it was made for.
+        named = pipeline.detector in detector_names()
+        detector = load_detector(pipeline.detector, min_face_size=own if named else None)
+        self.detector = MaskDetector(pipeline.model, detector, min_face_size=own)
+        has_more_labels = set(TWO) < set(self.detector.labels)
+        self.of_two = MaskDetector(pipeline.model, self.detector.detector, labels=TWO) if has_more_labels else self.detector
         self.two, self.two_labels, self.three = DetectionCounts(TWO), DetectionCounts(TWO), DetectionCounts(THREE)
-        self.forgiving = DetectionCounts(TWO)
+        self.unlabelled_ignored = DetectionCounts(TWO)
         self.curve = {bound: DetectionCounts(TWO) for bound in BOUNDS}
-        self.least = self.detector.face_threshold
-        self.alarms = dict.fromkeys((*BOUNDS, self.least), 0)
+        self.threshold = self.detector.face_threshold
+        self.alarms = dict.fromkeys((*BOUNDS, self.threshold), 0)
         self.times: dict[str, list[float]] = {"detect": [], "total": []}
         self.candidates: list[int] = []
         self.gallery = Gallery()
 
-    def answer(self, image: Image) -> list[Found]:
+    def process(self, image: Image) -> list[ScoredFace]:
         """Process a picture at the lowest face threshold.
 
         The faces at a higher threshold are a subset of these.
         """
-        found = self.detector.find(image, BOUNDS[0])
+        found = self.detector.detect(image, BOUNDS[0])
         self.times["detect"].append(self.detector.clock.last["detect"])
         self.times["total"].append(sum(self.detector.clock.last.values()))
         self.detector.clock.next_frame()
@@ -100,28 +103,28 @@ class _Row:
         return found
 
     def add(
-        self, found: Sequence[Found], truths: Sequence[LabelledBox], unlabelled: Sequence[LabelledBox], scale: float
+        self, found: Sequence[ScoredFace], truths: Sequence[LabelledBox], unlabelled: Sequence[LabelledBox], scale: float
     ) -> list[Face]:
         """Count one labelled picture, and return the faces at the face threshold of `edge-run`."""
         for bound, counts in self.curve.items():
-            counts.add(truths, [own.face for own in found if own.certainty >= bound], scale)
-        counted = [own for own in found if own.certainty >= self.least]
+            counts.add(truths, [own.face for own in found if own.face_score >= bound], scale)
+        counted = [own for own in found if own.face_score >= self.threshold]
         faces = [own.face for own in counted]
         self.two.add(truths, faces, scale)
         self.three.add(truths, faces, scale)
-        self.two_labels.add(truths, [self.of_two.name(own.face.box, own.probabilities) for own in counted], scale)
-        self.forgiving.add([*truths, *unlabelled], faces, scale)
+        self.two_labels.add(truths, [self.of_two.label_face(own.face.box, own.probabilities) for own in counted], scale)
+        self.unlabelled_ignored.add([*truths, *unlabelled], faces, scale)
         return faces
 
-    def add_background(self, found: Sequence[Found], scale: float) -> list[Face]:
+    def add_background(self, found: Sequence[ScoredFace], scale: float) -> list[Face]:
         """Count one picture without people, and return the false alarms."""
         large = [own for own in found if side(own.face.box) * scale >= LEAST_SIDE]
         for bound in self.alarms:
-            self.alarms[bound] += sum(own.certainty >= bound for own in large)
-        return [own.face for own in large if own.certainty >= self.least]
+            self.alarms[bound] += sum(own.face_score >= bound for own in large)
+        return [own.face for own in large if own.face_score >= self.threshold]
 
     def figures(self, backgrounds: int, baseline: _Row, *, forgive: bool) -> dict[str, Any]:
-        """Return the figures of the pipeline. Its costs are relative to `baseline`, picture by picture."""
+        """Return the figures of the pipeline, with costs relative to `baseline` per picture."""
 
         def ratio_of(stage: str) -> float:
             return round(median(own / base for own, base in zip(self.times[stage], baseline.times[stage], strict=True)), 4)
@@ -130,13 +133,15 @@ class _Row:
             "name": self.pipeline.name,
             "detector": Path(self.pipeline.detector).name,
             "model": self.detector.classifier.path.name,
-            "least_face": round(self.least, 4),
+            "least_face": round(self.threshold, 4),
             **_with_interval(self.two, self.two.figures()),
             "two_labels": _with_interval(self.two_labels, self.two_labels.figures()["together"]),
-            "unlabelled_ignored": _with_interval(self.forgiving, self.forgiving.figures()["together"]) if forgive else None,
+            "unlabelled_ignored": _with_interval(self.unlabelled_ignored, self.unlabelled_ignored.figures()["together"])
+            if forgive
+            else None,
             "three_class": _with_interval(self.three, self.three.figures()),
             "sizes": self.three.by_size(),
-            "false_alarms_a_background": ratio(self.alarms[self.least], backgrounds) if backgrounds else None,
+            "false_alarms_a_background": ratio(self.alarms[self.threshold], backgrounds) if backgrounds else None,
             "curve": [
                 {
                     "least_face": bound,
@@ -174,10 +179,11 @@ def measure_accuracy(
         scenes_path: CSV of labelled boxes (`maskedge.labelled_boxes`).
         backgrounds: Folder of pictures without people. Each face found there is a false alarm.
         pipelines: Pipelines to compare. The first has cost 1.
-        min_face_size: Smallest face to find in pixels of the picture; the original pipeline keeps its own.
+        min_face_size: Smallest face to find in pixels of the picture; the original pipeline keeps
+            its own.
         held_out: Of training data, measure the held-out pictures only.
-        unlabelled: CSV of faces that `scenes_path` lacks, with the label `UNLABELLED`. The report adds figures that
-            ignore predictions on them.
+        unlabelled: CSV of faces that `scenes_path` lacks, with the label `UNLABELLED`. The report
+            adds figures that ignore predictions on them.
         degrees: Clockwise rotation of the pictures and their boxes, as from a tilted camera.
         progress: Called after each picture with the total number of pictures.
 
@@ -189,7 +195,7 @@ def measure_accuracy(
         ModelError: A detector or classifier file is refused.
     """
     labelled = read_boxes(scenes_path)
-    lacking = _read_unlabelled(unlabelled, scenes_path, labelled) if unlabelled else {}
+    unlabelled_boxes = _read_unlabelled(unlabelled, scenes_path, labelled) if unlabelled else {}
     scenes = {
         scenes_path.parent / image: faces
         for image, faces in labelled.items()
@@ -207,14 +213,14 @@ def measure_accuracy(
         except ValueError as error:
             raise UsageError(f"{path} {error}: repair or remove it, every pipeline must process the same pictures.") from error
         scale = min(1.0, LONGEST_SIDE / max(image.shape[:2]))
-        ignored = lacking.get(path, [])
+        ignored = unlabelled_boxes.get(path, [])
         if degrees:
             # The scale is that of the original picture: rotation keeps the size of the faces.
             image, (faces, ignored) = rotate(image, degrees, truths or [], ignored)
             truths = None if truths is None else faces
         # Alternate the order: later pipelines find the picture in the processor's cache.
         for row in [rows[(number + index) % len(rows)] for index in range(len(rows))]:
-            found = row.answer(image)
+            found = row.process(image)
             if truths is None:
                 row.gallery.add_false(image, path.name, row.add_background(found, scale))
             else:
@@ -229,7 +235,7 @@ def measure_accuracy(
         "min_face": min_face_size,
         "held_out": held_out,
         "degrees": degrees,
-        "unlabelled": sum(len(lacking.get(path, [])) for path in scenes) if unlabelled else None,
+        "unlabelled": sum(len(unlabelled_boxes.get(path, [])) for path in scenes) if unlabelled else None,
         "facts": host_facts(),
         "pipelines": [row.figures(len(empty), rows[0], forgive=bool(unlabelled)) for row in rows],
     }

@@ -42,8 +42,9 @@ def accuracy_table(report: Report) -> str:
         )
     labelled = {label: report["pipelines"][0]["labels"][label]["labelled"] for label in TWO}
     note = (
-        f"{report['pictures']} pictures of `{report['scenes']}`{describe_rotation(report)} with {labelled['with_mask']} masked and "
-        f"{labelled['without_mask']} unmasked faces of 32 px and more; {report['backgrounds']} pictures without people. "
+        f"{counted(report['pictures'], 'picture')} of `{report['scenes']}`{describe_rotation(report)} with "
+        f"{labelled['with_mask']} masked and {labelled['without_mask']} unmasked faces of 32 px and more; "
+        f"{counted(report['backgrounds'], 'picture')} without people. "
         f"{_on_two_labels(report)}{_on_unlabelled(report)}{_on_interval(report)}Cost: time per picture, relative to the first row "
         "of the same run."
     )

@@ -1,8 +1,8 @@
 """Cost, losses and people counts of tracking, compared with detection in every frame.
 
-Both pipelines process the same frames of a video, interleaved. The one that detects in every frame does not
-track; its faces are linked afterwards. A face is lost while detection in every frame finds it and no tracked
-face overlaps it (IoU >= 0.4).
+Both pipelines process the same frames of a video, interleaved. The one that detects in every frame
+does not track; its faces are linked afterwards. A face is lost while detection in every frame finds
+it and no tracked face overlaps it (IoU >= 0.4).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from maskedge.sources import open_source
 from maskedge.system.host import host_facts
 from maskedge.tracking.tracker import FaceTracker
 from maskedge.types import Face, Frame
+from maskedge.vision.detectors import load_detector
 from maskedge.vision.pipeline import MaskDetector
 
 from .detection_counts import OVERLAP
-from .finders import find_detector
 from .frame_rates import measure_rate
 
 SCHEMA = "maskedge.tracking/1"
@@ -135,7 +135,7 @@ def measure_tracking(
 
     Args:
         uris: The videos; `demo` is the built-in clip.
-        detector: Name or file of the detector (`find_detector`).
+        detector: Name or file of the detector (`load_detector`).
         detect_every: Frames per detection.
         model: Classifier file; None for the bundled one.
         rates: Further frame rates to measure (`maskedge_bench.accuracy.frame_rates`).
@@ -144,14 +144,15 @@ def measure_tracking(
         progress: Called after each frame with the number of frames of the video, if known.
 
     Returns:
-        The report. For each video: milliseconds per frame of both pipelines and their ratio, the longest loss of a
-        face, the people counted with their labels, and the contradictions at each of `rates`.
+        The report. For each video: milliseconds per frame of both pipelines and their ratio, the
+        longest loss of a face, the people counted with their labels, and the contradictions at each
+        of `rates`.
 
     Raises:
         SourceError: A video cannot be opened or has no frame.
     """
-    single = MaskDetector(model, find_detector(detector), threads=threads)
-    tracking = MaskDetector(model, find_detector(detector), detect_every=detect_every, threads=threads)
+    single = MaskDetector(model, load_detector(detector), threads=threads)
+    tracking = MaskDetector(model, load_detector(detector), detect_every=detect_every, threads=threads)
     rows = [_measure(uri, single, tracking, rates, most, progress) for uri in uris]
     return {
         "schema": SCHEMA,

@@ -91,7 +91,7 @@ def accuracy(
     """Measure detection and classification on labelled pictures."""
     silence_libraries()
     with require_runtime():
-        from maskedge.vision.detectors import DETECTORS
+        from maskedge.vision.detectors import detector_names
         from maskedge_bench.accuracy.accuracy_page import write_accuracy_page
         from maskedge_bench.accuracy.scenes import choose_pipelines, measure_accuracy
         from maskedge_bench.accuracy.tables import accuracy_table
@@ -106,7 +106,7 @@ def accuracy(
         measured, galleries = measure_accuracy(
             scenes,
             backgrounds,
-            choose_pipelines(detectors or DETECTORS, models),
+            choose_pipelines(detectors or detector_names(), models),
             min_face_size=min_face_size,
             held_out=held_out,
             unlabelled=unlabelled,
@@ -168,7 +168,7 @@ def tracking(
     json_path: Path | None,
     overwrite: bool,
 ) -> None:
-    """Measure tracking relative to detection in every frame: cost, lost faces, and people counted."""
+    """Measure cost, lost faces and people counts of tracking against detection in every frame."""
     silence_libraries()
     with require_runtime():
         from maskedge.vision.pipeline import DETECT_EVERY

@@ -21,7 +21,8 @@ from .speed import FILE, json_option
 def compare(accuracy: Path, speed: Path | None, json_path: Path | None, overwrite: bool) -> None:
     """Join F1 and milliseconds of each pipeline, and mark the Pareto-optimal ones.
 
-    A pipeline is Pareto-optimal if no other is better in one figure and at least as good in the other.
+    A pipeline is Pareto-optimal if no other is better in one figure and at least as good in the
+    other.
     """
     with require_runtime():
         from maskedge_bench.reports.compare import compare as join
@@ -35,7 +36,10 @@ def compare(accuracy: Path, speed: Path | None, json_path: Path | None, overwrit
 @click.option("--markdown", type=OutputFile(), help="Markdown file to write.  [default: standard output]")
 @overwrite_option
 def report(reports: tuple[Path, ...], html: Path | None, markdown: Path | None, overwrite: bool) -> None:
-    """Show reports as Markdown or as an HTML page. Two or more speed reports are compared side by side."""
+    """Show reports as Markdown or as an HTML page.
+
+    Two or more speed reports are compared side by side.
+    """
     from maskedge.support.files import write_file
 
     with require_runtime():

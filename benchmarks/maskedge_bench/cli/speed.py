@@ -115,20 +115,20 @@ class SizeType(click.ParamType):  # type: ignore[type-arg]  # only newer release
 )
 @json_option
 def speed(json_path: Path | None, overwrite: bool, quick: bool, full: bool, matrix: bool, **options: Any) -> None:
-    """Measure the speed of each pipeline, relative to the original one, and the cost of each setting.
+    """Measure the speed of each pipeline against the original one, and the cost of settings.
 
-    All pipelines process the same frames in interleaved rounds. The report has frames per second, CPU time and
-    latency per stage, live runs, start-up time, memory, and the roofline.
+    All pipelines process the same frames in interleaved rounds. The report has frames per second,
+    CPU time and latency per stage, live runs, start-up time, memory, and the roofline.
     """
     silence_libraries()
     with require_runtime():
-        from maskedge.vision.detectors import DETECTORS
+        from maskedge.vision.detectors import detector_names
         from maskedge_bench.speed.matrix import Axes
         from maskedge_bench.speed.measure import Plan, measure, steps
     check_output(json_path)
-    unknown = set(options["detectors"]) - set(DETECTORS)
+    unknown = set(options["detectors"]) - set(detector_names())
     if unknown:
-        raise UsageError(f"there is no detector {', '.join(sorted(unknown))}: give one of {', '.join(DETECTORS)}.")
+        raise UsageError(f"there is no detector {', '.join(sorted(unknown))}: give one of {', '.join(detector_names())}.")
     axes = Axes(full=full)
     chosen = {
         "detectors": options.pop("detectors"), "models": options.pop("models"), "sizes": options.pop("sizes"),
@@ -172,11 +172,11 @@ def cold_start(rounds: int, json_path: Path | None, overwrite: bool) -> None:
 @click.argument("models", nargs=-1, type=FILE)
 @json_option
 def roofline(models: tuple[Path, ...], json_path: Path | None, overwrite: bool) -> None:
-    """Compare the time of classifier files and detectors with the minimum that this machine allows."""
+    """Compare the time of classifiers and detectors with the minimum that this machine allows."""
     silence_libraries()
     with require_runtime():
         from maskedge.modelfile.contract import default_model
-        from maskedge.vision.detectors import DETECTORS
+        from maskedge.vision.detectors import detector_names
         from maskedge_bench.conditions import Conditions
         from maskedge_bench.contestants.pipelines import BASELINE_MODEL
         from maskedge_bench.report_schemas import ROOFLINE
@@ -185,5 +185,5 @@ def roofline(models: tuple[Path, ...], json_path: Path | None, overwrite: bool) 
     conditions = Conditions()
     files = [BASELINE_MODEL, *(models or (default_model(),))]
     with require_extra("export"):
-        measured = measure_roofline(files, DETECTORS)
+        measured = measure_roofline(files, detector_names())
     finish({**conditions.head(ROOFLINE, "Roofline", files), **measured}, json_path)

@@ -18,7 +18,9 @@ def has_torch() -> bool:
 
 
 class EagerClassifier(MaskClassifier):
-    """A classifier whose network runs in eager PyTorch, with random weights (they take the same time).
+    """A classifier whose network runs in eager PyTorch, with random weights.
+
+    Random weights take the same time as trained ones.
 
     Args:
         path: The .onnx file that gives labels and crop rule.

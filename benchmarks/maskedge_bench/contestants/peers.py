@@ -1,4 +1,4 @@
-"""Alternatives measured in the same run: third-party face detectors with our classifier, and another package."""
+"""Third-party alternatives: face detectors with our classifier, and another package."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _ADAPTER = {
 
 
 class YuNet:
-    """OpenCV's neural face detector, configured as in its sample: full frame size, default thresholds.
+    """OpenCV's neural face detector, as in its sample: full frame size, default thresholds.
 
     Args:
         path: The model file (`face_detection_yunet_*.onnx` of OpenCV's model zoo).
@@ -180,7 +180,7 @@ class AdaptedDetector:
         keep = scores >= own.get("least_score", 0.5)
         boxes, scores = boxes[keep], scores[keep]
         if self._anchors is not None:
-            # SSD decoding: centres move by fractions of the anchor's sides, sides scale by a power of e.
+            # SSD decoding: centres shift by fractions of the anchor, sides scale by a power of e.
             anchors = self._anchors[keep]
             near, far = own.get("variances", [0.1, 0.2])
             centres = anchors[:, :2] + boxes[:, :2] * near * anchors[:, 2:]

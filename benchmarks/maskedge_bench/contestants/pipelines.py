@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskedge.vision.detectors import DEFAULT_DETECTOR, DETECTORS, FaceDetector
+from maskedge.vision.detectors import DEFAULT_DETECTOR, BoxDetector, detector_names
 from maskedge.vision.pipeline import DETECT_EVERY, MaskDetector
 
 BASELINE_MODEL = Path(__file__).parents[1] / "models" / "seednet.onnx"
@@ -23,15 +23,17 @@ class Pipeline:
         detector: Name of the detector.
         model: Classifier file; None for the bundled one.
         detect_every: Frames per detection. Tracks carry the faces in between.
-        own_detector: A detector that has no name in `maskedge.vision.detectors`; None uses `detector`.
-        eager: Name of the network that runs in eager PyTorch with random weights; None for ONNX Runtime.
+        own_detector: A detector that has no name in `maskedge.vision.detectors`; None uses
+            `detector`.
+        eager: Name of the network that runs in eager PyTorch with random weights; None for ONNX
+            Runtime.
     """
 
     name: str
     detector: str
     model: Path | None
     detect_every: int
-    own_detector: FaceDetector | None = None
+    own_detector: BoxDetector | None = None
     eager: str | None = None
 
     def open(self, threads: int = 1) -> MaskDetector:
@@ -54,7 +56,7 @@ ORIGINAL_EAGER = Pipeline("original in eager PyTorch", BASELINE_DETECTOR, BASELI
 
 
 def _own() -> tuple[Pipeline, ...]:
-    names = sorted((name for name in DETECTORS if name != BASELINE_DETECTOR), key=lambda name: name != DEFAULT_DETECTOR)
+    names = sorted((name for name in detector_names() if name != BASELINE_DETECTOR), key=lambda name: name != DEFAULT_DETECTOR)
     return tuple(
         Pipeline(f"default ({name}, edgenet)" if name == DEFAULT_DETECTOR else f"{name}, edgenet", name, None, DETECT_EVERY)
         for name in names

@@ -19,8 +19,8 @@ def compare(accuracy_path: Path, speed_path: Path | None) -> dict[str, Any]:
 
     Args:
         accuracy_path: Report of `edge-bench accuracy`.
-        speed_path: Report of `edge-bench speed`. Its pipelines that detect in every frame are joined by detector and
-            classifier. None uses the times of the accuracy report.
+        speed_path: Report of `edge-bench speed`. Its pipelines that detect in every frame are
+            joined by detector and classifier. None uses the times of the accuracy report.
 
     Returns:
         The joined report.

@@ -30,7 +30,8 @@ class Kind:
 
     Attributes:
         title: Returns the title.
-        table: Returns a Markdown table. It raises a KeyError, TypeError or the like on incomplete reports.
+        table: Returns a Markdown table. It raises a KeyError, TypeError or the like on incomplete
+            reports.
     """
 
     title: Callable[[Report], str]
@@ -113,7 +114,8 @@ def load_any(path: Path) -> dict[str, Any]:
     """Read a report of any kind. Reports without a head get a title, time and warnings.
 
     Raises:
-        UsageError: The file cannot be read, is not a report of this project, has another version, or is incomplete.
+        UsageError: The file cannot be read, is not a report of this project, has another version,
+            or is incomplete.
     """
     content = read_json(path)
     kind = check_version(path, content)

@@ -11,20 +11,10 @@ from maskedge.rendering.html import charts, paragraph, section, table, write_pag
 from maskedge_bench.markdown import UNKNOWN
 from maskedge_bench.report_schemas import COMPARE, SPEED
 from maskedge_bench.speed.tables import clock_sentence, conditions_sentence, machine, speed_sections
+from maskedge_bench.svg_charts import STYLE, Series, bars, plot
 
 from .kinds import table_of
-from .svg_charts import Series, bars, plot
 
-_STYLE = """<style>
-.charts figure { flex: 1 1 28rem; max-width: min(37rem, 100%); min-width: 0; overflow-x: auto; }
-.charts figure > svg { min-width: 28rem; } .charts figcaption { font-size: .85rem; }
-th[scope="row"] { min-width: 9rem; }
-@media print {
-  .charts figure { overflow: visible; max-width: 28rem; } .charts figure > svg { min-width: 0; }
-  .charts figcaption { columns: 2; font-size: .7rem; } th[scope="row"] { min-width: 0; }
-  thead { break-after: avoid; } tbody tr:first-child { break-before: avoid; }
-}
-</style>"""
 _STAGES = ("resize", "detect", "classify", "track")
 
 
@@ -47,7 +37,7 @@ def write_report_page(path: Path, reports: Sequence[dict[str, Any]]) -> None:
             sections.append(section(_heading(prefix, "warnings"), *map(paragraph, report["warnings"])))
         sections += _speed(report, prefix) if report["schema"] == SPEED else _other(report)
     title = reports[0]["title"] if len(reports) == 1 else f"{len(reports)} reports"
-    write_page(path, title, _lead(reports), [_STYLE, *sections])
+    write_page(path, title, _lead(reports), [STYLE, *sections])
 
 
 def _lead(reports: Sequence[dict[str, Any]]) -> str:
@@ -163,7 +153,7 @@ def _frontier(report: dict[str, Any]) -> str:
 
 
 def _side_by_side(reports: Sequence[dict[str, Any]]) -> list[str]:
-    """Return a comparison of speed reports: frames per second, and ratios to the original pipeline of the same run."""
+    """Return a comparison of speed reports: frames per second, and ratios to the original."""
     ordered = sorted(reports, key=lambda report: report["time"])
     names = list(dict.fromkeys(row["name"] for report in ordered for row in report["pipelines"]))
     found = [{row["name"]: row for row in report["pipelines"]} for report in ordered]

@@ -45,8 +45,8 @@ def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
         results: Folder of the committed reports.
 
     Returns:
-        The Markdown of each table by name, and a sentence with the reason for each table that cannot
-        be rendered.
+        The Markdown of each table by name, and a sentence with the reason for each table that
+        cannot be rendered.
     """
 
     def load(name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The cost model: milliseconds per frame = fixed + faces * per face + megapixels * per megapixel."""
+"""The cost model: ms per frame = fixed + faces * per face + megapixels * per megapixel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LEAST_POINTS = 4
 
 
 def fit_cost(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Fit a non-negative linear model to each pair of detector and classifier, over frame sizes and faces.
+    """Fit a non-negative linear model in faces and megapixels per detector and classifier.
 
     The fit minimises relative errors; large frames would dominate absolute ones.
 
@@ -51,7 +51,7 @@ def _fit(points: Sequence[tuple[float, float, float]]) -> tuple[float, float, fl
     faces, area, time = np.array(points, np.float64).T
     design = np.stack([np.ones_like(faces), faces, area], axis=1) / time[:, None]
     best: tuple[float, ...] | None = None
-    # Non-negative least squares over three parts: try every set of non-zero parts, keep the best valid one.
+    # Non-negative least squares in three parts: try every set of non-zero parts.
     for chosen in (part for count in (1, 2, 3) for part in combinations(range(3), count)):
         values = np.linalg.lstsq(design[:, chosen], np.ones(len(points)), rcond=None)[0]
         if (values < 0).any():

@@ -1,4 +1,4 @@
-"""`edge-run` end to end: decoding, detection, drawing and writing, in its own loop with its own clock."""
+"""`edge-run` end to end: decoding, detection, drawing and writing, in its own loop."""
 
 from __future__ import annotations
 

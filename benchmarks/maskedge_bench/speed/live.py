@@ -61,7 +61,8 @@ def measure_live(name: str, detector: MaskDetector, frames: Sequence[Frame], rat
         seconds: Duration.
 
     Returns:
-        The row: frames captured, processed and dropped, frame age at the result, and CPU share of one core.
+        The row: frames captured, processed and dropped, frame age at the result, and CPU share of
+        one core.
     """
     source = PacedSource(frames, rate, seconds)
     detector.start_tracking()

@@ -26,8 +26,8 @@ def measure_load_times(pipelines: Sequence[Pipeline], picture: Path, rounds: int
         rounds: Counted starts of each pipeline.
 
     Returns:
-        One row per pipeline: seconds from the start of Python to the first result, seconds of loading, and peak
-        memory in megabytes.
+        One row per pipeline: seconds from the start of Python to the first result, seconds of
+        loading, and peak memory in megabytes.
 
     Raises:
         MaskedgeError: A process fails.
@@ -83,7 +83,7 @@ def _main(detector: str, model: str, eager: str, picture: str) -> None:
     print("first_result", flush=True)
     for _ in range(_PICTURES):
         opened(image)
-    # Not the usage that the parent gets from wait4: on Linux it includes the memory of the parent at the fork.
+    # Not from wait4 in the parent: on Linux that includes the parent's memory at the fork.
     print(json.dumps({"load": load, "memory": peak_memory_mb()}))
 
 

@@ -1,4 +1,4 @@
-"""The matrix: cost of each setting on composed frames, relative to the original pipeline in the same round."""
+"""The matrix: cost of each setting on composed frames, relative to the original pipeline."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from maskedge.types import Frame
-from maskedge.vision.detectors import DETECTORS
+from maskedge.vision.detectors import detector_names
 from maskedge.vision.pipeline import MaskDetector
 from maskedge_bench.contestants.pipelines import BASELINE_DETECTOR, BASELINE_MODEL, Pipeline
 from maskedge_bench.rounds import InProcess, Round, figures, in_turn
@@ -50,7 +50,7 @@ class Cell:
 
     @property
     def is_baseline(self) -> bool:
-        """Whether the cell is the original pipeline."""
+        """True for the original pipeline."""
         return self == self.baseline
 
 
@@ -58,7 +58,8 @@ class Cell:
 class Axes:
     """The values of each setting.
 
-    Without `full`, one setting varies at a time; the others have their usual value, or the first one given.
+    Without `full`, one setting varies at a time; the others have their usual value, or the first
+    one given.
 
     Attributes:
         detectors: Names of detectors.
@@ -70,7 +71,7 @@ class Axes:
         full: Whether to measure every combination.
     """
 
-    detectors: tuple[str, ...] = DETECTORS
+    detectors: tuple[str, ...] = detector_names()
     models: tuple[Path | None, ...] = (None,)
     sizes: tuple[tuple[int, int], ...] = SIZES
     faces: tuple[int, ...] = FACES
@@ -133,7 +134,7 @@ class Matrix:
         return {detector.classifier.path for detector in self._detectors.values()}
 
     def warm_up(self, progress: Callable[[], None] = lambda: None) -> None:
-        """Load the pipelines and choose the number of frames per cell by the time of a few frames."""
+        """Load the pipelines, and choose the frames per cell by the time of a few frames."""
         for cell in self.cells:
             frames = self._loop(cell)
             contestant = InProcess(self._open(cell), cell.threads)
@@ -191,7 +192,7 @@ def precision(detector: MaskDetector) -> str:
 
 
 def name_of(cell: dict[str, Any]) -> str:
-    """Return the name of a cell, such as `haar, edgenet.onnx, 640 x 480, 4 faces, 1 thread, every frame`."""
+    """Return the name of a cell, such as `haar, edgenet.onnx, 640 x 480, 4 faces, 1 thread`."""
     width, height = cell["size"]
     threads = f"{cell['threads']} thread{'s' * (cell['threads'] != 1)}"
     every = "every frame" if cell["detect_every"] == 1 else f"every {cell['detect_every']} frames"

@@ -15,7 +15,7 @@ import cv2
 from maskedge.errors import UsageError
 from maskedge.modelfile.contract import default_model
 from maskedge.types import Frame
-from maskedge.vision.detectors import DETECTORS, FaceDetector
+from maskedge.vision.detectors import BoxDetector, detector_names
 from maskedge_bench.conditions import Conditions
 from maskedge_bench.contestants.eager import has_torch
 from maskedge_bench.contestants.peers import AdaptedDetector, PackagePeer, YuNet
@@ -156,12 +156,12 @@ class SpeedRun:
         else:
             self._notes.append("PyTorch is not installed: the original pipeline in eager PyTorch was not measured.")
         pipelines += EVERY_FRAME
-        detectors: dict[str, FaceDetector] = {}
+        detectors: dict[str, BoxDetector] = {}
         if plan.yunet is not None:
             detectors["yunet"] = YuNet(plan.yunet)
         for path in plan.adapters:
             adapted = AdaptedDetector(path, plan.threads)
-            if adapted.name in (*DETECTORS, *detectors):
+            if adapted.name in (*detector_names(), *detectors):
                 raise UsageError(
                     f"{path} names its detector {adapted.name}, and another detector has that name: choose another name."
                 )
@@ -252,7 +252,7 @@ class SpeedRun:
 
     @property
     def measured(self) -> bool:
-        """Whether a round of the pipelines is complete."""
+        """True once a round of the pipelines is complete."""
         return bool(self._rounds)
 
     def report(self, *, partial: bool = False) -> dict[str, Any]:
@@ -290,7 +290,7 @@ class SpeedRun:
 
 
 def _fewer_faces(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Return a note per pipeline that found far fewer faces, and thus classified fewer, than the original."""
+    """Return a note per pipeline that classified far fewer faces than the original."""
     return [
         f"{row['name']} found {row['faces_a_frame']:.1f} faces per frame, the original pipeline "
         f"{rows[0]['faces_a_frame']:.1f}: it had fewer faces to classify."

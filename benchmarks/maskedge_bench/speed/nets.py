@@ -1,4 +1,4 @@
-"""Milliseconds per face of classifier files, and of their networks in eager PyTorch if it is installed."""
+"""Milliseconds per face of classifier files, and of their networks in eager PyTorch."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ def measure_nets(models: Sequence[Path], rounds: int, batch: int = 1, threads: i
     """Time classifiers on the same crops, interleaved, `rounds` times after a warm-up.
 
     Args:
-        models: Classifier files. The original network is measured first, as the baseline of the ratios.
+        models: Classifier files. The original network is measured first, as the baseline of the
+            ratios.
         rounds: Counted rounds, each the median of 100 calls.
         batch: Faces per call.
         threads: Threads of ONNX Runtime and PyTorch.
 
     Returns:
-        The report. For each file: milliseconds per face, their ratio to the baseline, and the ratio of eager
-        PyTorch to it, in the same rounds. If the user stops the run, it has the complete rounds.
+        The report. For each file: milliseconds per face, their ratio to the baseline, and the ratio
+        of eager PyTorch to it, in the same rounds. If the user stops the run, it has the complete
+        rounds.
 
     Raises:
         ModelError: A file is refused.

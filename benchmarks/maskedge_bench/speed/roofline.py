@@ -1,4 +1,4 @@
-"""Roofline: time per stage compared with the minimum that arithmetic and memory of this machine allow.
+"""Roofline: time per stage against the minimum for its arithmetic and memory traffic.
 
 Method: Williams, Waterman and Patterson (2009).
 """
@@ -16,7 +16,9 @@ import numpy as np
 
 from maskedge.modelfile.contract import open_session, read_model
 from maskedge.vision.classifier import MaskClassifier
-from maskedge.vision.detectors import CascadeDetector, CnnDetector, FaceDetector
+from maskedge.vision.detectors import FaceDetector
+from maskedge.vision.detectors.cascade import CascadeDetector
+from maskedge.vision.detectors.network import CnnDetector
 from maskedge.vision.pipeline import MaskDetector
 
 _SIDE = 512
@@ -34,9 +36,9 @@ def count_work(path: Path, size: tuple[int, int] | None = None) -> tuple[int, in
         size: Width and height of the frame, for a detector with a variable input size.
 
     Returns:
-        Multiply-accumulates of the convolutions and matrix products, and the bytes that they read (inputs and
-        weights) and write. Operators that ONNX Runtime fuses into them (activations, sums, normalisation) add no
-        memory traffic and are not counted.
+        Multiply-accumulates of the convolutions and matrix products, and the bytes that they read
+        (inputs and weights) and write. Operators that ONNX Runtime fuses into them (activations,
+        sums, normalisation) add no memory traffic and are not counted.
 
     Raises:
         ImportError: The package onnx is not installed.
@@ -163,7 +165,8 @@ def detector_rows(
 ) -> list[dict[str, Any]]:
     """Return the rows of a detector's stages.
 
-    The arithmetic of a cascade depends on the picture and is not counted; its limit is one read of its input.
+    The arithmetic of a cascade depends on the picture and is not counted; its limit is one read of
+    its input.
 
     Args:
         name: Name of the detector.

@@ -12,7 +12,8 @@ from typing import Any, Literal
 from maskedge.errors import ModelError
 from maskedge.modelfile.contract import MODELS, default_model, read_kind, read_model
 from maskedge.vision.classifier import MaskClassifier
-from maskedge.vision.detectors import DETECTORS, CnnDetector
+from maskedge.vision.detectors import detector_names, load_detector
+from maskedge.vision.detectors.network import CnnDetector
 from maskedge.vision.model_card import render_card
 from maskedge.vision.pipeline import MaskDetector
 from maskedge.vision.self_test import verify
@@ -82,7 +83,7 @@ def check_model(name: str, content: bytes, path: Path | None = None) -> ModelFil
     with model.file() as file:
         try:
             if read_kind(read_model(file)) == "detector":
-                CnnDetector(file)
+                load_detector(file)
                 return ModelFile(name, "detector", content, digest, path)
             contract = MaskClassifier(file).contract
             if contract.selftest is not None and not (found := verify(file)).passed:
@@ -107,13 +108,14 @@ def installed_models() -> list[ModelFile]:
 
 
 def detector_name(name: str) -> str:
-    """Return the display name of a detector of `DETECTORS`."""
+    """Return the display name of a registered detector."""
     return f"{_DETECTORS[name][0]} ({name})" if name in _DETECTORS else name
 
 
-def detector_help(names: Sequence[str] = DETECTORS) -> str:
+def detector_help(names: Sequence[str] | None = None) -> str:
     """Return one sentence of description per detector."""
-    return " ".join(f"{_DETECTORS[name][0]} ({name}): {_DETECTORS[name][1]}" for name in names if name in _DETECTORS)
+    known = [name for name in names or detector_names() if name in _DETECTORS]
+    return " ".join(f"{_DETECTORS[name][0]} ({name}): {_DETECTORS[name][1]}" for name in known)
 
 
 def build_detector(
@@ -123,7 +125,7 @@ def build_detector(
 
     Args:
         classifier: The classifier file.
-        detector: A name of `DETECTORS`, or a detector file.
+        detector: A name (`detector_names`), or a detector file.
         tracking: Track faces across calls.
         detect_every: With tracking, detect on every n-th frame.
     """

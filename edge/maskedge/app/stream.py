@@ -35,7 +35,7 @@ class LiveSession:
 
     Args:
         classifier: The classifier file.
-        detector: A name of `DETECTORS`, or a detector file.
+        detector: A name (`detector_names`), or a detector file.
         options: The visitor's display options.
     """
 

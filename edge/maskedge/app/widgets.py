@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from maskedge.rendering.theme import VARIABLES, label_style
-from maskedge.vision.detectors import DETECTORS
+from maskedge.vision.detectors import detector_names
 
 from .model_library import ModelFile, detector_help, detector_name, installed_models
 from .results import DisplayOptions, sort_labels
@@ -121,7 +121,7 @@ def settings_form(key: str, *, several: bool, max_face_size: int = 300) -> Setti
     uploads = uploaded_models().values()
     classifiers = [model for model in [*cached_models(), *uploads] if model.kind == "classifier"]
     # Installed detectors are used by name.
-    choices: list[str | ModelFile] = [*DETECTORS, *(model for model in uploads if model.kind == "detector")]
+    choices: list[str | ModelFile] = [*detector_names(), *(model for model in uploads if model.kind == "detector")]
     if several:
         chosen = st.pills(
             "Detector",

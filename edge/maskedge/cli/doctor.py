@@ -110,7 +110,7 @@ def _opencv() -> Iterator[Finding]:
     if not hasattr(cv2, "CascadeClassifier"):
         yield Finding("FAIL", f"OpenCV {cv2.__version__} has no CascadeClassifier", pip("install", OPENCV))
         return
-    from maskedge.vision.detectors import CascadeDetector
+    from maskedge.vision.detectors.cascade import CascadeDetector
 
     try:
         cascade = CascadeDetector.default()
@@ -143,7 +143,7 @@ def _models(chosen: Path | None) -> Iterator[Finding]:
 
 def _model(path: Path) -> Iterator[Finding]:
     try:
-        from maskedge.vision.detectors import CnnDetector
+        from maskedge.vision.detectors.network import CnnDetector
         from maskedge.vision.self_test import verify
     except ImportError:
         return  # reported by an earlier check

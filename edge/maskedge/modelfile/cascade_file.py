@@ -1,8 +1,9 @@
-"""Reads a cascade file and writes what OpenCV may see of it.
+"""Checks a cascade's XML file and rewrites it for OpenCV.
 
-OpenCV believes a cascade's numbers: a wrong index ends the process. So the file is taken apart here, every number is checked, and
-OpenCV gets a new text that holds what was checked and nothing else. Both of its formats are read: that of OpenCV 2 and later
-(`opencv-cascade-classifier`, Haar-like features and local binary patterns) and the older one (`opencv-haar-classifier`).
+OpenCV trusts the numbers of a cascade: a wrong index ends the process. This module parses the file,
+checks every number, and writes a new text of checked content only. It reads both formats: that of
+OpenCV 2 and later (`opencv-cascade-classifier`, Haar-like features and local binary patterns) and
+the older one (`opencv-haar-classifier`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ SIDES = (4, 500)
 """Side of the window in pixels."""
 _LARGEST = 1e9
 _CODES = 256
-"""Values of a local binary pattern; a node holds a bit for each."""
+"""Values of a local binary pattern: a node has one bit for each."""
 _RECTS = 3
 """Rectangles of a Haar-like feature, at most."""
 _INTEGER = re.compile(r"[+-]?\d{1,10}\.?")
@@ -31,37 +32,37 @@ _NUMBER = re.compile(r"[+-]?(?:\d{1,40}\.?\d{0,40}|\.\d{1,40})(?:[eE][+-]?\d{1,4
 
 
 class CascadeError(ValueError):
-    """A file is refused. The text is a clause that says why."""
+    """A file is refused. The text is a clause with the reason."""
 
 
 @dataclass
 class _Element:
-    """An XML element: its own text, and its children in order."""
+    """An XML element with its children in order."""
 
     tag: str
     children: list[_Element] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
 
     def child(self, tag: str) -> _Element:
-        """Give the only child of a name."""
+        """Return the only child with a tag."""
         found = [child for child in self.children if child.tag == tag]
         if len(found) != 1:
             raise CascadeError(f"<{self.tag}> holds {len(found) or 'no'} <{tag}>, and one belongs there")
         return found[0]
 
     def find(self, tag: str) -> _Element | None:
-        """Give the only child of a name, None where there is none."""
+        """Return the only child with a tag; None if there is none."""
         return self.child(tag) if any(child.tag == tag for child in self.children) else None
 
     @property
     def words(self) -> list[str]:
-        """The words of its text."""
+        """The words of the text."""
         if self.children:
             raise CascadeError(f"<{self.tag}> holds elements, and numbers belong there")
         return "".join(self.texts).split()
 
     def word(self) -> str:
-        """Give its only word."""
+        """Return the only word of the text."""
         words = self.words
         if len(words) != 1:
             raise CascadeError(f"<{self.tag}> holds {len(words)} words, and one belongs there")
@@ -69,13 +70,13 @@ class _Element:
 
 
 def read_cascade(content: bytes) -> str:
-    """Check a cascade, and give it as the text of a file that OpenCV reads (`cv2.FileStorage` in memory).
+    """Check a cascade and return it as text for OpenCV (`cv2.FileStorage` in memory).
 
     Args:
         content: Bytes of the XML file.
 
     Raises:
-        CascadeError: It is no cascade, or one with numbers that make no sense.
+        CascadeError: The file is no cascade, or a number is out of its range.
     """
     root = _parse(content)
     if root.tag != "opencv_storage":
@@ -87,7 +88,7 @@ def read_cascade(content: bytes) -> str:
 
 
 def _parse(content: bytes) -> _Element:
-    """Take XML apart, within bounds and without entities."""
+    """Parse XML within limits and without entities."""
     if len(content) > MOST_BYTES:
         raise CascadeError(f"it has {len(content) / 1e6:.0f} MB, and {MOST_BYTES / 1e6:.0f} MB at most are taken")
     top = _Element("")
@@ -125,7 +126,7 @@ def _parse(content: bytes) -> _Element:
 
 
 def _modern(cascade: _Element) -> Iterator[str]:
-    """Write a cascade of today's format again."""
+    """Rewrite a cascade of the current format."""
     if cascade.child("stageType").word() != "BOOST":
         raise CascadeError("its stages are not of the type BOOST")
     kind = cascade.child("featureType").word()
@@ -154,7 +155,8 @@ def _modern(cascade: _Element) -> Iterator[str]:
 
 
 _Node = tuple[int, int, int, "list[str]"]
-"""Left and right child (above 0: a node, else minus the number of a leaf), feature, and threshold or bits."""
+"""Left and right child (above 0: a node, otherwise minus the number of a leaf), feature, and
+threshold or bits."""
 
 
 @dataclass
@@ -180,7 +182,7 @@ def _nodes(words: Sequence[str], decisions: int, kind: str, where: str) -> list[
 
 
 def _check_tree(nodes: Sequence[_Node], leaves: int, features: int, left: int, where: str) -> None:
-    """Every index must lead somewhere, and onwards: a tree that leads back would never end."""
+    """Check that every index refers to a later node or a leaf: a cycle would never end."""
     if left < 0:
         raise CascadeError(f"it has more than {MOST_NODES:,} nodes")
     if leaves != len(nodes) + 1:
@@ -194,7 +196,7 @@ def _check_tree(nodes: Sequence[_Node], leaves: int, features: int, left: int, w
 
 
 def _haar(feature: _Element, width: int, height: int, number: int) -> str:
-    """Check a Haar-like feature, and write it."""
+    """Check and rewrite a Haar-like feature."""
     flag = feature.find("tilted")
     tilted = flag is not None and _integer(flag.word(), 0, 1, f"<tilted> of feature {number}") == 1
     rects = []
@@ -203,7 +205,7 @@ def _haar(feature: _Element, width: int, height: int, number: int) -> str:
         if len(words) != 5:
             raise CascadeError(f"a rectangle of feature {number} has {len(words)} numbers, and takes five")
         x, y, w, h = (_integer(word, 0, SIDES[1], f"a rectangle of feature {number}") for word in words[:4])
-        # Turned by 45 degrees it reaches from its uppermost corner to the left by its height and down by both sides.
+        # Rotated by 45 degrees it extends left by its height and down by both sides.
         inside = x - h >= 0 and x + w <= width and y + w + h <= height if tilted else x + w <= width and y + h <= height
         if not (w > 0 and h > 0 and inside):
             raise CascadeError(f"a rectangle of feature {number} leaves the window of {width} x {height} pixels")
@@ -212,7 +214,7 @@ def _haar(feature: _Element, width: int, height: int, number: int) -> str:
 
 
 def _pattern(feature: _Element, width: int, height: int, number: int) -> str:
-    """Check a local binary pattern, a block of 3 x 3 rectangles, and write it."""
+    """Check and rewrite a local binary pattern, a block of 3 x 3 rectangles."""
     words = feature.child("rect").words
     if len(words) != 4:
         raise CascadeError(f"the rectangle of feature {number} has {len(words)} numbers, and takes four")
@@ -223,7 +225,7 @@ def _pattern(feature: _Element, width: int, height: int, number: int) -> str:
 
 
 def _old(cascade: _Element) -> Iterator[str]:
-    """Write a cascade of the older format in today's: there each node holds its own feature."""
+    """Rewrite a cascade of the older format, where each node has its own feature."""
     size = cascade.find("size")
     if size is None:
         raise CascadeError("it is no cascade: it has neither <stageType> nor <size>")
@@ -278,7 +280,7 @@ def _write(kind: str, width: int, height: int, stages: Sequence[_Stage], feature
 
 
 def _items(element: _Element, most: int, what: str) -> list[_Element]:
-    """Give the items of a list."""
+    """Return the items of a list, 1 to `most`."""
     items = element.children
     if any(item.tag != "_" for item in items):
         raise CascadeError(f"<{element.tag}> is no list of {what}")
@@ -295,7 +297,7 @@ def _integer(word: str, low: int, high: int, what: str) -> int:
 
 
 def _number(word: str, what: str) -> str:
-    """Check a number, and give it as it is written: OpenCV shall read the same digits."""
+    """Check a number and return its text unchanged: OpenCV must read the same digits."""
     if not _NUMBER.fullmatch(word) or not math.isfinite(value := float(word)) or abs(value) > _LARGEST:
         raise CascadeError(f"{what} is {word[:40]!r}, and a finite number belongs there")
     return word

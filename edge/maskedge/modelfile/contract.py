@@ -1,4 +1,7 @@
-"""Opens a model file: checksum, contract, session options. Every refusal is a sentence that says which clause was broken."""
+"""Opens model files: checksums, the contract (docs/contracts.md), the session.
+
+Every refusal is a `ModelError` that names the broken clause.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from maskedge.support.text import read_json
 from .crop import CropRule
 from .onnx_graph import GraphError, read_graph
 from .onnx_session import create_session
-from .trial import RUNTIME, TrialError, try_model
+from .sandbox import RUNTIME, SandboxError, try_model
 
 CONTRACT = "1"
 """Version of the contract between a model file and the runtime (docs/contracts.md)."""
@@ -27,19 +30,20 @@ CONTRACT = "1"
 MODELS = Path(str(files("maskedge") / "models"))
 """Folder of the bundled models."""
 _CLAUSE = 300
-"""Characters of a broken clause that are repeated."""
+"""Characters of a broken clause in a message, at most."""
 CATALOGUE = "MODELS.json"
-"""Name of the file that lists checksum and headline figures of the models beside it. `edge-export` keeps it up to date."""
+"""Name of the file with checksums and headline figures of the models in its folder, which
+`edge-export` updates."""
 
-# Far above any model of ours, far below what would eat a device's memory before it is found to be the wrong file.
+# Far above any real model, far below what would exhaust the memory of a device.
 _MAX_BYTES = 64 * 1024 * 1024
 _MAX_CATALOGUE = 1024 * 1024
 
 _DIGEST_KEY = b"maskedge.sha256"
-# A metadata entry as protobuf lays it out: the key, then field 2 of 64 bytes.
+# A metadata entry in protobuf: the key, then field 2 of 64 bytes.
 _DIGEST = re.compile(re.escape(_DIGEST_KEY) + rb"\x12\x40([0-9a-f]{64})")
 _MOST_LABELS, _MOST_LABEL = 1000, 100
-"""Labels of a model, and characters of one, at most."""
+"""Labels of a model, characters of a label, at most."""
 _SIDES = (8, 1024)
 """Side of a classifier's crops in pixels."""
 _LEAST_SIDE, _MOST_SIDE = 8, 4096
@@ -50,15 +54,15 @@ _MOST_PIXELS = 1 << 22
 
 @dataclass(frozen=True, slots=True)
 class ClassifierContract:
-    """What a classifier file says of itself.
+    """The metadata of a classifier file.
 
     Attributes:
         labels: The C labels, in output order.
         size: Side S of the square input crops, in pixels.
-        crop: How a face box becomes a crop.
-        card: Where the model comes from and how it was measured; empty when the file carries no card.
-        selftest: Text of `maskedge.selftest` (`verify.SelfTest`); None when the file has none.
-        places: Whether it also answers where in a crop the face is.
+        crop: The crop of a face box.
+        card: Origin and figures of the model; empty if the file has no card.
+        selftest: Text of `maskedge.selftest` (`self_test.SelfTest`); None if the file has none.
+        places: True if the model also locates the face in the crop.
     """
 
     labels: tuple[str, ...]
@@ -71,13 +75,13 @@ class ClassifierContract:
 
 @dataclass(frozen=True, slots=True)
 class DetectorContract:
-    """What a detector file says of itself.
+    """The metadata of a detector file.
 
     Attributes:
-        labels: What it finds.
-        size: Width and height of its input in pixels; None where any multiples of 32 will do.
-        card: Where the model comes from and how it was measured; empty when the file carries no card.
-        selftest: Text of `maskedge.selftest`; None when the file carries none.
+        labels: The labels of the faces that it finds.
+        size: Width and height of its input in pixels; None for any multiples of 32.
+        card: Origin and figures of the model; empty if the file has no card.
+        selftest: Text of `maskedge.selftest`; None if the file has none.
     """
 
     labels: tuple[str, ...]
@@ -94,11 +98,13 @@ _OTHER_FILES = {
     re.compile(rb"....TFL3", re.DOTALL): "a TensorFlow Lite file: convert it to ONNX (tf2onnx)",
     re.compile(rb"\Z"): "empty (0 bytes): copy it again",
 }
-"""What is often given for a model, by how it begins."""
+"""Files that are often mistaken for a model, by their first bytes."""
 
 
 def read_catalogue(folder: Path) -> dict[str, dict[str, Any]]:
-    """Read the MODELS.json of `folder`: file name to `sha256` and headline figures. Empty where there is none.
+    """Read the MODELS.json of `folder`: file name to `sha256` and headline figures.
+
+    The result is empty if the folder has none.
 
     Raises:
         ModelError: It cannot be read.
@@ -114,38 +120,39 @@ def read_catalogue(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def default_detector() -> Path:
-    """Path of the bundled detector."""
+    """Return the path of the bundled detector."""
     return MODELS / "edgeface.onnx"
 
 
 def default_model() -> Path:
-    """Path of the bundled classifier."""
+    """Return the path of the bundled classifier."""
     return MODELS / "edgenet.onnx"
 
 
 def content_digest(content: bytes) -> str:
-    """Digest of a model file that stands in the file itself: SHA-256 with the digits of `maskedge.sha256` taken as zeros."""
-    return hashlib.sha256(_DIGEST.sub(_DIGEST_KEY + b"\x12\x40" + b"0" * 64, content, count=1)).hexdigest()
+    """Return the digest for `maskedge.sha256`: SHA-256 with the digits of that entry as zeros."""
+    zeroed = _DIGEST.sub(_DIGEST_KEY + b"\x12\x40" + b"0" * 64, content, count=1)
+    return hashlib.sha256(zeroed).hexdigest()
 
 
 def seal(content: bytes) -> bytes:
-    """Write the digest of a model file, whose metadata has `maskedge.sha256` of 64 zeros, into it."""
+    """Return a model file with its own digest in place of the 64 zeros of `maskedge.sha256`."""
     digest = content_digest(content).encode("ascii")
     return _DIGEST.sub(_DIGEST_KEY + b"\x12\x40" + digest, content, count=1)
 
 
 def is_sealed(content: bytes) -> bool:
-    """Tell whether a model file holds its own digest."""
+    """Return True if a model file holds its own digest."""
     return _DIGEST.search(content) is not None
 
 
 def is_bundled(path: Path) -> bool:
-    """Tell whether a file belongs to the installed package, whose checksums are compared (`check_catalogue`)."""
+    """Return True if a file belongs to the package, whose checksums `check_catalogue` compares."""
     return path.parent == MODELS and path.name in read_catalogue(MODELS)
 
 
 def check_catalogue(path: Path, content: bytes) -> None:
-    """Compare a file's bytes with the checksum of a MODELS.json beside it, where that lists it.
+    """Compare a file with its checksum in the MODELS.json of its folder, if that lists it.
 
     Raises:
         ModelError: They differ.
@@ -158,11 +165,11 @@ def check_catalogue(path: Path, content: bytes) -> None:
 
 
 def read_model(path: Path) -> bytes:
-    """Read a model file and compare its checksums: its own, and the one of a MODELS.json beside it that lists it.
+    """Read a model file and compare its checksums: its own and that of MODELS.json.
 
     Raises:
-        ModelError: The file is missing, unreadable, too large, damaged, not the one that MODELS.json lists, or keeps a part of
-            itself in another file.
+        ModelError: The file is missing, unreadable, too large, damaged, not the one that
+            MODELS.json lists, or keeps weights in another file.
     """
     try:
         content = read_regular(path, _MAX_BYTES)
@@ -187,7 +194,7 @@ def read_model(path: Path) -> bytes:
 
 
 def open_model(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
-    """Read a model file and open it, after a trial in a process of its own where it is not a bundled one.
+    """Read a model file and open it. Files that are not bundled run in the sandbox first.
 
     Args:
         path: The .onnx file.
@@ -200,7 +207,7 @@ def open_model(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
     if not is_bundled(path):
         try:
             try_model(content)
-        except TrialError as error:
+        except SandboxError as error:
             reason = str(error)
             if reason.startswith(RUNTIME):
                 raise _not_opened(str(path), reason.removeprefix(RUNTIME)) from error
@@ -213,9 +220,9 @@ def open_session(content: bytes, name: str, threads: int = 1) -> onnxruntime.Inf
 
     Args:
         content: Bytes of the .onnx file.
-        name: What to call the file in a refusal.
-        threads: Threads inside an operator. One by default: the models are small, and a pool that spins between frames
-            costs more than it gives.
+        name: Name of the file in messages.
+        threads: Threads inside an operator. One by default: the models are small, and a thread
+            pool costs more than it saves.
 
     Raises:
         ModelError: ONNX Runtime refuses the file.
@@ -227,7 +234,7 @@ def open_session(content: bytes, name: str, threads: int = 1) -> onnxruntime.Inf
 
 
 def _not_opened(name: str, text: str) -> ModelError:
-    """Give the sentence for a model that cannot be opened, by the reason."""
+    """Return the error for a model that ONNX Runtime does not open."""
     reason = " ".join(text.split())
     if "IR version" in reason or "opset" in reason.lower():
         return ModelError(
@@ -238,16 +245,18 @@ def _not_opened(name: str, text: str) -> ModelError:
 
 
 def _providers() -> list[str]:
-    """Choose the execution providers: a GPU's where the installed onnxruntime has one, the CPU's always last."""
+    """Return the execution providers: CUDA if the installed onnxruntime has it, then the CPU."""
     available = onnxruntime.get_available_providers()
     return [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
 
 
 def read_kind(content: bytes) -> str:
-    """Tell what kind of model the bytes of a file are, by its metadata, before it is opened: `classifier` where it does not say.
+    """Return the kind of a model file by its metadata, without opening it.
+
+    It is `classifier` if the metadata has no kind.
 
     Raises:
-        GraphError: It is no model.
+        GraphError: The file is no model.
     """
     return "detector" if read_graph(content).metadata.get("maskedge.kind") == "detector" else "classifier"
 
@@ -328,7 +337,7 @@ def _refusal(name: str) -> Callable[[str], ModelError]:
 def _read_common(
     metadata: dict[str, str], kind: str, broken: Callable[[str], ModelError]
 ) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Check what files of all kinds must say, and give their labels and card."""
+    """Check the metadata of all kinds of files; return labels and card."""
     for key in ("maskedge.contract", "maskedge.kind", "maskedge.labels"):
         if key not in metadata:
             raise broken(f"its metadata has no {key}")

@@ -1,4 +1,4 @@
-"""How a face box becomes the crop that a classifier sees. One implementation, used by the device and by training."""
+"""The crop of a face box that a classifier receives: one code for the device and training."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ class CropRule:
 
     Attributes:
         margin: Added on every side, as a fraction of the box's side.
-        square: Widen the shorter side first, so that the crop keeps the face's proportions.
+        square: Widen the shorter side first, so that the crop keeps the aspect ratio of the face.
     """
 
     margin: float = 0.1
     square: bool = True
 
     def to_json(self) -> str:
-        """Give the rule as the JSON text of the model's metadata."""
+        """Return the rule as the JSON text of the metadata."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> CropRule:
-        """Read the rule from a model's metadata.
+        """Read the rule from the metadata of a model.
 
         Raises:
-            ValueError: The text is no rule that this version knows.
+            ValueError: The text is no rule of this version.
         """
         fields = read_json(text)
         if not isinstance(fields, dict) or set(fields) != {"margin", "square"}:
@@ -49,7 +49,7 @@ class CropRule:
         return cls(float(margin), square)
 
     def region(self, box: Box) -> Box:
-        """Give the region of the frame (x1, y1, x2, y2 in pixels, may leave the frame) that `box` asks for."""
+        """Return the region of a box: x1, y1, x2, y2 in pixels; it may leave the frame."""
         x1, y1, x2, y2 = box
         half_w, half_h = (x2 - x1) / 2, (y2 - y1) / 2
         if self.square:
@@ -59,17 +59,17 @@ class CropRule:
         return cx - half_w, cy - half_h, cx + half_w, cy + half_h
 
     def pixels(self, box: Box) -> tuple[int, int, int, int]:
-        """Give the same as whole pixels x1, y1, x2, y2 that hold at least one."""
+        """Return the region in whole pixels x1, y1, x2, y2; it contains at least one pixel."""
         left, top, right, bottom = (round(value) for value in self.region(box))
         return left, top, max(right, left + 1), max(bottom, top + 1)
 
 
 def crop_faces(image: Image, boxes: Sequence[Box], rule: CropRule, size: int) -> Image:
-    """Cut faces out of a frame.
+    """Crop faces from a frame.
 
     Args:
         image: uint8 `[H, W, 3]`, BGR.
-        boxes: N face boxes in pixels of `image`; parts outside of it are filled with its border pixels.
+        boxes: N face boxes in pixels of `image`; parts outside of it repeat its border pixels.
         rule: How a box becomes a crop.
         size: Side S of the crops in pixels.
 
@@ -80,14 +80,14 @@ def crop_faces(image: Image, boxes: Sequence[Box], rule: CropRule, size: int) ->
     height, width = image.shape[:2]
     for crop, box in zip(crops, boxes, strict=True):
         left, top, right, bottom = rule.pixels(box)
-        # Clamp so that a region wholly outside still touches the frame: the border pixel fills it.
+        # Clamped: a region outside the frame still contains a border pixel, which fills it.
         x1, x2 = min(max(left, 0), width - 1), max(min(right, width), 1)
         y1, y2 = min(max(top, 0), height - 1), max(min(bottom, height), 1)
         part: npt.NDArray[Any] = image[y1:y2, x1:x2]
         pad = max(y1 - top, 0), max(bottom - y2, 0), max(x1 - left, 0), max(right - x2, 0)
         if any(pad):
             part = cv2.copyMakeBorder(part, *pad, cv2.BORDER_REPLICATE)
-        # Area averaging when shrinking: bilinear would alias, and the crop would shimmer from frame to frame.
+        # Area averaging when shrinking: bilinear would alias and vary from frame to frame.
         shrink = part.shape[0] > size
         cv2.resize(part, (size, size), dst=crop, interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
     return crops

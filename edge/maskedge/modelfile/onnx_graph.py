@@ -1,7 +1,8 @@
-"""Reads what stands in an ONNX file without executing it, and refuses what could take the machine's memory or time.
+"""Reads an ONNX file without executing it and refuses graphs of unbounded memory or time.
 
-A small reader of protobuf's wire format (protobuf.dev, "Encoding") for the fields of onnx.proto that matter here. The device has no
-`onnx` package, and that package would take a hostile file apart as trustingly as ONNX Runtime does.
+It is a small reader of protobuf's wire format (protobuf.dev, "Encoding") for the relevant fields of
+onnx.proto. The device has no `onnx` package, and that package trusts a hostile file as ONNX Runtime
+does.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 MOST_FIELDS = 500_000
-"""Fields of a file that are looked at, at most: bounds the time of the reader."""
+"""Fields of a file, at most: bounds the time of the reader."""
 MOST_NODES = 10_000
 MOST_DEPTH = 4
-"""Graphs inside one another, at most (the branches of `If`)."""
+"""Nested graphs, at most (the branches of `If`)."""
 MOST_ELEMENTS = 1 << 24
-"""Numbers of a tensor whose size stands in the file as a number, at most: 64 MB of float32."""
+"""Elements of a tensor whose size is a constant of the file, at most: 64 MB of float32."""
 MOST_FACTOR = 1 << 12
-"""What a node may multiply the size of its input by, at most."""
+"""Factor from the size of a node's input to that of its output, at most."""
 MOST_STEP = 1 << 12
 """Size of a kernel, a stride, a dilation or a border, at most."""
 MOST_TEXT = 1000
@@ -34,7 +35,7 @@ _REFUSED = {
         "its answers would change by chance",
     ),
 }
-"""Operators that no model may use, and why."""
+"""Operators that no model may use, with the reason."""
 _MICROSOFT = frozenset(
     (
         "BiasGelu",
@@ -66,26 +67,27 @@ _MICROSOFT = frozenset(
         "SkipLayerNormalization",
     )
 )
-"""What quantising and fusing tools write; others of this domain generate text or call programs."""
+"""Operators that quantisation and fusion tools write. Others of this domain generate text or call
+programs."""
 _BITS = {
     1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 14: 64, 15: 128, 16: 16, 17: 8, 18: 8,
     19: 8, 20: 8, 21: 4, 22: 4, 23: 4,
 }  # fmt: skip
-"""Bits of a number by TensorProto.DataType; texts (8) are counted apart."""
+"""Bits of an element by TensorProto.DataType; strings (8) are counted separately."""
 _INTEGERS = {6: "<i", 7: "<q"}
 
 
 class GraphError(ValueError):
-    """A file is refused. The text is a clause that says why: `it holds ...`."""
+    """A file is refused. The text is a clause with the reason: `it holds ...`."""
 
 
 @dataclass
 class GraphFacts:
-    """What a file says of itself.
+    """The metadata and size of a model.
 
     Attributes:
         metadata: Its `metadata_props`.
-        nodes: Number of its operators, those of inner graphs included.
+        nodes: Number of its operators, including those of inner graphs.
     """
 
     metadata: dict[str, str] = field(default_factory=dict)
@@ -93,17 +95,17 @@ class GraphFacts:
 
 
 Field = tuple[int, int, "int | memoryview"]
-"""Number of a field, wire type, and value: an integer (types 0, 1, 5) or bytes (type 2)."""
+"""Number of a field, its wire type, its value: an integer (types 0, 1, 5) or bytes (type 2)."""
 
 
 def read_graph(content: bytes) -> GraphFacts:
-    """Read the metadata of a model, and check the bounds of its graph.
+    """Read the metadata of a model and check the bounds of its graph.
 
     Args:
         content: Bytes of the .onnx file.
 
     Raises:
-        GraphError: It is no ONNX model, or one that is refused.
+        GraphError: The file is no ONNX model, or its graph is refused.
     """
     return _Reader(content).read()
 
@@ -115,7 +117,7 @@ class _Tensor:
     Attributes:
         name: Its name.
         dims: Its shape.
-        numbers: Its numbers where they are few integers, else None.
+        numbers: Its elements if they are few integers, otherwise None.
     """
 
     name: bytes = b""
@@ -156,7 +158,7 @@ class _Reader:
         return self._facts
 
     def _fields(self, data: memoryview) -> Iterator[Field]:
-        """Take a message apart."""
+        """Yield the fields of a message."""
         at, end = 0, len(data)
         while at < end:
             self._left -= 1
@@ -194,7 +196,7 @@ class _Reader:
         self._facts.metadata[key] = text
 
     def _graph(self, data: memoryview, outer: dict[bytes, list[int]], depth: int) -> None:
-        """Check a graph. `outer` holds the small constants of the graphs around it."""
+        """Check a graph. `outer` has the small constants of the enclosing graphs."""
         if depth > MOST_DEPTH:
             raise GraphError(f"it holds graphs more than {MOST_DEPTH} deep inside one another")
         constants, nodes = dict(outer), []
@@ -268,12 +270,12 @@ class _Reader:
             elif number in (22, 23):
                 self._sparse(_bytes(value))
         if inner > 1:
-            # A reader would merge them, and see another tensor than was checked.
+            # A protobuf reader merges them into another tensor than the one checked.
             raise GraphError("an attribute holds two tensors or graphs where one belongs")
         return attribute
 
     def _integers(self, value: int | memoryview, wire: int) -> list[int]:
-        """Give the numbers of a repeated field of varints, packed or not."""
+        """Return the numbers of a repeated field of varints, packed or not."""
         if wire != 2:
             return [_signed(value)]
         data, at, numbers = _bytes(value), 0, []
@@ -294,7 +296,7 @@ class _Reader:
             raise GraphError(f"a sparse tensor of it stands for {_size(_product(dims))} numbers")
 
     def _tensor(self, data: memoryview) -> _Tensor:
-        """Check that a tensor holds all the numbers that it claims."""
+        """Check that a tensor holds as many elements as its shape claims."""
         tensor, kind, raw = _Tensor(), 0, memoryview(b"")
         typed = texts = 0
         packed: list[tuple[memoryview, int]] = []
@@ -304,7 +306,7 @@ class _Reader:
             elif number == 2:
                 kind = _signed(value)
             elif number in (4, 5, 7, 10, 11):
-                # Each number takes a byte at least, whatever its type.
+                # Each element takes a byte at least, whatever its type.
                 typed += len(value) if isinstance(value, memoryview) else 1
                 if number in (5, 7):
                     packed.append((value, wire) if isinstance(value, memoryview) else (memoryview(_as_varint(value)), 2))
@@ -334,7 +336,10 @@ class _Reader:
 
 
 def _check_size(operator: str, known: list[list[int] | None], attributes: dict[str, _Attribute]) -> None:
-    """Refuse a node whose output is huge by a number that stands in the file. What is computed is left to the trial run."""
+    """Refuse a node whose output is huge by a constant of the file.
+
+    Sizes that are computed are left to the sandbox.
+    """
 
     def given(index: int) -> list[int]:
         return (known[index] if index < len(known) else None) or []
@@ -388,7 +393,7 @@ def _text(data: memoryview, what: str, most: int | None) -> str:
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """Read an unsigned number at a place; give it and the place behind it."""
+    """Read an unsigned number; return it and the position behind it."""
     value = shift = 0
     try:
         while True:
@@ -414,7 +419,7 @@ def _as_varint(value: int) -> bytes:
 
 
 def _signed(value: int | memoryview) -> int:
-    """Read an unsigned varint as the int64 that it stands for."""
+    """Convert an unsigned varint to int64."""
     if not isinstance(value, int):
         raise GraphError("it is no ONNX model: a text stands where a number belongs")
     value &= (1 << 64) - 1
@@ -422,7 +427,7 @@ def _signed(value: int | memoryview) -> int:
 
 
 def _product(dims: list[int]) -> int:
-    # Of many large sizes the product would itself be a number of megabytes.
+    # The product of many large sizes would itself take megabytes.
     if len(dims) > 64:
         raise GraphError(f"a tensor of it has {len(dims):,} dimensions")
     return math.prod(dims)

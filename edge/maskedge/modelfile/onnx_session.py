@@ -1,4 +1,4 @@
-"""How a model is opened in ONNX Runtime, for use and for its trial."""
+"""The options of ONNX Runtime, for use and for the sandbox."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import onnxruntime
 
 
 def create_session(content: bytes, threads: int, providers: list[str]) -> onnxruntime.InferenceSession:
-    """Open a model, with ONNX Runtime's own errors.
+    """Open a model; raises the errors of ONNX Runtime.
 
     Args:
         content: Bytes of the .onnx file.
@@ -18,5 +18,5 @@ def create_session(content: bytes, threads: int, providers: list[str]) -> onnxru
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 4  # its refusals become our sentence
+    options.log_severity_level = 4  # its errors become a ModelError
     return onnxruntime.InferenceSession(content, options, providers=providers)

@@ -1,4 +1,4 @@
-"""The table of size, accuracy and latency per precision, as `edge-export --int8 --fp16` measures them."""
+"""The table of size, accuracy and latency per precision, from reports of `edge-export`."""
 
 from __future__ import annotations
 

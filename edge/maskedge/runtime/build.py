@@ -21,7 +21,7 @@ from maskedge.sources import Source
 from maskedge.system.health import HealthWatcher
 from maskedge.system.rate_limiter import RateLimiter
 from maskedge.system.sd_notify import SystemdNotifier
-from maskedge.vision.detectors import CascadeDetector
+from maskedge.vision.detectors import load_detector
 from maskedge.vision.pipeline import MaskDetector
 from maskedge.zones import Zones
 
@@ -52,7 +52,7 @@ def open_detector(config: EdgeConfig, *, every_frame: bool = False, chosen: bool
     detect = config.detect
     return MaskDetector(
         config.model.file,
-        CascadeDetector.trained(detect.cascade) if detect.cascade else detect.detector if chosen else None,
+        load_detector(detect.cascade) if detect.cascade else detect.detector if chosen else None,
         detector_model=detect.detector_model,
         detect_every=1 if every_frame else detect.every,
         face_threshold=detect.face_threshold,

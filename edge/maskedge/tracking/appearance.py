@@ -1,4 +1,4 @@
-"""What a face looks like apart from what a mask changes: the colours of hair, forehead and eyes."""
+"""Descriptors of faces that a mask does not change: the colours of hair, forehead and eyes."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ import numpy.typing as npt
 from maskedge.types import Box, Image
 
 Descriptor = npt.NDArray[np.float32]
-"""A look: float32 `[384]`, the square roots of a colour histogram, of length 1."""
+"""A descriptor: float32 `[384]`, the square roots of a colour histogram, with norm 1."""
 
-# The upper part of a face box, as fractions of it, with some of the hair above: a mask never reaches there.
+# The part of a face box that is described, as fractions of it: the upper part, which a mask never
+# covers, and some of the hair above.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 0.1, 0.9, -0.2, 0.4
 _SIDE = 16
 _BINS = [6, 8, 8]
-# L*a*b*, of which skin, hair and cloth fill the middle of a and b only.
+# Ranges in L*a*b*: skin, hair and cloth fill only the middle of a and b.
 _RANGES = [0, 256, 100, 164, 100, 164]
 
 
 def describe(image: Image, box: Box) -> Descriptor | None:
-    """Describe a face.
+    """Compute the descriptor of a face.
 
     Args:
         image: uint8 `[H, W, 3]`, BGR.
         box: The face's box in pixels of `image`.
 
     Returns:
-        Its look; None where its upper part is out of the picture.
+        The descriptor; None if the upper part of the face is outside the picture.
     """
     x1, y1, x2, y2 = box
     height, width = image.shape[:2]
@@ -43,5 +44,5 @@ def describe(image: Image, box: Box) -> Descriptor | None:
 
 
 def similarity(one: Descriptor | None, other: Descriptor | None) -> float:
-    """How alike two looks are, 0 to 1 (Bhattacharyya coefficient); 1 where one of them is not known."""
+    """Return the Bhattacharyya coefficient of two descriptors, 0 to 1; 1 if one is not known."""
     return 1.0 if one is None or other is None else float(one @ other)

@@ -1,4 +1,4 @@
-"""How much time goes by from frame to frame, whatever their time stamps are like."""
+"""Seconds between frames, from any time stamps or none."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ import time
 from maskedge.errors import UsageError
 
 USUAL = 1 / 25
-"""Seconds from frame to frame of a usual camera. What tracking does was chosen at this rate."""
+"""Seconds between the frames of a usual camera, at which the constants of tracking were chosen."""
 _RESTART = 0.2
-"""A time stamp that is further back than this starts a new count (the clock was set, the video began again); one that is less far
-back is late only."""
+"""Seconds by which a time stamp must lie before the newest one to start a new count (the clock was
+set, the video restarted); otherwise the frame is only late."""
 
 
 class Elapsed:
-    """Counts the seconds between time stamps: never negative, and not fooled by stamps that are late, repeated, or begin again."""
+    """The seconds between time stamps: never negative, with late, repeated and restarted stamps."""
 
     def __init__(self) -> None:
         self._newest: float | None = None
 
     def step(self, moment: float) -> float:
-        """Go on to the next frame.
+        """Advance to the next frame.
 
         Args:
             moment: Its time stamp in seconds.
 
         Returns:
-            Seconds since the newest stamp before; 0 for the first frame and for one that is not newer.
+            Seconds since the newest earlier stamp; 0 for the first frame and for one that is not
+            newer.
         """
         newest, self._newest = self._newest, moment
         if newest is None or moment < newest - _RESTART:
@@ -37,9 +38,10 @@ class Elapsed:
 
 
 class CallTimes:
-    """Gives frames that came without a time stamp one: the time of the call, but at least `USUAL` after the one before.
+    """Time stamps for frames without one: the time of the call, at least `USUAL` after the last.
 
-    Right for a camera, which is waited for. A video that is read faster than it was taken is taken for one of 25 frames/s.
+    That is right for a live camera. A video that is read faster than real time counts as one of
+    25 frames/s.
     """
 
     def __init__(self) -> None:
@@ -47,7 +49,7 @@ class CallTimes:
         self._called: float | None = None
 
     def stamp(self, moment: float | None) -> float:
-        """Give the time stamp of the next frame: `moment` where there is one.
+        """Return the time stamp of the next frame: `moment` if it is given.
 
         Raises:
             UsageError: `moment` is no finite number.

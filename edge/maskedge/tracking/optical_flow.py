@@ -1,4 +1,4 @@
-"""Where faces have moved since the last frame, without looking for them anew: optical flow on a small grey picture."""
+"""Movement of faces between frames without detection: optical flow on a small grey picture."""
 
 from __future__ import annotations
 
@@ -11,55 +11,59 @@ import numpy.typing as npt
 from maskedge.types import Box, Image
 
 Shift = tuple[float, float]
-"""A movement: x and y in pixels of the frame."""
+"""A movement in pixels of the frame: x, y."""
 
 SIDE = 240
-"""Longest side in pixels of the small picture; it has up to twice as many."""
+"""Longest side in pixels of the small picture; rounding leaves up to twice as many."""
 _POINTS = 4
-"""Points that are followed on a face, in each direction."""
+"""Points that are tracked on a face, in each direction."""
 _INSIDE = 0.7
-"""The part of the box that they cover: at its edge there is background."""
+"""Fraction of the box that the points cover: at its edge there is background."""
 _STEPS = ((np.arange(_POINTS, dtype=np.float32) + 0.5) / _POINTS - 0.5) * _INSIDE + 0.5
 _GRID = np.stack(np.meshgrid(_STEPS, _STEPS), -1).reshape(1, -1, 2)
 """The points as fractions of the box, float32 `[1, P, 2]`."""
 _WINDOW = 11
 _LEVELS = 2
 _TRUSTED_POINTS = 0.5
-"""Fraction of a face's points that must be found again."""
+"""Fraction of the points of a face that must be found again."""
 _TRUSTED_ERROR = 25.0
-"""Mean difference of grey levels round a point, up to which it counts as found again."""
+"""Mean difference of grey levels around a point up to which it counts as found again."""
 _TRUSTED_SPREAD = 0.2
-"""How far the points of a face may move apart, as a fraction of its side."""
+"""Greatest median spread of the movements of a face's points, as a fraction of its side."""
 
 
 class Motion:
-    """Follows boxes from frame to frame (Lucas and Kanade's method, in a pyramid; the median over the points of a box)."""
+    """Movement of boxes: the median of pyramidal Lucas-Kanade optical flow over points in each."""
 
     def __init__(self) -> None:
         self._last: npt.NDArray[np.uint8] | None = None
         self._scale = 1.0
 
     @property
-    def blind(self) -> bool:
-        """Tell whether there is no last frame to compare the next one with."""
+    def is_empty(self) -> bool:
+        """True if there is no previous frame to compare the next one with."""
         return self._last is None
 
     def forget(self) -> None:
-        """Forget the last frame: the next one has nothing to be compared with."""
+        """Drop the previous frame."""
         self._last = None
 
-    def see(self, image: Image) -> None:
-        """Keep `image`, uint8 `[H, W, 3]` BGR, as the frame that the next one is compared with."""
+    def set_frame(self, image: Image) -> None:
+        """Keep `image`, uint8 `[H, W, 3]` BGR, as the previous frame of the next one."""
         self._last, self._scale = _small(image)
 
     def shifts(self, image: Image, boxes: Sequence[Box]) -> list[Shift | None]:
-        """Tell how each of N boxes of the last frame has moved, and keep `image` for the next.
+        """Return how each of N boxes of the previous frame has moved, and keep `image`.
+
+        Args:
+            image: The new frame, uint8 `[H, W, 3]`, BGR.
+            boxes: N boxes in pixels of the previous frame.
 
         Returns:
-            N movements in pixels; None where it cannot be told.
+            N movements in pixels; None where the flow is not reliable.
         """
         last, scale = self._last, self._scale
-        self.see(image)
+        self.set_frame(image)
         current = self._last
         if last is None or current is None or not boxes or min(last.shape) < 2 * _WINDOW:
             return [None] * len(boxes)
@@ -69,7 +73,7 @@ class Motion:
         sides = corners[:, 2:] - corners[:, :2]
         points = (corners[:, None, :2] + _GRID * sides[:, None]) * np.float32(scale)
         flat = np.ascontiguousarray(points.reshape(-1, 2))
-        # The stub wants an array where None asks for a new one.
+        # The type stub does not accept None, which allocates the output.
         there, found, errors = cv2.calcOpticalFlowPyrLK(
             last,
             current,
@@ -80,17 +84,20 @@ class Motion:
         )
         moved = there.reshape(points.shape) - points
         good = ((found == 1) & (errors < _TRUSTED_ERROR)).reshape(points.shape[:2]).mean(axis=1)
-        # The median bears that nearly half of the points went astray.
+        # The median tolerates that nearly half of the points are lost.
         middle = np.median(moved, axis=1)
         spread = np.median(np.abs(moved - middle[:, None]), axis=1).max(axis=1)
         trusted = (good >= _TRUSTED_POINTS) & (spread <= _TRUSTED_SPREAD * scale * sides.max(axis=1))
-        return [(x / scale, y / scale) if seen else None for (x, y), seen in zip(middle.tolist(), trusted.tolist(), strict=True)]
+        return [
+            (x / scale, y / scale) if reliable else None for (x, y), reliable in zip(middle.tolist(), trusted.tolist(), strict=True)
+        ]
 
 
 def _small(image: Image) -> tuple[npt.NDArray[np.uint8], float]:
-    """The green channel, shrunk to about `SIDE`, and its scale.
+    """Return the green channel, shrunk to about `SIDE`, and its scale.
 
-    Skipping pixels and smoothing what is left follows faces as well as averaging all of them does, at a tenth of the cost.
+    Subsampling followed by smoothing tracks faces as well as area averaging, at a tenth of the
+    cost.
     """
     step = max(1, max(image.shape[:2]) // SIDE)
     return np.asarray(cv2.blur(image[::step, ::step, 1], (3, 3)), np.uint8), 1 / step

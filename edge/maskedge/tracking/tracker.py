@@ -1,4 +1,4 @@
-"""Keeps identities between frames, carries faces over frames without detection, and votes the label of each."""
+"""`FaceTracker`: identities of faces from frame to frame, and the vote on the label of each."""
 
 from __future__ import annotations
 
@@ -20,45 +20,50 @@ from .optical_flow import Motion
 CONFIRM = 0.3
 """Seconds from the first to the latest detection of a face from which it counts as a person."""
 CONFIRM_FOUND = 2
-"""Detections in which it must have been found, however far apart they are."""
+"""Detections that must have found it, however far apart they are."""
 KEEP = 5.0
-"""Seconds for which a lost person is waited for."""
+"""Seconds for which the track of a lost person is kept."""
 KEEP_UNCONFIRMED = 0.5
-"""Seconds for which it is waited for before it counts as a person: it is a false alarm more likely than a face."""
+"""Seconds for which an unconfirmed track is kept: it is more likely a false alarm than a face."""
 CARRY = 3.0
-"""Seconds for which a face that the classifier still sees is carried, though no detection finds it: longer, and it may be none."""
+"""Seconds for which the classifier alone keeps a face that no detection finds."""
 MEMORY = 0.65
-"""Seconds after which an answer weighs a third (1/e) in the vote. A new label needs half a second of answers: while hands pull a
-mask over a face, a classifier says `incorrect_mask` for a shorter time."""
+"""Time constant in seconds of the vote: a classification of this age has a weight of 1/e. A new
+label needs half a second of classifications: while hands pull a mask over a face, a classifier
+returns `incorrect_mask` for a shorter time."""
 _LEAST_MEMORY = 0.48
-"""Weight of all earlier answers beside a new one at least, however long ago they were: of two answers that contradict the standing
-label the second makes another, and no single one does."""
-ASK = 0.2
-"""Seconds after which the classifier is asked again for a face about which nothing is doubtful."""
+"""Weight of all earlier classifications beside a new one, at least, however old they are. A single
+contradiction never changes the voted label; the second does."""
+RECLASSIFY = 0.2
+"""Seconds after which a stable face is classified again."""
 SWITCH = 0.1
-"""How far another label must lead in the vote before it replaces the standing one: a label that flickers helps no one."""
+"""Lead in the vote from which another label replaces the voted one: it keeps labels from
+flickering."""
 _REACH = 0.7
-"""How far from its expected place a face may be found, as a fraction of its side."""
+"""Distance from the expected place, as a fraction of the side, within which a face matches."""
 _REACH_GROWTH = 1.25
-"""What is added for each second for which its place was not seen."""
-_REACH_MOST = 2.5
-_ALIKE = 0.7
-"""Likeness from which a face may be the one that was lost a while ago. In a clip of four people, who put masks on, 95 of 100 pairs
-of one person are over 0.87, and half of the pairs of two people are under 0.51."""
+"""Growth of that distance for each second in which the place was not observed."""
+_REACH_MAX = 2.5
+"""Upper bound of that distance."""
+_SIMILAR = 0.7
+"""Similarity from which a face may be one that was lost a while ago. In a clip of four people who
+put masks on, 95 of 100 pairs of one person are over 0.87, and half of the pairs of two people are
+under 0.51."""
 _IN_PLACE = 0.3
-"""Part of the smaller of two boxes within the other, from which one face stands in the place of another."""
+"""Fraction of the smaller box inside the other from which two faces are in the same place."""
 _BESIDE = 0.3
-"""Distance from the expected place, as a fraction of the side, from which a face must be alike too."""
+"""Distance from the expected place, as a fraction of the side, from which a face must also be
+similar."""
 _FRESH = 0.2
-"""Seconds after which a loss is a while ago."""
+"""Seconds up to which a loss is recent: position alone identifies the face."""
 _SLOWING = 0.8
-"""Seconds after which a face that is not seen has a third (1/e) of its speed left."""
+"""Time constant in seconds with which an unobserved face slows down."""
 _STEADY = 0.11
-"""Seconds after which an observed movement weighs a third (1/e) in the speed."""
+"""Time constant in seconds of the speed, an exponential mean of observed movements."""
 _SEARCH = 0.4
-"""Seconds for which it is worth to look for a person who was just lost."""
+"""Seconds after a loss in which an early detection is wanted."""
 _ROUNDING = 1e-6
-"""Sums of seconds are equal up to this."""
+"""Tolerance in seconds for sums of durations."""
 
 
 @dataclass(eq=False)
@@ -68,27 +73,30 @@ class Track:
     Attributes:
         identity: Number of the track, from 1.
         box: Where the face is, or is expected (x1, y1, x2, y2 in pixels).
-        velocity: Movement of the centre in pixels a second, x and y.
+        velocity: Movement of the centre in pixels per second, x and y.
         is_visible: False while the face is lost.
-        hits: Detections in which the face was found.
-        missed: Detections in a row in which it was not.
-        origin: Its box and velocity as the detection that found it last left them.
-        interval: Seconds from the frame before to this one.
-        since_first: Seconds since the first of these detections.
-        since_found: Seconds since the detection that found it last.
-        since_live: Seconds since it was lost; 0 while it is not.
-        unseen: Seconds since its place was seen, by a detection, by its movement or by the classifier.
-        trusted: False when its movement in this frame could not be seen.
-        descriptor: What the face looks like; None before it is known.
-        confirmed: True when the track counts as a person.
-        answers: Frames in which the classifier was asked.
-        since_answer: Seconds since the last of them.
-        against: Answers in a row that were not for the standing label.
-        label_probabilities: Voted probability of each label, float64 `[C]`; None before the first answer.
+        hits: Detections that found the face.
+        missed: Consecutive detections that did not find it.
+        origin: Box and velocity at the last detection that found it.
+        interval: Seconds from the previous frame to this one.
+        since_first: Seconds since the first detection that found it.
+        since_found: Seconds since the last detection that found it.
+        since_visible: Seconds since it was lost; 0 while it is visible.
+        unobserved: Seconds since its place was observed: by a detection, by optical flow or by the
+            classifier.
+        trusted: False if optical flow failed in this frame.
+        descriptor: Descriptor of the face; None before it is known.
+        confirmed: True if the track counts as a person.
+        classified: Frames in which the face was classified.
+        since_classified: Seconds since the last of them.
+        against: Consecutive classifications that were not for the voted label.
+        label_probabilities: Voted probability of each label, float64 `[C]`; None before the first
+            classification.
         voted_label: Index of the label that counts.
-        latest: Index of the label of the latest answer.
-        latest_score: Its probability.
-        confidence: Share of the latest answers that were sure and of the standing label, 0 to 1.
+        latest: Index of the label of the latest classification.
+        latest_score: Probability of that label.
+        confidence: Weighted share of the latest classifications that were for the voted label and
+            not unsure, 0 to 1.
     """
 
     identity: int
@@ -101,13 +109,13 @@ class Track:
     interval: float = 0.0
     since_first: float = 0.0
     since_found: float = 0.0
-    since_live: float = 0.0
-    unseen: float = 0.0
+    since_visible: float = 0.0
+    unobserved: float = 0.0
     trusted: bool = True
     descriptor: Descriptor | None = None
     confirmed: bool = False
-    answers: int = 0
-    since_answer: float = 0.0
+    classified: int = 0
+    since_classified: float = 0.0
     against: int = 0
     label_probabilities: npt.NDArray[np.float64] | None = None
     voted_label: int = 0
@@ -117,15 +125,17 @@ class Track:
 
     @property
     def is_stable(self) -> bool:
-        """Tell whether nothing is to be learnt by asking the classifier again now."""
-        # Of all frames the one nearest to the time at which it is due again.
-        due = self.since_answer + self.interval / 2 >= ASK - _ROUNDING
+        """True if the face need not be classified in this frame."""
+        # Due in the frame that is nearest to `RECLASSIFY` seconds after the last classification.
+        due = self.since_classified + self.interval / 2 >= RECLASSIFY - _ROUNDING
         return self.confirmed and self.trusted and self.latest == self.voted_label and not due
 
     @property
     def score(self) -> float:
-        """Voted probability of the standing label."""
-        return float(self.label_probabilities[self.voted_label]) if self.label_probabilities is not None else 0.0
+        """Voted probability of the voted label."""
+        if self.label_probabilities is None:
+            return 0.0
+        return float(self.label_probabilities[self.voted_label])
 
     @property
     def face_score(self) -> float:
@@ -133,16 +143,21 @@ class Track:
         return float(self.label_probabilities.sum()) if self.label_probabilities is not None else 1.0
 
     def advance(self, seconds: float, shift: tuple[float, float] | None) -> None:
-        """Go on to the next frame, `seconds` later: by `shift` in pixels where it was seen, else as fast as before, but slowing."""
+        """Advance to the next frame.
+
+        Args:
+            seconds: Seconds since the previous frame.
+            shift: Observed movement in pixels; None moves the face on at its last speed, slowing.
+        """
         self.interval = seconds
         self.since_first += seconds
         self.since_found += seconds
-        self.since_answer += seconds
-        self.unseen = 0.0 if shift is not None else self.unseen + seconds
+        self.since_classified += seconds
+        self.unobserved = 0.0 if shift is not None else self.unobserved + seconds
         if not self.is_visible:
-            self.since_live += seconds
+            self.since_visible += seconds
         if shift is None:
-            shift = _way(self.velocity, seconds)
+            shift = _slowing_distance(self.velocity, seconds)
             if not self.is_visible:
                 left = exp(-seconds / _SLOWING)
                 self.velocity = left * self.velocity[0], left * self.velocity[1]
@@ -155,86 +170,101 @@ class Track:
         self.box = _moved(self.box, shift)
 
     def found(self, box: Box, descriptor: Descriptor | None) -> None:
-        """Take `box` as this frame's place of the face, as a detection found it."""
-        # The box is expected where the face would be had it moved on as before: what is left is a change of speed.
+        """Set the place of the face to `box`, as a detection found it."""
+        # The distance from the expected place is a change of speed.
         if self.hits and self.trusted and self.since_found:
             (x, y), (expected_x, expected_y), (vx, vy) = _centre(box), _centre(self.box), self.velocity
-            part = max(0.3, 1 - 0.7 ** (self.since_found / ASK)) / self.since_found
+            part = max(0.3, 1 - 0.7 ** (self.since_found / RECLASSIFY)) / self.since_found
             self.velocity = vx + part * (x - expected_x), vy + part * (y - expected_y)
         if descriptor is not None:
-            # Slowly, for the light may change; the length stays 1 nearly.
-            self.descriptor = descriptor if self.descriptor is None else 0.9 * self.descriptor + 0.1 * descriptor
+            # A slow mean, since the light may change; its norm stays close to 1.
+            known = self.descriptor
+            self.descriptor = descriptor if known is None else 0.9 * known + 0.1 * descriptor
         if not self.hits:
             self.since_first = 0.0
         self.box, self.is_visible, self.origin = box, True, (box, self.velocity)
-        self.missed, self.since_found, self.since_live, self.unseen = 0, 0.0, 0.0, 0.0
+        self.missed, self.since_found, self.since_visible, self.unobserved = 0, 0.0, 0.0, 0.0
         self.hits += 1
 
     def step_back(self) -> None:
-        """Go to where the face is expected from the last detection alone: since then a face that passes before it was followed."""
+        """Move to the place expected from the last detection alone.
+
+        Since then optical flow has tracked another face that passed in front of this one.
+        """
         if self.origin is not None:
             box, self.velocity = self.origin
-            self.box = _moved(box, _way(self.velocity, self.since_found))
+            self.box = _moved(box, _slowing_distance(self.velocity, self.since_found))
 
     def correct(self, box: Box) -> None:
-        """Move halfway to `box`, where the classifier sees the face: a hand that passes takes the optical flow along."""
+        """Move halfway to `box`, where the classifier locates the face.
+
+        It corrects optical flow that a passing hand has taken along.
+        """
         if box_iou(self.box, box) > IOU:
             self.box = as_box((np.array(self.box) + np.array(box)) / 2)
-            self.unseen = 0.0
+            self.unobserved = 0.0
 
-    def add_answer(self, probabilities: npt.NDArray[np.float32], unsure_below: float = 0.0, face_threshold: float = 0.9) -> None:
-        """Add an answer of the classifier to the vote.
+    def add_vote(
+        self,
+        probabilities: npt.NDArray[np.float32],
+        unsure_below: float = 0.0,
+        face_threshold: float = 0.9,
+    ) -> None:
+        """Add a classification to the vote.
 
         Args:
             probabilities: float32 `[C]`; 0 for labels that do not vote.
-            unsure_below: Probability under which an answer by itself is unsure.
-            face_threshold: Voted probability of being a face from which the track may count as a person.
+            unsure_below: Probability below which a single classification is unsure.
+            face_threshold: Voted probability of a face from which the track may count as a person.
         """
         self.latest = int(probabilities.argmax())
         self.latest_score = float(probabilities[self.latest])
-        self.answers += 1
+        self.classified += 1
         if self.label_probabilities is None:
             self.label_probabilities = probabilities.astype(np.float64)
             self.voted_label = self.latest
         agrees = self.latest == self.voted_label
         self.against = 0 if agrees else self.against + 1
-        # A face that was not asked for because nothing was new answers for the time in between too. The first answers count
-        # alike: the very first would outweigh all others for long.
-        seconds = self.since_answer if agrees else min(self.since_answer, self.interval)
+        # A classification that confirms the label also counts for the stable frames before it. The
+        # first ones have equal weights: otherwise the very first would dominate for long.
+        seconds = self.since_classified if agrees else min(self.since_classified, self.interval)
         memory = max(exp(-seconds / MEMORY), _LEAST_MEMORY)
-        if seconds or self.answers == 1:
-            memory = min(memory, 1 - 1 / self.answers)
+        if seconds or self.classified == 1:
+            memory = min(memory, 1 - 1 / self.classified)
         self.label_probabilities = memory * self.label_probabilities + (1 - memory) * probabilities
         best = int(self.label_probabilities.argmax())
-        if self.label_probabilities[best] > self.label_probabilities[self.voted_label] + SWITCH and self.against != 1:
+        voted = self.label_probabilities[self.voted_label]
+        if self.label_probabilities[best] > voted + SWITCH and self.against != 1:
             self.voted_label, self.against = best, 0
         confidence = self.latest == self.voted_label and self.latest_score >= unsure_below
         self.confidence = memory * self.confidence + (1 - memory) * confidence
-        self.since_answer = 0.0
+        self.since_classified = 0.0
         found_for = self.since_first - self.since_found
-        if self.hits >= CONFIRM_FOUND and found_for >= CONFIRM - _ROUNDING and self.face_score >= face_threshold:
+        lasting = self.hits >= CONFIRM_FOUND and found_for >= CONFIRM - _ROUNDING
+        if lasting and self.face_score >= face_threshold:
             self.confirmed = True
 
 
 class FaceTracker:
-    """Gives the faces of consecutive frames identities that last.
+    """Assigns identities to the faces of consecutive frames.
 
-    In each frame: `advance`, which carries every face on by the optical flow of its place, then, where a detector has looked for
-    faces, `update`, which matches what it found with what is expected there: greedily, best pair first, by place, size and look. A
-    person who was lost gets the old identity back when found near the place of the loss, soon, and alike. Memory is bounded: people
-    who are gone are a count by label.
+    Call `advance` in each frame: it moves every track by optical flow. Call `update` after each
+    detection: it matches detections with tracks greedily, best pair first, by position, size and
+    descriptor. A lost person gets the old identity back when found soon, near the place of the
+    loss, and similar. Memory is bounded: people who left are a count by label.
 
     Args:
-        reidentify: Compute what faces look like, to give a person who comes back the old identity. Without it no descriptor is
-            computed: a face that was missed for a moment continues by its place alone, and later it is a new person.
+        reidentify: Compute descriptors, for the re-identification of people who come back. False:
+            a face that was missed for a moment continues by its position alone; later it is a new
+            person.
     """
 
     def __init__(self, *, reidentify: bool = True) -> None:
         self._reidentify = reidentify
         self.tracks: list[Track] = []
-        """Faces that are live, and those that are waited for."""
+        """Visible faces, and lost ones that may come back."""
         self.interval = 0.0
-        """Seconds from the frame before to this one."""
+        """Seconds from the previous frame to this one."""
         self._search = 0.0
         self._elapsed = Elapsed()
         self._next = 1
@@ -243,61 +273,67 @@ class FaceTracker:
 
     @property
     def visible(self) -> list[Track]:
-        """The faces that are in the picture."""
+        """The tracks of the faces in the picture."""
         return [track for track in self.tracks if track.is_visible]
 
     @property
     def redetect_soon(self) -> bool:
-        """Tell whether it is worth to look for a person who was just lost."""
+        """True if an early detection is wanted: a person was just lost."""
         return self._search > _ROUNDING
 
     @property
     def people(self) -> Counter[int]:
-        """Distinct people so far, by the index of the label that counts, or counted last."""
+        """Distinct people so far, by the index of their current or last label."""
         return self._gone + Counter(track.voted_label for track in self.tracks if track.confirmed)
 
     def forget(self) -> None:
-        """Wait for nobody any longer, and keep nothing of them but the count: the source has given no frame for `KEEP` seconds."""
+        """Drop all tracks except the count of people, after `KEEP` seconds without a frame."""
         self._gone += Counter(track.voted_label for track in self.tracks if track.confirmed)
         self.tracks = []
         self._search = 0.0
         self._motion = Motion()
 
     def advance(self, moment: float, image: Image | None = None) -> None:
-        """Go on to the next frame.
+        """Advance to the next frame.
 
         Args:
-            moment: When it was taken, in seconds of any clock that goes on evenly.
-            image: The frame, uint8 `[H, W, 3]` BGR, to see in it how the faces have moved; without it they move on as before.
+            moment: When it was taken, in seconds of any clock that runs evenly.
+            image: The frame, uint8 `[H, W, 3]` BGR, for optical flow; None moves the faces on at
+                their last speed.
         """
         self.interval = seconds = self._elapsed.step(moment)
         self._search = max(0.0, self._search - seconds)
-        live = self.visible
-        shifts = self._motion.shifts(image, [track.box for track in live]) if image is not None and live else []
-        if image is not None and not live:
+        visible = self.visible
+        shifts = []
+        if image is not None and visible:
+            shifts = self._motion.shifts(image, [track.box for track in visible])
+        if image is not None and not visible:
             self._motion.forget()
         for track in self.tracks:
             track.trusted = True
             if not track.is_visible or not shifts:
                 track.advance(seconds, None)
-        for track, shift in zip(live, shifts, strict=False):
+        for track, shift in zip(visible, shifts, strict=False):
             track.trusted = shift is not None
             track.advance(seconds, shift)
         if image is not None:
             height, width = image.shape[:2]
-            for track in live:
+            for track in visible:
                 x, y = _centre(track.box)
                 if not (0 <= x < width and 0 <= y < height):
                     self.lose(track)
         self._retire()
 
-    def update(self, boxes: Sequence[Box], image: Image | None = None, seen: Collection[int] = ()) -> list[Track]:
-        """Match the N boxes that a detector found in the frame. What is live and matches none is lost, but for `seen`.
+    def update(self, boxes: Sequence[Box], image: Image | None = None, verified: Collection[int] = ()) -> list[Track]:
+        """Match the N detections of a frame with the tracks.
+
+        Visible tracks without a match are lost, except those of `verified`.
 
         Args:
-            boxes: The boxes, at most one a face.
-            image: The frame, uint8 `[H, W, 3]` BGR, to tell faces by their look.
-            seen: Identities of tracks that the classifier still sees at their expected place.
+            boxes: N boxes, at most one per face.
+            image: The frame, uint8 `[H, W, 3]` BGR, for descriptors.
+            verified: Identities of tracks that the classifier has confirmed at their expected
+                place.
 
         Returns:
             The track of each box, in the order of `boxes`.
@@ -322,39 +358,40 @@ class FaceTracker:
         for t, track in enumerate(self.tracks):
             if t not in taken:
                 track.missed += 1
-                if track.is_visible and (track.identity not in seen or track.since_found > CARRY + _ROUNDING):
+                outdated = track.since_found > CARRY + _ROUNDING
+                if track.is_visible and (track.identity not in verified or outdated):
                     if any(same_face(track.box, box) for box in boxes):
                         track.step_back()
                     self.lose(track)
         for b, box in enumerate(boxes):
             if b not in matched:
-                matched[b] = Track(self._next, box, interval=self.interval, since_answer=self.interval)
+                matched[b] = Track(self._next, box, interval=self.interval, since_classified=self.interval)
                 self._next += 1
                 self.tracks.append(matched[b])
             matched[b].found(box, descriptors[b])
         for b, track in matched.items():
             if not track.confirmed:
-                matched[b] = self._reunited(track)
+                matched[b] = self._reidentified(track)
         self._retire()
-        if image is not None and boxes and self._motion.blind:
-            self._motion.see(image)
+        if image is not None and boxes and self._motion.is_empty:
+            self._motion.set_frame(image)
         return [matched[b] for b in range(len(boxes))]
 
     def lose(self, track: Track) -> None:
-        """The face of `track` is not where it was expected: wait for it."""
+        """Mark the face of `track` as lost: it is not at its expected place."""
         track.is_visible = False
         if track.confirmed:
             self._search = _SEARCH
 
     def _may_continue(self, track: Track) -> bool:
-        """Tell whether a face that is found may be that of `track`."""
-        return self._reidentify or track.since_live <= _FRESH
+        """Return True if a detection may continue `track`."""
+        return self._reidentify or track.since_visible <= _FRESH
 
-    def _reunited(self, young: Track) -> Track:
-        """Give a face that was just found, and counts as nobody yet, to a person who was lost, where it can be that person.
+    def _reidentified(self, young: Track) -> Track:
+        """Merge an unconfirmed track into the track of a lost person, if it may be that person.
 
-        In the place of a face that was there before it is half of that face, an ear or a hand more likely than another person: as
-        long as it stays there it is not counted.
+        In the place of an older visible face a new track is more likely a part of that face, an ear
+        or a hand than another person: it is not counted as long as it stays there.
         """
         before = [track for track in self.tracks if track.identity < young.identity]
         if any(track.is_visible and contained(young.box, track.box) > _IN_PLACE for track in before):
@@ -370,22 +407,22 @@ class FaceTracker:
         return person
 
     def _retire(self) -> None:
-        """Forget who is not waited for any longer."""
-        waited = []
+        """Drop tracks that were lost for too long, and count their people."""
+        kept = []
         for track in self.tracks:
             if (
-                track.since_live <= KEEP + _ROUNDING
+                track.since_visible <= KEEP + _ROUNDING
                 if track.confirmed
                 else not track.missed or track.since_found <= KEEP_UNCONFIRMED + _ROUNDING
             ):
-                waited.append(track)
+                kept.append(track)
             elif track.confirmed:
                 self._gone[track.voted_label] += 1
-        self.tracks = waited
+        self.tracks = kept
 
 
-def _way(velocity: tuple[float, float], seconds: float) -> tuple[float, float]:
-    """How far something comes that slows down: the way has an end, however long the time."""
+def _slowing_distance(velocity: tuple[float, float], seconds: float) -> tuple[float, float]:
+    """Return the distance that a face covers while it slows down exponentially."""
     part = _SLOWING * (1 - exp(-seconds / _SLOWING))
     return part * velocity[0], part * velocity[1]
 
@@ -399,18 +436,21 @@ def _centre(box: Box) -> tuple[float, float]:
 
 
 def _affinity(track: Track, box: Box, descriptor: Descriptor | None) -> float:
-    """How well `box` continues `track`: above 0 when it may, the greater the better."""
+    """Return how well `box` continues `track`: 0 if it may not, greater for a better match."""
     size, expected_size = box[2] - box[0], track.box[2] - track.box[0]
     if min(size, expected_size) <= 0 or max(size, expected_size) > 2 * min(size, expected_size):
         return 0.0
-    unseen = max(track.since_live, track.unseen) if track.confirmed else min(track.unseen, track.interval)
-    reach = min(_REACH + _REACH_GROWTH * unseen, _REACH_MOST)
+    lost_for = max(track.since_visible, track.unobserved)
+    unobserved = lost_for if track.confirmed else min(track.unobserved, track.interval)
+    reach = min(_REACH + _REACH_GROWTH * unobserved, _REACH_MAX)
     (x, y), (expected_x, expected_y) = _centre(box), _centre(track.box)
     distance = hypot(x - expected_x, y - expected_y) / max(size, expected_size)
     if distance >= reach:
         return 0.0
-    alike = similarity(track.descriptor, descriptor)
-    if (track.since_live > _FRESH + _ROUNDING or distance > _BESIDE) and alike < _ALIKE:
+    similar = similarity(track.descriptor, descriptor)
+    uncertain = track.since_visible > _FRESH + _ROUNDING or distance > _BESIDE
+    if uncertain and similar < _SIMILAR:
         return 0.0
-    # Who was lost longer ago comes after who is there.
-    return (1 - distance / (reach + 0.3)) * min(size, expected_size) / max(size, expected_size) * alike
+    # The margin damps the advantage of lost tracks, whose reach is larger.
+    nearness = 1 - distance / (reach + 0.3)
+    return nearness * min(size, expected_size) / max(size, expected_size) * similar

@@ -1,4 +1,7 @@
-"""The model card (Mitchell et al., "Model Cards for Model Reporting", 2019), rendered from what stands in the model file."""
+"""The model card of a model file, rendered from its metadata.
+
+Source: Mitchell et al., "Model Cards for Model Reporting", 2019.
+"""
 
 from __future__ import annotations
 
@@ -11,28 +14,32 @@ from maskedge.errors import ModelError
 from maskedge.modelfile.contract import CONTRACT, ClassifierContract, DetectorContract, read_kind, read_model
 
 from .classifier import MaskClassifier
-from .detectors import CnnDetector
-from .precise_detectors import lacks_label, without_label
+from .detectors.network import CnnDetector
+from .standalone import rejects_non_faces, standalone_notice
 
 _USE = (
-    "Made to tell, on a device beside the camera, which of the faces that a detector found wear a mask: to count, to remind, to "
-    "open or to ring. It answers for the crop of a face, each frame by itself; `edge-run` votes over the frames of a track.",
-    "Not made to recognise anyone, and it cannot. Not made to punish, or to decide about people without a person in between; not a "
-    "medical device: it does not know whether a mask is of a kind that protects. It is wrong as often as the figures below say. "
-    "Tell people that they are being filmed, and follow the law of the place.",
+    "Intended use: classify, on a device beside the camera, which of the detected faces wear a mask, "
+    "for counts, reminders, doors and alerts. The model classifies the crop of a face in each frame "
+    "by itself; `edge-run` votes over the frames of a track.",
+    "Not intended for penalties, or for decisions about people without human review. The model "
+    "cannot recognise people. It is not a medical device: it does not know whether a mask protects. "
+    "Its error rates are those of the figures below. Inform people about the camera, and "
+    "follow local law.",
 )
-_NO_DATA = "The file does not say what it was trained on."
-_FOUND = ("masked_found", "unmasked_found", "false_alarms")
+_NO_DATA = "The file does not state its training data."
+_RATES = ("masked_found", "unmasked_found", "false_alarms")
 _NOT_MEASURED = (
-    "Not measured, for lack of labels: faces from the side or from above, ages and skin tones apart, beards, veils, clear shields. "
-    "Expect less there than the figures above say, and try the model on the camera's own place before you rely on it."
+    "Not measured, for lack of labels: faces from the side or from above, ages and skin tones "
+    "separately, beards, veils, clear shields. Expect lower figures there, and test the model at the "
+    "place of the camera before you rely on it."
 )
 
 
 _USE_OF_DETECTOR = (
-    "Made to find, on a device beside the camera, the faces of a picture, masked or not, for a classifier that throws out what is "
-    "none: it is keen, and by itself it takes several things a picture for faces.",
-    "Not made to recognise anyone, and it cannot. Tell people that they are being filmed, and follow the law of the place.",
+    "Intended use: detect, on a device beside the camera, the faces of a picture, masked or not, for "
+    "a classifier that rejects false alarms. The detector favours recall: by itself it has several "
+    "false alarms per picture.",
+    "The detector cannot recognise people. Inform people about the camera, and follow local law.",
 )
 
 
@@ -50,7 +57,7 @@ def render_card(path: Path) -> str:
             return _render_detector(path, contract, content)
         return _render_classifier(path, contract, content)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
-        # The card is another program's: what it holds may be of any kind.
+        # The card may come from another program: its values may have any type.
         raise ModelError(
             f"the card of {path} (maskedge.card) cannot be shown: {type(error).__name__} {str(error)[:100]}. Export it again."
         ) from error
@@ -61,7 +68,7 @@ def _render_classifier(path: Path, contract: ClassifierContract, content: bytes)
     sections = [
         f"# Model card: {path.name}",
         _facts(contract, content),
-        *([f"**{without_label(path.name)}**"] if lacks_label(contract.labels) else []),
+        *([f"**{standalone_notice(path.name)}**"] if not rejects_non_faces(contract.labels) else []),
         "## Use and misuse",
         *_USE,
         "## Data",
@@ -85,7 +92,7 @@ def _facts(contract: ClassifierContract, content: bytes) -> str:
         ("input", f"uint8 [N, {contract.size}, {contract.size}, 3], BGR"),
         ("crop", f"margin {contract.crop.margin:g}, {'square' if contract.crop.square else 'as the box'}"),
         ("temperature, already in the graph", _known(card, "temperature", "{:g}") + _uncalibrated(card)),
-        ("an answer is unsure below", _known(card, "unsure_below", "{:g}")),
+        ("a label is unsure below", _known(card, "unsure_below", "{:g}")),
         *_training_and_file(card, content),
     ]
     return _table(("what", "value"), rows)
@@ -95,7 +102,7 @@ def _uncalibrated(card: Mapping[str, Any]) -> str:
     calibration = card.get("calibration", {})
     if calibration.get("fitted", True):
         return ""
-    return f": not calibrated, for want of faces ({calibration['faces']:,} to fit it to, {calibration['needed']:,} are needed)"
+    return f": not calibrated, too few faces ({calibration['faces']:,} to fit it to, {calibration['needed']:,} are needed)"
 
 
 def _render_detector(path: Path, contract: DetectorContract, content: bytes) -> str:
@@ -106,16 +113,16 @@ def _render_detector(path: Path, contract: DetectorContract, content: bytes) -> 
         ("net", _known(card, "net", "{}")),
         ("parameters", _known(card, "parameters", "{:,}")),
         ("input", f"uint8 [1, H, W, 3], BGR, {size}"),
-        ("least score, already in the graph", _known(card, "least_score", "{:g}")),
+        ("score threshold, already in the graph", _known(card, "least_score", "{:g}")),
         *_training_and_file(card, content),
     ]
     figures = ["The file holds none."]
     if rows := card.get("curve"):
-        found = [(f"{row['side']}", f"{row['score']:.2f}", *(_figure(row[key]) for key in _FOUND)) for row in rows]
+        found = [(f"{row['side']}", f"{row['score']:.2f}", *(_figure(row[key]) for key in _RATES)) for row in rows]
         figures = [
-            f"Pictures with people that were kept from the training: {card.get('pictures', 0):,}; faces of at least a twentieth of "
-            "the longest side; found means an overlap (IoU) of 0.4.",
-            _table(("longest side", "least score", "masked found", "unmasked found", "false alarms a picture"), found),
+            f"Held-out pictures with people: {card.get('pictures', 0):,}; faces of at least a "
+            "twentieth of the longest side; found means an overlap (IoU) of 0.4.",
+            _table(("longest side", "score threshold", "masked found", "unmasked found", "false alarms per picture"), found),
         ]
     sections = [
         f"# Model card: {path.name}",
@@ -146,9 +153,9 @@ def _training_and_file(card: Mapping[str, Any], content: bytes) -> list[tuple[st
 
 
 def _counts(card: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Give what the data holds, and where it stands."""
+    """Return the rows on the contents and licences of the data."""
     data = card.get("data", {})
-    known = {"pictures": "pictures", "refused": "files that could not be used", "generated": "pictures drawn by the program"}
+    known = {"pictures": "pictures", "refused": "unusable files", "generated": "generated pictures"}
     sources = {name: f"pictures of {name}" for name in ("faces", "scenes", "backgrounds")}
     names = known | sources | {label: f"faces labelled `{label}`" for label in card.get("labels", [])}
     return [
@@ -167,7 +174,7 @@ def _data(card: Mapping[str, Any]) -> str:
     rows = [
         *_counts(card),
         ("split", f"by {split.get('by', 'not known')}, seed {split.get('seed', 'not known')}"),
-        ("pictures to learn from, to choose the epoch by, to measure on", parts),
+        ("pictures for training, validation, test", parts),
         ("digest of the split", f"`{split.get('digest', 'not known')}`"),
     ]
     return _table(("data", "value"), rows)
@@ -193,8 +200,9 @@ def _figures(card: Mapping[str, Any]) -> Iterable[str]:
     for name, gate in card.get("gate", {}).items():
         if gate["rejected"] is not None:
             yield (
-                f"As a gate behind a keen detector, on {name}: throws out {gate['rejected']:.4f} of {gate['false_alarms']:,} false "
-                f"alarms and keeps {gate['kept']:.4f} of {gate['faces']:,} faces."
+                f"As a gate behind a detector that favours recall, on {name}: rejects "
+                f"{gate['rejected']:.4f} of {gate['false_alarms']:,} false alarms and keeps "
+                f"{gate['kept']:.4f} of {gate['faces']:,} faces."
             )
     if not card.get("evaluations"):
         yield "The file holds none."
@@ -202,7 +210,7 @@ def _figures(card: Mapping[str, Any]) -> Iterable[str]:
 
 def _limits(card: Mapping[str, Any]) -> Iterable[str]:
     if limits := card.get("limits"):
-        yield "The same test faces, changed; the answer counts when it is right among all labels:"
+        yield "The same test faces, degraded; accuracy over all labels:"
         rows = [(limit["condition"], f"{limit['accuracy']:.4f}", f"{limit['faces']:,}") for limit in limits]
         yield _table(("faces", "accuracy", "number"), rows)
     yield _NOT_MEASURED
@@ -216,7 +224,7 @@ def _export(card: Mapping[str, Any]) -> str:
         compared = parity.get("crops", parity.get("frames"))
         difference = f"greatest difference {parity['worst_difference']:.1e}, {unit}"
         original = "the original" if card.get("adopted") else "PyTorch"
-        rows.append((f"parity with {original}", f"{compared:,} answers compared, {difference}"))
+        rows.append((f"parity with {original}", f"{compared:,} outputs compared, {difference}"))
     for gate, passed in quantised.get("gates", {}).items():
         rows.append((f"gate: {gate}", "passed" if passed else "**FAILED**, written by --force"))
     if quantised:

@@ -1,4 +1,4 @@
-"""Does a model file answer on this machine as it did where it was made? Its metadata holds inputs and their answers."""
+"""The self-test of a model file: its metadata has inputs and their expected outputs."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ from maskedge.support.text import read_json
 from maskedge.types import Image
 
 from .classifier import MaskClassifier
-from .detectors import CnnDetector
+from .detectors.network import CnnDetector
 
 _MOST_PIXELS = 1 << 24
 """Pixels of the inputs of a self-test, at most."""
 _WRONG = (KeyError, TypeError, ValueError, OverflowError, IndexError, RecursionError, cv2.error)
-"""What a text that is no self-test may raise."""
+"""Exceptions that a text raises which is no self-test."""
 _ANOTHER = 2.0
-"""Distance in pixels from which two boxes are different ones."""
+"""Distance in pixels from which two boxes are of different faces."""
 
 
 @dataclass(frozen=True)
 class SelfTest:
-    """Inputs of a classifier and what it must answer.
+    """Inputs of a classifier and its expected outputs.
 
     Attributes:
         crops: uint8 `[N, S, S, 3]`, BGR.
-        answers: float32 `[N, C]`, probabilities; `[N, C + 4]` where the model also tells the places of the faces.
-        tolerance: Greatest admitted difference of a probability, or of a place in units of the crop's side.
+        answers: float32 `[N, C]`, probabilities; `[N, C + 4]` if the model also locates the faces.
+        tolerance: Greatest permitted difference of a probability, or of a place in units of the
+            crop's side.
     """
 
     crops: Image
@@ -42,7 +43,7 @@ class SelfTest:
     tolerance: float
 
     def to_json(self) -> str:
-        """Give the text of `maskedge.selftest`: the crops as one PNG, one above the other, in base64."""
+        """Return the text of `maskedge.selftest`: the crops stacked in one PNG, in base64."""
         _, png = cv2.imencode(".png", self.crops.reshape(-1, self.crops.shape[2], 3), [cv2.IMWRITE_PNG_COMPRESSION, 9])
         answers = [[float(f"{value:.7g}") for value in row] for row in self.answers.tolist()]
         crops = base64.b64encode(png.tobytes()).decode("ascii")
@@ -67,13 +68,13 @@ class SelfTest:
 
 @dataclass(frozen=True)
 class DetectorSelfTest:
-    """A frame for a detector and what it must answer.
+    """A frame for a detector and its expected outputs.
 
     Attributes:
         frame: uint8 `[H, W, 3]`, BGR, of a size that the detector takes.
         boxes: float32 `[K, 4]`, x1, y1, x2, y2 in pixels.
         scores: float32 `[K]`.
-        tolerance: Greatest admitted difference of a box's side, in pixels.
+        tolerance: Greatest permitted difference of a coordinate, in pixels.
     """
 
     frame: Image
@@ -82,7 +83,7 @@ class DetectorSelfTest:
     tolerance: float
 
     def to_json(self) -> str:
-        """Give the text of `maskedge.selftest`: the frame as a PNG in base64."""
+        """Return the text of `maskedge.selftest`: the frame as a PNG in base64."""
         _, png = cv2.imencode(".png", self.frame, [cv2.IMWRITE_PNG_COMPRESSION, 9])
         fields = {
             "frame": base64.b64encode(png.tobytes()).decode("ascii"),
@@ -114,10 +115,10 @@ def _picture(text: str) -> Image:
     """Decode a PNG in base64.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The text is no PNG.
     """
     content = base64.b64decode(text, validate=True)
-    # A PNG begins with its size; a small one may stand for gigabytes of pixels.
+    # A PNG begins with its size: a small file may expand to gigabytes of pixels.
     width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))
     if not content.startswith(b"\x89PNG\r\n\x1a\n") or width * height > _MOST_PIXELS:
         raise ValueError(f"its pixels are no PNG of {_MOST_PIXELS:,} pixels at most")
@@ -129,16 +130,17 @@ def _picture(text: str) -> Image:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found of a file that keeps the contract and whose checksums, where it has any, are right.
+    """The result of `verify` for a file that keeps the contract and matches its checksums.
 
     Attributes:
         kind: `classifier` or `detector`.
         labels: Its labels.
         checksums: Which checksums were compared: `its own`, `MODELS.json`.
         inputs: Number of self-test inputs: crops, or the faces of a frame.
-        worst: Greatest difference of a probability, or of a box's side in pixels.
-        changed: Number of inputs whose likeliest label differs, or of faces that only one of the two sees.
-        tolerance: Greatest admitted difference.
+        worst: Greatest difference of a probability, or of a coordinate in pixels.
+        changed: Number of inputs whose most probable label differs, or of faces that are found
+            only here or only where the file was made.
+        tolerance: Greatest permitted difference.
     """
 
     kind: str
@@ -151,7 +153,7 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Tell whether this machine answers as the maker's did."""
+        """True if the outputs on this machine match the expected ones."""
         return self.worst <= self.tolerance and self.changed == 0
 
 
@@ -159,7 +161,7 @@ def verify(path: Path | None = None) -> Verification:
     """Check a model file against the contract, its checksums and its self-test.
 
     Args:
-        path: The .onnx file, a classifier or a detector; the bundled classifier when left out.
+        path: The .onnx file, a classifier or a detector; None for the bundled classifier.
 
     Raises:
         ModelError: The file is refused, or holds no self-test.
@@ -182,12 +184,12 @@ def _verify_classifier(classifier: MaskClassifier, checksums: tuple[str, ...]) -
     size = classifier.contract.size
     if test.crops.shape[1:3] != (size, size):
         raise ValueError("maskedge.selftest is of a model with crops of another size")
-    probabilities, places = classifier.answer_crops(test.crops)
+    probabilities, places = classifier.classify_and_locate_crops(test.crops)
     answers = probabilities if places is None else np.concatenate([probabilities, places], axis=1)
     if answers.shape != test.answers.shape:
         raise ValueError("maskedge.selftest is of a model with other outputs")
     difference = np.abs(answers - test.answers).max(axis=1)
-    # NaN would compare as no difference.
+    # NaN compares as no difference.
     difference[~np.isfinite(difference)] = np.inf
     count = len(classifier.labels)
     changed = int((answers[:, :count].argmax(axis=1) != test.answers[:, :count].argmax(axis=1)).sum())
@@ -198,9 +200,9 @@ def _verify_detector(detector: CnnDetector, checksums: tuple[str, ...]) -> Verif
     test = DetectorSelfTest.from_json(_text(detector.contract.selftest))
     if detector.contract.size not in (None, test.frame.shape[1::-1]):
         raise ValueError("maskedge.selftest is of a model with an input of another size")
-    boxes, _ = detector.answer_whole(test.frame)
+    boxes, _ = detector.infer(test.frame)
     away = [float(np.abs(boxes - box).max(axis=1).min()) if len(boxes) else np.inf for box in test.boxes]
-    # A box this far away is another one, or NaN.
+    # A box beyond is of another face, or NaN.
     near = [value for value in away if value <= _ANOTHER]
     changed = len(away) - len(near) + max(0, len(boxes) - len(test.boxes))
     return Verification("detector", detector.contract.labels, checksums, len(away), max(near, default=0.0), changed, test.tolerance)

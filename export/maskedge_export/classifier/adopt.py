@@ -1,4 +1,4 @@
-"""Adoption of third-party classifiers: their graph, between a pixel path and a probability output of the contract."""
+"""Adoption of third-party classifiers: a pixel path, their graph, and a probability output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from maskedge.errors import ModelError
 from maskedge.modelfile.contract import read_model
 from maskedge.modelfile.crop import CropRule
-from maskedge.modelfile.trial import TrialError, try_model
+from maskedge.modelfile.sandbox import SandboxError, try_model
 from maskedge.support.files import write_file
 from maskedge.types import Image
 from maskedge.vision.classifier import SUM_TOLERANCE, MaskClassifier
@@ -34,7 +34,7 @@ from .self_test import self_test_crops
 _OLDEST = 11
 """The oldest operator set with today's Resize."""
 _TOLERANCE: dict[int, float] = {TensorProto.FLOAT: 1e-4, TensorProto.UINT8: 1e-4, TensorProto.FLOAT16: 5e-3}
-"""Largest admitted difference of a probability between original and adopted graph, by type of the original's input."""
+"""Largest admitted difference of a probability, by type of the original's input."""
 _BATCHES = (1, 3, 7)
 _PREFIX = "adopted/"
 
@@ -108,13 +108,14 @@ def adopt_classifier(source: Path, output: Path, adoption: Adoption, licences: S
         licences: Licences of the model and its data, for the card.
 
     Raises:
-        ModelError: The file is refused or cannot be adopted. The message names the cause and a remedy.
+        ModelError: The file is refused or cannot be adopted. The message names the cause and a
+            remedy.
         OutputError: A file cannot be written.
     """
     source_content = read_model(source)
     try:
         try_model(source_content)
-    except TrialError as error:
+    except SandboxError as error:
         raise ModelError(f"{source} is refused: {error}.") from error
     original = _read(source, source_content, adoption)
     size = max(original.height, original.width)
@@ -223,7 +224,7 @@ def _wrap(original: _Original, adoption: Adoption, size: int) -> onnx.ModelProto
 
 
 def _pixel_path(original: _Original, adoption: Adoption, size: int) -> tuple[list[onnx.NodeProto], dict[str, npt.NDArray[Any]]]:
-    """Return the nodes from uint8 `[N, S, S, 3]`, BGR, to the original's input, and their constants."""
+    """Return nodes and constants from uint8 `[N, S, S, 3]`, BGR, to the original's input."""
     constants: dict[str, npt.NDArray[Any]] = {}
     nodes: list[onnx.NodeProto] = []
     name = "faces"
@@ -264,7 +265,7 @@ def _normalisation(adoption: Adoption) -> tuple[npt.NDArray[np.float32], npt.NDA
 
 
 def _probabilities(original: _Original, adoption: Adoption) -> tuple[list[onnx.NodeProto], dict[str, npt.NDArray[Any]]]:
-    """Return the nodes from the original's output to probabilities, float32 `[N, C]`, and their constants."""
+    """Return nodes and constants from the original's output to float32 `[N, C]` probabilities."""
     single = len(adoption.labels) == 2 and _columns(original) == 1
     columns = 1 if single else len(adoption.labels)
     constants = {"answer/shape": np.array([-1, columns], np.int64)}
@@ -294,7 +295,7 @@ def _columns(original: _Original) -> int | None:
 
 
 def _compare(source: Path, content: bytes, original: _Original, model: onnx.ModelProto, adoption: Adoption, crops: Image) -> float:
-    """Compare the adopted graph with the original, and return the largest difference of a probability.
+    """Return the largest difference of a probability between adopted and original graph.
 
     The original gets its pictures one by one, prepared by numpy and OpenCV.
 
@@ -339,7 +340,7 @@ def _compare(source: Path, content: bytes, original: _Original, model: onnx.Mode
 
 
 def _prepare(crop: Image, original: _Original, adoption: Adoption, kind: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Prepare a crop as the original's input, `[1, ...]`, with numpy and OpenCV instead of the graph."""
+    """Prepare a crop as the original's input, `[1, ...]`, with numpy and OpenCV."""
     picture: npt.NDArray[Any] = np.ascontiguousarray(crop[:, :, ::-1] if adoption.colour == "rgb" else crop, np.float32)
     if picture.shape[:2] != (original.height, original.width):
         picture = cv2.resize(picture, (original.width, original.height), interpolation=cv2.INTER_LINEAR)

@@ -1,4 +1,4 @@
-"""Crops to calibrate the int8 file on (training part) and to measure all precisions on (test part, further test data)."""
+"""Crops to calibrate the int8 file on (training part) and to measure on (held-out data)."""
 
 from __future__ import annotations
 

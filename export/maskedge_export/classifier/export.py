@@ -132,8 +132,8 @@ def compare_with_checkpoint(model: Path, checkpoint: Path, data: Path | None = N
         data: Folder of pictures that join the fixed crops.
 
     Raises:
-        ModelError: A file is refused, the two differ in input or labels, or the model file is int8 or
-            fp16, to which the parity check does not apply.
+        ModelError: A file is refused, the two differ in input or labels, or the model file is int8
+            or fp16, to which the parity check does not apply.
     """
     contract = MaskClassifier(model).contract
     net, spec, _ = load_classifier(checkpoint)
@@ -164,7 +164,7 @@ def _write(model: onnx.ModelProto, output: Path, spec: ClassifierSpec, card: Car
 
 def _entry(content: bytes, labels: Sequence[str], card: Card) -> dict[str, object]:
     """Return the entry of a file in MODELS.json."""
-    # The first evaluation is the held-out test part. Calibration and confusion matrix stay in the card.
+    # The first evaluation is that of the held-out test part.
     test = {key: value for key, value in card.get("evaluations", [{}])[0].items() if key in HEADLINE}
     return {
         "sha256": hashlib.sha256(content).hexdigest(),

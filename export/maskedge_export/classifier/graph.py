@@ -17,7 +17,8 @@ from ..onnx_file import torch_to_onnx
 class ClassifierGraph(nn.Module):
     """A network with its pixel path.
 
-    Input: uint8 `[N, S, S, 3]`, BGR. Output: probabilities, float32 `[N, C]`; an `EdgeNet` also returns the
+    Input: uint8 `[N, S, S, 3]`, BGR. Output: probabilities, float32 `[N, C]`; an `EdgeNet` also
+        returns the
     place of the face in the crop, float32 `[N, 4]`.
 
     Args:
@@ -43,7 +44,7 @@ class ClassifierGraph(nn.Module):
 
 
 def to_onnx(graph: ClassifierGraph, size: int) -> onnx.ModelProto:
-    """Convert a classifier of `size` x `size` crops to a single-file ONNX model without metadata."""
+    """Convert a classifier of `size` x `size` crops to an ONNX model without metadata."""
     example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
     batch = torch.export.Dim("N", min=1, max=4096)
     model = torch_to_onnx(graph, example, "faces", graph.outputs, {0: batch})
@@ -54,9 +55,9 @@ def to_onnx(graph: ClassifierGraph, size: int) -> onnx.ModelProto:
 def store_matrices_as_int8(model: onnx.ModelProto, at_least: int = 100_000) -> None:
     """Store each large weight matrix as 8-bit integers with one scale per row.
 
-    The arithmetic stays float32: ONNX Runtime folds the two added operators (Cast, Mul) into a constant when
-    it opens the file, so only the file shrinks. Call `round_matrices` on the network first; this step is then
-    exact.
+    The arithmetic stays float32: ONNX Runtime folds the two added operators (Cast, Mul) into a
+    constant when it opens the file, so only the file shrinks. Call `round_matrices` on the network
+    first; this step is then exact.
 
     Args:
         model: The model. It is changed.
@@ -85,7 +86,7 @@ def store_matrices_as_int8(model: onnx.ModelProto, at_least: int = 100_000) -> N
 
 @torch.no_grad()
 def round_matrices(net: nn.Module, at_least: int = 100_000) -> None:
-    """Round each large weight matrix `[out, in]` of `net` to values that `store_matrices_as_int8` can store."""
+    """Round each large weight matrix `[out, in]` to values that int8 can store exactly."""
     for module in net.modules():
         if isinstance(module, nn.Linear) and module.weight.numel() >= at_least:
             scale = _row_scale(module.weight)

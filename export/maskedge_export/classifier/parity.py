@@ -36,7 +36,7 @@ class Parity:
 
     @property
     def passed(self) -> bool:
-        """Whether the file may be written."""
+        """True if the differences are within the tolerance."""
         return self.worst <= TOLERANCE and self.changed == 0
 
     def to_json(self) -> dict[str, Any]:
@@ -50,7 +50,10 @@ class Parity:
 
 
 def probe_crops(size: int, seed: int = 0) -> Image:
-    """Return the fixed crops of every parity check: flat, noise and smooth shapes. uint8 `[N, size, size, 3]`."""
+    """Return the fixed crops of every parity check, uint8 `[N, size, size, 3]`.
+
+    They are flat, noise and smooth shapes.
+    """
     random = np.random.default_rng(seed)
     flat = [np.full((size, size, 3), value, np.uint8) for value in (0, 255, 128)]
     noise = list(random.integers(0, 256, (29, size, size, 3), np.uint8))
@@ -63,10 +66,12 @@ def probe_crops(size: int, seed: int = 0) -> Image:
 def compare(graph: nn.Module, model: bytes, crops: Image) -> Parity:
     """Compare PyTorch with ONNX Runtime.
 
-    The comparison runs with graph optimisation off and on, one and two threads, and several batch sizes.
+    The comparison runs with graph optimisation off and on, one and two threads, and several batch
+    sizes.
 
     Args:
-        graph: Maps uint8 `[N, S, S, 3]` to probabilities, float32 `[N, C]`, and further float32 `[N, ...]`.
+        graph: Maps uint8 `[N, S, S, 3]` to probabilities, float32 `[N, C]`, and further float32
+            `[N, ...]`.
         model: Bytes of the .onnx file.
         crops: uint8 `[N, S, S, 3]`.
     """

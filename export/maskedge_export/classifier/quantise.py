@@ -1,4 +1,4 @@
-"""Quantisation of classifiers: int8, calibrated on training crops, and fp16. Inputs and outputs keep their types."""
+"""Quantisation of classifiers to int8 and fp16. Inputs and outputs keep their types."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def to_int8(model: onnx.ModelProto, crops: Image) -> onnx.ModelProto:
 
     Args:
         model: A float32 classifier.
-        crops: Crops of the training part, uint8 `[N, S, S, 3]`, BGR. Their activations set the ranges.
+        crops: Crops of the training part, uint8 `[N, S, S, 3]`, BGR. Their activations set the
+            ranges.
     """
     with tempfile.TemporaryDirectory() as folder:
         source, prepared, result = (Path(folder) / name for name in ("source.onnx", "prepared.onnx", "result.onnx"))
@@ -50,8 +51,8 @@ def to_int8(model: onnx.ModelProto, crops: Image) -> onnx.ModelProto:
                 _Crops(crops),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
-                # 7-bit weights: x86 processors without VNNI sum 8-bit products in 16 bits, which saturate
-                # (ONNX Runtime, "Quantize ONNX models"). Results then differ between processors.
+                # 7-bit weights: x86 processors without VNNI sum 8-bit products in 16 bits, which
+                # saturate (ONNX Runtime, "Quantize ONNX models"), so results would differ.
                 reduce_range=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,

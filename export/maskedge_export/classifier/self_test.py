@@ -1,4 +1,4 @@
-"""The self-test of a classifier file: inputs and expected outputs for `maskedge.vision.self_test`."""
+"""The self-test of a classifier file: its inputs and expected outputs."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from maskedge.modelfile.contract import read_model
 from maskedge.sources import demo
-from maskedge.vision.detectors import CnnDetector
+from maskedge.vision.detectors.network import CnnDetector
 from maskedge.vision.self_test import DetectorSelfTest
 from maskedge_train.detector.checkpoint import load_detector
 

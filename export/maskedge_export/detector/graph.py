@@ -1,4 +1,4 @@
-"""The graph of a detector file: a raw uint8 frame in, boxes and scores after non-maximum suppression out."""
+"""The graph of a detector file: a raw uint8 frame in, suppressed boxes and scores out."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from maskedge_train.shared.pixels import normalise
 from ..onnx_file import torch_to_onnx
 
 LEAST_SCORE = 0.15
-"""Boxes with lower scores are dropped in the graph: hardly any is a face, and each would cost the classifier time."""
+"""Score below which the graph drops a box. Hardly any is a face, and each costs time."""
 MOST_BOXES = 200
 
 
 class DetectorGraph(nn.Module):
     """A network with its pixel path.
 
-    Input: uint8 `[1, H, W, 3]`, BGR. Output: boxes, float32 `[1, A, 4]` (x1, y1, x2, y2 in pixels), and scores,
+    Input: uint8 `[1, H, W, 3]`, BGR. Output: boxes, float32 `[1, A, 4]` (x1, y1, x2, y2 in pixels),
+        and scores,
     float32 `[1, 1, A]`, of every anchor place.
     """
 

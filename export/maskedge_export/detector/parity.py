@@ -21,7 +21,7 @@ from .graph import LEAST_SCORE, DetectorGraph
 BOX_TOLERANCE = 0.1
 """Largest admitted difference of a coordinate, in pixels of the input."""
 _ROUNDING = 1e-3
-"""Scores this near to the least one, and overlaps this near to the limit, may round to either side."""
+"""Distance to the score threshold or overlap limit within which rounding may decide."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class DetectorParity:
 
     @property
     def passed(self) -> bool:
-        """Whether the file may be written."""
+        """True if the differences are within the tolerance."""
         return self.worst <= BOX_TOLERANCE and self.worst_score <= TOLERANCE["fp32"]
 
     def to_json(self) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def probe_frames(seed: int = 0) -> list[Image]:
 
 @torch.inference_mode()
 def compare(graph: DetectorGraph, model: bytes, frames: Sequence[Image]) -> DetectorParity:
-    """Compare PyTorch with ONNX Runtime, each with its own implementation of non-maximum suppression.
+    """Compare PyTorch with ONNX Runtime, each with its own non-maximum suppression.
 
     The comparison runs with graph optimisation off and on, and with one and two threads.
 
@@ -133,13 +133,13 @@ class _Expected:
         return cls((kept[1][0][both], kept[1][1][both]), possible)
 
     def difference(self, boxes: npt.NDArray[np.float32], scores: npt.NDArray[np.float32]) -> tuple[float, float]:
-        """Return the largest differences of boxes and of scores; infinite if one side lacks a box of the other."""
+        """Return the largest differences of boxes and of scores; infinite without a counterpart."""
         pairs = (_nearest(self.certain, (boxes, scores)), _nearest((boxes, scores), self.possible))
         return max(worst for worst, _ in pairs), max(score for _, score in pairs)
 
 
 def _nearest(some: _Output, others: _Output) -> tuple[float, float]:
-    """Return the largest distance of the boxes of `some` to the nearest of `others`, and of their scores."""
+    """Return the largest distance of boxes and scores to those of the nearest of `others`."""
     worst = worst_score = 0.0
     for box, score in zip(*some, strict=True):
         if not len(others[0]):

@@ -27,7 +27,7 @@ from maskedge.runtime.summary import Summary
 from maskedge.sources import demo, open_source
 from maskedge.sources.base import stamp
 from maskedge.types import Image
-from maskedge.vision.detectors import DETECTORS
+from maskedge.vision.detectors import detector_names
 
 pytest.importorskip("streamlit", reason="the extra app is not installed")
 
@@ -370,7 +370,7 @@ def test_names_of_reports_are_unique_and_unknown_figures_are_dashes(bundled: lib
     assert any(row["name"].endswith("(eager PyTorch)") for row in rows)
     assert all(isinstance(value, str) for row in reports.bundled_figures() for value in row.values())
     assert reports.UNKNOWN in {value for row in reports.bundled_figures() for value in row.values()}
-    assert all(name in library.detector_help() for name in DETECTORS)
+    assert all(name in library.detector_help() for name in detector_names())
     assert "OpenCV" not in library.detector_help(["haar", "cnn"])
     detector = library.installed_models()[1]
     assert detector.kind == "detector"

@@ -1,4 +1,4 @@
-"""Cascade files: all that OpenCV brings along are taken and answer as before; of damaged ones OpenCV sees nothing."""
+"""Cascade files: all of OpenCV's are accepted with unchanged results; damaged ones are refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from maskedge import ModelError
 from maskedge.modelfile.cascade_file import CascadeError, read_cascade
 from maskedge.modelfile.contract import MODELS
 from maskedge.sources import demo
-from maskedge.vision.detectors import CascadeDetector, opencv_cascade
+from maskedge.vision.detectors.cascade import CascadeDetector, opencv_cascade
 
 STOCK = sorted(opencv_cascade("eye").parent.glob("*.xml"))
 OWN = (MODELS / "haar.xml").read_text()

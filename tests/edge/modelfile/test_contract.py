@@ -92,24 +92,24 @@ def test_own_model_is_obeyed(tmp_path: Path) -> None:
     assert answers.argmax(axis=1).tolist() == [2, 2]
 
 
-def test_boxes_are_drawn_to_where_the_model_sees_the_face(tmp_path: Path) -> None:
+def test_boxes_are_located_to_where_the_model_sees_the_face(tmp_path: Path) -> None:
     image = np.zeros((100, 200, 3), np.uint8)
     boxes = [(60.0, 20.0, 110.0, 70.0), (0.0, 0.0, 50.0, 40.0)]
     plain = MaskClassifier(write_model(tmp_path / "plain.onnx"))
-    assert plain.look(image, boxes)[1] == boxes
-    assert plain.look(image, [])[1] == []
+    assert plain.classify_and_locate(image, boxes)[1] == boxes
+    assert plain.classify_and_locate(image, [])[1] == []
     model = MaskClassifier(write_model(tmp_path / "places.onnx", place=(0.25, 0.0, 0.75, 1.0)))
-    probabilities, drawn = model.look(image, boxes)
+    probabilities, located = model.classify_and_locate(image, boxes)
     assert probabilities.shape == (2, 2)
     # The crops are 60 pixels wide: a tenth of the larger side is added all around.
-    assert drawn[0] == pytest.approx((70, 15, 100, 75))
-    assert drawn[1] == pytest.approx((10, -10, 40, 50))
+    assert located[0] == pytest.approx((70, 15, 100, 75))
+    assert located[1] == pytest.approx((10, -10, 40, 50))
     np.testing.assert_array_equal(probabilities, model.classify(image, boxes))
     # Left in the mirror image is right in the picture.
     left = MaskClassifier(write_model(tmp_path / "left.onnx", place=(0.0, 0.0, 0.5, 1.0)))
-    assert left.look(image, boxes)[1][0] == pytest.approx((55, 15, 85, 75))
-    assert left.look(image, boxes, mirrored=True)[1][0] == pytest.approx((85, 15, 115, 75))
-    assert left.look(image, [], mirrored=True)[1] == []
+    assert left.classify_and_locate(image, boxes)[1][0] == pytest.approx((55, 15, 85, 75))
+    assert left.classify_and_locate(image, boxes, mirrored=True)[1][0] == pytest.approx((85, 15, 115, 75))
+    assert left.classify_and_locate(image, [], mirrored=True)[1] == []
 
 
 BROKEN = {

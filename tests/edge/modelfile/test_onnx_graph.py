@@ -15,7 +15,7 @@ from maskedge import ModelError
 from maskedge.modelfile.contract import MODELS
 from maskedge.modelfile.onnx_graph import GraphError, read_graph
 from maskedge.vision.classifier import MaskClassifier
-from maskedge.vision.detectors import CnnDetector
+from maskedge.vision.detectors.network import CnnDetector
 
 
 def constant(name: str, value: object, kind: type = np.int64) -> TensorProto:
@@ -183,7 +183,7 @@ def test_a_computed_size_ends_the_trial_and_nothing_else(tmp_path: Path) -> None
 
 
 def test_endless_computing_ends_the_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("maskedge.modelfile.trial.SECONDS", 1.0)
+    monkeypatch.setattr("maskedge.modelfile.sandbox.SECONDS", 1.0)
     chain = [node("MatMul", f"x{step}", f"x{step}", output=f"x{step + 1}") for step in range(900)]
     nodes = (node("ConstantOfShape", "n", output="x0"), *chain, node("Identity", "x900"))
     path = tmp_path / "model.onnx"

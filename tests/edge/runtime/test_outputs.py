@@ -229,7 +229,7 @@ def test_other_commands_keep_the_rule(tmp_path: Path, invoke) -> None:  # type: 
             "--html .* is the input of the argument REPORTS",
         ),
         (["edge-bench", "report", report, "--html", tmp_path / "x", "--markdown", tmp_path / "x"], "are the same file"),
-        (["edge-bench", "start", "--json", report], "exists already: add --overwrite"),
+        (["edge-bench", "cold-start", "--json", report], "exists already: add --overwrite"),
         (["edge-export", report, "-o", report, "--overwrite"], "would be overwritten"),
         (
             ["edge-export", report, "-o", tmp_path / "link.onnx"],

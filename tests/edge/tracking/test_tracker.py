@@ -12,7 +12,7 @@ from maskedge.sources import demo
 from maskedge.tracking.appearance import describe, similarity
 from maskedge.tracking.elapsed import Elapsed
 from maskedge.tracking.optical_flow import Motion
-from maskedge.tracking.tracker import ASK, CARRY, CONFIRM, KEEP, FaceTracker, Track
+from maskedge.tracking.tracker import CARRY, CONFIRM, KEEP, RECLASSIFY, FaceTracker, Track
 from maskedge.types import Box, Image
 
 MASK, NO_MASK = np.array([0.9, 0.1], np.float32), np.array([0.1, 0.9], np.float32)
@@ -41,16 +41,16 @@ class Film(FaceTracker):
 
 
 def step(tracker: Film, *boxes: Box, image: Image | None = None) -> list[Track]:
-    """A frame with detection, in which the classifier answers for each face."""
+    """A frame with a detection and a classification of each face."""
     tracker.frame(image)
     tracks = tracker.update(boxes, image)
     for track in tracks:
-        track.add_answer(MASK)
+        track.add_vote(MASK)
     return tracks
 
 
 def portrait(hair: tuple[int, int, int], skin: tuple[int, int, int], random: np.random.Generator) -> Image:
-    """A head of two colours with the texture of a face, uint8 `[140, 100, 3]`: its face box is the lower 100 rows."""
+    """A textured head of two colours, uint8 `[140, 100, 3]`; the face is the lower 100 rows."""
     head = np.empty((140, 100, 3), np.uint8)
     head[:70], head[70:] = hair, skin
     noise = cv2.resize(random.integers(-40, 40, (28, 20, 3)).astype(np.float32), (100, 140))
@@ -58,7 +58,7 @@ def portrait(hair: tuple[int, int, int], skin: tuple[int, int, int], random: np.
 
 
 def scene(*heads: tuple[Image, float, float]) -> Image:
-    """A picture with heads, each with its face box's corner at (x, y); the later one covers the earlier one."""
+    """A picture with heads, each face box with its corner at (x, y); later ones are in front."""
     image = np.full((480, 640, 3), 128, np.uint8)
     for head, x, y in heads:
         left, top = round(x), round(y) - 40
@@ -81,7 +81,7 @@ def test_iou_and_containment() -> None:
 def test_of_boxes_on_one_face_the_best_stays() -> None:
     boxes = [at(0, 0), at(10, 5), at(20, 20, 40), at(300, 0)]
     assert suppress(boxes, np.array([0.8, 0.99, 0.9, 0.6])) == [1, 3]
-    # Equally sure: the detector's order decides.
+    # Equal scores: the detector's order decides.
     assert suppress(boxes, np.array([0.998, 0.999, 0.997, 0.6])) == [0, 3]
     assert suppress([], np.empty(0)) == []
 
@@ -185,23 +185,23 @@ def test_look_is_the_upper_half_and_may_be_out_of_the_picture() -> None:
     assert similarity(descriptor, None) == 1
 
 
-def answer(track: Track, *answers: npt.NDArray[np.float32], rate: float = 25, unsure_below: float = 0.0) -> list[int]:
-    """Let a second's part go by and an answer come, for each; give the standing labels."""
+def vote(track: Track, *answers: npt.NDArray[np.float32], rate: float = 25, unsure_below: float = 0.0) -> list[int]:
+    """Add one vote per frame; return the voted label after each."""
     labels = []
     for own in answers:
         track.advance(1 / rate, (0.0, 0.0))
-        track.add_answer(own, unsure_below)
+        track.add_vote(own, unsure_below)
         labels.append(track.voted_label)
     return labels
 
 
 def test_vote_withstands_a_flicker_and_follows_a_change() -> None:
     track = Track(1, at(0, 0), confirmed=True)
-    answer(track, *[MASK] * 20)
-    assert set(answer(track, *[NO_MASK] * 8)) == {0}
-    assert not track.is_stable, "it is worth to ask again"
-    assert set(answer(track, *[MASK] * 8)) == {0}
-    labels = answer(track, *[NO_MASK] * 30)
+    vote(track, *[MASK] * 20)
+    assert set(vote(track, *[NO_MASK] * 8)) == {0}
+    assert not track.is_stable, "it needs another classification"
+    assert set(vote(track, *[MASK] * 8)) == {0}
+    labels = vote(track, *[NO_MASK] * 30)
     assert labels[-1] == 1
     assert labels == sorted(labels), "one change, no wavering"
     assert track.score > 0.7
@@ -221,7 +221,7 @@ def test_label_follows_a_change_within_a_second_at_any_rate(rate: float) -> None
             late = float(random.choice([0, -1.2])) * min(0.5 / rate, 0.02)
             track.advance(elapsed.step(now + late), (0.0, 0.0))
             if not track.is_stable:
-                track.add_answer(NO_MASK if now > end else MASK)
+                track.add_vote(NO_MASK if now > end else MASK)
             if now > end:
                 against += 1
                 shown = track.voted_label
@@ -234,40 +234,40 @@ def test_label_follows_a_change_within_a_second_at_any_rate(rate: float) -> None
 @pytest.mark.parametrize("rate", [1, 2, 5, 12.5, 25, 60])
 def test_a_flicker_shorter_than_a_third_of_a_second_is_not_shown_at_any_rate(rate: float) -> None:
     track = Track(1, at(0, 0))
-    answer(track, *[MASK] * max(3, round(2 * rate)), rate=rate)
+    vote(track, *[MASK] * max(3, round(2 * rate)), rate=rate)
     wrong = max(1, int(0.3 * rate))
     for _ in range(5):
-        assert set(answer(track, *[NO_MASK] * wrong, *[MASK] * max(3, round(rate)), rate=rate)) == {0}
+        assert set(vote(track, *[NO_MASK] * wrong, *[MASK] * max(3, round(rate)), rate=rate)) == {0}
 
 
 def test_a_face_about_which_nothing_is_doubtful_is_asked_for_again_after_a_while() -> None:
     for rate in (5, 12.5, 25, 60):
         track = Track(1, at(0, 0), confirmed=True)
-        answer(track, MASK, MASK, rate=rate)
+        vote(track, MASK, MASK, rate=rate)
         asked = 0
         for _ in range(round(4 * rate)):
             track.advance(1 / rate, (0.0, 0.0))
             if not track.is_stable:
-                track.add_answer(MASK)
+                track.add_vote(MASK)
                 asked += 1
-        assert asked == pytest.approx(4 / ASK, rel=0.35)
+        assert asked == pytest.approx(4 / RECLASSIFY, rel=0.35)
 
 
 def test_repeated_frames_and_gaps_in_time() -> None:
-    """A frame that is shown again says nothing new; after a gap two answers decide, and the face is waited for by the clock."""
+    """A repeated frame has no weight; after a gap two votes decide; `KEEP` is by the clock."""
     track = Track(1, at(0, 0))
-    answer(track, *[MASK] * 25)
+    vote(track, *[MASK] * 25)
     for _ in range(50):
         track.advance(0.0, (0.0, 0.0))
-        track.add_answer(NO_MASK)
+        track.add_vote(NO_MASK)
     assert track.voted_label == 0
-    answer(track, *[MASK] * 25)
+    vote(track, *[MASK] * 25)
     track.advance(60.0, None)
     assert track.box == pytest.approx(at(0, 0))
-    track.add_answer(NO_MASK)
+    track.add_vote(NO_MASK)
     assert track.voted_label == 0
     track.advance(1.0, None)
-    track.add_answer(NO_MASK)
+    track.add_vote(NO_MASK)
     assert track.voted_label == 1
 
 
@@ -280,15 +280,15 @@ def test_time_goes_on_whatever_the_stamps_are_like() -> None:
 
 def test_sure_is_who_gave_mostly_sure_answers() -> None:
     track = Track(1, at(0, 0))
-    track.add_answer(NO_MASK, unsure_below=0.95)
+    track.add_vote(NO_MASK, unsure_below=0.95)
     assert track.confidence == 0
-    answer(track, *[np.array([0.01, 0.99], np.float32)] * 30, unsure_below=0.95)
+    vote(track, *[np.array([0.01, 0.99], np.float32)] * 30, unsure_below=0.95)
     assert track.confidence > 0.5
-    answer(track, NO_MASK, unsure_below=0.95)
+    vote(track, NO_MASK, unsure_below=0.95)
     assert track.confidence > 0.5, "one blurred frame takes nothing away"
-    answer(track, *[np.array([0.99, 0.01], np.float32)] * 6, unsure_below=0.95)
+    vote(track, *[np.array([0.99, 0.01], np.float32)] * 6, unsure_below=0.95)
     assert track.confidence > 0.5
-    answer(track, *[np.array([0.5, 0.5], np.float32)] * 12, unsure_below=0.95)
+    vote(track, *[np.array([0.5, 0.5], np.float32)] * 12, unsure_below=0.95)
     assert track.confidence < 0.5
 
 
@@ -323,12 +323,12 @@ def test_what_the_classifier_still_sees_is_carried_for_a_while() -> None:
     for _ in range(10):
         (track,) = step(tracker, at(200, 200))
     tracker.frame()
-    tracker.update([], seen={track.identity})
+    tracker.update([], verified={track.identity})
     assert track.is_visible
     assert not tracker.redetect_soon
     for _ in range(tracker.frames(CARRY)):
         tracker.frame()
-    tracker.update([], seen={track.identity})
+    tracker.update([], verified={track.identity})
     assert not track.is_visible
     assert tracker.redetect_soon, "a person is missed"
 
@@ -366,7 +366,7 @@ def test_motion_in_pictures_of_any_size(shape: tuple[int, int]) -> None:
         (a * scale, b * scale, c * scale, d * scale) for a, b, c, d in (true.box for true in demo.truth(150) if true.visible == 1)
     ]
     motion = Motion()
-    motion.see(np.asarray(image, np.uint8))
+    motion.set_frame(np.asarray(image, np.uint8))
     for shift in motion.shifts(np.asarray(moved, np.uint8), boxes):
         assert shift is not None
         assert shift == pytest.approx((12 * scale, -8 * scale), abs=1.5 * scale + 0.5)

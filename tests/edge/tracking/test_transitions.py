@@ -43,7 +43,7 @@ def test_a_person_comes_puts_a_mask_on_and_leaves() -> None:
         "label": "without_mask",
         "score": 0.9,
     }
-    assert watcher.observe(frame(2), [face(1, "with_mask", unsure=True)], [track(1)]) == [], "what is not sure is no news"
+    assert watcher.observe(frame(2), [face(1, "with_mask", unsure=True)], [track(1)]) == [], "an unsure label is no change"
     (changed,) = watcher.observe(frame(3), [face(1, "with_mask")], [track(1)])
     assert (changed.kind, changed.details["before"], changed.details["label"]) == ("label_changed", "without_mask", "with_mask")
     assert watcher.observe(frame(4), [], [track(1)]) == [], "waited for"
@@ -72,4 +72,4 @@ def test_thousands_of_people_are_a_count() -> None:
     for person in range(5000):
         watcher.observe(frame(person), [face(person, "with_mask")], [track(person)])
     assert dict(watcher.people) == {"with_mask": 5000}
-    assert len(watcher._there) == 1
+    assert len(watcher._present) == 1

@@ -1,4 +1,4 @@
-"""Real people: the clips beside the project, where there are any."""
+"""Clips of real people, if the data folder has them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from maskedge.sources import open_source
 from maskedge.vision.pipeline import DETECT_EVERY
 
 
-def follow(path: Path) -> tuple[MaskDetector, dict[int, list[str]]]:
-    """Run over a clip as `edge-run` does; give the labels that each person had, in order."""
+def track_clip(path: Path) -> tuple[MaskDetector, dict[int, list[str]]]:
+    """Process a clip as `edge-run` does; return the labels of each person, in order."""
     detector = MaskDetector(tracking=True, detect_every=DETECT_EVERY)
     labels: dict[int, list[str]] = {}
     source = open_source(str(path))
@@ -30,8 +30,11 @@ def follow(path: Path) -> tuple[MaskDetector, dict[int, list[str]]]:
 
 
 def test_four_people_put_masks_on(data_dir: Path) -> None:
-    """Three put one on; the fourth does, takes it off for four seconds, and puts it on again. Half on, it is badly worn."""
-    detector, labels = follow(data_dir / "clips" / "four_people_putting_masks_on.mp4")
+    """Three put a mask on; the fourth also takes it off for four seconds and puts it on again.
+
+    While they put it on, the label may be `incorrect_mask`.
+    """
+    detector, labels = track_clip(data_dir / "clips" / "four_people_putting_masks_on.mp4")
     assert detector.tracker is not None
     assert detector.tracker.people.total() in (4, 5), "the painting on the wall is a fifth at most"
     once, again = ["without_mask", "with_mask"], ["without_mask", "with_mask"] * 2
@@ -42,7 +45,7 @@ def test_four_people_put_masks_on(data_dir: Path) -> None:
 
 @pytest.mark.parametrize(("clip", "label"), [("one_man_no_mask", "without_mask"), ("one_woman_masked", "with_mask")])
 def test_one_person_is_one(data_dir: Path, clip: str, label: str) -> None:
-    detector, labels = follow(data_dir / "clips" / f"{clip}.mp4")
+    detector, labels = track_clip(data_dir / "clips" / f"{clip}.mp4")
     assert list(labels.values()) == [[label]]
     assert detector.tracker is not None
     assert detector.tracker.people.total() == 1

@@ -9,15 +9,19 @@ from helpers.support import METADATA, write_detector, write_model
 from maskedge import ModelError, UsageError
 from maskedge.boxes import box_iou
 from maskedge.sources import demo
-from maskedge.vision.detectors import CascadeDetector, CnnDetector, build_detector, opencv_cascade
+from maskedge.types import Box, Image
+from maskedge.vision import detectors
+from maskedge.vision.detectors import Detections, FaceDetector, adapt_detector, detector_names, load_detector, register_detector
+from maskedge.vision.detectors.cascade import CascadeDetector, opencv_cascade
+from maskedge.vision.detectors.network import CnnDetector
 from maskedge.vision.pipeline import MOST_CANDIDATES, MaskDetector
 
 
 @pytest.mark.parametrize("name", ["haar", "cnn", "haar-stock"])
 def test_finds_the_composite_faces(name: str) -> None:
-    detector = build_detector(name)
+    detector = load_detector(name)
     truth = [face for face in demo.truth(150) if face.visible > 0.9]
-    boxes = detector.detect(demo.draw(150))
+    boxes = detector.detect(demo.draw(150)).boxes
     assert len(truth) >= 3
     assert all(max(box_iou(face.box, box) for box in boxes) >= 0.4 for face in truth)
 
@@ -25,15 +29,15 @@ def test_finds_the_composite_faces(name: str) -> None:
 def test_scaling_and_border_are_undone() -> None:
     image = demo.draw(150)
     cascade = opencv_cascade("frontalface_default")
-    plain = CascadeDetector(cascade, side=None).detect(image)
-    bordered = CascadeDetector(cascade, side=480, border=0.1).detect(image)
+    plain = CascadeDetector(cascade, side=None).detect(image).boxes
+    bordered = CascadeDetector(cascade, side=480, border=0.1).detect(image).boxes
     assert len(plain) >= 3
     assert all(max(box_iou(box, other) for other in bordered) > 0.7 for box in plain)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (8, 8, 3), (24, 2000, 3), (3, 640, 3)])
 def test_tiny_and_odd_pictures(shape: tuple[int, int, int]) -> None:
-    assert CascadeDetector.default().detect(np.full(shape, 200, np.uint8)) == []
+    assert CascadeDetector.default().detect(np.full(shape, 200, np.uint8)).boxes == ()
 
 
 @pytest.mark.parametrize("content", [b"", b"<?xml version='1.0'?><opencv_storage></opencv_storage>", b"not xml"])
@@ -51,17 +55,17 @@ def test_missing_cascade() -> None:
 
 def test_unknown_name() -> None:
     with pytest.raises(UsageError, match="haar, cnn, haar-stock"):
-        build_detector("hog")
+        load_detector("hog")
 
 
 @pytest.mark.parametrize("shape", [(30, 40), (60, 80), (90, 40), (15, 200)])
 def test_detector_file_answers_in_pixels_of_the_picture(tmp_path: Path, shape: tuple[int, int]) -> None:
     detector = CnnDetector(write_detector(tmp_path / "detector.onnx"))
     image = np.zeros((*shape, 3), np.uint8)
-    assert detector.detect(image) == []
+    assert detector.detect(image).boxes == ()
     top, left = shape[0] // 3, shape[1] // 2
     image[top : top + 10, left : left + 10] = 255
-    boxes = detector.detect(image)
+    boxes = detector.detect(image).boxes
     reach = max(shape[0] / 30, shape[1] / 40)
     x1, y1, x2, y2 = np.array(boxes).T
     found = [min(x1), min(y1), max(x2), max(y2)]
@@ -89,3 +93,47 @@ def test_detector_file_that_breaks_the_contract(tmp_path: Path) -> None:
         CnnDetector(write_model(tmp_path / "classifier.onnx"))
     with pytest.raises(ModelError, match="there is no model file"):
         CnnDetector(tmp_path / "none.onnx")
+
+
+def test_a_detector_registers_itself_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole of what a new detector takes: a class and a factory."""
+    monkeypatch.setattr(detectors, "_names", dict(detectors._names))
+
+    class Centre(FaceDetector):
+        default_threshold = 0.25
+        score_weights = (1.0, 0.0)
+
+        def detect(self, image: Image) -> Detections:
+            height, width = image.shape[:2]
+            box = (width / 4, height / 4, 3 * width / 4, 3 * height / 4)
+            return Detections((box,), np.array([0.5], np.float32))
+
+    @register_detector("centre")
+    def _centre(min_face_size: int | None, threads: int) -> FaceDetector:
+        return Centre()
+
+    assert detector_names() == ("haar", "centre", "cnn", "haar-stock")
+    pipeline = MaskDetector(detector="centre")
+    assert pipeline.face_threshold == 0.25
+    (scored,) = pipeline.detect(demo.draw(150))
+    assert scored.face_score == 0.5
+
+
+def test_files_are_resolved_by_their_suffix(tmp_path: Path) -> None:
+    network = write_detector(tmp_path / "own.onnx")
+    assert isinstance(load_detector(str(network)), CnnDetector)
+    assert isinstance(load_detector(network.rename(tmp_path / "upload")), CnnDetector)
+    assert isinstance(load_detector(opencv_cascade("frontalface_default")), CascadeDetector)
+
+
+def test_a_detector_of_the_user_returns_boxes_or_detections() -> None:
+    class Own:
+        def __init__(self, answer: list[Box] | Detections) -> None:
+            self.answer = answer
+
+        def detect(self, image: Image) -> list[Box] | Detections:
+            return self.answer
+
+    image, box = demo.draw(150), (10.0, 10.0, 60.0, 60.0)
+    for answer in ([box], Detections((box,))):
+        assert adapt_detector(Own(answer)).detect(image).boxes == (box,)

@@ -18,7 +18,7 @@ from maskedge.sources import open_source
 from maskedge.support.text import read_json, to_json
 from maskedge.types import Box, Image
 from maskedge.vision.classifier import MaskClassifier
-from maskedge.vision.detectors import CnnDetector
+from maskedge.vision.detectors.network import CnnDetector
 from maskedge.vision.pipeline import MaskDetector
 
 
@@ -150,9 +150,10 @@ def test_unexpected_shapes_of_a_detector_are_refused(tmp_path: Path) -> None:
 
 def test_only_the_best_boxes_are_kept(tmp_path: Path) -> None:
     detector = CnnDetector(write_detector(tmp_path / "detector.onnx", size=(128, 128)))
-    boxes, scores = detector.answer(np.full((128, 128, 3), 255, np.uint8))
-    assert len(boxes) == len(scores) == 4096
-    assert scores[0] == pytest.approx(0.99 + 510 * 1e-5)
+    found = detector.detect(np.full((128, 128, 3), 255, np.uint8))
+    assert found.scores is not None
+    assert len(found.boxes) == len(found.scores) == 4096
+    assert found.scores[0] == pytest.approx(0.99 + 510 * 1e-5)
 
 
 def test_json_holds_no_nan_or_infinity() -> None:

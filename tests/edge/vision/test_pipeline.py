@@ -10,18 +10,20 @@ import pytest
 
 from helpers.support import METADATA, write_model
 from maskedge import MaskDetector, UsageError
-from maskedge.boxes import as_box, box_iou, side
+from maskedge.boxes import box_iou, side
 from maskedge.sources import demo
 from maskedge.tracking.elapsed import CallTimes
 from maskedge.types import Box, Image
-from maskedge.vision.detectors import DETECTORS, CnnDetector
+from maskedge.vision.detectors import adapt_detector, detector_names
+from maskedge.vision.detectors.network import CnnDetector
 from maskedge.vision.pipeline import MOST_CANDIDATES
+from maskedge.vision.scoring import LabelChoice
 
 TWO = ("with_mask", "without_mask")
 
 
 class Fixed:
-    """Finds the same boxes in every picture."""
+    """A detector with the same boxes for every picture."""
 
     def __init__(self, boxes: Sequence[Box]) -> None:
         self.boxes = list(boxes)
@@ -70,7 +72,7 @@ def test_what_is_no_picture_is_refused(image: object) -> None:
 
 
 def test_not_a_face_is_thrown_out(tmp_path: Path) -> None:
-    """A bright crop gets the last label of this model: here it is the one that says that it is no face."""
+    """A bright crop gets the last label of this model, here `not_a_face`."""
     metadata = METADATA | {"maskedge.labels": '["with_mask", "not_a_face"]'}
     model = write_model(tmp_path / "model.onnx", metadata=metadata)
     image = np.zeros((100, 200, 3), np.uint8)
@@ -84,7 +86,7 @@ def test_not_a_face_is_thrown_out(tmp_path: Path) -> None:
 
 
 def test_vote_never_ends_at_not_a_face(tmp_path: Path) -> None:
-    """Three labels, of which the middle one is never the likeliest: a face that is nearly none stays what it looks like."""
+    """Of three labels the middle one, `not_a_face`, never becomes the label of a face."""
     metadata = METADATA | {"maskedge.labels": '["with_mask", "not_a_face", "without_mask"]'}
     model = write_model(tmp_path / "model.onnx", metadata=metadata, outputs=3)
     detector = MaskDetector(model, Fixed([(10, 10, 60, 60)]), tracking=True)
@@ -120,27 +122,28 @@ def test_of_boxes_on_one_face_one_is_answered() -> None:
 
 
 def brightness_model(path: Path) -> Path:
-    """A classifier whose probability of being no face grows with the brightness: 0.5 for black, 0.88 for a mean of 10, ..."""
+    """A classifier of brightness: the probability of `not_a_face` is 0.5 at 0, 0.88 at 10."""
     return write_model(
         path, metadata=METADATA | {"maskedge.labels": '["with_mask", "not_a_face"]', "maskedge.card": '{"unsure_below": 0.6}'}
     )
 
 
-def test_a_probable_face_is_looked_at_again_where_it_was_drawn(tmp_path: Path) -> None:
+def test_a_probable_face_is_refined(tmp_path: Path) -> None:
     image, box = np.zeros((100, 200, 3), np.uint8), (60.0, 20.0, 110.0, 70.0)
     model = write_model(tmp_path / "left.onnx", place=(0.0, 0.0, 0.5, 1.0))
-    ((face, _, _),) = MaskDetector(model, Fixed([box])).find(image, 0.0)
-    # The left half of its crop; the right half of the crop about that (the mirror image's left); the left half about their mean.
-    looks = [(55, 15, 85, 75), (70, 9, 106, 81), (39, 5, 79, 85)]
-    assert face.box == pytest.approx(np.mean(looks, axis=0), abs=1)
-    # What is no face by far, or drawn by no model: once only.
-    told = METADATA | {"maskedge.labels": '["with_mask", "not_a_face"]'}
-    doubtful = write_model(tmp_path / "doubtful.onnx", place=(0.0, 0.0, 0.5, 1.0), metadata=told)
-    assert MaskDetector(doubtful, Fixed([box])).find(np.full_like(image, 50), 0.0)[0][0].box == pytest.approx(looks[0])
-    assert MaskDetector(write_model(tmp_path / "plain.onnx"), Fixed([box])).find(image, 0.0)[0][0].box == box
+    face = MaskDetector(model, Fixed([box])).detect(image, 0.0)[0].face
+    # The left half of the crop; the right half of the crop around that, since it is mirrored; the
+    # left half around their mean.
+    places = [(55, 15, 85, 75), (70, 9, 106, 81), (39, 5, 79, 85)]
+    assert face.box == pytest.approx(np.mean(places, axis=0), abs=1)
+    # A candidate far from being a face, or a model without places: not refined.
+    metadata = METADATA | {"maskedge.labels": '["with_mask", "not_a_face"]'}
+    doubtful = write_model(tmp_path / "doubtful.onnx", place=(0.0, 0.0, 0.5, 1.0), metadata=metadata)
+    assert MaskDetector(doubtful, Fixed([box])).detect(np.full_like(image, 50), 0.0)[0].face.box == pytest.approx(places[0])
+    assert MaskDetector(write_model(tmp_path / "plain.onnx"), Fixed([box])).detect(image, 0.0)[0].face.box == box
 
 
-def test_least_face_is_a_choice_and_lower_for_a_face_that_was_there(tmp_path: Path) -> None:
+def test_face_threshold_is_lower_for_a_tracked_face(tmp_path: Path) -> None:
     model = brightness_model(tmp_path / "model.onnx")
     box = (60.0, 20.0, 120.0, 80.0)
     black, dim = np.zeros((100, 200, 3), np.uint8), np.full((100, 200, 3), 4, np.uint8)
@@ -156,25 +159,27 @@ def test_least_face_is_a_choice_and_lower_for_a_face_that_was_there(tmp_path: Pa
     assert [len(followed(dim, number / 25)) for number in range(1, 21)][-1] == 0
 
 
-def test_a_score_and_a_probability_judge_together(tmp_path: Path) -> None:
-    """The network's score counts as much as the classifier's probability; a cascade gives none."""
+def test_a_score_and_a_probability_are_fused(tmp_path: Path) -> None:
+    """The network's score counts as well as the classifier's probability; a cascade gives none."""
     model = brightness_model(tmp_path / "model.onnx")
     detector = MaskDetector(model, detector="cnn")
     image = demo.draw(150)
-    boxes, scores = CnnDetector().answer(image)
-    probabilities = 1 - detector.classifier.classify(image, [as_box(box) for box in boxes])[:, 1]
-    found = detector.find(image, 0.0)
+    detections = CnnDetector().detect(image)
+    scores = detections.scores
+    assert scores is not None
+    probabilities = 1 - detector.classifier.classify(image, detections.boxes)[:, 1]
+    found = detector.detect(image, 0.0)
     # Of two candidates alike to one of them the other decides.
-    assert max(own.certainty for own in found) < max(scores.max(), probabilities.max())
-    best = max(own.certainty for own in found)
-    assert not detector.find(image, best * 1.001)
-    assert [own.certainty for own in detector.find(image, best * 0.999)] == [best]
+    assert max(own.face_score for own in found) < max(scores.max(), probabilities.max())
+    best = max(own.face_score for own in found)
+    assert not detector.detect(image, best * 1.001)
+    assert [own.face_score for own in detector.detect(image, best * 0.999)] == [best]
     assert MaskDetector(model).face_threshold != detector.face_threshold
     detector.set_face_threshold(0.3)
     assert detector.face_threshold == 0.3
 
 
-def test_least_face_and_min_face_are_checked() -> None:
+def test_face_threshold_and_min_face_size_are_checked() -> None:
     with pytest.raises(UsageError, match="0 to 1"):
         MaskDetector(face_threshold=1.5)
     with pytest.raises(UsageError, match="min_face_size takes a number from 1"):
@@ -195,7 +200,7 @@ def test_smaller_faces_are_dropped_and_do_not_flicker() -> None:
     first = len(growing(image))
     # A tenth smaller: who was there stays.
     centre = [((x1 + x2) / 2, (y1 + y2) / 2, 0.45 * (x2 - x1), 0.45 * (y2 - y1)) for x1, y1, x2, y2 in boxes]
-    growing.detector = Fixed([(x - w, y - h, x + w, y + h) for x, y, w, h in centre])
+    growing.detector = adapt_detector(Fixed([(x - w, y - h, x + w, y + h) for x, y, w, h in centre]))
     assert len(growing(image)) == first
 
 
@@ -207,7 +212,7 @@ def test_unsure_is_by_the_models_card(tmp_path: Path) -> None:
     assert face.to_json()["unsure"] is True
     silent = write_model(tmp_path / "silent.onnx")
     (face,) = MaskDetector(silent, Fixed([(60, 20, 120, 80)]))(np.zeros((100, 200, 3), np.uint8))
-    assert not face.unsure, "a model that does not say is taken at its word"
+    assert not face.unsure, "a card without `unsure_below` sets no bound"
 
 
 def test_a_face_gets_one_of_the_labels_that_are_asked_for(tmp_path: Path) -> None:
@@ -218,29 +223,29 @@ def test_a_face_gets_one_of_the_labels_that_are_asked_for(tmp_path: Path) -> Non
     assert all_labels.labels == ("with_mask", "without_mask", "incorrect_mask")
     assert two.labels == TWO
     probabilities = np.array([[0.1, 0.05, 0.8, 0.05], [0.6, 0.2, 0.1, 0.1], [0, 0, 1, 0]], np.float32)
-    votes = two._votes(probabilities)
-    # The probability of being a face stays, and so does what the labels that are left are worth against each other.
+    votes = LabelChoice(two.classifier, TWO).restrict(probabilities)
+    # The probability of a face stays, and so does the ratio of the labels that are left.
     assert votes.sum(axis=1) == pytest.approx([0.95, 0.9, 1], abs=1e-5)
     assert votes[:2, 0] / votes[:2, 1] == pytest.approx([2, 3], rel=1e-3)
     assert votes[2] == pytest.approx([0.5, 0.5, 0, 0])
-    assert (all_labels._votes(probabilities) == probabilities * [1, 1, 1, 0]).all()
-    (found,), (own,) = all_labels.find(image, 0.0), two.find(image, 0.0)
-    assert (own.face.box, own.certainty) == (found.face.box, found.certainty)
-    assert two.name(found.face.box, found.probabilities) == own.face
-    assert all_labels.name(found.face.box, found.probabilities) == found.face
+    assert (LabelChoice(all_labels.classifier).restrict(probabilities) == probabilities * [1, 1, 1, 0]).all()
+    (found,), (own,) = all_labels.detect(image, 0.0), two.detect(image, 0.0)
+    assert (own.face.box, own.face_score) == (found.face.box, found.face_score)
+    assert two.label_face(found.face.box, found.probabilities) == own.face
+    assert all_labels.label_face(found.face.box, found.probabilities) == found.face
 
 
 def test_labels_are_those_of_the_model() -> None:
     assert MaskDetector(labels=("without_mask", "with_mask")).labels == TWO
     assert "incorrect_mask" in MaskDetector(labels=()).labels
     refused = {("with_mask", "beard"): "no label 'beard'", ("with_mask", "not_a_face"): "'not_a_face'", ("with_mask",): "two"}
-    for labels, said in refused.items():
-        with pytest.raises(UsageError, match=said):
+    for labels, message in refused.items():
+        with pytest.raises(UsageError, match=message):
             MaskDetector(labels=labels)
 
 
 def test_a_track_keeps_its_face_with_two_labels() -> None:
-    """The vote is the probability of a face, too: what is left out must not take from it."""
+    """The vote is also the probability of a face: labels not asked for still count in it."""
     all_labels, two = (MaskDetector(tracking=True, labels=labels) for labels in (None, TWO))
     for index in range(120, 132):
         image, moment = demo.draw(index), index / 30
@@ -250,7 +255,7 @@ def test_a_track_keeps_its_face_with_two_labels() -> None:
 
 
 class Counting(Fixed):
-    """Counts how often it is asked."""
+    """A detector that counts its calls."""
 
     calls = 0
 
@@ -260,34 +265,34 @@ class Counting(Fixed):
 
 
 def test_a_lost_person_is_looked_for_sooner_and_not_without_end() -> None:
-    finder = Counting([true.box for true in demo.truth(150) if true.visible > 0.95])
-    detector = MaskDetector(detector=finder, tracking=True, detect_every=10)
+    own = Counting([true.box for true in demo.truth(150) if true.visible > 0.95])
+    detector = MaskDetector(detector=own, tracking=True, detect_every=10)
     times = (number / 25 for number in count())
     for _ in range(40):
         detector(demo.draw(150), next(times))
-    assert finder.calls == 4
+    assert own.calls == 4
     assert detector.tracker is not None
-    assert detector.tracker.people.total() == len(finder.boxes)
+    assert detector.tracker.people.total() == len(own.boxes)
     black = np.zeros((480, 640, 3), np.uint8)
-    finder.boxes = []
-    before = finder.calls
+    own.boxes = []
+    before = own.calls
     detector(black, next(times))
     for _ in range(4):
         assert detector(black, next(times)) == []
-    assert finder.calls - before == 2, "the detection that missed them, and one more soon"
+    assert own.calls - before == 2, "the detection that missed them, and one more soon"
     for _ in range(95):
         assert detector(black, next(times)) == []
-    assert finder.calls - before <= 13, "a third more at most"
+    assert own.calls - before <= 13, "a third more at most"
     assert detector.tracker.people.total() == 4
 
 
 @pytest.mark.parametrize(("rate", "frames"), [(60, 5), (30, 5), (25, 5), (12.5, 3), (6, 2), (4, 2), (2.5, 1), (1, 1)])
 def test_detection_is_due_after_some_frames_and_after_some_time(rate: float, frames: int) -> None:
-    finder = Counting([])
-    detector = MaskDetector(detector=finder, tracking=True, detect_every=5)
+    own = Counting([])
+    detector = MaskDetector(detector=own, tracking=True, detect_every=5)
     for number in range(20 * frames):
         detector(np.zeros((48, 64, 3), np.uint8), number / rate)
-    assert finder.calls == 20
+    assert own.calls == 20
 
 
 def test_frames_without_a_time_are_as_far_apart_as_the_calls_and_no_nearer_than_those_of_a_usual_camera(
@@ -312,19 +317,19 @@ def test_a_time_is_a_finite_number(moment: float) -> None:
         MaskDetector(tracking=True)(np.zeros((48, 64, 3), np.uint8), moment)
 
 
-def test_settled_faces_are_not_asked_for_between_detections() -> None:
+def test_stable_faces_are_not_classified_between_detections() -> None:
     detector = MaskDetector(
         detector=Fixed([true.box for true in demo.truth(150) if true.visible > 0.95]), tracking=True, detect_every=10
     )
     for number in range(35):
         faces = detector(demo.draw(150), number / 25)
     assert detector.tracker is not None
-    answers = [track.answers for track in detector.tracker.tracks]
+    answers = [track.classified for track in detector.tracker.tracks]
     assert max(answers) < 35
-    assert all(face.score > 0.9 and face.raw_score > 0.5 for face in faces), "their answers count for the frames in between"
+    assert all(face.score > 0.9 and face.raw_score > 0.5 for face in faces), "a vote counts for the stable frames after it"
 
 
-@pytest.mark.parametrize("detector", DETECTORS)
+@pytest.mark.parametrize("detector", detector_names())
 @pytest.mark.parametrize("shape", [(1, 1), (8, 8), (1, 640), (480, 1), (24, 24), (4320, 7680)])
 def test_frames_of_any_size(shape: tuple[int, int], detector: str) -> None:
     if shape[0] > 4000 and detector == "haar-stock":
@@ -377,7 +382,7 @@ def test_two_hundred_faces(crowd: tuple[Image, list[Box]]) -> None:
     assert len({face.track for face in faces}) == len(faces)
     assert detector.tracker is not None
     assert detector.tracker.people.total() >= 180
-    # And found by a detector of our own.
+    # And with a bundled detector.
     assert len(MaskDetector(detector="haar-stock")(image)) > 100
 
 
@@ -395,7 +400,7 @@ def test_a_detector_gone_wild_does_not_stop_the_device() -> None:
 
 
 def test_a_minute_of_black_and_white_frames() -> None:
-    """After a scene with people, as a camera whose lens is covered and then dazzled: no faces, and nothing is kept for ever."""
+    """After a scene with people, half a minute each of black and white: every track is dropped."""
     detector = MaskDetector(tracking=True, detect_every=5)
     for index in range(100, 130):
         detector(demo.draw(index), index / 25)

@@ -91,7 +91,7 @@ def test_card_of_the_bundled_model() -> None:
 
 def test_card_of_a_file_that_tells_little(tmp_path: Path) -> None:
     card = render_card(write_model(tmp_path / "own.onnx"))
-    assert "does not say what it was trained on" in card
+    assert "does not state its training data" in card
     assert "not known" in card
 
 

@@ -1,4 +1,4 @@
-"""Our own cascade: what it computes is what OpenCV computes."""
+"""The project's cascade computes what OpenCV computes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from maskedge import UsageError
 from maskedge.boxes import box_iou
 from maskedge.sources import demo
 from maskedge.types import Image
-from maskedge.vision.detectors import CascadeDetector
+from maskedge.vision.detectors.cascade import CascadeDetector
 from maskedge_train.cascade.boosting import train_stage
 from maskedge_train.cascade.features import KINDS, WINDOW, Integrals
 from maskedge_train.cascade.opencv import Cascade, from_json, to_json
@@ -23,7 +23,7 @@ from maskedge_train.data.dataset import DataSet, load_dataset
 
 
 def windows(count: int, random: np.random.Generator) -> Image:
-    """Soft grey pictures of the size of a window, some of them flat."""
+    """Return smooth grey windows, some of them without contrast."""
     coarse = random.integers(0, 256, (count, 6, 6), np.uint8)
     soft = np.stack([cv2.resize(one, (WINDOW, WINDOW), interpolation=cv2.INTER_CUBIC) for one in coarse])
     soft[::17] = 100 + soft[::17] // 40
@@ -32,7 +32,7 @@ def windows(count: int, random: np.random.Generator) -> Image:
 
 @pytest.fixture(scope="module", params=["haar", "lbp"])
 def cascade(request: pytest.FixtureRequest) -> Cascade:
-    """Three stages that look for something dark across the middle."""
+    """Return a cascade of three stages that detect a dark bar across the middle."""
     random = np.random.default_rng(4)
     faces = windows(500, random)
     faces[:, 8:14, 4:20] = np.clip(faces[:, 8:14, 4:20].astype(int) - 70, 0, 255)
@@ -119,7 +119,7 @@ def trained(dataset: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_trained_cascade_finds_the_composite_faces(trained: Path) -> None:
     truth = [face for face in demo.truth(150) if face.visible > 0.9]
-    boxes = CascadeDetector.trained(trained / "cascade.xml").detect(demo.draw(150))
+    boxes = CascadeDetector.trained(trained / "cascade.xml").detect(demo.draw(150)).boxes
     assert sum(max((box_iou(face.box, box) for box in boxes), default=0) >= 0.3 for face in truth) >= len(truth) // 2
 
 

@@ -11,7 +11,7 @@ LABELS = ("with_mask", "not_a_face")
 
 
 def rejection_of(faces: int, false_positives: int) -> dict[str, float | int | None]:
-    """The rejection figures of a net whose logit of a face rises from crop to crop, among faces and among false_positives."""
+    """Measure a net whose face logit rises from crop to crop, for faces and for false positives."""
     count = faces + false_positives
     logits = np.zeros((count, 2), np.float32)
     logits[:faces, 0] = np.linspace(-1, 9, faces)
@@ -28,18 +28,19 @@ def rejection_of(faces: int, false_positives: int) -> dict[str, float | int | No
     return measure_rejection(answers, crops, temperature=2.0)
 
 
-def test_gate_by_hand() -> None:
+def test_rejection_by_hand() -> None:
     found = rejection_of(faces=101, false_positives=101)
     assert (found["faces"], found["false_alarms"]) == (101, 101)
-    # Nine in ten on either side of 0, where both are as likely.
+    # 90 % on either side of 0, where both labels are equally likely.
     assert found["rejected"] == pytest.approx(0.9, abs=0.01)
     assert found["kept"] == pytest.approx(0.9, abs=0.01)
-    # The 97th of a hundred steps from -9 to 1 is 0.7: 0.69 of a face at twice the temperature; below it lie 17 faces.
+    # The 97th of a hundred steps from -9 to 1 is 0.7: a face probability of 0.69 at twice the
+    # temperature. 17 faces lie below.
     assert found["least_face"] == pytest.approx(1 / (1 + np.exp(-0.345)), abs=1e-4)
     assert found["kept_at_97"] == pytest.approx(84 / 101, abs=1e-4)
 
 
-def test_gate_without_faces_or_alarms() -> None:
+def test_rejection_without_faces_or_false_positives() -> None:
     assert rejection_of(faces=0, false_positives=9) | {"rejected": None, "least_face": None} == {
         "rejected": None, "false_alarms": 9, "kept": None, "faces": 0, "least_face": None, "kept_at_97": None,
     }  # fmt: skip

@@ -23,7 +23,7 @@ def answers_of(
 
 
 def calibrated(count: int, spread: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
-    """Logits whose softmax is the truth: each target is drawn with just these probabilities."""
+    """Return calibrated logits: each target is drawn with their softmax."""
     random = np.random.default_rng(5)
     logits = random.normal(0, spread, (count, 4)).astype(np.float32)
     cumulated = probabilities(logits).cumsum(axis=1)
@@ -38,7 +38,8 @@ def test_softmax_is_stable() -> None:
 
 
 def test_figures_by_hand() -> None:
-    # Truth and answer: three of label 0 (one taken for 1), two of label 1 (both right), one of label 2 (taken for 0).
+    # Truth and prediction: three of label 0 (one predicted as 1), two of label 1 (both right), one
+    # of label 2 (predicted as 0).
     logits = [[2, 0, 0, 0], [3, 0, 0, 0], [0, 1, 0, 0], [0, 2, 0, 0], [1, 4, 0, 0], [5, 0, 1, 0]]
     figures = measure(answers_of(logits, [0, 0, 0, 1, 1, 2]), 1.0, 0.6)
     assert figures["pictures"] == 6
@@ -48,26 +49,29 @@ def test_figures_by_hand() -> None:
     by_label = figures["labels"]
     first = {name: value for name, value in by_label["with_mask"].items() if "_" not in name}
     assert first == {"precision": 0.6667, "recall": 0.6667, "f1": 0.6667, "count": 3}
-    # All three crops of label 0 look more like it than two of the three others do, and less than the last one.
+    # All three crops of label 0 score higher than two of the three others, and lower than the last
+    # one.
     assert by_label["with_mask"]["roc_auc"] == round(6 / 9, 4)
     assert by_label["without_mask"]["precision"] == 0.6667
     assert by_label["without_mask"]["roc_auc"] == by_label["without_mask"]["average_precision"] == 1
     assert by_label["incorrect_mask"]["precision"] is None  # never the answer
     assert by_label["incorrect_mask"]["f1"] == 0
     assert by_label["not_a_face"] == dict.fromkeys(("precision", "recall", "f1", "roc_auc", "average_precision")) | {"count": 0}
-    # Top probabilities: 0.711, 0.870, 0.475, 0.711, 0.920, 0.969; the third is unsure, of the five others four are right.
+    # Top probabilities: 0.711, 0.870, 0.475, 0.711, 0.920, 0.969. The third is unsure; of the other
+    # five, four are right.
     assert figures["unsure"] == {"below": 0.6, "share_unsure": round(1 / 6, 4), "accuracy_of_the_sure": 0.8}
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
 
 
 def test_two_way() -> None:
-    # The first is thrown out as no face, but of the two labels the right one is likelier; the last has another label.
+    # The first is rejected as no face, but the right one of the two labels is likelier. The last
+    # has another label.
     logits = [[2, 0, 0, 5], [0, 3, 0, 0], [3, 1, 0, 0], [0, 0, 5, 0]]
     assert measure(answers_of(logits, [0, 1, 1, 2]), 1.0, 0.5)["two_way"] == {"strict": 0.3333, "two_labels": 0.6667}
     assert "two_way" not in measure(answers_of(logits, [0, 0, 2, 3]), 1.0, 0.5)
 
 
-def test_a_label_that_is_answered_but_never_true_stays_out_of_the_average() -> None:
+def test_a_label_that_is_predicted_but_never_true_stays_out_of_the_average() -> None:
     figures = measure(answers_of([[3, 0, 0, 0], [0, 3, 0, 0], [0, 0, 3, 0]], [0, 1, 1]), 1.0, 0.5)
     assert figures["labels"]["incorrect_mask"]["precision"] == 0
     assert figures["labels"]["incorrect_mask"]["recall"] is None
@@ -92,7 +96,8 @@ def test_nothing_and_not_a_number_are_refused() -> None:
 
 
 def test_calibration_error_by_hand() -> None:
-    # Two answers of 0.9 (one right) and two of exactly 1 (both right): half of them are off by 0.4.
+    # Two predictions at 0.9 (one right) and two at exactly 1 (both right): half of them are off by
+    # 0.4.
     chances = np.array([[0.9, 0.1], [0.1, 0.9], [1, 0], [0, 1]], np.float32)
     targets = np.array([0, 0, 0, 1])
     assert calibration_error(chances, targets) == pytest.approx(0.2, abs=1e-3)
@@ -142,10 +147,10 @@ def test_temperature_of_little_or_nothing() -> None:
     assert 0.25 <= fit_temperature(np.array([[9, 0]], np.float32), np.array([0])) <= 8
 
 
-def test_separated_answers_become_no_more_confident_than_their_number_allows() -> None:
+def test_separable_predictions_become_no_more_confident_than_their_number_allows() -> None:
     targets = np.arange(98) % 2
     logits = (np.eye(2)[targets] * 3).astype(np.float32)
-    # 98 right answers speak for 1 wrong one in 100, of which Platt's softening gives each of two labels a half.
+    # 98 right predictions imply 1 wrong one in 100; Platt's smoothing splits it over two labels.
     assert probabilities(logits, fit_temperature(logits, targets)).max() == pytest.approx(0.995, abs=1e-3)
 
 
@@ -171,10 +176,10 @@ def test_threshold_of_little_data() -> None:
     assert unsure_threshold(sure_but_wrong, np.array([1, 0])) == 0.99
 
 
-def test_too_few_faces_calibrate_nothing_and_say_so() -> None:
+def test_too_few_faces_calibrate_nothing_and_are_reported() -> None:
     logits, targets = calibrated(2 * MIN_FACES)
     faces = np.arange(len(targets)) < MIN_FACES
-    # What is no face helps to fit, but does not count as enough.
+    # Negatives take part in the fit but do not count as faces.
     enough, few = calibrate(logits * 3, targets, faces), calibrate(logits * 3, targets, faces & (np.arange(len(targets)) > 0))
     assert enough.fitted and not few.fitted
     assert enough.temperature != 1.0

@@ -31,10 +31,10 @@ def test_unknown_net() -> None:
         build("resnet", 2)
 
 
-def test_edgenet_l_answers_alike_for_a_crop_and_its_mirror_image() -> None:
+def test_edgenet_l_predicts_the_same_for_a_crop_and_its_mirror_image() -> None:
     torch.manual_seed(0)
     net, pixels = build("edgenet-l", 4), torch.rand(3, 3, INPUT_SIZE, INPUT_SIZE) * 2 - 1
-    for parameter in net.parameters():  # the part that tells places starts at nothing
+    for parameter in net.parameters():  # the box head starts at zero
         torch.nn.init.normal_(parameter, std=0.05)
     with torch.no_grad():
         (logits, places), (mirrored, other) = (locate(net.eval(), crops) for crops in (pixels, pixels.flip(3)))
@@ -42,6 +42,6 @@ def test_edgenet_l_answers_alike_for_a_crop_and_its_mirror_image() -> None:
         assert torch.equal(net(pixels), logits)
         assert places is not None and other is not None
         assert torch.allclose(places, torch.stack([1 - other[:, 2], other[:, 1], 1 - other[:, 0], other[:, 3]], dim=1), atol=1e-5)
-        # In training it looks once.
+        # In training there is no second crop.
         single = [locate(net.train(), crops)[0] for crops in (pixels, pixels.flip(3))]
         assert not torch.allclose(*single, atol=1e-5)

@@ -16,7 +16,7 @@ SPEC = ClassifierSpec("made up", LABELS, 64, CropRule())
 
 
 class Brightness(torch.nn.Module):
-    """Calls what is bright `with_mask` and what is dark `without_mask`."""
+    """A net that predicts `with_mask` for bright crops and `without_mask` for dark ones."""
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """float32 `[N, 3, 64, 64]` to `[N, 3]`."""
@@ -32,7 +32,7 @@ def crops(labels: list[str], patches: list[Image]) -> Crops:
     return Crops(np.stack(patches), exact, nowhere, np.array(labels), np.full(count, 2), *text)
 
 
-def test_limits_are_measured_on_masked_and_unmasked_faces() -> None:
+def test_robustness_is_measured_on_masked_and_unmasked_faces() -> None:
     bright, dark = (np.full((PATCH, PATCH, 3), value, np.uint8) for value in (190, 60))
     rows = {
         row["condition"]: row
@@ -40,13 +40,13 @@ def test_limits_are_measured_on_masked_and_unmasked_faces() -> None:
     }
     assert rows["as they are"] == {"condition": "as they are", "accuracy": 1.0, "faces": 3}
     assert rows["turned by 30 degrees"]["accuracy"] == 1.0
-    # In the dark the bright ones are dark too.
+    # In the dark, bright crops are dark, too.
     assert rows["10% of the light"]["accuracy"] == pytest.approx(1 / 3, abs=1e-4)
     assert rows["a painted hand before the mouth"]["faces"] == 1
     assert set(CONDITIONS) < set(rows)
 
 
-def test_conditions_change_what_they_say() -> None:
+def test_conditions_change_the_faces_as_named() -> None:
     random = np.random.default_rng(2)
     patch = texture((PATCH, PATCH), random)
     plain = CONDITIONS["as they are"](patch, random).astype(float)

@@ -1,4 +1,4 @@
-"""A training that goes on from what an earlier one learned."""
+"""Warm start: a training that starts from an earlier one."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ def as_pixels(faces: Image) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("labels", [LABELS, ("with_mask", "without_mask")])
-def test_exported_model_answers_the_same_as_a_net(faces, labels: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
+def test_exported_model_predicts_the_same_as_a_net(faces, labels: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
     net = load_start(default_model(), "edgenet", labels, as_pixels(faces))
     classifier = MaskClassifier()
     temperature = classifier.contract.card["temperature"]
     expected = classifier.classify_crops(faces)[:, [classifier.labels.index(label) for label in labels]]
     found = probabilities(predict(net, faces), temperature)
     assert np.abs(found - expected / expected.sum(1, keepdims=True)).max() < 1e-4
-    # In training, where layers normalise by what they see, it is still the same net.
+    # In training mode, with batch statistics, the net still predicts the same.
     with torch.no_grad():
         learning = net.train()(as_pixels(faces)).argmax(1).numpy()
     assert (learning == found.argmax(1)).mean() > 0.9
 
 
-def test_larger_net_grows_from_a_smaller_one(faces) -> None:  # type: ignore[no-untyped-def]
+def test_larger_net_is_widened_from_a_smaller_one(faces) -> None:  # type: ignore[no-untyped-def]
     small, large = (load_start(default_model(), name, LABELS, as_pixels(faces)).eval() for name in ("edgenet", "edgenet-l"))
     mirrored = np.ascontiguousarray(faces[:, :, ::-1])
-    # The larger one looks at the mirror image, too.
+    # The larger net also averages over the mirror image.
     expected = (predict(small, faces) + predict(small, mirrored)) / 2
     assert np.abs(probabilities(expected, 1.0) - probabilities(predict(large, faces), 1.0)).max() < 0.05
     with torch.no_grad():
@@ -68,7 +68,8 @@ def test_larger_net_grows_from_a_smaller_one(faces) -> None:  # type: ignore[no-
     mirrored_back = torch.stack([1 - other[:, 2], other[:, 1], 1 - other[:, 0], other[:, 3]], dim=1)
     assert ((own + mirrored_back) / 2 - found).abs().max() < 0.02
     assert (learning == predict(small, faces).argmax(1)).mean() > 0.9
-    # What it has more of can learn: nothing of it is dead, once a block that adds nothing yet has begun to.
+    # Additional channels can learn: no gradient is zero once the muted blocks have started to
+    # contribute.
     for _ in range(2):
         large.zero_grad()
         large(as_pixels(faces)).logsumexp(1).sum().backward()
@@ -80,7 +81,7 @@ def test_larger_net_grows_from_a_smaller_one(faces) -> None:  # type: ignore[no-
 
 
 @pytest.mark.slow
-def test_training_goes_on_from_a_model(command, faces, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_training_starts_from_a_model(command, faces, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     begun = predict(load_start(default_model(), "edgenet", LABELS[:2], as_pixels(faces)), faces).argmax(1)
     run = ["edge-train", "classifier", "--data", faces_folder, "--epochs", "1", "--samples", "64", "--batch-size", "16", "--quiet"]
     run += ["--generated", "4"]
@@ -88,9 +89,9 @@ def test_training_goes_on_from_a_model(command, faces, faces_folder: Path, tmp_p
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "report.json").read_text())
     assert len(report["recipe"]["init"]) == 64
-    # The data has two labels; what throws out false alarms is kept besides.
+    # The data has two labels; not_a_face is kept in addition.
     assert report["labels"] == ["with_mask", "without_mask", "not_a_face"]
-    # Steps so small change little of what it knew.
+    # Such small steps change few predictions.
     net = load_start(tmp_path / "best.ckpt", "edgenet", LABELS[:2], as_pixels(faces))
     assert (predict(net, faces).argmax(1) == begun).mean() > 0.85
     done = command(*run, "--init", tmp_path / "best.ckpt", "--out", tmp_path, "--resume")
@@ -98,7 +99,7 @@ def test_training_goes_on_from_a_model(command, faces, faces_folder: Path, tmp_p
     assert "init was" in done.stderr
 
 
-def test_label_that_a_model_lacks_is_learned_afresh_beside_what_it_knows(faces: Image, tmp_path: Path) -> None:
+def test_label_that_a_model_lacks_starts_from_fresh_weights(faces: Image, tmp_path: Path) -> None:
     net, two = build("edgenet", 2).eval(), ("with_mask", "without_mask")
     weights = {f"net.{name}": value for name, value in net.state_dict().items()}
     facts = ClassifierSpec("edgenet", two, INPUT_SIZE, CROP).to_dict()
@@ -109,7 +110,7 @@ def test_label_that_a_model_lacks_is_learned_afresh_beside_what_it_knows(faces: 
         check_start(tmp_path / "two.ckpt", "edgenet", LABELS)
 
 
-def test_what_training_cannot_go_on_from(invoke, faces, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_unusable_warm_start_files_are_refused(invoke, faces, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(UsageError, match="give --net edgenet"):
         load_start(default_model(), "seednet", LABELS, as_pixels(faces))
     with pytest.raises(UsageError, match="lacks the label scarf"):

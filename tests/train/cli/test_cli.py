@@ -1,4 +1,4 @@
-"""The smaller commands of edge-train, and what they say when they cannot."""
+"""The smaller commands of edge-train, and their error messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_help_shows_every_summary_uncut(invoke) -> None:  # type: ignore[no-unty
 
 
 @pytest.mark.slow
-def test_preview_shows_what_the_net_will_see(command, invoke, scenes_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_preview_shows_training_crops(command, invoke, scenes_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     data = ("--scenes", scenes_folder / "boxes.csv", "--backgrounds", scenes_folder / "backgrounds")
     done = command("edge-train", "preview", *data, "--pictures", "12", "--columns", "8", "-o", tmp_path / "grid.png")
     assert done.returncode == 0, done.stderr
@@ -45,7 +45,7 @@ def test_leakage_compares_the_splits(command, faces_folder: Path, tmp_path: Path
 
 
 def make_odd_data(root: Path, faces_folder: Path) -> None:
-    """Folders of pictures that nothing can be learned from."""
+    """Write data sets that are unusable for training."""
     random = np.random.default_rng(1)
     for name, labels in (("EMPTY", 2), ("ONE", 1), ("THREE", 2), ("CORRUPT", 2), ("WALLS", 2)):
         for label in ("with_mask", "without_mask")[:labels]:
@@ -88,7 +88,7 @@ def make_odd_data(root: Path, faces_folder: Path) -> None:
         (["localise", "FACES", "--model", "NOSPLIT", "-o", "boxes.csv"], 4, "NOSPLIT"),
     ],
 )
-def test_bad_input_ends_in_a_sentence(  # type: ignore[no-untyped-def]
+def test_bad_input_ends_in_a_message_and_an_exit_code(  # type: ignore[no-untyped-def]
     invoke, faces_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -54,7 +54,7 @@ def png_of_claimed_size(width: int, height: int) -> bytes:
 
 @pytest.fixture(scope="module")
 def damaged(faces_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three unrelated faces a label, copies of all kinds, and everything that can be wrong with a file."""
+    """Write three unrelated faces per label, copies of all kinds, and damaged files."""
     root = tmp_path_factory.mktemp("audit") / "data [1] é"
     masked, bare = root / "with_mask", root / "without_mask"
     for folder in (masked, bare):
@@ -176,7 +176,8 @@ def test_sizes_and_suffixes(report: dict[str, Any]) -> None:
 
 
 def test_share_seen_in_training(report: dict[str, Any]) -> None:
-    # Of 20 pictures 4 are drawn. Two have one relative, six have two; the two of anna are another pair.
+    # 4 of 20 pictures are drawn. Two have one related picture, six have two; the two of anna are
+    # another pair.
     pair, three = 1 - 3 / 19, 1 - 3 / 19 * 2 / 18
     assert report["random_split"] == {
         "test_share": 0.2,
@@ -354,7 +355,9 @@ def no_place_for_output(folder: Path) -> list[str | Path]:
         (no_place_for_output, 5, "cannot be written"),
     ],
 )
-def test_what_cannot_be_done_is_said(tmp_path: Path, make: Callable[[Path], list[str | Path]], code: int, words: str) -> None:
+def test_failures_end_in_a_message_and_an_exit_code(
+    tmp_path: Path, make: Callable[[Path], list[str | Path]], code: int, words: str
+) -> None:
     result = run(*make(tmp_path))
     assert result.exit_code == code, result.output
     assert words in result.stderr

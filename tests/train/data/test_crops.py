@@ -1,4 +1,4 @@
-"""What the net sees: cut as the device cuts, painted, and with what is no face."""
+"""Training crops: cut by the device's rule, painted, and with negatives."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_exact_crops_are_those_of_the_device(scenes: DataSet, crops: Crops) -> N
     expected = crop_faces(read_picture(picture.path), [face.box for face in picture.faces], CROP, INPUT_SIZE)
     rows = np.flatnonzero((crops.names == picture.name) & (crops.origins == "face"))
     assert (crops.exact[rows] == expected).all()
-    # The middle of a patch is the crop, at the resolution of the patch.
+    # The middle of a patch equals the crop, at the patch's resolution.
     edge = round((PATCH - PATCH / CONTEXT) / 2)
     middle = cv2.resize(crops.patches[rows[0]][edge:-edge, edge:-edge], (INPUT_SIZE, INPUT_SIZE), interpolation=cv2.INTER_AREA)
     assert np.abs(middle.astype(int) - expected[0]).mean() < 12
@@ -52,12 +52,12 @@ def test_every_label_has_crops_of_its_kinds(crops: Crops) -> None:
     assert ("not_a_face", "piece of a face") in kinds
     assert ("with_mask", "mask") in kinds
     assert any(label == "incorrect_mask" and origin != "face" for label, origin in kinds)
-    # A hand, a scarf, a cup or a phone before the mouth is no mask.
+    # A hand, scarf, cup or phone in front of the mouth is not a mask.
     assert all(label == OCCLUSIONS[origin][0] for label, origin in kinds if origin in OCCLUSIONS)
     assert {OCCLUSIONS[thing][0] for thing in ("hand", "scarf", "cup", "phone")} == {"without_mask"}
 
 
-def test_labels_are_put_right_and_what_was_painted_by_them_goes(crops: Crops) -> None:
+def test_relabelled_crops_lose_their_occlusions(crops: Crops) -> None:
     name = crops.names[crops.origins == "mask"][0]
     painted = ~np.isin(crops.origins, REAL)
     right = crops.relabelled({name: "incorrect_mask"})
@@ -78,7 +78,7 @@ def test_a_face_that_nobody_labelled_is_taught_as_nothing(scenes: DataSet, crops
     known, unknown = (cut_crops(DataSet(pictures), parts, negatives=True, painted=False) for pictures in (chosen, without))
     whole = crops.labels != "not_a_face"
     assert (known.origins == "face").sum() == (unknown.origins == "face").sum() < (whole & (crops.origins == "face")).sum()
-    # Where nothing is said of the other faces, detectors take them for faces, and that would be taught as wrong.
+    # Without labels of the other faces, their detections would become wrong negatives.
     assert (known.origins == "false alarm").sum() < (unknown.origins == "false alarm").sum()
 
 
@@ -102,7 +102,7 @@ def test_cutting_again_gives_the_same(scenes: DataSet, crops: Crops, tmp_path: P
         assert (other.labels == crops.labels).all()
 
 
-def test_cache_that_cannot_be_written_is_said(scenes: DataSet, tmp_path: Path) -> None:
+def test_unwritable_cache_is_reported(scenes: DataSet, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="--cache"):
         cached_crops(tmp_path / "file", scenes.take([0]), "split", np.zeros(1, np.int64), negatives=False, painted=False)
@@ -115,7 +115,7 @@ def test_painted_things_cover_and_spare() -> None:
     for thing in OCCLUSIONS:
         changed = np.abs(paint_occlusion(face, (side, side), thing, random).astype(int) - face).max(axis=2) > 20
         assert changed.mean() > 0.03, thing
-        # The forehead stays as it was.
+        # The forehead is unchanged.
         assert changed[round(PATCH / 2 - 0.45 * side) : round(PATCH / 2 - 0.3 * side), PATCH // 3 : -PATCH // 3].mean() < 0.3, thing
     assert (
         paint_occlusion(face, (side, side), "mask", np.random.default_rng(2))
@@ -143,13 +143,14 @@ def test_reframing_without_freedom_is_the_crop(crops: Crops) -> None:
     # Half of them are mirrored.
     difference = np.minimum(np.abs(reframed - exact).mean((1, 2, 3)), np.abs(reframed[:, :, ::-1] - exact).mean((1, 2, 3)))
     assert difference.max() < 12
-    # A face in the middle of its crop stays there when mirrored; whose box nobody drew has no place.
+    # A face in the middle of its crop stays there when mirrored. A face without a box drawn by a
+    # person has no place.
     known = ~np.isnan(crops.places[rows, 0])
     np.testing.assert_allclose(places.numpy()[known], crops.places[rows][known], atol=0.02)
 
 
 def test_a_face_moves_with_its_crop() -> None:
-    """A bright square in the patch is where the place says, however the crop is cut, but for the turn."""
+    """The face box follows a bright square of the patch, except for rotation."""
     patch = np.zeros((16, 3, PATCH, PATCH), np.float32)
     patch[:, :, 40:70, 30:60] = 1
     edge = (PATCH - PATCH / CONTEXT) / 2

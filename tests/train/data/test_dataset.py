@@ -19,7 +19,7 @@ LABELS = ("with_mask", "without_mask")
 
 
 def huge_png() -> bytes:
-    """A picture of a few bytes that claims 60,000 x 60,000 pixels."""
+    """Return a picture of a few bytes that claims 60,000 x 60,000 pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -29,7 +29,7 @@ def huge_png() -> bytes:
 
 
 @pytest.mark.parametrize("make", ["missing", "empty", "unreadable"])
-def test_class_that_cannot_be_used_is_said(tmp_path: Path, faces_folder: Path, make: str) -> None:
+def test_unusable_class_is_refused(tmp_path: Path, faces_folder: Path, make: str) -> None:
     shutil.copytree(faces_folder / LABELS[0], tmp_path / LABELS[0])
     if make != "missing":
         (tmp_path / LABELS[1]).mkdir()
@@ -58,7 +58,7 @@ def test_odd_names_survive_and_bad_files_are_named(tmp_path: Path, faces_folder:
     assert {name for name, _ in dataset.refused} == {f"faces/with_mask/{name}" for name in bad}
 
 
-def test_digest_tells_data_not_place(tmp_path: Path, faces_folder: Path) -> None:
+def test_digest_depends_on_the_data_not_on_its_location(tmp_path: Path, faces_folder: Path) -> None:
     shutil.copytree(faces_folder, tmp_path / "moved")
     before = load_dataset(faces_folder).digest
     assert load_dataset(tmp_path / "moved").digest == before

@@ -1,4 +1,4 @@
-"""Pictures without people that the package draws, and what a plain folder of faces gives beside its faces."""
+"""Generated pictures without people, and negatives from a folder of faces."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_shuffled_picture_shows_the_same_in_other_places() -> None:
 
 @pytest.fixture(scope="module")
 def plain(faces_folder: Path) -> DataSet:
-    """What `edge-train classifier --data` makes of a folder of faces, of six pictures a label."""
+    """Return the crops of `edge-train classifier --data` for six pictures per label."""
     found, _ = localise(faces_folder)
     dataset = load_dataset(faces_folder, face_boxes={name: face.box for name, face in found})
     few = {f"face {number}.jpg" for number in range(6)}
@@ -58,7 +58,7 @@ def crops(plain: DataSet) -> Crops:
     return cut_crops(plain, parts, negatives=True, painted=False, negatives_from_faces=True, generated_backgrounds=5)
 
 
-def test_plain_folder_teaches_what_is_no_face(plain: DataSet, crops: Crops) -> None:
+def test_plain_folder_gives_negatives(plain: DataSet, crops: Crops) -> None:
     assert labels_to_learn(plain, "auto") == ("with_mask", "without_mask", "not_a_face")
     assert labels_to_learn(plain, "given") == labels_to_learn(plain, "none") == ("with_mask", "without_mask")
     none = crops.labels == "not_a_face"
@@ -74,12 +74,13 @@ def test_plain_folder_teaches_what_is_no_face(plain: DataSet, crops: Crops) -> N
     )
     assert (again.exact == crops.exact).all()
     assert again.names.tolist() == crops.names.tolist()
-    # A tenth of what is drawn chooses the epoch, the rest is learned from; which, its name says.
+    # A tenth of the generated pictures is used for validation, decided by the name; the rest for
+    # training.
     drawn = crops.sources == "generated"
     assert set(crops.parts[drawn].tolist()) <= {0, 1}
 
 
-def test_what_the_bundled_classifier_takes_for_a_face_is_not_taught_as_none(crops: Crops) -> None:
+def test_boxes_that_the_bundled_classifier_takes_for_a_face_are_no_negatives(crops: Crops) -> None:
     classifier = MaskClassifier()
     none = np.flatnonzero((crops.labels == "not_a_face") & (crops.sources == "faces"))
     of_a_face = 1 - classifier.classify_crops(crops.exact[none])[:, classifier.labels.index("not_a_face")]

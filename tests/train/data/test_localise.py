@@ -22,7 +22,7 @@ def detector() -> MaskDetector:
 
 
 def plain(label: str) -> Image:
-    """A composite face of the built-in clip as it is."""
+    """Return a composite face of the built-in clip, unchanged."""
     tiles, labels, _, _ = demo._atlas()
     return np.asarray(tiles[labels.index(label)], np.uint8)
 
@@ -31,12 +31,12 @@ def plain(label: str) -> Image:
 def test_face_is_found_wherever_it_is(detector: MaskDetector, label: str) -> None:
     random = np.random.default_rng(11)
     for side, size in ((160, (160, 160)), (120, (300, 260)), (80, (240, 400))):
-        # A wall with some light on it: in loud colours even people see faces.
+        # A wall with a little light: saturated colours can look like faces.
         picture = np.asarray(110 + 0.2 * texture(size, random), np.uint8)
         x, y = int(random.integers(0, size[1] - side + 1)), int(random.integers(0, size[0] - side + 1))
         picture[y : y + side, x : x + side] = cv2.resize(plain(label), (side, side), interpolation=cv2.INTER_AREA)
         found = find_face(picture, detector)
-        # The face fills some two thirds of its tile.
+        # The face fills about two thirds of its tile.
         expected: Box = (x + 0.2 * side, y + 0.2 * side, x + 0.8 * side, y + 0.85 * side)
         assert found is not None
         assert box_iou(found, expected) > 0.4, (side, found, expected)

@@ -20,7 +20,7 @@ PEOPLE = people_pattern(r"^\d+_\d+_(?P<person>[a-z]+)_\d+")
 
 @pytest.fixture(scope="module")
 def copied(faces_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> DataSet:
-    """The small data set with copies in it: bytes, another size, another quality, mirrored, turned; a person; rubbish."""
+    """Return the small data set with added copies, a person and damaged files."""
     root = tmp_path_factory.mktemp("copied")
     shutil.copytree(faces_folder, root, dirs_exist_ok=True)
     for label in LABELS:
@@ -98,18 +98,18 @@ def test_hash_knows_a_picture_again_and_others_not() -> None:
 
 
 @pytest.mark.parametrize("pattern", ["(", "^[a-z]+"])
-def test_pattern_that_finds_nobody_is_said(pattern: str) -> None:
+def test_unusable_person_pattern_is_refused(pattern: str) -> None:
     with pytest.raises(UsageError, match=r"regular expression|no group"):
         people_pattern(pattern)
 
 
 @pytest.mark.slow
-def test_real_data_has_the_known_relations(data_dir: Path) -> None:
+def test_real_data_has_the_known_duplicates(data_dir: Path) -> None:
     dataset = load_dataset(data_dir / "faces")
-    relations = find_near_duplicates(dataset.pictures, PEOPLE)
+    duplicates = find_near_duplicates(dataset.pictures, PEOPLE)
     assert len(dataset.pictures) == 4094
-    assert sum(map(len, relations.people.values())) == pytest.approx(1250, abs=5)
-    copies = {index for pair in relations.near.tolist() for index in pair}
+    assert sum(map(len, duplicates.people.values())) == pytest.approx(1250, abs=5)
+    copies = {index for pair in duplicates.near.tolist() for index in pair}
     assert len(copies) == pytest.approx(548, abs=40)
     assert split_dataset(dataset, 0, people=PEOPLE).separated == 0
     assert split_dataset(dataset, 0, by="random", people=PEOPLE).separated > 0.3

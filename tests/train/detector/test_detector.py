@@ -1,4 +1,4 @@
-"""The detector: which place answers for which face, what the samples show, a training from end to end."""
+"""The detector: assignment of faces, training samples, a training from end to end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from maskedge.labelled_boxes import move_boxes
 from maskedge.modelfile.contract import default_detector, default_model
 from maskedge.sources import demo
 from maskedge.vision.classifier import MaskClassifier
-from maskedge.vision.detectors import CnnDetector
+from maskedge.vision.detectors.network import CnnDetector
 from maskedge_train.data.dataset import DataSet, load_dataset
 from maskedge_train.detector.checkpoint import check_start, load_detector, load_start
 from maskedge_train.detector.hard_examples import mine_hard_examples
@@ -52,7 +52,7 @@ def faces(*boxes: list[float]) -> torch.Tensor:
     return torch.tensor([[*boxes, NONE]])
 
 
-def test_net_is_tiny_and_answers_for_every_place() -> None:
+def test_net_is_small_and_predicts_for_every_location() -> None:
     net = EdgeFace().eval()
     assert count_parameters(net) <= 120_000
     with torch.inference_mode():
@@ -66,7 +66,7 @@ def test_net_is_tiny_and_answers_for_every_place() -> None:
 
 
 @pytest.mark.parametrize(("size", "levels"), [(14, {0}), (38, {0, 1}), (70, {1}), (100, {1, 2}), (120, {2})])
-def test_faces_are_answered_for_by_their_size(size: float, levels: set[int]) -> None:
+def test_faces_are_assigned_by_their_size(size: float, levels: set[int]) -> None:
     targets = assign(faces([70 - size / 2, 66 - size / 2, 70 + size / 2, 66 + size / 2]), 128, 128)
     points, own = locations(128, 128, targets.boxes.device)
     positive = targets.positive[0]
@@ -76,7 +76,7 @@ def test_faces_are_answered_for_by_their_size(size: float, levels: set[int]) -> 
 
 
 def test_ignored_faces_are_neither() -> None:
-    # x2 < x1 marks them.
+    # x2 < x1 marks ignored boxes.
     targets = assign(faces([60, 20, 20, 60]), 128, 128)
     points, _ = locations(128, 128, targets.boxes.device)
     inside = ((points > 20) & (points < 60)).all(dim=1)
@@ -84,7 +84,7 @@ def test_ignored_faces_are_neither() -> None:
     assert (targets.ignored[0] == inside).all()
 
 
-def test_of_two_faces_the_smaller_one_is_answered_for() -> None:
+def test_of_two_faces_the_smaller_one_is_assigned() -> None:
     small, large = [30.0, 30.0, 60.0, 60.0], [25.0, 25.0, 65.0, 65.0]
     targets = assign(faces(large, small), 128, 128)
     boxes = targets.boxes[targets.positive]
@@ -135,8 +135,8 @@ def test_letterbox_as_on_the_device() -> None:
     assert len(WholePictures([scene] * 5, 64, 2)) == 3
 
 
-def test_a_turned_face_keeps_to_its_box() -> None:
-    """The box of an ellipse that is turned: seen on the pixels."""
+def test_a_rotated_face_keeps_its_box() -> None:
+    """The box of a rotated ellipse equals that of its pixels."""
     box = np.array([[80, 60, 120, 140]], np.float32)
     canvas = np.zeros((200, 200, 3), np.uint8)
     cv2.ellipse(canvas, (100, 100), (20, 40), 0, 0, 360, (255, 255, 255), -1)
@@ -162,7 +162,7 @@ def test_a_face_that_is_hidden_in_part_is_seen_in_part() -> None:
     assert max(shares) < 0.5
 
 
-def test_what_nobody_labelled_is_neither_face_nor_ground() -> None:
+def test_unlabelled_faces_are_ignored() -> None:
     box = np.array([[20, 10, 60, 60]], np.float32)
     own = np.array([[120, 20, 160, 70]], np.float32)
     scene = Scene(np.zeros((100, 200, 3), np.uint8), own, np.array([True]), True, unlabelled=box)
@@ -172,7 +172,7 @@ def test_what_nobody_labelled_is_neither_face_nor_ground() -> None:
     middle = (locations(128, 256, targets.boxes.device)[0] - torch.tensor([40.0, 35.0])).abs().amax(dim=1).argmin()
     assert targets.ignored[0, middle]
     assert targets.positive.any()
-    # Alarms are looked at more often: with an alarm alone most tiles hold it.
+    # False positives are sampled more often: if there is nothing else, most tiles contain one.
     bright = np.zeros((400, 400, 3), np.uint8)
     bright[300:340, 300:340] = 255
     alarm = Scene(
@@ -187,8 +187,8 @@ def test_what_nobody_labelled_is_neither_face_nor_ground() -> None:
     assert np.mean(shown) > 0.5
 
 
-def test_an_earlier_detector_looks_again(dataset: DataSet) -> None:
-    """An untrained net is sure of nothing; what it detects in a picture without people is an alarm."""
+def test_an_earlier_detector_mines_hard_examples(dataset: DataSet) -> None:
+    """All detections of an untrained net in a picture without people are false positives."""
     first, *others = dataset.take(range(3)).pictures
     known = replace(first, faces=first.faces[1:], unlabelled=(first.faces[0].box,))
     scenes = load_scenes([known, *others])
@@ -215,7 +215,7 @@ def test_training_resumes_exactly_and_its_file_runs(command, scenes_folder: Path
     report = json.loads((tmp_path / "one" / "report.json").read_text())
     assert report["parameters"] <= 120_000
     assert len(report["history"]) == 3
-    # Killed after the second epoch: what it left is what a run leaves whose last epoch is still to come.
+    # Killed after the second epoch: the folder looks like that of a run before its last epoch.
     begun = read_checkpoint(tmp_path / "one" / "last.ckpt")
     assert begun["maskedge"]["kind"] == "detector"
     done = run(command, scenes_folder, tmp_path / "one", "--epochs", "3", "--resume")
@@ -238,13 +238,13 @@ def test_training_resumes_exactly_and_its_file_runs(command, scenes_folder: Path
     assert "init" in read_checkpoint(tmp_path / "more" / "detector.ckpt")["maskedge"]["recipe"]
 
 
-def test_exported_detector_answers_the_same_as_a_net(dataset: DataSet, tmp_path: Path) -> None:
+def test_exported_detector_predicts_the_same_as_a_net(dataset: DataSet, tmp_path: Path) -> None:
     frame = demo.draw(150)
     net = load_start(default_detector(), sample_tiles(load_scenes(dataset.pictures), seed=0))
     pixels = normalise(torch.from_numpy(frame.transpose(2, 0, 1).copy())[None].float() / 255)
     with torch.inference_mode():
         logits, boxes = net(pixels)
-    found, scores = CnnDetector().answer_whole(frame)
+    found, scores = CnnDetector().infer(frame)
     best = int(logits[0].argmax())
     assert float(torch.sigmoid(logits[0, best])) == pytest.approx(float(scores[0]), abs=1e-4)
     assert np.abs(boxes[0, best].numpy() - found[0]).max() < 0.05
@@ -253,7 +253,7 @@ def test_exported_detector_answers_the_same_as_a_net(dataset: DataSet, tmp_path:
             check_start(path)
 
 
-def test_what_cannot_be_trained_on(invoke, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_unusable_data_is_refused(invoke, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     done = invoke("edge-train", "detector", "--faces", faces_folder, "--quiet", "--out", tmp_path)
     assert done.returncode == 2
     assert "in whole pictures for training" in done.stderr

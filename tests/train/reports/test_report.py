@@ -32,12 +32,12 @@ def report_of(out: Path, *answers: Predictions, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the charts empty, where a test is of something else: drawing takes most of the time."""
+    """Skip drawing the charts, which takes most of the time."""
     monkeypatch.setattr(charts, "_png", lambda figure: b"chart")
 
 
 class Page(HTMLParser):
-    """What a browser would take from a page: its elements, its words, its pictures."""
+    """Elements, text and pictures of a page."""
 
     def __init__(self, content: str) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ def test_without_mistakes_history_and_second_label(tmp_path: Path) -> None:
     assert "No prediction is wrong." in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
-def test_names_that_look_the_same_as_files_get_files_of_their_own(tmp_path: Path, undrawn: None) -> None:
+def test_names_with_the_same_slug_get_different_files(tmp_path: Path, undrawn: None) -> None:
     report_of(tmp_path, made_up("Faces", 9), made_up("faces!", 9))
     assert (tmp_path / "roc_faces.png").exists()
     assert (tmp_path / "roc_faces_2.png").exists()
@@ -136,7 +136,7 @@ def test_nothing_to_measure_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_unwritable_places_are_said(tmp_path: Path, undrawn: None) -> None:
+def test_unwritable_outputs_are_reported(tmp_path: Path, undrawn: None) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be created"):
         report_of(tmp_path / "file")

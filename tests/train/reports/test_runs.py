@@ -1,4 +1,4 @@
-"""A table over many trainings, whatever state they are in."""
+"""The table of runs, for trainings in any state."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REPORT: dict[str, Any] = {
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A finished training, one that was stopped, a damaged one, a detector, an evaluation, and things that are none."""
+    """Write trainings in all states, a detector, an evaluation and other files."""
     spec = ClassifierSpec("seednet", ("with_mask", "without_mask"), 64, CROP)
     facts = spec.to_dict() | {"recipe": {"seed": 7, "data": "fedcba9876543210"}, "history": [{"epoch": 0}, {"epoch": 1}]}
     reports: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""A training that is killed, shared among processes, or runs out of disk."""
+"""Trainings that are killed, distributed, or out of disk space."""
 
 from __future__ import annotations
 
@@ -91,16 +91,16 @@ def test_nothing_to_resume(tmp_path: Path) -> None:
 def test_two_processes_train_together(command, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     done = command(*arguments(faces_folder, tmp_path, "--epochs", "2", "--devices", "2"))
     assert done.returncode == 0, done.stderr
-    # One of the two reports.
+    # Only one of the two processes reports.
     assert done.stdout.count("faces test: accuracy") == 1
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["epochs"] == 2
-    # A step is 16 samples of each process: half as many steps as one process would take.
+    # A step has 16 samples per process: half the steps of a single process.
     assert read_checkpoint(tmp_path / "last.ckpt")["global_step"] == 8
 
 
 def test_full_disk_leaves_the_checkpoint_before(unbroken: Path, faces_folder: Path, tmp_path: Path) -> None:
-    """A limit on the size of files stands for the disk: between those of a split and of a checkpoint."""
+    """A file size limit between the sizes of split and checkpoint simulates a full disk."""
     for name in ("best.ckpt", "last.ckpt"):
         (tmp_path / name).write_bytes((unbroken / name).read_bytes())
     run = command_line(arguments(faces_folder, tmp_path, "--epochs", "4", "--no-paint", "--overwrite"))
@@ -120,12 +120,12 @@ def test_order_is_balanced_and_depends_on_seed_and_epoch_alone() -> None:
     sampler = BalancedBatchSampler(categories, [0.5, 0.5], samples=80, batch_size=8, seed=1)
     drawn = np.concatenate(list(sampler))
     assert (categories[drawn] == 0).sum() == (categories[drawn] == 1).sum() == 40
-    # Four rounds of the ten: each exactly four times.
+    # Four rounds of ten: each sample exactly four times.
     assert np.unique(drawn[categories[drawn] == 1], return_counts=True)[1].tolist() == [4] * 10
     assert np.concatenate(list(sampler)).tolist() == drawn.tolist()
     sampler.set_epoch(1)
     assert np.concatenate(list(sampler)).tolist() != drawn.tolist()
-    # One of the ten stands three times among twelve, shares stay.
+    # One of the ten is listed three times (of twelve); the shares stay.
     sampler = BalancedBatchSampler(
         categories, [0.4, 0.6], samples=80, batch_size=8, seed=1, times=np.where(np.arange(100) == 95, 3, 1)
     )

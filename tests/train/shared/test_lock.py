@@ -1,4 +1,4 @@
-"""Two trainings never write to one folder."""
+"""The lock: two trainings never write to one folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_second_training_is_refused_until_the_first_is_killed(tmp_path: Path) ->
     finally:
         holder.kill()
         holder.communicate()
-    # Nobody cleaned up, and nobody has to.
+    # The killed process could not remove its lock file, which does not matter.
     assert (out / LOCK).exists()
     with lock_folder(out):
         (out / "best.ckpt").write_text("")
@@ -64,7 +64,7 @@ def test_commands_that_train_take_it(invoke, faces_folder: Path, tmp_path: Path,
     assert f"another training writes to {tmp_path} (process {os.getpid()})" in done.stderr
 
 
-def test_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_unwritable_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / LOCK).mkdir()
     with pytest.raises(OutputError, match=r"\.lock cannot be written"), lock_folder(tmp_path):
         pass

@@ -15,7 +15,7 @@ from maskedge.boxes import box_iou
 from maskedge.errors import UsageError
 from maskedge.support.files import make_folder, write_file
 from maskedge.support.pictures import read_picture
-from maskedge.vision.detectors import CascadeDetector
+from maskedge.vision.detectors.cascade import CascadeDetector
 from maskedge_train.data.dataset import DataSet, Picture
 from maskedge_train.data.split import is_held_out
 
@@ -264,7 +264,7 @@ def _measure_detector(detector: CascadeDetector, pictures: Sequence[Picture]) ->
     candidates = 0
     for picture in pictures:
         image = read_picture(picture.path)
-        boxes = detector.detect(image)
+        boxes = detector.detect(image).boxes
         candidates += len(boxes)
         min_size = _MIN_FACE * max(1.0, max(image.shape[:2]) / 640)
         for face in picture.faces:

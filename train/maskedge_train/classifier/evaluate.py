@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskedge.errors import UsageError
-from maskedge.vision.pipeline import NOT_A_FACE
+from maskedge.types import NOT_A_FACE
 from maskedge_train.data.crops import Crops
 from maskedge_train.shared.checkpoint import Card
 

@@ -19,8 +19,7 @@ from torchmetrics.classification import MulticlassF1Score
 
 from maskedge.errors import UsageError
 from maskedge.support.files import make_folder
-from maskedge.types import Image
-from maskedge.vision.pipeline import NOT_A_FACE
+from maskedge.types import NOT_A_FACE, Image
 from maskedge_train.data.crops import REAL, Crops
 from maskedge_train.data.dataset import times_shown
 from maskedge_train.data.split import PARTS

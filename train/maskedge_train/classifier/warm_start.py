@@ -10,7 +10,7 @@ from torch import nn
 
 from maskedge.errors import UsageError
 from maskedge.modelfile.contract import open_model, read_contract
-from maskedge.vision.pipeline import NOT_A_FACE
+from maskedge.types import NOT_A_FACE
 from maskedge_train.shared.onnx_weights import fill, is_exported, read_weights
 
 from .checkpoint import load_classifier

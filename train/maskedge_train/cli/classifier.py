@@ -160,8 +160,8 @@ def classifier(
     not be written.
     """
     with require_extra("train"):
-        from maskedge.vision.pipeline import NOT_A_FACE
-        from maskedge.vision.precise_detectors import lacks_label, without_label
+        from maskedge.types import NOT_A_FACE
+        from maskedge.vision.standalone import rejects_non_faces, standalone_notice
         from maskedge_train.classifier.evaluate import reliable_rows, store_results
         from maskedge_train.classifier.nets import build
         from maskedge_train.classifier.training import Recipe, check_label_counts, train_classifier
@@ -251,7 +251,7 @@ def classifier(
         sets |= load_test_sets(test_scenes, test_backgrounds, labels, quiet)
     sets["validation"] = crops.take(crops.where("val"))
     notes = [] if trained.calibration.fitted else [str(trained.calibration)]
-    notes += [without_label(trained.checkpoint.name)] if lacks_label(labels) else []
+    notes += [standalone_notice(trained.checkpoint.name)] if not rejects_non_faces(labels) else []
     facts = {
         "net": net,
         "parameters": parameters,

@@ -15,7 +15,7 @@ from maskedge.errors import UsageError
 from maskedge.support.files import write_file
 from maskedge.support.pictures import list_pictures, read_picture
 from maskedge.types import Box, Image
-from maskedge.vision.detectors import CascadeDetector, opencv_cascade
+from maskedge.vision.detectors.cascade import CascadeDetector, opencv_cascade
 
 from .dataset import FACE_LABELS
 from .hashing import near_pairs, perceptual_hashes
@@ -105,7 +105,7 @@ def _localised_faces(folder: Path, detector: CascadeDetector) -> Image:
             picture = read_picture(path)
         except ValueError:
             continue
-        boxes = detector.detect(picture)
+        boxes = detector.detect(picture).boxes
         if len(boxes) != 1 or boxes[0][2] - boxes[0][0] < 48:
             continue
         if named:
@@ -140,7 +140,7 @@ def _composites(tiles: Image, label: str, detector: CascadeDetector, seed: int) 
         average, correlations = _aligned_average(tiles[order])
         if len(correlations) < MIN_FACES:
             continue
-        boxes = detector.detect(_on_canvas(average))
+        boxes = detector.detect(_on_canvas(average)).boxes
         if len(boxes) == 1:
             x1, y1, x2, y2 = (value - TILE / 2 for value in boxes[0])
             made.append(Composite(average, label, len(correlations), float(np.mean(correlations)), (x1, y1, x2, y2)))

@@ -24,10 +24,10 @@ from maskedge.labelled_boxes import is_held_out_name
 from maskedge.modelfile.contract import MODELS, read_catalogue
 from maskedge.modelfile.crop import CropRule, crop_faces
 from maskedge.support.pictures import read_picture
-from maskedge.types import Box, Image
+from maskedge.types import NOT_A_FACE, Box, Image
 from maskedge.vision.classifier import MaskClassifier
-from maskedge.vision.detectors import CASCADE_SIDE, CNN_SIDE
-from maskedge.vision.pipeline import NOT_A_FACE
+from maskedge.vision.detectors.cascade import CASCADE_SIDE
+from maskedge.vision.detectors.network import CNN_SIDE
 from maskedge_train.shared.face_crop import CROP, INPUT_SIZE
 
 from . import generated
@@ -226,7 +226,7 @@ def _detect_all(image: Image) -> list[list[Box]]:
     """Run all detectors on a picture. OpenCV's cascades need one instance per thread."""
     if not hasattr(_thread, "detectors"):
         _thread.detectors = sensitive_detectors()
-    return [detector.detect(image) for detector in _thread.detectors]
+    return [list(detector.detect(image).boxes) for detector in _thread.detectors]
 
 
 def _drop_likely_faces(image: Image, cuts: list[_Cut]) -> list[_Cut]:

@@ -20,8 +20,7 @@ from maskedge.errors import UsageError
 from maskedge.labelled_boxes import UNLABELLED, LabelledBox, read_boxes
 from maskedge.modelfile.crop import CropRule
 from maskedge.support.pictures import list_pictures, read_picture
-from maskedge.types import Box
-from maskedge.vision.pipeline import NOT_A_FACE
+from maskedge.types import NOT_A_FACE, Box
 from maskedge_train.shared.face_crop import CROP
 
 from .hashing import perceptual_hashes, polar_thumbnail

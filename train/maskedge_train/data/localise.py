@@ -89,9 +89,9 @@ def find_face(image: Image, detector: MaskDetector) -> Box | None:
     faces = []
     for border in (0, round(_BORDER * max(image.shape[:2]))):
         framed = np.asarray(cv2.copyMakeBorder(image, *(border,) * 4, cv2.BORDER_REPLICATE), np.uint8)
-        for found in detector.find(framed, FACE_THRESHOLD):
+        for found in detector.detect(framed, FACE_THRESHOLD):
             x1, y1, x2, y2 = found.face.box
-            faces.append((found.certainty, (x1 - border, y1 - border, x2 - border, y2 - border)))
+            faces.append((found.face_score, (x1 - border, y1 - border, x2 - border, y2 - border)))
     if not faces:
         return None
     # Round as a file of boxes does, so that the data's digest is the same with boxes read from a

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from maskedge.boxes import box_iou
-from maskedge.types import Box, Image
+from maskedge.types import NOT_A_FACE, Box, Image
 from maskedge.vision.classifier import MaskClassifier
-from maskedge.vision.detectors import CascadeDetector, CnnDetector, FaceDetector, opencv_cascade
-from maskedge.vision.pipeline import NOT_A_FACE
+from maskedge.vision.detectors import FaceDetector
+from maskedge.vision.detectors.cascade import CascadeDetector, opencv_cascade
+from maskedge.vision.detectors.network import CnnDetector
 
 FAR_IOU = 0.3
 """Overlap with every labelled face, as IoU of squares, below which a box counts as no face."""

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from maskedge.boxes import as_box
+from maskedge.types import NOT_A_FACE
 from maskedge.vision.classifier import MaskClassifier
-from maskedge.vision.pipeline import NOT_A_FACE
 from maskedge_train.data.negatives import OFF_FACE_IOU, is_far
 
 from .evaluate import detect_faces

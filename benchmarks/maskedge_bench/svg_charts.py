@@ -1,4 +1,4 @@
-"""Inline SVG charts in the colours of the page, light and dark. Lines also differ by their dashes."""
+"""Inline SVG charts in the colours of the page; lines also differ by their dashes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,17 @@ from math import ceil, floor, log10
 
 from maskedge.rendering.html import text
 
+STYLE = """<style>
+.charts figure { flex: 1 1 28rem; max-width: min(37rem, 100%); min-width: 0; overflow-x: auto; }
+.charts figure > svg { min-width: 28rem; } .charts figcaption { font-size: .85rem; }
+th[scope="row"] { min-width: 9rem; }
+@media print {
+  .charts figure { overflow: visible; max-width: 28rem; } .charts figure > svg { min-width: 0; }
+  .charts figcaption { columns: 2; font-size: .7rem; } th[scope="row"] { min-width: 0; }
+  thead { break-after: avoid; } tbody tr:first-child { break-before: avoid; }
+}
+</style>"""
+"""The style sheet of a page with charts and wide tables."""
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 560, 340, 58, 14, 12, 44
 _COLOURS = ("--accent", "--label-with-mask", "--label-without-mask", "--label-incorrect-mask", "--label-unsure", "--soft")
 _DASHES = ("", "7 3", "2 3", "7 3 2 3", "12 4", "1 2")
@@ -126,14 +137,14 @@ def _figure(width: float, height: float, description: str, parts: Sequence[str],
 
 
 def _scale(ticks: Sequence[float], start: float, length: float, *, log: bool) -> Callable[[float], float]:
-    """Return a function from values to coordinates. The first and last tick are the ends of the axis."""
+    """Return a function from values to coordinates. The outer ticks are the ends of the axis."""
     shown: Callable[[float], float] = log10 if log else float
     low, high = shown(ticks[0]), shown(ticks[-1])
     return lambda value: round(start + (shown(value) - low) / (high - low) * length, 1)
 
 
 def _ticks(low: float, high: float, *, log: bool, least: float = 0.0) -> list[float]:
-    """Return round values from at most `low` to at least `high`, with a step of at least `least`."""
+    """Return round values that cover `low` to `high`, with a step of at least `least`."""
     if log:
         found = [step * 10.0**power for power in range(floor(log10(low)), ceil(log10(high)) + 2) for step in (1, 2, 5)]
         first = max(index for index, value in enumerate(found) if value <= low)

@@ -1,4 +1,4 @@
-"""Models that cannot throw out what is no face get detectors that need no such help."""
+"""A classifier without the label `not_a_face` gets a detector that is precise by itself."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from maskedge import MaskDetector
 from maskedge.modelfile.contract import MODELS
 from maskedge.sources import demo
 from maskedge.types import Box, Image
-from maskedge.vision.detectors import CascadeDetector, CnnDetector
-from maskedge.vision.precise_detectors import PRECISE_SCORE, make_precise
+from maskedge.vision.detectors import adapt_detector
+from maskedge.vision.detectors.cascade import CascadeDetector
+from maskedge.vision.detectors.network import STANDALONE_THRESHOLD, CnnDetector
 
 CHECKER = METADATA | {"maskedge.labels": '["with_mask", "without_mask", "not_a_face"]'}
 
@@ -32,7 +33,7 @@ def test_detector_is_chosen_by_the_labels(blind: Path, tmp_path: Path) -> None:
     assert checker.notice is None
     chosen = MaskDetector(blind)
     assert isinstance(chosen.detector, CnnDetector)
-    assert chosen.face_threshold == PRECISE_SCORE
+    assert chosen.face_threshold == STANDALONE_THRESHOLD
     assert chosen.notice is not None
     for words in ("mine.onnx has no label not_a_face", "network alone", "0.5"):
         assert words in chosen.notice
@@ -53,7 +54,9 @@ def test_chosen_detector_is_kept_but_made_precise(blind: Path) -> None:
             return []
 
     own = Own()
-    assert make_precise(own) is own
+    adapted = adapt_detector(own)
+    assert adapted.standalone() is adapted
+    assert adapt_detector(adapted) is adapted
     assert MaskDetector(blind, own, face_threshold=0.9).face_threshold == 0.9
 
 

@@ -1,7 +1,7 @@
-"""Lets a model file of unknown origin run once in a process of its own, with bounds of memory and time.
+"""A first run of an unknown model file in another process, with limits of memory and time.
 
-ONNX Runtime trusts what it opens: while it opens a file it computes constants of any size, and a damaged graph may end the process
-by a signal. What passes here is opened again in the process that uses it.
+ONNX Runtime trusts the files that it opens: it computes constants of any size, and a damaged graph
+may end the process by a signal. A file that passes is opened again in the process that uses it.
 """
 
 from __future__ import annotations
@@ -24,26 +24,28 @@ from pathlib import Path
 from typing import Any
 
 SECONDS = 3.0
-"""Seconds of computing in which a file must open and answer once; those of a large file more."""
+"""CPU seconds in which a file must open and run once."""
 SECONDS_PER_MB = 0.1
+"""Further CPU seconds per megabyte of the file."""
 MEGABYTES = 300.0
-"""Memory for that, beside a multiple of the file and of its input."""
+"""Memory for that, besides a multiple of the file and of its input."""
 RUNTIME = "onnxruntime: "
-"""What a reason begins with that is ONNX Runtime's own."""
+"""Prefix of reasons that are an error of ONNX Runtime."""
 _OF_FILE, _OF_PIXEL = 6, 200
+"""Bytes of memory per byte of the file and per pixel of the input."""
 _PATIENCE = 30.0
-"""Seconds of waiting until the process is given up: the machine may be busy."""
+"""Seconds until the process counts as hanging: the machine may be busy."""
 _IDLE = 5.0
-"""Seconds without work after which the process ends."""
+"""Seconds without work after which the process exits."""
 _HEADER = "<Qd"
-"""Bytes of a file, and seconds that it may take."""
+"""Size of a file in bytes, CPU seconds that it may take."""
 _BATCH = 2
 _FREE = 64
-"""Side of an input that takes any, in pixels."""
+"""Side in pixels for an input of any size."""
 
 
-class TrialError(Exception):
-    """A file failed. The text is a clause that says how: `it needs ...`."""
+class SandboxError(Exception):
+    """A file failed. The text is a clause with the reason: `it needs ...`."""
 
 
 _lock = threading.Lock()
@@ -51,15 +53,16 @@ _passed: set[bytes] = set()
 
 
 def try_model(content: bytes) -> None:
-    """Open a model and let it answer once, in another process. What passed before passes at once.
+    """Open a model and run it once in another process. A file that passed before passes at once.
 
-    Where no process can be started the model counts as passed: its graph was checked (`onnx_graph`).
+    If no process can be started the model passes: its graph was checked (`onnx_graph`).
 
     Args:
         content: Bytes of the .onnx file.
 
     Raises:
-        TrialError: It takes too much memory or time, ends the process, or ONNX Runtime refuses it.
+        SandboxError: The model takes too much memory or time, ends the process, or ONNX Runtime
+            refuses it.
     """
     digest = hashlib.sha256(content).digest()
     with _lock:
@@ -73,19 +76,19 @@ def try_model(content: bytes) -> None:
                 return
         try:
             _process.ask(content)
-        except TrialError:
+        except SandboxError:
             _process.end()
             raise
         _passed.add(digest)
 
 
 class _Process:
-    """The other process."""
+    """The sandbox process, from the side that started it."""
 
     def __init__(self) -> None:
         self._owner = os.getpid()
-        # By its own path list: that of -c would begin with the working directory, in which anything may lie.
-        start = f"import sys; sys.path[:] = {sys.path!r}; from maskedge.modelfile.trial import serve; serve()"
+        # With an explicit path: that of -c begins with the working directory, which is not trusted.
+        start = f"import sys; sys.path[:] = {sys.path!r}; from maskedge.modelfile.sandbox import serve; serve()"
         self._process = subprocess.Popen(  # noqa: S603  (this Python, our own code)
             [sys.executable, "-c", start],
             stdin=subprocess.PIPE,
@@ -94,20 +97,20 @@ class _Process:
             env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             start_new_session=True,
         )
-        # Reaped when it ends by itself, so that no zombie stays.
+        # Reaps the process when it exits by itself.
         threading.Thread(target=self._process.wait, daemon=True).start()
         atexit.register(self.end)
 
     @property
     def usable(self) -> bool:
-        """False where it has ended, or belongs to the process that this one was forked from."""
+        """False if it has ended, or belongs to the process that this one was forked from."""
         return self._owner == os.getpid() and self._process.poll() is None
 
     def ask(self, content: bytes) -> None:
-        """Let it try a model.
+        """Run a model in the process.
 
         Raises:
-            TrialError: The model failed.
+            SandboxError: The model failed.
         """
         if self._process.stdin is None or self._process.stdout is None:
             return
@@ -120,19 +123,19 @@ class _Process:
         if answer:
             reason = json.loads(answer)
             if reason is not None:
-                raise TrialError(reason)
+                raise SandboxError(reason)
             return
         try:
             code = self._process.wait(1)
         except subprocess.TimeoutExpired:
-            raise TrialError(f"it did not open within {_PATIENCE:g} s") from None
+            raise SandboxError(f"it did not open within {_PATIENCE:g} s") from None
         if code == -signal.SIGXCPU:
-            raise TrialError(f"it takes more than {allowed_seconds(len(content)):.0f} s of computing to open and to answer once")
+            raise SandboxError(f"it takes more than {allowed_seconds(len(content)):.0f} s of computing to open and to answer once")
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        raise TrialError(f"it ends onnxruntime ({name})")
+        raise SandboxError(f"it ends onnxruntime ({name})")
 
     def _read_line(self, end: float) -> bytes:
-        """Read the answer; empty when the process ended or the time is over."""
+        """Read the answer; empty if the process ended or the time is over."""
         number = self._process.stdout.fileno() if self._process.stdout is not None else -1
         line = b""
         while not line.endswith(b"\n"):
@@ -144,7 +147,7 @@ class _Process:
         return line
 
     def end(self) -> None:
-        """End it."""
+        """Kill the process and close its pipes."""
         atexit.unregister(self.end)
         if self._owner != os.getpid():
             return
@@ -161,15 +164,18 @@ _process: _Process | None = None
 
 
 def allowed_seconds(size: int) -> float:
-    """Give the seconds of computing for a file of `size` bytes."""
+    """Return the CPU seconds for a file of `size` bytes."""
     return SECONDS + SECONDS_PER_MB * size / 1e6
 
 
 def serve() -> None:
-    """Try models from standard input, each behind a header. Answers are lines of JSON: null, or a reason."""
+    """Run models from standard input, each behind a header.
+
+    Each answer is a line of JSON: null or a reason.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     source, answers = sys.stdin.buffer, sys.stdout.buffer
-    # Loaded here, as only this process needs it for the trial; its loading is not the model's time.
+    # Imported here: only this process needs it, and its import is not the model's time.
     from .onnx_session import create_session
 
     while select.select([source], [], [], _IDLE)[0]:
@@ -183,7 +189,7 @@ def serve() -> None:
 
 
 def _attempt(content: bytes, seconds: float, create_session: Callable[..., Any]) -> str | None:
-    """Give what went wrong, None where nothing did."""
+    """Open and run a model. Return the reason if it fails, otherwise None."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     _limit(resource.RLIMIT_CPU, used.ru_utime + used.ru_stime + seconds)
     megabytes = MEGABYTES + _OF_FILE * len(content) / 1e6
@@ -199,7 +205,7 @@ def _attempt(content: bytes, seconds: float, create_session: Callable[..., Any])
                 session.run(None, {inputs[0].name: frame})
     except MemoryError:
         return f"it needs more than {megabytes:.0f} MB of memory to open and to answer once"
-    except Exception as error:  # noqa: BLE001  (whatever it is: it becomes a sentence)
+    except Exception as error:  # noqa: BLE001  (any error becomes a reason)
         text = " ".join(str(error).split())
         if "bad_alloc" in text or "llocate memory" in text:
             return f"it needs more than {megabytes:.0f} MB of memory to open and to answer once"
@@ -211,7 +217,7 @@ def _attempt(content: bytes, seconds: float, create_session: Callable[..., Any])
 
 
 def _input(shape: list[Any]) -> Any:
-    """Make an input, None where it would be huge."""
+    """Return an input of zeros; None if it would be huge."""
     import numpy as np
 
     sides = [side if isinstance(side, int) and side > 0 else (_BATCH if place == 0 else _FREE) for place, side in enumerate(shape)]
@@ -228,7 +234,7 @@ def _limit(what: int, value: float) -> None:
 
 
 def _data_bytes() -> int:
-    """Bytes that count for RLIMIT_DATA now."""
+    """Return the bytes that count for RLIMIT_DATA now."""
     for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         if line.startswith("VmData:"):
             return int(line.split()[1]) * 1024

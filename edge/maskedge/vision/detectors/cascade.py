@@ -1,0 +1,255 @@
+"""Boosted cascades: Viola and Jones, "Rapid object detection using a boosted cascade" (2001)."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from maskedge.errors import ModelError
+from maskedge.modelfile.cascade_file import MOST_BYTES, CascadeError, read_cascade
+from maskedge.modelfile.contract import MODELS, check_catalogue, is_bundled
+from maskedge.support.files import read_regular
+from maskedge.support.timing import inner_stage
+from maskedge.types import Image
+
+from . import Detections, FaceDetector, register_detector, register_detector_file
+from .scaling import choose_scale, scaled_size
+
+CASCADE_SIDE = 368
+"""Longest side in pixels at which the bundled cascade scans a picture, unless `min_face_size` is
+given."""
+FACE_OF_SQUARE = 0.95
+"""Side of a labelled face, in units of the square that the bundled cascade returns for it."""
+MOST_WINDOWS = 1000
+"""Raw windows that are considered, best first: bounds the time of a picture that is all pattern."""
+_MOST_RAW = 16_384
+"""Raw windows that may help to place a face. A cascade that accepts everything returns hundreds of
+thousands."""
+_MOST_GROUPED = 8_192
+"""Raw windows that are grouped, at most."""
+_GROUP_EPS = 0.2
+"""Relative difference up to which OpenCV groups two windows: its own default."""
+MOST_SQUARES = 80
+"""Boxes per picture, at most. Beyond the best eighty there is hardly ever a face."""
+_SAME_FACE = 0.35
+"""Overlap (IoU) from which two windows show the same face."""
+_AGREE = 0.5
+"""Overlap (IoU) from which a window helps to place the one that is kept."""
+_STANDALONE_NEIGHBORS = 24
+"""Windows that must agree on a face without a classifier that rejects non-faces. With fewer, most
+groups are false alarms."""
+_STANDALONE_STEP = 1.1
+"""Scale step of a scan whose windows are counted: at the usual 1.3 too few lie on a face."""
+
+
+def opencv_cascade(name: str) -> Path:
+    """Return the path of a cascade that ships with OpenCV, as in `frontalface_default`."""
+    # Not `cv2.data`: its type stub does not know it.
+    return Path(str(files("cv2.data"))) / f"haarcascade_{name}.xml"
+
+
+def _open_cascade(path: Path) -> cv2.CascadeClassifier:
+    """Open a cascade file. OpenCV receives only its checked content, never a file name.
+
+    Raises:
+        ModelError: The file is refused.
+    """
+    try:
+        content = read_regular(path, MOST_BYTES)
+    except FileNotFoundError as error:
+        raise ModelError(f"there is no cascade file {path}: check the path, or install opencv-python again.") from error
+    except OSError as error:
+        raise ModelError(f"the cascade file {path} cannot be read ({error.strerror}): is it the right file?") from error
+    check_catalogue(path, content)
+    installed = is_bundled(path) or path.parent == opencv_cascade("").parent
+    cascade = cv2.CascadeClassifier()
+    try:
+        # Installed files were checked when they were packaged: checking costs time at each start.
+        text = content.decode("utf-8") if installed else read_cascade(content)
+        storage = cv2.FileStorage(text, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
+        opened = cascade.read(storage.getFirstTopLevelNode()) and not cascade.empty()
+    except (CascadeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} is no cascade that can be used: {error}.") from error
+    # OpenCV's binding turns some refusals into a SystemError.
+    except (cv2.error, SystemError) as error:
+        raise ModelError(f"{path} is no cascade that OpenCV {cv2.__version__} can use.") from error
+    if not opened:
+        raise ModelError(f"{path} is no cascade that OpenCV {cv2.__version__} can use.")
+    return cascade
+
+
+class CascadeDetector(FaceDetector):
+    """A boosted cascade, run by OpenCV. It gives no scores.
+
+    Args:
+        path: The cascade's XML file.
+        side: Longest side in pixels at which pictures are scanned; larger ones are shrunk first.
+            None: full size.
+        scale_factor: Step between the face sizes of the scan.
+        min_neighbors: Windows that must agree on a face. 0: every window counts, and non-maximum
+            suppression by the windows' scores follows; it finds more faces than OpenCV's grouping.
+        min_face_size: Side in pixels of the picture of the smallest face that must be found. It
+            replaces `side`.
+        border: Frame of repeated edge pixels, as a fraction of the longest side, for faces that
+            the picture's edge cuts.
+
+    Raises:
+        ModelError: The file is missing or OpenCV cannot use it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        side: int | None,
+        min_face_size: int | None = None,
+        scale_factor: float = 1.1,
+        min_neighbors: int = 3,
+        border: float = 0.0,
+    ) -> None:
+        self.path = path
+        self._cascade = _open_cascade(path)
+        self.side, self.min_face_size = side, min_face_size
+        self.scale_factor = scale_factor
+        self.min_neighbors = min_neighbors
+        self.border = border
+        self.standalone_note = (
+            f"faces are found by the cascade alone, where {min_neighbors} windows agree (--detector cnn finds more)"
+        )
+
+    @classmethod
+    def default(cls, min_face_size: int | None = None) -> CascadeDetector:
+        """Load the bundled cascade, trained on masked and unmasked faces (`edge-train cascade`).
+
+        Args:
+            min_face_size: Side in pixels of the picture of the smallest face that must be found.
+
+        Raises:
+            ModelError: The bundled file is missing or damaged.
+        """
+        return cls.trained(MODELS / "haar.xml", min_face_size)
+
+    @classmethod
+    def original(cls) -> CascadeDetector:
+        """Load the original pipeline's detector: OpenCV's frontal-face cascade at full size."""
+        return cls(opencv_cascade("frontalface_default"), side=None, min_neighbors=5)
+
+    @classmethod
+    def trained(cls, path: Path, min_face_size: int | None = None) -> CascadeDetector:
+        """Load a cascade that `edge-train cascade` wrote, with settings that favour recall.
+
+        The classifier is expected to reject non-faces (`standalone` otherwise).
+        """
+        return cls(
+            path,
+            side=CASCADE_SIDE,
+            min_face_size=min_face_size,
+            scale_factor=1.3,
+            min_neighbors=0,
+            border=0.1,
+        )
+
+    def standalone(self) -> FaceDetector:
+        """Return a cascade that reports a face only where many windows agree."""
+        if self.min_neighbors:
+            return self
+        return CascadeDetector(
+            self.path,
+            side=self.side,
+            min_face_size=self.min_face_size,
+            scale_factor=_STANDALONE_STEP,
+            min_neighbors=_STANDALONE_NEIGHBORS,
+            border=self.border,
+        )
+
+    def smallest_face(self, width: int, height: int) -> float:
+        """Return the side in pixels of the smallest face found in a picture of this size."""
+        return self._cascade.getOriginalWindowSize()[0] * FACE_OF_SQUARE / self.scale(width, height)
+
+    def scale(self, width: int, height: int) -> float:
+        """Return the factor from pixels of a picture to pixels of the scan."""
+        smallest = self._cascade.getOriginalWindowSize()[0] * FACE_OF_SQUARE
+        return choose_scale(smallest, self.min_face_size, self.side, max(width, height))
+
+    def detect(self, image: Image) -> Detections:
+        """Detect the faces of `image`, uint8 `[H, W, 3]` BGR. Boxes may leave it a little."""
+        with inner_stage("resize"):
+            grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+            scale = self.scale(grey.shape[1], grey.shape[0])
+            if scale < 1:
+                size = scaled_size(grey.shape[1], grey.shape[0], scale)
+                grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+            pad = round(self.border * max(grey.shape))
+            if pad:
+                grey = cv2.copyMakeBorder(grey, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+        width, height = self._cascade.getOriginalWindowSize()
+        if grey.shape[1] < width or grey.shape[0] < height:
+            return Detections(())
+        whole = np.asarray(grey, np.uint8)
+        squares = self._scored_windows(whole) if self.min_neighbors == 0 else self._grouped(whole)
+        return Detections(
+            tuple(
+                (
+                    (x - pad) / scale,
+                    (y - pad) / scale,
+                    (x + w - pad) / scale,
+                    (y + h - pad) / scale,
+                )
+                for x, y, w, h in squares
+            )
+        )
+
+    def _grouped(self, grey: Image) -> list[tuple[float, ...]]:
+        """Return squares (x, y, width, height) as OpenCV groups windows."""
+        windows = np.asarray(self._cascade.detectMultiScale(grey, self.scale_factor, 0))
+        windows = windows.reshape(-1, 4)
+        # Grouping is quadratic: a cascade that accepts everything gets a sample of its windows.
+        windows = windows[:: -(-len(windows) // _MOST_GROUPED) or 1]
+        found, _ = cv2.groupRectangles(windows.tolist(), self.min_neighbors, _GROUP_EPS)
+        # OpenCV's threads return squares in any order: sorting makes the result deterministic.
+        return sorted(tuple(map(float, square)) for square in found)
+
+    def _scored_windows(self, grey: Image) -> list[tuple[float, ...]]:
+        """Return squares, best first, after non-maximum suppression.
+
+        Each kept window moves to the weighted mean of the windows that agree with it. OpenCV's
+        suppression is used here, not `boxes.suppress`: a picture has up to 16,384 raw windows.
+        """
+        found, _, sums = self._cascade.detectMultiScale3(grey, self.scale_factor, 0, outputRejectLevels=True)
+        if not len(found):
+            return []
+        windows, scores = np.asarray(found, np.float64), np.asarray(sums, np.float64).reshape(-1)
+        # Sorted, since OpenCV's threads return windows in any order.
+        order = np.lexsort((*windows.T, -scores))[:_MOST_RAW]
+        windows, scores = windows[order], scores[order]
+        scores = scores - scores[-1]
+        kept = cv2.dnn.NMSBoxes(windows.tolist(), scores.tolist(), 0, _SAME_FACE, top_k=MOST_WINDOWS)
+        best = np.asarray(kept, np.int64).reshape(-1)[:MOST_SQUARES]
+        low, high = windows[:, :2], windows[:, :2] + windows[:, 2:]
+        # [M, N, 2]: the intersection of each of the best with every window.
+        shared = np.minimum(high[best, None], high) - np.maximum(low[best, None], low)
+        shared = np.clip(shared, 0, None)
+        both = shared[:, :, 0] * shared[:, :, 1]
+        area = windows[:, 2] ** 2
+        agree = both > _AGREE * (area + area[best, None] - both)
+        weight = (scores + 0.1) * agree
+        squares = weight @ windows / weight.sum(axis=1, keepdims=True)
+        return [tuple(square) for square in squares.tolist()]
+
+
+@register_detector("haar")
+def _haar(min_face_size: int | None, threads: int) -> FaceDetector:
+    return CascadeDetector.default(min_face_size)
+
+
+@register_detector("haar-stock")
+def _haar_stock(min_face_size: int | None, threads: int) -> FaceDetector:
+    return CascadeDetector.original()
+
+
+@register_detector_file(".xml")
+def _cascade_file(path: Path, min_face_size: int | None, threads: int) -> FaceDetector:
+    return CascadeDetector.trained(path, min_face_size)
