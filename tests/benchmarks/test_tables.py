@@ -84,4 +84,4 @@ def test_detector_report_has_its_own_table() -> None:
     made, _ = render(RESULTS)
     assert made["detector"].startswith("| longest side |")
     assert "edgenet" in made["training"]
-    assert "| F1 at a rotation of | 0 degrees | 15 degrees |" in made["turned"]
+    assert "| F1 at a rotation of | 0 degrees | 15 degrees |" in made["rotation"]

@@ -36,6 +36,14 @@ from maskedge_train.classifier.nets import build
 assert build("tinynet", 4)(torch.zeros(2, 3, 64, 64)).shape == (2, 4)
 print("works")
 """,
+    "CentreDetector": """
+import numpy as np
+from maskedge import MaskDetector
+from maskedge.vision.detectors import load_detector
+assert len(load_detector("centre").detect(np.zeros((90, 90, 3), np.uint8))) == 1
+assert MaskDetector(detector=load_detector("centre"))(np.zeros((90, 90, 3), np.uint8)) == []
+print("works")
+""",
     "NoiseSource": """
 from maskedge import sources
 sources.RECORDED_KINDS = (*sources.RECORDED_KINDS, KIND)
@@ -86,8 +94,9 @@ def read(name: str) -> str:
 
 
 def blocks(text: str, language: str) -> list[str]:
-    """Return the fenced blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    """Return the fenced blocks of a language, a regular expression."""
+    fences = re.findall(r"^```(.*)\n((?:.*\n)*?)```$", text, flags=re.MULTILINE)
+    return [content for own, content in fences if re.fullmatch(language, own)]
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +191,7 @@ def test_every_model_and_report_has_a_recipe() -> None:
     recipes = "\n".join(recipe.read_text(encoding="utf-8") for recipe in RECIPES)
     for path in (*(ROOT / "edge" / "maskedge" / "models").glob("*.[ox]*"), *(ROOT / "benchmarks" / "results").rglob("*.json")):
         # Numbers and names in a loop are variables there.
-        name = re.sub(r"-(\d|haar|cnn)\.", r"-$seed.", path.name) if path.parent.name != "turned" else "turned/$turn.json"
+        name = re.sub(r"-(\d|haar|cnn)\.", r"-$seed.", path.name) if path.parent.name != "rotation" else "rotation/$degrees.json"
         assert any(one in recipes for one in (name, name.replace("$seed", "$detector"), f"{path.parent.name}/$net.json")), path.name
 
 
@@ -195,6 +204,16 @@ def test_readme_is_short_and_its_example_runs() -> None:
     done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert re.match(r"\d+ \(.*\) with(out)?_mask 0\.\d+\n", done.stdout)
+
+
+def test_readme_maps_every_folder_of_the_tree() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (tree,) = [block for block in blocks(readme, "") if block.startswith("edge/maskedge/")]
+    named = {name.rstrip("/") for line in tree.splitlines() for name in re.findall(r"([\w/]+)/(?=[\s,])", line)}
+    wings = {path.parent.name for path in (ROOT / "edge" / "maskedge").glob("*/__init__.py")} | {"models"}
+    parts = {"train", "export", "benchmarks", "workstation", "tests", "docs"}
+    assert {path for path in parts if not (ROOT / path).is_dir()} == set()
+    assert wings | parts <= {name.rsplit("/")[-1] for name in named}
 
 
 def check_line(line: str, options: dict[str, set[str]], page: str) -> None:

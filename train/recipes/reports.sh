@@ -9,16 +9,16 @@ cp "$RUNS/leakage/leakage.json" "$RESULTS/leakage.json"
 
 edge-bench nets "$MODELS/edgenet.onnx" "$RUNS/edgenet-l.onnx" \
   --json "$RESULTS/nets.json" --overwrite
-edge-bench start --json "$RESULTS/start.json" --overwrite
+edge-bench cold-start --json "$RESULTS/start.json" --overwrite
 edge-bench speed --frames 120 --json "$RESULTS/speed.json" --overwrite
 edge-bench accuracy --scenes "$DEV_SCENES" --backgrounds "$DEV_BACKGROUNDS" \
   --detector haar --detector cnn --unlabelled "$UNLABELLED_FACES" \
   --json "$RESULTS/accuracy.json" --overwrite
 edge-bench compare --accuracy "$RESULTS/accuracy.json" --speed "$RESULTS/speed.json" \
   --json "$RESULTS/compare.json" --overwrite
-for turn in 0 15 30 45; do
+for degrees in 0 15 30 45; do
   edge-bench accuracy --scenes "$TRAIN_SCENES" --backgrounds "$TRAIN_BACKGROUNDS" --held-out \
-    --turn "$turn" --detector haar --detector cnn --json "$RESULTS/turned/$turn.json" --overwrite
+    --rotate "$degrees" --detector haar --detector cnn --json "$RESULTS/rotation/$degrees.json" --overwrite
 done
 edge-bench tracking --source demo --source "$CLIPS/four_people_putting_masks_on.mp4" \
   --source "$CLIPS/one_man_no_mask.mp4" --source "$CLIPS/one_woman_masked.mp4" \

@@ -89,7 +89,7 @@ def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
         "training": lambda: _training(load_all("training")),
         "scenes": lambda: _scenes(load_all("training")),
         "limits": lambda: _limits(load_all("training")),
-        "turned": lambda: _rotation([load(f"rotation/{path.stem}") for path in (results / "rotation").glob("*.json")]),
+        "rotation": lambda: _rotation([load(f"rotation/{path.stem}") for path in (results / "rotation").glob("*.json")]),
         "leakage": lambda: _leakage(load("leakage")),
         "copies": lambda: _copies(load_all("copies")),
     }
