@@ -10,6 +10,8 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.t
 PREFLIGHT := tests/platforms/preflight.py
 # Another index for PyTorch: make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
+# More options for pytest: make test PYTEST="-k mqtt"
+PYTEST ?=
 export TORCH_INDEX
 # Debian releases for `make bare`, each with its targets after a colon: BARE="bookworm trixie:run,test-edge"
 BARE ?= bookworm trixie
@@ -22,10 +24,11 @@ run: $(VENV)/.base  ## Install the base package and process the built-in clip: o
 	$(BIN)/edge-run --source demo --save out/demo.mp4 --events out/demo.jsonl --overwrite
 
 test: $(VENV)/.dev  ## Install the dev extras (0.5 GB; TORCH_INDEX=... chooses PyTorch's build) and run all tests but the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST)
 
-test-all: $(VENV)/.dev  ## Run all tests, with a floor for the coverage of their own process
-	$(BIN)/python -m pytest --cov
+test-all: $(VENV)/.dev  ## Run all tests: those of `make test`, then the slow ones; measure the coverage
+	$(MAKE) test PYTEST="--cov --cov-report= --cov-fail-under=0"
+	$(BIN)/python -m pytest -m slow --cov --cov-append
 
 test-edge: $(VENV)/.edge  ## Install the test extras (0.1 GB, no PyTorch) and run the tests of the runtime
 	$(BIN)/python -m pytest tests/edge tests/e2e
