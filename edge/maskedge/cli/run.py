@@ -137,6 +137,7 @@ class _Run:
             from maskedge.runtime.build import open_detector
             from maskedge.runtime.context import StopRequest
             from maskedge.runtime.loop import run
+            from maskedge.runtime.shutdown import close_run
             from maskedge.sources import open_source
 
         config, stop = self._config, StopRequest()
@@ -167,9 +168,7 @@ class _Run:
                 if config.output.show or not config.log.quiet:
                     self._log.info("%s", notice)
         except BaseException:
-            source.close()
-            for sink in sinks:
-                sink.close()
+            close_run(source, sinks)
             raise
         context = built.context
         context.reload = lambda: self._reload(built)

@@ -11,7 +11,7 @@ from typing import Any
 from maskedge.alerts.actions import Actions
 from maskedge.alerts.engine import AlertEngine
 from maskedge.alerts.registry import check_labels, check_rules
-from maskedge.config import EdgeConfig, changed_keys
+from maskedge.config import DetectConfig, EdgeConfig, changed_keys
 from maskedge.errors import UsageError
 from maskedge.events import Event
 from maskedge.sinks import sink_classes
@@ -21,7 +21,7 @@ from maskedge.sources import Source
 from maskedge.system.health import HealthWatcher
 from maskedge.system.rate_limiter import RateLimiter
 from maskedge.system.sd_notify import SystemdNotifier
-from maskedge.vision.detectors import load_detector
+from maskedge.vision.detectors import FaceDetector, load_detector
 from maskedge.vision.pipeline import MaskDetector
 from maskedge.zones import Zones
 
@@ -52,7 +52,7 @@ def open_detector(config: EdgeConfig, *, every_frame: bool = False, chosen: bool
     detect = config.detect
     return MaskDetector(
         config.model.file,
-        load_detector(detect.cascade) if detect.cascade else detect.detector if chosen else None,
+        _load_cascade(detect) or (detect.detector if chosen else None),
         detector_model=detect.detector_model,
         detect_every=1 if every_frame else detect.every,
         face_threshold=detect.face_threshold,
@@ -61,6 +61,12 @@ def open_detector(config: EdgeConfig, *, every_frame: bool = False, chosen: bool
         threads=config.limits.threads,
         reidentify=not config.privacy.no_reidentification,
     )
+
+
+def _load_cascade(detect: DetectConfig) -> FaceDetector | None:
+    if detect.cascade is None:
+        return None
+    return load_detector(detect.cascade, file_type=".xml", min_face_size=detect.min_face_size)
 
 
 class Run:
@@ -98,7 +104,8 @@ class Run:
     def open(self, *, file: Path | None, stopped: Callable[[], bool]) -> None:
         """Open the outputs, the alerts and the watchers. See `build_run`."""
         config, source, context = self._config, self._source, self.context
-        # Everything that only checks comes before anything that opens or overwrites.
+        # These checks come before anything that opens or overwrites. A sink or an action that can
+        # only be checked by opening it (a port, a broker's certificate) is refused later.
         self._check_rules(config, context.zones)
         check_run_outputs(config, source, inputs=[self._detector.classifier.path, *([file] if file else [])])
         wanted = [(sink, getattr(config, sink.section)) for sink in sink_classes() if sink.is_wanted(getattr(config, sink.section))]
@@ -156,6 +163,7 @@ class Run:
         self._detector.detect_every = 1 if every_frame else config.detect.every
         self._detector.set_face_threshold(config.detect.face_threshold)
         self._config = config
+        self._state.update_settings(_reloadable_settings(config, self._detector))
         if {"alerts", "zones.roi"} & set(changed):
             for opened in self._opened.values():
                 opened.update_names(self._names())
@@ -241,14 +249,20 @@ def _describe_model(detector: MaskDetector) -> dict[str, Any]:
 
 
 def _describe_settings(config: EdgeConfig, detector: MaskDetector) -> dict[str, Any]:
-    files = config.detect.cascade or config.detect.detector_model
+    cascade = config.detect.cascade
     return {
-        "detector": files.name if files else detector.detector_name,
-        "detect_every": detector.detect_every,
+        "detector": cascade.name if cascade else detector.detector_name,
         "threads": config.limits.threads,
+        "no_reidentification": config.privacy.no_reidentification,
+        **_reloadable_settings(config, detector),
+    }
+
+
+def _reloadable_settings(config: EdgeConfig, detector: MaskDetector) -> dict[str, Any]:
+    return {
+        "detect_every": detector.detect_every,
         "max_fps": config.limits.max_fps,
         "cpu_budget": config.limits.cpu_budget,
         "anonymize": config.privacy.anonymize,
         "stats_only": config.privacy.stats_only,
-        "no_reidentification": config.privacy.no_reidentification,
     }

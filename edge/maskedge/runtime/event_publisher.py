@@ -68,6 +68,7 @@ class EventPublisher:
         self._state = state
         self._clock = clock
         self._newest: FrameResult | None = None
+        self._still: FrameResult | None = None
         state.watch_sinks(lambda: {output.sink.name: output.status() for output in self._outputs})
 
     def publish_result(self, result: FrameResult) -> bool:
@@ -81,6 +82,7 @@ class EventPublisher:
         """
         changes = self._context.alerts.observe(result) if self._context.alerts is not None else []
         self._newest = published = self._impersonal(result)
+        self._still = None
         published.events = [*published.events, *self._perform(changes)]
         for event in published.events:
             log_event(event)
@@ -125,11 +127,11 @@ class EventPublisher:
         """
         if self._newest is None:
             return True
-        if banner and not self._newest.overlay.banner:
-            self._newest = self._newest.with_banner(banner)
-        newest, go_on = self._newest, True
+        if banner and self._still is None:
+            self._still = self._newest.with_banner(banner)
+        shown, go_on = self._still or self._newest, True
         for output in self._working():
-            go_on &= output.sink.still(newest)
+            go_on &= self._guard(output, lambda sink=output.sink: sink.still(shown))  # type: ignore[misc]
         return go_on
 
     def log_remaining(self) -> None:

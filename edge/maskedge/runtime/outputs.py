@@ -78,8 +78,15 @@ def _configured(config: EdgeConfig) -> Iterator[Named]:
         values = getattr(config, section)
         for entry in fields(values):
             value = getattr(values, entry.name)
+            # A detector is a name or a file.
+            path = Path(value) if f"{section}.{entry.name}" == "detect.detector" else value
+            if isinstance(path, Path) and is_file(path.expanduser()):
+                yield Named(f"the file of {section}.{entry.name}", path.expanduser())
+    for rule in config.alerts:
+        for entry in fields(rule):
+            value = getattr(rule, entry.name)
             if isinstance(value, Path) and is_file(value.expanduser()):
-                yield Named(f"the file of {section}.{entry.name}", value.expanduser())
+                yield Named(f"the file of {entry.name} in alert rule {rule.name!r}", value.expanduser())
 
 
 def _folders(config: EdgeConfig) -> list[Named]:

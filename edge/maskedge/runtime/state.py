@@ -139,6 +139,11 @@ class RunState:
         with self._lock:
             self._rate_limits = dict(limits)
 
+    def update_settings(self, settings: Mapping[str, Any]) -> None:
+        """Replace some of the settings, after a reload."""
+        with self._lock:
+            self._settings |= settings
+
     def watch_sinks(self, sinks: Callable[[], dict[str, dict[str, Any]]]) -> None:
         """Set the function that returns written, dropped, state and error of each sink."""
         self._sinks = sinks

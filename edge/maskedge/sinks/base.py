@@ -78,6 +78,12 @@ class Sink:
     queue_capacity: ClassVar[int | None] = 8
     main_thread: ClassVar[bool] = False
 
+    def __init_subclass__(cls) -> None:
+        """Refuse an output whose `still` or `main_thread` would have no effect behind a queue."""
+        super().__init_subclass__()
+        if cls.queue_capacity is not None and (cls.main_thread or cls.still is not Sink.still):
+            raise TypeError(f"{cls.__name__}: `still` and `main_thread` need `queue_capacity = None`.")
+
     @classmethod
     def is_wanted(cls, settings: Any) -> bool:
         """Return True where a configuration asks for this output.

@@ -20,7 +20,7 @@ from maskedge.tracking.tracker import FaceTracker, Track
 from maskedge.types import Box, Face, Image
 
 from .classifier import MaskClassifier
-from .detectors import BoxDetector, Detections, FaceDetector, adapt_detector, load_detector
+from .detectors import BoxDetector, Detections, FaceDetector, adapt_detector, is_detector_file, load_detector
 from .schedule import DetectionSchedule
 from .scoring import LabelChoice, ScoredBoxes, Thresholds, may_be_face, score_boxes
 from .standalone import default_detector_name, rejects_non_faces, standalone_notice
@@ -96,7 +96,7 @@ class MaskDetector:
     def __init__(
         self,
         model: Path | str | None = None,
-        detector: str | FaceDetector | BoxDetector | None = None,
+        detector: str | Path | FaceDetector | BoxDetector | None = None,
         *,
         detector_model: Path | str | None = None,
         tracking: bool = False,
@@ -114,10 +114,12 @@ class MaskDetector:
         self.classifier = MaskClassifier(Path(model) if model is not None else None, threads or 1)
         if detector is None:
             detector = default_detector_name(self.classifier.labels)
-        self.detector_name = detector if isinstance(detector, str) else type(detector).__name__
-        chosen = Path(detector_model) if detector_model is not None else detector
+        network = Path(detector_model) if detector_model is not None else None
+        self.detector_name = _detector_name(network or detector)
+        chosen = network or detector
         if isinstance(chosen, str | Path):
-            chosen = load_detector(chosen, min_face_size=min_face_size, threads=threads or 1)
+            file_type = None if network is None else ".onnx"
+            chosen = load_detector(chosen, file_type=file_type, min_face_size=min_face_size, threads=threads or 1)
         self.detector = adapt_detector(chosen)
         self._rejects_non_faces = rejects_non_faces(self.classifier.labels)
         if not self._rejects_non_faces:
@@ -330,6 +332,15 @@ def _suppress_rows(scored: ScoredBoxes, rows: list[int]) -> list[int]:
     """Return the rows that non-maximum suppression keeps."""
     kept = suppress([scored.boxes[row] for row in rows], scored.face_scores[rows])
     return [rows[position] for position in kept]
+
+
+def _detector_name(detector: str | Path | FaceDetector | BoxDetector) -> str:
+    """Return the name of a detector, the file name without its folder, or the name of a class."""
+    if isinstance(detector, Path):
+        return detector.name
+    if isinstance(detector, str):
+        return Path(detector).name if is_detector_file(detector) else detector
+    return type(detector).__name__
 
 
 def as_bgr(image: Image) -> Image:

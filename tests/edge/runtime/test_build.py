@@ -99,6 +99,9 @@ def test_reload_removes_old_rules_and_keeps_detecting_in_every_frame(tmp_path: P
     assert state.snapshot()["alerts"] == []
     assert built.context.alerts is None
     assert (detector.detect_every, detector.face_threshold) == (1, 0.6), "new faces are hidden at once"
+    shown = state.snapshot()["settings"]
+    assert (shown["anonymize"], shown["detect_every"], shown["detector"]) == (True, 1, "haar")
     built.change(read("[detect]\nevery = 7"))
     assert detector.detect_every == 7
+    assert state.snapshot()["settings"]["anonymize"] is False
     source.close()

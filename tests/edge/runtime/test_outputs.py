@@ -49,6 +49,21 @@ def check(source: str, inputs: tuple[Path, ...] = (), **flags: Any) -> None:
         opened.close()
 
 
+def test_a_detector_and_a_secret_of_an_alert_are_inputs(folder: Path) -> None:
+    (folder / "own.onnx").write_bytes(b"x")
+    with pytest.raises(UsageError, match=r"own\.onnx is the file of detect\.detector"):
+        check("demo", detect_detector=str(folder / "own.onnx"), events_file=folder / "own.onnx", output_overwrite=True)
+    (folder / "token").write_text("Authorization: x")
+    (folder / "edge.toml").write_text(
+        '[[alerts]]\nname = "door"\nwhen = "person_without_mask"\nactions = ["webhook"]\nwebhook = "http://localhost/"\n'
+        f'webhook_header_file = "{folder / "token"}"\n[source]\nuri = "demo"\n'
+        f'[events]\nfile = "{folder / "token"}"\n[output]\noverwrite = true\n'
+    )
+    config = load_config(folder / "edge.toml", {}).config
+    with pytest.raises(UsageError, match=r"token is the file of webhook_header_file in alert rule 'door'"):
+        check_run_outputs(config, open_source(config.source), inputs=[])
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize(
     ("source", "output"),

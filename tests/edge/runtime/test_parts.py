@@ -114,6 +114,39 @@ def test_the_publisher_passes_on_what_sinks_ask_for(source: DemoSource) -> None:
     assert state.snapshot()["sinks"]["keeper"] == {"written": 3, "dropped": 0, "state": "ok", "error": None}
 
 
+class Monitor(Keeper):
+    name = "monitor"
+    queue_capacity = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.banners: list[str | None] = []
+
+    def still(self, result: FrameResult) -> bool:
+        self.banners.append(result.overlay.banner)
+        if len(self.banners) == 3:
+            raise RuntimeError("the display is gone")
+        return True
+
+
+def test_a_still_picture_has_a_banner_and_a_failure_of_it_ends_nothing(source: DemoSource) -> None:
+    monitor, keeper, state = Monitor(), Keeper(), RunState("demo")
+    context = RunContext()
+    publisher = EventPublisher(source, [monitor, keeper], context, state, StageClock())
+    publisher.publish_result(result(0))
+    assert [publisher.show_still(banner) for banner in ("", "no picture since noon", "later", "later")] == [True] * 4
+    assert monitor.banners[1:] == ["no picture since noon"] * 2
+    assert context.event_queue.get().details["output"] == "monitor"
+    assert publisher.publish_result(result(1))
+    assert len(keeper.results) == 2
+    assert len(monitor.results) == 1
+
+
+def test_still_pictures_need_an_output_without_a_queue() -> None:
+    with pytest.raises(TypeError, match="queue_capacity"):
+        type("Queued", (Monitor,), {"queue_capacity": 8})
+
+
 class Stuck(Keeper):
     name = "stuck"
 
@@ -129,6 +162,7 @@ class Failing(Keeper):
 
 
 class OnMainThread(Keeper):
+    queue_capacity = None
     main_thread = True
 
 

@@ -8,6 +8,8 @@ import pytest
 from helpers.support import METADATA, write_detector, write_model
 from maskedge import ModelError, UsageError
 from maskedge.boxes import box_iou
+from maskedge.config import load_config
+from maskedge.runtime.build import open_detector
 from maskedge.sources import demo
 from maskedge.types import Box, Image
 from maskedge.vision import detectors
@@ -123,7 +125,18 @@ def test_files_are_resolved_by_their_suffix(tmp_path: Path) -> None:
     network = write_detector(tmp_path / "own.onnx")
     assert isinstance(load_detector(str(network)), CnnDetector)
     assert isinstance(load_detector(network.rename(tmp_path / "upload")), CnnDetector)
-    assert isinstance(load_detector(opencv_cascade("frontalface_default")), CascadeDetector)
+    cascade = opencv_cascade("frontalface_default")
+    assert isinstance(load_detector(cascade), CascadeDetector)
+    upper = tmp_path / "OWN.XML"
+    upper.write_bytes(Path(cascade).read_bytes())
+    pipeline = MaskDetector(detector=str(upper))
+    assert isinstance(pipeline.detector, CascadeDetector)
+    assert pipeline.detector_name == "OWN.XML", "without its folder"
+    odd = upper.rename(tmp_path / "cascade.dat")
+    config = load_config(None, {}, {"detect.cascade": odd, "detect.min_face_size": 50}).config
+    assert open_detector(config).detector.min_face_size == 50
+    with pytest.raises(ModelError):
+        MaskDetector(detector_model=cascade)
 
 
 def test_a_detector_of_the_user_returns_boxes_or_detections() -> None:

@@ -159,12 +159,22 @@ def detector_names() -> tuple[str, ...]:
     return tuple(sorted(_names, key=lambda name: (name != DEFAULT_DETECTOR, name)))
 
 
-def load_detector(detector: str | Path, *, min_face_size: int | None = None, threads: int = 1) -> FaceDetector:
+def is_detector_file(detector: str) -> bool:
+    """Return True if `detector` has the suffix of a detector file, False if it is a name."""
+    _import_detectors()
+    return Path(detector).suffix.lower() in _suffixes
+
+
+def load_detector(
+    detector: str | Path, *, file_type: str | None = None, min_face_size: int | None = None, threads: int = 1
+) -> FaceDetector:
     """Load a detector by name or from a file.
 
     Args:
         detector: A name (`detector_names`) or the path of a detector file: a cascade (`.xml`) or
             a network (`.onnx`). A `Path` with any other suffix is read as a network.
+        file_type: The suffix whose loader reads the file, such as `.xml`, regardless of the name
+            of the file. None: the file's own suffix.
         min_face_size: Side in pixels of the smallest face that must be found. The detector scales
             the picture for it, which costs time in proportion to the area. None: the detector's
             own scale. `haar-stock` always scans the full-size picture.
@@ -175,8 +185,8 @@ def load_detector(detector: str | Path, *, min_face_size: int | None = None, thr
         UsageError: No detector has that name.
     """
     _import_detectors()
-    suffix = Path(detector).suffix
-    if isinstance(detector, Path) or suffix in _suffixes:
+    suffix = file_type or Path(detector).suffix.lower()
+    if file_type is not None or isinstance(detector, Path) or suffix in _suffixes:
         return _suffixes.get(suffix, _suffixes[".onnx"])(Path(detector), min_face_size, threads)
     if detector not in _names:
         raise UsageError(
