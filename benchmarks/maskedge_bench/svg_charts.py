@@ -51,9 +51,9 @@ def plot(series: Sequence[Series], across: str, up: str, *, log_x: bool = False,
         series: Lines and dots.
         across: Title of the x axis.
         up: Title of the y axis.
-        log_x: Whether the x axis is logarithmic.
-        log_y: Whether the y axis is logarithmic.
-        whole_x: Whether the x axis has integer ticks only.
+        log_x: Make the x axis logarithmic.
+        log_y: Make the y axis logarithmic.
+        whole_x: Draw only integer ticks on the x axis.
     """
     points = [point for own in series for point in own.points]
     xs, ys = [x for x, _ in points if x > 0 or not log_x], [y for _, y in points if y > 0 or not log_y]

@@ -86,7 +86,7 @@ def _title(label: str) -> str:
 
 
 def _share(figures: dict[str, Any], key: str) -> str:
-    """Return a figure of a label, or a dash if the data has no such face."""
+    """Return a figure of a label, or a dash if the data has no face of that label."""
     return f"{figures[key]:.3f}" if figures["labelled"] else UNKNOWN
 
 

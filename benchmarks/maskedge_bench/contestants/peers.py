@@ -246,7 +246,8 @@ class PackagePeer:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by close)
         try:
             self._process = subprocess.Popen(  # noqa: S603  (the user's Python)
-                # Isolated (-I): environment variables must not add our packages to its path.
+                # Isolated mode (-I) keeps environment variables from adding our packages to the
+                # path of the process.
                 [str(python), "-I", str(PACKAGE_SCRIPT), str(threads)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
