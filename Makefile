@@ -99,7 +99,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -e '.[dev]'
 	@touch $@ $(VENV)/.edge $(VENV)/.base
 
-# The last line checks that the package's model loads: the driver names it, and ends at the end of its input.
+# The last command checks that the package's model loads. The driver ends at the end of its input.
 $(PEERS)/.done: $(wildcard benchmarks/peers/*) | $(PEERS)/bin/python
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/peers/requirements-alone.txt

@@ -1,8 +1,8 @@
 """`make arm64`: run the base package and the bundled models on emulated aarch64.
 
-The aarch64 wheels must install, import and return the same outputs as on this machine. The emulator shows
-nothing about speed. Python and the system libraries come from the first stage of debootstrap, and user-mode
-QEMU runs them: no mounts, no chroot.
+The aarch64 wheels must install, import and return the same outputs as on this machine. The emulator
+does not show the speed. Python and the system libraries come from the first stage of debootstrap,
+and user-mode QEMU runs them without mounts and without chroot.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""`make bare`: run the README's commands on new Debian systems that have only the packages the README names.
+"""`make bare`: run the README's commands on new Debian systems.
+
+The systems have only the packages that the README names.
 
 Usage: python3 bare.py SUITE[:TARGET,...] ...    needs root and debootstrap
 
@@ -69,7 +71,7 @@ def pip_settings() -> tuple[dict[str, str], list[Path]]:
     """Return this machine's pip settings as environment variables, and the local paths that they name."""
     settings: dict[str, str] = {}
     paths = set()
-    # Environment variables come last: they override files, as in pip.
+    # Environment variables come last, because they override files, as in pip.
     for line in sorted(
         run([sys.executable, "-m", "pip", "config", "list"]).splitlines(), key=lambda line: line.startswith(":env:")
     ):

@@ -43,7 +43,7 @@ def write_frames(folder: Path) -> None:
 
 
 def outputs_of(command: Sequence[str | Path], frames: Path, **options: Any) -> dict[str, Any]:
-    """Run `outputs.py` with a Python, given as a command, that has the base package; return what it prints."""
+    """Run `outputs.py` with the Python of a base install, given as a command; return its output."""
     content: dict[str, Any] = json.loads(run([*command, SCRIPT, frames], **options))
     return content
 

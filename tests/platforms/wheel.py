@@ -1,10 +1,12 @@
-"""`make try-wheel`: install the wheels as a device and a workstation do, on the oldest and newest Python.
+"""`make try-wheel`: install and try the wheels on the oldest and newest Python.
+
+The wheels are installed as on a device and as on a workstation.
 
 Usage: python3 wheel.py [VERSION ...]
 
-Each version gets a new virtual environment. Interpreters come from PATH and pyenv; a version that is
-not found is named and skipped. If none is found, the Python that runs this script is used. The script
-needs only the standard library.
+Each version gets a new virtual environment. Interpreters come from PATH and pyenv; a version that
+is not found is reported and skipped. If none is found, the Python that runs this script is used.
+The script needs only the standard library.
 """
 
 from __future__ import annotations
@@ -142,7 +144,7 @@ def verify_unit(unit: str, folder: Path) -> None:
     path = folder / "maskedge.service"
     path.write_text(unit, encoding="utf-8")
     done = subprocess.run(["systemd-analyze", "verify", path], capture_output=True, text=True, check=False)
-    # It also reports faults of this machine's own units.
+    # systemd-analyze also reports faults of this machine's own units.
     wrong = [line for line in done.stderr.splitlines() if "maskedge" in line]
     check(true=not wrong, message=f"systemd-analyze verify: {' '.join(wrong)}")
 

@@ -211,7 +211,9 @@ def measure_accuracy(
         try:
             image = as_bgr(read_picture(path))
         except ValueError as error:
-            raise UsageError(f"{path} {error}: repair or remove it, because every pipeline must process the same pictures.") from error
+            raise UsageError(
+                f"{path} {error}: repair or remove it, because every pipeline must process the same pictures."
+            ) from error
         scale = min(1.0, LONGEST_SIDE / max(image.shape[:2]))
         ignored = unlabelled_boxes.get(path, [])
         if degrees:

@@ -63,7 +63,7 @@ def make_odd_data(root: Path, faces_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["classifier"], 2, "nothing to work on"),
+        (["classifier"], 2, "there is no data"),
         (["classifier", "--data", "FACES", "--net", "resnet"], 2, "known are edgenet, edgenet-l, seednet"),
         (["classifier", "--data", "FACES", "--people", "("], 2, "regular expression"),
         (["classifier", "--data", "FACES", "--split", "NOSPLIT"], 2, "not a split file"),
@@ -76,7 +76,7 @@ def make_odd_data(root: Path, faces_folder: Path) -> None:
         (["classifier", "--data", "FACES", "--oversample", "^webcam_=0"], 2, "REGEX=FACTOR"),
         (["classifier", "--data", "FACES", "--leakage", "NOSPLIT"], 2, "edge-train leakage"),
         (["classifier", "--data", "FACES", "--out", "NOSPLIT/run"], 5, "cannot be created"),
-        (["classifier", "--data", "EMPTY"], 2, "holds no picture"),
+        (["classifier", "--data", "EMPTY"], 2, "contains no pictures"),
         (["classifier", "--data", "ONE"], 2, "no folder 'without_mask'"),
         (["classifier", "--data", "THREE", "--whole-pictures", "--generated", "1"], 2, "too few pictures of with_mask"),
         (["classifier", "--data", "CORRUPT"], 2, "no face was found in any picture of"),

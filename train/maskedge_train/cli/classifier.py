@@ -175,7 +175,7 @@ def classifier(
         from maskedge_train.shared.layers import count_parameters
         from maskedge_train.shared.lock import lock_folder
     net = options["net"]
-    parameters = count_parameters(build(net, 2))  # report an unknown name before minutes of work
+    parameters = count_parameters(build(net, 2))  # report an unknown name before the data is read
     out = out or Path("runs") / net
     pattern = people_pattern(people)
     comparison = _read_json(leakage) if leakage else None
