@@ -82,7 +82,7 @@ def faces_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def scenes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Whole pictures with boxes of all three labels in boxes.csv, and backgrounds without people."""
+    """Whole pictures with boxes of all three labels in boxes.csv; backgrounds without people."""
     root = tmp_path_factory.mktemp("scenes")
     random = np.random.default_rng(5)
     (root / "boxes").mkdir()

@@ -74,7 +74,7 @@ def plot(series: Sequence[Series], across: str, up: str, *, log_x: bool = False,
     parts.append(f'<text x="14" y="{middle}" text-anchor="middle" transform="rotate(-90 14 {middle})">{text(up)}</text>')
     keys = []
     for index, own in enumerate(series):
-        # Repeated colours get other dashes.
+        # A repeated colour gets a different dash pattern.
         dashes = _DASHES[(index + index // len(_COLOURS)) % len(_DASHES)]
         colour = f"var({_COLOURS[index % len(_COLOURS)]})"
         stroke = f'stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}" fill="none"'

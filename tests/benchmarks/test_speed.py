@@ -114,7 +114,7 @@ def test_eager_pipeline_runs_the_network_in_pytorch(frames: list[Image]) -> None
     assert sum(batches) > 0
 
 
-def test_eager_classifier_returns_what_the_file_returns() -> None:
+def test_eager_classifier_has_the_outputs_of_the_file() -> None:
     crops = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
     for path, net in ((BASELINE_MODEL, "seednet"), (MODELS / "edgenet.onnx", "edgenet")):
         expected, expected_places = MaskClassifier(path).classify_and_locate_crops(crops)

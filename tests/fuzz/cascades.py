@@ -75,9 +75,9 @@ def _patterns(source: random.Random) -> str:
 
 
 def _number(source: random.Random, text: str) -> str:
-    """Replace a number with another word. Every second change is in the head.
+    """Replace a number with another word.
 
-    Most of the text is features.
+    Half of the changes are in the head, because most of the text is features.
     """
     places = list(re.finditer(r"(?<=[>\s])[-+.\deE]+(?=[<\s])", text[:3000] if source.random() < 0.5 else text))
     if not places:

@@ -124,7 +124,10 @@ class Models(Target):
 
 
 class Cascades(Models):
-    """A cascade on the same picture, with the bundled classifier or one without the label `not_a_face`."""
+    """A cascade on the same picture.
+
+    The classifier is the bundled one, or one without the label `not_a_face`.
+    """
 
     def prepare(self, folder: Path) -> None:
         """Write the classifier without that label."""

@@ -25,7 +25,7 @@ PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_
 
 
 def requirements() -> list[str]:
-    """Return the dependencies of the base install, with the onnxruntime that runs in the emulator."""
+    """Return the dependencies of the base install. The emulator can run their onnxruntime."""
     base = [own for own in requires("maskedge") or [] if "extra ==" not in own]
     return [f"onnxruntime=={ONNXRUNTIME}" if own.startswith("onnxruntime") else own for own in base]
 

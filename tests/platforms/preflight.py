@@ -1,9 +1,10 @@
 """Checks before `make` installs. One message names everything that is missing.
 
-python3 preflight.py                          check the machine: 64 bit, venv, OpenCV's system libraries
-.venv/bin/python preflight.py base|edge|dev   check the package index, and print the size of the download
+python3 preflight.py                         check 64 bit, venv and OpenCV's system libraries
+.venv/bin/python preflight.py base|edge|dev  check the package index, print the download size
 
-`dev` uses TORCH_INDEX. The script needs only the standard library: nothing is installed yet.
+`dev` uses TORCH_INDEX. The script needs only the standard library, because nothing is installed
+yet.
 """
 
 from __future__ import annotations

@@ -150,14 +150,14 @@ def verify_unit(unit: str, folder: Path) -> None:
 
 
 def drive_headless(commands: Path, folder: Path) -> None:
-    """Replace opencv-python with its headless build, and run with a display that cannot be opened."""
+    """Replace opencv-python with its headless build. Run with a display that cannot be opened."""
     run([*pip(commands), "uninstall", "--yes", "opencv-python"], folder)
     run([*pip(commands), "install", HEADLESS], folder)
     environment = {**os.environ, "DISPLAY": ":9"}
     doctor = run([commands / "edge-doctor"], folder, env=environment)
     check(
         true="without windows" in doctor,
-        message=f"edge-doctor does not name what headless OpenCV lacks: {doctor}",
+        message=f"edge-doctor does not name the parts that headless OpenCV lacks: {doctor}",
     )
     done = run([commands / "edge-run", "--source", "demo", "--max-frames", "20"], folder, env=environment)
     check(true="without a window" in done, message="edge-run does not say why no window opens")

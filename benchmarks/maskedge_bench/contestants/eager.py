@@ -20,7 +20,7 @@ def has_torch() -> bool:
 class EagerClassifier(MaskClassifier):
     """A classifier whose network runs in eager PyTorch, with random weights.
 
-    Random weights take the same time as trained ones.
+    Random weights take the same time as trained weights.
 
     Args:
         path: The .onnx file that gives labels and crop rule.

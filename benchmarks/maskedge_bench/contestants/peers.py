@@ -268,7 +268,7 @@ class PackagePeer:
             raise UsageError(f"{python} does not run {self.name} ({error}): run `make peers`, then give its Python.") from error
 
     def _read(self) -> dict[str, Any]:
-        assert self._process.stdout is not None  # noqa: S101  (asked for)
+        assert self._process.stdout is not None  # noqa: S101  (PIPE above)
         line = self._process.stdout.readline()
         try:
             reply = json.loads(line)
@@ -291,7 +291,7 @@ class PackagePeer:
         Raises:
             MaskedgeError: The process ended.
         """
-        assert self._process.stdin is not None  # noqa: S101  (asked for)
+        assert self._process.stdin is not None  # noqa: S101  (PIPE above)
         if self._file is None or self._file[0] is not frames:
             path = Path(self._folder.name) / "frames.npz"
             np.savez(path, *(frame.image for frame in frames))

@@ -70,7 +70,7 @@ def make_odd_data(root: Path, faces_folder: Path) -> None:
         (["classifier", "--data", "FACES", "--relabel", "NOSPLIT"], 2, "no column image, label"),
         (["classifier", "--data", "FACES", "--relabel-scenes", "NOSPLIT"], 2, "give --scenes too"),
         (["classifier", "--data", "FACES", "--init", "missing.onnx"], 2, "does not exist"),
-        (["classifier", "--data", "FACES", "--init", "NOSPLIT"], 4, "no checkpoint of edge-train"),
+        (["classifier", "--data", "FACES", "--init", "NOSPLIT"], 4, "not a checkpoint of edge-train"),
         (["classifier", "--data", "FACES", "--oversample", "^webcam_"], 2, "REGEX=FACTOR"),
         (["classifier", "--data", "FACES", "--oversample", "(=3"], 2, "REGEX=FACTOR"),
         (["classifier", "--data", "FACES", "--oversample", "^webcam_=0"], 2, "REGEX=FACTOR"),
@@ -84,7 +84,7 @@ def make_odd_data(root: Path, faces_folder: Path) -> None:
         (["classifier", "--data", "WALLS"], 2, "--whole-pictures"),
         (["evaluate", "missing.ckpt"], 2, "nothing to measure on"),
         (["evaluate", "missing.ckpt", "--data", "FACES"], 4, "there is no checkpoint"),
-        (["evaluate", "NOSPLIT", "--data", "FACES"], 4, "no checkpoint of edge-train"),
+        (["evaluate", "NOSPLIT", "--data", "FACES"], 4, "not a checkpoint of edge-train"),
         (["localise", "FACES", "--model", "NOSPLIT", "-o", "boxes.csv"], 4, "NOSPLIT"),
     ],
 )

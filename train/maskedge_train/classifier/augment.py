@@ -1,4 +1,4 @@
-"""Augmentation of training crops, modelled on what detectors and cameras produce."""
+"""Augmentation of training crops, modelled on the output of detectors and cameras."""
 
 from __future__ import annotations
 

@@ -297,7 +297,7 @@ def _distrusted(options: Iterable[str], labels: tuple[str, ...]) -> Iterator[tup
 
 
 def load_test_sets(scenes: tuple[Path, ...], backgrounds: Path | None, labels: tuple[str, ...], quiet: bool) -> dict[str, Any]:
-    """Cut the test crops of each file: labelled faces, and negatives if the network knows them."""
+    """Cut the test crops of each file: labelled faces, and negatives if the network has the label."""
     import numpy as np
 
     from maskedge_train.classifier.evaluate import reliable_rows

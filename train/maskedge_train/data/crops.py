@@ -231,7 +231,7 @@ def _detect_all(image: Image) -> list[list[Box]]:
 
 
 def _drop_likely_faces(image: Image, cuts: list[_Cut]) -> list[_Cut]:
-    """Drop negatives that the bundled classifier takes for a face.
+    """Drop negatives that the bundled classifier classifies as a face.
 
     In a `faces` picture only one face is labelled, so other faces may be unlabelled.
     """
@@ -361,7 +361,7 @@ def cached_crops(
     Raises:
         OutputError: The cache cannot be written.
     """
-    # Other detectors, or another detection size, give other crops.
+    # Other detectors, or another detection size, give different crops.
     detectors = [read_catalogue(MODELS).get(name, {}).get("sha256") for name in ("haar.xml", "edgeface.onnx", "edgenet.onnx")]
     detectors += [CASCADE_SIDE, CNN_SIDE]
     chosen = [negatives, painted, negatives_from_faces, generated.digest(generated_backgrounds)]

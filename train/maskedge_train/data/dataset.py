@@ -27,7 +27,7 @@ from .hashing import perceptual_hashes, polar_thumbnail
 
 FACE_LABELS = ("with_mask", "without_mask", "incorrect_mask")
 LABELS = (*FACE_LABELS, NOT_A_FACE)
-"""All labels, in a model's output order. A model has those that occur in its data."""
+"""All labels, in a model's output order. A model has the labels that occur in its data."""
 
 
 _SAME = 0.8

@@ -1,4 +1,6 @@
-"""Masks and other objects painted on unmasked faces. Data sets have few such pictures.
+"""Masks and other objects painted on unmasked faces.
+
+Cameras record such faces, but data sets lack them.
 
 Positions are in the face's frame: right -1..1 across its box, down -1 at the top to 1 at the
 bottom. In the labelled boxes of this project the eyes lie near -0.15, the tip of the nose near

@@ -95,7 +95,7 @@ class SampleBatches(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """The batches of an epoch: uint8 `[N, 3, S, S]` BGR and float32 `[N, MAX_FACES, 4]`.
 
     Rows of NaN are empty. Each sample depends on seed, epoch and number alone, so a resumed
-    training sees the same samples as an uninterrupted one.
+    training gets the same samples as an uninterrupted training.
 
     Args:
         scenes: Pictures with faces.

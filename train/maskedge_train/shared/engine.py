@@ -62,7 +62,7 @@ class BalancedBatchSampler(Sampler[list[int]]):
 
     Each category is traversed in a new random order, repeatedly, so a sample recurs only after all
     other samples of its category. The order depends on seed and epoch alone, so a resumed training
-    sees the same batches as an uninterrupted one.
+    gets the same batches as an uninterrupted training.
 
     Args:
         categories: int64 `[N]`, category of each sample.
@@ -198,7 +198,7 @@ def build_trainer(
         reload_every_epoch: Rebuild the training data loader before each epoch.
 
     Returns:
-        The trainer, and the callback that knows the best checkpoint.
+        The trainer, and the callback with the path of the best checkpoint.
     """
     silence_lightning()
     keep_freed_memory()
