@@ -1,4 +1,4 @@
-# `make run` and `make test` install what they need; `make help` lists the rest.
+# `make run` and `make test` install the packages that they need; `make help` lists all targets.
 .DEFAULT_GOAL := help
 .PHONY: help run test test-all test-edge fuzz lint format check clean tables docs wheel try-wheel compat arm64 bare nightly peers
 
@@ -23,7 +23,7 @@ run: $(VENV)/.base  ## Install the base package and process the built-in clip: o
 	@mkdir -p out
 	$(BIN)/edge-run --source demo --save out/demo.mp4 --events out/demo.jsonl --overwrite
 
-test: $(VENV)/.dev  ## Install the dev extras (0.5 GB; TORCH_INDEX=... chooses PyTorch's build) and run all tests but the slow ones
+test: $(VENV)/.dev  ## Install the dev extras (0.5 GB; TORCH_INDEX=... chooses PyTorch's build) and run all tests except the slow ones
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST)
 
 test-all: $(VENV)/.dev  ## Run all tests: those of `make test`, then the slow ones; measure the coverage
@@ -99,7 +99,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -e '.[dev]'
 	@touch $@ $(VENV)/.edge $(VENV)/.base
 
-# The last line checks that the package's model loads: the driver names it, and ends at the end of its input.
+# The last command checks that the package's model loads. The driver ends at the end of its input.
 $(PEERS)/.done: $(wildcard benchmarks/peers/*) | $(PEERS)/bin/python
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/peers/requirements-alone.txt

@@ -1,4 +1,4 @@
-"""Fixtures of several tests, and the marks that follow from what a test uses."""
+"""Fixtures that several tests share, and the marks `network` and `browser`."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def frames() -> list[Image]:
 
 @pytest.fixture(scope="session")
 def faces_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small data set of composite faces: 48 different pictures a label, no two of them related."""
+    """A small data set of composite faces: 48 different, unrelated pictures per label."""
     root = tmp_path_factory.mktemp("faces")
     random = np.random.default_rng(3)
     for label in ("with_mask", "without_mask"):
@@ -82,7 +82,7 @@ def faces_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def scenes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Whole pictures with boxes of all three labels in boxes.csv, and backgrounds without people."""
+    """Whole pictures with boxes of all three labels in boxes.csv; backgrounds without people."""
     root = tmp_path_factory.mktemp("scenes")
     random = np.random.default_rng(5)
     (root / "boxes").mkdir()
@@ -109,7 +109,7 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 def command() -> Command:
     """Run an installed command in a process of its own, without a display.
 
-    The timeout is generous for small and busy machines: only a command that hangs reaches it.
+    The timeout is long enough for small and busy machines. Only a command that hangs reaches it.
     """
 
     def run(*arguments: str | Path, env: dict[str, str] | None = None, timeout: float = 600) -> subprocess.CompletedProcess[str]:
@@ -122,7 +122,11 @@ def command() -> Command:
 
 @pytest.fixture(scope="session")
 def invoke() -> Command:
-    """Run an installed command in this process, which saves loading PyTorch: for errors found before the work."""
+    """Run an installed command in this process.
+
+    Use it for errors that are found before the work starts, because it does not load PyTorch
+    again.
+    """
 
     def run(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         # An unexpected exception is raised here, and fails the test.

@@ -1,4 +1,4 @@
-"""Conditions of a measurement (machine, load, throttling, commit): the head of every report."""
+"""Conditions of a measurement, for the head of every report: machine, load, throttling, commit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from maskedge.system.host import host_facts, host_state
 
 BUSY_LOAD = 0.3
-"""Load average per core before the run from which the machine counts as busy."""
+"""Load average per core, before the run, from which the machine counts as busy."""
 WIDE_SPREAD = 0.25
 """Range of the rounds, as a fraction of their median, from which a figure counts as unsteady."""
 
@@ -44,7 +44,7 @@ class Conditions:
             models: Model files that took part.
             spreads: Median, minimum and maximum of each figure that was measured in rounds, by
                 name.
-            partial: Whether the user stopped the run early.
+            partial: True if the user stopped the run early.
         """
         facts, after = host_facts(), host_state()
         marks = ["throttled"] * throttled(self.before, after) + ["partial"] * partial
@@ -64,7 +64,7 @@ class Conditions:
 
 
 def throttled(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Return whether the machine throttled its clock before, during or at the end of a run."""
+    """Return True if the machine throttled its clock before, during or at the end of a run."""
     now = {*(before.get("throttled_now") or ()), *(after.get("throttled_now") or ())}
     new = {*(after.get("throttled_since_start") or ())} - {*(before.get("throttled_since_start") or ())}
     events = (after.get("throttle_events") or 0) - (before.get("throttle_events") or 0)

@@ -116,14 +116,14 @@ SHAPES: dict[str, dict[str, Any]] = {
 OTHER_VERSIONS: Mapping[str, tuple[int, ...]] = {
     "accuracy": (1, 2), "tracking": (1,), "precisions": (1,), "training": (1,), "detector": (1,), "cascade": (1,), "leakage": (1,),
 }  # fmt: skip
-"""Readable versions of the kinds of reports that have no shape here."""
+"""Versions that this release reads, by kind of report, for kinds without a shape in `SHAPES`."""
 
 
 def validate(report: Any) -> None:
     """Validate a report against its schema.
 
     Raises:
-        ValueError: The report breaks its schema. The message names the first places.
+        ValueError: The report does not match its schema. The message names the first faults.
     """
     schema = report.get("schema") if isinstance(report, dict) else None
     if not isinstance(schema, str) or schema not in SHAPES:
@@ -141,7 +141,7 @@ def load_report(path: Path, *kinds: str) -> dict[str, Any]:
         kinds: Admitted schemas; none admits every known one.
 
     Raises:
-        UsageError: The file cannot be read, has another schema, or breaks its own.
+        UsageError: The file cannot be read, has another schema, or does not match its schema.
     """
     content = read_json(path)
     check_version(path, content)
@@ -184,7 +184,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        UsageError: The file cannot be read or holds no JSON object.
+        UsageError: The file cannot be read or does not hold a JSON object.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -193,7 +193,7 @@ def read_json(path: Path) -> dict[str, Any]:
             f"{path} cannot be read as JSON ({' '.join(str(error).split())[:120]}): give a report of edge-bench."
         ) from error
     if not isinstance(content, dict):
-        raise UsageError(f"{path} holds no JSON object: give a report of edge-bench.")
+        raise UsageError(f"{path} does not hold a JSON object: give a report of edge-bench.")
     return content
 
 
@@ -201,7 +201,7 @@ def write_report(report: dict[str, Any], path: Path) -> None:
     """Validate a report and write it as JSON.
 
     Raises:
-        ValueError: The report breaks its schema.
+        ValueError: The report does not match its schema.
         OutputError: The file cannot be written.
     """
     validate(report)

@@ -1,4 +1,4 @@
-"""Timed rounds: each contestant runs once per round, and figures are medians over the rounds."""
+"""Timed rounds. Each contestant runs once per round, and figures are medians over the rounds."""
 
 from __future__ import annotations
 

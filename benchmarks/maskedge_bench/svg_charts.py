@@ -51,9 +51,9 @@ def plot(series: Sequence[Series], across: str, up: str, *, log_x: bool = False,
         series: Lines and dots.
         across: Title of the x axis.
         up: Title of the y axis.
-        log_x: Whether the x axis is logarithmic.
-        log_y: Whether the y axis is logarithmic.
-        whole_x: Whether the x axis has integer ticks only.
+        log_x: Make the x axis logarithmic.
+        log_y: Make the y axis logarithmic.
+        whole_x: Draw only integer ticks on the x axis.
     """
     points = [point for own in series for point in own.points]
     xs, ys = [x for x, _ in points if x > 0 or not log_x], [y for _, y in points if y > 0 or not log_y]
@@ -74,7 +74,7 @@ def plot(series: Sequence[Series], across: str, up: str, *, log_x: bool = False,
     parts.append(f'<text x="14" y="{middle}" text-anchor="middle" transform="rotate(-90 14 {middle})">{text(up)}</text>')
     keys = []
     for index, own in enumerate(series):
-        # Repeated colours get other dashes.
+        # A repeated colour gets a different dash pattern.
         dashes = _DASHES[(index + index // len(_COLOURS)) % len(_DASHES)]
         colour = f"var({_COLOURS[index % len(_COLOURS)]})"
         stroke = f'stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}" fill="none"'

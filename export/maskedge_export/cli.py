@@ -29,7 +29,7 @@ class _ExportOrCommand(CommandGroup):
     """A group whose first argument is a command or, for an export, a checkpoint."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Insert the command for an export if the first argument is no command."""
+        """Insert the command for an export if the first argument is not a command."""
         if args and args[0] not in (*self.commands, "--help", "--version"):
             args = [_EXPORT, *args]
         return super().parse_args(ctx, args)
@@ -312,8 +312,8 @@ def adopt(
     original's weights. Its probabilities must equal the original's for the same pictures; otherwise
     nothing is written.
 
-    The command trains nothing: a model without the label not_a_face cannot reject false alarms of
-    the detector.
+    The command does not train the model. A model without the label not_a_face cannot reject false
+    alarms of the detector.
 
     Exit codes: 0 done, 2 wrong usage, 4 the file was refused, 5 a file cannot be written.
     """

@@ -150,7 +150,7 @@ def open_cpu_session(
     level: onnxruntime.GraphOptimizationLevel = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
     threads: int = 1,
 ) -> onnxruntime.InferenceSession:
-    """Open a model on the CPU, whatever other execution providers the installed onnxruntime has."""
+    """Open a model on the CPU, even if the installed onnxruntime has other execution providers."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = level
     options.intra_op_num_threads = threads

@@ -42,7 +42,7 @@ def test_every_committed_report_is_shown(tmp_path: Path) -> None:
     [
         ("", "cannot be read as JSON"),
         ("[" * 100_000, "cannot be read as JSON"),
-        ("[]", "holds no JSON object"),
+        ("[]", "does not hold a JSON object"),
         ("{}", "is not a report of this project (it has no schema)"),
         ('{"schema": ["a"]}', "is not a report of this project (it has the schema"),
         ('{"schema": "other/1"}', "(it has the schema 'other/1')"),

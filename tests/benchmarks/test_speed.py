@@ -12,9 +12,12 @@ import pytest
 from helpers.support import ROOT
 from maskedge import SourceError
 from maskedge.modelfile.contract import MODELS, read_catalogue
+from maskedge.types import Image
+from maskedge.vision.classifier import MaskClassifier
 from maskedge.vision.detectors import detector_names
 from maskedge.vision.pipeline import DETECT_EVERY
-from maskedge_bench.contestants.pipelines import BASELINE_MODEL, PIPELINES
+from maskedge_bench.contestants.eager import EagerClassifier
+from maskedge_bench.contestants.pipelines import BASELINE_MODEL, ORIGINAL_EAGER, PIPELINES
 from maskedge_bench.report_schemas import validate
 from maskedge_bench.speed.composed_frames import compose, load_frames
 from maskedge_bench.speed.cost_model import fit_cost
@@ -98,6 +101,27 @@ def test_pipelines() -> None:
     assert [pipeline.name for pipeline in PIPELINES[1:]] == ["default (haar, edgenet)", "cnn, edgenet"]
     assert {pipeline.detect_every for pipeline in PIPELINES[1:]} == {DETECT_EVERY}
     assert {pipeline.detector for pipeline in PIPELINES} == set(detector_names())
+
+
+def test_eager_pipeline_runs_the_network_in_pytorch(frames: list[Image]) -> None:
+    detector = ORIGINAL_EAGER.open()
+    classifier = detector.classifier
+    assert isinstance(classifier, EagerClassifier)
+    classifier._session = None  # type: ignore[assignment]  # a call of ONNX Runtime would fail
+    batches: list[int] = []
+    classifier._net.register_forward_hook(lambda net, inputs, outputs: batches.append(len(outputs)))
+    assert detector(frames[0])
+    assert sum(batches) > 0
+
+
+def test_eager_classifier_has_the_outputs_of_the_file() -> None:
+    crops = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    for path, net in ((BASELINE_MODEL, "seednet"), (MODELS / "edgenet.onnx", "edgenet")):
+        expected, expected_places = MaskClassifier(path).classify_and_locate_crops(crops)
+        probabilities, places = EagerClassifier(path, net).classify_and_locate_crops(crops)
+        assert probabilities.shape == expected.shape
+        assert probabilities.sum(axis=1) == pytest.approx(1)
+        assert np.shape(places) == np.shape(expected_places)
 
 
 def test_pipelines_that_find_few_faces_have_a_note() -> None:

@@ -49,7 +49,7 @@ def test_verify_notices_another_checkpoint(model: Path, checkpoint: Path) -> Non
     torch.save(content, checkpoint)
     done = run("verify", model, "--checkpoint", checkpoint)
     assert done.exit_code == 4
-    assert "was not made of" in done.output
+    assert "was not exported from" in done.output
 
 
 def test_inspect_prints_the_card_beside_the_model(model: Path) -> None:

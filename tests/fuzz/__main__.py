@@ -24,7 +24,8 @@ COUNTS = {"configs": 10_000, "pictures": 10_000, "models": 1_000, "cascades": 1_
 def main(kinds: tuple[str, ...], count: int | None, first: int, seed: int, seconds: float, keep: Path) -> None:
     """Run damaged and odd inputs through edge-run.
 
-    Exit code 1 when an input crashes, is too slow, takes too much memory or ends with an undocumented exit code.
+    The exit code is 1 if edge-run crashes, is too slow, takes too much memory or ends with an
+    undocumented exit code.
     """
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -33,7 +34,7 @@ def main(kinds: tuple[str, ...], count: int | None, first: int, seed: int, secon
     failed = False
     for kind in kinds or COUNTS:
         if kind not in generators():
-            click.echo(f"{kind}: skipped, there is no generator")
+            click.echo(f"{kind}: skipped, because it has no generator")
             continue
         shown = time.monotonic()
 

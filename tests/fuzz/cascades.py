@@ -75,7 +75,10 @@ def _patterns(source: random.Random) -> str:
 
 
 def _number(source: random.Random, text: str) -> str:
-    """Replace a number with another word, every second time in the head: most of the text is features."""
+    """Replace a number with another word.
+
+    Half of the changes are in the head, because most of the text is features.
+    """
     places = list(re.finditer(r"(?<=[>\s])[-+.\deE]+(?=[<\s])", text[:3000] if source.random() < 0.5 else text))
     if not places:
         return text
@@ -84,7 +87,7 @@ def _number(source: random.Random, text: str) -> str:
 
 
 def _step(source: random.Random, text: str) -> str:
-    """Change a number by a little, which a plausibility check would accept."""
+    """Change a number by an amount that a plausibility check would accept."""
     places = list(re.finditer(r"(?<=[>\s])-?\d+(?=[<\s])", text[:3000] if source.random() < 0.3 else text))
     if not places:
         return text

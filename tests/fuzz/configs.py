@@ -136,7 +136,7 @@ def _changed(source: random.Random, base: bytes) -> bytes:
 
 
 def _uncommented(source: random.Random, base: bytes) -> bytes:
-    """Return the defaults, with values for some keys that have none."""
+    """Return the defaults, with values for some keys without a default."""
     lines = []
     for line in base.decode().splitlines():
         if line.startswith("# ") and line.endswith(" =") and source.random() < 0.1:

@@ -1,7 +1,7 @@
 """Run inputs one by one, each in a forked process, and check how the process ends.
 
-A fork need not load OpenCV and ONNX Runtime again. A signal, an endless loop or a lack of memory ends the
-child alone.
+A fork need not load OpenCV and ONNX Runtime again. A signal, an endless loop or a lack of memory
+ends only the child.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class CaseResult:
         code: Exit code; negative: number of the signal that ended the process.
         seconds: Time from start to end.
         megabytes: Largest memory of the process, or of one that it started.
-        problem: The failure; None when there is none.
+        problem: The failure; None without a failure.
         text: Standard error of the process.
     """
 
@@ -169,7 +169,7 @@ def _run_one(target: Target, number: int, name: str, content: bytes, folder: Pat
     finally:
         os.close(handle)
     if not ended:
-        # The whole group: the processes that it started, too.
+        # Kill the whole group, with the processes that the child started.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)
     _, status, usage = os.wait4(child, 0)

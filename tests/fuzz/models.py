@@ -69,7 +69,7 @@ def _bases() -> dict[str, tuple[str, bytes]]:
         }
     for name, bundled in (("classifier", default_model()), ("detector", default_detector())):
         model = onnx.load(bundled)
-        # Without the checksum, which would refuse every change, and without the long self-test.
+        # Leave out the checksum, because every change would be refused, and the long self-test.
         kept = [entry for entry in model.metadata_props if entry.key not in ("maskedge.sha256", "maskedge.selftest")]
         del model.metadata_props[:]
         model.metadata_props.extend(kept)
@@ -81,7 +81,8 @@ def _damage(source: random.Random, content: bytes) -> bytes:
     """Return the content with some bytes changed."""
     damaged = bytearray(content)
     for _ in range(source.choice((1, 1, 3, 20))):
-        # The structure is near the ends of a file, between the weights; a small file is mostly structure.
+        # The structure is near the ends of a file and between the weights. A small file is mostly
+        # structure.
         at = source.choice(
             (
                 source.randrange(len(damaged)),

@@ -25,7 +25,7 @@ def cases(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
             suffix, content = seeds[int(random.integers(len(seeds)))]
             for _ in range(int(random.choice((1, 1, 1, 2, 5)))):
                 content = _MUTATIONS[int(random.integers(len(_MUTATIONS)))](random, content)
-        # Wrong suffixes are common, and must not matter.
+        # Wrong suffixes are common and must not change the result.
         named = suffix if random.random() < 0.9 else str(random.choice((".jpg", ".png", ".webp", ".heic", ".bin", "")))
         yield f"{number:05}{named}", content
 
@@ -145,7 +145,7 @@ def _jpeg(random: np.random.Generator, width: int, height: int) -> tuple[str, by
     at = max(data.find(b"\xff\xc0"), data.find(b"\xff\xc2"))
     data = data[: at + 5] + struct.pack(">HH", height & 0xFFFF, width & 0xFFFF) + data[at + 9 :]
     start = data.find(b"\xff\xda")
-    # Many scans: each costs a pass over the picture.
+    # Many scans, each of which costs a pass over the picture.
     return ".jpg", data[:start] + data[start:-2] * int(random.choice((1, 1, 20, 5000))) + data[-2:]
 
 

@@ -1,4 +1,4 @@
-"""One class a kind of input: it passes an input to a command."""
+"""One class per kind of input. It passes an input to a command."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from maskedge.sources import demo
 
 
 class Target:
-    """A kind of input. `prepare` is called once, in the process that each run is forked from."""
+    """A kind of input. `prepare` is called once, in the parent process of all runs."""
 
     def prepare(self, folder: Path) -> None:
-        """Load once, before the forks, what every run needs.
+        """Load the parts that every run needs, once, before the forks.
 
         Args:
             folder: Folder for the target's own files.
@@ -40,7 +40,7 @@ class Target:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Stop what `prepare` started."""
+        """Stop the processes that `prepare` started."""
 
 
 def command(*arguments: str | Path) -> int:
@@ -55,7 +55,7 @@ def command(*arguments: str | Path) -> int:
 
 
 def check_events(path: Path) -> None:
-    """Check that each line of events is JSON of finite numbers, and each score a probability."""
+    """Check that each line of events is JSON with finite numbers, and scores are probabilities."""
     if not path.exists():
         return
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -70,7 +70,7 @@ def _no_number(name: str) -> Any:
 
 
 class Configs(Target):
-    """An edge.toml: each is printed and reloaded by a running program; every 20th starts a run."""
+    """An edge.toml. A running program prints and reloads each file. Every 20th starts a run."""
 
     def prepare(self, folder: Path) -> None:
         """Build a run that can reload its configuration."""
@@ -124,7 +124,10 @@ class Models(Target):
 
 
 class Cascades(Models):
-    """A cascade on the same picture, with the bundled classifier or one without the label `not_a_face`."""
+    """A cascade on the same picture.
+
+    The classifier is the bundled one, or one without the label `not_a_face`.
+    """
 
     def prepare(self, folder: Path) -> None:
         """Write the classifier without that label."""
@@ -201,7 +204,7 @@ class Requests(Target):
             connection.shutdown(socket.SHUT_WR)
             with contextlib.suppress(TimeoutError):
                 while connection.recv(65536):
-                    # A stream never ends: read what comes quickly.
+                    # A stream never ends. Read only the bytes that arrive quickly.
                     connection.settimeout(0.2)
         with socket.create_connection(("127.0.0.1", self._port), self._PATIENCE) as connection:
             connection.settimeout(self._PATIENCE)

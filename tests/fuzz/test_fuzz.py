@@ -16,7 +16,7 @@ TESTS = Path(__file__).parent.parent
 
 
 def fuzz(kind: str, count: int, folder: Path) -> str:
-    """Run in a process of its own: a process with threads must not be forked."""
+    """Run in a process of its own, because a process with threads must not be forked."""
     command = [sys.executable, "-m", "fuzz", "--kind", kind, "--count", str(count), "--seconds", "60", "--keep", str(folder)]
     done = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -29,7 +29,7 @@ def test_odd_inputs_end_with_an_exit_code_and_a_message(kind: str, tmp_path: Pat
         pytest.skip(f"there is no generator of {kind} (tests/fuzz/{kind}.py)")
     line = fuzz(kind, COUNTS[kind], tmp_path)
     assert f"{kind}: {COUNTS[kind]} inputs, 0 tracebacks, 0 signals" in line
-    # Some inputs must be accepted: those that are refused early test little.
+    # Some inputs must be accepted, because inputs that are refused early test little.
     assert " x 0" in line.partition("exit codes")[2]
 
 

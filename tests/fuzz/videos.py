@@ -32,7 +32,7 @@ def cases(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
             content = _MUTATIONS[int(random.integers(len(_MUTATIONS)))](random, content)
         if number % 3 == 0:
             content = _absurd(random, content)
-        # Wrong suffixes are common, and must not matter.
+        # Wrong suffixes are common and must not change the result.
         named = (
             suffix if random.random() < 0.9 else str(random.choice((".mp4", ".avi", ".mkv", ".mjpeg", ".ts", ".bin", ".gif", "")))
         )
@@ -40,7 +40,10 @@ def cases(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
 
 
 def small_clips() -> list[tuple[str, bytes]]:
-    """Return a second of video, 64 x 48 pixels, in each container and codec that OpenCV writes, and in some it only reads."""
+    """Return a second of video, 64 x 48 pixels, in many containers and codecs.
+
+    These are all that OpenCV writes, and some that it only reads.
+    """
     images = [_draw(index) for index in range(12)]
     clips = [(".h264", _H264), (".hevc", _HEVC), (".mp4", _H264_MP4)]
     clips = [(suffix, base64.b64decode(content)) for suffix, content in clips]
@@ -60,7 +63,7 @@ def small_clips() -> list[tuple[str, bytes]]:
             video = open_video_file(path, 10)
             for index, image in enumerate(images):
                 video.write(image, index**1.5)
-            # The file as a killed program leaves it, and the complete file.
+            # The incomplete file that a killed program leaves, and the complete file.
             clips.append((suffix, path.read_bytes()))
             video.close()
             clips.append((suffix, path.read_bytes()))

@@ -51,10 +51,11 @@ class Mosquitto:
             "max_queued_messages 0",
             *((f"persistence_location {folder}/", "persistence true") if persistent else ()),
         ]
-        # Started by root, it would change to a user without access to the folder of the test.
+        # Without `user root`, Mosquitto started by root changes to a user that cannot access the
+        # folder of the test.
         (folder / "mosquitto.conf").write_text("\n".join(["user root", *configuration]) + "\n")
         self._command = [program, "-v", "-c", str(folder / "mosquitto.conf")]
-        # A failing test may not reach its end.
+        # A failing test may not stop the broker.
         atexit.register(self.stop)
         self.start()
 
@@ -84,12 +85,12 @@ class Mosquitto:
         self._process.send_signal(number)
 
     def log(self) -> str:
-        """Return its log."""
+        """Return the log of the broker."""
         return self._log.read_text(errors="replace")
 
 
 class Listener:
-    """A subscriber whose session the broker keeps while either of them is offline.
+    """A subscriber whose session the broker keeps while the subscriber or the broker is offline.
 
     Attributes:
         messages: Topic, payload and retained flag of each message, in the order of arrival.

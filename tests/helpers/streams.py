@@ -54,7 +54,7 @@ def until(condition: Callable[[], object], seconds: float = 20) -> None:
     """Wait until a condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
+        assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(0.02)
 
 
@@ -65,7 +65,7 @@ def listening(port: int) -> bool:
 
 
 class Stream:
-    """A stream that FFmpeg plays endlessly to one client, with a cable that can be pulled."""
+    """A stream that FFmpeg plays endlessly to one client, and whose connection can be cut."""
 
     def __init__(self, kind: str, clip: Path | str) -> None:
         if not shutil.which("ffmpeg"):
@@ -88,7 +88,7 @@ class Stream:
 
     @property
     def alive(self) -> bool:
-        """True while it runs."""
+        """True while FFmpeg runs."""
         return self._process is not None and self._process.poll() is None
 
     def freeze(self) -> None:
@@ -97,7 +97,7 @@ class Stream:
         self._process.send_signal(signal.SIGSTOP)
 
     def pull(self) -> None:
-        """End the stream and its connections, as if the cable was pulled."""
+        """End the stream and its connections, as if the cable were pulled."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -157,7 +157,8 @@ def serve_bytes(content: bytes, seconds: float) -> Iterator[int]:
                         break
                     if over.wait(0.02):
                         return
-                # An unread request would reset the connection, which may overtake the response.
+                # An unread request would reset the connection, and the reset may arrive before the
+                # response.
                 with suppress(OSError):
                     visitor.shutdown(socket.SHUT_WR)
                     visitor.settimeout(0.2)
@@ -190,7 +191,7 @@ DAMAGED = ("cut", "garbage", "empty", "text for a picture", "end missing", "star
 
 
 class HttpCamera:
-    """An HTTP camera for any number of clients. The path names the oddity of its stream.
+    """An HTTP camera for any number of clients. The path selects the oddity of the stream.
 
     Attributes:
         visits: Path and headers of each request.
@@ -286,7 +287,7 @@ class HttpCamera:
 
 
 def _knows(oddity: str, visit: BaseHTTPRequestHandler) -> bool:
-    """Return True for a request with the right name and password, else ask for them."""
+    """Return True for a request with the right name and password; otherwise respond 401."""
     name, password = "admin", "p@ss#w/rd:1"
     shown = visit.headers.get("Authorization", "")
     if oddity == "basic":

@@ -39,9 +39,11 @@ def write_model(
     ir_version: int = 10,
     place: Sequence[float] | None = None,
 ) -> Path:
-    """Write a tiny classifier by mean brightness. It follows the contract except where requested.
+    """Write a tiny model that classifies by mean brightness.
 
-    With `place`, it also returns this place for every face.
+    It follows the contract except where the arguments differ from it.
+
+    With `place`, the model also returns this place for every face.
     """
     pixel = TensorProto.FLOAT
     weights = np.linspace(-1, 1, outputs, dtype=np.float32).reshape(1, outputs)

@@ -1,8 +1,8 @@
 """`make arm64`: run the base package and the bundled models on emulated aarch64.
 
-The aarch64 wheels must install, import and return the same outputs as on this machine. The emulator shows
-nothing about speed. Python and the system libraries come from the first stage of debootstrap, and user-mode
-QEMU runs them: no mounts, no chroot.
+The aarch64 wheels must install, import and return the same outputs as on this machine. The emulator
+does not show the speed. Python and the system libraries come from the first stage of debootstrap,
+and user-mode QEMU runs them without mounts and without chroot.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_
 
 
 def requirements() -> list[str]:
-    """Return the dependencies of the base install, with the onnxruntime that runs in the emulator."""
+    """Return the dependencies of the base install. The emulator can run their onnxruntime."""
     base = [own for own in requires("maskedge") or [] if "extra ==" not in own]
     return [f"onnxruntime=={ONNXRUNTIME}" if own.startswith("onnxruntime") else own for own in base]
 

@@ -1,11 +1,13 @@
-"""`make bare`: run the README's commands on new Debian systems that have only the packages the README names.
+"""`make bare`: run the README's commands on new Debian systems.
+
+The systems have only the packages that the README names.
 
 Usage: python3 bare.py SUITE[:TARGET,...] ...    needs root and debootstrap
 
-By default the targets are `run`, `test-edge` and, where the index has a CPU build of PyTorch, `test`. An
-ordinary user runs them, in a folder with a blank in its name, with a strict umask and without a locale. The
-settings of this machine's apt and pip apply: local folders that they name are mounted read-only.
-MASKEDGE_BARE names a folder that keeps the systems and logs.
+By default the targets are `run`, `test-edge` and, where the index has a CPU build of PyTorch,
+`test`. An ordinary user runs them in a folder with a blank in its name, with a strict umask and
+without a locale. The settings of this machine's apt and pip apply. Local folders that they name are
+mounted read-only. MASKEDGE_BARE names a folder that keeps the systems and logs.
 """
 
 from __future__ import annotations
@@ -36,7 +38,10 @@ def fail(message: str) -> NoReturn:
 
 
 def run(command: Sequence[str | Path], *, log: Path | None = None, name: str = "") -> str:
-    """Run a command and return its output, which is also written to `log`; exit with its last lines when it fails."""
+    """Run a command, write its output to `log` and return it.
+
+    If the command fails, exit with its last lines.
+    """
     with tempfile.TemporaryFile("w+") if log is None else log.open("w+", encoding="utf-8") as output:
         done = subprocess.run([*map(str, command)], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False)
         output.seek(0)
@@ -66,10 +71,10 @@ def apt_settings() -> tuple[list[str], str]:
 
 
 def pip_settings() -> tuple[dict[str, str], list[Path]]:
-    """Return this machine's pip settings as environment variables, and the local paths that they name."""
+    """Return this machine's pip settings as environment variables, and the local paths in them."""
     settings: dict[str, str] = {}
     paths = set()
-    # Environment variables come last: they override files, as in pip.
+    # Environment variables come last, because they override files, as in pip.
     for line in sorted(
         run([sys.executable, "-m", "pip", "config", "list"]).splitlines(), key=lambda line: line.startswith(":env:")
     ):
@@ -132,13 +137,14 @@ class Bare:
             self._mounts += [f"mount --bind {source} {target}", f"mount -o remount,bind,ro {target}"]
 
     def command(self, line: str, *, log: Path | None = None) -> str:
-        """Run a shell command as the ordinary user in the project's folder, and return its output."""
+        """Run a shell command as the ordinary user in the project's folder. Return its output."""
         inside = shlex.join(
             ["chroot", f"--userspec={USER}:{USER}", ".", "env", "-i"]
             + [f"{name}={value}" for name, value in self._environment.items()]
             + ["sh", "-c", f"umask 077; cd {shlex.quote(str(CHECKOUT))}; {line}"]
         )
-        # The mounts exist only for this command, so that removing the folder later removes nothing of this machine.
+        # The mounts exist only for this command. Removing the folder later removes no file of this
+        # machine.
         script = "; ".join(["set -e", f"cd {shlex.quote(str(self._root))}", *self._mounts, f"exec {inside}"])
         return run(["unshare", "--mount", "--propagation", "slave", "sh", "-c", script], log=log, name=f"{self._root.name}: {line}")
 

@@ -43,7 +43,7 @@ def write_frames(folder: Path) -> None:
 
 
 def outputs_of(command: Sequence[str | Path], frames: Path, **options: Any) -> dict[str, Any]:
-    """Run `outputs.py` with a Python, given as a command, that has the base package; return what it prints."""
+    """Run `outputs.py` with the Python of a base install, given as a command; return its output."""
     content: dict[str, Any] = json.loads(run([*command, SCRIPT, frames], **options))
     return content
 
@@ -71,7 +71,7 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
 
 
 def _same(ours: list[list[Any]], theirs: list[list[Any]]) -> bool:
-    """Return True for the same faces: boxes to half a pixel, equal labels, scores within the tolerance."""
+    """Return True if boxes are equal to half a pixel, labels equal, and scores within tolerance."""
     return len(ours) == len(theirs) and all(
         a[4] == b[4] and np.allclose(a[:4], b[:4], atol=0.5) and abs(a[5] - b[5]) <= TOLERANCE
         for a, b in zip(ours, theirs, strict=True)

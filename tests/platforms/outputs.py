@@ -1,4 +1,6 @@
-"""Print the outputs of the bundled models for some frames as JSON: `python outputs.py FOLDER_OF_FRAMES`.
+"""Print the outputs of the bundled models for some frames as JSON.
+
+Usage: python outputs.py FOLDER_OF_FRAMES
 
 `compat.py` and `arm64.py` run it where only the base package is installed.
 """
@@ -22,7 +24,7 @@ from maskedge.vision.self_test import verify
 
 
 def outputs(folder: Path) -> dict[str, object]:
-    """Run each bundled model on the frames, in the pipeline; a classifier also on their known faces."""
+    """Run each bundled model on the frames in the pipeline, and classifiers on known faces, too."""
     frames = {int(path.stem): read_picture(path) for path in list_pictures(folder)}
     models: dict[str, object] = {}
     for path in sorted(MODELS.glob("*.onnx")):

@@ -1,9 +1,10 @@
-"""Checks before `make` installs: one message names everything that is missing.
+"""Checks before `make` installs. One message names everything that is missing.
 
-python3 preflight.py                          check the machine: 64 bit, venv, OpenCV's system libraries
-.venv/bin/python preflight.py base|edge|dev   check the package index, and print the size of the download
+python3 preflight.py                         check 64 bit, venv and OpenCV's system libraries
+.venv/bin/python preflight.py base|edge|dev  check the package index, print the download size
 
-`dev` uses TORCH_INDEX. The script needs only the standard library: nothing is installed yet.
+`dev` uses TORCH_INDEX. The script needs only the standard library, because nothing is installed
+yet.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ FETCHED = {"base": "about 0.1 GB", "edge": "about 0.1 GB", "dev": "about 0.5 GB"
 
 
 def check_machine() -> str:
-    """Return a message about what keeps this machine from running maskedge; empty when nothing does."""
+    """Return a message about missing parts of this machine; empty if it can run maskedge."""
     if sys.maxsize < 2**32:
         return "this Python is 32-bit, and onnxruntime has no 32-bit build: install a 64-bit system."
     missing, packages = [], []
@@ -47,17 +48,20 @@ def check_machine() -> str:
 
 
 def check_index(what: str) -> str:
-    """Print the size of the download, and return a message when the index does not respond; otherwise empty.
+    """Print the size of the download, and check that the index responds.
 
     Args:
-        what: The install: `base`, `edge` or `dev`.
+        what: Kind of install: `base`, `edge` or `dev`.
+
+    Returns:
+        A message if the index does not respond; otherwise an empty string.
     """
     print(f"Fetching {FETCHED[what]} into {Path(sys.prefix).name}, unless pip has it already.", flush=True)
     package = "torch" if what == "dev" else "click"
     index = os.environ.get("TORCH_INDEX")
     more = ["--extra-index-url", index] if index and what == "dev" else []
     command = [sys.executable, "-m", "pip", "--retries", "1", "--timeout", "20", "index", "versions", package, *more]
-    # With pip's own settings; only the list of versions is downloaded.
+    # This uses pip's own settings and downloads only the list of versions.
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         return (

@@ -1,10 +1,12 @@
-"""`make try-wheel`: install the wheels as a device and a workstation do, on the oldest and newest Python.
+"""`make try-wheel`: install and try the wheels on the oldest and newest Python.
+
+The wheels are installed as on a device and as on a workstation.
 
 Usage: python3 wheel.py [VERSION ...]
 
-Each version gets a new virtual environment. Interpreters come from PATH and pyenv; a version that is
-not found is named and skipped. If none is found, the Python that runs this script is used. The script
-needs only the standard library.
+Each version gets a new virtual environment. Interpreters come from PATH and pyenv; a version that
+is not found is reported and skipped. If none is found, the Python that runs this script is used.
+The script needs only the standard library.
 """
 
 from __future__ import annotations
@@ -142,20 +144,20 @@ def verify_unit(unit: str, folder: Path) -> None:
     path = folder / "maskedge.service"
     path.write_text(unit, encoding="utf-8")
     done = subprocess.run(["systemd-analyze", "verify", path], capture_output=True, text=True, check=False)
-    # It also reports faults of this machine's own units.
+    # systemd-analyze also reports faults of this machine's own units.
     wrong = [line for line in done.stderr.splitlines() if "maskedge" in line]
     check(true=not wrong, message=f"systemd-analyze verify: {' '.join(wrong)}")
 
 
 def drive_headless(commands: Path, folder: Path) -> None:
-    """Replace opencv-python with its headless build, and run with a display that cannot be opened."""
+    """Replace opencv-python with its headless build. Run with a display that cannot be opened."""
     run([*pip(commands), "uninstall", "--yes", "opencv-python"], folder)
     run([*pip(commands), "install", HEADLESS], folder)
     environment = {**os.environ, "DISPLAY": ":9"}
     doctor = run([commands / "edge-doctor"], folder, env=environment)
     check(
         true="without windows" in doctor,
-        message=f"edge-doctor does not name what headless OpenCV lacks: {doctor}",
+        message=f"edge-doctor does not name the parts that headless OpenCV lacks: {doctor}",
     )
     done = run([commands / "edge-run", "--source", "demo", "--max-frames", "20"], folder, env=environment)
     check(true="without a window" in done, message="edge-run does not say why no window opens")

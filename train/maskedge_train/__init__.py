@@ -1,9 +1,9 @@
 """Training of maskedge's models (workstation only).
 
-The rooms, from low to high. A module imports from its own room and from rooms above its own in this
-list, never from a room below it:
+The packages, from low to high. A module imports only from its own package and from packages above
+it in this list:
 
-    shared      what every training needs: trainer, checkpoints, losses, layers, pixels, folder lock
+    shared      trainer, checkpoints, losses, layers, pixels and folder lock of all trainings
     data        pictures and labels, audit, near-duplicates, split, crops, negatives, occlusions
     classifier  networks, augmentation, training, calibration, metrics, robustness, split leakage
     detector    network, samples, loss, training, hard examples, evaluation
@@ -11,5 +11,5 @@ list, never from a room below it:
     reports     report pages, charts, previews, the table of runs
     cli         the commands of edge-train
 
-`classifier`, `detector` and `cascade` import nothing from one another.
+`classifier`, `detector` and `cascade` do not import one another.
 """

@@ -63,7 +63,7 @@ def write_accuracy_page(path: Path, report: dict[str, Any], galleries: Sequence[
             ),
             paragraph(
                 "F1, precision and recall cover masked and unmasked faces; three-class F1 adds incorrectly worn masks. "
-                "Two labels: with edge-run --labels with_mask,without_mask. Unlabelled faces: those listed in "
+                "Two labels: with edge-run --labels with_mask,without_mask. Unlabelled faces: faces listed in "
                 "--unlabelled. Candidates: boxes that the detector passes to the classifier. "
                 "Milliseconds: median of detection and classification. Cost: time relative "
                 "to the first row, median over the pictures."
@@ -86,7 +86,7 @@ def _title(label: str) -> str:
 
 
 def _share(figures: dict[str, Any], key: str) -> str:
-    """Return a figure of a label, or a dash if the data has no such face."""
+    """Return a figure of a label, or a dash if the data has no face of that label."""
     return f"{figures[key]:.3f}" if figures["labelled"] else UNKNOWN
 
 

@@ -1,9 +1,9 @@
-"""The matching rule of all accuracy figures, and counts by it.
+"""The matching rule of all accuracy figures, and counts of the matches.
 
 A prediction is correct if its box overlaps a labelled box (IoU >= 0.4) and the labels agree. Boxes
 under 32 pixels (geometric mean of the sides, in the picture scaled to at most 640 pixels) are
-ignored on both sides. Labelled boxes with other labels than the measured ones are ignored, as are
-predictions on them.
+ignored on both sides. Labelled boxes whose label is not measured are ignored. Predictions on these
+boxes are ignored, too.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ LONGEST_SIDE = 640
 SIZES = (LEAST_SIDE, 48, 64, 96, 128, 192)
 """Lower bounds of the size classes, in pixels of the picture scaled to at most `LONGEST_SIDE`."""
 DRAWS = 2000
-"""Bootstrap draws for the interval of F1."""
+"""Number of bootstrap draws for the interval of F1."""
 _INTERVAL = 2.5, 97.5
-"""Percentiles of these draws that bound the interval."""
+"""Percentiles of the bootstrap draws that bound the interval of F1."""
 
 
 def match(
@@ -80,9 +80,9 @@ class DetectionCounts:
         """Count one picture.
 
         Args:
-            truths: Its labelled boxes.
-            faces: Its predicted faces.
-            scale: Factor from its pixels to those of the matching rule.
+            truths: Labelled boxes of the picture.
+            faces: Predicted faces of the picture.
+            scale: Factor from pixels of the picture to pixels of the matching rule.
         """
         pairs, _, false = match(truths, faces)
         for truth, face in pairs:
@@ -108,7 +108,7 @@ class DetectionCounts:
         self.sizes[sum(side(truth.box) * scale >= bound for bound in SIZES) - 1, truth.label, what] += 1
 
     def figures(self) -> dict[str, Any]:
-        """Return share found, precision, recall and F1, by label and in total."""
+        """Return the share found, precision, recall and F1, by label and in total."""
         by_label = {
             label: {"labelled": self.labelled[label], "found": ratio(self.found[label], self.labelled[label])}
             | _scores(self.right[label], self.predicted[label], self.labelled[label])
@@ -120,8 +120,8 @@ class DetectionCounts:
     def f1_interval(self) -> list[float]:
         """Return the 95 % bootstrap interval of F1 (Efron, 1979).
 
-        Each draw takes as many whole pictures, with replacement, because the faces of one picture
-        are alike.
+        Each draw takes as many pictures as there are, with replacement. It draws whole pictures,
+        because the faces of one picture are alike.
         """
         if not self._totals:
             return [0.0, 0.0]

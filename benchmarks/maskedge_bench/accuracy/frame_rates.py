@@ -23,7 +23,9 @@ _ROUNDING = 1e-6
 
 
 def resampled(frames: Iterable[Frame], rate: float) -> Iterator[Frame]:
-    """Yield a video at another rate: the newest frame at each instant, with a new `moment`.
+    """Yield the frames of a video at another frame rate.
+
+    Each instant gets the newest frame, with a new `moment`.
 
     Args:
         frames: The frames. Their `moment` starts at 0 and increases.
@@ -45,7 +47,7 @@ class Contradictions:
 
     Attributes:
         compared: Published faces with a confident single-frame label.
-        contradicted: Those with another label.
+        contradicted: Compared faces whose single-frame label differs.
         longest: Seconds of the longest contradiction. It ends when a single-frame label agrees with
             the published one or the published label changes.
     """
@@ -82,14 +84,14 @@ class Contradictions:
 def measure_rate(
     uri: str, tracking: MaskDetector, single: Sequence[Sequence[Face]], rate: float, most: int | None
 ) -> dict[str, Any]:
-    """Process a video at a rate and count contradictions.
+    """Process a video at a frame rate and count contradictions.
 
     Args:
         uri: The video.
         tracking: The tracking pipeline. It forgets the faces of earlier calls.
         single: Faces of each frame from a pipeline without tracking.
         rate: Frames per second.
-        most: Number of frames to read; None for all.
+        most: Maximum number of frames to read; None for all.
 
     Returns:
         Rate, frames, detections, compared faces, share contradicted, longest contradiction in

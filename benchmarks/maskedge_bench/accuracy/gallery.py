@@ -16,7 +16,7 @@ from maskedge.types import Box, Face, Image
 from .detection_counts import LEAST_SIDE, THREE, match
 
 MOST = 60
-"""Number of crops kept of each kind."""
+"""Maximum number of crops of each kind of error."""
 _SIDE = 144
 _RULE = CropRule(margin=0.6, square=True)
 
@@ -35,9 +35,9 @@ class Gallery:
         Args:
             image: uint8 `[H, W, 3]`, BGR.
             name: Name of the picture, for the captions.
-            truths: Its labelled boxes.
-            faces: Its predicted faces.
-            scale: Factor from its pixels to those of the matching rule.
+            truths: Labelled boxes of the picture.
+            faces: Predicted faces of the picture.
+            scale: Factor from pixels of the picture to pixels of the matching rule.
         """
         pairs, missed, false = match(truths, faces)
         for truth in missed:

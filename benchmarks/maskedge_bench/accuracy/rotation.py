@@ -16,7 +16,7 @@ from maskedge.types import Image
 def rotate(image: Image, degrees: float, *labels: Sequence[LabelledBox]) -> tuple[Image, list[list[LabelledBox]]]:
     """Rotate a picture and its labelled boxes.
 
-    The picture grows by black corners, so that no content is cut off.
+    The rotated picture is larger and has black corners, so that no content is cut off.
 
     Args:
         image: uint8 `[H, W, 3]`, BGR.
@@ -24,15 +24,16 @@ def rotate(image: Image, degrees: float, *labels: Sequence[LabelledBox]) -> tupl
         labels: Lists of boxes in pixels of `image`.
 
     Returns:
-        The rotated picture, uint8 `[H', W', 3]`, BGR, and the boxes of the same faces in its
-        pixels, one list per list of `labels`.
+        The rotated picture, uint8 `[H', W', 3]`, BGR, and the rotated boxes in pixels of that
+        picture, one list per list of `labels`.
     """
     height, width = image.shape[:2]
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     linear = np.array([[cos, -sin], [sin, cos]])
     size = np.rint(np.abs(linear) @ (width, height)).astype(int)
     shift = size / 2 - linear @ (width / 2, height / 2)
-    # OpenCV's origin is the centre of the first pixel; that of boxes is its corner.
+    # The origin of OpenCV is the centre of the first pixel. The origin of boxes is the corner of
+    # that pixel.
     by_centres = shift + linear @ (0.5, 0.5) - 0.5
     rotated = cv2.warpAffine(image, np.column_stack([linear, by_centres]), size.tolist())
     moved = []

@@ -31,12 +31,12 @@ BOUNDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0
 
 
 def choose_pipelines(detectors: Sequence[str], models: Sequence[Path] = ()) -> list[Pipeline]:
-    """Return the original pipeline and a pipeline per pair of detector and model.
+    """Return the original pipeline, and one pipeline for each pair of detector and model.
 
     Args:
         detectors: Names or files (`load_detector`).
-        models: Classifier files; none selects the bundled one. The pipelines are named by file,
-            with as many parent folders as make the names unique.
+        models: Classifier files; none selects the bundled one. The name of a pipeline is its file,
+            with enough parent folders to make the names unique.
 
     Raises:
         UsageError: A model is given twice.
@@ -73,9 +73,9 @@ class _Row:
 
     def __init__(self, pipeline: Pipeline, min_face_size: int | None) -> None:
         self.pipeline = pipeline
-        # The original pipeline keeps its own smallest face.
+        # The original pipeline has a fixed smallest face.
         own = min_face_size if pipeline is not PIPELINES[0] else None
-        # A detector file scans at the size that it was made for.
+        # A detector from a file keeps the face size of the file.
         named = pipeline.detector in detector_names()
         detector = load_detector(pipeline.detector, min_face_size=own if named else None)
         self.detector = MaskDetector(pipeline.model, detector, min_face_size=own)
@@ -179,9 +179,9 @@ def measure_accuracy(
         scenes_path: CSV of labelled boxes (`maskedge.labelled_boxes`).
         backgrounds: Folder of pictures without people. Each face found there is a false alarm.
         pipelines: Pipelines to compare. The first has cost 1.
-        min_face_size: Smallest face to find in pixels of the picture; the original pipeline keeps
-            its own.
-        held_out: Of training data, measure the held-out pictures only.
+        min_face_size: Side of the smallest face to find, in pixels of the picture. The original
+            pipeline ignores it and keeps its own smallest face.
+        held_out: Measure only the pictures that the training held out.
         unlabelled: CSV of faces that `scenes_path` lacks, with the label `UNLABELLED`. The report
             adds figures that ignore predictions on them.
         degrees: Clockwise rotation of the pictures and their boxes, as from a tilted camera.
@@ -211,14 +211,16 @@ def measure_accuracy(
         try:
             image = as_bgr(read_picture(path))
         except ValueError as error:
-            raise UsageError(f"{path} {error}: repair or remove it, every pipeline must process the same pictures.") from error
+            raise UsageError(
+                f"{path} {error}: repair or remove it, because every pipeline must process the same pictures."
+            ) from error
         scale = min(1.0, LONGEST_SIDE / max(image.shape[:2]))
         ignored = unlabelled_boxes.get(path, [])
         if degrees:
-            # The scale is that of the original picture: rotation keeps the size of the faces.
+            # Use the scale of the original picture, because rotation keeps the size of the faces.
             image, (faces, ignored) = rotate(image, degrees, truths or [], ignored)
             truths = None if truths is None else faces
-        # Alternate the order: later pipelines find the picture in the processor's cache.
+        # Alternate the order, because later pipelines have the picture in the processor's cache.
         for row in [rows[(number + index) % len(rows)] for index in range(len(rows))]:
             found = row.process(image)
             if truths is None:

@@ -52,7 +52,7 @@ def accuracy_table(report: Report) -> str:
 
 
 def describe_rotation(report: Report) -> str:
-    """Return the rotation of the pictures between commas, or an empty string without rotation."""
+    """Return a phrase with the rotation of the pictures, or an empty string without rotation."""
     return f", rotated by {report['degrees']:g} degrees," if report.get("degrees") else ""
 
 

@@ -1,8 +1,8 @@
 """Cost, losses and people counts of tracking, compared with detection in every frame.
 
-Both pipelines process the same frames of a video, interleaved. The one that detects in every frame
-does not track; its faces are linked afterwards. A face is lost while detection in every frame finds
-it and no tracked face overlaps it (IoU >= 0.4).
+Both pipelines process the same frames of a video, interleaved. The pipeline that detects in every
+frame does not track; its faces are linked afterwards. A face is lost while detection in every frame
+finds it and no tracked face overlaps it (IoU >= 0.4).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SCHEMA = "maskedge.tracking/1"
 
 @dataclass
 class _Loss:
-    """Frames in which one face was found, covered by a track, and lost."""
+    """Number of frames in which one face was found, was covered by a track, and was lost."""
 
     found: int = 0
     covered: int = 0
@@ -139,7 +139,7 @@ def measure_tracking(
         detect_every: Frames per detection.
         model: Classifier file; None for the bundled one.
         rates: Further frame rates to measure (`maskedge_bench.accuracy.frame_rates`).
-        most: Number of frames to read of each video; None for all.
+        most: Maximum number of frames to read of each video; None for all.
         threads: Threads of ONNX Runtime and OpenCV.
         progress: Called after each frame with the number of frames of the video, if known.
 
@@ -185,7 +185,8 @@ def _measure(
     try:
         for number, frame in enumerate(islice(source.frames(), most)):
             found: dict[int, list[Face]] = {}
-            # Alternate the order: the second pipeline finds the picture in the processor's cache.
+            # Alternate the order, because the second pipeline has the picture in the processor's
+            # cache.
             for detector in (single, tracking) if number % 2 else (tracking, single):
                 found[id(detector)] = detector(frame.image, frame.moment)
                 times[id(detector)].append(sum(detector.clock.last.values()))
@@ -213,5 +214,5 @@ def _measure(
         **comparison.figures(),
         "people_by_label": {labels[index]: count for index, count in sorted(tracking.tracker.people.items())},
     }
-    # Last, because these runs restart the tracker.
+    # This comes last, because these runs restart the tracker.
     return row | ({"rates": [measure_rate(uri, tracking, by_itself, rate, most) for rate in rates]} if rates else {})

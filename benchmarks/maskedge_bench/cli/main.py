@@ -54,7 +54,7 @@ def main() -> None:
 @click.option(
     "--min-face-size", type=click.IntRange(1), metavar="PX", help="Side of the smallest face to find, in pixels of the picture."
 )
-@click.option("--held-out", is_flag=True, help="Of training data, measure the held-out pictures only.")
+@click.option("--held-out", is_flag=True, help="Measure only the pictures that the training held out.")
 @click.option(
     "--unlabelled",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

@@ -19,7 +19,7 @@ def check_output(path: Path | None) -> None:
     """
     if path is None:
         return
-    # The folder first: this check needs no import of the sinks, which load OpenCV.
+    # Check the folder first. This check does not import the sinks, which load OpenCV.
     if not path.parent.is_dir():
         raise OutputError(f"the folder {path.parent} does not exist: create it, or choose another output.")
     from maskedge.sinks.base import check_writable

@@ -21,8 +21,8 @@ from .speed import FILE, json_option
 def compare(accuracy: Path, speed: Path | None, json_path: Path | None, overwrite: bool) -> None:
     """Join F1 and milliseconds of each pipeline, and mark the Pareto-optimal ones.
 
-    A pipeline is Pareto-optimal if no other is better in one figure and at least as good in the
-    other.
+    A pipeline is Pareto-optimal if no other pipeline is better in one figure and at least as good
+    in the other figure.
     """
     with require_runtime():
         from maskedge_bench.reports.compare import compare as join

@@ -24,7 +24,7 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return option(overwrite_option(command))
 
 
-class SizeType(click.ParamType):  # type: ignore[type-arg]  # only newer releases of click are generic
+class SizeType(click.ParamType):  # type: ignore[type-arg]  # ParamType is generic only in newer releases of click
     """A frame size such as `640x480`."""
 
     name = "WxH"

@@ -1,4 +1,4 @@
-"""Classifiers in eager PyTorch, to time inference without an export."""
+"""Classifiers in eager PyTorch, for timing inference without an export."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from maskedge.vision.classifier import MaskClassifier
 
 
 def has_torch() -> bool:
-    """Return whether PyTorch is installed."""
+    """Return True if PyTorch is installed."""
     return find_spec("torch") is not None
 
 
 class EagerClassifier(MaskClassifier):
     """A classifier whose network runs in eager PyTorch, with random weights.
 
-    Random weights take the same time as trained ones.
+    Random weights take the same time as trained weights.
 
     Args:
         path: The .onnx file that gives labels and crop rule.
@@ -44,13 +44,18 @@ class EagerClassifier(MaskClassifier):
         self._net = build(net, labels).eval()
         super().__init__(path)
 
-    def classify_crops(self, crops: Image) -> npt.NDArray[np.float32]:
-        """Return the probabilities, float32 `[N, C]`, of crops, uint8 `[N, S, S, 3]`, BGR."""
+    def classify_and_locate_crops(self, crops: Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+        """Classify crops and locate their faces, like `MaskClassifier.classify_and_locate_crops`.
+
+        Every other method of `MaskClassifier` calls this one.
+        """
         torch = self._torch
         if torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
         with torch.inference_mode():
             pixels = torch.from_numpy(crops).permute(0, 3, 1, 2).to(torch.float32) / 255 * 2 - 1
-            # Like the file, with the place of the face if the network predicts it.
-            logits, _ = self._locate(self._net, pixels)
-            return np.asarray(torch.softmax(logits, dim=1).numpy(), np.float32)
+            logits, places = self._locate(self._net, pixels)
+            probabilities = np.asarray(torch.softmax(logits, dim=1).numpy(), np.float32)
+            if places is None or not self.contract.places:
+                return probabilities, None
+            return probabilities, np.asarray(places.numpy(), np.float32)

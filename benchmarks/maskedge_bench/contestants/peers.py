@@ -246,7 +246,8 @@ class PackagePeer:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by close)
         try:
             self._process = subprocess.Popen(  # noqa: S603  (the user's Python)
-                # Isolated (-I): environment variables must not add our packages to its path.
+                # Isolated mode (-I) keeps environment variables from adding our packages to the
+                # path of the process.
                 [str(python), "-I", str(PACKAGE_SCRIPT), str(threads)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -267,7 +268,7 @@ class PackagePeer:
             raise UsageError(f"{python} does not run {self.name} ({error}): run `make peers`, then give its Python.") from error
 
     def _read(self) -> dict[str, Any]:
-        assert self._process.stdout is not None  # noqa: S101  (asked for)
+        assert self._process.stdout is not None  # noqa: S101  (PIPE above)
         line = self._process.stdout.readline()
         try:
             reply = json.loads(line)
@@ -290,7 +291,7 @@ class PackagePeer:
         Raises:
             MaskedgeError: The process ended.
         """
-        assert self._process.stdin is not None  # noqa: S101  (asked for)
+        assert self._process.stdin is not None  # noqa: S101  (PIPE above)
         if self._file is None or self._file[0] is not frames:
             path = Path(self._folder.name) / "frames.npz"
             np.savez(path, *(frame.image for frame in frames))

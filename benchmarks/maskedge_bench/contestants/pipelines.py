@@ -1,4 +1,4 @@
-"""The compared pipelines: the original one, ours, and ours with detection in every frame."""
+"""The compared pipelines: the original pipeline, ours, and ours with detection in every frame."""
 
 from __future__ import annotations
 

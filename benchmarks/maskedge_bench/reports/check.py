@@ -1,4 +1,4 @@
-"""Regression check: ratios of a report against those of a baseline report.
+"""Regression check: compares the ratios of a report with those of a baseline report.
 
 Ratios to the original pipeline stay comparable on a busy machine; times do not.
 """
@@ -17,7 +17,7 @@ from maskedge_bench.speed.matrix import name_of
 
 @dataclass(frozen=True)
 class Change:
-    """A ratio in both reports.
+    """A ratio that both reports have.
 
     Attributes:
         name: Name of the figure.
@@ -32,7 +32,7 @@ class Change:
     better: str
 
     def regressed(self, tolerance: float) -> bool:
-        """Return whether the ratio is worse by more than the fraction `tolerance`."""
+        """Return True if the ratio is worse by more than the fraction `tolerance`."""
         return self.now < self.before * (1 - tolerance) if self.better == "higher" else self.now > self.before * (1 + tolerance)
 
     def __str__(self) -> str:

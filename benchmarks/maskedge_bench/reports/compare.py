@@ -78,7 +78,7 @@ def _join(
 def frontier(points: Sequence[tuple[float, float]]) -> set[int]:
     """Return the indices of the Pareto-optimal points (milliseconds, F1).
 
-    A point is optimal if no other is better in one figure and at least as good in the other.
+    A point is optimal if no other point is better in one figure and at least as good in the other.
     """
     return {
         index

@@ -49,7 +49,7 @@ def load_frames(uri: str, most: int, skip: int = 0) -> tuple[list[Frame], list[s
 
 
 def compose(size: tuple[int, int], faces: int) -> list[Frame]:
-    """Draw composite faces in a grid, slightly moving, on the background of the built-in clip.
+    """Draw a grid of slightly moving composite faces on the background of the built-in clip.
 
     Args:
         size: Width and height in pixels.

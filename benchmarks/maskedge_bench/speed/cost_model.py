@@ -14,7 +14,7 @@ _LEAST_POINTS = 4
 def fit_cost(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Fit a non-negative linear model in faces and megapixels per detector and classifier.
 
-    The fit minimises relative errors; large frames would dominate absolute ones.
+    The fit minimises relative errors, because large frames would dominate absolute errors.
 
     Args:
         cells: Rows of a matrix.

@@ -18,7 +18,7 @@ from maskedge_bench.rounds import cpu_seconds
 class PacedSource(BaseSource):
     """A source with a fixed frame rate that returns the newest frame, like a camera.
 
-    Frames need no decoding and no thread: the clock determines the newest frame.
+    Frames need no decoding and no thread, because the clock determines the newest frame.
 
     Args:
         frames: Frames, repeated in a loop.
@@ -33,7 +33,7 @@ class PacedSource(BaseSource):
         self._seconds = seconds
 
     def frames(self) -> Iterator[Frame]:
-        """Yield the newest frame, and wait for the next one if it was already yielded."""
+        """Yield the newest frame. If it was already yielded, wait for the next frame first."""
         period = 1 / self.fps
         start, wall = time.perf_counter(), time.time()
         end = round(self._seconds * self.fps)

@@ -83,7 +83,8 @@ def _main(detector: str, model: str, eager: str, picture: str) -> None:
     print("first_result", flush=True)
     for _ in range(_PICTURES):
         opened(image)
-    # Not from wait4 in the parent: on Linux that includes the parent's memory at the fork.
+    # Measure here and not with wait4 in the parent, whose figure on Linux includes the parent's
+    # memory at the fork.
     print(json.dumps({"load": load, "memory": peak_memory_mb()}))
 
 

@@ -58,8 +58,8 @@ class Cell:
 class Axes:
     """The values of each setting.
 
-    Without `full`, one setting varies at a time; the others have their usual value, or the first
-    one given.
+    Without `full`, one setting varies at a time. The other settings have their usual value, or the
+    first value given.
 
     Attributes:
         detectors: Names of detectors.
@@ -68,7 +68,7 @@ class Axes:
         faces: Faces per frame.
         threads: Threads of ONNX Runtime and OpenCV.
         detect_every: Frames per detection.
-        full: Whether to measure every combination.
+        full: Measure every combination.
     """
 
     detectors: tuple[str, ...] = detector_names()

@@ -34,7 +34,7 @@ from .roofline import classifier_rows, detector_rows, measure_peak
 
 _WARM_UP = 4
 _FEW = 0.8
-"""Ratio of faces per frame to the original pipeline below which the report has a note."""
+"""A pipeline gets a note if its faces per frame are below this fraction of the original's."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,16 @@ class Plan:
         skip: Number of frames to skip first.
         rounds: Counted rounds of the pipelines.
         threads: Threads of the pipelines.
-        axes: Settings of the matrix; None omits it.
+        axes: Settings of the matrix; None omits the matrix.
         matrix_rounds: Counted rounds of the matrix.
         cell_seconds: Approximate duration of each cell per round.
-        live_seconds: Duration of each live run; 0 omits them.
+        live_seconds: Duration of each live run; 0 omits the live runs.
         live_rate: Frames per second of the live source.
-        start_rounds: Counted starts of each pipeline; 0 omits them.
+        start_rounds: Counted starts of each pipeline; 0 omits the starts.
         yunet: Model file of OpenCV's YuNet.
         adapters: Adapter files of third-party detectors.
         peer_python: Python of the environment of the package face-mask-detector.
-        quick: Whether this is the short version.
+        quick: True for the short version.
     """
 
     uri: str = "demo"
@@ -259,7 +259,7 @@ class SpeedRun:
         """Return the report of the complete parts.
 
         Args:
-            partial: Whether the user stopped the run early.
+            partial: True if the user stopped the run early.
         """
         rows = self._pipeline_rows()
         cells = self._matrix.rows() if self._matrix else []

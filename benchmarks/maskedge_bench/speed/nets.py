@@ -31,9 +31,9 @@ def measure_nets(models: Sequence[Path], rounds: int, batch: int = 1, threads: i
         threads: Threads of ONNX Runtime and PyTorch.
 
     Returns:
-        The report. For each file: milliseconds per face, their ratio to the baseline, and the ratio
-        of eager PyTorch to it, in the same rounds. If the user stops the run, it has the complete
-        rounds.
+        The report. For each file it has the milliseconds per face, their ratio to the baseline, and
+        the ratio of the time in eager PyTorch to the time of the file, in the same rounds. If the
+        user stops the run, the report covers the complete rounds.
 
     Raises:
         ModelError: A file is refused.

@@ -165,8 +165,8 @@ def detector_rows(
 ) -> list[dict[str, Any]]:
     """Return the rows of a detector's stages.
 
-    The arithmetic of a cascade depends on the picture and is not counted; its limit is one read of
-    its input.
+    The arithmetic of a cascade depends on the picture and is not counted. The limit of a cascade is
+    one read of its input.
 
     Args:
         name: Name of the detector.

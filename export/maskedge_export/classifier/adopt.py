@@ -32,7 +32,7 @@ from .parity import probe_crops
 from .self_test import self_test_crops
 
 _OLDEST = 11
-"""The oldest operator set with today's Resize."""
+"""The oldest operator set with the current operator Resize."""
 _TOLERANCE: dict[int, float] = {TensorProto.FLOAT: 1e-4, TensorProto.UINT8: 1e-4, TensorProto.FLOAT16: 5e-3}
 """Largest admitted difference of a probability, by type of the original's input."""
 _BATCHES = (1, 3, 7)
@@ -145,7 +145,7 @@ def adopt_classifier(source: Path, output: Path, adoption: Adoption, licences: S
     selftest = SelfTest(faces, outputs, TOLERANCE[precision]).to_json()
     content = seal_model(model, "classifier", spec.labels, card, selftest, crop=spec.crop.to_json())
     with tempfile.TemporaryDirectory() as folder:
-        # Load it as a device does: a file that a device refuses is not written.
+        # Load the model as a device does, so that a file that a device refuses is not written.
         trial = Path(folder) / output.name
         trial.write_bytes(content)
         MaskClassifier(trial)
@@ -158,7 +158,7 @@ def _read(source: Path, content: bytes, adoption: Adoption) -> _Original:
     """Parse the original and determine its input, layout and output.
 
     Raises:
-        ModelError: It has another form than an adoptable classifier.
+        ModelError: The file does not have the form of an adoptable classifier.
     """
     try:
         model = onnx.load_from_string(content)
@@ -166,7 +166,7 @@ def _read(source: Path, content: bytes, adoption: Adoption) -> _Original:
         model = onnx.compose.add_prefix(model, _PREFIX)
     except Exception as error:
         raise ModelError(
-            f"{source} cannot be converted to operator set {OPSET}: {' '.join(str(error).split())[:150]}. Export it so."
+            f"{source} cannot be converted to operator set {OPSET} ({' '.join(str(error).split())[:150]}): export it with that set."
         ) from error
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [item for item in model.graph.input if item.name not in weights]
@@ -218,7 +218,7 @@ def _wrap(original: _Original, adoption: Adoption, size: int) -> onnx.ModelProto
     graph.input.extend([helper.make_tensor_value_info("faces", TensorProto.UINT8, ("N", size, size, 3)), *kept])
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ("N", len(adoption.labels))))
-    # Shapes recorded for one batch size would contradict the others.
+    # Shapes recorded for one batch size would contradict other batch sizes.
     del graph.value_info[:]
     return model
 
@@ -300,7 +300,8 @@ def _compare(source: Path, content: bytes, original: _Original, model: onnx.Mode
     The original gets its pictures one by one, prepared by numpy and OpenCV.
 
     Raises:
-        ModelError: They differ, the original returns no probabilities, or its batch size is fixed.
+        ModelError: The probabilities differ, the original returns other values than probabilities,
+            or its batch size is fixed.
     """
     plain = open_cpu_session(content)
     (wanted,) = [item.name for item in plain.get_inputs()]

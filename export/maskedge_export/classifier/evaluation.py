@@ -1,4 +1,4 @@
-"""Crops to calibrate the int8 file on (training part) and to measure on (held-out data)."""
+"""Crops for an export: training crops to calibrate the int8 file, held-out crops to measure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from maskedge_train.data.dataset import DataSet
 from maskedge_train.data.split import PARTS, Split
 
 CALIBRATION = 400
-"""Largest number of training pictures to calibrate on, evenly spread."""
+"""Maximum number of training pictures to calibrate on, evenly spread."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Evaluation:
         return np.concatenate([test.exact for test in self.tests])
 
     def targets(self, labels: tuple[str, ...]) -> npt.NDArray[np.int64]:
-        """Return their labels as indices into `labels`, int64 `[M]`."""
+        """Return the labels of the held-out crops as indices into `labels`, int64 `[M]`."""
         return np.concatenate([test.targets(labels) for test in self.tests])
 
 

@@ -68,7 +68,7 @@ def export_classifier(
 ) -> ClassifierExport:
     """Export a classifier checkpoint, if it passes the parity check.
 
-    Files appear complete or not at all: each is written under a temporary name first.
+    Each file is written under a temporary name first, so that it appears complete or not at all.
 
     Args:
         checkpoint: A checkpoint of `edge-train classifier`.
@@ -143,7 +143,7 @@ def compare_with_checkpoint(model: Path, checkpoint: Path, data: Path | None = N
             "compare the fp32 file with the checkpoint."
         )
     if (contract.labels, contract.size, contract.crop) != (spec.labels, spec.size, spec.crop):
-        raise ModelError(f"{model} was not made of {checkpoint}: labels, input size or crop differ.")
+        raise ModelError(f"{model} was not exported from {checkpoint}: labels, input size or crop differ.")
     if contract.card.get("compact"):
         round_matrices(net)
     real = real_crops(data, spec.size) if data else np.empty((0, spec.size, spec.size, 3), np.uint8)
@@ -153,7 +153,7 @@ def compare_with_checkpoint(model: Path, checkpoint: Path, data: Path | None = N
 
 def _write(model: onnx.ModelProto, output: Path, spec: ClassifierSpec, card: Card, precision: str) -> bytes:
     """Write a model with its metadata and card, and return its bytes."""
-    # A copy, so that the metadata of one precision does not leak into another.
+    # Seal a copy, so that the metadata of one precision is not part of another.
     own = onnx.ModelProto()
     own.CopyFrom(model)
     selftest = make_self_test(own.SerializeToString(), spec, precision).to_json()
@@ -164,7 +164,7 @@ def _write(model: onnx.ModelProto, output: Path, spec: ClassifierSpec, card: Car
 
 def _entry(content: bytes, labels: Sequence[str], card: Card) -> dict[str, object]:
     """Return the entry of a file in MODELS.json."""
-    # The first evaluation is that of the held-out test part.
+    # The first evaluation is on the held-out test part.
     test = {key: value for key, value in card.get("evaluations", [{}])[0].items() if key in HEADLINE}
     return {
         "sha256": hashlib.sha256(content).hexdigest(),

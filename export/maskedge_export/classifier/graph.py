@@ -17,9 +17,8 @@ from ..onnx_file import torch_to_onnx
 class ClassifierGraph(nn.Module):
     """A network with its pixel path.
 
-    Input: uint8 `[N, S, S, 3]`, BGR. Output: probabilities, float32 `[N, C]`; an `EdgeNet` also
-        returns the
-    place of the face in the crop, float32 `[N, 4]`.
+    The input is uint8 `[N, S, S, 3]`, BGR. The output is the probabilities, float32 `[N, C]`. An
+    `EdgeNet` also returns the place of the face in the crop, float32 `[N, 4]`.
 
     Args:
         net: The network.
@@ -55,7 +54,7 @@ def to_onnx(graph: ClassifierGraph, size: int) -> onnx.ModelProto:
 def store_matrices_as_int8(model: onnx.ModelProto, at_least: int = 100_000) -> None:
     """Store each large weight matrix as 8-bit integers with one scale per row.
 
-    The arithmetic stays float32: ONNX Runtime folds the two added operators (Cast, Mul) into a
+    The arithmetic stays float32. ONNX Runtime folds the two added operators (Cast, Mul) into a
     constant when it opens the file, so only the file shrinks. Call `round_matrices` on the network
     first; this step is then exact.
 

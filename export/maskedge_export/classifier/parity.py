@@ -26,7 +26,7 @@ class Parity:
         crops: Number of outputs compared.
         worst: Largest difference of a probability or place.
         worst_input: Crop with the largest difference, uint8 `[S, S, 3]`, BGR.
-        changed: Number of crops with another most probable label.
+        changed: Number of crops whose most probable label differs.
     """
 
     crops: int
@@ -90,7 +90,7 @@ def compare(graph: nn.Module, model: bytes, crops: Image) -> Parity:
                     ]
                 )
                 difference = np.abs(answers - expected).max(axis=1)
-                # A comparison with NaN is false, which would pass as no difference.
+                # A comparison with NaN is false, so NaN would count as no difference.
                 difference[~np.isfinite(difference)] = np.inf
                 if difference.max() >= worst:
                     worst, worst_index = float(difference.max()), int(difference.argmax())

@@ -1,6 +1,6 @@
 """Gates of the int8 and fp16 files: accuracy on held-out data, and speed on this machine.
 
-Both are compared with float32 in the same run.
+Both files are compared with float32 in the same run.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def precision_report(rows: Sequence[Measured], written: Mapping[str, bool], crop
 
     Args:
         rows: Measurements, float32 first.
-        written: Whether the file was written, by precision.
+        written: By precision, True if the file was written.
         crops: Number of crops measured.
     """
     baseline = rows[0]

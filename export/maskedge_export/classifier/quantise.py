@@ -20,7 +20,7 @@ _BATCH = 32
 
 
 class _Crops(CalibrationDataReader):  # type: ignore[misc]
-    """Batches of crops, as the calibration reads them."""
+    """Batches of crops for the calibration."""
 
     def __init__(self, crops: Image) -> None:
         self._batches = iter([crops[start : start + _BATCH] for start in range(0, len(crops), _BATCH)])

@@ -17,16 +17,15 @@ from maskedge_train.shared.pixels import normalise
 from ..onnx_file import torch_to_onnx
 
 LEAST_SCORE = 0.15
-"""Score below which the graph drops a box. Hardly any is a face, and each costs time."""
+"""Score below which the graph drops a box. Hardly any such box is a face, and each costs time."""
 MOST_BOXES = 200
 
 
 class DetectorGraph(nn.Module):
     """A network with its pixel path.
 
-    Input: uint8 `[1, H, W, 3]`, BGR. Output: boxes, float32 `[1, A, 4]` (x1, y1, x2, y2 in pixels),
-        and scores,
-    float32 `[1, 1, A]`, of every anchor place.
+    The input is uint8 `[1, H, W, 3]`, BGR. The output is the boxes, float32 `[1, A, 4]` (x1, y1,
+    x2, y2 in pixels), and scores, float32 `[1, 1, A]`, of the A locations.
     """
 
     def __init__(self, net: EdgeFace) -> None:

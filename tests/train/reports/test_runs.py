@@ -87,4 +87,4 @@ def test_table_for_people_and_for_programs(invoke, root: Path, tmp_path: Path) -
 def test_folder_without_a_training_is_refused(invoke, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "picture.jpg").write_text("")
     done = invoke("edge-train", "runs", tmp_path)
-    assert (done.returncode, "holds no training" in done.stderr) == (2, True)
+    assert (done.returncode, "contains no training" in done.stderr) == (2, True)

@@ -20,7 +20,7 @@ MARGIN = 1e-5
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage: it passes windows whose sum of stump values reaches `threshold`."""
+    """A stage of a cascade. It passes windows whose sum of stump values reaches `threshold`."""
 
     weaks: tuple[Weak, ...]
     threshold: float
@@ -58,8 +58,8 @@ def train_stage(
         positives: P faces.
         negatives: Q windows that passed all earlier stages.
         positive_weights: float64 `[P]`.
-        groups: int64 `[P]`, masked or not: the hit rate holds for each group.
-        known: Features of the cascade so far; those of the stage are appended.
+        groups: int64 `[P]`, 1 for masked faces. The hit rate holds for each group.
+        known: Features of the cascade so far. The features of the stage are appended.
         random: Draws the pool, and the candidates for each stump.
         hit_rate: Share of each group that the stage must pass.
         false_alarm: Share of the negatives that the stage may pass.
@@ -90,7 +90,7 @@ def train_stage(
         rows = random.choice(len(features), min(tried, len(features)), replace=False)
         row, left_bins, left, right = _best(codes, rows, weights, count, ordered=kind.ordered)
         known.append(features[row])
-        # Bins left of the cut hold values below the edge where the first of the other bins begins.
+        # The bins left of the cut hold values below the lower edge of the first bin right of it.
         cut = float(np.float32(edges[row, int(left_bins.sum())])) if kind.ordered else 0.0
         weak = Weak(len(known) - 1, left, right, cut, () if kind.ordered else tuple(left_bins.tolist()))
         weaks.append(weak)
@@ -122,8 +122,8 @@ def _best(
     if ordered:
         order = np.broadcast_to(np.arange(BINS), total.shape)
     else:
-        # Codes have no order. Sorted by their mean value, the best of all subsets is a cut (Fisher,
-        # 1958).
+        # Codes have no order. Once they are sorted by their mean value, the best of all subsets is
+        # a cut (Fisher, 1958).
         order = np.argsort(signed / np.maximum(total, 1e-15), axis=1, kind="stable")
         total, signed = np.take_along_axis(total, order, 1), np.take_along_axis(signed, order, 1)
     left_total, left_signed = total.cumsum(axis=1)[:, :-1], signed.cumsum(axis=1)[:, :-1]

@@ -98,12 +98,12 @@ class Features(Protocol):
         ...
 
     def goes_left(self, integrals: Integrals, feature: tuple[int, ...], weak: Weak) -> npt.NDArray[np.bool_]:
-        """Return which windows go left: bool `[N]`."""
+        """Return True for each window that goes left: bool `[N]`."""
         ...
 
 
 _PATTERNS = {
-    # Cells across and down, and the cells with positive weight (which makes the total weight zero).
+    # Cells across, cells down, and the cells with positive weight. The total weight is 0.
     0: (2, 1, ((1, 0),)),
     1: (1, 2, ((0, 1),)),
     2: (3, 1, ((1, 0),)),
@@ -164,7 +164,7 @@ class Haar:
         return codes, edges
 
     def goes_left(self, integrals: Integrals, feature: tuple[int, ...], weak: Weak) -> npt.NDArray[np.bool_]:
-        """Return which windows go left: bool `[N]`."""
+        """Return True for each window that goes left: bool `[N]`."""
         return np.asarray(self.values(integrals, feature) < np.float32(weak.threshold), np.bool_)
 
 
@@ -209,7 +209,7 @@ class Lbp:
         return np.stack([self.code(integrals, feature) for feature in features]), np.zeros((len(features), BINS + 1))
 
     def goes_left(self, integrals: Integrals, feature: tuple[int, ...], weak: Weak) -> npt.NDArray[np.bool_]:
-        """Return which windows go left: bool `[N]`."""
+        """Return True for each window that goes left: bool `[N]`."""
         return np.asarray(np.array(weak.subset, np.bool_)[self.code(integrals, feature)])
 
 

@@ -20,8 +20,8 @@ class Cascade:
 
     Attributes:
         kind: `haar` or `lbp`.
-        features: Its features, see `features.Haar` and `features.Lbp`.
-        stages: Its stages, in order.
+        features: Features of the cascade, see `features.Haar` and `features.Lbp`.
+        stages: Stages of the cascade, in order.
     """
 
     kind: str
@@ -29,7 +29,10 @@ class Cascade:
     stages: tuple[Stage, ...]
 
     def cut(self, stages: int) -> Cascade:
-        """Return the cascade of the first `stages` stages, which finds more faces and more else."""
+        """Return the cascade of the first `stages` stages.
+
+        It finds more faces and more false positives.
+        """
         kept = self.stages[:stages]
         return Cascade(self.kind, self.features[: sum(len(stage.weaks) for stage in kept)], kept)
 

@@ -1,4 +1,4 @@
-"""Training samples of a cascade: faces as a scan meets them, and remaining false positives."""
+"""Training samples of a cascade: faces as they appear in a scan, and false positives."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FacePatch:
 
     Attributes:
         grey: uint8 `[S, S]`, 1.6 times as large as the face's square in its middle.
-        masked: Whether a mask is worn, correctly or not.
+        masked: True if a mask is worn, correctly or not.
     """
 
     grey: Image
@@ -62,8 +62,8 @@ def face_patches(picture: Picture) -> list[FacePatch]:
         edge = side * (_CONTEXT - 1) / 2
         scale = size / (_CONTEXT * side)
         matrix = np.array([[scale, 0, (edge - x1) * scale], [0, scale, (edge - y1) * scale]])
-        # Blur before shrinking, against aliasing. Outside of the picture its border is repeated, as
-        # at run time.
+        # Blur before shrinking, against aliasing. The border of the picture is repeated outside of
+        # it, as at run time.
         blurred = cv2.GaussianBlur(grey, (0, 0), 0.4 / scale) if scale < 0.7 else grey
         patch = cv2.warpAffine(blurred, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         patches.append(FacePatch(np.asarray(patch, np.uint8), face.label != "without_mask"))
@@ -183,7 +183,7 @@ def mine_negatives(
 def _scan(
     grey: Image, faces: Sequence[Box], detector: cv2.CascadeClassifier | None, random: np.random.Generator, limit: int
 ) -> list[Image]:
-    """Scan a picture at one size, so that its windows equal those of the cascade pixel by pixel."""
+    """Scan a picture at one size. The windows equal those of the cascade pixel by pixel."""
     longest = math.exp(random.uniform(math.log(1.5 * WINDOW), math.log(320)))
     scale = longest / max(grey.shape)
     size = max(WINDOW, round(grey.shape[1] * scale)), max(WINDOW, round(grey.shape[0] * scale))

@@ -1,4 +1,4 @@
-"""Stage-by-stage training of a cascade; each stage learns from false positives of those before."""
+"""Training of a cascade in stages. Each stage learns from false positives of earlier stages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCHEMA = "maskedge.cascade/1"
 SIDES = (240, 320, 400)
 """Longest sides of the scan at which a cascade is measured."""
 MIN_NEGATIVES = 300
-"""Minimum number of remaining false positives; with fewer the training ends."""
+"""Minimum number of remaining false positives. With fewer, the training ends."""
 _VARIED_STAGES = 6
 _SCREENING = 120
 """Number of stumps that identify outliers among the faces."""
@@ -53,8 +53,8 @@ class CascadeRecipe:
             few stumps there make a cascade fast.
         growth: Growth factor of this maximum from stage to stage.
         most: Maximum number of stumps in any stage.
-        outliers: Share of the faces to exclude as outliers: rotated, blurred or misplaced faces
-            would determine the threshold of every stage.
+        outliers: Share of the faces to exclude as outliers. Rotated, blurred or misplaced faces
+            would otherwise determine the threshold of every stage.
         scans: Maximum number of scans for the negatives of a stage.
         seed: Seed of all draws.
     """
@@ -83,12 +83,12 @@ def train_cascade(
 ) -> dict[str, Any]:
     """Train a cascade and measure it on held-out pictures.
 
-    Writes `cascade.xml`, `stages.json` (for `resume`) and `report.json` to `out`; the first two
-    after every stage.
+    The training writes `cascade.xml` and `stages.json` (for `resume`) to `out` after every stage,
+    and `report.json` at the end.
 
     Args:
         pictures: Pictures with labelled faces, and without people.
-        recipe: How to train.
+        recipe: Hyperparameters of the training.
         out: Output folder; created if missing.
         resume: Continue after the last finished stage.
         progress: Called with a description of the current step.
@@ -97,8 +97,8 @@ def train_cascade(
         The content of report.json.
 
     Raises:
-        UsageError: There are too few faces or negatives, or `resume` with another recipe or other
-            data.
+        UsageError: There are too few faces or negatives, or the resumed training has another recipe
+            or other data.
         OutputError: A file cannot be written.
     """
     started = time.perf_counter()
@@ -227,7 +227,7 @@ def _load_state(path: Path, wanted: dict[str, Any]) -> tuple[Cascade, dict[str, 
         raise UsageError(f"there is nothing to resume: {path} does not exist. Start without --resume.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} cannot be read ({error}): start again without --resume.") from error
-    # The number of stages may change; everything else must be the same.
+    # The number of stages may change. Everything else must stay the same.
     begun, now = ({**own["recipe"], "stages": None, "data": own["data"]} for own in (state, wanted))
     differing = [f"{name} was {begun.get(name)!r}, now {value!r}" for name, value in now.items() if begun.get(name) != value]
     if differing:

@@ -1,4 +1,4 @@
-"""Augmentation of training crops, modelled on what detectors and cameras produce."""
+"""Augmentation of training crops, modelled on the output of detectors and cameras."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from maskedge_train.shared.face_crop import INPUT_SIZE
 
 @dataclass(frozen=True)
 class Jitter:
-    """Random geometry: how a detector's box differs from the labelled one, in units of its side.
+    """Random differences of a detector's box from the labelled box, in units of the box's side.
 
     The defaults of shift and zoom are the mean and spread measured between the cascades of
     `maskedge.vision.detectors` and the labelled boxes of webcam and press pictures. These cascades
@@ -44,7 +44,7 @@ class Jitter:
 
 
 class Reframe(nn.Module):
-    """Cuts patches to crops as a detector might have boxed them, rotated and mirrored."""
+    """Cuts crops from patches with the errors of a detector's boxes, rotated and mirrored."""
 
     def __init__(self, jitter: Jitter) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class Reframe(nn.Module):
 
 
 class RandomlyApply(nn.Module):
-    """Applies `change` to a random share `p` of a batch, and computes that share only."""
+    """Applies `change` to a random share `p` of a batch, and computes only that share."""
 
     def __init__(self, p: float, change: nn.Module) -> None:
         super().__init__()

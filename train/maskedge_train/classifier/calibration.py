@@ -14,22 +14,25 @@ from torch.nn import functional
 from .metrics import probabilities
 
 TEMPERATURES = (0.25, 8.0)
-"""Lowest and highest temperature. A network that needs one beyond must be trained again."""
+"""Lowest and highest temperature. A network that needs a temperature outside of them must be
+trained again.
+"""
 MAX_THRESHOLD = 0.99
-"""Upper limit of `unsure_threshold`: above it a device would hardly ever answer."""
+"""Upper limit of `unsure_threshold`. Above it, nearly every answer would count as unsure."""
 
 
 MIN_FACES = 200
 """Minimum number of validation faces for fitting temperature and threshold.
 
-The threshold requires an accuracy of 0.995, one error in 200 faces; fewer faces cannot distinguish
-it from a perfect score. The number was also measured with a network of the default recipe: 60
-random subsets of the test faces (and twice as many crops without a face), each judged on the rest.
-With 30 faces the temperature varied from 0.25 to 0.90 (5 to 95 % of the subsets; all test crops
-together gave 0.63), the likelihood became worse in one subset of ten, and the threshold varied from
-0 to 0.98. With 60 faces: worse in one of twenty, 0.33 to 0.88, 0 to 0.99. With 200 faces no subset
-was worse than a temperature of 1, and the answers above the threshold (0.61 to 0.97) had an
-accuracy of 0.990 or more in 95 % of the subsets.
+The threshold requires an accuracy of 0.995, which is one error in 200 faces. Fewer faces cannot
+distinguish this accuracy from a perfect score. The number was also measured with a network of the
+default recipe. It was calibrated on 60 random subsets of the test faces (and twice as many crops
+without a face), and each calibration was judged on the other crops. With 30 faces the temperature
+varied from 0.25 to 0.90 (5 to 95 % of the subsets; all test crops together gave 0.63), the
+likelihood became worse in one subset of ten, and the threshold varied from 0 to 0.98. With 60 faces
+the likelihood became worse in one subset of twenty, the temperature varied from 0.33 to 0.88, and
+the threshold from 0 to 0.99. With 200 faces no subset was worse than a temperature of 1, and the
+answers above the threshold (0.61 to 0.97) had an accuracy of 0.990 or more in 95 % of the subsets.
 """
 
 
@@ -73,9 +76,9 @@ def calibrate(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64], i
     Args:
         logits: float32 `[N, C]`, of crops outside the training part.
         targets: int64 `[N]`, the true classes.
-        is_face: bool `[N]`, which crops show a face. Crops without a face take part in the fit but
-            do not count towards `MIN_FACES`: they are cheap and say little about the confidence of
-            a label.
+        is_face: bool `[N]`, True for crops that show a face. Crops without a face take part in the
+            fit but do not count towards `MIN_FACES`, because they are easy to get and carry little
+            information about the confidence of a label.
     """
     faces = int(is_face.sum())
     if faces < MIN_FACES:
@@ -89,8 +92,9 @@ def fit_temperature(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int
 
     Minimises the negative log-likelihood over a single divisor of all logits (Guo et al., "On
     calibration of modern neural networks", 2017), with LBFGS on its logarithm. If every answer is
-    right there is no minimum, because a lower temperature is always better; each target is then
-    smoothed by 1 / (N + 2) (Platt, "Probabilistic outputs for support vector machines", 1999).
+    right, the likelihood has no maximum, because a lower temperature is always better. Each target
+    is then smoothed by 1 / (N + 2) (Platt, "Probabilistic outputs for support vector machines",
+    1999).
 
     Args:
         logits: float32 `[N, C]`, of pictures outside the training part.
@@ -145,6 +149,6 @@ def unsure_threshold(
     below = np.searchsorted(top[order], bounds, side="left")
     kept = len(right) - below
     right_kept = right.sum() - np.concatenate([[0], right.cumsum()])[below]
-    # A threshold without answers above it proves nothing.
+    # A threshold without answers above it has no accuracy.
     enough = (kept > 0) & (right_kept / np.maximum(kept, 1) >= target_accuracy)
     return int(enough.argmax()) / 1000 if enough.any() else MAX_THRESHOLD

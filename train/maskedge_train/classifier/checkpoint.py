@@ -37,7 +37,7 @@ class ClassifierSpec:
     unsure_below: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the spec as types that `weights_only` loading accepts."""
+        """Return the spec in types that can be loaded with `weights_only`."""
         return {
             "kind": "classifier",
             "net": self.net,

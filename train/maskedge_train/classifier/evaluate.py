@@ -33,7 +33,7 @@ def predict_sets(checkpoint: Path, sets: Mapping[str, Crops]) -> tuple[Classifie
 
     Returns:
         The checkpoint's spec, its card, the predictions for each set, and for each set with
-        negatives how well the network rejects false positives (`measure_rejection`).
+        negatives the rejection of false positives (`measure_rejection`).
 
     Raises:
         ModelError: The checkpoint is refused.
@@ -43,7 +43,7 @@ def predict_sets(checkpoint: Path, sets: Mapping[str, Crops]) -> tuple[Classifie
     predictions, gates = [], {}
     for name, crops in sets.items():
         if unknown := set(crops.labels.tolist()) - set(spec.labels):
-            raise UsageError(f"{name} has the label {min(unknown)!r}, which {checkpoint} does not know ({', '.join(spec.labels)}).")
+            raise UsageError(f"{name} has the label {min(unknown)!r}, which {checkpoint} does not have ({', '.join(spec.labels)}).")
         predictions.append(predict_crops(net, crops, spec.labels, name))
         if NOT_A_FACE in crops.labels:
             gates[name] = measure_rejection(predictions[-1], crops, spec.temperature)
@@ -61,7 +61,7 @@ def measure_rejection(predictions: Predictions, crops: Crops, temperature: float
     Returns:
         `rejected`: share of the `false_alarms` classified as `not_a_face`. These are detections in
             pictures without people and beside the face of a `faces` picture.
-        `kept`: share of the labelled `faces` classified otherwise.
+        `kept`: share of the labelled `faces` that get another label.
         `least_face`: face probability below which 97 % of the false positives lie.
         `kept_at_97`: share of faces above it.
         A figure without data is None.
@@ -84,12 +84,12 @@ def measure_rejection(predictions: Predictions, crops: Crops, temperature: float
 
 
 def reliable_rows(crops: Crops) -> npt.NDArray[np.int64]:
-    """Return the rows, int64 `[M]`, whose label is certain.
+    """Return the rows with a certain label: int64 `[M]`.
 
-    Parts of faces are a matter of degree, and a detection beside the labelled faces of a scene is
-    often an unlabelled face. The result keeps faces, windows beside them, and all crops from
-    pictures without people. Of `faces` pictures it also keeps the false positives, which the
-    bundled classifier has checked.
+    A part of a face is neither clearly a face nor clearly a negative, and a detection beside the
+    labelled faces of a scene is often an unlabelled face. The result keeps faces, windows beside
+    them, and all crops from pictures without people. Of `faces` pictures it also keeps the false
+    positives, which the bundled classifier has checked.
     """
     doubtful = (crops.origins == "piece of a face") & ~np.isin(crops.sources, EMPTY)
     doubtful |= (crops.origins == "false alarm") & (crops.sources == "scenes")

@@ -32,12 +32,14 @@ def compare_splits(
     people: re.Pattern[str] | None,
     progress: Callable[[str, float], None] = lambda name, accuracy: None,
 ) -> dict[str, Any]:
-    """Train a recipe on both splits, once per seed, and measure each on its own test part.
+    """Train a recipe on both splits, once per seed, and measure each network.
+
+    Each network is measured on the test part of its split.
 
     Args:
         dataset: The pictures. Negatives and occlusions are not added.
-        recipe: How to train.
-        engine: Where and how long to train. Its seed is replaced.
+        recipe: Hyperparameters of the training.
+        engine: Hardware and length of the training. The seed of the engine is replaced.
         out: Folder for the checkpoints.
         seeds: Seeds of both split and training.
         people: Pattern that finds a person's name in a file name.

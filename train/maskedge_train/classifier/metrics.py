@@ -92,7 +92,7 @@ def measure(predictions: Predictions, temperature: float, unsure_below: float) -
         raise UsageError(f"there is nothing to measure: {predictions.name!r} has no crops.")
     if not np.isfinite(predictions.logits).all():
         raise UsageError(
-            f"the net's predictions for {predictions.name!r} are not numbers: training diverged, lower the learning rate."
+            f"the net's predictions for {predictions.name!r} are not finite because training diverged: lower the learning rate."
         )
     before, after = probabilities(predictions.logits), probabilities(predictions.logits, temperature)
     predicted = predictions.logits.argmax(axis=1)
@@ -161,7 +161,7 @@ def calibration_bins(probs: npt.NDArray[np.float32], targets: npt.NDArray[np.int
 
 
 def _below_one(probs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Clip probabilities below 1: torchmetrics puts those of exactly 1 in a sixteenth bin."""
+    """Clip probabilities to below 1. torchmetrics puts a probability of 1 into a sixteenth bin."""
     return np.asarray(np.minimum(probs, np.nextafter(np.float32(1), np.float32(0))), np.float32)
 
 
@@ -176,8 +176,8 @@ def _by_label(predictions: Predictions, predicted: npt.NDArray[np.int64], probs:
     by_label = {}
     for index, label in enumerate(predictions.labels):
         count = int(counts[index])
-        # One label against the rest, as in torchmetrics' multiclass metrics, which warn about
-        # absent labels and return 0.
+        # Compute one label against the rest. torchmetrics' multiclass metrics do the same, but warn
+        # about absent labels and return 0 for them.
         own, of_label = torch.from_numpy(probs[:, index]), (truth == index).long()
         by_label[label] = {
             "precision": round(float(precision[index]), 4) if answered[index] else None,

@@ -13,9 +13,9 @@ from maskedge_train.shared.layers import Residual
 from .nets import EdgeNet
 
 WIDENS = {"edgenet-l": "edgenet"}
-"""Larger network to the smaller one that it can start from."""
+"""Name of a larger network to the name of the smaller network that it can start from."""
 _INITIAL_SCALE = 0.01
-"""Initial scale of a new block in front of a ReLU, where a scale of zero would never learn."""
+"""Initial scale of a new block in front of a ReLU. With a scale of 0 it would never learn."""
 
 _Pair: TypeAlias = tuple[nn.Conv2d, nn.BatchNorm2d]
 
@@ -23,9 +23,9 @@ _Pair: TypeAlias = tuple[nn.Conv2d, nn.BatchNorm2d]
 def widen(small: EdgeNet, large: EdgeNet, pixels: torch.Tensor) -> None:
     """Copy the weights of `small` into `large`, which then predicts nearly the same.
 
-    The first channels of each layer are those of the smaller network. The others keep their fresh
-    weights, but no later layer reads them yet. Blocks that the smaller network lacks add almost
-    nothing.
+    The first channels of each layer are those of the smaller network. The other channels keep their
+    fresh weights, but no later layer uses them yet. Blocks that the smaller network lacks add
+    almost nothing.
 
     Args:
         small: A trained network, one of the values of `WIDENS`.
@@ -107,13 +107,13 @@ def _copy_pair(small: _Pair, large: _Pair, mapping: torch.Tensor, fresh: dict[nn
 
 
 def _copy_block(small: Residual, large: Residual, mapping: torch.Tensor, fresh: dict[nn.BatchNorm2d, torch.Tensor]) -> torch.Tensor:
-    """Copy a block into a larger one. `mapping` and result are those of `_copy_pair`."""
+    """Copy a block into a larger one. For `mapping` and the result, see `_copy_pair`."""
     inner = mapping
     for pair, other in zip(_pairs(small.body), _pairs(large.body), strict=True):
         inner = _copy_pair(pair, other, inner, fresh)
     if small.shortcut and not large.shortcut:
         # The larger block has no shortcut. Behind a ReLU the input is positive, so it passes
-        # through channels of its own, which the next layer adds.
+        # unchanged through extra channels, which the next layer adds.
         convolution = _pairs(large.body)[-1][0]
         count, middle = len(mapping), convolution.kernel_size[0] // 2
         convolution.weight[count : 2 * count] = 0

@@ -1,4 +1,4 @@
-"""The classifier networks, by name. A new network is one class with a `@register` line."""
+"""The classifier networks, by name. A new network is one class with the decorator `@register`."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ class SeedNet(nn.Sequential):
 class EdgeNet(nn.Module):
     """The default network, 0.14 M parameters, with two heads: label and face box.
 
-    Full convolutions while the picture is large, then inverted residuals: few channels over many
-    pixels are bound by memory, where depthwise filters save nothing (Tan and Le, "EfficientNetV2",
-    2021). Channel counts are multiples of 16, the width of a vector: ONNX Runtime computes 24
-    channels as 32.
+    It has full convolutions while the picture is large, then inverted residuals. With few channels
+    and many pixels, memory traffic limits the speed, and depthwise filters save no time (Tan and
+    Le, "EfficientNetV2", 2021). Channel counts are multiples of 16, the width of a vector, because
+    ONNX Runtime computes 24 channels as 32.
     """
 
     _STEM, _HEAD = 16, 128
@@ -153,8 +153,8 @@ class EdgeNetL(EdgeNet):
         """Return logits and face boxes, like `EdgeNet.locate`."""
         if self.training:
             return super().locate(pixels)
-        # Both go through the network in one batch: two calls would write every weight into the
-        # exported file twice.
+        # Both go through the network in one batch, because two calls would write every weight into
+        # the exported file twice.
         logits, places = super().locate(torch.cat([pixels, pixels.flip(3)]))
         count = pixels.shape[0]  # `len` would fix the size of the batch in an exported graph
         left, top, right, bottom = places[count:].unbind(1)

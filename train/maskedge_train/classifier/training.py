@@ -41,7 +41,7 @@ SHARES = {
     ("incorrect_mask", False): 0.09, ("incorrect_mask", True): 0.03,
     ("not_a_face", False): 0.37,
 }  # fmt: skip
-"""Share of each label among the training crops, for real and for painted ones."""
+"""Share of each label among the training crops, for real and for painted crops."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Recipe:
         weight_decay: Weight decay of AdamW, except on biases and normalisation.
         augmentation: Name in `augment.AUGMENTATIONS`.
         mixup: Blend each crop and its target with another of the batch, in a proportion from
-            Beta(mixup, mixup) (Zhang et al., "mixup", 2018); 0 disables it.
+            Beta(mixup, mixup) (Zhang et al., "mixup", 2018); 0 disables blending.
         smoothing: Label smoothing.
         balanced: Draw each label with its share in `SHARES` instead of its frequency.
         oversample: Patterns of file names, each with the factor by which matching pictures are
@@ -89,7 +89,7 @@ class ClassifierModule(lightning.LightningModule):
 
     Args:
         spec: Spec for the checkpoint.
-        recipe: How to train.
+        recipe: Hyperparameters of the training.
         notes: Facts that a resumed run must match.
     """
 
@@ -260,7 +260,7 @@ def check_label_counts(crops: Crops, labels: tuple[str, ...]) -> None:
     """Check that each label has faces in the training and in the validation part.
 
     Raises:
-        UsageError: A label lacks them; the message gives the counts.
+        UsageError: A label has too few faces. The message gives the counts.
     """
     for label in labels:
         own = (crops.labels == label) & ((crops.origins == "face") | (label == NOT_A_FACE))
@@ -288,8 +288,8 @@ def train_classifier(
     Args:
         crops: Crops of all parts.
         labels: Labels of the model, in output order.
-        recipe: How to train.
-        engine: Where and how long to train.
+        recipe: Hyperparameters of the training.
+        engine: Hardware, length and seed of the training.
         out: Folder for the checkpoints `best.ckpt` and `last.ckpt`, and the logs.
         data: Digests of data and split, which a resumed run must match.
         resume: Continue from `last.ckpt`.
@@ -300,7 +300,7 @@ def train_classifier(
         The result; None in helper processes of a distributed run.
 
     Raises:
-        UsageError: `resume` with another recipe, or without an earlier run.
+        UsageError: The resumed run has another recipe, or there is no earlier run.
         OutputError: A checkpoint cannot be written.
     """
     notes = {**asdict(recipe), **engine_facts(engine), "labels": list(labels), **data}

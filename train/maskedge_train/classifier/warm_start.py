@@ -19,7 +19,7 @@ from .nets import NETS, EdgeNet, build
 
 
 def check_start(path: Path, name: str, labels: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """Check a warm-start file before minutes of work.
+    """Check a warm-start file before the training starts.
 
     Args:
         path: Checkpoint of `edge-train classifier`, or `.onnx` file of `edge-export`.
@@ -28,12 +28,12 @@ def check_start(path: Path, name: str, labels: tuple[str, ...]) -> tuple[str, tu
             the file lacks it.
 
     Returns:
-        The file's network, which is `name` or a smaller one that can be widened to it, and its
+        The file's network, which is `name` or a smaller network that can be widened to it, and its
         labels in output order.
 
     Raises:
         ModelError: The file is refused.
-        UsageError: Its network cannot be widened to this one, or it lacks a label.
+        UsageError: The file's network cannot be widened to `name`, or the file lacks a label.
     """
     own: Any
     if is_exported(path):
@@ -62,7 +62,7 @@ def load_start(path: Path, name: str, labels: tuple[str, ...], pixels: torch.Ten
         name: See `check_start`.
         labels: See `check_start`.
         pixels: float32 `[N, 3, 64, 64]` in -1..1, a few hundred training crops. An exported model
-            lacks the statistics of its normalisation layers; they are measured on these.
+            lacks the statistics of its normalisation layers, which are measured on these crops.
 
     Returns:
         A network that predicts like the file, restricted to these labels. A widened network

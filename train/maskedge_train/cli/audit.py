@@ -40,8 +40,8 @@ def audit(
     r"""Find problems in DATA, a folder with one sub-folder of pictures per label.
 
     Reports unreadable files, copies (identical, near-identical, mirrored, rotated), label
-    conflicts, small pictures and wrong suffixes, and estimates how much of a random test part
-    training would see. The exit code is 0 whatever the findings.
+    conflicts, small pictures and wrong suffixes, and estimates the share of a random test part that
+    has a relative in the training part. The exit code is 0 with and without findings.
 
     File names may identify people: for names such as 0_0_aidai_0014.jpg, give --people
     '^\d+_\d+_(?P<person>[a-z]+)_\d+'.

@@ -175,7 +175,7 @@ def classifier(
         from maskedge_train.shared.layers import count_parameters
         from maskedge_train.shared.lock import lock_folder
     net = options["net"]
-    parameters = count_parameters(build(net, 2))  # report an unknown name before minutes of work
+    parameters = count_parameters(build(net, 2))  # report an unknown name before the data is read
     out = out or Path("runs") / net
     pattern = people_pattern(people)
     comparison = _read_json(leakage) if leakage else None
@@ -297,7 +297,7 @@ def _distrusted(options: Iterable[str], labels: tuple[str, ...]) -> Iterator[tup
 
 
 def load_test_sets(scenes: tuple[Path, ...], backgrounds: Path | None, labels: tuple[str, ...], quiet: bool) -> dict[str, Any]:
-    """Cut the test crops of each file: labelled faces, and negatives if the network knows them."""
+    """Cut the test crops of each file: labelled faces, and negatives if the network has the label."""
     import numpy as np
 
     from maskedge_train.classifier.evaluate import reliable_rows

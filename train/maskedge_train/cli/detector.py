@@ -68,9 +68,9 @@ def detector(
 
     Training uses small tiles of faces, parts of faces and backgrounds first, then whole pictures. A
     tenth of the pictures is held out. With --init, confident detections of the earlier detector
-    without a label are ignored, and its false positives are shown more often.
-    Training takes two hours on one core, minutes on a GPU. Writes detector.ckpt (averaged weights),
-    last.ckpt (for --resume), report.json and logs.
+    that have no label are ignored, and its false positives are drawn more often. Training takes two
+    hours on one core, minutes on a GPU. Writes detector.ckpt (averaged weights), last.ckpt (for
+    --resume), report.json and logs.
 
     Exit codes: 0 done, 2 wrong usage or unusable data, 4 a checkpoint was refused, 5 a file could
     not be written.

@@ -47,8 +47,8 @@ def leakage(
 ) -> None:
     """Train one recipe on a random split and on a group split, and compare the test accuracies.
 
-    The group split keeps related pictures together. The recipe is a simple one: light augmentation,
-    no balancing, no painted occlusions.
+    The group split keeps related pictures together. The recipe is simple: light augmentation, no
+    balancing, no painted occlusions.
 
     Exit codes: 0 done, 2 wrong usage or unusable data, 5 a file could not be written.
     """

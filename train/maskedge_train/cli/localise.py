@@ -30,7 +30,7 @@ from .options import progress_bar, quiet_option
 def localise(data: Path, output: Path, overwrite: bool, model: Path | None, detector_model: Path | None, quiet: bool) -> None:
     """Find the most confident face of each picture in DATA, a folder with one sub-folder per label.
 
-    Use the CSV file as --face-boxes of edge-train classifier, which takes pictures without an entry
+    Use the CSV file as --face-boxes of edge-train classifier, which uses a picture without an entry
     as a whole.
 
     Exit codes: 0 done, 2 wrong usage or unusable data, 4 the model was refused, 5 the file could

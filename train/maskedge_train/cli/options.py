@@ -183,7 +183,7 @@ def load(
     kept: Path | None = None,
     quiet: bool = True,
 ) -> DataSet:
-    """Load the data that the options name, and report what of it is unusable.
+    """Load the data that the options name, and report unusable files and boxes.
 
     Args:
         faces: `--data`.
@@ -199,7 +199,7 @@ def load(
     from maskedge_train.data.dataset import load_dataset
 
     if not (faces or scenes):
-        raise click.UsageError("nothing to work on: give --data, --scenes or both.")
+        raise click.UsageError("there is no data: give --data, --scenes or both.")
     if face_boxes and not faces:
         raise click.UsageError("--face-boxes holds the face boxes of --data: give --data too.")
     if relabel_scenes and not scenes:
@@ -250,7 +250,7 @@ def write_face_boxes(dataset: DataSet, path: Path) -> None:
 
 @dataclass(frozen=True)
 class DataOptions:
-    """The values of the options that name a command's data, see `data_options`."""
+    """The values of the options that name a command's data (`data_options`)."""
 
     faces: Path | None
     face_boxes: Path | None

@@ -44,7 +44,7 @@ def preview(
 ) -> None:
     """Write a grid of training crops, before and after augmentation.
 
-    Each kind of crop has a row as the device cuts it and an augmented row.
+    Each kind of crop has a row of crops as the device cuts them, and a row of augmented crops.
 
     Exit codes: 0 done, 2 wrong usage or unusable data, 5 the picture could not be written.
     """

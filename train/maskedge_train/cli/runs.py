@@ -19,9 +19,9 @@ _output = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 def runs(folder: Path, json_file: Path | None, csv_file: Path | None) -> None:
     """Compare all trainings in FOLDER (default: runs) and below, finished or not, the newest last.
 
-    Accuracy and macro F1 are those of each training's test part; compare them only for equal data.
-    False alarms are the share of the detectors' false positives in the test part that the model
-    accepts as faces.
+    Accuracy and macro F1 are measured on the test part of each training. Compare them only for
+    equal data. False alarms are the share of the detectors' false positives in the test part that
+    the model accepts as faces.
 
     Exit codes: 0 done, 2 wrong usage or no training there, 5 a file could not be written.
     """

@@ -35,7 +35,7 @@ TEST_SHARE = 0.2
 
 _NO_PAIRS: npt.NDArray[np.int64] = np.empty((0, 2), np.int64)
 
-# Match the beginning only: a suffix may have a tail, as in `mask.jpg_1088wx1632h`.
+# Match only the beginning, because a suffix may have a tail, as in `mask.jpg_1088wx1632h`.
 _SUFFIX = re.compile(
     r"\.(?:(?P<jpeg>jpe?g|jpe|jfif)|(?P<png>png)|(?P<gif>gif)|(?P<webp>webp)|(?P<bmp>bmp|dib)|(?P<tiff>tiff?)"
     r"|(?P<avif>avif)|(?P<heif>hei[cf])|(?P<jp2>jp2)|(?P<jxl>jxl)|(?P<pnm>p[bgnp]m))",
@@ -63,7 +63,7 @@ def content_format(head: bytes) -> str | None:
 
 
 def find_damage(data: bytes) -> str | None:
-    """Describe the damage of a picture's bytes that shows without decoding, or return None."""
+    """Describe the damage of a picture that is visible without decoding; None without damage."""
     if not data:
         return "is empty (0 bytes)"
     kind = content_format(data[:_HEAD])
@@ -103,7 +103,7 @@ def _claimed_size(data: bytes, kind: str | None, jpeg_frame: int) -> tuple[int, 
     elif kind == "jpeg" and jpeg_frame:
         height, width = struct.unpack_from(">HH", data, jpeg_frame + 5)
     else:
-        # The other formats cannot claim as much, or OpenCV refuses them.
+        # The headers of other formats cannot claim so many pixels, or OpenCV refuses them.
         return 0, 0
     return width, height
 
@@ -117,7 +117,8 @@ class Listing:
         classes: Names of its sub-folders. Each is a class.
         files: Files in them that are pictures by name or by their first bytes. `name` is the path
             within the folder.
-        ignored: Paths within the folder of everything else. Names of folders end in `/`.
+        ignored: Paths within the folder of all other files and folders. Names of folders end in
+            `/`.
         refused: Path within the folder and reason for everything that could not be examined.
     """
 
@@ -197,7 +198,7 @@ class Mismatch:
 
     Attributes:
         name: Path within the folder.
-        named: Format of the suffix; None if it is not a picture's.
+        named: Format of the suffix; None if the suffix is not that of a picture.
         content: Format of the content.
     """
 
@@ -250,7 +251,7 @@ class Audit:
         return {label: (files.count(label), read.count(label)) for label in self.listing.classes}
 
     def findings(self) -> list[str]:
-        """List what prevents training with the data, one sentence each."""
+        """List the faults that prevent training with the data, one sentence each."""
         known = ", ".join(FACE_LABELS)
         counts = self.counts()
         sentences = [f"{displayable(label)} has no pictures." for label, (files, _) in counts.items() if not files]
@@ -313,7 +314,7 @@ class Audit:
         return rows
 
     def report(self) -> dict[str, Any]:
-        """Return all findings as JSON types; names as `displayable` gives them."""
+        """Return all findings as JSON types; names are converted by `displayable`."""
         names = [displayable(picture.name) for picture in self.pictures]
         smallest, largest = self._extremes() if self.pictures else (None, None)
         return {
@@ -452,7 +453,8 @@ def expected_seen(groups: npt.NDArray[np.int64], share: float = TEST_SHARE) -> f
     if not test_size:
         return 0.0
     _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    # For a picture in the test part: the probability that all others of its group are in it, too.
+    # For a picture in the test part, this is the probability that all other pictures of its group
+    # are in the test part, too.
     others = np.arange(1, sizes.max())
     chances = np.concatenate([[1.0], np.cumprod(np.maximum(test_size - others, 0) / (count - others))])
     return float(np.mean(1 - chances[sizes[group] - 1]))

@@ -89,8 +89,8 @@ def make_composites(data: Path, image_path: Path, per_label: int = 3, seed: int 
 def _localised_faces(folder: Path, detector: CascadeDetector) -> Image:
     """Cut the face of each picture in which the detector finds exactly one.
 
-    Near-duplicates count once, and so does each person identified by file names: no average may
-    consist of a single person's pictures.
+    Near-duplicates count once. Each person identified by file names counts once, because no average
+    may consist of a single person's pictures.
 
     Returns:
         uint8 `[N, 160, 160, 3]`, BGR.
@@ -193,7 +193,7 @@ def _aligned_average(tiles: Image) -> tuple[Image, list[float]]:
         if len(kept) == MAX_FACES:
             break
     average = np.mean(kept, axis=0) if kept else np.zeros((TILE, TILE, 3))
-    # Averaging blurs; sharpen to the level of a camera's picture.
+    # Averaging blurs the faces. Sharpen them to the level of a camera's picture.
     sharp = average + 0.7 * (average - cv2.GaussianBlur(average, (0, 0), 2))
     return sharp.clip(0, 255).astype(np.uint8), correlations
 

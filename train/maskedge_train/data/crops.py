@@ -55,14 +55,15 @@ REAL = ("face", DETECTED_FACE, "false alarm", "piece of a face", "window", "shuf
 _MAX_FALSE_POSITIVES = {False: 8, True: 3}
 """Maximum number of false positives per detector and picture.
 
-False: a scene or background. True: a picture of `faces`; these are more numerous.
+The key is False for scenes and backgrounds, and True for pictures of `faces`, which are more
+numerous.
 """
 _MAX_DETECTED = {False: 2, True: 1}
-"""Maximum number of crops of a face as detectors box it, with the same keys."""
+"""Maximum number of crops of a face boxed by detectors. Keys as in `_MAX_FALSE_POSITIVES`."""
 _SHUFFLED = 0.5
 """Share of the `faces` pictures whose shuffled parts are searched for false positives."""
 _VERSION = 5
-"""Version of cutting and painting, part of the cache key. Increment it with any change."""
+"""Version of cutting and painting, part of the cache key. Increment it with each change."""
 
 
 @dataclass(frozen=True)
@@ -230,9 +231,9 @@ def _detect_all(image: Image) -> list[list[Box]]:
 
 
 def _drop_likely_faces(image: Image, cuts: list[_Cut]) -> list[_Cut]:
-    """Drop negatives that the bundled classifier takes for a face.
+    """Drop negatives that the bundled classifier classifies as a face.
 
-    In a `faces` picture only one face is labelled, so there may be others.
+    In a `faces` picture only one face is labelled, so other faces may be unlabelled.
     """
     if not hasattr(_thread, "classifier"):
         _thread.classifier = MaskClassifier()
@@ -360,7 +361,7 @@ def cached_crops(
     Raises:
         OutputError: The cache cannot be written.
     """
-    # Other detectors, or another detection size, give other crops.
+    # Other detectors, or another detection size, give different crops.
     detectors = [read_catalogue(MODELS).get(name, {}).get("sha256") for name in ("haar.xml", "edgeface.onnx", "edgenet.onnx")]
     detectors += [CASCADE_SIDE, CNN_SIDE]
     chosen = [negatives, painted, negatives_from_faces, generated.digest(generated_backgrounds)]
@@ -382,7 +383,8 @@ def cached_crops(
         progress=progress,
     )
     if folder:
-        # Write to a temporary folder first: several processes of a training may write at once.
+        # Write to a temporary folder first, because several processes of a training may write at
+        # once.
         unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
         try:
             unfinished.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ from .hashing import perceptual_hashes, polar_thumbnail
 
 FACE_LABELS = ("with_mask", "without_mask", "incorrect_mask")
 LABELS = (*FACE_LABELS, NOT_A_FACE)
-"""All labels, in a model's output order. A model has those that occur in its data."""
+"""All labels, in a model's output order. A model has the labels that occur in its data."""
 
 
 _SAME = 0.8
@@ -39,8 +39,8 @@ class Picture:
     """A picture of the data set.
 
     Attributes:
-        name: Source and path within it, such as `faces/with_mask/1.jpg`: independent of the data's
-            location.
+        name: Source and path within it, such as `faces/with_mask/1.jpg`. It does not depend on the
+            data's location.
         path: Path of the file.
         source: `faces` (a folder per label), `scenes` (labelled boxes) or `backgrounds` (no
             people).
@@ -50,7 +50,7 @@ class Picture:
         hashes: uint64 `[2]`, perceptual hash of the picture and of its mirror image.
         polar: float32 `[48, 16]`, see `hashing.polar_thumbnail`.
         unlabelled: Faces used neither as a face nor as a negative (`labelled_boxes.UNLABELLED`).
-        located: Whether the face boxes are known. If not, the whole picture stands for its one
+        located: True if the face boxes are known. Otherwise the whole picture is used as its one
             face.
     """
 
@@ -196,7 +196,7 @@ def load_dataset(
     if backgrounds is not None:
         found = [PictureFile(f"backgrounds/{path.name}", path, "backgrounds") for path in list_pictures(backgrounds)]
         if not found:
-            raise UsageError(f"{backgrounds} holds no picture: backgrounds are pictures without people.")
+            raise UsageError(f"{backgrounds} contains no pictures: backgrounds are pictures without people.")
         files += found
 
     with ThreadPoolExecutor() as pool:
@@ -206,7 +206,7 @@ def load_dataset(
     if faces is not None:
         for label in FACE_LABELS[:2]:
             if not any(picture.source == "faces" and picture.faces[0].label == label for picture in pictures):
-                raise UsageError(f"{faces / label} holds no readable picture: both classes are needed to train.")
+                raise UsageError(f"{faces / label} contains no readable pictures: both classes are needed to train.")
     dataset = DataSet(pictures, refused)
     if len(dataset.labels) < min_labels:
         only = f"only the label {dataset.labels[0]}" if dataset.labels else "no labelled face that can be used"
@@ -226,7 +226,7 @@ def check_folders(root: Path) -> None:
                 f"{root} has no folder {label!r}: there must be one sub-folder per label ({', '.join(FACE_LABELS[:2])})."
             )
         if not list_pictures(root / label):
-            raise UsageError(f"{root / label} holds no picture: both classes are needed to train.")
+            raise UsageError(f"{root / label} contains no pictures: both classes are needed to train.")
 
 
 def _folder_files(root: Path, face_boxes: Path | Mapping[str, Box] | None) -> list[PictureFile]:
@@ -242,7 +242,7 @@ def _folder_files(root: Path, face_boxes: Path | Mapping[str, Box] | None) -> li
             continue
         for path in list_pictures(folder):
             name = path.relative_to(root).as_posix()
-            # The folder gives the label, the file of boxes the position.
+            # The folder determines the label, and the file of boxes determines the position.
             found = (LabelledBox(boxes[name], label),) if name in boxes else ()
             files.append(PictureFile(f"faces/{name}", path, "faces", label, found))
     unknown = set(boxes) - {file.name.removeprefix("faces/") for file in files}

@@ -1,7 +1,6 @@
 """Generated pictures without people, and frames of the built-in clip with their face boxes.
 
-They are a minimum of negatives for `not_a_face`, available without any data. Real backgrounds are
-better.
+They provide negatives for `not_a_face` without any data. Real backgrounds are better.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ SIZE = (360, 270)
 _CLIP_STEP = 15
 """Distance in frames between pictures of the built-in clip, enough for its faces to move."""
 _VERSION = 1
-"""Version of the drawings, part of the digest. Increment it with any change."""
+"""Version of the drawings, part of the digest. Increment it with each change."""
 
 _Floats = npt.NDArray[np.float32]
 
@@ -132,7 +131,7 @@ def _cloth(random: np.random.Generator, height: int, width: int) -> _Floats:
 def _front(random: np.random.Generator, height: int, width: int) -> _Floats:
     """A wall with rows of windows, doors, sockets or tiles.
 
-    Cascades take pairs of dark openings for eyes.
+    Cascades detect pairs of dark openings as eyes.
     """
     wall = _surface(random, height, width) if random.random() < 0.6 else _flat(random, height, width)
     columns, rows = int(random.integers(1, 9)), int(random.integers(1, 7))

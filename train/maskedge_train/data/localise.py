@@ -94,7 +94,6 @@ def find_face(image: Image, detector: MaskDetector) -> Box | None:
             faces.append((found.face_score, (x1 - border, y1 - border, x2 - border, y2 - border)))
     if not faces:
         return None
-    # Round as a file of boxes does, so that the data's digest is the same with boxes read from a
-    # file.
+    # Round like a file of boxes, so that boxes read from a file give the same digest of the data.
     x1, y1, x2, y2 = (round(value, 1) for value in max(faces)[1])
     return x1, y1, x2, y2

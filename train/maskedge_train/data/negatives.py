@@ -15,9 +15,9 @@ from maskedge.vision.detectors.cascade import CascadeDetector, opencv_cascade
 from maskedge.vision.detectors.network import CnnDetector
 
 FAR_IOU = 0.3
-"""Overlap with every labelled face, as IoU of squares, below which a box counts as no face."""
+"""Overlap with every labelled face (IoU of squares) below which a box counts as a negative."""
 OFF_FACE_IOU = 0.12
-"""The limit for boxes not derived from a face: one that touches a face may hold another face."""
+"""This limit for boxes not derived from a face. A box that touches a face may hold another."""
 MATCH_IOU = 0.4
 """Overlap (IoU) above which a detection matches a labelled face."""
 MAX_FACE_PROBABILITY = 0.5
@@ -26,7 +26,7 @@ MAX_FACE_PROBABILITY = 0.5
 It applies where not every face is labelled. The bundled classifier gives the probability.
 """
 MIN_SIDE = 24
-"""Minimum side of a box in pixels: below, unlabelled faces and clutter look alike."""
+"""Minimum side of a box in pixels. In smaller boxes, unlabelled faces and clutter look alike."""
 
 
 def sensitive_detectors() -> list[FaceDetector]:
@@ -50,7 +50,7 @@ def square(box: Box) -> Box:
 
 
 def is_far(box: Box, faces: Sequence[Box], overlap: float = FAR_IOU) -> bool:
-    """Return whether `box` overlaps every face by less than `overlap`."""
+    """Return True if `box` overlaps every face by less than `overlap`."""
     return all(box_iou(square(box), square(face)) < overlap for face in faces)
 
 
@@ -98,7 +98,7 @@ def detected_faces(
 
 
 def clearly_no_face(classifier: MaskClassifier, image: Image, boxes: Sequence[Box]) -> npt.NDArray[np.bool_]:
-    """Return which boxes a classifier is confident to hold no face, bool `[N]`.
+    """Return True for each box that a classifier confidently rejects as a face: bool `[N]`.
 
     If only some faces of a picture are labelled, a box beside them may hold another face and must
     not become a negative.

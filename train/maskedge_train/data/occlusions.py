@@ -1,4 +1,6 @@
-"""Masks and other objects painted on unmasked faces, which data sets lack and cameras see.
+"""Masks and other objects painted on unmasked faces.
+
+Cameras record such faces, but data sets lack them.
 
 Positions are in the face's frame: right -1..1 across its box, down -1 at the top to 1 at the
 bottom. In the labelled boxes of this project the eyes lie near -0.15, the tip of the nose near
@@ -311,7 +313,7 @@ def paint_occlusion(patch: Image, face: tuple[float, float], kind: str, random: 
     large = np.asarray(cv2.resize(patch, (side * _ZOOM, side * _ZOOM), interpolation=cv2.INTER_LINEAR), np.uint8)
     canvas = Canvas(side * _ZOOM, (face[0] * _ZOOM / 2, face[1] * _ZOOM / 2), float(random.normal(0, 0.08)), random)
     alpha, colour = OCCLUSIONS[kind][1](canvas, large)
-    # Match the sharpness of the face: distinct edges would reveal the painting.
+    # Match the sharpness of the face. A network could recognise the painting by sharper edges.
     soft = cv2.GaussianBlur(alpha, (0, 0), float(random.uniform(0.8, 2.5))).astype(np.float32)[..., None] / 255
     painted = np.clip(soft * _light(large, colour) + (1 - soft) * large, 0, 255)
     return np.asarray(cv2.resize(painted.astype(np.uint8), (side, side), interpolation=cv2.INTER_AREA), np.uint8)

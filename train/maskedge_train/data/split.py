@@ -25,9 +25,10 @@ FRACTIONS = (0.7, 0.1, 0.2)
 
 
 def is_held_out(picture: Picture) -> bool:
-    """Return whether a scene or background is held out from training.
+    """Return True if a scene or background is held out from training.
 
-    All networks hold out the same pictures, so detector and classifier can be measured together.
+    The same pictures are held out for all networks, so that detector and classifier can be measured
+    together.
     """
     return picture.source != "faces" and is_held_out_name(picture.name)
 
@@ -132,8 +133,8 @@ def split_dataset(dataset: DataSet, seed: int, *, by: str = "group", people: re.
     part = np.zeros(len(pictures), np.int64)
     folders: dict[str, list[list[int]]] = {}
     for rows in members.values():
-        # The first picture decides for its group, so that groups across labels and sources stay
-        # together.
+        # The first picture of a group determines the part, so that groups across labels and sources
+        # stay together.
         first = pictures[rows[0]]
         if first.source == "faces":
             folders.setdefault(first.faces[0].label, []).append(rows)

@@ -34,7 +34,7 @@ def load_detector(path: Path) -> tuple[EdgeFace, Card]:
 
 
 def check_start(path: Path) -> None:
-    """Check a warm-start file before minutes of work.
+    """Check a warm-start file before the training starts.
 
     Args:
         path: Checkpoint of `edge-train detector`, or `.onnx` file of `edge-export`.

@@ -12,11 +12,11 @@ from maskedge_train.shared.losses import pair_iou
 from .net import STRIDES
 
 RANGES = ((0.0, 42.0), (32.0, 110.0), (84.0, float("inf")))
-"""Face sizes of each map: square root of the area in input pixels. Ranges overlap on purpose."""
+"""Face sizes of each map: square root of the area in input pixels. The ranges overlap."""
 _CENTRE = 0.3
-"""Locations this close to a face's centre predict it, in units of its sides.
+"""Distance from a face's centre, in units of its sides, within which locations predict the face.
 
-The closest location always does.
+The closest location always predicts the face.
 """
 
 
@@ -87,7 +87,7 @@ def assign(faces: torch.Tensor, height: int, width: int) -> Targets:
             best = distance.masked_fill(~own, float("inf")).argmin(dim=-1, keepdim=True)
             nearest.scatter_(-1, best, own.gather(-1, best))
     candidate = fits & ((distance < _CENTRE) | nearest)
-    # Of several faces the smallest wins: a larger one has other locations.
+    # Of several faces a location predicts the smallest, because a larger face has other locations.
     cost = torch.where(candidate, size[:, :, None], float("inf"))
     smallest, owner = cost.min(dim=1)
     positive = torch.isfinite(smallest)

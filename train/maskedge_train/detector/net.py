@@ -24,8 +24,8 @@ class _Separable(nn.Sequential):
 class EdgeFace(nn.Module):
     """Anchor-free one-stage detector, 0.12 M parameters (after Tian et al., "FCOS", 2019).
 
-    Full convolutions while the picture is large, then inverted residuals, a top-down path (Lin et
-    al., "Feature Pyramid Networks", 2017), and one head shared by the three maps.
+    It has full convolutions while the picture is large, then inverted residuals, a top-down path
+    (Lin et al., "Feature Pyramid Networks", 2017), and one head shared by the three maps.
     """
 
     _WIDTH = 32
@@ -41,8 +41,8 @@ class EdgeFace(nn.Module):
         self.head = nn.Sequential(_Separable(self._WIDTH, self._WIDTH, 5), _Separable(self._WIDTH, self._WIDTH))
         self.objectness = nn.Conv2d(self._WIDTH, 1, 1)
         self.distances = nn.Conv2d(self._WIDTH, 4, 1)
-        # Faces are rare: without this initial bias the first steps learn nothing else (Lin et al.,
-        # "Focal Loss", 2017).
+        # Faces are rare. Without this initial bias the first steps would learn only that (Lin et
+        # al., "Focal Loss", 2017).
         nn.init.constant_(self.objectness.bias, -4.0)  # type: ignore[arg-type]
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

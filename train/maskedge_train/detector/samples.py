@@ -23,7 +23,7 @@ TILE = 128
 WHOLE = 320
 """Side in pixels of the square that holds a whole picture."""
 MAX_FACES = 48
-"""Maximum number of faces in a sample. In a crowd the smallest are left out."""
+"""Maximum number of faces in a sample. In a crowd the smallest faces are left out."""
 MIN_FACE = 9.0
 """Minimum face size (square root of the area, in pixels); smaller faces are ignored."""
 _PASTE_CONTEXT = 1.5
@@ -42,9 +42,9 @@ class Scene:
     Attributes:
         image: uint8 `[H, W, 3]`, BGR.
         boxes: float32 `[F, 4]`, face boxes as x1, y1, x2, y2 in pixels.
-        masked: bool `[F]`, whether a mask is worn, correctly or not.
-        whole: Whether every face is labelled. Of other pictures only the surroundings of the faces
-            are used.
+        masked: bool `[F]`, True if a mask is worn, correctly or not.
+        whole: True if every face is labelled. Otherwise only the surroundings of the faces are
+            used.
         unlabelled: float32 `[U, 4]`, probable faces without a label, which are ignored.
         false_positives: float32 `[K, 4]`, false positives of an earlier detector, which are sampled
             more often.
@@ -95,12 +95,12 @@ class SampleBatches(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """The batches of an epoch: uint8 `[N, 3, S, S]` BGR and float32 `[N, MAX_FACES, 4]`.
 
     Rows of NaN are empty. Each sample depends on seed, epoch and number alone, so a resumed
-    training sees the same samples as an uninterrupted one.
+    training gets the same samples as an uninterrupted training.
 
     Args:
         scenes: Pictures with faces.
         empty: Pictures without people.
-        plan: How to draw.
+        plan: Settings for drawing the samples.
         seed: Seed of all draws.
         epoch: Number of the epoch.
     """
@@ -155,7 +155,7 @@ def cut_tile(scene: Scene, side: int, random: np.random.Generator) -> tuple[Imag
         target_size = math.exp(random.uniform(math.log(MIN_FACE + 1), math.log(0.95 * side)))
         # Enlarging a small face further adds no information.
         scale = min(target_size, 2.5 * size) / size
-        # Fill most of the tile with the picture: its surroundings teach nothing.
+        # Fill most of the tile with the picture, because its surroundings contain no information.
         if random.random() < 0.8:
             scale = max(scale, 0.8 * side / max(height, width))
             target_size = scale * size
@@ -183,7 +183,7 @@ def warp(scene: Scene, side: int, scale: float, centre: tuple[float, float], ran
     """
     image = scene.image
     if scale < 0.6:
-        # Average areas first, as on the device: bilinear sampling alone would alias.
+        # Average areas first, as on the device, because bilinear sampling alone would alias.
         shrink = max(scale * 1.2, 0.02)
         small = max(1, round(image.shape[1] * shrink)), max(1, round(image.shape[0] * shrink))
         factors = small[0] / image.shape[1], small[1] / image.shape[0]
@@ -245,8 +245,8 @@ def paste(image: Image, boxes: _Boxes, scene: Scene, random: np.random.Generator
     size = math.sqrt(max(x2 - x1, 1) * max(y2 - y1, 1))
     target_size = math.exp(random.uniform(math.log(MIN_FACE + 2), math.log(0.6 * side)))
     scale = min(target_size, 2.0 * size) / size
-    # Use only the surroundings that certainly belong to this face: some pictures have unlabelled
-    # faces.
+    # Use only the surroundings that certainly belong to this face, because some pictures have
+    # unlabelled faces.
     context = random.uniform(1.15, _PASTE_CONTEXT)
     half = np.array([x2 - x1, y2 - y1]) * context / 2
     centre = np.array([(x1 + x2) / 2, (y1 + y2) / 2])
@@ -290,7 +290,7 @@ def occlude(image: Image, box: npt.NDArray[np.float32], random: np.random.Genera
     x1, y1, x2, y2 = box.tolist()
     width, height = x2 - x1, y2 - y1
     angle = random.uniform(0, 2 * math.pi)
-    # Start at a side: hands, hair, cups and other heads come from outside.
+    # Start at a side of the face, like hands, hair, cups and other heads.
     centre = (x1 + x2) / 2 + 0.5 * width * math.cos(angle), (y1 + y2) / 2 + 0.5 * height * math.sin(angle)
     axes = max(1, round(width * random.uniform(0.15, 0.35))), max(1, round(height * random.uniform(0.15, 0.45)))
     side = image.shape[0]
@@ -377,7 +377,7 @@ class WholePictures(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
 
 def load_scenes(pictures: Sequence[Picture], progress: Any = lambda: None) -> list[Scene]:
-    """Read all pictures into memory. Unreadable ones were reported when the data was loaded."""
+    """Read all pictures into memory. Unreadable pictures were reported when the data was loaded."""
     scenes = []
     for picture in pictures:
         scenes.append(load_scene(picture))

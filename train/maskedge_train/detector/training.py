@@ -54,7 +54,7 @@ class DetectorModule(lightning.LightningModule):
     """The detector network with its loss and optimiser.
 
     Args:
-        recipe: How to train.
+        recipe: Hyperparameters of the training.
         notes: Facts that a resumed run must match.
         epochs: Maximum number of epochs.
     """
@@ -110,7 +110,7 @@ class DetectorModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return AdamW with a one-cycle schedule."""
-        # The schedule cannot divide by a phase without steps.
+        # A phase without steps would make the schedule divide by zero.
         warmup = min(max(0.1, 1.5 / self.steps), 0.75)
         return one_cycle(self.net, self.recipe.learning_rate, self.recipe.weight_decay, self.steps, warmup=warmup)
 
@@ -162,8 +162,8 @@ def train_detector(
     Args:
         train: Pictures with faces, and pictures without people.
         held: Held-out pictures.
-        recipe: How to train.
-        engine: Where and how long to train.
+        recipe: Hyperparameters of the training.
+        engine: Hardware, length and seed of the training.
         out: Folder for the checkpoints; created if missing.
         data: Digests of the data, for the checkpoint.
         resume: Continue after the last finished epoch.
@@ -172,11 +172,11 @@ def train_detector(
 
     Returns:
         The checkpoint of the last epoch, at the end of the schedule, and the learning curves; None
-        in helper processes of a distributed run. The last epoch is better than that of the lowest
-        validation loss, which penalises detections of unlabelled faces.
+        in helper processes of a distributed run. The last epoch is better than the epoch with the
+        lowest validation loss, because this loss penalises detections of unlabelled faces.
 
     Raises:
-        UsageError: There is too little data, or `resume` with another recipe.
+        UsageError: There is too little data, or the resumed run has another recipe.
         OutputError: A checkpoint cannot be written.
     """
     faces = sum(len(scene.boxes) for scene in train[0])
@@ -193,8 +193,8 @@ def train_detector(
     module = DetectorModule(recipe, notes, engine.epochs)
     if start is not None:
         module.net.load_state_dict(start.state_dict())
-    # The averaged weights are measured and saved (Polyak and Juditsky, 1992). The first hundred
-    # steps are too far from the result to count.
+    # The averaged weights are measured and saved (Polyak and Juditsky, 1992). The average leaves
+    # out the first hundred steps, which are too far from the result.
     averaging = EMAWeightAveraging(decay=0.998, update_starting_at_step=100)
     trainer, _ = build_trainer(engine, out, extra_callbacks=[averaging], reload_every_epoch=True)
     trainer.fit(module, datamodule=_Data(train, held, recipe, engine, workers), ckpt_path=str(last) if resume else None)

@@ -76,7 +76,9 @@ def write_audit_page(audit: Audit, path: Path) -> None:
                 unnamed(audit.near),
             ),
             section(
-                "Rotated copies", "One is a rotation of the other, mirrored or not, as augmentation does.", unnamed(audit.rotated)
+                "Rotated copies",
+                "One picture is a rotation of the other, mirrored or not, as in augmentation.",
+                unnamed(audit.rotated),
             ),
             singles(
                 "Augmented by name, original not found",

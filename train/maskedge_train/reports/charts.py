@@ -87,8 +87,8 @@ def precision_recall_chart(predictions: Predictions, temperature: float) -> byte
         return recall.numpy(), precision.numpy()
 
     figure, *panels = _curves_figure(f"Precision and recall: {predictions.name}", "Recall", "Precision", (0.9, 0.9))
-    # Draw steps: between two measured recalls, only the lower one's precision is reached. The curve
-    # runs from high recall to low.
+    # Draw steps. Between two measured recalls, only the precision of the lower recall is reached.
+    # The curve runs from high recall to low recall.
     _draw_curves(figure, panels, _one_against_rest(predictions, temperature, curve), "steps-post")
     return _png(figure)
 
@@ -114,8 +114,8 @@ def reliability_chart(predictions: Predictions, temperature: float) -> bytes:
         upper.plot(confidence, accuracy, marker="o", markersize=4.5, linewidth=1.4, color=colour, clip_on=False)
         lower.bar(left, [part["count"] for part in bins], 0.92 / BINS, align="edge", color=colour, alpha=0.6)
         upper.set(xlim=(0, 1), ylim=(0, 1.02))
-        # Nearly all predictions of a good network are in the last bin: a linear scale would hide
-        # the others.
+        # Nearly all predictions of a good network are in the last bin. A linear scale would hide
+        # the other bins.
         lower.set_yscale("symlog", linthresh=1)
         lower.yaxis.set_major_formatter("{x:g}")
     return _png(figure)
@@ -210,7 +210,7 @@ def _label_text(name: str) -> str:
 
 
 def _percent(share: float) -> str:
-    """Return a share in percent, never rounded to 0 % or 100 % unless it is."""
+    """Return a share in percent. Only shares of exactly 0 and 1 become 0 % and 100 %."""
     return f"{100 * share:.{0 if share in (0, 1) else 1}f} %"
 
 

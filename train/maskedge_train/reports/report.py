@@ -113,7 +113,7 @@ def write_report(
     robustness = facts.get("limits", ())
     shown = {key: value for key, value in facts.items() if key not in ("limits", "notes")}
     shown |= {"temperature": temperature, "unsure below": unsure_below}
-    # The result comes first. Recipe and digests, which few readers need, come last.
+    # The result comes first. The recipe and digests come last, because few readers need them.
     first = predictions[0]
     sections = [_result(first, evaluations, temperature, facts)]
     for part, evaluation, slug in zip(predictions, evaluations, _slugs(predictions), strict=True):

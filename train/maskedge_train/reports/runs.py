@@ -26,19 +26,19 @@ class Run:
     """One training. Unknown facts are None.
 
     Attributes:
-        name: Its folder, relative to the searched one.
+        name: Folder of the training, relative to the searched folder.
         state: `done`, `unfinished` (running or stopped), or the error of its report.
         kind: `classifier`, `detector` or `cascade`.
         net: Name of the network.
         data: First digits of the data's digest.
         epochs: Number of epochs.
-        seed: Its seed.
-        accuracy: Accuracy on its test part, 0 to 1.
-        macro_f1: Mean F1 over the labels, on its test part.
-        false_alarms: Share of the detectors' false positives in its test part that it accepts as
-            faces.
-        date: Time of its end or last write: ISO 8601, UTC.
-        path: Its folder.
+        seed: Seed of the training.
+        accuracy: Accuracy on the test part, 0 to 1.
+        macro_f1: Mean F1 over the labels, on the test part.
+        false_alarms: Share of the detectors' false positives in the test part that the network
+            accepts as faces.
+        date: Time of the end or of the last write: ISO 8601, UTC.
+        path: Folder of the training.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Run:
 def find_runs(root: Path) -> list[Run]:
     """Read all trainings in `root` and below, the newest last.
 
-    A training whose files cannot be read has a row, too: it must not hide the others.
+    A training whose files cannot be read has a row, too.
 
     Raises:
         UsageError: There are no trainings.
@@ -66,7 +66,7 @@ def find_runs(root: Path) -> list[Run]:
     folders = {path.parent for name in ("report.json", *_CHECKPOINTS) for path in root.rglob(name) if path.is_file()}
     runs = [run for folder in sorted(folders) if (run := _read(root, folder)) is not None]
     if not runs:
-        raise UsageError(f"{root} holds no training: give the folder that contains the --out folders of edge-train.")
+        raise UsageError(f"{root} contains no training: give the folder that contains the --out folders of edge-train.")
     return sorted(runs, key=lambda run: (run.date, run.name))
 
 

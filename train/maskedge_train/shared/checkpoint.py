@@ -1,6 +1,6 @@
 """Checkpoints: weights together with the facts needed to use them.
 
-They are read with `weights_only=True`, so a file from a stranger runs no code.
+They are read with `weights_only=True`, so that a file from an unknown source cannot run code.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise ModelError(f"there is no checkpoint {path}: train one with `edge-train classifier`.") from error
     except Exception as error:
-        raise ModelError(f"{path} is no checkpoint of edge-train, or it is damaged; nothing in it was executed.") from error
+        raise ModelError(f"{path} is not a checkpoint of edge-train, or it is damaged; nothing in it was executed.") from error
     if not isinstance(content, dict) or "maskedge" not in content:
         raise ModelError(f"{path} is a checkpoint of another project: edge-train did not write it.")
     return content
 
 
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint atomically: a full disk leaves the previous file intact.
+    """Write a checkpoint atomically. If the disk is full, the previous file stays intact.
 
     Raises:
         OutputError: The file cannot be written.

@@ -32,7 +32,7 @@ _LARGEST_KEPT = 32 << 20
 
 @dataclass(frozen=True)
 class Engine:
-    """Where and how long a training runs.
+    """Hardware, length and seed of a training.
 
     Attributes:
         epochs: Maximum number of epochs.
@@ -58,11 +58,11 @@ class Engine:
 
 
 class BalancedBatchSampler(Sampler[list[int]]):
-    """A sampler whose batches hold a fixed share of each category, whatever its size.
+    """A sampler whose batches hold a fixed share of each category, independent of its size.
 
     Each category is traversed in a new random order, repeatedly, so a sample recurs only after all
-    others of its category. The order depends on seed and epoch alone, so a resumed training sees
-    the same batches as an uninterrupted one.
+    other samples of its category. The order depends on seed and epoch alone, so a resumed training
+    gets the same batches as an uninterrupted training.
 
     Args:
         categories: int64 `[N]`, category of each sample.
@@ -118,7 +118,7 @@ class BalancedBatchSampler(Sampler[list[int]]):
 
 
 class _Reseed(Callback):
-    """Seed augmentation and dropout of each step by its number, so resuming is reproducible."""
+    """Seeds augmentation and dropout of each step by its number. Resuming is then reproducible."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -165,10 +165,10 @@ def check_resume(checkpoint: Path, recipe: Mapping[str, Any]) -> None:
 
     Args:
         checkpoint: The `last.ckpt` of the earlier run.
-        recipe: Recipe of the run to come.
+        recipe: Recipe of the new run.
 
     Raises:
-        UsageError: The checkpoint is missing, or its recipe differs; the message names the
+        UsageError: The checkpoint is missing, or its recipe differs. The message names the
             differences.
         ModelError: The checkpoint cannot be read.
     """
@@ -192,13 +192,13 @@ def build_trainer(
     go to `out/logs`.
 
     Args:
-        engine: Where and how long to train.
+        engine: Hardware, length and seed of the training.
         out: Output folder.
         extra_callbacks: Further Lightning callbacks.
         reload_every_epoch: Rebuild the training data loader before each epoch.
 
     Returns:
-        The trainer, and the callback that knows the best checkpoint.
+        The trainer, and the callback with the path of the best checkpoint.
     """
     silence_lightning()
     keep_freed_memory()

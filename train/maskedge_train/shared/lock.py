@@ -44,8 +44,8 @@ def lock_folder(out: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # Remove the file before the lock is released: a process that opens it afterwards sees that
-        # it is gone (see _take).
+        # Remove the file before the lock is released. A process that has opened the file detects
+        # the removal (`_take`).
         with contextlib.suppress(OSError):
             (out / LOCK).unlink()
             out.rmdir()

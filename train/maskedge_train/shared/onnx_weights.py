@@ -17,7 +17,7 @@ _FOLDED = "_bias"
 
 
 def is_exported(path: Path) -> bool:
-    """Return whether a path names an exported model rather than a checkpoint."""
+    """Return True if a path names an exported model, and False for a checkpoint."""
     return path.suffix.lower() == ".onnx"
 
 
@@ -58,7 +58,7 @@ def fill(net: nn.Module, weights: dict[str, torch.Tensor], pixels: torch.Tensor)
     The graph optimiser folds each normalisation into the preceding convolution, unless several
     convolutions share it. To restore such a layer, `fill` measures the mean and variance of its
     input on `pixels`, layer by layer. The restored layer normalises by these statistics and then
-    reverts them. Batches of another kind would later change the statistics, and with them the
+    reverts them. Batches of another kind would later change the statistics and, with them, the
     network.
 
     Args:
