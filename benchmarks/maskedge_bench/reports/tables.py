@@ -118,12 +118,13 @@ def _summary(accuracy: dict[str, Any], speed: dict[str, Any]) -> str:
         for row in accuracy["pipelines"]
         if row["name"] in measured
     ]
-    head = ("pipeline", "F1", "masked faces found", "frames/s", "CPU per frame (ms)")
+    head = ("pipeline", "F1", "masked faces found", "frames/s", "CPU time per frame, mean (ms)")
     width, height = speed["source"]["size"]
     return (
         f"{markdown_table(head, rows)}\n\n"
-        f"F1 (of masked and unmasked faces) and faces found: {accuracy['pictures']} webcam and phone pictures that no model was "
-        f"trained on. Speed: {width} x {height}, {speed['threads']} thread on {speed['facts']['machine']}."
+        f"F1 and faces found were measured on {accuracy['pictures']} webcam and phone pictures; no model was trained on "
+        f"them. F1 covers masked and unmasked faces. Speed was measured with frames of {width} x {height} pixels and "
+        f"{speed['threads']} thread on {speed['facts']['machine']}."
     )
 
 
