@@ -1,4 +1,4 @@
-# Settings that the recipes share: source this file.
+# Settings that the recipes share. The recipes source this file.
 #
 # MASKEDGE_DATA  folder with faces/, scenes/, backgrounds/ and clips/. `faces` is the folder
 #                `dataset` of github.com/chandrikadeb7/Face-Mask-Detection (MIT), with pictures over

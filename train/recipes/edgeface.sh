@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # edge/maskedge/models/edgeface.onnx: the detector network, `--detector cnn`.
 #
-# It was trained in four runs, each with the classifier that was bundled at that time: a repetition
-# does not give the same weights. Runs 1 to 3 rotated faces by at most 20 degrees and hid no part of
+# It was trained in four runs, each with the classifier that was bundled at that time. A repetition
+# therefore gives other weights. Runs 1 to 3 rotated faces by at most 20 degrees and hid no part of
 # them. Runs 1 and 2 used wider face boxes than the committed ones. Run 4 used the bundled edgenet.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
@@ -12,7 +12,7 @@ DATA=(--scenes "$TRAIN_SCENES" --faces "$FACES" --face-boxes "$FACE_BOXES"
 
 edge-train detector "${DATA[@]}" --epochs 80 --batches 105 --learning-rate 3e-3 \
   --out "$RUNS/detector"
-# Training of classifiers and of later runs uses the detections of the bundled network.
+# Classifier trainings and later runs use the detections of the bundled network.
 edge-export "$RUNS/detector/detector.ckpt" -o "$MODELS/edgeface.onnx" --overwrite
 
 edge-train detector "${DATA[@]}" --epochs 64 --batches 250 --learning-rate 3e-3 --whole-share 0.5 \

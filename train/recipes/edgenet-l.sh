@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The larger classifier edgenet-l, grown out of the bundled edgenet. It is measured, not bundled.
+# The larger classifier edgenet-l, trained from the bundled edgenet. It is measured, not bundled.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# edge/maskedge/models/edgenet.onnx: the bundled classifier. Three seeds of 80 epochs (an hour each
-# on one core), then three fine-tuned from the first.
+# edge/maskedge/models/edgenet.onnx: the bundled classifier. Three seeds train for 80 epochs (an
+# hour each on one core). Three more seeds fine-tune the first network.
 #
 # The cascade scanned pictures at 384 pixels when the false alarms of the six runs were collected.
 set -euo pipefail
@@ -26,14 +26,15 @@ for seed in $SEEDS; do
     "$RESULTS/training/edgenet-fine-tuned-$seed.json"
 done
 
-# Seed 0 was bundled: its F1 on held-out pictures was the best. These are the curves.
+# Seed 0 was bundled, because its F1 on held-out pictures was the best. This command prints the
+# curves.
 edge-bench accuracy --scenes "$TRAIN_SCENES" --backgrounds "$TRAIN_BACKGROUNDS" --held-out
 edge-export "$RUNS/edgenet-fine-tuned-0/best.ckpt" -o "$MODELS/edgenet.onnx" \
   --overwrite --data "$FACES" \
   --licence 'faces: MIT (github.com/chandrikadeb7/Face-Mask-Detection)' \
   --licence 'scenes and backgrounds: free to use, most not to redistribute'
 
-# The reduced-precision files, which are not bundled, and their report.
+# Files with reduced precision (not bundled) and their report.
 edge-export "$RUNS/edgenet-fine-tuned-0/best.ckpt" -o "$RUNS/edgenet-fine-tuned.onnx" \
   --int8 --fp16 --split "$RUNS/edgenet-fine-tuned-0/split.json" \
   --data "$FACES" --face-boxes "$FACE_BOXES" --scenes "$TRAIN_SCENES" \

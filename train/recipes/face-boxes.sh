@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# benchmarks/results/face_boxes.csv: where the face of each picture of the data set is.
+# benchmarks/results/face_boxes.csv: the face box of each picture of the data set.
 #
 # The network and classifier of an earlier version made the committed file. A new run gives slightly
-# different boxes, so the other recipes read the committed file. To start without any model, train
-# both on the scenes alone first and give them with --detector-model and --model.
+# different boxes, so the other recipes read the committed file. To start without a model, first
+# train a detector and a classifier on the scenes alone. Then give both with --detector-model and
+# --model.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 

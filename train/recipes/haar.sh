@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# edge/maskedge/models/haar.xml: the default detector, a cascade. 4 minutes on one core.
+# edge/maskedge/models/haar.xml: the default detector, a cascade. It takes 4 minutes on one core.
 #
 # The committed cascade has the first 16 of 20 stages. Enter its checksum in MODELS.json by hand.
 set -euo pipefail

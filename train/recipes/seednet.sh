@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The original network. First with the data and labels of edgenet, for the comparison of networks;
-# then with two labels on whole pictures, as in the original project: that one is
+# The original network. It is trained with the data and labels of edgenet, to compare the networks,
+# and with two labels on whole pictures, as in the original project. The second network is
 # benchmarks/maskedge_bench/models/seednet.onnx.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
@@ -15,7 +15,8 @@ for seed in $SEEDS; do
   cp "$RUNS/seednet-$seed/report.json" "$RESULTS/training/seednet-$seed.json"
 done
 
-# Two labels, whole pictures, copies kept together: both networks, each with its own recipe.
+# Both networks with two labels, on whole pictures with copies kept together. Each network has its
+# own recipe.
 COPIES=(--data "$FACES" --whole-pictures --negatives none --samples 2866 --batch-size 32
   --no-paint)
 edge-train classifier "${COPIES[@]}" --net edgenet --epochs 60 --patience 20 \
@@ -27,6 +28,7 @@ for net in edgenet seednet; do
 done
 
 # --compact stores the large matrix as 8-bit integers with one scale per row: 2.5 MB instead of
-# 8.8 MB. ONNX Runtime expands it to float32 when it opens the file: arithmetic and cost stay.
+# 8.8 MB. ONNX Runtime expands the matrix to float32 when it opens the file, so arithmetic and time
+# do not change.
 edge-export "$RUNS/copies-seednet/best.ckpt" -o benchmarks/maskedge_bench/models/seednet.onnx \
   --overwrite --data "$FACES" --compact

@@ -16,6 +16,7 @@ from typing import Any
 from maskedge.errors import UsageError
 from maskedge.modelfile.precision_table import precision_table
 from maskedge.support.files import write_file
+from maskedge.types import NOT_A_FACE
 from maskedge_bench.accuracy.tables import accuracy_table, rates_table, tracking_table
 from maskedge_bench.markdown import markdown_table
 from maskedge_bench.report_schemas import COLD_START, COMPARE, NETS, SPEED, load_report, read_json
@@ -118,12 +119,13 @@ def _summary(accuracy: dict[str, Any], speed: dict[str, Any]) -> str:
         for row in accuracy["pipelines"]
         if row["name"] in measured
     ]
-    head = ("pipeline", "F1", "masked faces found", "frames/s", "CPU per frame (ms)")
+    head = ("pipeline", "F1", "masked faces found", "frames/s", "CPU time per frame, mean (ms)")
     width, height = speed["source"]["size"]
     return (
         f"{markdown_table(head, rows)}\n\n"
-        f"F1 (of masked and unmasked faces) and faces found: {accuracy['pictures']} webcam and phone pictures that no model was "
-        f"trained on. Speed: {width} x {height}, {speed['threads']} thread on {speed['facts']['machine']}."
+        f"F1 and faces found were measured on {accuracy['pictures']} webcam and phone pictures; no model was trained on "
+        f"them. F1 covers masked and unmasked faces. Speed was measured with frames of {width} x {height} pixels and "
+        f"{speed['threads']} thread on {speed['facts']['machine']}."
     )
 
 
@@ -161,7 +163,7 @@ def _range(values: Iterable[float]) -> str:
 
 def _training(reports: list[dict[str, Any]]) -> str:
     lines = [
-        "| net | parameters | accuracy, all labels open | accuracy, two labels | two labels, corrected test labels | seeds | "
+        "| net | parameters | accuracy, all labels | accuracy, two labels | two labels, corrected test labels | seeds | "
         "epochs | minutes per training |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
@@ -209,7 +211,8 @@ def _scenes(reports: list[dict[str, Any]]) -> str:
         lines.append(f"| {net} | {' | '.join(cells)} |")
     part, gate = _evaluation(reports[0], "scenes dev"), reports[0]["gate"]["scenes dev"]
     counts = ", ".join(f"{figures['count']:,} {label}" for label, figures in part["labels"].items())
-    lines += ["", f"{counts} crops. {gate['false_alarms']:,} of the last are detections in pictures without people."]
+    alarms = f"{gate['false_alarms']:,} of the {NOT_A_FACE} crops are detections in pictures without people."
+    lines += ["", f"{counts} crops. {alarms}"]
     return "\n".join(lines)
 
 
@@ -258,7 +261,7 @@ def _leakage(report: dict[str, Any]) -> str:
         lines.append(f"| {name} | {_range(report[by]['accuracy'])} | {report[by]['separated']:.1%} |")
     lines += [
         "",
-        f"{report['net']}, {report['epochs']} epochs, {len(report['seeds'])} seeds of split and training. Mean and range.",
+        f"{report['net']}, {report['epochs']} epochs; mean and range over {len(report['seeds'])} seeds of split and training.",
     ]
     return "\n".join(lines)
 
