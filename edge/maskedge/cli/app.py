@@ -13,8 +13,8 @@ The page is at http://HOST:PORT until Ctrl-C ends it.
 
 \b
 Exit codes:
-  1    a library is missing or cannot be loaded
-  2    wrong usage, or the port is in use
+  1    OpenCV or ONNX Runtime is missing or cannot be loaded
+  2    wrong usage, the extra app is not installed, or the port is in use
   130  stopped by Ctrl-C
 """
 
