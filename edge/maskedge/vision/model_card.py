@@ -57,7 +57,7 @@ def render_card(path: Path) -> str:
             return _render_detector(path, contract, content)
         return _render_classifier(path, contract, content)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
-        # The card may come from another program: its values may have any type.
+        # Another program may have written the card: its values may have any type.
         raise ModelError(
             f"the card of {path} (maskedge.card) cannot be shown: {type(error).__name__} {str(error)[:100]}. Export it again."
         ) from error

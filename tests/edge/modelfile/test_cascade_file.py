@@ -108,7 +108,7 @@ def test_damage_is_refused_in_a_sentence(tmp_path: Path, text: str, clause: str)
     path.write_text(text)
     with pytest.raises(ModelError, match=re.escape(clause)) as refusal:
         CascadeDetector.trained(path)
-    assert "is no cascade that can be used" in str(refusal.value)
+    assert "is not a usable cascade" in str(refusal.value)
     assert len(str(refusal.value)) < 400
 
 
