@@ -29,8 +29,8 @@ from .scoring import LabelChoice, ScoredBoxes, Thresholds, may_be_face, score_bo
 from .standalone import default_detector_name, rejects_non_faces, standalone_notice
 
 DETECT_EVERY: int = DetectConfig.every
-"""Default of `edge-run`: frames between detections, 5 detections per second at 25 frames/s. Tracking
-a frame takes about 1/20 of the time of the cascade."""
+"""Default of `edge-run`: frames between detections, 5 detections per second at 25 frames/s.
+Tracking a frame takes about 1/20 of the time of the cascade."""
 MOST_CANDIDATES = 256
 """Maximum number of detections classified per frame. It limits the processing time."""
 _COUNTED = 0.99
