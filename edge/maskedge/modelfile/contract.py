@@ -161,7 +161,7 @@ def check_catalogue(path: Path, content: bytes) -> None:
     expected = read_catalogue(path.parent).get(path.name, {}).get("sha256")
     if expected is not None and hashlib.sha256(content).hexdigest() != expected:
         raise ModelError(
-            f"{path} is not the file that {CATALOGUE} beside it lists (checksum differs): copy it again, or install maskedge again."
+            f"{path} is not the file that {CATALOGUE} in its folder lists (checksum differs): copy it again, or reinstall maskedge."
         )
 
 

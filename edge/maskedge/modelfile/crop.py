@@ -69,7 +69,7 @@ def crop_faces(image: Image, boxes: Sequence[Box], rule: CropRule, size: int) ->
 
     Args:
         image: uint8 `[H, W, 3]`, BGR.
-        boxes: N face boxes in pixels of `image`; parts outside of it repeat its border pixels.
+        boxes: N face boxes in pixels of `image`; parts outside the image repeat its border pixels.
         rule: The crop rule of the model.
         size: Side S of the crops in pixels.
 

@@ -88,8 +88,8 @@ class MaskDetector:
         threads: Threads that ONNX Runtime and OpenCV may use. Default: 1 for ONNX Runtime, since
             the networks are too small to benefit from more threads, and 2 for OpenCV if there are
             as many cores.
-        reidentify: With tracking, give a person who was lost for some seconds the same number
-            again. False: no descriptor of a face is computed, and such a person gets a new number.
+        reidentify: With tracking, a person who was lost for some seconds gets the same number
+            again. False: descriptors of faces are not computed, and the person gets a new number.
 
     Raises:
         ModelError: A model file is refused.

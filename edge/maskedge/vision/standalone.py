@@ -36,7 +36,7 @@ def standalone_notice(name: str, detector: FaceDetector | None = None) -> str:
 
     Args:
         name: File name of the classifier.
-        detector: The detector in use; None where it is not known yet.
+        detector: The detector in use; None if it is not known yet.
     """
     how = (
         f"edge-run will find faces for it with {STANDALONE_DETECTOR} at a score of {STANDALONE_THRESHOLD:g} or more"

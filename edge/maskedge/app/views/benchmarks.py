@@ -172,7 +172,7 @@ def _speed(reports: Sequence[Report]) -> None:
             "rate": st.column_config.NumberColumn("Frames/s", format="%.1f"),
             "range": "Range",
             "ratio": st.column_config.TextColumn(
-                "Speed-up", alignment="right", help="Frames/s divided by those of the original pipeline in the same round."
+                "Speed-up", alignment="right", help="Frames/s divided by the frames/s of the original pipeline in the same round."
             ),
             "p50": st.column_config.NumberColumn("p50 (ms)", format="%.1f"),
             "p95": st.column_config.NumberColumn("p95 (ms)", format="%.1f"),
