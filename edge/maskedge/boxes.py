@@ -14,8 +14,8 @@ from .types import Box
 IOU = 0.3
 """Overlap (IoU) from which two boxes show the same face."""
 CONTAINED = 0.6
-"""Fraction of the smaller box inside the larger one from which they do: cascades find faces within
-faces."""
+"""Fraction of the smaller box inside the larger one from which two boxes show the same face.
+Cascades find faces within faces."""
 
 
 def as_box(corners: npt.NDArray[np.floating[Any]]) -> Box:
@@ -46,7 +46,7 @@ def box_iou(one: Box, other: Box) -> float:
 
 
 def contained(one: Box, other: Box) -> float:
-    """Return the intersection of two boxes as a fraction of the smaller one's area."""
+    """Return the intersection of two boxes as a fraction of the smaller box's area."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     smaller = min((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
@@ -58,12 +58,12 @@ def suppress(boxes: Sequence[Box], scores: npt.NDArray[np.floating]) -> list[int
 
     Args:
         boxes: N boxes.
-        scores: Their scores, float `[N]`. Of scores that are equal to a hundredth the earlier box
-            wins: a classifier with high confidence in several boxes does not rank them, the
-            detector's order does.
+        scores: Scores of the boxes, float `[N]`, compared after rounding to a hundredth. If scores
+            are equal, the earlier box is kept. A classifier with high confidence in several boxes
+            does not rank them, so the detector's order decides.
 
     Returns:
-        Positions of the boxes that are kept, in the order of `boxes`.
+        Positions of the kept boxes, in the order of `boxes`.
     """
     kept: list[int] = []
     order = sorted(range(len(boxes)), key=lambda index: (-round(float(scores[index]), 2), index))

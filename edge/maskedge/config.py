@@ -1,6 +1,7 @@
 """The configuration of `edge-run` as one frozen object (docs/configuration.md).
 
-It combines defaults, edge.toml, environment variables and flags; the later one wins.
+Values come from defaults, edge.toml, environment variables and flags. A later place replaces the
+value of an earlier one.
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ if TYPE_CHECKING:
 
 PREFIX = "MASKEDGE_"
 MOST_BYTES = 256 * 1024
-"""Largest size of an edge.toml."""
+"""Maximum size of an edge.toml in bytes."""
 _MOST_DEPTH = 16
-"""Deepest nesting of lists and tables, and most parts of a dotted key."""
+"""Maximum nesting depth of lists and tables, and maximum number of parts of a dotted key."""
 _MOST_RULES = 100
+"""Maximum number of alert rules."""
 _TOKENS = re.compile(r'''"""(?:\\.|[^\\])*?"""|'{3}.*?'{3}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*|[\[\]{}]''', re.DOTALL)
 """Strings, comments and brackets of a TOML file."""
 _LONG_KEY = re.compile(rf"(?<![\w-])(?:[\w-]+[ \t]*\.[ \t]*){{{_MOST_DEPTH}}}")
@@ -83,7 +85,7 @@ class DetectConfig:
     def __post_init__(self) -> None:
         check_settings(self, "detect")
         if self.cascade and self.detector_model:
-            raise UsageError("faces are found with one of --cascade and --detector-model: leave the other out.")
+            raise UsageError("--cascade and --detector-model exclude each other: leave one of them out.")
 
 
 @dataclass(frozen=True)
@@ -155,8 +157,8 @@ class EdgeConfig:
         limits: Limits on the use of the machine.
         log: The log.
         alerts: The alert rules.
-        sections: The sections that outputs and alert actions declare, by name. Each is an attribute
-            too, as in `config.web.serve`.
+        sections: Sections that outputs and alert actions declare, by name. Each section is also an
+            attribute, as in `config.web.serve`.
     """
 
     source: SourceConfig
@@ -170,15 +172,15 @@ class EdgeConfig:
     sections: Mapping[str, Any]
 
     def __getattr__(self, name: str) -> Any:
-        # Called only for names that are no fields. `sections` is missing while an object is
-        # unpickled or copied.
+        # Python calls this only for names that are not fields. `sections` is missing while an
+        # object is unpickled or copied.
         sections = self.__dict__.get("sections", {})
         if name not in sections:
             raise AttributeError(name)
         return sections[name]
 
 
-# Imported when a configuration is loaded: `--help` needs none of them.
+# These modules are imported when a configuration is loaded. `--help` does not need them.
 _FIRST = {
     "source": ("maskedge.sources.config", "SourceConfig"),
     "model": (__name__, "ModelConfig"),
@@ -205,9 +207,9 @@ class Loaded:
 
     Attributes:
         config: The configuration.
-        file: The edge.toml, None without one.
-        origins: Origin of each value that is not a default, by `section.key`: a file, a variable, a
-            flag.
+        file: The edge.toml; None if there is none.
+        origins: Origin of each value that is not a default, by `section.key`: a file, a variable or
+            a flag.
     """
 
     config: EdgeConfig
@@ -224,20 +226,20 @@ def load_config(
 
     Args:
         file: An edge.toml.
-        environment: Environment variables; `MASKEDGE_SECTION_KEY` are read. None for those of the
-            process.
+        environment: Environment variables; `MASKEDGE_SECTION_KEY` sets a key. None: the environment
+            of the process.
         flags: Values of flags by `section.key`; None for a flag that was not given.
 
     Raises:
-        UsageError: A key is unknown, a value has the wrong type, is out of range or makes no sense,
-            or the file cannot be read.
+        UsageError: A key is unknown, a value is not valid (type, range, meaning), or the file
+            cannot be read.
     """
     try:
         return _load(file, os.environ if environment is None else environment, flags or {})
     except (MaskedgeError, ImportError):
         raise  # an ImportError means a broken installation, not a broken file
     except Exception as error:
-        # A reload must not end a running program, whatever the file holds.
+        # A reload must not end a running program, whatever the file contains.
         raise UsageError(
             f"the configuration{f' {file}' if file else ''} cannot be used ({type(error).__name__}: {shown(str(error))})."
         ) from error
@@ -253,7 +255,7 @@ def _load(file: Path | None, environment: Mapping[str, str], flags: Mapping[str,
         section, _, key = path.partition(".")
         values[section][key] = value
         origins[path], layers[path] = origin, layer
-        # A later layer replaces the choice, whichever of its keys it uses.
+        # A key of a later layer replaces the other keys of its group.
         for other in next((choice for choice in _CHOICES if path in choice), ()):
             if layers.get(other, layer) != layer:
                 values[section].pop(other.partition(".")[2])
@@ -283,7 +285,7 @@ def sections() -> dict[str, type[Any]]:
     """Return the dataclass of each section, in the order of edge.toml.
 
     Outputs (`maskedge.sinks.SINKS`) and alert actions (`maskedge.alerts.registry.ACTIONS`) declare
-    their own.
+    their own sections.
     """
     from maskedge.alerts.registry import ACTIONS
     from maskedge.sinks import sink_classes
@@ -321,20 +323,20 @@ def _read_toml(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"the configuration {file} cannot be read ({error.strerror}): check the path after --config.") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"the configuration {file} is no text in UTF-8.") from error
+        raise UsageError(f"the configuration {file} is not text in UTF-8.") from error
     _check_depth(text, file)
     try:
         content: dict[str, Any] = toml.loads(text)
     except ValueError as error:
         # A TOMLDecodeError, or a number with more digits than Python accepts.
-        raise UsageError(f"the configuration {file} is no TOML: {str(error).rstrip('.')[:200]}.") from error
+        raise UsageError(f"the configuration {file} is not TOML: {str(error).rstrip('.')[:200]}.") from error
     return content
 
 
 def _check_depth(text: str, file: Path) -> None:
     """Refuse deep nesting before the text is parsed.
 
-    The parser is recursive, and takes time quadratic in the length of a dotted key.
+    The parser is recursive, and its time is quadratic in the length of a dotted key.
 
     Raises:
         UsageError: The text is nested deeper than any configuration needs.
@@ -343,11 +345,9 @@ def _check_depth(text: str, file: Path) -> None:
     for token in _TOKENS.finditer(text):
         depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
         if depth > _MOST_DEPTH:
-            raise UsageError(
-                f"the configuration {file} nests lists or tables more than {_MOST_DEPTH} deep: no key of it needs that."
-            )
+            raise UsageError(f"the configuration {file} nests lists or tables more than {_MOST_DEPTH} deep: no key needs that.")
     if _LONG_KEY.search(_TOKENS.sub(lambda token: token[0] if token[0] in "[]{}" else "_", text)):
-        raise UsageError(f"the configuration {file} holds a key of more than {_MOST_DEPTH} parts: no key of it has so many.")
+        raise UsageError(f"the configuration {file} holds a key of more than {_MOST_DEPTH} parts: no key has so many.")
 
 
 def _read_rules(content: Any, file: Path) -> list[Any]:
@@ -392,8 +392,8 @@ def _typed(section: str, key: str, value: Any, where: str, *, parse: bool = Fals
     """Convert a value to the type of its key.
 
     Args:
-        section: Its section.
-        key: Its key.
+        section: Section of the key.
+        key: Name of the key.
         value: A TOML value, or the text of a variable.
         where: Place of the value, for messages.
         parse: True for the text of a variable.
@@ -504,7 +504,7 @@ def _hide(value: Any) -> Any:
 def to_toml(loaded: Loaded) -> str:
     """Format a configuration as an edge.toml with comments.
 
-    It loads to the same configuration; secrets are masked.
+    Loading the text gives the same configuration, except for secrets, which are masked.
     """
     lines = ["# The configuration of edge-run (docs/configuration.md). A key behind '#' is not set; its line can be filled in."]
     for section in section_names():
@@ -542,7 +542,7 @@ def _toml_value(value: Any) -> str:
 
 
 def changed_keys(old: EdgeConfig, new: EdgeConfig) -> list[str]:
-    """Return the keys in which two configurations differ, as `section.key`; `alerts` for rules."""
+    """Return the keys whose values differ, as `section.key`; `alerts` if the rules differ."""
     changed = ["alerts"] if old.alerts != new.alerts else []
     for section in section_names():
         before, after = getattr(old, section), getattr(new, section)

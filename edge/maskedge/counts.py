@@ -1,4 +1,4 @@
-"""The count of faces by label, for the state of a run, its summary, zones and pages."""
+"""Counts of faces by label: for the state and the summary of a run, for zones and for pages."""
 
 from __future__ import annotations
 

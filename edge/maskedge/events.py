@@ -1,4 +1,4 @@
-"""Events: a face appears or leaves, a mask is put on, a camera is lost, an alert starts."""
+"""Events of a run: for example, a face appears, a label changes, a camera is lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS = (FACE_APPEARED, FACE_LEFT, LABEL_CHANGED, SOURCE_LOST, SOURCE_BACK, ALER
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened at a moment.
+    """An event of a run.
 
     Attributes:
         kind: One of `KINDS`.

@@ -23,10 +23,10 @@ from .types import Box
 
 COLUMNS = ("image", "xmin", "ymin", "xmax", "ymax", "label")
 UNLABELLED = "unlabelled"
-"""Label of a face without a usable label: it counts neither as a face nor as `not_a_face`."""
+"""Label of a face without a usable label. The box counts neither as a face nor as `not_a_face`."""
 
 HELD_OUT = 0.1
-"""Share of the scenes and backgrounds that are held out from every training."""
+"""Share of the scenes and backgrounds that is held out from every training, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ class LabelledBox:
 
 
 def is_held_out_name(name: str) -> bool:
-    """Return whether the picture of a name is held out from every training.
+    """Return True if the picture of this name is held out from every training.
 
-    The answer depends on the name alone, so trainings and benchmarks agree on it.
+    The result depends only on the name, so trainings and benchmarks agree.
 
     Args:
         name: `scenes/` and the path in the CSV file, or `backgrounds/` and the file name.
@@ -53,7 +53,8 @@ def move_boxes(
 ) -> npt.NDArray[np.float32]:
     """Transform the boxes of faces by an affine map.
 
-    A face fills its box as an ellipse does: the result bounds the transformed ellipses.
+    A face fills its box as an ellipse does. The results are the boxes around the transformed
+    ellipses.
 
     Args:
         boxes: float32 `[F, 4]`, x1, y1, x2, y2.
@@ -73,7 +74,7 @@ def read_boxes(path: Path) -> dict[str, list[LabelledBox]]:
     """Return the labelled boxes of each picture, in the order of the file, by the column `image`.
 
     Raises:
-        UsageError: The file cannot be read, or labels no box.
+        UsageError: The file cannot be read, or has no labelled box.
     """
     pictures: dict[str, list[LabelledBox]] = {}
     try:
@@ -83,12 +84,14 @@ def read_boxes(path: Path) -> dict[str, list[LabelledBox]]:
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise UsageError(f"{path} cannot be read as labelled boxes ({error}).") from error
     if not pictures:
-        raise UsageError(f"{path} labels no box.")
+        raise UsageError(f"{path} has no labelled box.")
     return pictures
 
 
 def read_labels(path: Path) -> dict[str, str]:
-    """Return the label of each picture by the column `image`; columns but `label` are ignored.
+    """Return the label of each picture, by the column `image`.
+
+    Other columns than `image` and `label` are ignored.
 
     Raises:
         UsageError: The file cannot be read.

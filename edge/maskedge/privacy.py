@@ -1,7 +1,8 @@
 """Privacy: the boxes to pixelate, and results without positions and identities (docs/privacy.md).
 
-Both are applied once, in the loop, before anything else receives a result: the boxes by
-`maskedge.runtime.frame_processor`, the rest by `maskedge.runtime.event_publisher`.
+The loop applies both once, before anything else receives a result.
+`maskedge.runtime.frame_processor` sets the boxes. `maskedge.runtime.event_publisher` removes
+positions and identities.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ def hidden_boxes(faces: Iterable[Face], tracks: Iterable[Track] = ()) -> list[Bo
     """Return the boxes to pixelate.
 
     Args:
-        faces: All faces of the frame, including those that do not count, as outside the zones.
-        tracks: All tracks, including those whose face is not visible at the moment.
+        faces: All faces of the frame, including faces that do not count (outside the zones).
+        tracks: All tracks, including tracks of faces that are not visible in this frame.
     """
     return [face.box for face in faces] + [track.box for track in tracks]
 
@@ -35,10 +36,8 @@ def hidden_boxes(faces: Iterable[Face], tracks: Iterable[Track] = ()) -> list[Bo
 def without_people(result: Any) -> Any:
     """Return a result, an event or the active alerts without positions and identities.
 
-    Applied with `[privacy] stats_only`.
-
-    Pictures keep boxes and labels but lose track numbers: a picture shows where people are in any
-    case.
+    The key `[privacy] stats_only` asks for this. Pictures keep boxes and labels but lose track
+    numbers. Any picture shows where people are.
 
     Raises:
         TypeError: Outputs do not receive values of this type.

@@ -17,20 +17,21 @@ class FrameResult:
     """A frame, its faces and its events.
 
     `plain` and `picture` are the only pictures that may leave the program (window, video, web,
-    snapshots, clips). Both are pixelated where the user asked for that; `frame.image` is not. A
-    sink that shows or stores pixels takes one of these two.
+    snapshots, clips). Both are pixelated if the user hides faces; `frame.image` is not. A sink that
+    shows or stores pixels uses `plain` or `picture`.
 
     Attributes:
         frame: The frame as captured. Its image is for detectors only.
-        faces: Its faces. With `[privacy] stats_only` outputs receive labels only
+        faces: The faces of the frame. With `[privacy] stats_only`, outputs receive labels only
             (`maskedge.privacy`).
         stages: Milliseconds of each stage, including `total`.
         status: Text for the overlay.
         events: Events of this frame.
-        hidden: Boxes that are pixelated in every picture (x1, y1, x2, y2 in pixels); None for none.
-        overlay: Zones and banner, drawn besides the faces.
-        drawn_from: The result whose pictures this one shows; None for its own. It has boxes where
-            `faces` has none.
+        hidden: Boxes that are pixelated in every picture (x1, y1, x2, y2 in pixels);
+            None: nothing is pixelated.
+        overlay: Zones and banner, drawn in addition to the faces.
+        drawn_from: Another result, whose pictures are used in place of this one's. It has boxes
+            where `faces` has none. None: this result draws its own pictures.
         film_s: Time of the frame in the video file in seconds; None for other sources.
     """
 
@@ -79,6 +80,6 @@ class FrameResult:
             return self._picture
 
     def with_banner(self, banner: str) -> FrameResult:
-        """Return a copy whose picture has a banner, for a source that gives no newer frame."""
+        """Return a copy with a banner on its picture, for a source without a newer frame."""
         origin = None if self.drawn_from is None else self.drawn_from.with_banner(banner)
         return replace(self, overlay=replace(self.overlay, banner=banner), events=(), drawn_from=origin)

@@ -1,4 +1,4 @@
-"""Bounds of settings, declared beside each key and checked whenever a section is created."""
+"""Bounds of settings. Each key declares its bounds; creating a section checks them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .errors import UsageError
 
 MASK = "********"
 MOST_TEXT = 4096
-"""Longest text, in characters."""
+"""Maximum length of a text in characters."""
 MOST_ITEMS = 1000
-"""Longest list, in items."""
+"""Maximum number of items of a list."""
 _SHOWN = 60
-"""Number of characters of a refused value that an error message repeats."""
+"""Maximum number of characters of a refused value in an error message."""
 
 
 class Range(NamedTuple):
@@ -32,7 +32,7 @@ class Range(NamedTuple):
     zero: bool = False
 
     def __contains__(self, value: object) -> bool:
-        """Return True for a number in the range; NaN is in no range."""
+        """Return True for a number in the range. NaN is never in it."""
         return isinstance(value, int | float) and (self.low <= value <= self.high or (self.zero and value == 0))
 
     def __str__(self) -> str:
@@ -75,7 +75,7 @@ def check_value(entry: Field[Any], value: Any, where: str) -> None:
 
 
 def shown(value: Any) -> str:
-    """Format a value for an error message: on one line, and short."""
+    """Format a value for an error message, short and on one line."""
     if isinstance(value, int) and abs(value) >= 10**_SHOWN:
         return f"a number of {int(value.bit_length() * 0.30103) + 1} digits"
     try:
@@ -98,11 +98,11 @@ def _problem(value: Any, metadata: Mapping[str, Any]) -> str | None:
         text = str(value)
         if len(text) > MOST_TEXT:
             return f"takes {MOST_TEXT} characters at most, got {len(text)}"
-        # A path is any bytes but NUL, and a script has line breaks.
+        # A path may contain any byte except NUL, and a script contains line breaks.
         free = metadata.get("free") or isinstance(value, Path)
         bad = next((sign for sign in text if sign == "\0" or (not free and _is_control(sign))), None)
         if bad is not None:
-            return f"holds a character that cannot stand there (U+{ord(bad):04X})"
+            return f"contains a character that is not allowed (U+{ord(bad):04X})"
         if text.startswith("~") and free:
             try:
                 Path(text).expanduser()
@@ -112,5 +112,5 @@ def _problem(value: Any, metadata: Mapping[str, Any]) -> str | None:
 
 
 def _is_control(sign: str) -> bool:
-    """Return True for a control character, and for a lone surrogate, which UTF-8 cannot hold."""
+    """Return True for a control character or a lone surrogate, which UTF-8 cannot encode."""
     return sign < " " or "\x7f" <= sign <= "\x9f" or "\ud800" <= sign <= "\udfff"

@@ -1,6 +1,6 @@
-"""The types that all packages share: pictures, boxes, frames, faces.
+"""Types that all packages share: pictures, boxes, frames and faces.
 
-They are frozen, so that threads may share them.
+The classes are frozen, so that threads may share their objects.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NOT_A_FACE = "not_a_face"
 
 
 def to_json_box(box: Box) -> list[float]:
-    """Return `box` as the list of an event, rounded to a tenth of a pixel."""
+    """Return `box` as a list for an event, rounded to a tenth of a pixel."""
     return [round(float(value), 1) for value in box]
 
 
@@ -33,12 +33,12 @@ class Frame:
     Attributes:
         image: uint8 `[H, W, 3]`, BGR.
         index: Number of the frame in its source, from 0. Dropped and unreadable frames leave gaps.
-        time: When the frame arrived, in seconds since the epoch (wall clock, for events).
-        arrival: When the frame arrived, in seconds of `time.perf_counter` (for latency).
-        source: The user's name of the source; for pictures the file.
-        moment: When the frame was taken, in seconds of the source's own clock, which never runs
-            backwards: the position in a video file, `time.perf_counter` at a camera frame's
-            arrival. Durations (a vote, a wait, an alert) are measured by it.
+        time: Time of arrival in seconds since the epoch (wall clock, for events).
+        arrival: Time of arrival in seconds of `time.perf_counter` (for latency).
+        source: The user's name for the source; for pictures the file.
+        moment: Time at which the frame was taken, in seconds of the source's clock, which never
+            runs backwards: the position in a video file, or `time.perf_counter` at the arrival of a
+            camera frame. Durations (votes, waits, alerts) are measured with this clock.
     """
 
     image: Image
@@ -65,10 +65,10 @@ class Face:
         raw_label: The classifier's latest label for this face alone. Between detections a face
             with a stable label is not classified again.
         raw_score: Probability of `raw_label`, 0 to 1.
-        track: Number of the track, the same from frame to frame; None without tracking.
+        track: Number of the track, constant from frame to frame; None without tracking.
         unsure: True if the label is not reliable: less than half of the latest classifications
-            were both for `label` and at least as probable as the model's card asks
-            (`unsure_below`). Of a single picture there is one classification.
+            were for `label` with at least the probability `unsure_below` of the model's card. A
+            single picture has one classification.
     """
 
     box: Box

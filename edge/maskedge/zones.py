@@ -1,4 +1,7 @@
-"""Zones: parts of the picture that count. A face is in a zone if the centre of its box is."""
+"""Zones: the parts of the picture in which faces count.
+
+A face is in a zone if the centre of its box is in the zone.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ Point: TypeAlias = tuple[float, float]
 
 _EXAMPLE = "--roi 'door=0.1,0.2 0.5,0.2 0.5,0.9'"
 _MIN_AREA = 1e-4
+"""Minimum area of a zone, as a fraction of the picture."""
 MOST_ZONES = 100
 MOST_CORNERS = 100
 
@@ -78,7 +82,7 @@ def parse_zone(text: str, number: int = 1) -> Zone:
         number: Number for a zone without a name, as in `zone1`.
 
     Raises:
-        UsageError: The text is not a polygon inside the picture; the message says why.
+        UsageError: The text is not a polygon inside the picture; the message gives the reason.
     """
     name, equals, corners = text.rpartition("=")
     name = name.strip() if equals else f"zone{number}"
@@ -118,7 +122,7 @@ class Zones:
         zones: The zones, with different names.
 
     Raises:
-        UsageError: Two have the same name.
+        UsageError: Two zones have the same name.
     """
 
     def __init__(self, zones: Iterable[Zone] = ()) -> None:

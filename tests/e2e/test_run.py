@@ -143,7 +143,7 @@ FAILURES = {
     "folder without pictures": (("--source", "{tmp}"), 3, "contains no picture"),
     "file that is no video": (("--source", "{tmp}/text.mp4"), 3, "neither a picture nor a video"),
     "missing model": (("--source", "demo", "--model", "{tmp}/none.onnx"), 4, "there is no model file"),
-    "model that is not ONNX": (("--source", "demo", "--model", "{tmp}/text.mp4"), 4, "no ONNX model"),
+    "model that is not ONNX": (("--source", "demo", "--model", "{tmp}/text.mp4"), 4, "not an ONNX model"),
     "model against the contract": (("--source", "demo", "--model", "{tmp}/broken.onnx"), 4, "breaks the model contract"),
     "missing output folder": (("--source", "demo", "--save", "{tmp}/none/out.mp4"), 5, "does not exist"),
     "unwritable events": (("--source", "demo", "--events", "/proc/events.jsonl"), 5, "cannot be written"),

@@ -79,7 +79,7 @@ def test_file_keeps_the_contract(exported: Path) -> None:
     contract = MaskClassifier(exported).contract
     # There is too little data for calibration.
     assert contract.card["temperature"] == 1
-    assert "not calibrated, too few faces" in exported.with_suffix(".md").read_text()
+    assert "not calibrated, since there are too few faces" in exported.with_suffix(".md").read_text()
     assert contract.labels == tuple(labels_of(contract.card["net"]))
     assert contract.card["parity"]["worst_difference"] <= 1e-5
     assert contract.card["parity"]["changed"] == 0

@@ -117,8 +117,8 @@ REFUSED = {
         r"alerts\[1\]\.naem: an alert rule has no key 'naem': did you mean name\?",
     ),
     "alert with a wrong type": ("[[alerts]]\nname = 3", r"alerts\[1\]\.name takes text, got 3"),
-    "no TOML": ("[detect\n", "is no TOML"),
-    "two ways to find faces": ('[detect]\ncascade = "a.xml"\ndetector_model = "b.onnx"', "leave the other out"),
+    "no TOML": ("[detect\n", "is not TOML"),
+    "two ways to find faces": ('[detect]\ncascade = "a.xml"\ndetector_model = "b.onnx"', "leave one of them out"),
 }
 
 

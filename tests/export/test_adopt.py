@@ -174,4 +174,4 @@ def test_the_original_is_never_overwritten(tmp_path: Path) -> None:
 def test_edge_run_names_the_way(tmp_path: Path, invoke: Any) -> None:
     done = invoke("edge-run", "--source", "demo", "--no-show", "--model", foreign(tmp_path / "keras.onnx"))
     assert done.returncode == 4
-    assert "edge-export adopt, around a classifier of another maker" in done.stderr
+    assert "edge-export adopt, from a classifier of another maker" in done.stderr

@@ -1,6 +1,6 @@
 """Vega-Lite charts of the app.
 
-Colour is never the only signal: lines, points and cells also differ in form or carry text.
+Colour is never the only signal: lines, points and cells also differ in form or have text.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def confusion_chart(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -
                 }
             )
     names = [label_title(label) for label in labels]
-    # Columns carry symbols, which fit the width of a phone; rows carry symbol and name. A label
+    # Columns show symbols, which fit the width of a phone. Rows show symbol and name. A label
     # without a symbol keeps its name.
     symbols = json.dumps({label_title(label): label_style(label).symbol for label in labels if label in LABELS})
     row_names = json.dumps({label_title(label): label_text(label) for label in labels})
@@ -124,7 +124,7 @@ def confusion_chart(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -
 
 
 def calibration_chart(bins: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Draw accuracy by confidence, beside the diagonal of perfect calibration."""
+    """Draw accuracy by confidence, and the diagonal of perfect calibration."""
     values = [{**part, "faces": f"{part['count']} faces"} for part in bins if part["count"]]
     percent = {"format": "%"}
     return {
@@ -185,8 +185,8 @@ def frontier(points: Sequence[tuple[float, float]]) -> set[int]:
 def frontier_chart(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Draw F1 against latency, from rows of `report`, `name`, `milliseconds`, `f1`.
 
-    A line joins the Pareto-optimal points of each report; reports differ in machine and pictures. A
-    point label without room is left out; the table and the tooltip have them all.
+    A line joins the Pareto-optimal points of each report, since reports differ in machine and
+    pictures. A point label without room is left out; the table and the tooltip have all names.
     """
     best: set[int] = set()
     for report in {point["report"] for point in points}:
@@ -267,9 +267,8 @@ _SIDES = {"above": -16, "below": 18}
 def _label_places(points: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a position for each point label, as in `left above`, so that no two overlap.
 
-    A label without room gets an empty position.
-
-    Sizes are those on a phone, where a label of twelve letters takes a third of the width.
+    A label without room gets an empty position. Sizes are for a phone: a label of twelve letters
+    takes a third of the width.
     """
     most = max((point["milliseconds"] for point in points), default=0.0) or 1.0
     low, high = min((point["f1"] for point in points), default=0.0), max((point["f1"] for point in points), default=1.0)
@@ -293,7 +292,7 @@ def _label_places(points: Sequence[Mapping[str, Any]]) -> list[str]:
 def speed_chart(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Draw frames per second with ranges, from rows of `report`, `name`, `rate`, `low`, `high`.
 
-    Names stand above the bars.
+    The names are above the bars.
     """
     values = [
         {**row, "bar": f"{number}", "start": 0, "text": f"{str(row['name']).split(' (')[0]} ({row['report']}): {row['rate']:.1f}"}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-# Streamlit runs this file as a script, so that relative imports do not work here.
+# Streamlit runs this file as a script, so relative imports do not work here.
 from maskedge.app.widgets import apply_style
 
 

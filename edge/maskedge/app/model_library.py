@@ -1,4 +1,4 @@
-"""The models of the app: the installed ones and uploads, which stay in memory."""
+"""The models of the app: installed models, and uploads, which stay in memory."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class ModelFile:
     """An accepted model file.
 
     Attributes:
-        name: Its file name.
+        name: Name of the file.
         kind: Classifier or detector.
-        content: The bytes of the file.
+        content: Bytes of the file.
         digest: SHA-256 of the content.
         path: Path of an installed model; None for an upload.
     """
@@ -47,7 +47,7 @@ class ModelFile:
 
     @contextmanager
     def file(self) -> Iterator[Path]:
-        """Open the model as a file: the installed one, or a private copy for the block."""
+        """Yield the path of the installed file, or of a private copy that is removed afterwards."""
         if self.path is not None:
             yield self.path
             return
@@ -66,11 +66,11 @@ class ModelFile:
 
 
 def check_model(name: str, content: bytes, path: Path | None = None) -> ModelFile:
-    """Check a model file with the checks of a device, including its self-test.
+    """Check a model file as a device does, and run its self-test.
 
     Args:
         name: Name of the user's file.
-        content: The bytes of the file.
+        content: Bytes of the file.
         path: Path of an installed model; None for an upload.
 
     Raises:
@@ -89,7 +89,7 @@ def check_model(name: str, content: bytes, path: Path | None = None) -> ModelFil
             if contract.selftest is not None and not (found := verify(file)).passed:
                 raise ModelError(
                     f"{name} fails its self-test on this computer (difference {found.worst:.1e}): "
-                    "this version of onnxruntime computes other results, install another one."
+                    "the results of this version of onnxruntime differ, install another version."
                 )
         except ModelError as error:
             # The message names the user's file, not the private copy.
@@ -127,7 +127,7 @@ def build_detector(
         classifier: The classifier file.
         detector: A name (`detector_names`), or a detector file.
         tracking: Track faces across calls.
-        detect_every: With tracking, detect on every n-th frame.
+        detect_every: With tracking, detect in every n-th frame.
     """
     with classifier.file() as path:
         if isinstance(detector, str):

@@ -1,4 +1,4 @@
-"""Read benchmark reports for the app: the committed ones of a checkout, and uploads."""
+"""Read benchmark reports for the app: committed reports of a checkout, and uploads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ The schema of a report is `maskedge.KIND/VERSION`.
 """
 KINDS = tuple(LATEST_VERSIONS)
 MAX_BYTES = 20_000_000
-"""Largest report in bytes."""
+"""Maximum size of a report in bytes."""
 _ENGINES = {"onnxruntime": "ONNX Runtime", "pytorch": "eager PyTorch"}
 UNKNOWN = "\N{EN DASH}"
 """The text of an unknown figure."""
@@ -34,7 +34,7 @@ class Report:
     """A report of `edge-bench`.
 
     Attributes:
-        name: Display name of its origin.
+        name: Display name of the report's origin.
         kind: One of `KINDS`.
         content: The JSON object.
     """
@@ -149,7 +149,7 @@ def read_report(name: str, content: bytes) -> Report:
 
 
 def results_folder() -> Path | None:
-    """Return the folder of the committed reports; None where maskedge is installed from a wheel."""
+    """Return the folder of the committed reports; None if maskedge is installed from a wheel."""
     folder = MODELS.parents[2] / "benchmarks" / "results"
     return folder if folder.is_dir() else None
 
@@ -157,7 +157,7 @@ def results_folder() -> Path | None:
 def committed_reports() -> list[Report]:
     """Return the committed reports that the app shows."""
     folder = results_folder()
-    # `compare` is left out: it repeats the F1 of `accuracy` beside the times of `speed`.
+    # `compare` is left out, since it repeats the F1 of `accuracy` and the times of `speed`.
     paths = [folder / f"{kind}.json" for kind in KINDS if kind != "compare"] if folder else []
     return [read_report("Committed", path.read_bytes()) for path in paths if path.is_file()]
 
@@ -185,9 +185,9 @@ def bundled_figures() -> list[dict[str, str]]:
 
 
 def training_report(card: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the committed training report of a model card; None without one.
+    """Return the committed training report of a model card; None if there is none.
 
-    Both have the same network, number of parameters, split and temperature.
+    The report and the card have the same network, number of parameters, split and temperature.
     """
     folder = results_folder()
     for path in sorted((folder / "training").glob("*.json")) if folder else []:

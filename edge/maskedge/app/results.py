@@ -23,7 +23,7 @@ PREVIEW_SIDE = 1280
 
 @dataclass(frozen=True, slots=True)
 class DisplayOptions:
-    """The settings that apply after detection.
+    """Settings that apply after detection.
 
     Attributes:
         threshold: Confidence below which a face is labelled unsure, 0 to 1.
@@ -42,7 +42,8 @@ class DisplayOptions:
             for face in result.located
             if min(box_size(face)) >= self.min_face_size
         ]
-        # For a video, the loop has set `hidden` and included people who are missed at the moment.
+        # For a video, the loop has set `hidden` and included people who are not visible in this
+        # frame.
         keep = result.hidden is not None or not self.hide_faces
         return replace(result, faces=faces, hidden=result.hidden if keep else hidden_boxes(result.located))
 
@@ -90,7 +91,7 @@ def event_line(result: FrameResult) -> str:
 def preview_jpeg(result: FrameResult) -> bytes:
     """Return the annotated picture as JPEG, shrunk to `PREVIEW_SIDE`.
 
-    It is shrunk before drawing, so that captions stay readable.
+    The picture is shrunk before drawing, so that captions stay readable.
     """
     image = shrink(result.plain, longest_side=PREVIEW_SIDE)
     scale = min(1.0, PREVIEW_SIDE / max(result.plain.shape[:2]))

@@ -25,8 +25,8 @@ LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 async def live_endpoint(request: Request) -> Response:
     """Process a picture of the live view (POST), or reset its count of people (DELETE).
 
-    Only the page that opened the view knows the token in the path, so that other sites cannot use
-    the endpoint.
+    Only the page that opened the view has the token of the path, so other sites cannot use the
+    endpoint.
     """
     session = SESSIONS.find(request.path_params["token"])
     if session is None:
@@ -46,7 +46,7 @@ async def live_endpoint(request: Request) -> Response:
 
 
 def check_port(host: str, port: int) -> None:
-    """Check that the port is free, before anything heavy is loaded.
+    """Check that the port is free, before large libraries are loaded.
 
     Raises:
         UsageError: The port is taken, or this computer does not have the address.
@@ -72,7 +72,7 @@ def serve(host: str, port: int, max_upload_mb: int) -> None:
         UsageError: The port is taken, or this computer does not have the address.
     """
     check_port(host, port)
-    # The models load while the browser fetches the page, so that the first result comes sooner.
+    # The models load while the browser loads the page, so that the first result comes sooner.
     threading.Thread(target=_warm_up, daemon=True).start()
     app = App(
         Path(str(files("maskedge.app") / "main.py")),
@@ -87,7 +87,7 @@ def serve(host: str, port: int, max_upload_mb: int) -> None:
             "server.fileWatcherType": "none",
             "server.runOnSave": False,
             "server.enableXsrfProtection": True,
-            # Refuses DNS rebinding: on loopback, only these host names are served.
+            # Against DNS rebinding: on loopback, only these host names are served.
             "server.allowedHosts": sorted(LOOPBACK) if host in LOOPBACK else [],
             "server.disconnectedSessionTTL": 10,
             "browser.gatherUsageStats": False,

@@ -1,4 +1,4 @@
-"""The server side of the live view: takes a JPEG, returns the faces."""
+"""The server side of the live view: receives a JPEG and returns its faces."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from .video_job import VideoStatistics
 LIVE_PATH = "/maskedge/live"
 """Path of the endpoint; the token of a live view follows it."""
 MAX_BYTES = 2_000_000
-"""Largest picture in bytes; a JPEG of 640 x 480 has about 50,000."""
+"""Maximum size of a picture in bytes; a JPEG of 640 x 480 has about 50,000."""
 MAX_SESSIONS = 16
-"""Live views that are kept; the least recently used one is dropped first."""
+"""Maximum number of live views. The least recently used one is dropped first."""
 
 
 class LiveSession:
@@ -49,9 +49,9 @@ class LiveSession:
         self.options = options
 
     def configure(self, classifier: ModelFile, detector: str | ModelFile, options: DisplayOptions) -> None:
-        """Use other settings from the next picture on.
+        """Apply new settings from the next picture.
 
-        Other models also reset the count of people.
+        Another model also resets the count of people.
         """
         with self._lock:
             self.options = options
@@ -72,8 +72,8 @@ class LiveSession:
 
         Args:
             content: A JPEG file.
-            moment: Its time in seconds of `time.perf_counter` (default: now). Tracking uses this
-                clock.
+            moment: Time of the picture in seconds of `time.perf_counter` (default: now). Tracking
+                uses this clock.
 
         Returns:
             `size`, `faces` (box, label, name, symbol, colour, score, track), `counts` and `people`
@@ -88,9 +88,9 @@ class LiveSession:
             if self._detector is None:
                 self._detector = build_detector(*self._models, tracking=True, detect_every=2)
             detector, clock = self._detector, self._detector.clock
-            # Detect on every frame when faces are hidden, so that a new face is covered at once.
+            # Detect in every frame if faces are hidden, so that a new face is covered at once.
             detector.detect_every = 1 if self.options.hide_faces else 2
-            # The clock starts before decoding: the latency counts all that the browser waits for.
+            # The clock starts before decoding, so that the latency includes decoding.
             arrival = time.perf_counter()
             try:
                 with clock("capture"):
@@ -150,7 +150,7 @@ class LiveSessions:
         return token
 
     def find(self, token: str) -> LiveSession | None:
-        """Return the live view of `token`; None where it is unknown or dropped."""
+        """Return the live view of `token`; None if the token is unknown or the view was dropped."""
         with self._lock:
             if token in self._sessions:
                 self._sessions.move_to_end(token)

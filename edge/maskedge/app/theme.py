@@ -24,4 +24,4 @@ THEME: dict[str, str | list[str]] = {
     **{f"theme.light.{option}": LIGHT[name] for option, name in _COLOURS.items()},
     **{f"theme.dark.{option}": DARK[name] for option, name in _COLOURS.items()},
 }
-"""Streamlit options; light or dark follows the reader's system."""
+"""Streamlit options. The page is light or dark according to the reader's system."""

@@ -18,13 +18,14 @@ from maskedge.support.pictures import decode_picture
 from maskedge.types import Image
 
 PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif")
-"""File suffixes of pictures. HEIC is included so that the refusal can explain the way to a JPEG."""
+"""File suffixes of pictures. HEIC is included so that its error message can explain how to get a
+JPEG."""
 VIDEOS = ("mp4", "mov", "m4v", "avi", "mkv", "webm")
 """File suffixes of videos."""
 MAX_PICTURES = 20
-"""Pictures that are processed at a time."""
+"""Maximum number of pictures processed at a time."""
 MAX_PIXELS = 80_000_000
-"""Largest picture in pixels; 80 megapixels take 240 MB once decoded."""
+"""Maximum number of pixels of a picture. 80 megapixels take 240 MB when decoded."""
 
 _HEIC = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}
 _OTHERS = (
@@ -52,11 +53,11 @@ class Picture:
 
 
 def upload_kind(name: str, content: bytes) -> Literal["picture", "video"]:
-    """Return the kind of an upload by its first bytes, or by its name where they are inconclusive.
+    """Return the kind of an upload by its first bytes, or by its name if they are inconclusive.
 
     Raises:
-        SourceError: The file is neither a picture nor a video; the message names its type where it
-            is known.
+        SourceError: The file is neither a picture nor a video; the message names its type if it is
+            known.
     """
     if not content:
         raise SourceError(f"{name} is empty (0 bytes): copy it again, then upload it.")
@@ -83,7 +84,7 @@ def read_picture_upload(name: str, content: bytes) -> Picture:
         SourceError: The picture cannot be read, or is larger than `MAX_PIXELS`.
     """
     try:
-        # Pillow reads only the header here, so that a too large picture is never decoded.
+        # Pillow reads only the header here, so a too large picture is never decoded.
         with Pillow.open(BytesIO(content)) as header:
             width, height = header.size
             notes = _notes(header)
@@ -120,7 +121,7 @@ def private_file(name: str, content: bytes) -> Iterator[Path]:
 
     Args:
         name: Name of the user's file; only its last component is used.
-        content: The bytes of the file.
+        content: Bytes of the file.
     """
     with tempfile.TemporaryDirectory(prefix="maskedge-app-") as folder:
         path = Path(folder) / (PurePath(name.replace("\\", "/")).name[-100:] or "upload")

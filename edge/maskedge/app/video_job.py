@@ -1,4 +1,4 @@
-"""Annotate a whole video: MP4 file, events, people, and pictures for the player."""
+"""Annotate a whole video as an MP4 file, events, people, and pictures for the player."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from .results import DisplayOptions
 from .uploads import private_file
 
 MAX_FRAMES = 9_000
-"""Frames of a video that are processed: five minutes at 30 frames/s."""
+"""Maximum number of processed frames of a video: five minutes at 30 frames/s."""
 MAX_STILLS = 150
-"""Pictures of a video that are kept for the player."""
+"""Maximum number of pictures of a video for the player."""
 _STILL_SIDE = 640
 
 
@@ -36,8 +36,8 @@ class Stills(Sink):
 
     Attributes:
         pictures: JPEG files.
-        indices: The frame index of each.
-        moments: The time of each in the video, in seconds.
+        indices: Frame index of each picture.
+        moments: Time of each picture in the video, in seconds.
     """
 
     name: str = "stills"
@@ -47,7 +47,7 @@ class Stills(Sink):
     stride: int = 1
 
     def write(self, result: FrameResult) -> bool:
-        """Keep every `stride`-th frame; halve the pictures where they become too many."""
+        """Keep every `stride`-th frame; drop every second picture when there are too many."""
         if result.frame.index % self.stride == 0:
             self.pictures.append(encode_jpeg(result.picture, 80, longest_side=_STILL_SIDE))
             self.indices.append(result.frame.index)
@@ -68,9 +68,9 @@ class VideoStatistics(Sink):
     Attributes:
         seconds: For each second of the video, faces by label summed over its frames, and under `""`
             the number of frames.
-        last: The time of the latest frame, in seconds.
-        tracks: The latest label of each track.
-        persons: The tracks that count as people.
+        last: Time of the latest frame in seconds.
+        tracks: Latest label of each track.
+        persons: Tracks that count as people.
     """
 
     name: str = "statistics"
@@ -82,7 +82,7 @@ class VideoStatistics(Sink):
     def write(self, result: FrameResult) -> bool:
         """Count the faces of a frame."""
         moment = result.frame.moment
-        # The small offset makes up for rounded timestamps.
+        # The small offset compensates for rounded timestamps.
         second = self.seconds.setdefault(int(moment + 1e-6), Counter())
         second[""] += 1
         self.last = moment
@@ -139,8 +139,8 @@ class AnnotatedVideo:
         summary: The figures of the run.
         people: Distinct people by label.
         timeline: See `VideoStatistics.timeline`.
-        length: Seconds from its beginning to its last frame.
-        stills: JPEG pictures for the player, and the time of each in the video, in seconds.
+        length: Seconds from the beginning of the video to its last frame.
+        stills: JPEG pictures for the player, and the time of each picture in the video, in seconds.
         content: The annotated video, an MP4 file.
         events: JSON Lines (docs/contracts.md).
         notes: Notes for the user, a sentence each.
@@ -176,7 +176,7 @@ def annotate_video(
         detector: The detector to use; tracking is started on it.
         options: The visitor's display options.
         stop: Ends the run after the current frame once its signal is set.
-        progress: Called after each frame with the summary so far, the number of frames (None where
+        progress: Called after each frame with the summary so far, the number of frames (None if
             unknown), and the stills.
 
     Raises:

@@ -1,9 +1,9 @@
-"""Model files: what they must hold, and how they are opened safely.
+"""Model files: their contract, and the checks before they are opened.
 
-- `contract`: opens a model file: checksums, the clauses of the contract, ONNX Runtime.
+- `contract`: checks the checksums and the contract of a model file, and opens the file.
 - `crop`: the crop of a face, shared by the device and training.
 - `onnx_graph`: reads an ONNX file without executing it and refuses unbounded graphs.
-- `sandbox`: a first run of an unknown file in another process, with limits.
+- `sandbox`: runs an unknown file once in another process, with limits.
 - `onnx_session`: the options of ONNX Runtime.
-- `cascade_file`: checks a cascade's XML before OpenCV reads it.
+- `cascade_file`: checks the XML of a cascade before OpenCV reads it.
 """

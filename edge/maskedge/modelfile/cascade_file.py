@@ -1,9 +1,9 @@
 """Checks a cascade's XML file and rewrites it for OpenCV.
 
-OpenCV trusts the numbers of a cascade: a wrong index ends the process. This module parses the file,
-checks every number, and writes a new text of checked content only. It reads both formats: that of
-OpenCV 2 and later (`opencv-cascade-classifier`, Haar-like features and local binary patterns) and
-the older one (`opencv-haar-classifier`).
+OpenCV does not check the numbers of a cascade: a wrong index ends the process. This module parses
+the file, checks every number, and writes a new text of checked content only. It accepts the format
+of OpenCV 2 and later (`opencv-cascade-classifier`, Haar-like features and local binary patterns)
+and the older format (`opencv-haar-classifier`).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ MOST_DEPTH = 16
 MOST_STAGES, MOST_TREES, MOST_NODES = 1000, 50_000, 200_000
 MOST_FEATURES = 200_000
 SIDES = (4, 500)
-"""Side of the window in pixels."""
+"""Minimum and maximum side of the window in pixels."""
 _LARGEST = 1e9
 _CODES = 256
 """Values of a local binary pattern: a node has one bit for each."""
 _RECTS = 3
-"""Rectangles of a Haar-like feature, at most."""
+"""Maximum number of rectangles of a Haar-like feature."""
 _INTEGER = re.compile(r"[+-]?\d{1,10}\.?")
 _NUMBER = re.compile(r"[+-]?(?:\d{1,40}\.?\d{0,40}|\.\d{1,40})(?:[eE][+-]?\d{1,4})?")
 
@@ -47,7 +47,7 @@ class _Element:
         """Return the only child with a tag."""
         found = [child for child in self.children if child.tag == tag]
         if len(found) != 1:
-            raise CascadeError(f"<{self.tag}> holds {len(found) or 'no'} <{tag}>, and one belongs there")
+            raise CascadeError(f"<{self.tag}> holds {len(found) or 'no'} <{tag}>, expected one")
         return found[0]
 
     def find(self, tag: str) -> _Element | None:
@@ -58,14 +58,14 @@ class _Element:
     def words(self) -> list[str]:
         """The words of the text."""
         if self.children:
-            raise CascadeError(f"<{self.tag}> holds elements, and numbers belong there")
+            raise CascadeError(f"<{self.tag}> holds elements, expected numbers")
         return "".join(self.texts).split()
 
     def word(self) -> str:
         """Return the only word of the text."""
         words = self.words
         if len(words) != 1:
-            raise CascadeError(f"<{self.tag}> holds {len(words)} words, and one belongs there")
+            raise CascadeError(f"<{self.tag}> holds {len(words)} words, expected one")
         return words[0]
 
 
@@ -76,13 +76,13 @@ def read_cascade(content: bytes) -> str:
         content: Bytes of the XML file.
 
     Raises:
-        CascadeError: The file is no cascade, or a number is out of its range.
+        CascadeError: The file is not a cascade, or a number is out of its range.
     """
     root = _parse(content)
     if root.tag != "opencv_storage":
-        raise CascadeError(f"its outermost element is <{root.tag[:40]}>, and not <opencv_storage>")
+        raise CascadeError(f"its outermost element is <{root.tag[:40]}>, expected <opencv_storage>")
     if len(root.children) != 1:
-        raise CascadeError(f"it holds {len(root.children)} things, and one cascade belongs there")
+        raise CascadeError(f"it holds {len(root.children)} elements, expected one cascade")
     cascade = root.children[0]
     return "\n".join(_modern(cascade) if cascade.find("stageType") is not None else _old(cascade))
 
@@ -90,7 +90,7 @@ def read_cascade(content: bytes) -> str:
 def _parse(content: bytes) -> _Element:
     """Parse XML within limits and without entities."""
     if len(content) > MOST_BYTES:
-        raise CascadeError(f"it has {len(content) / 1e6:.0f} MB, and {MOST_BYTES / 1e6:.0f} MB at most are taken")
+        raise CascadeError(f"it has {len(content) / 1e6:.0f} MB, the limit is {MOST_BYTES / 1e6:.0f} MB")
     top = _Element("")
     open_elements, count = [top], 0
 
@@ -110,7 +110,7 @@ def _parse(content: bytes) -> _Element:
         open_elements[-1].texts.append(part)
 
     def doctype(*_: Any) -> None:
-        raise CascadeError("it has a document type, and a cascade needs none")
+        raise CascadeError("it has a document type, which a cascade does not need")
 
     parser = expat.ParserCreate()
     parser.buffer_text = True
@@ -121,7 +121,7 @@ def _parse(content: bytes) -> _Element:
     except (expat.ExpatError, ValueError, LookupError) as error:
         if isinstance(error, CascadeError):
             raise
-        raise CascadeError(f"it is no XML ({error})") from None
+        raise CascadeError(f"it is not XML ({error})") from None
     return top.children[0]
 
 
@@ -131,11 +131,11 @@ def _modern(cascade: _Element) -> Iterator[str]:
         raise CascadeError("its stages are not of the type BOOST")
     kind = cascade.child("featureType").word()
     if kind not in ("HAAR", "LBP"):
-        raise CascadeError(f"its features are {kind[:40]!r}, and OpenCV 4 has HAAR and LBP")
+        raise CascadeError(f"its features are {kind[:40]!r}, but OpenCV 4 supports only HAAR and LBP")
     width, height = (_integer(cascade.child(name).word(), *SIDES, f"<{name}>") for name in ("width", "height"))
     categories = _integer(cascade.child("featureParams").child("maxCatCount").word(), 0, _CODES, "<maxCatCount>")
     if categories != (0 if kind == "HAAR" else _CODES):
-        raise CascadeError(f"maxCatCount is {categories}, and {kind} has {0 if kind == 'HAAR' else _CODES}")
+        raise CascadeError(f"maxCatCount is {categories}, expected {0 if kind == 'HAAR' else _CODES} for {kind}")
     features = _items(cascade.child("features"), MOST_FEATURES, "features")
     write = _haar if kind == "HAAR" else _pattern
     written = [write(feature, width, height, number) for number, feature in enumerate(features)]
@@ -168,7 +168,7 @@ class _Stage:
 def _nodes(words: Sequence[str], decisions: int, kind: str, where: str) -> list[_Node]:
     step = 3 + decisions
     if not words or len(words) % step:
-        raise CascadeError(f"a tree of {where} has {len(words)} numbers, and a node takes {step}")
+        raise CascadeError(f"a tree of {where} has {len(words)} numbers, but a node takes {step}")
     nodes = []
     for at in range(0, len(words), step):
         left, right, feature = (_integer(word, -MOST_NODES, MOST_NODES, f"an index of {where}") for word in words[at : at + 3])
@@ -182,17 +182,17 @@ def _nodes(words: Sequence[str], decisions: int, kind: str, where: str) -> list[
 
 
 def _check_tree(nodes: Sequence[_Node], leaves: int, features: int, left: int, where: str) -> None:
-    """Check that every index refers to a later node or a leaf: a cycle would never end."""
+    """Check that every index refers to a later node or a leaf. A cycle would never end."""
     if left < 0:
         raise CascadeError(f"it has more than {MOST_NODES:,} nodes")
     if leaves != len(nodes) + 1:
         raise CascadeError(f"a tree of {where} has {len(nodes)} nodes and {leaves} leaves")
     for number, (low, high, feature, _) in enumerate(nodes):
         if not 0 <= feature < features:
-            raise CascadeError(f"a node of {where} uses feature {feature}, and there are {features}")
+            raise CascadeError(f"a node of {where} uses feature {feature}, but there are {features}")
         for child in (low, high):
             if not (number < child < len(nodes) if child > 0 else -child < leaves):
-                raise CascadeError(f"a node of {where} leads to {child}, which is no later node and no leaf")
+                raise CascadeError(f"a node of {where} leads to {child}, which is neither a later node nor a leaf")
 
 
 def _haar(feature: _Element, width: int, height: int, number: int) -> str:
@@ -203,7 +203,7 @@ def _haar(feature: _Element, width: int, height: int, number: int) -> str:
     for rect in _items(feature.child("rects"), _RECTS, f"rectangles of feature {number}"):
         words = rect.words
         if len(words) != 5:
-            raise CascadeError(f"a rectangle of feature {number} has {len(words)} numbers, and takes five")
+            raise CascadeError(f"a rectangle of feature {number} has {len(words)} numbers, expected five")
         x, y, w, h = (_integer(word, 0, SIDES[1], f"a rectangle of feature {number}") for word in words[:4])
         # Rotated by 45 degrees it extends left by its height and down by both sides.
         inside = x - h >= 0 and x + w <= width and y + w + h <= height if tilted else x + w <= width and y + h <= height
@@ -217,7 +217,7 @@ def _pattern(feature: _Element, width: int, height: int, number: int) -> str:
     """Check and rewrite a local binary pattern, a block of 3 x 3 rectangles."""
     words = feature.child("rect").words
     if len(words) != 4:
-        raise CascadeError(f"the rectangle of feature {number} has {len(words)} numbers, and takes four")
+        raise CascadeError(f"the rectangle of feature {number} has {len(words)} numbers, expected four")
     x, y, w, h = (_integer(word, 0, SIDES[1], f"the rectangle of feature {number}") for word in words)
     if not (w > 0 and h > 0 and x + 3 * w <= width and y + 3 * h <= height):
         raise CascadeError(f"the pattern of feature {number} leaves the window of {width} x {height} pixels")
@@ -228,10 +228,10 @@ def _old(cascade: _Element) -> Iterator[str]:
     """Rewrite a cascade of the older format, where each node has its own feature."""
     size = cascade.find("size")
     if size is None:
-        raise CascadeError("it is no cascade: it has neither <stageType> nor <size>")
+        raise CascadeError("it is not a cascade: it has neither <stageType> nor <size>")
     words = size.words
     if len(words) != 2:
-        raise CascadeError(f"<size> holds {len(words)} numbers, and takes two")
+        raise CascadeError(f"<size> holds {len(words)} numbers, expected two")
     width, height = (_integer(word, *SIDES, "<size>") for word in words)
     features: list[str] = []
     stages: list[_Stage] = []
@@ -283,21 +283,21 @@ def _items(element: _Element, most: int, what: str) -> list[_Element]:
     """Return the items of a list, 1 to `most`."""
     items = element.children
     if any(item.tag != "_" for item in items):
-        raise CascadeError(f"<{element.tag}> is no list of {what}")
+        raise CascadeError(f"<{element.tag}> is not a list of {what}")
     if not 1 <= len(items) <= most:
-        raise CascadeError(f"it has {len(items):,} {what}, and 1 to {most:,} belong there")
+        raise CascadeError(f"it has {len(items):,} {what}, expected 1 to {most:,}")
     return items
 
 
 def _integer(word: str, low: int, high: int, what: str) -> int:
     value = int(word.rstrip(".")) if _INTEGER.fullmatch(word) else None
     if value is None or not low <= value <= high:
-        raise CascadeError(f"{what} is {word[:40]!r}, and a whole number from {low} to {high} belongs there")
+        raise CascadeError(f"{what} is {word[:40]!r}, expected a whole number from {low} to {high}")
     return value
 
 
 def _number(word: str, what: str) -> str:
-    """Check a number and return its text unchanged: OpenCV must read the same digits."""
+    """Check a number and return its text unchanged, so that OpenCV reads the same digits."""
     if not _NUMBER.fullmatch(word) or not math.isfinite(value := float(word)) or abs(value) > _LARGEST:
-        raise CascadeError(f"{what} is {word[:40]!r}, and a finite number belongs there")
+        raise CascadeError(f"{what} is {word[:40]!r}, expected a finite number")
     return word

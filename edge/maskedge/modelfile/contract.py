@@ -1,4 +1,4 @@
-"""Opens model files: checksums, the contract (docs/contracts.md), the session.
+"""Checks model files against their checksums and the contract (docs/contracts.md), and opens them.
 
 Every refusal is a `ModelError` that names the broken clause.
 """
@@ -30,12 +30,12 @@ CONTRACT = "1"
 MODELS = Path(str(files("maskedge") / "models"))
 """Folder of the bundled models."""
 _CLAUSE = 300
-"""Characters of a broken clause in a message, at most."""
+"""Maximum number of characters of a broken clause in a message."""
 CATALOGUE = "MODELS.json"
 """Name of the file with checksums and headline figures of the models in its folder, which
 `edge-export` updates."""
 
-# Far above any real model, far below what would exhaust the memory of a device.
+# Real models are far smaller, and the memory of a device is far larger.
 _MAX_BYTES = 64 * 1024 * 1024
 _MAX_CATALOGUE = 1024 * 1024
 
@@ -43,13 +43,13 @@ _DIGEST_KEY = b"maskedge.sha256"
 # A metadata entry in protobuf: the key, then field 2 of 64 bytes.
 _DIGEST = re.compile(re.escape(_DIGEST_KEY) + rb"\x12\x40([0-9a-f]{64})")
 _MOST_LABELS, _MOST_LABEL = 1000, 100
-"""Labels of a model, characters of a label, at most."""
+"""Maximum number of labels of a model, and of characters of a label."""
 _SIDES = (8, 1024)
-"""Side of a classifier's crops in pixels."""
+"""Minimum and maximum side of a classifier's crops in pixels."""
 _LEAST_SIDE, _MOST_SIDE = 8, 4096
-"""Sides of a detector's input in pixels."""
+"""Minimum and maximum side of a detector's input in pixels."""
 _MOST_PIXELS = 1 << 22
-"""Pixels of a detector's input, at most."""
+"""Maximum number of pixels of a detector's input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class DetectorContract:
 
     Attributes:
         labels: The labels of the faces that it finds.
-        size: Width and height of its input in pixels; None for any multiples of 32.
+        size: Width and height of the input in pixels; None for any multiples of 32.
         card: Origin and figures of the model; empty if the file has no card.
         selftest: Text of `maskedge.selftest`; None if the file has none.
     """
@@ -92,7 +92,7 @@ class DetectorContract:
 
 _OTHER_FILES = {
     re.compile(rb"version https://git-lfs"): "a pointer of Git LFS: fetch the file that it stands for (git lfs pull)",
-    re.compile(rb"\s*<(!doctype|html)", re.IGNORECASE): "a page of the web: download the file itself",
+    re.compile(rb"\s*<(!doctype|html)", re.IGNORECASE): "a web page: download the file itself",
     re.compile(rb"PK\x03\x04"): "a ZIP archive, as PyTorch and Keras write: unpack it, or export the network (edge-export)",
     re.compile(rb"\x89HDF"): "a Keras file (HDF5): convert it to ONNX (tf2onnx)",
     re.compile(rb"....TFL3", re.DOTALL): "a TensorFlow Lite file: convert it to ONNX (tf2onnx)",
@@ -102,12 +102,13 @@ _OTHER_FILES = {
 
 
 def read_catalogue(folder: Path) -> dict[str, dict[str, Any]]:
-    """Read the MODELS.json of `folder`: file name to `sha256` and headline figures.
+    """Read the MODELS.json of `folder`.
 
-    The result is empty if the folder has none.
+    Returns:
+        `sha256` and headline figures by file name; empty if the folder has no MODELS.json.
 
     Raises:
-        ModelError: It cannot be read.
+        ModelError: The file cannot be read.
     """
     path = folder / CATALOGUE
     try:
@@ -130,7 +131,7 @@ def default_model() -> Path:
 
 
 def content_digest(content: bytes) -> str:
-    """Return the digest for `maskedge.sha256`: SHA-256 with the digits of that entry as zeros."""
+    """Return the digest for `maskedge.sha256`: SHA-256 with zeros for the digits of that entry."""
     zeroed = _DIGEST.sub(_DIGEST_KEY + b"\x12\x40" + b"0" * 64, content, count=1)
     return hashlib.sha256(zeroed).hexdigest()
 
@@ -147,25 +148,25 @@ def is_sealed(content: bytes) -> bool:
 
 
 def is_bundled(path: Path) -> bool:
-    """Return True if a file belongs to the package, whose checksums `check_catalogue` compares."""
+    """Return True if a file is a bundled model. `check_catalogue` compares its checksum."""
     return path.parent == MODELS and path.name in read_catalogue(MODELS)
 
 
 def check_catalogue(path: Path, content: bytes) -> None:
-    """Compare a file with its checksum in the MODELS.json of its folder, if that lists it.
+    """Compare a file with its checksum in the MODELS.json of its folder, if it is listed there.
 
     Raises:
-        ModelError: They differ.
+        ModelError: The checksums differ.
     """
     expected = read_catalogue(path.parent).get(path.name, {}).get("sha256")
     if expected is not None and hashlib.sha256(content).hexdigest() != expected:
         raise ModelError(
-            f"{path} is not the file that {CATALOGUE} beside it lists (checksum differs): copy it again, or install maskedge again."
+            f"{path} is not the file that {CATALOGUE} in its folder lists (checksum differs): copy it again, or reinstall maskedge."
         )
 
 
 def read_model(path: Path) -> bytes:
-    """Read a model file and compare its checksums: its own and that of MODELS.json.
+    """Read a model file and compare its checksums: in the file and in MODELS.json.
 
     Raises:
         ModelError: The file is missing, unreadable, too large, damaged, not the one that
@@ -188,7 +189,7 @@ def read_model(path: Path) -> bytes:
     except GraphError as error:
         for start, what in _OTHER_FILES.items():
             if start.match(content):
-                raise ModelError(f"{path} is refused: it is no ONNX model, but {what}.") from error
+                raise ModelError(f"{path} is refused: it is not an ONNX model, but {what}.") from error
         raise ModelError(f"{path} is refused: {error} (docs/contracts.md).") from error
     return content
 
@@ -241,7 +242,7 @@ def _not_opened(name: str, text: str) -> ModelError:
             f"{name} needs a newer onnxruntime than the installed {onnxruntime.__version__}: upgrade onnxruntime, "
             "or export the model again with edge-export."
         )
-    return ModelError(f"{name} is no ONNX model that onnxruntime {onnxruntime.__version__} can use: {reason[:200].rstrip('.')}.")
+    return ModelError(f"{name} is not an ONNX model for onnxruntime {onnxruntime.__version__}: {reason[:200].rstrip('.')}.")
 
 
 def _providers() -> list[str]:
@@ -253,10 +254,10 @@ def _providers() -> list[str]:
 def read_kind(content: bytes) -> str:
     """Return the kind of a model file by its metadata, without opening it.
 
-    It is `classifier` if the metadata has no kind.
+    The kind is `classifier` if the metadata does not state it.
 
     Raises:
-        GraphError: The file is no model.
+        GraphError: The file is not a model.
     """
     return "detector" if read_graph(content).metadata.get("maskedge.kind") == "detector" else "classifier"
 
@@ -265,7 +266,7 @@ def read_contract(session: onnxruntime.InferenceSession, name: str) -> Classifie
     """Check a classifier file against the contract.
 
     Raises:
-        ModelError: The first clause that the file breaks.
+        ModelError: The file breaks a clause; the message names the first one.
     """
     broken = _refusal(name)
     metadata = session.get_modelmeta().custom_metadata_map
@@ -289,7 +290,7 @@ def read_contract(session: onnxruntime.InferenceSession, name: str) -> Classifie
         raise broken(f"the side of its crops is {_SIDES[0]} to {_SIDES[1]} pixels, got {shape[1]}")
     names = [node.name for node in outputs]
     if names not in (["probabilities"], ["probabilities", "places"]) or any(node.type != "tensor(float)" for node in outputs):
-        raise broken(f"expected an output 'probabilities' of float32, and 'places' at most beside it, got {_signature(outputs)}")
+        raise broken(f"expected an output 'probabilities' of float32, and optionally 'places', got {_signature(outputs)}")
     if len(outputs[0].shape) != 2 or outputs[0].shape[1] != len(labels):
         raise broken(f"{len(labels)} labels need an output [N, {len(labels)}], got {outputs[0].shape}")
     if len(outputs) == 2 and (len(outputs[1].shape) != 2 or outputs[1].shape[1] != 4):
@@ -301,7 +302,7 @@ def read_detector_contract(session: onnxruntime.InferenceSession, name: str) -> 
     """Check a detector file against the contract.
 
     Raises:
-        ModelError: The first clause that the file breaks.
+        ModelError: The file breaks a clause; the message names the first one.
     """
     broken = _refusal(name)
     labels, card = _read_common(session.get_modelmeta().custom_metadata_map, "detector", broken)
@@ -327,8 +328,8 @@ def _refusal(name: str) -> Callable[[str], ModelError]:
     def refuse(clause: str) -> ModelError:
         short = clause if len(clause) <= _CLAUSE else clause[:_CLAUSE] + "..."
         return ModelError(
-            f"{name} breaks the model contract: {short}. edge-export writes what keeps it: from a checkpoint of edge-train, or, "
-            "with edge-export adopt, around a classifier of another maker (docs/contracts.md)."
+            f"{name} breaks the model contract: {short}. edge-export writes valid files: from a checkpoint of edge-train, or, "
+            "with edge-export adopt, from a classifier of another maker (docs/contracts.md)."
         )
 
     return refuse

@@ -1,4 +1,4 @@
-"""The crop of a face box that a classifier receives: one code for the device and training."""
+"""The crop of a face box for a classifier, shared by the device and training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class CropRule:
     """The crop rule of a model, stored in its file as `maskedge.crop`.
 
     Attributes:
-        margin: Added on every side, as a fraction of the box's side.
+        margin: Margin added on every side, as a fraction of the box's side.
         square: Widen the shorter side first, so that the crop keeps the aspect ratio of the face.
     """
 
@@ -36,7 +36,7 @@ class CropRule:
         """Read the rule from the metadata of a model.
 
         Raises:
-            ValueError: The text is no rule of this version.
+            ValueError: The text is not a rule of this version.
         """
         fields = read_json(text)
         if not isinstance(fields, dict) or set(fields) != {"margin", "square"}:
@@ -49,7 +49,7 @@ class CropRule:
         return cls(float(margin), square)
 
     def region(self, box: Box) -> Box:
-        """Return the region of a box: x1, y1, x2, y2 in pixels; it may leave the frame."""
+        """Return the region of a box: x1, y1, x2, y2 in pixels. It may extend beyond the frame."""
         x1, y1, x2, y2 = box
         half_w, half_h = (x2 - x1) / 2, (y2 - y1) / 2
         if self.square:
@@ -69,8 +69,8 @@ def crop_faces(image: Image, boxes: Sequence[Box], rule: CropRule, size: int) ->
 
     Args:
         image: uint8 `[H, W, 3]`, BGR.
-        boxes: N face boxes in pixels of `image`; parts outside of it repeat its border pixels.
-        rule: How a box becomes a crop.
+        boxes: N face boxes in pixels of `image`; parts outside the image repeat its border pixels.
+        rule: The crop rule of the model.
         size: Side S of the crops in pixels.
 
     Returns:
@@ -87,7 +87,7 @@ def crop_faces(image: Image, boxes: Sequence[Box], rule: CropRule, size: int) ->
         pad = max(y1 - top, 0), max(bottom - y2, 0), max(x1 - left, 0), max(right - x2, 0)
         if any(pad):
             part = cv2.copyMakeBorder(part, *pad, cv2.BORDER_REPLICATE)
-        # Area averaging when shrinking: bilinear would alias and vary from frame to frame.
+        # Area averaging for shrinking. Bilinear scaling would alias and vary from frame to frame.
         shrink = part.shape[0] > size
         cv2.resize(part, (size, size), dst=crop, interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
     return crops

@@ -1,8 +1,7 @@
 """Reads an ONNX file without executing it and refuses graphs of unbounded memory or time.
 
-It is a small reader of protobuf's wire format (protobuf.dev, "Encoding") for the relevant fields of
-onnx.proto. The device has no `onnx` package, and that package trusts a hostile file as ONNX Runtime
-does.
+This module reads protobuf's wire format (protobuf.dev, "Encoding") for the relevant fields of
+onnx.proto. The device has no `onnx` package, and that package does not check hostile files either.
 """
 
 from __future__ import annotations
@@ -13,26 +12,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 MOST_FIELDS = 500_000
-"""Fields of a file, at most: bounds the time of the reader."""
+"""Maximum number of fields of a file. It limits the time of the reader."""
 MOST_NODES = 10_000
 MOST_DEPTH = 4
-"""Nested graphs, at most (the branches of `If`)."""
+"""Maximum depth of nested graphs (the branches of `If`)."""
 MOST_ELEMENTS = 1 << 24
-"""Elements of a tensor whose size is a constant of the file, at most: 64 MB of float32."""
+"""Maximum number of elements of a tensor whose size is a constant of the file: 64 MB of float32."""
 MOST_FACTOR = 1 << 12
-"""Factor from the size of a node's input to that of its output, at most."""
+"""Maximum factor from the size of a node's input to the size of its output."""
 MOST_STEP = 1 << 12
-"""Size of a kernel, a stride, a dilation or a border, at most."""
+"""Maximum size of a kernel, a stride, a dilation or a border."""
 MOST_TEXT = 1000
 MOST_ENTRIES = 1000
-"""Entries of the metadata, at most."""
+"""Maximum number of entries of the metadata."""
 
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 _REFUSED = {
     **dict.fromkeys(("Loop", "Scan", "SequenceMap"), "loops have no bound"),
     **dict.fromkeys(
         ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"),
-        "its answers would change by chance",
+        "its outputs would be random",
     ),
 }
 """Operators that no model may use, with the reason."""
@@ -67,8 +66,8 @@ _MICROSOFT = frozenset(
         "SkipLayerNormalization",
     )
 )
-"""Operators that quantisation and fusion tools write. Others of this domain generate text or call
-programs."""
+"""Operators that quantisation and fusion tools write. Other operators of this domain generate text
+or call programs."""
 _BITS = {
     1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 14: 64, 15: 128, 16: 16, 17: 8, 18: 8,
     19: 8, 20: 8, 21: 4, 22: 4, 23: 4,
@@ -87,7 +86,7 @@ class GraphFacts:
 
     Attributes:
         metadata: Its `metadata_props`.
-        nodes: Number of its operators, including those of inner graphs.
+        nodes: Number of operators, including the operators of inner graphs.
     """
 
     metadata: dict[str, str] = field(default_factory=dict)
@@ -105,7 +104,7 @@ def read_graph(content: bytes) -> GraphFacts:
         content: Bytes of the .onnx file.
 
     Raises:
-        GraphError: The file is no ONNX model, or its graph is refused.
+        GraphError: The file is not an ONNX model, or its graph is refused.
     """
     return _Reader(content).read()
 
@@ -153,7 +152,7 @@ class _Reader:
             elif number == 25:
                 raise GraphError("it holds functions of its own, which have no bound: export it with its functions inlined")
         if graph is None:
-            raise GraphError("it is no ONNX model: it holds no graph")
+            raise GraphError("it is not an ONNX model: it holds no graph")
         self._graph(graph, {}, 1)
         return self._facts
 
@@ -167,7 +166,7 @@ class _Reader:
             key, at = _varint(data, at)
             number, wire = key >> 3, key & 7
             if number == 0:
-                raise GraphError("it is no ONNX model: a field has the number 0")
+                raise GraphError("it is not an ONNX model: a field has the number 0")
             if wire == 0:
                 value, at = _varint(data, at)
                 yield number, wire, value
@@ -177,9 +176,9 @@ class _Reader:
             elif wire == 2:
                 size, at = _varint(data, at)
             else:
-                raise GraphError(f"it is no ONNX model: there is no wire type {wire} in it")
+                raise GraphError(f"it is not an ONNX model: a field has the unknown wire type {wire}")
             if size > end - at:
-                raise GraphError("it is no ONNX model, or its end is missing: a field is longer than what is left")
+                raise GraphError("it is not an ONNX model, or its end is missing: a field is longer than the rest")
             part = data[at : at + size]
             at += size
             yield number, wire, part if wire == 2 else int.from_bytes(part, "little")
@@ -239,11 +238,11 @@ class _Reader:
             elif number == 5:
                 attributes.append(_bytes(value))
         if domain not in _DOMAINS:
-            raise GraphError(f"it uses the operator {operator!r} of {domain!r}, which is no part of ONNX")
+            raise GraphError(f"it uses the operator {operator!r} of {domain!r}, which is not part of ONNX")
         if operator in _REFUSED:
-            raise GraphError(f"it uses the operator {operator}, which is not taken here: {_REFUSED[operator]}")
+            raise GraphError(f"it uses the operator {operator}, which is not accepted: {_REFUSED[operator]}")
         if domain == "com.microsoft" and operator not in _MICROSOFT:
-            raise GraphError(f"it uses the operator {operator!r} of {domain}, which is not taken here")
+            raise GraphError(f"it uses the operator {operator!r} of {domain}, which is not accepted")
         read = {attribute.name: attribute for attribute in (self._attribute(item, constants, depth) for item in attributes)}
         if operator == "Constant" and outputs:
             numbers = _constant(read)
@@ -270,8 +269,8 @@ class _Reader:
             elif number in (22, 23):
                 self._sparse(_bytes(value))
         if inner > 1:
-            # A protobuf reader merges them into another tensor than the one checked.
-            raise GraphError("an attribute holds two tensors or graphs where one belongs")
+            # Protobuf readers merge the parts. The result would differ from the checked tensor.
+            raise GraphError("an attribute holds two tensors or graphs, expected one")
         return attribute
 
     def _integers(self, value: int | memoryview, wire: int) -> list[int]:
@@ -293,7 +292,7 @@ class _Reader:
             elif number == 3:
                 dims += self._integers(value, wire)
         if _product(dims) > MOST_ELEMENTS:
-            raise GraphError(f"a sparse tensor of it stands for {_size(_product(dims))} numbers")
+            raise GraphError(f"it holds a sparse tensor of {_size(_product(dims))} numbers")
 
     def _tensor(self, data: memoryview) -> _Tensor:
         """Check that a tensor holds as many elements as its shape claims."""
@@ -306,7 +305,7 @@ class _Reader:
             elif number == 2:
                 kind = _signed(value)
             elif number in (4, 5, 7, 10, 11):
-                # Each element takes a byte at least, whatever its type.
+                # An element of any type takes at least one byte.
                 typed += len(value) if isinstance(value, memoryview) else 1
                 if number in (5, 7):
                     packed.append((value, wire) if isinstance(value, memoryview) else (memoryview(_as_varint(value)), 2))
@@ -317,15 +316,15 @@ class _Reader:
             elif number == 9:
                 raw = _bytes(value)
             elif number == 13 or (number == 14 and value != 0):
-                raise GraphError("it keeps weights in another file, and a model is one file here")
+                raise GraphError("it keeps weights in another file, but a model must be one file")
         count = _product(tensor.dims)
         if min(tensor.dims, default=0) < 0:
-            raise GraphError("a tensor of it has a negative size")
+            raise GraphError("it holds a tensor of a negative size")
         held = texts if kind == 8 else typed
         if len(raw):
             held = len(raw) * 8 // _BITS.get(kind, 8)
         if count > held:
-            raise GraphError(f"a tensor of it claims {_size(count)} numbers and holds {held:,}")
+            raise GraphError(f"it holds a tensor whose shape has {_size(count)} numbers and whose data has {held:,}")
         if kind in _INTEGERS and count <= 64:
             if len(raw):
                 form = _INTEGERS[kind]
@@ -336,9 +335,9 @@ class _Reader:
 
 
 def _check_size(operator: str, known: list[list[int] | None], attributes: dict[str, _Attribute]) -> None:
-    """Refuse a node whose output is huge by a constant of the file.
+    """Refuse a node if a constant of the file makes its output huge.
 
-    Sizes that are computed are left to the sandbox.
+    The sandbox limits sizes that are computed.
     """
 
     def given(index: int) -> list[int]:
@@ -379,21 +378,21 @@ def _constant(attributes: dict[str, _Attribute]) -> list[int] | None:
 
 def _bytes(value: int | memoryview) -> memoryview:
     if isinstance(value, int):
-        raise GraphError("it is no ONNX model: a number stands where a text or a part belongs")
+        raise GraphError("it is not an ONNX model: it has a number in place of a text or a part")
     return value
 
 
 def _text(data: memoryview, what: str, most: int | None) -> str:
     if most is not None and len(data) > most:
-        raise GraphError(f"{what} has {len(data):,} bytes, and {most:,} at most are taken")
+        raise GraphError(f"{what} has {len(data):,} bytes, the limit is {most:,}")
     try:
         return data.tobytes().decode("utf-8")
     except UnicodeDecodeError:
-        raise GraphError(f"{what} is no text in UTF-8") from None
+        raise GraphError(f"{what} is not text in UTF-8") from None
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """Read an unsigned number; return it and the position behind it."""
+    """Read an unsigned number. Return the number and the position after it."""
     value = shift = 0
     try:
         while True:
@@ -404,9 +403,9 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
                 return value, at
             shift += 7
             if shift > 63:
-                raise GraphError("it is no ONNX model: a number in it has no end")
+                raise GraphError("it is not an ONNX model: a number in it has no end")
     except IndexError:
-        raise GraphError("it is no ONNX model, or its end is missing: it ends within a number") from None
+        raise GraphError("it is not an ONNX model, or its end is missing: it ends within a number") from None
 
 
 def _as_varint(value: int) -> bytes:
@@ -421,7 +420,7 @@ def _as_varint(value: int) -> bytes:
 def _signed(value: int | memoryview) -> int:
     """Convert an unsigned varint to int64."""
     if not isinstance(value, int):
-        raise GraphError("it is no ONNX model: a text stands where a number belongs")
+        raise GraphError("it is not an ONNX model: it has a text in place of a number")
     value &= (1 << 64) - 1
     return value - (1 << 64) if value >= 1 << 63 else value
 
@@ -429,7 +428,7 @@ def _signed(value: int | memoryview) -> int:
 def _product(dims: list[int]) -> int:
     # The product of many large sizes would itself take megabytes.
     if len(dims) > 64:
-        raise GraphError(f"a tensor of it has {len(dims):,} dimensions")
+        raise GraphError(f"it holds a tensor of {len(dims):,} dimensions")
     return math.prod(dims)
 
 

@@ -1,4 +1,4 @@
-"""The options of ONNX Runtime, for use and for the sandbox."""
+"""The options of ONNX Runtime, shared by normal use and the sandbox."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import onnxruntime
 
 
 def create_session(content: bytes, threads: int, providers: list[str]) -> onnxruntime.InferenceSession:
-    """Open a model; raises the errors of ONNX Runtime.
+    """Open a model. The errors of ONNX Runtime are raised unchanged.
 
     Args:
         content: Bytes of the .onnx file.

@@ -1,7 +1,8 @@
-"""A first run of an unknown model file in another process, with limits of memory and time.
+"""Runs an unknown model file once in another process, with limits of memory and time.
 
-ONNX Runtime trusts the files that it opens: it computes constants of any size, and a damaged graph
-may end the process by a signal. A file that passes is opened again in the process that uses it.
+ONNX Runtime does not limit the files that it opens: it computes constants of any size, and a
+damaged graph may end the process by a signal. A file that passes is opened again in the process
+that uses it.
 """
 
 from __future__ import annotations
@@ -28,20 +29,21 @@ SECONDS = 3.0
 SECONDS_PER_MB = 0.1
 """Further CPU seconds per megabyte of the file."""
 MEGABYTES = 300.0
-"""Memory for that, besides a multiple of the file and of its input."""
+"""Megabytes of memory for opening and running a file, in addition to multiples of the sizes of the
+file and of its input."""
 RUNTIME = "onnxruntime: "
-"""Prefix of reasons that are an error of ONNX Runtime."""
+"""Prefix of reasons that are errors of ONNX Runtime."""
 _OF_FILE, _OF_PIXEL = 6, 200
 """Bytes of memory per byte of the file and per pixel of the input."""
 _PATIENCE = 30.0
-"""Seconds until the process counts as hanging: the machine may be busy."""
+"""Seconds after which the process counts as hanging. The machine may be busy."""
 _IDLE = 5.0
 """Seconds without work after which the process exits."""
 _HEADER = "<Qd"
-"""Size of a file in bytes, CPU seconds that it may take."""
+"""Layout of a header: size of the file in bytes, permitted CPU seconds."""
 _BATCH = 2
 _FREE = 64
-"""Side in pixels for an input of any size."""
+"""Side of the input in pixels for a model that takes any size."""
 
 
 class SandboxError(Exception):
@@ -53,9 +55,10 @@ _passed: set[bytes] = set()
 
 
 def try_model(content: bytes) -> None:
-    """Open a model and run it once in another process. A file that passed before passes at once.
+    """Open a model and run it once in another process.
 
-    If no process can be started the model passes: its graph was checked (`onnx_graph`).
+    A file that has passed before is not run again. If no process can be started, the model passes,
+    since its graph was checked (`onnx_graph`).
 
     Args:
         content: Bytes of the .onnx file.
@@ -83,11 +86,12 @@ def try_model(content: bytes) -> None:
 
 
 class _Process:
-    """The sandbox process, from the side that started it."""
+    """The sandbox process, as its parent process uses it."""
 
     def __init__(self) -> None:
         self._owner = os.getpid()
-        # With an explicit path: that of -c begins with the working directory, which is not trusted.
+        # The search path is explicit: with -c it would begin with the working directory, which is
+        # not trusted.
         start = f"import sys; sys.path[:] = {sys.path!r}; from maskedge.modelfile.sandbox import serve; serve()"
         self._process = subprocess.Popen(  # noqa: S603  (this Python, our own code)
             [sys.executable, "-c", start],
@@ -103,7 +107,7 @@ class _Process:
 
     @property
     def usable(self) -> bool:
-        """False if it has ended, or belongs to the process that this one was forked from."""
+        """False if the sandbox has ended, or belongs to the parent of a forked process."""
         return self._owner == os.getpid() and self._process.poll() is None
 
     def ask(self, content: bytes) -> None:
@@ -135,7 +139,7 @@ class _Process:
         raise SandboxError(f"it ends onnxruntime ({name})")
 
     def _read_line(self, end: float) -> bytes:
-        """Read the answer; empty if the process ended or the time is over."""
+        """Read the result; empty if the process ended or the time is over."""
         number = self._process.stdout.fileno() if self._process.stdout is not None else -1
         line = b""
         while not line.endswith(b"\n"):
@@ -169,13 +173,14 @@ def allowed_seconds(size: int) -> float:
 
 
 def serve() -> None:
-    """Run models from standard input, each behind a header.
+    """Run models from standard input; a header precedes each model.
 
-    Each answer is a line of JSON: null or a reason.
+    Each result is a line of JSON: null or a reason.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     source, answers = sys.stdin.buffer, sys.stdout.buffer
-    # Imported here: only this process needs it, and its import is not the model's time.
+    # Imported here: only this process needs the module, and its import does not count as the time
+    # of a model.
     from .onnx_session import create_session
 
     while select.select([source], [], [], _IDLE)[0]:
@@ -217,7 +222,7 @@ def _attempt(content: bytes, seconds: float, create_session: Callable[..., Any])
 
 
 def _input(shape: list[Any]) -> Any:
-    """Return an input of zeros; None if it would be huge."""
+    """Return an input of zeros; None if the input would be huge."""
     import numpy as np
 
     sides = [side if isinstance(side, int) and side > 0 else (_BATCH if place == 0 else _FREE) for place, side in enumerate(shape)]
@@ -234,7 +239,7 @@ def _limit(what: int, value: float) -> None:
 
 
 def _data_bytes() -> int:
-    """Return the bytes that count for RLIMIT_DATA now."""
+    """Return the number of bytes that currently count for RLIMIT_DATA."""
     for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         if line.startswith("VmData:"):
             return int(line.split()[1]) * 1024

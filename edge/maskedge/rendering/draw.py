@@ -14,26 +14,26 @@ from maskedge.types import Box, Face, Image
 
 from .theme import LABELS, LIGHT, to_bgr
 
-# BGR. Distinguishable with any colour vision, and never the only signal: the label stands beside
-# the box.
+# BGR. The colours are distinguishable with any colour vision. The label next to the box repeats
+# their meaning.
 COLOURS = {label: to_bgr(style.picture) for label, style in LABELS.items()}
 OTHER_COLOUR = COLOURS["unsure"]
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _ZONE_COLOUR = to_bgr(LIGHT["accent"])
 _BANNER_COLOUR = to_bgr(LIGHT["bad"])
 _MOSAIC = 6
-"""Squares along the side of a hidden face: too few to recognise a person."""
+"""Number of squares along the side of a hidden face: too few to recognise a person."""
 _HIDDEN_MARGIN = 0.35
 """Hidden margin around a box as a fraction of its side, for hair, ears, chin and movement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """Zones and banner, drawn besides the faces.
+    """Zones and banner, drawn in addition to the faces.
 
     Attributes:
         zones: Name and corners of each zone, in pixels of the picture.
-        banner: Text across the top, as in "camera lost"; empty for none.
+        banner: Text across the top, as in "camera lost"; empty for no banner.
     """
 
     zones: Sequence[tuple[str, Sequence[tuple[int, int]]]] = ()
@@ -41,7 +41,8 @@ class Overlay:
 
 
 def caption(face: Face) -> str:
-    """Return the text beside a face, as in `#3 with mask 98%`."""
+    """Return the text next to a face, as in `#3 with mask 98%`."""
+    # The label itself, which is shorter than its name in `theme.LABELS`.
     identity = f"#{face.track} " if face.track is not None else ""
     doubt = "? " if face.unsure else ""
     return f"{identity}{doubt}{face.label.replace('_', ' ')} {face.score:.0%}"
@@ -95,7 +96,7 @@ def draw_faces(image: Image, faces: Sequence[Face], status: str = "", overlay: O
         line = round(44 * scale)
         cv2.rectangle(canvas, (0, 0), (width, line + 6), _BANNER_COLOUR, -1)
         banner = displayable(overlay.banner)
-        # Scaled down to the width of the picture.
+        # A long banner is scaled down to the width of the picture.
         (needed, _), _ = cv2.getTextSize(banner, _FONT, scale, 1)
         size = scale * min(1.0, (width - 16) / max(needed, 1))
         cv2.putText(canvas, banner, (8, line - 8), _FONT, max(size, 0.1), (255, 255, 255), max(1, round(size)), cv2.LINE_AA)
@@ -107,7 +108,8 @@ def _place(
 ) -> tuple[int, int, int, int]:
     """Return left, top, right and bottom of a caption.
 
-    It is placed above its box, below or inside: the first place where it fits and covers no other.
+    The caption is placed above its box, below it or inside it: at the first place where it fits and
+    covers no other caption.
     """
     width, height = size
     left = min(max(round(box[0]), 0), max(picture[0] - width, 0))
@@ -144,8 +146,8 @@ def mosaics(image: Image, boxes: Sequence[Box]) -> list[Mosaic]:
 
     Args:
         image: uint8 `[H, W, 3]`, BGR.
-        boxes: x1, y1, x2, y2 in pixels of `image`; they may extend beyond it. A box outside of it
-            has no mosaic.
+        boxes: x1, y1, x2, y2 in pixels of `image`; they may extend beyond it. A box outside the
+            picture has no mosaic.
     """
     height, width = image.shape[:2]
     found = []
@@ -156,8 +158,8 @@ def mosaics(image: Image, boxes: Sequence[Box]) -> list[Mosaic]:
         if left >= right or top >= bottom:
             continue
         size = min(_MOSAIC, right - left), min(_MOSAIC, bottom - top)
-        # Always of the original picture: where faces overlap, the second mosaic must not refine the
-        # first.
+        # Compute colours from the original picture. With overlapping faces, the second mosaic must
+        # not show more detail than the first.
         colours = np.asarray(cv2.resize(image[top:bottom, left:right], size, interpolation=cv2.INTER_AREA), np.uint8)
         found.append(Mosaic(left, top, right - left, bottom - top, colours))
     return found

@@ -1,6 +1,6 @@
 """Build HTML reports of one file each, with embedded pictures.
 
-They are light or dark by the reader's system.
+A report is light or dark according to the reader's system.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def picture(image: Image, longest_side: int = 144) -> str:
 
     Args:
         image: uint8 `[H, W, 3]`, BGR.
-        longest_side: Greatest width and height in pixels.
+        longest_side: Maximum width and height in pixels.
     """
     return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(image, 85, longest_side=longest_side)).decode()
 
@@ -84,7 +84,7 @@ def charts(figures: Iterable[str]) -> str:
 
 
 def table(head: Sequence[object], rows: Iterable[Sequence[object]], caption: str = "") -> str:
-    """Return a table whose first column holds names and whose other columns hold figures."""
+    """Return a table with names in the first column and figures in the other columns."""
     top = "".join(f'<th scope="col">{text(cell)}</th>' for cell in head)
     body = "".join(
         "<tr>"
@@ -121,7 +121,7 @@ def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
 
     Rows are true labels, columns are predictions.
     """
-    # Names may break at underscores: four of them are wider than a phone.
+    # Names may break at underscores, since four names are wider than a phone.
     names = [text(label).replace("_", "_<wbr>") for label in labels]
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
     rows = []

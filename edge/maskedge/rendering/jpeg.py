@@ -9,7 +9,7 @@ from maskedge.types import Image
 
 
 def shrink(image: Image, *, width: int = 0, longest_side: int = 0) -> Image:
-    """Return `image` reduced to a width or to a longest side; a smaller image is returned as it is.
+    """Return `image` reduced to a width or to a longest side; a smaller image is not changed.
 
     Args:
         image: uint8 `[H, W, 3]`, BGR.

@@ -1,12 +1,12 @@
 """Colours, fonts, label symbols and label names of pages, reports and the overlay.
 
-A symbol and a name identify a label; colour is never the only signal. This module imports nothing,
-so that any part may use it.
+A symbol and a name identify a label; colour is never the only signal. This module imports no other
+module of the project, so any part may use it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,12 +14,12 @@ class LabelStyle:
     """The appearance of a label.
 
     Attributes:
-        name: Name in running text; capitalise it where it stands alone.
-        symbol: One character shown beside the name or instead of it.
+        name: Name in running text; `label_title` capitalises it for use alone.
+        symbol: One character shown next to the name or in its place.
         light: Text colour on a light background, `#rrggbb`, with a contrast ratio of at least 4.5.
         dark: Text colour on a dark background, with the same contrast.
-        picture: Colour of bounding boxes, `#rrggbb`.
-        dash: Its line in a chart, as an SVG `stroke-dasharray`; empty for a solid line.
+        picture: Colour of the overlay's boxes and captions, `#rrggbb`.
+        dash: Line style in a chart, as an SVG `stroke-dasharray`; empty for a solid line.
     """
 
     name: str
@@ -31,10 +31,10 @@ class LabelStyle:
 
 
 LABELS = {
-    "with_mask": LabelStyle("with a mask", "✓", "#0f7f5f", "#3ccb9b", "#1b9e77", ""),
-    "without_mask": LabelStyle("without a mask", "✕", "#c63f13", "#ff7f57", "#dc4b1e", "7 3"),
-    "incorrect_mask": LabelStyle("mask worn incorrectly", "!", "#9a6300", "#f2b92f", "#ebaa14", "7 3 2 3"),
-    "unsure": LabelStyle("unsure", "?", "#5f6a94", "#a9b3dc", "#6e78a0", "2 3"),
+    "with_mask": LabelStyle("with a mask", "✓", light="#0f7f5f", dark="#3ccb9b", picture="#1b9e77", dash=""),
+    "without_mask": LabelStyle("without a mask", "✕", light="#c63f13", dark="#ff7f57", picture="#dc4b1e", dash="7 3"),
+    "incorrect_mask": LabelStyle("mask worn incorrectly", "!", light="#9a6300", dark="#f2b92f", picture="#ebaa14", dash="7 3 2 3"),
+    "unsure": LabelStyle("unsure", "?", light="#5f6a94", dark="#a9b3dc", picture="#6e78a0", dash="2 3"),
 }
 """The labels of the bundled models, in display order."""
 
@@ -80,11 +80,11 @@ def label_style(label: str) -> LabelStyle:
     An unknown label keeps its own name and gets a neutral symbol and colour.
     """
     other = LABELS["unsure"]
-    return LABELS.get(label) or LabelStyle(label.replace("_", " "), "•", other.light, other.dark, other.picture, other.dash)
+    return LABELS.get(label) or replace(other, name=label.replace("_", " "), symbol="•")
 
 
 def label_title(label: str) -> str:
-    """Return the name of `label` with a capital, for where it stands alone."""
+    """Return the name of `label` with a capital, for use alone."""
     name = label_style(label).name
     return name[:1].upper() + name[1:]
 
@@ -116,8 +116,8 @@ VARIABLES = f"""
 """
 """CSS custom properties.
 
-They are the colours (`--ink`), the labels (`--label-with-mask`), `--font`, `--gap-1` to `--gap-5`, and
-`--round`.
+The properties are the colours (`--ink`), the colours of labels (`--label-with-mask`), `--font`,
+`--gap-1` to `--gap-5`, and `--round`.
 """
 
 BASE = """

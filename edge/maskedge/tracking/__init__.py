@@ -1,8 +1,8 @@
-"""Tracking of faces from frame to frame, and the events that follow from it.
+"""Tracking of faces from frame to frame, and the events of faces.
 
-- `tracker`: `FaceTracker` and `Track`: identities, re-identification, the label vote.
+- `tracker`: `FaceTracker` and `Track`: identities, re-identification and the vote on labels.
 - `optical_flow`: movement of faces between detections.
 - `appearance`: descriptors of faces, for re-identification.
-- `elapsed`: seconds between frames, from any time stamps.
+- `elapsed`: seconds between frames.
 - `transitions`: `ChangeWatcher`: faces that appear, leave or change their label, as events.
 """

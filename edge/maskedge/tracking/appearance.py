@@ -1,4 +1,4 @@
-"""Descriptors of faces that a mask does not change: the colours of hair, forehead and eyes."""
+"""Descriptors of faces: the colours of hair, forehead and eyes, which a mask does not change."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from maskedge.types import Box, Image
 Descriptor = npt.NDArray[np.float32]
 """A descriptor: float32 `[384]`, the square roots of a colour histogram, with norm 1."""
 
-# The part of a face box that is described, as fractions of it: the upper part, which a mask never
+# The described part of a face box, as fractions of the box: the upper part, which a mask never
 # covers, and some of the hair above.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 0.1, 0.9, -0.2, 0.4
 _SIDE = 16
@@ -44,5 +44,5 @@ def describe(image: Image, box: Box) -> Descriptor | None:
 
 
 def similarity(one: Descriptor | None, other: Descriptor | None) -> float:
-    """Return the Bhattacharyya coefficient of two descriptors, 0 to 1; 1 if one is not known."""
+    """Return the Bhattacharyya coefficient of two descriptors, 0 to 1; 1 if either is None."""
     return 1.0 if one is None or other is None else float(one @ other)

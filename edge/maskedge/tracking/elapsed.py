@@ -1,4 +1,4 @@
-"""Seconds between frames, from any time stamps or none."""
+"""Seconds between frames, with or without time stamps."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import time
 from maskedge.errors import UsageError
 
 USUAL = 1 / 25
-"""Seconds between the frames of a usual camera, at which the constants of tracking were chosen."""
+"""Seconds between the frames of a usual camera. The constants of tracking were chosen at this rate.
+"""
 _RESTART = 0.2
-"""Seconds by which a time stamp must lie before the newest one to start a new count (the clock was
-set, the video restarted); otherwise the frame is only late."""
+"""A time stamp that is more than this number of seconds older than the newest one starts a new
+count (the clock was set, or the video restarted). Otherwise the frame is only late."""
 
 
 class Elapsed:
-    """The seconds between time stamps: never negative, with late, repeated and restarted stamps."""
+    """Measures the seconds between time stamps, which may be late, repeated or restarted."""
 
     def __init__(self) -> None:
         self._newest: float | None = None
@@ -24,11 +25,11 @@ class Elapsed:
         """Advance to the next frame.
 
         Args:
-            moment: Its time stamp in seconds.
+            moment: Time stamp of the frame in seconds.
 
         Returns:
-            Seconds since the newest earlier stamp; 0 for the first frame and for one that is not
-            newer.
+            Seconds since the newest earlier stamp, never negative; 0 for the first frame and for a
+            frame that is not newer.
         """
         newest, self._newest = self._newest, moment
         if newest is None or moment < newest - _RESTART:
@@ -38,10 +39,10 @@ class Elapsed:
 
 
 class CallTimes:
-    """Time stamps for frames without one: the time of the call, at least `USUAL` after the last.
+    """Time stamps for frames without their own: the time of the call.
 
-    That is right for a live camera. A video that is read faster than real time counts as one of
-    25 frames/s.
+    Each stamp is at least `USUAL` after the previous one. This suits a live camera. A video that is
+    read faster than real time is treated as 25 frames/s.
     """
 
     def __init__(self) -> None:
@@ -52,7 +53,7 @@ class CallTimes:
         """Return the time stamp of the next frame: `moment` if it is given.
 
         Raises:
-            UsageError: `moment` is no finite number.
+            UsageError: `moment` is not finite.
         """
         now = time.perf_counter()
         if moment is not None:

@@ -14,11 +14,11 @@ Shift = tuple[float, float]
 """A movement in pixels of the frame: x, y."""
 
 SIDE = 240
-"""Longest side in pixels of the small picture; rounding leaves up to twice as many."""
+"""Longest side of the small picture in pixels. Rounding gives up to twice as many."""
 _POINTS = 4
-"""Points that are tracked on a face, in each direction."""
+"""Number of points per face in each direction."""
 _INSIDE = 0.7
-"""Fraction of the box that the points cover: at its edge there is background."""
+"""Fraction of the box that the points cover. The edge of a box shows background."""
 _STEPS = ((np.arange(_POINTS, dtype=np.float32) + 0.5) / _POINTS - 0.5) * _INSIDE + 0.5
 _GRID = np.stack(np.meshgrid(_STEPS, _STEPS), -1).reshape(1, -1, 2)
 """The points as fractions of the box, float32 `[1, P, 2]`."""
@@ -29,11 +29,11 @@ _TRUSTED_POINTS = 0.5
 _TRUSTED_ERROR = 25.0
 """Mean difference of grey levels around a point up to which it counts as found again."""
 _TRUSTED_SPREAD = 0.2
-"""Greatest median spread of the movements of a face's points, as a fraction of its side."""
+"""Maximum median spread of the movements of a face's points, as a fraction of its side."""
 
 
 class Motion:
-    """Movement of boxes: the median of pyramidal Lucas-Kanade optical flow over points in each."""
+    """Movement of boxes: the median pyramidal Lucas-Kanade optical flow of points in each box."""
 
     def __init__(self) -> None:
         self._last: npt.NDArray[np.uint8] | None = None
@@ -49,11 +49,11 @@ class Motion:
         self._last = None
 
     def set_frame(self, image: Image) -> None:
-        """Keep `image`, uint8 `[H, W, 3]` BGR, as the previous frame of the next one."""
+        """Keep `image`, uint8 `[H, W, 3]` BGR, as the previous frame for the next one."""
         self._last, self._scale = _small(image)
 
     def shifts(self, image: Image, boxes: Sequence[Box]) -> list[Shift | None]:
-        """Return how each of N boxes of the previous frame has moved, and keep `image`.
+        """Return the movement of each of N boxes of the previous frame, and keep `image`.
 
         Args:
             image: The new frame, uint8 `[H, W, 3]`, BGR.

@@ -1,4 +1,4 @@
-"""`FaceTracker`: identities of faces from frame to frame, and the vote on the label of each."""
+"""`FaceTracker`: identities of faces from frame to frame, and the vote on each face's label."""
 
 from __future__ import annotations
 
@@ -18,44 +18,45 @@ from .elapsed import Elapsed
 from .optical_flow import Motion
 
 CONFIRM = 0.3
-"""Seconds from the first to the latest detection of a face from which it counts as a person."""
+"""Minimum number of seconds from the first to the latest detection of a face that counts as a
+person."""
 CONFIRM_FOUND = 2
-"""Detections that must have found it, however far apart they are."""
+"""Minimum number of detections of a face that counts as a person."""
 KEEP = 5.0
 """Seconds for which the track of a lost person is kept."""
 KEEP_UNCONFIRMED = 0.5
-"""Seconds for which an unconfirmed track is kept: it is more likely a false alarm than a face."""
+"""Seconds for which an unconfirmed track is kept. It is more likely a false alarm than a face."""
 CARRY = 3.0
 """Seconds for which the classifier alone keeps a face that no detection finds."""
 MEMORY = 0.65
-"""Time constant in seconds of the vote: a classification of this age has a weight of 1/e. A new
-label needs half a second of classifications: while hands pull a mask over a face, a classifier
+"""Time constant of the vote in seconds: a classification of this age has a weight of 1/e. A new
+label needs half a second of classifications. While hands pull a mask over a face, a classifier
 returns `incorrect_mask` for a shorter time."""
 _LEAST_MEMORY = 0.48
-"""Weight of all earlier classifications beside a new one, at least, however old they are. A single
-contradiction never changes the voted label; the second does."""
+"""Minimum total weight of all earlier classifications, at any age, when a new one is added. A
+single contradiction never changes the voted label; the second does."""
 RECLASSIFY = 0.2
 """Seconds after which a stable face is classified again."""
 SWITCH = 0.1
-"""Lead in the vote from which another label replaces the voted one: it keeps labels from
-flickering."""
+"""Lead in the vote from which another label replaces the voted one. It prevents flickering labels.
+"""
 _REACH = 0.7
-"""Distance from the expected place, as a fraction of the side, within which a face matches."""
+"""Maximum distance of a matching face from the expected place, as a fraction of the side."""
 _REACH_GROWTH = 1.25
-"""Growth of that distance for each second in which the place was not observed."""
+"""Growth of `_REACH` per second in which the place was not observed."""
 _REACH_MAX = 2.5
-"""Upper bound of that distance."""
+"""Upper bound of `_REACH` after its growth."""
 _SIMILAR = 0.7
-"""Similarity from which a face may be one that was lost a while ago. In a clip of four people who
+"""Minimum similarity of a face to a person who was lost a while ago. In a clip of four people who
 put masks on, 95 of 100 pairs of one person are over 0.87, and half of the pairs of two people are
 under 0.51."""
 _IN_PLACE = 0.3
 """Fraction of the smaller box inside the other from which two faces are in the same place."""
 _BESIDE = 0.3
-"""Distance from the expected place, as a fraction of the side, from which a face must also be
-similar."""
+"""Distance from the expected place, as a fraction of the side, from which the descriptors of a face
+must also be similar."""
 _FRESH = 0.2
-"""Seconds up to which a loss is recent: position alone identifies the face."""
+"""Seconds up to which a loss is recent. Position alone then identifies the face."""
 _SLOWING = 0.8
 """Time constant in seconds with which an unobserved face slows down."""
 _STEADY = 0.11
@@ -72,7 +73,7 @@ class Track:
 
     Attributes:
         identity: Number of the track, from 1.
-        box: Where the face is, or is expected (x1, y1, x2, y2 in pixels).
+        box: Place or expected place of the face (x1, y1, x2, y2 in pixels).
         velocity: Movement of the centre in pixels per second, x and y.
         is_visible: False while the face is lost.
         hits: Detections that found the face.
@@ -88,13 +89,13 @@ class Track:
         descriptor: Descriptor of the face; None before it is known.
         confirmed: True if the track counts as a person.
         classified: Frames in which the face was classified.
-        since_classified: Seconds since the last of them.
+        since_classified: Seconds since the latest classification.
         against: Consecutive classifications that were not for the voted label.
         label_probabilities: Voted probability of each label, float64 `[C]`; None before the first
             classification.
         voted_label: Index of the label that counts.
         latest: Index of the label of the latest classification.
-        latest_score: Probability of that label.
+        latest_score: Probability of the label `latest`.
         confidence: Weighted share of the latest classifications that were for the voted label and
             not unsure, 0 to 1.
     """
@@ -147,7 +148,8 @@ class Track:
 
         Args:
             seconds: Seconds since the previous frame.
-            shift: Observed movement in pixels; None moves the face on at its last speed, slowing.
+            shift: Observed movement in pixels. None: the face moves on at its last speed and slows
+                down.
         """
         self.interval = seconds
         self.since_first += seconds
@@ -170,7 +172,7 @@ class Track:
         self.box = _moved(self.box, shift)
 
     def found(self, box: Box, descriptor: Descriptor | None) -> None:
-        """Set the place of the face to `box`, as a detection found it."""
+        """Set the place of the face to `box`, the result of a detection."""
         # The distance from the expected place is a change of speed.
         if self.hits and self.trusted and self.since_found:
             (x, y), (expected_x, expected_y), (vx, vy) = _centre(box), _centre(self.box), self.velocity
@@ -189,7 +191,8 @@ class Track:
     def step_back(self) -> None:
         """Move to the place expected from the last detection alone.
 
-        Since then optical flow has tracked another face that passed in front of this one.
+        Since that detection, optical flow has tracked another face that passed in front of this
+        one.
         """
         if self.origin is not None:
             box, self.velocity = self.origin
@@ -198,7 +201,7 @@ class Track:
     def correct(self, box: Box) -> None:
         """Move halfway to `box`, where the classifier locates the face.
 
-        It corrects optical flow that a passing hand has taken along.
+        This corrects optical flow that has followed a passing hand.
         """
         if box_iou(self.box, box) > IOU:
             self.box = as_box((np.array(self.box) + np.array(box)) / 2)
@@ -226,7 +229,8 @@ class Track:
         agrees = self.latest == self.voted_label
         self.against = 0 if agrees else self.against + 1
         # A classification that confirms the label also counts for the stable frames before it. The
-        # first ones have equal weights: otherwise the very first would dominate for long.
+        # first classifications have equal weights. Otherwise the very first one would dominate for
+        # a long time.
         seconds = self.since_classified if agrees else min(self.since_classified, self.interval)
         memory = max(exp(-seconds / MEMORY), _LEAST_MEMORY)
         if seconds or self.classified == 1:
@@ -250,13 +254,14 @@ class FaceTracker:
 
     Call `advance` in each frame: it moves every track by optical flow. Call `update` after each
     detection: it matches detections with tracks greedily, best pair first, by position, size and
-    descriptor. A lost person gets the old identity back when found soon, near the place of the
-    loss, and similar. Memory is bounded: people who left are a count by label.
+    descriptor. A lost person gets the old identity back if found soon, near the place of the loss
+    and with a similar descriptor. Memory is bounded: only a count by label remains of people who
+    left.
 
     Args:
         reidentify: Compute descriptors, for the re-identification of people who come back. False:
-            a face that was missed for a moment continues by its position alone; later it is a new
-            person.
+            a face that was missed for a moment continues by its position alone. A face that comes
+            back later is a new person.
     """
 
     def __init__(self, *, reidentify: bool = True) -> None:
@@ -297,8 +302,8 @@ class FaceTracker:
         """Advance to the next frame.
 
         Args:
-            moment: When it was taken, in seconds of any clock that runs evenly.
-            image: The frame, uint8 `[H, W, 3]` BGR, for optical flow; None moves the faces on at
+            moment: Time at which the frame was taken, in seconds of a steady clock.
+            image: The frame, uint8 `[H, W, 3]` BGR, for optical flow. None: the faces move on at
                 their last speed.
         """
         self.interval = seconds = self._elapsed.step(moment)
@@ -327,7 +332,7 @@ class FaceTracker:
     def update(self, boxes: Sequence[Box], image: Image | None = None, verified: Collection[int] = ()) -> list[Track]:
         """Match the N detections of a frame with the tracks.
 
-        Visible tracks without a match are lost, except those of `verified`.
+        Visible tracks without a match are lost, except the tracks in `verified`.
 
         Args:
             boxes: N boxes, at most one per face.
@@ -390,8 +395,8 @@ class FaceTracker:
     def _reidentified(self, young: Track) -> Track:
         """Merge an unconfirmed track into the track of a lost person, if it may be that person.
 
-        In the place of an older visible face a new track is more likely a part of that face, an ear
-        or a hand than another person: it is not counted as long as it stays there.
+        At the place of an older visible face, a new track is more likely a part of that face, an
+        ear or a hand than another person. The new track is not counted as long as it stays there.
         """
         before = [track for track in self.tracks if track.identity < young.identity]
         if any(track.is_visible and contained(young.box, track.box) > _IN_PLACE for track in before):
@@ -436,7 +441,7 @@ def _centre(box: Box) -> tuple[float, float]:
 
 
 def _affinity(track: Track, box: Box, descriptor: Descriptor | None) -> float:
-    """Return how well `box` continues `track`: 0 if it may not, greater for a better match."""
+    """Return a score of `box` as the next place of `track`: 0 if impossible, greater if better."""
     size, expected_size = box[2] - box[0], track.box[2] - track.box[0]
     if min(size, expected_size) <= 0 or max(size, expected_size) > 2 * min(size, expected_size):
         return 0.0

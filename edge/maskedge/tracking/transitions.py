@@ -1,4 +1,4 @@
-"""Events from tracks: faces that appear, leave or change their label; the count of people."""
+"""Events of tracks (faces appear, leave or change their label), and the count of people."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class _Person:
 class ChangeWatcher:
     """Compares the faces of each frame with the previous frame and returns events.
 
-    A person is a confirmed track with a face inside the zones. Memory is bounded: people who left
-    are a count by label.
+    A person is a confirmed track with a face inside the zones. Memory is bounded: only a count by
+    label remains of people who left.
     """
 
     def __init__(self) -> None:
@@ -40,8 +40,8 @@ class ChangeWatcher:
 
         Args:
             frame: The frame.
-            faces: Its faces inside the zones.
-            tracks: All tracks, also those of lost faces.
+            faces: The faces of the frame inside the zones.
+            tracks: All tracks, including tracks of lost faces.
         """
         events = []
         known = {track.identity: track.confirmed for track in tracks}
@@ -58,7 +58,7 @@ class ChangeWatcher:
                 add(FACE_APPEARED, face.track, label=face.label, score=round(face.score, 4))
                 continue
             person.last = frame.moment
-            # An unsure label is no change.
+            # An unsure label is not a change.
             if face.label != person.label and not face.unsure:
                 add(LABEL_CHANGED, face.track, label=face.label, before=person.label, score=round(face.score, 4))
                 person.label = face.label

@@ -1,11 +1,12 @@
 """From a frame to labelled faces.
 
-- `pipeline`: `MaskDetector`, the public API: detect, track, classify, vote.
+- `pipeline`: `MaskDetector`, the public API.
 - `detectors`: the detector protocol, the registry, `load_detector`, and the detectors themselves.
 - `classifier`: `MaskClassifier`, which runs a classifier file on crops of faces.
-- `scoring`: thresholds, fusion of scores, refinement, choice of labels.
-- `schedule`: which frames of a video a detector runs on.
-- `standalone`: which detector suits a classifier without the label `not_a_face`.
+- `scoring`: thresholds, fusion of scores, refinement and choice of labels.
+- `schedule`: the choice of the frames of a video in which a detector runs.
+- `standalone`: the choice of a detector for a classifier without the label `not_a_face`.
 - `trial_pictures`: pictures that a model file must process before it is used.
-- `self_test`, `model_card`: the proof and the card that a model file carries.
+- `self_test`: inputs and expected outputs in a model file, to verify it on another machine.
+- `model_card`: the card in a model file, as Markdown.
 """

@@ -17,11 +17,11 @@ from maskedge.types import Box, Image
 from .trial_pictures import trial_pictures
 
 SUM_TOLERANCE = 0.01
-"""Distance from 1 that the sum of a face's probabilities may have: 8-bit and 16-bit outputs are
-rounded."""
+"""Tolerated difference between 1 and the sum of a face's probabilities. Outputs of 8 and 16 bits
+are rounded."""
 _BATCH_PIXELS = 1 << 20
-"""Pixels of a batch of crops: 256 of 64 x 64. A larger batch needs more memory and saves no time.
-"""
+"""Maximum number of pixels of a batch: 256 crops of 64 x 64. A larger batch needs more memory and
+saves no time."""
 
 
 def _first_wrong(probabilities: npt.NDArray[np.float32]) -> str:
@@ -48,7 +48,7 @@ class MaskClassifier:
         self._session = open_model(self.path, threads)
         self.contract: ClassifierContract = read_contract(self._session, str(self.path))
         self._batch = max(1, _BATCH_PIXELS // self.contract.size**2)
-        # A file may keep the contract on paper and fail when it runs.
+        # A file may declare a valid contract and still fail when it runs.
         for count in (3, 1):
             self.classify_crops(trial_pictures(count, self.contract.size, self.contract.size))
 
@@ -77,12 +77,12 @@ class MaskClassifier:
         Args:
             image: uint8 `[H, W, 3]`, BGR.
             boxes: N face boxes in pixels of `image`.
-            mirrored: Run the model on the mirror image of each crop. The boxes that are returned
-                are still those of `image`.
+            mirrored: Run the model on the mirror image of each crop. The returned boxes still refer
+                to `image`.
 
         Returns:
-            The probabilities, float32 `[N, C]`, and N boxes in pixels of `image`: where the model
-            locates the faces, or `boxes` if it does not locate them.
+            The probabilities, float32 `[N, C]`, and N boxes in pixels of `image`: the places that
+            the model returns, or `boxes` if the model does not locate faces.
         """
         if not boxes:
             return np.empty((0, len(self.labels)), np.float32), []
@@ -113,7 +113,7 @@ class MaskClassifier:
             faces.
 
         Raises:
-            ModelError: The model does not run, or its outputs are no probabilities and places.
+            ModelError: The model does not run, or its outputs are not probabilities and places.
         """
         starts = range(0, max(len(crops), 1), self._batch)
         batches = [self._run(crops[start : start + self._batch]) for start in starts]
@@ -133,19 +133,17 @@ class MaskClassifier:
         probabilities, places = answers[0], answers[1] if self.contract.places else None
         if probabilities.shape != (len(crops), len(self.labels)):
             raise ModelError(
-                f"{self.path} answers {list(probabilities.shape)} for {len(crops)} crops and "
+                f"{self.path} returns {list(probabilities.shape)} for {len(crops)} crops and "
                 f"{len(self.labels)} labels: export it again."
             )
         # NaN fails every comparison.
         outside = probabilities.size and not (probabilities.min() >= -SUM_TOLERANCE)
         if outside or not (np.abs(probabilities.sum(axis=1) - 1) <= SUM_TOLERANCE).all():
             raise ModelError(
-                f"{self.path} answers with {_first_wrong(probabilities)}, which are no "
-                "probabilities: each is 0 to 1 and those of a face add up to 1. Its output lacks a "
+                f"{self.path} returns {_first_wrong(probabilities)}, which are not probabilities: each "
+                "must be 0 to 1, and their sum for a face must be 1. Its output lacks a "
                 "softmax, or its numbers overflow (16-bit floats do): export it again."
             )
         if places is not None and (places.shape != (len(crops), 4) or not np.isfinite(places).all()):
-            raise ModelError(
-                f"{self.path} answers with places that are no boxes (NaN, infinity, or another shape): export it again."
-            )
+            raise ModelError(f"{self.path} returns places that are not boxes (NaN, infinity, or another shape): export it again.")
         return np.clip(probabilities, 0, 1), places

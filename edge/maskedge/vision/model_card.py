@@ -18,12 +18,12 @@ from .detectors.network import CnnDetector
 from .standalone import rejects_non_faces, standalone_notice
 
 _USE = (
-    "Intended use: classify, on a device beside the camera, which of the detected faces wear a mask, "
+    "Intended use: classify, on a device next to the camera, which of the detected faces wear a mask, "
     "for counts, reminders, doors and alerts. The model classifies the crop of a face in each frame "
-    "by itself; `edge-run` votes over the frames of a track.",
+    "separately; `edge-run` votes over the frames of a track.",
     "Not intended for penalties, or for decisions about people without human review. The model "
     "cannot recognise people. It is not a medical device: it does not know whether a mask protects. "
-    "Its error rates are those of the figures below. Inform people about the camera, and "
+    "The figures below give its error rates. Inform people about the camera, and "
     "follow local law.",
 )
 _NO_DATA = "The file does not state its training data."
@@ -36,7 +36,7 @@ _NOT_MEASURED = (
 
 
 _USE_OF_DETECTOR = (
-    "Intended use: detect, on a device beside the camera, the faces of a picture, masked or not, for "
+    "Intended use: detect, on a device next to the camera, the faces of a picture, masked or not, for "
     "a classifier that rejects false alarms. The detector favours recall: by itself it has several "
     "false alarms per picture.",
     "The detector cannot recognise people. Inform people about the camera, and follow local law.",
@@ -57,7 +57,7 @@ def render_card(path: Path) -> str:
             return _render_detector(path, contract, content)
         return _render_classifier(path, contract, content)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
-        # The card may come from another program: its values may have any type.
+        # Another program may have written the card: its values may have any type.
         raise ModelError(
             f"the card of {path} (maskedge.card) cannot be shown: {type(error).__name__} {str(error)[:100]}. Export it again."
         ) from error
@@ -102,7 +102,7 @@ def _uncalibrated(card: Mapping[str, Any]) -> str:
     calibration = card.get("calibration", {})
     if calibration.get("fitted", True):
         return ""
-    return f": not calibrated, too few faces ({calibration['faces']:,} to fit it to, {calibration['needed']:,} are needed)"
+    return f": not calibrated, since there are too few faces ({calibration['faces']:,}; {calibration['needed']:,} are needed)"
 
 
 def _render_detector(path: Path, contract: DetectorContract, content: bytes) -> str:
@@ -116,7 +116,7 @@ def _render_detector(path: Path, contract: DetectorContract, content: bytes) -> 
         ("score threshold, already in the graph", _known(card, "least_score", "{:g}")),
         *_training_and_file(card, content),
     ]
-    figures = ["The file holds none."]
+    figures = ["The file has no figures."]
     if rows := card.get("curve"):
         found = [(f"{row['side']}", f"{row['score']:.2f}", *(_figure(row[key]) for key in _RATES)) for row in rows]
         figures = [
@@ -205,12 +205,12 @@ def _figures(card: Mapping[str, Any]) -> Iterable[str]:
                 f"{gate['kept']:.4f} of {gate['faces']:,} faces."
             )
     if not card.get("evaluations"):
-        yield "The file holds none."
+        yield "The file has no figures."
 
 
 def _limits(card: Mapping[str, Any]) -> Iterable[str]:
     if limits := card.get("limits"):
-        yield "The same test faces, degraded; accuracy over all labels:"
+        yield "Accuracy over all labels on degraded copies of the test faces:"
         rows = [(limit["condition"], f"{limit['accuracy']:.4f}", f"{limit['faces']:,}") for limit in limits]
         yield _table(("faces", "accuracy", "number"), rows)
     yield _NOT_MEASURED

@@ -1,4 +1,7 @@
-"""`MaskDetector`, the public API: detect faces, track them, classify them, vote their labels."""
+"""`MaskDetector`, the public API.
+
+It detects and classifies faces, tracks them, and decides each label by a vote.
+"""
 
 from __future__ import annotations
 
@@ -25,18 +28,17 @@ from .schedule import DetectionSchedule
 from .scoring import LabelChoice, ScoredBoxes, Thresholds, may_be_face, score_boxes
 from .standalone import default_detector_name, rejects_non_faces, standalone_notice
 
-DETECT_EVERY = 5
-"""Frames of a video from one detection to the next: five detections a second of a usual camera.
-Tracking costs a twentieth of a cascade."""
+DETECT_EVERY: int = DetectConfig.every
+"""Default of `edge-run`: frames between detections, 5 detections per second at 25 frames/s.
+Tracking a frame takes about 1/20 of the time of the cascade."""
 MOST_CANDIDATES = 256
-"""Detections per frame that are classified, at most: it bounds the time of a frame if a detector
-returns far too many."""
+"""Maximum number of detections classified per frame. It limits the processing time."""
 _COUNTED = 0.99
-"""Voted probability of a face from which a track counts as a person: false alarms last, but their
-probability fluctuates."""
+"""Minimum voted face probability to count a track as a person. A false alarm can persist, but its
+probability varies."""
 _NEAR = 0.6
-"""Overlap (IoU) with a detection from which a track's expected place is not classified: it would be
-the same crop."""
+"""Overlap (IoU) with a detection from which a track is not classified at its expected place. The
+crop would be the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class ScoredFace:
 
     Attributes:
         face: The face.
-        face_score: Score of being a face, 0 to 1: what `face_threshold` is compared with.
+        face_score: Score of being a face, 0 to 1; compared with `face_threshold`.
         probabilities: float32 `[C]`, the classifier's probability of each label of the model.
     """
 
@@ -62,30 +64,32 @@ class MaskDetector:
     []
 
     Args:
-        model: Classifier file; the bundled one when left out.
+        model: Classifier file; None for the bundled one.
         detector: Name or file of a detector (`load_detector`), a `FaceDetector`, or any object
             with a method `detect(image)` that returns a list of boxes (x1, y1, x2, y2 in pixels).
             None: `haar`, or `cnn` for a model without the label `not_a_face`.
         detector_model: Detector file (.onnx); replaces `detector`.
         tracking: Track faces from call to call and vote their labels. The calls are the frames of
             one video, in order.
-        detect_every: With tracking, frames from one detection to the next; tracks carry the faces
-            in between. A detection comes sooner after a person was lost, and where frames arrive
-            slowly: after `detect_every` / 25 s, in consecutive frames only where these are twice
-            as far apart.
+        detect_every: With tracking, the number of frames between detections. Tracks follow the
+            faces in between. At less than 25 frames/s, a detection runs after `detect_every` / 25
+            s. It runs in two consecutive frames only if they are at least 2 x `detect_every` / 25 s
+            apart. After a person is lost, it may run earlier.
         face_threshold: Lowest face score, 0 to 1: the classifier's probability, fused with the
-            detector's score if it gives one. None for the detector's default. With tracking, 0.7
-            of it keeps a face. For a model without the label `not_a_face` it applies to the
-            detector's score alone; detections without scores are all accepted.
+            detector's score if it gives one. None for the detector's default. A tracked face is
+            kept down to 0.7 times this score. For a model without the label `not_a_face` the
+            threshold applies to the detector's score alone; all detections without scores are
+            accepted.
         min_face_size: Side in pixels of the smallest face (geometric mean of the box's sides);
-            smaller ones are dropped. A detector given by name scales the picture for it. None:
-            every face that the detector finds.
+            smaller ones are dropped. A detector given by name resizes the picture accordingly.
+            None: every face that the detector finds.
         labels: Labels to choose from, two or more of the model's: each face gets the most probable
-            of these. All when left out.
-        threads: Threads that ONNX Runtime and OpenCV may use. When left out, 1 for ONNX Runtime
-            and 2 for OpenCV if there are as many cores: the networks are too small to share.
-        reidentify: With tracking, give a person who was lost for some seconds the same number
-            again. False: no descriptor of a face is computed, and such a person gets a new number.
+            of these. Default: all labels.
+        threads: Threads that ONNX Runtime and OpenCV may use. Default: 1 for ONNX Runtime, since
+            the networks are too small to benefit from more threads, and 2 for OpenCV if there are
+            as many cores.
+        reidentify: With tracking, a person who was lost for some seconds gets the same number
+            again. False: descriptors of faces are not computed, and the person gets a new number.
 
     Raises:
         ModelError: A model file is refused.
@@ -107,7 +111,7 @@ class MaskDetector:
         threads: int | None = None,
         reidentify: bool = True,
     ) -> None:
-        # The configuration checks the same ranges.
+        # Creating the sections checks the ranges.
         DetectConfig(every=detect_every, face_threshold=face_threshold, min_face_size=min_face_size)
         LimitsConfig(threads=threads)
         cv2.setNumThreads(threads or min(2, os.cpu_count() or 1))
@@ -147,7 +151,7 @@ class MaskDetector:
 
     @property
     def notice(self) -> str | None:
-        """A message for the user about the model, one sentence; None without one."""
+        """A message about the model for the user, in one sentence; None if there is none."""
         if self._rejects_non_faces:
             return None
         return standalone_notice(self.classifier.path.name, self.detector)
@@ -175,17 +179,17 @@ class MaskDetector:
 
         Args:
             image: uint8 `[H, W, 3]`, BGR; grey `[H, W]` and BGRA `[H, W, 4]` are accepted too.
-            moment: With tracking, when the frame was taken, in seconds of any clock that runs
-                evenly: the position in the video, or `time.perf_counter()` at a camera frame's
-                arrival. Votes and waits are measured by it. When left out, it is the time of the
-                call, at least 1/25 s after the last: right for a live camera, while a video that
-                is read faster counts as one of 25 frames/s.
+            moment: With tracking, the time at which the frame was taken, in seconds of a steady
+                clock: the position in the video, or `time.perf_counter()` at the arrival of a
+                camera frame. Votes and waits are measured with this clock. Defaults to the time of
+                the call, at least 1/25 s after the previous one. This suits a live camera; a video
+                that is read faster is treated as 25 frames/s.
 
         Returns:
             The faces, each with its box in pixels of `image` and its label.
 
         Raises:
-            UsageError: `image` is no picture, or `moment` no finite number.
+            UsageError: `image` is not a picture, or `moment` is not finite.
         """
         image = as_bgr(image)
         if self.tracker is not None:
@@ -218,7 +222,7 @@ class MaskDetector:
         ]
 
     def label_face(self, box: Box, probabilities: npt.NDArray[np.float32]) -> Face:
-        """Return the face in a box with the most probable of `labels`.
+        """Return a face with the most probable of `labels`.
 
         Args:
             box: x1, y1, x2, y2 in pixels.
@@ -254,8 +258,8 @@ class MaskDetector:
     def _run_detection(self, image: Image, tracker: FaceTracker) -> None:
         """Detect, classify and update the tracks.
 
-        Tracks without a detection near their expected place are verified there by the classifier,
-        if it rejects non-faces.
+        The classifier verifies tracks without a detection near their expected place, if it rejects
+        non-faces.
         """
         detections = self._run_detector(image)
         count = len(detections)
@@ -316,7 +320,7 @@ class MaskDetector:
             tracker.lose(track)
 
     def _run_detector(self, image: Image) -> Detections:
-        """Run the detector; return its plausible detections, `MOST_CANDIDATES` at most."""
+        """Run the detector and return its plausible detections, at most `MOST_CANDIDATES`."""
         with self.clock("detect"):
             detections = self.detector.detect(image)
         self.candidates = len(detections)
@@ -347,7 +351,7 @@ def as_bgr(image: Image) -> Image:
     """Convert a grey `[H, W]` or BGRA `[H, W, 4]` picture to uint8 `[H, W, 3]`, BGR.
 
     Raises:
-        UsageError: The array is no picture: another dtype or shape, or empty.
+        UsageError: The array is not a picture: its dtype or shape is wrong, or it is empty.
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim not in (2, 3) or image.size == 0:
         got = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__

@@ -1,17 +1,20 @@
-"""When to detect faces in a video."""
+"""The choice of the frames of a video in which a detector runs."""
 
 from __future__ import annotations
 
 from maskedge.tracking.elapsed import USUAL
 
 _EARLIEST = 2 * USUAL
-"""Seconds between two detections, at least, when an early one is wanted."""
+"""Minimum number of seconds between two detections when an early one is wanted."""
 _ROUNDING = 1e-6
 """Tolerance in seconds for sums of durations."""
 
 
 class DetectionSchedule:
-    """Decides in which frames to detect: every so many, and sooner where frames arrive slowly."""
+    """Decides in which frames a detector runs.
+
+    It runs after a number of frames, or after the time that this number takes at 25 frames/s.
+    """
 
     def __init__(self) -> None:
         self._frames = 0
@@ -30,11 +33,11 @@ class DetectionSchedule:
         longest = every * USUAL
         self._frames += 1
         self._seconds += interval
-        # Not in consecutive frames, unless frames are far apart: where detection itself takes the
-        # time, as on a small board, every frame would be late.
+        # Detection does not run in consecutive frames, unless they are far apart. On a small board
+        # detection takes most of the time, and every frame would be late.
         late = self._seconds >= longest - _ROUNDING and (self._frames > 1 or interval >= 2 * longest - _ROUNDING)
-        # Early detections add a third at most, so that faces that come and go do not make every
-        # frame expensive.
+        # Early detections add at most a third to the number of detections. Otherwise faces that
+        # come and go would make every frame expensive.
         self._credit = min(self._credit + max(1 / every, min(interval / longest, 1)) / 3, 3.0)
         due = not self._begun or self._frames >= every or late
         early = redetect_soon and self._seconds >= _EARLIEST - _ROUNDING and self._credit >= 1

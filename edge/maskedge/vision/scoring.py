@@ -1,4 +1,4 @@
-"""Scores of faces: thresholds, fusion of detector and classifier, refinement, choice of labels."""
+"""Scores of faces: fusion of detector and classifier, refinement, thresholds, choice of labels."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _REFINE_FROM = 0.3
 _CLIP = 1e-6
 """Scores and probabilities are clipped to this distance from 0 and 1."""
 _KEEP = 0.7
-"""Fraction of the face threshold that keeps a face that is already tracked: faces that move or are
-half hidden score lower."""
+"""A tracked face is kept down to this fraction of the face threshold. Faces that move or are half
+hidden score lower."""
 _KEEP_SIZE = 0.8
-"""Fraction of the smallest face size that keeps a face that is already tracked."""
+"""A tracked face is kept down to this fraction of the smallest face size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,8 @@ class Thresholds:
 
     Attributes:
         face_threshold: Lowest face score of a new face, 0 to 1.
-        fused: True if the face score of a detection is fused with the detector's score. Where no
-            detector has found anything the classifier's probability counts alone, so another
-            threshold applies.
+        fused: True if the face score of a detection is fused with the detector's score. Without a
+            detection only the classifier's probability counts, and another threshold applies.
         min_face_size: Side in pixels of the smallest new face (geometric mean of the box's
             sides); None for any size.
     """
@@ -52,13 +51,13 @@ class Thresholds:
     def voted(self) -> float:
         """Lowest voted probability of a tracked face.
 
-        Without fusion it is the threshold of a new face: a single frame may score lower
+        Without fusion it is the threshold of a new face. The score of a single frame may be lower
         (`keeps`), the vote over time may not.
         """
         return self.verified if self.fused else self.face_threshold
 
     def accepts(self, box: Box, score: float, face_threshold: float | None = None) -> bool:
-        """Return True if a detection is a new face; `face_threshold` replaces the own one."""
+        """Return True if a detection is a new face; `face_threshold` replaces the attribute."""
         threshold = self.face_threshold if face_threshold is None else face_threshold
         return bool(score >= threshold) and (self.min_face_size is None or side(box) >= self.min_face_size)
 
@@ -100,9 +99,9 @@ class LabelChoice:
         self._asked_for = np.array([label in self.labels for label in classifier.labels]) if restricted else None
 
     def restrict(self, probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return the probabilities of the labels that faces get; the others become 0.
+        """Return the probabilities of `labels`; the other columns become 0.
 
-        The probability of labels that are not asked for is distributed over those that are, in
+        The probability of face labels that are not asked for is distributed over `labels` in
         proportion. The sum of a row is the probability of a face.
 
         Args:
@@ -127,7 +126,7 @@ class ScoredBoxes:
     Attributes:
         boxes: N boxes, corrected by the classifier where it locates faces.
         probabilities: float32 `[N, C]`, one column per label of the classifier.
-        face_scores: float32 `[N]`, 0 to 1: what the face threshold is compared with.
+        face_scores: float32 `[N]`, 0 to 1; compared with the face threshold.
     """
 
     boxes: list[Box]
@@ -150,13 +149,13 @@ def fuse_scores(
     probabilities: npt.NDArray[np.float32],
     weights: tuple[float, float] | None,
 ) -> npt.NDArray[np.float32]:
-    """Fuse a detector's scores and a classifier's probabilities: a weighted sum of log-odds.
+    """Fuse a detector's scores and a classifier's probabilities by a weighted sum of log-odds.
 
     Args:
         scores: float32 `[N]`, 0 to 1; None if the detector gives none.
         probabilities: float32 `[N]`, the probability of a face by the classifier.
-        weights: Weights of the two (`FaceDetector.score_weights`). None: the probabilities count
-            alone. A probability weight of 0: the scores count alone.
+        weights: Weights of the two (`FaceDetector.score_weights`). None: only the probabilities
+            count. With a probability weight of 0, only the scores count.
 
     Returns:
         float32 `[N]`, the face scores.
@@ -177,11 +176,11 @@ def score_boxes(
     weights: tuple[float, float] | None,
     places: Sequence[Box] = (),
 ) -> ScoredBoxes:
-    """Classify detections and, behind them, places where no detector has found anything.
+    """Classify detections, and places without a detection.
 
-    The face score of a detection is fused with the detector's score; a place has the classifier's
-    probability. Detections that may be faces are refined if the classifier locates faces. Of
-    several refined to the same face only the best keeps its score.
+    The face score of a detection is fused with the detector's score. The face score of a place is
+    the classifier's probability. Detections that may be faces are refined if the classifier locates
+    faces. If several are refined to one face, only the best keeps its score.
 
     Args:
         classifier: The classifier.
@@ -191,7 +190,7 @@ def score_boxes(
         places: M boxes.
 
     Returns:
-        The N + M results in that order.
+        The N + M results: first the detections, then the places.
     """
     count, given = len(detections), detections.scores
     probabilities, boxes = _classify(classifier, image, [*detections.boxes, *places])
@@ -217,10 +216,10 @@ def refine(
 ) -> None:
     """Refine some boxes and their probabilities in place by test-time augmentation.
 
-    Each box is classified twice more where the classifier has located the face, the first time
-    mirrored; the mean of the three results replaces the first. Sources: iterated box regression
-    (Gidaris and Komodakis, "Attend Refine Repeat", 2016), mirrored test images (Krizhevsky et al.,
-    2012).
+    Each box is classified twice more at the place where the classifier has located the face, the
+    first time mirrored. The mean of the three results replaces the first result. Sources: iterated
+    box regression (Gidaris and Komodakis, "Attend Refine Repeat", 2016), mirrored test images
+    (Krizhevsky et al., 2012).
 
     Args:
         classifier: The classifier.
@@ -253,7 +252,7 @@ def may_be_face(box: Box, width: int, height: int) -> bool:
 def _classify(
     classifier: MaskClassifier, image: Image, boxes: list[Box], *, mirrored: bool = False
 ) -> tuple[npt.NDArray[np.float32], list[Box]]:
-    """Classify boxes and locate their faces. A box stays where its correction is implausible."""
+    """Classify boxes and locate their faces. An implausible correction is ignored."""
     probabilities, located = classifier.classify_and_locate(image, boxes, mirrored=mirrored)
     height, width = image.shape[:2]
     return probabilities, [new if may_be_face(new, width, height) else box for new, box in zip(located, boxes, strict=True)]

@@ -1,4 +1,4 @@
-"""The self-test of a model file: its metadata has inputs and their expected outputs."""
+"""The self-test of a model file: inputs and their expected outputs, stored in its metadata."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from .classifier import MaskClassifier
 from .detectors.network import CnnDetector
 
 _MOST_PIXELS = 1 << 24
-"""Pixels of the inputs of a self-test, at most."""
+"""Maximum number of pixels of the inputs of a self-test."""
 _WRONG = (KeyError, TypeError, ValueError, OverflowError, IndexError, RecursionError, cv2.error)
-"""Exceptions that a text raises which is no self-test."""
+"""Exceptions of reading a text that is not a self-test."""
 _ANOTHER = 2.0
-"""Distance in pixels from which two boxes are of different faces."""
+"""Distance in pixels beyond which two boxes show different faces."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class SelfTest:
         """Read `maskedge.selftest`.
 
         Raises:
-            ValueError: The text is no self-test.
+            ValueError: The text is not a self-test.
         """
         try:
             fields = read_json(text)
@@ -98,14 +98,14 @@ class DetectorSelfTest:
         """Read `maskedge.selftest`.
 
         Raises:
-            ValueError: The text is no self-test of a detector.
+            ValueError: The text is not a self-test of a detector.
         """
         try:
             fields = read_json(text)
             boxes = np.array(fields["boxes"], np.float32).reshape(-1, 4)
             scores = np.array(fields["scores"], np.float32)
             if len(boxes) != len(scores):
-                raise ValueError("it has not as many scores as boxes")
+                raise ValueError("its numbers of scores and boxes differ")
             return cls(_picture(fields["frame"]), boxes, scores, float(fields["tolerance"]))
         except _WRONG as error:
             raise ValueError(f"maskedge.selftest cannot be read ({str(error)[:200]})") from error
@@ -115,16 +115,16 @@ def _picture(text: str) -> Image:
     """Decode a PNG in base64.
 
     Raises:
-        ValueError: The text is no PNG.
+        ValueError: The text is not a PNG.
     """
     content = base64.b64decode(text, validate=True)
     # A PNG begins with its size: a small file may expand to gigabytes of pixels.
     width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))
     if not content.startswith(b"\x89PNG\r\n\x1a\n") or width * height > _MOST_PIXELS:
-        raise ValueError(f"its pixels are no PNG of {_MOST_PIXELS:,} pixels at most")
+        raise ValueError(f"its pixels are not a PNG of at most {_MOST_PIXELS:,} pixels")
     picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     if picture is None:
-        raise ValueError("its pixels are no picture")
+        raise ValueError("its pixels are not a picture")
     return np.asarray(picture, np.uint8)
 
 
@@ -135,11 +135,11 @@ class Verification:
     Attributes:
         kind: `classifier` or `detector`.
         labels: Its labels.
-        checksums: Which checksums were compared: `its own`, `MODELS.json`.
+        checksums: The compared checksums: `its own`, `MODELS.json`.
         inputs: Number of self-test inputs: crops, or the faces of a frame.
         worst: Greatest difference of a probability, or of a coordinate in pixels.
-        changed: Number of inputs whose most probable label differs, or of faces that are found
-            only here or only where the file was made.
+        changed: Number of inputs whose most probable label differs, or of faces that are found only
+            on this machine or only on the machine that made the file.
         tolerance: Greatest permitted difference.
     """
 
@@ -189,7 +189,7 @@ def _verify_classifier(classifier: MaskClassifier, checksums: tuple[str, ...]) -
     if answers.shape != test.answers.shape:
         raise ValueError("maskedge.selftest is of a model with other outputs")
     difference = np.abs(answers - test.answers).max(axis=1)
-    # NaN compares as no difference.
+    # A NaN would not count as a difference.
     difference[~np.isfinite(difference)] = np.inf
     count = len(classifier.labels)
     changed = int((answers[:, :count].argmax(axis=1) != test.answers[:, :count].argmax(axis=1)).sum())
@@ -202,7 +202,7 @@ def _verify_detector(detector: CnnDetector, checksums: tuple[str, ...]) -> Verif
         raise ValueError("maskedge.selftest is of a model with an input of another size")
     boxes, _ = detector.infer(test.frame)
     away = [float(np.abs(boxes - box).max(axis=1).min()) if len(boxes) else np.inf for box in test.boxes]
-    # A box beyond is of another face, or NaN.
+    # A box beyond this distance shows another face, or holds NaN.
     near = [value for value in away if value <= _ANOTHER]
     changed = len(away) - len(near) + max(0, len(boxes) - len(test.boxes))
     return Verification("detector", detector.contract.labels, checksums, len(away), max(near, default=0.0), changed, test.tolerance)

@@ -1,11 +1,11 @@
 """The choice of a detector for classifiers without the label `not_a_face`.
 
-The default detectors favour recall: they leave it to the label `not_a_face` to reject false alarms.
-A classifier without that label cannot. On 60 pictures of empty rooms and house fronts the raw
-windows of the bundled cascade then give 1,216 faces, the network with a threshold of 0.5 gives 1,
-and OpenCV's own cascade 2. Of the faces in photographs of people the network finds 0.98, OpenCV's
-cascade 0.46. So the network is the default for such classifiers, and every detector is replaced by
-its standalone variant (`FaceDetector.standalone`).
+The default detectors favour recall, and the label `not_a_face` rejects their false alarms. A
+classifier without that label cannot reject them. On 60 pictures of empty rooms and house fronts,
+the raw windows of the bundled cascade then give 1,216 faces, OpenCV's own cascade gives 2, and the
+network with a threshold of 0.5 gives 1. In photographs of people, the network finds 0.98 of the
+faces and OpenCV's cascade finds 0.46. The network is therefore the default for such classifiers,
+and every detector is replaced by its standalone variant (`FaceDetector.standalone`).
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def standalone_notice(name: str, detector: FaceDetector | None = None) -> str:
 
     Args:
         name: File name of the classifier.
-        detector: The detector in use; None where it is not known yet.
+        detector: The detector in use; None if it is not known yet.
     """
     how = (
         f"edge-run will find faces for it with {STANDALONE_DETECTOR} at a score of {STANDALONE_THRESHOLD:g} or more"
         if detector is None
         else detector.standalone_note
     )
-    return f"{name} has no label {NOT_A_FACE} and cannot reject what is no face: {how}."
+    return f"{name} has no label {NOT_A_FACE} and cannot reject false alarms: {how}."

@@ -155,7 +155,7 @@ def test_refused_models_are_explained(tmp_path: Path) -> None:
     flipped[len(flipped) // 2] ^= 1
     for content, words in (
         (b"", "is empty"),
-        (b"hello", "is no ONNX model"),
+        (b"hello", "is not an ONNX model"),
         (no_crop.read_bytes(), "its metadata has no maskedge.crop"),
         (bytes(flipped), "is damaged"),
     ):

@@ -92,13 +92,13 @@ DAMAGED = {
     "a rectangle below 0": (re.sub(r"<rects><_>\d+", "<rects><_>-1", OWN, count=1), "a rectangle of feature 0"),
     "tilted": (OWN.replace("<tilted>0", "<tilted>7", 1), "<tilted>"),
     "text for a list": (re.sub(r"<stages>.*</stages>", "<stages>5</stages>", OWN, flags=re.DOTALL), "it has 0 stages"),
-    "not closed": (OWN[:5000], "no XML"),
+    "not closed": (OWN[:5000], "not XML"),
     "no cascade": ("<?xml version='1.0'?><opencv_storage><a>1</a></opencv_storage>", "neither"),
     "of another program": ("<?xml version='1.0'?><html></html>", "outermost"),
     "entities": ("<!DOCTYPE x [<!ENTITY a 'b'>]><opencv_storage>&a;</opencv_storage>", "document type"),
     "deep": ("<opencv_storage>" + "<_>" * 100_000, "inside one another"),
-    "other text": ("cascade: 1", "no XML"),
-    "an unknown encoding": ("<?xml version='1.0' encoding='no-such'?><a/>", "no XML"),
+    "other text": ("cascade: 1", "not XML"),
+    "an unknown encoding": ("<?xml version='1.0' encoding='no-such'?><a/>", "not XML"),
 }
 
 
@@ -108,7 +108,7 @@ def test_damage_is_refused_in_a_sentence(tmp_path: Path, text: str, clause: str)
     path.write_text(text)
     with pytest.raises(ModelError, match=re.escape(clause)) as refusal:
         CascadeDetector.trained(path)
-    assert "is no cascade that can be used" in str(refusal.value)
+    assert "is not a usable cascade" in str(refusal.value)
     assert len(str(refusal.value)) < 400
 
 

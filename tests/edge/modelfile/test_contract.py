@@ -79,7 +79,7 @@ def test_weights_in_another_file_are_refused(tmp_path: Path, location: str) -> N
     onnx.external_data_helper.set_external_data(weight, location)
     weight.ClearField("raw_data")
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError, match="one file here"):
+    with pytest.raises(ModelError, match="must be one file"):
         MaskClassifier(path)
 
 
@@ -191,7 +191,7 @@ def test_unreadable_catalogue_is_said(tmp_path: Path) -> None:
     ("content", "named"),
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "Git LFS"),
-        (b"\n<!DOCTYPE html><html>", "page of the web"),
+        (b"\n<!DOCTYPE html><html>", "a web page"),
         (b"PK\x03\x04....", "ZIP"),
         (b"\x89HDF\r\n\x1a\n", "Keras"),
         (b"\x1c\0\0\0TFL3", "TensorFlow Lite"),
@@ -202,5 +202,5 @@ def test_unreadable_catalogue_is_said(tmp_path: Path) -> None:
 def test_what_is_often_given_for_a_model_is_named(tmp_path: Path, content: bytes, named: str) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
-    with pytest.raises(ModelError, match=rf"no ONNX model, but .*{named}"):
+    with pytest.raises(ModelError, match=rf"not an ONNX model, but .*{named}"):
         read_model(path)

@@ -46,7 +46,7 @@ def test_tiny_and_odd_pictures(shape: tuple[int, int, int]) -> None:
 def test_file_that_is_no_cascade(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "cascade.xml"
     path.write_bytes(content)
-    with pytest.raises(ModelError, match="is no cascade"):
+    with pytest.raises(ModelError, match="is not a usable cascade"):
         CascadeDetector(path, side=320)
 
 

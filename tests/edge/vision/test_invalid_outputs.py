@@ -41,8 +41,8 @@ def node(operator: str, *inputs: str, output: str = "probabilities", **options: 
     [
         ((node("Mul", "answer", "x"),), {"x": np.nan}, r"\(nan, nan\)"),
         ((node("Add", "answer", "x"),), {"x": np.inf}, r"\(inf, inf\)"),
-        ((node("Sigmoid", "answer"),), {}, "which are no probabilities"),
-        ((node("Mul", "answer", "x"),), {"x": 1.05}, "which are no probabilities"),
+        ((node("Sigmoid", "answer"),), {}, "which are not probabilities"),
+        ((node("Mul", "answer", "x"),), {"x": 1.05}, "which are not probabilities"),
         ((node("Add", "answer", "x"),), {"x": [[0.7, -0.7]]}, r"-0\."),
         ((node("Identity", "logits"),), {}, "lacks a softmax"),
     ],
@@ -83,7 +83,7 @@ def test_the_first_invalid_output_ends_a_run_with_the_models_exit_code(tmp_path:
     model = nan_at(tmp_path / "model.onnx", 77)
     detector = MaskDetector(model, Everywhere())
     assert len(detector(np.full((60, 60, 3), 78, np.uint8))) == 1
-    with pytest.raises(ModelError, match=r"answers with \(nan, nan\)"):
+    with pytest.raises(ModelError, match=r"returns \(nan, nan\)"):
         detector(np.full((60, 60, 3), 77, np.uint8))
     # The first picture has another shade; the second triggers NaN.
     import cv2
@@ -98,7 +98,7 @@ def test_the_first_invalid_output_ends_a_run_with_the_models_exit_code(tmp_path:
 
 def test_invalid_face_positions_are_refused(tmp_path: Path) -> None:
     path = write_model(tmp_path / "model.onnx", place=(0.1, 0.1, np.nan, 0.9))
-    with pytest.raises(ModelError, match="places that are no boxes"):
+    with pytest.raises(ModelError, match="places that are not boxes"):
         MaskClassifier(path)
 
 
@@ -132,7 +132,7 @@ def extended_detector(path: Path, operator: str, value: float, which: str) -> Pa
     ("which", "value"), [("boxes", np.nan), ("boxes", np.inf), ("scores", np.nan), ("scores", 1e6), ("scores", -1e6)]
 )
 def test_invalid_boxes_and_scores_are_refused(tmp_path: Path, which: str, value: float) -> None:
-    with pytest.raises(ModelError, match="boxes or scores that are none"):
+    with pytest.raises(ModelError, match="boxes or scores that are not valid"):
         CnnDetector(extended_detector(tmp_path / "detector.onnx", "Mul", value, which))
 
 
@@ -144,7 +144,7 @@ def test_unexpected_shapes_of_a_detector_are_refused(tmp_path: Path) -> None:
         model.graph.initializer.append(numpy_helper.from_array(np.array(value, np.int64), f"{name} of slice"))
     model.graph.node[-1].input[1:] = ["one of slice", "end of slice"]
     (tmp_path / "detector.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError, match=r"where \[K, 4\] and \[K\] belong"):
+    with pytest.raises(ModelError, match=r"expected \[K, 4\] and \[K\]"):
         CnnDetector(tmp_path / "detector.onnx")
 
 

@@ -152,8 +152,8 @@ def test_command_and_device(command, scenes_folder: Path, tmp_path: Path) -> Non
     (tmp_path / "short.xml").write_text(xml.read_text()[:-400])
     done = command("edge-run", "--source", "demo", "--max-frames", "4", "--cascade", tmp_path / "short.xml")
     assert done.returncode == 4
-    assert "is no cascade" in done.stderr
+    assert "is not a usable cascade" in done.stderr
     assert "Traceback" not in done.stderr
     done = command("edge-run", "--source", "demo", "--cascade", xml, "--detector-model", xml)
     assert done.returncode == 2
-    assert "leave the other out" in done.stderr
+    assert "leave one of them out" in done.stderr

@@ -94,7 +94,7 @@ def test_boxes_outside_of_the_picture_are_named(tmp_path: Path, scenes_folder: P
     ("rows", "words"),
     [
         (["image,xmin", "a,1"], "no column label, xmax, ymax, ymin"),
-        (["image,xmin,ymin,xmax,ymax,label"], "labels no box"),
+        (["image,xmin,ymin,xmax,ymax,label"], "has no labelled box"),
         (["image,xmin,ymin,xmax,ymax,label", "a.jpg,1,2,three,4,with_mask"], "three"),
         (["image,xmin,ymin,xmax,ymax,label", "a.jpg,1,2,3,4,mask"], "label 'mask'"),
     ],

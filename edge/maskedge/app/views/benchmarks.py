@@ -78,7 +78,7 @@ def _quick(own: list[Report]) -> None:
 
 
 def _measure() -> Report:
-    """Run the quick benchmark. Another click or closing the page ends its process too."""
+    """Run the quick benchmark. Another click or closing the page also ends its process."""
     with tempfile.TemporaryDirectory(prefix="maskedge-app-") as folder:
         path = Path(folder) / "speed.json"
         process = start_quick(path)
@@ -127,8 +127,8 @@ def _accuracy(reports: Sequence[Report]) -> None:
     st.subheader("Accuracy and latency", anchor=False)
     st.markdown(
         "Each point is one pipeline, measured on pictures of real people. Up and left is better. A pipeline is "
-        "*Pareto-optimal* when no other of its report is faster at the same F1 or better at the same latency; the dashed line "
-        "joins these."
+        "*Pareto-optimal* if no other pipeline of its report is faster at the same F1 or better at the same latency. The dashed "
+        "line joins these points."
     )
     points = [point for report in reports for point in report.points()]
     st.vega_lite_chart(frontier_chart(points), width="stretch")
@@ -172,7 +172,7 @@ def _speed(reports: Sequence[Report]) -> None:
             "rate": st.column_config.NumberColumn("Frames/s", format="%.1f"),
             "range": "Range",
             "ratio": st.column_config.TextColumn(
-                "Speed-up", alignment="right", help="Frames/s divided by those of the original pipeline in the same round."
+                "Speed-up", alignment="right", help="Frames/s divided by the frames/s of the original pipeline in the same round."
             ),
             "p50": st.column_config.NumberColumn("p50 (ms)", format="%.1f"),
             "p95": st.column_config.NumberColumn("p95 (ms)", format="%.1f"),

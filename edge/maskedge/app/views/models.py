@@ -21,7 +21,7 @@ _SETS = {
     "scenes dev": "Faces and false alarms in held-out webcam and phone pictures",
     "validation": "Validation set, used to select the best epoch",
 }
-"""Descriptions of the data sets that figures are measured on."""
+"""Descriptions of the data sets of the figures."""
 
 
 def show() -> None:
@@ -86,7 +86,7 @@ def _show_model(model: ModelFile) -> None:
         st.download_button(
             "Card (Markdown)", text, f"{model.name}.md", "text/markdown", icon=":material/download:", key=f"card {model.digest}"
         )
-        # The headings of the card are one level below that of the model.
+        # The headings of the card are below the heading of the model.
         st.markdown(text.replace("\n#", "\n###").replace("# Model card", "#### Model card", 1))
 
 
@@ -96,7 +96,7 @@ def _summary(card: Mapping[str, Any]) -> None:
         _detector_summary(card, found)
         return
     if not evaluations:
-        st.markdown("This file contains no evaluation, so that its accuracy is unknown.")
+        st.markdown("This file contains no evaluation, so its accuracy is unknown.")
         return
     for part in evaluations:
         st.markdown(f"**{_SETS.get(part['name'], part['name'])}** ({part['pictures']:,})")
@@ -132,7 +132,7 @@ def _summary(card: Mapping[str, Any]) -> None:
 
 
 def _best_point(card: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return a detector's figures at its own threshold and largest pictures; None without any."""
+    """Return a detector's figures at its own threshold and largest pictures; None if unknown."""
     own = [point for point in card.get("curve", ()) if point.get("score") == card.get("least_score")]
     return max(own, key=lambda point: int(point["side"]), default=None)
 
@@ -179,10 +179,10 @@ def _confusion(card: Mapping[str, Any], model: ModelFile) -> None:
             "label": "Label",
             "faces": "Faces",
             "precision": st.column_config.NumberColumn(
-                "Precision", format="percent", help="Share of the faces predicted as this label that have it."
+                "Precision", format="percent", help="Of the faces predicted as this label, the share that is correct."
             ),
             "recall": st.column_config.NumberColumn(
-                "Recall", format="percent", help="Share of the faces of this label that are predicted as it."
+                "Recall", format="percent", help="Of the faces with this true label, the share that is predicted correctly."
             ),
             "F1": st.column_config.NumberColumn("F1", format="percent", help="Harmonic mean of precision and recall."),
         },
@@ -214,7 +214,7 @@ def _calibration(card: Mapping[str, Any], model: ModelFile) -> None:
 
 
 def _choose(card: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """Show the data sets of the figures, and return the chosen one."""
+    """Show the names of the data sets, and return the figures of the selected one."""
     evaluations = {part["name"]: part for part in card["evaluations"]}
     name = st.segmented_control(
         "Measured on",

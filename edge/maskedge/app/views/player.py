@@ -1,4 +1,4 @@
-"""Show an annotated video: people, a player, faces over time, downloads."""
+"""Show an annotated video: the people, a player, the faces over time, and downloads."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ button:focus-visible, input:focus-visible { outline: 3px solid var(--st-primary-
 input { flex: 1; min-width: 0; accent-color: var(--st-primary-color); }
 output { min-width: 6.2rem; text-align: right; font-variant-numeric: tabular-nums; font-size: .9rem; }
 """
-# OpenCV writes no codec that every browser plays, so the player shows pictures in turn.
+# OpenCV cannot write a codec that every browser plays, so the player shows single pictures.
 _JS = """
 export default function ({ data, parentElement }) {
   const [picture, button, range, position] = ["img", "button", "input", "output"].map((name) => parentElement.querySelector(name));
@@ -88,7 +88,7 @@ def show_video(video: AnnotatedVideo) -> None:
     st.caption(
         f"{video.summary.frames:,} frames in {video.summary.seconds:.1f} s: "
         f"{video.summary.frames / max(video.summary.seconds, 1e-9):.0f} frames/s, {total[0]:.0f} ms per frame (median). "
-        f"The player shows {len(pictures)} of them; the download contains all."
+        f"The player shows {len(pictures)} of the frames; the download contains all of them."
     )
     if video.timeline:
         st.markdown("**Faces over time**")

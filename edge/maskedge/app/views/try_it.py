@@ -41,12 +41,13 @@ T = TypeVar("T")
 _EXAMPLE, _FILES, _PHOTO = "Example", "My files", "Camera"
 _SOURCES = {_EXAMPLE: ":material/movie:", _FILES: ":material/upload_file:", _PHOTO: ":material/photo_camera:"}
 _KEPT_BYTES = 300_000_000
-"""Bytes of decoded pictures that a session caches, so that a slider does not run detection again."""
+"""Maximum number of bytes of decoded pictures in the cache of a session. With the cache, moving a
+slider does not run detection again."""
 
 
 @dataclass
 class _Shared:
-    """A detector that visitors share, one at a time."""
+    """A detector that visitors share. One visitor uses it at a time."""
 
     detector: MaskDetector
     lock: threading.Lock
@@ -107,8 +108,8 @@ def _uploads(settings: Settings) -> None:
         type=[*PICTURES, *VIDEOS],
         accept_multiple_files=True,
         key="try-files",
-        help="Files stay in memory while this page is open. While a video is processed, it also lies in a private folder, "
-        "which is removed right after.",
+        help="Files stay in memory while this page is open. While a video is processed, it is also stored in a private folder, "
+        "which is removed afterwards.",
     )
     if not files:
         return
@@ -183,7 +184,7 @@ def _show_pictures(pictures: Sequence[tuple[str, Picture]], settings: Settings) 
 
 
 def _show_notices(settings: Settings) -> None:
-    """Show what the visitor should know of the classifier, once per detector."""
+    """Show the notice about the classifier, once per detector."""
     for detector in settings.detectors:
         notice = _shared(settings.classifier.digest, _key(detector), settings.classifier, detector).detector.notice
         if notice is not None:
@@ -191,7 +192,7 @@ def _show_notices(settings: Settings) -> None:
 
 
 def _detect(identity: str, picture: Picture, settings: Settings, detector: str | ModelFile) -> tuple[FrameResult, float]:
-    """Return the result of a picture and its milliseconds, cached per session."""
+    """Return the result of a picture and the milliseconds it took, cached per session."""
 
     def run() -> tuple[FrameResult, float]:
         shared = _shared(settings.classifier.digest, _key(detector), settings.classifier, detector)
@@ -229,7 +230,7 @@ def _show_result(
                 "top": st.column_config.NumberColumn("Top", help="Pixels from the top edge"),
             },
         )
-    # Results side by side leave no room for two buttons in a row.
+    # Results side by side have no room for two buttons in a row.
     left, right = (st.container(), st.container()) if beside else st.columns(2)
     stem = PurePath(picture.name).stem.replace(" ", "-")
     left.download_button(
@@ -299,7 +300,7 @@ def _run_video(name: str, content: bytes | None, settings: Settings, detector: s
         return annotate_video(
             name,
             content,
-            # Detect on every frame when faces are hidden, so that a new face is covered at once.
+            # Detect in every frame if faces are hidden, so that a new face is covered at once.
             build_detector(settings.classifier, detector, detect_every=1 if settings.options.hide_faces else 2),
             settings.options,
             stop=stop,
@@ -314,7 +315,7 @@ def _run_video(name: str, content: bytes | None, settings: Settings, detector: s
 
 
 def _is_connected() -> bool:
-    """Return whether the visitor's page is still open."""
+    """Return True if the visitor's page is still open."""
     from streamlit.runtime import get_instance
     from streamlit.runtime.scriptrunner import get_script_run_ctx
 
@@ -327,7 +328,7 @@ def _key(detector: str | ModelFile) -> str:
 
 
 def _cached(key: str, make: Callable[[], T]) -> T:
-    """Return the value of `key` from the session's cache, or make it.
+    """Return the value of `key` from the session's cache, or compute and cache it.
 
     The least recently used values are dropped first.
     """

@@ -44,8 +44,8 @@ class Detections:
     """The faces that a detector found in one picture.
 
     Attributes:
-        boxes: N boxes (x1, y1, x2, y2 in pixels of the picture), best first where the detector
-            ranks them. They may leave the picture a little.
+        boxes: N boxes (x1, y1, x2, y2 in pixels of the picture), best first if the detector
+            ranks them. They may extend slightly beyond the picture.
         scores: float32 `[N]`, 0 to 1; None if the detector does not score its boxes.
     """
 
@@ -85,8 +85,8 @@ class FaceDetector(Protocol):
     def standalone(self) -> FaceDetector:
         """Return the detector to use with a classifier that has no label `not_a_face`.
 
-        The detectors here favour recall and leave it to the classifier to reject non-faces. The
-        standalone variant is precise by itself.
+        The detectors here favour recall, and the classifier rejects non-faces. The standalone
+        variant is precise by itself.
         """
         return self
 
@@ -111,7 +111,7 @@ class _Adapter(FaceDetector):
 
 
 def adapt_detector(detector: FaceDetector | BoxDetector) -> FaceDetector:
-    """Return `detector` itself if it has all of `FaceDetector`, otherwise an adapter around it.
+    """Return `detector` itself if it has all members of `FaceDetector`, otherwise an adapter.
 
     The adapter has the defaults of a detector without scores.
     """
@@ -119,9 +119,9 @@ def adapt_detector(detector: FaceDetector | BoxDetector) -> FaceDetector:
 
 
 Factory: TypeAlias = Callable[[int | None, int], FaceDetector]
-"""Makes a detector of (min_face_size, threads)."""
+"""Makes a detector from (min_face_size, threads)."""
 FileFactory: TypeAlias = Callable[[Path, int | None, int], FaceDetector]
-"""Makes a detector of (path, min_face_size, threads)."""
+"""Makes a detector from (path, min_face_size, threads)."""
 
 _names: dict[str, Factory] = {}
 _suffixes: dict[str, FileFactory] = {}
@@ -172,12 +172,12 @@ def load_detector(
 
     Args:
         detector: A name (`detector_names`) or the path of a detector file: a cascade (`.xml`) or
-            a network (`.onnx`). A `Path` with any other suffix is read as a network.
+            a network (`.onnx`). A `Path` with any other suffix is treated as a network.
         file_type: The suffix whose loader reads the file, such as `.xml`, regardless of the name
             of the file. None: the file's own suffix.
-        min_face_size: Side in pixels of the smallest face that must be found. The detector scales
-            the picture for it, which costs time in proportion to the area. None: the detector's
-            own scale. `haar-stock` always scans the full-size picture.
+        min_face_size: Side in pixels of the smallest face that must be found. The detector resizes
+            the picture accordingly; its time is proportional to the area. None: the detector's
+            default size. `haar-stock` always scans the full-size picture.
         threads: Threads that ONNX Runtime may use.
 
     Raises:

@@ -24,30 +24,32 @@ given."""
 FACE_OF_SQUARE = 0.95
 """Side of a labelled face, in units of the square that the bundled cascade returns for it."""
 MOST_WINDOWS = 1000
-"""Raw windows that are considered, best first: bounds the time of a picture that is all pattern."""
+"""Maximum number of raw windows for suppression, best first. It limits the time for a picture full
+of patterns."""
 _MOST_RAW = 16_384
-"""Raw windows that may help to place a face. A cascade that accepts everything returns hundreds of
-thousands."""
+"""Maximum number of raw windows that contribute to the positions of faces. A cascade that accepts
+everything returns hundreds of thousands of windows."""
 _MOST_GROUPED = 8_192
-"""Raw windows that are grouped, at most."""
+"""Maximum number of raw windows that are grouped."""
 _GROUP_EPS = 0.2
-"""Relative difference up to which OpenCV groups two windows: its own default."""
+"""Relative difference up to which OpenCV groups two windows; OpenCV's default."""
 MOST_SQUARES = 80
-"""Boxes per picture, at most. Beyond the best eighty there is hardly ever a face."""
+"""Maximum number of boxes per picture. Boxes beyond the best eighty hardly ever show a face."""
 _SAME_FACE = 0.35
 """Overlap (IoU) from which two windows show the same face."""
 _AGREE = 0.5
-"""Overlap (IoU) from which a window helps to place the one that is kept."""
+"""Overlap (IoU) with a kept window from which a window contributes to its position."""
 _STANDALONE_NEIGHBORS = 24
 """Windows that must agree on a face without a classifier that rejects non-faces. With fewer, most
 groups are false alarms."""
 _STANDALONE_STEP = 1.1
-"""Scale step of a scan whose windows are counted: at the usual 1.3 too few lie on a face."""
+"""Step between the face sizes of a standalone scan. With the usual 1.3 too few windows lie on a
+face."""
 
 
 def opencv_cascade(name: str) -> Path:
     """Return the path of a cascade that ships with OpenCV, as in `frontalface_default`."""
-    # Not `cv2.data`: its type stub does not know it.
+    # The type stub of OpenCV lacks `cv2.data`.
     return Path(str(files("cv2.data"))) / f"haarcascade_{name}.xml"
 
 
@@ -67,17 +69,17 @@ def _open_cascade(path: Path) -> cv2.CascadeClassifier:
     installed = is_bundled(path) or path.parent == opencv_cascade("").parent
     cascade = cv2.CascadeClassifier()
     try:
-        # Installed files were checked when they were packaged: checking costs time at each start.
+        # Installed files were checked when they were packaged. A check at each start costs time.
         text = content.decode("utf-8") if installed else read_cascade(content)
         storage = cv2.FileStorage(text, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
         opened = cascade.read(storage.getFirstTopLevelNode()) and not cascade.empty()
     except (CascadeError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path} is no cascade that can be used: {error}.") from error
+        raise ModelError(f"{path} is not a usable cascade: {error}.") from error
     # OpenCV's binding turns some refusals into a SystemError.
     except (cv2.error, SystemError) as error:
-        raise ModelError(f"{path} is no cascade that OpenCV {cv2.__version__} can use.") from error
+        raise ModelError(f"{path} is not a cascade that OpenCV {cv2.__version__} can use.") from error
     if not opened:
-        raise ModelError(f"{path} is no cascade that OpenCV {cv2.__version__} can use.")
+        raise ModelError(f"{path} is not a cascade that OpenCV {cv2.__version__} can use.")
     return cascade
 
 
@@ -89,12 +91,13 @@ class CascadeDetector(FaceDetector):
         side: Longest side in pixels at which pictures are scanned; larger ones are shrunk first.
             None: full size.
         scale_factor: Step between the face sizes of the scan.
-        min_neighbors: Windows that must agree on a face. 0: every window counts, and non-maximum
-            suppression by the windows' scores follows; it finds more faces than OpenCV's grouping.
+        min_neighbors: Number of windows that must agree on a face. 0: every window counts, followed
+            by non-maximum suppression with the windows' scores. This finds more faces than OpenCV's
+            grouping.
         min_face_size: Side in pixels of the picture of the smallest face that must be found. It
             replaces `side`.
-        border: Frame of repeated edge pixels, as a fraction of the longest side, for faces that
-            the picture's edge cuts.
+        border: Width of a border of repeated edge pixels, as a fraction of the longest side. With
+            it the cascade finds faces that the edge of the picture cuts.
 
     Raises:
         ModelError: The file is missing or OpenCV cannot use it.
@@ -175,7 +178,10 @@ class CascadeDetector(FaceDetector):
         return choose_scale(smallest, self.min_face_size, self.side, max(width, height))
 
     def detect(self, image: Image) -> Detections:
-        """Detect the faces of `image`, uint8 `[H, W, 3]` BGR. Boxes may leave it a little."""
+        """Detect the faces of `image`, uint8 `[H, W, 3]` BGR.
+
+        Boxes may extend slightly beyond it.
+        """
         with inner_stage("resize"):
             grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
             scale = self.scale(grey.shape[1], grey.shape[0])
@@ -203,13 +209,13 @@ class CascadeDetector(FaceDetector):
         )
 
     def _grouped(self, grey: Image) -> list[tuple[float, ...]]:
-        """Return squares (x, y, width, height) as OpenCV groups windows."""
+        """Return the squares (x, y, width, height) of OpenCV's grouping of windows."""
         windows = np.asarray(self._cascade.detectMultiScale(grey, self.scale_factor, 0))
         windows = windows.reshape(-1, 4)
-        # Grouping is quadratic: a cascade that accepts everything gets a sample of its windows.
+        # Grouping takes quadratic time. If a cascade accepts everything, windows are sampled.
         windows = windows[:: -(-len(windows) // _MOST_GROUPED) or 1]
         found, _ = cv2.groupRectangles(windows.tolist(), self.min_neighbors, _GROUP_EPS)
-        # OpenCV's threads return squares in any order: sorting makes the result deterministic.
+        # OpenCV's threads return squares in any order. Sorting makes the result deterministic.
         return sorted(tuple(map(float, square)) for square in found)
 
     def _scored_windows(self, grey: Image) -> list[tuple[float, ...]]:
@@ -222,7 +228,7 @@ class CascadeDetector(FaceDetector):
         if not len(found):
             return []
         windows, scores = np.asarray(found, np.float64), np.asarray(sums, np.float64).reshape(-1)
-        # Sorted, since OpenCV's threads return windows in any order.
+        # OpenCV's threads return windows in any order, so they are sorted.
         order = np.lexsort((*windows.T, -scores))[:_MOST_RAW]
         windows, scores = windows[order], scores[order]
         scores = scores - scores[-1]

@@ -22,21 +22,21 @@ from .scaling import choose_scale, scaled_size
 CNN_SIDE = 480
 """Longest side in pixels of the network's input, unless `min_face_size` is given."""
 SMALLEST_FACE = 10.0
-"""Side in pixels of its input of the smallest face that the bundled network finds."""
+"""Side of the smallest face that the bundled network finds, in pixels of its input."""
 FUSED_THRESHOLD = 0.8
-"""Lowest fused score of a face, chosen as `FACE_THRESHOLD` is."""
+"""Lowest fused score of a face, chosen like `FACE_THRESHOLD`."""
 STANDALONE_THRESHOLD = 0.5
 """Lowest score of a face without a classifier that rejects non-faces."""
 _FUSED_WEIGHTS = (0.75, 0.5)
-"""Weights of the log-odds of the network's score and of the classifier's probability: the score is
-the less confident of the two."""
+"""Weights of the log-odds of the network's score and of the classifier's probability. The score is
+less confident than the probability."""
 _STANDALONE_WEIGHTS = (1.0, 0.0)
 _MULTIPLE = 32
 """Sides of the input of a detector file that takes any size are multiples of this."""
 SCORE_TOLERANCE = 0.001
-"""Distance that a score may be outside 0 to 1: outputs are rounded."""
+"""Tolerated distance of a score from the range 0 to 1. Outputs are rounded."""
 MOST_BOXES = 4096
-"""Boxes per picture, at most, best first."""
+"""Maximum number of boxes per picture; the best are kept."""
 
 
 class CnnDetector(FaceDetector):
@@ -67,7 +67,7 @@ class CnnDetector(FaceDetector):
         self.side, self.min_face_size = side, min_face_size
         self._session = open_model(self.path, threads)
         self.contract = read_detector_contract(self._session, str(self.path))
-        # A file may keep the contract on paper and fail when it runs.
+        # A file may declare a valid contract and still fail when it runs.
         sizes = [self.contract.size] if self.contract.size else [(64, 64), (96, 64)]
         for width, height in sizes:
             for frame in trial_pictures(3, height, width):
@@ -121,7 +121,7 @@ class CnnDetector(FaceDetector):
             of the graph.
 
         Raises:
-            ModelError: The network does not run, or its outputs are no boxes and scores.
+            ModelError: The network does not run, or its outputs are not boxes and scores.
         """
         try:
             outputs = self._session.run(["boxes", "scores"], {"frame": frame[None]})
@@ -131,12 +131,12 @@ class CnnDetector(FaceDetector):
             raise ModelError(f"{self.path} opens but does not run: {reason}.") from error
         if boxes.ndim != 2 or boxes.shape[1] != 4 or scores.shape != boxes.shape[:1]:
             shapes = f"boxes {list(boxes.shape)} and scores {list(scores.shape)}"
-            raise ModelError(f"{self.path} answers with {shapes}, where [K, 4] and [K] belong: export it again.")
+            raise ModelError(f"{self.path} returns {shapes}, expected [K, 4] and [K]: export it again.")
         # NaN fails every comparison.
         within = (scores >= -SCORE_TOLERANCE) & (scores <= 1 + SCORE_TOLERANCE)
         if not np.isfinite(boxes).all() or not within.all():
             raise ModelError(
-                f"{self.path} answers with boxes or scores that are none (NaN, infinity, a score outside 0 to 1): export it again."
+                f"{self.path} returns boxes or scores that are not valid (NaN, infinity, a score outside 0 to 1): export it again."
             )
         if len(scores) > MOST_BOXES:
             best = np.argsort(-scores, kind="stable")[:MOST_BOXES]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _SMALLEST_SCAN = 96
-"""Longest side in pixels of a scan, at least: a smaller picture holds too little."""
+"""Minimum of the longest side of a scan, in pixels. A smaller picture has too little detail."""
 
 
 def scaled_size(width: int, height: int, scale: float) -> tuple[int, int]:
@@ -14,12 +14,12 @@ def scaled_size(width: int, height: int, scale: float) -> tuple[int, int]:
 def choose_scale(smallest: float, min_face_size: int | None, side: int | None, longest: int) -> float:
     """Return the factor from pixels of a picture to pixels of the scan, at most 1.
 
-    A picture is never enlarged: that finds no more faces.
+    A picture is never enlarged, since enlarging finds no further faces.
 
     Args:
         smallest: Side in pixels of the smallest face that the detector finds in its scan.
         min_face_size: Side in pixels of the picture of the smallest face that must be found.
-        side: Longest side of the scan where `min_face_size` is None; None for full size.
+        side: Longest side of the scan if `min_face_size` is None; None for full size.
         longest: Longest side of the picture.
     """
     if min_face_size is not None:
