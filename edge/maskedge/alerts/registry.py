@@ -116,4 +116,4 @@ def _problem(rule: AlertRule, zones: Zones) -> str | None:
         return problem
     if rule.zone is not None and rule.zone not in zones.names:
         return f"there is no zone {rule.zone!r}; zones: {', '.join(zones.names) or 'none'}"
-    return None if rule.labels else "labels names at least one label"
+    return None if rule.labels else "labels must name at least one label"

@@ -49,7 +49,7 @@ class Flag:
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     if not names:
-        raise click.BadParameter("it names nothing: give labels separated by commas, or leave it out.")
+        raise click.BadParameter("the list is empty: give labels separated by commas, or leave it out.")
     return names
 
 

@@ -34,7 +34,7 @@ def check_run_outputs(config: EdgeConfig, source: Source, *, inputs: list[Path])
         UsageError: An output is an input or another output, or exists and may not be replaced.
     """
     if not (config.events.frames or source.video) and config.events.file:
-        raise UsageError("single pictures have no events but their lines: leave --no-events-frames (events.frames) out.")
+        raise UsageError("single pictures have no events except their lines: leave --no-events-frames (events.frames) out.")
     addresses = dict.fromkeys(address for address in (config.source.uri, source.name) if address)
     named = [path for address in addresses for path in files_of(address)]
     sources = [Named("the source", path) for path in [*source_paths(source), *named]]

@@ -145,9 +145,7 @@ class EventSink(Sink):
         appends = self._config.appends(live=live)
         try:
             if appends and is_taken(self._path) and not self._holds_events(self._path):
-                raise UsageError(
-                    f"{displayable(path)} holds something else than events and would be appended to: name another file."
-                )
+                raise UsageError(f"{displayable(path)} does not contain events, but would be appended to: name another file.")
             self._open(self._path, anew=not appends)
         except OSError as error:
             raise self._lost(error) from error

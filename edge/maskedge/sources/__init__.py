@@ -68,7 +68,7 @@ def open_source(source: str | SourceConfig) -> Source:
         return _open_recorded(file_path(uri), config)
     if not is_utf8(uri):
         raise UsageError(
-            f"the source address {displayable(without_password(uri))} is not valid UTF-8: only the name of a file may be so."
+            f"the source address {displayable(without_password(uri))} is not valid UTF-8: only a file name may contain other bytes."
         )
     live = LiveSource(without_password(uri), opener, config)
     if not config.wait:

@@ -73,7 +73,7 @@ class SourceConfig:
     backoff_max: float = field(
         default=30.0,
         metadata={
-            "help": "maximum wait in seconds between two attempts; the wait doubles up to it",
+            "help": "maximum wait in seconds between two attempts; the wait doubles until then",
             "range": Range(0.001, 86400),
         },
     )

@@ -103,7 +103,7 @@ def open_tls(ca_file: Path | None, cert_file: Path | None, key_file: Path | None
             context.load_cert_chain(cert_file, key_file, password=_no_password)
     except OSError as error:
         files = ", ".join(str(path) for path in (ca_file, cert_file, key_file) if path)
-        raise UsageError(f"{files}: no certificate and key that fit ({_words(error)}): PEM files are needed.") from error
+        raise UsageError(f"{files} do not contain a matching certificate and key ({_words(error)}): give PEM files.") from error
     if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -263,7 +263,7 @@ class BrokerLink:
             now = time.monotonic()
             if not self._connected:
                 if self._stop.is_set() or now - asked > _ANSWER_TIMEOUT:
-                    self._away(f"the broker {self._address} does not answer: is that an MQTT broker?")
+                    self._away(f"the broker {self._address} does not answer: check that it is an MQTT broker.")
                     break
                 continue
             served = True
@@ -276,7 +276,7 @@ class BrokerLink:
                 self._on_tick()
             self._send_next()
         if not self._over and not self._stop.is_set():
-            self._away(self.problem or f"the broker {self._address} is gone: events wait in the spool.")
+            self._away(self.problem or f"the connection to the broker {self._address} is lost: events wait in the spool.")
         return served
 
     def _send_next(self) -> None:
@@ -448,7 +448,7 @@ def _describe_error(error: OSError | UnicodeError, address: Address) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the broker's certificate is not trusted ({reason}): check ca_file and the host of url in [mqtt]; {wait}."
     if isinstance(error, ssl.SSLError):
-        return f"no TLS with the broker {address} ({reason}): check port and certificates in [mqtt]; {wait}."
+        return f"the TLS connection to the broker {address} failed ({reason}): check port and certificates in [mqtt]; {wait}."
     if isinstance(error, socket.gaierror | UnicodeError):
         return f"the broker's name {address.host} is not known: check [mqtt] url and the network; {wait}."
     return f"the broker {address} cannot be reached ({reason}): {wait}."
@@ -459,11 +459,11 @@ def _describe_refusal(reason: str, address: Address) -> str:
     wait = "events wait in the spool"
     remedies = {
         "Bad user name or password": "check [mqtt] username and password",
-        "Not authorized": "check [mqtt] username and password, and what the broker lets this user do",
+        "Not authorized": "check [mqtt] username and password, and the permissions of this user at the broker",
         "Unsupported protocol version": "it must speak MQTT 5",
-        "QoS not supported": "set [mqtt] qos = 1, or let the broker take quality of service 1 and 2",
+        "QoS not supported": "set [mqtt] qos = 1, or let the broker accept quality of service 1 and 2",
         "Retain not supported": "it must be allowed to keep retained messages",
         "Session taken over": "another client uses the same [mqtt] client_id",
     }
     remedy = remedies.get(reason)
-    return f"the broker {address} refuses us ({reason}){': ' + remedy if remedy else ''}; {wait}."
+    return f"the broker {address} refuses the connection ({reason}){': ' + remedy if remedy else ''}; {wait}."

@@ -354,7 +354,7 @@ def _address(config: MqttConfig) -> Address:
     if encrypted:
         tls = open_tls(config.ca_file, config.cert_file, config.key_file, insecure=config.insecure)
     elif config.ca_file or config.cert_file or config.insecure:
-        raise UsageError("[mqtt] has certificates, but the url begins with mqtt://: mqtts:// turns TLS on.")
+        raise UsageError("[mqtt] has certificates, but the url begins with mqtt://: use mqtts:// for TLS.")
     password = config.password
     if config.password_file:
         try:

@@ -111,7 +111,7 @@ class Spool:
             if self._bytes + size > self._limit:
                 raise OutputError(
                     f"the spool {self._path.parent} is full ({self._count} events in {self._limit / 1e6:g} MB): "
-                    "new events are lost until the broker is back, or give it more room ([mqtt] spool_mb)."
+                    "new events are lost until the broker is back; [mqtt] spool_mb raises the limit."
                 )
             try:
                 self._base.execute("BEGIN IMMEDIATE")

@@ -159,7 +159,7 @@ class WebSink(Sink):
             asyncio.set_event_loop(self._loop)
             self._loop.run_until_complete(self._main())
         except Exception:  # noqa: BLE001  (no failure of the page may stop the run)
-            _log.exception("the status page has failed; the run goes on without it")
+            _log.exception("the status page has failed; the run continues without it")
         finally:
             self._listener.close()
             self._loop.close()

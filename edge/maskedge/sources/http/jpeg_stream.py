@@ -155,8 +155,8 @@ class Snapshots:
         self.fps = config.fps or _SNAPSHOT_FPS
         self.skipped = 0
         self.warnings = [
-            f"{client.name} returns one picture per request, so it is requested {self.fps:g} times per second (fps sets that): "
-            "the address of a stream would deliver more."
+            f"{client.name} returns one picture per request, so it is requested {self.fps:g} times per second (set by fps): "
+            "the address of a stream would deliver more pictures."
         ]
         self._client = client
         self._due = time.monotonic()
