@@ -21,7 +21,9 @@ from .summary import Summary
 
 @dataclass
 class StopRequest:
-    """A request to end a run after the current frame, or to reload it. Signal handlers set it.
+    """A request to end a run after the current frame, or to reload its configuration.
+
+    Signal handlers set it.
 
     Attributes:
         signal: Number of the signal that ends the run; None to continue.
@@ -47,7 +49,7 @@ class RunResult:
 
 @dataclass
 class RunContext:
-    """Optional parts of a run. A reload may replace them.
+    """Optional parts of a run. Most of them may be replaced during the run.
 
     Attributes:
         state: Collects the state of the run for pages and metrics.

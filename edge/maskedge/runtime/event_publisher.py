@@ -77,8 +77,7 @@ class EventPublisher:
             False if a sink requests the end of the run.
 
         Raises:
-            OutputError: A sink failed and
-            the source is not live.
+            OutputError: A sink failed and the source is not live.
         """
         changes = self._context.alerts.observe(result) if self._context.alerts is not None else []
         self._newest = published = self._impersonal(result)

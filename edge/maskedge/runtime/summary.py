@@ -49,9 +49,9 @@ class Summary:
         rate = self.frames / self.seconds if self.seconds else 0.0
         head = f"{self.source}: {_count(self.frames, what)} in {self.seconds:.1f} s, {rate:.1f} {what}s/s"
         if self.dropped:
-            head += f", {self.dropped} dropped (newer ones came first)"
+            head += f", {self.dropped} dropped (replaced by newer frames)"
         if self.reconnects:
-            head += f", lost and back {self.reconnects} x"
+            head += f", lost and opened again {self.reconnects} x"
         if self.skipped:
             head += f", {self.skipped} skipped"
         lines = [head]
