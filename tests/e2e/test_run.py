@@ -147,7 +147,7 @@ FAILURES = {
     "model against the contract": (("--source", "demo", "--model", "{tmp}/broken.onnx"), 4, "breaks the model contract"),
     "missing output folder": (("--source", "demo", "--save", "{tmp}/none/out.mp4"), 5, "does not exist"),
     "unwritable events": (("--source", "demo", "--events", "/proc/events.jsonl"), 5, "cannot be written"),
-    "output without a container": (("--source", "demo", "--save", "{tmp}/out.xyz"), 5, "no video that can be written"),
+    "output without a container": (("--source", "demo", "--save", "{tmp}/out.xyz"), 5, "does not name a video that can be written"),
 }
 
 

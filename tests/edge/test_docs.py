@@ -210,10 +210,10 @@ def test_readme_maps_every_folder_of_the_tree() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (tree,) = [block for block in blocks(readme, "") if block.startswith("edge/maskedge/")]
     named = {name.rstrip("/") for line in tree.splitlines() for name in re.findall(r"([\w/]+)/(?=[\s,])", line)}
-    wings = {path.parent.name for path in (ROOT / "edge" / "maskedge").glob("*/__init__.py")} | {"models"}
+    layers = {path.parent.name for path in (ROOT / "edge" / "maskedge").glob("*/__init__.py")} | {"models"}
     parts = {"train", "export", "benchmarks", "workstation", "tests", "docs"}
     assert {path for path in parts if not (ROOT / path).is_dir()} == set()
-    assert wings | parts <= {name.rsplit("/")[-1] for name in named}
+    assert layers | parts <= {name.rsplit("/")[-1] for name in named}
 
 
 def check_line(line: str, options: dict[str, set[str]], page: str) -> None:

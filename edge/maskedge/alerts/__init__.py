@@ -1,1 +1,1 @@
-"""Alerts: rules, their conditions, and the actions that follow (docs/alerts.md)."""
+"""Alerts: rules with conditions and actions (docs/alerts.md)."""

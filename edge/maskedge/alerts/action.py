@@ -26,9 +26,9 @@ class ActionContext:
     Attributes:
         sinks: The open outputs, by name.
         settings: Sections of the configuration, by name.
-        report: Returns, for the name of an output, the function that publishes its failure (a
-            message) and its recovery (None).
-        waits: Seconds between attempts.
+        report: Takes the name of an output. Returns a function that publishes a failure of the
+            output (called with a message) and its recovery (called with None).
+        waits: Seconds between two attempts.
     """
 
     sinks: Mapping[str, Sink] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class ActionContext:
         """Return an output of the run.
 
         Raises:
-            UsageError: It is not open; the message names the key that opens it.
+            UsageError: The output is not open. The message names the key that opens it.
         """
         if name not in self.sinks:
             raise UsageError(f"alert rule {rule.name!r} has the action {action!r}: set [{name}] {key}.")
@@ -48,9 +48,9 @@ class ActionContext:
 
 
 class Action:
-    """A reaction to the start or the end of an alert. One object serves all rules that name it.
+    """A reaction to the start or end of an alert. One object serves all rules that name the action.
 
-    The constructor checks everything and starts nothing; `start` starts the threads.
+    The constructor only checks the rules. `start` starts the threads.
 
     Args:
         rules: The rules that name this action, at least one.
@@ -58,13 +58,13 @@ class Action:
 
     Attributes:
         name: Value in `actions`.
-        section: Section of edge.toml that the action owns; empty without one.
+        section: Section of edge.toml that belongs to the action; empty if there is none.
         settings_class: Dataclass of that section.
-        rule_class: Rule class with the keys of its own.
-        workers: Its threads, which `Actions` closes.
+        rule_class: Rule class with the keys of the action.
+        workers: Threads of the action. `Actions` closes them.
 
     Raises:
-        UsageError: A rule asks for something that cannot be done.
+        UsageError: A rule requests something that is not possible.
     """
 
     name: ClassVar[str]
@@ -85,8 +85,8 @@ class Action:
 
         Args:
             rule: The rule.
-            event: Its `alert` or `alert_ended`.
-            result: The newest frame as it is published; None before the first.
+            event: Event `alert` or `alert_ended` of the rule.
+            result: The newest frame as published; None before the first.
 
         Returns:
             Events for the outputs of the run.

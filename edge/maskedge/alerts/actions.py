@@ -1,4 +1,4 @@
-"""All actions of the rules of a run. None of them can delay the loop."""
+"""All actions of the rules of a run. They do not delay the loop."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .rules import AlertRule
 
 
 class Actions:
-    """Opens the actions that the rules name, and performs them on threads of their own.
+    """Opens the actions that the rules name, and performs them on separate threads.
 
     Args:
         rules: The rules.
         source: Display name of the source, without user name and password.
         sinks: The open outputs, by name. The run closes them.
         settings: Sections of the configuration, by name.
-        waits: Seconds between attempts.
+        waits: Seconds between two attempts.
 
     Raises:
         UsageError: A rule has an action that cannot be performed.
@@ -45,17 +45,17 @@ class Actions:
         self._problems: queue.SimpleQueue[Event] = queue.SimpleQueue()
         context = ActionContext(sinks or {}, settings or {}, self._reporter, waits)
         wanted = {action: [rule for rule in rules if action.name in rule.actions] for action in ACTIONS}
-        # Every action is checked before the first thread starts.
+        # The first thread starts after all actions are checked.
         self._actions = [action(own, context) for action, own in wanted.items() if own]
         for action in self._actions:
             action.start()
 
     def perform(self, rule: AlertRule, event: Event, result: FrameResult | None) -> list[Event]:
-        """Start the actions of a rule. Returns at once.
+        """Start the actions of a rule, and return at once.
 
         Args:
             rule: The rule.
-            event: Its `alert` or `alert_ended`.
+            event: Event `alert` or `alert_ended` of the rule.
             result: The newest frame, for the snapshot.
 
         Returns:
@@ -76,7 +76,10 @@ class Actions:
         return found
 
     def close(self) -> None:
-        """End all actions within about a second. Running work may end; nothing is tried again."""
+        """End all actions within about a second.
+
+        Running work may finish, without further attempts.
+        """
         end = time.monotonic() + 1.0
         workers = [worker for action in self._actions for worker in action.workers]
         for worker in workers:

@@ -1,4 +1,4 @@
-"""The action `command`: a program that gets the event on standard input."""
+"""The action `command`, which runs a program with the event on its standard input."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Command:
         rule: The rule, with a `command`.
 
     Raises:
-        UsageError: It names no program.
+        UsageError: The rule does not name a program.
     """
 
     def __init__(self, rule: CommandRule) -> None:
@@ -82,17 +82,16 @@ class Command:
         self._timeout = rule.command_timeout
 
     def run(self, event: Event, stopping: Callable[[], bool]) -> None:
-        """Run the program once. On a timeout, kill it and the processes it started.
+        """Run the program once. On a timeout, kill the program and the processes it has started.
 
         Args:
             event: The event for its standard input.
-            stopping: Returns True when the run ends; the program then has half a second left.
+            stopping: Returns True when the run ends. The program then has half a second left.
 
         Raises:
-            PermanentError: The program could not be run, timed out, or returned a code other than
-                0.
+            PermanentError: The program cannot be run, timed out, or returned a code other than 0.
         """
-        # Variables of edge-run may hold secrets.
+        # Environment variables of edge-run may contain secrets.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MASKEDGE_")}
         try:
             process = subprocess.Popen(  # noqa: S603  (a list from the user's own configuration, no shell)

@@ -1,4 +1,4 @@
-"""The conditions that alert rules watch. Each is a class; `CONDITIONS` lists them."""
+"""The conditions of alert rules. Each condition is a class listed in `CONDITIONS`."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from .rules import AlertRule
 
 Details: TypeAlias = dict[str, Any]
 UNDECIDED: Details = {"undecided": True}
-"""Returned by a condition whose alert should neither start nor end."""
+"""Result of a condition whose alert should neither start nor end."""
 _GAP = 1.0
-"""Longest interruption in seconds that does not end a condition, as of a missed face."""
+"""Maximum interruption that does not end a condition, in seconds, as for a missed face."""
 _BUCKETS = 60
 _MIN_WINDOW = 0.1
-"""Shortest window in seconds."""
+"""Minimum length of a window, in seconds."""
 
 
 class Condition:
-    """A situation that starts an alert while it lasts. One object holds the state of one rule.
+    """A situation during which an alert is active. One object holds the state of one rule.
 
     Args:
         rule: The rule.
 
     Attributes:
         name: Value of `when`.
-        default_seconds: Value of `seconds` where the rule sets none.
-        uses_labels: True where it depends on `labels`.
-        watches_source: True where it depends on the camera instead of the faces: it has no zone,
-            and `observe_source` is called instead of `observe`.
-        rule_class: Rule class with the keys of its own.
+        default_seconds: Value of `seconds` if the rule does not set it.
+        uses_labels: True if the condition depends on `labels`.
+        watches_source: True if the condition depends on the camera instead of the faces. Such a
+            condition has no zone, and `observe_source` is called instead of `observe`.
+        rule_class: Rule class with the keys of the condition.
     """
 
     name: ClassVar[str]
@@ -48,17 +48,17 @@ class Condition:
 
     @classmethod
     def duration(cls, rule: AlertRule) -> float:
-        """Return the seconds of the window, or for which the condition must last."""
+        """Return the length of the window, or the time the condition must last, in seconds."""
         return cls.default_seconds if rule.seconds is None else rule.seconds
 
     @classmethod
     def check(cls, rule: AlertRule) -> str | None:
-        """Return what is wrong with a rule, as part of a message; None if it is valid."""
+        """Return the error in a rule as part of a message, or None if the rule is valid."""
         return None
 
     @property
     def memory_s(self) -> float:
-        """Longest absence of the camera in seconds after which earlier frames still count."""
+        """Maximum absence of the camera after which earlier frames still count, in seconds."""
         return _GAP
 
     def observe(self, now: float, faces: Sequence[Face]) -> Details | None:
@@ -69,8 +69,8 @@ class Condition:
             faces: Faces in the zone of the rule.
 
         Returns:
-            Details for the alert while the condition is met, None while it is not, `UNDECIDED`
-            where neither is certain.
+            Details for the alert if the condition is met, None if it is not met, or `UNDECIDED` if
+            neither is certain.
         """
         raise NotImplementedError
 
@@ -80,14 +80,14 @@ class Condition:
 
 
 class _Duration:
-    """The time for which something has been true; interruptions up to `_GAP` do not count."""
+    """The time for which a condition has been true. Interruptions up to `_GAP` do not count."""
 
     def __init__(self) -> None:
         self.since: float | None = None
         self._last = 0.0
 
     def update(self, now: float, *, true: bool) -> float:
-        """Return the seconds for which it has been true."""
+        """Return the number of seconds for which the condition has been true."""
         if true:
             self.since, self._last = now if self.since is None else self.since, now
         elif self.since is not None and now - self._last > _GAP:
@@ -156,8 +156,8 @@ class PersonWithoutMask(Condition):
         """Watch the faces of a frame."""
         seen = {face.track: face for face in faces if face.track is not None and not face.unsure}
         bare = {track for track, face in seen.items() if face.label in self.rule.labels}
-        # A person seen with a mask is removed. One who is not seen, or is unsure, may still wear
-        # none.
+        # A person seen with a mask is removed. A person who is not seen or has no certain label may
+        # still be without a mask.
         for track in (seen.keys() - bare) & self._people.keys():
             del self._people[track]
         for track in bare - self._people.keys():
@@ -196,7 +196,7 @@ class TooManyPeople(Condition):
 
 
 class CameraLost(Condition):
-    """The camera gives no frames."""
+    """The camera delivers no frames."""
 
     name = "camera_lost"
     watches_source = True
@@ -212,7 +212,7 @@ class CameraLost(Condition):
 
     @property
     def memory_s(self) -> float:
-        """Without limit: the absence of the camera is what it watches."""
+        """Infinite, because this condition is the absence of the camera."""
         return math.inf
 
     def observe_source(self, now: float, *, lost: bool) -> Details | None:

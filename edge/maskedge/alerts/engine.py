@@ -1,4 +1,4 @@
-"""The alert engine: watches results and decides when the alert of each rule starts and ends."""
+"""The alert engine. It decides from results and events when each alert starts and ends."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class _Alert:
 
     Attributes:
         rule: The rule.
-        condition: Its condition.
-        active: True between the start and the end of its alert.
+        condition: Condition of the rule.
+        active: True between the start and the end of the alert.
         since: Start of the alert in seconds since the epoch.
         started_at: Start of the alert in the engine's time.
         details: Newest details of the condition.
-        next: Earliest next start, in the engine's time.
+        next: Earliest next start of the alert, in the engine's time.
     """
 
     rule: AlertRule
@@ -44,7 +44,7 @@ class AlertChange(NamedTuple):
     """An alert that starts or ends.
 
     Attributes:
-        rule: Its rule.
+        rule: Rule of the alert.
         event: `alert` or `alert_ended`.
     """
 
@@ -59,11 +59,11 @@ class AlertEngine:
         rules: The rules.
         zones: The zones that the rules name.
         source: Display name of the source, without user name and password.
-        live: True where time passes without frames, by the clock. The time of a file is that of its
-            frames (`Frame.moment`).
+        live: True if the engine's time is that of the clock. Otherwise it is the time of the frames
+            (`Frame.moment`).
 
     Raises:
-        UsageError: A rule makes no sense.
+        UsageError: A rule is invalid.
     """
 
     def __init__(self, rules: Sequence[AlertRule], zones: Zones, source: str, *, live: bool = True) -> None:
@@ -81,10 +81,10 @@ class AlertEngine:
         """Watch a frame.
 
         Args:
-            result: The frame with the faces that count.
+            result: Result of the frame, with the faces in the zones.
 
         Returns:
-            The alerts that start or end with it.
+            The alerts that start or end with this frame.
         """
         self._lost = False
         self._now, self._film_s = result.frame.moment, result.film_s
@@ -94,7 +94,7 @@ class AlertEngine:
         return self._evaluate(result.frame.time, result)
 
     def handle_event(self, event: Event) -> list[AlertChange]:
-        """Watch an event between frames: `source_lost` and `source_back` matter."""
+        """Watch an event between frames. Only `source_lost` and `source_back` have an effect."""
         if event.kind in (SOURCE_LOST, SOURCE_BACK):
             self._lost = event.kind == SOURCE_LOST
             if self._lost and self._lost_at is None:
@@ -108,10 +108,10 @@ class AlertEngine:
                 alert.condition = type(alert.condition)(alert.rule)
 
     def tick(self, now: float | None = None) -> list[AlertChange]:
-        """Evaluate the rules without a frame. Call it while a live source gives none.
+        """Evaluate the rules without a frame, while a live source delivers none.
 
         Args:
-            now: Seconds since the epoch, None for the current time.
+            now: Seconds since the epoch; None for the current time.
 
         Returns:
             The alerts that start or end.
@@ -136,7 +136,7 @@ class AlertEngine:
             elif result is not None:
                 details = alert.condition.observe(self._now, self._in_zone(alert.rule, result))
             elif self._lost and alert.active:
-                # Without a camera nothing supports the alert.
+                # Without a camera, there is no evidence for the alert.
                 details = None
             else:
                 continue
@@ -151,7 +151,7 @@ class AlertEngine:
         return [face for face in result.located if rule.zone in self._zones.of(face.box, result.frame.size)]
 
     def _update(self, alert: _Alert, details: Details | None, time_of_day: float) -> Event | None:
-        """Start or end an alert. Return its event."""
+        """Start or end an alert, and return its event."""
         rule = alert.rule
         if details is UNDECIDED:
             return None

@@ -23,7 +23,7 @@ class EventAction(Action):
 
 
 class MqttAction(Action):
-    """Publishes on MQTT whether the alert of a rule is active, on a topic of the rule."""
+    """Publishes the state of an alert over MQTT, on a topic of its rule."""
 
     name = "mqtt"
 

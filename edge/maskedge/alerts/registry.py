@@ -1,4 +1,4 @@
-"""The registries of conditions and actions, and the rules that combine their keys."""
+"""The registries of conditions and actions, and the checks of rules."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def find_condition(name: str) -> type[Condition]:
     """Return the condition with a name.
 
     Raises:
-        StopIteration: There is none; `check_rules` refuses such a rule.
+        StopIteration: The condition does not exist. `check_rules` refuses such a rule.
     """
     return next(condition for condition in CONDITIONS if condition.name == name)
 
@@ -45,7 +45,7 @@ def find_condition(name: str) -> type[Condition]:
 def rule_class() -> type[AlertRule]:
     """Return the dataclass of a table `[[alerts]]`.
 
-    It has the shared keys and those of every condition and action.
+    It has the shared keys and the keys of every condition and action.
     """
     owners: list[type[Condition] | type[Action]] = [*CONDITIONS, *ACTIONS]
     own = tuple(dict.fromkeys(owner.rule_class for owner in owners if owner.rule_class is not AlertRule))
@@ -58,16 +58,16 @@ def rule_class() -> type[AlertRule]:
                 field(default=("event",), metadata={"help": f"actions: {', '.join(action_names())}"}),
             ),
         ]
-        # Dataclasses take the fields of the last base first.
+        # The fields of a dataclass begin with those of its last base class.
         _classes[own] = make_dataclass("AlertRule", shared, bases=(*reversed(own), AlertRule), frozen=True)
     return _classes[own]
 
 
 def check_rules(rules: Iterable[AlertRule], zones: Zones) -> None:
-    """Check that the rules make sense.
+    """Check that the rules are valid.
 
     Raises:
-        UsageError: One does not; the message names it.
+        UsageError: A rule is invalid. The message names the rule.
     """
     names: set[str] = set()
     for number, rule in enumerate(rules, 1):
@@ -78,8 +78,8 @@ def check_rules(rules: Iterable[AlertRule], zones: Zones) -> None:
         problem = _problem(rule, zones)
         if problem:
             raise UsageError(f"alert rule {rule.name!r}: {problem}.")
-        # The name becomes a topic and a file name, in which every character but letters, digits and
-        # '-' is '_'.
+        # The name is used in a topic and in file names. There, every character except letters,
+        # digits and '-' is replaced by '_'.
         name = slug(rule.name)
         if name in names:
             raise UsageError(
@@ -90,10 +90,10 @@ def check_rules(rules: Iterable[AlertRule], zones: Zones) -> None:
 
 
 def check_labels(rules: Iterable[AlertRule], labels: Sequence[str]) -> None:
-    """Check that no rule waits for a label that no face gets: its alert would never start.
+    """Check that every label of the rules can occur. Otherwise an alert would never start.
 
     Raises:
-        UsageError: One does; the message names it.
+        UsageError: A label cannot occur. The message names its rule.
     """
     for rule in rules:
         unknown = [label for label in rule.labels if label not in labels]
@@ -105,7 +105,7 @@ def check_labels(rules: Iterable[AlertRule], labels: Sequence[str]) -> None:
 
 
 def _problem(rule: AlertRule, zones: Zones) -> str | None:
-    """Return what is wrong with a rule, None if it is valid."""
+    """Return the error in a rule, or None if the rule is valid."""
     if rule.when not in condition_names():
         return f"when = {rule.when!r} is unknown: use one of {', '.join(condition_names())}"
     wrong = [action for action in rule.actions if action not in action_names()]
@@ -116,4 +116,4 @@ def _problem(rule: AlertRule, zones: Zones) -> str | None:
         return problem
     if rule.zone is not None and rule.zone not in zones.names:
         return f"there is no zone {rule.zone!r}; zones: {', '.join(zones.names) or 'none'}"
-    return None if rule.labels else "labels names at least one label"
+    return None if rule.labels else "labels must name at least one label"

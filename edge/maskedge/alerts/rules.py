@@ -11,8 +11,8 @@ from maskedge.settings import Range, check_settings
 class AlertRule:
     """The keys of a rule that conditions and actions share.
 
-    A condition or an action adds keys of its own in a subclass (`rule_class`);
-    `maskedge.alerts.registry.rule_class` combines all of them.
+    A condition or an action adds its keys in a subclass (`rule_class`).
+    `maskedge.alerts.registry.rule_class` combines all subclasses.
     """
 
     name: str = field(default="", metadata={"help": "name of the rule; each rule has its own"})

@@ -1,4 +1,4 @@
-"""The action `webhook`: a POST of the event to a URL."""
+"""The action `webhook`, which posts the event to a URL."""
 
 from __future__ import annotations
 
@@ -42,9 +42,10 @@ class WebhookRule(AlertRule):
 
 
 class WebhookAction(Action):
-    """Posts the JSON of an event. A failed request is tried again after 2, 10 and 30 s.
+    """Posts the JSON of an event.
 
-    Each rule has a thread of its own, so that a slow server delays no other rule.
+    A failed request is tried again after 2, 10 and 30 s. Each rule has its own thread, so that a
+    slow server does not delay other rules.
     """
 
     name = "webhook"
@@ -87,7 +88,7 @@ class Webhook:
             host = parts.hostname
         except ValueError:
             parts, host = urlsplit(""), None
-        # Messages name only the host: many services put a secret into the path.
+        # Messages name only the host, because many services put a secret into the path.
         if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc or re.search(r"[\s\x00-\x1f]", self._url):
             raise UsageError(f"alert rule {rule.name!r}: webhook is an http:// or https:// URL without user and password.")
         self._host = host
@@ -98,7 +99,7 @@ class Webhook:
         """Send the event once.
 
         Raises:
-            OutputError: The server did not accept it.
+            OutputError: The server did not accept the event.
         """
         body = to_json(event.to_json(), ensure_ascii=True).encode()
         request = urllib.request.Request(self._url, body, self._headers, method="POST")  # noqa: S310  (http or https: checked above)
@@ -115,7 +116,7 @@ class Webhook:
         except (OSError, HTTPException) as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
             words = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason) or type(reason).__name__
-            # Without the error as cause: its text may hold the URL.
+            # The error is not the cause of this exception, because its text may contain the URL.
             raise OutputError(f"{where} cannot be reached ({words}): check the network and the URL.") from None
 
 
@@ -123,7 +124,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """Refuses redirects, so that the secret header reaches only the configured host."""
 
     def redirect_request(self, req: Any, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str) -> None:
-        """Follow no redirect: the response counts as a failure."""
+        """Follow no redirect. The response counts as a failure."""
 
 
 def _header(rule: WebhookRule) -> dict[str, str]:

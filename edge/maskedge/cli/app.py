@@ -42,7 +42,8 @@ Exit codes:
 def main(host: str, port: int, max_upload: int) -> None:
     """Serve a web page to try pictures, videos, the browser's camera, models and benchmarks."""
     silence_libraries()
-    # Set before Streamlit is loaded: it prints no messages of its own, and sends no statistics.
+    # These variables must be set before Streamlit is loaded. It then prints no messages and sends
+    # no statistics.
     os.environ.setdefault("STREAMLIT_LOGGER_LEVEL", "warning")
     os.environ.setdefault("STREAMLIT_BROWSER_GATHER_USAGE_STATS", "false")
     with require_extra("app"):

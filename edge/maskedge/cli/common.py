@@ -1,4 +1,4 @@
-"""Shared code of all commands: a failure ends in one line and an exit code."""
+"""Shared code of all commands. A failure prints one line and sets the exit code."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class _Entry(click.Command):
         try:
             return super().main(*args, **extra)
         except MaskedgeError as error:
-            fail(error)  # the help or the version could not be written
+            fail(error)  # the help or the version cannot be written
 
 
 def _is_single(option: click.Option) -> bool:
-    """Return True for an option with one value, which a second one would replace."""
+    """Return True for an option with one value. A second value would replace the first one."""
     switch = option.is_flag and not option.secondary_opts
     return not (option.multiple or option.count or switch)
 
@@ -55,11 +55,11 @@ def _is_single(option: click.Option) -> bool:
 class Command(_Entry):
     """A command that prints a `MaskedgeError` as one line.
 
-    It takes each single-valued option only once.
+    It accepts each single-valued option only once.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuse a repeated option of which only the last value would count."""
+        """Refuse a repeated single-valued option. Click would use only its last value."""
         if not ctx.resilient_parsing:
             _, _, order = self.make_parser(ctx).parse_args(list(args))
             for parameter in order:
@@ -87,7 +87,7 @@ class CommandGroup(_Entry, click.Group):
 
 @contextmanager
 def require_extra(extra: str) -> Iterator[None]:
-    """Exit with one line that says how to install an extra if an import in the block fails."""
+    """If an import in the block fails, exit with one line that names the extra to install."""
     try:
         yield
     except ImportError as error:
@@ -97,7 +97,7 @@ def require_extra(extra: str) -> Iterator[None]:
 
 @contextmanager
 def require_runtime() -> Iterator[None]:
-    """Exit with one line when OpenCV or ONNX Runtime cannot be loaded inside the block."""
+    """If OpenCV or ONNX Runtime cannot be loaded in the block, exit with one line."""
     try:
         yield
     except ImportError as error:

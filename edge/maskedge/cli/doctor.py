@@ -1,4 +1,4 @@
-"""`edge-doctor`: checks that this host can run maskedge, one line per check."""
+"""`edge-doctor`: checks that this host can run maskedge. It prints one line per check."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from maskedge.system.host import host_model
 from .common import Command, silence_libraries
 
 _FRAME_SIZE = (640, 480)
-"""Width and height in pixels of the frame for which the smallest face is reported."""
+"""Frame for which the smallest detectable face is reported: width and height in pixels."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Finding:
 
     Attributes:
         state: `ok`, `note` (works, but with a limitation) or `FAIL`.
-        text: What was found.
-        remedy: What to do about it, empty for `ok`.
+        text: Result in words.
+        remedy: Remedy for the user; empty for `ok`.
     """
 
     state: str
@@ -54,7 +54,7 @@ Exit codes:
 @click.option("--model", type=click.Path(path_type=Path), metavar="FILE", help="Check this model file instead of the bundled ones.")
 @click.version_option(package_name="maskedge")
 def main(model: Path | None) -> None:
-    """Check that this host can run maskedge, from Python to models, display and cameras."""
+    """Check that this host can run maskedge: Python, libraries, models, display and cameras."""
     silence_libraries()
     failed = False
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (

@@ -1,6 +1,6 @@
-"""The flags of `edge-run`: one table that maps each flag to its key in the configuration.
+"""The flags of `edge-run`. One table maps each flag to its key in the configuration.
 
-The module imports nothing heavy, because `--help` reads it.
+This module must import quickly, because `--help` needs it.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class Flag:
     """A flag of `edge-run`.
 
     Attributes:
-        group: Heading above it in the help.
+        group: Heading of its group in the help.
         names: Its names, as `--save` or `--show/--no-show`.
         key: Its key in the configuration, as `output.save`.
         help: One sentence.
         metavar: Placeholder of its value, empty for a switch.
         type: Converts the text of the value, None for text.
         multiple: True where it may be repeated.
-        default: The default as the help shows it, where the field of the key does not tell.
+        default: Default shown in the help; empty to show the default of the key's field.
     """
 
     group: str
@@ -49,7 +49,7 @@ class Flag:
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     if not names:
-        raise click.BadParameter("it names nothing: give labels separated by commas, or leave it out.")
+        raise click.BadParameter("the list is empty: give labels separated by commas, or leave it out.")
     return names
 
 
@@ -144,11 +144,19 @@ FLAGS = (
         _FACES,
         "--detect-every",
         "detect.every",
-        "Detect faces in every Nth frame of a video (below 25 frames/s: every N/25 s), and track them in between.",
+        "Detect faces in every Nth frame of a video (below 25 frames/s: every N/25 s), and track them in between. With "
+        "--anonymize, faces are detected in every frame unless N is given.",
         "N",
         int,
     ),
-    Flag(_FACES, "--min-face-size", "detect.min_face_size", "Ignore faces with a shorter side than this.", "PIXELS", int),
+    Flag(
+        _FACES,
+        "--min-face-size",
+        "detect.min_face_size",
+        "Ignore faces smaller than this (geometric mean of width and height).",
+        "PIXELS",
+        int,
+    ),
     Flag(
         _FACES,
         "--roi",
@@ -183,17 +191,23 @@ FLAGS = (
         _OUTPUTS,
         "--events-frames/--no-events-frames",
         "events.frames",
-        "Write a line for every frame to --events, not only for events.",
+        "Write a line for every frame to --events, in addition to the events.",
         default="every frame",
     ),
     Flag(
         _OUTPUTS,
         "--overwrite",
         "output.overwrite",
-        "Replace existing output files, which are otherwise refused. (Without it, a camera or stream appends to its events, and "
-        "keeps an earlier video under another name.) An input is never replaced.",
+        "Replace existing output files. Without this option they are refused, but a camera or stream appends to its events and "
+        "keeps an earlier video under another name. An input is never replaced.",
     ),
-    Flag(_OUTPUTS, "--serve", "web.serve", "Serve the status page, the API and the metrics, as on 127.0.0.1:8080.", "HOST:PORT"),
+    Flag(
+        _OUTPUTS,
+        "--serve",
+        "web.serve",
+        "Serve the status page, the API and the metrics at this address, as 127.0.0.1:8080.",
+        "HOST:PORT",
+    ),
     Flag(_OUTPUTS, "--serve-picture", "web.picture", "Serve the live picture too (with --serve)."),
     Flag(_OUTPUTS, "--mqtt", "mqtt.url", "Publish to this MQTT broker: mqtt://HOST:PORT, or mqtts:// for TLS.", "URL"),
     Flag(_PRIVACY, "--anonymize", "privacy.anonymize", "Make faces unrecognisable in every picture shown, saved or sent."),
@@ -201,13 +215,13 @@ FLAGS = (
         _PRIVACY,
         "--stats-only",
         "privacy.stats_only",
-        "Leave positions and identities of faces out of everything written or sent.",
+        "Omit positions and identities of faces from everything written or sent.",
     ),
     Flag(
         _PRIVACY,
         "--no-reidentification",
         "privacy.no_reidentification",
-        "Compute nothing that could distinguish people: a person who returns counts as a new one.",
+        "Compute no features that distinguish people. A person who returns counts as a new person.",
     ),
     Flag(_RUN, "--max-frames", "output.max_frames", "Stop after N frames.", "N", int),
     Flag(_RUN, "--max-fps", "limits.max_fps", "Process at most this many frames of a live source per second.", "RATE", float),
@@ -230,7 +244,7 @@ FLAGS = (
     ),
     Flag(_RUN, "--log-format", "log.format", "Write log lines for people or for machines.", "", click.Choice(LOG_FORMATS)),
     Flag(_RUN, "--log-level", "log.level", "Log messages of this level and above.", "", click.Choice(LOG_LEVELS)),
-    Flag(_RUN, "--quiet", "log.quiet", "Print no progress and no summary, only warnings and errors."),
+    Flag(_RUN, "--quiet", "log.quiet", "Print only warnings and errors, without progress and summary."),
 )
 
 
@@ -248,7 +262,7 @@ def _facts(flag: Flag) -> str:
             default = str(entry.default)
     facts = [f"default: {default}"] if default else []
     if bounds is not None:
-        # A bound that only guards against nonsense would tell a reader nothing.
+        # An upper bound that only excludes absurd values is not shown.
         facts.append(str(bounds) if bounds.high < 100_000 else f"at least {bounds.low:g}")
     return f"  [{'; '.join(facts)}]" if facts else ""
 
@@ -272,7 +286,7 @@ def read_flags(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 class GroupedCommand(Command):
-    """A command whose help lists the options under headings."""
+    """A command that groups its options under headings in the help."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the flags of the table by group, then the other options."""
@@ -288,7 +302,7 @@ class GroupedCommand(Command):
 
 
 def flag_of(key: str) -> str | None:
-    """Return the flag of a key, or None without one."""
+    """Return the flag of a key, or None if the key has no flag."""
     names: Sequence[str] = [flag.names.split("/")[0] for flag in FLAGS if flag.key == key]
     return names[0] if names else None
 
@@ -299,9 +313,9 @@ _OF_FILES = ("source.live", "source.loop")
 
 
 def check_flags(config: EdgeConfig, flags: Mapping[str, Any]) -> None:
-    """Check that every given flag has an effect: with this source, and with the other flags.
+    """Check that every given flag has an effect on this source and beside the other flags.
 
-    Keys of a file are not checked: they may be there for another source.
+    Keys of a configuration file are not checked, because they may be meant for another source.
 
     Args:
         config: The configuration in effect.

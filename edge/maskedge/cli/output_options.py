@@ -1,6 +1,6 @@
 """Options for output files.
 
-An input is never overwritten, and an existing file only with --overwrite.
+An input is never overwritten. An existing file is overwritten only with --overwrite.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ overwrite_option = click.option("--overwrite", is_flag=True, help="Replace exist
 
 
 class OutputFile(click.Path):
-    """A file that a command writes. `Command` checks it before it runs.
+    """A file that a command writes. `Command` checks the file before the command runs.
 
     Args:
-        beside: Suffixes of the files that are written beside it.
+        beside: Suffixes of the files that the command writes beside this file.
     """
 
     def __init__(self, *beside: str) -> None:
@@ -33,10 +33,12 @@ class OutputFile(click.Path):
 def check_options(ctx: click.Context) -> None:
     """Check the `OutputFile` options of a command.
 
-    They must differ from its other paths and from each other, and not exist.
+    They must differ from its other paths and from each other. They must not exist unless
+    --overwrite is given.
 
     Raises:
-        UsageError: An output would overwrite an input, or exists and --overwrite was not given.
+        UsageError: An output would overwrite an input, or an output exists and --overwrite is not
+            given.
     """
     outputs: list[Named] = []
     inputs: list[Named] = []
@@ -60,11 +62,11 @@ def check_folder(folder: Path, names: tuple[str, ...], *, overwrite: bool, remed
     Args:
         folder: The folder. It need not exist.
         names: Names of the files and folders that the command writes there.
-        overwrite: True where the user allowed replacing them.
-        remedy: Another remedy, for the message.
+        overwrite: True if the user allowed replacing them.
+        remedy: Text placed before the standard remedy in the message.
 
     Raises:
-        UsageError: The folder contains one of them.
+        UsageError: The folder contains one of `names`.
     """
     for name in names:
         path = folder / name

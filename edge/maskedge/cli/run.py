@@ -72,8 +72,7 @@ def main(file: Path | None, print_config: bool, install_service: bool, yes: bool
     silence_libraries()
     early: list[int] = []
     if not print_config:
-        # Installed first: without a handler, a SIGHUP would end the process. The run handles an
-        # early one.
+        # Without a handler, a SIGHUP would end the process. The run handles the early signals.
         signal.signal(signal.SIGHUP, lambda number, frame: early.append(number))
     with require_runtime():
         from maskedge.config import load_config, secrets_of, to_toml
@@ -121,7 +120,7 @@ def _install_service(file: Path | None, *, write: bool) -> None:
 
 
 class _Run:
-    """One run, from its configuration to its exit code."""
+    """One run. It takes a configuration and returns an exit code."""
 
     def __init__(self, loaded: Loaded, flags: dict[str, Any], log: Logger) -> None:
         self._loaded = loaded
@@ -132,7 +131,7 @@ class _Run:
     def run(self, early: Sequence[int]) -> int:
         """Run and return the exit code. `early` holds the SIGHUP signals received so far."""
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-        _ = self._config.source.address  # a missing source is reported before anything is loaded
+        _ = self._config.source.address  # reports a missing source before anything is loaded
         with require_runtime():
             from maskedge.runtime.build import open_detector
             from maskedge.runtime.context import StopRequest
@@ -148,7 +147,8 @@ class _Run:
         signal.signal(signal.SIGHUP, reload)
         stop.reload = bool(early)
         check_flags(config, self._flags)
-        # The model is loaded first: a wrong one is reported before a camera lights up.
+        # The model is loaded before the source, so that an invalid model is reported before a
+        # camera is switched on.
         chosen = "detect.detector" in self._loaded.origins
         detector = open_detector(config, every_frame=_every_frame(self._loaded), chosen=chosen)
         self._warn([detector.notice] if detector.notice else [])
@@ -189,7 +189,7 @@ class _Run:
             signal.signal(number, end)
 
     def _reload(self, run: Any) -> None:
-        """Reload the configuration. When it is invalid, report it and keep the old one."""
+        """Reload the configuration. If it is invalid, report the error and keep the old one."""
         from maskedge.config import load_config, secrets_of
         from maskedge.support.log import set_up
 
@@ -243,7 +243,7 @@ class _Run:
         if config.log.format == "json":
             self._log.info("%s", "; ".join(lines[:2]))
             return
-        # Standard output carries only events when they are written to it.
+        # If the events are written to standard output, nothing else is.
         apart = config.events.file == "-"
         written = [path for path in (config.output.save, config.events.file) if path and path != "-"]
         if written and summary.frames:
@@ -257,13 +257,14 @@ class _Run:
 def _every_frame(loaded: Loaded) -> bool:
     """Return True if faces must be detected in every frame.
 
-    With `anonymize` a new face is hidden at once, unless the user set `every`.
+    With `anonymize`, every frame is needed to hide a new face at once. A value of `every` set by
+    the user takes precedence.
     """
     return loaded.config.privacy.anonymize and "detect.every" not in loaded.origins
 
 
 class _Progress:
-    """A progress line that is rewritten on a terminal; elsewhere, a line every 10 s."""
+    """Progress display: one line that is rewritten on a terminal, or else a new line every 10 s."""
 
     def __init__(self, length: int | None, quiet: bool) -> None:
         self._length = f"/{length}" if length else ""

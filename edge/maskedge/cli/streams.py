@@ -1,6 +1,6 @@
 """Reliable standard streams.
 
-Closed ones, full disks behind them and terminals without Unicode end no command.
+A command does not end because a stream is closed, its disk is full or its terminal lacks Unicode.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ERRORS = "maskedge.plain"
 
 
 def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Replace characters that an encoding lacks by plain letters, or else escape them."""
+    """Replace characters that an encoding lacks by plain letters or by an escape."""
     if isinstance(error, UnicodeEncodeError):
         text = error.object[error.start : error.end].translate(_PLAIN)
         return text.encode("ascii", "backslashreplace").decode("ascii"), error.end
@@ -30,7 +30,7 @@ def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 class _Output(io.FileIO):
-    """Standard output whose first failure is an `OutputError`. Later writes are discarded."""
+    """Standard output that raises `OutputError` at its first failure and discards later writes."""
 
     failed = False
 
@@ -39,9 +39,9 @@ class _Output(io.FileIO):
             try:
                 return super().write(data)
             except BrokenPipeError:
-                raise  # the reader has enough, as `| head`
+                raise  # the reader has closed the pipe, as `| head` does
             except OSError as error:
-                # Python flushes once more at exit, where an error could not be handled.
+                # Python flushes again at exit. An error there could not be handled.
                 self.failed = True
                 closed = error.errno == errno.EBADF
                 reason = "it is closed" if closed else error.strerror
@@ -52,7 +52,7 @@ class _Output(io.FileIO):
 
 
 class _Errors(io.FileIO):
-    """Standard error whose failures are ignored."""
+    """Standard error that ignores failed writes."""
 
     def write(self, data: Any, /) -> int:
         try:
@@ -64,11 +64,11 @@ class _Errors(io.FileIO):
 def prepare_streams() -> None:
     """Make the standard streams of this process reliable.
 
-    Streams that were replaced, by a test or a server, are left alone.
+    Streams that a test or a server has replaced are not changed.
 
-    - A closed descriptor from 0 to 2 is opened on the null device. Otherwise the first file to be
-      opened would get its number, and messages that a library prints to standard error would end up
-      in it.
+    - A closed descriptor from 0 to 2 is opened on the null device. Otherwise the next file to be
+      opened would get its number, and a library's messages to standard error would be written into
+      that file.
     - Failed writes to standard error are ignored. The first failure of standard output is an
       `OutputError` (exit code 5).
     - Characters that the encoding of a terminal lacks are replaced by plain letters or escaped.
@@ -78,7 +78,7 @@ def prepare_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            # Standard output is opened read-only too: a write then fails instead of being lost
+            # Standard output is opened read-only, so that a write fails instead of being lost
             # unnoticed.
             with contextlib.suppress(OSError):
                 os.open(os.devnull, os.O_WRONLY if number == 2 else os.O_RDONLY)

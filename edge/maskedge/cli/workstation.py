@@ -1,6 +1,7 @@
 """`edge-train`, `edge-export` and `edge-bench`, the commands of a workstation.
 
-The base install has these commands too: without its packages, each names the extra to install.
+The base installation has these commands too. If its packages are missing, a command names the extra
+to install.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def bench() -> None:
 
 
 def _run(module: str, extra: str) -> None:
-    # By name: no module of the device depends on these packages.
+    # The module is imported by name, because code for the device must not depend on these packages.
     with require_extra(extra):
         command = import_module(module)
     command.main()

@@ -1,1 +1,1 @@
-"""A run of `edge-run`: its parts, its loop, its state and its summary."""
+"""A run of `edge-run`: parts, loop, state and summary."""

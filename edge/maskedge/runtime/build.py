@@ -1,4 +1,4 @@
-"""Build a run from its configuration."""
+"""Construction of a run from its configuration."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def open_detector(config: EdgeConfig, *, every_frame: bool = False, chosen: bool
     Args:
         config: The configuration.
         every_frame: Detect faces in every frame, regardless of the configuration.
-        chosen: True if the user chose the detector; otherwise it depends on the labels of the
-            model.
+        chosen: True if the user chose the detector. Otherwise the detector depends on the labels of
+            the model.
 
     Raises:
         ModelError: A file is refused.
@@ -70,14 +70,14 @@ def _load_cascade(detect: DetectConfig) -> FaceDetector | None:
 
 
 class Run:
-    """The outputs and the context of a run. Made by `build_run`.
+    """The outputs and the context of a run. `build_run` creates it.
 
     Attributes:
         context: Parts of the run for the loop.
-        sinks: The outputs, in the order in which they are written to.
+        sinks: The outputs, in the order of writing.
         warnings: Messages for the user, logged as warnings.
         notices: Messages for the user, logged as information.
-        page: Address of the status page, None without one.
+        page: Address of the status page; None if there is none.
     """
 
     def __init__(self, config: EdgeConfig, source: Source, detector: MaskDetector, sinks: list[Sink]) -> None:
@@ -135,17 +135,17 @@ class Run:
             context.health = HealthWatcher(source.name, self._take_health, self._events.put)
 
     def change(self, config: EdgeConfig, *, every_frame: bool = False) -> tuple[list[str], list[str]]:
-        """Apply another configuration as far as possible without a restart.
+        """Apply a new configuration as far as possible without a restart.
 
         Args:
-            config: The new configuration. One that makes no sense changes nothing.
+            config: The new configuration. If it is invalid, nothing changes.
             every_frame: Detect faces in every frame, regardless of the configuration.
 
         Returns:
-            The changed keys that are in effect, and those that need a restart.
+            The changed keys that are in effect, and the changed keys that need a restart.
 
         Raises:
-            UsageError: The configuration makes no sense.
+            UsageError: The configuration is invalid.
         """
         changed = changed_keys(self._config, config)
         context = self.context
@@ -181,7 +181,8 @@ class Run:
     def _add(self, kind: type[Sink], opened: Sink) -> None:
         """Add an output.
 
-        With a live source it gets a queue; a file waits for its outputs, so nothing is dropped.
+        With a live source, the output gets a queue. A file waits for its outputs, so nothing is
+        dropped.
         """
         self._opened[opened.name] = opened
         self.page = opened.url or self.page
@@ -221,19 +222,19 @@ def build_run(
     file: Path | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Run:
-    """Open every output that a configuration asks for, and build the context of the loop.
+    """Open every output that a configuration requests, and build the context of the loop.
 
     Args:
         config: The configuration.
         source: The opened source.
         detector: The loaded detector.
-        sinks: Takes each output as soon as it is open, so that the caller can close it if a later
-            one fails.
-        file: The edge.toml, which no output may overwrite.
-        stopped: Returns True once the run has been asked to end.
+        sinks: List to which each opened output is added at once, so that the caller can close it if
+            a later output fails.
+        file: The edge.toml. No output may overwrite it.
+        stopped: Returns True after a request to end the run.
 
     Raises:
-        UsageError: Settings exclude each other or make no sense.
+        UsageError: Settings are invalid or exclude each other.
         OutputError: An output cannot be written.
         ImportError: A library of an extra is missing.
     """

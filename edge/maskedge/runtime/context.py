@@ -1,4 +1,4 @@
-"""The context of a run: its optional parts, the request to stop it, and its result."""
+"""The context of a run: optional parts, request to stop, and result."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ from .summary import Summary
 
 @dataclass
 class StopRequest:
-    """Set by a signal handler to end a run after the current frame, or to reload its configuration.
+    """A request to end a run after the current frame, or to reload its configuration.
+
+    Signal handlers set it.
 
     Attributes:
-        signal: Number of the signal that ends the run, None to continue.
+        signal: Number of the signal that ends the run; None to continue.
         reload: True to reload the configuration.
     """
 
@@ -34,11 +36,11 @@ class StopRequest:
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended.
+    """The result of a run.
 
     Attributes:
         summary: Counts and timing of the run.
-        failure: The error that ended it, None if it ended regularly.
+        failure: The error that ended the run; None if it ended regularly.
     """
 
     summary: Summary
@@ -47,20 +49,21 @@ class RunResult:
 
 @dataclass
 class RunContext:
-    """Optional parts of a run. Most of them may be replaced while it runs.
+    """Optional parts of a run. Most of them may be replaced during the run.
 
     Attributes:
         state: Collects the state of the run for pages and metrics.
-        zones: Parts of the picture that count.
+        zones: Parts of the picture in which faces count.
         alerts: Evaluates the alert rules.
-        actions: Performs the actions of alerts. Without it every alert is published as an event.
+        actions: Performs the actions of alerts. If it is None, every alert is published as an
+            event.
         rate_limiter: Slows a live loop down.
-        health: Watches the machine.
+        health: Watches the health of the host.
         systemd: Reports to systemd.
-        event_queue: Events of other threads, which the loop publishes.
+        event_queue: Events of other threads. The loop publishes them.
         anonymize: Pixelate faces in every picture that leaves the program.
         stats_only: Remove positions and identities from everything that leaves the program.
-        reload: Reloads the configuration; the loop calls it between two frames.
+        reload: Reloads the configuration. The loop calls it between two frames.
     """
 
     state: RunState | None = None

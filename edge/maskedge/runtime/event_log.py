@@ -1,4 +1,4 @@
-"""Events as log lines."""
+"""Logging of events."""
 
 from __future__ import annotations
 

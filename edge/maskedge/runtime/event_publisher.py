@@ -1,4 +1,4 @@
-"""The second part of the loop: from results and events to alerts, log and outputs."""
+"""The second part of the loop. It passes results and events to alerts, log and outputs."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ T = TypeVar("T")
 
 @dataclass(eq=False)
 class _Output:
-    """A sink and what the loop knows of it.
+    """A sink and its state in the loop.
 
     Attributes:
         sink: The sink.
-        written: Number of results that it took.
-        error: Message of the failure that took it out of the run, None while it works.
+        written: Number of results written.
+        error: Message of the failure that removed the sink from the run; None while it works.
     """
 
     sink: Sink
@@ -47,16 +47,16 @@ class _Output:
 class EventPublisher:
     """Publishes results, events and active alerts.
 
-    It is the only way out of the loop. With `[privacy] stats_only` it removes positions and
-    identities before a sink, an action, the log or the state of the run receives anything; only the
-    alert engine sees them, as zones and durations need both.
+    All data leave the loop through this class. With `[privacy] stats_only`, it removes positions
+    and identities from all data for sinks, actions, the log and the state of the run. Only the
+    alert engine receives them, because zones need positions and durations need identities.
 
-    A sink that fails ends the run of a file. A live run continues without it.
+    If a sink fails, the run of a file ends, and a live run continues without the sink.
 
     Args:
         source: The source of the run.
         sinks: The outputs.
-        context: Alerts, actions and privacy, which a reload may change.
+        context: Alerts, actions and privacy. A reload may change them.
         state: The state of the run.
         clock: Measures the time that each sink takes.
     """
@@ -72,10 +72,10 @@ class EventPublisher:
         state.watch_sinks(lambda: {output.sink.name: output.status() for output in self._outputs})
 
     def publish_result(self, result: FrameResult) -> bool:
-        """Publish the result of a frame, with the alerts that start or end with it.
+        """Publish the result of a frame, with the alerts that start or end in this frame.
 
         Returns:
-            False if a sink asks to end the run.
+            False if a sink requests the end of the run.
 
         Raises:
             OutputError: A sink failed and the source is not live.
@@ -94,7 +94,7 @@ class EventPublisher:
         return go_on
 
     def publish_event(self, event: Event) -> None:
-        """Publish an event between two frames, and the alerts that start or end with it."""
+        """Publish an event between two frames, and the alerts that start or end at this time."""
         self._publish([event])
         if self._context.alerts is not None:
             self._publish(self._perform(self._context.alerts.handle_event(event)))
@@ -105,7 +105,7 @@ class EventPublisher:
         Call it several times per second.
 
         Args:
-            waiting: True while a live source gives no frame, so that alerts depend on time alone.
+            waiting: True while a live source delivers no frame. Alerts then depend only on time.
         """
         context = self._context
         if waiting and context.alerts is not None:
@@ -117,10 +117,10 @@ class EventPublisher:
             self._state.set_alerts(self._impersonal(context.alerts.active()))
 
     def show_still(self, banner: str) -> bool:
-        """Show the newest picture again while there is no newer one.
+        """Show the newest picture again while no frame arrives.
 
         Args:
-            banner: Text across the picture; empty leaves the picture as it is.
+            banner: Text across the picture; empty for none.
 
         Returns:
             False if a sink asks to end the run.
@@ -157,14 +157,14 @@ class EventPublisher:
         return events
 
     def _impersonal(self, value: T) -> T:
-        """Return a result, an event or the active alerts as they may leave the loop."""
+        """Return a result, an event or the active alerts without data that privacy excludes."""
         return without_people(value) if self._context.stats_only else value
 
     def _working(self) -> list[_Output]:
         return [output for output in self._outputs if output.error is None]
 
     def _guard(self, output: _Output, work: Callable[[], bool | None]) -> bool:
-        """Call a sink. If it fails, a live run continues without it; the run of a file ends."""
+        """Call a sink. If it fails, a live run continues without it, and the run of a file ends."""
         try:
             return work() is not False
         except Exception as error:

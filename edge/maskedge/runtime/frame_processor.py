@@ -1,4 +1,4 @@
-"""The first part of the loop: from a frame to its result."""
+"""The first part of the loop. It computes the result of a frame."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .state import RunState
 from .summary import Summary
 
 _STATUS_INTERVAL = 0.25
-"""Seconds for which the status line of the picture stays."""
+"""Seconds for which the status line of the picture is kept."""
 
 
 class FrameProcessor:
@@ -27,8 +27,8 @@ class FrameProcessor:
 
     Args:
         source: The source of the frames.
-        detector: The detector; its clock measures every stage.
-        context: Zones and anonymisation, which a reload may change.
+        detector: The detector. Its clock measures every stage.
+        context: Zones and anonymisation. A reload may change them.
         state: The state of the run.
 
     Attributes:
@@ -48,8 +48,8 @@ class FrameProcessor:
     def process(self, frame: Frame) -> FrameResult:
         """Return the result of a frame.
 
-        It holds positions and identities: `EventPublisher` removes them where the user asked for
-        that.
+        The result contains positions and identities. `EventPublisher` removes them if the user
+        requests that.
         """
         zones, detector = self._context.zones, self._detector
         found = detector(frame.image, frame.moment)

@@ -1,8 +1,8 @@
-"""The loop of a run: frames from a source, results to the outputs.
+"""The loop of a run. It processes the frames of a source and passes the results to the outputs.
 
-It joins three parts: `FrameProcessor` (from a frame to its result), `EventPublisher` (from a result
-to the outputs) and `close_run`. Its own tasks are the state of the source, the rate, and the work
-between frames. The source, the user or a failure ends it.
+The loop has three parts: `FrameProcessor` computes the result of a frame, `EventPublisher` passes
+the result to the outputs, and `close_run` closes everything. This module handles the state of the
+source, the rate, and the work between frames. The source, the user or a failure ends the loop.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .state import RunState
 from .summary import Summary
 
 _TICK = 0.1
-"""Seconds between two rounds of the work that is not urgent."""
+"""Seconds between two rounds of work that is not urgent."""
 _log = logging.getLogger(NAME)
 
 
@@ -45,12 +45,12 @@ def run(
 ) -> RunResult:
     """Run until the end. The source, every sink and the actions are closed when it returns.
 
-    A sink that fails ends the run of a file. A live run continues without it, or retries if the
-    sink is behind a `QueuedSink`.
+    If a sink fails, the run of a file ends. A live run continues without the sink, or retries if
+    the sink is behind a `QueuedSink`.
 
     Args:
-        source: Gives the frames.
-        detector: Detects and classifies faces; its clock measures every stage.
+        source: Source of the frames.
+        detector: Detects and classifies faces. Its clock measures every stage.
         sinks: The outputs.
         max_frames: End after this many frames.
         stop: Ends the run when its signal is set.
@@ -149,9 +149,9 @@ class _Loop:
             self._context.systemd.status(message or f"{source.name} is {state}")
 
     def _on_wait(self) -> None:
-        """Do the work between frames while the source gives none."""
+        """Do the work between frames while the source delivers none."""
         if self._source.state == LOST:
-            # A service is ready even while its camera is away, which may take a minute or a week.
+            # A service is ready even without its camera, whose absence may last a minute or a week.
             self._report_ready()
             self._forget_people()
         self._tick(waiting=True)
@@ -159,7 +159,7 @@ class _Loop:
             self._source.stop()
 
     def _forget_people(self) -> None:
-        """Delete descriptors of people in time, although no frame measures the time."""
+        """Delete expired descriptors of people, also while no frame arrives."""
         tracker = self._detector.tracker
         if tracker is not None and tracker.tracks and self._lost_at is not None and time.monotonic() - self._lost_at > KEEP:
             tracker.forget()
@@ -210,8 +210,8 @@ class _Loop:
         failures = close_run(self._source, self._sinks, [context.actions] if context.actions is not None else [])
         self._publisher.log_remaining()
         if self._source.live and self._stop.signal is not None:
-            # The exit code of a stopped service names the signal, not an output that was
-            # unreachable just then.
+            # The exit code of a stopped service is that of the signal, even if an output fails
+            # while it is closed.
             for error in failures:
                 _log.warning("%s", error)
             return failure

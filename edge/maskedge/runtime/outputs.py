@@ -1,6 +1,6 @@
-"""Checks on outputs before they are opened, so that no file of the user is overwritten.
+"""Checks of outputs before they are opened, so that no file of the user is overwritten.
 
-See "Outputs that exist" in docs/operating.md.
+"Outputs that exist" in docs/operating.md describes the rules.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ def check_run_outputs(config: EdgeConfig, source: Source, *, inputs: list[Path])
     Args:
         config: The configuration.
         source: The opened source.
-        inputs: Further files that the run reads: the models in use, the edge.toml.
+        inputs: Further files that the run reads, as the models in use and the edge.toml.
 
     Raises:
         UsageError: An output is an input or another output, or exists and may not be replaced.
     """
     if not (config.events.frames or source.video) and config.events.file:
-        raise UsageError("single pictures have no events but their lines: leave --no-events-frames (events.frames) out.")
+        raise UsageError("single pictures have no events except their lines: leave --no-events-frames (events.frames) out.")
     addresses = dict.fromkeys(address for address in (config.source.uri, source.name) if address)
     named = [path for address in addresses for path in files_of(address)]
     sources = [Named("the source", path) for path in [*source_paths(source), *named]]
@@ -54,8 +54,8 @@ def check_run_outputs(config: EdgeConfig, source: Source, *, inputs: list[Path])
     pictures = source_paths(source)
     if config.output.save and (len(pictures) > 1 or any(is_folder(one.path) for one in sources)):
         _check_mixed(Path(config.output.save).expanduser(), pictures)
-    # The earlier video of a live source is renamed instead: a service that restarts must neither
-    # lose it nor fail.
+    # The earlier video of a live source is renamed, so that a restarted service neither overwrites
+    # it nor fails.
     anew = [] if source.live else saved
     check_new(anew if config.events.appends(live=source.live) else [*anew, *events], overwrite=config.output.overwrite)
 
@@ -73,7 +73,7 @@ def saved_files(config: EdgeConfig, source: Source) -> Iterator[Path]:
 
 
 def _configured(config: EdgeConfig) -> Iterator[Named]:
-    """Yield the files that a configuration names: models, tokens, certificates."""
+    """Yield the files named in a configuration: models, tokens, certificates."""
     for section in section_names():
         values = getattr(config, section)
         for entry in fields(values):
@@ -99,7 +99,7 @@ def _folders(config: EdgeConfig) -> list[Named]:
 
 
 def _check_media_folders(config: EdgeConfig, sources: list[Named]) -> None:
-    """Refuse a source that the retention of snapshots or clips would remove in time."""
+    """Refuse a source that the retention of snapshots or clips would delete."""
     for name, folder in (("[snapshots]", config.snapshots.folder), ("[clips]", config.clips.folder)):
         for one in sources:
             if folder is not None and is_own_name(one.path.name) and same_file(one.path.parent, folder.expanduser()):
@@ -109,7 +109,7 @@ def _check_media_folders(config: EdgeConfig, sources: list[Named]) -> None:
 
 
 def _check_mixed(folder: Path, pictures: list[Path]) -> None:
-    """Refuse to write annotated copies among the pictures that they are made from."""
+    """Refuse to write annotated copies into the folder of their originals."""
     for parent in {picture.parent for picture in pictures}:
         if same_file(parent, folder):
             raise UsageError(

@@ -1,4 +1,4 @@
-"""The third part of the loop: close everything, in bounded time where something may hang."""
+"""The third part of the loop. It closes all parts of a run, and limits the time if one hangs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from maskedge.sinks.base import Sink
 from maskedge.sources import Source
 
 CLOSE_SECONDS = 1.7
-"""Seconds for parts that may hang, so that a run ends within two seconds of a signal."""
+"""Maximum time for parts that may hang, in seconds. A run ends within two seconds of a signal."""
 
 
 class Closable(Protocol):
-    """Anything with `close`."""
+    """An object with a method `close`."""
 
     def close(self) -> None:
         """Close it."""
@@ -28,19 +28,20 @@ def close_run(
 ) -> list[MaskedgeError]:
     """Close a source, its sinks and other parts of a run.
 
-    Parts that may hang are closed side by side on threads, which are abandoned after `seconds`: the
-    source, `others` and, with a live source, the sinks, each of which has a queue or a thread of
-    its own. Without a live source a sink writes the user's file directly and is completed however
-    long that takes. A sink with `main_thread` is closed on the calling thread in any case.
+    Parts that may hang are closed in parallel on threads. The threads are abandoned after
+    `seconds`. These parts are the source, `others` and, with a live source, the sinks, each of
+    which has a queue or its own thread. Without a live source, a sink writes the user's file
+    directly, and is completed without a time limit. A sink with `main_thread` is always closed on
+    the calling thread.
 
     Args:
         source: The source.
         sinks: The sinks.
         others: Further parts, such as the actions of alerts.
-        seconds: Time for the threads.
+        seconds: Maximum time for the threads, in seconds.
 
     Returns:
-        The failures; one failure does not keep the other parts from being closed.
+        The failures. All other parts are closed in spite of a failure.
     """
     end = time.monotonic() + seconds
     failures: list[MaskedgeError] = []

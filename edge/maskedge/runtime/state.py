@@ -1,4 +1,4 @@
-"""The state of a run, for the status page, the metrics and the statistics."""
+"""The state of a run, used by the status page, the metrics and the statistics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from maskedge.version import VERSION
 _RECENT = 5.0
 """Seconds over which the rate is measured."""
 _LATENCIES = 300
-"""Frames whose stages are kept for the percentiles."""
+"""Number of frames whose stages are kept for the percentiles."""
 _MINUTES = 60
 
 
@@ -27,7 +27,7 @@ class RunState:
         name: Display name of the source, without user name and password.
         labels: Labels that are counted.
         model: Name, checksum and labels of the classifier.
-        settings: Settings that explain the figures; JSON types, without secrets.
+        settings: Settings that explain the figures, in JSON types and without secrets.
     """
 
     def __init__(
@@ -67,9 +67,9 @@ class RunState:
         Args:
             state: `opening`, `open`, `lost` or `ended`.
             sentence: The reason, for people.
-            retries: Number of failed attempts in a row.
-            fps: Frames per second; None leaves it.
-            size: Width and height in pixels; None leaves it.
+            retries: Number of consecutive failed attempts.
+            fps: Frames per second; None for no change.
+            size: Width and height in pixels; None for no change.
         """
         with self._lock:
             if state != self._source["state"]:
@@ -103,8 +103,8 @@ class RunState:
             faces: Its faces.
             stages: Milliseconds of each stage.
             size: Width and height in pixels.
-            people: Distinct people so far, by label; None leaves the count.
-            zones: Faces of this frame, by zone and label; None leaves the counts.
+            people: Distinct people so far, by label; None for no change.
+            zones: Faces of this frame, by zone and label; None for no change.
         """
         now = time.monotonic()
         found = count_labels(faces)
@@ -125,17 +125,17 @@ class RunState:
             self._history[-1].add(found, now)
 
     def set_alerts(self, alerts: Sequence[Mapping[str, Any]]) -> None:
-        """Set the active alerts: rule, since (seconds since the epoch), details."""
+        """Set the active alerts, each as rule, since (seconds since the epoch) and details."""
         with self._lock:
             self._alerts = [dict(alert) for alert in alerts]
 
     def set_health(self, health: Mapping[str, Any]) -> None:
-        """Set the health of the machine."""
+        """Set the health of the host."""
         with self._lock:
             self._health = dict(health)
 
     def set_rate_limits(self, limits: Mapping[str, Any]) -> None:
-        """Set the reasons and the rate of a limited loop; they are part of `health`."""
+        """Set the reasons and the rate of a limited loop. They are part of `health`."""
         with self._lock:
             self._rate_limits = dict(limits)
 
@@ -155,7 +155,7 @@ class RunState:
 
     def _rate(self) -> float:
         now = time.monotonic()
-        # At the start of a run, one frame in a few milliseconds is no rate.
+        # At the start of a run, one frame in a few milliseconds does not give a rate.
         span = min(_RECENT, max(now - self._started, 0.5))
         recent = sum(moment > now - span for moment in self._moments)
         full = len(self._moments) == self._moments.maxlen and recent == len(self._moments)

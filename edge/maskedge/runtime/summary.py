@@ -1,4 +1,4 @@
-"""The summary of a run, printed at its end."""
+"""The summary of a run, printed at the end of the run."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Summary:
 
     Attributes:
         source: Display name of the source.
-        video: True for a video, whose frames are tracked so that people can be counted.
+        video: True for a video. Its frames are tracked so that people can be counted.
         frames: Number of processed frames.
-        dropped: Number of frames of a live source that newer ones replaced.
+        dropped: Number of frames of a live source that were replaced by newer frames.
         skipped: Number of pictures that could not be read.
-        reconnects: Number of times a live source was lost and came back.
+        reconnects: Number of times a live source was opened again after a loss.
         seconds: Wall time of the loop.
         faces: Number of faces, by label.
         people: Number of distinct people by their last label, in the order of the model's labels.
@@ -49,9 +49,9 @@ class Summary:
         rate = self.frames / self.seconds if self.seconds else 0.0
         head = f"{self.source}: {_count(self.frames, what)} in {self.seconds:.1f} s, {rate:.1f} {what}s/s"
         if self.dropped:
-            head += f", {self.dropped} dropped (newer ones came first)"
+            head += f", {self.dropped} dropped (replaced by newer frames)"
         if self.reconnects:
-            head += f", lost and back {self.reconnects} x"
+            head += f", lost and opened again {self.reconnects} x"
         if self.skipped:
             head += f", {self.skipped} skipped"
         lines = [head]

@@ -1,6 +1,7 @@
-"""The outputs of a run. Each is a subclass of `Sink` in a module of its own and is listed here.
+"""The outputs of a run. Each is a subclass of `Sink` in its own module and is listed here.
 
-The table holds import paths, so that reading it loads neither OpenCV nor a library of an extra.
+The table contains import paths, so that reading it loads neither OpenCV nor a library of an extra.
+"A sink" in CONTRIBUTING.md describes how to add one.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ SINKS = [
     "maskedge.sinks.web.sink:WebSink",
     "maskedge.sinks.window:WindowSink",
 ]
-"""Modules and classes of the outputs, in the order in which they are opened and written to."""
+"""Modules and classes of the outputs, in the order of opening and writing."""
 
 
 def sink_classes() -> list[type[Sink]]:

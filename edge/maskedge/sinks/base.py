@@ -19,7 +19,7 @@ class RunNames:
     """Names that the configuration defines. A reload may change them.
 
     Attributes:
-        rules: Actions of each alert rule, by the name of the rule.
+        rules: Actions of each alert rule, by name of the rule.
         zones: Names of the zones.
     """
 
@@ -36,10 +36,10 @@ class SinkContext:
         labels: Labels that are counted.
         snapshot: Returns the state of the run (`RunState.snapshot`); safe on any thread.
         publish_event: Takes events of the output, such as `output_lost`; safe on any thread.
-        names: Returns the names of rules and zones that are in effect.
-        stopped: Returns True once the run has been asked to end.
-        warnings: Messages for the user that are logged as warnings.
-        notices: Messages for the user that are logged as information.
+        names: Returns the names of the rules and zones in effect.
+        stopped: Returns True after a request to end the run.
+        warnings: Messages for the user, logged as warnings.
+        notices: Messages for the user, logged as information.
     """
 
     source: Source
@@ -55,21 +55,21 @@ class SinkContext:
 class Sink:
     """An output of a run: a file, a page, a broker, a window.
 
-    A subclass implements `write`; the other methods do nothing unless they are overridden. To take
-    part in runs of `edge-run` it also defines `section`, `settings_class`, `is_wanted` and `open`,
-    and is listed in `maskedge.sinks.SINKS`.
+    A subclass implements `write`. The other methods do nothing unless they are overridden. An
+    output of `edge-run` also defines `section`, `settings_class`, `is_wanted` and `open`, and is
+    listed in `maskedge.sinks.SINKS`. "A sink" in CONTRIBUTING.md has an example.
 
     Attributes:
         name: Name of the output in the timing, the state and the events of a run.
-        section: Section of edge.toml that configures it.
-        settings_class: Dataclass of that section; None where the section belongs to several
-            outputs.
-        queue_capacity: Frames that may wait in front of it when the source is live. None calls it
-            directly: it returns at once, or must run on the loop's thread.
-        main_thread: True where it must be closed on the loop's thread, as a window must.
-        delivered: Number of items that have arrived, of an output that only passes them on; None
-            for one whose successful `write` is the delivery.
-        url: Address of the page that it serves, None without one.
+        section: Section of edge.toml that configures the output.
+        settings_class: Dataclass of that section; None if several outputs share the section.
+        queue_capacity: Maximum number of frames that wait for the output when the source is live.
+            With None, the loop calls the output directly. The output then returns at once, or must
+            run on the loop's thread.
+        main_thread: True if the output must be closed on the loop's thread, as a window.
+        delivered: Number of delivered items, for an output that delivers later than `write`; None
+            if a successful `write` is the delivery.
+        url: Address of the page that the output serves; None if it serves none.
     """
 
     name: str = ""
@@ -86,7 +86,7 @@ class Sink:
 
     @classmethod
     def is_wanted(cls, settings: Any) -> bool:
-        """Return True where a configuration asks for this output.
+        """Return True if a configuration requests this output.
 
         Args:
             settings: The section `section`.
@@ -95,10 +95,10 @@ class Sink:
 
     @classmethod
     def check(cls, settings: Any) -> None:
-        """Refuse settings that cannot work. Called for every wanted output before any is opened.
+        """Refuse invalid settings. Called for every requested output before one of them is opened.
 
         Raises:
-            UsageError: The settings make no sense.
+            UsageError: The settings are invalid.
             OutputError: The output cannot be written.
         """
 
@@ -111,10 +111,10 @@ class Sink:
             context: The run.
 
         Returns:
-            The output; None where it cannot be had and the run goes on without it.
+            The output; None if it is not available and the run continues without it.
 
         Raises:
-            UsageError: The settings make no sense.
+            UsageError: The settings are invalid.
             OutputError: The output cannot be opened.
             ImportError: A library of an extra is missing.
         """
@@ -122,22 +122,22 @@ class Sink:
 
     @property
     def delivered(self) -> int | None:
-        """Number of items that have arrived at their destination; None if `write` delivers."""
+        """Number of items that have arrived at their destination; None if `write` delivers them."""
         return None
 
     @property
     def url(self) -> str | None:
-        """Address of the page that this output serves; None without one."""
+        """Address of the page that this output serves; None if it serves none."""
         return None
 
     def write(self, result: FrameResult) -> bool:
         """Write the result of a frame.
 
         Returns:
-            False to end the run, as when the user closed the window.
+            False to end the run, as after the user closes the window.
 
         Raises:
-            OutputError: The result could not be written.
+            OutputError: The result cannot be written.
         """
         raise NotImplementedError
 
@@ -145,11 +145,11 @@ class Sink:
         """Write an event that occurred between two frames, such as `source_lost`.
 
         Raises:
-            OutputError: The event could not be written.
+            OutputError: The event cannot be written.
         """
 
     def still(self, result: FrameResult) -> bool:
-        """Show the last result again, with a banner, while a lost source gives no frame.
+        """Show the last result again, with a banner, while a lost source delivers no frame.
 
         Returns:
             False to end the run.
@@ -166,29 +166,29 @@ class Sink:
     def status(self) -> dict[str, Any] | None:
         """Return written, dropped, state and error for the state of the run.
 
-        None leaves the bookkeeping to the loop.
+        If the method returns None, the loop determines these values.
         """
         return None
 
     def update_names(self, names: RunNames) -> None:
-        """Take the names of rules and zones after a reload."""
+        """Apply the names of rules and zones after a reload."""
 
     def set_page(self, url: str) -> None:
-        """Take the address of the status page."""
+        """Set the address of the status page."""
 
     def close(self) -> None:
-        """Complete what was written. May be called twice.
+        """Complete the output. May be called repeatedly.
 
         Raises:
-            OutputError: The output could not be completed.
+            OutputError: The output cannot be completed.
         """
 
 
 def check_writable(path: Path) -> None:
-    """Check that a file can be written at `path`, before the first frame.
+    """Check before the first frame that a file can be written at `path`.
 
     Raises:
-        OutputError: The file cannot be written; the message says why.
+        OutputError: The file cannot be written. The message names the cause.
     """
     name, folder = displayable(path), displayable(path.parent)
     try:

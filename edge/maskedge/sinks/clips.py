@@ -1,4 +1,4 @@
-"""Clips: the seconds before and after an alert, as a video."""
+"""Clips: videos of the seconds before and after an alert."""
 
 from __future__ import annotations
 
@@ -27,23 +27,28 @@ from .base import Sink, SinkContext
 from .retention import MediaFolder, Retention
 
 _LEAST_FREE = 8 * 1024 * 1024
-_DELAY = 0.5  # a frame that arrived in time may still be in a queue
+_DELAY = 0.5  # seconds; a frame that arrived in time may still be in a queue
 _POLL = 0.05
 
 
 @dataclass(frozen=True)
 class ClipsConfig:
-    """The section `[clips]`. Without a folder nothing is stored."""
+    """The section `[clips]`. Without a folder, no clips are stored."""
 
     folder: Path | None = field(default=None, metadata={"help": "folder for the videos of alerts with the action 'clip'"})
-    before: float = field(default=10.0, metadata={"help": "seconds to keep from before an alert", "range": Range(0, 600)})
-    after: float = field(default=5.0, metadata={"help": "seconds to add after its beginning", "range": Range(0, 600)})
-    fps: float = field(default=10.0, metadata={"help": "highest number of frames per second", "range": Range(0.1, 120)})
+    before: float = field(
+        default=10.0, metadata={"help": "seconds of a clip before the start of the alert", "range": Range(0, 600)}
+    )
+    after: float = field(default=5.0, metadata={"help": "seconds of a clip after the start of the alert", "range": Range(0, 600)})
+    fps: float = field(default=10.0, metadata={"help": "maximum number of frames per second", "range": Range(0.1, 120)})
     suffix: str = field(default=".mp4", metadata={"help": f"container: {', '.join(CODECS)}"})
     quality: int = field(default=80, metadata={"help": "JPEG quality in memory", "range": Range(1, 100)})
     memory_mb: float = field(
         default=64.0,
-        metadata={"help": "memory for the seconds before an alert; a small value shortens them", "range": Range(0.001, 65536)},
+        metadata={
+            "help": "memory in megabytes for the seconds before an alert; a small value shortens them",
+            "range": Range(0.001, 65536),
+        },
     )
     keep: int = field(default=50, metadata={"help": "number of clips to keep; 0: no limit", "range": Range(0, 1_000_000)})
     keep_days: float = field(default=30.0, metadata={"help": "days to keep a clip; 0: no limit", "range": Range(0, 36500)})
@@ -72,10 +77,10 @@ class _Window:
 
 
 class ClipSink(Sink):
-    """Keeps the last seconds in memory, and writes them to a video on an alert.
+    """Keeps the last seconds in memory, and writes them to a video at an alert.
 
-    It keeps the published picture as JPEG. Encoding takes time, so a live source needs a queue in
-    front of this sink. Videos are written on a thread of their own.
+    Published pictures are kept as JPEG. Encoding takes time, so a live source needs a queue in
+    front of this sink. Videos are written on a separate thread.
 
     Args:
         config: The section, with a folder.
@@ -85,7 +90,7 @@ class ClipSink(Sink):
             None when writing works again.
 
     Raises:
-        UsageError: The section makes no sense.
+        UsageError: The section is invalid.
         OutputError: The folder cannot be written to.
     """
 
@@ -107,22 +112,22 @@ class ClipSink(Sink):
 
     @classmethod
     def is_wanted(cls, settings: ClipsConfig) -> bool:
-        """Return True where a folder is set."""
+        """Return True if a folder is set."""
         return settings.folder is not None
 
     @classmethod
     def check(cls, settings: ClipsConfig) -> None:
-        """Refuse settings that make no sense, and a folder that cannot be written to."""
+        """Refuse invalid settings, and a folder that cannot be written to."""
         _open_folder(settings)
 
     @classmethod
     def open(cls, settings: ClipsConfig, context: SinkContext) -> Sink | None:
-        """Open the memory of the last seconds."""
+        """Create the sink."""
         return cls(settings)
 
     @property
     def held(self) -> int:
-        """Bytes of the pictures in memory."""
+        """Size of the pictures in memory, in bytes."""
         return self._bytes
 
     def write(self, result: FrameResult) -> bool:
@@ -140,13 +145,13 @@ class ClipSink(Sink):
         return True
 
     def trigger(self, rule: str, seconds: float, film_s: float | None = None) -> None:
-        """Start the clip of an alert. Returns at once.
+        """Start the clip of an alert, and return at once.
 
         Args:
             rule: Name of the rule.
             seconds: Start of the alert, in seconds since the epoch.
-            film_s: Start of the alert in seconds of the video file; None for a camera, whose alert
-                starts now.
+            film_s: Start of the alert in seconds of the video file; None for a camera. The alert of
+                a camera starts now.
         """
         moment = time.perf_counter() if film_s is None else film_s
         window = _Window(rule, seconds, moment - self._config.before, moment + self._config.after, film_s is not None)
@@ -156,7 +161,7 @@ class ClipSink(Sink):
             self._take(window)
 
     def close(self) -> None:
-        """Write the clips that were started, within a second."""
+        """Write the started clips, within a second."""
         self._writer.close()
 
     def _write_window(self, window: _Window) -> None:
@@ -175,7 +180,7 @@ class ClipSink(Sink):
             return self._shots[-1].moment if self._shots else float("-inf")
 
     def _take(self, window: _Window) -> list[_Shot]:
-        """Return the pictures of a window and release them."""
+        """Return the pictures of a time window and release them."""
         with self._lock:
             self._windows.remove(window)
             return [shot for shot in self._shots if window.start <= shot.moment <= window.end]
@@ -192,13 +197,13 @@ def _open_folder(config: ClipsConfig) -> MediaFolder:
 
 
 def write_video(path: Path, shots: Sequence[_Shot]) -> None:
-    """Write pictures to a temporary video file, then rename it.
+    """Write pictures to a temporary video file, and rename the file.
 
-    The video shows each picture at the time at which it was taken, in the size of the first one.
+    The video shows each picture at its time, in the size of the first picture.
 
     Args:
         path: The file; its suffix selects the container.
-        shots: The pictures, oldest first. Without pictures nothing is written.
+        shots: The pictures, oldest first. Without pictures, no file is written.
 
     Raises:
         OutputError: The file cannot be written.

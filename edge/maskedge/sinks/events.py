@@ -1,4 +1,4 @@
-"""The events file: one JSON object per line, or one CSV row per face (docs/contracts.md)."""
+"""The events file, with one JSON object per line or one CSV row per face (docs/contracts.md)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COLUMNS = (
 )
 """Columns of the CSV: docs/contracts.md."""
 LIVE_ROTATE_MB = 100.0
-"""Default size in megabytes at which the events file of a camera rotates (about 1 GB a day)."""
+"""Default size at which the events file of a camera rotates, in megabytes (about 1 GB a day)."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class EventsConfig:
     Attributes:
         file: Destination; `-` for standard output, None for no events.
         frames: Write a line for each frame; False writes only events.
-        rotate_mb: Start a new file at this size; 0 for never. None means `LIVE_ROTATE_MB` for a
-            live source and never for a file.
+        rotate_mb: Size in megabytes at which a new file starts; 0 for never. None means
+            `LIVE_ROTATE_MB` for a live source, and never for a file.
         rotate_daily: Start a new file at midnight, UTC.
-        keep: Number of finished files to keep, 0 for all.
+        keep: Number of finished files to keep; 0 for all.
     """
 
     file: str | None = field(
@@ -86,7 +86,7 @@ class EventsConfig:
         return self.rotate_mb
 
     def appends(self, *, live: bool) -> bool:
-        """Return True for live sources and rotating files, whose existing file is appended to.
+        """Return True if an existing file is appended to: with live sources or rotation.
 
         Args:
             live: True for a camera or a stream.
@@ -109,21 +109,21 @@ def to_event(result: FrameResult) -> dict[str, Any]:
 
 
 class EventSink(Sink):
-    """Writes events to a file, or to standard output. Each line is complete when its frame is done.
+    """Writes events to a file or to standard output. After each frame, its lines are complete.
 
-    The suffix `.csv` selects one row per face, any other name one JSON object per frame; events
-    stand between them. On a full disk the file ends with its last complete line, and continues from
-    there once there is room.
+    The suffix `.csv` selects one row per face. Any other name selects one JSON object per frame.
+    Events are written between them. On a full disk, the file ends with its last complete line, and
+    continues there when space is available again.
 
     Args:
-        path: The file; `-` for standard output. The file of a live source, and one that rotates, is
-            appended to; any other is replaced. Only the current user may read it.
+        path: The file; `-` for standard output. A rotating file and the file of a live source are
+            appended to. Any other file is replaced. Only the current user may read it.
         config: Content, rotation and number of files to keep.
         live: True for a camera or a stream.
 
     Raises:
         OutputError: The file cannot be written.
-        UsageError: The file would be appended to and does not hold events.
+        UsageError: The file would be appended to, but does not contain events.
     """
 
     name = "events"
@@ -145,16 +145,14 @@ class EventSink(Sink):
         appends = self._config.appends(live=live)
         try:
             if appends and is_taken(self._path) and not self._holds_events(self._path):
-                raise UsageError(
-                    f"{displayable(path)} holds something else than events and would be appended to: name another file."
-                )
+                raise UsageError(f"{displayable(path)} does not contain events, but would be appended to: name another file.")
             self._open(self._path, anew=not appends)
         except OSError as error:
             raise self._lost(error) from error
 
     @classmethod
     def is_wanted(cls, settings: EventsConfig) -> bool:
-        """Return True where a file is set."""
+        """Return True if a file is set."""
         return bool(settings.file)
 
     @classmethod
@@ -178,7 +176,7 @@ class EventSink(Sink):
         self._put(_rows([_event_row(line)]) if self._csv else _lines([line]), line["time"])
 
     def reopen(self) -> None:
-        """Open the file again after a failure, after its last complete line.
+        """Open the file again after a failure, at the end of its last complete line.
 
         Raises:
             OutputError: The file still cannot be written.
@@ -208,7 +206,7 @@ class EventSink(Sink):
                 self._append(self._path, to_bytes(text), now[:10])
         except BrokenPipeError:
             # The reader of standard output has closed it (`| head`). Python flushes it again at
-            # exit, which must not fail.
+            # exit, and this flush must not fail.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return False
         except OSError as error:
@@ -219,8 +217,8 @@ class EventSink(Sink):
         """Write `data` completely or not at all."""
         full = 0 < self._limit < self._size + len(data)
         if self._file and not self._is_there(path, self._file):
-            # Another program removed or renamed it: further lines would be lost, or go to the wrong
-            # file.
+            # Another program has removed or renamed the file. Further lines would be lost, or
+            # written to the wrong file.
             self._shut()
         if self._size and (full or (self._config.rotate_daily and day > self._day)) and path.is_file():
             self._rotate(path)
@@ -240,8 +238,8 @@ class EventSink(Sink):
         self._day = day
 
     def _open(self, path: Path, *, anew: bool) -> FileIO:
-        # Unbuffered, so that a failure is known at once. Events are about people, so only the user
-        # may read the file.
+        # The file is unbuffered, so that a failure is detected at once. Events are about people, so
+        # only the user may read the file.
         self._file = file = FileIO(path, "w" if anew else "a", opener=lambda name, flags: os.open(name, flags, 0o600))
         self._size = os.fstat(file.fileno()).st_size if path.is_file() else 0
         if self._size:
@@ -258,7 +256,7 @@ class EventSink(Sink):
             return False
 
     def _holds_events(self, path: Path) -> bool:
-        """Return True if a file starts like an events file; a part of its first line is enough."""
+        """Return True if a file starts like an events file, even with a part of its first line."""
         header = ",".join(COLUMNS).encode()
         with path.open("rb") as file:
             line, end, _ = file.read(_FIRST_LINE).partition(b"\n")
@@ -275,7 +273,7 @@ class EventSink(Sink):
             file.close()
 
     def _rotate(self, path: Path) -> None:
-        """Rename the file after the time of its last line, and remove the oldest ones."""
+        """Rename the file after the time of its last line, and remove the oldest files."""
         self._shut()
         put_aside(path)
         self._size = 0
@@ -288,7 +286,10 @@ class EventSink(Sink):
 
 
 def _mend(path: Path) -> int:
-    """Return the end of the last complete line in bytes; a killed program leaves a partial line."""
+    """Return the end of the last complete line, in bytes.
+
+    A killed program may leave a partial one.
+    """
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         while size:
@@ -330,7 +331,7 @@ def _face_row(event: dict[str, Any], face: dict[str, Any]) -> dict[str, Any]:
 
 
 def _event_row(event: dict[str, Any]) -> dict[str, Any]:
-    """Return the row of an event: each value in its column, the rest as JSON in `details`."""
+    """Return the row of an event. Values without a column are JSON in the column `details`."""
     row = {name: value for name, value in event.items() if name in COLUMNS and not isinstance(value, dict | list)}
     rest = {name: value for name, value in event.items() if name not in row}
     return row | ({"details": to_json(rest)} if rest else {})

@@ -1,4 +1,4 @@
-"""Annotated pictures: one file for each picture of the source."""
+"""Annotated pictures, one file for each picture of the source."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .base import Sink
 class ImageSink(Sink):
     """Writes each picture with its overlay into a folder, or into one given file.
 
-    In a folder a picture keeps its own name, with the suffix `.jpg`.
+    In a folder, a picture keeps its name and gets the suffix `.jpg`.
 
     Args:
         path: An existing folder, or the file for a single picture.
-        single: True when `path` is a file.
-        sources: The pictures to come; their names follow from `annotated_names`.
+        single: True if `path` is a file.
+        sources: All pictures of the source. `annotated_names` determines their new names.
     """
 
     name = "save"

@@ -1,6 +1,6 @@
-"""The section `[output]`, which the saved file and the window share.
+"""The section `[output]`, shared by the saved file and the window.
 
-It loads nothing heavy: `--help` reads it.
+This module must import quickly, because `--help` needs it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from maskedge.settings import Range, check_settings
 class OutputConfig:
     """The section `[output]`."""
 
-    show: bool | None = field(default=None, metadata={"help": "open a window; default: when there is a display"})
+    show: bool | None = field(default=None, metadata={"help": "open a window; default: if there is a display"})
     save: str | None = field(
         default=None,
         metadata={
@@ -22,7 +22,7 @@ class OutputConfig:
             "free": True,
         },
     )
-    overwrite: bool = field(default=False, metadata={"help": "replace outputs that exist already"})
+    overwrite: bool = field(default=False, metadata={"help": "replace existing outputs"})
     max_frames: int | None = field(default=None, metadata={"help": "stop after this many frames", "range": Range(1, 10**12)})
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A sink behind a queue: a slow or failing output does not stop the loop."""
+"""A sink behind a queue, so that a slow or failing output does not stop the loop."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from .base import Sink
 _FIRST_WAIT = 1.0
 _LONGEST_WAIT = 30.0
 _CLOSING = 1.0
-"""Seconds for the remaining items at the end."""
+"""Maximum time for the remaining items at the end, in seconds."""
 
 
 class QueuedSink(Sink):
-    """Passes results to another sink through a bounded queue, on a thread of its own.
+    """Passes results to another sink through a bounded queue, on a separate thread.
 
-    When the queue is full the oldest frame is dropped and counted; its events stay while there is
-    room. When the inner sink fails, `output_lost` is published once, and the same result is tried
-    again after a wait that doubles; `reopen()` precedes each attempt. The first success publishes
-    `output_back`. `write` and `handle_event` never wait and never raise.
+    When the queue is full, the oldest frame is dropped and counted. Its events are kept while there
+    is room. When the inner sink fails, `output_lost` is published once. The failed result is then
+    tried again after waits that double. `reopen()` precedes each attempt. The first success
+    publishes `output_back`. `write` and `handle_event` never wait and never raise.
 
     Args:
         inner: The sink.
         source: Display name of the source, for the events.
-        capacity: Number of results that may wait.
-        publish_event: Takes `output_lost` and `output_back`; called on the thread.
+        capacity: Maximum number of waiting results.
+        publish_event: Receives `output_lost` and `output_back`; called on the separate thread.
         first_wait: Seconds before the first retry.
     """
 
@@ -75,7 +75,7 @@ class QueuedSink(Sink):
     def write(self, result: FrameResult) -> bool:
         """Queue the result of a frame.
 
-        Return False once the inner sink has asked to end the run.
+        Return False if the inner sink has requested the end of the run.
         """
         self._put(result)
         return not self._enough
@@ -85,20 +85,20 @@ class QueuedSink(Sink):
         self._put(event)
 
     def begin_close(self) -> None:
-        """Accept no more items and write the remaining ones; `close` then waits for the thread."""
+        """Accept no more items and write the remaining items. `close` then waits for the thread."""
         with self._changed:
             if self._closing is None:
                 self._closing = time.monotonic() + _CLOSING
             self._changed.notify()
 
     def close(self) -> None:
-        """Write the remaining items, for at most a second, and close the inner sink.
+        """Write the remaining items for at most a second, and close the inner sink.
 
         Raises:
-            OutputError: The inner sink could not complete its output, or hangs.
+            OutputError: The inner sink cannot complete its output, or hangs.
         """
         self.begin_close()
-        # Longer than the thread's own limit, so that the inner sink has time to close.
+        # This limit is longer than that of the thread, so that the inner sink has time to close.
         self._thread.join(max(0.0, (self._closing or 0.0) + 0.4 - time.monotonic()))
         if self._thread.is_alive():
             raise OutputError(f"the output {self.name} hangs and was left incomplete: check its disk or network.")
@@ -144,7 +144,7 @@ class QueuedSink(Sink):
                 self.error = message
                 with self._changed:
                     self._changed.wait_for(lambda: self._closing is not None, wait)
-                    # The run ends: the remaining items would fail again.
+                    # The run ends, and the remaining items would fail again.
                     if self._closing is not None:
                         self.dropped += len(self._waiting)
                         self._waiting.clear()

@@ -1,4 +1,4 @@
-"""Limits on files that accumulate: how many, how old, how large."""
+"""Limits on the number, age and size of files that accumulate."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .base import check_writable
 
 @dataclass(frozen=True)
 class Retention:
-    """Limits on the files of a folder; 0 removes a limit.
+    """Limits on the files of a folder. 0 means no limit.
 
     Attributes:
-        count: Number of files.
-        days: Age in days.
-        megabytes: Size of all files together.
+        count: Maximum number of files.
+        days: Maximum age in days.
+        megabytes: Maximum size of all files together, in megabytes.
     """
 
     count: int = 0
@@ -31,12 +31,12 @@ class Retention:
 
 
 def prune(paths: Iterable[Path], keep: Retention) -> None:
-    """Remove the oldest files until the rest is within every limit.
+    """Remove the oldest files until the remaining files are within every limit.
 
-    A file that cannot be removed stays.
+    A file that cannot be removed is kept.
 
     Args:
-        paths: Files of one kind.
+        paths: The files.
         keep: The limits.
     """
     files = []
@@ -63,12 +63,12 @@ _OWN = r"[A-Za-z0-9_~-]+-\d{8}T\d{6}\.\d{3}Z"
 
 
 def is_own_name(name: str) -> bool:
-    """Return True for a file name that `MediaFolder` could have made, with any suffix."""
+    """Return True for a file name of the form that `MediaFolder` makes, with any suffix."""
     return re.fullmatch(_OWN + r"\.\w+", name) is not None
 
 
 class MediaFolder:
-    """A folder that keeps the newest pictures or clips of alerts. It leaves other files alone.
+    """A folder that keeps the newest pictures or clips of alerts. It does not change other files.
 
     Args:
         folder: The folder; created if missing.

@@ -1,4 +1,4 @@
-"""The output of `--save`: an annotated video, or annotated pictures."""
+"""The output of `--save`: an annotated video or annotated pictures."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class SaveSink(Sink):
 
     @classmethod
     def is_wanted(cls, settings: OutputConfig) -> bool:
-        """Return True where `save` is set."""
+        """Return True if `save` is set."""
         return bool(settings.save)
 
     @classmethod
     def open(cls, settings: OutputConfig, context: SinkContext) -> Sink | None:
-        """Open the output that suits the source and the name."""
+        """Open the output that matches the source and the name."""
         source, target = context.source, settings.save or ""
         if source.live and not settings.overwrite:
             kept = keep_earlier_video(target)
@@ -43,12 +43,12 @@ class SaveSink(Sink):
 
 
 def source_paths(source: Source) -> list[Path]:
-    """Return the files that a source of pictures reads; an empty list for other sources."""
+    """Return the files of a source of pictures, or an empty list for another source."""
     return list(getattr(source, "paths", []))
 
 
 def keep_earlier_video(target: str) -> str | None:
-    """Rename the video of an earlier run, so that a service that restarts loses nothing.
+    """Rename the video of an earlier run, so that a restart of a service does not overwrite it.
 
     Returns:
         A message for the user if a file was renamed.
@@ -69,12 +69,12 @@ def open_picture_output(target: str, *, video: bool, fps: float, length: int | N
     """Open the sink for `--save`.
 
     Args:
-        target: A video file; for picture sources also an existing folder, or a picture file if
+        target: A video file. For sources of pictures, also an existing folder, or a picture file if
             there is exactly one picture.
-        video: True when the source is a video.
+        video: True if the source is a video.
         fps: Frames per second of the source.
-        length: Number of frames of the source, None if unknown.
-        sources: The pictures of the source; the files in a folder are named after them.
+        length: Number of frames of the source; None if unknown.
+        sources: The pictures of the source. The files in a folder are named after them.
 
     Raises:
         OutputError: The output cannot be written.

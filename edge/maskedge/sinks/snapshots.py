@@ -1,4 +1,4 @@
-"""Snapshots: the picture of an alert, as JPEG."""
+"""Snapshots: pictures of alerts, as JPEG."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .retention import MediaFolder, Retention
 
 @dataclass(frozen=True)
 class SnapshotsConfig:
-    """The section `[snapshots]`. Without a folder nothing is stored."""
+    """The section `[snapshots]`. Without a folder, no pictures are stored."""
 
     folder: Path | None = field(default=None, metadata={"help": "folder for the pictures of alerts with the action 'snapshot'"})
     quality: int = field(default=90, metadata={"help": "JPEG quality", "range": Range(1, 100)})
@@ -31,13 +31,13 @@ class SnapshotsConfig:
 
 
 class SnapshotStore:
-    """Writes the published picture of an alert, with its overlay and its anonymisation.
+    """Writes the published picture of an alert, with overlay and anonymisation.
 
     Args:
         config: The section, with a folder.
 
     Raises:
-        UsageError: There is no folder.
+        UsageError: No folder is set.
         OutputError: The folder cannot be written to.
     """
 
@@ -48,11 +48,11 @@ class SnapshotStore:
         self._folder = MediaFolder(config.folder, ".jpg", Retention(config.keep, config.keep_days, config.keep_mb))
 
     def save(self, rule: str, seconds: float, result: FrameResult) -> Path:
-        """Write a picture, then remove the pictures beyond the limits.
+        """Write a picture, and remove the pictures beyond the limits.
 
         Args:
             rule: Name of the rule.
-            seconds: Start of its alert, in seconds since the epoch.
+            seconds: Start of the alert, in seconds since the epoch.
             result: The frame.
 
         Raises:

@@ -12,12 +12,12 @@ from .base import Sink, check_writable
 
 
 class VideoSink(Sink):
-    """Writes frames with their overlay to a video file, each at its time (`Frame.moment`).
+    """Writes frames with overlay to a video file, each at its time (`Frame.moment`).
 
     See `maskedge.sinks.recording.writer.open_video_file`.
 
     Args:
-        path: The file; its suffix selects the container.
+        path: The file. Its suffix selects the container.
         fps: Approximate number of frames per second.
 
     Raises:
@@ -28,7 +28,7 @@ class VideoSink(Sink):
 
     def __init__(self, path: Path, fps: float) -> None:
         if path.suffix.lower() not in CODECS:
-            raise OutputError(f"{path} is no video that can be written: use one of {', '.join(CODECS)}.")
+            raise OutputError(f"{path} does not name a video that can be written: use one of {', '.join(CODECS)}.")
         check_writable(path)
         self._file = open_video_file(path, fps)
 

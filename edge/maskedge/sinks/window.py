@@ -20,15 +20,15 @@ _TRIAL = "import cv2; cv2.namedWindow('trial', cv2.WINDOW_AUTOSIZE); cv2.waitKey
 
 
 def has_windows() -> bool:
-    """Return True if this OpenCV can open windows; opencv-python-headless cannot."""
+    """Return True if this OpenCV can open windows. opencv-python-headless cannot."""
     built = re.search(r"^\s*GUI:\s*(\w+)", cv2.getBuildInformation(), re.MULTILINE)
     return built is None or built[1] != "NONE"
 
 
 def display_problem() -> str | None:
-    """Return the reason why no window can be opened; None if one can be opened.
+    """Return the reason why a window cannot be opened, or None if it can.
 
-    OpenCV ends the whole process when it finds no display, so a short-lived process tries first.
+    OpenCV ends the process if it finds no display, so a short-lived process tries first.
     """
     if not has_windows():
         return "this OpenCV was built without windows"
@@ -46,7 +46,7 @@ class WindowSink(Sink):
 
     Args:
         wait: Wait for a key at each frame (single pictures) instead of continuing.
-        stopped: Returns True once the run has been asked to end, which also ends the wait.
+        stopped: Returns True after a request to end the run. It also ends the wait.
     """
 
     name = "window"
@@ -62,7 +62,7 @@ class WindowSink(Sink):
 
     @classmethod
     def is_wanted(cls, settings: OutputConfig) -> bool:
-        """Return True unless the user turned the window off."""
+        """Return True unless the user has disabled the window."""
         return settings.show is not False
 
     @classmethod
@@ -75,18 +75,18 @@ class WindowSink(Sink):
         return None
 
     def still(self, result: FrameResult) -> bool:
-        """Show the last picture again, with its banner. Return False when the user quits."""
+        """Show the last picture again, with a banner. Return False if the user quits."""
         cv2.imshow(TITLE, result.picture)
         return self._is_open(cv2.pollKey())
 
     def write(self, result: FrameResult) -> bool:
-        """Show one frame. Return False when the user pressed q or Esc, or closed the window."""
+        """Show one frame. Return False if the user pressed q or Esc, or closed the window."""
         cv2.imshow(TITLE, result.picture)
         if not self._sized:
             cv2.resizeWindow(TITLE, *result.frame.size)
             self._sized = True
-        # Short waits, so that a signal and the window's close button are noticed during a still
-        # picture.
+        # The waits are short, so that a signal and the window's close button are detected during a
+        # still picture.
         key = cv2.pollKey() if not self._wait else cv2.waitKey(100)
         while self._wait and key < 0 and not self._stopped() and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1:
             key = cv2.waitKey(100)

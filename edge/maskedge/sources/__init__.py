@@ -1,4 +1,7 @@
-"""Sources of frames, all opened by `open_source`: cameras, streams, files and the demo clip."""
+"""Sources of frames: cameras, streams, files and the demo clip.
+
+`open_source` opens each of them.
+"""
 
 from __future__ import annotations
 
@@ -42,11 +45,11 @@ LIVE_KINDS: tuple[LiveKind, ...] = (camera.KIND, gstreamer.KIND, csi.KIND, http_
 """Cameras and streams. The first kind that matches a URI opens it."""
 
 RECORDED_KINDS: tuple[RecordedKind, ...] = (demo.KIND, pictures.KIND, animation.KIND, video.KIND)
-"""What has an end. It is tried after the live kinds, in this order."""
+"""Kinds of sources that have an end, in the order of the search. Live kinds are tried first."""
 
 
 def open_source(source: str | SourceConfig) -> Source:
-    """Open a source. A live source has its first frame when this returns, unless `wait` is set.
+    """Open a source. Unless `wait` is set, wait for the first frame of a live source.
 
     Args:
         source: A URI, or a configuration with one. URIs: `demo` (the built-in clip), a camera
@@ -55,8 +58,8 @@ def open_source(source: str | SourceConfig) -> Source:
             glob pattern of pictures, or a video file.
 
     Raises:
-        SourceError: The source cannot be opened; the message names the cause and a remedy.
-        UsageError: The URI has an unknown scheme, or an option does not go with it.
+        SourceError: The source cannot be opened. The message names the cause and a remedy.
+        UsageError: The URI has an unknown scheme, or an option does not apply to it.
     """
     config = SourceConfig(uri=source) if isinstance(source, str) else source
     uri = tidy(config.address)
@@ -65,7 +68,7 @@ def open_source(source: str | SourceConfig) -> Source:
         return _open_recorded(file_path(uri), config)
     if not is_utf8(uri):
         raise UsageError(
-            f"the source address {displayable(without_password(uri))} is not valid UTF-8: only the name of a file may be so."
+            f"the source address {displayable(without_password(uri))} is not valid UTF-8: only a file name may contain other bytes."
         )
     live = LiveSource(without_password(uri), opener, config)
     if not config.wait:
@@ -74,17 +77,19 @@ def open_source(source: str | SourceConfig) -> Source:
 
 
 def is_live(config: SourceConfig) -> bool:
-    """Return True for a camera or a stream, without opening it. Files played live are not live.
+    """Return True for a camera or a stream, without opening it.
+
+    Return False for a file played live.
 
     Raises:
         SourceError: This host cannot read that kind of source.
-        UsageError: The URI has an unknown scheme, or makes no sense.
+        UsageError: The URI is invalid or has an unknown scheme.
     """
     return _live_opener(config.address, config) is not None
 
 
 def _live_opener(uri: str, config: SourceConfig) -> Opener | None:
-    """Return what opens the camera or stream `uri`, or None for a file or the demo."""
+    """Return the function that opens the camera or stream `uri`, or None for a file or the demo."""
     for kind in LIVE_KINDS:
         if kind.matches(uri, config):
             return kind.opener(uri, config)
@@ -114,7 +119,7 @@ def _open_recorded(uri: str, config: SourceConfig) -> Source:
     source = LoopSource(make) if config.loop else make()
     if not config.live:
         return source
-    # A replay neither hangs nor shows a frozen picture by mistake, so both timeouts are off.
+    # A replay does not hang, and a still picture in it is intended, so both timeouts are off.
     unwatched = SourceConfig(uri=uri, stall_timeout=0, frozen_timeout=0)
     fps = config.fps or source.fps
     live = LiveSource(source.name, lambda: ReplayDevice(source, fps), unwatched)

@@ -1,4 +1,4 @@
-"""Addresses of sources: parsing, quoting, and hiding their secrets."""
+"""Parsing and quoting of source addresses, and masking of their secrets."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _HOST = r"(?:\[[^\]\s]+\]|[^\s/?#@:\[\]]+)?(?::\d*)?"
 _AFTER_HOST = r"(?=[/?]|\Z|#(?!.*@))"
 
-# Names under which cameras and pipelines take credentials: ?user=..&pwd=.., rtspsrc user-pw=..
+# Names of credentials in the addresses of cameras and in pipelines: ?user=..&pwd=.., rtspsrc
+# user-pw=..
 _NAMES = r"user(?:[-_]?(?:id|name))?|usr|login(?:use|id)?|account"
 _KEYS = (
     r"user[-_]?(?:pw|pwd|password)|loginpas|auth|authorization|credentials?|pass(?:word|wd|phrase|code)?|pwd|psw|pw|tkn|sig(?:nature)?|jwt|"
     r"ticket|sid|session(?:[-_]?id)?|streamid|(?:(?:auth|access|api|stream|secret|private)[-_]?)?(?:token|key|secret)|[a-z]+token"
 )
-# Recorders put them into the path: user=admin_password=secret_channel=1_stream=0.sdp
+# Recorders have credentials in the path: user=admin_password=secret_channel=1_stream=0.sdp
 _PATH_END = r"_(?:password|channel|stream)="
 _SECRET = re.compile(rf"(?i)(?<![a-z0-9])(?:({_NAMES})|({_KEYS}))=(\"[^\"]*\"|(?:(?!{_PATH_END})[^&\s#])+)")
 _USER = re.compile(r"(?<=://)([^/?#\s]*)@(?=[^/?#@\s]*)")
-# A password with a slash: the text in the place of the port is not a number.
+# A password with a slash. It is recognised by a port that is not a number.
 _ODD = re.compile(r"(?<=://)([^/?#\s@:\[\]]*:(?!\d+(?:[/?#\s]|$))[^\s]*)@")
 
 
@@ -37,7 +38,7 @@ class Address:
 
     Attributes:
         scheme: The scheme, in lower case.
-        user: Name and password as written, `name:password`; None where there are none.
+        user: Name and password as written, `name:password`; None if there are none.
         rest: Host, port, path and query.
     """
 
@@ -57,7 +58,7 @@ class Address:
 
     @property
     def credentials(self) -> tuple[str, str] | None:
-        """Name and password, decoded; None where there are none."""
+        """Name and password, decoded; None if there are none."""
         if not self.user:
             return None
         name, _, password = self.user.partition(":")
@@ -65,7 +66,7 @@ class Address:
 
     @property
     def doubtful(self) -> bool:
-        """True for an address with an `@` in its path that may belong to the password."""
+        """True if the path contains an `@` that may belong to the password."""
         return "@" in self.rest
 
 
@@ -78,16 +79,16 @@ def has_scheme(text: str, *schemes: str) -> bool:
 def split_address(text: str) -> Address | None:
     """Split an address with a scheme.
 
-    Reserved characters in a password are accepted where only one reading has a host.
+    Reserved characters in a password are accepted if only one way to split the address has a host.
 
     Args:
         text: The address as the user wrote it.
 
     Returns:
-        The parts, or None where the text has no scheme.
+        The parts, or None if the text has no scheme.
 
     Raises:
-        UsageError: The address is ambiguous, or has no host where one must be.
+        UsageError: The address is ambiguous.
     """
     scheme = _SCHEME.match(text)
     if scheme is None:
@@ -100,7 +101,7 @@ def split_address(text: str) -> Address | None:
 
 
 def _end_of_user(rest: str) -> int | None:
-    """Return the position of the `@` before the host, -1 without one, None if ambiguous."""
+    """Return the position of the `@` before the host, -1 if there is none, None if ambiguous."""
     authority = re.split("[/?]", rest, maxsplit=1)[0]
     # A fragment is never sent, so a '#' before an '@' belongs to the password.
     mark = authority.find("#")
@@ -116,7 +117,7 @@ def _end_of_user(rest: str) -> int | None:
 
 
 def _quote(user: str) -> str:
-    """Percent-encode reserved characters of a name or password. Encoded ones stay."""
+    """Percent-encode reserved characters of a name or password. Encoded characters are kept."""
 
     def encode(found: re.Match[str]) -> str:
         return "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "surrogateescape"))
@@ -125,9 +126,9 @@ def _quote(user: str) -> str:
 
 
 def tidy(text: str) -> str:
-    """Strip blanks and write the scheme in lower case.
+    """Strip blanks and convert the scheme to lower case.
 
-    The name of an existing file stays as it is.
+    The name of an existing file is not changed.
     """
     if _exists(text):
         return text
@@ -136,7 +137,7 @@ def tidy(text: str) -> str:
 
 
 def file_path(text: str) -> str:
-    """Return the path of a `file:` address, percent-decoded, and any other text unchanged.
+    """Return the percent-decoded path of a `file:` address. Return any other text unchanged.
 
     Raises:
         UsageError: The address names another host.
@@ -150,7 +151,7 @@ def file_path(text: str) -> str:
         if not path.startswith(("/", "~")) and slash and not _exists(path) and not _exists(_decode(path)):
             raise UsageError(f"{text} names the host {host}: only local files can be opened, as in file:///home/me/clip.mp4.")
     decoded = _decode(path)
-    # A path with file:// put before it is not encoded.
+    # The user may have put file:// before a path without encoding the path.
     return path if _exists(path) and not _exists(decoded) else decoded
 
 
@@ -161,16 +162,16 @@ def _decode(path: str) -> str:
 def _exists(path: str) -> bool:
     try:
         return Path(path).exists()
-    except (OSError, ValueError):  # too long, or with a null byte
+    except (OSError, ValueError):  # the path is too long or contains a null byte
         return False
 
 
 def without_password(text: str, mask: str = "***") -> str:
-    """Hide the credentials of an address or a GStreamer pipeline, for logs and events.
+    """Mask the credentials of an address or a GStreamer pipeline, for logs and events.
 
     Args:
-        text: An address, or any text with addresses in it.
-        mask: Text to put in their place.
+        text: An address, or a text that contains addresses.
+        mask: Replacement for each credential.
 
     >>> without_password("rtsp://me:secret@camera/1?channel=2&pwd=secret")
     """
@@ -178,7 +179,7 @@ def without_password(text: str, mask: str = "***") -> str:
 
 
 def secrets_in(text: str) -> set[str]:
-    """Return the passwords, keys and tokens in an address or a pipeline, written and decoded."""
+    """Return the passwords, keys and tokens in an address or a pipeline, as written and decoded."""
     found: set[str] = set()
 
     def note(secret: str) -> str:
@@ -191,7 +192,7 @@ def secrets_in(text: str) -> set[str]:
 
 
 def _replace(text: str, by: Callable[[str], str], *, names: bool = True) -> str:
-    """Replace every secret in a text, and user names too where `names` is set."""
+    """Replace every secret in a text. If `names` is True, replace user names too."""
 
     def user(found: re.Match[str]) -> str:
         return f"{by(found[1])}@" if found[1] else "@"

@@ -1,4 +1,4 @@
-"""The interface of a source, and the values that all sources share."""
+"""The interface of a source, and the base class of all sources."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ OPENING, OPEN, LOST, ENDED = "opening", "open", "lost", "ended"
 
 
 class Source(Protocol):
-    """A source of frames, one after another, up to its end.
+    """A source of frames.
 
     Attributes:
         name: The URI as the user wrote it, without secrets.
-        video: True where consecutive frames show the same scene (faces are tracked), False for
+        video: True if consecutive frames show the same scene, so that faces are tracked; False for
             single pictures.
-        live: True for a camera or a stream, which goes on while a frame is processed.
-        fps: Frames per second at which to show it.
-        length: Number of frames, None where it is unknown.
+        live: True for a camera or a stream. It continues while a frame is processed.
+        fps: Frames per second for display.
+        length: Number of frames; None if unknown.
         warnings: Problems that did not end the run, one sentence each.
-        incomplete: True when fewer frames came out than the source holds. A warning says why.
+        incomplete: True if the source yielded fewer frames than it contains. A warning names the
+            cause.
         captured: Number of frames that arrived.
-        dropped: Number of frames that arrived and were replaced by newer ones before they were
-            read.
+        dropped: Number of arrived frames that newer frames replaced before they were read.
         skipped: Number of pictures that could not be read.
-        reconnects: Number of times the source was lost and came back.
+        reconnects: Number of times the source was opened again after a loss.
         state: `opening`, `open`, `lost` or `ended`.
-        on_state: Called by `frames` when the state or the number of failed attempts changes, with
-            the state, a message (empty where there is nothing to report), and the number of
-            consecutive failed attempts.
+        on_state: Called by `frames` when the state or the number of failed attempts changes. The
+            arguments are the state, a message (empty if there is nothing to report), and the number
+            of consecutive failed attempts.
         on_wait: Called by `frames` several times per second while no frame arrives.
     """
 
@@ -59,11 +59,11 @@ class Source(Protocol):
         ...
 
     def stop(self) -> None:
-        """Ask `frames` to end soon. Safe in a signal handler."""
+        """Request `frames` to end soon. A signal handler may call this method."""
         ...
 
     def close(self) -> None:
-        """Release the device or file. May be called at any time, and twice."""
+        """Release the device or file. This method may be called at any time and repeatedly."""
         ...
 
 
@@ -88,17 +88,17 @@ class BaseSource:
         self._stopping = False
 
     def stop(self) -> None:
-        """Ask `frames` to end soon."""
+        """Request `frames` to end soon."""
         self._stopping = True
 
     def close(self) -> None:
-        """Release nothing: a source that holds a device or file overrides this."""
+        """Do nothing. A source that holds a device or file overrides this method."""
 
 
 def stamp(image: Image, index: int, source: str, moment: float | None = None) -> Frame:
     """Return the frame of a picture that arrived now.
 
-    `moment` is its time by the source's clock, by default now.
+    `moment` is the time of the frame by the source's clock, by default now.
     """
     arrival = time.perf_counter()
     return Frame(image, index, time.time(), arrival, source, arrival if moment is None else moment)

@@ -1,4 +1,4 @@
-"""Settings of a source: the section `[source]` of edge.toml."""
+"""Settings of a source. They form the section `[source]` of edge.toml."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _LONGEST = 4096
 
 @dataclass(frozen=True, slots=True)
 class SourceConfig:
-    """The URI of a source, what to request from a camera, and how to handle a loss.
+    """The URI of a source, the requested mode of a camera, and the handling of a loss.
 
     Times are in seconds.
 
     Raises:
-        UsageError: A value makes no sense.
+        UsageError: A value is invalid.
     """
 
     uri: str | None = field(
@@ -47,12 +47,12 @@ class SourceConfig:
     fourcc: str | None = field(default=None, metadata={"help": "pixel format to request from the camera: MJPG, YUYV"})
     stall_timeout: float = field(
         default=5.0,
-        metadata={"help": "seconds without a frame after which the source is lost; 0 waits for ever", "range": Range(0, 86400)},
+        metadata={"help": "seconds without a frame after which the source is lost; 0 for no limit", "range": Range(0, 86400)},
     )
     frozen_timeout: float | None = field(
         default=None,
         metadata={
-            "help": "seconds with the same picture after which the source is lost; 0 allows it (default: stall_timeout)",
+            "help": "seconds with an unchanged picture after which the source is lost; 0 for no limit (default: stall_timeout)",
             "range": Range(0, 86400),
         },
     )
@@ -73,7 +73,7 @@ class SourceConfig:
     backoff_max: float = field(
         default=30.0,
         metadata={
-            "help": "longest wait in seconds between two attempts; it doubles up to this",
+            "help": "maximum wait in seconds between two attempts; the wait doubles until then",
             "range": Range(0.001, 86400),
         },
     )
@@ -95,7 +95,7 @@ class SourceConfig:
         """The address of the source: `uri`, the first line of `uri_file`, or `camera`.
 
         Raises:
-            UsageError: Not exactly one of them is set, or the file cannot be read.
+            UsageError: None or several of them are set, or the file cannot be read.
         """
         given = [value for value in (self.uri, self.uri_file, self.camera) if value is not None]
         if len(given) != 1:
@@ -107,7 +107,7 @@ class SourceConfig:
 
     @property
     def frozen_limit(self) -> float:
-        """Seconds for which the picture may stay the same, 0 for ever."""
+        """Seconds for which the picture may stay unchanged; 0 for no limit."""
         return self.stall_timeout if self.frozen_timeout is None else self.frozen_timeout
 
 

@@ -1,7 +1,7 @@
-"""The built-in demo clip: faces before a textured wall, drawn at run time, with ground truth.
+"""The built-in demo clip, drawn at run time: faces before a textured wall, with ground truth.
 
-Each face is the aligned average of 12 to 16 faces (`edge-train composites`), so the package
-contains no person's picture.
+Each face is the aligned average of 12 to 16 faces (`edge-train composites`), so the package does
+not contain a picture of a person.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class TrueFace:
     """Ground truth of one face in a frame.
 
     Attributes:
-        person: Identity, the same number in every frame.
+        person: Number of the person, equal in every frame.
         label: `with_mask` or `without_mask`.
-        box: x1, y1, x2, y2 in pixels; may extend beyond the frame.
+        box: x1, y1, x2, y2 in pixels. The box may extend beyond the frame.
         visible: Fraction of the box that is inside the frame and behind no other face, 0 to 1.
     """
 
@@ -57,11 +57,11 @@ class _Actor:
         if not times[0] <= second <= times[-1]:
             return None
         x, y, side = (float(np.interp(second, times, value)) for value in values)
-        # A little sway, as people never stand quite still.
+        # A slight movement, because people do not stand completely still.
         return x + 3 * np.sin(2.1 * second + self.tile), y + 2 * np.sin(2.7 * second + 2 * self.tile), side
 
 
-# From back to front: where two cross, the later one covers the earlier one.
+# From back to front. Where two faces overlap, the later one covers the earlier one.
 _CAST = (
     _Actor(1, ((0.0, 110, 130, 84), (10.0, 150, 140, 108))),
     _Actor(3, ((0.0, 520, 120, 80), (5.0, 480, 130, 100), (10.0, 500, 125, 92))),
@@ -74,7 +74,7 @@ _CAST = (
 
 @cache
 def _atlas() -> tuple[list[Image], list[str], list[Box], npt.NDArray[np.float32]]:
-    """Return the tiles, their labels, their face boxes and the soft outline of a head.
+    """Return the tiles, their labels, their face boxes and the soft mask of a head.
 
     The boxes are in fractions of a tile.
     """
@@ -92,7 +92,7 @@ def _atlas() -> tuple[list[Image], list[str], list[Box], npt.NDArray[np.float32]
 
 @cache
 def _wall() -> Image:
-    """Return the background: plaster with soft stains, and a skirting board."""
+    """Return the background, a plaster wall with soft stains and a skirting board."""
     random = np.random.default_rng(3)
     stains = cv2.resize(random.random((30, 40, 1), np.float32), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
     grain = cv2.GaussianBlur(random.standard_normal((HEIGHT, WIDTH), np.float32), (0, 0), 0.7)
@@ -103,7 +103,7 @@ def _wall() -> Image:
 
 
 class DemoSource(BaseSource):
-    """The demo clip: 10 s of 640 x 480 at 30 frames/s, identical in every run."""
+    """The demo clip: 10 s of 640 x 480 pixels at 30 frames/s, identical in every run."""
 
     def __init__(self) -> None:
         super().__init__("demo", video=True, fps=float(FPS), length=FRAMES)
@@ -116,7 +116,7 @@ class DemoSource(BaseSource):
 
 
 def draw(index: float) -> Image:
-    """Draw frame `index`, or a moment between two frames: uint8 `[480, 640, 3]`, BGR."""
+    """Draw frame `index` as uint8 `[480, 640, 3]`, BGR. A fraction is a time between two frames."""
     tiles, _, boxes, outline = _atlas()
     image = _wall().copy()
     for actor in _CAST:
@@ -128,7 +128,7 @@ def draw(index: float) -> Image:
         extent = side / (x2 - x1)
         left, top = x - (x1 + x2) / 2 * extent, y - (y1 + y2) / 2 * extent
         _paste(image, tiles[actor.tile], outline, left, top, extent)
-    # Sensor noise from a few fixed patterns: cheap, and no two consecutive frames are the same.
+    # A few fixed patterns imitate sensor noise at little cost. Consecutive frames always differ.
     return np.asarray(cv2.add(image, _noise()[int(index) % len(_noise())], dtype=cv2.CV_8U), np.uint8)
 
 
@@ -139,9 +139,9 @@ def _noise() -> list[npt.NDArray[np.int16]]:
 
 
 def _paste(image: Image, tile: Image, outline: npt.NDArray[np.float32], left: float, top: float, extent: float) -> None:
-    """Blend `tile` into `image`, scaled to `extent` pixels, with its corner at (left, top).
+    """Scale `tile` to `extent` pixels and blend it into `image` with its corner at (left, top).
 
-    The position is exact to fractions of a pixel.
+    The position may be a fraction of a pixel.
     """
     x1, y1 = max(int(left), 0), max(int(top), 0)
     x2, y2 = min(int(left + extent) + 1, image.shape[1]), min(int(top + extent) + 1, image.shape[0])

@@ -1,4 +1,4 @@
-"""How a kind of source declares itself: the URIs it takes, and how it opens one.
+"""Declaration of a kind of source: the URIs of the kind, and the function that opens one.
 
 Each kind is declared in the module that implements it, and listed in `LIVE_KINDS` or
 `RECORDED_KINDS` of `maskedge.sources`. To add one, write such a module, list the kind, and describe
@@ -22,13 +22,13 @@ from .devices.capture import Opener
 
 @dataclass(frozen=True, slots=True)
 class LiveKind:
-    """A kind of camera or stream: the newest frame counts, and a lost device is opened again.
+    """A kind of camera or stream. Its newest frame is used, and a lost device is opened again.
 
     Attributes:
-        forms: How its URIs are written, as in `rtsp://`. Messages list them.
-        matches: Returns True for a URI of this kind. It opens nothing.
-        opener: Checks a URI of this kind and returns what opens its device. Raises `UsageError` for
-            a URI that makes no sense, and `SourceError` where this host cannot read the kind.
+        forms: Forms of its URIs, as `rtsp://`. Messages list them.
+        matches: Returns True for a URI of this kind, without opening the device.
+        opener: Checks a URI of this kind and returns the function that opens its device. Raises
+            `UsageError` for an invalid URI, and `SourceError` if this host cannot read the kind.
     """
 
     forms: tuple[str, ...]
@@ -38,13 +38,13 @@ class LiveKind:
 
 @dataclass(frozen=True, slots=True)
 class RecordedKind:
-    """A kind of source that has an end and gives every frame: a file, a folder, the demo clip.
+    """A kind of source that has an end and yields every frame: a file, a folder, the demo clip.
 
     Attributes:
         matches: Returns True for a path of this kind (or for `demo`). Raises `SourceError` for a
             path that cannot be accessed.
         open: Opens it. Raises `SourceError` when that fails.
-        video: True where it can be played live and in a loop.
+        video: True if it can be played live and in a loop.
     """
 
     matches: Callable[[str], bool]

@@ -1,4 +1,4 @@
-"""Live sources: always the newest frame, and a new attempt after each loss."""
+"""Live sources. They yield the newest frame and are opened again after a loss."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from .devices.capture import Opener
 _SLICE = 0.1
 """Seconds between two checks of the clock while no frame arrives."""
 _HANGING = 3
-"""Threads that may hang in a device that does not answer. No further attempts are made
-meanwhile."""
+"""Maximum number of threads that hang in a device. While that many hang, no further attempts are
+made."""
 
 
 class _Grabber(threading.Thread):
     """Opens a device, reads it to its end and closes it.
 
-    A driver may hang in any of these: the thread is then abandoned.
+    A driver may hang in any of these steps. The thread is then abandoned.
 
     Args:
         opener: Opens the device.
         name: Name of the source, without secrets.
-        first: Number of its first frame.
-        watch: True where a picture that stays the same does not count as a frame.
-        sample: Pixels of the last picture of the source, None without one.
-        changed: Guards what both threads use; notified when something changes.
+        first: Number of the first frame.
+        watch: True if a repetition of the previous picture does not count as a frame.
+        sample: Pixels of the last picture of the source; None if there is none.
+        changed: Lock of the data that both threads use. It is notified when the data change.
     """
 
     def __init__(
@@ -101,9 +101,9 @@ class _Grabber(threading.Thread):
             device.close()
 
     def _repeats(self, image: Image) -> bool:
-        """Return True for the last picture again.
+        """Return True for a repetition of the last picture.
 
-        A sensor's noise never repeats, not even in the dark.
+        The noise of a sensor does not repeat, even in the dark.
         """
         height, width = image.shape[:2]
         sample = image[:: max(1, height // 48), :: max(1, width // 64)].copy()
@@ -114,14 +114,14 @@ class _Grabber(threading.Thread):
 class LiveSource(BaseSource):
     """A camera or a stream, read by a thread.
 
-    The caller gets the newest frame, and older ones are dropped.
+    The caller gets the newest frame. Older frames are dropped.
 
     The source is lost when it ends, delivers no frame for `stall_timeout`, or shows the same
-    picture for `frozen_timeout`. It is then opened again, until it succeeds or `max_retries`
-    consecutive attempts have failed. The waits between attempts double from `backoff_min` to
-    `backoff_max`, each shortened at random by up to half, so that many devices do not come back at
-    once. Damaged pictures between good ones are no loss: they are left out and counted in
-    `skipped`.
+    picture for `frozen_timeout`. Attempts to open it again follow, until one succeeds or
+    `max_retries` consecutive attempts have failed. The wait between attempts doubles from
+    `backoff_min` to `backoff_max`. Each wait is shortened at random by up to half, so that many
+    devices do not reconnect at the same time. A damaged picture between intact pictures is not a
+    loss. It is left out and counted in `skipped`.
 
     Args:
         name: Name of the source in events, without credentials.
@@ -146,9 +146,10 @@ class LiveSource(BaseSource):
         self._reported: tuple[str, str, int] | None = None
 
     def open(self) -> None:
-        """Wait for the first frame, which `frames` then yields.
+        """Wait for the first frame.
 
-        Otherwise `frames` waits for it and tries again.
+        `frames` then yields it. Without this call, `frames` itself opens the device and tries again
+        after failures.
 
         Raises:
             SourceError: No frame arrives.
@@ -167,7 +168,7 @@ class LiveSource(BaseSource):
             raise
 
     def frames(self) -> Iterator[Frame]:
-        """Yield the newest frame each time, until the source is stopped.
+        """Yield the newest frame at each step, until the source is stopped.
 
         Raises:
             SourceError: The source is lost, and `max_retries` attempts to open it again have
@@ -196,7 +197,7 @@ class LiveSource(BaseSource):
         self._report()
 
     def close(self) -> None:
-        """Ask the thread to release the device, and wait up to a second for it."""
+        """Request the thread to release the device, and wait up to a second for its end."""
         self.stop()
         grabber = self._abandon()
         if grabber is not None:
@@ -205,8 +206,8 @@ class LiveSource(BaseSource):
     def _wait(self, *, take: bool = True) -> Frame | None:
         """Wait briefly for the newest frame, and update the counters."""
         with self._changed:
-            # The wait is short: a signal handler cannot notify, as it may have interrupted this
-            # very block.
+            # The wait is short, because a signal handler cannot notify. It may have interrupted
+            # this block.
             self._changed.wait_for(lambda: self._grabber is not None and (self._grabber.newest or self._grabber.ended), _SLICE)
             self._count()
             if self._grabber is None:
@@ -225,7 +226,7 @@ class LiveSource(BaseSource):
         self.captured, self.dropped, self.skipped = captured, dropped, damaged
 
     def _try_to_open(self) -> None:
-        """Start a thread that opens the device, when the wait is over."""
+        """Start a thread that opens the device, if the wait is over."""
         if time.monotonic() < self._next_try:
             return
         self._abandoned = [grabber for grabber in self._abandoned if grabber.is_alive()]
@@ -240,13 +241,14 @@ class LiveSource(BaseSource):
         self._grabber.start()
 
     def _diagnose(self, grabber: _Grabber) -> SourceError | None:
-        """Return what is wrong, or None while a frame may still arrive."""
+        """Return the error, or None while a frame may still arrive."""
         remedy = "check the cable or the network"
         if grabber.ended:
             return grabber.problem or SourceError(f"{self.name} ended or was lost: {remedy}.")
         now = time.monotonic()
         if grabber.read_at == grabber.started:
-            # A second more than the library's own timeout, whose message is better.
+            # One second is added to the library's own timeout, because the library's message is
+            # more precise.
             if now - grabber.started > self._config.open_timeout + 1:
                 return SourceError(f"{self.name} did not answer within {self._config.open_timeout:g} s: {remedy}.")
         elif 0 < self._config.stall_timeout < now - grabber.read_at:
@@ -298,10 +300,7 @@ class LiveSource(BaseSource):
         self._next_try = time.monotonic() + wait * random.uniform(0.5, 1.0)  # noqa: S311  (no secret)
 
     def _abandon(self) -> _Grabber | None:
-        """Abandon the thread.
-
-        It ends when its driver returns, and what it still reads is ignored.
-        """
+        """Abandon the thread. It ends when its driver returns. Its further pictures are ignored."""
         with self._changed:
             self._count()
             grabber, self._grabber = self._grabber, None

@@ -1,4 +1,4 @@
-"""Videos and the demo clip played in a loop, or at their own speed as a camera would."""
+"""Playing of videos and the demo clip in a loop, or at their own speed like a camera."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .base import BaseSource, Source, stamp
 
 
 class LoopSource(BaseSource):
-    """A video that starts again at its end. Frame numbers and times go on.
+    """A video that starts again at its end. Frame numbers and times continue.
 
     Args:
         make: Opens the video at its start.
@@ -24,7 +24,7 @@ class LoopSource(BaseSource):
         self.warnings = self._inner.warnings
 
     def frames(self) -> Iterator[Frame]:
-        """Yield every frame, without end. A video without frames ends."""
+        """Yield every frame, without an end. A video without frames ends at once."""
         given, start, moment = -1, 0.0, 0.0
         while self.captured != given and not self._stopping:
             given = self.captured
@@ -44,13 +44,14 @@ class LoopSource(BaseSource):
 
 
 class ReplayDevice:
-    """A source played by its time stamps.
+    """A device that plays a source by its time stamps.
 
-    Where it cannot keep up, it counts the frames it is late by as skipped.
+    If the caller is too slow, the frames missed meanwhile are counted as skipped.
 
     Args:
-        source: Source of the pictures, which delivers them without waiting.
-        fps: Frames per second. A rate other than the source's own plays it faster or slower.
+        source: Source of the pictures. It delivers them without waiting.
+        fps: Frames per second. A rate other than the source's own plays the source faster or
+            slower.
     """
 
     finite = True
@@ -66,7 +67,10 @@ class ReplayDevice:
         self._start: float | None = None
 
     def read(self) -> Image | None:
-        """Wait until the next picture is due and return it. Return None after the last."""
+        """Wait until the next picture is due and return the picture.
+
+        Return None after the last one.
+        """
         frame = next(self._frames, None)
         if frame is None:
             return None
@@ -76,7 +80,7 @@ class ReplayDevice:
         late = now - self._start - moment
         missed = max(0, int(late * self.fps))
         self.skipped += missed
-        # The clock is set back by the missed frames, so that later frames are not hurried.
+        # The clock is set back by the missed frames, so that later frames keep their intervals.
         self._start += missed / self.fps
         time.sleep(max(0.0, -late))
         return frame.image

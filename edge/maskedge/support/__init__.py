@@ -1,1 +1,1 @@
-"""Helpers that know nothing of masks: files, text, logs, timing, threads."""
+"""General helpers: files, text, logs, timing and threads."""

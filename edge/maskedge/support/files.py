@@ -25,17 +25,18 @@ MAX_SECRET_BYTES = 65536
 
 
 def write_file(path: Path, content: bytes | str, *, remedy: str = "", private: bool = False) -> None:
-    """Write a file atomically: on a full disk the old file survives. Text is encoded as UTF-8.
+    """Write a file atomically. On a full disk, the old file remains. Text is encoded as UTF-8.
 
-    The content is written to a temporary file beside `path`, which is then renamed. Devices and
-    pipes are written directly. A symbolic link stays one: the file it points to is replaced.
+    The content is written to a temporary file beside `path`. This file is then renamed to `path`.
+    Devices and pipes are written directly. If `path` is a symbolic link, its target is replaced and
+    the link remains.
 
     Args:
         path: The file. Its folder must exist.
         content: Content of the file.
-        remedy: What the user can do, for the error message.
-        private: Make the file readable by this user only, whatever the umask. Without it, a file
-            that is replaced keeps its permissions.
+        remedy: Remedy for the user, for the error message.
+        private: Make the file readable by this user only, regardless of the umask. If False, a
+            replaced file keeps its permissions.
 
     Raises:
         OutputError: The file cannot be written.
@@ -63,7 +64,7 @@ def write_file(path: Path, content: bytes | str, *, remedy: str = "", private: b
 
 
 def temporary_name(path: Path, suffix: str = "") -> Path:
-    """Return an unused name beside `path`, for a file that is renamed to it once it is complete.
+    """Return an unused name beside `path`, for a file that is renamed to `path` when complete.
 
     Args:
         path: The final file.
@@ -89,7 +90,7 @@ def short_name(stem: str, suffix: str) -> str:
 def read_regular(path: Path, max_bytes: int) -> bytes:
     """Read a regular file.
 
-    Others are refused: opening a FIFO or reading a device could block for ever.
+    Other files are refused, because opening a FIFO or reading a device could block for ever.
 
     Args:
         path: The file.
@@ -99,7 +100,7 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
         OSError: The file cannot be read, is not regular or is too large; `strerror` names the
             cause.
     """
-    # O_NONBLOCK: opening a FIFO without a writer would block before fstat can tell that it is one.
+    # Without O_NONBLOCK, opening a FIFO without a writer would block before fstat can recognise it.
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(number, "rb") as file:  # noqa: PTH123  (a descriptor)
         facts = os.fstat(number)
@@ -107,8 +108,8 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(facts.st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-        # The size alone is not reliable: a file in /proc reports 0, and others grow while they are
-        # read.
+        # The reported size is not reliable. A file in /proc reports 0, and a file may grow while it
+        # is read.
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
         raise OSError(errno.EFBIG, f"it is larger than {max_bytes / 1e6:g} MB", str(path))
@@ -116,7 +117,7 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
 
 
 def read_text(path: Path, max_bytes: int) -> str:
-    """Read a regular file as UTF-8, without the byte order mark that Windows editors write.
+    """Read a regular file as UTF-8, and remove the byte order mark that Windows editors write.
 
     Args:
         path: The file.
@@ -130,10 +131,10 @@ def read_text(path: Path, max_bytes: int) -> str:
 
 
 def is_file(path: Path) -> bool:
-    """Return True for a regular file, and False where that cannot be determined.
+    """Return True for a regular file, and False if that cannot be determined.
 
-    Unlike `Path.is_file`, it raises neither for a name that is too long nor for a folder without
-    access.
+    Unlike `Path.is_file`, this function does not raise for a name that is too long or a folder
+    without access.
     """
     try:
         return path.is_file()
@@ -142,7 +143,7 @@ def is_file(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Return True for a folder, and False where that cannot be determined (see `is_file`)."""
+    """Return True for a folder, and False if that cannot be determined (see `is_file`)."""
     try:
         return path.is_dir()
     except (OSError, ValueError):
@@ -150,11 +151,11 @@ def is_folder(path: Path) -> bool:
 
 
 def make_folder(path: Path, *, private: bool = False) -> None:
-    """Create a folder and its parents, where missing. An existing folder keeps its permissions.
+    """Create a folder and its missing parents. An existing folder keeps its permissions.
 
     Args:
         path: The folder.
-        private: Create it accessible by this user only, whatever the umask.
+        private: Make a new folder accessible by this user only, regardless of the umask.
 
     Raises:
         OutputError: The folder cannot be created.
@@ -171,9 +172,10 @@ def native_path(path: Path) -> Iterator[str]:
 
     The name is valid while the context lasts.
 
-    FFmpeg takes text before a colon for a protocol, so the name never begins with the file's own
-    name. OpenCV crashes on a name that is not UTF-8, so a temporary symbolic link with the same
-    suffix stands in for such a file. On systems without links such names are refused.
+    FFmpeg takes text before a colon for a protocol, so the provided name never begins with the
+    file's own name. OpenCV crashes on a name that is not UTF-8. For such a file, the provided name
+    is a temporary symbolic link with the same suffix. On systems without links, such a file is
+    refused.
 
     Args:
         path: The file. It need not exist, but its folder must.

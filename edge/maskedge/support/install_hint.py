@@ -1,6 +1,6 @@
-"""Commands that install a missing part.
+"""Shell commands that install a missing part.
 
-They fit the origin of the package: a clone, a wheel file or an index.
+The commands match the origin of the package: a clone, a wheel file or an index.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from urllib.parse import unquote, urlsplit
 
 OPENCV = "opencv-python>=4.10,<5"
 HEADLESS = "opencv-python-headless>=4.10,<5"
-"""OpenCV without windows, to install instead of `OPENCV`."""
+"""Requirement for OpenCV without windows, an alternative to `OPENCV`."""
 SYSTEM_LIBRARIES = "sudo apt install libgl1 libglib2.0-0"
-"""Installs the system libraries of opencv-python on Debian, Raspberry Pi OS and Ubuntu."""
+"""Command that installs the libraries of opencv-python on Debian, Raspberry Pi OS and Ubuntu."""
 
 
 WORKSTATION_EXTRAS = ("train", "export", "bench")
-"""Extras that bring a second distribution, `maskedge-workstation`."""
+"""Extras that need a second distribution, `maskedge-workstation`."""
 
 
 def pip(*arguments: str) -> str:
     """Return a shell command for the pip of this Python.
 
-    The pip of a virtual environment need not be on PATH.
+    The pip of a virtual environment may be missing from PATH.
     """
     return shlex.join([sys.executable, "-m", "pip", *arguments])
 
 
 def install_command(extra: str = "") -> str:
-    """Return the shell command that installs this package again, with an extra.
+    """Return the shell command that reinstalls this package with an extra.
 
     Args:
         extra: Name of the extra, as `mqtt`; empty for none.
@@ -44,7 +44,7 @@ def install_command(extra: str = "") -> str:
     if place.scheme != "file":
         return pip("install", f"maskedge{extras}")
     path = Path(unquote(place.path))
-    # A wheel file is often deleted after installation. Its name still tells which file is needed.
+    # A wheel file is often deleted after installation. Its name then identifies the file to get.
     requirement = f"{path if path.exists() else path.name}{extras}"
     options = ["-e"] if origin.get("dir_info", {}).get("editable") else []
     if path.suffix == ".whl" and extra in WORKSTATION_EXTRAS:
@@ -56,7 +56,7 @@ def install_command(extra: str = "") -> str:
 def _origin() -> dict[str, Any]:
     """Return pip's record of the package's origin: `url` and, for a folder, `dir_info`.
 
-    Empty for an index.
+    The record is empty for a package from an index.
     """
     try:
         text = distribution("maskedge").read_text("direct_url.json")

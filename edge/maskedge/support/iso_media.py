@@ -1,4 +1,4 @@
-"""Boxes of ISO base media files (MP4, MOV, 3GP): reading and building them."""
+"""Reading and building of boxes in ISO base media files (MP4, MOV, 3GP)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Box:
     Attributes:
         kind: Its four-character type.
         start: Offset of its content in the file.
-        end: Offset of its end as its header claims, which may lie beyond the end of the file.
+        end: Offset of its end according to its header. It may exceed the end of the file.
     """
 
     kind: bytes
@@ -27,7 +27,7 @@ class Box:
 
 
 def walk(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
-    """Yield the boxes between two offsets, up to the first bytes that are no box.
+    """Yield the boxes between two offsets, up to the first bytes that are not a box.
 
     Args:
         file: The file. Its position changes.
@@ -56,7 +56,7 @@ def walk(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
 
 
 def find(file: BinaryIO, start: int, end: int, *path: bytes) -> Iterator[Box]:
-    """Yield the boxes at a path of types, as `b"trak", b"mdia"`, cut to their parent's end."""
+    """Yield the boxes at a path of types, as `b"trak", b"mdia"`, each cut at its parent's end."""
     for box in walk(file, start, end):
         if box.kind == path[0]:
             inside = Box(box.kind, box.start, min(box.end, end))

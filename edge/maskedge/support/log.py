@@ -1,4 +1,4 @@
-"""Logging to standard error, one line per record, as text or JSON and without secrets."""
+"""Logging to standard error. Each record is one line of text or JSON, without secrets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Formatter(logging.Formatter):
     def __init__(self, style: str, secrets: Iterable[str]) -> None:
         super().__init__()
         self._json = style == "json"
-        # Longest first: one secret may contain another.
+        # The longest secrets are masked first, because one secret may contain another.
         self._secrets = sorted({secret for secret in secrets if len(secret) >= 4}, key=len, reverse=True)
 
     def format(self, record: logging.LogRecord) -> str:
@@ -34,8 +34,8 @@ class _Formatter(logging.Formatter):
             facts = {"time": utc(record.created), "level": level, "message": message}
             details = getattr(record, "happening", None)
             line = to_json(facts | ({"happening": details} if details else {}))
-            # Standard error would escape characters that its encoding lacks in a way that JSON does
-            # not allow.
+            # Standard error escapes characters that its encoding lacks. JSON does not allow these
+            # escapes.
             encoding = (getattr(sys.stderr, "encoding", None) or "utf-8").lower().replace("-", "")
             return line if encoding == "utf8" else to_json(facts | ({"happening": details} if details else {}), ensure_ascii=True)
         text = message if record.levelno == logging.INFO else f"{level}: {message}"
@@ -56,7 +56,7 @@ class _StandardError(logging.StreamHandler):  # type: ignore[type-arg]
 def set_up(style: str = "text", level: str = "info", secrets: Iterable[str] = ()) -> logging.Logger:
     """Send log records to standard error, and return the logger of the package.
 
-    May be called again.
+    It may be called again with other settings.
 
     Args:
         style: `text` or `json`.

@@ -1,4 +1,4 @@
-"""Checks of output files: none may be an input, or replace a file without permission."""
+"""Checks of output files. An output must not be an input or replace a file without permission."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Named:
 def check_apart(outputs: Sequence[Named], inputs: Iterable[Named]) -> None:
     """Check that no output is an input or another output.
 
-    Links, other spellings and descriptors of the same file count too.
+    Links to a file, other spellings of its path and its descriptors count as that file.
 
     Args:
         outputs: Files and folders to be written.
         inputs: Files and folders to be read, now or later.
 
     Raises:
-        UsageError: Two of them are the same file. Nothing has been written.
+        UsageError: Two of them are the same file.
     """
     known: dict[tuple[object, ...], Named] = {}
     for one in inputs:
@@ -57,7 +57,7 @@ def check_apart(outputs: Sequence[Named], inputs: Iterable[Named]) -> None:
 
 
 def same_file(one: Path, other: Path) -> bool:
-    """Return True where two paths lead to the same file or folder, which need not exist."""
+    """Return True if two paths lead to the same file or folder. It need not exist."""
     return _identity(one) == _identity(other) != ()
 
 
@@ -67,11 +67,11 @@ def check_new(outputs: Iterable[Named], *, overwrite: bool) -> None:
     Empty files, devices and pipes may be written.
 
     Args:
-        outputs: Files to be written from the start.
-        overwrite: True where the user allowed replacing them.
+        outputs: Files that the command writes from their beginning.
+        overwrite: True if the user allowed replacing them.
 
     Raises:
-        UsageError: A file exists.
+        UsageError: A file exists, and `overwrite` is False.
     """
     if overwrite:
         return
@@ -96,7 +96,7 @@ def is_taken(path: Path) -> bool:
 def put_aside(path: Path) -> Path:
     """Rename a file to `NAME.20260131T120000.123Z.SUFFIX`, and return the new path.
 
-    The time is that of its last change.
+    The time in the name is that of the file's last change.
 
     Raises:
         OSError: The file cannot be renamed.
@@ -111,7 +111,7 @@ def put_aside(path: Path) -> Path:
 
 
 def files_of(address: str) -> list[Path]:
-    """Return the existing files and folders that a source address may mean, in every spelling."""
+    """Return the existing files and folders that a source address may refer to."""
     names = [address, re.sub(r"(?i)^file:(//(localhost)?)?", "", address.strip())]
     names += [unquote(names[-1]), *re.findall(r"location=\"?([^\s\"!]+)", address)]
     found = []
@@ -126,9 +126,9 @@ def files_of(address: str) -> list[Path]:
 
 
 def _identity(path: Path) -> tuple[object, ...]:
-    """Return an identity of a file or folder, also before it exists.
+    """Return an identity of a file or folder, which need not exist.
 
-    Empty for devices, pipes and impossible paths.
+    The identity is empty for devices, pipes and invalid paths.
     """
     try:
         facts = path.stat()

@@ -1,8 +1,8 @@
-"""Checks of the header of a picture file before a decoder allocates memory by it.
+"""Checks of a picture file's header, made before a decoder allocates memory according to it.
 
-A damaged or hostile file announces chunks of gigabytes or pictures of 65,000 x 65,000 pixels, and
-decoders trust it. Here every length by which a decoder would allocate or seek is compared with the
-size of the file, and the memory for decoding is estimated.
+A damaged or hostile file may claim chunks of gigabytes or a picture of 65,000 x 65,000 pixels.
+Decoders trust these claims. This module compares every length that a decoder would use to allocate
+or seek with the size of the file, and estimates the memory for decoding.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 MAX_PIXELS = 120_000_000
-"""Maximum number of pixels of a picture: the pictures of 108-megapixel phones fit."""
+"""Maximum number of pixels of a picture. It admits pictures of 108-megapixel phones."""
 _BASE_MEMORY = 210_000_000
 _SMALL_FILE = 2_000_000
 _MEMORY_FACTOR = 28
-"""Limit of the memory for decoding: `_BASE_MEMORY` bytes for files up to `_SMALL_FILE` bytes, and
-`_MEMORY_FACTOR` for each byte beyond. A photograph of many pixels is a large file; a small file
-that claims many pixels is damaged, or made to exhaust memory."""
+"""Limit of the memory for decoding: `_BASE_MEMORY` bytes for files up to `_SMALL_FILE` bytes, plus
+`_MEMORY_FACTOR` bytes for each further byte. A photograph of many pixels is a large file. A small
+file that claims many pixels is damaged, or made to exhaust memory."""
 _MAX_SCANS = 64
-"""Maximum number of scans in a progressive JPEG file. Encoders write about ten, and each costs a
+"""Maximum number of scans in a progressive JPEG file. Encoders write about ten. Each scan costs a
 pass over the picture."""
 
 _CONVERT = "convert it to JPEG or PNG"
@@ -91,7 +91,7 @@ class Header:
         format: Name of the format, as `JPEG`.
         width: Width in pixels.
         height: Height in pixels.
-        memory: Estimate of the most memory that OpenCV needs to decode it, in bytes.
+        memory: Estimated peak memory that OpenCV needs to decode it, in bytes.
     """
 
     format: str
@@ -101,7 +101,7 @@ class Header:
 
 
 def sniff(head: bytes) -> str | None:
-    """Return the format of a picture by its first 64 bytes, as `JPEG`, or None for another file."""
+    """Return the format of a picture by its first 64 bytes, as `JPEG`, or None if unknown."""
     head = head[:_HEAD]
     for pattern, name in _NOT_READ:
         if pattern.match(head):
@@ -118,12 +118,12 @@ def sniff(head: bytes) -> str | None:
 
 
 def named_unread(suffix: str) -> str | None:
-    """Return the unsupported format that a suffix such as `.heic` claims, else None."""
+    """Return the unsupported format for a suffix such as `.heic`, or None for another suffix."""
     return _SUFFIXES.get(suffix.lower())
 
 
 def not_read(name: str) -> str:
-    """Return the message that the format `name` is not supported, with the remedy."""
+    """Return a message with a remedy: the format `name` is not supported."""
     if name == "HEIC":
         return f"is a HEIC picture, which is not supported: {_CONVERT} (on an iPhone: Settings, Camera, Formats, Most Compatible)"
     return (
@@ -141,7 +141,7 @@ def check_header(content: bytes) -> Header:
 
     Raises:
         ValueError: The format is not supported, or the file is cut off, damaged, or too large to
-            decode; the message says which.
+            decode. The message names the cause.
     """
     name = sniff(content)
     if name is None:
@@ -175,14 +175,14 @@ def _damaged(what: str) -> ValueError:
 
 
 def _need(content: bytes, end: int, what: str, within: int | None = None) -> None:
-    """Raise `ValueError` if the file or the parent ends before `end`, where `what` would end."""
+    """Raise `ValueError` if the file or the parent ends before `end`, the end of `what`."""
     if end > (len(content) if within is None else within):
         raise ValueError(f"is cut off or damaged: its {what} would end at byte {end:,}, but the file has {len(content):,}")
 
 
-# Each parser returns width, height, and the bytes that OpenCV needs to decode the picture. Measured
-# with OpenCV 4.14: the decoder fills one picture and the Python binding copies it, which takes 6
-# bytes per pixel, plus what the decoder itself needs.
+# Each parser returns width, height, and the bytes that OpenCV needs to decode the picture. The
+# bytes were measured with OpenCV 4.14. The decoder fills one picture and the Python binding copies
+# it, which takes 6 bytes per pixel. The memory of the decoder itself is added.
 _RESULT = 6
 
 
@@ -226,7 +226,7 @@ def _jpeg(content: bytes) -> tuple[int, int, int]:
         # The decoder holds all coefficients until the last scan.
         block = max(across for across, _ in sampling) * max(down for _, down in sampling)
         each = max(_RESULT, 3 + math.ceil(2 * sum(across * down for across, down in sampling) / block))
-    # Narrow pictures are decoded in whole blocks.
+    # The decoder rounds the sides of a picture up to whole blocks.
     return width, height, each * (width + 32) * (height + 32)
 
 
@@ -261,7 +261,7 @@ def _png_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
 def without_ancillary_chunks(content: bytes) -> bytes:
     """Remove compressed texts and colour profiles from a checked PNG file.
 
-    Each of them may expand to megabytes.
+    Each of these chunks may expand to megabytes.
     """
     dropped = [
         (start - 8, start + length + 4) for kind, start, length in _png_chunks(content) if kind in (b"zTXt", b"iTXt", b"iCCP")
@@ -342,7 +342,7 @@ def _bmp(content: bytes) -> tuple[int, int, int]:
     if bits not in (1, 2, 4, 8, 15, 16, 24, 32):
         raise _damaged(f"it has {bits} bits per pixel")
     _need(content, 14 + header, "header")
-    # 1 and 2 are run-length encoded, so their size is not known in advance.
+    # Compressions 1 and 2 are run-length codes, so the size of their data is not known in advance.
     _need(content, start + ((width * bits + 31) // 32 * 4 * height if packing not in (1, 2) else 1), "pixel data")
     return width, height, _RESULT * width * height
 
@@ -376,7 +376,7 @@ def _tiff(content: bytes) -> tuple[int, int, int]:
     samples, bits = (max(values.get(tag, (1,)), default=1) for tag in (277, 258))
     if samples > 16 or bits > 64 or (values.get(277) and len(values.get(258, ())) > 16):
         raise _damaged(f"it has {samples} colours of {bits} bits")
-    # Strips or tiles: their positions, and the size to which each is decoded.
+    # Positions of the strips or tiles, and the decoded size of each.
     for places, sizes in ((273, 279), (324, 325)):
         for start, size in zip(values.get(places, ()), values.get(sizes, ()), strict=False):
             _need(content, start + size, "strip")
@@ -462,7 +462,7 @@ def _avif(content: bytes) -> tuple[int, int, int]:
             if kind == b"meta":
                 sizes += _avif_sizes(content, start + 4, stop)
     except ValueError:
-        # Bytes appended to a complete file need not be boxes.
+        # Bytes that follow a complete file are not necessarily boxes.
         if not seen >= {b"meta", b"mdat"}:
             raise
     if not sizes:
@@ -513,7 +513,7 @@ def _ras(content: bytes) -> tuple[int, int, int]:
     width, height, bits, _, kind, _, colours = struct.unpack_from(">7I", content, 4)
     if bits not in (1, 8, 24, 32) or kind > 3:
         raise _damaged("its header is invalid")
-    # Type 2 is run-length encoded.
+    # Pictures of type 2 are run-length encoded.
     least = (width * bits + 15) // 16 * 2 * height if kind != 2 else 1
     _need(content, 32 + colours + least, "pixel data")
     return width, height, _RESULT * width * height

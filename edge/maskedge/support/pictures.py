@@ -1,4 +1,4 @@
-"""Reading of picture files: any file name, any format that OpenCV decodes, one-line errors."""
+"""Reading of picture files with any name, in any format that OpenCV decodes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from maskedge.types import Image
 from .files import is_file
 from .picture_header import check_header, named_unread, not_read, sniff, without_ancillary_chunks
 
-# A suffix may carry a tail, as in `mask.jpg_1088wx1632h`.
+# Text may follow a suffix, as in `mask.jpg_1088wx1632h`.
 _SUFFIX = re.compile(r"^\.(jpe?g|jpe$|jfif|png|bmp|webp|tiff?|gif|avif|jp2|pnm|ppm|pgm|pbm)", re.IGNORECASE)
-# Consecutive JPEGs, as camera programs record them. They begin like a picture, but are videos.
+# Consecutive JPEGs, as camera programs record them. The file begins like a picture, but is a video.
 _RECORDINGS = (".mjpeg", ".mjpg")
 _MAX_BYTES = 400_000_000
 
 
 def is_picture(path: Path) -> bool:
-    """Return True for a picture, by its suffix or else by its first bytes.
+    """Return True for a picture, judged by its suffix or else by its first bytes.
 
-    Formats that cannot be read (HEIC, camera raw) count too: `read_picture` reports how to convert
-    them. Recordings of consecutive JPEGs (`.mjpeg`, `.mjpg`) are videos.
+    Formats that cannot be read (HEIC, camera raw) count as pictures, and `read_picture` reports how
+    to convert them. Recordings of consecutive JPEGs (`.mjpeg`, `.mjpg`) are videos.
     """
     if path.suffix.lower() in _RECORDINGS:
         return False
@@ -52,13 +52,13 @@ def list_pictures(folder: Path) -> list[Path]:
 
 
 def read_picture(path: Path) -> Image:
-    """Read a picture file. `maskedge.support.picture_header` bounds the memory that this takes.
+    """Read a picture file. `maskedge.support.picture_header` limits the memory for decoding.
 
     Returns:
         uint8 `[H, W, 3]`, BGR, upright (EXIF orientation applied).
 
     Raises:
-        ValueError: The file cannot be read as a picture; the message names the cause.
+        ValueError: The file cannot be read as a picture. The message names the cause.
     """
     try:
         size = path.stat().st_size
@@ -68,20 +68,20 @@ def read_picture(path: Path) -> Image:
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from error
     unread = named_unread(path.suffix)
-    # Many camera raw files are TIFF files, in which a decoder would find only a thumbnail.
+    # Many camera raw files are TIFF files, from which a decoder would read only a thumbnail.
     if content and unread and sniff(content) in (None, "TIFF", unread):
         raise ValueError(not_read(unread))
     return decode_picture(content)
 
 
 def decode_picture(content: bytes) -> Image:
-    """Decode a picture file, after `maskedge.support.picture_header.check_header` has accepted it.
+    """Decode a picture file that `maskedge.support.picture_header.check_header` has accepted.
 
     Returns:
         uint8 `[H, W, 3]`, BGR, upright (EXIF orientation applied).
 
     Raises:
-        ValueError: The content cannot be decoded as a picture; the message names the cause.
+        ValueError: The content cannot be decoded as a picture. The message names the cause.
     """
     if not content:
         raise ValueError("is empty (0 bytes)")

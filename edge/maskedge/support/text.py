@@ -1,4 +1,4 @@
-"""Text for terminals and other programs, safe for every file name."""
+"""Conversion of text for terminals and other programs. Every file name is safe."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, NoReturn
 
 
 def displayable(name: object) -> str:
-    """Escape what a terminal or a log line cannot show.
+    """Escape characters that a terminal or a log line cannot show.
 
-    That is control characters, and bytes of a file name that are not UTF-8.
+    These are control characters, and bytes of a file name that are not UTF-8.
     """
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(name))
 
@@ -28,7 +28,7 @@ def is_utf8(text: str) -> bool:
 def to_json(value: Any, *, ensure_ascii: bool = False) -> str:
     """Return `value` as JSON on one line.
 
-    NaN and infinity become null, because JSON has no such numbers.
+    NaN and infinity become null, because JSON lacks these numbers.
 
     Bytes of a file name that are not UTF-8 appear as Python's lone surrogates. `to_bytes` escapes
     them.
@@ -47,7 +47,7 @@ def read_json(text: str) -> Any:
     """Parse JSON text from a file.
 
     Raises:
-        ValueError: It is not JSON, contains NaN or infinity, or is nested too deeply.
+        ValueError: The text is not JSON, contains NaN or infinity, or is nested too deeply.
     """
     try:
         return json.loads(text, parse_constant=_no_constant)
@@ -76,8 +76,8 @@ def to_bytes(text: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError:
         try:
-            # Where the locale is not UTF-8 (LANG=C), all non-ASCII bytes arrive so, also valid
-            # UTF-8.
+            # With a locale other than UTF-8 (LANG=C), all non-ASCII bytes arrive as surrogates,
+            # including valid UTF-8.
             return text.encode(errors="surrogateescape").decode().encode()
         except UnicodeError:
             return text.encode(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""Time per stage of a frame, measured alike in `edge-run` and `edge-bench`."""
+"""Time per stage of a frame, measured with the same code in `edge-run` and `edge-bench`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 
 STAGES = ("capture", "resize", "detect", "classify", "track")
-"""The stages up to the result, in order. Drawing and the sinks add stages of their own."""
+"""Stages up to the result, in order. Drawing and the sinks add further stages."""
 HISTORY = 10_000
-"""Number of frames whose times are kept, so that memory stays bounded in runs of weeks."""
+"""Number of frames whose times are kept. It limits the memory in runs of weeks."""
 PERCENTILES = {"p50": 50, "p95": 95, "p99": 99, "max": 100}
 
 _running = threading.local()
@@ -25,8 +25,8 @@ class StageClock:
     """Measures the stages of each frame, in milliseconds.
 
     Use it as `with clock("detect"): ...`, and call `clock.close_frame(arrival)` when the result is
-    complete. A stage inside another counts as itself and not as part of the outer one, so the
-    stages of a frame add up to its time.
+    complete. The time of an inner stage is not added to the outer stage, so the stages of a frame
+    add up to its time.
     """
 
     def __init__(self) -> None:
@@ -38,9 +38,9 @@ class StageClock:
         return _Stage(self, stage)
 
     def close_frame(self, arrival: float) -> dict[str, float]:
-        """Record the latency as stage `total`, and return the frame's stages.
+        """Record the latency of the frame as stage `total`, and return the frame's stages.
 
-        It runs from `arrival`, in seconds of `time.perf_counter`.
+        The latency is the time since `arrival`, in seconds of `time.perf_counter`.
         """
         self.last["total"] = (time.perf_counter() - arrival) * 1000
         return dict(self.last)
@@ -69,7 +69,7 @@ class StageClock:
     def percentiles(self) -> dict[str, tuple[float, float]]:
         """Return p50 and p95 of each stage in milliseconds, over the last `HISTORY` frames.
 
-        The order is that of `history`.
+        They have the order of `history`.
         """
         figures = {stage: np.percentile(values, (50, 95)) for stage, values in self.history().items()}
         return {stage: (float(p50), float(p95)) for stage, (p50, p95) in figures.items()}
@@ -78,7 +78,7 @@ class StageClock:
 class _Stage:
     """One run of a stage.
 
-    It is a class instead of a generator, for speed: every frame enters it several times.
+    It is a class instead of a generator for speed, because every frame enters several stages.
     """
 
     __slots__ = ("_clock", "_name", "_outer", "_start")
@@ -88,7 +88,7 @@ class _Stage:
 
     @property
     def clock(self) -> StageClock:
-        """The clock that receives its time."""
+        """The clock that records this stage."""
         return self._clock
 
     def __enter__(self) -> None:
@@ -107,12 +107,12 @@ class _Stage:
             self._outer.go_on(now)
 
     def pause(self, now: float) -> None:
-        """Add the time until `now`, because another stage takes over."""
+        """Add the time until `now`, because an inner stage begins."""
         last = self._clock.last
         last[self._name] = last.get(self._name, 0.0) + (now - self._start) * 1000
 
     def go_on(self, now: float) -> None:
-        """Continue to measure from `now`."""
+        """Continue to measure at `now`."""
         self._start = now
 
 
@@ -140,17 +140,17 @@ _NO_STAGE = _NoStage()
 
 
 def inner_stage(name: str) -> StageBlock:
-    """Measure the block as stage `name`, with the clock of the stage around it in this thread.
+    """Measure the block as stage `name`, with the clock of the enclosing stage in this thread.
 
-    Without one, measure nothing.
+    Without an enclosing stage, measure nothing.
 
-    For code that has no clock of its own, as a detector's resizing or a sink's drawing.
+    It serves code without a clock of its own, as a detector's resizing or a sink's drawing.
     """
     outer: _Stage | None = getattr(_running, "stage", None)
     return _NO_STAGE if outer is None else _Stage(outer.clock, name)
 
 
 def summarise(milliseconds: list[float]) -> dict[str, float]:
-    """Return mean, p50, p95, p99 and maximum of some times."""
+    """Return mean, p50, p95, p99 and maximum of a series of times."""
     values = np.percentile(milliseconds, list(PERCENTILES.values()))
     return {"mean": float(np.mean(milliseconds)), **{name: float(value) for name, value in zip(PERCENTILES, values, strict=True)}}

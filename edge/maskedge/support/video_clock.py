@@ -1,23 +1,23 @@
-"""Time of a video's frames, whatever their time stamps are like."""
+"""Times of a video's frames, from missing or damaged time stamps too."""
 
 from __future__ import annotations
 
 import math
 
 LONGEST_GAP = 3600.0
-"""Longest time in seconds between two frames. A longer one is taken for a damaged time stamp."""
+"""Maximum time between two frames, in seconds. A longer time is treated as a damaged time stamp."""
 
 
 class VideoClock:
-    """Assigns the frames of a video their times, which never go back.
+    """Assigns a time to each frame of a video. The times never decrease.
 
-    The time stamp of the container counts. A frame without one, as in raw H.264, comes one frame
-    interval after the frame before it. So does a frame whose stamp goes back or jumps more than an
-    hour ahead, as in concatenated recordings and damaged files; the stamps after it count on from
-    there.
+    A frame has the time stamp of the container. A frame without a stamp, as in raw H.264, is placed
+    one frame interval after the previous frame. A frame is also placed there if its stamp goes back
+    or jumps more than an hour ahead, as in concatenated recordings and damaged files. Later stamps
+    are then shifted accordingly.
 
     Args:
-        fps: Frames per second where there are no stamps.
+        fps: Frames per second, for frames without stamps.
     """
 
     def __init__(self, fps: float) -> None:
@@ -29,7 +29,7 @@ class VideoClock:
         """Return the time of the next frame in seconds.
 
         Args:
-            seconds: Its time stamp; 0 or an invalid number where it has none.
+            seconds: Time stamp of the frame; 0 or an invalid number if it has none.
         """
         if self._last is None:
             self._last = seconds if math.isfinite(seconds) and seconds > 0 else 0.0

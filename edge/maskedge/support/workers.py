@@ -12,23 +12,23 @@ from maskedge.errors import OutputError
 
 T = TypeVar("T")
 WAITS = (2.0, 10.0, 30.0)
-"""Seconds between the attempts at failing work."""
+"""Seconds between two attempts at a failing item."""
 
 
 class PermanentError(OutputError):
-    """A failure that another attempt would not change."""
+    """A permanent failure, after which the item is not attempted again."""
 
 
 class Worker(Generic[T]):
-    """Processes work items in order, on threads of its own.
+    """Processes work items in order, on its own threads.
 
     Args:
         name: Name of the worker, for messages about dropped items.
-        do: Processes an item. After an `OutputError` it is called again, except for
+        do: Processes an item. It is called again after an `OutputError` that is not a
             `PermanentError`.
-        on_state: Called on a worker's thread with a message when work begins to fail, and with None
-            when it succeeds again.
-        capacity: Number of items that may wait. Further ones are dropped.
+        on_state: Called on a worker's thread: with a message when items begin to fail, and with
+            None when an item succeeds again.
+        capacity: Maximum number of waiting items. Further items are dropped.
         threads: Number of items processed at the same time.
         waits: Seconds between attempts.
     """
@@ -59,7 +59,7 @@ class Worker(Generic[T]):
     def submit(self, item: T) -> bool:
         """Queue an item without waiting.
 
-        Return False when the queue is full and the item is dropped.
+        Return False if the queue is full. The item is then dropped.
         """
         try:
             self._queue.put_nowait(item)
@@ -70,7 +70,7 @@ class Worker(Generic[T]):
         return True
 
     def close(self, seconds: float = 1.0) -> None:
-        """Stop. Waiting items are still processed for up to `seconds`, without further attempts."""
+        """Stop. Waiting items are processed for up to `seconds`, with one attempt each."""
         self.stopping.set()
         end = time.monotonic() + seconds
         for _ in self._threads:

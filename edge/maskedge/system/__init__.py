@@ -1,1 +1,1 @@
-"""The host: facts about it, its health, rate limits, and the integration with systemd."""
+"""The host: its facts, its health, rate limits, and the integration with systemd."""

@@ -1,4 +1,4 @@
-"""Monitoring of the host's health, on a thread of its own."""
+"""Monitoring of the host's health, on a separate thread."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .host import ROOT, frequency_mhz, load_average, memory_mb, temperature_c, t
 
 INTERVAL = 5.0
 BANDS = (("ok", 0.0), ("warm", 70.0), ("hot", 80.0))
-"""Name and lower bound of each temperature band, in degrees Celsius. A Raspberry Pi throttles from
-80."""
+"""Name and lower bound of each temperature band, in degrees Celsius. A Raspberry Pi throttles at 80
+degrees and above."""
 _BACK = 3.0
-"""Hysteresis: degrees below its lower bound at which a band is left."""
+"""Hysteresis in degrees Celsius. A band is left downwards this far below its lower bound."""
 
 
 def read_health(root: Path = ROOT) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def read_health(root: Path = ROOT) -> dict[str, Any]:
 
 
 class HealthWatcher:
-    """Reads the health of the host periodically, and publishes its changes.
+    """Reads the health of the host periodically and publishes changes.
 
     An event is published when throttling or the temperature band changes.
 
@@ -76,13 +76,14 @@ class HealthWatcher:
     def start(self) -> None:
         """Start the thread.
 
-        The first reading is made before this returns, so that the state has one.
+        The first reading is made before this method returns, so that the state always has a
+        reading.
         """
         self.check()
         self._thread.start()
 
     def check(self) -> None:
-        """Read the health once, and publish an event when it changed."""
+        """Read the health once, and publish an event if it has changed."""
         health = read_health(self._root)
         temperature = health["temperature_c"]
         band = self._band if temperature is None else next_band(self._band, temperature)
@@ -95,7 +96,7 @@ class HealthWatcher:
             self._publish_event(Event(HEALTH, time.time(), self._source, details))
 
     def close(self) -> None:
-        """End the thread without waiting for a reading."""
+        """End the thread without waiting for a reading in progress."""
         self._stopping.set()
 
     def _run(self) -> None:
@@ -104,7 +105,7 @@ class HealthWatcher:
 
 
 def next_band(band: str, temperature: float) -> str:
-    """Return the band of a temperature. A band is left downwards only well below its lower bound.
+    """Return the band of a temperature, with hysteresis at the lower bound of the present band.
 
     Args:
         band: The band of the previous reading.

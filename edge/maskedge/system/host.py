@@ -1,7 +1,7 @@
-"""Facts about the host, and its current state.
+"""Facts about the host and its current state.
 
-Every reader returns None where the host does not report the value. `root` is `/`, or in tests a
-folder with the same layout.
+Every reader returns None if the host does not report the value. The argument `root` is `/`, or in
+tests a folder with the same layout.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 ROOT = Path("/")
 
 _THROTTLE_BITS = ("under_voltage", "frequency_capped", "throttled", "soft_temperature_limit")
-"""Names of the lowest bits of a Raspberry Pi's `get_throttled`. The same bits shifted by 16 report
-what occurred since boot."""
+"""Names of the lowest bits of a Raspberry Pi's `get_throttled`. The bits from 16 on report, in the
+same order, the conditions that occurred since boot."""
 
 _ARM_CORES = {
     "0xd03": "Cortex-A53", "0xd05": "Cortex-A55", "0xd07": "Cortex-A57", "0xd08": "Cortex-A72", "0xd0a": "Cortex-A75",
@@ -35,8 +35,8 @@ class Throttling:
         now: Active conditions, of `under_voltage`, `frequency_capped`, `throttled` and
             `soft_temperature_limit`.
         since_start: Conditions that were active at some time since boot.
-        events: Number of times an x86 core was throttled for its temperature since boot; None
-            elsewhere.
+        events: Number of times an x86 core was throttled for its temperature since boot; None on
+            other hosts.
     """
 
     now: tuple[str, ...] = ()
@@ -63,7 +63,8 @@ def processor_name(root: Path = ROOT) -> str:
 def temperature_c(root: Path = ROOT) -> float | None:
     """Return the temperature of the processor in degrees Celsius.
 
-    It is that of the hottest zone of the processor, or of all zones where none is named so.
+    This is the temperature of the hottest zone of the processor. If no zone is named after a
+    processor, it is that of the hottest zone of all.
     """
     zones: list[tuple[str, float]] = []
     for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
@@ -84,14 +85,15 @@ def frequency_mhz(root: Path = ROOT) -> float | None:
 
 
 def cpu_governor(root: Path = ROOT) -> str | None:
-    """Return the policy that sets the frequency, as `ondemand` or `performance`."""
+    """Return the policy that sets the processor's frequency, as `ondemand` or `performance`."""
     return _text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
 def throttling(root: Path = ROOT) -> Throttling | None:
     """Return the throttling state.
 
-    Its source is the firmware of a Raspberry Pi, or the core counters of an x86 processor.
+    The state comes from the firmware of a Raspberry Pi, or from the core counters of an x86
+    processor.
     """
     word = _text(root / "sys/devices/platform/soc/soc:firmware/get_throttled")
     if word is None and root == ROOT and shutil.which("vcgencmd"):
@@ -107,13 +109,13 @@ def throttling(root: Path = ROOT) -> Throttling | None:
 
 
 def decode_throttled(bits: int) -> Throttling:
-    """Decode the bits that a Raspberry Pi's `vcgencmd get_throttled` prints."""
+    """Decode the bits printed by `vcgencmd get_throttled` on a Raspberry Pi."""
     now = tuple(name for bit, name in enumerate(_THROTTLE_BITS) if bits >> bit & 1)
     return Throttling(now, tuple(name for bit, name in enumerate(_THROTTLE_BITS) if bits >> (16 + bit) & 1))
 
 
 def on_battery(root: Path = ROOT) -> bool | None:
-    """Return True while a battery of the host (not of a mouse) powers it."""
+    """Return True while a battery powers the host. The battery of a mouse does not count."""
     known = None
     for supply in sorted((root / "sys/class/power_supply").glob("*")):
         if _text(supply / "type") == "Battery" and _text(supply / "scope") != "Device":
@@ -160,7 +162,7 @@ def total_memory_mb(root: Path = ROOT) -> float | None:
 
 
 def host_facts() -> dict[str, Any]:
-    """Return model, cores, system and the versions of the libraries that determine speed."""
+    """Return model, cores, system, and the versions of the libraries that determine the speed."""
     import cv2
     import numpy as np
     import onnxruntime
@@ -224,7 +226,7 @@ def _number(path: Path) -> float | None:
 
 
 def _output(*command: str) -> str | None:
-    """Return the output of a system tool that answers at once."""
+    """Return the output of a system tool that finishes quickly."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=2, check=False)  # noqa: S603  (fixed words)
     except (OSError, subprocess.SubprocessError):

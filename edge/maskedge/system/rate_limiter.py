@@ -9,7 +9,7 @@ from typing import Any
 _WINDOW = 1.0
 """Seconds over which CPU use is measured."""
 _LONGEST = 2.0
-"""Longest time in seconds between two frames: a slower loop would not be live."""
+"""Maximum time between two frames, in seconds. A slower loop would not be live."""
 _EASE = 0.85
 """Fraction of the budget below which the loop speeds up again."""
 _FASTER = 0.85
@@ -36,8 +36,7 @@ class RateLimiter:
         self.max_fps = max_fps
         self.cpu_budget = cpu_budget
         self.throttled = False
-        """True while the host throttles (set by the caller). The loop then takes half of the
-        frames."""
+        """True while the host throttles (set by the caller). It halves the rate."""
         self.used: float | None = None
         """CPU use over the last second, in percent of one core."""
         self._processor = processor_seconds
@@ -58,7 +57,7 @@ class RateLimiter:
         """Record that a frame begins."""
         now = self._clock()
         interval = 1 / self.max_fps if self.max_fps else 0.0
-        # Counting from the planned time keeps the average at the requested rate.
+        # The next time is counted from the planned time, to keep the average at the requested rate.
         due = self._last + interval
         self._last = due if interval and 0 <= now - due < interval else now
         self._frames += 1
@@ -66,7 +65,7 @@ class RateLimiter:
             self._measure(now)
 
     def changed_state(self) -> dict[str, Any] | None:
-        """Return the state if the reasons for slowing down have changed, else None."""
+        """Return the state if the reasons for slowing down have changed, or else None."""
         reasons = self.reasons
         if reasons == self._reported:
             return None
@@ -77,7 +76,7 @@ class RateLimiter:
     def reasons(self) -> tuple[str, ...]:
         """Reasons why the loop is slowed down, of `cpu_budget` and `throttled`.
 
-        `max_fps` is no reason: the user set it.
+        `max_fps` is not a reason, because the user set it.
         """
         budget = ("cpu_budget",) if self._budget_wait else ()
         return budget + (("throttled",) if self._throttle_wait else ())
@@ -103,7 +102,7 @@ class RateLimiter:
             self._budget_wait = min(max(interval, self._budget_wait) * self.used / self.cpu_budget, _LONGEST)
         elif self.used < _EASE * self.cpu_budget and self._budget_wait:
             self._budget_wait *= _FASTER
-            # A wait shorter than the interval of the frames limits nothing.
+            # A wait shorter than the interval of the frames has no effect.
             if self._budget_wait < 0.7 * interval:
                 self._budget_wait = 0.0
         if self.throttled and not self._throttle_wait:

@@ -22,7 +22,7 @@ class SystemdNotifier:
         self._socket: socket.socket | None = None
         if self._address.startswith(("/", "@")):
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            # A manager that does not read its socket must not block the loop.
+            # The loop must not block when the manager does not read its socket.
             self._socket.setblocking(False)
         try:
             interval = int(environment.get("WATCHDOG_USEC", "0")) / 1e6
@@ -41,7 +41,7 @@ class SystemdNotifier:
             self.send("READY=1")
 
     def alive(self) -> None:
-        """Send a watchdog notification when one is due. Cheap enough to call for every frame."""
+        """Send a watchdog notification if one is due. It may be called for every frame."""
         now = time.monotonic()
         if self.interval and now >= self._due:
             self._due = now + self.interval
@@ -52,7 +52,7 @@ class SystemdNotifier:
         self.send("STATUS=" + " ".join(text.split()))
 
     def reloading(self) -> None:
-        """Report that a reload of the configuration begins. `reloaded` reports its end."""
+        """Report that a reload of the configuration begins. `reloaded` reports that it ends."""
         self.send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def reloaded(self) -> None:
@@ -72,7 +72,7 @@ class SystemdNotifier:
     def send(self, message: str) -> None:
         """Send a message of lines `NAME=value`.
 
-        A failure is ignored: notifications are optional.
+        A failure is ignored, because notifications are optional.
         """
         if self._socket is None:
             return

@@ -1,4 +1,4 @@
-"""The systemd unit of `edge-run`: it starts at boot and runs in a sandbox."""
+"""The systemd unit of `edge-run`. The service starts at boot and runs in a sandbox."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNIT = Path("/etc/systemd/system/maskedge.service")
 CONFIG = Path("/etc/maskedge/edge.toml")
 _SECRETS = Path("/etc/maskedge/environment")
 _HOMES = ("/home", "/root")
-_OWN_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/run/user")  # noqa: S108  (what the unit hides)
+_OWN_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/run/user")  # noqa: S108  (hidden by the unit)
 
 _TEMPLATE = """\
 # Written by edge-run --install-service.
@@ -87,9 +87,9 @@ def build_unit(*, command: Path | None = None, user: str | None = None, config: 
 
     Args:
         command: Path of `edge-run`, by default the one of this installation.
-        user: User that runs the service. By default systemd creates a dynamic user. Where the
-            installation or the configuration lies in a home folder, which only its owner may read,
-            the default is that owner.
+        user: User that runs the service. By default, systemd creates a dynamic user. If the
+            installation or the configuration is in a home folder, the default is the owner of the
+            folder, because other users may be denied access.
         config: Absolute path of the service's edge.toml.
 
     Raises:
@@ -133,7 +133,7 @@ def install_unit(unit: str, path: Path = UNIT, config: Path = CONFIG) -> list[st
 
 
 def _own_command() -> Path:
-    # The command beside this Python comes first: it belongs to this environment, active or not.
+    # The command beside this Python is preferred. It belongs to this environment, active or not.
     for found in (Path(sys.executable).parent / "edge-run", shutil.which("edge-run")):
         if found and Path(found).is_file():
             return Path(found).absolute()

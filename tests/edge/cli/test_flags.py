@@ -95,4 +95,4 @@ def test_help_shows_the_default_of_a_source_key() -> None:
 
 def test_labels_that_name_nothing_are_refused(invoke: Callable[..., Any]) -> None:
     done = invoke("edge-run", "--source", "demo", "--labels", " , ")
-    assert (done.returncode, "names nothing" in done.stderr) == (2, True)
+    assert (done.returncode, "the list is empty" in done.stderr) == (2, True)

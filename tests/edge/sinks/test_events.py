@@ -166,7 +166,7 @@ def test_half_a_line_of_a_killed_run_is_cut_off(tmp_path: Path) -> None:
 def test_events_are_not_appended_to_what_holds_none(tmp_path: Path, name: str, content: str) -> None:
     path = tmp_path / name
     path.write_text(content)
-    with pytest.raises(UsageError, match="something else than events"):
+    with pytest.raises(UsageError, match="does not contain events"):
         EventSink(str(path), live=True)
     assert path.read_text() == content
 

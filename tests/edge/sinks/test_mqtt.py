@@ -75,7 +75,7 @@ def tracks(listener: Listener) -> list[int]:
 def test_state_statistics_and_availability(broker: Mosquitto, run: Run) -> None:
     wait_for(lambda: run.sink.waiting == 0, "the spool")
     listener = Listener(broker.port)
-    wait_for(lambda: listener.of("door/statistics"), "statistics")
+    wait_for(lambda: listener.of("door/statistics") and listener.of("door/state"), "the state and the statistics")
     assert listener.of("door/availability") == ["online"]
     state = json.loads(listener.of("door/state")[0])
     assert state["source"]["state"] == "open"
@@ -216,8 +216,8 @@ def test_password(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     wrong.sink.handle_event(event(1))
     wrong.sink.close()
     assert wrong.lost() == [
-        f"the broker 127.0.0.1:{broker.port} refuses us (Not authorized): check [mqtt] username and password, "
-        "and what the broker lets this user do; events wait in the spool."
+        f"the broker 127.0.0.1:{broker.port} refuses the connection (Not authorized): check [mqtt] username and password, "
+        "and the permissions of this user at the broker; events wait in the spool."
     ]
     (tmp_path / "password").write_text("secret-right\n")
     right = Run(tmp_path, broker.port, username="edge", password_file=tmp_path / "password")
@@ -240,7 +240,7 @@ def test_missing_permission_to_publish(tmp_path: Path, qos: int) -> None:
     run = Run(tmp_path, broker.port, qos=qos)
     run.sink.handle_event(event(0))
     wait_for(run.lost, "the message")
-    assert "refuses us (Not authorized)" in run.lost()[0]
+    assert "refuses the connection (Not authorized)" in run.lost()[0]
     assert run.sink.waiting == 1
     broker.stop()
     rules.write_text("topic readwrite #\n")
@@ -399,7 +399,7 @@ def test_damaged_spool(tmp_path: Path) -> None:
         ({"url": "mqtt://"}, "mqtt://HOST:PORT"),
         ({"url": "mqtt://localhost:99999"}, "mqtt://HOST:PORT"),
         ({"url": "mqtt://edge:geheim@localhost"}, "do not belong in the broker's URL"),
-        ({"ca_file": Path("ca.pem")}, "mqtts:// turns TLS on"),
+        ({"ca_file": Path("ca.pem")}, "use mqtts:// for TLS"),
         ({"url": "mqtts://localhost", "ca_file": Path("missing.pem")}, "does not exist"),
         ({"url": "mqtts://localhost", "ca_file": Path(__file__)}, "PEM files"),
         ({"qos": 0}, "from 1 to 2"),

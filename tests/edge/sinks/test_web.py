@@ -324,7 +324,7 @@ def test_a_token_lets_in(tmp_path: Path) -> None:
 
 def test_a_token_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n")
-    for name, words in (("empty", "holds no token"), ("missing", "cannot be read")):
+    for name, words in (("empty", "contains no token"), ("missing", "cannot be read")):
         with pytest.raises(UsageError, match=words):
             WebSink(WebConfig(serve="127.0.0.1:0", token_file=tmp_path / name), dict)
 
@@ -420,7 +420,7 @@ def test_addresses(text: str, address: tuple[str, int]) -> None:
 
 @pytest.mark.parametrize("text", ["localhost:port", "127.0.0.1:70000", "http://localhost:80", "a b:1", "x:-1", "me@host:1"])
 def test_what_is_no_address(text: str) -> None:
-    with pytest.raises(UsageError, match="no address"):
+    with pytest.raises(UsageError, match="not an address"):
         WebConfig(serve=text)
 
 

@@ -1,4 +1,4 @@
-"""The connection to an MQTT broker: it reconnects for ever and sends a spool exactly once."""
+"""The connection to an MQTT broker. It reconnects without limit and sends a spool exactly once."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class Address:
     Attributes:
         host: Host name.
         port: Port.
-        tls: Certificates to trust and to present; None without TLS.
-        username: User name, None to connect anonymously.
+        tls: Certificates to trust and to present; None for no TLS.
+        username: User name; None to connect anonymously.
         password: Password.
         client_id: Name of the session; empty for a new one each run.
     """
@@ -62,13 +62,13 @@ class Address:
 
 
 def split_url(url: str) -> tuple[str, int, bool]:
-    """Return host, port, and True for TLS.
+    """Return host, port and True for TLS.
 
     Args:
         url: `mqtt://HOST[:PORT]` or `mqtts://HOST[:PORT]`.
 
     Raises:
-        UsageError: It is not such a URL.
+        UsageError: `url` has another form.
     """
     try:
         parts = urlsplit(url)
@@ -88,7 +88,7 @@ def open_tls(ca_file: Path | None, cert_file: Path | None, key_file: Path | None
     Args:
         ca_file: Trusted certificate authorities, PEM; None for those of the system.
         cert_file: Client certificate, PEM, for brokers that require one.
-        key_file: Its key; None if it is in `cert_file`.
+        key_file: Key of the client certificate; None if it is in `cert_file`.
         insecure: Accept any certificate.
 
     Raises:
@@ -103,7 +103,7 @@ def open_tls(ca_file: Path | None, cert_file: Path | None, key_file: Path | None
             context.load_cert_chain(cert_file, key_file, password=_no_password)
     except OSError as error:
         files = ", ".join(str(path) for path in (ca_file, cert_file, key_file) if path)
-        raise UsageError(f"{files}: no certificate and key that fit ({_words(error)}): PEM files are needed.") from error
+        raise UsageError(f"{files} do not contain a matching certificate and key ({_words(error)}): give PEM files.") from error
     if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -111,30 +111,30 @@ def open_tls(ca_file: Path | None, cert_file: Path | None, key_file: Path | None
 
 
 def _no_password() -> str:
-    """Return an empty password, so that OpenSSL does not prompt for one."""
+    """Return an empty password, so that OpenSSL does not prompt for a password."""
     return ""
 
 
 class BrokerLink:
-    """Keeps a connection on a thread of its own.
+    """Maintains a connection on a separate thread.
 
-    With QoS 2 each message of the spool arrives exactly once: messages that the broker has not
-    confirmed when the connection breaks are completed in the broker's session, or sent again if the
-    broker has lost that session. A message leaves the spool when the broker confirms it.
+    With QoS 2, each message of the spool arrives exactly once. When the connection breaks,
+    unconfirmed messages are completed later in the broker's session. If the broker has lost that
+    session, they are sent again. A message is removed from the spool when the broker confirms it.
 
     Args:
         address: The broker.
         spool: Messages for `topic`, in order.
         topic: Topic of the spool.
         qos: 1 or 2.
-        availability: Topic that holds `online`, or `offline` (published by the broker as last
-            will).
+        availability: Topic whose value is `online` or `offline`. The broker publishes `offline` as
+            last will.
         on_state: Called on this thread: with a message when the broker is unreachable or refuses
-            the connection, and with None when it is back.
-        on_tick: Called repeatedly on this thread while connected; may call `publish_value`.
+            the connection, and with None when the connection is restored.
+        on_tick: Called repeatedly on this thread while connected. It may call `publish_value`.
 
     Attributes:
-        problem: The reason why there is no connection, None while there is one.
+        problem: Reason for the missing connection; None while connected.
         delivered: Number of messages of the spool that the broker has confirmed.
         on_cleared: Called on this thread with a topic whose retained message the broker has
             removed.
@@ -166,7 +166,7 @@ class BrokerLink:
         self._retained: dict[str, str | bytes] = {}
         self._pending: dict[str, tuple[str | bytes, bool]] = {}
         self._values_lock = threading.Lock()
-        # Everything below belongs to the thread of the connection.
+        # The methods below run on the thread of the connection.
         self._position = 0
         self._greeting = 0
         self._inflight: dict[int, Message] = {}
@@ -181,7 +181,7 @@ class BrokerLink:
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
 
     def start(self) -> None:
-        """Start to connect."""
+        """Start the thread."""
         self._thread.start()
 
     def publish_value(self, topic: str, payload: str | bytes, *, retain: bool) -> None:
@@ -199,7 +199,7 @@ class BrokerLink:
 
     @property
     def local_address(self) -> str | None:
-        """Address of this machine in the broker's network; None without a connection."""
+        """Address of this machine in the broker's network; None while not connected."""
         connection: Any = self._client.socket()
         try:
             return None if connection is None else str(connection.getsockname()[0])
@@ -212,7 +212,7 @@ class BrokerLink:
         self._thread.join(2 * _CLOSE_SECONDS)
 
     def _make_client(self, *, wipe: bool = False) -> Client:
-        """Return a client that resumes its session, or one that ends it (`wipe`)."""
+        """Return a client that resumes its session. With `wipe`, the client ends the session."""
         from paho.mqtt.client import Client, MQTTv5
         from paho.mqtt.enums import CallbackAPIVersion
         from paho.mqtt.packettypes import PacketTypes
@@ -230,8 +230,7 @@ class BrokerLink:
         client.on_publish = self._handle_publish
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = 0 if wipe else _SESSION
-        # Mosquitto loses a clean-start session when it restarts, so a new session is one with a new
-        # name.
+        # Mosquitto loses a clean-start session when it restarts, so a new session gets a new name.
         client.connect_async(self._address.host, self._address.port, _KEEP_ALIVE, clean_start=wipe, properties=properties)
         self._wiping = wipe
         return client
@@ -264,7 +263,7 @@ class BrokerLink:
             now = time.monotonic()
             if not self._connected:
                 if self._stop.is_set() or now - asked > _ANSWER_TIMEOUT:
-                    self._away(f"the broker {self._address} does not answer: is that an MQTT broker?")
+                    self._away(f"the broker {self._address} does not answer: check that it is an MQTT broker.")
                     break
                 continue
             served = True
@@ -277,13 +276,13 @@ class BrokerLink:
                 self._on_tick()
             self._send_next()
         if not self._over and not self._stop.is_set():
-            self._away(self.problem or f"the broker {self._address} is gone: events wait in the spool.")
+            self._away(self.problem or f"the connection to the broker {self._address} is lost: events wait in the spool.")
         return served
 
     def _send_next(self) -> None:
         """Remove confirmed messages, then publish the next ones of the spool and changed values."""
         if self._arrived:
-            # On a full disk they stay in this list, so that they are not sent again in this run.
+            # On a full disk, they stay in this list, so that they are not sent again in this run.
             with contextlib.suppress(OutputError):
                 self._spool.remove(self._arrived)
                 self._arrived = []
@@ -298,8 +297,8 @@ class BrokerLink:
     def _publish_values(self) -> None:
         """Publish changed values.
 
-        Retained values are sent one at a time: a broker may refuse one and disconnect at once, and
-        the refused topic must be known.
+        Retained values are sent one at a time. A broker may refuse a value and disconnect at once,
+        and the refused topic must then be known.
         """
         with self._values_lock:
             ready: dict[str, tuple[str | bytes, bool]] = {}
@@ -327,8 +326,8 @@ class BrokerLink:
     def _refuse(self, topic: str, reason: str) -> None:
         """Stop publishing to a refused topic.
 
-        Outside of our own prefix, all topics with the same root are dropped: events must not wait
-        for Home Assistant's topics.
+        If the topic is outside the prefix of this device, all topics with the same root are
+        dropped, because events must not wait for Home Assistant's topics.
         """
         root = topic.partition("/")[0]
         self._refused.add(topic if root == self._availability.partition("/")[0] else root)
@@ -341,14 +340,14 @@ class BrokerLink:
         )
 
     def _start_anew(self) -> None:
-        """Create a new client, which starts with the first unconfirmed message."""
+        """Create a new client. It starts with the first unconfirmed message."""
         self._drain()
         was_wiping = self._wiping
         self._client = self._make_client(wipe=self._stale)
         self._position = min((message.number for message in self._inflight.values()), default=self._position + 1) - 1
         self._inflight, self._clearing, self._publishing = {}, {}, None
         self._renew = False
-        # If the broker had lost the session, it has just started one that suits the new client.
+        # If the broker has lost the session, it has just started a session for the new client.
         self._established = not self._stale and not was_wiping
 
     def _done(self) -> bool:
@@ -357,15 +356,15 @@ class BrokerLink:
     def _leave(self) -> None:
         message = self._client.publish(self._availability, "offline", qos=1, retain=True)
         end = time.monotonic() + _CLOSE_SECONDS / 2
-        # Disconnecting before the confirmation would make the broker publish the last will, a
-        # second `offline`.
+        # If the client disconnected before the confirmation, the broker would publish the last
+        # will, a second `offline`.
         while message.rc == 0 and not message.is_published() and self._client.loop(_SLICE) == 0 and time.monotonic() < end:
             pass
         self._client.disconnect()
         self._drain()
 
     def _drain(self) -> None:
-        """Serve a connection until its end, after a disconnect."""
+        """Serve a connection after a disconnect until it has ended."""
         end = time.monotonic() + _CLOSE_SECONDS / 2
         while self._client.loop(_SLICE) == 0 and time.monotonic() < end:
             pass
@@ -380,8 +379,8 @@ class BrokerLink:
         self._stale = flags.session_present and not self._established
         forgotten = self._established and not flags.session_present and self._inflight
         if self._stale or forgotten or self._wiping:
-            # The broker lost the messages in flight, or has some of another run: this client must
-            # not resume.
+            # The broker has lost the messages in flight, or holds messages of another run. This
+            # client must not resume.
             client.disconnect()
             self._renew = self._over = True
             return
@@ -402,8 +401,8 @@ class BrokerLink:
                 self._refuse(self._publishing[1], str(reason))
             self._publishing = None
         if reason.is_failure and (greeting or message):
-            # Missing permission to publish is reported only here, and not for QoS 2: no event is
-            # sent before the greeting.
+            # The broker reports a missing permission to publish only here, and not for QoS 2. No
+            # event is therefore sent before the greeting.
             self._away(_describe_refusal(str(reason), self._address), refused=True)
             self._renew = self._over = True
         elif message:
@@ -411,7 +410,7 @@ class BrokerLink:
             self.delivered += 1
         elif (topic := self._clearing.pop(number, None)) is not None and not reason.is_failure:
             with self._values_lock:
-                # Unless a new value has been set since.
+                # Not if a new value has been set since.
                 cleared = not self._retained.get(topic)
                 if cleared:
                     self._retained.pop(topic, None)
@@ -426,10 +425,10 @@ class BrokerLink:
                 self._on_state(None)
 
     def _away(self, message: str, *, refused: bool = False) -> None:
-        """Record why there is no connection.
+        """Record the reason for the missing connection.
 
-        An absence is reported once, even if the reason changes; a refusal during it is reported
-        too.
+        An interruption is reported once, even if its reason changes. A refusal during the
+        interruption is reported too.
         """
         report = self.problem is None or (refused and message != self.problem)
         self.problem = message
@@ -449,7 +448,7 @@ def _describe_error(error: OSError | UnicodeError, address: Address) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the broker's certificate is not trusted ({reason}): check ca_file and the host of url in [mqtt]; {wait}."
     if isinstance(error, ssl.SSLError):
-        return f"no TLS with the broker {address} ({reason}): check port and certificates in [mqtt]; {wait}."
+        return f"the TLS connection to the broker {address} failed ({reason}): check port and certificates in [mqtt]; {wait}."
     if isinstance(error, socket.gaierror | UnicodeError):
         return f"the broker's name {address.host} is not known: check [mqtt] url and the network; {wait}."
     return f"the broker {address} cannot be reached ({reason}): {wait}."
@@ -460,11 +459,11 @@ def _describe_refusal(reason: str, address: Address) -> str:
     wait = "events wait in the spool"
     remedies = {
         "Bad user name or password": "check [mqtt] username and password",
-        "Not authorized": "check [mqtt] username and password, and what the broker lets this user do",
+        "Not authorized": "check [mqtt] username and password, and the permissions of this user at the broker",
         "Unsupported protocol version": "it must speak MQTT 5",
-        "QoS not supported": "set [mqtt] qos = 1, or let the broker take quality of service 1 and 2",
+        "QoS not supported": "set [mqtt] qos = 1, or let the broker accept quality of service 1 and 2",
         "Retain not supported": "it must be allowed to keep retained messages",
         "Session taken over": "another client uses the same [mqtt] client_id",
     }
     remedy = remedies.get(reason)
-    return f"the broker {address} refuses us ({reason}){': ' + remedy if remedy else ''}; {wait}."
+    return f"the broker {address} refuses the connection ({reason}){': ' + remedy if remedy else ''}; {wait}."

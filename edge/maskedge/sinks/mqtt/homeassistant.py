@@ -1,10 +1,11 @@
-"""Home Assistant MQTT discovery: the entities and the topic of each value.
+"""Home Assistant MQTT discovery: the entities, and the topic of each value.
 
 Formats: https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery and the pages of the
     platforms
-`sensor`, `binary_sensor` and `image`. State classes: `measurement` for current counts,
-`total_increasing` for counts that never fall during a run, and `total` with the start of the run as
-`last_reset` for people by label, a count that falls when a person puts a mask on.
+`sensor`, `binary_sensor` and `image`. State classes: `measurement` for current counts, and
+`total_increasing` for counts that never decrease during a run. The count of people without a mask
+decreases when a person puts a mask on, so people by label have `total` with the start of the run as
+`last_reset`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any
 from maskedge.support.files import slug
 from maskedge.support.text import to_json
 
+from .topics import alert_topic, availability_topic, picture_topic, state_topic, statistics_topic
+
 _DIAGNOSTIC = {"entity_category": "diagnostic"}
 
 
@@ -24,10 +27,10 @@ class Device:
     """A device in Home Assistant.
 
     Attributes:
-        topic: Prefix of our topics.
-        name: Display name; empty for one made from the topic.
+        topic: Prefix of the topics of this device.
+        name: Display name; empty to derive it from the topic.
         version: Version of this package.
-        page: Address of the status page for other machines; None without one.
+        page: Address of the status page for other machines; None if there is none.
     """
 
     topic: str
@@ -62,7 +65,7 @@ def discovery(
     picture: bool,
     expire: int,
 ) -> dict[str, str]:
-    """Return the discovery messages by topic. Publish them as retained messages.
+    """Return the discovery messages by topic. They must be published as retained messages.
 
     Args:
         prefix: Discovery prefix of Home Assistant, `homeassistant` by default.
@@ -71,10 +74,10 @@ def discovery(
         zones: Names of the zones.
         alerts: Names of the rules with the action `mqtt`.
         picture: True if the newest picture is published.
-        expire: Seconds after which a value that is not published again counts as unknown.
+        expire: Seconds until a value counts as unknown if it is not published again.
     """
     topic, node = device.topic, device.node
-    statistics = {"state_topic": f"{topic}/statistics", "expire_after": expire}
+    statistics = {"state_topic": statistics_topic(topic), "expire_after": expire}
     entities = _Entities(node)
 
     def count(kind: str, name: str, value: str, state_class: str, icon: str, **more: Any) -> None:
@@ -131,7 +134,7 @@ def discovery(
         "camera",
         {
             "name": "Camera",
-            "state_topic": f"{topic}/state",
+            "state_topic": state_topic(topic),
             "value_template": "{{ 'ON' if value_json.source.state == 'open' else 'OFF' }}",
             "device_class": "connectivity",
         },
@@ -142,7 +145,7 @@ def discovery(
         own = {"name": f"Alert {name}", "state_topic": alert_topic(topic, name), "device_class": "problem"}
         entities.add("binary_sensor", f"alert_{slug(name)}", own)
     shared = {
-        "availability_topic": f"{topic}/availability",
+        "availability_topic": availability_topic(topic),
         "device": device.to_json(),
         "origin": {"name": "maskedge", "sw_version": device.version},
     }
@@ -157,7 +160,7 @@ class _Entities:
         self._node = node
 
     def add(self, component: str, kind: str, entity: dict[str, Any]) -> None:
-        """Add an entity. Names that give the same identifier are numbered."""
+        """Add an entity. Names with an equal identifier are numbered."""
         own, number = kind, 1
         while f"{component}/{self._node}/{own}" in self.found:
             number += 1
@@ -168,16 +171,3 @@ class _Entities:
 def _text(value: str) -> str:
     """Return a string literal for a template."""
     return to_json(value)
-
-
-def alert_topic(topic: str, rule: str) -> str:
-    """Return the topic of a rule with the action `mqtt`.
-
-    The message is retained: `ON` while the alert is active, otherwise `OFF`.
-    """
-    return f"{topic}/alerts/{slug(rule)}"
-
-
-def picture_topic(topic: str) -> str:
-    """Return the topic of the newest picture, a JPEG file."""
-    return f"{topic}/picture"

@@ -1,4 +1,4 @@
-"""The MQTT output: events that arrive exactly once, and the newest state (docs/mqtt.md)."""
+"""The MQTT output. It publishes events exactly once, and the newest state (docs/mqtt.md)."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ from maskedge.support.text import to_json
 from maskedge.version import VERSION
 
 from .connection import Address, BrokerLink, open_tls, split_url
-from .homeassistant import Device, alert_topic, discovery, picture_topic
+from .homeassistant import Device, discovery
 from .spool import Spool
+from .topics import alert_topic, availability_topic, events_topic, picture_topic, state_topic, statistics_topic
 
 _STATE_EVERY = 1.0
 _STATE = ("version", "source", "model")
@@ -38,8 +39,8 @@ class MqttConfig:
     """The section `[mqtt]`. Its fields are described in docs/mqtt.md."""
 
     url: str | None = field(default=None, metadata={"help": "broker: mqtt://HOST:PORT, or mqtts:// for TLS; unset: no MQTT"})
-    username: str | None = field(default=None, metadata={"help": "user name at the broker"})
-    password: str | None = field(default=None, metadata={"help": "password at the broker", "secret": True})
+    username: str | None = field(default=None, metadata={"help": "user name for the broker"})
+    password: str | None = field(default=None, metadata={"help": "password for the broker", "secret": True})
     password_file: Path | None = field(default=None, metadata={"help": "file that holds the password, instead of password"})
     topic: str = field(default="", metadata={"help": "prefix of all topics; empty: maskedge/HOSTNAME"})
     client_id: str = field(default="", metadata={"help": "client identifier, for brokers that require a certain one"})
@@ -52,10 +53,12 @@ class MqttConfig:
     cert_file: Path | None = field(default=None, metadata={"help": "client certificate (PEM), for brokers that require one"})
     key_file: Path | None = field(default=None, metadata={"help": "key of cert_file, if it is in another file"})
     insecure: bool = field(default=False, metadata={"help": "accept any certificate of the broker; for tests only"})
-    interval: float = field(default=10.0, metadata={"help": "seconds between messages of statistics", "range": Range(0.01, 86400)})
+    interval: float = field(
+        default=10.0, metadata={"help": "seconds between two messages of statistics", "range": Range(0.01, 86400)}
+    )
     discovery: bool = field(default=False, metadata={"help": "publish discovery messages for Home Assistant"})
     discovery_prefix: str = field(default="homeassistant", metadata={"help": "prefix of Home Assistant's discovery topics"})
-    device_name: str = field(default="", metadata={"help": "name of the device in Home Assistant; empty: from the topic"})
+    device_name: str = field(default="", metadata={"help": "name of the device in Home Assistant; empty: derived from the topic"})
     picture: bool = field(default=False, metadata={"help": "also publish the newest picture as JPEG, every interval seconds"})
     spool: Path | None = field(default=None, metadata={"help": "folder where events wait for the broker"})
     spool_mb: float = field(
@@ -67,21 +70,22 @@ class MqttConfig:
 
 
 class MqttSink(Sink):
-    """Publishes to a broker without waiting for it.
+    """Publishes to a broker without waiting for the broker.
 
-    Events go to a spool on disk; a thread of its own sends them.
+    Events are added to a spool on disk. A separate thread sends them.
 
     Args:
         config: The section `[mqtt]`, with a `url`.
         source: Display name of the source, without user name and password.
         snapshot: Returns the state of the run (`RunState.snapshot`); called on another thread.
-        publish_event: Takes `output_lost` and `output_back` of this sink; called on another thread.
+        publish_event: Receives `output_lost` and `output_back` of this sink; called on another
+            thread.
         labels: Labels that are counted, for discovery.
         alerts: Names of the rules with the action `mqtt`.
         zones: Names of the zones, for discovery.
 
     Raises:
-        UsageError: The configuration makes no sense.
+        UsageError: The configuration is invalid.
         OutputError: The spool cannot be opened.
         ImportError: paho-mqtt is missing (extra `mqtt`).
     """
@@ -124,9 +128,9 @@ class MqttSink(Sink):
         self._link = BrokerLink(
             address,
             self._spool,
-            f"{self._topic}/events",
+            events_topic(self._topic),
             qos=config.qos,
-            availability=f"{self._topic}/availability",
+            availability=availability_topic(self._topic),
             on_state=self._on_state,
             on_tick=self._on_tick,
             on_cleared=self._spool.forget_retained,
@@ -136,7 +140,7 @@ class MqttSink(Sink):
 
     @classmethod
     def is_wanted(cls, settings: MqttConfig) -> bool:
-        """Return True where a broker is set."""
+        """Return True if a broker is set."""
         return bool(settings.url)
 
     @classmethod
@@ -154,13 +158,13 @@ class MqttSink(Sink):
         )
 
     def update_names(self, names: RunNames) -> None:
-        """Publish topics and discovery messages for the rules and zones after a reload."""
+        """Publish topics and discovery messages for the new rules and zones after a reload."""
         self.describe(_mqtt_rules(names), names.zones)
 
     def describe(self, alerts: Sequence[str], zones: Sequence[str]) -> None:
         """Publish topics and discovery messages for rules and zones.
 
-        Every alert becomes `OFF`. Retained messages of rules and zones that are gone are cleared.
+        Every alert becomes `OFF`. Retained messages of removed rules and zones are cleared.
 
         Args:
             alerts: Names of the rules with the action `mqtt`.
@@ -169,9 +173,9 @@ class MqttSink(Sink):
         self._described = alerts, zones
         self._lasting.clear()
         messages = {alert_topic(self._topic, rule): "OFF" for rule in alerts} | self._discovery()
-        own = {*messages, *(f"{self._topic}/{name}" for name in ("availability", "state"))}
-        # Noted before they are published: the next run clears what a killed run leaves at the
-        # broker.
+        own = {*messages, availability_topic(self._topic), state_topic(self._topic)}
+        # The topics are stored before they are published, so that the next run can clear the
+        # messages that a killed run leaves at the broker.
         with contextlib.suppress(OutputError):
             self._spool.note_retained(own)
         for topic in self._spool.retained() - own:
@@ -183,8 +187,9 @@ class MqttSink(Sink):
         """Publish the address of the status page to Home Assistant.
 
         Args:
-            url: Its address on this machine. A loopback address is not published. In an address on
-                all interfaces the host becomes the one in the broker's network.
+            url: Address of the page on this machine. A loopback address is not published. In an
+                address on all interfaces, the host is replaced by the address in the broker's
+                network.
         """
         self._page = url
         self._publish_page()
@@ -211,7 +216,7 @@ class MqttSink(Sink):
 
     @property
     def problem(self) -> str | None:
-        """Why the broker is away, None while it is there."""
+        """Reason for the missing connection; None while connected."""
         return self._link.problem
 
     @property
@@ -228,7 +233,7 @@ class MqttSink(Sink):
         """Add the events of a frame to the spool.
 
         Raises:
-            OutputError: The disk or the spool is full; no event was added.
+            OutputError: The disk or the spool is full. No event is added.
         """
         if self._config.picture:
             self._newest = result
@@ -245,12 +250,12 @@ class MqttSink(Sink):
         self._spool.add([event.to_json()])
 
     def set_alert(self, rule: str, *, on: bool) -> None:
-        """Publish on the topic of a rule whether its alert is active."""
+        """Publish the state of an alert on the topic of its rule."""
         (self._lasting.add if on else self._lasting.discard)(rule)
         self._link.publish_value(alert_topic(self._topic, rule), "ON" if on else "OFF", retain=True)
 
     def close(self) -> None:
-        """Send events for half a second; the rest stays on disk for the next run.
+        """Send events for half a second. The remaining events stay on disk for the next run.
 
         Every alert becomes `OFF`.
         """
@@ -264,40 +269,40 @@ class MqttSink(Sink):
         self._publish_event(Event(OUTPUT_LOST if problem else OUTPUT_BACK, time.time(), self._source, details))
 
     def _on_tick(self) -> None:
-        """Publish the state when it has changed, and the statistics when they are due."""
+        """Publish the state if it has changed, and the statistics if they are due."""
         now = time.monotonic()
         if now < self._state_due:
             return
         self._state_due = now + min(_STATE_EVERY, self._interval)
         if self._address != (address := self._link.local_address):
-            # The address is known once connected, and changes with the network.
+            # The address is known only while connected, and changes with the network.
             self._address = address
             self._publish_page()
         snapshot = self._snapshot()
         state = to_json(
             {name: snapshot[name] for name in _STATE if name in snapshot}
-            # Their details change with every frame.
+            # Details of alerts are left out, because they change with every frame.
             | {"alerts": [{"rule": alert["rule"], "since": alert["since"]} for alert in snapshot.get("alerts", ())]}
         )
         if state != self._state:
             self._state = state
-            self._link.publish_value(f"{self._topic}/state", state, retain=True)
+            self._link.publish_value(state_topic(self._topic), state, retain=True)
         if now >= self._statistics_due:
             self._statistics_due = now + self._interval
             statistics = {name: snapshot[name] for name in _STATISTICS if name in snapshot}
-            self._link.publish_value(f"{self._topic}/statistics", to_json(statistics), retain=False)
+            self._link.publish_value(statistics_topic(self._topic), to_json(statistics), retain=False)
             if self._config.picture and self._newest is not None:
-                # Not retained, so that the broker keeps no picture.
+                # The message is not retained, so that the broker does not keep the picture.
                 jpeg = encode_jpeg(self._newest.picture, _PICTURE_QUALITY, width=_PICTURE_WIDTH)
                 self._link.publish_value(picture_topic(self._topic), jpeg, retain=False)
                 self._newest = None
 
 
 def reachable_page(url: str, own_address: str | None) -> str | None:
-    """Return the address of the status page for other machines; None where they cannot reach it.
+    """Return the address of the status page for other machines; None if they cannot reach it.
 
     Args:
-        url: The address that is served on.
+        url: Address on which the page is served.
         own_address: Address of this machine in the network; None if unknown.
     """
     parts = urlsplit(url)
@@ -335,7 +340,7 @@ def _is_topic(topic: str) -> bool:
 
 
 def _state_folder() -> Path:
-    """Return the folder for state that outlives a run: of the service, otherwise of the user."""
+    """Return the folder for state that outlives a run, of the service or else of the user."""
     service = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
     user = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "maskedge"
     return (Path(service) if service else user) / "mqtt"
@@ -349,7 +354,7 @@ def _address(config: MqttConfig) -> Address:
     if encrypted:
         tls = open_tls(config.ca_file, config.cert_file, config.key_file, insecure=config.insecure)
     elif config.ca_file or config.cert_file or config.insecure:
-        raise UsageError("[mqtt] has certificates, but the url begins with mqtt://: mqtts:// turns TLS on.")
+        raise UsageError("[mqtt] has certificates, but the url begins with mqtt://: use mqtts:// for TLS.")
     password = config.password
     if config.password_file:
         try:

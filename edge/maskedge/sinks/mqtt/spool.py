@@ -18,7 +18,7 @@ from maskedge.support.text import to_bytes, to_json
 
 NAME = "spool.sqlite3"
 """Name of the file in the folder of a spool."""
-# AUTOINCREMENT never reuses a number, not even that of a removed message.
+# AUTOINCREMENT never reuses the number of a removed message.
 _TABLES = """
 CREATE TABLE IF NOT EXISTS messages (number INTEGER PRIMARY KEY AUTOINCREMENT, payload BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS spool (identity TEXT NOT NULL);
@@ -31,7 +31,7 @@ class Message:
     """A queued message.
 
     Attributes:
-        number: Its position in the order, from 1; never reused.
+        number: Position in the order, from 1. It is never reused.
         payload: JSON, UTF-8.
     """
 
@@ -42,12 +42,12 @@ class Message:
 class Spool:
     """An ordered queue of messages in an SQLite file. Thread-safe.
 
-    An added message survives the end of the program, even by SIGKILL. A power cut may lose the last
-    messages, but never damages the file.
+    An added message is kept when the program ends, even by SIGKILL. A power cut may lose the last
+    messages, but does not damage the file.
 
     Args:
-        folder: Folder of the file, created if missing. One program at a time may use it.
-        limit: Largest total payload in bytes.
+        folder: Folder of the file, created if missing. Only one program at a time may use it.
+        limit: Maximum total payload in bytes.
 
     Raises:
         OutputError: The file cannot be opened, or another program uses it.
@@ -59,13 +59,13 @@ class Spool:
         self._limit = limit
         self._lock = threading.Lock()
         try:
-            # Messages are about people, so only the user may read them. SQLite gives its other
-            # files the same permissions.
+            # Messages are about people, so only the user may read them. SQLite applies the
+            # permissions of this file to its other files.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
             raise OutputError(f"the spool {self._path} cannot be written ({error.strerror}): check the folder.") from error
         try:
-            # Autocommit: transactions are started explicitly where they are needed.
+            # In autocommit mode, transactions are started explicitly.
             self._base = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
             names = {name for (name,) in self._base.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if names and "spool" not in names:
@@ -95,13 +95,13 @@ class Spool:
         return int(self._count)
 
     def add(self, payloads: Iterable[Mapping[str, Any]]) -> None:
-        """Append messages, all or none. Each gets a unique field `id`.
+        """Append all messages or none. Each message gets a unique field `id`.
 
         Args:
             payloads: The messages, in JSON types.
 
         Raises:
-            OutputError: The disk or the spool is full; no message was added.
+            OutputError: The disk or the spool is full. No message is added.
         """
         with self._lock:
             rows = []
@@ -111,7 +111,7 @@ class Spool:
             if self._bytes + size > self._limit:
                 raise OutputError(
                     f"the spool {self._path.parent} is full ({self._count} events in {self._limit / 1e6:g} MB): "
-                    "new events are lost until the broker is back, or give it more room ([mqtt] spool_mb)."
+                    "new events are lost until the broker is back; [mqtt] spool_mb raises the limit."
                 )
             try:
                 self._base.execute("BEGIN IMMEDIATE")
@@ -130,7 +130,7 @@ class Spool:
 
         Args:
             number: Number of a message; 0 for the start.
-            count: Highest number of messages.
+            count: Maximum number of messages.
         """
         with self._lock, contextlib.suppress(sqlite3.Error):
             rows = self._base.execute(
@@ -140,10 +140,10 @@ class Spool:
         return []
 
     def remove(self, messages: Sequence[Message]) -> None:
-        """Remove messages that have arrived.
+        """Remove delivered messages.
 
         Raises:
-            OutputError: They could not be removed and would be sent again after a restart.
+            OutputError: The messages cannot be removed. They would be sent again after a restart.
         """
         with self._lock:
             try:
@@ -158,7 +158,7 @@ class Spool:
             self._bytes -= sum(len(message.payload) for message in messages)
 
     def retained(self) -> set[str]:
-        """Return the topics at which the broker may hold a retained message of any run."""
+        """Return the topics with retained messages that runs may have left at the broker."""
         with self._lock, contextlib.suppress(sqlite3.Error):
             return {topic for (topic,) in self._base.execute("SELECT topic FROM retained")}
         return set()
@@ -176,14 +176,14 @@ class Spool:
                 raise OutputError(f"the spool {self._path.parent} cannot be written ({error}): free some space.") from error
 
     def forget_retained(self, topic: str) -> None:
-        """Remove a topic at which the broker holds no message any more.
+        """Remove a topic whose retained message the broker has removed.
 
-        If that fails, the next run clears it again.
+        If that fails, the next run clears the topic again.
         """
         with self._lock, contextlib.suppress(sqlite3.Error):
             self._base.execute("DELETE FROM retained WHERE topic = ?", (topic,))
 
     def close(self) -> None:
-        """Close the file. Queued messages stay in it."""
+        """Close the file. It keeps the queued messages."""
         with self._lock:
             self._base.close()

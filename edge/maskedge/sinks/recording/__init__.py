@@ -1,1 +1,1 @@
-"""Video files that grow by complete pieces and stay readable if the program is killed."""
+"""Video files that are written in complete pieces and stay readable if the program is killed."""

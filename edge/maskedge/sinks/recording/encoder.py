@@ -1,8 +1,8 @@
-"""MPEG-4 video in pieces of a fraction of a second, which can be written to disk at once.
+"""Encoding of MPEG-4 video in pieces of a fraction of a second.
 
-OpenCV's own writer leaves an MP4 file unreadable until it is closed, and has one constant rate.
-Here it encodes only the pieces; `maskedge.sinks.recording.mp4` and `.matroska` write the files
-around them.
+OpenCV's writer leaves an MP4 file unreadable until the file is closed, and has a constant rate. In
+this package it encodes only the pieces. `maskedge.sinks.recording.mp4` and `.matroska` write each
+piece to the file at once.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from maskedge.types import Image
 
 FOURCC = "mp4v"
 PIECE = 12
-"""Frames of a piece: the interval of key frames of OpenCV's encoder."""
+"""Number of frames of a piece, equal to the key frame interval of OpenCV's encoder."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Consecutive encoded frames, of which the first is a key frame.
+    """Consecutive encoded frames. The first one is a key frame.
 
     Attributes:
         samples: The data of each frame.
         keys: True for each key frame.
-        entry: Sample entry of an MP4 file (content of its `stsd` box), with the decoder
+        entry: Sample entry of an MP4 file (content of its `stsd` box). It contains the decoder
             configuration.
     """
 
@@ -53,11 +53,11 @@ class PieceEncoder:
     def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
         self._path = path
         self._size = size
-        # The encoder needs a rate that is a fraction of 16-bit numbers. The container holds the
-        # time stamps.
+        # The encoder requires a rate that is a fraction of 16-bit numbers. The time stamps are in
+        # the container.
         self._fps = float(min(120, max(1, round(fps))))
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        # In memory where possible: a killed program leaves no pictures behind.
+        # The file is in memory if possible, so that a killed program leaves no pictures behind.
         memory = hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir()
         self._memory = os.memfd_create("maskedge") if memory else -1
         self._writer: cv2.VideoWriter | None = None
@@ -103,7 +103,8 @@ class PieceEncoder:
         self._folder = self._folder or tempfile.TemporaryDirectory(prefix="maskedge-")
         part = Path(self._folder.name) / "part.mp4"
         if self._memory >= 0:
-            # FFmpeg needs a name with a suffix: a link that is removed once the file is open.
+            # FFmpeg needs a name with a suffix. The name is a link that is removed when the file is
+            # open.
             part.symlink_to(f"/proc/self/fd/{self._memory}")
         writer = cv2.VideoWriter(str(part), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*FOURCC), self._fps, self._size)
         if self._memory >= 0:
@@ -120,7 +121,7 @@ class PieceEncoder:
 
 
 def _read_piece(data: bytes) -> Piece | None:
-    """Parse an MP4 file with one track. Return None if it is not as OpenCV writes it."""
+    """Parse an MP4 file with one track. Return None if it differs from OpenCV's files."""
     file = io.BytesIO(data)
 
     def table(kind: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""A file that grows by pieces, each written completely or not at all."""
+"""A file that is written in pieces, each completely or not at all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 
 class GrowingFile:
-    """Appends bytes. If that fails, as on a full disk, the file keeps its previous end.
+    """Appends bytes to a file. If that fails, as on a full disk, the file keeps its previous end.
 
     Args:
         path: The file; replaced if it exists.
@@ -20,7 +20,7 @@ class GrowingFile:
     """
 
     def __init__(self, path: Path) -> None:
-        # Unbuffered: appended data survives a killed program.
+        # The file is unbuffered, so that appended data are kept if the program is killed.
         self._file: BinaryIO = path.open("wb", buffering=0)
         self.end = 0
 
@@ -49,5 +49,5 @@ class GrowingFile:
             view = view[self._file.write(view) :]
 
     def close(self) -> None:
-        """Close the file. May be called twice."""
+        """Close the file. May be called repeatedly."""
         self._file.close()

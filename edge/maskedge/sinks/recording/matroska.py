@@ -1,4 +1,4 @@
-"""Matroska files that are readable at any time while they are written."""
+"""Matroska files that are readable while they are written."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _NAME = b"maskedge"
 
 
 class MatroskaFile:
-    """Writes each piece of encoded frames as a cluster; `close` adds index, duration and size.
+    """Writes each piece of encoded frames as a cluster. `close` adds index, duration and size.
 
     Args:
         path: The file; replaced if it exists.
         size: Width and height in pixels.
-        fps: Approximate number of frames per second. It is informative: each frame has its own
-            time.
+        fps: Approximate number of frames per second. It is informative, because each frame has a
+            time stamp.
 
     Raises:
         OSError: The file cannot be written.
@@ -38,8 +38,7 @@ class MatroskaFile:
 
         Args:
             piece: The frames.
-            seconds: Start of each frame and end of the last one, ascending from 0: one number more
-                than there are frames.
+            seconds: Start of each frame, then the end of the last frame, ascending from 0.
 
         Raises:
             OSError: The piece cannot be written. The file is unchanged.
@@ -96,7 +95,7 @@ class MatroskaFile:
             _element(0x86, b"V_MPEG4/ISO/ASP"), _element(0x63A2, _decoder_setup(entry)),
             _element(0xE0, _number(0xB0, width), _number(0xBA, height)),
         )  # fmt: skip
-        # Reserved for the position of the index.
+        # Space reserved for the position of the index.
         rest = _element(0xEC, bytes(len(_seek(0)) - 2)) + facts + _element(0x1654AE6B, track)
         return kind + struct.pack(">IQ", 0x18538067, _UNKNOWN) + rest
 
@@ -115,7 +114,7 @@ def _number(kind: int, value: int, width: int = 0) -> bytes:
 
 
 def _seek(place: int) -> bytes:
-    """Return the entry with the position of the index; its length is constant."""
+    """Return the entry with the position of the index. Its length is constant."""
     return _element(0x114D9B74, _element(0x4DBB, _element(0x53AB, b"\x1c\x53\xbb\x6b"), _number(0x53AC, place, 8)))
 
 

@@ -1,4 +1,4 @@
-"""MP4 files that are readable at any time while they are written."""
+"""MP4 files that are readable while they are written."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _KEY, _OTHER = 0x02000000, 0x01010000
 
 
 class Mp4File:
-    """Writes encoded pieces as fragments; `close` adds the index of a plain MP4 file.
+    """Writes encoded pieces as fragments. `close` adds the index of a plain MP4 file.
 
-    Until then it is a fragmented MP4 file, complete up to its last fragment. `close` encloses the
-    fragments in one large `mdat` box, for whose header space is reserved: players and editors
-    without support for fragments read it as a plain file.
+    Before `close`, the file is a fragmented MP4 file, complete up to its last fragment. `close`
+    encloses the fragments in one large `mdat` box. Space for the header of the box is reserved.
+    Players and editors without support for fragments can therefore read the file.
 
     Args:
         path: The file; replaced if it exists.
@@ -40,7 +40,7 @@ class Mp4File:
         self._file.append(_BRANDS + make(b"free", bytes(8)))
         self._entry = b""
         self._ticks = 0
-        # Data of the index: 4 bytes per number, about 10 MB for a day at 25 frames/s.
+        # The data of the index take 4 bytes per number, about 10 MB for a day at 25 frames/s.
         self._sizes, self._lengths, self._keys = array("I"), array("I"), array("I")
         self._chunks: list[tuple[int, int]] = []
 
@@ -49,8 +49,7 @@ class Mp4File:
 
         Args:
             piece: The frames.
-            seconds: Start of each frame and end of the last one, ascending from 0: one number more
-                than there are frames.
+            seconds: Start of each frame, then the end of the last frame, ascending from 0.
 
         Raises:
             OSError: The piece cannot be written. The file is unchanged.
@@ -115,7 +114,7 @@ class Mp4File:
         ]
 
     def _movie(self, entry: bytes, index: list[bytes] | None) -> bytes:
-        """Return the `moov` box: with an index, or with the note that fragments follow."""
+        """Return the `moov` box, with an index or with the statement that fragments follow."""
         width, height = self._size
         ticks = self._ticks if index else 0
         thousandths = round(ticks * 1000 / _SCALE)

@@ -1,4 +1,4 @@
-"""Video files from frames with time stamps. They play at the speed of the source."""
+"""Writing of video files from frames with time stamps. They play at the speed of the source."""
 
 from __future__ import annotations
 
@@ -20,45 +20,45 @@ from .mp4 import Mp4File
 
 CODECS = {".mp4": FOURCC, ".m4v": FOURCC, ".mov": FOURCC, ".mkv": FOURCC, ".avi": "MJPG"}
 _LONGEST_PIECE = 0.8
-"""Longest piece in seconds; a piece is written to disk when it is complete."""
+"""Maximum length of a piece, in seconds. A piece is written to disk when it is complete."""
 _LONGEST_REPEAT = 10.0
-"""Longest repetition of a picture in seconds, in files with a constant rate."""
+"""Maximum repetition of a picture in files with a constant rate, in seconds."""
 _LEAST_FREE = 8 * 1024 * 1024
 
 
 class VideoFile(Protocol):
-    """A video file being written."""
+    """A video file open for writing."""
 
     def write(self, image: Image, moment: float) -> None:
         """Add a frame, which is shown until the next one.
 
         Args:
-            image: uint8 `[H, W, 3]`, BGR. It is fitted into the size of the first frame.
-            moment: Its time in seconds of any clock. If that does not increase, the frame follows
-                the previous one after one frame interval.
+            image: uint8 `[H, W, 3]`, BGR. It is scaled to fit into the size of the first frame.
+            moment: Time of the frame in seconds, by any clock. If the time does not increase, the
+                frame is placed one frame interval after the previous frame.
 
         Raises:
-            OutputError: The frame could not be written. Earlier frames are readable, and the same
-                frame may be tried again.
+            OutputError: The frame cannot be written. Earlier frames are readable, and the frame may
+                be tried again.
         """
         ...
 
     def close(self) -> None:
-        """Complete the file. May be called twice.
+        """Complete the file. May be called repeatedly.
 
         Raises:
-            OutputError: The file could not be completed. The written frames are readable.
+            OutputError: The file cannot be completed. The written frames are readable.
         """
         ...
 
 
 def open_video_file(path: Path, fps: float) -> VideoFile:
-    """Open a video file; its suffix, one of `CODECS`, selects the container.
+    """Open a video file. Its suffix, one of `CODECS`, selects the container.
 
     The first frame creates the file.
 
-    MP4, MOV and Matroska keep the time of every frame; if the program is killed, all but the last
-    second is readable. AVI has a constant rate: pictures are repeated, and the file is readable
+    MP4, MOV and Matroska store the time of every frame. If the program is killed, all but the last
+    second is readable. AVI has a constant rate, so pictures are repeated, and the file is readable
     only after it is closed.
 
     Args:
@@ -71,7 +71,7 @@ def open_video_file(path: Path, fps: float) -> VideoFile:
 
 
 class TimestampedFile:
-    """A file in which every frame has its own time. See `VideoFile` and `open_video_file`.
+    """A file that stores the time of every frame. See `VideoFile` and `open_video_file`.
 
     Args:
         path: The file.
@@ -132,7 +132,7 @@ class TimestampedFile:
         file = file or self._file
         if file is None or self._encoder is None:
             return
-        # A piece that could not be written is kept, not encoded again.
+        # A piece that could not be written is kept. It is not encoded again.
         self._piece = self._piece or self._encoder.take()
         file.add(self._piece, [*self._starts, end])
         self._count += len(self._starts)
@@ -146,15 +146,15 @@ class TimestampedFile:
 
 
 class ConstantRateFile:
-    """A file with a constant rate, written by OpenCV: each picture is repeated until the next one.
+    """A file with a constant rate, written by OpenCV. A picture is repeated until the next one.
 
-    A long gap is shortened to ten seconds. OpenCV's writer reports no error on a full disk, so the
+    A gap is shortened to at most ten seconds. OpenCV's writer does not report a full disk, so the
     free space is checked.
 
     Args:
         path: The file.
-        fps: The rate. Some containers claim rates above 120; the time between the first two frames
-            replaces such a rate.
+        fps: The rate. Some containers claim rates above 120. Such a rate is replaced by the time
+            between the first two frames.
     """
 
     def __init__(self, path: Path, fps: float) -> None:
@@ -224,7 +224,10 @@ class _Times:
         self._last = 0.0
 
     def next(self, moment: float) -> float:
-        """Return the time of the frame at `moment`; the same time if that frame is tried again."""
+        """Return the time of the frame at `moment`.
+
+        It does not change if the frame is tried again.
+        """
         if self._first is None:
             self._first = moment
         if self._waiting is None or self._waiting[0] != moment:
@@ -238,7 +241,10 @@ class _Times:
         self._last, self._waiting = seconds, None
 
     def end(self) -> float:
-        """Return the end of the last frame; it lasts as long as the one before, at most a second."""
+        """Return the end of the last frame.
+
+        It lasts as long as the one before, at most a second.
+        """
         return self._last + min(self._step, 1.0)
 
 

@@ -1,4 +1,4 @@
-"""The status page, the API, the live picture and the metrics of a running `edge-run`, over HTTP."""
+"""The web output: status page, API, live picture and metrics of a run, over HTTP."""
 
 from __future__ import annotations
 

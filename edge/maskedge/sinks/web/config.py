@@ -1,4 +1,4 @@
-"""The section `[web]`: what is served, at which address and to whom."""
+"""The section `[web]`: the served content, the address and the admitted clients."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ class WebConfig:
     """
 
     serve: str = field(default="", metadata={"help": "address and port of the status page, as in 127.0.0.1:8080; empty: no page"})
-    picture: bool = field(default=False, metadata={"help": "serve the live picture; without it no pixels are served"})
+    picture: bool = field(default=False, metadata={"help": "serve the live picture; otherwise no pixels are served"})
     stream_fps: float = field(
-        default=10.0, metadata={"help": "highest number of pictures per second for a client", "range": Range(0.1, 120)}
+        default=10.0, metadata={"help": "maximum number of pictures per second for a client", "range": Range(0.1, 120)}
     )
     stream_width: int = field(
         default=640,
         metadata={
-            "help": "greatest width of served pictures in pixels; 0: the width of the camera",
+            "help": "maximum width of served pictures in pixels; 0: the width of the camera",
             "range": Range(16, 8192, zero=True),
         },
     )
     jpeg_quality: int = field(default=75, metadata={"help": "JPEG quality of served pictures", "range": Range(1, 100)})
     events_per_second: float = field(
-        default=5.0, metadata={"help": "highest number of detection events per second at /api/events", "range": Range(0.1, 120)}
+        default=5.0, metadata={"help": "maximum number of detection events per second at /api/events", "range": Range(0.1, 120)}
     )
     max_clients: int = field(
-        default=16, metadata={"help": "highest number of clients of live pictures and events at a time", "range": Range(1, 1000)}
+        default=16, metadata={"help": "maximum number of clients of live pictures and events at a time", "range": Range(1, 1000)}
     )
     stale_after: float = field(
         default=10.0, metadata={"help": "seconds without a frame after which /healthz returns 503", "range": Range(0.001, 86400)}
@@ -68,10 +68,10 @@ class WebConfig:
 def parse_address(text: str) -> tuple[str, int]:
     """Split `127.0.0.1:8080`, `[::1]:8080`, `localhost`, `:8080` or `8080` into host and port.
 
-    Without a host it is the loopback address.
+    The default host is the loopback address.
 
     Raises:
-        UsageError: It is not an address, or the port is not 0 to 65535 (0: any free port).
+        UsageError: The text is not an address, or the port is not 0 to 65535 (0: any free port).
     """
     host, port = text.strip(), ""
     if host.isdigit():
@@ -83,7 +83,7 @@ def parse_address(text: str) -> tuple[str, int]:
         host, port = host.split(":")
     number = int(port) if port.isdecimal() and port.isascii() else DEFAULT_PORT if not port else -1
     if not 0 <= number <= 65535 or any(letter in host for letter in " /@"):
-        raise UsageError(f"{text!r} is no address to serve on: give HOST:PORT, as in 127.0.0.1:8080.")
+        raise UsageError(f"{text!r} is not an address to serve on: give HOST:PORT, as in 127.0.0.1:8080.")
     return host or "127.0.0.1", number
 
 
@@ -96,7 +96,7 @@ def is_loopback(host: str) -> bool:
 
 
 def read_token(config: WebConfig) -> str | None:
-    """Return the token that clients must send, None without one.
+    """Return the token that clients must send, or None if no token is set.
 
     Raises:
         UsageError: The token file cannot be read or is empty.
@@ -107,9 +107,9 @@ def read_token(config: WebConfig) -> str | None:
     try:
         lines = read_regular(path, MAX_SECRET_BYTES).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise UsageError(f"the token of the status page cannot be read from {path} ({reason}).") from error
     token = lines[0].strip() if lines else ""
     if not token:
-        raise UsageError(f"{path} holds no token: write one line into it, for example from `openssl rand -hex 16`.")
+        raise UsageError(f"{path} contains no token: write one line into it, for example from `openssl rand -hex 16`.")
     return token

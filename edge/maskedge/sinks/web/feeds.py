@@ -1,8 +1,8 @@
-"""The feeds of the web server: pictures and events. Everything here belongs to the web thread.
+"""The feeds of the web server: pictures and events. All code runs on the web thread.
 
-Nothing is queued for a client. Each client has a cursor and takes the newest picture, status and
-faces when it has taken the previous ones; events are in a ring that all clients share. So a client
-that reads one byte per second costs no more than one picture.
+Clients have no queues. A client gets the newest picture, status and faces when it has read the
+previous ones. Events are in a ring that all clients share, and each client has a cursor. A client
+that reads one byte per second therefore takes the memory of one picture.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ class Broadcast:
         fired.set_result(None)
 
     def next(self) -> asyncio.Future[None]:
-        """Return a future that the next `fire` completes.
+        """Return a future that the next call of `fire` completes.
 
-        Take it before reading the current values, so that no change is missed.
+        The future must be requested before the current values are read, so that no change is
+        missed.
         """
         return self._next
 
@@ -48,7 +49,7 @@ class Broadcast:
 async def _happens(fresh: asyncio.Future[None]) -> bool:
     """Wait for a broadcast.
 
-    Return False after a silence: sending something shows if the client is still there.
+    Return False after a silence. The caller then sends data to detect a lost client.
     """
     done, _ = await asyncio.wait((fresh,), timeout=_SILENCE)
     return bool(done)
@@ -59,9 +60,9 @@ class Pictures:
 
     Args:
         loop: The event loop of the web thread.
-        newest: Returns the newest result, None before the first one.
-        fps: Highest number of pictures per second for a client.
-        width: Greatest width in pixels, 0 for any.
+        newest: Returns the newest result; None before the first one.
+        fps: Maximum number of pictures per second for a client.
+        width: Maximum width in pixels; 0 for any.
         quality: JPEG quality, 1 to 100.
 
     Attributes:
@@ -84,7 +85,7 @@ class Pictures:
         self.encoded = 0
 
     def jpeg(self) -> bytes:
-        """Return the newest picture, empty before the first one."""
+        """Return the newest picture; empty before the first one."""
         result = self._newest()
         if result is not None and result is not self._result:
             self._jpeg = encode_jpeg(result.picture, self._quality, width=self._width)
@@ -95,8 +96,8 @@ class Pictures:
     def refresh(self, now: float) -> None:
         """Publish the newest frame to the clients, at most `fps` times per second."""
         if self.watchers and now >= self._due and self._newest() is not self._result:
-            # Half an interval of slack, so that jitter does not cost a camera of exactly this rate
-            # every second frame.
+            # A tolerance of half an interval, so that jitter does not drop every second frame of a
+            # camera with exactly this rate.
             self._due = max(self._due + self._interval, now + self._interval / 2)
             self.jpeg()
             self._fresh.fire()
@@ -104,7 +105,8 @@ class Pictures:
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """Yield the parts of `multipart/x-mixed-replace`.
 
-        The boundary follows each picture at once: browsers show a part when they read its end.
+        The boundary is sent directly after each picture, because browsers show a part when they
+        read its end.
         """
         self.watchers += 1
         try:
@@ -128,18 +130,18 @@ def _part(jpeg: bytes) -> bytes:
 
 
 class Events:
-    """Server-sent events: the status once per second, the faces at a limited rate, and every event.
+    """Server-sent events: the status every second, the faces at a limited rate, and every event.
 
     Args:
         loop: The event loop of the web thread.
         newest: Returns the newest result, None before the first one.
         event: Returns the detection event of a result.
         status: Returns the status as JSON.
-        rate: Highest number of detection events per second.
+        rate: Maximum number of detection events per second.
 
     Attributes:
         watchers: Number of clients.
-        face_watchers: Number of clients that asked for the faces.
+        face_watchers: Number of clients that requested the faces.
         counts: Number of published events by kind.
     """
 
@@ -181,7 +183,7 @@ class Events:
             self._publish("faces", to_json(self._event(result)).encode())
 
     async def tick(self) -> None:
-        """Publish the status once per second, for ever."""
+        """Publish the status once per second, without an end."""
         while True:
             if self.watchers:
                 self._publish("status", self._status())
@@ -210,7 +212,7 @@ class Events:
             after: Number of the last event that the client has; None for new events only.
         """
         with self._listening(kinds):
-            # A greater number comes from an earlier run: send every event that is kept.
+            # A greater number comes from an earlier run. Every kept event is then sent.
             cursor = self._number if after is None else after if after <= self._number else 0
             seen = {kind: number for kind, (number, _) in self._latest.items()}
             first = b"retry: %d\n\n" % _RETRY_MS

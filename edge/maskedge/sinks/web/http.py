@@ -1,4 +1,4 @@
-"""A subset of HTTP/1.1: GET and HEAD, one request per connection, bounded sizes."""
+"""A subset of HTTP/1.1: GET and HEAD, one request per connection, with bounded sizes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _LONGEST_HEAD = 16384
 Feed: TypeAlias = Callable[[], AsyncGenerator[bytes, None]]
 """Yields the pieces of an endless response.
 
-The next piece is requested when the client has taken the last one.
+The next piece is requested when the client has received the last one.
 """
 
-# All content comes from the device itself; other sites may neither embed nor read it.
+# All content comes from the device itself. Other sites may neither embed nor read it.
 _SECURITY = (
     (
         "Content-Security-Policy",
@@ -37,7 +37,7 @@ _SECURITY = (
 
 
 class HttpError(Exception):
-    """A request that is refused.
+    """A refused request.
 
     Attributes:
         status: The status code.
@@ -58,8 +58,8 @@ class Request:
 
     Attributes:
         method: `GET` or `HEAD`.
-        path: The path as it was sent, without the query. It is only compared with known paths.
-        query: The query; the last value of a repeated name counts.
+        path: The path as sent, without the query. It is only compared with known paths.
+        query: The query. The last value of a repeated name counts.
         headers: The headers, with names in lower case.
     """
 
@@ -110,8 +110,8 @@ async def read_request(reader: asyncio.StreamReader, line_timeout: float | None 
 
     Raises:
         HttpError: The request is malformed or not supported.
-        EOFError: The client disconnected.
-        asyncio.TimeoutError: The first line was late.
+        EOFError: The client disconnected. asyncio.TimeoutError: The first line is not complete in
+        time.
     """
     line = await asyncio.wait_for(_read_line(reader, HTTPStatus.REQUEST_URI_TOO_LONG), line_timeout)
     words = line.split(" ")

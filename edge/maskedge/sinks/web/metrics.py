@@ -29,8 +29,8 @@ Samples = Iterable[tuple[Mapping[str, object], float | int | None]]
 class LatencyHistogram:
     """A histogram of the time of each stage.
 
-    The loop's thread writes it and the web thread reads it without a lock: each observation is one
-    addition to a list.
+    The loop's thread writes the histogram, and the web thread reads it without a lock. This is
+    safe, because each observation is one addition to a list.
     """
 
     def __init__(self) -> None:
@@ -64,9 +64,9 @@ class Facts:
     Attributes:
         status: The state of the run (`RunState.snapshot`). Missing keys have no metrics.
         latency: Times of the stages.
-        names: Rules and zones; their metrics are 0 before the first event.
+        names: Rules and zones. Their metrics are 0 before the first event.
         events: Number of events by kind.
-        frame_age: Seconds since the last frame, None before the first one.
+        frame_age: Seconds since the last frame; None before the first one.
         answered: Number of requests by status code.
         watchers: Number of clients of the live picture and of the events.
         slow: Number of clients that were disconnected because they read nothing.
@@ -88,14 +88,14 @@ class Exposition:
     """Formats the metrics.
 
     Args:
-        facts: Returns the values behind them.
+        facts: Returns the values behind the metrics.
 
     Raises:
         ImportError: prometheus_client is missing (extra `metrics`).
     """
 
     def __init__(self, facts: Callable[[], Facts]) -> None:
-        # Not the global registry: it would add metrics of the Python process.
+        # The global registry is not used, because it would add metrics of the Python process.
         from prometheus_client.registry import CollectorRegistry
 
         self._facts = facts
@@ -107,14 +107,14 @@ class Exposition:
         return _metrics(self._facts())
 
     def describe(self) -> Iterable[Metric]:
-        """Return nothing: no other collector in this registry could clash."""
+        """Return no descriptions, because this registry has no other collector."""
         return ()
 
     def write(self, accept: str = "") -> tuple[bytes, str]:
         """Return the metrics and their media type.
 
         Args:
-            accept: Media types that the client accepts. With OpenMetrics among them the metrics
+            accept: Media types that the client accepts. If OpenMetrics is one of them, the metrics
                 have that format, otherwise Prometheus' text format 0.0.4.
         """
         from prometheus_client import exposition
@@ -145,7 +145,7 @@ def _metrics(facts: Facts) -> Iterator[Metric]:
         ("processed", "Frames processed."),
     ):
         yield from _counter(f"maskedge_frames_{what}_total", words, counters.get(what))
-    words = "Times that the camera was lost and came back."
+    words = "Times that the camera was opened again after a loss."
     yield from _counter("maskedge_source_reconnects_total", words, counters.get("reconnects"))
     rate = status.get("rate", {}).get("frames_per_second")
     yield from _gauge("maskedge_frames_per_second", "Frames processed per second.", rate)
@@ -226,7 +226,7 @@ def _counter(name: str, words: str, samples: Samples | float | None) -> Iterator
 
 
 def _family(kind: Any, name: str, words: str, samples: Samples | float | None) -> Iterator[Metric]:
-    """Yield a family of metrics; nothing without samples."""
+    """Yield a family of metrics, unless it has no samples."""
     if samples is None or isinstance(samples, int | float):
         samples = [({}, samples)]
     known = [(labels, value) for labels, value in samples if value is not None]
@@ -242,5 +242,5 @@ def _by(label: str, counts: Mapping[Any, int]) -> Samples:
 
 
 def _text(value: object) -> str:
-    """Return a label value without undecodable bytes, which a command line may contain."""
+    """Return a label value without undecodable bytes. A command line may contain such bytes."""
     return str(value).encode("utf-8", "replace").decode()

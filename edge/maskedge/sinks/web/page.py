@@ -1,4 +1,4 @@
-"""The files of the status page, with the project's theme inserted."""
+"""The files of the status page, with the theme of the project inserted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HTTP server: one thread and one event loop for all clients."""
+"""The HTTP server. One thread and one event loop serve all clients."""
 
 from __future__ import annotations
 
@@ -18,12 +18,10 @@ from .http import LONGEST_LINE, Feed, HttpError, Request, Response, read_request
 _log = logging.getLogger(__name__)
 
 _MOST_HEADS = 128
-"""Most clients with an incomplete request.
-
-Beyond that the oldest one is disconnected, so that delayed requests cannot block other clients.
-"""
+"""Maximum number of clients with an incomplete request. Beyond it, the oldest one is disconnected,
+so that delayed requests cannot block other clients."""
 _MOST_REQUESTS = 64
-"""Most complete requests at a time, not counting feeds and paths that need no token."""
+"""Maximum number of complete requests at a time, without feeds and paths that need no token."""
 _LINE_TIMEOUT = 3.0
 _REQUEST_TIMEOUT = 5.0
 _SEND_TIMEOUT = 10.0
@@ -33,10 +31,10 @@ _SEND_BUFFER = 128 * 1024
 
 
 class Guard:
-    """Checks the token of requests. Without a token it checks the host name, against DNS rebinding.
+    """Checks the token of requests or, if no token is set, the host name against DNS rebinding.
 
     Args:
-        token: Token that clients must send, None for none.
+        token: Token that clients must send; None if no token is set.
         hosts: Further names of this machine that browsers may use.
     """
 
@@ -85,14 +83,14 @@ class Guard:
 
 
 class Server:
-    """Serves requests until it is stopped. Every method belongs to the event loop's thread.
+    """Serves requests until it is stopped. Every method runs on the event loop's thread.
 
     Args:
         listener: A bound socket.
         routes: The handler of each path.
         guard: Checks requests.
         open_paths: Paths that need no token.
-        max_clients: Highest number of clients of feeds.
+        max_clients: Maximum number of clients of feeds.
 
     Attributes:
         answered: Number of requests by status code.
@@ -144,9 +142,9 @@ class Server:
         except asyncio.TimeoutError:
             self.slow += 1
         except (OSError, EOFError):
-            pass  # The client disconnected.
+            pass  # the client disconnected
         except asyncio.CancelledError:
-            pass  # The run ends. No coroutine awaits this task.
+            pass  # the run ends, and no coroutine awaits this task
         finally:
             self._clients.discard(task)
             # close() would wait for a client that reads nothing.
@@ -206,13 +204,14 @@ class Server:
     async def _send(
         self, response: Response, request: Request | None, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """Send a response that ends; `request` is None if it was malformed."""
+        """Send a response that ends. `request` is None if it was malformed."""
         self._begin(response, writer)
         if request is None or request.method == "GET":
             writer.write(response.content)
         await asyncio.wait_for(writer.drain(), _SEND_TIMEOUT)
         if request is None and self._lingering < _MOST_REQUESTS:
-            # Closing while the client still sends would reset the connection and lose the response.
+            # Closing the connection while the client sends would reset it, and the response would
+            # be lost.
             self._lingering += 1
             try:
                 writer.write_eof()
@@ -238,7 +237,7 @@ class Server:
 
     async def _feed(self, feed: Feed, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Send an endless response, piece by piece, as fast as the client reads it."""
-        # Data that waits in the kernel is outdated when it arrives, so the buffer is small.
+        # The buffer is small, because data that wait in the kernel are outdated when they arrive.
         with contextlib.suppress(OSError):
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         self.watchers += 1
@@ -270,8 +269,8 @@ async def cancel(*tasks: asyncio.Task[None]) -> None:
 
 
 async def _send_pieces(pieces: AsyncGenerator[bytes, None], writer: asyncio.StreamWriter) -> None:
-    # Closed at once: otherwise a client that is cancelled in drain counts as a watcher until
-    # garbage collection.
+    # The feed is closed at once. Otherwise a client that is cancelled in drain would count as a
+    # watcher until garbage collection.
     async with contextlib.aclosing(pieces):
         async for piece in pieces:
             writer.write(piece)

@@ -1,4 +1,4 @@
-"""The web output: takes results on the loop's thread and serves them from a thread of its own."""
+"""The web output. It receives results on the loop's thread and serves them from its own thread."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _MOST_PENDING = 1000
 class WebSink(Sink):
     """Serves the status page, the API, the live picture and the metrics.
 
-    `write` keeps the result and returns. The web thread draws, scales and encodes, and only while a
-    client watches, so this sink needs no queue.
+    `write` keeps the result and returns, so this sink does not need a queue. The web thread draws,
+    scales and encodes pictures only while a client watches.
 
     Args:
-        config: Its settings; `serve` is not empty.
+        config: The section `[web]`, with an address `serve`.
         snapshot: Returns the status (`RunState.snapshot`); safe on any thread.
         event: Returns the detection event of a result.
         names: Returns the names of alert rules and zones, which a reload may change.
@@ -116,12 +116,12 @@ class WebSink(Sink):
 
     @classmethod
     def is_wanted(cls, settings: WebConfig) -> bool:
-        """Return True where an address is set."""
+        """Return True if an address is set."""
         return bool(settings.serve)
 
     @classmethod
     def open(cls, settings: WebConfig, context: SinkContext) -> Sink | None:
-        """Start to serve."""
+        """Start the server."""
         sink = cls(settings, context.snapshot, names=context.names)
         context.warnings.extend(sink.warnings)
         return sink
@@ -148,18 +148,18 @@ class WebSink(Sink):
         if self._closed:
             return
         self._closed = True
-        with contextlib.suppress(RuntimeError):  # The page has failed before, and its loop is closed.
+        with contextlib.suppress(RuntimeError):  # the page has failed before, and its loop is closed
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(_JOIN_TIMEOUT)
 
-    # Everything below runs in the web thread.
+    # The methods below run on the web thread.
 
     def _serve(self) -> None:
         try:
             asyncio.set_event_loop(self._loop)
             self._loop.run_until_complete(self._main())
         except Exception:  # noqa: BLE001  (no failure of the page may stop the run)
-            _log.exception("the status page has failed; the run goes on without it")
+            _log.exception("the status page has failed; the run continues without it")
         finally:
             self._listener.close()
             self._loop.close()
@@ -172,9 +172,9 @@ class WebSink(Sink):
             await cancel(*beside)
 
     async def _refresh(self) -> None:
-        """Poll for new results, for ever.
+        """Poll for new results, without an end.
 
-        The loop wakes no thread: waking one would make it wait for the interpreter's lock.
+        The loop does not wake this thread, because it would then wait for the interpreter's lock.
         """
         while True:
             while self._pending:

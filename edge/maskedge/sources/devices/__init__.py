@@ -1,1 +1,1 @@
-"""Cameras and network streams: what a live source reads from."""
+"""Devices of live sources: cameras and network streams."""

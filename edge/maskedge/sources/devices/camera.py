@@ -1,4 +1,4 @@
-"""Cameras of V4L2: USB cameras, and CSI cameras with an old driver."""
+"""V4L2 cameras: USB cameras, and CSI cameras with an old driver."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from maskedge.sources.kinds import LiveKind
 from .capture import CaptureDevice, Opener
 
 _PAUSE = 0.03
-"""Seconds before a camera is read again after a failure: its driver returns at once."""
+"""Pause in seconds after a failed read, because the driver of a camera does not wait."""
 
 
 def list_cameras() -> list[str]:
@@ -34,16 +34,16 @@ def list_cameras() -> list[str]:
 
 
 def open_camera(device: str, config: SourceConfig) -> CaptureDevice:
-    """Open a camera of V4L2.
+    """Open a V4L2 camera.
 
     Args:
-        device: Its number, or its path (`/dev/video0`, `/dev/v4l/by-id/..`, a udev link).
+        device: Number of the camera, or its path (`/dev/video0`, `/dev/v4l/by-id/..`, a udev link).
         config: Size, rate and pixel format to request.
 
     Raises:
-        SourceError: It cannot be opened; the message lists the devices that exist.
+        SourceError: The camera cannot be opened. The message lists the existing devices.
     """
-    # A link is resolved at every attempt: it may lead to another number when the camera is back.
+    # A link is resolved at every attempt, because its target may change when the camera returns.
     number = re.fullmatch(r"(?:/dev/video)?(\d{1,9})", os.path.realpath(device) if device.startswith("/") else device)
     backend = cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY
     capture = cv2.VideoCapture(int(number[1]) if number else device, backend)
@@ -63,8 +63,9 @@ def open_camera(device: str, config: SourceConfig) -> CaptureDevice:
 
 
 def _configure(capture: cv2.VideoCapture, device: str, config: SourceConfig) -> list[str]:
-    """Request format, size and rate from a camera, and return a warning for each difference."""
-    # The order is V4L2's: the format decides which sizes exist, and both decide which rates exist.
+    """Request format, size and rate from a camera. Return a warning for each difference."""
+    # V4L2 requires this order. The available sizes depend on the format, and the available rates on
+    # both.
     if config.fourcc is not None:
         capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*config.fourcc))
     if config.width is not None and config.height is not None:
@@ -72,8 +73,8 @@ def _configure(capture: cv2.VideoCapture, device: str, config: SourceConfig) -> 
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, config.height)
     if config.fps is not None:
         capture.set(cv2.CAP_PROP_FPS, config.fps)
-    # A short queue keeps frames fresh. With two buffers the driver fills one while the other is
-    # decoded; with one it would miss every second frame.
+    # A short queue keeps the delay short. With two buffers, the driver fills one while the other is
+    # decoded. With one buffer, it would miss every second frame.
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 2)
     warnings = []
     code = int(capture.get(cv2.CAP_PROP_FOURCC))
@@ -90,7 +91,7 @@ def _configure(capture: cv2.VideoCapture, device: str, config: SourceConfig) -> 
 
 
 def _is_character_device(path: str) -> bool:
-    """Return True for a character device, as a camera is, and for a link to one."""
+    """Return True for a character device, such as a camera, and for a link to one."""
     try:
         return stat.S_ISCHR(Path(path).stat().st_mode)
     except (OSError, ValueError):
@@ -98,7 +99,7 @@ def _is_character_device(path: str) -> bool:
 
 
 def _matches(uri: str, config: SourceConfig) -> bool:
-    """Match what the option `camera` names without a scheme, numbers, and character devices."""
+    """Match numbers, character devices, and any value of `camera` without a scheme."""
     if config.camera is not None:
         return not re.match(r"gst:|[a-z][a-z0-9+.-]*://", uri)
     return bool(re.fullmatch(r"\d{1,9}|/dev/(?:video|v4l/).+", uri, re.ASCII)) or _is_character_device(uri)

@@ -1,4 +1,4 @@
-"""Devices that a live source reads from. One thread opens, reads and closes each of them."""
+"""Devices of live sources. One thread opens, reads and closes each device."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from maskedge.sources.devices.pixels import PixelConverter
 from maskedge.types import Image
 
 _FAILURES = 10
-"""Consecutive reads that may fail (a damaged picture) before a camera or a stream counts as
-lost."""
+"""Maximum number of consecutive failed reads, as for damaged pictures, before a camera or a stream
+counts as lost."""
 _CATCH_UP = 1.0
-"""Longest time in seconds to discard the old frames of a stream."""
+"""Maximum time to discard old frames of a stream, in seconds."""
 _WAITED = 0.005
-"""A read that waited this many seconds for the network returned the newest frame there was."""
+"""A read that waited at least this many seconds for the network returned the newest frame."""
 
 
 class Device(Protocol):
     """An open device that delivers pictures.
 
     Attributes:
-        fps: Frames per second, 0 where the device does not know.
-        finite: True when reaching its end is no loss.
-        skipped: Frames that arrived but were not returned, because newer ones had arrived too.
-        damaged: Pictures that arrived but could not be read.
+        fps: Frames per second; 0 if unknown.
+        finite: True if reaching the end is not a loss.
+        skipped: Number of arrived frames that were not returned, because newer frames had arrived.
+        damaged: Number of arrived pictures that could not be read.
         warnings: Differences from what was requested, one sentence each.
     """
 
@@ -43,7 +43,7 @@ class Device(Protocol):
         """Wait for the next picture, uint8 `[H, W, 3]` BGR. Return None at the end.
 
         Raises:
-            SourceError: There are no more pictures, and the cause is known.
+            SourceError: The device delivers no more pictures, and the cause is known.
         """
         ...
 
@@ -53,16 +53,16 @@ class Device(Protocol):
 
 
 Opener: TypeAlias = Callable[[], Device]
-"""Opens a device, now or after a loss. Raises SourceError with the cause when it cannot."""
+"""Opens a device, at first or after a loss. Raises `SourceError` with the cause of a failure."""
 
 
 class CaptureDevice:
     """An open `cv2.VideoCapture`.
 
-    A damaged picture makes one read fail; the next may succeed. The end of a stream also makes a
-    read fail, but then all further reads fail at once. So a few reads may fail, as long as together
-    they take no longer than `read_timeout`: an end is noticed without delay, and a silence that the
-    library ends by its own timeout is not waited for twice.
+    A damaged picture makes one read fail, and the next read may succeed. After the end of a stream,
+    all reads fail at once. A read is therefore attempted up to 10 times within `read_timeout`. An
+    ended stream is thus detected quickly, and the library's own timeout is not followed by a second
+    one.
 
     Args:
         capture: The opened capture.
@@ -71,7 +71,7 @@ class CaptureDevice:
         converter: Converts pictures to 8-bit BGR.
 
     Attributes:
-        length: Number of frames of a file, 0 for an endless stream.
+        length: Number of frames of a file; 0 for an endless stream.
     """
 
     finite = False
@@ -91,20 +91,20 @@ class CaptureDevice:
         self.warnings: list[str] = []
 
     def begin(self) -> bool:
-        """Read the first picture, which the first `read` returns.
+        """Read the first picture. The first call of `read` returns it.
 
-        Return False when there is none.
+        Return False if there is no picture.
         """
         self._first = self._read_with_retries(self._take)
         return self._first is not None
 
     def catch_up(self) -> bool:
-        """Discard buffered frames up to one that had to be waited for.
+        """Discard buffered frames until a read has to wait for a new one.
 
         Return False when there is none.
 
-        Servers, the network and FFmpeg's probing hold frames back: without this, the first seconds
-        would show the past.
+        Servers, the network and FFmpeg's probing buffer frames. Without this step, the first
+        seconds would be delayed.
         """
         deadline = time.monotonic() + _CATCH_UP
 

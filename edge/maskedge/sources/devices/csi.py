@@ -1,4 +1,4 @@
-"""Cameras on a ribbon cable (CSI): picamera2 on a Raspberry Pi, Argus on a Jetson."""
+"""Cameras on a ribbon cable (CSI), read with picamera2 on a Raspberry Pi and Argus on a Jetson."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PicameraDevice:
         config: Size and rate to request.
 
     Raises:
-        SourceError: picamera2 is missing, there is no such camera, or it is in use.
+        SourceError: picamera2 is missing, or the camera does not exist or is in use.
     """
 
     finite = False
@@ -53,8 +53,8 @@ class PicameraDevice:
         self._camera: Any = None
         try:
             self._camera = module.Picamera2(number)
-            # RGB888 is BGR in memory, as OpenCV expects it. Without a queue, a picture is never
-            # older than the call that asks for it.
+            # RGB888 is BGR in memory, as OpenCV expects. Without a queue, a picture is never older
+            # than the call that requests it.
             video = self._camera.create_video_configuration(
                 main={"size": size, "format": "RGB888"}, controls={"FrameRate": self.fps}, queue=False
             )
@@ -102,10 +102,10 @@ def _opener(uri: str, config: SourceConfig) -> Opener:
 
 
 def _board_opener(number: int, config: SourceConfig) -> Opener:
-    """Return what opens the CSI camera of this board.
+    """Return the function that opens the CSI camera of this board.
 
     Raises:
-        SourceError: This is no such board, or OpenCV lacks what the board needs.
+        SourceError: The host is neither a Raspberry Pi nor a Jetson, or OpenCV lacks GStreamer.
     """
     board = host_model()
     if "Jetson" in board or "NVIDIA" in board:

@@ -1,4 +1,4 @@
-"""GStreamer pipelines, read by an OpenCV that is built with GStreamer."""
+"""GStreamer pipelines, read with an OpenCV that is built with GStreamer."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _SCHEME = "gst:"
 
 
 def gstreamer_opener(pipeline: str, name: str) -> Opener:
-    """Check a GStreamer pipeline, and return what opens it.
+    """Check a GStreamer pipeline, and return the function that opens it.
 
     Args:
         pipeline: As for `gst-launch-1.0`, with an `appsink` at its end.
-        name: What messages call it, without secrets.
+        name: Name of the pipeline in messages, without secrets.
 
     Raises:
         SourceError: OpenCV is built without GStreamer.

@@ -1,4 +1,4 @@
-"""Conversion of what cameras and pipelines deliver to 8-bit BGR."""
+"""Conversion of pictures from cameras and pipelines to 8-bit BGR."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from maskedge.types import Image
 
 _FORMAT = re.compile(r"\bformat\s*=\s*(?:\(\w+\)\s*)?[\"']?([A-Za-z0-9_]+)")
 _REMEDY = "end the pipeline in '! videoconvert ! video/x-raw,format=BGR ! appsink'"
-# GStreamer's format names, by byte order; without a name, the layout that OpenCV itself delivers.
+# Conversions by GStreamer's name of the format. Without a name, the layout is that of OpenCV.
 _CODES = {
     "GRAY8": cv2.COLOR_GRAY2BGR, "RGB": cv2.COLOR_RGB2BGR,
     "BGRX": cv2.COLOR_BGRA2BGR, "BGRA": cv2.COLOR_BGRA2BGR, "RGBX": cv2.COLOR_RGBA2BGR, "RGBA": cv2.COLOR_RGBA2BGR,
@@ -31,13 +31,13 @@ _DEPTHS = (10, 12, 14, 16)
 class PixelConverter:
     """Converts the pictures of one device to uint8 `[H, W, 3]` BGR.
 
-    Sensors of 10 to 14 bits deliver their values in the low bits of 16. The scale follows the
+    Sensors of 10 to 14 bits deliver 16-bit values whose high bits are 0. The scale depends on the
     greatest value so far, so that the brightness does not jump from one picture to the next.
 
     Args:
-        pipeline: A GStreamer pipeline, whose last `format=` names the format; empty without one.
-        height: Height in pixels as the device reports it, 0 where it does not. A planar YUV picture
-            has half as many rows again.
+        pipeline: A GStreamer pipeline; empty for other devices. Its last `format=` is the format.
+        height: Height in pixels that the device reports; 0 if it does not. A planar YUV picture has
+            1.5 times as many rows.
     """
 
     def __init__(self, pipeline: str = "", height: int = 0) -> None:
@@ -51,14 +51,15 @@ class PixelConverter:
         """Convert a picture.
 
         Args:
-            image: A picture as OpenCV delivers it: any depth, one to four channels, YUV or a whole
+            image: A picture from OpenCV with any depth and one to four channels, in YUV, or a whole
                 JPEG file.
 
         Returns:
-            uint8 `[H, W, 3]` BGR, or None where the array holds no picture.
+            uint8 `[H, W, 3]` BGR, or None if the array does not hold a picture.
 
         Raises:
-            SourceError: The pixel format is not supported; the message names it and the remedy.
+            SourceError: The pixel format is not supported. The message names the format and the
+                remedy.
         """
         if not isinstance(image, np.ndarray) or image.size == 0 or image.ndim not in (2, 3):
             return None
@@ -106,7 +107,7 @@ class PixelConverter:
         return np.asarray(image >> (self._bits - 8), np.uint8)
 
     def _from_float(self, image: Any) -> Image:
-        """Scale floats from 0 to 1, 0 to 255 or 0 to 65535."""
+        """Scale floats of the range 0 to 1, 0 to 255 or 0 to 65535 to 8 bits."""
         image = np.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0)
         peak = float(image.max())
         full = next((full for full in (1.0, 255.0, 65535.0) if peak <= full), None)

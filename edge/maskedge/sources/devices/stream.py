@@ -1,4 +1,4 @@
-"""Network streams that FFmpeg reads."""
+"""Network streams, read with FFmpeg."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .capture import CaptureDevice, Opener
 
 _SCHEMES = ("rtsp", "rtsps", "tcp", "udp", "rtp", "rtmp", "srt")
 _RAW = "analyzeduration;500000|rtsp_flags;prefer_tcp"
-"""FFmpeg options for video without a container, of which it would otherwise analyse 5 s before it
-delivers the first frame. OpenCV sets the second option where no options are given."""
+"""FFmpeg options for video without a container. By default, FFmpeg would analyse 5 s of it before
+the first frame. The second option is OpenCV's default, which these options would replace."""
 
 
 def open_stream(uri: str, config: SourceConfig) -> CaptureDevice:
@@ -26,7 +26,7 @@ def open_stream(uri: str, config: SourceConfig) -> CaptureDevice:
 
     Args:
         uri: An address with a scheme that FFmpeg reads, as `rtsp://` or `tcp://`.
-        config: Its timeouts.
+        config: Timeouts of the stream.
 
     Raises:
         SourceError: The stream cannot be opened.
@@ -35,9 +35,9 @@ def open_stream(uri: str, config: SourceConfig) -> CaptureDevice:
     address = split_address(uri)
     full = uri if address is None else address.full
     if full.startswith("tcp://"):
-        # OpenCV reads this option from the environment alone. It is set once and kept: it harms no
-        # other stream, and changing the environment is not safe while other threads read it. A
-        # value that the user has set is kept too.
+        # OpenCV reads this option only from the environment. The option is set once and kept,
+        # because it does not harm other streams, and because changing the environment is not safe
+        # while other threads read it. A value set by the user is kept too.
         os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", _RAW)
     start = time.monotonic()
     name = without_password(full)
@@ -58,7 +58,7 @@ def open_stream(uri: str, config: SourceConfig) -> CaptureDevice:
 
 
 def open_ffmpeg(address: str, config: SourceConfig, kind: type[CaptureDevice] = CaptureDevice) -> CaptureDevice | None:
-    """Open what FFmpeg reads, and discard frames up to the newest.
+    """Open an address with FFmpeg, and discard frames up to the newest.
 
     Args:
         address: An address or file name for FFmpeg, with its secrets.
@@ -66,22 +66,22 @@ def open_ffmpeg(address: str, config: SourceConfig, kind: type[CaptureDevice] = 
         kind: Class of the device to create.
 
     Returns:
-        The device, or None when FFmpeg finds no picture.
+        The device, or None if FFmpeg finds no picture.
     """
-    # Longer than the watchdog's timeout: a thread that waits in a read was abandoned by then, and
-    # this ends it.
+    # This timeout is longer than that of the watchdog, which abandons a waiting thread. The timeout
+    # then ends the thread.
     read_timeout = (config.stall_timeout or 30.0) + 1.0
     options = [
         cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(config.open_timeout * 1000),
         cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(read_timeout * 1000),
-        # With more threads, FFmpeg decodes that many frames at once, and each arrives a frame
-        # later.
+        # Each further thread of FFmpeg would delay the frames by one frame.
         cv2.CAP_PROP_N_THREADS, 1,
     ]  # fmt: skip
     capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, options)
     if capture.isOpened():
         stream = kind(capture, read_timeout=config.stall_timeout or 30.0)
-        # A file on a web server is refused by its length: to read its frames first would take long.
+        # The caller refuses a file on a web server by its length. Reading its frames first would
+        # take long.
         if (stream.length > 0 and address.startswith("http")) or stream.catch_up():
             return stream
     capture.release()
@@ -94,7 +94,7 @@ def ignored_options(name: str) -> str:
 
 
 def _opener(uri: str, config: SourceConfig) -> Opener:
-    split_address(uri)  # an ambiguous address is refused here, not in the thread that opens it
+    split_address(uri)  # refuses an ambiguous address before a thread opens it
     return partial(open_stream, uri, config)
 
 

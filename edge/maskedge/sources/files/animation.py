@@ -1,4 +1,4 @@
-"""Animated WebP files, which OpenCV decodes and FFmpeg does not."""
+"""Animated WebP files. OpenCV decodes them itself, because FFmpeg does not."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .containers import is_animated_webp
 from .paths import to_path
 
 MAX_BYTES = 128_000_000
-"""Maximum size of all pictures together, in bytes at four bytes per pixel: they are decoded at
-once."""
+"""Maximum size of all pictures together, in bytes at four bytes per pixel. All pictures are decoded
+at once."""
 _CONVERT = "convert it to a video (.mp4), or to an animated GIF or PNG."
 
 
@@ -70,7 +70,7 @@ class AnimationSource(BaseSource):
 
 
 def _measure(content: bytes) -> tuple[int, int, int]:
-    """Return width, height and number of pictures of an animated WebP file, as its chunks claim."""
+    """Return width, height and number of pictures of an animated WebP file, from its chunks."""
     width, height = (int.from_bytes(content[at : at + 3], "little") + 1 for at in (24, 27))
     start, count = 12, 0
     while start + 8 <= len(content):

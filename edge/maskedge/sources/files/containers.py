@@ -1,7 +1,7 @@
-"""Claims of the containers of video files, read without decoding a picture.
+"""Claims of video containers, read without decoding a picture.
 
-OpenCV reports one number of frames and does not tell whether it is counted or estimated. `Claims`
-contains only what is exact.
+OpenCV reports a number of frames that may be counted or estimated. `Claims` contains only exact
+values.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ _INDEX = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Claims of a container; None where it makes no claim, or only an estimate.
+    """Claims of a container.
+
+    A value is None if the container does not state it or only estimates it.
 
     Attributes:
         size: Width and height of the picture.
-        cut: True where the file is shorter than the container, or not intact up to its end.
+        cut: True if the file is shorter than the container claims, or not intact up to its end.
         last: Time in the video, in seconds, at which the last frame begins.
         frames: Number of pictures.
     """
@@ -40,7 +42,7 @@ class Claims:
 def read_claims(path: Path) -> Claims:
     """Read the claims of an MP4, MOV, Matroska, WebM or AVI file, or of an animated PNG or GIF.
 
-    Other formats and damaged containers have no claims.
+    For other formats and damaged containers, the claims are empty.
 
     Raises:
         OSError: The file cannot be read.
@@ -56,13 +58,13 @@ def read_claims(path: Path) -> Claims:
                 return _read_matroska(file, length)
             if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
                 return _read_avi(file, length)
-            # Animations: FFmpeg allocates gigabytes for a large one before it reports its size.
+            # For a large animation, FFmpeg allocates gigabytes before it reports the size.
             if head[:8] == b"\x89PNG\r\n\x1a\n":
                 return Claims(size=struct.unpack(">II", head[16:24]))
             if head[:4] == b"GIF8":
                 return Claims(size=struct.unpack("<HH", head[6:10]))
         except (struct.error, ArithmeticError, IndexError, ValueError):
-            pass  # damaged: only decoding shows what the file holds
+            pass  # the container is damaged; only decoding shows the content
     return Claims()
 
 
@@ -100,7 +102,7 @@ def _read_movie(file: BinaryIO, movie: Box, claims: Claims) -> Claims:
 
 
 def _last_moment(file: BinaryIO, track: Box, movie_scale: int) -> float | None:
-    """Return the time of a track's last frame, as far as its edit list shows the track."""
+    """Return the time of the last frame of a track that its edit list shows."""
     header = next(find(file, track.start, track.end, b"mdia", b"mdhd"), None)
     times = next(find(file, track.start, track.end, b"mdia", b"minf", b"stbl", b"stts"), None)
     if header is None or times is None:
@@ -120,9 +122,9 @@ def _last_moment(file: BinaryIO, track: Box, movie_scale: int) -> float | None:
 
 
 def _edited(data: bytes, scale: int) -> float | None:
-    """Return the seconds that an edit list shows.
+    """Return the number of seconds that an edit list shows.
 
-    0 leaves that to the track. None means that the list does more than cut.
+    0 means the duration of the track. None means that the list does more than cut.
     """
     layout = struct.Struct(">QqI" if data[0] else ">IiI")
     count = int.from_bytes(data[4:8], "big")
@@ -132,7 +134,7 @@ def _edited(data: bytes, scale: int) -> float | None:
     for number in range(count):
         duration, begin, rate = layout.unpack_from(data, 8 + number * layout.size)
         if begin < 0:
-            continue  # an empty edit: the track begins later
+            continue  # an empty edit delays the track
         total, shown = total + duration, shown + 1
         if rate != 0x10000:
             return None
@@ -152,15 +154,15 @@ def _read_matroska(file: BinaryIO, length: int) -> Claims:
             for inner, begin, reached in _elements(file, start, min(end or length, length)):
                 if inner == _TRACKS and size is None:
                     size = _picture_size(file, begin, min(reached or length, length))
-            # A file that a live recorder has not closed claims nothing.
+            # A file that a live recorder has not closed has an unknown end.
             return Claims(size, cut=end is not None and reached is not None and (end > length or reached < end))
     return Claims()
 
 
 def _elements(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, int | None]]:
-    """Yield identifier, start and end of the elements between two offsets.
+    """Yield identifier, start and end of each element between two offsets.
 
-    The end is None where the writer did not know it.
+    The end is None if the writer did not know it.
     """
     for _ in range(MAX_BOXES):
         file.seek(start)
@@ -213,7 +215,7 @@ def _read_avi(file: BinaryIO, length: int) -> Claims:
             claims = _read_first_part(file, 12, min(end, length), claims)
         parts += 1
         start = end + end % 2
-    # A file of several parts has more indices elsewhere.
+    # A file of several parts has further indices in the other parts.
     return claims if parts == 1 else replace(claims, frames=None)
 
 
@@ -244,10 +246,10 @@ def _read_first_part(file: BinaryIO, start: int, end: int, claims: Claims) -> Cl
             file.seek(begin)
             data = file.read(min(stop - begin, _INDEX))
             index = np.frombuffer(data[: len(data) // 16 * 16], np.dtype([("id", "S2"), ("kind", "S2"), ("rest", "<u4", 3)]))
-            # A chunk without content repeats the picture before it.
+            # A chunk without content repeats the previous picture.
             pictures = (index["id"] == b"%02d" % stream) & np.isin(index["kind"], (b"dc", b"db")) & (index["rest"][:, 2] > 0)
             claims = replace(claims, frames=int(pictures.sum()))
-    # Zeros in the place of the index: the end of the file was never written.
+    # If zeros stand in the place of the index, the end of the file was never written.
     return replace(claims, cut=claims.cut or (torn and promised and claims.frames is None))
 
 
@@ -277,7 +279,7 @@ def _video_stream(file: BinaryIO, start: int, end: int) -> tuple[int | None, tup
 def is_animated(path: Path) -> bool:
     """Return True for a GIF, PNG or WebP file with several pictures.
 
-    False for a file that cannot be read.
+    Return False for a file that cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -296,7 +298,7 @@ def is_animated(path: Path) -> bool:
 def is_animated_webp(path: Path) -> bool:
     """Return True for a WebP file that claims to be animated.
 
-    False for a file that cannot be read.
+    Return False for a file that cannot be read.
     """
     try:
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Paths of sources, as the user writes them."""
+"""Conversion of the paths that users write."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from maskedge.support.text import displayable
 
 
 def to_path(uri: str) -> Path:
-    """Return the path that `uri` names, with `~` expanded."""
+    """Return the path in `uri`, with `~` expanded."""
     return Path(uri).expanduser()
 
 
 def stat_path(path: Path) -> os.stat_result | None:
-    """Return the status of a path, or None where there is nothing.
+    """Return the status of a path, or None if it does not exist.
 
     Raises:
-        SourceError: The path cannot be accessed: a folder denies it, or the name is too long.
+        SourceError: The path cannot be accessed, because a folder denies access or the name is too
+            long.
     """
     try:
         return path.stat()

@@ -1,4 +1,4 @@
-"""Single pictures: a file, a folder, or what a glob pattern matches."""
+"""Single pictures: one file, a folder, or the files that match a glob pattern."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .video import holds_video
 
 
 class PictureSource(BaseSource):
-    """Pictures, one frame each.
+    """A source with one frame for each picture.
 
     A picture that cannot be read is skipped, counted and named in a warning.
 
@@ -36,7 +36,7 @@ class PictureSource(BaseSource):
         """Yield the pictures that can be read.
 
         Raises:
-            SourceError: None of them can be read.
+            SourceError: None of the pictures can be read.
         """
         first = ""
         for index, path in enumerate(self.paths):
@@ -61,7 +61,7 @@ def _matches(uri: str) -> bool:
     status = stat_path(path)
     if status is None:
         return glob.has_magic(uri)
-    # A FIFO must not be opened to look for a picture: that could wait for ever.
+    # A FIFO must not be opened to look for a picture, because opening it could block for ever.
     is_regular = stat.S_ISREG(status.st_mode)
     return stat.S_ISDIR(status.st_mode) or (is_regular and is_picture(path) and not holds_video(path))
 

@@ -1,4 +1,4 @@
-"""Video files: every frame up to the end, each with its time in the video."""
+"""Video files, of which every frame is read with its time in the video."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from .containers import Claims, is_animated, read_claims
 from .paths import to_path
 
 MAX_PIXELS = 4096 * 4096
-"""Maximum number of pixels of a frame. A decoder holds several frames at once: twice as many would
-take half a gigabyte."""
+"""Maximum number of pixels of a frame. A decoder holds several frames at once. Frames of twice this
+size would take half a gigabyte."""
 _RECORDINGS = (".mjpeg", ".mjpg")
 _DAMAGED = 300
-"""Consecutive reads that may fail before the video counts as ended. Each failure is a piece that
-cannot be decoded."""
+"""Maximum number of consecutive failed reads before the video counts as ended. Each failure is a
+piece that cannot be decoded."""
 _HIDDEN = 16
-"""Consecutive reads that may fail before the first frame, in a video cut out of another: some of
-its frames refer to frames before the cut."""
+"""Maximum number of consecutive failed reads before the first frame. A video that was cut out of
+another begins with frames that refer to frames before the cut."""
 
 
 def holds_video(path: Path) -> bool:
     """Return True for a video that begins like a picture.
 
-    That is an animation or, by its suffix, a recording of consecutive JPEGs.
+    This is an animation or, judged by its suffix, a recording of consecutive JPEGs.
     """
     return path.suffix.lower() in _RECORDINGS or is_animated(path)
 
 
 class VideoFileSource(BaseSource):
-    """A video file. Of a damaged file it yields what can be decoded, and then warns about the loss.
+    """A video file. If it is damaged, the decodable frames are yielded, and a warning follows.
 
-    The `moment` of a frame is its time in the video by `VideoClock`. `length` is what OpenCV makes
-    of the container: it is often a guess, and used for display only. `read_claims` decides whether
-    something is missing.
+    The `moment` of a frame is its time in the video by `VideoClock`. `length` is the number of
+    frames that OpenCV reports. It is often an estimate and used for display only. Missing frames
+    are detected with `read_claims`.
 
     Args:
         path: The file.
@@ -76,8 +76,7 @@ class VideoFileSource(BaseSource):
             claimed = self._capture.get(cv2.CAP_PROP_FPS)
             fps = claimed if 0 < claimed <= 1000 else fps
             self._clock = VideoClock(fps)
-            # A file may open and still contain no picture (only sound, or a header and nothing
-            # after it).
+            # A file may open without a picture, if it contains only sound or only a header.
             first = self._read(_HIDDEN)
         if first is None:
             self._capture.release()
@@ -120,7 +119,7 @@ class VideoFileSource(BaseSource):
         self._check_complete(index, moment)
 
     def _check_complete(self, given: int, last: float) -> None:
-        """Warn about a video that is cut off, ends early, or is damaged inside."""
+        """Warn about a video that is cut off, ends early, or has damaged pieces."""
         claims = self._claims
         if _is_short(claims, given, last, self.fps) or (claims.cut and self._damaged):
             of = f" of {claims.frames}" if claims.frames is not None else ""
@@ -144,14 +143,14 @@ class VideoFileSource(BaseSource):
 
 
 def _is_short(claims: Claims, given: int, last: float, fps: float) -> bool:
-    """Return True where frames are missing at the end of a video.
+    """Return True if frames are missing at the end of a video.
 
     `given` frames were decoded, the last one at `last` seconds.
     """
     step = 1 / fps
     if claims.last is not None:
-        # In a file that is cut off, every frame counts. In others a few are hidden on purpose, or
-        # were never finished.
+        # In a file that is cut off, every frame counts. In an intact file, a few frames may be
+        # hidden on purpose or unfinished.
         return claims.last - last > (0.5 * step if claims.cut else max(3 * step, 0.02 * claims.last))
     if claims.frames is not None:
         return given < claims.frames - (0 if claims.cut else max(3, 0.02 * claims.frames))

@@ -1,1 +1,1 @@
-"""Cameras that are read over HTTP."""
+"""Cameras read over HTTP."""

@@ -1,8 +1,9 @@
-"""Cameras read over HTTP, in the way that the response calls for.
+"""Opening of cameras over HTTP. The response determines the reader.
 
-Multipart JPEG, the most common, is read here. A single picture is requested again and again.
-Everything else goes to FFmpeg, over the open connection where the response is endless, because
-small cameras serve only one client at a time.
+- Multipart JPEG, the most common format, is read by `PictureStream`.
+- A single picture is requested repeatedly by `Snapshots`.
+- Other formats are read by FFmpeg. If the response is endless, FFmpeg reads it over the open
+  connection, because small cameras serve only one client at a time.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .relay import open_relay
 
 _PLAYLISTS = ("mpegurl", "dash+xml", "sdp")
 _WITHOUT_HEADER = re.compile(rb"[\t\n\r -~]*\xff\xd8\xff|\s*--[\w-]")
-"""How multipart JPEG begins, or consecutive JPEGs."""
+"""First bytes of multipart JPEG, and of consecutive JPEGs."""
 
 
 def open_http(uri: str, config: SourceConfig) -> Device:
@@ -35,7 +36,7 @@ def open_http(uri: str, config: SourceConfig) -> Device:
         config: Its timeouts.
 
     Raises:
-        SourceError: There is no stream; the message says what the server returns instead.
+        SourceError: The server does not return a stream. The message names its response.
         UsageError: The address is ambiguous.
     """
     address = split_address(uri)
@@ -45,7 +46,7 @@ def open_http(uri: str, config: SourceConfig) -> Device:
     try:
         response = client.get()
     except NotHttpError:
-        # FFmpeg accepts more than HTTP allows.
+        # FFmpeg accepts responses that HTTP does not allow.
         return open_stream(uri, config)
     try:
         device = _open_response(client, response, config)
@@ -60,7 +61,7 @@ def open_http(uri: str, config: SourceConfig) -> Device:
 
 
 def _open_response(client: HttpClient, response: HTTPResponse, config: SourceConfig) -> Device | None:
-    """Open a response by its type, or return None where FFmpeg must send its own request."""
+    """Open a response by its type. Return None if FFmpeg must send its own request."""
     kind = (response.headers.get("Content-Type") or "").lower()
     media = kind.partition(";")[0].strip()
     if media.startswith("multipart/"):
@@ -72,7 +73,7 @@ def _open_response(client: HttpClient, response: HTTPResponse, config: SourceCon
     start = first.lstrip()[:15].lower()
     if media.startswith("image/") or _WITHOUT_HEADER.match(first):
         stream = PictureStream(client, response, b"", config, first)
-        # Without a length, only the end of the response shows that it is a single picture.
+        # Without a length, only the end of the response identifies a single picture.
         image = stream.only_picture()
         return stream if image is None else Snapshots(client, image, config)
     if any(name in media for name in _PLAYLISTS) or start.startswith((b"#extm3u", b"<?xml", b"<mpd", b"v=0")):
@@ -88,7 +89,7 @@ def _open_response(client: HttpClient, response: HTTPResponse, config: SourceCon
 
 
 def _opener(uri: str, config: SourceConfig) -> Opener:
-    split_address(uri)  # an ambiguous address is refused here, not in the thread that opens it
+    split_address(uri)  # refuses an ambiguous address before a thread opens it
     return partial(open_http, uri, config)
 
 

@@ -1,4 +1,4 @@
-"""An HTTP client for streams, whose errors say what the server returns instead."""
+"""An HTTP client for streams. Its errors describe the response of the server."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _CHUNK = 65536
 
 
 class NotHttpError(Exception):
-    """The server's response only resembles HTTP."""
+    """The server's response resembles HTTP but is not valid."""
 
 
 class HttpClient:
-    """Sends requests to one server, with the user's credentials where it asks for them.
+    """Sends requests to one server, with the user's credentials if the server asks for them.
 
     Args:
         address: Address of the stream.
@@ -43,7 +43,7 @@ class HttpClient:
 
     @cached_property
     def context(self) -> ssl.SSLContext:
-        """TLS settings, made on first use: loading the system's certificates takes a while."""
+        """TLS settings, created on first use because loading the certificates takes time."""
         return ssl.create_default_context()
 
     def get(self) -> HTTPResponse:
@@ -59,8 +59,9 @@ class HttpClient:
             except ssl.SSLCertVerificationError as error:
                 if self.context.verify_mode is ssl.CERT_NONE:
                     raise self._connection_error(error) from None
-                # Cameras sign their own certificates. Without verification the connection is
-                # protected against listeners, but not against another server in the camera's place.
+                # Cameras sign their own certificates. Without verification, the connection is
+                # protected against eavesdropping, but not against a server that impersonates the
+                # camera.
                 self.warnings.append(
                     f"the certificate of {self.name} cannot be verified ({error.verify_message or error.reason}): "
                     "the connection is encrypted, but may lead to another server."
@@ -77,7 +78,7 @@ class HttpClient:
             timed_out.set()
             self.disconnect()
 
-        # A socket's own timeout starts again with every byte.
+        # The timeout of a socket restarts with every byte, so the whole response has a timer.
         timer = threading.Timer(self._timeout, give_up)
         timer.daemon = True
         timer.start()
@@ -141,7 +142,7 @@ class HttpClient:
         credentials = self._address.credentials
         if credentials is not None:
             host = re.split("[/?#]", self._address.rest, maxsplit=1)[0]
-            # A camera may redirect from http to https, but the password must not go to another
+            # A camera may redirect from http to https. The password must not be sent to another
             # host.
             passwords.add_password(
                 None, [self._address.bare, f"{self._address.scheme}://{host}", f"https://{_without_port(host)}"], *credentials
@@ -160,7 +161,7 @@ class HttpClient:
         return opener
 
     def read(self, response: HTTPResponse) -> bytes:
-        """Wait for the next bytes of a response. Return no bytes at its end.
+        """Wait for the next bytes of a response. Return empty bytes at its end.
 
         Raises:
             SourceError: No bytes arrive within the timeout.
@@ -180,7 +181,7 @@ class HttpClient:
             return False
 
     def disconnect(self) -> None:
-        """Close the connections, which ends a read in another thread."""
+        """Close the connections. This ends a read in another thread."""
         for connection in list(self.connections):
             with contextlib.suppress(OSError):
                 connection.shutdown(2)
@@ -208,7 +209,7 @@ class HttpClient:
         return self.failure(str(reason), f"{remedy}; {PERCENT_HINT}" if self._address.doubtful else remedy)
 
     def _protocol_error(self, error: Exception) -> SourceError:
-        # The library's message may contain the address, so it is not shown.
+        # The library's message is not shown, because it may contain the address.
         if "authentication" in str(error).lower():
             kind = "an unsupported kind of authentication"
             return self.failure(f"the server asks for {kind}", "set the camera to Digest or Basic")

@@ -9,9 +9,10 @@ _MAX_PIXELS = 50_000_000
 _SOI = b"\xff\xd8\xff"
 _EOI, _SOS = 0xD9, 0xDA
 _SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""Markers of a frame header, which contains the size of the picture."""
+"""Markers of a frame header. The header contains the size of the picture."""
 _BETWEEN_SCANS = frozenset((0xC4, _SOS, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)))
-# In compressed data 0xFF is followed by zero or a restart marker. Anything else ends the data.
+# In compressed data, 0xFF is followed by zero or a restart marker. Any other byte after 0xFF ends
+# the data.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _PICTURE_TYPE = re.compile(rb"content-type:[ \t]*image/", re.IGNORECASE)
 _PART_TYPE = re.compile(rb"content-type:[ \t]*([\w.+-]+/[\w.+-]+)", re.IGNORECASE)
@@ -22,22 +23,22 @@ _OVERLAP = 256
 
 
 class JpegScanner:
-    """Finds the JPEG pictures in a stream by their own structure.
+    """Finds the JPEG pictures in a stream by their structure.
 
-    Small cameras get the boundary, the headers and the lengths of `multipart/x-mixed-replace` wrong
-    in every way that browsers tolerate, so the scanner relies on none of them. A picture begins
-    with its start marker; its header segments state their lengths (a thumbnail inside one is no
-    picture of its own); it ends with its end marker. A picture that is cut short or damaged in its
-    structure is counted and left out, and the scan goes on behind it. Memory is bounded, whatever
-    arrives.
+    Small cameras often send a wrong boundary, wrong headers or wrong lengths of
+    `multipart/x-mixed-replace`, which browsers tolerate. The scanner does not rely on them. A
+    picture begins with its start marker and ends with its end marker. Its header segments state
+    their lengths, so a thumbnail inside a segment is not taken for a picture. A picture that is cut
+    short or damaged in its structure is counted and left out, and the scan continues behind it.
+    Memory is bounded for any input.
 
     Args:
-        boundary: Boundary from the response header, to count parts without a picture; empty for
-            none.
+        boundary: Boundary from the response header, used to count parts without a picture; empty if
+            there is none.
         max_bytes: Maximum size of a picture in bytes.
 
     Attributes:
-        damaged: Number of pictures that were left out, and of parts without one.
+        damaged: Number of pictures that were left out, plus the number of parts without a picture.
     """
 
     def __init__(self, boundary: bytes = b"", *, max_bytes: int = _MAX_BYTES) -> None:
@@ -49,22 +50,21 @@ class JpegScanner:
         self._buffer = bytearray()
         self._inside = self._scanning = self._sized = False
         self._at = 0
-        """Position in the buffer at which to continue. Inside a picture, the buffer starts with
-        it."""
+        """Position in the buffer at which the scan continues. Inside a picture, the buffer starts
+        with the picture."""
         self._resume = 0
-        """Position at which to search for the next picture when this one turns out to be
-        damaged."""
+        """Position at which the search for the next picture starts if this picture is damaged."""
         self._gap = bytearray()
         self._picture_parts = self._parts = 0
 
     @property
     def part_type(self) -> str:
-        """Media type of the last part that named one, in lower case; empty before."""
+        """Last media type in the header of a part, in lower case; empty before the first."""
         types = _PART_TYPE.findall(self._gap)
         return types[-1].decode().lower() if types else self._type
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Process the next bytes, and return the pictures that they complete, oldest first."""
+        """Process the next bytes. Return the completed pictures, oldest first."""
         self._buffer += data
         pictures: list[bytes] = []
         while True:
@@ -90,7 +90,8 @@ class JpegScanner:
         self._at = self._resume = 2
         return True
 
-    # The next two return a picture, b"" after one more step, or None when they need more bytes.
+    # The next two methods return a picture, b"" after one more step, or None if they need more
+    # bytes.
 
     def _read_segment(self) -> bytes | None:
         buffer, at = self._buffer, self._at
@@ -153,7 +154,7 @@ class JpegScanner:
         return b""
 
     def _read_gap(self, content: bytes | bytearray, *, over: bool) -> None:
-        """Scan the bytes between two pictures: each part except the last had no picture."""
+        """Scan the bytes between two pictures. Each part except the last lacked a picture."""
         self._gap += content
         if not over and len(self._gap) < _GAP:
             return

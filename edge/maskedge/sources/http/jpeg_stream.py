@@ -1,4 +1,4 @@
-"""JPEG pictures from a web server: a stream of them, or one per request."""
+"""JPEG pictures from a web server: a stream of pictures, or one picture per request."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from .client import HttpClient, NotHttpError
 from .jpeg_splitter import JpegScanner
 
 _DRAIN = 0.05
-"""Longest time in seconds to read the bytes that wait, before the newest picture is decoded."""
+"""Maximum time to read waiting bytes before the newest picture is decoded, in seconds."""
 _MAX_SNAPSHOT_BYTES = 32 * 2**20
 _SNAPSHOT_FPS = 2.0
 
 
 class PictureStream:
-    """Reads JPEG pictures from an endless response, and returns the newest of those that wait.
+    """Reads JPEG pictures from an endless response, and returns the newest of the waiting pictures.
 
     Args:
         client: Client that sent the request.
-        response: Its response.
-        boundary: Boundary of its parts, empty where it is unknown.
+        response: The endless response.
+        boundary: Boundary of its parts; empty if unknown.
         config: Its timeouts.
         first: Bytes that were already read from the response.
     """
@@ -61,7 +61,7 @@ class PictureStream:
         """Wait for the next picture. Return None at the end.
 
         Raises:
-            SourceError: Bytes arrive, but no picture.
+            SourceError: Bytes arrive, but do not contain a picture.
         """
         if self._first is not None:
             first, self._first = self._first, None
@@ -69,10 +69,10 @@ class PictureStream:
         return self._next(self._client.read_timeout)
 
     def only_picture(self) -> Image | None:
-        """Return the first picture if the response ends behind it, or None if more follows.
+        """Return the first picture if the response ends after it, or None if more bytes follow.
 
         Raises:
-            SourceError: Neither happens within the timeout.
+            SourceError: The response neither ends nor continues within the timeout.
         """
         while not self._pictures and not self.skipped and not self.damaged:
             data = self._client.read(self._response)
@@ -140,7 +140,8 @@ class Snapshots:
 
     Args:
         client: Client that sends the requests.
-        first: Its first response, or the picture already read from it (uint8, `[H, W, 3]`, BGR).
+        first: First response of the server, or the picture already read from it (uint8, `[H, W,
+            3]`, BGR).
         config: `fps` is the number of requests per second.
 
     Raises:
@@ -154,8 +155,8 @@ class Snapshots:
         self.fps = config.fps or _SNAPSHOT_FPS
         self.skipped = 0
         self.warnings = [
-            f"{client.name} returns one picture per request, so it is requested {self.fps:g} times per second (fps sets that): "
-            "the address of a stream would deliver more."
+            f"{client.name} returns one picture per request, so it is requested {self.fps:g} times per second (set by fps): "
+            "the address of a stream would deliver more pictures."
         ]
         self._client = client
         self._due = time.monotonic()
@@ -170,7 +171,7 @@ class Snapshots:
         if self._first is not None:
             first, self._first = self._first, None
             return first
-        # A server that is slower than the rate is not asked for the pictures it missed.
+        # If the server is slower than the rate, missed requests are not made up for.
         self._due = max(self._due + 1 / self.fps, time.monotonic())
         time.sleep(max(0.0, self._due - time.monotonic()))
         try:
@@ -179,14 +180,14 @@ class Snapshots:
             return None
 
     def close(self) -> None:
-        """Release nothing: no connection is open between two requests."""
+        """Do nothing, because no connection is open between two requests."""
 
     def _take(self, response: HTTPResponse) -> Image:
         with response:
             content, end = bytearray(), time.monotonic() + self._client.read_timeout
             while (data := self._client.read(response)) and len(content) <= _MAX_SNAPSHOT_BYTES and time.monotonic() < end:
                 content += data
-        # Other formats than JPEG are rare here, and need no scanner.
+        # Formats other than JPEG are rare here and do not need a scanner.
         pictures = JpegScanner().feed(bytes(content)) if content.startswith(b"\xff\xd8") else [bytes(content)]
         image = _decode(pictures[0]) if pictures and content else None
         if image is None:

@@ -1,6 +1,6 @@
-"""A relay for streams that FFmpeg reads over a connection that is already open.
+"""A relay that passes an open connection to FFmpeg.
 
-Small cameras serve only one client at a time, so FFmpeg cannot open its own.
+Small cameras serve only one client at a time, so FFmpeg cannot open a connection of its own.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _Relay(threading.Thread):
                 while view:
                     view = view[os.write(self._input, view) :]
         except (OSError, SourceError):
-            pass  # the reader learns of it by the end of the pipe
+            pass  # the reader is informed by the end of the pipe
         finally:
             os.close(self._input)
             self._response.close()
@@ -59,7 +59,7 @@ class _Relay(threading.Thread):
             yield piece
 
     def end(self) -> None:
-        """Close the connection, which ends the pipe."""
+        """Close the connection. This ends the pipe."""
         self._client.disconnect()
 
     def close(self) -> None:
@@ -96,7 +96,7 @@ def open_relay(client: HttpClient, response: HTTPResponse, first: bytes, config:
     """
     relay = _Relay(client, response, first)
     relay.start()
-    # FFmpeg cannot be interrupted while it reads a pipe, but the pipe can be ended.
+    # FFmpeg cannot be interrupted while it reads a pipe. Ending the pipe ends the read.
     timer = threading.Timer(config.open_timeout, relay.end)
     timer.daemon = True
     timer.start()

@@ -1,4 +1,4 @@
-"""The rules of the tree: small folders, no import circle, and no import from a lower wing to a higher one."""
+"""The rules of the tree: small folders, no import circle, and no import from a lower layer to a higher one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGES = {
 }
 LARGEST_FOLDER = 12
 """Modules in a folder, besides `__init__.py`."""
-WINGS: tuple[tuple[str, ...], ...] = (
+LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "types", "version"),
     ("support",),
     ("boxes", "counts", "events", "labelled_boxes", "modelfile", "rendering", "settings", "system", "tracking", "zones"),
@@ -33,7 +33,7 @@ WINGS: tuple[tuple[str, ...], ...] = (
     ("app",),
     ("cli",),
 )
-"""The wings of `maskedge` by height, the lowest first. A wing imports from itself, its neighbours and below."""
+"""The layers of `maskedge` by height, the lowest first. A layer imports from itself, its neighbours and below."""
 BELOW: Mapping[str, tuple[str, ...]] = {
     "maskedge": (),
     "maskedge_train": ("maskedge",),
@@ -107,16 +107,16 @@ def imports(module: str, *, at_start: bool = False) -> frozenset[str]:
     return frozenset(found & known.keys() - {module})
 
 
-def wing(module: str) -> str:
-    """Return the wing of a module of `maskedge`: the part of the name after the package's."""
+def layer_of(module: str) -> str:
+    """Return the layer of a module of `maskedge`: the part of the name after the package's."""
     return module.split(".")[1]
 
 
 def height(module: str) -> int:
     """Return how high a module of `maskedge` stands; the package's own `__init__` stands above `vision`."""
     if module == "maskedge":
-        return next(number for number, names in enumerate(WINGS) if "vision" in names)
-    return next(number for number, names in enumerate(WINGS) if wing(module) in names)
+        return next(number for number, names in enumerate(LAYERS) if "vision" in names)
+    return next(number for number, names in enumerate(LAYERS) if layer_of(module) in names)
 
 
 @pytest.mark.parametrize("folder", ["edge", "train", "export", "benchmarks", "tests"])
@@ -130,12 +130,12 @@ def test_no_folder_has_over_a_dozen_modules(folder: str) -> None:
     assert {name: count for name, count in counts.items() if count > LARGEST_FOLDER} == {}
 
 
-def test_every_wing_has_a_height() -> None:
-    known = {name for names in WINGS for name in names}
-    assert {wing(module) for module in modules() if module.startswith("maskedge.")} == known
+def test_every_layer_has_a_height() -> None:
+    known = {name for names in LAYERS for name in names}
+    assert {layer_of(module) for module in modules() if module.startswith("maskedge.")} == known
 
 
-def test_no_import_runs_from_a_lower_wing_to_a_higher_one() -> None:
+def test_no_import_runs_from_a_lower_layer_to_a_higher_one() -> None:
     wrong = [
         f"{module} imports {other}"
         for module in modules()
@@ -177,11 +177,11 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 def test_no_wings_import_each_other_in_a_circle() -> None:
     arrows = {
-        (wing(module), wing(other))
+        (layer_of(module), layer_of(other))
         for module in modules()
         if module.startswith("maskedge.")
         for other in imports(module)
-        if other.startswith("maskedge.") and wing(module) != wing(other)
+        if other.startswith("maskedge.") and layer_of(module) != layer_of(other)
     }
     assert sorted((one, other) for one, other in arrows if one < other and (other, one) in arrows) == []
 

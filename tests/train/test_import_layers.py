@@ -1,4 +1,4 @@
-"""The rooms of maskedge_train: imports run one way, and no room is crowded."""
+"""The packages of maskedge_train: imports run one way, and no package is crowded."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import maskedge_train
 
 ROOT = Path(maskedge_train.__file__).parent
 RANKS = {"shared": 0, "data": 1, "classifier": 2, "detector": 2, "cascade": 2, "reports": 3, "cli": 4}
-"""Rooms of the same rank must not import from one another."""
+"""Packages of the same rank must not import from one another."""
 
 
-def imported_rooms(path: Path) -> Iterator[str]:
+def imported_packages(path: Path) -> Iterator[str]:
     package = ("maskedge_train", *path.relative_to(ROOT).parts[:-1])
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
@@ -28,12 +28,12 @@ def imported_rooms(path: Path) -> Iterator[str]:
         yield from (name[1] for name in names if name[0] == "maskedge_train" and len(name) > 1)
 
 
-def test_rooms_import_from_lower_rooms_alone() -> None:
+def test_packages_import_only_lower_ones() -> None:
     arrows = {
-        (path.relative_to(ROOT).parts[0], room, path.name)
+        (path.relative_to(ROOT).parts[0], package, path.name)
         for path in ROOT.rglob("*/*.py")
-        for room in imported_rooms(path)
-        if room in RANKS
+        for package in imported_packages(path)
+        if package in RANKS
     }
     assert len({arrow[:2] for arrow in arrows}) > 10
     assert not [arrow for arrow in arrows if arrow[0] != arrow[1] and RANKS[arrow[0]] <= RANKS[arrow[1]]]
@@ -42,5 +42,5 @@ def test_rooms_import_from_lower_rooms_alone() -> None:
 def test_every_module_is_in_a_room_and_no_room_is_crowded() -> None:
     assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py", "__main__.py"}
     assert {path.parent.name for path in ROOT.glob("*/*.py")} == set(RANKS)
-    for room in RANKS:
-        assert len(list((ROOT / room).glob("*.py"))) <= 12
+    for package in RANKS:
+        assert len(list((ROOT / package).glob("*.py"))) <= 12
