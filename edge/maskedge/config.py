@@ -61,7 +61,10 @@ class ModelConfig:
 class DetectConfig:
     """The section `[detect]`."""
 
-    detector: str = field(default="haar", metadata={"help": "face detector (edge-run --help lists the names)"})
+    detector: str = field(
+        default="haar",
+        metadata={"help": "face detector: a name (edge-run --help lists them), a cascade .xml or a network .onnx file"},
+    )
     cascade: Path | None = field(default=None, metadata={"help": "cascade .xml file, instead of detector"})
     detector_model: Path | None = field(default=None, metadata={"help": "detector .onnx file, instead of detector"})
     every: int = field(
@@ -74,12 +77,16 @@ class DetectConfig:
     face_threshold: float | None = field(
         default=None,
         metadata={
-            "help": "lowest probability of a face, 0 to 1; default: the best value for the detector",
+            "help": "lowest face score that counts, 0 to 1; default: the best value for the detector",
             "range": Range(0, 1),
         },
     )
     min_face_size: int | None = field(
-        default=None, metadata={"help": "side of the smallest face in pixels; default: no limit", "range": Range(1, 16384)}
+        default=None,
+        metadata={
+            "help": "side of the smallest face in pixels (geometric mean of width and height); default: no limit",
+            "range": Range(1, 16384),
+        },
     )
 
     def __post_init__(self) -> None:

@@ -121,8 +121,8 @@ FLAGS = (
         "--detector",
         "detect.detector",
         "Detect faces with haar (the bundled cascade), cnn (the bundled network, which finds more faces in less time), or "
-        "haar-stock (the cascade of OpenCV).",
-        "NAME",
+        "haar-stock (the cascade of OpenCV), or with a detector file (.xml or .onnx).",
+        "NAME|FILE",
     ),
     Flag(
         _FACES,

@@ -31,6 +31,7 @@ class Keeper(Sink):
     """Keeps what it is given."""
 
     name = "keeper"
+    queue_capacity = None
 
     def __init__(self, *, broken: bool = False) -> None:
         self.results: list[FrameResult] = []
