@@ -165,7 +165,7 @@ class EdgeConfig:
         log: The log.
         alerts: The alert rules.
         sections: Sections that outputs and alert actions declare, by name. Each section is also an
-            attribute, as in `config.web.serve`.
+            attribute, such as `config.web.serve`.
     """
 
     source: SourceConfig

@@ -32,7 +32,7 @@ class ZonesConfig:
     """The section `[zones]`.
 
     Attributes:
-        roi: Zones, each as in `door=0.1,0.2 0.5,0.2 0.5,0.9`.
+        roi: Zones, for example `door=0.1,0.2 0.5,0.2 0.5,0.9`.
     """
 
     roi: tuple[str, ...] = field(
@@ -79,7 +79,7 @@ def parse_zone(text: str, number: int = 1) -> Zone:
 
     Args:
         text: `NAME=X,Y X,Y X,Y ...`; the name is optional.
-        number: Number for a zone without a name, as in `zone1`.
+        number: Number for a zone without a name, such as `zone1`.
 
     Raises:
         UsageError: The text is not a polygon inside the picture; the message gives the reason.

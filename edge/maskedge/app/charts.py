@@ -265,7 +265,7 @@ _SIDES = {"above": -16, "below": 18}
 
 
 def _label_places(points: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a position for each point label, as in `left above`, so that no two overlap.
+    """Return a position for each point label, such as `left above`, so that no two overlap.
 
     A label without room gets an empty position. Sizes are for a phone: a label of twelve letters
     takes a third of the width.

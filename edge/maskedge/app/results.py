@@ -55,7 +55,7 @@ def sort_labels(labels: Iterable[str]) -> list[str]:
 
 
 def label_text(label: str) -> str:
-    """Return the symbol and name of a label, as in `✓ With a mask`."""
+    """Return the symbol and name of a label, such as `✓ With a mask`."""
     return f"{label_style(label).symbol} {label_title(label)}"
 
 

@@ -28,7 +28,7 @@ class Flag:
     Attributes:
         group: Heading of its group in the help.
         names: Its names, as `--save` or `--show/--no-show`.
-        key: Its key in the configuration, as `output.save`.
+        key: Its key in the configuration, such as `output.save`.
         help: One sentence.
         metavar: Placeholder of its value, empty for a switch.
         type: Converts the text of the value, None for text.
@@ -84,7 +84,7 @@ FLAGS = (
         "RATE",
         float,
     ),
-    Flag(_SOURCE, "--fourcc", "source.fourcc", "Request this pixel format from the camera, as MJPG.", "CODE"),
+    Flag(_SOURCE, "--fourcc", "source.fourcc", "Request this pixel format from the camera, such as MJPG.", "CODE"),
     Flag(
         _SOURCE,
         "--stall-timeout",
@@ -111,7 +111,7 @@ FLAGS = (
         _FACES,
         "--labels",
         "model.labels",
-        "Report only these labels, as with_mask,without_mask.",
+        "Report only these labels, such as with_mask,without_mask.",
         "LIST",
         _names,
         default="all of the model",
@@ -205,7 +205,7 @@ FLAGS = (
         _OUTPUTS,
         "--serve",
         "web.serve",
-        "Serve the status page, the API and the metrics at this address, as 127.0.0.1:8080.",
+        "Serve the status page, the API and the metrics at this address, such as 127.0.0.1:8080.",
         "HOST:PORT",
     ),
     Flag(_OUTPUTS, "--serve-picture", "web.picture", "Serve the live picture too (with --serve)."),

@@ -61,7 +61,7 @@ Examples:
 @click.option("--yes", is_flag=True, help="With --install-service, write the unit instead of printing it.")
 @click.version_option(package_name="maskedge")
 def main(file: Path | None, print_config: bool, install_service: bool, yes: bool, **parameters: Any) -> None:
-    """Detect who wears a face mask, in a camera, a stream, videos or pictures."""
+    """Detect face masks in a camera, a stream, videos or pictures."""
     flags = read_flags(parameters)
     if install_service:
         _check_alone("--install-service", flags, {"--print-config": print_config})

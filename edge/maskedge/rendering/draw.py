@@ -41,7 +41,7 @@ class Overlay:
 
 
 def caption(face: Face) -> str:
-    """Return the text next to a face, as in `#3 with mask 98%`."""
+    """Return the text next to a face, such as `#3 with mask 98%`."""
     # The label itself, which is shorter than its name in `theme.LABELS`.
     identity = f"#{face.track} " if face.track is not None else ""
     doubt = "? " if face.unsure else ""

@@ -55,7 +55,7 @@ def prune(paths: Iterable[Path], keep: Retention) -> None:
 
 
 def stamp(seconds: float) -> str:
-    """Format seconds since the epoch for a file name, as in `20260131T120000.123Z`."""
+    """Format seconds since the epoch for a file name, for example `20260131T120000.123Z`."""
     return re.sub("[:-]", "", utc(seconds))
 
 
@@ -72,7 +72,7 @@ class MediaFolder:
 
     Args:
         folder: The folder; created if missing.
-        suffix: Suffix of its files, as in `.jpg`.
+        suffix: Suffix of its files, such as `.jpg`.
         keep: The limits.
 
     Raises:

@@ -25,7 +25,7 @@ class LiveKind:
     """A kind of camera or stream. Its newest frame is used, and a lost device is opened again.
 
     Attributes:
-        forms: Forms of its URIs, as `rtsp://`. Messages list them.
+        forms: Forms of its URIs, such as `rtsp://`. Messages list them.
         matches: Returns True for a URI of this kind, without opening the device.
         opener: Checks a URI of this kind and returns the function that opens its device. Raises
             `UsageError` for an invalid URI, and `SourceError` if this host cannot read the kind.

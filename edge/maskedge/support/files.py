@@ -68,7 +68,7 @@ def temporary_name(path: Path, suffix: str = "") -> Path:
 
     Args:
         path: The final file.
-        suffix: Suffix of the name, as `.mp4`.
+        suffix: Suffix of the name, such as `.mp4`.
     """
     return path.with_name(short_name(f".{path.name}", f".{secrets.token_hex(4)}.tmp{suffix}"))
 

@@ -36,7 +36,7 @@ def install_command(extra: str = "") -> str:
     """Return the shell command that reinstalls this package with an extra.
 
     Args:
-        extra: Name of the extra, as `mqtt`; empty for none.
+        extra: Name of the extra, such as `mqtt`; empty for none.
     """
     origin = _origin()
     extras = f"[{extra}]" if extra else ""

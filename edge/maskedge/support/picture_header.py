@@ -88,7 +88,7 @@ class Header:
     """Claims of a picture file.
 
     Attributes:
-        format: Name of the format, as `JPEG`.
+        format: Name of the format, such as `JPEG`.
         width: Width in pixels.
         height: Height in pixels.
         memory: Estimated peak memory that OpenCV needs to decode it, in bytes.
@@ -101,7 +101,7 @@ class Header:
 
 
 def sniff(head: bytes) -> str | None:
-    """Return the format of a picture by its first 64 bytes, as `JPEG`, or None if unknown."""
+    """Return the format of a picture by its first 64 bytes, such as `JPEG`, or None if unknown."""
     head = head[:_HEAD]
     for pattern, name in _NOT_READ:
         if pattern.match(head):

@@ -13,7 +13,7 @@ from maskedge.types import Image
 from .files import is_file
 from .picture_header import check_header, named_unread, not_read, sniff, without_ancillary_chunks
 
-# Text may follow a suffix, as in `mask.jpg_1088wx1632h`.
+# Text may follow a suffix, for example `mask.jpg_1088wx1632h`.
 _SUFFIX = re.compile(r"^\.(jpe?g|jpe$|jfif|png|bmp|webp|tiff?|gif|avif|jp2|pnm|ppm|pgm|pbm)", re.IGNORECASE)
 # Consecutive JPEGs, as camera programs record them. The file begins like a picture, but is a video.
 _RECORDINGS = (".mjpeg", ".mjpg")

@@ -84,5 +84,5 @@ def to_bytes(text: str) -> bytes:
 
 
 def utc(seconds: float) -> str:
-    """Format seconds since the epoch in UTC, as in `2026-01-31T12:00:00.123Z`."""
+    """Format seconds since the epoch in UTC, for example `2026-01-31T12:00:00.123Z`."""
     return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -85,7 +85,7 @@ def frequency_mhz(root: Path = ROOT) -> float | None:
 
 
 def cpu_governor(root: Path = ROOT) -> str | None:
-    """Return the policy that sets the processor's frequency, as `ondemand` or `performance`."""
+    """Return the policy that sets the processor's frequency, such as `ondemand` or `performance`."""
     return _text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
@@ -126,7 +126,7 @@ def on_battery(root: Path = ROOT) -> bool | None:
 
 
 def power_mode(root: Path = ROOT) -> str | None:
-    """Return the power mode of a Jetson, as `MAXN`."""
+    """Return the power mode of a Jetson, such as `MAXN`."""
     if not (root / "etc/nv_tegra_release").exists():
         return None
     printed = _output("nvpmodel", "-q") if root == ROOT and shutil.which("nvpmodel") else None

@@ -35,7 +35,7 @@ TEST_SHARE = 0.2
 
 _NO_PAIRS: npt.NDArray[np.int64] = np.empty((0, 2), np.int64)
 
-# Match only the beginning, because a suffix may have a tail, as in `mask.jpg_1088wx1632h`.
+# Match only the beginning, because a suffix may have a tail, for example `mask.jpg_1088wx1632h`.
 _SUFFIX = re.compile(
     r"\.(?:(?P<jpeg>jpe?g|jpe|jfif)|(?P<png>png)|(?P<gif>gif)|(?P<webp>webp)|(?P<bmp>bmp|dib)|(?P<tiff>tiff?)"
     r"|(?P<avif>avif)|(?P<heif>hei[cf])|(?P<jp2>jp2)|(?P<jxl>jxl)|(?P<pnm>p[bgnp]m))",

@@ -22,7 +22,7 @@ _PAUSE = 0.03
 
 
 def list_cameras() -> list[str]:
-    """List the video devices of this host, as in `/dev/video0 (HD Webcam)`."""
+    """List the video devices of this host, such as `/dev/video0 (HD Webcam)`."""
     cameras = []
     for device in sorted(Path("/dev").glob("video*"), key=lambda path: (len(path.name), path.name)):
         label = Path("/sys/class/video4linux") / device.name / "name"

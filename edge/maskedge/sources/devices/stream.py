@@ -25,7 +25,7 @@ def open_stream(uri: str, config: SourceConfig) -> CaptureDevice:
     """Open a network stream with FFmpeg.
 
     Args:
-        uri: An address with a scheme that FFmpeg reads, as `rtsp://` or `tcp://`.
+        uri: An address with a scheme that FFmpeg reads, such as `rtsp://` or `tcp://`.
         config: Timeouts of the stream.
 
     Raises:

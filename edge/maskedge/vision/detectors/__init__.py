@@ -138,7 +138,7 @@ def register_detector(name: str) -> Callable[[Factory], Factory]:
 
 
 def register_detector_file(suffix: str) -> Callable[[FileFactory], FileFactory]:
-    """Register the decorated factory for detector files with `suffix`, as in `.onnx`."""
+    """Register the decorated factory for detector files with `suffix`, such as `.onnx`."""
 
     def register(factory: FileFactory) -> FileFactory:
         _suffixes[suffix] = factory

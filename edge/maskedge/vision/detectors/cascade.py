@@ -48,7 +48,7 @@ face."""
 
 
 def opencv_cascade(name: str) -> Path:
-    """Return the path of a cascade that ships with OpenCV, as in `frontalface_default`."""
+    """Return the path of a cascade that ships with OpenCV, such as `frontalface_default`."""
     # The type stub of OpenCV lacks `cv2.data`.
     return Path(str(files("cv2.data"))) / f"haarcascade_{name}.xml"
 
