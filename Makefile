@@ -76,7 +76,7 @@ peers: $(PEERS)/.done  ## Build the environment of the package that benchmarks c
 	@echo "Now: $(BIN)/edge-bench speed --quick --peer-python $(PEERS)/bin/python"
 
 clean:  ## Remove all build results
-	rm -rf $(VENV) $(PEERS) out build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(PEERS) out build dist .mypy_cache .ruff_cache .pytest_cache .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python $(PEERS)/bin/python:

@@ -83,7 +83,7 @@ class Configs(Target):
 
         loaded = load_config(None, {}, {"source.uri": "demo"})
         self._run = _Run(loaded, {"source.uri": "demo"}, set_up())
-        self._wiring = build_run(loaded.config, open_source("demo"), open_detector(loaded.config), [])
+        self._built = build_run(loaded.config, open_source("demo"), open_detector(loaded.config), [])
         self._source = load_config
 
     def run(self, number: int, path: Path) -> int:
@@ -93,12 +93,12 @@ class Configs(Target):
         from maskedge.config import changed_keys
 
         code = command("--config", path, "--print-config")
-        run, wiring = self._run, self._wiring
-        before = wiring._config
+        run, built = self._run, self._built
+        before = built._config
         run._loaded = replace(run._loaded, file=path)
-        run._reload(wiring)
+        run._reload(built)
         if code:
-            assert not changed_keys(before, wiring._config), "a refused configuration changed the settings"
+            assert not changed_keys(before, built._config), "a refused configuration changed the settings"
         if number % 20 == 0:
             arguments = ("--config", path, "--source", "demo", "--max-frames", "2", "--no-show", "--quiet")
             os.environ["XDG_STATE_HOME"] = str(path.parent / "state")

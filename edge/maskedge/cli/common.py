@@ -90,9 +90,11 @@ def require_extra(extra: str) -> Iterator[None]:
     """If an import in the block fails, exit with one line that names the extra to install."""
     try:
         yield
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         click.echo(f"error: {error.name or error} is not installed: install the extra {extra}: {install_command(extra)}", err=True)
         sys.exit(2)
+    except ImportError as error:
+        _fail_import(error)
 
 
 @contextmanager
@@ -101,10 +103,15 @@ def require_runtime() -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        library = re.search(r"(lib[\w.+-]+\.so[\w.]*)", str(error))
-        if library:
-            remedy = f"install it (on Debian, Raspberry Pi OS and Ubuntu: {SYSTEM_LIBRARIES})"
-            click.echo(f"error: the system library {library[1]} is missing: {remedy}", err=True)
-        else:
-            click.echo(f"error: {error}: install the package again ({install_command()}), then run edge-doctor", err=True)
-        sys.exit(1)
+        _fail_import(error)
+
+
+def _fail_import(error: ImportError) -> NoReturn:
+    """Exit with one line about a system library that is missing or a package that is broken."""
+    library = re.search(r"(lib[\w.+-]+\.so[\w.]*)", str(error))
+    if library:
+        remedy = f"install it (on Debian, Raspberry Pi OS and Ubuntu: {SYSTEM_LIBRARIES})"
+        click.echo(f"error: the system library {library[1]} is missing: {remedy}", err=True)
+    else:
+        click.echo(f"error: {error}: install the package again ({install_command()}), then run edge-doctor", err=True)
+    sys.exit(1)

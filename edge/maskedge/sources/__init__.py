@@ -114,7 +114,9 @@ def _open_recorded(uri: str, config: SourceConfig) -> Source:
     if not kind.video:
         source = make()
         if config.live or config.loop:
-            raise UsageError(f"{uri} is not a video, and only a video or the demo can be played live or in a loop.")
+            raise UsageError(
+                f"{uri} is not a video, and only a video or the demo can be played live or in a loop: leave --live and --loop out."
+            )
         return source
     source = LoopSource(make) if config.loop else make()
     if not config.live:

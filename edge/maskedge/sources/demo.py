@@ -43,7 +43,7 @@ class TrueFace:
 
 @dataclass(frozen=True, slots=True)
 class _Actor:
-    """A tile of the atlas and its path.
+    """A tile of the picture of composites and its path.
 
     The key frames are (second, centre x, centre y, side of the face box), in pixels.
     """

@@ -128,7 +128,7 @@ def test_full_disk_under_events_is_an_error() -> None:
 
 
 def test_full_disk_under_a_video_is_an_error(tmp_path: Path, frames: list[Image], monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenCV's writer reports no error: the free space is watched. Other containers: `test_film.py`."""
+    """OpenCV's writer reports no error: the free space is watched. Other containers: `test_recording.py`."""
     sink = VideoSink(tmp_path / "out.avi", 25)
     sink.write(answer(frames[0]))
     monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(100, 100, 0))  # type: ignore[attr-defined]
