@@ -358,10 +358,10 @@ def test_the_page_on_privacy_has_the_numbers_of_the_code() -> None:
         f"{look.size} numbers, from {appearance._SIDE} x {appearance._SIDE} pixels",
         f"for {seconds:g} seconds after the face was last seen",
         f"within these {seconds:g} seconds",
-        f"for {seconds:g} seconds the expected place",
+        f"its expected place stays covered for {seconds:g} seconds",
         f"missed for up to {track._FRESH:g} seconds",
         f"the last {feeds._KEPT_EVENTS} events",
-        f"with {draw._HIDDEN_MARGIN:.0%} more on every side, by {draw._MOSAIC} x {draw._MOSAIC} squares".replace("%", " %"),
+        f"by {draw._HIDDEN_MARGIN:.0%} on every side and cover it with {draw._MOSAIC} x {draw._MOSAIC} squares".replace("%", " %"),
         *(f"`keep` ({kept.keep}), `keep_days` ({kept.keep_days:g}), `keep_mb` ({kept.keep_mb:g})" for kept in (snapshots, clips)),
     ):
         assert words in page, words

@@ -158,11 +158,16 @@ class Server:
             oldest.transport.abort()
         self._heads[writer] = None
         try:
-            return await asyncio.wait_for(read_request(reader, _LINE_TIMEOUT), _REQUEST_TIMEOUT)
+            request = await asyncio.wait_for(read_request(reader, _LINE_TIMEOUT), _REQUEST_TIMEOUT)
         except asyncio.TimeoutError:
             raise HttpError(HTTPStatus.REQUEST_TIMEOUT, "The request took too long.") from None
         finally:
             self._heads.pop(writer, None)
+        if writer.transport.is_closing():
+            # Its request was complete when the client was disconnected: it must not take the place
+            # of one that is still connected.
+            raise ConnectionAbortedError
+        return request
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request: Request | None = None
@@ -266,6 +271,9 @@ async def cancel(*tasks: asyncio.Task[None]) -> None:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=0.05)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # asyncio logs the traceback of an exception that nobody has looked at
 
 
 async def _send_pieces(pieces: AsyncGenerator[bytes, None], writer: asyncio.StreamWriter) -> None:
