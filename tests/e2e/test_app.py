@@ -24,6 +24,7 @@ from maskedge.sources import demo
 
 pytest.importorskip("streamlit", reason="the extra app is not installed")
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+pytestmark = pytest.mark.slow  # every view in a real browser
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 browser_missing = "Debian's chromium and chromium-driver are not installed"
