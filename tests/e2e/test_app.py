@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -159,9 +160,19 @@ class Visitor:
         """Click a button in a component, wherever the page is scrolled to."""
         self.driver.execute_script("arguments[0].click()", self.inside(selector))
 
-    def downloaded(self, name: str) -> Path:
+    def download(self, words: str, name: str) -> Path:
+        """Click the download button `words` and wait for the file `name`.
+
+        The browser may replace the button at any time after the end of the script, and a click on
+        the replaced one is lost: so the click is repeated, as a person would.
+        """
         path = self.downloads / name
-        wait_for(path.is_file, f"the download {name} ({list(self.downloads.iterdir())})")
+        end = time.monotonic() + PATIENCE
+        while not path.is_file() and time.monotonic() < end:
+            self.click(words)
+            with contextlib.suppress(AssertionError):
+                wait_for(path.is_file, name, patience=5)
+        assert path.is_file(), f"{words}: no download {name} ({list(self.downloads.iterdir())})"
         return path
 
     def requested_hosts(self) -> set[str]:
@@ -230,11 +241,9 @@ def test_picture_is_processed_and_can_be_downloaded(visitor: Visitor, media: Pat
     visitor.see("party.jpg, 640 x 480: processed in", "with a mask")
     visitor.click("Original (haar-stock)")
     visitor.see("All annotated pictures (zip)")
-    visitor.click("Annotated picture")
-    marked = cv2.imread(str(visitor.downloaded("party-maskedge.jpg")))
+    marked = cv2.imread(str(visitor.download("Annotated picture", "party-maskedge.jpg")))
     assert marked.shape == (480, 640, 3)
-    visitor.click("Events (JSON)")
-    event = json.loads(visitor.downloaded("party-maskedge.jsonl").read_text())
+    event = json.loads(visitor.download("Events (JSON)", "party-maskedge.jsonl").read_text())
     assert event["source"] == "party.jpg"
     assert len(event["faces"]) >= 2
 
@@ -268,11 +277,11 @@ def test_video_shows_progress_and_people(visitor: Visitor, media: Path) -> None:
     before = picture.get_attribute("src")
     visitor.press(".player button")
     wait_for(lambda: picture.get_attribute("src") != before, "the next picture of the player")
-    visitor.click("Events (JSON Lines)")
-    events = [json.loads(line) for line in visitor.downloaded("clip-maskedge.jsonl").read_text().splitlines()]
+    log = visitor.download("Events (JSON Lines)", "clip-maskedge.jsonl")
+    events = [json.loads(line) for line in log.read_text().splitlines()]
     assert [event["frame"] for event in events if "event" not in event] == list(range(45))
-    visitor.click("Annotated video (MP4)")
-    assert cv2.VideoCapture(str(visitor.downloaded("clip-maskedge.mp4"))).get(cv2.CAP_PROP_FRAME_COUNT) == 45
+    video = visitor.download("Annotated video (MP4)", "clip-maskedge.mp4")
+    assert cv2.VideoCapture(str(video)).get(cv2.CAP_PROP_FRAME_COUNT) == 45
 
 
 @needs_browser
