@@ -162,7 +162,7 @@ class _Loop:
         """Delete expired descriptors of people, also while no frame arrives."""
         tracker = self._detector.tracker
         if tracker is not None and tracker.tracks and self._lost_at is not None and time.monotonic() - self._lost_at > KEEP:
-            tracker.forget()
+            self._detector.forget_people()
 
     # Between frames.
 
@@ -207,7 +207,8 @@ class _Loop:
         if context.health is not None:
             context.health.close()
         self._state.set_source(ENDED)
-        failures = close_run(self._source, self._sinks, [context.actions] if context.actions is not None else [])
+        others = [self._detector, *([context.actions] if context.actions is not None else [])]
+        failures = close_run(self._source, self._sinks, others)
         self._publisher.log_remaining()
         if self._source.live and self._stop.signal is not None:
             # The exit code of a stopped service is that of the signal, even if an output fails
