@@ -24,7 +24,7 @@ from maskedge.vision.pipeline import MaskDetector
 from .context import RunContext, RunResult, StopRequest
 from .event_publisher import EventPublisher
 from .frame_processor import FrameProcessor
-from .shutdown import close_run
+from .shutdown import Closable, close_run
 from .state import RunState
 from .summary import Summary
 
@@ -207,7 +207,9 @@ class _Loop:
         if context.health is not None:
             context.health.close()
         self._state.set_source(ENDED)
-        others = [self._detector, *([context.actions] if context.actions is not None else [])]
+        others: list[Closable] = [self._detector]
+        if context.actions is not None:
+            others.append(context.actions)
         failures = close_run(self._source, self._sinks, others)
         self._publisher.log_remaining()
         if self._source.live and self._stop.signal is not None:
