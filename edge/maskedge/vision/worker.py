@@ -50,7 +50,7 @@ class WorkerClient:
         return self.waiting is None and self.accepts
 
     def submit(self, request: AnalysisRequest) -> bool:
-        """Let the thread analyse a frame. It replaces a frame of this client that still waits.
+        """Submit a frame for analysis. It replaces a frame of this client that still waits.
 
         Return False if a frame is already analysed, or its result is ready.
         """
