@@ -97,7 +97,14 @@ SHAPES: dict[str, dict[str, Any]] = {
         ],
         "notes": [str],
     },
-    COLD_START: {**_HEAD, "rounds": int, "seconds_to_first_answer": _SPREAD, "resident_megabytes": _SPREAD},
+    COLD_START: {
+        **_HEAD,
+        "rounds": int,
+        "seconds_to_first_answer": _SPREAD,
+        "cpu_seconds?": _SPREAD,
+        "resident_megabytes": _SPREAD,
+        "version_seconds?": _SPREAD,
+    },
     ROOFLINE: {**_HEAD, "peak": _PEAK, "rows": [_ROOFLINE_ROW]},
     COMPARE: {
         **_HEAD,

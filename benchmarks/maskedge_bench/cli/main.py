@@ -12,6 +12,7 @@ import click
 from maskedge.cli.common import CommandGroup, require_runtime, silence_libraries
 from maskedge.cli.output_options import OutputFile
 from maskedge.support.files import write_file
+from maskedge.version import VERSION
 
 from .output import check_output
 from .reports import check, compare, report, tables
@@ -19,7 +20,7 @@ from .speed import cold_start, json_option, nets, roofline, speed
 
 
 @click.group(cls=CommandGroup)
-@click.version_option(package_name="maskedge")
+@click.version_option(VERSION)
 def main() -> None:
     """Measure the speed, accuracy and tracking of maskedge, and compare reports."""
 

@@ -34,6 +34,15 @@ def silence_libraries() -> None:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
+def use_one_blas_thread() -> None:
+    """Keep the linear algebra libraries of NumPy and OpenCV from starting threads.
+
+    The matrices on a device are small. The threads only wait, at the start for a tenth of its CPU
+    time. Must be called before NumPy is loaded.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 class _Entry(click.Command):
     """A command that makes its standard streams reliable before it runs."""
 
