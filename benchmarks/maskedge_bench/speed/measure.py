@@ -22,12 +22,12 @@ from maskedge_bench.contestants.peers import AdaptedDetector, PackagePeer, YuNet
 from maskedge_bench.contestants.pipelines import EVERY_FRAME, ORIGINAL_EAGER, PIPELINES, Pipeline
 from maskedge_bench.report_schemas import SPEED
 from maskedge_bench.rounds import Contestant, InProcess, Round, figures, in_turn, quantiles
+from maskedge_bench.start.load_time import measure_load_times
 
 from .composed_frames import load_frames
 from .cost_model import fit_cost
 from .end_to_end import measure_end_to_end
 from .live import measure_live
-from .load_time import measure_load_times
 from .matrix import Axes, Matrix, name_of
 from .overhead import measure_clock
 from .roofline import classifier_rows, detector_rows, measure_peak
