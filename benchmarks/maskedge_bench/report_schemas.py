@@ -111,7 +111,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     LIVE: {
         **_HEAD,
         "quick": bool,
-        "threads": int,
+        "threads": (int, NONE),
         "detect_every": int,
         "run_seconds": float,
         "rows": [_LIVE_ROW],

@@ -14,6 +14,7 @@ from maskedge.cli.output_options import OutputFile
 from maskedge.support.files import write_file
 from maskedge.version import VERSION
 
+from .live import live
 from .output import check_output
 from .reports import check, compare, report, tables
 from .speed import cold_start, json_option, nets, roofline, speed
@@ -198,5 +199,5 @@ def _write(report: dict[str, Any], path: Path | None) -> None:
     click.echo(f"wrote {path}")
 
 
-for _command in (speed, nets, cold_start, roofline, compare, report, check, tables):
+for _command in (speed, live, nets, cold_start, roofline, compare, report, check, tables):
     main.add_command(_command)

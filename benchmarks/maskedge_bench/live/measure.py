@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
-
 from maskedge.sources.live import LiveSource
 from maskedge.support.timing import summarise
 from maskedge.types import Frame
@@ -61,17 +59,16 @@ class _Stream:
 
 
 def measure_live(
-    detectors: Sequence[MaskDetector], frames: Sequence[Frame], rate: float, seconds: float, mode: str, threads: int = 1
+    detectors: Sequence[MaskDetector], frames: Sequence[Frame], rate: float, seconds: float, mode: str
 ) -> dict[str, Any]:
     """Run one camera on each pipeline, all at the same time.
 
     Args:
-        detectors: The pipelines, one a camera. Tracking is started, and ended afterwards.
+        detectors: The pipelines, one a camera, just opened: opening sets the threads of OpenCV for the process.
         frames: Consecutive frames of a video, the same for each camera.
         rate: Frames per second of each camera.
         seconds: Duration.
         mode: One of `MODES`.
-        threads: Threads of OpenCV.
 
     Returns:
         The row. Frames captured, processed and dropped, of all cameras. Age of a frame at its
@@ -82,7 +79,6 @@ def measure_live(
     Raises:
         MaskedgeError: A pipeline fails.
     """
-    cv2.setNumThreads(threads)
     images = [frame.image for frame in frames]
     for detector in detectors:
         _start(detector, mode, images)

@@ -29,7 +29,7 @@ MOST_DROPPED = 0.01
 
 @dataclass(frozen=True)
 class Scene:
-    """What a camera sees.
+    """The view of a camera.
 
     Attributes:
         size: Width and height in pixels.
@@ -58,7 +58,7 @@ class LivePlan:
         streams: Numbers of cameras at a time, ascending; empty omits these runs. They end at the
             first number with dropped frames.
         seconds: Duration of each run.
-        threads: Threads of ONNX Runtime and OpenCV.
+        threads: Threads of ONNX Runtime and OpenCV; None for those of `edge-run`.
         full: Measure every combination.
         quick: True for the short version.
     """
@@ -70,18 +70,18 @@ class LivePlan:
     rates: tuple[float, ...] = (15.0, 30.0, 60.0)
     streams: tuple[int, ...] = (1, 2, 4, 8)
     seconds: float = 8.0
-    threads: int = 1
+    threads: int | None = None
     full: bool = False
     quick: bool = False
 
     def shortened(self) -> LivePlan:
         """Return the version that takes less than a minute."""
-        sizes, faces, rates = ((value,) for value in _usual(self))
+        size, faces, rate = _usual(self)
         return replace(
             self,
-            sizes=sizes,
-            faces=(0, *faces) if 0 in self.faces and faces != (0,) else faces,
-            rates=rates,
+            sizes=(size,),
+            faces=tuple(dict.fromkeys((*self.faces[:1], faces))),
+            rates=(rate,),
             streams=self.streams[:2],
             seconds=min(self.seconds, 2.0),
             full=False,
@@ -128,7 +128,6 @@ class LiveRun:
         self._plan = plan
         self._progress = progress
         self._conditions = Conditions()
-        self._pools: dict[str, list[MaskDetector]] = {name: [] for name in plan.detectors}
         self._drawn: tuple[tuple[tuple[int, int], int], list[Frame]] | None = None
 
     def run(self) -> None:
@@ -157,10 +156,9 @@ class LiveRun:
         plan, (width, height) = self._plan, scene.size
         cameras = f", {streams} cameras" if streams > 1 else ""
         self._progress(f"{name}, {mode}, {scene.faces} faces, {width} x {height}, {scene.rate:g} frames/s{cameras}")
-        pool = self._pools[name]
-        while len(pool) < streams:
-            pool.append(MaskDetector(detector=name, detect_every=DETECT_EVERY, threads=plan.threads))
-        row = measure_live(pool[:streams], self._frames(scene), scene.rate, plan.seconds, mode, plan.threads)
+        frames = self._frames(scene)
+        detectors = [MaskDetector(detector=name, detect_every=DETECT_EVERY, threads=plan.threads) for _ in range(streams)]
+        row = measure_live(detectors, frames, scene.rate, plan.seconds, mode)
         return {"detector": name, "mode": mode, "size": list(scene.size), "faces": scene.faces, **row}
 
     def _frames(self, scene: Scene) -> list[Frame]:

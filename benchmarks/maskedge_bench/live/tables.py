@@ -47,10 +47,8 @@ def live_table(report: Report) -> str:
         width, height = row["size"]
         faces = str(row["faces"]) if row["faces"] else "none"
         rows.append(((f"`{row['detector']}`", row["mode"], faces, f"{width} x {height}", f"{row['rate']:g}"), row))
-    note = (
-        f"Each run: {report['run_seconds']:g} s, {counted(report['threads'], 'thread')}, a detection in every "
-        f"{report['detect_every']} frames at most; {machine(report['facts'])}."
-    )
+    threads = "" if report["threads"] is None else f"{counted(report['threads'], 'thread')}, "
+    note = f"Each run: {report['run_seconds']:g} s, {threads}`--detect-every {report['detect_every']}`; {machine(report['facts'])}."
     return f"{rows_table(('detector', 'mode', 'faces', 'frame', 'frames/s'), rows)}\n\n{note}"
 
 

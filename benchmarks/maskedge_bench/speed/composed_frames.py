@@ -13,6 +13,7 @@ from maskedge.sources import demo, open_source
 from maskedge.sources.base import stamp
 from maskedge.types import Frame, Image
 
+
 def load_frames(uri: str, most: int, skip: int = 0) -> tuple[list[Frame], list[str]]:
     """Read up to `most` frames into memory, so that the measurement excludes decoding.
 
