@@ -52,6 +52,15 @@ def _leave_threads(leaving: SystemExit) -> None:
         os._exit(code if isinstance(code, int) else int(code is not None))
 
 
+def use_one_blas_thread() -> None:
+    """Keep the linear algebra libraries of NumPy and OpenCV from starting threads.
+
+    The matrices on a device are small. The threads only wait, at the start for a tenth of its CPU
+    time. Must be called before NumPy is loaded.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 class _Entry(click.Command):
     """A command that makes its standard streams reliable before it runs."""
 
