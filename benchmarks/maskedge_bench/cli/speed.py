@@ -163,7 +163,7 @@ def nets(models: tuple[Path, ...], rounds: int, batch: int, threads: int, json_p
 def cold_start(rounds: int, json_path: Path | None, overwrite: bool) -> None:
     """Measure the time from the start of edge-run to its first result, and its peak memory."""
     with require_runtime():
-        from maskedge_bench.speed.cold_start import measure_cold_start
+        from maskedge_bench.start.cold_start import measure_cold_start
     check_output(json_path)
     finish(measure_cold_start(rounds), json_path)
 

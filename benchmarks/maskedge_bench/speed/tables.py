@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from maskedge_bench.markdown import UNKNOWN, Report, counted, markdown_table, ranged
+from maskedge_bench.live.tables import rows_table
+from maskedge_bench.markdown import UNKNOWN, Report, counted, machine, markdown_table, ranged, versions
 
 
 def pipelines_table(report: Report) -> str:
@@ -42,16 +43,6 @@ def conditions_sentence(report: Report) -> str:
     )
 
 
-def machine(facts: Report) -> str:
-    """Return machine and versions."""
-    return f"{facts['machine']}, {facts['cores']} cores, {versions(facts)}"
-
-
-def versions(facts: Report) -> str:
-    """Return the versions of Python, OpenCV and onnxruntime."""
-    return f"Python {facts['python']}, OpenCV {facts['opencv']}, onnxruntime {facts['onnxruntime']}"
-
-
 def cost_table(report: Report) -> str:
     """Return the cost models."""
     rows = [
@@ -70,18 +61,7 @@ def cost_table(report: Report) -> str:
 
 def live_table(report: Report) -> str:
     """Return the figures of the live runs."""
-    rows = [
-        [
-            row["name"],
-            f"{row['processed']} of {row['captured']}",
-            f"{row['dropped'] / max(row['captured'], 1):.0%}",
-            f"{row['age_ms']['p50']:.1f} / {row['age_ms']['p95']:.1f} / {row['age_ms']['max']:.1f} ms",
-            f"{row['cpu_share']:.0%}",
-        ]
-        for row in report["live"]
-    ]
-    head = ("pipeline", "frames processed", "dropped", "frame age at the result p50 / p95 / max", "CPU, of one core")
-    return markdown_table(head, rows)
+    return rows_table(("pipeline",), (((row["name"],), row) for row in report["live"]))
 
 
 def end_to_end_table(report: Report) -> str:
@@ -167,10 +147,13 @@ def nets_table(report: Report) -> str:
 def cold_start_table(report: Report) -> str:
     """Return the cold start of `edge-run`."""
     facts = report["facts"]
-    head = ("start of `edge-run` to first result", "peak resident memory")
-    rows = [[ranged(report["seconds_to_first_answer"], 2, "s"), f"{report['resident_megabytes']['max']:.0f} MB"]]
+    head = ["start of `edge-run` to first result", "peak resident memory"]
+    row = [ranged(report["seconds_to_first_answer"], 2, "s"), f"{report['resident_megabytes']['max']:.0f} MB"]
+    if "cpu_seconds" in report:
+        head += ["CPU time", "`edge-run --version`"]
+        row += [ranged(report["cpu_seconds"], 2, "s"), ranged(report["version_seconds"], 2, "s")]
     note = f"One picture of 640 x 480, {counted(report['rounds'], 'start')}; {facts['machine']}, {versions(facts)}."
-    return f"{markdown_table(head, rows)}\n\n{note}"
+    return f"{markdown_table(head, [row])}\n\n{note}"
 
 
 SECTIONS: tuple[tuple[str, str, Callable[[Report], str]], ...] = (
