@@ -37,7 +37,7 @@ _INSIDE = 0.99
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SearchPlan:
-    """What a detection must search.
+    """The parts of a frame that a detection must search.
 
     Attributes:
         regions: N disjoint regions in pixels of the frame: none if nothing has changed. None: the
