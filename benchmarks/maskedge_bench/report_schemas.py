@@ -63,7 +63,8 @@ _LIVE_FIGURES = {
 }  # fmt: skip
 _LIVE_ROW = {
     "detector": str, "mode": {"asynchronous", "synchronous"}, "size": [int, int], "faces": int, "streams": int, **_LIVE_FIGURES,
-    "detections": int, "faces_a_frame": float, "age_intervals": _STAGE, "loop_ms": _STAGE, "detection_age_ms": (_STAGE, NONE),
+    "detections": int, "faces_a_frame": float, "age_intervals": _STAGE, "loop_ms": _STAGE, "loop_cpu_ms": _STAGE,
+    "detection_age_ms": (_STAGE, NONE),
 }  # fmt: skip
 _PEAK = {
     "multiply_accumulates_per_second": float, "integer_multiply_accumulates_per_second?": float, "bytes_per_second": float,
