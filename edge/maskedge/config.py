@@ -74,6 +74,20 @@ class DetectConfig:
             "range": Range(1, 10_000),
         },
     )
+    sync: bool | None = field(
+        default=None,
+        metadata={
+            "help": "wait for the detection of each frame that has one, so that the results do not depend on the speed of the "
+            "machine; default: files and anonymize wait, other live sources do not"
+        },
+    )
+    motion_gate: bool = field(
+        default=True,
+        metadata={
+            "help": "search only the changed parts of the picture, and all of it in every fifth detection; anonymize searches "
+            "all of it"
+        },
+    )
     face_threshold: float | None = field(
         default=None,
         metadata={

@@ -133,7 +133,7 @@ class _Run:
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
         _ = self._config.source.address  # reports a missing source before anything is loaded
         with require_runtime():
-            from maskedge.runtime.build import open_detector
+            from maskedge.runtime.build import open_detector, start_tracking
             from maskedge.runtime.context import StopRequest
             from maskedge.runtime.loop import run
             from maskedge.runtime.shutdown import close_run
@@ -154,7 +154,7 @@ class _Run:
         self._warn([detector.notice] if detector.notice else [])
         source = open_source(config.source)
         if source.video:
-            detector.start_tracking()
+            start_tracking(config, source, detector)
         sinks: list[Sink] = []
         try:
             with require_extra("mqtt"):

@@ -239,6 +239,12 @@ def refine(
         boxes[row] = box
 
 
+def suppress_rows(scored: ScoredBoxes, rows: list[int]) -> list[int]:
+    """Return those of some rows that non-maximum suppression keeps."""
+    kept = suppress([scored.boxes[row] for row in rows], scored.face_scores[rows])
+    return [rows[position] for position in kept]
+
+
 def may_be_face(box: Box, width: int, height: int) -> bool:
     """Return True if a box has a plausible size and its centre lies in the picture.
 

@@ -13,10 +13,11 @@ from maskedge.runtime.build import open_detector
 from maskedge.sources import demo
 from maskedge.types import Box, Image
 from maskedge.vision import detectors
+from maskedge.vision.analysis import MOST_CANDIDATES
 from maskedge.vision.detectors import Detections, FaceDetector, adapt_detector, detector_names, load_detector, register_detector
 from maskedge.vision.detectors.cascade import CascadeDetector, opencv_cascade
 from maskedge.vision.detectors.network import CnnDetector
-from maskedge.vision.pipeline import MOST_CANDIDATES, MaskDetector
+from maskedge.vision.pipeline import MaskDetector
 
 
 @pytest.mark.parametrize("name", ["haar", "cnn", "haar-stock"])

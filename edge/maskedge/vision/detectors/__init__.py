@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -70,12 +70,14 @@ class FaceDetector(Protocol):
         score_weights: Weights of the detector's score and of the classifier's probability in the
             face score (`scoring.fuse_scores`). None if the detector gives no scores: the
             classifier's probability is the face score.
+        takes_regions: True for a `RegionDetector`.
         standalone_note: Clause for the user on how faces are found without a classifier that
             rejects non-faces.
     """
 
     default_threshold: float = FACE_THRESHOLD
     score_weights: tuple[float, float] | None = None
+    takes_regions: bool = False
     standalone_note: str = STANDALONE_NOTE
 
     def detect(self, image: Image) -> Detections:
@@ -89,6 +91,28 @@ class FaceDetector(Protocol):
         variant is precise by itself.
         """
         return self
+
+
+class RegionDetector(FaceDetector, Protocol):
+    """A detector that can search a part of a picture. It sets `takes_regions`."""
+
+    def detect(self, image: Image, region: Box | None = None) -> Detections:
+        """Detect the faces of a picture, or of a part of it.
+
+        Args:
+            image: uint8 `[H, W, 3]`, BGR.
+            region: Part of the picture to search, x1, y1, x2, y2 in pixels, at the scale at which
+                the whole picture is searched. None: the whole picture.
+
+        Returns:
+            The faces, with boxes in pixels of the whole picture.
+        """
+        ...
+
+
+def as_region_detector(detector: FaceDetector) -> RegionDetector | None:
+    """Return `detector` if it can search a part of a picture, otherwise None."""
+    return cast("RegionDetector", detector) if detector.takes_regions else None
 
 
 class BoxDetector(Protocol):
