@@ -54,8 +54,10 @@ def live_table(report: Report) -> str:
         faces = str(row["faces"]) if row["faces"] else "none"
         rows.append(((f"`{row['detector']}`", row["mode"], faces, f"{width} x {height}", f"{row['rate']:g}"), row))
     threads = "" if report["threads"] is None else f"{counted(report['threads'], 'thread')}, "
+    load = report["before"]["load"]
+    busy = "" if load is None else f" Load average before the run: {load:.1f}."
     note = f"Each run: {report['run_seconds']:g} s, {threads}`--detect-every {report['detect_every']}`; {machine(report['facts'])}."
-    return f"{rows_table(('detector', 'mode', 'faces', 'frame', 'frames/s'), rows)}\n\n{note}"
+    return f"{rows_table(('detector', 'mode', 'faces', 'frame', 'frames/s'), rows)}\n\n{note}{busy}"
 
 
 def streams_table(report: Report) -> str:
