@@ -76,6 +76,7 @@ def detector(
     not be written.
     """
     with require_extra("train"):
+        from maskedge.modelfile.contract import default_model
         from maskedge.vision.classifier import MaskClassifier
         from maskedge_train.detector.checkpoint import check_start, load_start, save_weights, store_card
         from maskedge_train.detector.evaluate import measure_detector
@@ -96,7 +97,7 @@ def detector(
     start = load_start(init, sample_tiles(read, options["seed"])) if init else None
     if start is not None:
         with progress_bar(len(read), "Mining hard examples", quiet) as step:
-            read = mine_hard_examples(start, MaskClassifier(), read, step)
+            read = mine_hard_examples(start, MaskClassifier(default_model()), read, step)
     recipe = DetectorRecipe(
         batches=options["batches"],
         tile_batch=options["batch_size"],
