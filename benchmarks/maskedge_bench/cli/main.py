@@ -18,6 +18,7 @@ from .live import live
 from .output import check_output
 from .reports import check, compare, report, tables
 from .speed import cold_start, json_option, nets, roofline, speed
+from .tune import tune
 
 
 @click.group(cls=CommandGroup)
@@ -199,5 +200,5 @@ def _write(report: dict[str, Any], path: Path | None) -> None:
     click.echo(f"wrote {path}")
 
 
-for _command in (speed, live, nets, cold_start, roofline, compare, report, check, tables):
+for _command in (speed, live, nets, cold_start, roofline, compare, report, check, tables, tune):
     main.add_command(_command)

@@ -135,10 +135,10 @@ def _finds(side: float) -> str:
 
 def _models(chosen: Path | None) -> Iterator[Finding]:
     try:
-        from maskedge.modelfile.contract import default_detector, default_model
+        from maskedge.modelfile.precision import bundled_classifier, bundled_detector
     except ImportError:
         return  # reported by an earlier check
-    for path in (chosen,) if chosen else (default_model(), default_detector()):
+    for path in (chosen,) if chosen else (bundled_classifier(), bundled_detector()):
         yield from _model(path)
 
 

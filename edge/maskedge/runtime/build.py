@@ -14,6 +14,7 @@ from maskedge.alerts.registry import check_labels, check_rules
 from maskedge.config import DetectConfig, EdgeConfig, changed_keys
 from maskedge.errors import UsageError
 from maskedge.events import Event
+from maskedge.modelfile.precision import choose_precision
 from maskedge.sinks import sink_classes
 from maskedge.sinks.base import RunNames, Sink, SinkContext
 from maskedge.sinks.queued import QueuedSink
@@ -50,6 +51,7 @@ def open_detector(config: EdgeConfig, *, every_frame: bool = False, chosen: bool
         UsageError: No detector has that name.
     """
     detect = config.detect
+    choose_precision(config.model.precision)
     return MaskDetector(
         config.model.file,
         _load_cascade(detect) or (detect.detector if chosen else None),

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from maskedge.boxes import as_box
 from maskedge.errors import ModelError
-from maskedge.modelfile.contract import ClassifierContract, default_model, open_model, read_contract
+from maskedge.modelfile.contract import ClassifierContract, open_model, read_contract
 from maskedge.modelfile.crop import crop_regions
+from maskedge.modelfile.precision import bundled_classifier
 from maskedge.types import Box, Image
 
 from .trial_pictures import trial_pictures
@@ -37,7 +38,7 @@ class MaskClassifier:
     """A classifier file.
 
     Args:
-        path: The .onnx file; None for the bundled one.
+        path: The .onnx file; None for the bundled one (`modelfile.precision`).
         threads: Threads that ONNX Runtime may use.
 
     Raises:
@@ -45,7 +46,7 @@ class MaskClassifier:
     """
 
     def __init__(self, path: Path | None = None, threads: int = 1) -> None:
-        self.path = path or default_model()
+        self.path = path or bundled_classifier()
         self._session = open_model(self.path, threads)
         self.contract: ClassifierContract = read_contract(self._session, str(self.path))
         self._batch = max(1, _BATCH_PIXELS // self.contract.size**2)

@@ -84,6 +84,7 @@ def detector(
     not be written.
     """
     with require_extra("train"):
+        from maskedge.modelfile.contract import default_model
         from maskedge.vision.classifier import MaskClassifier
         from maskedge_train.data.near_duplicates import people_pattern
         from maskedge_train.data.split import split_held_out
@@ -109,7 +110,7 @@ def detector(
     start = load_start(init, sample_tiles(read, options["seed"])) if init else None
     if start is not None:
         with progress_bar(len(read), "Mining hard examples", quiet) as step:
-            read = mine_hard_examples(start, MaskClassifier(), read, step)
+            read = mine_hard_examples(start, MaskClassifier(default_model()), read, step)
     recipe = DetectorRecipe(
         batches=options["batches"],
         tile_batch=options["batch_size"],

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from maskedge.boxes import as_box
 from maskedge.errors import ModelError
-from maskedge.modelfile.contract import default_detector, open_model, read_detector_contract
+from maskedge.modelfile.contract import open_model, read_detector_contract
+from maskedge.modelfile.precision import bundled_detector
 from maskedge.support.resize import resize
 from maskedge.support.timing import inner_stage
 from maskedge.types import Box, Image
@@ -44,7 +45,7 @@ class CnnDetector(FaceDetector):
     """A detector file. Decoding and non-maximum suppression are part of its graph.
 
     Args:
-        path: The .onnx file; None for the bundled one.
+        path: The .onnx file; None for the bundled one (`modelfile.precision`).
         threads: Threads that ONNX Runtime may use.
         side: Longest side in pixels of the input, for a file that takes any size.
         min_face_size: Side in pixels of the picture of the smallest face that must be found. It
@@ -65,7 +66,7 @@ class CnnDetector(FaceDetector):
         min_face_size: int | None = None,
     ) -> None:
         self.default_threshold, self.score_weights = FUSED_THRESHOLD, _FUSED_WEIGHTS
-        self.path = path or default_detector()
+        self.path = path or bundled_detector()
         self.side, self.min_face_size = side, min_face_size
         self._session = open_model(self.path, threads)
         self.contract = read_detector_contract(self._session, str(self.path))
@@ -117,17 +118,24 @@ class CnnDetector(FaceDetector):
         """
         scale = self.scale(image.shape[1], image.shape[0])
         left, top, right, bottom = self._cut(region, image.shape[1], image.shape[0])
-        part = image[top:bottom, left:right]
-        size = scaled_size(right - left, bottom - top, scale)
-        width, height = self._padded(size)
         with inner_stage("resize"):
-            # The aspect ratio stays; the rest of the input, right and below, is black.
-            frame = np.zeros((height, width, 3), np.uint8)
-            resize(part, size, dst=frame[: size[1], : size[0]])
+            frame = self._frame(image[top:bottom, left:right], scale)
         boxes, scores = self.infer(frame)
         order = np.argsort(-scores, kind="stable")
         placed = boxes[order] / np.float32(scale) + np.array([left, top, left, top], np.float32)
         return Detections(tuple(as_box(box) for box in placed), scores[order])
+
+    def frame(self, image: Image) -> Image:
+        """Return the network's input for a picture, uint8 `[H, W, 3]` BGR of a size that it takes."""
+        return self._frame(image, self.scale(image.shape[1], image.shape[0]))
+
+    def _frame(self, part: Image, scale: float) -> Image:
+        size = scaled_size(part.shape[1], part.shape[0], scale)
+        width, height = self._padded(size)
+        # The aspect ratio stays; the rest of the input, right and below, is black.
+        frame = np.zeros((height, width, 3), np.uint8)
+        resize(part, size, dst=frame[: size[1], : size[0]])
+        return frame
 
     @staticmethod
     def _cut(region: Box | None, width: int, height: int) -> tuple[int, int, int, int]:
