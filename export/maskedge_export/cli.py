@@ -346,9 +346,9 @@ def int8(
     model: Path,
     output: Path,
     overwrite: bool,
-    scenes: tuple[Path, ...],
-    relabel_scenes: Path | None,
-    backgrounds: Path | None,
+    scenes: tuple[BoxFile, ...],
+    relabel_scenes: BoxFile | None,
+    backgrounds: tuple[Path, ...],
     force: bool,
 ) -> None:
     """Quantise MODEL, a float32 classifier or detector of edge-export, to int8.

@@ -11,7 +11,6 @@ SCENES=(--scenes "$MASKEDGE_DATA/scenes/train_refit.csv=forehead"
   --scenes "$MASKEDGE_DATA/scenes/more.csv=forehead" --relabel-scenes "$SCENE_LABELS=eyebrows"
   --backgrounds "$TRAIN_BACKGROUNDS" --backgrounds "$MASKEDGE_DATA/backgrounds/more"
   --people '^(?:\d+_\d+_|(?=webcam_))(?P<person>[a-z]+)_\d+')
-DEV_FOREHEAD="$MASKEDGE_DATA/scenes/dev_refit.csv=forehead"
 
 edge-train detector "${SCENES[@]}" --epochs 40 --batches 250 --learning-rate 2e-3 \
   --whole-share 0.5 --init "$MODELS/edgeface.onnx" --out "$RUNS/detector-forehead"
