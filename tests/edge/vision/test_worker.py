@@ -182,6 +182,7 @@ def test_a_detection_that_hangs_ends_in_a_sentence(monkeypatch: pytest.MonkeyPat
 
 
 def test_close_ends_the_thread_and_does_not_wait_for_a_hanging_one() -> None:
+    before = threading.enumerate()
     gate = Gate()
     worker = DetectionWorker(gate)
     client = worker.client()
@@ -191,7 +192,7 @@ def test_close_ends_the_thread_and_does_not_wait_for_a_hanging_one() -> None:
     client.take()
     gate.go.release()
     worker.close(60)
-    assert not any(thread.name == "detection" and thread.is_alive() for thread in threading.enumerate())
+    assert [thread for thread in threading.enumerate() if thread not in before] == []
 
 
 @pytest.mark.parametrize(
