@@ -6,6 +6,7 @@ It detects and classifies faces, tracks them, and decides each label by a vote.
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,6 +211,8 @@ class MaskDetector:
             # With few cores, a detection on two of them would make the calls wait.
             cv2.setNumThreads(self._threads or (2 if (os.cpu_count() or 1) >= _CORES_FOR_TWO else 1))
             self._worker = DetectionWorker(self.analyzer.analyze)
+            # The thread of a detector that is dropped without `close` ends, too.
+            weakref.finalize(self, self._worker.close, 0.0)
             self._video.set_client(self._worker.client())
         elif not asynchronous and self._worker is not None:
             self._video.set_client(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections import Counter
 
@@ -198,6 +199,18 @@ def test_failure_of_a_network_ends_the_video_and_a_crash_is_tried_again() -> Non
             break
     assert found(detector(demo.draw(150), 8), 150) == 1
     detector.close()
+
+
+def test_thread_ends_with_a_detector_that_is_dropped() -> None:
+    before = set(threading.enumerate())
+    detector = MaskDetector(detector="cnn", detect_every=5)
+    detector.start_tracking(asynchronous=True)
+    detector(demo.draw(150), 0)
+    (thread,) = set(threading.enumerate()) - before
+    del detector
+    gc.collect()
+    thread.join(60)
+    assert not thread.is_alive()
 
 
 def test_mode_changes_and_tracks_stay() -> None:
