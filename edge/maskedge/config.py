@@ -88,7 +88,7 @@ class DetectConfig:
         default=None,
         metadata={
             "help": "wait for the detection of each frame that has one, so that the results do not depend on the speed of the "
-            "machine; default: files and anonymize wait, other live sources do not"
+            "machine; default: files wait, live sources do not; anonymize always waits"
         },
     )
     motion_gate: bool = field(

@@ -155,7 +155,7 @@ FLAGS = (
         "detect.sync",
         "Wait for the detection of each frame that has one, so that the results do not depend on the speed of the machine. "
         "With --no-sync, no frame waits: a detection runs beside the tracking, which takes it up when it is complete.",
-        default="--sync for files and with --anonymize, otherwise --no-sync",
+        default="--sync for files, --no-sync for live sources; --anonymize always waits",
     ),
     Flag(
         _FACES,
@@ -350,5 +350,7 @@ def check_flags(config: EdgeConfig, flags: Mapping[str, Any]) -> None:
     ]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} exclude each other: give only one of them.")
+    if flags.get("detect.sync") is False and config.privacy.anonymize:
+        raise UsageError("--no-sync would show a new face before it is found, so it is not for --anonymize: leave one of them out.")
     if flags.get("web.picture") and not config.web.serve:
         raise UsageError("--serve-picture needs --serve: add it, or leave --serve-picture out.")

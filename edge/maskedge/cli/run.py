@@ -170,7 +170,7 @@ class _Run:
                 if config.output.show or not config.log.quiet:
                     self._log.info("%s", notice)
         except BaseException:
-            close_run(source, sinks)
+            close_run(source, sinks, [detector])
             raise
         context = built.context
         context.reload = lambda: self._reload(built)

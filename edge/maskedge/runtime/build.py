@@ -76,7 +76,7 @@ def _tracking_mode(config: EdgeConfig, source: Source) -> dict[str, Any]:
     With `anonymize`, a new face must be hidden in the very frame in which it appears.
     """
     detect, anonymize = config.detect, config.privacy.anonymize
-    waits = not source.live or anonymize if detect.sync is None else detect.sync
+    waits = anonymize or (not source.live if detect.sync is None else detect.sync)
     return {
         "asynchronous": not waits,
         "motion_gate": detect.motion_gate and not anonymize,

@@ -82,6 +82,7 @@ class _Loop:
         self._processor = FrameProcessor(source, detector, context, self._state)
         self._publisher = EventPublisher(source, sinks, context, self._state, detector.clock)
         self._lost_at: float | None = None
+        self._forgotten = False
         self._due = 0.0
         self._go_on = True
 
@@ -141,7 +142,7 @@ class _Loop:
             self._lost_at = None
             self._publisher.publish_event(Event(SOURCE_BACK, now, source.name, details))
         elif self._lost_at is None and (state == LOST or (state == ENDED and message)):
-            self._lost_at = time.monotonic()
+            self._lost_at, self._forgotten = time.monotonic(), False
             self._publisher.publish_event(Event(SOURCE_LOST, now, source.name, {"error": message}))
         elif state == LOST:
             _log.debug("attempt %d failed: %s", retries, message)
@@ -160,8 +161,8 @@ class _Loop:
 
     def _forget_people(self) -> None:
         """Delete expired descriptors of people, also while no frame arrives."""
-        tracker = self._detector.tracker
-        if tracker is not None and tracker.tracks and self._lost_at is not None and time.monotonic() - self._lost_at > KEEP:
+        if self._lost_at is not None and not self._forgotten and time.monotonic() - self._lost_at > KEEP:
+            self._forgotten = True
             self._detector.forget_people()
 
     # Between frames.

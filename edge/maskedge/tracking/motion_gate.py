@@ -64,12 +64,12 @@ class MotionGate:
         self._size = (0, 0)
         self._since_whole = 0
 
-    def plan(self, small: SmallPicture, young: Sequence[Box], known_faces: Sequence[Box] = ()) -> SearchPlan:
+    def plan(self, small: SmallPicture, always: Sequence[Box], known_faces: Sequence[Box] = ()) -> SearchPlan:
         """Choose the parts of a frame to search.
 
         Args:
             small: The frame.
-            young: Boxes in pixels of the frame whose surroundings are searched in any case.
+            always: Boxes in pixels of the frame whose surroundings are searched in any case.
             known_faces: Boxes whose surroundings are searched if a part of them has changed.
         """
         blocks, known = _blocks(small), self._reference
@@ -84,7 +84,7 @@ class MotionGate:
         _, _, parts, _ = cv2.connectedComponentsWithStats(changed, connectivity=8)
         grown = [_grown((x * across, y * down, (x + w) * across, (y + h) * down), margin) for x, y, w, h in parts[1:, :4].tolist()]
         touched = [box for box in known_faces if any(_overlap(box, part) for part in grown)]
-        grown += [_grown(box, _AROUND * max(box[2] - box[0], box[3] - box[1])) for box in (*young, *touched)]
+        grown += [_grown(box, _AROUND * max(box[2] - box[0], box[3] - box[1])) for box in (*always, *touched)]
         clipped = [(max(x1, 0.0), max(y1, 0.0), min(x2, width), min(y2, height)) for x1, y1, x2, y2 in grown]
         regions = _disjoint([box for box in clipped if box[2] - box[0] >= 1 and box[3] - box[1] >= 1])
         area = sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in regions) / (width * height)

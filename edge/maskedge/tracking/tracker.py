@@ -27,6 +27,9 @@ KEEP = 5.0
 """Seconds for which the track of a lost person is kept."""
 KEEP_UNCONFIRMED = 0.5
 """Seconds for which an unconfirmed track is kept. It is more likely a false alarm than a face."""
+UNVERIFIED = 10.0
+"""Seconds without a classification after which a face is lost. The detection is far too slow, or
+hangs."""
 CARRY = 3.0
 """Seconds for which the classifier alone keeps a face that no detection finds."""
 MEMORY = 0.65
@@ -317,15 +320,30 @@ class FaceTracker:
         """Return to the state of a snapshot. The snapshot may be used once."""
         self.__dict__.update(saved.__dict__)
 
-    def advance(self, moment: float, picture: Image | SmallPicture | None = None, *, keep_lost: bool = False) -> None:
+    def drop(self, identities: Collection[int]) -> None:
+        """Drop some tracks, and count their people."""
+        self._gone += Counter(track.voted_label for track in self.tracks if track.identity in identities and track.confirmed)
+        self.tracks = [track for track in self.tracks if track.identity not in identities]
+
+    def resize(self, across: float, down: float) -> None:
+        """Scale all places, because the frames have another size from now on."""
+        for track in self.tracks:
+            x1, y1, x2, y2 = track.box
+            track.box = x1 * across, y1 * down, x2 * across, y2 * down
+            track.velocity = track.velocity[0] * across, track.velocity[1] * down
+            track.origin = None
+        self._last = None
+
+    def advance(self, moment: float, picture: Image | SmallPicture | None = None) -> list[int]:
         """Advance to the next frame.
 
         Args:
             moment: Time at which the frame was taken, in seconds of a steady clock.
             picture: The frame, uint8 `[H, W, 3]` BGR, or its small picture, for optical flow. None:
                 the faces move on at their last speed.
-            keep_lost: Do not drop tracks that were lost for too long. A snapshot that will be
-                restored may find them again.
+
+        Returns:
+            Identities of the tracks that are dropped, because they were lost for too long.
         """
         small = shrink(picture) if isinstance(picture, np.ndarray) else picture
         self.interval = seconds = self._elapsed.step(moment)
@@ -348,8 +366,10 @@ class FaceTracker:
                 x, y = _centre(track.box)
                 if not (0 <= x < width and 0 <= y < height):
                     self.lose(track)
-        if not keep_lost:
-            self._retire()
+        for track in visible:
+            if track.since_classified > UNVERIFIED:
+                self.lose(track)
+        return self._retire()
 
     def update(
         self,
@@ -438,9 +458,9 @@ class FaceTracker:
         self.tracks.remove(young)
         return person
 
-    def _retire(self) -> None:
-        """Drop tracks that were lost for too long, and count their people."""
-        kept = []
+    def _retire(self) -> list[int]:
+        """Drop tracks that were lost for too long, and count their people. Return them."""
+        kept, dropped = [], []
         for track in self.tracks:
             if (
                 track.since_visible <= KEEP + _ROUNDING
@@ -448,9 +468,11 @@ class FaceTracker:
                 else not track.missed or track.since_found <= KEEP_UNCONFIRMED + _ROUNDING
             ):
                 kept.append(track)
-            elif track.confirmed:
-                self._gone[track.voted_label] += 1
+            else:
+                dropped.append(track.identity)
+                self._gone[track.voted_label] += track.confirmed
         self.tracks = kept
+        return dropped
 
 
 def _slowing_distance(velocity: tuple[float, float], seconds: float) -> tuple[float, float]:

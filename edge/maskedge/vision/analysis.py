@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -57,7 +58,9 @@ class Analysis:
 
 
 class FrameAnalyzer:
-    """Detects and classifies the faces of frames. It has no state, but runs on one thread at a time.
+    """Detects and classifies the faces of frames. It has no state.
+
+    Calls from several threads take turns, because OpenCV's cascades cannot run on two at once.
 
     Args:
         classifier: The classifier.
@@ -67,6 +70,7 @@ class FrameAnalyzer:
     def __init__(self, classifier: MaskClassifier, detector: FaceDetector) -> None:
         self.classifier = classifier
         self.detector = detector
+        self._turn = threading.Lock()
         self._searches_parts = as_region_detector(detector)
 
     @property
@@ -81,6 +85,10 @@ class FrameAnalyzer:
             request: The frame.
             clock: Measures the stages `detect` and `classify`.
         """
+        with self._turn:
+            return self._analyze(request, clock)
+
+    def _analyze(self, request: AnalysisRequest, clock: StageClock) -> Analysis:
         image = request.image
         detections, candidates = Detections(()), 0
         if request.detect and (request.regions is None or request.regions):

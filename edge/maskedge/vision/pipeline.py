@@ -211,8 +211,9 @@ class MaskDetector:
             # With few cores, a detection on two of them would make the calls wait.
             cv2.setNumThreads(self._threads or (2 if (os.cpu_count() or 1) >= _CORES_FOR_TWO else 1))
             self._worker = DetectionWorker(self.analyzer.analyze)
-            # The thread of a detector that is dropped without `close` ends, too.
-            weakref.finalize(self, self._worker.close, 0.0)
+            # The thread of a detector that is dropped without `close` ends, too. At the end of
+            # Python, a thread in the middle of C++ code would abort the process.
+            self._finalizer = weakref.finalize(self, self._worker.close)
             self._video.set_client(self._worker.client())
         elif not asynchronous and self._worker is not None:
             self._video.set_client(None)
@@ -233,13 +234,14 @@ class MaskDetector:
             self._video.forget()
 
     def close(self) -> None:
-        """End the thread of asynchronous detection. The last tracks can still be read."""
+        """End the thread of asynchronous detection. The tracks stay, and later calls wait."""
         if self._video is not None:
             self._video.set_client(None)
         self._end_worker()
 
     def _end_worker(self) -> None:
         if self._worker is not None:
+            self._finalizer.detach()
             self._worker.close()
             self._worker = None
             self._set_threads()

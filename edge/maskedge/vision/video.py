@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from maskedge.boxes import IOU, box_iou, same_face
 from maskedge.tracking.motion_gate import MotionGate, SearchPlan, is_inside
 from maskedge.tracking.optical_flow import SmallPicture, shrink
-from maskedge.tracking.tracker import FaceTracker, Track
+from maskedge.tracking.tracker import UNVERIFIED, FaceTracker, Track
 from maskedge.types import Face, Image
 
 from .analysis import Analysis, AnalysisRequest
@@ -32,6 +32,13 @@ if TYPE_CHECKING:
 _COUNTED = 0.99
 """Minimum voted face probability to count a track as a person. A false alarm can persist, but its
 probability varies."""
+_WHOLE_AFTER = 1.0
+"""Seconds after which a detection searches the whole picture again, whatever has changed."""
+_FAR = 0.2
+"""Seconds between two frames from which a frame waits for its result. The next frame is far, and
+its picture is another."""
+_LONGEST_WAIT = 1.0
+"""Maximum seconds of that wait."""
 _MOST_STEPS = 8
 """Maximum number of frames that are followed once more after a late result. If there are more,
 every second one is left out."""
@@ -57,12 +64,14 @@ class _Pending:
     Attributes:
         job: The job.
         saved: The tracker at that frame.
+        moment: Time stamp of the frame.
         started: Time of the frame, in seconds of `time.perf_counter`.
         since: Time stamp and small picture of the frames since then.
     """
 
     job: _Job
     saved: FaceTracker
+    moment: float
     started: float
     since: list[tuple[float, SmallPicture]] = field(default_factory=list)
 
@@ -87,6 +96,7 @@ class VideoDetector:
         self._client: WorkerClient | None = None
         self._gate = MotionGate()
         self._schedule = DetectionSchedule()
+        self._since_whole = 0.0
         self._due = False
         self._size: tuple[int, int] | None = None
         self._pending: _Pending | None = None
@@ -114,22 +124,25 @@ class VideoDetector:
         with clock("track"):
             small = shrink(image)
             if self._client is not None:
-                self._take_up(small.size)
-            self.tracker.advance(moment, small, keep_lost=self._pending is not None)
+                self._take_up(moment, small.size)
+            if self._size is not None and self._size != small.size:
+                self.tracker.resize(small.size[0] / self._size[0], small.size[1] / self._size[1])
+                self._due = True
+            self._size = small.size
+            dropped = self.tracker.advance(moment, small)
             if self._pending is not None:
+                # The state to which the tracks will return must not bring anyone back.
+                self._pending.saved.drop(dropped)
                 self._remember(moment, small)
+        self._since_whole += self.tracker.interval
         every = self._detector.detect_every
         self._due |= self._schedule.next_frame(self.tracker.interval, every, redetect_soon=self.tracker.redetect_soon)
-        self._due |= self._size != small.size
-        self._size = small.size
         if self._client is None or self._client.accepts:
             job = self._next_job(image, small)
             if job is not None and self._client is None:
-                self._apply(job, self._detector.analyzer.analyze(job.request, clock))
+                self._analyze(job)
             elif job is not None and self._client is not None:
-                pending = _Pending(job, self.tracker.snapshot(), started)
-                if self._client.submit(job.request):
-                    self._pending = pending
+                self._submit(self._client, job, moment, started)
         return self._faces()
 
     def wait(self, seconds: float) -> bool:
@@ -140,6 +153,7 @@ class VideoDetector:
         """Drop all tracks except the count of people, and the result of the frame in progress."""
         self._drop_pending()
         self._due = True
+        self._gate = MotionGate()
         self.tracker.forget()
 
     def _drop_pending(self) -> None:
@@ -151,30 +165,58 @@ class VideoDetector:
     def _next_job(self, image: Image, small: SmallPicture) -> _Job | None:
         """Return what to analyse in this frame, if anything."""
         visible = self.tracker.visible
+        if self._pending is not None and self._pending.job.plan is not None:
+            # A detection still waits for its turn. This frame takes its place.
+            self._due = True
         if not self._due:
             unstable = [(track.identity, track.box) for track in visible if not track.is_stable]
             return _Job(AnalysisRequest(image, detect=False, places=unstable), None) if unstable else None
         self._due = False
         plan = SearchPlan(None, small)
         if self.motion_gate and self._detector.analyzer.searches_parts:
-            # A track that does not count yet needs further detections.
-            young = [track.box for track in visible if not track.confirmed]
-            plan = self._gate.plan(small, young, [track.box for track in self.tracker.tracks])
+            # A track that does not count yet needs further detections, and a lost person may be
+            # where nothing has changed: only the track was lost.
+            always = [track.box for track in self.tracker.tracks if not (track.confirmed and track.is_visible)]
+            plan = self._gate.plan(small, always, [track.box for track in visible])
+            if self._since_whole >= _WHOLE_AFTER:
+                plan = SearchPlan(None, small)
             if not plan.regions and plan.regions is not None and not visible:
                 self._gate.mark_searched(plan)
                 return None
         places = [(track.identity, track.box) for track in visible] if self._detector.rejects_non_faces else []
         return _Job(AnalysisRequest(image, regions=plan.regions, places=places), plan)
 
-    def _take_up(self, size: tuple[int, int]) -> None:
+    def _analyze(self, job: _Job) -> None:
+        try:
+            analysis = self._detector.analyzer.analyze(job.request, self._detector.clock)
+        except BaseException:
+            self._due |= job.plan is not None
+            raise
+        self._apply(job, analysis)
+
+    def _submit(self, client: WorkerClient, job: _Job, moment: float, started: float) -> None:
+        """Submit a job to the thread. At a low frame rate, wait for it: the next frame is far."""
+        # The caller may draw into its picture as soon as it has the faces.
+        job = replace(job, request=replace(job.request, image=job.request.image.copy()))
+        pending = _Pending(job, self.tracker.snapshot(), moment, started)
+        if not client.submit(job.request):
+            self._due |= job.plan is not None
+            return
+        self._pending = pending
+        if self.tracker.interval >= _FAR and client.wait(min(self.tracker.interval / 2, _LONGEST_WAIT)):
+            with self._detector.clock("track"):
+                self._take_up(moment, (job.request.image.shape[1], job.request.image.shape[0]))
+
+    def _take_up(self, moment: float, size: tuple[int, int]) -> None:
         """Take up the result of an earlier frame, if it is complete."""
         assert self._client is not None  # noqa: S101  (called with a worker alone)
         pending, result = self._pending, self._client.take()
         if pending is None or (result is None and not self._client.is_idle):
             return
         self._pending = None
-        if result is None or pending.job.request.image.shape[1::-1] != size:
-            # The thread died, or the boxes belong to another picture size.
+        outdated = not 0 <= moment - pending.moment <= UNVERIFIED
+        if result is None or outdated or pending.job.request.image.shape[1::-1] != size:
+            # The thread died, or the boxes belong to another picture size or to a time long ago.
             self._due = True
             return
         analysis, stages = result
@@ -203,6 +245,8 @@ class VideoDetector:
                 return
             self._detector.candidates = analysis.candidates
             self._gate.mark_searched(job.plan)
+            if job.plan.regions is None:
+                self._since_whole = 0.0
             self._apply_detection(job.request.image, job.plan, analysis)
 
     def _apply_detection(self, image: Image, plan: SearchPlan, analysis: Analysis) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -16,11 +17,13 @@ from maskedge.support.timing import StageClock
 
 from .analysis import Analysis, AnalysisRequest
 
+_LONGEST_PAUSE = 2.0
+"""Maximum pause in seconds, whatever the CPU budget. Slower detections would not be live."""
 NICENESS = 5
 """Added niceness of the thread, where the system allows it. On one core, the loop goes first."""
-_LONGEST = 60.0
+_HANGS_AFTER = 60.0
 """Maximum seconds for one frame. After that the thread counts as hanging, which cannot be ended."""
-_LEAST_SHARE = 0.25
+_GUARANTEED_SHARE = 0.25
 """Fraction of the CPU budget that the thread may always use."""
 _WINDOW = 1.0
 """Seconds over which CPU use is measured."""
@@ -64,7 +67,7 @@ class WorkerClient:
         """Return the result and the milliseconds of its stages once it is complete, otherwise None.
 
         Raises:
-            MaskedgeError: The analysis failed.
+            MaskedgeError: The analysis failed. Each later call raises it again.
         """
         return self._worker.take(self)
 
@@ -89,17 +92,30 @@ class DetectionWorker:
     """
 
     def __init__(self, analyze: Callable[[AnalysisRequest, StageClock], Analysis], cpu_budget: float | None = None) -> None:
-        self.cpu_budget = cpu_budget
+        self._cpu_budget = cpu_budget
         self._analyze = analyze
         self._changed = threading.Condition()
         self._turns: deque[WorkerClient] = deque()
         self._running: WorkerClient | None = None
         self._cancelled = False
-        self._since = 0.0
+        # Seconds that the running analysis has taken, up to the time `_checked`.
+        self._busy = self._checked = 0.0
         self._deaths = 0
-        self._reason: BaseException | None = None
+        # Why the thread has died. Only the text is kept: the exception would hold the picture.
+        self._death: str | None = None
         self._closed = False
         self._thread = self._start()
+
+    @property
+    def cpu_budget(self) -> float | None:
+        """CPU budget of the process in percent of one core, None for no limit."""
+        return self._cpu_budget
+
+    @cpu_budget.setter
+    def cpu_budget(self, cpu_budget: float | None) -> None:
+        with self._changed:
+            self._cpu_budget = cpu_budget
+            self._changed.notify_all()
 
     def client(self) -> WorkerClient:
         """Return access for one more video."""
@@ -111,7 +127,9 @@ class DetectionWorker:
             self._closed = True
             self._turns.clear()
             self._changed.notify_all()
-        self._thread.join(seconds)
+        # Garbage collection may close a worker on its own thread.
+        if self._thread is not threading.current_thread():
+            self._thread.join(seconds)
 
     def accepts(self, client: WorkerClient) -> bool:
         """See `WorkerClient.accepts`."""
@@ -138,7 +156,7 @@ class DetectionWorker:
         """See `WorkerClient.take`."""
         with self._changed:
             if client.failure is not None:
-                raise client.failure
+                raise client.failure.with_traceback(None)
             if client.answer is None:
                 self._check_thread()
             answer, client.answer = client.answer, None
@@ -166,22 +184,30 @@ class DetectionWorker:
         """
         if self._closed:
             return
-        if self._thread.is_alive():
-            if self._running is not None and time.monotonic() - self._since > _LONGEST:
-                raise ModelError(f"the detection has not returned for {_LONGEST:.0f} s: use another detector, or run edge-doctor.")
+        if self._death is None and self._thread.is_alive():
+            # Time in which the process was stopped does not count.
+            now = time.monotonic()
+            self._busy += min(now - self._checked, 1.0)
+            self._checked = now
+            if self._running is not None and self._busy > _HANGS_AFTER:
+                raise ModelError(
+                    f"the detection has not returned for {_HANGS_AFTER:.0f} s: use another detector, or run edge-doctor."
+                )
             return
         self._deaths += 1
         self._running = None
-        reason = " ".join(repr(self._reason).split())[:200]
         if self._deaths > 1:
-            raise ModelError(f"the detection failed twice ({reason}): run edge-doctor, or use another detector.")
-        _log.warning("the detection failed and was started again (%s).", reason)
+            raise ModelError(f"the detection failed twice ({self._death}): run edge-doctor, or use another detector.")
+        _log.warning("the detection failed and was started again (%s).", self._death)
+        self._death = None
         self._thread = self._start()
 
     def _run(self) -> None:
-        with contextlib.suppress(AttributeError, OSError):
+        if sys.platform == "linux":
             # On Linux, this is the niceness of the thread alone.
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+            with contextlib.suppress(OSError):
+                nice = min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
         meter = _CpuMeter()
         while True:
             with self._changed:
@@ -190,7 +216,8 @@ class DetectionWorker:
                     return
                 client = self._turns.popleft()
                 request, client.waiting = client.waiting, None
-                self._running, self._cancelled, self._since = client, False, time.monotonic()
+                self._running, self._cancelled = client, False
+                self._busy, self._checked = 0.0, time.monotonic()
             if request is None:
                 continue
             clock = StageClock()
@@ -200,7 +227,10 @@ class DetectionWorker:
             except MaskedgeError as error:
                 failure = error
             except BaseException as error:  # noqa: BLE001  (`take` reports it)
-                self._reason = error
+                with self._changed:
+                    self._death = " ".join(repr(error).split())[:200]
+                    self._running = None
+                    self._changed.notify_all()
                 return
             with self._changed:
                 self._running = None
@@ -214,9 +244,13 @@ class DetectionWorker:
     def _pause(self, meter: _CpuMeter) -> None:
         """Wait as long as the CPU budget requires."""
         own, others, since = meter.measure()
-        seconds = pause_seconds(own, others, since, self.cpu_budget)
+        end = time.monotonic()
         with self._changed:
-            self._changed.wait_for(lambda: self._closed, seconds)
+            while not self._closed:
+                left = pause_seconds(own, others, since, self._cpu_budget) - (time.monotonic() - end)
+                if left <= 0:
+                    break
+                self._changed.wait(left)
 
 
 def pause_seconds(own: float, others: float, since: float, cpu_budget: float | None) -> float:
@@ -231,7 +265,7 @@ def pause_seconds(own: float, others: float, since: float, cpu_budget: float | N
     if cpu_budget is None:
         return 0.0
     budget = cpu_budget / 100
-    return max(0.0, own / max(_LEAST_SHARE * budget, budget - others) - since)
+    return min(max(0.0, own / max(_GUARANTEED_SHARE * budget, budget - others) - since), _LONGEST_PAUSE)
 
 
 class _CpuMeter:

@@ -201,6 +201,101 @@ def test_failure_of_a_network_ends_the_video_and_a_crash_is_tried_again() -> Non
     detector.close()
 
 
+def settle(detector: MaskDetector, index: int, frames: int = 20) -> int:
+    """Process a frame of the demo for some time, and return the number of faces."""
+    faces: list[Face] = []
+    for step in range(frames):
+        faces = detector(demo.draw(index), step / RATE)
+        assert detector.wait()
+    return len(faces)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_people_who_sit_still_are_found_again_after_a_dark_frame(asynchronous: bool) -> None:
+    detector = MaskDetector(detector=Searching(), detect_every=25)
+    detector.start_tracking(asynchronous=asynchronous)
+    count = settle(detector, 150, 60)
+    detector(np.zeros((480, 640, 3), np.uint8), 61 / RATE)
+    assert detector.wait()
+    shown = []
+    for step in range(62, 80):
+        shown.append(len(detector(demo.draw(150), step / RATE)))
+        assert detector.wait()
+    assert shown[-1] == count
+    assert detector.tracker is not None
+    assert detector.tracker.people.total() == count
+    detector.forget_people()
+    for step in range(80, 83):
+        faces = detector(demo.draw(150), step / RATE)
+        assert detector.wait()
+    assert len(faces) == count
+    detector.close()
+
+
+def test_nobody_is_shown_for_long_while_the_detection_hangs() -> None:
+    detector, held = open_held()
+    assert settle(detector, 150) > 2
+    held.go.clear()
+    empty = np.full((480, 640, 3), 90, np.uint8)
+    assert detector.tracker is not None
+    kept = []
+    for step in range(20, 20 + round(18 * RATE)):
+        faces = detector(empty, step / RATE)
+        kept.append((len(faces), len(detector.tracker.tracks)))
+    assert kept[-1] == (0, 0)
+    assert all(faces == 0 for faces, _ in kept[round(11 * RATE) :])
+    people = detector.tracker.people.total()
+    held.go.set()
+    assert detector.wait()
+    assert detector(empty, 20.0) == [], "the result is out of date"
+    assert detector.tracker.people.total() == people
+    detector.close()
+
+
+def test_the_picture_of_a_frame_in_detection_is_a_copy() -> None:
+    detector, held = open_held()
+    held.go.clear()
+    image = demo.draw(150).copy()
+    detector(image, 0)
+    image[:] = 0
+    held.go.set()
+    assert detector.wait()
+    assert len(detector(demo.draw(150), 0.04)) >= 3
+    detector.close()
+
+
+def test_at_a_low_rate_a_frame_has_its_own_faces() -> None:
+    detector, _ = open_held()
+    for step, index in enumerate(range(60, 240, 20)):
+        faces = detector(demo.draw(index), float(step))
+        if step:
+            assert found(faces, index) == 1
+        assert detector.wait()
+    detector.close()
+
+
+def test_a_detection_that_waits_is_not_replaced_by_a_verification() -> None:
+    """Another video occupies the thread; the frames of this one wait."""
+    detector, held = open_held()
+    settle(detector, 150)
+    assert isinstance(detector.detector, Searching)
+    held.go.clear()
+    held.begun.clear()
+    worker = detector._worker
+    assert worker is not None
+    other = worker.client()
+    other.submit(AnalysisRequest(demo.draw(0), regions=[]))
+    held.begun.wait(60)
+    before = len(detector.detector.searched)
+    # The scene changes, so that a detection of it is due; then only verifications are.
+    for step in range(20, 29):
+        detector(demo.draw(190), step / RATE)
+    held.go.set()
+    assert detector.wait()
+    assert len(detector.detector.searched) > before
+    detector.close()
+
+
 def test_thread_ends_with_a_detector_that_is_dropped() -> None:
     before = set(threading.enumerate())
     detector = MaskDetector(detector="cnn", detect_every=5)

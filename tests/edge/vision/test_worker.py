@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -172,9 +173,18 @@ def test_a_detection_that_hangs_ends_in_a_sentence(monkeypatch: pytest.MonkeyPat
     client.submit(frame(1))
     wait(lambda: gate.begun == [1])
     assert client.take() is None
-    now = time.monotonic()
+    clock = [time.monotonic()]
     with monkeypatch.context() as patch:
-        patch.setattr(time, "monotonic", lambda: now + 61)
+        patch.setattr(time, "monotonic", lambda: clock[0])
+        clock[0] += 1000
+        assert client.take() is None, "the process was stopped for that time"
+        for _ in range(58):
+            clock[0] += 1
+            assert client.take() is None
+        clock[0] += 1
+        with contextlib.suppress(ModelError):
+            client.take()
+        clock[0] += 1
         with pytest.raises(ModelError, match="has not returned for 60 s: use another detector"):
             client.take()
     gate.go.release()
@@ -204,6 +214,8 @@ def test_close_ends_the_thread_and_does_not_wait_for_a_hanging_one() -> None:
         (0.02, 0.0, 0.10, 50, 0.0),
         # The other threads use 30 % of the core, so 20 % are left.
         (0.02, 0.3, 0.02, 50, 0.08),
+        # A pause has an end, whatever the budget.
+        (0.2, 0.0, 0.2, 1, 2.0),
         # They use more than the budget: a quarter of it is left.
         (0.02, 0.9, 0.02, 40, 0.18),
     ],

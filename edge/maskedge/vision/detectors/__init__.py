@@ -70,14 +70,12 @@ class FaceDetector(Protocol):
         score_weights: Weights of the detector's score and of the classifier's probability in the
             face score (`scoring.fuse_scores`). None if the detector gives no scores: the
             classifier's probability is the face score.
-        takes_regions: True for a `RegionDetector`.
         standalone_note: Clause for the user on how faces are found without a classifier that
             rejects non-faces.
     """
 
     default_threshold: float = FACE_THRESHOLD
     score_weights: tuple[float, float] | None = None
-    takes_regions: bool = False
     standalone_note: str = STANDALONE_NOTE
 
     def detect(self, image: Image) -> Detections:
@@ -94,7 +92,13 @@ class FaceDetector(Protocol):
 
 
 class RegionDetector(FaceDetector, Protocol):
-    """A detector that can search a part of a picture. It sets `takes_regions`."""
+    """A detector that can search a part of a picture.
+
+    Attributes:
+        takes_regions: True. `as_region_detector` looks for this attribute.
+    """
+
+    takes_regions: bool = True
 
     def detect(self, image: Image, region: Box | None = None) -> Detections:
         """Detect the faces of a picture, or of a part of it.
@@ -112,7 +116,7 @@ class RegionDetector(FaceDetector, Protocol):
 
 def as_region_detector(detector: FaceDetector) -> RegionDetector | None:
     """Return `detector` if it can search a part of a picture, otherwise None."""
-    return cast("RegionDetector", detector) if detector.takes_regions else None
+    return cast("RegionDetector", detector) if getattr(detector, "takes_regions", False) else None
 
 
 class BoxDetector(Protocol):
