@@ -25,6 +25,7 @@ from maskedge.support.files import read_text
 
 from .errors import MaskedgeError, UsageError
 from .settings import MASK, Range, check_settings, check_value, shown
+from .types import PRECISIONS
 
 if TYPE_CHECKING:
     from maskedge.alerts.rules import AlertRule
@@ -52,9 +53,18 @@ class ModelConfig:
     labels: tuple[str, ...] = field(
         default=(), metadata={"help": "labels to choose from, two or more of the model's; empty: all of them"}
     )
+    precision: str = field(
+        default="auto",
+        metadata={
+            "help": f"precision of the bundled classifier and of the detector cnn: {', '.join(PRECISIONS)}; auto: int8 on a "
+            "processor with dot products of bytes; edge-bench tune measures both",
+        },
+    )
 
     def __post_init__(self) -> None:
         check_settings(self, "model")
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"model.precision is one of {', '.join(PRECISIONS)}; got {shown(self.precision)}.")
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,20 @@ class DetectConfig:
         metadata={
             "help": "detect faces in every Nth frame of a video, more often at a low rate; tracks follow them in between",
             "range": Range(1, 10_000),
+        },
+    )
+    sync: bool | None = field(
+        default=None,
+        metadata={
+            "help": "wait for the detection of each frame that has one, so that the results do not depend on the speed of the "
+            "machine; default: files and anonymize wait, other live sources do not"
+        },
+    )
+    motion_gate: bool = field(
+        default=True,
+        metadata={
+            "help": "search only the changed parts of the picture, and all of it in every fifth detection; anonymize searches "
+            "all of it"
         },
     )
     face_threshold: float | None = field(

@@ -16,6 +16,7 @@ import click
 from maskedge.errors import MaskedgeError
 from maskedge.support.install_hint import HEADLESS, OPENCV, SYSTEM_LIBRARIES, pip
 from maskedge.system.host import host_model
+from maskedge.version import VERSION
 
 from .common import Command, silence_libraries
 
@@ -52,7 +53,7 @@ Exit codes:
 
 @click.command(cls=Command, epilog=EPILOG)
 @click.option("--model", type=click.Path(path_type=Path), metavar="FILE", help="Check this model file instead of the bundled ones.")
-@click.version_option(package_name="maskedge")
+@click.version_option(VERSION)
 def main(model: Path | None) -> None:
     """Check that this host can run maskedge: Python, libraries, models, display and cameras."""
     silence_libraries()
@@ -134,10 +135,10 @@ def _finds(side: float) -> str:
 
 def _models(chosen: Path | None) -> Iterator[Finding]:
     try:
-        from maskedge.modelfile.contract import default_detector, default_model
+        from maskedge.modelfile.precision import bundled_classifier, bundled_detector
     except ImportError:
         return  # reported by an earlier check
-    for path in (chosen,) if chosen else (default_model(), default_detector()):
+    for path in (chosen,) if chosen else (bundled_classifier(), bundled_detector()):
         yield from _model(path)
 
 

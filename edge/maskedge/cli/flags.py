@@ -151,6 +151,14 @@ FLAGS = (
     ),
     Flag(
         _FACES,
+        "--sync/--no-sync",
+        "detect.sync",
+        "Wait for the detection of each frame that has one, so that the results do not depend on the speed of the machine. "
+        "With --no-sync, no frame waits: a detection runs beside the tracking, which takes it up when it is complete.",
+        default="--sync for files and with --anonymize, otherwise --no-sync",
+    ),
+    Flag(
+        _FACES,
         "--min-face-size",
         "detect.min_face_size",
         "Ignore faces smaller than this (geometric mean of width and height).",

@@ -15,8 +15,9 @@ import click
 
 from maskedge.errors import MaskedgeError, OutputError, SourceError
 from maskedge.support.text import displayable
+from maskedge.version import VERSION
 
-from .common import require_extra, require_runtime, silence_libraries
+from .common import require_extra, require_runtime, silence_libraries, use_one_blas_thread
 from .flags import GroupedCommand, check_flags, config_flags, flag_of, read_flags
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ Examples:
 @click.option("--print-config", is_flag=True, help="Print the settings in effect as an edge.toml with comments, and exit.")
 @click.option("--install-service", is_flag=True, help="Print a systemd unit that starts edge-run at boot, and exit.")
 @click.option("--yes", is_flag=True, help="With --install-service, write the unit instead of printing it.")
-@click.version_option(package_name="maskedge")
+@click.version_option(VERSION)
 def main(file: Path | None, print_config: bool, install_service: bool, yes: bool, **parameters: Any) -> None:
     """Detect face masks in a camera, a stream, videos or pictures."""
     flags = read_flags(parameters)
@@ -70,6 +71,7 @@ def main(file: Path | None, print_config: bool, install_service: bool, yes: bool
     if yes:
         raise click.UsageError("--yes needs --install-service: it writes the unit instead of printing it.")
     silence_libraries()
+    use_one_blas_thread()
     early: list[int] = []
     if not print_config:
         # Without a handler, a SIGHUP would end the process. The run handles the early signals.
@@ -133,7 +135,7 @@ class _Run:
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
         _ = self._config.source.address  # reports a missing source before anything is loaded
         with require_runtime():
-            from maskedge.runtime.build import open_detector
+            from maskedge.runtime.build import open_detector, start_tracking
             from maskedge.runtime.context import StopRequest
             from maskedge.runtime.loop import run
             from maskedge.runtime.shutdown import close_run
@@ -154,7 +156,7 @@ class _Run:
         self._warn([detector.notice] if detector.notice else [])
         source = open_source(config.source)
         if source.video:
-            detector.start_tracking()
+            start_tracking(config, source, detector)
         sinks: list[Sink] = []
         try:
             with require_extra("mqtt"):

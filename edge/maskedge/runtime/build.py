@@ -14,6 +14,7 @@ from maskedge.alerts.registry import check_labels, check_rules
 from maskedge.config import DetectConfig, EdgeConfig, changed_keys
 from maskedge.errors import UsageError
 from maskedge.events import Event
+from maskedge.modelfile.precision import choose_precision
 from maskedge.sinks import sink_classes
 from maskedge.sinks.base import RunNames, Sink, SinkContext
 from maskedge.sinks.queued import QueuedSink
@@ -31,7 +32,7 @@ from .state import RunState
 
 _WITHOUT_RESTART = (
     *("alerts", "zones.roi", "limits.max_fps", "limits.cpu_budget", "privacy.anonymize", "privacy.stats_only"),
-    *("detect.every", "detect.face_threshold", "log.format", "log.level"),
+    *("detect.every", "detect.face_threshold", "detect.sync", "detect.motion_gate", "log.format", "log.level"),
 )
 """Keys that take effect on a reload."""
 
@@ -50,6 +51,7 @@ def open_detector(config: EdgeConfig, *, every_frame: bool = False, chosen: bool
         UsageError: No detector has that name.
     """
     detect = config.detect
+    choose_precision(config.model.precision)
     return MaskDetector(
         config.model.file,
         _load_cascade(detect) or (detect.detector if chosen else None),
@@ -61,6 +63,25 @@ def open_detector(config: EdgeConfig, *, every_frame: bool = False, chosen: bool
         threads=config.limits.threads,
         reidentify=not config.privacy.no_reidentification,
     )
+
+
+def start_tracking(config: EdgeConfig, source: Source, detector: MaskDetector) -> None:
+    """Start to track the faces of a video."""
+    detector.start_tracking(**_tracking_mode(config, source))
+
+
+def _tracking_mode(config: EdgeConfig, source: Source) -> dict[str, Any]:
+    """Return the arguments of `MaskDetector.set_tracking_mode`.
+
+    With `anonymize`, a new face must be hidden in the very frame in which it appears.
+    """
+    detect, anonymize = config.detect, config.privacy.anonymize
+    waits = not source.live or anonymize if detect.sync is None else detect.sync
+    return {
+        "asynchronous": not waits,
+        "motion_gate": detect.motion_gate and not anonymize,
+        "cpu_budget": config.limits.cpu_budget if source.live else None,
+    }
 
 
 def _load_cascade(detect: DetectConfig) -> FaceDetector | None:
@@ -162,6 +183,7 @@ class Run:
         context.anonymize, context.stats_only = config.privacy.anonymize, config.privacy.stats_only
         self._detector.detect_every = 1 if every_frame else config.detect.every
         self._detector.set_face_threshold(config.detect.face_threshold)
+        self._detector.set_tracking_mode(**_tracking_mode(config, self._source))
         self._config = config
         self._state.update_settings(_reloadable_settings(config, self._detector))
         if {"alerts", "zones.roi"} & set(changed):
@@ -262,6 +284,7 @@ def _describe_settings(config: EdgeConfig, detector: MaskDetector) -> dict[str, 
 def _reloadable_settings(config: EdgeConfig, detector: MaskDetector) -> dict[str, Any]:
     return {
         "detect_every": detector.detect_every,
+        "sync": not detector.is_asynchronous,
         "max_fps": config.limits.max_fps,
         "cpu_budget": config.limits.cpu_budget,
         "anonymize": config.privacy.anonymize,

@@ -24,7 +24,7 @@ from maskedge.vision.pipeline import MaskDetector
 from .context import RunContext, RunResult, StopRequest
 from .event_publisher import EventPublisher
 from .frame_processor import FrameProcessor
-from .shutdown import close_run
+from .shutdown import Closable, close_run
 from .state import RunState
 from .summary import Summary
 
@@ -162,7 +162,7 @@ class _Loop:
         """Delete expired descriptors of people, also while no frame arrives."""
         tracker = self._detector.tracker
         if tracker is not None and tracker.tracks and self._lost_at is not None and time.monotonic() - self._lost_at > KEEP:
-            tracker.forget()
+            self._detector.forget_people()
 
     # Between frames.
 
@@ -207,7 +207,10 @@ class _Loop:
         if context.health is not None:
             context.health.close()
         self._state.set_source(ENDED)
-        failures = close_run(self._source, self._sinks, [context.actions] if context.actions is not None else [])
+        others: list[Closable] = [self._detector]
+        if context.actions is not None:
+            others.append(context.actions)
+        failures = close_run(self._source, self._sinks, others)
         self._publisher.log_remaining()
         if self._source.live and self._stop.signal is not None:
             # The exit code of a stopped service is that of the signal, even if an output fails

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from copy import copy
 from dataclasses import dataclass
-from math import exp, hypot
+from math import copysign, exp, hypot, log
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from maskedge.types import Box, Image
 
 from .appearance import Descriptor, describe, similarity
 from .elapsed import Elapsed
-from .optical_flow import Motion
+from .optical_flow import Movement, SmallPicture, movements, shrink
 
 CONFIRM = 0.3
 """Minimum number of seconds from the first to the latest detection of a face that counts as a
@@ -61,6 +62,8 @@ _SLOWING = 0.8
 """Time constant in seconds with which an unobserved face slows down."""
 _STEADY = 0.11
 """Time constant in seconds of the speed, an exponential mean of observed movements."""
+_STEADY_SIZE = 0.08
+"""Relative change of size per second that is ignored. The measurement is not more exact than that."""
 _SEARCH = 0.4
 """Seconds after a loss in which an early detection is wanted."""
 _ROUNDING = 1e-6
@@ -75,6 +78,7 @@ class Track:
         identity: Number of the track, from 1.
         box: Place or expected place of the face (x1, y1, x2, y2 in pixels).
         velocity: Movement of the centre in pixels per second, x and y.
+        growth: Relative change of the size per second, smoothed.
         is_visible: False while the face is lost.
         hits: Detections that found the face.
         missed: Consecutive detections that did not find it.
@@ -103,6 +107,7 @@ class Track:
     identity: int
     box: Box
     velocity: tuple[float, float] = (0.0, 0.0)
+    growth: float = 0.0
     is_visible: bool = True
     hits: int = 0
     missed: int = 0
@@ -143,23 +148,24 @@ class Track:
         """Voted probability of being a face."""
         return float(self.label_probabilities.sum()) if self.label_probabilities is not None else 1.0
 
-    def advance(self, seconds: float, shift: tuple[float, float] | None) -> None:
+    def advance(self, seconds: float, movement: Movement | None) -> None:
         """Advance to the next frame.
 
         Args:
             seconds: Seconds since the previous frame.
-            shift: Observed movement in pixels. None: the face moves on at its last speed and slows
-                down.
+            movement: Observed movement. None: the face moves on at its last speed and slows down.
         """
         self.interval = seconds
         self.since_first += seconds
         self.since_found += seconds
         self.since_classified += seconds
-        self.unobserved = 0.0 if shift is not None else self.unobserved + seconds
+        self.unobserved = 0.0 if movement is not None else self.unobserved + seconds
         if not self.is_visible:
             self.since_visible += seconds
-        if shift is None:
-            shift = _slowing_distance(self.velocity, seconds)
+        shift = _slowing_distance(self.velocity, seconds) if movement is None else movement.shift
+        growth = 1.0
+        if movement is None:
+            self.growth = 0.0
             if not self.is_visible:
                 left = exp(-seconds / _SLOWING)
                 self.velocity = left * self.velocity[0], left * self.velocity[1]
@@ -169,7 +175,9 @@ class Track:
                 old * self.velocity[0] + (1 - old) * shift[0] / seconds,
                 old * self.velocity[1] + (1 - old) * shift[1] / seconds,
             )
-        self.box = _moved(self.box, shift)
+            self.growth = old * self.growth + (1 - old) * log(movement.growth) / seconds
+            growth = exp(copysign(max(0.0, abs(self.growth) - _STEADY_SIZE), self.growth) * seconds)
+        self.box = _moved(self.box, shift, growth)
 
     def found(self, box: Box, descriptor: Descriptor | None) -> None:
         """Set the place of the face to `box`, the result of a detection."""
@@ -274,7 +282,7 @@ class FaceTracker:
         self._elapsed = Elapsed()
         self._next = 1
         self._gone: Counter[int] = Counter()
-        self._motion = Motion()
+        self._last: SmallPicture | None = None
 
     @property
     def visible(self) -> list[Track]:
@@ -296,49 +304,70 @@ class FaceTracker:
         self._gone += Counter(track.voted_label for track in self.tracks if track.confirmed)
         self.tracks = []
         self._search = 0.0
-        self._motion = Motion()
+        self._last = None
 
-    def advance(self, moment: float, image: Image | None = None) -> None:
+    def snapshot(self) -> FaceTracker:
+        """Return a copy of this tracker in its present state, for `restore`."""
+        saved = copy(self)
+        saved.tracks = [copy(track) for track in self.tracks]
+        saved._elapsed, saved._gone = copy(self._elapsed), self._gone.copy()
+        return saved
+
+    def restore(self, saved: FaceTracker) -> None:
+        """Return to the state of a snapshot. The snapshot may be used once."""
+        self.__dict__.update(saved.__dict__)
+
+    def advance(self, moment: float, picture: Image | SmallPicture | None = None, *, keep_lost: bool = False) -> None:
         """Advance to the next frame.
 
         Args:
             moment: Time at which the frame was taken, in seconds of a steady clock.
-            image: The frame, uint8 `[H, W, 3]` BGR, for optical flow. None: the faces move on at
-                their last speed.
+            picture: The frame, uint8 `[H, W, 3]` BGR, or its small picture, for optical flow. None:
+                the faces move on at their last speed.
+            keep_lost: Do not drop tracks that were lost for too long. A snapshot that will be
+                restored may find them again.
         """
+        small = shrink(picture) if isinstance(picture, np.ndarray) else picture
         self.interval = seconds = self._elapsed.step(moment)
         self._search = max(0.0, self._search - seconds)
-        visible = self.visible
-        shifts = []
-        if image is not None and visible:
-            shifts = self._motion.shifts(image, [track.box for track in visible])
-        if image is not None and not visible:
-            self._motion.forget()
+        visible, last, self._last = self.visible, self._last, small
+        observed: list[Movement | None] = []
+        if visible and small is not None:
+            boxes = [track.box for track in visible]
+            observed = [None] * len(boxes) if last is None else movements(last, small, boxes)
         for track in self.tracks:
             track.trusted = True
-            if not track.is_visible or not shifts:
+            if not track.is_visible or not observed:
                 track.advance(seconds, None)
-        for track, shift in zip(visible, shifts, strict=False):
-            track.trusted = shift is not None
-            track.advance(seconds, shift)
-        if image is not None:
-            height, width = image.shape[:2]
+        for track, movement in zip(visible, observed, strict=False):
+            track.trusted = movement is not None
+            track.advance(seconds, movement)
+        if small is not None:
+            width, height = small.size
             for track in visible:
                 x, y = _centre(track.box)
                 if not (0 <= x < width and 0 <= y < height):
                     self.lose(track)
-        self._retire()
+        if not keep_lost:
+            self._retire()
 
-    def update(self, boxes: Sequence[Box], image: Image | None = None, verified: Collection[int] = ()) -> list[Track]:
+    def update(
+        self,
+        boxes: Sequence[Box],
+        image: Image | None = None,
+        verified: Collection[int] = (),
+        unseen: Collection[int] = (),
+    ) -> list[Track]:
         """Match the N detections of a frame with the tracks.
 
-        Visible tracks without a match are lost, except the tracks in `verified`.
+        Visible tracks without a match are lost, except the tracks in `verified` and `unseen`.
 
         Args:
             boxes: N boxes, at most one per face.
             image: The frame, uint8 `[H, W, 3]` BGR, for descriptors.
             verified: Identities of tracks that the classifier has confirmed at their expected
                 place.
+            unseen: Identities of tracks in parts of the picture that the detector did not search.
 
         Returns:
             The track of each box, in the order of `boxes`.
@@ -361,7 +390,7 @@ class FaceTracker:
                 taken.add(t)
                 matched[b] = self.tracks[t]
         for t, track in enumerate(self.tracks):
-            if t not in taken:
+            if t not in taken and track.identity not in unseen:
                 track.missed += 1
                 outdated = track.since_found > CARRY + _ROUNDING
                 if track.is_visible and (track.identity not in verified or outdated):
@@ -378,8 +407,6 @@ class FaceTracker:
             if not track.confirmed:
                 matched[b] = self._reidentified(track)
         self._retire()
-        if image is not None and boxes and self._motion.is_empty:
-            self._motion.set_frame(image)
         return [matched[b] for b in range(len(boxes))]
 
     def lose(self, track: Track) -> None:
@@ -432,8 +459,9 @@ def _slowing_distance(velocity: tuple[float, float], seconds: float) -> tuple[fl
     return part * velocity[0], part * velocity[1]
 
 
-def _moved(box: Box, shift: tuple[float, float]) -> Box:
-    return box[0] + shift[0], box[1] + shift[1], box[2] + shift[0], box[3] + shift[1]
+def _moved(box: Box, shift: tuple[float, float], growth: float = 1.0) -> Box:
+    x, y = (growth - 1) * (box[2] - box[0]) / 2, (growth - 1) * (box[3] - box[1]) / 2
+    return box[0] + shift[0] - x, box[1] + shift[1] - y, box[2] + shift[0] + x, box[3] + shift[1] + y
 
 
 def _centre(box: Box) -> tuple[float, float]:

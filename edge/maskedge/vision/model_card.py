@@ -28,6 +28,13 @@ _USE = (
 )
 _NO_DATA = "The file does not state its training data."
 _RATES = ("masked_found", "unmasked_found", "false_alarms")
+_OF_PRECISIONS = {
+    "accuracy": "test accuracy",
+    "found": "faces found in held-out pictures",
+    "false_alarms": "false alarms per held-out picture",
+}
+"""Figures of a file of reduced precision that its card compares with those of float32."""
+_OF_FLOAT32 = "The figures of this section are those of the float32 file. The section Export compares the two."
 _NOT_MEASURED = (
     "Not measured, for lack of labels: faces from the side or from above, ages and skin tones "
     "separately, beards, veils, clear shields. Expect lower figures there, and test the model at the "
@@ -124,6 +131,8 @@ def _render_detector(path: Path, contract: DetectorContract, content: bytes) -> 
             "twentieth of the longest side; found means an overlap (IoU) of 0.4.",
             _table(("longest side", "score threshold", "masked found", "unmasked found", "false alarms per picture"), found),
         ]
+    if "of" in card.get("quantisation", {}):
+        figures.insert(0, _OF_FLOAT32)
     sections = [
         f"# Model card: {path.name}",
         _table(("what", "value"), facts),
@@ -181,6 +190,8 @@ def _data(card: Mapping[str, Any]) -> str:
 
 
 def _figures(card: Mapping[str, Any]) -> Iterable[str]:
+    if "of" in card.get("quantisation", {}):
+        yield _OF_FLOAT32
     for part in card.get("evaluations", []):
         yield f"### {part['name']}: {part['pictures']:,} crops"
         whole = [f"accuracy {part['accuracy']:.4f}", f"calibration error {part['calibration']['ece_after']:.4f}"]
@@ -227,8 +238,11 @@ def _export(card: Mapping[str, Any]) -> str:
         rows.append((f"parity with {original}", f"{compared:,} outputs compared, {difference}"))
     for gate, passed in quantised.get("gates", {}).items():
         rows.append((f"gate: {gate}", "passed" if passed else "**FAILED**, written by --force"))
-    if quantised:
-        rows.append(("test accuracy, and of fp32", f"{quantised['accuracy']:.4f}, {quantised['accuracy_fp32']:.4f}"))
+    for key, name in _OF_PRECISIONS.items():
+        if key in quantised:
+            rows.append((f"{name}, and of fp32", f"{quantised[key]:.4f}, {quantised[f'{key}_fp32']:.4f}"))
+    if "of" in quantised:
+        rows.append(("made from the fp32 file with SHA-256", f"`{quantised['of']}`"))
     rows += [(name, version) for name, version in card.get("versions", {}).items()]
     return _table(("export", "value"), rows)
 

@@ -14,31 +14,26 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskedge.boxes import IOU, box_iou, same_face, suppress
 from maskedge.config import DetectConfig, LimitsConfig
 from maskedge.errors import UsageError
 from maskedge.support.timing import StageClock
 from maskedge.tracking.elapsed import CallTimes
-from maskedge.tracking.tracker import FaceTracker, Track
+from maskedge.tracking.tracker import FaceTracker
 from maskedge.types import Box, Face, Image
 
+from .analysis import AnalysisRequest, FrameAnalyzer
 from .classifier import MaskClassifier
-from .detectors import BoxDetector, Detections, FaceDetector, adapt_detector, is_detector_file, load_detector
-from .schedule import DetectionSchedule
-from .scoring import LabelChoice, ScoredBoxes, Thresholds, may_be_face, score_boxes
+from .detectors import BoxDetector, FaceDetector, adapt_detector, is_detector_file, load_detector
+from .scoring import LabelChoice, Thresholds, suppress_rows
 from .standalone import default_detector_name, rejects_non_faces, standalone_notice
+from .video import VideoDetector
+from .worker import DetectionWorker
 
 DETECT_EVERY: int = DetectConfig.every
 """Default of `edge-run`: frames between detections, 5 detections per second at 25 frames/s.
 Tracking a frame takes about 1/20 of the time of the cascade."""
-MOST_CANDIDATES = 256
-"""Maximum number of detections classified per frame. It limits the processing time."""
-_COUNTED = 0.99
-"""Minimum voted face probability to count a track as a person. A false alarm can persist, but its
-probability varies."""
-_NEAR = 0.6
-"""Overlap (IoU) with a detection from which a track is not classified at its expected place. The
-crop would be the same."""
+_CORES_FOR_TWO = 4
+"""Number of cores from which asynchronous detection uses two threads of OpenCV."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +109,8 @@ class MaskDetector:
         # Creating the sections checks the ranges.
         DetectConfig(every=detect_every, face_threshold=face_threshold, min_face_size=min_face_size)
         LimitsConfig(threads=threads)
-        cv2.setNumThreads(threads or min(2, os.cpu_count() or 1))
+        self._threads = threads
+        self._set_threads()
         self.classifier = MaskClassifier(Path(model) if model is not None else None, threads or 1)
         if detector is None:
             detector = default_detector_name(self.classifier.labels)
@@ -125,20 +121,23 @@ class MaskDetector:
             file_type = None if network is None else ".onnx"
             chosen = load_detector(chosen, file_type=file_type, min_face_size=min_face_size, threads=threads or 1)
         self.detector = adapt_detector(chosen)
-        self._rejects_non_faces = rejects_non_faces(self.classifier.labels)
-        if not self._rejects_non_faces:
+        self.rejects_non_faces = rejects_non_faces(self.classifier.labels)
+        """True if the classifier has the label `not_a_face`."""
+        if not self.rejects_non_faces:
             self.detector = self.detector.standalone()
+        self.analyzer = FrameAnalyzer(self.classifier, self.detector)
         self.detect_every = detect_every
         self.min_face_size = min_face_size
         self.set_face_threshold(face_threshold)
         self._reidentify = reidentify
         bound = self.classifier.contract.card.get("unsure_below")
-        self._unsure_below = float(bound) if isinstance(bound, int | float) else 0.0
-        self._choice = LabelChoice(self.classifier, labels)
+        self.unsure_below = float(bound) if isinstance(bound, int | float) else 0.0
+        """Probability below which a classification is unsure."""
+        self.choice = LabelChoice(self.classifier, labels)
         self.candidates = 0
         """Boxes that the detector returned in its last run."""
-        self.tracker: FaceTracker | None = None
-        self._schedule = DetectionSchedule()
+        self._video: VideoDetector | None = None
+        self._worker: DetectionWorker | None = None
         self._times = CallTimes()
         self.clock = StageClock()
         if tracking:
@@ -147,32 +146,103 @@ class MaskDetector:
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels that faces get, in the model's order."""
-        return self._choice.labels
+        return self.choice.labels
 
     @property
     def notice(self) -> str | None:
         """A message about the model for the user, in one sentence; None if there is none."""
-        if self._rejects_non_faces:
+        if self.rejects_non_faces:
             return None
         return standalone_notice(self.classifier.path.name, self.detector)
 
     @property
     def face_threshold(self) -> float:
         """Lowest face score of a face, 0 to 1."""
-        return self._thresholds.face_threshold
+        return self.thresholds.face_threshold
 
     def set_face_threshold(self, face_threshold: float | None) -> None:
         """Set the lowest face score of a face; None for the detector's default."""
-        self._thresholds = Thresholds(
+        self.thresholds = Thresholds(
             self.detector.default_threshold if face_threshold is None else face_threshold,
             self.detector.score_weights is not None,
             self.min_face_size,
         )
 
-    def start_tracking(self) -> None:
-        """Track faces from the next call on. The faces of earlier calls are forgotten."""
-        self.tracker = FaceTracker(reidentify=self._reidentify)
-        self._schedule = DetectionSchedule()
+    @property
+    def tracker(self) -> FaceTracker | None:
+        """The tracks of the video; None without tracking."""
+        return self._video.tracker if self._video is not None else None
+
+    @property
+    def is_asynchronous(self) -> bool:
+        """True if no call waits for a detection."""
+        return self._worker is not None
+
+    def start_tracking(self, *, asynchronous: bool = False, motion_gate: bool = True, cpu_budget: float | None = None) -> None:
+        """Track faces from the next call on. The faces of earlier calls are forgotten.
+
+        Args:
+            asynchronous: See `set_tracking_mode`.
+            motion_gate: See `set_tracking_mode`.
+            cpu_budget: See `set_tracking_mode`.
+        """
+        self.close()
+        self._video = VideoDetector(self, reidentify=self._reidentify)
+        self.set_tracking_mode(asynchronous=asynchronous, motion_gate=motion_gate, cpu_budget=cpu_budget)
+
+    def set_tracking_mode(self, *, asynchronous: bool, motion_gate: bool = True, cpu_budget: float | None = None) -> None:
+        """Change how faces are tracked. The tracks stay. Without tracking, nothing changes.
+
+        Args:
+            asynchronous: Detect and classify on a thread of their own, so that no call waits for
+                them. The faces of a call are then the tracks, corrected by the latest detection
+                that is complete. End the thread with `close`. False: a call waits for its
+                detection, and the results do not depend on the speed of the machine.
+            motion_gate: Search only the parts of the picture that have changed, and every fifth
+                time the whole picture.
+            cpu_budget: With `asynchronous`, CPU budget of the process in percent of one core; None
+                for no limit. The thread pauses to stay within it.
+        """
+        if self._video is None:
+            return
+        self._video.motion_gate = motion_gate
+        if asynchronous and self._worker is None:
+            # With few cores, a detection on two of them would make the calls wait.
+            cv2.setNumThreads(self._threads or (2 if (os.cpu_count() or 1) >= _CORES_FOR_TWO else 1))
+            self._worker = DetectionWorker(self.analyzer.analyze)
+            self._video.set_client(self._worker.client())
+        elif not asynchronous and self._worker is not None:
+            self._video.set_client(None)
+            self._end_worker()
+        if self._worker is not None:
+            self._worker.cpu_budget = cpu_budget
+
+    def wait(self, seconds: float = 60.0) -> bool:
+        """Wait until the asynchronous detection in progress is complete; the next call uses it.
+
+        Return False if it is not complete after `seconds`.
+        """
+        return self._video is None or self._video.wait(seconds)
+
+    def forget_people(self) -> None:
+        """Drop all tracks except the count of people."""
+        if self._video is not None:
+            self._video.forget()
+
+    def close(self) -> None:
+        """End the thread of asynchronous detection. The last tracks can still be read."""
+        if self._video is not None:
+            self._video.set_client(None)
+        self._end_worker()
+
+    def _end_worker(self) -> None:
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+            self._set_threads()
+
+    def _set_threads(self) -> None:
+        cv2.setNumThreads(self._threads or min(2, os.cpu_count() or 1))
 
     def __call__(self, image: Image, moment: float | None = None) -> list[Face]:
         """Find and classify the faces of a picture, or of the next frame with tracking.
@@ -192,8 +262,8 @@ class MaskDetector:
             UsageError: `image` is not a picture, or `moment` is not finite.
         """
         image = as_bgr(image)
-        if self.tracker is not None:
-            return self._next_frame(image, self._times.stamp(moment), self.tracker)
+        if self._video is not None:
+            return self._video(image, self._times.stamp(moment))
         return [scored.face for scored in self.detect(image)]
 
     def detect(self, image: Image, face_threshold: float | None = None) -> list[ScoredFace]:
@@ -203,15 +273,13 @@ class MaskDetector:
             image: uint8 `[H, W, 3]`, BGR.
             face_threshold: Replaces the detector's own threshold for this call.
         """
-        detections = self._run_detector(image)
+        analysis = self.analyzer.analyze(AnalysisRequest(image), self.clock)
+        self.candidates, scored = analysis.candidates, analysis.scored
         with self.clock("classify"):
-            scored = self._score(image, detections)
             faces = [
-                row
-                for row, box in enumerate(scored.boxes)
-                if self._thresholds.accepts(box, scored.face_scores[row], face_threshold)
+                row for row, box in enumerate(scored.boxes) if self.thresholds.accepts(box, scored.face_scores[row], face_threshold)
             ]
-            kept = _suppress_rows(scored, faces)
+            kept = suppress_rows(scored, faces)
         return [
             ScoredFace(
                 self.label_face(scored.boxes[row], scored.probabilities[row]),
@@ -228,114 +296,10 @@ class MaskDetector:
             box: x1, y1, x2, y2 in pixels.
             probabilities: float32 `[C]`, the classifier's result for the box.
         """
-        restricted = self._choice.restrict(probabilities[None])[0]
+        restricted = self.choice.restrict(probabilities[None])[0]
         best = int(restricted.argmax())
         label, score = self.classifier.labels[best], float(restricted[best])
-        return Face(box, label, score, label, score, unsure=score < self._unsure_below)
-
-    def _next_frame(self, image: Image, moment: float, tracker: FaceTracker) -> list[Face]:
-        """Process the next frame of a video and return its faces."""
-        with self.clock("track"):
-            tracker.advance(moment, image)
-        if self._schedule.next_frame(tracker.interval, self.detect_every, redetect_soon=tracker.redetect_soon):
-            self._run_detection(image, tracker)
-        else:
-            self._verify_tracks(image, tracker)
-        labels = self.classifier.labels
-        return [
-            Face(
-                track.box,
-                labels[track.voted_label],
-                track.score,
-                labels[track.latest],
-                track.latest_score,
-                track.identity,
-                unsure=track.confidence < 0.5,
-            )
-            for track in tracker.visible
-        ]
-
-    def _run_detection(self, image: Image, tracker: FaceTracker) -> None:
-        """Detect, classify and update the tracks.
-
-        The classifier verifies tracks without a detection near their expected place, if it rejects
-        non-faces.
-        """
-        detections = self._run_detector(image)
-        count = len(detections)
-        missed = [
-            track
-            for track in tracker.visible
-            if self._rejects_non_faces and all(box_iou(track.box, box) < _NEAR for box in detections.boxes)
-        ]
-        with self.clock("classify"):
-            scored = self._score(image, detections, [track.box for track in missed])
-        with self.clock("track"):
-            thresholds, boxes = self._thresholds, scored.boxes
-            faces = [
-                row
-                for row, (box, score) in enumerate(zip(boxes[:count], scored.face_scores[:count].tolist(), strict=True))
-                if (
-                    thresholds.keeps(box, score)
-                    if any(box_iou(box, track.box) > IOU for track in tracker.visible)
-                    else thresholds.accepts(box, score)
-                )
-            ]
-            kept = _suppress_rows(scored, faces)
-            verified = {
-                track.identity: count + position
-                for position, track in enumerate(missed)
-                if thresholds.verifies(track.box, scored.face_scores[count + position])
-                and not any(same_face(track.box, boxes[row]) for row in kept)
-            }
-            tracks = tracker.update([boxes[row] for row in kept], image, verified)
-            restricted = self._choice.restrict(scored.probabilities)
-            for track, row in zip(tracks, kept, strict=True):
-                self._vote(tracker, track, restricted[row])
-            for track in missed:
-                if track.is_visible and track.missed and track.identity in verified:
-                    row = verified[track.identity]
-                    track.correct(boxes[row])
-                    self._vote(tracker, track, restricted[row])
-
-    def _verify_tracks(self, image: Image, tracker: FaceTracker) -> None:
-        """Classify the tracks that are not stable at their expected places, without detection."""
-        unstable = [track for track in tracker.visible if not track.is_stable]
-        with self.clock("classify"):
-            scored = self._score(image, Detections(()), [track.box for track in unstable])
-        with self.clock("track"):
-            restricted = self._choice.restrict(scored.probabilities)
-            for track, box, score, probabilities in zip(
-                unstable, scored.boxes, scored.face_scores.tolist(), restricted, strict=True
-            ):
-                if self._thresholds.verifies(track.box, score):
-                    track.correct(box)
-                    self._vote(tracker, track, probabilities)
-                else:
-                    tracker.lose(track)
-
-    def _vote(self, tracker: FaceTracker, track: Track, probabilities: npt.NDArray[np.float32]) -> None:
-        track.add_vote(probabilities, self._unsure_below, _COUNTED)
-        if track.face_score < self._thresholds.voted:
-            tracker.lose(track)
-
-    def _run_detector(self, image: Image) -> Detections:
-        """Run the detector and return its plausible detections, at most `MOST_CANDIDATES`."""
-        with self.clock("detect"):
-            detections = self.detector.detect(image)
-        self.candidates = len(detections)
-        height, width = image.shape[:2]
-        plausible = [row for row, box in enumerate(detections.boxes) if may_be_face(box, width, height)]
-        return detections.select(plausible[:MOST_CANDIDATES])
-
-    def _score(self, image: Image, detections: Detections, places: Sequence[Box] = ()) -> ScoredBoxes:
-        return score_boxes(self.classifier, image, detections, self.detector.score_weights, places)
-
-
-def _suppress_rows(scored: ScoredBoxes, rows: list[int]) -> list[int]:
-    """Return the rows that non-maximum suppression keeps."""
-    kept = suppress([scored.boxes[row] for row in rows], scored.face_scores[rows])
-    return [rows[position] for position in kept]
+        return Face(box, label, score, label, score, unsure=score < self.unsure_below)
 
 
 def _detector_name(detector: str | Path | FaceDetector | BoxDetector) -> str:

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from maskedge.errors import ModelError
-from maskedge.modelfile.contract import CATALOGUE, default_model, is_sealed, read_catalogue, read_kind, read_model
+from maskedge.modelfile.contract import CATALOGUE, is_sealed, read_catalogue, read_kind, read_model
+from maskedge.modelfile.precision import bundled_classifier
 from maskedge.support.text import read_json
 from maskedge.types import Image
 
@@ -166,7 +167,7 @@ def verify(path: Path | None = None) -> Verification:
     Raises:
         ModelError: The file is refused, or holds no self-test.
     """
-    path = path or default_model()
+    path = path or bundled_classifier()
     content = read_model(path)
     checksums = ["its own"] if is_sealed(content) else []
     if "sha256" in read_catalogue(path.parent).get(path.name, {}):

@@ -9,9 +9,9 @@ import pytest
 
 from maskedge.boxes import box_iou, contained, side, suppress
 from maskedge.sources import demo
-from maskedge.tracking.appearance import describe, similarity
+from maskedge.tracking.appearance import describe, similarity, to_lab
 from maskedge.tracking.elapsed import Elapsed
-from maskedge.tracking.optical_flow import Motion
+from maskedge.tracking.optical_flow import Movement, movements, shrink
 from maskedge.tracking.tracker import CARRY, CONFIRM, KEEP, RECLASSIFY, FaceTracker, Track
 from maskedge.types import Box, Image
 
@@ -189,7 +189,7 @@ def vote(track: Track, *answers: npt.NDArray[np.float32], rate: float = 25, unsu
     """Add one vote per frame; return the voted label after each."""
     labels = []
     for own in answers:
-        track.advance(1 / rate, (0.0, 0.0))
+        track.advance(1 / rate, Movement((0.0, 0.0)))
         track.add_vote(own, unsure_below)
         labels.append(track.voted_label)
     return labels
@@ -219,7 +219,7 @@ def test_label_follows_a_change_within_a_second_at_any_rate(rate: float) -> None
         while changed is None:
             now += float(random.choice([0.5, 1, 1, 1, 1.5], p=[0.1, 0.25, 0.3, 0.25, 0.1])) / rate
             late = float(random.choice([0, -1.2])) * min(0.5 / rate, 0.02)
-            track.advance(elapsed.step(now + late), (0.0, 0.0))
+            track.advance(elapsed.step(now + late), Movement((0.0, 0.0)))
             if not track.is_stable:
                 track.add_vote(NO_MASK if now > end else MASK)
             if now > end:
@@ -246,7 +246,7 @@ def test_a_face_about_which_nothing_is_doubtful_is_asked_for_again_after_a_while
         vote(track, MASK, MASK, rate=rate)
         asked = 0
         for _ in range(round(4 * rate)):
-            track.advance(1 / rate, (0.0, 0.0))
+            track.advance(1 / rate, Movement((0.0, 0.0)))
             if not track.is_stable:
                 track.add_vote(MASK)
                 asked += 1
@@ -258,7 +258,7 @@ def test_repeated_frames_and_gaps_in_time() -> None:
     track = Track(1, at(0, 0))
     vote(track, *[MASK] * 25)
     for _ in range(50):
-        track.advance(0.0, (0.0, 0.0))
+        track.advance(0.0, Movement((0.0, 0.0)))
         track.add_vote(NO_MASK)
     assert track.voted_label == 0
     vote(track, *[MASK] * 25)
@@ -349,12 +349,12 @@ def test_who_leaves_the_picture_is_lost() -> None:
 def test_motion_says_when_it_cannot_tell() -> None:
     random = np.random.default_rng(5)
     noise = [random.integers(0, 256, (480, 640, 3), np.uint8) for _ in range(2)]
-    motion = Motion()
-    assert motion.shifts(noise[0], [at(200, 200)]) == [None], "there was no frame before"
-    assert motion.shifts(noise[1], [at(200, 200)]) == [None], "another scene"
-    assert motion.shifts(noise[1][:240, :320], [at(20, 20)]) == [None], "another size"
-    assert motion.shifts(noise[1][:8, :8], [at(0, 0, 8)]) == [None], "too small"
-    assert motion.shifts(noise[1], []) == []
+    first, second = (shrink(image) for image in noise)
+    assert movements(first, second, [at(200, 200)]) == [None], "another scene"
+    assert movements(first, shrink(noise[1][:240, :320]), [at(20, 20)]) == [None], "another size"
+    tiny = shrink(noise[1][:8, :8])
+    assert movements(tiny, tiny, [at(0, 0, 8)]) == [None], "too small"
+    assert movements(first, second, []) == []
 
 
 @pytest.mark.parametrize("shape", [(480, 640), (2160, 3840), (90, 120)])
@@ -365,11 +365,26 @@ def test_motion_in_pictures_of_any_size(shape: tuple[int, int]) -> None:
     boxes = [
         (a * scale, b * scale, c * scale, d * scale) for a, b, c, d in (true.box for true in demo.truth(150) if true.visible == 1)
     ]
-    motion = Motion()
-    motion.set_frame(np.asarray(image, np.uint8))
-    for shift in motion.shifts(np.asarray(moved, np.uint8), boxes):
-        assert shift is not None
-        assert shift == pytest.approx((12 * scale, -8 * scale), abs=1.5 * scale + 0.5)
+    for movement in movements(shrink(np.asarray(image, np.uint8)), shrink(np.asarray(moved, np.uint8)), boxes):
+        assert movement is not None
+        assert movement.shift == pytest.approx((12 * scale, -8 * scale), abs=1.5 * scale + 0.5)
+        assert movement.growth == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("factor", [0.95, 1.05])
+def test_size_of_a_face_that_comes_nearer_is_followed(factor: float) -> None:
+    image = demo.draw(150)
+    box = next(true.box for true in demo.truth(150) if true.visible == 1)
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    nearer = cv2.warpAffine(
+        image,
+        np.array([[factor, 0, x - factor * x], [0, factor, y - factor * y]], np.float32),
+        (640, 480),
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    (movement,) = movements(shrink(image), shrink(np.asarray(nearer, np.uint8)), [box])
+    assert movement is not None
+    assert movement.growth == pytest.approx(factor, abs=0.02)
 
 
 def test_memory_stays_bounded_and_people_stay_counted() -> None:
@@ -406,3 +421,9 @@ def test_who_is_forgotten_is_counted_and_comes_back_as_a_new_person() -> None:
         (other,) = step(tracker, at(150, 150))
     assert other.identity != track.identity
     assert tracker.people.total() == 2
+
+
+def test_colours_of_a_descriptor_are_those_of_opencv() -> None:
+    colours = np.stack(np.meshgrid(*[np.arange(0, 256, 15, np.uint8)] * 3), -1).reshape(-1, 18, 3)
+    expected = cv2.cvtColor(colours, cv2.COLOR_BGR2LAB).astype(int)
+    assert np.abs(to_lab(colours) - expected).max() <= 2

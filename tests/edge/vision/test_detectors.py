@@ -13,6 +13,7 @@ from maskedge.runtime.build import open_detector
 from maskedge.sources import demo
 from maskedge.types import Box, Image
 from maskedge.vision import detectors
+from maskedge.vision.analysis import MOST_CANDIDATES
 from maskedge.vision.detectors import (
     Detections,
     FaceDetector,
@@ -25,7 +26,7 @@ from maskedge.vision.detectors import (
 from maskedge.vision.detectors.cascade import CascadeDetector, opencv_cascade
 from maskedge.vision.detectors.network import CnnDetector
 from maskedge.vision.detectors.pyramid import Pyramid
-from maskedge.vision.pipeline import MOST_CANDIDATES, MaskDetector
+from maskedge.vision.pipeline import MaskDetector
 
 
 @pytest.mark.parametrize("name", ["haar", "cnn", "haar-stock"])

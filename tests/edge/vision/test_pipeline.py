@@ -14,9 +14,9 @@ from maskedge.boxes import box_iou, side
 from maskedge.sources import demo
 from maskedge.tracking.elapsed import CallTimes
 from maskedge.types import Box, Image
+from maskedge.vision.analysis import MOST_CANDIDATES
 from maskedge.vision.detectors import adapt_detector, detector_names
 from maskedge.vision.detectors.network import CnnDetector
-from maskedge.vision.pipeline import MOST_CANDIDATES
 from maskedge.vision.scoring import LabelChoice
 
 TWO = ("with_mask", "without_mask")

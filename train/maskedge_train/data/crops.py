@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from maskedge.errors import OutputError
 from maskedge.labelled_boxes import is_held_out_name
-from maskedge.modelfile.contract import MODELS, read_catalogue
+from maskedge.modelfile.contract import MODELS, default_model, read_catalogue
 from maskedge.modelfile.crop import CropRule, crop_faces
 from maskedge.support.pictures import read_picture
 from maskedge.types import NOT_A_FACE, Box, Image
@@ -62,7 +62,7 @@ _MAX_DETECTED = {False: 2, True: 1}
 """Maximum number of crops of a face boxed by detectors. Keys as in `_MAX_FALSE_POSITIVES`."""
 _SHUFFLED = 0.5
 """Share of the `faces` pictures whose shuffled parts are searched for false positives."""
-_VERSION = 5
+_VERSION = 6
 """Version of cutting and painting, part of the cache key. Increment it with each change."""
 
 
@@ -236,7 +236,7 @@ def _drop_likely_faces(image: Image, cuts: list[_Cut]) -> list[_Cut]:
     In a `faces` picture only one face is labelled, so other faces may be unlabelled.
     """
     if not hasattr(_thread, "classifier"):
-        _thread.classifier = MaskClassifier()
+        _thread.classifier = MaskClassifier(default_model())
     kept = clearly_no_face(_thread.classifier, image, [cut.box for cut in cuts])
     return [cut for cut, keep in zip(cuts, kept, strict=True) if keep]
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskedge.boxes import box_iou
+from maskedge.modelfile.contract import default_detector
 from maskedge.types import NOT_A_FACE, Box, Image
 from maskedge.vision.classifier import MaskClassifier
 from maskedge.vision.detectors import FaceDetector
@@ -37,7 +38,7 @@ def sensitive_detectors() -> list[FaceDetector]:
     return [
         CascadeDetector(opencv_cascade("frontalface_default"), side=400, scale_factor=1.1, min_neighbors=1, border=0.1),
         CascadeDetector.default(),
-        CnnDetector(),
+        CnnDetector(default_detector()),
     ]
 
 

@@ -1,0 +1,1 @@
+"""`edge-bench tune`: the fastest settings of the bundled models on this machine."""

@@ -1,0 +1,1 @@
+"""int8 files: quantisation, the rewritten first convolution, and the gates of exported models."""
