@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# edge/maskedge/models/haar.xml: the default detector, a cascade. It takes 4 minutes on one core.
+# edge/maskedge/models/haar.xml: the default detector, a cascade. It takes 10 minutes on one core.
 #
-# The committed cascade has the first 16 of 20 stages. Enter its checksum in MODELS.json by hand.
+# Enter its checksum, size and numbers of features and stages in MODELS.json by hand.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 

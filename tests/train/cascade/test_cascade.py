@@ -15,6 +15,7 @@ from maskedge.sources import demo
 from maskedge.types import Image
 from maskedge.vision.detectors.cascade import CascadeDetector
 from maskedge_train.cascade.boosting import train_stage
+from maskedge_train.cascade.early_stages import EARLY, replace_first_stages
 from maskedge_train.cascade.features import KINDS, WINDOW, Integrals
 from maskedge_train.cascade.opencv import Cascade, from_json, to_json
 from maskedge_train.cascade.samples import FacePatch, Positives, draw_face, face_patches, mine_negatives, square_of
@@ -122,6 +123,28 @@ def test_trained_cascade_finds_the_composite_faces(trained: Path) -> None:
     truth = [face for face in demo.truth(150) if face.visible > 0.9]
     boxes = CascadeDetector.trained(trained / "cascade.xml").detect(demo.draw(150)).boxes
     assert sum(max((box_iou(face.box, box) for box in boxes), default=0) >= 0.3 for face in truth) >= len(truth) // 2
+
+
+def test_early_stages_keep_the_faces_and_reject_more(dataset: DataSet, trained: Path, tmp_path: Path) -> None:
+    cascade = from_json(json.loads((trained / "stages.json").read_text())["cascade"])
+    detector = CascadeDetector.trained(trained / "cascade.xml")
+    fast, figures = replace_first_stages(cascade, 1, dataset.pictures, detector, np.random.default_rng(8), pool=400)
+    # Each ends when it passes no window beside the faces.
+    assert all(len(stage.weaks) <= most for stage, (most, _) in zip(fast.stages, EARLY, strict=False))
+    assert len(fast.stages) == len(figures) + 1 == len(EARLY) + 1
+    assert len(fast.features) == sum(len(stage.weaks) for stage in fast.stages)
+    assert fast.features[-1] == cascade.features[-1]
+    backgrounds = [picture for picture in dataset.pictures if not picture.faces]
+    others = mine_negatives(backgrounds, None, 2000, np.random.default_rng(9), max_per_scan=50, scans=400)
+    assert (fast.stages_passed(others) >= 3).sum() < (cascade.stages_passed(others) >= 1).sum()
+    (tmp_path / "fast.xml").write_text(fast.to_xml())
+    truth = [face.box for face in demo.truth(150) if face.visible > 0.9]
+
+    def found(path: Path) -> int:
+        boxes = CascadeDetector.trained(path).detect(demo.draw(150)).boxes
+        return sum(max((box_iou(face, box) for box in boxes), default=0) >= 0.3 for face in truth)
+
+    assert found(tmp_path / "fast.xml") >= found(trained / "cascade.xml") > 0
 
 
 def test_resumed_training_ends_with_the_same_cascade(dataset: DataSet, trained: Path, tmp_path: Path) -> None:

@@ -45,19 +45,26 @@ class Cascade:
         Returns:
             int64 `[N]`; -1 for windows without enough contrast for Haar features.
         """
-        kind = KINDS[self.kind]()
         integrals = Integrals.of(windows)
         alive = integrals.contrast > 0 if self.kind == "haar" else np.ones(len(windows), np.bool_)
         passed = np.where(alive, 0, -1)
         for stage in self.stages:
             rows = np.flatnonzero(alive)
             own = Integrals(integrals.sums[:, :, rows], integrals.contrast[rows])
-            scores = np.zeros(len(rows))
-            for weak in stage.weaks:
-                scores += np.where(kind.goes_left(own, self.features[weak.feature], weak), weak.left, weak.right)
-            alive[rows] = scores >= stage.threshold - MARGIN
+            alive[rows] = self._sums(own, stage) >= stage.threshold - MARGIN
             passed[rows] += alive[rows]
         return passed
+
+    def last_sums(self, windows: Image) -> npt.NDArray[np.float64]:
+        """Return the sum of the last stage for windows, uint8 `[N, 24, 24]` grey: float64 `[N]`."""
+        return self._sums(Integrals.of(windows), self.stages[-1])
+
+    def _sums(self, integrals: Integrals, stage: Stage) -> npt.NDArray[np.float64]:
+        kind = KINDS[self.kind]()
+        sums = np.zeros(len(integrals.contrast))
+        for weak in stage.weaks:
+            sums += np.where(kind.goes_left(integrals, self.features[weak.feature], weak), weak.left, weak.right)
+        return sums
 
     def to_xml(self) -> str:
         """Return the cascade in the format of OpenCV 4."""

@@ -20,6 +20,7 @@ from maskedge_train.data.dataset import DataSet, Picture
 from maskedge_train.data.split import is_held_out
 
 from .boosting import StageFigures, train_stage
+from .early_stages import replace_first_stages
 from .features import KINDS, Features, Integrals
 from .opencv import Cascade, from_json, to_json
 from .samples import Positives, face_patches, mine_negatives
@@ -47,7 +48,8 @@ class CascadeRecipe:
         negatives: Negatives per stage.
         hit_rate: Share of masked and of unmasked faces that each stage must pass.
         false_alarm: Share of the negatives that each stage may pass.
-        pool: Candidate features of a stage; twice as many in the first four.
+        pool: Candidate features of a stage; twice as many in the first four and in the early
+            stages.
         tried: Candidate features of each stump.
         first: Maximum number of stumps in the first stage. Most windows end in the first stages, so
             few stumps there make a cascade fast.
@@ -56,6 +58,8 @@ class CascadeRecipe:
         outliers: Share of the faces to exclude as outliers. Rotated, blurred or misplaced faces
             would otherwise determine the threshold of every stage.
         scans: Maximum number of scans for the negatives of a stage.
+        replaced: Number of first stages that are replaced at the end (`early_stages`). A cascade
+            with no more stages than that keeps them.
         seed: Seed of all draws.
     """
 
@@ -72,6 +76,7 @@ class CascadeRecipe:
     most: int = 140
     outliers: float = 0.15
     scans: int = 30000
+    replaced: int = 8
     seed: int = 0
 
 
@@ -83,8 +88,8 @@ def train_cascade(
 ) -> dict[str, Any]:
     """Train a cascade and measure it on held-out pictures.
 
-    The training writes `cascade.xml` and `stages.json` (for `resume`) to `out` after every stage,
-    and `report.json` at the end.
+    The training writes `cascade.xml` and `stages.json` (for `resume`) to `out` after every stage.
+    At the end it replaces the first stages in `cascade.xml` and writes `report.json`.
 
     Args:
         pictures: Pictures with labelled faces, and without people.
@@ -116,6 +121,8 @@ def train_cascade(
     cascade = Cascade(recipe.features, (), ())
     if resume:
         cascade, state = _load_state(out / "stages.json", state)
+        # In a finished training the first stages are replaced ones.
+        write_file(out / "cascade.xml", cascade.to_xml())
     positives = Positives.draw(patches, recipe.positives, np.random.default_rng([recipe.seed, 0]))
     kind = KINDS[recipe.features]()
     if recipe.outliers:
@@ -162,6 +169,18 @@ def train_cascade(
         write_file(out / "stages.json", json.dumps({**state, "cascade": to_json(cascade)}) + "\n")
     if not cascade.stages:
         raise UsageError("there are too few windows without a face: give --backgrounds, or more scenes.")
+    if len(cascade.stages) > recipe.replaced:
+        detector, random = CascadeDetector.trained(out / "cascade.xml"), np.random.default_rng([recipe.seed, 2_000])
+        # Pictures of single faces outnumber the small faces of scenes, which are the harder ones.
+        scenes = [picture for picture in train if picture.source == "scenes"] or train
+        cascade, early_figures = replace_first_stages(
+            cascade, recipe.replaced, [*scenes, *others], detector, random, pool=2 * recipe.pool, progress=progress
+        )
+        if early_figures:
+            state["figures"][: recipe.replaced] = [
+                {name: round(value, 4) for name, value in asdict(figures).items()} for figures in early_figures
+            ]
+        write_file(out / "cascade.xml", cascade.to_xml())
     progress("Measuring")
     report = {
         "schema": SCHEMA,

@@ -161,7 +161,7 @@ class CascadeDetector(RegionDetector):
             path,
             side=CASCADE_SIDE,
             min_face_size=min_face_size,
-            scale_factor=1.3,
+            scale_factor=1.25,
             min_neighbors=0,
             border=0.1,
         )
@@ -188,20 +188,23 @@ class CascadeDetector(RegionDetector):
         smallest = self._cascade.getOriginalWindowSize()[0] * FACE_OF_SQUARE
         return choose_scale(smallest, self.min_face_size, self.side, max(width, height))
 
+    def pyramid(self, width: int, height: int) -> Pyramid:
+        """Return the series of sizes at which a picture of this size is scanned."""
+        widest = None if self.min_neighbors else _WIDEST_BORDER
+        return Pyramid(self.scale(width, height), self.scale_factor, self.border, widest)
+
     def detect(self, image: Image, region: Box | None = None) -> Detections:
         """Detect the faces of a picture, or of a part of it (`RegionDetector.detect`).
 
         Boxes may extend slightly beyond the picture.
         """
-        size = self._cascade.getOriginalWindowSize()
-        scale = self.scale(image.shape[1], image.shape[0])
+        height, width = image.shape[:2]
+        levels = self.pyramid(width, height).levels(image, region, self._cascade.getOriginalWindowSize())
         if self.min_neighbors:
             # OpenCV makes the further sizes of the first level.
-            pyramid = Pyramid(scale, self.scale_factor, self.border)
-            squares = [square for level in islice(pyramid.levels(image, region, size), 1) for square in self._grouped(level)]
+            squares = [square for level in islice(levels, 1) for square in self._grouped(level)]
         else:
-            pyramid = Pyramid(scale, self.scale_factor, self.border, _WIDEST_BORDER)
-            squares = _merge(*self._windows(pyramid.levels(image, region, size)))
+            squares = _merge(*self._windows(levels))
         return Detections(tuple((x, y, x + w, y + h) for x, y, w, h in squares))
 
     def _grouped(self, level: Level) -> list[list[float]]:
