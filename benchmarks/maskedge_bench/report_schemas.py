@@ -56,15 +56,20 @@ _ROOFLINE_ROW = {
     "limit_ms": float,
     "bound_by": {"arithmetic", "memory"},
     "fraction": float,
+    "fraction_range?": [float, float],
 }
 _LIVE_FIGURES = {
     "rate": float, "seconds": float, "captured": int, "processed": int, "dropped": int, "age_ms": _STAGE, "cpu_share": float,
 }  # fmt: skip
 _LIVE_ROW = {
     "detector": str, "mode": {"asynchronous", "synchronous"}, "size": [int, int], "faces": int, "streams": int, **_LIVE_FIGURES,
-    "detections": int, "faces_a_frame": float, "age_intervals": _STAGE, "loop_ms": _STAGE, "detection_age_ms": (_STAGE, NONE),
+    "detections": int, "faces_a_frame": float, "age_intervals": _STAGE, "loop_ms": _STAGE, "loop_cpu_ms": _STAGE,
+    "detection_age_ms": (_STAGE, NONE),
 }  # fmt: skip
-_PEAK = {"multiply_accumulates_per_second": float, "bytes_per_second": float}
+_PEAK = {
+    "multiply_accumulates_per_second": float, "integer_multiply_accumulates_per_second?": float, "bytes_per_second": float,
+}  # fmt: skip
+_PEAK_RANGE = {"*": [float, float]}
 SHAPES: dict[str, dict[str, Any]] = {
     SPEED: {
         **_HEAD,
@@ -83,7 +88,7 @@ SHAPES: dict[str, dict[str, Any]] = {
                 "name": str, "seconds_to_first_answer": _SPREAD, "load_seconds": _SPREAD, "peak_memory_mb": (_SPREAD, NONE),
             }
         ],
-        "limits": ({"peak": _PEAK, "rows": [_ROOFLINE_ROW]}, NONE),
+        "limits": ({"peak": _PEAK, "peak_range?": _PEAK_RANGE, "rows": [_ROOFLINE_ROW]}, NONE),
         "instrumentation": ({"microseconds_a_frame": float, "share_of_a_frame": float}, NONE),
         "notes": [str],
     },
@@ -117,7 +122,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "rows": [_LIVE_ROW],
         "streams": [_LIVE_ROW],
     },
-    ROOFLINE: {**_HEAD, "peak": _PEAK, "rows": [_ROOFLINE_ROW]},
+    ROOFLINE: {**_HEAD, "peak": _PEAK, "peak_range?": _PEAK_RANGE, "rows": [_ROOFLINE_ROW]},
     COMPARE: {
         **_HEAD,
         "rows": [

@@ -14,10 +14,11 @@ from maskedge.cli.output_options import OutputFile, overwrite_option
 from maskedge.errors import MaskedgeError, OutputError
 from maskedge.support.outputs import Named, check_new
 from maskedge.version import VERSION
-from maskedge_train.cli.options import backgrounds_option, face_boxes_option, relabel_scenes_option, scenes_option
+from maskedge_train.cli.options import backgrounds_option, box_file, face_boxes_option, relabel_scenes_option, scenes_option
 
 if TYPE_CHECKING:
     from maskedge_train.classifier.checkpoint import ClassifierSpec
+    from maskedge_train.shared.box_convention import BoxFile
 
     from .classifier.evaluation import Evaluation
 
@@ -88,7 +89,7 @@ def main() -> None:
 @relabel_scenes_option
 @backgrounds_option
 @click.option(
-    "--test-scenes", type=_file, multiple=True, help="With --int8 or --fp16: CSV of further labelled boxes to measure on."
+    "--test-scenes", type=box_file, multiple=True, help="With --int8 or --fp16: CSV of further labelled boxes to measure on."
 )
 @click.option("--test-backgrounds", type=_folder, help="With --int8 or --fp16: folder of pictures without people to measure on.")
 def export(
@@ -102,11 +103,11 @@ def export(
     fp16: bool,
     force: bool,
     split_file: Path | None,
-    face_boxes: Path | None,
-    scenes: tuple[Path, ...],
-    relabel_scenes: Path | None,
-    backgrounds: Path | None,
-    test_scenes: tuple[Path, ...],
+    face_boxes: BoxFile | None,
+    scenes: tuple[BoxFile, ...],
+    relabel_scenes: BoxFile | None,
+    backgrounds: tuple[Path, ...],
+    test_scenes: tuple[BoxFile, ...],
     test_backgrounds: Path | None,
 ) -> None:
     """Export CHECKPOINT to a self-describing ONNX file."""
@@ -188,11 +189,11 @@ def _evaluation(
     spec: ClassifierSpec,
     split_file: Path,
     data: Path | None,
-    face_boxes: Path | None,
-    scenes: tuple[Path, ...],
-    relabel_scenes: Path | None,
-    backgrounds: Path | None,
-    test_scenes: tuple[Path, ...],
+    face_boxes: BoxFile | None,
+    scenes: tuple[BoxFile, ...],
+    relabel_scenes: BoxFile | None,
+    backgrounds: tuple[Path, ...],
+    test_scenes: tuple[BoxFile, ...],
     test_backgrounds: Path | None,
 ) -> Evaluation:
     from maskedge_train.cli.classifier import load_test_sets
@@ -200,10 +201,11 @@ def _evaluation(
 
     from .classifier.evaluation import load_evaluation
 
-    tests = load_test_sets(test_scenes, test_backgrounds, spec.labels, True) if test_scenes or test_backgrounds else {}
     # A training stores the located faces beside its split.
     kept = split_file.parent / FACE_BOXES
     dataset = load(data, face_boxes, scenes, backgrounds, relabel_scenes, locate=kept.is_file(), kept=kept)
+    empty = (test_backgrounds,) if test_backgrounds else ()
+    tests = load_test_sets(test_scenes, empty, spec.labels, True, dataset.convention) if test_scenes or empty else {}
     return load_evaluation(dataset, split_file, spec.labels, tuple(tests.values()))
 
 
@@ -344,9 +346,9 @@ def int8(
     model: Path,
     output: Path,
     overwrite: bool,
-    scenes: tuple[Path, ...],
-    relabel_scenes: Path | None,
-    backgrounds: Path | None,
+    scenes: tuple[BoxFile, ...],
+    relabel_scenes: BoxFile | None,
+    backgrounds: tuple[Path, ...],
     force: bool,
 ) -> None:
     """Quantise MODEL, a float32 classifier or detector of edge-export, to int8.

@@ -20,6 +20,7 @@ FACES="$MASKEDGE_DATA/faces"
 TRAIN_SCENES="$MASKEDGE_DATA/scenes/train.csv"
 TRAIN_BACKGROUNDS="$MASKEDGE_DATA/backgrounds/train"
 DEV_SCENES="$MASKEDGE_DATA/scenes/dev.csv"
+DEV_FOREHEAD="$MASKEDGE_DATA/scenes/dev_refit.csv=forehead"
 DEV_BACKGROUNDS="$MASKEDGE_DATA/backgrounds/dev"
 CLIPS="$MASKEDGE_DATA/clips"
 PEOPLE='^\d+_\d+_(?P<person>[a-z]+)_\d+'

@@ -176,6 +176,7 @@ def roofline(models: tuple[Path, ...], json_path: Path | None, overwrite: bool) 
     silence_libraries()
     with require_runtime():
         from maskedge.modelfile.contract import default_model
+        from maskedge.sources import demo
         from maskedge.vision.detectors import detector_names
         from maskedge_bench.conditions import Conditions
         from maskedge_bench.contestants.pipelines import BASELINE_MODEL
@@ -185,5 +186,5 @@ def roofline(models: tuple[Path, ...], json_path: Path | None, overwrite: bool) 
     conditions = Conditions()
     files = [BASELINE_MODEL, *(models or (default_model(),))]
     with require_extra("export"):
-        measured = measure_roofline(files, detector_names())
+        measured = measure_roofline(files, detector_names(), demo.draw(150))
     finish({**conditions.head(ROOFLINE, "Roofline", files), **measured}, json_path)

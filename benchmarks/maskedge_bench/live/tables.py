@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from maskedge_bench.markdown import UNKNOWN, Report, counted, machine, markdown_table
 
@@ -12,6 +12,7 @@ _HEAD = (
     "age p50 / p95 / p99 / max",
     "age p99, in frame intervals",
     "loop busy p50 / p95 / p99",
+    "CPU of the loop p50 / p95 / p99",
     "age of detections p50 / p95",
     "CPU, of one core",
 )
@@ -28,16 +29,21 @@ def rows_table(head: Iterable[str], rows: Iterable[tuple[Iterable[str], Report]]
 
 
 def _cells(row: Report) -> list[str]:
-    age, loop, detections = row["age_ms"], row.get("loop_ms"), row.get("detection_age_ms")
+    age, detections = row["age_ms"], row.get("detection_age_ms")
     return [
         f"{row['processed']:,} of {row['captured']:,}",
         f"{row['dropped'] / max(row['captured'], 1):.1%}",
         f"{' / '.join(f'{age[name]:.1f}' for name in ('p50', 'p95', 'p99', 'max'))} ms",
         f"{age['p99'] * row['rate'] / 1000:.2f}",
-        UNKNOWN if loop is None else f"{' / '.join(f'{loop[name]:.1f}' for name in ('p50', 'p95', 'p99'))} ms",
+        _percentiles(row.get("loop_ms")),
+        _percentiles(row.get("loop_cpu_ms")),
         UNKNOWN if detections is None else f"{detections['p50']:.0f} / {detections['p95']:.0f} ms",
         f"{row['cpu_share']:.0%}",
     ]
+
+
+def _percentiles(figures: Mapping[str, float] | None) -> str:
+    return UNKNOWN if figures is None else f"{' / '.join(f'{figures[name]:.1f}' for name in ('p50', 'p95', 'p99'))} ms"
 
 
 def live_table(report: Report) -> str:
@@ -48,8 +54,10 @@ def live_table(report: Report) -> str:
         faces = str(row["faces"]) if row["faces"] else "none"
         rows.append(((f"`{row['detector']}`", row["mode"], faces, f"{width} x {height}", f"{row['rate']:g}"), row))
     threads = "" if report["threads"] is None else f"{counted(report['threads'], 'thread')}, "
+    load = report["before"]["load"]
+    busy = "" if load is None else f" Load average before the run: {load:.1f}."
     note = f"Each run: {report['run_seconds']:g} s, {threads}`--detect-every {report['detect_every']}`; {machine(report['facts'])}."
-    return f"{rows_table(('detector', 'mode', 'faces', 'frame', 'frames/s'), rows)}\n\n{note}"
+    return f"{rows_table(('detector', 'mode', 'faces', 'frame', 'frames/s'), rows)}\n\n{note}{busy}"
 
 
 def streams_table(report: Report) -> str:

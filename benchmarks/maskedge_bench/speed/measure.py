@@ -30,7 +30,7 @@ from .cost_model import fit_cost
 from .end_to_end import measure_end_to_end
 from .matrix import Axes, Matrix, name_of
 from .overhead import measure_clock
-from .roofline import classifier_rows, detector_rows, measure_peak
+from .roofline import measure_roofline
 
 _WARM_UP = 4
 _FEW = 0.8
@@ -219,15 +219,9 @@ class SpeedRun:
         usual = next((row for row in rows if row["name"] == PIPELINES[1].name), rows[0])
         self._clock = measure_clock(usual["stages_ms"]["total"]["mean"])
         try:
-            peak = measure_peak()
-            stages = classifier_rows(sorted(self._models(), key=lambda path: path.name), peak)
-            for entry, row in zip(self._entries, rows, strict=True):
-                if entry.pipeline in (PIPELINES[0], *EVERY_FRAME) and isinstance(entry.contestant, InProcess):
-                    size = self._frames[0].size
-                    stages += detector_rows(
-                        entry.pipeline.detector, entry.contestant.detector.detector, size, row["stages_ms"], peak
-                    )
-            self._roofline = {"peak": peak, "rows": stages}
+            models = sorted(self._models(), key=lambda path: path.name)
+            detectors = [pipeline.detector for pipeline in PIPELINES]
+            self._roofline = measure_roofline(models, detectors, self._frames[-1].image)
         except ImportError as error:
             self._notes.append(f"The roofline was not measured: {error.name} is missing, which the extra export brings.")
 

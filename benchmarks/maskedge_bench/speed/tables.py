@@ -111,21 +111,34 @@ def roofline_table(report: Report) -> str:
     """Return measured and minimum time of each stage."""
     rows = []
     for own in report["rows"]:
-        operations = own["multiply_accumulates"]
+        operations, fraction = own["multiply_accumulates"], f"{own['fraction']:.1%}"
+        if "fraction_range" in own:
+            fraction += " ({:.1%} - {:.1%})".format(*own["fraction_range"])
         rows.append(
             [
                 own["name"], f"{own['milliseconds']:.3f} ms", UNKNOWN if operations is None else f"{operations / 1e6:.2f} M",
-                f"{own['bytes'] / 1e6:.2f} MB", f"{own['limit_ms']:.4f} ms", own["bound_by"], f"{own['fraction']:.1%}",
+                f"{own['bytes'] / 1e6:.2f} MB", f"{own['limit_ms']:.4f} ms", own["bound_by"], fraction,
             ]
         )  # fmt: skip
-    peak = report["peak"]
-    note = (
-        f"Peak of one thread: {peak['multiply_accumulates_per_second'] / 1e9:.1f} G multiply-accumulates per second in a matrix "
-        f"product, {peak['bytes_per_second'] / 1e9:.1f} GB per second in a copy. The limit of a cascade counts one read of its "
-        "input only."
-    )
-    head = ("stage", "measured", "multiply-accumulates", "bytes", "limit", "bound by", "limit / measured")
-    return f"{markdown_table(head, rows)}\n\n{note}"
+    head = ("stage", "measured", "multiply-accumulates", "bytes", "limit", "bound by", "limit / measured (range)")
+    return f"{markdown_table(head, rows)}\n\n{_peak_sentence(report)}"
+
+
+def _peak_sentence(report: Report) -> str:
+    spreads = report.get("peak_range", {})
+
+    def shown(name: str, scale: float, unit: str) -> str:
+        text = f"{report['peak'][name] / scale:.1f}"
+        if name in spreads:
+            text += " ({:.1f} - {:.1f})".format(*(value / scale for value in spreads[name]))
+        return f"{text} {unit}"
+
+    products = shown("multiply_accumulates_per_second", 1e9, "G multiply-accumulates per second in a matrix product")
+    if "integer_multiply_accumulates_per_second" in report["peak"]:
+        products += f", {shown('integer_multiply_accumulates_per_second', 1e9, 'G in a product of int8')}"
+    method = " Each stage is compared with the peak before and after each of its rounds, within a second." if spreads else ""
+    copy = shown("bytes_per_second", 1e9, "GB per second in a copy")
+    return f"Peak of one thread: {products}, {copy}.{method} The limit of a cascade counts one read of its input only."
 
 
 def nets_table(report: Report) -> str:

@@ -214,7 +214,6 @@ class MaskDetector:
         elif not asynchronous and self._worker is not None:
             self._video.set_client(None)
             self._end_worker()
-            self._set_threads()
         if self._worker is not None:
             self._worker.cpu_budget = cpu_budget
 
@@ -240,6 +239,7 @@ class MaskDetector:
         if self._worker is not None:
             self._worker.close()
             self._worker = None
+            self._set_threads()
 
     def _set_threads(self) -> None:
         cv2.setNumThreads(self._threads or min(2, os.cpu_count() or 1))

@@ -20,6 +20,7 @@ from maskedge_train.cascade.opencv import Cascade, from_json, to_json
 from maskedge_train.cascade.samples import FacePatch, Positives, draw_face, face_patches, mine_negatives, square_of
 from maskedge_train.cascade.training import CascadeRecipe, train_cascade
 from maskedge_train.data.dataset import DataSet, load_dataset
+from maskedge_train.shared.box_convention import BoxFile
 
 
 def windows(count: int, random: np.random.Generator) -> Image:
@@ -82,7 +83,7 @@ def test_drawn_faces_vary_and_weigh_the_same() -> None:
 
 @pytest.fixture(scope="module")
 def dataset(scenes_folder: Path) -> DataSet:
-    return load_dataset(scenes=[scenes_folder / "boxes.csv"], backgrounds=scenes_folder / "backgrounds")
+    return load_dataset(scenes=[BoxFile(scenes_folder / "boxes.csv")], backgrounds=[scenes_folder / "backgrounds"])
 
 
 def test_patches_have_the_face_in_the_middle(dataset: DataSet) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -74,6 +75,12 @@ def make_odd_data(root: Path, faces_folder: Path) -> None:
         (["classifier", "--data", "FACES", "--oversample", "^webcam_"], 2, "REGEX=FACTOR"),
         (["classifier", "--data", "FACES", "--oversample", "(=3"], 2, "REGEX=FACTOR"),
         (["classifier", "--data", "FACES", "--oversample", "^webcam_=0"], 2, "REGEX=FACTOR"),
+        (["classifier", "--data", "FACES", "--hold-out", "("], 2, "not a regular expression"),
+        (["classifier", "--data", "FACES", "--hold-out", "^web_", "--split", "NOSPLIT"], 2, "leave out --hold-out"),
+        (["classifier", "--data", "FACES", "--whole-pictures", "--hold-out", "^web_"], 2, "has a file name that matches '^web_'"),
+        (["detector", "--scenes", "SCENES", "--hold-out", "^web_"], 2, "has a file name that matches '^web_'"),
+        (["detector", "--scenes", "SCENES=forehead", "--relabel-scenes", "SCENES"], 2, "boxes.csv does not state where"),
+        (["detector", "--scenes", "SCENES=hair"], 2, "does not exist"),
         (["classifier", "--data", "FACES", "--leakage", "NOSPLIT"], 2, "edge-train leakage"),
         (["classifier", "--data", "FACES", "--out", "NOSPLIT/run"], 5, "cannot be created"),
         (["classifier", "--data", "EMPTY"], 2, "contains no pictures"),
@@ -89,12 +96,21 @@ def make_odd_data(root: Path, faces_folder: Path) -> None:
     ],
 )
 def test_bad_input_ends_in_a_message_and_an_exit_code(  # type: ignore[no-untyped-def]
-    invoke, faces_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, words: str
+    invoke,
+    faces_folder: Path,
+    scenes_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    code: int,
+    words: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "NOSPLIT").write_text("{}")
     make_odd_data(tmp_path, faces_folder)
-    done = invoke("edge-train", *(argument.replace("FACES", str(faces_folder)) for argument in arguments))
+    places = {"FACES": str(faces_folder), "SCENES": str(scenes_folder / "boxes.csv")}
+    arguments = [re.sub("FACES|SCENES", lambda found: places[found[0]], argument) for argument in arguments]
+    done = invoke("edge-train", *arguments)
     assert done.returncode == code, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr

@@ -20,12 +20,13 @@ from maskedge_train.data.crops import CONTEXT, PATCH, REAL, Crops, cached_crops,
 from maskedge_train.data.dataset import DataSet, load_dataset
 from maskedge_train.data.negatives import FAR_IOU, detected_faces, face_pieces, random_windows, square
 from maskedge_train.data.occlusions import OCCLUSIONS, paint_occlusion
+from maskedge_train.shared.box_convention import BoxFile
 from maskedge_train.shared.face_crop import CROP, INPUT_SIZE
 
 
 @pytest.fixture(scope="module")
 def scenes(scenes_folder: Path) -> DataSet:
-    dataset = load_dataset(scenes=[scenes_folder / "boxes.csv"], backgrounds=scenes_folder / "backgrounds")
+    dataset = load_dataset(scenes=[BoxFile(scenes_folder / "boxes.csv")], backgrounds=[scenes_folder / "backgrounds"])
     return dataset.take(range(0, len(dataset.pictures), 4))
 
 

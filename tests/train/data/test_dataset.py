@@ -13,6 +13,7 @@ from maskedge import UsageError
 from maskedge.labelled_boxes import UNLABELLED, LabelledBox, read_boxes, write_boxes
 from maskedge.modelfile.crop import crop_faces
 from maskedge_train.data.dataset import load_dataset, times_shown, whole_picture
+from maskedge_train.shared.box_convention import BoxFile
 from maskedge_train.shared.face_crop import CROP
 
 LABELS = ("with_mask", "without_mask")
@@ -73,7 +74,7 @@ def test_crop_of_the_whole_picture_is_the_whole_picture() -> None:
 
 
 def test_scenes_bring_their_labels(scenes_folder: Path) -> None:
-    dataset = load_dataset(scenes=[scenes_folder / "boxes.csv"], backgrounds=scenes_folder / "backgrounds")
+    dataset = load_dataset(scenes=[BoxFile(scenes_folder / "boxes.csv")], backgrounds=[scenes_folder / "backgrounds"])
     assert dataset.labels == ("with_mask", "without_mask", "incorrect_mask", "not_a_face")
     assert dataset.counts() == {"with_mask": 30, "without_mask": 30, "incorrect_mask": 30, "scenes": 30, "backgrounds": 12}
 
@@ -84,7 +85,7 @@ def test_boxes_outside_of_the_picture_are_named(tmp_path: Path, scenes_folder: P
     rows += [("boxes/0.jpg", LabelledBox(box, "with_mask")) for box in outside]
     shutil.copytree(scenes_folder / "boxes", tmp_path / "boxes")
     write_boxes(tmp_path / "boxes.csv", rows)
-    dataset = load_dataset(scenes=[tmp_path / "boxes.csv"])
+    dataset = load_dataset(scenes=[BoxFile(tmp_path / "boxes.csv")])
     assert len(dataset.refused) == 4
     assert all(name == "scenes/boxes/0.jpg" and "outside" in reason for name, reason in dataset.refused)
     assert len(dataset.pictures[0].faces) == 3
@@ -102,7 +103,7 @@ def test_boxes_outside_of_the_picture_are_named(tmp_path: Path, scenes_folder: P
 def test_rubbish_is_no_file_of_boxes(tmp_path: Path, rows: list[str], words: str) -> None:
     (tmp_path / "boxes.csv").write_text("\n".join(rows))
     with pytest.raises(UsageError, match=words):
-        load_dataset(scenes=[tmp_path / "boxes.csv"])
+        load_dataset(scenes=[BoxFile(tmp_path / "boxes.csv")])
 
 
 def test_one_label_is_too_few(tmp_path: Path, scenes_folder: Path) -> None:
@@ -110,13 +111,13 @@ def test_one_label_is_too_few(tmp_path: Path, scenes_folder: Path) -> None:
     rows = [(image, faces[0]) for image, faces in read_boxes(scenes_folder / "boxes.csv").items()]
     write_boxes(tmp_path / "boxes.csv", rows)
     with pytest.raises(UsageError, match="only the label with_mask"):
-        load_dataset(scenes=[tmp_path / "boxes.csv"])
+        load_dataset(scenes=[BoxFile(tmp_path / "boxes.csv")])
 
 
 def test_face_boxes_of_other_data_are_refused(tmp_path: Path, faces_folder: Path) -> None:
     write_boxes(tmp_path / "boxes.csv", [("with_mask/elsewhere.jpg", LabelledBox((0, 0, 9, 9), "with_mask"))])
     with pytest.raises(UsageError, match="wrong file"):
-        load_dataset(faces_folder, face_boxes=tmp_path / "boxes.csv")
+        load_dataset(faces_folder, face_boxes=BoxFile(tmp_path / "boxes.csv"))
 
 
 def test_oversampling_goes_by_the_file_name_alone() -> None:
@@ -127,21 +128,49 @@ def test_oversampling_goes_by_the_file_name_alone() -> None:
 
 def test_labels_of_scenes_are_put_right(tmp_path: Path, scenes_folder: Path) -> None:
     scenes = scenes_folder / "boxes.csv"
-    before = load_dataset(scenes=[scenes])
+    before = load_dataset(scenes=[BoxFile(scenes)])
     first, second, third = read_boxes(scenes)["boxes/3.jpg"]
     moved = tuple(value + 1 for value in second.box)
     lacking = (450.0, 150.0, 480.0, 190.0)
     right = [LabelledBox(first.box, "without_mask"), LabelledBox(moved, UNLABELLED), LabelledBox(lacking, UNLABELLED)]  # type: ignore[arg-type]
     write_boxes(tmp_path / "right.csv", [("boxes/3.jpg", box) for box in right])
-    after = load_dataset(scenes=[scenes], relabel_scenes=tmp_path / "right.csv")
+    after = load_dataset(scenes=[BoxFile(scenes)], relabel_scenes=BoxFile(tmp_path / "right.csv"))
     picture = next(picture for picture in after.pictures if picture.name == "scenes/boxes/3.jpg")
     assert set(picture.faces) == {LabelledBox(first.box, "without_mask"), third}
     assert set(picture.unlabelled) == {moved, lacking}
     assert after.counts() == {"with_mask": 29, "without_mask": 30, "incorrect_mask": 30, "scenes": 30}
     assert after.digest != before.digest
     write_boxes(tmp_path / "right.csv", [("boxes/3.jpg", LabelledBox((float("nan"), 0.0, 9.0, 9.0), UNLABELLED))])
-    refused = load_dataset(scenes=[scenes], relabel_scenes=tmp_path / "right.csv").refused
+    refused = load_dataset(scenes=[BoxFile(scenes)], relabel_scenes=BoxFile(tmp_path / "right.csv")).refused
     assert [name for name, _ in refused] == ["scenes/boxes/3.jpg"]
     write_boxes(tmp_path / "right.csv", [("elsewhere.jpg", right[0])])
     with pytest.raises(UsageError, match=r"elsewhere\.jpg, which the scenes do not have"):
-        load_dataset(scenes=[scenes], relabel_scenes=tmp_path / "right.csv")
+        load_dataset(scenes=[BoxFile(scenes)], relabel_scenes=BoxFile(tmp_path / "right.csv"))
+
+
+def test_scenes_of_both_conventions_become_one(tmp_path: Path, scenes_folder: Path) -> None:
+    rows = [(image, face) for image, faces in read_boxes(scenes_folder / "boxes.csv").items() for face in faces]
+    shutil.copytree(scenes_folder / "boxes", tmp_path / "boxes")
+    write_boxes(tmp_path / "brows.csv", rows[:45])
+    write_boxes(tmp_path / "heads.csv", rows[45:])
+    files = BoxFile(tmp_path / "brows.csv", "eyebrows"), BoxFile(tmp_path / "heads.csv", "forehead")
+    write_boxes(tmp_path / "right.csv", [(rows[0][0], LabelledBox(rows[0][1].box, UNLABELLED))])
+    dataset = load_dataset(scenes=files, relabel_scenes=BoxFile(tmp_path / "right.csv", "eyebrows"))
+    assert dataset.convention == dataset.to_card()["convention"] == dataset.take([0]).convention == "forehead"
+    x1, y1, x2, y2 = rows[0][1].box
+    assert dataset.pictures[0].unlabelled == ((x1, round(y1 - 0.12 * (y2 - y1), 1), x2, y2),)
+    assert dataset.pictures[-1].faces[-1] == rows[-1][1]
+    assert "convention" not in load_dataset(scenes=[BoxFile(tmp_path / "brows.csv")]).to_card()
+    with pytest.raises(UsageError, match=r"heads\.csv does not state where its boxes begin"):
+        load_dataset(scenes=[files[0], BoxFile(tmp_path / "heads.csv")])
+
+
+def test_a_picture_is_given_once(tmp_path: Path, scenes_folder: Path) -> None:
+    scenes, empty = BoxFile(scenes_folder / "boxes.csv"), scenes_folder / "backgrounds"
+    shutil.copy(empty / "3.png", tmp_path / "other.png")
+    assert load_dataset(scenes=[scenes], backgrounds=[empty, tmp_path]).counts()["backgrounds"] == 13
+    shutil.copy(empty / "3.png", tmp_path / "3.png")
+    with pytest.raises(UsageError, match=r"same name in the data, backgrounds/3\.png"):
+        load_dataset(scenes=[scenes], backgrounds=[empty, tmp_path])
+    with pytest.raises(UsageError, match=r"same name in the data, scenes/boxes/0\.jpg"):
+        load_dataset(scenes=[scenes, scenes])

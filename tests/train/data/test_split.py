@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from maskedge import UsageError
 from maskedge_train.data.dataset import DataSet, load_dataset
 from maskedge_train.data.hashing import near_pairs, perceptual_hashes
 from maskedge_train.data.near_duplicates import find_near_duplicates, people_pattern
-from maskedge_train.data.split import PARTS, Split, split_dataset
+from maskedge_train.data.split import PARTS, Split, is_held_out, split_dataset, split_held_out
+from maskedge_train.shared.box_convention import BoxFile
 
 LABELS = ("with_mask", "without_mask")
 PEOPLE = people_pattern(r"^\d+_\d+_(?P<person>[a-z]+)_\d+")
@@ -58,6 +60,29 @@ def test_related_pictures_stay_together(copied: DataSet) -> None:
                 parts_of.setdefault(group[name], set()).add(part)
         assert sum(map(len, split.parts.values())) == len(names)
         assert all(len(parts) == 1 for parts in parts_of.values())
+
+
+def test_sources_are_held_out_with_related_pictures(scenes_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(scenes_folder, tmp_path, dirs_exist_ok=True)
+    dataset = load_dataset(scenes=[BoxFile(tmp_path / "boxes.csv")], backgrounds=[tmp_path / "backgrounds"])
+    tenth = {picture.name for picture in dataset.pictures if is_held_out(picture)}
+    pattern = re.compile(r"^1\d?\.")
+    source = {picture.name for picture in dataset.pictures if pattern.search(picture.path.name)}
+    assert tenth - source
+    learned, held, of_source = ({picture.name for picture in part} for part in split_held_out(dataset.pictures, hold_out=pattern))
+    assert (held, of_source) == (tenth - source, source)
+    assert learned == {picture.name for picture in dataset.pictures} - held - of_source
+    split = split_dataset(dataset, 0, hold_out=pattern)
+    assert (set(split.parts["test"]), set(split.parts["val"])) == (of_source, held)
+    # A copy of a held-out picture is not used for training.
+    free = next(name for name in sorted(learned) if name.startswith("backgrounds/"))
+    kept = next(name for name in sorted(source) if name.startswith("backgrounds/"))
+    shutil.copy(tmp_path / kept, tmp_path / free)
+    dataset = load_dataset(scenes=[BoxFile(tmp_path / "boxes.csv")], backgrounds=[tmp_path / "backgrounds"])
+    assert {picture.name for picture in split_held_out(dataset.pictures, hold_out=pattern)[0]} == learned - {free}
+    assert free in split_dataset(dataset, 0, hold_out=pattern).parts["test"]
+    with pytest.raises(UsageError, match="no picture of the scenes and backgrounds has a file name that matches"):
+        split_dataset(dataset, 0, hold_out=re.compile("^webcam_"))
 
 
 def test_random_split_separates_them(copied: DataSet) -> None:

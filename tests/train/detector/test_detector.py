@@ -36,6 +36,7 @@ from maskedge_train.detector.samples import (
     pad,
 )
 from maskedge_train.detector.training import sample_tiles
+from maskedge_train.shared.box_convention import BoxFile
 from maskedge_train.shared.checkpoint import read_checkpoint
 from maskedge_train.shared.layers import count_parameters
 from maskedge_train.shared.pixels import normalise
@@ -45,7 +46,7 @@ NONE = [float("nan")] * 4
 
 @pytest.fixture(scope="module")
 def dataset(scenes_folder: Path) -> DataSet:
-    return load_dataset(scenes=[scenes_folder / "boxes.csv"], backgrounds=scenes_folder / "backgrounds")
+    return load_dataset(scenes=[BoxFile(scenes_folder / "boxes.csv")], backgrounds=[scenes_folder / "backgrounds"])
 
 
 def faces(*boxes: list[float]) -> torch.Tensor:
@@ -233,8 +234,12 @@ def test_training_resumes_exactly_and_its_file_runs(command, scenes_folder: Path
     assert done.returncode == 0, done.stderr
     done = command("edge-run", "--source", "demo", "--max-frames", "6", "--detector-model", tmp_path / "own.onnx")
     assert done.returncode == 0, done.stderr
-    more = run(command, scenes_folder, tmp_path / "more", "--epochs", "1", "--init", default_detector())
+    source = r"^1\d?\."
+    more = run(command, scenes_folder, tmp_path / "more", "--epochs", "1", "--init", default_detector(), "--hold-out", source)
     assert more.returncode == 0, more.stderr
+    held = json.loads((tmp_path / "more" / "report.json").read_text())["held_out_source"]
+    assert (held["pictures"], held["faces"]) == (11, {"masked": 22, "unmasked": 11})
+    assert f"Pictures of {source}: longest side" in more.stdout
     assert "init" in read_checkpoint(tmp_path / "more" / "detector.ckpt")["maskedge"]["recipe"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,17 @@ import click
 
 from maskedge.cli.common import Command, require_extra
 from maskedge.cli.output_options import overwrite_option
+from maskedge_train.shared.box_convention import BoxFile
 
 from .options import (
     FACE_BOXES,
     DataOptions,
+    box_file,
     build_engine,
     check_out,
     data_options,
     engine_options,
+    hold_out_option,
     oversample_option,
     people_option,
     progress_bar,
@@ -55,8 +58,9 @@ _OUTPUTS = ("best.ckpt", "last.ckpt", "report.json", "report.html")
     show_default=True,
     help="Number of generated pictures without people, with --negatives auto.",
 )
-@click.option("--test-scenes", type=_file, multiple=True, help="CSV file of labelled boxes for the test only.")
+@click.option("--test-scenes", type=box_file, multiple=True, help="CSV file of labelled boxes for the test only.")
 @click.option("--test-backgrounds", type=_folder, help="Folder of pictures without people for the test only.")
+@hold_out_option
 @people_option
 @click.option(
     "--net",
@@ -129,8 +133,9 @@ def classifier(
     data: DataOptions,
     negatives: str,
     drawn: int,
-    test_scenes: tuple[Path, ...],
+    test_scenes: tuple[BoxFile, ...],
     test_backgrounds: Path | None,
+    hold_out: re.Pattern[str] | None,
     people: str | None,
     split_file: Path | None,
     split_seed: int,
@@ -174,6 +179,8 @@ def classifier(
         from maskedge_train.reports.report import report_checkpoint
         from maskedge_train.shared.layers import count_parameters
         from maskedge_train.shared.lock import lock_folder
+    if split_file and hold_out:
+        raise click.UsageError("--split already says which pictures are for the test: leave out --hold-out.")
     net = options["net"]
     parameters = count_parameters(build(net, 2))  # report an unknown name before the data is read
     out = out or Path("runs") / net
@@ -190,7 +197,7 @@ def classifier(
     if init:
         check_start(init, net, labels)
         begun["init"] = hashlib.sha256(init.read_bytes()).hexdigest()
-    split = Split.load(split_file) if split_file else split_dataset(dataset, split_seed, people=pattern)
+    split = Split.load(split_file) if split_file else split_dataset(dataset, split_seed, people=pattern, hold_out=hold_out)
     parts = split.part_of(dataset)
     if not resume:
         shutil.rmtree(out / "logs", ignore_errors=True)
@@ -247,8 +254,9 @@ def classifier(
     relabelled = relabelled.take(reliable_rows(relabelled))
     if set(relabelled.names.tolist()) & set(right):
         sets["faces test, relabelled"] = relabelled
-    if test_scenes or test_backgrounds:
-        sets |= load_test_sets(test_scenes, test_backgrounds, labels, quiet)
+    tests = [test_backgrounds] if test_backgrounds else []
+    if test_scenes or tests:
+        sets |= load_test_sets(test_scenes, tests, labels, quiet, dataset.convention)
     sets["validation"] = crops.take(crops.where("val"))
     notes = [] if trained.calibration.fitted else [str(trained.calibration)]
     notes += [standalone_notice(trained.checkpoint.name)] if not rejects_non_faces(labels) else []
@@ -262,6 +270,7 @@ def classifier(
             "paint": paint,
             "negatives": negatives,
             "drawn": drawn,
+            **({"hold_out": hold_out.pattern} if hold_out else {}),
             **begun,
         },
         "data": {**dataset.to_card(), "relabelled": len(right), "generated": len(generated.picture_names(drawn))},
@@ -296,8 +305,22 @@ def _distrusted(options: Iterable[str], labels: tuple[str, ...]) -> Iterator[tup
         yield label, pattern
 
 
-def load_test_sets(scenes: tuple[Path, ...], backgrounds: Path | None, labels: tuple[str, ...], quiet: bool) -> dict[str, Any]:
-    """Cut the test crops of each file: labelled faces, and negatives if the network has the label."""
+def load_test_sets(
+    scenes: Sequence[Path | BoxFile],
+    backgrounds: Sequence[Path],
+    labels: tuple[str, ...],
+    quiet: bool,
+    convention: str | None = None,
+) -> dict[str, Any]:
+    """Cut the test crops of each file: labelled faces, and negatives if the network has the label.
+
+    Args:
+        scenes: CSV files of labelled boxes.
+        backgrounds: Folders of pictures without people.
+        labels: Labels of the network.
+        quiet: Do not show progress.
+        convention: Convention of the boxes that the network was trained with.
+    """
     import numpy as np
 
     from maskedge_train.classifier.evaluate import reliable_rows
@@ -305,12 +328,18 @@ def load_test_sets(scenes: tuple[Path, ...], backgrounds: Path | None, labels: t
     from maskedge_train.data.dataset import load_dataset
 
     sets = {}
-    for path in scenes or (None,):
-        dataset = load_dataset(scenes=[path] if path else [], backgrounds=backgrounds, min_labels=1)
+    for given in scenes or (None,):
+        file = BoxFile(given) if isinstance(given, Path) else given
+        dataset = load_dataset(
+            scenes=[file] if file else [],
+            backgrounds=backgrounds,
+            convention=convention if file else None,
+            min_labels=1,
+        )
         test_part = np.full(len(dataset.pictures), 2)
         with progress_bar(len(dataset.pictures), "Cutting test faces", quiet) as step:
             crops = cut_crops(dataset, test_part, negatives="not_a_face" in labels, painted=False, progress=step)
-        sets[f"scenes {path.stem}" if path else "backgrounds"] = crops.take(reliable_rows(crops)).with_labels(labels)
+        sets[f"scenes {file.path.stem}" if file else "backgrounds"] = crops.take(reliable_rows(crops)).with_labels(labels)
     return sets
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 
 from maskedge.cli.common import Command, require_extra
 from maskedge.cli.output_options import overwrite_option
+from maskedge.errors import UsageError
 
 from .options import (
     DataOptions,
@@ -17,6 +19,8 @@ from .options import (
     check_out,
     data_options,
     engine_options,
+    hold_out_option,
+    people_option,
     progress_bar,
     quiet_option,
 )
@@ -42,6 +46,8 @@ _OUTPUTS = ("detector.ckpt", "last.ckpt", "report.json")
 )
 @click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that draw samples.")
 @engine_options
+@hold_out_option
+@people_option
 @click.option(
     "--init",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -57,6 +63,8 @@ _OUTPUTS = ("detector.ckpt", "last.ckpt", "report.json")
 def detector(
     data: DataOptions,
     workers: int,
+    hold_out: re.Pattern[str] | None,
+    people: str | None,
     init: Path | None,
     resume: bool,
     out: Path | None,
@@ -78,11 +86,13 @@ def detector(
     with require_extra("train"):
         from maskedge.modelfile.contract import default_model
         from maskedge.vision.classifier import MaskClassifier
+        from maskedge_train.data.near_duplicates import people_pattern
+        from maskedge_train.data.split import split_held_out
         from maskedge_train.detector.checkpoint import check_start, load_start, save_weights, store_card
         from maskedge_train.detector.evaluate import measure_detector
         from maskedge_train.detector.hard_examples import mine_hard_examples
         from maskedge_train.detector.samples import load_scenes
-        from maskedge_train.detector.training import DetectorRecipe, sample_tiles, split_pictures, train_detector
+        from maskedge_train.detector.training import DetectorRecipe, sample_tiles, train_detector
         from maskedge_train.shared.lock import lock_folder
     out = out or Path("runs/detector")
     click.get_current_context().with_resource(lock_folder(out))
@@ -90,10 +100,13 @@ def detector(
     if init:
         check_start(init)
     dataset = data.load()
-    learn, measured = split_pictures(dataset.pictures)
+    learn, measured, source = split_held_out(dataset.pictures, hold_out=hold_out, people=people_pattern(people))
+    if hold_out and not source:
+        raise UsageError(f"no picture of the scenes and backgrounds has a file name that matches {hold_out.pattern!r}.")
     with progress_bar(len(dataset.pictures), "Reading pictures", quiet) as step:
         read = load_scenes(learn, step)
         held = load_scenes(measured, step)
+        of_source = load_scenes(source, step)
     start = load_start(init, sample_tiles(read, options["seed"])) if init else None
     if start is not None:
         with progress_bar(len(read), "Mining hard examples", quiet) as step:
@@ -111,7 +124,12 @@ def detector(
         recipe,
         engine,
         out,
-        data={"data": dataset.digest, **({"init": hashlib.sha256(init.read_bytes()).hexdigest()} if init else {})},
+        data={
+            "data": dataset.digest,
+            **({"hold_out": hold_out.pattern} if hold_out else {}),
+            **({"people": people} if people else {}),
+            **({"init": hashlib.sha256(init.read_bytes()).hexdigest()} if init else {}),
+        },
         resume=resume,
         workers=workers,
         start=start,
@@ -121,11 +139,17 @@ def detector(
     last, history = trained
     checkpoint = out / "detector.ckpt"
     save_weights(last, checkpoint)
-    report = measure_detector(checkpoint, held, out, history=history, data=dataset.to_card())
+    report = measure_detector(checkpoint, held, out, history=history, data=dataset.to_card(), source=of_source)
     store_card(checkpoint, report)
     click.echo(f"{report['parameters']:,} parameters, {len(history)} epochs in {report['train_seconds']:.0f} s")
-    click.echo("Held-out pictures: longest side, score threshold, masked and unmasked faces found, false positives per picture")
-    for row in report["curve"]:
+    _print_curve("Held-out pictures", report["curve"])
+    if hold_out:
+        _print_curve(f"Pictures of {hold_out.pattern}", report["held_out_source"]["curve"])
+    click.echo(f"Wrote {checkpoint} and {out / 'report.json'}. Next: edge-export {checkpoint} -o detector.onnx")
+
+
+def _print_curve(name: str, curve: list[dict[str, Any]]) -> None:
+    click.echo(f"{name}: longest side, score threshold, masked and unmasked faces found, false positives per picture")
+    for row in curve:
         found = "  ".join("-" if row[key] is None else f"{row[key]:.3f}" for key in ("masked_found", "unmasked_found"))
         click.echo(f"  {row['side']:4}  {row['score']:.2f}  {found}  {row['false_alarms']:.2f}")
-    click.echo(f"Wrote {checkpoint} and {out / 'report.json'}. Next: edge-export {checkpoint} -o detector.onnx")

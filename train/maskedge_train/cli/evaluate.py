@@ -87,7 +87,8 @@ def evaluate(
             )
         sets[f"{part} part" if split_file else "data"] = crops.take(reliable_rows(crops))
     else:
-        sets |= load_test_sets(data.scenes, data.backgrounds, spec.labels, quiet)
+        convention = card.get("data", {}).get("convention")
+        sets |= load_test_sets(data.scenes, data.backgrounds, spec.labels, quiet, convention)
     facts: dict[str, Any] = {key: card[key] for key in ("net", "parameters", "data", "split") if key in card}
     report = report_checkpoint(checkpoint, sets, out, facts=facts)
     print_evaluations(report)

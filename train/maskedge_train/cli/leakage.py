@@ -10,6 +10,7 @@ import click
 from maskedge.cli.common import Command, require_extra
 from maskedge.cli.output_options import check_folder, overwrite_option
 from maskedge.support.files import write_file
+from maskedge_train.shared.box_convention import BoxFile
 
 from .options import face_boxes_option, faces_option, load, people_option, quiet_option
 
@@ -35,7 +36,7 @@ from .options import face_boxes_option, faces_option, load, people_option, quiet
 @quiet_option
 def leakage(
     faces: Path | None,
-    face_boxes: Path | None,
+    face_boxes: BoxFile | None,
     people: str | None,
     net: str,
     epochs: int,
@@ -62,7 +63,7 @@ def leakage(
     build(net, 2)
     click.get_current_context().with_resource(lock_folder(out))
     check_folder(out, ("leakage.json",), overwrite=overwrite)
-    dataset = load(faces, face_boxes, (), None)
+    dataset = load(faces, face_boxes, (), ())
     train = round(0.7 * len(dataset.pictures))
     recipe = Recipe(net, train, 32, learning_rate, augmentation="light", mixup=0.3, balanced=False)
     result = compare_splits(

@@ -37,13 +37,14 @@ def localise(data: Path, output: Path, overwrite: bool, model: Path | None, dete
     not be written.
     """
     silence_libraries()
-    from maskedge.labelled_boxes import write_boxes
     from maskedge.support.pictures import list_pictures
     from maskedge_train.data.dataset import FACE_LABELS
+    from maskedge_train.data.localise import detector_convention
     from maskedge_train.data.localise import localise as find
+    from maskedge_train.shared.box_convention import write_stated_boxes
 
     count = sum(len(list_pictures(data / label)) for label in FACE_LABELS if (data / label).is_dir())
     with progress_bar(count, "Locating faces", quiet) as step:
         found, missed = find(data, model, detector_model, step)
-    write_boxes(output, found)
+    write_stated_boxes(output, found, detector_convention(detector_model))
     click.echo(f"Found a face in {len(found):,} of {len(found) + len(missed):,} pictures. Wrote {output}")

@@ -19,6 +19,15 @@ from maskedge.cli.output_options import check_folder
 from maskedge.errors import UsageError
 from maskedge.support.outputs import Named, check_apart
 from maskedge.support.text import displayable
+from maskedge_train.shared.box_convention import (
+    CONVENTIONS,
+    BoxFile,
+    common_convention,
+    count_moved,
+    move_box,
+    parse_box_file,
+    write_stated_boxes,
+)
 
 if TYPE_CHECKING:
     from maskedge.types import Box
@@ -32,11 +41,27 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _folder = click.Path(exists=True, file_okay=False, path_type=Path)
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
+
+class BoxFileType(click.ParamType):  # type: ignore[type-arg]  # ParamType is generic only in newer releases of click
+    """`FILE` or `FILE=CONVENTION`: a file of boxes, and where its boxes begin."""
+
+    name = f"FILE[={'|'.join(CONVENTIONS)}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> BoxFile:
+        """Parse the text, and check that the file exists."""
+        if isinstance(value, BoxFile):
+            return value
+        file = parse_box_file(value)
+        return BoxFile(_file.convert(file.path, param, ctx), file.convention)
+
+
+box_file = BoxFileType()
+
 faces_option = click.option(
     "--data", "--faces", "faces", type=_folder, help="Folder with one sub-folder of pictures per label: with_mask, without_mask."
 )
 face_boxes_option = click.option(
-    "--face-boxes", type=_file, help="CSV file with the face boxes of --data, as written by edge-train localise."
+    "--face-boxes", type=box_file, help="CSV file with the face boxes of --data, as written by edge-train localise."
 )
 relabel_option = click.option(
     "--relabel",
@@ -45,16 +70,23 @@ relabel_option = click.option(
     "the report measures with both the original and the corrected labels.",
 )
 scenes_option = click.option(
-    "--scenes", type=_file, multiple=True, help="CSV file of labelled boxes: image, xmin, ymin, xmax, ymax, label. May be repeated."
+    "--scenes",
+    type=box_file,
+    multiple=True,
+    help="CSV file of labelled boxes: image, xmin, ymin, xmax, ymax, label. May be repeated. State where the boxes begin: "
+    "FILE=eyebrows or FILE=forehead. Files of both conventions are used with boxes from forehead to chin.",
 )
 relabel_scenes_option = click.option(
     "--relabel-scenes",
-    type=_file,
+    type=box_file,
     help="CSV file of reviewed boxes, in the format of --scenes. It replaces labels of the same boxes and adds missing ones. "
     "The label unlabelled excludes a face from training.",
 )
 backgrounds_option = click.option(
-    "--backgrounds", type=_folder, help="Folder of pictures without people: further examples of the label not_a_face."
+    "--backgrounds",
+    type=_folder,
+    multiple=True,
+    help="Folder of pictures without people: further examples of the label not_a_face. May be repeated.",
 )
 whole_option = click.option(
     "--whole-pictures",
@@ -95,6 +127,21 @@ oversample_option = click.option(
     callback=_factors,
     help="Draw pictures whose file name matches FACTOR times as often as others of their label, such as '^webcam_=3'. "
     "Use it for pictures similar to those of the device. May be repeated.",
+)
+
+
+def _pattern(ctx: click.Context, param: click.Parameter, value: str | None) -> re.Pattern[str] | None:
+    if value is not None and not (value and _is_pattern(value)):
+        raise click.BadParameter(f"{value!r} is not a regular expression.")
+    return re.compile(value) if value else None
+
+
+hold_out_option = click.option(
+    "--hold-out",
+    metavar="REGEX",
+    callback=_pattern,
+    help="Test on the pictures of --scenes and --backgrounds whose file name matches, and do not train on them, such as '^web_' "
+    "for one source of pictures.",
 )
 quiet_option = click.option("--quiet", is_flag=True, help="Do not show progress.")
 _ENGINE = (
@@ -174,10 +221,10 @@ FACE_BOXES = "face_boxes.csv"
 
 def load(
     faces: Path | None,
-    face_boxes: Path | None,
-    scenes: tuple[Path, ...],
-    backgrounds: Path | None,
-    relabel_scenes: Path | None = None,
+    face_boxes: BoxFile | None,
+    scenes: tuple[BoxFile, ...],
+    backgrounds: tuple[Path, ...],
+    relabel_scenes: BoxFile | None = None,
     *,
     locate: bool = False,
     kept: Path | None = None,
@@ -204,21 +251,33 @@ def load(
         raise click.UsageError("--face-boxes holds the face boxes of --data: give --data too.")
     if relabel_scenes and not scenes:
         raise click.UsageError("--relabel-scenes corrects labels of --scenes: give --scenes too.")
-    boxes: Path | dict[str, Box] | None = face_boxes
+    files = [file for file in (*scenes, relabel_scenes, face_boxes) if file]
+    convention = common_convention(files)
+    boxes: BoxFile | dict[str, Box] | None = face_boxes
     if faces and locate and not face_boxes:
-        boxes = kept if kept and kept.is_file() else _locate(faces, quiet)
-    dataset = load_dataset(faces, face_boxes=boxes, scenes=scenes, relabel_scenes=relabel_scenes, backgrounds=backgrounds)
+        boxes = BoxFile(kept) if kept and kept.is_file() else _locate(faces, convention, quiet)
+    dataset = load_dataset(
+        faces, face_boxes=boxes, scenes=scenes, relabel_scenes=relabel_scenes, backgrounds=backgrounds, convention=convention
+    )
     for name, reason in dataset.refused:
         click.echo(f"Skipped {name.encode(errors='backslashreplace').decode()}: {reason}", err=True)
+    for path, own in count_moved(files, convention).items():
+        click.echo(f"The boxes of {displayable(path)} begin at the {own}: their upper edge was moved to the {convention}.")
+    if len(scenes) > 1 and convention is None:
+        click.echo(
+            f"note: no file of --scenes states where its boxes begin. Of boxes in two conventions, a network learns neither: "
+            f"give {' or '.join(f'FILE={name}' for name in CONVENTIONS)}.",
+            err=True,
+        )
     return dataset
 
 
-def _locate(faces: Path, quiet: bool) -> dict[str, Box]:
-    """Locate the face of each picture in a folder data set."""
+def _locate(faces: Path, convention: str | None, quiet: bool) -> dict[str, Box]:
+    """Locate the face of each picture in a folder data set; the boxes are in `convention`."""
     from maskedge.errors import UsageError
     from maskedge.support.pictures import list_pictures
     from maskedge_train.data.dataset import FACE_LABELS, check_folders
-    from maskedge_train.data.localise import localise
+    from maskedge_train.data.localise import detector_convention, localise
 
     check_folders(faces)
     count = sum(len(list_pictures(faces / label)) for label in FACE_LABELS if (faces / label).is_dir())
@@ -232,7 +291,8 @@ def _locate(faces: Path, quiet: bool) -> dict[str, Box]:
             )
     rest = "; the others are used as a whole" if missed else ""
     click.echo(f"Located a face in {len(found):,} of {count:,} pictures of {faces}{rest}.")
-    return {name: face.box for name, face in found}
+    own = detector_convention()
+    return {name: move_box(face.box, own, convention) for name, face in found}
 
 
 def write_face_boxes(dataset: DataSet, path: Path) -> None:
@@ -241,11 +301,10 @@ def write_face_boxes(dataset: DataSet, path: Path) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    from maskedge.labelled_boxes import write_boxes
-
     located = [picture for picture in dataset.pictures if picture.source == "faces" and picture.located]
     if located:
-        write_boxes(path, [(picture.name.removeprefix("faces/"), picture.faces[0]) for picture in located])
+        rows = [(picture.name.removeprefix("faces/"), picture.faces[0]) for picture in located]
+        write_stated_boxes(path, rows, dataset.convention)
 
 
 @dataclass(frozen=True)
@@ -253,10 +312,10 @@ class DataOptions:
     """The values of the options that name a command's data (`data_options`)."""
 
     faces: Path | None
-    face_boxes: Path | None
-    scenes: tuple[Path, ...]
-    relabel_scenes: Path | None
-    backgrounds: Path | None
+    face_boxes: BoxFile | None
+    scenes: tuple[BoxFile, ...]
+    relabel_scenes: BoxFile | None
+    backgrounds: tuple[Path, ...]
     whole_pictures: bool = True
 
     def load(self, *, kept: Path | None = None, quiet: bool = True) -> DataSet:

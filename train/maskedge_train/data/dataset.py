@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maskedge.boxes import box_iou
 from maskedge.errors import UsageError
-from maskedge.labelled_boxes import UNLABELLED, LabelledBox, read_boxes
+from maskedge.labelled_boxes import UNLABELLED, LabelledBox
 from maskedge.modelfile.crop import CropRule
 from maskedge.support.pictures import list_pictures, read_picture
 from maskedge.types import NOT_A_FACE, Box
+from maskedge_train.shared.box_convention import BoxFile, common_convention, correct_labels, read_moved_boxes
 from maskedge_train.shared.face_crop import CROP
 
 from .hashing import perceptual_hashes, polar_thumbnail
@@ -28,10 +28,6 @@ from .hashing import perceptual_hashes, polar_thumbnail
 FACE_LABELS = ("with_mask", "without_mask", "incorrect_mask")
 LABELS = (*FACE_LABELS, NOT_A_FACE)
 """All labels, in a model's output order. A model has the labels that occur in its data."""
-
-
-_SAME = 0.8
-"""Overlap (IoU) above which two boxes are the same face."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +69,12 @@ class DataSet:
     Attributes:
         pictures: The pictures, source by source.
         refused: Name and reason for each unusable file or box.
+        convention: Convention of the boxes (`box_convention`); None if the files do not state it.
     """
 
     pictures: list[Picture]
     refused: list[tuple[str, str]] = field(default_factory=list)
+    convention: str | None = None
 
     @property
     def digest(self) -> str:
@@ -103,11 +101,12 @@ class DataSet:
 
     def take(self, rows: Iterable[int]) -> DataSet:
         """Return a data set of some of the pictures."""
-        return DataSet([self.pictures[row] for row in rows])
+        return DataSet([self.pictures[row] for row in rows], convention=self.convention)
 
     def to_card(self) -> dict[str, Any]:
         """Return the facts for the model card."""
-        return {"digest": self.digest, "pictures": len(self.pictures), "refused": len(self.refused), **self.counts()}
+        stated = {"convention": self.convention} if self.convention else {}
+        return {"digest": self.digest, "pictures": len(self.pictures), "refused": len(self.refused), **stated, **self.counts()}
 
     def counts(self) -> dict[str, int]:
         """Count labelled faces by label, and pictures by source."""
@@ -167,10 +166,11 @@ def whole_picture(size: tuple[int, int], rule: CropRule = CROP) -> tuple[float, 
 def load_dataset(
     faces: Path | None = None,
     *,
-    face_boxes: Path | Mapping[str, Box] | None = None,
-    scenes: Iterable[Path] = (),
-    relabel_scenes: Path | None = None,
-    backgrounds: Path | None = None,
+    face_boxes: BoxFile | Mapping[str, Box] | None = None,
+    scenes: Iterable[BoxFile] = (),
+    relabel_scenes: BoxFile | None = None,
+    backgrounds: Iterable[Path] = (),
+    convention: str | None = None,
     min_labels: int = 2,
 ) -> DataSet:
     """Read all pictures: sizes, digests, hashes, labelled faces.
@@ -178,26 +178,37 @@ def load_dataset(
     Args:
         faces: Folder with one sub-folder of pictures per label; `with_mask` and `without_mask` are
             required.
-        face_boxes: Face box of each picture by its name in `faces`, or a file of them (`edge-train
-            localise`). A picture without an entry counts as one face as a whole.
+        face_boxes: Face box of each picture by its name in `faces`, in the convention of the
+            result, or a file of them (`edge-train localise`). A picture without an entry counts as
+            one face as a whole.
         scenes: CSV files of labelled boxes in whole pictures.
         relabel_scenes: CSV file of reviewed boxes. Its label replaces that of the same box in
             `scenes`; its other boxes are added. `labelled_boxes.UNLABELLED` excludes a face.
-        backgrounds: Folder of pictures without people.
+        backgrounds: Folders of pictures without people.
+        convention: Convention of the boxes (`common_convention`); None for that of the files.
         min_labels: Minimum number of labels: two for training, one for measuring.
 
     Raises:
-        UsageError: A folder or file is missing, empty or of another kind.
+        UsageError: A folder or file is missing, empty or of another kind, or two of them have
+            pictures of the same name.
     """
+    scenes = tuple(scenes)
+    box_files = [file for file in (*scenes, relabel_scenes, face_boxes) if isinstance(file, BoxFile)]
+    convention = common_convention(box_files, convention)
     files: list[PictureFile] = []
     if faces is not None:
-        files += _folder_files(faces, face_boxes)
-    files += _scene_files(scenes, relabel_scenes)
-    if backgrounds is not None:
-        found = [PictureFile(f"backgrounds/{path.name}", path, "backgrounds") for path in list_pictures(backgrounds)]
+        files += _folder_files(faces, face_boxes, convention)
+    files += _scene_files(scenes, relabel_scenes, convention)
+    for folder in backgrounds:
+        found = [PictureFile(f"backgrounds/{path.name}", path, "backgrounds") for path in list_pictures(folder)]
         if not found:
-            raise UsageError(f"{backgrounds} contains no pictures: backgrounds are pictures without people.")
+            raise UsageError(f"{folder} contains no pictures: backgrounds are pictures without people.")
         files += found
+    # Names identify pictures in splits, and determine which are held out.
+    paths: dict[str, Path] = {}
+    for file in files:
+        if (other := paths.setdefault(file.name, file.path)) is not file.path:
+            raise UsageError(f"{other} and {file.path} have the same name in the data, {file.name}: give each picture once.")
 
     with ThreadPoolExecutor() as pool:
         results = list(pool.map(load_picture, files))
@@ -207,7 +218,7 @@ def load_dataset(
         for label in FACE_LABELS[:2]:
             if not any(picture.source == "faces" and picture.faces[0].label == label for picture in pictures):
                 raise UsageError(f"{faces / label} contains no readable pictures: both classes are needed to train.")
-    dataset = DataSet(pictures, refused)
+    dataset = DataSet(pictures, refused, convention)
     if len(dataset.labels) < min_labels:
         only = f"only the label {dataset.labels[0]}" if dataset.labels else "no labelled face that can be used"
         raise UsageError(f"the data has {only}: at least {min_labels} labels are needed.")
@@ -229,9 +240,9 @@ def check_folders(root: Path) -> None:
             raise UsageError(f"{root / label} contains no pictures: both classes are needed to train.")
 
 
-def _folder_files(root: Path, face_boxes: Path | Mapping[str, Box] | None) -> list[PictureFile]:
-    if isinstance(face_boxes, Path):
-        boxes = {name: faces[0].box for name, faces in read_boxes(face_boxes).items()}
+def _folder_files(root: Path, face_boxes: BoxFile | Mapping[str, Box] | None, convention: str | None) -> list[PictureFile]:
+    if isinstance(face_boxes, BoxFile):
+        boxes = {name: faces[0].box for name, faces in read_moved_boxes(face_boxes, convention).items()}
     else:
         boxes = dict(face_boxes or {})
     check_folders(root)
@@ -247,34 +258,33 @@ def _folder_files(root: Path, face_boxes: Path | Mapping[str, Box] | None) -> li
             files.append(PictureFile(f"faces/{name}", path, "faces", label, found))
     unknown = set(boxes) - {file.name.removeprefix("faces/") for file in files}
     if unknown:
-        raise UsageError(
-            f"{face_boxes} names {len(unknown)} pictures that {root} does not have, such as {min(unknown)}: wrong file?"
-        )
+        given = face_boxes.path if isinstance(face_boxes, BoxFile) else "the list of face boxes"
+        raise UsageError(f"{given} names {len(unknown)} pictures that {root} does not have, such as {min(unknown)}: wrong file?")
     return files
 
 
-def _scene_files(paths: Iterable[Path], relabel: Path | None) -> list[PictureFile]:
-    scenes = [(path, image, faces) for path in paths for image, faces in _read_scenes(path).items()]
-    right = _read_scenes(relabel) if relabel else {}
-    if unknown := set(right) - {image for _, image, _ in scenes}:
-        raise UsageError(f"{relabel} has boxes of {min(unknown)}, which the scenes do not have: wrong file?")
+def _scene_files(files: Sequence[BoxFile], relabel: BoxFile | None, convention: str | None) -> list[PictureFile]:
+    scenes = [(file, image, faces) for file in files for image, faces in _read_scenes(file, convention).items()]
+    right = _read_scenes(relabel, convention) if relabel else {}
+    if relabel and (unknown := set(right) - {image for _, image, _ in scenes}):
+        raise UsageError(f"{relabel.path} has boxes of {min(unknown)}, which the scenes do not have: wrong file?")
+    same_boxes = {file: relabel is not None and relabel.find_convention() == file.find_convention() for file in files}
     return [
-        PictureFile(f"scenes/{image}", path.parent / image, "scenes", faces=_corrected(faces, right.get(image, [])))
-        for path, image, faces in scenes
+        PictureFile(
+            f"scenes/{image}",
+            file.path.parent / image,
+            "scenes",
+            faces=correct_labels(faces, right.get(image, []), same_boxes=same_boxes[file]),
+        )
+        for file, image, faces in scenes
     ]
 
 
-def _read_scenes(path: Path) -> dict[str, list[LabelledBox]]:
-    boxes = read_boxes(path)
+def _read_scenes(file: BoxFile, convention: str | None) -> dict[str, list[LabelledBox]]:
+    boxes = read_moved_boxes(file, convention)
     if unknown := {face.label for faces in boxes.values() for face in faces} - {*FACE_LABELS, UNLABELLED}:
-        raise UsageError(f"{path} has the label {min(unknown)!r}; known are {', '.join((*FACE_LABELS, UNLABELLED))}.")
+        raise UsageError(f"{file.path} has the label {min(unknown)!r}; known are {', '.join((*FACE_LABELS, UNLABELLED))}.")
     return boxes
-
-
-def _corrected(faces: Sequence[LabelledBox], right: Sequence[LabelledBox]) -> tuple[LabelledBox, ...]:
-    """Return the labelled faces, replaced and extended by reviewed ones."""
-    others = [face for face in faces if all(box_iou(face.box, known.box) < _SAME for known in right)]
-    return (*others, *right)
 
 
 def load_picture(file: PictureFile) -> tuple[Picture | None, list[str]]:

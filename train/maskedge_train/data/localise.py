@@ -13,9 +13,11 @@ import numpy as np
 
 from maskedge.errors import UsageError
 from maskedge.labelled_boxes import LabelledBox
+from maskedge.modelfile.contract import default_detector, open_model, read_detector_contract
 from maskedge.support.pictures import list_pictures, read_picture
 from maskedge.types import Box, Image
 from maskedge.vision.pipeline import MaskDetector
+from maskedge_train.shared.box_convention import CONVENTIONS, EYEBROWS
 
 from .dataset import FACE_LABELS
 
@@ -74,6 +76,23 @@ def localise(
     ]
     missed = [path.relative_to(root).as_posix() for (path, _), box in zip(files, boxes, strict=True) if box is None]
     return found, missed
+
+
+def detector_convention(path: Path | None = None) -> str:
+    """Return the convention of a detector's boxes, from its card.
+
+    Cards without it are of detectors trained on boxes that begin at the eyebrows.
+
+    Args:
+        path: Detector file; the bundled network by default.
+
+    Raises:
+        ModelError: The file is refused.
+    """
+    path = path or default_detector()
+    data = read_detector_contract(open_model(path), str(path)).card.get("data")
+    stated = data.get("convention") if isinstance(data, dict) else None
+    return stated if stated in CONVENTIONS else EYEBROWS
 
 
 def find_face(image: Image, detector: MaskDetector) -> Box | None:

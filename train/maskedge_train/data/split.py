@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,40 @@ class Split:
         return {part: len(names) for part, names in self.parts.items()}
 
 
-def split_dataset(dataset: DataSet, seed: int, *, by: str = "group", people: re.Pattern[str] | None = None) -> Split:
+def split_held_out(
+    pictures: Sequence[Picture], *, hold_out: re.Pattern[str] | None = None, people: re.Pattern[str] | None = None
+) -> tuple[list[Picture], list[Picture], list[Picture]]:
+    """Split pictures for a detector: to train on, held out, and of held-out sources.
+
+    A picture related to one of the last two is in none of the lists, unless it belongs there
+    itself.
+
+    Args:
+        pictures: All pictures. Those of single faces are never held out.
+        hold_out: Pattern of the file names of the held-out sources.
+        people: See `split_dataset`.
+    """
+    tenth = np.array([is_held_out(picture) for picture in pictures], np.bool_)
+    source = np.array([_of_source(picture, hold_out) for picture in pictures], np.bool_)
+    groups = find_near_duplicates(pictures, people).groups(len(pictures))
+    learn = ~np.isin(groups, groups[tenth | source])
+    chosen = (learn, tenth & ~source, source)
+    learned, held, of_source = ([pictures[row] for row in np.flatnonzero(rows).tolist()] for rows in chosen)
+    return learned, held, of_source
+
+
+def _of_source(picture: Picture, hold_out: re.Pattern[str] | None) -> bool:
+    return hold_out is not None and picture.source != "faces" and bool(hold_out.search(PurePosixPath(picture.name).name))
+
+
+def split_dataset(
+    dataset: DataSet,
+    seed: int,
+    *,
+    by: str = "group",
+    people: re.Pattern[str] | None = None,
+    hold_out: re.Pattern[str] | None = None,
+) -> Split:
     """Split into train, val and test.
 
     Pictures of faces are drawn at random within each label; scenes and backgrounds follow
@@ -122,8 +156,15 @@ def split_dataset(dataset: DataSet, seed: int, *, by: str = "group", people: re.
         by: `group` keeps related pictures together; `random` does not, to measure the leakage.
         people: Pattern that finds a person's name in a file name
             (`near_duplicates.people_pattern`).
+        hold_out: Pattern of the file names of scenes and backgrounds that are for the test, with
+            all pictures related to them.
+
+    Raises:
+        UsageError: No picture has a name that matches `hold_out`.
     """
     pictures = dataset.pictures
+    if hold_out and not any(_of_source(picture, hold_out) for picture in pictures):
+        raise UsageError(f"no picture of the scenes and backgrounds has a file name that matches {hold_out.pattern!r}.")
     related = find_near_duplicates(pictures, people).groups(len(pictures))
     units = related if by == "group" else np.arange(len(pictures))
     random = np.random.default_rng(seed)
@@ -136,7 +177,9 @@ def split_dataset(dataset: DataSet, seed: int, *, by: str = "group", people: re.
         # The first picture of a group determines the part, so that groups across labels and sources
         # stay together.
         first = pictures[rows[0]]
-        if first.source == "faces":
+        if any(_of_source(pictures[row], hold_out) for row in rows):
+            part[rows] = PARTS.index("test")
+        elif first.source == "faces":
             folders.setdefault(first.faces[0].label, []).append(rows)
         else:
             part[rows] = PARTS.index("val") if any(is_held_out(pictures[row]) for row in rows) else PARTS.index("train")

@@ -53,7 +53,13 @@ def suppress(
 
 
 def measure_detector(
-    checkpoint: Path, scenes: Sequence[Scene], out: Path, *, history: list[dict[str, float]], data: dict[str, Any]
+    checkpoint: Path,
+    scenes: Sequence[Scene],
+    out: Path,
+    *,
+    history: list[dict[str, float]],
+    data: dict[str, Any],
+    source: Sequence[Scene] = (),
 ) -> dict[str, Any]:
     """Measure a detector at several picture sizes and score thresholds; write report.json.
 
@@ -65,27 +71,33 @@ def measure_detector(
         out: Folder of report.json.
         history: Learning curves for the report.
         data: Facts about the data for the report.
+        source: Pictures of a held-out source, measured apart.
 
     Returns:
         The report: for each size and threshold the shares of masked and unmasked faces found (IoU
             of at least 0.4), and the false positives per picture.
     """
     net, _ = load_detector(checkpoint)
-    people = [scene for scene in scenes if len(scene.boxes)]
-    curve = [row for side in SIDES for row in _measure(net, people, side)]
-    counts = {name: sum(int((scene.masked == masked).sum()) for scene in people) for name, masked in _KINDS}
     report = {
         "schema": SCHEMA,
         "parameters": count_parameters(net),
         "data": data,
-        "pictures": len(people),
-        "faces": counts,
-        "curve": curve,
+        **_figures(net, scenes),
+        **({"held_out_source": _figures(net, source)} if source else {}),
         "history": history,
         "train_seconds": round(sum(epoch["seconds"] for epoch in history), 1),
     }
     write_file(out / "report.json", json.dumps(report, indent=1) + "\n")
     return report
+
+
+def _figures(net: EdgeFace, scenes: Sequence[Scene]) -> dict[str, Any]:
+    people = [scene for scene in scenes if len(scene.boxes)]
+    return {
+        "pictures": len(people),
+        "faces": {name: sum(int((scene.masked == masked).sum()) for scene in people) for name, masked in _KINDS},
+        "curve": [row for side in SIDES for row in _measure(net, people, side)],
+    }
 
 
 @torch.inference_mode()

@@ -15,8 +15,6 @@ from torch.utils.data import DataLoader
 
 from maskedge.errors import UsageError
 from maskedge.support.files import make_folder
-from maskedge_train.data.dataset import Picture
-from maskedge_train.data.split import is_held_out
 from maskedge_train.shared.engine import Engine, build_trainer, check_resume, engine_facts, one_cycle
 from maskedge_train.shared.pixels import normalise
 
@@ -201,10 +199,3 @@ def train_detector(
     if trainer.global_rank != 0:
         return None
     return last, module.history
-
-
-def split_pictures(pictures: Sequence[Picture]) -> tuple[list[Picture], list[Picture]]:
-    """Split pictures into training and held-out ones; single faces are never held out."""
-    measured = [is_held_out(picture) for picture in pictures]
-    pairs = list(zip(pictures, measured, strict=True))
-    return [picture for picture, own in pairs if not own], [picture for picture, own in pairs if own]

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from maskedge import UsageError
+from maskedge.labelled_boxes import LabelledBox, read_boxes, write_boxes
+from maskedge_train.cli.classifier import load_test_sets
+from maskedge_train.cli.options import load, write_face_boxes
+from maskedge_train.shared.box_convention import BoxFile
+
+FACE = LabelledBox((30.0, 40.0, 130.0, 140.0), "with_mask")
+
+
+@pytest.fixture
+def two_files(tmp_path: Path, scenes_folder: Path) -> tuple[Path, Path]:
+    """Return two files of scenes in one folder."""
+    rows = [(image, face) for image, faces in read_boxes(scenes_folder / "boxes.csv").items() for face in faces]
+    shutil.copytree(scenes_folder / "boxes", tmp_path / "boxes")
+    paths = tmp_path / "a.csv", tmp_path / "b.csv"
+    write_boxes(paths[0], rows[:45])
+    write_boxes(paths[1], rows[45:])
+    return paths
+
+
+def test_moved_and_unstated_boxes_are_reported(two_files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    load(None, None, (BoxFile(two_files[0]), BoxFile(two_files[1])), ())
+    assert "no file of --scenes states where its boxes begin" in capsys.readouterr().err
+    load(None, None, (BoxFile(two_files[0], "eyebrows"), BoxFile(two_files[1], "forehead")), ())
+    shown = capsys.readouterr()
+    assert "a.csv begin at the eyebrows: their upper edge was moved to the forehead." in shown.out
+    assert not shown.err
+    load(None, None, (BoxFile(two_files[0]),), ())
+    assert not any(capsys.readouterr())
+
+
+def test_face_boxes_beside_a_training_state_their_convention(
+    two_files: tuple[Path, Path], faces_folder: Path, tmp_path: Path
+) -> None:
+    names = [f"{label}/face {number}.jpg" for label in ("with_mask", "without_mask") for number in range(48)]
+    write_boxes(tmp_path / "faces.csv", [(name, FACE) for name in names])
+    scenes = (BoxFile(two_files[1], "forehead"),)
+    dataset = load(faces_folder, BoxFile(tmp_path / "faces.csv", "eyebrows"), scenes, ())
+    kept = tmp_path / "face_boxes.csv"
+    write_face_boxes(dataset, kept)
+    assert BoxFile(kept).find_convention() == "forehead"
+    assert load(faces_folder, None, scenes, (), locate=True, kept=kept).digest == dataset.digest
+    with pytest.raises(UsageError, match=r"faces\.csv does not state where its boxes begin"):
+        load(faces_folder, BoxFile(tmp_path / "faces.csv"), scenes, ())
+
+
+def test_test_scenes_must_state_the_convention_of_the_model(two_files: tuple[Path, Path]) -> None:
+    with pytest.raises(UsageError, match=r"a\.csv does not state .* the model's boxes begin at the forehead"):
+        load_test_sets([two_files[0]], [], ("with_mask", "without_mask"), True, "forehead")

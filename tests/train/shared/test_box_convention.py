@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from maskedge import UsageError
+from maskedge.boxes import box_iou
+from maskedge.labelled_boxes import UNLABELLED, LabelledBox, read_boxes, write_boxes
+from maskedge_train.shared.box_convention import (
+    EYEBROWS,
+    FOREHEAD,
+    BoxFile,
+    common_convention,
+    correct_labels,
+    count_moved,
+    move_box,
+    parse_box_file,
+    read_moved_boxes,
+    write_stated_boxes,
+)
+
+ROWS = [("a.jpg", LabelledBox((10.0, 22.0, 90.0, 122.0), "with_mask"))]
+SCENE_LABELS = Path(__file__).parents[3] / "benchmarks" / "results" / "scene_labels.csv"
+
+
+@pytest.mark.parametrize(
+    ("text", "file"),
+    [
+        ("boxes.csv", BoxFile(Path("boxes.csv"))),
+        ("boxes.csv=forehead", BoxFile(Path("boxes.csv"), FOREHEAD)),
+        ("run=3/boxes.csv=eyebrows", BoxFile(Path("run=3/boxes.csv"), EYEBROWS)),
+        ("run=3/boxes.csv", BoxFile(Path("run=3/boxes.csv"))),
+        ("=forehead", BoxFile(Path("=forehead"))),
+    ],
+)
+def test_option_states_the_convention(text: str, file: BoxFile) -> None:
+    assert parse_box_file(text) == file
+
+
+def test_file_states_its_convention(tmp_path: Path) -> None:
+    path = tmp_path / "boxes.csv"
+    write_stated_boxes(path, ROWS, None)
+    assert BoxFile(path).find_convention() is None
+    write_stated_boxes(path, ROWS, FOREHEAD)
+    assert BoxFile(path).find_convention() == FOREHEAD
+    assert read_boxes(path) == {"a.jpg": [ROWS[0][1]]}
+    with pytest.raises(UsageError, match="begin at the forehead, as the file states, not at the eyebrows"):
+        BoxFile(path, EYEBROWS).find_convention()
+
+
+@pytest.mark.parametrize("values", [("forehead", "eyebrows"), ("hair", "hair"), ("forehead", "")])
+def test_unclear_column_is_refused(tmp_path: Path, values: tuple[str, str]) -> None:
+    path = tmp_path / "boxes.csv"
+    rows = "".join(f"a.jpg,1,2,30,40,with_mask,{value}\n" for value in values)
+    path.write_text(f"image,xmin,ymin,xmax,ymax,label,convention\n{rows}")
+    with pytest.raises(UsageError, match="the same in every row"):
+        BoxFile(path).find_convention()
+
+
+def test_mixed_conventions_must_be_stated(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.csv" for name in "ab"]
+    for path in paths:
+        write_boxes(path, ROWS)
+    silent = [BoxFile(path) for path in paths]
+    brows, head = BoxFile(paths[0], EYEBROWS), BoxFile(paths[1], FOREHEAD)
+    assert common_convention(silent) is None
+    assert common_convention([brows]) == EYEBROWS
+    assert common_convention([brows, head]) == FOREHEAD
+    assert common_convention([brows, head], EYEBROWS) == EYEBROWS
+    with pytest.raises(UsageError, match=r"b\.csv does not state where its boxes begin.* give b\.csv=eyebrows or b\.csv=forehead"):
+        common_convention([brows, silent[1]])
+    with pytest.raises(UsageError, match="the model's boxes begin at the forehead"):
+        common_convention(silent, FOREHEAD)
+    assert count_moved([brows, head], FOREHEAD) == {paths[0]: EYEBROWS}
+    assert not count_moved(silent, None)
+
+
+def test_boxes_move_there_and_back(tmp_path: Path) -> None:
+    box = ROWS[0][1].box
+    moved = move_box(box, EYEBROWS, FOREHEAD)
+    assert moved == (10.0, 10.0, 90.0, 122.0)
+    assert move_box(moved, FOREHEAD, EYEBROWS) == box
+    assert all(move_box(box, *pair) == box for pair in ((None, FOREHEAD), (FOREHEAD, None), (FOREHEAD, FOREHEAD)))
+    write_boxes(tmp_path / "boxes.csv", ROWS)
+    assert read_moved_boxes(BoxFile(tmp_path / "boxes.csv", EYEBROWS), FOREHEAD)["a.jpg"][0].box == moved
+    assert read_moved_boxes(BoxFile(tmp_path / "boxes.csv"), None)["a.jpg"][0].box == box
+
+
+def test_labels_of_boxes_drawn_otherwise_are_put_right() -> None:
+    left, right = LabelledBox((0, 0, 40, 50), "with_mask"), LabelledBox((35, 0, 75, 50), "with_mask")
+    reviewed = [
+        LabelledBox((3, 4, 45, 52), "incorrect_mask"),
+        LabelledBox((30, 10, 70, 55), UNLABELLED),
+        LabelledBox((200, 0, 240, 50), UNLABELLED),
+    ]
+    assert correct_labels([left, right], reviewed, same_boxes=False) == (
+        LabelledBox(left.box, "incorrect_mask"),
+        LabelledBox(right.box, UNLABELLED),
+        reviewed[2],
+    )
+    assert correct_labels([left, right], reviewed, same_boxes=True) == (left, right, *reviewed)
+
+
+def test_committed_corrections_fit_the_refitted_boxes(data_dir: Path) -> None:
+    """The corrections were drawn on train.csv; train_refit.csv has its rows in the same order."""
+    scenes = data_dir / "scenes"
+    drawn, refitted = (read_boxes(scenes / name) for name in ("train.csv", "train_refit.csv"))
+    reviewed = read_moved_boxes(BoxFile(SCENE_LABELS, EYEBROWS), FOREHEAD)
+    original = read_boxes(SCENE_LABELS)
+    checked = 0
+    for image, right in reviewed.items():
+        corrected = correct_labels(refitted[image], right, same_boxes=False)
+        for face, known in zip(right, original[image], strict=True):
+            rows = [row for row, own in enumerate(drawn[image]) if box_iou(own.box, known.box) >= 0.8]
+            for row in rows:
+                assert corrected[row] == LabelledBox(refitted[image][row].box, face.label)
+                checked += 1
+        assert len(corrected) <= len(refitted[image]) + len(right)
+    assert checked == 62
