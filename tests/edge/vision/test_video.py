@@ -84,6 +84,8 @@ def test_no_call_waits_and_a_late_result_is_brought_up_to_date() -> None:
     assert detector.wait()
     faces = detector(demo.draw(start + late), late / RATE)
     for face in MaskDetector(detector="cnn")(demo.draw(start + late)):
+        if face.box[3] > demo.HEIGHT:
+            continue  # it came in at the lower edge after `start`
         assert max(box_iou(own.box, face.box) for own in faces) > 0.75
     assert {"detect", "classify", "detection_age"} <= set(detector.clock.last)
     detector.close()
