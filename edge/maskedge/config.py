@@ -24,8 +24,7 @@ from maskedge.sinks.output_settings import OutputConfig
 from maskedge.support.files import read_text
 
 from .errors import MaskedgeError, UsageError
-from .settings import MASK, Range, check_settings, check_value, shown
-from .types import PRECISIONS
+from .settings import MASK, PRECISIONS, Range, check_settings, check_value, shown
 
 if TYPE_CHECKING:
     from maskedge.alerts.rules import AlertRule

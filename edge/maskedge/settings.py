@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 
 from .errors import UsageError
 
+PRECISIONS = ("auto", "float32", "int8")
+"""Precisions of the bundled models. `auto` is int8 on a processor with dot products of bytes,
+otherwise float32."""
 MASK = "********"
 MOST_TEXT = 4096
 """Maximum length of a text in characters."""

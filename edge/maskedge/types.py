@@ -19,9 +19,6 @@ Box: TypeAlias = tuple[float, float, float, float]
 
 NOT_A_FACE = "not_a_face"
 """The label with which a classifier rejects a false alarm of the detector."""
-PRECISIONS = ("auto", "float32", "int8")
-"""Precisions of the bundled models. `auto` is int8 on a processor with dot products of bytes, otherwise
-float32."""
 
 
 def to_json_box(box: Box) -> list[float]:

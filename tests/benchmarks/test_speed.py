@@ -12,6 +12,7 @@ import pytest
 from helpers.support import ROOT
 from maskedge import SourceError
 from maskedge.modelfile.contract import MODELS, read_catalogue
+from maskedge.modelfile.precision import bundled_classifier
 from maskedge.types import Image
 from maskedge.vision.classifier import MaskClassifier
 from maskedge.vision.detectors import detector_names
@@ -51,7 +52,7 @@ def test_report(report: dict[str, Any]) -> None:
     assert {pipeline.name for pipeline in PIPELINES} <= set(rows)
     original, default = rows[PIPELINES[0].name], rows["default (haar, edgenet)"]
     assert original["ratio_to_baseline"] == {"median": 1.0, "min": 1.0, "max": 1.0}
-    assert default["model_sha256"] == read_catalogue(MODELS)["edgenet.onnx"]["sha256"]
+    assert default["model_sha256"] == read_catalogue(MODELS)[bundled_classifier().name]["sha256"]
     for row in rows.values():
         assert set(row["stages_ms"]) == {"resize", "detect", "classify", "track", "total"}
         assert row["faces_a_frame"] > 0
@@ -76,7 +77,7 @@ def test_matrix_and_cost() -> None:
     assert len(rows) == 8
     assert len({name_of(row) for row in rows}) == 8
     fits = fit_cost(rows)
-    assert [fit["pipeline"] for fit in fits] == ["haar-stock, seednet.onnx", "cnn, edgenet.onnx"]
+    assert [fit["pipeline"] for fit in fits] == ["haar-stock, seednet.onnx", f"cnn, {bundled_classifier().name}"]
     assert all(min(fit["fixed_ms"], fit["face_ms"], fit["megapixel_ms"]) >= 0 for fit in fits)
 
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from maskedge.modelfile.precision import bundled_classifier, bundled_detector
+
 
 def test_fit_machine(command) -> None:  # type: ignore[no-untyped-def]
     done = command("edge-doctor")
@@ -14,8 +16,8 @@ def test_fit_machine(command) -> None:  # type: ignore[no-untyped-def]
         "face cascade",
         "onnxruntime 1.",
         "CPUExecutionProvider",
-        "edgenet.onnx",
-        "edgeface.onnx: face; finds faces from 13 pixels in a picture of 640 x 480",
+        bundled_classifier().name,
+        f"{bundled_detector().name}: face; finds faces from 13 pixels in a picture of 640 x 480",
         "face cascade haar.xml: finds faces from 40 pixels",
     ):
         assert word in done.stdout

@@ -29,3 +29,7 @@ edge-export "$RUNS/detector4/detector.ckpt" -o "$MODELS/edgeface.onnx" --overwri
   --licence 'faces: MIT (github.com/chandrikadeb7/Face-Mask-Detection)' \
   --licence 'scenes and backgrounds: free to use, most not to redistribute'
 cp "$RUNS/detector4/report.json" "$RESULTS/training/edgeface.json"
+
+# The bundled int8 file.
+edge-export int8 "$MODELS/edgeface.onnx" -o "$MODELS/edgeface.int8.onnx" --overwrite \
+  --scenes "$TRAIN_SCENES" --relabel-scenes "$SCENE_LABELS" --backgrounds "$TRAIN_BACKGROUNDS"

@@ -34,6 +34,10 @@ edge-export "$RUNS/edgenet-fine-tuned-0/best.ckpt" -o "$MODELS/edgenet.onnx" \
   --licence 'faces: MIT (github.com/chandrikadeb7/Face-Mask-Detection)' \
   --licence 'scenes and backgrounds: free to use, most not to redistribute'
 
+# The bundled int8 file. It depends on the bundled detectors, which find the false alarms.
+edge-export int8 "$MODELS/edgenet.onnx" -o "$MODELS/edgenet.int8.onnx" --overwrite \
+  --scenes "$TRAIN_SCENES" --relabel-scenes "$SCENE_LABELS" --backgrounds "$TRAIN_BACKGROUNDS"
+
 # Files with reduced precision (not bundled) and their report.
 edge-export "$RUNS/edgenet-fine-tuned-0/best.ckpt" -o "$RUNS/edgenet-fine-tuned.onnx" \
   --int8 --fp16 --split "$RUNS/edgenet-fine-tuned-0/split.json" \

@@ -175,7 +175,7 @@ def roofline(models: tuple[Path, ...], json_path: Path | None, overwrite: bool) 
     """Compare the time of classifiers and detectors with the minimum that this machine allows."""
     silence_libraries()
     with require_runtime():
-        from maskedge.modelfile.contract import default_model
+        from maskedge.modelfile.precision import bundled_classifier
         from maskedge.sources import demo
         from maskedge.vision.detectors import detector_names
         from maskedge_bench.conditions import Conditions
@@ -184,7 +184,7 @@ def roofline(models: tuple[Path, ...], json_path: Path | None, overwrite: bool) 
         from maskedge_bench.speed.roofline import measure_roofline
     check_output(json_path)
     conditions = Conditions()
-    files = [BASELINE_MODEL, *(models or (default_model(),))]
+    files = [BASELINE_MODEL, *(models or (bundled_classifier(),))]
     with require_extra("export"):
         measured = measure_roofline(files, detector_names(), demo.draw(150))
     finish({**conditions.head(ROOFLINE, "Roofline", files), **measured}, json_path)

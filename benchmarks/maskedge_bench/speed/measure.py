@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 
 from maskedge.errors import UsageError
-from maskedge.modelfile.contract import default_model
+from maskedge.modelfile.precision import bundled_classifier
 from maskedge.types import Frame
 from maskedge.vision.detectors import BoxDetector, detector_names
 from maskedge_bench.conditions import Conditions
@@ -263,7 +263,7 @@ class SpeedRun:
         cells = self._matrix.rows() if self._matrix else []
         spreads = {row["name"]: row["frames_per_second"] for row in rows}
         spreads |= {name_of(cell): cell["frames_per_second"] for cell in cells}
-        models = sorted(self._models() | {default_model()}, key=lambda path: path.name)
+        models = sorted(self._models() | {bundled_classifier()}, key=lambda path: path.name)
         return {
             **self._conditions.head(SPEED, "Speed", models, spreads, partial=partial),
             "quick": self.plan.quick,

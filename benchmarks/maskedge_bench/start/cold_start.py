@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 
 from maskedge.errors import MaskedgeError
-from maskedge.modelfile.contract import default_model
+from maskedge.modelfile.precision import bundled_classifier
 from maskedge.sources import demo
 from maskedge_bench.conditions import Conditions, spread
 from maskedge_bench.report_schemas import COLD_START
@@ -64,7 +64,7 @@ def measure_cold_start(rounds: int) -> dict[str, Any]:
                 versions.append(version)
     seconds = spread([run.seconds for run in runs], 3)
     return {
-        **conditions.head(COLD_START, "Cold start", [default_model()], {"the cold start": seconds}),
+        **conditions.head(COLD_START, "Cold start", [bundled_classifier()], {"the cold start": seconds}),
         "rounds": rounds,
         "seconds_to_first_answer": seconds,
         "cpu_seconds": spread([run.cpu_seconds for run in runs], 3),

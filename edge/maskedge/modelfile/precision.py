@@ -10,7 +10,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from maskedge.types import PRECISIONS
+from maskedge.settings import PRECISIONS
 
 from .contract import default_detector, default_model
 

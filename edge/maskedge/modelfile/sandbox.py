@@ -50,6 +50,10 @@ class SandboxError(Exception):
     """A file failed. The text is a clause with the reason: `it needs ...`."""
 
 
+class _IdleError(SandboxError):
+    """The process exited by itself, before it read the file."""
+
+
 _lock = threading.Lock()
 _passed: set[bytes] = set()
 
@@ -72,16 +76,20 @@ def try_model(content: bytes) -> None:
         if digest in _passed:
             return
         global _process
-        if _process is None or not _process.usable:
+        for last in (False, True):
+            if _process is None or not _process.usable:
+                try:
+                    _process = _Process()
+                except OSError:
+                    return
             try:
-                _process = _Process()
-            except OSError:
-                return
-        try:
-            _process.ask(content)
-        except SandboxError:
-            _process.end()
-            raise
+                _process.ask(content)
+                break
+            except SandboxError as error:
+                _process.end()
+                # A process that exits because it was idle may do so in this moment.
+                if last or not isinstance(error, _IdleError):
+                    raise
         _passed.add(digest)
 
 
@@ -136,7 +144,7 @@ class _Process:
         if code == -signal.SIGXCPU:
             raise SandboxError(f"it takes more than {allowed_seconds(len(content)):.0f} s of computing to open and to answer once")
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        raise SandboxError(f"it ends onnxruntime ({name})")
+        raise (SandboxError if code else _IdleError)(f"it ends onnxruntime ({name})")
 
     def _read_line(self, end: float) -> bytes:
         """Read the result; empty if the process ended or the time is over."""

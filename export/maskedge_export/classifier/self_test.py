@@ -10,7 +10,7 @@ from maskedge.types import Image
 from maskedge.vision.self_test import SelfTest
 from maskedge_train.classifier.checkpoint import ClassifierSpec
 
-from ..onnx_file import TOLERANCE, open_cpu_session
+from ..onnx_file import TOLERANCE, coarse, open_cpu_session
 
 
 def self_test_crops(spec: ClassifierSpec) -> Image:
@@ -26,7 +26,7 @@ def self_test_crops(spec: ClassifierSpec) -> Image:
             for face in demo.truth(index):
                 if face.label == label and face.visible > 0.99 and face.person not in people:
                     people.add(face.person)
-                    crops.append(crop_faces(demo.draw(index), [face.box], spec.crop, spec.size))
+                    crops.append(coarse(crop_faces(demo.draw(index), [face.box], spec.crop, spec.size)))
     flat = [np.full((1, spec.size, spec.size, 3), value, np.uint8) for value in (0, 255)]
     return np.concatenate([*crops, *flat])
 

@@ -17,7 +17,7 @@ from maskedge.vision.detectors.network import CnnDetector
 from maskedge.vision.self_test import DetectorSelfTest
 from maskedge_train.detector.checkpoint import load_detector
 
-from ..onnx_file import open_cpu_session, seal_model, write_model, write_worst_input
+from ..onnx_file import coarse, open_cpu_session, seal_model, write_model, write_worst_input
 from .graph import LEAST_SCORE, DetectorGraph, to_onnx
 from .parity import BOX_TOLERANCE, DetectorParity, compare, probe_frames
 
@@ -91,6 +91,6 @@ def compare_with_checkpoint(model: Path, checkpoint: Path) -> DetectorParity:
 
 def _make_self_test(model: bytes) -> DetectorSelfTest:
     """Record the output of a model for a small frame of the built-in clip as its self-test."""
-    frame = np.asarray(cv2.resize(demo.draw(150), (160, 128), interpolation=cv2.INTER_AREA), np.uint8)
+    frame = coarse(np.asarray(cv2.resize(demo.draw(150), (160, 128), interpolation=cv2.INTER_AREA), np.uint8))
     boxes, scores = open_cpu_session(model).run(["boxes", "scores"], {"frame": frame[None]})
     return DetectorSelfTest(frame, np.asarray(boxes, np.float32), np.asarray(scores, np.float32), BOX_TOLERANCE)

@@ -22,7 +22,7 @@ from maskedge.vision.detectors.network import CnnDetector
 from maskedge.vision.self_test import DetectorSelfTest
 from maskedge_train.data.dataset import DataSet
 
-from ..onnx_file import open_cpu_session
+from ..onnx_file import coarse, open_cpu_session
 from .quantise import quantise
 
 LEAST_FOUND = -0.01
@@ -123,7 +123,7 @@ def detector_self_test(model: onnx.ModelProto) -> str:
     least = next(float(onnx.numpy_helper.to_array(item)[0]) for item in model.graph.initializer if item.name == "least_score")
     answers: list[tuple[float, Image, Any, Any]] = []
     for index in range(0, demo.FRAMES, 10):
-        frame = np.asarray(cv2.resize(demo.draw(index), (160, 128), interpolation=cv2.INTER_AREA), np.uint8)
+        frame = coarse(np.asarray(cv2.resize(demo.draw(index), (160, 128), interpolation=cv2.INTER_AREA), np.uint8))
         boxes, scores = session.run(["boxes", "scores"], {"frame": frame[None]})
         clear = float(np.abs(scores - least).min()) if len(scores) >= _SELF_TEST_FACES else -1.0
         answers.append((clear, frame, boxes, scores))

@@ -17,7 +17,7 @@ from maskedge.vision.classifier import MaskClassifier
 
 
 def test_bundled_model_keeps_the_contract() -> None:
-    contract = MaskClassifier().contract
+    contract = MaskClassifier(default_model()).contract
     assert set(contract.labels) >= {"with_mask", "without_mask"}
     assert contract.size == 64
     assert contract.card["parity"]["worst_difference"] <= 1e-4
@@ -28,7 +28,7 @@ def test_bundled_model_keeps_the_contract() -> None:
 
 def test_bundled_figures_are_those_of_the_card() -> None:
     entry = read_catalogue(MODELS)["edgenet.onnx"]
-    card = MaskClassifier().contract.card
+    card = MaskClassifier(default_model()).contract.card
     assert entry["test"]["two_way"] == card["evaluations"][0]["two_way"]
     assert entry["test"]["two_way"]["two_labels"] >= 0.95
     assert entry["labels"] == card["labels"]

@@ -10,7 +10,7 @@ import pytest
 from maskedge.config import ModelConfig
 from maskedge.errors import UsageError
 from maskedge.modelfile.precision import bundled_classifier, bundled_detector, choose_precision, has_dot_products
-from maskedge.types import PRECISIONS
+from maskedge.settings import PRECISIONS
 from maskedge.vision.classifier import MaskClassifier
 from maskedge.vision.detectors.network import CnnDetector
 

@@ -177,6 +177,7 @@ def test_clock_that_jumps_while_a_detection_is_under_way() -> None:
         assert detector.wait()
         faces = detector(demo.draw(150), moment + 0.04)
         assert found(faces, 150) == 1
+        assert detector.wait()
     detector.close()
 
 
