@@ -40,7 +40,7 @@ def as_pixels(faces: Image) -> torch.Tensor:
 @pytest.mark.parametrize("labels", [LABELS, ("with_mask", "without_mask")])
 def test_exported_model_predicts_the_same_as_a_net(faces, labels: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
     net = load_start(default_model(), "edgenet", labels, as_pixels(faces))
-    classifier = MaskClassifier()
+    classifier = MaskClassifier(default_model())
     temperature = classifier.contract.card["temperature"]
     expected = classifier.classify_crops(faces)[:, [classifier.labels.index(label) for label in labels]]
     found = probabilities(predict(net, faces), temperature)

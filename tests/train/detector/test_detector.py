@@ -249,7 +249,7 @@ def test_exported_detector_predicts_the_same_as_a_net(dataset: DataSet, tmp_path
     pixels = normalise(torch.from_numpy(frame.transpose(2, 0, 1).copy())[None].float() / 255)
     with torch.inference_mode():
         logits, boxes = net(pixels)
-    found, scores = CnnDetector().infer(frame)
+    found, scores = CnnDetector(default_detector()).infer(frame)
     best = int(logits[0].argmax())
     assert float(torch.sigmoid(logits[0, best])) == pytest.approx(float(scores[0]), abs=1e-4)
     assert np.abs(boxes[0, best].numpy() - found[0]).max() < 0.05
