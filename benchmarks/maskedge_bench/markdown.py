@@ -30,3 +30,13 @@ def known(value: float | None, form: str = ".3f") -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun, such as `1 thread` or `2 threads`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def machine(facts: Report) -> str:
+    """Return machine and versions."""
+    return f"{facts['machine']}, {facts['cores']} cores, {versions(facts)}"
+
+
+def versions(facts: Report) -> str:
+    """Return the versions of Python, OpenCV and onnxruntime."""
+    return f"Python {facts['python']}, OpenCV {facts['opencv']}, onnxruntime {facts['onnxruntime']}"

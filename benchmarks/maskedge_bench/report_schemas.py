@@ -16,6 +16,7 @@ from .json_shape import ANY, NONE, problems
 SPEED = "maskedge.speed/2"
 NETS = "maskedge.nets/2"
 COLD_START = "maskedge.start/1"
+LIVE = "maskedge.live/1"
 ROOFLINE = "maskedge.limits/1"
 COMPARE = "maskedge.compare/1"
 
@@ -55,8 +56,20 @@ _ROOFLINE_ROW = {
     "limit_ms": float,
     "bound_by": {"arithmetic", "memory"},
     "fraction": float,
+    "fraction_range?": [float, float],
 }
-_PEAK = {"multiply_accumulates_per_second": float, "bytes_per_second": float}
+_LIVE_FIGURES = {
+    "rate": float, "seconds": float, "captured": int, "processed": int, "dropped": int, "age_ms": _STAGE, "cpu_share": float,
+}  # fmt: skip
+_LIVE_ROW = {
+    "detector": str, "mode": {"asynchronous", "synchronous"}, "size": [int, int], "faces": int, "streams": int, **_LIVE_FIGURES,
+    "detections": int, "faces_a_frame": float, "age_intervals": _STAGE, "loop_ms": _STAGE, "loop_cpu_ms": _STAGE,
+    "detection_age_ms": (_STAGE, NONE),
+}  # fmt: skip
+_PEAK = {
+    "multiply_accumulates_per_second": float, "integer_multiply_accumulates_per_second?": float, "bytes_per_second": float,
+}  # fmt: skip
+_PEAK_RANGE = {"*": [float, float]}
 SHAPES: dict[str, dict[str, Any]] = {
     SPEED: {
         **_HEAD,
@@ -69,18 +82,13 @@ SHAPES: dict[str, dict[str, Any]] = {
         "matrix": {"rounds": int, "cells": [_CELL]},
         "cost": [{"pipeline": str, "fixed_ms": float, "face_ms": float, "megapixel_ms": float, "error": float, "points": ANY}],
         "chain": [{"name": str, "frames": int, "frames_per_second": float, "stages_ms": {"*": _STAGE}}],
-        "live": [
-            {
-                "name": str, "rate": float, "seconds": float, "captured": int, "processed": int, "dropped": int,
-                "age_ms": _STAGE, "cpu_share": float,
-            }
-        ],
+        "live": [{"name": str, **_LIVE_FIGURES, "*": ANY}],
         "start": [
             {
                 "name": str, "seconds_to_first_answer": _SPREAD, "load_seconds": _SPREAD, "peak_memory_mb": (_SPREAD, NONE),
             }
         ],
-        "limits": ({"peak": _PEAK, "rows": [_ROOFLINE_ROW]}, NONE),
+        "limits": ({"peak": _PEAK, "peak_range?": _PEAK_RANGE, "rows": [_ROOFLINE_ROW]}, NONE),
         "instrumentation": ({"microseconds_a_frame": float, "share_of_a_frame": float}, NONE),
         "notes": [str],
     },
@@ -97,8 +105,24 @@ SHAPES: dict[str, dict[str, Any]] = {
         ],
         "notes": [str],
     },
-    COLD_START: {**_HEAD, "rounds": int, "seconds_to_first_answer": _SPREAD, "resident_megabytes": _SPREAD},
-    ROOFLINE: {**_HEAD, "peak": _PEAK, "rows": [_ROOFLINE_ROW]},
+    COLD_START: {
+        **_HEAD,
+        "rounds": int,
+        "seconds_to_first_answer": _SPREAD,
+        "cpu_seconds?": _SPREAD,
+        "resident_megabytes": _SPREAD,
+        "version_seconds?": _SPREAD,
+    },
+    LIVE: {
+        **_HEAD,
+        "quick": bool,
+        "threads": (int, NONE),
+        "detect_every": int,
+        "run_seconds": float,
+        "rows": [_LIVE_ROW],
+        "streams": [_LIVE_ROW],
+    },
+    ROOFLINE: {**_HEAD, "peak": _PEAK, "peak_range?": _PEAK_RANGE, "rows": [_ROOFLINE_ROW]},
     COMPARE: {
         **_HEAD,
         "rows": [

@@ -13,6 +13,7 @@ from maskedge.cli.common import Command, CommandGroup, require_extra, require_ru
 from maskedge.cli.output_options import OutputFile, overwrite_option
 from maskedge.errors import MaskedgeError, OutputError
 from maskedge.support.outputs import Named, check_new
+from maskedge.version import VERSION
 from maskedge_train.cli.options import backgrounds_option, box_file, face_boxes_option, relabel_scenes_option, scenes_option
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class _ExportOrCommand(CommandGroup):
 
 
 @click.group(cls=_ExportOrCommand, no_args_is_help=True)
-@click.version_option(package_name="maskedge")
+@click.version_option(VERSION)
 def main() -> None:
     """Export CHECKPOINT to a self-describing ONNX file, with a model card beside it (.md).
 

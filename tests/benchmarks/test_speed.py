@@ -21,7 +21,6 @@ from maskedge_bench.contestants.pipelines import BASELINE_MODEL, ORIGINAL_EAGER,
 from maskedge_bench.report_schemas import validate
 from maskedge_bench.speed.composed_frames import compose, load_frames
 from maskedge_bench.speed.cost_model import fit_cost
-from maskedge_bench.speed.live import PacedSource
 from maskedge_bench.speed.matrix import Axes, Matrix, name_of
 from maskedge_bench.speed.measure import Plan, SpeedRun, _fewer_faces, measure
 from maskedge_bench.speed.tables import pipelines_table
@@ -152,14 +151,6 @@ def test_frames() -> None:
     assert [frame.index for frame in frames] == [2, 3, 4]
     assert notes == []
     assert all(frame.size == (320, 240) for frame in compose((320, 240), 4))
-
-
-def test_paced_source_drops_what_is_overtaken() -> None:
-    frames, _ = load_frames("demo", 2)
-    source = PacedSource(frames, 1000, 0.05)
-    given = list(source.frames())
-    assert source.captured == 50
-    assert len(given) + source.dropped == 50
 
 
 def test_bad_source_and_output(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -6,6 +6,8 @@ import json
 import signal
 import socket
 import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +107,76 @@ def test_secrets_are_in_no_output(tmp_path: Path) -> None:
         assert "geheim" not in stdout + stderr
         assert "Traceback" not in stderr
     assert done == {"print": 0, "run": 3}
+
+
+_SLOW = """
+import sys, time
+import numpy as np
+import cv2
+from maskedge.cli.run import main
+from maskedge.vision.detectors import Detections, FaceDetector, register_detector
+
+class Slow(FaceDetector):
+    def __init__(self):
+        self.noise = np.random.default_rng(0).integers(0, 255, (800, 800, 3), np.uint8)
+        self.failures = failures
+
+    def detect(self, image):
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("the driver is gone")
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            cv2.fastNlMeansDenoisingColored(self.noise)
+        return Detections(())
+
+failures = int(sys.argv[1])
+register_detector("slow")(lambda min_face_size, threads: Slow())
+sys.argv[1:] = ["--detector", "slow", "--source", "demo", "--live", "--no-show", *sys.argv[2:]]
+main()
+"""
+
+
+def start_slow(failures: int, *arguments: str | Path) -> subprocess.Popen[str]:
+    """Start a run whose detector takes 100 times as long as a frame, and fails at first."""
+    command = [sys.executable, "-c", _SLOW, str(failures), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+
+
+def read_frames(events: Path) -> list[int]:
+    lines = [json.loads(line) for line in events.read_text().splitlines()] if events.exists() else []
+    return [line["frame"] for line in lines if "frame" in line]
+
+
+def test_a_slow_detection_holds_up_neither_frames_nor_the_end(tmp_path: Path) -> None:
+    events = tmp_path / "events.jsonl"
+    with start_slow(0, "--loop", "--events", events, "--serve", "127.0.0.1:0") as process:
+        end = time.monotonic() + 60
+        while len(events.read_text().splitlines() if events.exists() else []) < 40:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 143, stderr
+    assert "Traceback" not in stderr
+    frames = read_frames(events)
+    # Less than one detection is complete in this time.
+    assert len(frames) >= 40
+    assert frames == sorted(frames)
+
+
+def test_a_source_that_ends_during_a_detection_ends_the_run(tmp_path: Path) -> None:
+    with start_slow(0, "--max-frames", "20", "--save", tmp_path / "out.mp4") as process:
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    assert (tmp_path / "out.mp4").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(("failures", "code"), [(1, 0), (2, 4)])
+def test_a_detection_that_crashes_is_started_once_more(failures: int, code: int) -> None:
+    with start_slow(failures, "--max-frames", "100") as process:
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code, stderr
+    assert stderr.count("the detection failed and was started again (RuntimeError('the driver is gone')).") == 1
+    assert stderr.count("the detection failed twice") == failures - 1
+    assert "Traceback" not in stderr

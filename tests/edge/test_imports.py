@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
+import cv2
 import pytest
+
+from maskedge.sources import demo
 
 BLOCK = """
 import sys
 class Block:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {names}:
+        if name in {names} or name.split(".")[0] in {names}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Block())
 """
@@ -74,3 +78,16 @@ def test_help_loads_neither_opencv_nor_onnxruntime() -> None:
     ):
         done = python(f"from {module} import main; main(['--help'])", "cv2", "onnxruntime", "torch", "numpy")
         assert done.returncode == 0, done.stderr
+
+
+def test_a_run_on_a_picture_loads_only_what_it_uses(tmp_path: Path) -> None:
+    picture = tmp_path / "picture.png"
+    cv2.imwrite(str(picture), demo.draw(150))
+    unused = ("asyncio", "http.client", "importlib.metadata", "numpy.ma", "numpy.random", "sqlite3", "ssl", "urllib.request")
+    done = python(
+        f"from maskedge.cli.run import main\n"
+        f"main(['--source', {str(picture)!r}, '--no-show', '--events', '-'], standalone_mode=False)\n",
+        *unused,
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"faces"' in done.stdout

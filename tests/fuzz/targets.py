@@ -187,7 +187,8 @@ class Requests(Target):
             error = os.open(self._errors, os.O_WRONLY | os.O_CREAT, 0o600)
             os.dup2(error, 2)
             from maskedge.runtime.state import RunState
-            from maskedge.sinks.web import WebConfig, WebSink
+            from maskedge.sinks.web.config import WebConfig
+            from maskedge.sinks.web.sink import WebSink
 
             state = RunState("fuzz", labels=["with_mask", "without_mask"], model={"name": "none", "sha256": "0" * 64, "labels": []})
             WebSink(WebConfig(serve=f"127.0.0.1:{self._port}", picture=True, stale_after=86400), state.snapshot)

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from maskedge.events import Event
 from maskedge.results import FrameResult
 from maskedge.runtime.state import RunState
-from maskedge.sinks.web import WebConfig, WebSink
+from maskedge.sinks.web.config import WebConfig
+from maskedge.sinks.web.sink import WebSink
 from maskedge.sources import open_source
 from maskedge.vision.pipeline import MaskDetector
 

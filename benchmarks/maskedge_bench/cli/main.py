@@ -12,14 +12,16 @@ import click
 from maskedge.cli.common import CommandGroup, require_runtime, silence_libraries
 from maskedge.cli.output_options import OutputFile
 from maskedge.support.files import write_file
+from maskedge.version import VERSION
 
+from .live import live
 from .output import check_output
 from .reports import check, compare, report, tables
 from .speed import cold_start, json_option, nets, roofline, speed
 
 
 @click.group(cls=CommandGroup)
-@click.version_option(package_name="maskedge")
+@click.version_option(VERSION)
 def main() -> None:
     """Measure the speed, accuracy and tracking of maskedge, and compare reports."""
 
@@ -197,5 +199,5 @@ def _write(report: dict[str, Any], path: Path | None) -> None:
     click.echo(f"wrote {path}")
 
 
-for _command in (speed, nets, cold_start, roofline, compare, report, check, tables):
+for _command in (speed, live, nets, cold_start, roofline, compare, report, check, tables):
     main.add_command(_command)

@@ -163,7 +163,7 @@ def nets(models: tuple[Path, ...], rounds: int, batch: int, threads: int, json_p
 def cold_start(rounds: int, json_path: Path | None, overwrite: bool) -> None:
     """Measure the time from the start of edge-run to its first result, and its peak memory."""
     with require_runtime():
-        from maskedge_bench.speed.cold_start import measure_cold_start
+        from maskedge_bench.start.cold_start import measure_cold_start
     check_output(json_path)
     finish(measure_cold_start(rounds), json_path)
 
@@ -176,6 +176,7 @@ def roofline(models: tuple[Path, ...], json_path: Path | None, overwrite: bool) 
     silence_libraries()
     with require_runtime():
         from maskedge.modelfile.contract import default_model
+        from maskedge.sources import demo
         from maskedge.vision.detectors import detector_names
         from maskedge_bench.conditions import Conditions
         from maskedge_bench.contestants.pipelines import BASELINE_MODEL
@@ -185,5 +186,5 @@ def roofline(models: tuple[Path, ...], json_path: Path | None, overwrite: bool) 
     conditions = Conditions()
     files = [BASELINE_MODEL, *(models or (default_model(),))]
     with require_extra("export"):
-        measured = measure_roofline(files, detector_names())
+        measured = measure_roofline(files, detector_names(), demo.draw(150))
     finish({**conditions.head(ROOFLINE, "Roofline", files), **measured}, json_path)

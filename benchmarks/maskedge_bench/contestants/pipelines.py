@@ -48,6 +48,7 @@ class Pipeline:
             from .eager import EagerClassifier
 
             detector.classifier = EagerClassifier(detector.classifier.path, self.eager, threads)
+            detector.analyzer.classifier = detector.classifier
         return detector
 
 

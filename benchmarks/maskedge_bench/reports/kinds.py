@@ -10,6 +10,7 @@ from typing import Any
 from maskedge.errors import UsageError
 from maskedge.modelfile.precision_table import precision_table
 from maskedge_bench.accuracy.tables import accuracy_table, tracking_table
+from maskedge_bench.live.tables import live_tables
 from maskedge_bench.markdown import Report, known, markdown_table
 from maskedge_bench.report_schemas import check_version, load_report, read_json
 from maskedge_bench.speed.tables import (
@@ -100,6 +101,7 @@ _KINDS: dict[str, Kind] = {
 _TABLES: Mapping[str, Callable[[Report], str]] = {
     "nets": nets_table,
     "start": cold_start_table,
+    "live": live_tables,
     "limits": roofline_table,
     "compare": compare_table,
 }

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from maskedge.rendering.html import charts, paragraph, section, table, write_page
-from maskedge_bench.markdown import UNKNOWN
+from maskedge_bench.markdown import UNKNOWN, machine
 from maskedge_bench.report_schemas import COMPARE, SPEED
-from maskedge_bench.speed.tables import clock_sentence, conditions_sentence, machine, speed_sections
+from maskedge_bench.speed.tables import clock_sentence, conditions_sentence, speed_sections
 from maskedge_bench.svg_charts import STYLE, Series, bars, plot
 
 from .kinds import table_of

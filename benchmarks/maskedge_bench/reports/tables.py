@@ -18,14 +18,14 @@ from maskedge.modelfile.precision_table import precision_table
 from maskedge.support.files import write_file
 from maskedge.types import NOT_A_FACE
 from maskedge_bench.accuracy.tables import accuracy_table, rates_table, tracking_table
+from maskedge_bench.live.tables import live_table, streams_table
 from maskedge_bench.markdown import markdown_table
-from maskedge_bench.report_schemas import COLD_START, COMPARE, NETS, SPEED, load_report, read_json
+from maskedge_bench.report_schemas import COLD_START, COMPARE, LIVE, NETS, SPEED, load_report, read_json
 from maskedge_bench.speed.tables import (
     cold_start_table,
     conditions_sentence,
     cost_table,
     end_to_end_table,
-    live_table,
     load_time_table,
     nets_table,
     pipelines_table,
@@ -74,7 +74,6 @@ def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
     makers: dict[str, Callable[[], str]] = {
         "summary": lambda: _summary(load("accuracy"), load_own("speed", SPEED)),
         "speed": of_speed(lambda report: f"{pipelines_table(report)}\n\n{conditions_sentence(report)}"),
-        "live": of_speed(live_table),
         "whole": of_speed(end_to_end_table),
         "cost": of_speed(cost_table),
         "starts": of_speed(load_time_table),
@@ -86,6 +85,8 @@ def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
         "tracking": lambda: tracking_table(load("tracking")),
         "rates": lambda: rates_table([_with_changes(load(f"rates-{name}")) for name in ("haar", "cnn")]),
         "detector": lambda: _detector(load("training/edgeface")),
+        "live": lambda: live_table(load_own("live", LIVE)),
+        "streams": lambda: streams_table(load_own("live", LIVE)),
         "start": lambda: cold_start_table(load_own("start", COLD_START)),
         "training": lambda: _training(load_all("training")),
         "scenes": lambda: _scenes(load_all("training")),

@@ -13,9 +13,6 @@ from maskedge.sources import demo, open_source
 from maskedge.sources.base import stamp
 from maskedge.types import Frame, Image
 
-_DISTINCT = 6
-"""Number of different composed frames in a loop."""
-
 
 def load_frames(uri: str, most: int, skip: int = 0) -> tuple[list[Frame], list[str]]:
     """Read up to `most` frames into memory, so that the measurement excludes decoding.
@@ -48,12 +45,14 @@ def load_frames(uri: str, most: int, skip: int = 0) -> tuple[list[Frame], list[s
     return frames, notes
 
 
-def compose(size: tuple[int, int], faces: int) -> list[Frame]:
-    """Draw a grid of slightly moving composite faces on the background of the built-in clip.
+def compose(size: tuple[int, int], faces: int, *, count: int = 6, sway: float = 0.01) -> list[Frame]:
+    """Draw a grid of moving composite faces on the background of the built-in clip.
 
     Args:
         size: Width and height in pixels.
         faces: Number of faces. Their size is proportional to the frame.
+        count: Number of different frames.
+        sway: Distance that a face moves to each side, as a fraction of its part of the frame's width.
 
     Returns:
         Frames that form a loop.
@@ -66,12 +65,12 @@ def compose(size: tuple[int, int], faces: int) -> list[Frame]:
     side = min(0.55 * min(width / columns, height / rows), 0.35 * height)
     random = np.random.default_rng(7)
     frames = []
-    for index in range(_DISTINCT):
+    for index in range(count):
         image: Image = wall.copy()
         for face in range(faces):
             tile = face % len(tiles)
-            phase = 2 * pi * (index / _DISTINCT + face / max(faces, 1))
-            x = (face % columns + 0.5) * width / columns + 0.01 * width / columns * sin(phase)
+            phase = 2 * pi * (index / count + face / max(faces, 1))
+            x = (face % columns + 0.5) * width / columns + sway * width / columns * sin(phase)
             y = (face // columns + 0.5) * height / rows
             x1, y1, x2, y2 = boxes[tile]
             extent = side / (x2 - x1)

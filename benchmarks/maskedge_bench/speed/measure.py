@@ -20,17 +20,17 @@ from maskedge_bench.conditions import Conditions
 from maskedge_bench.contestants.eager import has_torch
 from maskedge_bench.contestants.peers import AdaptedDetector, PackagePeer, YuNet
 from maskedge_bench.contestants.pipelines import EVERY_FRAME, ORIGINAL_EAGER, PIPELINES, Pipeline
+from maskedge_bench.live.measure import measure_live
 from maskedge_bench.report_schemas import SPEED
 from maskedge_bench.rounds import Contestant, InProcess, Round, figures, in_turn, quantiles
+from maskedge_bench.start.load_time import measure_load_times
 
 from .composed_frames import load_frames
 from .cost_model import fit_cost
 from .end_to_end import measure_end_to_end
-from .live import measure_live
-from .load_time import measure_load_times
 from .matrix import Axes, Matrix, name_of
 from .overhead import measure_clock
-from .roofline import classifier_rows, detector_rows, measure_peak
+from .roofline import measure_roofline
 
 _WARM_UP = 4
 _FEW = 0.8
@@ -198,7 +198,11 @@ class SpeedRun:
         self._progress(f"end to end and live: {name}")
         self._end_to_end.append(measure_end_to_end(name, detector, self._frames, folder))
         if self.plan.live_seconds:
-            self._live.append(measure_live(name, detector, self._frames, self.plan.live_rate, self.plan.live_seconds))
+            plan = self.plan
+            # The original pipeline waits for its detections.
+            mode = "synchronous" if entry.pipeline is PIPELINES[0] else "asynchronous"
+            row = measure_live([detector], self._frames, plan.live_rate, plan.live_seconds, mode)
+            self._live.append({"name": name, **row})
 
     def _measure_load_times(self, folder: Path) -> None:
         if not self.plan.start_rounds:
@@ -215,15 +219,9 @@ class SpeedRun:
         usual = next((row for row in rows if row["name"] == PIPELINES[1].name), rows[0])
         self._clock = measure_clock(usual["stages_ms"]["total"]["mean"])
         try:
-            peak = measure_peak()
-            stages = classifier_rows(sorted(self._models(), key=lambda path: path.name), peak)
-            for entry, row in zip(self._entries, rows, strict=True):
-                if entry.pipeline in (PIPELINES[0], *EVERY_FRAME) and isinstance(entry.contestant, InProcess):
-                    size = self._frames[0].size
-                    stages += detector_rows(
-                        entry.pipeline.detector, entry.contestant.detector.detector, size, row["stages_ms"], peak
-                    )
-            self._roofline = {"peak": peak, "rows": stages}
+            models = sorted(self._models(), key=lambda path: path.name)
+            detectors = [pipeline.detector for pipeline in PIPELINES]
+            self._roofline = measure_roofline(models, detectors, self._frames[-1].image)
         except ImportError as error:
             self._notes.append(f"The roofline was not measured: {error.name} is missing, which the extra export brings.")
 

@@ -7,28 +7,47 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import cv2
 import numpy as np
 
-from maskedge.modelfile.contract import open_session, read_model
+from maskedge.modelfile.contract import read_model
+from maskedge.support.timing import StageClock
+from maskedge.types import Image
 from maskedge.vision.classifier import MaskClassifier
-from maskedge.vision.detectors import FaceDetector
+from maskedge.vision.detectors import FaceDetector, load_detector
 from maskedge.vision.detectors.cascade import CascadeDetector
 from maskedge.vision.detectors.network import CnnDetector
-from maskedge.vision.pipeline import MaskDetector
 
-_SIDE = 512
-"""Side of the matrices in the arithmetic test."""
-_COPY = 32 * 1024 * 1024
-"""Bytes in the copy test."""
-_LEAST_SECONDS = 0.3
+from .peak import FLOAT, INTEGER, MEMORY, PeakTest, middle, ranges
+
+_ROUNDS = 5
+_SECONDS = 0.1
+"""Duration of a round of a stage."""
 
 
-def count_work(path: Path, size: tuple[int, int] | None = None) -> tuple[int, int]:
+@dataclass(frozen=True)
+class Work:
+    """Arithmetic and memory traffic of one inference.
+
+    Attributes:
+        operations: Multiply-accumulates; None if they depend on the picture.
+        touched: Bytes read and written.
+        integer: True if most of the multiply-accumulates are int8.
+    """
+
+    operations: int | None
+    touched: int
+    integer: bool
+
+
+def count_work(path: Path, size: tuple[int, int] | None = None) -> Work:
     """Count arithmetic and memory traffic of one inference (one face or one frame).
 
     Args:
@@ -36,8 +55,8 @@ def count_work(path: Path, size: tuple[int, int] | None = None) -> tuple[int, in
         size: Width and height of the frame, for a detector with a variable input size.
 
     Returns:
-        Multiply-accumulates of the convolutions and matrix products, and the bytes that they read
-        (inputs and weights) and write. Operators that ONNX Runtime fuses into them (activations,
+        The convolutions and matrix products, with the bytes that they read (inputs and weights) and
+        write. One whose weights come from DequantizeLinear runs as int8. Operators that ONNX Runtime fuses into them (activations,
         sums, normalisation) add no memory traffic and are not counted.
 
     Raises:
@@ -65,105 +84,116 @@ def count_work(path: Path, size: tuple[int, int] | None = None) -> tuple[int, in
         tensors[value.name] = (tuple(max(dimension.dim_value, 1) for dimension in tensor.shape.dim), width)
     for item in graph.initializer:
         tensors[item.name] = (tuple(item.dims), onnx.helper.tensor_dtype_to_np_dtype(item.data_type).itemsize)
-    operations = touched = 0
+    # ONNX Runtime fuses a product with the nodes around it that convert from and to int8.
+    narrow = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    narrow |= {node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}
+    operations = touched = integer = 0
     for node in graph.node:
         if node.op_type not in ("Conv", "Gemm", "MatMul", "ConvTranspose"):
             continue
         names = [name for name in (*node.input, *node.output) if name in tensors]
-        touched += sum(prod(tensors[name][0]) * tensors[name][1] for name in names)
+        touched += sum(prod(tensors[name][0]) * (1 if name in narrow else tensors[name][1]) for name in names)
         inputs, output = [tensors[name][0] for name in node.input[:2]], tensors[node.output[0]][0]
         if node.op_type == "Conv":
             # Each output is a sum over the input channels of its group and the kernel window.
-            operations += prod(output) * prod(inputs[1][1:])
+            own = prod(output) * prod(inputs[1][1:])
         elif node.op_type == "ConvTranspose":
-            operations += prod(inputs[0]) * prod(inputs[1][1:])
+            own = prod(inputs[0]) * prod(inputs[1][1:])
         else:
-            transposed = any(own.name == "transA" and own.i for own in node.attribute)
-            operations += prod(output) * inputs[0][-2 if transposed else -1]
-    return operations, touched
+            transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
+            own = prod(output) * inputs[0][-2 if transposed else -1]
+        operations += own
+        integer += own if narrow.issuperset(node.input[:2]) else 0
+    return Work(operations, touched, 2 * integer > operations)
 
 
-def measure_peak() -> dict[str, float]:
-    """Measure the peak of one thread: a matrix product in ONNX Runtime, and a copy.
+@dataclass(frozen=True)
+class Stage:
+    """A stage to compare with the peak.
+
+    Attributes:
+        name: Name of the row.
+        run: Runs the stage once and returns its milliseconds.
+        operations: Multiply-accumulates; None if they depend on the picture.
+        touched: Bytes read and written.
+        integer: True if most of the arithmetic is int8.
+    """
+
+    name: str
+    run: Callable[[], float]
+    operations: int | None
+    touched: int
+    integer: bool = False
+
+    def limit(self, peak: Mapping[str, float]) -> tuple[float, str]:
+        """Return the least milliseconds for its work at a peak, and what bounds it."""
+        arithmetic = 1000 * (self.operations or 0) / peak[INTEGER if self.integer else FLOAT]
+        memory = 1000 * self.touched / peak[MEMORY]
+        return max(arithmetic, memory), "arithmetic" if arithmetic >= memory else "memory"
+
+
+def measure_stage(stage: Stage, test: PeakTest, peaks: list[dict[str, float]]) -> dict[str, Any]:
+    """Measure a stage, and the peak before and after each round of it.
+
+    A shared or throttling machine changes its speed within minutes. A time is therefore compared with
+    the peak of the same second.
+
+    Args:
+        stage: The stage.
+        test: The test of the peak.
+        peaks: Receives every measured peak.
 
     Returns:
-        Multiply-accumulates per second, and bytes (read and written) per second.
-
-    Raises:
-        ImportError: The package onnx is not installed.
+        The row: medians over the rounds, and the range of the fraction.
     """
-    from onnx import TensorProto, helper, numpy_helper
-
-    random = np.random.default_rng(0)
-    right = random.random((_SIDE, _SIDE), np.float32)
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["left", "right"], ["product"])],
-        "product",
-        [helper.make_tensor_value_info("left", TensorProto.FLOAT, (_SIDE, _SIDE))],
-        [helper.make_tensor_value_info("product", TensorProto.FLOAT, (_SIDE, _SIDE))],
-        [numpy_helper.from_array(right, "right")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    session = open_session(model.SerializeToString(), "a product of matrices")
-    left = random.random((_SIDE, _SIDE), np.float32)
-    source = np.ones(_COPY, np.uint8)
-    target = np.empty_like(source)
+    stage.run()
+    own = [test.measure()]
+    times, limits, fractions = [], [], []
+    for _ in range(_ROUNDS):
+        milliseconds = _fastest_ms(stage.run)
+        own.append(test.measure())
+        limit, _ = stage.limit(middle(own[-2:]))
+        times.append(milliseconds)
+        limits.append(limit)
+        fractions.append(limit / milliseconds if milliseconds else 0.0)
+    peaks += own
     return {
-        "multiply_accumulates_per_second": _SIDE**3 / _best(lambda: session.run(None, {"left": left})),
-        "bytes_per_second": 2 * _COPY / _best(lambda: np.copyto(target, source)),
+        "name": stage.name,
+        "milliseconds": round(median(times), 4),
+        "multiply_accumulates": stage.operations,
+        "bytes": stage.touched,
+        "limit_ms": round(median(limits), 5),
+        "bound_by": stage.limit(middle(own))[1],
+        "fraction": round(median(fractions), 4),
+        "fraction_range": [round(min(fractions), 4), round(max(fractions), 4)],
     }
 
 
-def _best(call: Callable[[], Any]) -> float:
-    """Return the seconds of the fastest call."""
-    call()
-    best, end = float("inf"), time.perf_counter() + _LEAST_SECONDS
-    while (start := time.perf_counter()) < end:
-        call()
-        best = min(best, time.perf_counter() - start)
-    return best
-
-
-def _typical_ms(call: Callable[[], Any]) -> float:
+def _fastest_ms(run: Callable[[], float]) -> float:
+    """Return the fastest call of a round. The peak too is that of the fastest call."""
     times: list[float] = []
-    end = time.perf_counter() + _LEAST_SECONDS
-    while (start := time.perf_counter()) < end or len(times) < 5:
-        call()
-        times.append(1000 * (time.perf_counter() - start))
-    return float(median(times))
+    end = time.perf_counter() + _SECONDS
+    while time.perf_counter() < end or len(times) < 3:
+        times.append(run())
+    return min(times)
 
 
-def row(name: str, milliseconds: float, operations: int | None, touched: int, peak: Mapping[str, float]) -> dict[str, Any]:
-    """Return a row: time of a stage, and the minimum for its work on this machine."""
-    arithmetic = 1000 * (operations or 0) / peak["multiply_accumulates_per_second"]
-    memory = 1000 * touched / peak["bytes_per_second"]
-    limit = max(arithmetic, memory)
-    return {
-        "name": name,
-        "milliseconds": round(milliseconds, 4),
-        "multiply_accumulates": operations,
-        "bytes": touched,
-        "limit_ms": round(limit, 5),
-        "bound_by": "arithmetic" if arithmetic >= memory else "memory",
-        "fraction": round(limit / milliseconds, 4) if milliseconds else 0.0,
-    }
+def classifier_stage(path: Path) -> Stage:
+    """Return a classifier with one face."""
+    classifier = MaskClassifier(path)
+    crops = np.zeros((1, classifier.contract.size, classifier.contract.size, 3), np.uint8)
+
+    def run() -> float:
+        start = time.perf_counter()
+        classifier.classify_crops(crops)
+        return (time.perf_counter() - start) * 1000
+
+    work = count_work(path)
+    return Stage(f"classify: {path.name}, one face", run, work.operations, work.touched, work.integer)
 
 
-def classifier_rows(models: Sequence[Path], peak: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Return the rows of classifiers with one face."""
-    rows = []
-    for path in models:
-        classifier = MaskClassifier(path)
-        crops = np.zeros((1, classifier.contract.size, classifier.contract.size, 3), np.uint8)
-        milliseconds = _typical_ms(lambda own=classifier, faces=crops: own.classify_crops(faces))  # type: ignore[misc]
-        rows.append(row(f"classify: {path.name}, one face", milliseconds, *count_work(path), peak))
-    return rows
-
-
-def detector_rows(
-    name: str, detector: FaceDetector, size: tuple[int, int], stages: Mapping[str, Mapping[str, float]], peak: Mapping[str, float]
-) -> list[dict[str, Any]]:
-    """Return the rows of a detector's stages.
+def detector_stages(name: str, detector: FaceDetector, image: Image) -> list[Stage]:
+    """Return the stages of a detector.
 
     The arithmetic of a cascade depends on the picture and is not counted. The limit of a cascade is
     one read of its input.
@@ -171,53 +201,51 @@ def detector_rows(
     Args:
         name: Name of the detector.
         detector: The detector.
-        size: Width and height of the frames.
-        stages: Stage figures of a pipeline with this detector.
-        peak: Peak of the machine (`measure_peak`).
+        image: uint8 `[H, W, 3]`, BGR.
     """
-    width, height = size
-    operations: int | None = None
+    height, width = image.shape[:2]
     if isinstance(detector, CascadeDetector):
         scale = min(1.0, detector.scale(width, height))
         scanned = round(width * scale * height * scale * (1 + 2 * detector.border) ** 2)
-        touched = scanned
+        work = Work(None, scanned, integer=False)
     elif isinstance(detector, CnnDetector):
         own = detector.input_size(width, height)
         scanned = 3 * prod(own)
-        operations, touched = count_work(detector.path, own)
+        work = count_work(detector.path, own)
     else:
         return []
-    rows = []
-    if "resize" in stages:
-        rows.append(row(f"resize: {name}, {width} x {height}", stages["resize"]["p50"], None, 3 * width * height + scanned, peak))
-    if "detect" in stages:
-        rows.append(row(f"detect: {name}, {width} x {height}", stages["detect"]["p50"], operations, touched, peak))
-    return rows
+
+    def run(stage: str) -> float:
+        clock = StageClock()
+        with clock("detect"):
+            detector.detect(image)
+        return clock.last.get(stage, 0.0)
+
+    return [
+        Stage(f"resize: {name}, {width} x {height}", partial(run, "resize"), None, 3 * width * height + scanned),
+        Stage(f"detect: {name}, {width} x {height}", partial(run, "detect"), work.operations, work.touched, work.integer),
+    ]
 
 
-def measure_roofline(models: Sequence[Path], detectors: Sequence[str]) -> dict[str, Any]:
-    """Measure classifiers and detectors against the roofline of this machine.
+def measure_roofline(models: Sequence[Path], detectors: Sequence[str], image: Image) -> dict[str, Any]:
+    """Measure classifiers and detectors, in one thread, against the roofline of this machine.
 
     Args:
         models: Classifier files.
         detectors: Names of detectors.
+        image: Picture for the detectors, uint8 `[H, W, 3]`, BGR.
 
     Returns:
-        `peak` and `rows`.
+        `peak`, `peak_range` and `rows`.
 
     Raises:
         ImportError: The package onnx is not installed.
     """
-    from maskedge.sources import demo
-
-    peak = measure_peak()
-    rows = classifier_rows(models, peak)
-    image = demo.draw(150)
+    test = PeakTest()
+    cv2.setNumThreads(1)
+    stages = [classifier_stage(path) for path in models]
     for name in detectors:
-        detector = MaskDetector(detector=name, threads=1)
-        for _ in range(5):
-            detector(image)
-            detector.clock.next_frame()
-        stages = {stage: {"p50": float(median(values))} for stage, values in detector.clock.history().items()}
-        rows += detector_rows(name, detector.detector, (image.shape[1], image.shape[0]), stages, peak)
-    return {"peak": peak, "rows": rows}
+        stages += detector_stages(name, load_detector(name, threads=1), image)
+    peaks: list[dict[str, float]] = []
+    rows = [measure_stage(stage, test, peaks) for stage in stages]
+    return {"peak": middle(peaks), "peak_range": ranges(peaks), "rows": rows}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from maskedge_bench.markdown import UNKNOWN, Report, counted, markdown_table, ranged
+from maskedge_bench.live.tables import rows_table
+from maskedge_bench.markdown import UNKNOWN, Report, counted, machine, markdown_table, ranged, versions
 
 
 def pipelines_table(report: Report) -> str:
@@ -42,16 +43,6 @@ def conditions_sentence(report: Report) -> str:
     )
 
 
-def machine(facts: Report) -> str:
-    """Return machine and versions."""
-    return f"{facts['machine']}, {facts['cores']} cores, {versions(facts)}"
-
-
-def versions(facts: Report) -> str:
-    """Return the versions of Python, OpenCV and onnxruntime."""
-    return f"Python {facts['python']}, OpenCV {facts['opencv']}, onnxruntime {facts['onnxruntime']}"
-
-
 def cost_table(report: Report) -> str:
     """Return the cost models."""
     rows = [
@@ -70,18 +61,7 @@ def cost_table(report: Report) -> str:
 
 def live_table(report: Report) -> str:
     """Return the figures of the live runs."""
-    rows = [
-        [
-            row["name"],
-            f"{row['processed']} of {row['captured']}",
-            f"{row['dropped'] / max(row['captured'], 1):.0%}",
-            f"{row['age_ms']['p50']:.1f} / {row['age_ms']['p95']:.1f} / {row['age_ms']['max']:.1f} ms",
-            f"{row['cpu_share']:.0%}",
-        ]
-        for row in report["live"]
-    ]
-    head = ("pipeline", "frames processed", "dropped", "frame age at the result p50 / p95 / max", "CPU, of one core")
-    return markdown_table(head, rows)
+    return rows_table(("pipeline",), (((row["name"],), row) for row in report["live"]))
 
 
 def end_to_end_table(report: Report) -> str:
@@ -131,21 +111,34 @@ def roofline_table(report: Report) -> str:
     """Return measured and minimum time of each stage."""
     rows = []
     for own in report["rows"]:
-        operations = own["multiply_accumulates"]
+        operations, fraction = own["multiply_accumulates"], f"{own['fraction']:.1%}"
+        if "fraction_range" in own:
+            fraction += " ({:.1%} - {:.1%})".format(*own["fraction_range"])
         rows.append(
             [
                 own["name"], f"{own['milliseconds']:.3f} ms", UNKNOWN if operations is None else f"{operations / 1e6:.2f} M",
-                f"{own['bytes'] / 1e6:.2f} MB", f"{own['limit_ms']:.4f} ms", own["bound_by"], f"{own['fraction']:.1%}",
+                f"{own['bytes'] / 1e6:.2f} MB", f"{own['limit_ms']:.4f} ms", own["bound_by"], fraction,
             ]
         )  # fmt: skip
-    peak = report["peak"]
-    note = (
-        f"Peak of one thread: {peak['multiply_accumulates_per_second'] / 1e9:.1f} G multiply-accumulates per second in a matrix "
-        f"product, {peak['bytes_per_second'] / 1e9:.1f} GB per second in a copy. The limit of a cascade counts one read of its "
-        "input only."
-    )
-    head = ("stage", "measured", "multiply-accumulates", "bytes", "limit", "bound by", "limit / measured")
-    return f"{markdown_table(head, rows)}\n\n{note}"
+    head = ("stage", "measured", "multiply-accumulates", "bytes", "limit", "bound by", "limit / measured (range)")
+    return f"{markdown_table(head, rows)}\n\n{_peak_sentence(report)}"
+
+
+def _peak_sentence(report: Report) -> str:
+    spreads = report.get("peak_range", {})
+
+    def shown(name: str, scale: float, unit: str) -> str:
+        text = f"{report['peak'][name] / scale:.1f}"
+        if name in spreads:
+            text += " ({:.1f} - {:.1f})".format(*(value / scale for value in spreads[name]))
+        return f"{text} {unit}"
+
+    products = shown("multiply_accumulates_per_second", 1e9, "G multiply-accumulates per second in a matrix product")
+    if "integer_multiply_accumulates_per_second" in report["peak"]:
+        products += f", {shown('integer_multiply_accumulates_per_second', 1e9, 'G in a product of int8')}"
+    method = " Each stage is compared with the peak before and after each of its rounds, within a second." if spreads else ""
+    copy = shown("bytes_per_second", 1e9, "GB per second in a copy")
+    return f"Peak of one thread: {products}, {copy}.{method} The limit of a cascade counts one read of its input only."
 
 
 def nets_table(report: Report) -> str:
@@ -167,10 +160,13 @@ def nets_table(report: Report) -> str:
 def cold_start_table(report: Report) -> str:
     """Return the cold start of `edge-run`."""
     facts = report["facts"]
-    head = ("start of `edge-run` to first result", "peak resident memory")
-    rows = [[ranged(report["seconds_to_first_answer"], 2, "s"), f"{report['resident_megabytes']['max']:.0f} MB"]]
+    head = ["start of `edge-run` to first result", "peak resident memory"]
+    row = [ranged(report["seconds_to_first_answer"], 2, "s"), f"{report['resident_megabytes']['max']:.0f} MB"]
+    if "cpu_seconds" in report:
+        head += ["CPU time", "`edge-run --version`"]
+        row += [ranged(report["cpu_seconds"], 2, "s"), ranged(report["version_seconds"], 2, "s")]
     note = f"One picture of 640 x 480, {counted(report['rounds'], 'start')}; {facts['machine']}, {versions(facts)}."
-    return f"{markdown_table(head, rows)}\n\n{note}"
+    return f"{markdown_table(head, [row])}\n\n{note}"
 
 
 SECTIONS: tuple[tuple[str, str, Callable[[Report], str]], ...] = (

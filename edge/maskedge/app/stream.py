@@ -89,7 +89,9 @@ class LiveSession:
                 self._detector = build_detector(*self._models, tracking=True, detect_every=2)
             detector, clock = self._detector, self._detector.clock
             # Detect in every frame if faces are hidden, so that a new face is covered at once.
-            detector.detect_every = 1 if self.options.hide_faces else 2
+            hide_faces = self.options.hide_faces
+            detector.detect_every = 1 if hide_faces else 2
+            detector.set_tracking_mode(asynchronous=False, motion_gate=not hide_faces)
             # The clock starts before decoding, so that the latency includes decoding.
             arrival = time.perf_counter()
             try:

@@ -6,6 +6,8 @@ import os
 
 import click
 
+from maskedge.version import VERSION
+
 from .common import Command, require_extra, require_runtime, silence_libraries
 
 EPILOG = """\b
@@ -38,7 +40,7 @@ Exit codes:
     metavar="MB",
     help="Accept uploads of up to this size.",
 )
-@click.version_option(package_name="maskedge")
+@click.version_option(VERSION)
 def main(host: str, port: int, max_upload: int) -> None:
     """Serve a web page to try pictures, videos, the browser's camera, models and benchmarks."""
     silence_libraries()

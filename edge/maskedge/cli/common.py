@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import click
@@ -34,6 +34,33 @@ def silence_libraries() -> None:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
+def _leave_threads(leaving: SystemExit) -> None:
+    """End the process at once if a thread is still in a library that did not return in time.
+
+    A camera's driver may hang, and a detection may take seconds. Python would end such a thread in
+    the middle of C++ code, which aborts the process.
+    """
+    import logging
+    import threading
+
+    if any(thread.daemon and thread.is_alive() for thread in threading.enumerate()):
+        logging.shutdown()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        code = leaving.code
+        os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+def use_one_blas_thread() -> None:
+    """Keep the linear algebra libraries of NumPy and OpenCV from starting threads.
+
+    The matrices on a device are small. The threads only wait, at the start for a tenth of its CPU
+    time. Must be called before NumPy is loaded.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 class _Entry(click.Command):
     """A command that makes its standard streams reliable before it runs."""
 
@@ -44,6 +71,10 @@ class _Entry(click.Command):
             return super().main(*args, **extra)
         except MaskedgeError as error:
             fail(error)  # the help or the version cannot be written
+        except SystemExit as leaving:
+            if not args and not extra:
+                _leave_threads(leaving)
+            raise
 
 
 def _is_single(option: click.Option) -> bool:

@@ -16,6 +16,7 @@ import click
 from maskedge.errors import MaskedgeError
 from maskedge.support.install_hint import HEADLESS, OPENCV, SYSTEM_LIBRARIES, pip
 from maskedge.system.host import host_model
+from maskedge.version import VERSION
 
 from .common import Command, silence_libraries
 
@@ -52,7 +53,7 @@ Exit codes:
 
 @click.command(cls=Command, epilog=EPILOG)
 @click.option("--model", type=click.Path(path_type=Path), metavar="FILE", help="Check this model file instead of the bundled ones.")
-@click.version_option(package_name="maskedge")
+@click.version_option(VERSION)
 def main(model: Path | None) -> None:
     """Check that this host can run maskedge: Python, libraries, models, display and cameras."""
     silence_libraries()

@@ -15,8 +15,9 @@ import click
 
 from maskedge.errors import MaskedgeError, OutputError, SourceError
 from maskedge.support.text import displayable
+from maskedge.version import VERSION
 
-from .common import require_extra, require_runtime, silence_libraries
+from .common import require_extra, require_runtime, silence_libraries, use_one_blas_thread
 from .flags import GroupedCommand, check_flags, config_flags, flag_of, read_flags
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ Examples:
 @click.option("--print-config", is_flag=True, help="Print the settings in effect as an edge.toml with comments, and exit.")
 @click.option("--install-service", is_flag=True, help="Print a systemd unit that starts edge-run at boot, and exit.")
 @click.option("--yes", is_flag=True, help="With --install-service, write the unit instead of printing it.")
-@click.version_option(package_name="maskedge")
+@click.version_option(VERSION)
 def main(file: Path | None, print_config: bool, install_service: bool, yes: bool, **parameters: Any) -> None:
     """Detect face masks in a camera, a stream, videos or pictures."""
     flags = read_flags(parameters)
@@ -70,6 +71,7 @@ def main(file: Path | None, print_config: bool, install_service: bool, yes: bool
     if yes:
         raise click.UsageError("--yes needs --install-service: it writes the unit instead of printing it.")
     silence_libraries()
+    use_one_blas_thread()
     early: list[int] = []
     if not print_config:
         # Without a handler, a SIGHUP would end the process. The run handles the early signals.

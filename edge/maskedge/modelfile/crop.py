@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from maskedge.support.resize import resize
 from maskedge.support.text import read_json
 from maskedge.types import Box, Image
 
@@ -76,10 +77,23 @@ def crop_faces(image: Image, boxes: Sequence[Box], rule: CropRule, size: int) ->
     Returns:
         uint8 `[N, S, S, 3]`, BGR.
     """
-    crops = np.empty((len(boxes), size, size, 3), np.uint8)
+    return crop_regions(image, [rule.pixels(box) for box in boxes], size)
+
+
+def crop_regions(image: Image, regions: Sequence[tuple[int, int, int, int]], size: int) -> Image:
+    """Crop regions from a frame.
+
+    Args:
+        image: uint8 `[H, W, 3]`, BGR.
+        regions: N regions of `CropRule.pixels`.
+        size: Side S of the crops in pixels.
+
+    Returns:
+        uint8 `[N, S, S, 3]`, BGR.
+    """
+    crops = np.empty((len(regions), size, size, 3), np.uint8)
     height, width = image.shape[:2]
-    for crop, box in zip(crops, boxes, strict=True):
-        left, top, right, bottom = rule.pixels(box)
+    for crop, (left, top, right, bottom) in zip(crops, regions, strict=True):
         # Clamped: a region outside the frame still contains a border pixel, which fills it.
         x1, x2 = min(max(left, 0), width - 1), max(min(right, width), 1)
         y1, y2 = min(max(top, 0), height - 1), max(min(bottom, height), 1)
@@ -87,7 +101,5 @@ def crop_faces(image: Image, boxes: Sequence[Box], rule: CropRule, size: int) ->
         pad = max(y1 - top, 0), max(bottom - y2, 0), max(x1 - left, 0), max(right - x2, 0)
         if any(pad):
             part = cv2.copyMakeBorder(part, *pad, cv2.BORDER_REPLICATE)
-        # Area averaging for shrinking. Bilinear scaling would alias and vary from frame to frame.
-        shrink = part.shape[0] > size
-        cv2.resize(part, (size, size), dst=crop, interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
+        resize(part, (size, size), dst=crop)
     return crops

@@ -17,6 +17,8 @@ def create_session(content: bytes, threads: int, providers: list[str]) -> onnxru
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    # A plan of memory for each batch size costs 6 to 8 MB and saves no time.
+    options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # its errors become a ModelError
     return onnxruntime.InferenceSession(content, options, providers=providers)

@@ -13,7 +13,6 @@ from maskedge.config import EdgeConfig, section_names
 from maskedge.errors import UsageError
 from maskedge.modelfile.contract import MODELS
 from maskedge.sinks.images import annotated_names
-from maskedge.sinks.mqtt.spool import NAME as SPOOL
 from maskedge.sinks.retention import is_own_name
 from maskedge.sinks.save import source_paths
 from maskedge.sources import Source
@@ -45,7 +44,11 @@ def check_run_outputs(config: EdgeConfig, source: Source, *, inputs: list[Path])
         saved.append(Named("standard output", Path("/dev/stdout")))
     elif config.events.file:
         events = [Named("--events", Path(config.events.file).expanduser())]
-    spool = [Named("[mqtt] spool", config.mqtt.spool.expanduser() / SPOOL)] if config.mqtt.spool else []
+    spool = []
+    if config.mqtt.spool:
+        from maskedge.sinks.mqtt.spool import NAME  # loads SQLite
+
+        spool = [Named("[mqtt] spool", config.mqtt.spool.expanduser() / NAME)]
     check_apart([*saved, *events, *spool], read)
     saved = [one for one in saved if one.name == "--save"]
     for folder in _folders(config):

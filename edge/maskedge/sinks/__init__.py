@@ -17,7 +17,7 @@ SINKS = [
     "maskedge.sinks.events:EventSink",
     "maskedge.sinks.clips:ClipSink",
     "maskedge.sinks.mqtt.sink:MqttSink",
-    "maskedge.sinks.web.sink:WebSink",
+    "maskedge.sinks.web.output:WebOutput",
     "maskedge.sinks.window:WindowSink",
 ]
 """Modules and classes of the outputs, in the order of opening and writing."""

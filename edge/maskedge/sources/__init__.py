@@ -20,7 +20,7 @@ from .files import animation, pictures, video
 from .files.paths import stat_path, to_path
 from .files.pictures import PictureSource
 from .files.video import VideoFileSource
-from .http import camera as http_camera
+from .http import kind as http
 from .kinds import LiveKind, RecordedKind
 from .live import LiveSource
 from .replay import LoopSource, ReplayDevice
@@ -41,7 +41,7 @@ __all__ = [
     "without_password",
 ]
 
-LIVE_KINDS: tuple[LiveKind, ...] = (camera.KIND, gstreamer.KIND, csi.KIND, http_camera.KIND, stream.KIND)
+LIVE_KINDS: tuple[LiveKind, ...] = (camera.KIND, gstreamer.KIND, csi.KIND, http.KIND, stream.KIND)
 """Cameras and streams. The first kind that matches a URI opens it."""
 
 RECORDED_KINDS: tuple[RecordedKind, ...] = (demo.KIND, pictures.KIND, animation.KIND, video.KIND)

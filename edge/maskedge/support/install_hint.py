@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -58,6 +57,9 @@ def _origin() -> dict[str, Any]:
 
     The record is empty for a package from an index.
     """
+    # Imported here: importlib.metadata takes a fifth of the start of a command.
+    from importlib.metadata import PackageNotFoundError, distribution
+
     try:
         text = distribution("maskedge").read_text("direct_url.json")
         content = json.loads(text or "{}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Protocol
 
@@ -71,8 +71,8 @@ class StageClock:
 
         They have the order of `history`.
         """
-        figures = {stage: np.percentile(values, (50, 95)) for stage, values in self.history().items()}
-        return {stage: (float(p50), float(p95)) for stage, (p50, p95) in figures.items()}
+        figures = {stage: _percentiles(values, (50, 95)) for stage, values in self.history().items()}
+        return {stage: (p50, p95) for stage, (p50, p95) in figures.items()}
 
 
 class _Stage:
@@ -152,5 +152,11 @@ def inner_stage(name: str) -> StageBlock:
 
 def summarise(milliseconds: list[float]) -> dict[str, float]:
     """Return mean, p50, p95, p99 and maximum of a series of times."""
-    values = np.percentile(milliseconds, list(PERCENTILES.values()))
-    return {"mean": float(np.mean(milliseconds)), **{name: float(value) for name, value in zip(PERCENTILES, values, strict=True)}}
+    values = _percentiles(milliseconds, tuple(PERCENTILES.values()))
+    return {"mean": float(np.mean(milliseconds)), **dict(zip(PERCENTILES, values, strict=True))}
+
+
+def _percentiles(values: Sequence[float], percents: Sequence[float]) -> list[float]:
+    """Return percentiles as `numpy.percentile`, which would load `numpy.ma` at the end of every run."""
+    last = len(values) - 1
+    return [float(value) for value in np.interp([percent / 100 * last for percent in percents], range(last + 1), sorted(values))]

@@ -29,15 +29,17 @@ _MARGIN = 0.08
 """Margin around a changed part, as a fraction of the longest side of the picture."""
 _AROUND = 0.75
 """Margin around a face that is searched for, as a fraction of its side."""
-_MOST = 0.6
+_MOST = 0.5
 """Fraction of the picture from which the whole picture is searched."""
+_OVERHEAD = 0.05
+"""Cost of searching one more region, as a fraction of the cost of the whole picture."""
 _INSIDE = 0.99
 """Fraction of a box that must lie in a searched part."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SearchPlan:
-    """What a detection must search.
+    """The parts of a frame that a detection must search.
 
     Attributes:
         regions: N disjoint regions in pixels of the frame: none if nothing has changed. None: the
@@ -85,7 +87,8 @@ class MotionGate:
         grown += [_grown(box, _AROUND * max(box[2] - box[0], box[3] - box[1])) for box in (*young, *touched)]
         clipped = [(max(x1, 0.0), max(y1, 0.0), min(x2, width), min(y2, height)) for x1, y1, x2, y2 in grown]
         regions = _disjoint([box for box in clipped if box[2] - box[0] >= 1 and box[3] - box[1] >= 1])
-        if sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in regions) > _MOST * width * height:
+        area = sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in regions) / (width * height)
+        if area + _OVERHEAD * len(regions) > _MOST:
             return whole
         return SearchPlan(regions, small)
 

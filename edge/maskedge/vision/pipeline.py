@@ -218,6 +218,13 @@ class MaskDetector:
         if self._worker is not None:
             self._worker.cpu_budget = cpu_budget
 
+    def wait(self, seconds: float = 60.0) -> bool:
+        """Wait until the asynchronous detection in progress is complete; the next call uses it.
+
+        Return False if it is not complete after `seconds`.
+        """
+        return self._video is None or self._video.wait(seconds)
+
     def forget_people(self) -> None:
         """Drop all tracks except the count of people."""
         if self._video is not None:

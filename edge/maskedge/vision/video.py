@@ -132,6 +132,10 @@ class VideoDetector:
                     self._pending = pending
         return self._faces()
 
+    def wait(self, seconds: float) -> bool:
+        """Wait until the frame in progress is analysed. Return False if it is not after `seconds`."""
+        return self._client is None or self._client.wait(seconds)
+
     def forget(self) -> None:
         """Drop all tracks except the count of people, and the result of the frame in progress."""
         self._drop_pending()

@@ -50,11 +50,15 @@ class WorkerClient:
         return self.waiting is None and self.accepts
 
     def submit(self, request: AnalysisRequest) -> bool:
-        """Let the thread analyse a frame. It replaces a frame of this client that still waits.
+        """Submit a frame for analysis. It replaces a frame of this client that still waits.
 
         Return False if a frame is already analysed, or its result is ready.
         """
         return self._worker.submit(self, request)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until the submitted frame is analysed. Return False if it is not after `seconds`."""
+        return self._worker.wait(self, seconds)
 
     def take(self) -> tuple[Analysis, dict[str, float]] | None:
         """Return the result and the milliseconds of its stages once it is complete, otherwise None.
@@ -124,6 +128,11 @@ class DetectionWorker:
             client.waiting = request
             self._changed.notify_all()
             return True
+
+    def wait(self, client: WorkerClient, seconds: float) -> bool:
+        """See `WorkerClient.wait`."""
+        with self._changed:
+            return self._changed.wait_for(lambda: client.waiting is None and self._running is not client, seconds)
 
     def take(self, client: WorkerClient) -> tuple[Analysis, dict[str, float]] | None:
         """See `WorkerClient.take`."""
@@ -198,18 +207,31 @@ class DetectionWorker:
                 if not self._cancelled:
                     client.failure = failure
                     client.answer = None if answer is None else (answer, clock.last)
+                self._changed.notify_all()
             del request
             self._pause(meter)
 
     def _pause(self, meter: _CpuMeter) -> None:
         """Wait as long as the CPU budget requires."""
-        own, rest = meter.measure()
-        if self.cpu_budget is None:
-            return
-        budget = self.cpu_budget / 100
-        share = max(_LEAST_SHARE * budget, budget - rest)
+        own, others, since = meter.measure()
+        seconds = pause_seconds(own, others, since, self.cpu_budget)
         with self._changed:
-            self._changed.wait_for(lambda: self._closed, max(0.0, own / share - meter.last_seconds))
+            self._changed.wait_for(lambda: self._closed, seconds)
+
+
+def pause_seconds(own: float, others: float, since: float, cpu_budget: float | None) -> float:
+    """Return how long the thread must pause to keep the process within its CPU budget.
+
+    Args:
+        own: CPU seconds of the thread for its last frame.
+        others: CPU use of the other threads, as a fraction of one core.
+        since: Wall seconds since the end of the frame before.
+        cpu_budget: CPU budget of the process in percent of one core, None for no limit.
+    """
+    if cpu_budget is None:
+        return 0.0
+    budget = cpu_budget / 100
+    return max(0.0, own / max(_LEAST_SHARE * budget, budget - others) - since)
 
 
 class _CpuMeter:
@@ -217,23 +239,21 @@ class _CpuMeter:
 
     def __init__(self) -> None:
         self._window: deque[tuple[float, float, float]] = deque([self._read()])
-        self.last_seconds = 0.0
-        """Wall time between the last two measurements."""
 
-    def measure(self) -> tuple[float, float]:
-        """Return the CPU seconds of this thread since the last call, and the share of the others.
+    def measure(self) -> tuple[float, float, float]:
+        """Return the CPU seconds of this thread, the share of the others, and the wall seconds.
 
-        The share is a fraction of one core over the last second.
+        The seconds are those since the last call. The share is a fraction of one core over the last
+        second.
         """
         now, own, total = self._read()
-        self.last_seconds = now - self._window[-1][0]
-        used = own - self._window[-1][1]
+        used, since = own - self._window[-1][1], now - self._window[-1][0]
         self._window.append((now, own, total))
         while len(self._window) > 2 and now - self._window[1][0] > _WINDOW:
             self._window.popleft()
         first = self._window[0]
         span = max(now - first[0], 1e-6)
-        return used, max(0.0, (total - first[2]) - (own - first[1])) / span
+        return used, max(0.0, (total - first[2]) - (own - first[1])) / span, since
 
     @staticmethod
     def _read() -> tuple[float, float, float]:

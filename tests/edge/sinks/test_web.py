@@ -25,8 +25,8 @@ from helpers.web_run import Run, read_until
 from maskedge.errors import OutputError, UsageError
 from maskedge.events import Event
 from maskedge.sinks.base import RunNames
-from maskedge.sinks.web import WebConfig, WebSink
-from maskedge.sinks.web.config import parse_address
+from maskedge.sinks.web.config import WebConfig, parse_address
+from maskedge.sinks.web.sink import WebSink
 
 
 @pytest.fixture(scope="module")

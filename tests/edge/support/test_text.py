@@ -8,7 +8,8 @@ from pathlib import Path
 
 from maskedge.events import Event
 from maskedge.sinks.mqtt.spool import Spool
-from maskedge.sinks.web import WebConfig, WebSink
+from maskedge.sinks.web.config import WebConfig
+from maskedge.sinks.web.sink import WebSink
 from maskedge.support.text import to_json
 
 

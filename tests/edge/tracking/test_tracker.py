@@ -9,7 +9,7 @@ import pytest
 
 from maskedge.boxes import box_iou, contained, side, suppress
 from maskedge.sources import demo
-from maskedge.tracking.appearance import describe, similarity
+from maskedge.tracking.appearance import describe, similarity, to_lab
 from maskedge.tracking.elapsed import Elapsed
 from maskedge.tracking.optical_flow import Movement, movements, shrink
 from maskedge.tracking.tracker import CARRY, CONFIRM, KEEP, RECLASSIFY, FaceTracker, Track
@@ -421,3 +421,9 @@ def test_who_is_forgotten_is_counted_and_comes_back_as_a_new_person() -> None:
         (other,) = step(tracker, at(150, 150))
     assert other.identity != track.identity
     assert tracker.people.total() == 2
+
+
+def test_colours_of_a_descriptor_are_those_of_opencv() -> None:
+    colours = np.stack(np.meshgrid(*[np.arange(0, 256, 15, np.uint8)] * 3), -1).reshape(-1, 18, 3)
+    expected = cv2.cvtColor(colours, cv2.COLOR_BGR2LAB).astype(int)
+    assert np.abs(to_lab(colours) - expected).max() <= 2

@@ -14,9 +14,18 @@ from maskedge.sources import demo
 from maskedge.types import Box, Image
 from maskedge.vision import detectors
 from maskedge.vision.analysis import MOST_CANDIDATES
-from maskedge.vision.detectors import Detections, FaceDetector, adapt_detector, detector_names, load_detector, register_detector
+from maskedge.vision.detectors import (
+    Detections,
+    FaceDetector,
+    adapt_detector,
+    as_region_detector,
+    detector_names,
+    load_detector,
+    register_detector,
+)
 from maskedge.vision.detectors.cascade import CascadeDetector, opencv_cascade
 from maskedge.vision.detectors.network import CnnDetector
+from maskedge.vision.detectors.pyramid import Pyramid
 from maskedge.vision.pipeline import MaskDetector
 
 
@@ -41,6 +50,47 @@ def test_scaling_and_border_are_undone() -> None:
 @pytest.mark.parametrize("shape", [(1, 1, 3), (8, 8, 3), (24, 2000, 3), (3, 640, 3)])
 def test_tiny_and_odd_pictures(shape: tuple[int, int, int]) -> None:
     assert CascadeDetector.default().detect(np.full(shape, 200, np.uint8)).boxes == ()
+
+
+@pytest.mark.parametrize("name", ["haar", "haar-stock"])
+def test_part_of_a_picture_is_searched_as_the_whole(name: str) -> None:
+    image = demo.draw(150)
+    height, width = image.shape[:2]
+    detector = as_region_detector(load_detector(name))
+    assert detector is not None
+    whole = detector.detect(image).boxes
+    assert detector.detect(image, (0, 0, width, height)).boxes == whole
+    assert detector.detect(image, (-50.5, -3, width + 9, height + 0.5)).boxes == whole
+    truth = [face.box for face in demo.truth(150) if face.visible > 0.9]
+    assert len(truth) >= 3
+    for box in truth:
+        wide, tall = box[2] - box[0], box[3] - box[1]
+        for around in (0.4, 0.9):
+            part = (box[0] - around * wide, box[1] - around * tall, box[2] + around * wide, box[3] + around * tall)
+            found = detector.detect(image, part).boxes
+            before = max(whole, key=lambda other: box_iou(box, other))
+            # The windows of the part begin at other pixels, in steps of two.
+            assert max(box_iou(before, other) for other in found) > 0.7
+            # No window begins more than a border away from the part.
+            assert all(x1 < part[2] and y1 < part[3] and x2 > part[0] and y2 > part[1] for x1, y1, x2, y2 in found)
+    empty = [(5, 5, 5, 90), (width + 1, 0, width + 90, 90), (-90, -90, -1, -1)]
+    assert all(detector.detect(image, part).boxes == () for part in empty)
+
+
+def test_each_size_of_a_part_shows_its_surroundings() -> None:
+    column, row = np.meshgrid(np.arange(200), np.arange(150))
+    image = np.repeat((column / 2 + row / 1.5)[:, :, None], 3, axis=2).astype(np.uint8)
+    levels = list(Pyramid(0.8, 1.5, 0.1, 6).levels(image, (100, 0, 180, 70), (12, 12)))
+    assert len(levels) == 5
+    for number, level in enumerate(levels):
+        pad = min(6, round(20 * 0.8 / 1.5**number))
+        assert level.scale == pytest.approx((0.8 / 1.5**number, 0.8 / 1.5**number), rel=0.1)
+        ((x, y, width, height),) = level.to_picture([[pad, pad, *(size - 2 * pad for size in level.grey.shape[::-1])]])
+        pixel = 1 / level.scale[0]
+        assert (x, y, width, height) == pytest.approx((100, 0, 80, 70), abs=1.5 * pixel)
+        assert (level.grey[:pad] == level.grey[pad]).all(), "the edge of the picture is repeated"
+        left = (np.arange(pad) + 0.5) * pixel + level.left
+        assert level.grey[pad + 1, :pad] == pytest.approx(left / 2 + 1.5 * pixel / 1.5, abs=3 + pixel / 1.5), "not repeated"
 
 
 @pytest.mark.parametrize("content", [b"", b"<?xml version='1.0'?><opencv_storage></opencv_storage>", b"not xml"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from maskedge.cli.common import CommandGroup
+from maskedge.version import VERSION
 
 from .audit import audit
 from .cascade import cascade
@@ -19,7 +20,7 @@ from .runs import runs
 
 
 @click.group(cls=CommandGroup)
-@click.version_option(package_name="maskedge")
+@click.version_option(VERSION)
 def main() -> None:
     """Train maskedge's models on a workstation."""
 

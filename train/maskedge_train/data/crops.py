@@ -62,7 +62,7 @@ _MAX_DETECTED = {False: 2, True: 1}
 """Maximum number of crops of a face boxed by detectors. Keys as in `_MAX_FALSE_POSITIVES`."""
 _SHUFFLED = 0.5
 """Share of the `faces` pictures whose shuffled parts are searched for false positives."""
-_VERSION = 5
+_VERSION = 6
 """Version of cutting and painting, part of the cache key. Increment it with each change."""
 
 

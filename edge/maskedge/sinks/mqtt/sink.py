@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from maskedge.errors import OutputError, UsageError
@@ -23,10 +23,11 @@ from maskedge.support.files import MAX_SECRET_BYTES, read_text, slug
 from maskedge.support.text import to_json
 from maskedge.version import VERSION
 
-from .connection import Address, BrokerLink, open_tls, split_url
 from .homeassistant import Device, discovery
-from .spool import Spool
 from .topics import alert_topic, availability_topic, events_topic, picture_topic, state_topic, statistics_topic
+
+if TYPE_CHECKING:
+    from .connection import Address
 
 _STATE_EVERY = 1.0
 _STATE = ("version", "source", "model")
@@ -107,6 +108,10 @@ class MqttSink(Sink):
         zones: Sequence[str] = (),
     ) -> None:
         import paho.mqtt.client  # noqa: F401  (before anything is opened)
+
+        # Imported here: TLS and SQLite are loaded only for a broker.
+        from .connection import BrokerLink
+        from .spool import Spool
 
         self._config = config
         self._topic = _topic(config.topic)
@@ -347,6 +352,8 @@ def _state_folder() -> Path:
 
 
 def _address(config: MqttConfig) -> Address:
+    from .connection import Address, open_tls, split_url
+
     if not config.url:
         raise UsageError("no broker is set: mqtt://HOST:PORT ([mqtt] url).")
     host, port, encrypted = split_url(config.url)

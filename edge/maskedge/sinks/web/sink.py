@@ -16,7 +16,7 @@ from typing import Any
 from maskedge.errors import OutputError
 from maskedge.events import Event
 from maskedge.results import FrameResult
-from maskedge.sinks.base import RunNames, Sink, SinkContext
+from maskedge.sinks.base import RunNames
 from maskedge.sinks.events import to_event
 from maskedge.support.text import to_json
 
@@ -24,6 +24,7 @@ from .config import WebConfig, is_loopback, parse_address, read_token
 from .feeds import BOUNDARY, KINDS, Events, Pictures
 from .http import HttpError, Request, Response
 from .metrics import Exposition, Facts, LatencyHistogram
+from .output import WebOutput
 from .page import assets
 from .server import Guard, Server, cancel
 
@@ -34,7 +35,7 @@ _POLL, _POLL_WATCHED = 0.1, 0.01
 _MOST_PENDING = 1000
 
 
-class WebSink(Sink):
+class WebSink(WebOutput):
     """Serves the status page, the API, the live picture and the metrics.
 
     `write` keeps the result and returns, so this sink does not need a queue. The web thread draws,
@@ -53,11 +54,6 @@ class WebSink(Sink):
         OutputError: The address cannot be served on, for example because the port is in use.
         UsageError: The address is malformed, or the token cannot be read.
     """
-
-    name = "web"
-    section = "web"
-    settings_class = WebConfig
-    queue_capacity = None
 
     def __init__(
         self,
@@ -113,18 +109,6 @@ class WebSink(Sink):
         self._closed = False
         self._thread = threading.Thread(target=self._serve, name="web", daemon=True)
         self._thread.start()
-
-    @classmethod
-    def is_wanted(cls, settings: WebConfig) -> bool:
-        """Return True if an address is set."""
-        return bool(settings.serve)
-
-    @classmethod
-    def open(cls, settings: WebConfig, context: SinkContext) -> Sink | None:
-        """Start the server."""
-        sink = cls(settings, context.snapshot, names=context.names)
-        context.warnings.extend(sink.warnings)
-        return sink
 
     @property
     def url(self) -> str:

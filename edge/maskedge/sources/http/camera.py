@@ -9,15 +9,13 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from http.client import HTTPResponse
 
 from maskedge.errors import SourceError
-from maskedge.sources.address import has_scheme, split_address, without_password
+from maskedge.sources.address import split_address, without_password
 from maskedge.sources.config import SourceConfig
-from maskedge.sources.devices.capture import Device, Opener
+from maskedge.sources.devices.capture import Device
 from maskedge.sources.devices.stream import open_stream
-from maskedge.sources.kinds import LiveKind
 
 from .client import HttpClient, NotHttpError
 from .jpeg_stream import PictureStream, Snapshots
@@ -86,11 +84,3 @@ def _open_response(client: HttpClient, response: HTTPResponse, config: SourceCon
     if response.length is not None:
         return None
     return open_relay(client, response, first, config)
-
-
-def _opener(uri: str, config: SourceConfig) -> Opener:
-    split_address(uri)  # refuses an ambiguous address before a thread opens it
-    return partial(open_http, uri, config)
-
-
-KIND = LiveKind(("http://", "https://"), lambda uri, config: has_scheme(uri, "http", "https"), _opener)

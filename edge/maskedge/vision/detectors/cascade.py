@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
+from typing import TypeAlias
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from maskedge.errors import ModelError
 from maskedge.modelfile.cascade_file import MOST_BYTES, CascadeError, read_cascade
 from maskedge.modelfile.contract import MODELS, check_catalogue, is_bundled
 from maskedge.support.files import read_regular
-from maskedge.support.timing import inner_stage
-from maskedge.types import Image
+from maskedge.types import Box, Image
 
-from . import Detections, FaceDetector, register_detector, register_detector_file
-from .scaling import choose_scale, scaled_size
+from . import Detections, FaceDetector, RegionDetector, register_detector, register_detector_file
+from .pyramid import Level, Pyramid
+from .scaling import choose_scale
+
+_Floats: TypeAlias = npt.NDArray[np.float64]
 
 CASCADE_SIDE = 368
 """Longest side in pixels at which the bundled cascade scans a picture, unless `min_face_size` is
@@ -31,6 +37,8 @@ _MOST_RAW = 16_384
 everything returns hundreds of thousands of windows."""
 _MOST_GROUPED = 8_192
 """Maximum number of raw windows that are grouped."""
+_WIDEST_BORDER = 7
+"""Maximum width of the border in pixels, at each size of a scan for raw windows."""
 _GROUP_EPS = 0.2
 """Relative difference up to which OpenCV groups two windows; OpenCV's default."""
 MOST_SQUARES = 80
@@ -83,7 +91,7 @@ def _open_cascade(path: Path) -> cv2.CascadeClassifier:
     return cascade
 
 
-class CascadeDetector(FaceDetector):
+class CascadeDetector(RegionDetector):
     """A boosted cascade, run by OpenCV. It gives no scores.
 
     Args:
@@ -97,11 +105,14 @@ class CascadeDetector(FaceDetector):
         min_face_size: Side in pixels of the picture of the smallest face that must be found. It
             replaces `side`.
         border: Width of a border of repeated edge pixels, as a fraction of the longest side. With
-            it the cascade finds faces that the edge of the picture cuts.
+            it the cascade finds faces that the edge of the picture cuts. With `min_neighbors` 0 it
+            has at most 7 pixels at each size of the scan, which is enough for a face of that size.
 
     Raises:
         ModelError: The file is missing or OpenCV cannot use it.
     """
+
+    takes_regions = True
 
     def __init__(
         self,
@@ -177,73 +188,80 @@ class CascadeDetector(FaceDetector):
         smallest = self._cascade.getOriginalWindowSize()[0] * FACE_OF_SQUARE
         return choose_scale(smallest, self.min_face_size, self.side, max(width, height))
 
-    def detect(self, image: Image) -> Detections:
-        """Detect the faces of `image`, uint8 `[H, W, 3]` BGR.
+    def detect(self, image: Image, region: Box | None = None) -> Detections:
+        """Detect the faces of a picture, or of a part of it (`RegionDetector.detect`).
 
-        Boxes may extend slightly beyond it.
+        Boxes may extend slightly beyond the picture.
         """
-        with inner_stage("resize"):
-            grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-            scale = self.scale(grey.shape[1], grey.shape[0])
-            if scale < 1:
-                size = scaled_size(grey.shape[1], grey.shape[0], scale)
-                grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-            pad = round(self.border * max(grey.shape))
-            if pad:
-                grey = cv2.copyMakeBorder(grey, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
-        width, height = self._cascade.getOriginalWindowSize()
-        if grey.shape[1] < width or grey.shape[0] < height:
-            return Detections(())
-        whole = np.asarray(grey, np.uint8)
-        squares = self._scored_windows(whole) if self.min_neighbors == 0 else self._grouped(whole)
-        return Detections(
-            tuple(
-                (
-                    (x - pad) / scale,
-                    (y - pad) / scale,
-                    (x + w - pad) / scale,
-                    (y + h - pad) / scale,
-                )
-                for x, y, w, h in squares
-            )
-        )
+        size = self._cascade.getOriginalWindowSize()
+        scale = self.scale(image.shape[1], image.shape[0])
+        if self.min_neighbors:
+            # OpenCV makes the further sizes of the first level.
+            pyramid = Pyramid(scale, self.scale_factor, self.border)
+            squares = [square for level in islice(pyramid.levels(image, region, size), 1) for square in self._grouped(level)]
+        else:
+            pyramid = Pyramid(scale, self.scale_factor, self.border, _WIDEST_BORDER)
+            squares = _merge(*self._windows(pyramid.levels(image, region, size)))
+        return Detections(tuple((x, y, x + w, y + h) for x, y, w, h in squares))
 
-    def _grouped(self, grey: Image) -> list[tuple[float, ...]]:
+    def _grouped(self, level: Level) -> list[list[float]]:
         """Return the squares (x, y, width, height) of OpenCV's grouping of windows."""
-        windows = np.asarray(self._cascade.detectMultiScale(grey, self.scale_factor, 0))
+        windows = np.asarray(self._cascade.detectMultiScale(level.grey, self.scale_factor, 0))
         windows = windows.reshape(-1, 4)
         # Grouping takes quadratic time. If a cascade accepts everything, windows are sampled.
         windows = windows[:: -(-len(windows) // _MOST_GROUPED) or 1]
         found, _ = cv2.groupRectangles(windows.tolist(), self.min_neighbors, _GROUP_EPS)
         # OpenCV's threads return squares in any order. Sorting makes the result deterministic.
-        return sorted(tuple(map(float, square)) for square in found)
+        squares = sorted(tuple(map(float, square)) for square in found)
+        return level.to_picture(squares).tolist() if squares else []
 
-    def _scored_windows(self, grey: Image) -> list[tuple[float, ...]]:
-        """Return squares, best first, after non-maximum suppression.
+    def _windows(self, levels: Iterable[Level]) -> tuple[_Floats, _Floats]:
+        """Return the windows that pass the cascade, float64 `[N, 4]`, and their scores, `[N]`.
 
-        Each kept window moves to the weighted mean of the windows that agree with it. OpenCV's
-        suppression is used here, not `boxes.suppress`: a picture has up to 16,384 raw windows.
+        Every level is scanned at one size, the window's own. OpenCV then steps two pixels. When it
+        makes the sizes itself it steps one pixel from the factor 2 on, and shrinks by leaving out
+        pixels.
         """
-        found, _, sums = self._cascade.detectMultiScale3(grey, self.scale_factor, 0, outputRejectLevels=True)
-        if not len(found):
-            return []
-        windows, scores = np.asarray(found, np.float64), np.asarray(sums, np.float64).reshape(-1)
-        # OpenCV's threads return windows in any order, so they are sorted.
-        order = np.lexsort((*windows.T, -scores))[:_MOST_RAW]
-        windows, scores = windows[order], scores[order]
-        scores = scores - scores[-1]
-        kept = cv2.dnn.NMSBoxes(windows.tolist(), scores.tolist(), 0, _SAME_FACE, top_k=MOST_WINDOWS)
-        best = np.asarray(kept, np.int64).reshape(-1)[:MOST_SQUARES]
-        low, high = windows[:, :2], windows[:, :2] + windows[:, 2:]
-        # [M, N, 2]: the intersection of each of the best with every window.
-        shared = np.minimum(high[best, None], high) - np.maximum(low[best, None], low)
-        shared = np.clip(shared, 0, None)
-        both = shared[:, :, 0] * shared[:, :, 1]
-        area = windows[:, 2] ** 2
-        agree = both > _AGREE * (area + area[best, None] - both)
-        weight = (scores + 0.1) * agree
-        squares = weight @ windows / weight.sum(axis=1, keepdims=True)
-        return [tuple(square) for square in squares.tolist()]
+        size = self._cascade.getOriginalWindowSize()
+        windows, scores = [np.empty((0, 4))], [np.empty(0)]
+        for level in levels:
+            found, _, sums = self._cascade.detectMultiScale3(
+                level.grey, self.scale_factor, 0, minSize=size, maxSize=size, outputRejectLevels=True
+            )
+            if len(found):
+                windows.append(level.to_picture(found))
+                scores.append(np.asarray(sums, np.float64).reshape(-1))
+        return np.concatenate(windows), np.concatenate(scores)
+
+
+def _merge(windows: _Floats, scores: _Floats) -> list[list[float]]:
+    """Return the squares of windows after non-maximum suppression, best first.
+
+    Each kept window moves to the weighted mean of the windows that agree with it. OpenCV's
+    suppression is used here, not `boxes.suppress`: a picture has up to 16,384 raw windows.
+
+    Args:
+        windows: float64 `[N, 4]`, x, y, width, height in pixels of the picture.
+        scores: float64 `[N]`.
+    """
+    if not len(windows):
+        return []
+    # OpenCV's threads return windows in any order, so they are sorted.
+    order = np.lexsort((*windows.T, -scores))[:_MOST_RAW]
+    windows, scores = windows[order], scores[order]
+    scores = scores - scores[-1]
+    kept = cv2.dnn.NMSBoxes(windows.tolist(), scores.tolist(), 0, _SAME_FACE, top_k=MOST_WINDOWS)
+    best = np.asarray(kept, np.int64).reshape(-1)[:MOST_SQUARES]
+    low, high = windows[:, :2], windows[:, :2] + windows[:, 2:]
+    # [M, N, 2]: the intersection of each of the best with every window.
+    shared = np.minimum(high[best, None], high) - np.maximum(low[best, None], low)
+    shared = np.clip(shared, 0, None)
+    both = shared[:, :, 0] * shared[:, :, 1]
+    area = windows[:, 2] * windows[:, 3]
+    agree = both > _AGREE * (area + area[best, None] - both)
+    weight = (scores + 0.1) * agree
+    squares = weight @ windows / weight.sum(axis=1, keepdims=True)
+    return [list(square) for square in squares.tolist()]
 
 
 @register_detector("haar")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from copy import copy
+from math import ceil
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from maskedge.boxes import as_box
 from maskedge.errors import ModelError
 from maskedge.modelfile.contract import default_detector, open_model, read_detector_contract
+from maskedge.support.resize import resize
 from maskedge.support.timing import inner_stage
-from maskedge.types import Image
+from maskedge.types import Box, Image
 
 from ..trial_pictures import trial_pictures
 from . import Detections, FaceDetector, register_detector, register_detector_file
@@ -53,6 +54,7 @@ class CnnDetector(FaceDetector):
         ModelError: The file is refused.
     """
 
+    takes_regions = True
     standalone_note = f"faces are found by the network alone, at a score of {STANDALONE_THRESHOLD:g} or more"
 
     def __init__(
@@ -92,26 +94,49 @@ class CnnDetector(FaceDetector):
 
     def input_size(self, width: int, height: int) -> tuple[int, int]:
         """Return width and height in pixels of the input for a picture of this size."""
-        size = scaled_size(width, height, self.scale(width, height))
-        return self.contract.size or (
-            -(-size[0] // _MULTIPLE) * _MULTIPLE,
-            -(-size[1] // _MULTIPLE) * _MULTIPLE,
-        )
+        return self._padded(scaled_size(width, height, self.scale(width, height)))
 
-    def detect(self, image: Image) -> Detections:
-        """Detect the faces of `image`, uint8 `[H, W, 3]` BGR, best first, with scores."""
+    def _padded(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return width and height of the input for a scaled picture of `size`."""
+        if self.contract.size is not None:
+            return self.contract.size
+        return -(-size[0] // _MULTIPLE) * _MULTIPLE, -(-size[1] // _MULTIPLE) * _MULTIPLE
+
+    def detect(self, image: Image, region: Box | None = None) -> Detections:
+        """Detect the faces of a picture, or of a part of it.
+
+        A part is searched at the scale at which the whole picture is searched. A network whose
+        input has a fixed size gets the part in a black frame.
+
+        Args:
+            image: uint8 `[H, W, 3]`, BGR.
+            region: x1, y1, x2, y2 in pixels of `image`; None for the whole picture.
+
+        Returns:
+            The faces with scores, best first. Boxes are in pixels of `image`.
+        """
         scale = self.scale(image.shape[1], image.shape[0])
-        size = scaled_size(image.shape[1], image.shape[0], scale)
-        width, height = self.input_size(image.shape[1], image.shape[0])
+        left, top, right, bottom = self._cut(region, image.shape[1], image.shape[0])
+        part = image[top:bottom, left:right]
+        size = scaled_size(right - left, bottom - top, scale)
+        width, height = self._padded(size)
         with inner_stage("resize"):
             # The aspect ratio stays; the rest of the input, right and below, is black.
             frame = np.zeros((height, width, 3), np.uint8)
-            interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-            frame[: size[1], : size[0]] = cv2.resize(image, size, interpolation=interpolation)
+            resize(part, size, dst=frame[: size[1], : size[0]])
         boxes, scores = self.infer(frame)
         order = np.argsort(-scores, kind="stable")
-        placed = boxes[order] / np.float32(scale)
+        placed = boxes[order] / np.float32(scale) + np.array([left, top, left, top], np.float32)
         return Detections(tuple(as_box(box) for box in placed), scores[order])
+
+    @staticmethod
+    def _cut(region: Box | None, width: int, height: int) -> tuple[int, int, int, int]:
+        """Return a region as whole pixels of a picture, x1, y1, x2, y2, at least one each way."""
+        if region is None:
+            return 0, 0, width, height
+        left, top = (min(max(int(low), 0), size - 1) for low, size in zip(region[:2], (width, height), strict=True))
+        right, bottom = (min(ceil(high), size) for high, size in zip(region[2:], (width, height), strict=True))
+        return left, top, max(right, left + 1), max(bottom, top + 1)
 
     def infer(self, frame: Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Run the network on `frame`, uint8 `[H, W, 3]` BGR, of a size that the file takes.

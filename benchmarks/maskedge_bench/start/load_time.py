@@ -53,7 +53,7 @@ def _start(pipeline: Pipeline, picture: Path) -> dict[str, Any]:
     settings = [pipeline.detector, str(pipeline.model or ""), pipeline.eager or "", str(picture)]
     start = time.perf_counter()
     process = subprocess.Popen(  # noqa: S603  (our own module)
-        [sys.executable, "-m", "maskedge_bench.speed.load_time", *settings],
+        [sys.executable, "-m", "maskedge_bench.start.load_time", *settings],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

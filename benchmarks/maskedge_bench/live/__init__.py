@@ -1,0 +1,1 @@
+"""Live measurement: a paced source with real threads, and the age of each frame at its result."""

@@ -1,0 +1,244 @@
+"""Asynchronous detection: late results, and what happens while one is on its way."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+import cv2
+import numpy as np
+import pytest
+
+from maskedge import MaskDetector
+from maskedge.boxes import box_iou
+from maskedge.errors import ModelError
+from maskedge.sources import demo
+from maskedge.support.timing import StageClock
+from maskedge.types import Box, Face, Image
+from maskedge.vision.analysis import Analysis, AnalysisRequest
+from maskedge.vision.detectors import Detections, FaceDetector, load_detector
+
+RATE = demo.FPS
+
+
+class Searching(FaceDetector):
+    """The bundled network, with a record of the searched parts."""
+
+    takes_regions = True
+
+    def __init__(self) -> None:
+        self.network = load_detector("cnn")
+        self.default_threshold, self.score_weights = self.network.default_threshold, self.network.score_weights
+        self.searched: list[Box | None] = []
+
+    def detect(self, image: Image, region: Box | None = None) -> Detections:
+        self.searched.append(region)
+        return self.network.detect(image)
+
+
+class Held:
+    """Holds each analysis of a detector until `go` is set."""
+
+    def __init__(self, detector: MaskDetector) -> None:
+        self.go = threading.Event()
+        self.go.set()
+        self.begun = threading.Event()
+        self.fail: BaseException | None = None
+        self._analyze = detector.analyzer.analyze
+        detector.analyzer.analyze = self.analyze  # type: ignore[method-assign]
+
+    def analyze(self, request: AnalysisRequest, clock: StageClock) -> Analysis:
+        self.begun.set()
+        assert self.go.wait(60)
+        if self.fail is not None:
+            raise self.fail
+        return self._analyze(request, clock)
+
+
+def open_held(**options: bool) -> tuple[MaskDetector, Held]:
+    detector = MaskDetector(detector=Searching(), detect_every=5)
+    held = Held(detector)
+    detector.start_tracking(asynchronous=True, **options)
+    return detector, held
+
+
+def searched(detector: MaskDetector) -> list[Box | None]:
+    """The parts of the picture that were searched so far."""
+    assert isinstance(detector.detector, Searching)
+    return detector.detector.searched
+
+
+def found(faces: list[Face], index: float, iou: float = 0.4) -> float:
+    """The fraction of the visible true faces of a frame of the demo that were found."""
+    true = [face for face in demo.truth(index) if face.visible > 0.9]
+    return sum(any(box_iou(face.box, own.box) > iou for own in faces) for face in true) / max(len(true), 1)
+
+
+def test_no_call_waits_and_a_late_result_is_brought_up_to_date() -> None:
+    detector, held = open_held()
+    held.go.clear()
+    start, late = 185, 12
+    for step in range(late):
+        assert detector(demo.draw(start + step), step / RATE) == []
+    held.go.set()
+    assert detector.wait()
+    faces = detector(demo.draw(start + late), late / RATE)
+    for face in MaskDetector(detector="cnn")(demo.draw(start + late)):
+        assert max(box_iou(own.box, face.box) for own in faces) > 0.75
+    assert {"detect", "classify", "detection_age"} <= set(detector.clock.last)
+    detector.close()
+
+
+@pytest.mark.parametrize("late", [1, 3, 10])
+def test_demo_is_tracked_with_late_results(late: int) -> None:
+    """People, labels and places are those of the clip, however late the results are."""
+    detector, held = open_held()
+    labels: dict[int, Counter[str]] = {}
+    shares = []
+    for index in range(40, 240):
+        # Every result comes `late` frames after its frame.
+        if (index - 40) % (late + 1) == late:
+            held.go.set()
+            assert detector.wait()
+        held.go.clear()
+        faces = detector(demo.draw(index), index / RATE)
+        for face in faces:
+            assert face.track is not None
+            labels.setdefault(face.track, Counter())[face.label] += 1
+        shares.append(found(faces, index))
+    held.go.set()
+    assert np.mean(shares[30:]) > (0.97 if late < 10 else 0.88)
+    assert detector.tracker is not None
+    people = {track.identity for track in detector.tracker.tracks if track.confirmed}
+    true = {face.person: face.label for index in range(40, 240) for face in demo.truth(index) if face.visible > 0.9}
+    assert abs(detector.tracker.people.total() - len(true)) <= 1
+    assert all(len(own) == 1 for identity, own in labels.items() if identity in people), "no label changes in the demo"
+    detector.close()
+
+
+def test_synchronous_and_asynchronous_results_agree() -> None:
+    """With results that come before the next frame, the tracks are those of synchronous detection."""
+    asynchronous, _ = open_held(motion_gate=False)
+    synchronous = MaskDetector(detector="cnn", detect_every=5)
+    synchronous.start_tracking(motion_gate=False)
+    for index in range(100, 160):
+        faces = asynchronous(demo.draw(index), index / RATE)
+        assert asynchronous.wait()
+        expected = synchronous(demo.draw(index), index / RATE)
+        # The results of this frame are taken up in the next one, so places and labels agree there.
+        if index % 5 == 4:
+            assert {face.track: face.label for face in faces} == {face.track: face.label for face in expected}
+            for own, other in zip(faces, expected, strict=True):
+                assert box_iou(own.box, other.box) > 0.8
+    asynchronous.close()
+
+
+def test_frames_of_another_size_while_a_detection_is_under_way() -> None:
+    detector, held = open_held()
+    held.go.clear()
+    image = demo.draw(150)
+    detector(image, 0)
+    held.begun.wait(60)
+    small = np.asarray(cv2.resize(image, (320, 240), interpolation=cv2.INTER_AREA), np.uint8)
+    assert detector(small, 0.04) == []
+    held.go.set()
+    assert detector.wait()
+    assert detector(small, 0.08) == [], "the result belongs to another size, so it is dropped"
+    assert detector.wait()
+    faces = detector(small, 0.12)
+    assert len(faces) >= 3
+    assert all(face.box[2] <= 330 for face in faces)
+    detector.close()
+
+
+def test_people_are_forgotten_with_the_result_in_progress() -> None:
+    detector, held = open_held()
+    held.go.clear()
+    detector(demo.draw(150), 0)
+    held.begun.wait(60)
+    detector.forget_people()
+    held.go.set()
+    assert detector.wait()
+    assert detector(np.zeros((480, 640, 3), np.uint8), 0.04) == []
+    detector.close()
+
+
+def test_clock_that_jumps_while_a_detection_is_under_way() -> None:
+    detector, held = open_held()
+    for moment in (100.0, 5.0, 1e9, 0.0, 0.04):
+        held.go.clear()
+        held.begun.clear()
+        detector(demo.draw(150), moment)
+        detector(demo.draw(150), moment)
+        held.go.set()
+        assert detector.wait()
+        faces = detector(demo.draw(150), moment + 0.04)
+        assert found(faces, 150) == 1
+    detector.close()
+
+
+def test_failure_of_a_network_ends_the_video_and_a_crash_is_tried_again() -> None:
+    detector, held = open_held()
+    held.fail = ModelError("a sentence")
+    detector(demo.draw(150), 0)
+    assert detector.wait()
+    with pytest.raises(ModelError, match="a sentence"):
+        detector(demo.draw(150), 0.04)
+    detector.close()
+    detector, held = open_held()
+    held.fail = MemoryError()
+    detector(demo.draw(150), 0)
+    held.begun.wait(60)
+    held.fail = None
+    for step in range(1, 200):
+        detector(demo.draw(150), step / RATE)
+        if detector.wait(0.05) and detector(demo.draw(150), step / RATE):
+            break
+    assert found(detector(demo.draw(150), 8), 150) == 1
+    detector.close()
+
+
+def test_mode_changes_and_tracks_stay() -> None:
+    detector, held = open_held()
+    detector(demo.draw(150), 0)
+    assert detector.wait()
+    before = {face.track for face in detector(demo.draw(150), 0.04)}
+    held.go.clear()
+    detector(demo.draw(150), 0.3)
+    held.go.set()
+    detector.set_tracking_mode(asynchronous=False)
+    assert not detector.is_asynchronous
+    assert {face.track for face in detector(demo.draw(150), 0.34)} == before
+    detector.set_tracking_mode(asynchronous=True)
+    assert {face.track for face in detector(demo.draw(150), 0.38)} == before
+    detector.close()
+    detector.close()
+
+
+def test_motion_gate_searches_only_what_changed() -> None:
+    detector, _ = open_held()
+    for step in range(60):
+        detector(demo.draw(150), step / RATE)
+        assert detector.wait()
+    whole = searched(detector).count(None)
+    assert 1 < whole <= 4, "the first detection and every fifth one"
+    faces = detector(demo.draw(150), 61 / RATE)
+    assert found(faces, 150) == 1
+    # Two people have left; their faces are not kept.
+    empty = np.full((480, 640, 3), 90, np.uint8)
+    for step in range(62, 90):
+        faces = detector(empty, step / RATE)
+        assert detector.wait()
+    assert faces == []
+    detector.close()
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_an_empty_still_room_is_not_searched(asynchronous: bool) -> None:
+    detector = MaskDetector(detector=Searching(), detect_every=1)
+    detector.start_tracking(asynchronous=asynchronous)
+    for step in range(20):
+        detector(np.full((480, 640, 3), 90, np.uint8), step / RATE)
+        assert detector.wait()
+    assert searched(detector) == [None] * 4, "every fifth detection searches the whole picture"
+    detector.close()
