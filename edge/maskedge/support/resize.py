@@ -9,11 +9,12 @@ from maskedge.types import Image
 
 
 def resize(image: Image, size: tuple[int, int], dst: Image | None = None) -> Image:
-    """Resize a picture: halve it while it is at least twice too large, then scale it bilinearly.
+    """Resize a picture: halve it while it is at least twice too large, then average areas.
 
-    Each halving averages 2 x 2 pixels. The bilinear step shrinks by a factor under 2, so it skips
-    no pixel. OpenCV has vector code for both; its area averaging by other factors takes 5 to 8
-    times as long. A halving leaves out the last row or column of an odd size.
+    OpenCV has vector code for halves, which average 2 x 2 pixels; averages of other areas take
+    several times as long, so they are left to the last step. There, bilinear scaling would be
+    faster still, but it loses small faces (F1 on held-out pictures -0.005). A halving leaves out
+    the last row or column of an odd size. A smaller picture is enlarged bilinearly.
 
     Args:
         image: uint8 `[H, W, C]`.
@@ -27,4 +28,6 @@ def resize(image: Image, size: tuple[int, int], dst: Image | None = None) -> Ima
     while width >= 2 * size[0] and height >= 2 * size[1]:
         width, height = width // 2, height // 2
         image = np.asarray(cv2.resize(image[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-    return np.asarray(cv2.resize(image, size, dst=dst, interpolation=cv2.INTER_LINEAR), np.uint8)
+    shrinks = width > size[0] or height > size[1]
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, size, dst=dst, interpolation=interpolation), np.uint8)
