@@ -13,7 +13,7 @@ from functools import singledispatch
 from typing import Any
 
 from maskedge.results import FrameResult
-from maskedge.tracking.tracker import Track
+from maskedge.tracking.track import Track
 
 from .events import Event
 from .types import Box, Face

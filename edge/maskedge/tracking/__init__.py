@@ -1,6 +1,8 @@
 """Tracking of faces from frame to frame, and the events of faces.
 
-- `tracker`: `FaceTracker` and `Track`: identities, re-identification and the vote on labels.
+- `track`: `Track`: one face over time, and the vote on its label.
+- `tracker`: `FaceTracker`: identities and re-identification.
+- `motion_gate`: `MotionGate`: the parts of a picture that a detection must search.
 - `optical_flow`: movement of faces between detections.
 - `appearance`: descriptors of faces, for re-identification.
 - `elapsed`: seconds between frames.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from maskedge.events import FACE_APPEARED, FACE_LEFT, LABEL_CHANGED, Event
 from maskedge.types import Face, Frame
 
-from .tracker import Track
+from .track import Track
 
 
 @dataclass(eq=False)

@@ -1,6 +1,9 @@
 """From a frame to labelled faces.
 
 - `pipeline`: `MaskDetector`, the public API.
+- `analysis`: detection and classification of one frame, without state.
+- `video`: `VideoDetector`: tracks that follow every frame, and detections that correct them.
+- `worker`: `DetectionWorker`, a thread that analyses frames for live sources.
 - `detectors`: the detector protocol, the registry, `load_detector`, and the detectors themselves.
 - `classifier`: `MaskClassifier`, which runs a classifier file on crops of faces.
 - `scoring`: thresholds, fusion of scores, refinement and choice of labels.

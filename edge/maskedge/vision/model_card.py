@@ -169,6 +169,7 @@ def _counts(card: Mapping[str, Any]) -> list[tuple[str, str]]:
     names = known | sources | {label: f"faces labelled `{label}`" for label in card.get("labels", [])}
     return [
         *((name, f"{data[key]:,}") for key, name in names.items() if key in data),
+        *([("boxes begin at", f"the {data['convention']}")] if "convention" in data else ()),
         ("digest of the data", f"`{data.get('digest', 'not known')}`"),
         ("licences", "; ".join(card.get("licences", [])) or "not stated"),
     ]

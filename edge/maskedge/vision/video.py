@@ -18,7 +18,8 @@ import numpy.typing as npt
 from maskedge.boxes import IOU, box_iou, same_face
 from maskedge.tracking.motion_gate import MotionGate, SearchPlan, is_inside
 from maskedge.tracking.optical_flow import SmallPicture, shrink
-from maskedge.tracking.tracker import UNVERIFIED, FaceTracker, Track
+from maskedge.tracking.track import Track
+from maskedge.tracking.tracker import UNVERIFIED, FaceTracker
 from maskedge.types import Face, Image
 
 from .analysis import Analysis, AnalysisRequest

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnxruntime
 
 from maskedge.errors import ModelError, UsageError
 from maskedge.modelfile.contract import read_kind, read_model
@@ -62,6 +63,8 @@ def write_int8(source: Path, output: Path, dataset: DataSet, *, force: bool = Fa
         UsageError: The data has no pictures to calibrate or to measure on.
         OutputError: A file cannot be written.
     """
+    # The quantiser warns about each constant that it removes.
+    onnxruntime.set_default_logger_severity(3)
     content = read_model(source)
     detector = read_kind(content) == "detector"
     contract = CnnDetector(source).contract if detector else MaskClassifier(source).contract

@@ -12,7 +12,8 @@ from maskedge.sources import demo
 from maskedge.tracking.appearance import describe, similarity, to_lab
 from maskedge.tracking.elapsed import Elapsed
 from maskedge.tracking.optical_flow import Movement, movements, shrink
-from maskedge.tracking.tracker import CARRY, CONFIRM, KEEP, RECLASSIFY, FaceTracker, Track
+from maskedge.tracking.track import CONFIRM, RECLASSIFY, Track
+from maskedge.tracking.tracker import CARRY, KEEP, FaceTracker
 from maskedge.types import Box, Image
 
 MASK, NO_MASK = np.array([0.9, 0.1], np.float32), np.array([0.1, 0.9], np.float32)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from maskedge.events import Event
-from maskedge.tracking.tracker import Track
+from maskedge.tracking.track import Track
 from maskedge.tracking.transitions import ChangeWatcher
 from maskedge.types import Face, Frame
 
