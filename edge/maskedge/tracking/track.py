@@ -35,6 +35,9 @@ _SLOWING = 0.8
 """Time constant in seconds with which an unobserved face slows down."""
 _STEADY = 0.11
 """Time constant in seconds of the speed, an exponential mean of observed movements."""
+_FASTEST_SIZE = 1.0
+"""Maximum relative change of size per second of a person who walks up. A face that is hidden step by
+step seems to shrink faster."""
 _STEADY_SIZE = 0.08
 """Relative change of size per second that is ignored. The measurement is not more exact than that."""
 ROUNDING = 1e-6
@@ -146,7 +149,8 @@ class Track:
                 old * self.velocity[0] + (1 - old) * shift[0] / seconds,
                 old * self.velocity[1] + (1 - old) * shift[1] / seconds,
             )
-            self.growth = old * self.growth + (1 - old) * log(movement.growth) / seconds
+            rate = log(movement.growth) / seconds
+            self.growth = old * self.growth + (1 - old) * (rate if abs(rate) <= _FASTEST_SIZE else 0.0)
             growth = exp(copysign(max(0.0, abs(self.growth) - _STEADY_SIZE), self.growth) * seconds)
         self.box = _moved(self.box, shift, growth)
 
