@@ -18,7 +18,7 @@ from maskedge_train.cli.options import backgrounds_option, box_file, face_boxes_
 
 if TYPE_CHECKING:
     from maskedge_train.classifier.checkpoint import ClassifierSpec
-    from maskedge_train.shared.box_convention import BoxFile
+    from maskedge_train.shared.box_file import BoxFile
 
     from .classifier.evaluation import Evaluation
 

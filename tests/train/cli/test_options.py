@@ -9,7 +9,7 @@ from maskedge import UsageError
 from maskedge.labelled_boxes import LabelledBox, read_boxes, write_boxes
 from maskedge_train.cli.classifier import load_test_sets
 from maskedge_train.cli.options import load, write_face_boxes
-from maskedge_train.shared.box_convention import BoxFile
+from maskedge_train.shared.box_file import BoxFile
 
 FACE = LabelledBox((30.0, 40.0, 130.0, 140.0), "with_mask")
 

@@ -20,7 +20,7 @@ from maskedge_train.data.crops import CONTEXT, PATCH, REAL, Crops, cached_crops,
 from maskedge_train.data.dataset import DataSet, load_dataset
 from maskedge_train.data.negatives import FAR_IOU, detected_faces, face_pieces, random_windows, square
 from maskedge_train.data.occlusions import OCCLUSIONS, paint_occlusion
-from maskedge_train.shared.box_convention import BoxFile
+from maskedge_train.shared.box_file import BoxFile
 from maskedge_train.shared.face_crop import CROP, INPUT_SIZE
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from helpers.support import texture
 from maskedge.boxes import box_iou
+from maskedge.modelfile.contract import default_model
 from maskedge.vision.classifier import MaskClassifier
 from maskedge_train.data import generated
 from maskedge_train.data.crops import Crops, cut_crops
@@ -81,7 +82,7 @@ def test_plain_folder_gives_negatives(plain: DataSet, crops: Crops) -> None:
 
 
 def test_boxes_that_the_bundled_classifier_takes_for_a_face_are_no_negatives(crops: Crops) -> None:
-    classifier = MaskClassifier()
+    classifier = MaskClassifier(default_model())
     none = np.flatnonzero((crops.labels == "not_a_face") & (crops.sources == "faces"))
     of_a_face = 1 - classifier.classify_crops(crops.exact[none])[:, classifier.labels.index("not_a_face")]
     assert of_a_face.max() <= MAX_FACE_PROBABILITY + 1e-5

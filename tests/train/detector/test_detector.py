@@ -36,7 +36,7 @@ from maskedge_train.detector.samples import (
     pad,
 )
 from maskedge_train.detector.training import sample_tiles
-from maskedge_train.shared.box_convention import BoxFile
+from maskedge_train.shared.box_file import BoxFile
 from maskedge_train.shared.checkpoint import read_checkpoint
 from maskedge_train.shared.layers import count_parameters
 from maskedge_train.shared.pixels import normalise

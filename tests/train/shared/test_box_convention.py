@@ -8,17 +8,14 @@ from maskedge import UsageError
 from maskedge.boxes import box_iou
 from maskedge.labelled_boxes import UNLABELLED, LabelledBox, read_boxes, write_boxes
 from maskedge_train.shared.box_convention import (
-    EYEBROWS,
-    FOREHEAD,
-    BoxFile,
     common_convention,
     correct_labels,
     count_moved,
     move_box,
-    parse_box_file,
     read_moved_boxes,
     write_stated_boxes,
 )
+from maskedge_train.shared.box_file import EYEBROWS, FOREHEAD, BoxFile, parse_box_file
 
 ROWS = [("a.jpg", LabelledBox((10.0, 22.0, 90.0, 122.0), "with_mask"))]
 SCENE_LABELS = Path(__file__).parents[3] / "benchmarks" / "results" / "scene_labels.csv"

@@ -13,7 +13,7 @@ import click
 
 from maskedge.cli.common import Command, require_extra
 from maskedge.cli.output_options import overwrite_option
-from maskedge_train.shared.box_convention import BoxFile
+from maskedge_train.shared.box_file import BoxFile
 
 from .options import (
     FACE_BOXES,

@@ -10,7 +10,7 @@ import click
 from maskedge.cli.common import Command, require_extra
 from maskedge.cli.output_options import check_folder, overwrite_option
 from maskedge.support.files import write_file
-from maskedge_train.shared.box_convention import BoxFile
+from maskedge_train.shared.box_file import BoxFile
 
 from .options import face_boxes_option, faces_option, load, people_option, quiet_option
 

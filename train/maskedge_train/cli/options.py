@@ -19,15 +19,7 @@ from maskedge.cli.output_options import check_folder
 from maskedge.errors import UsageError
 from maskedge.support.outputs import Named, check_apart
 from maskedge.support.text import displayable
-from maskedge_train.shared.box_convention import (
-    CONVENTIONS,
-    BoxFile,
-    common_convention,
-    count_moved,
-    move_box,
-    parse_box_file,
-    write_stated_boxes,
-)
+from maskedge_train.shared.box_file import CONVENTIONS, BoxFile, parse_box_file
 
 if TYPE_CHECKING:
     from maskedge.types import Box
@@ -244,6 +236,7 @@ def load(
         quiet: Do not show progress.
     """
     from maskedge_train.data.dataset import load_dataset
+    from maskedge_train.shared.box_convention import common_convention, count_moved
 
     if not (faces or scenes):
         raise click.UsageError("there is no data: give --data, --scenes or both.")
@@ -278,6 +271,7 @@ def _locate(faces: Path, convention: str | None, quiet: bool) -> dict[str, Box]:
     from maskedge.support.pictures import list_pictures
     from maskedge_train.data.dataset import FACE_LABELS, check_folders
     from maskedge_train.data.localise import detector_convention, localise
+    from maskedge_train.shared.box_convention import move_box
 
     check_folders(faces)
     count = sum(len(list_pictures(faces / label)) for label in FACE_LABELS if (faces / label).is_dir())
@@ -301,6 +295,8 @@ def write_face_boxes(dataset: DataSet, path: Path) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
+    from maskedge_train.shared.box_convention import write_stated_boxes
+
     located = [picture for picture in dataset.pictures if picture.source == "faces" and picture.located]
     if located:
         rows = [(picture.name.removeprefix("faces/"), picture.faces[0]) for picture in located]

@@ -20,7 +20,8 @@ from maskedge.labelled_boxes import UNLABELLED, LabelledBox
 from maskedge.modelfile.crop import CropRule
 from maskedge.support.pictures import list_pictures, read_picture
 from maskedge.types import NOT_A_FACE, Box
-from maskedge_train.shared.box_convention import BoxFile, common_convention, correct_labels, read_moved_boxes
+from maskedge_train.shared.box_convention import common_convention, correct_labels, read_moved_boxes
+from maskedge_train.shared.box_file import BoxFile
 from maskedge_train.shared.face_crop import CROP
 
 from .hashing import perceptual_hashes, polar_thumbnail

@@ -17,7 +17,7 @@ from maskedge.modelfile.contract import default_detector, open_model, read_detec
 from maskedge.support.pictures import list_pictures, read_picture
 from maskedge.types import Box, Image
 from maskedge.vision.pipeline import MaskDetector
-from maskedge_train.shared.box_convention import CONVENTIONS, EYEBROWS
+from maskedge_train.shared.box_file import CONVENTIONS, EYEBROWS
 
 from .dataset import FACE_LABELS
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from maskedge.boxes import box_iou
@@ -17,9 +16,7 @@ from maskedge.labelled_boxes import COLUMNS, LabelledBox, read_boxes, write_boxe
 from maskedge.support.files import write_file
 from maskedge.types import Box
 
-EYEBROWS, FOREHEAD = "eyebrows", "forehead"
-CONVENTIONS = (EYEBROWS, FOREHEAD)
-"""Upper edges of face boxes. The lower edge is the chin in both."""
+from .box_file import COLUMN, CONVENTIONS, EYEBROWS, FOREHEAD, BoxFile
 
 _FOREHEAD_SHARE = 0.12
 """Height from eyebrows to forehead, relative to the height of a box that begins at the eyebrows.
@@ -30,49 +27,6 @@ _SAME = 0.8
 """Overlap (IoU) above which two boxes of one file are the same face."""
 _SAME_ACROSS = 0.4
 """This overlap for boxes that were drawn in different conventions."""
-_COLUMN = "convention"
-
-
-@dataclass(frozen=True)
-class BoxFile:
-    """A CSV file of labelled boxes.
-
-    Attributes:
-        path: The file.
-        convention: Convention that the user stated; None if the file has to state it.
-    """
-
-    path: Path
-    convention: str | None = None
-
-    def find_convention(self) -> str | None:
-        """Return the stated convention, or that of the file's column `convention`, or None.
-
-        Raises:
-            UsageError: The column is not the same known convention in every row, or differs from
-                the stated one.
-        """
-        try:
-            with self.path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-                reader = csv.DictReader(file)
-                found = {row[_COLUMN] for row in reader} if _COLUMN in (reader.fieldnames or ()) else set()
-        except (OSError, csv.Error) as error:
-            raise UsageError(f"{self.path} cannot be read as labelled boxes ({error}).") from error
-        if len(found) > 1 or not found <= set(CONVENTIONS):
-            names = ", ".join(sorted(map(str, found)))
-            raise UsageError(
-                f"the column {_COLUMN} of {self.path} has {names}: it must be {' or '.join(CONVENTIONS)}, the same in every row."
-            )
-        own = found.pop() if found else None
-        if own and self.convention and own != self.convention:
-            raise UsageError(f"the boxes of {self.path} begin at the {own}, as the file states, not at the {self.convention}.")
-        return self.convention or own
-
-
-def parse_box_file(text: str) -> BoxFile:
-    """Parse `FILE` or `FILE=CONVENTION`."""
-    path, _, convention = text.rpartition("=")
-    return BoxFile(Path(path), convention) if path and convention in CONVENTIONS else BoxFile(Path(text))
 
 
 def common_convention(files: Iterable[BoxFile], wanted: str | None = None) -> str | None:
@@ -160,7 +114,7 @@ def write_stated_boxes(path: Path, boxes: Iterable[tuple[str, LabelledBox]], con
         return
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*COLUMNS, _COLUMN])
+    writer.writerow([*COLUMNS, COLUMN])
     for image, labelled in boxes:
         writer.writerow([image, *(round(value, 1) for value in labelled.box), labelled.label, convention])
     write_file(path, text.getvalue())

@@ -134,7 +134,7 @@ class CnnDetector(FaceDetector):
         width, height = self._padded(size)
         # The aspect ratio stays; the rest of the input, right and below, is black.
         frame = np.zeros((height, width, 3), np.uint8)
-        resize(part, size, dst=frame[: size[1], : size[0]])
+        resize(part, size, dst=frame[: size[1], : size[0]], exact=True)
         return frame
 
     @staticmethod
