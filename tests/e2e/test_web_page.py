@@ -73,20 +73,22 @@ def run() -> Iterator[Run]:
 def test_picture_counts_and_chart_are_shown(browser: webdriver.Chrome, run: Run) -> None:
     show(browser, run)
     until(lambda: browser.execute_script("return document.getElementById('picture').naturalWidth") == 640)
-    tiles = browser.find_elements(By.CSS_SELECTOR, "#counts li")
-    assert [tile.find_element(By.CLASS_NAME, "word").text for tile in tiles] == [
-        "With a mask",
-        "Without a mask",
-        "Mask worn incorrectly",
-    ]
+
+    def texts(selector: str) -> list[str]:
+        """In one call, because the page is redrawn every second."""
+        found: list[str] = browser.execute_script(
+            "return [...document.querySelectorAll(arguments[0])].map((part) => part.innerText.trim())", selector
+        )
+        return found
+
+    assert texts("#counts li .word") == ["With a mask", "Without a mask", "Mask worn incorrectly"]
     # Colour is not the only signal: each label has its own symbol, and its own dashes in the chart.
-    assert len({tile.find_element(By.CLASS_NAME, "mark").text for tile in tiles}) == 3
-    # In one call, because the chart is redrawn every second.
+    assert len(set(texts("#counts li .mark"))) == 3
     series = "[...document.querySelectorAll('#chart path.series')]"
     lines = browser.execute_script(f"return {series}.map(p => [p.getAttribute('stroke-dasharray'), p.getAttribute('d')])")
     assert len({dashes for dashes, _ in lines}) == 3
     assert all(path for _, path in lines)
-    until(lambda: any(tile.text.split()[0] != "0" for tile in browser.find_elements(By.CSS_SELECTOR, "#counts .number")))
+    until(lambda: any(text.split()[0] != "0" for text in texts("#counts .number")))
     assert "door" in words(browser, "zones")
     assert not browser.get_log("browser")
 
