@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -24,7 +25,7 @@ from maskedge.sinks.output_settings import OutputConfig
 from maskedge.support.files import read_text
 
 from .errors import MaskedgeError, UsageError
-from .settings import MASK, PRECISIONS, Range, check_settings, check_value, shown
+from .settings import MASK, PRECISIONS, Range, check_name, check_settings, check_value, shown
 
 if TYPE_CHECKING:
     from maskedge.alerts.rules import AlertRule
@@ -42,6 +43,25 @@ _MOST_RULES = 100
 _TOKENS = re.compile(r'''"""(?:\\.|[^\\])*?"""|'{3}.*?'{3}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*|[\[\]{}]''', re.DOTALL)
 """Strings, comments and brackets of a TOML file."""
 _LONG_KEY = re.compile(rf"(?<![\w-])(?:[\w-]+[ \t]*\.[ \t]*){{{_MOST_DEPTH}}}")
+
+
+@dataclass(frozen=True)
+class DeviceConfig:
+    """The section `[device]`."""
+
+    name: str = field(
+        default="", metadata={"help": "name of this device in events, topics and Home Assistant; empty: its host name"}
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self, "device")
+        if self.name:
+            object.__setattr__(self, "name", check_name(self.name, "device.name"))
+
+    @property
+    def shown_name(self) -> str:
+        """The name, or the host name of this machine."""
+        return self.name or socket.gethostname() or "device"
 
 
 @dataclass(frozen=True)
@@ -179,6 +199,7 @@ class EdgeConfig:
     """All settings, one attribute per section of edge.toml.
 
     Attributes:
+        device: The name of this device.
         source: Where frames come from.
         model: The classifier.
         detect: The face detector.
@@ -189,8 +210,10 @@ class EdgeConfig:
         alerts: The alert rules.
         sections: Sections that outputs and alert actions declare, by name. Each section is also an
             attribute, such as `config.web.serve`.
+        camera: Name of the camera; empty if the user gives it none.
     """
 
+    device: DeviceConfig
     source: SourceConfig
     model: ModelConfig
     detect: DetectConfig
@@ -200,6 +223,7 @@ class EdgeConfig:
     log: LogConfig
     alerts: tuple[AlertRule, ...]
     sections: Mapping[str, Any]
+    camera: str = ""
 
     def __getattr__(self, name: str) -> Any:
         # Python calls this only for names that are not fields. `sections` is missing while an
@@ -212,6 +236,7 @@ class EdgeConfig:
 
 # These modules are imported when a configuration is loaded. `--help` does not need them.
 _FIRST = {
+    "device": (__name__, "DeviceConfig"),
     "source": ("maskedge.sources.config", "SourceConfig"),
     "model": (__name__, "ModelConfig"),
     "detect": (__name__, "DetectConfig"),

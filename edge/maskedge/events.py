@@ -20,6 +20,9 @@ OUTPUT_LOST = "output_lost"
 OUTPUT_BACK = "output_back"
 KINDS = (FACE_APPEARED, FACE_LEFT, LABEL_CHANGED, SOURCE_LOST, SOURCE_BACK, ALERT, ALERT_ENDED, HEALTH, OUTPUT_LOST, OUTPUT_BACK)
 
+UNNAMED = "camera"
+"""Name of a camera to which the user gives none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -31,6 +34,8 @@ class Event:
         source: Display name of the source, without user name and password.
         details: Fields of this kind of event, in JSON types (docs/contracts.md).
         film_s: Time in the video file in seconds; None for other sources.
+        camera: Name of the camera. The run sets it when it publishes the event.
+        device: Name of the device. The run sets it when it publishes the event.
     """
 
     kind: str
@@ -38,8 +43,11 @@ class Event:
     source: str
     details: Mapping[str, Any] = field(default_factory=dict)
     film_s: float | None = None
+    camera: str = UNNAMED
+    device: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the event in JSON types, as it is published (docs/contracts.md)."""
         in_video = {} if self.film_s is None else {"film_s": round(self.film_s, 3)}
-        return {"event": self.kind, "source": self.source, "time": utc(self.time), **in_video, **self.details}
+        places = {"source": self.source, "camera": self.camera, "device": self.device}
+        return {"event": self.kind, **places, "time": utc(self.time), **in_video, **self.details}

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from .events import Event
+from .events import UNNAMED, Event
 from .rendering.draw import Overlay, draw_faces, pixelate
 from .support.timing import inner_stage
 from .types import Box, Face, FaceLabel, Frame, Image
@@ -33,6 +33,8 @@ class FrameResult:
         drawn_from: Another result, whose pictures are used in place of this one's. It has boxes
             where `faces` has none. None: this result draws its own pictures.
         film_s: Time of the frame in the video file in seconds; None for other sources.
+        camera: Name of the camera.
+        device: Name of the device.
     """
 
     frame: Frame
@@ -44,6 +46,8 @@ class FrameResult:
     overlay: Overlay = field(default_factory=Overlay)
     drawn_from: FrameResult | None = field(default=None, repr=False)
     film_s: float | None = None
+    camera: str = UNNAMED
+    device: str = ""
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import Field, fields
 from pathlib import Path
@@ -17,6 +18,8 @@ MOST_TEXT = 4096
 """Maximum length of a text in characters."""
 MOST_ITEMS = 1000
 """Maximum number of items of a list."""
+MOST_NAME = 64
+"""Maximum length of the name of a device or a camera in characters; twice as many bytes."""
 _SHOWN = 60
 """Maximum number of characters of a refused value in an error message."""
 
@@ -75,6 +78,34 @@ def check_value(entry: Field[Any], value: Any, where: str) -> None:
     if problem:
         got = f", got {MASK if entry.metadata.get('secret') else shown(value)}" if isinstance(value, int | float) else ""
         raise UsageError(f"{where} {problem}{got}.")
+
+
+def check_name(name: str, where: str) -> str:
+    """Check the name of a device or a camera. It becomes a part of topics, paths and addresses.
+
+    Args:
+        name: The name.
+        where: Name of the key, for messages.
+
+    Returns:
+        The name in Unicode's form NFC, so that names that look the same are the same.
+
+    Raises:
+        UsageError: The name is empty or too long, or contains a character that is not allowed.
+    """
+    name = unicodedata.normalize("NFC", name)
+    allowed = "letters and digits of any script, '-', '_', '.', and single blanks between them"
+    if not name.strip():
+        raise UsageError(f"{where} is empty: give a name of {allowed}.")
+    if len(name) > MOST_NAME or len(name.encode(errors="replace")) > 2 * MOST_NAME:
+        raise UsageError(f"{where} takes {MOST_NAME} characters and {2 * MOST_NAME} bytes at most, got {shown(name)}.")
+    bad = next((sign for sign in name if not (sign in "-_. " or unicodedata.category(sign)[0] in "LMN")), None)
+    if bad is not None:
+        sign = bad if bad.isprintable() and not bad.isspace() else f"U+{ord(bad):04X}"
+        raise UsageError(f"{where} contains {sign!r}, got {shown(name)}: use {allowed}.")
+    if name[0] in ". " or name[-1] == " " or "  " in name:
+        raise UsageError(f"{where} begins with '.' or has blanks at an end or side by side, got {shown(name)}: use {allowed}.")
+    return name
 
 
 def shown(value: Any) -> str:

@@ -12,7 +12,7 @@ import pytest
 from maskedge.alerts.registry import rule_class
 from maskedge.config import DetectConfig, LimitsConfig, load_config, section_class, section_names
 from maskedge.errors import UsageError
-from maskedge.settings import MOST_TEXT, Range, shown
+from maskedge.settings import MOST_TEXT, Range, check_name, shown
 from maskedge.sinks.mqtt.sink import MqttConfig
 from maskedge.zones import ZonesConfig
 
@@ -87,3 +87,31 @@ def test_what_is_refused_is_shown_short() -> None:
     for _ in range(100_000):
         deep = [deep]
     assert "too large to show" in shown(deep) or len(shown(deep)) < 80
+
+
+def test_names_of_devices_and_cameras_fit_into_topics_and_paths() -> None:
+    for name in ("door", "Tür 2", "入口", "Вход", "a.b-c_d", "x" * 64):
+        assert check_name(name, "camera.name") == name
+    assert check_name("Tu\u0308r", "camera.name") == "Tür", "names that look the same are the same"
+    bad = (
+        "",
+        "  ",
+        "a/b",
+        "a+b",
+        "a#b",
+        "door\n",
+        "\0",
+        "door \U0001f6aa",
+        " door",
+        "door ",
+        "a  b",
+        "..",
+        ".hidden",
+        "x" * 65,
+        "入" * 50,
+        "a\tb",
+        "\udce9",
+    )
+    for name in bad:
+        with pytest.raises(UsageError, match=r"^camera\.name .*\.$"):
+            check_name(name, "camera.name")

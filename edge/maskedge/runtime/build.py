@@ -13,7 +13,7 @@ from maskedge.alerts.engine import AlertEngine
 from maskedge.alerts.registry import check_labels, check_rules
 from maskedge.config import DetectConfig, EdgeConfig, changed_keys
 from maskedge.errors import UsageError
-from maskedge.events import Event
+from maskedge.events import UNNAMED, Event
 from maskedge.modelfile.precision import choose_precision
 from maskedge.sinks import sink_classes
 from maskedge.sinks.base import RunNames, Sink, SinkContext
@@ -120,6 +120,8 @@ class Run:
             event_queue=self._events,
             anonymize=config.privacy.anonymize,
             stats_only=config.privacy.stats_only,
+            camera=config.camera or UNNAMED,
+            device=config.device.shown_name,
         )
 
     def open(self, *, file: Path | None, stopped: Callable[[], bool]) -> None:
@@ -141,6 +143,9 @@ class Run:
             stopped=stopped,
             warnings=self.warnings,
             notices=self.notices,
+            camera=context.camera,
+            device=context.device,
+            named=bool(config.camera),
         )
         for sink, settings in wanted:
             opened = sink.open(settings, facts)

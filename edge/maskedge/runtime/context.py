@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from maskedge.alerts.actions import Actions
 from maskedge.alerts.engine import AlertEngine
 from maskedge.errors import MaskedgeError
-from maskedge.events import Event
+from maskedge.events import UNNAMED, Event
 from maskedge.system.health import HealthWatcher
 from maskedge.system.rate_limiter import RateLimiter
 from maskedge.system.sd_notify import SystemdNotifier
@@ -63,6 +63,8 @@ class RunContext:
         event_queue: Events of other threads. The loop publishes them.
         anonymize: Pixelate faces in every picture that leaves the program.
         stats_only: Remove positions and identities from everything that leaves the program.
+        camera: Name of the camera.
+        device: Name of the device.
         reload: Reloads the configuration. The loop calls it between two frames.
     """
 
@@ -76,4 +78,6 @@ class RunContext:
     event_queue: queue.SimpleQueue[Event] = field(default_factory=queue.SimpleQueue)
     anonymize: bool = False
     stats_only: bool = False
+    camera: str = UNNAMED
+    device: str = ""
     reload: Callable[[], None] = lambda: None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from maskedge.alerts.engine import AlertChange
@@ -21,6 +21,7 @@ from .event_log import log_event
 from .state import RunState
 
 T = TypeVar("T")
+R = TypeVar("R", FrameResult, Event)
 
 
 @dataclass(eq=False)
@@ -81,9 +82,9 @@ class EventPublisher:
             OutputError: A sink failed and the source is not live.
         """
         changes = self._context.alerts.observe(result) if self._context.alerts is not None else []
-        self._newest = published = self._impersonal(result)
+        self._newest = published = self._published(result)
         self._still = None
-        published.events = [*published.events, *self._perform(changes)]
+        published.events = [*map(self._published, published.events), *self._perform(changes)]
         for event in published.events:
             log_event(event)
         go_on = True
@@ -137,10 +138,10 @@ class EventPublisher:
     def log_remaining(self) -> None:
         """Log the events that other threads published after the outputs were closed."""
         while not self._context.event_queue.empty():
-            log_event(self._impersonal(self._context.event_queue.get()))
+            log_event(self._published(self._context.event_queue.get()))
 
     def _publish(self, events: Iterable[Event]) -> None:
-        for event in map(self._impersonal, events):
+        for event in map(self._published, events):
             log_event(event)
             for output in self._working():
                 self._guard(output, lambda sink=output.sink, event=event: sink.handle_event(event))  # type: ignore[misc]
@@ -149,12 +150,16 @@ class EventPublisher:
         """Start the actions of alerts. Return the events that they publish."""
         events = []
         for rule, change in changes:
-            event = self._impersonal(change)
+            event = self._published(change)
             if self._context.actions is None:
                 events.append(event)
             else:
                 events += self._context.actions.perform(rule, event, self._newest)
         return events
+
+    def _published(self, value: R) -> R:
+        """Return a result or an event with the names of camera and device, as privacy allows."""
+        return replace(self._impersonal(value), camera=self._context.camera, device=self._context.device)
 
     def _impersonal(self, value: T) -> T:
         """Return a result, an event or the active alerts without data that privacy excludes."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from maskedge.errors import OutputError
-from maskedge.events import Event
+from maskedge.events import UNNAMED, Event
 from maskedge.results import FrameResult
 from maskedge.sources import Source
 from maskedge.support.text import displayable
@@ -40,6 +40,9 @@ class SinkContext:
         stopped: Returns True after a request to end the run.
         warnings: Messages for the user, logged as warnings.
         notices: Messages for the user, logged as information.
+        camera: Name of the camera.
+        device: Name of the device.
+        named: True if the user has named the camera. Topics and files then contain its name.
     """
 
     source: Source
@@ -50,6 +53,9 @@ class SinkContext:
     stopped: Callable[[], bool] = lambda: False
     warnings: list[str] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    camera: str = UNNAMED
+    device: str = ""
+    named: bool = False
 
 
 class Sink:

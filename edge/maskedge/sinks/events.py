@@ -28,9 +28,12 @@ from .retention import Retention, prune
 _FIRST_LINE = 1 << 20
 COLUMNS = (
     *("event", "time", "source", "frame", "track", "label", "score", "raw_label", "raw_score", "unsure"),
-    *("x1", "y1", "x2", "y2", "details", "film_s"),
+    *("x1", "y1", "x2", "y2", "details", "film_s", "camera", "device"),
 )
 """Columns of the CSV: docs/contracts.md."""
+_HEADER = ",".join(COLUMNS).encode()
+_OLDER_HEADER = ",".join(COLUMNS[:-2]).encode()
+"""The header that versions before 1.1 wrote."""
 LIVE_ROTATE_MB = 100.0
 """Default size at which the events file of a camera rotates, in megabytes (about 1 GB a day)."""
 
@@ -99,6 +102,8 @@ def to_event(result: FrameResult) -> dict[str, Any]:
     frame = result.frame
     return {
         "source": frame.source,
+        "camera": result.camera,
+        "device": result.device,
         "frame": frame.index,
         "time": utc(frame.time),
         **({} if result.film_s is None else {"film_s": round(result.film_s, 3)}),
@@ -146,6 +151,8 @@ class EventSink(Sink):
         try:
             if appends and is_taken(self._path) and not self._holds_events(self._path):
                 raise UsageError(f"{displayable(path)} does not contain events, but would be appended to: name another file.")
+            if appends and self._has_older_columns(self._path):
+                self._rotate(self._path)
             self._open(self._path, anew=not appends)
         except OSError as error:
             raise self._lost(error) from error
@@ -224,7 +231,7 @@ class EventSink(Sink):
             self._rotate(path)
         file = self._file or self._open(path, anew=False)
         if self._csv and self._size == 0:
-            data = ",".join(COLUMNS).encode() + b"\n" + data
+            data = _HEADER + b"\n" + data
         rest = memoryview(data)
         try:
             while rest:
@@ -257,15 +264,22 @@ class EventSink(Sink):
 
     def _holds_events(self, path: Path) -> bool:
         """Return True if a file starts like an events file, even with a part of its first line."""
-        header = ",".join(COLUMNS).encode()
         with path.open("rb") as file:
             line, end, _ = file.read(_FIRST_LINE).partition(b"\n")
         if self._csv:
-            return line == header if end else header.startswith(line)
+            return line in (_HEADER, _OLDER_HEADER) if end else _HEADER.startswith(line)
         try:
             return bool({"frame", "event"} & json.loads(line).keys())
         except (ValueError, AttributeError):
             return not end and line.startswith((b'{"source": ', b'{"event": '))
+
+    def _has_older_columns(self, path: Path) -> bool:
+        """Return True for a CSV file of an earlier version, which has fewer columns."""
+        if not (self._csv and path.is_file()):
+            return False
+        with path.open("rb") as file:
+            line, end, _ = file.read(_FIRST_LINE).partition(b"\n")
+        return bool(end) and line == _OLDER_HEADER
 
     def _shut(self) -> None:
         file, self._file = self._file, None
@@ -326,7 +340,7 @@ def _rows(rows: Iterable[dict[str, Any]]) -> str:
 def _face_row(event: dict[str, Any], face: dict[str, Any]) -> dict[str, Any]:
     corners = dict(zip(("x1", "y1", "x2", "y2"), face.get("box", ()), strict=False))
     named = {name: value for name, value in face.items() if name in COLUMNS} | {"unsure": to_json(face["unsure"])}
-    own = {name: value for name, value in event.items() if name in ("time", "source", "frame", "film_s")}
+    own = {name: value for name, value in event.items() if name in ("time", "source", "camera", "device", "frame", "film_s")}
     return {"event": "face"} | own | named | corners
 
 

@@ -130,6 +130,8 @@ def test_camera_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     assert begun.event.to_json() == {
         "event": "alert",
         "source": "0",
+        "camera": "camera",
+        "device": "",
         "time": "2001-09-09T01:46:43.000Z",
         "rule": "rule one",
         "when": "camera_lost",

@@ -104,6 +104,22 @@ def test_nothing_leaves_the_publisher_with_a_position_or_an_identity(source: Dem
     context.actions.close()
 
 
+def test_everything_that_is_published_names_camera_and_device(source: DemoSource) -> None:
+    keeper, state = Keeper(), RunState("demo")
+    rule = rule_class()(name="bare", when="person_without_mask", seconds=1.0)
+    context = RunContext(alerts=AlertEngine([rule], Zones(), "demo"), state=state, camera="door", device="pi")
+    publisher = EventPublisher(source, [keeper], context, state, StageClock())
+    for second in range(3):
+        publisher.publish_result(result(second, Event("face_appeared", 1e9, "demo", {"track": 7, "label": "without_mask"})))
+    context.event_queue.put(Event("output_back", 1e9, "demo", {"output": "events"}))
+    publisher.tick(waiting=False)
+    publisher.publish_event(Event(SOURCE_LOST, 1e9, "demo", {"error": "the cable."}))
+    events = [event for one in keeper.results for event in one.events] + keeper.events
+    assert {"face_appeared", "output_back", ALERT, SOURCE_LOST} <= {event.kind for event in events}
+    assert {(event.to_json()["camera"], event.to_json()["device"]) for event in events} == {("door", "pi")}
+    assert {(one.camera, one.device) for one in keeper.results} == {("door", "pi")}
+
+
 def test_the_publisher_passes_on_what_sinks_ask_for(source: DemoSource) -> None:
     keeper, state = Keeper(), RunState("demo")
     publisher = EventPublisher(source, [keeper], RunContext(), state, StageClock())

@@ -96,10 +96,22 @@ def test_csv_has_a_row_a_face(tmp_path: Path) -> None:
         "event": "face", "time": "2026-01-31T12:00:00.000Z", "source": "0", "frame": "3", "track": "7",
         "label": "with_mask", "score": "0.9812", "raw_label": "without_mask", "raw_score": "0.51", "unsure": "false",
         "x1": "312.0", "y1": "96.5", "x2": "420.0", "y2": "240.0",
-        "details": "", "film_s": "",
+        "details": "", "film_s": "", "camera": "camera", "device": "",
     }  # fmt: skip
     assert rows[2]["track"] == ""
     assert rows[3]["source"] == 'a "quoted", name\n'
+
+
+def test_the_csv_of_an_earlier_version_is_put_aside(tmp_path: Path) -> None:
+    path = tmp_path / "events.csv"
+    path.write_text(",".join(COLUMNS[:-2]) + "\nface,2026-01-31T12:00:00.000Z,0,3,7,with_mask,0.9,with_mask,0.9,false,1,2,3,4,,\n")
+    before = path.read_text()
+    sink = EventSink(str(path), live=True)
+    sink.write(answer(3, FACES))
+    sink.close()
+    (older,) = tmp_path.glob("events.2*.csv")
+    assert older.read_text() == before
+    assert path.read_text().splitlines()[0] == ",".join(COLUMNS)
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv"])

@@ -43,6 +43,8 @@ def test_event_follows_the_contract(tmp_path: Path, frames: list[Image]) -> None
     sink.close()
     assert event == {
         "source": "0",
+        "camera": "camera",
+        "device": "",
         "frame": 120,
         "time": "2026-01-31T12:00:00.123Z",
         "size": [640, 480],

@@ -38,6 +38,8 @@ def test_a_person_comes_puts_a_mask_on_and_leaves() -> None:
     assert appeared.to_json() == {
         "event": "face_appeared",
         "source": "0",
+        "camera": "camera",
+        "device": "",
         "time": "1970-01-01T00:01:41.000Z",
         "track": 1,
         "label": "without_mask",
