@@ -14,7 +14,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from importlib import import_module
 from pathlib import Path
@@ -211,6 +211,7 @@ class EdgeConfig:
         sections: Sections that outputs and alert actions declare, by name. Each section is also an
             attribute, such as `config.web.serve`.
         camera: Name of the camera; empty if the user gives it none.
+        given: Keys whose values the user has set, as `section.key`.
     """
 
     device: DeviceConfig
@@ -224,6 +225,7 @@ class EdgeConfig:
     alerts: tuple[AlertRule, ...]
     sections: Mapping[str, Any]
     camera: str = ""
+    given: frozenset[str] = field(default=frozenset(), compare=False)
 
     def __getattr__(self, name: str) -> Any:
         # Python calls this only for names that are not fields. `sections` is missing while an
@@ -254,6 +256,31 @@ _LIGHT = {
 """Sections whose keys `--help` describes."""
 _CHOICES = (("source.uri", "source.uri_file", "source.camera"), ("detect.detector", "detect.cascade", "detect.detector_model"))
 """Groups of keys that exclude each other."""
+CAMERAS = "cameras"
+"""Key of the flag `--camera NAME=SOURCE`: a tuple of names and sources."""
+MOST_CAMERAS = 32
+"""Maximum number of cameras of a process."""
+OF_THE_PROCESS = (
+    *("device", "model", "log", "detect.detector", "detect.cascade", "detect.detector_model", "limits.threads"),
+    *("limits.cpu_budget", "output.show", "web.serve", "web.token", "web.token_file", "web.hosts", "web.max_clients"),
+    "web.allow_remote",
+)
+"""Sections and keys that are the same for all cameras of a process."""
+
+
+@dataclass(frozen=True)
+class CameraTable:
+    """A table `[[camera]]`, or a flag `--camera NAME=SOURCE`.
+
+    Attributes:
+        name: Name of the camera.
+        values: The values that the table sets, by `section.key`.
+        alerts: Its alert rules; None for the common ones.
+    """
+
+    name: str
+    values: Mapping[str, Any]
+    alerts: tuple[AlertRule, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -261,15 +288,20 @@ class Loaded:
     """A configuration and its origins.
 
     Attributes:
-        config: The configuration.
+        config: The configuration. With named cameras, the common part of theirs, without a source.
         file: The edge.toml; None if there is none.
         origins: Origin of each value that is not a default, by `section.key`: a file, a variable or
             a flag.
+        cameras: The configuration of each camera, in the order of the file. Without named cameras,
+            `config` alone.
+        tables: The tables of the named cameras.
     """
 
     config: EdgeConfig
     file: Path | None
     origins: Mapping[str, str]
+    cameras: tuple[EdgeConfig, ...]
+    tables: tuple[CameraTable, ...] = ()
 
 
 def load_config(
@@ -300,40 +332,222 @@ def load_config(
         ) from error
 
 
-def _load(file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Loaded:
-    values: dict[str, dict[str, Any]] = {section: {} for section in section_names()}
-    origins: dict[str, str] = {}
-    layers: dict[str, str] = {}
-    rules: list[Any] = []
+class _Values:
+    """Values by section and key. Those of a later layer replace earlier ones."""
 
-    def put(path: str, value: Any, origin: str, layer: str) -> None:
+    def __init__(self) -> None:
+        self.values: dict[str, dict[str, Any]] = {section: {} for section in section_names()}
+        self.origins: dict[str, str] = {}
+        self.layers: dict[str, str] = {}
+
+    def put(self, path: str, value: Any, origin: str, layer: str) -> None:
+        """Set a value. It replaces the other keys of its group that an earlier layer has set."""
         section, _, key = path.partition(".")
-        values[section][key] = value
-        origins[path], layers[path] = origin, layer
-        # A key of a later layer replaces the other keys of its group.
+        self.values[section][key] = value
+        self.origins[path], self.layers[path] = origin, layer
         for other in next((choice for choice in _CHOICES if path in choice), ()):
-            if layers.get(other, layer) != layer:
-                values[section].pop(other.partition(".")[2])
-                del origins[other], layers[other]
+            if self.layers.get(other, layer) != layer:
+                self.drop(other)
 
-    if file is not None:
-        for section, content in _read_toml(file).items():
-            if section == "alerts":
-                rules = _read_rules(content, file)
-                continue
-            _check_section(section, f"{file}")
-            if not isinstance(content, dict):
-                raise UsageError(f"{file}: {section} is a section: write [{section}] and its keys below.")
-            for key, value in content.items():
-                put(f"{section}.{key}", _typed(section, key, value, f"{file}: {section}.{key}"), str(file), "file")
-    for name, section, key, text in _variables(environment):
-        put(f"{section}.{key}", _typed(section, key, text, name, parse=True), name, "variable")
-    for path, value in flags.items():
-        if value is not None:
-            put(path, value, "flag", "flag")
-    built = {section: cls(**values[section]) for section, cls in sections().items()}
-    core = {name: built.pop(name) for name in (*_FIRST, *_LAST)}
-    return Loaded(EdgeConfig(**core, alerts=tuple(rules), sections=built), file, origins)
+    def drop(self, path: str) -> None:
+        """Remove a value."""
+        section, _, key = path.partition(".")
+        if self.values[section].pop(key, None) is not None:
+            del self.origins[path], self.layers[path]
+
+    def make_own(self, name: str) -> None:
+        """Add the name of a camera to the common paths and topics, so that no two cameras share one."""
+        for section, cls in sections().items():
+            for entry in fields(cls):
+                path, value = f"{section}.{entry.name}", self.values[section].get(entry.name)
+                if value and "camera" in entry.metadata and self.layers[path] != "camera":
+                    self.values[section][entry.name] = _with_name(value, name, entry.metadata["camera"])
+
+    def build(self, rules: tuple[AlertRule, ...], camera: str = "") -> EdgeConfig:
+        """Return the configuration."""
+        built = {section: cls(**self.values[section]) for section, cls in sections().items()}
+        core = {name: built.pop(name) for name in (*_FIRST, *_LAST)}
+        return EdgeConfig(**core, alerts=rules, sections=built, camera=camera, given=frozenset(self.origins))
+
+
+def _with_name(value: Any, name: str, kind: str) -> Any:
+    """Return a common path or text with the name of a camera, by the metadata `camera` of its key."""
+    if kind == "folder":
+        return Path(value) / name
+    if kind != "file":
+        return f"{value}{kind}{name}"
+    path = Path(value)
+    shared = value == "-" or str(value).startswith("/dev/")
+    return value if shared else str(path.with_name(f"{path.stem}-{name}{path.suffix}"))
+
+
+def _load(file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Loaded:
+    common: list[tuple[str, Any, str, str]] = []
+    rules: tuple[Any, ...] = ()
+    tables: tuple[CameraTable, ...] = ()
+    for section, content in _read_toml(file).items() if file is not None else ():
+        if section == "alerts":
+            rules = _read_rules(content, f"{file}: alerts")
+        elif section == "camera":
+            tables = _read_cameras(content, f"{file}: camera")
+        else:
+            common += [(path, value, str(file), "file") for path, value in _read_section(section, content, f"{file}: ")]
+    later = [
+        (f"{section}.{key}", _typed(section, key, text, name, parse=True), name, "variable")
+        for name, section, key, text in _variables(environment)
+    ]
+    later += [(path, value, "flag", "flag") for path, value in flags.items() if value is not None and path != CAMERAS]
+    tables = _choose_cameras(tables, [*common, *later], flags.get(CAMERAS) or ())
+    config, origins = _compose([*common, *later], rules, None if not tables else "")
+    cameras = []
+    for table in tables:
+        own = [(path, value, f"camera {table.name}", "camera") for path, value in table.values.items()]
+        shared = [setting for setting in [*common, *later] if setting[0] not in _CHOICES[0]]
+        before = [setting for setting in shared if setting[3] == "file"]
+        settings = [*before, *own, *(setting for setting in shared if setting[3] != "file")]
+        cameras.append(_compose(settings, rules if table.alerts is None else table.alerts, table.name)[0])
+    return Loaded(config, file, origins, tuple(cameras) or (config,), tables)
+
+
+def _compose(
+    settings: list[tuple[str, Any, str, str]], rules: tuple[Any, ...], camera: str | None
+) -> tuple[EdgeConfig, dict[str, str]]:
+    """Return the configuration of settings, and the origins of its values.
+
+    Args:
+        settings: Path, value, origin and layer of each setting, the earliest layer first.
+        rules: The alert rules.
+        camera: Name of the camera; empty for the common part of several; None for an unnamed one.
+    """
+    values = _Values()
+    for path, value, origin, layer in settings:
+        values.put(path, value, origin, layer)
+    if camera == "":
+        for path in _CHOICES[0]:
+            values.drop(path)
+    if camera:
+        values.make_own(camera)
+    return values.build(rules, camera or ""), values.origins
+
+
+def _read_section(section: str, content: Any, where: str) -> list[tuple[str, Any]]:
+    """Return the values of a section by `section.key`. `where` precedes the name of the section."""
+    _check_section(section, where.removesuffix(": "))
+    if not isinstance(content, dict):
+        raise UsageError(f"{where}{section} is a section: write [{section}] and its keys below.")
+    return [(f"{section}.{key}", _typed(section, key, value, f"{where}{section}.{key}")) for key, value in content.items()]
+
+
+def _read_cameras(content: Any, where: str) -> tuple[CameraTable, ...]:
+    if not isinstance(content, list) or not all(isinstance(table, dict) for table in content):
+        raise UsageError(f"{where}s are tables: write [[camera]] and the keys of a camera below.")
+    if len(content) > MOST_CAMERAS:
+        raise UsageError(f"{where}: {len(content)} cameras are too many for a process: {MOST_CAMERAS} at most.")
+    return tuple(_read_camera(table, f"{where}[{number}]") for number, table in enumerate(content, 1))
+
+
+def _read_camera(table: dict[str, Any], where: str) -> CameraTable:
+    """Return a table `[[camera]]` with its values by `section.key`."""
+    if not isinstance(table.get("name"), str):
+        raise UsageError(f'{where} has no name: add name = "door", for example.')
+    values: dict[str, Any] = {}
+    rules: tuple[Any, ...] | None = None
+    for key, content in table.items():
+        if key == "name":
+            continue
+        if key == "source":
+            values |= [camera_source(content, f"{where}.source")]
+        elif key == "alerts":
+            rules = _read_rules(content, f"{where}.alerts")
+        elif isinstance(content, dict):
+            values |= _read_section(key, content, f"{where}.")
+        elif key in ("uri", "camera"):
+            raise UsageError(f"{where}.{key}: a camera has the key source, which takes a number, a device, a URI or a path.")
+        else:
+            values[f"source.{key}"] = _typed("source", key, content, f"{where}.{key}")
+    for path in values:
+        if path in OF_THE_PROCESS or path.partition(".")[0] in OF_THE_PROCESS:
+            raise UsageError(f"{where}: {path} is the same for all cameras: write it in the section [{path.partition('.')[0]}].")
+    if sum(path in values for path in _CHOICES[0]) != 1:
+        raise UsageError(f'{where} needs one source: add source = 0, or source = "rtsp://camera/1", for example.')
+    return CameraTable(check_name(table["name"], f"{where}.name"), values, rules)
+
+
+def camera_source(source: Any, where: str) -> tuple[str, str]:
+    """Return the key and the value in `[source]` for the source of a camera.
+
+    Args:
+        source: Number or device of a camera, URI or path.
+        where: Name of the key, for messages.
+
+    Raises:
+        UsageError: It is neither a number nor a text.
+    """
+    if isinstance(source, bool) or not isinstance(source, int | str) or (isinstance(source, int) and source < 0):
+        raise UsageError(f"{where} takes the number of a camera or a text, got {shown(source)}.")
+    text = str(source) if not isinstance(source, int) or source < 10**9 else shown(source)
+    key = "camera" if text.strip().isdecimal() or text.startswith("/dev/") else "uri"
+    _typed("source", key, text, where)
+    return f"source.{key}", text
+
+
+def _choose_cameras(
+    tables: tuple[CameraTable, ...], settings: list[tuple[str, Any, str, str]], named: Sequence[tuple[str, str]]
+) -> tuple[CameraTable, ...]:
+    """Return the cameras in effect.
+
+    A source or cameras of a later layer replace those of an earlier one. A camera of the command
+    line takes the settings of the table of its name.
+
+    Args:
+        tables: The tables of the file.
+        settings: Path, value, origin and layer of the common settings.
+        named: Name and source of each camera of the command line.
+
+    Raises:
+        UsageError: Cameras of one layer exclude each other.
+    """
+    sources = {layer: origin for path, _, origin, layer in settings if path in _CHOICES[0]}
+    if named:
+        if "flag" in sources:
+            raise UsageError("--camera NAME=SOURCE and another source exclude each other: give each camera a name.")
+        known = {table.name: table for table in tables}
+        tables = tuple(_named_table(name, source, known) for name, source in named)
+    elif "variable" in sources or "flag" in sources:
+        return ()
+    elif tables and "file" in sources:
+        raise UsageError(f"{sources['file']}: [source] and [[camera]] both give a source: move it into a [[camera]] table.")
+    if len(tables) > MOST_CAMERAS:
+        raise UsageError(f"{len(tables)} cameras are too many for a process: {MOST_CAMERAS} at most.")
+    names: dict[str, str] = {}
+    devices: dict[str, str] = {}
+    for table in tables:
+        # Names that differ in case alone are the same file on some disks.
+        if table.name.casefold() in names:
+            raise UsageError(f"two cameras have the name {names[table.name.casefold()]!r}: give each a name of its own.")
+        names[table.name.casefold()] = table.name
+        device = _device_of(table)
+        if device in devices:
+            raise UsageError(f"the cameras {devices[device]!r} and {table.name!r} have the same device {device}: leave one out.")
+        if device is not None:
+            devices[device] = table.name
+    return tables
+
+
+def _named_table(name: str, source: str, known: Mapping[str, CameraTable]) -> CameraTable:
+    name = check_name(name, "the name in --camera NAME=SOURCE")
+    table = known.get(name, CameraTable(name, {}))
+    kept = {path: value for path, value in table.values.items() if path not in _CHOICES[0]}
+    return CameraTable(name, dict([camera_source(source, f"--camera {name}")]) | kept, table.alerts)
+
+
+def _device_of(table: CameraTable) -> str | None:
+    """Return the device of a camera that can be opened once only; None for a stream or a file."""
+    camera, uri = table.values.get("source.camera"), str(table.values.get("source.uri", "")).strip()
+    if camera is not None:
+        path = f"/dev/video{int(camera)}" if camera.strip().isdecimal() else camera
+        return os.path.realpath(path)
+    return uri.lower() if uri.lower().startswith(("csi://", "picamera2://")) else None
 
 
 def sections() -> dict[str, type[Any]]:
@@ -405,18 +619,19 @@ def _check_depth(text: str, file: Path) -> None:
         raise UsageError(f"the configuration {file} holds a key of more than {_MOST_DEPTH} parts: no key has so many.")
 
 
-def _read_rules(content: Any, file: Path) -> list[Any]:
+def _read_rules(content: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(content, list) or not all(isinstance(table, dict) for table in content):
-        raise UsageError(f"{file}: alert rules are tables: write [[alerts]] and the keys of a rule below.")
+        raise UsageError(f"{where.removesuffix('alerts')}alert rules are tables: write [[alerts]] and the keys of a rule below.")
     if len(content) > _MOST_RULES:
-        raise UsageError(f"{file}: {len(content)} alert rules are too many: {_MOST_RULES} at most.")
+        raise UsageError(f"{where}: {len(content)} alert rules are too many: {_MOST_RULES} at most.")
     rules = []
     for number, table in enumerate(content, 1):
-        where = f"{file}: alerts[{number}]"
         rules.append(
-            section_class("alerts")(**{key: _typed("alerts", key, value, f"{where}.{key}") for key, value in table.items()})
+            section_class("alerts")(
+                **{key: _typed("alerts", key, value, f"{where}[{number}].{key}") for key, value in table.items()}
+            )
         )
-    return rules
+    return tuple(rules)
 
 
 def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:
@@ -433,7 +648,7 @@ def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str, 
 
 
 def _check_section(section: str, where: str) -> None:
-    known = (*section_names(), "alerts")
+    known = (*section_names(), "alerts", "camera")
     if section not in known:
         raise UsageError(f"{where}: there is no section [{shown(section)[1:-1]}]{_nearest(section, known)}")
 
@@ -525,8 +740,12 @@ def is_secret(entry: Field[Any]) -> bool:
     return bool(entry.metadata.get("secret"))
 
 
-def secrets_of(config: EdgeConfig) -> set[str]:
-    """Return the secrets of a configuration: values of secret keys, and passwords in addresses."""
+def secrets_of(*configs: EdgeConfig) -> set[str]:
+    """Return the secrets of configurations: values of secret keys, and passwords in addresses."""
+    return set().union(*map(_secrets_of, configs))
+
+
+def _secrets_of(config: EdgeConfig) -> set[str]:
     from maskedge.sources.address import secrets_in
 
     found: set[str] = set()
@@ -566,7 +785,30 @@ def to_toml(loaded: Loaded) -> str:
         lines += ["", f"[{section}]", *_section_lines(getattr(loaded.config, section), section, loaded.origins)]
     for rule in loaded.config.alerts:
         lines += ["", "[[alerts]]", *_section_lines(rule, "alerts", {})]
+    for table in loaded.tables:
+        lines += ["", *_camera_lines(table)]
     return "\n".join(lines) + "\n"
+
+
+def _camera_lines(table: CameraTable) -> Iterator[str]:
+    """Yield the lines of a table `[[camera]]`: the values that it sets, not the common ones."""
+    yield "[[camera]]"
+    yield f"name = {_toml_value(table.name)}"
+    groups: dict[str, dict[str, Any]] = {"source": {}}
+    for path, value in table.values.items():
+        section, _, key = path.partition(".")
+        groups.setdefault(section, {})[key] = value
+    for section, values in groups.items():
+        if section != "source":
+            yield f"[camera.{section}]"
+        for key, value in values.items():
+            name = "source" if section == "source" and key in ("uri", "camera") else key
+            (entry,) = (entry for entry in fields(section_class(section)) if entry.name == key)
+            shown_value = MASK if is_secret(entry) else _hide(value)
+            yield f"{'' if shown_value == value else '# '}{name} = {_toml_value(shown_value)}"
+    for rule in table.alerts or ():
+        yield "[[camera.alerts]]"
+        yield from _section_lines(rule, "alerts", {})
 
 
 def _section_lines(values: Any, section: str, origins: Mapping[str, str]) -> Iterator[str]:

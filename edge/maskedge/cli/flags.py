@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maskedge.config import LOG_FORMATS, LOG_LEVELS, field_of
+from maskedge.config import CAMERAS, LOG_FORMATS, LOG_LEVELS, field_of
 from maskedge.errors import UsageError
 
 from .common import Command
@@ -57,7 +57,16 @@ _PATH = click.Path(path_type=Path)
 _SOURCE, _FACES, _OUTPUTS, _PRIVACY, _RUN = "Source", "Faces", "Outputs", "Privacy", "Running"
 
 FLAGS = (
-    Flag(_SOURCE, "--camera", "source.camera", "Read a camera, by number or device (0, /dev/video0).", "N"),
+    Flag(
+        _SOURCE,
+        "--camera",
+        "source.camera",
+        "Read a camera, by number or device (0, /dev/video0). With a name (--camera door=0 --camera hall=rtsp://...) it may be "
+        "repeated, and takes all that --source takes except pictures.",
+        "[NAME=]N",
+        None,
+        True,
+    ),
     Flag(
         _SOURCE,
         "--source",
@@ -290,7 +299,19 @@ def config_flags(function: Callable[..., Any]) -> Callable[..., Any]:
 def read_flags(parameters: dict[str, Any]) -> dict[str, Any]:
     """Return the values of the flags that were given, by key."""
     values = {flag.key: parameters[_parameter(flag)] for flag in FLAGS}
+    values |= _read_cameras(values.pop("source.camera"))
     return {key: value for key, value in values.items() if value not in (None, ())}
+
+
+def _read_cameras(given: Sequence[str]) -> dict[str, Any]:
+    """Return the values of `--camera`: one camera without a name, or cameras with names."""
+    # The path of a device may contain an equals sign.
+    named = tuple((name, source) for name, equals, source in (text.partition("=") for text in given) if equals and name[:1] != "/")
+    if not named and len(given) <= 1:
+        return {"source.camera": given[0] if given else None}
+    if len(named) < len(given):
+        raise click.UsageError("--camera is given several times: give each camera a name, as in --camera door=0 --camera hall=1.")
+    return {CAMERAS: named}
 
 
 class GroupedCommand(Command):
@@ -311,6 +332,8 @@ class GroupedCommand(Command):
 
 def flag_of(key: str) -> str | None:
     """Return the flag of a key, or None if the key has no flag."""
+    if key == CAMERAS:
+        return "--camera"
     names: Sequence[str] = [flag.names.split("/")[0] for flag in FLAGS if flag.key == key]
     return names[0] if names else None
 

@@ -7,13 +7,14 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from maskedge.errors import MaskedgeError, OutputError, SourceError
+from maskedge.errors import MaskedgeError, OutputError, SourceError, UsageError
 from maskedge.support.text import displayable
 from maskedge.version import VERSION
 
@@ -84,9 +85,9 @@ def main(file: Path | None, print_config: bool, install_service: bool, yes: bool
     if print_config:
         click.echo(to_toml(loaded), nl=False)
         return
-    log = set_up(loaded.config.log.format, loaded.config.log.level, secrets_of(loaded.config))
+    log = set_up(loaded.config.log.format, loaded.config.log.level, secrets_of(*loaded.cameras))
     try:
-        code = _Run(loaded, flags, log).run(early)
+        code = (_CamerasRun if loaded.tables else _Run)(loaded, flags, log).run(early)
     except MaskedgeError as error:
         log.error("%s", error)
         code = error.exit_code
@@ -135,24 +136,17 @@ class _Run:
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
         _ = self._config.source.address  # reports a missing source before anything is loaded
         with require_runtime():
-            from maskedge.runtime.build import open_detector, start_tracking
-            from maskedge.runtime.context import StopRequest
+            from maskedge.runtime.build import detects_every_frame, open_detector, start_tracking
             from maskedge.runtime.loop import run
             from maskedge.runtime.shutdown import close_run
             from maskedge.sources import open_source
 
-        config, stop = self._config, StopRequest()
-
-        def reload(number: int, frame: FrameType | None) -> None:
-            stop.reload = True
-
-        signal.signal(signal.SIGHUP, reload)
-        stop.reload = bool(early)
+        config, stop = self._config, self._request(early)
         check_flags(config, self._flags)
         # The model is loaded before the source, so that an invalid model is reported before a
         # camera is switched on.
         chosen = "detect.detector" in self._loaded.origins
-        detector = open_detector(config, every_frame=_every_frame(self._loaded), chosen=chosen)
+        detector = open_detector(config, every_frame=detects_every_frame(config), chosen=chosen)
         self._warn([detector.notice] if detector.notice else [])
         source = open_source(config.source)
         if source.video:
@@ -175,12 +169,25 @@ class _Run:
         context = built.context
         context.reload = lambda: self._reload(built)
         self._listen(stop, source)
-        progress = self._progress(source)
+        progress = self._show_progress(source.length)
         if context.health is not None:
             context.health.start()
         result = run(source, detector, sinks, max_frames=config.output.max_frames, stop=stop, progress=progress, context=context)
         progress.end()
         return self._report(result, source, stop)
+
+    def _request(self, early: Sequence[int]) -> StopRequest:
+        """Return a request to stop or reload. SIGHUP sets it from now on."""
+        with require_runtime():
+            from maskedge.runtime.context import StopRequest
+
+        stop = StopRequest(reload=bool(early))
+
+        def reload(number: int, frame: FrameType | None) -> None:
+            stop.reload = True
+
+        signal.signal(signal.SIGHUP, reload)
+        return stop
 
     def _listen(self, stop: StopRequest, source: Source) -> None:
         def end(number: int, frame: FrameType | None) -> None:
@@ -193,13 +200,16 @@ class _Run:
     def _reload(self, run: Any) -> None:
         """Reload the configuration. If it is invalid, report the error and keep the old one."""
         from maskedge.config import load_config, secrets_of
+        from maskedge.runtime.build import detects_every_frame
         from maskedge.support.log import set_up
 
         systemd = run.context.systemd
         systemd.reloading()
         try:
             loaded = load_config(self._loaded.file, flags=self._flags)
-            changed, later = run.change(loaded.config, every_frame=_every_frame(loaded))
+            if loaded.tables:
+                raise UsageError("it names cameras ([[camera]]) now: restart edge-run.")
+            changed, later = run.change(loaded.config, every_frame=detects_every_frame(loaded.config))
         except MaskedgeError as error:
             self._log.error("the configuration was not reloaded and stays as it was: %s", error)
         except Exception as error:  # noqa: BLE001  (an invalid file must not end the run)
@@ -216,9 +226,9 @@ class _Run:
                 self._log.warning("takes effect only after a restart: %s", ", ".join(later))
         systemd.reloaded()
 
-    def _progress(self, source: Source) -> _Progress:
+    def _show_progress(self, length: int | None) -> _Progress:
         config = self._config
-        lengths = [length for length in (source.length, config.output.max_frames) if length is not None]
+        lengths = [one for one in (length, config.output.max_frames) if one is not None]
         to_terminal = config.events.file == "-" and sys.stdout.isatty()
         return _Progress(min(lengths, default=None), config.log.quiet or to_terminal or config.log.format == "json")
 
@@ -256,13 +266,60 @@ class _Run:
                 click.echo(displayable(line), err=apart)
 
 
-def _every_frame(loaded: Loaded) -> bool:
-    """Return True if faces must be detected in every frame.
+class _CamerasRun(_Run):
+    """A run of named cameras."""
 
-    With `anonymize`, every frame is needed to hide a new face at once. A value of `every` set by
-    the user takes precedence.
-    """
-    return loaded.config.privacy.anonymize and "detect.every" not in loaded.origins
+    def run(self, early: Sequence[int]) -> int:
+        """Run and return the exit code. `early` holds the SIGHUP signals received so far."""
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+        loaded, stop = self._loaded, self._request(early)
+        with require_runtime():
+            from maskedge.runtime.build import open_detector
+            from maskedge.runtime.cameras import Cameras, smallest_face
+
+        self._check_flags(loaded)
+        detect = replace(loaded.config.detect, min_face_size=smallest_face(loaded.cameras))
+        chosen = "detect.detector" in loaded.origins
+        detector = open_detector(replace(loaded.config, detect=detect), chosen=chosen)
+        self._warn([detector.notice] if detector.notice else [])
+        cameras = Cameras(loaded, detector, stop, self._load)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, frame: cameras.stop(number))
+        progress = self._show_progress(None)
+        try:
+            with require_extra("mqtt"):
+                cameras.start()
+            if cameras.page and not self._config.log.quiet:
+                self._log.info("status page: %s", cameras.page)
+            cameras.run(lambda: progress.show_all(cameras.summaries))
+        finally:
+            cameras.close()
+            progress.end()
+        for summary in cameras.summaries:
+            self._config = next((one for one in cameras.loaded.cameras if one.camera == summary.camera), self._config)
+            if not self._config.log.quiet:
+                self._summarise(summary)
+        return cameras.exit_code
+
+    def _load(self) -> Loaded:
+        """Load the configuration again."""
+        from maskedge.config import load_config, secrets_of
+        from maskedge.support.log import set_up
+
+        loaded = load_config(self._loaded.file, flags=self._flags)
+        set_up(loaded.config.log.format, loaded.config.log.level, secrets_of(*loaded.cameras, *self._loaded.cameras))
+        return loaded
+
+    def _check_flags(self, loaded: Loaded) -> None:
+        """Refuse a flag that has no effect on any camera."""
+        problems = []
+        for config in loaded.cameras:
+            try:
+                check_flags(config, self._flags)
+            except UsageError as error:
+                problems.append(error)
+        if len(problems) == len(loaded.cameras):
+            raise problems[0]
 
 
 class _Progress:
@@ -283,6 +340,16 @@ class _Progress:
         rate = summary.frames / max(summary.seconds, 1e-9)
         text = f"frame {summary.frames}{self._length}  {rate:.0f} frames/s  {sum(summary.faces.values())} faces"
         click.echo(f"\r\033[K{text}" if self._terminal else text, nl=not self._terminal, err=True)
+        self._shown = True
+
+    def show_all(self, summaries: Sequence[Summary]) -> None:
+        """Show the progress of several cameras."""
+        if self._quiet or not summaries or time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + (0.1 if self._terminal else 10)
+        parts = [f"{one.camera} {one.frames} ({one.frames / max(one.seconds, 1e-9):.0f}/s)" for one in summaries]
+        text = f"frames: {', '.join(parts)}"
+        click.echo(f"\r\033[K{text[:150]}" if self._terminal else text, nl=not self._terminal, err=True)
         self._shown = True
 
     def end(self) -> None:

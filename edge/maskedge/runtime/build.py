@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,14 @@ from maskedge.system.rate_limiter import RateLimiter
 from maskedge.system.sd_notify import SystemdNotifier
 from maskedge.vision.detectors import FaceDetector, load_detector
 from maskedge.vision.pipeline import MaskDetector
+from maskedge.vision.worker import DetectionWorker
 from maskedge.zones import Zones
 
 from .context import RunContext
 from .outputs import check_run_outputs
 from .state import RunState
 
-_WITHOUT_RESTART = (
+WITHOUT_RESTART = (
     *("alerts", "zones.roi", "limits.max_fps", "limits.cpu_budget", "privacy.anonymize", "privacy.stats_only"),
     *("detect.every", "detect.face_threshold", "detect.sync", "detect.motion_gate", "log.format", "log.level"),
 )
@@ -63,6 +64,45 @@ def open_detector(config: EdgeConfig, *, every_frame: bool = False, chosen: bool
         threads=config.limits.threads,
         reidentify=not config.privacy.no_reidentification,
     )
+
+
+def share_detector(detector: MaskDetector, config: EdgeConfig, worker: DetectionWorker) -> MaskDetector:
+    """Return a detector for a named camera, which uses the networks of `detector`.
+
+    Args:
+        detector: The detector of the process.
+        config: The configuration of the camera.
+        worker: The detection thread of the process.
+    """
+    shared = detector.share(worker, reidentify=not config.privacy.no_reidentification)
+    shared.detect_every = 1 if detects_every_frame(config) else config.detect.every
+    shared.min_face_size = config.detect.min_face_size
+    shared.set_face_threshold(config.detect.face_threshold)
+    return shared
+
+
+def detects_every_frame(config: EdgeConfig) -> bool:
+    """Return True if faces must be detected in every frame.
+
+    With `anonymize`, every frame is needed to hide a new face at once. A value of `every` set by
+    the user takes precedence.
+    """
+    return config.privacy.anonymize and "detect.every" not in config.given
+
+
+def check_rules_of(config: EdgeConfig, labels: Sequence[str]) -> None:
+    """Check the zones and the alert rules of a configuration.
+
+    Args:
+        config: The configuration.
+        labels: Labels that faces get.
+
+    Raises:
+        UsageError: A zone or a rule is invalid.
+    """
+    zones = Zones.parse(config.zones.roi)
+    check_rules(config.alerts, zones)
+    check_labels(config.alerts, labels)
 
 
 def start_tracking(config: EdgeConfig, source: Source, detector: MaskDetector) -> None:
@@ -101,7 +141,16 @@ class Run:
         page: Address of the status page; None if there is none.
     """
 
-    def __init__(self, config: EdgeConfig, source: Source, detector: MaskDetector, sinks: list[Sink]) -> None:
+    def __init__(
+        self,
+        config: EdgeConfig,
+        source: Source,
+        detector: MaskDetector,
+        sinks: list[Sink],
+        *,
+        systemd: SystemdNotifier | None = None,
+        shared: dict[str, Any] | None = None,
+    ) -> None:
         self.sinks = sinks
         self.warnings: list[str] = []
         self.notices: list[str] = []
@@ -109,19 +158,22 @@ class Run:
         self._config = config
         self._source = source
         self._detector = detector
+        self._shared = {} if shared is None else shared
         self._opened: dict[str, Sink] = {}
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         model = _describe_model(detector)
-        state = RunState(source.name, labels=detector.labels, model=model, settings=_describe_settings(config, detector))
+        camera, device = config.camera or UNNAMED, config.device.shown_name
+        settings = _describe_settings(config, detector)
+        state = RunState(source.name, labels=detector.labels, model=model, settings=settings, camera=camera, device=device)
         self.context = RunContext(
             state=state,
             zones=Zones.parse(config.zones.roi),
-            systemd=SystemdNotifier(),
+            systemd=systemd or SystemdNotifier(),
             event_queue=self._events,
             anonymize=config.privacy.anonymize,
             stats_only=config.privacy.stats_only,
-            camera=config.camera or UNNAMED,
-            device=config.device.shown_name,
+            camera=camera,
+            device=device,
         )
 
     def open(self, *, file: Path | None, stopped: Callable[[], bool]) -> None:
@@ -146,6 +198,7 @@ class Run:
             camera=context.camera,
             device=context.device,
             named=bool(config.camera),
+            shared=self._shared,
         )
         for sink, settings in wanted:
             opened = sink.open(settings, facts)
@@ -194,7 +247,7 @@ class Run:
         if {"alerts", "zones.roi"} & set(changed):
             for opened in self._opened.values():
                 opened.update_names(self._names())
-        return [key for key in changed if key in _WITHOUT_RESTART], [key for key in changed if key not in _WITHOUT_RESTART]
+        return [key for key in changed if key in WITHOUT_RESTART], [key for key in changed if key not in WITHOUT_RESTART]
 
     @property
     def _state(self) -> RunState:
@@ -248,6 +301,8 @@ def build_run(
     *,
     file: Path | None = None,
     stopped: Callable[[], bool] = lambda: False,
+    systemd: SystemdNotifier | None = None,
+    shared: dict[str, Any] | None = None,
 ) -> Run:
     """Open every output that a configuration requests, and build the context of the loop.
 
@@ -259,13 +314,15 @@ def build_run(
             a later output fails.
         file: The edge.toml. No output may overwrite it.
         stopped: Returns True after a request to end the run.
+        systemd: Reports to systemd; None for the service manager of this process.
+        shared: Objects that the outputs of all cameras share; None for a single camera.
 
     Raises:
         UsageError: Settings are invalid or exclude each other.
         OutputError: An output cannot be written.
         ImportError: A library of an extra is missing.
     """
-    run = Run(config, source, detector, sinks)
+    run = Run(config, source, detector, sinks, systemd=systemd, shared=shared)
     run.open(file=file, stopped=stopped)
     return run
 

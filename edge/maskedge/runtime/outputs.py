@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -61,6 +62,30 @@ def check_run_outputs(config: EdgeConfig, source: Source, *, inputs: list[Path])
     # it nor fails.
     anew = [] if source.live else saved
     check_new(anew if config.events.appends(live=source.live) else [*anew, *events], overwrite=config.output.overwrite)
+
+
+def check_cameras(configs: Sequence[EdgeConfig]) -> None:
+    """Refuse outputs of named cameras that would destroy those of another camera, or its source.
+
+    Args:
+        configs: The configuration of each camera.
+
+    Raises:
+        UsageError: Two cameras write the same file or folder, or one of them reads it.
+    """
+    read = [Named(f"the source of camera {one.camera}", path) for one in configs for path in files_of(one.source.address)]
+    written: list[Named] = []
+    for config in configs:
+        files = [("--save", config.output.save), ("--events", config.events.file if config.events.file != "-" else None)]
+        named = [Named(name, Path(path).expanduser()) for name, path in files if path]
+        written += [Named(f"{one.name} of camera {config.camera}", one.path) for one in (*named, *_folders(config))]
+    check_apart(written, read)
+    known: dict[str, Named] = {}
+    for one in written:
+        # A folder that does not exist yet has no identity.
+        other = known.setdefault(os.path.realpath(one.path), one)
+        if other is not one and not str(one.path).startswith("/dev/"):
+            raise UsageError(f"{other.name} and {one.name} are the same, {displayable(one.path)}: name two.")
 
 
 def saved_files(config: EdgeConfig, source: Source) -> Iterator[Path]:

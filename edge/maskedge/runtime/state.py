@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from maskedge.counts import count_labels
+from maskedge.events import UNNAMED
 from maskedge.support.text import utc
 from maskedge.types import Face
 from maskedge.version import VERSION
@@ -27,6 +28,8 @@ class RunState:
         name: Display name of the source, without user name and password.
         labels: Labels that are counted.
         model: Name, checksum and labels of the classifier.
+        camera: Name of the camera.
+        device: Name of the device.
         settings: Settings that explain the figures, in JSON types and without secrets.
     """
 
@@ -37,11 +40,14 @@ class RunState:
         labels: Sequence[str] = (),
         model: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
+        camera: str = UNNAMED,
+        device: str = "",
     ) -> None:
         self._lock = threading.Lock()
         self._started = time.monotonic()
         self._started_at = time.time()
         self._labels = tuple(labels)
+        self._names = {"camera": camera, "device": device}
         self._source: dict[str, Any] = {
             "name": name, "state": "opening", "since": time.time(), "retries": 0, "sentence": "", "size": None, "fps": None,
         }  # fmt: skip
@@ -167,6 +173,7 @@ class RunState:
         with self._lock:
             return {
                 "version": VERSION,
+                **self._names,
                 "source": self._source | {"since": utc(self._source["since"])},
                 "started": utc(self._started_at),
                 "uptime_s": round(time.monotonic() - self._started, 1),

@@ -24,6 +24,7 @@ class Summary:
         seconds: Wall time of the loop.
         faces: Number of faces, by label.
         people: Number of distinct people by their last label, in the order of the model's labels.
+        camera: Name of the camera; empty if it has none.
         latency: p50 and p95 in milliseconds, by stage.
     """
 
@@ -36,6 +37,7 @@ class Summary:
     seconds: float = 0.0
     faces: Counter[str] = field(default_factory=Counter)
     people: Counter[str] = field(default_factory=Counter)
+    camera: str = ""
     latency: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def add(self, faces: Sequence[Face]) -> None:
@@ -47,7 +49,8 @@ class Summary:
         """Return the summary as lines for a terminal."""
         what = "frame" if self.video else "picture"
         rate = self.frames / self.seconds if self.seconds else 0.0
-        head = f"{self.source}: {_count(self.frames, what)} in {self.seconds:.1f} s, {rate:.1f} {what}s/s"
+        name = f"{self.camera} ({self.source})" if self.camera else self.source
+        head = f"{name}: {_count(self.frames, what)} in {self.seconds:.1f} s, {rate:.1f} {what}s/s"
         if self.dropped:
             head += f", {self.dropped} dropped (replaced by newer frames)"
         if self.reconnects:

@@ -42,6 +42,9 @@ class SinkContext:
         notices: Messages for the user, logged as information.
         camera: Name of the camera.
         device: Name of the device.
+        shared: Objects that the outputs of all named cameras share, by name of the output. An object
+            with a method `close` is closed on the main thread at the end of the process. `order`
+            holds the names of the cameras in the order of the configuration.
         named: True if the user has named the camera. Topics and files then contain its name.
     """
 
@@ -55,6 +58,7 @@ class SinkContext:
     notices: list[str] = field(default_factory=list)
     camera: str = UNNAMED
     device: str = ""
+    shared: dict[str, Any] = field(default_factory=dict)
     named: bool = False
 
 

@@ -35,7 +35,9 @@ _POLL = 0.05
 class ClipsConfig:
     """The section `[clips]`. Without a folder, no clips are stored."""
 
-    folder: Path | None = field(default=None, metadata={"help": "folder for the videos of alerts with the action 'clip'"})
+    folder: Path | None = field(
+        default=None, metadata={"help": "folder for the videos of alerts with the action 'clip'", "camera": "folder"}
+    )
     before: float = field(
         default=10.0, metadata={"help": "seconds of a clip before the start of the alert", "range": Range(0, 600)}
     )

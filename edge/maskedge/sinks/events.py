@@ -56,6 +56,7 @@ class EventsConfig:
         metadata={
             "help": "destination of events: FILE.csv for CSV, any other name for JSON Lines, '-' for standard output",
             "free": True,
+            "camera": "file",
         },
     )
     frames: bool = field(

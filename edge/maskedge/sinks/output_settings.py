@@ -20,6 +20,7 @@ class OutputConfig:
         metadata={
             "help": "write the annotated video (.mp4, .mkv, .avi); for pictures also a folder or a picture file",
             "free": True,
+            "camera": "file",
         },
     )
     overwrite: bool = field(default=False, metadata={"help": "replace existing outputs"})

@@ -18,7 +18,9 @@ from .retention import MediaFolder, Retention
 class SnapshotsConfig:
     """The section `[snapshots]`. Without a folder, no pictures are stored."""
 
-    folder: Path | None = field(default=None, metadata={"help": "folder for the pictures of alerts with the action 'snapshot'"})
+    folder: Path | None = field(
+        default=None, metadata={"help": "folder for the pictures of alerts with the action 'snapshot'", "camera": "folder"}
+    )
     quality: int = field(default=90, metadata={"help": "JPEG quality", "range": Range(1, 100)})
     keep: int = field(default=200, metadata={"help": "number of pictures to keep; 0: no limit", "range": Range(0, 1_000_000)})
     keep_days: float = field(default=30.0, metadata={"help": "days to keep a picture; 0: no limit", "range": Range(0, 36500)})

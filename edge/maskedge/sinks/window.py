@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cv2
+import numpy as np
 
 from maskedge.results import FrameResult
+from maskedge.types import Image
 
 from .base import Sink, SinkContext
 from .output_settings import OutputConfig
@@ -67,8 +70,15 @@ class WindowSink(Sink):
 
     @classmethod
     def open(cls, settings: OutputConfig, context: SinkContext) -> Sink | None:
-        """Open the window if there is a display."""
+        """Open the window if there is a display. Named cameras share a window, which the main thread shows."""
+        if context.named and cls.name in context.shared:
+            screen = context.shared[cls.name]
+            return None if screen is None else ScreenSink(screen, context.camera)
         problem = display_problem()
+        if context.named:
+            context.shared[cls.name] = None if problem else Screen(lambda: context.shared.get("order", []))
+            if problem is None:
+                return ScreenSink(context.shared[cls.name], context.camera)
         if problem is None:
             return cls(wait=not context.source.video, stopped=context.stopped)
         context.notices.append(f"{problem}: running without a window")
@@ -99,3 +109,79 @@ class WindowSink(Sink):
     def close(self) -> None:
         """Close the window."""
         cv2.destroyAllWindows()
+
+
+class Screen:
+    """A window with the newest picture of each named camera, side by side.
+
+    The loops put pictures in; the main thread shows them, because a window belongs to one thread.
+
+    Args:
+        order: Returns the names of the cameras in their order.
+
+    Attributes:
+        newest: The newest result of each camera.
+        closed: True after the user has closed the window.
+    """
+
+    def __init__(self, order: Callable[[], list[str]]) -> None:
+        self.newest: dict[str, FrameResult] = {}
+        self.closed = False
+        self._order = order
+        self._opened = False
+
+    def show(self) -> None:
+        """Show the newest pictures. Called several times per second on the main thread."""
+        results = [result for name in self._order() if (result := self.newest.get(name)) is not None]
+        if self.closed or not results:
+            return
+        if not self._opened:
+            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+            self._opened = True
+        cv2.imshow(TITLE, tile([result.picture for result in results]))
+        self.closed = cv2.pollKey() & 0xFF in (ord("q"), 27) or cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1
+
+    def close(self) -> None:
+        """Close the window."""
+        if self._opened:
+            cv2.destroyAllWindows()
+
+
+class ScreenSink(Sink):
+    """Puts the pictures of a named camera on a `Screen`."""
+
+    name = "window"
+    section = "output"
+    queue_capacity = None
+
+    def __init__(self, screen: Screen, camera: str) -> None:
+        self._screen = screen
+        self._camera = camera
+
+    def write(self, result: FrameResult) -> bool:
+        """Keep the result for the screen. Return False after the user has closed the window."""
+        self._screen.newest[self._camera] = result
+        return not self._screen.closed
+
+    def still(self, result: FrameResult) -> bool:
+        """Keep the last result with its banner."""
+        return self.write(result)
+
+    def close(self) -> None:
+        """Remove the picture of the camera."""
+        self._screen.newest.pop(self._camera, None)
+
+
+def tile(pictures: Sequence[Image]) -> Image:
+    """Return pictures side by side in a grid, each fitted into a cell of the size of the first one."""
+    if len(pictures) == 1:
+        return pictures[0]
+    columns = math.ceil(math.sqrt(len(pictures)))
+    height, width = pictures[0].shape[:2]
+    grid = np.zeros((height * math.ceil(len(pictures) / columns), width * columns, 3), np.uint8)
+    for number, picture in enumerate(pictures):
+        scale = min(width / picture.shape[1], height / picture.shape[0])
+        fitted = cv2.resize(picture, (max(1, int(picture.shape[1] * scale)), max(1, int(picture.shape[0] * scale))))
+        top, left = number // columns * height, number % columns * width
+        grid[top : top + fitted.shape[0], left : left + fitted.shape[1]] = fitted
+    return grid

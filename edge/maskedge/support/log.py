@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import Iterable
 
 from .text import displayable, to_json, utc
 
 NAME = "maskedge"
 _MASK = "********"
+_thread = threading.local()
+"""`camera`: name of the camera whose loop runs in this thread."""
+
+
+def log_as(camera: str) -> None:
+    """Name a camera in the log lines of this thread."""
+    _thread.camera = camera
 
 
 class _Formatter(logging.Formatter):
@@ -29,15 +37,17 @@ class _Formatter(logging.Formatter):
         for secret in self._secrets:
             message = message.replace(secret, _MASK)
         message = displayable(" ".join(message.split()))
+        camera = getattr(_thread, "camera", "")
         level = record.levelname.lower()
         if self._json:
-            facts = {"time": utc(record.created), "level": level, "message": message}
+            facts = {"time": utc(record.created), "level": level, "message": message} | ({"camera": camera} if camera else {})
             details = getattr(record, "happening", None)
             line = to_json(facts | ({"happening": details} if details else {}))
             # Standard error escapes characters that its encoding lacks. JSON does not allow these
             # escapes.
             encoding = (getattr(sys.stderr, "encoding", None) or "utf-8").lower().replace("-", "")
             return line if encoding == "utf8" else to_json(facts | ({"happening": details} if details else {}), ensure_ascii=True)
+        message = f"{camera}: {message}" if camera else message
         text = message if record.levelno == logging.INFO else f"{level}: {message}"
         # On a terminal, the line replaces the progress line.
         return f"\r\033[K{text}" if sys.stderr.isatty() else text

@@ -80,3 +80,63 @@ class SystemdNotifier:
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         with contextlib.suppress(OSError):
             self._socket.sendto(message.encode(), address)
+
+
+class LoopNotifier(SystemdNotifier):
+    """Notes what one loop of several reports. `LoopsNotifier` sends it on."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.beaten = False
+        """True if the loop has reported since the last watchdog notification."""
+        self.beaten_at = time.monotonic()
+        """Time of the last report, in seconds of `time.monotonic`."""
+        self.is_ready = False
+        self.text = ""
+
+    def ready(self) -> None:
+        """Note that the loop has started."""
+        self.is_ready = True
+
+    def alive(self) -> None:
+        """Note that the loop runs."""
+        self.beaten, self.beaten_at = True, time.monotonic()
+
+    def status(self, text: str) -> None:
+        """Note the state of the source."""
+        self.text = text
+
+    def send(self, message: str) -> None:
+        """Send nothing."""
+
+
+class LoopsNotifier:
+    """Sends the notifications of several loops.
+
+    The process is ready when every loop is. The watchdog is fed when every loop has reported since
+    the last time, so that one loop that hangs is found.
+
+    Args:
+        systemd: Sends the notifications.
+    """
+
+    def __init__(self, systemd: SystemdNotifier) -> None:
+        self._systemd = systemd
+        self._text = ""
+
+    def tick(self, loops: Mapping[str, LoopNotifier]) -> None:
+        """Send what is due.
+
+        Args:
+            loops: The loops that run, by the name of their camera.
+        """
+        if all(loop.beaten for loop in loops.values()):
+            for loop in loops.values():
+                loop.beaten = False
+            self._systemd.alive()
+        if all(loop.is_ready for loop in loops.values()):
+            self._systemd.ready()
+        text = "; ".join(f"{name}: {loop.text}" for name, loop in loops.items() if loop.text)
+        if text != self._text:
+            self._text = text
+            self._systemd.status(text)

@@ -5,6 +5,7 @@ It detects and classifies faces, tracks them, and decides each label by a vote.
 
 from __future__ import annotations
 
+import copy
 import os
 import weakref
 from collections.abc import Sequence
@@ -139,10 +140,27 @@ class MaskDetector:
         """Boxes that the detector returned in its last run."""
         self._video: VideoDetector | None = None
         self._worker: DetectionWorker | None = None
+        self._shared: DetectionWorker | None = None
         self._times = CallTimes()
         self.clock = StageClock()
         if tracking:
             self.start_tracking()
+
+    def share(self, worker: DetectionWorker, *, reidentify: bool = True) -> MaskDetector:
+        """Return a detector for another video. Both use the same networks.
+
+        Its tracks, clock, thresholds and number of frames between detections are its own.
+
+        Args:
+            worker: The thread of asynchronous detection, made for `analyzer.analyze`. The caller
+                closes it.
+            reidentify: See the constructor.
+        """
+        other = copy.copy(self)
+        other._video, other._worker, other._shared = None, None, worker
+        other._reidentify = reidentify
+        other._times, other.clock = CallTimes(), StageClock()
+        return other
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -210,10 +228,11 @@ class MaskDetector:
         if asynchronous and self._worker is None:
             # With few cores, a detection on two of them would make the calls wait.
             cv2.setNumThreads(self._threads or (2 if (os.cpu_count() or 1) >= _CORES_FOR_TWO else 1))
-            self._worker = DetectionWorker(self.analyzer.analyze)
-            # The thread of a detector that is dropped without `close` ends, too. At the end of
-            # Python, a thread in the middle of C++ code would abort the process.
-            self._finalizer = weakref.finalize(self, self._worker.close)
+            self._worker = self._shared or DetectionWorker(self.analyzer.analyze)
+            if self._shared is None:
+                # The thread of a detector that is dropped without `close` ends, too. At the end of
+                # Python, a thread in the middle of C++ code would abort the process.
+                self._finalizer = weakref.finalize(self, self._worker.close)
             self._video.set_client(self._worker.client())
         elif not asynchronous and self._worker is not None:
             self._video.set_client(None)
@@ -240,11 +259,11 @@ class MaskDetector:
         self._end_worker()
 
     def _end_worker(self) -> None:
-        if self._worker is not None:
+        if self._worker is not None and self._shared is None:
             self._finalizer.detach()
             self._worker.close()
-            self._worker = None
             self._set_threads()
+        self._worker = None
 
     def _set_threads(self) -> None:
         cv2.setNumThreads(self._threads or min(2, os.cpu_count() or 1))

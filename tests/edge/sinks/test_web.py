@@ -373,7 +373,7 @@ def test_closing_does_not_wait_for_clients() -> None:
                 read_until(client, b"\r\n\r\n")
             run.halt()
             run.sink.close()
-            assert not run.sink._thread.is_alive()
+            assert not run.sink._site.thread.is_alive()
             assert silent.recv(10) == b""
         with pytest.raises(OSError, match="refused"):
             run.get("/")

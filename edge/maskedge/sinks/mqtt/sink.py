@@ -43,8 +43,12 @@ class MqttConfig:
     username: str | None = field(default=None, metadata={"help": "user name for the broker"})
     password: str | None = field(default=None, metadata={"help": "password for the broker", "secret": True})
     password_file: Path | None = field(default=None, metadata={"help": "file that holds the password, instead of password"})
-    topic: str = field(default="", metadata={"help": "prefix of all topics; empty: maskedge/HOSTNAME"})
-    client_id: str = field(default="", metadata={"help": "client identifier, for brokers that require a certain one"})
+    topic: str = field(
+        default="", metadata={"help": "prefix of all topics; empty: maskedge/DEVICE; a named camera adds its name", "camera": "/"}
+    )
+    client_id: str = field(
+        default="", metadata={"help": "client identifier, for brokers that require a certain one", "camera": "-"}
+    )
     qos: int = field(
         default=2, metadata={"help": "quality of service of events: 2 exactly once, 1 at least once", "range": Range(1, 2)}
     )
@@ -59,9 +63,11 @@ class MqttConfig:
     )
     discovery: bool = field(default=False, metadata={"help": "publish discovery messages for Home Assistant"})
     discovery_prefix: str = field(default="homeassistant", metadata={"help": "prefix of Home Assistant's discovery topics"})
-    device_name: str = field(default="", metadata={"help": "name of the device in Home Assistant; empty: derived from the topic"})
+    device_name: str = field(
+        default="", metadata={"help": "name of the device in Home Assistant; empty: derived from the topic", "camera": " "}
+    )
     picture: bool = field(default=False, metadata={"help": "also publish the newest picture as JPEG, every interval seconds"})
-    spool: Path | None = field(default=None, metadata={"help": "folder where events wait for the broker"})
+    spool: Path | None = field(default=None, metadata={"help": "folder where events wait for the broker", "camera": "folder"})
     spool_mb: float = field(
         default=64.0, metadata={"help": "size limit of the spool in megabytes", "range": Range(0.001, 1_000_000)}
     )

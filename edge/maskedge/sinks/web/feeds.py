@@ -182,12 +182,10 @@ class Events:
             self._due = now + self._interval
             self._publish("faces", to_json(self._event(result)).encode())
 
-    async def tick(self) -> None:
-        """Publish the status once per second, without an end."""
-        while True:
-            if self.watchers:
-                self._publish("status", self._status())
-            await asyncio.sleep(1)
+    def publish_status(self) -> None:
+        """Publish the status, if there is a client."""
+        if self.watchers:
+            self._publish("status", self._status())
 
     def _publish(self, kind: str, data: bytes) -> None:
         number, _ = self._latest.get(kind, (0, b""))

@@ -23,6 +23,11 @@ _HEALTH = (
     ("memory_mb", "maskedge_resident_memory_bytes", 1e6, "Resident memory of the process."),
     ("load", "maskedge_load1", 1, "Load of the machine over one minute."),
 )
+_OF_THE_PROCESS = (
+    *("maskedge_build_info", "maskedge_web_requests", "maskedge_web_slow_clients", "maskedge_throttled"),
+    *(name for _, name, _, _ in _HEALTH),
+)
+"""Metrics of the process or the machine. They have no label `camera`."""
 Samples = Iterable[tuple[Mapping[str, object], float | int | None]]
 
 
@@ -88,13 +93,14 @@ class Exposition:
     """Formats the metrics.
 
     Args:
-        facts: Returns the values behind the metrics.
+        facts: Returns the values behind the metrics by name of the camera; an empty name for a
+            camera that has none. The metrics of a named camera have the label `camera`.
 
     Raises:
         ImportError: prometheus_client is missing (extra `metrics`).
     """
 
-    def __init__(self, facts: Callable[[], Facts]) -> None:
+    def __init__(self, facts: Callable[[], Mapping[str, Facts]]) -> None:
         # The global registry is not used, because it would add metrics of the Python process.
         from prometheus_client.registry import CollectorRegistry
 
@@ -104,7 +110,7 @@ class Exposition:
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics. Part of the collector interface of prometheus_client."""
-        return _metrics(self._facts())
+        return _metrics_by_camera(self._facts())
 
     def describe(self) -> Iterable[Metric]:
         """Return no descriptions, because this registry has no other collector."""
@@ -125,11 +131,24 @@ class Exposition:
         return exposition.generate_latest(self._registry), CONTENT_TYPE
 
 
+def _metrics_by_camera(facts: Mapping[str, Facts]) -> Iterator[Metric]:
+    """Yield the metrics of all cameras. Each family has the samples of every camera."""
+    families: dict[str, Metric] = {}
+    for camera, own in facts.items():
+        for family in _metrics(own):
+            known = families.setdefault(family.name, family)
+            if camera and not family.name.startswith(_OF_THE_PROCESS):
+                samples = [sample._replace(labels={"camera": camera, **sample.labels}) for sample in family.samples]
+                known.samples = samples if known is family else [*known.samples, *samples]
+    yield from families.values()
+
+
 def _metrics(facts: Facts) -> Iterator[Metric]:
     status = facts.status
     source, counters, model = status.get("source", {}), status.get("counters", {}), status.get("model", {})
     about = {
         "version": status.get("version", ""),
+        "device": status.get("device", ""),
         "model": model.get("name") or "",
         "model_sha256": model.get("sha256") or "",
         "detector": status.get("settings", {}).get("detector") or "",

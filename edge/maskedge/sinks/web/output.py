@@ -22,9 +22,17 @@ class WebOutput(Sink):
 
     @classmethod
     def open(cls, settings: WebConfig, context: SinkContext) -> Sink | None:
-        """Start the server."""
+        """Start the server, or serve the camera on the one of the process."""
         from .sink import WebSink
+        from .site import WebSite
 
-        sink = WebSink(settings, context.snapshot, names=context.names)
-        context.warnings.extend(sink.warnings)
-        return sink
+        if not context.named:
+            sink = WebSink(settings, context.snapshot, names=context.names)
+            context.warnings.extend(sink.warnings)
+            return sink
+        site = context.shared.get(cls.name)
+        if site is None:
+            site = context.shared[cls.name] = WebSite(settings, lambda: context.shared.get("order", []))
+            site.start()
+            context.warnings.extend(site.warnings)
+        return WebSink(settings, context.snapshot, names=context.names, camera=context.camera, named=True, site=site)

@@ -9,12 +9,15 @@ import logging
 import socket
 from base64 import b64decode
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from hmac import compare_digest
 from http import HTTPStatus
+from typing import TypeAlias
 
 from .http import LONGEST_LINE, Feed, HttpError, Request, Response, read_request, refuse
 
+Handler: TypeAlias = Callable[[Request], Response]
+"""Answers the requests to a path."""
 _log = logging.getLogger(__name__)
 
 _MOST_HEADS = 128
@@ -87,7 +90,7 @@ class Server:
 
     Args:
         listener: A bound socket.
-        routes: The handler of each path.
+        route: Returns the handler of a path, None for an unknown one.
         guard: Checks requests.
         open_paths: Paths that need no token.
         max_clients: Maximum number of clients of feeds.
@@ -101,14 +104,14 @@ class Server:
     def __init__(
         self,
         listener: socket.socket,
-        routes: Mapping[str, Callable[[Request], Response]],
+        route: Callable[[str], Handler | None],
         guard: Guard,
         *,
         open_paths: frozenset[str],
         max_clients: int,
     ) -> None:
         self._listener = listener
-        self._routes = routes
+        self._route = route
         self._guard = guard
         self._open_paths = open_paths
         self._max_clients = max_clients
@@ -228,10 +231,10 @@ class Server:
     async def _respond(self, request: Request) -> Response:
         if request.path not in self._open_paths:
             await self._guard.check(request)
-        route = self._routes.get(request.path)
-        if route is None:
+        handler = self._route(request.path)
+        if handler is None:
             raise HttpError(HTTPStatus.NOT_FOUND, "Not found. The status page is at /.")
-        response = route(request)
+        response = handler(request)
         if response.feed is not None and request.method == "GET" and self.watchers >= self._max_clients:
             raise HttpError(
                 HTTPStatus.SERVICE_UNAVAILABLE,

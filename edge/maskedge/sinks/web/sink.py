@@ -1,42 +1,33 @@
-"""The web output. It receives results on the loop's thread and serves them from its own thread."""
+"""The web output of a camera. It receives results on the loop's thread; the web thread serves them."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
-import socket
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from maskedge.errors import OutputError
-from maskedge.events import Event
+from maskedge.events import UNNAMED, Event
 from maskedge.results import FrameResult
 from maskedge.sinks.base import RunNames
 from maskedge.sinks.events import to_event
 from maskedge.support.text import to_json
 
-from .config import WebConfig, is_loopback, parse_address, read_token
+from .config import WebConfig
 from .feeds import BOUNDARY, KINDS, Events, Pictures
 from .http import HttpError, Request, Response
-from .metrics import Exposition, Facts, LatencyHistogram
+from .metrics import Facts, LatencyHistogram
 from .output import WebOutput
-from .page import assets
-from .server import Guard, Server, cancel
+from .server import Handler
+from .site import WebSite
 
-_log = logging.getLogger(__name__)
-_JOIN_TIMEOUT = 2.0
 _SNAPSHOT_AGE = 0.25
-_POLL, _POLL_WATCHED = 0.1, 0.01
 _MOST_PENDING = 1000
 
 
 class WebSink(WebOutput):
-    """Serves the status page, the API, the live picture and the metrics.
+    """Serves the state, the events and the live picture of a camera on a `WebSite`.
 
     `write` keeps the result and returns, so this sink does not need a queue. The web thread draws,
     scales and encodes pictures only while a client watches.
@@ -46,8 +37,12 @@ class WebSink(WebOutput):
         snapshot: Returns the status (`RunState.snapshot`); safe on any thread.
         event: Returns the detection event of a result.
         names: Returns the names of alert rules and zones, which a reload may change.
+        camera: Name of the camera.
+        named: True if the user has named it. Its metrics then have the label `camera`.
+        site: The server that the cameras of the process share; None for one of its own.
 
     Attributes:
+        picture: True if the live picture is served.
         warnings: Messages for the user about the settings.
 
     Raises:
@@ -61,59 +56,45 @@ class WebSink(WebOutput):
         snapshot: Callable[[], Mapping[str, Any]],
         event: Callable[[FrameResult], dict[str, Any]] = to_event,
         names: Callable[[], RunNames] = RunNames,
+        *,
+        camera: str = UNNAMED,
+        named: bool = False,
+        site: WebSite | None = None,
     ) -> None:
+        self.camera = camera
+        self.named = named
+        self.picture = config.picture
         self._config = config
         self._snapshot = snapshot
         self._names = names
-        self._exposition: Exposition | None = None
-        with contextlib.suppress(ImportError):
-            self._exposition = Exposition(self._facts)
-        self._token = read_token(config)
-        host, port = parse_address(config.serve)
-        self._listener = _listen(host, port)
-        port = self._listener.getsockname()[1]
-        self._url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-        self.warnings: tuple[str, ...] = ()
-        if not is_loopback(host) and self._token is None:
-            self.warnings = (
-                f"every client that can reach {host}:{port} sees the status page"
-                f"{' and the live picture' if config.picture else ''}: "
-                "set web.token_file, or serve on 127.0.0.1.",
-            )
         self._newest: FrameResult | None = None
         self._frame_at: float | None = None
         self._latency = LatencyHistogram()
         self._status: tuple[float, Mapping[str, Any], bytes] = (-1.0, {}, b"{}")
         self._pending: deque[Event] = deque(maxlen=_MOST_PENDING)
-        self._loop = asyncio.new_event_loop()
-        self._stop = asyncio.Event()
+        self._own_site = WebSite(config) if site is None else None
+        self._site = site or self._own_site or WebSite(config)
+        self.warnings = self._site.warnings if self._own_site is not None else ()
+        loop = self._site.loop
         self._pictures = Pictures(
-            self._loop, self._newest_result, fps=config.stream_fps, width=config.stream_width, quality=config.jpeg_quality
+            loop, self._newest_result, fps=config.stream_fps, width=config.stream_width, quality=config.jpeg_quality
         )
-        self._events = Events(self._loop, self._newest_result, event, self._status_json, config.events_per_second)
-        self._server = Server(
-            self._listener,
-            {
-                **{path: self._asset(response) for path, response in assets(picture=config.picture).items()},
-                "/api/status": lambda request: Response(self._status_json(), "application/json"),
-                "/api/events": self._event_stream,
-                "/stream.mjpg": self._picture_stream,
-                "/snapshot.jpg": self._picture,
-                "/healthz": self._health,
-                "/metrics": self._metrics,
-            },
-            Guard(self._token, config.hosts),
-            open_paths=frozenset({"/healthz"}),
-            max_clients=config.max_clients,
-        )
-        self._closed = False
-        self._thread = threading.Thread(target=self._serve, name="web", daemon=True)
-        self._thread.start()
+        self._events = Events(loop, self._newest_result, event, self._status_json, config.events_per_second)
+        self._routes: dict[str, Handler] = {
+            "status": lambda request: Response(self._status_json(), "application/json"),
+            "events": self._event_stream,
+            "stream.mjpg": self._picture_stream,
+            "snapshot.jpg": self._picture_once,
+            "healthz": self._health,
+        }
+        self._site.attach(self)
+        if self._own_site is not None:
+            self._own_site.start()
 
     @property
     def url(self) -> str:
         """Address of the status page."""
-        return self._url
+        return self._site.url
 
     def write(self, result: FrameResult) -> bool:
         """Keep the result."""
@@ -128,45 +109,31 @@ class WebSink(WebOutput):
         self._pending.append(event)
 
     def close(self) -> None:
-        """Disconnect every client and end the thread."""
-        if self._closed:
-            return
-        self._closed = True
-        with contextlib.suppress(RuntimeError):  # the page has failed before, and its loop is closed
-            self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(_JOIN_TIMEOUT)
+        """Serve the camera no longer. If no other camera shares the site, end it."""
+        self._site.detach(self)
+        if self._own_site is not None:
+            self._own_site.close()
 
     # The methods below run on the web thread.
 
-    def _serve(self) -> None:
-        try:
-            asyncio.set_event_loop(self._loop)
-            self._loop.run_until_complete(self._main())
-        except Exception:  # noqa: BLE001  (no failure of the page may stop the run)
-            _log.exception("the status page has failed; the run continues without it")
-        finally:
-            self._listener.close()
-            self._loop.close()
+    def routes(self) -> Mapping[str, Handler]:
+        """Return the handlers by the names of `/api/cameras/NAME/`."""
+        return self._routes
 
-    async def _main(self) -> None:
-        beside = [asyncio.ensure_future(self._events.tick()), asyncio.ensure_future(self._refresh())]
-        try:
-            await self._server.serve(self._stop)
-        finally:
-            await cancel(*beside)
+    def refresh(self, now: float) -> None:
+        """Publish new events, the newest picture and the newest faces."""
+        while self._pending:
+            self._events.handle_event(self._pending.popleft())
+        self._pictures.refresh(now)
+        self._events.refresh(now)
 
-    async def _refresh(self) -> None:
-        """Poll for new results, without an end.
+    def publish_status(self) -> None:
+        """Publish the status to the clients of events."""
+        self._events.publish_status()
 
-        The loop does not wake this thread, because it would then wait for the interpreter's lock.
-        """
-        while True:
-            while self._pending:
-                self._events.handle_event(self._pending.popleft())
-            now = time.monotonic()
-            self._pictures.refresh(now)
-            self._events.refresh(now)
-            await asyncio.sleep(_POLL_WATCHED if self._server.watchers else _POLL)
+    def run_state(self) -> Mapping[str, Any]:
+        """Return the state of the run, at most a quarter of a second old."""
+        return self._current()[0]
 
     def _newest_result(self) -> FrameResult | None:
         return self._newest
@@ -182,9 +149,6 @@ class WebSink(WebOutput):
 
     def _status_json(self) -> bytes:
         return self._current()[1]
-
-    def _asset(self, response: Response) -> Callable[[Request], Response]:
-        return lambda request: response
 
     def _event_stream(self, request: Request) -> Response:
         kinds = frozenset(request.query.get("kinds", "faces,happening").split(","))
@@ -206,52 +170,39 @@ class WebSink(WebOutput):
         self._need_picture()
         return Response(content_type=f"multipart/x-mixed-replace; boundary={BOUNDARY}", feed=self._pictures.stream)
 
-    def _picture(self, request: Request) -> Response:
+    def _picture_once(self, request: Request) -> Response:
         self._need_picture()
         jpeg = self._pictures.jpeg()
         if not jpeg:
             raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "There is no frame yet.", (("Retry-After", "1"),))
         return Response(jpeg, "image/jpeg")
 
-    def _health(self, request: Request) -> Response:
+    def problem(self) -> str | None:
+        """Return why the camera delivers no frames, in one sentence; None if it does."""
         age = None if self._frame_at is None else time.monotonic() - self._frame_at
         state = self._current()[0].get("source", {}).get("state", "open")
         if state != "open":
-            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, f"The camera is {state}.")
+            return f"The camera is {state}."
         if age is None:
-            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "There is no frame yet.")
-        if age > self._config.stale_after:
-            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, f"There was no frame for {age:.0f} s.")
+            return "There is no frame yet."
+        return f"There was no frame for {age:.0f} s." if age > self._config.stale_after else None
+
+    def _health(self, request: Request) -> Response:
+        problem = self.problem()
+        if problem is not None:
+            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, problem)
         return Response(b"ok\n")
 
-    def _metrics(self, request: Request) -> Response:
-        if self._exposition is None:
-            raise HttpError(
-                HTTPStatus.NOT_IMPLEMENTED, "prometheus_client is missing on the device: install maskedge with its extra metrics."
-            )
-        content, kind = self._exposition.write(request.headers.get("accept", ""))
-        return Response(content, kind)
-
-    def _facts(self) -> Facts:
+    def facts(self) -> Facts:
+        """Return the values behind the metrics."""
         return Facts(
             self._current()[0],
             self._latency,
             self._names(),
             events=self._events.counts,
             frame_age=None if self._frame_at is None else time.monotonic() - self._frame_at,
-            answered=self._server.answered,
+            answered=self._site.server.answered,
             watchers={"picture": self._pictures.watchers, "events": self._events.watchers},
-            slow=self._server.slow,
+            slow=self._site.server.slow,
             encoded=self._pictures.encoded,
         )
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=64)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(
-            f"the status page cannot be served on {host}:{port} ({reason}): choose another address with --serve."
-        ) from error

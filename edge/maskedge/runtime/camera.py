@@ -1,0 +1,220 @@
+"""A named camera of a process: its source, its outputs and its loop, on a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from maskedge.config import EdgeConfig
+from maskedge.errors import MaskedgeError, UsageError
+from maskedge.sinks.base import Sink
+from maskedge.sources import Source, is_live, open_source
+from maskedge.support.log import NAME, log_as
+from maskedge.system.sd_notify import LoopNotifier
+from maskedge.vision.pipeline import MaskDetector
+from maskedge.vision.worker import DetectionWorker
+
+from .build import Run, build_run, detects_every_frame, share_detector, start_tracking
+from .context import StopRequest
+from .loop import run
+from .shutdown import close_run
+from .summary import Summary
+
+_FIRST_WAIT, _LONGEST_WAIT = 5.0, 60.0
+"""Seconds before a loop that failed unexpectedly is started again."""
+_log = logging.getLogger(NAME)
+
+
+@dataclass
+class SharedParts:
+    """What the cameras of a process share.
+
+    Attributes:
+        detector: The networks.
+        worker: The detection thread.
+        file: The edge.toml; None if there is none.
+        outputs: Objects of the outputs, such as the web server, by name of the output.
+    """
+
+    detector: MaskDetector
+    worker: DetectionWorker
+    file: Path | None = None
+    outputs: dict[str, Any] = field(default_factory=dict)
+
+
+class CameraThread:
+    """Runs a named camera.
+
+    A live source that cannot be opened is waited for. A loop that fails unexpectedly is started
+    again. Any other failure ends this camera alone.
+
+    Args:
+        config: The configuration of the camera.
+        shared: What the cameras of the process share.
+
+    Attributes:
+        config: The configuration in effect.
+        notifier: Reports of the loop.
+        started: Set when the outputs are open, or when the camera has ended.
+        failure: What has ended the camera; None if it runs or has ended regularly.
+        incomplete: True if a source could be read only in part.
+        summary: The counts so far; None before the first frame.
+        page: Address of the status page; None if there is none.
+        is_running: True while the loop runs.
+    """
+
+    def __init__(self, config: EdgeConfig, shared: SharedParts) -> None:
+        self.config = config
+        self.notifier = LoopNotifier()
+        self.started = threading.Event()
+        self.failure: MaskedgeError | None = None
+        self.incomplete = False
+        self.summary: Summary | None = None
+        self.page: str | None = None
+        self.is_running = False
+        self._shared = shared
+        self._request = StopRequest()
+        self._stopping = threading.Event()
+        self._source: Source | None = None
+        self._next: EdgeConfig | None = None
+        self._thread = threading.Thread(target=self._run, name=f"camera {config.camera}", daemon=True)
+
+    @property
+    def name(self) -> str:
+        """Name of the camera."""
+        return self.config.camera
+
+    @property
+    def ended(self) -> bool:
+        """True if the camera does not run any more."""
+        return self.started.is_set() and not self._thread.is_alive()
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self, number: int) -> None:
+        """Ask the loop to end. A signal handler may call this method.
+
+        Args:
+            number: Number of the signal that ends the process, or would.
+        """
+        self._request.signal = number
+        if self._source is not None:
+            self._source.stop()
+
+    def join(self, seconds: float) -> bool:
+        """Wait for the end. Return False if the camera has not ended after `seconds`."""
+        self._stopping.set()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def reload(self, config: EdgeConfig) -> None:
+        """Apply a configuration without a restart of the camera. The loop does it between two frames."""
+        self._next = config
+        self._request.reload = True
+
+    def _run(self) -> None:
+        log_as(self.name)
+        wait = _FIRST_WAIT
+        try:
+            while self._request.signal is None:
+                begin = time.monotonic()
+                try:
+                    self._run_once()
+                    return
+                except MaskedgeError as error:
+                    self._fail(error)
+                    return
+                except ImportError as error:
+                    self._fail(UsageError(f"a library is missing ({error}): run edge-doctor."))
+                    return
+                except Exception as error:  # noqa: BLE001  (the other cameras go on)
+                    _log.error("the loop failed (%.300r) and is started again in %.0f s.", error, wait)
+                self.is_running = False
+                # A loop that ran for long gets a short wait again.
+                wait = _FIRST_WAIT if time.monotonic() - begin > 10 * _LONGEST_WAIT else wait
+                if self._stopping.wait(wait):
+                    return
+                wait = min(2 * wait, _LONGEST_WAIT)
+        finally:
+            self.is_running = False
+            self.started.set()
+
+    def _fail(self, error: MaskedgeError) -> None:
+        self.failure = error
+        _log.error("%s", error)
+
+    def _run_once(self) -> None:
+        """Open the camera and its outputs, and run the loop to its end."""
+        config, shared = self.config, self._shared
+        # A camera that is not there costs the others nothing and may come later.
+        settings = replace(config.source, wait=True) if is_live(config.source) else config.source
+        source = open_source(settings)
+        self._source = source
+        detector = share_detector(shared.detector, config, shared.worker)
+        sinks: list[Sink] = []
+        try:
+            if not source.video:
+                raise UsageError(f"{source.name} is no video: a named camera is a camera, a stream or a video file.")
+            start_tracking(config, source, detector)
+            built = build_run(
+                config,
+                source,
+                detector,
+                sinks,
+                file=shared.file,
+                stopped=lambda: self._request.signal is not None,
+                systemd=self.notifier,
+                shared=shared.outputs,
+            )
+        except BaseException:
+            close_run(source, sinks, [detector])
+            raise
+        for text in built.warnings:
+            _log.warning("%s", text)
+        self.page = built.page
+        context = built.context
+        context.reload = lambda: self._reload(built)
+        if context.health is not None:
+            context.health.start()
+        self.notifier.alive()
+        self.is_running = True
+        self.started.set()
+        if self._request.signal is not None:
+            source.stop()
+        result = run(
+            source,
+            detector,
+            sinks,
+            max_frames=config.output.max_frames,
+            stop=self._request,
+            progress=self._note,
+            context=context,
+        )
+        self._note(result.summary)
+        for text in source.warnings:
+            _log.warning("%s", text)
+        self.incomplete = source.incomplete
+        if result.failure is not None:
+            raise result.failure
+
+    def _note(self, summary: Summary) -> None:
+        summary.camera = self.name
+        self.summary = summary
+
+    def _reload(self, built: Run) -> None:
+        config, self._next = self._next, None
+        if config is None:
+            return
+        try:
+            changed, _ = built.change(config, every_frame=detects_every_frame(config))
+        except MaskedgeError as error:
+            _log.error("the configuration was not reloaded and stays as it was: %s", error)
+            return
+        self.config = config
+        _log.info("configuration reloaded: %s", f"changed {', '.join(changed)}" if changed else "nothing changed")

@@ -1,0 +1,236 @@
+"""Several named cameras in one process: start, supervision, reload and end."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from maskedge.config import OF_THE_PROCESS, EdgeConfig, Loaded, changed_keys
+from maskedge.errors import MaskedgeError, SourceError
+from maskedge.support.log import NAME
+from maskedge.system.sd_notify import LoopsNotifier, SystemdNotifier
+from maskedge.vision.pipeline import MaskDetector
+from maskedge.vision.worker import DetectionWorker
+
+from .build import WITHOUT_RESTART, check_rules_of
+from .camera import CameraThread, SharedParts
+from .context import StopRequest
+from .outputs import check_cameras
+from .shutdown import CLOSE_SECONDS
+from .summary import Summary
+
+_TICK = 0.1
+"""Seconds between two checks of the cameras."""
+_TICK_OF_WINDOW = 0.04
+"""Seconds between two pictures of the window."""
+_START_SECONDS = 15.0
+"""Maximum seconds to wait for a camera at the start, before the next one is started."""
+_HANGS_AFTER = 30.0
+"""Seconds without a report of a loop after which a warning is logged."""
+_log = logging.getLogger(NAME)
+
+
+class Cameras:
+    """The named cameras of a process. Each one has a thread; the calling thread supervises them.
+
+    All cameras use the same networks and take turns on one detection thread.
+
+    Args:
+        loaded: The configuration.
+        detector: The networks.
+        stop: Ends the run when its signal is set, and reloads the configuration.
+        reload: Loads the configuration again.
+
+    Attributes:
+        loaded: The configuration in effect.
+    """
+
+    def __init__(self, loaded: Loaded, detector: MaskDetector, stop: StopRequest, reload: Callable[[], Loaded]) -> None:
+        self.loaded = loaded
+        self._labels = detector.labels
+        self._stop = stop
+        self._load = reload
+        self._worker = DetectionWorker(detector.analyzer.analyze, loaded.config.limits.cpu_budget)
+        self._shared = SharedParts(detector, self._worker, loaded.file)
+        self._systemd = SystemdNotifier()
+        self._loops = LoopsNotifier(self._systemd)
+        self._cameras: dict[str, CameraThread] = {}
+        self._ended: list[CameraThread] = []
+        self._warned: set[CameraThread] = set()
+
+    @property
+    def summaries(self) -> list[Summary]:
+        """The counts of each camera that has processed frames, in the order of the configuration."""
+        return [camera.summary for camera in (*self._ended, *self._cameras.values()) if camera.summary is not None]
+
+    @property
+    def page(self) -> str | None:
+        """Address of the status page; None if there is none."""
+        return next((camera.page for camera in self._cameras.values() if camera.page), None)
+
+    def start(self) -> None:
+        """Start every camera.
+
+        Raises:
+            MaskedgeError: A configuration, an output or a model is refused. A source that cannot be
+                opened ends its camera alone.
+        """
+        self._check(self.loaded)
+        self._shared.outputs["order"] = [config.camera for config in self.loaded.cameras]
+        for config in self.loaded.cameras:
+            camera = self._start(config)
+            if camera.failure is not None and not isinstance(camera.failure, SourceError):
+                raise camera.failure
+            if self._stop.signal is not None:
+                return
+
+    def run(self, tick: Callable[[], None] = lambda: None) -> None:
+        """Supervise the cameras until all have ended, or a signal arrives.
+
+        Args:
+            tick: Called several times per second.
+        """
+        pause = threading.Event()
+        while self._stop.signal is None and not all(camera.ended for camera in self._cameras.values()):
+            if self._stop.reload:
+                self._stop.reload = False
+                self._reload()
+            running = {name: camera for name, camera in self._cameras.items() if camera.is_running}
+            self._loops.tick({name: camera.notifier for name, camera in running.items()})
+            self._warn_of_hanging(running.values())
+            tick()
+            screen = self._shared.outputs.get("window")
+            if screen is not None:
+                screen.show()
+            pause.wait(_TICK if screen is None else _TICK_OF_WINDOW)
+
+    def close(self) -> None:
+        """End every camera, the detection thread and the shared outputs."""
+        self._systemd.stopping()
+        self._end(list(self._cameras.values()))
+        for part in self._shared.outputs.values():
+            if hasattr(part, "close"):
+                part.close()
+        self._worker.close()
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of the process."""
+        if self._stop.signal is not None:
+            return 128 + self._stop.signal
+        cameras = [*self._ended, *self._cameras.values()]
+        failure = next((camera.failure for camera in cameras if camera.failure is not None), None)
+        if failure is not None:
+            return failure.exit_code
+        return SourceError.exit_code if any(camera.incomplete for camera in cameras) else 0
+
+    def stop(self, number: int) -> None:
+        """End all cameras because of a signal. A signal handler may call this method."""
+        self._stop.signal = number
+        for camera in list(self._cameras.values()):
+            camera.stop(number)
+
+    def _check(self, loaded: Loaded) -> None:
+        """Check what can be checked before a camera is opened.
+
+        Raises:
+            MaskedgeError: The configuration is invalid.
+        """
+        check_cameras(loaded.cameras)
+        for config in loaded.cameras:
+            check_rules_of(config, self._labels)
+
+    def _start(self, config: EdgeConfig) -> CameraThread:
+        camera = CameraThread(config, self._shared)
+        self._cameras[camera.name] = camera
+        camera.start()
+        end = time.monotonic() + _START_SECONDS
+        while not camera.started.wait(_TICK) and self._stop.signal is None and time.monotonic() < end:
+            pass
+        return camera
+
+    def _end(self, cameras: Sequence[CameraThread]) -> None:
+        """End cameras, all at the same time."""
+        for camera in cameras:
+            camera.stop(self._stop.signal or signal.SIGTERM)
+        end = time.monotonic() + CLOSE_SECONDS + 1
+        for camera in cameras:
+            if not camera.join(max(0.0, end - time.monotonic())):
+                _log.warning("%s: the camera hangs and was left as it is.", camera.name)
+
+    def _warn_of_hanging(self, cameras: Iterable[CameraThread]) -> None:
+        for camera in cameras:
+            hangs = time.monotonic() - camera.notifier.beaten_at > _HANGS_AFTER
+            if hangs and camera not in self._warned:
+                self._warned.add(camera)
+                _log.error("%s: the loop has not reported for %.0f s.", camera.name, _HANGS_AFTER)
+            elif not hangs:
+                self._warned.discard(camera)
+
+    def _reload(self) -> None:
+        """Add, remove and change cameras by the new configuration. An invalid one changes nothing."""
+        self._systemd.reloading()
+        try:
+            loaded = self._load()
+            if not loaded.tables:
+                raise SourceError("it has no named cameras any more: restart edge-run.")
+            self._check(loaded)
+        except MaskedgeError as error:
+            _log.error("the configuration was not reloaded and stays as it was: %s", error)
+        except Exception as error:  # noqa: BLE001  (an invalid file must not end the run)
+            _log.error("the configuration was not reloaded and stays as it was (%s: %.200s).", type(error).__name__, error)
+        else:
+            self._apply(loaded)
+        self._systemd.reloaded()
+
+    def _apply(self, loaded: Loaded) -> None:
+        wanted = {config.camera: config for config in loaded.cameras}
+        removed = [camera for name, camera in self._cameras.items() if name not in wanted]
+        restarted, kept, changed = [], [], []
+        for name, camera in self._cameras.items():
+            if name not in wanted:
+                continue
+            keys = [key for key in changed_keys(camera.config, wanted[name]) if not is_of_the_process(key)]
+            if camera.ended or any(key not in WITHOUT_RESTART for key in keys):
+                restarted.append(camera)
+            elif keys:
+                changed.append(name)
+                camera.reload(wanted[name])
+            else:
+                kept.append(name)
+        self._end([*removed, *restarted])
+        for camera in (*removed, *restarted):
+            del self._cameras[camera.name]
+            self._ended += [camera] if camera in removed else []
+        self._shared.outputs["order"] = list(wanted)
+        added = [name for name in wanted if name not in self._cameras]
+        for name in added:
+            self._start(wanted[name])
+        self._cameras = {name: self._cameras[name] for name in wanted}
+        later = [key for key in changed_keys(self.loaded.config, loaded.config) if is_of_the_process(key)]
+        self.loaded = loaded
+        again = {camera.name for camera in restarted}
+        facts = {
+            "added": [name for name in added if name not in again],
+            "removed": [camera.name for camera in removed],
+            "started again": [name for name in added if name in again],
+            "changed": changed,
+        }
+        text = "; ".join(f"{what} {', '.join(names)}" for what, names in facts.items() if names)
+        _log.info("configuration reloaded: %s", text or "nothing changed")
+        if later:
+            _log.warning("takes effect only after a restart: %s", ", ".join(later))
+
+
+def is_of_the_process(key: str) -> bool:
+    """Return True for a key that is the same for all cameras."""
+    return key in OF_THE_PROCESS or key.partition(".")[0] in OF_THE_PROCESS
+
+
+def smallest_face(configs: Sequence[EdgeConfig]) -> int | None:
+    """Return the smallest face that the detector of all cameras must find; None for no limit."""
+    sizes = [config.detect.min_face_size for config in configs]
+    return None if None in sizes else min(size for size in sizes if size is not None)
