@@ -31,7 +31,7 @@ _log = logging.getLogger(NAME)
 
 @dataclass
 class SharedParts:
-    """What the cameras of a process share.
+    """The parts that all cameras of a process share.
 
     Attributes:
         detector: The networks.
@@ -54,7 +54,7 @@ class CameraThread:
 
     Args:
         config: The configuration of the camera.
-        shared: What the cameras of the process share.
+        shared: The parts that the cameras of the process share.
 
     Attributes:
         config: The configuration in effect.
@@ -81,6 +81,7 @@ class CameraThread:
         self._stopping = threading.Event()
         self._source: Source | None = None
         self._next: EdgeConfig | None = None
+        self._built: Run | None = None
         self._thread = threading.Thread(target=self._run, name=f"camera {config.camera}", daemon=True)
 
     @property
@@ -106,6 +107,12 @@ class CameraThread:
         self._request.signal = number
         if self._source is not None:
             self._source.stop()
+
+    def retire(self) -> None:
+        """Withdraw what others keep about the camera, before it is removed for good."""
+        if self._built is not None and self.is_running:
+            for sink in self._built.sinks:
+                sink.retire()
 
     def join(self, seconds: float) -> bool:
         """Wait for the end. Return False if the camera has not ended after `seconds`."""
@@ -177,7 +184,7 @@ class CameraThread:
             raise
         for text in built.warnings:
             _log.warning("%s", text)
-        self.page = built.page
+        self.page, self._built = built.page, built
         context = built.context
         context.reload = lambda: self._reload(built)
         if context.health is not None:

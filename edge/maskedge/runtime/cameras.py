@@ -201,6 +201,8 @@ class Cameras:
                 camera.reload(wanted[name])
             else:
                 kept.append(name)
+        for camera in removed:
+            camera.retire()
         self._end([*removed, *restarted])
         for camera in (*removed, *restarted):
             del self._cameras[camera.name]

@@ -183,6 +183,9 @@ class Sink:
     def update_names(self, names: RunNames) -> None:
         """Apply the names of rules and zones after a reload."""
 
+    def retire(self) -> None:
+        """Withdraw what others keep about the camera, because it is removed. `close` follows."""
+
     def set_page(self, url: str) -> None:
         """Set the address of the status page."""
 

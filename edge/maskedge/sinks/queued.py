@@ -84,6 +84,10 @@ class QueuedSink(Sink):
         """Queue an event that occurred between two frames."""
         self._put(event)
 
+    def retire(self) -> None:
+        """Withdraw what others keep about the camera."""
+        self.inner.retire()
+
     def begin_close(self) -> None:
         """Accept no more items and write the remaining items. `close` then waits for the thread."""
         with self._changed:

@@ -198,6 +198,12 @@ class BrokerLink:
             self._pending[topic] = (payload, retain)
 
     @property
+    def is_idle(self) -> bool:
+        """True if no value waits to be published or confirmed."""
+        with self._values_lock:
+            return not self._pending and self._publishing is None
+
+    @property
     def local_address(self) -> str | None:
         """Address of this machine in the broker's network; None while not connected."""
         connection: Any = self._client.socket()

@@ -17,7 +17,7 @@ from typing import Any
 from maskedge.support.files import slug
 from maskedge.support.text import to_json
 
-from .topics import alert_topic, availability_topic, picture_topic, state_topic, statistics_topic
+from .topics import alert_topic, availability_topic, node_of, picture_topic, state_topic, statistics_topic
 
 _DIAGNOSTIC = {"entity_category": "diagnostic"}
 
@@ -31,28 +31,62 @@ class Device:
         name: Display name; empty to derive it from the topic.
         version: Version of this package.
         page: Address of the status page for other machines; None if there is none.
+        host: Name of the device that runs the camera, for a named camera; empty for an unnamed one,
+            which is the device itself.
     """
 
     topic: str
     name: str
     version: str
     page: str | None = None
+    host: str = ""
 
     @property
     def node(self) -> str:
         """Identifier of the device: letters, digits, `_` and `-`."""
-        return slug(self.topic)
+        return node_of(self.topic, named=bool(self.host))
+
+    @property
+    def host_node(self) -> str:
+        """Identifier of the device that runs the camera."""
+        return node_of(f"maskedge/{self.host}", named=True)
 
     def to_json(self) -> dict[str, Any]:
         """Return the device as part of a discovery message."""
         words = self.name or self.topic.replace("/", " ").replace("_", " ")
+        return (
+            {
+                "identifiers": [self.node],
+                "name": words[:1].upper() + words[1:],
+                "manufacturer": "maskedge",
+                "model": "edge-run",
+                "sw_version": self.version,
+            }
+            | ({"configuration_url": self.page} if self.page else {})
+            | ({"via_device": self.host_node} if self.host else {})
+        )
+
+    def host_topic(self, prefix: str) -> str:
+        """Return the topic of the discovery message of the device that runs the camera."""
+        return f"{prefix}/sensor/{self.host_node}/version/config"
+
+    def host_message(self) -> dict[str, Any]:
+        """Return the only entity of the device that runs the camera. All its cameras send the same one."""
         return {
-            "identifiers": [self.node],
-            "name": words[:1].upper() + words[1:],
-            "manufacturer": "maskedge",
-            "model": "edge-run",
-            "sw_version": self.version,
-        } | ({"configuration_url": self.page} if self.page else {})
+            "unique_id": f"{self.host_node}_version",
+            "name": "Version",
+            "state_topic": state_topic(self.topic),
+            "value_template": "{{ value_json.version }}",
+            **_DIAGNOSTIC,
+            "device": {
+                "identifiers": [self.host_node],
+                "name": self.host[:1].upper() + self.host[1:],
+                "manufacturer": "maskedge",
+                "model": "edge-run",
+                "sw_version": self.version,
+            },
+            "origin": {"name": "maskedge", "sw_version": self.version},
+        }
 
 
 def discovery(
@@ -149,7 +183,10 @@ def discovery(
         "device": device.to_json(),
         "origin": {"name": "maskedge", "sw_version": device.version},
     }
-    return {f"{prefix}/{path}/config": to_json(shared | entity, ensure_ascii=True) for path, entity in entities.found.items()}
+    messages = {f"{prefix}/{path}/config": shared | entity for path, entity in entities.found.items()}
+    if device.host:
+        messages[device.host_topic(prefix)] = device.host_message()
+    return {path: to_json(message, ensure_ascii=True) for path, message in messages.items()}
 
 
 class _Entities:

@@ -19,18 +19,20 @@ from maskedge.results import FrameResult
 from maskedge.settings import Range, check_settings
 from maskedge.sinks.base import RunNames, Sink, SinkContext
 from maskedge.sinks.web.config import is_loopback
-from maskedge.support.files import MAX_SECRET_BYTES, read_text, slug
+from maskedge.support.files import MAX_SECRET_BYTES, read_text
 from maskedge.support.text import to_json
 from maskedge.version import VERSION
 
 from .homeassistant import Device, discovery
-from .topics import alert_topic, availability_topic, events_topic, picture_topic, state_topic, statistics_topic
+from .topics import alert_topic, availability_topic, events_topic, node_of, picture_topic, state_topic, statistics_topic
 
 if TYPE_CHECKING:
     from .connection import Address
 
 _STATE_EVERY = 1.0
-_STATE = ("version", "source", "model")
+_STATE = ("version", "camera", "device", "source", "model")
+_RETIRE_SECONDS = 3.0
+"""Maximum time to clear the retained messages of a camera that is removed."""
 _PICTURE_WIDTH, _PICTURE_QUALITY = 640, 80
 _STATISTICS = ("started", "uptime_s", "counters", "rate", "faces", "people", "zones", "health")
 
@@ -90,6 +92,8 @@ class MqttSink(Sink):
         labels: Labels that are counted, for discovery.
         alerts: Names of the rules with the action `mqtt`.
         zones: Names of the zones, for discovery.
+        device: Name of the device, for the default topic; empty: the host name.
+        camera: Name of the camera, for the default topic and discovery; empty if it has none.
 
     Raises:
         UsageError: The configuration is invalid.
@@ -112,6 +116,8 @@ class MqttSink(Sink):
         labels: Sequence[str] = (),
         alerts: Sequence[str] = (),
         zones: Sequence[str] = (),
+        device: str = "",
+        camera: str = "",
     ) -> None:
         import paho.mqtt.client  # noqa: F401  (before anything is opened)
 
@@ -120,10 +126,13 @@ class MqttSink(Sink):
         from .spool import Spool
 
         self._config = config
-        self._topic = _topic(config.topic)
+        device = device or socket.gethostname()
+        self._host = device if camera else ""
+        self._topic = _topic(config.topic or "/".join(("maskedge", device, *([camera] if camera else []))))
         _discovery_prefix(config.discovery_prefix)
         self._labels = labels
         self._lasting: set[str] = set()
+        self._retired = False
         self._newest: FrameResult | None = None
         self._page: str | None = None
         self._address: str | None = None
@@ -135,7 +144,7 @@ class MqttSink(Sink):
         self._state = ""
         self._state_due = self._statistics_due = 0.0
         address = _address(config)
-        self._spool = Spool(config.spool or _state_folder() / slug(self._topic), int(config.spool_mb * 1e6))
+        self._spool = Spool(config.spool or _state_folder() / node_of(self._topic, named=bool(camera)), int(config.spool_mb * 1e6))
         self._link = BrokerLink(
             address,
             self._spool,
@@ -166,6 +175,8 @@ class MqttSink(Sink):
             labels=context.labels,
             alerts=_mqtt_rules(names),
             zones=names.zones,
+            device=context.device,
+            camera=context.camera if context.named else "",
         )
 
     def update_names(self, names: RunNames) -> None:
@@ -194,6 +205,18 @@ class MqttSink(Sink):
         for topic, payload in messages.items():
             self._link.publish_value(topic, payload, retain=True)
 
+    def retire(self) -> None:
+        """Clear the retained messages of the camera, so that it disappears from Home Assistant."""
+        prefix = _discovery_prefix(self._config.discovery_prefix)
+        shared = Device(self._topic, "", VERSION, host=self._host).host_topic(prefix) if self._host else ""
+        kept = {availability_topic(self._topic), shared}
+        self._retired = True
+        for topic in self._spool.retained() - kept:
+            self._link.publish_value(topic, "", retain=True)
+        end = time.monotonic() + _RETIRE_SECONDS
+        while self.problem is None and not self._link.is_idle and time.monotonic() < end:
+            time.sleep(_RETIRE_SECONDS / 100)
+
     def set_page(self, url: str) -> None:
         """Publish the address of the status page to Home Assistant.
 
@@ -217,7 +240,7 @@ class MqttSink(Sink):
         page = reachable_page(self._page, self._address) if self._page else None
         return discovery(
             _discovery_prefix(config.discovery_prefix),
-            Device(self._topic, config.device_name, VERSION, page),
+            Device(self._topic, config.device_name, VERSION, page, self._host),
             labels=self._labels,
             zones=zones,
             alerts=alerts,
@@ -282,7 +305,7 @@ class MqttSink(Sink):
     def _on_tick(self) -> None:
         """Publish the state if it has changed, and the statistics if they are due."""
         now = time.monotonic()
-        if now < self._state_due:
+        if now < self._state_due or self._retired:
             return
         self._state_due = now + min(_STATE_EVERY, self._interval)
         if self._address != (address := self._link.local_address):
@@ -333,7 +356,7 @@ def _mqtt_rules(names: RunNames) -> list[str]:
 
 
 def _topic(prefix: str) -> str:
-    topic = (prefix or f"maskedge/{socket.gethostname()}").strip("/")
+    topic = prefix.strip("/")
     if not _is_topic(topic):
         raise UsageError("[mqtt] topic is a prefix such as maskedge/door, without '#', '+' and a '$' in front.")
     return topic

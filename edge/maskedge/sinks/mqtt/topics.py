@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+
 from maskedge.support.files import slug
+
+
+def node_of(prefix: str, *, named: bool = False) -> str:
+    """Return the identifier of a device in Home Assistant: letters, digits, `_` and `-`.
+
+    Args:
+        prefix: Prefix of the topics of the device.
+        named: True for a named camera. Names in other scripts then stay apart.
+    """
+    if named and re.search(r"[^A-Za-z0-9_/-]", prefix):
+        return f"{slug(prefix)}_{hashlib.sha256(prefix.encode()).hexdigest()[:8]}"
+    return slug(prefix)
 
 
 def availability_topic(prefix: str) -> str:

@@ -31,7 +31,7 @@ _PATHS = {"status": "/api/status", "events": "/api/events", "stream.mjpg": "/str
 
 
 class CameraPages(Protocol):
-    """What a site serves of a camera. All methods except the constructor's run on the web thread."""
+    """The part of a site that belongs to a camera. All methods except the constructor's run on the web thread."""
 
     camera: str
     named: bool

@@ -322,16 +322,39 @@
     events = null;
     byId("picture").removeAttribute("src");
   };
+  // The path of the camera that the page shows; empty for the only or first one.
+  let base = "";
+  let hasPicture = PICTURE;
+  const camera = new URLSearchParams(location.search).get("camera");
+  const showPicture = () => {
+    byId("live").hidden = !hasPicture;
+    byId("scheme").hidden = hasPicture;
+    if (hasPicture && events) byId("picture").src = `${base}stream.mjpg?${(pictures += 1)}`;
+  };
+  const chooseCamera = async () => {
+    try {
+      const { cameras } = await (await fetch("api/cameras")).json();
+      const own = cameras.find((one) => one.name === camera) || cameras[0];
+      if (!own) return;
+      hasPicture = own.picture;
+      if (cameras.length > 1) {
+        base = own.path.slice(1);
+        byId("camera").replaceChildren(...cameras.map((one) => make("option", { value: one.name, ...(one === own ? { selected: "" } : {}) }, one.name)));
+        byId("cameras").hidden = false;
+      }
+    } catch { /* The connection below reports a device that does not answer. */ }
+  };
+  byId("camera").addEventListener("change", (event) => { location.search = `?camera=${encodeURIComponent(event.target.value)}`; });
   const connect = () => {
     disconnect();
     lastMessage = last ? lastMessage : performance.now();
-    events = new EventSource(`api/events?kinds=status,happening&after=${latest}`);
+    events = new EventSource(`${base || "api/"}events?kinds=status,happening&after=${latest}`);
     events.addEventListener("status", (event) => showStatus(JSON.parse(event.data)));
     events.addEventListener("happening", (event) => {
       latest = Number(event.lastEventId);
       showEvent(JSON.parse(event.data));
     });
-    if (PICTURE) byId("picture").src = `stream.mjpg?${(pictures += 1)}`;
+    showPicture();
   };
   // EventSource reconnects after a broken connection, but not after a refusal or a timeout.
   let lastAttempt = performance.now();
@@ -345,13 +368,12 @@
     if (last) showState();
   }, 1000);
   byId("picture").addEventListener("error", () => {
-    setTimeout(() => { if (events) byId("picture").src = `stream.mjpg?${(pictures += 1)}`; }, 2000);
+    setTimeout(showPicture, 2000);
   });
   // A hidden page disconnects, so that the device does no work for it.
   document.addEventListener("visibilitychange", () => (document.hidden ? disconnect() : connect()));
 
-  byId("live").hidden = !PICTURE;
-  byId("scheme").hidden = PICTURE;
+  showPicture();
   fill("recent", make("li", { class: "quiet" }, "No events yet"));
-  connect();
+  chooseCamera().then(connect);
 })();
