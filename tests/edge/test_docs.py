@@ -132,7 +132,9 @@ def test_keys_that_pages_mention_exist() -> None:
         text = page.read_text(encoding="utf-8")
         mentioned = {name for name in re.findall(r"`([a-z]+\.[a-z_]+)`", text) if name.split(".")[0] in section_names()}
         # What ends like a file is one, and some sections are called like modules.
-        wrong = {name for name in mentioned - known if name.rsplit(".")[-1] not in ("json", "jsonl", "md", "csv", "onnx", "py", "toml")}
+        wrong = {
+            name for name in mentioned - known if name.rsplit(".")[-1] not in ("json", "jsonl", "md", "csv", "onnx", "py", "toml")
+        }
         assert not wrong, page.name
 
 
