@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from helpers.brokers import Listener, Mosquitto, wait_for
 from helpers.cameras import LIVE_DEMO, CamerasProcess
@@ -28,38 +29,36 @@ def lines(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_one_camera_is_pulled_again_and_again_while_the_others_lose_no_frame(tmp_path: Path) -> None:
-    clip = write_video(tmp_path / "clip.mp4")
-    streams = {name: Stream("tcp MJPEG", clip) for name in ("door", "hall", "yard", "pulled")}
-    for stream in streams.values():
-        stream.start("-r", "8")
-    common = "[source]\nbackoff_min = 0.1\nbackoff_max = 0.2\nstall_timeout = 2\n"
-    text = common + "".join(camera(name, f'source = "{stream.address}"\n') for name, stream in streams.items())
+@pytest.mark.parametrize("pulls", [4, pytest.param(20, marks=pytest.mark.slow)])
+def test_one_camera_is_pulled_again_and_again_while_the_others_lose_no_frame(tmp_path: Path, pulls: int) -> None:
+    stream = Stream("tcp MJPEG", write_video(tmp_path / "clip.mp4"))
+    stream.start()
+    others = ("door", "hall", "yard")
+    text = "".join(map(camera, others)) + camera("pulled", f'source = "{stream.address}"\n')
     try:
-        with CamerasProcess(tmp_path, text) as run:
-            run.wait_open(*streams)
+        with CamerasProcess(tmp_path, text + "backoff_min = 0.1\nbackoff_max = 0.2\nstall_timeout = 2\n") as run:
+            run.wait_open(*others, "pulled")
             # Other programs use the machine too, so some frames are dropped anyway.
-            start = {name: run.status(name)["counters"] for name in streams}
-            time.sleep(8)
-            before = {name: run.status(name)["counters"] for name in streams}
-            for times in range(1, 6):
-                streams["pulled"].pull()
+            start = {name: run.status(name)["counters"] for name in others}
+            time.sleep(6)
+            before = {name: run.status(name)["counters"] for name in others}
+            for times in range(1, pulls + 1):
+                stream.pull()
                 until(lambda: run.status("pulled")["source"]["state"] == "lost")
-                streams["pulled"].start("-r", "8")
+                stream.start(wait=False)
                 until(lambda times=times: run.status("pulled")["counters"]["reconnects"] == times, 30)
-            after = {name: run.status(name)["counters"] for name in streams}
+            after = {name: run.status(name)["counters"] for name in others}
             assert run.end() == 143
     finally:
-        for stream in streams.values():
-            stream.pull()
-    for name in ("door", "hall", "yard"):
-        captured = after[name]["captured"] - before[name]["captured"]
+        stream.pull()
+    for name in others:
+        captured, dropped = (after[name][key] - before[name][key] for key in ("captured", "dropped"))
+        anyway = (before[name]["dropped"] - start[name]["dropped"]) / (before[name]["captured"] - start[name]["captured"])
         assert captured > 20, name
-        anyway = before[name]["dropped"] - start[name]["dropped"]
-        assert after[name]["dropped"] - before[name]["dropped"] <= max(1, 3 * anyway, 0.01 * captured), (name, start, before, after)
+        assert dropped <= max(1, 0.01 * captured, 2 * anyway * captured), (name, start, before, after)
         assert after[name]["reconnects"] == 0, name
-    assert all(f"{name} (" in run.printed for name in streams), "a summary for each camera"
-    assert "lost and opened again 5 x" in run.printed
+    assert all(f"{name} (" in run.printed for name in (*others, "pulled")), "a summary for each camera"
+    assert f"lost and opened again {pulls} x" in run.printed
 
 
 def test_cameras_come_go_and_change_by_a_reload_while_the_others_go_on(tmp_path: Path) -> None:

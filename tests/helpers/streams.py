@@ -76,14 +76,14 @@ class Stream:
         self.clip = clip
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *filters: str) -> None:
-        """Start the stream."""
+    def start(self, *filters: str, wait: bool = True) -> None:
+        """Start the stream. `wait` until it listens; a client that is quick may end that first."""
         source = ["-f", "lavfi", "-i", self.clip] if isinstance(self.clip, str) else ["-stream_loop", "-1", "-i", str(self.clip)]
         target = self.address + ("?listen" if self.address.startswith("tcp") else "")
         self._process = subprocess.Popen(
             ["ffmpeg", "-v", "quiet", "-re", *source, *filters, *self._options, target], stdin=subprocess.DEVNULL
         )
-        if not self.address.startswith("udp"):
+        if wait and not self.address.startswith("udp"):
             until(lambda: listening(self._port) or not self.alive)
 
     @property
@@ -121,7 +121,7 @@ class RtspStream(Stream):
         self.address = f"rtsp://127.0.0.1:{self._port}/live"
         self._process = None
 
-    def start(self, *filters: str) -> None:
+    def start(self, *filters: str, wait: bool = True) -> None:
         """Start the stream."""
         self._process = subprocess.Popen([self._python, Path(__file__).with_name("rtsp_server.py"), str(self._port)])
         until(lambda: listening(self._port) or not self.alive)
