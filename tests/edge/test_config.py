@@ -300,3 +300,128 @@ def test_the_byte_order_mark_of_windows_editors_is_no_part_of_a_text(tmp_path: P
     address.write_bytes(b"\xef\xbb\xbfdemo\r\n")
     assert load_config(file, {}).config.source.address == "demo"
     assert load_config(None, {}, {"source.uri_file": address}).config.source.address == "demo"
+
+
+CAMERAS = """
+[device]
+name = "shop"
+[source]
+stall_timeout = 3
+[output]
+save = "out.mp4"
+[events]
+file = "events.jsonl"
+[clips]
+folder = "clips"
+[mqtt]
+topic = "site/hall"
+[privacy]
+stats_only = true
+[[alerts]]
+name = "common"
+when = "camera_lost"
+[[camera]]
+name = "door"
+source = 0
+width = 640
+height = 480
+[[camera]]
+name = "Tür 2"
+source = "rtsp://me:geheim5@cam/1"
+[camera.privacy]
+anonymize = true
+[camera.events]
+file = "own.jsonl"
+[camera.zones]
+roi = ["a=0,0 1,0 1,1"]
+[[camera.alerts]]
+name = "own"
+when = "too_many_people"
+threshold = 3
+zone = "a"
+"""
+
+
+def test_a_camera_takes_from_the_common_sections_what_it_does_not_say(tmp_path: Path) -> None:
+    door, other = load_config(write(tmp_path, CAMERAS), {}).cameras
+    assert (door.camera, door.source.address, door.source.width, door.source.stall_timeout) == ("door", "0", 640, 3.0)
+    assert (other.camera, other.source.address, other.source.width) == ("Tür 2", "rtsp://me:geheim5@cam/1", None)
+    assert (door.privacy.stats_only, door.privacy.anonymize) == (True, False)
+    assert (other.privacy.stats_only, other.privacy.anonymize) == (True, True)
+    assert [rule.name for rule in door.alerts] == ["common"]
+    assert [rule.name for rule in other.alerts] == ["own"]
+    # No two cameras share a path or a topic.
+    assert (door.output.save, door.events.file, door.clips.folder) == ("out-door.mp4", "events-door.jsonl", Path("clips/door"))
+    assert (other.output.save, other.events.file, other.clips.folder) == ("out-Tür 2.mp4", "own.jsonl", Path("clips/Tür 2"))
+    assert (door.mqtt.topic, other.mqtt.topic) == ("site/hall/door", "site/hall/Tür 2")
+    assert secrets_of(door, other) == {"me:geheim5", "geheim5"}
+
+
+def test_without_tables_there_is_one_camera_without_a_name(tmp_path: Path) -> None:
+    loaded = load_config(write(tmp_path, '[source]\nuri = "demo"'), {})
+    assert loaded.cameras == (loaded.config,)
+    assert (loaded.config.camera, loaded.tables) == ("", ())
+
+
+def test_cameras_of_the_command_line_replace_those_of_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, CAMERAS)
+    flags = {"cameras": (("door", "demo"), ("new", "1")), "output.save": "all.mp4"}
+    door, new = load_config(path, {}, flags).cameras
+    assert (door.source.address, door.source.width, door.output.save) == ("demo", 640, "all-door.mp4")
+    assert (new.source.address, new.source.width, new.output.save) == ("1", None, "all-new.mp4")
+    # A source of a later place replaces the cameras of the file, as it replaces another source.
+    for environment, own in (({"MASKEDGE_SOURCE_URI": "demo"}, {}), ({}, {"source.camera": "0"})):
+        (alone,) = load_config(path, environment, own).cameras
+        assert (alone.camera, alone.output.save) == ("", "out.mp4")
+
+
+def test_what_is_printed_of_cameras_loads_to_the_same_cameras(tmp_path: Path) -> None:
+    text = CAMERAS.replace("me:geheim5@", "")
+    loaded = load_config(write(tmp_path, text), {})
+    printed = to_toml(loaded)
+    (tmp_path / "again").mkdir()
+    again = load_config(write(tmp_path / "again", printed), {})
+    assert len(again.cameras) == 2
+    for one, other in zip(loaded.cameras, again.cameras, strict=True):
+        assert (one.camera, changed_keys(one, other)) == (other.camera, [])
+    assert "geheim5" not in to_toml(load_config(write(tmp_path, CAMERAS), {}))
+
+
+REFUSED_CAMERAS = {
+    "no name": ("[[camera]]\nsource = 0", r"camera\[1\] has no name"),
+    "name that is a number": ("[[camera]]\nname = 3\nsource = 0", "has no name"),
+    "no source": ('[[camera]]\nname = "a"', "needs one source"),
+    "two sources": ('[[camera]]\nname = "a"\nsource = 0\nuri_file = "x"', "needs one source"),
+    "source that is a switch": ('[[camera]]\nname = "a"\nsource = true', "takes the number of a camera or a text, got True"),
+    "negative camera": ('[[camera]]\nname = "a"\nsource = -1', "takes the number of a camera or a text"),
+    "uri": ('[[camera]]\nname = "a"\nuri = "demo"', "a camera has the key source"),
+    "one table": ('[camera]\nname = "a"', r"write \[\[camera\]\]"),
+    "slash": ('[[camera]]\nname = "a/b"\nsource = 0', "camera.1..name contains '/'"),
+    "plus": ('[[camera]]\nname = "a+"\nsource = 0', "contains '\\+'"),
+    "emoji": ('[[camera]]\nname = "\U0001f6aa"\nsource = 0', "use letters and digits"),
+    "blank": ('[[camera]]\nname = "  "\nsource = 0', "is empty"),
+    "same name": ('[[camera]]\nname = "a"\nsource = 0\n[[camera]]\nname = "A"\nsource = 1', "two cameras have the name 'a'"),
+    "same device": (
+        '[[camera]]\nname = "a"\nsource = 0\n[[camera]]\nname = "b"\nsource = "/dev/video0"',
+        "the cameras 'a' and 'b' have the same device /dev/video0",
+    ),
+    "a source beside": ('[source]\nuri = "demo"\n[[camera]]\nname = "a"\nsource = 0', r"\[source\] and \[\[camera\]\] both give"),
+    "unknown key": ('[[camera]]\nname = "a"\nsource = 0\nwidht = 3', "did you mean width?"),
+    "unknown section": ('[[camera]]\nname = "a"\nsource = 0\n[camera.privcy]\nanonymize = true', "did you mean privacy"),
+    "key of the process": ('[[camera]]\nname = "a"\nsource = 0\n[camera.web]\nserve = "8080"', "web.serve is the same for all"),
+    "section of the process": ('[[camera]]\nname = "a"\nsource = 0\n[camera.log]\nquiet = true', "the same for all cameras"),
+    "too many": ("".join(f'[[camera]]\nname = "c{n}"\nsource = {n}\n' for n in range(33)), "33 cameras are too many"),
+    "SQL": ('[[camera]]\nname = "a\'; DROP TABLE x"\nsource = 0', "contains"),
+}
+
+
+@pytest.mark.parametrize(("text", "sentence"), REFUSED_CAMERAS.values(), ids=REFUSED_CAMERAS.keys())
+def test_cameras_that_cannot_be_are_refused_in_a_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence) as refusal:
+        load_config(write(tmp_path, text), {})
+    assert "\n" not in str(refusal.value)
+
+
+def test_thirty_two_cameras_load(tmp_path: Path) -> None:
+    text = "".join(f'[[camera]]\nname = "c{number}"\nsource = {number}\n' for number in range(32))
+    assert len(load_config(write(tmp_path, text), {}).cameras) == 32

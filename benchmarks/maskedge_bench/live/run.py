@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
@@ -11,6 +12,7 @@ from maskedge.modelfile.contract import default_model
 from maskedge.types import Frame
 from maskedge.vision.detectors import DEFAULT_DETECTOR
 from maskedge.vision.pipeline import DETECT_EVERY, MaskDetector
+from maskedge.vision.worker import DetectionWorker
 from maskedge_bench.conditions import Conditions
 from maskedge_bench.report_schemas import LIVE
 from maskedge_bench.speed.composed_frames import compose
@@ -157,8 +159,14 @@ class LiveRun:
         cameras = f", {streams} cameras" if streams > 1 else ""
         self._progress(f"{name}, {mode}, {scene.faces} faces, {width} x {height}, {scene.rate:g} frames/s{cameras}")
         frames = self._frames(scene)
-        detectors = [MaskDetector(detector=name, detect_every=DETECT_EVERY, threads=plan.threads) for _ in range(streams)]
-        row = measure_live(detectors, frames, scene.rate, plan.seconds, mode)
+        detector = MaskDetector(detector=name, detect_every=DETECT_EVERY, threads=plan.threads)
+        if streams == 1:
+            row = measure_live([detector], frames, scene.rate, plan.seconds, mode)
+        else:
+            # As the named cameras of `edge-run`: one pair of networks, and one detection thread.
+            with contextlib.closing(DetectionWorker(detector.analyzer.analyze)) as worker:
+                detectors = [detector.share(worker) for _ in range(streams)]
+                row = measure_live(detectors, frames, scene.rate, plan.seconds, mode)
         return {"detector": name, "mode": mode, "size": list(scene.size), "faces": scene.faces, **row}
 
     def _frames(self, scene: Scene) -> list[Frame]:

@@ -14,7 +14,7 @@ import pytest
 from maskedge import OutputError, UsageError
 from maskedge.cli.output_options import check_folder
 from maskedge.config import load_config
-from maskedge.runtime.outputs import check_run_outputs
+from maskedge.runtime.outputs import check_cameras, check_run_outputs
 from maskedge.sinks.base import SinkContext
 from maskedge.sinks.mqtt.spool import Spool
 from maskedge.sinks.save import SaveSink
@@ -299,3 +299,26 @@ def test_the_database_of_another_program_is_no_spool(tmp_path: Path) -> None:
 def test_names_that_are_too_long_leave_the_rules_without_a_traceback(folder: Path) -> None:
     long = folder / ("a" * 300)
     check("photos", output_save=f"{long}.mp4", snapshots_folder=long, clips_folder=long, mqtt_spool=long)
+
+
+def test_two_cameras_neither_write_one_file_nor_each_others_source(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"x")
+    own = "[camera.{section}]\n{key} = '{path}'\n"
+    for section, key, path in (
+        ("events", "file", tmp_path / "e.jsonl"),
+        ("output", "save", tmp_path / "v.mp4"),
+        ("clips", "folder", tmp_path / "not" / "there"),
+        ("mqtt", "spool", tmp_path),
+    ):
+        table = own.format(section=section, key=key, path=path)
+        text = f"[[camera]]\nname = 'a'\nsource = 'demo'\n{table}[[camera]]\nname = 'b'\nsource = 'demo'\n{table}"
+        (tmp_path / "edge.toml").write_text(text)
+        with pytest.raises(UsageError, match=r"of camera a and .* of camera b are the same"):
+            check_cameras(load_config(tmp_path / "edge.toml", {}).cameras)
+    taken = own.format(section="output", key="save", path=clip)
+    (tmp_path / "edge.toml").write_text(
+        f"[[camera]]\nname = 'a'\nsource = 'demo'\n{taken}[[camera]]\nname = 'b'\nsource = '{clip}'\n"
+    )
+    with pytest.raises(UsageError, match="is the source of camera b, which would be overwritten"):
+        check_cameras(load_config(tmp_path / "edge.toml", {}).cameras)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from maskedge.errors import OutputError, UsageError
-from maskedge.system.sd_notify import SystemdNotifier
+from maskedge.system.sd_notify import LoopNotifier, LoopsNotifier, SystemdNotifier
 from maskedge.system.systemd_unit import build_unit, install_unit
 
 
@@ -124,3 +126,43 @@ def test_without_systemd_nothing_is_said() -> None:
         notifier.alive()
         assert notifier.interval == 0
     assert SystemdNotifier({"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"}).interval == 0, "the watchdog is for another process"
+
+
+def test_one_loop_of_several_that_hangs_is_not_hidden(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(0.2)
+
+        def heard() -> list[str]:
+            words = []
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    words.append(manager.recv(4096).decode())
+            return words
+
+        notifier = LoopsNotifier(SystemdNotifier({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "2000"}))
+        loops = {"door": LoopNotifier(), "hall": LoopNotifier()}
+        for loop in loops.values():
+            loop.alive()
+        loops["door"].ready()
+        loops["hall"].status("lost: the cable")
+        notifier.tick(loops)
+        assert heard() == ["WATCHDOG=1", "STATUS=hall: lost: the cable"], "not ready until both are"
+        loops["hall"].ready()
+        loops["door"].alive()
+        time.sleep(0.01)
+        notifier.tick(loops)
+        assert heard() == ["READY=1"], "the hall hangs"
+        for _ in range(5):
+            loops["door"].alive()
+            notifier.tick(loops)
+            time.sleep(0.002)
+        assert heard() == []
+        loops["hall"].alive()
+        notifier.tick(loops)
+        assert heard() == ["WATCHDOG=1"]
+        notifier.tick({"door": loops["door"]})
+        loops["door"].alive()
+        time.sleep(0.01)
+        notifier.tick({"door": loops["door"]})
+        assert "WATCHDOG=1" in heard(), "a camera that was removed is not waited for"

@@ -11,13 +11,14 @@ import pytest
 from helpers.support import METADATA, write_model
 from maskedge import MaskDetector, UsageError
 from maskedge.boxes import box_iou, side
-from maskedge.sources import demo
+from maskedge.sources import demo, open_source
 from maskedge.tracking.elapsed import CallTimes
 from maskedge.types import Box, Image
 from maskedge.vision.analysis import MOST_CANDIDATES
 from maskedge.vision.detectors import adapt_detector, detector_names
 from maskedge.vision.detectors.network import CnnDetector
 from maskedge.vision.scoring import LabelChoice
+from maskedge.vision.worker import DetectionWorker
 
 TWO = ("with_mask", "without_mask")
 
@@ -416,3 +417,30 @@ def test_a_minute_of_black_and_white_frames() -> None:
             assert number < 5 or faces == []
     assert detector.tracker.tracks == []
     assert detector.tracker.people.total() == people
+
+
+def test_cameras_share_networks_and_nothing_else() -> None:
+    base = MaskDetector()
+    worker = DetectionWorker(base.analyzer.analyze)
+    try:
+        demo, empty = base.share(worker), base.share(worker)
+        for detector in (demo, empty):
+            detector.start_tracking(asynchronous=True)
+        assert demo.analyzer is base.analyzer
+        assert demo.clock is not empty.clock
+        demo.set_face_threshold(0.9)
+        assert (base.tracker, empty.face_threshold) == (None, base.face_threshold)
+        frames = [frame for frame, _ in zip(open_source("demo").frames(), range(30), strict=False)]
+        for frame in frames:
+            found = demo(frame.image, frame.moment)
+            assert empty(np.zeros_like(frame.image), frame.moment) == []
+            assert demo.wait()
+            assert empty.wait()
+        assert found
+        demo.close()
+        # The end of one camera does not end the thread of the others.
+        empty(frames[0].image, frames[-1].moment + 1)
+        assert empty.wait(20)
+        assert empty(frames[0].image, frames[-1].moment + 1.1)
+    finally:
+        worker.close()
