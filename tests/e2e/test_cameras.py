@@ -85,6 +85,9 @@ def test_cameras_come_go_and_change_by_a_reload_while_the_others_go_on(tmp_path:
         assert list(run.cameras()) == ["kept", "changed", "added"]
         assert any("two cameras have the name 'kept'" in line for line in run.errors), run.errors
 
+        for number in range(4):
+            run.reload(kept + camera(f"added {number}"))
+            run.wait_open(f"added {number}")
         after = run.status("kept")
         assert after["started"] == started["kept"]
         captured = after["counters"]["captured"] - before["captured"]
@@ -98,11 +101,13 @@ def test_a_wrong_camera_costs_the_others_nothing(tmp_path: Path) -> None:
     with CamerasProcess(tmp_path, text, "--max-frames", "25") as run:
         run.wait_open("door", "hall")
         until(lambda: run.status("wrong")["source"]["state"] == "lost")
-        assert list(run.cameras()) == ["door", "wrong", "hall"]
+        assert list(run.cameras()) == ["door", "wrong", "none", "hall"]
+        assert (run.cameras()["none"]["state"], run.cameras()["none"]["source"]) == ("ended", None)
+        assert "there is no file" in run.cameras()["none"]["sentence"]
         assert any(line.startswith("error: none: there is no file or folder") for line in run.errors), run.errors
         assert run.ask("/healthz")[0] == 503
         assert run.get("/api/cameras/door/healthz") == b"ok\n"
-        until(lambda: list(run.cameras()) == ["wrong"])
+        until(lambda: [one["name"] for one in run.cameras().values() if one["state"] != "ended"] == ["wrong"])
         assert run.process.poll() is None, "the wrong camera is still tried"
         assert run.end() == 143
     assert "door (demo): 25 frames" in run.printed

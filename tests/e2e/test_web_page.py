@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
 
+from helpers.cameras import LIVE_DEMO, CamerasProcess
 from helpers.streams import until
 from helpers.web_run import Run
 
@@ -180,3 +183,18 @@ def test_foreign_names_are_escaped(browser: webdriver.Chrome) -> None:
         show(browser, run)
         assert "<img src=x" in words(browser, "zones")
         assert not browser.get_log("browser")
+
+
+def test_one_of_several_cameras_is_chosen(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    tables = "".join(f"[[camera]]\nname = '{name}'\n{LIVE_DEMO}" for name in ("door", "T\u00fcr 2"))
+    with CamerasProcess(tmp_path, tables + "[camera.web]\npicture = false\n") as cameras:
+        cameras.wait_open("door", "T\u00fcr 2")
+        browser.get(cameras.url)
+        until(lambda: words(browser, "state") == "Running")
+        assert words(browser, "camera").split("\n") == ["door", "T\u00fcr 2"]
+        until(lambda: browser.execute_script("return document.getElementById('picture').naturalWidth") == 640)
+        Select(browser.find_element(By.ID, "camera")).select_by_visible_text("T\u00fcr 2")
+        until(lambda: "camera=T%C3%BCr%202" in browser.current_url and words(browser, "state") == "Running")
+        assert Select(browser.find_element(By.ID, "camera")).first_selected_option.text == "T\u00fcr 2"
+        assert not browser.find_element(By.ID, "live").is_displayed(), "its picture is not served"
+        assert cameras.end() == 143

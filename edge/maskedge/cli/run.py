@@ -282,33 +282,37 @@ class _CamerasRun(_Run):
         chosen = "detect.detector" in loaded.origins
         detector = open_detector(replace(loaded.config, detect=detect), chosen=chosen)
         self._warn([detector.notice] if detector.notice else [])
-        cameras = Cameras(loaded, detector, stop, self._load)
+        cameras = Cameras(loaded, detector, stop, self._load, self._set_up_log)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, frame: cameras.stop(number))
         progress = self._show_progress(None)
         try:
-            with require_extra("mqtt"):
-                cameras.start()
-            if cameras.page and not self._config.log.quiet:
-                self._log.info("status page: %s", cameras.page)
-            cameras.run(lambda: progress.show_all(cameras.summaries))
+            if cameras.start():
+                if cameras.page and not self._config.log.quiet:
+                    self._log.info("status page: %s", cameras.page)
+                cameras.run(lambda: progress.show_all([summary for _, summary in cameras.results]))
         finally:
             cameras.close()
             progress.end()
-        for summary in cameras.summaries:
-            self._config = next((one for one in cameras.loaded.cameras if one.camera == summary.camera), self._config)
+        for self._config, summary in cameras.results:
             if not self._config.log.quiet:
                 self._summarise(summary)
         return cameras.exit_code
 
     def _load(self) -> Loaded:
         """Load the configuration again."""
-        from maskedge.config import load_config, secrets_of
+        from maskedge.config import load_config
+
+        return load_config(self._loaded.file, flags=self._flags)
+
+    def _set_up_log(self, loaded: Loaded) -> None:
+        from maskedge.config import secrets_of
         from maskedge.support.log import set_up
 
-        loaded = load_config(self._loaded.file, flags=self._flags)
-        set_up(loaded.config.log.format, loaded.config.log.level, secrets_of(*loaded.cameras, *self._loaded.cameras))
-        return loaded
+        # The cameras of before may still write a line.
+        secrets = secrets_of(*loaded.cameras, *self._loaded.cameras)
+        self._loaded = loaded
+        set_up(loaded.config.log.format, loaded.config.log.level, secrets)
 
     def _check_flags(self, loaded: Loaded) -> None:
         """Refuse a flag that has no effect on any camera."""

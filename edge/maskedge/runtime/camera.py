@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from maskedge.config import EdgeConfig
 from maskedge.errors import MaskedgeError, UsageError
-from maskedge.sinks.base import Sink
+from maskedge.sinks.base import CAMERAS, Sink
 from maskedge.sources import Source, is_live, open_source
+from maskedge.support.install_hint import install_command
 from maskedge.support.log import NAME, log_as
 from maskedge.system.sd_notify import LoopNotifier
 from maskedge.vision.pipeline import MaskDetector
@@ -37,13 +39,24 @@ class SharedParts:
         detector: The networks.
         worker: The detection thread.
         file: The edge.toml; None if there is none.
-        outputs: Objects of the outputs, such as the web server, by name of the output.
+        outputs: Objects of the outputs, such as the web server, by name of the output
+            (`SinkContext.shared`).
     """
 
     detector: MaskDetector
     worker: DetectionWorker
     file: Path | None = None
     outputs: dict[str, Any] = field(default_factory=dict)
+
+    def name_cameras(self, names: Sequence[str]) -> None:
+        """Set the names of the cameras, in their order."""
+        before = self.outputs.get(CAMERAS, {})
+        self.outputs[CAMERAS] = {name: before.get(name, "") for name in names}
+
+    def note_failure(self, name: str, sentence: str) -> None:
+        """Note why a camera does not run; an empty sentence if it does."""
+        if name in self.outputs.get(CAMERAS, {}):
+            self.outputs[CAMERAS][name] = sentence
 
 
 class CameraThread:
@@ -138,7 +151,8 @@ class CameraThread:
                     self._fail(error)
                     return
                 except ImportError as error:
-                    self._fail(UsageError(f"a library is missing ({error}): run edge-doctor."))
+                    name = error.name or error
+                    self._fail(UsageError(f"{name} is not installed: install the extra mqtt: {install_command('mqtt')}."))
                     return
                 except Exception as error:  # noqa: BLE001  (the other cameras go on)
                     _log.error("the loop failed (%.300r) and is started again in %.0f s.", error, wait)
@@ -150,10 +164,12 @@ class CameraThread:
                 wait = min(2 * wait, _LONGEST_WAIT)
         finally:
             self.is_running = False
+            self._built = self._source = None
             self.started.set()
 
     def _fail(self, error: MaskedgeError) -> None:
         self.failure = error
+        self._shared.note_failure(self.name, str(error))
         _log.error("%s", error)
 
     def _run_once(self) -> None:
@@ -184,11 +200,14 @@ class CameraThread:
             raise
         for text in built.warnings:
             _log.warning("%s", text)
+        for text in built.notices if config.output.show or not config.log.quiet else ():
+            _log.info("%s", text)
         self.page, self._built = built.page, built
         context = built.context
         context.reload = lambda: self._reload(built)
         if context.health is not None:
             context.health.start()
+        shared.note_failure(self.name, "")
         self.notifier.alive()
         self.is_running = True
         self.started.set()

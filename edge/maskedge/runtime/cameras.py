@@ -30,6 +30,8 @@ _START_SECONDS = 15.0
 """Maximum seconds to wait for a camera at the start, before the next one is started."""
 _HANGS_AFTER = 30.0
 """Seconds without a report of a loop after which a warning is logged."""
+_MOST_REMOVED = 100
+"""Maximum number of removed cameras whose counts the summary shows."""
 _log = logging.getLogger(NAME)
 
 
@@ -43,49 +45,65 @@ class Cameras:
         detector: The networks.
         stop: Ends the run when its signal is set, and reloads the configuration.
         reload: Loads the configuration again.
+        applied: Called with a configuration that is in effect after a reload.
 
     Attributes:
         loaded: The configuration in effect.
     """
 
-    def __init__(self, loaded: Loaded, detector: MaskDetector, stop: StopRequest, reload: Callable[[], Loaded]) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        detector: MaskDetector,
+        stop: StopRequest,
+        reload: Callable[[], Loaded],
+        applied: Callable[[Loaded], None] = lambda _: None,
+    ) -> None:
         self.loaded = loaded
         self._labels = detector.labels
         self._stop = stop
         self._load = reload
+        self._applied = applied
         self._worker = DetectionWorker(detector.analyzer.analyze, loaded.config.limits.cpu_budget)
         self._shared = SharedParts(detector, self._worker, loaded.file)
         self._systemd = SystemdNotifier()
         self._loops = LoopsNotifier(self._systemd)
         self._cameras: dict[str, CameraThread] = {}
-        self._ended: list[CameraThread] = []
+        self._removed: list[tuple[EdgeConfig, Summary]] = []
+        self._fatal: MaskedgeError | None = None
         self._warned: set[CameraThread] = set()
 
     @property
-    def summaries(self) -> list[Summary]:
-        """The counts of each camera that has processed frames, in the order of the configuration."""
-        return [camera.summary for camera in (*self._ended, *self._cameras.values()) if camera.summary is not None]
+    def results(self) -> list[tuple[EdgeConfig, Summary]]:
+        """Configuration and counts of each camera that has processed frames, removed ones first."""
+        cameras = self._cameras.values()
+        return [*self._removed, *((camera.config, camera.summary) for camera in cameras if camera.summary is not None)]
 
     @property
     def page(self) -> str | None:
         """Address of the status page; None if there is none."""
         return next((camera.page for camera in self._cameras.values() if camera.page), None)
 
-    def start(self) -> None:
+    def start(self) -> bool:
         """Start every camera.
 
+        Returns:
+            False if a configuration, an output or a model of a camera is refused, which the log
+            says. A source that cannot be opened ends its camera alone.
+
         Raises:
-            MaskedgeError: A configuration, an output or a model is refused. A source that cannot be
-                opened ends its camera alone.
+            MaskedgeError: The cameras do not fit together.
         """
         self._check(self.loaded)
-        self._shared.outputs["order"] = [config.camera for config in self.loaded.cameras]
+        self._shared.name_cameras([config.camera for config in self.loaded.cameras])
         for config in self.loaded.cameras:
             camera = self._start(config)
             if camera.failure is not None and not isinstance(camera.failure, SourceError):
-                raise camera.failure
+                self._fatal = camera.failure
+                return False
             if self._stop.signal is not None:
-                return
+                break
+        return True
 
     def run(self, tick: Callable[[], None] = lambda: None) -> None:
         """Supervise the cameras until all have ended, or a signal arrives.
@@ -121,8 +139,8 @@ class Cameras:
         """Exit code of the process."""
         if self._stop.signal is not None:
             return 128 + self._stop.signal
-        cameras = [*self._ended, *self._cameras.values()]
-        failure = next((camera.failure for camera in cameras if camera.failure is not None), None)
+        cameras = list(self._cameras.values())
+        failure = self._fatal or next((camera.failure for camera in cameras if camera.failure is not None), None)
         if failure is not None:
             return failure.exit_code
         return SourceError.exit_code if any(camera.incomplete for camera in cameras) else 0
@@ -183,6 +201,7 @@ class Cameras:
         except Exception as error:  # noqa: BLE001  (an invalid file must not end the run)
             _log.error("the configuration was not reloaded and stays as it was (%s: %.200s).", type(error).__name__, error)
         else:
+            self._applied(loaded)
             self._apply(loaded)
         self._systemd.reloaded()
 
@@ -193,7 +212,7 @@ class Cameras:
         for name, camera in self._cameras.items():
             if name not in wanted:
                 continue
-            keys = [key for key in changed_keys(camera.config, wanted[name]) if not is_of_the_process(key)]
+            keys = [key for key in changed_keys(camera.config, wanted[name]) if not needs_restart(key)]
             if camera.ended or any(key not in WITHOUT_RESTART for key in keys):
                 restarted.append(camera)
             elif keys:
@@ -206,13 +225,17 @@ class Cameras:
         self._end([*removed, *restarted])
         for camera in (*removed, *restarted):
             del self._cameras[camera.name]
-            self._ended += [camera] if camera in removed else []
-        self._shared.outputs["order"] = list(wanted)
+            if camera in removed and camera.summary is not None:
+                self._removed.append((camera.config, camera.summary))
+        del self._removed[:-_MOST_REMOVED]
+        self._shared.name_cameras(list(wanted))
         added = [name for name in wanted if name not in self._cameras]
         for name in added:
             self._start(wanted[name])
         self._cameras = {name: self._cameras[name] for name in wanted}
-        later = [key for key in changed_keys(self.loaded.config, loaded.config) if is_of_the_process(key)]
+        later = [key for key in changed_keys(self.loaded.config, loaded.config) if needs_restart(key)]
+        if smallest_face(loaded.cameras) != smallest_face(self.loaded.cameras):
+            later.append("detect.min_face_size (of the detector)")
         self.loaded = loaded
         again = {camera.name for camera in restarted}
         facts = {
@@ -227,9 +250,9 @@ class Cameras:
             _log.warning("takes effect only after a restart: %s", ", ".join(later))
 
 
-def is_of_the_process(key: str) -> bool:
-    """Return True for a key that is the same for all cameras."""
-    return key in OF_THE_PROCESS or key.partition(".")[0] in OF_THE_PROCESS
+def needs_restart(key: str) -> bool:
+    """Return True for a key that is the same for all cameras, and takes effect after a restart of the process."""
+    return key not in WITHOUT_RESTART and (key in OF_THE_PROCESS or key.partition(".")[0] in OF_THE_PROCESS)
 
 
 def smallest_face(configs: Sequence[EdgeConfig]) -> int | None:

@@ -13,6 +13,9 @@ from maskedge.results import FrameResult
 from maskedge.sources import Source
 from maskedge.support.text import displayable
 
+CAMERAS = "cameras"
+"""Key of the names of all cameras in `SinkContext.shared`."""
+
 
 @dataclass(frozen=True)
 class RunNames:
@@ -43,8 +46,9 @@ class SinkContext:
         camera: Name of the camera.
         device: Name of the device.
         shared: Objects that the outputs of all named cameras share, by name of the output. An object
-            with a method `close` is closed on the main thread at the end of the process. `order`
-            holds the names of the cameras in the order of the configuration.
+            with a method `close` is closed on the main thread at the end of the process. The key
+            `CAMERAS` holds the names of the cameras in the order of the configuration, each with
+            the reason why it has ended (empty while it runs).
         named: True if the user has named the camera. Topics and files then contain its name.
     """
 

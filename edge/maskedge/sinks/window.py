@@ -15,7 +15,7 @@ import numpy as np
 from maskedge.results import FrameResult
 from maskedge.types import Image
 
-from .base import Sink, SinkContext
+from .base import CAMERAS, Sink, SinkContext
 from .output_settings import OutputConfig
 
 TITLE = "maskedge (q: quit)"
@@ -76,7 +76,7 @@ class WindowSink(Sink):
             return None if screen is None else ScreenSink(screen, context.camera)
         problem = display_problem()
         if context.named:
-            context.shared[cls.name] = None if problem else Screen(lambda: context.shared.get("order", []))
+            context.shared[cls.name] = None if problem else Screen(lambda: list(context.shared.get(CAMERAS, ())))
             if problem is None:
                 return ScreenSink(context.shared[cls.name], context.camera)
         if problem is None:

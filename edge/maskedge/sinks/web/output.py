@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maskedge.sinks.base import Sink, SinkContext
+from maskedge.sinks.base import CAMERAS, Sink, SinkContext
 
 from .config import WebConfig
 
@@ -32,7 +32,7 @@ class WebOutput(Sink):
             return sink
         site = context.shared.get(cls.name)
         if site is None:
-            site = context.shared[cls.name] = WebSite(settings, lambda: context.shared.get("order", []))
+            site = context.shared[cls.name] = WebSite(settings, lambda: context.shared.get(CAMERAS, {}))
             site.start()
             context.warnings.extend(site.warnings)
         return WebSink(settings, context.snapshot, names=context.names, camera=context.camera, named=True, site=site)

@@ -67,7 +67,8 @@ class WebSite:
 
     Args:
         config: The section `[web]`, with an address `serve`.
-        order: Names of the cameras, the first one first. Others follow. It may change.
+        known: Returns the names of all cameras, the first one first, each with the reason why it has
+            ended. Other cameras follow.
 
     Attributes:
         loop: The event loop of the web thread.
@@ -79,7 +80,7 @@ class WebSite:
         UsageError: The address is malformed, or the token cannot be read.
     """
 
-    def __init__(self, config: WebConfig, order: Callable[[], list[str]] = list) -> None:
+    def __init__(self, config: WebConfig, known: Callable[[], Mapping[str, str]] = dict) -> None:
         token = read_token(config)
         host, port = parse_address(config.serve)
         self._listener = _listen(host, port)
@@ -92,7 +93,7 @@ class WebSite:
                 f"{' and the live picture' if config.picture else ''}: "
                 "set web.token_file, or serve on 127.0.0.1.",
             )
-        self._order = order
+        self._known = known
         self._cameras: dict[str, CameraPages] = {}
         self._exposition: Exposition | None = None
         with contextlib.suppress(ImportError):
@@ -176,7 +177,7 @@ class WebSite:
     def _ordered(self) -> list[CameraPages]:
         """Return the cameras in the order of the configuration."""
         cameras = self._cameras
-        first = [name for name in self._order() if name in cameras]
+        first = [name for name in self._known() if name in cameras]
         return [cameras[name] for name in dict.fromkeys((*first, *cameras))]
 
     def _route(self, path: str) -> Handler | None:
@@ -198,39 +199,43 @@ class WebSite:
 
     def _describe(self) -> dict[str, Any]:
         """Return the cameras as `/api/cameras` lists them."""
-        cameras = self._ordered()
-        found = []
-        for camera in cameras:
-            status = camera.run_state()
-            source = status.get("source", {})
-            found.append(
-                {
-                    "name": camera.camera,
-                    "source": source.get("name"),
-                    "state": source.get("state"),
-                    "since": source.get("since"),
-                    "sentence": source.get("sentence"),
-                    "size": source.get("size"),
-                    "frames_per_second": status.get("rate", {}).get("frames_per_second"),
-                    "faces": status.get("faces", {}),
-                    "people": status.get("people", {}),
-                    "alerts": [alert.get("rule") for alert in status.get("alerts", ())],
-                    "picture": camera.picture,
-                    "path": f"{_CAMERAS}/{quote(camera.camera, safe='')}/",
-                }
-            )
-        device = cameras[0].run_state().get("device", "") if cameras else ""
-        return {"device": device, "cameras": found}
+        served = self._cameras
+        known = dict(self._known())
+        states = {name: camera.run_state() for name, camera in served.items()}
+        device = next((state.get("device", "") for state in states.values()), "")
+        names = dict.fromkeys((*known, *served))
+        return {"device": device, "cameras": [self._describe_camera(name, known.get(name, "")) for name in names]}
+
+    def _describe_camera(self, name: str, reason: str) -> dict[str, Any]:
+        camera = self._cameras.get(name)
+        status = {} if camera is None else camera.run_state()
+        source = status.get("source", {})
+        return {
+            "name": name,
+            "source": source.get("name"),
+            "state": source.get("state", "ended"),
+            "since": source.get("since"),
+            "sentence": source.get("sentence", reason),
+            "size": source.get("size"),
+            "frames_per_second": status.get("rate", {}).get("frames_per_second"),
+            "faces": status.get("faces", {}),
+            "people": status.get("people", {}),
+            "alerts": [alert.get("rule") for alert in status.get("alerts", ())],
+            "picture": camera is not None and camera.picture,
+            "path": f"{_CAMERAS}/{quote(name, safe='')}/",
+        }
 
     def _health(self, request: Request) -> Response:
         cameras = self._ordered()
         if not cameras:
             return _no_camera(request)
+        if len(cameras) < len(self._known()):
+            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "A camera has ended.")
         for camera in cameras:
             problem = camera.problem()
             if problem is not None:
-                text = f"{camera.camera}: {problem}" if camera.named else problem
-                raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, text.encode("ascii", "backslashreplace").decode())
+                # The path needs no token, so it does not name the camera.
+                raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, problem)
         return Response(b"ok\n")
 
     def _metrics(self, request: Request) -> Response:
