@@ -305,8 +305,9 @@ def read_flags(parameters: dict[str, Any]) -> dict[str, Any]:
 
 def _read_cameras(given: Sequence[str]) -> dict[str, Any]:
     """Return the values of `--camera`: one camera without a name, or cameras with names."""
-    # The path of a device may contain an equals sign.
-    named = tuple((name, source) for name, equals, source in (text.partition("=") for text in given) if equals and name[:1] != "/")
+    # The path of a device, an address and a pipeline may contain an equals sign, too.
+    parts = [text.partition("=") for text in given]
+    named = tuple((name, source) for name, equals, source in parts if equals and name[:1] != "/" and ":" not in name)
     if not named and len(given) <= 1:
         return {"source.camera": given[0] if given else None}
     if len(named) < len(given):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from maskedge.cli.flags import FLAGS, check_flags
+from maskedge.cli.flags import FLAGS, check_flags, read_flags
 from maskedge.config import load_config
 from maskedge.errors import UsageError
 from maskedge.sources import SourceConfig
@@ -96,3 +96,9 @@ def test_help_shows_the_default_of_a_source_key() -> None:
 def test_labels_that_name_nothing_are_refused(invoke: Callable[..., Any]) -> None:
     done = invoke("edge-run", "--source", "demo", "--labels", " , ")
     assert (done.returncode, "the list is empty" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("source", ["0", "/dev/v4l/by-id/usb-a=b", "rtsp://cam/1?user=me", "gst:videotestsrc pattern=1"])
+def test_a_camera_without_a_name_is_a_source_as_it_stands(source: str) -> None:
+    parameters = {flag.key.replace(".", "__"): (source,) if flag.key == "source.camera" else None for flag in FLAGS}
+    assert read_flags(parameters) == {"source.camera": source}
