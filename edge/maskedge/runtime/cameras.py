@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import threading
@@ -228,6 +229,9 @@ class Cameras:
             if camera in removed and camera.summary is not None:
                 self._removed.append((camera.config, camera.summary))
         del self._removed[:-_MOST_REMOVED]
+        if removed or restarted:
+            # The parts of a loop refer to each other, and hold pictures.
+            gc.collect()
         self._shared.name_cameras(list(wanted))
         added = [name for name in wanted if name not in self._cameras]
         for name in added:
