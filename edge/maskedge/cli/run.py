@@ -49,6 +49,7 @@ Exit codes:
 \b
 Examples:
   edge-run --camera 0
+  edge-run --camera door=0 --camera hall=rtsp://camera/1 --serve 8080
   edge-run --source demo --save out.mp4 --events out.jsonl
   edge-run --source 'photos/*.jpg' --save annotated/ --events -
   edge-run --source rtsp://camera/1 --serve 127.0.0.1:8080 --anonymize

@@ -121,10 +121,19 @@ class Cameras:
             self._loops.tick({name: camera.notifier for name, camera in running.items()})
             self._warn_of_hanging(running.values())
             tick()
-            screen = self._shared.outputs.get("window")
-            if screen is not None:
-                screen.show()
-            pause.wait(_TICK if screen is None else _TICK_OF_WINDOW)
+            pause.wait(_TICK_OF_WINDOW if self._show_window() else _TICK)
+
+    def _show_window(self) -> bool:
+        """Show the newest pictures. Return False without a window."""
+        screen = self._shared.outputs.get("window")
+        if screen is None:
+            return False
+        try:
+            screen.show()
+        except Exception as error:  # noqa: BLE001  (the cameras go on without a window)
+            self._shared.outputs["window"] = None
+            _log.warning("the window failed (%.200r): running without it.", error)
+        return True
 
     def close(self) -> None:
         """End every camera, the detection thread and the shared outputs."""
