@@ -29,8 +29,8 @@ _MOST_FRAMES = 30
 """Maximum number of frames of a file, which has no rate of its own."""
 _WIDTH = 640
 """Width in pixels to which a picture is resized, so that sharpness does not depend on its size."""
-SHARP = 30.0
-"""Lowest variance of the Laplacian of a sharp picture, at a width of 640 pixels."""
+SHARP = 20.0
+"""Lowest variance of the Laplacian of a sharp picture. Of 108 photographs none is below it; blurred by 2 pixels, 98 % are."""
 DARK, BURNT = 16, 250
 """A pixel below the first grey level is dark, one from the second on is burnt; of 0 to 255."""
 MEAN = (40.0, 215.0)

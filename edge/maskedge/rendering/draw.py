@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -190,11 +191,20 @@ def write_text(canvas: Image, text: str, place: tuple[int, int], scale: float) -
         place: Left end of the base line, in pixels.
         scale: Size of the font; 1 is 22 pixels high.
     """
-    text = displayable(text)  # OpenCV crashes on text that is not UTF-8
+    text = _ascii(text)
     for colour, weight in (((0, 0, 0), 3), ((255, 255, 255), 1)):
         cv2.putText(canvas, text, place, _FONT, scale, colour, weight, cv2.LINE_AA)
 
 
 def text_width(text: str, scale: float) -> int:
     """Return the width of `text` in pixels, as `write_text` draws it."""
-    return int(cv2.getTextSize(displayable(text), _FONT, scale, 1)[0][0])
+    return int(cv2.getTextSize(_ascii(text), _FONT, scale, 1)[0][0])
+
+
+def _ascii(text: str) -> str:
+    """Return `text` without accents, and with `?` for other characters that the font lacks.
+
+    OpenCV draws a question mark for each byte of such a character, and crashes on text that is not UTF-8.
+    """
+    parts = unicodedata.normalize("NFKD", displayable(text))
+    return "".join(sign for sign in parts if not unicodedata.combining(sign)).encode("ascii", "replace").decode()
