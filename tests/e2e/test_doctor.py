@@ -104,7 +104,8 @@ def test_the_camera_of_a_file_with_one_source_is_tried(command, tmp_path: Path) 
     file.write_text('[source]\nuri = "demo"\n[detect]\nmin_face_size = 20\n')
     done = command("edge-doctor", "--config", file)
     assert done.returncode == 0, done.stdout
-    assert "ok   camera (demo): 640 x 480" in done.stdout
+    assert "note camera (demo): 640 x 480" in done.stdout
+    assert "faces of min_face_size (20 pixels) cannot be found" in done.stdout, "the cascade scans for 23 pixels"
 
 
 def test_an_invalid_configuration_or_model_ends_with_its_code(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
