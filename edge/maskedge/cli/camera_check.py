@@ -143,7 +143,10 @@ def _try(config: EdgeConfig, detector: MaskDetector, name: str) -> Finding:
         reach = f"; finds faces from {side:.0f} pixels, up to {farthest_metres(side, width):.1f} m away with a lens of 60 degrees"
         if wanted is not None and least > wanted + 0.5:
             problems.append(
-                (f"faces of min_face_size ({wanted} pixels) cannot be found", "use the detector cnn, a larger picture or a larger size")
+                (
+                    f"faces of min_face_size ({wanted} pixels) cannot be found",
+                    "use the detector cnn, a larger picture or a larger size",
+                )
             )
     parts = [f"{width} x {height}", *([f"{rate:.1f} frames/s"] if rate else []), f"sharpness {quality.sharpness:.0f}", light, faces]
     text = f"{name} ({source.name}): {', '.join(parts)}{reach}"
