@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from maskedge.modelfile.precision import bundled_classifier, bundled_detector
@@ -59,3 +60,58 @@ def test_missing_system_library_is_named(command, tmp_path: Path) -> None:  # ty
     assert "libGL.so.1 is missing" in done.stderr
     assert "sudo apt install" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+CAMERAS = """
+[detect]
+detector = "cnn"
+[[camera]]
+name = "door"
+source = "demo"
+live = true
+loop = true
+fps = 10
+[[camera]]
+name = "gate"
+source = "rtsp://bob:hunter2@127.0.0.1:9/x"
+[[camera]]
+name = "hall"
+source = "demo"
+[camera.detect]
+min_face_size = 60
+"""
+
+
+def test_each_camera_of_a_configuration_is_tried(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file = tmp_path / "edge.toml"
+    file.write_text(CAMERAS)
+    before = sorted(tmp_path.iterdir())
+    done = command("edge-doctor", "--config", file)
+    door, gate, hall = (line for line in done.stdout.splitlines() if line[5:].startswith("camera "))
+    assert re.match(r"ok   camera door \(demo\): 640 x 480, (9|10|11)\.\d frames/s, sharpness \d+, light \d+% ", door)
+    assert re.search(r"\d faces? now; finds faces from 13 pixels, up to 6\.7 m away with a lens of 60 degrees$", door)
+    assert gate.startswith("FAIL camera gate: ")
+    assert " -> check the address" in gate
+    assert hall.startswith("ok   camera hall (demo): 640 x 480, sharpness")
+    assert "finds faces from 60 pixels, up to 1.5 m away" in hall
+    assert done.returncode == 1, "one camera of three failed"
+    assert "hunter2" not in done.stdout + done.stderr
+    assert sorted(tmp_path.iterdir()) == before, "no picture is kept"
+
+
+def test_the_camera_of_a_file_with_one_source_is_tried(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file = tmp_path / "edge.toml"
+    file.write_text('[source]\nuri = "demo"\n[detect]\nmin_face_size = 20\n')
+    done = command("edge-doctor", "--config", file)
+    assert done.returncode == 0, done.stdout
+    assert "note camera (demo): 640 x 480" in done.stdout
+    assert "faces of min_face_size (20 pixels) cannot be found" in done.stdout, "the cascade scans for 23 pixels"
+
+
+def test_an_invalid_configuration_or_model_ends_with_its_code(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file = tmp_path / "edge.toml"
+    (tmp_path / "model.onnx").write_bytes(b"rubbish")
+    for text, code in (("[detect]\nevrey = 1\n", 2), (f'[source]\nuri = "demo"\n[model]\nfile = "{tmp_path}/model.onnx"\n', 4)):
+        file.write_text(text)
+        done = command("edge-doctor", "--config", file)
+        assert (done.returncode, done.stderr.startswith("error: "), done.stderr.count("\n")) == (code, True, 1), done.stderr

@@ -64,11 +64,22 @@ class LiveSession:
         with self._lock:
             self._reset()
 
+    def wait(self) -> None:
+        """Wait for the detection in progress; the next picture uses it."""
+        with self._lock:
+            if self._detector is not None:
+                self._detector.wait()
+
     def _reset(self) -> None:
+        if self._detector is not None:
+            self._detector.close()
         self._detector, self._statistics, self._watcher, self._frames = None, VideoStatistics(), ChangeWatcher(), 0
 
     def process(self, content: bytes, moment: float | None = None) -> dict[str, Any]:
         """Detect the faces of one picture.
+
+        Unless faces are hidden, a thread detects, and the result has the tracks that the latest complete
+        detection has corrected.
 
         Args:
             content: A JPEG file.
@@ -91,7 +102,7 @@ class LiveSession:
             # Detect in every frame if faces are hidden, so that a new face is covered at once.
             hide_faces = self.options.hide_faces
             detector.detect_every = 1 if hide_faces else 2
-            detector.set_tracking_mode(asynchronous=False, motion_gate=not hide_faces)
+            detector.set_tracking_mode(asynchronous=not hide_faces, motion_gate=not hide_faces)
             # The clock starts before decoding, so that the latency includes decoding.
             arrival = time.perf_counter()
             try:

@@ -7,7 +7,6 @@ import platform
 import re
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -15,28 +14,15 @@ import click
 
 from maskedge.errors import MaskedgeError
 from maskedge.support.install_hint import HEADLESS, OPENCV, SYSTEM_LIBRARIES, pip
+from maskedge.support.text import displayable
 from maskedge.system.host import host_model
 from maskedge.version import VERSION
 
-from .common import Command, silence_libraries
+from .common import Command, fail, silence_libraries
+from .finding import Finding
 
 _FRAME_SIZE = (640, 480)
 """Frame for which the smallest detectable face is reported: width and height in pixels."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Result of a check.
-
-    Attributes:
-        state: `ok`, `note` (works, but with a limitation) or `FAIL`.
-        text: Result in words.
-        remedy: Remedy for the user; empty for `ok`.
-    """
-
-    state: str
-    text: str
-    remedy: str = ""
 
 
 EPILOG = """\b
@@ -46,26 +32,37 @@ where there is one.
 \b
 Exit codes:
   0    no check failed
-  1    a check failed
-  2    wrong usage
+  1    a check failed, or a camera of --config cannot be used
+  2    wrong usage, or an invalid configuration
+  4    a model of the configuration was refused
 """
 
 
 @click.command(cls=Command, epilog=EPILOG)
 @click.option("--model", type=click.Path(path_type=Path), metavar="FILE", help="Check this model file instead of the bundled ones.")
+@click.option(
+    "--config",
+    "file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also try each camera of this edge.toml for a second: size, rate, sharpness, light, smallest face, faces now.",
+)
 @click.version_option(VERSION)
-def main(model: Path | None) -> None:
+def main(model: Path | None, file: Path | None) -> None:
     """Check that this host can run maskedge: Python, libraries, models, display and cameras."""
     silence_libraries()
     failed = False
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
-        _python, _host, _opencv, _onnxruntime, lambda: _models(model), _display, _cameras
+        _python, _host, _opencv, _onnxruntime, lambda: _models(model), _display, lambda: _cameras(file)
     )  # fmt: skip
-    for check in checks:
-        for finding in check():
-            failed |= finding.state == "FAIL"
-            remedy = f"  -> {finding.remedy}" if finding.remedy else ""
-            click.echo(f"{finding.state:5}{finding.text}{remedy}")
+    try:
+        for check in checks:
+            for finding in check():
+                failed |= finding.state == "FAIL"
+                remedy = f"  -> {finding.remedy}" if finding.remedy else ""
+                click.echo(displayable(f"{finding.state:5}{finding.text}{remedy}"))
+    except MaskedgeError as error:
+        fail(error)
     sys.exit(1 if failed else 0)
 
 
@@ -178,11 +175,15 @@ def _display() -> Iterator[Finding]:
     )
 
 
-def _cameras() -> Iterator[Finding]:
+def _cameras(file: Path | None) -> Iterator[Finding]:
     try:
         from maskedge.sources import list_cameras
     except ImportError:
         return
+    if file is not None:
+        from .camera_check import check_cameras
+
+        yield from check_cameras(file)
     cameras = list_cameras()
     for camera in cameras:
         device = Path(camera.split(" ")[0])

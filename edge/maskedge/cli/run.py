@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -61,17 +62,25 @@ Examples:
 @click.option("--config", "file", type=click.Path(path_type=Path), metavar="FILE", help="Read settings from this edge.toml.")
 @click.option("--print-config", is_flag=True, help="Print the settings in effect as an edge.toml with comments, and exit.")
 @click.option("--install-service", is_flag=True, help="Print a systemd unit that starts edge-run at boot, and exit.")
+@click.option(
+    "--template", is_flag=True, help="With --install-service, a template unit: maskedge@NAME reads /etc/maskedge/NAME.toml."
+)
 @click.option("--yes", is_flag=True, help="With --install-service, write the unit instead of printing it.")
 @click.version_option(VERSION)
-def main(file: Path | None, print_config: bool, install_service: bool, yes: bool, **parameters: Any) -> None:
+def main(file: Path | None, print_config: bool, install_service: bool, template: bool, yes: bool, **parameters: Any) -> None:
     """Detect face masks in a camera, a stream, videos or pictures."""
     flags = read_flags(parameters)
     if install_service:
         _check_alone("--install-service", flags, {"--print-config": print_config})
-        _install_service(file, write=yes)
+        if template and file is not None:
+            raise click.UsageError(
+                "--template takes no --config: maskedge@NAME reads /etc/maskedge/NAME.toml, so put the file there."
+            )
+        _install_service(file, template=template, write=yes)
         return
-    if yes:
-        raise click.UsageError("--yes needs --install-service: it writes the unit instead of printing it.")
+    for name, given in (("--yes", yes), ("--template", template)):
+        if given:
+            raise click.UsageError(f"{name} needs --install-service: it is about the unit.")
     silence_libraries()
     use_one_blas_thread()
     early: list[int] = []
@@ -104,22 +113,24 @@ def _check_alone(name: str, flags: dict[str, Any], switches: dict[str, bool]) ->
         )
 
 
-def _install_service(file: Path | None, *, write: bool) -> None:
-    from maskedge.system.systemd_unit import CONFIG, build_unit, install_unit
+def _install_service(file: Path | None, *, template: bool, write: bool) -> None:
+    from maskedge.system.systemd_unit import CONFIG, TEMPLATE_CONFIG, TEMPLATE_UNIT, UNIT, build_unit, install_unit
 
-    config = CONFIG
+    config = TEMPLATE_CONFIG if template else CONFIG
     if file is not None:
+        # A symbolic link stays one, so that it can be pointed at another file later.
+        file = Path(os.path.abspath(file.expanduser()))  # noqa: PTH100
         with require_runtime():
             from maskedge.config import load_config
 
             # An invalid file is reported now, not when the service fails to start.
             load_config(file, {})
-        config = file.expanduser().absolute()
+        config = file
     unit = build_unit(config=config)
     if not write:
         click.echo(unit, nl=False)
         return
-    for line in install_unit(unit, config=config):
+    for line in install_unit(unit, TEMPLATE_UNIT if template else UNIT, config):
         click.echo(line)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -68,7 +69,7 @@ def draw_faces(image: Image, faces: Sequence[Face], status: str = "", overlay: O
     for name, corners in overlay.zones:
         cv2.polylines(canvas, [np.array(corners, np.int32)], True, _ZONE_COLOUR, thickness, cv2.LINE_AA)
         left, top = min(corners, key=lambda corner: corner[0] + corner[1])
-        _write(canvas, name, (left + 4, top + round(30 * scale)), scale)
+        write_text(canvas, name, (left + 4, top + round(30 * scale)), scale)
     colours = [OTHER_COLOUR if face.unsure else COLOURS.get(face.label, OTHER_COLOUR) for face in faces]
     for face, colour in zip(faces, colours, strict=True):
         x1, y1, x2, y2 = (round(value) for value in face.box)
@@ -91,7 +92,7 @@ def draw_faces(image: Image, faces: Sequence[Face], status: str = "", overlay: O
             cv2.LINE_AA,
         )
     if status:
-        _write(canvas, status, (8, height - 10), scale)
+        write_text(canvas, status, (8, height - 10), scale)
     if overlay.banner:
         line = round(44 * scale)
         cv2.rectangle(canvas, (0, 0), (width, line + 6), _BANNER_COLOUR, -1)
@@ -181,8 +182,29 @@ def pixelate(image: Image, boxes: Sequence[Box]) -> Image:
     return canvas
 
 
-def _write(canvas: Image, text: str, place: tuple[int, int], scale: float) -> None:
-    """Write white text with a black outline, readable on any background."""
-    text = displayable(text)  # OpenCV crashes on text that is not UTF-8
+def write_text(canvas: Image, text: str, place: tuple[int, int], scale: float) -> None:
+    """Write white text with a black outline, readable on any background.
+
+    Args:
+        canvas: uint8 `[H, W, 3]`, BGR; changed.
+        text: The text.
+        place: Left end of the base line, in pixels.
+        scale: Size of the font; 1 is 22 pixels high.
+    """
+    text = _ascii(text)
     for colour, weight in (((0, 0, 0), 3), ((255, 255, 255), 1)):
         cv2.putText(canvas, text, place, _FONT, scale, colour, weight, cv2.LINE_AA)
+
+
+def text_width(text: str, scale: float) -> int:
+    """Return the width of `text` in pixels, as `write_text` draws it."""
+    return int(cv2.getTextSize(_ascii(text), _FONT, scale, 1)[0][0])
+
+
+def _ascii(text: str) -> str:
+    """Return `text` without accents, and with `?` for other characters that the font lacks.
+
+    OpenCV draws a question mark for each byte of such a character, and crashes on text that is not UTF-8.
+    """
+    parts = unicodedata.normalize("NFKD", displayable(text))
+    return "".join(sign for sign in parts if not unicodedata.combining(sign)).encode("ascii", "replace").decode()

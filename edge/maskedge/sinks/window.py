@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import cv2
-import numpy as np
 
+from maskedge.rendering.tile import tile
 from maskedge.results import FrameResult
-from maskedge.types import Image
 
 from .base import CAMERAS, Sink, SinkContext
 from .output_settings import OutputConfig
 
 TITLE = "maskedge (q: quit)"
+_GRID = (1280, 720)
+"""Width and height in pixels of the picture of several cameras."""
 _TRIAL = "import cv2; cv2.namedWindow('trial', cv2.WINDOW_AUTOSIZE); cv2.waitKey(1); cv2.destroyAllWindows()"
 
 
@@ -132,13 +132,14 @@ class Screen:
 
     def show(self) -> None:
         """Show the newest pictures. Called several times per second on the main thread."""
-        results = [result for name in self._order() if (result := self.newest.get(name)) is not None]
+        results = {name: result.picture for name in self._order() if (result := self.newest.get(name)) is not None}
         if self.closed or not results:
             return
         if not self._opened:
             cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
             self._opened = True
-        cv2.imshow(TITLE, tile([result.picture for result in results]))
+            cv2.resizeWindow(TITLE, *_GRID)
+        cv2.imshow(TITLE, tile(list(results.values()), list(results), _GRID))
         self.closed = cv2.pollKey() & 0xFF in (ord("q"), 27) or cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1
 
     def close(self) -> None:
@@ -170,18 +171,3 @@ class ScreenSink(Sink):
     def close(self) -> None:
         """Remove the picture of the camera."""
         self._screen.newest.pop(self._camera, None)
-
-
-def tile(pictures: Sequence[Image]) -> Image:
-    """Return pictures side by side in a grid, each fitted into a cell of the size of the first one."""
-    if len(pictures) == 1:
-        return pictures[0]
-    columns = math.ceil(math.sqrt(len(pictures)))
-    height, width = pictures[0].shape[:2]
-    grid = np.zeros((height * math.ceil(len(pictures) / columns), width * columns, 3), np.uint8)
-    for number, picture in enumerate(pictures):
-        scale = min(width / picture.shape[1], height / picture.shape[0])
-        fitted = cv2.resize(picture, (max(1, int(picture.shape[1] * scale)), max(1, int(picture.shape[0] * scale))))
-        top, left = number // columns * height, number % columns * width
-        grid[top : top + fitted.shape[0], left : left + fitted.shape[1]] = fitted
-    return grid

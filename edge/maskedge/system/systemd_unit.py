@@ -1,8 +1,11 @@
-"""The systemd unit of `edge-run`. The service starts at boot and runs in a sandbox."""
+"""The systemd units of `edge-run`. A service starts at boot and runs in a sandbox."""
 
 from __future__ import annotations
 
 import getpass
+import grp
+import os
+import pwd
 import shutil
 import sys
 from pathlib import Path
@@ -13,6 +16,9 @@ from maskedge.support.install_hint import install_command
 
 UNIT = Path("/etc/systemd/system/maskedge.service")
 CONFIG = Path("/etc/maskedge/edge.toml")
+TEMPLATE_UNIT = Path("/etc/systemd/system/maskedge@.service")
+TEMPLATE_CONFIG = CONFIG.parent / "%i.toml"
+"""The edge.toml of an instance of the template unit. systemd replaces `%i` with the instance's name."""
 _SECRETS = Path("/etc/maskedge/environment")
 _HOMES = ("/home", "/root")
 _OWN_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/run/user")  # noqa: S108  (hidden by the unit)
@@ -22,7 +28,7 @@ _TEMPLATE = """\
 # Settings: {config}
 # Secrets, as variables MASKEDGE_...: {secrets}
 [Unit]
-Description=maskedge: face mask detection on a live camera
+Description=maskedge: face mask detection on a live camera{instance}
 Wants=network-online.target
 After=network-online.target time-sync.target
 StartLimitIntervalSec=0
@@ -30,10 +36,10 @@ StartLimitIntervalSec=0
 [Service]
 Type=notify
 NotifyAccess=main
-ExecStart={command} --config {config} --no-show --wait
+ExecStart={command} --config {quoted} --no-show --wait
 ExecReload=/bin/kill -HUP $MAINPID
 EnvironmentFile=-{secrets}
-Restart=always
+{own_secrets}Restart=always
 RestartSec=5
 # Restarting does not help against a wrong configuration (2) or a refused model (4).
 RestartPreventExitStatus=2 4
@@ -45,9 +51,9 @@ KillMode=mixed
 
 {user}
 SupplementaryGroups=video
-StateDirectory=maskedge
+StateDirectory={state}
 StateDirectoryMode=0750
-WorkingDirectory=/var/lib/maskedge
+WorkingDirectory=/var/lib/{state}
 UMask=0027
 
 NoNewPrivileges=yes
@@ -90,26 +96,81 @@ def build_unit(*, command: Path | None = None, user: str | None = None, config: 
         user: User that runs the service. By default, systemd creates a dynamic user. If the
             installation or the configuration is in a home folder, the default is the owner of the
             folder, because other users may be denied access.
-        config: Absolute path of the service's edge.toml.
+        config: The service's edge.toml, an absolute path. `TEMPLATE_CONFIG` makes a template unit, with a state
+            folder and variables for each instance.
 
     Raises:
-        UsageError: `edge-run` is not found, or a path or user name is not allowed in a unit.
+        UsageError: `edge-run` is not found, a path or user name is not allowed in a unit, or the
+            service may not read the configuration.
     """
     program = command or _own_command()
-    at_home = [path for path in (program, config) if any(path.is_relative_to(home) for home in _HOMES)]
+    template = config == TEMPLATE_CONFIG
+    at_home = [path for path in (program, config) if any(path.resolve().is_relative_to(home) for home in _HOMES)]
     if user is None and at_home:
         user = _owner(at_home[0])
-    if any(config.is_relative_to(folder) for folder in _OWN_FOLDERS):
+    if any(path.is_relative_to(folder) for path in (config, config.resolve()) for folder in _OWN_FOLDERS):
         raise UsageError(f"{config} is in a temporary folder, which a service cannot see: move it elsewhere, as to {CONFIG}.")
-    for text in (str(program), user or "", str(config)):
-        # systemd splits a command line at spaces, and expands '%' and '$'.
-        if any(sign in text for sign in " %$\\\"'\n\t"):
+    for text, forbidden in (
+        (str(program), "%$\\\"'\n\t"),
+        (user or "", " %$\\\"'\n\t"),
+        ("" if template else str(config), "%$\\\"'\n\t"),
+    ):
+        # systemd expands '%' and '$'. Blanks are quoted.
+        if any(sign in text for sign in forbidden):
             raise UsageError(
-                f"{text!r} is not allowed in a systemd unit: use a path and a user without spaces, quotes, %, $ and \\."
+                f"{text!r} is not allowed in a systemd unit: use a path without quotes, %, $ and \\, a user without blanks."
             )
-    who = f"User={user}" if user else "DynamicUser=yes"
-    home = "read-only" if at_home else "yes"
-    return _TEMPLATE.format(command=program, config=config, secrets=_SECRETS, user=who, home=home)
+    closed = None if template else _first_unreadable(config, user)
+    if closed is not None:
+        remedy = "chmod o+x" if closed.is_dir() else "chmod o+r"
+        raise UsageError(
+            f"the service runs as {user or 'a user of its own'}, who may not read {closed}: {remedy} {_quote(closed)} "
+            f"(secrets belong in {_SECRETS}), or put the configuration at {CONFIG}."
+        )
+    return _TEMPLATE.format(
+        command=_quote(program),
+        config=config,
+        quoted=_quote(config),
+        instance=" (%i)" if template else "",
+        secrets=_SECRETS,
+        own_secrets=f"EnvironmentFile=-{_SECRETS.parent}/%i.environment\n" if template else "",
+        state="maskedge-%i" if template else "maskedge",
+        user=f"User={user}" if user else "DynamicUser=yes",
+        home="read-only" if at_home else "yes",
+    )
+
+
+def _quote(path: Path) -> str:
+    return f'"{path}"' if " " in str(path) else str(path)
+
+
+def _first_unreadable(config: Path, user: str | None) -> Path | None:
+    """Return the first folder or file on the way to `config` that a user may not enter or read, or None.
+
+    Args:
+        config: An existing or a missing file.
+        user: The user; None for a dynamic user, who belongs to no group but `video`.
+    """
+    if user is None:
+        uid, groups = -1, []
+    else:
+        try:
+            entry = pwd.getpwnam(user)
+        except KeyError:
+            return None  # systemd reports the missing user
+        uid, groups = entry.pw_uid, os.getgrouplist(user, entry.pw_gid)
+    groups += [one.gr_gid for one in grp.getgrall() if one.gr_name == "video"]
+    real = config.resolve()
+    for path in (*reversed(real.parents), real):
+        try:
+            facts = path.stat()
+        except OSError:
+            return None  # a missing file is reported elsewhere
+        right = 1 if path != real else 4  # to enter a folder, to read a file
+        shift = 6 if facts.st_uid == uid else 3 if facts.st_gid in groups else 0
+        if uid != 0 and not facts.st_mode >> shift & right:
+            return path
+    return None
 
 
 def install_unit(unit: str, path: Path = UNIT, config: Path = CONFIG) -> list[str]:
@@ -127,6 +188,13 @@ def install_unit(unit: str, path: Path = UNIT, config: Path = CONFIG) -> list[st
         raise OutputError(f"there is no folder {path.parent}, so this host has no systemd: start edge-run in another way.")
     write_file(path, unit, remedy="run it as root (sudo)")
     steps = [f"wrote {path}"]
+    if config == TEMPLATE_CONFIG:
+        folder = config.parent
+        return [
+            *steps,
+            f"next, for each camera: sudo mkdir -p {folder}; edge-run --camera 0 --print-config | sudo tee {folder}/NAME.toml",
+            "then: sudo systemctl daemon-reload; sudo systemctl enable --now maskedge@NAME; journalctl -fu maskedge@NAME",
+        ]
     if not config.exists():
         steps.append(f"next: sudo mkdir -p {config.parent}; edge-run --camera 0 --print-config | sudo tee {config}")
     return [*steps, "then: sudo systemctl daemon-reload; sudo systemctl enable --now maskedge; journalctl -fu maskedge"]

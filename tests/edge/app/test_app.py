@@ -244,6 +244,7 @@ def test_live_session_detects_tracks_and_resets(bundled: library.ModelFile) -> N
     for index in range(240, 256):
         time.sleep(0.04)  # a person counts after a third of a second
         got = session.process(jpeg(demo.draw(index)))
+        session.wait()
     assert got["size"] == [640, 480]
     assert got["counts"]["with a mask"] >= 1
     assert got["people"]["without a mask"] >= 1
@@ -297,6 +298,7 @@ def live_labels(session: LiveSession, pictures: Sequence[Image], rate: float) ->
     shown = []
     for number, picture in enumerate(pictures):
         faces = session.process(jpeg(picture), 100 + number / rate)["faces"]
+        session.wait()
         shown.append([face["label"] for face in sorted(faces, key=lambda face: face["box"][0])])
     return shown
 
@@ -311,7 +313,10 @@ def test_live_page_shows_a_mask_that_is_taken_off_within_a_second(bundled: libra
 
 def test_live_page_counts_people_after_a_while(bundled: library.ModelFile) -> None:
     session = LiveSession(bundled, "haar", DisplayOptions())
-    people = [session.process(jpeg(two_heads(0)), number / 4)["people"] for number in range(4)]
+    people = []
+    for number in range(6):
+        people.append(session.process(jpeg(two_heads(0)), number / 4)["people"])
+        session.wait()
     assert people[0] == {}
     assert people[-1] == {"with a mask": 2}
 

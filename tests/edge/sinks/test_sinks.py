@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from helpers.support import environment
+from helpers.streams import until
+from helpers.support import command_line, environment
 from maskedge import Face, Frame, OutputError
 from maskedge.rendering.draw import draw_faces
 from maskedge.results import FrameResult
@@ -178,3 +179,30 @@ def test_window_opens_on_a_display(screen: str) -> None:
     assert done.returncode == 0, done.stderr
     assert "window" in done.stdout, "the window's stage was timed"
     assert "without a window" not in done.stderr
+
+
+def test_several_cameras_share_a_window(screen: str, tmp_path: Path) -> None:
+    if not shutil.which("ffmpeg"):
+        pytest.skip("ffmpeg is not installed")
+    camera = '[[camera]]\nname = "{}"\nsource = "demo"\nlive = true\nloop = true\nfps = 10\n'
+    file, shot = tmp_path / "edge.toml", tmp_path / "shot.png"
+    file.write_text("[output]\nshow = true\n" + camera.format("door") + camera.format("hall"))
+    run = subprocess.Popen(
+        command_line(["edge-run", "--config", file]), stderr=subprocess.PIPE, env=environment({"DISPLAY": screen})
+    )
+    grab = ["ffmpeg", "-y", "-loglevel", "error", "-f", "x11grab", "-video_size", "1024x768", "-i", screen, "-frames:v", "1", shot]
+
+    def shows_two() -> bool:
+        subprocess.run(grab, check=True, timeout=30)
+        # The grey background of the clip is left and right of the middle of the cells' border.
+        row = cv2.imread(str(shot))[:, :, 1].astype(float)
+        columns = np.flatnonzero(((row > 120) & (row < 170)).mean(axis=0) > 0.25)
+        return bool(len(columns)) and int(np.diff(columns).max()) > 20
+
+    try:
+        until(shows_two, 60)
+    finally:
+        run.terminate()
+        _, errors = run.communicate(timeout=30)
+    assert b"Traceback" not in errors
+    assert run.returncode == 143

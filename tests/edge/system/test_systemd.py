@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import pytest
 
 from maskedge.errors import OutputError, UsageError
 from maskedge.system.sd_notify import LoopNotifier, LoopsNotifier, SystemdNotifier
-from maskedge.system.systemd_unit import build_unit, install_unit
+from maskedge.system.systemd_unit import TEMPLATE_CONFIG, build_unit, install_unit
 
 
 @pytest.fixture
@@ -38,6 +41,69 @@ def test_systemd_has_nothing_to_say_against_the_unit(tmp_path: Path, program: Pa
     )
     if "nknown" not in done.stderr and "invalid" not in done.stderr.lower():
         assert done.returncode == 0, done.stdout[-600:] + done.stderr
+
+
+@pytest.fixture
+def shared_folder() -> Iterator[Path]:
+    """A folder outside /tmp, which every user may enter."""
+    if os.getuid():
+        pytest.skip("only root may create a folder that all users can enter")
+    with tempfile.TemporaryDirectory(dir="/var/lib", prefix="maskedge test ") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+def test_systemd_accepts_the_template_and_blanks_in_a_path(tmp_path: Path, program: Path) -> None:
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not installed")
+    spaced = tmp_path / "my programs" / "edge-run"
+    spaced.parent.mkdir()
+    shutil.copy(program, spaced)
+    blanks = build_unit(command=spaced, config=Path("/srv/front door/edge.toml"))
+    assert f'ExecStart="{spaced}" --config "/srv/front door/edge.toml" --no-show --wait' in blanks
+    template = build_unit(command=program, config=TEMPLATE_CONFIG)
+    for name, text in (("maskedge.service", blanks), ("maskedge@.service", template)):
+        unit = tmp_path / name
+        unit.write_text(text)
+        done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False, timeout=30)
+        assert "maskedge" not in done.stderr, done.stderr
+
+
+def test_each_instance_of_the_template_has_its_own_configuration_state_and_secrets(tmp_path: Path, program: Path) -> None:
+    lines = build_unit(command=program, config=TEMPLATE_CONFIG).splitlines()
+    for line in (
+        f"ExecStart={program} --config /etc/maskedge/%i.toml --no-show --wait",
+        "StateDirectory=maskedge-%i",
+        "WorkingDirectory=/var/lib/maskedge-%i",
+        "EnvironmentFile=-/etc/maskedge/%i.environment",
+    ):
+        assert line in lines
+    steps = install_unit("[Unit]\n", tmp_path / "maskedge@.service", TEMPLATE_CONFIG)
+    assert "enable --now maskedge@NAME" in steps[-1]
+
+
+def test_the_service_must_be_able_to_read_its_configuration(shared_folder: Path, program: Path, invoke: Any) -> None:
+    file = shared_folder / "edge.toml"
+    file.write_text('[source]\nuri = "demo"\n')
+    file.chmod(0o644)
+    assert f'--config "{file}" ' in build_unit(command=program, config=file)
+    done = invoke("edge-run", "--install-service", "--config", os.path.relpath(file))
+    assert (done.returncode, f'--config "{file}" ' in done.stdout) == (0, True), "a relative path becomes absolute"
+    file.chmod(0o600)
+    with pytest.raises(UsageError, match=r"may not read .*edge.toml: chmod o\+r"):
+        build_unit(command=program, config=file)
+    assert build_unit(command=program, config=file, user="root")
+    file.chmod(0o644)
+    shared_folder.chmod(0o700)
+    with pytest.raises(UsageError, match=r"chmod o\+x"):
+        build_unit(command=program, config=file)
+
+
+def test_template_takes_no_file(tmp_path: Path, invoke: Any) -> None:
+    done = invoke("edge-run", "--install-service", "--template", "--config", tmp_path / "edge.toml")
+    assert (done.returncode, "--template takes no --config" in done.stderr) == (2, True)
+    assert invoke("edge-run", "--template").returncode == 2
 
 
 def test_unit_says_what_it_must(program: Path) -> None:
@@ -80,7 +146,7 @@ def test_installing_takes_no_setting_that_it_would_drop(invoke: Any) -> None:
 
 def test_what_cannot_stand_in_a_unit_is_refused() -> None:
     with pytest.raises(UsageError, match="is not allowed in a systemd unit"):
-        build_unit(command=Path("/opt/my programs/edge-run"))
+        build_unit(command=Path("/opt/100%/edge-run"))
     with pytest.raises(UsageError, match="is not allowed"):
         build_unit(command=Path("/opt/edge-run"), user="pi\nExecStart=/bin/evil")
 
