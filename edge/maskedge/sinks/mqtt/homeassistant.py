@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from maskedge.lines import DIRECTIONS, IN
 from maskedge.support.files import slug
 from maskedge.support.text import to_json
 
@@ -61,6 +62,7 @@ def discovery(
     *,
     labels: Sequence[str],
     zones: Sequence[str],
+    lines: Sequence[str],
     alerts: Iterable[str],
     picture: bool,
     expire: int,
@@ -72,6 +74,7 @@ def discovery(
         device: The device of the entities.
         labels: The labels that are counted.
         zones: Names of the zones.
+        lines: Names of the counting lines.
         alerts: Names of the rules with the action `mqtt`.
         picture: True if the newest picture is published.
         expire: Seconds until a value counts as unknown if it is not published again.
@@ -98,6 +101,12 @@ def discovery(
         for zone in zones:
             value = f"value_json.zones.get({_text(zone)}, {{}}).get({key}, 0)"
             count(f"zone_{slug(zone)}_{slug(label)}", f"Zone {zone} {words}", value, "measurement", "mdi:select-marker")
+        for line in lines:
+            for direction in DIRECTIONS:
+                name = f"Line {line} {direction} {words}"
+                value = f"value_json.lines.get({_text(line)}, {{}}).get({_text(direction)}, {{}}).get({key}, 0)"
+                kind = f"line_{slug(line)}_{direction}_{slug(label)}"
+                count(kind, name, value, "total_increasing", "mdi:location-enter" if direction == IN else "mdi:location-exit")
     count("people", "People", "value_json.people.values() | sum", "total_increasing", "mdi:account-group")
     for kind, name, icon in (
         ("dropped", "Dropped frames", "mdi:image-remove"),

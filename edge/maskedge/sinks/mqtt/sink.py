@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _STATE_EVERY = 1.0
 _STATE = ("version", "source", "model")
 _PICTURE_WIDTH, _PICTURE_QUALITY = 640, 80
-_STATISTICS = ("started", "uptime_s", "counters", "rate", "faces", "people", "zones", "health")
+_STATISTICS = ("started", "uptime_s", "counters", "rate", "faces", "people", "zones", "lines", "health")
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,7 @@ class MqttSink(Sink):
         labels: Labels that are counted, for discovery.
         alerts: Names of the rules with the action `mqtt`.
         zones: Names of the zones, for discovery.
+        lines: Names of the counting lines, for discovery.
 
     Raises:
         UsageError: The configuration is invalid.
@@ -112,6 +113,7 @@ class MqttSink(Sink):
         labels: Sequence[str] = (),
         alerts: Sequence[str] = (),
         zones: Sequence[str] = (),
+        lines: Sequence[str] = (),
     ) -> None:
         import paho.mqtt.client  # noqa: F401  (before anything is opened)
 
@@ -127,7 +129,7 @@ class MqttSink(Sink):
         self._newest: FrameResult | None = None
         self._page: str | None = None
         self._address: str | None = None
-        self._described: tuple[Sequence[str], Sequence[str]] = (alerts, zones)
+        self._described: tuple[Sequence[str], ...] = (alerts, zones, lines)
         self._source = source
         self._snapshot = snapshot
         self._publish_event = publish_event
@@ -146,7 +148,7 @@ class MqttSink(Sink):
             on_tick=self._on_tick,
             on_cleared=self._spool.forget_retained,
         )
-        self.describe(alerts, zones)
+        self.describe(alerts, zones, lines)
         self._link.start()
 
     @classmethod
@@ -166,22 +168,24 @@ class MqttSink(Sink):
             labels=context.labels,
             alerts=_mqtt_rules(names),
             zones=names.zones,
+            lines=names.lines,
         )
 
     def update_names(self, names: RunNames) -> None:
-        """Publish topics and discovery messages for the new rules and zones after a reload."""
-        self.describe(_mqtt_rules(names), names.zones)
+        """Publish topics and discovery messages for the new rules, zones and lines after a reload."""
+        self.describe(_mqtt_rules(names), names.zones, names.lines)
 
-    def describe(self, alerts: Sequence[str], zones: Sequence[str]) -> None:
-        """Publish topics and discovery messages for rules and zones.
+    def describe(self, alerts: Sequence[str], zones: Sequence[str] = (), lines: Sequence[str] = ()) -> None:
+        """Publish topics and discovery messages for rules, zones and lines.
 
-        Every alert becomes `OFF`. Retained messages of removed rules and zones are cleared.
+        Every alert becomes `OFF`. Retained messages of removed rules, zones and lines are cleared.
 
         Args:
             alerts: Names of the rules with the action `mqtt`.
             zones: Names of the zones.
+            lines: Names of the counting lines.
         """
-        self._described = alerts, zones
+        self._described = alerts, zones, lines
         self._lasting.clear()
         messages = {alert_topic(self._topic, rule): "OFF" for rule in alerts} | self._discovery()
         own = {*messages, availability_topic(self._topic), state_topic(self._topic)}
@@ -211,7 +215,7 @@ class MqttSink(Sink):
                 self._link.publish_value(topic, payload, retain=True)
 
     def _discovery(self) -> dict[str, str]:
-        config, (alerts, zones) = self._config, self._described
+        config, (alerts, zones, lines) = self._config, self._described
         if not config.discovery:
             return {}
         page = reachable_page(self._page, self._address) if self._page else None
@@ -220,6 +224,7 @@ class MqttSink(Sink):
             Device(self._topic, config.device_name, VERSION, page),
             labels=self._labels,
             zones=zones,
+            lines=lines,
             alerts=alerts,
             picture=config.picture,
             expire=round(max(60, 3 * config.interval)),
