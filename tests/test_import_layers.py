@@ -22,7 +22,7 @@ LARGEST_FOLDER = 12
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "types", "version"),
     ("support",),
-    ("boxes", "counts", "events", "labelled_boxes", "lines", "modelfile", "rendering", "settings", "system", "tracking", "zones"),
+    ("boxes", "counts", "events", "labelled_boxes", "modelfile", "rendering", "settings", "system", "tracking", "zones"),
     ("sources",),
     ("results",),
     ("sinks",),

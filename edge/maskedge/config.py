@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from maskedge.alerts.rules import AlertRule
     from maskedge.sources.config import SourceConfig
 
-    from .lines import LineConfig
+    from .tracking.lines import LineConfig
     from .zones import ZonesConfig
 
 PREFIX = "MASKEDGE_"
@@ -592,7 +592,7 @@ def section_class(section: str) -> type[Any]:
 
         return rule_class()
     if section == "line":
-        return _load_class("maskedge.lines", "LineConfig")
+        return _load_class("maskedge.tracking.lines", "LineConfig")
     return sections()[section]
 
 
@@ -659,7 +659,7 @@ def _read_lines(content: Any, where: str) -> tuple[Any, ...]:
         for number, table in enumerate(content, 1)
     ]
     lines = tuple(section_class("line")(**values) for values in tables)
-    import_module("maskedge.lines").parse_lines(lines)
+    import_module("maskedge.tracking.lines").parse_lines(lines)
     return lines
 
 

@@ -14,7 +14,6 @@ from maskedge.alerts.registry import check_labels, check_rules
 from maskedge.config import DetectConfig, EdgeConfig, changed_keys
 from maskedge.errors import UsageError
 from maskedge.events import UNNAMED, Event
-from maskedge.lines import LineCounter, parse_lines
 from maskedge.modelfile.precision import choose_precision
 from maskedge.sinks import sink_classes
 from maskedge.sinks.base import RunNames, Sink, SinkContext
@@ -23,6 +22,7 @@ from maskedge.sources import Source
 from maskedge.system.health import HealthWatcher
 from maskedge.system.rate_limiter import RateLimiter
 from maskedge.system.sd_notify import SystemdNotifier
+from maskedge.tracking.lines import LineCounter, parse_lines
 from maskedge.vision.detectors import FaceDetector, load_detector
 from maskedge.vision.pipeline import MaskDetector
 from maskedge.vision.worker import DetectionWorker

@@ -10,10 +10,10 @@ from maskedge.alerts.actions import Actions
 from maskedge.alerts.engine import AlertEngine
 from maskedge.errors import MaskedgeError
 from maskedge.events import UNNAMED, Event
-from maskedge.lines import LineCounter
 from maskedge.system.health import HealthWatcher
 from maskedge.system.rate_limiter import RateLimiter
 from maskedge.system.sd_notify import SystemdNotifier
+from maskedge.tracking.lines import LineCounter
 from maskedge.zones import Zones
 
 from .state import RunState

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from maskedge.lines import DIRECTIONS, IN
 from maskedge.support.files import slug
 from maskedge.support.text import to_json
+from maskedge.tracking.lines import DIRECTIONS, IN
 
 from .topics import alert_topic, availability_topic, picture_topic, state_topic, statistics_topic
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from maskedge.events import KINDS
-from maskedge.lines import DIRECTIONS
 from maskedge.sinks.base import RunNames
+from maskedge.tracking.lines import DIRECTIONS
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric

@@ -301,6 +301,7 @@
   const TEXTS = {
     face_appeared: (e) => `${person(e)} appeared${e.label ? `: ${named(e.label)}` : ""}`,
     face_left: (e) => `${person(e)} left${e.label ? `: ${named(e.label)}` : ""}`,
+    line_crossed: (e) => `${person(e)} crossed ${e.line} (${e.direction})${e.label ? `: ${named(e.label)}` : ""}`,
     label_changed: (e) => `${person(e)} changed${e.before ? ` from ${named(e.before)}` : ""} to ${named(e.label)}`,
     source_lost: () => "✕ Camera lost",
     source_back: () => "✓ Camera reconnected",

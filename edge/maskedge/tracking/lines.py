@@ -11,14 +11,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from .errors import UsageError
-from .events import LINE_CROSSED, Event
-from .rendering.draw import DrawnLine
-from .settings import check_name, check_settings
-from .tracking.elapsed import Elapsed
-from .tracking.track import ROUNDING, Track, centre
-from .types import Face, Frame
-from .zones import Point, parse_points, sides_cross
+from maskedge.errors import UsageError
+from maskedge.events import LINE_CROSSED, Event
+from maskedge.rendering.draw import DrawnLine
+from maskedge.settings import check_name, check_settings
+from maskedge.types import Face, Frame
+from maskedge.zones import Point, parse_points, sides_cross
+
+from .elapsed import Elapsed
+from .track import ROUNDING, Track, centre
 
 IN, OUT = "in", "out"
 DIRECTIONS = (IN, OUT)
