@@ -6,7 +6,9 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -282,3 +284,28 @@ def test_the_counts_of_the_demo_clip_are_true(detector: str, rate: float) -> Non
     assert counted == expected
     assert sum(expected.values()) >= 12
     assert sum(sum(labels.values()) for ways in counter.counts.values() for labels in ways.values()) == len(events)
+
+
+@pytest.mark.parametrize("detector", ["haar", "cnn"])
+def test_a_real_face_that_moves_across_the_picture_and_back_is_counted_once_each_way(detector: str, data_dir: Path) -> None:
+    """A clip of a woman with a mask, moved across a wider picture and back within 8 s, at 5 frames/s."""
+    finder = MaskDetector(None, detector)
+    finder.start_tracking()
+    counter = LineCounter([parse_line("middle", "0.5,1 0.5,0"), parse_line("level", "0,0.35 1,0.35")], finder.labels)
+    assert finder.tracker is not None
+    capture = cv2.VideoCapture(str(data_dir / "clips" / "one_woman_masked.mp4"))
+    events: list[Event] = []
+    for index in range(200):
+        _, image = capture.read()
+        if index % 5:
+            continue
+        shift = 320 - 300 * math.cos(2 * math.pi * index / 200)
+        matrix = np.array([[640 / image.shape[1], 0, shift], [0, 360 / image.shape[0], 0]], np.float32)
+        moved = np.asarray(cv2.warpAffine(image, matrix, (1280, 360), borderMode=cv2.BORDER_REPLICATE), np.uint8)
+        frame = stamp(moved, index, "clip", index / 25)
+        events += counter.observe(frame, finder(moved, frame.moment), finder.tracker.tracks)
+    finder.close()
+    assert [(event.details["line"], event.details["direction"], event.details["label"]) for event in events] == [
+        ("middle", "in", "with_mask"),
+        ("middle", "out", "with_mask"),
+    ]
