@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from maskedge.alerts.rules import AlertRule
     from maskedge.sources.config import SourceConfig
 
+    from .tracking.lines import LineConfig
     from .zones import ZonesConfig
 
 PREFIX = "MASKEDGE_"
@@ -208,6 +209,7 @@ class EdgeConfig:
         limits: Limits on the use of the machine.
         log: The log.
         alerts: The alert rules.
+        lines: The counting lines.
         sections: Sections that outputs and alert actions declare, by name. Each section is also an
             attribute, such as `config.web.serve`.
         camera: Name of the camera; empty if the user gives it none.
@@ -223,6 +225,7 @@ class EdgeConfig:
     limits: LimitsConfig
     log: LogConfig
     alerts: tuple[AlertRule, ...]
+    lines: tuple[LineConfig, ...]
     sections: Mapping[str, Any]
     camera: str = ""
     given: frozenset[str] = field(default=frozenset(), compare=False)
@@ -276,11 +279,13 @@ class CameraTable:
         name: Name of the camera.
         values: The values that the table sets, by `section.key`.
         alerts: Its alert rules; None for the common ones.
+        lines: Its counting lines; None for the common ones.
     """
 
     name: str
     values: Mapping[str, Any]
     alerts: tuple[AlertRule, ...] | None = None
+    lines: tuple[LineConfig, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -363,11 +368,11 @@ class _Values:
                 if value and "camera" in entry.metadata and self.layers[path] != "camera":
                     self.values[section][entry.name] = _with_name(value, name, entry.metadata["camera"])
 
-    def build(self, rules: tuple[AlertRule, ...], camera: str = "") -> EdgeConfig:
+    def build(self, rules: tuple[AlertRule, ...], lines: tuple[LineConfig, ...], camera: str = "") -> EdgeConfig:
         """Return the configuration."""
         built = {section: cls(**self.values[section]) for section, cls in sections().items()}
         core = {name: built.pop(name) for name in (*_FIRST, *_LAST)}
-        return EdgeConfig(**core, alerts=rules, sections=built, camera=camera, given=frozenset(self.origins))
+        return EdgeConfig(**core, alerts=rules, lines=lines, sections=built, camera=camera, given=frozenset(self.origins))
 
 
 def _with_name(value: Any, name: str, kind: str) -> Any:
@@ -384,10 +389,13 @@ def _with_name(value: Any, name: str, kind: str) -> Any:
 def _load(file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Loaded:
     common: list[tuple[str, Any, str, str]] = []
     rules: tuple[Any, ...] = ()
+    lines: tuple[Any, ...] = ()
     tables: tuple[CameraTable, ...] = ()
     for section, content in _read_toml(file).items() if file is not None else ():
         if section == "alerts":
             rules = _read_rules(content, f"{file}: alerts")
+        elif section == "line":
+            lines = _read_lines(content, f"{file}: line")
         elif section == "camera":
             tables = _read_cameras(content, f"{file}: camera")
         else:
@@ -398,25 +406,28 @@ def _load(file: Path | None, environment: Mapping[str, str], flags: Mapping[str,
     ]
     later += [(path, value, "flag", "flag") for path, value in flags.items() if value is not None and path != CAMERAS]
     tables = _choose_cameras(tables, [*common, *later], flags.get(CAMERAS) or ())
-    config, origins = _compose([*common, *later], rules, None if not tables else "")
+    config, origins = _compose([*common, *later], rules, lines, None if not tables else "")
     cameras = []
     for table in tables:
         own = [(path, value, f"camera {table.name}", "camera") for path, value in table.values.items()]
         shared = [setting for setting in [*common, *later] if setting[0] not in _CHOICES[0]]
         before = [setting for setting in shared if setting[3] == "file"]
         settings = [*before, *own, *(setting for setting in shared if setting[3] != "file")]
-        cameras.append(_compose(settings, rules if table.alerts is None else table.alerts, table.name)[0])
+        own_rules = rules if table.alerts is None else table.alerts
+        own_lines = lines if table.lines is None else table.lines
+        cameras.append(_compose(settings, own_rules, own_lines, table.name)[0])
     return Loaded(config, file, origins, tuple(cameras) or (config,), tables)
 
 
 def _compose(
-    settings: list[tuple[str, Any, str, str]], rules: tuple[Any, ...], camera: str | None
+    settings: list[tuple[str, Any, str, str]], rules: tuple[Any, ...], lines: tuple[Any, ...], camera: str | None
 ) -> tuple[EdgeConfig, dict[str, str]]:
     """Return the configuration of settings, and the origins of its values.
 
     Args:
         settings: Path, value, origin and layer of each setting, the earliest layer first.
         rules: The alert rules.
+        lines: The counting lines.
         camera: Name of the camera; empty for the common part of several; None for an unnamed one.
     """
     values = _Values()
@@ -427,7 +438,7 @@ def _compose(
             values.drop(path)
     if camera:
         values.make_own(camera)
-    return values.build(rules, camera or ""), values.origins
+    return values.build(rules, lines, camera or ""), values.origins
 
 
 def _read_section(section: str, content: Any, where: str) -> list[tuple[str, Any]]:
@@ -452,6 +463,7 @@ def _read_camera(table: dict[str, Any], where: str) -> CameraTable:
         raise UsageError(f'{where} has no name: add name = "door", for example.')
     values: dict[str, Any] = {}
     rules: tuple[Any, ...] | None = None
+    lines: tuple[Any, ...] | None = None
     for key, content in table.items():
         if key == "name":
             continue
@@ -459,6 +471,8 @@ def _read_camera(table: dict[str, Any], where: str) -> CameraTable:
             values |= [camera_source(content, f"{where}.source")]
         elif key == "alerts":
             rules = _read_rules(content, f"{where}.alerts")
+        elif key == "line":
+            lines = _read_lines(content, f"{where}.line")
         elif isinstance(content, dict):
             values |= _read_section(key, content, f"{where}.")
         elif key in ("uri", "camera"):
@@ -470,7 +484,7 @@ def _read_camera(table: dict[str, Any], where: str) -> CameraTable:
             raise UsageError(f"{where}: {path} is the same for all cameras: write it in the section [{path.partition('.')[0]}].")
     if sum(path in values for path in _CHOICES[0]) != 1:
         raise UsageError(f'{where} needs one source: add source = 0, or source = "rtsp://camera/1", for example.')
-    return CameraTable(check_name(table["name"], f"{where}.name"), values, rules)
+    return CameraTable(check_name(table["name"], f"{where}.name"), values, rules, lines)
 
 
 def camera_source(source: Any, where: str) -> tuple[str, str]:
@@ -538,7 +552,7 @@ def _named_table(name: str, source: str, known: Mapping[str, CameraTable]) -> Ca
     name = check_name(name, "the name in --camera NAME=SOURCE")
     table = known.get(name, CameraTable(name, {}))
     kept = {path: value for path, value in table.values.items() if path not in _CHOICES[0]}
-    return CameraTable(name, dict([camera_source(source, f"--camera {name}")]) | kept, table.alerts)
+    return CameraTable(name, dict([camera_source(source, f"--camera {name}")]) | kept, table.alerts, table.lines)
 
 
 def _device_of(table: CameraTable) -> str | None:
@@ -572,11 +586,13 @@ def section_names() -> tuple[str, ...]:
 
 
 def section_class(section: str) -> type[Any]:
-    """Return the dataclass of a section; for `alerts`, the dataclass of a rule."""
+    """Return the dataclass of a section; for `alerts` and `line`, the dataclass of a table."""
     if section == "alerts":
         from maskedge.alerts.registry import rule_class
 
         return rule_class()
+    if section == "line":
+        return _load_class("maskedge.tracking.lines", "LineConfig")
     return sections()[section]
 
 
@@ -634,6 +650,19 @@ def _read_rules(content: Any, where: str) -> tuple[Any, ...]:
     return tuple(rules)
 
 
+def _read_lines(content: Any, where: str) -> tuple[Any, ...]:
+    """Return the counting lines, checked, so that a wrong line of one camera is named at once."""
+    if not isinstance(content, list) or not all(isinstance(table, dict) for table in content):
+        raise UsageError(f"{where}s are tables: write [[{where.rpartition(': ')[2]}]] with name and points below.")
+    tables = [
+        {key: _typed("line", key, value, f"{where}[{number}].{key}") for key, value in table.items()}
+        for number, table in enumerate(content, 1)
+    ]
+    lines = tuple(section_class("line")(**values) for values in tables)
+    import_module("maskedge.tracking.lines").parse_lines(lines)
+    return lines
+
+
 def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:
     """Yield name, section, key and text of each variable `MASKEDGE_SECTION_KEY`."""
     known = section_names()
@@ -648,7 +677,7 @@ def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str, 
 
 
 def _check_section(section: str, where: str) -> None:
-    known = (*section_names(), "alerts", "camera")
+    known = (*section_names(), "alerts", "camera", "line")
     if section not in known:
         raise UsageError(f"{where}: there is no section [{shown(section)[1:-1]}]{_nearest(section, known)}")
 
@@ -674,7 +703,8 @@ def _typed(section: str, key: str, value: Any, where: str, *, parse: bool = Fals
     cls = section_class(section)
     known = {entry.name: entry for entry in fields(cls)}
     if key not in known:
-        place = f"{where}: {'an alert rule has no key' if section == 'alerts' else f'[{section}] has no key'} {shown(key)}"
+        owner = {"alerts": "an alert rule", "line": "a line"}.get(section, f"[{section}]")
+        place = f"{where}: {owner} has no key {shown(key)}"
         raise UsageError(f"{place}{_nearest(key, tuple(known))}")
     hint = get_type_hints(cls)[key]
     try:
@@ -785,6 +815,8 @@ def to_toml(loaded: Loaded) -> str:
         lines += ["", f"[{section}]", *_section_lines(getattr(loaded.config, section), section, loaded.origins)]
     for rule in loaded.config.alerts:
         lines += ["", "[[alerts]]", *_section_lines(rule, "alerts", {})]
+    for line in loaded.config.lines:
+        lines += ["", "[[line]]", *_section_lines(line, "line", {})]
     for table in loaded.tables:
         lines += ["", *_camera_lines(table)]
     return "\n".join(lines) + "\n"
@@ -809,6 +841,9 @@ def _camera_lines(table: CameraTable) -> Iterator[str]:
     for rule in table.alerts or ():
         yield "[[camera.alerts]]"
         yield from _section_lines(rule, "alerts", {})
+    for line in table.lines or ():
+        yield "[[camera.line]]"
+        yield from _section_lines(line, "line", {})
 
 
 def _section_lines(values: Any, section: str, origins: Mapping[str, str]) -> Iterator[str]:
@@ -839,8 +874,8 @@ def _toml_value(value: Any) -> str:
 
 
 def changed_keys(old: EdgeConfig, new: EdgeConfig) -> list[str]:
-    """Return the keys whose values differ, as `section.key`; `alerts` if the rules differ."""
-    changed = ["alerts"] if old.alerts != new.alerts else []
+    """Return the keys whose values differ, as `section.key`; `alerts` if the rules differ, `line` if the lines differ."""
+    changed = [name for name, differs in (("alerts", old.alerts != new.alerts), ("line", old.lines != new.lines)) if differs]
     for section in section_names():
         before, after = getattr(old, section), getattr(new, section)
         changed += [

@@ -11,6 +11,7 @@ from maskedge.support.text import utc
 FACE_APPEARED = "face_appeared"
 FACE_LEFT = "face_left"
 LABEL_CHANGED = "label_changed"
+LINE_CROSSED = "line_crossed"
 SOURCE_LOST = "source_lost"
 SOURCE_BACK = "source_back"
 ALERT = "alert"
@@ -18,7 +19,10 @@ ALERT_ENDED = "alert_ended"
 HEALTH = "health"
 OUTPUT_LOST = "output_lost"
 OUTPUT_BACK = "output_back"
-KINDS = (FACE_APPEARED, FACE_LEFT, LABEL_CHANGED, SOURCE_LOST, SOURCE_BACK, ALERT, ALERT_ENDED, HEALTH, OUTPUT_LOST, OUTPUT_BACK)
+KINDS = (
+    *(FACE_APPEARED, FACE_LEFT, LABEL_CHANGED, LINE_CROSSED, SOURCE_LOST, SOURCE_BACK, ALERT, ALERT_ENDED),
+    *(HEALTH, OUTPUT_LOST, OUTPUT_BACK),
+)
 
 UNNAMED = "camera"
 """Name of a camera to which the user gives none."""

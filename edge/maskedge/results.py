@@ -29,7 +29,7 @@ class FrameResult:
         events: Events of this frame.
         hidden: Boxes that are pixelated in every picture (x1, y1, x2, y2 in pixels);
             None: nothing is pixelated.
-        overlay: Zones and banner, drawn in addition to the faces.
+        overlay: Zones, counting lines and banner, drawn in addition to the faces.
         drawn_from: Another result, whose pictures are used in place of this one's. It has boxes
             where `faces` has none. None: this result draws its own pictures.
         film_s: Time of the frame in the video file in seconds; None for other sources.

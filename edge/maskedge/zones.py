@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from .counts import count_labels
 from .errors import UsageError
-from .settings import check_settings
+from .settings import check_settings, shown
 from .types import Box, Face
 
 Point: TypeAlias = tuple[float, float]
@@ -88,17 +88,7 @@ def parse_zone(text: str, number: int = 1) -> Zone:
     name = name.strip() if equals else f"zone{number}"
     if not re.fullmatch(r"[\w. -]{1,40}", name):
         raise UsageError(f"the zone {text!r} needs a name of letters, digits, '_', '-', '.': as in {_EXAMPLE}.")
-    points = []
-    for corner in corners.split():
-        try:
-            x, y = (float(value) for value in corner.split(","))
-        except ValueError:
-            raise UsageError(f"the corner {corner!r} of zone {name} is not X,Y: write it as in {_EXAMPLE}.") from None
-        if not (0 <= x <= 1 and 0 <= y <= 1):
-            raise UsageError(
-                f"the corner {corner!r} of zone {name} is outside the picture: X and Y go from 0 (left, top) to 1 (right, bottom)."
-            )
-        points.append((x, y))
+    points = parse_points(corners, f"zone {name}", "corner", _EXAMPLE)
     if len(points) > 1 and points[0] == points[-1]:
         points.pop()
     if len(points) > MOST_CORNERS:
@@ -108,11 +98,37 @@ def parse_zone(text: str, number: int = 1) -> Zone:
     sides = list(_sides(points))
     for index, first in enumerate(sides):
         for second in sides[index + 1 :]:
-            if _cross(first, second):
+            if sides_cross(first, second):
                 raise UsageError(f"sides of zone {name} cross or touch: give its corners in order around it.")
     if abs(sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in sides)) / 2 < _MIN_AREA:
         raise UsageError(f"zone {name} is too thin to hold a face: move its corners apart.")
     return Zone(name, tuple(points))
+
+
+def parse_points(text: str, owner: str, noun: str, example: str) -> list[Point]:
+    """Parse the points of a zone or a line.
+
+    Args:
+        text: `X,Y X,Y ...`.
+        owner: What the points belong to, for messages.
+        noun: What a point is called, for messages.
+        example: A correct setting, for messages.
+
+    Raises:
+        UsageError: A point is not a pair of numbers, or is outside the picture.
+    """
+    points = []
+    for point in text.split():
+        try:
+            x, y = (float(value) for value in point.split(","))
+        except ValueError:
+            raise UsageError(f"the {noun} {shown(point)} of {owner} is not X,Y: write it as in {example}.") from None
+        if not (0 <= x <= 1 and 0 <= y <= 1):
+            raise UsageError(
+                f"the {noun} {shown(point)} of {owner} is outside the picture: X and Y go from 0 (left, top) to 1 (right, bottom)."
+            )
+        points.append((x, y))
+    return points
 
 
 class Zones:
@@ -194,7 +210,7 @@ def _sides(points: Sequence[Point]) -> Iterable[tuple[Point, Point]]:
     return zip(points, (*points[1:], points[0]), strict=True)
 
 
-def _cross(first: tuple[Point, Point], second: tuple[Point, Point]) -> bool:
+def sides_cross(first: tuple[Point, Point], second: tuple[Point, Point]) -> bool:
     """Return True if two sides share a point other than the corner between neighbours."""
     (a, b), (c, d) = first, second
     if b == c:

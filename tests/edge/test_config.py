@@ -39,6 +39,9 @@ webhook = "https://example.org/hook/geheim3"
 [[alerts]]
 name = "lost"
 when = "camera_lost"
+[[line]]
+name = "gate"
+points = "0.5,0.1 0.5,0.9"
 """
 
 
@@ -117,6 +120,14 @@ REFUSED = {
         r"alerts\[1\]\.naem: an alert rule has no key 'naem': did you mean name\?",
     ),
     "alert with a wrong type": ("[[alerts]]\nname = 3", r"alerts\[1\]\.name takes text, got 3"),
+    "lines that are no tables": ("[line]\nname = 3", r"write \[\[line\]\] with name and points"),
+    "line with an unknown key": ('[[line]]\npoint = "x"', r"line\[1\]\.point: a line has no key 'point': did you mean points\?"),
+    "line with a list of points": ('[[line]]\nname = "a"\npoints = [[0, 1]]', r"line\[1\]\.points takes text"),
+    "line of no length": ('[[line]]\nname = "a"\npoints = "0,0 0,0"', "points 1 and 2 of line a are too close together"),
+    "line of a camera, outside the picture": (
+        '[[camera]]\nname = "hall"\nsource = 0\n[[camera.line]]\nname = "a"\npoints = "0,0 2,0"',
+        "the point '2,0' of line a is outside the picture",
+    ),
     "no TOML": ("[detect\n", "is not TOML"),
     "two ways to find faces": ('[detect]\ncascade = "a.xml"\ndetector_model = "b.onnx"', "leave one of them out"),
 }
@@ -235,13 +246,36 @@ def test_what_is_printed_loads_to_the_same_configuration(tmp_path: Path) -> None
     assert secrets_of(loaded.config) == {"user:geheim1", "geheim1", "geheim2", "https://example.org/hook/geheim3"}
 
 
+def test_a_camera_has_its_own_lines_or_the_common_ones(tmp_path: Path) -> None:
+    text = """
+    [[line]]
+    name = "gate"
+    points = "0,0.5 1,0.5"
+    [[camera]]
+    name = "hall"
+    source = 0
+    [[camera.line]]
+    name = "stairs"
+    points = "0.5,0 0.5,1"
+    [[camera]]
+    name = "yard"
+    source = "rtsp://yard/1"
+    """
+    loaded = load_config(write(tmp_path, text), {})
+    assert [[line.name for line in camera.lines] for camera in loaded.cameras] == [["stairs"], ["gate"]]
+    (tmp_path / "again").mkdir()
+    again = load_config(write(tmp_path / "again", to_toml(loaded)), {})
+    assert [camera.lines for camera in again.cameras] == [camera.lines for camera in loaded.cameras]
+    assert changed_keys(loaded.cameras[0], loaded.cameras[1])[:1] == ["line"]
+
+
 def test_defaults_print_and_load(tmp_path: Path) -> None:
     loaded = load_config(None, {})
     assert changed_keys(loaded.config, load_config(write(tmp_path, to_toml(loaded)), {}).config) == []
 
 
 def test_every_key_is_explained() -> None:
-    for section in (*section_names(), "alerts"):
+    for section in (*section_names(), "alerts", "line"):
         for entry in fields(section_class(section)):
             assert entry.metadata.get("help"), f"{section}.{entry.name}"
 

@@ -249,6 +249,9 @@ def test_statistics_contain_neither_positions_nor_identities(
         spool = "{tmp_path / "spool"}"
         discovery = true
         interval = 0.1
+        [[line]]
+        name = "left"
+        points = "0.2,1 0.2,0.5"
         [[alerts]]
         name = "bare"
         when = "person_without_mask"
@@ -294,7 +297,7 @@ def test_statistics_contain_neither_positions_nor_identities(
         assert found, where
         assert bool(keys_of(found) & personal) is not stats_only, where
     assert any(record.getMessage().count("track") for record in caplog.records) is not stats_only
-    assert {"alert", "face_appeared"} <= {event.get("event") for event in texts["events"]}
+    assert {"alert", "face_appeared", "line_crossed"} <= {event.get("event") for event in texts["events"]}
     # What any other output receives: labels, and pictures in which no one has a number.
     assert all(isinstance(face, FaceLabel) for answer in answers for face in answer.faces) is stats_only
     last = answers[-1]

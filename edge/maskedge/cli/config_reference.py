@@ -20,8 +20,9 @@ def reference() -> str:
     lines: list[str] = []
     for name, cls in sections().items():
         lines += [f"## [{name}]", "", *_table(cls), ""]
-    lines += ["## [[alerts]]", "", *_table(section_class("alerts"))]
-    return "\n".join(lines) + "\n"
+    for name in ("alerts", "line"):
+        lines += [f"## [[{name}]]", "", *_table(section_class(name)), ""]
+    return "\n".join(lines)
 
 
 def update(page: str) -> str:

@@ -28,16 +28,34 @@ _HIDDEN_MARGIN = 0.35
 """Hidden margin around a box as a fraction of its side, for hair, ears, chin and movement."""
 
 
+class DrawnLine(NamedTuple):
+    """A counting line, drawn with an arrow in the direction `in`.
+
+    Attributes:
+        name: Name of the line.
+        points: Its points in pixels of the picture, at least two.
+        inward: Number of crossings in the direction `in`, from the left to the right of the line.
+        outward: Number of crossings in the direction `out`.
+    """
+
+    name: str
+    points: Sequence[tuple[int, int]]
+    inward: int
+    outward: int
+
+
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """Zones and banner, drawn in addition to the faces.
+    """Zones, counting lines and banner, drawn in addition to the faces.
 
     Attributes:
         zones: Name and corners of each zone, in pixels of the picture.
+        lines: The counting lines.
         banner: Text across the top, as in "camera lost"; empty for no banner.
     """
 
     zones: Sequence[tuple[str, Sequence[tuple[int, int]]]] = ()
+    lines: Sequence[DrawnLine] = ()
     banner: str = ""
 
 
@@ -56,7 +74,7 @@ def draw_faces(image: Image, faces: Sequence[Face], status: str = "", overlay: O
         image: uint8 `[H, W, 3]`, BGR; not changed.
         faces: The faces, with boxes in pixels of `image`.
         status: Text for the lower left corner.
-        overlay: Zones and banner.
+        overlay: Zones, counting lines and banner.
 
     Returns:
         uint8 `[H, W, 3]`, BGR.
@@ -70,6 +88,8 @@ def draw_faces(image: Image, faces: Sequence[Face], status: str = "", overlay: O
         cv2.polylines(canvas, [np.array(corners, np.int32)], True, _ZONE_COLOUR, thickness, cv2.LINE_AA)
         left, top = min(corners, key=lambda corner: corner[0] + corner[1])
         write_text(canvas, name, (left + 4, top + round(30 * scale)), scale)
+    for line in overlay.lines:
+        _draw_line(canvas, line, scale, thickness)
     colours = [OTHER_COLOUR if face.unsure else COLOURS.get(face.label, OTHER_COLOUR) for face in faces]
     for face, colour in zip(faces, colours, strict=True):
         x1, y1, x2, y2 = (round(value) for value in face.box)
@@ -180,6 +200,32 @@ def pixelate(image: Image, boxes: Sequence[Box]) -> Image:
     for left, top, width, height, colours in mosaics(image, boxes):
         canvas[top : top + height, left : left + width] = cv2.resize(colours, (width, height), interpolation=cv2.INTER_NEAREST)
     return canvas
+
+
+def _draw_line(canvas: Image, line: DrawnLine, scale: float, thickness: int) -> None:
+    """Draw a line, an arrow to its right at the middle of its longest part, and its counts beside it."""
+    points = np.array(line.points, np.int32)
+    cv2.polylines(canvas, [points], False, _ZONE_COLOUR, thickness + 1, cv2.LINE_AA)
+    steps = np.diff(points, axis=0).astype(float)
+    lengths = np.hypot(steps[:, 0], steps[:, 1])
+    longest = int(lengths.argmax())
+    middle = (points[longest] + points[longest + 1]) / 2
+    # The picture's y axis points down, so the right of the direction (x, y) is (-y, x).
+    across = np.array([-steps[longest, 1], steps[longest, 0]]) / max(lengths[longest], 1.0)
+    tip = middle + across * 60 * scale
+    start, end = ((round(x), round(y)) for x, y in (middle, tip))
+    cv2.arrowedLine(canvas, start, end, _ZONE_COLOUR, thickness + 1, cv2.LINE_AA, tipLength=0.35)
+    text = f"{line.name}: {line.inward} in, {line.outward} out"
+    width = text_width(text, scale)
+    # On the other side of the arrow, moved into the picture.
+    x, y = middle - across * 16 * scale
+    left = x if across[0] < -0.5 else x - width if across[0] > 0.5 else x - width / 2
+    baseline = y + (-8 if across[1] > 0.5 else 24 if across[1] < -0.5 else 8) * scale
+    place = (
+        round(min(max(left, 4), max(canvas.shape[1] - width - 4, 4))),
+        round(min(max(baseline, 30 * scale), canvas.shape[0] - 8)),
+    )
+    write_text(canvas, text, place, scale)
 
 
 def write_text(canvas: Image, text: str, place: tuple[int, int], scale: float) -> None:

@@ -22,6 +22,7 @@ from maskedge.sources import Source
 from maskedge.system.health import HealthWatcher
 from maskedge.system.rate_limiter import RateLimiter
 from maskedge.system.sd_notify import SystemdNotifier
+from maskedge.tracking.lines import LineCounter, parse_lines
 from maskedge.vision.detectors import FaceDetector, load_detector
 from maskedge.vision.pipeline import MaskDetector
 from maskedge.vision.worker import DetectionWorker
@@ -32,7 +33,7 @@ from .outputs import check_run_outputs
 from .state import RunState
 
 WITHOUT_RESTART = (
-    *("alerts", "zones.roi", "limits.max_fps", "limits.cpu_budget", "privacy.anonymize", "privacy.stats_only"),
+    *("alerts", "line", "zones.roi", "limits.max_fps", "limits.cpu_budget", "privacy.anonymize", "privacy.stats_only"),
     *("detect.every", "detect.face_threshold", "detect.sync", "detect.motion_gate", "log.format", "log.level"),
 )
 """Keys that take effect on a reload."""
@@ -91,16 +92,17 @@ def detects_every_frame(config: EdgeConfig) -> bool:
 
 
 def check_rules_of(config: EdgeConfig, labels: Sequence[str]) -> None:
-    """Check the zones and the alert rules of a configuration.
+    """Check the zones, the lines and the alert rules of a configuration.
 
     Args:
         config: The configuration.
         labels: Labels that faces get.
 
     Raises:
-        UsageError: A zone or a rule is invalid.
+        UsageError: A zone, a line or a rule is invalid.
     """
     zones = Zones.parse(config.zones.roi)
+    parse_lines(config.lines)
     check_rules(config.alerts, zones)
     check_labels(config.alerts, labels)
 
@@ -168,6 +170,7 @@ class Run:
         self.context = RunContext(
             state=state,
             zones=Zones.parse(config.zones.roi),
+            lines=LineCounter(parse_lines(config.lines), detector.labels),
             systemd=systemd or SystemdNotifier(),
             event_queue=self._events,
             anonymize=config.privacy.anonymize,
@@ -182,6 +185,9 @@ class Run:
         # These checks come before anything that opens or overwrites. A sink or an action that can
         # only be checked by opening it (a port, a broker's certificate) is refused later.
         self._check_rules(config, context.zones)
+        if context.lines and not source.video:
+            raise UsageError("lines are for cameras, streams and videos: nobody moves in a single picture.")
+        self._state.set_lines(context.lines.counts)
         check_run_outputs(config, source, inputs=[self._detector.classifier.path, *([file] if file else [])])
         wanted = [(sink, getattr(config, sink.section)) for sink in sink_classes() if sink.is_wanted(getattr(config, sink.section))]
         for sink, settings in wanted:
@@ -227,7 +233,7 @@ class Run:
             UsageError: The configuration is invalid.
         """
         changed = changed_keys(self._config, config)
-        context = self.context
+        context, lines = self.context, parse_lines(config.lines)
         if {"alerts", "zones.roi"} & set(changed):
             zones = Zones.parse(config.zones.roi)
             self._check_rules(config, zones)
@@ -236,6 +242,8 @@ class Run:
                 context.actions.close()
             self._state.set_alerts(())
             context.zones, context.alerts, context.actions = zones, alerts, actions
+        context.lines.change(lines)
+        self._state.set_lines(context.lines.counts)
         if context.rate_limiter is not None:
             context.rate_limiter.max_fps, context.rate_limiter.cpu_budget = config.limits.max_fps, config.limits.cpu_budget
         context.anonymize, context.stats_only = config.privacy.anonymize, config.privacy.stats_only
@@ -244,7 +252,7 @@ class Run:
         self._detector.set_tracking_mode(**_tracking_mode(config, self._source))
         self._config = config
         self._state.update_settings(_reloadable_settings(config, self._detector))
-        if {"alerts", "zones.roi"} & set(changed):
+        if {"alerts", "line", "zones.roi"} & set(changed):
             for opened in self._opened.values():
                 opened.update_names(self._names())
         return [key for key in changed if key in WITHOUT_RESTART], [key for key in changed if key not in WITHOUT_RESTART]
@@ -256,7 +264,9 @@ class Run:
         return state
 
     def _names(self) -> RunNames:
-        return RunNames({rule.name: rule.actions for rule in self._config.alerts}, self.context.zones.names)
+        return RunNames(
+            {rule.name: rule.actions for rule in self._config.alerts}, self.context.zones.names, self.context.lines.names
+        )
 
     def _add(self, kind: type[Sink], opened: Sink) -> None:
         """Add an output.

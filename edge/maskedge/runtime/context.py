@@ -13,6 +13,7 @@ from maskedge.events import UNNAMED, Event
 from maskedge.system.health import HealthWatcher
 from maskedge.system.rate_limiter import RateLimiter
 from maskedge.system.sd_notify import SystemdNotifier
+from maskedge.tracking.lines import LineCounter
 from maskedge.zones import Zones
 
 from .state import RunState
@@ -54,6 +55,7 @@ class RunContext:
     Attributes:
         state: Collects the state of the run for pages and metrics.
         zones: Parts of the picture in which faces count.
+        lines: Counts the people who cross lines.
         alerts: Evaluates the alert rules.
         actions: Performs the actions of alerts. If it is None, every alert is published as an
             event.
@@ -70,6 +72,7 @@ class RunContext:
 
     state: RunState | None = None
     zones: Zones = field(default_factory=Zones)
+    lines: LineCounter = field(default_factory=LineCounter)
     alerts: AlertEngine | None = None
     actions: Actions | None = None
     rate_limiter: RateLimiter | None = None

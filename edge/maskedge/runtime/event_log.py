@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 
-from maskedge.events import ALERT, FACE_APPEARED, FACE_LEFT, HEALTH, LABEL_CHANGED, OUTPUT_LOST, SOURCE_LOST, Event
+from maskedge.events import ALERT, FACE_APPEARED, FACE_LEFT, HEALTH, LABEL_CHANGED, LINE_CROSSED, OUTPUT_LOST, SOURCE_LOST, Event
 from maskedge.support.log import NAME
 
 _log = logging.getLogger(NAME)
 _LEVELS = {
     **dict.fromkeys((SOURCE_LOST, ALERT, OUTPUT_LOST), logging.WARNING),
-    **dict.fromkeys((FACE_APPEARED, FACE_LEFT, LABEL_CHANGED), logging.DEBUG),
+    **dict.fromkeys((FACE_APPEARED, FACE_LEFT, LABEL_CHANGED, LINE_CROSSED), logging.DEBUG),
 }
 
 

@@ -28,7 +28,7 @@ class FrameProcessor:
     Args:
         source: The source of the frames.
         detector: The detector. Its clock measures every stage.
-        context: Zones and anonymisation. A reload may change them.
+        context: Zones, lines and anonymisation. A reload may change them.
         state: The state of the run.
 
     Attributes:
@@ -51,12 +51,15 @@ class FrameProcessor:
         The result contains positions and identities. `EventPublisher` removes them if the user
         requests that.
         """
-        zones, detector = self._context.zones, self._detector
+        zones, lines, detector = self._context.zones, self._context.lines, self._detector
         found = detector(frame.image, frame.moment)
         film_s = frame.moment if self._source.video and not self._source.live else None
         faces = zones.keep(found, frame.size)
         tracks = detector.tracker.tracks if detector.tracker is not None else []
         events = [replace(event, film_s=film_s) for event in self._changes.observe(frame, faces, tracks)]
+        crossings = [replace(event, film_s=film_s) for event in lines.observe(frame, faces, tracks)]
+        if crossings:
+            self._state.set_lines(lines.counts)
         stages = detector.clock.close_frame(frame.arrival)
         self.summary.add(faces)
         people = self.people() if tracks or events else None
@@ -66,9 +69,9 @@ class FrameProcessor:
             faces,
             stages,
             self._status_line(stages),
-            events,
+            [*events, *crossings],
             hidden_boxes(found, tracks) if self._context.anonymize else None,
-            Overlay(zones.outlines(frame.size)) if zones else Overlay(),
+            Overlay(zones.outlines(frame.size), lines.drawn(frame.size)),
             film_s=film_s,
         )
 

@@ -57,6 +57,7 @@ class RunState:
         self._faces: dict[str, int] = dict.fromkeys(self._labels, 0)
         self._people: dict[str, int] = dict.fromkeys(self._labels, 0)
         self._zones: dict[str, dict[str, int]] = {}
+        self._lines: dict[str, dict[str, dict[str, int]]] = {}
         self._alerts: list[dict[str, Any]] = []
         self._health: dict[str, Any] = {}
         self._rate_limits: dict[str, Any] = {}
@@ -130,6 +131,13 @@ class RunState:
                 self._history.append(_Minute(minute, now))
             self._history[-1].add(found, now)
 
+    def set_lines(self, lines: Mapping[str, Mapping[str, Mapping[str, int]]]) -> None:
+        """Set the number of crossings by line, direction and label."""
+        with self._lock:
+            self._lines = {
+                line: {direction: dict(counts) for direction, counts in directions.items()} for line, directions in lines.items()
+            }
+
     def set_alerts(self, alerts: Sequence[Mapping[str, Any]]) -> None:
         """Set the active alerts, each as rule, since (seconds since the epoch) and details."""
         with self._lock:
@@ -185,6 +193,8 @@ class RunState:
                 "faces": dict(self._faces),
                 "people": dict(self._people),
                 "zones": {zone: dict(counts) for zone, counts in self._zones.items()},
+                # `set_lines` replaces this mapping as a whole and never changes it.
+                "lines": self._lines,
                 "alerts": [
                     alert | {"since": utc(alert["since"]) if isinstance(alert["since"], float | int) else alert["since"]}
                     for alert in self._alerts

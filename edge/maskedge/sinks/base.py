@@ -24,10 +24,12 @@ class RunNames:
     Attributes:
         rules: Actions of each alert rule, by name of the rule.
         zones: Names of the zones.
+        lines: Names of the counting lines.
     """
 
     rules: Mapping[str, Sequence[str]] = field(default_factory=dict)
     zones: Sequence[str] = ()
+    lines: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class SinkContext:
         labels: Labels that are counted.
         snapshot: Returns the state of the run (`RunState.snapshot`); safe on any thread.
         publish_event: Takes events of the output, such as `output_lost`; safe on any thread.
-        names: Returns the names of the rules and zones in effect.
+        names: Returns the names of the rules, zones and lines in effect.
         stopped: Returns True after a request to end the run.
         warnings: Messages for the user, logged as warnings.
         notices: Messages for the user, logged as information.
@@ -185,7 +187,7 @@ class Sink:
         return None
 
     def update_names(self, names: RunNames) -> None:
-        """Apply the names of rules and zones after a reload."""
+        """Apply the names of rules, zones and lines after a reload."""
 
     def retire(self) -> None:
         """Withdraw what others keep about the camera, because it is removed. `close` follows."""

@@ -6,5 +6,6 @@
 - `optical_flow`: movement of faces between detections.
 - `appearance`: descriptors of faces, for re-identification.
 - `elapsed`: seconds between frames.
+- `lines`: `LineCounter`: people who cross a line, counted by direction and label.
 - `transitions`: `ChangeWatcher`: faces that appear, leave or change their label, as events.
 """

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+import cv2
 import pytest
 
 from maskedge import UsageError
 from maskedge.cli.run import _Run
 from maskedge.config import load_config
 from maskedge.runtime.build import Run, build_run, open_detector
-from maskedge.sources import open_source
+from maskedge.runtime.loop import run
+from maskedge.sources import demo, open_source
 from maskedge.support.log import set_up
 
 RULES = """
@@ -53,7 +55,7 @@ def test_a_reload_that_fails_changes_nothing_and_is_one_sentence(
     source = open_source("demo")
     built = build_run(loaded.config, source, open_detector(loaded.config), [])
     before = (built.context.alerts, built.context.zones, built._config)
-    run = _Run(loaded, {}, set_up())
+    reloading = _Run(loaded, {}, set_up())
     for text in (
         *("[limits]\nmax_fps = 1" + "0" * 400, "[detect]\nevery = " + "9" * 5000, "[detect]\nevery = " + "[" * 5000, "[limits", ""),
         RULES + '[[alerts]]\nname = "no"\nwhen = "no"\n',
@@ -62,14 +64,50 @@ def test_a_reload_that_fails_changes_nothing_and_is_one_sentence(
         with monkeypatch.context() as patch:
             if not text:
                 patch.setattr(Run, "change", failing)
-            run._reload(built)
+            reloading._reload(built)
         lines = capsys.readouterr().err.strip().splitlines()
         assert len(lines) == 1
         assert "stays as it was" in lines[0]
         assert (built.context.alerts, built.context.zones, built._config) == before
     file.write_text("[detect]\nevery = 7")
-    run._reload(built)
+    reloading._reload(built)
     assert "configuration reloaded: changed" in capsys.readouterr().err
+    source.close()
+
+
+def test_a_reload_changes_lines_and_keeps_the_counts_of_those_that_stay(tmp_path: Path) -> None:
+    file = tmp_path / "edge.toml"
+
+    def read(*lines: tuple[str, str]):  # type: ignore[no-untyped-def]
+        file.write_text("\n".join(f'[[line]]\nname = "{name}"\npoints = "{points}"' for name, points in lines))
+        return load_config(file, {}).config
+
+    config = read(("door", "0.5,0 0.5,1"), ("desk", "0,0.5 1,0.5"))
+    detector, source = open_detector(config), open_source("demo")
+    detector.start_tracking()
+    built = build_run(config, source, detector, [])
+    state = built.context.state
+    assert state.snapshot()["lines"].keys() == {"door", "desk"}
+    run(source, detector, [], max_frames=180, context=built.context)
+    before = state.snapshot()["lines"]
+    assert before["door"]["out"]["with_mask"] == 1
+    assert built.change(read(("door", "0.5,0 0.5,1"), ("desk", "0,0.4 1,0.4"))) == (["line"], [])
+    assert state.snapshot()["lines"]["door"] == before["door"]
+    assert built._names().lines == ("door", "desk")
+    with pytest.raises(UsageError, match="too close"):
+        read(("door", "0.5,0 0.5,0"))
+    built.change(read())
+    assert state.snapshot()["lines"] == {}
+    source.close()
+
+
+def test_lines_are_refused_for_single_pictures(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "one.png"), demo.draw(0))
+    (tmp_path / "edge.toml").write_text('[[line]]\nname = "door"\npoints = "0.5,0 0.5,1"')
+    config = load_config(tmp_path / "edge.toml", {}).config
+    source = open_source(str(tmp_path / "one.png"))
+    with pytest.raises(UsageError, match="nobody moves in a single picture"):
+        build_run(config, source, open_detector(config), [])
     source.close()
 
 

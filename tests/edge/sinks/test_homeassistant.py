@@ -80,6 +80,7 @@ def test_entities_find_their_values_and_what_only_grows_never_falls(
     source = DemoSource() if name == "demo" else VideoFileSource(request.getfixturevalue("data_dir") / name)
     listener = Listener(broker.port)
     zones = '[zones]\nroi = ["left side=0,0 0.5,0 0.5,1 0,1", "right=0.5,0 1,0 1,1 0.5,1"]\n'
+    zones += '[[line]]\nname = "mid way"\npoints = "0.5,0 0.5,1"\n'
     own = config(tmp_path, broker, zones + '[detect]\ndetector = "cnn"\n' + RULE.format(name="crowd"))
     detector, sinks = open_detector(own), list[Sink]()
     detector.start_tracking()
@@ -108,6 +109,13 @@ def test_entities_find_their_values_and_what_only_grows_never_falls(
     assert {"sensor/dropped", "sensor/reconnects", "sensor/people", "sensor/zone_left_side_with_mask"} <= rendered.keys()
     assert rendered["sensor/people"][-1] >= 3
     assert any(rendered["sensor/zone_right_without_mask"])
+    crossed = [json.loads(payload) for payload in listener.of("door/events") if '"line_crossed"' in payload]
+    # In the clip of four people nobody walks.
+    assert len(crossed) == (2 if name == "demo" else 0)
+    for direction in ("in", "out"):
+        for label in ("with_mask", "without_mask"):
+            same = [event for event in crossed if (event["direction"], event["label"]) == (direction, label)]
+            assert rendered[f"sensor/line_mid_way_{direction}_{label}"][-1] <= len(same)
     if name == CLIP:
         bare = rendered["sensor/people_without_mask"]
         assert bare != sorted(bare), "people by label do fall"
@@ -120,7 +128,7 @@ def test_entities_find_their_values_and_what_only_grows_never_falls(
 
 def test_entities_and_their_device() -> None:
     device = Device("maskedge/front_door", "", "1.2", "http://192.0.2.7:8080/")
-    names: dict[str, Any] = {"labels": ["with_mask"], "zones": ["a b", "a_b"], "alerts": ["too many"], "expire": 60}
+    names: dict[str, Any] = {"labels": ["with_mask"], "zones": ["a b", "a_b"], "lines": [], "alerts": ["too many"], "expire": 60}
     messages = discovery("ha", device, **names, picture=False)
     found = {topic: json.loads(payload) for topic, payload in messages.items()}
     assert len({entity["unique_id"] for entity in found.values()}) == len(found)
@@ -226,15 +234,18 @@ def own_paths(sink: MqttSink) -> set[str]:
 
 def test_a_reload_clears_what_is_gone(tmp_path: Path, broker: Mosquitto) -> None:
     listener = Listener(broker.port)
-    own = config(tmp_path, broker, '[zones]\nroi = ["desk=0,0 1,0 1,1"]\n' + RULE.format(name="crowd"))
+    line = '[[line]]\nname = "hall"\npoints = "0.5,0 0.5,1"\n'
+    own = config(tmp_path, broker, '[zones]\nroi = ["desk=0,0 1,0 1,1"]\n' + RULE.format(name="crowd") + line)
     sinks: list[Sink] = []
     source = DemoSource()
     built = build_run(own, source, open_detector(own), sinks)
-    wait_for(lambda: "binary_sensor/alert_crowd" in entities(listener), "the rule")
+    wait_for(lambda: {"binary_sensor/alert_crowd", "sensor/line_hall_in_with_mask"} <= entities(listener).keys(), "rule and line")
     built.change(config(tmp_path, broker, RULE.format(name="queue")))
     wait_for(lambda: "binary_sensor/alert_queue" in entities(listener), "the new rule")
     wait_for(lambda: listener.of("door/alerts/crowd")[-1] == "", "the end of the old one")
-    wait_for(lambda: not any("crowd" in one or "desk" in one for one in entities(listener)), "the end of its entities")
+    wait_for(
+        lambda: not any("crowd" in one or "desk" in one or "hall" in one for one in entities(listener)), "the end of its entities"
+    )
     for sink in sinks:
         sink.close()
     source.close()

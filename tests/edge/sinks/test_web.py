@@ -218,6 +218,18 @@ def test_labels_are_escaped() -> None:
         assert families["maskedge_zone_faces"].samples[0].labels["zone"] == 'the "back"\\\ndoor'
 
 
+def test_crossings_of_a_line_are_counted_by_direction_and_label() -> None:
+    with Run(frames=False) as run:
+        run.state.set_lines({"door": {"in": {"with_mask": 2, "without_mask": 0}, "out": {"with_mask": 1, "without_mask": 3}}})
+        families = text_string_to_metric_families(run.get("/metrics")[2].decode())
+        family = {family.name: family for family in families}["maskedge_line_crossings"]
+        counts = {tuple(sample.labels[key] for key in ("line", "direction", "label")): sample.value for sample in family.samples}
+        assert family.type == "counter"
+        assert (counts["door", "in", "with_mask"], counts["door", "out", "without_mask"]) == (2, 3)
+        assert counts["door", "in", "incorrect_mask"] == 0, "every label has a value from the beginning"
+        assert json.loads(run.get("/api/status")[2])["lines"]["door"]["out"] == {"with_mask": 1, "without_mask": 3}
+
+
 def test_head_gives_the_head_alone(page: Run) -> None:
     for path in ("/", "/metrics", "/stream.mjpg", "/api/events", "/snapshot.jpg"):
         code, headers, content = page.get(path, "HEAD")

@@ -16,6 +16,7 @@ from typing import Any
 
 from maskedge.support.files import slug
 from maskedge.support.text import to_json
+from maskedge.tracking.lines import DIRECTIONS, IN
 
 from .topics import alert_topic, availability_topic, node_of, picture_topic, state_topic, statistics_topic
 
@@ -95,6 +96,7 @@ def discovery(
     *,
     labels: Sequence[str],
     zones: Sequence[str],
+    lines: Sequence[str],
     alerts: Iterable[str],
     picture: bool,
     expire: int,
@@ -106,6 +108,7 @@ def discovery(
         device: The device of the entities.
         labels: The labels that are counted.
         zones: Names of the zones.
+        lines: Names of the counting lines.
         alerts: Names of the rules with the action `mqtt`.
         picture: True if the newest picture is published.
         expire: Seconds until a value counts as unknown if it is not published again.
@@ -132,6 +135,12 @@ def discovery(
         for zone in zones:
             value = f"value_json.zones.get({_text(zone)}, {{}}).get({key}, 0)"
             count(f"zone_{slug(zone)}_{slug(label)}", f"Zone {zone} {words}", value, "measurement", "mdi:select-marker")
+        for line in lines:
+            for direction in DIRECTIONS:
+                name = f"Line {line} {direction} {words}"
+                value = f"value_json.lines.get({_text(line)}, {{}}).get({_text(direction)}, {{}}).get({key}, 0)"
+                kind = f"line_{slug(line)}_{direction}_{slug(label)}"
+                count(kind, name, value, "total_increasing", "mdi:location-enter" if direction == IN else "mdi:location-exit")
     count("people", "People", "value_json.people.values() | sum", "total_increasing", "mdi:account-group")
     for kind, name, icon in (
         ("dropped", "Dropped frames", "mdi:image-remove"),

@@ -34,7 +34,7 @@ _STATE = ("version", "camera", "device", "source", "model")
 _RETIRE_SECONDS = 3.0
 """Maximum time to clear the retained messages of a camera that is removed."""
 _PICTURE_WIDTH, _PICTURE_QUALITY = 640, 80
-_STATISTICS = ("started", "uptime_s", "counters", "rate", "faces", "people", "zones", "health")
+_STATISTICS = ("started", "uptime_s", "counters", "rate", "faces", "people", "zones", "lines", "health")
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,7 @@ class MqttSink(Sink):
         labels: Labels that are counted, for discovery.
         alerts: Names of the rules with the action `mqtt`.
         zones: Names of the zones, for discovery.
+        lines: Names of the counting lines, for discovery.
         device: Name of the device, for the default topic; empty: the host name.
         camera: Name of the camera, for the default topic and discovery; empty if it has none.
 
@@ -118,6 +119,7 @@ class MqttSink(Sink):
         zones: Sequence[str] = (),
         device: str = "",
         camera: str = "",
+        lines: Sequence[str] = (),
     ) -> None:
         import paho.mqtt.client  # noqa: F401  (before anything is opened)
 
@@ -136,7 +138,7 @@ class MqttSink(Sink):
         self._newest: FrameResult | None = None
         self._page: str | None = None
         self._address: str | None = None
-        self._described: tuple[Sequence[str], Sequence[str]] = (alerts, zones)
+        self._described: tuple[Sequence[str], ...] = (alerts, zones, lines)
         self._source = source
         self._snapshot = snapshot
         self._publish_event = publish_event
@@ -155,7 +157,7 @@ class MqttSink(Sink):
             on_tick=self._on_tick,
             on_cleared=self._spool.forget_retained,
         )
-        self.describe(alerts, zones)
+        self.describe(alerts, zones, lines)
         self._link.start()
 
     @classmethod
@@ -177,22 +179,24 @@ class MqttSink(Sink):
             zones=names.zones,
             device=context.device,
             camera=context.camera if context.named else "",
+            lines=names.lines,
         )
 
     def update_names(self, names: RunNames) -> None:
-        """Publish topics and discovery messages for the new rules and zones after a reload."""
-        self.describe(_mqtt_rules(names), names.zones)
+        """Publish topics and discovery messages for the new rules, zones and lines after a reload."""
+        self.describe(_mqtt_rules(names), names.zones, names.lines)
 
-    def describe(self, alerts: Sequence[str], zones: Sequence[str]) -> None:
-        """Publish topics and discovery messages for rules and zones.
+    def describe(self, alerts: Sequence[str], zones: Sequence[str] = (), lines: Sequence[str] = ()) -> None:
+        """Publish topics and discovery messages for rules, zones and lines.
 
-        Every alert becomes `OFF`. Retained messages of removed rules and zones are cleared.
+        Every alert becomes `OFF`. Retained messages of removed rules, zones and lines are cleared.
 
         Args:
             alerts: Names of the rules with the action `mqtt`.
             zones: Names of the zones.
+            lines: Names of the counting lines.
         """
-        self._described = alerts, zones
+        self._described = alerts, zones, lines
         self._lasting.clear()
         messages = {alert_topic(self._topic, rule): "OFF" for rule in alerts} | self._discovery()
         own = {*messages, availability_topic(self._topic), state_topic(self._topic)}
@@ -234,7 +238,7 @@ class MqttSink(Sink):
                 self._link.publish_value(topic, payload, retain=True)
 
     def _discovery(self) -> dict[str, str]:
-        config, (alerts, zones) = self._config, self._described
+        config, (alerts, zones, lines) = self._config, self._described
         if not config.discovery:
             return {}
         page = reachable_page(self._page, self._address) if self._page else None
@@ -243,6 +247,7 @@ class MqttSink(Sink):
             Device(self._topic, config.device_name, VERSION, page, self._host),
             labels=self._labels,
             zones=zones,
+            lines=lines,
             alerts=alerts,
             picture=config.picture,
             expire=round(max(60, 3 * config.interval)),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskedge.events import KINDS
 from maskedge.sinks.base import RunNames
+from maskedge.tracking.lines import DIRECTIONS
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -69,7 +70,7 @@ class Facts:
     Attributes:
         status: The state of the run (`RunState.snapshot`). Missing keys have no metrics.
         latency: Times of the stages.
-        names: Rules and zones. Their metrics are 0 before the first event.
+        names: Rules, zones and lines. Their metrics are 0 before the first event.
         events: Number of events by kind.
         frame_age: Seconds since the last frame; None before the first one.
         answered: Number of requests by status code.
@@ -182,7 +183,7 @@ def _metrics(facts: Facts) -> Iterator[Metric]:
 
 
 def _people(facts: Facts) -> Iterator[Metric]:
-    """Yield faces, people, zones and alerts."""
+    """Yield faces, people, zones, lines and alerts."""
     status = facts.status
     yield from _gauge("maskedge_faces", "Faces in the newest frame.", _by("label", status.get("faces", {})))
     words = "Distinct people since the start of the run, by their last label."
@@ -195,6 +196,14 @@ def _people(facts: Facts) -> Iterator[Metric]:
         for label in dict.fromkeys((*labels, *counts))
     ]
     yield from _gauge("maskedge_zone_faces", "Faces in the newest frame by zone.", in_zones)
+    lines: dict[str, Mapping[str, Any]] = {line: {} for line in facts.names.lines} | status.get("lines", {})
+    crossings: Samples = [
+        ({"line": line, "direction": direction, "label": label}, counts.get(direction, {}).get(label, 0))
+        for line, counts in lines.items()
+        for direction in DIRECTIONS
+        for label in dict.fromkeys((*labels, *counts.get(direction, {})))
+    ]
+    yield from _counter("maskedge_line_crossings_total", "People who crossed a line.", crossings)
     active = {alert.get("rule", ""): 1 for alert in status.get("alerts", ())}
     rules = dict.fromkeys(facts.names.rules, 0) | active
     yield from _gauge("maskedge_alert_active", "1 while the alert of a rule is active.", _by("rule", rules))

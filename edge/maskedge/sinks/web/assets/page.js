@@ -91,15 +91,19 @@
     byId("crowd").setAttribute("aria-label", total ? labels.filter((label) => faces[label]).map((label) => `${faces[label]} ${style(label).name}`).join(", ") : nobody);
   };
 
-  const showZones = (zones, faces, seen) => {
-    const names = Object.keys(zones);
-    byId("zones-card").hidden = !names.length;
+  // A table of counts by label: one row for each entry of `counts`.
+  const showTable = (id, head, counts, faces, seen) => {
+    const names = Object.keys(counts);
+    byId(`${id}-card`).hidden = !names.length;
     if (!names.length) return;
-    const labels = order([...Object.keys(faces), ...names.flatMap((name) => Object.keys(zones[name]))]);
-    fill("zones-head", make("tr", {}, make("th", { scope: "col" }, "Zone"),
+    const labels = order([...Object.keys(faces), ...names.flatMap((name) => Object.keys(counts[name]))]);
+    fill(`${id}-head`, make("tr", {}, make("th", { scope: "col" }, head),
       ...labels.map((label) => make("th", { scope: "col", "data-label": label, title: title(label), "aria-label": title(label) }, mark(label)))));
-    fill("zones", ...names.map((name) => make("tr", {}, make("th", { scope: "row" }, name), ...labels.map((label) => make("td", {}, seen ? number(zones[name][label] || 0) : UNKNOWN)))));
+    fill(id, ...names.map((name) => make("tr", {}, make("th", { scope: "row" }, name), ...labels.map((label) => make("td", {}, seen ? number(counts[name][label] || 0) : UNKNOWN)))));
   };
+  const showZones = (zones, faces, seen) => showTable("zones", "Zone", zones, faces, seen);
+  const showLines = (lines, faces, seen) => showTable("lines", "Line", Object.fromEntries(Object.entries(lines)
+    .flatMap(([name, ways]) => Object.entries(ways).map(([direction, counts]) => [`${name}: ${direction}`, counts]))), faces, seen);
 
   // The details of an alert (docs/contracts.md) as text.
   const reason = (details) => [
@@ -177,6 +181,7 @@
     const seen = counted && status.source.state === "open";
     showCounts(faces, seen);
     showZones(status.zones || {}, faces, seen);
+    showLines(status.lines || {}, faces, counted);
     showAlerts(status.alerts || []);
     showPeople(status.people || {}, counted);
     showDevice(status.health || {});
@@ -296,6 +301,7 @@
   const TEXTS = {
     face_appeared: (e) => `${person(e)} appeared${e.label ? `: ${named(e.label)}` : ""}`,
     face_left: (e) => `${person(e)} left${e.label ? `: ${named(e.label)}` : ""}`,
+    line_crossed: (e) => `${person(e)} crossed ${e.line} (${e.direction})${e.label ? `: ${named(e.label)}` : ""}`,
     label_changed: (e) => `${person(e)} changed${e.before ? ` from ${named(e.before)}` : ""} to ${named(e.label)}`,
     source_lost: () => "✕ Camera lost",
     source_back: () => "✓ Camera reconnected",
