@@ -20,6 +20,9 @@ OUTPUT_LOST = "output_lost"
 OUTPUT_BACK = "output_back"
 KINDS = (FACE_APPEARED, FACE_LEFT, LABEL_CHANGED, SOURCE_LOST, SOURCE_BACK, ALERT, ALERT_ENDED, HEALTH, OUTPUT_LOST, OUTPUT_BACK)
 
+PERSONAL_KEYS = ("box", "track", "tracks")
+"""Keys of events that hold the position or the identity of a person."""
+
 UNNAMED = "camera"
 """Name of a camera to which the user gives none."""
 

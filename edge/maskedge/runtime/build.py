@@ -146,6 +146,7 @@ class Run:
             camera=context.camera,
             device=context.device,
             named=bool(config.camera),
+            history=config.history.path,
         )
         for sink, settings in wanted:
             opened = sink.open(settings, facts)

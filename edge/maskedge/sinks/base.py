@@ -42,6 +42,7 @@ class SinkContext:
         notices: Messages for the user, logged as information.
         camera: Name of the camera.
         device: Name of the device.
+        history: File of the history; None if none is kept.
         named: True if the user has named the camera. Topics and files then contain its name.
     """
 
@@ -55,6 +56,7 @@ class SinkContext:
     notices: list[str] = field(default_factory=list)
     camera: str = UNNAMED
     device: str = ""
+    history: Path | None = None
     named: bool = False
 
 

@@ -14,6 +14,7 @@ from maskedge.support.install_hint import install_command
 UNIT = Path("/etc/systemd/system/maskedge.service")
 CONFIG = Path("/etc/maskedge/edge.toml")
 _SECRETS = Path("/etc/maskedge/environment")
+_HISTORY = Path("/var/lib/maskedge/history.sqlite3")
 _HOMES = ("/home", "/root")
 _OWN_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/run/user")  # noqa: S108  (hidden by the unit)
 
@@ -128,7 +129,7 @@ def install_unit(unit: str, path: Path = UNIT, config: Path = CONFIG) -> list[st
     write_file(path, unit, remedy="run it as root (sudo)")
     steps = [f"wrote {path}"]
     if not config.exists():
-        steps.append(f"next: sudo mkdir -p {config.parent}; edge-run --camera 0 --print-config | sudo tee {config}")
+        steps.append(f"next: sudo mkdir -p {config.parent}; edge-run --camera 0 --history {_HISTORY} --print-config | sudo tee {config}")
     return [*steps, "then: sudo systemctl daemon-reload; sudo systemctl enable --now maskedge; journalctl -fu maskedge"]
 
 

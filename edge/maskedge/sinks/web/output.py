@@ -25,6 +25,6 @@ class WebOutput(Sink):
         """Start the server."""
         from .sink import WebSink
 
-        sink = WebSink(settings, context.snapshot, names=context.names)
+        sink = WebSink(settings, context.snapshot, names=context.names, history=context.history)
         context.warnings.extend(sink.warnings)
         return sink

@@ -9,7 +9,7 @@ import logging
 import socket
 from base64 import b64decode
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from hmac import compare_digest
 from http import HTTPStatus
 
@@ -87,7 +87,7 @@ class Server:
 
     Args:
         listener: A bound socket.
-        routes: The handler of each path.
+        routes: The handler of each path. A handler that takes long returns an awaitable.
         guard: Checks requests.
         open_paths: Paths that need no token.
         max_clients: Maximum number of clients of feeds.
@@ -101,7 +101,7 @@ class Server:
     def __init__(
         self,
         listener: socket.socket,
-        routes: Mapping[str, Callable[[Request], Response]],
+        routes: Mapping[str, Callable[[Request], Response | Awaitable[Response]]],
         guard: Guard,
         *,
         open_paths: frozenset[str],
@@ -232,6 +232,8 @@ class Server:
         if route is None:
             raise HttpError(HTTPStatus.NOT_FOUND, "Not found. The status page is at /.")
         response = route(request)
+        if not isinstance(response, Response):
+            response = await response
         if response.feed is not None and request.method == "GET" and self.watchers >= self._max_clients:
             raise HttpError(
                 HTTPStatus.SERVICE_UNAVAILABLE,

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from maskedge.errors import OutputError
@@ -22,6 +23,7 @@ from maskedge.support.text import to_json
 
 from .config import WebConfig, is_loopback, parse_address, read_token
 from .feeds import BOUNDARY, KINDS, Events, Pictures
+from .history import HistoryRoute
 from .http import HttpError, Request, Response
 from .metrics import Exposition, Facts, LatencyHistogram
 from .output import WebOutput
@@ -46,6 +48,7 @@ class WebSink(WebOutput):
         snapshot: Returns the status (`RunState.snapshot`); safe on any thread.
         event: Returns the detection event of a result.
         names: Returns the names of alert rules and zones, which a reload may change.
+        history: File of the history; None if none is kept.
 
     Attributes:
         warnings: Messages for the user about the settings.
@@ -61,6 +64,7 @@ class WebSink(WebOutput):
         snapshot: Callable[[], Mapping[str, Any]],
         event: Callable[[FrameResult], dict[str, Any]] = to_event,
         names: Callable[[], RunNames] = RunNames,
+        history: Path | None = None,
     ) -> None:
         self._config = config
         self._snapshot = snapshot
@@ -94,9 +98,10 @@ class WebSink(WebOutput):
         self._server = Server(
             self._listener,
             {
-                **{path: self._asset(response) for path, response in assets(picture=config.picture).items()},
+                **{path: self._asset(response) for path, response in assets(picture=config.picture, history=history is not None).items()},
                 "/api/status": lambda request: Response(self._status_json(), "application/json"),
                 "/api/events": self._event_stream,
+                "/api/history": HistoryRoute(history),
                 "/stream.mjpg": self._picture_stream,
                 "/snapshot.jpg": self._picture,
                 "/healthz": self._health,

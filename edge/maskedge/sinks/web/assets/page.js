@@ -350,6 +350,9 @@
   // A hidden page disconnects, so that the device does no work for it.
   document.addEventListener("visibilitychange", () => (document.hidden ? disconnect() : connect()));
 
+  // For history.js.
+  window.maskedge = { byId, style, order, title, make, draw, mark, fill, setText, number, duration, sentence, UNKNOWN };
+
   byId("live").hidden = !PICTURE;
   byId("scheme").hidden = PICTURE;
   fill("recent", make("li", { class: "quiet" }, "No events yet"));
