@@ -257,7 +257,7 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     """Open the file for one consistent and limited read."""
     base = open_reader(path)
     end = time.monotonic() + _TIMEOUT
-    base.set_progress_handler(lambda: time.monotonic() > end, 10_000)
+    base.set_progress_handler(lambda: time.monotonic() > end, 1000)
     try:
         base.execute("BEGIN")
         yield base

@@ -117,8 +117,9 @@ def open_reader(path: Path) -> sqlite3.Connection:
         raise OutputError(f"there is no history {displayable(path)}: set [history] file, and run edge-run with it.")
     uri = f"{path.absolute().as_uri()}?mode=ro"
     if not path.with_name(f"{path.name}-wal").exists():
-        # Without a writer, SQLite would need to create files beside it, which a read-only disk refuses.
-        uri += "" if os.access(path.parent, os.W_OK) else "&immutable=1"
+        # There is no writer. SQLite would leave files beside it that belong to the reader, which the
+        # writer may not be able to use.
+        uri += "&immutable=1"
     base = None
     try:
         base = sqlite3.connect(uri, uri=True, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from maskedge.errors import OutputError
-from maskedge.support.text import to_json
+from maskedge.support.text import to_bytes, to_json
 
 from .schema import MINUTES, QUARTER, failure, open_writer, pack, unpack
 
@@ -33,6 +33,9 @@ _JUMP = 3600.0
 empty the history."""
 _WAIT_AFTER_JUMP = 3600.0
 _CLOSE_SECONDS = 1.4
+_STEADY = 3
+"""Number of successful transactions in a row after which a failure is over. On a disk that is almost
+full, some succeed."""
 
 
 class Series(NamedTuple):
@@ -127,6 +130,7 @@ class Store:
         self._events: deque[StoredEvent] = deque()
         self._changed = threading.Condition()
         self._closing = False
+        self._successes = 0
         self._listeners: list[Callable[[str | None], None]] = []
         self._names: dict[str, int] = {}
         self._series: dict[Series, int] = {}
@@ -198,7 +202,7 @@ class Store:
         with self._changed:
             pending, self._pending = self._pending, {}
             events, self._events = self._events, deque()
-        if not (pending or events):
+        if not (pending or events) and self.error is None:
             return
         if self._attempt(lambda: self._write(pending, events)):
             return
@@ -222,12 +226,14 @@ class Store:
         except Exception as error:  # noqa: BLE001  (no failure may end the thread)
             self._disconnect()
             problem: str | None = str(error if isinstance(error, OutputError) else failure(self._path, error))
+            self._successes = 0
         else:
             problem = None
-        changed = (problem is None) != (self.error is None)
-        self.error = problem
-        if changed:
-            for on_state in self._listeners[:1]:
+            self._successes += 1
+        if self.error is None or problem is not None or self._successes >= _STEADY:
+            changed = (problem is None) != (self.error is None)
+            self.error = problem
+            for on_state in self._listeners[:1] if changed else ():
                 on_state(problem)
         return problem is None
 
@@ -271,7 +277,7 @@ class Store:
             for event in events:
                 moment = round(1000 * event.time)
                 (last,) = base.execute("SELECT ifnull(max(number), -1) FROM event WHERE time = ?", (moment,)).fetchone()
-                details = to_json(dict(event.details))
+                details = to_bytes(to_json(dict(event.details))).decode()
                 base.execute(
                     "INSERT INTO event VALUES (?, ?, ?, ?, ?)",
                     (

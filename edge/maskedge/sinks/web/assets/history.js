@@ -7,13 +7,12 @@
 
   const DAY = 86400;
   const SPANS = {
-    hour: { seconds: 3600, bucket: "minute", step: 60, format: { hour: "2-digit", minute: "2-digit" } },
-    day: { seconds: DAY, bucket: "hour", step: 3600, format: { weekday: "short", hour: "2-digit", minute: "2-digit" } },
-    week: { seconds: 7 * DAY, bucket: "hour", step: 3600, format: { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" } },
-    month: { seconds: 30 * DAY, bucket: "day", step: DAY, format: { weekday: "short", day: "numeric", month: "short" } },
+    hour: { seconds: 3600, bucket: "minute", step: 60, ticks: "{HH}:{mm}", format: { hour: "2-digit", minute: "2-digit" } },
+    day: { seconds: DAY, bucket: "hour", step: 3600, ticks: "{HH}:{mm}", format: { weekday: "short", hour: "2-digit", minute: "2-digit" } },
+    week: { seconds: 7 * DAY, bucket: "hour", step: 3600, ticks: "{WWW} {HH}:{mm}", format: { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" } },
+    month: { seconds: 30 * DAY, bucket: "day", step: DAY, ticks: "{D} {MMM}", format: { weekday: "short", day: "numeric", month: "short" } },
   };
   const REFRESH = 30000;
-  const COLOURS = ["accent", "label-without-mask", "label-with-mask", "label-incorrect-mask", "label-unsure", "ink"];
   const DASHES = [[], [7, 3], [2, 3], [7, 3, 2, 3]];
 
   let span = "day";
@@ -59,16 +58,15 @@
   const axis = (more) => ({ stroke: colour("soft"), font: "12px system-ui, sans-serif", grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line"), width: 1 }, ...more });
   const plot = (id, height, series, data, values, range) => {
     const name = zone();
-    const many = data[0].length > 60;
+    const many = data[0].length > 40;
     // A single point needs room at both sides.
     const pad = data[0].length === 1 ? SPANS[span].step : 0;
-    const half = { hour: "{HH}:{mm}", day: "{HH}:{mm}" };
     return new uPlot({
-      width: Math.max(240, byId(id).clientWidth), height, legend: { show: false }, padding: [10, 14, 0, 0],
+      width: Math.max(240, byId(id).clientWidth), height, legend: { show: false }, padding: [10, 24, 0, 0],
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 8 }, sync: { key: "history" } },
       tzDate: (seconds) => (name ? uPlot.tzDate(new Date(seconds * 1000), name) : new Date(seconds * 1000)),
       scales: { x: { time: true, range: (u, low, high) => [low - pad, high + pad] }, y: { range } },
-      axes: [axis({ values: half[span] || undefined, space: 70 }), axis({ size: 48, values })],
+      axes: [axis({ values: SPANS[span].ticks, space: span === "week" ? 100 : 70, size: 30 }), axis({ size: 48, values })],
       series: [{}, ...series.map((one) => ({ width: 2, points: { show: !many, size: 5 }, ...one }))],
       hooks: { setCursor: [(u) => { if (u.cursor.event) choose(u.cursor.idx); }] },
     }, data, byId(id));
@@ -91,7 +89,9 @@
     plots.push(plot("history-faces", 220, labels.map((label) => ({ label: title(label), stroke: labelColour(label), dash: dashes(label) })),
       [times, ...labels.map(face)], (u, ticks) => ticks.map((tick) => number(tick, 2)), (u, low, high) => [0, Math.max(1, high * 1.05)]));
     const cameras = [...new Set(rows.map((row) => row.camera))].sort();
-    const look = (i) => ({ stroke: colour(COLOURS[i % COLOURS.length]), dash: DASHES[i % DASHES.length] });
+    // Colours of cameras are spread over the circle of hues, from the accent on.
+    const light = matchMedia("(prefers-color-scheme: dark)").matches ? 68 : 38;
+    const look = (i) => ({ stroke: `hsl(${(210 + 137 * i) % 360} 70% ${light}%)`, dash: DASHES[i % DASHES.length] });
     plots.push(plot("history-share", 160, cameras.map((name, i) => ({ label: name, spanGaps: true, ...look(i) })),
       [times, ...cameras.map((name) => points.map((point) => (point.gap ? null : point.shares[name] ?? null)))],
       (u, ticks) => ticks.map((tick) => `${number(100 * tick)}%`), () => [0, 1]));
