@@ -170,6 +170,7 @@ def test_a_query_that_takes_too_long_is_ended(path: Path, monkeypatch: pytest.Mo
         ask(path, "minute")
 
 
+@pytest.mark.slow
 def test_a_month_of_eight_cameras_is_answered_quickly_and_fits_its_space(tmp_path: Path) -> None:
     path = tmp_path / "history.sqlite3"
     store = Store(path, flush_seconds=3600)
