@@ -16,7 +16,8 @@ import pytest
 from helpers.streams import free_port, until
 from helpers.support import command_line, environment
 from helpers.web_run import Run
-from maskedge.history.store import Count, Series, Store
+from maskedge.history.records import Count, Series
+from maskedge.history.store import Store
 
 
 def edge_run(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -161,7 +162,7 @@ def test_a_run_serves_the_history_that_it_keeps(tmp_path: Path) -> None:
 
         def observed() -> float:
             try:
-                with urlopen(url, timeout=5) as response:  # noqa: S310  (our own loopback)
+                with urlopen(url, timeout=5) as response:
                     return sum(row["observed_s"] for row in json.load(response)["rows"])
             except OSError:
                 return 0.0

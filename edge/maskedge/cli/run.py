@@ -63,12 +63,15 @@ Examples:
 @click.option("--yes", is_flag=True, help="With --install-service, write the unit instead of printing it.")
 @click.version_option(VERSION)
 @click.pass_context
-def main(context: click.Context, file: Path | None, print_config: bool, install_service: bool, yes: bool, **parameters: Any) -> None:
+def main(
+    context: click.Context, /, file: Path | None, print_config: bool, install_service: bool, yes: bool, **parameters: Any
+) -> None:
     """Detect face masks in a camera, a stream, videos or pictures."""
     flags = read_flags(parameters)
     if context.invoked_subcommand is not None:
         if flags or file or print_config or install_service or yes:
-            raise click.UsageError(f"edge-run {context.invoked_subcommand} takes its options after {context.invoked_subcommand!r}: leave out those before it.")
+            name = context.invoked_subcommand
+            raise click.UsageError(f"edge-run {name} takes its options after {name!r}: leave out those before it.")
         return
     if install_service:
         _check_alone("--install-service", flags, {"--print-config": print_config})

@@ -84,7 +84,7 @@ def _floor(moment: float, bucket: str, zone: tzinfo) -> int:
 
 def _first(local: datetime, bucket: str) -> datetime:
     """Return the first day of the bucket, without time zone."""
-    day = datetime(local.year, local.month, local.day)  # noqa: DTZ001  (a date of the calendar)
+    day = datetime(local.year, local.month, local.day)
     if bucket == "week":
         return day - timedelta(days=day.weekday())
     return day.replace(day=1) if bucket == "month" else day

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
 import time
@@ -17,8 +18,8 @@ from maskedge.errors import OutputError, UsageError
 from maskedge.support.text import utc
 
 from .buckets import BUCKETS, EARLIEST, LATEST, bucket_edges, choose_bucket, local_time_zone
+from .records import Series
 from .schema import MINUTES, QUARTER, failure, open_reader, unpack
-from .store import Series
 
 MASKED = "with_mask"
 """The label whose share is the compliance."""
@@ -215,11 +216,9 @@ def _is_wanted(series: Series, request: HistoryRequest) -> bool:
     return series.zone == request.zone or (request.zone == ALL and bool(series.zone))
 
 
-def _quarters(
-    base: sqlite3.Connection, edges: Sequence[int], wanted: Mapping[int, Series]
-) -> Iterator[tuple[int, int, int, int]]:
+def _quarters(base: sqlite3.Connection, edges: Sequence[int], wanted: Mapping[int, Series]) -> Iterator[tuple[int, int, int, int]]:
     """Yield bucket, series, tenths of a second and people."""
-    for place, (start, end) in enumerate(zip(edges, edges[1:], strict=False)):
+    for place, (start, end) in enumerate(itertools.pairwise(edges)):
         found = base.execute(
             "SELECT series, sum(tenths), sum(people) FROM quarter WHERE quarter >= ? AND quarter < ? GROUP BY series",
             (start // QUARTER, end // QUARTER),
@@ -229,9 +228,7 @@ def _quarters(
                 yield place, number, tenths, people
 
 
-def _minutes(
-    base: sqlite3.Connection, edges: Sequence[int], wanted: Mapping[int, Series]
-) -> Iterator[tuple[int, int, int, int]]:
+def _minutes(base: sqlite3.Connection, edges: Sequence[int], wanted: Mapping[int, Series]) -> Iterator[tuple[int, int, int, int]]:
     """Yield minute, series, tenths of a second and people."""
     found = base.execute(
         "SELECT quarter, series, minutes FROM quarter WHERE quarter >= ? AND quarter <= ?",

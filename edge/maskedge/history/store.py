@@ -9,13 +9,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from maskedge.errors import OutputError
 from maskedge.support.text import to_bytes, to_json
 
+from .records import Count, Series, StoredEvent
 from .schema import MINUTES, QUARTER, failure, open_writer, pack, unpack
 
 FLUSH_SECONDS = 10.0
@@ -36,55 +35,6 @@ _CLOSE_SECONDS = 1.4
 _STEADY = 3
 """Number of successful transactions in a row after which a failure is over. On a disk that is almost
 full, some succeed."""
-
-
-class Series(NamedTuple):
-    """What a row counts.
-
-    Attributes:
-        camera: Name of the camera.
-        zone: Name of the zone; empty for the whole picture.
-        line: Name of the line; empty for faces in view.
-        direction: Direction across the line: `in` or `out`.
-        label: Label of the faces; empty for the seconds that the camera was observed.
-    """
-
-    camera: str
-    zone: str = ""
-    line: str = ""
-    direction: str = ""
-    label: str = ""
-
-
-class Count(NamedTuple):
-    """An amount that is added to a series.
-
-    Attributes:
-        series: The series.
-        seconds: Seconds in which a face was visible, summed over the faces; or seconds observed.
-        people: New people, or people who crossed a line.
-    """
-
-    series: Series
-    seconds: float = 0.0
-    people: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """An event for the history.
-
-    Attributes:
-        time: Seconds since the epoch.
-        camera: Name of the camera.
-        kind: Kind of the event.
-        details: Its fields, without positions and identities.
-    """
-
-    time: float
-    camera: str
-    kind: str
-    details: Mapping[str, Any]
 
 
 class Store:

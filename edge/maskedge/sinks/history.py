@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maskedge.counts import count_labels
 from maskedge.events import (
@@ -18,11 +18,14 @@ from maskedge.events import (
     SOURCE_LOST,
     Event,
 )
-from maskedge.history.store import Count, Series, Store, StoredEvent, release_store, share_store
+from maskedge.history.records import Count, Series, StoredEvent
 from maskedge.results import FrameResult
 from maskedge.settings import Range, check_settings
 
 from .base import Sink, SinkContext, check_writable
+
+if TYPE_CHECKING:
+    from maskedge.history.store import Store
 
 _LONGEST_GAP = 10.0
 """Maximum time between two frames that counts as observed, in seconds."""
@@ -95,8 +98,9 @@ class HistorySink(Sink):
     @classmethod
     def open(cls, settings: HistoryConfig, context: SinkContext) -> Sink | None:
         """Open the store, unless the source is not live: its frames do not have the time of the clock."""
-        assert settings.path is not None
-        if not context.source.live:
+        from maskedge.history.store import share_store  # loads SQLite
+
+        if settings.path is None or not context.source.live:
             context.warnings.append("the history counts cameras and streams, and files with --live: this run adds nothing to it.")
             return None
         return cls(share_store(settings.path, days=settings.days, megabytes=settings.megabytes), context)
@@ -145,6 +149,8 @@ class HistorySink(Sink):
         Raises:
             OutputError: The file cannot be written.
         """
+        from maskedge.history.store import release_store
+
         store, self._store = self._store, None
         if store is not None:
             store.unlisten(self._report)

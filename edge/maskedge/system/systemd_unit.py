@@ -129,7 +129,9 @@ def install_unit(unit: str, path: Path = UNIT, config: Path = CONFIG) -> list[st
     write_file(path, unit, remedy="run it as root (sudo)")
     steps = [f"wrote {path}"]
     if not config.exists():
-        steps.append(f"next: sudo mkdir -p {config.parent}; edge-run --camera 0 --history {_HISTORY} --print-config | sudo tee {config}")
+        steps.append(
+            f"next: sudo mkdir -p {config.parent}; edge-run --camera 0 --history {_HISTORY} --print-config | sudo tee {config}"
+        )
     return [*steps, "then: sudo systemctl daemon-reload; sudo systemctl enable --now maskedge; journalctl -fu maskedge"]
 
 

@@ -29,11 +29,16 @@ def test_a_day_has_the_hours_of_the_calendar(day: str, hours: int) -> None:
 def test_the_hour_that_occurs_twice_is_two_buckets() -> None:
     edges = bucket_edges(at("2026-10-25T01:00"), at("2026-10-25T04:00"), "hour", BERLIN)
     shown = [datetime.fromtimestamp(edge, BERLIN).isoformat() for edge in edges]
-    assert shown == [f"2026-10-25T{hour}" for hour in ("01:00:00+02:00", "02:00:00+02:00", "02:00:00+01:00", "03:00:00+01:00", "04:00:00+01:00")]
+    assert shown == [
+        f"2026-10-25T{hour}" for hour in ("01:00:00+02:00", "02:00:00+02:00", "02:00:00+01:00", "03:00:00+01:00", "04:00:00+01:00")
+    ]
 
 
 def test_weeks_begin_on_monday_and_months_on_their_first_day() -> None:
-    for bucket, days in (("week", ["2026-02-23", "2026-03-02", "2026-03-09"]), ("month", ["2026-02-01", "2026-03-01", "2026-04-01"])):
+    for bucket, days in (
+        ("week", ["2026-02-23", "2026-03-02", "2026-03-09"]),
+        ("month", ["2026-02-01", "2026-03-01", "2026-04-01"]),
+    ):
         edges = bucket_edges(at("2026-02-28T12:00"), at("2026-03-03T12:00"), bucket, BERLIN)
         assert [str(datetime.fromtimestamp(edge, BERLIN))[:19] for edge in edges] == [f"{day} 00:00:00" for day in days]
 
@@ -52,7 +57,12 @@ def test_edges_rise_and_lie_on_quarters_of_an_hour_in_every_zone(zone: str, buck
 
 
 def test_a_range_without_a_bucket_gets_one_that_suits_it() -> None:
-    assert [choose_bucket(0, seconds) for seconds in (3600, 7 * 86400, 300 * 86400, 3650 * 86400)] == ["minute", "hour", "day", "week"]
+    assert [choose_bucket(0, seconds) for seconds in (3600, 7 * 86400, 300 * 86400, 3650 * 86400)] == [
+        "minute",
+        "hour",
+        "day",
+        "week",
+    ]
     assert choose_bucket(0, 4e9) == "month"
 
 

@@ -15,7 +15,8 @@ import pytest
 from maskedge.errors import UsageError
 from maskedge.history.export import to_csv, to_text
 from maskedge.history.query import HistoryRequest, parse_request, read_events, read_history
-from maskedge.history.store import Count, Series, Store, StoredEvent
+from maskedge.history.records import Count, Series, StoredEvent
+from maskedge.history.store import Store
 
 BERLIN = ZoneInfo("Europe/Berlin")
 DAY = datetime(2026, 10, 25, tzinfo=BERLIN).timestamp()

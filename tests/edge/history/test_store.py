@@ -17,8 +17,9 @@ import pytest
 from helpers.streams import until
 from maskedge.errors import OutputError
 from maskedge.history.query import HistoryRequest, read_events, read_history
+from maskedge.history.records import Count, Series, StoredEvent
 from maskedge.history.schema import VERSION, open_writer, pack, unpack
-from maskedge.history.store import Count, Series, Store, StoredEvent, release_store, share_store
+from maskedge.history.store import Store, release_store, share_store
 
 NOON = 1_780_000_000 // 86400 * 86400 + 43200.0
 MASK = Series("door", label="with_mask")
@@ -74,12 +75,14 @@ def test_counts_of_a_minute_are_merged_over_transactions_and_restarts(path: Path
 _WRITER = """
 import sys, time
 from pathlib import Path
-from maskedge.history.store import Count, Series, Store
+from maskedge.history.records import Count, Series
+from maskedge.history.store import Store
 store = Store(Path(sys.argv[1]), flush_seconds=0.01)
 moment = float(sys.argv[2])
 while True:
     for minute in range(300):
-        store.add(moment + 60 * minute, [Count(Series(f"cam {minute}"), 60.0), Count(Series(f"cam {minute}", label="with_mask"), 30.0, 1)])
+        camera = f"cam {minute}"
+        store.add(moment + 60 * minute, [Count(Series(camera), 60.0), Count(Series(camera, label="with_mask"), 30.0, 1)])
     if store.written:
         print(store.written, flush=True)
     time.sleep(0.002)
@@ -109,7 +112,8 @@ def test_a_killed_process_leaves_a_sound_file_with_complete_transactions(path: P
 _FULL = """
 import resource, sys, time
 from pathlib import Path
-from maskedge.history.store import Count, Series, Store, StoredEvent
+from maskedge.history.records import Count, Series, StoredEvent
+from maskedge.history.store import Store
 path = Path(sys.argv[1])
 states = []
 store = Store(path, flush_seconds=0.02)
@@ -117,7 +121,8 @@ store.listen(states.append)
 resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 4096, resource.RLIM_INFINITY))
 moment = float(sys.argv[2])
 for minute in range(3000):
-    store.add(moment + 60 * minute, [Count(Series("door"), 60.0), Count(Series(f"cam {minute}", label="with_mask"), 30.0, 1)])
+    masked = Series(f"cam {minute}", label="with_mask")
+    store.add(moment + 60 * minute, [Count(Series("door"), 60.0), Count(masked, 30.0, 1)])
 while store.error is None:
     time.sleep(0.01)
 for second in range(30):
@@ -133,7 +138,9 @@ store.close()
 
 
 def test_a_full_disk_is_reported_once_and_its_counts_are_written_later(path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", _FULL, str(path), str(NOON)], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", _FULL, str(path), str(NOON)], capture_output=True, text=True, check=True, timeout=60
+    )
     first, second = done.stdout.splitlines()
     assert first.startswith("1 the history ")
     assert "cannot be written" in first
@@ -146,7 +153,10 @@ def test_a_full_disk_is_reported_once_and_its_counts_are_written_later(path: Pat
 def test_no_space_left_on_the_device_is_reported_once_and_the_counts_are_written_later(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    if os.getuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)], capture_output=True).returncode:
+    if (
+        os.getuid()
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)], capture_output=True).returncode
+    ):
         pytest.skip("a small disk cannot be mounted here (needs root)")
     states: list[str | None] = []
     try:
@@ -201,10 +211,10 @@ def test_a_damaged_file_is_refused_and_not_changed(path: Path) -> None:
     sound = path.read_bytes()
     for content in (b"no database at all" * 500, sound[:100] + bytes(4000) + sound[4100:], sound[: len(sound) // 2]):
         path.write_bytes(content)
-        with pytest.raises(OutputError, match="is damaged .* move it away"):
+        with pytest.raises(OutputError, match=r"is damaged .* move it away"):
             Store(path)
         assert path.read_bytes() == content
-        with pytest.raises(OutputError, match="damaged|another program"):
+        with pytest.raises(OutputError, match=r"damaged|another program"):
             read_history(path, HistoryRequest(NOON, NOON + 900 * 3000))
 
 

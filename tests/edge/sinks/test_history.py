@@ -110,7 +110,11 @@ def test_no_position_and_no_identity_reaches_the_file(path: Path) -> None:
     one = sink(path)
     alert = Event(ALERT, NOON, "demo", {"rule": "no_mask", "tracks": [77123], "zone": "till"})
     appeared = Event(FACE_APPEARED, NOON, "demo", {"track": 77123, "label": "with_mask"})
-    for made in (result(0, ("with_mask",)), result(1, ("with_mask",), appeared, alert), without_people(result(2, ("with_mask",), alert))):
+    for made in (
+        result(0, ("with_mask",)),
+        result(1, ("with_mask",), appeared, alert),
+        without_people(result(2, ("with_mask",), alert)),
+    ):
         one.write(made)
     one.close()
     assert [event["rule"] for event in read_events(path, HistoryRequest(NOON, NOON + 3600))["events"]] == ["no_mask"] * 2
@@ -133,7 +137,9 @@ def test_frames_tell_the_new_people_of_each_zone_also_without_positions() -> Non
     assert people
     assert all(counts[""] == {label: count for label, count in counts["all"].items() if count} for counts in people)
     assert sum(sum(counts[""].values()) for counts in people) == sum(processor.people().values())
-    assert results[-1].zones == {"all": {label: len([face for face in results[-1].faces if face.label == label]) for label in results[-1].zones["all"]}}
+    assert results[-1].zones == {
+        "all": {label: len([face for face in results[-1].faces if face.label == label]) for label in results[-1].zones["all"]}
+    }
 
 
 def test_cameras_share_the_file_and_the_last_one_tells_that_its_counts_are_lost(path: Path) -> None:

@@ -7,8 +7,6 @@ from http import HTTPStatus
 from pathlib import Path
 
 from maskedge.errors import OutputError, UsageError
-from maskedge.history.export import to_csv
-from maskedge.history.query import parse_request, read_events, read_history
 from maskedge.support.text import to_json
 
 from .http import HttpError, Request, Response
@@ -43,6 +41,9 @@ class HistoryRoute:
 
 
 def _answer(path: Path, request: Request) -> Response:
+    from maskedge.history.export import to_csv
+    from maskedge.history.query import parse_request, read_events, read_history  # loads SQLite
+
     fields = request.query
     wanted = parse_request(fields)
     form = fields.get("format") or ("csv" if "text/csv" in request.headers.get("accept", "").lower() else "json")

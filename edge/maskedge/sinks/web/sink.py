@@ -98,7 +98,10 @@ class WebSink(WebOutput):
         self._server = Server(
             self._listener,
             {
-                **{path: self._asset(response) for path, response in assets(picture=config.picture, history=history is not None).items()},
+                **{
+                    path: self._asset(response)
+                    for path, response in assets(picture=config.picture, history=history is not None).items()
+                },
                 "/api/status": lambda request: Response(self._status_json(), "application/json"),
                 "/api/events": self._event_stream,
                 "/api/history": HistoryRoute(history),
