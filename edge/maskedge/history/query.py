@@ -36,7 +36,7 @@ _TIMEOUT = 5.0
 
 @dataclass(frozen=True, slots=True)
 class HistoryRequest:
-    """What is asked of the history.
+    """A query of the history.
 
     Attributes:
         start: Start in seconds since the epoch.
@@ -91,7 +91,7 @@ def read_history(path: Path, request: HistoryRequest, zone: tzinfo | None = None
 
     Args:
         path: The file of the history.
-        request: What is asked.
+        request: The query.
         zone: Time zone of the buckets; None for that of the device.
 
     Raises:
@@ -163,9 +163,14 @@ def read_events(path: Path, request: HistoryRequest) -> dict[str, Any]:
     with _reading(path) as base:
         rows = base.execute(
             "SELECT event.time, camera.text, kind.text, details FROM event JOIN name AS camera ON camera.id = event.camera "
-            "JOIN name AS kind ON kind.id = event.kind WHERE event.time >= ? AND event.time < ? "
-            "AND (?3 IS NULL OR camera.text = ?3) ORDER BY event.time DESC, number DESC LIMIT ?4",
-            (round(1000 * request.start), round(1000 * request.end), request.camera, MOST_EVENTS),
+            "JOIN name AS kind ON kind.id = event.kind WHERE event.time >= :start AND event.time < :end "
+            "AND (:camera IS NULL OR camera.text = :camera) ORDER BY event.time DESC, number DESC LIMIT :most",
+            {
+                "start": round(1000 * request.start),
+                "end": round(1000 * request.end),
+                "camera": request.camera,
+                "most": MOST_EVENTS,
+            },
         ).fetchall()
     return {
         "from": utc(request.start),

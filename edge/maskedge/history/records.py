@@ -1,4 +1,4 @@
-"""What the history stores: counts of series, and events. This module does not load SQLite."""
+"""Records of the history: counts of series, and events. This module does not load SQLite."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 
 class Series(NamedTuple):
-    """What a row counts.
+    """The subject of a count.
 
     Attributes:
         camera: Name of the camera.

@@ -330,7 +330,7 @@ def share_store(path: Path, *, days: float, megabytes: float) -> Store:
 
 
 def release_store(store: Store) -> None:
-    """Give a shared store back. The last user closes it.
+    """Release a shared store. The last user closes it.
 
     Raises:
         OutputError: See `Store.close`.

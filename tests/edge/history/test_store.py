@@ -16,6 +16,7 @@ import pytest
 
 from helpers.streams import until
 from maskedge.errors import OutputError
+from maskedge.history import schema
 from maskedge.history.query import HistoryRequest, read_events, read_history
 from maskedge.history.records import Count, Series, StoredEvent
 from maskedge.history.schema import VERSION, open_writer, pack, unpack
@@ -254,6 +255,36 @@ def test_the_database_of_another_program_and_a_newer_version_are_refused(path: P
     for attempt in (lambda: Store(path), lambda: read_history(path, HistoryRequest(0, 60))):
         with pytest.raises(OutputError, match=f"version {VERSION + 1}.* newer maskedge"):
             attempt()
+
+
+def test_a_file_that_stays_locked_is_refused_at_the_start(path: Path) -> None:
+    Store(path).close()
+    with sqlite3.connect(path, isolation_level=None) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        for attempt in (lambda: Store(path), lambda: read_history(path, HistoryRequest(0, 60))):
+            with pytest.raises(OutputError, match="locked by another program"):
+                attempt()
+    other.close()
+
+
+def test_an_earlier_version_is_converted_with_its_counts_or_not_at_all(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(path)
+    fill(store, NOON)
+    store.close()
+    monkeypatch.setattr(schema, "VERSION", VERSION + 1)
+    for statement, fails in (("ALTER TABLE none ADD COLUMN note TEXT", True), ("ALTER TABLE event ADD COLUMN note TEXT", False)):
+        further = ("CREATE TABLE more (x)", statement)
+        monkeypatch.setattr(schema, "_MIGRATIONS", (*schema._MIGRATIONS[:VERSION], further))
+        if fails:
+            with pytest.raises(OutputError, match="no such table"):
+                Store(path)
+        else:
+            Store(path).close()
+        with sqlite3.connect(path) as base:
+            assert base.execute("PRAGMA user_version").fetchone() == (VERSION + (not fails),)
+        base.close()
+    assert len(rows(path, NOON, NOON + 60)) == 1
 
 
 def test_an_empty_file_becomes_a_history_of_the_newest_version(path: Path) -> None:
