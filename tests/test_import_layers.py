@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "types", "version"),
     ("support",),
     ("boxes", "counts", "events", "labelled_boxes", "modelfile", "rendering", "settings", "system", "tracking", "zones"),
-    ("sources",),
+    ("history", "sources"),
     ("results",),
     ("sinks",),
     ("alerts",),

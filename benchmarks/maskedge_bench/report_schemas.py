@@ -19,6 +19,7 @@ COLD_START = "maskedge.start/1"
 LIVE = "maskedge.live/1"
 ROOFLINE = "maskedge.limits/1"
 COMPARE = "maskedge.compare/1"
+HISTORY = "maskedge.history/1"
 
 _NUMBER_OR_NONE = (float, NONE)
 _SPREAD = {"median": float, "min": float, "max": float}
@@ -132,6 +133,17 @@ SHAPES: dict[str, dict[str, Any]] = {
         ],
         "time_is": str,
         "notes": [str],
+    },
+    HISTORY: {
+        **_HEAD,
+        "cameras": int,
+        "days": int,
+        "megabytes": float,
+        "megabytes_a_camera_month": float,
+        "queries": [{"span": str, "bucket": str, "rows": int, "p50_ms": float, "p95_ms": float}],
+        "rate": float,
+        "run_seconds": float,
+        "cpu_share": float,
     },
 }  # fmt: skip
 """The shape of each kind of report, by schema (`json_shape.problems`)."""

@@ -264,7 +264,7 @@ CAMERAS = "cameras"
 MOST_CAMERAS = 32
 """Maximum number of cameras of a process."""
 OF_THE_PROCESS = (
-    *("device", "model", "log", "detect.detector", "detect.cascade", "detect.detector_model", "limits.threads"),
+    *("device", "model", "log", "history", "detect.detector", "detect.cascade", "detect.detector_model", "limits.threads"),
     *("limits.cpu_budget", "output.show", "web.serve", "web.token", "web.token_file", "web.hosts", "web.max_clients"),
     "web.allow_remote",
 )

@@ -24,6 +24,9 @@ KINDS = (
     *(HEALTH, OUTPUT_LOST, OUTPUT_BACK),
 )
 
+PERSONAL_KEYS = ("box", "track", "tracks")
+"""Keys of events that hold the position or the identity of a person."""
+
 UNNAMED = "camera"
 """Name of a camera to which the user gives none."""
 

@@ -15,11 +15,8 @@ from typing import Any
 from maskedge.results import FrameResult
 from maskedge.tracking.track import Track
 
-from .events import Event
+from .events import PERSONAL_KEYS, Event
 from .types import Box, Face
-
-PERSONAL_KEYS = ("box", "track", "tracks")
-"""Keys of events that hold the position or the identity of a person."""
 
 
 def hidden_boxes(faces: Iterable[Face], tracks: Iterable[Track] = ()) -> list[Box]:

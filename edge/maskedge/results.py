@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from .events import UNNAMED, Event
@@ -33,6 +33,9 @@ class FrameResult:
         drawn_from: Another result, whose pictures are used in place of this one's. It has boxes
             where `faces` has none. None: this result draws its own pictures.
         film_s: Time of the frame in the video file in seconds; None for other sources.
+        zones: Faces of this frame, by zone and label.
+        people: People who appeared in this frame, by zone and label. The zone "" is the whole
+            picture.
         camera: Name of the camera.
         device: Name of the device.
     """
@@ -46,6 +49,8 @@ class FrameResult:
     overlay: Overlay = field(default_factory=Overlay)
     drawn_from: FrameResult | None = field(default=None, repr=False)
     film_s: float | None = None
+    zones: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    people: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     camera: str = UNNAMED
     device: str = ""
 

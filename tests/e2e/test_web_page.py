@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import Select
+from selenium.webdriver.support.select import Select
 
 from helpers.cameras import LIVE_DEMO, CamerasProcess
 from helpers.streams import until
 from helpers.web_run import Run
+from maskedge.history.records import Count, Series
+from maskedge.history.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -198,3 +201,76 @@ def test_one_of_several_cameras_is_chosen(browser: webdriver.Chrome, tmp_path: P
         assert Select(browser.find_element(By.ID, "camera")).first_selected_option.text == "T\u00fcr 2"
         assert not browser.find_element(By.ID, "live").is_displayed(), "its picture is not served"
         assert cameras.end() == 143
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Counts of two cameras over the last two days, with a gap of three hours."""
+    path = tmp_path_factory.mktemp("history") / "history.sqlite3"
+    store, now = Store(path), time.time()
+    for minute in range(2 * 1440):
+        if 300 < minute < 480:
+            continue
+        for camera, masked in (("door", 45.0), ("<b>hall</b>", 15.0)):
+            series = Series(camera)
+            counts = [Count(series, 60.0), Count(series._replace(label="with_mask"), masked, 1)]
+            store.add(now - 60 * minute, [*counts, Count(series._replace(label="without_mask"), 15.0)])
+    store.close()
+    return path
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_the_history_fits_every_width(browser: webdriver.Chrome, history: Path, width: int, scheme: str) -> None:
+    with Run(history=history) as run:
+        until(lambda: run.frames > 5)
+        show(browser, run, width, scheme)
+        until(lambda: len(browser.find_elements(By.CSS_SELECTOR, "#history-card canvas")) == 2)
+        assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+        rows = words(browser, "history-rows")
+        assert "<b>hall</b> 50%" in rows
+        assert "door 75%" in rows
+        assert not browser.get_log("browser")
+
+
+def test_the_history_has_spans_cameras_and_a_reading(browser: webdriver.Chrome, history: Path) -> None:
+    with Run(history=history) as run:
+        until(lambda: run.frames > 5)
+        show(browser, run)
+        until(lambda: "By hour" in words(browser, "history-reading"))
+        for span, bucket in (("hour", "minute"), ("week", "hour"), ("month", "day")):
+            browser.execute_script(f"document.querySelector('[data-span={span}]').click()")
+            until(lambda bucket=bucket: f"By {bucket}" in words(browser, "history-reading"))
+            assert browser.find_element(By.CSS_SELECTOR, "#spans [aria-pressed=true]").text.lower() == span
+        chart = browser.find_element(By.ID, "history-faces")
+        browser.execute_script("arguments[0].focus()", chart)
+        browser.switch_to.active_element.send_keys(Keys.END)
+        until(lambda: "67% with a mask" in words(browser, "history-reading"))
+        assert "new people" in words(browser, "history-reading")
+        browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+        choice = Select(browser.find_element(By.ID, "history-camera"))
+        assert [option.text for option in choice.options] == ["All", "<b>hall</b>", "door"]
+        choice.select_by_visible_text("door")
+        until(lambda: words(browser, "history-rows").startswith("door 75%"))
+        address = str(browser.find_element(By.ID, "history-csv").get_attribute("href"))
+        assert "camera=door" in address
+        assert b"door" in run.get(address.removeprefix(run.sink.url.rstrip("/")))[2]
+        assert not browser.get_log("browser")
+
+
+def test_a_history_without_counts_says_so(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    Store(tmp_path / "history.sqlite3").close()
+    with Run(history=tmp_path / "history.sqlite3") as run:
+        until(lambda: run.frames > 5)
+        show(browser, run)
+        until(lambda: "No data yet" in words(browser, "history-reading"))
+        assert not browser.find_elements(By.CSS_SELECTOR, "#history-card canvas")
+        (tmp_path / "history.sqlite3").write_bytes(b"no database" * 1000)
+        browser.execute_script("document.querySelector('[data-span=hour]').click()")
+        until(lambda: "is damaged" in words(browser, "history-reading"))
+
+
+def test_without_a_history_the_page_has_no_section_for_it(browser: webdriver.Chrome, run: Run) -> None:
+    show(browser, run)
+    assert not browser.find_element(By.ID, "history-card").is_displayed()
+    assert not browser.execute_script("return 'uPlot' in window")

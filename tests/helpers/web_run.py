@@ -6,6 +6,7 @@ import http.client
 import socket
 import threading
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,11 +23,11 @@ from maskedge.vision.pipeline import MaskDetector
 class Run:
     """The real detector on the demo clip, in a thread, with the web sink at its end."""
 
-    def __init__(self, *, frames: bool = True, **settings: Any) -> None:
+    def __init__(self, *, frames: bool = True, history: Path | None = None, **settings: Any) -> None:
         self.detector = MaskDetector(tracking=True, detect_every=4)
         labels = list(self.detector.labels)
         self.state = RunState('door "1"\\', labels=labels, model={"name": "edgenet", "sha256": "0" * 64, "labels": labels})
-        self.sink = WebSink(WebConfig(**{"serve": "127.0.0.1:0", **settings}), self.state.snapshot)
+        self.sink = WebSink(WebConfig(**{"serve": "127.0.0.1:0", **settings}), self.state.snapshot, history=history)
         self.frames = 0
         self.slowest = 0.0
         self._end = threading.Event()

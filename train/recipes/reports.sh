@@ -10,6 +10,7 @@ cp "$RUNS/leakage/leakage.json" "$RESULTS/leakage.json"
 edge-bench nets "$MODELS/edgenet.onnx" "$RUNS/edgenet-l.onnx" \
   --json "$RESULTS/nets.json" --overwrite
 edge-bench cold-start --json "$RESULTS/start.json" --overwrite
+edge-bench history --json "$RESULTS/history.json" --overwrite
 edge-bench live --json "$RESULTS/live.json" --overwrite
 edge-bench speed --frames 120 --json "$RESULTS/speed.json" --overwrite
 edge-bench accuracy --scenes "$DEV_SCENES" --backgrounds "$DEV_BACKGROUNDS" \

@@ -14,6 +14,7 @@ from maskedge.cli.output_options import OutputFile
 from maskedge.support.files import write_file
 from maskedge.version import VERSION
 
+from .history import history
 from .live import live
 from .output import check_output
 from .reports import check, compare, report, tables
@@ -200,5 +201,5 @@ def _write(report: dict[str, Any], path: Path | None) -> None:
     click.echo(f"wrote {path}")
 
 
-for _command in (speed, live, nets, cold_start, roofline, compare, report, check, tables, tune):
+for _command in (speed, live, history, nets, cold_start, roofline, compare, report, check, tables, tune):
     main.add_command(_command)

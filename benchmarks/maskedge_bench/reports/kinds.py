@@ -10,6 +10,7 @@ from typing import Any
 from maskedge.errors import UsageError
 from maskedge.modelfile.precision_table import precision_table
 from maskedge_bench.accuracy.tables import accuracy_table, tracking_table
+from maskedge_bench.history.tables import history_table
 from maskedge_bench.live.tables import live_tables
 from maskedge_bench.markdown import Report, known, markdown_table
 from maskedge_bench.report_schemas import check_version, load_report, read_json
@@ -104,6 +105,7 @@ _TABLES: Mapping[str, Callable[[Report], str]] = {
     "live": live_tables,
     "limits": roofline_table,
     "compare": compare_table,
+    "history": history_table,
 }
 
 

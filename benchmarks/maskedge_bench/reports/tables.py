@@ -18,9 +18,10 @@ from maskedge.modelfile.precision_table import precision_table
 from maskedge.support.files import write_file
 from maskedge.types import NOT_A_FACE
 from maskedge_bench.accuracy.tables import accuracy_table, rates_table, tracking_table
+from maskedge_bench.history.tables import history_table
 from maskedge_bench.live.tables import live_table, streams_table
 from maskedge_bench.markdown import markdown_table
-from maskedge_bench.report_schemas import COLD_START, COMPARE, LIVE, NETS, SPEED, load_report, read_json
+from maskedge_bench.report_schemas import COLD_START, COMPARE, HISTORY, LIVE, NETS, SPEED, load_report, read_json
 from maskedge_bench.speed.tables import (
     cold_start_table,
     conditions_sentence,
@@ -88,6 +89,7 @@ def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
         "live": lambda: live_table(load_own("live", LIVE)),
         "streams": lambda: streams_table(load_own("live", LIVE)),
         "start": lambda: cold_start_table(load_own("start", COLD_START)),
+        "history": lambda: history_table(load_own("history", HISTORY)),
         "training": lambda: _training(load_all("training")),
         "scenes": lambda: _scenes(load_all("training")),
         "limits": lambda: _limits(load_all("training")),

@@ -226,6 +226,13 @@ FLAGS = (
         "HOST:PORT",
     ),
     Flag(_OUTPUTS, "--serve-picture", "web.picture", "Serve the live picture too (with --serve)."),
+    Flag(
+        _OUTPUTS,
+        "--history",
+        "history.file",
+        "Keep counts by minute and events in this SQLite file; 'edge-run history' and the status page show them.",
+        "FILE",
+    ),
     Flag(_OUTPUTS, "--mqtt", "mqtt.url", "Publish to this MQTT broker: mqtt://HOST:PORT, or mqtts:// for TLS.", "URL"),
     Flag(_PRIVACY, "--anonymize", "privacy.anonymize", "Make faces unrecognisable in every picture shown, saved or sent."),
     Flag(
@@ -315,8 +322,10 @@ def _read_cameras(given: Sequence[str]) -> dict[str, Any]:
     return {CAMERAS: named}
 
 
-class GroupedCommand(Command):
-    """A command that groups its options under headings in the help."""
+class RunCommand(Command, click.Group):
+    """The command `edge-run`. It runs without a sub-command, and groups its options in the help."""
+
+    command_class = Command
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the flags of the table by group, then the other options."""
@@ -329,6 +338,7 @@ class GroupedCommand(Command):
         for group, lines in records.items():
             with formatter.section(group):
                 formatter.write_dl(lines, col_max=26)
+        self.format_commands(ctx, formatter)
 
 
 def flag_of(key: str) -> str | None:

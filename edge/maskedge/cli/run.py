@@ -20,7 +20,8 @@ from maskedge.support.text import displayable
 from maskedge.version import VERSION
 
 from .common import require_extra, require_runtime, silence_libraries, use_one_blas_thread
-from .flags import GroupedCommand, check_flags, config_flags, flag_of, read_flags
+from .flags import RunCommand, check_flags, config_flags, flag_of, read_flags
+from .history import history
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -57,7 +58,7 @@ Examples:
 """
 
 
-@click.command(cls=GroupedCommand, epilog=EPILOG)
+@click.group(cls=RunCommand, epilog=EPILOG, invoke_without_command=True, subcommand_metavar="[history ...]")
 @config_flags
 @click.option("--config", "file", type=click.Path(path_type=Path), metavar="FILE", help="Read settings from this edge.toml.")
 @click.option("--print-config", is_flag=True, help="Print the settings in effect as an edge.toml with comments, and exit.")
@@ -67,9 +68,24 @@ Examples:
 )
 @click.option("--yes", is_flag=True, help="With --install-service, write the unit instead of printing it.")
 @click.version_option(VERSION)
-def main(file: Path | None, print_config: bool, install_service: bool, template: bool, yes: bool, **parameters: Any) -> None:
+@click.pass_context
+def main(
+    context: click.Context,
+    /,
+    file: Path | None,
+    print_config: bool,
+    install_service: bool,
+    template: bool,
+    yes: bool,
+    **parameters: Any,
+) -> None:
     """Detect face masks in a camera, a stream, videos or pictures."""
     flags = read_flags(parameters)
+    if context.invoked_subcommand is not None:
+        if flags or file or print_config or install_service or template or yes:
+            name = context.invoked_subcommand
+            raise click.UsageError(f"edge-run {name} takes its options after {name!r}: leave out those before it.")
+        return
     if install_service:
         _check_alone("--install-service", flags, {"--print-config": print_config})
         if template and file is not None:
@@ -132,6 +148,9 @@ def _install_service(file: Path | None, *, template: bool, write: bool) -> None:
         return
     for line in install_unit(unit, TEMPLATE_UNIT if template else UNIT, config):
         click.echo(line)
+
+
+main.add_command(history)
 
 
 class _Run:

@@ -205,6 +205,7 @@ class Run:
             device=context.device,
             named=bool(config.camera),
             shared=self._shared,
+            history=config.history.path,
         )
         for sink, settings in wanted:
             opened = sink.open(settings, facts)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
+from maskedge.counts import count_labels
+from maskedge.events import FACE_APPEARED, Event
 from maskedge.privacy import hidden_boxes
 from maskedge.rendering.draw import Overlay
 from maskedge.results import FrameResult
 from maskedge.sources import Source
 from maskedge.tracking.transitions import ChangeWatcher
-from maskedge.types import Frame
+from maskedge.types import Face, Frame
 from maskedge.vision.pipeline import MaskDetector
 
 from .context import RunContext
@@ -63,7 +66,8 @@ class FrameProcessor:
         stages = detector.clock.close_frame(frame.arrival)
         self.summary.add(faces)
         people = self.people() if tracks or events else None
-        self._state.add_frame(faces, stages, frame.size, people=people, zones=zones.counts(faces, frame.size))
+        in_zones = zones.counts(faces, frame.size)
+        self._state.add_frame(faces, stages, frame.size, people=people, zones=in_zones)
         return FrameResult(
             frame,
             faces,
@@ -73,6 +77,8 @@ class FrameProcessor:
             hidden_boxes(found, tracks) if self._context.anonymize else None,
             Overlay(zones.outlines(frame.size), lines.drawn(frame.size)),
             film_s=film_s,
+            zones=in_zones,
+            people=self._new_people(faces, events, frame.size),
         )
 
     def people(self) -> Counter[str]:
@@ -80,6 +86,14 @@ class FrameProcessor:
         people = Counter(dict.fromkeys(self._detector.labels, 0))
         people.update(self._changes.people)
         return people
+
+    def _new_people(self, faces: Sequence[Face], events: Sequence[Event], size: tuple[int, int]) -> dict[str, dict[str, int]]:
+        """Return the number of people who appeared, by zone and label."""
+        tracks = {event.details["track"] for event in events if event.kind == FACE_APPEARED}
+        if not tracks:
+            return {}
+        new = [face for face in faces if face.track in tracks]
+        return {"": dict(count_labels(new)), **self._context.zones.counts(new, size)}
 
     def _status_line(self, stages: dict[str, float]) -> str:
         now = time.monotonic()

@@ -50,7 +50,8 @@ def check_run_outputs(config: EdgeConfig, source: Source, *, inputs: list[Path])
         from maskedge.sinks.mqtt.spool import NAME  # loads SQLite
 
         spool = [Named("[mqtt] spool", config.mqtt.spool.expanduser() / NAME)]
-    check_apart([*saved, *events, *spool], read)
+    history = [] if config.history.path is None else [Named("[history] file", config.history.path)]
+    check_apart([*saved, *events, *spool, *history], read)
     saved = [one for one in saved if one.name == "--save"]
     for folder in _folders(config):
         check_apart([folder], (one for one in read if is_folder(one.path)))

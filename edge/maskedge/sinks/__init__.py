@@ -16,6 +16,7 @@ SINKS = [
     "maskedge.sinks.save:SaveSink",
     "maskedge.sinks.events:EventSink",
     "maskedge.sinks.clips:ClipSink",
+    "maskedge.sinks.history:HistorySink",
     "maskedge.sinks.mqtt.sink:MqttSink",
     "maskedge.sinks.web.output:WebOutput",
     "maskedge.sinks.window:WindowSink",

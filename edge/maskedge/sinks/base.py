@@ -51,6 +51,7 @@ class SinkContext:
             with a method `close` is closed on the main thread at the end of the process. The key
             `CAMERAS` holds the names of the cameras in the order of the configuration, each with
             the reason why it has ended (empty while it runs).
+        history: File of the history; None if none is kept.
         named: True if the user has named the camera. Topics and files then contain its name.
     """
 
@@ -65,6 +66,7 @@ class SinkContext:
     camera: str = UNNAMED
     device: str = ""
     shared: dict[str, Any] = field(default_factory=dict)
+    history: Path | None = None
     named: bool = False
 
 

@@ -20,6 +20,7 @@ TEMPLATE_UNIT = Path("/etc/systemd/system/maskedge@.service")
 TEMPLATE_CONFIG = CONFIG.parent / "%i.toml"
 """The edge.toml of an instance of the template unit. systemd replaces `%i` with the instance's name."""
 _SECRETS = Path("/etc/maskedge/environment")
+_HISTORY = Path("/var/lib/maskedge/history.sqlite3")
 _HOMES = ("/home", "/root")
 _OWN_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/run/user")  # noqa: S108  (hidden by the unit)
 
@@ -196,7 +197,9 @@ def install_unit(unit: str, path: Path = UNIT, config: Path = CONFIG) -> list[st
             "then: sudo systemctl daemon-reload; sudo systemctl enable --now maskedge@NAME; journalctl -fu maskedge@NAME",
         ]
     if not config.exists():
-        steps.append(f"next: sudo mkdir -p {config.parent}; edge-run --camera 0 --print-config | sudo tee {config}")
+        steps.append(
+            f"next: sudo mkdir -p {config.parent}; edge-run --camera 0 --history {_HISTORY} --print-config | sudo tee {config}"
+        )
     return [*steps, "then: sudo systemctl daemon-reload; sudo systemctl enable --now maskedge; journalctl -fu maskedge"]
 
 

@@ -27,12 +27,12 @@ class WebOutput(Sink):
         from .site import WebSite
 
         if not context.named:
-            sink = WebSink(settings, context.snapshot, names=context.names)
+            sink = WebSink(settings, context.snapshot, names=context.names, history=context.history)
             context.warnings.extend(sink.warnings)
             return sink
         site = context.shared.get(cls.name)
         if site is None:
-            site = context.shared[cls.name] = WebSite(settings, lambda: context.shared.get(CAMERAS, {}))
+            site = context.shared[cls.name] = WebSite(settings, lambda: context.shared.get(CAMERAS, {}), history=context.history)
             site.start()
             context.warnings.extend(site.warnings)
         return WebSink(settings, context.snapshot, names=context.names, camera=context.camera, named=True, site=site)

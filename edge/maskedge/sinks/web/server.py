@@ -9,15 +9,15 @@ import logging
 import socket
 from base64 import b64decode
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from hmac import compare_digest
 from http import HTTPStatus
 from typing import TypeAlias
 
 from .http import LONGEST_LINE, Feed, HttpError, Request, Response, read_request, refuse
 
-Handler: TypeAlias = Callable[[Request], Response]
-"""Answers the requests to a path."""
+Handler: TypeAlias = "Callable[[Request], Response | Awaitable[Response]]"
+"""Answers the requests to a path. One that takes long returns an awaitable."""
 _log = logging.getLogger(__name__)
 
 _MOST_HEADS = 128
@@ -90,7 +90,8 @@ class Server:
 
     Args:
         listener: A bound socket.
-        route: Returns the handler of a path, None for an unknown one.
+        route: Returns the handler of a path, None for an unknown one. A handler that takes long
+            returns an awaitable.
         guard: Checks requests.
         open_paths: Paths that need no token.
         max_clients: Maximum number of clients of feeds.
@@ -235,6 +236,8 @@ class Server:
         if handler is None:
             raise HttpError(HTTPStatus.NOT_FOUND, "Not found. The status page is at /.")
         response = handler(request)
+        if not isinstance(response, Response):
+            response = await response
         if response.feed is not None and request.method == "GET" and self.watchers >= self._max_clients:
             raise HttpError(
                 HTTPStatus.SERVICE_UNAVAILABLE,

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from maskedge.events import UNNAMED, Event
@@ -40,6 +41,7 @@ class WebSink(WebOutput):
         camera: Name of the camera.
         named: True if the user has named it. Its metrics then have the label `camera`.
         site: The server that the cameras of the process share; None for one of its own.
+        history: File of the history, for a server of its own; None if none is kept.
 
     Attributes:
         picture: True if the live picture is served.
@@ -60,6 +62,7 @@ class WebSink(WebOutput):
         camera: str = UNNAMED,
         named: bool = False,
         site: WebSite | None = None,
+        history: Path | None = None,
     ) -> None:
         self.camera = camera
         self.named = named
@@ -72,7 +75,7 @@ class WebSink(WebOutput):
         self._latency = LatencyHistogram()
         self._status: tuple[float, Mapping[str, Any], bytes] = (-1.0, {}, b"{}")
         self._pending: deque[Event] = deque(maxlen=_MOST_PENDING)
-        self._own_site = WebSite(config) if site is None else None
+        self._own_site = WebSite(config, history=history) if site is None else None
         self._site = site or self._own_site or WebSite(config)
         self.warnings = self._site.warnings if self._own_site is not None else ()
         loop = self._site.loop

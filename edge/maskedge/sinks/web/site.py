@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote, unquote
 
@@ -17,6 +18,7 @@ from maskedge.errors import OutputError
 from maskedge.support.text import to_json
 
 from .config import WebConfig, is_loopback, parse_address, read_token
+from .history import HistoryRoute
 from .http import HttpError, Request, Response
 from .metrics import Exposition, Facts
 from .page import assets
@@ -69,6 +71,7 @@ class WebSite:
         config: The section `[web]`, with an address `serve`.
         known: Returns the names of all cameras, the first one first, each with the reason why it has
             ended. Other cameras follow.
+        history: File of the history; None if none is kept.
 
     Attributes:
         loop: The event loop of the web thread.
@@ -80,7 +83,7 @@ class WebSite:
         UsageError: The address is malformed, or the token cannot be read.
     """
 
-    def __init__(self, config: WebConfig, known: Callable[[], Mapping[str, str]] = dict) -> None:
+    def __init__(self, config: WebConfig, known: Callable[[], Mapping[str, str]] = dict, *, history: Path | None = None) -> None:
         token = read_token(config)
         host, port = parse_address(config.serve)
         self._listener = _listen(host, port)
@@ -100,10 +103,11 @@ class WebSite:
             self._exposition = Exposition(self._facts)
         self._fixed: dict[str, Handler] = {
             _CAMERAS: lambda request: Response(to_json(self._describe()).encode(), "application/json"),
+            "/api/history": HistoryRoute(history),
             "/healthz": self._health,
             "/metrics": self._metrics,
         }
-        self._assets = {picture: assets(picture=picture) for picture in (False, True)}
+        self._assets = {picture: assets(picture=picture, history=history is not None) for picture in (False, True)}
         self.loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self.server = Server(

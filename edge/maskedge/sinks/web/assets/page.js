@@ -379,6 +379,9 @@
   // A hidden page disconnects, so that the device does no work for it.
   document.addEventListener("visibilitychange", () => (document.hidden ? disconnect() : connect()));
 
+  // For history.js.
+  window.maskedge = { byId, style, order, title, make, draw, mark, fill, setText, number, duration, sentence, UNKNOWN };
+
   showPicture();
   fill("recent", make("li", { class: "quiet" }, "No events yet"));
   chooseCamera().then(connect);

@@ -1,0 +1,1 @@
+"""Benchmark of the history: size of the file, time of queries, CPU time of counting."""
