@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
 from maskedge.cli.common import CommandGroup, require_runtime, silence_libraries
 from maskedge.cli.output_options import OutputFile
-from maskedge.support.files import write_file
 from maskedge.version import VERSION
 
+from .curves import attributes, thresholds
 from .live import live
-from .output import check_output
+from .output import check_output, write_json
 from .reports import check, compare, report, tables
 from .speed import cold_start, json_option, nets, roofline, speed
 from .tune import tune
@@ -117,7 +115,7 @@ def accuracy(
             progress=progress,
         )
     click.echo(accuracy_table(measured))
-    _write(measured, json_path)
+    write_json(measured, json_path)
     if html_path:
         write_accuracy_page(html_path, measured, galleries)
         click.echo(f"wrote {html_path}")
@@ -190,15 +188,8 @@ def tracking(
     click.echo(tracking_table(measured))
     if rates:
         click.echo(f"\n{rates_table([measured])}")
-    _write(measured, json_path)
+    write_json(measured, json_path)
 
 
-def _write(report: dict[str, Any], path: Path | None) -> None:
-    if path is None:
-        return
-    write_file(path, json.dumps(report, indent=1) + "\n")
-    click.echo(f"wrote {path}")
-
-
-for _command in (speed, live, nets, cold_start, roofline, compare, report, check, tables, tune):
+for _command in (thresholds, attributes, speed, live, nets, cold_start, roofline, compare, report, check, tables, tune):
     main.add_command(_command)

@@ -362,7 +362,20 @@ def _read_common(
     bound = card.get("unsure_below", 0.0)
     if bound is not None and (isinstance(bound, bool) or not isinstance(bound, int | float) or not 0 <= bound <= 1):
         raise broken("unsure_below of maskedge.card must be a number from 0 to 1")
+    if not _are_operating_points(card.get("operating_points", {})):
+        raise broken("operating_points of maskedge.card must map detectors, domains and names to thresholds from 0 to 1")
     return tuple(labels), card
+
+
+def _are_operating_points(detectors: Any) -> bool:
+    """Return True if a value has the shape of `vision.operating_points`."""
+    if not isinstance(detectors, dict) or not all(isinstance(domains, dict) for domains in detectors.values()):
+        return False
+    measured = [domain for domains in detectors.values() for domain in domains.values()]
+    if not all(isinstance(domain, dict) and isinstance(domain.get("points"), dict) for domain in measured):
+        return False
+    thresholds = [threshold for domain in measured for threshold in domain["points"].values()]
+    return all(isinstance(own, int | float) and not isinstance(own, bool) and 0 <= own <= 1 for own in thresholds)
 
 
 def _signature(nodes: list[Any]) -> str:

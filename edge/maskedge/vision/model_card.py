@@ -82,6 +82,7 @@ def _render_classifier(path: Path, contract: ClassifierContract, content: bytes)
         _data(card),
         "## Figures",
         *_figures(card),
+        *_operating_points(card),
         "## Limits",
         *_limits(card),
         "## Export",
@@ -218,6 +219,35 @@ def _figures(card: Mapping[str, Any]) -> Iterable[str]:
             )
     if not card.get("evaluations"):
         yield "The file has no figures."
+
+
+def _operating_points(card: Mapping[str, Any]) -> Iterable[str]:
+    """Return the face thresholds by name, and the curve that they were chosen from."""
+    measured = card.get("operating_points", {})
+    if not measured:
+        return
+    yield "## Operating points"
+    yield ("Face thresholds for `edge-run --precision NAME --domain NAME`, chosen on held-out pictures with two labels.")
+    for detector, domains in measured.items():
+        for domain, own in domains.items():
+            yield f"### {detector}, {domain}"
+            names: dict[float, list[str]] = {}
+            for name, threshold in own["points"].items():
+                names.setdefault(threshold, []).append(name)
+            rows = [
+                (
+                    f"{row['face_threshold']:g}",
+                    ", ".join(f"**{name}**" for name in names.get(row["face_threshold"], [])) or "-",
+                    *(_figure(row[key]) for key in ("precision", "recall", "f1", "false_alarms_a_background")),
+                )
+                for row in own["curve"]
+            ]
+            yield _table(("face threshold", "name", "precision", "recall", "F1", "false alarms per background"), rows)
+            weights = ", ".join(f"`{source}` x {weight:g}" for source, weight in own["weights"].items())
+            yield (
+                f"{own['pictures']:,} pictures with {own['faces']:,} faces, by the start of their names: {weights}; "
+                f"{own['backgrounds']:,} backgrounds."
+            )
 
 
 def _limits(card: Mapping[str, Any]) -> Iterable[str]:
