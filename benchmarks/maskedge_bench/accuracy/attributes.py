@@ -41,11 +41,11 @@ Groups: TypeAlias = Mapping[str, str]
 
 BOUNDS: Mapping[str, tuple[float, ...]] = {
     "size": (LEAST_SIDE, 48, 64, 96, 192),
-    "brightness": (0, 60, 90, 120, 160),
-    "backlight": (-256, -30, 0, 30, 60),
-    "contrast": (0, 25, 40, 55),
-    "sharpness": (0, 4, 8, 16),
-    "blockiness": (0, 1.05, 1.2, 1.5),
+    "brightness": (0, 75, 100, 130, 160),
+    "backlight": (-256, -30, 0, 25, 45),
+    "contrast": (0, 35, 45, 60),
+    "sharpness": (0, 7, 10, 14, 20),
+    "blockiness": (0, 1.1, 1.2, 1.35),
     "faces": (1, 2, 4, 8, 16),
 }
 """Lower bounds of the groups of each measured attribute."""

@@ -5,7 +5,6 @@ The faces at a higher threshold are a subset of these, so curves need no further
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from maskedge.boxes import box_iou, side
 from maskedge.errors import UsageError
 from maskedge.labelled_boxes import LabelledBox, is_held_out_name, read_boxes
+from maskedge.modelfile.contract import origin_digest
 from maskedge.support.pictures import list_pictures, read_picture
 from maskedge.types import Face, Image
 from maskedge.vision.detectors import load_detector
@@ -149,8 +149,9 @@ class Scorer:
 
     def facts(self) -> dict[str, str]:
         """Return the facts of the classifier file for a report."""
-        path = self.detector.classifier.path
-        return {"model": path.name, "model_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        classifier = self.detector.classifier
+        origin = origin_digest(classifier.contract.card, classifier.path.read_bytes())
+        return {"model": classifier.path.name, "origin_sha256": origin}
 
 
 def score_pictures(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -134,6 +134,19 @@ def content_digest(content: bytes) -> str:
     """Return the digest for `maskedge.sha256`: SHA-256 with zeros for the digits of that entry."""
     zeroed = _DIGEST.sub(_DIGEST_KEY + b"\x12\x40" + b"0" * 64, content, count=1)
     return hashlib.sha256(zeroed).hexdigest()
+
+
+def origin_digest(card: Mapping[str, Any], content: bytes) -> str:
+    """Return the SHA-256 of the float32 file that a model file was made from, before annotations.
+
+    It is the same for the float32 file and its int8 file, annotated (`edge-export annotate`) or not.
+
+    Args:
+        card: The card of the file.
+        content: The file.
+    """
+    origin = card.get("annotated") or card.get("quantisation", {}).get("of")
+    return str(origin or hashlib.sha256(content).hexdigest())
 
 
 def seal(content: bytes) -> bytes:

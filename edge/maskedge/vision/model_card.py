@@ -251,11 +251,28 @@ def _operating_points(card: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _limits(card: Mapping[str, Any]) -> Iterable[str]:
+    if measured := card.get("groups"):
+        yield (
+            f"Groups of {measured['least_faces']} faces or more whose F1 is more than {measured['most_below']:g} below that of "
+            "all faces (`edge-bench attributes`: size, light, contrast, sharpness, compression, position, crowding, label, "
+            "source):"
+        )
+        rows = []
+        for detector, figures in measured["detectors"].items():
+            rows.append((detector, "all", "", "", *_two_and_three(figures["whole"])))
+            rows += [
+                (detector, own["attribute"], own["group"], f"{own['faces']:,}", *_two_and_three(own)) for own in figures["weak"]
+            ]
+        yield _table(("detector", "attribute", "group", "faces", "F1, two labels", "F1, three labels"), rows)
     if limits := card.get("limits"):
         yield "Accuracy over all labels on degraded copies of the test faces:"
         rows = [(limit["condition"], f"{limit['accuracy']:.4f}", f"{limit['faces']:,}") for limit in limits]
         yield _table(("faces", "accuracy", "number"), rows)
     yield _NOT_MEASURED
+
+
+def _two_and_three(own: Mapping[str, float | None]) -> tuple[str, str]:
+    return _figure(own["two_labels"]), _figure(own["three_labels"])
 
 
 def _export(card: Mapping[str, Any]) -> str:
