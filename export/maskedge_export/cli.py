@@ -380,9 +380,7 @@ def int8(
 
 @main.command(cls=Command, short_help="Write measured face thresholds and weak groups into a classifier.")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", type=OutputFile(".md"), required=True, help="The .onnx file to write; MODEL itself with --overwrite."
-)
+@click.option("-o", "--output", type=OutputFile(".md"), required=True, help="The .onnx file to write.")
 @overwrite_option
 @click.option("--thresholds", type=_file, help="Report of edge-bench thresholds, measured with this model or its float32 file.")
 @click.option("--attributes", type=_file, help="Report of edge-bench attributes, measured with this model or its float32 file.")

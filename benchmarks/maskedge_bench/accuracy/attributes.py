@@ -89,12 +89,12 @@ def measure_attributes(
     by_hand = read_attributes(given) if given else {}
     if unknown := set(by_hand) - set(pictures.names.values()):
         raise UsageError(f"{given} names {min(unknown)}, which is not among the measured pictures: give its --scenes.")
-    tallies = [_Tally() for _ in scorers]
+    all_counts = [_GroupCounts() for _ in scorers]
     for path, image, scored in score_pictures(only_scenes, scorers, progress):
         truths, name = pictures.scenes[path], pictures.names[path]
         measure = _Measure(image, len(truths), source_of(name))
-        for tally, scorer, own in zip(tallies, scorers, scored, strict=True):
-            tally.add(truths, own, scorer.detector.face_threshold, measure, by_hand.get(name, []))
+        for counts, scorer, own in zip(all_counts, scorers, scored, strict=True):
+            counts.add(truths, own, scorer.detector.face_threshold, measure, by_hand.get(name, []))
     return {
         "schema": SCHEMA,
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -107,9 +107,9 @@ def measure_attributes(
                 "detector": scorer.name,
                 **scorer.facts(),
                 "face_threshold": round(scorer.detector.face_threshold, 4),
-                **tally.figures(),
+                **counts.figures(),
             }
-            for scorer, tally in zip(scorers, tallies, strict=True)
+            for scorer, counts in zip(scorers, all_counts, strict=True)
         ],
     }
 
@@ -233,7 +233,7 @@ def _group_names(attribute: str) -> list[str]:
     return [name_group(attribute, low) for low, _ in pairwise((*bounds, None)) if low is not None]
 
 
-class _Tally:
+class _GroupCounts:
     """Counts of one pipeline by attribute and group, with two and with three labels."""
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ The faces at a higher threshold are a subset of these, so curves need no further
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,20 +72,37 @@ def collect_pictures(
     if not found:
         raise UsageError("no labelled picture is left to measure: give other --scenes, or leave --held-out out.")
     if relabel is not None:
-        right = read_boxes(relabel)
-        for picture, name in names.items():
-            found[picture] = [_reviewed(face, right.get(name, [])) for face in found[picture]]
+        right = relabel_boxes({names[path]: faces for path, faces in found.items()}, relabel)
+        found = {path: right[names[path]] for path in found}
     empty = [path for folder in backgrounds for path in list_pictures(folder)]
     if held_out:
         empty = [path for path in empty if is_held_out_name(f"backgrounds/{path.name}")]
     return PictureSet(found, empty, names)
 
 
+def relabel_boxes(boxes: Mapping[str, list[LabelledBox]], path: Path) -> dict[str, list[LabelledBox]]:
+    """Return labelled boxes with the labels of a CSV file of reviewed boxes.
+
+    Args:
+        boxes: The labelled boxes of each picture, by the column `image`.
+        path: The reviewed boxes. A box that overlaps no labelled one is ignored, and so are the
+            boxes of other pictures.
+
+    Raises:
+        UsageError: The file cannot be read, or has no box of these pictures.
+    """
+    right = read_boxes(path)
+    if not right.keys() & boxes.keys():
+        raise UsageError(f"{path} has no box of the measured pictures: give the file that belongs to --scenes.")
+    return {name: [_reviewed(face, right.get(name, [])) for face in faces] for name, faces in boxes.items()}
+
+
 def _reviewed(face: LabelledBox, right: Sequence[LabelledBox]) -> LabelledBox:
     """Return a face with the label of the reviewed box on it."""
     best = max(right, key=lambda known: box_iou(known.box, face.box), default=None)
-    same = best is not None and box_iou(best.box, face.box) >= _SAME_BOX
-    return LabelledBox(face.box, best.label) if best is not None and same else face
+    if best is None or box_iou(best.box, face.box) < _SAME_BOX:
+        return face
+    return LabelledBox(face.box, best.label)
 
 
 def source_of(name: str) -> str:

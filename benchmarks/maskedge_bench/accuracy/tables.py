@@ -42,7 +42,7 @@ def accuracy_table(report: Report) -> str:
         )
     labelled = {label: report["pipelines"][0]["labels"][label]["labelled"] for label in TWO}
     note = (
-        f"{counted(report['pictures'], 'picture')} of `{report['scenes']}`{describe_rotation(report)} with "
+        f"{counted(report['pictures'], 'picture')} of `{report['scenes']}`{_on_relabelled(report)}{describe_rotation(report)} with "
         f"{labelled['with_mask']} masked and {labelled['without_mask']} unmasked faces of 32 px and more; "
         f"{counted(report['backgrounds'], 'picture')} without people. "
         f"{_on_two_labels(report)}{_on_unlabelled(report)}{_on_interval(report)}Cost: time per picture, relative to the first row "
@@ -54,6 +54,10 @@ def accuracy_table(report: Report) -> str:
 def describe_rotation(report: Report) -> str:
     """Return a phrase with the rotation of the pictures, or an empty string without rotation."""
     return f", rotated by {report['degrees']:g} degrees," if report.get("degrees") else ""
+
+
+def _on_relabelled(report: Report) -> str:
+    return f" with the labels of `{report['relabelled']}`" if report.get("relabelled") else ""
 
 
 def _on_two_labels(report: Report) -> str:

@@ -62,6 +62,12 @@ def main() -> None:
     help="CSV in the format of --scenes with faces that it lacks (label: unlabelled). Adds an F1 that ignores these faces.",
 )
 @click.option(
+    "--relabel-scenes",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV of reviewed boxes, in the format of --scenes. It replaces labels of the same boxes; the label unlabelled excludes a "
+    "face.",
+)
+@click.option(
     "--rotate",
     "degrees",
     type=click.IntRange(-180, 180),
@@ -84,6 +90,7 @@ def accuracy(
     min_face_size: int | None,
     held_out: bool,
     unlabelled: Path | None,
+    relabel_scenes: Path | None,
     degrees: int,
     json_path: Path | None,
     overwrite: bool,
@@ -111,6 +118,7 @@ def accuracy(
             min_face_size=min_face_size,
             held_out=held_out,
             unlabelled=unlabelled,
+            relabel=relabel_scenes,
             degrees=degrees,
             progress=progress,
         )

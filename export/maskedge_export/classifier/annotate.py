@@ -14,12 +14,14 @@ from typing import Any
 import onnx
 
 from maskedge.errors import ModelError, UsageError
-from maskedge.modelfile.contract import CATALOGUE, origin_digest, read_catalogue, read_kind, read_model, seal
+from maskedge.modelfile.contract import open_session, origin_digest, read_catalogue, read_contract, read_kind, read_model, seal
 from maskedge.vision.classifier import MaskClassifier
 
 from ..onnx_file import write_model
 
 _THRESHOLDS, _ATTRIBUTES = "maskedge.thresholds/1", "maskedge.attributes/1"
+_EVERY = 3
+"""The card holds every third row of a curve, and those of the operating points."""
 _OF_DOMAIN = ("points", "curve", "weights", "sources", "pictures", "faces", "backgrounds")
 """Keys of a row of a report of thresholds that the card holds."""
 
@@ -29,7 +31,7 @@ def annotate_classifier(path: Path, output: Path, thresholds: Path | None = None
 
     Args:
         path: The classifier file.
-        output: The file to write; it may be `path`. The card has the suffix .md.
+        output: The file to write. The card has the suffix .md.
         thresholds: Report of `edge-bench thresholds`.
         attributes: Report of `edge-bench attributes`.
 
@@ -59,12 +61,19 @@ def annotate_classifier(path: Path, output: Path, thresholds: Path | None = None
     metadata["maskedge.sha256"] = metadata.pop("maskedge.sha256")
     onnx.helper.set_model_props(model, metadata)
     sealed = seal(model.SerializeToString(deterministic=True))
-    entry = {
-        **(read_catalogue(output.parent).get(path.name, {}) if output.with_name(CATALOGUE).exists() else {}),
-        "sha256": hashlib.sha256(sealed).hexdigest(),
-        "bytes": len(sealed),
-    }
+    # The values of a report may be of any kind, and a refused file must not be written.
+    read_contract(open_session(sealed, str(output)), str(output))
+    entry = {**_known_figures(output, origin), "sha256": hashlib.sha256(sealed).hexdigest(), "bytes": len(sealed)}
     return write_model(output, sealed, entry)
+
+
+def _known_figures(output: Path, origin: str) -> Mapping[str, Any]:
+    """Return the entry of a file in MODELS.json, if the file holds the same network."""
+    entry = read_catalogue(output.parent).get(output.name)
+    if entry is None or not output.is_file():
+        return {}
+    same = origin_digest(MaskClassifier(output).contract.card, read_model(output)) == origin
+    return entry if same else {}
 
 
 def _read(path: Path, schema: str) -> dict[str, Any]:
@@ -90,7 +99,13 @@ def _points(report: Mapping[str, Any], path: Path, origin: str) -> dict[str, dic
     try:
         for row in report["rows"]:
             _check_model(row, path, origin)
-            points.setdefault(row["detector"], {})[row["domain"]] = {key: row[key] for key in _OF_DOMAIN}
+            own = {key: row[key] for key in _OF_DOMAIN}
+            own["curve"] = [
+                point
+                for number, point in enumerate(row["curve"])
+                if number % _EVERY == 0 or point["face_threshold"] in row["points"].values()
+            ]
+            points.setdefault(row["detector"], {})[row["domain"]] = own
     except (KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} is incomplete ({type(error).__name__}: {error}): measure again.") from error
     return points
