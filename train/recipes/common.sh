@@ -18,7 +18,9 @@ SEEDS="0 1 2"
 
 FACES="$MASKEDGE_DATA/faces"
 TRAIN_SCENES="$MASKEDGE_DATA/scenes/train.csv"
+REFITTED_SCENES=("$MASKEDGE_DATA/scenes/train_refit.csv" "$MASKEDGE_DATA/scenes/more.csv")
 TRAIN_BACKGROUNDS="$MASKEDGE_DATA/backgrounds/train"
+MORE_BACKGROUNDS="$MASKEDGE_DATA/backgrounds/more"
 DEV_SCENES="$MASKEDGE_DATA/scenes/dev.csv"
 DEV_FOREHEAD="$MASKEDGE_DATA/scenes/dev_refit.csv=forehead"
 DEV_BACKGROUNDS="$MASKEDGE_DATA/backgrounds/dev"

@@ -145,7 +145,8 @@ def origin_digest(card: Mapping[str, Any], content: bytes) -> str:
         card: The card of the file.
         content: The file.
     """
-    origin = card.get("annotated") or card.get("quantisation", {}).get("of")
+    quantised = card.get("quantisation")
+    origin = card.get("annotated") or (quantised.get("of") if isinstance(quantised, dict) else None)
     return str(origin or hashlib.sha256(content).hexdigest())
 
 
