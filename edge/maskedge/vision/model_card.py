@@ -217,6 +217,10 @@ def _figures(card: Mapping[str, Any]) -> Iterable[str]:
                 f"{gate['rejected']:.4f} of {gate['false_alarms']:,} false alarms and keeps "
                 f"{gate['kept']:.4f} of {gate['faces']:,} faces."
             )
+            # Older files have no curve.
+            if curve := gate.get("curve"):
+                shares = [(f"{row['face_threshold']:g}", _figure(row["kept"]), _figure(row["rejected"])) for row in curve]
+                yield _table(("face probability of at least", "faces kept", "false alarms rejected"), shares)
     if not card.get("evaluations"):
         yield "The file has no figures."
 
@@ -257,13 +261,13 @@ def _limits(card: Mapping[str, Any]) -> Iterable[str]:
             "all faces (`edge-bench attributes`: size, light, contrast, sharpness, compression, position, crowding, label, "
             "source):"
         )
-        rows = []
+        groups: list[tuple[str, ...]] = []
         for detector, figures in measured["detectors"].items():
-            rows.append((detector, "all", "", "", *_two_and_three(figures["whole"])))
-            rows += [
+            groups.append((detector, "all", "", "", *_two_and_three(figures["whole"])))
+            groups += [
                 (detector, own["attribute"], own["group"], f"{own['faces']:,}", *_two_and_three(own)) for own in figures["weak"]
             ]
-        yield _table(("detector", "attribute", "group", "faces", "F1, two labels", "F1, three labels"), rows)
+        yield _table(("detector", "attribute", "group", "faces", "F1, two labels", "F1, three labels"), groups)
     if limits := card.get("limits"):
         yield "Accuracy over all labels on degraded copies of the test faces:"
         rows = [(limit["condition"], f"{limit['accuracy']:.4f}", f"{limit['faces']:,}") for limit in limits]
