@@ -20,8 +20,8 @@ FACES="$MASKEDGE_DATA/faces"
 TRAIN_SCENES="$MASKEDGE_DATA/scenes/train.csv"
 # The boxes of train.csv begin at the eyebrows. train_refit.csv has the same faces with boxes from
 # the forehead, as more.csv has them.
-REFIT_SCENES="$MASKEDGE_DATA/scenes/train_refit.csv=forehead"
-MORE_SCENES="$MASKEDGE_DATA/scenes/more.csv=forehead"
+REFIT_SCENES="$MASKEDGE_DATA/scenes/train_refit.csv"
+MORE_SCENES="$MASKEDGE_DATA/scenes/more.csv"
 TRAIN_BACKGROUNDS="$MASKEDGE_DATA/backgrounds/train"
 MORE_BACKGROUNDS="$MASKEDGE_DATA/backgrounds/more"
 DEV_SCENES="$MASKEDGE_DATA/scenes/dev.csv"
@@ -38,5 +38,5 @@ SCENE_LABELS="$RESULTS/scene_labels.csv"
 UNLABELLED_FACES="$RESULTS/unlabelled_faces.csv"
 
 # All scenes and backgrounds of the present models.
-ALL_SCENES=(--scenes "$REFIT_SCENES" --scenes "$MORE_SCENES" --relabel-scenes "$SCENE_LABELS"
+ALL_SCENES=(--scenes "$REFIT_SCENES=forehead" --scenes "$MORE_SCENES=forehead" --relabel-scenes "$SCENE_LABELS"
   --backgrounds "$TRAIN_BACKGROUNDS" --backgrounds "$MORE_BACKGROUNDS")

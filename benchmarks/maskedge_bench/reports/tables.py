@@ -17,7 +17,7 @@ from maskedge.errors import UsageError
 from maskedge.modelfile.precision_table import precision_table
 from maskedge.support.files import write_file
 from maskedge.types import NOT_A_FACE
-from maskedge_bench.accuracy.tables import accuracy_table, rates_table, tracking_table
+from maskedge_bench.accuracy.tables import accuracy_table, attributes_table, rates_table, thresholds_table, tracking_table
 from maskedge_bench.live.tables import live_table, streams_table
 from maskedge_bench.markdown import markdown_table
 from maskedge_bench.report_schemas import COLD_START, COMPARE, LIVE, NETS, SPEED, load_report, read_json
@@ -79,6 +79,8 @@ def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
         "starts": of_speed(load_time_table),
         "roofline": of_speed(lambda report: roofline_table(report["limits"])),
         "accuracy": lambda: accuracy_table(load("accuracy")),
+        "thresholds": lambda: thresholds_table(load("thresholds")),
+        "attributes": lambda: attributes_table(load("attributes")),
         "compare": lambda: compare_table(load_own("compare", COMPARE)),
         "nets": lambda: nets_table(load_own("nets", NETS)),
         "precisions": lambda: precision_table(load("precisions")),
