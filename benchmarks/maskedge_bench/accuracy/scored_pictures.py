@@ -85,8 +85,8 @@ def relabel_boxes(boxes: Mapping[str, list[LabelledBox]], path: Path) -> dict[st
 
     Args:
         boxes: The labelled boxes of each picture, by the column `image`.
-        path: The reviewed boxes. A box that overlaps no labelled one is ignored, and so are the
-            boxes of other pictures.
+        path: The reviewed boxes. A box that is no labelled one is added, as in training. With the
+            label `unlabelled`, predictions on it do not count. Boxes of other pictures are ignored.
 
     Raises:
         UsageError: The file cannot be read, or has no box of these pictures.
@@ -94,15 +94,18 @@ def relabel_boxes(boxes: Mapping[str, list[LabelledBox]], path: Path) -> dict[st
     right = read_boxes(path)
     if not right.keys() & boxes.keys():
         raise UsageError(f"{path} has no box of the measured pictures: give the file that belongs to --scenes.")
-    return {name: [_reviewed(face, right.get(name, [])) for face in faces] for name, faces in boxes.items()}
+    return {name: _reviewed(faces, right.get(name, [])) for name, faces in boxes.items()}
 
 
-def _reviewed(face: LabelledBox, right: Sequence[LabelledBox]) -> LabelledBox:
-    """Return a face with the label of the reviewed box on it."""
-    best = max(right, key=lambda known: box_iou(known.box, face.box), default=None)
-    if best is None or box_iou(best.box, face.box) < _SAME_BOX:
-        return face
-    return LabelledBox(face.box, best.label)
+def _reviewed(faces: Sequence[LabelledBox], right: Sequence[LabelledBox]) -> list[LabelledBox]:
+    """Return the faces of a picture with the labels of the reviewed boxes on them, and the others of these."""
+    relabelled = []
+    for face in faces:
+        best = max(right, key=lambda known: box_iou(known.box, face.box), default=None)
+        same = best is not None and box_iou(best.box, face.box) >= _SAME_BOX
+        relabelled.append(LabelledBox(face.box, best.label) if best is not None and same else face)
+    added = [known for known in right if all(box_iou(known.box, face.box) < _SAME_BOX for face in faces)]
+    return [*relabelled, *added]
 
 
 def source_of(name: str) -> str:

@@ -10,6 +10,7 @@ import cv2
 import pytest
 
 from maskedge import UsageError
+from maskedge.labelled_boxes import LabelledBox
 from maskedge.sources import demo
 from maskedge_bench.accuracy.scenes import measure_accuracy
 from maskedge_bench.accuracy.scored_pictures import Scorer, collect_pictures, relabel_boxes, source_of
@@ -111,6 +112,10 @@ def test_reviewed_labels_replace_those_of_the_same_boxes(labelled: Path, tmp_pat
     measured, _ = measure_accuracy(labelled / "scenes.csv", None, [PIPELINES[2]], relabel=tmp_path / "right.csv")
     assert measured["relabelled"] == "right.csv"
     assert sum(own["labelled"] for own in measured["pipelines"][0]["labels"].values()) == len(lines) - 2
+    # A face that the labels lack is added. Predictions on an unlabelled one do not count.
+    (tmp_path / "more.csv").write_text(HEADER + f"{name},1,1,9,9,unlabelled\n")
+    more = collect_pictures([labelled / "scenes.csv"], relabel=tmp_path / "more.csv").scenes
+    assert [*more[labelled / name]] == [*before[labelled / name], LabelledBox((1, 1, 9, 9), "unlabelled")]
     (tmp_path / "other.csv").write_text(HEADER + f"other.png,1,1,9,9,{label}\n")
     with pytest.raises(UsageError, match="has no box of the measured pictures"):
         relabel_boxes({name: []}, tmp_path / "other.csv")
