@@ -251,6 +251,7 @@ def load(
     locate: bool = False,
     kept: Path | None = None,
     quiet: bool = True,
+    min_labels: int = 2,
 ) -> DataSet:
     """Load the data that the options name, and report unusable files and boxes.
 
@@ -264,6 +265,7 @@ def load(
         kept: Face boxes written by an earlier command. If the file exists, it is read instead of
             locating the faces again.
         quiet: Do not show progress.
+        min_labels: See `load_dataset`.
     """
     from maskedge_train.data.dataset import load_dataset
     from maskedge_train.shared.box_convention import common_convention, count_moved
@@ -280,7 +282,13 @@ def load(
     if faces and locate and not face_boxes:
         boxes = BoxFile(kept) if kept and kept.is_file() else _locate(faces, convention, quiet)
     dataset = load_dataset(
-        faces, face_boxes=boxes, scenes=scenes, relabel_scenes=relabel_scenes, backgrounds=backgrounds, convention=convention
+        faces,
+        face_boxes=boxes,
+        scenes=scenes,
+        relabel_scenes=relabel_scenes,
+        backgrounds=backgrounds,
+        convention=convention,
+        min_labels=min_labels,
     )
     for name, reason in dataset.refused:
         click.echo(f"Skipped {name.encode(errors='backslashreplace').decode()}: {reason}", err=True)
@@ -368,7 +376,7 @@ class DataOptions:
         )
         return completed, found
 
-    def load(self, *, kept: Path | None = None, quiet: bool = True) -> DataSet:
+    def load(self, *, kept: Path | None = None, quiet: bool = True, min_labels: int = 2) -> DataSet:
         """Load the data, see `load`."""
         return load(
             self.faces,
@@ -379,6 +387,7 @@ class DataOptions:
             locate=not self.whole_pictures,
             kept=kept,
             quiet=quiet,
+            min_labels=min_labels,
         )
 
 
