@@ -33,7 +33,7 @@ FEW = 300
 """Pictures with labelled faces up to which a training on folders fine-tunes the bundled network."""
 EPOCHS = 2
 RECIPE = DetectorRecipe(
-    batches=100,
+    batches=60,
     whole_batch=8,
     whole_share=1.0,
     learning_rate=1e-3,
