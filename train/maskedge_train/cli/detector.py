@@ -145,6 +145,7 @@ def detector(
     if fine_tune:
         init = init or default_detector()
         check_start(init)
+        check_faces(dataset.pictures, fine_tune=True)
         dataset = _in_convention_of(init, dataset)
         names = {"tile_batch": "batch_size"}
         recipe = replace(RECIPE, **{name: value for name, value in chosen.items() if is_given(ctx, names.get(name, name))})
