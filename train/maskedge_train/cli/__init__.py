@@ -26,7 +26,7 @@ class _Commands(CommandGroup):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Take a folder for the data of `edge-train classifier`."""
-        if args and args[0] not in self.commands and Path(args[0]).is_dir():
+        if args and args[0] not in self.commands and Path(args[0]).exists():
             return classifier.name, classifier, args
         return super().resolve_command(ctx, args)
 

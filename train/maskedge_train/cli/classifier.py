@@ -48,6 +48,8 @@ _OUTPUTS = ("best.ckpt", "last.ckpt", "report.json", "report.html")
 _WARM = {"epochs": 4, "learning_rate": 1e-3}
 """Recipe of a training that starts from the bundled model, unless the options say otherwise."""
 _WARM_NET = "edgenet"
+_LEAST_TESTED = 0.05
+"""Share of test pictures below which a training from known weights suggests another start."""
 
 
 @click.command(cls=Command, short_help="Train the mask classifier.")
@@ -237,6 +239,13 @@ def classifier(
         Split.load(split_file) if split_file else split_dataset(dataset, split_seed, people=pattern, hold_out=hold_out, seen=seen)
     )
     parts = split.part_of(dataset)
+    tested = sum(PARTS[part] == "test" for part in parts.tolist())
+    if seen is not None and tested < _LEAST_TESTED * len(dataset.pictures):
+        click.echo(
+            f"note: the test has {tested} pictures, because {displayable(init)} was trained on most of the others: --init none "
+            "trains and tests on all.",
+            err=True,
+        )
     if not resume:
         shutil.rmtree(out / "logs", ignore_errors=True)
     split.save(out / "split.json")
