@@ -93,7 +93,6 @@ def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
         "limits": lambda: _limits(load_all("training")),
         "rotation": lambda: _rotation([load(f"rotation/{path.stem}") for path in (results / "rotation").glob("*.json")]),
         "fine_tuning": lambda: _fine_tuning(load("fine-tuning/room"), load("fine-tuning/elsewhere")),
-        "own_data": lambda: _own_data(load("fine-tuning/classifier")),
         "leakage": lambda: _leakage(load("leakage")),
         "copies": lambda: _copies(load_all("copies")),
     }
@@ -271,21 +270,6 @@ def _fine_tuning(room: dict[str, Any], elsewhere: dict[str, Any]) -> str:
         f"of `dev_refit.csv`, {count[1]} faces. Two labels; in brackets: 95 % bootstrap interval over pictures."
     )
     return f"{markdown_table(head, rows)}\n\n{note}"
-
-
-def _own_data(report: dict[str, Any]) -> str:
-    """Render the bundled classifier and one trained on a single data set, with both detectors."""
-    head = ("pipeline", "F1", "F1, two labels", "masked faces found", "unmasked faces found")
-    rows = [
-        [
-            row["name"],
-            _f1(row),
-            _f1(row["two_labels"]),
-            *(f"{row['labels'][label]['found']:.1%}" for label in ("with_mask", "without_mask")),
-        ]
-        for row in ([part["together"] | part for part in _ours(report)])
-    ]
-    return f"{markdown_table(head, rows)}\n\n{report['pictures']} pictures of `dev.csv`."
 
 
 def _ours(report: dict[str, Any]) -> list[dict[str, Any]]:

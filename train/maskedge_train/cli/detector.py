@@ -95,7 +95,7 @@ def detector(
     tenth of the pictures is held out. FOLDER is a folder with a CSV file of boxes, with pictures
     without people, or of faces; the command prints what it found. With --init, confident detections of the earlier detector
     that have no label are ignored, and its false positives are drawn more often. Training takes two
-    hours on one core, minutes on a GPU; --fine-tune takes five minutes on one core, and holds out a
+    hours on one core, minutes on a GPU; --fine-tune takes minutes on one core, and holds out a
     fifth of the pictures to measure the network before and after. Writes detector.ckpt (averaged weights), last.ckpt (for
     --resume), report.json and logs.
 
