@@ -10,8 +10,7 @@ mkdir -p "$RESULTS/fine-tuning"
 edge-train "$FACES" --out "$RUNS/own-data"
 edge-export "$RUNS/own-data/best.ckpt" -o "$RUNS/own-data.onnx"
 edge-bench accuracy --scenes "$DEV_SCENES" --detector haar --detector cnn \
-  --model "$MODELS/edgenet.onnx" --model "$RUNS/own-data.onnx" \
-  --json "$RESULTS/fine-tuning/classifier.json" --overwrite
+  --model "$MODELS/edgenet.onnx" --model "$RUNS/own-data.onnx"
 
 ROOM="$RUNS/room"
 mkdir -p "$ROOM"
