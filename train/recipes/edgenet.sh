@@ -48,6 +48,12 @@ edge-export "$RUNS/edgenet-fine-tuned-0/best.ckpt" -o "$MODELS/edgenet.onnx" \
   --licence 'faces: MIT (github.com/chandrikadeb7/Face-Mask-Detection)' \
   --licence 'scenes and backgrounds: free to use, most not to redistribute'
 
+# Hashes of the pictures that it was trained on, which a training that starts from it keeps out of
+# its test part.
+git rm -q --ignore-unmatch train/maskedge_train/classifier/*.seen.npy
+cp "$RUNS/edgenet-fine-tuned-0/seen.npy" \
+  "train/maskedge_train/classifier/$(sha256sum "$MODELS/edgenet.onnx" | cut -c1-12).seen.npy"
+
 # The bundled int8 file. It depends on the bundled detectors, which find the false alarms.
 edge-export int8 "$MODELS/edgenet.onnx" -o "$MODELS/edgenet.int8.onnx" --overwrite \
   "${ALL_SCENES[@]}"
