@@ -20,3 +20,8 @@ annotate --thresholds "$RESULTS/thresholds.json"
 edge-bench attributes "${PICTURES[@]}" \
   --test-scenes "${DEV_FOREHEAD%=*}" --json "$RESULTS/attributes.json" --overwrite
 annotate --attributes "$RESULTS/attributes.json"
+
+# Hashes of the pictures that the network was trained on, named after the file. A training that starts
+# from it keeps them out of its test part.
+rm -f train/maskedge_train/classifier/*.seen.npy
+cp "$RUNS/seen.npy" "train/maskedge_train/classifier/$(sha256sum "$MODELS/edgenet.onnx" | cut -c1-12).seen.npy"

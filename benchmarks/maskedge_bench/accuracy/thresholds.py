@@ -25,7 +25,7 @@ BOUNDS = tuple(
 )
 """Face thresholds of the curve."""
 WEIGHTS: Mapping[str, Mapping[str, float]] = {
-    "webcam": {"^ilc": 1, "^webcam": 3, "^robo": 1, "^lfw": 0.2, "^flickr": 0.5, "^smoke": 0.2},
+    "webcam": {"^ilc": 1, "^webcam": 1, "^robo": 1, "^lfw": 0.2, "^flickr": 0.5, "^smoke": 0.2},
     "crowds": {"^web_": 1, "^kaggle": 1, "^haon": 1},
 }
 """Weight of a picture by a regular expression for its file name, by domain. A picture that matches
