@@ -151,6 +151,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 OTHER_VERSIONS: Mapping[str, tuple[int, ...]] = {
     "accuracy": (1, 2), "tracking": (1,), "precisions": (1,), "training": (1,), "detector": (1,), "cascade": (1,), "leakage": (1,),
+    "thresholds": (1,), "attributes": (1,),
 }  # fmt: skip
 """Versions that this release reads, by kind of report, for kinds without a shape in `SHAPES`."""
 

@@ -25,7 +25,17 @@ from maskedge.sinks.output_settings import OutputConfig
 from maskedge.support.files import read_text
 
 from .errors import MaskedgeError, UsageError
-from .settings import MASK, PRECISIONS, Range, check_name, check_settings, check_value, shown
+from .settings import (
+    DOMAINS,
+    MASK,
+    OPERATING_POINTS,
+    PRECISIONS,
+    Range,
+    check_name,
+    check_settings,
+    check_value,
+    shown,
+)
 
 if TYPE_CHECKING:
     from maskedge.alerts.rules import AlertRule
@@ -118,10 +128,23 @@ class DetectConfig:
             "all of it"
         },
     )
+    operating_point: str | None = field(
+        default=None,
+        metadata={
+            "help": f"face threshold that the model carries for the detector, by name: {', '.join(OPERATING_POINTS)}; default: "
+            f"{OPERATING_POINTS[0]}, or the detector's own threshold if the model carries none; face_threshold replaces it"
+        },
+    )
+    domain: str | None = field(
+        default=None,
+        metadata={
+            "help": f"kind of pictures for which the operating point was chosen: {', '.join(DOMAINS)}; default: {DOMAINS[0]}",
+        },
+    )
     face_threshold: float | None = field(
         default=None,
         metadata={
-            "help": "lowest face score that counts, 0 to 1; default: the best value for the detector",
+            "help": "lowest face score that counts, 0 to 1; default: that of the operating point",
             "range": Range(0, 1),
         },
     )
@@ -135,6 +158,9 @@ class DetectConfig:
 
     def __post_init__(self) -> None:
         check_settings(self, "detect")
+        for name, value, known in (("operating_point", self.operating_point, OPERATING_POINTS), ("domain", self.domain, DOMAINS)):
+            if value is not None and value not in known:
+                raise UsageError(f"detect.{name} is one of {', '.join(known)}; got {shown(value)}.")
         if self.cascade and self.detector_model:
             raise UsageError("--cascade and --detector-model exclude each other: leave one of them out.")
 

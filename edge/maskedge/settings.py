@@ -13,6 +13,11 @@ from .errors import UsageError
 PRECISIONS = ("auto", "float32", "int8")
 """Precisions of the bundled models. `auto` is int8 on a processor with dot products of bytes,
 otherwise float32."""
+OPERATING_POINTS = ("balanced", "high", "recall")
+"""Names of the face thresholds that a classifier file may carry. `balanced` has the best F1, `high`
+the fewest wrong faces, `recall` finds the most faces."""
+DOMAINS = ("webcam", "crowds")
+"""Kinds of pictures for which a classifier file may carry operating points."""
 MASK = "********"
 MOST_TEXT = 4096
 """Maximum length of a text in characters."""

@@ -378,6 +378,30 @@ def int8(
     click.echo(f"wrote {', '.join(map(str, result.written))}: {output.stat().st_size / 1e6:.2f} MB, sha256 {result.sha256}")
 
 
+@main.command(cls=Command, short_help="Write measured face thresholds and weak groups into a classifier.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=OutputFile(".md"), required=True, help="The .onnx file to write.")
+@overwrite_option
+@click.option("--thresholds", type=_file, help="Report of edge-bench thresholds, measured with this model or its float32 file.")
+@click.option("--attributes", type=_file, help="Report of edge-bench attributes, measured with this model or its float32 file.")
+def annotate(model: Path, output: Path, overwrite: bool, thresholds: Path | None, attributes: Path | None) -> None:
+    """Write measurements of whole pictures into the card of MODEL, a classifier.
+
+    The thresholds are then those of edge-run --precision, and the card shows their curve and the
+    groups of faces that fall behind. The network and its self-test stay as they are.
+
+    Exit codes: 0 done, 2 wrong usage, 4 the file was refused, 5 a file cannot be written.
+    """
+    if thresholds is None and attributes is None:
+        raise click.UsageError("there is nothing to write: give --thresholds, --attributes or both.")
+    if not output.parent.is_dir():
+        raise OutputError(f"the folder {output.parent} does not exist: create it, or choose another --output.")
+    with require_extra("export"):
+        from .classifier.annotate import annotate_classifier
+    written = annotate_classifier(model, output, thresholds, attributes)
+    click.echo(f"wrote {', '.join(map(str, written))}")
+
+
 @main.command(cls=Command, short_help="Verify a model file on this machine.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(

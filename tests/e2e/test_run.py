@@ -141,6 +141,11 @@ FAILURES = {
         "no label 'beard' for a face",
     ),
     "one label": (("--source", "demo", "--labels", "with_mask"), 2, "two labels or more"),
+    "operating point that the model lacks": (
+        ("--source", "demo", "--detector", "haar-stock", "--precision", "high"),
+        2,
+        "has no measurement of the operating point 'high' for the detector haar-stock",
+    ),
     "unknown option": (("--sauce", "demo"), 2, "No such option"),
     "missing file": (("--source", "{tmp}/none.mp4"), 3, "there is no file or folder"),
     "folder without pictures": (("--source", "{tmp}"), 3, "contains no picture"),

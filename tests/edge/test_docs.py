@@ -173,7 +173,8 @@ def test_recipes_are_scripts_of_commands_and_options_that_exist(recipe: Path, op
         assert recipe.stat().st_mode & 0o111, "not executable"
         assert re.search(r"^ *(edge-\w+|make) ", text, flags=re.MULTILINE)
     # Arrays of options go where they are used.
-    for name, content in re.findall(r"^(\w+)=\((.*?)\)$", text, flags=re.MULTILINE | re.DOTALL):
+    shared = (ROOT / "train" / "recipes" / "common.sh").read_text(encoding="utf-8")
+    for name, content in re.findall(r"^(\w+)=\((.*?)\)$", f"{shared}\n{text}", flags=re.MULTILINE | re.DOTALL):
         text = text.replace(f'"${{{name}[@]}}"', " ".join(content.split()))
     assert "[@]" not in text
     for line in text.replace("\\\n", " ").splitlines():

@@ -27,8 +27,8 @@ _TEXTS = (
     '["a\\nb", "\\u0000"]', '["with_mask", "without_mask", "not_a_face"]', '{"margin": 1e999, "square": true}',
     '{"margin": NaN, "square": true}',
     '{"margin": 2, "square": false}', '{"margin": 1' + "0" * 400 + ', "square": true}', '{"unsure_below": 1e400}',
-    '{"unsure_below": "x"}', "9", "detector",
-    "classifier", "\x00", "é", "x" * 1_000_000,
+    '{"unsure_below": "x"}', '{"operating_points": {"haar": {"webcam": {"points": {"high": "x"}}}}}', '{"operating_points": 1e400}',
+    "9", "detector", "classifier", "\x00", "é", "x" * 1_000_000,
 )  # fmt: skip
 _OPERATORS = (
     "Add", "Sub", "Mul", "Div", "MatMul", "Relu", "Softmax", "Exp", "Log", "Sqrt", "Identity", "Reshape", "Transpose", "Cast",

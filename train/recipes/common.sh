@@ -18,15 +18,25 @@ SEEDS="0 1 2"
 
 FACES="$MASKEDGE_DATA/faces"
 TRAIN_SCENES="$MASKEDGE_DATA/scenes/train.csv"
+# The boxes of train.csv begin at the eyebrows. train_refit.csv has the same faces with boxes from
+# the forehead, as more.csv has them.
+REFIT_SCENES="$MASKEDGE_DATA/scenes/train_refit.csv"
+MORE_SCENES="$MASKEDGE_DATA/scenes/more.csv"
 TRAIN_BACKGROUNDS="$MASKEDGE_DATA/backgrounds/train"
+MORE_BACKGROUNDS="$MASKEDGE_DATA/backgrounds/more"
 DEV_SCENES="$MASKEDGE_DATA/scenes/dev.csv"
 DEV_FOREHEAD="$MASKEDGE_DATA/scenes/dev_refit.csv=forehead"
 DEV_BACKGROUNDS="$MASKEDGE_DATA/backgrounds/dev"
 CLIPS="$MASKEDGE_DATA/clips"
-PEOPLE='^\d+_\d+_(?P<person>[a-z]+)_\d+'
+# Names of people, and the webcam pictures, which show few people, as one group.
+PEOPLE='^(?:\d+_\d+_|(?=webcam_))(?P<person>[a-z]+)_\d+'
 
 # Boxes and corrected labels, committed beside the reports.
 FACE_BOXES="$RESULTS/face_boxes.csv"
 FACE_LABELS="$RESULTS/face_labels.csv"
 SCENE_LABELS="$RESULTS/scene_labels.csv"
 UNLABELLED_FACES="$RESULTS/unlabelled_faces.csv"
+
+# All scenes and backgrounds of the present models.
+ALL_SCENES=(--scenes "$REFIT_SCENES=forehead" --scenes "$MORE_SCENES=forehead" --relabel-scenes "$SCENE_LABELS"
+  --backgrounds "$TRAIN_BACKGROUNDS" --backgrounds "$MORE_BACKGROUNDS")

@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from maskedge.boxes import box_iou, side
 from maskedge.labelled_boxes import LabelledBox
@@ -117,19 +118,13 @@ class DetectionCounts:
         predicted = sum(self.predicted.values())
         return {"labels": by_label, "together": _scores(self.right.total(), predicted, self.labelled.total())}
 
-    def f1_interval(self) -> list[float]:
-        """Return the 95 % bootstrap interval of F1 (Efron, 1979).
+    def by_picture(self) -> npt.NDArray[np.int64]:
+        """Return the right, predicted and labelled faces of each picture, int64 `[pictures, 3]`."""
+        return np.diff(np.array(self._totals, np.int64).reshape(-1, 3), axis=0, prepend=0)
 
-        Each draw takes as many pictures as there are, with replacement. It draws whole pictures,
-        because the faces of one picture are alike.
-        """
-        if not self._totals:
-            return [0.0, 0.0]
-        counts = np.diff(np.array(self._totals), axis=0, prepend=0)
-        drawn = np.random.default_rng(0).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), DRAWS)
-        right, predicted, labelled = (drawn @ counts).T
-        f1 = 2 * right / np.maximum(predicted + labelled, 1)
-        return [round(float(bound), 4) for bound in np.percentile(f1, _INTERVAL)]
+    def f1_interval(self) -> list[float]:
+        """Return the 95 % bootstrap interval of F1 (`f1_of_draws`)."""
+        return f1_of_draws(self.by_picture())
 
     def by_size(self) -> list[dict[str, Any]]:
         """Return the number of faces and the shares found and right, by size class and label."""
@@ -143,7 +138,24 @@ class DetectionCounts:
         return rows
 
 
-def ratio(part: int, whole: int) -> float:
+def f1_of_draws(counts: npt.NDArray[np.int64]) -> list[float]:
+    """Return the 95 % bootstrap interval of F1 (Efron, 1979).
+
+    Each draw takes as many pictures as there are, with replacement. It draws whole pictures,
+    because the faces of one picture are alike.
+
+    Args:
+        counts: Right, predicted and labelled faces of each picture, int64 `[pictures, 3]`.
+    """
+    if not len(counts):
+        return [0.0, 0.0]
+    drawn = np.random.default_rng(0).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), DRAWS)
+    right, predicted, labelled = (drawn @ counts).T
+    f1 = 2 * right / np.maximum(predicted + labelled, 1)
+    return [round(float(bound), 4) for bound in np.percentile(f1, _INTERVAL)]
+
+
+def ratio(part: float, whole: float) -> float:
     """Return `part / whole` rounded to four digits, or 0 if `whole` is 0."""
     return round(part / whole, 4) if whole else 0.0
 

@@ -24,6 +24,7 @@ from maskedge_bench.contestants.pipelines import PIPELINES, Pipeline
 from .detection_counts import LEAST_SIDE, LONGEST_SIDE, THREE, TWO, DetectionCounts, ratio
 from .gallery import Gallery
 from .rotation import rotate
+from .scored_pictures import relabel_boxes
 
 SCHEMA = "maskedge.accuracy/2"
 BOUNDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
@@ -170,6 +171,7 @@ def measure_accuracy(
     min_face_size: int | None = None,
     held_out: bool = False,
     unlabelled: Path | None = None,
+    relabel: Path | None = None,
     degrees: float = 0,
     progress: Callable[[int], None] = lambda total: None,
 ) -> tuple[dict[str, Any], list[Gallery]]:
@@ -184,6 +186,7 @@ def measure_accuracy(
         held_out: Measure only the pictures that the training held out.
         unlabelled: CSV of faces that `scenes_path` lacks, with the label `UNLABELLED`. The report
             adds figures that ignore predictions on them.
+        relabel: CSV of reviewed boxes; its label replaces that of the same box (`relabel_boxes`).
         degrees: Clockwise rotation of the pictures and their boxes, as from a tilted camera.
         progress: Called after each picture with the total number of pictures.
 
@@ -195,6 +198,8 @@ def measure_accuracy(
         ModelError: A detector or classifier file is refused.
     """
     labelled = read_boxes(scenes_path)
+    if relabel is not None:
+        labelled = relabel_boxes(labelled, relabel)
     unlabelled_boxes = _read_unlabelled(unlabelled, scenes_path, labelled) if unlabelled else {}
     scenes = {
         scenes_path.parent / image: faces
@@ -237,6 +242,7 @@ def measure_accuracy(
         "min_face": min_face_size,
         "held_out": held_out,
         "degrees": degrees,
+        "relabelled": relabel.name if relabel else None,
         "unlabelled": sum(len(unlabelled_boxes.get(path, [])) for path in scenes) if unlabelled else None,
         "facts": host_facts(),
         "pipelines": [row.figures(len(empty), rows[0], forgive=bool(unlabelled)) for row in rows],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from maskedge_bench.markdown import UNKNOWN, Report, counted, known, markdown_table
 
@@ -42,7 +42,7 @@ def accuracy_table(report: Report) -> str:
         )
     labelled = {label: report["pipelines"][0]["labels"][label]["labelled"] for label in TWO}
     note = (
-        f"{counted(report['pictures'], 'picture')} of `{report['scenes']}`{describe_rotation(report)} with "
+        f"{counted(report['pictures'], 'picture')} of `{report['scenes']}`{_on_relabelled(report)}{describe_rotation(report)} with "
         f"{labelled['with_mask']} masked and {labelled['without_mask']} unmasked faces of 32 px and more; "
         f"{counted(report['backgrounds'], 'picture')} without people. "
         f"{_on_two_labels(report)}{_on_unlabelled(report)}{_on_interval(report)}Cost: time per picture, relative to the first row "
@@ -54,6 +54,10 @@ def accuracy_table(report: Report) -> str:
 def describe_rotation(report: Report) -> str:
     """Return a phrase with the rotation of the pictures, or an empty string without rotation."""
     return f", rotated by {report['degrees']:g} degrees," if report.get("degrees") else ""
+
+
+def _on_relabelled(report: Report) -> str:
+    return f" with the labels of `{report['relabelled']}`" if report.get("relabelled") else ""
 
 
 def _on_two_labels(report: Report) -> str:
@@ -154,3 +158,73 @@ def rates_table(reports: Sequence[Report]) -> str:
         f"rates drop frames, higher rates repeat them. `--detect-every {reports[0]['detect_every']}`."
     )
     return f"{markdown_table(head, rows)}\n\n{note}"
+
+
+def thresholds_table(report: Report) -> str:
+    """Return the operating points of a report of thresholds as a table."""
+    head = ("detector", "domain", "point", "face threshold", "F1", "precision", "recall", "false alarms per background")
+    rows = []
+    for row in report["rows"]:
+        curve = {point["face_threshold"]: point for point in row["curve"]}
+        for name, threshold in row["points"].items():
+            own = curve[threshold]
+            rows.append(
+                [
+                    row["detector"],
+                    row["domain"],
+                    name,
+                    f"{threshold:g}",
+                    *(f"{own[key]:.3f}" for key in ("f1", "precision", "recall")),
+                    known(own["false_alarms_a_background"]),
+                ]
+            )
+    domains = {row["domain"]: row for row in report["rows"]}
+    notes = [
+        f"{name}: {counted(row['pictures'], 'picture')} with {row['faces']:,} faces ("
+        + ", ".join(f"{source} {count:,}" for source, count in row["sources"].items())
+        + "), weights by the start of the file name "
+        + ", ".join(f"`{pattern}` {weight:g}" for pattern, weight in row["weights"].items())
+        + "."
+        for name, row in domains.items()
+    ]
+    held = "Held-out pictures, two" if report["held_out"] else "Two"
+    note = f"{held} labels; {counted(report['backgrounds'], 'picture')} without people. {' '.join(notes)}"
+    return f"{markdown_table(head, rows)}\n\n{note}"
+
+
+def attributes_table(report: Report) -> str:
+    """Return the figures of each group of faces as a table."""
+    rows, detectors = report["rows"], [row["detector"] for row in report["rows"]]
+    head = ["attribute", "group", "faces"]
+    head += [f"`{detector}`, {kind}" for detector in detectors for kind in ("F1", "three-label F1", "found")]
+    groups: dict[tuple[str, str], dict[str, Report]] = {}
+    for row in rows:
+        for own in row["groups"]:
+            groups.setdefault((own["attribute"], own["group"]), {})[row["detector"]] = own
+    lines = [
+        ["all", "", str(rows[0]["whole"]["three_labels"]["faces"]), *_of_group({row["detector"]: row["whole"] for row in rows})]
+    ]
+    for (attribute, group), by_detector in groups.items():
+        own = {detector: by_detector.get(detector) for detector in detectors}
+        faces = next(iter(by_detector.values()))["three_labels"]["faces"]
+        lines.append([attribute, group, str(faces), *_of_group(own)])
+    weak = [f"{own['attribute']} {own['group']} ({row['detector']})" for row in rows for own in row["groups"] if own["weak"]]
+    note = (
+        f"{counted(report['pictures'], 'picture')}. F1 with two labels and, in the next column, with three; in brackets its 95 % "
+        f"bootstrap interval over pictures. Bold: a group of {report['least_faces']} faces or more whose F1 is more than "
+        f"{report['most_below']:g} below that of all faces: {', '.join(weak) or 'none'}."
+    )
+    return f"{markdown_table(head, lines)}\n\n{note}"
+
+
+def _of_group(by_detector: Mapping[str, Report | None]) -> list[str]:
+    """Return the cells of a group."""
+    cells = []
+    for own in by_detector.values():
+        if own is None:
+            cells += [UNKNOWN] * 3
+            continue
+        two, three, mark = own["two_labels"], own["three_labels"], "**" if own.get("weak") else ""
+        first = f"{mark}{_f1(two['f1'], two['f1_interval'])}{mark}" if two["faces"] else UNKNOWN
+        cells += [first, f"{mark}{three['f1']:.3f}{mark}", f"{three['found']:.3f}"]
+    return cells

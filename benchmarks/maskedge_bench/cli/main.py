@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
 from maskedge.cli.common import CommandGroup, require_runtime, silence_libraries
 from maskedge.cli.output_options import OutputFile
-from maskedge.support.files import write_file
 from maskedge.version import VERSION
 
+from .curves import attributes, thresholds
 from .history import history
 from .live import live
-from .output import check_output
+from .output import check_output, write_json
 from .reports import check, compare, report, tables
 from .speed import cold_start, json_option, nets, roofline, speed
 from .tune import tune
@@ -65,6 +63,12 @@ def main() -> None:
     help="CSV in the format of --scenes with faces that it lacks (label: unlabelled). Adds an F1 that ignores these faces.",
 )
 @click.option(
+    "--relabel-scenes",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV of reviewed boxes, in the format of --scenes. It replaces labels of the same boxes; the label unlabelled excludes a "
+    "face.",
+)
+@click.option(
     "--rotate",
     "degrees",
     type=click.IntRange(-180, 180),
@@ -87,6 +91,7 @@ def accuracy(
     min_face_size: int | None,
     held_out: bool,
     unlabelled: Path | None,
+    relabel_scenes: Path | None,
     degrees: int,
     json_path: Path | None,
     overwrite: bool,
@@ -114,11 +119,12 @@ def accuracy(
             min_face_size=min_face_size,
             held_out=held_out,
             unlabelled=unlabelled,
+            relabel=relabel_scenes,
             degrees=degrees,
             progress=progress,
         )
     click.echo(accuracy_table(measured))
-    _write(measured, json_path)
+    write_json(measured, json_path)
     if html_path:
         write_accuracy_page(html_path, measured, galleries)
         click.echo(f"wrote {html_path}")
@@ -191,15 +197,8 @@ def tracking(
     click.echo(tracking_table(measured))
     if rates:
         click.echo(f"\n{rates_table([measured])}")
-    _write(measured, json_path)
+    write_json(measured, json_path)
 
 
-def _write(report: dict[str, Any], path: Path | None) -> None:
-    if path is None:
-        return
-    write_file(path, json.dumps(report, indent=1) + "\n")
-    click.echo(f"wrote {path}")
-
-
-for _command in (speed, live, history, nets, cold_start, roofline, compare, report, check, tables, tune):
+for _command in (thresholds, attributes, speed, live, history, nets, cold_start, roofline, compare, report, check, tables, tune):
     main.add_command(_command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import click
 
 from maskedge.errors import OutputError
+from maskedge.support.files import write_file
 
 
 def check_output(path: Path | None) -> None:
@@ -43,3 +45,15 @@ def finish(report: dict[str, Any], path: Path | None) -> None:
     if report["partial"]:
         click.echo("stopped; the report covers the complete rounds", err=True)
         sys.exit(130)
+
+
+def write_json(report: dict[str, Any], path: Path | None) -> None:
+    """Write a report of a kind without a shape (`report_schemas.OTHER_VERSIONS`), if a file is given.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    if path is None:
+        return
+    write_file(path, json.dumps(report, indent=1) + "\n")
+    click.echo(f"wrote {path}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from maskedge.errors import UsageError
 from maskedge.modelfile.precision_table import precision_table
-from maskedge_bench.accuracy.tables import accuracy_table, tracking_table
+from maskedge_bench.accuracy.tables import accuracy_table, attributes_table, thresholds_table, tracking_table
 from maskedge_bench.history.tables import history_table
 from maskedge_bench.live.tables import live_tables
 from maskedge_bench.markdown import Report, known, markdown_table
@@ -97,6 +97,8 @@ _KINDS: dict[str, Kind] = {
     "training": Kind(lambda report: f"Training of {report['net']}", _evaluations),
     "detector": Kind(lambda _: "Training of a detector", _detector),
     "cascade": Kind(lambda _: "Training of a cascade", _cascade),
+    "thresholds": Kind(lambda _: "Face thresholds", thresholds_table),
+    "attributes": Kind(lambda _: "Accuracy by attributes of the faces", attributes_table),
     "leakage": Kind(lambda report: f"Leakage between splits, {report['net']}", _leakage),
 }
 _TABLES: Mapping[str, Callable[[Report], str]] = {

@@ -17,7 +17,7 @@ from maskedge.errors import UsageError
 from maskedge.modelfile.precision_table import precision_table
 from maskedge.support.files import write_file
 from maskedge.types import NOT_A_FACE
-from maskedge_bench.accuracy.tables import accuracy_table, rates_table, tracking_table
+from maskedge_bench.accuracy.tables import accuracy_table, attributes_table, rates_table, thresholds_table, tracking_table
 from maskedge_bench.history.tables import history_table
 from maskedge_bench.live.tables import live_table, streams_table
 from maskedge_bench.markdown import markdown_table
@@ -80,6 +80,8 @@ def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
         "starts": of_speed(load_time_table),
         "roofline": of_speed(lambda report: roofline_table(report["limits"])),
         "accuracy": lambda: accuracy_table(load("accuracy")),
+        "thresholds": lambda: thresholds_table(load("thresholds")),
+        "attributes": lambda: attributes_table(load("attributes")),
         "compare": lambda: compare_table(load_own("compare", COMPARE)),
         "nets": lambda: nets_table(load_own("nets", NETS)),
         "precisions": lambda: precision_table(load("precisions")),
@@ -94,6 +96,7 @@ def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
         "scenes": lambda: _scenes(load_all("training")),
         "limits": lambda: _limits(load_all("training")),
         "rotation": lambda: _rotation([load(f"rotation/{path.stem}") for path in (results / "rotation").glob("*.json")]),
+        "fine_tuning": lambda: _fine_tuning(load("fine-tuning/room"), load("fine-tuning/elsewhere")),
         "leakage": lambda: _leakage(load("leakage")),
         "copies": lambda: _copies(load_all("copies")),
     }
@@ -256,6 +259,38 @@ def _rotation(reports: list[dict[str, Any]]) -> str:
     ]
     held = "held-out " if reports[0]["held_out"] else ""
     return f"{markdown_table(head, rows)}\n\n{reports[0]['pictures']} {held}pictures."
+
+
+def _fine_tuning(room: dict[str, Any], elsewhere: dict[str, Any]) -> str:
+    """Render the bundled network before fine-tuning, the first of its two reports, and after it with each seed."""
+    head = ("network", "F1 there", "masked and unmasked faces found there", "F1 elsewhere", "found elsewhere")
+    rows = []
+    for number, own in enumerate(zip(_ours(room), _ours(elsewhere), strict=True)):
+        cells = [cell for row in own for cell in (_f1(row["two_labels"]), f"{_found(row):.1%}")]
+        rows.append([f"fine-tuned, seed {number - 1}" if number else "bundled", *cells])
+    count = [sum(part["labelled"] for part in _ours(report)[0]["labels"].values()) for report in (room, elsewhere)]
+    note = (
+        f"There: {room['pictures']} other pictures of the source, {count[0]} faces. Elsewhere: {elsewhere['pictures']} pictures "
+        f"of `dev_refit.csv`, {count[1]} faces. Two labels; in brackets: 95 % bootstrap interval over pictures."
+    )
+    return f"{markdown_table(head, rows)}\n\n{note}"
+
+
+def _ours(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of a report of accuracy without the original pipeline."""
+    rows: list[dict[str, Any]] = report["pipelines"][1:]
+    return rows
+
+
+def _f1(figures: dict[str, Any]) -> str:
+    low, high = figures["f1_interval"]
+    return f"{figures['f1']:.3f} ({low:.3f} - {high:.3f})"
+
+
+def _found(row: dict[str, Any]) -> float:
+    parts = row["labels"].values()
+    labelled: int = sum(part["labelled"] for part in parts)
+    return float(sum(part["found"] * part["labelled"] for part in parts)) / labelled
 
 
 def _leakage(report: dict[str, Any]) -> str:

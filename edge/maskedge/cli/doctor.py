@@ -6,9 +6,10 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -141,6 +142,7 @@ def _models(chosen: Path | None) -> Iterator[Finding]:
 
 def _model(path: Path) -> Iterator[Finding]:
     try:
+        from maskedge.vision.classifier import MaskClassifier
         from maskedge.vision.detectors.network import CnnDetector
         from maskedge.vision.self_test import verify
     except ImportError:
@@ -150,6 +152,8 @@ def _model(path: Path) -> Iterator[Finding]:
         facts = f"model {path.name}: {', '.join(found.labels)}"
         if found.kind == "detector":
             facts += f"; {_finds(CnnDetector(path).smallest_face(*_FRAME_SIZE))}"
+        else:
+            facts += f"; {_operating_points(MaskClassifier(path).contract.card)}"
     except MaskedgeError as error:
         yield Finding("FAIL", f"model: {error}")
         return
@@ -160,6 +164,16 @@ def _model(path: Path) -> Iterator[Finding]:
     else:
         remedy = "this onnxruntime computes different results: install another version, or export the model again"
         yield Finding("FAIL", f"{facts}, allowed {found.tolerance:g}; {found.changed} answers changed", remedy)
+
+
+def _operating_points(card: Mapping[str, Any]) -> str:
+    """Return the face thresholds that a classifier carries, such as `haar webcam: balanced 0.94`."""
+    texts = [
+        f"{detector} {domain}: {', '.join(f'{name} {threshold:g}' for name, threshold in own['points'].items())}"
+        for detector, domains in card.get("operating_points", {}).items()
+        for domain, own in domains.items()
+    ]
+    return f"face thresholds ({'; '.join(texts)})" if texts else "no face thresholds of its own"
 
 
 def _display() -> Iterator[Finding]:

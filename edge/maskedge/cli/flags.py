@@ -14,6 +14,7 @@ import click
 
 from maskedge.config import CAMERAS, LOG_FORMATS, LOG_LEVELS, field_of
 from maskedge.errors import UsageError
+from maskedge.settings import DOMAINS, OPERATING_POINTS
 
 from .common import Command
 
@@ -165,6 +166,25 @@ FLAGS = (
         "Wait for the detection of each frame that has one, so that the results do not depend on the speed of the machine. "
         "With --no-sync, no frame waits: a detection runs beside the tracking, which takes it up when it is complete.",
         default="--sync for files, --no-sync for live sources; --anonymize always waits",
+    ),
+    Flag(
+        _FACES,
+        "--precision",
+        "detect.operating_point",
+        "Choose what counts as a face: balanced, high (fewer wrong faces) or recall (more faces). The model carries the "
+        "thresholds (edge-export inspect).",
+        "",
+        click.Choice(OPERATING_POINTS),
+        default=f"{OPERATING_POINTS[0]}, or the detector's own threshold if the model carries none",
+    ),
+    Flag(
+        _FACES,
+        "--domain",
+        "detect.domain",
+        "Choose the kind of pictures for --precision.",
+        "",
+        click.Choice(DOMAINS),
+        default=DOMAINS[0],
     ),
     Flag(
         _FACES,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -134,6 +134,20 @@ def content_digest(content: bytes) -> str:
     """Return the digest for `maskedge.sha256`: SHA-256 with zeros for the digits of that entry."""
     zeroed = _DIGEST.sub(_DIGEST_KEY + b"\x12\x40" + b"0" * 64, content, count=1)
     return hashlib.sha256(zeroed).hexdigest()
+
+
+def origin_digest(card: Mapping[str, Any], content: bytes) -> str:
+    """Return the SHA-256 of the float32 file that a model file was made from, before annotations.
+
+    It is the same for the float32 file and its int8 file, annotated (`edge-export annotate`) or not.
+
+    Args:
+        card: The card of the file.
+        content: The file.
+    """
+    quantised = card.get("quantisation")
+    origin = card.get("annotated") or (quantised.get("of") if isinstance(quantised, dict) else None)
+    return str(origin or hashlib.sha256(content).hexdigest())
 
 
 def seal(content: bytes) -> bytes:
@@ -362,7 +376,20 @@ def _read_common(
     bound = card.get("unsure_below", 0.0)
     if bound is not None and (isinstance(bound, bool) or not isinstance(bound, int | float) or not 0 <= bound <= 1):
         raise broken("unsure_below of maskedge.card must be a number from 0 to 1")
+    if not _are_operating_points(card.get("operating_points", {})):
+        raise broken("operating_points of maskedge.card must map detectors, domains and names to thresholds from 0 to 1")
     return tuple(labels), card
+
+
+def _are_operating_points(detectors: Any) -> bool:
+    """Return True if a value has the shape of `vision.operating_points`."""
+    if not isinstance(detectors, dict) or not all(isinstance(domains, dict) for domains in detectors.values()):
+        return False
+    measured = [domain for domains in detectors.values() for domain in domains.values()]
+    if not all(isinstance(domain, dict) and isinstance(domain.get("points"), dict) for domain in measured):
+        return False
+    thresholds = [threshold for domain in measured for threshold in domain["points"].values()]
+    return all(isinstance(own, int | float) and not isinstance(own, bool) and 0 <= own <= 1 for own in thresholds)
 
 
 def _signature(nodes: list[Any]) -> str:

@@ -34,7 +34,8 @@ from .state import RunState
 
 WITHOUT_RESTART = (
     *("alerts", "line", "zones.roi", "limits.max_fps", "limits.cpu_budget", "privacy.anonymize", "privacy.stats_only"),
-    *("detect.every", "detect.face_threshold", "detect.sync", "detect.motion_gate", "log.format", "log.level"),
+    *("detect.every", "detect.face_threshold", "detect.operating_point", "detect.domain", "detect.sync", "detect.motion_gate"),
+    *("log.format", "log.level"),
 )
 """Keys that take effect on a reload."""
 
@@ -60,6 +61,8 @@ def open_detector(config: EdgeConfig, *, every_frame: bool = False, chosen: bool
         detector_model=detect.detector_model,
         detect_every=1 if every_frame else detect.every,
         face_threshold=detect.face_threshold,
+        operating_point=detect.operating_point,
+        domain=detect.domain,
         min_face_size=detect.min_face_size,
         labels=config.model.labels,
         threads=config.limits.threads,
@@ -78,7 +81,8 @@ def share_detector(detector: MaskDetector, config: EdgeConfig, worker: Detection
     shared = detector.share(worker, reidentify=not config.privacy.no_reidentification)
     shared.detect_every = 1 if detects_every_frame(config) else config.detect.every
     shared.min_face_size = config.detect.min_face_size
-    shared.set_face_threshold(config.detect.face_threshold)
+    detect = config.detect
+    shared.set_face_threshold(detect.face_threshold, detect.operating_point, detect.domain)
     return shared
 
 
@@ -234,7 +238,9 @@ class Run:
             UsageError: The configuration is invalid.
         """
         changed = changed_keys(self._config, config)
-        context, lines = self.context, parse_lines(config.lines)
+        context, detect, lines = self.context, config.detect, parse_lines(config.lines)
+        # First, because the model may lack the operating point.
+        threshold = self._detector.choose_face_threshold(detect.face_threshold, detect.operating_point, detect.domain)
         if {"alerts", "zones.roi"} & set(changed):
             zones = Zones.parse(config.zones.roi)
             self._check_rules(config, zones)
@@ -248,8 +254,8 @@ class Run:
         if context.rate_limiter is not None:
             context.rate_limiter.max_fps, context.rate_limiter.cpu_budget = config.limits.max_fps, config.limits.cpu_budget
         context.anonymize, context.stats_only = config.privacy.anonymize, config.privacy.stats_only
-        self._detector.detect_every = 1 if every_frame else config.detect.every
-        self._detector.set_face_threshold(config.detect.face_threshold)
+        self._detector.detect_every = 1 if every_frame else detect.every
+        self._detector.set_face_threshold(threshold)
         self._detector.set_tracking_mode(**_tracking_mode(config, self._source))
         self._config = config
         self._state.update_settings(_reloadable_settings(config, self._detector))
@@ -357,6 +363,7 @@ def _describe_settings(config: EdgeConfig, detector: MaskDetector) -> dict[str, 
 def _reloadable_settings(config: EdgeConfig, detector: MaskDetector) -> dict[str, Any]:
     return {
         "detect_every": detector.detect_every,
+        "face_threshold": round(detector.face_threshold, 4),
         "sync": not detector.is_asynchronous,
         "max_fps": config.limits.max_fps,
         "cpu_budget": config.limits.cpu_budget,

@@ -170,6 +170,8 @@ class Cameras:
         check_cameras(loaded.cameras)
         for config in loaded.cameras:
             check_rules_of(config, self._labels)
+            detect = config.detect
+            self._shared.detector.choose_face_threshold(detect.face_threshold, detect.operating_point, detect.domain)
 
     def _start(self, config: EdgeConfig) -> CameraThread:
         camera = CameraThread(config, self._shared)

@@ -82,6 +82,7 @@ def _render_classifier(path: Path, contract: ClassifierContract, content: bytes)
         _data(card),
         "## Figures",
         *_figures(card),
+        *_operating_points(card),
         "## Limits",
         *_limits(card),
         "## Export",
@@ -216,16 +217,66 @@ def _figures(card: Mapping[str, Any]) -> Iterable[str]:
                 f"{gate['rejected']:.4f} of {gate['false_alarms']:,} false alarms and keeps "
                 f"{gate['kept']:.4f} of {gate['faces']:,} faces."
             )
+            # Older files have no curve.
+            if curve := gate.get("curve"):
+                shares = [(f"{row['face_threshold']:g}", _figure(row["kept"]), _figure(row["rejected"])) for row in curve]
+                yield _table(("face probability of at least", "faces kept", "false alarms rejected"), shares)
     if not card.get("evaluations"):
         yield "The file has no figures."
 
 
+def _operating_points(card: Mapping[str, Any]) -> Iterable[str]:
+    """Return the face thresholds by name, and the curve that they were chosen from."""
+    measured = card.get("operating_points", {})
+    if not measured:
+        return
+    yield "## Operating points"
+    yield ("Face thresholds for `edge-run --precision NAME --domain NAME`, chosen on held-out pictures with two labels.")
+    for detector, domains in measured.items():
+        for domain, own in domains.items():
+            yield f"### {detector}, {domain}"
+            names: dict[float, list[str]] = {}
+            for name, threshold in own["points"].items():
+                names.setdefault(threshold, []).append(name)
+            rows = [
+                (
+                    f"{row['face_threshold']:g}",
+                    ", ".join(f"**{name}**" for name in names.get(row["face_threshold"], [])) or "-",
+                    *(_figure(row[key]) for key in ("precision", "recall", "f1", "false_alarms_a_background")),
+                )
+                for row in own["curve"]
+            ]
+            yield _table(("face threshold", "name", "precision", "recall", "F1", "false alarms per background"), rows)
+            weights = ", ".join(f"`{source}` x {weight:g}" for source, weight in own["weights"].items())
+            yield (
+                f"{own['pictures']:,} pictures with {own['faces']:,} faces, by the start of their names: {weights}; "
+                f"{own['backgrounds']:,} backgrounds."
+            )
+
+
 def _limits(card: Mapping[str, Any]) -> Iterable[str]:
+    if measured := card.get("groups"):
+        yield (
+            f"Groups of {measured['least_faces']} faces or more whose F1 is more than {measured['most_below']:g} below that of "
+            "all faces (`edge-bench attributes`: size, light, contrast, sharpness, compression, position, crowding, label, "
+            "source):"
+        )
+        groups: list[tuple[str, ...]] = []
+        for detector, figures in measured["detectors"].items():
+            groups.append((detector, "all", "", "", *_two_and_three(figures["whole"])))
+            groups += [
+                (detector, own["attribute"], own["group"], f"{own['faces']:,}", *_two_and_three(own)) for own in figures["weak"]
+            ]
+        yield _table(("detector", "attribute", "group", "faces", "F1, two labels", "F1, three labels"), groups)
     if limits := card.get("limits"):
         yield "Accuracy over all labels on degraded copies of the test faces:"
         rows = [(limit["condition"], f"{limit['accuracy']:.4f}", f"{limit['faces']:,}") for limit in limits]
         yield _table(("faces", "accuracy", "number"), rows)
     yield _NOT_MEASURED
+
+
+def _two_and_three(own: Mapping[str, float | None]) -> tuple[str, str]:
+    return _figure(own["two_labels"]), _figure(own["three_labels"])
 
 
 def _export(card: Mapping[str, Any]) -> str:

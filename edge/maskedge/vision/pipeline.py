@@ -26,6 +26,7 @@ from maskedge.types import Box, Face, Image
 from .analysis import AnalysisRequest, FrameAnalyzer
 from .classifier import MaskClassifier
 from .detectors import BoxDetector, FaceDetector, adapt_detector, is_detector_file, load_detector
+from .operating_points import find_threshold
 from .scoring import LabelChoice, Thresholds, suppress_rows
 from .standalone import default_detector_name, rejects_non_faces, standalone_notice
 from .video import VideoDetector
@@ -73,10 +74,15 @@ class MaskDetector:
             s. It runs in two consecutive frames only if they are at least 2 x `detect_every` / 25 s
             apart. After a person is lost, it may run earlier.
         face_threshold: Lowest face score, 0 to 1: the classifier's probability, fused with the
-            detector's score if it gives one. None for the detector's default. A tracked face is
+            detector's score if it gives one. None for that of the operating point. A tracked face is
             kept down to 0.7 times this score. For a model without the label `not_a_face` the
             threshold applies to the detector's score alone; all detections without scores are
             accepted.
+        operating_point: `balanced`, `high` (precision) or `recall`: a face threshold that the model
+            carries for the detector. None: `balanced`, or the detector's default if the model
+            carries none. Ignored with `face_threshold`.
+        domain: `webcam` or `crowds`: the kind of pictures on which the operating point was chosen.
+            None: `webcam`.
         min_face_size: Side in pixels of the smallest face (geometric mean of the box's sides);
             smaller ones are dropped. A detector given by name resizes the picture accordingly.
             None: every face that the detector finds.
@@ -103,13 +109,21 @@ class MaskDetector:
         tracking: bool = False,
         detect_every: int = 1,
         face_threshold: float | None = None,
+        operating_point: str | None = None,
+        domain: str | None = None,
         min_face_size: int | None = None,
         labels: Sequence[str] | None = None,
         threads: int | None = None,
         reidentify: bool = True,
     ) -> None:
         # Creating the sections checks the ranges.
-        DetectConfig(every=detect_every, face_threshold=face_threshold, min_face_size=min_face_size)
+        DetectConfig(
+            every=detect_every,
+            face_threshold=face_threshold,
+            operating_point=operating_point,
+            domain=domain,
+            min_face_size=min_face_size,
+        )
         LimitsConfig(threads=threads)
         self._threads = threads
         self._set_threads()
@@ -130,7 +144,7 @@ class MaskDetector:
         self.analyzer = FrameAnalyzer(self.classifier, self.detector)
         self.detect_every = detect_every
         self.min_face_size = min_face_size
-        self.set_face_threshold(face_threshold)
+        self.set_face_threshold(face_threshold, operating_point, domain)
         self._reidentify = reidentify
         bound = self.classifier.contract.card.get("unsure_below")
         self.unsure_below = float(bound) if isinstance(bound, int | float) else 0.0
@@ -179,13 +193,33 @@ class MaskDetector:
         """Lowest face score of a face, 0 to 1."""
         return self.thresholds.face_threshold
 
-    def set_face_threshold(self, face_threshold: float | None) -> None:
-        """Set the lowest face score of a face; None for the detector's default."""
+    def set_face_threshold(
+        self, face_threshold: float | None, operating_point: str | None = None, domain: str | None = None
+    ) -> None:
+        """Set the lowest face score of a face. See `choose_face_threshold`."""
         self.thresholds = Thresholds(
-            self.detector.default_threshold if face_threshold is None else face_threshold,
+            self.choose_face_threshold(face_threshold, operating_point, domain),
             self.detector.score_weights is not None,
             self.min_face_size,
         )
+
+    def choose_face_threshold(
+        self, face_threshold: float | None, operating_point: str | None = None, domain: str | None = None
+    ) -> float:
+        """Return the lowest face score that given settings select.
+
+        Args:
+            face_threshold: The score, 0 to 1; None for that of the operating point.
+            operating_point: See the constructor.
+            domain: See the constructor.
+
+        Raises:
+            UsageError: The model does not carry the operating point.
+        """
+        if face_threshold is None:
+            card, path = self.classifier.contract.card, self.classifier.path
+            face_threshold = find_threshold(card, self.detector_name, operating_point, domain, path)
+        return self.detector.default_threshold if face_threshold is None else face_threshold
 
     @property
     def tracker(self) -> FaceTracker | None:
@@ -327,12 +361,15 @@ class MaskDetector:
 
 
 def _detector_name(detector: str | Path | FaceDetector | BoxDetector) -> str:
-    """Return the name of a detector, the file name without its folder, or the name of a class."""
+    """Return the name of a detector, the file name without its folder, or the name of a class.
+
+    A detector that `load_detector` has loaded has the name that it would have here.
+    """
     if isinstance(detector, Path):
         return detector.name
     if isinstance(detector, str):
         return Path(detector).name if is_detector_file(detector) else detector
-    return type(detector).__name__
+    return str(getattr(detector, "name", type(detector).__name__))
 
 
 def as_bgr(image: Image) -> Image:

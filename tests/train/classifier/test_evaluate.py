@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from maskedge_train.data.crops import Crops
 LABELS = ("with_mask", "not_a_face")
 
 
-def rejection_of(faces: int, false_positives: int) -> dict[str, float | int | None]:
+def rejection_of(faces: int, false_positives: int) -> dict[str, Any]:
     """Measure a net whose face logit rises from crop to crop, for faces and for false positives."""
     count = faces + false_positives
     logits = np.zeros((count, 2), np.float32)
@@ -38,11 +40,17 @@ def test_rejection_by_hand() -> None:
     # temperature. 17 faces lie below.
     assert found["least_face"] == pytest.approx(1 / (1 + np.exp(-0.345)), abs=1e-4)
     assert found["kept_at_97"] == pytest.approx(84 / 101, abs=1e-4)
+    curve = {row["face_threshold"]: row for row in found["curve"]}
+    assert curve[0.5]["kept"] == found["kept"]
+    assert curve[0.5]["rejected"] == pytest.approx(found["rejected"], abs=0.011)
+    kept = [row["kept"] for row in found["curve"]]
+    assert kept == sorted(kept, reverse=True)
 
 
 def test_rejection_without_faces_or_false_positives() -> None:
-    assert rejection_of(faces=0, false_positives=9) | {"rejected": None, "least_face": None} == {
+    assert rejection_of(faces=0, false_positives=9) | {"rejected": None, "least_face": None, "curve": None} == {
         "rejected": None, "false_alarms": 9, "kept": None, "faces": 0, "least_face": None, "kept_at_97": None,
+        "curve": None,
     }  # fmt: skip
     found = rejection_of(faces=9, false_positives=0)
     assert (found["rejected"], found["kept_at_97"], found["faces"]) == (None, None, 9)

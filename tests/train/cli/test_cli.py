@@ -45,6 +45,26 @@ def test_leakage_compares_the_splits(command, faces_folder: Path, tmp_path: Path
     assert result["group"]["separated"] == 0
 
 
+@pytest.mark.slow
+def test_a_folder_alone_is_enough_to_train(command, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    small = ["--epochs", "1", "--samples", "128", "--generated", "4", "--accelerator", "cpu", "--quiet"]
+    done = command("edge-train", faces_folder, *small, "--out", tmp_path / "own")
+    assert done.returncode == 0, done.stderr
+    assert "faces: 96 pictures" in done.stdout
+    assert "boxes: located by the bundled models" in done.stdout
+    assert "at most 1 epochs of 128 crops" in done.stdout
+    report = json.loads((tmp_path / "own" / "report.json").read_text())
+    assert report["recipe"]["learning_rate"] == 1e-3
+    assert "init" in report["recipe"]
+    assert report["evaluations"][0]["accuracy"] > 0.9
+    learned = np.load(tmp_path / "own" / "seen.npy")
+    assert len(learned) > report["split"]["train"]
+    again = command("edge-train", faces_folder, *small, "--init", tmp_path / "own" / "best.ckpt", "--out", tmp_path / "again")
+    assert again.returncode == 0, again.stderr
+    parts = [json.loads((tmp_path / run / "split.json").read_text())["parts"] for run in ("own", "again")]
+    assert set(parts[1]["test"]) <= set(parts[0]["test"])
+
+
 def make_odd_data(root: Path, faces_folder: Path) -> None:
     """Write data sets that are unusable for training."""
     random = np.random.default_rng(1)
@@ -65,6 +85,15 @@ def make_odd_data(root: Path, faces_folder: Path) -> None:
     ("arguments", "code", "words"),
     [
         (["classifier"], 2, "there is no data"),
+        (["EMPTY"], 2, "EMPTY/with_mask contains no pictures"),
+        (["ONE"], 2, "no folder 'without_mask'"),
+        (["CORRUPT", "--whole-pictures"], 2, "no readable picture"),
+        (["THREE", "--whole-pictures", "--generated", "1", "--init", "none"], 2, "too few pictures of with_mask"),
+        (["."], 2, "data sets in sub-folders"),
+        (["FACES", "--data", "FACES"], 2, "faces are given twice"),
+        (["nowhere"], 2, "No such command 'nowhere'"),
+        (["detector", "FACES"], 2, "there are 0 labelled faces in whole pictures"),
+        (["detector", "SCENES", "--fine-tune", "--hold-out", "^web_"], 2, "leave out --hold-out"),
         (["classifier", "--data", "FACES", "--net", "resnet"], 2, "known are edgenet, edgenet-l, seednet"),
         (["classifier", "--data", "FACES", "--people", "("], 2, "regular expression"),
         (["classifier", "--data", "FACES", "--split", "NOSPLIT"], 2, "not a split file"),

@@ -12,7 +12,7 @@ import pytest
 from maskedge import UsageError
 from maskedge_train.data.dataset import DataSet, load_dataset
 from maskedge_train.data.hashing import near_pairs, perceptual_hashes
-from maskedge_train.data.near_duplicates import find_near_duplicates, people_pattern
+from maskedge_train.data.near_duplicates import find_near_duplicates, find_seen, people_pattern
 from maskedge_train.data.split import PARTS, Split, is_held_out, split_dataset, split_held_out
 from maskedge_train.shared.box_file import BoxFile
 
@@ -138,3 +138,23 @@ def test_real_data_has_the_known_duplicates(data_dir: Path) -> None:
     assert len(copies) == pytest.approx(548, abs=40)
     assert split_dataset(dataset, 0, people=PEOPLE).separated == 0
     assert split_dataset(dataset, 0, by="random", people=PEOPLE).separated > 0.3
+
+
+def test_pictures_that_the_initial_weights_saw_are_not_in_the_test(copied: DataSet) -> None:
+    names = [picture.name for picture in copied.pictures]
+    related = find_near_duplicates(copied.pictures, PEOPLE).groups(len(names))
+    seen = np.arange(len(names)) % 3 > 0
+    hashes = np.array([picture.hashes[0] for picture, known in zip(copied.pictures, seen, strict=True) if known])
+    learned = {names[row] for row in np.flatnonzero(np.isin(related, related[seen]))}
+    split = split_dataset(copied, 0, people=PEOPLE, seen=hashes)
+    assert not learned & set(split.parts["test"])
+    assert split.sizes()["test"] > 10
+    assert all(split.sizes()[part] for part in PARTS)
+    assert learned & set(split_dataset(copied, 0, people=PEOPLE).parts["test"])
+
+
+def test_a_mirrored_picture_was_seen_too(copied: DataSet) -> None:
+    pictures = {picture.name: picture for picture in copied.pictures}
+    hashes = pictures["faces/with_mask/face 0.jpg"].hashes[:1]
+    mirrored, other = pictures["faces/with_mask/mirror.webp"], pictures["faces/with_mask/face 9.jpg"]
+    assert find_seen([mirrored, other], hashes).tolist() == [True, False]

@@ -24,6 +24,10 @@ _REJECTED = 0.97
 """Share of rejected false positives at which `kept_at_97` is measured."""
 
 
+_CURVE = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.94, 0.97, 0.99)
+"""Face probabilities of the curve of kept faces and rejected false positives."""
+
+
 def predict_sets(checkpoint: Path, sets: Mapping[str, Crops]) -> tuple[ClassifierSpec, Card, list[Predictions], dict[str, Any]]:
     """Run a checkpoint's network on several sets of crops.
 
@@ -50,7 +54,7 @@ def predict_sets(checkpoint: Path, sets: Mapping[str, Crops]) -> tuple[Classifie
     return spec, card, predictions, gates
 
 
-def measure_rejection(predictions: Predictions, crops: Crops, temperature: float) -> dict[str, float | int | None]:
+def measure_rejection(predictions: Predictions, crops: Crops, temperature: float) -> dict[str, Any]:
     """Measure how well a network rejects the false positives of detectors.
 
     Args:
@@ -64,6 +68,8 @@ def measure_rejection(predictions: Predictions, crops: Crops, temperature: float
         `kept`: share of the labelled `faces` that get another label.
         `least_face`: face probability below which 97 % of the false positives lie.
         `kept_at_97`: share of faces above it.
+        `curve`: rows of `face_threshold`, and the shares `kept` and `rejected` there. The threshold
+            is that of a detector without scores, before the refinement of `edge-run`.
         A figure without data is None.
     """
     none = predictions.labels.index(NOT_A_FACE)
@@ -73,6 +79,11 @@ def measure_rejection(predictions: Predictions, crops: Crops, temperature: float
     faces = crops.labels != NOT_A_FACE
     threshold = float(np.quantile(probable[false_positives], _REJECTED, method="higher")) if false_positives.any() else None
     both = threshold is not None and faces.any()
+
+    def share(rows: npt.NDArray[np.bool_], bound: float) -> float | None:
+        return round(float((probable[rows] >= bound).mean()), 4) if rows.any() else None
+
+    curve = [(bound, share(faces, bound), share(false_positives, bound)) for bound in _CURVE]
     return {
         "least_face": None if threshold is None else round(threshold, 4),
         "kept_at_97": round(float((probable[faces] > threshold).mean()), 4) if both else None,
@@ -80,6 +91,10 @@ def measure_rejection(predictions: Predictions, crops: Crops, temperature: float
         "false_alarms": int(false_positives.sum()),
         "kept": round(float((~rejected[faces]).mean()), 4) if faces.any() else None,
         "faces": int(faces.sum()),
+        "curve": [
+            {"face_threshold": bound, "kept": kept, "rejected": None if passed is None else round(1 - passed, 4)}
+            for bound, kept, passed in curve
+        ],
     }
 
 

@@ -181,12 +181,24 @@ def _place_loss(located: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
 
 
 class _Batches(Dataset[_Batch]):
-    """Batches by row numbers: uint8 `[N, 3, S, S]`, int64 `[N]` and float32 `[N, 4]`."""
+    """Batches by row numbers: uint8 `[N, 3, S, S]`, int64 `[N]` and float32 `[N, 4]`.
 
-    def __init__(self, images: Image, targets: npt.NDArray[np.int64], places: npt.NDArray[np.float32]) -> None:
-        self.images, self.targets, self.places = images, targets, places
+    With `own`, the row numbers count only these rows. The images are not copied: they may be
+    gigabytes, in a file that several trainings share.
+    """
 
-    def __getitem__(self, rows: list[int]) -> _Batch:
+    def __init__(
+        self,
+        images: Image,
+        targets: npt.NDArray[np.int64],
+        places: npt.NDArray[np.float32],
+        own: npt.NDArray[np.int64] | None = None,
+    ) -> None:
+        self.images, self.targets, self.places, self.own = images, targets, places, own
+
+    def __getitem__(self, rows: npt.NDArray[np.int64] | list[int]) -> _Batch:
+        if self.own is not None:
+            rows = self.own[rows]
         return to_tensor(self.images[rows]), torch.from_numpy(self.targets[rows]), torch.from_numpy(self.places[rows])
 
 
@@ -210,8 +222,7 @@ class CropsData(lightning.LightningDataModule):
         if self.trainer is not None:
             # A resumed training fetches its first batch before Lightning sets the sampler's epoch.
             sampler.set_epoch(self.trainer.current_epoch)
-        own = self.train
-        batches = _Batches(self.crops.patches[own], self.targets[own], self.crops.places[own])
+        batches = _Batches(self.crops.patches, self.targets, self.crops.places, self.train)
         return DataLoader(batches, sampler=sampler, batch_size=None)
 
     def val_dataloader(self) -> Any:

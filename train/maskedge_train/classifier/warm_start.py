@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from maskedge.errors import UsageError
 from maskedge.modelfile.contract import open_model, read_contract
+from maskedge.support.files import write_file
 from maskedge.types import NOT_A_FACE
 from maskedge_train.shared.onnx_weights import fill, is_exported, read_weights
 
 from .checkpoint import load_classifier
 from .net2net import WIDENS, widen
 from .nets import NETS, EdgeNet, build
+
+SEEN = "seen.npy"
+"""File of the hashes of the pictures that a model was trained on."""
 
 
 def check_start(path: Path, name: str, labels: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
@@ -52,6 +60,38 @@ def check_start(path: Path, name: str, labels: tuple[str, ...]) -> tuple[str, tu
     if is_exported(path):
         read_weights(path, build(own, len(known)))
     return own, known
+
+
+def find_seen_hashes(path: Path) -> npt.NDArray[np.uint64] | None:
+    """Return perceptual hashes of the pictures that a warm-start file was trained on, uint64 `[M]`.
+
+    A training writes them beside its checkpoints. Those of the bundled model are beside this
+    module, under the first digits of the model's SHA-256.
+
+    Args:
+        path: See `check_start`.
+
+    Returns:
+        The hashes; None if there are none for this file.
+    """
+    bundled = Path(__file__).parent / f"{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}.{SEEN}"
+    own = bundled if bundled.is_file() else path.parent / SEEN
+    try:
+        hashes = np.load(own, allow_pickle=False)
+    except (OSError, ValueError):
+        return None
+    return hashes if hashes.dtype == np.uint64 and hashes.ndim == 1 else None
+
+
+def save_seen_hashes(path: Path, hashes: npt.NDArray[np.uint64]) -> None:
+    """Write hashes for `find_seen_hashes`.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    content = io.BytesIO()
+    np.save(content, np.unique(hashes))
+    write_file(path, content.getvalue())
 
 
 def load_start(path: Path, name: str, labels: tuple[str, ...], pixels: torch.Tensor) -> nn.Module:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from maskedge.cli.common import CommandGroup
@@ -19,10 +21,24 @@ from .preview import preview
 from .runs import runs
 
 
-@click.group(cls=CommandGroup)
+class _Commands(CommandGroup):
+    """A group whose first argument may be a folder of data instead of a command."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Take a folder for the data of `edge-train classifier`."""
+        if args and args[0] not in self.commands and Path(args[0]).exists():
+            return classifier.name, classifier, args
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands)
 @click.version_option(VERSION)
 def main() -> None:
-    """Train maskedge's models on a workstation."""
+    """Train maskedge's models on a workstation.
+
+    `edge-train FOLDER...` is `edge-train classifier FOLDER...`: it finds out what the folders
+    contain, and trains a classifier on them.
+    """
 
 
 for command in (audit, localise, preview, classifier, evaluate, runs, leakage, cascade, detector, composites):

@@ -6,6 +6,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,21 @@ import click
 
 from maskedge.cli.common import Command, require_extra
 from maskedge.cli.output_options import overwrite_option
+from maskedge.support.text import displayable
 from maskedge_train.shared.box_file import BoxFile
 
 from .options import (
     FACE_BOXES,
     DataOptions,
+    StartFile,
     box_file,
     build_engine,
     check_out,
     data_options,
     engine_options,
+    folders_argument,
     hold_out_option,
+    is_given,
     oversample_option,
     people_option,
     progress_bar,
@@ -40,7 +45,15 @@ _OUTPUTS = ("best.ckpt", "last.ckpt", "report.json", "report.html")
 """Files of a training that must not be overwritten by accident."""
 
 
+_WARM = {"epochs": 4, "learning_rate": 1e-3}
+"""Recipe of a training that starts from the bundled model, unless the options say otherwise."""
+_WARM_NET = "edgenet"
+_LEAST_TESTED = 0.05
+"""Share of test pictures below which a training from known weights suggests another start."""
+
+
 @click.command(cls=Command, short_help="Train the mask classifier.")
+@folders_argument
 @data_options(locate=True)
 @click.option(
     "--negatives",
@@ -114,9 +127,9 @@ _OUTPUTS = ("best.ckpt", "last.ckpt", "report.json", "report.html")
 @engine_options
 @click.option(
     "--init",
-    type=_file,
+    type=StartFile("default_model"),
     help="Start from the weights of this checkpoint, or of this .onnx file of edge-export, to adapt a model to your own pictures. "
-    "edgenet-l can also start from an edgenet.",
+    "bundled: the bundled model, the default with FOLDER. none: fresh weights. edgenet-l can also start from an edgenet.",
 )
 @click.option("--resume", is_flag=True, help="Continue an interrupted run with the same options.")
 @click.option(
@@ -130,6 +143,7 @@ _OUTPUTS = ("best.ckpt", "last.ckpt", "report.json", "report.html")
 @overwrite_option
 @quiet_option
 def classifier(
+    folders: tuple[Path, ...],
     data: DataOptions,
     negatives: str,
     drawn: int,
@@ -152,33 +166,52 @@ def classifier(
 ) -> None:
     """Train a mask classifier on faces, scenes and backgrounds, and measure it on a test part.
 
+    Each FOLDER is a data set of faces (sub-folders with_mask and without_mask), a folder with a CSV
+    file of boxes, or a folder of pictures without people, named such as backgrounds. The command
+    prints what it found and how it will train. The options below replace each of these choices.
+
     Copies, near-duplicates, rotated copies and the pictures of one person (--people) stay in one
     part of the split. The labels are those of the data (with_mask and without_mask, optionally
     incorrect_mask) and not_a_face, which lets a device reject false detections. Pictures without
     people (--backgrounds) improve this label but are not required.
 
-    Writes best.ckpt (calibrated), last.ckpt (for --resume), split.json, face_boxes.csv (the located
-    faces of --data, for --face-boxes of a later run), report.json, report.html with charts, and
-    TensorBoard logs.
+    Pictures that the bundled model was trained on, and pictures that resemble them, are not in the
+    test part of a training that starts from it.
+
+    Writes best.ckpt (calibrated), last.ckpt (for --resume), split.json, seen.npy (hashes of the
+    pictures that were learned), face_boxes.csv (the located faces of --data, for --face-boxes of a
+    later run), report.json, report.html with charts, and TensorBoard logs.
 
     Exit codes: 0 done, 2 wrong usage or unusable data, 4 a checkpoint was refused, 5 a file could
     not be written.
     """
     with require_extra("train"):
+        import numpy as np
+
+        from maskedge.modelfile.contract import default_model
         from maskedge.types import NOT_A_FACE
         from maskedge.vision.standalone import rejects_non_faces, standalone_notice
         from maskedge_train.classifier.evaluate import reliable_rows, store_results
         from maskedge_train.classifier.nets import build
         from maskedge_train.classifier.training import Recipe, check_label_counts, train_classifier
-        from maskedge_train.classifier.warm_start import check_start
+        from maskedge_train.classifier.warm_start import SEEN, check_start, find_seen_hashes, save_seen_hashes
         from maskedge_train.data import generated
         from maskedge_train.data.crops import cached_crops
         from maskedge_train.data.dataset import labels_to_learn
         from maskedge_train.data.near_duplicates import people_pattern
-        from maskedge_train.data.split import Split, split_dataset
+        from maskedge_train.data.split import PARTS, Split, split_dataset
         from maskedge_train.reports.report import report_checkpoint
         from maskedge_train.shared.layers import count_parameters
         from maskedge_train.shared.lock import lock_folder
+    ctx = click.get_current_context()
+    if folders:
+        data, found = data.complete(folders)
+        people = people or found.people
+        if not is_given(ctx, "init") and options["net"] == _WARM_NET and find_spec("onnx"):
+            init = default_model()
+            options |= {name: value for name, value in _WARM.items() if not is_given(ctx, name)}
+        for line in (*found.lines, *_plan(data, negatives, drawn, init, options)):
+            click.echo(line)
     if split_file and hold_out:
         raise click.UsageError("--split already says which pictures are for the test: leave out --hold-out.")
     net = options["net"]
@@ -186,7 +219,7 @@ def classifier(
     out = out or Path("runs") / net
     pattern = people_pattern(people)
     comparison = _read_json(leakage) if leakage else None
-    click.get_current_context().with_resource(lock_folder(out))
+    ctx.with_resource(lock_folder(out))
     check_out(out, _OUTPUTS, resume=resume, overwrite=overwrite, start=init)
     # A resumed run uses the face boxes of the first run.
     kept = out / FACE_BOXES if resume else None
@@ -197,11 +230,27 @@ def classifier(
     if init:
         check_start(init, net, labels)
         begun["init"] = hashlib.sha256(init.read_bytes()).hexdigest()
-    split = Split.load(split_file) if split_file else split_dataset(dataset, split_seed, people=pattern, hold_out=hold_out)
+    seen = find_seen_hashes(init) if init else None
+    if init and seen is None:
+        click.echo(
+            f"note: the pictures that {displayable(init)} was trained on are unknown: the test part may contain some.", err=True
+        )
+    split = (
+        Split.load(split_file) if split_file else split_dataset(dataset, split_seed, people=pattern, hold_out=hold_out, seen=seen)
+    )
     parts = split.part_of(dataset)
+    tested = sum(PARTS[part] == "test" for part in parts.tolist())
+    if seen is not None and tested < _LEAST_TESTED * len(dataset.pictures):
+        click.echo(
+            f"note: the test has {tested} pictures, because {displayable(init)} was trained on most of the others: --init none "
+            "trains and tests on all.",
+            err=True,
+        )
     if not resume:
         shutil.rmtree(out / "logs", ignore_errors=True)
     split.save(out / "split.json")
+    learned = [picture.hashes[0] for picture, part in zip(dataset.pictures, parts.tolist(), strict=True) if PARTS[part] != "test"]
+    save_seen_hashes(out / SEEN, np.array([*learned, *(seen if seen is not None else ())], np.uint64))
     write_face_boxes(dataset, out / FACE_BOXES)
     sizes = ", ".join(f"{part} {count}" for part, count in split.sizes().items())
     click.echo(
@@ -288,6 +337,23 @@ def classifier(
     for note in notes:
         click.echo(f"note: {note[0].lower() + note[1:]}", err=True)
     click.echo(f"Wrote {trained.checkpoint} and {out / 'report.html'}. Next: edge-export {trained.checkpoint} -o model.onnx")
+
+
+def _plan(data: DataOptions, negatives: str, drawn: int, init: Path | None, options: dict[str, Any]) -> Iterator[str]:
+    """Describe the choices of a training for data that was found in folders."""
+    if data.faces:
+        if data.face_boxes:
+            yield f"boxes: {displayable(data.face_boxes.path)}"
+        else:
+            yield "boxes: each picture is one face" if data.whole_pictures else "boxes: located by the bundled models"
+    given = ["backgrounds"] if data.backgrounds else []
+    sources = {"auto": ["surroundings of the faces", f"{drawn:,} generated pictures", *given], "given": given, "none": []}
+    yield f"negatives: {', '.join(sources[negatives]) or 'none'}"
+    start = f"from {displayable(init)}" if init else "from fresh weights"
+    yield (
+        f"training: {options['net']} {start}, at most {options['epochs']} epochs of {options['samples']:,} crops; "
+        "the options of --help change each choice"
+    )
 
 
 def _distrusted(options: Iterable[str], labels: tuple[str, ...]) -> Iterator[tuple[str, re.Pattern[str]]]:

@@ -6,9 +6,9 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,8 +24,11 @@ from maskedge_train.shared.box_file import CONVENTIONS, BoxFile, parse_box_file
 if TYPE_CHECKING:
     from maskedge.types import Box
     from maskedge_train.data.dataset import DataSet
+    from maskedge_train.data.discovery import FoundData
     from maskedge_train.shared.engine import Engine
 
+BUNDLED, FRESH = "bundled", "none"
+"""Values of --init that name no file."""
 _LOGS = ("events.out.tfevents.", "hparams.yaml")
 """Prefixes of the names of TensorBoard's files."""
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -48,6 +51,33 @@ class BoxFileType(click.ParamType):  # type: ignore[type-arg]  # ParamType is ge
 
 
 box_file = BoxFileType()
+
+
+class StartFile(click.ParamType):  # type: ignore[type-arg]  # see BoxFileType
+    """The file of `--init`: `bundled` names the bundled model, `none` fresh weights.
+
+    Args:
+        bundled: Name of the function of `maskedge.modelfile.contract` that returns the bundled file.
+    """
+
+    name = f"FILE|{BUNDLED}|{FRESH}"
+
+    def __init__(self, bundled: str) -> None:
+        self.bundled = bundled
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | None:
+        """Return the file, or None for fresh weights."""
+        if value == FRESH:
+            return None
+        if value == BUNDLED:
+            from maskedge.modelfile import contract
+
+            bundled: Path = getattr(contract, self.bundled)()
+            return bundled
+        return Path(_file.convert(value, param, ctx))
+
+
+folders_argument = click.argument("folders", nargs=-1, metavar="[FOLDER]...", type=click.Path(exists=True, path_type=Path))
 
 faces_option = click.option(
     "--data", "--faces", "faces", type=_folder, help="Folder with one sub-folder of pictures per label: with_mask, without_mask."
@@ -221,6 +251,7 @@ def load(
     locate: bool = False,
     kept: Path | None = None,
     quiet: bool = True,
+    min_labels: int = 2,
 ) -> DataSet:
     """Load the data that the options name, and report unusable files and boxes.
 
@@ -234,12 +265,13 @@ def load(
         kept: Face boxes written by an earlier command. If the file exists, it is read instead of
             locating the faces again.
         quiet: Do not show progress.
+        min_labels: See `load_dataset`.
     """
     from maskedge_train.data.dataset import load_dataset
     from maskedge_train.shared.box_convention import common_convention, count_moved
 
     if not (faces or scenes):
-        raise click.UsageError("there is no data: give --data, --scenes or both.")
+        raise click.UsageError("there is no data: give a folder, --data, --scenes or several of them.")
     if face_boxes and not faces:
         raise click.UsageError("--face-boxes holds the face boxes of --data: give --data too.")
     if relabel_scenes and not scenes:
@@ -250,7 +282,13 @@ def load(
     if faces and locate and not face_boxes:
         boxes = BoxFile(kept) if kept and kept.is_file() else _locate(faces, convention, quiet)
     dataset = load_dataset(
-        faces, face_boxes=boxes, scenes=scenes, relabel_scenes=relabel_scenes, backgrounds=backgrounds, convention=convention
+        faces,
+        face_boxes=boxes,
+        scenes=scenes,
+        relabel_scenes=relabel_scenes,
+        backgrounds=backgrounds,
+        convention=convention,
+        min_labels=min_labels,
     )
     for name, reason in dataset.refused:
         click.echo(f"Skipped {name.encode(errors='backslashreplace').decode()}: {reason}", err=True)
@@ -303,6 +341,11 @@ def write_face_boxes(dataset: DataSet, path: Path) -> None:
         write_stated_boxes(path, rows, dataset.convention)
 
 
+def is_given(ctx: click.Context, name: str) -> bool:
+    """Return True if the user gave an option, instead of leaving it to its default."""
+    return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
 @dataclass(frozen=True)
 class DataOptions:
     """The values of the options that name a command's data (`data_options`)."""
@@ -314,7 +357,26 @@ class DataOptions:
     backgrounds: tuple[Path, ...]
     whole_pictures: bool = True
 
-    def load(self, *, kept: Path | None = None, quiet: bool = True) -> DataSet:
+    def complete(self, folders: Sequence[Path]) -> tuple[DataOptions, FoundData]:
+        """Find out what folders contain, and add it to the data that the options name.
+
+        Raises:
+            UsageError: A folder contains no data, or faces are given twice.
+        """
+        from maskedge_train.data.discovery import find_data
+
+        found = find_data(folders)
+        if self.faces and found.faces:
+            raise UsageError(f"faces are given twice, as --data and in {displayable(found.faces)}: leave one out.")
+        completed = replace(
+            self,
+            faces=self.faces or found.faces,
+            scenes=(*self.scenes, *found.scenes),
+            backgrounds=(*self.backgrounds, *found.backgrounds),
+        )
+        return completed, found
+
+    def load(self, *, kept: Path | None = None, quiet: bool = True, min_labels: int = 2) -> DataSet:
         """Load the data, see `load`."""
         return load(
             self.faces,
@@ -325,6 +387,7 @@ class DataOptions:
             locate=not self.whole_pictures,
             kept=kept,
             quiet=quiet,
+            min_labels=min_labels,
         )
 
 

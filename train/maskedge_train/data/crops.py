@@ -52,17 +52,17 @@ _PATCH_RULE = CropRule((CONTEXT * (1 + 2 * CROP.margin) - 1) / 2, CROP.square)
 DETECTED_FACE = "face as found"
 REAL = ("face", DETECTED_FACE, "false alarm", "piece of a face", "window", "shuffled")
 """Origins of crops taken from the pictures as they are; all other crops are painted."""
-_MAX_FALSE_POSITIVES = {False: 8, True: 3}
+_MAX_FALSE_POSITIVES = {False: 10, True: 3}
 """Maximum number of false positives per detector and picture.
 
 The key is False for scenes and backgrounds, and True for pictures of `faces`, which are more
 numerous.
 """
-_MAX_DETECTED = {False: 2, True: 1}
+_MAX_DETECTED = {False: 3, True: 1}
 """Maximum number of crops of a face boxed by detectors. Keys as in `_MAX_FALSE_POSITIVES`."""
 _SHUFFLED = 0.5
 """Share of the `faces` pictures whose shuffled parts are searched for false positives."""
-_VERSION = 6
+_VERSION = 7
 """Version of cutting and painting, part of the cache key. Increment it with each change."""
 
 
@@ -370,7 +370,7 @@ def cached_crops(
     fields = list(Crops.__dataclass_fields__)
     if folder and folder.is_dir():
         try:
-            return Crops(*(np.load(folder / f"{name}.npy", allow_pickle=False) for name in fields))
+            return Crops(*(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in fields))
         except (OSError, ValueError, EOFError):
             shutil.rmtree(folder, ignore_errors=True)  # cut again
     crops = cut_crops(

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from maskedge.types import Image
 
 _BYTE_BITS = np.array([value.bit_count() for value in range(256)], np.uint8)
+NEAR = 6
+"""Differing bits of 64 up to which two pictures are near-duplicates."""
 _ANGLES, _RINGS = 48, 16
 _MAX_ROTATION = 7
 """Maximum rotation in steps of 7.5 degrees: slightly over 50 degrees in either direction."""
@@ -59,8 +61,13 @@ def polar_thumbnail(image: Image) -> npt.NDArray[np.float32]:
     return np.asarray(rings / (np.linalg.norm(rings) + 1e-6), np.float32)
 
 
+def is_near(hashes: npt.NDArray[np.uint64], own: np.uint64, distance: int = NEAR) -> npt.NDArray[np.bool_]:
+    """Return which of `[N]` hashes differ from `own` in at most `distance` bits, bool `[N]`."""
+    return np.asarray(_BYTE_BITS[(hashes ^ own).view(np.uint8).reshape(-1, 8)].sum(axis=1) <= distance, np.bool_)
+
+
 def near_pairs(
-    hashes: npt.NDArray[np.uint64], distance: int = 6, progress: Callable[[], None] = lambda: None
+    hashes: npt.NDArray[np.uint64], distance: int = NEAR, progress: Callable[[], None] = lambda: None
 ) -> npt.NDArray[np.int64]:
     """Find pairs of similar pictures, mirrored or not.
 
@@ -78,8 +85,7 @@ def near_pairs(
         rest = plain[index + 1 :]
         close = np.zeros(len(rest), bool)
         for own in hashes[index]:
-            differing = _BYTE_BITS[(rest ^ own).view(np.uint8).reshape(-1, 8)].sum(axis=1)
-            close |= differing <= distance
+            close |= is_near(rest, own, distance)
         found = np.flatnonzero(close) + index + 1
         pairs.append(np.stack([np.full_like(found, index), found], axis=1))
         progress()

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from maskedge.errors import UsageError
 
 from .dataset import Picture
-from .hashing import near_pairs, rotated_pairs
+from .hashing import is_near, near_pairs, rotated_pairs
 
 
 @dataclass(frozen=True)
@@ -91,3 +91,13 @@ def find_near_duplicates(pictures: Sequence[Picture], people: re.Pattern[str] | 
         rotated_pairs(np.stack([picture.polar for picture in pictures])),
         {person: members for person, members in by_person.items() if len(members) > 1},
     )
+
+
+def find_seen(pictures: Sequence[Picture], seen: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Return which pictures resemble one that a model was trained on, bool `[N]`.
+
+    Args:
+        pictures: N pictures.
+        seen: uint64 `[M]`, perceptual hashes of the pictures that the model was trained on.
+    """
+    return np.array([any(is_near(seen, own).any() for own in picture.hashes) for picture in pictures], np.bool_)

@@ -19,7 +19,7 @@ FAR_IOU = 0.3
 """Overlap with every labelled face (IoU of squares) below which a box counts as a negative."""
 OFF_FACE_IOU = 0.12
 """This limit for boxes not derived from a face. A box that touches a face may hold another."""
-MATCH_IOU = 0.4
+MATCH_IOU = 0.35
 """Overlap (IoU) above which a detection matches a labelled face."""
 MAX_FACE_PROBABILITY = 0.5
 """Face probability above which a box is not used as a negative.

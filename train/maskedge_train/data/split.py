@@ -18,7 +18,7 @@ from maskedge.labelled_boxes import is_held_out_name
 from maskedge.support.files import write_file
 
 from .dataset import DataSet, Picture
-from .near_duplicates import find_near_duplicates
+from .near_duplicates import find_near_duplicates, find_seen
 
 PARTS = ("train", "val", "test")
 FRACTIONS = (0.7, 0.1, 0.2)
@@ -144,6 +144,7 @@ def split_dataset(
     by: str = "group",
     people: re.Pattern[str] | None = None,
     hold_out: re.Pattern[str] | None = None,
+    seen: npt.NDArray[np.uint64] | None = None,
 ) -> Split:
     """Split into train, val and test.
 
@@ -158,6 +159,9 @@ def split_dataset(
             (`near_duplicates.people_pattern`).
         hold_out: Pattern of the file names of scenes and backgrounds that are for the test, with
             all pictures related to them.
+        seen: Perceptual hashes of the pictures that the initial weights were trained on
+            (`warm_start.find_seen_hashes`). A picture of faces that resembles one of them, and
+            all pictures related to it, are not for the test.
 
     Raises:
         UsageError: No picture has a name that matches `hold_out`.
@@ -167,6 +171,7 @@ def split_dataset(
         raise UsageError(f"no picture of the scenes and backgrounds has a file name that matches {hold_out.pattern!r}.")
     related = find_near_duplicates(pictures, people).groups(len(pictures))
     units = related if by == "group" else np.arange(len(pictures))
+    known = np.zeros(len(pictures), np.bool_) if seen is None else np.isin(related, related[find_seen(pictures, seen)])
     random = np.random.default_rng(seed)
     members: dict[int, list[int]] = {}
     for index, unit in enumerate(units.tolist()):
@@ -187,10 +192,10 @@ def split_dataset(
         order = random.permutation(len(groups)).tolist()
         # Assign the largest groups first, each to the part with the largest deficit, which keeps
         # the shares.
-        order.sort(key=lambda index: -len(groups[index]))
+        order.sort(key=lambda index: (not known[groups[index][0]], -len(groups[index])))
         lacking = np.array(FRACTIONS) * sum(map(len, groups))
         for index in order:
-            chosen = int(lacking.argmax())
+            chosen = int((lacking[:2] if known[groups[index][0]] else lacking).argmax())
             part[groups[index]] = chosen
             lacking[chosen] -= len(groups[index])
     counts = np.bincount(related, minlength=len(pictures))

@@ -60,6 +60,7 @@ def measure_detector(
     history: list[dict[str, float]],
     data: dict[str, Any],
     source: Sequence[Scene] = (),
+    before: EdgeFace | None = None,
 ) -> dict[str, Any]:
     """Measure a detector at several picture sizes and score thresholds; write report.json.
 
@@ -72,6 +73,7 @@ def measure_detector(
         history: Learning curves for the report.
         data: Facts about the data for the report.
         source: Pictures of a held-out source, measured apart.
+        before: Initial network of a fine-tuning, measured on the same pictures.
 
     Returns:
         The report: for each size and threshold the shares of masked and unmasked faces found (IoU
@@ -83,6 +85,7 @@ def measure_detector(
         "parameters": count_parameters(net),
         "data": data,
         **_figures(net, scenes),
+        **({"before": _figures(before, scenes)} if before is not None else {}),
         **({"held_out_source": _figures(net, source)} if source else {}),
         "history": history,
         "train_seconds": round(sum(epoch["seconds"] for epoch in history), 1),

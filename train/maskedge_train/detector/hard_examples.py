@@ -25,11 +25,21 @@ _NO_FACE = 0.4, 0.7
 
 Many detections between these limits and `_UNLABELLED` are faces, but not all.
 """
+_UNLABELLED_OF_FEW, _NO_FACE_OF_FEW = (_MIN_SCORE, 0.4), (0.0, 0.2)
+"""These limits for a training on a few pictures, which should not unlearn any face.
+
+A doubtful detection is ignored: in a few pictures, small unlabelled faces would count too much.
+"""
 _SIDE = 480
 
 
 def mine_hard_examples(
-    net: EdgeFace, classifier: MaskClassifier, scenes: Sequence[Scene], progress: Callable[[], None] = lambda: None
+    net: EdgeFace,
+    classifier: MaskClassifier,
+    scenes: Sequence[Scene],
+    progress: Callable[[], None] = lambda: None,
+    *,
+    few: bool = False,
 ) -> list[Scene]:
     """Return the scenes with unlabelled faces and false positives of `net`.
 
@@ -38,11 +48,12 @@ def mine_hard_examples(
         classifier: Classifier that verifies the detections.
         scenes: Training scenes.
         progress: Called before each scene.
+        few: The training is on a few pictures.
     """
-    return [_mine_scene(net, classifier, scene, progress) for scene in scenes]
+    return [_mine_scene(net, classifier, scene, progress, few) for scene in scenes]
 
 
-def _mine_scene(net: EdgeFace, classifier: MaskClassifier, scene: Scene, progress: Callable[[], None]) -> Scene:
+def _mine_scene(net: EdgeFace, classifier: MaskClassifier, scene: Scene, progress: Callable[[], None], few: bool) -> Scene:
     progress()
     if not scene.whole:
         return scene
@@ -52,6 +63,8 @@ def _mine_scene(net: EdgeFace, classifier: MaskClassifier, scene: Scene, progres
     if not faces:
         return replace(scene, false_positives=boxes)
     probable = 1 - classifier.classify(scene.image, detections)[:, classifier.labels.index(NOT_A_FACE)]
-    unlabelled = far & (scores >= _UNLABELLED[0]) & (probable >= _UNLABELLED[1])
-    false_positives = far & ((scores < _NO_FACE[0]) | (probable < _NO_FACE[1]))
+    least_score, least_probable = _UNLABELLED_OF_FEW if few else _UNLABELLED
+    no_face_score, no_face_probable = _NO_FACE_OF_FEW if few else _NO_FACE
+    unlabelled = far & (scores >= least_score) & (probable >= least_probable)
+    false_positives = far & ((scores < no_face_score) | (probable < no_face_probable))
     return replace(scene, unlabelled=np.concatenate([scene.unlabelled, boxes[unlabelled]]), false_positives=boxes[false_positives])

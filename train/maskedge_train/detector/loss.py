@@ -19,6 +19,9 @@ _CENTRE = 0.3
 The closest location always predicts the face.
 """
 
+_DETECTED = 0.2
+"""Score from which a location of an earlier network detects a face."""
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -96,6 +99,27 @@ def assign(faces: torch.Tensor, height: int, width: int) -> Targets:
     near = (inside & (distance < 0.4) & real[:, :, None]).any(dim=1)
     ignored = ((inside & ignore[:, :, None]).any(dim=1) | near) & ~positive
     return Targets(positive, ignored, chosen)
+
+
+def lost_score_loss(logits: torch.Tensor, known: torch.Tensor, faces: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Return the loss of scores on faces that are lower than those of an earlier network.
+
+    A higher score costs nothing: `detection_loss` teaches it. The loss covers the locations on
+    labelled and on ignored faces that the earlier network detects, as a mean over the labelled
+    ones.
+
+    Args:
+        logits: float32 `[N, A]`, objectness.
+        known: float32 `[N, A]`, score of the earlier network, 0 to 1.
+        faces: float32 `[N, F, 4]`, see `assign`.
+        height: Height of the pictures in pixels.
+        width: Width of the pictures in pixels.
+    """
+    targets = assign(faces, height, width)
+    score = torch.sigmoid(logits)
+    lost = (known > _DETECTED) & (score < known) & (targets.positive | targets.ignored)
+    raw = functional.binary_cross_entropy_with_logits(logits, known, reduction="none") * (known - score).abs()
+    return raw.masked_fill(~lost, 0).sum() / targets.positive.sum().clamp(min=1)
 
 
 def detection_loss(

@@ -11,17 +11,20 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
+from torch import nn
 from torch.utils.data import DataLoader
 
 from maskedge.errors import UsageError
 from maskedge.support.files import make_folder
+from maskedge_train.data.dataset import Picture
 from maskedge_train.shared.engine import Engine, build_trainer, check_resume, engine_facts, one_cycle
 from maskedge_train.shared.pixels import normalise
 
-from .loss import detection_loss
+from .loss import detection_loss, lost_score_loss
 from .net import EdgeFace
 from .samples import TILE, WHOLE, Plan, SampleBatches, Scene, WholePictures
 
+_MIN_FACES = 20
 _TILES = Plan(batches=1, batch_size=48, side=TILE, whole=0.0, empty=0.2, pasted=0.35)
 
 
@@ -37,6 +40,9 @@ class DetectorRecipe:
         learning_rate: Peak of the one-cycle schedule.
         weight_decay: Weight decay of AdamW, except on biases and normalisation.
         box_weight: Weight of the box loss relative to objectness.
+        averaging: Decay of the averaged weights per step.
+        fixed_statistics: Keep mean and variance of the normalisation layers of the initial weights.
+        keep: Weight of the loss for lower scores of faces that the initial network detects.
     """
 
     batches: int = 150
@@ -46,6 +52,9 @@ class DetectorRecipe:
     learning_rate: float = 4e-3
     weight_decay: float = 0.01
     box_weight: float = 1.0
+    averaging: float = 0.998
+    fixed_statistics: bool = False
+    keep: float = 0.0
 
 
 class DetectorModule(lightning.LightningModule):
@@ -55,10 +64,12 @@ class DetectorModule(lightning.LightningModule):
         recipe: Hyperparameters of the training.
         notes: Facts that a resumed run must match.
         epochs: Maximum number of epochs.
+        start: Initial network, in evaluation mode, for `DetectorRecipe.keep`.
     """
 
-    def __init__(self, recipe: DetectorRecipe, notes: dict[str, Any], epochs: int) -> None:
+    def __init__(self, recipe: DetectorRecipe, notes: dict[str, Any], epochs: int, start: EdgeFace | None = None) -> None:
         super().__init__()
+        self._start = [start] if start is not None and recipe.keep else []  # in a list, it is not part of the checkpoint
         self.recipe, self.notes, self.steps = recipe, notes, epochs * recipe.batches
         self.net = EdgeFace().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.history: list[dict[str, float]] = []
@@ -77,7 +88,21 @@ class DetectorModule(lightning.LightningModule):
         images, faces = batch
         pixels = normalise(images.float() / 255).contiguous(memory_format=torch.channels_last)
         logits, boxes = self.net(pixels)
-        return detection_loss(logits, boxes, faces, images.shape[2], images.shape[3])
+        objectness, places = detection_loss(logits, boxes, faces, images.shape[2], images.shape[3])
+        for start in self._start:
+            with torch.no_grad():
+                known = torch.sigmoid(start.to(self.device)(pixels)[0])
+            objectness = objectness + self.recipe.keep * lost_score_loss(logits, known, faces, images.shape[2], images.shape[3])
+        return objectness, places
+
+    def train(self, mode: bool = True) -> DetectorModule:
+        """Set the mode; `fixed_statistics` keeps the normalisation layers in evaluation mode."""
+        super().train(mode)
+        if self.recipe.fixed_statistics:
+            for layer in self.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.eval()
+        return self
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_index: int) -> torch.Tensor:
         """Return the loss of a batch: uint8 `[N, 3, S, S]` BGR and float32 `[N, F, 4]`."""
@@ -143,6 +168,22 @@ def sample_tiles(scenes: Sequence[Scene], seed: int) -> torch.Tensor:
     return normalise(torch.cat([samples[index][0] for index in range(len(samples))]).float() / 255)
 
 
+def check_faces(pictures: Sequence[Picture], *, fine_tune: bool = False) -> None:
+    """Check that there are labelled faces to train on.
+
+    Args:
+        pictures: Pictures to train on.
+        fine_tune: The training is a fine-tuning, which needs fewer faces.
+
+    Raises:
+        UsageError: There are too few.
+    """
+    faces = sum(len(picture.faces) for picture in pictures if picture.source == "scenes")
+    if faces < _MIN_FACES:
+        wanted = "fine-tuning needs about a hundred" if fine_tune else "a detector needs hundreds"
+        raise UsageError(f"there are {faces} labelled faces in whole pictures for training: {wanted} (--scenes).")
+
+
 def train_detector(
     train: tuple[list[Scene], list[Scene]],
     held: list[Scene],
@@ -174,12 +215,9 @@ def train_detector(
         lowest validation loss, because this loss penalises detections of unlabelled faces.
 
     Raises:
-        UsageError: There is too little data, or the resumed run has another recipe.
+        UsageError: There is no held-out picture, or the resumed run has another recipe.
         OutputError: A checkpoint cannot be written.
     """
-    faces = sum(len(scene.boxes) for scene in train[0])
-    if faces < 20 or not any(scene.whole and len(scene.boxes) for scene in train[0]):
-        raise UsageError(f"there are {faces} labelled faces in whole pictures for training: a detector needs hundreds (--scenes).")
     if not held:
         raise UsageError("there is no held-out picture: give more --scenes.")
     make_folder(out)
@@ -188,12 +226,12 @@ def train_detector(
     if resume:
         check_resume(last, notes)
     lightning.seed_everything(engine.seed, workers=True, verbose=False)
-    module = DetectorModule(recipe, notes, engine.epochs)
+    module = DetectorModule(recipe, notes, engine.epochs, start)
     if start is not None:
         module.net.load_state_dict(start.state_dict())
     # The averaged weights are measured and saved (Polyak and Juditsky, 1992). The average leaves
     # out the first hundred steps, which are too far from the result.
-    averaging = EMAWeightAveraging(decay=0.998, update_starting_at_step=100)
+    averaging = EMAWeightAveraging(decay=recipe.averaging, update_starting_at_step=100)
     trainer, _ = build_trainer(engine, out, extra_callbacks=[averaging], reload_every_epoch=True)
     trainer.fit(module, datamodule=_Data(train, held, recipe, engine, workers), ckpt_path=str(last) if resume else None)
     if trainer.global_rank != 0:

@@ -124,7 +124,7 @@ class CascadeDetector(RegionDetector):
         min_neighbors: int = 3,
         border: float = 0.0,
     ) -> None:
-        self.path = path
+        self.path, self.name = path, path.name
         self._cascade = _open_cascade(path)
         self.side, self.min_face_size = side, min_face_size
         self.scale_factor = scale_factor
@@ -144,12 +144,16 @@ class CascadeDetector(RegionDetector):
         Raises:
             ModelError: The bundled file is missing or damaged.
         """
-        return cls.trained(MODELS / "haar.xml", min_face_size)
+        detector = cls.trained(MODELS / "haar.xml", min_face_size)
+        detector.name = "haar"
+        return detector
 
     @classmethod
     def original(cls) -> CascadeDetector:
         """Load the original pipeline's detector: OpenCV's frontal-face cascade at full size."""
-        return cls(opencv_cascade("frontalface_default"), side=None, min_neighbors=5)
+        detector = cls(opencv_cascade("frontalface_default"), side=None, min_neighbors=5)
+        detector.name = "haar-stock"
+        return detector
 
     @classmethod
     def trained(cls, path: Path, min_face_size: int | None = None) -> CascadeDetector:

@@ -66,7 +66,7 @@ class CnnDetector(FaceDetector):
         min_face_size: int | None = None,
     ) -> None:
         self.default_threshold, self.score_weights = FUSED_THRESHOLD, _FUSED_WEIGHTS
-        self.path = path or bundled_detector()
+        self.path, self.name = path or bundled_detector(), path.name if path else "cnn"
         self.side, self.min_face_size = side, min_face_size
         self._session = open_model(self.path, threads)
         self.contract = read_detector_contract(self._session, str(self.path))

@@ -1,0 +1,138 @@
+"""`edge-export annotate`: measured thresholds and weak groups in the card of a classifier."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from maskedge import MaskDetector
+from maskedge.modelfile.contract import CATALOGUE, MODELS, default_detector, default_model, origin_digest
+from maskedge.sources import demo
+from maskedge.vision.classifier import MaskClassifier
+from maskedge.vision.model_card import render_card
+from maskedge.vision.self_test import verify
+from maskedge_export.cli import main
+
+CURVE = [
+    {"face_threshold": bound, "precision": 0.9, "recall": 0.9, "f1": 0.9, "false_alarms_a_background": 0.01}
+    for bound in (0.41, 0.62, 0.83)
+]
+FIGURES = {"faces": 60, "f1": 0.8}
+
+
+def origin() -> str:
+    return origin_digest(MaskClassifier(default_model()).contract.card, default_model().read_bytes())
+
+
+def thresholds(path: Path, **changes: Any) -> Path:
+    row = {
+        "detector": "haar",
+        "domain": "webcam",
+        "model": "edgenet.onnx",
+        "origin_sha256": origin(),
+        "points": {"balanced": 0.62, "high": 0.83, "recall": 0.41},
+        "curve": CURVE,
+        "weights": {"^ilc": 1.0},
+        "sources": {"ilc": 9},
+        "pictures": 9,
+        "faces": 12,
+        "backgrounds": 4,
+    }
+    path.write_text(json.dumps({"schema": "maskedge.thresholds/1", "rows": [row | changes]}))
+    return path
+
+
+def attributes(path: Path) -> Path:
+    groups = [
+        {"attribute": "brightness", "group": "under 75", "two_labels": FIGURES, "three_labels": FIGURES, "weak": True},
+        {"attribute": "brightness", "group": "75 - 100", "two_labels": FIGURES, "three_labels": FIGURES, "weak": False},
+    ]
+    whole = {"two_labels": {"f1": 0.95}, "three_labels": {"f1": 0.93}}
+    row = {"detector": "haar", "model": "edgenet.onnx", "origin_sha256": origin(), "whole": whole, "groups": groups}
+    report = {"schema": "maskedge.attributes/1", "least_faces": 50, "most_below": 0.05, "rows": [row]}
+    path.write_text(json.dumps(report))
+    return path
+
+
+def annotate(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["annotate", *map(str, arguments)])
+
+
+def test_the_network_stays_and_edge_run_uses_the_points(tmp_path: Path) -> None:
+    output = tmp_path / "own.onnx"
+    done = annotate(
+        *(default_model(), "-o", output, "--thresholds", thresholds(tmp_path / "t.json")),
+        *("--attributes", attributes(tmp_path / "a.json")),
+    )
+    assert done.exit_code == 0, done.output
+    assert MaskDetector(output, operating_point="high").face_threshold == 0.83
+    assert verify(output).passed
+    crops = np.stack([demo.draw(150)[:64, :64], demo.draw(150)[100:164, 200:264]])
+    before, after = (MaskClassifier(path).classify_and_locate_crops(crops)[0] for path in (default_model(), output))
+    assert np.array_equal(before, after)
+    card = render_card(output)
+    assert card == output.with_suffix(".md").read_text()
+    assert "| 0.83 | **high** |" in card
+    assert "| haar | brightness | under 75 | 60 | 0.8000 | 0.8000 |" in card
+    assert "75 - 100" not in card.split("## Limits")[1]
+
+
+def test_an_annotated_file_and_its_int8_file_take_the_report_again(tmp_path: Path) -> None:
+    report, output = thresholds(tmp_path / "t.json"), tmp_path / "own.onnx"
+    assert annotate(default_model(), "-o", output, "--thresholds", report).exit_code == 0
+    again = annotate(output, "-o", tmp_path / "again.onnx", "--thresholds", report)
+    assert again.exit_code == 0, again.output
+    int8 = annotate(default_model().with_suffix(".int8.onnx"), "-o", tmp_path / "own.int8.onnx", "--thresholds", report)
+    assert int8.exit_code == 0, int8.output
+    assert MaskDetector(tmp_path / "own.int8.onnx").face_threshold == 0.62
+
+
+def test_the_catalogue_keeps_the_figures_and_gets_the_checksum(tmp_path: Path) -> None:
+    for name in ("edgenet.onnx", CATALOGUE):
+        shutil.copy(MODELS / name, tmp_path / name)
+    before = json.loads((tmp_path / CATALOGUE).read_text())
+    output = tmp_path / "edgenet.onnx"
+    for _ in range(2):
+        done = annotate(default_model(), "-o", output, "--overwrite", "--thresholds", thresholds(tmp_path / "t.json"))
+        assert done.exit_code == 0, done.output
+    after = json.loads((tmp_path / CATALOGUE).read_text())
+    assert after["edgenet.onnx"]["sha256"] == hashlib.sha256(output.read_bytes()).hexdigest()
+    changing = {"sha256", "bytes"}
+    assert {k: v for k, v in after["edgenet.onnx"].items() if k not in changing} == {
+        k: v for k, v in before["edgenet.onnx"].items() if k not in changing
+    }
+    assert MaskClassifier(output).labels == MaskClassifier(default_model()).labels
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"origin_sha256": "0" * 64}, "was measured with another network"),
+        ({"points": {"balanced": 2}}, "operating_points"),
+        ({"curve": None}, "is incomplete"),
+    ],
+)
+def test_a_report_that_does_not_fit_is_refused(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
+    output = tmp_path / "own.onnx"
+    done = annotate(default_model(), "-o", output, "--thresholds", thresholds(tmp_path / "t.json", **changes))
+    assert done.exit_code in (2, 4)
+    assert reason in " ".join(done.output.split())
+    assert not output.exists()
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    report, output = thresholds(tmp_path / "t.json"), tmp_path / "own.onnx"
+    assert "is a detector" in annotate(default_detector(), "-o", output, "--thresholds", report).output
+    assert "expected maskedge.attributes/1" in annotate(default_model(), "-o", output, "--attributes", report).output
+    assert "there is nothing to write" in annotate(default_model(), "-o", output).output
+    report.write_text('{"schema": "maskedge.thresholds/1", "rows": [{}]}')
+    assert "is incomplete" in annotate(default_model(), "-o", output, "--thresholds", report).output
+    report.write_text("[")
+    assert "cannot be read as JSON" in annotate(default_model(), "-o", output, "--thresholds", report).output

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# The face thresholds and the weak groups in the cards of edgenet.onnx and edgenet.int8.onnx. Run it
+# after the recipes of the classifier and of the detectors: the thresholds depend on all of them.
+# Then run reports.sh.
+set -euo pipefail
+source "$(dirname "$0")/common.sh"
+
+PICTURES=(--scenes "$REFIT_SCENES" --scenes "$MORE_SCENES" --relabel-scenes "$SCENE_LABELS" --held-out)
+
+edge-bench thresholds "${PICTURES[@]}" --backgrounds "$TRAIN_BACKGROUNDS" \
+  --backgrounds "$MORE_BACKGROUNDS" --json "$RESULTS/thresholds.json" --overwrite
+annotate() {
+  for name in edgenet edgenet.int8; do
+    cp "$MODELS/$name.onnx" "$RUNS/$name.plain.onnx"
+    edge-export annotate "$RUNS/$name.plain.onnx" -o "$MODELS/$name.onnx" --overwrite "$@"
+  done
+}
+annotate --thresholds "$RESULTS/thresholds.json"
+# At the threshold `balanced` of the annotated file.
+edge-bench attributes "${PICTURES[@]}" \
+  --test-scenes "${DEV_FOREHEAD%=*}" --json "$RESULTS/attributes.json" --overwrite
+annotate --attributes "$RESULTS/attributes.json"
+
+# Hashes of the pictures that the network was trained on, named after the file. A training that starts
+# from it keeps them out of its test part.
+rm -f train/maskedge_train/classifier/*.seen.npy
+cp "$RUNS/seen.npy" "train/maskedge_train/classifier/$(sha256sum "$MODELS/edgenet.onnx" | cut -c1-12).seen.npy"
