@@ -22,9 +22,14 @@ done
 edge-export "$RUNS/edgenet-0/best.ckpt" -o "$RUNS/edgenet1.onnx" --data "$FACES"
 
 # 2. With corrected labels of the scenes.
-edge-train classifier "${DATA[@]}" "${OLD[@]}" --relabel-scenes "$SCENE_LABELS" \
-  --init "$RUNS/edgenet1.onnx" --epochs 40 --patience 40 --learning-rate 1e-3 --out "$RUNS/edgenet2"
-edge-export "$RUNS/edgenet2/best.ckpt" -o "$RUNS/edgenet2.onnx" --data "$FACES"
+for seed in $SEEDS; do
+  edge-train classifier "${DATA[@]}" "${OLD[@]}" --relabel-scenes "$SCENE_LABELS" \
+    --init "$RUNS/edgenet1.onnx" --epochs 40 --patience 40 --learning-rate 1e-3 --seed "$seed" \
+    --out "$RUNS/edgenet-fine-tuned-$seed"
+  cp "$RUNS/edgenet-fine-tuned-$seed/report.json" \
+    "$RESULTS/training/edgenet-fine-tuned-$seed.json"
+done
+edge-export "$RUNS/edgenet-fine-tuned-0/best.ckpt" -o "$RUNS/edgenet2.onnx" --data "$FACES"
 
 # 3. With all scenes, and boxes from the forehead.
 edge-train classifier "${DATA[@]}" "${ALL_SCENES[@]}" --test-scenes "$DEV_FOREHEAD" \
@@ -35,18 +40,17 @@ edge-export "$RUNS/edgenet3/best.ckpt" -o "$RUNS/edgenet3.onnx" --data "$FACES"
 for seed in $SEEDS; do
   edge-train classifier "${DATA[@]}" "${ALL_SCENES[@]}" --test-scenes "$DEV_FOREHEAD" \
     --oversample '^webcam_=3' --init "$RUNS/edgenet3.onnx" --epochs 18 --patience 18 \
-    --learning-rate 1e-3 --seed "$seed" --out "$RUNS/edgenet-fine-tuned-$seed"
-  cp "$RUNS/edgenet-fine-tuned-$seed/report.json" \
-    "$RESULTS/training/edgenet-fine-tuned-$seed.json"
+    --learning-rate 1e-3 --seed "$seed" --out "$RUNS/edgenet4-$seed"
+  cp "$RUNS/edgenet4-$seed/report.json" "$RESULTS/bundled/edgenet-$seed.json"
 done
 
 # Seed 1 was bundled, because its mean F1 of both detectors on held-out pictures was the best.
-edge-export "$RUNS/edgenet-fine-tuned-1/best.ckpt" -o "$MODELS/edgenet.onnx" \
+edge-export "$RUNS/edgenet4-1/best.ckpt" -o "$MODELS/edgenet.onnx" \
   --overwrite --data "$FACES" \
   --licence 'faces: MIT (github.com/chandrikadeb7/Face-Mask-Detection)' \
   --licence 'scenes and backgrounds: free to use, most not to redistribute'
 
-cp "$RUNS/edgenet-fine-tuned-1/seen.npy" "$RUNS/seen.npy"
+cp "$RUNS/edgenet4-1/seen.npy" "$RUNS/seen.npy"
 
 # The bundled int8 file. It depends on the bundled detectors, which find the false alarms.
 edge-export int8 "$MODELS/edgenet.onnx" -o "$MODELS/edgenet.int8.onnx" --overwrite \

@@ -13,13 +13,13 @@ edge-bench cold-start --json "$RESULTS/start.json" --overwrite
 edge-bench history --json "$RESULTS/history.json" --overwrite
 edge-bench live --json "$RESULTS/live.json" --overwrite
 edge-bench speed --frames 120 --json "$RESULTS/speed.json" --overwrite
-edge-bench accuracy --scenes "$DEV_SCENES" --backgrounds "$DEV_BACKGROUNDS" \
+edge-bench accuracy --scenes "${DEV_FOREHEAD%=*}" --backgrounds "$DEV_BACKGROUNDS" \
   --detector haar --detector cnn --unlabelled "$UNLABELLED_FACES" \
   --json "$RESULTS/accuracy.json" --overwrite
 edge-bench compare --accuracy "$RESULTS/accuracy.json" --speed "$RESULTS/speed.json" \
   --json "$RESULTS/compare.json" --overwrite
 for degrees in 0 15 30 45; do
-  edge-bench accuracy --scenes "$TRAIN_SCENES" --backgrounds "$TRAIN_BACKGROUNDS" --held-out \
+  edge-bench accuracy --scenes "$REFIT_SCENES" --backgrounds "$TRAIN_BACKGROUNDS" --held-out \
     --rotate "$degrees" --detector haar --detector cnn --json "$RESULTS/rotation/$degrees.json" --overwrite
 done
 edge-bench tracking --source demo --source "$CLIPS/four_people_putting_masks_on.mp4" \

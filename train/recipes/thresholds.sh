@@ -19,6 +19,14 @@ annotate --thresholds "$RESULTS/thresholds.json"
 # At the threshold `balanced` of the annotated file.
 edge-bench attributes "${PICTURES[@]}" \
   --test-scenes "${DEV_FOREHEAD%=*}" --json "$RESULTS/attributes.json" --overwrite
+# The same pictures with the models of before, which had seen no picture of more.csv.
+mkdir -p "$RUNS/before"
+for name in haar.xml edgeface.onnx edgenet.onnx; do
+  git show "7243467:$MODELS/$name" > "$RUNS/before/$name"
+done
+edge-bench attributes "${PICTURES[@]}" --test-scenes "${DEV_FOREHEAD%=*}" \
+  --detector "$RUNS/before/haar.xml" --detector "$RUNS/before/edgeface.onnx" \
+  --model "$RUNS/before/edgenet.onnx" --json "$RESULTS/attributes-before.json" --overwrite
 annotate --attributes "$RESULTS/attributes.json"
 
 # Hashes of the pictures that the network was trained on, named after the file. A training that starts
