@@ -184,7 +184,7 @@ class _Batches(Dataset[_Batch]):
     """Batches by row numbers: uint8 `[N, 3, S, S]`, int64 `[N]` and float32 `[N, 4]`.
 
     With `own`, the row numbers count only these rows. The images are not copied: they may be
-    gigabytes, in a file that several trainings share.
+    gigabytes.
     """
 
     def __init__(

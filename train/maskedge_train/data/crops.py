@@ -370,7 +370,7 @@ def cached_crops(
     fields = list(Crops.__dataclass_fields__)
     if folder and folder.is_dir():
         try:
-            return Crops(*(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in fields))
+            return Crops(*(np.load(folder / f"{name}.npy", allow_pickle=False) for name in fields))
         except (OSError, ValueError, EOFError):
             shutil.rmtree(folder, ignore_errors=True)  # cut again
     crops = cut_crops(
