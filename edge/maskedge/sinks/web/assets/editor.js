@@ -67,8 +67,10 @@
   };
 
   const place = ([x, y]) => [x * size[0], y * size[1]];
+  // Pixels of the screen per unit of the drawing, which is one pixel of the picture.
+  const scale = () => (canvas.getScreenCTM() || {}).a || 1;
   const drawShape = (shape, index) => {
-    const unit = size[0] / (canvas.clientWidth || size[0]); // Units of the drawing per pixel of the screen.
+    const unit = 1 / scale();
     const at = shape.points.map(place);
     const group = draw("g", { class: `shape ${shape.kind}${index === current ? " current" : ""}`, "stroke-width": 2.5 * unit });
     const path = at.map(([x, y], i) => `${i ? "L" : "M"}${x} ${y}`).join("") + (shape.kind === "zone" && at.length > 2 ? "Z" : "");
@@ -96,8 +98,15 @@
       list.replaceChildren(...shapes.map((shape, index) => {
         const title = `${shape.kind === "zone" ? "Zone" : "Line"} ${index + 1}`;
         const name = make("input", { type: "text", maxlength: 40, "aria-label": `Name of ${title.toLowerCase()}`, autocomplete: "off" });
-        name.addEventListener("focus", () => remember());
-        name.addEventListener("input", () => { shapes[index].name = name.value; show(); });
+        // Undo takes back what was typed since the field was entered.
+        let typed = false;
+        name.addEventListener("focus", () => { typed = false; });
+        name.addEventListener("input", () => {
+          if (!typed) remember();
+          typed = true;
+          shapes[index].name = name.value;
+          show();
+        });
         const edit = make("button", { type: "button", "aria-pressed": String(index === current) }, title);
         edit.addEventListener("click", () => { current = index; show(); canvas.focus({ preventScroll: true }); });
         const remove = make("button", { type: "button", "aria-label": `Delete ${title.toLowerCase()}` }, "Delete");
@@ -122,7 +131,7 @@
 
   const show = () => {
     canvas.setAttribute("viewBox", `0 0 ${size[0]} ${size[1]}`);
-    const unit = size[0] / (canvas.clientWidth || size[0]);
+    const unit = 1 / scale();
     canvas.replaceChildren(draw("rect", { class: "blank", width: size[0], height: size[1] }),
       ...(picture ? [draw("image", { href: picture, width: size[0], height: size[1] })] : []), ...shapes.map(drawShape));
     if (cross) {
@@ -154,13 +163,14 @@
     show();
   };
   const pointOf = (event) => {
-    const box = canvas.getBoundingClientRect();
-    return [rounded((event.clientX - box.left) / box.width), rounded((event.clientY - box.top) / box.height)];
+    // The canvas may be wider than the picture.
+    const { a, d, e, f } = canvas.getScreenCTM();
+    return [rounded((event.clientX - e) / a / size[0]), rounded((event.clientY - f) / d / size[1])];
   };
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button) return;
     const at = pointOf(event);
-    const distance = (point) => Math.hypot((point[0] - at[0]) * canvas.clientWidth, (point[1] - at[1]) * canvas.clientHeight);
+    const distance = (point) => Math.hypot((point[0] - at[0]) * size[0], (point[1] - at[1]) * size[1]) * scale();
     cross = null;
     dragged = shapes[current].points.findIndex((point) => distance(point) <= GRAB);
     if (dragged >= 0) remember();
