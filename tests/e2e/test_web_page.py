@@ -197,7 +197,7 @@ def cameras(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CamerasProcess
     """Four cameras: one whose picture is not served, and one that is lost."""
     tables = "".join(f"[[camera]]\nname = '{name}'\n{LIVE_DEMO}" for name in ("door", "hall", "T\u00fcr 2"))
     lost = "[[camera]]\nname = 'gone'\nsource = 'rtsp://127.0.0.1:9/x'\n"
-    alert = "[[alerts]]\nname = 'busy'\nwhen = 'people_above'\nthreshold = 0\n"
+    alert = "[[alerts]]\nname = 'busy'\nwhen = 'too_many_people'\nthreshold = 1\n"
     with CamerasProcess(tmp_path_factory.mktemp("cameras"), tables + "[camera.web]\npicture = false\n" + lost + alert) as process:
         process.wait_open("door", "hall", "T\u00fcr 2")
         yield process
@@ -267,7 +267,8 @@ def tap(browser: webdriver.Chrome, *points: tuple[float, float]) -> None:
     for x, y in points:
         left, top, width, height = browser.execute_script(
             "arguments[0].scrollIntoView({block: 'center'});"
-            "const m = arguments[0].getScreenCTM(), v = arguments[0].viewBox.baseVal; return [m.e, m.f, v.width * m.a, v.height * m.d]",
+            "const m = arguments[0].getScreenCTM(), v = arguments[0].viewBox.baseVal;"
+            "return [m.e, m.f, v.width * m.a, v.height * m.d]",
             canvas,
         )
         at = {"x": left + x * width, "y": top + y * height}
@@ -311,9 +312,7 @@ def test_the_editor_writes_keys_that_the_configuration_accepts(
     assert not browser.get_log("browser")
 
 
-def test_the_editor_works_with_the_keyboard_and_without_names_of_cameras(
-    browser: webdriver.Chrome, run: Run, tmp_path: Path
-) -> None:
+def test_the_editor_works_with_the_keyboard_and_an_unnamed_camera(browser: webdriver.Chrome, run: Run, tmp_path: Path) -> None:
     size(browser, 1280)
     browser.get(run.sink.url)
     browser.find_element(By.LINK_TEXT, "Draw zones and lines").click()
