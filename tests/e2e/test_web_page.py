@@ -261,6 +261,18 @@ def test_a_camera_opens_from_the_wall_and_back_returns(browser: webdriver.Chrome
     until(lambda: words(browser, "state") == "3 of 4 running")
 
 
+def test_a_camera_that_has_ended_gives_its_reason_and_is_no_link(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    tables = f"[[camera]]\nname = 'door'\n{LIVE_DEMO}[[camera]]\nname = 'none'\nsource = 'missing.mp4'\n"
+    with CamerasProcess(tmp_path, tables) as process:
+        process.wait_open("door")
+        browser.get(process.url)
+        until(lambda: words(browser, "state") == "1 of 2 running")
+        first, second = browser.find_elements(By.CSS_SELECTOR, "#cards .camera")
+        assert "there is no file" in second.text.lower()
+        assert second.get_attribute("href") is None
+        assert "camera=door" in str(first.get_attribute("href"))
+
+
 def tap(browser: webdriver.Chrome, *points: tuple[float, float]) -> None:
     """Touch the canvas of the editor at fractions of the picture."""
     canvas = browser.find_element(By.ID, "canvas")

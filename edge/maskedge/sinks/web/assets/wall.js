@@ -20,9 +20,9 @@
   const addCard = (name) => {
     const part = (tag, kind) => make(tag, { class: kind });
     const [still, state, why, faces, alerts] = [part("div", "still"), part("span", "pill"), part("p", "why"), part("p", "faces"), part("p", "why bad")];
-    const item = make("li", {}, make("a", { class: "card camera", href: `?camera=${encodeURIComponent(name)}` },
-      still, make("div", { class: "facts" }, make("h3", {}, name), state, faces, alerts, why)));
-    const card = { item, still, state, why, faces, alerts, loading: false };
+    const link = make("a", { class: "card camera" }, still, make("div", { class: "facts" }, make("h3", {}, name), state, faces, alerts, why));
+    const item = make("li", {}, link);
+    const card = { item, link, still, state, why, faces, alerts, loading: false };
     watcher.observe(item);
     cards.set(name, card);
     return card;
@@ -48,6 +48,9 @@
   };
 
   const showCard = (card, camera) => {
+    // A camera that has ended has no page.
+    if (camera.source === null) card.link.removeAttribute("href");
+    else card.link.href = `?camera=${encodeURIComponent(camera.name)}`;
     card.state.dataset.state = camera.state;
     fill(card.state, STATES[camera.state] || camera.state);
     fill(card.why, camera.state === "open" || !camera.sentence ? "" : sentence(camera.sentence));
