@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -20,8 +21,11 @@ from selenium.webdriver.support.select import Select
 from helpers.cameras import LIVE_DEMO, CamerasProcess
 from helpers.streams import until
 from helpers.web_run import Run
+from maskedge.config import load_config
 from maskedge.history.records import Count, Series
 from maskedge.history.store import Store
+from maskedge.tracking.lines import parse_lines
+from maskedge.zones import Zones
 
 
 @pytest.fixture(scope="module")
@@ -188,19 +192,154 @@ def test_foreign_names_are_escaped(browser: webdriver.Chrome) -> None:
         assert not browser.get_log("browser")
 
 
-def test_one_of_several_cameras_is_chosen(browser: webdriver.Chrome, tmp_path: Path) -> None:
-    tables = "".join(f"[[camera]]\nname = '{name}'\n{LIVE_DEMO}" for name in ("door", "T\u00fcr 2"))
-    with CamerasProcess(tmp_path, tables + "[camera.web]\npicture = false\n") as cameras:
-        cameras.wait_open("door", "T\u00fcr 2")
-        browser.get(cameras.url)
-        until(lambda: words(browser, "state") == "Running")
-        assert words(browser, "camera").split("\n") == ["door", "T\u00fcr 2"]
-        until(lambda: browser.execute_script("return document.getElementById('picture').naturalWidth") == 640)
-        Select(browser.find_element(By.ID, "camera")).select_by_visible_text("T\u00fcr 2")
-        until(lambda: "camera=T%C3%BCr%202" in browser.current_url and words(browser, "state") == "Running")
-        assert Select(browser.find_element(By.ID, "camera")).first_selected_option.text == "T\u00fcr 2"
-        assert not browser.find_element(By.ID, "live").is_displayed(), "its picture is not served"
-        assert cameras.end() == 143
+@pytest.fixture(scope="module")
+def cameras(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CamerasProcess]:
+    """Four cameras: one whose picture is not served, and one that is lost."""
+    tables = "".join(f"[[camera]]\nname = '{name}'\n{LIVE_DEMO}" for name in ("door", "hall", "T\u00fcr 2"))
+    lost = "[[camera]]\nname = 'gone'\nsource = 'rtsp://127.0.0.1:9/x'\n"
+    alert = "[[alerts]]\nname = 'busy'\nwhen = 'too_many_people'\nthreshold = 1\n"
+    with CamerasProcess(tmp_path_factory.mktemp("cameras"), tables + "[camera.web]\npicture = false\n" + lost + alert) as process:
+        process.wait_open("door", "hall", "T\u00fcr 2")
+        yield process
+        assert process.end() == 143
+
+
+def size(browser: webdriver.Chrome, width: int) -> None:
+    """Set the size of the window. Forget earlier messages."""
+    browser.get_log("browser")
+    metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def test_one_of_several_cameras_is_chosen(browser: webdriver.Chrome, cameras: CamerasProcess) -> None:
+    browser.get(f"{cameras.url}/?camera=door")
+    until(lambda: words(browser, "state") == "Running")
+    assert words(browser, "camera").split("\n") == ["door", "hall", "T\u00fcr 2", "gone"]
+    until(lambda: browser.execute_script("return document.getElementById('picture').naturalWidth") == 640)
+    Select(browser.find_element(By.ID, "camera")).select_by_visible_text("T\u00fcr 2")
+    until(lambda: "camera=T%C3%BCr%202" in browser.current_url and words(browser, "state") == "Running")
+    assert Select(browser.find_element(By.ID, "camera")).first_selected_option.text == "T\u00fcr 2"
+    assert not browser.find_element(By.ID, "live").is_displayed(), "its picture is not served"
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_the_wall_shows_all_cameras(browser: webdriver.Chrome, cameras: CamerasProcess, width: int) -> None:
+    size(browser, width)
+    browser.get(cameras.url)
+    until(lambda: words(browser, "state") == "3 of 4 running")
+    cards = [card.text for card in browser.find_elements(By.CSS_SELECTOR, "#cards .camera")]
+    assert [name in card for name, card in zip(("door", "hall", "T\u00fcr 2", "gone"), cards, strict=True)] == [True] * 4
+    assert "Running" in cards[0]
+    assert "not served" in cards[2]
+    assert "Camera lost" in cards[3]
+    assert "could not be opened" in cards[3]
+    until(lambda: "Busy" in browser.find_element(By.CSS_SELECTOR, "#cards .camera").text)
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#cards li:first-child .faces .mark")) == 3
+    newest = "return [...document.querySelectorAll('#cards img')].filter(i => i.naturalWidth === 640).map(i => i.src).join(' ')"
+    until(lambda: str(browser.execute_script(newest)).count("snapshot.jpg") == 2)
+    first = browser.execute_script(newest)
+    until(lambda: browser.execute_script(newest) != first)
+    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    beside = browser.execute_script("return getComputedStyle(document.querySelector('.camera')).flexDirection")
+    assert beside == ("column" if width > 480 else "row")
+    assert not browser.find_element(By.ID, "now").is_displayed()
+    assert not browser.get_log("browser")
+
+
+def test_a_camera_opens_from_the_wall_and_back_returns(browser: webdriver.Chrome, cameras: CamerasProcess) -> None:
+    size(browser, 390)
+    browser.get(cameras.url)
+    until(lambda: len(browser.find_elements(By.CSS_SELECTOR, "#cards .camera")) == 4)
+    browser.find_elements(By.CSS_SELECTOR, "#cards .camera")[1].click()
+    until(lambda: "camera=hall" in browser.current_url and words(browser, "state") == "Running")
+    assert not browser.find_element(By.ID, "wall").is_displayed()
+    browser.back()
+    until(lambda: words(browser, "state") == "3 of 4 running")
+    browser.find_element(By.CSS_SELECTOR, "#cards .camera").send_keys(Keys.ENTER)
+    until(lambda: "camera=door" in browser.current_url and words(browser, "state") == "Running")
+    browser.find_element(By.LINK_TEXT, "All cameras").click()
+    until(lambda: words(browser, "state") == "3 of 4 running")
+
+
+def test_a_camera_that_has_ended_gives_its_reason_and_is_no_link(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    tables = f"[[camera]]\nname = 'door'\n{LIVE_DEMO}[[camera]]\nname = 'none'\nsource = 'missing.mp4'\n"
+    with CamerasProcess(tmp_path, tables) as process:
+        process.wait_open("door")
+        browser.get(process.url)
+        until(lambda: words(browser, "state") == "1 of 2 running")
+        first, second = browser.find_elements(By.CSS_SELECTOR, "#cards .camera")
+        assert "there is no file" in second.text.lower()
+        assert second.get_attribute("href") is None
+        assert "camera=door" in str(first.get_attribute("href"))
+
+
+def tap(browser: webdriver.Chrome, *points: tuple[float, float]) -> None:
+    """Touch the canvas of the editor at fractions of the picture."""
+    canvas = browser.find_element(By.ID, "canvas")
+    for x, y in points:
+        left, top, width, height = browser.execute_script(
+            "arguments[0].scrollIntoView({block: 'center'});"
+            "const m = arguments[0].getScreenCTM(), v = arguments[0].viewBox.baseVal;"
+            "return [m.e, m.f, v.width * m.a, v.height * m.d]",
+            canvas,
+        )
+        at = {"x": left + x * width, "y": top + y * height}
+        browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [at]})
+        browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+def drawn(browser: webdriver.Chrome) -> str:
+    """Return the keys that the editor shows."""
+    return str(browser.find_element(By.ID, "toml").get_attribute("value"))
+
+
+@pytest.mark.parametrize("camera", ["hall", "T\u00fcr 2"])
+def test_the_editor_writes_keys_that_the_configuration_accepts(
+    browser: webdriver.Chrome, cameras: CamerasProcess, tmp_path: Path, camera: str
+) -> None:
+    size(browser, 390)
+    browser.get(f"{cameras.url}/editor.html?camera={quote(camera)}")
+    still = "return document.querySelectorAll('#canvas image').length"
+    if camera == "hall":
+        until(lambda: browser.execute_script(still) == 1)
+    else:
+        until(lambda: "--serve-picture" in words(browser, "message"))
+        assert browser.execute_script(still) == 0
+    tap(browser, (0.1, 0.2), (0.5, 0.2), (0.5, 0.8), (0.1, 0.8), (0.9, 0.9))
+    browser.find_element(By.ID, "undo").click()
+    browser.find_element(By.ID, "add-line").click()
+    tap(browser, (0.7, 0.1), (0.7, 0.9))
+    name = browser.find_elements(By.CSS_SELECTOR, "#shapes input")[1]
+    name.clear()
+    name.send_keys("gate")
+    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    file = tmp_path / "edge.toml"
+    file.write_text(f'[[camera]]\nname = "{camera}"\nsource = "demo"\n{drawn(browser)}', encoding="utf-8")
+    (loaded,) = load_config(file).cameras
+    (zone,) = Zones.parse(loaded.zones.roi).zones
+    (line,) = parse_lines(loaded.lines)
+    assert (zone.name, line.name) == ("zone1", "gate")
+    assert zone.points == tuple(pytest.approx(point, abs=0.01) for point in ((0.1, 0.2), (0.5, 0.2), (0.5, 0.8), (0.1, 0.8)))
+    assert line.points == tuple(pytest.approx(point, abs=0.01) for point in ((0.7, 0.1), (0.7, 0.9)))
+    assert not browser.get_log("browser")
+
+
+def test_the_editor_works_with_the_keyboard_and_an_unnamed_camera(browser: webdriver.Chrome, run: Run, tmp_path: Path) -> None:
+    size(browser, 1280)
+    browser.get(run.sink.url)
+    browser.find_element(By.LINK_TEXT, "Draw zones and lines").click()
+    until(lambda: browser.execute_script("return document.querySelectorAll('#canvas image').length") == 1)
+    canvas = browser.find_element(By.ID, "canvas")
+    right, down, left, up = Keys.ARROW_RIGHT, Keys.ARROW_DOWN, Keys.ARROW_LEFT, Keys.ARROW_UP
+    # Two sides cross: such a polygon is explained, and not written.
+    canvas.send_keys(right, Keys.ENTER, right, down, Keys.ENTER, left, Keys.ENTER, right, up, Keys.ENTER)
+    assert "crosses" in words(browser, "shapes")
+    assert "roi" not in drawn(browser)
+    canvas.send_keys(Keys.BACKSPACE)
+    file = tmp_path / "edge.toml"
+    file.write_text(drawn(browser), encoding="utf-8")
+    assert load_config(file).config.zones.roi == ("zone1=0.5,0.5 0.55,0.55 0.5,0.55",)
+    assert not browser.get_log("browser")
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,7 @@ def test_status_is_the_state_of_the_run(page: Run) -> None:
 
 
 def test_every_response_forbids_what_the_page_does_not_need(page: Run) -> None:
-    for path in ("/", "/page.css", "/page.js", "/icon.svg", "/api/status", "/metrics", "/healthz", "/nothing"):
+    for path in ("/", "/editor.html", "/page.css", "/page.js", "/icon.svg", "/api/status", "/metrics", "/healthz", "/nothing"):
         _, headers, content = page.get(path)
         assert "default-src 'none'" in headers["Content-Security-Policy"]
         assert "unsafe" not in headers["Content-Security-Policy"]
@@ -60,7 +60,7 @@ def test_every_response_forbids_what_the_page_does_not_need(page: Run) -> None:
 
 
 def test_addresses_of_the_page_are_relative_so_that_a_proxy_may_give_it_a_path(page: Run) -> None:
-    files = b"".join(page.get(path)[2] for path in ("/", "/page.js", "/page.css"))
+    files = b"".join(page.get(path)[2] for path in ("/", "/page.js", "/wall.js", "/editor.html", "/editor.js", "/page.css"))
     assert re.findall(rb"""(?:href|src)=["']/[^"']*|url\(/|[`"'](?:/api|/stream)[^`"']*""", files) == []
 
 

@@ -1,4 +1,4 @@
-"""The files of the status page, with the theme of the project inserted."""
+"""The files of the status page and the editor, with the theme of the project inserted."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from maskedge.rendering.theme import BASE, LABELS, VARIABLES
 from .http import Response
 
 _FOLDER = Path(__file__).parent / "assets"
+_SCRIPTS = ("dom.js", "page.js", "wall.js", "history.js", "editor.js")
 
 
 def assets(*, picture: bool, history: bool = False) -> dict[str, Response]:
@@ -34,8 +35,8 @@ def assets(*, picture: bool, history: bool = False) -> dict[str, Response]:
     return {
         "/": Response(page.encode(), "text/html; charset=utf-8"),
         "/page.css": Response(css.encode(), style),
-        "/page.js": Response((_FOLDER / "page.js").read_bytes(), script),
-        "/history.js": Response((_FOLDER / "history.js").read_bytes(), script),
+        "/editor.html": Response((_FOLDER / "editor.html").read_bytes(), "text/html; charset=utf-8"),
+        **{f"/{name}": Response((_FOLDER / name).read_bytes(), script) for name in _SCRIPTS},
         **(charts if history else {}),
         "/icon.svg": Response((_FOLDER / "icon.svg").read_bytes(), "image/svg+xml"),
     }

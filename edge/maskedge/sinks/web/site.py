@@ -216,6 +216,7 @@ class WebSite:
         source = status.get("source", {})
         return {
             "name": name,
+            "named": camera is None or camera.named,
             "source": source.get("name"),
             "state": source.get("state", "ended"),
             "since": source.get("since"),

@@ -8,8 +8,7 @@
   // second.
   const TIMEOUT = 5000;
   const MAX_EVENTS = 40;
-  const SVG = "http://www.w3.org/2000/svg";
-  const byId = (id) => document.getElementById(id);
+  const { byId, make, draw } = window.maskedge;
 
   const style = (label) => LABELS[label] || { name: label.replaceAll("_", " "), symbol: "•", dash: LABELS.unsure.dash };
   const order = (labels) => {
@@ -18,23 +17,11 @@
     return [...new Set(labels)].sort((a, b) => place(a) - place(b) || a.localeCompare(b));
   };
   const title = (label) => sentence(style(label).name);
-  const make = (tag, attributes = {}, ...children) => {
-    const element = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-    element.append(...children.filter((child) => child !== null));
-    return element;
-  };
-  const draw = (tag, attributes, ...children) => {
-    const element = document.createElementNS(SVG, tag);
-    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-    element.append(...children);
-    return element;
-  };
   const mark = (label) => make("span", { class: "mark", "data-label": label, "aria-hidden": "true" }, style(label).symbol);
   // Replace only what changed, so that the reader's selection and focus stay.
   const fill = (id, ...children) => {
     const next = make("div", {}, ...children);
-    const element = byId(id);
+    const element = typeof id === "string" ? byId(id) : id;
     if (element.dataset.last !== next.innerHTML) {
       element.dataset.last = next.innerHTML;
       element.replaceChildren(...next.childNodes);
@@ -331,6 +318,8 @@
   // The path of the camera that the page shows; empty for the only or first one.
   let base = "";
   let hasPicture = PICTURE;
+  // True if the page shows all cameras (wall.js).
+  let walled = false;
   const camera = new URLSearchParams(location.search).get("camera");
   const showPicture = () => {
     byId("live").hidden = !hasPicture;
@@ -340,18 +329,21 @@
   const chooseCamera = async () => {
     try {
       const { cameras } = await (await fetch("api/cameras")).json();
-      const own = cameras.find((one) => one.name === camera) || cameras[0];
+      const own = cameras.find((one) => one.name === camera) || (cameras.length > 1 ? null : cameras[0]);
+      walled = !own && cameras.length > 1;
       if (!own) return;
       hasPicture = own.picture;
       if (cameras.length > 1) {
         base = own.path.slice(1);
         byId("camera").replaceChildren(...cameras.map((one) => make("option", { value: one.name, ...(one === own ? { selected: "" } : {}) }, one.name)));
         byId("cameras").hidden = false;
+        byId("editor").search = `?camera=${encodeURIComponent(own.name)}`;
       }
     } catch { /* The connection below reports a device that does not answer. */ }
   };
   byId("camera").addEventListener("change", (event) => { location.search = `?camera=${encodeURIComponent(event.target.value)}`; });
   const connect = () => {
+    if (walled) return;
     disconnect();
     lastMessage = last ? lastMessage : performance.now();
     events = new EventSource(`${base || "api/"}events?kinds=status,happening&after=${latest}`);
@@ -379,10 +371,15 @@
   // A hidden page disconnects, so that the device does no work for it.
   document.addEventListener("visibilitychange", () => (document.hidden ? disconnect() : connect()));
 
-  // For history.js.
-  window.maskedge = { byId, style, order, title, make, draw, mark, fill, setText, number, duration, sentence, UNKNOWN };
+  // For wall.js and history.js.
+  Object.assign(window.maskedge, { style, order, title, mark, fill, setText, number, duration, sentence, spaced, UNKNOWN, TIMEOUT });
 
   showPicture();
-  fill("recent", make("li", { class: "quiet" }, "No events yet"));
-  chooseCamera().then(connect);
+  // The other scripts have run by then.
+  addEventListener("DOMContentLoaded", async () => {
+    fill("recent", make("li", { class: "quiet" }, "No events yet"));
+    await chooseCamera();
+    if (walled) window.maskedge.showWall();
+    else connect();
+  });
 })();
