@@ -228,7 +228,8 @@ def check_line(line: str, options: dict[str, set[str]], page: str) -> None:
     for start, word in enumerate(words):
         both = " ".join(words[start : start + 2])
         if word in options:
-            if word in GROUPS and both not in options:
+            # `edge-train FOLDER` is short for `edge-train classifier FOLDER`.
+            if word in GROUPS and word != "edge-train" and both not in options:
                 assert start + 1 == len(words) or words[start + 1].startswith("-"), f"{page}: no command {both!r} in {line}"
             used = {one.split("=")[0] for one in words[start + 1 :] if re.fullmatch(r"--[a-z][a-z0-9-]*(=.*)?", one)}
             # `edge-export FILE` is a command without a name.

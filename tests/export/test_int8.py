@@ -41,7 +41,7 @@ def test_the_packed_convolution_computes_the_same(path: Path, shape: tuple[int, 
     onnx.checker.check_model(model, full_check=True)
     for old, new in zip(before, outputs(model, pixels), strict=True):
         assert new.shape == old.shape
-        assert new == pytest.approx(old, abs=0.02)
+        assert new == pytest.approx(old, abs=0.05)
 
 
 def test_a_model_of_another_form_stays_as_it_is() -> None:

@@ -230,8 +230,8 @@ def _scenes(reports: list[dict[str, Any]]) -> str:
 
 def _bundled(reports: list[dict[str, Any]]) -> str:
     """Render each seed of the bundled network, on test faces and on labelled boxes of scenes."""
-    head = ("seed", "accuracy, all labels", "accuracy, two labels", "two labels, corrected test labels")
-    head += ("macro F1 on scenes", "incorrect_mask recall / precision", "false alarms rejected", "faces kept")
+    head = ["seed", "accuracy, all labels", "accuracy, two labels", "two labels, corrected test labels"]
+    head += ["macro F1 on scenes", "incorrect_mask recall / precision", "false alarms rejected", "faces kept"]
     rows = []
     for report in sorted(reports, key=lambda report: int(report["recipe"]["seed"])):
         faces, right = (_evaluation(report, name)["two_way"] for name in ("faces test", "faces test, relabelled"))
@@ -250,7 +250,8 @@ def _bundled(reports: list[dict[str, Any]]) -> str:
     report = reports[0]
     faces, data = _evaluation(report, "faces test"), report["data"]
     note = (
-        f"{faces['pictures']} test pictures that no network of the chain was trained on; {data['scenes']:,} scenes, "
+        f"{faces['pictures']} test pictures that neither this network nor those before it were trained on; "
+        f"{data['scenes']:,} scenes, "
         f"{data['backgrounds']:,} backgrounds and {data['faces']:,} pictures of faces in all. Scenes: the labelled boxes of "
         "`dev_refit.csv`."
     )

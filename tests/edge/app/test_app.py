@@ -249,7 +249,7 @@ def test_live_session_detects_tracks_and_resets(bundled: library.ModelFile) -> N
     assert got["counts"]["with a mask"] >= 1
     assert got["people"]["without a mask"] >= 1
     assert {"label", "box", "score", "track", "name", "symbol", "colour"} <= set(got["faces"][0])
-    assert got["ms"]["total"] >= got["ms"]["detect"] if "detect" in got["ms"] else got["ms"]["total"] > 0
+    assert got["ms"]["total"] > 0
     session.configure(bundled, "haar", DisplayOptions(threshold=1.0, hide_faces=True))
     got = session.process(jpeg(demo.draw(256)))
     assert set(got["counts"]) == {"unsure"}

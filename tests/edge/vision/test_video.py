@@ -107,7 +107,9 @@ def test_demo_is_tracked_with_late_results(late: int) -> None:
         faces = detector(demo.draw(index), index / RATE)
         for face in faces:
             assert face.track is not None
-            labels.setdefault(face.track, Counter())[face.label] += 1
+            # A face that is just coming into the picture is unsure.
+            if not face.unsure:
+                labels.setdefault(face.track, Counter())[face.label] += 1
         shares.append(found(faces, index))
     held.go.set()
     assert np.mean(shares[30:]) > (0.97 if late < 10 else 0.88)

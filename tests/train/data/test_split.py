@@ -11,10 +11,10 @@ import pytest
 
 from maskedge import UsageError
 from maskedge_train.data.dataset import DataSet, load_dataset
-from maskedge_train.data.hashing import near_pairs, perceptual_hashes
 from maskedge_train.data.near_duplicates import find_near_duplicates, find_seen, people_pattern
 from maskedge_train.data.split import PARTS, Split, is_held_out, split_dataset, split_held_out
 from maskedge_train.shared.box_file import BoxFile
+from maskedge_train.shared.hashing import near_pairs, perceptual_hashes
 
 LABELS = ("with_mask", "without_mask")
 PEOPLE = people_pattern(r"^\d+_\d+_(?P<person>[a-z]+)_\d+")

@@ -16,9 +16,9 @@ from maskedge.support.files import write_file
 from maskedge.support.pictures import list_pictures, read_picture
 from maskedge.types import Box, Image
 from maskedge.vision.detectors.cascade import CascadeDetector, opencv_cascade
+from maskedge_train.shared.hashing import near_pairs, perceptual_hashes
 
 from .dataset import FACE_LABELS
-from .hashing import near_pairs, perceptual_hashes
 
 TILE = 160
 """Side of a tile in pixels."""

@@ -23,8 +23,7 @@ from maskedge.types import NOT_A_FACE, Box
 from maskedge_train.shared.box_convention import common_convention, correct_labels, read_moved_boxes
 from maskedge_train.shared.box_file import BoxFile
 from maskedge_train.shared.face_crop import CROP
-
-from .hashing import perceptual_hashes, polar_thumbnail
+from maskedge_train.shared.hashing import perceptual_hashes, polar_thumbnail
 
 FACE_LABELS = ("with_mask", "without_mask", "incorrect_mask")
 LABELS = (*FACE_LABELS, NOT_A_FACE)

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from maskedge.errors import UsageError
+from maskedge_train.shared.hashing import is_near, near_pairs, rotated_pairs
 
 from .dataset import Picture
-from .hashing import is_near, near_pairs, rotated_pairs
 
 
 @dataclass(frozen=True)

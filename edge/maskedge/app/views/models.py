@@ -19,6 +19,7 @@ _SETS = {
     "faces test": "Test faces, with no near-duplicate in the training set",
     "faces test, relabelled": "The same test faces with corrected labels",
     "scenes dev": "Faces and false alarms in held-out webcam and phone pictures",
+    "scenes dev_refit": "The same pictures, with boxes from forehead to chin",
     "validation": "Validation set, used to select the best epoch",
 }
 """Descriptions of the data sets of the figures."""
