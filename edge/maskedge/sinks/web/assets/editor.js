@@ -22,6 +22,7 @@
 
   const remember = () => { past.push(JSON.stringify([shapes, current])); };
   const undo = () => {
+    dragged = null;
     if (past.length) [shapes, current] = JSON.parse(past.pop());
     show();
   };
@@ -217,7 +218,7 @@
     const told = (text) => { byId("message").textContent = text; };
     byId("still").hidden = !camera.picture;
     if (!camera.picture) {
-      told("The canvas is blank and has the size of the picture: to protect people, the picture is served only with --serve-picture.");
+      told(camera.source === null ? "The canvas is blank: the camera has ended." : "The canvas is blank and has the size of the picture: to protect people, the picture is served only with --serve-picture.");
       return;
     }
     const next = new Image();

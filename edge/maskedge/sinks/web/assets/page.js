@@ -339,9 +339,19 @@
         byId("cameras").hidden = false;
         byId("editor").search = `?camera=${encodeURIComponent(own.name)}`;
       }
-    } catch { /* The connection below reports a device that does not answer. */ }
+    } catch {
+      // The connection reports a device that does not answer.
+      setTimeout(start, TIMEOUT);
+    }
   };
   byId("camera").addEventListener("change", (event) => { location.search = `?camera=${encodeURIComponent(event.target.value)}`; });
+  const start = async () => {
+    await chooseCamera();
+    if (walled) {
+      disconnect();
+      window.maskedge.showWall();
+    } else connect();
+  };
   const connect = () => {
     if (walled) return;
     disconnect();
@@ -378,8 +388,6 @@
   // The other scripts have run by then.
   addEventListener("DOMContentLoaded", async () => {
     fill("recent", make("li", { class: "quiet" }, "No events yet"));
-    await chooseCamera();
-    if (walled) window.maskedge.showWall();
-    else connect();
+    await start();
   });
 })();

@@ -29,7 +29,8 @@
   };
 
   const showStill = (card, camera) => {
-    if (!camera.picture || camera.state !== "open") {
+    card.shows = camera.picture && camera.state === "open";
+    if (!card.shows) {
       card.still.classList.add("empty");
       fill(card.still, make("p", {}, camera.state !== "open" ? "No picture" : "The picture is not served"));
       return;
@@ -39,11 +40,14 @@
     const next = make("img", { alt: "" });
     next.addEventListener("load", () => {
       card.loading = false;
+      if (!card.shows) return; // Lost while the picture was on its way.
       card.still.classList.remove("empty");
       delete card.still.dataset.last;
       card.still.replaceChildren(next);
     });
     next.addEventListener("error", () => { card.loading = false; });
+    // A request without an answer does not stop the next one.
+    setTimeout(() => { card.loading = false; }, TIMEOUT);
     next.src = `${camera.path.slice(1)}snapshot.jpg?${(pictures += 1)}`;
   };
 
