@@ -72,6 +72,14 @@ def words(browser: webdriver.Chrome, identity: str) -> str:
     return str(browser.find_element(By.ID, identity).text)
 
 
+@pytest.fixture(autouse=True)
+def _page_is_left(browser: webdriver.Chrome) -> Iterator[None]:
+    """The page of a server that has ended asks on and logs errors, which are not those of the next test."""
+    yield
+    browser.get("about:blank")
+    browser.get_log("browser")
+
+
 @pytest.fixture(scope="module")
 def run() -> Iterator[Run]:
     """A run that serves its picture."""
