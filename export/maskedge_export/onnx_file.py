@@ -79,6 +79,9 @@ def round_weights(model: onnx.ModelProto) -> None:
     """Round float32 weights to 16 significant bits, so that a compressed file is a quarter smaller.
 
     The relative error of a weight is 2^-17 at most. The parity check covers it.
+
+    Args:
+        model: The model. It is changed.
     """
     for tensor in model.graph.initializer:
         weights = onnx.numpy_helper.to_array(tensor)

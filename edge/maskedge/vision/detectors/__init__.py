@@ -31,7 +31,7 @@ from maskedge.types import Box, Image
 DEFAULT_DETECTOR = "haar"
 """Name of the detector for a classifier with the label `not_a_face`."""
 FACE_THRESHOLD = 0.94
-"""Lowest probability of a face by the classifier alone.
+"""Lowest probability of a face by the classifier alone, for a model file without thresholds.
 
 It is the lowest threshold whose F1 is within 0.005 of the best on held-out pictures
 (`edge-bench accuracy --held-out`).
