@@ -44,9 +44,9 @@ format: $(VENV)/.dev  ## Format the code
 
 check: lint test-all  ## Run lint and all tests
 
-wheel: | $(VENV)/bin/python  ## Build the wheels of the device (dist/maskedge-*.whl) and of the workstation's packages
-	@mkdir -p dist && rm -f dist/maskedge-*.whl dist/maskedge_workstation-*.whl
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist . ./workstation
+wheel: | $(VENV)/bin/python  ## Build the wheels of the device (dist/maskedge-*.whl), the workstation and the server
+	@mkdir -p dist && rm -f dist/maskedge*-*.whl
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist . ./workstation ./fleet
 	@ls dist/*.whl
 
 try-wheel:  ## Test the wheel alone on the oldest and newest Python found here

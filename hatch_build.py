@@ -1,8 +1,9 @@
-"""Build hook: in the wheel, the workstation's extras bring the workstation's packages.
+"""Build hook: in the wheel, the extras of a workstation and of a server bring their packages.
 
-A clone has these packages in `train/`, `export/` and `benchmarks/`, and an editable install puts all
-of them on the path. An installed wheel has the device's package alone, so its extras `train`,
-`export` and `bench` also require `maskedge-workstation` (`workstation/pyproject.toml`).
+A clone has these packages in `train/`, `export/`, `benchmarks/` and `fleet/`, and an editable install
+puts all of them on the path. An installed wheel has the device's package alone, so its extras
+`train`, `export` and `bench` also require `maskedge-workstation` (`workstation/pyproject.toml`), and
+its extra `fleet` requires `maskedge-fleet` (`fleet/pyproject.toml`).
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
-class WorkstationHook(BuildHookInterface):  # type: ignore[type-arg]
-    """Add `maskedge-workstation`, at the same version, to the extras of `[tool.hatch...hooks.custom]`."""
+class PackagesHook(BuildHookInterface):  # type: ignore[type-arg]
+    """Add the packages of `[tool.hatch...hooks.custom]`, at the same version, to their extras."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Add the requirement unless the install is editable.
@@ -24,5 +25,5 @@ class WorkstationHook(BuildHookInterface):  # type: ignore[type-arg]
         """
         if version == "standard":
             build_data["dependencies"] += [
-                f"maskedge-workstation=={self.metadata.version}; extra == '{extra}'" for extra in self.config["extras"]
+                f"{package}=={self.metadata.version}; extra == '{extra}'" for extra, package in self.config["packages"].items()
             ]

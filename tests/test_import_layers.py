@@ -16,6 +16,7 @@ PACKAGES = {
     "maskedge_train": ROOT / "train" / "maskedge_train",
     "maskedge_export": ROOT / "export" / "maskedge_export",
     "maskedge_bench": ROOT / "benchmarks" / "maskedge_bench",
+    "maskedge_fleet": ROOT / "fleet" / "maskedge_fleet",
 }
 LARGEST_FOLDER = 12
 """Modules in a folder, besides `__init__.py`."""
@@ -40,13 +41,14 @@ BELOW: Mapping[str, tuple[str, ...]] = {
     "maskedge_export": ("maskedge", "maskedge_train"),
     # The nets in PyTorch, which it measures beside the exported ones.
     "maskedge_bench": ("maskedge", "maskedge_train.classifier.nets"),
+    "maskedge_fleet": ("maskedge",),
 }
 """Packages and modules that each package may import, besides its own."""
 
 
 @cache
 def modules() -> dict[str, Path]:
-    """Return the file of each module of the four packages, by the module's full name."""
+    """Return the file of each module of the five packages, by the module's full name."""
     found = {}
     for package, folder in PACKAGES.items():
         for path in sorted(folder.rglob("*.py")):
@@ -73,7 +75,7 @@ def in_type_checking(tree: ast.Module) -> set[ast.AST]:
 
 @cache
 def imports(module: str, *, at_start: bool = False) -> frozenset[str]:
-    """Return the modules of the four packages that a module imports.
+    """Return the modules of the five packages that a module imports.
 
     Args:
         module: Full name of the importing module.
@@ -119,7 +121,7 @@ def height(module: str) -> int:
     return next(number for number, names in enumerate(LAYERS) if layer_of(module) in names)
 
 
-@pytest.mark.parametrize("folder", ["edge", "train", "export", "benchmarks", "tests"])
+@pytest.mark.parametrize("folder", ["edge", "train", "export", "benchmarks", "fleet", "tests"])
 def test_no_folder_has_over_a_dozen_modules(folder: str) -> None:
     counts: dict[str, int] = {}
     for path in (ROOT / folder).rglob("*.py"):

@@ -20,10 +20,10 @@ import pytest
 from helpers.commands import all_commands
 from helpers.support import ROOT
 
-CODE = ("edge", "train", "export", "benchmarks", "tests/helpers", "tests/platforms", "tests/fuzz")
+CODE = ("edge", "train", "export", "benchmarks", "fleet", "tests/helpers", "tests/platforms", "tests/fuzz")
 """Folders whose Python is read."""
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/*.md", "workstation/*.md", "edge/maskedge/models/*.md")
-PAGES = ("edge/**/*.html", "edge/**/*.js")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/*.md", "workstation/*.md", "fleet/*.md", "edge/maskedge/models/*.md")
+PAGES = ("edge/**/*.html", "edge/**/*.js", "fleet/**/*.html", "fleet/**/*.js")
 
 NAMES = {
     "happening": "event",

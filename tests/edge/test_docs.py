@@ -214,7 +214,7 @@ def test_readme_maps_every_folder_of_the_tree() -> None:
     (tree,) = [block for block in blocks(readme, "") if block.startswith("edge/maskedge/")]
     named = {name.rstrip("/") for line in tree.splitlines() for name in re.findall(r"([\w/]+)/(?=[\s,])", line)}
     layers = {path.parent.name for path in (ROOT / "edge" / "maskedge").glob("*/__init__.py")} | {"models"}
-    parts = {"train", "export", "benchmarks", "workstation", "tests", "docs"}
+    parts = {"train", "export", "benchmarks", "fleet", "workstation", "tests", "docs"}
     assert {path for path in parts if not (ROOT / path).is_dir()} == set()
     assert layers | parts <= {name.rsplit("/")[-1] for name in named}
 

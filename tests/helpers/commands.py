@@ -14,6 +14,7 @@ MODULES = {
     "edge-train": "maskedge_train.cli",
     "edge-export": "maskedge_export.cli",
     "edge-bench": "maskedge_bench.cli.main",
+    "edge-fleet": "maskedge_fleet.cli",
 }
 
 
@@ -33,5 +34,8 @@ def all_commands() -> Iterator[tuple[str, click.Command]]:
 def _walk(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
     yield name, command
     if isinstance(command, click.Group):
-        for inner, own in command.commands.items():
+        context = click.Context(command)
+        for inner in command.list_commands(context):
+            own = command.get_command(context, inner)
+            assert own is not None
             yield from _walk(f"{name} {inner}", own)

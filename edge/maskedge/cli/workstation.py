@@ -1,4 +1,4 @@
-"""`edge-train`, `edge-export` and `edge-bench`, the commands of a workstation.
+"""`edge-train`, `edge-export` and `edge-bench`, the commands of a workstation, and `edge-fleet`, the server.
 
 The base installation has these commands too. If its packages are missing, a command names the extra
 to install.
@@ -24,6 +24,11 @@ def export() -> None:
 def bench() -> None:
     """Run `edge-bench`."""
     _run("maskedge_bench.cli.main", "bench")
+
+
+def fleet() -> None:
+    """Run `edge-fleet`."""
+    _run("maskedge_fleet.cli", "fleet")
 
 
 def _run(module: str, extra: str) -> None:

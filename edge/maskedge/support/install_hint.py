@@ -19,8 +19,8 @@ SYSTEM_LIBRARIES = "sudo apt install libgl1 libglib2.0-0"
 """Command that installs the libraries of opencv-python on Debian, Raspberry Pi OS and Ubuntu."""
 
 
-WORKSTATION_EXTRAS = ("train", "export", "bench")
-"""Extras that need a second distribution, `maskedge-workstation`."""
+EXTRAS_WITH_PACKAGES = ("train", "export", "bench", "fleet")
+"""Extras that need a second distribution, `maskedge-workstation` or `maskedge-fleet`."""
 
 
 def pip(*arguments: str) -> str:
@@ -46,8 +46,8 @@ def install_command(extra: str = "") -> str:
     # A wheel file is often deleted after installation. Its name then identifies the file to get.
     requirement = f"{path if path.exists() else path.name}{extras}"
     options = ["-e"] if origin.get("dir_info", {}).get("editable") else []
-    if path.suffix == ".whl" and extra in WORKSTATION_EXTRAS:
-        # `make wheel` puts both wheel files into one folder.
+    if path.suffix == ".whl" and extra in EXTRAS_WITH_PACKAGES:
+        # `make wheel` puts all wheel files into one folder.
         options = ["--find-links", str(path.parent) if path.exists() else "."]
     return pip("install", *options, requirement)
 

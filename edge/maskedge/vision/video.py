@@ -300,7 +300,10 @@ class VideoDetector:
         for identity, box, score, probabilities in zip(
             analysis.identities, scored.boxes, scored.face_scores.tolist(), restricted, strict=True
         ):
-            track = tracks[identity]
+            track = tracks.get(identity)
+            if track is None:
+                # A result that took long: the track was dropped in the meantime.
+                continue
             if thresholds.verifies(track.box, score):
                 track.correct(box)
                 self._vote(track, probabilities)

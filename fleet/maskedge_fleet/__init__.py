@@ -1,0 +1,1 @@
+"""The server of a fleet of devices: it collects what they publish, and updates them."""

@@ -1,0 +1,1 @@
+"""Alerts of the fleet, and notifications."""

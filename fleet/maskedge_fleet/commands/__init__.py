@@ -1,0 +1,1 @@
+"""Signed commands to devices, and their answers."""

@@ -1,0 +1,1 @@
+"""Subscribes to the broker and writes messages of devices to the database."""

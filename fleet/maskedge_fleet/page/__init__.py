@@ -1,0 +1,1 @@
+"""The page of the fleet: HTML, style and scripts."""

@@ -1,0 +1,1 @@
+"""Staged roll-outs of models."""

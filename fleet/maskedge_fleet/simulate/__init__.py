@@ -1,0 +1,1 @@
+"""Simulated devices that publish through the output of a real device."""

@@ -1,0 +1,1 @@
+"""Roll-up of counts and removal of old rows."""
