@@ -185,7 +185,7 @@ class Statistics(Base):
 
 
 class Series(Base):
-    """What a count belongs to: a camera, and the whole picture, a zone, or a direction across a line."""
+    """Subject of counts: a camera, and the whole picture, a zone, or a direction across a line."""
 
     __tablename__ = "series"
     id: Mapped[int] = mapped_column(primary_key=True)
