@@ -12,6 +12,9 @@ PREFLIGHT := tests/platforms/preflight.py
 TORCH_INDEX ?=
 # More options for pytest: make test PYTEST="-k mqtt"
 PYTEST ?=
+# Processes that run the tests: make test JOBS=1
+JOBS ?= 3
+IN_PARALLEL = -n $(JOBS) --dist loadfile
 export TORCH_INDEX
 # Debian releases for `make bare`, each with its targets after a colon: BARE="bookworm trixie:run,test-edge"
 BARE ?= bookworm trixie
@@ -24,14 +27,14 @@ run: $(VENV)/.base  ## Install the base package and process the built-in clip: o
 	$(BIN)/edge-run --source demo --save out/demo.mp4 --events out/demo.jsonl --overwrite
 
 test: $(VENV)/.dev  ## Install the dev extras (0.5 GB; TORCH_INDEX=... chooses PyTorch's build) and run all tests except the slow ones
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST)
+	$(BIN)/python -m pytest -m "not slow" $(IN_PARALLEL) $(PYTEST)
 
 test-all: $(VENV)/.dev  ## Run all tests: those of `make test`, then the slow ones; measure the coverage
 	$(MAKE) test PYTEST="--cov --cov-report= --cov-fail-under=0"
-	$(BIN)/python -m pytest -m slow --cov --cov-append
+	$(BIN)/python -m pytest -m slow --cov --cov-append -n 2 --dist loadfile
 
 test-edge: $(VENV)/.edge  ## Install the test extras (0.1 GB, no PyTorch) and run the tests of the runtime
-	$(BIN)/python -m pytest tests/edge tests/e2e
+	$(BIN)/python -m pytest $(IN_PARALLEL) tests/edge tests/e2e
 
 lint: $(VENV)/.dev  ## Check style and types
 	$(BIN)/ruff check .

@@ -355,3 +355,26 @@ def test_an_empty_still_room_is_not_searched(asynchronous: bool) -> None:
         assert detector.wait()
     assert searched(detector) == [None] * 4, "every fifth detection searches the whole picture"
     detector.close()
+
+
+def test_a_track_that_is_dropped_while_it_is_verified_is_skipped() -> None:
+    detector, held = open_held()
+    for index in range(100, 140):
+        held.begun.clear()
+        held.go.clear()
+        detector(demo.draw(index), index / RATE)
+        video = detector._video
+        assert video is not None
+        pending = video._pending
+        held.go.set()
+        assert detector.wait()
+        if pending is not None and pending.job.plan is None:
+            # As when a lost track is dropped in a frame that comes before the result.
+            dropped = pending.job.request.places[0][0]
+            pending.saved.drop([dropped])
+            video.tracker.drop([dropped])
+            assert dropped not in {face.track for face in detector(demo.draw(index + 1), (index + 1) / RATE)}
+            break
+    else:
+        pytest.fail("no frame was verified")
+    detector.close()
