@@ -1,6 +1,6 @@
 # `make run` and `make test` install the packages that they need; `make help` lists all targets.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-edge fuzz lint format check clean tables docs wheel try-wheel compat arm64 bare nightly peers
+.PHONY: help run test test-all test-edge fuzz lint format check clean tables docs wheel try-wheel compat accelerators arm64 bare nightly peers
 
 PYTHON ?= python3
 VENV := .venv
@@ -61,13 +61,16 @@ fuzz: $(VENV)/.dev  ## Run damaged and odd inputs; FUZZ='--kind models --count 1
 compat: $(VENV)/.base  ## Run the bundled models on the oldest and newest onnxruntime
 	$(BIN)/python tests/platforms/compat.py
 
+accelerators: $(VENV)/.base  ## Try the bundled models with the OpenVINO build of onnxruntime (x86-64)
+	$(BIN)/python tests/platforms/accelerators.py
+
 arm64: $(VENV)/.base  ## Run the bundled models on emulated aarch64 (needs qemu-user-static, debootstrap)
 	$(BIN)/python tests/platforms/arm64.py
 
 bare:  ## Run the README's commands on bare Debian systems, as an ordinary user (needs root, debootstrap)
 	$(PYTHON) tests/platforms/bare.py $(BARE)
 
-nightly: peers check fuzz try-wheel compat arm64 bare  ## Run everything
+nightly: peers check fuzz try-wheel compat accelerators arm64 bare  ## Run everything
 
 tables: $(VENV)/.base  ## Update the tables of README.md and docs/results.md from benchmarks/results
 	$(BIN)/edge-bench tables

@@ -30,6 +30,7 @@ from .settings import (
     MASK,
     OPERATING_POINTS,
     PRECISIONS,
+    PROVIDERS,
     Range,
     check_name,
     check_settings,
@@ -91,8 +92,18 @@ class ModelConfig:
         },
     )
 
+    provider: str = field(
+        default="auto",
+        metadata={
+            "help": f"where ONNX Runtime computes: {', '.join(PROVIDERS)}; auto: an accelerator of the installed onnxruntime "
+            "that gives the same outputs and is faster, otherwise the processor (cpu)"
+        },
+    )
+
     def __post_init__(self) -> None:
         check_settings(self, "model")
+        if self.provider not in PROVIDERS:
+            raise UsageError(f"model.provider is one of {', '.join(PROVIDERS)}; got {shown(self.provider)}.")
         if self.precision not in PRECISIONS:
             raise UsageError(f"model.precision is one of {', '.join(PRECISIONS)}; got {shown(self.precision)}.")
 

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from .errors import UsageError
 
 PRECISIONS = ("auto", "float32", "int8")
+PROVIDERS = ("auto", "cpu", "tensorrt", "cuda", "migraphx", "openvino", "qnn", "xnnpack", "acl")
+"""Values of `model.provider`: the processor, and accelerators of ONNX Runtime."""
 """Precisions of the bundled models. `auto` is int8 on a processor with dot products of bytes,
 otherwise float32."""
 OPERATING_POINTS = ("balanced", "high", "recall")

@@ -54,8 +54,15 @@ def main(model: Path | None, file: Path | None) -> None:
     silence_libraries()
     failed = False
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
-        _python, _host, _opencv, _onnxruntime, lambda: _models(model), _display, lambda: _cameras(file)
-    )  # fmt: skip
+        _python,
+        _host,
+        _opencv,
+        _onnxruntime,
+        lambda: _models(model),
+        lambda: _accelerators(model),
+        _display,
+        lambda: _cameras(file),
+    )
     try:
         for check in checks:
             for finding in check():
@@ -164,6 +171,26 @@ def _model(path: Path) -> Iterator[Finding]:
     else:
         remedy = "this onnxruntime computes different results: install another version, or export the model again"
         yield Finding("FAIL", f"{facts}, allowed {found.tolerance:g}; {found.changed} answers changed", remedy)
+
+
+def _accelerators(chosen: Path | None) -> Iterator[Finding]:
+    """Try the classifier on each accelerator of the installed onnxruntime."""
+    try:
+        from maskedge.modelfile.provider import available_accelerators
+        from maskedge.vision.acceleration import try_accelerator
+        from maskedge.vision.classifier import MaskClassifier
+    except ImportError:
+        return  # reported by an earlier check
+    for name in available_accelerators():
+        try:
+            classifier = MaskClassifier(chosen)
+        except MaskedgeError:
+            return  # reported by an earlier check, or a detector
+        trial = try_accelerator(classifier, name, keep=lambda _: True)
+        if trial.problem:
+            yield Finding("note", f"accelerator {name}: {trial.problem}", "model.provider = auto or cpu uses the processor")
+        else:
+            yield Finding("ok", f"accelerator {name}: same outputs, {trial.ratio:.1f} times the time of the processor")
 
 
 def _operating_points(card: Mapping[str, Any]) -> str:

@@ -4,6 +4,8 @@
 - `crop`: the crop of a face, shared by the device and training.
 - `onnx_graph`: reads an ONNX file without executing it and refuses unbounded graphs.
 - `sandbox`: runs an unknown file once in another process, with limits.
+- `trial_pictures`: pictures that a model file must process before it is used.
+- `provider`: the processor and the accelerators of ONNX Runtime.
 - `onnx_session`: the options of ONNX Runtime.
 - `cascade_file`: checks the XML of a cascade before OpenCV reads it.
 """

@@ -231,7 +231,7 @@ def open_model(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
 
 
 def open_session(content: bytes, name: str, threads: int = 1) -> onnxruntime.InferenceSession:
-    """Open a model in ONNX Runtime.
+    """Open a model in ONNX Runtime, on the processor.
 
     Args:
         content: Bytes of the .onnx file.
@@ -243,7 +243,7 @@ def open_session(content: bytes, name: str, threads: int = 1) -> onnxruntime.Inf
         ModelError: ONNX Runtime refuses the file.
     """
     try:
-        return create_session(content, threads, _providers())
+        return create_session(content, threads, ["CPUExecutionProvider"])
     except Exception as error:
         raise _not_opened(name, str(error)) from error
 
@@ -257,12 +257,6 @@ def _not_opened(name: str, text: str) -> ModelError:
             "or export the model again with edge-export."
         )
     return ModelError(f"{name} is not an ONNX model for onnxruntime {onnxruntime.__version__}: {reason[:200].rstrip('.')}.")
-
-
-def _providers() -> list[str]:
-    """Return the execution providers: CUDA if the installed onnxruntime has it, then the CPU."""
-    available = onnxruntime.get_available_providers()
-    return [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
 
 
 def read_kind(content: bytes) -> str:

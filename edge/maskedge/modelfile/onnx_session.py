@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnxruntime
 
+_OPTIONS_OF_THREADS = {"OpenVINOExecutionProvider": "num_of_threads", "XnnpackExecutionProvider": "intra_op_num_threads"}
+"""Option for the number of threads, of providers that have threads of their own on the processor."""
 
-def create_session(content: bytes, threads: int, providers: list[str]) -> onnxruntime.InferenceSession:
+
+def create_session(content: bytes, threads: int, providers: Sequence[str]) -> onnxruntime.InferenceSession:
     """Open a model. The errors of ONNX Runtime are raised unchanged.
 
     Args:
@@ -21,4 +26,5 @@ def create_session(content: bytes, threads: int, providers: list[str]) -> onnxru
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # its errors become a ModelError
-    return onnxruntime.InferenceSession(content, options, providers=providers)
+    own = [{_OPTIONS_OF_THREADS[name]: str(threads)} if name in _OPTIONS_OF_THREADS else {} for name in providers]
+    return onnxruntime.InferenceSession(content, options, providers=[*providers], provider_options=own)

@@ -15,6 +15,7 @@ from maskedge.config import DetectConfig, EdgeConfig, changed_keys
 from maskedge.errors import UsageError
 from maskedge.events import UNNAMED, Event
 from maskedge.modelfile.precision import choose_precision
+from maskedge.modelfile.provider import choose_provider
 from maskedge.sinks import sink_classes
 from maskedge.sinks.base import RunNames, Sink, SinkContext
 from maskedge.sinks.queued import QueuedSink
@@ -55,6 +56,7 @@ def open_detector(config: EdgeConfig, *, every_frame: bool = False, chosen: bool
     """
     detect = config.detect
     choose_precision(config.model.precision)
+    choose_provider(config.model.provider)
     return MaskDetector(
         config.model.file,
         _load_cascade(detect) or (detect.detector if chosen else None),
@@ -347,7 +349,7 @@ def build_run(
 def _describe_model(detector: MaskDetector) -> dict[str, Any]:
     path = detector.classifier.path
     checksum = hashlib.sha256(path.read_bytes()).hexdigest()
-    return {"name": path.name, "sha256": checksum, "labels": list(detector.labels)}
+    return {"name": path.name, "sha256": checksum, "labels": list(detector.labels), "provider": detector.provider}
 
 
 def _describe_settings(config: EdgeConfig, detector: MaskDetector) -> dict[str, Any]:

@@ -14,9 +14,8 @@ from maskedge.errors import ModelError
 from maskedge.modelfile.contract import ClassifierContract, open_model, read_contract
 from maskedge.modelfile.crop import crop_regions
 from maskedge.modelfile.precision import bundled_classifier
+from maskedge.modelfile.trial_pictures import trial_pictures
 from maskedge.types import Box, Image
-
-from .trial_pictures import trial_pictures
 
 SUM_TOLERANCE = 0.01
 """Tolerated difference between 1 and the sum of a face's probabilities. Outputs of 8 and 16 bits
@@ -47,8 +46,8 @@ class MaskClassifier:
 
     def __init__(self, path: Path | None = None, threads: int = 1) -> None:
         self.path = path or bundled_classifier()
-        self._session = open_model(self.path, threads)
-        self.contract: ClassifierContract = read_contract(self._session, str(self.path))
+        self.session = open_model(self.path, threads)
+        self.contract: ClassifierContract = read_contract(self.session, str(self.path))
         self._batch = max(1, _BATCH_PIXELS // self.contract.size**2)
         # A file may declare a valid contract and still fail when it runs.
         for count in (3, 1):
@@ -131,7 +130,7 @@ class MaskClassifier:
     def _run(self, crops: Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
         names = ["probabilities", "places"] if self.contract.places else ["probabilities"]
         try:
-            outputs = self._session.run(names, {"faces": crops})
+            outputs = self.session.run(names, {"faces": crops})
             answers = [np.asarray(output, np.float32) for output in outputs]
         except Exception as error:
             reason = " ".join(str(error).split())[:200].rstrip(".")

@@ -23,9 +23,11 @@ from maskedge.tracking.elapsed import CallTimes
 from maskedge.tracking.tracker import FaceTracker
 from maskedge.types import Box, Face, Image
 
+from .acceleration import accelerate
 from .analysis import AnalysisRequest, FrameAnalyzer
 from .classifier import MaskClassifier
 from .detectors import BoxDetector, FaceDetector, adapt_detector, is_detector_file, load_detector
+from .detectors.network import CnnDetector
 from .operating_points import find_threshold
 from .scoring import LabelChoice, Thresholds, suppress_rows
 from .standalone import default_detector_name, rejects_non_faces, standalone_notice
@@ -137,6 +139,10 @@ class MaskDetector:
             file_type = None if network is None else ".onnx"
             chosen = load_detector(chosen, file_type=file_type, min_face_size=min_face_size, threads=threads or 1)
         self.detector = adapt_detector(chosen)
+        self.provider = accelerate(self.classifier, threads or 1)
+        """Where the classifier runs: `cpu`, or the name of an accelerator."""
+        if isinstance(self.detector, CnnDetector):
+            accelerate(self.detector, threads or 1)
         self.rejects_non_faces = rejects_non_faces(self.classifier.labels)
         """True if the classifier has the label `not_a_face`."""
         if not self.rejects_non_faces:

@@ -180,6 +180,16 @@ def verify(path: Path | None = None) -> Verification:
         raise ModelError(f"{path}: {error}; export it again with edge-export.") from error
 
 
+def run_self_test(model: MaskClassifier | CnnDetector) -> Verification:
+    """Run the self-test of a loaded model in its present session.
+
+    Raises:
+        ModelError: The model does not run.
+        ValueError: The file holds no self-test, or that of another model.
+    """
+    return _verify_detector(model, ()) if isinstance(model, CnnDetector) else _verify_classifier(model, ())
+
+
 def _verify_classifier(classifier: MaskClassifier, checksums: tuple[str, ...]) -> Verification:
     test = SelfTest.from_json(_text(classifier.contract.selftest))
     size = classifier.contract.size

@@ -13,11 +13,11 @@ from maskedge.boxes import as_box
 from maskedge.errors import ModelError
 from maskedge.modelfile.contract import open_model, read_detector_contract
 from maskedge.modelfile.precision import bundled_detector
+from maskedge.modelfile.trial_pictures import trial_pictures
 from maskedge.support.resize import resize
 from maskedge.support.timing import inner_stage
 from maskedge.types import Box, Image
 
-from ..trial_pictures import trial_pictures
 from . import Detections, FaceDetector, register_detector, register_detector_file
 from .scaling import choose_scale, scaled_size
 
@@ -68,8 +68,8 @@ class CnnDetector(FaceDetector):
         self.default_threshold, self.score_weights = FUSED_THRESHOLD, _FUSED_WEIGHTS
         self.path, self.name = path or bundled_detector(), path.name if path else "cnn"
         self.side, self.min_face_size = side, min_face_size
-        self._session = open_model(self.path, threads)
-        self.contract = read_detector_contract(self._session, str(self.path))
+        self.session = open_model(self.path, threads)
+        self.contract = read_detector_contract(self.session, str(self.path))
         # A file may declare a valid contract and still fail when it runs.
         sizes = [self.contract.size] if self.contract.size else [(64, 64), (96, 64)]
         for width, height in sizes:
@@ -157,7 +157,7 @@ class CnnDetector(FaceDetector):
             ModelError: The network does not run, or its outputs are not boxes and scores.
         """
         try:
-            outputs = self._session.run(["boxes", "scores"], {"frame": frame[None]})
+            outputs = self.session.run(["boxes", "scores"], {"frame": frame[None]})
             boxes, scores = (np.asarray(output, np.float32) for output in outputs)
         except Exception as error:
             reason = " ".join(str(error).split())[:200].rstrip(".")
