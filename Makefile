@@ -76,7 +76,7 @@ docs: $(VENV)/.base  ## Update the tables of docs/configuration.md from the code
 	$(BIN)/python -m maskedge.cli.config_reference docs/configuration.md
 
 site: $(VENV)/.dev  ## Build the documentation site: out/site
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo out/site/index.html
 
 peers: $(PEERS)/.done  ## Build the environment of the package that benchmarks compare with: .peers (1.8 GB)
