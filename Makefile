@@ -1,6 +1,6 @@
 # `make run` and `make test` install the packages that they need; `make help` lists all targets.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-edge fuzz lint format check clean tables docs wheel try-wheel compat accelerators arm64 bare nightly peers
+.PHONY: help run test test-all test-edge fuzz lint format check clean tables docs wheel try-wheel compat accelerators arm64 bare nightly peers site
 
 PYTHON ?= python3
 VENV := .venv
@@ -77,6 +77,10 @@ tables: $(VENV)/.base  ## Update the tables of README.md and docs/results.md fro
 
 docs: $(VENV)/.base  ## Update the tables of docs/configuration.md from the code
 	$(BIN)/python -m maskedge.cli.config_reference docs/configuration.md
+
+site: $(VENV)/.dev  ## Build the documentation site: out/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo out/site/index.html
 
 peers: $(PEERS)/.done  ## Build the environment of the package that benchmarks compare with: .peers (1.8 GB)
 	@echo "Now: $(BIN)/edge-bench speed --quick --peer-python $(PEERS)/bin/python"

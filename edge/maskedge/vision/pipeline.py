@@ -59,9 +59,10 @@ class ScoredFace:
 class MaskDetector:
     """Finds the faces of a picture and classifies which of them wear a mask.
 
-    >>> detector = MaskDetector()
-    >>> [face.label for face in detector(np.zeros((480, 640, 3), np.uint8))]
-    []
+    Examples:
+        >>> detector = MaskDetector()
+        >>> [face.label for face in detector(np.zeros((480, 640, 3), np.uint8))]
+        []
 
     Args:
         model: Classifier file; None for the bundled one.
