@@ -1,6 +1,6 @@
 # `make run` and `make test` install the packages that they need; `make help` lists all targets.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-edge fuzz lint format check clean tables docs wheel try-wheel compat arm64 bare nightly peers
+.PHONY: help run test test-all test-edge fuzz lint format check clean tables docs wheel requirements try-wheel compat arm64 bare nightly peers
 
 PYTHON ?= python3
 VENV := .venv
@@ -74,6 +74,14 @@ tables: $(VENV)/.base  ## Update the tables of README.md and docs/results.md fro
 
 docs: $(VENV)/.base  ## Update the tables of docs/configuration.md from the code
 	$(BIN)/python -m maskedge.cli.config_reference docs/configuration.md
+
+# uv (https://docs.astral.sh/uv) resolves for every platform and Python at once.
+UV ?= uv
+LOCK = $(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-annotate --custom-compile-command "make requirements"
+requirements:  ## Update the pinned requirements with hashes: requirements/*.txt (needs uv)
+	cd requirements && $(LOCK) edge.in --override edge-overrides.txt --no-emit-package maskedge -o edge.txt
+	cd requirements && $(LOCK) ../pyproject.toml --extra fleet --override edge-overrides.txt edge.in --no-emit-package maskedge -o fleet.txt
+	cd requirements && $(LOCK) ../pyproject.toml --extra dev -c ../constraints.txt --override ci-overrides.txt --no-emit-package maskedge -o ci.txt
 
 peers: $(PEERS)/.done  ## Build the environment of the package that benchmarks compare with: .peers (1.8 GB)
 	@echo "Now: $(BIN)/edge-bench speed --quick --peer-python $(PEERS)/bin/python"
