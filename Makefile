@@ -1,6 +1,6 @@
 # `make run` and `make test` install the packages that they need; `make help` lists all targets.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-edge fuzz lint format check clean tables docs wheel requirements try-wheel compat arm64 bare nightly peers
+.PHONY: help run test test-all test-edge fuzz lint format check clean tables docs wheel requirements deb try-wheel compat arm64 bare nightly peers
 
 PYTHON ?= python3
 VENV := .venv
@@ -18,6 +18,8 @@ IN_PARALLEL = -n $(JOBS) --dist loadfile
 export TORCH_INDEX
 # Debian releases for `make bare`, each with its targets after a colon: BARE="bookworm trixie:run,test-edge"
 BARE ?= bookworm trixie
+# Debian releases for `make deb`
+DEB ?= bookworm trixie
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +84,10 @@ requirements:  ## Update the pinned requirements with hashes: requirements/*.txt
 	cd requirements && $(LOCK) edge.in --override edge-overrides.txt --no-emit-package maskedge -o edge.txt
 	cd requirements && $(LOCK) ../pyproject.toml --extra fleet --override edge-overrides.txt edge.in --no-emit-package maskedge -o fleet.txt
 	cd requirements && $(LOCK) ../pyproject.toml --extra dev -c ../constraints.txt --override ci-overrides.txt --no-emit-package maskedge -o ci.txt
+	cd requirements && $(LOCK) release.in -o release.txt
+
+deb:  ## Build the Debian package of the device: dist/maskedge_*.deb (needs root, debootstrap; DEB="bookworm trixie")
+	$(PYTHON) deploy/debian/build.py $(DEB)
 
 peers: $(PEERS)/.done  ## Build the environment of the package that benchmarks compare with: .peers (1.8 GB)
 	@echo "Now: $(BIN)/edge-bench speed --quick --peer-python $(PEERS)/bin/python"
