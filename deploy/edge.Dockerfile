@@ -4,10 +4,10 @@ FROM debian:trixie-slim AS build
 ENV DEBIAN_FRONTEND=noninteractive PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN apt-get update -qq && apt-get install -qq -y --no-install-recommends python3 python3-venv
 COPY requirements/edge.txt /src/requirements/
-RUN python3 -m venv --without-pip /opt/maskedge && python3 -m venv /tmp/tools && /tmp/tools/bin/pip --python /opt/maskedge/bin/python install --quiet --no-compile --require-hashes -r /src/requirements/edge.txt
+RUN python3 -m venv --without-pip /opt/maskedge && python3 -m venv /opt/tools && /opt/tools/bin/pip --python /opt/maskedge/bin/python install --quiet --no-compile --require-hashes -r /src/requirements/edge.txt
 COPY pyproject.toml hatch_build.py hatch_metadata.py README.md CHANGELOG.md LICENSE /src/
 COPY edge /src/edge
-RUN /tmp/tools/bin/pip --python /opt/maskedge/bin/python install --quiet --no-compile --no-deps /src
+RUN /opt/tools/bin/pip --python /opt/maskedge/bin/python install --quiet --no-compile --no-deps /src
 
 FROM debian:trixie-slim
 ENV DEBIAN_FRONTEND=noninteractive

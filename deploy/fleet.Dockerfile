@@ -4,11 +4,11 @@ FROM debian:trixie-slim AS build
 ENV DEBIAN_FRONTEND=noninteractive PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN apt-get update -qq && apt-get install -qq -y --no-install-recommends python3 python3-venv
 COPY requirements/fleet.txt /src/requirements/
-RUN python3 -m venv --without-pip /opt/maskedge && python3 -m venv /tmp/tools && /tmp/tools/bin/pip --python /opt/maskedge/bin/python install --quiet --no-compile --require-hashes -r /src/requirements/fleet.txt
+RUN python3 -m venv --without-pip /opt/maskedge && python3 -m venv /opt/tools && /opt/tools/bin/pip --python /opt/maskedge/bin/python install --quiet --no-compile --require-hashes -r /src/requirements/fleet.txt
 COPY pyproject.toml hatch_build.py hatch_metadata.py README.md CHANGELOG.md LICENSE /src/
 COPY edge /src/edge
 COPY fleet /src/fleet
-RUN /tmp/tools/bin/pip --python /opt/maskedge/bin/python install --quiet --no-compile --no-deps /src /src/fleet
+RUN /opt/tools/bin/pip --python /opt/maskedge/bin/python install --quiet --no-compile --no-deps /src /src/fleet
 
 FROM debian:trixie-slim
 ENV DEBIAN_FRONTEND=noninteractive

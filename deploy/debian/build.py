@@ -26,9 +26,9 @@ from debian_root import ROOT, DebianRoot, copy_project, fail, make_root  # noqa:
 PACKAGES = ("python3", "python3-venv")
 COMMANDS = ("edge-run", "edge-doctor")
 SCRIPTS = ("postinst", "prerm", "postrm")
-_PIP = "/tmp/tools/bin/pip --python /opt/maskedge/bin/python install --quiet --no-compile"
+_PIP = "/opt/tools/bin/pip --python /opt/maskedge/bin/python install --quiet --no-compile"
 INSTALL = (
-    "python3 -m venv --without-pip /opt/maskedge && python3 -m venv /tmp/tools"
+    "python3 -m venv --without-pip /opt/maskedge && python3 -m venv /opt/tools"
     f" && {_PIP} --require-hashes -r /src/requirements/edge.txt && {_PIP} --no-deps /src"
 )
 UNIT = (
