@@ -1,6 +1,6 @@
 # `make run` and `make test` install the packages that they need; `make help` lists all targets.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-edge fuzz lint format check clean tables docs wheel requirements deb try-wheel compat arm64 bare nightly peers
+.PHONY: help run test test-all test-edge fuzz lint format check clean tables docs wheel requirements deb try-wheel compat arm64 bare delivery nightly peers
 
 PYTHON ?= python3
 VENV := .venv
@@ -87,7 +87,10 @@ requirements:  ## Update the pinned requirements with hashes: requirements/*.txt
 	cd requirements && $(LOCK) release.in -o release.txt
 
 deb:  ## Build the Debian package of the device: dist/maskedge_*.deb (needs root, debootstrap; DEB="bookworm trixie")
-	$(PYTHON) deploy/debian/build.py $(DEB)
+	$(PYTHON) deploy/debian/deb_package.py $(DEB)
+
+delivery:  ## Build and install all packages and images in fresh systems (needs root, debootstrap); PARTS="deb images" selects
+	$(PYTHON) tests/platforms/delivery.py $(PARTS)
 
 peers: $(PEERS)/.done  ## Build the environment of the package that benchmarks compare with: .peers (1.8 GB)
 	@echo "Now: $(BIN)/edge-bench speed --quick --peer-python $(PEERS)/bin/python"

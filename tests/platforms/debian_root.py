@@ -122,8 +122,18 @@ class DebianRoot:
             source, target = shlex.quote(str(path)), shlex.quote(str(path.relative_to("/")))
             self._mounts += [f"mount --bind {source} {target}", f"mount -o remount,bind,ro {target}"]
 
-    def command(self, line: str, *, log: Path | None = None, umask: str = "022") -> str:
-        """Run a shell command in the system. Return its output; exit with its last lines if it fails."""
+    def command(
+        self, line: str, *, log: Path | None = None, umask: str = "022", read_only: bool = False, writable: Sequence[str] = ()
+    ) -> str:
+        """Run a shell command in the system. Return its output; exit with its last lines if it fails.
+
+        Args:
+            line: The command.
+            log: File for the output.
+            umask: Its umask.
+            read_only: Mount the system read-only, except /tmp and the folders `writable`.
+            writable: Folders of the system.
+        """
         inside = shlex.join(
             ["chroot", *self._user, ".", "env", "-i"]
             + [f"{name}={value}" for name, value in self._environment.items()]
@@ -131,5 +141,11 @@ class DebianRoot:
         )
         # The mounts exist only for this command. Removing the folder later removes no file of this
         # machine.
-        script = "; ".join(["set -e", f"cd {shlex.quote(str(self.root))}", *self._mounts, f"exec {inside}"])
+        root = shlex.quote(str(self.root))
+        closed = []
+        if read_only:
+            closed = [f"mount --bind {root} {root}", f"cd {root}", "mount -t tmpfs tmpfs tmp"]
+            closed += [f"mount --bind {shlex.quote(path.lstrip('/'))} {shlex.quote(path.lstrip('/'))}" for path in writable]
+        last = [f"mount -o remount,bind,ro {root}"] if read_only else []
+        script = "; ".join(["set -e", f"cd {root}", *closed, *self._mounts, *last, f"exec {inside}"])
         return run(["unshare", "--mount", "--propagation", "slave", "sh", "-c", script], log=log, name=f"{self.root.name}: {line}")

@@ -1,6 +1,6 @@
 """`make deb`: build the Debian package of the device.
 
-Usage: python3 build.py SUITE [--output FOLDER]    needs root and debootstrap
+Usage: python3 deb_package.py SUITE [--output FOLDER]    needs root and debootstrap
 
 The package has a Python environment of its own in /opt/maskedge, made with the Python of the Debian
 release, so there is one package for each release. It is built in a minimal system of that release,
