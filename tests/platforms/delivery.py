@@ -108,9 +108,8 @@ def try_deb(folder: Path) -> None:
         check(true=not left, message=f"the purge left {', '.join(left)}.")
         check(true="maskedge" not in (root / "etc/passwd").read_text(), message="the purge left the user maskedge.")
         seconds = time.monotonic() - started
-        print(
-            f"  {first.name}: {first.stat().st_size / 1e6:.1f} MB, {installed:.0f} MB installed; installed, upgraded, purged ({seconds:.0f} s)"
-        )
+        facts = f"{first.stat().st_size / 1e6:.1f} MB, {installed:.0f} MB installed"
+        print(f"  {first.name}: {facts}; installed, upgraded, purged ({seconds:.0f} s)")
         shutil.rmtree(root)
 
 
