@@ -1,6 +1,6 @@
 # `make run` and `make test` install the packages that they need; `make help` lists all targets.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-edge fuzz lint format check clean tables docs wheel try-wheel compat accelerators arm64 bare nightly peers site
+.PHONY: help run test test-all test-edge fuzz lint format check clean tables docs wheel try-wheel compat accelerators arm64 bare nightly peers site requirements deb delivery
 
 PYTHON ?= python3
 VENV := .venv
@@ -18,6 +18,8 @@ IN_PARALLEL = -n $(JOBS) --dist loadfile
 export TORCH_INDEX
 # Debian releases for `make bare`, each with its targets after a colon: BARE="bookworm trixie:run,test-edge"
 BARE ?= bookworm trixie
+# Debian releases for `make deb`
+DEB ?= bookworm trixie
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,7 +72,7 @@ arm64: $(VENV)/.base  ## Run the bundled models on emulated aarch64 (needs qemu-
 bare:  ## Run the README's commands on bare Debian systems, as an ordinary user (needs root, debootstrap)
 	$(PYTHON) tests/platforms/bare.py $(BARE)
 
-nightly: peers check fuzz try-wheel compat accelerators arm64 bare  ## Run everything
+nightly: peers check fuzz try-wheel compat accelerators arm64 bare delivery  ## Run everything
 
 tables: $(VENV)/.base  ## Update the tables of README.md and docs/results.md from benchmarks/results
 	$(BIN)/edge-bench tables
@@ -81,6 +83,20 @@ docs: $(VENV)/.base  ## Update the tables of docs/configuration.md from the code
 site: $(VENV)/.dev  ## Build the documentation site: out/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo out/site/index.html
+# uv (https://docs.astral.sh/uv) resolves for every platform and Python at once.
+UV ?= uv
+LOCK = $(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-annotate --custom-compile-command "make requirements"
+requirements:  ## Update the pinned requirements with hashes: requirements/*.txt (needs uv)
+	cd requirements && $(LOCK) edge.in --override edge-overrides.txt --no-emit-package maskedge -o edge.txt
+	cd requirements && $(LOCK) ../pyproject.toml --extra fleet --override edge-overrides.txt edge.in --no-emit-package maskedge -o fleet.txt
+	cd requirements && $(LOCK) ../pyproject.toml --extra dev -c ../constraints.txt --override ci-overrides.txt --no-emit-package maskedge -o ci.txt
+	cd requirements && $(LOCK) release.in -o release.txt
+
+deb:  ## Build the Debian package of the device: dist/maskedge_*.deb (needs root, debootstrap; DEB="bookworm trixie")
+	$(PYTHON) deploy/debian/deb_package.py $(DEB)
+
+delivery:  ## Build and install all packages and images in fresh systems (needs root, debootstrap); PARTS="deb images" selects
+	$(PYTHON) tests/platforms/delivery.py $(PARTS)
 
 peers: $(PEERS)/.done  ## Build the environment of the package that benchmarks compare with: .peers (1.8 GB)
 	@echo "Now: $(BIN)/edge-bench speed --quick --peer-python $(PEERS)/bin/python"

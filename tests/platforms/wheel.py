@@ -39,11 +39,13 @@ file = "events.jsonl"
 roi = ["all=0,0 1,0 1,1 0,1"]
 """
 HEADLESS = "opencv-python-headless>=4.10,<5"
-WORKSTATION = ("maskedge_train", "maskedge_export", "maskedge_bench")
+OTHERS = ("maskedge_train", "maskedge_export", "maskedge_bench", "maskedge_fleet")
+"""Packages that a device does not need."""
 COMMANDS = {
     "edge-train": ("classifier", "--data", "."),
     "edge-export": ("inspect", "x.onnx"),
     "edge-bench": ("demo",),
+    "edge-fleet": ("serve",),
 }
 
 
@@ -107,7 +109,7 @@ def drive(commands: Path, folder: Path) -> None:
         true="[app]" in run([commands / "edge-app"], folder, code=2),
         message="edge-app does not name its extra",
     )
-    script = f"from importlib.util import find_spec; print(*filter(find_spec, {WORKSTATION}))"
+    script = f"from importlib.util import find_spec; print(*filter(find_spec, {OTHERS}))"
     found = run([commands / "python", "-c", script], folder).strip()
     check(true=not found, message=f"the device's wheel installs {found}")
     for command, arguments in COMMANDS.items():
@@ -164,9 +166,9 @@ def drive_headless(commands: Path, folder: Path) -> None:
 
 
 def build(python: Path, folder: Path) -> Path:
-    """Build the wheels of the device and the workstation into `folder`; return the device's."""
+    """Build the wheels of the device, the workstation and the server into `folder`; return the device's."""
     command = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", "wheel", "--no-deps"]
-    for project in (ROOT, ROOT / "workstation"):
+    for project in (ROOT, ROOT / "workstation", ROOT / "fleet"):
         run([*command, "--wheel-dir", folder, project], folder)
     (wheel,) = folder.glob("maskedge-*.whl")
     size = wheel.stat().st_size

@@ -1,0 +1,164 @@
+"""Files of `deploy` and of a release: what they name exists, and the add-on's options become settings."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from helpers.support import ROOT
+from maskedge.config import load_config
+
+DEPLOY = ROOT / "deploy"
+ADDON = DEPLOY / "homeassistant" / "maskedge"
+
+
+def load(path: Path) -> ModuleType:
+    """Return a script as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["debian/edge.toml", "image/edge.toml", "compose/edge.toml"])
+def test_every_configuration_is_valid(name: str) -> None:
+    assert load_config(DEPLOY / name) is not None
+
+
+@pytest.mark.parametrize("image", ["edge", "fleet"])
+def test_files_that_an_image_copies_exist(image: str) -> None:
+    for line in re.findall(r"(?m)^COPY (?!--from)(.+)$", (DEPLOY / f"{image}.Dockerfile").read_text(encoding="utf-8")):
+        for source in line.split()[:-1]:
+            assert (ROOT / source).exists(), source
+
+
+@pytest.mark.parametrize("image", ["edge", "fleet"])
+def test_images_do_not_run_as_root(image: str) -> None:
+    text = (DEPLOY / f"{image}.Dockerfile").read_text(encoding="utf-8")
+    assert text.count("FROM ") == 2
+    assert text.index("USER 10001:10001") < text.index("ENTRYPOINT")
+    assert "HEALTHCHECK" in text
+
+
+def test_compose_mounts_files_that_exist_and_opens_ports_on_loopback_only() -> None:
+    text = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
+    mounted = re.findall(r"- \./(\S+?):/", text)
+    assert mounted
+    assert [path for path in mounted if not (DEPLOY / path).exists()] == []
+    ports = re.findall(r"ports: \[(.*?)\]", text)
+    assert ports
+    assert all(port.strip().strip('"').startswith("127.0.0.1:") for line in ports for port in line.split(","))
+    assert not re.search(r"(?i)password: *[^{$\s/]", text), "no password is written down"
+
+
+def test_first_start_creates_each_password_once(tmp_path: Path) -> None:
+    """The script of the container `first-start`, with its programs for users and for the broker replaced."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("chown", "mosquitto_passwd"):
+        (programs / name).write_text("#!/bin/sh\n")
+        (programs / name).chmod(0o755)
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    script = (DEPLOY / "compose" / "first-start.sh").read_text(encoding="utf-8").replace("/secrets", str(secrets))
+    found = []
+    for _ in range(2):
+        done = subprocess.run(
+            ["sh", "-c", script], env={"PATH": f"{programs}:/usr/bin:/bin"}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        found.append({path.name: path.read_text() for path in secrets.iterdir()})
+        assert all(path.stat().st_mode & 0o077 == 0 for path in secrets.iterdir())
+    assert found[0] == found[1]
+    passwords = [found[0][name].strip() for name in ("token", "device", "fleet", "postgres", "grafana")]
+    assert len({*passwords}) == 5
+    assert all(len(password) >= 32 for password in passwords)
+
+
+class Supervisor(BaseHTTPRequestHandler):
+    """The service of Home Assistant that names the broker."""
+
+    def do_GET(self) -> None:
+        allowed = self.headers["Authorization"] == "Bearer right"
+        body = {"data": {"host": "core-mosquitto", "port": 1883, "ssl": False, "username": "addons", "password": "secret"}}
+        self.send_response(200 if allowed else 401)
+        self.end_headers()
+        self.wfile.write(json.dumps(body if allowed else {}).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Write no log."""
+
+
+@pytest.fixture
+def supervisor() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), Supervisor)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/services/mqtt"
+    server.shutdown()
+    server.server_close()
+
+
+def test_options_of_the_add_on_are_settings_of_edge_run(supervisor: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = load(ADDON / "start.py")
+    broker = start.find_broker("right", supervisor)
+    options = {"source": "rtsp://camera/1", "detector": "cnn", "anonymize": True, "picture": False, "device_name": "door"}
+    for name, value in start.settings(options, broker).items():
+        monkeypatch.setenv(name, value)
+    config = load_config().config
+    assert config.source.uri == "rtsp://camera/1"
+    assert config.detect.detector == "cnn"
+    assert config.privacy.anonymize
+    assert config.sections["mqtt"].url == "mqtt://core-mosquitto:1883"
+    assert config.sections["mqtt"].discovery
+    assert start.find_broker("wrong", supervisor) == {}
+    assert start.find_broker("right", "http://127.0.0.1:9/") == {}
+
+
+def test_a_release_needs_a_version_a_section_of_the_changelog_and_signatures(tmp_path: Path) -> None:
+    release = load(ROOT / "tests" / "platforms" / "release.py")
+    for name in release.PLACES:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    models = tmp_path / "edge" / "maskedge" / "models"
+    models.mkdir()
+    (models / "one.onnx").write_bytes(b"")
+    (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## Unreleased\n\n- New.\n")
+    assert release.problems(tmp_path, "1.2") == [
+        "1.2 is not a version such as 1.2.3 or 1.2.3rc1",
+        "CHANGELOG.md has no section of 1.2",
+        "no signature: one.onnx",
+    ]
+    (models / "one.onnx.sig").write_bytes(b"")
+    (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## 1.2.3 - 2026-12-01\n\n- New.\n")
+    assert release.problems(tmp_path, "1.2.3") == []
+    release.write_version(tmp_path, "1.2.3")
+    for name in release.PLACES:
+        assert "1.2.3" in (tmp_path / name).read_text(), name
+
+
+def test_requirements_have_hashes() -> None:
+    for name in ("edge", "fleet", "ci", "release"):
+        text = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
+        pinned = re.findall(r"(?m)^[a-z0-9][\w.-]*==\S+.*$", text)
+        assert pinned
+        assert all(line.endswith("\\") for line in pinned), "each requirement has a hash"
+
+
+def test_the_health_check_of_the_images(supervisor: str) -> None:
+    script = DEPLOY / "image" / "healthy.py"
+    refused = subprocess.run([sys.executable, script, supervisor], capture_output=True, text=True, check=False)
+    unreachable = subprocess.run([sys.executable, script, "http://127.0.0.1:9/"], capture_output=True, text=True, check=False)
+    assert refused.returncode == unreachable.returncode == 1
+    assert "Traceback" not in refused.stderr + unreachable.stderr
