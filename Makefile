@@ -22,7 +22,7 @@ BARE ?= bookworm trixie
 DEB ?= bookworm trixie
 
 help:  ## List the targets
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.base  ## Install the base package and process the built-in clip: out/demo.mp4, out/demo.jsonl
 	@mkdir -p out
@@ -83,6 +83,7 @@ docs: $(VENV)/.base  ## Update the tables of docs/configuration.md from the code
 site: $(VENV)/.dev  ## Build the documentation site: out/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo out/site/index.html
+
 # uv (https://docs.astral.sh/uv) resolves for every platform and Python at once.
 UV ?= uv
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-annotate --custom-compile-command "make requirements"
