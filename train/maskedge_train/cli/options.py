@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 BUNDLED, FRESH = "bundled", "none"
 """Values of --init that name no file."""
-_LOGS = ("events.out.tfevents.", "hparams.yaml")
-"""Prefixes of the names of TensorBoard's files."""
+_LOGS = ("events.out.tfevents.", "hparams.yaml", "metrics.csv")
+"""Prefixes of the names of the loggers' files."""
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _folder = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -192,6 +192,16 @@ _ENGINE = (
         show_default=True,
         help="Number of machines. Start the same command on each with torchrun.",
     ),
+    click.option(
+        "--logger",
+        "loggers",
+        type=click.Choice(["tensorboard", "csv", "mlflow"]),
+        multiple=True,
+        default=("tensorboard",),
+        show_default=True,
+        help="Where the losses of each epoch go: tensorboard and csv to OUT/logs, mlflow to the server of MLFLOW_TRACKING_URI. "
+        "May be repeated.",
+    ),
 )
 
 
@@ -221,7 +231,7 @@ def check_out(out: Path, names: tuple[str, ...], *, resume: bool, overwrite: boo
     logs = out / "logs"
     if any(path.is_file() and not path.name.startswith(_LOGS) for path in logs.rglob("*")):
         raise UsageError(
-            f"the folder {displayable(logs)} holds more than TensorBoard's logs and would be removed: give another --out."
+            f"the folder {displayable(logs)} holds more than logs of trainings and would be removed: give another --out."
         )
     if start is not None:
         check_apart([Named("--out", out / name) for name in names], [Named("the file of --init", start)])
@@ -232,7 +242,7 @@ def build_engine(options: dict[str, Any], *, patience: int, quiet: bool) -> Engi
     """Build the engine from `engine_options` and `--epochs`."""
     from maskedge_train.shared.engine import Engine
 
-    names = ("epochs", "seed", "accelerator", "precision", "devices")
+    names = ("epochs", "seed", "accelerator", "precision", "devices", "loggers")
     chosen = {name: options[name] for name in names}
     return Engine(**chosen, nodes=options["num_nodes"], patience=patience, progress=not quiet)
 

@@ -17,12 +17,12 @@ import numpy.typing as npt
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils.data import Sampler
 
 from maskedge.errors import UsageError
 from maskedge_train.shared.checkpoint import read_checkpoint, write_checkpoint
+from maskedge_train.shared.loggers import open_logger
 
 # Numbers of malloc.h (mallopt(3)).
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -45,6 +45,7 @@ class Engine:
             over all (DDP).
         nodes: Number of machines. torchrun or a cluster launcher starts the same command on each.
         progress: Show progress bars.
+        loggers: Where the losses and figures of each epoch go (`LOGGERS`).
     """
 
     epochs: int
@@ -55,6 +56,7 @@ class Engine:
     devices: int = 1
     nodes: int = 1
     progress: bool = True
+    loggers: tuple[str, ...] = ("tensorboard",)
 
 
 class BalancedBatchSampler(Sampler[list[int]]):
@@ -186,10 +188,10 @@ def check_resume(checkpoint: Path, recipe: Mapping[str, Any]) -> None:
 def build_trainer(
     engine: Engine, out: Path, *, extra_callbacks: Sequence[Callback] = (), reload_every_epoch: bool = False
 ) -> tuple[lightning.Trainer, ModelCheckpoint]:
-    """Build the trainer, which writes `best.ckpt`, `last.ckpt` and TensorBoard logs.
+    """Build the trainer, which writes `best.ckpt`, `last.ckpt` and logs.
 
     `best.ckpt` holds the epoch with the lowest `val_loss`, `last.ckpt` the latest epoch. The logs
-    go to `out/logs`.
+    of TensorBoard and CSV go to `out/logs`.
 
     Args:
         engine: Hardware, length and seed of the training.
@@ -229,7 +231,7 @@ def build_trainer(
         strategy="ddp" if several else "auto",
         precision=precision,  # type: ignore[arg-type]
         callbacks=callbacks,
-        logger=TensorBoardLogger(out, name="", version="logs"),
+        logger=[open_logger(name, out) for name in engine.loggers],
         plugins=[_CheckpointIO()],
         enable_progress_bar=engine.progress,
         enable_model_summary=False,
@@ -266,4 +268,4 @@ def one_cycle(net: nn.Module, learning_rate: float, weight_decay: float, steps: 
 
 def engine_facts(engine: Engine) -> dict[str, Any]:
     """Return the settings of an engine that affect the result, as part of the recipe."""
-    return {name: value for name, value in asdict(engine).items() if name not in ("accelerator", "progress")}
+    return {name: value for name, value in asdict(engine).items() if name not in ("accelerator", "progress", "loggers")}
