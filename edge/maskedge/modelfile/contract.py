@@ -23,9 +23,7 @@ from .crop import CropRule
 from .onnx_graph import GraphError, read_graph
 from .onnx_session import create_session
 from .sandbox import RUNTIME, SandboxError, try_model
-
-CONTRACT = "1"
-"""Version of the contract between a model file and the runtime (docs/contracts.md)."""
+from .signature import CONTRACT as CONTRACT
 
 MODELS = Path(str(files("maskedge") / "models"))
 """Folder of the bundled models."""
