@@ -96,7 +96,7 @@ def _devices_of(session: Session, scope: Mapping[str, Any]) -> dict[str, int]:
         query = query.join(Site).where(Site.name == str(scope["site"]))
     if "group" in scope:
         query = query.where(Device.group == str(scope["group"]))
-    found = {name: number for name, number in session.execute(query)}
+    found = {row.name: row.id for row in session.execute(query)}
     if "devices" not in scope:
         return found
     names = scope["devices"]
@@ -188,8 +188,7 @@ def _change(
     values: dict[str, Any] = {"state": state, "changed": now or datetime.now(timezone.utc)}
     if reason is not None:
         values["reason"] = reason
-    changed = session.execute(update(Rollout).where(Rollout.id == number, Rollout.state.in_(allowed)).values(values))
-    if not changed.rowcount:
-        raise RolloutConflictError(
-            f"the roll-out {number} is {current.replace('_', ' ')}, so it cannot become {state.replace('_', ' ')}."
-        )
+    query = update(Rollout).where(Rollout.id == number, Rollout.state.in_(allowed)).values(values).returning(Rollout.id)
+    if session.scalar(query) is None:
+        words = current.replace("_", " "), state.replace("_", " ")
+        raise RolloutConflictError(f"the roll-out {number} is {words[0]}, so it cannot become {words[1]}.")

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 from sqlalchemy import Engine, exists, or_, select, update
 from sqlalchemy.orm import Session
@@ -67,7 +69,8 @@ class RolloutEngine:
                 wanted = or_(Rollout.state.in_(LIVE), busy, (Rollout.state == "rolled_back") & late)
                 numbers = session.scalars(select(Rollout.id).where(wanted).order_by(Rollout.id)).all()
             for number in numbers:
-                self._advance(number, now)
+                with suppress(_ChangedError):
+                    self._advance(number, now)
 
     def _advance(self, number: int, now: datetime) -> None:
         """Follow the answers of a roll-out, and decide; then send commands, one transaction each."""
@@ -85,7 +88,7 @@ class RolloutEngine:
                 if rollout.state in ("running", "done"):
                     updates = _next_updates(members, rollout.stage)
                 elif rollout.state in ("rolling_back", "rolled_back"):
-                    reverts = _next_reverts(rollout, members, now)
+                    reverts = _next_reverts(session, rollout, members, now)
         for device in updates:
             self._send_update(number, device, now)
         for device in reverts:
@@ -96,7 +99,7 @@ class RolloutEngine:
         limits = read_limits(rollout.limits)
         failed = _find_failures(members, rollout.stage, limits)
         if failed:
-            _halt(rollout, failed, now)
+            _halt(session, rollout, failed, now)
             return
         while rollout.state == "running":
             own = [member for member in members if member.row.stage == rollout.stage]
@@ -114,13 +117,13 @@ class RolloutEngine:
                     session, members, active, limits, (started - max(wait, _LEAST_BASELINE), started), (settled, now)
                 )
                 if reasons:
-                    _halt(rollout, f"stage {rollout.stage + 1}: {'; '.join(reasons)}", now)
+                    _halt(session, rollout, f"stage {rollout.stage + 1}: {'; '.join(reasons)}", now)
                     return
             if rollout.stage + 1 == len(rollout.stages):
-                rollout.state, rollout.changed = "done", now
+                _change(session, rollout, state="done", changed=now)
                 _log.info("roll-out %d is done.", rollout.id)
             else:
-                rollout.stage, rollout.stage_started, rollout.changed = rollout.stage + 1, now, now
+                _change(session, rollout, stage=rollout.stage + 1, stage_started=now, changed=now)
                 _log.info("roll-out %d: stage %d of %d begins.", rollout.id, rollout.stage + 1, len(rollout.stages))
                 if any(member.row.stage == rollout.stage for member in members):
                     return
@@ -220,8 +223,25 @@ def _compare(
     )
 
 
-def _halt(rollout: Rollout, reason: str, now: datetime) -> None:
-    rollout.state, rollout.reason, rollout.changed = "halted", reason, now
+class _ChangedError(Exception):
+    """A user has changed the roll-out since it was read. The next round sees the change."""
+
+
+def _change(session: Session, rollout: Rollout, **values: Any) -> None:
+    """Change a roll-out, unless a user has changed it in this moment.
+
+    Raises:
+        _ChangedError: The user was first.
+    """
+    session.flush()
+    unchanged = Rollout.id == rollout.id, Rollout.state == rollout.state, Rollout.stage == rollout.stage
+    if session.scalar(update(Rollout).where(*unchanged).values(values).returning(Rollout.id)) is None:
+        raise _ChangedError
+    session.refresh(rollout)
+
+
+def _halt(session: Session, rollout: Rollout, reason: str, now: datetime) -> None:
+    _change(session, rollout, state="halted", reason=reason, changed=now)
     _log.warning("roll-out %d is halted: %s.", rollout.id, reason)
 
 
@@ -236,7 +256,7 @@ def _next_updates(members: Sequence[Member], stage: int) -> list[int]:
     return ready[: max(0, min(room, AT_ONCE))]
 
 
-def _next_reverts(rollout: Rollout, members: Sequence[Member], now: datetime) -> list[int]:
+def _next_reverts(session: Session, rollout: Rollout, members: Sequence[Member], now: datetime) -> list[int]:
     """Return the devices that can go back now, and end the roll-back when all others are offline."""
     for member in members:
         if member.is_back(now):
@@ -247,6 +267,6 @@ def _next_reverts(rollout: Rollout, members: Sequence[Member], now: datetime) ->
         for member in members
     )
     if rollout.state == "rolling_back" and not pending and not any(member.is_reachable for member in updated):
-        rollout.state, rollout.changed = "rolled_back", now
+        _change(session, rollout, state="rolled_back", changed=now)
         _log.info("roll-out %d is rolled back.", rollout.id)
     return [member.device.id for member in updated if member.is_reachable][:AT_ONCE]

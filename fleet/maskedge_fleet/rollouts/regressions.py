@@ -18,8 +18,10 @@ def find_regressions(
     update and is subtracted. A figure without enough data is not compared.
 
     Args:
-        before, after: The updated devices, before and after the update.
-        others_before, others_after: Devices without the update, in the same times.
+        before: The updated devices, before the update.
+        after: The updated devices, after the update.
+        others_before: Devices without the update, in the time of `before`.
+        others_after: Devices without the update, in the time of `after`.
         limits: The limits.
     """
     found = []
