@@ -6,5 +6,6 @@
 - `sandbox`: runs an unknown file once in another process, with limits.
 - `onnx_session`: the options of ONNX Runtime.
 - `signature`: signs model files and verifies their signatures.
+- `trusted`: the keys whose files this process takes.
 - `cascade_file`: checks the XML of a cascade before OpenCV reads it.
 """

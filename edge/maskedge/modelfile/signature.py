@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,6 +164,33 @@ def verify_model(
         ModelError: The signature is malformed, of an unknown key, not valid, or not for this file.
         UsageError: The library of the extra `remote` is missing.
     """
+    found = verify_signature(signature, keys, name)
+    if hashlib.sha256(content).hexdigest() != found.sha256:
+        raise ModelError(f"the signature is not for {name} (SHA-256 differs): copy the model and its signature again.")
+    if found.contract != CONTRACT:
+        raise ModelError(
+            f"{name} is signed for the contract {found.contract}, this runtime reads {CONTRACT}: install the newer one."
+        )
+    kind = read_signed_kind(content)
+    if kind != found.kind:
+        raise ModelError(f"{name} is signed as a {found.kind}, but is a {kind}: sign it again.")
+    return found
+
+
+def verify_signature(
+    signature: ModelSignature | Mapping[str, Any], keys: Sequence[Ed25519PublicKey], name: str = "the model"
+) -> ModelSignature:
+    """Verify that a trusted key has made a signature. The model file itself is not needed.
+
+    Args:
+        signature: The object of the signature file.
+        keys: The trusted keys.
+        name: Name of the model file in messages.
+
+    Raises:
+        ModelError: The signature is malformed, of an unknown key or not valid.
+        UsageError: The library of the extra `remote` is missing.
+    """
     _require_cryptography()
     from cryptography.exceptions import InvalidSignature
 
@@ -174,15 +202,6 @@ def verify_model(
         known[found.key].verify(_signature_bytes(found), found.signed_bytes)
     except InvalidSignature as error:
         raise ModelError(f"the signature of {name} is not valid: copy the model and its signature again.") from error
-    if hashlib.sha256(content).hexdigest() != found.sha256:
-        raise ModelError(f"the signature is not for {name} (SHA-256 differs): copy the model and its signature again.")
-    if found.contract != CONTRACT:
-        raise ModelError(
-            f"{name} is signed for the contract {found.contract}, this runtime reads {CONTRACT}: install the newer one."
-        )
-    kind = read_signed_kind(content)
-    if kind != found.kind:
-        raise ModelError(f"{name} is signed as a {found.kind}, but is a {kind}: sign it again.")
     return found
 
 
@@ -245,7 +264,7 @@ def read_signed_kind(content: bytes) -> str:
     Raises:
         ModelError: The file is none of these, or a network of another contract.
     """
-    if content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<?xml") or b"<opencv_storage>" in content[:1024]:
+    if is_cascade(content):
         return "cascade"
     try:
         metadata = read_graph(content).metadata
@@ -257,6 +276,11 @@ def read_signed_kind(content: bytes) -> str:
     if contract != CONTRACT:
         raise ModelError(f"the file has the contract version {contract!r}, this runtime reads {CONTRACT!r}.")
     return kind
+
+
+def is_cascade(content: bytes) -> bool:
+    """Return True if a file is XML, as cascades are. A network cannot begin like that."""
+    return content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
 
 
 def key_id(public: Ed25519PublicKey) -> str:
@@ -281,7 +305,7 @@ def load_public_key(path: Path) -> Ed25519PublicKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-    path = release_key() if str(path) == BUNDLED else path
+    path = release_key() if str(path) == BUNDLED else path.expanduser()
     content = _read_key(path, "public")
     try:
         key = load_pem_public_key(content)
@@ -354,10 +378,11 @@ def _read_key(path: Path, what: str) -> bytes:
         raise UsageError(f"the {what} key {displayable(path)} cannot be read ({error.strerror}): check the path.") from error
 
 
+def has_cryptography() -> bool:
+    """Return True if the library of the extra `remote` is installed."""
+    return find_spec("cryptography") is not None
+
+
 def _require_cryptography() -> None:
-    try:
-        import cryptography  # noqa: F401
-    except ImportError as error:
-        raise UsageError(
-            f"keys and signatures need the package cryptography: install the extra remote: {install_command('remote')}"
-        ) from error
+    if not has_cryptography():
+        raise UsageError(f"keys and signatures need the package cryptography: install the extra remote: {install_command('remote')}")
