@@ -76,7 +76,6 @@ WHOLE_NAMES = {
     "chain": "end_to_end",
     "passes": "rounds",
     "turned": "rotation",
-    "notify": "sd_notify",
 }
 """Names that nothing defined has."""
 MODULES = (

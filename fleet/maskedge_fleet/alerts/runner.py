@@ -33,9 +33,9 @@ def run_alerts(engine: Engine, settings: Settings, stop: threading.Event) -> Non
     Raises:
         UsageError: An address of `[notify]` is not valid.
     """
-    services = open_services(settings.receivers)
+    services = open_services(settings.notify)
     alerts = AlertEngine(
-        engine, settings.rules or DEFAULT_RULES, [service.id for service in services], ended=settings.receivers.ended
+        engine, settings.rules or DEFAULT_RULES, [service.id for service in services], ended=settings.notify.ended
     )
     threads = [
         threading.Thread(

@@ -110,11 +110,11 @@ class RolloutEngine:
                 is_over = all(member.row.state == "failed" for member in own)
                 if any(_is_open(member) for member in own) or not (active or is_over):
                     return
-                settled = max([started, *(member.row.changed for member in active)])
-                if now < settled + wait:
+                updated = max([started, *(member.row.changed for member in active)])
+                if now < updated + wait:
                     return
                 reasons = _compare(
-                    session, members, active, limits, (started - max(wait, _LEAST_BASELINE), started), (settled, now)
+                    session, members, active, limits, (started - max(wait, _LEAST_BASELINE), started), (updated, now)
                 )
                 if reasons:
                     _halt(session, rollout, f"stage {rollout.stage + 1}: {'; '.join(reasons)}", now)

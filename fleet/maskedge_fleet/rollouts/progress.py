@@ -125,8 +125,8 @@ class Member:
 
     def is_back(self, now: datetime) -> bool:
         """Return True if an updated device reports another model again."""
-        settled = self.row.state == "active" and self.command is not None and self.command.state in FINAL
-        return settled and self.current not in ("", self.sha256) and not self.needs_revert(now)
+        is_over = self.row.state == "active" and self.command is not None and self.command.state in FINAL
+        return is_over and self.current not in ("", self.sha256) and not self.needs_revert(now)
 
     def _sentence(self, default: str) -> str:
         answer = self.command.answer if self.command is not None else {}
