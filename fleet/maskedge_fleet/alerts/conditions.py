@@ -106,9 +106,7 @@ class DeviceSilent(Condition):
                 continue
             waited = not deaf and self._listening_since is not None and now - self._listening_since > self.duration
             sentence = f"the device {_place(device)} is silent since {_clock(device.seen)}"
-            yield Finding(
-                device.name, sentence, waited, {"seen": _clock(device.seen)}, device_id=device.id, site_id=device.site_id
-            )
+            yield Finding(device.name, sentence, waited, {"seen": _clock(device.seen)}, device_id=device.id, site_id=device.site_id)
 
 
 class CameraLost(Condition):

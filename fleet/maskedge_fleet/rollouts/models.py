@@ -186,5 +186,5 @@ def update_arguments(model: Model, public_url: str, expires: datetime, secret: b
 
 def model_of(device: Device, kind: str) -> str:
     """Return the SHA-256 of a device's model of a kind, by its newest state; empty if unknown."""
-    current = device.model if kind == "classifier" else device.model.get("detector_model")
-    return str(current.get("sha256") or "") if isinstance(current, Mapping) else ""
+    current = device.model if kind == "classifier" else device.detector
+    return str(current.get("sha256") or "")
