@@ -168,7 +168,7 @@ def resume_rollout(session: Session, number: int, now: datetime | None = None) -
     )
 
 
-def roll_back(session: Session, number: int, reason: str) -> None:
+def roll_back(session: Session, number: int) -> None:
     """Return every updated device to its previous model.
 
     Raises:
@@ -177,7 +177,7 @@ def roll_back(session: Session, number: int, reason: str) -> None:
     """
     if not is_newest(session, find_rollout(session, number)):
         raise RolloutConflictError(f"a later roll-out than {number} has started: roll back that one.")
-    _change(session, number, ("running", "paused", "halted", "done"), "rolling_back", reason)
+    _change(session, number, ("running", "paused", "halted", "done"), "rolling_back")
 
 
 def _change(

@@ -23,7 +23,7 @@ from maskedge_fleet.database.tables import Device, Model, Rollout, RolloutDevice
 
 from .control import LIVE, is_newest
 from .measure import measure, sum_measures
-from .models import model_of, update_arguments
+from .models import DOWNLOAD_S, model_of, update_arguments
 from .plan import Limits, read_limits
 from .progress import IN_FLIGHT, Member, load_members
 from .regressions import find_regressions
@@ -35,8 +35,6 @@ MOST_IN_FLIGHT = 200
 """Number of devices of a roll-out that update at the same time, because each downloads the model."""
 _LEAST_BASELINE = timedelta(hours=1)
 _MOST_OTHERS = 500
-_DOWNLOAD_S = 3600
-"""Seconds that a download may take after the command has expired."""
 
 
 class RolloutEngine:
@@ -143,7 +141,7 @@ class RolloutEngine:
             lifetime = read_limits(rollout.limits).answer_s
             try:
                 arguments = update_arguments(
-                    model, self._public_url, now + timedelta(seconds=lifetime + _DOWNLOAD_S), self._signer.download_secret
+                    model, self._public_url, now + timedelta(seconds=lifetime + DOWNLOAD_S), self._signer.download_secret
                 )
                 command = queue_command(
                     session, member, "update_model", arguments, self._signer, by=_author(rollout), lifetime_s=lifetime, now=now

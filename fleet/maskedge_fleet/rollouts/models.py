@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MOST_BYTES = 64 * 1024 * 1024
 """Maximum size of a model file in bytes, as on a device."""
 MOST_SIGNATURE_BYTES = 4096
+DOWNLOAD_S = 3600
+"""Seconds that a download may take after the command has expired."""
 
 
 def model_keys(paths: Sequence[Path]) -> tuple[Ed25519PublicKey, ...]:
