@@ -155,7 +155,7 @@ def test_a_share_below_the_bound_opens_at_it_and_closes_above_it(engine: Engine)
     #               9      7.9   8.2   8.4   8.6    8.2    none   7.0   0.1   none
     assert seen == [False, True, True, True, False, False, False, True, True, False]
     alert = watch.all()[0]
-    assert (alert.subject, alert.details["share"], alert.site_id is not None) == ("site Shop", 0.84, True)
+    assert (alert.subject, alert.details["share"], alert.site_id is not None) == ("site Shop", 0.79, True)
     assert "the site Shop: " in alert.sentence
 
 
