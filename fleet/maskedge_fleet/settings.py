@@ -234,7 +234,7 @@ class Settings(NamedTuple):
         broker: The MQTT broker.
         retention: How long rows are kept.
         alerts: How rules are evaluated.
-        notify: Receivers of alerts.
+        notifications: Receivers of alerts: the section `[notify]`.
         rules: The tables `[[alert]]`.
     """
 
@@ -243,12 +243,12 @@ class Settings(NamedTuple):
     broker: BrokerConfig = BrokerConfig()
     retention: RetentionConfig = RetentionConfig()
     alerts: AlertsConfig = AlertsConfig()
-    notify: NotifyConfig = NotifyConfig()
+    notifications: NotifyConfig = NotifyConfig()
     rules: tuple[FleetRule, ...] = ()
 
     def secrets(self) -> set[str]:
         """Return the texts that no log line may contain: passwords and addresses with passwords."""
-        found = {self.broker.password or "", *self.notify.urls}
+        found = {self.broker.password or "", *self.notifications.urls}
         credentials, _, host = self.database.url.partition("://")[2].rpartition("@")
         return found | ({credentials.partition(":")[2]} if host else set())
 
@@ -261,7 +261,7 @@ SECTIONS: dict[str, type[Any]] = {
     "alerts": AlertsConfig,
     "notify": NotifyConfig,
 }
-"""The sections of fleet.toml. The tables `[[alert]]` follow them."""
+"""The sections of fleet.toml, in the order of `Settings`. The tables `[[alert]]` follow them."""
 
 
 def load_settings(file: Path | None = None, options: Mapping[str, Any] | None = None) -> Settings:
@@ -294,7 +294,7 @@ def load_settings(file: Path | None = None, options: Mapping[str, Any] | None = 
         section, key = path.split(".")
         if value is not None:
             values[section][key] = value
-    return Settings(**{name: cls(**values[name]) for name, cls in SECTIONS.items()}, rules=rules)
+    return Settings(*(cls(**values[name]) for name, cls in SECTIONS.items()), rules)
 
 
 def _read_table(cls: type[Any], owner: str, content: Mapping[str, Any], where: str) -> dict[str, Any]:
