@@ -16,7 +16,11 @@ from maskedge.support.files import MAX_SECRET_BYTES, read_text
 DEFAULT_DATABASE = "sqlite:///fleet.sqlite3"
 RULE_KINDS = ("silent", "share_below", "models_disagree")
 """Conditions of alert rules of the fleet."""
-VARIABLES = {"MASKEDGE_FLEET_DATABASE": "database.url", "MASKEDGE_FLEET_BROKER_PASSWORD": "broker.password"}
+VARIABLES = {
+    "MASKEDGE_FLEET_DATABASE": "database.url",
+    "MASKEDGE_FLEET_BROKER": "broker.url",
+    "MASKEDGE_FLEET_MQTT_PASSWORD": "broker.password",
+}
 """Environment variables, and the setting of each."""
 _MOST_RULES = 100
 _DAYS = Range(1, 36_500, zero=True)
@@ -261,7 +265,8 @@ SECTIONS: dict[str, type[Any]] = {
     "alerts": AlertsConfig,
     "notify": NotifyConfig,
 }
-"""The sections of fleet.toml, in the order of `Settings`. The tables `[[alert]]` follow them."""
+"""The sections of fleet.toml. The tables `[[alert]]` follow them."""
+_ATTRIBUTES = {"notify": "notifications"}
 
 
 def load_settings(file: Path | None = None, options: Mapping[str, Any] | None = None) -> Settings:
@@ -294,7 +299,8 @@ def load_settings(file: Path | None = None, options: Mapping[str, Any] | None = 
         section, key = path.split(".")
         if value is not None:
             values[section][key] = value
-    return Settings(*(cls(**values[name]) for name, cls in SECTIONS.items()), rules)
+    sections: dict[str, Any] = {name: cls(**values[name]) for name, cls in SECTIONS.items()}
+    return Settings(**{_ATTRIBUTES.get(name, name): section for name, section in sections.items()}, rules=rules)
 
 
 def _read_table(cls: type[Any], owner: str, content: Mapping[str, Any], where: str) -> dict[str, Any]:
