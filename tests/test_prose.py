@@ -76,6 +76,7 @@ WHOLE_NAMES = {
     "chain": "end_to_end",
     "passes": "rounds",
     "turned": "rotation",
+    "notify": "sd_notify",
 }
 """Names that nothing defined has."""
 MODULES = (

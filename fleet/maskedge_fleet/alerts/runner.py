@@ -33,8 +33,10 @@ def run_alerts(engine: Engine, settings: Settings, stop: threading.Event) -> Non
     Raises:
         UsageError: An address of `[notify]` is not valid.
     """
-    services = open_services(settings.notify)
-    alerts = AlertEngine(engine, settings.rules or DEFAULT_RULES, [service.id for service in services], ended=settings.notify.ended)
+    services = open_services(settings.notifications)
+    alerts = AlertEngine(
+        engine, settings.rules or DEFAULT_RULES, [service.id for service in services], ended=settings.notifications.ended
+    )
     threads = [
         threading.Thread(
             target=send_until, args=(stop, engine, service, settings.server.public_url), name="notifications", daemon=True

@@ -153,7 +153,7 @@ def test_the_server_part_evaluates_and_notifies_until_it_is_stopped(engine: Engi
     settings = Settings(
         server=ServerConfig(public_url="https://fleet.example.org"),
         alerts=AlertsConfig(every_s=0.1),
-        notify=NotifyConfig(urls=(receiver.url,)),
+        notifications=NotifyConfig(urls=(receiver.url,)),
         rules=(FleetRule("silent", "device_silent", seconds=1),),
     )
     thread = threading.Thread(target=run_alerts, args=(engine, settings, stop))
