@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,13 +33,34 @@ def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return server.create_database()
 
 
-@pytest.fixture
-def database(empty_database: str) -> str:
-    """The URL of a database with all tables, of each kind."""
-    engine = open_engine(empty_database)
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite database with all tables, to copy."""
+    path = tmp_path_factory.mktemp("fleet") / "empty.sqlite3"
+    engine = open_engine(f"sqlite:///{path}")
     migrate(engine)
     engine.dispose()
-    return empty_database
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgresql: PostgreSQL) -> str:
+    """The name of a PostgreSQL database with all tables, to copy."""
+    url = postgresql.create_database()
+    engine = open_engine(url)
+    migrate(engine)
+    engine.dispose()
+    return str(engine.url.database)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database with all tables, of each kind."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("migrated_file"), tmp_path / "fleet.sqlite3")
+        return f"sqlite:///{tmp_path}/fleet.sqlite3"
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    return server.create_database(template=request.getfixturevalue("migrated_template"))
 
 
 @pytest.fixture

@@ -115,8 +115,8 @@ class PostgreSQL:
         with psycopg.connect(self._address(database), autocommit=True) as connection:
             connection.execute(statement.encode())
 
-    def create_database(self) -> str:
-        """Create an empty database, and return its URL."""
+    def create_database(self, template: str = "template1") -> str:
+        """Create a database as a copy of another, by default an empty one. Return its URL."""
         name = f"fleet_{secrets.token_hex(6)}"
-        self.execute(f"CREATE DATABASE {name}")
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return f"postgresql+psycopg://{USER}@/{name}?host={self.folder}"

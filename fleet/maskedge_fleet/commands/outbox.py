@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
-from sqlalchemy import Engine, Select, and_, exists, or_, select, update
+from sqlalchemy import Engine, Executable, and_, exists, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from maskedge_fleet.database.tables import Command, Device
@@ -61,7 +60,7 @@ def send_waiting(engine: Engine, publish: Publish, now: datetime | None = None) 
     return len(sent)
 
 
-def _due_commands(now: datetime) -> Select[Any]:
+def _due_commands(now: datetime) -> Executable:
     """Return the query of the commands to send, with their rows locked."""
     earlier = aliased(Command)
     is_first = ~exists().where(
