@@ -58,7 +58,7 @@ def test_wrong_commands_are_refused_with_the_reason(door: Api) -> None:
         ({"command": "reload", "expires_s": 0}, "Expires_s"),
         ({"command": "update_model", "arguments": {"sha256": "abc"}}, "There is no model 'abc'"),
         ({"command": "update_model"}, "There is no model ''"),
-        ({}, "command is missing"),
+        ({}, "Command is missing"),
     ):
         status, sentence = door.error("POST", path, json=content)
         assert (status, words in sentence) == (400, True), sentence
