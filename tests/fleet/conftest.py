@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from helpers.postgres import PostgreSQL
 from maskedge_fleet.database.engine import open_engine
@@ -20,19 +21,46 @@ def postgresql() -> Iterator[PostgreSQL]:
     server.remove()
 
 
+@pytest.fixture(scope="session")
+def template(postgresql: PostgreSQL) -> str:
+    """The name of a database with all tables, which tests copy."""
+    url = postgresql.create_database()
+    engine = open_engine(url)
+    migrate(engine)
+    engine.dispose()
+    return str(engine.url.database)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty database of each kind."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/fleet.sqlite3"
+        yield f"sqlite:///{tmp_path}/fleet.sqlite3"
+        return
     server: PostgreSQL = request.getfixturevalue("postgresql")
-    return server.create_database()
+    url = server.create_database()
+    yield url
+    server.drop_database(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database with all tables, of each kind."""
+    if request.param == "sqlite":
+        engine = open_engine(f"sqlite:///{tmp_path}/fleet.sqlite3")
+        migrate(engine)
+        engine.dispose()
+        yield engine.url.render_as_string()
+        return
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    url = server.create_database(request.getfixturevalue("template"))
+    yield url
+    server.drop_database(url)
 
 
 @pytest.fixture
-def database(empty_database: str) -> str:
-    """The URL of a database with all tables, of each kind."""
-    engine = open_engine(empty_database)
-    migrate(engine)
+def engine(database: str) -> Iterator[Engine]:
+    """A database with all tables, of each kind."""
+    engine = open_engine(database)
+    yield engine
     engine.dispose()
-    return empty_database

@@ -10,10 +10,13 @@ import click
 
 from maskedge.cli.common import Command
 from maskedge.support.log import set_up
+from maskedge_fleet.database.engine import open_engine
 from maskedge_fleet.ingest.broker import PASSWORD_VARIABLE, BrokerSettings, read_password
 from maskedge_fleet.ingest.runner import DEFAULT_ROOT, IngestSettings, default_client_id, run_ingest
+from maskedge_fleet.upkeep.runner import run_upkeep
+from maskedge_fleet.upkeep.settings import parse_keep
 
-from .options import database_option
+from .options import database_option, keep_option
 
 
 @click.command(cls=Command)
@@ -40,6 +43,8 @@ from .options import database_option
 @click.option(
     "--ca-file", type=click.Path(path_type=Path), help="Certificates (PEM) that sign the broker's; the system's by default."
 )
+@keep_option
+@click.option("--upkeep/--no-upkeep", default=True, show_default=True, help="Also sum counts and remove old rows.")
 def ingest(
     broker: str,
     root: str,
@@ -48,13 +53,26 @@ def ingest(
     username: str | None,
     password_file: Path | None,
     ca_file: Path | None,
+    keep: tuple[str, ...],
+    upkeep: bool,
 ) -> None:
     """Write messages of devices to the database. Several processes share the work."""
     password = read_password(password_file) if username or password_file else None
     login = BrokerSettings(broker, username, password, ca_file)
     settings = IngestSettings(login, database, root, default_client_id() if client_id is None else client_id)
     set_up(secrets=[password] if password else ())
+    kept = parse_keep(keep)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    run_ingest(settings, stop)
+    engine = open_engine(database)
+    thread = threading.Thread(target=run_upkeep, args=(engine, kept, stop), name="upkeep")
+    if upkeep:
+        thread.start()
+    try:
+        run_ingest(settings, stop)
+    finally:
+        stop.set()
+        if upkeep:
+            thread.join()
+        engine.dispose()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from maskedge_fleet.upkeep.settings import KEPT
+
 DEFAULT_DATABASE = "sqlite:///fleet.sqlite3"
 
 database_option = click.option(
@@ -14,4 +16,11 @@ database_option = click.option(
     show_envvar=True,
     metavar="URL",
     help="sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE. The password may be in PGPASSWORD or ~/.pgpass.",
+)
+
+keep_option = click.option(
+    "--keep",
+    multiple=True,
+    metavar="KIND=DAYS",
+    help=f"Days for which rows are kept, of {', '.join(KEPT)}. Repeatable.",
 )

@@ -1,1 +1,7 @@
-"""Roll-up of counts and removal of old rows."""
+"""Roll-up and retention.
+
+- `runner`: `run_upkeep`, all upkeep.
+- `settings`: how long rows are kept.
+- `rollup`: sums minutes to hours and days.
+- `retention`: removes old rows.
+"""
