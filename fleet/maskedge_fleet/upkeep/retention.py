@@ -4,41 +4,51 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from sqlalchemy import Engine, Table, delete, inspect, select, text, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from maskedge_fleet.database.engine import begin_write
-from maskedge_fleet.database.tables import Alert, Audit, Event, HourCounts, MinuteCounts, Reject, Snapshot, Statistics
+from maskedge_fleet.database.tables import Alert, Audit, DayCounts, Event, HourCounts, MinuteCounts, Reject, Snapshot, Statistics
 from maskedge_fleet.database.timescale import hypertables
-
-from .settings import UpkeepSettings, minutes_since
+from maskedge_fleet.settings import RetentionConfig
 
 RETENTION_LOCK = 7308
 """PostgreSQL's lock that one process holds while it removes rows."""
 ROWS_AT_ONCE = 5000
 _PAUSE_S = 0.05
+_FIRST = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
-def _limits(settings: UpkeepSettings, now: datetime) -> Iterator[tuple[InstrumentedAttribute[Any], datetime]]:
+def minutes_since(settings: RetentionConfig, now: datetime) -> datetime:
+    """Return the hour from which on all minutes are kept. Older hours are never summed again."""
+    if not settings.minutes_days:
+        return _FIRST
+    return (now - timedelta(days=settings.minutes_days)).replace(minute=0, second=0, microsecond=0)
+
+
+def _limits(settings: RetentionConfig, now: datetime) -> Iterator[tuple[InstrumentedAttribute[Any], datetime]]:
     """Yield columns of times, and the time before which rows are removed."""
     for column, days in (
-        (Event.time, settings.events),
-        (Statistics.time, settings.statistics),
-        (HourCounts.start, settings.hours),
-        (Alert.ended, settings.alerts),
-        (Snapshot.time, settings.snapshots),
-        (Reject.received, settings.rejects),
-        (Audit.time, settings.audit),
+        (Event.time, settings.events_days),
+        (Statistics.time, settings.statistics_days),
+        (HourCounts.start, settings.hours_days),
+        (DayCounts.start, settings.days_days),
+        (Alert.ended, settings.alerts_days),
+        (Snapshot.time, settings.snapshots_days),
+        (Reject.received, settings.rejects_days),
+        (Audit.time, settings.audit_days),
     ):
-        yield column, now - timedelta(days=days)
-    # A day later, so that the last changes of an hour are in its sum.
-    yield MinuteCounts.start, minutes_since(settings, now) - timedelta(days=1)
+        if days:
+            yield column, now - timedelta(days=days)
+    if settings.minutes_days:
+        # A day later, so that the last changes of an hour are in its sum.
+        yield MinuteCounts.start, minutes_since(settings, now) - timedelta(days=1)
 
 
-def remove_old_rows(engine: Engine, settings: UpkeepSettings, now: datetime, stop: threading.Event) -> int:
+def remove_old_rows(engine: Engine, settings: RetentionConfig, now: datetime, stop: threading.Event) -> int:
     """Remove rows that are older than the settings allow.
 
     Args:

@@ -11,10 +11,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from maskedge_fleet.database.migrate import unreachable
+from maskedge_fleet.settings import Settings
 
-from .retention import remove_old_rows
+from .retention import minutes_since, remove_old_rows
 from .rollup import HOURS_AT_ONCE, roll_up
-from .settings import UpkeepSettings, minutes_since
 
 _log = logging.getLogger("maskedge.fleet.upkeep")
 
@@ -22,26 +22,27 @@ _RETENTION_EVERY_S = 3600.0
 _LOGGED_AFTER_S = 60.0
 
 
-def run_upkeep(engine: Engine, settings: UpkeepSettings, stop: threading.Event) -> None:
+def run_upkeep(engine: Engine, settings: Settings, stop: threading.Event) -> None:
     """Sum counts and remove old rows until `stop` is set. Several processes may do so at the same time.
 
     While the database is away, it waits.
 
     Args:
         engine: The database, of the newest revision.
-        settings: How long rows are kept.
+        settings: The settings of the server, with the section `[retention]`.
         stop: Ends the upkeep.
     """
+    kept = settings.retention
     away_since: float | None = None
     is_logged = False
     next_removal = time.monotonic()
     while not stop.is_set():
         try:
             now = datetime.now(timezone.utc)
-            while not stop.is_set() and roll_up(engine, minutes_since(settings, now)) == HOURS_AT_ONCE:
+            while not stop.is_set() and roll_up(engine, minutes_since(kept, now)) == HOURS_AT_ONCE:
                 pass
             if time.monotonic() >= next_removal:
-                remove_old_rows(engine, settings, now, stop)
+                remove_old_rows(engine, kept, now, stop)
                 next_removal = time.monotonic() + _RETENTION_EVERY_S
         except SQLAlchemyError as error:
             # The ingest logs a database that is away. It is logged here if it stays away.
@@ -53,4 +54,4 @@ def run_upkeep(engine: Engine, settings: UpkeepSettings, stop: threading.Event) 
             if is_logged:
                 _log.info("counts are summed again.")
             away_since, is_logged = None, False
-        stop.wait(settings.every_s)
+        stop.wait(kept.every_s)

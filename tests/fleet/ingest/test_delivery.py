@@ -57,7 +57,7 @@ def assert_nothing_lost_or_doubled(engine: Engine, made: list[FleetDevice], mess
 
 
 def test_events_and_statistics_are_stored_and_confirmed(engine: Engine, database: str, broker: Mosquitto, tmp_path: Path) -> None:
-    with devices(broker, 1) as [device], Ingest(broker, database, tmp_path) as ingest:
+    with devices(broker, 1) as [device], Ingest(broker.port, database, tmp_path) as ingest:
         for number in range(50):
             device.add("events", event(number))
         device.add("statistics", statistics(datetime.now(timezone.utc), with_mask=2))
@@ -82,7 +82,7 @@ def test_a_device_uses_its_own_topics_only_and_logs_in(tmp_path: Path, database:
     password.write_text("fleet\n")
     device = FleetDevice(broker.port, "door", username="door")
     stranger = FleetDevice(broker.port, "door", spool="ffffffff", username="other")
-    with Ingest(broker, database, tmp_path, "--username", "fleet", "--password-file", str(password)) as ingest:
+    with Ingest(broker.port, database, tmp_path, "--username", "fleet", "--password-file", str(password)) as ingest:
         device.add("events", event(1))
         stranger.add("events", event(2))
         wait_for(lambda: not device.waiting, "the confirmation")
@@ -98,7 +98,7 @@ def test_a_device_uses_its_own_topics_only_and_logs_in(tmp_path: Path, database:
 
 def test_a_refused_login_is_logged_in_one_line(tmp_path: Path, database: str) -> None:
     broker = fleet_broker(tmp_path / "broker", users=["fleet"])
-    with Ingest(broker, database, tmp_path) as ingest:
+    with Ingest(broker.port, database, tmp_path) as ingest:
         wait_for(lambda: "refuses the connection" in ingest.log(), "the refusal")
         time.sleep(1.5)
         assert ingest.stop() == 0
@@ -109,8 +109,8 @@ def test_a_refused_login_is_logged_in_one_line(tmp_path: Path, database: str) ->
 def test_bad_messages_are_rejected_with_the_reason_and_the_rest_arrives(
     engine: Engine, database: str, broker: Mosquitto, tmp_path: Path
 ) -> None:
-    with devices(broker, 1) as [device], Ingest(broker, database, tmp_path) as ingest:
-        ingest.wait_until_subscribed()
+    with devices(broker, 1) as [device], Ingest(broker.port, database, tmp_path) as ingest:
+        ingest.wait_until_subscribed(broker)
         device.publish("events", "no JSON")
         device.publish("events", b"x" * 4_900_000)
         device.add("events", event(1, note="x" * 300_000))
@@ -134,8 +134,8 @@ def test_bad_messages_are_rejected_with_the_reason_and_the_rest_arrives(
 def test_a_payload_of_ten_megabytes_is_rejected(tmp_path: Path, database: str, engine: Engine) -> None:
     # A broker without a limit.
     broker = Mosquitto(tmp_path / "broker")
-    with devices(broker, 1) as [device], Ingest(broker, database, tmp_path) as ingest:
-        ingest.wait_until_subscribed()
+    with devices(broker, 1) as [device], Ingest(broker.port, database, tmp_path) as ingest:
+        ingest.wait_until_subscribed(broker)
         device.publish("events", b"x" * 10_000_000)
         device.add("events", event(1))
         wait_for(lambda: not device.waiting, "the confirmation")
@@ -146,7 +146,7 @@ def test_a_payload_of_ten_megabytes_is_rejected(tmp_path: Path, database: str, e
 
 @pytest.mark.slow
 def test_a_device_that_was_offline_delivers_its_day(engine: Engine, database: str, broker: Mosquitto, tmp_path: Path) -> None:
-    with devices(broker, 1) as [device], Ingest(broker, database, tmp_path):
+    with devices(broker, 1) as [device], Ingest(broker.port, database, tmp_path):
         for number in range(8640):
             device.add("statistics", statistics(START + timedelta(seconds=10 * number), with_mask=1))
         wait_for(lambda: not device.waiting, "the confirmations", 120)
@@ -164,11 +164,11 @@ def test_a_device_that_was_offline_delivers_its_day(engine: Engine, database: st
 def test_two_processes_share_the_messages(engine: Engine, database: str, broker: Mosquitto, tmp_path: Path) -> None:
     with (
         devices(broker, 8) as made,
-        Ingest(broker, database, tmp_path, name="one") as one,
-        Ingest(broker, database, tmp_path, name="two") as two,
+        Ingest(broker.port, database, tmp_path, name="one") as one,
+        Ingest(broker.port, database, tmp_path, name="two") as two,
     ):
-        one.wait_until_subscribed()
-        two.wait_until_subscribed()
+        one.wait_until_subscribed(broker)
+        two.wait_until_subscribed(broker)
         for device in made:
             add_load(device, 0, 300)
         wait_for(lambda: not any(device.waiting for device in made), "the confirmations", 60)
@@ -181,7 +181,7 @@ def test_two_processes_share_the_messages(engine: Engine, database: str, broker:
 
 @pytest.mark.slow
 def test_a_killed_ingest_loses_and_doubles_nothing(engine: Engine, database: str, broker: Mosquitto, tmp_path: Path) -> None:
-    ingest = Ingest(broker, database, tmp_path)
+    ingest = Ingest(broker.port, database, tmp_path)
     with devices(broker, 4) as made:
         for turn in range(5):
             with ingest:
@@ -196,7 +196,7 @@ def test_a_killed_ingest_loses_and_doubles_nothing(engine: Engine, database: str
 
 @pytest.mark.slow
 def test_a_killed_broker_loses_and_doubles_nothing(engine: Engine, database: str, broker: Mosquitto, tmp_path: Path) -> None:
-    with devices(broker, 4) as made, Ingest(broker, database, tmp_path) as ingest:
+    with devices(broker, 4) as made, Ingest(broker.port, database, tmp_path) as ingest:
         for turn in range(5):
             for device in made:
                 add_load(device, 200 * turn, 200 * turn + 200)
@@ -217,7 +217,7 @@ def test_a_killed_database_loses_and_doubles_nothing(broker: Mosquitto, tmp_path
     url = server.create_database()
     engine = open_engine(url)
     migrate(engine)
-    with devices(broker, 4) as made, Ingest(broker, url, tmp_path) as ingest:
+    with devices(broker, 4) as made, Ingest(broker.port, url, tmp_path) as ingest:
         for turn in range(5):
             for device in made:
                 add_load(device, 200 * turn, 200 * turn + 200)
@@ -241,7 +241,7 @@ def test_the_ingest_waits_for_a_database_that_is_away_at_the_start(broker: Mosqu
     engine = open_engine(url)
     migrate(engine)
     server.stop()
-    with devices(broker, 1) as [device], Ingest(broker, url, tmp_path) as ingest:
+    with devices(broker, 1) as [device], Ingest(broker.port, url, tmp_path) as ingest:
         device.add("events", event(1))
         wait_for(lambda: "cannot be used" in ingest.log(), "the log line")
         server.start()

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import subprocess
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -30,15 +28,14 @@ from maskedge_fleet.database.tables import (
     StaleHour,
     Statistics,
 )
+from maskedge_fleet.settings import RetentionConfig, Settings
 from maskedge_fleet.upkeep import retention, rollup
-from maskedge_fleet.upkeep.retention import remove_old_rows
+from maskedge_fleet.upkeep.retention import minutes_since, remove_old_rows
 from maskedge_fleet.upkeep.rollup import roll_up
 from maskedge_fleet.upkeep.runner import run_upkeep
-from maskedge_fleet.upkeep.settings import UpkeepSettings, minutes_since, parse_keep
 
 DAY = datetime(2026, 1, 31, tzinfo=timezone.utc)
 EVER = datetime(2000, 1, 1, tzinfo=timezone.utc)
-Invoke = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def add_series(engine: Engine, count: int = 2) -> None:
@@ -124,7 +121,7 @@ def test_several_processes_sum_at_the_same_time(engine: Engine, monkeypatch: pyt
 
 def test_an_hour_whose_minutes_were_removed_keeps_its_sum(engine: Engine) -> None:
     add_series(engine)
-    settings = UpkeepSettings(minutes=1)
+    settings = RetentionConfig(minutes_days=1)
     now = DAY + timedelta(days=10, minutes=30)
     add_minutes(engine, *(DAY + timedelta(minutes=number) for number in range(60)))
     roll_up(engine, EVER)
@@ -140,7 +137,7 @@ def test_old_rows_are_removed_and_newer_ones_stay(engine: Engine, monkeypatch: p
     monkeypatch.setattr(retention, "ROWS_AT_ONCE", 2)
     monkeypatch.setattr(retention, "_PAUSE_S", 0.0)
     add_series(engine)
-    settings = UpkeepSettings()
+    settings = RetentionConfig()
     now = datetime.now(timezone.utc)
 
     def ages(days: float) -> list[datetime]:
@@ -178,7 +175,7 @@ def test_the_upkeep_survives_a_database_that_is_away() -> None:
     migrate(engine)
     add_series(engine)
     stop = threading.Event()
-    thread = threading.Thread(target=run_upkeep, args=(engine, UpkeepSettings(every_s=0.05), stop))
+    thread = threading.Thread(target=run_upkeep, args=(engine, Settings(retention=RetentionConfig(every_s=0.05)), stop))
     thread.start()
     add_minutes(engine, DAY + timedelta(days=20_000))
     wait_for(lambda: counts(engine, HourCounts), "the first sum")
@@ -195,14 +192,17 @@ def test_the_upkeep_survives_a_database_that_is_away() -> None:
     server.remove()
 
 
-@pytest.mark.parametrize("value", ["events", "events=x", "every_s=3", "=3", "events=0", "minutes=1e9", "hours=90", "events=nan"])
-def test_bad_days_are_refused(value: str, invoke: Invoke) -> None:
-    with pytest.raises(UsageError, match="keep"):
-        parse_keep([value])
-    result = invoke("edge-fleet", "ingest", "--broker", "mqtt://127.0.0.1:9", "--keep", value)
-    assert result.returncode == 2
-    assert len(result.stderr.splitlines()) == 1
+def test_nothing_is_removed_with_zero_days(engine: Engine) -> None:
+    add_series(engine)
+    names = ("minutes", "hours", "events", "statistics", "alerts", "snapshots", "rejects", "audit")
+    settings = RetentionConfig(**{f"{name}_days": 0 for name in names})  # type: ignore[arg-type]
+    add_minutes(engine, DAY - timedelta(days=2000))
+    roll_up(engine, minutes_since(settings, DAY))
+    assert remove_old_rows(engine, settings, DAY + timedelta(days=9000), threading.Event()) == 0
+    assert (number_of(engine, MinuteCounts), number_of(engine, HourCounts)) == (1, 1)
 
 
-def test_days_are_set_by_kind() -> None:
-    assert parse_keep(["events=30", "minutes=2.5"]) == UpkeepSettings(events=30, minutes=2.5)
+@pytest.mark.parametrize("days", [{"hours_days": 90}, {"minutes_days": 0}, {"events_days": -1}])
+def test_bad_days_are_refused(days: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match="retention"):
+        RetentionConfig(**days)
