@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,28 +23,9 @@ def postgresql() -> Iterator[PostgreSQL]:
     server.remove()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/fleet.sqlite3"
-    server: PostgreSQL = request.getfixturevalue("postgresql")
-    return server.create_database()
-
-
 @pytest.fixture(scope="session")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite database with all tables, to copy."""
-    path = tmp_path_factory.mktemp("fleet") / "empty.sqlite3"
-    engine = open_engine(f"sqlite:///{path}")
-    migrate(engine)
-    engine.dispose()
-    return path
-
-
-@pytest.fixture(scope="session")
-def migrated_template(postgresql: PostgreSQL) -> str:
-    """The name of a PostgreSQL database with all tables, to copy."""
+def template(postgresql: PostgreSQL) -> str:
+    """The name of a database with all tables, which tests copy."""
     url = postgresql.create_database()
     engine = open_engine(url)
     migrate(engine)
@@ -54,13 +34,30 @@ def migrated_template(postgresql: PostgreSQL) -> str:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/fleet.sqlite3"
+        return
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    url = server.create_database()
+    yield url
+    server.drop_database(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a database with all tables, of each kind."""
     if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("migrated_file"), tmp_path / "fleet.sqlite3")
-        return f"sqlite:///{tmp_path}/fleet.sqlite3"
+        engine = open_engine(f"sqlite:///{tmp_path}/fleet.sqlite3")
+        migrate(engine)
+        engine.dispose()
+        yield engine.url.render_as_string()
+        return
     server: PostgreSQL = request.getfixturevalue("postgresql")
-    return server.create_database(template=request.getfixturevalue("migrated_template"))
+    url = server.create_database(request.getfixturevalue("template"))
+    yield url
+    server.drop_database(url)
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ class PostgreSQL:
 
     def remove(self) -> None:
         """Stop the server, and remove its folder."""
-        self.stop()
+        self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def log(self) -> str:
@@ -116,7 +116,11 @@ class PostgreSQL:
             connection.execute(statement.encode())
 
     def create_database(self, template: str = "template1") -> str:
-        """Create a database as a copy of another, by default an empty one. Return its URL."""
+        """Create a database as a copy of another one, by default an empty one, and return its URL."""
         name = f"fleet_{secrets.token_hex(6)}"
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return f"postgresql+psycopg://{USER}@/{name}?host={self.folder}"
+
+    def drop_database(self, url: str) -> None:
+        """Remove a database that `create_database` made."""
+        self.execute(f"DROP DATABASE {url.partition('@/')[2].partition('?')[0]} WITH (FORCE)")
