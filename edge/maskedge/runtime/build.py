@@ -35,7 +35,7 @@ from .state import RunState
 WITHOUT_RESTART = (
     *("alerts", "line", "zones.roi", "limits.max_fps", "limits.cpu_budget", "privacy.anonymize", "privacy.stats_only"),
     *("detect.every", "detect.face_threshold", "detect.operating_point", "detect.domain", "detect.sync", "detect.motion_gate"),
-    *("log.format", "log.level"),
+    *("log.format", "log.level", "fleet.commands", "fleet.trusted_keys"),
 )
 """Keys that take effect on a reload."""
 
@@ -210,6 +210,7 @@ class Run:
             named=bool(config.camera),
             shared=self._shared,
             history=config.history.path,
+            fleet=config.fleet.enabled,
         )
         for sink, settings in wanted:
             opened = sink.open(settings, facts)
@@ -259,7 +260,7 @@ class Run:
         self._detector.set_tracking_mode(**_tracking_mode(config, self._source))
         self._config = config
         self._state.update_settings(_reloadable_settings(config, self._detector))
-        if {"alerts", "line", "zones.roi"} & set(changed):
+        if {"alerts", "line", "zones.roi", "fleet.commands"} & set(changed):
             for opened in self._opened.values():
                 opened.update_names(self._names())
         return [key for key in changed if key in WITHOUT_RESTART], [key for key in changed if key not in WITHOUT_RESTART]
@@ -272,7 +273,10 @@ class Run:
 
     def _names(self) -> RunNames:
         return RunNames(
-            {rule.name: rule.actions for rule in self._config.alerts}, self.context.zones.names, self.context.lines.names
+            {rule.name: rule.actions for rule in self._config.alerts},
+            self.context.zones.names,
+            self.context.lines.names,
+            self._config.fleet.commands,
         )
 
     def _add(self, kind: type[Sink], opened: Sink) -> None:
