@@ -382,8 +382,9 @@ class MqttSink(Sink):
         state["alerts"] = [{"rule": alert["rule"], "since": alert["since"]} for alert in snapshot.get("alerts", ())]
         if self._fleet is not None:
             state |= {"instance": self._fleet.instance, "commands": list(self._commands)}
-            if "detector_model" in snapshot:
-                state["detector_model"] = snapshot["detector_model"]
+            for kind in ("model", "detector_model"):
+                if kind in snapshot:
+                    state[kind] = {**snapshot[kind], "file": snapshot[kind].get("name")}
         return state
 
     def _add_statistics(self, snapshot: Mapping[str, Any]) -> None:

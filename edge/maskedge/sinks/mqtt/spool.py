@@ -126,8 +126,8 @@ class Spool:
             size = sum(len(payload) for _, payload, _ in rows)
             if self._bytes + size > self._limit:
                 raise OutputError(
-                    f"the spool {self._path.parent} is full ({self._count} events in {self._limit / 1e6:g} MB): "
-                    "new events are lost until the broker is back; [mqtt] spool_mb raises the limit."
+                    f"the spool {self._path.parent} is full ({self._count} messages in {self._limit / 1e6:g} MB): "
+                    "new ones are lost until the broker is back; [mqtt] spool_mb raises the limit."
                 )
             try:
                 self._base.execute("BEGIN IMMEDIATE")
