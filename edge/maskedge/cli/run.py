@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from logging import Logger
 
     from maskedge.config import Loaded
+    from maskedge.remote.model_update import ModelUpdater
     from maskedge.runtime.context import RunResult, StopRequest
     from maskedge.runtime.summary import Summary
     from maskedge.sinks.base import Sink
@@ -177,7 +178,8 @@ class _Run:
         # The model is loaded before the source, so that an invalid model is reported before a
         # camera is switched on.
         chosen = "detect.detector" in self._loaded.origins
-        detector = open_detector(config, every_frame=detects_every_frame(config), chosen=chosen)
+        updater = self._open_updater()
+        detector = open_detector(config, every_frame=detects_every_frame(config), chosen=chosen, updater=updater)
         self._warn([detector.notice] if detector.notice else [])
         source = open_source(config.source)
         if source.video:
@@ -199,13 +201,28 @@ class _Run:
             raise
         context = built.context
         context.reload = lambda: self._reload(built)
+        if updater is not None and context.state is not None:
+            updater.count_frames(context.state.frames)
         self._listen(stop, source)
         progress = self._show_progress(source.length)
         if context.health is not None:
             context.health.start()
         result = run(source, detector, sinks, max_frames=config.output.max_frames, stop=stop, progress=progress, context=context)
+        if updater is not None:
+            updater.close()
         progress.end()
         return self._report(result, source, stop)
+
+    def _open_updater(self) -> ModelUpdater | None:
+        """Return the updater of the models; None unless the fleet may update them."""
+        if "update_model" not in self._config.fleet.commands:
+            return None
+        with require_extra("remote"):
+            from maskedge.remote.model_update import open_updater
+        updater = open_updater(self._config)
+        if updater is not None and not self._config.log.quiet:
+            self._log.info("%s", updater.notice)
+        return updater
 
     def _request(self, early: Sequence[int]) -> StopRequest:
         """Return a request to stop or reload. SIGHUP sets it from now on."""
@@ -311,9 +328,12 @@ class _CamerasRun(_Run):
         self._check_flags(loaded)
         detect = replace(loaded.config.detect, min_face_size=smallest_face(loaded.cameras))
         chosen = "detect.detector" in loaded.origins
-        detector = open_detector(replace(loaded.config, detect=detect), chosen=chosen)
+        updater = self._open_updater()
+        detector = open_detector(replace(loaded.config, detect=detect), chosen=chosen, updater=updater)
         self._warn([detector.notice] if detector.notice else [])
         cameras = Cameras(loaded, detector, stop, self._load, self._set_up_log)
+        if updater is not None:
+            updater.count_frames(cameras.frames)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, frame: cameras.stop(number))
         progress = self._show_progress(None)
@@ -324,6 +344,8 @@ class _CamerasRun(_Run):
                 cameras.run(lambda: progress.show_all([summary for _, summary in cameras.results]))
         finally:
             cameras.close()
+            if updater is not None:
+                updater.close()
             progress.end()
         for self._config, summary in cameras.results:
             if not self._config.log.quiet:

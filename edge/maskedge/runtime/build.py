@@ -6,7 +6,7 @@ import hashlib
 import queue
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maskedge.alerts.actions import Actions
 from maskedge.alerts.engine import AlertEngine
@@ -34,6 +34,9 @@ from .context import RunContext
 from .outputs import check_run_outputs
 from .state import RunState
 
+if TYPE_CHECKING:
+    from maskedge.remote.model_update import ModelUpdater
+
 WITHOUT_RESTART = (
     *("alerts", "line", "zones.roi", "limits.max_fps", "limits.cpu_budget", "privacy.anonymize", "privacy.stats_only"),
     *("detect.every", "detect.face_threshold", "detect.operating_point", "detect.domain", "detect.sync", "detect.motion_gate"),
@@ -42,7 +45,9 @@ WITHOUT_RESTART = (
 """Keys that take effect on a reload."""
 
 
-def open_detector(config: EdgeConfig, *, every_frame: bool = False, chosen: bool = True) -> MaskDetector:
+def open_detector(
+    config: EdgeConfig, *, every_frame: bool = False, chosen: bool = True, updater: ModelUpdater | None = None
+) -> MaskDetector:
     """Load the detector and the classifier.
 
     Args:
@@ -50,18 +55,30 @@ def open_detector(config: EdgeConfig, *, every_frame: bool = False, chosen: bool
         every_frame: Detect faces in every frame, regardless of the configuration.
         chosen: True if the user chose the detector. Otherwise the detector depends on the labels of
             the model.
+        updater: Updates the models of the device. Its models replace the bundled ones.
 
     Raises:
         ModelError: A file is refused.
         UsageError: No detector has that name.
     """
-    detect = config.detect
     choose_precision(config.model.precision)
     trust_keys(config.model.trusted_keys)
+    if updater is None:
+        return _open_detector(config, None, None, every_frame=every_frame, chosen=chosen)
+    return updater.open(
+        lambda classifier, detector: _open_detector(config, classifier, detector, every_frame=every_frame, chosen=chosen)
+    )
+
+
+def _open_detector(
+    config: EdgeConfig, classifier: Path | None, network: Path | None, *, every_frame: bool, chosen: bool
+) -> MaskDetector:
+    """Load the detector and the classifier; `classifier` and `network` replace the bundled ones."""
+    detect = config.detect
     return MaskDetector(
-        config.model.file,
+        config.model.file or classifier,
         _load_cascade(detect) or (detect.detector if chosen else None),
-        detector_model=detect.detector_model,
+        detector_model=detect.detector_model or network,
         detect_every=1 if every_frame else detect.every,
         face_threshold=detect.face_threshold,
         operating_point=detect.operating_point,
@@ -174,6 +191,7 @@ class Run:
         camera, device = config.camera or UNNAMED, config.device.shown_name
         settings = _describe_settings(config, detector)
         state = RunState(source.name, labels=detector.labels, models=models, settings=settings, camera=camera, device=device)
+        detector.on_replaced = lambda: state.set_models(describe_models(detector))
         self.context = RunContext(
             state=state,
             zones=Zones.parse(config.zones.roi),

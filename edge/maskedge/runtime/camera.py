@@ -103,6 +103,12 @@ class CameraThread:
         return self.config.camera
 
     @property
+    def frames(self) -> tuple[int, int]:
+        """The numbers of captured and of dropped frames."""
+        built = self._built
+        return (0, 0) if built is None or built.context.state is None else built.context.state.frames()
+
+    @property
     def ended(self) -> bool:
         """True if the camera does not run any more."""
         return self.started.is_set() and not self._thread.is_alive()
