@@ -384,7 +384,7 @@ class ModelUpdater:
             raise ModelError(f"the {kind} fails its self-test on this device (difference {found.worst:.1e}): export it again.")
         facts = {"kind": kind, **_facts(model)}
         report("verified", f"release {model.release} is signed, keeps the contract and passes its self-test.", facts)
-        frames = collect_frames(detector.analyzer, self._limits.frames_seconds, self._stopping)
+        frames = collect_frames(detector.analyzer, self._limits, self._stopping)
         result = compare(detector.variant(), variant, frames)
         details = {
             **facts,
@@ -517,7 +517,7 @@ class _Watch(threading.Thread):
         self._kind = kind
         self._model = state.active
         self._late, self._report = late, report
-        self._started = updater._counters()
+        self._counters = updater._counters()
         self._over = threading.Event()
         self._failure: str | None = None
         self._sentence = ""
@@ -592,7 +592,7 @@ class _Watch(threading.Thread):
             now = statistics.median(durations)
             if now > _SLOWER * limits.latency_ratio * before and now > before + _NEGLIGIBLE_MS:
                 return f"a detection takes {now:.0f} ms instead of {before:.0f} ms"
-        captured, dropped = (now - start for now, start in zip(self._updater._counters(), self._started, strict=True))
+        captured, dropped = (now - start for now, start in zip(self._updater._counters(), self._counters, strict=True))
         if captured >= _LEAST_DURATIONS:
             share, usual = dropped / captured, self.baseline.counters[1] / max(self.baseline.counters[0], 1)
             if share > usual + _MORE_DROPPED:
