@@ -1,0 +1,159 @@
+"""The connection that receives the commands of a fleet and sends the answers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from maskedge.sinks.mqtt.connection import Address
+from maskedge.sinks.mqtt.topics import answer_topic, command_topic, snapshot_topic
+from maskedge.support.log import NAME
+from maskedge.support.text import to_json
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+    from paho.mqtt.properties import Properties
+    from paho.mqtt.reasoncodes import ReasonCode
+
+_KEEP_ALIVE = 30
+_SESSION = 86400
+"""Seconds for which the broker keeps commands for a device that is away. They expire by themselves."""
+_LONGEST_WAIT = 30
+_CLOSE_SECONDS = 0.5
+_log = logging.getLogger(NAME)
+
+
+class CommandLink:
+    """Receives commands on a thread of its own. It reconnects without limit.
+
+    The session at the broker outlives the process, so that a command that is sent during a restart
+    arrives.
+
+    Args:
+        address: The broker.
+        prefix: Prefix of the topics of the device.
+        session: Name of the session. It is the same in each run.
+        on_command: Called on the thread of the connection with each message. It returns at once.
+        on_sent: Called on that thread with the identity of each answer that the broker has confirmed.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        prefix: str,
+        session: str,
+        *,
+        on_command: Callable[[bytes], None],
+        on_sent: Callable[[str], None],
+    ) -> None:
+        from paho.mqtt.client import Client, MQTTv5
+        from paho.mqtt.enums import CallbackAPIVersion
+        from paho.mqtt.packettypes import PacketTypes
+        from paho.mqtt.properties import Properties
+
+        self._address = address
+        self._prefix = prefix
+        self._on_command = on_command
+        self._on_sent = on_sent
+        self._lock = threading.Lock()
+        self._answers: dict[int, str] = {}
+        self._confirmed: set[int] = set()
+        self._said = ""
+        self._client = client = Client(CallbackAPIVersion.VERSION2, session, protocol=MQTTv5)
+        client.connect_timeout = 5.0
+        client.reconnect_delay_set(1, _LONGEST_WAIT)
+        client.username_pw_set(address.username, address.password)
+        if address.tls:
+            client.tls_set_context(address.tls)
+        client.on_connect = self._handle_connect
+        client.on_disconnect = self._handle_disconnect
+        client.on_subscribe = self._handle_subscribe
+        client.on_message = self._handle_message
+        client.on_publish = self._handle_publish
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = _SESSION
+        client.connect_async(address.host, address.port, _KEEP_ALIVE, clean_start=False, properties=properties)
+
+    def start(self) -> None:
+        """Start to connect."""
+        self._client.loop_start()
+
+    def send_answer(self, answer: Mapping[str, Any], *, final: bool) -> None:
+        """Send an answer. While there is no connection, it waits in memory.
+
+        Args:
+            answer: The answer, with the identity of the command in `id`.
+            final: Report with `on_sent` when the broker has it.
+        """
+        # The broker may confirm the message before `publish` returns its number.
+        number = self._client.publish(answer_topic(self._prefix), to_json(answer), qos=1).mid
+        with self._lock:
+            if not final:
+                return
+            if number not in self._confirmed:
+                self._answers[number] = answer["id"]
+                return
+        self._on_sent(answer["id"])
+
+    def send_picture(self, camera: str, jpeg: bytes) -> None:
+        """Send a picture of a camera. While there is no connection, it waits in memory."""
+        self._client.publish(snapshot_topic(self._prefix, camera), jpeg, qos=1)
+
+    def close(self) -> None:
+        """Send what waits for up to half a second, and disconnect. The broker keeps the session."""
+        last = self._client.publish(answer_topic(self._prefix), b"", qos=0) if False else None
+        del last
+        self._client.disconnect()
+        stopper = threading.Thread(target=self._client.loop_stop, daemon=True)
+        stopper.start()
+        stopper.join(_CLOSE_SECONDS)
+
+    def _handle_connect(
+        self, client: Client, data: Any, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
+    ) -> None:
+        if reason.is_failure:
+            self._say(f"the broker {self._address} refuses the connection for commands ({reason}): check [mqtt].")
+            return
+        self._said = ""
+        client.subscribe(command_topic(self._prefix), qos=1)
+
+    def _handle_disconnect(
+        self, client: Client, data: Any, flags: DisconnectFlags, reason: ReasonCode, properties: Properties | None
+    ) -> None:
+        if str(reason) == "Session taken over":
+            self._say(
+                "another device has the identity of this installation, as a copied disk has: "
+                "remove the file instance in the state folder of one of them, and restart it."
+            )
+
+    def _handle_subscribe(
+        self, client: Client, data: Any, number: int, reasons: list[ReasonCode], properties: Properties | None
+    ) -> None:
+        for reason in reasons:
+            if reason.is_failure:
+                topic = command_topic(self._prefix)
+                self._say(f"the broker {self._address} refuses to deliver {topic} ({reason}): allow this user to read it.")
+
+    def _handle_message(self, client: Client, data: Any, message: MQTTMessage) -> None:
+        # A retained command would arrive again after every reconnection.
+        if not message.retain:
+            self._on_command(bytes(message.payload))
+
+    def _handle_publish(self, client: Client, data: Any, number: int, reason: ReasonCode, properties: Properties) -> None:
+        with self._lock:
+            identity = self._answers.pop(number, None)
+            if identity is None:
+                self._confirmed.add(number)
+        if reason.is_failure:
+            topic = answer_topic(self._prefix)
+            self._say(f"the broker {self._address} refuses messages to {topic} ({reason}): allow this user to write there.")
+        elif identity is not None:
+            self._on_sent(identity)
+
+    def _say(self, message: str) -> None:
+        """Log a message, once until the connection is restored."""
+        if message != self._said:
+            self._said = message
+            _log.warning("%s", message)
