@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ from maskedge.support.log import NAME
 from maskedge.support.text import to_json
 
 if TYPE_CHECKING:
-    from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+    from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, MQTTMessageInfo
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
@@ -36,7 +38,6 @@ class CommandLink:
         prefix: Prefix of the topics of the device.
         session: Name of the session. It is the same in each run.
         on_command: Called on the thread of the connection with each message. It returns at once.
-        on_sent: Called on that thread with the identity of each answer that the broker has confirmed.
     """
 
     def __init__(
@@ -46,7 +47,6 @@ class CommandLink:
         session: str,
         *,
         on_command: Callable[[bytes], None],
-        on_sent: Callable[[str], None],
     ) -> None:
         from paho.mqtt.client import Client, MQTTv5
         from paho.mqtt.enums import CallbackAPIVersion
@@ -56,10 +56,7 @@ class CommandLink:
         self._address = address
         self._prefix = prefix
         self._on_command = on_command
-        self._on_sent = on_sent
-        self._lock = threading.Lock()
-        self._answers: dict[int, str] = {}
-        self._confirmed: set[int] = set()
+        self._waiting: deque[tuple[MQTTMessageInfo, str]] = deque()
         self._said = ""
         self._client = client = Client(CallbackAPIVersion.VERSION2, session, protocol=MQTTv5)
         client.connect_timeout = 5.0
@@ -85,17 +82,17 @@ class CommandLink:
 
         Args:
             answer: The answer, with the identity of the command in `id`.
-            final: Report with `on_sent` when the broker has it.
+            final: Report with `take_sent` when the broker has it.
         """
-        # The broker may confirm the message before `publish` returns its number.
-        number = self._client.publish(answer_topic(self._prefix), to_json(answer), qos=1).mid
-        with self._lock:
-            if not final:
-                return
-            if number not in self._confirmed:
-                self._answers[number] = answer["id"]
-                return
-        self._on_sent(answer["id"])
+        message = self._client.publish(answer_topic(self._prefix), to_json(answer), qos=1)
+        if final:
+            self._waiting.append((message, answer["id"]))
+
+    def take_sent(self) -> list[str]:
+        """Return the identities of the answers that the broker has confirmed since the last call."""
+        sent = [identity for message, identity in self._waiting if message.is_published()]
+        self._waiting = deque(one for one in self._waiting if one[1] not in sent)
+        return sent
 
     def send_picture(self, camera: str, jpeg: bytes) -> None:
         """Send a picture of a camera. While there is no connection, it waits in memory."""
@@ -103,8 +100,11 @@ class CommandLink:
 
     def close(self) -> None:
         """Send what waits for up to half a second, and disconnect. The broker keeps the session."""
-        last = self._client.publish(answer_topic(self._prefix), b"", qos=0) if False else None
-        del last
+        end = time.monotonic() + _CLOSE_SECONDS
+        while self._client.is_connected() and time.monotonic() < end:
+            if all(message.is_published() for message, _ in self._waiting):
+                break
+            time.sleep(0.01)
         self._client.disconnect()
         stopper = threading.Thread(target=self._client.loop_stop, daemon=True)
         stopper.start()
@@ -142,15 +142,8 @@ class CommandLink:
             self._on_command(bytes(message.payload))
 
     def _handle_publish(self, client: Client, data: Any, number: int, reason: ReasonCode, properties: Properties) -> None:
-        with self._lock:
-            identity = self._answers.pop(number, None)
-            if identity is None:
-                self._confirmed.add(number)
         if reason.is_failure:
-            topic = answer_topic(self._prefix)
-            self._say(f"the broker {self._address} refuses messages to {topic} ({reason}): allow this user to write there.")
-        elif identity is not None:
-            self._on_sent(identity)
+            self._say(f"the broker {self._address} refuses an answer ({reason}): allow this user to write to {self._prefix}/#.")
 
     def _say(self, message: str) -> None:
         """Log a message, once until the connection is restored."""

@@ -244,7 +244,7 @@ class Run:
         changed = changed_keys(self._config, config)
         context, detect, lines = self.context, config.detect, parse_lines(config.lines)
         # First, because the model may lack the operating point.
-        threshold = self._detector.choose_face_threshold(detect.face_threshold, detect.operating_point, detect.domain)
+        self._detector.choose_face_threshold(detect.face_threshold, detect.operating_point, detect.domain)
         if {"alerts", "zones.roi"} & set(changed):
             zones = Zones.parse(config.zones.roi)
             self._check_rules(config, zones)
@@ -259,7 +259,7 @@ class Run:
             context.rate_limiter.max_fps, context.rate_limiter.cpu_budget = config.limits.max_fps, config.limits.cpu_budget
         context.anonymize, context.stats_only = config.privacy.anonymize, config.privacy.stats_only
         self._detector.detect_every = 1 if every_frame else detect.every
-        self._detector.set_face_threshold(threshold)
+        self._detector.set_face_threshold(detect.face_threshold, detect.operating_point, detect.domain)
         self._detector.set_tracking_mode(**_tracking_mode(config, self._source))
         self._config = config
         self._state.update_settings(_reloadable_settings(config, self._detector))
