@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +55,8 @@ class CommandLink:
         self._address = address
         self._prefix = prefix
         self._on_command = on_command
-        self._waiting: deque[tuple[MQTTMessageInfo, str]] = deque()
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[MQTTMessageInfo, str]] = []
         self._said = ""
         self._client = client = Client(CallbackAPIVersion.VERSION2, session, protocol=MQTTv5)
         client.connect_timeout = 5.0
@@ -86,12 +86,14 @@ class CommandLink:
         """
         message = self._client.publish(answer_topic(self._prefix), to_json(answer), qos=1)
         if final:
-            self._waiting.append((message, answer["id"]))
+            with self._lock:
+                self._waiting.append((message, answer["id"]))
 
     def take_sent(self) -> list[str]:
         """Return the identities of the answers that the broker has confirmed since the last call."""
-        sent = [identity for message, identity in self._waiting if message.is_published()]
-        self._waiting = deque(one for one in self._waiting if one[1] not in sent)
+        with self._lock:
+            sent = [identity for message, identity in self._waiting if message.is_published()]
+            self._waiting = [one for one in self._waiting if one[1] not in sent]
         return sent
 
     def send_picture(self, camera: str, jpeg: bytes) -> None:

@@ -42,7 +42,9 @@ WITHOUT_RESTART = (
 """Keys that take effect on a reload."""
 
 
-def open_detector(config: EdgeConfig, *, every_frame: bool = False, chosen: bool = True) -> MaskDetector:
+def open_detector(
+    config: EdgeConfig, *, every_frame: bool = False, chosen: bool = True, files: Sequence[Path | None] = (None, None)
+) -> MaskDetector:
     """Load the detector and the classifier.
 
     Args:
@@ -50,6 +52,7 @@ def open_detector(config: EdgeConfig, *, every_frame: bool = False, chosen: bool
         every_frame: Detect faces in every frame, regardless of the configuration.
         chosen: True if the user chose the detector. Otherwise the detector depends on the labels of
             the model.
+        files: Classifier file and detector file of an update; None for those of the configuration.
 
     Raises:
         ModelError: A file is refused.
@@ -59,9 +62,9 @@ def open_detector(config: EdgeConfig, *, every_frame: bool = False, chosen: bool
     choose_precision(config.model.precision)
     trust_keys(config.model.trusted_keys)
     return MaskDetector(
-        config.model.file,
+        files[0] or config.model.file,
         _load_cascade(detect) or (detect.detector if chosen else None),
-        detector_model=detect.detector_model,
+        detector_model=files[1] or detect.detector_model,
         detect_every=1 if every_frame else detect.every,
         face_threshold=detect.face_threshold,
         operating_point=detect.operating_point,
@@ -185,6 +188,7 @@ class Run:
             camera=camera,
             device=device,
         )
+        detector.on_replaced = self._take_up_models
 
     def open(self, *, file: Path | None, stopped: Callable[[], bool]) -> None:
         """Open the outputs, the alerts and the watchers. See `build_run`."""
@@ -267,6 +271,11 @@ class Run:
             for opened in self._opened.values():
                 opened.update_names(self._names())
         return [key for key in changed if key in WITHOUT_RESTART], [key for key in changed if key not in WITHOUT_RESTART]
+
+    def _take_up_models(self) -> None:
+        """Show the models that the detector has taken up."""
+        self._state.set_models(describe_models(self._detector))
+        self._state.update_settings(_describe_settings(self._config, self._detector))
 
     @property
     def _state(self) -> RunState:

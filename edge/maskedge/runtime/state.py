@@ -155,6 +155,11 @@ class RunState:
         with self._lock:
             self._rate_limits = dict(limits)
 
+    def set_models(self, models: Mapping[str, Mapping[str, Any]]) -> None:
+        """Set the models, after an update. See the argument `models` of the constructor."""
+        with self._lock:
+            self._models = {**self._models, **models}
+
     def update_settings(self, settings: Mapping[str, Any]) -> None:
         """Replace some of the settings, after a reload."""
         with self._lock:

@@ -7,7 +7,6 @@ import re
 import secrets
 from pathlib import Path
 
-from maskedge.errors import OutputError
 from maskedge.support.files import make_folder, read_text, write_file
 
 _INSTANCE = "instance"
