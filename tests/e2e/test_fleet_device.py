@@ -7,6 +7,8 @@ import hashlib
 import hmac
 import json
 import random
+import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -79,7 +81,7 @@ def test_each_command_of_a_device_with_one_camera(
     assert "changed detect.every" in answer["sentence"]
     device.write(allowing(signer), LIVE_DEMO + "[detect]\nevery = 0\n")
     answer = fleet.order(signer.sign("reload"), "failed")
-    assert "detect.every takes a whole number from 1" in answer["sentence"]
+    assert "detect.every takes a number from 1" in answer["sentence"]
     device.write(allowing(signer))
 
     answer = fleet.order(signer.sign("snapshot", {"camera": "camera"}), "done")
@@ -230,7 +232,7 @@ def forge(signer: Signer, stranger: Signer, random: random.Random) -> list[bytes
         lambda: rebuild(valid(), {"alg": "EdDSA", "kid": signer.identity}, pem),
         lambda: rebuild(valid(), {"alg": "EdDSA"}, None),
         lambda: valid(aud=random.choice(["window", "", ["door"], ["door", "window"], None, 7, "maskedge/door"])),
-        lambda: valid(**{random.choice(["jti", "seq", "cmd", "args", "iat", "exp"]): random.choice([None, [], True, "x y", -1])}),
+        lambda: valid(**{random.choice(["jti", "seq", "cmd", "args", "iat", "exp"]): random.choice([None, [], True, -1])}),
         lambda: valid(exp=random.choice([float("nan"), float("inf"), 1e300])),
         lambda: random.randbytes(random.randrange(1, 2000)),
         lambda: "." * random.randrange(1, 200),
@@ -325,19 +327,34 @@ def test_every_event_and_count_of_a_killed_device_reaches_the_fleet(
     fleet: Fleet, broker: Mosquitto, open_device: Callable[..., DeviceProcess], tmp_path: Path
 ) -> None:
     device = open_device(more=LIVE_DEMO + f'[events]\nfile = "{tmp_path}/events.jsonl"\nframes = false\n')
+
+    def arrived() -> list[dict[str, Any]]:
+        return [message for topic, message in list(fleet.stored.values()) if topic == "maskedge/door/events"]
+
+    def counted() -> list[dict[str, Any]]:
+        messages = [message for topic, message in list(fleet.stored.values()) if topic == "maskedge/door/statistics"]
+        return [entry for message in messages for entry in message["minutes"] if entry["face_s"]]
+
+    needed: list[dict[str, Any]] = []
     for _ in range(2):
-        wait_for(lambda: "face_appeared" in json.dumps(list(fleet.stored.values())), "the first events")
-        fleet.stored.clear()
+        before = len(counted())
+        wait_for(lambda before=before: len(counted()) > before, "the counts of faces")
+        broker.stop(signal.SIGKILL)
+        known = len(arrived())
+        wait_for(lambda known=known: len(_events(tmp_path)) > known, "more events")
+        needed = _events(tmp_path)
+        time.sleep(0.3)  # an event is in the file before it is in the spool
         device.kill()
+        broker.start()
         device.start()
-    wait_for(lambda: "face_appeared" in json.dumps(list(fleet.stored.values())), "the last events")
+    wait_for(lambda: len(_events(tmp_path)) > len(needed), "more events")
     assert device.end() == 143
-    wait_for(lambda: "offline" in broker.log() or fleet.stored, "the end")
-    statistics = [message for topic, message in list(fleet.stored.values()) if topic == "maskedge/door/statistics"]
-    minutes = [entry for message in statistics for entry in message["minutes"]]
-    assert any(entry["observed_s"] > 0 for entry in minutes)
-    assert any(entry["face_s"] for entry in minutes)
-    assert {len(message["id"].split("-")[0]) for message in statistics} == {8}
+    device.start()
+    last = _events(tmp_path)[-1]
+    written = {(event["event"], event["time"], event.get("track")) for event in [*needed, last]}
+    wait_for(lambda: written <= {(one["event"], one["time"], one.get("track")) for one in arrived()}, "every event")
+    assert device.end() == 143
+    assert len({message["id"].split("-")[0] for message in arrived()}) == 1
 
 
 @pytest.mark.parametrize(
@@ -355,6 +372,12 @@ def test_a_section_that_makes_no_sense_is_refused_before_anything_is_opened(
     device = open_device(fleet_keys, more or LIVE_DEMO)
     assert device.process.wait(30) == 2
     assert sentence in device.log
+
+
+def _events(folder: Path) -> list[dict[str, Any]]:
+    """Return the events in the file that the device writes."""
+    lines = (folder / "events.jsonl").read_text().split("\n")[:-1]
+    return [json.loads(line) for line in lines]
 
 
 def _size(jpeg: bytes) -> list[int]:

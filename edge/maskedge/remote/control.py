@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from maskedge.errors import MaskedgeError, OutputError
+from maskedge.modelfile.signature import key_id
 from maskedge.sinks.mqtt.fleet import FleetConfig
 from maskedge.support.log import NAME
 from maskedge.support.text import utc
@@ -18,7 +20,7 @@ from maskedge.version import VERSION
 from .commands import Commands, RunHooks, outcome_of
 from .ledger import CommandLedger
 from .link import CommandLink
-from .verification import LARGEST_COMMAND, Command, RefusedError, UnverifiedError, check_time, read_command
+from .verification import Command, RefusedError, UnverifiedError, check_time, read_command
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -67,7 +69,7 @@ class RemoteControl:
         self._fleet = FleetConfig()
         self._keys: tuple[Ed25519PublicKey, ...] = ()
         self._link: CommandLink | None = None
-        self._waiting: queue.Queue[bytes | None] = queue.Queue(_MOST_WAITING)
+        self._waiting: queue.Queue[Command | None] = queue.Queue(_MOST_WAITING)
         self._commands = Commands(hooks, ledger, self._send_picture)
         self._log_due = 0.0
         self._thread = threading.Thread(target=self._run, name="commands", daemon=True)
@@ -107,9 +109,8 @@ class RemoteControl:
     def close(self) -> None:
         """Send what waits, and disconnect."""
         if self._thread.is_alive():
-            with_room = not self._waiting.full()
-            if with_room:
-                self._waiting.put(None)
+            with contextlib.suppress(queue.Full):
+                self._waiting.put_nowait(None)
             self._thread.join(_CLOSE_SECONDS)
         link = self._link
         if link is not None:
@@ -117,34 +118,37 @@ class RemoteControl:
             self._note_sent(link)
 
     def _take(self, payload: bytes) -> None:
-        """Queue a message. Called on the thread of the connection."""
+        """Verify a message and queue it. Called on the thread of the connection.
+
+        Messages that are no commands never wait, so they cannot hold up those that are.
+        """
         try:
-            self._waiting.put_nowait(payload[: LARGEST_COMMAND + 1])
+            self._waiting.put_nowait(read_command(payload, self._device, self._keys))
+        except UnverifiedError as error:
+            self._reject(str(error))
         except queue.Full:
             self._reject("too many commands wait")
+        except Exception as error:  # noqa: BLE001  (no message may end the connection)
+            self._reject(f"it cannot be read ({type(error).__name__})")
 
     def _run(self) -> None:
         while True:
             try:
-                payload = self._waiting.get(timeout=_TICK)
+                command = self._waiting.get(timeout=_TICK)
+                if command is None:
+                    return
+                self._handle(command)
             except queue.Empty:
-                payload = b""
-            if payload is None:
-                return
-            try:
-                if payload:
-                    self._handle(payload)
-                if self._link is not None:
-                    self._note_sent(self._link)
-            except Exception as error:  # noqa: BLE001  (no message may end the device or its control)
+                pass
+            except Exception as error:  # noqa: BLE001  (no command may end the device or its control)
                 _log.error("a command failed (%.200r).", error)
+            if self._link is not None:
+                self._note_sent(self._link)
 
-    def _handle(self, payload: bytes) -> None:
-        """Verify and execute a message."""
-        try:
-            command = read_command(payload, self._device, self._keys)
-        except UnverifiedError as error:
-            self._reject(str(error))
+    def _handle(self, command: Command) -> None:
+        """Execute a command, unless it has expired or is repeated."""
+        if command.key not in map(key_id, self._keys):
+            self._reject("its key was removed while it waited")
             return
         known = self._ledger.answer_of(command.identity)
         if known is not None:
