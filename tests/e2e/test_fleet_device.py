@@ -23,7 +23,7 @@ from helpers.brokers import Listener, Mosquitto, wait_for
 from helpers.devices import LIVE_DEMO, DeviceProcess
 from helpers.fleets import Fleet, Signer, identity_of
 
-ALL = ("reload", "restart", "snapshot", "privacy", "log_level", "update_model")
+ALL = ("reload", "restart", "snapshot", "privacy", "log_level")
 NAMED = "".join(f'[[camera]]\nname = "{name}"\nsource = "demo"\nlive = true\nloop = true\nfps = 5\n' for name in ("till", "hall"))
 
 
@@ -110,8 +110,21 @@ def test_each_command_of_a_device_with_one_camera(
     assert "stats_only" in answer["sentence"]
     answer = fleet.order(signer.sign("privacy", {"anonymize": False, "stats_only": False}), "done")
     assert answer["details"] == {"on": []}
+    device.write(allowing(signer, *ALL, "update_model"))
+    fleet.order(signer.sign("reload"), "done")
     answer = fleet.order(signer.sign("update_model", {}), "refused")
-    assert "model.trusted_keys" in answer["sentence"]
+    assert "set model.trusted_keys" in answer["sentence"]
+    assert device.end() == 143
+
+
+def test_a_device_that_may_be_updated_refuses_a_model_without_a_valid_signature(
+    fleet: Fleet, signer: Signer, open_device: Callable[..., DeviceProcess]
+) -> None:
+    device = open_device(allowing(signer, "update_model"), f'{LIVE_DEMO}[model]\ntrusted_keys = ["bundled"]\n')
+    for arguments in ({}, {"url": "https://localhost/x", "sha256": "0" * 64, "size": 1, "kind": "classifier", "signature": {}}):
+        answer = fleet.order(signer.sign("update_model", arguments), "failed")
+        assert "update_model needs url" in answer["sentence"] or "signature" in answer["sentence"]
+    assert "no model to go back to" in fleet.order(signer.sign("revert_model", {"kind": "classifier"}), "failed")["sentence"]
     assert device.end() == 143
 
 

@@ -6,7 +6,6 @@ import os
 import queue
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from maskedge.errors import MaskedgeError, OutputError, UsageError
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from maskedge.remote.link import CommandLink
     from maskedge.remote.model_update import ModelUpdater
     from maskedge.runtime.context import RunContext, StopRequest
-    from maskedge.vision.pipeline import MaskDetector
 
 _RELOAD_SECONDS = 60.0
 
@@ -32,6 +30,9 @@ class FleetRun:
         loaded: The configuration, as its file has it.
         log: The log.
 
+    Attributes:
+        updater: Updates the models of the device; None unless the fleet may do that.
+
     Raises:
         UsageError: The section `[fleet]` is invalid, or a library or a key is missing.
     """
@@ -41,7 +42,7 @@ class FleetRun:
         self._log = log
         self._ledger: CommandLedger | None = None
         self._control: RemoteControl | None = None
-        self._updater: ModelUpdater | None = None
+        self.updater: ModelUpdater | None = None
         self._keys: Any = ()
         if not loaded.config.fleet.enabled:
             return
@@ -52,7 +53,9 @@ class FleetRun:
 
         check_fleet(loaded)
         self._keys = read_keys(loaded.config.fleet)
-        self._updater = open_updater(loaded.config)
+        self.updater = open_updater(loaded.config)
+        if self.updater is not None and not loaded.config.log.quiet:
+            log.info("%s", self.updater.notice)
         try:
             self._ledger = CommandLedger(state_folder())
         except OutputError as error:
@@ -79,14 +82,6 @@ class FleetRun:
         self._file = self._new
         if self._control is not None:
             self._control.use(self._file.config.fleet, self._keys)
-
-    def open_detector(self, build: Callable[[Path | None, Path | None], MaskDetector]) -> MaskDetector:
-        """Open the networks: those of the last update, or those of the configuration.
-
-        Args:
-            build: Opens a classifier file and a detector file; None for those of the configuration.
-        """
-        return build(None, None) if self._updater is None else self._updater.open(build)
 
     def start(
         self,
@@ -119,10 +114,10 @@ class FleetRun:
             cameras=contexts,
             file_privacy=lambda: [config.privacy for config in self._file.cameras],
         )
-        if self._updater is not None:
-            self._updater.count_frames(counters)
+        if self.updater is not None:
+            self.updater.count_frames(counters)
         device = device_prefix(self._file.config).rpartition("/")[2]
-        self._control = RemoteControl(device, hooks, self._ledger, self._connect, self._updater)
+        self._control = RemoteControl(device, hooks, self._ledger, self._connect, self.updater)
         self._control.use(self._file.config.fleet, self._keys)
         self._control.start()
 
@@ -130,8 +125,8 @@ class FleetRun:
         """Send the last answers, and disconnect."""
         if self._control is not None:
             self._control.close()
-        if self._updater is not None:
-            self._updater.close()
+        if self.updater is not None:
+            self.updater.close()
 
     def _connect(self, on_command: Callable[[bytes], None]) -> CommandLink:
         from maskedge.remote.link import CommandLink

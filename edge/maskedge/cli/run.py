@@ -189,10 +189,7 @@ class _Run:
         # The model is loaded before the source, so that an invalid model is reported before a
         # camera is switched on.
         chosen = "detect.detector" in self._loaded.origins
-        every_frame = detects_every_frame(config)
-        detector = self._fleet.open_detector(
-            lambda *files: open_detector(config, every_frame=every_frame, chosen=chosen, files=files)
-        )
+        detector = open_detector(config, every_frame=detects_every_frame(config), chosen=chosen, updater=self._fleet.updater)
         self._warn([detector.notice] if detector.notice else [])
         source = open_source(config.source)
         if source.video:
@@ -218,9 +215,8 @@ class _Run:
         progress = self._show_progress(source.length)
         if context.health is not None:
             context.health.start()
-        self._fleet.start(
-            stop, lambda: end(signal.SIGTERM), lambda: {context.camera: context}, lambda: (source.captured, source.dropped)
-        )
+        assert context.state is not None  # noqa: S101  (set by build_run)
+        self._fleet.start(stop, lambda: end(signal.SIGTERM), lambda: {context.camera: context}, context.state.frames)
         try:
             result = run(
                 source, detector, sinks, max_frames=config.output.max_frames, stop=stop, progress=progress, context=context
@@ -349,8 +345,7 @@ class _CamerasRun(_Run):
         self._check_flags(loaded)
         detect = replace(loaded.config.detect, min_face_size=smallest_face(loaded.cameras))
         chosen = "detect.detector" in loaded.origins
-        common = replace(loaded.config, detect=detect)
-        detector = self._fleet.open_detector(lambda *files: open_detector(common, chosen=chosen, files=files))
+        detector = open_detector(replace(loaded.config, detect=detect), chosen=chosen, updater=self._fleet.updater)
         self._warn([detector.notice] if detector.notice else [])
         cameras = Cameras(loaded, detector, stop, self._load, self._set_up_log)
 
@@ -365,7 +360,7 @@ class _CamerasRun(_Run):
             if cameras.start():
                 if cameras.page and not self._config.log.quiet:
                     self._log.info("status page: %s", cameras.page)
-                self._fleet.start(stop, lambda: cameras.stop(signal.SIGTERM), lambda: cameras.contexts, lambda: cameras.counters)
+                self._fleet.start(stop, lambda: cameras.stop(signal.SIGTERM), lambda: cameras.contexts, cameras.frames)
                 cameras.run(lambda: progress.show_all([summary for _, summary in cameras.results]))
         finally:
             cameras.close()

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from maskedge.errors import MaskedgeError, ModelError
+from maskedge.errors import MaskedgeError, ModelError, UsageError
 from maskedge.modelfile.signature import (
     CONTRACT,
     ModelSignature,
@@ -30,6 +30,7 @@ from maskedge.modelfile.signature import (
     verify_signature,
 )
 from maskedge.support.log import NAME
+from maskedge.support.text import displayable
 from maskedge.system.state_folder import state_folder
 from maskedge.vision.pipeline import MaskDetector
 from maskedge.vision.self_test import verify
@@ -99,16 +100,19 @@ class UpdateRequest:
 
 
 def open_updater(config: EdgeConfig) -> ModelUpdater | None:
-    """Return the updater of a device; None unless its configuration allows updates.
-
-    Updates need `update_model` in `fleet.commands`, and `model.trusted_keys`.
+    """Return the updater of a device; None unless `fleet.commands` has `update_model`.
 
     Raises:
-        UsageError: A key cannot be read, or the library of the extra `remote` is missing.
+        UsageError: `model.trusted_keys` is empty, a key cannot be read, or the library of the extra
+            `remote` is missing.
     """
-    model, detect = config.model, config.detect
-    if "update_model" not in getattr(getattr(config, "fleet", None), "commands", ()) or not model.trusted_keys:
+    model = config.model
+    if "update_model" not in config.fleet.commands:
         return None
+    if not model.trusted_keys:
+        raise UsageError(
+            "fleet.commands has update_model, which needs the public keys of the models: set model.trusted_keys, or remove it."
+        )
     fixed = {"classifier": "model.file"} if model.file is not None else {}
     for key in ("detector", "cascade", "detector_model"):
         if f"detect.{key}" in config.given:
@@ -188,6 +192,16 @@ class ModelUpdater:
 
     # The start of the process.
 
+    @property
+    def notice(self) -> str:
+        """A sentence on the origin of the models, for the log."""
+        states = {kind: self.store.state(kind) for kind in UPDATED_KINDS}
+        facts = [
+            f"the {kind} is set by {self._fixed[kind]}" if kind in self._fixed else f"the {kind} is {_named(state.active)}"
+            for kind, state in states.items()
+        ]
+        return f"the fleet may update the models in {displayable(self.store.folder)}: {', '.join(facts)}."
+
     def open(self, build: Callable[[Path | None, Path | None], MaskDetector]) -> MaskDetector:
         """Open the networks: the active ones, or if they are refused the previous or bundled ones.
 
@@ -226,10 +240,8 @@ class ModelUpdater:
         detector.analyzer.recover = self._recover
         for kind in UPDATED_KINDS:
             state = self.store.state(kind)
-            if kind not in self._fixed and state.active is not None:
-                _log.info("the %s is release %d of the fleet (%s).", kind, state.active.release, state.active.sha256[:12])
-                if not state.confirmed:
-                    self._start_watch(kind, state, None, self._late_report(state.command), None)
+            if kind not in self._fixed and state.active is not None and not state.confirmed:
+                self._start_watch(kind, state, None, self._late_report(state.command), None)
 
     def count_frames(self, counters: Callable[[], tuple[int, int]]) -> None:
         """Set the function that returns the numbers of captured and of dropped frames of all cameras."""

@@ -6,7 +6,7 @@ import hashlib
 import queue
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maskedge.alerts.actions import Actions
 from maskedge.alerts.engine import AlertEngine
@@ -34,6 +34,9 @@ from .context import RunContext
 from .outputs import check_run_outputs
 from .state import RunState
 
+if TYPE_CHECKING:
+    from maskedge.remote.model_update import ModelUpdater
+
 WITHOUT_RESTART = (
     *("alerts", "line", "zones.roi", "limits.max_fps", "limits.cpu_budget", "privacy.anonymize", "privacy.stats_only"),
     *("detect.every", "detect.face_threshold", "detect.operating_point", "detect.domain", "detect.sync", "detect.motion_gate"),
@@ -43,7 +46,7 @@ WITHOUT_RESTART = (
 
 
 def open_detector(
-    config: EdgeConfig, *, every_frame: bool = False, chosen: bool = True, files: Sequence[Path | None] = (None, None)
+    config: EdgeConfig, *, every_frame: bool = False, chosen: bool = True, updater: ModelUpdater | None = None
 ) -> MaskDetector:
     """Load the detector and the classifier.
 
@@ -52,19 +55,30 @@ def open_detector(
         every_frame: Detect faces in every frame, regardless of the configuration.
         chosen: True if the user chose the detector. Otherwise the detector depends on the labels of
             the model.
-        files: Classifier file and detector file of an update; None for those of the configuration.
+        updater: Updates the models of the device. Its models replace the bundled ones.
 
     Raises:
         ModelError: A file is refused.
         UsageError: No detector has that name.
     """
-    detect = config.detect
     choose_precision(config.model.precision)
     trust_keys(config.model.trusted_keys)
+    if updater is None:
+        return _open_detector(config, None, None, every_frame=every_frame, chosen=chosen)
+    return updater.open(
+        lambda classifier, detector: _open_detector(config, classifier, detector, every_frame=every_frame, chosen=chosen)
+    )
+
+
+def _open_detector(
+    config: EdgeConfig, classifier: Path | None, network: Path | None, *, every_frame: bool, chosen: bool
+) -> MaskDetector:
+    """Load the detector and the classifier; `classifier` and `network` replace the bundled ones."""
+    detect = config.detect
     return MaskDetector(
-        files[0] or config.model.file,
+        config.model.file or classifier,
         _load_cascade(detect) or (detect.detector if chosen else None),
-        detector_model=files[1] or detect.detector_model,
+        detector_model=detect.detector_model or network,
         detect_every=1 if every_frame else detect.every,
         face_threshold=detect.face_threshold,
         operating_point=detect.operating_point,

@@ -109,10 +109,10 @@ class CameraThread:
         return None if built is None else built.context
 
     @property
-    def counters(self) -> tuple[int, int]:
-        """Number of captured and of dropped frames."""
-        source = self._source
-        return (0, 0) if source is None else (source.captured, source.dropped)
+    def frames(self) -> tuple[int, int]:
+        """The numbers of captured and of dropped frames."""
+        built = self._built
+        return (0, 0) if built is None or built.context.state is None else built.context.state.frames()
 
     @property
     def ended(self) -> bool:

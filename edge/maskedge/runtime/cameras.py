@@ -80,6 +80,11 @@ class Cameras:
         cameras = self._cameras.values()
         return [*self._removed, *((camera.config, camera.summary) for camera in cameras if camera.summary is not None)]
 
+    def frames(self) -> tuple[int, int]:
+        """Return the numbers of captured and of dropped frames of the cameras that run."""
+        counts = [camera.frames for camera in list(self._cameras.values())]
+        return sum(captured for captured, _ in counts), sum(dropped for _, dropped in counts)
+
     @property
     def page(self) -> str | None:
         """Address of the status page; None if there is none."""
@@ -90,12 +95,6 @@ class Cameras:
         """The parts of the runs of the cameras, by name."""
         found = {name: camera.context for name, camera in list(self._cameras.items())}
         return {name: context for name, context in found.items() if context is not None}
-
-    @property
-    def counters(self) -> tuple[int, int]:
-        """Number of captured and of dropped frames of all cameras."""
-        counted = [camera.counters for camera in list(self._cameras.values())]
-        return sum(captured for captured, _ in counted), sum(dropped for _, dropped in counted)
 
     def start(self) -> bool:
         """Start every camera.
