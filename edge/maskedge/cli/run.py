@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -22,12 +22,12 @@ from maskedge.version import VERSION
 from .common import require_extra, require_runtime, silence_libraries, use_one_blas_thread
 from .flags import RunCommand, check_flags, config_flags, flag_of, read_flags
 from .history import history
+from .remote import FleetRun, start_again
 
 if TYPE_CHECKING:
     from logging import Logger
 
     from maskedge.config import Loaded
-    from maskedge.remote.model_update import ModelUpdater
     from maskedge.runtime.context import RunResult, StopRequest
     from maskedge.runtime.summary import Summary
     from maskedge.sinks.base import Sink
@@ -113,11 +113,16 @@ def main(
         click.echo(to_toml(loaded), nl=False)
         return
     log = set_up(loaded.config.log.format, loaded.config.log.level, secrets_of(*loaded.cameras))
+    restart = False
     try:
-        code = (_CamerasRun if loaded.tables else _Run)(loaded, flags, log).run(early)
+        run = (_CamerasRun if loaded.tables else _Run)(loaded, flags, log)
+        code = run.run(early)
+        restart = run.restarts
     except MaskedgeError as error:
         log.error("%s", error)
         code = error.exit_code
+    if restart:
+        start_again()
     sys.exit(code)
 
 
@@ -155,13 +160,19 @@ main.add_command(history)
 
 
 class _Run:
-    """One run. It takes a configuration and returns an exit code."""
+    """One run. It takes a configuration and returns an exit code.
+
+    Attributes:
+        restarts: True if the process starts again after the run.
+    """
 
     def __init__(self, loaded: Loaded, flags: dict[str, Any], log: Logger) -> None:
-        self._loaded = loaded
+        self.restarts = False
+        self._fleet = FleetRun(loaded, log)
+        self._loaded = self._fleet.take(loaded)
         self._flags = flags
         self._log = log
-        self._config = loaded.config
+        self._config = self._loaded.config
 
     def run(self, early: Sequence[int]) -> int:
         """Run and return the exit code. `early` holds the SIGHUP signals received so far."""
@@ -178,8 +189,7 @@ class _Run:
         # The model is loaded before the source, so that an invalid model is reported before a
         # camera is switched on.
         chosen = "detect.detector" in self._loaded.origins
-        updater = self._open_updater()
-        detector = open_detector(config, every_frame=detects_every_frame(config), chosen=chosen, updater=updater)
+        detector = open_detector(config, every_frame=detects_every_frame(config), chosen=chosen, updater=self._fleet.updater)
         self._warn([detector.notice] if detector.notice else [])
         source = open_source(config.source)
         if source.video:
@@ -200,29 +210,22 @@ class _Run:
             close_run(source, sinks, [detector])
             raise
         context = built.context
-        context.reload = lambda: self._reload(built)
-        if updater is not None and context.state is not None:
-            updater.count_frames(context.state.frames)
-        self._listen(stop, source)
+        context.reload = lambda: stop.reloaded(*self._reload(built))
+        end = self._listen(stop, source)
         progress = self._show_progress(source.length)
         if context.health is not None:
             context.health.start()
-        result = run(source, detector, sinks, max_frames=config.output.max_frames, stop=stop, progress=progress, context=context)
-        if updater is not None:
-            updater.close()
+        assert context.state is not None  # noqa: S101  (set by build_run)
+        self._fleet.start(stop, lambda: end(signal.SIGTERM), lambda: {context.camera: context}, context.state.frames)
+        try:
+            result = run(
+                source, detector, sinks, max_frames=config.output.max_frames, stop=stop, progress=progress, context=context
+            )
+        finally:
+            self._fleet.close()
+        self.restarts = stop.restart
         progress.end()
         return self._report(result, source, stop)
-
-    def _open_updater(self) -> ModelUpdater | None:
-        """Return the updater of the models; None unless the fleet may update them."""
-        if "update_model" not in self._config.fleet.commands:
-            return None
-        with require_extra("remote"):
-            from maskedge.remote.model_update import open_updater
-        updater = open_updater(self._config)
-        if updater is not None and not self._config.log.quiet:
-            self._log.info("%s", updater.notice)
-        return updater
 
     def _request(self, early: Sequence[int]) -> StopRequest:
         """Return a request to stop or reload. SIGHUP sets it from now on."""
@@ -237,16 +240,27 @@ class _Run:
         signal.signal(signal.SIGHUP, reload)
         return stop
 
-    def _listen(self, stop: StopRequest, source: Source) -> None:
-        def end(number: int, frame: FrameType | None) -> None:
+    def _listen(self, stop: StopRequest, source: Source) -> Callable[[int], None]:
+        """End the run after a signal. Return the function that ends it."""
+
+        def end(number: int, frame: FrameType | None = None) -> None:
             stop.signal = number
             source.stop()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, end)
+        def end_for_good(number: int, frame: FrameType | None) -> None:
+            stop.restart = False
+            end(number)
 
-    def _reload(self, run: Any) -> None:
-        """Reload the configuration. If it is invalid, report the error and keep the old one."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, end_for_good)
+        return end
+
+    def _reload(self, run: Any) -> tuple[bool, str]:
+        """Reload the configuration. If it is invalid, report the error and keep the old one.
+
+        Returns:
+            True and what has changed, or False and the reason.
+        """
         from maskedge.config import load_config, secrets_of
         from maskedge.runtime.build import detects_every_frame
         from maskedge.support.log import set_up
@@ -254,25 +268,28 @@ class _Run:
         systemd = run.context.systemd
         systemd.reloading()
         try:
-            loaded = load_config(self._loaded.file, flags=self._flags)
+            loaded = self._fleet.take(load_config(self._loaded.file, flags=self._flags))
             if loaded.tables:
                 raise UsageError("it names cameras ([[camera]]) now: restart edge-run.")
             changed, later = run.change(loaded.config, every_frame=detects_every_frame(loaded.config))
         except MaskedgeError as error:
             self._log.error("the configuration was not reloaded and stays as it was: %s", error)
+            return False, str(error)
         except Exception as error:  # noqa: BLE001  (an invalid file must not end the run)
-            self._log.error(
-                "the configuration was not reloaded and stays as it was: it cannot be used (%s: %.200s).",
-                type(error).__name__,
-                error,
-            )
-        else:
-            self._loaded = loaded
-            self._log = set_up(loaded.config.log.format, loaded.config.log.level, secrets_of(loaded.config))
-            self._log.info("configuration reloaded: %s", f"changed {', '.join(changed)}" if changed else "nothing changed")
-            if later:
-                self._log.warning("takes effect only after a restart: %s", ", ".join(later))
-        systemd.reloaded()
+            reason = f"it cannot be used ({type(error).__name__}: {error!s:.200})"
+            self._log.error("the configuration was not reloaded and stays as it was: %s.", reason)
+            return False, reason
+        finally:
+            systemd.reloaded()
+        self._loaded = loaded
+        self._log = set_up(loaded.config.log.format, loaded.config.log.level, secrets_of(loaded.config))
+        self._fleet.use()
+        text = f"changed {', '.join(changed)}" if changed else "nothing changed"
+        self._log.info("configuration reloaded: %s", text)
+        if later:
+            self._log.warning("takes effect only after a restart: %s", ", ".join(later))
+            text += f"; takes effect only after a restart: {', '.join(later)}"
+        return True, text
 
     def _show_progress(self, length: int | None) -> _Progress:
         config = self._config
@@ -328,25 +345,28 @@ class _CamerasRun(_Run):
         self._check_flags(loaded)
         detect = replace(loaded.config.detect, min_face_size=smallest_face(loaded.cameras))
         chosen = "detect.detector" in loaded.origins
-        updater = self._open_updater()
-        detector = open_detector(replace(loaded.config, detect=detect), chosen=chosen, updater=updater)
+        detector = open_detector(replace(loaded.config, detect=detect), chosen=chosen, updater=self._fleet.updater)
         self._warn([detector.notice] if detector.notice else [])
         cameras = Cameras(loaded, detector, stop, self._load, self._set_up_log)
-        if updater is not None:
-            updater.count_frames(cameras.frames)
+
+        def end_for_good(number: int, frame: FrameType | None) -> None:
+            stop.restart = False
+            cameras.stop(number)
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda number, frame: cameras.stop(number))
+            signal.signal(number, end_for_good)
         progress = self._show_progress(None)
         try:
             if cameras.start():
                 if cameras.page and not self._config.log.quiet:
                     self._log.info("status page: %s", cameras.page)
+                self._fleet.start(stop, lambda: cameras.stop(signal.SIGTERM), lambda: cameras.contexts, cameras.frames)
                 cameras.run(lambda: progress.show_all([summary for _, summary in cameras.results]))
         finally:
             cameras.close()
-            if updater is not None:
-                updater.close()
+            self._fleet.close()
             progress.end()
+        self.restarts = stop.restart
         for self._config, summary in cameras.results:
             if not self._config.log.quiet:
                 self._summarise(summary)
@@ -356,7 +376,7 @@ class _CamerasRun(_Run):
         """Load the configuration again."""
         from maskedge.config import load_config
 
-        return load_config(self._loaded.file, flags=self._flags)
+        return self._fleet.take(load_config(self._loaded.file, flags=self._flags))
 
     def _set_up_log(self, loaded: Loaded) -> None:
         from maskedge.config import secrets_of
@@ -365,6 +385,7 @@ class _CamerasRun(_Run):
         # The cameras of before may still write a line.
         secrets = secrets_of(*loaded.cameras, *self._loaded.cameras)
         self._loaded = loaded
+        self._fleet.use()
         set_up(loaded.config.log.format, loaded.config.log.level, secrets)
 
     def _check_flags(self, loaded: Loaded) -> None:

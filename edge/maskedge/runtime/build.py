@@ -191,7 +191,6 @@ class Run:
         camera, device = config.camera or UNNAMED, config.device.shown_name
         settings = _describe_settings(config, detector)
         state = RunState(source.name, labels=detector.labels, models=models, settings=settings, camera=camera, device=device)
-        detector.on_replaced = lambda: state.set_models(describe_models(detector))
         self.context = RunContext(
             state=state,
             zones=Zones.parse(config.zones.roi),
@@ -203,6 +202,7 @@ class Run:
             camera=camera,
             device=device,
         )
+        detector.on_replaced = self._take_up_models
 
     def open(self, *, file: Path | None, stopped: Callable[[], bool]) -> None:
         """Open the outputs, the alerts and the watchers. See `build_run`."""
@@ -285,6 +285,11 @@ class Run:
             for opened in self._opened.values():
                 opened.update_names(self._names())
         return [key for key in changed if key in WITHOUT_RESTART], [key for key in changed if key not in WITHOUT_RESTART]
+
+    def _take_up_models(self) -> None:
+        """Show the models that the detector has taken up."""
+        self._state.set_models(describe_models(self._detector))
+        self._state.update_settings(_describe_settings(self._config, self._detector))
 
     @property
     def _state(self) -> RunState:
