@@ -112,7 +112,8 @@ def collect_frames(analyzer: FrameAnalyzer, limits: TrialLimits, stopping: threa
         analyzer.tap = None
     if len(frames) < _LEAST_FRAMES:
         raise ModelError(
-            f"no camera has delivered enough pictures for a trial within {limits.frames_seconds:g} s: check the cameras, and try again."
+            f"no camera has delivered enough pictures for a trial within {limits.frames_seconds:g} s: check the cameras, "
+            "and try again."
         )
     return frames
 
