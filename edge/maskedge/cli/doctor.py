@@ -54,7 +54,8 @@ def main(model: Path | None, file: Path | None) -> None:
     silence_libraries()
     failed = False
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
-        _python, _host, _opencv, _onnxruntime, lambda: _models(model, file), _updates, _display, lambda: _fleet(file), lambda: _cameras(file)
+        _python, _host, _opencv, _onnxruntime, lambda: _models(model, file), _updates, _display,
+        lambda: _fleet(file), lambda: _cameras(file),
     )  # fmt: skip
     try:
         for check in checks:

@@ -403,11 +403,19 @@ class ModelUpdater:
     # The way back.
 
     def _recover(self, error: ModelError) -> bool:
-        """Go back after a network has failed in a loop. Return False if the failure is not of an updated model."""
+        """Go back after a network has failed in a loop. Return False if the failure is not of an updated model.
+
+        Raises:
+            MaskedgeError: The network cannot be replaced in this process. The exit code differs from
+                that of a refused model, after which a service is not started again.
+        """
         with self._changing:
             blamed = self._blamed(str(error))
             for kind in blamed:
-                self._go_back(kind, str(error))
+                try:
+                    self._go_back(kind, str(error))
+                except ModelError as problem:
+                    raise MaskedgeError(f"the {kind} was given up, and edge-run must be started again: {problem}") from error
             return bool(blamed)
 
     def _blamed(self, message: str) -> list[str]:
