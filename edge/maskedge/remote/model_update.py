@@ -427,7 +427,7 @@ class ModelUpdater:
         return named or new or list(active)
 
     def _go_back(self, kind: str, reason: str) -> None:
-        """Give the active model up, in the store and in the process.
+        """Go back from the active model, in the store and in the process.
 
         Raises:
             ModelError: The network cannot be replaced. The next start uses the previous one.
