@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maskedge.errors import MaskedgeError, OutputError, SourceError, UsageError
+from maskedge.remote.fleet_run import FleetRun
 from maskedge.support.text import displayable
 from maskedge.version import VERSION
 
 from .common import require_extra, require_runtime, silence_libraries, use_one_blas_thread
 from .flags import RunCommand, check_flags, config_flags, flag_of, read_flags
 from .history import history
-from .remote import FleetRun, start_again
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -122,6 +122,8 @@ def main(
         log.error("%s", error)
         code = error.exit_code
     if restart:
+        from maskedge.system.restart import start_again
+
         start_again()
     sys.exit(code)
 
