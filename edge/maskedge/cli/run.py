@@ -218,7 +218,12 @@ class _Run:
         if context.health is not None:
             context.health.start()
         assert context.state is not None  # noqa: S101  (set by build_run)
-        self._fleet.start(stop, lambda: end(signal.SIGTERM), lambda: {context.camera: context}, context.state.frames)
+
+        def restart() -> None:
+            stop.restart = True
+            end(signal.SIGTERM)
+
+        self._fleet.start(stop.ask_reload, restart, lambda: {context.camera: context}, context.state.frames)
         try:
             result = run(
                 source, detector, sinks, max_frames=config.output.max_frames, stop=stop, progress=progress, context=context
@@ -355,6 +360,10 @@ class _CamerasRun(_Run):
             stop.restart = False
             cameras.stop(number)
 
+        def restart() -> None:
+            stop.restart = True
+            cameras.stop(signal.SIGTERM)
+
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end_for_good)
         progress = self._show_progress(None)
@@ -362,7 +371,7 @@ class _CamerasRun(_Run):
             if cameras.start():
                 if cameras.page and not self._config.log.quiet:
                     self._log.info("status page: %s", cameras.page)
-                self._fleet.start(stop, lambda: cameras.stop(signal.SIGTERM), lambda: cameras.contexts, cameras.frames)
+                self._fleet.start(stop.ask_reload, restart, lambda: cameras.contexts, cameras.frames)
                 cameras.run(lambda: progress.show_all([summary for _, summary in cameras.results]))
         finally:
             cameras.close()

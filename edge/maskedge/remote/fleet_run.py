@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from maskedge.errors import MaskedgeError, OutputError, UsageError
 
@@ -20,20 +20,6 @@ if TYPE_CHECKING:
     from .model_update import ModelUpdater
 
 _RELOAD_SECONDS = 60.0
-
-
-class StopRequest(Protocol):
-    """The request of a run to end or to reload (`maskedge.runtime.context`).
-
-    Attributes:
-        reload: True to reload the configuration.
-        restart: True to start the process again after its end.
-        reloaded: Called after each reload with the outcome.
-    """
-
-    reload: bool
-    restart: bool
-    reloaded: Callable[[bool, str], None]
 
 
 class FleetRun:
@@ -59,10 +45,11 @@ class FleetRun:
         self._keys: Any = ()
         if not loaded.config.fleet.enabled:
             return
+        from maskedge.system.state_folder import state_folder
+
         from .ledger import CommandLedger
         from .model_update import open_updater
         from .settings import check_fleet, read_keys
-        from maskedge.system.state_folder import state_folder
 
         check_fleet(loaded)
         self._keys = read_keys(loaded.config.fleet)
@@ -98,16 +85,17 @@ class FleetRun:
 
     def start(
         self,
-        stop: StopRequest,
-        end: Callable[[], None],
+        reload: Callable[[Callable[[bool, str], None]], None],
+        restart: Callable[[], None],
         cameras: Callable[[], Mapping[str, CameraView]],
         counters: Callable[[], tuple[int, int]],
     ) -> None:
         """Start to take commands.
 
         Args:
-            stop: The request that reloads the configuration.
-            end: Ends the run.
+            reload: Asks the run to reload its configuration. Takes the function that the run calls
+                with True and what has changed, or with False and the reason.
+            restart: Ends the run and starts it again. Returns at once.
             cameras: Returns the cameras that run, by name.
             counters: Returns the numbers of captured and of dropped frames of all cameras.
         """
@@ -117,12 +105,8 @@ class FleetRun:
         from .control import RemoteControl
         from .settings import device_prefix
 
-        def restart() -> None:
-            stop.restart = True
-            end()
-
         hooks = RunHooks(
-            reload=lambda: _reload(stop),
+            reload=lambda: _reload(reload),
             restart=restart,
             cameras=cameras,
             file_privacy=lambda: [config.privacy for config in self._file.cameras],
@@ -142,25 +126,25 @@ class FleetRun:
             self.updater.close()
 
     def _connect(self, on_command: Callable[[bytes], None]) -> CommandLink:
-        from .link import CommandLink
-        from .settings import device_prefix
         from maskedge.sinks.mqtt.sink import broker_address
         from maskedge.system.state_folder import instance_id, state_folder
+
+        from .link import CommandLink
+        from .settings import device_prefix
 
         config = self._file.config
         session = f"{config.mqtt.client_id or f'maskedge-{instance_id(state_folder())}'}-command"
         return CommandLink(broker_address(config.mqtt), device_prefix(config), session, on_command=on_command)
 
 
-def _reload(stop: StopRequest) -> str:
+def _reload(reload: Callable[[Callable[[bool, str], None]], None]) -> str:
     """Reload the configuration as SIGHUP does, and wait for the result.
 
     Raises:
         MaskedgeError: The configuration is invalid, or the run does not react.
     """
     results: queue.SimpleQueue[tuple[bool, str]] = queue.SimpleQueue()
-    stop.reloaded = lambda done, sentence: results.put((done, sentence))
-    stop.reload = True
+    reload(lambda done, sentence: results.put((done, sentence)))
     try:
         done, sentence = results.get(timeout=_RELOAD_SECONDS)
     except queue.Empty:
