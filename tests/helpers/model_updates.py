@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import hashlib
 import ipaddress
 import json
@@ -114,7 +114,7 @@ def slower() -> bytes:
             helper.make_node("Mul", ["w_all", "w_zero"], ["w_nothing"]),
             helper.make_node("Add", [inner, "w_nothing"], [outer]),
         ]
-        return nodes, {"w_eye": np.eye(640, dtype=np.float32), "w_zero": np.array(0, np.float32)}
+        return nodes, {"w_eye": np.eye(400, dtype=np.float32), "w_zero": np.array(0, np.float32)}
 
     return wrapped(add)
 
@@ -177,7 +177,7 @@ class ModelServer:
                 else:
                     self.send_error(404)
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, *_: object) -> None:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -198,16 +198,14 @@ class ModelServer:
 
 def _certificate(folder: Path, ca_file: Path) -> tuple[Path, Path]:
     """Write an authority and a certificate for 127.0.0.1 that it has signed. Return certificate and key."""
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = dt.datetime.now(dt.timezone.utc)
     keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
     names = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]) for name in ("test authority", "127.0.0.1")]
 
     def build(number: int, extension: x509.ExtensionType) -> x509.Certificate:
         builder = x509.CertificateBuilder().subject_name(names[number]).issuer_name(names[0]).public_key(keys[number].public_key())
-        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1))
-        return (
-            builder.not_valid_after(now + datetime.timedelta(days=1)).add_extension(extension, True).sign(keys[0], hashes.SHA256())
-        )
+        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - dt.timedelta(days=1))
+        return builder.not_valid_after(now + dt.timedelta(days=1)).add_extension(extension, True).sign(keys[0], hashes.SHA256())
 
     authority = build(0, x509.BasicConstraints(ca=True, path_length=None))
     own = build(1, x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]))
@@ -246,7 +244,7 @@ class FakeCamera:
     def __init__(self, *detectors: MaskDetector, interval: float = 0.04) -> None:
         self.frames = [0] * len(detectors)
         self.faces: list[list[Face]] = [[] for _ in detectors]
-        self.failure: BaseException | None = None
+        self.failure: Exception | None = None
         self.brightness = 0
         self._stop = threading.Event()
         self._interval = interval
@@ -269,7 +267,7 @@ class FakeCamera:
             while not self._stop.wait(self._interval):
                 self.faces[index] = detector(self._picture(self.frames[index]), time.perf_counter())
                 self.frames[index] += 1
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001  (the test reads it)
             self.failure = error
 
     def wait_for(self, frames: int, seconds: float = 20.0) -> None:

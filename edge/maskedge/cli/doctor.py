@@ -54,7 +54,8 @@ def main(model: Path | None, file: Path | None) -> None:
     silence_libraries()
     failed = False
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
-        _python, _host, _opencv, _onnxruntime, lambda: _models(model, file), _display, lambda: _fleet(file), lambda: _cameras(file)
+        _python, _host, _opencv, _onnxruntime, lambda: _models(model, file), _updates, _display,
+        lambda: _fleet(file), lambda: _cameras(file),
     )  # fmt: skip
     try:
         for check in checks:
@@ -184,6 +185,25 @@ def _operating_points(card: Mapping[str, Any]) -> str:
         for domain, own in domains.items()
     ]
     return f"face thresholds ({'; '.join(texts)})" if texts else "no face thresholds of its own"
+
+
+def _updates() -> Iterator[Finding]:
+    """Check the models that the fleet has brought to this device."""
+    from maskedge.remote.model_store import UPDATED_KINDS, ModelStore
+    from maskedge.system.state_folder import state_folder
+
+    store = ModelStore(state_folder() / "models")
+    for kind in UPDATED_KINDS:
+        state = store.state(kind)
+        if state.active is None:
+            continue
+        before = "the bundled one" if state.previous is None else f"release {state.previous.release}"
+        text = f"updated {kind} in {store.folder}: release {state.active.release} ({state.active.sha256[:12]}), before it {before}"
+        problem = store.problem(state.active)
+        if problem:
+            yield Finding("FAIL", f"{text}: {problem}", f"edge-run uses {before} instead: update the model again")
+        else:
+            yield Finding("ok", text if state.confirmed else f"{text}; not confirmed yet")
 
 
 def _display() -> Iterator[Finding]:

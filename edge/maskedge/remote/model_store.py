@@ -154,7 +154,7 @@ class ModelStore:
                 else:
                     state = replace(state, starts=state.starts + 1)
                     self._write_or_warn(kind, state)
-            while state.active is not None and (problem := self._problem(state.active)):
+            while state.active is not None and (problem := self.problem(state.active)):
                 state = self.give_up(kind, problem)
             return state.active
 
@@ -215,8 +215,8 @@ class ModelStore:
             self._write(kind, replace(state, active=state.previous, previous=None, confirmed=True, starts=0, command=""))
             return state.previous
 
-    def _problem(self, model: StoredModel) -> str:
-        """Return why a file cannot be used; empty if it is whole."""
+    def problem(self, model: StoredModel) -> str:
+        """Return why a file of the store cannot be used, as a clause; empty if it is whole."""
         path = self.path(model)
         try:
             whole = hashlib.sha256(read_regular(path, MOST_BYTES)).hexdigest() == model.sha256

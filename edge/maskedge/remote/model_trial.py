@@ -14,9 +14,7 @@ from maskedge.types import Face, Image
 from maskedge.vision.analysis import FrameAnalyzer
 from maskedge.vision.pipeline import MaskDetector
 
-FRAMES = 8
-"""Number of frames of a trial."""
-_LEAST_FRAMES = 3
+_LEAST_FRAMES = 2
 _INTERVAL = 0.25
 """Minimum seconds between two frames of a trial."""
 _ENOUGH_FACES = 10
@@ -35,13 +33,15 @@ class TrialLimits:
     Attributes:
         latency_ratio: Largest duration of a detection with it, in units of the present one.
         agreement: Smallest share of the faces that both find with the same label, 0 to 1.
-        frames_seconds: Maximum seconds to wait for frames of the cameras.
+        frames: Number of frames of the cameras that are tried.
+        frames_seconds: Maximum seconds to wait for them.
         confirm_seconds: Seconds with frames and without a failure after which it is confirmed.
         report_seconds: Maximum seconds for which an update waits for that.
     """
 
     latency_ratio: float = 1.5
     agreement: float = 0.8
+    frames: int = 8
     frames_seconds: float = 30.0
     confirm_seconds: float = 60.0
     report_seconds: float = 600.0
@@ -80,12 +80,12 @@ class TrialResult:
         return ""
 
 
-def collect_frames(analyzer: FrameAnalyzer, seconds: float, stopping: threading.Event) -> list[Image]:
+def collect_frames(analyzer: FrameAnalyzer, limits: TrialLimits, stopping: threading.Event) -> list[Image]:
     """Collect the next frames of the cameras, uint8 `[H, W, 3]`, BGR.
 
     Args:
         analyzer: Analyses the frames of all cameras.
-        seconds: Maximum seconds to wait.
+        limits: Number of frames, and maximum seconds to wait.
         stopping: Ends the wait.
 
     Raises:
@@ -97,22 +97,23 @@ def collect_frames(analyzer: FrameAnalyzer, seconds: float, stopping: threading.
 
     def tap(image: Image) -> None:
         nonlocal due
-        if time.monotonic() >= due and len(frames) < FRAMES:
+        if time.monotonic() >= due and len(frames) < limits.frames:
             frames.append(image.copy())
             due = time.monotonic() + _INTERVAL
-        if len(frames) >= FRAMES:
+        if len(frames) >= limits.frames:
             complete.set()
 
     analyzer.tap = tap
     try:
-        end = time.monotonic() + seconds
+        end = time.monotonic() + limits.frames_seconds
         while not complete.wait(0.1) and not stopping.is_set() and time.monotonic() < end:
             pass
     finally:
         analyzer.tap = None
     if len(frames) < _LEAST_FRAMES:
         raise ModelError(
-            f"no camera has delivered enough pictures for a trial within {seconds:g} s: check the cameras, and try again."
+            f"no camera has delivered enough pictures for a trial within {limits.frames_seconds:g} s: check the cameras, "
+            "and try again."
         )
     return frames
 

@@ -384,7 +384,7 @@ class ModelUpdater:
             raise ModelError(f"the {kind} fails its self-test on this device (difference {found.worst:.1e}): export it again.")
         facts = {"kind": kind, **_facts(model)}
         report("verified", f"release {model.release} is signed, keeps the contract and passes its self-test.", facts)
-        frames = collect_frames(detector.analyzer, self._limits.frames_seconds, self._stopping)
+        frames = collect_frames(detector.analyzer, self._limits, self._stopping)
         result = compare(detector.variant(), variant, frames)
         details = {
             **facts,
@@ -403,11 +403,19 @@ class ModelUpdater:
     # The way back.
 
     def _recover(self, error: ModelError) -> bool:
-        """Go back after a network has failed in a loop. Return False if the failure is not of an updated model."""
+        """Go back after a network has failed in a loop. Return False if the failure is not of an updated model.
+
+        Raises:
+            MaskedgeError: The network cannot be replaced in this process. The exit code differs from
+                that of a refused model, after which a service is not started again.
+        """
         with self._changing:
             blamed = self._blamed(str(error))
             for kind in blamed:
-                self._go_back(kind, str(error))
+                try:
+                    self._go_back(kind, str(error))
+                except ModelError as problem:
+                    raise MaskedgeError(f"the {kind} was given up, and edge-run must be started again: {problem}") from error
             return bool(blamed)
 
     def _blamed(self, message: str) -> list[str]:
@@ -517,7 +525,7 @@ class _Watch(threading.Thread):
         self._kind = kind
         self._model = state.active
         self._late, self._report = late, report
-        self._started = updater._counters()
+        self._counters = updater._counters()
         self._over = threading.Event()
         self._failure: str | None = None
         self._sentence = ""
@@ -592,7 +600,7 @@ class _Watch(threading.Thread):
             now = statistics.median(durations)
             if now > _SLOWER * limits.latency_ratio * before and now > before + _NEGLIGIBLE_MS:
                 return f"a detection takes {now:.0f} ms instead of {before:.0f} ms"
-        captured, dropped = (now - start for now, start in zip(self._updater._counters(), self._started, strict=True))
+        captured, dropped = (now - start for now, start in zip(self._updater._counters(), self._counters, strict=True))
         if captured >= _LEAST_DURATIONS:
             share, usual = dropped / captured, self.baseline.counters[1] / max(self.baseline.counters[0], 1)
             if share > usual + _MORE_DROPPED:

@@ -96,7 +96,7 @@ def test_no_forged_truncated_or_changed_signature_is_accepted(tmp_path: Path) ->
     content = write_detector(tmp_path / "small.onnx").read_bytes()
     text = json.dumps(sign_model(content, key, 5)).encode()
     forged = sign_model(content, other, 6) | {"key": signature.key_id(key.public_key())}
-    variants = [text[:length] for length in range(0, len(text))]
+    variants = [text[:length] for length in range(len(text))]
     for _ in range(1000):
         flipped = bytearray(text)
         flipped[random.integers(len(text))] ^= 1 << int(random.integers(8))
@@ -156,7 +156,7 @@ def test_keys_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     encrypted.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")))
     curve = ec.generate_private_key(ec.SECP256R1())
     elliptic.write_bytes(curve.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    with pytest.raises(UsageError, match="give the file .pub"):
+    with pytest.raises(UsageError, match=r"give the file \.pub"):
         load_public_key(tmp_path / "key")
     with pytest.raises(UsageError, match="No such file"):
         load_public_key(tmp_path / "missing")
