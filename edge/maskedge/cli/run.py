@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maskedge.errors import MaskedgeError, OutputError, SourceError, UsageError
+from maskedge.remote.fleet_run import FleetRun
 from maskedge.support.text import displayable
 from maskedge.version import VERSION
 
 from .common import require_extra, require_runtime, silence_libraries, use_one_blas_thread
 from .flags import RunCommand, check_flags, config_flags, flag_of, read_flags
 from .history import history
-from .remote import FleetRun, start_again
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -122,6 +122,8 @@ def main(
         log.error("%s", error)
         code = error.exit_code
     if restart:
+        from maskedge.system.restart import start_again
+
         start_again()
     sys.exit(code)
 
@@ -216,7 +218,12 @@ class _Run:
         if context.health is not None:
             context.health.start()
         assert context.state is not None  # noqa: S101  (set by build_run)
-        self._fleet.start(stop, lambda: end(signal.SIGTERM), lambda: {context.camera: context}, context.state.frames)
+
+        def restart() -> None:
+            stop.restart = True
+            end(signal.SIGTERM)
+
+        self._fleet.start(stop.ask_reload, restart, lambda: {context.camera: context}, context.state.frames)
         try:
             result = run(
                 source, detector, sinks, max_frames=config.output.max_frames, stop=stop, progress=progress, context=context
@@ -353,6 +360,10 @@ class _CamerasRun(_Run):
             stop.restart = False
             cameras.stop(number)
 
+        def restart() -> None:
+            stop.restart = True
+            cameras.stop(signal.SIGTERM)
+
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end_for_good)
         progress = self._show_progress(None)
@@ -360,7 +371,7 @@ class _CamerasRun(_Run):
             if cameras.start():
                 if cameras.page and not self._config.log.quiet:
                     self._log.info("status page: %s", cameras.page)
-                self._fleet.start(stop, lambda: cameras.stop(signal.SIGTERM), lambda: cameras.contexts, cameras.frames)
+                self._fleet.start(stop.ask_reload, restart, lambda: cameras.contexts, cameras.frames)
                 cameras.run(lambda: progress.show_all([summary for _, summary in cameras.results]))
         finally:
             cameras.close()

@@ -7,7 +7,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from maskedge.errors import MaskedgeError, OutputError
@@ -104,7 +104,7 @@ class RemoteControl:
             self._link.start()
         elif not fleet.commands and self._link is not None:
             link, self._link = self._link, None
-            link.close()
+            self._note_sent(link.close())
 
     def close(self) -> None:
         """Send what waits, and disconnect."""
@@ -112,10 +112,8 @@ class RemoteControl:
             with contextlib.suppress(queue.Full):
                 self._waiting.put_nowait(None)
             self._thread.join(_CLOSE_SECONDS)
-        link = self._link
-        if link is not None:
-            link.close()
-            self._note_sent(link)
+        if self._link is not None:
+            self._note_sent(self._link.close())
 
     def _take(self, payload: bytes) -> None:
         """Verify a message and queue it. Called on the thread of the connection.
@@ -142,8 +140,9 @@ class RemoteControl:
                 pass
             except Exception as error:  # noqa: BLE001  (no command may end the device or its control)
                 _log.error("a command failed (%.200r).", error)
-            if self._link is not None:
-                self._note_sent(self._link)
+            link = self._link
+            if link is not None:
+                self._note_sent(link.take_sent())
 
     def _handle(self, command: Command) -> None:
         """Execute a command, unless it has expired or is repeated."""
@@ -245,8 +244,8 @@ class RemoteControl:
         if self._link is not None:
             self._link.send_picture(camera, jpeg)
 
-    def _note_sent(self, link: CommandLink) -> None:
-        for identity in link.take_sent():
+    def _note_sent(self, identities: Sequence[str]) -> None:
+        for identity in identities:
             try:
                 self._ledger.note_sent(identity)
             except OutputError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from maskedge.support.log import NAME
 from maskedge.support.text import to_json
 
 if TYPE_CHECKING:
-    from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, MQTTMessageInfo
+    from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
@@ -56,7 +57,8 @@ class CommandLink:
         self._prefix = prefix
         self._on_command = on_command
         self._lock = threading.Lock()
-        self._waiting: list[tuple[MQTTMessageInfo, str]] = []
+        self._waiting: dict[int, str] = {}
+        self._confirmed: deque[int] = deque()
         self._said = ""
         self._client = client = Client(CallbackAPIVersion.VERSION2, session, protocol=MQTTv5)
         client.connect_timeout = 5.0
@@ -84,33 +86,37 @@ class CommandLink:
             answer: The answer, with the identity of the command in `id`.
             final: Report with `take_sent` when the broker has it.
         """
-        message = self._client.publish(answer_topic(self._prefix), to_json(answer), qos=1)
-        if final:
-            with self._lock:
-                self._waiting.append((message, answer["id"]))
+        with self._lock:
+            # The broker may confirm the message before its number is known here. `take_sent` waits.
+            number = self._client.publish(answer_topic(self._prefix), to_json(answer), qos=1).mid
+            if final:
+                self._waiting[number] = answer["id"]
 
     def take_sent(self) -> list[str]:
         """Return the identities of the answers that the broker has confirmed since the last call."""
         with self._lock:
-            sent = [identity for message, identity in self._waiting if message.is_published()]
-            self._waiting = [one for one in self._waiting if one[1] not in sent]
-        return sent
+            numbers = [self._confirmed.popleft() for _ in range(len(self._confirmed))]
+            return [self._waiting.pop(number) for number in numbers if number in self._waiting]
 
     def send_picture(self, camera: str, jpeg: bytes) -> None:
         """Send a picture of a camera. While there is no connection, it waits in memory."""
         self._client.publish(snapshot_topic(self._prefix, camera), jpeg, qos=1)
 
-    def close(self) -> None:
-        """Send what waits for up to half a second, and disconnect. The broker keeps the session."""
-        end = time.monotonic() + _CLOSE_SECONDS
-        while self._client.is_connected() and time.monotonic() < end:
-            if all(message.is_published() for message, _ in self._waiting):
-                break
+    def close(self) -> list[str]:
+        """Send what waits for up to half a second, and disconnect. The broker keeps the session.
+
+        Returns:
+            The identities of the answers that the broker has confirmed in the meantime.
+        """
+        end, sent = time.monotonic() + _CLOSE_SECONDS, self.take_sent()
+        while self._waiting and self._client.is_connected() and time.monotonic() < end:
             time.sleep(0.01)
+            sent += self.take_sent()
         self._client.disconnect()
         stopper = threading.Thread(target=self._client.loop_stop, daemon=True)
         stopper.start()
         stopper.join(_CLOSE_SECONDS)
+        return sent
 
     def _handle_connect(
         self, client: Client, data: Any, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
@@ -144,6 +150,8 @@ class CommandLink:
             self._on_command(bytes(message.payload))
 
     def _handle_publish(self, client: Client, data: Any, number: int, reason: ReasonCode, properties: Properties) -> None:
+        # This thread holds a lock of the client, so it must not wait for the lock of `send_answer`.
+        self._confirmed.append(number)
         if reason.is_failure:
             self._say(f"the broker {self._address} refuses an answer ({reason}): allow this user to write to {self._prefix}/#.")
 

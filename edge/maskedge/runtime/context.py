@@ -40,6 +40,11 @@ class StopRequest:
     restart: bool = False
     reloaded: Callable[[bool, str], None] = lambda done, sentence: None
 
+    def ask_reload(self, reloaded: Callable[[bool, str], None]) -> None:
+        """Ask for a reload, and for its outcome. See the attribute `reloaded`."""
+        self.reloaded = reloaded
+        self.reload = True
+
 
 @dataclass(frozen=True)
 class RunResult:

@@ -366,7 +366,6 @@ def test_every_event_and_count_of_a_killed_device_reaches_the_fleet(
     last = _events(tmp_path)[-1]
     written = {(event["event"], event["time"], event.get("track")) for event in [*needed, last]}
     wait_for(lambda: written <= {(one["event"], one["time"], one.get("track")) for one in arrived()}, "every event")
-    assert device.end() == 143
     assert len({message["id"].split("-")[0] for message in arrived()}) == 1
 
 

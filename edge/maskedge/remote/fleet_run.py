@@ -1,12 +1,10 @@
-"""Connects the control by a fleet with a run of `edge-run`."""
+"""The control by a fleet as a part of a run of `edge-run`."""
 
 from __future__ import annotations
 
-import os
 import queue
-import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from maskedge.errors import MaskedgeError, OutputError, UsageError
 
@@ -14,11 +12,12 @@ if TYPE_CHECKING:
     from logging import Logger
 
     from maskedge.config import Loaded
-    from maskedge.remote.control import RemoteControl
-    from maskedge.remote.ledger import CommandLedger
-    from maskedge.remote.link import CommandLink
-    from maskedge.remote.model_update import ModelUpdater
-    from maskedge.runtime.context import RunContext, StopRequest
+
+    from .commands import CameraView
+    from .control import RemoteControl
+    from .ledger import CommandLedger
+    from .link import CommandLink
+    from .model_update import ModelUpdater
 
 _RELOAD_SECONDS = 60.0
 
@@ -46,10 +45,11 @@ class FleetRun:
         self._keys: Any = ()
         if not loaded.config.fleet.enabled:
             return
-        from maskedge.remote.ledger import CommandLedger
-        from maskedge.remote.model_update import open_updater
-        from maskedge.remote.settings import check_fleet, read_keys
         from maskedge.system.state_folder import state_folder
+
+        from .ledger import CommandLedger
+        from .model_update import open_updater
+        from .settings import check_fleet, read_keys
 
         check_fleet(loaded)
         self._keys = read_keys(loaded.config.fleet)
@@ -72,7 +72,7 @@ class FleetRun:
         """
         if self._ledger is None:
             return loaded
-        from maskedge.remote.settings import make_stricter, read_keys
+        from .settings import make_stricter, read_keys
 
         self._new, self._keys = loaded, read_keys(loaded.config.fleet)
         return make_stricter(loaded, self._ledger.privacy)
@@ -85,33 +85,30 @@ class FleetRun:
 
     def start(
         self,
-        stop: StopRequest,
-        end: Callable[[], None],
-        contexts: Callable[[], Mapping[str, RunContext]],
+        reload: Callable[[Callable[[bool, str], None]], None],
+        restart: Callable[[], None],
+        cameras: Callable[[], Mapping[str, CameraView]],
         counters: Callable[[], tuple[int, int]],
     ) -> None:
         """Start to take commands.
 
         Args:
-            stop: The request that reloads the configuration.
-            end: Ends the run.
-            contexts: Returns the parts of the runs of the cameras, by name.
+            reload: Asks the run to reload its configuration. Takes the function that the run calls
+                with True and what has changed, or with False and the reason.
+            restart: Ends the run and starts it again. Returns at once.
+            cameras: Returns the cameras that run, by name.
             counters: Returns the numbers of captured and of dropped frames of all cameras.
         """
         if self._ledger is None:
             return
-        from maskedge.remote.commands import RunHooks
-        from maskedge.remote.control import RemoteControl
-        from maskedge.remote.settings import device_prefix
-
-        def restart() -> None:
-            stop.restart = True
-            end()
+        from .commands import RunHooks
+        from .control import RemoteControl
+        from .settings import device_prefix
 
         hooks = RunHooks(
-            reload=lambda: _reload(stop),
+            reload=lambda: _reload(reload),
             restart=restart,
-            cameras=contexts,
+            cameras=cameras,
             file_privacy=lambda: [config.privacy for config in self._file.cameras],
         )
         if self.updater is not None:
@@ -129,25 +126,25 @@ class FleetRun:
             self.updater.close()
 
     def _connect(self, on_command: Callable[[bytes], None]) -> CommandLink:
-        from maskedge.remote.link import CommandLink
-        from maskedge.remote.settings import device_prefix
         from maskedge.sinks.mqtt.sink import broker_address
         from maskedge.system.state_folder import instance_id, state_folder
+
+        from .link import CommandLink
+        from .settings import device_prefix
 
         config = self._file.config
         session = f"{config.mqtt.client_id or f'maskedge-{instance_id(state_folder())}'}-command"
         return CommandLink(broker_address(config.mqtt), device_prefix(config), session, on_command=on_command)
 
 
-def _reload(stop: StopRequest) -> str:
+def _reload(reload: Callable[[Callable[[bool, str], None]], None]) -> str:
     """Reload the configuration as SIGHUP does, and wait for the result.
 
     Raises:
         MaskedgeError: The configuration is invalid, or the run does not react.
     """
     results: queue.SimpleQueue[tuple[bool, str]] = queue.SimpleQueue()
-    stop.reloaded = lambda done, sentence: results.put((done, sentence))
-    stop.reload = True
+    reload(lambda done, sentence: results.put((done, sentence)))
     try:
         done, sentence = results.get(timeout=_RELOAD_SECONDS)
     except queue.Empty:
@@ -155,17 +152,3 @@ def _reload(stop: StopRequest) -> str:
     if not done:
         raise UsageError(f"the configuration was not reloaded and stays as it was: {sentence}")
     return f"configuration reloaded: {sentence}."
-
-
-def start_again() -> NoReturn:
-    """Replace this process by a new one with the same command line."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    # A device that a hanging driver keeps open must not be open in the new process.
-    for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():  # noqa: PTH112, PTH208
-        if int(name) > 2:
-            try:
-                os.set_inheritable(int(name), False)
-            except OSError:
-                continue
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
