@@ -40,6 +40,7 @@ from .settings import (
 
 if TYPE_CHECKING:
     from maskedge.alerts.rules import AlertRule
+    from maskedge.sinks.mqtt.fleet import FleetConfig
     from maskedge.sources.config import SourceConfig
 
     from .tracking.lines import LineConfig
@@ -90,6 +91,31 @@ class ModelConfig:
             "help": f"precision of the bundled classifier and of the detector cnn: {', '.join(PRECISIONS)}; auto: int8 on a "
             "processor with dot products of bytes; edge-bench tune measures both",
         },
+    )
+    trusted_keys: tuple[Path, ...] = field(
+        default=(),
+        metadata={
+            "help": "public key files (PEM); only models and cascades that one of them has signed are used; bundled: the key of "
+            "the bundled models; empty: unsigned files are used, too (needs the extra remote)"
+        },
+    )
+    update_latency: float = field(
+        default=1.5,
+        metadata={
+            "help": "largest duration of a detection with an updated model, in units of the present one",
+            "range": Range(0.1, 100),
+        },
+    )
+    update_agreement: float = field(
+        default=0.8,
+        metadata={
+            "help": "smallest share of faces that an updated model finds and labels like the present one, 0 to 1",
+            "range": Range(0, 1),
+        },
+    )
+    update_ca: Path | None = field(
+        default=None,
+        metadata={"help": "certificates (PEM) for the server of updates; default: those of the system"},
     )
 
     provider: str = field(
@@ -242,6 +268,7 @@ class EdgeConfig:
         model: The classifier.
         detect: The face detector.
         zones: Parts of the picture that count.
+        fleet: Delivery to a fleet, and the commands that it may send.
         privacy: Limits on what leaves the program.
         limits: Limits on the use of the machine.
         log: The log.
@@ -258,6 +285,7 @@ class EdgeConfig:
     model: ModelConfig
     detect: DetectConfig
     zones: ZonesConfig
+    fleet: FleetConfig
     privacy: PrivacyConfig
     limits: LimitsConfig
     log: LogConfig
@@ -284,7 +312,12 @@ _FIRST = {
     "detect": (__name__, "DetectConfig"),
     "zones": ("maskedge.zones", "ZonesConfig"),
 }
-_LAST = {"privacy": (__name__, "PrivacyConfig"), "limits": (__name__, "LimitsConfig"), "log": (__name__, "LogConfig")}
+_LAST = {
+    "fleet": ("maskedge.sinks.mqtt.fleet", "FleetConfig"),
+    "privacy": (__name__, "PrivacyConfig"),
+    "limits": (__name__, "LimitsConfig"),
+    "log": (__name__, "LogConfig"),
+}
 _LIGHT = {
     "model": ModelConfig,
     "detect": DetectConfig,
@@ -301,7 +334,7 @@ CAMERAS = "cameras"
 MOST_CAMERAS = 32
 """Maximum number of cameras of a process."""
 OF_THE_PROCESS = (
-    *("device", "model", "log", "history", "detect.detector", "detect.cascade", "detect.detector_model", "limits.threads"),
+    *("device", "fleet", "model", "log", "history", "detect.detector", "detect.cascade", "detect.detector_model", "limits.threads"),
     *("limits.cpu_budget", "output.show", "web.serve", "web.token", "web.token_file", "web.hosts", "web.max_clients"),
     "web.allow_remote",
 )
@@ -428,7 +461,7 @@ def _load(file: Path | None, environment: Mapping[str, str], flags: Mapping[str,
     rules: tuple[Any, ...] = ()
     lines: tuple[Any, ...] = ()
     tables: tuple[CameraTable, ...] = ()
-    for section, content in _read_toml(file).items() if file is not None else ():
+    for section, content in read_toml(file).items() if file is not None else ():
         if section == "alerts":
             rules = _read_rules(content, f"{file}: alerts")
         elif section == "line":
@@ -638,7 +671,12 @@ def _load_class(module: str, name: str) -> type[Any]:
     return loaded
 
 
-def _read_toml(file: Path) -> dict[str, Any]:
+def read_toml(file: Path) -> dict[str, Any]:
+    """Return the content of a configuration file, with bounded size and nesting.
+
+    Raises:
+        UsageError: The file cannot be read, or is not TOML.
+    """
     toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
         text = read_text(file.expanduser(), MOST_BYTES)
@@ -716,19 +754,27 @@ def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str, 
 def _check_section(section: str, where: str) -> None:
     known = (*section_names(), "alerts", "camera", "line")
     if section not in known:
-        raise UsageError(f"{where}: there is no section [{shown(section)[1:-1]}]{_nearest(section, known)}")
+        raise UsageError(f"{where}: there is no section [{shown(section)[1:-1]}]{nearest_name(section, known)}")
 
 
-def _nearest(name: str, known: tuple[str, ...]) -> str:
+def nearest_name(name: str, known: tuple[str, ...]) -> str:
+    """Return the end of a message about an unknown name: the most similar known name, or all of them."""
     close = difflib.get_close_matches(name[:100], known, 1, 0.5)
     return f": did you mean {close[0]}?" if close else f"; known are {', '.join(known)}."
 
 
 def _typed(section: str, key: str, value: Any, where: str, *, parse: bool = False) -> Any:
-    """Convert a value to the type of its key.
+    """Convert a value to the type of a key of edge.toml (see `typed_value`)."""
+    owner = {"alerts": "an alert rule", "line": "a line"}.get(section, f"[{section}]")
+    return typed_value(section_class(section), owner, key, value, where, parse=parse)
+
+
+def typed_value(cls: type[Any], owner: str, key: str, value: Any, where: str, *, parse: bool = False) -> Any:
+    """Convert a value to the type of its key, and check its bounds.
 
     Args:
-        section: Section of the key.
+        cls: Dataclass of the section.
+        owner: Name of the section for messages, such as `[web]`.
         key: Name of the key.
         value: A TOML value, or the text of a variable.
         where: Place of the value, for messages.
@@ -737,12 +783,10 @@ def _typed(section: str, key: str, value: Any, where: str, *, parse: bool = Fals
     Raises:
         UsageError: The key is unknown, or the value does not fit.
     """
-    cls = section_class(section)
     known = {entry.name: entry for entry in fields(cls)}
     if key not in known:
-        owner = {"alerts": "an alert rule", "line": "a line"}.get(section, f"[{section}]")
         place = f"{where}: {owner} has no key {shown(key)}"
-        raise UsageError(f"{place}{_nearest(key, tuple(known))}")
+        raise UsageError(f"{place}{nearest_name(key, tuple(known))}")
     hint = get_type_hints(cls)[key]
     try:
         typed = _parse(value, hint) if parse else _convert(value, hint)

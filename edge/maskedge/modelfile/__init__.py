@@ -7,5 +7,8 @@
 - `trial_pictures`: pictures that a model file must process before it is used.
 - `provider`: the processor and the accelerators of ONNX Runtime.
 - `onnx_session`: the options of ONNX Runtime.
+- `key_files`: writes new keys.
+- `signature`: signs model files and verifies their signatures.
+- `trusted`: the keys whose files this process takes.
 - `cascade_file`: checks the XML of a cascade before OpenCV reads it.
 """

@@ -100,6 +100,7 @@ class Device(Base):
         clock_offset_s: Seconds that the clock of the device is behind the server's.
         health: `temperature_c`, `throttled` and so on, from the newest statistics.
         model: `file`, `sha256`, `release` and so on of the classifier, from the newest state.
+        detector: The same of the detector.
         commands: Commands that the device allows, from the newest state.
         sequence: Number of the last command to the device.
     """
@@ -120,6 +121,7 @@ class Device(Base):
     clock_offset_s: Mapped[float | None]
     health: Mapped[dict[str, Any]] = mapped_column(default=dict)
     model: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    detector: Mapped[dict[str, Any]] = mapped_column(default=dict)
     commands: Mapped[list[Any]] = mapped_column(default=list)
     sequence: Mapped[int] = mapped_column(BigInteger, default=0)
 
@@ -128,7 +130,7 @@ class Camera(Base):
     """A camera of a device. A device without named cameras has one, named `camera`.
 
     Attributes:
-        prefix: Prefix of its topics. Messages are assigned to a camera by this prefix.
+        prefix: Prefix of its topics.
         online: The connection of the camera to the broker.
         state: State of its source: `opening`, `open`, `lost` or `ended`; empty if unknown.
         since: Since when.
@@ -248,11 +250,16 @@ class DayCounts(_Counts, Base):
 
 
 class StaleHour(Base):
-    """An hour of a camera whose minutes have changed since its hours and days were summed."""
+    """An hour of a series whose minutes have changed since its hours and days were summed.
+
+    Attributes:
+        changed: When they last changed. Writing it locks the row until the minutes are committed.
+    """
 
     __tablename__ = "stale_hour"
     series_id: Mapped[int] = mapped_column(ForeignKey("series.id", ondelete="CASCADE"), primary_key=True)
     start: Mapped[datetime] = mapped_column(primary_key=True)
+    changed: Mapped[datetime]
 
 
 class Alert(Base):
@@ -285,6 +292,26 @@ class Alert(Base):
     notified: Mapped[datetime | None]
     # A repeated message opens an alert once.
     __table_args__ = (UniqueConstraint("source", "rule", "subject", "since"), Index(None, "ended", "since"))
+
+
+class Notification(Base):
+    """A message about an alert that a receiver has not accepted yet.
+
+    Attributes:
+        kind: `begun` or `ended`.
+        service: Digest of the receiver's address.
+        created: When the alert began or ended.
+        due: When the next attempt is made.
+        attempts: Number of failed attempts.
+    """
+
+    __tablename__ = "notification"
+    alert_id: Mapped[int] = mapped_column(BigId, ForeignKey("alert.id", ondelete="CASCADE"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
+    service: Mapped[str] = mapped_column(String(16), primary_key=True)
+    created: Mapped[datetime]
+    due: Mapped[datetime]
+    attempts: Mapped[int] = mapped_column(default=0)
 
 
 class Model(Base):
@@ -370,6 +397,7 @@ class Command(Base):
         token: The signed command (JWT), as it is sent.
         state: `waiting` (not sent to the broker yet), `sent`, `progress`, `done`, `refused`,
             `failed` or `expired`.
+        due: When it is sent the first time, or again.
         answer: The newest answer of the device.
     """
 
@@ -384,6 +412,7 @@ class Command(Base):
     created_by: Mapped[str] = mapped_column(default="")
     expires: Mapped[datetime]
     state: Mapped[str] = mapped_column(String(16), default="waiting", index=True)
+    due: Mapped[datetime]
     answer: Mapped[dict[str, Any]] = mapped_column(default=dict)
     answered: Mapped[datetime | None]
     __table_args__ = (UniqueConstraint("device_id", "sequence"),)

@@ -96,6 +96,7 @@ def upgrade() -> None:
         sa.Column("clock_offset_s", sa.Double(), nullable=True),
         sa.Column("health", Json, nullable=False),
         sa.Column("model", Json, nullable=False),
+        sa.Column("detector", Json, nullable=False),
         sa.Column("commands", Json, nullable=False),
         sa.Column("sequence", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["site_id"], ["site.id"], name=op.f("fk_device_site_id"), ondelete="SET NULL"),
@@ -155,6 +156,7 @@ def upgrade() -> None:
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.Column("expires", UtcTime(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("due", UtcTime(), nullable=False),
         sa.Column("answer", Json, nullable=False),
         sa.Column("answered", UtcTime(), nullable=True),
         sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("fk_command_device_id"), ondelete="CASCADE"),
@@ -205,6 +207,17 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_alert_device_id"), ["device_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_alert_ended_since"), ["ended", "since"], unique=False)
 
+    op.create_table(
+        "notification",
+        sa.Column("alert_id", BigId, nullable=False),
+        sa.Column("kind", sa.String(length=8), nullable=False),
+        sa.Column("service", sa.String(length=16), nullable=False),
+        sa.Column("created", UtcTime(), nullable=False),
+        sa.Column("due", UtcTime(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["alert_id"], ["alert.id"], name=op.f("fk_notification_alert_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("alert_id", "kind", "service", name=op.f("pk_notification")),
+    )
     op.create_table(
         "event",
         sa.Column("time", UtcTime(), nullable=False),
@@ -310,6 +323,7 @@ def upgrade() -> None:
         "stale_hour",
         sa.Column("series_id", sa.Integer(), nullable=False),
         sa.Column("start", UtcTime(), nullable=False),
+        sa.Column("changed", UtcTime(), nullable=False),
         sa.ForeignKeyConstraint(["series_id"], ["series.id"], name=op.f("fk_stale_hour_series_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("series_id", "start", name=op.f("pk_stale_hour")),
     )
@@ -317,6 +331,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Remove the tables."""
+    op.drop_table("notification")
     op.drop_table("stale_hour")
     with op.batch_alter_table("minute_counts", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_minute_counts_series_id_start"))
