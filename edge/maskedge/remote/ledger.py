@@ -1,4 +1,4 @@
-"""What the control of a device keeps on disk: sequence numbers, answers and stricter privacy."""
+"""The memory of the control on disk: sequence numbers, answers and stricter privacy."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class CommandLink:
         self._lock = threading.Lock()
         self._waiting: dict[int, str] = {}
         self._confirmed: deque[int] = deque()
-        self._said = ""
+        self._logged = ""
         self._client = client = Client(CallbackAPIVersion.VERSION2, session, protocol=MQTTv5)
         client.connect_timeout = 5.0
         client.reconnect_delay_set(1, _LONGEST_WAIT)
@@ -122,16 +122,16 @@ class CommandLink:
         self, client: Client, data: Any, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
         if reason.is_failure:
-            self._say(f"the broker {self._address} refuses the connection for commands ({reason}): check [mqtt].")
+            self._warn_once(f"the broker {self._address} refuses the connection for commands ({reason}): check [mqtt].")
             return
-        self._said = ""
+        self._logged = ""
         client.subscribe(command_topic(self._prefix), qos=1)
 
     def _handle_disconnect(
         self, client: Client, data: Any, flags: DisconnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
         if str(reason) == "Session taken over":
-            self._say(
+            self._warn_once(
                 "another device has the identity of this installation, as a copied disk has: "
                 "remove the file instance in the state folder of one of them, and restart it."
             )
@@ -142,7 +142,7 @@ class CommandLink:
         for reason in reasons:
             if reason.is_failure:
                 topic = command_topic(self._prefix)
-                self._say(f"the broker {self._address} refuses to deliver {topic} ({reason}): allow this user to read it.")
+                self._warn_once(f"the broker {self._address} refuses to deliver {topic} ({reason}): allow this user to read it.")
 
     def _handle_message(self, client: Client, data: Any, message: MQTTMessage) -> None:
         # A retained command would arrive again after every reconnection.
@@ -153,10 +153,12 @@ class CommandLink:
         # This thread holds a lock of the client, so it must not wait for the lock of `send_answer`.
         self._confirmed.append(number)
         if reason.is_failure:
-            self._say(f"the broker {self._address} refuses an answer ({reason}): allow this user to write to {self._prefix}/#.")
+            self._warn_once(
+                f"the broker {self._address} refuses an answer ({reason}): allow this user to write to {self._prefix}/#."
+            )
 
-    def _say(self, message: str) -> None:
+    def _warn_once(self, message: str) -> None:
         """Log a message, once until the connection is restored."""
-        if message != self._said:
-            self._said = message
+        if message != self._logged:
+            self._logged = message
             _log.warning("%s", message)

@@ -8,6 +8,7 @@ import hmac
 import json
 import random
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -166,6 +167,31 @@ def test_each_command_of_a_device_with_named_cameras(
     assert len(states[-1]["detector_model"]["sha256"]) == 64
     assert device.end() == 143
     listener.close()
+
+
+def test_a_restart_is_a_reload_for_systemd(
+    tmp_path: Path, fleet: Fleet, signer: Signer, open_device: Callable[..., DeviceProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(60)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        device = open_device(allowing(signer))
+        words: list[str] = []
+
+        def wait(word: str) -> None:
+            while not words or words[-1] != word:
+                words.append(manager.recv(4096).decode().split("\n")[0])
+
+        wait("READY=1")
+        restart = signer.sign("restart")
+        fleet.publish("command", restart)
+        wait("RELOADING=1")
+        wait("READY=1")
+        fleet.answer_to(restart, "done")
+        assert "STOPPING=1" not in words
+        assert device.end() == 143
+        wait("STOPPING=1")
 
 
 def test_commands_are_off_by_default_and_only_those_listed_are_taken(

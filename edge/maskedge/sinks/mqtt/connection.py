@@ -195,7 +195,7 @@ class BrokerLink:
         self.wake()
 
     def wake(self) -> None:
-        """Let the thread look at the spool at once."""
+        """Wake the thread, so that it looks at the spool at once."""
         self._exchange.wake()
 
     @property

@@ -49,7 +49,7 @@ class FleetConfig:
 
 @dataclass(frozen=True)
 class FleetMode:
-    """What the MQTT output needs to know about the fleet.
+    """The facts about the fleet that the MQTT output publishes.
 
     Attributes:
         instance: Random identity of this installation.
