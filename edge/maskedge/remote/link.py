@@ -14,6 +14,8 @@ from maskedge.sinks.mqtt.topics import answer_topic, command_topic, snapshot_top
 from maskedge.support.log import NAME
 from maskedge.support.text import to_json
 
+from .verification import LARGEST_COMMAND
+
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
     from paho.mqtt.properties import Properties
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 _KEEP_ALIVE = 30
 _SESSION = 86400
 """Seconds for which the broker keeps commands for a device that is away. They expire by themselves."""
+_LARGEST_PACKET = 4 * LARGEST_COMMAND
+"""Maximum size of a message. The broker drops larger ones."""
 _LONGEST_WAIT = 30
 _CLOSE_SECONDS = 0.5
 _log = logging.getLogger(NAME)
@@ -73,6 +77,7 @@ class CommandLink:
         client.on_publish = self._handle_publish
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = _SESSION
+        properties.MaximumPacketSize = _LARGEST_PACKET
         client.connect_async(address.host, address.port, _KEEP_ALIVE, clean_start=False, properties=properties)
 
     def start(self) -> None:

@@ -291,6 +291,7 @@ def test_none_of_1000_forged_truncated_and_foreign_commands_is_taken(
     chance = random.Random(4)  # noqa: S311  (no secret)
     for message in forge(signer, Signer(tmp_path, "stranger"), chance):
         fleet.publish("command", message)
+    fleet.publish("command", b"x" * 10_000_000)
     signer.sequence = 10_000
     answer = fleet.order(signer.sign("log_level", {"level": "debug"}), "done", 60)
     assert answer["status"] == "done"
@@ -401,6 +402,7 @@ def test_every_event_and_count_of_a_killed_device_reaches_the_fleet(
         ('commands = ["reload"]\ntrusted_keys = ["none.pub"]', "", "none.pub"),
         ('commands = ["reload"]', "", "set [fleet] trusted_keys"),
         ('commands = ["dance"]\ntrusted_keys = ["none.pub"]', "", "fleet.commands takes reload"),
+        ("", '[[camera]]\nname = "snapshot"\nsource = "demo"\n', "topics with the name snapshot"),
         ("", '[[camera]]\nname = "a"\nsource = "demo"\n[camera.fleet]\nenabled = false', "is the same for all cameras"),
     ],
 )

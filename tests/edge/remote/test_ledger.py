@@ -27,10 +27,10 @@ def answer(identity: str) -> dict[str, Any]:
 
 
 def test_a_number_is_taken_once_for_each_key_also_by_the_next_process(tmp_path: Path) -> None:
-    ledger = CommandLedger(tmp_path)
+    ledger = CommandLedger(tmp_path, "a/b")
     ledger.accept(command(5))
     ledger.accept(command(3, "b" * 16))
-    again = CommandLedger(tmp_path)
+    again = CommandLedger(tmp_path, "a/b")
     for known in (ledger, again):
         for sequence in (5, 4, 1):
             with pytest.raises(RefusedError, match="number 5 was taken before"):
@@ -40,23 +40,23 @@ def test_a_number_is_taken_once_for_each_key_also_by_the_next_process(tmp_path: 
 
 
 def test_answers_wait_until_they_are_sent(tmp_path: Path) -> None:
-    ledger = CommandLedger(tmp_path)
+    ledger = CommandLedger(tmp_path, "a/b")
     first, second = command(1), command(2)
     for one in (first, second):
         ledger.accept(one)
-    assert set(CommandLedger(tmp_path).interrupted()) == {first.identity, second.identity}
+    assert set(CommandLedger(tmp_path, "a/b").interrupted()) == {first.identity, second.identity}
     ledger.finish(first.identity, answer(first.identity))
-    again = CommandLedger(tmp_path)
+    again = CommandLedger(tmp_path, "a/b")
     assert again.interrupted() == {second.identity: "reload"}
     assert again.unsent() == [answer(first.identity)]
     again.note_sent(first.identity)
     again.note_sent("unknown")
-    assert CommandLedger(tmp_path).unsent() == []
-    assert CommandLedger(tmp_path).answer_of(first.identity) == answer(first.identity)
+    assert CommandLedger(tmp_path, "a/b").unsent() == []
+    assert CommandLedger(tmp_path, "a/b").answer_of(first.identity) == answer(first.identity)
 
 
 def test_the_file_stays_small(tmp_path: Path) -> None:
-    ledger = CommandLedger(tmp_path)
+    ledger = CommandLedger(tmp_path, "a/b")
     ledger._write = lambda: None  # type: ignore[method-assign]
     for number in range(1, 1001):
         one = command(number)
@@ -66,19 +66,19 @@ def test_the_file_stays_small(tmp_path: Path) -> None:
             ledger.note_sent(one.identity)
     del ledger._write  # type: ignore[method-assign]
     ledger.accept(command(1001))
-    assert len(json.loads((tmp_path / "commands.json").read_text())["answers"]) <= 128
-    assert (tmp_path / "commands.json").stat().st_mode & 0o777 == 0o600
+    assert len(json.loads((tmp_path / "commands-a_b.json").read_text())["answers"]) <= 128
+    assert (tmp_path / "commands-a_b.json").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", "null", '{"version": 2}', '{"version": 1, "sequences": {"a": "x"}}', "\udcff"])
 def test_a_damaged_file_is_refused_so_that_no_command_is_replayed(tmp_path: Path, content: str) -> None:
-    (tmp_path / "commands.json").write_bytes(content.encode(errors="surrogateescape"))
+    (tmp_path / "commands-a_b.json").write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(OutputError, match="old commands could be repeated without it"):
-        CommandLedger(tmp_path)
+        CommandLedger(tmp_path, "a/b")
 
 
 def test_a_command_is_not_accepted_when_its_number_cannot_be_stored(tmp_path: Path) -> None:
-    ledger = CommandLedger(tmp_path / "state")
+    ledger = CommandLedger(tmp_path / "state", "a/b")
     (tmp_path / "state").rmdir()
     one = command(1)
     with pytest.raises(OutputError, match="cannot be written"):
@@ -92,7 +92,7 @@ import sys
 from pathlib import Path
 from maskedge.remote.ledger import CommandLedger
 from maskedge.remote.verification import Command
-ledger = CommandLedger(Path(sys.argv[1]))
+ledger = CommandLedger(Path(sys.argv[1]), "a/b")
 for number in range(1, 10_000):
     ledger.accept(Command(str(number), "a" * 16, number, "reload", {}, 0, 1))
     print(number, flush=True)
@@ -101,7 +101,7 @@ for number in range(1, 10_000):
 
 def test_a_killed_process_leaves_the_number_of_every_command_that_it_began(tmp_path: Path) -> None:
     for _ in range(3):
-        (tmp_path / "commands.json").unlink(missing_ok=True)
+        (tmp_path / "commands-a_b.json").unlink(missing_ok=True)
         with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             for _ in range(10):
@@ -109,14 +109,14 @@ def test_a_killed_process_leaves_the_number_of_every_command_that_it_began(tmp_p
             process.kill()
             last = max(10, *(int(line) for line in process.stdout.read().split("\n")[:-1] or ["10"]))
         with pytest.raises(RefusedError):
-            CommandLedger(tmp_path).accept(command(last))
+            CommandLedger(tmp_path, "a/b").accept(command(last))
 
 
 def test_stricter_privacy_is_kept(tmp_path: Path) -> None:
-    ledger = CommandLedger(tmp_path)
+    ledger = CommandLedger(tmp_path, "a/b")
     ledger.set_privacy({"anonymize": True})
     ledger.set_privacy({"stats_only": True, "anonymize": False})
-    assert CommandLedger(tmp_path).privacy == {"stats_only": True}
+    assert CommandLedger(tmp_path, "a/b").privacy == {"stats_only": True}
 
 
 def test_the_identity_of_an_installation_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
