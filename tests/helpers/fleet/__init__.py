@@ -1,1 +1,1 @@
-"""The server of a fleet in tests: rows of its database, and its API over a socket."""
+"""Helpers of the tests of the fleet."""
