@@ -77,8 +77,9 @@ nightly: peers check fuzz try-wheel compat accelerators arm64 bare delivery  ## 
 tables: $(VENV)/.base  ## Update the tables of README.md and docs/results.md from benchmarks/results
 	$(BIN)/edge-bench tables
 
-docs: $(VENV)/.base  ## Update the tables of docs/configuration.md from the code
+docs: $(VENV)/.base  ## Update the tables of docs/configuration.md and docs/fleet-api.md from the code
 	$(BIN)/python -m maskedge.cli.config_reference docs/configuration.md
+	$(BIN)/python -m maskedge_fleet.settings_reference docs/fleet-api.md
 
 site: $(VENV)/.dev  ## Build the documentation site: out/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
