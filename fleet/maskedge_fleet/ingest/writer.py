@@ -30,7 +30,7 @@ _REPEATABLE = ("40001", "40P01")
 """Codes of PostgreSQL for a transaction that must be repeated."""
 _TOO_LARGE = "54"
 """First digits of PostgreSQL's codes for a value that is too large or too complex."""
-_POISON = (SQLAlchemyError, ValueError, TypeError, KeyError, AttributeError, OverflowError)
+_POISON = (SQLAlchemyError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError)
 _COUNT_TYPES = {name: "float8" if name.endswith("_s") else "integer" for name in COUNT_COLUMNS}
 _IN_EVENT = ("id", "event", "time", "protocol")
 _IN_STATISTICS = ("id", "time", "minutes", "protocol")
