@@ -25,7 +25,7 @@ export const alertItem = (context, alert, changed) => {
   return make("li", { class: "alert" },
     badge(alert.ended ? "ended" : alert.acknowledged ? "seen" : "warn", alert.ended ? "Ended" : "Active"),
     part("div", "words", part("b", "", sentence(spaced(alert.rule))), part("p", "", ...subject(alert)), part("p", "note", alert.sentence || reason(alert.details || {}))),
-    part("p", "note when", "Since ", time(alert.since), ` · ${alert.ended ? "lasted" : "for"} ${length(alert)}`),
+    part("p", "note", "Since ", time(alert.since), make("br"), `${alert.ended ? "Lasted" : "For"} ${length(alert)}`),
     actions);
 };
 

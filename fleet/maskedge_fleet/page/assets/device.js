@@ -25,15 +25,12 @@ const facesNow = (camera) => {
 };
 class CameraCard {
   constructor(context, device, camera) {
-    this.frame = part("div", "still empty", part("p", "", "No picture"));
+    this.frame = make("div", { class: "still", hidden: "" }); // Until a picture is shown.
     this.state = part("p", "");
     this.facts = part("div", "");
     this.actions = part("div", "actions");
     this.element = part("li", "card camera", this.frame, part("div", "facts", make("h3", {}, camera.name), this.state, this.facts, this.actions));
-    if (!context.can("operator")) {
-      this.frame.remove();
-      this.actions.remove();
-    } else {
+    if (context.can("operator")) {
       this.show = button("Show the last picture", () => this.showPicture(device.name));
       this.take = button("Take a snapshot", () => attempt(this.take, async () => {
         this.take.textContent = "Waiting for the device …";
@@ -63,7 +60,7 @@ class CameraCard {
   showPicture(device) {
     const picture = make("img", { alt: `Last picture of the camera ${this.camera.name}` });
     picture.addEventListener("load", () => {
-      this.frame.classList.remove("empty");
+      this.frame.hidden = false;
       this.frame.replaceChildren(picture);
       this.show.textContent = "Reload the picture";
     });
@@ -181,7 +178,7 @@ export const showDevice = async (context) => {
   };
   const showAlerts = async () => {
     const page = await get("alerts", { device: name, state: "all", limit: 10 });
-    alerts.replaceChildren(...(page.items.length ? page.items.map((alert) => alertItem(context, alert, showAlerts)) : [make("li", { class: "quiet" }, "✓ No alerts")]));
+    alerts.replaceChildren(...(page.items.length ? page.items.map((alert) => alertItem(context, { ...alert, device: "", site: "" }, showAlerts)) : [make("li", { class: "quiet" }, "✓ No alerts")]));
   };
   show();
   const noCameras = device.full_cameras.length ? null : empty("No cameras yet: they appear when the device connects.");

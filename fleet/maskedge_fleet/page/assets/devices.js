@@ -1,6 +1,6 @@
 // Devices as tiles of the wall and as rows of the list. Both are kept by name and updated in place,
 // because a fleet has thousands.
-import { ago, anchor, badge, degrees, link, make, part, percent, plural, shortHash, table, tableRow } from "./kit.js";
+import { ago, anchor, badge, degrees, link, make, part, percent, plural, shortHash, table, tableRow, UNKNOWN } from "./kit.js";
 
 // States of a device, the worst first: word, and symbol of `data-state` in the style sheet.
 export const STATES = {
@@ -22,13 +22,13 @@ export const stateOf = (device) => {
 };
 export const stateBadge = (device) => badge(STATES[stateOf(device)][1], STATES[stateOf(device)][0]);
 export const running = (device) => device.cameras.filter((camera) => camera.state === "open").length;
-const modelText = (device) => (device.model && device.model.sha256 ? `${device.model.release ? `release ${device.model.release}` : "unsigned"} · ${shortHash(device.model.sha256)}` : null);
+const modelText = ({ model }) => (model.sha256 ? [model.release ? `Release ${model.release} ` : "", make("code", { title: model.sha256 }, shortHash(model.sha256))] : UNKNOWN);
 
 // ---- the wall
-const facts = (device) => {
-  const cameras = device.cameras.length ? `${running(device)}/${device.cameras.length} cam` : "No camera";
-  return [cameras, degrees(device.temperature_c), percent(device.share_today)];
-};
+// What an offline device measures now is unknown.
+const facts = (device) => (device.online
+  ? [device.cameras.length ? `${running(device)}/${device.cameras.length} cam` : "No camera", degrees(device.temperature_c), percent(device.share_today)]
+  : [`Seen ${ago(device.seen)}`, "", percent(device.share_today)]);
 export class Tile {
   constructor(device) {
     this.symbol = part("span", "symbol");
@@ -56,17 +56,16 @@ export class Tile {
 }
 
 // ---- the list
-export const COLUMNS = ["Device", "State", "Site", "Group", "Cameras", "Temperature", "With a mask today", "Version", "Model", "Last message"];
+export const COLUMNS = ["Device", "State", "Site and group", "Cameras", "Temp.", "With a mask", "Version", "Model", "Last message"];
 const cells = (device) => [
   anchor(device.name, "device", device.name),
   stateBadge(device),
-  device.site ? anchor(device.site, "site", device.site) : "",
-  device.group || "",
-  device.cameras.length ? `${running(device)} of ${device.cameras.length} running` : "None",
-  degrees(device.temperature_c),
+  [device.site ? anchor(device.site, "site", device.site) : "", device.site && device.group ? " · " : "", device.group],
+  device.cameras.length ? `${device.online ? running(device) : UNKNOWN} of ${device.cameras.length}` : "None",
+  device.online ? degrees(device.temperature_c) : UNKNOWN,
   percent(device.share_today),
-  device.version || "–",
-  modelText(device) || "–",
+  device.version || UNKNOWN,
+  modelText(device),
   ago(device.seen),
 ];
 const CHUNK = 100;

@@ -14,9 +14,16 @@ export const shortHash = (hash) => (hash ? String(hash).slice(0, 8) : UNKNOWN);
 
 // ---- times, in the time zone of the reader
 export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
-const WHEN = new Intl.DateTimeFormat([], { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
-export const localTime = (iso) => (iso ? WHEN.format(new Date(iso)) : UNKNOWN);
-export const time = (iso) => (iso ? make("time", { datetime: iso }, localTime(iso)) : UNKNOWN);
+const CLOCK = { hour: "2-digit", minute: "2-digit" };
+const DATE = { month: "short", day: "numeric", ...CLOCK };
+const [TODAY, THIS_YEAR, EARLIER, FULL] = [{ ...CLOCK, second: "2-digit" }, DATE, { year: "numeric", ...DATE }, { year: "numeric", ...DATE, second: "2-digit", timeZoneName: "short" }].map((format) => new Intl.DateTimeFormat([], format));
+export const localTime = (iso) => {
+  if (!iso) return UNKNOWN;
+  const [moment, now] = [new Date(iso), new Date()];
+  const format = moment.toDateString() === now.toDateString() ? TODAY : moment.getFullYear() === now.getFullYear() ? THIS_YEAR : EARLIER;
+  return format.format(moment);
+};
+export const time = (iso) => (iso ? make("time", { datetime: iso, title: FULL.format(new Date(iso)) }, localTime(iso)) : UNKNOWN);
 export const since = (iso) => (Date.now() - Date.parse(iso)) / 1000;
 export const ago = (iso) => (iso ? (since(iso) < 5 ? "now" : `${duration(since(iso))} ago`) : "never");
 
