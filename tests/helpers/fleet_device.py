@@ -95,7 +95,9 @@ class FleetDevice:
         waiting: Messages that are not confirmed, by their number.
     """
 
-    def __init__(self, port: int, name: str, *, spool: str = "1a2b3c4d", again_s: float = 1.0, window: int = 200, **login: str) -> None:
+    def __init__(
+        self, port: int, name: str, *, spool: str = "1a2b3c4d", again_s: float = 1.0, window: int = 200, **login: str
+    ) -> None:
         self.name, self.spool = name, spool
         self.prefix = f"maskedge/{name}"
         self.waiting: dict[int, tuple[str, bytes]] = {}
@@ -177,7 +179,15 @@ def iso(time_of_day: datetime) -> str:
 def event(number: int = 0, kind: str = "face_appeared", time_of_day: datetime | None = None, **details: Any) -> dict[str, Any]:
     """Return an event as a device sends it."""
     time_of_day = time_of_day or datetime.now(timezone.utc) - timedelta(seconds=1)
-    return {"event": kind, "source": "0", "camera": "camera", "device": "door", "time": iso(time_of_day), "track": number, **details}
+    return {
+        "event": kind,
+        "source": "0",
+        "camera": "camera",
+        "device": "door",
+        "time": iso(time_of_day),
+        "track": number,
+        **details,
+    }
 
 
 def statistics(time_of_day: datetime, seconds: float = 10.0, zone: str = "", **people: int) -> dict[str, Any]:

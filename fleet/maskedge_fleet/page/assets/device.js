@@ -186,7 +186,7 @@ export const showDevice = async (context) => {
     card("Cameras", "wide", ...[noCameras, cameras].filter(Boolean)),
     card("Counts", "wide", ...countsPanel(context, { device: name }, device.full_cameras.map((camera) => camera.name))),
     card("Alerts", "", alerts),
-    card("Events", "", ...eventsPanel(context, name)),
+    card("Events", "tall", ...eventsPanel(context, name)),
     card("Health", "", health),
     card("Model", "", model),
     card("Commands", "wide", ...commandPanel(context, device))));

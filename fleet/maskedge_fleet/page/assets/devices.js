@@ -22,7 +22,7 @@ export const stateOf = (device) => {
 };
 export const stateBadge = (device) => badge(STATES[stateOf(device)][1], STATES[stateOf(device)][0]);
 export const running = (device) => device.cameras.filter((camera) => camera.state === "open").length;
-const modelText = ({ model }) => (model.sha256 ? [model.release ? `Release ${model.release} ` : "", make("code", { title: model.sha256 }, shortHash(model.sha256))] : UNKNOWN);
+const modelText = ({ model }) => (model.sha256 ? make("span", { title: `${model.file || ""} ${model.sha256}` }, model.release ? `Release ${model.release}` : shortHash(model.sha256)) : UNKNOWN);
 
 // ---- the wall
 // What an offline device measures now is unknown.

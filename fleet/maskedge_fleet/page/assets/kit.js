@@ -55,7 +55,7 @@ export const table = (caption, columns, rows) => part("div", "scroll", make("tab
   make("thead", {}, make("tr", {}, ...columns.map((name) => make("th", { scope: "col" }, name)))),
   make("tbody", {}, ...rows.map((cells) => tableRow(columns, cells)))));
 export const tableRow = (columns, cells) => make("tr", {}, ...cells.map((cell, i) => make(i ? "td" : "th",
-  { ...(i ? {} : { scope: "row" }), ...(columns[i] ? { "data-title": columns[i] } : {}) }, ...[cell].flat())));
+  { ...(i ? {} : { scope: "row" }), ...(columns[i] ? { "data-title": columns[i] } : {}) }, Array.isArray(cell) ? make("span", {}, ...cell) : cell)));
 export const field = (name, control, help = null) => make("label", { class: "field" }, part("span", "", name), control, help ? part("span", "note", help) : null);
 export const select = (choices, chosen = "") => {
   const element = make("select", {}, ...choices.map(([value, text]) => make("option", { value }, text)));

@@ -1,28 +1,19 @@
-"""The API and the page of a fleet on loopback, over a filled database."""
+"""Rows of a fleet as a real one leaves them in the database."""
 
 from __future__ import annotations
 
 import random
-import threading
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import cv2
-import uvicorn
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from maskedge.sources import demo
-from maskedge_fleet.access.tokens import create_token
-from maskedge_fleet.api.app import create_app
-from maskedge_fleet.database.engine import open_engine
-from maskedge_fleet.database.migrate import migrate
 from maskedge_fleet.database.tables import (
     Alert,
     Audit,
-    Base,
     Camera,
     Command,
     DayCounts,
@@ -38,43 +29,8 @@ from maskedge_fleet.database.tables import (
     Site,
     Snapshot,
 )
-from maskedge_fleet.settings import ServerConfig, Settings
-
-from .streams import until
 
 SHA256 = {release: f"{release:02x}" * 32 for release in (3, 4)}
-
-
-class FleetServer:
-    """A real server in a thread, over SQLite in a folder, with a token of each role."""
-
-    def __init__(self, folder: Path) -> None:
-        self.engine = open_engine(f"sqlite:///{folder / 'fleet.sqlite3'}")
-        migrate(self.engine)
-        with Session(self.engine) as session, session.begin():
-            self.tokens = {role: create_token(session, f"Ann the {role}", role) for role in ("viewer", "operator", "admin")}
-        limits = ServerConfig(serve="127.0.0.1:0", token_limit="100000/minute", address_limit="100000/minute")
-        app = create_app(self.engine, Settings(server=limits))
-        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=1)
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-        self._thread.start()
-        until(lambda: self._server.started)
-        port = self._server.servers[0].sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}/"
-
-    def add(self, *rows: Base) -> None:
-        """Store rows."""
-        with Session(self.engine) as session, session.begin():
-            session.add_all(rows)
-
-    def __enter__(self) -> FleetServer:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._server.should_exit = True
-        self._thread.join()
-        self.engine.dispose()
 
 
 def fill_devices(session: Session, number: int, *, sites: int = 0, seed: int = 1, cameras: int = 2) -> None:
@@ -145,7 +101,9 @@ def fill_counts(session: Session, *, days: int = 32, seed: int = 2) -> None:
     chance, now = random.Random(seed), datetime.now(timezone.utc).replace(second=0, microsecond=0)
     cameras = session.query(Camera.id, Camera.device_id).all()
     shares = {device: chance.uniform(0.55, 0.95) for device in {camera.device_id for camera in cameras}}
-    session.execute(insert(Series), [{"id": camera.id, "camera_id": camera.id, "zone": "", "line": "", "direction": ""} for camera in cameras])
+    session.execute(
+        insert(Series), [{"id": camera.id, "camera_id": camera.id, "zone": "", "line": "", "direction": ""} for camera in cameras]
+    )
 
     def row(series: int, device: int, start: datetime, seconds: float) -> dict[str, Any]:
         busy = max(0.02, 1 - abs(start.hour - 13) / 7) if seconds < 86400 else 0.45
@@ -173,9 +131,7 @@ def fill_counts(session: Session, *, days: int = 32, seed: int = 2) -> None:
         (HourCounts, [hour - timedelta(hours=one) for one in range(24 * 8)], 3600.0),
         (DayCounts, [day - timedelta(days=one) for one in range(days)], 86400.0),
     ):
-        session.execute(
-            insert(table), [row(camera.id, camera.device_id, start, seconds) for camera in cameras for start in starts]
-        )
+        session.execute(insert(table), [row(camera.id, camera.device_id, start, seconds) for camera in cameras for start in starts])
 
 
 def fill_rest(session: Session) -> None:
@@ -188,8 +144,20 @@ def fill_rest(session: Session) -> None:
         details = {"track": 900 - one // 2, "label": chance.choice(("with_mask", "with_mask", "without_mask")), "before": "unsure"}
         details |= {"line": "door", "direction": "in"}
         moment = now - timedelta(seconds=20 * one + chance.random())
-        session.add(Event(time=moment, camera_id=camera.id, message_id=f"1a2b3c4d-{900 - one}", kind=kinds[one % 4], details=details, received=moment))
-    texts = (("too_many_without", "40% of the faces are without a mask."), ("long_without", "A person is without a mask for 3 min."))
+        session.add(
+            Event(
+                time=moment,
+                camera_id=camera.id,
+                message_id=f"1a2b3c4d-{900 - one}",
+                kind=kinds[one % 4],
+                details=details,
+                received=moment,
+            )
+        )
+    texts = (
+        ("too_many_without", "40% of the faces are without a mask."),
+        ("long_without", "A person is without a mask for 3 min."),
+    )
     for one in range(9):
         rule, text = texts[one % 2]
         ended = now - timedelta(minutes=one) if one > 6 else None
@@ -207,13 +175,32 @@ def fill_rest(session: Session) -> None:
                 acknowledged_by="Ann" if seen else "",
             )
         )
-    silent = Alert(rule="silent", source="fleet", subject="door-0012", device_id=12, since=now - timedelta(hours=3), sentence="No message for 3 h.")
-    low = Alert(rule="low_share", source="fleet", subject="site 1", site_id=1, since=now - timedelta(hours=1), sentence="61% with a mask in the last hour; the bound is 70%.")
+    silent = Alert(
+        rule="silent",
+        source="fleet",
+        subject="door-0012",
+        device_id=12,
+        since=now - timedelta(hours=3),
+        sentence="No message for 3 h.",
+    )
+    low = Alert(
+        rule="low_share",
+        source="fleet",
+        subject="site 1",
+        site_id=1,
+        since=now - timedelta(hours=1),
+        sentence="61% with a mask in the last hour; the bound is 70%.",
+    )
     session.add_all((silent, low))
     ok, jpeg = cv2.imencode(".jpg", demo.draw(150))
     assert ok
     session.add(Snapshot(camera_id=camera.id, time=now - timedelta(minutes=4), content=jpeg.tobytes()))
-    states = (("snapshot", "done", "The picture was sent."), ("restart", "refused", "restart is not allowed: add it to [fleet] commands."), ("log_level", "done", "The log level is debug."), ("reload", "sent", ""))
+    states = (
+        ("snapshot", "done", "The picture was sent."),
+        ("restart", "refused", "restart is not allowed: add it to [fleet] commands."),
+        ("log_level", "done", "The log level is debug."),
+        ("reload", "sent", ""),
+    )
     for number, (kind, state, answer) in enumerate(states, 1):
         session.add(
             Command(
@@ -232,7 +219,13 @@ def fill_rest(session: Session) -> None:
         )
     for release in (3, 4):
         model = Model(id=release, sha256=SHA256[release], name=f"edgenet-{release}.onnx", kind="classifier", release=release)
-        model.size, model.signature, model.content, model.created, model.created_by = 1_412_331, {}, b"", now - timedelta(days=8 - release), "Ann"
+        model.size, model.signature, model.content, model.created, model.created_by = (
+            1_412_331,
+            {},
+            b"",
+            now - timedelta(days=8 - release),
+            "Ann",
+        )
         session.add(model)
     session.flush()
     stages = [{"devices": ["door-0001"], "wait_s": 3600.0}, *({"percent": percent, "wait_s": 3600.0} for percent in (10, 50, 100))]
@@ -255,6 +248,25 @@ def fill_rest(session: Session) -> None:
         state = ("active", "active", "active", "trial", "downloaded", "failed", "sent")[one - 1] if one < 8 else "waiting"
         text = "The trial was slower than the limit." if state == "failed" else ""
         session.add(RolloutDevice(rollout_id=1, device_id=one, stage=0 if one == 1 else 1, state=state, sentence=text, changed=now))
-    for one, (action, target) in enumerate((("alert.acknowledge", "door-5"), ("command", "door-0001"), ("token.create", "shop"), ("site.create", "Berlin 1"))):
-        session.add(Audit(time=now - timedelta(minutes=one), token="Ann", action=action, target=target, details={"rule": "long_without"}, address="10.0.0.7"))
-    session.add(Reject(received=now, topic="maskedge/door-0003/events", reason="The payload is not JSON.", size=1841, payload=b"\xff\xfe{not json"))
+    for one, (action, target) in enumerate(
+        (("alert.acknowledge", "door-5"), ("command", "door-0001"), ("token.create", "shop"), ("site.create", "Berlin 1"))
+    ):
+        session.add(
+            Audit(
+                time=now - timedelta(minutes=one),
+                token="Ann",
+                action=action,
+                target=target,
+                details={"rule": "long_without"},
+                address="10.0.0.7",
+            )
+        )
+    session.add(
+        Reject(
+            received=now,
+            topic="maskedge/door-0003/events",
+            reason="The payload is not JSON.",
+            size=1841,
+            payload=b"\xff\xfe{not json",
+        )
+    )

@@ -1,0 +1,50 @@
+"""The API and the page of a fleet on loopback."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from types import TracebackType
+
+import uvicorn
+from sqlalchemy.orm import Session
+
+from helpers.streams import until
+from maskedge_fleet.access.tokens import create_token
+from maskedge_fleet.api.app import create_app
+from maskedge_fleet.database.engine import open_engine
+from maskedge_fleet.database.migrate import migrate
+from maskedge_fleet.database.tables import Base
+from maskedge_fleet.settings import ServerConfig, Settings
+
+
+class FleetServer:
+    """A real server in a thread, over SQLite in a folder, with a token of each role."""
+
+    def __init__(self, folder: Path) -> None:
+        self.engine = open_engine(f"sqlite:///{folder / 'fleet.sqlite3'}")
+        migrate(self.engine)
+        with Session(self.engine) as session, session.begin():
+            self.tokens = {role: create_token(session, f"Ann the {role}", role) for role in ("viewer", "operator", "admin")}
+        limits = ServerConfig(serve="127.0.0.1:0", token_limit="100000/minute", address_limit="100000/minute")
+        app = create_app(self.engine, Settings(server=limits))
+        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=1)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread.start()
+        until(lambda: self._server.started)
+        port = self._server.servers[0].sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}/"
+
+    def add(self, *rows: Base) -> None:
+        """Store rows."""
+        with Session(self.engine) as session, session.begin():
+            session.add_all(rows)
+
+    def __enter__(self) -> FleetServer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self.engine.dispose()
