@@ -17,7 +17,7 @@ const showSecret = (name, secret) => {
       note("The browser does not allow copying: copy the selected text.", "bad");
     }
   });
-  return confirm(`The token of ${name}`, "Done", { content: [part("p", "", "Copy it now: the server keeps only its hash, and it is not shown again."), part("div", "secret-row", box, copy)] });
+  return confirm(`The token of ${name}`, "Done", { cancel: "", content: [part("p", "", "Copy it now: the server keeps only its hash, and it is not shown again."), part("div", "secret-row", box, copy)] });
 };
 const tokenState = (token) => (token.revoked ? ["ended", "Revoked"] : token.expires && Date.parse(token.expires) < Date.now() ? ["ended", "Expired"] : ["open", "Valid"]);
 
@@ -25,7 +25,7 @@ export const showTokens = async (context) => {
   const { root } = context;
   const tokens = await all("tokens");
   const add = button("New token", async () => {
-    const name = make("input", { type: "text", maxlength: "200" });
+    const name = make("input", { type: "text", maxlength: "200", required: "" });
     const [role, days] = [select(ROLES, "viewer"), select(EXPIRY, "90")];
     const content = [field("Name", name, "Of the person or program; it is in the audit log"), field("Role", role), field("Expires", days)];
     if (!(await confirm("New token", "Create", { content }))) return;

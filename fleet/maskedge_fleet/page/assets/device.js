@@ -133,7 +133,7 @@ export const showDevice = async (context) => {
   context.setTitle(name);
   let device = await get(at("devices", name));
   const head = part("div", "");
-  const warnings = part("div", "");
+  const warnings = part("div", "warnings");
   const cameras = part("ul", "cards");
   const health = part("ul", "list figures");
   const model = part("ul", "list figures");

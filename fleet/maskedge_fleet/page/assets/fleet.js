@@ -8,7 +8,7 @@ const compare = new Intl.Collator([], { numeric: true }).compare;
 
 const summaryTiles = ({ devices, cameras, alerts, share_today: share }) => {
   const known = devices.total > 0;
-  const tile = (word, value, state, more = "") => make("li", { "data-state": state }, part("span", "number", known ? value : UNKNOWN), more ? part("span", "more", more) : null, part("span", "word", word));
+  const tile = (word, value, state, more = "") => make("li", { "data-state": known ? state : "plain" }, part("span", "number", known ? value : UNKNOWN), more ? part("span", "more", more) : null, part("span", "word", word));
   return [
     tile("Devices online", number(devices.online + devices.lost), "open", known ? `of ${number(devices.total)}` : ""),
     tile("Devices offline", number(devices.offline), devices.offline ? "lost" : "open"),
@@ -121,6 +121,7 @@ export const showFleet = async (context) => {
     showChips();
     const shown = [...devices.values()].filter((device) => matches(device)).sort((a, b) => compare(a.name, b.name));
     found.textContent = shown.length === devices.size ? "" : `${number(shown.length)} of ${plural(devices.size, "device")}`;
+    filters.hidden = chips.hidden = !devices.size;
     if (!devices.size) {
       body.replaceChildren(empty("No devices yet: ", "set [fleet] enabled = true and [mqtt] url in the configuration of a device. It appears here with its first message."));
     } else if (!shown.length) {
@@ -137,6 +138,8 @@ export const showFleet = async (context) => {
   sites.addEventListener("change", () => change({ site: sites.value }));
   groups.addEventListener("change", () => change({ group: groups.value }));
   const views = toggle("View", [["wall", "Wall"], ["list", "List"]], view, (value) => { view = value; change({}); });
+
+  const filters = part("div", "filters", search, sites, groups, views);
 
   // ---- data
   const load = async () => {
@@ -161,7 +164,7 @@ export const showFleet = async (context) => {
     return moved;
   };
   await load();
-  root.replaceChildren(heading("Fleet"), tiles, part("div", "filters", search, sites, groups, views), chips, found, body);
+  root.replaceChildren(heading("Fleet"), tiles, filters, chips, found, body);
   context.every(60000, () => load().catch(() => {}));
   context.listen((name, content) => {
     if (name === "summary") showSummary(content);

@@ -95,11 +95,15 @@ export const attempt = async (control, act) => {
   }
 };
 // Asks before an action; resolves to true if the reader agrees. `content` are further elements.
-export const confirm = (question, verb, { content = [], kind = "primary" } = {}) => new Promise((resolve) => {
-  const dialog = make("dialog", { class: "card", "aria-labelledby": "question" }, make("h2", { id: "question" }, question), ...content);
+// Without `cancel`, there is only one button.
+export const confirm = (question, verb, { content = [], kind = "primary", cancel = "Cancel" } = {}) => new Promise((resolve) => {
+  const dialog = make("dialog", { class: "card", "aria-labelledby": "question" });
   const close = (answer) => { dialog.close(); dialog.remove(); resolve(answer); };
-  dialog.append(part("div", "actions", button("Cancel", () => close(false)), button(verb, () => close(true), kind)));
+  const form = make("form", {}, make("h2", { id: "question" }, question), ...content,
+    part("div", "actions", cancel ? button(cancel, () => close(false)) : null, make("button", { class: kind }, verb)));
+  form.addEventListener("submit", (event) => { event.preventDefault(); close(true); });
   dialog.addEventListener("cancel", (event) => { event.preventDefault(); close(false); });
+  dialog.append(form);
   document.body.append(dialog);
   dialog.showModal();
 });

@@ -8,10 +8,6 @@ const upload = async (changed) => {
   const signature = make("input", { type: "file", accept: ".sig", required: "" });
   const content = [part("p", "lead", "edge-export sign writes the signature beside the model."), field("Model (.onnx)", file), field("Signature (.onnx.sig)", signature)];
   if (!(await confirm("Upload a model", "Upload", { content }))) return;
-  if (!file.files.length || !signature.files.length) {
-    note("Choose both files: the model and its signature.", "bad");
-    return;
-  }
   const form = new FormData();
   form.append("model", file.files[0]);
   form.append("signature", signature.files[0]);
@@ -28,7 +24,7 @@ const begin = async (models, changed) => {
   const scope = select([["", "All devices"], ...sites.filter((site) => site.name).map((site) => [`site/${site.name}`, `Site ${site.name}`]), ...groups.map((group) => [`group/${group}`, `Group ${group}`])]);
   const names = make("datalist", { id: "device-names" }, ...devices.map((device) => make("option", { value: device.name })));
   const canaries = make("input", { type: "text", list: "device-names", placeholder: "door-1, door-2" });
-  const percents = make("input", { type: "text", value: "10, 50, 100", inputmode: "numeric" });
+  const percents = make("input", { type: "text", value: "10, 50, 100", pattern: "[\\d.,\\s]*", title: "Numbers with commas between" });
   const wait = make("input", { type: "number", min: "0", max: "10080", value: "60" });
   const failed = make("input", { type: "number", min: "0", max: "100", value: "5" });
   const content = [

@@ -31,9 +31,9 @@ const stages = (rollout) => make("ol", { class: "stages" }, ...rollout.stages.ma
     part("b", "", `Stage ${i + 1}`), part("span", "words", stageText(stage)), part("span", "note", `${over ? "Done" : current ? `Now${rollout.stage_started ? ", since " : ""}` : "Later"}`, current && rollout.stage_started ? time(rollout.stage_started) : "", stage.wait_s ? ` · watched for ${duration(stage.wait_s)}` : ""));
 }));
 const LIMITS = {
-  failed_share: (value) => `${percent(value)} of the devices fail`,
-  share_change: (value) => `the share of masked faces changes by ${percent(value)}`,
-  latency_ratio: (value) => `the latency grows to ${percent(value)}`,
+  failed_share: (value) => `more than ${percent(value)} of a stage fail`,
+  share_change: (value) => `the share of masked faces changes by more than ${percent(value)}`,
+  latency_ratio: (value) => `the latency grows to more than ${percent(value)}`,
 };
 
 export const showRollout = async (context) => {

@@ -14,7 +14,7 @@ const bar = (share) => {
   return element;
 };
 const askName = async (question, verb, name = "") => {
-  const input = make("input", { type: "text", maxlength: "200", value: name });
+  const input = make("input", { type: "text", maxlength: "200", required: "", value: name });
   return (await confirm(question, verb, { content: [field("Name", input)] })) ? input.value.trim() : "";
 };
 
