@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import cv2
+import numpy as np
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
@@ -35,13 +35,13 @@ SHA256 = {release: f"{release:02x}" * 32 for release in (3, 4)}
 
 def fill_devices(session: Session, number: int, *, sites: int = 0, seed: int = 1, cameras: int = 2) -> None:
     """Store devices with cameras. About one in 25 is offline, and one in 40 has lost a camera."""
-    chance, now = random.Random(seed), datetime.now(timezone.utc)
+    chance, now = np.random.default_rng(seed), datetime.now(timezone.utc)
     names = ("Berlin", "Hamburg", "Köln", "Leipzig", "München", "Wien", "Zürich", "Basel", "Graz", "Bremen")
     session.add_all(Site(id=one + 1, name=f"{names[one % len(names)]} {1 + one // len(names)}") for one in range(sites))
     session.flush()
     rows: list[dict[str, Any]] = []
     for one in range(number):
-        online = chance.random() > 0.04
+        online = bool(chance.random() > 0.04)
         release = 3 if chance.random() < 0.7 else 4
         rows.append(
             {
@@ -57,7 +57,7 @@ def fill_devices(session: Session, number: int, *, sites: int = 0, seed: int = 1
                 "version": "0.1.0",
                 "instance": f"{one:08x}",
                 "health": {
-                    "temperature_c": round(chance.gauss(52, 5), 1),
+                    "temperature_c": round(chance.normal(52, 5), 1),
                     "load": [0.8, 0.7, 0.7],
                     "memory_mb": 212.0,
                     "throttled": [],
@@ -98,7 +98,7 @@ def fill_devices(session: Session, number: int, *, sites: int = 0, seed: int = 1
 
 def fill_counts(session: Session, *, days: int = 32, seed: int = 2) -> None:
     """Store counts of each camera: minutes of the last two hours, and hours and days."""
-    chance, now = random.Random(seed), datetime.now(timezone.utc).replace(second=0, microsecond=0)
+    chance, now = np.random.default_rng(seed), datetime.now(timezone.utc).replace(second=0, microsecond=0)
     cameras = session.query(Camera.id, Camera.device_id).all()
     shares = {device: chance.uniform(0.55, 0.95) for device in {camera.device_id for camera in cameras}}
     session.execute(
@@ -136,12 +136,16 @@ def fill_counts(session: Session, *, days: int = 32, seed: int = 2) -> None:
 
 def fill_rest(session: Session) -> None:
     """Store events, alerts, a picture, commands, a roll-out and logs of a fleet of at least twelve devices."""
-    chance, now = random.Random(3), datetime.now(timezone.utc)
+    chance, now = np.random.default_rng(3), datetime.now(timezone.utc)
     camera = session.query(Camera).filter(Camera.device_id == 1).first()
     assert camera is not None
     kinds = ("face_appeared", "label_changed", "face_left", "line_crossed")
     for one in range(60):
-        details = {"track": 900 - one // 2, "label": chance.choice(("with_mask", "with_mask", "without_mask")), "before": "unsure"}
+        details = {
+            "track": 900 - one // 2,
+            "label": str(chance.choice(("with_mask", "with_mask", "without_mask"))),
+            "before": "unsure",
+        }
         details |= {"line": "door", "direction": "in"}
         moment = now - timedelta(seconds=20 * one + chance.random())
         session.add(
@@ -254,7 +258,7 @@ def fill_rest(session: Session) -> None:
         session.add(
             Audit(
                 time=now - timedelta(minutes=one),
-                token="Ann",
+                token="Ann",  # noqa: S106  (a name)
                 action=action,
                 target=target,
                 details={"rule": "long_without"},

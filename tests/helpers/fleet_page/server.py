@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import uvicorn
 from sqlalchemy.orm import Session
@@ -18,6 +20,15 @@ from maskedge_fleet.database.tables import Base
 from maskedge_fleet.settings import ServerConfig, Settings
 
 
+class _Server(uvicorn.Server):
+    """Ends live connections first, as the real server does."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        app: Any = self.config.app
+        app.state.live.close()
+        await super().shutdown(sockets)
+
+
 class FleetServer:
     """A real server in a thread, over SQLite in a folder, with a token of each role."""
 
@@ -26,10 +37,10 @@ class FleetServer:
         migrate(self.engine)
         with Session(self.engine) as session, session.begin():
             self.tokens = {role: create_token(session, f"Ann the {role}", role) for role in ("viewer", "operator", "admin")}
-        limits = ServerConfig(serve="127.0.0.1:0", token_limit="100000/minute", address_limit="100000/minute")
+        many = "100000/minute"
+        limits = ServerConfig(serve="127.0.0.1:0", token_limit=many, address_limit=many, login_limit=many)
         app = create_app(self.engine, Settings(server=limits))
-        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=1)
-        self._server = uvicorn.Server(config)
+        self._server = _Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=1))
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
         until(lambda: self._server.started)

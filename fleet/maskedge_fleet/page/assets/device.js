@@ -4,7 +4,7 @@ import { address, all, at, get, send } from "./api.js";
 import { alertItem } from "./alerts.js";
 import { commandPanel, sendCommand } from "./commands.js";
 import { countsPanel } from "./counts.js";
-import { cameraState, CAMERA_BADGES, stateBadge } from "./devices.js";
+import { cameraBadge, stateBadge } from "./devices.js";
 
 const CLOCK_LIMIT_S = 5;
 const DUPLICATE_LIMIT_S = 3600;
@@ -16,9 +16,9 @@ const banners = (device) => [
 ].filter(Boolean).map(([fact, remedy]) => make("p", { class: "banner" }, fact, make("span", {}, remedy)));
 
 // ---- cameras
-const facesNow = (camera) => {
+const facesNow = (device, camera) => {
   const faces = (camera.statistics || {}).faces || {};
-  const known = camera.online && camera.state === "open";
+  const known = device.online && camera.state === "open";
   const labels = order(Object.keys(faces));
   if (!labels.length) return part("p", "note", "No counts yet");
   return part("p", "faces", ...labels.map((label) => make("span", { title: style(label).name }, mark(label), ` ${known ? number(faces[label]) : UNKNOWN}`, part("span", "hidden", ` ${style(label).name}`))));
@@ -48,10 +48,10 @@ class CameraCard {
 
   update(device, camera) {
     this.camera = camera;
-    const [kind, word] = [CAMERA_BADGES[camera.state] || "wait", cameraState(camera.state)];
-    this.state.replaceChildren(badge(kind, word), camera.since ? part("span", "note", ` since ${localTime(camera.since)}`) : "");
-    const rate = ((camera.statistics || {}).rate || {}).frames_per_second;
-    this.facts.replaceChildren(facesNow(camera), part("p", "note", `${camera.source || "Unknown source"} · ${number(rate, 1)} frames/s`));
+    const state = device.online ? camera.state : "";
+    this.state.replaceChildren(cameraBadge(state), state && camera.since ? part("span", "note", ` since ${localTime(camera.since)}`) : "");
+    const rate = state === "open" ? ((camera.statistics || {}).rate || {}).frames_per_second : undefined;
+    this.facts.replaceChildren(facesNow(device, camera), part("p", "note", `${camera.source || "Unknown source"} · ${number(rate, 1)} frames/s`));
     if (!this.show) return;
     this.show.hidden = !camera.snapshot;
     this.take.hidden = !device.commands.includes("snapshot");

@@ -10,11 +10,11 @@ export const STATES = {
   new: ["Never connected", "wait"],
   online: ["Online", "open"],
 };
-const CAMERA_STATES = { opening: "Starting", open: "Running", lost: "Lost", ended: "Ended" };
-export const CAMERA_BADGES = { opening: "wait", open: "open", lost: "lost", ended: "ended" };
+const CAMERA_STATES = { opening: ["Starting", "wait"], open: ["Running", "open"], lost: ["Lost", "lost"], ended: ["Ended", "ended"] };
+const cameraStyle = (state) => (Object.hasOwn(CAMERA_STATES, state) ? CAMERA_STATES[state] : ["Unknown", "wait"]);
 const SYMBOLS = { open: "✓", lost: "✕", warn: "!", wait: "…" };
 
-export const cameraState = (state) => (Object.hasOwn(CAMERA_STATES, state) ? CAMERA_STATES[state] : "Unknown");
+export const cameraBadge = (state) => badge(cameraStyle(state)[1], cameraStyle(state)[0]);
 export const stateOf = (device) => {
   if (!device.online) return device.seen ? "offline" : "new";
   if (device.cameras.some((camera) => camera.state === "lost")) return "lost";

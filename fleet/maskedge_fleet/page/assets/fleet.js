@@ -8,7 +8,7 @@ const compare = new Intl.Collator([], { numeric: true }).compare;
 
 const summaryTiles = ({ devices, cameras, alerts, share_today: share }) => {
   const known = devices.total > 0;
-  const tile = (word, value, state, more = "") => make("li", { "data-state": known ? state : "plain" }, part("span", "number", known ? value : UNKNOWN), more ? part("span", "more", more) : null, part("span", "word", word));
+  const tile = (word, value, state, more = "") => make("li", { "data-state": known ? state : "plain" }, part("span", "number", known ? value : UNKNOWN), more ? part("span", "more", ` ${more}`) : null, part("span", "word", word));
   return [
     tile("Devices online", number(devices.online + devices.lost), "open", known ? `of ${number(devices.total)}` : ""),
     tile("Devices offline", number(devices.offline), devices.offline ? "lost" : "open"),
