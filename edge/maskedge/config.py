@@ -90,6 +90,13 @@ class ModelConfig:
             "processor with dot products of bytes; edge-bench tune measures both",
         },
     )
+    trusted_keys: tuple[Path, ...] = field(
+        default=(),
+        metadata={
+            "help": "public key files (PEM); only models and cascades that one of them has signed are used; bundled: the key of "
+            "the bundled models; empty: unsigned files are used, too (needs the extra remote)"
+        },
+    )
 
     def __post_init__(self) -> None:
         check_settings(self, "model")

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from helpers.postgres import PostgreSQL
+from maskedge_fleet.commands.keys import create_key
+from maskedge_fleet.commands.signing import CommandSigner
 from maskedge_fleet.database.engine import open_engine
 from maskedge_fleet.database.migrate import migrate
 
@@ -36,3 +39,25 @@ def database(empty_database: str) -> str:
     migrate(engine)
     engine.dispose()
     return empty_database
+
+
+@pytest.fixture
+def engine(database: str) -> Iterator[Engine]:
+    """A database with all tables, of each kind."""
+    engine = open_engine(database)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def command_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The private key that signs commands. The public one beside it ends with .pub."""
+    path = tmp_path_factory.mktemp("keys") / "commands.pem"
+    create_key(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def signer(command_key: Path) -> CommandSigner:
+    """The signer with that key."""
+    return CommandSigner(command_key)

@@ -15,6 +15,7 @@ from maskedge.config import DetectConfig, EdgeConfig, changed_keys
 from maskedge.errors import UsageError
 from maskedge.events import UNNAMED, Event
 from maskedge.modelfile.precision import choose_precision
+from maskedge.modelfile.trusted import trust_keys
 from maskedge.sinks import sink_classes
 from maskedge.sinks.base import RunNames, Sink, SinkContext
 from maskedge.sinks.queued import QueuedSink
@@ -55,6 +56,7 @@ def open_detector(config: EdgeConfig, *, every_frame: bool = False, chosen: bool
     """
     detect = config.detect
     choose_precision(config.model.precision)
+    trust_keys(config.model.trusted_keys)
     return MaskDetector(
         config.model.file,
         _load_cascade(detect) or (detect.detector if chosen else None),

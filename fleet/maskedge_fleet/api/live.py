@@ -221,7 +221,7 @@ class _Changes:
 
     @staticmethod
     def _read_online(session: Session) -> dict[int, bool]:
-        return dict(session.execute(select(Device.id, Device.online)).tuples().all())
+        return {row.id: row.online for row in session.execute(select(Device.id, Device.online))}
 
     @staticmethod
     def _newest(session: Session) -> datetime:
@@ -230,7 +230,8 @@ class _Changes:
 
     @staticmethod
     def _read_alerts(session: Session) -> dict[int, datetime | None]:
-        return dict(session.execute(select(Alert.id, Alert.acknowledged).where(Alert.ended.is_(None))).tuples().all())
+        rows = session.execute(select(Alert.id, Alert.acknowledged).where(Alert.ended.is_(None)))
+        return {row.id: row.acknowledged for row in rows}
 
 
 def _without_times(row: dict[str, Any]) -> dict[str, Any]:

@@ -294,6 +294,26 @@ class Alert(Base):
     __table_args__ = (UniqueConstraint("source", "rule", "subject", "since"), Index(None, "ended", "since"))
 
 
+class Notification(Base):
+    """A message about an alert that a receiver has not accepted yet.
+
+    Attributes:
+        kind: `begun` or `ended`.
+        service: Digest of the receiver's address.
+        created: When the alert began or ended.
+        due: When the next attempt is made.
+        attempts: Number of failed attempts.
+    """
+
+    __tablename__ = "notification"
+    alert_id: Mapped[int] = mapped_column(BigId, ForeignKey("alert.id", ondelete="CASCADE"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
+    service: Mapped[str] = mapped_column(String(16), primary_key=True)
+    created: Mapped[datetime]
+    due: Mapped[datetime]
+    attempts: Mapped[int] = mapped_column(default=0)
+
+
 class Model(Base):
     """A signed model file.
 
