@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,9 @@ from helpers.fleet_page.server import FleetServer
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetServer]:
+def fleet(tmp_path_factory: pytest.TempPathFactory, command_key: Path) -> Iterator[FleetServer]:
     """A server with 24 devices at three sites, and counts of a month."""
-    with FleetServer(tmp_path_factory.mktemp("fleet")) as server:
+    with FleetServer(tmp_path_factory.mktemp("fleet"), command_key) as server:
         with Session(server.engine) as session, session.begin():
             fill_devices(session, 24, sites=3)
             fill_counts(session)
@@ -24,9 +25,9 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetServer]:
 
 
 @pytest.fixture
-def new_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetServer]:
+def new_fleet(tmp_path_factory: pytest.TempPathFactory, command_key: Path) -> Iterator[FleetServer]:
     """A server without devices."""
-    with FleetServer(tmp_path_factory.mktemp("fleet")) as server:
+    with FleetServer(tmp_path_factory.mktemp("fleet"), command_key) as server:
         yield server
 
 

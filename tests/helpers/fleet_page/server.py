@@ -11,13 +11,14 @@ from typing import Any
 import uvicorn
 from sqlalchemy.orm import Session
 
+from helpers.fleet_data import create_tokens
 from helpers.streams import until
-from maskedge_fleet.access.tokens import create_token
 from maskedge_fleet.api.app import create_app
+from maskedge_fleet.commands.keys import public_path
 from maskedge_fleet.database.engine import open_engine
 from maskedge_fleet.database.migrate import migrate
 from maskedge_fleet.database.tables import Base
-from maskedge_fleet.settings import ServerConfig, Settings
+from maskedge_fleet.settings import ModelsConfig, ServerConfig, Settings
 
 
 class _Server(uvicorn.Server):
@@ -30,16 +31,29 @@ class _Server(uvicorn.Server):
 
 
 class FleetServer:
-    """A real server in a thread, over SQLite in a folder, with a token of each role."""
+    """A real server in a thread, over SQLite in a folder, with a token of each role.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: Where the database is.
+        command_key: Key that signs commands; models that it has signed are taken too.
+    """
+
+    def __init__(self, folder: Path, command_key: Path | None = None) -> None:
         self.engine = open_engine(f"sqlite:///{folder / 'fleet.sqlite3'}")
         migrate(self.engine)
-        with Session(self.engine) as session, session.begin():
-            self.tokens = {role: create_token(session, f"Ann the {role}", role) for role in ("viewer", "operator", "admin")}
+        self.tokens = create_tokens(self.engine)
         many = "100000/minute"
-        limits = ServerConfig(serve="127.0.0.1:0", token_limit=many, address_limit=many, login_limit=many)
-        app = create_app(self.engine, Settings(server=limits))
+        limits = ServerConfig(
+            serve="127.0.0.1:0",
+            token_limit=many,
+            address_limit=many,
+            login_limit=many,
+            command_key=command_key,
+            public_url="http://localhost/",
+        )
+        app = create_app(
+            self.engine, Settings(server=limits, models=ModelsConfig((public_path(command_key),) if command_key else ()))
+        )
         self._server = _Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=1))
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()

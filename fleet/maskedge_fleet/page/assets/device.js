@@ -5,6 +5,7 @@ import { alertItem } from "./alerts.js";
 import { commandPanel, sendCommand } from "./commands.js";
 import { countsPanel } from "./counts.js";
 import { cameraBadge, stateBadge } from "./devices.js";
+import { memberBadge } from "./rollouts.js";
 
 const CLOCK_LIMIT_S = 5;
 const DUPLICATE_LIMIT_S = 3600;
@@ -100,14 +101,20 @@ const eventsPanel = (context, name) => {
 };
 
 // ---- model
-const modelRows = (device) => {
-  const details = device.model_details || {};
-  const known = {
-    file: ["File", String], release: ["Release", (value) => number(value)], sha256: ["SHA-256", (value) => part("code", "", value)],
-    name: ["Name", String], size: ["Size", bytes], labels: ["Labels", (value) => [value].flat().map((label) => style(label).name).join(", ")],
-  };
-  const rows = Object.entries(known).filter(([key]) => details[key] !== undefined && details[key] !== null && details[key] !== "").map(([key, [words, show]]) => row(words, show(details[key])));
-  return rows.length ? rows : [make("li", { class: "quiet" }, "Not known yet: the device publishes it when it connects.")];
+const MODEL = {
+  file: ["File", String], name: ["Name", String], release: ["Release", (value) => number(value)], size: ["Size", bytes],
+  labels: ["Labels", (value) => [value].flat().map((label) => style(label).name).join(", ")], sha256: ["SHA-256", (value) => part("code", "", value)],
+};
+const modelRows = (details) => Object.entries(MODEL).filter(([key]) => ![undefined, null, ""].includes(details[key])).map(([key, [words, show]]) => row(words, show(details[key])));
+const modelPanel = (device, rollouts) => {
+  const [classifier, detector] = [modelRows(device.model_details), modelRows(device.detector)];
+  if (!classifier.length) return [make("li", { class: "quiet" }, "Not known yet: the device publishes it when it connects.")];
+  const newest = rollouts[0];
+  return [
+    ...(newest ? [row("Roll-out", part("span", "", anchor(`${newest.model.name} · release ${newest.model.release}`, "rollout", String(newest.id)), " ", memberBadge(newest.device_state)))] : []),
+    ...classifier,
+    ...(detector.length ? [part("li", "", make("h3", {}, "Face detector")), ...detector] : []),
+  ];
 };
 
 // ---- settings
@@ -131,7 +138,8 @@ const remove = async (device) => {
 export const showDevice = async (context) => {
   const { root, names: [name], can } = context;
   context.setTitle(name);
-  let device = await get(at("devices", name));
+  let device = null;
+  let rollouts = [];
   const head = part("div", "");
   const warnings = part("div", "warnings");
   const cameras = part("ul", "cards");
@@ -141,7 +149,7 @@ export const showDevice = async (context) => {
   const cards = new Map();
 
   const refresh = async () => {
-    device = await get(at("devices", name));
+    [device, { items: rollouts }] = await Promise.all([get(at("devices", name)), get("rollouts", { device: name, limit: 1 })]);
     if (!context.isLeft()) show();
   };
   const act = async (work) => {
@@ -174,13 +182,13 @@ export const showDevice = async (context) => {
     }
     const rows = healthRows(device.health || {});
     health.replaceChildren(...(rows.length ? rows : [make("li", { class: "quiet" }, "Not known yet: it is part of the statistics of the device.")]));
-    model.replaceChildren(...modelRows(device));
+    model.replaceChildren(...modelPanel(device, rollouts));
   };
   const showAlerts = async () => {
     const page = await get("alerts", { device: name, state: "all", limit: 10 });
     alerts.replaceChildren(...(page.items.length ? page.items.map((alert) => alertItem(context, { ...alert, device: "", site: "" }, showAlerts)) : [make("li", { class: "quiet" }, "✓ No alerts")]));
   };
-  show();
+  await refresh();
   const noCameras = device.full_cameras.length ? null : empty("No cameras yet: they appear when the device connects.");
   root.replaceChildren(head, warnings, part("div", "grid",
     card("Cameras", "wide", ...[noCameras, cameras].filter(Boolean)),

@@ -13,6 +13,7 @@ const ACTIONS = {
 };
 
 export const rolloutBadge = (rollout) => badge(STATES[rollout.state] || "wait", sentence(spaced(rollout.state)));
+export const memberBadge = (state) => badge(DEVICE_STATES[state] || "wait", WORDS[state] || spaced(state));
 export const target = ({ scope }) => (scope.site ? `Site ${scope.site}` : scope.group ? `Group ${scope.group}` : scope.devices ? plural(scope.devices.length, "device") : "All devices");
 const counts = (rollout) => rollout.devices_by_state || {};
 const total = (rollout) => Object.values(counts(rollout)).reduce((sum, value) => sum + value, 0);
@@ -63,7 +64,7 @@ export const showRollout = async (context) => {
       part("ul", "counts summary", ...tiles),
       card("Stages", "", stages(rollout), limits.length ? part("p", "lead", `Halts when ${limits.join(", or when ")}.`) : ""),
       card("Devices", "", rollout.devices.length ? table("Devices", ["Device", "Stage", "State", "Answer", "Changed"], rollout.devices.map((device) => [
-        anchor(device.device, "device", device.device), number(device.stage + 1), badge(DEVICE_STATES[device.state] || "wait", WORDS[device.state] || spaced(device.state)), device.sentence || "–", time(device.changed),
+        anchor(device.device, "device", device.device), number(device.stage + 1), memberBadge(device.state), device.sentence || "–", time(device.changed),
       ])) : empty("No devices take part yet.")));
   };
   await load();
