@@ -77,10 +77,25 @@ def test_a_viewer_sees_no_button_that_changes_something(browser: Chrome, fleet: 
 
 def test_a_revoked_token_ends_the_session(browser: Chrome, new_fleet: FleetServer) -> None:
     visit(browser, new_fleet, role="viewer")
+    until(lambda: words(browser, "live") == "Live")
     header = {"Authorization": f"Bearer {new_fleet.tokens['admin']}"}
     assert httpx.delete(f"{new_fleet.url}api/v1/tokens/viewer", headers=header).status_code == 204
-    browser.execute_script("location.hash = '#/sites'")
     until(lambda: "expired or was revoked" in words(browser, "sign-in-problem"))
+    assert not content(browser)
+
+
+def test_a_hidden_page_has_no_live_connection(browser: Chrome, fleet: FleetServer) -> None:
+    visit(browser, fleet)
+    until(lambda: words(browser, "live") == "Live")
+    page = browser.current_window_handle
+
+    assert fleet.live_clients == 1
+    browser.switch_to.new_window("tab")
+    until(lambda: fleet.live_clients == 0)
+    browser.close()
+    browser.switch_to.window(page)
+    until(lambda: fleet.live_clients == 1)
+    assert words(browser, "live") == "Live"
 
 
 def test_files_have_the_headers_of_a_page_without_inline_scripts(new_fleet: FleetServer) -> None:

@@ -51,15 +51,22 @@ class FleetServer:
             command_key=command_key,
             public_url="http://localhost/",
         )
-        app = create_app(
+        self._app = create_app(
             self.engine, Settings(server=limits, models=ModelsConfig((public_path(command_key),) if command_key else ()))
         )
-        self._server = _Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=1))
+        self._server = _Server(
+            uvicorn.Config(self._app, host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=1)
+        )
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
         until(lambda: self._server.started)
         port = self._server.servers[0].sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{port}/"
+
+    @property
+    def live_clients(self) -> int:
+        """Number of pages that get live messages."""
+        return len(self._app.state.live._tokens)
 
     def add(self, *rows: Base) -> None:
         """Store rows."""

@@ -4,6 +4,7 @@ import { byId } from "./kit.js";
 
 const ROOT = "api/v1";
 const TIMEOUT = 30000;
+const RETRY = 2000;
 
 export class Problem extends Error {
   constructor(status, message) {
@@ -37,7 +38,7 @@ const request = async (method, url, body) => {
   }
   const content = (response.headers.get("Content-Type") || "").includes("json") ? await response.json().catch(() => null) : null;
   if (response.ok) return content;
-  if (response.status === 401 && !url.endsWith("/session")) onSignedOut();
+  if (response.status === 401) onSignedOut();
   throw new Problem(response.status, (content && typeof content.error === "string" && content.error) || `The server answered with the status ${response.status}.`);
 };
 export const get = (path, query) => request("GET", address(path, query));
@@ -76,8 +77,10 @@ export const connect = () => {
   source.addEventListener("error", () => {
     lost = true;
     showState("lost", "Reconnecting");
-    // A browser does not try again after an answer such as 401 or 429.
-    if (source && source.readyState === EventSource.CLOSED) setTimeout(() => { if (source) connect(); }, 5000);
+    // The browser does not try again after a refusal. If the session has ended, so does the page's.
+    if (source && source.readyState === EventSource.CLOSED) {
+      setTimeout(() => get("session").catch(() => {}).then(() => { if (source && source.readyState === EventSource.CLOSED) connect(); }), RETRY);
+    }
   });
   for (const name of MESSAGES) {
     source.addEventListener(name, (event) => {
@@ -90,6 +93,14 @@ export const disconnect = () => {
   if (source) source.close();
   source = null;
 };
+// A hidden page needs no messages, and a browser has few connections to a server.
+document.addEventListener("visibilitychange", () => {
+  if (!source) return;
+  if (document.hidden) {
+    lost = true;
+    source.close();
+  } else connect();
+});
 export const listen = (act) => {
   listeners.add(act);
   return () => listeners.delete(act);

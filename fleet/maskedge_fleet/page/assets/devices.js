@@ -22,7 +22,7 @@ export const stateOf = (device) => {
 };
 export const stateBadge = (device) => badge(STATES[stateOf(device)][1], STATES[stateOf(device)][0]);
 export const running = (device) => device.cameras.filter((camera) => camera.state === "open").length;
-const modelText = ({ model }) => (model.sha256 ? make("span", { title: `${model.file || ""} ${model.sha256}` }, model.release ? `Release ${model.release}` : shortHash(model.sha256)) : UNKNOWN);
+const modelText = ({ model }) => (model.sha256 ? make("span", { class: "whole", title: `${model.file || ""} ${model.sha256}` }, model.release ? `Release ${model.release}` : shortHash(model.sha256)) : UNKNOWN);
 
 // ---- the wall
 // What an offline device measures now is unknown.
@@ -56,7 +56,7 @@ export class Tile {
 }
 
 // ---- the list
-export const COLUMNS = ["Device", "State", "Site and group", "Cameras", "Temp.", "With a mask", "Version", "Model", "Last message"];
+export const COLUMNS = ["Device", "State", "Site and group", "Cameras", "Temp.", "Masked", "Version", "Model", "Seen"];
 const cells = (device) => [
   anchor(device.name, "device", device.name),
   stateBadge(device),

@@ -25,7 +25,12 @@ export const localTime = (iso) => {
 };
 export const time = (iso) => (iso ? make("time", { datetime: iso, title: FULL.format(new Date(iso)) }, localTime(iso)) : UNKNOWN);
 export const since = (iso) => (Date.now() - Date.parse(iso)) / 1000;
-export const ago = (iso) => (iso ? (since(iso) < 5 ? "now" : `${duration(since(iso))} ago`) : "never");
+const UNITS = [[172800, 86400, "days"], [5400, 3600, "h"], [90, 60, "min"], [5, 1, "s"]];
+export const ago = (iso) => {
+  if (!iso) return "never";
+  const unit = UNITS.find(([from]) => since(iso) >= from);
+  return unit ? `${Math.round(since(iso) / unit[1])} ${unit[2]} ago` : "now";
+};
 
 // ---- addresses of views
 export const link = (...parts) => `#/${parts.map(encodeURIComponent).join("/")}`;

@@ -73,7 +73,7 @@ export const showSite = async (context) => {
       await send("DELETE", at("sites", site.name));
       location.hash = "#/sites";
     } catch (error) { problem(error); }
-  });
+  }, "danger quiet");
   const tile = (word, share) => make("li", { "data-state": "plain" }, part("span", "number", percent(share)), part("span", "word", word));
   const list = new List(context.onLeave);
   list.show(devices);

@@ -33,7 +33,8 @@
     const s = Math.max(0, Math.round(value));
     if (s < 90) return `${s} s`;
     if (s < 5400) return `${Math.round(s / 60)} min`;
-    if (s < 172800) return `${Math.floor(s / 3600)} h ${Math.round((s % 3600) / 60)} min`;
+    const minutes = Math.round(s / 60);
+    if (s < 172800) return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
     return `${Math.floor(s / 86400)} days`;
   };
   const row = (words, value, kind = "value") => make("li", {}, make("span", { class: "words" }, words), make("span", { class: kind }, value));
