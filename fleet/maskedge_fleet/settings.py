@@ -133,21 +133,28 @@ class BrokerConfig:
 class RetentionConfig:
     """The section `[retention]`: days that rows are kept; 0 keeps them for ever."""
 
-    minutes_days: int = field(default=60, metadata={"help": "days that counts of minutes are kept", "range": _DAYS})
-    hours_days: int = field(default=800, metadata={"help": "days that counts of hours are kept", "range": _DAYS})
+    minutes_days: int = field(default=90, metadata={"help": "days that counts of minutes are kept", "range": _DAYS})
+    hours_days: int = field(default=3 * 365, metadata={"help": "days that counts of hours are kept", "range": _DAYS})
     days_days: int = field(default=0, metadata={"help": "days that counts of days are kept", "range": _DAYS})
-    events_days: int = field(default=400, metadata={"help": "days that events are kept", "range": _DAYS})
+    events_days: int = field(default=365, metadata={"help": "days that events are kept", "range": _DAYS})
     statistics_days: int = field(default=7, metadata={"help": "days that messages of statistics are kept", "range": _DAYS})
-    alerts_days: int = field(default=400, metadata={"help": "days that ended alerts are kept", "range": _DAYS})
-    rejects_days: int = field(default=30, metadata={"help": "days that rejected messages are kept", "range": _DAYS})
-    audit_days: int = field(default=800, metadata={"help": "days that the audit log is kept", "range": _DAYS})
-    every_s: float = field(
-        default=60.0, metadata={"help": "seconds between two runs of roll-up and retention", "range": Range(0.05, 86_400)}
+    alerts_days: int = field(default=3 * 365, metadata={"help": "days that ended alerts are kept", "range": _DAYS})
+    snapshots_days: int = field(
+        default=30, metadata={"help": "days that pictures of the command snapshot are kept", "range": _DAYS}
     )
+    rejects_days: int = field(default=30, metadata={"help": "days that rejected messages are kept", "range": _DAYS})
+    audit_days: int = field(default=3 * 365, metadata={"help": "days that the audit log is kept", "range": _DAYS})
+    every_s: float = field(default=15.0, metadata={"help": "seconds between two runs of roll-up", "range": Range(0.05, 3600)})
 
     def __post_init__(self) -> None:
-        """Check the values."""
+        """Check the values.
+
+        Raises:
+            UsageError: A value is not valid, or hours are removed before their minutes.
+        """
         check_settings(self, "retention")
+        if self.hours_days and (not self.minutes_days or self.hours_days < self.minutes_days + 2):
+            raise UsageError("hours are kept for at least two days more than minutes: change retention.hours_days or minutes_days.")
 
 
 @dataclass(frozen=True)

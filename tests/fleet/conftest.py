@@ -23,22 +23,41 @@ def postgresql() -> Iterator[PostgreSQL]:
     server.remove()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/fleet.sqlite3"
-    server: PostgreSQL = request.getfixturevalue("postgresql")
-    return server.create_database()
-
-
-@pytest.fixture
-def database(empty_database: str) -> str:
-    """The URL of a database with all tables, of each kind."""
-    engine = open_engine(empty_database)
+@pytest.fixture(scope="session")
+def template(postgresql: PostgreSQL) -> str:
+    """The name of a database with all tables, which tests copy."""
+    url = postgresql.create_database()
+    engine = open_engine(url)
     migrate(engine)
     engine.dispose()
-    return empty_database
+    return str(engine.url.database)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/fleet.sqlite3"
+        return
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    url = server.create_database()
+    yield url
+    server.drop_database(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database with all tables, of each kind."""
+    if request.param == "sqlite":
+        engine = open_engine(f"sqlite:///{tmp_path}/fleet.sqlite3")
+        migrate(engine)
+        engine.dispose()
+        yield engine.url.render_as_string()
+        return
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    url = server.create_database(request.getfixturevalue("template"))
+    yield url
+    server.drop_database(url)
 
 
 @pytest.fixture

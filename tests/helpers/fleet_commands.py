@@ -21,6 +21,7 @@ from maskedge.modelfile.signature import key_id, load_public_key
 from maskedge_fleet.database.tables import Camera, Command, Device, MinuteCounts, Series, Site, Statistics
 
 from .brokers import wait_for
+from .fleet_data import add_device, add_site
 
 ALL_COMMANDS = ["reload", "restart", "snapshot", "privacy", "log_level", "update_model"]
 OLD, NEW = "0" * 64, "f" * 64
@@ -44,32 +45,19 @@ def add_devices(
     with Session(engine) as session, session.begin():
         place = None
         if site is not None:
-            place = session.scalar(select(Site).where(Site.name == site)) or Site(name=site)
-            session.add(place)
-            session.flush()
+            place = session.scalar(select(Site).where(Site.name == site)) or add_site(session, site)
         for name in names:
-            device = Device(
-                name=name,
-                prefix=f"maskedge/{name}",
-                site_id=None if place is None else place.id,
-                group=group,
-                online=online,
-                created=seen,
-                seen=seen,
-                commands=list(ALL_COMMANDS),
-                model={"sha256": OLD, "release": release},
-                detector={},
-                health={},
-            )
-            session.add(device)
-            session.flush()
-            camera = Camera(
-                device_id=device.id, name="camera", prefix=device.prefix, online=online, state="open", statistics={}, alerts=[]
-            )
-            session.add(camera)
-            session.flush()
-            session.add(Series(camera_id=camera.id))
-        return {name: number for name, number in session.execute(select(Device.name, Device.id)) if name in names}
+            model = {"sha256": OLD, "release": release}
+            columns = {
+                "online": online,
+                "group": group,
+                "created": seen,
+                "seen": seen,
+                "commands": list(ALL_COMMANDS),
+                "model": model,
+            }
+            add_device(session, name, site=place, **columns)
+        return {row.name: row.id for row in session.execute(select(Device.name, Device.id)) if row.name in names}
 
 
 def change_device(engine: Engine, name: str, **values: Any) -> None:
@@ -148,6 +136,7 @@ class ScriptedDevice:
         }
         self._key = load_public_key(public_key)
         self._script = script or (lambda kind, arguments: [{"status": "done", "sentence": f"{kind} done"}])
+        self._answers: dict[str, list[Answer]] = {}
         self._lock = threading.Lock()
         self._subscribed = threading.Event()
         self._client = Client(CallbackAPIVersion.VERSION2, f"scripted-{name}", protocol=MQTTv5)
@@ -188,11 +177,15 @@ class ScriptedDevice:
             self.refused.append(str(error))
             return
         with self._lock:
+            if claims["jti"] in self._answers:
+                self.answer(claims["jti"], claims["cmd"], **self._answers[claims["jti"]][-1])
+                return
             if self.accepted and claims["seq"] <= self.accepted[-1]["seq"]:
                 self.refused.append("replay")
                 return
             self.accepted.append(claims)
-        for answer in self._script(claims["cmd"], claims["args"]):
+        self._answers[claims["jti"]] = self._script(claims["cmd"], claims["args"])
+        for answer in self._answers[claims["jti"]]:
             self.answer(claims["jti"], claims["cmd"], **answer)
 
     def answer(self, command: str, kind: str, **answer: Any) -> None:

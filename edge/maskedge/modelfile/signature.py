@@ -385,4 +385,6 @@ def has_cryptography() -> bool:
 
 def _require_cryptography() -> None:
     if not has_cryptography():
-        raise UsageError(f"keys and signatures need the package cryptography: install the extra remote: {install_command('remote')}")
+        raise UsageError(
+            f"keys and signatures need the package cryptography: install the extra remote: {install_command('remote')}"
+        )

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 
-from sqlalchemy import Engine, and_, exists, or_, select, update
+from sqlalchemy import Engine, Executable, and_, exists, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from maskedge_fleet.database.tables import Command, Device
 
 AT_ONCE = 100
 """Number of commands that are sent together."""
+RESEND_S = 30
+"""Seconds after which an unanswered command is sent again."""
 ANSWER_S = 30
 """Seconds after its expiry in which the answer to a command may still be on its way."""
 PROGRESS_S = 1800
@@ -22,11 +24,12 @@ Publish = Callable[[Sequence[tuple[str, str]]], list[bool]]
 
 
 def send_waiting(engine: Engine, publish: Publish, now: datetime | None = None) -> int:
-    """Publish waiting commands. Several processes may call this at the same time.
+    """Publish waiting commands, and again those that a connected device has not answered.
 
     A command to a device waits until all earlier ones to this device are sent, because the device
-    refuses lower numbers. A process that dies before it has recorded the confirmation sends the
-    command again, and the device refuses the second one as a replay.
+    refuses lower numbers. Sending a command again is harmless: a device that has executed it repeats
+    its answer. So a process may die before it has recorded the broker's confirmation, and an answer
+    may get lost. Several processes may call this at the same time.
 
     Args:
         engine: The database. In PostgreSQL, the rows are locked while they are sent. For SQLite,
@@ -38,6 +41,27 @@ def send_waiting(engine: Engine, publish: Publish, now: datetime | None = None) 
         Number of commands that are sent.
     """
     now = now or datetime.now(timezone.utc)
+    with Session(engine) as session:
+        rows = session.execute(_due_commands(now)).all()
+        if not rows:
+            return 0
+        if engine.dialect.name == "sqlite":
+            session.rollback()
+        confirmed = publish([(f"{row.prefix}/command", row.token) for row in rows])
+        sent = [row for row, arrived in zip(rows, confirmed, strict=True) if arrived]
+        if sent:
+            # In SQLite the answer may already be there.
+            numbers = [row.id for row in sent]
+            session.execute(update(Command).where(Command.id.in_(numbers), Command.state == "waiting").values(state="sent"))
+            # Again after 30 s, then after twice the time each.
+            waits = (max(timedelta(seconds=RESEND_S), now - row.created) for row in sent)
+            session.execute(update(Command), [{"id": row.id, "due": now + wait} for row, wait in zip(sent, waits, strict=True)])
+        session.commit()
+    return len(sent)
+
+
+def _due_commands(now: datetime) -> Executable:
+    """Return the query of the commands to send, with their rows locked."""
     earlier = aliased(Command)
     is_first = ~exists().where(
         earlier.device_id == Command.device_id,
@@ -45,26 +69,17 @@ def send_waiting(engine: Engine, publish: Publish, now: datetime | None = None) 
         earlier.sequence < Command.sequence,
         earlier.expires > now,
     )
-    query = (
-        select(Command.id, Device.prefix, Command.token)
+    first = and_(Command.state == "waiting", Command.expires > now, is_first)
+    again = and_(Command.state == "sent", Command.expires > now, Device.online)
+    lost = and_(Command.state == "progress", Device.online)
+    return (
+        select(Command.id, Device.prefix, Command.token, Command.created)
         .join(Device)
-        .where(Command.state == "waiting", Command.expires > now, is_first)
+        .where(Command.due <= now, or_(first, again, lost))
         .order_by(Command.created)
         .limit(AT_ONCE)
         .with_for_update(skip_locked=True, of=Command)
     )
-    with Session(engine) as session:
-        rows = session.execute(query).all()
-        if not rows:
-            return 0
-        if engine.dialect.name == "sqlite":
-            session.rollback()
-        confirmed = publish([(f"{row.prefix}/command", row.token) for row in rows])
-        sent = [row.id for row, arrived in zip(rows, confirmed, strict=True) if arrived]
-        # In SQLite the answer may already be there.
-        session.execute(update(Command).where(Command.id.in_(sent), Command.state == "waiting").values(state="sent"))
-        session.commit()
-    return len(sent)
 
 
 def expire(engine: Engine, now: datetime | None = None) -> None:

@@ -101,6 +101,7 @@ def queue_command(
         created_by=by,
         expires=expires,
         state="waiting",
+        due=issued,
         answer={},
     )
     session.add(command)

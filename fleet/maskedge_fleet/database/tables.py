@@ -397,6 +397,7 @@ class Command(Base):
         token: The signed command (JWT), as it is sent.
         state: `waiting` (not sent to the broker yet), `sent`, `progress`, `done`, `refused`,
             `failed` or `expired`.
+        due: When it is sent the first time, or again.
         answer: The newest answer of the device.
     """
 
@@ -411,6 +412,7 @@ class Command(Base):
     created_by: Mapped[str] = mapped_column(default="")
     expires: Mapped[datetime]
     state: Mapped[str] = mapped_column(String(16), default="waiting", index=True)
+    due: Mapped[datetime]
     answer: Mapped[dict[str, Any]] = mapped_column(default=dict)
     answered: Mapped[datetime | None]
     __table_args__ = (UniqueConstraint("device_id", "sequence"),)

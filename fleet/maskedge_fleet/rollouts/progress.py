@@ -79,10 +79,10 @@ class Member:
             self.set_state(_STAGES.get(command.answer.get("stage", ""), self.row.state), now)
         elif command.state == "done":
             self.set_state("active", now)
+        elif command.state == "expired" or _came_too_late(command):
+            self._retry(now)
         elif command.state in ("refused", "failed"):
             self.set_state("failed", now, self._sentence(f"the command was {command.state}"))
-        elif command.state == "expired":
-            self._retry(now)
 
     def _retry(self, now: datetime) -> None:
         """Let a device without an answer wait for its next command."""
@@ -131,6 +131,11 @@ class Member:
     def _sentence(self, default: str) -> str:
         answer = self.command.answer if self.command is not None else {}
         return str(answer.get("sentence") or default)
+
+
+def _came_too_late(command: Command) -> bool:
+    """Return True if the device was offline until the command had expired, and therefore refused it."""
+    return command.state == "refused" and command.answered is not None and command.answered > command.expires
 
 
 def load_members(session: Session, rollout: Rollout, model: Model) -> list[Member]:

@@ -79,9 +79,9 @@ def test_a_command_that_is_rolled_back_takes_no_number(engine: Engine, signer: C
     assert [command.sequence for command in commands_of(engine, "door")] == [1]
 
 
-@pytest.mark.parametrize(
-    ("kind", "arguments"),
-    [
+def test_invalid_commands_are_refused(engine: Engine, signer: CommandSigner) -> None:
+    add_devices(engine, "door")
+    wrong: list[tuple[str, dict[str, object]]] = [
         ("reload", {"now": True}),
         ("snapshot", {"camera": "a/b"}),
         ("snapshot", {"camera": 3}),
@@ -91,12 +91,10 @@ def test_a_command_that_is_rolled_back_takes_no_number(engine: Engine, signer: C
         ("update_model", {"url": "https://example.org"}),
         ("revert_model", {"kind": "haar"}),
         ("format_disk", {}),
-    ],
-)
-def test_invalid_commands_are_refused(engine: Engine, signer: CommandSigner, kind: str, arguments: dict[str, object]) -> None:
-    add_devices(engine, "door")
-    with pytest.raises(UsageError):
-        send(engine, signer, "door", kind, **arguments)
+    ]
+    for kind, arguments in wrong:
+        with pytest.raises(UsageError):
+            send(engine, signer, "door", kind, **arguments)
     assert commands_of(engine, "door") == []
 
 
@@ -156,6 +154,24 @@ def test_a_sender_that_dies_before_it_records_the_confirmation_sends_the_same_to
     assert broker.messages[0] == broker.messages[1]
 
 
+def test_an_unanswered_command_is_sent_again_to_a_connected_device(engine: Engine, signer: CommandSigner) -> None:
+    add_devices(engine, "door", "hall")
+    send(engine, signer, "door")
+    number = send(engine, signer, "hall")
+    change_device(engine, "hall", online=False)
+    broker = Broker()
+    # After 30 s, then after twice the time each, until it expires.
+    moments = (0, 1, 29, 30, 59, 60, 119, 120, 239, 240, 299, 301, 400)
+    sent = [second for second in moments if send_waiting(engine, broker.publish, START + timedelta(seconds=second))]
+    assert sent == [0, 30, 60, 120, 240]
+    assert len({token for topic, token in broker.messages if "door" in topic}) == 1
+    assert len([topic for topic, _ in broker.messages if "hall" in topic]) == 1, "the broker keeps it for the device"
+    # The answer to a command in progress may get lost as well.
+    change_device(engine, "hall", online=True)
+    answer_command(engine, number, "progress", START, stage="trial")
+    assert send_waiting(engine, broker.publish, START + timedelta(seconds=500)) == 1
+
+
 def test_two_senders_send_no_command_twice(engine: Engine, signer: CommandSigner) -> None:
     if engine.dialect.name == "sqlite":
         pytest.skip("in SQLite, a lock lets one process send")
@@ -190,6 +206,7 @@ def test_commands_expire_if_nobody_answers(engine: Engine, signer: CommandSigner
         session.get_one(Command, sent).state = "sent"
     answer_command(engine, busy, "progress", START, stage="downloaded")
     answer_command(engine, done, "done", START)
+    change_device(engine, "door", online=False)
 
     def states(seconds: float) -> dict[str, str]:
         expire(engine, START + timedelta(seconds=seconds))

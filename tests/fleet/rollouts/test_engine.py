@@ -155,6 +155,19 @@ def test_a_command_that_expires_offline_is_sent_again(fleet: Fleet) -> None:
     assert [command.state for command in commands_of(fleet.engine, "a")] == ["expired", "waiting"]
 
 
+def test_a_device_that_was_offline_until_the_command_expired_gets_another(fleet: Fleet) -> None:
+    add_devices(fleet.engine, "a")
+    fleet.start(CANARY)
+    fleet.run()
+    # The server was stopped meanwhile, so it has not noticed the expiry.
+    fleet.now += timedelta(seconds=5000)
+    fleet.answer("a", status="refused", sentence="the command expired")
+    fleet.run()
+    assert fleet.rollout().state == "running"
+    assert fleet.states() == {"a": "sent"}
+    assert len(commands_of(fleet.engine, "a")) == 2
+
+
 def test_a_connected_device_that_never_answers_fails(fleet: Fleet) -> None:
     add_devices(fleet.engine, "a")
     fleet.start(CANARY)

@@ -156,6 +156,7 @@ def upgrade() -> None:
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.Column("expires", UtcTime(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("due", UtcTime(), nullable=False),
         sa.Column("answer", Json, nullable=False),
         sa.Column("answered", UtcTime(), nullable=True),
         sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("fk_command_device_id"), ondelete="CASCADE"),
