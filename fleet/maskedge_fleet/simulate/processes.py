@@ -103,7 +103,7 @@ def simulate(plan: Plan, started: threading.Event | None = None) -> Totals:
 
 @contextmanager
 def _signals(stop: Signal) -> Iterator[None]:
-    """Let SIGINT and SIGTERM end the simulation cleanly."""
+    """End the simulation cleanly at SIGINT and SIGTERM."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         # The main thread waits inside `stop`, so it must not be set here.
