@@ -22,8 +22,6 @@ from .scene import LABELS, LINE, RULE, ZONE, Scene
 
 _IMAGE = np.zeros((4, 4, 3), np.uint8)
 _FRAMES_PER_SECOND = 10.0
-_POLL_S = 0.5
-"""Ten times as long as that of a real device, which takes a tenth of the CPU time."""
 _MASKED = (0.35, 0.97)
 """Range of the shares of masked people, by site."""
 
@@ -78,7 +76,6 @@ class SimulatedDevice:
             zones=(ZONE,),
             lines=(LINE,),
             device=self.name,
-            poll_s=_POLL_S,
         )
 
     def step(self) -> None:

@@ -31,8 +31,7 @@ _log = logging.getLogger(__name__)
 _IN_FLIGHT = 16  # below the 20 that Mosquitto takes by default
 _KEEP_ALIVE = 30
 _ANSWER_TIMEOUT = 10.0
-POLL_S = 0.05
-"""Maximum time in seconds until a new message is noticed."""
+_SLICE = 0.05
 _SESSION = 3600
 _CLOSE_SECONDS = 0.5
 _LONGEST_WAIT = 30.0
@@ -133,8 +132,6 @@ class BrokerLink:
         on_state: Called on this thread: with a message when the broker is unreachable or refuses
             the connection, and with None when the connection is restored.
         on_tick: Called repeatedly on this thread while connected. It may call `publish_value`.
-        poll_s: Maximum time in seconds until a new message is noticed. A process with many
-            connections saves CPU time by a longer one.
 
     Attributes:
         problem: Reason for the missing connection; None while connected.
@@ -154,7 +151,6 @@ class BrokerLink:
         on_state: Callable[[str | None], None],
         on_tick: Callable[[], None],
         on_cleared: Callable[[str], None] = lambda _: None,
-        poll_s: float = POLL_S,
     ) -> None:
         self.problem: str | None = None
         self.delivered = 0
@@ -166,7 +162,6 @@ class BrokerLink:
         self._on_state = on_state
         self._on_tick = on_tick
         self._on_cleared = on_cleared
-        self._poll_s = poll_s
         self._client_id = address.client_id or f"maskedge-{secrets.token_hex(6)}"
         self._retained: dict[str, str | bytes] = {}
         self._pending: dict[str, tuple[str | bytes, bool]] = {}
@@ -270,7 +265,7 @@ class BrokerLink:
         served = False
         asked = time.monotonic()
         deadline: float | None = None
-        while self._client.loop(self._poll_s) == 0 and not self._over:
+        while self._client.loop(_SLICE) == 0 and not self._over:
             now = time.monotonic()
             if not self._connected:
                 if self._stop.is_set() or now - asked > _ANSWER_TIMEOUT:
@@ -369,7 +364,7 @@ class BrokerLink:
         end = time.monotonic() + _CLOSE_SECONDS / 2
         # If the client disconnected before the confirmation, the broker would publish the last
         # will, a second `offline`.
-        while message.rc == 0 and not message.is_published() and self._client.loop(POLL_S) == 0 and time.monotonic() < end:
+        while message.rc == 0 and not message.is_published() and self._client.loop(_SLICE) == 0 and time.monotonic() < end:
             pass
         self._client.disconnect()
         self._drain()
@@ -377,7 +372,7 @@ class BrokerLink:
     def _drain(self) -> None:
         """Serve a connection after a disconnect until it has ended."""
         end = time.monotonic() + _CLOSE_SECONDS / 2
-        while self._client.loop(POLL_S) == 0 and time.monotonic() < end:
+        while self._client.loop(_SLICE) == 0 and time.monotonic() < end:
             pass
 
     def _handle_connect(

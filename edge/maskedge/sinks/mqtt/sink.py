@@ -95,7 +95,6 @@ class MqttSink(Sink):
         lines: Names of the counting lines, for discovery.
         device: Name of the device, for the default topic; empty: the host name.
         camera: Name of the camera, for the default topic and discovery; empty if it has none.
-        poll_s: Maximum time in seconds until a new message is noticed; None for the default.
 
     Raises:
         UsageError: The configuration is invalid.
@@ -121,12 +120,11 @@ class MqttSink(Sink):
         device: str = "",
         camera: str = "",
         lines: Sequence[str] = (),
-        poll_s: float | None = None,
     ) -> None:
         import paho.mqtt.client  # noqa: F401  (before anything is opened)
 
         # Imported here: TLS and SQLite are loaded only for a broker.
-        from .connection import POLL_S, BrokerLink
+        from .connection import BrokerLink
         from .spool import Spool
 
         self._config = config
@@ -158,7 +156,6 @@ class MqttSink(Sink):
             on_state=self._on_state,
             on_tick=self._on_tick,
             on_cleared=self._spool.forget_retained,
-            poll_s=POLL_S if poll_s is None else poll_s,
         )
         self.describe(alerts, zones, lines)
         self._link.start()
