@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def main(model: Path | None, file: Path | None) -> None:
     silence_libraries()
     failed = False
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
-        _python, _host, _opencv, _onnxruntime, lambda: _models(model), _display, lambda: _cameras(file)
+        _python, _host, _opencv, _onnxruntime, lambda: _models(model, file), _display, lambda: _cameras(file)
     )  # fmt: skip
     try:
         for check in checks:
@@ -131,17 +131,25 @@ def _finds(side: float) -> str:
     return f"finds faces from {side:.0f} pixels in a picture of {_FRAME_SIZE[0]} x {_FRAME_SIZE[1]}"
 
 
-def _models(chosen: Path | None) -> Iterator[Finding]:
+def _models(chosen: Path | None, file: Path | None) -> Iterator[Finding]:
     try:
         from maskedge.modelfile.precision import bundled_classifier, bundled_detector
     except ImportError:
         return  # reported by an earlier check
+    keys: tuple[Path, ...] = ()
+    if file is not None:
+        from maskedge.config import load_config
+        from maskedge.modelfile.trusted import trust_keys
+
+        keys = load_config(file).config.model.trusted_keys
+        trust_keys(keys)
     for path in (chosen,) if chosen else (bundled_classifier(), bundled_detector()):
-        yield from _model(path)
+        yield from _model(path, keys)
 
 
-def _model(path: Path) -> Iterator[Finding]:
+def _model(path: Path, keys: Sequence[Path]) -> Iterator[Finding]:
     try:
+        from maskedge.modelfile.trusted import describe_signature
         from maskedge.vision.classifier import MaskClassifier
         from maskedge.vision.detectors.network import CnnDetector
         from maskedge.vision.self_test import verify
@@ -149,6 +157,7 @@ def _model(path: Path) -> Iterator[Finding]:
         return  # reported by an earlier check
     try:
         found = verify(path)
+        signature = describe_signature(path, path.read_bytes(), keys)
         facts = f"model {path.name}: {', '.join(found.labels)}"
         if found.kind == "detector":
             facts += f"; {_finds(CnnDetector(path).smallest_face(*_FRAME_SIZE))}"
@@ -158,6 +167,7 @@ def _model(path: Path) -> Iterator[Finding]:
         yield Finding("FAIL", f"model: {error}")
         return
     facts += f"; checksum verified ({', '.join(found.checksums)})" if found.checksums else "; no checksum recorded"
+    facts += f"; {signature or 'not signed'}"
     facts += f"; self-test on {found.inputs} faces: largest difference {found.worst:.1e}"
     if found.passed:
         yield Finding("ok", facts)

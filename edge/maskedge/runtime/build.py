@@ -12,9 +12,11 @@ from maskedge.alerts.actions import Actions
 from maskedge.alerts.engine import AlertEngine
 from maskedge.alerts.registry import check_labels, check_rules
 from maskedge.config import DetectConfig, EdgeConfig, changed_keys
-from maskedge.errors import UsageError
+from maskedge.errors import ModelError, UsageError
 from maskedge.events import UNNAMED, Event
 from maskedge.modelfile.precision import choose_precision
+from maskedge.modelfile.signature import read_signature
+from maskedge.modelfile.trusted import trust_keys
 from maskedge.sinks import sink_classes
 from maskedge.sinks.base import RunNames, Sink, SinkContext
 from maskedge.sinks.queued import QueuedSink
@@ -35,7 +37,7 @@ from .state import RunState
 WITHOUT_RESTART = (
     *("alerts", "line", "zones.roi", "limits.max_fps", "limits.cpu_budget", "privacy.anonymize", "privacy.stats_only"),
     *("detect.every", "detect.face_threshold", "detect.operating_point", "detect.domain", "detect.sync", "detect.motion_gate"),
-    *("log.format", "log.level"),
+    *("log.format", "log.level", "fleet.commands", "fleet.trusted_keys"),
 )
 """Keys that take effect on a reload."""
 
@@ -55,6 +57,7 @@ def open_detector(config: EdgeConfig, *, every_frame: bool = False, chosen: bool
     """
     detect = config.detect
     choose_precision(config.model.precision)
+    trust_keys(config.model.trusted_keys)
     return MaskDetector(
         config.model.file,
         _load_cascade(detect) or (detect.detector if chosen else None),
@@ -167,10 +170,10 @@ class Run:
         self._shared = {} if shared is None else shared
         self._opened: dict[str, Sink] = {}
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        model = _describe_model(detector)
+        models = describe_models(detector)
         camera, device = config.camera or UNNAMED, config.device.shown_name
         settings = _describe_settings(config, detector)
-        state = RunState(source.name, labels=detector.labels, model=model, settings=settings, camera=camera, device=device)
+        state = RunState(source.name, labels=detector.labels, models=models, settings=settings, camera=camera, device=device)
         self.context = RunContext(
             state=state,
             zones=Zones.parse(config.zones.roi),
@@ -210,6 +213,7 @@ class Run:
             named=bool(config.camera),
             shared=self._shared,
             history=config.history.path,
+            fleet=config.fleet.enabled,
         )
         for sink, settings in wanted:
             opened = sink.open(settings, facts)
@@ -259,7 +263,7 @@ class Run:
         self._detector.set_tracking_mode(**_tracking_mode(config, self._source))
         self._config = config
         self._state.update_settings(_reloadable_settings(config, self._detector))
-        if {"alerts", "line", "zones.roi"} & set(changed):
+        if {"alerts", "line", "zones.roi", "fleet.commands"} & set(changed):
             for opened in self._opened.values():
                 opened.update_names(self._names())
         return [key for key in changed if key in WITHOUT_RESTART], [key for key in changed if key not in WITHOUT_RESTART]
@@ -272,7 +276,10 @@ class Run:
 
     def _names(self) -> RunNames:
         return RunNames(
-            {rule.name: rule.actions for rule in self._config.alerts}, self.context.zones.names, self.context.lines.names
+            {rule.name: rule.actions for rule in self._config.alerts},
+            self.context.zones.names,
+            self.context.lines.names,
+            self._config.fleet.commands,
         )
 
     def _add(self, kind: type[Sink], opened: Sink) -> None:
@@ -344,10 +351,27 @@ def build_run(
     return run
 
 
-def _describe_model(detector: MaskDetector) -> dict[str, Any]:
-    path = detector.classifier.path
+def describe_models(detector: MaskDetector) -> dict[str, dict[str, Any]]:
+    """Return the keys `model` and `detector_model` of the state of a run (docs/contracts.md)."""
+    path = getattr(detector.detector, "path", None)
+    return {
+        "model": _describe_file(detector.classifier.path) | {"labels": list(detector.labels)},
+        "detector_model": {"name": detector.detector_name} | (_describe_file(path) if isinstance(path, Path) else {}),
+    }
+
+
+def _describe_file(path: Path) -> dict[str, Any]:
+    """Return name, checksum and release of a model file. The release is None without a signature."""
     checksum = hashlib.sha256(path.read_bytes()).hexdigest()
-    return {"name": path.name, "sha256": checksum, "labels": list(detector.labels)}
+    try:
+        signature = read_signature(path)
+    except ModelError:
+        signature = None
+    return {
+        "name": path.name,
+        "sha256": checksum,
+        "release": signature.release if signature is not None and signature.sha256 == checksum else None,
+    }
 
 
 def _describe_settings(config: EdgeConfig, detector: MaskDetector) -> dict[str, Any]:
