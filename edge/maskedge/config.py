@@ -432,7 +432,7 @@ def _load(file: Path | None, environment: Mapping[str, str], flags: Mapping[str,
     rules: tuple[Any, ...] = ()
     lines: tuple[Any, ...] = ()
     tables: tuple[CameraTable, ...] = ()
-    for section, content in _read_toml(file).items() if file is not None else ():
+    for section, content in read_toml(file).items() if file is not None else ():
         if section == "alerts":
             rules = _read_rules(content, f"{file}: alerts")
         elif section == "line":
@@ -642,7 +642,12 @@ def _load_class(module: str, name: str) -> type[Any]:
     return loaded
 
 
-def _read_toml(file: Path) -> dict[str, Any]:
+def read_toml(file: Path) -> dict[str, Any]:
+    """Return the content of a configuration file, with bounded size and nesting.
+
+    Raises:
+        UsageError: The file cannot be read, or is not TOML.
+    """
     toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
         text = read_text(file.expanduser(), MOST_BYTES)
@@ -720,19 +725,27 @@ def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str, 
 def _check_section(section: str, where: str) -> None:
     known = (*section_names(), "alerts", "camera", "line")
     if section not in known:
-        raise UsageError(f"{where}: there is no section [{shown(section)[1:-1]}]{_nearest(section, known)}")
+        raise UsageError(f"{where}: there is no section [{shown(section)[1:-1]}]{nearest_name(section, known)}")
 
 
-def _nearest(name: str, known: tuple[str, ...]) -> str:
+def nearest_name(name: str, known: tuple[str, ...]) -> str:
+    """Return the end of a message about an unknown name: the most similar known name, or all of them."""
     close = difflib.get_close_matches(name[:100], known, 1, 0.5)
     return f": did you mean {close[0]}?" if close else f"; known are {', '.join(known)}."
 
 
 def _typed(section: str, key: str, value: Any, where: str, *, parse: bool = False) -> Any:
-    """Convert a value to the type of its key.
+    """Convert a value to the type of a key of edge.toml (see `typed_value`)."""
+    owner = {"alerts": "an alert rule", "line": "a line"}.get(section, f"[{section}]")
+    return typed_value(section_class(section), owner, key, value, where, parse=parse)
+
+
+def typed_value(cls: type[Any], owner: str, key: str, value: Any, where: str, *, parse: bool = False) -> Any:
+    """Convert a value to the type of its key, and check its bounds.
 
     Args:
-        section: Section of the key.
+        cls: Dataclass of the section.
+        owner: Name of the section for messages, such as `[web]`.
         key: Name of the key.
         value: A TOML value, or the text of a variable.
         where: Place of the value, for messages.
@@ -741,12 +754,10 @@ def _typed(section: str, key: str, value: Any, where: str, *, parse: bool = Fals
     Raises:
         UsageError: The key is unknown, or the value does not fit.
     """
-    cls = section_class(section)
     known = {entry.name: entry for entry in fields(cls)}
     if key not in known:
-        owner = {"alerts": "an alert rule", "line": "a line"}.get(section, f"[{section}]")
         place = f"{where}: {owner} has no key {shown(key)}"
-        raise UsageError(f"{place}{_nearest(key, tuple(known))}")
+        raise UsageError(f"{place}{nearest_name(key, tuple(known))}")
     hint = get_type_hints(cls)[key]
     try:
         typed = _parse(value, hint) if parse else _convert(value, hint)

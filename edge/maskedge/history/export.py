@@ -28,14 +28,15 @@ def to_csv(answer: Mapping[str, Any]) -> str:
         for event in answer["events"]:
             own = {name: event[name] for name in EVENT_COLUMNS if name in event}
             rest = {name: value for name, value in event.items() if name not in own}
-            events.writerow({name: _safe(value) for name, value in {**own, "details": to_json(rest) if rest else ""}.items()})
+            cells = {**own, "details": to_json(rest) if rest else ""}
+            events.writerow({name: guard_formula(value) for name, value in cells.items()})
         return text.getvalue()
     rows = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     rows.writeheader()
     for row in answer["rows"]:
-        own = {name: _safe(value) for name, value in row.items() if name in COLUMNS}
+        own = {name: guard_formula(value) for name, value in row.items() if name in COLUMNS}
         for label in answer["labels"]:
-            rows.writerow(own | {"label": _safe(label), "face_s": row["face_s"][label], "people": row["people"][label]})
+            rows.writerow(own | {"label": guard_formula(label), "face_s": row["face_s"][label], "people": row["people"][label]})
         if not answer["labels"]:
             rows.writerow({**own, "face_s": "", "people": ""})
     return text.getvalue()
@@ -69,8 +70,8 @@ def to_text(answer: Mapping[str, Any]) -> str:
     return _table(cells) if len(cells) > 1 else "no counts in this range\n"
 
 
-def _safe(value: Any) -> Any:
-    """Return a value that no spreadsheet takes for a formula."""
+def guard_formula(value: Any) -> Any:
+    """Return a value that no spreadsheet takes for a formula: text gets an apostrophe before it."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 

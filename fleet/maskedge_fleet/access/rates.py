@@ -1,0 +1,53 @@
+"""Limits on the number of requests of a token and of an address, and of refused tokens."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from limits import RateLimitItem, parse
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
+
+from maskedge.errors import UsageError
+from maskedge.settings import shown
+from maskedge_fleet.settings import ServerConfig
+
+
+class RateLimits:
+    """Counts requests in this process.
+
+    Args:
+        config: The section `[server]`.
+
+    Raises:
+        UsageError: A limit is not of the form `600/minute`.
+    """
+
+    def __init__(self, config: ServerConfig) -> None:
+        self._items: dict[str, RateLimitItem] = {
+            "token": _parse("token_limit", config.token_limit),
+            "address": _parse("address_limit", config.address_limit),
+            "login": _parse("login_limit", config.login_limit),
+        }
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+
+    def count(self, kind: str, key: str) -> int:
+        """Count a request. Return 0, or the seconds to wait if the limit is exceeded.
+
+        Args:
+            kind: `token`, `address` or `login`.
+            key: Identifies the token or the address.
+        """
+        item = self._items[kind]
+        if self._limiter.hit(item, kind, key):
+            return 0
+        reset = self._limiter.get_window_stats(item, kind, key).reset_time
+        return max(1, math.ceil(reset - time.time()))
+
+
+def _parse(name: str, text: str) -> RateLimitItem:
+    try:
+        return parse(text)
+    except ValueError:
+        raise UsageError(f"server.{name} is a limit such as 600/minute, got {shown(text)}.") from None

@@ -1,0 +1,7 @@
+"""Endpoints of commands."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+router = APIRouter(tags=["commands"])

@@ -1,0 +1,1 @@
+"""Parts that all endpoints of the API share: access, errors, protection and pages of lists."""

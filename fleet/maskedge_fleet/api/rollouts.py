@@ -1,0 +1,7 @@
+"""Endpoints of rollouts."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+router = APIRouter(tags=["rollouts"])

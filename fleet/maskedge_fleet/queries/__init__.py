@@ -1,0 +1,1 @@
+"""Queries of the database, for the API, alerts and roll-outs."""
