@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 )
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Seconds to run.  [default: until it is stopped]")
 @click.option(
-    "--drain-s", type=click.FloatRange(0), default=30.0, show_default=True, help="Seconds to wait for confirmations at the end."
+    "--drain-s", type=click.FloatRange(0), default=60.0, show_default=True, help="Seconds to wait for confirmations at the end."
 )
 @click.option("--processes", type=click.IntRange(1, 1000), help="Number of processes.  [default: one for each 150 devices]")
 @click.option("--sites", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Number of sites.")
@@ -59,7 +59,8 @@ if TYPE_CHECKING:
 def simulate(devices: int, database: str | None, record: Path | None, folder: Path | None, overwrite: bool, **options: Any) -> None:
     """Simulate N devices that publish through the MQTT output of a real device.
 
-    People come, change the label, cross a line and leave; cameras are lost and come back.
+    People come, change the label, cross a line and leave; cameras are lost and come back. At the end,
+    the devices wait until edge-fleet ingest has confirmed their messages.
     """
     use_one_blas_thread()
     silence_libraries()

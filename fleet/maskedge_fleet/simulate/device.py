@@ -12,8 +12,10 @@ import numpy as np
 from maskedge.errors import OutputError
 from maskedge.events import UNNAMED
 from maskedge.results import FrameResult
+from maskedge.sinks.mqtt.fleet import FleetMode
 from maskedge.sinks.mqtt.sink import MqttConfig, MqttSink
 from maskedge.support.text import utc
+from maskedge.system.state_folder import instance_id
 from maskedge.types import Frame
 from maskedge.version import VERSION
 
@@ -57,7 +59,12 @@ class SimulatedDevice:
         self._moment = self._scene.step(self._started_at)
         self._is_open, self._since = True, self._started_at
         self._copy_lines()
-        self._model = {"name": "edgenet.onnx", "sha256": sha256(b"simulated").hexdigest(), "labels": list(LABELS)}
+        self._models: dict[str, dict[str, Any]] = {
+            kind: {"name": f"{name}.onnx", "sha256": sha256(name.encode()).hexdigest(), "release": 1}
+            for kind, name in (("model", "edgenet"), ("detector_model", "edgeface"))
+        }
+        self._models["model"]["labels"] = list(LABELS)
+        spool = plan.folder / self.name
         self.sink = MqttSink(
             MqttConfig(
                 url=plan.broker,
@@ -65,9 +72,8 @@ class SimulatedDevice:
                 username=plan.username,
                 password=plan.password,
                 ca_file=plan.ca_file,
-                qos=1,
                 interval=plan.interval,
-                spool=plan.folder / self.name,
+                spool=spool,
             ),
             source="simulated",
             snapshot=self._snapshot,
@@ -76,6 +82,7 @@ class SimulatedDevice:
             zones=(ZONE,),
             lines=(LINE,),
             device=self.name,
+            fleet=FleetMode(instance_id(spool)),
         )
 
     def step(self) -> None:
@@ -151,5 +158,5 @@ class SimulatedDevice:
                 "memory_mb": 120.0,
                 "load": 0.4,
             },
-            "model": self._model,
+            **self._models,
         }

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 DEVICES_A_PROCESS = 150
-"""Maximum number of devices of a process. Each has five open files, and `select` takes 1024."""
+"""Maximum number of devices of a process. Each has a thread and seven open files."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Plan:
     events_per_s: float = 200.0
     interval: float = 10.0
     seconds: float | None = None
-    drain_s: float = 30.0
+    drain_s: float = 60.0
     processes: int = 0
     sites: int = 10
     seed: int = 0

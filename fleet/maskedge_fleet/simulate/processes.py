@@ -143,11 +143,9 @@ def _run_part(plan: Plan, part: Sequence[int], stop: Signal, end: Connection) ->
             devices.append(SimulatedDevice(plan, index))  # noqa: PERF401  (those opened before an error are closed)
         end.send("ready")
         _run_devices(devices, stop)
-        _drain(devices, plan.drain_s)
-        totals = Totals()
+        totals = Totals(waiting=_close(devices, plan.drain_s))
         for device in devices:
-            totals.add(Totals(device.handed, device.people, device.refused, device.sink.waiting))
-        _close(devices)
+            totals.add(Totals(device.handed, device.people, device.refused))
         end.send(totals)
     except MaskedgeError as error:
         end.send(error)
@@ -173,13 +171,20 @@ def _run_devices(devices: Sequence[SimulatedDevice], stop: Signal) -> None:
         heapq.heapreplace(due, (max(moment + _STEP, now), place))
 
 
-def _drain(devices: Sequence[SimulatedDevice], seconds: float) -> None:
-    """Wait until all messages are confirmed."""
+def _close(devices: Sequence[SimulatedDevice], seconds: float = 0.0) -> int:
+    """Close each device when its messages are confirmed, the others after `seconds`.
+
+    Returns:
+        The number of messages that are not confirmed. The last statistics of a device are added
+        when it is closed.
+    """
+    left = list(devices)
     end = time.monotonic() + seconds
-    while any(device.sink.waiting for device in devices) and time.monotonic() < end:
-        time.sleep(0.1)
-
-
-def _close(devices: Sequence[SimulatedDevice]) -> None:
     with ThreadPoolExecutor(_CLOSING) as pool:
-        list(pool.map(lambda device: device.sink.close(), devices))
+        while left:
+            late = time.monotonic() >= end
+            ready = [device for device in left if late or device.sink.waiting == 0]
+            left = [device for device in left if device not in ready]
+            list(pool.map(lambda device: device.sink.close(), ready))
+            time.sleep(0.05)
+    return sum(device.sink.waiting for device in devices)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ def make_record(plan: Plan, totals: Totals) -> dict[str, Any]:
     """Return the record, in JSON types.
 
     The messages of a device have the ids `SPOOL-1` to `SPOOL-LAST`. The numbers are read from the
-    files of the spools, which never use a number twice.
+    files of the spools, which never use a number twice. `unconfirmed` has the numbers of messages
+    that are still in the spool.
 
     Args:
         plan: The simulation, which has ended.
@@ -30,7 +30,7 @@ def make_record(plan: Plan, totals: Totals) -> dict[str, Any]:
     """
     return {
         "schema": "maskedge.simulation/1",
-        "devices": {name: {"spool": spool, "last": last} for name, spool, last in _numbers(plan)},
+        "devices": {name: _read(plan.folder / name / NAME) for name in map(plan.name_of, range(plan.devices))},
         "events": dict(totals.events),
         "people": dict(totals.people),
         "refused": totals.refused,
@@ -38,18 +38,12 @@ def make_record(plan: Plan, totals: Totals) -> dict[str, Any]:
     }
 
 
-def _numbers(plan: Plan) -> Iterator[tuple[str, str, int]]:
-    """Yield name, identity of the spool and last number of each device."""
-    for index in range(plan.devices):
-        name = plan.name_of(index)
-        yield name, *_read(plan.folder / name / NAME)
-
-
-def _read(path: Path) -> tuple[str, int]:
+def _read(path: Path) -> dict[str, Any]:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as base:
             (identity,) = base.execute("SELECT identity FROM spool").fetchone()
             last = base.execute("SELECT seq FROM sqlite_sequence WHERE name = 'messages'").fetchone()
+            left = [number for (number,) in base.execute("SELECT number FROM messages ORDER BY number")]
     except sqlite3.Error as error:
         raise OutputError(f"the spool {path} cannot be read ({error}): check the folder.") from error
-    return str(identity), int(last[0]) if last else 0
+    return {"spool": identity, "last": last[0] if last else 0, "unconfirmed": left}

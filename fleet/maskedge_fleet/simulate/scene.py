@@ -152,7 +152,9 @@ class Scene:
         self._add(moment, FACE_APPEARED, now, track=self._track, label=label, score=self._score())
         if label == LABELS[1] and self.alert is None and chance.random() < _ALERTS:
             self.alert, self._alert_ends = now, now + stay
-            self._add(moment, ALERT, now, rule=RULE, when="person_without_mask", zone=ZONE, longest_s=round(chance.uniform(2, 8), 1))
+            self._add(
+                moment, ALERT, now, rule=RULE, when="person_without_mask", zone=ZONE, longest_s=round(chance.uniform(2, 8), 1)
+            )
 
     def _advance(self, person: _Person, now: float, moment: Moment) -> None:
         if person.changes is not None and now >= person.changes:
