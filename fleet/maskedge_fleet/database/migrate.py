@@ -14,6 +14,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from maskedge.errors import OutputError
 
 
+class DatabaseUnreachableError(OutputError):
+    """The database cannot be used now."""
+
+
 def _config(engine: Engine) -> Config:
     config = Config()
     config.set_main_option("script_location", str(files("maskedge_fleet.database") / "migrations"))
@@ -85,7 +89,9 @@ def check_current(engine: Engine) -> None:
         raise OutputError("the database is empty or of an older version: run edge-fleet migrate.")
 
 
-def unreachable(engine: Engine, error: Exception) -> OutputError:
+def unreachable(engine: Engine, error: Exception) -> DatabaseUnreachableError:
     """Return the error for a database that cannot be used. It contains no password."""
     reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-    return OutputError(f"the database {engine.url.render_as_string()} cannot be used ({reason:.200}): check --database.")
+    return DatabaseUnreachableError(
+        f"the database {engine.url.render_as_string()} cannot be used ({reason:.200}): check --database."
+    )

@@ -100,6 +100,7 @@ class Device(Base):
         clock_offset_s: Seconds that the clock of the device is behind the server's.
         health: `temperature_c`, `throttled` and so on, from the newest statistics.
         model: `file`, `sha256`, `release` and so on of the classifier, from the newest state.
+        detector: The same of the detector.
         commands: Commands that the device allows, from the newest state.
         sequence: Number of the last command to the device.
     """
@@ -120,6 +121,7 @@ class Device(Base):
     clock_offset_s: Mapped[float | None]
     health: Mapped[dict[str, Any]] = mapped_column(default=dict)
     model: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    detector: Mapped[dict[str, Any]] = mapped_column(default=dict)
     commands: Mapped[list[Any]] = mapped_column(default=list)
     sequence: Mapped[int] = mapped_column(BigInteger, default=0)
 
@@ -128,7 +130,7 @@ class Camera(Base):
     """A camera of a device. A device without named cameras has one, named `camera`.
 
     Attributes:
-        prefix: Prefix of its topics. Messages are assigned to a camera by this prefix.
+        prefix: Prefix of its topics.
         online: The connection of the camera to the broker.
         state: State of its source: `opening`, `open`, `lost` or `ended`; empty if unknown.
         since: Since when.
@@ -248,11 +250,16 @@ class DayCounts(_Counts, Base):
 
 
 class StaleHour(Base):
-    """An hour of a camera whose minutes have changed since its hours and days were summed."""
+    """An hour of a series whose minutes have changed since its hours and days were summed.
+
+    Attributes:
+        changed: When they last changed. Writing it locks the row until the minutes are committed.
+    """
 
     __tablename__ = "stale_hour"
     series_id: Mapped[int] = mapped_column(ForeignKey("series.id", ondelete="CASCADE"), primary_key=True)
     start: Mapped[datetime] = mapped_column(primary_key=True)
+    changed: Mapped[datetime]
 
 
 class Alert(Base):

@@ -96,6 +96,7 @@ def upgrade() -> None:
         sa.Column("clock_offset_s", sa.Double(), nullable=True),
         sa.Column("health", Json, nullable=False),
         sa.Column("model", Json, nullable=False),
+        sa.Column("detector", Json, nullable=False),
         sa.Column("commands", Json, nullable=False),
         sa.Column("sequence", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["site_id"], ["site.id"], name=op.f("fk_device_site_id"), ondelete="SET NULL"),
@@ -310,6 +311,7 @@ def upgrade() -> None:
         "stale_hour",
         sa.Column("series_id", sa.Integer(), nullable=False),
         sa.Column("start", UtcTime(), nullable=False),
+        sa.Column("changed", UtcTime(), nullable=False),
         sa.ForeignKeyConstraint(["series_id"], ["series.id"], name=op.f("fk_stale_hour_series_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("series_id", "start", name=op.f("pk_stale_hour")),
     )

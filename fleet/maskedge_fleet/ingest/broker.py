@@ -1,0 +1,123 @@
+"""Connections to the broker. The ingest and the sender of commands share them."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from maskedge.errors import UsageError
+from maskedge.sinks.mqtt.connection import open_tls, split_url
+from maskedge.support.files import MAX_SECRET_BYTES, read_text
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import Client
+
+PASSWORD_VARIABLE = "MASKEDGE_FLEET_MQTT_PASSWORD"  # noqa: S105  (the name of a variable)
+KEEP_ALIVE_S = 30
+_CONNECT_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True)
+class BrokerSettings:
+    """Address and login of the broker.
+
+    Attributes:
+        url: `mqtt://HOST[:PORT]` or `mqtts://HOST[:PORT]`.
+        username: User name; None to connect anonymously.
+        password: Password.
+        ca_file: Certificates (PEM) that sign the broker's; None for the system's.
+    """
+
+    url: str
+    username: str | None = None
+    password: str | None = None
+    ca_file: Path | None = None
+
+    @property
+    def address(self) -> str:
+        """Host and port.
+
+        Raises:
+            UsageError: The URL has another form.
+        """
+        host, port, _ = split_url(self.url)
+        return f"{host}:{port}"
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """Context for TLS; None for a URL without it.
+
+        Raises:
+            UsageError: The URL or the file of certificates is not valid.
+        """
+        if split_url(self.url)[2]:
+            return open_tls(self.ca_file, None, None, insecure=False)
+        if self.ca_file:
+            raise UsageError("a file of certificates is given, but the broker's URL begins with mqtt://: use mqtts:// for TLS.")
+        return None
+
+
+def read_password(file: Path | None) -> str | None:
+    """Return the password of the broker from a file, or else from the environment.
+
+    Raises:
+        UsageError: The file cannot be read.
+    """
+    if file is None:
+        return os.environ.get(PASSWORD_VARIABLE)
+    try:
+        return read_text(file, MAX_SECRET_BYTES).rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise UsageError(f"the password file {file} cannot be read ({reason}).") from error
+
+
+def make_client(
+    settings: BrokerSettings,
+    client_id: str,
+    *,
+    session_s: int = 0,
+    receive_maximum: int = 100,
+    manual_acknowledgement: bool = False,
+) -> Client:
+    """Return a client of MQTT 5 that is ready for `reconnect()`. It does not reconnect by itself.
+
+    Args:
+        settings: The broker.
+        client_id: Name of the session.
+        session_s: Seconds that the broker keeps the session after a disconnection; 0 for no session.
+        receive_maximum: Unacknowledged messages that the broker may send.
+        manual_acknowledgement: Messages are acknowledged by `ack`.
+
+    Raises:
+        UsageError: The URL or the file of certificates is not valid.
+    """
+    from paho.mqtt.client import Client, MQTTv5
+    from paho.mqtt.enums import CallbackAPIVersion
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.properties import Properties
+
+    client = Client(
+        CallbackAPIVersion.VERSION2,
+        client_id,
+        protocol=MQTTv5,
+        reconnect_on_failure=False,
+        manual_ack=manual_acknowledgement,
+    )
+    client.connect_timeout = _CONNECT_TIMEOUT_S
+    if settings.password is not None and settings.username is None:
+        raise UsageError("a password of the broker is given and no user name: give both or none (--username).")
+    client.username_pw_set(settings.username, settings.password)
+    context = settings.tls
+    if context is not None:
+        client.tls_set_context(context)
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.SessionExpiryInterval = session_s
+    properties.ReceiveMaximum = receive_maximum
+    host, port, _ = split_url(settings.url)
+    # Mosquitto loses a clean-start session when it restarts.
+    client.connect_async(host, port, KEEP_ALIVE_S, clean_start=session_s == 0, properties=properties)
+    return client
