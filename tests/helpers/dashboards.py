@@ -101,6 +101,7 @@ def to_sql(text: str, now: datetime, sites: list[str]) -> str:
     for name, seconds in _INTERVALS.items():
         pattern = rf"\$__timeGroupAlias\(([^,()]+),\s*{re.escape(name)}\)"
         text = re.sub(pattern, rf'floor(extract(epoch from \1)/{seconds})*{seconds} AS "time"', text)
+    text = text.replace("$__timeFrom()", start).replace("$__timeTo()", end)
     quoted = ",".join(f"'{site}'" for site in sites)
     text = text.replace("$site", quoted)
     assert "$" not in text, text

@@ -60,7 +60,7 @@ def assign_sites(engine: Engine, plan: Plan) -> int:
         The number of devices that still have no site.
     """
     with engine.begin() as connection:
-        sites = {name: number for number, name in connection.execute(select(Site.id, Site.name)).tuples()}
+        sites = {name: number for number, name in connection.execute(select(Site.id, Site.name))}
         for index in range(min(plan.sites, plan.devices)):
             if (name := plan.site_of(index)) not in sites:
                 (sites[name],) = connection.execute(insert(Site).values(name=name).returning(Site.id)).one()

@@ -1,4 +1,4 @@
-"""Simulated devices against a real Mosquitto."""
+"""Simulated devices against a real Mosquitto and a real `edge-fleet ingest`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 
 from helpers.brokers import Listener, Mosquitto, wait_for
+from helpers.fleet_device import Ingest, fleet_broker
 from helpers.support import command_line
+from maskedge_fleet.database.engine import open_engine
+from maskedge_fleet.database.migrate import migrate
+from maskedge_fleet.database.tables import Camera, Device, Event, MinuteCounts, Reject, Series, Site, Statistics
 from maskedge_fleet.simulate.plan import DEVICES_A_PROCESS, Plan
 from maskedge_fleet.simulate.scene import LABELS, Scene
 
@@ -21,53 +26,62 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    broker = Mosquitto(tmp_path / "broker")
+    broker = fleet_broker(tmp_path / "broker")
     yield broker
     broker.stop()
 
 
-def test_every_message_of_the_record_is_published_once(broker: Mosquitto, command: Command, tmp_path: Path) -> None:
-    listener = Listener(broker.port)
+@pytest.mark.slow
+def test_every_message_of_the_record_is_in_the_database_once(broker: Mosquitto, command: Command, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'fleet.sqlite3'}"
+    engine = open_engine(url)
+    migrate(engine)
     record = tmp_path / "record.json"
-    url = f"mqtt://127.0.0.1:{broker.port}"
-    done = command(
-        *("edge-fleet", "simulate", "6", "--broker", url, "--seconds", "6", "--events-per-s", "30", "--interval", "1"),
-        *("--processes", "2", "--sites", "3", "--record", record),
-    )
-    assert done.returncode == 0, done.stderr
-    content = json.loads(record.read_text())
+    with Ingest(broker.port, url, tmp_path):
+        done = command(
+            *("edge-fleet", "simulate", "6", "--broker", f"mqtt://127.0.0.1:{broker.port}", "--seconds", "8"),
+            *("--events-per-s", "30", "--interval", "1", "--processes", "2", "--sites", "3", "--record", record),
+            *("--database", url),
+        )
+        assert done.returncode == 0, done.stderr
+        content = json.loads(record.read_text())
+        expected = {f"{one['spool']}-{number}" for one in content["devices"].values() for number in range(1, one["last"] + 1)}
+
+        def stored() -> list[str]:
+            with engine.connect() as connection:
+                return [*connection.scalars(select(Event.message_id)), *connection.scalars(select(Statistics.message_id))]
+
+        wait_for(lambda: len(stored()) >= len(expected), "the messages")
+    assert sorted(stored()) == sorted(expected)
+    assert len(expected) > 6 * 8
+    assert content["refused"] == 0
     assert list(content["devices"]) == [f"site{index % 3 + 1:02}-{index:05}" for index in range(6)]
-    assert content["waiting"] == content["refused"] == 0
-    expected = {f"{one['spool']}-{number}" for one in content["devices"].values() for number in range(1, one["last"] + 1)}
-    assert len(expected) > 30
-
-    def received() -> Counter[str]:
-        spooled = (json.loads(text) for topic, text, _ in list(listener.messages) if topic.endswith(("/events", "/statistics")))
-        return Counter(message["id"] for message in spooled if "id" in message)
-
-    wait_for(lambda: expected <= set(received()), "the messages")
-    assert received() == Counter(expected)
-    events = [json.loads(payload) for topic, payload, _ in listener.messages if topic.endswith("/events")]
-    assert Counter(event["event"] for event in events) == Counter(content["events"])
-    assert sum(event["event"] == "face_appeared" for event in events) == sum(content["people"].values())
-    states = [json.loads(payload) for topic, payload, _ in listener.messages if topic.endswith("/state")]
-    assert {state["device"] for state in states} == set(content["devices"])
-    for name in content["devices"]:
-        wait_for(lambda name=name: listener.of(f"maskedge/{name}/availability")[-1] == "offline", "the end")  # type: ignore[misc]
-        assert json.loads(listener.of(f"maskedge/{name}/statistics")[-1])["health"]["temperature_c"] > 20
-    listener.close()
+    with engine.connect() as connection:
+        kinds = dict(connection.execute(select(Event.kind, func.count()).group_by(Event.kind)).all())
+        assert kinds == content["events"]
+        sums = select(func.sum(MinuteCounts.masked), func.sum(MinuteCounts.unmasked), func.sum(MinuteCounts.incorrect))
+        whole = sums.join(Series, Series.id == MinuteCounts.series_id).where(Series.zone == "", Series.line == "")
+        assert connection.execute(whole).one() == tuple(content["people"].get(label, 0) for label in LABELS)
+        assert connection.scalar(select(func.count()).select_from(Camera)) == 6
+        assert connection.scalar(select(func.count()).select_from(Reject)) == 0
+        assert connection.scalar(select(func.count()).select_from(Site)) == 3
+        assert connection.scalar(select(func.count()).select_from(Device).where(Device.site_id.is_(None))) == 0
+    engine.dispose()
 
 
+@pytest.mark.slow
 def test_a_simulation_ends_when_it_is_asked_to(broker: Mosquitto, tmp_path: Path) -> None:
-    arguments = ("edge-fleet", "simulate", "3", "--broker", f"mqtt://127.0.0.1:{broker.port}", "--folder", tmp_path / "spools")
+    url = f"mqtt://127.0.0.1:{broker.port}"
+    arguments = ("edge-fleet", "simulate", "3", "--broker", url, "--folder", tmp_path / "spools", "--drain-s", "0")
     process = subprocess.Popen(command_line(arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     listener = Listener(broker.port, "+/+/availability")
     wait_for(lambda: len(listener.messages) == 3, "the devices")
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 0
-    assert "0 not confirmed" in out
+    assert "not confirmed" in out
     wait_for(lambda: len(listener.messages) == 6, "the end of the devices")
+    assert {payload for _, payload, _ in listener.messages[3:]} == {"offline"}
     listener.close()
 
 

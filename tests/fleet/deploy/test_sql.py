@@ -1,0 +1,79 @@
+"""Every SQL query of the dashboards and alert rules answers with rows, in a PostgreSQL that a short simulation has filled."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+from paho.mqtt.publish import single
+from sqlalchemy import make_url
+
+from helpers.brokers import wait_for
+from helpers.dashboards import POSTGRESQL, Query, alerting, targets, to_sql, utc_now
+from helpers.fleet_device import Ingest, fleet_broker
+from helpers.postgres import PostgreSQL
+from maskedge_fleet.database.engine import open_engine
+from maskedge_fleet.database.migrate import migrate
+
+pytestmark = pytest.mark.slow
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+SITES = ["site 01", "site 02"]
+_SUMS = ", ".join(
+    f"sum({name})"
+    for name in ("observed_s", "masked_s", "unmasked_s", "incorrect_s", "other_s", "masked", "unmasked", "incorrect", "other")
+)
+# What a few seconds of simulation do not bring: a roll-out, and two devices of one name.
+MORE = (
+    "INSERT INTO model (sha256, name, kind, release, size, signature, card, content, created, created_by) "
+    "VALUES ('00', 'edgenet.onnx', 'classifier', 2, 1, '{}', '{}', 'x', now(), '')",
+    "INSERT INTO rollout (model_id, state, stages, stage, scope, limits, reason, created, created_by, changed) "
+    "SELECT id, 'running', '[]', 0, '{}', '{}', '', now(), '', now() FROM model",
+    "INSERT INTO rollout_device (rollout_id, device_id, stage, state, before, baseline, sentence, changed) "
+    "SELECT rollout.id, device.id, 0, 'active', '', '{}', '', now() FROM rollout, device",
+    "UPDATE device SET duplicate_seen = now() WHERE id = (SELECT min(id) FROM device)",
+    *(
+        f"INSERT INTO {table}_counts SELECT date_trunc('{table}', start, 'UTC'), series_id, {_SUMS} "  # noqa: S608  (constants)
+        "FROM minute_counts GROUP BY 1, 2"
+        for table in ("hour", "day")
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def connection(
+    postgresql: PostgreSQL, tmp_path_factory: pytest.TempPathFactory, command: Command
+) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    folder = tmp_path_factory.mktemp("sql")
+    url = postgresql.create_database()
+    engine = open_engine(url)
+    migrate(engine)
+    engine.dispose()
+    broker = fleet_broker(folder / "broker")
+    parts = make_url(url)
+    address = f"host={parts.query['host']} user={parts.username} dbname={parts.database}"
+    with Ingest(broker.port, url, folder), psycopg.connect(address, autocommit=True) as connection:
+        done = command(
+            *("edge-fleet", "simulate", "8", "--broker", f"mqtt://127.0.0.1:{broker.port}", "--seconds", "12", "--sites", "2"),
+            *("--events-per-s", "40", "--interval", "1", "--database", url, "--drain-s", "5"),
+        )
+        assert done.returncode == 0, done.stderr
+        single("maskedge/door/events", "no JSON", qos=1, port=broker.port)
+        wait_for(lambda: connection.execute("SELECT count(*) FROM reject").fetchone() != (0,), "the reject")
+        wait_for(lambda: connection.execute("SELECT count(*) FROM alert").fetchone() != (0,), "an alert")
+        for statement in MORE:
+            connection.execute(statement.encode())
+        yield connection
+    broker.stop()
+
+
+@pytest.mark.parametrize("query", [*targets(POSTGRESQL), *alerting()], ids=lambda query: query.name)
+def test_a_query_answers_with_rows(connection: psycopg.Connection[tuple[object, ...]], query: Query) -> None:
+    found = connection.execute(to_sql(query.text, utc_now(), SITES).encode())
+    assert found.description is not None
+    names = [column.name for column in found.description]
+    assert len(set(names)) == len(names)
+    rows = found.fetchall()
+    assert rows
+    assert any(value is not None for value in rows[0])
