@@ -16,7 +16,11 @@ from maskedge.support.files import MAX_SECRET_BYTES, read_text
 DEFAULT_DATABASE = "sqlite:///fleet.sqlite3"
 RULE_KINDS = ("silent", "share_below", "models_disagree")
 """Conditions of alert rules of the fleet."""
-VARIABLES = {"MASKEDGE_FLEET_DATABASE": "database.url", "MASKEDGE_FLEET_BROKER_PASSWORD": "broker.password"}
+VARIABLES = {
+    "MASKEDGE_FLEET_DATABASE": "database.url",
+    "MASKEDGE_FLEET_BROKER": "broker.url",
+    "MASKEDGE_FLEET_MQTT_PASSWORD": "broker.password",
+}
 """Environment variables, and the setting of each."""
 _MOST_RULES = 100
 _DAYS = Range(1, 36_500, zero=True)
@@ -234,7 +238,7 @@ class Settings(NamedTuple):
         broker: The MQTT broker.
         retention: How long rows are kept.
         alerts: How rules are evaluated.
-        notify: Receivers of alerts.
+        notifications: Receivers of alerts: the section `[notify]`.
         rules: The tables `[[alert]]`.
     """
 
@@ -243,12 +247,12 @@ class Settings(NamedTuple):
     broker: BrokerConfig = BrokerConfig()
     retention: RetentionConfig = RetentionConfig()
     alerts: AlertsConfig = AlertsConfig()
-    notify: NotifyConfig = NotifyConfig()
+    notifications: NotifyConfig = NotifyConfig()
     rules: tuple[FleetRule, ...] = ()
 
     def secrets(self) -> set[str]:
         """Return the texts that no log line may contain: passwords and addresses with passwords."""
-        found = {self.broker.password or "", *self.notify.urls}
+        found = {self.broker.password or "", *self.notifications.urls}
         credentials, _, host = self.database.url.partition("://")[2].rpartition("@")
         return found | ({credentials.partition(":")[2]} if host else set())
 
@@ -262,6 +266,7 @@ SECTIONS: dict[str, type[Any]] = {
     "notify": NotifyConfig,
 }
 """The sections of fleet.toml. The tables `[[alert]]` follow them."""
+_ATTRIBUTES = {"notify": "notifications"}
 
 
 def load_settings(file: Path | None = None, options: Mapping[str, Any] | None = None) -> Settings:
@@ -294,7 +299,8 @@ def load_settings(file: Path | None = None, options: Mapping[str, Any] | None = 
         section, key = path.split(".")
         if value is not None:
             values[section][key] = value
-    return Settings(**{name: cls(**values[name]) for name, cls in SECTIONS.items()}, rules=rules)
+    sections: dict[str, Any] = {name: cls(**values[name]) for name, cls in SECTIONS.items()}
+    return Settings(**{_ATTRIBUTES.get(name, name): section for name, section in sections.items()}, rules=rules)
 
 
 def _read_table(cls: type[Any], owner: str, content: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from .core.access import Viewer
 from .core.parameters import parse_zone
 
 router = APIRouter(tags=["live"])
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("maskedge.fleet")
 _INTERVAL = 1.0
 _SUMMARY_EVERY = 5.0
 _TOKENS_EVERY = 2.0

@@ -1,4 +1,4 @@
-"""Who may call an endpoint: tokens, roles and sessions of the database."""
+"""Access to endpoints: tokens, roles and sessions of the database."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from maskedge.errors import MaskedgeError, UsageError
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("maskedge.fleet")
 _SENTENCES = {404: "There is nothing at this address.", 405: "This address does not support the method."}
 UNAVAILABLE = "The database cannot be used at the moment: try again later."
 INTERNAL = "The request failed because of an error of the server; its log has the details."
@@ -52,9 +52,8 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _refused(request: Request, error: HTTPException) -> JSONResponse:
-        # Only the messages of this program are sentences.
-        own = error.detail if " " in str(error.detail) and error.status_code not in _SENTENCES else None
-        text = own or (error.detail if str(error.detail).endswith(".") else _SENTENCES.get(error.status_code, str(error.detail)))
+        # Messages of the framework have no full stop.
+        text = error.detail if error.detail.endswith(".") else _SENTENCES.get(error.status_code, f"{error.detail}.")
         return JSONResponse({"error": text}, error.status_code, headers=error.headers)
 
     @app.exception_handler(RequestValidationError)

@@ -18,7 +18,7 @@ from maskedge_fleet.settings import ServerConfig
 
 from .errors import INTERNAL
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("maskedge.fleet")
 MOST_BODY = 64 * 1024
 """Maximum size of a request in bytes."""
 MOST_UPLOAD = 64 * 1024 * 1024
@@ -123,6 +123,8 @@ class _Request:
         self._receive = receive
         self._send = send
         self._read = 0
+        self._address = scope["client"][0] if scope.get("client") else ""
+        self._method, self._path = scope["method"], scope["path"]
         self.most = most
         self.started = False
         self.too_large = False
@@ -143,6 +145,8 @@ class _Request:
             return
         if message["type"] == "http.response.start":
             self.started = True
+            # The query is not logged: it may be a secret, as of the address of a model.
+            _log.debug("%s %s %s %d", self._address, self._method, self._path, message["status"])
             add_security(MutableHeaders(scope=message))
         await self._send(message)
 

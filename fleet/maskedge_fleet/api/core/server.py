@@ -1,0 +1,111 @@
+"""Serves the application with uvicorn."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import ssl
+import threading
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from maskedge.errors import OutputError, UsageError
+from maskedge.sinks.web.config import is_loopback, parse_address
+from maskedge_fleet.settings import ServerConfig
+
+_log = logging.getLogger("maskedge.fleet")
+_GRACE_S = 3
+_KEEP_ALIVE_S = 30
+
+
+class WebServer:
+    """A server with a bound address.
+
+    Args:
+        app: The application.
+        config: The section `[server]`.
+
+    Attributes:
+        url: Address of the page.
+
+    Raises:
+        OutputError: The address cannot be served on.
+        UsageError: The address or the certificate is not valid.
+    """
+
+    def __init__(self, app: FastAPI, config: ServerConfig) -> None:
+        host, port = parse_address(config.serve)
+        settings: dict[str, Any] = {}
+        if config.cert is not None and config.key is not None:
+            settings |= {"ssl_certfile": str(config.cert.expanduser()), "ssl_keyfile": str(config.key.expanduser())}
+        uvicorn_config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=bool(config.trusted_proxies),
+            forwarded_allow_ips=list(config.trusted_proxies),
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=_GRACE_S,
+            **settings,
+        )
+        try:
+            uvicorn_config.load()
+        except (OSError, ssl.SSLError) as error:
+            raise UsageError(
+                f"{config.cert} and {config.key} are not a certificate and its key ({error.strerror or error}): give PEM files."
+            ) from error
+        self._listener = _listen(host, port)
+        self._server = _Server(uvicorn_config)
+        port = self._listener.getsockname()[1]
+        self.url = f"http{'s' if settings else ''}://{f'[{host}]' if ':' in host else host}:{port}/"
+        if not is_loopback(host) and not settings and not config.trusted_proxies:
+            _log.warning(
+                "tokens travel unencrypted on %s: set cert and key in [server], or serve on 127.0.0.1 behind a proxy.", self.url
+            )
+
+    def run(self, stop: threading.Event) -> None:
+        """Serve until a signal arrives or `stop` is set. Then `stop` is set."""
+
+        def end(number: int, frame: FrameType | None) -> None:
+            stop.set()
+
+        # The server handles the signals while it runs, and then repeats them.
+        before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+        watcher = threading.Thread(target=self._watch, args=(stop,), name="stop", daemon=True)
+        watcher.start()
+        try:
+            self._server.run([self._listener])
+        finally:
+            stop.set()
+            self._listener.close()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _watch(self, stop: threading.Event) -> None:
+        stop.wait()
+        self._server.should_exit = True
+
+
+class _Server(uvicorn.Server):
+    """Ends live connections first, because they would last until the time limit."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End all connections."""
+        app: Any = self.config.app
+        app.state.live.close()
+        await super().shutdown(sockets)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family, backlog=256)
+    except OSError as error:
+        reason = error.strerror or os.strerror(error.errno or 0)
+        raise OutputError(f"the page cannot be served on {host}:{port} ({reason}): choose another address with --serve.") from error

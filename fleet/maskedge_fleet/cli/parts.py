@@ -1,0 +1,83 @@
+"""The parts of the server that run beside the page in one process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from importlib import import_module
+
+from sqlalchemy import Engine
+
+from maskedge.errors import MaskedgeError
+from maskedge_fleet.ingest.broker import BrokerSettings
+from maskedge_fleet.ingest.runner import IngestSettings, default_client_id, run_ingest
+from maskedge_fleet.settings import Settings
+
+_log = logging.getLogger("maskedge.fleet")
+ENGINES = {
+    "upkeep": "maskedge_fleet.upkeep.runner:run_upkeep",
+    "alerts": "maskedge_fleet.alerts.runner:run_alerts",
+    "rollouts": "maskedge_fleet.rollouts.runner:run_rollouts",
+}
+"""Functions with the arguments engine, settings and stop, by the name of the part."""
+_JOIN_S = 10.0
+
+
+class Parts:
+    """Threads that end together: if one fails, all stop.
+
+    Args:
+        engine: The database.
+        settings: The settings of the server.
+        stop: Ends all parts.
+
+    Attributes:
+        failure: Error of the part that failed; None while all are well.
+    """
+
+    def __init__(self, engine: Engine, settings: Settings, stop: threading.Event) -> None:
+        self._stop = stop
+        self.failure: Exception | None = None
+        works: dict[str, Callable[[], None]] = {"ingest": lambda: run_ingest(ingest_settings(settings), stop)}
+        for name, place in ENGINES.items():
+            module, _, function = place.partition(":")
+            work = getattr(import_module(module), function)
+            works[name] = lambda work=work: work(engine, settings, stop)  # type: ignore[misc]
+        self._threads = [
+            threading.Thread(target=self._run, args=(name, work), name=name, daemon=True) for name, work in works.items()
+        ]
+
+    def start(self) -> None:
+        """Start all parts."""
+        for thread in self._threads:
+            thread.start()
+
+    def join(self) -> None:
+        """Wait for the end of all parts, which have been stopped."""
+        for thread in self._threads:
+            thread.join(_JOIN_S)
+
+    def _run(self, name: str, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except MaskedgeError as error:
+            self._fail(error)
+        except Exception as error:  # noqa: BLE001  (the process ends, and its supervisor starts it again)
+            _log.exception("the part %s has failed", name)
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self.failure = self.failure or error
+        self._stop.set()
+
+
+def ingest_settings(settings: Settings) -> IngestSettings:
+    """Return the settings of the ingest.
+
+    Raises:
+        UsageError: A password file cannot be read, or a value is not valid.
+    """
+    broker = settings.broker
+    login = BrokerSettings(broker.url, broker.username, broker.read_password(), broker.ca_file)
+    return IngestSettings(login, settings.database.url, broker.root, broker.worker or default_client_id())
