@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--drain-s", type=click.FloatRange(0), default=60.0, show_default=True, help="Seconds to wait for confirmations at the end."
 )
-@click.option("--processes", type=click.IntRange(1, 1000), help="Number of processes.  [default: one for each 150 devices]")
+@click.option("--processes", type=click.IntRange(1, 1000), help="Number of processes.  [default: one for each 125 devices]")
 @click.option("--sites", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Number of sites.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Start of the random numbers.")
 @click.option(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-DEVICES_A_PROCESS = 150
+DEVICES_A_PROCESS = 125
 """Maximum number of devices of a process. Each has a thread and seven open files."""
 
 
