@@ -58,7 +58,7 @@ def compare(connection: Connection, record: Path) -> dict[str, Any]:
         time.sleep(1.0)
     missing = expected - stored
     left = len(missing & unconfirmed)
-    kinds = dict(connection.execute(b"SELECT kind, count(*) FROM event GROUP BY kind").fetchall())
+    kinds: dict[str, int] = dict(connection.execute(b"SELECT kind, count(*) FROM event GROUP BY kind").fetchall())
     people = connection.execute(_PEOPLE.encode()).fetchone() or ()
     counted = sum(abs(have - content["people"].get(label, 0)) for label, have in zip(_LABELS, people, strict=True))
     return {

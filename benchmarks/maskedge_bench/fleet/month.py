@@ -27,17 +27,18 @@ _ROUNDS = 20
 _SUMS = ("observed_s", "masked_s", "unmasked_s", "incorrect_s", "other_s", "masked", "unmasked", "incorrect", "other")
 _DEVICES = """
 INSERT INTO site (name) SELECT 'site ' || lpad(n::text, 2, '0') FROM generate_series(1, %(sites)s) n;
-INSERT INTO device (name, prefix, site_id, "group", note, online, created, seen, version, instance, health, model, detector, commands,
-                    sequence)
-SELECT 'device-' || lpad(n::text, 5, '0'), 'maskedge/device-' || lpad(n::text, 5, '0'), site.id, '', '', true, now(), now(), '0.1.0', '',
-       '{"temperature_c": 51.2}', '{"sha256": "00", "release": 1}', '{}', '[]', 0
+INSERT INTO device (name, prefix, site_id, "group", note, online, created, seen, version, instance,
+                    health, model, detector, commands, sequence)
+SELECT 'device-' || lpad(n::text, 5, '0'), 'maskedge/device-' || lpad(n::text, 5, '0'),
+       site.id, '', '', true, now(), now(), '0.1.0', '', '{"temperature_c": 51.2}', '{"sha256": "00", "release": 1}', '{}', '[]', 0
 FROM generate_series(1, %(devices)s) n JOIN site ON site.name = 'site ' || lpad((n %% %(sites)s + 1)::text, 2, '0');
 INSERT INTO camera (device_id, name, prefix, online, state, source, statistics, alerts)
 SELECT id, 'camera', prefix, true, 'open', '0', '{}', '[]' FROM device;
 INSERT INTO series (camera_id, zone, line, direction) SELECT id, '', '', '' FROM camera;
 """
 _MINUTES = """
-INSERT INTO minute_counts (start, series_id, observed_s, masked_s, unmasked_s, incorrect_s, other_s, masked, unmasked, incorrect, other)
+INSERT INTO minute_counts (start, series_id, observed_s, masked_s, unmasked_s, incorrect_s, other_s,
+                           masked, unmasked, incorrect, other)
 SELECT m, s.id, 60, x * 40, x * 12, x * 4, 0, (x * 5)::int, (x * 2)::int, (x * 0.6)::int, 0
 FROM generate_series(%(start)s::timestamptz, %(end)s::timestamptz - interval '1 minute', interval '1 minute') m
 CROSS JOIN series s
@@ -146,7 +147,7 @@ def _time(url: str, token: str, name: str, path: str, parameters: dict[str, str]
         times.append(1000 * (time.perf_counter() - started))
         size = len(content)
         found = json.loads(content)
-        rows = len(found.get("rows", found.get("items", []))) if isinstance(found, dict) else len(found)
+        rows = len(found.get("rows") or found.get("items") or [found])
     p50, p95 = np.percentile(times, (50, 95))
     return {
         "name": name,

@@ -187,7 +187,9 @@ def find_program(name: str) -> str:
     """
     servers = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: float(path.parts[4]))
     own = Path(sys.executable).parent / name
-    program = str(servers[-1]) if servers else str(own) if own.exists() else shutil.which(name) or shutil.which(name, path="/usr/sbin")
+    program = (
+        str(servers[-1]) if servers else str(own) if own.exists() else shutil.which(name) or shutil.which(name, path="/usr/sbin")
+    )
     if program is None:
         packages = {"initdb": "postgresql", "postgres": "postgresql", "edge-fleet": "the extra fleet"}
         raise UsageError(f"{name} is not installed: install {packages.get(name, name)}.")

@@ -58,7 +58,8 @@ class Stack:
     """
 
     def __init__(self, keep: Path | None = None) -> None:
-        find_program("mosquitto"), find_program("postgres"), find_program("edge-fleet")  # noqa: B018  (all are checked first)
+        for name in ("mosquitto", "postgres", "edge-fleet"):
+            find_program(name)
         self._temporary = keep is None
         # The user of PostgreSQL must be able to enter it.
         self.folder = Path(tempfile.mkdtemp(prefix="maskedge-fleet-", dir=keep))
