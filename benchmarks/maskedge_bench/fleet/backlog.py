@@ -34,8 +34,7 @@ def measure_backlog(count: int, devices: int, keep: Path | None, progress: Progr
     before = host_state()
     with Stack(keep) as stack:
         # The broker keeps messages for a session that exists.
-        stack.ingest.start()
-        time.sleep(3)
+        stack.start_ingest()
         stack.ingest.stop()
         progress(f"{count} events wait")
         ids = _publish(stack, count, devices)

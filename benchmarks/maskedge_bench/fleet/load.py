@@ -54,23 +54,13 @@ def measure_load(plan: LoadPlan, keep: Path | None, progress: Progress) -> dict[
     """
     before = host_state()
     with Stack(keep) as stack:
-        stack.ingest.start()
+        stack.start_ingest()
         record = stack.folder / "record.json"
-        start_s = max(15.0, plan.devices / 40)
-        kill_s = plan.kills * len(PARTS) * (_AWAY_S + _PAUSE_S + 3.0)
-        seconds = max(plan.seconds, kill_s) + _WARM_S + start_s
-        simulator = stack.simulate(
-            plan.devices,
-            record,
-            seconds=seconds,
-            events_per_s=plan.events_per_s,
-            interval=plan.interval,
-            drain_s=_DRAIN_S,
-        )
+        simulator = stack.simulate(plan.devices, record, events_per_s=plan.events_per_s, interval=plan.interval, drain_s=_DRAIN_S)
         simulator.start()
         progress(f"{plan.devices} devices connect")
         stack.await_devices(plan.devices, 120 + plan.devices / 20)
-        time.sleep(_WARM_S)
+        time.sleep(min(_WARM_S, plan.seconds))
         first, used, stored = time.time(), stack.usage(), _stored(stack)
         progress(f"{plan.devices} devices publish")
         killed = _kill(stack, plan.kills, progress)
@@ -78,7 +68,8 @@ def measure_load(plan: LoadPlan, keep: Path | None, progress: Progress) -> dict[
             time.sleep(0.5)
         last, now, done = time.time(), stack.usage(), _stored(stack) - stored
         progress(f"{plan.devices} devices end")
-        simulator.wait(seconds + _DRAIN_S + 600)
+        simulator.request_end()
+        simulator.wait(_DRAIN_S + 600)
         with stack.connect() as connection:
             compared = compare(connection, record)
             taken = delays(connection, first, last)

@@ -124,6 +124,11 @@ class Part:
         if code:
             raise OutputError(f"{self.name} failed with exit code {code}: see its log with --keep.")
 
+    def request_end(self) -> None:
+        """Ask the program to end."""
+        if self._process is not None:
+            self._process.terminate()
+
     def kill(self) -> None:
         """Kill the program with SIGKILL, as a crash does."""
         self._end(signal.SIGKILL)

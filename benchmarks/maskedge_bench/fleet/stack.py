@@ -145,6 +145,20 @@ class Stack:
             raise OutputError(f"{name} failed ({done.stderr.strip().splitlines()[-1:]}): check the installation.")
         return done.stdout.strip()
 
+    def start_ingest(self) -> None:
+        """Start the ingest, and wait until it has subscribed: it then stores a retained message."""
+        from paho.mqtt.publish import single
+
+        name = "bench-probe"
+        topic = f"maskedge/{name}/availability"
+        single(topic, "online", qos=1, retain=True, hostname="127.0.0.1", port=self.mqtt_port)
+        self.ingest.start()
+        with self.connect() as connection:
+            query = "SELECT count(*) FROM device WHERE name = %s"
+            wait_until(lambda: connection.execute(query, [name]).fetchone() == (1,), "the ingest")
+            connection.execute("DELETE FROM device WHERE name = %s", [name])
+        single(topic, "", qos=1, retain=True, hostname="127.0.0.1", port=self.mqtt_port)
+
     def await_devices(self, count: int, seconds: float = 300.0) -> None:
         """Wait until the database has a number of connected devices."""
         with self.connect() as connection:

@@ -94,11 +94,18 @@ def month_table(report: Report) -> str:
         ]
         for query in (month["queries"] if month else ())
     ]
-    note = f"\n\n{month['devices']:,} devices, {month['days']} days: {month['minute_rows']:,} minutes, {month['gigabytes']:.1f} GB."
-    return markdown_table(head, rows) + (note if month else "")
+    if month is None:
+        return markdown_table(head, rows)
+    size = f"{month['minute_rows']:,} minutes, {month['gigabytes']:.1f} GB"
+    return f"{markdown_table(head, rows)}\n\n{month['devices']:,} devices, {month['days']} days: {size}."
 
 
 def fleet_tables(report: Report) -> str:
-    """Return all tables of a report."""
-    tables = (load_table(report), growth_table(report), backlog_sentence(report), month_table(report))
-    return "\n\n".join(table for table in tables if table != UNKNOWN)
+    """Return the tables of all parts that were measured."""
+    tables = (
+        load_table(report) if report["load"] or report["crashes"] else "",
+        growth_table(report) if report["growth"] else "",
+        backlog_sentence(report) if report["backlog"] else "",
+        month_table(report) if report["month"] else "",
+    )
+    return "\n\n".join(filter(None, tables))
