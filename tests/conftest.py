@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("MASKEDGE_DATA", ROOT.parent / "shared" / "data"))
 NEED_PYTORCH = ("train", "export", "benchmarks")
 """Folders of tests that are skipped where PyTorch is missing (`make test-edge`)."""
-SERVERS = frozenset({"Mosquitto", "HttpCamera", "Stream", "RtspStream", "black_hole", "serve_bytes", "Run"})
+SERVERS = frozenset({"Mosquitto", "HttpCamera", "Stream", "RtspStream", "black_hole", "serve_bytes", "Run", "ModelServer"})
 """Servers of tests/helpers: the tests of a file that imports one have the mark `network`."""
 SERVER_FIXTURES = frozenset({"server", "broker"})
 BROWSER_FIXTURES = frozenset({"browser", "visitor"})

@@ -98,6 +98,24 @@ class ModelConfig:
             "the bundled models; empty: unsigned files are used, too (needs the extra remote)"
         },
     )
+    update_latency: float = field(
+        default=1.5,
+        metadata={
+            "help": "largest duration of a detection with an updated model, in units of the present one",
+            "range": Range(0.1, 100),
+        },
+    )
+    update_agreement: float = field(
+        default=0.8,
+        metadata={
+            "help": "smallest share of faces that an updated model finds and labels like the present one, 0 to 1",
+            "range": Range(0, 1),
+        },
+    )
+    update_ca: Path | None = field(
+        default=None,
+        metadata={"help": "certificates (PEM) for the server of updates; default: those of the system"},
+    )
 
     def __post_init__(self) -> None:
         check_settings(self, "model")

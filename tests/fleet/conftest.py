@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from helpers.postgres import PostgreSQL
+from maskedge_fleet.commands.keys import create_key
+from maskedge_fleet.commands.signing import CommandSigner
 from maskedge_fleet.database.engine import open_engine
 from maskedge_fleet.database.migrate import migrate
 
@@ -20,19 +23,60 @@ def postgresql() -> Iterator[PostgreSQL]:
     server.remove()
 
 
+@pytest.fixture(scope="session")
+def template(postgresql: PostgreSQL) -> str:
+    """The name of a database with all tables, which tests copy."""
+    url = postgresql.create_database()
+    engine = open_engine(url)
+    migrate(engine)
+    engine.dispose()
+    return str(engine.url.database)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty database of each kind."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/fleet.sqlite3"
+        yield f"sqlite:///{tmp_path}/fleet.sqlite3"
+        return
     server: PostgreSQL = request.getfixturevalue("postgresql")
-    return server.create_database()
+    url = server.create_database()
+    yield url
+    server.drop_database(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database with all tables, of each kind."""
+    if request.param == "sqlite":
+        engine = open_engine(f"sqlite:///{tmp_path}/fleet.sqlite3")
+        migrate(engine)
+        engine.dispose()
+        yield engine.url.render_as_string()
+        return
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    url = server.create_database(request.getfixturevalue("template"))
+    yield url
+    server.drop_database(url)
 
 
 @pytest.fixture
-def database(empty_database: str) -> str:
-    """The URL of a database with all tables, of each kind."""
-    engine = open_engine(empty_database)
-    migrate(engine)
+def engine(database: str) -> Iterator[Engine]:
+    """A database with all tables, of each kind."""
+    engine = open_engine(database)
+    yield engine
     engine.dispose()
-    return empty_database
+
+
+@pytest.fixture(scope="session")
+def command_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The private key that signs commands. The public one beside it ends with .pub."""
+    path = tmp_path_factory.mktemp("keys") / "commands.pem"
+    create_key(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def signer(command_key: Path) -> CommandSigner:
+    """The signer with that key."""
+    return CommandSigner(command_key)

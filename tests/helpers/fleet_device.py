@@ -51,12 +51,23 @@ def fleet_broker(folder: Path, *, users: Iterable[str] = ()) -> Mosquitto:
 
 
 class Ingest:
-    """A process of `edge-fleet ingest`."""
+    """A process of `edge-fleet ingest`. As a context, it is running."""
 
     def __init__(self, port: int, database: str, folder: Path, *options: str, name: str = "ingest") -> None:
+        self._name = name
         self._log = folder / f"{name}.log"
         self._command = command_line(
-            ["edge-fleet", "ingest", "--broker", f"mqtt://127.0.0.1:{port}", "--database", database, "--client-id", name, *options]
+            [
+                "edge-fleet",
+                "ingest",
+                "--broker",
+                f"mqtt://127.0.0.1:{port}",
+                "--database",
+                database,
+                "--client-id",
+                name,
+                *options,
+            ]
         )
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -65,6 +76,10 @@ class Ingest:
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(self._command, stdout=log, stderr=log, env=environment())
         return self
+
+    def wait_until_subscribed(self, broker: Mosquitto) -> None:
+        """Wait until the broker has confirmed the subscriptions."""
+        wait_for(lambda: f"Sending SUBACK to {self._name}\n" in broker.log(), "the subscription")
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal, and return the exit code."""
@@ -95,7 +110,9 @@ class FleetDevice:
         waiting: Messages that are not confirmed, by their number.
     """
 
-    def __init__(self, port: int, name: str, *, spool: str = "1a2b3c4d", again_s: float = 1.0, window: int = 200, **login: str) -> None:
+    def __init__(
+        self, port: int, name: str, *, spool: str = "1a2b3c4d", again_s: float = 1.0, window: int = 200, username: str = ""
+    ) -> None:
         self.name, self.spool = name, spool
         self.prefix = f"maskedge/{name}"
         self.waiting: dict[int, tuple[str, bytes]] = {}
@@ -107,8 +124,8 @@ class FleetDevice:
         self._client = Client(CallbackAPIVersion.VERSION2, f"{name}-{spool}", protocol=MQTTv5)
         self._client.reconnect_delay_set(0.1, 0.2)  # type: ignore[arg-type]
         self._client.max_queued_messages_set(1000)
-        if login:
-            self._client.username_pw_set(**login)
+        if username:
+            self._client.username_pw_set(username, username)
         self._client.on_connect = lambda client, *_: client.subscribe(f"{self.prefix}/received", qos=1)
         self._client.on_message = self._confirm
         self._client.on_disconnect = lambda *_: self._sent.clear()
@@ -177,7 +194,15 @@ def iso(time_of_day: datetime) -> str:
 def event(number: int = 0, kind: str = "face_appeared", time_of_day: datetime | None = None, **details: Any) -> dict[str, Any]:
     """Return an event as a device sends it."""
     time_of_day = time_of_day or datetime.now(timezone.utc) - timedelta(seconds=1)
-    return {"event": kind, "source": "0", "camera": "camera", "device": "door", "time": iso(time_of_day), "track": number, **details}
+    return {
+        "event": kind,
+        "source": "0",
+        "camera": "camera",
+        "device": "door",
+        "time": iso(time_of_day),
+        "track": number,
+        **details,
+    }
 
 
 def statistics(time_of_day: datetime, seconds: float = 10.0, zone: str = "", **people: int) -> dict[str, Any]:

@@ -5,10 +5,17 @@ from __future__ import annotations
 import json
 import threading
 import time
+import uuid
+from pathlib import Path
 from typing import Any
 
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
+
+from helpers.brokers import wait_for
+from maskedge.modelfile.signature import generate_key, key_id, load_private_key
 
 
 class Fleet:
@@ -54,6 +61,31 @@ class Fleet:
         """Confirm messages of the spool that sent the last message."""
         self.publish("received", json.dumps({"spool": self._spool, "ranges": ranges}))
 
+    def order(self, token: str, status: str = "", seconds: float = 30) -> dict[str, Any]:
+        """Send a command and wait for its final answer.
+
+        Args:
+            token: The signed command.
+            status: The status that is waited for; empty for any but `progress`.
+            seconds: Maximum time to wait.
+        """
+        self.publish("command", token)
+        return self.answer_to(token, status, seconds)
+
+    def answer_to(self, token: str, status: str = "", seconds: float = 30) -> dict[str, Any]:
+        """Wait for the final answer to a command. See `order`."""
+        identity = identity_of(token)
+
+        def found() -> list[dict[str, Any]]:
+            return [
+                one
+                for one in list(self.answers)
+                if one["id"] == identity and (one["status"] == status if status else one["status"] != "progress")
+            ]
+
+        wait_for(found, f"the answer to {identity}", seconds)
+        return found()[-1]
+
     def _take(self, client: Client, data: object, message: MQTTMessage) -> None:
         if "/snapshot/" in message.topic:
             self.pictures.append((message.topic, bytes(message.payload)))
@@ -74,3 +106,37 @@ class Fleet:
         """Disconnect."""
         self._client.disconnect()
         self._client.loop_stop()
+
+
+class Signer:
+    """Signs commands with a key of its own.
+
+    Attributes:
+        public: File of the public key.
+        key: The private key.
+        identity: Id of the key.
+        sequence: Number of the last command.
+    """
+
+    def __init__(self, folder: Path, name: str = "fleet") -> None:
+        private, public = generate_key()
+        (folder / f"{name}.key").write_bytes(private)
+        self.public = folder / f"{name}.pub"
+        self.public.write_bytes(public)
+        self.key: Ed25519PrivateKey = load_private_key(folder / f"{name}.key")
+        self.identity = key_id(self.key.public_key())
+        self.sequence = 0
+
+    def sign(self, name: str, arguments: dict[str, Any] | None = None, **claims: Any) -> str:
+        """Return a signed command to the device `door`. `claims` replace those of a valid command; None leaves one out."""
+        self.sequence += 1
+        now = time.time()
+        valid = {"jti": str(uuid.uuid4()), "aud": "door", "iat": now, "exp": now + 60, "seq": self.sequence, "cmd": name}
+        all_claims = valid | {"args": arguments or {}} | claims
+        kept = {claim: value for claim, value in all_claims.items() if value is not None}
+        return jwt.encode(kept, self.key, algorithm="EdDSA", headers={"kid": self.identity})
+
+
+def identity_of(token: str) -> str:
+    """Return the identity of a command (`jti`)."""
+    return str(jwt.decode(token, options={"verify_signature": False})["jti"])

@@ -100,7 +100,7 @@ class PostgreSQL:
 
     def remove(self) -> None:
         """Stop the server, and remove its folder."""
-        self.stop()
+        self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def log(self) -> str:
@@ -115,8 +115,12 @@ class PostgreSQL:
         with psycopg.connect(self._address(database), autocommit=True) as connection:
             connection.execute(statement.encode())
 
-    def create_database(self) -> str:
-        """Create an empty database, and return its URL."""
+    def create_database(self, template: str = "template1") -> str:
+        """Create a database as a copy of another one, by default an empty one, and return its URL."""
         name = f"fleet_{secrets.token_hex(6)}"
-        self.execute(f"CREATE DATABASE {name}")
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return f"postgresql+psycopg://{USER}@/{name}?host={self.folder}"
+
+    def drop_database(self, url: str) -> None:
+        """Remove a database that `create_database` made."""
+        self.execute(f"DROP DATABASE {url.partition('@/')[2].partition('?')[0]} WITH (FORCE)")

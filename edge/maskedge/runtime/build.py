@@ -6,7 +6,7 @@ import hashlib
 import queue
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maskedge.alerts.actions import Actions
 from maskedge.alerts.engine import AlertEngine
@@ -34,6 +34,9 @@ from .context import RunContext
 from .outputs import check_run_outputs
 from .state import RunState
 
+if TYPE_CHECKING:
+    from maskedge.remote.model_update import ModelUpdater
+
 WITHOUT_RESTART = (
     *("alerts", "line", "zones.roi", "limits.max_fps", "limits.cpu_budget", "privacy.anonymize", "privacy.stats_only"),
     *("detect.every", "detect.face_threshold", "detect.operating_point", "detect.domain", "detect.sync", "detect.motion_gate"),
@@ -42,7 +45,9 @@ WITHOUT_RESTART = (
 """Keys that take effect on a reload."""
 
 
-def open_detector(config: EdgeConfig, *, every_frame: bool = False, chosen: bool = True) -> MaskDetector:
+def open_detector(
+    config: EdgeConfig, *, every_frame: bool = False, chosen: bool = True, updater: ModelUpdater | None = None
+) -> MaskDetector:
     """Load the detector and the classifier.
 
     Args:
@@ -50,18 +55,30 @@ def open_detector(config: EdgeConfig, *, every_frame: bool = False, chosen: bool
         every_frame: Detect faces in every frame, regardless of the configuration.
         chosen: True if the user chose the detector. Otherwise the detector depends on the labels of
             the model.
+        updater: Updates the models of the device. Its models replace the bundled ones.
 
     Raises:
         ModelError: A file is refused.
         UsageError: No detector has that name.
     """
-    detect = config.detect
     choose_precision(config.model.precision)
     trust_keys(config.model.trusted_keys)
+    if updater is None:
+        return _open_detector(config, None, None, every_frame=every_frame, chosen=chosen)
+    return updater.open(
+        lambda classifier, detector: _open_detector(config, classifier, detector, every_frame=every_frame, chosen=chosen)
+    )
+
+
+def _open_detector(
+    config: EdgeConfig, classifier: Path | None, network: Path | None, *, every_frame: bool, chosen: bool
+) -> MaskDetector:
+    """Load the detector and the classifier; `classifier` and `network` replace the bundled ones."""
+    detect = config.detect
     return MaskDetector(
-        config.model.file,
+        config.model.file or classifier,
         _load_cascade(detect) or (detect.detector if chosen else None),
-        detector_model=detect.detector_model,
+        detector_model=detect.detector_model or network,
         detect_every=1 if every_frame else detect.every,
         face_threshold=detect.face_threshold,
         operating_point=detect.operating_point,
@@ -185,6 +202,7 @@ class Run:
             camera=camera,
             device=device,
         )
+        detector.on_replaced = self._take_up_models
 
     def open(self, *, file: Path | None, stopped: Callable[[], bool]) -> None:
         """Open the outputs, the alerts and the watchers. See `build_run`."""
@@ -244,7 +262,7 @@ class Run:
         changed = changed_keys(self._config, config)
         context, detect, lines = self.context, config.detect, parse_lines(config.lines)
         # First, because the model may lack the operating point.
-        threshold = self._detector.choose_face_threshold(detect.face_threshold, detect.operating_point, detect.domain)
+        self._detector.choose_face_threshold(detect.face_threshold, detect.operating_point, detect.domain)
         if {"alerts", "zones.roi"} & set(changed):
             zones = Zones.parse(config.zones.roi)
             self._check_rules(config, zones)
@@ -259,7 +277,7 @@ class Run:
             context.rate_limiter.max_fps, context.rate_limiter.cpu_budget = config.limits.max_fps, config.limits.cpu_budget
         context.anonymize, context.stats_only = config.privacy.anonymize, config.privacy.stats_only
         self._detector.detect_every = 1 if every_frame else detect.every
-        self._detector.set_face_threshold(threshold)
+        self._detector.set_face_threshold(detect.face_threshold, detect.operating_point, detect.domain)
         self._detector.set_tracking_mode(**_tracking_mode(config, self._source))
         self._config = config
         self._state.update_settings(_reloadable_settings(config, self._detector))
@@ -267,6 +285,11 @@ class Run:
             for opened in self._opened.values():
                 opened.update_names(self._names())
         return [key for key in changed if key in WITHOUT_RESTART], [key for key in changed if key not in WITHOUT_RESTART]
+
+    def _take_up_models(self) -> None:
+        """Show the models that the detector has taken up."""
+        self._state.set_models(describe_models(self._detector))
+        self._state.update_settings(_describe_settings(self._config, self._detector))
 
     @property
     def _state(self) -> RunState:

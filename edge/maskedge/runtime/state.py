@@ -160,6 +160,16 @@ class RunState:
         with self._lock:
             self._settings |= settings
 
+    def set_models(self, models: Mapping[str, Mapping[str, Any]]) -> None:
+        """Set the facts about the models, after an update. See `models` of the constructor."""
+        with self._lock:
+            self._models = dict(models)
+
+    def frames(self) -> tuple[int, int]:
+        """Return the numbers of captured and of dropped frames."""
+        with self._lock:
+            return self._counters["captured"], self._counters["dropped"]
+
     def watch_sinks(self, sinks: Callable[[], dict[str, dict[str, Any]]]) -> None:
         """Set the function that returns written, dropped, state and error of each sink."""
         self._sinks = sinks

@@ -7,7 +7,6 @@ import re
 import secrets
 from pathlib import Path
 
-from maskedge.errors import OutputError
 from maskedge.support.files import make_folder, read_text, write_file
 
 _INSTANCE = "instance"
@@ -42,25 +41,3 @@ def instance_id(folder: Path) -> str:
     identity = secrets.token_hex(8)
     write_file(path, f"{identity}\n", remedy="check the state folder", private=True)
     return identity
-
-
-def write_durably(path: Path, content: str) -> None:
-    """Write a small file of the state folder atomically, and wait until it is on the disk.
-
-    Args:
-        path: The file. Its folder must exist.
-        content: Its content.
-
-    Raises:
-        OutputError: The file cannot be written.
-    """
-    write_file(path, content, remedy="free some space in the state folder", private=True)
-    try:
-        for part, flags in ((path, os.O_RDONLY), (path.parent, os.O_RDONLY | os.O_DIRECTORY)):
-            number = os.open(part, flags | os.O_CLOEXEC)
-            try:
-                os.fsync(number)
-            finally:
-                os.close(number)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written to the disk ({error.strerror}): check the disk.") from error

@@ -84,6 +84,7 @@ class FullDevice(DeviceRow):
     clock_offset_s: float | None = Field(description="Seconds that its clock is behind the server's")
     health: dict[str, Any]
     model_details: dict[str, Any] = Field(description="All that the device reports about its model")
+    detector: dict[str, Any] = Field(description="All that the device reports about its face detector")
     commands: list[Any] = Field(description="Commands that the device allows")
     full_cameras: list[FullCamera]
 
@@ -178,7 +179,7 @@ def read_device(name: PathName, session: Database, caller: Viewer, settings: Ser
         .where(Camera.device_id == device.id)
         .order_by(Camera.name)
     ).all()
-    names = ("prefix", "created", "instance", "duplicate_seen", "clock_offset_s", "health", "commands")
+    names = ("prefix", "created", "instance", "duplicate_seen", "clock_offset_s", "health", "detector", "commands")
     parts = ("name", "prefix", "online", "state", "since", "source", "seen", "statistics", "statistics_time", "alerts")
     return {
         **row,

@@ -11,13 +11,12 @@ from datetime import datetime, timezone
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
-from fastapi.encoders import jsonable_encoder
 from fastapi.responses import StreamingResponse
+from pydantic_core import to_json
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from maskedge.support.text import to_json
 from maskedge_fleet.access.tokens import valid_at
 from maskedge_fleet.database.tables import Alert, Device, Token
 from maskedge_fleet.queries.devices import list_devices, summarise
@@ -221,7 +220,7 @@ class _Changes:
 
     @staticmethod
     def _read_online(session: Session) -> dict[int, bool]:
-        return dict(session.execute(select(Device.id, Device.online)).tuples().all())
+        return {row.id: row.online for row in session.execute(select(Device.id, Device.online))}
 
     @staticmethod
     def _newest(session: Session) -> datetime:
@@ -230,7 +229,8 @@ class _Changes:
 
     @staticmethod
     def _read_alerts(session: Session) -> dict[int, datetime | None]:
-        return dict(session.execute(select(Alert.id, Alert.acknowledged).where(Alert.ended.is_(None))).tuples().all())
+        rows = session.execute(select(Alert.id, Alert.acknowledged).where(Alert.ended.is_(None)))
+        return {row.id: row.acknowledged for row in rows}
 
 
 def _without_times(row: dict[str, Any]) -> dict[str, Any]:
@@ -246,7 +246,7 @@ def _without_times(row: dict[str, Any]) -> dict[str, Any]:
 
 def _message(kind: str, content: Any) -> bytes:
     """Format a server-sent event. JSON has no line breaks, so its data is one line."""
-    return f"event: {kind}\ndata: {to_json(jsonable_encoder(content))}\n\n".encode()
+    return b"event: %s\ndata: %s\n\n" % (kind.encode(), to_json(content, inf_nan_mode="null"))
 
 
 @router.get(

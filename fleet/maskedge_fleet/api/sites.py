@@ -51,14 +51,14 @@ class SiteName(BaseModel, extra="forbid"):
 @router.get("", response_model=Sites, summary="List sites with their compliance")
 def read_sites(session: Database, caller: Viewer, settings: ServerSettings) -> Any:
     """Return all sites in the order of their names, with the share of masked faces of this day, week and month."""
-    names: dict[int | None, str] = dict(session.execute(select(Site.id, Site.name).order_by(Site.name)).tuples().all())
+    names: dict[int | None, str] = {row.id: row.name for row in session.execute(select(Site.id, Site.name).order_by(Site.name))}
     states = {state: func.count().filter(state_is(state)).label(state) for state in STATES}
     devices = {row.site_id: row for row in session.execute(select(Device.site_id, *states.values()).group_by(Device.site_id))}
     site_id = func.coalesce(Alert.site_id, Device.site_id)
     alerts = session.execute(
         select(site_id, func.count()).outerjoin(Device, Device.id == Alert.device_id).where(Alert.ended.is_(None)).group_by(site_id)
     )
-    active: dict[int | None, int] = dict(alerts.tuples().all())
+    active: dict[int | None, int] = {row[0]: row[1] for row in alerts}
     now = datetime.now(timezone.utc)
     starts = calendar_starts(parse_zone(settings.server.time_zone), now)
     shares = {

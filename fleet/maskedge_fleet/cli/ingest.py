@@ -4,57 +4,51 @@ from __future__ import annotations
 
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from maskedge.cli.common import Command
-from maskedge.support.log import set_up
-from maskedge_fleet.ingest.broker import PASSWORD_VARIABLE, BrokerSettings, read_password
-from maskedge_fleet.ingest.runner import DEFAULT_ROOT, IngestSettings, default_client_id, run_ingest
+from maskedge_fleet.settings import Settings
 
-from .options import database_option
+from .options import prepare_log, settings_options
 
 
 @click.command(cls=Command)
-@click.option(
-    "--broker",
-    required=True,
-    envvar="MASKEDGE_FLEET_BROKER",
-    show_envvar=True,
-    metavar="URL",
-    help="mqtt://HOST:PORT, or mqtts:// for TLS.",
-)
-@click.option("--root", default=DEFAULT_ROOT, show_default=True, help="First part of all topics.")
-@database_option
+@settings_options
+@click.option("--root", help="First part of all topics. Default: maskedge")
 @click.option(
     "--client-id",
-    help="Name of the session at the broker. Each process has another one, and keeps it.  [default: maskedge-fleet-HOST]",
+    "worker",
+    help="Name of the session at the broker. Each process has another one, and keeps it. Default: maskedge-fleet-HOST",
 )
-@click.option("--username", help="User name for the broker.")
-@click.option(
-    "--password-file",
-    type=click.Path(path_type=Path),
-    help=f"File with the password for the broker, instead of {PASSWORD_VARIABLE}.",
-)
-@click.option(
-    "--ca-file", type=click.Path(path_type=Path), help="Certificates (PEM) that sign the broker's; the system's by default."
-)
-def ingest(
-    broker: str,
-    root: str,
-    database: str,
-    client_id: str | None,
-    username: str | None,
-    password_file: Path | None,
-    ca_file: Path | None,
-) -> None:
+@click.option("--username", help="User name for the broker. The password is in MASKEDGE_FLEET_MQTT_PASSWORD or in a file.")
+@click.option("--password-file", type=click.Path(path_type=Path), metavar="FILE", help="File with the password for the broker.")
+@click.option("--ca-file", type=click.Path(path_type=Path), metavar="FILE", help="Certificates (PEM) that sign the broker's.")
+@click.option("--upkeep/--no-upkeep", default=True, show_default=True, help="Also sum counts and remove old rows.")
+def ingest(settings: Settings, upkeep: bool, **broker: Any) -> None:
     """Write messages of devices to the database. Several processes share the work."""
-    password = read_password(password_file) if username or password_file else None
-    login = BrokerSettings(broker, username, password, ca_file)
-    settings = IngestSettings(login, database, root, default_client_id() if client_id is None else client_id)
-    set_up(secrets=[password] if password else ())
+    from maskedge_fleet.database.engine import open_engine
+    from maskedge_fleet.ingest.runner import ingest_settings, run_ingest
+    from maskedge_fleet.upkeep.runner import run_upkeep
+
+    given = {name: value for name, value in broker.items() if value is not None}
+    settings = settings._replace(broker=replace(settings.broker, **given))
+    prepare_log(settings)
+    wanted = ingest_settings(settings)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    run_ingest(settings, stop)
+    engine = open_engine(settings.database.url)
+    thread = threading.Thread(target=run_upkeep, args=(engine, settings, stop), name="upkeep")
+    if upkeep:
+        thread.start()
+    try:
+        run_ingest(wanted, stop)
+    finally:
+        stop.set()
+        if upkeep:
+            thread.join()
+        engine.dispose()

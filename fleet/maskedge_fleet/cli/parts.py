@@ -10,8 +10,7 @@ from importlib import import_module
 from sqlalchemy import Engine
 
 from maskedge.errors import MaskedgeError
-from maskedge_fleet.ingest.broker import BrokerSettings
-from maskedge_fleet.ingest.runner import IngestSettings, default_client_id, run_ingest
+from maskedge_fleet.ingest.runner import ingest_settings, run_ingest
 from maskedge_fleet.settings import Settings
 
 _log = logging.getLogger("maskedge.fleet")
@@ -70,14 +69,3 @@ class Parts:
     def _fail(self, error: Exception) -> None:
         self.failure = self.failure or error
         self._stop.set()
-
-
-def ingest_settings(settings: Settings) -> IngestSettings:
-    """Return the settings of the ingest.
-
-    Raises:
-        UsageError: A password file cannot be read, or a value is not valid.
-    """
-    broker = settings.broker
-    login = BrokerSettings(broker.url, broker.username, broker.read_password(), broker.ca_file)
-    return IngestSettings(login, settings.database.url, broker.root, broker.worker or default_client_id())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,10 @@ from typing import TYPE_CHECKING
 
 from maskedge.errors import UsageError
 from maskedge.sinks.mqtt.connection import open_tls, split_url
-from maskedge.support.files import MAX_SECRET_BYTES, read_text
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
 
-PASSWORD_VARIABLE = "MASKEDGE_FLEET_MQTT_PASSWORD"  # noqa: S105  (the name of a variable)
 KEEP_ALIVE_S = 30
 _CONNECT_TIMEOUT_S = 5.0
 
@@ -29,12 +26,18 @@ class BrokerSettings:
         username: User name; None to connect anonymously.
         password: Password.
         ca_file: Certificates (PEM) that sign the broker's; None for the system's.
+        cert_file: Client certificate (PEM), for brokers that require one.
+        key_file: Key of `cert_file`, if it is in another file.
+        insecure: Accept any certificate; for tests only.
     """
 
     url: str
     username: str | None = None
     password: str | None = None
     ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    insecure: bool = False
 
     @property
     def address(self) -> str:
@@ -54,25 +57,10 @@ class BrokerSettings:
             UsageError: The URL or the file of certificates is not valid.
         """
         if split_url(self.url)[2]:
-            return open_tls(self.ca_file, None, None, insecure=False)
-        if self.ca_file:
-            raise UsageError("a file of certificates is given, but the broker's URL begins with mqtt://: use mqtts:// for TLS.")
+            return open_tls(self.ca_file, self.cert_file, self.key_file, insecure=self.insecure)
+        if self.ca_file or self.cert_file or self.insecure:
+            raise UsageError("certificates are given, but the broker's URL begins with mqtt://: use mqtts:// for TLS.")
         return None
-
-
-def read_password(file: Path | None) -> str | None:
-    """Return the password of the broker from a file, or else from the environment.
-
-    Raises:
-        UsageError: The file cannot be read.
-    """
-    if file is None:
-        return os.environ.get(PASSWORD_VARIABLE)
-    try:
-        return read_text(file, MAX_SECRET_BYTES).rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise UsageError(f"the password file {file} cannot be read ({reason}).") from error
 
 
 def make_client(

@@ -29,6 +29,8 @@ FUTURE = timedelta(days=1)
 """How far the clock of a device may be ahead."""
 _MOST_PEOPLE, _MOST_SECONDS = 1_000_000, 1e6
 _ID = re.compile(r'^\s*\{\s*"id"\s*:\s*"([0-9a-f]{8}-[1-9][0-9]{0,17})"')
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+"""The escape of NUL, not after a backslash that is escaped itself."""
 _SPOOLED = re.compile(r"([0-9a-f]{8})-([1-9][0-9]{0,17})")
 
 
@@ -197,7 +199,7 @@ def _object(raw: RawMessage) -> dict[str, Any]:
         raise _RefusedError(f"it is not JSON ({error})") from None
     if not isinstance(content, dict):
         raise _RefusedError("it is not a JSON object")
-    if "\\u0000" in text and "\0" in to_json_text(content):
+    if "\\u0000" in text and _NUL.search(text):
         raise _RefusedError("a text contains the character NUL")
     if content.get("protocol", PROTOCOL) != PROTOCOL:
         raise _RefusedError(f"its protocol is {content['protocol']!r:.40}: this server knows {PROTOCOL}")
@@ -287,11 +289,14 @@ def _minute(entry: Any, received: datetime) -> Minute:
             raise _RefusedError(f"{key} is not an object")
         for label, value in values.items():
             counts[LABEL_COLUMNS.get(label, "other") + suffix] += _number(value, key, most)
+    direction = _text(entry, "direction", 8, default="")
+    if direction not in ("", "in", "out"):
+        raise _RefusedError("direction is not in or out")
     return Minute(
         start,
         _text(entry, "zone", default=""),
         _text(entry, "line", default=""),
-        _text(entry, "direction", 8, default=""),
+        direction,
         tuple(counts.values()),
     )
 

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from maskedge.errors import UsageError
 from maskedge_fleet.database.engine import open_engine
 from maskedge_fleet.database.migrate import DatabaseUnreachableError, check_current
+from maskedge_fleet.settings import Settings
 
 from .broker import BrokerSettings
 from .messages import Parsed, Parser, Refused, spool_number
@@ -62,8 +63,27 @@ class IngestSettings:
             raise UsageError(
                 "the first part of all topics is a text such as maskedge, without '#', '+' and '/' at an end (--root)."
             )
-        if not self.client_id:
-            raise UsageError("the ingest needs a name that stays the same: give one (--client-id).")
+        if not self.broker.url:
+            raise UsageError("no broker is set: give --broker mqtt://HOST:PORT, or url in [broker] of fleet.toml.")
+
+
+def ingest_settings(settings: Settings) -> IngestSettings:
+    """Return the settings of the ingest from those of the server.
+
+    Raises:
+        UsageError: A password file cannot be read, or a value is not valid.
+    """
+    broker = settings.broker
+    login = BrokerSettings(
+        broker.url,
+        broker.username,
+        broker.read_password() if broker.username or broker.password_file else None,
+        broker.ca_file,
+        broker.cert_file,
+        broker.key_file,
+        broker.insecure,
+    )
+    return IngestSettings(login, settings.database.url, broker.root, broker.worker or default_client_id())
 
 
 def run_ingest(settings: IngestSettings, stop: threading.Event) -> None:

@@ -68,7 +68,7 @@ def list_devices(
         cameras.setdefault(device, []).append({"name": name, "state": state, "online": online})
     of_alerts = select(Alert.device_id, func.count()).where(Alert.ended.is_(None), Alert.device_id.is_not(None))
     of_alerts = of_alerts.where(*(Alert.device_id.in_(part) for part in inside)).group_by(Alert.device_id)
-    alerts = dict(session.execute(of_alerts).tuples().all())
+    alerts = {row[0]: row[1] for row in session.execute(of_alerts)}
     only = Wanted(device=rows[0].name) if len(rows) == 1 else None
     shares = shares_today(session, zone, by="device", wanted=only) if rows else {}
     return [

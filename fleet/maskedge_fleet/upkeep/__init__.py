@@ -1,1 +1,6 @@
-"""Roll-up of counts and removal of old rows."""
+"""Roll-up and retention.
+
+- `runner`: `run_upkeep`, all upkeep.
+- `rollup`: sums minutes to hours and days.
+- `retention`: removes old rows.
+"""

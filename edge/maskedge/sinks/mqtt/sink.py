@@ -138,7 +138,8 @@ class MqttSink(Sink):
         self._config = config
         device = device or socket.gethostname()
         self._host = device if camera else ""
-        self._topic = _topic(config.topic or "/".join(("maskedge", device, *([camera] if camera else []))))
+        own = f"/{camera}" if camera and not config.topic else ""
+        self._topic = device_topic(config, device) + own
         if fleet is not None:
             check_fleet_topic(self._topic, named=bool(camera))
         _discovery_prefix(config.discovery_prefix)
@@ -159,7 +160,7 @@ class MqttSink(Sink):
         self._interval = config.interval
         self._state = ""
         self._state_due = self._statistics_due = 0.0
-        address = _address(config)
+        address = broker_address(config)
         folder = config.spool or state_folder() / "mqtt" / node_of(self._topic, named=bool(camera))
         self._spool = Spool(folder, int(config.spool_mb * 1e6))
         self._delivery = Delivery(self._spool, config.qos) if fleet is None else FleetDelivery(self._spool)
@@ -426,8 +427,17 @@ def _mqtt_rules(names: RunNames) -> list[str]:
     return [rule for rule, actions in names.rules.items() if "mqtt" in actions]
 
 
-def _topic(prefix: str) -> str:
-    topic = prefix.strip("/")
+def device_topic(config: MqttConfig, device: str) -> str:
+    """Return the prefix of all topics. That of a named camera is part of the setting `topic`, if that is set.
+
+    Args:
+        config: The section `[mqtt]`.
+        device: Name of the device.
+
+    Raises:
+        UsageError: The setting `topic` is not a prefix.
+    """
+    topic = (config.topic or f"maskedge/{device}").strip("/")
     if not _is_topic(topic):
         raise UsageError("[mqtt] topic is a prefix such as maskedge/door, without '#', '+' and a '$' in front.")
     return topic
@@ -444,7 +454,12 @@ def _is_topic(topic: str) -> bool:
     return bool(topic) and not any(sign in topic for sign in "#+\0") and len(topic.encode()) <= 1000 and not topic.startswith("$")
 
 
-def _address(config: MqttConfig) -> Address:
+def broker_address(config: MqttConfig) -> Address:
+    """Return the address and the credentials of the broker.
+
+    Raises:
+        UsageError: The settings are invalid, or a file cannot be read.
+    """
     from .connection import Address, open_tls, split_url
 
     if not config.url:

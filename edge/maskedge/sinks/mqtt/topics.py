@@ -59,3 +59,18 @@ def alert_topic(prefix: str, rule: str) -> str:
 def picture_topic(prefix: str) -> str:
     """Return the topic of the newest picture, a JPEG file."""
     return f"{prefix}/picture"
+
+
+def command_topic(prefix: str) -> str:
+    """Return the topic on which a fleet sends signed commands. `prefix` is that of the device."""
+    return f"{prefix}/command"
+
+
+def answer_topic(prefix: str) -> str:
+    """Return the topic of the answers to commands. `prefix` is that of the device."""
+    return f"{prefix}/answer"
+
+
+def snapshot_topic(prefix: str, camera: str) -> str:
+    """Return the topic of a requested picture, a JPEG file. `prefix` is that of the device."""
+    return f"{prefix}/snapshot/{camera}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.security import APIKeyCookie, HTTPBearer
@@ -13,7 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from maskedge_fleet.access.rates import RateLimits
 from maskedge_fleet.access.tokens import Caller, find_token, record_use
-from maskedge_fleet.settings import Settings
+from maskedge_fleet.settings import ServerConfig, Settings
 
 COOKIE = "maskedge_fleet"
 """Cookie with the token of the page."""
@@ -95,9 +96,18 @@ def check_same_site(request: Request) -> None:
         HTTPException: The request lacks the header, or comes from another site (403).
     """
     origin = request.headers.get("origin")
-    foreign = origin is not None and origin.partition("://")[2].lower() != request.headers.get("host", "").lower()
-    if foreign or GUARD_HEADER.lower() not in request.headers:
+    if (origin is not None and not _is_own(request, origin)) or GUARD_HEADER.lower() not in request.headers:
         raise HTTPException(403, f"A request of the page needs the header {GUARD_HEADER}, and comes from the page's own address.")
+
+
+def _is_own(request: Request, origin: str) -> bool:
+    """Return True for the address of the page. A proxy may have changed the host of the request."""
+    server: ServerConfig = request.app.state.settings.server
+    address = urlsplit(origin)
+    public = urlsplit(server.public_url)
+    if address.netloc.lower() == request.headers.get("host", "").lower() or (public.netloc and address[:2] == public[:2]):
+        return True
+    return bool(address.hostname) and address.hostname in {host.lower() for host in server.hosts}
 
 
 def requires(role: str) -> Callable[..., Caller]:

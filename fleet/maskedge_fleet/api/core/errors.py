@@ -82,7 +82,7 @@ def _describe(error: RequestValidationError) -> str:
     name = ".".join(parts)[:100]
     reason = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
     if first["type"] == "missing":
-        return f"{name or 'A body'} is missing." if name else "The request needs a body in JSON."
+        return sentence(f"{name} is missing.") if name else "The request needs a body in JSON."
     if first["type"].startswith("json"):
         return "The body is not JSON."
     return sentence(f"{name or 'the body'} is not valid: {reason[:1].lower()}{reason[1:200]}.")

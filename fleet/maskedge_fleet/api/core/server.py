@@ -75,8 +75,9 @@ class WebServer:
         def end(number: int, frame: FrameType | None) -> None:
             stop.set()
 
-        # The server handles the signals while it runs, and then repeats them.
-        before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+        # On the main thread, the server handles the signals while it runs, and then repeats them.
+        main = threading.current_thread() is threading.main_thread()
+        before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM) if main}
         watcher = threading.Thread(target=self._watch, args=(stop,), name="stop", daemon=True)
         watcher.start()
         try:
@@ -86,6 +87,11 @@ class WebServer:
             self._listener.close()
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    @property
+    def is_ready(self) -> bool:
+        """True while requests are answered."""
+        return self._server.started and not self._server.should_exit
 
     def _watch(self, stop: threading.Event) -> None:
         stop.wait()
