@@ -69,39 +69,32 @@ def measure_backlog(count: int, devices: int, keep: Path | None, progress: Progr
 
 def _publish(stack: Stack, count: int, devices: int) -> set[str]:
     """Publish events as devices do, and return their ids."""
-    from paho.mqtt.client import Client, MQTTv5
-    from paho.mqtt.enums import CallbackAPIVersion
     from paho.mqtt.packettypes import PacketTypes
     from paho.mqtt.properties import Properties
 
-    client = Client(CallbackAPIVersion.VERSION2, "backlog", protocol=MQTTv5)
-    client.max_inflight_messages_set(1000)
-    client.connect("127.0.0.1", stack.mqtt_port)
-    client.loop_start()
     spools = [secrets.token_hex(4) for _ in range(devices)]
     start = datetime.now(timezone.utc) - timedelta(hours=1)
     ids = set()
-    for index in range(count):
-        device, number = index % devices, index // devices + 1
-        moment = (start + timedelta(seconds=3600 * index / count)).isoformat(timespec="milliseconds")
-        event = {
-            "id": f"{spools[device]}-{number}",
-            "event": _KINDS[index % len(_KINDS)],
-            "source": "simulated",
-            "camera": "camera",
-            "device": f"device-{device:05}",
-            "time": moment,
-            "track": number,
-            "label": "with_mask",
-            "score": 0.97,
-        }
-        ids.add(f"{spools[device]}-{number}")
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-        properties.UserProperty = [("sent", f"{time.time():.3f}")]
-        sent = client.publish(f"maskedge/device-{device:05}/events", json.dumps(event), qos=1, properties=properties)
-        if index % 1000 == 999:
-            sent.wait_for_publish(60)
-    sent.wait_for_publish(60)
-    client.disconnect()
-    client.loop_stop()
+    with stack.client() as client:
+        for index in range(count):
+            device, number = index % devices, index // devices + 1
+            name, message_id = f"device-{device:05}", f"{spools[device]}-{number}"
+            moment = start + timedelta(seconds=3600 * index / count)
+            event = {
+                "id": message_id,
+                "event": _KINDS[index % len(_KINDS)],
+                "source": "simulated",
+                "camera": "camera",
+                "device": name,
+                "time": moment.isoformat(timespec="milliseconds"),
+                "track": number,
+                "label": "with_mask",
+                "score": 0.97,
+            }
+            ids.add(message_id)
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.UserProperty = [("sent", f"{time.time():.3f}")]
+            sent = client.publish(f"maskedge/{name}/events", json.dumps(event), qos=1, properties=properties)
+            if index % 1000 == 999 or index == count - 1:
+                sent.wait_for_publish(60)
     return ids

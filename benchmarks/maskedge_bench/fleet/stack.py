@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from .parts import DATABASE_USER, Part, Usage, database_user, find_program, free
 
 if TYPE_CHECKING:
     import psycopg
+    from paho.mqtt.client import Client
 
 _BROKER = """\
 listener {port} 127.0.0.1
@@ -33,6 +34,7 @@ max_queued_bytes 1000000000
 message_size_limit 5000000
 """
 """As deploy/mosquitto/fleet.conf, without passwords and TLS."""
+_ANSWER_S = 30.0
 _DATABASE = (
     *("listen_addresses=", "shared_buffers=512MB", "max_wal_size=2GB", "maintenance_work_mem=1GB", "max_connections=60"),
     # The time of the commit of each row.
@@ -147,17 +149,31 @@ class Stack:
 
     def start_ingest(self) -> None:
         """Start the ingest, and wait until it has subscribed: it then stores a retained message."""
-        from paho.mqtt.publish import single
-
         name = "bench-probe"
         topic = f"maskedge/{name}/availability"
-        single(topic, "online", qos=1, retain=True, hostname="127.0.0.1", port=self.mqtt_port)
-        self.ingest.start()
-        with self.connect() as connection:
+        with self.client() as client, self.connect() as connection:
+            client.publish(topic, "online", 1, retain=True).wait_for_publish(_ANSWER_S)
+            self.ingest.start()
             query = "SELECT count(*) FROM device WHERE name = %s"
             wait_until(lambda: connection.execute(query, [name]).fetchone() == (1,), "the ingest")
             connection.execute("DELETE FROM device WHERE name = %s", [name])
-        single(topic, "", qos=1, retain=True, hostname="127.0.0.1", port=self.mqtt_port)
+            client.publish(topic, b"", 1, retain=True).wait_for_publish(_ANSWER_S)
+
+    @contextlib.contextmanager
+    def client(self) -> Iterator[Client]:
+        """Connect a client to the broker, which publishes on a thread of its own."""
+        from paho.mqtt.client import Client, MQTTv5
+        from paho.mqtt.enums import CallbackAPIVersion
+
+        client = Client(CallbackAPIVersion.VERSION2, "bench-client", protocol=MQTTv5)
+        client.max_inflight_messages_set(1000)
+        client.connect("127.0.0.1", self.mqtt_port)
+        client.loop_start()
+        try:
+            yield client
+        finally:
+            client.disconnect()
+            client.loop_stop()
 
     def await_devices(self, count: int, seconds: float = 300.0) -> None:
         """Wait until the database has a number of connected devices."""
