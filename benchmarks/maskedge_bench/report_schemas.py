@@ -76,7 +76,8 @@ _FLEET_PART = {"cpu_share": float, "cpu_ms_a_message": float, "memory_mb": float
 _FLEET_LOAD = {
     "devices": int, "seconds": float, "events_per_s": float, "interval_s": float, "messages_per_s": float, "kills": {"*": int},
     "load_before": _NUMBER_OR_NONE, "messages": int, "events": int, "lost": int, "left": int, "doubled": int, "wrong_kinds": int,
-    "people_off": int, "delay_s": {"p50": float, "p95": float, "p99": float, "max": float}, "parts": {"*": _FLEET_PART},
+    "people_off": int, "bytes_a_row": {"event": float, "statistics": float},
+    "delay_s": {"p50": float, "p95": float, "p99": float, "max": float}, "parts": {"*": _FLEET_PART},
 }  # fmt: skip
 _FLEET_BACKLOG = {
     "events": int, "devices": int, "load_before": _NUMBER_OR_NONE, "seconds": float, "seconds_with_start": float, "commits": int,

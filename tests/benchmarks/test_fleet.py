@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import pytest
 from maskedge_bench.fleet.growth import plan_of
 from maskedge_bench.fleet.measure import FleetPlan
 from maskedge_bench.fleet.parts import find_program
+from maskedge_bench.fleet.tables import capacity_table
 from maskedge_bench.report_schemas import FLEET, load_report
 from maskedge_bench.reports.report_page import write_report_page
 
@@ -26,20 +26,15 @@ needs_programs = pytest.mark.skipif(
 @needs_programs
 @pytest.mark.slow
 def test_a_fleet_is_measured_and_loses_nothing(command: Command, tmp_path: Path) -> None:
-    sizes = ("--devices", "5", "--events-per-s", "10", "--interval", "1", "--seconds", "6", "--backlog", "2000", "--days", "1")
     first = tmp_path / "first.json"
-    done = command("edge-bench", "fleet", *sizes, "--part", "load", "--part", "backlog", "--json", first)
+    sizes = ("--devices", "5", "--events-per-s", "10", "--interval", "1", "--seconds", "5", "--backlog", "2000", "--days", "1")
+    parts = [argument for name in ("load", "crashes", "backlog", "month") for argument in ("--part", name)]
+    done = command("edge-bench", "fleet", *sizes, "--kills", "1", *parts, "--json", first)
     assert done.returncode == 0, done.stderr
     report = load_report(first, FLEET)
     assert report["load"]["messages"] > 60
     assert report["backlog"]["events"] == 2000
-    assert report["crashes"] is report["growth"] is report["month"] is None
-    second = tmp_path / "second.json"
-    done = command(
-        "edge-bench", "fleet", *sizes, "--part", "crashes", "--kills", "1", "--part", "month", "--update", first, "--json", second
-    )
-    assert done.returncode == 0, done.stderr
-    report = json.loads(second.read_text())
+    assert report["growth"] is None
     assert report["crashes"]["kills"] == {"broker": 1, "database": 1, "ingest": 1}
     for part in ("load", "crashes", "backlog"):
         assert report[part]["lost"] == report[part]["doubled"] == 0, part
@@ -48,30 +43,19 @@ def test_a_fleet_is_measured_and_loses_nothing(command: Command, tmp_path: Path)
     assert report["month"]["minute_rows"] == 5 * 1440
     assert {query["name"]: query["rows"] for query in report["month"]["queries"]}["the list of all devices"] == 5
     assert "| a site's month by day |" in done.stdout
-    write_report_page(tmp_path / "page.html", [report])
-    assert "Queries with the counts of a month" in (tmp_path / "page.html").read_text(encoding="utf-8")
-
-
-@needs_programs
-@pytest.mark.slow
-def test_the_growth_is_plotted(command: Command, tmp_path: Path) -> None:
+    # Another part is added to the report, with a plot.
     pytest.importorskip("matplotlib")
-    arguments = (
-        "--part",
-        "growth",
-        "--growth",
-        "2,4",
-        "--growth-s",
-        "5",
-        "--plot",
-        tmp_path / "plot.png",
-        "--json",
-        tmp_path / "g.json",
-    )
+    second, drawn = tmp_path / "second.json", tmp_path / "plot.png"
+    arguments = ("--part", "growth", "--growth", "2,4", "--growth-s", "5", "--update", first, "--plot", drawn, "--json", second)
     done = command("edge-bench", "fleet", *arguments)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "plot.png").read_bytes()[:4] == b"\x89PNG"
-    assert [row["devices"] for row in load_report(tmp_path / "g.json", FLEET)["growth"]] == [2, 4]
+    both = load_report(second, FLEET)
+    assert [row["devices"] for row in both["growth"]] == [2, 4]
+    assert both["month"] == report["month"]
+    assert drawn.read_bytes()[:4] == b"\x89PNG"
+    write_report_page(tmp_path / "page.html", [both])
+    assert "Queries with the counts of a month" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "100,000 devices with the messages of the load: 300,000 messages/s" in capacity_table(both)
 
 
 def test_a_large_fleet_sends_statistics_less_often() -> None:

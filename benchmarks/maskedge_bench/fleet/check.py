@@ -76,6 +76,16 @@ def _difference(one: Mapping[str, int], other: Mapping[str, int]) -> int:
     return sum(abs(one.get(kind, 0) - other.get(kind, 0)) for kind in one.keys() | other.keys())
 
 
+def row_sizes(connection: Connection) -> dict[str, float]:
+    """Return the bytes of a row of `event` and `statistics`, with its part of the indexes."""
+    sizes = {}
+    for table in ("event", "statistics"):
+        query = f"SELECT pg_total_relation_size('{table}')::float / greatest(count(*), 1) FROM {table}"  # noqa: S608  (constants)
+        row = connection.execute(query.encode()).fetchone()
+        sizes[table] = round(float(row[0]), 1) if row else 0.0
+    return sizes
+
+
 def delays(connection: Connection, start: float, end: float) -> dict[str, float]:
     """Return how long messages took from the device to the commit of their row, in seconds.
 

@@ -12,7 +12,7 @@ from typing import Any
 from maskedge.errors import OutputError
 from maskedge.system.host import host_state
 
-from .check import compare, delays
+from .check import compare, delays, row_sizes
 from .parts import Usage
 from .stack import PARTS, Stack, kill_and_restart
 
@@ -73,6 +73,7 @@ def measure_load(plan: LoadPlan, keep: Path | None, progress: Progress) -> dict[
         with stack.connect() as connection:
             compared = compare(connection, record)
             taken = delays(connection, first, last)
+            sizes = row_sizes(connection)
     return {
         "devices": plan.devices,
         "seconds": round(last - first, 1),
@@ -82,6 +83,7 @@ def measure_load(plan: LoadPlan, keep: Path | None, progress: Progress) -> dict[
         "kills": killed,
         "load_before": before.get("load"),
         **compared,
+        "bytes_a_row": sizes,
         "delay_s": taken,
         "parts": {name: _cost(used[name], now[name], done, last - first) for name in now},
     }

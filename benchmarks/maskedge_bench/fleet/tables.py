@@ -100,6 +100,36 @@ def month_table(report: Report) -> str:
     return f"{markdown_table(head, rows)}\n\n{month['devices']:,} devices, {month['days']} days: {size}."
 
 
+def capacity_table(report: Report, devices: int = 100_000) -> str:
+    """Return what a larger fleet needs, derived from the costs of a message that were measured.
+
+    Args:
+        report: The report.
+        devices: Number of devices, each with the messages of a device of the load.
+    """
+    load, backlog, month = report["load"], report["backlog"], report["month"]
+    if load is None or backlog is None:
+        return UNKNOWN
+    statistics, events = devices / load["interval_s"], devices * load["events_per_s"] / load["devices"]
+    rate = statistics + events
+    rows = []
+    for part in _PARTS[:3]:
+        low, high = sorted((backlog["cpu_ms_an_event"][part], load["parts"][part]["cpu_ms_a_message"]))
+        cores = f"{rate * low / 1000:.1f} to {rate * high / 1000:.1f}"
+        rows.append([part, f"{low:.3f} to {high:.3f} ms", cores])
+    sizes = load["bytes_a_row"]
+    days = 86400 * (events * sizes["event"]) / 1e9, 86400 * statistics * sizes["statistics"] / 1e9
+    growth = f"Events take {days[0]:,.0f} GB a day ({sizes['event']:.0f} bytes each), statistics {days[1]:,.0f} GB"
+    if month is not None:
+        minutes = month["gigabytes"] / month["devices"] / month["days"] * devices
+        growth += f", counts by minute {minutes:,.0f} GB"
+    note = (
+        f"{devices:,} devices with the messages of the load: {rate:,.0f} messages/s. The lower figure is that of full batches (the "
+        f"backlog), the higher one that of the load. {growth}, without compression."
+    )
+    return f"{markdown_table(('part', 'CPU a message', f'cores at {rate:,.0f} messages/s'), rows)}\n\n{note}"
+
+
 def fleet_tables(report: Report) -> str:
     """Return the tables of all parts that were measured."""
     tables = (
