@@ -20,6 +20,7 @@ LIVE = "maskedge.live/1"
 ROOFLINE = "maskedge.limits/1"
 COMPARE = "maskedge.compare/1"
 HISTORY = "maskedge.history/1"
+FLEET = "maskedge.fleet/1"
 
 _NUMBER_OR_NONE = (float, NONE)
 _SPREAD = {"median": float, "min": float, "max": float}
@@ -71,6 +72,21 @@ _PEAK = {
     "multiply_accumulates_per_second": float, "integer_multiply_accumulates_per_second?": float, "bytes_per_second": float,
 }  # fmt: skip
 _PEAK_RANGE = {"*": [float, float]}
+_FLEET_PART = {"cpu_share": float, "cpu_ms_a_message": float, "memory_mb": float}
+_FLEET_LOAD = {
+    "devices": int, "seconds": float, "events_per_s": float, "interval_s": float, "messages_per_s": float, "kills": {"*": int},
+    "load_before": _NUMBER_OR_NONE, "messages": int, "events": int, "lost": int, "left": int, "doubled": int, "wrong_kinds": int,
+    "people_off": int, "bytes_a_row": {"event": float, "statistics": float},
+    "delay_s": {"p50": float, "p95": float, "p99": float, "max": float}, "parts": {"*": _FLEET_PART},
+}  # fmt: skip
+_FLEET_BACKLOG = {
+    "events": int, "devices": int, "load_before": _NUMBER_OR_NONE, "seconds": float, "seconds_with_start": float, "commits": int,
+    "events_per_s": int, "lost": int, "doubled": int, "cpu_ms_an_event": {"*": float},
+}  # fmt: skip
+_FLEET_MONTH = {
+    "devices": int, "days": int, "minute_rows": int, "gigabytes": float, "fill_seconds": float, "load_before": _NUMBER_OR_NONE,
+    "queries": [{"name": str, "rows": int, "kilobytes": float, "first_ms": float, "p50_ms": float, "p95_ms": float}],
+}  # fmt: skip
 SHAPES: dict[str, dict[str, Any]] = {
     SPEED: {
         **_HEAD,
@@ -144,6 +160,14 @@ SHAPES: dict[str, dict[str, Any]] = {
         "rate": float,
         "run_seconds": float,
         "cpu_share": float,
+    },
+    FLEET: {
+        **_HEAD,
+        "load": (_FLEET_LOAD, NONE),
+        "crashes": (_FLEET_LOAD, NONE),
+        "backlog": (_FLEET_BACKLOG, NONE),
+        "growth": ([_FLEET_LOAD], NONE),
+        "month": (_FLEET_MONTH, NONE),
     },
 }  # fmt: skip
 """The shape of each kind of report, by schema (`json_shape.problems`)."""

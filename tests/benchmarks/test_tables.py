@@ -1,4 +1,4 @@
-"""The tables of README.md and docs/results.md are those of the committed reports."""
+"""The tables of README.md, docs/results.md and docs/fleet-scale.md are those of the committed reports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from maskedge import UsageError
 from maskedge_bench.reports.tables import render, update
 
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "fleet-scale.md")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -12,6 +12,7 @@ from maskedge.cli.output_options import OutputFile
 from maskedge.version import VERSION
 
 from .curves import attributes, thresholds
+from .fleet import fleet
 from .history import history
 from .live import live
 from .output import check_output, write_json
@@ -200,5 +201,7 @@ def tracking(
     write_json(measured, json_path)
 
 
-for _command in (thresholds, attributes, speed, live, history, nets, cold_start, roofline, compare, report, check, tables, tune):
+for _command in (
+    *(thresholds, attributes, speed, live, history, fleet, nets, cold_start, roofline, compare, report, check, tables, tune),
+):
     main.add_command(_command)

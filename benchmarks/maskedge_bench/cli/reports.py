@@ -93,7 +93,7 @@ def check(report: Path, baseline: Path, tolerance: float, any_machine: bool) -> 
     "pages",
     type=FILE,
     multiple=True,
-    default=("README.md", "docs/results.md"),
+    default=("README.md", "docs/results.md", "docs/fleet-scale.md"),
     show_default=True,
     help="Markdown file to update. May be repeated.",
 )
@@ -106,7 +106,7 @@ def check(report: Path, baseline: Path, tolerance: float, any_machine: bool) -> 
 )
 @click.option("--check", is_flag=True, help="Change nothing; exit 1 when a table differs from the reports.")
 def tables(pages: tuple[Path, ...], results: Path, check: bool) -> None:
-    """Write the tables of README.md and docs/results.md from the committed reports."""
+    """Write the tables of README.md, docs/results.md and docs/fleet-scale.md from the committed reports."""
     from maskedge_bench.reports.tables import update
 
     differs = False

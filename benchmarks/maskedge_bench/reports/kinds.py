@@ -10,6 +10,7 @@ from typing import Any
 from maskedge.errors import UsageError
 from maskedge.modelfile.precision_table import precision_table
 from maskedge_bench.accuracy.tables import accuracy_table, attributes_table, thresholds_table, tracking_table
+from maskedge_bench.fleet.tables import fleet_tables
 from maskedge_bench.history.tables import history_table
 from maskedge_bench.live.tables import live_tables
 from maskedge_bench.markdown import Report, known, markdown_table
@@ -108,6 +109,7 @@ _TABLES: Mapping[str, Callable[[Report], str]] = {
     "limits": roofline_table,
     "compare": compare_table,
     "history": history_table,
+    "fleet": fleet_tables,
 }
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from maskedge.rendering.html import charts, paragraph, section, table, write_page
+from maskedge_bench.fleet.tables import backlog_sentence, growth_table, load_table, month_table
 from maskedge_bench.markdown import UNKNOWN, machine
-from maskedge_bench.report_schemas import COMPARE, SPEED
+from maskedge_bench.report_schemas import COMPARE, FLEET, SPEED
 from maskedge_bench.speed.tables import clock_sentence, conditions_sentence, speed_sections
 from maskedge_bench.svg_charts import STYLE, Series, bars, plot
 
@@ -139,8 +140,31 @@ def _cost(report: dict[str, Any]) -> str:
 
 
 def _other(report: dict[str, Any]) -> list[str]:
+    if report["schema"] == FLEET:
+        return _fleet(report)
     graphs = charts([_frontier(report)]) if report["schema"] == COMPARE else ""
     return [section(_name(report), graphs, _html(table_of(report)), *map(paragraph, report.get("notes", ())))]
+
+
+def _fleet(report: dict[str, Any]) -> list[str]:
+    rows = report["growth"] or ()
+    parts = list(rows[0]["parts"]) if rows else []
+    graphs = [
+        plot(
+            [Series(part, [(row["devices"], row["parts"][part][key]) for row in rows], dots=True) for part in parts],
+            "Devices",
+            title,
+            log_x=True,
+            log_y=True,
+        )
+        for key, title in (("cpu_ms_a_message", "CPU time a message, ms"), ("memory_mb", "Memory, MB"))
+    ]
+    sections = [section(_name(report), _html(load_table(report)), paragraph(backlog_sentence(report)))]
+    if rows:
+        sections.append(section("Growth", charts(graphs), _html(growth_table(report))))
+    if report["month"]:
+        sections.append(section("Queries with the counts of a month", _html(month_table(report))))
+    return sections
 
 
 def _frontier(report: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The tables of README.md and docs/results.md, rendered from the committed reports.
+"""The tables of README.md, docs/results.md and docs/fleet-scale.md, rendered from the committed reports.
 
 No figure in these pages is typed by hand.
 """
@@ -18,10 +18,11 @@ from maskedge.modelfile.precision_table import precision_table
 from maskedge.support.files import write_file
 from maskedge.types import NOT_A_FACE
 from maskedge_bench.accuracy.tables import accuracy_table, attributes_table, rates_table, thresholds_table, tracking_table
+from maskedge_bench.fleet.tables import backlog_sentence, capacity_table, growth_table, load_table, month_table
 from maskedge_bench.history.tables import history_table
 from maskedge_bench.live.tables import live_table, streams_table
 from maskedge_bench.markdown import markdown_table
-from maskedge_bench.report_schemas import COLD_START, COMPARE, HISTORY, LIVE, NETS, SPEED, load_report, read_json
+from maskedge_bench.report_schemas import COLD_START, COMPARE, FLEET, HISTORY, LIVE, NETS, SPEED, load_report, read_json
 from maskedge_bench.speed.tables import (
     cold_start_table,
     conditions_sentence,
@@ -93,6 +94,11 @@ def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
         "streams": lambda: streams_table(load_own("live", LIVE)),
         "start": lambda: cold_start_table(load_own("start", COLD_START)),
         "history": lambda: history_table(load_own("history", HISTORY)),
+        "fleet": lambda: load_table(load_own("fleet", FLEET)),
+        "fleet_growth": lambda: growth_table(load_own("fleet", FLEET)),
+        "fleet_backlog": lambda: backlog_sentence(load_own("fleet", FLEET)),
+        "fleet_capacity": lambda: capacity_table(load_own("fleet", FLEET)),
+        "fleet_month": lambda: month_table(load_own("fleet", FLEET)),
         "training": lambda: _training(load_all("training")),
         "scenes": lambda: _scenes(load_all("training")),
         "bundled": lambda: _bundled(load_all("bundled")),

@@ -1,0 +1,1 @@
+"""Benchmark of the fleet: broker, database, ingest and simulated devices on this machine."""
