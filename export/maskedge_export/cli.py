@@ -492,7 +492,7 @@ def keygen(file: Path) -> None:
 
     Exit codes: 0 done, 2 wrong usage, 5 a file cannot be written.
     """
-    from .signing import write_key_pair
+    from maskedge.modelfile.key_files import write_key_pair
 
     public, identity = write_key_pair(file)
     click.echo(f"wrote {file} (private) and {public}: key {identity}")

@@ -1,30 +1,23 @@
-"""Signatures beside model files, and the keys for them (docs/contracts.md)."""
+"""Signatures beside model files (docs/contracts.md)."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 
-from maskedge.errors import ModelError, OutputError, UsageError
+from maskedge.errors import ModelError, UsageError
 from maskedge.modelfile.cascade_file import MOST_BYTES, CascadeError, read_cascade
 from maskedge.modelfile.contract import read_model
 from maskedge.modelfile.signature import (
     ModelSignature,
-    generate_key,
     is_cascade,
-    key_id,
     load_private_key,
-    load_public_key,
     read_signature,
     sign_model,
     signature_path,
 )
 from maskedge.support.files import read_regular, write_file
 from maskedge.support.text import displayable
-
-PUBLIC = ".pub"
-"""Suffix of the public key beside a private one."""
 
 
 def sign_file(model: Path, key_file: Path, release: int, *, force: bool = False) -> tuple[Path, ModelSignature]:
@@ -64,35 +57,6 @@ def sign_file(model: Path, key_file: Path, release: int, *, force: bool = False)
     return path, signed
 
 
-def write_key_pair(path: Path) -> tuple[Path, str]:
-    """Write a new private key, readable by this user only, and its public key. No file is replaced.
-
-    Args:
-        path: File of the private key. The public key gets the suffix `.pub` as well.
-
-    Returns:
-        The path of the public key, and its id.
-
-    Raises:
-        UsageError: One of the files exists, or the library of the extra `remote` is missing.
-        OutputError: A file cannot be written.
-    """
-    public_path = path.with_name(path.name + PUBLIC)
-    for one in (path, public_path):
-        if os.path.lexists(one):
-            raise UsageError(f"{displayable(one)} exists, and a key is never replaced: name another file.")
-    private, public = generate_key()
-    _write_new(path, private, 0o600)
-    try:
-        _write_new(public_path, public, 0o644)
-    except OutputError:
-        # Without its public half, the new key is of no use.
-        with contextlib.suppress(OSError):
-            path.unlink()
-        raise
-    return public_path, key_id(load_public_key(public_path))
-
-
 def _read(model: Path) -> bytes:
     """Read a model file that may be signed: a network that keeps the contract, or a usable cascade."""
     try:
@@ -106,13 +70,3 @@ def _read(model: Path) -> bytes:
             raise ModelError(f"{displayable(model)} is not a usable cascade: {error}.") from error
         return content
     return read_model(model)
-
-
-def _write_new(path: Path, content: bytes, mode: int) -> None:
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
-            file.write(content)
-    except FileExistsError as error:
-        raise UsageError(f"{displayable(path)} exists, and a key is never replaced: name another file.") from error
-    except OSError as error:
-        raise OutputError(f"{displayable(path)} cannot be written ({error.strerror}): check the folder.") from error

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from helpers.postgres import PostgreSQL
-from maskedge_fleet.commands.keys import create_key
+from maskedge.modelfile.key_files import write_key_pair
 from maskedge_fleet.commands.signing import CommandSigner
 from maskedge_fleet.database.engine import open_engine
 from maskedge_fleet.database.migrate import migrate
@@ -72,7 +72,7 @@ def engine(database: str) -> Iterator[Engine]:
 def command_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The private key that signs commands. The public one beside it ends with .pub."""
     path = tmp_path_factory.mktemp("keys") / "commands.pem"
-    create_key(path)
+    write_key_pair(path)
     return path
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import click
 
 from maskedge.cli.common import Command, CommandGroup
+from maskedge.errors import UsageError
+from maskedge.modelfile.key_files import write_key_pair
+from maskedge.modelfile.signature import key_id, load_private_key, load_public_key
 from maskedge.support.text import displayable
-from maskedge_fleet.commands.keys import create_key, describe_key, public_path
 
 
 @click.group(cls=CommandGroup)
@@ -23,12 +25,18 @@ def create(file: Path) -> None:
 
     Keep FILE on the server: [server] command_key. Copy FILE.pub to the devices: [fleet] trusted_keys.
     """
-    number = create_key(file)
-    click.echo(f"key {number}\nprivate: {displayable(file)}\npublic: {displayable(public_path(file))}")
+    public, number = write_key_pair(file)
+    click.echo(f"key {number}\nprivate: {displayable(file)}\npublic: {displayable(public)}")
 
 
 @key.command(cls=Command)
 @click.argument("file", type=click.Path(path_type=Path))
 def show(file: Path) -> None:
     """Show the id of a private or public key FILE, as in signatures."""
-    click.echo(describe_key(file))
+    try:
+        click.echo(key_id(load_private_key(file).public_key()))
+    except UsageError as error:
+        try:
+            click.echo(key_id(load_public_key(file)))
+        except UsageError:
+            raise error from None

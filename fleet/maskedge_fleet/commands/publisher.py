@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import logging
+import random
 import secrets
 import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from paho.mqtt.client import Client, MQTTv5
-from paho.mqtt.enums import CallbackAPIVersion
-
 from maskedge.errors import UsageError
-from maskedge.sinks.mqtt.connection import open_tls, split_url
-from maskedge_fleet.settings import BrokerConfig
+from maskedge_fleet.ingest.broker import BrokerSettings, make_client
 
 if TYPE_CHECKING:
-    from paho.mqtt.client import ConnectFlags, DisconnectFlags
+    from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
 _log = logging.getLogger("maskedge.fleet")
 CONFIRMATION_S = 5.0
 """Seconds to wait for the broker's confirmations."""
+_LONGEST_WAIT_S = 30.0
 
 
 class CommandPublisher:
@@ -32,31 +30,26 @@ class CommandPublisher:
     Nothing is lost while there is no connection: the messages are rows of the database.
 
     Args:
-        config: The broker.
+        settings: The broker.
 
     Raises:
         UsageError: The broker's address or a certificate file is not valid.
     """
 
-    def __init__(self, config: BrokerConfig) -> None:
-        if not config.url:
+    def __init__(self, settings: BrokerSettings) -> None:
+        if not settings.url:
             raise UsageError("commands need the broker of the devices: give --broker mqtt://HOST:PORT, or set [broker] url.")
-        host, port, encrypted = split_url(config.url)
-        self._where = f"{host}:{port}"
+        self._where = settings.address
         self._problem: str | None = None
         self._connected = threading.Event()
+        self._stop = threading.Event()
         self._refused: dict[int, str] = {}
-        self._client = Client(CallbackAPIVersion.VERSION2, f"maskedge-commands-{secrets.token_hex(6)}", protocol=MQTTv5)
-        self._client.username_pw_set(config.username, config.read_password())
-        if encrypted:
-            self._client.tls_set_context(open_tls(config.ca_file, config.cert_file, config.key_file, insecure=config.insecure))
-        self._client.reconnect_delay_set(1, 30)
+        self._client = make_client(settings, f"maskedge-commands-{secrets.token_hex(6)}")
         self._client.on_connect = self._handle_connect
-        self._client.on_connect_fail = self._handle_failure
         self._client.on_disconnect = self._handle_disconnect
         self._client.on_publish = self._handle_publish
-        self._client.connect_async(host, port, keepalive=30)
-        self._client.loop_start()
+        self._thread = threading.Thread(target=self._run, name="commands-mqtt", daemon=True)
+        self._thread.start()
 
     @property
     def is_connected(self) -> bool:
@@ -81,8 +74,21 @@ class CommandPublisher:
 
     def close(self) -> None:
         """Disconnect."""
+        self._stop.set()
         self._client.disconnect()
-        self._client.loop_stop()
+        self._thread.join(CONFIRMATION_S)
+
+    def _run(self) -> None:
+        wait = 1.0
+        while not self._stop.is_set():
+            try:
+                self._client.reconnect()
+                self._client.loop_forever()
+            except (OSError, UnicodeError) as error:
+                reason = getattr(error, "strerror", None) or error
+                self._report(f"the broker {self._where} cannot be reached ({reason}): commands wait in the database.")
+            wait = 1.0 if self._problem is None else min(2 * wait, _LONGEST_WAIT_S)
+            self._stop.wait(wait * random.uniform(0.5, 1.0))  # noqa: S311  (no secret: spreads reconnections)
 
     def _handle_connect(
         self, client: Client, data: Any, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
@@ -94,9 +100,6 @@ class CommandPublisher:
             _log.info("the broker %s is connected again; waiting commands are sent.", self._where)
         self._problem = None
         self._connected.set()
-
-    def _handle_failure(self, client: Client, data: Any) -> None:
-        self._report(f"the broker {self._where} cannot be reached: commands wait in the database.")
 
     def _handle_disconnect(
         self, client: Client, data: Any, flags: DisconnectFlags, reason: ReasonCode, properties: Properties | None

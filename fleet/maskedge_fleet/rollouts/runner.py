@@ -15,6 +15,7 @@ from maskedge_fleet.commands.publisher import CommandPublisher
 from maskedge_fleet.commands.signing import open_signer
 from maskedge_fleet.database.migrate import unreachable
 from maskedge_fleet.database.rounds import only_one
+from maskedge_fleet.ingest.runner import broker_settings
 from maskedge_fleet.settings import Settings
 
 from .engine import RolloutEngine
@@ -46,7 +47,7 @@ def run_rollouts(engine: Engine, settings: Settings, stop: threading.Event) -> N
         stop.wait()
         return
     rollouts = RolloutEngine(engine, open_signer(settings.server.command_key), settings.server.public_url)
-    publisher = CommandPublisher(settings.broker)
+    publisher = CommandPublisher(broker_settings(settings.broker))
     problem = ""
     wait, due = SEND_S, 0.0
     try:

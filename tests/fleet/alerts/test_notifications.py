@@ -13,7 +13,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from helpers.brokers import free_port, wait_for
-from helpers.fleet_commands import START, add_devices, change_device
+from helpers.fleet.commands import START, add_devices, change_device
 from helpers.http_receiver import HttpReceiver
 from maskedge.errors import UsageError
 from maskedge_fleet.alerts.engine import AlertEngine

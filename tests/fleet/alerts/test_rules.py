@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from helpers.fleet_commands import START, add_devices, add_minutes, change_device
+from helpers.fleet.commands import START, add_devices, add_minutes, change_device
 from maskedge.errors import UsageError
 from maskedge_fleet.alerts.engine import AlertEngine
 from maskedge_fleet.alerts.rules import DEFAULT_RULES, FleetRule

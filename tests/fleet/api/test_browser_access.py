@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from helpers.fleet_data import create_tokens
-from helpers.fleet_server import FleetServer
+from helpers.fleet.data import create_tokens
+from helpers.fleet.server import FleetServer
 from maskedge_fleet.api.core.access import COOKIE, GUARD_HEADER
 from maskedge_fleet.database.engine import open_engine
 

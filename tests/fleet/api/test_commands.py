@@ -8,7 +8,7 @@ from pathlib import Path
 import jwt
 import pytest
 
-from helpers.fleet_commands import add_devices, change_device, commands_of
+from helpers.fleet.commands import add_devices, change_device, commands_of
 
 from .conftest import Api
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi.routing import APIRoute
 
-from helpers.fleet_data import NOON, add_device
+from helpers.fleet.data import NOON, add_device
 from maskedge_fleet.access.tokens import ROLES
 from maskedge_fleet.api.app import API, ROUTERS
 from maskedge_fleet.database.tables import Token

@@ -11,7 +11,7 @@ import pytest
 from httpx import Response
 from sqlalchemy import select
 
-from helpers.fleet_commands import add_devices, commands_of
+from helpers.fleet.commands import add_devices, commands_of
 from maskedge.modelfile.contract import MODELS
 from maskedge.modelfile.signature import load_private_key, sign_model
 from maskedge_fleet.commands.signing import CommandSigner

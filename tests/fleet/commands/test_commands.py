@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from helpers.fleet_commands import START, add_devices, answer_command, change_device, commands_of
+from helpers.fleet.commands import START, add_devices, answer_command, change_device, commands_of
 from maskedge.errors import UsageError
 from maskedge.modelfile.signature import load_public_key
 from maskedge_fleet.commands.kinds import KINDS

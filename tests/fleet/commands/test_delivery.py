@@ -15,7 +15,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from helpers.brokers import Listener, Mosquitto, wait_for
-from helpers.fleet_commands import NEW, START, ScriptedDevice, commands_of
+from helpers.fleet.commands import NEW, START, ScriptedDevice, commands_of
 from helpers.fleet_device import fleet_broker
 from maskedge_fleet.commands.queue import find_device, queue_command
 from maskedge_fleet.commands.signing import CommandSigner

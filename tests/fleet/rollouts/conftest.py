@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from helpers.fleet_commands import NEW, OLD, START, answer_command, change_device, commands_of
+from helpers.fleet.commands import NEW, OLD, START, answer_command, change_device, commands_of
 from maskedge_fleet.commands.outbox import expire
 from maskedge_fleet.commands.signing import CommandSigner
 from maskedge_fleet.database.tables import Command, Device, Model, Rollout, RolloutDevice

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session
 
-from helpers.fleet_commands import NEW, OLD, add_devices, change_device, commands_of
+from helpers.fleet.commands import NEW, OLD, add_devices, change_device, commands_of
 from maskedge.errors import UsageError
 from maskedge_fleet.rollouts.control import RolloutConflictError, halt_rollout, pause_rollout, resume_rollout, roll_back
 

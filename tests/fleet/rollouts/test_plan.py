@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from helpers.fleet_commands import START
+from helpers.fleet.commands import START
 from maskedge.errors import UsageError
 from maskedge_fleet.rollouts.downloads import download_url, is_valid_download
 from maskedge_fleet.rollouts.plan import assign_stages, read_limits, read_stages

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from helpers.fleet_commands import START, add_devices, add_minutes, add_statistics
+from helpers.fleet.commands import START, add_devices, add_minutes, add_statistics
 
 if TYPE_CHECKING:
     from .conftest import Fleet

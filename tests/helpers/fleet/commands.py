@@ -17,11 +17,10 @@ from paho.mqtt.properties import Properties
 from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 
+from helpers.brokers import wait_for
+from helpers.fleet_data import add_device, add_site
 from maskedge.modelfile.signature import key_id, load_public_key
 from maskedge_fleet.database.tables import Camera, Command, Device, MinuteCounts, Series, Site, Statistics
-
-from .brokers import wait_for
-from .fleet_data import add_device, add_site
 
 ALL_COMMANDS = ["reload", "restart", "snapshot", "privacy", "log_level", "update_model"]
 OLD, NEW = "0" * 64, "f" * 64
