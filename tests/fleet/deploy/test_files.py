@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from helpers.dashboards import ALERTING, DASHBOARDS, DEPLOY, RULES, load, panels
+from helpers.monitoring.dashboards import ALERTING, DASHBOARDS, DEPLOY, RULES, load, panels
 
 SOURCES = {
     source["uid"]: source["type"]

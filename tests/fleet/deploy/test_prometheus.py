@@ -14,9 +14,19 @@ import pytest
 from sqlalchemy.orm import Session
 
 from helpers.brokers import free_port, wait_for
-from helpers.dashboards import DEPLOY, PROMETHEUS, RULES, Query, rules, selectors, targets, to_promql, without_comparisons
 from helpers.fleet_device import FleetDevice, Ingest, event, fleet_broker, statistics
-from helpers.prometheus import Prometheus
+from helpers.monitoring.dashboards import (
+    DEPLOY,
+    PROMETHEUS,
+    RULES,
+    Query,
+    rules,
+    selectors,
+    targets,
+    to_promql,
+    without_comparisons,
+)
+from helpers.monitoring.prometheus import Prometheus
 from helpers.support import command_line, environment
 from maskedge.sinks.web.metrics import CONTENT_TYPE, Exposition, Facts
 from maskedge_fleet.access.tokens import create_token

@@ -13,8 +13,8 @@ from paho.mqtt.publish import single
 from sqlalchemy import make_url
 
 from helpers.brokers import wait_for
-from helpers.dashboards import POSTGRESQL, Query, alerting, targets, to_sql, utc_now
 from helpers.fleet_device import Ingest, fleet_broker
+from helpers.monitoring.dashboards import POSTGRESQL, Query, alerting, targets, to_sql, utc_now
 from helpers.postgres import PostgreSQL
 from helpers.support import ROOT
 from maskedge_fleet.database.engine import open_engine

@@ -1,0 +1,1 @@
+"""Prometheus, and the files for it and for Grafana."""
