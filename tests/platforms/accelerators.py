@@ -16,7 +16,7 @@ REQUIREMENTS = ("onnxruntime-openvino", "opencv-python-headless>=4.10,<5", "clic
 SCRIPT = """
 from pathlib import Path
 import maskedge, onnxruntime
-from maskedge.modelfile.provider import available_accelerators
+from maskedge.modelfile.onnx_session import available_accelerators
 from maskedge.vision.acceleration import try_accelerator
 from maskedge.vision.classifier import MaskClassifier
 from maskedge.vision.detectors.network import CnnDetector

@@ -188,7 +188,7 @@ def _model(path: Path, keys: Sequence[Path]) -> Iterator[Finding]:
 def _accelerators(chosen: Path | None) -> Iterator[Finding]:
     """Try the classifier on each accelerator of the installed onnxruntime."""
     try:
-        from maskedge.modelfile.provider import available_accelerators
+        from maskedge.modelfile.onnx_session import available_accelerators
         from maskedge.vision.acceleration import try_accelerator
         from maskedge.vision.classifier import MaskClassifier
     except ImportError:

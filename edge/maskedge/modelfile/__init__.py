@@ -5,8 +5,7 @@
 - `onnx_graph`: reads an ONNX file without executing it and refuses unbounded graphs.
 - `sandbox`: runs an unknown file once in another process, with limits.
 - `trial_pictures`: pictures that a model file must process before it is used.
-- `provider`: the processor and the accelerators of ONNX Runtime.
-- `onnx_session`: the options of ONNX Runtime.
+- `onnx_session`: the options and the execution providers of ONNX Runtime.
 - `key_files`: writes new keys.
 - `signature`: signs model files and verifies their signatures.
 - `trusted`: the keys whose files this process takes.

@@ -14,8 +14,8 @@ from maskedge.alerts.registry import check_labels, check_rules
 from maskedge.config import DetectConfig, EdgeConfig, changed_keys
 from maskedge.errors import ModelError, UsageError
 from maskedge.events import UNNAMED, Event
+from maskedge.modelfile.onnx_session import choose_provider
 from maskedge.modelfile.precision import choose_precision
-from maskedge.modelfile.provider import choose_provider
 from maskedge.modelfile.signature import read_signature
 from maskedge.modelfile.trusted import trust_keys
 from maskedge.sinks import sink_classes

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 from maskedge.errors import ModelError
 from maskedge.modelfile.contract import read_model
-from maskedge.modelfile.onnx_session import create_session
-from maskedge.modelfile.provider import ORT_NAMES, available_accelerators, chosen_provider
+from maskedge.modelfile.onnx_session import ORT_NAMES, available_accelerators, chosen_provider, create_session
 from maskedge.support.log import NAME
 
 from .classifier import MaskClassifier

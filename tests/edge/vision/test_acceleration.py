@@ -12,7 +12,7 @@ import pytest
 from maskedge import MaskDetector
 from maskedge.config import ModelConfig
 from maskedge.errors import UsageError
-from maskedge.modelfile import provider as providers
+from maskedge.modelfile import onnx_session as providers
 from maskedge.modelfile.precision import bundled_classifier
 from maskedge.settings import PROVIDERS
 from maskedge.sources import demo

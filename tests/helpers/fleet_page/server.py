@@ -9,12 +9,12 @@ from types import TracebackType
 from typing import Any
 
 import uvicorn
+from maskedge_fleet.commands.keys import public_path
 from sqlalchemy.orm import Session
 
 from helpers.fleet_data import create_tokens
 from helpers.streams import until
 from maskedge_fleet.api.app import create_app
-from maskedge_fleet.commands.keys import public_path
 from maskedge_fleet.database.engine import open_engine
 from maskedge_fleet.database.migrate import migrate
 from maskedge_fleet.database.tables import Base
