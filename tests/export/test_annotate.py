@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner, Result
 
 from maskedge import MaskDetector
-from maskedge.modelfile.contract import CATALOGUE, MODELS, default_detector, default_model, origin_digest
+from maskedge.modelfile.contract import CATALOGUE, MODELS, default_detector, default_model, origin_digest, seal
 from maskedge.sources import demo
 from maskedge.vision.classifier import MaskClassifier
 from maskedge.vision.model_card import render_card
@@ -127,14 +128,33 @@ def test_a_report_that_does_not_fit_is_refused(tmp_path: Path, changes: dict[str
     assert not output.exists()
 
 
+def plain(path: Path, folder: Path) -> Path:
+    """Write a bundled classifier without its prior."""
+    model = onnx.load(path)
+    graph = model.graph
+    for node in [node for node in graph.node if any(name.startswith("prior.") for name in node.input)]:
+        graph.node.remove(node)
+    for weight in [weight for weight in graph.initializer if weight.name.startswith("prior.")]:
+        graph.initializer.remove(weight)
+    for node in graph.node:
+        node.output[:] = [name.removeprefix("prior.") for name in node.output]
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    card = {key: value for key, value in json.loads(metadata["maskedge.card"]).items() if key != "prior"}
+    onnx.helper.set_model_props(model, metadata | {"maskedge.card": json.dumps(card), "maskedge.sha256": "0" * 64})
+    output = folder / f"plain.{path.name}"
+    output.write_bytes(seal(model.SerializeToString(deterministic=True)))
+    return output
+
+
 @pytest.mark.parametrize("name", ["edgenet.onnx", "edgenet.int8.onnx"])
 def test_a_prior_shifts_the_labels_of_faces_and_keeps_the_faces(tmp_path: Path, name: str) -> None:
     output = tmp_path / name
     shutil.copy(MODELS / CATALOGUE, tmp_path / CATALOGUE)
     shutil.copy(MODELS / name, output)
-    before = MaskClassifier(MODELS / name)
+    source = plain(MODELS / name, tmp_path)
+    before = MaskClassifier(source)
     assert before.labels == ("with_mask", "without_mask", "incorrect_mask", "not_a_face")
-    done = annotate(MODELS / name, "-o", output, "--overwrite", "--prior", "incorrect_mask=-0.8")
+    done = annotate(source, "-o", output, "--overwrite", "--prior", "incorrect_mask=-0.8")
     assert done.exit_code == 0, done.output
     after = MaskClassifier(output)
     crops = np.stack([demo.draw(150)[y : y + 64, x : x + 64] for y in range(0, 400, 80) for x in range(0, 500, 80)])
@@ -156,12 +176,13 @@ def test_a_prior_shifts_the_labels_of_faces_and_keeps_the_faces(tmp_path: Path, 
 
 def test_reports_fit_a_file_with_a_prior_only_if_measured_with_it(tmp_path: Path) -> None:
     output, prior = tmp_path / "own.onnx", ("--prior", "incorrect_mask=-0.8")
-    assert annotate(default_model(), "-o", output, *prior).exit_code == 0
+    sources = [plain(default_model().with_suffix(suffix), tmp_path) for suffix in (".onnx", ".int8.onnx")]
+    assert annotate(sources[0], "-o", output, *prior).exit_code == 0
     old = annotate(output, "-o", tmp_path / "again.onnx", "--thresholds", thresholds(tmp_path / "t.json"))
     assert "was measured with another network" in " ".join(old.output.split())
     own = origin_digest(MaskClassifier(output).contract.card, output.read_bytes())
     report = thresholds(tmp_path / "t.json", origin_sha256=own)
-    for path in (output, default_model().with_suffix(".int8.onnx")):
+    for path in (output, sources[1]):
         added = prior if path != output else ()
         done = annotate(path, "-o", tmp_path / f"new.{path.name}", "--thresholds", report, *added)
         assert done.exit_code == 0, done.output
@@ -179,7 +200,7 @@ def test_reports_fit_a_file_with_a_prior_only_if_measured_with_it(tmp_path: Path
     ],
 )
 def test_a_prior_that_does_not_fit_is_refused(tmp_path: Path, prior: str, reason: str) -> None:
-    done = annotate(default_model(), "-o", tmp_path / "own.onnx", "--prior", prior)
+    done = annotate(plain(default_model(), tmp_path), "-o", tmp_path / "own.onnx", "--prior", prior)
     assert done.exit_code == 2
     assert reason in " ".join(done.output.split())
     assert not (tmp_path / "own.onnx").exists()
