@@ -378,27 +378,56 @@ def int8(
     click.echo(f"wrote {', '.join(map(str, result.written))}: {output.stat().st_size / 1e6:.2f} MB, sha256 {result.sha256}")
 
 
-@main.command(cls=Command, short_help="Write measured face thresholds and weak groups into a classifier.")
+def _prior(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, float]:
+    prior: dict[str, float] = {}
+    for text in texts:
+        label, _, number = text.rpartition("=")
+        try:
+            prior[label.strip()] = float(number)
+        except ValueError:
+            raise click.BadParameter(f"give LABEL=NUMBER, such as incorrect_mask=-0.8, not {text!r}.") from None
+    return prior
+
+
+@main.command(cls=Command, short_help="Write face thresholds, weak groups and a prior into a classifier.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=OutputFile(".md"), required=True, help="The .onnx file to write.")
 @overwrite_option
 @click.option("--thresholds", type=_file, help="Report of edge-bench thresholds, measured with this model or its float32 file.")
 @click.option("--attributes", type=_file, help="Report of edge-bench attributes, measured with this model or its float32 file.")
-def annotate(model: Path, output: Path, overwrite: bool, thresholds: Path | None, attributes: Path | None) -> None:
+@click.option(
+    "--prior",
+    callback=_prior,
+    multiple=True,
+    metavar="LABEL=NUMBER",
+    help="Number to add to the logit of a face's label, natural logarithm: below 0 for a label that is rarer than in the training "
+    "data. May be repeated.",
+)
+def annotate(
+    model: Path,
+    output: Path,
+    overwrite: bool,
+    thresholds: Path | None,
+    attributes: Path | None,
+    prior: dict[str, float],
+) -> None:
     """Write measurements of whole pictures into the card of MODEL, a classifier.
 
     The thresholds are then those of edge-run --precision, and the card shows their curve and the
     groups of faces that fall behind. The network and its self-test stay as they are.
 
+    With --prior the graph changes, and the self-test is made anew. Among the labels of a face the
+    probabilities shift; a crop is as probably a face as before.
+
     Exit codes: 0 done, 2 wrong usage, 4 the file was refused, 5 a file cannot be written.
     """
-    if thresholds is None and attributes is None:
-        raise click.UsageError("there is nothing to write: give --thresholds, --attributes or both.")
+    if thresholds is None and attributes is None and not prior:
+        raise click.UsageError("there is nothing to write: give --thresholds, --attributes or --prior.")
     if not output.parent.is_dir():
         raise OutputError(f"the folder {output.parent} does not exist: create it, or choose another --output.")
     with require_extra("export"):
         from .classifier.annotate import annotate_classifier
-    written = annotate_classifier(model, output, thresholds, attributes)
+    written = annotate_classifier(model, output, thresholds, attributes, prior)
     click.echo(f"wrote {', '.join(map(str, written))}")
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner, Result
 
 from maskedge import MaskDetector
-from maskedge.modelfile.contract import CATALOGUE, MODELS, default_detector, default_model, origin_digest
+from maskedge.modelfile.contract import CATALOGUE, MODELS, default_detector, default_model, origin_digest, seal
 from maskedge.sources import demo
 from maskedge.vision.classifier import MaskClassifier
 from maskedge.vision.model_card import render_card
@@ -125,6 +126,84 @@ def test_a_report_that_does_not_fit_is_refused(tmp_path: Path, changes: dict[str
     assert done.exit_code in (2, 4)
     assert reason in " ".join(done.output.split())
     assert not output.exists()
+
+
+def plain(path: Path, folder: Path) -> Path:
+    """Write a bundled classifier without its prior."""
+    model = onnx.load(path)
+    graph = model.graph
+    for node in [node for node in graph.node if any(name.startswith("prior.") for name in node.input)]:
+        graph.node.remove(node)
+    for weight in [weight for weight in graph.initializer if weight.name.startswith("prior.")]:
+        graph.initializer.remove(weight)
+    for node in graph.node:
+        node.output[:] = [name.removeprefix("prior.") for name in node.output]
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    card = {key: value for key, value in json.loads(metadata["maskedge.card"]).items() if key != "prior"}
+    onnx.helper.set_model_props(model, metadata | {"maskedge.card": json.dumps(card), "maskedge.sha256": "0" * 64})
+    output = folder / f"plain.{path.name}"
+    output.write_bytes(seal(model.SerializeToString(deterministic=True)))
+    return output
+
+
+@pytest.mark.parametrize("name", ["edgenet.onnx", "edgenet.int8.onnx"])
+def test_a_prior_shifts_the_labels_of_faces_and_keeps_the_faces(tmp_path: Path, name: str) -> None:
+    output = tmp_path / name
+    shutil.copy(MODELS / CATALOGUE, tmp_path / CATALOGUE)
+    shutil.copy(MODELS / name, output)
+    source = plain(MODELS / name, tmp_path)
+    before = MaskClassifier(source)
+    assert before.labels == ("with_mask", "without_mask", "incorrect_mask", "not_a_face")
+    done = annotate(source, "-o", output, "--overwrite", "--prior", "incorrect_mask=-0.8")
+    assert done.exit_code == 0, done.output
+    after = MaskClassifier(output)
+    crops = np.stack([demo.draw(150)[y : y + 64, x : x + 64] for y in range(0, 400, 80) for x in range(0, 500, 80)])
+    old, places = before.classify_and_locate_crops(crops)
+    new, moved = after.classify_and_locate_crops(crops)
+    assert np.array_equal(places, moved)
+    assert new[:, 3] == pytest.approx(old[:, 3], abs=1e-6)
+    expected = old[:, :3] * np.exp([0, 0, -0.8])
+    expected *= old[:, :3].sum(axis=1, keepdims=True) / expected.sum(axis=1, keepdims=True)
+    assert new[:, :3] == pytest.approx(expected, abs=1e-5)
+    assert verify(output).passed
+    card = output.with_suffix(".md").read_text()
+    assert "| prior, added to the logit in the graph | `incorrect_mask` -0.8 |" in card
+    assert "measured without the prior" in card
+    assert MaskDetector(output).face_threshold == MaskDetector(MODELS / name).face_threshold
+    entry = json.loads((tmp_path / CATALOGUE).read_text())[name]
+    assert entry["parameters"] == 140142
+
+
+def test_reports_fit_a_file_with_a_prior_only_if_measured_with_it(tmp_path: Path) -> None:
+    output, prior = tmp_path / "own.onnx", ("--prior", "incorrect_mask=-0.8")
+    sources = [plain(default_model().with_suffix(suffix), tmp_path) for suffix in (".onnx", ".int8.onnx")]
+    assert annotate(sources[0], "-o", output, *prior).exit_code == 0
+    old = annotate(output, "-o", tmp_path / "again.onnx", "--thresholds", thresholds(tmp_path / "t.json"))
+    assert "was measured with another network" in " ".join(old.output.split())
+    own = origin_digest(MaskClassifier(output).contract.card, output.read_bytes())
+    report = thresholds(tmp_path / "t.json", origin_sha256=own)
+    for path in (output, sources[1]):
+        added = prior if path != output else ()
+        done = annotate(path, "-o", tmp_path / f"new.{path.name}", "--thresholds", report, *added)
+        assert done.exit_code == 0, done.output
+    assert "has a prior already" in " ".join(annotate(output, "-o", tmp_path / "twice.onnx", *prior).output.split())
+
+
+@pytest.mark.parametrize(
+    ("prior", "reason"),
+    [
+        ("not_a_face=1", "a prior needs a label of a face"),
+        ("masked=1", "a prior needs a label of a face"),
+        ("incorrect_mask=0", "other than 0"),
+        ("incorrect_mask=nan", "from -10 to 10"),
+        ("incorrect_mask", "give LABEL=NUMBER"),
+    ],
+)
+def test_a_prior_that_does_not_fit_is_refused(tmp_path: Path, prior: str, reason: str) -> None:
+    done = annotate(plain(default_model(), tmp_path), "-o", tmp_path / "own.onnx", "--prior", prior)
+    assert done.exit_code == 2
+    assert reason in " ".join(done.output.split())
+    assert not (tmp_path / "own.onnx").exists()
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

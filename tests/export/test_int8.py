@@ -96,6 +96,17 @@ def test_a_file_that_passes_is_written_and_proven(quantise, path: Path, tmp_path
     assert entry["bytes"] == own.stat().st_size
 
 
+def test_a_prior_stays_in_float32(quantise, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    result = quantise(default_model())
+    assert result.exit_code == 0, result.output
+    graph = onnx.load(tmp_path / "own.onnx").graph
+    floats = {item.name for item in graph.initializer if item.data_type == onnx.TensorProto.FLOAT}
+    assert {"prior.faces", "prior.weighted", "prior.row"} <= floats
+    probabilities = MaskClassifier(tmp_path / "own.onnx").classify_and_locate_crops(demo.draw(150)[None, 100:164, 200:264])[0]
+    assert probabilities.sum() == pytest.approx(1, abs=1e-5)
+    assert "`incorrect_mask` -0.9" in (tmp_path / "own.md").read_text()
+
+
 def test_the_same_faces_are_found(quantise, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     assert quantise(default_detector()).exit_code == 0
     image = demo.draw(150)

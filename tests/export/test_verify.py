@@ -37,6 +37,14 @@ def test_verify_alone_and_with_the_checkpoint(model: Path, checkpoint: Path, fac
     assert "parity:" in both.output
 
 
+def test_a_file_with_a_prior_agrees_with_its_checkpoint(model: Path, checkpoint: Path, tmp_path: Path) -> None:
+    done = run("annotate", model, "-o", tmp_path / "shifted.onnx", "--prior", "with_mask=-0.5")
+    assert done.exit_code == 0, done.output
+    both = run("verify", tmp_path / "shifted.onnx", "--checkpoint", checkpoint)
+    assert both.exit_code == 0, both.output
+    assert "0 labels changed" in both.output
+
+
 def test_verify_notices_another_checkpoint(model: Path, checkpoint: Path) -> None:
     content = torch.load(checkpoint, weights_only=True)
     (name,) = [name for name in content["state_dict"] if name.endswith("label.3.bias")]

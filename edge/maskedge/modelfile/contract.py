@@ -139,6 +139,7 @@ def origin_digest(card: Mapping[str, Any], content: bytes) -> str:
     """Return the SHA-256 of the float32 file that a model file was made from, before annotations.
 
     It is the same for the float32 file and its int8 file, annotated (`edge-export annotate`) or not.
+    A prior makes another digest of it, because it changes the outputs.
 
     Args:
         card: The card of the file.
@@ -372,6 +373,9 @@ def _read_common(
     bound = card.get("unsure_below", 0.0)
     if bound is not None and (isinstance(bound, bool) or not isinstance(bound, int | float) or not 0 <= bound <= 1):
         raise broken("unsure_below of maskedge.card must be a number from 0 to 1")
+    prior = card.get("prior", {})
+    if not isinstance(prior, dict) or not all(isinstance(own, int | float) and not isinstance(own, bool) for own in prior.values()):
+        raise broken("prior of maskedge.card must map labels to numbers")
     if not _are_operating_points(card.get("operating_points", {})):
         raise broken("operating_points of maskedge.card must map detectors, domains and names to thresholds from 0 to 1")
     return tuple(labels), card

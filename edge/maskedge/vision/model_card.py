@@ -35,6 +35,7 @@ _OF_PRECISIONS = {
 }
 """Figures of a file of reduced precision that its card compares with those of float32."""
 _OF_FLOAT32 = "The figures of this section are those of the float32 file. The section Export compares the two."
+_WITHOUT_PRIOR = "The figures of this section were measured without the prior."
 _NOT_MEASURED = (
     "Not measured, for lack of labels: faces from the side or from above, ages and skin tones "
     "separately, beards, veils, clear shields. Expect lower figures there, and test the model at the "
@@ -100,10 +101,15 @@ def _facts(contract: ClassifierContract, content: bytes) -> str:
         ("input", f"uint8 [N, {contract.size}, {contract.size}, 3], BGR"),
         ("crop", f"margin {contract.crop.margin:g}, {'square' if contract.crop.square else 'as the box'}"),
         ("temperature, already in the graph", _known(card, "temperature", "{:g}") + _uncalibrated(card)),
+        *([("prior, added to the logit in the graph", _prior(card))] if card.get("prior") else []),
         ("a label is unsure below", _known(card, "unsure_below", "{:g}")),
         *_training_and_file(card, content),
     ]
     return _table(("what", "value"), rows)
+
+
+def _prior(card: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{label}` {value:+g}" for label, value in card["prior"].items())
 
 
 def _uncalibrated(card: Mapping[str, Any]) -> str:
@@ -194,6 +200,8 @@ def _data(card: Mapping[str, Any]) -> str:
 def _figures(card: Mapping[str, Any]) -> Iterable[str]:
     if "of" in card.get("quantisation", {}):
         yield _OF_FLOAT32
+    if card.get("prior"):
+        yield _WITHOUT_PRIOR
     for part in card.get("evaluations", []):
         yield f"### {part['name']}: {part['pictures']:,} crops"
         whole = [f"accuracy {part['accuracy']:.4f}", f"calibration error {part['calibration']['ece_after']:.4f}"]

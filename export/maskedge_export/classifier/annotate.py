@@ -1,23 +1,37 @@
-"""Writes measurements of whole pictures into the card of an exported classifier file.
+"""Writes measurements of whole pictures, and a prior of labels, into an exported classifier file.
 
-The graph, the labels and the self-test stay. The measurements are reports of `edge-bench`.
+The measurements are reports of `edge-bench`. With them alone, graph, labels and self-test stay.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+import torch
 
 from maskedge.errors import ModelError, UsageError
-from maskedge.modelfile.contract import open_session, origin_digest, read_catalogue, read_contract, read_kind, read_model, seal
+from maskedge.modelfile.contract import (
+    ClassifierContract,
+    open_session,
+    origin_digest,
+    read_catalogue,
+    read_contract,
+    read_kind,
+    read_model,
+    seal,
+)
 from maskedge.vision.classifier import MaskClassifier
+from maskedge.vision.self_test import SelfTest
 
-from ..onnx_file import write_model
+from ..onnx_file import open_cpu_session, write_model
+from .parity import TOLERANCE, probe_crops
+from .prior import add_prior, apply_prior, check_prior
 
 _THRESHOLDS, _ATTRIBUTES = "maskedge.thresholds/1", "maskedge.attributes/1"
 _EVERY = 3
@@ -26,21 +40,32 @@ _OF_DOMAIN = ("points", "curve", "weights", "sources", "pictures", "faces", "bac
 """Keys of a row of a report of thresholds that the card holds."""
 
 
-def annotate_classifier(path: Path, output: Path, thresholds: Path | None = None, attributes: Path | None = None) -> list[Path]:
-    """Write operating points and weak groups into the card of a classifier.
+def annotate_classifier(
+    path: Path,
+    output: Path,
+    thresholds: Path | None = None,
+    attributes: Path | None = None,
+    prior: Mapping[str, float] | None = None,
+) -> list[Path]:
+    """Write operating points, weak groups and a prior into a classifier.
+
+    A prior changes the outputs, so reports have to be measured with the file that holds it. The
+    probability of a face stays, and with it the operating points of the file.
 
     Args:
         path: The classifier file.
         output: The file to write. The card has the suffix .md.
         thresholds: Report of `edge-bench thresholds`.
         attributes: Report of `edge-bench attributes`.
+        prior: Summand of the logit of a face's label, by label.
 
     Returns:
         The model file and the card.
 
     Raises:
         ModelError: The file is refused, or is a detector.
-        UsageError: A report cannot be used, or was measured with another network.
+        UsageError: A report cannot be used, or was measured with another network; the prior does
+            not suit the labels, or the file has one.
         OutputError: A file cannot be written.
     """
     content = read_model(path)
@@ -48,14 +73,19 @@ def annotate_classifier(path: Path, output: Path, thresholds: Path | None = None
         raise ModelError(f"{path} is a detector: give the classifier, because it decides which candidates are faces.")
     contract = MaskClassifier(path).contract
     card = dict(contract.card)
-    origin = origin_digest(card, content)
+    before = origin = origin_digest(card, content)
+    model = onnx.load_from_string(content)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    if prior:
+        origin = hashlib.sha256(f"{before} {json.dumps(prior, sort_keys=True)}".encode()).hexdigest()
+        metadata |= _add_prior(model, content, path, contract, prior)
+        # The groups were measured with other labels.
+        card = {key: value for key, value in card.items() if key != "groups"} | {"prior": dict(prior)}
     if thresholds is not None:
         card["operating_points"] = _points(_read(thresholds, _THRESHOLDS), thresholds, origin)
     if attributes is not None:
         card["groups"] = _groups(_read(attributes, _ATTRIBUTES), attributes, origin)
     card["annotated"] = origin
-    model = onnx.load_from_string(content)
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
     metadata |= {"maskedge.card": json.dumps(card, sort_keys=True), "maskedge.sha256": "0" * 64}
     # The digest is the last entry, as `seal_model` writes it.
     metadata["maskedge.sha256"] = metadata.pop("maskedge.sha256")
@@ -63,16 +93,41 @@ def annotate_classifier(path: Path, output: Path, thresholds: Path | None = None
     sealed = seal(model.SerializeToString(deterministic=True))
     # The values of a report may be of any kind, and a refused file must not be written.
     read_contract(open_session(sealed, str(output)), str(output))
-    entry = {**_known_figures(output, origin), "sha256": hashlib.sha256(sealed).hexdigest(), "bytes": len(sealed)}
+    entry = {**_known_figures(output, {before, origin}), "sha256": hashlib.sha256(sealed).hexdigest(), "bytes": len(sealed)}
     return write_model(output, sealed, entry)
 
 
-def _known_figures(output: Path, origin: str) -> Mapping[str, Any]:
-    """Return the entry of a file in MODELS.json, if the file holds the same network."""
+def _add_prior(
+    model: onnx.ModelProto, content: bytes, path: Path, contract: ClassifierContract, prior: Mapping[str, float]
+) -> dict[str, str]:
+    """Add a prior to a model, compare the outputs, and return the metadata that change."""
+    if contract.card.get("prior"):
+        raise UsageError(f"{path} has a prior already: give the file that it was made from.")
+    check_prior(prior, contract.labels)
+    add_prior(model, contract.labels, prior)
+    after, old = open_cpu_session(model.SerializeToString()), open_cpu_session(content)
+    crops = probe_crops(contract.size)
+    probabilities, *places = old.run(None, {"faces": crops})
+    expected = [apply_prior(torch.from_numpy(probabilities), contract.labels, prior).numpy(), *places]
+    for own, wanted in zip(after.run(None, {"faces": crops}), expected, strict=True):
+        if not np.abs(own - wanted).max() <= TOLERANCE:
+            raise ModelError(f"{path} returns other probabilities with the prior than computed, so nothing was written.")
+    if contract.selftest is None:
+        return {}
+    try:
+        test = SelfTest.from_json(contract.selftest)
+    except ValueError as error:
+        raise ModelError(f"{path} is refused: {error}.") from error
+    answers = np.concatenate(after.run(None, {"faces": test.crops}), axis=1)
+    return {"maskedge.selftest": SelfTest(test.crops, np.asarray(answers, np.float32), test.tolerance).to_json()}
+
+
+def _known_figures(output: Path, origins: Collection[str]) -> Mapping[str, Any]:
+    """Return the entry of a file in MODELS.json, if the file holds one of these networks."""
     entry = read_catalogue(output.parent).get(output.name)
     if entry is None or not output.is_file():
         return {}
-    same = origin_digest(MaskClassifier(output).contract.card, read_model(output)) == origin
+    same = origin_digest(MaskClassifier(output).contract.card, read_model(output)) in origins
     return entry if same else {}
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnx
+from torch import nn
 
 from maskedge.errors import ModelError
 from maskedge.modelfile.contract import read_model
@@ -27,6 +28,7 @@ from .evaluation import Evaluation
 from .graph import ClassifierGraph, round_matrices, store_matrices_as_int8, to_onnx
 from .parity import Parity, compare, probe_crops
 from .precision import gates, measure, precision_report
+from .prior import WithPrior
 from .quantise import to_fp16, to_int8
 from .self_test import make_self_test
 
@@ -147,7 +149,9 @@ def compare_with_checkpoint(model: Path, checkpoint: Path, data: Path | None = N
     if contract.card.get("compact"):
         round_matrices(net)
     real = real_crops(data, spec.size) if data else np.empty((0, spec.size, spec.size, 3), np.uint8)
-    graph = ClassifierGraph(net, spec.temperature).eval()
+    graph: nn.Module = ClassifierGraph(net, spec.temperature).eval()
+    if prior := contract.card.get("prior"):
+        graph = WithPrior(graph, spec.labels, prior)
     return compare(graph, read_model(model), np.concatenate([probe_crops(spec.size), real]))
 
 

@@ -8,6 +8,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from maskedge.types import Image
 
 from ..int8.quantise import quantise, tidied
+from .prior import FLOATS
 
 _BATCH = 32
 
@@ -20,7 +21,7 @@ def to_int8(model: onnx.ModelProto, crops: Image) -> onnx.ModelProto:
         crops: Crops of the training part, uint8 `[N, S, S, 3]`, BGR. Their activations set the
             ranges.
     """
-    return quantise(model, (crops[start : start + _BATCH] for start in range(0, len(crops), _BATCH)))
+    return quantise(model, (crops[start : start + _BATCH] for start in range(0, len(crops), _BATCH)), floats=FLOATS)
 
 
 def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
