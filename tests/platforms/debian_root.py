@@ -99,15 +99,22 @@ class DebianRoot:
         environment: Environment of the commands, besides PATH and the settings of pip.
         user: Number of the user and of the group that run the commands; None for root.
         folder: Working folder of the commands, in the system.
+        pip: Apply the settings of this machine's pip, and mount the files that they name.
     """
 
     def __init__(
-        self, root: Path, environment: Mapping[str, str] | None = None, *, user: int | None = None, folder: str = "/"
+        self,
+        root: Path,
+        environment: Mapping[str, str] | None = None,
+        *,
+        user: int | None = None,
+        folder: str = "/",
+        pip: bool = True,
     ) -> None:
         self.root = root
         self._user = [f"--userspec={user}:{user}"] if user is not None else []
         self._folder = folder
-        settings, paths = pip_settings()
+        settings, paths = pip_settings() if pip else ({}, [])
         passed = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy") or name == "TORCH_INDEX"}
         system = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
         self._environment = {"PATH": system, **(environment or {}), **settings, **passed}

@@ -96,7 +96,8 @@ def _apply(image: Image, word: str, rest: str, stages: dict[str, Image]) -> None
     if word == "ENV":
         image.environment |= dict(part.split("=", 1) for part in shlex.split(rest))
     elif word == "RUN":
-        DebianRoot(image.root, image.environment).command(rest)
+        # The files of pip's settings are mounted read-only, so the packages of Debian cannot change them.
+        DebianRoot(image.root, image.environment, pip="/pip " in rest).command(rest)
     elif word == "COPY":
         words = shlex.split(rest)
         source = stages[words.pop(0).removeprefix("--from=")].root if words[0].startswith("--from=") else ROOT
