@@ -11,7 +11,7 @@ RUN /opt/tools/bin/pip --python /opt/maskedge/bin/python install --quiet --no-co
 
 FROM debian:trixie-slim
 ENV DEBIAN_FRONTEND=noninteractive
-RUN apt-get update -qq && apt-get install -qq -y --no-install-recommends ca-certificates python3-minimal libpython3-stdlib && rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb && groupadd --gid 10001 maskedge && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/maskedge --shell /usr/sbin/nologin --groups video maskedge && install -d -o maskedge -g maskedge -m 0750 /var/lib/maskedge && install -d /etc/maskedge
+RUN apt-get update -qq && apt-get install -qq -y --no-install-recommends ca-certificates python3-minimal libpython3-stdlib && rm -rf /var/lib/apt/lists/* /var/cache/apt/* && groupadd --gid 10001 maskedge && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/maskedge --shell /usr/sbin/nologin --groups video maskedge && install -d -o maskedge -g maskedge -m 0750 /var/lib/maskedge && install -d /etc/maskedge
 COPY --from=build /opt/maskedge /opt/maskedge
 COPY deploy/image/edge.toml /etc/maskedge/edge.toml
 COPY deploy/image/healthy.py /opt/maskedge/bin/healthy.py
