@@ -201,6 +201,14 @@ def test_the_difference_of_the_clocks_is_stored(engine: Engine) -> None:
     assert rows(engine, Device.clock_offset_s) == [(3 * 3600.0,)]
 
 
+def test_a_clock_that_is_wrong_is_seen_although_its_messages_are_refused(engine: Engine) -> None:
+    write(engine, message("door/availability", b"online"))
+    booted = datetime(1970, 1, 1, 0, 2, tzinfo=timezone.utc)
+    write(engine, message("door/events", spooled(1, event(time_of_day=booted)), sent=120.0))
+    assert rows(engine, Device.clock_offset_s) == [(NOW.timestamp() - 120.0,)]
+    assert count(engine, Reject) == 1
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (0, 0, 1, 1, 2, 2)])
 def test_an_alert_has_its_end_whatever_the_order(engine: Engine, order: tuple[int, ...]) -> None:
     began, ended = NOW - timedelta(minutes=9), NOW - timedelta(minutes=8)
