@@ -226,15 +226,18 @@ def check_line(line: str, options: dict[str, set[str]], page: str) -> None:
     except ValueError:
         return
     for start, word in enumerate(words):
-        both = " ".join(words[start : start + 2])
+        # A group in a group, as `edge-fleet token create`, has three words.
+        both = next((name for name in (" ".join(words[start : start + count]) for count in (3, 2)) if name in options), None)
         if word in options:
             # `edge-train FOLDER` is short for `edge-train classifier FOLDER`.
-            if word in GROUPS and word != "edge-train" and both not in options:
-                assert start + 1 == len(words) or words[start + 1].startswith("-"), f"{page}: no command {both!r} in {line}"
+            if word in GROUPS and word != "edge-train" and both is None:
+                assert start + 1 == len(words) or words[start + 1].startswith("-"), (
+                    f"{page}: no command {words[start + 1]!r} in {line}"
+                )
             used = {one.split("=")[0] for one in words[start + 1 :] if re.fullmatch(r"--[a-z][a-z0-9-]*(=.*)?", one)}
             # `edge-export FILE` is a command without a name.
             known = (
-                options[both] if both in options else set().union(*(own for key, own in options.items() if key.startswith(word)))
+                options[both] if both is not None else set().union(*(own for key, own in options.items() if key.startswith(word)))
             )
             assert used <= known, f"{page}: {line}"
 
