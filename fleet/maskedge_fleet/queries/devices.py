@@ -18,6 +18,7 @@ STATES = ("online", "lost", "offline")
 _LOST = "lost"
 _FEW_DEVICES = 500
 """Up to this number, only the counts of these devices are read; otherwise those of all."""
+_MODEL_KINDS = {"file": str, "sha256": str, "release": int}
 _WILD = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
 
 
@@ -83,14 +84,19 @@ def list_devices(
             "online": row.online,
             "seen": row.seen,
             "version": row.version,
-            "model": {name: row.model.get(name) for name in ("file", "sha256", "release")},
-            "temperature_c": row.health.get("temperature_c"),
+            "model": {name: _of_kind(row.model.get(name), kind) for name, kind in _MODEL_KINDS.items()},
+            "temperature_c": _of_kind(row.health.get("temperature_c"), int | float),
             "cameras": cameras.get(row.id, []),
             "alerts": alerts.get(row.id, 0),
             "share_today": shares.get(row.name),
         }
         for row in rows
     ]
+
+
+def _of_kind(value: Any, kind: Any) -> Any:
+    """Return a value that a device has sent, or None if it has another type than the API describes."""
+    return value if isinstance(value, kind) and not isinstance(value, bool) else None
 
 
 def _state(online: bool, cameras: Sequence[dict[str, Any]]) -> str:
