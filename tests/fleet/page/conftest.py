@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy.orm import Session
 
 from helpers.fleet_page.rows import fill_counts, fill_devices, fill_rest
-from helpers.fleet_page.server import FleetServer
+from helpers.fleet_page.server import PageServer
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory, command_key: Path) -> Iterator[FleetServer]:
+def fleet(tmp_path_factory: pytest.TempPathFactory, command_key: Path) -> Iterator[PageServer]:
     """A server with 24 devices at three sites, and counts of a month."""
-    with FleetServer(tmp_path_factory.mktemp("fleet"), command_key) as server:
+    with PageServer(tmp_path_factory.mktemp("fleet"), command_key) as server:
         with Session(server.engine) as session, session.begin():
             fill_devices(session, 24, sites=3)
             fill_counts(session)
@@ -25,9 +25,9 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, command_key: Path) -> Iterat
 
 
 @pytest.fixture
-def new_fleet(tmp_path_factory: pytest.TempPathFactory, command_key: Path) -> Iterator[FleetServer]:
+def new_fleet(tmp_path_factory: pytest.TempPathFactory, command_key: Path) -> Iterator[PageServer]:
     """A server without devices."""
-    with FleetServer(tmp_path_factory.mktemp("fleet"), command_key) as server:
+    with PageServer(tmp_path_factory.mktemp("fleet"), command_key) as server:
         yield server
 
 

@@ -17,7 +17,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
 from helpers.fleet_page.rows import fill_devices, fill_rest
-from helpers.fleet_page.server import FleetServer
+from helpers.fleet_page.server import PageServer
 from helpers.fleet_page.visit import buttons, content, go, press, visit
 from helpers.streams import until
 from maskedge.modelfile.contract import MODELS
@@ -26,7 +26,7 @@ from maskedge_fleet.database.tables import Alert, Command, Device, Model, Rollou
 
 
 @pytest.fixture
-def small_fleet(new_fleet: FleetServer) -> FleetServer:
+def small_fleet(new_fleet: PageServer) -> PageServer:
     """A server with 14 devices at two sites, of which the first ones are online."""
     with Session(new_fleet.engine) as session, session.begin():
         fill_devices(session, 14, sites=2)
@@ -48,7 +48,7 @@ def fill_in(browser: Chrome, *texts: str) -> None:
         field.send_keys(text)
 
 
-def test_an_operator_acknowledges_an_alert(browser: Chrome, small_fleet: FleetServer) -> None:
+def test_an_operator_acknowledges_an_alert(browser: Chrome, small_fleet: PageServer) -> None:
     visit(browser, small_fleet, "/alerts", role="operator")
     before = len(browser.find_elements(By.CSS_SELECTOR, ".alert"))
     press(browser, "Acknowledge")
@@ -64,7 +64,7 @@ def test_an_operator_acknowledges_an_alert(browser: Chrome, small_fleet: FleetSe
     assert not browser.get_log("browser")
 
 
-def test_a_command_is_sent_after_a_question_and_its_answer_appears(browser: Chrome, small_fleet: FleetServer) -> None:
+def test_a_command_is_sent_after_a_question_and_its_answer_appears(browser: Chrome, small_fleet: PageServer) -> None:
     visit(browser, small_fleet, "/device/door-0002", role="operator")
     until(lambda: "No commands yet" in content(browser))
     assert "Restart" not in buttons(browser), "only an admin restarts a device"
@@ -82,7 +82,7 @@ def test_a_command_is_sent_after_a_question_and_its_answer_appears(browser: Chro
     assert not browser.get_log("browser")
 
 
-def test_a_snapshot_is_taken_and_shown(browser: Chrome, small_fleet: FleetServer) -> None:
+def test_a_snapshot_is_taken_and_shown(browser: Chrome, small_fleet: PageServer) -> None:
     visit(browser, small_fleet, "/device/door-0002", role="operator")
     assert "Show the last picture" not in buttons(browser)
     press(browser, "Take a snapshot")
@@ -104,7 +104,7 @@ def test_a_snapshot_is_taken_and_shown(browser: Chrome, small_fleet: FleetServer
     assert not browser.get_log("browser")
 
 
-def test_site_group_and_note_of_a_device_are_changed(browser: Chrome, small_fleet: FleetServer) -> None:
+def test_site_group_and_note_of_a_device_are_changed(browser: Chrome, small_fleet: PageServer) -> None:
     visit(browser, small_fleet, "/device/door-0003", role="operator")
     press(browser, "Edit")
     until(lambda: browser.find_elements(By.CSS_SELECTOR, "dialog select"))
@@ -118,7 +118,7 @@ def test_site_group_and_note_of_a_device_are_changed(browser: Chrome, small_flee
     assert not browser.get_log("browser")
 
 
-def test_sites_are_added_renamed_and_deleted(browser: Chrome, small_fleet: FleetServer) -> None:
+def test_sites_are_added_renamed_and_deleted(browser: Chrome, small_fleet: PageServer) -> None:
     visit(browser, small_fleet, "/sites", role="operator")
     press(browser, "Add a site")
     until(lambda: browser.find_elements(By.CSS_SELECTOR, "dialog input"))
@@ -141,7 +141,7 @@ def test_sites_are_added_renamed_and_deleted(browser: Chrome, small_fleet: Fleet
         assert session.scalars(select(Site.name).order_by(Site.name)).all() == ["Berlin 1", "Hamburg 1"]
 
 
-def test_a_device_is_deleted_after_a_question(browser: Chrome, small_fleet: FleetServer) -> None:
+def test_a_device_is_deleted_after_a_question(browser: Chrome, small_fleet: PageServer) -> None:
     visit(browser, small_fleet, "/device/door-0014")
     press(browser, "Delete")
     browser.find_element(By.CSS_SELECTOR, "dialog").send_keys(Keys.ESCAPE)
@@ -153,7 +153,7 @@ def test_a_device_is_deleted_after_a_question(browser: Chrome, small_fleet: Flee
         assert session.get(Device, 14) is None
 
 
-def test_a_token_is_shown_once_and_revoked(browser: Chrome, small_fleet: FleetServer) -> None:
+def test_a_token_is_shown_once_and_revoked(browser: Chrome, small_fleet: PageServer) -> None:
     visit(browser, small_fleet, "/tokens")
     press(browser, "New token")
     fill_in(browser, "Shop 7")
@@ -175,7 +175,7 @@ def test_a_token_is_shown_once_and_revoked(browser: Chrome, small_fleet: FleetSe
     assert not browser.get_log("browser")
 
 
-def test_the_state_of_a_rollout_is_shown_and_changed(browser: Chrome, small_fleet: FleetServer) -> None:
+def test_the_state_of_a_rollout_is_shown_and_changed(browser: Chrome, small_fleet: PageServer) -> None:
     visit(browser, small_fleet, "/device/door-0006")
     until(lambda: "Roll-out" in content(browser))
     assert "Failed" in content(browser)
@@ -197,7 +197,7 @@ def test_the_state_of_a_rollout_is_shown_and_changed(browser: Chrome, small_flee
 
 
 def test_a_signed_model_is_uploaded_and_rolled_out(
-    browser: Chrome, new_fleet: FleetServer, command_key: Path, tmp_path: Path
+    browser: Chrome, new_fleet: PageServer, command_key: Path, tmp_path: Path
 ) -> None:
     with Session(new_fleet.engine) as session, session.begin():
         fill_devices(session, 4, cameras=1)

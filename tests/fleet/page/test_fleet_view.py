@@ -17,7 +17,7 @@ from selenium.webdriver.support.select import Select
 
 from helpers.browsers import fits, words
 from helpers.fleet_page.rows import fill_devices
-from helpers.fleet_page.server import FleetServer
+from helpers.fleet_page.server import PageServer
 from helpers.fleet_page.visit import content, go, press, visit
 from helpers.streams import until
 from maskedge_fleet.database.tables import Alert, Camera, Device
@@ -48,7 +48,7 @@ def tiles(browser: Chrome) -> int:
     return len(browser.find_elements(By.CSS_SELECTOR, ".tile"))
 
 
-def test_the_wall_is_grouped_by_sites_and_groups(browser: Chrome, fleet: FleetServer) -> None:
+def test_the_wall_is_grouped_by_sites_and_groups(browser: Chrome, fleet: PageServer) -> None:
     visit(browser, fleet)
     heads = browser.execute_script(
         "return [...document.querySelectorAll('.site')].map((one) => one.querySelector('h2').textContent)"
@@ -66,7 +66,7 @@ def test_the_wall_is_grouped_by_sites_and_groups(browser: Chrome, fleet: FleetSe
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_every_view_fits_the_width(browser: Chrome, fleet: FleetServer, width: int, scheme: str) -> None:
+def test_every_view_fits_the_width(browser: Chrome, fleet: PageServer, width: int, scheme: str) -> None:
     visit(browser, fleet, width=width, scheme=scheme)
     for path in VIEWS:
         go(browser, path)
@@ -77,7 +77,7 @@ def test_every_view_fits_the_width(browser: Chrome, fleet: FleetServer, width: i
     assert not browser.get_log("browser")
 
 
-def test_filters_narrow_the_wall_and_stay_in_the_address(browser: Chrome, fleet: FleetServer) -> None:
+def test_filters_narrow_the_wall_and_stay_in_the_address(browser: Chrome, fleet: PageServer) -> None:
     visit(browser, fleet)
     browser.find_element(By.CSS_SELECTOR, "input[type=search]").send_keys("door-000")
     until(lambda: tiles(browser) == 9)
@@ -95,7 +95,7 @@ def test_filters_narrow_the_wall_and_stay_in_the_address(browser: Chrome, fleet:
     assert not browser.get_log("browser")
 
 
-def test_changes_appear_without_a_reload(browser: Chrome, new_fleet: FleetServer) -> None:
+def test_changes_appear_without_a_reload(browser: Chrome, new_fleet: PageServer) -> None:
     with Session(new_fleet.engine) as session, session.begin():
         fill_devices(session, 6, sites=2)
         session.execute(update(Device).values(online=True))
@@ -131,7 +131,7 @@ def test_changes_appear_without_a_reload(browser: Chrome, new_fleet: FleetServer
     assert not browser.get_log("browser")
 
 
-def test_a_thousand_devices_are_shown_in_a_small_document(browser: Chrome, new_fleet: FleetServer) -> None:
+def test_a_thousand_devices_are_shown_in_a_small_document(browser: Chrome, new_fleet: PageServer) -> None:
     with Session(new_fleet.engine) as session, session.begin():
         fill_devices(session, 1000, sites=40, cameras=1)
     visit(browser, new_fleet)
@@ -151,7 +151,7 @@ def test_a_thousand_devices_are_shown_in_a_small_document(browser: Chrome, new_f
     assert not browser.get_log("browser")
 
 
-def test_an_empty_fleet_explains_how_to_add_a_device(browser: Chrome, new_fleet: FleetServer) -> None:
+def test_an_empty_fleet_explains_how_to_add_a_device(browser: Chrome, new_fleet: PageServer) -> None:
     visit(browser, new_fleet)
     assert "No devices yet" in content(browser)
     assert "[fleet] enabled = true" in content(browser)
@@ -169,7 +169,7 @@ def test_an_empty_fleet_explains_how_to_add_a_device(browser: Chrome, new_fleet:
     assert not browser.get_log("browser")
 
 
-def test_values_of_a_device_that_is_offline_or_new_are_unknown(browser: Chrome, new_fleet: FleetServer) -> None:
+def test_values_of_a_device_that_is_offline_or_new_are_unknown(browser: Chrome, new_fleet: PageServer) -> None:
     with Session(new_fleet.engine) as session, session.begin():
         fill_devices(session, 1, cameras=1)
         session.execute(update(Device).values(online=False))
@@ -194,7 +194,7 @@ def test_values_of_a_device_that_is_offline_or_new_are_unknown(browser: Chrome, 
     assert not browser.get_log("browser")
 
 
-def test_a_server_that_is_away_is_shown_and_the_page_recovers(browser: Chrome, fleet: FleetServer) -> None:
+def test_a_server_that_is_away_is_shown_and_the_page_recovers(browser: Chrome, fleet: PageServer) -> None:
     visit(browser, fleet)
     until(lambda: words(browser, "live") == "Live")
     offline = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
@@ -207,7 +207,7 @@ def test_a_server_that_is_away_is_shown_and_the_page_recovers(browser: Chrome, f
     browser.get_log("browser")
 
 
-def test_the_page_is_used_with_the_keyboard(browser: Chrome, fleet: FleetServer) -> None:
+def test_the_page_is_used_with_the_keyboard(browser: Chrome, fleet: PageServer) -> None:
     visit(browser, fleet)
     browser.execute_script("document.getElementById('skip').focus()")
     browser.switch_to.active_element.send_keys(Keys.ENTER)
@@ -230,7 +230,7 @@ def test_the_page_is_used_with_the_keyboard(browser: Chrome, fleet: FleetServer)
     assert not browser.get_log("browser")
 
 
-def test_counts_of_a_site_are_charts_and_csv(browser: Chrome, fleet: FleetServer) -> None:
+def test_counts_of_a_site_are_charts_and_csv(browser: Chrome, fleet: PageServer) -> None:
     visit(browser, fleet, "/site/Berlin%201")
     for span, bucket in (("Week", "hour"), ("Month", "day"), ("Day", "hour")):
         press(browser, span)
@@ -243,7 +243,7 @@ def test_counts_of_a_site_are_charts_and_csv(browser: Chrome, fleet: FleetServer
     assert not browser.get_log("browser")
 
 
-def test_sites_are_compared(browser: Chrome, fleet: FleetServer) -> None:
+def test_sites_are_compared(browser: Chrome, fleet: PageServer) -> None:
     visit(browser, fleet, "/sites")
     until(lambda: browser.find_elements(By.CSS_SELECTOR, ".compare canvas"))
     assert len(browser.find_elements(By.CSS_SELECTOR, ".choose .key")) == 3
@@ -257,7 +257,7 @@ def test_sites_are_compared(browser: Chrome, fleet: FleetServer) -> None:
     assert not browser.get_log("browser")
 
 
-def test_a_page_that_does_not_exist_leads_back(browser: Chrome, fleet: FleetServer) -> None:
+def test_a_page_that_does_not_exist_leads_back(browser: Chrome, fleet: PageServer) -> None:
     visit(browser, fleet)
     for path in ("/nothing", "/constructor", "/%E0%A4%A", "/site/none"):
         go(browser, path)

@@ -12,7 +12,7 @@ pytest.importorskip("selenium", reason="selenium is not installed (make test ins
 from selenium.webdriver import Chrome
 
 from helpers.browsers import fits
-from helpers.fleet_page.server import FleetServer
+from helpers.fleet_page.server import PageServer
 from helpers.fleet_page.visit import content, go, visit
 from helpers.streams import until
 from maskedge_fleet.database.tables import Alert, Audit, Camera, Command, Device, Event, Model, Reject, Rollout, RolloutDevice, Site
@@ -22,7 +22,7 @@ LONG = "W" * 180
 
 
 @pytest.fixture
-def hostile_fleet(new_fleet: FleetServer) -> FleetServer:
+def hostile_fleet(new_fleet: PageServer) -> PageServer:
     """A server whose every text is hostile, or long and without a blank."""
     now = datetime.now(timezone.utc)
     odd = {"constructor": EVIL, "__proto__": EVIL, "label": "constructor", "track": EVIL, "line": EVIL, "direction": EVIL}
@@ -90,6 +90,7 @@ def hostile_fleet(new_fleet: FleetServer) -> FleetServer:
                     created=now,
                     created_by=name,
                     expires=now,
+                    due=now,
                     state="refused",
                     answer={"sentence": name},
                 )
@@ -109,7 +110,7 @@ def hostile_fleet(new_fleet: FleetServer) -> FleetServer:
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_hostile_text_is_shown_as_text(browser: Chrome, hostile_fleet: FleetServer, width: int) -> None:
+def test_hostile_text_is_shown_as_text(browser: Chrome, hostile_fleet: PageServer, width: int) -> None:
     visit(browser, hostile_fleet, width=width)
     views = ["/", "/?view=list", "/sites", "/alerts?state=all", "/models", "/rollout/1", "/audit", "/rejects"]
     views += [f"/{kind}/{quote(name, safe='')}" for kind in ("device", "site") for name in (EVIL, LONG)]

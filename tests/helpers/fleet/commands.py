@@ -18,7 +18,7 @@ from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 
 from helpers.brokers import wait_for
-from helpers.fleet_data import add_device, add_site
+from helpers.fleet.data import add_device, add_site
 from maskedge.modelfile.signature import key_id, load_public_key
 from maskedge_fleet.database.tables import Camera, Command, Device, MinuteCounts, Series, Site, Statistics
 

@@ -217,6 +217,7 @@ def fill_rest(session: Session) -> None:
                 created=now - timedelta(minutes=30 - 5 * number),
                 created_by="Ann",
                 expires=now + timedelta(minutes=10),
+                due=now,
                 state=state,
                 answer={"sentence": answer} if answer else {},
             )

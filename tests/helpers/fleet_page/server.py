@@ -1,37 +1,24 @@
-"""The API and the page of a fleet on loopback."""
+"""The API and the page of a fleet on loopback, over SQLite."""
 
 from __future__ import annotations
 
-import socket
-import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-import uvicorn
-from maskedge_fleet.commands.keys import public_path
 from sqlalchemy.orm import Session
 
 from helpers.fleet_data import create_tokens
-from helpers.streams import until
-from maskedge_fleet.api.app import create_app
+from helpers.fleet_server import FleetServer
 from maskedge_fleet.database.engine import open_engine
 from maskedge_fleet.database.migrate import migrate
 from maskedge_fleet.database.tables import Base
-from maskedge_fleet.settings import ModelsConfig, ServerConfig, Settings
+from maskedge_fleet.settings import ModelsConfig
+
+_MANY = "100000/minute"
 
 
-class _Server(uvicorn.Server):
-    """Ends live connections first, as the real server does."""
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        app: Any = self.config.app
-        app.state.live.close()
-        await super().shutdown(sockets)
-
-
-class FleetServer:
-    """A real server in a thread, over SQLite in a folder, with a token of each role.
+class PageServer(FleetServer):
+    """A server with an empty database and a token of each role.
 
     Args:
         folder: Where the database is.
@@ -41,42 +28,29 @@ class FleetServer:
     def __init__(self, folder: Path, command_key: Path | None = None) -> None:
         self.engine = open_engine(f"sqlite:///{folder / 'fleet.sqlite3'}")
         migrate(self.engine)
-        self.tokens = create_tokens(self.engine)
-        many = "100000/minute"
-        limits = ServerConfig(
-            serve="127.0.0.1:0",
-            token_limit=many,
-            address_limit=many,
-            login_limit=many,
+        # write_key_pair writes it beside the private one.
+        public_key = Path(f"{command_key}.pub")
+        super().__init__(
+            self.engine,
+            create_tokens(self.engine),
+            models=ModelsConfig((public_key,) if command_key else ()),
             command_key=command_key,
             public_url="http://localhost/",
+            token_limit=_MANY,
+            address_limit=_MANY,
+            login_limit=_MANY,
         )
-        self._app = create_app(
-            self.engine, Settings(server=limits, models=ModelsConfig((public_path(command_key),) if command_key else ()))
-        )
-        self._server = _Server(
-            uvicorn.Config(self._app, host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=1)
-        )
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-        self._thread.start()
-        until(lambda: self._server.started)
-        port = self._server.servers[0].sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}/"
 
     @property
     def live_clients(self) -> int:
         """Number of pages that get live messages."""
-        return len(self._app.state.live._tokens)
+        return len(self.app.state.live._tokens)
 
     def add(self, *rows: Base) -> None:
         """Store rows."""
         with Session(self.engine) as session, session.begin():
             session.add_all(rows)
 
-    def __enter__(self) -> FleetServer:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._server.should_exit = True
-        self._thread.join()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        super().__exit__(kind, error, where)
         self.engine.dispose()

@@ -9,11 +9,11 @@ from helpers.browsers import resize
 from helpers.streams import until
 from maskedge_fleet.api.core.access import COOKIE
 
-from .server import FleetServer
+from .server import PageServer
 
 
 def visit(
-    browser: Chrome, fleet: FleetServer, path: str = "/", *, role: str = "admin", width: int = 1280, scheme: str = "light"
+    browser: Chrome, fleet: PageServer, path: str = "/", *, role: str = "admin", width: int = 1280, scheme: str = "light"
 ) -> None:
     """Open a view with the cookie of a role, and wait until it is complete."""
     resize(browser, width, scheme)
@@ -22,13 +22,15 @@ def visit(
     cookie = {"name": COOKIE, "value": fleet.tokens[role], "url": fleet.url, "httpOnly": True, "sameSite": "Strict"}
     browser.execute_cdp_cmd("Network.setCookie", cookie)
     browser.get_log("browser")
-    browser.get(f"{fleet.url}#{path}")
+    browser.get(f"{fleet.url}/#{path}")
     wait_for_view(browser)
 
 
 def go(browser: Chrome, path: str) -> None:
     """Open another view of the page that is shown."""
-    browser.execute_script("location.hash = '#' + arguments[0]", path)
+    # The view that is still shown is not taken for the next one.
+    leave = "document.querySelector('#main .view').setAttribute('aria-busy', 'true'); location.hash = '#' + arguments[0]"
+    browser.execute_script(leave, path)
     wait_for_view(browser)
 
 
