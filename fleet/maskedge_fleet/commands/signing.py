@@ -1,4 +1,4 @@
-"""Signs commands: JSON Web Tokens with Ed25519 (docs/fleet-commands.md)."""
+"""Signs commands: JSON Web Tokens with Ed25519 (docs/fleet-device.md)."""
 
 from __future__ import annotations
 

@@ -16,6 +16,8 @@ from .counts import Wanted, calendar_starts, next_hour, total_counts
 STATES = ("online", "lost", "offline")
 """States of a device. `lost` is online with a camera that delivers no frames."""
 _LOST = "lost"
+_FEW_DEVICES = 500
+"""Up to this number, only the counts of these devices are read; otherwise those of all."""
 _MODEL_KINDS = {"file": str, "sha256": str, "release": int}
 _WILD = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
 
@@ -70,8 +72,8 @@ def list_devices(
     of_alerts = select(Alert.device_id, func.count()).where(Alert.ended.is_(None), Alert.device_id.is_not(None))
     of_alerts = of_alerts.where(*(Alert.device_id.in_(part) for part in inside)).group_by(Alert.device_id)
     alerts = {row[0]: row[1] for row in session.execute(of_alerts)}
-    only = Wanted(device=rows[0].name) if len(rows) == 1 else None
-    shares = shares_today(session, zone, by="device", wanted=only) if rows else {}
+    few = Wanted(devices=tuple(row.id for row in rows)) if len(rows) <= _FEW_DEVICES else None
+    shares = shares_today(session, zone, by="device", wanted=few) if rows else {}
     return [
         {
             "name": row.name,
