@@ -238,10 +238,10 @@ def check_line(line: str, options: dict[str, set[str]], page: str) -> None:
             if word in GROUPS and word != "edge-train" and both not in options:
                 assert start + 1 == len(words) or words[start + 1].startswith("-"), f"{page}: no command {both!r} in {line}"
             used = {one.split("=")[0] for one in words[start + 1 :] if re.fullmatch(r"--[a-z][a-z0-9-]*(=.*)?", one)}
-            full = " ".join(words[start : start + 3])  # `edge-fleet token create`
             # `edge-export FILE` is a command without a name.
-            every = set().union(*(own for key, own in options.items() if key.startswith(word)))
-            known = options.get(full) or options.get(both) or every
+            known = (
+                options[both] if both in options else set().union(*(own for key, own in options.items() if key.startswith(word)))
+            )
             assert used <= known, f"{page}: {line}"
 
 
