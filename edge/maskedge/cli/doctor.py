@@ -189,9 +189,11 @@ def _operating_points(card: Mapping[str, Any]) -> str:
 
 def _updates() -> Iterator[Finding]:
     """Check the models that the fleet has brought to this device."""
-    from maskedge.remote.model_store import UPDATED_KINDS, ModelStore
-    from maskedge.system.state_folder import state_folder
-
+    try:
+        from maskedge.remote.model_store import UPDATED_KINDS, ModelStore
+        from maskedge.system.state_folder import state_folder
+    except ImportError:
+        return  # reported by an earlier check
     store = ModelStore(state_folder() / "models")
     for kind in UPDATED_KINDS:
         state = store.state(kind)
