@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from helpers.fleets import Signer
 from maskedge.modelfile.precision import bundled_classifier, bundled_detector
 
 
@@ -115,3 +116,23 @@ def test_an_invalid_configuration_or_model_ends_with_its_code(command, tmp_path:
         file.write_text(text)
         done = command("edge-doctor", "--config", file)
         assert (done.returncode, done.stderr.startswith("error: "), done.stderr.count("\n")) == (code, True, 1), done.stderr
+
+
+def test_the_section_of_a_fleet_is_checked(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file = tmp_path / "edge.toml"
+    source, broker = '[source]\nuri = "demo"\n', '[mqtt]\nurl = "mqtt://localhost"\ntopic = "{topic}"\n'
+    key = Signer(tmp_path).public
+    for topic, keys, line in (
+        ("maskedge/door", "", "ok   fleet: delivers to maskedge/door, takes no commands"),
+        (
+            "maskedge/door",
+            f'commands = ["reload"]\ntrusted_keys = ["{key}"]',
+            "ok   fleet: delivers to maskedge/door, takes reload",
+        ),
+        ("door", "", "FAIL fleet: [fleet] needs an [mqtt] topic of two levels, such as maskedge/door, got 'door'."),
+        ("a/b", 'commands = ["reload"]\ntrusted_keys = ["none.pub"]', "FAIL fleet: the public key none.pub cannot be read"),
+    ):
+        file.write_text(f"{source}{broker.format(topic=topic)}[fleet]\nenabled = true\n{keys}\n")
+        done = command("edge-doctor", "--config", file)
+        assert line in done.stdout, done.stdout
+        assert done.returncode == line.startswith("FAIL")

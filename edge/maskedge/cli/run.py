@@ -115,7 +115,8 @@ def main(
     log = set_up(loaded.config.log.format, loaded.config.log.level, secrets_of(*loaded.cameras))
     restart = False
     try:
-        run = (_CamerasRun if loaded.tables else _Run)(loaded, flags, log)
+        with require_runtime():
+            run = (_CamerasRun if loaded.tables else _Run)(loaded, flags, log)
         code = run.run(early)
         restart = run.restarts
     except MaskedgeError as error:

@@ -25,7 +25,7 @@ _PICTURE_SIDE, _PICTURE_QUALITY = 1280, 85
 
 
 class CameraView(Protocol):
-    """What the command `snapshot` needs of a camera: its newest result, and its privacy.
+    """The part of a camera that the command `snapshot` needs: its newest result, and its privacy.
 
     Attributes:
         newest: The newest published result.
@@ -40,7 +40,7 @@ class CameraView(Protocol):
 
 @dataclass(frozen=True)
 class RunHooks:
-    """What commands need of the run. Every function is safe on any thread.
+    """The parts of the run that commands need. Every function is safe on any thread.
 
     Attributes:
         reload: Reloads the configuration, and returns what has changed when that is done. Raises

@@ -49,7 +49,7 @@ class FleetRun:
 
         from .ledger import CommandLedger
         from .model_update import open_updater
-        from .settings import check_fleet, read_keys
+        from .settings import check_fleet, device_prefix, read_keys
 
         check_fleet(loaded)
         self._keys = read_keys(loaded.config.fleet)
@@ -57,7 +57,7 @@ class FleetRun:
         if self.updater is not None and not loaded.config.log.quiet:
             log.info("%s", self.updater.notice)
         try:
-            self._ledger = CommandLedger(state_folder())
+            self._ledger = CommandLedger(state_folder(), device_prefix(loaded.config))
         except OutputError as error:
             # The cameras are more important than their control.
             log.error("no command of the fleet is taken: %s", error)
@@ -127,14 +127,16 @@ class FleetRun:
 
     def _connect(self, on_command: Callable[[bytes], None]) -> CommandLink:
         from maskedge.sinks.mqtt.sink import broker_address
+        from maskedge.sinks.mqtt.topics import node_of
         from maskedge.system.state_folder import instance_id, state_folder
 
         from .link import CommandLink
         from .settings import device_prefix
 
         config = self._file.config
-        session = f"{config.mqtt.client_id or f'maskedge-{instance_id(state_folder())}'}-command"
-        return CommandLink(broker_address(config.mqtt), device_prefix(config), session, on_command=on_command)
+        prefix = device_prefix(config)
+        own = config.mqtt.client_id or f"maskedge-{instance_id(state_folder())}-{node_of(prefix, named=True)}"
+        return CommandLink(broker_address(config.mqtt), prefix, f"{own}-command", on_command=on_command)
 
 
 def _reload(reload: Callable[[Callable[[bool, str], None]], None]) -> str:

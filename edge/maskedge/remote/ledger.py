@@ -1,4 +1,4 @@
-"""What the control of a device keeps on disk: sequence numbers, answers and stricter privacy."""
+"""The memory of the control on disk: sequence numbers, answers and stricter privacy."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from maskedge.errors import OutputError
+from maskedge.sinks.mqtt.topics import node_of
 from maskedge.support.files import make_folder, read_regular, write_file
 from maskedge.support.text import displayable, read_json, to_json
 
 from .verification import Command, RefusedError
 
-_NAME = "commands.json"
 _VERSION = 1
 _LARGEST = 4 * 1024 * 1024
 _MOST_ANSWERS = 64
@@ -27,14 +27,15 @@ class CommandLedger:
 
     Args:
         folder: The state folder, created if missing.
+        prefix: Prefix of the topics of the device. Two devices of one user have two files.
 
     Raises:
         OutputError: The file cannot be read or is damaged. Without its sequence numbers, old commands
             could be replayed.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / _NAME
+    def __init__(self, folder: Path, prefix: str) -> None:
+        self._path = folder / f"commands-{node_of(prefix, named=True)}.json"
         self._lock = threading.Lock()
         self._sequences: dict[str, int] = {}
         self._answers: dict[str, dict[str, Any]] = {}

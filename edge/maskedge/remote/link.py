@@ -14,6 +14,8 @@ from maskedge.sinks.mqtt.topics import answer_topic, command_topic, snapshot_top
 from maskedge.support.log import NAME
 from maskedge.support.text import to_json
 
+from .verification import LARGEST_COMMAND
+
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
     from paho.mqtt.properties import Properties
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 _KEEP_ALIVE = 30
 _SESSION = 86400
 """Seconds for which the broker keeps commands for a device that is away. They expire by themselves."""
+_LARGEST_PACKET = 4 * LARGEST_COMMAND
+"""Maximum size of a message. The broker drops larger ones."""
 _LONGEST_WAIT = 30
 _CLOSE_SECONDS = 0.5
 _log = logging.getLogger(NAME)
@@ -59,7 +63,7 @@ class CommandLink:
         self._lock = threading.Lock()
         self._waiting: dict[int, str] = {}
         self._confirmed: deque[int] = deque()
-        self._said = ""
+        self._logged = ""
         self._client = client = Client(CallbackAPIVersion.VERSION2, session, protocol=MQTTv5)
         client.connect_timeout = 5.0
         client.reconnect_delay_set(1, _LONGEST_WAIT)
@@ -73,6 +77,7 @@ class CommandLink:
         client.on_publish = self._handle_publish
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = _SESSION
+        properties.MaximumPacketSize = _LARGEST_PACKET
         client.connect_async(address.host, address.port, _KEEP_ALIVE, clean_start=False, properties=properties)
 
     def start(self) -> None:
@@ -122,16 +127,16 @@ class CommandLink:
         self, client: Client, data: Any, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
         if reason.is_failure:
-            self._say(f"the broker {self._address} refuses the connection for commands ({reason}): check [mqtt].")
+            self._warn_once(f"the broker {self._address} refuses the connection for commands ({reason}): check [mqtt].")
             return
-        self._said = ""
+        self._logged = ""
         client.subscribe(command_topic(self._prefix), qos=1)
 
     def _handle_disconnect(
         self, client: Client, data: Any, flags: DisconnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
         if str(reason) == "Session taken over":
-            self._say(
+            self._warn_once(
                 "another device has the identity of this installation, as a copied disk has: "
                 "remove the file instance in the state folder of one of them, and restart it."
             )
@@ -142,7 +147,7 @@ class CommandLink:
         for reason in reasons:
             if reason.is_failure:
                 topic = command_topic(self._prefix)
-                self._say(f"the broker {self._address} refuses to deliver {topic} ({reason}): allow this user to read it.")
+                self._warn_once(f"the broker {self._address} refuses to deliver {topic} ({reason}): allow this user to read it.")
 
     def _handle_message(self, client: Client, data: Any, message: MQTTMessage) -> None:
         # A retained command would arrive again after every reconnection.
@@ -153,10 +158,12 @@ class CommandLink:
         # This thread holds a lock of the client, so it must not wait for the lock of `send_answer`.
         self._confirmed.append(number)
         if reason.is_failure:
-            self._say(f"the broker {self._address} refuses an answer ({reason}): allow this user to write to {self._prefix}/#.")
+            self._warn_once(
+                f"the broker {self._address} refuses an answer ({reason}): allow this user to write to {self._prefix}/#."
+            )
 
-    def _say(self, message: str) -> None:
+    def _warn_once(self, message: str) -> None:
         """Log a message, once until the connection is restored."""
-        if message != self._said:
-            self._said = message
+        if message != self._logged:
+            self._logged = message
             _log.warning("%s", message)

@@ -19,7 +19,7 @@ from typing import Any
 
 from maskedge.errors import ModelError, OutputError
 from maskedge.modelfile.signature import ModelSignature, signature_path
-from maskedge.support.files import make_folder, read_regular, write_file
+from maskedge.support.files import make_folder, read_regular, sync_folder, write_file
 from maskedge.support.log import NAME
 from maskedge.support.text import displayable, read_json, to_json
 
@@ -246,6 +246,8 @@ class ModelStore:
         content = to_json({"version": _VERSION, "kinds": {name: asdict(one) for name, one in kinds.items()}})
         make_folder(self.folder, private=True)
         write_file(self.folder / _STATE, content, remedy=_REMEDY, private=True, durable=True)
+        with contextlib.suppress(OSError):
+            sync_folder(self.folder.parent)  # the folder itself may be new
         self._unsaved.clear()
 
     def _write_or_warn(self, kind: str, state: KindState) -> None:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 
+_TAKEN = ("alerts", "availability", "events", "snapshot", "state", "statistics")
+"""Names that no camera has, because topics of the device and of pictures contain them."""
+
+
 def device_prefix(config: EdgeConfig) -> str:
     """Return the prefix of the topics of the device, ROOT/DEVICE.
 
@@ -41,6 +45,8 @@ def check_fleet(loaded: Loaded) -> None:
         raise UsageError("[fleet] needs a broker: set [mqtt] url.")
     check_fleet_topic(device_prefix(config), named=False)
     for camera in loaded.cameras if loaded.tables else ():
+        if camera.camera in _TAKEN:
+            raise UsageError(f"[fleet] has topics with the name {camera.camera}: give that camera another name.")
         if camera.mqtt.topic not in ("", f"{config.mqtt.topic}/{camera.camera}"):
             raise UsageError(f"[fleet] needs the same [mqtt] topic for all cameras: remove that of camera {camera.camera}.")
     read_keys(config.fleet)

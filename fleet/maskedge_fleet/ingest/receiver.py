@@ -35,7 +35,10 @@ MAX_WAITING_BYTES = 64 * 1024 * 1024
 _IDLE_S = 0.02
 _SLICE_S = 0.05
 _READS = 200
-_LONGEST_WAIT_S = 30.0
+_SHORTEST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
+_STABLE_S = 2.0
+"""A connection that lasts longer is well."""
+_SHORT_CONNECTIONS = 3
 _ANSWER_TIMEOUT_S = 10.0
 _CLOSE_S = 2.0
 
@@ -74,7 +77,7 @@ class Receiver:
         self._filled = threading.Event()
         self._finished: deque[tuple[Sequence[tuple[str, str]], Sequence[RawMessage]]] = deque()
         self._stop = threading.Event()
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
         # Used on the thread of the connection only.
         self._connection = 0
         self._connected = self._is_refused = self._left_out = False
@@ -127,12 +130,11 @@ class Receiver:
     def _run_safely(self) -> None:
         try:
             self._run()
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001  (take raises it on the other thread)
             self._error = error
-            raise
 
     def _run(self) -> None:
-        wait = 0.5
+        wait, short = _SHORTEST_WAIT_S, 0
         while not self._stop.is_set():
             self._connected = False
             try:
@@ -140,46 +142,54 @@ class Receiver:
             except (OSError, UnicodeError) as error:
                 self._away(_describe(error, self._address))
             else:
-                if self._serve():
-                    wait = 0.5
+                lasted = self._serve()
                 if self._left_out and not self._stop.is_set():
                     # The broker sends the messages that were left out again.
                     self._left_out = False
                     continue
+                if lasted > _STABLE_S:
+                    wait = _SHORTEST_WAIT_S
+                short = short + 1 if 0 < lasted <= _STABLE_S else 0
+                if short == _SHORT_CONNECTIONS:
+                    # Mosquitto does not send the reason.
+                    _log.warning(
+                        "the broker %s closes the connection again and again: give each ingest its own --client-id.", self._address
+                    )
             if self._stop.wait(wait * random.uniform(0.5, 1.0)):  # noqa: S311  (no secret: spreads reconnections)
                 break
             wait = min(2 * wait, _LONGEST_WAIT_S)
 
-    def _serve(self) -> bool:
-        """Exchange messages until the connection ends. Return True if there was a connection."""
+    def _serve(self) -> float:
+        """Exchange messages until the connection ends. Return how many seconds it could be used."""
         client, started = self._client, time.monotonic()
-        served = False
+        since: float | None = None
         self._is_refused = False
         while client.loop(_SLICE_S) == 0 and not self._is_refused:
             for _ in range(_READS):
                 arrived = self._arrived
                 if client.loop_read() != 0 or arrived == self._arrived:
                     break
+            now = time.monotonic()
             if not self._connected:
                 if self._stop.is_set():
                     break
-                if time.monotonic() - started > _ANSWER_TIMEOUT_S:
+                if now - started > _ANSWER_TIMEOUT_S:
                     self._away(f"the broker {self._address} does not answer: check that it is an MQTT broker.")
                     break
                 continue
-            served = True
+            since = now if since is None else since
+            if self._problem is not None and now - since > _STABLE_S:
+                self._problem = None
+                _log.info("the broker %s is back.", self._address)
             self._send()
-            if self._stop.is_set():
+            if self._stop.is_set() or (self._left_out and not self._queue and not self._finished):
                 self._leave()
-                return True
-            if self._left_out and not self._queue and not self._finished:
-                self._leave()
-                return True
+                return now - since
         if not self._stop.is_set() and not self._is_refused:
             self._away(f"the connection to the broker {self._address} is lost: devices keep their messages.")
         with contextlib.suppress(OSError):
             client.disconnect()
-        return served
+        return 0.0 if since is None else time.monotonic() - since
 
     def _send(self) -> None:
         while self._finished:
@@ -207,6 +217,10 @@ class Receiver:
             self._away(_describe_refusal(str(reason), self._address))
             self._is_refused = True
             return
+        if getattr(properties, "SharedSubscriptionAvailable", 1) == 0:
+            self._away(f"the broker {self._address} refuses shared subscriptions: use another broker, such as Mosquitto.")
+            self._is_refused = True
+            return
         self._connection += 1
         if flags.session_present:
             # The broker sends them again.
@@ -230,15 +244,12 @@ class Receiver:
             self._is_refused = True
             return
         self._connected = True
-        if self._problem is not None:
-            self._problem = None
-            _log.info("the broker %s is back.", self._address)
 
     def _handle_disconnect(
         self, client: Client, data: Any, flags: DisconnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
         if flags.is_disconnect_packet_from_server:
-            self._away(_describe_refusal(str(reason), self._address))
+            self._away(_describe_refusal(str(reason), self._address, "closed the connection"))
             self._is_refused = True
 
     def _handle_message(self, client: Client, data: Any, message: MQTTMessage) -> None:
@@ -294,12 +305,12 @@ def _describe(error: OSError | UnicodeError, address: str) -> str:
     return f"the broker {address} cannot be reached ({reason}): devices keep their messages."
 
 
-def _describe_refusal(reason: str, address: str) -> str:
+def _describe_refusal(reason: str, address: str, action: str = "refuses the connection") -> str:
     remedies = {
         "Bad user name or password": "check the user name and the password",
         "Not authorized": "check the user name, the password and the permissions of this user",
         "Unsupported protocol version": "it must speak MQTT 5",
-        "Session taken over": "another ingest has the same --client-id: give each its own",
+        "Session taken over": "give each ingest its own --client-id",
     }
     remedy = remedies.get(reason)
-    return f"the broker {address} refuses the connection ({reason}){': ' + remedy if remedy else ''}."
+    return f"the broker {address} {action} ({reason}){': ' + remedy if remedy else ''}."

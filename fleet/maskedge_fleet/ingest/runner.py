@@ -31,9 +31,9 @@ _TAKE_S = 0.5
 _LONGEST_WAIT_S = 30.0
 
 
-def default_client_id() -> str:
-    """Return the name of the session of the only ingest of this machine."""
-    return f"maskedge-fleet-{socket.gethostname()}"
+def session_name(worker: str = "") -> str:
+    """Return the name of the session of an ingest; without a name of its own, that of the machine's only one."""
+    return f"maskedge-fleet-{worker or socket.gethostname()}"
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class IngestSettings:
     broker: BrokerSettings
     database: str = field(repr=False)
     root: str = DEFAULT_ROOT
-    client_id: str = field(default_factory=default_client_id)
+    client_id: str = field(default_factory=session_name)
     session_s: int = SESSION_S
 
     def __post_init__(self) -> None:
@@ -92,7 +92,7 @@ def ingest_settings(settings: Settings) -> IngestSettings:
     """
     broker = settings.broker
     login = broker_settings(broker)
-    return IngestSettings(login, settings.database.url, broker.root, broker.worker or default_client_id())
+    return IngestSettings(login, settings.database.url, broker.root, session_name(broker.worker))
 
 
 def run_ingest(settings: IngestSettings, stop: threading.Event) -> None:

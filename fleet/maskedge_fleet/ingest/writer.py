@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from sqlalchemy import Connection, Engine, exists, update
+from sqlalchemy import Connection, Engine, bindparam, exists, update
 from sqlalchemy.exc import DataError, DBAPIError, DisconnectionError, IntegrityError, NotSupportedError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -30,7 +30,7 @@ _REPEATABLE = ("40001", "40P01")
 """Codes of PostgreSQL for a transaction that must be repeated."""
 _TOO_LARGE = "54"
 """First digits of PostgreSQL's codes for a value that is too large or too complex."""
-_POISON = (SQLAlchemyError, ValueError, TypeError, KeyError, AttributeError, OverflowError)
+_POISON = (SQLAlchemyError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError)
 _COUNT_TYPES = {name: "float8" if name.endswith("_s") else "integer" for name in COUNT_COLUMNS}
 _IN_EVENT = ("id", "event", "time", "protocol")
 _IN_STATISTICS = ("id", "time", "minutes", "protocol")
@@ -196,7 +196,21 @@ class _Transaction:
             end_forgotten_alerts(self._connection, active, of_kind[STATE][-1].raw.received)
         rejects += write_answers(self._connection, [(answer, self._names.device(answer.place)) for answer in of_kind[ANSWER]])
         rejects += self._write_snapshots(of_kind[SNAPSHOT])
+        self._write_clocks(rejects)
         write_rejects(self._connection, rejects)
+
+    def _write_clocks(self, rejects: Sequence[Refused]) -> None:
+        """Write how wrong the clocks of devices are whose messages were refused."""
+        behind = {
+            message.place.device: message.raw.received.timestamp() - message.raw.sent
+            for message in rejects
+            if message.place is not None and message.raw.sent is not None
+        }
+        if behind:
+            self._connection.execute(
+                update(Device).where(Device.name == bindparam("device")).values(clock_offset_s=bindparam("seconds")),
+                [{"device": name, "seconds": seconds} for name, seconds in sorted(behind.items())],
+            )
 
     def _find_names(self, of_kind: dict[str, list[Parsed]]) -> None:
         every = [message for group in of_kind.values() for message in group]

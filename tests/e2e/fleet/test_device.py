@@ -8,6 +8,7 @@ import hmac
 import json
 import random
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -168,6 +169,31 @@ def test_each_command_of_a_device_with_named_cameras(
     listener.close()
 
 
+def test_a_restart_is_a_reload_for_systemd(
+    tmp_path: Path, fleet: Fleet, signer: Signer, open_device: Callable[..., DeviceProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(60)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        device = open_device(allowing(signer))
+        words: list[str] = []
+
+        def wait(word: str) -> None:
+            while not words or words[-1] != word:
+                words.append(manager.recv(4096).decode().split("\n")[0])
+
+        wait("READY=1")
+        restart = signer.sign("restart")
+        fleet.publish("command", restart)
+        wait("RELOADING=1")
+        wait("READY=1")
+        fleet.answer_to(restart, "done")
+        assert "STOPPING=1" not in words
+        assert device.end() == 143
+        wait("STOPPING=1")
+
+
 def test_commands_are_off_by_default_and_only_those_listed_are_taken(
     fleet: Fleet, signer: Signer, broker: Mosquitto, open_device: Callable[..., DeviceProcess]
 ) -> None:
@@ -265,6 +291,7 @@ def test_none_of_1000_forged_truncated_and_foreign_commands_is_taken(
     chance = random.Random(4)  # noqa: S311  (no secret)
     for message in forge(signer, Signer(tmp_path, "stranger"), chance):
         fleet.publish("command", message)
+    fleet.publish("command", b"x" * 10_000_000)
     signer.sequence = 10_000
     answer = fleet.order(signer.sign("log_level", {"level": "debug"}), "done", 60)
     assert answer["status"] == "done"
@@ -375,6 +402,7 @@ def test_every_event_and_count_of_a_killed_device_reaches_the_fleet(
         ('commands = ["reload"]\ntrusted_keys = ["none.pub"]', "", "none.pub"),
         ('commands = ["reload"]', "", "set [fleet] trusted_keys"),
         ('commands = ["dance"]\ntrusted_keys = ["none.pub"]', "", "fleet.commands takes reload"),
+        ("", '[[camera]]\nname = "snapshot"\nsource = "demo"\n', "topics with the name snapshot"),
         ("", '[[camera]]\nname = "a"\nsource = "demo"\n[camera.fleet]\nenabled = false', "is the same for all cameras"),
     ],
 )

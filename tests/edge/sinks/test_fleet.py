@@ -235,8 +235,8 @@ def test_a_killed_broker_and_a_fleet_that_was_away_lose_nothing(
 
 
 def test_statistics_have_the_counts_of_each_minute(tmp_path: Path, broker: Mosquitto, open_fleet: Callable[..., Fleet]) -> None:
-    sink = open_sink(tmp_path, broker.port, interval=3600)
     fleet = open_fleet()
+    sink = open_sink(tmp_path, broker.port, interval=3600)
     wait_for(lambda: fleet.stored, "the first statistics")
     sink.write(frame(0, ["with_mask"]))
     sink.write(frame(1, ["with_mask", "without_mask"], zones={"till": {"with_mask": 1}}, people={"": {"with_mask": 1}, "till": {}}))

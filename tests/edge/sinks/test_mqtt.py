@@ -20,6 +20,7 @@ import pytest
 from helpers.brokers import Listener, Mosquitto, free_port, make_certificates, wait_for
 from maskedge import OutputError, UsageError
 from maskedge.events import FACE_APPEARED, OUTPUT_BACK, OUTPUT_LOST, Event
+from maskedge.sinks.mqtt.exchange import Exchange
 from maskedge.sinks.mqtt.sink import MqttConfig, MqttSink
 from maskedge.sinks.mqtt.spool import Spool
 
@@ -174,6 +175,7 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from maskedge.events import Event
+from maskedge.sinks.mqtt.exchange import Exchange
 from maskedge.sinks.mqtt.sink import MqttConfig, MqttSink
 config = MqttConfig(url=sys.argv[1], topic="door", spool=Path(sys.argv[2]), client_id=sys.argv[4])
 sink = MqttSink(config, source="0", snapshot=dict)
@@ -330,6 +332,31 @@ def test_a_host_that_does_not_exist(tmp_path: Path, host: str) -> None:
     wait_for(run.lost, "the message")
     run.sink.close()
     assert "is not known" in run.lost()[0]
+
+
+def test_an_idle_connection_sleeps_and_wakes_for_an_event(
+    tmp_path: Path, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[float] = []
+    step = Exchange.step
+
+    def count(self: Exchange, client: Any, seconds: float) -> bool:
+        steps.append(seconds)
+        return step(self, client, seconds)
+
+    monkeypatch.setattr(Exchange, "step", count)
+    listener = Listener(broker.port, "door/events")
+    run = Run(tmp_path, broker.port, interval=3600)
+    wait_for(lambda: len(steps) > 4 and run.sink.problem is None, "the connection")
+    time.sleep(1)
+    steps.clear()
+    time.sleep(2)
+    assert len(steps) <= 8
+    run.sink.handle_event(event(0))
+    wait_for(lambda: tracks(listener) == [0], "the event")
+    assert max(steps) <= 1.0
+    run.sink.close()
+    listener.close()
 
 
 def test_what_listens_there_is_no_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -205,8 +205,8 @@ def test_a_killed_broker_loses_and_doubles_nothing(engine: Engine, database: str
             time.sleep(0.2)
             broker.start()
         wait_for(lambda: not any(device.waiting for device in made), "the confirmations", 60)
+        wait_for(lambda: "is back" in ingest.log(), "the log line")
         assert ingest.stop() == 0
-        assert "is back" in ingest.log()
         assert "Traceback" not in ingest.log()
     assert_nothing_lost_or_doubled(engine, made, 1000)
 

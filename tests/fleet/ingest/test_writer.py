@@ -4,13 +4,17 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, delete, func, insert, select, text
+from sqlalchemy import Connection, Engine, delete, func, insert, select, text
+from sqlalchemy.event import listens_for
 
 from helpers.fleet_device import event, iso, statistics
+from maskedge_fleet.database.engine import open_engine
+from maskedge_fleet.database.migrate import migrate
 from maskedge_fleet.database.tables import (
     Alert,
     Base,
@@ -197,6 +201,14 @@ def test_the_difference_of_the_clocks_is_stored(engine: Engine) -> None:
     assert rows(engine, Device.clock_offset_s) == [(3 * 3600.0,)]
 
 
+def test_a_clock_that_is_wrong_is_seen_although_its_messages_are_refused(engine: Engine) -> None:
+    write(engine, message("door/availability", b"online"))
+    booted = datetime(1970, 1, 1, 0, 2, tzinfo=timezone.utc)
+    write(engine, message("door/events", spooled(1, event(time_of_day=booted)), sent=120.0))
+    assert rows(engine, Device.clock_offset_s) == [(NOW.timestamp() - 120.0,)]
+    assert count(engine, Reject) == 1
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (0, 0, 1, 1, 2, 2)])
 def test_an_alert_has_its_end_whatever_the_order(engine: Engine, order: tuple[int, ...]) -> None:
     began, ended = NOW - timedelta(minutes=9), NOW - timedelta(minutes=8)
@@ -304,3 +316,36 @@ def test_a_missing_table_is_no_fault_of_a_message(engine: Engine) -> None:
     with pytest.raises(DatabaseAwayError, match="event"):
         write(engine, message("door/events", spooled(1, event())))
     assert count(engine, Reject) == 0
+
+
+def test_messages_of_any_depth_are_stored_or_refused(engine: Engine) -> None:
+    depths = [*range(100, 1100, 50), *range(900, 1000, 7), 5000, 60_000]
+    messages = []
+    for number, depth in enumerate(depths, 1):
+        content = json.dumps(spooled(number, event(note="deep"))).replace('"deep"', "[" * depth + "]" * depth)
+        messages.append(message(f"door{number}/events", content.encode()))
+    write(engine, *messages)
+    assert count(engine, Event) >= 5
+    assert count(engine, Event) + count(engine, Reject) == len(depths)
+
+
+def test_a_full_disk_holds_messages_up_and_loses_none(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path}/fleet.sqlite3")
+    migrate(engine)
+    limit = [0]
+
+    @listens_for(engine, "begin")
+    def _limit(connection: Connection) -> None:
+        if limit[0]:
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {limit[0]}")
+
+    with engine.connect() as connection:
+        limit[0] = int(connection.exec_driver_sql("PRAGMA page_count").scalar_one()) + 2
+    messages = mixed_messages(300)
+    with pytest.raises(DatabaseAwayError, match="full"):
+        write(engine, *messages)
+    limit[0] = 1_000_000
+    write(engine, *messages)
+    assert_all_once(engine, messages)
+    assert count(engine, Reject) == 0
+    engine.dispose()

@@ -20,6 +20,7 @@ from maskedge.support.files import is_file
 
 from .delivery import IN_FLIGHT, Delivery
 from .exchange import Exchange
+from .fleet import LARGEST_CONFIRMATION
 from .topics import availability_topic, received_topic, spooled_topic
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ class BrokerLink:
         self.wake()
 
     def wake(self) -> None:
-        """Let the thread look at the spool at once."""
+        """Wake the thread, so that it looks at the spool at once."""
         self._exchange.wake()
 
     @property
@@ -241,6 +242,8 @@ class BrokerLink:
             client.on_subscribe = self._handle_subscribe
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = 0 if wipe else _SESSION
+        if self._on_received is not None:
+            properties.MaximumPacketSize = 2 * LARGEST_CONFIRMATION
         # Mosquitto loses a clean-start session when it restarts, so a new session gets a new name.
         client.connect_async(self._address.host, self._address.port, _KEEP_ALIVE, clean_start=wipe, properties=properties)
         self._wiping = wipe

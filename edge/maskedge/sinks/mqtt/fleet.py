@@ -15,7 +15,7 @@ from maskedge.support.text import read_json, utc
 
 COMMANDS = ("reload", "restart", "snapshot", "privacy", "log_level", "update_model")
 """Commands that a device can allow. `update_model` allows `revert_model` as well."""
-_LARGEST_CONFIRMATION = 65536
+LARGEST_CONFIRMATION = 65536
 """Maximum size of a confirmation in bytes."""
 _MOST_ENTRIES = 500
 """Maximum number of counts that wait in memory while the spool is full. The oldest are lost."""
@@ -49,7 +49,7 @@ class FleetConfig:
 
 @dataclass(frozen=True)
 class FleetMode:
-    """What the MQTT output needs to know about the fleet.
+    """The facts about the fleet that the MQTT output publishes.
 
     Attributes:
         instance: Random identity of this installation.
@@ -150,7 +150,7 @@ def read_confirmation(payload: bytes, spool: str) -> list[tuple[int, int]]:
         payload: The message. One that is invalid or about another spool confirms nothing.
         spool: Identity of the spool.
     """
-    if len(payload) > _LARGEST_CONFIRMATION:
+    if len(payload) > LARGEST_CONFIRMATION:
         return []
     try:
         content = read_json(payload.decode())

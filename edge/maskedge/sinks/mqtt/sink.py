@@ -149,7 +149,7 @@ class MqttSink(Sink):
         self._full = False
         self._labels = labels
         self._lasting: set[str] = set()
-        self._retired = False
+        self._retired = self._closed = False
         self._newest: FrameResult | None = None
         self._page: str | None = None
         self._address: str | None = None
@@ -331,8 +331,9 @@ class MqttSink(Sink):
         """
         for rule in list(self._lasting):
             self.set_alert(rule, on=False)
-        if self._fleet is not None and not self._retired:
+        if self._fleet is not None and not self._closed:
             self._add_statistics(self._snapshot())
+        self._closed = True
         self._link.close()
         self._spool.close()
 
