@@ -16,9 +16,9 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
 from helpers.browsers import fits, words
-from helpers.fleet_page.rows import fill_devices
-from helpers.fleet_page.server import PageServer
-from helpers.fleet_page.visit import content, go, press, visit
+from helpers.fleet.page.rows import fill_devices
+from helpers.fleet.page.server import PageServer
+from helpers.fleet.page.visit import content, go, press, visit
 from helpers.streams import until
 from maskedge_fleet.database.tables import Alert, Camera, Device
 
