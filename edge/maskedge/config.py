@@ -53,6 +53,8 @@ _MOST_DEPTH = 16
 """Maximum nesting depth of lists and tables, and maximum number of parts of a dotted key."""
 _MOST_RULES = 100
 """Maximum number of alert rules."""
+_OF_THE_SERVER = ("broker", "database", "mqtt_password")
+"""Keys of variables `MASKEDGE_FLEET_KEY` that `edge-fleet` reads, and the device does not."""
 _TOKENS = re.compile(r'''"""(?:\\.|[^\\])*?"""|'{3}.*?'{3}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*|[\[\]{}]''', re.DOTALL)
 """Strings, comments and brackets of a TOML file."""
 _LONG_KEY = re.compile(rf"(?<![\w-])(?:[\w-]+[ \t]*\.[ \t]*){{{_MOST_DEPTH}}}")
@@ -745,6 +747,8 @@ def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str, 
         if not name.startswith(PREFIX):
             continue
         section, _, key = name.removeprefix(PREFIX).lower().partition("_")
+        if section == "fleet" and key in _OF_THE_SERVER:
+            continue
         if section in known and key:
             yield name, section, key, text
         elif key and (close := difflib.get_close_matches(section, known, 1, 0.75)):

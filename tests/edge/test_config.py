@@ -459,3 +459,12 @@ def test_cameras_that_cannot_be_are_refused_in_a_sentence(tmp_path: Path, text: 
 def test_thirty_two_cameras_load(tmp_path: Path) -> None:
     text = "".join(f'[[camera]]\nname = "c{number}"\nsource = {number}\n' for number in range(32))
     assert len(load_config(write(tmp_path, text), {}).cameras) == 32
+
+
+def test_variables_of_the_server_of_a_fleet_are_not_those_of_a_device() -> None:
+    server = {"MASKEDGE_FLEET_DATABASE": "sqlite:///x", "MASKEDGE_FLEET_BROKER": "mqtt://x", "MASKEDGE_FLEET_MQTT_PASSWORD": "x"}
+    own = {"MASKEDGE_FLEET_ENABLED": "yes", "MASKEDGE_FLEET_TRUSTED_KEYS": "a.pub;b.pub"}
+    fleet = load_config(environment=server | own).config.fleet
+    assert (fleet.enabled, [str(path) for path in fleet.trusted_keys]) == (True, ["a.pub", "b.pub"])
+    with pytest.raises(UsageError, match="MASKEDGE_FLEET_COMANDS"):
+        load_config(environment={"MASKEDGE_FLEET_COMANDS": "reload"})

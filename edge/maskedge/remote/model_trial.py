@@ -22,6 +22,8 @@ _ENOUGH_FACES = 10
 _DEMO_FRAMES = (20, 60, 100)
 _ROUNDS = 3
 """Number of runs of each model on a frame. The fastest counts, so that other load does not."""
+_HOPELESS = 2.0
+"""A model that takes this many times the limit is not tried any further."""
 _PAUSE = 0.02
 """Seconds between two runs, in which the cameras go on."""
 
@@ -118,41 +120,51 @@ def collect_frames(analyzer: FrameAnalyzer, limits: TrialLimits, stopping: threa
     return frames
 
 
-def compare(present: MaskDetector, new: MaskDetector, frames: Sequence[Image]) -> TrialResult:
-    """Run two models on the same frames.
+def compare(present: MaskDetector, new: MaskDetector, frames: Sequence[Image], limits: TrialLimits) -> TrialResult:
+    """Run two models on the same frames. A model that is far too slow ends the trial early.
 
     Args:
         present: The present model, a variant for single pictures.
         new: The new model, likewise.
         frames: uint8 `[H, W, 3]`, BGR.
+        limits: Limits of the trial.
 
     Raises:
         ModelError: A model fails.
     """
-    agreed = total = 0
+    agreed = total = tried = 0
     durations = [0.0, 0.0]
     for frame in frames:
-        fastest = [float("inf"), float("inf")]
-        for _ in range(_ROUNDS):
-            for number, detector in enumerate((present, new)):
-                started = time.perf_counter()
-                detector.detect(frame)
-                fastest[number] = min(fastest[number], time.perf_counter() - started)
-                time.sleep(_PAUSE)
-        durations = [total + own for total, own in zip(durations, fastest, strict=True)]
+        for number, detector in enumerate((present, new)):
+            durations[number] += _fastest(detector, frame)
+        tried += 1
+        # The cameras wait while a model runs.
+        if durations[1] > _HOPELESS * limits.latency_ratio * durations[0]:
+            break
         same, faces = _agreement(present, new, frame)
         agreed, total = agreed + same, total + faces
-    if total < _ENOUGH_FACES:
+    if tried == len(frames) and total < _ENOUGH_FACES:
         for number in _DEMO_FRAMES:
             same, faces = _agreement(present, new, draw(number))
             agreed, total = agreed + same, total + faces
     return TrialResult(
-        frames=len(frames),
+        frames=tried,
         faces=total,
         agreement=agreed / total if total else 1.0,
         latency_ratio=durations[1] / max(durations[0], 1e-9),
-        milliseconds=(1000 * durations[0] / len(frames), 1000 * durations[1] / len(frames)),
+        milliseconds=(1000 * durations[0] / tried, 1000 * durations[1] / tried),
     )
+
+
+def _fastest(detector: MaskDetector, frame: Image) -> float:
+    """Return the seconds of the fastest of some detections."""
+    seconds = []
+    for _ in range(_ROUNDS):
+        started = time.perf_counter()
+        detector.detect(frame)
+        seconds.append(time.perf_counter() - started)
+        time.sleep(_PAUSE)
+    return min(seconds)
 
 
 def _agreement(present: MaskDetector, new: MaskDetector, frame: Image) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from maskedge.errors import MaskedgeError, ModelError, UsageError
+from maskedge.errors import MaskedgeError, ModelError, OutputError, UsageError
 from maskedge.modelfile.signature import (
     CONTRACT,
     ModelSignature,
@@ -302,9 +302,11 @@ class ModelUpdater:
         check_kind(kind)
         with self._only_one(), self._changing:
             previous = self.store.revert(kind)
-            watch = self._watches.get(kind)
-            if watch is not None:
-                watch.fail(f"the {kind} was taken back by a command before it was confirmed.", _facts(previous))
+            for watched, watch in self._watches.items():
+                if watched == kind:
+                    watch.fail(f"the {kind} was taken back by a command before it was confirmed.", _facts(previous))
+                # The networks before the other kind's switch are not those to go back to any more.
+                watch.baseline = None
             self._replace(kind, previous)
             sentence = f"the {kind} is {_named(previous)} again."
             report("rolled_back", sentence, {"kind": kind, **_facts(previous)})
@@ -325,8 +327,10 @@ class ModelUpdater:
         state = self.store.state(kind)
         if state.active is not None and state.active.sha256 == request.sha256:
             return f"the {kind} is {_named(state.active)} already."
-        if not state.confirmed:
-            raise ModelError(f"the {kind} is {_named(state.active)}, which is not confirmed yet: wait for the end of its trial.")
+        for other in UPDATED_KINDS:
+            if not self.store.state(other).confirmed:
+                named = _named(self.store.state(other).active)
+                raise ModelError(f"the {other} is {named}, which is not confirmed yet: wait for the end of its trial.")
         self._check_release(signature, state)
         content = download(request.url, request.size, request.sha256, ca_file=self._ca_file)
         report("downloaded", f"{len(content)} bytes were downloaded.", {"kind": kind, "sha256": request.sha256})
@@ -341,7 +345,11 @@ class ModelUpdater:
         milliseconds, counters = list(detector.analyzer.milliseconds), self._counters()
         with self._changing:
             # First on the disk, then in the process: a crash in between starts with the new model.
-            self.store.activate(kind, model, command)
+            try:
+                self.store.activate(kind, model, command)
+            except OutputError:
+                self.store.discard_unused()
+                raise
             try:
                 detector.replace_networks(variant)
             except ModelError as error:
@@ -385,7 +393,7 @@ class ModelUpdater:
         facts = {"kind": kind, **_facts(model)}
         report("verified", f"release {model.release} is signed, keeps the contract and passes its self-test.", facts)
         frames = collect_frames(detector.analyzer, self._limits, self._stopping)
-        result = compare(detector.variant(), variant, frames)
+        result = compare(detector.variant(), variant, frames, self._limits)
         details = {
             **facts,
             "frames": result.frames,
@@ -536,16 +544,15 @@ class _Watch(threading.Thread):
         Raises:
             ModelError: The model was given up.
         """
-        done = self._over.wait(seconds)
+        self._over.wait(seconds)
         self._report = None  # later results go to `late`
         if self._failure is not None:
             raise ModelError(self._failure)
-        if done:
-            return self._sentence
-        return f"the {self._kind} is {_named(self._model)}, not confirmed yet, since the cameras have delivered too few frames."
+        needed = f"{self._updater._limits.confirm_seconds:g} s of frames"
+        return self._sentence or f"the {self._kind} is {_named(self._model)}, not confirmed yet, which takes {needed}."
 
     def fail(self, sentence: str, details: Mapping[str, Any]) -> None:
-        """Note that the model was given up."""
+        """Note that the model was given up. If the process ends, it is reported after the next start."""
         if not self._over.is_set():
             self._failure = sentence
             self._publish("rolled_back", sentence, {"kind": self._kind, **details})
@@ -561,6 +568,7 @@ class _Watch(threading.Thread):
         healthy, last, analyses = 0.0, time.monotonic(), detector.analyzer.analyses
         while healthy < limits.confirm_seconds:
             if updater._stopping.wait(min(_TICK, limits.confirm_seconds / 4)) or self._over.is_set():
+                self._over.set()  # the process ends; the watch goes on after its next start
                 return
             now, count = time.monotonic(), detector.analyzer.analyses
             if count > analyses:

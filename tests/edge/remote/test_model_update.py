@@ -380,6 +380,7 @@ def test_model_with_which_many_frames_are_dropped_is_given_up(device: Device) ->
         updater.count_frames(lambda: (camera.frames[0], camera.frames[0] // 2 if "active" in reports.stages else 0))
         with pytest.raises(ModelError, match="of the frames are dropped"):
             updater.update(device.offer(same_model("new"), 1), reports)
+        camera.wait_for(2)
     assert detector.classifier.path.parent == default_model().parent
     updater.close()
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from helpers.fleet_page.rows import fill_counts, fill_devices, fill_rest
-from helpers.fleet_page.server import PageServer
+from helpers.fleet.page.rows import fill_counts, fill_devices, fill_rest
+from helpers.fleet.page.server import PageServer
 
 
 @pytest.fixture(scope="module")

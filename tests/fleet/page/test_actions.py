@@ -16,9 +16,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
-from helpers.fleet_page.rows import fill_devices, fill_rest
-from helpers.fleet_page.server import PageServer
-from helpers.fleet_page.visit import buttons, content, go, press, visit
+from helpers.fleet.page.rows import fill_devices, fill_rest
+from helpers.fleet.page.server import PageServer
+from helpers.fleet.page.visit import buttons, content, go, press, visit
 from helpers.streams import until
 from maskedge.modelfile.contract import MODELS
 from maskedge.modelfile.signature import load_private_key, sign_model

@@ -16,9 +16,9 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
 from helpers.browsers import fits, words
-from helpers.fleet_page.rows import fill_devices
-from helpers.fleet_page.server import PageServer
-from helpers.fleet_page.visit import content, go, press, visit
+from helpers.fleet.page.rows import fill_devices
+from helpers.fleet.page.server import PageServer
+from helpers.fleet.page.visit import content, go, press, visit
 from helpers.streams import until
 from maskedge_fleet.database.tables import Alert, Camera, Device
 
@@ -95,40 +95,46 @@ def test_filters_narrow_the_wall_and_stay_in_the_address(browser: Chrome, fleet:
     assert not browser.get_log("browser")
 
 
-def test_changes_appear_without_a_reload(browser: Chrome, new_fleet: PageServer) -> None:
-    with Session(new_fleet.engine) as session, session.begin():
+def fill_online(fleet: PageServer) -> None:
+    """Store six devices that are online."""
+    with Session(fleet.engine) as session, session.begin():
         fill_devices(session, 6, sites=2)
         session.execute(update(Device).values(online=True))
         session.execute(update(Camera).values(state="open"))
+
+
+def test_changes_appear_without_a_reload(browser: Chrome, new_fleet: PageServer) -> None:
+    fill_online(new_fleet)
     visit(browser, new_fleet)
     until(lambda: words(browser, "live") == "Live")
     assert "Online" in tile(browser, "door-0002")
     browser.execute_script("window.same = document.querySelector('.tile')")
+    now = datetime.now(timezone.utc)
     with Session(new_fleet.engine) as session, session.begin():
-        session.execute(update(Device).where(Device.name == "door-0002").values(online=False))
+        session.execute(update(Device).where(Device.id == 2).values(online=False))
         session.execute(update(Camera).where(Camera.device_id == 3).values(state="lost"))
-        session.execute(update(Device).where(Device.id == 3).values(seen=datetime.now(timezone.utc)))
-        alert = Alert(rule="long_without", source="device", subject="door-0004", device_id=4, since=datetime.now(timezone.utc))
-        session.add(alert)
-        session.execute(update(Device).where(Device.id == 4).values(seen=datetime.now(timezone.utc)))
+        session.add(Alert(rule="long_without", source="device", subject="door-0004", device_id=4, since=now))
+        session.execute(update(Device).where(Device.id.in_((3, 4))).values(seen=now))
+        session.add(Device(id=7, name="door-0007", prefix="maskedge/door-0007", created=now, online=True, seen=now))
     until(lambda: "Offline" in tile(browser, "door-0002"))
     until(lambda: "Camera lost" in tile(browser, "door-0003"))
     until(lambda: "Alert" in tile(browser, "door-0004"))
-    until(lambda: "5 of 6" in content(browser))
-    until(lambda: browser.execute_script("return document.getElementById('alert-count').textContent") == "1")
-    assert browser.execute_script("return window.same.isConnected"), "tiles are updated in place"
-    new_fleet.add(
-        Device(
-            id=7,
-            name="door-0007",
-            prefix="maskedge/door-0007",
-            created=datetime.now(timezone.utc),
-            online=True,
-            seen=datetime.now(timezone.utc),
-        )
-    )
     until(lambda: tiles(browser) == 7)
+    assert browser.execute_script("return window.same.isConnected"), "tiles are updated in place"
     assert not browser.get_log("browser")
+
+
+@pytest.mark.slow
+def test_the_summary_follows_changes(browser: Chrome, new_fleet: PageServer) -> None:
+    fill_online(new_fleet)
+    visit(browser, new_fleet)
+    until(lambda: words(browser, "live") == "Live")
+    with Session(new_fleet.engine) as session, session.begin():
+        session.execute(update(Device).where(Device.id == 2).values(online=False))
+        since = datetime.now(timezone.utc)
+        session.add(Alert(rule="long_without", source="device", subject="door-0004", device_id=4, since=since))
+    until(lambda: "5 of 6" in content(browser))
+    until(lambda: browser.find_element(By.ID, "alert-count").text == "1")
 
 
 def test_a_thousand_devices_are_shown_in_a_small_document(browser: Chrome, new_fleet: PageServer) -> None:

@@ -12,8 +12,8 @@ pytest.importorskip("selenium", reason="selenium is not installed (make test ins
 from selenium.webdriver import Chrome
 
 from helpers.browsers import fits
-from helpers.fleet_page.server import PageServer
-from helpers.fleet_page.visit import content, go, visit
+from helpers.fleet.page.server import PageServer
+from helpers.fleet.page.visit import content, go, visit
 from helpers.streams import until
 from maskedge_fleet.database.tables import Alert, Audit, Camera, Command, Device, Event, Model, Reject, Rollout, RolloutDevice, Site
 

@@ -13,8 +13,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from helpers.browsers import fits, resize, words
-from helpers.fleet_page.server import PageServer
-from helpers.fleet_page.visit import buttons, content, go, press, visit
+from helpers.fleet.page.server import PageServer
+from helpers.fleet.page.visit import buttons, content, go, press, visit
 from helpers.streams import until
 
 MENUS = {

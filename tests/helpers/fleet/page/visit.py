@@ -29,7 +29,10 @@ def visit(
 def go(browser: Chrome, path: str) -> None:
     """Open another view of the page that is shown."""
     # The view that is still shown is not taken for the next one.
-    leave = "document.querySelector('#main .view').setAttribute('aria-busy', 'true'); location.hash = '#' + arguments[0]"
+    leave = """
+      if (location.hash === '#' + arguments[0]) return;
+      document.querySelector('#main .view').setAttribute('aria-busy', 'true');
+      location.hash = '#' + arguments[0];"""
     browser.execute_script(leave, path)
     wait_for_view(browser)
 

@@ -7,8 +7,8 @@ from types import TracebackType
 
 from sqlalchemy.orm import Session
 
-from helpers.fleet_data import create_tokens
-from helpers.fleet_server import FleetServer
+from helpers.fleet.data import create_tokens
+from helpers.fleet.server import FleetServer
 from maskedge_fleet.database.engine import open_engine
 from maskedge_fleet.database.migrate import migrate
 from maskedge_fleet.database.tables import Base
