@@ -156,10 +156,18 @@ class RemoteControl:
             return
         if command.identity in self._ledger.interrupted():
             return  # it is being executed
+        if command.expires <= time.time() and command.sequence <= self._ledger.last_sequence(command.key):
+            # Its answer was known once, and another one would replace it at the server.
+            self._reject("it is an old command")
+            return
         try:
             check_time(command)
             self._ledger.accept(command)
-            _log.info("command of the fleet: %s", command.name)
+        except MaskedgeError as error:
+            self._answer(command.identity, command.name, outcome_of(error), str(error), kept=False)
+            return
+        _log.info("command of the fleet: %s", command.name)
+        try:
             if _PERMISSION.get(command.name, command.name) not in self._fleet.commands:
                 raise RefusedError(f"the device does not allow {command.name[:20]}: fleet.commands does not list it.")
             self._execute(command)
@@ -219,8 +227,27 @@ class RemoteControl:
         return any(state.command == identity and not state.confirmed for state in states)
 
     def _answer(
-        self, identity: str, name: str, status: str, sentence: str, stage: str = "", details: Mapping[str, Any] | None = None
+        self,
+        identity: str,
+        name: str,
+        status: str,
+        sentence: str,
+        stage: str = "",
+        details: Mapping[str, Any] | None = None,
+        *,
+        kept: bool = True,
     ) -> None:
+        """Answer a command.
+
+        Args:
+            identity: Its identity.
+            name: Its name.
+            status: `done`, `failed`, `refused` or `progress`.
+            sentence: The result, for people.
+            stage: Stage of a model update; empty for none.
+            details: Facts for programs.
+            kept: Keep a final answer on the disk. A command that was not accepted cannot fill the disk.
+        """
         answer = {
             "id": identity,
             "command": name,
@@ -230,9 +257,10 @@ class RemoteControl:
             "time": utc(time.time()),
             "details": dict(details or {}),
         }
-        final = status != "progress"
-        if final:
+        final = kept and status != "progress"
+        if status != "progress":
             _log.info("command %s: %s: %s", name, status, sentence)
+        if final:
             try:
                 self._ledger.finish(identity, answer)
             except OutputError as error:

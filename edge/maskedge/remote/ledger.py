@@ -63,6 +63,11 @@ class CommandLedger:
         with self._lock:
             return self._answers.get(identity)
 
+    def last_sequence(self, key: str) -> int:
+        """Return the number of the last accepted command of a key; 0 if there is none."""
+        with self._lock:
+            return self._sequences.get(key, 0)
+
     def accept(self, command: Command) -> None:
         """Store that a command is about to be executed.
 
