@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from helpers.brokers import free_port, wait_for
-from helpers.http_receiver import HttpReceiver
+from helpers.fleet.receiver import HttpReceiver
 from maskedge import Frame, UsageError
 from maskedge.alerts.actions import Actions
 from maskedge.alerts.notification import NotifyConfig, describe_event

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from helpers.brokers import free_port, wait_for
 from helpers.fleet.commands import START, add_devices, change_device
-from helpers.http_receiver import HttpReceiver
+from helpers.fleet.receiver import HttpReceiver
 from maskedge.errors import UsageError
 from maskedge_fleet.alerts.engine import AlertEngine
 from maskedge_fleet.alerts.notifications import Service, open_services, remove_unknown
