@@ -52,6 +52,11 @@ if TYPE_CHECKING:
     "--ca-file", type=click.Path(dir_okay=False, path_type=Path), help="Certificates (PEM) that sign the broker's certificate."
 )
 @click.option(
+    "--command-key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Public key (PEM) of the fleet. The devices take its commands.  [default: no commands]",
+)
+@click.option(
     "--database", metavar="URL", help="Database of the fleet, in which the devices are assigned to their sites after the start."
 )
 @click.option("--record", type=OutputFile(), help="JSON file to write: the ids of all messages, and sums of events and people.")

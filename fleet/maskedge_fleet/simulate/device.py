@@ -11,6 +11,8 @@ import numpy as np
 
 from maskedge.errors import OutputError
 from maskedge.events import UNNAMED
+from maskedge.modelfile.signature import load_public_keys
+from maskedge.remote.control import RemoteControl
 from maskedge.results import FrameResult
 from maskedge.sinks.mqtt.fleet import FleetMode
 from maskedge.sinks.mqtt.sink import MqttConfig, MqttSink
@@ -19,10 +21,11 @@ from maskedge.system.state_folder import instance_id
 from maskedge.types import Frame
 from maskedge.version import VERSION
 
+from .control import COMMANDS, SimulatedView, open_control
 from .plan import Plan
 from .scene import LABELS, LINE, RULE, ZONE, Scene
 
-_IMAGE = np.zeros((4, 4, 3), np.uint8)
+_IMAGE = np.full((120, 160, 3), 127, np.uint8)
 _FRAMES_PER_SECOND = 10.0
 _MASKED = (0.35, 0.97)
 """Range of the shares of masked people, by site."""
@@ -64,17 +67,18 @@ class SimulatedDevice:
             for kind, name in (("model", "edgenet"), ("detector_model", "edgeface"))
         }
         self._models["model"]["labels"] = list(LABELS)
-        spool = plan.folder / self.name
+        folder = plan.folder / self.name
+        config = MqttConfig(
+            url=plan.broker,
+            topic=f"{plan.root}/{self.name}",
+            username=plan.username,
+            password=plan.password,
+            ca_file=plan.ca_file,
+            interval=plan.interval,
+            spool=folder,
+        )
         self.sink = MqttSink(
-            MqttConfig(
-                url=plan.broker,
-                topic=f"{plan.root}/{self.name}",
-                username=plan.username,
-                password=plan.password,
-                ca_file=plan.ca_file,
-                interval=plan.interval,
-                spool=spool,
-            ),
+            config,
             source="simulated",
             snapshot=self._snapshot,
             labels=LABELS,
@@ -82,8 +86,12 @@ class SimulatedDevice:
             zones=(ZONE,),
             lines=(LINE,),
             device=self.name,
-            fleet=FleetMode(instance_id(spool)),
+            fleet=FleetMode(instance_id(folder), COMMANDS if plan.command_key else ()),
         )
+        self._view = SimulatedView()
+        self._control: RemoteControl | None = None
+        if plan.command_key:
+            self._control = open_control(config, self.name, folder, self._view, load_public_keys((plan.command_key,)))
 
     def step(self) -> None:
         """Publish the people and events since the last step."""
@@ -96,17 +104,17 @@ class SimulatedDevice:
                 self._frames = round(_FRAMES_PER_SECOND * (time.monotonic() - self._started))
                 arrival = time.perf_counter()
                 frame = Frame(_IMAGE, self._frames, now, arrival, "simulated", arrival)
-                self.sink.write(
-                    FrameResult(
-                        frame,
-                        moment.faces,
-                        {},
-                        events=moment.events,
-                        zones=moment.zones,
-                        people=moment.people,
-                        device=self.name,
-                    )
+                result = FrameResult(
+                    frame,
+                    moment.faces,
+                    {},
+                    events=moment.events,
+                    zones=moment.zones,
+                    people=moment.people,
+                    device=self.name,
                 )
+                self.sink.write(result)
+                self._view.newest = result
             else:
                 for event in moment.events:
                     self.sink.handle_event(event)
@@ -117,6 +125,12 @@ class SimulatedDevice:
         self._copy_lines()
         self.handed.update(event.kind for event in moment.events)
         self.people.update(moment.people.get("", {}))
+
+    def close(self) -> None:
+        """Add the last statistics, and disconnect."""
+        if self._control is not None:
+            self._control.close()
+        self.sink.close()
 
     def _copy_lines(self) -> None:
         """Copy the counts of the lines, because another thread reads them."""

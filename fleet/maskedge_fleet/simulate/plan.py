@@ -28,6 +28,7 @@ class Plan:
         username: User name at the broker; None to connect anonymously.
         password: Its password.
         ca_file: Certificates (PEM) that sign the broker's certificate; None for the system's.
+        command_key: Public key (PEM) whose signed commands the devices take; None for no commands.
     """
 
     devices: int
@@ -44,6 +45,7 @@ class Plan:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     ca_file: Path | None = None
+    command_key: Path | None = None
 
     @property
     def parts(self) -> list[range]:

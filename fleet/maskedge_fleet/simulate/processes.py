@@ -185,6 +185,6 @@ def _close(devices: Sequence[SimulatedDevice], seconds: float = 0.0) -> int:
             late = time.monotonic() >= end
             ready = [device for device in left if late or device.sink.waiting == 0]
             left = [device for device in left if device not in ready]
-            list(pool.map(lambda device: device.sink.close(), ready))
+            list(pool.map(lambda device: device.close(), ready))
             time.sleep(0.05)
     return sum(device.sink.waiting for device in devices)

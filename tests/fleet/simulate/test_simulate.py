@@ -7,12 +7,13 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
 
-from helpers.brokers import Listener, Mosquitto, wait_for
+from helpers.brokers import Listener, Mosquitto, free_port, wait_for
 from helpers.fleet_device import Ingest, fleet_broker
 from helpers.support import command_line
 from maskedge_fleet.database.engine import open_engine
@@ -22,6 +23,18 @@ from maskedge_fleet.simulate.plan import DEVICES_A_PROCESS, Plan
 from maskedge_fleet.simulate.scene import LABELS, Scene
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@contextmanager
+def running(*arguments: str | Path, log: Path) -> Iterator[None]:
+    """Run a command in the background."""
+    with log.open("wb") as file:
+        process = subprocess.Popen(command_line(arguments), stdout=file, stderr=file)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)
 
 
 @pytest.fixture
@@ -83,6 +96,32 @@ def test_a_simulation_ends_when_it_is_asked_to(broker: Mosquitto, tmp_path: Path
     wait_for(lambda: len(listener.messages) == 6, "the end of the devices")
     assert {payload for _, payload, _ in listener.messages[3:]} == {"offline"}
     listener.close()
+
+
+@pytest.mark.slow
+def test_simulated_devices_answer_signed_commands(broker: Mosquitto, command: Command, tmp_path: Path) -> None:
+    key, port = tmp_path / "key.pem", free_port()
+    assert command("edge-fleet", "key", "create", key).returncode == 0
+    (tmp_path / "fleet.toml").write_text(
+        f'[server]\nserve = "127.0.0.1:{port}"\ncommand_key = "{key}"\n[broker]\nurl = "mqtt://127.0.0.1:{broker.port}"\n'
+        f'[database]\nurl = "sqlite:///{tmp_path}/fleet.sqlite3"\n'
+    )
+    with (
+        running("edge-fleet", "serve", "--config", tmp_path / "fleet.toml", log=tmp_path / "serve.log"),
+        running(
+            *("edge-fleet", "simulate", "2", "--broker", f"mqtt://127.0.0.1:{broker.port}", "--command-key", f"{key}.pub"),
+            log=tmp_path / "simulate.log",
+        ),
+    ):
+
+        def send(*arguments: str) -> subprocess.CompletedProcess[str]:
+            names = ("site01-00000", "site02-00001")
+            return command("edge-fleet", "command", *names, *arguments, "--config", tmp_path / "fleet.toml", "--wait", "20")
+
+        wait_for(lambda: send("reload").returncode == 0, "the devices", 60)
+        done = send("snapshot")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert send("restart").returncode != 0
 
 
 def test_a_wrong_address_is_one_sentence(command: Command) -> None:
