@@ -95,7 +95,7 @@ def test_editable_install_has_all_packages_and_needs_no_second_one(tmp_path: Pat
     with zipfile.ZipFile(wheel) as archive:
         (paths,) = [name for name in archive.namelist() if name.endswith(".pth")]
         folders = archive.read(paths).decode().split()
-    assert {Path(folder).name for folder in folders} == {"edge", "train", "export", "benchmarks"}
+    assert {Path(folder).name for folder in folders} == {"edge", "train", "export", "benchmarks", "fleet"}
 
 
 def test_sdist_builds_the_same_wheel(device: Path, tmp_path: Path) -> None:
