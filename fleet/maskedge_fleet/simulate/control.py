@@ -59,7 +59,7 @@ def open_control(
         cameras=lambda: {UNNAMED: view},
         file_privacy=lambda: [PrivacyConfig()],
     )
-    control = RemoteControl(device, hooks, CommandLedger(folder), connect)
+    control = RemoteControl(device, hooks, CommandLedger(folder, config.topic), connect)
     control.use(FleetConfig(enabled=True, commands=COMMANDS, trusted_keys=(folder,)), keys)
     control.start()
     return control
