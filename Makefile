@@ -69,8 +69,9 @@ nightly: peers check fuzz try-wheel compat arm64 bare  ## Run everything
 tables: $(VENV)/.base  ## Update the tables of README.md and docs/results.md from benchmarks/results
 	$(BIN)/edge-bench tables
 
-docs: $(VENV)/.base  ## Update the tables of docs/configuration.md from the code
+docs: $(VENV)/.base  ## Update the tables of docs/configuration.md and docs/fleet-api.md from the code
 	$(BIN)/python -m maskedge.cli.config_reference docs/configuration.md
+	$(BIN)/python -m maskedge_fleet.settings_reference docs/fleet-api.md
 
 peers: $(PEERS)/.done  ## Build the environment of the package that benchmarks compare with: .peers (1.8 GB)
 	@echo "Now: $(BIN)/edge-bench speed --quick --peer-python $(PEERS)/bin/python"

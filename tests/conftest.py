@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("MASKEDGE_DATA", ROOT.parent / "shared" / "data"))
 NEED_PYTORCH = ("train", "export", "benchmarks")
 """Folders of tests that are skipped where PyTorch is missing (`make test-edge`)."""
-SERVERS = frozenset({"Mosquitto", "HttpCamera", "Stream", "RtspStream", "black_hole", "serve_bytes", "Run"})
+SERVERS = frozenset({"Mosquitto", "HttpCamera", "Stream", "RtspStream", "black_hole", "serve_bytes", "Run", "ModelServer"})
 """Servers of tests/helpers: the tests of a file that imports one have the mark `network`."""
 SERVER_FIXTURES = frozenset({"server", "broker"})
 BROWSER_FIXTURES = frozenset({"browser", "visitor"})
@@ -100,6 +101,16 @@ def scenes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cv2.imwrite(str(root / "backgrounds" / f"{number}.png"), texture((200, 200), random))
     write_boxes(root / "boxes.csv", rows)
     return root
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A headless Chromium with a profile of its own."""
+    from helpers.browsers import start_chromium  # skips the test without selenium
+
+    chrome = start_chromium(tmp_path_factory.mktemp("profile"))
+    yield chrome
+    chrome.quit()
 
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("alerts",),
     ("config", "privacy"),
     ("vision",),
+    ("remote",),
     ("runtime",),
     ("app",),
     ("cli",),

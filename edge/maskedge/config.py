@@ -39,6 +39,7 @@ from .settings import (
 
 if TYPE_CHECKING:
     from maskedge.alerts.rules import AlertRule
+    from maskedge.sinks.mqtt.fleet import FleetConfig
     from maskedge.sources.config import SourceConfig
 
     from .tracking.lines import LineConfig
@@ -89,6 +90,31 @@ class ModelConfig:
             "help": f"precision of the bundled classifier and of the detector cnn: {', '.join(PRECISIONS)}; auto: int8 on a "
             "processor with dot products of bytes; edge-bench tune measures both",
         },
+    )
+    trusted_keys: tuple[Path, ...] = field(
+        default=(),
+        metadata={
+            "help": "public key files (PEM); only models and cascades that one of them has signed are used; bundled: the key of "
+            "the bundled models; empty: unsigned files are used, too (needs the extra remote)"
+        },
+    )
+    update_latency: float = field(
+        default=1.5,
+        metadata={
+            "help": "largest duration of a detection with an updated model, in units of the present one",
+            "range": Range(0.1, 100),
+        },
+    )
+    update_agreement: float = field(
+        default=0.8,
+        metadata={
+            "help": "smallest share of faces that an updated model finds and labels like the present one, 0 to 1",
+            "range": Range(0, 1),
+        },
+    )
+    update_ca: Path | None = field(
+        default=None,
+        metadata={"help": "certificates (PEM) for the server of updates; default: those of the system"},
     )
 
     def __post_init__(self) -> None:
@@ -231,6 +257,7 @@ class EdgeConfig:
         model: The classifier.
         detect: The face detector.
         zones: Parts of the picture that count.
+        fleet: Delivery to a fleet, and the commands that it may send.
         privacy: Limits on what leaves the program.
         limits: Limits on the use of the machine.
         log: The log.
@@ -247,6 +274,7 @@ class EdgeConfig:
     model: ModelConfig
     detect: DetectConfig
     zones: ZonesConfig
+    fleet: FleetConfig
     privacy: PrivacyConfig
     limits: LimitsConfig
     log: LogConfig
@@ -273,7 +301,12 @@ _FIRST = {
     "detect": (__name__, "DetectConfig"),
     "zones": ("maskedge.zones", "ZonesConfig"),
 }
-_LAST = {"privacy": (__name__, "PrivacyConfig"), "limits": (__name__, "LimitsConfig"), "log": (__name__, "LogConfig")}
+_LAST = {
+    "fleet": ("maskedge.sinks.mqtt.fleet", "FleetConfig"),
+    "privacy": (__name__, "PrivacyConfig"),
+    "limits": (__name__, "LimitsConfig"),
+    "log": (__name__, "LogConfig"),
+}
 _LIGHT = {
     "model": ModelConfig,
     "detect": DetectConfig,
@@ -290,7 +323,7 @@ CAMERAS = "cameras"
 MOST_CAMERAS = 32
 """Maximum number of cameras of a process."""
 OF_THE_PROCESS = (
-    *("device", "model", "log", "history", "detect.detector", "detect.cascade", "detect.detector_model", "limits.threads"),
+    *("device", "fleet", "model", "log", "history", "detect.detector", "detect.cascade", "detect.detector_model", "limits.threads"),
     *("limits.cpu_budget", "output.show", "web.serve", "web.token", "web.token_file", "web.hosts", "web.max_clients"),
     "web.allow_remote",
 )

@@ -408,8 +408,14 @@ def annotate(model: Path, output: Path, overwrite: bool, thresholds: Path | None
     "--checkpoint", type=click.Path(path_type=Path), help="Also compare MODEL with this checkpoint (needs the extra export)."
 )
 @click.option("--data", type=_folder, help="With --checkpoint: folder of pictures. Up to 256 of them join the comparison.")
-def verify(model: Path, checkpoint: Path | None, data: Path | None) -> None:
-    """Verify MODEL on this machine: contract, checksums, and the self-test in the file.
+@click.option(
+    "--public-key",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="MODEL must be signed by this key. Without it, only signatures of the bundled models' key are verified.",
+)
+def verify(model: Path, checkpoint: Path | None, data: Path | None, public_key: Path | None) -> None:
+    """Verify MODEL on this machine: contract, checksums, signature, and the self-test in the file.
 
     Exit codes: 0 the outputs are those of the exporting machine, 1 they differ, 2 wrong usage, 4
     the file or the checkpoint was refused.
@@ -418,9 +424,11 @@ def verify(model: Path, checkpoint: Path | None, data: Path | None) -> None:
         import onnxruntime
 
         from maskedge.vision.self_test import verify as check
+    signature = _check_signature(model, public_key)
     found = check(model)
     click.echo(f"contract: a {found.kind} of {', '.join(found.labels)}")
     click.echo(f"checksum: {' and '.join(found.checksums) + ' agree' if found.checksums else 'the file has none'}")
+    click.echo(f"signature: {signature or 'none'}")
     click.echo(
         f"self-test: {found.inputs} inputs, largest difference {found.worst:.1e} ({found.tolerance:g} admitted), "
         f"{found.changed} labels changed, onnxruntime {onnxruntime.__version__}"
@@ -433,6 +441,61 @@ def verify(model: Path, checkpoint: Path | None, data: Path | None) -> None:
         )
     if checkpoint:
         _compare(model, checkpoint, data)
+
+
+def _check_signature(model: Path, public_key: Path | None) -> str | None:
+    """Return a clause about the signature of a model file; None if it is not signed."""
+    from maskedge.modelfile.contract import read_model
+    from maskedge.modelfile.signature import load_public_key, read_signature, verify_file
+    from maskedge.modelfile.trusted import describe_signature
+
+    content = read_model(model)
+    if public_key is not None:
+        verify_file(model, content, [load_public_key(public_key)])
+    elif read_signature(model) is None:
+        return None
+    return describe_signature(model, content, () if public_key is None else (public_key,))
+
+
+@main.command(cls=Command, short_help="Sign a model file.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--key", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Private key (keygen).")
+@click.option(
+    "--release",
+    type=int,
+    required=True,
+    metavar="N",
+    help="Number of the release, from 1. A device takes no update whose number is not higher than all before.",
+)
+@click.option("--force", is_flag=True, help="Replace a signature of a higher release.")
+def sign(model: Path, key: Path, release: int, force: bool) -> None:
+    """Sign MODEL, a network or a cascade: writes MODEL.sig.
+
+    The signature covers the file, its kind, the contract and the release. Devices with
+    model.trusted_keys take only signed files. The model itself stays as it is.
+
+    Exit codes: 0 done, 2 wrong usage, 4 the model was refused, 5 the signature cannot be written.
+    """
+    with require_runtime():
+        from .signing import sign_file
+    path, signed = sign_file(model, key, release, force=force)
+    click.echo(f"wrote {path}: a {signed.kind}, release {signed.release}, key {signed.key}")
+
+
+@main.command(cls=Command, short_help="Make a pair of keys for signatures.")
+@click.argument("file", type=click.Path(path_type=Path))
+def keygen(file: Path) -> None:
+    """Make a pair of Ed25519 keys: the private key FILE, readable by you alone, and FILE.pub.
+
+    Keep the private key where no device and no server can read it. An existing file is never
+    replaced.
+
+    Exit codes: 0 done, 2 wrong usage, 5 a file cannot be written.
+    """
+    from maskedge.modelfile.key_files import write_key_pair
+
+    public, identity = write_key_pair(file)
+    click.echo(f"wrote {file} (private) and {public}: key {identity}")
 
 
 def _compare(model: Path, checkpoint: Path, data: Path | None) -> None:

@@ -13,9 +13,9 @@ from maskedge.errors import UsageError
 from maskedge.settings import Range, check_name, check_settings, shown
 from maskedge.support.files import MAX_SECRET_BYTES, read_text
 
+from .alerts.rules import FleetRule
+
 DEFAULT_DATABASE = "sqlite:///fleet.sqlite3"
-RULE_KINDS = ("silent", "share_below", "models_disagree")
-"""Conditions of alert rules of the fleet."""
 VARIABLES = {
     "MASKEDGE_FLEET_DATABASE": "database.url",
     "MASKEDGE_FLEET_BROKER": "broker.url",
@@ -164,17 +164,23 @@ class AlertsConfig:
     every_s: float = field(
         default=15.0, metadata={"help": "seconds between two evaluations of the rules", "range": Range(0.05, 3600)}
     )
-    silent_s: float = field(
-        default=300.0,
-        metadata={
-            "help": "seconds without a message after which a device is silent; 0: no such alert",
-            "range": Range(1, 1e7, True),
-        },
-    )
 
     def __post_init__(self) -> None:
         """Check the values."""
         check_settings(self, "alerts")
+
+
+@dataclass(frozen=True)
+class ModelsConfig:
+    """The section `[models]`: models for devices."""
+
+    trusted_keys: tuple[Path, ...] = field(
+        default=(), metadata={"help": "public key files (PEM); only models that one of them has signed can be added"}
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_settings(self, "models")
 
 
 @dataclass(frozen=True)
@@ -192,50 +198,6 @@ class NotifyConfig:
         check_settings(self, "notify")
 
 
-@dataclass(frozen=True)
-class FleetRule:
-    """A table `[[alert]]`: a rule of the fleet.
-
-    Attributes:
-        name: Name of the rule.
-        when: One of `RULE_KINDS`.
-        threshold: Share 0 to 1 below which `share_below` alerts; difference of shares from which
-            `models_disagree` alerts.
-        seconds: Silence of `silent`; window of the other kinds.
-        site: Name of the site that it is about; None for all.
-        group: Name of the group; None for all.
-        min_face_s: Seconds of faces that a window needs to be judged.
-    """
-
-    name: str = field(default="", metadata={"help": "name of the rule; each rule has its own"})
-    when: str = field(default="", metadata={"help": f"condition: {', '.join(RULE_KINDS)}"})
-    threshold: float | None = field(
-        default=None,
-        metadata={"help": "share_below: lowest good share; models_disagree: difference of shares", "range": Range(0, 1)},
-    )
-    seconds: float = field(
-        default=3600.0, metadata={"help": "silent: seconds without a message; else the window", "range": Range(1, 31_536_000)}
-    )
-    site: str | None = field(default=None, metadata={"help": "only this site"})
-    group: str | None = field(default=None, metadata={"help": "only this group"})
-    min_face_s: float = field(
-        default=60.0, metadata={"help": "seconds of labelled faces that a window needs to be judged", "range": Range(0, 1e9)}
-    )
-
-    def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            UsageError: A value is missing or not valid.
-        """
-        check_settings(self, "alert")
-        check_name(self.name, "alert.name")
-        if self.when not in RULE_KINDS:
-            raise UsageError(f"alert.when is one of {', '.join(RULE_KINDS)}; got {shown(self.when)}.")
-        if self.threshold is None and self.when != "silent":
-            raise UsageError(f"the alert {shown(self.name)} has no threshold: {self.when} needs one, from 0 to 1.")
-
-
 class Settings(NamedTuple):
     """All settings of the server.
 
@@ -245,6 +207,7 @@ class Settings(NamedTuple):
         broker: The MQTT broker.
         retention: How long rows are kept.
         alerts: How rules are evaluated.
+        models: Models for devices.
         notifications: Receivers of alerts: the section `[notify]`.
         rules: The tables `[[alert]]`.
     """
@@ -254,6 +217,7 @@ class Settings(NamedTuple):
     broker: BrokerConfig = BrokerConfig()
     retention: RetentionConfig = RetentionConfig()
     alerts: AlertsConfig = AlertsConfig()
+    models: ModelsConfig = ModelsConfig()
     notifications: NotifyConfig = NotifyConfig()
     rules: tuple[FleetRule, ...] = ()
 
@@ -270,6 +234,7 @@ SECTIONS: dict[str, type[Any]] = {
     "broker": BrokerConfig,
     "retention": RetentionConfig,
     "alerts": AlertsConfig,
+    "models": ModelsConfig,
     "notify": NotifyConfig,
 }
 """The sections of fleet.toml. The tables `[[alert]]` follow them."""

@@ -56,8 +56,11 @@ def test_device_wheel_has_the_device_package_alone(device: Path) -> None:
     assert packages(sizes) == {"maskedge"}
     assert device.stat().st_size <= LARGEST
     models = {name.removeprefix("maskedge/models/") for name in sizes if "/models/" in name}
-    assert models == {"MODELS.json", "haar.xml"} | {
-        f"{net}{precision}{suffix}" for net in ("edgeface", "edgenet") for precision in ("", ".int8") for suffix in (".md", ".onnx")
+    assert models == {"MODELS.json", "haar.xml", "haar.xml.sig", "release.pub"} | {
+        f"{net}{precision}{suffix}"
+        for net in ("edgeface", "edgenet")
+        for precision in ("", ".int8")
+        for suffix in (".md", ".onnx", ".onnx.sig")
     }
     for name in ("py.typed", "sources/demo_faces.jpg", "sources/demo_faces.json"):
         assert f"maskedge/{name}" in sizes

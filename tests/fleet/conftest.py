@@ -9,6 +9,8 @@ import pytest
 from sqlalchemy import Engine
 
 from helpers.postgres import PostgreSQL
+from maskedge.modelfile.key_files import write_key_pair
+from maskedge_fleet.commands.signing import CommandSigner
 from maskedge_fleet.database.engine import open_engine
 from maskedge_fleet.database.migrate import migrate
 
@@ -64,3 +66,17 @@ def engine(database: str) -> Iterator[Engine]:
     engine = open_engine(database)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def command_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The private key that signs commands. The public one beside it ends with .pub."""
+    path = tmp_path_factory.mktemp("keys") / "commands.pem"
+    write_key_pair(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def signer(command_key: Path) -> CommandSigner:
+    """The signer with that key."""
+    return CommandSigner(command_key)

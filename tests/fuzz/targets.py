@@ -190,7 +190,9 @@ class Requests(Target):
             from maskedge.sinks.web.config import WebConfig
             from maskedge.sinks.web.sink import WebSink
 
-            state = RunState("fuzz", labels=["with_mask", "without_mask"], model={"name": "none", "sha256": "0" * 64, "labels": []})
+            state = RunState(
+                "fuzz", labels=["with_mask", "without_mask"], models={"model": {"name": "none", "sha256": "0" * 64, "labels": []}}
+            )
             WebSink(WebConfig(serve=f"127.0.0.1:{self._port}", picture=True, stale_after=86400), state.snapshot)
             signal.pause()
         finally:

@@ -26,7 +26,9 @@ class Run:
     def __init__(self, *, frames: bool = True, history: Path | None = None, **settings: Any) -> None:
         self.detector = MaskDetector(tracking=True, detect_every=4)
         labels = list(self.detector.labels)
-        self.state = RunState('door "1"\\', labels=labels, model={"name": "edgenet", "sha256": "0" * 64, "labels": labels})
+        self.state = RunState(
+            'door "1"\\', labels=labels, models={"model": {"name": "edgenet", "sha256": "0" * 64, "labels": labels}}
+        )
         self.sink = WebSink(WebConfig(**{"serve": "127.0.0.1:0", **settings}), self.state.snapshot, history=history)
         self.frames = 0
         self.slowest = 0.0

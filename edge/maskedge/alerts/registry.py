@@ -15,10 +15,11 @@ from .command import CommandAction
 from .conditions import CONDITIONS, Condition
 from .media import ClipAction, SnapshotAction
 from .messages import EventAction, MqttAction
+from .notification import NotifyAction
 from .rules import AlertRule
 from .webhook import WebhookAction
 
-ACTIONS: list[type[Action]] = [EventAction, MqttAction, WebhookAction, CommandAction, SnapshotAction, ClipAction]
+ACTIONS: list[type[Action]] = [EventAction, MqttAction, WebhookAction, CommandAction, NotifyAction, SnapshotAction, ClipAction]
 """All actions."""
 _classes: dict[tuple[type[AlertRule], ...], type[AlertRule]] = {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import click
 
@@ -40,8 +41,16 @@ Exit codes:
     metavar="MB",
     help="Accept uploads of up to this size.",
 )
+@click.option(
+    "--trusted-key",
+    "trusted_keys",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Take only models that this public key has signed; bundled: the key of the bundled models. May be repeated.",
+)
 @click.version_option(VERSION)
-def main(host: str, port: int, max_upload: int) -> None:
+def main(host: str, port: int, max_upload: int, trusted_keys: tuple[Path, ...]) -> None:
     """Serve a web page to try pictures, videos, the browser's camera, models and benchmarks."""
     silence_libraries()
     # These variables must be set before Streamlit is loaded. It then prints no messages and sends
@@ -52,6 +61,8 @@ def main(host: str, port: int, max_upload: int) -> None:
         import streamlit  # noqa: F401
     with require_runtime():
         from maskedge.app.server import LOOPBACK, check_port, serve
+        from maskedge.modelfile.trusted import trust_keys
+    trust_keys(trusted_keys)
     check_port(host, port)
     shown = f"[{host}]" if ":" in host else host
     click.echo(f"maskedge: http://{'127.0.0.1' if host == '0.0.0.0' else shown}:{port} (Ctrl-C to stop)")  # noqa: S104

@@ -19,9 +19,9 @@ def reference() -> str:
     """Return a heading and a table of keys, defaults, ranges and descriptions for each section."""
     lines: list[str] = []
     for name, cls in sections().items():
-        lines += [f"## [{name}]", "", *_table(cls), ""]
+        lines += [f"## [{name}]", "", *settings_table(cls), ""]
     for name in ("alerts", "line"):
-        lines += [f"## [[{name}]]", "", *_table(section_class(name)), ""]
+        lines += [f"## [[{name}]]", "", *settings_table(section_class(name)), ""]
     return "\n".join(lines)
 
 
@@ -31,11 +31,21 @@ def update(page: str) -> str:
     Raises:
         ValueError: A marker is missing.
     """
+    return insert(page, reference())
+
+
+def insert(page: str, tables: str) -> str:
+    """Return a page with the text between its two markers replaced.
+
+    Raises:
+        ValueError: A marker is missing.
+    """
     start, end = page.index(BEGIN) + len(BEGIN), page.index(END)
-    return f"{page[:start]}\n\n{reference()}\n{page[end:]}"
+    return f"{page[:start]}\n\n{tables}\n{page[end:]}"
 
 
-def _table(cls: type[Any]) -> Iterator[str]:
+def settings_table(cls: type[Any]) -> Iterator[str]:
+    """Yield the lines of a table of the keys of a section."""
     yield "| key | default | range | description |"
     yield "| --- | --- | --- | --- |"
     for entry in fields(cls):

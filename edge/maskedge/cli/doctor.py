@@ -6,14 +6,14 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
 import click
 
-from maskedge.errors import MaskedgeError
+from maskedge.errors import MaskedgeError, UsageError
 from maskedge.support.install_hint import HEADLESS, OPENCV, SYSTEM_LIBRARIES, pip
 from maskedge.support.text import displayable
 from maskedge.system.host import host_model
@@ -54,7 +54,8 @@ def main(model: Path | None, file: Path | None) -> None:
     silence_libraries()
     failed = False
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
-        _python, _host, _opencv, _onnxruntime, lambda: _models(model), _display, lambda: _cameras(file)
+        _python, _host, _opencv, _onnxruntime, lambda: _models(model, file), _updates, _display,
+        lambda: _fleet(file), lambda: _cameras(file),
     )  # fmt: skip
     try:
         for check in checks:
@@ -131,17 +132,25 @@ def _finds(side: float) -> str:
     return f"finds faces from {side:.0f} pixels in a picture of {_FRAME_SIZE[0]} x {_FRAME_SIZE[1]}"
 
 
-def _models(chosen: Path | None) -> Iterator[Finding]:
+def _models(chosen: Path | None, file: Path | None) -> Iterator[Finding]:
     try:
         from maskedge.modelfile.precision import bundled_classifier, bundled_detector
     except ImportError:
         return  # reported by an earlier check
+    keys: tuple[Path, ...] = ()
+    if file is not None:
+        from maskedge.config import load_config
+        from maskedge.modelfile.trusted import trust_keys
+
+        keys = load_config(file).config.model.trusted_keys
+        trust_keys(keys)
     for path in (chosen,) if chosen else (bundled_classifier(), bundled_detector()):
-        yield from _model(path)
+        yield from _model(path, keys)
 
 
-def _model(path: Path) -> Iterator[Finding]:
+def _model(path: Path, keys: Sequence[Path]) -> Iterator[Finding]:
     try:
+        from maskedge.modelfile.trusted import describe_signature
         from maskedge.vision.classifier import MaskClassifier
         from maskedge.vision.detectors.network import CnnDetector
         from maskedge.vision.self_test import verify
@@ -149,6 +158,7 @@ def _model(path: Path) -> Iterator[Finding]:
         return  # reported by an earlier check
     try:
         found = verify(path)
+        signature = describe_signature(path, path.read_bytes(), keys)
         facts = f"model {path.name}: {', '.join(found.labels)}"
         if found.kind == "detector":
             facts += f"; {_finds(CnnDetector(path).smallest_face(*_FRAME_SIZE))}"
@@ -158,6 +168,7 @@ def _model(path: Path) -> Iterator[Finding]:
         yield Finding("FAIL", f"model: {error}")
         return
     facts += f"; checksum verified ({', '.join(found.checksums)})" if found.checksums else "; no checksum recorded"
+    facts += f"; {signature or 'not signed'}"
     facts += f"; self-test on {found.inputs} faces: largest difference {found.worst:.1e}"
     if found.passed:
         yield Finding("ok", facts)
@@ -176,6 +187,27 @@ def _operating_points(card: Mapping[str, Any]) -> str:
     return f"face thresholds ({'; '.join(texts)})" if texts else "no face thresholds of its own"
 
 
+def _updates() -> Iterator[Finding]:
+    """Check the models that the fleet has brought to this device."""
+    try:
+        from maskedge.remote.model_store import UPDATED_KINDS, ModelStore
+        from maskedge.system.state_folder import state_folder
+    except ImportError:
+        return  # reported by an earlier check
+    store = ModelStore(state_folder() / "models")
+    for kind in UPDATED_KINDS:
+        state = store.state(kind)
+        if state.active is None:
+            continue
+        before = "the bundled one" if state.previous is None else f"release {state.previous.release}"
+        text = f"updated {kind} in {store.folder}: release {state.active.release} ({state.active.sha256[:12]}), before it {before}"
+        problem = store.problem(state.active)
+        if problem:
+            yield Finding("FAIL", f"{text}: {problem}", f"edge-run uses {before} instead: update the model again")
+        else:
+            yield Finding("ok", text if state.confirmed else f"{text}; not confirmed yet")
+
+
 def _display() -> Iterator[Finding]:
     try:
         from maskedge.sinks.window import display_problem
@@ -187,6 +219,32 @@ def _display() -> Iterator[Finding]:
         if problem
         else Finding("ok", "display available")
     )
+
+
+def _fleet(file: Path | None) -> Iterator[Finding]:
+    """Check the section [fleet] of a configuration."""
+    if file is None:
+        return
+    try:
+        from maskedge.config import load_config
+        from maskedge.remote.settings import check_fleet, device_prefix
+    except ImportError:
+        return  # reported by an earlier check
+    loaded = load_config(file.expanduser())
+    fleet = loaded.config.fleet
+    if not fleet.enabled:
+        return
+    try:
+        check_fleet(loaded)
+    except UsageError as error:
+        text, _, remedy = str(error).partition(": ")
+        yield Finding("FAIL", f"fleet: {text}", remedy)
+        return
+    keys = len(fleet.trusted_keys)
+    taken = (
+        f"takes {', '.join(fleet.commands)} from {keys} key{'' if keys == 1 else 's'}" if fleet.commands else "takes no commands"
+    )
+    yield Finding("ok", f"fleet: delivers to {device_prefix(loaded.config)}, {taken}")
 
 
 def _cameras(file: Path | None) -> Iterator[Finding]:

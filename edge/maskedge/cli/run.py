@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maskedge.errors import MaskedgeError, OutputError, SourceError, UsageError
+from maskedge.remote.fleet_run import FleetRun
 from maskedge.support.text import displayable
 from maskedge.version import VERSION
 
@@ -112,11 +113,18 @@ def main(
         click.echo(to_toml(loaded), nl=False)
         return
     log = set_up(loaded.config.log.format, loaded.config.log.level, secrets_of(*loaded.cameras))
+    restart = False
     try:
-        code = (_CamerasRun if loaded.tables else _Run)(loaded, flags, log).run(early)
+        run = (_CamerasRun if loaded.tables else _Run)(loaded, flags, log)
+        code = run.run(early)
+        restart = run.restarts
     except MaskedgeError as error:
         log.error("%s", error)
         code = error.exit_code
+    if restart:
+        from maskedge.system.restart import start_again
+
+        start_again()
     sys.exit(code)
 
 
@@ -154,13 +162,19 @@ main.add_command(history)
 
 
 class _Run:
-    """One run. It takes a configuration and returns an exit code."""
+    """One run. It takes a configuration and returns an exit code.
+
+    Attributes:
+        restarts: True if the process starts again after the run.
+    """
 
     def __init__(self, loaded: Loaded, flags: dict[str, Any], log: Logger) -> None:
-        self._loaded = loaded
+        self.restarts = False
+        self._fleet = FleetRun(loaded, log)
+        self._loaded = self._fleet.take(loaded)
         self._flags = flags
         self._log = log
-        self._config = loaded.config
+        self._config = self._loaded.config
 
     def run(self, early: Sequence[int]) -> int:
         """Run and return the exit code. `early` holds the SIGHUP signals received so far."""
@@ -177,7 +191,7 @@ class _Run:
         # The model is loaded before the source, so that an invalid model is reported before a
         # camera is switched on.
         chosen = "detect.detector" in self._loaded.origins
-        detector = open_detector(config, every_frame=detects_every_frame(config), chosen=chosen)
+        detector = open_detector(config, every_frame=detects_every_frame(config), chosen=chosen, updater=self._fleet.updater)
         self._warn([detector.notice] if detector.notice else [])
         source = open_source(config.source)
         if source.video:
@@ -198,12 +212,25 @@ class _Run:
             close_run(source, sinks, [detector])
             raise
         context = built.context
-        context.reload = lambda: self._reload(built)
-        self._listen(stop, source)
+        context.reload = lambda: stop.reloaded(*self._reload(built))
+        end = self._listen(stop, source)
         progress = self._show_progress(source.length)
         if context.health is not None:
             context.health.start()
-        result = run(source, detector, sinks, max_frames=config.output.max_frames, stop=stop, progress=progress, context=context)
+        assert context.state is not None  # noqa: S101  (set by build_run)
+
+        def restart() -> None:
+            stop.restart = True
+            end(signal.SIGTERM)
+
+        self._fleet.start(stop.ask_reload, restart, lambda: {context.camera: context}, context.state.frames)
+        try:
+            result = run(
+                source, detector, sinks, max_frames=config.output.max_frames, stop=stop, progress=progress, context=context
+            )
+        finally:
+            self._fleet.close()
+        self.restarts = stop.restart
         progress.end()
         return self._report(result, source, stop)
 
@@ -220,16 +247,27 @@ class _Run:
         signal.signal(signal.SIGHUP, reload)
         return stop
 
-    def _listen(self, stop: StopRequest, source: Source) -> None:
-        def end(number: int, frame: FrameType | None) -> None:
+    def _listen(self, stop: StopRequest, source: Source) -> Callable[[int], None]:
+        """End the run after a signal. Return the function that ends it."""
+
+        def end(number: int, frame: FrameType | None = None) -> None:
             stop.signal = number
             source.stop()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, end)
+        def end_for_good(number: int, frame: FrameType | None) -> None:
+            stop.restart = False
+            end(number)
 
-    def _reload(self, run: Any) -> None:
-        """Reload the configuration. If it is invalid, report the error and keep the old one."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, end_for_good)
+        return end
+
+    def _reload(self, run: Any) -> tuple[bool, str]:
+        """Reload the configuration. If it is invalid, report the error and keep the old one.
+
+        Returns:
+            True and what has changed, or False and the reason.
+        """
         from maskedge.config import load_config, secrets_of
         from maskedge.runtime.build import detects_every_frame
         from maskedge.support.log import set_up
@@ -237,25 +275,28 @@ class _Run:
         systemd = run.context.systemd
         systemd.reloading()
         try:
-            loaded = load_config(self._loaded.file, flags=self._flags)
+            loaded = self._fleet.take(load_config(self._loaded.file, flags=self._flags))
             if loaded.tables:
                 raise UsageError("it names cameras ([[camera]]) now: restart edge-run.")
             changed, later = run.change(loaded.config, every_frame=detects_every_frame(loaded.config))
         except MaskedgeError as error:
             self._log.error("the configuration was not reloaded and stays as it was: %s", error)
+            return False, str(error)
         except Exception as error:  # noqa: BLE001  (an invalid file must not end the run)
-            self._log.error(
-                "the configuration was not reloaded and stays as it was: it cannot be used (%s: %.200s).",
-                type(error).__name__,
-                error,
-            )
-        else:
-            self._loaded = loaded
-            self._log = set_up(loaded.config.log.format, loaded.config.log.level, secrets_of(loaded.config))
-            self._log.info("configuration reloaded: %s", f"changed {', '.join(changed)}" if changed else "nothing changed")
-            if later:
-                self._log.warning("takes effect only after a restart: %s", ", ".join(later))
-        systemd.reloaded()
+            reason = f"it cannot be used ({type(error).__name__}: {error!s:.200})"
+            self._log.error("the configuration was not reloaded and stays as it was: %s.", reason)
+            return False, reason
+        finally:
+            systemd.reloaded()
+        self._loaded = loaded
+        self._log = set_up(loaded.config.log.format, loaded.config.log.level, secrets_of(loaded.config))
+        self._fleet.use()
+        text = f"changed {', '.join(changed)}" if changed else "nothing changed"
+        self._log.info("configuration reloaded: %s", text)
+        if later:
+            self._log.warning("takes effect only after a restart: %s", ", ".join(later))
+            text += f"; takes effect only after a restart: {', '.join(later)}"
+        return True, text
 
     def _show_progress(self, length: int | None) -> _Progress:
         config = self._config
@@ -311,20 +352,32 @@ class _CamerasRun(_Run):
         self._check_flags(loaded)
         detect = replace(loaded.config.detect, min_face_size=smallest_face(loaded.cameras))
         chosen = "detect.detector" in loaded.origins
-        detector = open_detector(replace(loaded.config, detect=detect), chosen=chosen)
+        detector = open_detector(replace(loaded.config, detect=detect), chosen=chosen, updater=self._fleet.updater)
         self._warn([detector.notice] if detector.notice else [])
         cameras = Cameras(loaded, detector, stop, self._load, self._set_up_log)
+
+        def end_for_good(number: int, frame: FrameType | None) -> None:
+            stop.restart = False
+            cameras.stop(number)
+
+        def restart() -> None:
+            stop.restart = True
+            cameras.stop(signal.SIGTERM)
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda number, frame: cameras.stop(number))
+            signal.signal(number, end_for_good)
         progress = self._show_progress(None)
         try:
             if cameras.start():
                 if cameras.page and not self._config.log.quiet:
                     self._log.info("status page: %s", cameras.page)
+                self._fleet.start(stop.ask_reload, restart, lambda: cameras.contexts, cameras.frames)
                 cameras.run(lambda: progress.show_all([summary for _, summary in cameras.results]))
         finally:
             cameras.close()
+            self._fleet.close()
             progress.end()
+        self.restarts = stop.restart
         for self._config, summary in cameras.results:
             if not self._config.log.quiet:
                 self._summarise(summary)
@@ -334,7 +387,7 @@ class _CamerasRun(_Run):
         """Load the configuration again."""
         from maskedge.config import load_config
 
-        return load_config(self._loaded.file, flags=self._flags)
+        return self._fleet.take(load_config(self._loaded.file, flags=self._flags))
 
     def _set_up_log(self, loaded: Loaded) -> None:
         from maskedge.config import secrets_of
@@ -343,6 +396,7 @@ class _CamerasRun(_Run):
         # The cameras of before may still write a line.
         secrets = secrets_of(*loaded.cameras, *self._loaded.cameras)
         self._loaded = loaded
+        self._fleet.use()
         set_up(loaded.config.log.format, loaded.config.log.level, secrets)
 
     def _check_flags(self, loaded: Loaded) -> None:

@@ -23,9 +23,8 @@ from .crop import CropRule
 from .onnx_graph import GraphError, read_graph
 from .onnx_session import create_session
 from .sandbox import RUNTIME, SandboxError, try_model
-
-CONTRACT = "1"
-"""Version of the contract between a model file and the runtime (docs/contracts.md)."""
+from .signature import CONTRACT as CONTRACT
+from .trusted import check_trusted
 
 MODELS = Path(str(files("maskedge") / "models"))
 """Folder of the bundled models."""
@@ -182,9 +181,11 @@ def check_catalogue(path: Path, content: bytes) -> None:
 def read_model(path: Path) -> bytes:
     """Read a model file and compare its checksums: in the file and in MODELS.json.
 
+    With `model.trusted_keys`, the file must be signed.
+
     Raises:
         ModelError: The file is missing, unreadable, too large, damaged, not the one that
-            MODELS.json lists, or keeps weights in another file.
+            MODELS.json lists, not signed by a trusted key, or keeps weights in another file.
     """
     try:
         content = read_regular(path, _MAX_BYTES)
@@ -205,6 +206,7 @@ def read_model(path: Path) -> bytes:
             if start.match(content):
                 raise ModelError(f"{path} is refused: it is not an ONNX model, but {what}.") from error
         raise ModelError(f"{path} is refused: {error} (docs/contracts.md).") from error
+    check_trusted(path, content)
     return content
 
 

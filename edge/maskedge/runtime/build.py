@@ -6,15 +6,17 @@ import hashlib
 import queue
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maskedge.alerts.actions import Actions
 from maskedge.alerts.engine import AlertEngine
 from maskedge.alerts.registry import check_labels, check_rules
 from maskedge.config import DetectConfig, EdgeConfig, changed_keys
-from maskedge.errors import UsageError
+from maskedge.errors import ModelError, UsageError
 from maskedge.events import UNNAMED, Event
 from maskedge.modelfile.precision import choose_precision
+from maskedge.modelfile.signature import read_signature
+from maskedge.modelfile.trusted import trust_keys
 from maskedge.sinks import sink_classes
 from maskedge.sinks.base import RunNames, Sink, SinkContext
 from maskedge.sinks.queued import QueuedSink
@@ -32,15 +34,20 @@ from .context import RunContext
 from .outputs import check_run_outputs
 from .state import RunState
 
+if TYPE_CHECKING:
+    from maskedge.remote.model_update import ModelUpdater
+
 WITHOUT_RESTART = (
     *("alerts", "line", "zones.roi", "limits.max_fps", "limits.cpu_budget", "privacy.anonymize", "privacy.stats_only"),
     *("detect.every", "detect.face_threshold", "detect.operating_point", "detect.domain", "detect.sync", "detect.motion_gate"),
-    *("log.format", "log.level"),
+    *("log.format", "log.level", "fleet.commands", "fleet.trusted_keys"),
 )
 """Keys that take effect on a reload."""
 
 
-def open_detector(config: EdgeConfig, *, every_frame: bool = False, chosen: bool = True) -> MaskDetector:
+def open_detector(
+    config: EdgeConfig, *, every_frame: bool = False, chosen: bool = True, updater: ModelUpdater | None = None
+) -> MaskDetector:
     """Load the detector and the classifier.
 
     Args:
@@ -48,17 +55,30 @@ def open_detector(config: EdgeConfig, *, every_frame: bool = False, chosen: bool
         every_frame: Detect faces in every frame, regardless of the configuration.
         chosen: True if the user chose the detector. Otherwise the detector depends on the labels of
             the model.
+        updater: Updates the models of the device. Its models replace the bundled ones.
 
     Raises:
         ModelError: A file is refused.
         UsageError: No detector has that name.
     """
-    detect = config.detect
     choose_precision(config.model.precision)
+    trust_keys(config.model.trusted_keys)
+    if updater is None:
+        return _open_detector(config, None, None, every_frame=every_frame, chosen=chosen)
+    return updater.open(
+        lambda classifier, detector: _open_detector(config, classifier, detector, every_frame=every_frame, chosen=chosen)
+    )
+
+
+def _open_detector(
+    config: EdgeConfig, classifier: Path | None, network: Path | None, *, every_frame: bool, chosen: bool
+) -> MaskDetector:
+    """Load the detector and the classifier; `classifier` and `network` replace the bundled ones."""
+    detect = config.detect
     return MaskDetector(
-        config.model.file,
+        config.model.file or classifier,
         _load_cascade(detect) or (detect.detector if chosen else None),
-        detector_model=detect.detector_model,
+        detector_model=detect.detector_model or network,
         detect_every=1 if every_frame else detect.every,
         face_threshold=detect.face_threshold,
         operating_point=detect.operating_point,
@@ -167,10 +187,10 @@ class Run:
         self._shared = {} if shared is None else shared
         self._opened: dict[str, Sink] = {}
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        model = _describe_model(detector)
+        models = describe_models(detector)
         camera, device = config.camera or UNNAMED, config.device.shown_name
         settings = _describe_settings(config, detector)
-        state = RunState(source.name, labels=detector.labels, model=model, settings=settings, camera=camera, device=device)
+        state = RunState(source.name, labels=detector.labels, models=models, settings=settings, camera=camera, device=device)
         self.context = RunContext(
             state=state,
             zones=Zones.parse(config.zones.roi),
@@ -182,6 +202,7 @@ class Run:
             camera=camera,
             device=device,
         )
+        detector.on_replaced = self._take_up_models
 
     def open(self, *, file: Path | None, stopped: Callable[[], bool]) -> None:
         """Open the outputs, the alerts and the watchers. See `build_run`."""
@@ -210,6 +231,7 @@ class Run:
             named=bool(config.camera),
             shared=self._shared,
             history=config.history.path,
+            fleet=config.fleet.enabled,
         )
         for sink, settings in wanted:
             opened = sink.open(settings, facts)
@@ -240,7 +262,7 @@ class Run:
         changed = changed_keys(self._config, config)
         context, detect, lines = self.context, config.detect, parse_lines(config.lines)
         # First, because the model may lack the operating point.
-        threshold = self._detector.choose_face_threshold(detect.face_threshold, detect.operating_point, detect.domain)
+        self._detector.choose_face_threshold(detect.face_threshold, detect.operating_point, detect.domain)
         if {"alerts", "zones.roi"} & set(changed):
             zones = Zones.parse(config.zones.roi)
             self._check_rules(config, zones)
@@ -255,14 +277,19 @@ class Run:
             context.rate_limiter.max_fps, context.rate_limiter.cpu_budget = config.limits.max_fps, config.limits.cpu_budget
         context.anonymize, context.stats_only = config.privacy.anonymize, config.privacy.stats_only
         self._detector.detect_every = 1 if every_frame else detect.every
-        self._detector.set_face_threshold(threshold)
+        self._detector.set_face_threshold(detect.face_threshold, detect.operating_point, detect.domain)
         self._detector.set_tracking_mode(**_tracking_mode(config, self._source))
         self._config = config
         self._state.update_settings(_reloadable_settings(config, self._detector))
-        if {"alerts", "line", "zones.roi"} & set(changed):
+        if {"alerts", "line", "zones.roi", "fleet.commands"} & set(changed):
             for opened in self._opened.values():
                 opened.update_names(self._names())
         return [key for key in changed if key in WITHOUT_RESTART], [key for key in changed if key not in WITHOUT_RESTART]
+
+    def _take_up_models(self) -> None:
+        """Show the models that the detector has taken up."""
+        self._state.set_models(describe_models(self._detector))
+        self._state.update_settings(_describe_settings(self._config, self._detector))
 
     @property
     def _state(self) -> RunState:
@@ -272,7 +299,10 @@ class Run:
 
     def _names(self) -> RunNames:
         return RunNames(
-            {rule.name: rule.actions for rule in self._config.alerts}, self.context.zones.names, self.context.lines.names
+            {rule.name: rule.actions for rule in self._config.alerts},
+            self.context.zones.names,
+            self.context.lines.names,
+            self._config.fleet.commands,
         )
 
     def _add(self, kind: type[Sink], opened: Sink) -> None:
@@ -344,10 +374,27 @@ def build_run(
     return run
 
 
-def _describe_model(detector: MaskDetector) -> dict[str, Any]:
-    path = detector.classifier.path
+def describe_models(detector: MaskDetector) -> dict[str, dict[str, Any]]:
+    """Return the keys `model` and `detector_model` of the state of a run (docs/contracts.md)."""
+    path = getattr(detector.detector, "path", None)
+    return {
+        "model": _describe_file(detector.classifier.path) | {"labels": list(detector.labels)},
+        "detector_model": {"name": detector.detector_name} | (_describe_file(path) if isinstance(path, Path) else {}),
+    }
+
+
+def _describe_file(path: Path) -> dict[str, Any]:
+    """Return name, checksum and release of a model file. The release is None without a signature."""
     checksum = hashlib.sha256(path.read_bytes()).hexdigest()
-    return {"name": path.name, "sha256": checksum, "labels": list(detector.labels)}
+    try:
+        signature = read_signature(path)
+    except ModelError:
+        signature = None
+    return {
+        "name": path.name,
+        "sha256": checksum,
+        "release": signature.release if signature is not None and signature.sha256 == checksum else None,
+    }
 
 
 def _describe_settings(config: EdgeConfig, detector: MaskDetector) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from maskedge.vision.pipeline import MaskDetector
 from maskedge.vision.worker import DetectionWorker
 
 from .build import Run, build_run, detects_every_frame, share_detector, start_tracking
-from .context import StopRequest
+from .context import RunContext, StopRequest
 from .loop import run
 from .shutdown import close_run
 from .summary import Summary
@@ -101,6 +101,18 @@ class CameraThread:
     def name(self) -> str:
         """Name of the camera."""
         return self.config.camera
+
+    @property
+    def context(self) -> RunContext | None:
+        """The parts of the run; None while it does not run."""
+        built = self._built
+        return None if built is None else built.context
+
+    @property
+    def frames(self) -> tuple[int, int]:
+        """The numbers of captured and of dropped frames."""
+        built = self._built
+        return (0, 0) if built is None or built.context.state is None else built.context.state.frames()
 
     @property
     def ended(self) -> bool:

@@ -18,7 +18,7 @@ from maskedge.vision.worker import DetectionWorker
 
 from .build import WITHOUT_RESTART, check_rules_of
 from .camera import CameraThread, SharedParts
-from .context import StopRequest
+from .context import RunContext, StopRequest
 from .outputs import check_cameras
 from .shutdown import CLOSE_SECONDS
 from .summary import Summary
@@ -80,10 +80,21 @@ class Cameras:
         cameras = self._cameras.values()
         return [*self._removed, *((camera.config, camera.summary) for camera in cameras if camera.summary is not None)]
 
+    def frames(self) -> tuple[int, int]:
+        """Return the numbers of captured and of dropped frames of the cameras that run."""
+        counts = [camera.frames for camera in list(self._cameras.values())]
+        return sum(captured for captured, _ in counts), sum(dropped for _, dropped in counts)
+
     @property
     def page(self) -> str | None:
         """Address of the status page; None if there is none."""
         return next((camera.page for camera in self._cameras.values() if camera.page), None)
+
+    @property
+    def contexts(self) -> dict[str, RunContext]:
+        """The parts of the runs of the cameras, by name."""
+        found = {name: camera.context for name, camera in list(self._cameras.items())}
+        return {name: context for name, context in found.items() if context is not None}
 
     def start(self) -> bool:
         """Start every camera.
@@ -137,7 +148,7 @@ class Cameras:
 
     def close(self) -> None:
         """End every camera, the detection thread and the shared outputs."""
-        self._systemd.stopping()
+        self._systemd.stopping(restart=self._stop.restart)
         self._end(list(self._cameras.values()))
         for part in self._shared.outputs.values():
             if hasattr(part, "close"):
@@ -210,14 +221,17 @@ class Cameras:
             self._check(loaded)
         except MaskedgeError as error:
             _log.error("the configuration was not reloaded and stays as it was: %s", error)
+            self._stop.reloaded(False, str(error))
         except Exception as error:  # noqa: BLE001  (an invalid file must not end the run)
             _log.error("the configuration was not reloaded and stays as it was (%s: %.200s).", type(error).__name__, error)
+            self._stop.reloaded(False, f"the configuration cannot be used ({type(error).__name__}).")
         else:
             self._applied(loaded)
-            self._apply(loaded)
+            self._stop.reloaded(True, self._apply(loaded))
         self._systemd.reloaded()
 
-    def _apply(self, loaded: Loaded) -> None:
+    def _apply(self, loaded: Loaded) -> str:
+        """Apply a configuration. Return what has changed."""
         wanted = {config.camera: config for config in loaded.cameras}
         removed = [camera for name, camera in self._cameras.items() if name not in wanted]
         restarted, kept, changed = [], [], []
@@ -259,10 +273,12 @@ class Cameras:
             "started again": [name for name in added if name in again],
             "changed": changed,
         }
-        text = "; ".join(f"{what} {', '.join(names)}" for what, names in facts.items() if names)
-        _log.info("configuration reloaded: %s", text or "nothing changed")
+        text = "; ".join(f"{what} {', '.join(names)}" for what, names in facts.items() if names) or "nothing changed"
+        _log.info("configuration reloaded: %s", text)
         if later:
             _log.warning("takes effect only after a restart: %s", ", ".join(later))
+            text += f"; takes effect only after a restart: {', '.join(later)}"
+        return text
 
 
 def needs_restart(key: str) -> bool:

@@ -10,6 +10,7 @@ from maskedge.alerts.actions import Actions
 from maskedge.alerts.engine import AlertEngine
 from maskedge.errors import MaskedgeError
 from maskedge.events import UNNAMED, Event
+from maskedge.results import FrameResult
 from maskedge.system.health import HealthWatcher
 from maskedge.system.rate_limiter import RateLimiter
 from maskedge.system.sd_notify import SystemdNotifier
@@ -24,15 +25,25 @@ from .summary import Summary
 class StopRequest:
     """A request to end a run after the current frame, or to reload its configuration.
 
-    Signal handlers set it.
+    Signal handlers and commands of a fleet set it.
 
     Attributes:
         signal: Number of the signal that ends the run; None to continue.
         reload: True to reload the configuration.
+        restart: True to start the process again after its end.
+        reloaded: Called after each reload, with True and what has changed, or with False and the
+            reason why nothing has.
     """
 
     signal: int | None = None
     reload: bool = False
+    restart: bool = False
+    reloaded: Callable[[bool, str], None] = lambda done, sentence: None
+
+    def ask_reload(self, reloaded: Callable[[bool, str], None]) -> None:
+        """Ask for a reload, and for its outcome. See the attribute `reloaded`."""
+        self.reloaded = reloaded
+        self.reload = True
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,7 @@ class RunContext:
         camera: Name of the camera.
         device: Name of the device.
         reload: Reloads the configuration. The loop calls it between two frames.
+        newest: The newest published result.
     """
 
     state: RunState | None = None
@@ -84,3 +96,4 @@ class RunContext:
     camera: str = UNNAMED
     device: str = ""
     reload: Callable[[], None] = lambda: None
+    newest: FrameResult | None = None

@@ -82,7 +82,7 @@ class EventPublisher:
             OutputError: A sink failed and the source is not live.
         """
         changes = self._context.alerts.observe(result) if self._context.alerts is not None else []
-        self._newest = published = self._published(result)
+        self._newest = self._context.newest = published = self._published(result)
         self._still = None
         published.events = [*map(self._published, published.events), *self._perform(changes)]
         for event in published.events:

@@ -204,7 +204,7 @@ class _Loop:
         """Close everything. Return the failure of the run."""
         context = self._context
         if context.systemd is not None:
-            context.systemd.stopping()
+            context.systemd.stopping(restart=self._stop.restart)
         if context.health is not None:
             context.health.close()
         self._state.set_source(ENDED)

@@ -27,7 +27,8 @@ class RunState:
     Args:
         name: Display name of the source, without user name and password.
         labels: Labels that are counted.
-        model: Name, checksum and labels of the classifier.
+        models: Name, checksum and release of the classifier (`model`, with its labels) and of the
+            detector (`detector_model`).
         camera: Name of the camera.
         device: Name of the device.
         settings: Settings that explain the figures, in JSON types and without secrets.
@@ -38,7 +39,7 @@ class RunState:
         name: str,
         *,
         labels: Sequence[str] = (),
-        model: Mapping[str, Any] | None = None,
+        models: Mapping[str, Mapping[str, Any]] | None = None,
         settings: Mapping[str, Any] | None = None,
         camera: str = UNNAMED,
         device: str = "",
@@ -62,7 +63,8 @@ class RunState:
         self._health: dict[str, Any] = {}
         self._rate_limits: dict[str, Any] = {}
         self._history: deque[_Minute] = deque(maxlen=_MINUTES)
-        self._model = dict(model or {"name": None, "sha256": None, "labels": list(labels)})
+        none = {"name": None, "sha256": None, "release": None}
+        self._models = {"model": none | {"labels": list(labels)}, "detector_model": none, **(models or {})}
         self._settings = dict(settings or {})
         self._sinks: Callable[[], dict[str, dict[str, Any]]] = dict
 
@@ -158,6 +160,16 @@ class RunState:
         with self._lock:
             self._settings |= settings
 
+    def set_models(self, models: Mapping[str, Mapping[str, Any]]) -> None:
+        """Set the facts about the models, after an update. See `models` of the constructor."""
+        with self._lock:
+            self._models = dict(models)
+
+    def frames(self) -> tuple[int, int]:
+        """Return the numbers of captured and of dropped frames."""
+        with self._lock:
+            return self._counters["captured"], self._counters["dropped"]
+
     def watch_sinks(self, sinks: Callable[[], dict[str, dict[str, Any]]]) -> None:
         """Set the function that returns written, dropped, state and error of each sink."""
         self._sinks = sinks
@@ -202,7 +214,7 @@ class RunState:
                 "sinks": sinks,
                 "health": self._health | self._rate_limits,
                 "history": [minute.to_json(self._labels) for minute in self._history],
-                "model": dict(self._model),
+                **self._models,
                 "settings": dict(self._settings),
             }
 

@@ -25,11 +25,13 @@ class RunNames:
         rules: Actions of each alert rule, by name of the rule.
         zones: Names of the zones.
         lines: Names of the counting lines.
+        commands: Commands of a fleet that the device takes.
     """
 
     rules: Mapping[str, Sequence[str]] = field(default_factory=dict)
     zones: Sequence[str] = ()
     lines: Sequence[str] = ()
+    commands: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class SinkContext:
             the reason why it has ended (empty while it runs).
         history: File of the history; None if none is kept.
         named: True if the user has named the camera. Topics and files then contain its name.
+        fleet: True to deliver to a fleet (`[fleet] enabled`).
     """
 
     source: Source
@@ -68,6 +71,7 @@ class SinkContext:
     shared: dict[str, Any] = field(default_factory=dict)
     history: Path | None = None
     named: bool = False
+    fleet: bool = False
 
 
 class Sink:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maskedge.counts import count_labels
 from maskedge.events import (
     FACE_APPEARED,
     FACE_LEFT,
@@ -19,7 +18,8 @@ from maskedge.events import (
     SOURCE_LOST,
     Event,
 )
-from maskedge.history.records import Count, Series, StoredEvent
+from maskedge.history.counting import FrameCounter
+from maskedge.history.records import StoredEvent
 from maskedge.results import FrameResult
 from maskedge.settings import Range, check_settings
 
@@ -28,8 +28,6 @@ from .base import Sink, SinkContext, check_writable
 if TYPE_CHECKING:
     from maskedge.history.store import Store
 
-_LONGEST_GAP = 10.0
-"""Maximum time between two frames that counts as observed, in seconds."""
 _COUNTED = (FACE_APPEARED, FACE_LEFT, LABEL_CHANGED, LINE_CROSSED)
 """Events about single people. The history counts them and does not keep them."""
 
@@ -81,7 +79,7 @@ class HistorySink(Sink):
         self._source = context.source.name
         self._camera = context.camera
         self._publish_event = context.publish_event
-        self._last: float | None = None
+        self._counter = FrameCounter(context.camera)
         store.listen(self._report)
 
     @classmethod
@@ -107,16 +105,9 @@ class HistorySink(Sink):
 
     def write(self, result: FrameResult) -> bool:
         """Count the faces of a frame for the time since the last one, its new people and its events."""
-        frame, last = result.frame, self._last
-        self._last = frame.arrival
-        seconds = 0.0 if last is None else min(max(frame.arrival - last, 0.0), _LONGEST_GAP)
-        counts = [Count(Series(self._camera), seconds)]
-        for zone, labels in {"": count_labels(result.faces), **result.zones}.items():
-            counts += [Count(Series(self._camera, zone, label=label), seconds * faces) for label, faces in labels.items() if faces]
-        for zone, labels in result.people.items():
-            counts += [Count(Series(self._camera, zone, label=label), people=people) for label, people in labels.items()]
+        counts = self._counter.count_frame(result.frame.arrival, result.faces, result.zones, result.people)
         if self._store is not None:
-            self._store.add(frame.time, counts)
+            self._store.add(result.frame.time, counts)
         for event in result.events:
             self.handle_event(event)
         return True
@@ -124,15 +115,13 @@ class HistorySink(Sink):
     def handle_event(self, event: Event) -> None:
         """Count people who cross a line. Keep an event that is not about a single person."""
         if event.kind == SOURCE_LOST:
-            self._last = None
-        details = event.details
+            self._counter.forget_last()
         if self._store is None:
             return
         if event.kind == LINE_CROSSED:
-            series = Series(self._camera, "", *(str(details.get(key, "")) for key in ("line", "direction", "label")))
-            self._store.add(event.time, [Count(series, people=1)])
+            self._store.add(event.time, [self._counter.count_crossing(event.details)])
         elif event.kind not in _COUNTED:
-            kept = {name: value for name, value in details.items() if name not in PERSONAL_KEYS}
+            kept = {name: value for name, value in event.details.items() if name not in PERSONAL_KEYS}
             self._store.add_event(StoredEvent(event.time, self._camera, event.kind, kept))
 
     def status(self) -> dict[str, Any] | None:

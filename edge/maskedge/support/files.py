@@ -24,7 +24,7 @@ MAX_SECRET_BYTES = 65536
 """Maximum size of a file with a password, a token or a header, in bytes."""
 
 
-def write_file(path: Path, content: bytes | str, *, remedy: str = "", private: bool = False) -> None:
+def write_file(path: Path, content: bytes | str, *, remedy: str = "", private: bool = False, durable: bool = False) -> None:
     """Write a file atomically. On a full disk, the old file remains. Text is encoded as UTF-8.
 
     The content is written to a temporary file beside `path`. This file is then renamed to `path`.
@@ -37,6 +37,8 @@ def write_file(path: Path, content: bytes | str, *, remedy: str = "", private: b
         remedy: Remedy for the user, for the error message.
         private: Make the file readable by this user only, regardless of the umask. If False, a
             replaced file keeps its permissions.
+        durable: Wait until the content and its name are on the disk. After a power cut, the file
+            has the old or the new content.
 
     Raises:
         OutputError: The file cannot be written.
@@ -52,15 +54,33 @@ def write_file(path: Path, content: bytes | str, *, remedy: str = "", private: b
         mode = path.stat().st_mode & 0o777 if path.exists() and not private else None
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666), "wb") as file:
             file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         if mode is not None:
             beside.chmod(mode)
         beside.replace(path)
+        if durable:
+            sync_folder(path.parent)
     except OSError as error:
         if beside is not None:
             with contextlib.suppress(OSError):
                 beside.unlink(missing_ok=True)
         reason = f"{displayable(path)} cannot be written ({error.strerror})"
         raise OutputError(f"{reason}{': ' + remedy if remedy else ''}.") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names of the files of a folder are on the disk.
+
+    Raises:
+        OSError: The disk fails.
+    """
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def temporary_name(path: Path, suffix: str = "") -> Path:

@@ -59,9 +59,17 @@ class SystemdNotifier:
         """Report that the reload is complete."""
         self.send("READY=1")
 
-    def stopping(self) -> None:
-        """Report that shutdown begins."""
-        self.send("STOPPING=1")
+    def stopping(self, *, restart: bool = False) -> None:
+        """Report that shutdown begins.
+
+        Args:
+            restart: The process starts again by itself. For the manager this is a reload, because
+                it would kill a process that lives on after its shutdown.
+        """
+        if restart:
+            self.reloading()
+        else:
+            self.send("STOPPING=1")
 
     def close(self) -> None:
         """Close the socket."""

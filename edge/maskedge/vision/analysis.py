@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from maskedge.boxes import box_iou
+from maskedge.errors import ModelError
 from maskedge.support.timing import StageClock
 from maskedge.types import Box, Image
 
@@ -21,6 +24,10 @@ MOST_CANDIDATES = 256
 _NEAR = 0.6
 """Overlap (IoU) with a detection from which a track is not classified at its expected place. The
 crop would be the same."""
+_DURATIONS = 100
+"""Number of detections whose duration is kept."""
+_LONGEST_TURN = 10.0
+"""Maximum seconds to wait for the end of a detection before the networks are replaced."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,13 +72,54 @@ class FrameAnalyzer:
     Args:
         classifier: The classifier.
         detector: The detector.
+        name: Name of the detector.
+
+    Attributes:
+        classifier: The classifier.
+        detector: The detector.
+        name: Name of the detector.
+        generation: Number of replacements of the networks so far.
+        tap: Called with each analysed picture, uint8 `[H, W, 3]`, which it must not keep; None for
+            nothing.
+        recover: Called with the error of a network that fails. Returns True if it has replaced the
+            network.
+        milliseconds: Duration of the latest detections in the whole picture.
+        analyses: Number of analysed frames so far.
     """
 
-    def __init__(self, classifier: MaskClassifier, detector: FaceDetector) -> None:
+    def __init__(self, classifier: MaskClassifier, detector: FaceDetector, name: str = "") -> None:
         self.classifier = classifier
         self.detector = detector
+        self.name = name
+        self.generation = 0
+        self.tap: Callable[[Image], None] | None = None
+        self.recover: Callable[[ModelError], bool] = lambda error: False
+        self.milliseconds: deque[float] = deque(maxlen=_DURATIONS)
+        self.analyses = 0
         self._turn = threading.Lock()
         self._searches_parts = as_region_detector(detector)
+
+    def variant(self, classifier: MaskClassifier, detector: FaceDetector, name: str) -> FrameAnalyzer:
+        """Return an analyzer with other networks. The two take turns, since they may share a cascade."""
+        other = FrameAnalyzer(classifier, detector, name)
+        other._turn = self._turn
+        return other
+
+    def replace(self, other: FrameAnalyzer) -> None:
+        """Take the networks of another analyzer, between two frames.
+
+        Raises:
+            ModelError: The analysis of a frame does not end.
+        """
+        if not self._turn.acquire(timeout=_LONGEST_TURN):
+            raise ModelError(f"a detection has not returned for {_LONGEST_TURN:g} s, so that the network cannot be replaced.")
+        try:
+            self.classifier, self.detector, self.name = other.classifier, other.detector, other.name
+            self._searches_parts = other._searches_parts
+            self.milliseconds.clear()
+            self.generation += 1
+        finally:
+            self._turn.release()
 
     @property
     def searches_parts(self) -> bool:
@@ -86,7 +134,14 @@ class FrameAnalyzer:
             clock: Measures the stages `detect` and `classify`.
         """
         with self._turn:
-            return self._analyze(request, clock)
+            started = time.perf_counter()
+            analysis = self._analyze(request, clock)
+            self.analyses += 1
+            if request.detect and request.regions is None:
+                self.milliseconds.append((time.perf_counter() - started) * 1000)
+        if self.tap is not None:
+            self.tap(request.image)
+        return analysis
 
     def _analyze(self, request: AnalysisRequest, clock: StageClock) -> Analysis:
         image = request.image

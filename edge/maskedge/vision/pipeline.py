@@ -5,10 +5,11 @@ It detects and classifies faces, tracks them, and decides each label by a vote.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskedge.config import DetectConfig, LimitsConfig
-from maskedge.errors import UsageError
+from maskedge.errors import ModelError, UsageError
 from maskedge.support.timing import StageClock
 from maskedge.tracking.elapsed import CallTimes
 from maskedge.tracking.tracker import FaceTracker
@@ -141,13 +142,16 @@ class MaskDetector:
         """True if the classifier has the label `not_a_face`."""
         if not self.rejects_non_faces:
             self.detector = self.detector.standalone()
-        self.analyzer = FrameAnalyzer(self.classifier, self.detector)
+        self.analyzer = FrameAnalyzer(self.classifier, self.detector, self.detector_name)
+        self._generation = 0
+        self.on_replaced: Callable[[], None] = lambda: None
+        """Called between two frames after other networks were taken up."""
+        self._chosen_labels = labels
         self.detect_every = detect_every
         self.min_face_size = min_face_size
         self.set_face_threshold(face_threshold, operating_point, domain)
         self._reidentify = reidentify
-        bound = self.classifier.contract.card.get("unsure_below")
-        self.unsure_below = float(bound) if isinstance(bound, int | float) else 0.0
+        self.unsure_below = _unsure_below(self.classifier)
         """Probability below which a classification is unsure."""
         self.choice = LabelChoice(self.classifier, labels)
         self.candidates = 0
@@ -172,9 +176,65 @@ class MaskDetector:
         """
         other = copy.copy(self)
         other._video, other._worker, other._shared = None, None, worker
-        other._reidentify = reidentify
+        other._reidentify, other.on_replaced = reidentify, lambda: None
         other._times, other.clock = CallTimes(), StageClock()
+        if other._generation != other.analyzer.generation:
+            other._take_up_networks()
         return other
+
+    def variant(self, *, classifier: Path | None = None, detector: Path | str | None = None) -> MaskDetector:
+        """Return a detector for single pictures with another network. It has the settings of this one.
+
+        Args:
+            classifier: Classifier file; None for the present one.
+            detector: Name or file (.onnx) of a detector; None for the present one.
+
+        Raises:
+            ModelError: A file is refused, or the classifier has other labels.
+            UsageError: The classifier lacks the operating point that was asked for.
+        """
+        other = copy.copy(self)
+        other._video, other._worker, other._shared, other.on_replaced = None, None, None, lambda: None
+        other._times, other.clock = CallTimes(), StageClock()
+        threads, name, chosen = self._threads or 1, self.analyzer.name, self.analyzer.detector
+        network = MaskClassifier(classifier, threads) if classifier is not None else self.analyzer.classifier
+        if network.labels != self.classifier.labels:
+            raise ModelError(
+                f"{network.path.name} has the labels {', '.join(network.labels)}, and a running model can only be replaced by one "
+                f"of {', '.join(self.classifier.labels)}: install it as model.file, and restart."
+            )
+        if detector is not None:
+            name = _detector_name(detector)
+            chosen = adapt_detector(load_detector(detector, min_face_size=self.min_face_size, threads=threads))
+            chosen = chosen if self.rejects_non_faces else chosen.standalone()
+        other.analyzer = self.analyzer.variant(network, chosen, name)
+        other._take_up_networks()
+        other.set_face_threshold(*self._threshold_choice)
+        return other
+
+    def replace_networks(self, other: MaskDetector) -> None:
+        """Take the networks of a variant: this detector, and all that share its networks.
+
+        Each of them goes over between two frames. Tracks stay.
+
+        Args:
+            other: Made by `variant`, of this detector or of one that shares its networks.
+
+        Raises:
+            ModelError: The analysis of a frame does not end.
+        """
+        self.analyzer.replace(other.analyzer)
+
+    def _take_up_networks(self) -> None:
+        """Use the networks that the analyzer has now."""
+        self._generation = self.analyzer.generation
+        self.classifier, self.detector, self.detector_name = self.analyzer.classifier, self.analyzer.detector, self.analyzer.name
+        self.choice = LabelChoice(self.classifier, self._chosen_labels)
+        self.unsure_below = _unsure_below(self.classifier)
+        # A camera's own operating point may be missing in the new file: its threshold stays.
+        with contextlib.suppress(UsageError):
+            self.set_face_threshold(*self._threshold_choice)
+        self.on_replaced()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -197,6 +257,7 @@ class MaskDetector:
         self, face_threshold: float | None, operating_point: str | None = None, domain: str | None = None
     ) -> None:
         """Set the lowest face score of a face. See `choose_face_threshold`."""
+        self._threshold_choice = (face_threshold, operating_point, domain)
         self.thresholds = Thresholds(
             self.choose_face_threshold(face_threshold, operating_point, domain),
             self.detector.score_weights is not None,
@@ -320,8 +381,17 @@ class MaskDetector:
             UsageError: `image` is not a picture, or `moment` is not finite.
         """
         image = as_bgr(image)
+        if self._generation != self.analyzer.generation:
+            self._take_up_networks()
         if self._video is not None:
-            return self._video(image, self._times.stamp(moment))
+            try:
+                return self._video(image, self._times.stamp(moment))
+            except ModelError as error:
+                # Another video may have had the same error, and the network is replaced already.
+                if self._generation == self.analyzer.generation and not self.analyzer.recover(error):
+                    raise
+                self._take_up_networks()
+                return self._video.recover()
         return [scored.face for scored in self.detect(image)]
 
     def detect(self, image: Image, face_threshold: float | None = None) -> list[ScoredFace]:
@@ -370,6 +440,12 @@ def _detector_name(detector: str | Path | FaceDetector | BoxDetector) -> str:
     if isinstance(detector, str):
         return Path(detector).name if is_detector_file(detector) else detector
     return str(getattr(detector, "name", type(detector).__name__))
+
+
+def _unsure_below(classifier: MaskClassifier) -> float:
+    """Return the probability below which a classification is unsure."""
+    bound = classifier.contract.card.get("unsure_below")
+    return float(bound) if isinstance(bound, int | float) else 0.0
 
 
 def as_bgr(image: Image) -> Image:

@@ -157,6 +157,14 @@ class VideoDetector:
         self._gate = MotionGate()
         self.tracker.forget()
 
+    def recover(self) -> list[Face]:
+        """Detect anew after a network failed and was replaced. Return the faces of the tracks."""
+        self._drop_pending()
+        self._due = True
+        if self._client is not None:
+            self._client.recover()
+        return self._faces()
+
     def _drop_pending(self) -> None:
         if self._client is not None:
             self._client.cancel()

@@ -75,6 +75,10 @@ class WorkerClient:
         """Drop the frame that waits, and the result of the frame that is analysed."""
         self._worker.cancel(self)
 
+    def recover(self) -> None:
+        """Forget an error, since the network that failed was replaced. A dead thread is started."""
+        self._worker.recover(self)
+
 
 class DetectionWorker:
     """A thread that analyses frames for several videos.
@@ -170,6 +174,15 @@ class DetectionWorker:
                 self._turns.remove(client)
             if self._running is client:
                 self._cancelled = True
+
+    def recover(self, client: WorkerClient) -> None:
+        """See `WorkerClient.recover`."""
+        with self._changed:
+            client.failure = None
+            if self._closed or (self._death is None and self._thread.is_alive()):
+                return
+            self._deaths, self._death, self._running = 0, None, None
+            self._thread = self._start()
 
     def _start(self) -> threading.Thread:
         thread = threading.Thread(target=self._run, name="detection", daemon=True)

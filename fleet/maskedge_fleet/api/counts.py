@@ -78,7 +78,7 @@ def read(
 ) -> Any:
     """Return the sums of counts. The default range is the last 24 hours; the default time zone is the server's.
 
-    Counts of hours and days include new minutes within about a minute.
+    Counts of hours and days include new minutes within some seconds (`retention.every_s`).
     """
     if zone and line:
         raise UsageError("give a zone or a line, not both.")

@@ -294,6 +294,26 @@ class Alert(Base):
     __table_args__ = (UniqueConstraint("source", "rule", "subject", "since"), Index(None, "ended", "since"))
 
 
+class Notification(Base):
+    """A message about an alert that a receiver has not accepted yet.
+
+    Attributes:
+        kind: `begun` or `ended`.
+        service: Digest of the receiver's address.
+        created: When the alert began or ended.
+        due: When the next attempt is made.
+        attempts: Number of failed attempts.
+    """
+
+    __tablename__ = "notification"
+    alert_id: Mapped[int] = mapped_column(BigId, ForeignKey("alert.id", ondelete="CASCADE"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
+    service: Mapped[str] = mapped_column(String(16), primary_key=True)
+    created: Mapped[datetime]
+    due: Mapped[datetime]
+    attempts: Mapped[int] = mapped_column(default=0)
+
+
 class Model(Base):
     """A signed model file.
 
@@ -377,6 +397,7 @@ class Command(Base):
         token: The signed command (JWT), as it is sent.
         state: `waiting` (not sent to the broker yet), `sent`, `progress`, `done`, `refused`,
             `failed` or `expired`.
+        due: When it is sent the first time, or again.
         answer: The newest answer of the device.
     """
 
@@ -391,6 +412,7 @@ class Command(Base):
     created_by: Mapped[str] = mapped_column(default="")
     expires: Mapped[datetime]
     state: Mapped[str] = mapped_column(String(16), default="waiting", index=True)
+    due: Mapped[datetime]
     answer: Mapped[dict[str, Any]] = mapped_column(default=dict)
     answered: Mapped[datetime | None]
     __table_args__ = (UniqueConstraint("device_id", "sequence"),)

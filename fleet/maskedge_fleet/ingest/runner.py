@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from maskedge.errors import UsageError
 from maskedge_fleet.database.engine import open_engine
 from maskedge_fleet.database.migrate import DatabaseUnreachableError, check_current
-from maskedge_fleet.settings import Settings
+from maskedge_fleet.settings import BrokerConfig, Settings
 
 from .broker import BrokerSettings
 from .messages import Parsed, Parser, Refused, spool_number
@@ -67,14 +67,13 @@ class IngestSettings:
             raise UsageError("no broker is set: give --broker mqtt://HOST:PORT, or url in [broker] of fleet.toml.")
 
 
-def ingest_settings(settings: Settings) -> IngestSettings:
-    """Return the settings of the ingest from those of the server.
+def broker_settings(broker: BrokerConfig) -> BrokerSettings:
+    """Return address and login of the broker from the settings of the server.
 
     Raises:
-        UsageError: A password file cannot be read, or a value is not valid.
+        UsageError: A password file cannot be read.
     """
-    broker = settings.broker
-    login = BrokerSettings(
+    return BrokerSettings(
         broker.url,
         broker.username,
         broker.read_password() if broker.username or broker.password_file else None,
@@ -83,6 +82,16 @@ def ingest_settings(settings: Settings) -> IngestSettings:
         broker.key_file,
         broker.insecure,
     )
+
+
+def ingest_settings(settings: Settings) -> IngestSettings:
+    """Return the settings of the ingest from those of the server.
+
+    Raises:
+        UsageError: A password file cannot be read, or a value is not valid.
+    """
+    broker = settings.broker
+    login = broker_settings(broker)
     return IngestSettings(login, settings.database.url, broker.root, session_name(broker.worker))
 
 

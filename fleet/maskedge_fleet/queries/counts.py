@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, literal, or_, select
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, DateTime, Double, Float, and_, cast, func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from maskedge.errors import UsageError
@@ -54,6 +54,7 @@ class Wanted:
         camera: Name of a camera; None for all.
         zone: Name of a zone; empty for the whole picture; `*` for all zones.
         line: Name of a line; empty for faces in view; `*` for all lines.
+        devices: Numbers of devices (`Device.id`); empty for all.
     """
 
     site: str | None = None
@@ -62,6 +63,7 @@ class Wanted:
     camera: str | None = None
     zone: str = ""
     line: str = ""
+    devices: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -147,8 +149,7 @@ def read_counts(
     rows: dict[tuple[int, tuple[str, ...]], Amounts] = {}
     exact = _exact_edges(edges, retention, datetime.now(timezone.utc).timestamp())
     for row in _read(session, wanted, exact, by):
-        moment, subject, amounts = row[0], tuple(row[1 : 1 + len(by)]), row[1 + len(by) :]
-        place = bisect_right(exact, moment.timestamp()) - 1
+        place, subject, amounts = row[0], tuple(row[1 : 1 + len(by)]), row[1 + len(by) :]
         rows.setdefault((edges[place], subject), Amounts()).add(amounts)
         if len(rows) > MOST_ROWS:
             raise UsageError(f"the answer has over {MOST_ROWS} rows: give a shorter range, a longer bucket, or fewer subjects.")
@@ -211,14 +212,42 @@ def _divide(start: int, end: int, sizes: tuple[int, ...]) -> Iterator[tuple[int,
 
 
 def _read(session: Session, wanted: Wanted, edges: Sequence[int], by: Sequence[str], *, each: bool = True) -> Iterator[Any]:
-    """Yield sums: the start of the row if `each`, then the subjects, then the columns."""
+    """Yield sums: the place of the bucket if `each`, from 0, then the subjects, then the columns."""
+    in_database = session.get_bind().dialect.name == "postgresql"
     for size, ranges in _pieces(edges).items():
         for number in range(0, len(ranges), _RANGES_OF_A_QUERY):
-            yield from session.execute(_query(size, ranges[number : number + _RANGES_OF_A_QUERY], wanted, by, each=each))
+            part = ranges[number : number + _RANGES_OF_A_QUERY]
+            table: Any = _TABLES[size]
+            bucket = None
+            if each:
+                bucket = func.width_bucket(table.start, _times(edges)) - 1 if in_database else table.start
+            for row in session.execute(_query(table, part, wanted, by, bucket, by_series=in_database or not each)):
+                if each and not in_database:
+                    yield bisect_right(edges, row[0].timestamp()) - 1, *row[1:]
+                else:
+                    yield row
 
 
-def _query(size: int, ranges: Sequence[tuple[int, int]], wanted: Wanted, by: Sequence[str], *, each: bool) -> Any:
-    table: Any = _TABLES[size]
+def _query(
+    table: Any, ranges: Sequence[tuple[int, int]], wanted: Wanted, by: Sequence[str], bucket: Any, *, by_series: bool
+) -> Any:
+    """Return the query of one table.
+
+    Args:
+        table: The table of counts.
+        ranges: Ranges of its rows.
+        wanted: The series.
+        by: The subjects.
+        bucket: Expression of the bucket; None for sums of all ranges.
+        by_series: Add up each series before the names of the subjects are joined. The join then has
+            few rows, if buckets have many.
+    """
+    times = or_(*(and_(table.start >= _utc(low), table.start < _utc(high)) for low, high in ranges))
+    inside = times, table.series_id.in_(_series(wanted))
+    first = [] if bucket is None else [bucket.label("bucket")]
+    if not by:
+        query = select(*first, *(func.sum(getattr(table, name)) for name in COUNT_COLUMNS)).where(*inside)
+        return query.group_by(*first) if first else query.having(func.count() > 0)
     columns = {
         "site": func.coalesce(Site.name, ""),
         "group": Device.group,
@@ -227,15 +256,28 @@ def _query(size: int, ranges: Sequence[tuple[int, int]], wanted: Wanted, by: Seq
         "zone": Series.zone,
         "line": Series.line + literal(" ") + Series.direction,
     }
-    subjects = [columns[name] for name in by]
-    keys = [*([table.start] if each else []), *subjects]
-    query = select(*keys, *(func.sum(getattr(table, name)) for name in COUNT_COLUMNS)).select_from(table)
-    if by:
-        query = query.join(Series, Series.id == table.series_id).join(Camera, Camera.id == Series.camera_id)
-        query = query.join(Device, Device.id == Camera.device_id).outerjoin(Site, Site.id == Device.site_id)
-    times = or_(*(and_(table.start >= _utc(low), table.start < _utc(high)) for low, high in ranges))
-    query = query.where(times, table.series_id.in_(_series(wanted)))
-    return query.group_by(*keys) if keys else query.having(func.count() > 0)
+    if by_series:
+        sums = (func.sum(getattr(table, name)).label(name) for name in COUNT_COLUMNS)
+        inner = select(*first, table.series_id, *sums).where(*inside)
+        rows = inner.group_by(*first, table.series_id).subquery().c
+        first = [rows.bucket] if first else []
+        query = select().select_from(Series).join(rows.series_id.table, rows.series_id == Series.id)
+    else:
+        rows = table
+        query = select().select_from(table).join(Series, Series.id == table.series_id).where(*inside)
+    keys = [*first, *(columns[name] for name in by)]
+    query = query.join(Camera, Camera.id == Series.camera_id).join(Device, Device.id == Camera.device_id)
+    query = query.outerjoin(Site, Site.id == Device.site_id)
+    return query.add_columns(*keys, *(_sum_of_sums(getattr(rows, name)) for name in COUNT_COLUMNS)).group_by(*keys)
+
+
+def _sum_of_sums(column: Any) -> Any:
+    """Return a sum of the type of its column. PostgreSQL makes it `numeric` otherwise."""
+    return cast(func.sum(column), Double() if isinstance(column.type, Float) else BigInteger())
+
+
+def _times(edges: Sequence[int]) -> Any:
+    return cast([_utc(edge) for edge in edges], ARRAY(DateTime(timezone=True)))
 
 
 def _series(wanted: Wanted) -> Any:
@@ -245,7 +287,7 @@ def _series(wanted: Wanted) -> Any:
         conditions.append(Series.line != "" if wanted.line == ALL else Series.line == wanted.line)
     else:
         conditions += [Series.line == "", Series.zone != "" if wanted.zone == ALL else Series.zone == wanted.zone]
-    if (wanted.site, wanted.group, wanted.device, wanted.camera) != (None,) * 4:
+    if (wanted.site, wanted.group, wanted.device, wanted.camera) != (None,) * 4 or wanted.devices:
         query = query.join(Camera, Camera.id == Series.camera_id).join(Device, Device.id == Camera.device_id)
     if wanted.site is not None:
         site = select(Site.id).where(Site.name == wanted.site).scalar_subquery()
@@ -256,6 +298,8 @@ def _series(wanted: Wanted) -> Any:
         conditions.append(Device.name == wanted.device)
     if wanted.camera is not None:
         conditions.append(Camera.name == wanted.camera)
+    if wanted.devices:
+        conditions.append(Device.id.in_(wanted.devices))
     return query.where(*conditions)
 
 

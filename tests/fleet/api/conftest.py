@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from helpers.fleet_data import create_tokens
+from helpers.fleet.data import create_tokens
 from helpers.postgres import PostgreSQL
 from maskedge_fleet.api.app import create_app
 from maskedge_fleet.database.engine import open_engine

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
-from helpers.fleet_data import NOON, add_device, add_minutes, add_site, series_of, sum_hours_and_days
+from helpers.fleet.data import NOON, add_device, add_minutes, add_site, series_of, sum_hours_and_days
 from maskedge.history.buckets import bucket_edges
 from maskedge_fleet.database.engine import open_engine
 from maskedge_fleet.database.tables import MinuteCounts

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from helpers.fleet_data import NOON, add_device, add_minutes, add_site, camera_of, series_of, sum_hours_and_days
+from helpers.fleet.data import NOON, add_device, add_minutes, add_site, camera_of, series_of, sum_hours_and_days
 from maskedge_fleet.database.tables import Alert, Camera, Device, MinuteCounts, Snapshot
 
 from .conftest import Api

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import Engine, text, update
 from sqlalchemy.orm import Session
 
-from helpers.fleet_data import NOON, add_device, create_tokens
-from helpers.fleet_server import FleetServer
+from helpers.fleet.data import NOON, add_device, create_tokens
+from helpers.fleet.server import FleetServer
 from helpers.postgres import PostgreSQL
 from maskedge_fleet.database.engine import open_engine
 from maskedge_fleet.database.migrate import migrate
@@ -162,6 +162,7 @@ def test_the_metrics_count_devices_alerts_and_rejects(api: Api) -> None:
     assert 'maskedge_fleet_devices{state="offline"} 1.0' in content
     assert 'maskedge_fleet_alerts{acknowledged="no"} 0.0' in content
     assert "maskedge_fleet_rejects_total 0.0" in content
+    assert "maskedge_fleet_recent_events 0.0" in content
     assert "maskedge_fleet_newest_message_age_seconds" in content
     assert api.client.get("/metrics").status_code == 401
 

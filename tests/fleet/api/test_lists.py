@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from helpers.fleet_data import NOON, add_device, add_events, camera_of
+from helpers.fleet.data import NOON, add_device, add_events, camera_of
 from maskedge_fleet.api import events
 from maskedge_fleet.api.core.paging import write_cursor
 from maskedge_fleet.database.tables import Alert, Reject

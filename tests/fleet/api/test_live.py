@@ -16,8 +16,8 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from helpers.fleet_data import NOON, add_device, camera_of, create_tokens
-from helpers.fleet_server import FleetServer
+from helpers.fleet.data import NOON, add_device, camera_of, create_tokens
+from helpers.fleet.server import FleetServer
 from maskedge_fleet.database.engine import open_engine
 from maskedge_fleet.database.tables import Alert, Device
 

@@ -1,8 +1,7 @@
-"""The connection to an MQTT broker. It reconnects without limit and sends a spool exactly once."""
+"""The connection to an MQTT broker. It reconnects without limit and delivers a spool."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import random
 import secrets
@@ -16,25 +15,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from maskedge.errors import OutputError, UsageError
+from maskedge.errors import UsageError
 from maskedge.support.files import is_file
 
-from .spool import Message, Spool
+from .delivery import IN_FLIGHT, Delivery
+from .exchange import Exchange
+from .topics import availability_topic, received_topic, spooled_topic
 
 if TYPE_CHECKING:
-    from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
+    from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
 _log = logging.getLogger(__name__)
 
-_IN_FLIGHT = 16  # below the 20 that Mosquitto takes by default
 _KEEP_ALIVE = 30
 _ANSWER_TIMEOUT = 10.0
-_SLICE = 0.05
 _SESSION = 3600
 _CLOSE_SECONDS = 0.5
 _LONGEST_WAIT = 30.0
+_LONGEST_SLEEP = 1.0
 
 
 @dataclass(frozen=True)
@@ -118,64 +118,60 @@ def _no_password() -> str:
 class BrokerLink:
     """Maintains a connection on a separate thread.
 
-    With QoS 2, each message of the spool arrives exactly once. When the connection breaks,
-    unconfirmed messages are completed later in the broker's session. If the broker has lost that
-    session, they are sent again. A message is removed from the spool when the broker confirms it.
+    When the connection breaks, messages that the broker has not confirmed are completed later in
+    the broker's session. If the broker has lost that session, they are sent again. The thread
+    sleeps while there is nothing to do.
 
     Args:
         address: The broker.
-        spool: Messages for `topic`, in order.
-        topic: Topic of the spool.
-        qos: 1 or 2.
-        availability: Topic whose value is `online` or `offline`. The broker publishes `offline` as
-            last will.
+        delivery: The messages of the spool.
+        prefix: Prefix of the topics of the device. The broker publishes `offline` on its
+            availability as last will.
         on_state: Called on this thread: with a message when the broker is unreachable or refuses
             the connection, and with None when the connection is restored.
-        on_tick: Called repeatedly on this thread while connected. It may call `publish_value`.
+        on_tick: Called on this thread while connected. It may call `publish_value`. It returns the
+            seconds after which it wants to be called again.
+        on_cleared: Called on this thread with a topic whose retained message the broker has
+            removed.
+        on_received: Called on this thread with each message on the topic on which a fleet confirms
+            messages. None for no fleet. With a fleet, `on_tick` is called while not connected, too.
 
     Attributes:
         problem: Reason for the missing connection; None while connected.
-        delivered: Number of messages of the spool that the broker has confirmed.
-        on_cleared: Called on this thread with a topic whose retained message the broker has
-            removed.
     """
 
     def __init__(
         self,
         address: Address,
-        spool: Spool,
-        topic: str,
+        delivery: Delivery,
+        prefix: str,
         *,
-        qos: int,
-        availability: str,
         on_state: Callable[[str | None], None],
-        on_tick: Callable[[], None],
+        on_tick: Callable[[], float],
         on_cleared: Callable[[str], None] = lambda _: None,
+        on_received: Callable[[bytes], None] | None = None,
     ) -> None:
         self.problem: str | None = None
-        self.delivered = 0
         self._address = address
-        self._spool = spool
-        self._topic = topic
-        self._qos = qos
-        self._availability = availability
+        self._delivery = delivery
+        self._prefix = prefix
+        self._availability = availability_topic(prefix)
         self._on_state = on_state
         self._on_tick = on_tick
         self._on_cleared = on_cleared
+        self._on_received = on_received
+        self._exchange = Exchange()
         self._client_id = address.client_id or f"maskedge-{secrets.token_hex(6)}"
         self._retained: dict[str, str | bytes] = {}
         self._pending: dict[str, tuple[str | bytes, bool]] = {}
         self._values_lock = threading.Lock()
-        # The methods below run on the thread of the connection.
-        self._position = 0
+        # The values below are used on the thread of the connection.
         self._greeting = 0
-        self._inflight: dict[int, Message] = {}
         self._publishing: tuple[int, str] | None = None
         self._refused: set[str] = set()
         self._clearing: dict[int, str] = {}
-        self._arrived: list[Message] = []
         self._connected = self._established = False
-        self._over = self._renew = self._stale = False
+        self._over = self._renew = self._stale = self._warned = False
         self._client = self._make_client()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
@@ -196,6 +192,11 @@ class BrokerLink:
             if retain:
                 self._retained[topic] = payload
             self._pending[topic] = (payload, retain)
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the thread look at the spool at once."""
+        self._exchange.wake()
 
     @property
     def is_idle(self) -> bool:
@@ -215,6 +216,7 @@ class BrokerLink:
     def close(self) -> None:
         """Send messages for half a second, publish `offline`, and disconnect."""
         self._stop.set()
+        self.wake()
         self._thread.join(2 * _CLOSE_SECONDS)
 
     def _make_client(self, *, wipe: bool = False) -> Client:
@@ -225,7 +227,7 @@ class BrokerLink:
         from paho.mqtt.properties import Properties
 
         client = Client(CallbackAPIVersion.VERSION2, self._client_id, protocol=MQTTv5, reconnect_on_failure=False)
-        client.max_inflight_messages_set(_IN_FLIGHT)
+        client.max_inflight_messages_set(IN_FLIGHT)
         client.connect_timeout = 5.0
         client.username_pw_set(self._address.username, self._address.password)
         if self._address.tls:
@@ -234,6 +236,9 @@ class BrokerLink:
         client.on_connect = self._handle_connect
         client.on_disconnect = self._handle_disconnect
         client.on_publish = self._handle_publish
+        if self._on_received is not None:
+            client.on_message = self._handle_message
+            client.on_subscribe = self._handle_subscribe
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = 0 if wipe else _SESSION
         # Mosquitto loses a clean-start session when it restarts, so a new session gets a new name.
@@ -256,48 +261,63 @@ class BrokerLink:
                 self._start_anew()
                 if self.problem is None:
                     continue
-            if self._stop.wait(wait * random.uniform(0.5, 1.0)):  # noqa: S311  (no secret: spreads reconnections of several devices)
-                break
+            self._pause(wait * random.uniform(0.5, 1.0))  # noqa: S311  (no secret: spreads reconnections of several devices)
             wait = min(2 * wait, _LONGEST_WAIT)
+        self._exchange.close()
+
+    def _pause(self, seconds: float) -> None:
+        """Wait before the next attempt to connect. A fleet gets its statistics in the meantime."""
+        end = time.monotonic() + seconds
+        while not self._stop.is_set() and (left := end - time.monotonic()) > 0:
+            self._stop.wait(left if self._on_received is None else min(left, max(0.0, self._on_tick())))
 
     def _serve(self) -> bool:
         """Exchange messages until the connection ends. Return True if there was a connection."""
         served = False
         asked = time.monotonic()
         deadline: float | None = None
-        while self._client.loop(_SLICE) == 0 and not self._over:
+        sleep = 0.0
+        while self._exchange.step(self._client, sleep) and not self._over:
             now = time.monotonic()
             if not self._connected:
-                if self._stop.is_set() or now - asked > _ANSWER_TIMEOUT:
+                left = asked + _ANSWER_TIMEOUT - now
+                if self._stop.is_set() or left < 0:
                     self._away(f"the broker {self._address} does not answer: check that it is an MQTT broker.")
                     break
+                sleep = min(left, _LONGEST_SLEEP)
                 continue
             served = True
+            sleep = _LONGEST_SLEEP
             if self._stop.is_set():
                 deadline = deadline or now + _CLOSE_SECONDS
                 if now > deadline or self._done():
                     self._leave()
                     break
+                sleep = deadline - now
             else:
-                self._on_tick()
+                sleep = min(sleep, self._on_tick())
             self._send_next()
+            sleep = max(0.0, min(sleep, self._delivery.seconds_left()))
         if not self._over and not self._stop.is_set():
             self._away(self.problem or f"the connection to the broker {self._address} is lost: events wait in the spool.")
         return served
 
     def _send_next(self) -> None:
         """Remove confirmed messages, then publish the next ones of the spool and changed values."""
-        if self._arrived:
-            # On a full disk, they stay in this list, so that they are not sent again in this run.
-            with contextlib.suppress(OutputError):
-                self._spool.remove(self._arrived)
-                self._arrived = []
-        if len(self._spool) > len(self._inflight) + len(self._arrived):
-            arrived = {message.number for message in self._arrived}
-            for message in self._spool.after(self._position, _IN_FLIGHT - len(self._inflight)):
-                self._position = message.number
-                if message.number not in arrived:
-                    self._inflight[self._client.publish(self._topic, message.payload, self._qos).mid] = message
+        self._delivery.remove_arrived()
+        for message in self._delivery.next_messages():
+            properties = _sent_now() if self._on_received is not None else None
+            topic = spooled_topic(self._prefix, message.topic)
+            packet = self._client.publish(topic, message.payload, self._delivery.qos, properties=properties).mid
+            self._delivery.add_sent(packet, message)
+        if self._delivery.is_stuck and not self._warned:
+            self._warned = True
+            _log.warning(
+                "the fleet confirms no message of %s: check that edge-fleet runs, and that this user may read %s; "
+                "events and statistics wait in the spool.",
+                self._prefix,
+                received_topic(self._prefix),
+            )
         self._publish_values()
 
     def _publish_values(self) -> None:
@@ -350,29 +370,30 @@ class BrokerLink:
         self._drain()
         was_wiping = self._wiping
         self._client = self._make_client(wipe=self._stale)
-        self._position = min((message.number for message in self._inflight.values()), default=self._position + 1) - 1
-        self._inflight, self._clearing, self._publishing = {}, {}, None
+        self._delivery.start_anew()
+        self._clearing, self._publishing = {}, None
         self._renew = False
         # If the broker has lost the session, it has just started a session for the new client.
         self._established = not self._stale and not was_wiping
 
     def _done(self) -> bool:
-        return not self._pending and self._publishing is None and len(self._spool) == 0
+        return not self._pending and self._publishing is None and self._delivery.is_complete
 
     def _leave(self) -> None:
         message = self._client.publish(self._availability, "offline", qos=1, retain=True)
         end = time.monotonic() + _CLOSE_SECONDS / 2
         # If the client disconnected before the confirmation, the broker would publish the last
         # will, a second `offline`.
-        while message.rc == 0 and not message.is_published() and self._client.loop(_SLICE) == 0 and time.monotonic() < end:
-            pass
+        while message.rc == 0 and not message.is_published() and (left := end - time.monotonic()) > 0:
+            if not self._exchange.step(self._client, left):
+                break
         self._client.disconnect()
         self._drain()
 
     def _drain(self) -> None:
         """Serve a connection after a disconnect until it has ended."""
         end = time.monotonic() + _CLOSE_SECONDS / 2
-        while self._client.loop(_SLICE) == 0 and time.monotonic() < end:
+        while (left := end - time.monotonic()) > 0 and self._exchange.step(self._client, left):
             pass
 
     def _handle_connect(
@@ -383,7 +404,7 @@ class BrokerLink:
             self._over = True
             return
         self._stale = flags.session_present and not self._established
-        forgotten = self._established and not flags.session_present and self._inflight
+        forgotten = self._established and not flags.session_present and self._delivery.has_in_flight
         if self._stale or forgotten or self._wiping:
             # The broker has lost the messages in flight, or holds messages of another run. This
             # client must not resume.
@@ -391,6 +412,8 @@ class BrokerLink:
             self._renew = self._over = True
             return
         self._established = True
+        if self._on_received is not None:
+            client.subscribe(received_topic(self._prefix), qos=1)
         self._greeting = client.publish(self._availability, "online", qos=1, retain=True).mid
 
     def _handle_disconnect(
@@ -401,7 +424,7 @@ class BrokerLink:
             self._away(_describe_refusal(str(reason), self._address), refused=True)
 
     def _handle_publish(self, client: Client, data: Any, number: int, reason: ReasonCode, properties: Properties) -> None:
-        greeting, message = number == self._greeting, self._inflight.get(number)
+        greeting, message = number == self._greeting, self._delivery.has_sent(number)
         if self._publishing is not None and number == self._publishing[0]:
             if reason.is_failure:
                 self._refuse(self._publishing[1], str(reason))
@@ -412,8 +435,7 @@ class BrokerLink:
             self._away(_describe_refusal(str(reason), self._address), refused=True)
             self._renew = self._over = True
         elif message:
-            self._arrived.append(self._inflight.pop(number))
-            self.delivered += 1
+            self._delivery.confirm_packet(number)
         elif (topic := self._clearing.pop(number, None)) is not None and not reason.is_failure:
             with self._values_lock:
                 # Not if a new value has been set since.
@@ -424,11 +446,30 @@ class BrokerLink:
                 self._on_cleared(topic)
         elif greeting and not self._connected:
             self._connected = True
+            self._delivery.resume()
             with self._values_lock:
                 self._pending = {topic: (payload, True) for topic, payload in self._retained.items()}
             if self.problem is not None:
                 self.problem = None
                 self._on_state(None)
+
+    def _handle_message(self, client: Client, data: Any, message: MQTTMessage) -> None:
+        if self._on_received is not None:
+            self._on_received(bytes(message.payload))
+            self._warned &= self._delivery.is_stuck
+
+    def _handle_subscribe(
+        self, client: Client, data: Any, number: int, reasons: list[ReasonCode], properties: Properties | None
+    ) -> None:
+        for reason in reasons:
+            if reason.is_failure:
+                _log.warning(
+                    "the broker %s refuses to deliver %s (%s): allow this user to read it, and restart; "
+                    "until then events and statistics wait in the spool.",
+                    self._address,
+                    received_topic(self._prefix),
+                    reason,
+                )
 
     def _away(self, message: str, *, refused: bool = False) -> None:
         """Record the reason for the missing connection.
@@ -440,6 +481,16 @@ class BrokerLink:
         self.problem = message
         if report:
             self._on_state(message)
+
+
+def _sent_now() -> Properties:
+    """Return the property `sent` of a message: the time of this clock, in seconds since the epoch."""
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.properties import Properties
+
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.UserProperty = ("sent", f"{time.time():.3f}")
+    return properties
 
 
 def _words(error: OSError | UnicodeError) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import logging
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,21 +13,26 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from maskedge.errors import OutputError, UsageError
-from maskedge.events import OUTPUT_BACK, OUTPUT_LOST, Event
+from maskedge.events import LINE_CROSSED, OUTPUT_BACK, OUTPUT_LOST, SOURCE_LOST, UNNAMED, Event
+from maskedge.history.counting import FrameCounter
 from maskedge.rendering.jpeg import encode_jpeg
 from maskedge.results import FrameResult
 from maskedge.settings import Range, check_settings
 from maskedge.sinks.base import RunNames, Sink, SinkContext
 from maskedge.sinks.web.config import is_loopback
 from maskedge.support.files import MAX_SECRET_BYTES, read_text
-from maskedge.support.text import to_json
+from maskedge.support.text import to_json, utc
+from maskedge.system.state_folder import instance_id, state_folder
 from maskedge.version import VERSION
 
+from .fleet import FleetMode, MinuteCounts, check_fleet_topic, read_confirmation, to_minutes
 from .homeassistant import Device, discovery
-from .topics import alert_topic, availability_topic, events_topic, node_of, picture_topic, state_topic, statistics_topic
+from .topics import STATISTICS, alert_topic, availability_topic, node_of, picture_topic, state_topic, statistics_topic
 
 if TYPE_CHECKING:
     from .connection import Address
+
+_log = logging.getLogger(__name__)
 
 _STATE_EVERY = 1.0
 _STATE = ("version", "camera", "device", "source", "model")
@@ -95,6 +100,7 @@ class MqttSink(Sink):
         lines: Names of the counting lines, for discovery.
         device: Name of the device, for the default topic; empty: the host name.
         camera: Name of the camera, for the default topic and discovery; empty if it has none.
+        fleet: The fleet mode; None to publish without it.
 
     Raises:
         UsageError: The configuration is invalid.
@@ -120,18 +126,27 @@ class MqttSink(Sink):
         device: str = "",
         camera: str = "",
         lines: Sequence[str] = (),
+        fleet: FleetMode | None = None,
     ) -> None:
         import paho.mqtt.client  # noqa: F401  (before anything is opened)
 
         # Imported here: TLS and SQLite are loaded only for a broker.
         from .connection import BrokerLink
+        from .delivery import Delivery, FleetDelivery
         from .spool import Spool
 
         self._config = config
         device = device or socket.gethostname()
         self._host = device if camera else ""
-        self._topic = _topic(config.topic or "/".join(("maskedge", device, *([camera] if camera else []))))
+        own = f"/{camera}" if camera and not config.topic else ""
+        self._topic = device_topic(config, device) + own
+        if fleet is not None:
+            check_fleet_topic(self._topic, named=bool(camera))
         _discovery_prefix(config.discovery_prefix)
+        self._fleet = fleet
+        self._counter, self._minutes = FrameCounter(camera or UNNAMED), MinuteCounts()
+        self._commands = () if fleet is None else fleet.commands
+        self._full = False
         self._labels = labels
         self._lasting: set[str] = set()
         self._retired = False
@@ -145,17 +160,18 @@ class MqttSink(Sink):
         self._interval = config.interval
         self._state = ""
         self._state_due = self._statistics_due = 0.0
-        address = _address(config)
-        self._spool = Spool(config.spool or _state_folder() / node_of(self._topic, named=bool(camera)), int(config.spool_mb * 1e6))
+        address = broker_address(config)
+        folder = config.spool or state_folder() / "mqtt" / node_of(self._topic, named=bool(camera))
+        self._spool = Spool(folder, int(config.spool_mb * 1e6))
+        self._delivery = Delivery(self._spool, config.qos) if fleet is None else FleetDelivery(self._spool)
         self._link = BrokerLink(
             address,
-            self._spool,
-            events_topic(self._topic),
-            qos=config.qos,
-            availability=availability_topic(self._topic),
+            self._delivery,
+            self._topic,
             on_state=self._on_state,
             on_tick=self._on_tick,
             on_cleared=self._spool.forget_retained,
+            on_received=None if fleet is None else self._on_received,
         )
         self.describe(alerts, zones, lines)
         self._link.start()
@@ -180,10 +196,12 @@ class MqttSink(Sink):
             device=context.device,
             camera=context.camera if context.named else "",
             lines=names.lines,
+            fleet=FleetMode(instance_id(state_folder()), names.commands) if context.fleet else None,
         )
 
     def update_names(self, names: RunNames) -> None:
         """Publish topics and discovery messages for the new rules, zones and lines after a reload."""
+        self._commands = names.commands
         self.describe(_mqtt_rules(names), names.zones, names.lines)
 
     def describe(self, alerts: Sequence[str], zones: Sequence[str] = (), lines: Sequence[str] = ()) -> None:
@@ -260,12 +278,12 @@ class MqttSink(Sink):
 
     @property
     def delivered(self) -> int:
-        """Number of events that the broker has confirmed in this run."""
-        return self._link.delivered
+        """Number of messages of the spool that the broker, or the fleet, has confirmed in this run."""
+        return self._delivery.delivered
 
     @property
     def waiting(self) -> int:
-        """Number of events that the broker has not confirmed."""
+        """Number of messages of the spool that the broker, or the fleet, has not confirmed."""
         return len(self._spool)
 
     def write(self, result: FrameResult) -> bool:
@@ -277,7 +295,11 @@ class MqttSink(Sink):
         if self._config.picture:
             self._newest = result
         if result.events:
-            self._spool.add(event.to_json() for event in result.events)
+            self._add_events(result.events)
+        if self._fleet is not None:
+            # Last, because a result whose events cannot be stored is written again.
+            counts = self._counter.count_frame(result.frame.arrival, result.faces, result.zones, result.people)
+            self._minutes.add(result.frame.time, counts)
         return True
 
     def handle_event(self, event: Event) -> None:
@@ -286,7 +308,16 @@ class MqttSink(Sink):
         Raises:
             OutputError: The disk or the spool is full.
         """
-        self._spool.add([event.to_json()])
+        self._add_events([event])
+        if event.kind == SOURCE_LOST:
+            self._counter.forget_last()
+
+    def _add_events(self, events: Sequence[Event]) -> None:
+        self._spool.add(event.to_json() for event in events)
+        self._link.wake()
+        for event in events:
+            if event.kind == LINE_CROSSED:
+                self._minutes.add(event.time, [self._counter.count_crossing(event.details)])
 
     def set_alert(self, rule: str, *, on: bool) -> None:
         """Publish the state of an alert on the topic of its rule."""
@@ -300,6 +331,8 @@ class MqttSink(Sink):
         """
         for rule in list(self._lasting):
             self.set_alert(rule, on=False)
+        if self._fleet is not None and not self._retired:
+            self._add_statistics(self._snapshot())
         self._link.close()
         self._spool.close()
 
@@ -307,34 +340,68 @@ class MqttSink(Sink):
         details = {"output": self.name} | ({"error": problem} if problem else {})
         self._publish_event(Event(OUTPUT_LOST if problem else OUTPUT_BACK, time.time(), self._source, details))
 
-    def _on_tick(self) -> None:
-        """Publish the state if it has changed, and the statistics if they are due."""
+    def _on_received(self, payload: bytes) -> None:
+        self._delivery.confirm_numbers(read_confirmation(payload, self._spool.identity))
+
+    def _on_tick(self) -> float:
+        """Publish the state if it has changed, and the statistics if they are due.
+
+        Returns:
+            Seconds until the next time.
+        """
         now = time.monotonic()
         if now < self._state_due or self._retired:
-            return
+            return max(0.0, self._state_due - now) or _STATE_EVERY
         self._state_due = now + min(_STATE_EVERY, self._interval)
         if self._address != (address := self._link.local_address):
             # The address is known only while connected, and changes with the network.
             self._address = address
             self._publish_page()
         snapshot = self._snapshot()
-        state = to_json(
-            {name: snapshot[name] for name in _STATE if name in snapshot}
-            # Details of alerts are left out, because they change with every frame.
-            | {"alerts": [{"rule": alert["rule"], "since": alert["since"]} for alert in snapshot.get("alerts", ())]}
-        )
+        state = to_json(self._state_of(snapshot))
         if state != self._state:
             self._state = state
             self._link.publish_value(state_topic(self._topic), state, retain=True)
         if now >= self._statistics_due:
             self._statistics_due = now + self._interval
-            statistics = {name: snapshot[name] for name in _STATISTICS if name in snapshot}
-            self._link.publish_value(statistics_topic(self._topic), to_json(statistics), retain=False)
+            if self._fleet is not None:
+                self._add_statistics(snapshot)
+            else:
+                statistics = {name: snapshot[name] for name in _STATISTICS if name in snapshot}
+                self._link.publish_value(statistics_topic(self._topic), to_json(statistics), retain=False)
             if self._config.picture and self._newest is not None:
                 # The message is not retained, so that the broker does not keep the picture.
                 jpeg = encode_jpeg(self._newest.picture, _PICTURE_QUALITY, width=_PICTURE_WIDTH)
                 self._link.publish_value(picture_topic(self._topic), jpeg, retain=False)
                 self._newest = None
+        return min(_STATE_EVERY, self._interval)
+
+    def _state_of(self, snapshot: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the part of a snapshot that is published as the state."""
+        state = {name: snapshot[name] for name in _STATE if name in snapshot}
+        # Details of alerts are left out, because they change with every frame.
+        state["alerts"] = [{"rule": alert["rule"], "since": alert["since"]} for alert in snapshot.get("alerts", ())]
+        if self._fleet is not None:
+            state |= {"instance": self._fleet.instance, "commands": list(self._commands)}
+            for kind in ("model", "detector_model"):
+                if kind in snapshot:
+                    state[kind] = {**snapshot[kind], "file": snapshot[kind].get("name")}
+        return state
+
+    def _add_statistics(self, snapshot: Mapping[str, Any]) -> None:
+        """Add statistics and the counts since the last ones to the spool."""
+        taken = self._minutes.take()
+        message = {"time": utc(time.time())} | {name: snapshot[name] for name in _STATISTICS if name in snapshot}
+        try:
+            self._spool.add([message | {"minutes": to_minutes(taken)}], STATISTICS)
+        except OutputError as error:
+            self._minutes.put_back(taken)
+            if not self._full:
+                _log.warning("%s", error)
+            self._full = True
+        else:
+            self._full = False
+            self._link.wake()
 
 
 def reachable_page(url: str, own_address: str | None) -> str | None:
@@ -360,8 +427,17 @@ def _mqtt_rules(names: RunNames) -> list[str]:
     return [rule for rule, actions in names.rules.items() if "mqtt" in actions]
 
 
-def _topic(prefix: str) -> str:
-    topic = prefix.strip("/")
+def device_topic(config: MqttConfig, device: str) -> str:
+    """Return the prefix of all topics. That of a named camera is part of the setting `topic`, if that is set.
+
+    Args:
+        config: The section `[mqtt]`.
+        device: Name of the device.
+
+    Raises:
+        UsageError: The setting `topic` is not a prefix.
+    """
+    topic = (config.topic or f"maskedge/{device}").strip("/")
     if not _is_topic(topic):
         raise UsageError("[mqtt] topic is a prefix such as maskedge/door, without '#', '+' and a '$' in front.")
     return topic
@@ -378,14 +454,12 @@ def _is_topic(topic: str) -> bool:
     return bool(topic) and not any(sign in topic for sign in "#+\0") and len(topic.encode()) <= 1000 and not topic.startswith("$")
 
 
-def _state_folder() -> Path:
-    """Return the folder for state that outlives a run, of the service or else of the user."""
-    service = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    user = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "maskedge"
-    return (Path(service) if service else user) / "mqtt"
+def broker_address(config: MqttConfig) -> Address:
+    """Return the address and the credentials of the broker.
 
-
-def _address(config: MqttConfig) -> Address:
+    Raises:
+        UsageError: The settings are invalid, or a file cannot be read.
+    """
     from .connection import Address, open_tls, split_url
 
     if not config.url:

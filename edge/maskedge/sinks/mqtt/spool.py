@@ -16,14 +16,20 @@ from maskedge.errors import OutputError
 from maskedge.support.files import make_folder
 from maskedge.support.text import to_bytes, to_json
 
+from .topics import EVENTS
+
 NAME = "spool.sqlite3"
 """Name of the file in the folder of a spool."""
 # AUTOINCREMENT never reuses the number of a removed message.
 _TABLES = """
-CREATE TABLE IF NOT EXISTS messages (number INTEGER PRIMARY KEY AUTOINCREMENT, payload BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS messages (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, payload BLOB NOT NULL, topic TEXT NOT NULL DEFAULT 'events'
+);
 CREATE TABLE IF NOT EXISTS spool (identity TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS retained (topic TEXT PRIMARY KEY);
 """
+_ADD_TOPIC = "ALTER TABLE messages ADD COLUMN topic TEXT NOT NULL DEFAULT 'events'"
+"""Converts the file of a version that stored only events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +39,12 @@ class Message:
     Attributes:
         number: Position in the order, from 1. It is never reused.
         payload: JSON, UTF-8.
+        topic: Last level of its topic: `events` or `statistics`.
     """
 
     number: int
     payload: bytes
+    topic: str = EVENTS
 
 
 class Spool:
@@ -76,6 +84,8 @@ class Spool:
             for pragma in ("auto_vacuum=FULL", "locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
                 self._base.execute(f"PRAGMA {pragma}")
             self._base.executescript(_TABLES)
+            if all(column[1] != "topic" for column in self._base.execute("PRAGMA table_info(messages)")):
+                self._base.execute(_ADD_TOPIC)
             if self._base.execute("SELECT count(*) FROM spool").fetchone() == (0,):
                 self._base.execute("INSERT INTO spool VALUES (?)", (secrets.token_hex(4),))
             (self._identity,) = self._base.execute("SELECT identity FROM spool").fetchone()
@@ -94,11 +104,17 @@ class Spool:
     def __len__(self) -> int:
         return int(self._count)
 
-    def add(self, payloads: Iterable[Mapping[str, Any]]) -> None:
+    @property
+    def identity(self) -> str:
+        """Random identity of the file, 8 hexadecimal digits. It is the first part of each `id`."""
+        return str(self._identity)
+
+    def add(self, payloads: Iterable[Mapping[str, Any]], topic: str = EVENTS) -> None:
         """Append all messages or none. Each message gets a unique field `id`.
 
         Args:
             payloads: The messages, in JSON types.
+            topic: Last level of their topic.
 
         Raises:
             OutputError: The disk or the spool is full. No message is added.
@@ -106,16 +122,16 @@ class Spool:
         with self._lock:
             rows = []
             for number, payload in enumerate(payloads, self._last + 1):
-                rows.append((number, to_bytes(to_json({"id": f"{self._identity}-{number}", **payload}))))
-            size = sum(len(payload) for _, payload in rows)
+                rows.append((number, to_bytes(to_json({"id": f"{self._identity}-{number}", **payload})), topic))
+            size = sum(len(payload) for _, payload, _ in rows)
             if self._bytes + size > self._limit:
                 raise OutputError(
-                    f"the spool {self._path.parent} is full ({self._count} events in {self._limit / 1e6:g} MB): "
-                    "new events are lost until the broker is back; [mqtt] spool_mb raises the limit."
+                    f"the spool {self._path.parent} is full ({self._count} messages in {self._limit / 1e6:g} MB): "
+                    "new ones are lost until the broker is back; [mqtt] spool_mb raises the limit."
                 )
             try:
                 self._base.execute("BEGIN IMMEDIATE")
-                self._base.executemany("INSERT INTO messages VALUES (?, ?)", rows)
+                self._base.executemany("INSERT INTO messages (number, payload, topic) VALUES (?, ?, ?)", rows)
                 self._base.execute("COMMIT")
             except sqlite3.Error as error:
                 with contextlib.suppress(sqlite3.Error):
@@ -134,28 +150,36 @@ class Spool:
         """
         with self._lock, contextlib.suppress(sqlite3.Error):
             rows = self._base.execute(
-                "SELECT number, payload FROM messages WHERE number > ? ORDER BY number LIMIT ?", (number, count)
+                "SELECT number, payload, topic FROM messages WHERE number > ? ORDER BY number LIMIT ?", (number, count)
             )
             return [Message(*row) for row in rows]
         return []
 
-    def remove(self, messages: Sequence[Message]) -> None:
+    def remove(self, numbers: Sequence[int]) -> None:
         """Remove delivered messages.
+
+        Args:
+            numbers: Their numbers.
 
         Raises:
             OutputError: The messages cannot be removed. They would be sent again after a restart.
         """
+        removed = size = 0
         with self._lock:
             try:
                 self._base.execute("BEGIN IMMEDIATE")
-                self._base.executemany("DELETE FROM messages WHERE number = ?", [(message.number,) for message in messages])
+                for number in numbers:
+                    found = self._base.execute("SELECT length(payload) FROM messages WHERE number = ?", (number,)).fetchone()
+                    if found is not None:
+                        self._base.execute("DELETE FROM messages WHERE number = ?", (number,))
+                        removed, size = removed + 1, size + found[0]
                 self._base.execute("COMMIT")
             except sqlite3.Error as error:
                 with contextlib.suppress(sqlite3.Error):
                     self._base.execute("ROLLBACK")
                 raise OutputError(f"the spool {self._path.parent} cannot be written ({error}): free some space.") from error
-            self._count -= len(messages)
-            self._bytes -= sum(len(message.payload) for message in messages)
+            self._count -= removed
+            self._bytes -= size
 
     def retained(self) -> set[str]:
         """Return the topics with retained messages that runs may have left at the broker."""

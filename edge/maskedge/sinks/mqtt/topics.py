@@ -7,6 +7,9 @@ import re
 
 from maskedge.support.files import slug
 
+EVENTS, STATISTICS = "events", "statistics"
+"""Last levels of the topics whose messages may wait in the spool."""
+
 
 def node_of(prefix: str, *, named: bool = False) -> str:
     """Return the identifier of a device in Home Assistant: letters, digits, `_` and `-`.
@@ -25,9 +28,14 @@ def availability_topic(prefix: str) -> str:
     return f"{prefix}/availability"
 
 
-def events_topic(prefix: str) -> str:
-    """Return the topic of the events. Each message is one event."""
-    return f"{prefix}/events"
+def spooled_topic(prefix: str, last: str) -> str:
+    """Return the topic of a message of the spool, by its last level: `events` or `statistics`."""
+    return f"{prefix}/{last}"
+
+
+def received_topic(prefix: str) -> str:
+    """Return the topic on which the server of a fleet confirms messages of the spool."""
+    return f"{prefix}/received"
 
 
 def state_topic(prefix: str) -> str:
@@ -37,7 +45,7 @@ def state_topic(prefix: str) -> str:
 
 def statistics_topic(prefix: str) -> str:
     """Return the topic of the statistics."""
-    return f"{prefix}/statistics"
+    return spooled_topic(prefix, STATISTICS)
 
 
 def alert_topic(prefix: str, rule: str) -> str:
@@ -51,3 +59,18 @@ def alert_topic(prefix: str, rule: str) -> str:
 def picture_topic(prefix: str) -> str:
     """Return the topic of the newest picture, a JPEG file."""
     return f"{prefix}/picture"
+
+
+def command_topic(prefix: str) -> str:
+    """Return the topic on which a fleet sends signed commands. `prefix` is that of the device."""
+    return f"{prefix}/command"
+
+
+def answer_topic(prefix: str) -> str:
+    """Return the topic of the answers to commands. `prefix` is that of the device."""
+    return f"{prefix}/answer"
+
+
+def snapshot_topic(prefix: str, camera: str) -> str:
+    """Return the topic of a requested picture, a JPEG file. `prefix` is that of the device."""
+    return f"{prefix}/snapshot/{camera}"

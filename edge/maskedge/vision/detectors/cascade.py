@@ -15,6 +15,7 @@ import numpy.typing as npt
 from maskedge.errors import ModelError
 from maskedge.modelfile.cascade_file import MOST_BYTES, CascadeError, read_cascade
 from maskedge.modelfile.contract import MODELS, check_catalogue, is_bundled
+from maskedge.modelfile.trusted import check_trusted
 from maskedge.support.files import read_regular
 from maskedge.types import Box, Image
 
@@ -74,6 +75,7 @@ def _open_cascade(path: Path) -> cv2.CascadeClassifier:
     except OSError as error:
         raise ModelError(f"the cascade file {path} cannot be read ({error.strerror}): is it the right file?") from error
     check_catalogue(path, content)
+    check_trusted(path, content)
     installed = is_bundled(path) or path.parent == opencv_cascade("").parent
     cascade = cv2.CascadeClassifier()
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -19,7 +20,7 @@ from sqlalchemy.orm import Session
 from maskedge.errors import OutputError
 from maskedge.version import VERSION
 from maskedge_fleet.database.migrate import check_current
-from maskedge_fleet.database.tables import Alert, Device, Reject, Statistics
+from maskedge_fleet.database.tables import Alert, Device, Event, Reject, Statistics
 from maskedge_fleet.queries.devices import STATES, state_is
 
 from .access import COOKIE, is_local, open_session, viewer
@@ -27,7 +28,8 @@ from .errors import UNAVAILABLE, sentence
 
 router = APIRouter(tags=["health"])
 _LAG_OF = 100
-"""Number of newest messages whose lag is averaged."""
+"""Number of newest messages whose lag is measured."""
+_RECENT_S = 300
 
 
 @router.get("/healthz", response_class=PlainTextResponse, summary="The process answers")
@@ -95,6 +97,13 @@ def _read(session: Session) -> Iterator[Metric]:
     # Rows are numbered from 1, and the oldest are deleted first.
     rejects = session.scalar(select(func.max(Reject.id))) or 0
     yield CounterMetricFamily("maskedge_fleet_rejects", "Messages that were not accepted.", value=float(rejects))
+    since = datetime.now(timezone.utc) - timedelta(seconds=_RECENT_S)
+    recent = session.scalar(select(func.count()).select_from(Event).where(Event.time >= since))
+    yield GaugeMetricFamily(
+        "maskedge_fleet_recent_events",
+        f"Events of the last {_RECENT_S} seconds, by the clocks of the devices.",
+        value=float(recent or 0),
+    )
     newest = session.scalar(select(func.max(Device.seen)))
     if newest is not None:
         age = max(0.0, time.time() - newest.timestamp())

@@ -156,6 +156,7 @@ def upgrade() -> None:
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.Column("expires", UtcTime(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("due", UtcTime(), nullable=False),
         sa.Column("answer", Json, nullable=False),
         sa.Column("answered", UtcTime(), nullable=True),
         sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("fk_command_device_id"), ondelete="CASCADE"),
@@ -206,6 +207,17 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_alert_device_id"), ["device_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_alert_ended_since"), ["ended", "since"], unique=False)
 
+    op.create_table(
+        "notification",
+        sa.Column("alert_id", BigId, nullable=False),
+        sa.Column("kind", sa.String(length=8), nullable=False),
+        sa.Column("service", sa.String(length=16), nullable=False),
+        sa.Column("created", UtcTime(), nullable=False),
+        sa.Column("due", UtcTime(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["alert_id"], ["alert.id"], name=op.f("fk_notification_alert_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("alert_id", "kind", "service", name=op.f("pk_notification")),
+    )
     op.create_table(
         "event",
         sa.Column("time", UtcTime(), nullable=False),
@@ -319,6 +331,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Remove the tables."""
+    op.drop_table("notification")
     op.drop_table("stale_hour")
     with op.batch_alter_table("minute_counts", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_minute_counts_series_id_start"))

@@ -1,0 +1,9 @@
+{
+ "algorithm": "ed25519",
+ "key": "703caa6d7fec7ae6",
+ "sha256": "45343aa4b8b0ee5c24c38c461680ec9c9fb41995f98ed6f0008a1ce01f1f3d60",
+ "contract": "1",
+ "kind": "detector",
+ "release": 1,
+ "signature": "aEwtFeHu7AO49iGI+ehgp3RA76oezUv5KQFDFBOTfs7xlFo4/WNTp4fR8N54R0Iev+pBt8MRy2nepr1PIkqOCQ=="
+}

@@ -1,0 +1,9 @@
+{
+ "algorithm": "ed25519",
+ "key": "703caa6d7fec7ae6",
+ "sha256": "3f5fbbf0c70131f606270014e679dd31c0f2e3bd3345a2c11080b0811e0bcd99",
+ "contract": "1",
+ "kind": "detector",
+ "release": 1,
+ "signature": "qbFuXTeIDIj5Yulsen/jp7yEvhsMDJOUxySW3DsrfXItm+LnvctvLfkPSqymN3d/6xDytkL83/D5TERB1xniCw=="
+}
