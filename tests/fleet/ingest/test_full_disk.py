@@ -39,6 +39,7 @@ def small_disk() -> Iterator[Path]:
     folder.rmdir()
 
 
+@pytest.mark.slow
 def test_a_full_disk_under_postgresql_costs_no_message(small_disk: Path, tmp_path: Path) -> None:
     server = PostgreSQL()
     tables, filler = small_disk / "tables", small_disk / "filler"
