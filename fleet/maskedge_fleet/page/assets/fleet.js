@@ -1,5 +1,5 @@
 // The whole fleet: summary, filters, wall and list.
-import { anchor, badge, button, empty, heading, make, number, part, percent, plural, select, toggle, UNKNOWN } from "./kit.js";
+import { anchor, badge, button, empty, fill, heading, make, number, part, percent, plural, select, toggle, UNKNOWN } from "./kit.js";
 import { all, get } from "./api.js";
 import { List, STATES, stateOf, Tile } from "./devices.js";
 
@@ -22,7 +22,7 @@ export const showFleet = async (context) => {
   const { root, query } = context;
   const devices = new Map();
   const tiles = part("ul", "counts summary");
-  const showSummary = (summary) => tiles.replaceChildren(...summaryTiles(summary));
+  const showSummary = (summary) => fill(tiles, ...summaryTiles(summary));
 
   // ---- filters
   const filter = { q: query.get("q") || "", site: query.get("site") || "", group: query.get("group") || "", state: query.get("state") || "" };

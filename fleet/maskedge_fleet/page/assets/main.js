@@ -132,9 +132,9 @@ const start = async (answer) => {
   byId("who").textContent = session.name;
   byId("role").textContent = session.role;
   showMenu();
-  connect();
-  get("summary").then(showAlertCount, () => {});
   await open();
+  // After the view, because the server reads the whole fleet for the first live connection too.
+  if (session) connect();
 };
 byId("sign-in-form").addEventListener("submit", async (event) => {
   event.preventDefault();
