@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -100,6 +101,16 @@ def scenes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cv2.imwrite(str(root / "backgrounds" / f"{number}.png"), texture((200, 200), random))
     write_boxes(root / "boxes.csv", rows)
     return root
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A headless Chromium with a profile of its own."""
+    from helpers.browsers import start_chromium  # skips the test without selenium
+
+    chrome = start_chromium(tmp_path_factory.mktemp("profile"))
+    yield chrome
+    chrome.quit()
 
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]

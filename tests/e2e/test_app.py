@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,16 +19,14 @@ from typing import Any
 import cv2
 import pytest
 
+from helpers.browsers import CHROMIUM, DRIVER, MISSING, start_chromium
 from helpers.support import METADATA, environment, write_model
 from maskedge.sources import demo
 
 pytest.importorskip("streamlit", reason="the extra app is not installed")
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 pytestmark = pytest.mark.slow  # every view in a real browser
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-browser_missing = "Debian's chromium and chromium-driver are not installed"
-needs_browser = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=browser_missing)
+needs_browser = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING)
 PATIENCE = 60.0
 UNKNOWN = "\N{EN DASH}"
 
@@ -89,19 +86,14 @@ class Visitor:
     """A separate browser and the actions of a visitor."""
 
     def __init__(self, server: str, folder: Path, camera: Path) -> None:
-        options = webdriver.ChromeOptions()
-        options.binary_location = CHROMIUM
         self.downloads = folder / "downloads"
         self.downloads.mkdir()
-        for flag in (
-            *("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"),
-            *("disable-component-update", "disable-sync", "use-fake-ui-for-media-stream", "use-fake-device-for-media-stream"),
-            *("window-size=1280,1000", f"user-data-dir={folder / 'profile'}", f"use-file-for-fake-video-capture={camera}"),
-        ):
-            options.add_argument(f"--{flag}")
-        options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
         self.server = server
-        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+        self.driver = start_chromium(
+            folder / "profile",
+            *("use-fake-ui-for-media-stream", "use-fake-device-for-media-stream"),
+            *("window-size=1280,1000", f"use-file-for-fake-video-capture={camera}"),
+        )
         behaviour = {"behavior": "allow", "downloadPath": str(self.downloads)}
         self.driver.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
 

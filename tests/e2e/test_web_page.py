@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 pytest.importorskip("selenium", reason="selenium is not installed (make test installs it)")
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
+from helpers.browsers import fits, resize, words
 from helpers.cameras import LIVE_DEMO, CamerasProcess
 from helpers.streams import until
 from helpers.web_run import Run
@@ -27,49 +25,15 @@ from maskedge.history.store import Store
 from maskedge.tracking.lines import parse_lines
 from maskedge.zones import Zones
 
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    """A headless Chromium with a profile of its own."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("chromium or chromedriver is not installed (Debian packages chromium, chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    chrome = webdriver.Chrome(options=options, service=Service(driver))
-    yield chrome
-    chrome.quit()
-
-
 UNKNOWN = "\N{EN DASH}"
 
 
 def show(browser: webdriver.Chrome, run: Run, width: int = 1280, scheme: str = "light") -> None:
     """Open the page and wait for its first data."""
     browser.get_log("browser")
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
-    size: dict[str, Any] = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    resize(browser, width, scheme)
     browser.get(run.sink.url)
     until(lambda: words(browser, "state") == "Running")
-
-
-def words(browser: webdriver.Chrome, identity: str) -> str:
-    """Return the text of an element."""
-    return str(browser.find_element(By.ID, identity).text)
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +86,7 @@ def test_no_other_host_is_contacted(browser: webdriver.Chrome, run: Run) -> None
 def test_it_fits_every_width(browser: webdriver.Chrome, run: Run, width: int, scheme: str) -> None:
     show(browser, run, width, scheme)
     until(lambda: browser.execute_script("return document.getElementById('picture').naturalWidth") > 0)
-    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    assert fits(browser)
     colour = browser.execute_script("return getComputedStyle(document.querySelector('.card')).backgroundColor")
     assert colour == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 28)"}[scheme]
     assert not browser.get_log("browser")
@@ -215,8 +179,7 @@ def cameras(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CamerasProcess
 def size(browser: webdriver.Chrome, width: int) -> None:
     """Set the size of the window. Forget earlier messages."""
     browser.get_log("browser")
-    metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    resize(browser, width)
 
 
 def test_one_of_several_cameras_is_chosen(browser: webdriver.Chrome, cameras: CamerasProcess) -> None:
@@ -247,7 +210,7 @@ def test_the_wall_shows_all_cameras(browser: webdriver.Chrome, cameras: CamerasP
     until(lambda: str(browser.execute_script(newest)).count("snapshot.jpg") == 2)
     first = browser.execute_script(newest)
     until(lambda: browser.execute_script(newest) != first)
-    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    assert fits(browser)
     beside = browser.execute_script("return getComputedStyle(document.querySelector('.camera')).flexDirection")
     assert beside == ("column" if width > 480 else "row")
     assert not browser.find_element(By.ID, "now").is_displayed()
@@ -320,7 +283,7 @@ def test_the_editor_writes_keys_that_the_configuration_accepts(
     name = browser.find_elements(By.CSS_SELECTOR, "#shapes input")[1]
     name.clear()
     name.send_keys("gate")
-    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    assert fits(browser)
     file = tmp_path / "edge.toml"
     file.write_text(f'[[camera]]\nname = "{camera}"\nsource = "demo"\n{drawn(browser)}', encoding="utf-8")
     (loaded,) = load_config(file).cameras
@@ -373,7 +336,7 @@ def test_the_history_fits_every_width(browser: webdriver.Chrome, history: Path, 
         until(lambda: run.frames > 5)
         show(browser, run, width, scheme)
         until(lambda: len(browser.find_elements(By.CSS_SELECTOR, "#history-card canvas")) == 2)
-        assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+        assert fits(browser)
         rows = words(browser, "history-rows")
         assert "<b>hall</b> 50%" in rows
         assert "door 75%" in rows

@@ -29,6 +29,7 @@ from .commands import signer_of
 from .core.access import Admin, Database, ServerSettings, Viewer
 from .core.errors import CONFLICT, NOT_FOUND, sentence
 from .core.paging import Cursor, Limit, Page, is_before, make_page, read_cursor
+from .core.parameters import Name
 
 router = APIRouter(prefix="/rollouts", tags=["rollouts"])
 State = Literal["running", "paused", "halted", "rolling_back", "rolled_back", "done"]
@@ -59,6 +60,7 @@ class RolloutRow(BaseModel):
     created_by: str
     changed: datetime
     devices_by_state: dict[str, int]
+    device_state: str = Field("", description="State of the device that was asked for; empty without one")
 
 
 class RolloutMember(BaseModel):
@@ -137,15 +139,29 @@ def _find(session: Session, number: int) -> Rollout:
 
 
 @router.get("", response_model=Page[RolloutRow], summary="List the roll-outs")
-def read_rollouts(session: Database, caller: Viewer, cursor: Cursor = None, limit: Limit = 100) -> Any:
-    """Return the roll-outs, the newest first."""
+def read_rollouts(session: Database, caller: Viewer, device: Name = None, cursor: Cursor = None, limit: Limit = 100) -> Any:
+    """Return the roll-outs, the newest first: those in which a device takes part, or all."""
     query = select(Rollout).order_by(Rollout.id.desc())
+    if device is not None:
+        own = select(RolloutDevice.rollout_id).join(Device, Device.id == RolloutDevice.device_id).where(Device.name == device)
+        query = query.where(Rollout.id.in_(own))
     key = read_cursor(cursor, int)
     if key is not None:
         query = query.where(is_before(key, Rollout.id))
     rollouts = session.scalars(query.limit(limit + 1)).all()
     page = make_page(rollouts, limit, lambda row: row, lambda row: (row.id,))
-    return page | {"items": _rows(session, page["items"])}
+    rows = _rows(session, page["items"])
+    if device is not None:
+        _add_member_states(session, rows, device)
+    return page | {"items": rows}
+
+
+def _add_member_states(session: Session, rows: list[dict[str, Any]], device: str) -> None:
+    """Add the state of a device to roll-outs."""
+    query = select(RolloutDevice.rollout_id, RolloutDevice.state).join(Device, Device.id == RolloutDevice.device_id)
+    states = {row.rollout_id: row.state for row in session.execute(query.where(Device.name == device))}
+    for row in rows:
+        row["device_state"] = states.get(row["id"], "")
 
 
 @router.post("", status_code=201, response_model=FullRollout, responses=CONFLICT, summary="Start a roll-out")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 
 import click
 
 from maskedge.cli.common import Command
-from maskedge.errors import MaskedgeError, UsageError
+from maskedge.errors import UsageError
 from maskedge_fleet.settings import Settings
 
 from .options import prepare_log, server_options, settings_options
@@ -42,7 +41,4 @@ def serve(settings: Settings, migrate: bool) -> None:
     parts.start()
     server.run(stop)
     parts.join()
-    if isinstance(parts.failure, MaskedgeError):
-        raise parts.failure
-    if parts.failure is not None:
-        sys.exit(1)
+    parts.check()

@@ -54,6 +54,7 @@ class Wanted:
         camera: Name of a camera; None for all.
         zone: Name of a zone; empty for the whole picture; `*` for all zones.
         line: Name of a line; empty for faces in view; `*` for all lines.
+        devices: Numbers of devices (`Device.id`); empty for all.
     """
 
     site: str | None = None
@@ -62,6 +63,7 @@ class Wanted:
     camera: str | None = None
     zone: str = ""
     line: str = ""
+    devices: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -285,7 +287,7 @@ def _series(wanted: Wanted) -> Any:
         conditions.append(Series.line != "" if wanted.line == ALL else Series.line == wanted.line)
     else:
         conditions += [Series.line == "", Series.zone != "" if wanted.zone == ALL else Series.zone == wanted.zone]
-    if (wanted.site, wanted.group, wanted.device, wanted.camera) != (None,) * 4:
+    if (wanted.site, wanted.group, wanted.device, wanted.camera) != (None,) * 4 or wanted.devices:
         query = query.join(Camera, Camera.id == Series.camera_id).join(Device, Device.id == Camera.device_id)
     if wanted.site is not None:
         site = select(Site.id).where(Site.name == wanted.site).scalar_subquery()
@@ -296,6 +298,8 @@ def _series(wanted: Wanted) -> Any:
         conditions.append(Device.name == wanted.device)
     if wanted.camera is not None:
         conditions.append(Camera.name == wanted.camera)
+    if wanted.devices:
+        conditions.append(Device.id.in_(wanted.devices))
     return query.where(*conditions)
 
 

@@ -16,6 +16,9 @@ from .counts import Wanted, calendar_starts, next_hour, total_counts
 STATES = ("online", "lost", "offline")
 """States of a device. `lost` is online with a camera that delivers no frames."""
 _LOST = "lost"
+_FEW_DEVICES = 500
+"""Up to this number, only the counts of these devices are read; otherwise those of all."""
+_MODEL_KINDS = {"file": str, "sha256": str, "release": int}
 _WILD = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
 
 
@@ -69,8 +72,8 @@ def list_devices(
     of_alerts = select(Alert.device_id, func.count()).where(Alert.ended.is_(None), Alert.device_id.is_not(None))
     of_alerts = of_alerts.where(*(Alert.device_id.in_(part) for part in inside)).group_by(Alert.device_id)
     alerts = {row[0]: row[1] for row in session.execute(of_alerts)}
-    only = Wanted(device=rows[0].name) if len(rows) == 1 else None
-    shares = shares_today(session, zone, by="device", wanted=only) if rows else {}
+    few = Wanted(devices=tuple(row.id for row in rows)) if len(rows) <= _FEW_DEVICES else None
+    shares = shares_today(session, zone, by="device", wanted=few) if rows else {}
     return [
         {
             "name": row.name,
@@ -81,14 +84,19 @@ def list_devices(
             "online": row.online,
             "seen": row.seen,
             "version": row.version,
-            "model": {name: row.model.get(name) for name in ("file", "sha256", "release")},
-            "temperature_c": row.health.get("temperature_c"),
+            "model": {name: _of_kind(row.model.get(name), kind) for name, kind in _MODEL_KINDS.items()},
+            "temperature_c": _of_kind(row.health.get("temperature_c"), int | float),
             "cameras": cameras.get(row.id, []),
             "alerts": alerts.get(row.id, 0),
             "share_today": shares.get(row.name),
         }
         for row in rows
     ]
+
+
+def _of_kind(value: Any, kind: Any) -> Any:
+    """Return a value that a device has sent, or None if it has another type than the API describes."""
+    return value if isinstance(value, kind) and not isinstance(value, bool) else None
 
 
 def _state(online: bool, cameras: Sequence[dict[str, Any]]) -> str:

@@ -85,7 +85,7 @@ class Member:
             self.set_state("failed", now, self._sentence(f"the command was {command.state}"))
 
     def _retry(self, now: datetime) -> None:
-        """Let a device without an answer wait for its next command."""
+        """Return a device without an answer to those that wait for a command."""
         if self.current == self.sha256:
             self.set_state("active", now)
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from helpers.brokers import make_certificates
 from helpers.fleet.data import create_tokens
 from helpers.fleet.server import FleetServer
 from maskedge_fleet.api.core.access import COOKIE, GUARD_HEADER
@@ -55,6 +57,17 @@ def test_signing_in_sets_a_cookie_that_scripts_and_other_sites_cannot_use(serve:
     assert client.delete("/api/v1/session", headers=OWN).status_code == 204
     assert COOKIE not in client.cookies
     assert client.get("/api/v1/summary").status_code == 401
+
+
+def test_https_is_served_with_a_certificate_and_the_cookie_is_secure(serve: Callable[..., FleetServer], tmp_path: Path) -> None:
+    files = make_certificates(tmp_path / "tls")
+    server = serve(cert=files["cert"], key=files["key"])
+    url = server.url.replace("https://127.0.0.1:", "https://localhost:")
+    context = ssl.create_default_context(cafile=str(files["ca"]))
+    with httpx.Client(base_url=url, verify=context, trust_env=False) as client:
+        answer = client.post("/api/v1/session", json={"token": server.tokens["admin"]}, headers={"Origin": url, **OWN})
+        assert "Secure" in answer.headers["set-cookie"]
+        assert client.get("/api/v1/summary").status_code == 200
 
 
 def test_a_wrong_token_signs_nobody_in(serve: Callable[..., FleetServer]) -> None:

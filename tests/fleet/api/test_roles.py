@@ -107,12 +107,14 @@ def test_endpoints_answer_callers_with_their_role(api: Api) -> None:
 
 
 def test_unknown_and_malformed_tokens_are_refused(api: Api) -> None:
+    secret = api.tokens["viewer"]
     wrong = [
-        f"Bearer {api.tokens['viewer'][:-1]}A",
+        f"Bearer {secret[:20]}{'B' if secret[20] == 'A' else 'A'}{secret[21:]}",
+        f"Bearer {secret[:-1]}",
         "Bearer mef_",
         "Bearer ' OR 1=1 --",
         "Basic dXNlcjpwYXNz",
-        f"bearer{api.tokens['viewer']}",
+        f"bearer{secret}",
         "Bearer " + "mef_" + "A" * 43,
         "Bearer " + "x" * 5000,
     ]
@@ -120,7 +122,7 @@ def test_unknown_and_malformed_tokens_are_refused(api: Api) -> None:
         response = api.client.get(f"{API}/summary", headers={"Authorization": header})
         assert response.status_code in (401, 429), header
         assert response.headers["www-authenticate"].startswith("Bearer")
-        assert api.tokens["viewer"][10:30] not in response.text
+        assert secret[10:20] not in response.text
 
 
 def test_a_revoked_token_is_refused_from_the_next_request_on(api: Api) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 
 from helpers.brokers import wait_for
-from helpers.fleet_data import add_device, add_site
+from helpers.fleet.data import add_device, add_site
 from maskedge.modelfile.signature import key_id, load_public_key
 from maskedge_fleet.database.tables import Camera, Command, Device, MinuteCounts, Series, Site, Statistics
 
@@ -27,7 +27,7 @@ OLD, NEW = "0" * 64, "f" * 64
 """SHA-256 of a model before and after an update."""
 START = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
 
-Answer = dict[str, Any]
+Reply = dict[str, Any]
 """Status, and optionally stage, sentence and details of an answer."""
 
 
@@ -120,7 +120,7 @@ class ScriptedDevice:
     """
 
     def __init__(
-        self, port: int, name: str, public_key: Path, script: Callable[[str, Mapping[str, Any]], list[Answer]] | None = None
+        self, port: int, name: str, public_key: Path, script: Callable[[str, Mapping[str, Any]], list[Reply]] | None = None
     ) -> None:
         self.name, self.prefix = name, f"maskedge/{name}"
         self.accepted: list[dict[str, Any]] = []
@@ -135,7 +135,7 @@ class ScriptedDevice:
         }
         self._key = load_public_key(public_key)
         self._script = script or (lambda kind, arguments: [{"status": "done", "sentence": f"{kind} done"}])
-        self._answers: dict[str, list[Answer]] = {}
+        self._answers: dict[str, list[Reply]] = {}
         self._lock = threading.Lock()
         self._subscribed = threading.Event()
         self._client = Client(CallbackAPIVersion.VERSION2, f"scripted-{name}", protocol=MQTTv5)

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from maskedge_fleet.api.app import create_app
 from maskedge_fleet.api.core.server import WebServer
-from maskedge_fleet.settings import ServerConfig, Settings
+from maskedge_fleet.settings import ModelsConfig, ServerConfig, Settings
 
 
 class FleetServer:
@@ -23,13 +23,14 @@ class FleetServer:
     Args:
         engine: The database.
         tokens: A token of each role.
+        models: The section `[models]`; None for its defaults.
         server: Settings of the section `[server]`.
     """
 
-    def __init__(self, engine: Engine, tokens: Mapping[str, str], **server: Any) -> None:
+    def __init__(self, engine: Engine, tokens: Mapping[str, str], *, models: ModelsConfig | None = None, **server: Any) -> None:
         config = ServerConfig(**{"serve": "127.0.0.1:0", **server})
         self.tokens = tokens
-        self.app = create_app(engine, Settings(server=config))
+        self.app = create_app(engine, Settings(server=config, models=models or ModelsConfig()))
         self._server = WebServer(self.app, config)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._server.run, args=(self._stop,), daemon=True)

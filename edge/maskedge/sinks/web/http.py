@@ -20,7 +20,7 @@ The next piece is requested when the client has received the last one.
 """
 
 # All content comes from the device itself. Other sites may neither embed nor read it.
-_SECURITY = (
+SECURITY_HEADERS = (
     (
         "Content-Security-Policy",
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -92,7 +92,7 @@ class Response:
         lines = [f"HTTP/1.1 {self.status.value} {self.status.phrase}", f"Content-Type: {self.content_type}"]
         if self.feed is None:
             lines.append(f"Content-Length: {len(self.content)}")
-        lines += [f"{name}: {value}" for name, value in (*_SECURITY, *self.headers)]
+        lines += [f"{name}: {value}" for name, value in (*SECURITY_HEADERS, *self.headers)]
         return "\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1")
 
 

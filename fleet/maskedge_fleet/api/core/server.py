@@ -21,6 +21,8 @@ from maskedge_fleet.settings import ServerConfig
 _log = logging.getLogger("maskedge.fleet")
 _GRACE_S = 3
 _KEEP_ALIVE_S = 30
+_MOST_CONNECTIONS = 500
+"""Maximum number of connections. Further ones get the status 503."""
 
 
 class WebServer:
@@ -51,6 +53,7 @@ class WebServer:
             proxy_headers=bool(config.trusted_proxies),
             forwarded_allow_ips=list(config.trusted_proxies),
             timeout_keep_alive=_KEEP_ALIVE_S,
+            limit_concurrency=_MOST_CONNECTIONS,
             timeout_graceful_shutdown=_GRACE_S,
             **settings,
         )

@@ -2,18 +2,10 @@
 // The history section of the status page. Data comes from /api/history. uPlot draws the charts; it
 // is loaded only where a history is kept.
 (() => {
-  const { byId, style, order, title, make, draw, mark, fill, setText, number, duration, sentence, UNKNOWN } = window.maskedge;
+  const { byId, style, order, title, make, fill, setText, number, duration, sentence, labelColour, dashes, lineChart, seriesStyle, seriesKey, legendItem, SPANS, UNKNOWN } = window.maskedge;
   if (document.body.dataset.history !== "yes") return;
 
-  const DAY = 86400;
-  const SPANS = {
-    hour: { seconds: 3600, bucket: "minute", step: 60, ticks: "{HH}:{mm}", format: { hour: "2-digit", minute: "2-digit" } },
-    day: { seconds: DAY, bucket: "hour", step: 3600, ticks: "{HH}:{mm}", format: { weekday: "short", hour: "2-digit", minute: "2-digit" } },
-    week: { seconds: 7 * DAY, bucket: "hour", step: 3600, ticks: "{WWW} {HH}:{mm}", format: { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" } },
-    month: { seconds: 30 * DAY, bucket: "day", step: DAY, ticks: "{D} {MMM}", format: { weekday: "short", day: "numeric", month: "short" } },
-  };
   const REFRESH = 30000;
-  const DASHES = [[], [7, 3], [2, 3], [7, 3, 2, 3]];
 
   let span = "day";
   let camera = "";
@@ -21,9 +13,6 @@
   let plots = [];
   let chosen = null;
 
-  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-  const labelColour = (label) => colour(`label-${label.replaceAll("_", "-")}`) || colour("label-unsure");
-  const dashes = (label) => (style(label).dash ? style(label).dash.split(" ").map(Number) : []);
   const zone = () => {
     try {
       return new Intl.DateTimeFormat("en", { timeZone: answer.time_zone }).resolvedOptions().timeZone;
@@ -55,22 +44,7 @@
   };
 
   // ---- charts
-  const axis = (more) => ({ stroke: colour("soft"), font: "12px system-ui, sans-serif", grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line"), width: 1 }, ...more });
-  const plot = (id, height, series, data, values, range) => {
-    const name = zone();
-    const many = data[0].length > 40;
-    // A single point needs room at both sides.
-    const pad = data[0].length === 1 ? SPANS[span].step : 0;
-    return new uPlot({
-      width: Math.max(240, byId(id).clientWidth), height, legend: { show: false }, padding: [10, 24, 0, 0],
-      cursor: { y: false, drag: { x: false, y: false }, points: { size: 8 }, sync: { key: "history" } },
-      tzDate: (seconds) => (name ? uPlot.tzDate(new Date(seconds * 1000), name) : new Date(seconds * 1000)),
-      scales: { x: { time: true, range: (u, low, high) => [low - pad, high + pad] }, y: { range } },
-      axes: [axis({ values: SPANS[span].ticks, space: span === "week" ? 100 : 70, size: 30 }), axis({ size: 48, values })],
-      series: [{}, ...series.map((one) => ({ width: 2, points: { show: !many, size: 5 }, ...one }))],
-      hooks: { setCursor: [(u) => { if (u.cursor.event) choose(u.cursor.idx); }] },
-    }, data, byId(id));
-  };
+  const plot = (id, height, series, data, values, range) => lineChart(byId(id), { height, series, data, values, range, span, zone: zone(), sync: "history", choose: (place) => choose(place) });
 
   const show = () => {
     for (const old of plots) old.destroy();
@@ -89,23 +63,15 @@
     plots.push(plot("history-faces", 220, labels.map((label) => ({ label: title(label), stroke: labelColour(label), dash: dashes(label) })),
       [times, ...labels.map(face)], (u, ticks) => ticks.map((tick) => number(tick, 2)), (u, low, high) => [0, Math.max(1, high * 1.05)]));
     const cameras = [...new Set(rows.map((row) => row.camera))].sort();
-    // Colours of cameras are spread over the circle of hues, from the accent on.
-    const light = matchMedia("(prefers-color-scheme: dark)").matches ? 68 : 38;
-    const look = (i) => ({ stroke: `hsl(${(210 + 137 * i) % 360} 70% ${light}%)`, dash: DASHES[i % DASHES.length] });
-    plots.push(plot("history-share", 160, cameras.map((name, i) => ({ label: name, spanGaps: true, ...look(i) })),
+    plots.push(plot("history-share", 160, cameras.map((name, i) => ({ label: name, spanGaps: true, ...seriesStyle(i) })),
       [times, ...cameras.map((name) => points.map((point) => (point.gap ? null : point.shares[name] ?? null)))],
       (u, ticks) => ticks.map((tick) => `${number(100 * tick)}%`), () => [0, 1]));
-    fill("history-legend", ...labels.map((label) => {
-      const line = draw("svg", { viewBox: "0 0 34 8", "aria-hidden": "true" }, draw("line", { x1: 0, x2: 34, y1: 4, y2: 4, "stroke-dasharray": style(label).dash || "none" }));
-      return make("li", { "data-label": label }, line, mark(label), title(label));
-    }));
+    fill("history-legend", ...labels.map(legendItem));
     fill("history-rows", ...cameras.map((name, i) => {
       const own = rows.filter((row) => row.camera === name);
       const faces = {};
       for (const row of own) add(faces, row.face_s);
-      const { stroke, dash } = look(i);
-      const line = draw("svg", { viewBox: "0 0 34 8", class: "key", "aria-hidden": "true" }, draw("line", { x1: 0, x2: 34, y1: 4, y2: 4, stroke, "stroke-width": 2.5, "stroke-dasharray": dash.join(" ") || "none" }));
-      return make("tr", {}, make("th", { scope: "row" }, line, ` ${name}`), make("td", {}, percent(share(faces))), make("td", {}, number(own.reduce((total, row) => total + sum(row.people), 0))),
+      return make("tr", {}, make("th", { scope: "row" }, seriesKey(i), ` ${name}`), make("td", {}, percent(share(faces))), make("td", {}, number(own.reduce((total, row) => total + sum(row.people), 0))),
         make("td", {}, duration(own.reduce((total, row) => total + row.observed_s, 0))));
     }));
     byId("history-faces").setAttribute("aria-label", `Chart of the last ${span}: average number of faces in view`);

@@ -1,0 +1,54 @@
+"""A real browser for the tests of pages."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("selenium", reason="selenium is not installed (make test installs it)")
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+MISSING = "chromium or chromedriver is not installed (Debian packages chromium, chromium-driver)"
+
+
+def start_chromium(profile: Path, *flags: str) -> webdriver.Chrome:
+    """Start a headless Chromium with a profile of its own. The caller quits it.
+
+    Args:
+        profile: Folder of the profile.
+        flags: Further flags, without the dashes.
+    """
+    if CHROMIUM is None or DRIVER is None:
+        pytest.skip(MISSING)
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (
+        *("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"),
+        *("disable-component-update", "disable-sync", f"user-data-dir={profile}", *flags),
+    ):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    return webdriver.Chrome(options=options, service=Service(DRIVER))
+
+
+def resize(browser: webdriver.Chrome, width: int, scheme: str = "light", height: int = 844) -> None:
+    """Set the size of the window in pixels and the colour scheme."""
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+    size: dict[str, Any] = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
+def fits(browser: webdriver.Chrome) -> bool:
+    """Return True if the page does not scroll sideways."""
+    return bool(browser.execute_script("return document.documentElement.scrollWidth <= innerWidth"))
+
+
+def words(browser: webdriver.Chrome, identity: str) -> str:
+    """Return the text of an element."""
+    return str(browser.find_element(By.ID, identity).text)

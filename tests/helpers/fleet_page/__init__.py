@@ -1,0 +1,1 @@
+"""A server with the page of a fleet, over a filled database."""
