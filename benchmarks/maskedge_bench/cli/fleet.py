@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -87,8 +88,10 @@ def fleet(
     plan = FleetPlan(LoadPlan(devices, seconds, events_per_s, interval), kills, backlog, growth, growth_s, days, keep)
     if quick:
         plan = plan.shortened()
+    # A request to end stops the programs, too, and keeps the complete parts.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     report = measure_fleet(plan, parts or PARTS, earlier, lambda text: click.echo(text, file=sys.stderr))
-    if plot is not None:
+    if plot is not None and report["growth"]:
         from maskedge_bench.fleet.plot import write_plot
 
         write_plot(report, plot)

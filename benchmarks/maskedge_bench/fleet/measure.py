@@ -69,7 +69,8 @@ def measure_fleet(
         progress: Called with the name of each step.
 
     Returns:
-        The report. A part that was never measured is None.
+        The report. A part that was never measured is None. After a KeyboardInterrupt it has the
+        complete parts.
 
     Raises:
         UsageError: A program is missing.
@@ -85,5 +86,12 @@ def measure_fleet(
         "growth": lambda: measure_growth(plan.growth, plan.growth_s, plan.keep, progress),
         "month": lambda: measure_month(plan.load.devices, plan.days, plan.keep, progress),
     }
-    measured = {name: (earlier or {}).get(name) for name in PARTS} | {name: measures[name]() for name in PARTS if name in parts}
-    return {**conditions.head(FLEET, "Fleet"), **measured}
+    measured = {name: (earlier or {}).get(name) for name in PARTS}
+    partial = False
+    try:
+        for name in PARTS:
+            if name in parts:
+                measured[name] = measures[name]()
+    except KeyboardInterrupt:
+        partial = True
+    return {**conditions.head(FLEET, "Fleet", partial=partial), **measured}
