@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from helpers.fleets import Signer
+from helpers.fleet.small_server import Signer
 from maskedge.modelfile.precision import bundled_classifier, bundled_detector
 
 

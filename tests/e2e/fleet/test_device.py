@@ -21,8 +21,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from helpers.brokers import Listener, Mosquitto, wait_for
-from helpers.devices import LIVE_DEMO, DeviceProcess
-from helpers.fleets import Fleet, Signer, identity_of
+from helpers.fleet.device_process import LIVE_DEMO, DeviceProcess
+from helpers.fleet.small_server import Fleet, Signer, identity_of
 
 ALL = ("reload", "restart", "snapshot", "privacy", "log_level")
 NAMED = "".join(f'[[camera]]\nname = "{name}"\nsource = "demo"\nlive = true\nloop = true\nfps = 5\n' for name in ("till", "hall"))

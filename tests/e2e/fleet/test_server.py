@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 
 from helpers.brokers import Mosquitto, free_port, wait_for
-from helpers.devices import LIVE_DEMO, DeviceProcess
+from helpers.fleet.device_client import fleet_broker
+from helpers.fleet.device_process import LIVE_DEMO, DeviceProcess
+from helpers.fleet.model_updates import key_pair, same_model
 from helpers.fleet.receiver import HttpReceiver
-from helpers.fleet_device import fleet_broker
-from helpers.model_updates import key_pair, same_model
 from helpers.support import command_line, environment
 from maskedge.modelfile.signature import sign_model
 

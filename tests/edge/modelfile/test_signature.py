@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.model_updates import key_pair, other_contract, other_labels, same_model
+from helpers.fleet.model_updates import key_pair, other_contract, other_labels, same_model
 from helpers.support import write_detector, write_model
 from maskedge.config import load_config
 from maskedge.errors import ModelError, UsageError

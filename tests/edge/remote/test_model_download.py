@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.model_updates import ModelServer
+from helpers.fleet.model_updates import ModelServer
 from maskedge.errors import ModelError, SourceError, UsageError
 from maskedge.remote.model_download import check_address, download
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from helpers.model_updates import key_pair, other_labels, same_model
+from helpers.fleet.model_updates import key_pair, other_labels, same_model
 from maskedge.cli import app, doctor
 from maskedge.config import load_config
 from maskedge.errors import ModelError, UsageError

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.model_updates import key_pair, same_model
+from helpers.fleet.model_updates import key_pair, same_model
 from helpers.support import ROOT
 from maskedge.errors import ModelError, OutputError
 from maskedge.modelfile.signature import ModelSignature, sign_model

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers.model_updates import (
+from helpers.fleet.model_updates import (
     ModelServer,
     disagreeing,
     failing,

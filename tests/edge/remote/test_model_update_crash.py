@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.model_updates import ModelServer, key_pair, offer, same_model
+from helpers.fleet.model_updates import ModelServer, key_pair, offer, same_model
 from helpers.support import ROOT, environment
 from maskedge.errors import MaskedgeError
 from maskedge.remote.model_trial import TrialLimits
@@ -21,7 +21,7 @@ CHILD = """
 import json, os, signal, sys
 sys.path.insert(0, "tests")
 from pathlib import Path
-from helpers.model_updates import running
+from helpers.fleet.model_updates import running
 from maskedge.remote.model_store import ModelStore
 from maskedge.remote.model_trial import TrialLimits
 from maskedge.remote.model_update import ModelUpdater

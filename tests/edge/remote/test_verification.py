@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from helpers.fleets import Signer, identity_of
+from helpers.fleet.small_server import Signer, identity_of
 from maskedge.remote.verification import LARGEST_COMMAND, RefusedError, UnverifiedError, check_time, read_command
 
 

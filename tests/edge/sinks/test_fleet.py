@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from helpers.brokers import Listener, Mosquitto, wait_for
-from helpers.fleets import Fleet
+from helpers.fleet.small_server import Fleet
 from maskedge import OutputError, UsageError
 from maskedge.events import FACE_APPEARED, LINE_CROSSED, Event
 from maskedge.results import FrameResult

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from helpers.brokers import Listener, Mosquitto, wait_for
 from helpers.fleet.commands import NEW, START, ScriptedDevice, commands_of
-from helpers.fleet_device import fleet_broker
+from helpers.fleet.device_client import fleet_broker
 from maskedge_fleet.commands.queue import find_device, queue_command
 from maskedge_fleet.commands.signing import CommandSigner
 from maskedge_fleet.database.tables import Device, Model, Rollout, RolloutDevice

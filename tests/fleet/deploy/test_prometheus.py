@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from helpers.brokers import free_port, wait_for
-from helpers.fleet_device import FleetDevice, Ingest, event, fleet_broker, statistics
+from helpers.fleet.device_client import FleetDevice, Ingest, event, fleet_broker, statistics
 from helpers.monitoring.dashboards import (
     DEPLOY,
     PROMETHEUS,

@@ -13,7 +13,7 @@ from paho.mqtt.publish import single
 from sqlalchemy import make_url
 
 from helpers.brokers import wait_for
-from helpers.fleet_device import Ingest, fleet_broker
+from helpers.fleet.device_client import Ingest, fleet_broker
 from helpers.monitoring.dashboards import POSTGRESQL, Query, alerting, targets, to_sql, utc_now
 from helpers.postgres import PostgreSQL
 from helpers.support import ROOT

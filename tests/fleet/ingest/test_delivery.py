@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from helpers.brokers import Mosquitto, wait_for
-from helpers.fleet_device import FleetDevice, Ingest, event, fleet_broker, statistics
+from helpers.fleet.device_client import FleetDevice, Ingest, event, fleet_broker, statistics
 from helpers.postgres import PostgreSQL
 from maskedge_fleet.database.engine import open_engine
 from maskedge_fleet.database.migrate import migrate

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import func, select
 
 from helpers.brokers import wait_for
-from helpers.fleet_device import FleetDevice, Ingest, event, fleet_broker
+from helpers.fleet.device_client import FleetDevice, Ingest, event, fleet_broker
 from helpers.postgres import USER, PostgreSQL
 from maskedge_fleet.database.engine import open_engine
 from maskedge_fleet.database.migrate import migrate

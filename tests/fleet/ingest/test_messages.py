@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from helpers.fleet_device import event, iso, statistics
+from helpers.fleet.device_client import event, iso, statistics
 from maskedge_fleet.ingest.messages import MAX_BYTES, Parsed, Parser, RawMessage, Refused, parse_message
 from maskedge_fleet.ingest.runner import confirmations, ranges
 

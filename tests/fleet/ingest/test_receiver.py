@@ -10,7 +10,7 @@ from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
 from helpers.brokers import Mosquitto, make_certificates, wait_for
-from helpers.fleet_device import fleet_broker
+from helpers.fleet.device_client import fleet_broker
 from maskedge.errors import UsageError
 from maskedge_fleet.ingest import receiver as module
 from maskedge_fleet.ingest.broker import BrokerSettings, make_client

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, Engine, delete, func, insert, select, text
 from sqlalchemy.event import listens_for
 
-from helpers.fleet_device import event, iso, statistics
+from helpers.fleet.device_client import event, iso, statistics
 from maskedge_fleet.database.engine import open_engine
 from maskedge_fleet.database.migrate import migrate
 from maskedge_fleet.database.tables import (

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import func, select
 
 from helpers.brokers import Listener, Mosquitto, free_port, wait_for
-from helpers.fleet_device import Ingest, fleet_broker
+from helpers.fleet.device_client import Ingest, fleet_broker
 from helpers.support import command_line
 from maskedge_fleet.database.engine import open_engine
 from maskedge_fleet.database.migrate import migrate
