@@ -27,12 +27,11 @@ def load_table(report: Report) -> str:
     first = next((row for _, row in _loads(report)), None)
     if first is None:
         return markdown_table(head, [])
-    loads = [f"{row['load_before']:.1f}" for _, row in _loads(report) if row["load_before"] is not None]
     note = (
         f"{first['devices']:,} devices with statistics every {first['interval_s']:g} s and {first['events_per_s']:g} events/s in "
         "all. Broker, database, ingest and devices ran on this machine. The delay is from the event on the device to the commit "
         "of its row. "
-        f"{machine(report['facts'])}; load average before: {' and '.join(loads)}."
+        f"{machine(report['facts'])}.{_busy(row for _, row in _loads(report))}"
     )
     return f"{markdown_table(head, rows)}\n\n{note}"
 
@@ -43,6 +42,12 @@ def _loads(report: Report) -> Iterable[tuple[str, Report]]:
     if report["crashes"] is not None:
         times = report["crashes"]["kills"]["broker"]
         yield f"{report['crashes']['seconds']:.0f} s, each of broker, database and ingest killed {times} times", report["crashes"]
+
+
+def _busy(rows: Iterable[Report]) -> str:
+    """Return a sentence with the load average of the machine before each measurement."""
+    loads = [f"{row['load_before']:.1f}" for row in rows if row["load_before"] is not None]
+    return f" Load average before: {', '.join(loads)}." if loads else ""
 
 
 def growth_table(report: Report) -> str:
@@ -59,12 +64,13 @@ def growth_table(report: Report) -> str:
             f"{row['devices']:,}",
             f"{row['messages_per_s']:.0f}",
             f"{row['delay_s']['p95']:.2f} s",
-            *(f"{row['parts'][part]['cpu_ms_a_message']:.2f}" for part in _PARTS),
+            *(f"{row['parts'][part]['cpu_ms_a_message']:.3f}" for part in _PARTS),
             *(f"{row['parts'][part]['memory_mb']:.0f}" for part in _PARTS),
         ]
         for row in report["growth"] or ()
     ]
-    return markdown_table(head, rows)
+    note = _busy(report["growth"] or ())
+    return markdown_table(head, rows) + (f"\n\n{note.strip()}" if note else "")
 
 
 def backlog_sentence(report: Report) -> str:
@@ -72,10 +78,11 @@ def backlog_sentence(report: Report) -> str:
     row = report["backlog"]
     if row is None:
         return UNKNOWN
-    costs = ", ".join(f"{name} {row['cpu_ms_an_event'][name]:.2f} ms" for name in ("broker", "database", "ingest"))
+    costs = ", ".join(f"{name} {row['cpu_ms_an_event'][name]:.3f} ms" for name in ("broker", "database", "ingest"))
     return (
         f"A backlog of {row['events']:,} events of {row['devices']:,} devices was stored in {row['seconds']:.1f} s: "
         f"{row['events_per_s']:,} events/s with one ingest; {row['lost']} lost, {row['doubled']} doubled. CPU an event: {costs}."
+        f"{_busy([row])}"
     )
 
 
@@ -97,7 +104,7 @@ def month_table(report: Report) -> str:
     if month is None:
         return markdown_table(head, rows)
     size = f"{month['minute_rows']:,} minutes, {month['gigabytes']:.1f} GB"
-    return f"{markdown_table(head, rows)}\n\n{month['devices']:,} devices, {month['days']} days: {size}."
+    return f"{markdown_table(head, rows)}\n\n{month['devices']:,} devices, {month['days']} days: {size}.{_busy([month])}"
 
 
 def capacity_table(report: Report, devices: int = 100_000) -> str:
