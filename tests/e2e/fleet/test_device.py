@@ -380,14 +380,15 @@ def test_every_event_and_count_of_a_killed_device_reaches_the_fleet(
         before = len(counted())
         wait_for(lambda before=before: len(counted()) > before, "the counts of faces")
         broker.stop(signal.SIGKILL)
-        known = len(arrived())
-        wait_for(lambda known=known: len(_events(tmp_path)) > known, "more events")
+        confirmed = len(arrived())
+        wait_for(lambda confirmed=confirmed: len(_events(tmp_path)) > confirmed, "more events")
         needed = _events(tmp_path)
         time.sleep(0.3)  # an event is in the file before it is in the spool
         device.kill()
+        known = len(_events(tmp_path))
         broker.start()
         device.start()
-    wait_for(lambda: len(_events(tmp_path)) > len(needed), "more events")
+    wait_for(lambda: len(_events(tmp_path)) > known, "events of the new process")
     assert device.end() == 143
     device.start()
     last = _events(tmp_path)[-1]

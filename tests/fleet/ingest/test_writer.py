@@ -240,7 +240,7 @@ def add_command(engine: Engine, number: str) -> None:
     write(engine, message("door/availability", b"online"))
     with engine.begin() as connection:
         device = connection.scalar(select(Device.id))
-        values = {"kind": "reload", "sequence": 1, "token": "t", "created": NOW, "expires": NOW, "state": "sent"}
+        values = {"kind": "reload", "sequence": 1, "token": "t", "created": NOW, "expires": NOW, "due": NOW, "state": "sent"}
         connection.execute(insert(Command).values(id=number, device_id=device, **values))
 
 
