@@ -23,6 +23,7 @@ def write_plot(report: Report, path: Path) -> None:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.ticker import FuncFormatter
     except ImportError as error:
         raise UsageError(f"matplotlib is not installed: install the extra train: {install_command('train')}.") from error
     rows = report["growth"]
@@ -37,6 +38,9 @@ def write_plot(report: Report, path: Path) -> None:
             axes.plot(devices, [row["parts"][part][key] for row in rows], marker=marker, label=part)
         axes.set_xscale("log")
         axes.set_yscale("log")
+        axes.set_xticks(devices, labels=[f"{count:,}" for count in devices])
+        axes.minorticks_off()
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.set_xlabel("devices")
         axes.set_ylabel(title)
         axes.grid(visible=True, which="both", alpha=0.25)
