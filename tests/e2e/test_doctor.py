@@ -136,3 +136,10 @@ def test_the_section_of_a_fleet_is_checked(command, tmp_path: Path) -> None:  # 
         done = command("edge-doctor", "--config", file)
         assert line in done.stdout, done.stdout
         assert done.returncode == line.startswith("FAIL")
+
+
+def test_an_alert_rule_that_edge_run_would_refuse_is_refused(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "edge.toml").write_text('[source]\nuri = "demo"\n[[alerts]]\nname = "a"\nwhen = "mask_visible"\n')
+    done = command("edge-doctor", "--config", tmp_path / "edge.toml")
+    assert done.returncode == 2
+    assert "when = 'mask_visible' is unknown" in done.stderr

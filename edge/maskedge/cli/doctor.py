@@ -62,6 +62,7 @@ def main(model: Path | None, file: Path | None) -> None:
         lambda: _accelerators(model),
         _updates,
         _display,
+        lambda: _rules(file),
         lambda: _fleet(file),
         lambda: _cameras(file),
     )
@@ -247,6 +248,25 @@ def _display() -> Iterator[Finding]:
         if problem
         else Finding("ok", "display available")
     )
+
+
+def _rules(file: Path | None) -> Iterator[Finding]:
+    """Check the zones, lines and alert rules of each camera, as `edge-run` does at its start."""
+    if file is None:
+        return
+    try:
+        from maskedge.alerts.registry import check_rules
+        from maskedge.config import load_config
+        from maskedge.tracking.lines import parse_lines
+        from maskedge.zones import Zones
+    except ImportError:
+        return  # reported by an earlier check
+    loaded = load_config(file.expanduser())
+    for config in loaded.cameras or (loaded.config,):
+        parse_lines(config.lines)
+        check_rules(config.alerts, Zones.parse(config.zones.roi))
+    if rules := len(loaded.config.alerts):
+        yield Finding("ok", f"{rules} alert rule{'' if rules == 1 else 's'}")
 
 
 def _fleet(file: Path | None) -> Iterator[Finding]:
