@@ -188,7 +188,7 @@ def test_brackets_and_dots_in_texts_are_no_depth(tmp_path: Path) -> None:
 def test_no_exception_but_a_sentence_leaves_a_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for error in (MemoryError(), OverflowError("too large"), RecursionError("deep"), KeyError("x"), AssertionError()):
         with monkeypatch.context() as patch:
-            patch.setattr("maskedge.config._read_toml", raising(error))
+            patch.setattr("maskedge.config.read_toml", raising(error))
             with pytest.raises(UsageError, match=f"cannot be used \\({type(error).__name__}"):
                 load_config(write(tmp_path, ""), {})
 

@@ -30,4 +30,6 @@ for detector in haar cnn; do
     --source "$CLIPS/four_people_putting_masks_on.mp4" \
     --json "$RESULTS/rates-$detector.json" --overwrite
 done
+# Needs mosquitto, postgresql and a quiet machine; an hour.
+edge-bench fleet --json "$RESULTS/fleet.json" --plot docs/fleet-scale.png --overwrite
 edge-bench tables

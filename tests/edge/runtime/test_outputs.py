@@ -272,7 +272,7 @@ def test_logs_of_somebody_else_are_not_removed(tmp_path: Path) -> None:
     (tmp_path / "logs" / "events.out.tfevents.1").touch()
     check_out(tmp_path, ("last.ckpt",), resume=False, overwrite=False)
     (tmp_path / "logs" / "access.log").touch()
-    with pytest.raises(UsageError, match="more than TensorBoard's logs"):
+    with pytest.raises(UsageError, match="more than logs of trainings"):
         check_out(tmp_path, ("last.ckpt",), resume=False, overwrite=True)
     (tmp_path / "logs" / "access.log").unlink()
     (tmp_path / "last.ckpt").touch()

@@ -158,9 +158,9 @@ def screen(tmp_path: Path) -> Iterator[str]:
     """A real X server with no screen behind it."""
     if not shutil.which("Xvfb"):
         pytest.skip("Xvfb is not installed")
-    with subprocess.Popen(
-        ["Xvfb", "-displayfd", "1", "-screen", "0", "1024x768x24"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as server:
+    # Without -noreset, the server refuses clients for a moment after its last one has left.
+    command = ["Xvfb", "-displayfd", "1", "-noreset", "-screen", "0", "1024x768x24"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         assert server.stdout is not None
         yield f":{server.stdout.readline().strip()}"
         server.terminate()

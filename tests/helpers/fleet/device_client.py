@@ -18,8 +18,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from .brokers import Mosquitto, wait_for
-from .support import ROOT, command_line, environment
+from helpers.brokers import Mosquitto, wait_for
+from helpers.support import ROOT, command_line, environment
 
 _OWN = ("listener", "persistence", "max_queued_messages", "allow_anonymous", "password_file", "acl_file")
 """Options of the delivered configuration that a test replaces."""

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from types import TracebackType
 
-from .support import command_line, environment
+from helpers.support import command_line, environment
 
 LIVE_DEMO = '[source]\nuri = "demo"\nlive = true\nloop = true\nfps = 10\n'
 

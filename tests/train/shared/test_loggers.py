@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from maskedge.errors import UsageError
-from maskedge_train.shared.loggers import open_logger
+from maskedge_train.shared.engine import open_logger
 
 
 def test_csv_has_a_row_for_each_step(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,17 +18,20 @@ import numpy.typing as npt
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger
 from torch import nn
 from torch.utils.data import Sampler
 
 from maskedge.errors import UsageError
 from maskedge_train.shared.checkpoint import read_checkpoint, write_checkpoint
-from maskedge_train.shared.loggers import open_logger
 
 # Numbers of malloc.h (mallopt(3)).
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGEST_KEPT = 32 << 20
 """The largest threshold that glibc accepts, in bytes."""
+
+EXPERIMENT = "maskedge"
+"""Name of the experiment at MLflow, unless MLFLOW_EXPERIMENT_NAME names another one."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Engine:
             over all (DDP).
         nodes: Number of machines. torchrun or a cluster launcher starts the same command on each.
         progress: Show progress bars.
-        loggers: Where the losses and figures of each epoch go (`LOGGERS`).
+        loggers: Where the losses and figures of each epoch go (`open_logger`).
     """
 
     epochs: int
@@ -183,6 +187,32 @@ def check_resume(checkpoint: Path, recipe: Mapping[str, Any]) -> None:
             f"{checkpoint} cannot be resumed with another recipe: {'; '.join(differing)}. Repeat the first command, or start a new "
             "training in another --out."
         )
+
+
+def open_logger(name: str, out: Path) -> Logger:
+    """Return a logger of Lightning.
+
+    Args:
+        name: `tensorboard`, `csv` or `mlflow`.
+        out: Folder of the training. `tensorboard` and `csv` write into its folder `logs`. Its name is
+            the name of the run at MLflow, whose server is in MLFLOW_TRACKING_URI.
+
+    Raises:
+        UsageError: The package mlflow is missing, or no server is named.
+    """
+    if name == "csv":
+        return CSVLogger(out, name="", version="logs")
+    if name != "mlflow":
+        return TensorBoardLogger(out, name="", version="logs")
+    server = os.environ.get("MLFLOW_TRACKING_URI")
+    if not server:
+        raise UsageError("--logger mlflow needs a server: set MLFLOW_TRACKING_URI, such as http://mlflow.example.org:5000.")
+    experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+    try:
+        logger = MLFlowLogger(experiment, run_name=out.name, tracking_uri=server)
+    except ModuleNotFoundError as error:
+        raise UsageError("--logger mlflow needs the package mlflow: pip install mlflow-skinny.") from error
+    return logger
 
 
 def build_trainer(
