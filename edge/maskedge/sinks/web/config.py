@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,6 +94,26 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def is_own_host(host: str, names: Collection[str]) -> bool:
+    """Return True if a header `Host` names this server: an IP address, or one of its names.
+
+    The page of another site may let its own name lead to this machine (DNS rebinding). A browser then
+    sends that name.
+
+    Args:
+        host: Value of the header, with or without a port.
+        names: Names of the server, in lower case.
+    """
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    if name.lower() in names:
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def read_token(config: WebConfig) -> str | None:

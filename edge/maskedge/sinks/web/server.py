@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import socket
 from base64 import b64decode
@@ -14,6 +13,7 @@ from hmac import compare_digest
 from http import HTTPStatus
 from typing import TypeAlias
 
+from .config import is_own_host
 from .http import LONGEST_LINE, Feed, HttpError, Request, Response, read_request, refuse
 
 Handler: TypeAlias = "Callable[[Request], Response | Awaitable[Response]]"
@@ -55,7 +55,7 @@ class Guard:
         if self._token is None:
             # Another site could point its own name at 127.0.0.1 (DNS rebinding) and read the
             # responses.
-            if not self._is_own(request.headers.get("host", "localhost")):
+            if not is_own_host(request.headers.get("host", "localhost"), self._hosts):
                 raise HttpError(
                     HTTPStatus.MISDIRECTED_REQUEST,
                     "This host name is not allowed: use the address, add the name to web.hosts, or set a token.",
@@ -73,16 +73,6 @@ class Guard:
                 "A token is required: it is the password, with any user name.",
                 (("WWW-Authenticate", 'Basic realm="maskedge", charset="UTF-8"'),),
             )
-
-    def _is_own(self, host: str) -> bool:
-        name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-        if name.lower() in self._hosts:
-            return True
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return True
 
 
 class Server:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import logging
 import socket
@@ -12,7 +11,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from maskedge.sinks.web.config import is_loopback, parse_address
+from maskedge.sinks.web.config import is_loopback, is_own_host, parse_address
 from maskedge_fleet.access.rates import RateLimits
 from maskedge_fleet.settings import ServerConfig
 
@@ -93,7 +92,7 @@ class Protection:
             await _send_error(send, 413, f"The body is larger than {request.most // 1024} KiB.")
 
     def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str, dict[str, str]] | None:
-        if self._checks_host and not self._is_own(headers.get("host", "")):
+        if self._checks_host and not is_own_host(headers.get("host", ""), self._hosts):
             return 421, "This host name is not allowed: use the address, or add the name to hosts in [server].", {}
         length = headers.get("content-length", "0")
         most = MOST_UPLOAD if scope["path"] in UPLOADS else MOST_BODY
@@ -104,16 +103,6 @@ class Protection:
             if wait:
                 return 429, f"Too many requests: try again in {wait} s.", {"Retry-After": str(wait)}
         return None
-
-    def _is_own(self, host: str) -> bool:
-        name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-        if name.lower() in self._hosts:
-            return True
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return True
 
 
 class _Request:
