@@ -33,7 +33,7 @@ test: $(VENV)/.dev  ## Install the dev extras (0.5 GB; TORCH_INDEX=... chooses P
 
 test-all: $(VENV)/.dev  ## Run all tests: those of `make test`, then the slow ones; measure the coverage
 	$(MAKE) test PYTEST="--cov --cov-report= --cov-fail-under=0"
-	$(BIN)/python -m pytest -m slow --cov --cov-append -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m slow --cov --cov-append $(IN_PARALLEL)
 
 test-edge: $(VENV)/.edge  ## Install the test extras (0.1 GB, no PyTorch) and run the tests of the runtime
 	$(BIN)/python -m pytest $(IN_PARALLEL) tests/edge tests/e2e

@@ -7,7 +7,7 @@ COPY requirements/edge.txt /src/requirements/
 RUN python3 -m venv --without-pip /opt/maskedge && python3 -m venv /opt/tools && /opt/tools/bin/pip --python /opt/maskedge/bin/python install --quiet --no-compile --require-hashes -r /src/requirements/edge.txt
 COPY pyproject.toml hatch_build.py hatch_metadata.py README.md CHANGELOG.md LICENSE /src/
 COPY edge /src/edge
-RUN /opt/tools/bin/pip --python /opt/maskedge/bin/python install --quiet --no-compile --no-deps /src
+RUN /opt/tools/bin/pip --python /opt/maskedge/bin/python install --quiet --no-compile --no-deps /src && find /opt/maskedge/lib -type d -name tests -prune -exec rm -rf {} +
 
 FROM debian:trixie-slim
 ENV DEBIAN_FRONTEND=noninteractive

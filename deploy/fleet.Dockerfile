@@ -8,7 +8,7 @@ RUN python3 -m venv --without-pip /opt/maskedge && python3 -m venv /opt/tools &&
 COPY pyproject.toml hatch_build.py hatch_metadata.py README.md CHANGELOG.md LICENSE /src/
 COPY edge /src/edge
 COPY fleet /src/fleet
-RUN /opt/tools/bin/pip --python /opt/maskedge/bin/python install --quiet --no-compile --no-deps /src /src/fleet
+RUN /opt/tools/bin/pip --python /opt/maskedge/bin/python install --quiet --no-compile --no-deps /src /src/fleet && find /opt/maskedge/lib -type d -name tests -prune -exec rm -rf {} +
 
 FROM debian:trixie-slim
 ENV DEBIAN_FRONTEND=noninteractive

@@ -85,6 +85,8 @@ def _copy_base(suite: str, folder: Path, name: str) -> Path:
         make_root(base, suite, ())
         for path in NOT_IN_SLIM:
             shutil.rmtree(base / path, ignore_errors=True)
+        excluded = "".join(f"path-exclude /{path}/*\n" for path in NOT_IN_SLIM if path.startswith("usr/"))
+        (base / "etc/dpkg/dpkg.cfg.d/slim").write_text(excluded, encoding="utf-8")
         (base / "var/cache/apt/archives/partial").mkdir(parents=True)
         (base / "var/lib/apt/lists/partial").mkdir(parents=True)
     shutil.rmtree(root, ignore_errors=True)
