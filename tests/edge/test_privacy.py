@@ -231,7 +231,6 @@ def test_statistics_contain_neither_positions_nor_identities(
 ) -> None:
     """Every text that a run writes or sends. Without the option the same texts hold both, so that the test is worth something."""
     broker, hook = Mosquitto(tmp_path / "broker"), Hook()
-    broker.start()
     listener = Listener(broker.port, "#")
     script = tmp_path / "keep.py"
     script.write_text(f"import sys; open({str(tmp_path / 'command.jsonl')!r}, 'a').write(sys.stdin.read())")
