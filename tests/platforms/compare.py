@@ -17,7 +17,10 @@ from maskedge.sources import demo
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path(__file__).with_name("outputs.py")
 TOLERANCE = 1e-4
-"""Largest accepted difference of a probability."""
+"""Largest accepted difference of a probability of a float32 model."""
+INT8_TOLERANCE = 1e-3
+"""The same of an int8 model: an activation between two steps of 8 bits may be rounded up on one
+processor and down on another."""
 EVERY = 10
 """Step between the compared frames of the clip."""
 
@@ -54,26 +57,27 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
     for name, own in ours["models"].items():
         other = theirs["models"][name]
         worst, changed, compared = 0.0, 0, 0
+        tolerance = INT8_TOLERANCE if ".int8." in name else TOLERANCE
         for index, rows in own["probabilities"].items():
             a, b = np.array(rows), np.array(other["probabilities"][index])
             if len(a):
                 worst = max(worst, float(np.abs(a - b).max()))
                 changed += int((a.argmax(axis=1) != b.argmax(axis=1)).sum())
                 compared += len(a)
-        same = sum(_same(own["faces"][index], other["faces"][index]) for index in own["faces"])
+        same = sum(_same(own["faces"][index], other["faces"][index], tolerance) for index in own["faces"])
         print(
             f"  {name}: self-test {other['selftest']['worst']:.1e}; {compared} known faces, largest difference {worst:.1e}, "
             f"{changed} labels changed; pipeline: {same} of {len(own['faces'])} frames with the same faces"
         )
-        if not other["selftest"]["passed"] or not worst <= TOLERANCE or changed or same < len(own["faces"]):
+        if not other["selftest"]["passed"] or not worst <= tolerance or changed or same < len(own["faces"]):
             wrong.append(name)
     return wrong
 
 
-def _same(ours: list[list[Any]], theirs: list[list[Any]]) -> bool:
+def _same(ours: list[list[Any]], theirs: list[list[Any]], tolerance: float) -> bool:
     """Return True if boxes are equal to half a pixel, labels equal, and scores within tolerance."""
     return len(ours) == len(theirs) and all(
-        a[4] == b[4] and np.allclose(a[:4], b[:4], atol=0.5) and abs(a[5] - b[5]) <= TOLERANCE
+        a[4] == b[4] and np.allclose(a[:4], b[:4], atol=0.5) and abs(a[5] - b[5]) <= tolerance
         for a, b in zip(ours, theirs, strict=True)
     )
 
