@@ -22,6 +22,12 @@ COMMANDS = {
     "simulate": "Simulate devices.",
 }
 """Name of each command and module, and its help."""
+_LIBRARIES = ("alembic", "fastapi", "jwt", "limits", "paho", "prometheus_client", "sqlalchemy", "uvicorn")
+"""Libraries of the extra. The commands load them when they are used, too late for a clear message."""
+
+for _library in _LIBRARIES:
+    if find_spec(_library) is None:
+        raise ModuleNotFoundError(f"no module {_library}", name=_library)
 
 
 class _Commands(CommandGroup):
@@ -29,7 +35,7 @@ class _Commands(CommandGroup):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands."""
-        return [name for name in COMMANDS if find_spec(f"{__name__}.{name}")]
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command."""
