@@ -64,11 +64,14 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
                 worst = max(worst, float(np.abs(a - b).max()))
                 changed += int((a.argmax(axis=1) != b.argmax(axis=1)).sum())
                 compared += len(a)
-        same = sum(_same(own["faces"][index], other["faces"][index], tolerance) for index in own["faces"])
+        differing = [index for index in own["faces"] if not _same(own["faces"][index], other["faces"][index], tolerance)]
+        same = len(own["faces"]) - len(differing)
         print(
             f"  {name}: self-test {other['selftest']['worst']:.1e}; {compared} known faces, largest difference {worst:.1e}, "
             f"{changed} labels changed; pipeline: {same} of {len(own['faces'])} frames with the same faces"
         )
+        for index in differing:
+            print(f"    frame {index}: {own['faces'][index]} here, {other['faces'][index]} there")
         if not other["selftest"]["passed"] or not worst <= tolerance or changed or same < len(own["faces"]):
             wrong.append(name)
     return wrong
