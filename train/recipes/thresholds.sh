@@ -22,7 +22,8 @@ edge-bench thresholds "${PICTURES[@]}" --backgrounds "$TRAIN_BACKGROUNDS" \
 annotate --thresholds "$RESULTS/thresholds.json"
 # At the threshold `balanced` of the annotated file.
 edge-bench attributes "${PICTURES[@]}" \
-  --test-scenes "${DEV_FOREHEAD%=*}" --json "$RESULTS/attributes.json" --overwrite
+  --test-scenes "${DEV_FOREHEAD%=*}" --attributes "$RESULTS/face_attributes.csv" \
+  --json "$RESULTS/attributes.json" --overwrite
 # The same pictures with the models of before, which had seen no picture of more.csv.
 mkdir -p "$RUNS/before"
 for name in haar.xml edgeface.onnx edgenet.onnx; do

@@ -79,7 +79,7 @@ def measure_attributes(
         pictures: The pictures. Backgrounds are ignored.
         scorers: The pipelines.
         given: CSV file with attributes that cannot be measured, such as glasses
-            (`read_attributes`).
+            (`read_attributes`). `skin: dark` is the group `dark` of the attribute `skin`.
         progress: Called after each picture with the total number of pictures.
 
     Raises:
@@ -251,7 +251,8 @@ class _GroupCounts:
         for row, truth in enumerate(truths):
             for known in given:
                 if box_iou(known.box, truth.box) >= _SAME_BOX:
-                    groups[row][f"given: {known.label}"] = "yes"
+                    attribute, _, group = known.label.partition(": ")
+                    groups[row][f"by hand: {attribute}"] = group or "yes"
         of_truth = dict(zip(map(id, truths), groups, strict=True))
         for labels, faces in ((TWO, two), (THREE, three)):
             self._add(labels, number, truths, faces, own.scale, of_truth, measure)

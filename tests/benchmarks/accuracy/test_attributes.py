@@ -108,15 +108,16 @@ def test_a_group_that_falls_is_marked(labelled: Path, monkeypatch: pytest.Monkey
 def test_attributes_given_by_hand_are_joined_by_box(command, labelled: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     name, *box, _ = (labelled / "scenes.csv").read_text().splitlines()[1].split(",")
     given = tmp_path / "given.csv"
-    given.write_text("image,xmin,ymin,xmax,ymax,attribute\n" + ",".join([name, *box, "glasses"]) + "\n")
+    rows = [",".join([name, *box, attribute]) for attribute in ("glasses", "skin: dark")]
+    given.write_text("\n".join(["image,xmin,ymin,xmax,ymax,attribute", *rows, ""]))
     done = command(
         *("edge-bench", "attributes", "--scenes", labelled / "scenes.csv", "--detector", "cnn", "--attributes", given),
         *("--json", tmp_path / "r.json"),
     )
     assert done.returncode == 0, done.stderr
     (row,) = json.loads((tmp_path / "r.json").read_text())["rows"]
-    (group,) = [group for group in row["groups"] if group["attribute"] == "given: glasses"]
-    assert group["two_labels"]["faces"] == 1
+    groups = {(group["attribute"], group["group"]): group["two_labels"]["faces"] for group in row["groups"]}
+    assert groups["by hand: glasses", "yes"] == groups["by hand: skin", "dark"] == 1
     given.write_text(given.read_text().replace(name, "other.png"))
     with pytest.raises(UsageError, match=r"names other\.png, which is not among the measured pictures"):
         measure_attributes(collect_pictures([labelled / "scenes.csv"]), [Scorer("cnn")], given=given)
