@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .peers
+# A base environment without bytecode takes 30 MB less; Python writes what a program uses at its start.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 PREFLIGHT := tests/platforms/preflight.py
 # Another index for PyTorch: make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -66,7 +67,7 @@ compat: $(VENV)/.base  ## Run the bundled models on the oldest and newest onnxru
 accelerators: $(VENV)/.base  ## Try the bundled models with the OpenVINO build of onnxruntime (x86-64)
 	$(BIN)/python tests/platforms/accelerators.py
 
-arm64: $(VENV)/.base  ## Run the bundled models on emulated aarch64 (needs qemu-user-static, debootstrap)
+arm64: $(VENV)/.base  ## Run the bundled models on emulated aarch64 (needs root, qemu-user-static, debootstrap)
 	$(BIN)/python tests/platforms/arm64.py
 
 bare:  ## Run the README's commands on bare Debian systems, as an ordinary user (needs root, debootstrap)
@@ -87,8 +88,10 @@ site: $(VENV)/.dev  ## Build the documentation site: out/site
 
 # uv (https://docs.astral.sh/uv) resolves for every platform and Python at once.
 UV ?= uv
-LOCK = $(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-annotate --custom-compile-command "make requirements"
-requirements:  ## Update the pinned requirements with hashes: requirements/*.txt (needs uv)
+# It keeps the versions in these files: make requirements UPGRADE=--upgrade takes the newest.
+UPGRADE ?=
+LOCK = $(UV) pip compile $(UPGRADE) --quiet --universal --python-version 3.10 --generate-hashes --no-annotate --custom-compile-command "make requirements"
+requirements:  ## Write the pinned requirements with hashes: requirements/*.txt (needs uv; UPGRADE=--upgrade takes newer versions)
 	cd requirements && $(LOCK) edge.in --override edge-overrides.txt --no-emit-package maskedge -o edge.txt
 	cd requirements && $(LOCK) ../pyproject.toml --extra fleet --override edge-overrides.txt edge.in --no-emit-package maskedge -o fleet.txt
 	cd requirements && $(LOCK) ../pyproject.toml --extra dev -c ../constraints.txt --override ci-overrides.txt --no-emit-package maskedge -o ci.txt
@@ -114,7 +117,7 @@ $(VENV)/bin/python $(PEERS)/bin/python:
 
 $(VENV)/.base: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(BIN)/python $(PREFLIGHT) base
-	$(PIP) -e .
+	$(PIP) --no-compile -e .
 	@touch $@
 
 $(VENV)/.edge: pyproject.toml constraints.txt | $(VENV)/bin/python

@@ -26,6 +26,8 @@ from images import build_image
 SUITES = ("bookworm", "trixie")
 LARGEST_IMAGE = 450
 """Largest image of the device, in megabytes."""
+LARGEST_BASE = 330
+"""Largest base environment, in megabytes on disk."""
 LARGEST_WHEEL = 1.8
 """Largest wheel of the device, in megabytes."""
 TOOLS = ("build", "twine", "cyclonedx-bom", "check-jsonschema", "PyYAML")
@@ -178,24 +180,31 @@ def try_files(folder: Path) -> None:
 
 
 def try_size(folder: Path) -> None:
-    """Measure the base environment, with and without windows."""
-    for name, packages in (("opencv-python", (ROOT,)), ("opencv-python-headless", None)):
-        place = folder / f"size-{name}"
-        if packages:
-            venv(place, *packages, pip=False)
-        else:
-            run(["cp", "-a", folder / "size-opencv-python", place])
-            python = place / "bin/python"
-            run([sys.executable, "-m", "pip", "--python", python, "uninstall", "--quiet", "--yes", "opencv-python"])
-            run([sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "opencv-python-headless>=4.10,<5"])
+    """Measure the base environment as `make run` installs it, with the newest packages, and without windows."""
+    pinned = ("--no-compile", "-c", ROOT / "constraints.txt")
+    headless = "opencv-python-headless>=4.10,<5"
+    for number, (name, options, windows) in enumerate(
+        (
+            ("as make run installs it", pinned, True),
+            ("the same without windows", pinned, False),
+            ("newest packages, with bytecode", (), True),
+        )
+    ):
+        place = folder / f"size-{number}"
+        venv(place, *options, ROOT, pip=False)
+        if not windows:
+            pip = [sys.executable, "-m", "pip", "--python", place / "bin/python"]
+            run([*pip, "uninstall", "--quiet", "--yes", "opencv-python"])
+            run([*pip, "install", "--quiet", "--disable-pip-version-check", "--no-compile", headless])
+        run([place / "bin/edge-run", "--source", "demo", "--max-frames", "5", "--no-show", "--events", folder / f"{number}.jsonl"])
         total = size_of(place)
         (site,) = place.glob("lib/python3*/site-packages")
         parts = {part: sum(map(size_of, site.glob(f"{part}*"))) for part in ("cv2", "opencv", "onnxruntime", "numpy", "maskedge")}
         parts["cv2"] += parts.pop("opencv")
-        print(
-            f"  base environment with {name}: {total:.0f} MB ("
-            + ", ".join(f"{part} {size:.0f}" for part, size in parts.items())
-            + ")"
+        shares = ", ".join(f"{part} {size:.0f}" for part, size in parts.items())
+        print(f"  base environment, {name}: {total:.0f} MB ({shares})")
+        check(
+            true=number > 0 or total <= LARGEST_BASE, message=f"the base environment has {total:.0f} MB, more than {LARGEST_BASE}."
         )
 
 
