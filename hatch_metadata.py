@@ -40,21 +40,22 @@ def project_urls(repository: str) -> dict[str, str]:
 
 
 class RepositoryMetadata(MetadataHookInterface):
-    """Set `readme` and `urls`, from the key `repository` or from the repository that a GitHub workflow runs in.
+    """Set `urls`, and `readme` if it is dynamic, from the key `repository` or the repository that a GitHub workflow runs in.
 
     Without either, as in a clone without a host, links stay relative and there are no URLs.
     """
 
     def update(self, metadata: dict[str, Any]) -> None:
         """Set the dynamic fields of the project. A source distribution already has them."""
-        if "readme" in metadata:
+        if (Path(self.root) / "PKG-INFO").is_file():
             return
         repository = self.config.get("repository", "") or _of_workflow()
-        text = (Path(self.root) / "README.md").read_text(encoding="utf-8")
-        metadata["readme"] = {
-            "content-type": "text/markdown",
-            "text": absolute_links(text, repository) if repository else text,
-        }
+        if "readme" not in metadata:
+            text = (Path(self.root) / "README.md").read_text(encoding="utf-8")
+            metadata["readme"] = {
+                "content-type": "text/markdown",
+                "text": absolute_links(text, repository) if repository else text,
+            }
         if repository:
             metadata["urls"] = project_urls(repository)
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Creates the passwords and keys of the other containers, once. Each file is readable by its user only.
+# Creates the passwords of the other containers, once. Each file is readable by its user only.
 set -eu
 umask 077
 new() { # FILE OWNER: a password of 32 random characters
@@ -12,8 +12,9 @@ new device 10001       # the device at the broker
 new fleet 10001        # edge-fleet at the broker
 new postgres 10001     # edge-fleet at the database
 new grafana 472        # the user admin of Grafana
+new reader 70          # Grafana at the database
 # The database reads its own copy, and Prometheus and Grafana theirs.
-for copy in "postgres postgres-server 999" "postgres postgres-grafana 472" "token token-prometheus 65534"; do
+for copy in "postgres postgres-server 70" "reader reader-grafana 472" "token token-prometheus 65534"; do
   set -- $copy
   cp "/secrets/$1" "/secrets/$2" && chown "$3" "/secrets/$2"
 done
@@ -24,4 +25,6 @@ if [ ! -s /secrets/passwd ]; then
   mosquitto_passwd -U /secrets/passwd.part
   mv /secrets/passwd.part /secrets/passwd
 fi
-chown 1883 /secrets/passwd
+# A copy, because Mosquitto wants a file that its user alone reads.
+cp /fleet.acl /secrets/acl
+chown 1883:1883 /secrets/passwd /secrets/acl

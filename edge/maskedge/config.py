@@ -338,7 +338,7 @@ MOST_CAMERAS = 32
 OF_THE_PROCESS = (
     *("device", "fleet", "model", "log", "history", "detect.detector", "detect.cascade", "detect.detector_model", "limits.threads"),
     *("limits.cpu_budget", "output.show", "web.serve", "web.token", "web.token_file", "web.hosts", "web.max_clients"),
-    "web.allow_remote",
+    *("web.allow_remote", "web.proxy"),
 )
 """Sections and keys that are the same for all cameras of a process."""
 

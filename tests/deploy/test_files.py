@@ -73,6 +73,7 @@ def test_first_start_creates_each_password_once(tmp_path: Path) -> None:
     secrets = tmp_path / "secrets"
     secrets.mkdir()
     script = (DEPLOY / "compose" / "first-start.sh").read_text(encoding="utf-8").replace("/secrets", str(secrets))
+    script = script.replace("/fleet.acl", str(DEPLOY / "mosquitto" / "fleet.acl"))
     found = []
     for _ in range(2):
         done = subprocess.run(
@@ -82,8 +83,8 @@ def test_first_start_creates_each_password_once(tmp_path: Path) -> None:
         found.append({path.name: path.read_text() for path in secrets.iterdir()})
         assert all(path.stat().st_mode & 0o077 == 0 for path in secrets.iterdir())
     assert found[0] == found[1]
-    passwords = [found[0][name].strip() for name in ("token", "device", "fleet", "postgres", "grafana")]
-    assert len({*passwords}) == 5
+    passwords = [found[0][name].strip() for name in ("token", "device", "fleet", "postgres", "grafana", "reader")]
+    assert len({*passwords}) == 6
     assert all(len(password) >= 32 for password in passwords)
 
 
@@ -120,6 +121,7 @@ def test_options_of_the_add_on_are_settings_of_edge_run(supervisor: str, monkeyp
     assert config.source.uri == "rtsp://camera/1"
     assert config.detect.detector == "cnn"
     assert config.privacy.anonymize
+    assert config.sections["web"].proxy == "172.30.32.2"
     assert config.sections["mqtt"].url == "mqtt://core-mosquitto:1883"
     assert config.sections["mqtt"].discovery
     assert start.find_broker("wrong", supervisor) == {}
@@ -146,6 +148,21 @@ def test_a_release_needs_a_version_a_section_of_the_changelog_and_signatures(tmp
     release.write_version(tmp_path, "1.2.3")
     for name in release.PLACES:
         assert "1.2.3" in (tmp_path / name).read_text(), name
+
+
+@pytest.mark.parametrize("change", ["missing", "repeated"])
+def test_a_release_writes_no_version_unless_each_file_has_all_its_places(tmp_path: Path, change: str) -> None:
+    release = load(ROOT / "tests" / "platforms" / "release.py")
+    texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in release.PLACES}
+    line = 'dependencies = ["maskedge==0.0.0"]\n'
+    fleet = re.sub(r"(?m)^dependencies = .*\n", "" if change == "missing" else line + line, texts["fleet/pyproject.toml"])
+    texts["fleet/pyproject.toml"] = fleet
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"error: fleet/pyproject.toml must have one line .* and has [02]\.$"):
+        release.write_version(tmp_path, "1.2.3")
+    assert {name: (tmp_path / name).read_text(encoding="utf-8") for name in texts} == texts
 
 
 def test_requirements_have_hashes() -> None:

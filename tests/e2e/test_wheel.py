@@ -126,3 +126,15 @@ def test_links_of_the_readme_work_on_a_package_index(device: Path, tmp_path: Pat
         assert "](https://git.example/some/one/blob/HEAD/docs/results.md)" in text
         assert not re.search(r"\]\((?!https://)", text)
         assert "Issues, https://git.example/some/one/issues" in metadata.get_all("Project-URL", [])
+
+
+def test_all_projects_have_the_same_links(tmp_path: Path) -> None:
+    projects = [ROOT, ROOT / "workstation", ROOT / "fleet"]
+    repository = {"GITHUB_SERVER_URL": "https://git.example", "GITHUB_REPOSITORY": "some/one"}
+    wheels = [build(project, "wheel", tmp_path / project.name, **repository) for project in projects]
+    links = [contents(wheel)[1].get_all("Project-URL", []) for wheel in wheels]
+    assert "Issues, https://git.example/some/one/issues" in links[0]
+    assert links[0] == links[1] == links[2]
+    keys = [re.findall(r"(?m)^repository = .*", (project / "pyproject.toml").read_text()) for project in projects]
+    assert keys[0] == keys[1] == keys[2]
+    assert len(keys[0]) == 1

@@ -14,12 +14,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACES = {
-    "edge/maskedge/version.py": r'(?m)^(VERSION = ")[^"]+(")',
-    "workstation/pyproject.toml": r'(?m)^((?:version = "|dependencies = \["maskedge==))[^"]+(")',
-    "fleet/pyproject.toml": r'(?m)^((?:version = "|dependencies = \["maskedge==))[^"]+(")',
-    "deploy/homeassistant/maskedge/config.yaml": r"(?m)^(version: )\S+()",
+    "edge/maskedge/version.py": ('VERSION = "',),
+    "workstation/pyproject.toml": ('version = "', 'dependencies = ["maskedge=='),
+    "fleet/pyproject.toml": ('version = "', 'dependencies = ["maskedge=='),
+    "deploy/homeassistant/maskedge/config.yaml": ("version: ",),
 }
-"""Files that have the version, and a pattern of what stands before and after it."""
+"""Files that have the version, and the starts of the lines in which it follows. Each file has each line once."""
 
 
 def problems(root: Path, version: str) -> list[str]:
@@ -39,12 +39,16 @@ def problems(root: Path, version: str) -> list[str]:
 
 
 def write_version(root: Path, version: str) -> None:
-    """Write the version into every package."""
-    for name, pattern in PLACES.items():
-        path = root / name
-        text, count = re.subn(pattern, rf"\g<1>{version}\g<2>", path.read_text(encoding="utf-8"))
-        if not count:
-            sys.exit(f"error: {name} has no version.")
+    """Write the version into every package, or into none if a file has not exactly the expected lines."""
+    texts = {}
+    for name, starts in PLACES.items():
+        text = (root / name).read_text(encoding="utf-8")
+        for start in starts:
+            text, count = re.subn(rf'(?m)^({re.escape(start)})[^"\s]+', rf"\g<1>{version}", text)
+            if count != 1:
+                sys.exit(f"error: {name} must have one line with a version after {start!r}, and has {count}.")
+        texts[root / name] = text
+    for path, text in texts.items():
         path.write_text(text, encoding="utf-8")
 
 

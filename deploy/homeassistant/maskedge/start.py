@@ -17,6 +17,8 @@ OPTIONS = Path("/data/options.json")
 OWN_CONFIG = Path("/config/edge.toml")
 SUPERVISOR = "http://supervisor/services/mqtt"
 INGRESS = "0.0.0.0:8099"
+INGRESS_PROXY = "172.30.32.2"
+"""Address of the Supervisor, which signs users in and passes on their requests. It is the same on all installations."""
 
 
 def find_broker(token: str, address: str = SUPERVISOR) -> dict[str, Any]:
@@ -37,8 +39,8 @@ def settings(options: dict[str, Any], broker: dict[str, Any]) -> dict[str, str]:
         "MASKEDGE_DETECT_DETECTOR": str(options.get("detector", "haar")),
         "MASKEDGE_PRIVACY_ANONYMIZE": str(bool(options.get("anonymize", True))).lower(),
         "MASKEDGE_WEB_SERVE": INGRESS,
-        # Home Assistant's own sign-in is in front of the page, and no port of the add-on is open.
-        "MASKEDGE_WEB_ALLOW_REMOTE": "true",
+        # Other add-ons, which reach the port too, are refused.
+        "MASKEDGE_WEB_PROXY": INGRESS_PROXY,
         "MASKEDGE_WEB_PICTURE": str(bool(options.get("picture", False))).lower(),
         "MASKEDGE_HISTORY_FILE": "/data/history.sqlite3",
         "STATE_DIRECTORY": "/data",

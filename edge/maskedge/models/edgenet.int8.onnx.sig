@@ -1,9 +1,9 @@
 {
  "algorithm": "ed25519",
  "key": "703caa6d7fec7ae6",
- "sha256": "00c7bf51b2b11b3c43d573fc5ded4463d0377b23f1d065dde3485cd3eeaa2d84",
+ "sha256": "9f46d18f08ddfa4919fa786496c2c818abe6d4d3cc93ed5d3d9b24011e2a2722",
  "contract": "1",
  "kind": "classifier",
- "release": 2,
- "signature": "HQDmpyRZB30tU1yPTt/pawxEVlKEyjq+1CwMg6+MaPPhrVZWUv2fK8ZuMZjwlb2TUwCBH0JxUiiitKA/ep6sAw=="
+ "release": 3,
+ "signature": "Z8BOy4xu+4D23zALt5hyDxLDviYWT9nXtRHZQl1lffSNGlJZL6xXV2T0dmTxIiJ267QtaCeEhajt+bWO6nmlCg=="
 }

@@ -1,9 +1,9 @@
 {
  "algorithm": "ed25519",
  "key": "703caa6d7fec7ae6",
- "sha256": "694e7a0bdf4b8f601e44d1b1a125f556dd5b9769614f6d4278677e131c6636d3",
+ "sha256": "c818c09d3fc6cc2e65d592a8df7c0f125f05312abec9c8da43ee2082b81fb595",
  "contract": "1",
  "kind": "classifier",
- "release": 2,
- "signature": "4CnpLDWVcmLHwRiGx4l0g7vrlJr5p5nFz0M4b/LJXwm+UXly7yfybASYpdi7OVbJLc5pVWJM3VUtPsltuANlAg=="
+ "release": 3,
+ "signature": "BAXdhYaZ7jgt+j0uFzTlWyEYylMV+KTYVYdgAbHmNKh1SblRfNImnI8aTxu542rWARcvD3MCZRqq9VWvYRdhCw=="
 }

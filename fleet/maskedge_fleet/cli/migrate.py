@@ -6,11 +6,10 @@ import click
 
 from maskedge.cli.common import Command
 from maskedge_fleet.database.engine import open_engine
-from maskedge_fleet.database.migrate import current_revision, newest_revision
-from maskedge_fleet.database.migrate import migrate as migrate_database
-from maskedge_fleet.database.timescale import use_timescale
+from maskedge_fleet.database.migrate import current_revision
 
 from .options import database_option
+from .preparation import update_tables
 
 
 @click.command(cls=Command)
@@ -21,9 +20,8 @@ def migrate(database: str, revision: str, timescale: bool) -> None:
     """Create or update the tables of the database."""
     engine = open_engine(database)
     before = current_revision(engine)
-    migrate_database(engine, revision)
+    line = update_tables(engine, revision, timescale=timescale)
     after = current_revision(engine)
     click.echo(f"{engine.url.render_as_string()}: {before or 'empty'} -> {after or 'empty'}")
-    if timescale and engine.dialect.name == "postgresql" and after == newest_revision():
-        reason = use_timescale(engine)
-        click.echo(f"without TimescaleDB: {reason}" if reason else "with TimescaleDB")
+    if line:
+        click.echo(line)

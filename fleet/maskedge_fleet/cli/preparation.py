@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+import logging
+
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from maskedge_fleet.access.audit import record
 from maskedge_fleet.access.tokens import COMMAND_LINE, create_token
-from maskedge_fleet.database.migrate import check_current, migrate
+from maskedge_fleet.database.migrate import check_current, current_revision, migrate, newest_revision
 from maskedge_fleet.database.tables import Token
+from maskedge_fleet.database.timescale import use_timescale
 
+_log = logging.getLogger("maskedge.fleet")
 FIRST_TOKEN = "admin"  # noqa: S105  (its name)
+
+
+def update_tables(engine: Engine, revision: str = "head", *, timescale: bool = True) -> str:
+    """Create or update the tables, and divide them by time if PostgreSQL has TimescaleDB.
+
+    Args:
+        engine: The database.
+        revision: Revision of Alembic; `head` for the newest, `base` for an empty database.
+        timescale: False to leave the tables undivided.
+
+    Returns:
+        Whether TimescaleDB is used, and if not, why; empty if it was not tried.
+
+    Raises:
+        OutputError: The database cannot be used, or was made by a newer version of the program.
+    """
+    migrate(engine, revision)
+    if not timescale or engine.dialect.name != "postgresql" or current_revision(engine) != newest_revision():
+        return ""
+    reason = use_timescale(engine)
+    return f"without TimescaleDB: {reason}" if reason else "with TimescaleDB"
 
 
 def check_database(engine: Engine, *, update: bool = False) -> None:
@@ -18,13 +43,15 @@ def check_database(engine: Engine, *, update: bool = False) -> None:
 
     Args:
         engine: The database.
-        update: Create or update the tables of PostgreSQL too.
+        update: Create or update the tables of PostgreSQL too, as `edge-fleet migrate` does.
 
     Raises:
         OutputError: The database cannot be used, or has the tables of another version.
     """
     if engine.dialect.name == "sqlite" or update:
-        migrate(engine)
+        line = update_tables(engine)
+        if line:
+            _log.info("the tables are ready %s.", line)
     check_current(engine)
 
 

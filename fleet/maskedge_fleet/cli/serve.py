@@ -16,7 +16,7 @@ from .options import prepare_log, server_options, settings_options
 @click.command(cls=Command)
 @settings_options
 @server_options
-@click.option("--migrate", is_flag=True, help="Create or update the tables of PostgreSQL at the start, as for SQLite.")
+@click.option("--migrate", is_flag=True, help="Create or update the tables of PostgreSQL at the start, as edge-fleet migrate does.")
 def serve(settings: Settings, migrate: bool) -> None:
     """Run all parts in one process: page, API, ingest, upkeep, alerts and roll-outs."""
     from maskedge_fleet.api.app import create_app

@@ -51,7 +51,8 @@ def missing_timescale(engine: Engine) -> str | None:
 def use_timescale(engine: Engine) -> str | None:
     """Divide the large tables by time, and let TimescaleDB compress old parts.
 
-    It can be called again. All tables are divided, or none.
+    It can be called again, and leaves tables as they are that are divided already. All tables are
+    divided, or none.
 
     Args:
         engine: A database of the newest revision.
@@ -63,10 +64,13 @@ def use_timescale(engine: Engine) -> str | None:
     if reason is not None:
         return reason
     try:
+        # Some versions refuse to change the settings of a table that has compressed parts.
+        divided = hypertables(engine)
         with engine.begin() as connection:
             connection.execute(text("CREATE EXTENSION IF NOT EXISTS timescaledb"))
             for table, details in TABLES.items():
-                _divide(connection, table, *details)
+                if table not in divided:
+                    _divide(connection, table, *details)
     except SQLAlchemyError as error:
         # The user may not create extensions, or this build has no compression.
         return f"TimescaleDB refuses ({str(getattr(error, 'orig', None) or error).strip().splitlines()[0]:.200})"

@@ -99,6 +99,13 @@ def test_postgresql_is_changed_only_if_asked_for(broker: Mosquitto, postgresql: 
         assert client.get("/api/v1/summary").json()["devices"]["total"] == 0
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+    # What `migrate` prints about TimescaleDB, `serve` logs.
+    migrated = subprocess.run(
+        command_line(["edge-fleet", "migrate", *arguments[2:]]), capture_output=True, text=True, check=True, env=environment()
+    )
+    line = migrated.stdout.splitlines()[-1]
+    assert line == "with TimescaleDB" or line.startswith("without TimescaleDB: PostgreSQL does not have")
+    assert (tmp_path / "serve.log").read_text().count(f"the tables are ready {line}.") == 1
 
 
 def test_a_part_that_fails_ends_the_process_with_its_sentence(broker: Mosquitto, tmp_path: Path) -> None:

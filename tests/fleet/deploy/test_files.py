@@ -15,7 +15,8 @@ from helpers.monitoring.dashboards import ALERTING, DASHBOARDS, DEPLOY, RULES, l
 
 SOURCES = {
     source["uid"]: source["type"]
-    for source in load(DEPLOY / "grafana" / "provisioning" / "datasources" / "maskedge.yaml")["datasources"]
+    for path in (DEPLOY / "grafana" / "provisioning" / "datasources").glob("*.yaml")
+    for source in load(path)["datasources"]
 }
 KNOWN_PANELS = {"stat", "timeseries", "table", "bargauge", "state-timeline"}
 

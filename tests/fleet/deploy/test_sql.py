@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -14,9 +13,8 @@ from sqlalchemy import make_url
 
 from helpers.brokers import wait_for
 from helpers.fleet.device_client import Ingest, fleet_broker
-from helpers.monitoring.dashboards import POSTGRESQL, Query, alerting, targets, to_sql, utc_now
+from helpers.monitoring.dashboards import DEPLOY, POSTGRESQL, Query, alerting, targets, to_sql, utc_now
 from helpers.postgres import PostgreSQL
-from helpers.support import ROOT
 from maskedge_fleet.database.engine import open_engine
 from maskedge_fleet.database.migrate import migrate
 from maskedge_fleet.upkeep.rollup import roll_up
@@ -60,9 +58,9 @@ def connection(
         wait_for(lambda: connection.execute("SELECT count(*) FROM day_counts").fetchone() != (0,), "the sums")
         for statement in MORE:
             connection.execute(statement.encode())
-        # The queries run as the user of docs/grafana.md, who may read only what the dashboards need.
-        (grants,) = re.findall(r"```sql\n(.*?)```", (ROOT / "docs" / "grafana.md").read_text(encoding="utf-8"), re.DOTALL)
-        connection.execute(grants.encode())
+        # The queries run as the role of docs/grafana.md, who may read only what the dashboards need.
+        connection.execute(b"CREATE ROLE grafana LOGIN")
+        connection.execute((DEPLOY / "grafana" / "grants.sql").read_bytes())
         connection.execute("SET ROLE grafana")
         yield connection
     engine.dispose()

@@ -61,9 +61,6 @@ class Recipe:
         balanced: Draw each label with its share in `SHARES` instead of its frequency.
         oversample: Patterns of file names, each with the factor by which matching pictures are
             drawn more often within their label.
-        hard_examples: Factor by which crops that the initial network classifies wrongly are drawn
-            more often within their label (Shrivastava et al., "Training region-based object
-            detectors with online hard example mining", 2016; here measured once); 1 disables it.
         place_weight: Weight of the face box's loss relative to the label's loss, for networks that
             predict a box.
     """
@@ -78,7 +75,6 @@ class Recipe:
     smoothing: float = 0.02
     balanced: bool = True
     oversample: tuple[tuple[str, int], ...] = ()
-    hard_examples: int = 1
     place_weight: float = 1.0
 
 
@@ -214,27 +210,15 @@ class CropsData(lightning.LightningDataModule):
         self.crops, self.recipe, self.seed = crops, recipe, seed
         self.targets = crops.targets(labels)
         self.train, self.val = crops.where("train"), crops.where("val")
-        self.times = times_shown(crops.names[self.train].tolist(), recipe.oversample)
         self.categories = (2 * self.targets + ~np.isin(crops.origins, REAL))[self.train]
         self.shares = [SHARES.get((label, painted), 0.0) for label in labels for painted in (False, True)]
         if not recipe.balanced:
             self.shares = np.bincount(self.categories, minlength=len(self.shares)).tolist()
 
-    def draw_hard_examples(self, net: nn.Module) -> None:
-        """Draw the crops that a network classifies wrongly more often (`Recipe.hard_examples`).
-
-        Args:
-            net: The network from which the training starts.
-        """
-        logits = predict(net, self.crops.exact, self.train)
-        own = torch.from_numpy(logits).softmax(dim=1).numpy()[np.arange(len(self.train)), self.targets[self.train]]
-        self.times = self.times * (1 + np.rint((self.recipe.hard_examples - 1) * (1 - own))).astype(np.int64)
-
     def train_dataloader(self) -> Any:
         """Return batches of patches, which the augmentation cuts."""
-        sampler = BalancedBatchSampler(
-            *(self.categories, self.shares, self.recipe.samples, self.recipe.batch_size, self.seed, self.times)
-        )
+        times = times_shown(self.crops.names[self.train].tolist(), self.recipe.oversample)
+        sampler = BalancedBatchSampler(self.categories, self.shares, self.recipe.samples, self.recipe.batch_size, self.seed, times)
         if self.trainer is not None:
             # A resumed training fetches its first batch before Lightning sets the sampler's epoch.
             sampler.set_epoch(self.trainer.current_epoch)
@@ -248,12 +232,10 @@ class CropsData(lightning.LightningDataModule):
 
 
 @torch.inference_mode()
-def predict(net: nn.Module, images: Image, rows: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.float32]:
-    """Return the logits, float32 `[N, C]`, of uint8 `[N, 64, 64, 3]` BGR crops, or of N `rows` of them."""
+def predict(net: nn.Module, images: Image) -> npt.NDArray[np.float32]:
+    """Return the logits, float32 `[N, C]`, of uint8 `[N, 64, 64, 3]` BGR crops."""
     net.eval()
-    rows = np.arange(len(images)) if rows is None else rows
-    batches = [images[rows[start : start + 256]] for start in range(0, len(rows), 256)]
-    outputs = [net(normalise(to_tensor(batch).float() / 255)) for batch in batches]
+    outputs = [net(normalise(to_tensor(images[start : start + 256]).float() / 255)) for start in range(0, len(images), 256)]
     return np.asarray(torch.cat(outputs).numpy(), np.float32)
 
 
@@ -342,14 +324,10 @@ def train_classifier(
     module = ClassifierModule(spec, recipe, notes)
     trainer, best = build_trainer(engine, out)
     module_data = CropsData(crops, labels, recipe, engine.seed)
-    if start is not None and (not resume or recipe.hard_examples > 1):
+    if start is not None and not resume:
         batches = itertools.islice(module_data.train_dataloader(), _STATISTICS_BATCHES)
         pixels = torch.cat([module.augment_batch(patches, places)[0] for patches, _, places in batches])
-        begun = load_start(start, recipe.net, labels, pixels)
-        if not resume:
-            module.net.load_state_dict(begun.state_dict())
-        if recipe.hard_examples > 1:
-            module_data.draw_hard_examples(begun)
+        module.net.load_state_dict(load_start(start, recipe.net, labels, pixels).state_dict())
     trainer.fit(module, datamodule=module_data, ckpt_path=last if resume else None, weights_only=True)
     if not trainer.is_global_zero:
         return None

@@ -120,13 +120,6 @@ _LEAST_TESTED = 0.05
     help="Exclude the faces of a label in pictures whose file name matches, such as 'incorrect_mask=^web_'. May be repeated.",
 )
 @oversample_option
-@click.option(
-    "--hard-examples",
-    type=click.IntRange(1, 100),
-    default=1,
-    show_default=True,
-    help="Show crops that the network of --init classifies wrongly up to this many times as often as others of their label.",
-)
 @relabel_option
 @click.option("--split", "split_file", type=_file, help="Split to use: a split.json of an earlier run on the same data.")
 @click.option("--split-seed", type=int, default=0, show_default=True, help="Seed of the split into train, val and test.")
@@ -221,8 +214,6 @@ def classifier(
             click.echo(line)
     if split_file and hold_out:
         raise click.UsageError("--split already says which pictures are for the test: leave out --hold-out.")
-    if options["hard_examples"] > 1 and not init:
-        raise click.UsageError("--hard-examples needs --init: the network that says which crops are hard.")
     net = options["net"]
     parameters = count_parameters(build(net, 2))  # report an unknown name before the data is read
     out = out or Path("runs") / net
@@ -293,7 +284,6 @@ def classifier(
         mixup=options["mixup"],
         balanced=options["augment"] == "camera",
         oversample=options["oversample"],
-        hard_examples=options["hard_examples"],
     )
     engine = build_engine(options, patience=options["patience"], quiet=quiet)
     digests = {

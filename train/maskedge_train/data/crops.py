@@ -62,7 +62,7 @@ _MAX_DETECTED = {False: 3, True: 1}
 """Maximum number of crops of a face boxed by detectors. Keys as in `_MAX_FALSE_POSITIVES`."""
 _SHUFFLED = 0.5
 """Share of the `faces` pictures whose shuffled parts are searched for false positives."""
-_VERSION = 8
+_VERSION = 7
 """Version of cutting and painting, part of the cache key. Increment it with each change."""
 
 
@@ -261,7 +261,7 @@ def _cut(picture: Picture, *, painted: bool, negatives: bool, learns: bool, by_h
         candidates = [
             _Cut(box, NOT_A_FACE, "false alarm") for box in false_positives(answers, known, _MAX_FALSE_POSITIVES[of_folder], random)
         ]
-        candidates += [_Cut(box, NOT_A_FACE, "piece of a face") for box in face_pieces(faces, 4, random)]
+        candidates += [_Cut(box, NOT_A_FACE, "piece of a face") for box in face_pieces(faces, 3, random)]
         candidates += [_Cut(box, NOT_A_FACE, "window") for box in random_windows(picture.size, known, 2, random)]
         cuts += _drop_likely_faces(image, candidates) if of_folder else candidates
         if learns and faces:

@@ -114,11 +114,10 @@ def clearly_no_face(classifier: MaskClassifier, image: Image, boxes: Sequence[Bo
 
 
 # Centre (right, down) and side of parts of a face, in units of its square's side: halves, eyes,
-# chin, brow, ears, whole person.
+# chin, brow, whole person.
 _PIECES: tuple[tuple[float, float, float], ...] = (
     (-0.62, 0.0, 1.0), (0.62, 0.0, 1.0), (0.0, -0.62, 1.0), (0.0, 0.65, 1.0), (-0.45, 0.5, 0.9), (0.45, 0.5, 0.9),
     (-0.22, -0.12, 0.38), (0.22, -0.12, 0.38), (0.0, 0.3, 0.45), (0.0, 0.42, 0.5), (0.0, -0.35, 0.5), (0.0, 0.05, 0.4),
-    (-0.4, 0.0, 0.36), (0.4, 0.0, 0.36), (-0.54, 0.02, 0.34), (0.54, 0.02, 0.34),
     (0.0, 0.5, 2.3), (0.2, 0.1, 2.0), (-0.3, 0.6, 2.0),
 )  # fmt: skip
 

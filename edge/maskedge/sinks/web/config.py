@@ -6,12 +6,14 @@ import ipaddress
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from maskedge.errors import UsageError
-from maskedge.settings import Range, check_settings
+from maskedge.settings import Range, check_settings, shown
 from maskedge.support.files import MAX_SECRET_BYTES, read_regular
 
 DEFAULT_PORT = 8080
+IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,8 @@ class WebConfig:
     """The section `[web]`.
 
     Raises:
-        UsageError: A value is out of range, or pictures would be served to a network without a
-            token.
+        UsageError: A value is out of range, `proxy` is not the address of another machine, or
+            pictures would be served to a network without a token.
     """
 
     serve: str = field(default="", metadata={"help": "address and port of the status page, as in 127.0.0.1:8080; empty: no page"})
@@ -53,13 +55,23 @@ class WebConfig:
     hosts: tuple[str, ...] = field(
         default=(), metadata={"help": "further host names under which browsers may open a page without a token"}
     )
+    proxy: str = field(
+        default="",
+        metadata={
+            "help": "IP address of a reverse proxy that signs users in and shows the page in a frame, as in 172.30.32.2; "
+            "only it and this machine may connect"
+        },
+    )
 
     def __post_init__(self) -> None:
         """Check the values."""
         check_settings(self, "web")
+        if self.proxy:
+            _check_proxy(self.proxy)
         if self.serve:
             host, _ = parse_address(self.serve)
-            if self.picture and not is_loopback(host) and not (self.token or self.token_file or self.allow_remote):
+            guarded = self.token or self.token_file or self.proxy or self.allow_remote
+            if self.picture and not is_loopback(host) and not guarded:
                 raise UsageError(
                     f"pictures would be served on {self.serve} to every client that can reach it: set web.token_file, or "
                     "web.allow_remote."
@@ -86,6 +98,19 @@ def parse_address(text: str) -> tuple[str, int]:
     if not 0 <= number <= 65535 or any(letter in host for letter in " /@"):
         raise UsageError(f"{text!r} is not an address to serve on: give HOST:PORT, as in 127.0.0.1:8080.")
     return host or "127.0.0.1", number
+
+
+def _check_proxy(proxy: str) -> None:
+    try:
+        address = ipaddress.ip_address(proxy)
+    except ValueError as error:
+        raise UsageError(f"web.proxy is the IP address of a reverse proxy, as in 172.30.32.2; got {shown(proxy)}.") from error
+    if address.is_loopback or address.is_unspecified:
+        # A browser on this machine has the same address, and its host names must be checked.
+        raise UsageError(
+            f"web.proxy is a proxy with an address of its own, got {proxy}: for one on this machine leave it empty, and add "
+            "the host name that browsers use to web.hosts."
+        )
 
 
 def is_loopback(host: str) -> bool:

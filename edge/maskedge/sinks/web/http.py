@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeAlias
 from urllib.parse import parse_qsl
@@ -19,21 +19,32 @@ Feed: TypeAlias = Callable[[], AsyncGenerator[bytes, None]]
 The next piece is requested when the client has received the last one.
 """
 
-# All content comes from the device itself. Other sites may neither embed nor read it.
-SECURITY_HEADERS = (
-    (
-        "Content-Security-Policy",
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ),
-    ("X-Content-Type-Options", "nosniff"),
-    ("X-Frame-Options", "DENY"),
-    ("Referrer-Policy", "no-referrer"),
-    ("Cross-Origin-Resource-Policy", "same-origin"),
-    ("Cross-Origin-Opener-Policy", "same-origin"),
-    ("Permissions-Policy", "camera=(), microphone=(), geolocation=()"),
-    ("Cache-Control", "no-store"),
-)
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+"""Names and values of headers."""
+
+
+def security_headers(*, framed: bool) -> Headers:
+    """Return the headers of every response. Other sites may neither embed nor read the content.
+
+    Args:
+        framed: True if pages of the same site, which is then that of a proxy, may show the page in a frame.
+    """
+    ancestors = "'self'" if framed else "'none'"
+    # All content comes from the device itself.
+    return (
+        (
+            "Content-Security-Policy",
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+            f"base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}",
+        ),
+        ("X-Content-Type-Options", "nosniff"),
+        ("X-Frame-Options", "SAMEORIGIN" if framed else "DENY"),
+        ("Referrer-Policy", "no-referrer"),
+        ("Cross-Origin-Resource-Policy", "same-origin"),
+        ("Cross-Origin-Opener-Policy", "same-origin"),
+        ("Permissions-Policy", "camera=(), microphone=(), geolocation=()"),
+        ("Cache-Control", "no-store"),
+    )
 
 
 class HttpError(Exception):
@@ -45,7 +56,7 @@ class HttpError(Exception):
         headers: Further headers.
     """
 
-    def __init__(self, status: HTTPStatus, message: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+    def __init__(self, status: HTTPStatus, message: str, headers: Headers = ()) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
@@ -84,15 +95,15 @@ class Response:
     content: bytes = b""
     content_type: str = "text/plain; charset=utf-8"
     status: HTTPStatus = HTTPStatus.OK
-    headers: tuple[tuple[str, str], ...] = field(default=())
+    headers: Headers = ()
     feed: Feed | None = None
 
-    def head(self) -> bytes:
-        """Return the status line and the headers."""
+    def head(self, security: Headers) -> bytes:
+        """Return the status line and the headers, with those of `security_headers`."""
         lines = [f"HTTP/1.1 {self.status.value} {self.status.phrase}", f"Content-Type: {self.content_type}"]
         if self.feed is None:
             lines.append(f"Content-Length: {len(self.content)}")
-        lines += [f"{name}: {value}" for name, value in (*SECURITY_HEADERS, *self.headers)]
+        lines += [f"{name}: {value}" for name, value in (*security, *self.headers)]
         return "\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1")
 
 

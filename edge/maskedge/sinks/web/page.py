@@ -17,15 +17,18 @@ _SHARED_SCRIPTS = ("dom.js", "format.js", "charts.js")
 _SCRIPTS = ("page.js", "wall.js", "history.js", "editor.js")
 
 
-def assets(*, picture: bool, history: bool = False) -> dict[str, Response]:
+def assets(*, picture: bool, stills: bool = False, history: bool = False) -> dict[str, Response]:
     """Return the files of the page by URL path.
 
     Args:
         picture: True if the page shows the live picture.
+        stills: True if it shows stills instead of a stream, which not every proxy passes on.
         history: True if the page shows the history.
     """
     page = insert_labels((_FOLDER / "page.html").read_text("utf-8"))
-    page = page.replace("{{picture}}", "yes" if picture else "no").replace("{{history}}", "yes" if history else "no")
+    page = page.replace("{{picture}}", ("stills" if stills else "stream") if picture else "no").replace(
+        "{{history}}", "yes" if history else "no"
+    )
     shared = {path: response for path, response in shared_assets().items() if history or "uplot" not in path}
     return {
         **shared,

@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from hmac import compare_digest
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import TypeAlias
 
-from .config import is_own_host
-from .http import LONGEST_LINE, Feed, HttpError, Request, Response, read_request, refuse
+from .config import IpAddress, is_own_host
+from .http import LONGEST_LINE, Feed, Headers, HttpError, Request, Response, read_request, refuse
 
 Handler: TypeAlias = "Callable[[Request], Response | Awaitable[Response]]"
 """Answers the requests to a path. One that takes long returns an awaitable."""
@@ -39,23 +40,34 @@ class Guard:
     Args:
         token: Token that clients must send; None if no token is set.
         hosts: Further names of this machine that browsers may use.
+        proxy: IP address of the only other machine that may connect; empty for any.
     """
 
-    def __init__(self, token: str | None, hosts: tuple[str, ...]) -> None:
+    def __init__(self, token: str | None, hosts: tuple[str, ...], proxy: str = "") -> None:
         self._token = token
+        self._proxy = ip_address(proxy) if proxy else None
         name = socket.gethostname().lower()
         self._hosts = {"localhost", name, f"{name}.local", *(host.lower() for host in hosts)}
 
-    async def check(self, request: Request) -> None:
-        """Check a request.
+    def admit(self, peer: IpAddress) -> None:
+        """Check the address of a client before its request is read.
+
+        Raises:
+            HttpError: There is a proxy, and the address is neither the proxy's nor of this machine.
+        """
+        if self._proxy is not None and peer != self._proxy and not peer.is_loopback:
+            raise HttpError(HTTPStatus.FORBIDDEN, "Only the proxy that web.proxy names may connect: open the page through it.")
+
+    async def check(self, request: Request, peer: IpAddress) -> None:
+        """Check a request from the address `peer`.
 
         Raises:
             HttpError: The request is refused.
         """
         if self._token is None:
             # Another site could point its own name at 127.0.0.1 (DNS rebinding) and read the
-            # responses.
-            if not is_own_host(request.headers.get("host", "localhost"), self._hosts):
+            # responses. A proxy has its own name, and no browser has its address.
+            if peer != self._proxy and not is_own_host(request.headers.get("host", "localhost"), self._hosts):
                 raise HttpError(
                     HTTPStatus.MISDIRECTED_REQUEST,
                     "This host name is not allowed: use the address, add the name to web.hosts, or set a token.",
@@ -83,6 +95,7 @@ class Server:
         route: Returns the handler of a path, None for an unknown one. A handler that takes long
             returns an awaitable.
         guard: Checks requests.
+        headers: Headers of every response.
         open_paths: Paths that need no token.
         max_clients: Maximum number of clients of feeds.
 
@@ -98,12 +111,14 @@ class Server:
         route: Callable[[str], Handler | None],
         guard: Guard,
         *,
+        headers: Headers,
         open_paths: frozenset[str],
         max_clients: int,
     ) -> None:
         self._listener = listener
         self._route = route
         self._guard = guard
+        self._headers = headers
         self._open_paths = open_paths
         self._max_clients = max_clients
         self._clients: set[asyncio.Task[None]] = set()
@@ -165,7 +180,9 @@ class Server:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request: Request | None = None
+        peer = _peer(writer)
         try:
+            self._guard.admit(peer)
             request = await self._read(reader, writer)
         except HttpError as error:
             await self._send(refuse(error), None, reader, writer)
@@ -176,7 +193,7 @@ class Server:
             return
         self._answering += 1
         try:
-            response = await self._respond_safely(request)
+            response = await self._respond_safely(request, peer)
             if response.feed is None or request.method != "GET":
                 await self._send(response, request, reader, writer)
                 return
@@ -185,10 +202,10 @@ class Server:
         self._begin(response, writer)
         await self._feed(response.feed, reader, writer)
 
-    async def _respond_safely(self, request: Request) -> Response:
+    async def _respond_safely(self, request: Request, peer: IpAddress) -> Response:
         """Return a response even if the handler fails."""
         try:
-            return await self._respond(request)
+            return await self._respond(request, peer)
         except HttpError as error:
             return refuse(error)
         except Exception:  # noqa: BLE001  (one request must not end the server)
@@ -198,12 +215,12 @@ class Server:
     def _begin(self, response: Response, writer: asyncio.StreamWriter) -> None:
         self.answered[response.status.value] += 1
         writer.transport.set_write_buffer_limits(high=0)
-        writer.write(response.head())
+        writer.write(response.head(self._headers))
 
     async def _send(
         self, response: Response, request: Request | None, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """Send a response that ends. `request` is None if it was malformed."""
+        """Send a response that ends. `request` is None if it was malformed or not read."""
         self._begin(response, writer)
         if request is None or request.method == "GET":
             writer.write(response.content)
@@ -219,9 +236,9 @@ class Server:
             finally:
                 self._lingering -= 1
 
-    async def _respond(self, request: Request) -> Response:
+    async def _respond(self, request: Request, peer: IpAddress) -> Response:
         if request.path not in self._open_paths:
-            await self._guard.check(request)
+            await self._guard.check(request, peer)
         handler = self._route(request.path)
         if handler is None:
             raise HttpError(HTTPStatus.NOT_FOUND, "Not found. The status page is at /.")
@@ -255,6 +272,14 @@ class Server:
         for task in (sending, leaving):
             if not task.cancelled() and (failure := task.exception()) is not None:
                 raise failure
+
+
+def _peer(writer: asyncio.StreamWriter) -> IpAddress:
+    """Return the address of a client."""
+    name = writer.get_extra_info("peername")
+    if name is None:  # it has disconnected already
+        raise ConnectionAbortedError
+    return ip_address(name[0])
 
 
 async def cancel(*tasks: asyncio.Task[None]) -> None:

@@ -19,7 +19,7 @@ from maskedge.support.text import to_json
 
 from .config import WebConfig, is_loopback, parse_address, read_token
 from .history import HistoryRoute
-from .http import HttpError, Request, Response
+from .http import HttpError, Request, Response, security_headers
 from .metrics import Exposition, Facts
 from .page import assets
 from .server import Guard, Handler, Server, cancel
@@ -90,7 +90,7 @@ class WebSite:
         port = self._listener.getsockname()[1]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
         self.warnings: tuple[str, ...] = ()
-        if not is_loopback(host) and token is None:
+        if not is_loopback(host) and token is None and not config.proxy:
             self.warnings = (
                 f"every client that can reach {host}:{port} sees the status page"
                 f"{' and the live picture' if config.picture else ''}: "
@@ -107,13 +107,16 @@ class WebSite:
             "/healthz": self._health,
             "/metrics": self._metrics,
         }
-        self._assets = {picture: assets(picture=picture, history=history is not None) for picture in (False, True)}
+        self._assets = {
+            picture: assets(picture=picture, stills=bool(config.proxy), history=history is not None) for picture in (False, True)
+        }
         self.loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self.server = Server(
             self._listener,
             self._route,
-            Guard(token, config.hosts),
+            Guard(token, config.hosts, config.proxy),
+            headers=security_headers(framed=bool(config.proxy)),
             open_paths=frozenset({"/healthz"}),
             max_clients=config.max_clients,
         )

@@ -2,7 +2,10 @@
 // The status page. All data comes from /api/events (server-sent events), without any library or
 // other host.
 (() => {
-  const PICTURE = document.body.dataset.picture === "yes";
+  const PICTURE = document.body.dataset.picture !== "no";
+  // Behind a proxy, which may not pass on a stream, a still follows the other.
+  const STILLS = document.body.dataset.picture === "stills";
+  const STILL_PAUSE = 200;
   // Milliseconds without a message after which the device counts as unreachable. It sends one a
   // second.
   const TIMEOUT = 5000;
@@ -252,7 +255,13 @@
   const showPicture = () => {
     byId("live").hidden = !hasPicture;
     byId("scheme").hidden = hasPicture;
-    if (hasPicture && events) byId("picture").src = `${base}stream.mjpg?${(pictures += 1)}`;
+    if (hasPicture && events) byId("picture").src = `${base}${STILLS ? "snapshot.jpg" : "stream.mjpg"}?${(pictures += 1)}`;
+  };
+  // One timer, so that a new connection does not ask for stills beside the earlier one.
+  let nextPicture = 0;
+  const showPictureIn = (pause) => {
+    clearTimeout(nextPicture);
+    nextPicture = setTimeout(showPicture, pause);
   };
   const chooseCamera = async () => {
     try {
@@ -303,9 +312,8 @@
     }
     if (last) showState();
   }, 1000);
-  byId("picture").addEventListener("error", () => {
-    setTimeout(showPicture, 2000);
-  });
+  byId("picture").addEventListener("error", () => showPictureIn(2000));
+  if (STILLS) byId("picture").addEventListener("load", () => showPictureIn(STILL_PAUSE));
   // A hidden page disconnects, so that the device does no work for it.
   document.addEventListener("visibilitychange", () => (document.hidden ? disconnect() : connect()));
 
