@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -39,6 +39,8 @@ from .kinds import curve_table
 
 DETECTORS = ("haar", "cnn")
 """Our detectors; the first is the default."""
+_LEFT_OUT = ("ilc", "web")
+"""Sources without which models were trained (train/recipes/sources.sh)."""
 
 
 def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
@@ -84,6 +86,7 @@ def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
         "thresholds": lambda: thresholds_table(load("thresholds")),
         "attributes": lambda: attributes_table(load("attributes")),
         "sources": lambda: _sources(load("attributes-before"), load("attributes")),
+        "without_source": lambda: _without_source({name: load(f"sources/{name}") for name in ("none", *_LEFT_OUT)}),
         "compare": lambda: compare_table(load_own("compare", COMPARE)),
         "nets": lambda: nets_table(load_own("nets", NETS)),
         "precisions": lambda: precision_table(load("precisions")),
@@ -279,6 +282,23 @@ def _sources(before: dict[str, Any], after: dict[str, Any]) -> str:
         cells = [_f1(report[source][labels]) for report in reports]
         rows.append([source, str(own["three_labels"]["faces"]), *cells])
     return f"{markdown_table(head, rows)}\n\nF1; in brackets: 95 % bootstrap interval over pictures."
+
+
+def _without_source(reports: Mapping[str, dict[str, Any]]) -> str:
+    """Render F1 on each source after trainings with all sources (`none`) and without that source."""
+    head = ("source", "faces", *(f"`{detector}`, {what}" for detector in DETECTORS for what in ("trained on it", "without it")))
+    rows = []
+    for source in _LEFT_OUT:
+        cells, faces = [], 0
+        for number in range(len(reports["none"]["rows"])):
+            for name in ("none", source):
+                row = reports[name]["rows"][number]
+                (own,) = (group for group in row["groups"] if (group["attribute"], group["group"]) == ("source", source))
+                faces = own["three_labels"]["faces"]
+                cells.append(f"{_f1(own['two_labels'])}; {own['three_labels']['f1']:.3f}")
+        rows.append([source, str(faces), *cells])
+    note = "F1 with two labels; in brackets: 95 % bootstrap interval over pictures; then F1 with three labels."
+    return f"{markdown_table(head, rows)}\n\n{note}"
 
 
 def _limits(reports: list[dict[str, Any]]) -> str:

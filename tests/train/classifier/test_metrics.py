@@ -187,3 +187,14 @@ def test_too_few_faces_calibrate_nothing_and_are_reported() -> None:
     assert str(few).startswith(f"Not calibrated: {MIN_FACES - 1} faces")
     assert few.to_card() == {"faces": MIN_FACES - 1, "needed": MIN_FACES, "fitted": False}
     assert "fitted to" in str(enough)
+
+
+def test_the_probabilities_of_a_blend_are_not_sharpened() -> None:
+    logits, targets = calibrated(2 * MIN_FACES)
+    faces = np.ones(len(targets), np.bool_)
+    fitted = calibrate(logits, targets, faces).temperature
+    assert calibrate(logits, targets, faces, fitted + 0.3).temperature == pytest.approx(fitted + 0.3, abs=1e-4)
+    assert calibrate(logits, targets, faces, fitted - 0.2).temperature == fitted
+    few = calibrate(logits, targets, faces & (np.arange(len(targets)) > 2 * MIN_FACES - 9), 0.7)
+    assert (few.temperature, few.unsure_below) == (0.7, 0.0)
+    assert "the temperature stays 0.7" in str(few)

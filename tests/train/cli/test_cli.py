@@ -104,6 +104,7 @@ def make_odd_data(root: Path, faces_folder: Path) -> None:
         (["classifier", "--data", "FACES", "--oversample", "^webcam_"], 2, "REGEX=FACTOR"),
         (["classifier", "--data", "FACES", "--oversample", "(=3"], 2, "REGEX=FACTOR"),
         (["classifier", "--data", "FACES", "--oversample", "^webcam_=0"], 2, "REGEX=FACTOR"),
+        (["classifier", "--data", "FACES", "--trained-share", "0.5"], 2, "--trained-share needs --init"),
         (["classifier", "--data", "FACES", "--hold-out", "("], 2, "not a regular expression"),
         (["classifier", "--data", "FACES", "--hold-out", "^web_", "--split", "NOSPLIT"], 2, "leave out --hold-out"),
         (["classifier", "--data", "FACES", "--whole-pictures", "--hold-out", "^web_"], 2, "has a file name that matches '^web_'"),

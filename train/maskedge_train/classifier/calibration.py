@@ -41,7 +41,7 @@ class Calibration:
     """Result of the calibration of a network.
 
     Attributes:
-        temperature: Divisor of the logits; 1 if there were too few faces.
+        temperature: Divisor of the logits; not fitted if there were too few faces.
         unsure_below: Top probability below which an answer is unsure; 0 if there were too few
             faces.
         faces: Number of validation faces.
@@ -61,8 +61,8 @@ class Calibration:
         if self.fitted:
             return f"Temperature {self.temperature:g} and unsure below {self.unsure_below:g}, fitted to {self.faces:,} faces."
         return (
-            f"Not calibrated: {self.faces} faces in the validation part, {MIN_FACES} are needed; the temperature stays 1 and no "
-            "answer is marked as unsure. Give more pictures."
+            f"Not calibrated: {self.faces} faces in the validation part, {MIN_FACES} are needed; the temperature stays "
+            f"{self.temperature:g} and no answer is marked as unsure. Give more pictures."
         )
 
     def to_card(self) -> dict[str, Any]:
@@ -70,7 +70,12 @@ class Calibration:
         return {"faces": self.faces, "needed": MIN_FACES, "fitted": self.fitted}
 
 
-def calibrate(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64], is_face: npt.NDArray[np.bool_]) -> Calibration:
+def calibrate(
+    logits: npt.NDArray[np.float32],
+    targets: npt.NDArray[np.int64],
+    is_face: npt.NDArray[np.bool_],
+    least: float | None = None,
+) -> Calibration:
     """Fit temperature and unsure threshold, if there are enough faces.
 
     Args:
@@ -79,11 +84,13 @@ def calibrate(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64], i
         is_face: bool `[N]`, True for crops that show a face. Crops without a face take part in the
             fit but do not count towards `MIN_FACES`, because they are easy to get and carry little
             information about the confidence of a label.
+        least: Lowest temperature, and the one to keep if there are too few faces; None for any, and
+            for 1.
     """
     faces = int(is_face.sum())
     if faces < MIN_FACES:
-        return Calibration(1.0, 0.0, faces)
-    temperature = round(fit_temperature(logits, targets), 4)
+        return Calibration(least or 1.0, 0.0, faces)
+    temperature = round(max(fit_temperature(logits, targets), least or 0), 4)
     return Calibration(temperature, round(unsure_threshold(probabilities(logits, temperature), targets), 4), faces)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -23,6 +24,7 @@ from maskedge.types import NOT_A_FACE, Image
 from maskedge_train.data.crops import REAL, Crops
 from maskedge_train.data.dataset import times_shown
 from maskedge_train.data.split import PARTS
+from maskedge_train.shared.checkpoint import read_checkpoint, write_checkpoint
 from maskedge_train.shared.engine import BalancedBatchSampler, Engine, build_trainer, check_resume, engine_facts, one_cycle
 from maskedge_train.shared.face_crop import CROP, INPUT_SIZE
 from maskedge_train.shared.losses import pair_iou
@@ -33,7 +35,7 @@ from .calibration import Calibration, calibrate
 from .checkpoint import ClassifierSpec, load_classifier, store_card
 from .metrics import Predictions
 from .nets import build, locate
-from .warm_start import load_start
+from .warm_start import initial_temperature, load_start
 
 SHARES = {
     ("with_mask", False): 0.24, ("with_mask", True): 0.03,
@@ -61,6 +63,9 @@ class Recipe:
         balanced: Draw each label with its share in `SHARES` instead of its frequency.
         oversample: Patterns of file names, each with the factor by which matching pictures are
             drawn more often within their label.
+        trained_share: Share of the trained weights in the result; the rest are those of the initial
+            network, so that less of what it knows is forgotten (Wortsman et al., "Robust
+            fine-tuning of zero-shot models", 2022).
         place_weight: Weight of the face box's loss relative to the label's loss, for networks that
             predict a box.
     """
@@ -75,11 +80,14 @@ class Recipe:
     smoothing: float = 0.02
     balanced: bool = True
     oversample: tuple[tuple[str, int], ...] = ()
+    trained_share: float = 1.0
     place_weight: float = 1.0
 
 
 _STATISTICS_BATCHES = 16
 """Number of batches used to measure the normalisation statistics of an exported model."""
+_BLENDED_BATCHES = 64
+"""This number for a blend of two networks."""
 
 _Batch: TypeAlias = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -98,6 +106,8 @@ class ClassifierModule(lightning.LightningModule):
         self.spec, self.recipe, self.notes = spec, recipe, notes
         # On a CPU this memory layout takes half the time of the default one.
         self.net = build(spec.net, len(spec.labels)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # In the checkpoints, because a resumed training needs the same.
+        self.initial = build(spec.net, len(spec.labels)).requires_grad_(False) if recipe.trained_share < 1 else None
         self.augment = training_augmentation(recipe.augmentation)
         self.macro_f1 = MulticlassF1Score(len(spec.labels), average="macro")
         self.history: list[dict[str, float]] = []
@@ -328,14 +338,51 @@ def train_classifier(
         batches = itertools.islice(module_data.train_dataloader(), _STATISTICS_BATCHES)
         pixels = torch.cat([module.augment_batch(patches, places)[0] for patches, _, places in batches])
         module.net.load_state_dict(load_start(start, recipe.net, labels, pixels).state_dict())
+        if module.initial is not None:
+            module.initial.load_state_dict(module.net.state_dict())
     trainer.fit(module, datamodule=module_data, ckpt_path=last if resume else None, weights_only=True)
     if not trainer.is_global_zero:
         return None
     checkpoint = Path(best.best_model_path)
+    if module.initial is not None:
+        lightning.seed_everything(engine.seed, workers=True, verbose=False)
+        batches = itertools.islice(module_data.train_dataloader(), _BLENDED_BATCHES)
+        _blend(checkpoint, module.initial, recipe.trained_share, (module.augment_batch(own, at)[0] for own, _, at in batches))
     net, spec, _ = load_classifier(checkpoint)
     val = module_data.val
-    fitted = calibrate(predict(net, crops.exact[val]), module_data.targets[val], crops.labels[val] != NOT_A_FACE)
+    # The data may lack what is hard elsewhere: the probabilities of a blend are not sharpened for it.
+    least = initial_temperature(start) if module.initial is not None and start is not None else None
+    fitted = calibrate(predict(net, crops.exact[val]), module_data.targets[val], crops.labels[val] != NOT_A_FACE, least)
     spec = replace(spec, temperature=fitted.temperature, unsure_below=fitted.unsure_below)
     store_card(checkpoint, spec, {})
     seconds = sum(epoch.get("seconds", 0.0) for epoch in module.history)
     return TrainingResult(checkpoint, spec, module.history, seconds, fitted)
+
+
+def _blend(path: Path, initial: nn.Module, share: float, batches: Iterable[torch.Tensor]) -> None:
+    """Replace the weights of a checkpoint by a blend with those of the initial network.
+
+    Args:
+        path: The checkpoint.
+        initial: The initial network.
+        share: Share of the trained weights.
+        batches: Training crops, float32 `[N, 3, 64, 64]` in -1..1. The statistics of the
+            normalisation layers, which differ from both networks', are measured on them.
+    """
+    content = read_checkpoint(path)
+    if not any(name.startswith("initial.") for name in content["state_dict"]):
+        return  # a resumed training that had ended: it is a blend already
+    net, _, _ = load_classifier(path)
+    begun = initial.state_dict()
+    net.load_state_dict(
+        {name: begun[name].lerp(value, share) if value.is_floating_point() else value for name, value in net.state_dict().items()}
+    )
+    for layer in net.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.reset_running_stats()
+            layer.momentum = None  # the mean of all batches
+    with torch.no_grad():
+        net.train()
+        for batch in batches:
+            net(batch)
+    write_checkpoint(path, content | {"state_dict": {f"net.{name}": value for name, value in net.state_dict().items()}})

@@ -94,6 +94,13 @@ def save_seen_hashes(path: Path, hashes: npt.NDArray[np.uint64]) -> None:
     write_file(path, content.getvalue())
 
 
+def initial_temperature(path: Path) -> float:
+    """Return the temperature of a warm-start file (`check_start`)."""
+    if is_exported(path):
+        return float(read_contract(open_model(path), str(path)).card.get("temperature", 1.0))
+    return load_classifier(path)[1].temperature
+
+
 def load_start(path: Path, name: str, labels: tuple[str, ...], pixels: torch.Tensor) -> nn.Module:
     """Build a network with the weights of an earlier training.
 

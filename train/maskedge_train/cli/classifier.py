@@ -45,7 +45,7 @@ _OUTPUTS = ("best.ckpt", "last.ckpt", "report.json", "report.html")
 """Files of a training that must not be overwritten by accident."""
 
 
-_WARM = {"epochs": 4, "learning_rate": 1e-3}
+_WARM = {"epochs": 4, "learning_rate": 1e-3, "trained_share": 0.5}
 """Recipe of a training that starts from the bundled model, unless the options say otherwise."""
 _WARM_NET = "edgenet"
 _LEAST_TESTED = 0.05
@@ -131,6 +131,14 @@ _LEAST_TESTED = 0.05
     help="Start from the weights of this checkpoint, or of this .onnx file of edge-export, to adapt a model to your own pictures. "
     "bundled: the bundled model, the default with FOLDER. none: fresh weights. edgenet-l can also start from an edgenet.",
 )
+@click.option(
+    "--trained-share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Share of the trained weights in the result; the rest are those of --init, which forgets less of what that model knows. "
+    "0.5 with FOLDER.",
+)
 @click.option("--resume", is_flag=True, help="Continue an interrupted run with the same options.")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for checkpoints and report.  [default: runs/NET]"
@@ -214,6 +222,8 @@ def classifier(
             click.echo(line)
     if split_file and hold_out:
         raise click.UsageError("--split already says which pictures are for the test: leave out --hold-out.")
+    if options["trained_share"] < 1 and not init:
+        raise click.UsageError("--trained-share needs --init: the model that gives the other weights.")
     net = options["net"]
     parameters = count_parameters(build(net, 2))  # report an unknown name before the data is read
     out = out or Path("runs") / net
@@ -284,6 +294,7 @@ def classifier(
         mixup=options["mixup"],
         balanced=options["augment"] == "camera",
         oversample=options["oversample"],
+        trained_share=options["trained_share"],
     )
     engine = build_engine(options, patience=options["patience"], quiet=quiet)
     digests = {
@@ -350,6 +361,8 @@ def _plan(data: DataOptions, negatives: str, drawn: int, init: Path | None, opti
     sources = {"auto": ["surroundings of the faces", f"{drawn:,} generated pictures", *given], "given": given, "none": []}
     yield f"negatives: {', '.join(sources[negatives]) or 'none'}"
     start = f"from {displayable(init)}" if init else "from fresh weights"
+    if options["trained_share"] < 1:
+        start += f" (the result has {1 - options['trained_share']:g} of its weights)"
     yield (
         f"training: {options['net']} {start}, at most {options['epochs']} epochs of {options['samples']:,} crops; "
         "the options of --help change each choice"
