@@ -200,7 +200,8 @@ def test_every_model_and_report_has_a_recipe() -> None:
     for path in (*(ROOT / "edge" / "maskedge" / "models").glob("*.[ox]*"), *(ROOT / "benchmarks" / "results").rglob("*.json")):
         # Numbers and names in a loop are variables there.
         name = re.sub(r"-(\d|haar|cnn)\.", r"-$seed.", path.name) if path.parent.name != "rotation" else "rotation/$degrees.json"
-        assert any(one in recipes for one in (name, name.replace("$seed", "$detector"), f"{path.parent.name}/$net.json")), path.name
+        in_loops = (f"{path.parent.name}/$net.json", f"{path.parent.name}/$source.json")
+        assert any(one in recipes for one in (name, name.replace("$seed", "$detector"), *in_loops)), path.name
 
 
 def test_readme_is_short_and_its_example_runs() -> None:

@@ -10,8 +10,11 @@ SHARED=(--negatives given --data "$FACES" --face-boxes "$FACE_BOXES=eyebrows" --
   --samples 16000 --epochs 16 --patience 16)
 mkdir -p "$RESULTS/sources"
 
+train() {
+  edge-train classifier "${SHARED[@]}" "${ALL_SCENES[@]}" --out "$scenes/classifier" "$@"
+}
+
 for source in none ilc web; do
-  hold_out=()
   scenes="$RUNS/sources-$source"
   mkdir -p "$scenes"
   ln -sfn "$(realpath "$(dirname "$REFIT_SCENES")")/train" "$scenes/train"
@@ -19,8 +22,7 @@ for source in none ilc web; do
   for file in "$REFIT_SCENES" "$MORE_SCENES" "$SCENE_LABELS"; do
     grep -v "/${source}_" "$file" > "$scenes/$(basename "$file")"
   done
-  if [[ $source != none ]]; then hold_out=(--hold-out "^${source}_"); fi
-  edge-train classifier "${SHARED[@]}" "${ALL_SCENES[@]}" "${hold_out[@]}" --out "$RUNS/sources-$source/classifier"
+  if [[ $source == none ]]; then train; else train --hold-out "^${source}_"; fi
   edge-export "$scenes/classifier/best.ckpt" -o "$scenes/classifier.onnx" --data "$FACES"
   edge-train cascade --scenes "$scenes/train_refit.csv=forehead" --scenes "$scenes/more.csv=forehead" \
     --relabel-scenes "$scenes/scene_labels.csv" --backgrounds "$TRAIN_BACKGROUNDS" --backgrounds "$MORE_BACKGROUNDS" \
