@@ -18,13 +18,13 @@ def absolute_links(markdown: str, repository: str) -> str:
     """Make the relative links and pictures of a README absolute.
 
     Args:
-        markdown: Text of the README at the root of the repository.
+        markdown: Text of the README at the root of the repository, or in a folder there.
         repository: Address of the repository, as in `https://host/owner/name`.
     """
 
     def replace(match: re.Match[str]) -> str:
         picture, text, target = match.groups()
-        return f"{picture}[{text}]({repository}/{'raw' if picture else 'blob'}/HEAD/{target})"
+        return f"{picture}[{text}]({repository}/{'raw' if picture else 'blob'}/HEAD/{target.removeprefix('../')})"
 
     return re.sub(r"(!?)\[([^\]]*)\]\((?![a-z]+:|#)([^)]+)\)", replace, markdown)
 

@@ -132,7 +132,10 @@ def test_all_projects_have_the_same_links(tmp_path: Path) -> None:
     projects = [ROOT, ROOT / "workstation", ROOT / "fleet"]
     repository = {"GITHUB_SERVER_URL": "https://git.example", "GITHUB_REPOSITORY": "some/one"}
     wheels = [build(project, "wheel", tmp_path / project.name, **repository) for project in projects]
-    links = [contents(wheel)[1].get_all("Project-URL", []) for wheel in wheels]
+    metadata = [contents(wheel)[1] for wheel in wheels]
+    links = [own.get_all("Project-URL", []) for own in metadata]
+    for own in metadata[1:]:
+        assert "](https://git.example/some/one/blob/HEAD/README.md)" in str(own.get_payload())
     assert "Issues, https://git.example/some/one/issues" in links[0]
     assert links[0] == links[1] == links[2]
     keys = [re.findall(r"(?m)^repository = .*", (project / "pyproject.toml").read_text()) for project in projects]
