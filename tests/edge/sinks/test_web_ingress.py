@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -33,12 +32,16 @@ def test_the_page_works_in_the_frame_of_a_proxy(browser: webdriver.Chrome, ingre
     until(lambda: words(browser, "state") == "Running")
     picture = "return document.getElementById('picture').naturalWidth"
     until(lambda: browser.execute_script(picture) == 640)
-    stills = sum(path.startswith("/snapshot.jpg") for path in ingress.paths)
-    time.sleep(1)
-    after = sum(path.startswith("/snapshot.jpg") for path in ingress.paths)
-    assert 2 <= after - stills <= 6
+
+    def stills() -> int:
+        return sum(path.startswith("/snapshot.jpg") for path in ingress.paths)
+
+    before = stills()
+    until(lambda: stills() >= before + 2)
     browser.find_element(By.ID, "editor").click()
     until(lambda: any(path.startswith("/api/cameras/camera/snapshot.jpg") for path in ingress.paths))
     browser.switch_to.default_content()
-    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    # Before the first frame there is no still: the page asks again.
+    errors = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert [message for message in errors if "503 (Service Unavailable)" not in message] == []
     browser.get("about:blank")
