@@ -204,5 +204,6 @@ def test_several_cameras_share_a_window(screen: str, tmp_path: Path) -> None:
     finally:
         run.terminate()
         _, errors = run.communicate(timeout=30)
+        print(errors.decode())  # says why there is no window
     assert b"Traceback" not in errors
     assert run.returncode == 143
