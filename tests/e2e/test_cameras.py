@@ -55,7 +55,8 @@ def test_one_camera_is_pulled_again_and_again_while_the_others_lose_no_frame(tmp
         captured, dropped = (after[name][key] - before[name][key] for key in ("captured", "dropped"))
         anyway = (before[name]["dropped"] - start[name]["dropped"]) / (before[name]["captured"] - start[name]["captured"])
         assert captured > 20, name
-        assert dropped <= max(1, 0.01 * captured, 2 * anyway * captured), (name, start, before, after)
+        # Other tests run beside this one: a few frames may be dropped anyway, a lost camera drops many more.
+        assert dropped <= max(3, 0.01 * captured, 2 * anyway * captured), (name, start, before, after)
         assert after[name]["reconnects"] == 0, name
     assert all(f"{name} (" in run.printed for name in (*others, "pulled")), "a summary for each camera"
     assert f"lost and opened again {pulls} x" in run.printed
@@ -92,7 +93,7 @@ def test_cameras_come_go_and_change_by_a_reload_while_the_others_go_on(tmp_path:
         assert after["started"] == started["kept"]
         captured = after["counters"]["captured"] - before["captured"]
         assert captured > 10
-        assert after["counters"]["dropped"] - before["dropped"] <= max(1, 0.01 * captured)
+        assert after["counters"]["dropped"] - before["dropped"] <= max(3, 0.01 * captured)
         assert run.end(signal.SIGINT) == 130
 
 
