@@ -193,8 +193,11 @@ def test_the_probabilities_of_a_blend_are_not_sharpened() -> None:
     logits, targets = calibrated(2 * MIN_FACES)
     faces = np.ones(len(targets), np.bool_)
     fitted = calibrate(logits, targets, faces).temperature
-    assert calibrate(logits, targets, faces, fitted + 0.3).temperature == pytest.approx(fitted + 0.3, abs=1e-4)
-    assert calibrate(logits, targets, faces, fitted - 0.2).temperature == fitted
+    kept, own = calibrate(logits, targets, faces, fitted + 0.3), calibrate(logits, targets, faces, fitted - 0.2)
+    assert kept.temperature == pytest.approx(fitted + 0.3, abs=1e-4)
+    assert own.temperature == fitted
+    assert "that of the initial model" in str(kept)
+    assert "that of the initial model" not in str(own)
     few = calibrate(logits, targets, faces & (np.arange(len(targets)) > 2 * MIN_FACES - 9), 0.7)
     assert (few.temperature, few.unsure_below) == (0.7, 0.0)
     assert "the temperature stays 0.7" in str(few)

@@ -45,11 +45,13 @@ class Calibration:
         unsure_below: Top probability below which an answer is unsure; 0 if there were too few
             faces.
         faces: Number of validation faces.
+        kept: True if the temperature is that of the initial network.
     """
 
     temperature: float
     unsure_below: float
     faces: int
+    kept: bool = False
 
     @property
     def fitted(self) -> bool:
@@ -58,6 +60,11 @@ class Calibration:
 
     def __str__(self) -> str:
         """Return one sentence for the log."""
+        if self.fitted and self.kept:
+            return (
+                f"Temperature {self.temperature:g}, that of the initial model, and unsure below {self.unsure_below:g}, fitted to "
+                f"{self.faces:,} faces."
+            )
         if self.fitted:
             return f"Temperature {self.temperature:g} and unsure below {self.unsure_below:g}, fitted to {self.faces:,} faces."
         return (
@@ -89,9 +96,11 @@ def calibrate(
     """
     faces = int(is_face.sum())
     if faces < MIN_FACES:
-        return Calibration(least or 1.0, 0.0, faces)
-    temperature = round(max(fit_temperature(logits, targets), least or 0), 4)
-    return Calibration(temperature, round(unsure_threshold(probabilities(logits, temperature), targets), 4), faces)
+        return Calibration(least or 1.0, 0.0, faces, kept=least is not None)
+    best = fit_temperature(logits, targets)
+    temperature = round(max(best, least or 0), 4)
+    threshold = round(unsure_threshold(probabilities(logits, temperature), targets), 4)
+    return Calibration(temperature, threshold, faces, kept=temperature > round(best, 4))
 
 
 def fit_temperature(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64]) -> float:
