@@ -91,8 +91,8 @@ def calibrate(
         is_face: bool `[N]`, True for crops that show a face. Crops without a face take part in the
             fit but do not count towards `MIN_FACES`, because they are easy to get and carry little
             information about the confidence of a label.
-        least: Lowest temperature, and the one to keep if there are too few faces; None for any, and
-            for 1.
+        least: Temperature of the initial network: the lowest one, and the result if there are too
+            few faces. None: any temperature, and 1 if there are too few faces.
     """
     faces = int(is_face.sum())
     if faces < MIN_FACES:

@@ -95,7 +95,11 @@ def save_seen_hashes(path: Path, hashes: npt.NDArray[np.uint64]) -> None:
 
 
 def initial_temperature(path: Path) -> float:
-    """Return the temperature of a warm-start file (`check_start`)."""
+    """Return the temperature of a warm-start file (`check_start`), 1 if the file does not state one.
+
+    Raises:
+        ModelError: The file is refused.
+    """
     if is_exported(path):
         return float(read_contract(open_model(path), str(path)).card.get("temperature", 1.0))
     return load_classifier(path)[1].temperature
