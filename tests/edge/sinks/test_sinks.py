@@ -187,10 +187,7 @@ def test_several_cameras_share_a_window(screen: str, tmp_path: Path) -> None:
     camera = '[[camera]]\nname = "{}"\nsource = "demo"\nlive = true\nloop = true\nfps = 10\n'
     file, shot = tmp_path / "edge.toml", tmp_path / "shot.png"
     file.write_text("[output]\nshow = true\n" + camera.format("door") + camera.format("hall"))
-    run = subprocess.Popen(
-        command_line(["edge-run", "--config", file]), stderr=subprocess.PIPE, env=environment({"DISPLAY": screen})
-    )
-    grab = ["ffmpeg", "-y", "-loglevel", "error", "-f", "x11grab", "-video_size", "1024x768", "-i", screen, "-frames:v", "1", shot]
+    grab = ["ffmpeg", "-y", "-loglevel", "error", "-f", "x11grab", "-s", "1024x768", "-i", screen, "-frames:v", "1", str(shot)]
 
     def shows_two() -> bool:
         subprocess.run(grab, check=True, timeout=30)
@@ -199,11 +196,20 @@ def test_several_cameras_share_a_window(screen: str, tmp_path: Path) -> None:
         columns = np.flatnonzero(((row > 120) & (row < 170)).mean(axis=0) > 0.25)
         return bool(len(columns)) and int(np.diff(columns).max()) > 20
 
-    try:
-        until(shows_two, 60)
-    finally:
-        run.terminate()
-        _, errors = run.communicate(timeout=30)
-        print(errors.decode())  # says why there is no window
+    # Without a window manager, Qt leaves one new window in ten black, whatever is drawn into it.
+    for attempt in range(5):
+        run = subprocess.Popen(
+            command_line(["edge-run", "--config", file]), stderr=subprocess.PIPE, env=environment({"DISPLAY": screen})
+        )
+        try:
+            until(shows_two, 25)
+            break
+        except AssertionError:
+            if attempt == 4:
+                raise
+        finally:
+            run.terminate()
+            _, errors = run.communicate(timeout=30)
+            print(errors.decode())  # says why there is no window
     assert b"Traceback" not in errors
     assert run.returncode == 143
