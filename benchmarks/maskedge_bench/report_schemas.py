@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from maskedge.errors import UsageError
-from maskedge.support.files import write_file
+from maskedge.support.files import read_text, write_file
 
 from .json_shape import ANY, NONE, problems
 
@@ -21,6 +21,8 @@ ROOFLINE = "maskedge.limits/1"
 COMPARE = "maskedge.compare/1"
 HISTORY = "maskedge.history/1"
 FLEET = "maskedge.fleet/1"
+
+_MOST_BYTES = 100_000_000
 
 _NUMBER_OR_NONE = (float, NONE)
 _SPREAD = {"median": float, "min": float, "max": float}
@@ -248,8 +250,10 @@ def read_json(path: Path) -> dict[str, Any]:
         UsageError: The file cannot be read or does not hold a JSON object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = json.loads(read_text(path, _MOST_BYTES))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}): give a report of edge-bench.") from error
+    except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{path} cannot be read as JSON ({' '.join(str(error).split())[:120]}): give a report of edge-bench."
         ) from error

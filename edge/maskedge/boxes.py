@@ -29,6 +29,17 @@ def side(box: Box) -> float:
     return sqrt(max(box[2] - box[0], 0) * max(box[3] - box[1], 0))
 
 
+def lies_in(box: Box, size: tuple[int, int]) -> bool:
+    """Return True if a labelled box can be of a face in a picture of this width and height.
+
+    More than a pixel of it is in the picture, and a quarter or more of its width and height.
+    """
+    x1, y1, x2, y2 = box
+    inside = min(x2, size[0]) - max(x1, 0), min(y2, size[1]) - max(y1, 0)
+    # NaN compares as false.
+    return min(inside) > 1 and x2 - x1 <= 4 * inside[0] and y2 - y1 <= 4 * inside[1]
+
+
 def same_face(one: Box, other: Box) -> bool:
     """Return True if two boxes of one frame show the same face."""
     return box_iou(one, other) > IOU or contained(one, other) > CONTAINED

@@ -170,8 +170,9 @@ class DetectConfig:
     operating_point: str | None = field(
         default=None,
         metadata={
-            "help": f"face threshold that the model carries for the detector, by name: {', '.join(OPERATING_POINTS)}; default: "
-            f"{OPERATING_POINTS[0]}, or the detector's own threshold if the model carries none; face_threshold replaces it"
+            "help": f"face threshold that the model carries for the detector, by name: {', '.join(OPERATING_POINTS)} "
+            f"(--precision); default: {OPERATING_POINTS[0]}, or the detector's own threshold if the model carries none; face_threshold "
+            "replaces it"
         },
     )
     domain: str | None = field(
@@ -789,8 +790,9 @@ def typed_value(cls: type[Any], owner: str, key: str, value: Any, where: str, *,
     """
     known = {entry.name: entry for entry in fields(cls)}
     if key not in known:
-        place = f"{where}: {owner} has no key {shown(key)}"
-        raise UsageError(f"{place}{nearest_name(key, tuple(known))}")
+        # The key may be an address with a password, and the place ends with it.
+        place = where.removesuffix(key) + shown(key)[1:-1] if where.endswith(key) else where
+        raise UsageError(f"{place}: {owner} has no key {shown(key)}{nearest_name(key, tuple(known))}")
     hint = get_type_hints(cls)[key]
     try:
         typed = _parse(value, hint) if parse else _convert(value, hint)
@@ -878,7 +880,9 @@ def _secrets_of(config: EdgeConfig) -> set[str]:
 
 
 def _is_address(text: str) -> bool:
-    return "://" in text or text.lstrip().lower().startswith("gst:")
+    from maskedge.sources.address import without_password
+
+    return "://" in text or text.lstrip().lower().startswith("gst:") or without_password(text, MASK) != text
 
 
 def _hide(value: Any) -> Any:

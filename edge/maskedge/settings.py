@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .errors import UsageError
+from .support.addresses.masking import names_a_secret, without_password
 
 PRECISIONS = ("auto", "float32", "int8")
 PROVIDERS = ("auto", "cpu", "tensorrt", "cuda", "migraphx", "openvino", "qnn", "xnnpack", "acl")
@@ -17,7 +18,7 @@ PROVIDERS = ("auto", "cpu", "tensorrt", "cuda", "migraphx", "openvino", "qnn", "
 otherwise float32."""
 OPERATING_POINTS = ("balanced", "high", "recall")
 """Names of the face thresholds that a classifier file may carry. `balanced` has the best F1, `high`
-the fewest wrong faces, `recall` finds the most faces."""
+the fewest false alarms, `recall` finds the most faces."""
 DOMAINS = ("webcam", "crowds")
 """Kinds of pictures for which a classifier file may carry operating points."""
 MASK = "********"
@@ -116,14 +117,25 @@ def check_name(name: str, where: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """Format a value for an error message, short and on one line."""
+    """Format a value for an error message, short, on one line and without the credentials of addresses."""
     if isinstance(value, int) and abs(value) >= 10**_SHOWN:
         return f"a number of {int(value.bit_length() * 0.30103) + 1} digits"
     try:
-        text = repr(value)
+        text = repr(_masked(value))
     except (ValueError, RecursionError):
         return f"a {type(value).__name__} that is too large to show"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _masked(value: Any) -> Any:
+    """Return a value of a TOML file with the credentials in its texts masked."""
+    if isinstance(value, dict):
+        return {
+            _masked(key): MASK if isinstance(key, str) and names_a_secret(key) else _masked(inner) for key, inner in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_masked(inner) for inner in value] if isinstance(value, list) else tuple(map(_masked, value))
+    return without_password(value, MASK) if isinstance(value, str) else value
 
 
 def _problem(value: Any, metadata: Mapping[str, Any]) -> str | None:

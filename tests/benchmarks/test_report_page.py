@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -74,6 +75,15 @@ def test_what_is_no_report_is_one_sentence(invoke: Command, tmp_path: Path, cont
         assert done.returncode == 2
         assert done.stderr.startswith(f"error: {path} ")
         assert done.stderr.count("\n") == 1
+
+
+def test_a_pipe_is_no_report_and_is_not_waited_for(command: Command, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    done = command("edge-bench", "report", tmp_path / "pipe.json", timeout=60)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: {tmp_path / 'pipe.json'} cannot be read (it is not a regular file): give a report of edge-bench.\n"
+    )
 
 
 def test_check_and_compare_read_the_committed_reports(invoke: Command) -> None:

@@ -231,6 +231,30 @@ def test_a_secret_of_the_wrong_type_is_not_printed() -> None:
     assert "MASKEDGE_MQTT_QOS" in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[source]\nuri = ["rtsp://u:geheim@h/x"]',
+        '[source]\n"rtsp://u:geheim@h/x" = 1',
+        '["rtsp://u:geheim@h/x"]\nuri = "demo"',
+        '[output]\nsave = ["mqtt://u:geheim@h"]',
+        '[web]\nserve = "u:geheim@127.0.0.1:80"',
+        '[[camera]]\nname = "door"\nsource = {uri = "rtsp://u:geheim@h/x"}',
+        '[[camera]]\nname = "door"\nsource = {password = "geheim"}',
+        '[[camera]]\nname = "door"\nsource = 0\n"rtsp://u:geheim@h/x" = 1',
+        '[[camera]]\nname = "rtsp://u:geheim@h/x"\nsource = 0',
+    ],
+)
+def test_an_address_in_the_wrong_place_is_refused_without_its_password(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        load_config(write(tmp_path, text), {})
+    assert "geheim" not in str(refusal.value)
+    assert MASK in str(refusal.value)
+    with pytest.raises(UsageError, match="MASKEDGE_SOURCE_WIDTH takes a whole number") as refusal:
+        load_config(None, {"MASKEDGE_SOURCE_WIDTH": "rtsp://u:geheim@h"})
+    assert "geheim" not in str(refusal.value)
+
+
 def test_what_is_printed_loads_to_the_same_configuration(tmp_path: Path) -> None:
     loaded = load_config(write(tmp_path, EVERYTHING), {}, {"detect.every": 9, "output.save": 'a "b" \\ \x7f \u00e9.mp4'})
     text = to_toml(loaded)

@@ -12,7 +12,7 @@ import pytest
 from maskedge.alerts.registry import rule_class
 from maskedge.config import DetectConfig, LimitsConfig, load_config, section_class, section_names
 from maskedge.errors import UsageError
-from maskedge.settings import MOST_TEXT, Range, check_name, shown
+from maskedge.settings import MASK, MOST_TEXT, Range, check_name, shown
 from maskedge.sinks.mqtt.sink import MqttConfig
 from maskedge.zones import ZonesConfig
 
@@ -87,6 +87,16 @@ def test_what_is_refused_is_shown_short() -> None:
     for _ in range(100_000):
         deep = [deep]
     assert "too large to show" in shown(deep) or len(shown(deep)) < 80
+
+
+def test_what_is_refused_is_shown_without_the_credentials_of_an_address() -> None:
+    assert shown(["rtsp://u:geheim@h/x"]) == f"['rtsp://{MASK}@h/x']"
+    assert shown({"uri": "u:geheim@h", "password": "geheim"}) == f"{{'uri': '{MASK}@h', 'password': '{MASK}'}}"
+    assert shown({"u:geheim@h": 1}) == f"{{'{MASK}@h': 1}}"
+    assert "geheim" not in shown("rtsp://u:geheim" + "x" * 100 + "@h"), "it is masked before it is cut"
+    with pytest.raises(UsageError, match=r"camera\.name contains") as refusal:
+        check_name("rtsp://u:geheim@h/x", "camera.name")
+    assert "geheim" not in str(refusal.value)
 
 
 def test_names_of_devices_and_cameras_fit_into_topics_and_paths() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ import numpy.typing as npt
 
 from maskedge.boxes import box_iou, side
 from maskedge.errors import UsageError
-from maskedge.labelled_boxes import COLUMNS, LabelledBox
+from maskedge.labelled_boxes import COLUMNS, LabelledBox, read_rows
 from maskedge.system.host import host_facts
 from maskedge.types import Box, Face, Image
 
@@ -122,20 +121,11 @@ def read_attributes(path: Path) -> dict[str, list[LabelledBox]]:
         has several rows.
 
     Raises:
-        UsageError: The file cannot be read.
+        UsageError: The file cannot be read, or has a row that is not valid.
     """
-    wanted = (*COLUMNS[:-1], "attribute")
     boxes: dict[str, list[LabelledBox]] = {}
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if missing := [column for column in wanted if column not in (reader.fieldnames or ())]:
-                raise UsageError(f"{path} has no column {missing[0]}: it needs {', '.join(wanted)}.")
-            for row in reader:
-                x1, y1, x2, y2 = (float(row[column]) for column in COLUMNS[1:5])
-                boxes.setdefault(row["image"], []).append(LabelledBox((x1, y1, x2, y2), row["attribute"]))
-    except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise UsageError(f"{path} cannot be read as attributes of boxes ({error}).") from error
+    for row in read_rows(path, (*COLUMNS[:-1], "attribute")):
+        boxes.setdefault(row.image(), []).append(LabelledBox(row.box(), row.text("attribute")))
     return boxes
 
 

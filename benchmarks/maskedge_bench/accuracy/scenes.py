@@ -14,17 +14,17 @@ from typing import Any
 from maskedge.boxes import side
 from maskedge.errors import UsageError
 from maskedge.labelled_boxes import UNLABELLED, LabelledBox, is_held_out_name, read_boxes
-from maskedge.support.pictures import list_pictures, read_picture
+from maskedge.support.pictures import list_pictures
 from maskedge.system.host import host_facts
 from maskedge.types import Face, Image
 from maskedge.vision.detectors import detector_names, load_detector
-from maskedge.vision.pipeline import MaskDetector, ScoredFace, as_bgr
+from maskedge.vision.pipeline import MaskDetector, ScoredFace
 from maskedge_bench.contestants.pipelines import PIPELINES, Pipeline
 
 from .detection_counts import LEAST_SIDE, LONGEST_SIDE, THREE, TWO, DetectionCounts, ratio
 from .gallery import Gallery
 from .rotation import rotate
-from .scored_pictures import relabel_boxes
+from .scored_pictures import read_scene, relabel_boxes
 
 SCHEMA = "maskedge.accuracy/2"
 BOUNDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
@@ -213,12 +213,7 @@ def measure_accuracy(
             raise UsageError(f"{scenes_path} has no held-out picture: omit --held-out.")
     rows = [_Row(pipeline, min_face_size) for pipeline in pipelines]
     for number, (path, truths) in enumerate([*scenes.items(), *((path, None) for path in empty)]):
-        try:
-            image = as_bgr(read_picture(path))
-        except ValueError as error:
-            raise UsageError(
-                f"{path} {error}: repair or remove it, because every pipeline must process the same pictures."
-            ) from error
+        image = read_scene(path, truths or ())
         scale = min(1.0, LONGEST_SIDE / max(image.shape[:2]))
         ignored = unlabelled_boxes.get(path, [])
         if degrees:

@@ -6,11 +6,11 @@ The faces at a higher threshold are a subset of these, so curves need no further
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskedge.boxes import box_iou, side
+from maskedge.boxes import box_iou, lies_in, side
 from maskedge.errors import UsageError
 from maskedge.labelled_boxes import LabelledBox, is_held_out_name, read_boxes
 from maskedge.modelfile.contract import origin_digest
@@ -78,6 +78,27 @@ def collect_pictures(
     if held_out:
         empty = [path for path in empty if is_held_out_name(f"backgrounds/{path.name}")]
     return PictureSet(found, empty, names)
+
+
+def read_scene(path: Path, boxes: Iterable[LabelledBox]) -> Image:
+    """Read a picture, and check that its labelled boxes lie in it.
+
+    Returns:
+        uint8 `[H, W, 3]`, BGR.
+
+    Raises:
+        UsageError: The picture cannot be read, or a box lies outside of it.
+    """
+    try:
+        image = as_bgr(read_picture(path))
+    except ValueError as error:
+        raise UsageError(f"{path} {error}: repair or remove it, because every pipeline must process the same pictures.") from error
+    height, width = image.shape[:2]
+    for labelled in boxes:
+        if not lies_in(labelled.box, (width, height)):
+            numbers = " ".join(f"{number:g}" for number in labelled.box)
+            raise UsageError(f"{path} has a box outside of its {width} x {height} pixels: {numbers}; correct or remove it.")
+    return image
 
 
 def relabel_boxes(boxes: Mapping[str, list[LabelledBox]], path: Path) -> dict[str, list[LabelledBox]]:
@@ -188,13 +209,10 @@ def score_pictures(
         The path, the picture as uint8 `[H, W, 3]` BGR, and its scores by pipeline.
 
     Raises:
-        UsageError: A picture cannot be read.
+        UsageError: A picture cannot be read, or a box lies outside of its picture.
     """
     paths = [*pictures.scenes, *pictures.backgrounds]
     for path in paths:
-        try:
-            image = as_bgr(read_picture(path))
-        except ValueError as error:
-            raise UsageError(f"{path} {error}: repair or remove it.") from error
+        image = read_scene(path, pictures.scenes.get(path, ()))
         yield path, image, [scorer.score(path, image) for scorer in scorers]
         progress(len(paths))

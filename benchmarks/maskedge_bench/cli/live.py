@@ -57,7 +57,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
     "--streams",
     callback=_numbers,
     metavar="N,N,...",
-    help="Numbers of cameras at a time, up to the first one with dropped frames; 0 for none.  [default: 1,2,4,8]",
+    help="Numbers of cameras at a time, up to the first one that drops over 1 % of the frames; 0 for none.  [default: 1,2,4,8]",
 )
 @click.option("--seconds", type=click.FloatRange(0.5, 3600), default=8.0, show_default=True, help="Seconds of each run.")
 @click.option("--threads", type=click.IntRange(1, 64), help="Threads of ONNX Runtime and OpenCV.  [default: those of edge-run]")

@@ -29,7 +29,7 @@ def write_plot(report: Report, path: Path) -> None:
     rows = report["growth"]
     if not rows:
         raise UsageError("the report has no loads of several sizes: measure them with --part growth.")
-    figure = Figure(figsize=(9.6, 3.6), layout="constrained")
+    figure = Figure(figsize=(9.6, 3.9), layout="constrained")
     FigureCanvasAgg(figure)
     devices = [row["devices"] for row in rows]
     titles = (("cpu_ms_a_message", "CPU time a message (ms)"), ("memory_mb", "memory (MB)"))
@@ -44,7 +44,7 @@ def write_plot(report: Report, path: Path) -> None:
         axes.set_xlabel("devices")
         axes.set_ylabel(title)
         axes.grid(visible=True, which="both", alpha=0.25)
-    figure.axes[0].legend()
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(_PARTS))
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=110)
     write_file(path, content.getvalue(), remedy="choose another --plot")

@@ -58,7 +58,7 @@ class LivePlan:
         faces: Numbers of faces.
         rates: Frames per second.
         streams: Numbers of cameras at a time, ascending; empty omits these runs. They end at the
-            first number with dropped frames.
+            first number that drops more than `MOST_DROPPED` of the frames.
         seconds: Duration of each run.
         threads: Threads of ONNX Runtime and OpenCV; None for those of `edge-run`.
         full: Measure every combination.

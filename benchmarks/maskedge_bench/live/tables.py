@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from maskedge_bench.markdown import UNKNOWN, Report, counted, machine, markdown_table
 
+from .run import MOST_DROPPED
+
 _HEAD = (
     "processed",
     "dropped",
@@ -69,7 +71,7 @@ def streams_table(report: Report) -> str:
     width, height = scene["size"]
     note = (
         f"Cameras of {width} x {height} pixels at {scene['rate']:g} frames/s with {counted(scene['faces'], 'face')}, in one "
-        "process. The runs end at the first number of cameras with dropped frames."
+        f"process. The runs end at the first number of cameras that drop more than {100 * MOST_DROPPED:g} % of their frames."
     )
     return f"{rows_table(('detector', 'mode', 'cameras'), rows)}\n\n{note}"
 

@@ -29,7 +29,8 @@ class Webhook:
         rule: The rule, with a `webhook`.
 
     Raises:
-        UsageError: The URL is not http(s), or the header is malformed or cannot be read.
+        UsageError: The URL is not http(s) or is malformed, or the header is malformed or cannot be
+            read.
     """
 
     def __init__(self, rule: WebhookRule) -> None:
@@ -39,11 +40,17 @@ class Webhook:
         try:
             parts = urlsplit(self._url)
             host = parts.hostname
+            # Both raise a ValueError for what no request can reach: a port above 65535, a host 'a..b'.
+            _ = parts.port, (host or "").encode("idna")
         except ValueError:
             parts, host = urlsplit(""), None
         # Messages name only the host, because many services put a secret into the path.
-        if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc or re.search(r"[\s\x00-\x1f]", self._url):
-            raise UsageError(f"alert rule {rule.name!r}: webhook is an http:// or https:// URL without user and password.")
+        if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc or re.search(r"[\s\x00-\x1f\x7f]", self._url):
+            raise UsageError(
+                f"alert rule {rule.name!r}: webhook is an http:// or https:// URL of a valid host, without user and password."
+            )
+        if not f"{parts.path}{parts.query}".isascii():
+            raise UsageError(f"alert rule {rule.name!r}: write the letters of webhook that are not ASCII as %XX.")
         self._host = host
         self._headers = {"Content-Type": "application/json", "User-Agent": f"maskedge/{VERSION}"} | _header(rule)
         self._opener = urllib.request.build_opener(_NoRedirect)
@@ -71,6 +78,10 @@ class Webhook:
             words = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason) or type(reason).__name__
             # The error is not the cause of this exception, because its text may contain the URL.
             raise OutputError(f"{where} cannot be reached ({words}): check the network and the URL.") from None
+        except ValueError as error:
+            # A URL that no request can be made of, such as that of a proxy in the environment.
+            reason = type(error).__name__
+            raise PermanentError(f"{where} cannot be called ({reason}): check its URL, and http_proxy and https_proxy.") from None
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +13,7 @@ from starlette.routing import Route
 from streamlit.starlette import App
 
 from maskedge.errors import MaskedgeError, UsageError
+from maskedge.sinks.web.listen import listen
 
 from .stream import LIVE_PATH, MAX_BYTES, SESSIONS
 from .theme import THEME
@@ -51,13 +51,7 @@ def check_port(host: str, port: int) -> None:
     Raises:
         UsageError: The port is taken, or this computer does not have the address.
     """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, socket.SOCK_STREAM) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-    except OSError as error:
-        raise UsageError(f"{host}:{port} cannot be served ({error.strerror}): choose another --port, or another --host.") from error
+    listen(host, port, "the app", remedy="choose another --port, or another --host", error=UsageError).close()
 
 
 def serve(host: str, port: int, max_upload_mb: int) -> None:

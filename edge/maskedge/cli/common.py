@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any, NoReturn
 
 import click
@@ -32,6 +34,30 @@ def silence_libraries() -> None:
     """
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+
+_early_signals: list[int] = []
+
+
+def end_on_signal() -> None:
+    """End the process at SIGINT and SIGTERM with code 128 + number, until the run handles them itself."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        _early_signals.append(number)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        sys.exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+
+
+def early_signal() -> int | None:
+    """Return the signal that should have ended the start, or None.
+
+    While a library is loaded, the exception of the handler may be lost, or become an ImportError.
+    """
+    return _early_signals[0] if _early_signals else None
 
 
 def _leave_threads(leaving: SystemExit) -> None:
@@ -73,6 +99,9 @@ class _Entry(click.Command):
             fail(error)  # the help or the version cannot be written
         except SystemExit as leaving:
             if not args and not extra:
+                # While Python ends, another signal would replace the exit code.
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    signal.signal(number, signal.SIG_IGN)
                 _leave_threads(leaving)
             raise
 
@@ -139,8 +168,12 @@ def require_runtime() -> Iterator[None]:
 
 def _fail_import(error: ImportError) -> NoReturn:
     """Exit with one line about a system library that is missing or a package that is broken."""
+    if (number := early_signal()) is not None:
+        sys.exit(128 + number)
     library = re.search(r"(lib[\w.+-]+\.so[\w.]*)", str(error))
-    if library:
+    if library and re.search(r"failed to map|cannot allocate|cannot enable", str(error), re.IGNORECASE):
+        click.echo(f"error: there is not enough memory to load {library[1]}: allow more (ulimit -v, MemoryMax=)", err=True)
+    elif library:
         remedy = f"install it (on Debian, Raspberry Pi OS and Ubuntu: {SYSTEM_LIBRARIES})"
         click.echo(f"error: the system library {library[1]} is missing: {remedy}", err=True)
     else:

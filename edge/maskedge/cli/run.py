@@ -20,7 +20,7 @@ from maskedge.remote.fleet_run import FleetRun
 from maskedge.support.text import displayable
 from maskedge.version import VERSION
 
-from .common import require_extra, require_runtime, silence_libraries, use_one_blas_thread
+from .common import early_signal, end_on_signal, require_extra, require_runtime, silence_libraries, use_one_blas_thread
 from .flags import RunCommand, check_flags, config_flags, flag_of, read_flags
 from .history import history
 
@@ -102,6 +102,7 @@ def main(
     use_one_blas_thread()
     early: list[int] = []
     if not print_config:
+        end_on_signal()
         # Without a handler, a SIGHUP would end the process. The run handles the early signals.
         signal.signal(signal.SIGHUP, lambda number, frame: early.append(number))
     with require_runtime():
@@ -179,7 +180,6 @@ class _Run:
 
     def run(self, early: Sequence[int]) -> int:
         """Run and return the exit code. `early` holds the SIGHUP signals received so far."""
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
         _ = self._config.source.address  # reports a missing source before anything is loaded
         with require_runtime():
             from maskedge.runtime.build import detects_every_frame, open_detector, start_tracking
@@ -233,7 +233,7 @@ class _Run:
             self._fleet.close()
         self.restarts = stop.restart
         progress.end()
-        return self._report(result, source, stop)
+        return self._report(result, source, stop, sinks)
 
     def _request(self, early: Sequence[int]) -> StopRequest:
         """Return a request to stop or reload. SIGHUP sets it from now on."""
@@ -261,6 +261,8 @@ class _Run:
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end_for_good)
+        if (lost := early_signal()) is not None:
+            end(lost)
         return end
 
     def _reload(self, run: Any) -> tuple[bool, str]:
@@ -309,12 +311,12 @@ class _Run:
         for warning in warnings:
             self._log.warning("%s", warning)
 
-    def _report(self, result: RunResult, source: Source, stop: StopRequest) -> int:
+    def _report(self, result: RunResult, source: Source, stop: StopRequest, sinks: Sequence[Sink]) -> int:
         """Print the summary and return the exit code."""
         config = self._config
         self._warn(source.warnings)
         if not config.log.quiet:
-            self._summarise(result.summary)
+            self._summarise(result.summary, sinks, failed=isinstance(result.failure, OutputError))
         if result.failure is not None:
             self._log.error("%s", result.failure)
             return result.failure.exit_code
@@ -322,7 +324,10 @@ class _Run:
             return 128 + stop.signal
         return SourceError.exit_code if source.incomplete else 0
 
-    def _summarise(self, summary: Summary) -> None:
+    def _summarise(self, summary: Summary, sinks: Sequence[Sink] = (), *, failed: bool = False) -> None:
+        """Print the summary, and the outputs unless one failed. Of a video, tell then what is in it."""
+        from maskedge.sinks.video import VideoSink
+
         config = self._config
         lines = summary.lines()
         if config.log.format == "json":
@@ -331,7 +336,13 @@ class _Run:
         # If the events are written to standard output, nothing else is.
         apart = config.events.file == "-"
         written = [path for path in (config.output.save, config.events.file) if path and path != "-"]
-        if written and summary.frames:
+        # A queue stands in front of the outputs of a camera.
+        inner = [getattr(sink, "inner", sink) for sink in sinks]
+        videos = [sink for sink in inner if isinstance(sink, VideoSink)]
+        if failed or any(video.failed for video in videos):
+            counts = [f"{video.kept} frame{'s' * (video.kept != 1)}" for video in videos if video.kept]
+            lines += [f"kept {count} in {config.output.save}" for count in counts]
+        elif written and summary.frames:
             lines.append(f"wrote {', '.join(written)}")
         # A summary that cannot be printed does not fail the run.
         with contextlib.suppress(OutputError):
@@ -344,7 +355,6 @@ class _CamerasRun(_Run):
 
     def run(self, early: Sequence[int]) -> int:
         """Run and return the exit code. `early` holds the SIGHUP signals received so far."""
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
         loaded, stop = self._loaded, self._request(early)
         with require_runtime():
             from maskedge.runtime.build import open_detector
@@ -367,6 +377,8 @@ class _CamerasRun(_Run):
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end_for_good)
+        if (lost := early_signal()) is not None:
+            cameras.stop(lost)
         progress = self._show_progress(None)
         try:
             if cameras.start():
@@ -381,7 +393,7 @@ class _CamerasRun(_Run):
         self.restarts = stop.restart
         for self._config, summary in cameras.results:
             if not self._config.log.quiet:
-                self._summarise(summary)
+                self._summarise(summary, failed=cameras.exit_code == OutputError.exit_code)
         return cameras.exit_code
 
     def _load(self) -> Loaded:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +23,7 @@ QUARTER = 900
 MINUTES = 15
 """Minutes of a row."""
 _APPLICATION_ID = 0x6D654869
+_FIRST_BYTES = b"SQLite format 3\0"
 _LOCK_SECONDS = 1.0
 _CHECK_SECONDS = 2.0
 """Maximum time of the check for damage at the start."""
@@ -70,6 +72,33 @@ def unpack(content: bytes) -> list[tuple[int, int]]:
     return list(zip(values[0 : 2 * MINUTES : 2], values[1 : 2 * MINUTES : 2], strict=True))
 
 
+def check_kind_of_file(path: Path) -> None:
+    """Refuse a file that is certainly no history. Only a missing, an empty and an SQLite file can become one.
+
+    SQLite would leave files beside it, and the message would call it damaged.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OutputError: It is a device or a pipe, holds something else, or cannot be read.
+    """
+    try:
+        mode, first = path.stat().st_mode, b""
+        regular = stat.S_ISREG(mode)
+        if regular:
+            with path.open("rb") as file:
+                first = file.read(len(_FIRST_BYTES))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise failure(path, error) from error
+    if stat.S_ISDIR(mode):
+        return  # opening it tells so
+    if not regular or first not in (b"", _FIRST_BYTES):
+        raise OutputError(f"{displayable(path)} is not a history: name another file ([history] file).")
+
+
 def open_writer(path: Path) -> sqlite3.Connection:
     """Open the file of a history for writing. Create it, or convert an earlier version.
 
@@ -77,9 +106,10 @@ def open_writer(path: Path) -> sqlite3.Connection:
         path: The file.
 
     Raises:
-        OutputError: The file is damaged, locked, of a newer version or of another program, or
-            cannot be written. It is not changed.
+        OutputError: The file is damaged, locked, of a newer version, of another program or no
+            database, or cannot be written. It is not changed.
     """
+    check_kind_of_file(path)
     try:
         # Counts are about people, so only the user may read them. SQLite applies the permissions of
         # this file to its other files.

@@ -23,7 +23,7 @@ from maskedge.vision.worker import DetectionWorker
 from .build import Run, build_run, detects_every_frame, share_detector, start_tracking
 from .context import RunContext, StopRequest
 from .loop import run
-from .shutdown import close_run
+from .shutdown import Closable, close_run
 from .summary import Summary
 
 _FIRST_WAIT, _LONGEST_WAIT = 5.0, 60.0
@@ -130,13 +130,16 @@ class CameraThread:
             number: Number of the signal that ends the process, or would.
         """
         self._request.signal = number
-        if self._source is not None:
-            self._source.stop()
+        # Read once: the thread of the camera sets it to None at its end.
+        source = self._source
+        if source is not None:
+            source.stop()
 
     def retire(self) -> None:
         """Withdraw what others keep about the camera, before it is removed for good."""
-        if self._built is not None and self.is_running:
-            for sink in self._built.sinks:
+        built = self._built
+        if built is not None and self.is_running:
+            for sink in built.sinks:
                 sink.retire()
 
     def join(self, seconds: float) -> bool:
@@ -191,9 +194,11 @@ class CameraThread:
         settings = replace(config.source, wait=True) if is_live(config.source) else config.source
         source = open_source(settings)
         self._source = source
-        detector = share_detector(shared.detector, config, shared.worker)
         sinks: list[Sink] = []
+        detectors: list[Closable] = []
         try:
+            detector = share_detector(shared.detector, config, shared.worker)
+            detectors.append(detector)
             if not source.video:
                 raise UsageError(f"{source.name} is no video: a named camera is a camera, a stream or a video file.")
             start_tracking(config, source, detector)
@@ -208,7 +213,7 @@ class CameraThread:
                 shared=shared.outputs,
             )
         except BaseException:
-            close_run(source, sinks, [detector])
+            close_run(source, sinks, detectors)
             raise
         for text in built.warnings:
             _log.warning("%s", text)

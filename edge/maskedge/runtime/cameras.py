@@ -20,7 +20,7 @@ from .build import WITHOUT_RESTART, check_rules_of
 from .camera import CameraThread, SharedParts
 from .context import RunContext, StopRequest
 from .outputs import check_cameras
-from .shutdown import CLOSE_SECONDS
+from .shutdown import CLOSE_SECONDS, Closable
 from .summary import Summary
 
 _TICK = 0.1
@@ -125,14 +125,15 @@ class Cameras:
         """
         pause = threading.Event()
         while self._stop.signal is None and not all(camera.ended for camera in self._cameras.values()):
-            if self._stop.reload:
-                self._stop.reload = False
+            if self._stop.take_reload():
                 self._reload()
-            running = {name: camera for name, camera in self._cameras.items() if camera.is_running}
-            self._loops.tick({name: camera.notifier for name, camera in running.items()})
-            self._warn_of_hanging(running.values())
+            self._notify_systemd()
+            self._warn_of_hanging([camera for camera in self._cameras.values() if camera.is_running])
             tick()
             pause.wait(_TICK_OF_WINDOW if self._show_window() else _TICK)
+
+    def _notify_systemd(self) -> None:
+        self._loops.tick({name: camera.notifier for name, camera in self._cameras.items() if camera.is_running})
 
     def _show_window(self) -> bool:
         """Show the newest pictures. Return False without a window."""
@@ -149,11 +150,20 @@ class Cameras:
     def close(self) -> None:
         """End every camera, the detection thread and the shared outputs."""
         self._systemd.stopping(restart=self._stop.restart)
-        self._end(list(self._cameras.values()))
-        for part in self._shared.outputs.values():
-            if hasattr(part, "close"):
-                part.close()
-        self._worker.close()
+        try:
+            self._end(list(self._cameras.values()))
+            # A copy: the thread of a camera that hangs may still add an output.
+            for name, part in list(self._shared.outputs.items()):
+                if hasattr(part, "close"):
+                    self._close_part(name, part)
+        finally:
+            self._worker.close()
+
+    def _close_part(self, name: str, part: Closable) -> None:
+        try:
+            part.close()
+        except Exception as error:  # noqa: BLE001  (the other parts must still be closed)
+            _log.warning("the output %s could not be closed (%.200r).", name, error)
 
     @property
     def exit_code(self) -> int:
@@ -184,13 +194,14 @@ class Cameras:
             detect = config.detect
             self._shared.detector.choose_face_threshold(detect.face_threshold, detect.operating_point, detect.domain)
 
-    def _start(self, config: EdgeConfig) -> CameraThread:
+    def _start(self, config: EdgeConfig, tick: Callable[[], None] = lambda: None) -> CameraThread:
+        """Start a camera, and call `tick` several times per second until it is open."""
         camera = CameraThread(config, self._shared)
         self._cameras[camera.name] = camera
         camera.start()
         end = time.monotonic() + _START_SECONDS
         while not camera.started.wait(_TICK) and self._stop.signal is None and time.monotonic() < end:
-            pass
+            tick()
         return camera
 
     def _end(self, cameras: Sequence[CameraThread]) -> None:
@@ -260,7 +271,8 @@ class Cameras:
         self._shared.name_cameras(list(wanted))
         added = [name for name in wanted if name not in self._cameras]
         for name in added:
-            self._start(wanted[name])
+            # Not needed at the start of the process: the watchdog runs only after READY=1.
+            self._start(wanted[name], self._notify_systemd)
         self._cameras = {name: self._cameras[name] for name in wanted}
         later = [key for key in changed_keys(self.loaded.config, loaded.config) if needs_restart(key)]
         if smallest_face(loaded.cameras) != smallest_face(self.loaded.cameras):

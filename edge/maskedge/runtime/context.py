@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -31,19 +32,45 @@ class StopRequest:
         signal: Number of the signal that ends the run; None to continue.
         reload: True to reload the configuration.
         restart: True to start the process again after its end.
-        reloaded: Called after each reload, with True and what has changed, or with False and the
-            reason why nothing has.
     """
 
     signal: int | None = None
     reload: bool = False
     restart: bool = False
-    reloaded: Callable[[bool, str], None] = lambda done, sentence: None
+    _asking: list[Callable[[bool, str], None]] = field(default_factory=list, init=False, repr=False, compare=False)
+    _answered: list[Callable[[bool, str], None]] = field(default_factory=list, init=False, repr=False, compare=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     def ask_reload(self, reloaded: Callable[[bool, str], None]) -> None:
-        """Ask for a reload, and for its outcome. See the attribute `reloaded`."""
-        self.reloaded = reloaded
-        self.reload = True
+        """Ask for a reload, and for its outcome. Safe on any thread, but not in a signal handler.
+
+        Args:
+            reloaded: Called once after the reload, with True and what has changed, or with False and
+                the reason why nothing has.
+        """
+        with self._lock:
+            self._asking.append(reloaded)
+            self.reload = True
+
+    def take_reload(self) -> bool:
+        """Return True if a reload is asked for, and begin it. Later requests are for the next one."""
+        if not self.reload:
+            return False
+        with self._lock:
+            self.reload = False
+            self._answered, self._asking = self._asking, []
+        return True
+
+    def reloaded(self, done: bool, sentence: str) -> None:
+        """Report the outcome to everyone who had asked before the reload began.
+
+        Args:
+            done: True if the new configuration is in effect.
+            sentence: What has changed, or the reason why nothing has.
+        """
+        answered, self._answered = self._answered, []
+        for report in answered:
+            report(done, sentence)
 
 
 @dataclass(frozen=True)

@@ -183,8 +183,7 @@ class _Loop:
         if now < self._due:
             return
         self._due = now + _TICK
-        if self._stop.reload:
-            self._stop.reload = False
+        if self._stop.take_reload():
             context.reload()
         if context.rate_limiter is not None:
             state = context.rate_limiter.changed_state()

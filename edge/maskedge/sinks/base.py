@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +19,8 @@ from maskedge.support.text import displayable
 
 CAMERAS = "cameras"
 """Key of the names of all cameras in `SinkContext.shared`."""
+_PIPE_SECONDS = 1.0
+"""Seconds that a checked pipe stays open. The output opens it within a few milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -222,11 +228,20 @@ def check_writable(path: Path) -> None:
         if not path.parent.is_dir():
             raise OutputError(f"the folder {folder} does not exist: create it (mkdir -p {folder}), or choose another output.")
         new = not path.exists()
-        with path.open("ab"):
-            pass
+        # Without O_NONBLOCK, opening a pipe without a reader would block for ever.
+        number = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+        if stat.S_ISFIFO(os.fstat(number).st_mode):
+            # The reader would see the end of the pipe before the output opens it, so it stays open.
+            timer = threading.Timer(_PIPE_SECONDS, os.close, [number])
+            timer.daemon = True
+            timer.start()
+            return
+        os.close(number)
         if new:
             path.unlink()
     except OSError as error:
+        if error.errno == errno.ENXIO and path.is_fifo():
+            raise OutputError(f"{name} is a pipe without a reader: start the reader first.") from error
         raise OutputError(
             f"{name} cannot be written ({error.strerror}): check the name and the permissions, or choose another output."
         ) from error

@@ -89,8 +89,11 @@ class HistorySink(Sink):
 
     @classmethod
     def check(cls, settings: HistoryConfig) -> None:
-        """Refuse a file that cannot be written."""
+        """Refuse a file that is no history or cannot be written."""
+        from maskedge.history.schema import check_kind_of_file  # loads SQLite
+
         if settings.path is not None:
+            check_kind_of_file(settings.path)
             check_writable(settings.path)
 
     @classmethod

@@ -20,6 +20,9 @@ class VideoSink(Sink):
         path: The file. Its suffix selects the container.
         fps: Approximate number of frames per second.
 
+    Attributes:
+        failed: True if the newest frame could not be written, or the file could not be completed.
+
     Raises:
         OutputError: The file cannot be written.
     """
@@ -30,13 +33,25 @@ class VideoSink(Sink):
         if path.suffix.lower() not in CODECS:
             raise OutputError(f"{path} does not name a video that can be written: use one of {', '.join(CODECS)}.")
         check_writable(path)
+        self.failed = False
         self._file = open_video_file(path, fps)
+
+    @property
+    def kept(self) -> int:
+        """Number of frames that are in the file."""
+        return self._file.kept
 
     def write(self, result: FrameResult) -> bool:
         """Write one frame."""
+        self.failed = True
         self._file.write(result.picture, result.frame.moment)
+        self.failed = False
         return True
 
     def close(self) -> None:
         """Complete the file."""
-        self._file.close()
+        try:
+            self._file.close()
+        except OutputError:
+            self.failed = True
+            raise

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 
 import cv2
@@ -20,6 +21,8 @@ TITLE = "maskedge (q: quit)"
 _GRID = (1280, 720)
 """Width and height in pixels of the picture of several cameras."""
 _TRIAL = "import cv2; cv2.namedWindow('trial', cv2.WINDOW_AUTOSIZE); cv2.waitKey(1); cv2.destroyAllWindows()"
+_sharing = threading.Lock()
+"""Held while a camera looks for the shared screen and creates it. Several cameras may open at the same time."""
 
 
 def has_windows() -> bool:
@@ -38,7 +41,7 @@ def display_problem() -> str | None:
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return "no display"
     try:
-        trial = subprocess.run([sys.executable, "-c", _TRIAL], capture_output=True, timeout=20, check=False)  # noqa: S603
+        trial = subprocess.run([sys.executable, "-c", _TRIAL], capture_output=True, timeout=10, check=False)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired):
         return "the display does not answer"
     return None if trial.returncode == 0 else "the display cannot be opened"
@@ -71,18 +74,26 @@ class WindowSink(Sink):
     @classmethod
     def open(cls, settings: OutputConfig, context: SinkContext) -> Sink | None:
         """Open the window if there is a display. Named cameras share a window, which the main thread shows."""
-        if context.named and cls.name in context.shared:
-            screen = context.shared[cls.name]
+        if context.named:
+            screen = cls._shared_screen(context)
             return None if screen is None else ScreenSink(screen, context.camera)
         problem = display_problem()
-        if context.named:
-            context.shared[cls.name] = None if problem else Screen(lambda: list(context.shared.get(CAMERAS, ())))
-            if problem is None:
-                return ScreenSink(context.shared[cls.name], context.camera)
         if problem is None:
             return cls(wait=not context.source.video, stopped=context.stopped)
         context.notices.append(f"{problem}: running without a window")
         return None
+
+    @classmethod
+    def _shared_screen(cls, context: SinkContext) -> Screen | None:
+        """Return the screen of all cameras, which the first one creates; None if there is no display."""
+        with _sharing:
+            if cls.name not in context.shared:
+                problem = display_problem()
+                context.shared[cls.name] = None if problem else Screen(lambda: list(context.shared.get(CAMERAS, ())))
+                if problem is not None:
+                    context.notices.append(f"{problem}: running without a window")
+            screen: Screen | None = context.shared[cls.name]
+            return screen
 
     def still(self, result: FrameResult) -> bool:
         """Show the last picture again, with a banner. Return False if the user quits."""

@@ -9,7 +9,7 @@ from maskedge.errors import SourceError, UsageError
 from maskedge.support.text import displayable, is_utf8
 
 from . import demo
-from .address import file_path, split_address, tidy, without_password
+from .address import file_path, lacks_slashes, split_address, tidy, without_password
 from .base import BaseSource, Source
 from .config import SourceConfig
 from .demo import DemoSource
@@ -101,11 +101,18 @@ def _live_opener(uri: str, config: SourceConfig) -> Opener | None:
 
 
 def _open_recorded(uri: str, config: SourceConfig) -> Source:
+    scheme = lacks_slashes(uri, *(form.partition("://")[0] for kind in LIVE_KINDS for form in kind.forms if "://" in form))
+    if scheme:
+        raise UsageError(
+            f"{displayable(without_password(uri))} lacks the two slashes of an address: write {scheme}:// at its start."
+        )
     kind = next((kind for kind in RECORDED_KINDS if kind.matches(uri)), None)
     if kind is None:
         path = to_path(uri)
         if stat_path(path) is None:
-            raise SourceError(f"there is no file or folder {path}: check the path, or try --source demo.")
+            shown = without_password(uri)
+            remedy = "check the path" if shown == uri else "write an address with its scheme, as in rtsp://, or check the path"
+            raise SourceError(f"there is no file or folder {path if shown == uri else shown}: {remedy}, or try --source demo.")
         raise SourceError(f"{path} is not a regular file: give a picture, a folder, a video file or a camera.")
 
     def make() -> Source:

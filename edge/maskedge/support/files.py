@@ -12,6 +12,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from maskedge.errors import OutputError
 
@@ -19,6 +20,7 @@ from .text import displayable, is_utf8, to_bytes
 
 _LONGEST = 255
 """Maximum length of a file name on common file systems, in bytes."""
+_STEP = 65536
 
 MAX_SECRET_BYTES = 65536
 """Maximum size of a file with a password, a token or a header, in bytes."""
@@ -107,10 +109,33 @@ def short_name(stem: str, suffix: str) -> str:
     return stem + mark + suffix
 
 
-def read_regular(path: Path, max_bytes: int) -> bytes:
-    """Read a regular file.
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading.
 
     Other files are refused, because opening a FIFO or reading a device could block for ever.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OSError: The file cannot be opened or is not regular; `strerror` names the cause.
+    """
+    # Without O_NONBLOCK, opening a FIFO without a writer would block before fstat can recognise it.
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        facts = os.fstat(number)
+        if stat.S_ISDIR(facts.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(facts.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        return open(number, "rb")  # noqa: PTH123  (a descriptor, closed by the caller)
+    except BaseException:
+        os.close(number)
+        raise
+
+
+def read_regular(path: Path, max_bytes: int) -> bytes:
+    """Read a regular file. Other files are refused, as by `open_regular`.
 
     Args:
         path: The file.
@@ -120,17 +145,12 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
         OSError: The file cannot be read, is not regular or is too large; `strerror` names the
             cause.
     """
-    # Without O_NONBLOCK, opening a FIFO without a writer would block before fstat can recognise it.
-    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(number, "rb") as file:  # noqa: PTH123  (a descriptor)
-        facts = os.fstat(number)
-        if stat.S_ISDIR(facts.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not stat.S_ISREG(facts.st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-        # The reported size is not reliable. A file in /proc reports 0, and a file may grow while it
-        # is read.
-        content = file.read(max_bytes + 1)
+    with open_regular(path) as file:
+        # Python reserves the memory of the bytes asked for, so that is not `max_bytes`. The reported
+        # size is not reliable: a file in /proc reports 0, and a file may grow while it is read.
+        content = file.read(min(os.fstat(file.fileno()).st_size, max_bytes) + 1)
+        while len(content) <= max_bytes and (more := file.read(_STEP)):
+            content += more
     if len(content) > max_bytes:
         raise OSError(errno.EFBIG, f"it is larger than {max_bytes / 1e6:g} MB", str(path))
     return content

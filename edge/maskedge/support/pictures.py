@@ -10,7 +10,7 @@ import numpy as np
 
 from maskedge.types import Image
 
-from .files import is_file
+from .files import is_file, read_regular
 from .picture_header import check_header, named_unread, not_read, sniff, without_ancillary_chunks
 
 # Text may follow a suffix, for example `mask.jpg_1088wx1632h`.
@@ -64,7 +64,7 @@ def read_picture(path: Path) -> Image:
         size = path.stat().st_size
         if size > _MAX_BYTES:
             raise ValueError(f"has {size / 1e6:,.0f} MB, and the maximum for a picture is {_MAX_BYTES // 1_000_000} MB")
-        content = path.read_bytes()
+        content = read_regular(path, _MAX_BYTES)
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from error
     unread = named_unread(path.suffix)

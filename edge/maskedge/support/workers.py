@@ -26,8 +26,9 @@ class Worker(Generic[T]):
         name: Name of the worker, for messages about dropped items.
         do: Processes an item. It is called again after an `OutputError` that is not a
             `PermanentError`.
-        on_state: Called on a worker's thread: with a message when items begin to fail, and with
-            None when an item succeeds again.
+        on_state: Called with a message when items begin to fail or to be dropped, and with None when
+            an item succeeds again. Called on a worker's thread, and on the thread that calls
+            `submit` when the queue is full.
         capacity: Maximum number of waiting items. Further items are dropped.
         threads: Number of items processed at the same time.
         waits: Seconds between attempts.
@@ -90,6 +91,10 @@ class Worker(Generic[T]):
                     self._set_state(str(error))
                     if isinstance(error, PermanentError) or wait is None or self.stopping.wait(wait):
                         break
+                except Exception as error:  # noqa: BLE001  (a dead thread would process no later item, and report nothing)
+                    # The text of the error is left out, because it may contain a URL with a secret.
+                    self._set_state(f"{self._name} failed unexpectedly ({type(error).__name__}).")
+                    break
                 else:
                     self._set_state(None)
                     break

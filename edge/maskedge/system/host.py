@@ -67,7 +67,7 @@ def temperature_c(root: Path = ROOT) -> float | None:
     processor, it is that of the hottest zone of all.
     """
     zones: list[tuple[str, float]] = []
-    for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
+    for zone in _find(root / "sys/class/thermal", "thermal_zone*"):
         value = _number(zone / "temp")
         if value is not None:
             zones.append((_text(zone / "type") or "", value / 1000))
@@ -77,7 +77,7 @@ def temperature_c(root: Path = ROOT) -> float | None:
 
 def frequency_mhz(root: Path = ROOT) -> float | None:
     """Return the mean frequency of the cores in MHz."""
-    paths = sorted((root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))
+    paths = _find(root / "sys/devices/system/cpu", "cpu[0-9]*/cpufreq/scaling_cur_freq")
     values = [value / 1000 for path in paths if (value := _number(path)) is not None]
     if not values:
         values = [float(text) for text in re.findall(r"^cpu MHz\s*:\s*([\d.]+)$", _text(root / "proc/cpuinfo") or "", re.MULTILINE)]
@@ -103,7 +103,7 @@ def throttling(root: Path = ROOT) -> Throttling | None:
             return decode_throttled(int(word, 16))
         except ValueError:
             return None
-    counters = sorted((root / "sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/*_throttle_count"))
+    counters = _find(root / "sys/devices/system/cpu", "cpu[0-9]*/thermal_throttle/*_throttle_count")
     counts = [value for path in counters if (value := _number(path)) is not None]
     return Throttling(events=int(sum(counts))) if counts else None
 
@@ -117,7 +117,7 @@ def decode_throttled(bits: int) -> Throttling:
 def on_battery(root: Path = ROOT) -> bool | None:
     """Return True while a battery powers the host. The battery of a mouse does not count."""
     known = None
-    for supply in sorted((root / "sys/class/power_supply").glob("*")):
+    for supply in _find(root / "sys/class/power_supply", "*"):
         if _text(supply / "type") == "Battery" and _text(supply / "scope") != "Device":
             if _text(supply / "status") == "Discharging":
                 return True
@@ -209,6 +209,13 @@ def _distribution() -> str | None:
 def _status_mb(key: str, root: Path) -> float | None:
     found = re.search(rf"^{key}:\s*(\d+) kB", _text(root / "proc/self/status") or "", re.MULTILINE)
     return round(int(found[1]) / 1024, 1) if found else None
+
+
+def _find(folder: Path, pattern: str) -> list[Path]:
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:  # too many open files, for example
+        return []
 
 
 def _text(path: Path) -> str | None:

@@ -16,9 +16,10 @@ from sqlalchemy.orm import Session
 from maskedge.cli.common import Command
 from maskedge.config import LOG_LEVELS
 from maskedge.errors import UsageError
+from maskedge.remote.model_store import UPDATED_KINDS
 from maskedge_fleet.access.audit import record
 from maskedge_fleet.access.tokens import COMMAND_LINE
-from maskedge_fleet.commands.kinds import KINDS, MODEL_KINDS
+from maskedge_fleet.commands.kinds import KINDS
 from maskedge_fleet.commands.queue import FINAL, LIFETIME_S, find_device, queue_command
 from maskedge_fleet.commands.signing import CommandSigner, open_signer
 from maskedge_fleet.database.engine import open_engine
@@ -40,7 +41,7 @@ _POLL_S = 0.3
 @click.option("--stats-only/--no-stats-only", default=None, help="privacy: no positions and identities.")
 @click.option("--level", type=click.Choice(LOG_LEVELS), help="log_level: the lowest level that is logged.")
 @click.option("--model", metavar="SHA256", help="update_model: a stored model.")
-@click.option("--model-kind", type=click.Choice(MODEL_KINDS), help="revert_model: the kind of model; default: classifier.")
+@click.option("--model-kind", type=click.Choice(UPDATED_KINDS), help="revert_model: the kind of model; default: classifier.")
 @click.option("--expires", type=click.FloatRange(1), default=LIFETIME_S, show_default=True, help="Seconds until it expires.")
 @click.option("--wait", type=click.FloatRange(0), help="Seconds to wait for the answers; default: until it expires.")
 @settings_options
@@ -58,7 +59,7 @@ def command(
     The server (edge-fleet serve) sends it. The exit code is 0 if all devices have done it, otherwise 5.
     """
     signer = open_signer(settings.server.command_key)
-    engine = open_engine(settings.database.url)
+    engine = open_engine(settings.database.url, create=False)
     check_current(engine)
     arguments = _arguments(kind, model, options)
     try:

@@ -42,7 +42,7 @@ def ingest(settings: Settings, client_id: str | None, upkeep: bool, **broker: An
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    engine = open_engine(settings.database.url)
+    engine = open_engine(settings.database.url, create=False)
     thread = threading.Thread(target=run_upkeep, args=(engine, settings, stop), name="upkeep")
     if upkeep:
         thread.start()

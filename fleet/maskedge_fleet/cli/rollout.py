@@ -45,7 +45,7 @@ def rollout() -> None:
 @contextmanager
 def _open(settings: Settings) -> Iterator[Session]:
     """Yield a transaction of the database."""
-    engine = open_engine(settings.database.url)
+    engine = open_engine(settings.database.url, create=False)
     check_current(engine)
     try:
         with Session(engine) as session, session.begin():

@@ -12,6 +12,7 @@ import click
 
 from maskedge.cli.common import Command, require_extra, silence_libraries, use_one_blas_thread
 from maskedge.cli.output_options import OutputFile, overwrite_option
+from maskedge.errors import OutputError
 from maskedge.support.files import make_folder, write_file
 from maskedge.support.text import to_json
 
@@ -65,7 +66,8 @@ def simulate(devices: int, database: str | None, record: Path | None, folder: Pa
     """Simulate N devices that publish through the MQTT output of a real device.
 
     People come, change the label, cross a line and leave; cameras are lost and come back. At the end,
-    the devices wait until edge-fleet ingest has confirmed their messages.
+    the devices wait until edge-fleet ingest has confirmed their messages. The exit code is 5 if the
+    broker cannot be reached and no message was confirmed.
     """
     use_one_blas_thread()
     silence_libraries()
@@ -92,6 +94,8 @@ def simulate(devices: int, database: str | None, record: Path | None, folder: Pa
         f"{messages:,} messages, {sum(totals.events.values()):,} of them events; "
         f"{totals.waiting:,} not confirmed, {totals.refused:,} refused"
     )
+    if totals.problem is not None and totals.confirmed == 0:
+        raise OutputError(f"no message was confirmed (check --broker): {totals.problem}")
 
 
 def _assign_sites(plan: Plan, database: str, started: threading.Event) -> None:
@@ -99,4 +103,4 @@ def _assign_sites(plan: Plan, database: str, started: threading.Event) -> None:
     from maskedge_fleet.database.engine import open_engine
     from maskedge_fleet.simulate.sites import SiteAssignment
 
-    SiteAssignment(plan, open_engine(database), started).start()
+    SiteAssignment(plan, open_engine(database, create=False), started).start()

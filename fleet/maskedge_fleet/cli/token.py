@@ -16,7 +16,7 @@ from maskedge.support.text import displayable
 from maskedge_fleet.access.audit import record
 from maskedge_fleet.access.tokens import COMMAND_LINE, ROLES, create_token, revoke_token
 from maskedge_fleet.database.engine import open_engine
-from maskedge_fleet.database.migrate import unreachable
+from maskedge_fleet.database.migrate import check_current, unreachable
 from maskedge_fleet.database.tables import Token
 from maskedge_fleet.settings import Settings
 
@@ -36,7 +36,7 @@ def token() -> None:
 @settings_options
 def create(settings: Settings, name: str, role: str, days: float | None) -> None:
     """Create a token for a person or program, and print it. It cannot be read again."""
-    with _database(settings) as session:
+    with _database(settings, create=True) as session:
         secret = create_token(session, name, role, days=days)
         record(session, COMMAND_LINE, "token.create", name, {"role": role, "days": days})
         session.commit()
@@ -66,9 +66,10 @@ def revoke(settings: Settings, name: str) -> None:
 
 
 @contextmanager
-def _database(settings: Settings) -> Iterator[Session]:
-    engine = open_engine(settings.database.url)
-    check_database(engine)
+def _database(settings: Settings, *, create: bool = False) -> Iterator[Session]:
+    """Yield a session. With `create`, missing tables of SQLite are created: the first token may come before the server."""
+    engine = open_engine(settings.database.url, create=create)
+    (check_database if create else check_current)(engine)
     try:
         with Session(engine) as session:
             yield session

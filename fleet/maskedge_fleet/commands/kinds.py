@@ -8,12 +8,8 @@ from typing import Any
 
 from maskedge.config import LOG_LEVELS
 from maskedge.errors import UsageError
+from maskedge.remote.model_store import UPDATED_KINDS
 from maskedge.settings import check_name, shown
-
-MODEL_KINDS = ("classifier", "detector")
-"""Kinds of models that a command can replace."""
-PROGRESS_STAGES = ("downloaded", "verified", "trial", "active", "rolled_back")
-"""Stages that a device reports of `update_model`."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +72,9 @@ def _update_model(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def _revert_model(arguments: Mapping[str, Any]) -> dict[str, Any]:
     _only(arguments, "kind")
-    kind = arguments.get("kind", MODEL_KINDS[0])
-    if kind not in MODEL_KINDS:
-        raise UsageError(f"kind is one of {', '.join(MODEL_KINDS)}, got {shown(kind)}.")
+    kind = arguments.get("kind", UPDATED_KINDS[0])
+    if kind not in UPDATED_KINDS:
+        raise UsageError(f"kind is one of {', '.join(UPDATED_KINDS)}, got {shown(kind)}.")
     return {"kind": kind}
 
 

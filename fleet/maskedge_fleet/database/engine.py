@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
-from maskedge.errors import UsageError
+from maskedge.errors import OutputError, UsageError
+from maskedge.support.text import displayable
 
 POOL_SIZE = 5
 _LOCK_TIMEOUT_S = 30
@@ -27,15 +28,17 @@ _POSTGRESQL = {
 }
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, *, create: bool = True) -> Engine:
     """Return an engine. The first use of the engine connects.
 
     Args:
         url: `sqlite:///FILE` or `postgresql+psycopg://USER@HOST/DATABASE`. `postgresql://` is
             accepted too.
+        create: Create a missing file of SQLite. False for what needs a database with tables.
 
     Raises:
         UsageError: The URL has another form, or names another kind of database.
+        OutputError: The file of SQLite is missing and is not created.
     """
     try:
         parsed = make_url(url)
@@ -52,9 +55,15 @@ def open_engine(url: str) -> Engine:
     if not parsed.database or parsed.database == ":memory:":
         raise UsageError("a SQLite database needs a file: sqlite:///FILE (--database).")
     file = Path(parsed.database)
-    if file.parent.is_dir() and not file.exists():
-        # The rows are about people, so only the user may read them.
-        os.close(os.open(file, os.O_CREAT | os.O_CLOEXEC, 0o600))
+    if not create and _is_missing(file):
+        raise OutputError(
+            f"there is no database {displayable(file)}: give --database or --config, or create it with edge-fleet migrate."
+        )
+    if create and _is_missing(file):
+        # The rows are about people, so only the user may read them. The first use of the engine
+        # names the reason if there can be no such file.
+        with suppress(OSError):
+            os.close(os.open(file, os.O_CREAT | os.O_CLOEXEC, 0o600))
     engine = create_engine(parsed, connect_args={"timeout": _LOCK_TIMEOUT_S})
 
     @event.listens_for(engine, "connect")
@@ -64,6 +73,17 @@ def open_engine(url: str) -> Engine:
             connection.execute(f"PRAGMA {pragma}")
 
     return engine
+
+
+def _is_missing(file: Path) -> bool:
+    """Return True if there is no such file; False also if that cannot be found out."""
+    try:
+        file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 @contextmanager

@@ -102,9 +102,9 @@ def run_ingest(settings: IngestSettings, stop: threading.Event) -> None:
 
     Raises:
         UsageError: A setting is not valid.
-        OutputError: The database has another version.
+        OutputError: The file of the database is missing, or the database has another version.
     """
-    engine = open_engine(settings.database)
+    engine = open_engine(settings.database, create=False)
     receiver = Receiver(settings.broker, settings.root, settings.client_id, settings.session_s)
     started = False
     try:

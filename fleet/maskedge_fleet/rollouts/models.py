@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 
 from maskedge.errors import ModelError, UsageError
 from maskedge.modelfile.signature import ModelSignature, load_public_keys, verify_model
+from maskedge.remote.model_store import UPDATED_KINDS
 from maskedge.settings import shown
 from maskedge.support.text import displayable, read_json
-from maskedge_fleet.commands.kinds import MODEL_KINDS
 from maskedge_fleet.database.tables import LONGEST_NAME, Device, Model
 
 from .downloads import download_url
@@ -82,8 +82,8 @@ def add_model(session: Session, content: bytes, signature: Any, name: str, keys:
     # The file name of a browser may be a path.
     name = displayable(Path(name.replace("\\", "/")).name)[:LONGEST_NAME] or "model.onnx"
     signed = verify_model(content, signature, keys, name)
-    if signed.kind not in MODEL_KINDS:
-        raise ModelError(f"{name} is a {signed.kind}: devices can be updated with a {' or a '.join(MODEL_KINDS)}.")
+    if signed.kind not in UPDATED_KINDS:
+        raise ModelError(f"{name} is a {signed.kind}: devices can be updated with a {' or a '.join(UPDATED_KINDS)}.")
     digest = hashlib.sha256(content).hexdigest()
     known = session.scalar(select(Model).where(Model.sha256 == digest))
     if known is not None:

@@ -37,12 +37,16 @@ class Totals:
         people: New people that the outputs have taken, by label.
         refused: Steps that the outputs refused because their spool was full.
         waiting: Messages that were not confirmed at the end.
+        confirmed: Messages that were confirmed.
+        problem: Reason why a device was not connected at the end; None if all were.
     """
 
     events: Counter[str] = field(default_factory=Counter)
     people: Counter[str] = field(default_factory=Counter)
     refused: int = 0
     waiting: int = 0
+    confirmed: int = 0
+    problem: str | None = None
 
     def add(self, other: Totals) -> None:
         """Add other totals."""
@@ -50,6 +54,8 @@ class Totals:
         self.people.update(other.people)
         self.refused += other.refused
         self.waiting += other.waiting
+        self.confirmed += other.confirmed
+        self.problem = self.problem or other.problem
 
 
 def simulate(plan: Plan, started: threading.Event | None = None) -> Totals:
@@ -145,7 +151,8 @@ def _run_part(plan: Plan, part: Sequence[int], stop: Signal, end: Connection) ->
         _run_devices(devices, stop)
         totals = Totals(waiting=_close(devices, plan.drain_s))
         for device in devices:
-            totals.add(Totals(device.handed, device.people, device.refused))
+            sink = device.sink
+            totals.add(Totals(device.handed, device.people, device.refused, confirmed=sink.delivered, problem=sink.problem))
         end.send(totals)
     except MaskedgeError as error:
         end.send(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from maskedge import UsageError
+from maskedge.labelled_boxes import LabelledBox
 from maskedge.sources import demo
 from maskedge_bench.accuracy.attributes import (
     blockiness,
@@ -122,5 +124,33 @@ def test_attributes_given_by_hand_are_joined_by_box(command, labelled: Path, tmp
     with pytest.raises(UsageError, match=r"names other\.png, which is not among the measured pictures"):
         measure_attributes(collect_pictures([labelled / "scenes.csv"]), [Scorer("cnn")], given=given)
     given.write_text("image,label\n")
-    with pytest.raises(UsageError, match="has no column xmin"):
+    with pytest.raises(UsageError, match=r"has no column attribute, xmax, xmin, ymax, ymin: its header must have image,xmin"):
         read_attributes(given)
+
+
+def test_rows_of_attributes_are_checked_like_boxes(tmp_path: Path) -> None:
+    given, header = tmp_path / "given.csv", "image,xmin,ymin,xmax,ymax,attribute\n"
+    given.write_text(f"\N{ZERO WIDTH NO-BREAK SPACE}{header}a.jpg, 1, 2, 3, 4, glasses\n", encoding="utf-8")
+    assert read_attributes(given) == {"a.jpg": [LabelledBox((1, 2, 3, 4), "glasses")]}
+    for row, words in (("a.jpg,1,2,inf,4,glasses", "xmax is inf"), ("a.jpg,1,2,3,4,", "attribute is empty"), ("a.jpg", "no xmin")):
+        given.write_text(f"{header}{row}\n")
+        with pytest.raises(UsageError, match=rf"given\.csv, line 2: .*{words}"):
+            read_attributes(given)
+
+
+def test_pipes_are_refused_instead_of_waited_for(command, labelled: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    for name in ("pipe.csv", "pipe.png"):
+        os.mkfifo(tmp_path / name)
+    scenes = tmp_path / "scenes.csv"
+    scenes.write_text("image,xmin,ymin,xmax,ymax,label\npipe.png,1,2,30,40,with_mask\n")
+    cases = (
+        (("attributes", "--scenes", labelled / "scenes.csv", "--attributes", tmp_path / "pipe.csv"), "pipe.csv"),
+        (("accuracy", "--scenes", tmp_path / "pipe.csv"), "pipe.csv"),
+        (("accuracy", "--scenes", scenes), "pipe.png"),
+        (("thresholds", "--scenes", scenes), "pipe.png"),
+    )
+    for arguments, name in cases:
+        done = command("edge-bench", *arguments, "--detector", "cnn", "--json", tmp_path / "r.json", timeout=120)
+        assert done.returncode == 2, done.stderr
+        assert f"error: {tmp_path / name} cannot be read (it is not a regular file): " in done.stderr
+        assert "Traceback" not in done.stderr

@@ -310,6 +310,22 @@ def test_hanging_and_absent_webhooks_delay_nothing(server: Server) -> None:
     actions.close()
 
 
+def test_a_webhook_that_cannot_be_called_at_all_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://proxy..example:8080")
+    hooked = rule("camera_lost", actions=("webhook",), webhook="http://camera.example/geheim")
+    actions = Actions([hooked], "0", waits=WAITS)
+    actions.perform(hooked, EVENT, None)
+    (lost,) = collected(actions, 1)
+    actions.close()
+    assert (lost.kind, lost.details["output"]) == (OUTPUT_LOST, "webhook rule one")
+    assert lost.details["error"] == (
+        "the webhook of alert rule 'rule one' at camera.example cannot be called (UnicodeError): "
+        "check its URL, and http_proxy and https_proxy."
+    )
+
+
 PROGRAM = """#!/bin/sh
 cat > "$1"
 env > "$1.environment"
@@ -364,6 +380,10 @@ def test_a_command_does_not_outlive_the_run(tmp_path: Path) -> None:
         ({"actions": ("webhook",), "webhook": "file:///etc/passwd"}, "is an http"),
         ({"actions": ("webhook",), "webhook": "http://user:geheim@host/"}, "is an http"),
         ({"actions": ("webhook",), "webhook": "http://[::1/geheim"}, "is an http"),
+        ({"actions": ("webhook",), "webhook": "http://camera..example/geheim"}, "is an http"),
+        ({"actions": ("webhook",), "webhook": f"http://{'a' * 64}.example/geheim"}, "is an http"),
+        ({"actions": ("webhook",), "webhook": "http://host:99999/geheim"}, "is an http"),
+        ({"actions": ("webhook",), "webhook": "http://host/geheim\u00fc"}, "not ASCII as %XX"),
         ({"actions": ("webhook",), "webhook": "http://host", "webhook_header": "geheim"}, "one line 'NAME: VALUE'"),
         ({"actions": ("webhook",), "webhook": "http://host", "webhook_header": "A: b\nC: geheim"}, "one line 'NAME: VALUE'"),
         ({"actions": ("webhook",), "webhook": "http://host", "webhook_header_env": "MISSING"}, "is not set"),

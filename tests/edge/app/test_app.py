@@ -433,6 +433,9 @@ def test_taken_port_and_foreign_address_are_refused() -> None:
             check_port("127.0.0.1", taken.getsockname()[1])
     with pytest.raises(UsageError, match="cannot be served"):
         check_port("203.0.113.7", 8501)
+    for host in ("a..b", "..", "a" * 100):
+        with pytest.raises(UsageError, match=r"the host name is not valid\): choose another --port, or another --host"):
+            check_port(host, 8501)
 
 
 @pytest.mark.slow

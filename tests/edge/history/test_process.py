@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import signal
 import subprocess
 import time
@@ -97,13 +98,20 @@ def test_options_of_a_run_are_refused_before_the_sub_command() -> None:
     assert "history" in edge_run("--help").stdout
 
 
-def test_a_damaged_history_ends_the_run_at_its_start_and_is_not_changed(tmp_path: Path) -> None:
+def test_a_file_that_is_no_history_ends_the_run_at_its_start_and_is_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "history.sqlite3"
     path.write_bytes(b"important notes\n" * 1000)
     done = edge_run("--source", "demo", "--live", "--no-show", "--max-frames", "9", "--history", path)
     assert done.returncode == 5
-    assert "is damaged (file is not a database): move it away" in done.stderr
+    assert "is not a history: name another file" in done.stderr
     assert path.read_bytes() == b"important notes\n" * 1000
+
+
+def test_a_pipe_as_history_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    done = edge_run("--source", "demo", "--no-show", "--max-frames", "9", "--history", tmp_path / "pipe")
+    assert done.returncode == 5
+    assert "pipe is not a history: name another file" in done.stderr
 
 
 def test_the_file_of_another_output_is_refused(tmp_path: Path) -> None:

@@ -210,13 +210,33 @@ def test_a_damaged_file_is_refused_and_not_changed(path: Path) -> None:
         store.add(NOON + 900 * minute, [Count(Series(f"cam {minute}"), 60.0)])
     store.close()
     sound = path.read_bytes()
-    for content in (b"no database at all" * 500, sound[:100] + bytes(4000) + sound[4100:], sound[: len(sound) // 2]):
+    for content in (sound[:100] + bytes(4000) + sound[4100:], sound[: len(sound) // 2]):
         path.write_bytes(content)
         with pytest.raises(OutputError, match=r"is damaged .* move it away"):
             Store(path)
         assert path.read_bytes() == content
         with pytest.raises(OutputError, match=r"damaged|another program"):
             read_history(path, HistoryRequest(NOON, NOON + 900 * 3000))
+
+
+@pytest.mark.parametrize("content", [b"my diary\n", b"SQLite", b"no database at all" * 500])
+def test_a_file_that_is_no_database_is_refused_and_not_changed(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(OutputError, match=r"history.sqlite3 is not a history: name another file"):
+        Store(path)
+    assert path.read_bytes() == content
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe"])
+def test_what_is_not_a_regular_file_is_refused_at_once(path: Path, kind: str) -> None:
+    if kind == "device":
+        path = Path(os.devnull)
+    else:
+        os.mkfifo(path)
+    with pytest.raises(OutputError, match=r"is not a history: name another file"):
+        Store(path)
+    assert not path.with_name(f"{path.name}-journal").exists()
 
 
 def test_a_file_that_is_damaged_or_removed_during_a_run_does_not_end_the_run(path: Path) -> None:
@@ -231,7 +251,7 @@ def test_a_file_that_is_damaged_or_removed_during_a_run_does_not_end_the_run(pat
     path.write_bytes(b"no database at all" * 500)
     fill(store, NOON + 60)
     until(lambda: states)
-    assert "damaged" in str(states[0])
+    assert "is not a history" in str(states[0])
     assert path.read_bytes() == b"no database at all" * 500
     path.unlink()
     until(lambda: store.error is None)

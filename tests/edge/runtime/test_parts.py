@@ -186,7 +186,7 @@ def test_closing_is_bounded_and_complete(source: DemoSource) -> None:
     keeper, window = Keeper(), OnMainThread()
     started = time.monotonic()
     failures = close_run(source, [Stuck(), Failing(), keeper, window], seconds=0.3)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
     assert [str(failure) for failure in failures] == ["it is full."]
     assert keeper.threads != [threading.current_thread()]
     assert window.threads == [threading.current_thread()]

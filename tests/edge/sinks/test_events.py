@@ -19,6 +19,7 @@ from maskedge import Face, Frame, OutputError, UsageError
 from maskedge.events import FACE_APPEARED, LABEL_CHANGED, OUTPUT_LOST, Event
 from maskedge.privacy import without_people
 from maskedge.results import FrameResult
+from maskedge.sinks import base
 from maskedge.sinks.events import COLUMNS, LIVE_ROTATE_MB, EventsConfig, EventSink, to_event
 from maskedge.sinks.mqtt.spool import Spool
 
@@ -253,6 +254,24 @@ def test_devices(tmp_path: Path) -> None:
     sink.write(answer())
     assert json.loads(os.read(reader, 100_000))["frame"] == 0
     sink.close()
+    os.close(reader)
+
+
+def test_a_pipe_without_a_reader_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match="is a pipe without a reader: start the reader first"):
+        EventSink(str(tmp_path / "pipe"))
+
+
+def test_the_check_of_a_pipe_does_not_end_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "_PIPE_SECONDS", 60.0)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    base.check_writable(pipe)
+    # Without a writer, a read returns the end. With one, there is nothing to read yet.
+    with pytest.raises(BlockingIOError):
+        os.read(reader, 1)
     os.close(reader)
 
 

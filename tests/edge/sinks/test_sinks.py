@@ -160,10 +160,16 @@ def screen(tmp_path: Path) -> Iterator[str]:
         pytest.skip("Xvfb is not installed")
     # Without -noreset, the server refuses clients for a moment after its last one has left.
     command = ["Xvfb", "-displayfd", "1", "-noreset", "-screen", "0", "1024x768x24"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
-        assert server.stdout is not None
-        yield f":{server.stdout.readline().strip()}"
-        server.terminate()
+    # Two servers that start at the same time may take the same number. One of them then ends.
+    for _ in range(5):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+            assert server.stdout is not None
+            number = server.stdout.readline().strip()
+            if number:
+                yield f":{number}"
+                server.terminate()
+                return
+    pytest.fail("Xvfb has ended five times before it opened a display: run it by hand to see why.")
 
 
 def test_window_opens_on_a_display(screen: str) -> None:

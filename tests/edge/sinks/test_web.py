@@ -405,6 +405,12 @@ def test_an_address_that_is_not_of_this_machine() -> None:
         WebSink(WebConfig(serve="203.0.113.1:0"), dict)
 
 
+@pytest.mark.parametrize("host", ["a..b", "..", "a" * 100])
+def test_a_host_name_that_is_not_valid(host: str) -> None:
+    with pytest.raises(OutputError, match=r"the status page cannot be served on .* \(the host name is not valid\): choose another"):
+        WebSink(WebConfig(serve=f"{host}:80"), dict)
+
+
 def test_serving_to_a_network_is_a_warning() -> None:
     with Run(frames=False, serve="0.0.0.0:0") as run:
         assert "every client that can reach" in run.sink.warnings[0]
@@ -424,16 +430,32 @@ def test_serving_to_a_network_is_a_warning() -> None:
         ("localhost", ("localhost", 8080)),
         ("[::1]:81", ("::1", 81)),
         ("::1", ("::1", 8080)),
+        ("fe80::a", ("fe80::a", 8080)),
     ],
 )
 def test_addresses(text: str, address: tuple[str, int]) -> None:
     assert parse_address(text) == address
 
 
-@pytest.mark.parametrize("text", ["localhost:port", "127.0.0.1:70000", "http://localhost:80", "a b:1", "x:-1", "me@host:1"])
+@pytest.mark.parametrize(
+    "text", ["localhost:port", "127.0.0.1:70000", "http://localhost:80", "a b:1", "x:-1", "me@host:1", "a:b:1"]
+)
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(UsageError, match="not an address"):
         WebConfig(serve=text)
+
+
+@pytest.mark.parametrize("text", ["::1:80", "::1:8080", "::1:99999", "fe80::1:2:80"])
+def test_an_ipv6_address_with_a_port_needs_brackets(text: str) -> None:
+    with pytest.raises(UsageError, match=r"write an IPv6 address in brackets, as in \[::1\]:8080"):
+        WebConfig(serve=text)
+
+
+@pytest.mark.parametrize("text", ["u:geheim@127.0.0.1:80", "http://u:geheim@[::1", "u:ge/heim@h"])
+def test_a_password_in_the_address_of_the_page_is_not_repeated(text: str) -> None:
+    with pytest.raises(UsageError, match="not an address to serve on") as refusal:
+        WebConfig(serve=text)
+    assert "heim" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(

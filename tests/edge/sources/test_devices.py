@@ -202,7 +202,6 @@ def test_demo_by_the_clock() -> None:
             time.sleep(0.1)  # as a slow detector would
     assert source.state == "ended"
     assert got == sorted(set(got))
-    assert got[0] == 0
     assert source.dropped > 0
     assert source.captured == len(got) + source.dropped >= 300
 

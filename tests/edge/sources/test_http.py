@@ -154,10 +154,12 @@ def test_a_stream_that_hangs_is_lost(pictures: list[bytes]) -> None:
     head = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace;boundary=frame\r\n\r\n--frame\r\n\r\n"
     with socket.create_server(("127.0.0.1", 0)) as server:
         visitors: list[socket.socket] = []
-        opened = threading.Thread(target=lambda: visitors.append(server.accept()[0]))
-        opened.start()
-        sending = threading.Timer(0.3, lambda: visitors[0].sendall(head + pictures[0] + b"\r\n--frame\r\n"))
-        sending.start()
+
+        def send_one_picture() -> None:
+            visitors.append(server.accept()[0])
+            visitors[0].sendall(head + pictures[0] + b"\r\n--frame\r\n")
+
+        threading.Thread(target=send_one_picture, daemon=True).start()
         source = live(f"http://127.0.0.1:{server.getsockname()[1]}/", stall_timeout=0.5)
         with pytest.raises(SourceError, match=r"delivered no frame for 0\.5 s"):
             list(source.frames())
@@ -293,3 +295,34 @@ def test_a_picture_of_absurd_size_is_damaged(pictures: list[bytes]) -> None:
     found, scanner = scan(absurd + pictures[1])
     assert found == [pictures[1]]
     assert scanner.damaged == 1
+
+
+def test_a_password_in_a_redirect_is_not_part_of_the_host(camera: HttpCamera) -> None:
+    location = camera.address("basic", "admin:p%40ss%23w%2Frd%3A1@").encode()
+    with serve_bytes(b"HTTP/1.0 302 Found\r\nContent-Length: 0\r\nLocation: " + location + b"\r\n\r\n", 0.05) as port:
+        source = live(f"http://127.0.0.1:{port}/")
+        assert next(source.frames()).image.shape == (240, 320, 3)
+        source.close()
+
+
+@pytest.mark.parametrize(
+    ("location", "sentence"),
+    [
+        ("http://u:geheim@127.0.0.1:1/x?password=geheim", "(Connection refused)"),
+        ("http://u:geheim@127.0.0.1:99999/", "(the server redirects to an address that is not valid)"),
+        ("http://u:geheim@a..b/", "(the host name is not valid)"),
+    ],
+)
+def test_a_redirect_that_leads_nowhere_is_named_without_its_password(location: str, sentence: str) -> None:
+    with serve_bytes(f"HTTP/1.0 302 Found\r\nContent-Length: 0\r\nLocation: {location}\r\n\r\n".encode(), 0.05) as port:
+        said = refusal(f"http://127.0.0.1:{port}/")
+    assert sentence in said
+    assert "geheim" not in said
+
+
+def test_what_a_server_says_is_shown_without_credentials() -> None:
+    for status in (b"500 Failed at u:geheim@cam", b"404 rtsp://u:ge heim@cam", b"204 u:geheim@cam"):
+        with serve_bytes(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n", 0.05) as port:
+            said = refusal(f"http://127.0.0.1:{port}/")
+        assert "***@cam" in said
+        assert "heim" not in said

@@ -141,12 +141,12 @@ def test_cable_pulled_twenty_times(stream: Stream) -> None:
 
 def test_stream_that_hangs_is_left_and_found_again(stream: Stream) -> None:
     stream.start()
-    source = live(stream.address, stall_timeout=0.6)
+    source = live(stream.address, stall_timeout=2.0)
     frames = source.frames()
     before = next(frames)
     stream.freeze()
     read_until_lost(source, frames)
-    assert "delivered no frame for 0.6 s" in source.message
+    assert "delivered no frame for 2 s" in source.message
     stream.pull()
     stream.start()
     source.on_wait = lambda: None
@@ -169,7 +169,7 @@ def test_picture_that_stays_the_same_is_no_news(clip: Path) -> None:
         source.close()
         stream.pull()
     stream.start()
-    source = live(stream.address, frozen_timeout=0, stall_timeout=0.7)
+    source = live(stream.address, frozen_timeout=0, stall_timeout=5.0)
     try:
         assert len(list(islice(source.frames(), 30))) == 30
         assert source.reconnects == 0

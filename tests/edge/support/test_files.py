@@ -19,7 +19,7 @@ from maskedge.sinks.events import EventSink
 from maskedge.sinks.images import ImageSink
 from maskedge.sinks.mqtt.spool import Spool
 from maskedge.sinks.retention import MediaFolder, Retention
-from maskedge.support.files import make_folder, native_path, short_name, write_file
+from maskedge.support.files import make_folder, native_path, open_regular, read_regular, read_text, short_name, write_file
 from maskedge.support.text import displayable, to_bytes, to_json
 
 BAD_NAME = os.fsdecode(b"caf\xe9")
@@ -74,6 +74,29 @@ def test_writing_keeps_links_modes_pipes_and_neighbours(tmp_path: Path) -> None:
     assert os.read(reader, 100) == b"through"
     os.close(reader)
     assert (tmp_path / "pipe").is_fifo()
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"\xef\xbb\xbf" + 100_000 * b"a")
+    assert read_text(path, 200_000) == 100_000 * "a"
+    assert len(read_regular(path, 100_003)) == 100_003
+    with pytest.raises(OSError, match=r"it is larger than 0\.100002 MB"):
+        read_regular(path, 100_002)
+    with open_regular(path) as file:
+        assert file.read(4) == b"\xef\xbb\xbfa"
+    # The kernel reports a size of 0.
+    assert b"processor" in read_regular(Path("/proc/cpuinfo"), 10_000_000)
+    os.mkfifo(tmp_path / "pipe")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for refused, words in (
+        (tmp_path / "pipe", "not a regular file"),
+        (tmp_path, "Is a directory"),
+        (Path("/dev/zero"), "not a reg"),
+    ):
+        with pytest.raises(OSError, match=words):
+            open_regular(refused)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_longest_names(tmp_path: Path) -> None:

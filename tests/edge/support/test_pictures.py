@@ -143,6 +143,15 @@ def test_files_too_large_for_a_picture(tmp_path: Path) -> None:
         read_picture(tmp_path / "large.jpg")
 
 
+def test_a_pipe_is_no_picture_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(ValueError, match=r"cannot be read \(it is not a regular file\)"):
+        read_picture(tmp_path / "pipe.jpg")
+    with pytest.raises(ValueError, match=r"cannot be read \(Is a directory\)"):
+        read_picture(tmp_path)
+    assert not list_pictures(tmp_path)
+
+
 def test_cases_of_a_seed_are_always_the_same() -> None:
     first, again, other = (list(itertools.islice(cases(seed, 40), 40)) for seed in (5, 5, 6))
     assert first == again != other

@@ -123,3 +123,18 @@ def test_a_broker_is_required(tmp_path: Path) -> None:
     refused = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), timeout=60)
     assert (refused.returncode, "--broker mqtt://HOST:PORT" in refused.stderr) == (2, True)
     assert not (tmp_path / "fleet.sqlite3").exists()
+
+
+@pytest.mark.parametrize(
+    ("address", "code", "sentence"),
+    [
+        ("a..b:80", 5, "the page cannot be served on a..b:80 (the host name is not valid)"),
+        ("::1:80", 2, "write an IPv6 address in brackets"),
+    ],
+)
+def test_an_address_that_cannot_be_served_on_is_named(
+    broker: Mosquitto, tmp_path: Path, address: str, code: int, sentence: str
+) -> None:
+    command = command_line(["edge-fleet", "serve", "--serve", address, "--broker", f"mqtt://127.0.0.1:{broker.port}"])
+    refused = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), cwd=tmp_path, timeout=60)
+    assert (refused.returncode, sentence in refused.stderr, "Traceback" in refused.stderr) == (code, True, False), refused.stderr

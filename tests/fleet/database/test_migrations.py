@@ -99,6 +99,11 @@ def test_other_databases_are_refused(url: str) -> None:
         open_engine(url)
 
 
+def test_a_file_that_cannot_be_created_is_an_error_of_one_sentence(invoke: Invoke, tmp_path: Path) -> None:
+    result = invoke("edge-fleet", "migrate", "--database", f"sqlite:///{tmp_path}/{'x' * 300}")
+    assert (result.returncode, "cannot be used" in result.stderr, result.stderr.count("\n")) == (5, True, 1)
+
+
 def test_a_database_that_does_not_answer_is_named(invoke: Invoke, tmp_path: Path) -> None:
     result = invoke("edge-fleet", "migrate", "--database", f"postgresql://user:secret@/name?host={tmp_path}")
     assert result.returncode == 5

@@ -130,6 +130,16 @@ def test_a_wrong_address_is_one_sentence(command: Command) -> None:
     assert done.stderr.splitlines()[-1] == "error: a broker is given as mqtt://HOST:PORT or mqtts://HOST:PORT ([mqtt] url)."
 
 
+def test_a_broker_that_is_not_there_ends_the_simulation_with_its_reason(command: Command) -> None:
+    broker = f"127.0.0.1:{free_port()}"
+    done = command("edge-fleet", "simulate", "1", "--broker", f"mqtt://{broker}", "--seconds", "2", "--drain-s", "0")
+    assert done.returncode == 5
+    assert "not confirmed" in done.stdout
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"error: no message was confirmed (check --broker): the broker {broker} cannot be reached")
+    assert "Traceback" not in done.stderr
+
+
 def test_devices_are_divided_among_processes_and_sites(tmp_path: Path) -> None:
     plan = Plan(1000, "mqtt://x", tmp_path, sites=7)
     assert max(len(part) for part in plan.parts) <= DEVICES_A_PROCESS

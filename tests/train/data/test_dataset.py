@@ -81,14 +81,18 @@ def test_scenes_bring_their_labels(scenes_folder: Path) -> None:
 
 def test_boxes_outside_of_the_picture_are_named(tmp_path: Path, scenes_folder: Path) -> None:
     rows = [(image, face) for image, faces in read_boxes(scenes_folder / "boxes.csv").items() for face in faces]
-    outside = [(900.0, 900.0, 950.0, 950.0), (-500.0, 0.0, 20.0, 60.0), (50.0, 50.0, 50.0, 50.0), (float("nan"), 0.0, 9.0, 9.0)]
+    outside = [(900.0, 900.0, 950.0, 950.0), (-500.0, 0.0, 20.0, 60.0)]
     rows += [("boxes/0.jpg", LabelledBox(box, "with_mask")) for box in outside]
     shutil.copytree(scenes_folder / "boxes", tmp_path / "boxes")
     write_boxes(tmp_path / "boxes.csv", rows)
     dataset = load_dataset(scenes=[BoxFile(tmp_path / "boxes.csv")])
-    assert len(dataset.refused) == 4
+    assert len(dataset.refused) == 2
     assert all(name == "scenes/boxes/0.jpg" and "outside" in reason for name, reason in dataset.refused)
     assert len(dataset.pictures[0].faces) == 3
+    for box in ((50.0, 50.0, 50.0, 50.0), (float("nan"), 0.0, 9.0, 9.0)):
+        write_boxes(tmp_path / "boxes.csv", [*rows, ("boxes/0.jpg", LabelledBox(box, "with_mask"))])
+        with pytest.raises(UsageError, match=rf"boxes\.csv, line {len(rows) + 2}: xmin is"):
+            load_dataset(scenes=[BoxFile(tmp_path / "boxes.csv")])
 
 
 @pytest.mark.parametrize(
@@ -140,7 +144,7 @@ def test_labels_of_scenes_are_put_right(tmp_path: Path, scenes_folder: Path) -> 
     assert set(picture.unlabelled) == {moved, lacking}
     assert after.counts() == {"with_mask": 29, "without_mask": 30, "incorrect_mask": 30, "scenes": 30}
     assert after.digest != before.digest
-    write_boxes(tmp_path / "right.csv", [("boxes/3.jpg", LabelledBox((float("nan"), 0.0, 9.0, 9.0), UNLABELLED))])
+    write_boxes(tmp_path / "right.csv", [("boxes/3.jpg", LabelledBox((900.0, 900.0, 950.0, 950.0), UNLABELLED))])
     refused = load_dataset(scenes=[BoxFile(scenes)], relabel_scenes=BoxFile(tmp_path / "right.csv")).refused
     assert [name for name, _ in refused] == ["scenes/boxes/3.jpg"]
     write_boxes(tmp_path / "right.csv", [("elsewhere.jpg", right[0])])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -59,6 +60,16 @@ def test_a_file_of_boxes_and_a_folder_inside_backgrounds_are_understood(scenes_f
     assert found.backgrounds == (tmp_path / "Backgrounds" / "kitchen",)
 
 
+def test_a_file_of_boxes_from_a_spreadsheet_is_found(scenes_folder: Path, tmp_path: Path) -> None:
+    text = (scenes_folder / "boxes.csv").read_text()
+    (tmp_path / "boxes.csv").write_text(text.replace(",", ", "), encoding="utf-8-sig")
+    # Only the start is read: another table beside it may be large.
+    (tmp_path / "large.csv").write_text("a,b\n")
+    os.truncate(tmp_path / "large.csv", 10**12)
+    os.mkfifo(tmp_path / "pipe.csv")
+    assert [file.path for file in find_data([tmp_path]).scenes] == [tmp_path / "boxes.csv"]
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -71,6 +82,8 @@ def test_a_file_of_boxes_and_a_folder_inside_backgrounds_are_understood(scenes_f
         ("foreign names", "has the sub-folders con_mascarilla, sin_mascarilla: understood are with_mask"),
         ("two tables", "has 2 files of boxes (boxes.csv, more.csv)"),
         ("two sets", "are two data sets of faces"),
+        ("semicolons", "the columns are separated by ';', save it with commas): its header must have the columns"),
+        ("pipe", "is no folder and no file of labelled boxes (it cannot be read (it is not a regular file))"),
         ("text", "is no folder and no file of labelled boxes"),
     ],
 )
@@ -90,6 +103,11 @@ def test_a_folder_that_is_not_understood_is_explained_in_a_sentence(
         shutil.copytree(faces_folder, data / "own faces")
     elif make == "columns":
         (data / "boxes.csv").write_text("file,x,y,w,h,class\na.jpg,1,2,3,4,mask\n")
+    elif make == "semicolons":
+        (data / "boxes.csv").write_text("image;xmin;ymin;xmax;ymax;label\na.jpg;1;2;3;4;with_mask\n")
+    elif make == "pipe":
+        os.mkfifo(data / "pipe.csv")
+        given = [data / "pipe.csv"]
     elif make == "unlabelled":
         shutil.copy(faces_folder / "with_mask" / "face 1.jpg", data)
     elif make == "two tables":

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,24 @@ def test_unclear_column_is_refused(tmp_path: Path, values: tuple[str, str]) -> N
     rows = "".join(f"a.jpg,1,2,30,40,with_mask,{value}\n" for value in values)
     path.write_text(f"image,xmin,ymin,xmax,ymax,label,convention\n{rows}")
     with pytest.raises(UsageError, match="the same in every row"):
+        BoxFile(path).find_convention()
+
+
+def test_convention_of_a_spreadsheet_and_of_what_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "boxes.csv"
+    text = "image, xmin, ymin, xmax, ymax, label, convention\na.jpg, 1, 2, 30, 40, with_mask, forehead\n"
+    path.write_text(text, encoding="utf-8-sig")
+    assert BoxFile(path).find_convention() == FOREHEAD
+    assert read_moved_boxes(BoxFile(path), FOREHEAD) == {"a.jpg": [LabelledBox((1, 2, 30, 40), "with_mask")]}
+    path.write_text(text.replace(", forehead", ""))
+    with pytest.raises(UsageError, match="has an empty cell: it must be eyebrows or forehead"):
+        BoxFile(path).find_convention()
+    path.write_text(text.replace(",", ";"))
+    with pytest.raises(UsageError, match="the columns are separated by ';'"):
+        BoxFile(path).find_convention()
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(UsageError, match=r"boxes\.csv cannot be read \(it is not a regular file\)"):
         BoxFile(path).find_convention()
 
 

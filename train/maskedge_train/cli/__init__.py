@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
 import click
 
 from maskedge.cli.common import CommandGroup
+from maskedge.support.files import is_file, is_folder
+from maskedge.support.text import displayable
 from maskedge.version import VERSION
 
 from .audit import audit
@@ -26,8 +29,13 @@ class _Commands(CommandGroup):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Take a folder for the data of `edge-train classifier`."""
-        if args and args[0] not in self.commands and Path(args[0]).exists():
-            return classifier.name, classifier, args
+        if args and args[0] not in self.commands:
+            if is_folder(path := Path(args[0])) or is_file(path):
+                return classifier.name, classifier, args
+            if not ctx.resilient_parsing:
+                close = difflib.get_close_matches(args[0][:100], self.commands, 1, 0.75)
+                remedy = f"did you mean {close[0]}?" if close else "check the path, or see edge-train --help."
+                ctx.fail(f"'{displayable(args[0])}' is neither a command nor a folder: {remedy}")
         return super().resolve_command(ctx, args)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from maskedge.boxes import lies_in
 from maskedge.errors import UsageError
 from maskedge.labelled_boxes import UNLABELLED, LabelledBox
 from maskedge.modelfile.crop import CropRule
@@ -307,9 +308,7 @@ def load_picture(file: PictureFile) -> tuple[Picture | None, list[str]]:
     refused: list[str] = []
     for face in file.faces:
         x1, y1, x2, y2 = face.box
-        inside = min(x2, width) - max(x1, 0), min(y2, height) - max(y1, 0)
-        # NaN compares as false.
-        if not (min(inside) > 1 and x2 - x1 <= 4 * inside[0] and y2 - y1 <= 4 * inside[1]):
+        if not lies_in(face.box, (width, height)):
             refused.append(f"has a box outside of its {width} x {height} pixels: {x1:g} {y1:g} {x2:g} {y2:g}")
         elif face.label == UNLABELLED:
             unlabelled.append(face.box)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from maskedge.errors import UsageError
-from maskedge.labelled_boxes import COLUMNS
+from maskedge.labelled_boxes import COLUMNS, find_header_problem
 from maskedge.support.pictures import list_pictures
 from maskedge.support.text import displayable
 from maskedge_train.shared.box_file import BoxFile
@@ -134,8 +133,8 @@ def _explain(folder: Path, inside: Sequence[Path], pictures: Sequence[Path]) -> 
         return f"{shown} holds {len(nested)} data sets in sub-folders: give those that belong together, such as: edge-train {given}"
     if tables := sorted(folder.glob("*.csv")):
         return (
-            f"{displayable(tables[0])} is no file of labelled boxes: its header must have the columns {','.join(COLUMNS)}, "
-            "one row per face."
+            f"{displayable(tables[0])} is no file of labelled boxes (it {find_header_problem(tables[0], COLUMNS)}): its header "
+            f"must have the columns {','.join(COLUMNS)}, one row per face."
         )
     if pictures:
         return (
@@ -171,17 +170,14 @@ def _names(paths: Sequence[Path]) -> str:
 
 
 def _has_boxes(path: Path) -> bool:
-    try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            return set(COLUMNS) <= set(next(csv.reader(file), []))
-    except (OSError, csv.Error):
-        return False
+    return find_header_problem(path, COLUMNS) is None
 
 
 def _check_boxes(path: Path) -> None:
-    if not _has_boxes(path):
+    if problem := find_header_problem(path, COLUMNS):
         raise UsageError(
-            f"{displayable(path)} is no folder and no file of labelled boxes: such a file has the columns {','.join(COLUMNS)}."
+            f"{displayable(path)} is no folder and no file of labelled boxes (it {problem}): such a file has the columns "
+            f"{','.join(COLUMNS)}."
         )
 
 

@@ -5,11 +5,11 @@ This module must import quickly, because the commands' `--help` needs it.
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 from maskedge.errors import UsageError
+from maskedge.support.text import displayable
 
 EYEBROWS, FOREHEAD = "eyebrows", "forehead"
 CONVENTIONS = (EYEBROWS, FOREHEAD)
@@ -34,17 +34,14 @@ class BoxFile:
         """Return the stated convention, or that of the file's column `convention`, or None.
 
         Raises:
-            UsageError: The column is not the same known convention in every row, or differs from
+            UsageError: The file cannot be read, or the column is not the same known convention in every row, or differs from
                 the stated one.
         """
-        try:
-            with self.path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-                reader = csv.DictReader(file)
-                found = {row[COLUMN] for row in reader} if COLUMN in (reader.fieldnames or ()) else set()
-        except (OSError, csv.Error) as error:
-            raise UsageError(f"{self.path} cannot be read as labelled boxes ({error}).") from error
+        from maskedge.labelled_boxes import COLUMNS, read_rows
+
+        found = {row.cells[COLUMN] for row in read_rows(self.path, COLUMNS) if COLUMN in row.cells}
         if len(found) > 1 or not found <= set(CONVENTIONS):
-            names = ", ".join(sorted(map(str, found)))
+            names = ", ".join(sorted(displayable(name) or "an empty cell" for name in found))
             raise UsageError(
                 f"the column {COLUMN} of {self.path} has {names}: it must be {' or '.join(CONVENTIONS)}, the same in every row."
             )

@@ -7,8 +7,10 @@ piece to the file at once.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import resource
 import struct
 import tempfile
 from dataclasses import dataclass
@@ -18,11 +20,14 @@ import cv2
 
 from maskedge.errors import OutputError
 from maskedge.support.iso_media import content, find
+from maskedge.support.text import displayable
 from maskedge.types import Image
 
 FOURCC = "mp4v"
 PIECE = 12
 """Number of frames of a piece, equal to the key frame interval of OpenCV's encoder."""
+LONGEST_SIDES = {FOURCC: 8190, "MJPG": 32768}
+"""Maximum width and height of pictures in pixels, by codec. OpenCV crashes on some larger ones."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,8 @@ class PieceEncoder:
         """Encode a frame: uint8 `[H, W, 3]` BGR.
 
         Raises:
-            OutputError: OpenCV has no encoder.
-            OSError: There is no space for a temporary file.
+            OutputError: OpenCV has no encoder, or the frame is too large for it.
+            OSError: There is no space for a temporary file, or too many files are open.
         """
         if self._writer is None:
             self._writer = self._open()
@@ -80,13 +85,18 @@ class PieceEncoder:
 
         Raises:
             OutputError: The encoder dropped frames.
+            OSError: A piece is larger than the limit of the size of files.
         """
         if self._writer is not None:
             self._writer.release()
             self._writer = None
-        piece = _read_piece(self._data())
+        data = self._data()
+        if 0 <= resource.getrlimit(resource.RLIMIT_FSIZE)[0] <= len(data):
+            # The limit holds in memory, too, and OpenCV reports no error.
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        piece = _read_piece(data)
         if piece is None or len(piece.samples) != self.count:
-            raise OutputError(f"{self._path} cannot be written: OpenCV's encoder left frames out; try .avi.")
+            raise OutputError(f"{displayable(self._path)} cannot be written: OpenCV's encoder left frames out; try .avi.")
         self.count = 0
         return piece
 
@@ -100,6 +110,7 @@ class PieceEncoder:
             self._memory = -1
 
     def _open(self) -> cv2.VideoWriter:
+        check_size(self._path, self._size, FOURCC)
         self._folder = self._folder or tempfile.TemporaryDirectory(prefix="maskedge-")
         part = Path(self._folder.name) / "part.mp4"
         if self._memory >= 0:
@@ -111,13 +122,45 @@ class PieceEncoder:
             self._folder.cleanup()
             self._folder = None
         if not writer.isOpened():
-            raise OutputError(f"{self._path} cannot be written: OpenCV has no encoder for it here; try .avi.")
+            raise no_encoder(self._path)
         return writer
 
     def _data(self) -> bytes:
         if self._memory >= 0:
             return os.pread(self._memory, os.fstat(self._memory).st_size, 0)
         return (Path(self._folder.name) / "part.mp4").read_bytes() if self._folder is not None else b""
+
+
+def check_size(path: Path, size: tuple[int, int], codec: str) -> None:
+    """Refuse pictures that are too large for an encoder.
+
+    Args:
+        path: The destination, for the message.
+        size: Width and height of the pictures.
+        codec: A key of `LONGEST_SIDES`.
+
+    Raises:
+        OutputError: A side is too long.
+    """
+    longest = LONGEST_SIDES[codec]
+    if max(size) > longest:
+        remedy = "name an .avi file" if max(size) <= LONGEST_SIDES["MJPG"] else "make the pictures of the source smaller"
+        raise OutputError(
+            f"{displayable(path)} cannot be written: its pictures have {size[0]} x {size[1]} pixels, and a side has at most "
+            f"{longest} in {'an .avi' if codec == 'MJPG' else 'this kind of'} file: {remedy}."
+        )
+
+
+def no_encoder(path: Path) -> OutputError:
+    """Return the error for an encoder that OpenCV could not open.
+
+    Raises:
+        OSError: The cause is that no more files can be opened.
+    """
+    # OpenCV does not tell the cause.
+    os.close(os.open(os.devnull, os.O_RDONLY))
+    remedy = "use the OpenCV of PyPI (pip install opencv-python)" if path.suffix.lower() == ".avi" else "try .avi"
+    return OutputError(f"{displayable(path)} cannot be written: OpenCV has no encoder for it here; {remedy}.")
 
 
 def _read_piece(data: bytes) -> Piece | None:

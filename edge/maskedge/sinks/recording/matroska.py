@@ -16,13 +16,10 @@ class MatroskaFile:
     """Writes each piece of encoded frames as a cluster. `close` adds index, duration and size.
 
     Args:
-        path: The file; replaced if it exists.
+        path: The file; replaced by the first piece if it exists.
         size: Width and height in pixels.
         fps: Approximate number of frames per second. It is informative, because each frame has a
             time stamp.
-
-    Raises:
-        OSError: The file cannot be written.
     """
 
     def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:

@@ -27,17 +27,13 @@ class Mp4File:
     Players and editors without support for fragments can therefore read the file.
 
     Args:
-        path: The file; replaced if it exists.
+        path: The file; replaced by the first piece if it exists.
         size: Width and height in pixels.
-
-    Raises:
-        OSError: The file cannot be written.
     """
 
     def __init__(self, path: Path, size: tuple[int, int]) -> None:
         self._size = size
         self._file = GrowingFile(path)
-        self._file.append(_BRANDS + make(b"free", bytes(8)))
         self._entry = b""
         self._ticks = 0
         # The data of the index take 4 bytes per number, about 10 MB for a day at 25 frames/s.
@@ -56,7 +52,7 @@ class Mp4File:
         """
         fragment, lengths, ticks = b"", array("I"), self._ticks
         if not self._entry:
-            fragment += self._movie(piece.entry, None)
+            fragment += _BRANDS + make(b"free", bytes(8)) + self._movie(piece.entry, None)
         for end in seconds[1:]:
             lengths.append(min(max(1, round(end * _SCALE) - ticks), 0xFFFFFFFF))
             ticks += lengths[-1]

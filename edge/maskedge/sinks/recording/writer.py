@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import resource
 import shutil
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,10 +13,13 @@ import numpy as np
 
 from maskedge.errors import OutputError
 from maskedge.support.files import native_path
+from maskedge.support.text import displayable
 from maskedge.support.video_clock import VideoClock
 from maskedge.types import Image
 
-from .encoder import FOURCC, PIECE, PieceEncoder
+from .avi import count_frames, is_complete
+from .beside import Beside
+from .encoder import FOURCC, PIECE, PieceEncoder, check_size, no_encoder
 from .matroska import MatroskaFile
 from .mp4 import Mp4File
 
@@ -24,10 +29,27 @@ _LONGEST_PIECE = 0.8
 _LONGEST_REPEAT = 10.0
 """Maximum repetition of a picture in files with a constant rate, in seconds."""
 _LEAST_FREE = 8 * 1024 * 1024
+_LONGEST_PAUSE = 3000
+"""Number of pictures after which an AVI file must have grown. OpenCV writes 256 KiB at once, and a picture has over 150 bytes."""
+_NO_SPACE = "free some space, or choose another output"
+_TOO_LARGE = "raise the limit of the size of files (ulimit -f), or choose another output"
+_TOO_MANY = "raise the limit of open files (ulimit -n)"
+_REMEDIES = {
+    errno.ENOSPC: _NO_SPACE,
+    errno.EDQUOT: _NO_SPACE,
+    errno.EFBIG: _TOO_LARGE,
+    errno.EMFILE: _TOO_MANY,
+    errno.ENFILE: _TOO_MANY,
+}
 
 
 class VideoFile(Protocol):
     """A video file open for writing."""
+
+    @property
+    def kept(self) -> int:
+        """Number of frames that are in the file. With a constant rate, repeated pictures count."""
+        ...
 
     def write(self, image: Image, moment: float) -> None:
         """Add a frame, which is shown until the next one.
@@ -55,7 +77,7 @@ class VideoFile(Protocol):
 def open_video_file(path: Path, fps: float) -> VideoFile:
     """Open a video file. Its suffix, one of `CODECS`, selects the container.
 
-    The first frame creates the file.
+    The file is created, or replaced if it exists, when the first frames are in it.
 
     MP4, MOV and Matroska store the time of every frame. If the program is killed, all but the last
     second is readable. AVI has a constant rate, so pictures are repeated, and the file is readable
@@ -89,6 +111,11 @@ class TimestampedFile:
         self._piece: Any = None
         self._count = 0
 
+    @property
+    def kept(self) -> int:
+        """Number of frames that are in the file."""
+        return self._count
+
     def write(self, image: Image, moment: float) -> None:
         """Add a frame."""
         seconds = self._times.next(moment)
@@ -104,7 +131,7 @@ class TimestampedFile:
                 self._flush(seconds)
             self._encoder.add(fit(image, self._size))
         except OSError as error:
-            raise self._failure(error) from error
+            raise _failure(self._path, error, self._count) from error
         self._starts.append(seconds)
         self._times.accept(seconds)
 
@@ -126,7 +153,7 @@ class TimestampedFile:
             except OSError as error:
                 failure = failure or error
         if failure is not None:
-            raise self._failure(failure) from failure
+            raise _failure(self._path, failure, self._count) from failure
 
     def _flush(self, end: float, file: Mp4File | MatroskaFile | None = None) -> None:
         file = file or self._file
@@ -138,18 +165,12 @@ class TimestampedFile:
         self._count += len(self._starts)
         self._piece, self._starts = None, []
 
-    def _failure(self, error: OSError) -> OutputError:
-        return OutputError(
-            f"{self._path} cannot be written ({error.strerror}): free some space, or choose another output; "
-            f"the {self._count} frames before are kept."
-        )
-
 
 class ConstantRateFile:
     """A file with a constant rate, written by OpenCV. A picture is repeated until the next one.
 
-    A gap is shortened to at most ten seconds. OpenCV's writer does not report a full disk, so the
-    free space is checked.
+    A gap is shortened to at most ten seconds. OpenCV's writer reports no error. Therefore the free
+    space and the size of the file are checked before each picture, and the file at the end.
 
     Args:
         path: The file.
@@ -162,55 +183,149 @@ class ConstantRateFile:
         self._fps = fps
         self._times = _Times(fps)
         self._writer: cv2.VideoWriter | None = None
+        self._beside: Beside | None = None
         self._size = (0, 0)
         self._last: Image | None = None
         self._shift = 0
         self._slots = self._count = 0
+        self._bytes = self._grown = 0
+        self._found: int | None = None
+
+    @property
+    def kept(self) -> int:
+        """Number of frames that are in the file. Repeated pictures count."""
+        return self._slots if self._found is None else self._found
 
     def write(self, image: Image, moment: float) -> None:
         """Add a frame."""
         seconds = self._times.next(moment)
-        if self._count % 30 == 0 and shutil.disk_usage(self._path.parent).free < _LEAST_FREE:
-            raise OutputError(f"the disk of {self._path} is full: free some space; the {self._count} frames before are kept.")
-        if self._last is None:
-            self._size = even_size(image)
-        else:
-            if self._writer is None:
-                self._open(seconds)
-            slot = max(self._slots + 1, round(seconds * self._fps) - self._shift)
-            excess = max(0, slot - self._slots - max(1, round(_LONGEST_REPEAT * self._fps)))
-            self._shift += excess
-            self._put(slot - excess)
+        try:
+            self._check_space(image)
+            if self._last is None:
+                self._size = even_size(image)
+            else:
+                if self._writer is None:
+                    self._open(seconds)
+                slot = max(self._slots + 1, round(seconds * self._fps) - self._shift)
+                excess = max(0, slot - self._slots - max(1, round(_LONGEST_REPEAT * self._fps)))
+                self._shift += excess
+                self._put(slot - excess)
+        except OSError as error:
+            raise _failure(self._path, error, self._count) from error
         self._last = fit(image, self._size)
         self._count += 1
         self._times.accept(seconds)
 
     def close(self) -> None:
         """Complete the file."""
-        if self._last is not None:
-            if self._writer is None:
-                self._open(1 / self._fps)
-            self._put(self._slots + 1)
-            self._last = None
-        if self._writer is not None:
-            self._writer.release()
-            self._writer = None
+        last, self._last = self._last, None
+        try:
+            if last is not None:
+                if self._writer is None:
+                    self._open(1 / self._fps)
+                if self._writer is not None:
+                    self._writer.write(last)
+                    self._slots += 1
+            if self._writer is not None:
+                self._writer.release()
+                self._writer = None
+                self._finish()
+        except OSError as error:
+            raise _failure(self._path, error, self.kept) from error
 
     def _open(self, interval: float) -> None:
         if self._fps > 120:
             self._fps = min(1000.0, max(1.0, round(1 / interval, 3)))
-        fourcc = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
-        with native_path(self._path) as name:
-            self._writer = cv2.VideoWriter(name, fourcc, self._fps, self._size)
-        if not self._writer.isOpened():
-            raise OutputError(f"{self._path} cannot be written: OpenCV has no encoder for it here; try .avi.")
+        codec = CODECS[self._path.suffix.lower()]
+        check_size(self._path, self._size, codec)
+        beside = Beside(self._path)
+        try:
+            with native_path(beside.path) as name:
+                writer = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*codec), self._fps, self._size)
+            if not writer.isOpened():
+                raise no_encoder(self._path)
+        except (OutputError, OSError):
+            beside.discard()
+            raise
+        self._writer, self._beside = writer, beside
 
     def _put(self, slot: int) -> None:
         """Repeat the last picture up to a slot."""
         if self._writer is not None and self._last is not None:
             while self._slots < slot:
+                self._check_space(self._last)
+                self._check_growth()
                 self._writer.write(self._last)
                 self._slots += 1
+
+    def _check_space(self, image: Image) -> None:
+        # An encoded picture has less than half the bytes of the picture.
+        if shutil.disk_usage(self._path.parent).free < _LEAST_FREE + image.nbytes // 2:
+            name = displayable(self._path)
+            raise OutputError(f"the disk of {name} is full: free some space{_frames_before(self._count)}.")
+
+    def _check_growth(self) -> None:
+        """Refuse to go on with an AVI file whose end was not written. Rename it when a frame is in it."""
+        beside = self._beside
+        if beside is None or self._path.suffix.lower() != ".avi" or not beside.path.is_file():
+            return
+        size = beside.path.stat().st_size
+        if size > self._bytes:
+            self._bytes, self._grown = size, self._slots
+            if not beside.in_place and count_frames(beside.path, 1):
+                beside.rename()
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        if 0 <= limit <= size:
+            raise self._loss(count_frames(beside.path), _TOO_LARGE)
+        if self._slots - self._grown > _LONGEST_PAUSE:
+            raise self._loss(count_frames(beside.path), _NO_SPACE)
+
+    def _finish(self) -> None:
+        """Check what is in the file, and give it its name."""
+        beside, self._beside = self._beside, None
+        if beside is None or (beside.path.exists() and not beside.path.is_file()):
+            return
+        if self._path.suffix.lower() == ".avi":
+            self._found = self._slots if is_complete(beside.path, self._slots) else count_frames(beside.path)
+        else:
+            self._found = self._slots if _is_readable(beside.path) else 0
+        if self._found:
+            try:
+                beside.complete()
+            except OSError as error:
+                name = displayable(self._path)
+                raise OutputError(
+                    f"{name} cannot be replaced ({error.strerror}): the video is kept as {displayable(beside.path)}."
+                ) from error
+        beside.discard()
+        if self._found < self._slots:
+            raise self._loss(self._found, _NO_SPACE)
+
+    def _loss(self, found: int, remedy: str) -> OutputError:
+        """Return the error for a file that has fewer frames than were written."""
+        amount = f"only {found} of {self._slots} frames" if found else "no frame"
+        return OutputError(f"{amount} could be written to {displayable(self._path)}: {remedy}.")
+
+
+def _is_readable(path: Path) -> bool:
+    with native_path(path) as name:
+        return cv2.VideoCapture(name).read()[0]
+
+
+def _failure(path: Path, error: OSError, count: int) -> OutputError:
+    """Return the error for the user.
+
+    Args:
+        path: The file.
+        error: Why it cannot be written.
+        count: Number of frames that are in it.
+    """
+    remedy = _REMEDIES.get(error.errno or 0, "check the permissions, or choose another output")
+    return OutputError(f"{displayable(path)} cannot be written ({error.strerror}): {remedy}{_frames_before(count)}.")
+
+
+def _frames_before(count: int) -> str:
+    return "" if not count else "; the frame before is kept" if count == 1 else f"; the {count} frames before are kept"
 
 
 class _Times:

@@ -94,9 +94,14 @@ def parse_address(text: str) -> tuple[str, int]:
         port = port.removeprefix(":")
     elif host.count(":") == 1:
         host, port = host.split(":")
+    elif _is_ipv6(host.rpartition(":")[0]):
+        # The end may be a port, or the last part of the address.
+        raise UsageError(f"{shown(text)} is not an address to serve on: write an IPv6 address in brackets, as in [::1]:8080.")
+    elif ":" in host and not _is_ipv6(host):
+        port = "-"  # refused below
     number = int(port) if port.isdecimal() and port.isascii() else DEFAULT_PORT if not port else -1
     if not 0 <= number <= 65535 or any(letter in host for letter in " /@"):
-        raise UsageError(f"{text!r} is not an address to serve on: give HOST:PORT, as in 127.0.0.1:8080.")
+        raise UsageError(f"{shown(text)} is not an address to serve on: give HOST:PORT, as in 127.0.0.1:8080.")
     return host or "127.0.0.1", number
 
 
@@ -119,6 +124,13 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).version == 6
+    except ValueError:
+        return False
 
 
 def is_own_host(host: str, names: Collection[str]) -> bool:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 from maskedge.sinks.base import CAMERAS, Sink, SinkContext
 
 from .config import WebConfig
+
+_sharing = threading.Lock()
+"""Held while a camera looks for the shared server and starts it. Several cameras may open at the same time."""
 
 
 class WebOutput(Sink):
@@ -30,9 +35,11 @@ class WebOutput(Sink):
             sink = WebSink(settings, context.snapshot, names=context.names, history=context.history)
             context.warnings.extend(sink.warnings)
             return sink
-        site = context.shared.get(cls.name)
-        if site is None:
-            site = context.shared[cls.name] = WebSite(settings, lambda: context.shared.get(CAMERAS, {}), history=context.history)
-            site.start()
-            context.warnings.extend(site.warnings)
+        with _sharing:
+            site = context.shared.get(cls.name)
+            if site is None:
+                site = WebSite(settings, lambda: context.shared.get(CAMERAS, {}), history=context.history)
+                context.shared[cls.name] = site
+                site.start()
+                context.warnings.extend(site.warnings)
         return WebSink(settings, context.snapshot, names=context.names, camera=context.camera, named=True, site=site)

@@ -75,9 +75,9 @@ class WebSink(WebOutput):
         self._latency = LatencyHistogram()
         self._status: tuple[float, Mapping[str, Any], bytes] = (-1.0, {}, b"{}")
         self._pending: deque[Event] = deque(maxlen=_MOST_PENDING)
-        self._own_site = WebSite(config, history=history) if site is None else None
-        self._site = site or self._own_site or WebSite(config)
-        self.warnings = self._site.warnings if self._own_site is not None else ()
+        self._owns_site = site is None
+        self._site = WebSite(config, history=history) if site is None else site
+        self.warnings = self._site.warnings if self._owns_site else ()
         loop = self._site.loop
         self._pictures = Pictures(
             loop, self._newest_result, fps=config.stream_fps, width=config.stream_width, quality=config.jpeg_quality
@@ -91,8 +91,8 @@ class WebSink(WebOutput):
             "healthz": self._health,
         }
         self._site.attach(self)
-        if self._own_site is not None:
-            self._own_site.start()
+        if self._owns_site:
+            self._site.start()
 
     @property
     def url(self) -> str:
@@ -114,8 +114,8 @@ class WebSink(WebOutput):
     def close(self) -> None:
         """Serve the camera no longer. If no other camera shares the site, end it."""
         self._site.detach(self)
-        if self._own_site is not None:
-            self._own_site.close()
+        if self._owns_site:
+            self._site.close()
 
     # The methods below run on the web thread.
 

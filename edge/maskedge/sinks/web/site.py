@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,12 +13,12 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote, unquote
 
-from maskedge.errors import OutputError
 from maskedge.support.text import to_json
 
 from .config import WebConfig, is_loopback, parse_address, read_token
 from .history import HistoryRoute
 from .http import HttpError, Request, Response, security_headers
+from .listen import listen
 from .metrics import Exposition, Facts
 from .page import assets
 from .server import Guard, Handler, Server, cancel
@@ -86,7 +85,7 @@ class WebSite:
     def __init__(self, config: WebConfig, known: Callable[[], Mapping[str, str]] = dict, *, history: Path | None = None) -> None:
         token = read_token(config)
         host, port = parse_address(config.serve)
-        self._listener = _listen(host, port)
+        self._listener = listen(host, port)
         port = self._listener.getsockname()[1]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
         self.warnings: tuple[str, ...] = ()
@@ -260,14 +259,3 @@ class WebSite:
 
 def _no_camera(request: Request) -> Response:
     raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "No camera runs.")
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=64)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(
-            f"the status page cannot be served on {host}:{port} ({reason}): choose another address with --serve."
-        ) from error

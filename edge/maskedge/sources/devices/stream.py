@@ -9,7 +9,7 @@ from functools import partial
 import cv2
 
 from maskedge.errors import SourceError
-from maskedge.sources.address import PERCENT_HINT, has_scheme, split_address, without_password
+from maskedge.sources.address import PERCENT_HINT, check_stream, has_scheme, split_address, without_password
 from maskedge.sources.config import SourceConfig
 from maskedge.sources.kinds import LiveKind
 
@@ -94,7 +94,7 @@ def ignored_options(name: str) -> str:
 
 
 def _opener(uri: str, config: SourceConfig) -> Opener:
-    split_address(uri)  # refuses an ambiguous address before a thread opens it
+    check_stream(uri)  # refuses what cannot work before a thread opens it
     return partial(open_stream, uri, config)
 
 

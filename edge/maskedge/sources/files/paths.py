@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from maskedge.errors import SourceError
+from maskedge.support.addresses.masking import without_password
 from maskedge.support.text import displayable
 
 
@@ -26,4 +27,6 @@ def stat_path(path: Path) -> os.stat_result | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise SourceError(f"{displayable(path)} cannot be read ({error.strerror}): check the path and its permissions.") from error
+        raise SourceError(
+            f"{displayable(without_password(str(path)))} cannot be read ({error.strerror}): check the path and its permissions."
+        ) from error

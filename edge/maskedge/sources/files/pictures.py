@@ -10,6 +10,7 @@ from pathlib import Path
 from maskedge.errors import SourceError
 from maskedge.sources.base import BaseSource, stamp
 from maskedge.sources.kinds import RecordedKind
+from maskedge.support.addresses.masking import without_password
 from maskedge.support.files import is_file
 from maskedge.support.pictures import is_picture, list_pictures, natural_key, read_picture
 from maskedge.types import Frame
@@ -88,10 +89,13 @@ def _expand(pattern: str, path: Path) -> list[Path]:
     pictures = [match for match in matches if is_file(match) and is_picture(match)]
     if not pictures and matches:
         raise SourceError(
-            f"{pattern} matches {len(matches)} names, but no picture: give videos one by one, or one folder of pictures."
+            f"{without_password(pattern)} matches {len(matches)} names, but no picture: "
+            "give videos one by one, or one folder of pictures."
         )
     if not pictures:
-        raise SourceError(f"no picture matches {pattern}: check the pattern, and quote it so that the shell does not expand it.")
+        raise SourceError(
+            f"no picture matches {without_password(pattern)}: check the pattern, and quote it so that the shell does not expand it."
+        )
     return pictures
 
 

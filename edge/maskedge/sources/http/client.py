@@ -10,15 +10,17 @@ import threading
 import urllib.error
 import urllib.request
 from functools import cached_property
-from http.client import BadStatusLine, HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, RemoteDisconnected
+from http.client import BadStatusLine, HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, InvalidURL, RemoteDisconnected
 from typing import Any
 
-from maskedge.errors import SourceError
-from maskedge.sources.address import PERCENT_HINT, Address, without_password
+from maskedge.errors import SourceError, UsageError
+from maskedge.sources.address import PERCENT_HINT, Address, check_stream, split_address, without_password
 from maskedge.sources.config import SourceConfig
 from maskedge.version import VERSION
 
 _CHUNK = 65536
+_LONGEST = 200
+"""Maximum length of a reason in a message, in characters."""
 
 
 class NotHttpError(Exception):
@@ -138,6 +140,17 @@ class HttpClient:
             def https_open(self, req: urllib.request.Request) -> HTTPResponse:
                 return self.do_open(Encrypted, req, context=client.context)
 
+        class Redirect(urllib.request.HTTPRedirectHandler):
+            def redirect_request(
+                self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+            ) -> urllib.request.Request | None:
+                # As in the first address, a name and a password are not part of the host. They are sent to it
+                # only, and only if it asks for them.
+                address = client.split_redirect(newurl)
+                if address.credentials is not None:
+                    passwords.add_password(None, address.bare, *address.credentials)
+                return super().redirect_request(req, fp, code, msg, headers, address.bare)
+
         passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
         credentials = self._address.credentials
         if credentials is not None:
@@ -153,7 +166,7 @@ class HttpClient:
             Handler(),
             urllib.request.HTTPDigestAuthHandler(passwords),
             urllib.request.HTTPBasicAuthHandler(passwords),
-            urllib.request.HTTPRedirectHandler(),
+            Redirect(),
             urllib.request.HTTPErrorProcessor(),
             urllib.request.HTTPDefaultErrorHandler(),
         ):
@@ -180,6 +193,21 @@ class HttpClient:
         except (OSError, ValueError):
             return False
 
+    def split_redirect(self, text: str) -> Address:
+        """Split the address of a redirect.
+
+        Raises:
+            SourceError: The address is not valid. It is not shown, because it may contain credentials.
+        """
+        try:
+            check_stream(text)
+            address = split_address(text)
+        except UsageError:
+            address = None
+        if address is None:
+            raise self.failure("the server redirects to an address that is not valid", "check the settings of the camera")
+        return address
+
     def disconnect(self) -> None:
         """Close the connections. This ends a read in another thread."""
         for connection in list(self.connections):
@@ -188,7 +216,8 @@ class HttpClient:
 
     def failure(self, reason: str, remedy: str) -> SourceError:
         """Return the error for a stream that cannot be opened."""
-        return SourceError(f"the stream {self.name} could not be opened ({reason}): {remedy}.")
+        # The reason may repeat what the server sent.
+        return SourceError(f"the stream {self.name} could not be opened ({without_password(reason)[:_LONGEST]}): {remedy}.")
 
     def _timeout_error(self, timed_out: threading.Event) -> SourceError | None:
         if not timed_out.is_set():
@@ -213,7 +242,15 @@ class HttpClient:
         if "authentication" in str(error).lower():
             kind = "an unsupported kind of authentication"
             return self.failure(f"the server asks for {kind}", "set the camera to Digest or Basic")
-        return self.failure(f"the address or the response is not valid HTTP: {type(error).__name__}", "check the address")
+        if isinstance(error, UnicodeEncodeError) and error.encoding != "idna":
+            return self.failure(
+                "the address contains a character that HTTP does not allow", "write it percent-encoded, as in %C3%A4"
+            )
+        if isinstance(error, UnicodeError):
+            return self.failure("the host name is not valid", "check the address")
+        if isinstance(error, InvalidURL):
+            return self.failure("the address contains a blank or another character that HTTP does not allow", "write it as in %20")
+        return self.failure("the response is not valid HTTP", "check the address, and that a camera is there")
 
     def _status_error(self, error: urllib.error.HTTPError) -> SourceError:
         reason, remedy = f"the server returns {error.code} {error.reason}", "check the address"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from maskedge.sources.address import has_scheme, split_address
+from maskedge.sources.address import check_stream, has_scheme
 from maskedge.sources.config import SourceConfig
 from maskedge.sources.devices.capture import Opener
 from maskedge.sources.kinds import LiveKind
@@ -13,7 +13,7 @@ from maskedge.sources.kinds import LiveKind
 def _opener(uri: str, config: SourceConfig) -> Opener:
     from .camera import open_http
 
-    split_address(uri)  # refuses an ambiguous address before a thread opens it
+    check_stream(uri)  # refuses what cannot work before a thread opens it
     return partial(open_http, uri, config)
 
 

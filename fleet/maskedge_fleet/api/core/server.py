@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import socket
 import ssl
@@ -14,8 +13,9 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from maskedge.errors import OutputError, UsageError
+from maskedge.errors import UsageError
 from maskedge.sinks.web.config import is_loopback, parse_address
+from maskedge.sinks.web.listen import listen
 from maskedge_fleet.settings import ServerConfig
 
 _log = logging.getLogger("maskedge.fleet")
@@ -63,7 +63,7 @@ class WebServer:
             raise UsageError(
                 f"{config.cert} and {config.key} are not a certificate and its key ({error.strerror or error}): give PEM files."
             ) from error
-        self._listener = _listen(host, port)
+        self._listener = listen(host, port, "the page", backlog=256)
         self._server = _Server(uvicorn_config)
         port = self._listener.getsockname()[1]
         self.url = f"http{'s' if settings else ''}://{f'[{host}]' if ':' in host else host}:{port}/"
@@ -109,12 +109,3 @@ class _Server(uvicorn.Server):
         app: Any = self.config.app
         app.state.live.close()
         await super().shutdown(sockets)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=256)
-    except OSError as error:
-        reason = error.strerror or os.strerror(error.errno or 0)
-        raise OutputError(f"the page cannot be served on {host}:{port} ({reason}): choose another address with --serve.") from error

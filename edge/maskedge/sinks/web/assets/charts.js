@@ -7,10 +7,10 @@
 
   const DAY = 86400;
   const SPANS = {
-    hour: { seconds: 3600, bucket: "minute", step: 60, ticks: "{HH}:{mm}", format: { hour: "2-digit", minute: "2-digit" } },
-    day: { seconds: DAY, bucket: "hour", step: 3600, ticks: "{HH}:{mm}", format: { weekday: "short", hour: "2-digit", minute: "2-digit" } },
-    week: { seconds: 7 * DAY, bucket: "hour", step: 3600, ticks: "{WWW} {HH}:{mm}", format: { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" } },
-    month: { seconds: 30 * DAY, bucket: "day", step: DAY, ticks: "{D} {MMM}", format: { weekday: "short", day: "numeric", month: "short" } },
+    hour: { seconds: 3600, bucket: "minute", step: 60, increments: [1, 2, 5, 10, 15, 30], ticks: "{HH}:{mm}", format: { hour: "2-digit", minute: "2-digit" } },
+    day: { seconds: DAY, bucket: "hour", step: 3600, increments: [1, 2, 3, 6, 12], ticks: "{HH}:{mm}", format: { weekday: "short", hour: "2-digit", minute: "2-digit" } },
+    week: { seconds: 7 * DAY, bucket: "hour", step: 3600, increments: [1, 3, 6, 12, 24, 48], ticks: "{WWW} {HH}:{mm}", format: { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" } },
+    month: { seconds: 30 * DAY, bucket: "day", step: DAY, increments: [1, 2, 5, 10], ticks: "{D} {MMM}", format: { weekday: "short", day: "numeric", month: "short" } },
   };
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -31,16 +31,17 @@
   // `values` formats ticks, `range` returns the limits of the values, `zone` is a time zone (undefined
   // for that of the reader), `choose` gets the index of the time under the pointer, or null.
   const lineChart = (element, { height, series, data, values, range, span, zone, sync, choose }) => {
-    const { step, ticks } = SPANS[span];
-    const many = data[0].length > 40;
-    // A single point needs room at both sides.
-    const pad = data[0].length === 1 ? step : 0;
+    const { step, increments, ticks } = SPANS[span];
+    const times = data[0];
+    const many = times.length > 40;
+    // Few points would be stretched over the whole width, and a single one over years.
+    const limits = (low, high) => (high - low < 4 * step ? [high - 3 * step, high + step] : [low, high]);
     return new uPlot({
       width: Math.max(240, element.clientWidth), height, legend: { show: false }, padding: [10, 24, 0, 0],
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 8 }, sync: { key: sync } },
       tzDate: (seconds) => (zone ? uPlot.tzDate(new Date(seconds * 1000), zone) : new Date(seconds * 1000)),
-      scales: { x: { time: true, range: (u, low, high) => [low - pad, high + pad] }, y: { range } },
-      axes: [axis({ values: ticks, space: span === "week" ? 100 : 70, size: 30 }), axis({ size: 48, values })],
+      scales: { x: { time: true, range: (u, low, high) => (times.length ? limits(times[0], times.at(-1)) : [low, high]) }, y: { range } },
+      axes: [axis({ values: ticks, incrs: increments.map((count) => count * step), space: span === "week" ? 100 : 70, size: 30 }), axis({ size: 48, values })],
       series: [{}, ...series.map((one) => ({ width: 2, points: { show: !many, size: 5 }, ...one }))],
       hooks: { setCursor: [(u) => { if (u.cursor.event) choose(u.cursor.idx); }] },
     }, data, element);

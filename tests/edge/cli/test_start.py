@@ -1,0 +1,47 @@
+"""The start of a command, before the run handles signals and errors itself."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from helpers.support import environment
+
+_SIGNAL_DURING_AN_IMPORT = """
+import os, signal
+from maskedge.cli.common import end_on_signal, require_runtime
+
+end_on_signal()
+with require_runtime():
+    try:
+        os.kill(os.getpid(), signal.{name})
+    except BaseException as ending:
+        raise ImportError("initialization failed") from ending  # as a native library does
+"""
+_NO_MEMORY = """
+from maskedge.cli.common import require_runtime
+
+with require_runtime():
+    raise ImportError("libcrypto-a324fe28.so.1.1.1k: failed to map segment from shared object")
+"""
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment())
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_while_a_library_is_loaded_ends_with_its_code(name: str) -> None:
+    done = run(_SIGNAL_DURING_AN_IMPORT.format(name=name))
+    assert (done.returncode, done.stderr) == (128 + signal.Signals[name], "")
+
+
+def test_a_library_without_memory_is_not_called_missing() -> None:
+    done = run(_NO_MEMORY)
+    assert done.returncode == 1
+    assert "not enough memory to load libcrypto" in done.stderr
+    assert "missing" not in done.stderr

@@ -1,0 +1,134 @@
+"""Named cameras in this process: a reload, cameras that fail or hang, and the end."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import pytest
+
+from helpers.cameras import LIVE_DEMO
+from helpers.streams import until, write_video
+from maskedge import MaskDetector
+from maskedge.config import Loaded, load_config
+from maskedge.runtime import cameras as supervision
+from maskedge.runtime.camera import CameraThread, SharedParts
+from maskedge.runtime.cameras import Cameras
+from maskedge.runtime.context import StopRequest
+from maskedge.vision.detectors import load_detector
+from maskedge.vision.worker import DetectionWorker
+
+
+def load(folder: Path, *tables: str) -> Loaded:
+    """Load an edge.toml of named cameras."""
+    file = folder / "edge.toml"
+    file.write_text("[output]\nshow = false\n" + "".join(f"[[camera]]\n{table}\n" for table in tables), encoding="utf-8")
+    return load_config(file, {})
+
+
+@contextmanager
+def running(loaded: Loaded, stop: StopRequest) -> Iterator[Cameras]:
+    """Start cameras, and supervise them on a thread until the end of the block."""
+    cameras = Cameras(loaded, MaskDetector(detector="haar"), stop, lambda: load_config(loaded.file, {}))
+    thread = threading.Thread(target=cameras.run)
+    try:
+        assert cameras.start()
+        thread.start()
+        yield cameras
+    finally:
+        cameras.stop(signal.SIGTERM)
+        if thread.ident is not None:
+            thread.join(20)
+        cameras.close()
+
+
+def test_the_outcome_of_a_reload_goes_to_those_who_asked_before_it_began() -> None:
+    told: list[tuple[str, bool, str]] = []
+    stop = StopRequest()
+    assert not stop.take_reload()
+    stop.ask_reload(lambda done, sentence: told.append(("first", done, sentence)))
+    assert stop.take_reload()
+    stop.ask_reload(lambda done, sentence: told.append(("second", done, sentence)))
+    stop.reloaded(True, "changed line")
+    assert told == [("first", True, "changed line")]
+    assert stop.take_reload()
+    stop.reloaded(False, "no such key")
+    assert told[1:] == [("second", False, "no such key")]
+    # A reload by a signal has nobody to tell.
+    stop.reload = True
+    assert stop.take_reload()
+    stop.reloaded(True, "nothing changed")
+    assert len(told) == 2
+    assert not stop.reload
+
+
+def test_a_camera_whose_operating_point_is_missing_leaves_its_file_closed(tmp_path: Path) -> None:
+    clip = write_video(tmp_path / "clip.mp4", frames=5)
+    loaded = load(tmp_path, f'name = "door"\nsource = "{clip}"\n[camera.detect]\noperating_point = "high"')
+    # The bundled classifier has no operating points for a cascade of the user.
+    cascade = load_detector(Path(cv2.data.haarcascades) / "haarcascade_frontalface_alt.xml", file_type=".xml")
+    detector = MaskDetector(detector=cascade)
+    worker = DetectionWorker(detector.analyzer.analyze)
+    camera = CameraThread(loaded.cameras[0], SharedParts(detector, worker))
+    camera.start()
+    assert camera.join(20)
+    worker.close()
+    assert "no measurement of the operating point 'high'" in str(camera.failure)
+    opened = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
+    assert str(clip) not in opened
+    # A camera that has ended takes every call.
+    camera.stop(signal.SIGTERM)
+    camera.retire()
+
+
+def test_an_output_that_cannot_be_closed_keeps_nothing_else_open(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    closed = []
+
+    class Broken:
+        def close(self) -> None:
+            raise RuntimeError("the display is gone")
+
+    class Whole:
+        def close(self) -> None:
+            closed.append(self)
+
+    before = set(threading.enumerate())
+    with running(load(tmp_path, f'name = "door"\n{LIVE_DEMO}'), StopRequest()) as cameras:
+        until(lambda: cameras.frames()[0] > 0)
+        cameras._shared.outputs |= {"broken": Broken(), "whole": Whole()}
+    assert "the output broken could not be closed (RuntimeError('the display is gone'))" in caplog.text
+    assert len(closed) == 1
+    until(lambda: not [thread for thread in set(threading.enumerate()) - before if thread.name == "detection"])
+
+
+def test_a_camera_that_hangs_while_it_opens_does_not_stop_the_watchdog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    manager.settimeout(30)
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    monkeypatch.setenv("WATCHDOG_USEC", "200000")
+    monkeypatch.setattr(supervision, "_START_SECONDS", 60.0)
+    pipe = tmp_path / "events"
+    os.mkfifo(pipe)
+    door = f'name = "door"\n{LIVE_DEMO}'
+    stop = StopRequest()
+    outcomes: queue.Queue[tuple[bool, str]] = queue.Queue()
+    with running(load(tmp_path, door), stop):
+        # Nobody reads the pipe yet, so opening it for writing hangs.
+        load(tmp_path, door, f'name = "hangs"\n{LIVE_DEMO}[camera.events]\nfile = "{pipe}"')
+        stop.ask_reload(lambda done, sentence: outcomes.put((done, sentence)))
+        until(lambda: b"RELOADING=1" in manager.recv(4096))
+        messages = [manager.recv(4096) for _ in range(3)]
+        assert set(messages) == {b"WATCHDOG=1"}
+        assert outcomes.empty(), "the camera still opens"
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        assert outcomes.get(timeout=60) == (True, "added hangs")
+    os.close(reader)
+    manager.close()
