@@ -171,8 +171,8 @@ class DetectConfig:
         default=None,
         metadata={
             "help": f"face threshold that the model carries for the detector, by name: {', '.join(OPERATING_POINTS)} "
-            f"(--precision); default: {OPERATING_POINTS[0]}, or the detector's own threshold if the model carries none; face_threshold "
-            "replaces it"
+            f"(--precision); default: {OPERATING_POINTS[0]}, or the detector's own threshold if the model carries none; "
+            "face_threshold replaces it"
         },
     )
     domain: str | None = field(
