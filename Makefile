@@ -1,6 +1,6 @@
 # `make run` and `make test` install the packages that they need; `make help` lists all targets.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-edge fuzz lint format check clean tables docs wheel try-wheel compat accelerators arm64 bare nightly peers site requirements deb delivery
+.PHONY: help run test test-all coverage test-edge fuzz lint format check clean tables docs wheel try-wheel compat accelerators arm64 bare nightly peers site requirements deb delivery
 
 PYTHON ?= python3
 VENV := .venv
@@ -32,7 +32,11 @@ run: $(VENV)/.base  ## Install the base package and process the built-in clip: o
 test: $(VENV)/.dev  ## Install the dev extras (0.5 GB; TORCH_INDEX=... chooses PyTorch's build) and run all tests except the slow ones
 	$(BIN)/python -m pytest -m "not slow" $(IN_PARALLEL) $(PYTEST)
 
-test-all: $(VENV)/.dev  ## Run all tests: those of `make test`, then the slow ones; measure the coverage
+test-all: $(VENV)/.dev  ## Run all tests: those of `make test`, then the slow ones
+	$(MAKE) test
+	$(BIN)/python -m pytest -m slow $(IN_PARALLEL)
+
+coverage: $(VENV)/.dev  ## Run all tests and measure their coverage, which takes a quarter longer
 	$(MAKE) test PYTEST="--cov --cov-report= --cov-fail-under=0"
 	$(BIN)/python -m pytest -m slow --cov --cov-append $(IN_PARALLEL)
 
@@ -73,7 +77,7 @@ arm64: $(VENV)/.base  ## Run the bundled models on emulated aarch64 (needs root,
 bare:  ## Run the README's commands on bare Debian systems, as an ordinary user (needs root, debootstrap)
 	$(PYTHON) tests/platforms/bare.py $(BARE)
 
-nightly: peers check fuzz try-wheel compat accelerators arm64 bare delivery  ## Run everything
+nightly: peers lint coverage fuzz try-wheel compat accelerators arm64 bare delivery  ## Run everything
 
 tables: $(VENV)/.base  ## Update the tables of README.md and docs/results.md from benchmarks/results
 	$(BIN)/edge-bench tables

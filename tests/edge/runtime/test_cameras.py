@@ -18,10 +18,12 @@ from helpers.cameras import LIVE_DEMO
 from helpers.streams import until, write_video
 from maskedge import MaskDetector
 from maskedge.config import Loaded, load_config
+from maskedge.runtime import camera as opening
 from maskedge.runtime import cameras as supervision
 from maskedge.runtime.camera import CameraThread, SharedParts
 from maskedge.runtime.cameras import Cameras
 from maskedge.runtime.context import StopRequest
+from maskedge.sources import Source, SourceConfig, open_source
 from maskedge.vision.detectors import load_detector
 from maskedge.vision.worker import DetectionWorker
 
@@ -115,20 +117,25 @@ def test_a_camera_that_hangs_while_it_opens_does_not_stop_the_watchdog(tmp_path:
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     monkeypatch.setenv("WATCHDOG_USEC", "200000")
     monkeypatch.setattr(supervision, "_START_SECONDS", 60.0)
-    pipe = tmp_path / "events"
-    os.mkfifo(pipe)
+    loads = threading.Event()
+
+    def load_driver(config: SourceConfig) -> Source:
+        if threading.current_thread().name == "camera hangs":
+            assert loads.wait(60)
+        return open_source(config)
+
+    # There is no camera here whose driver hangs.
+    monkeypatch.setattr(opening, "open_source", load_driver)
     door = f'name = "door"\n{LIVE_DEMO}'
     stop = StopRequest()
     outcomes: queue.Queue[tuple[bool, str]] = queue.Queue()
     with running(load(tmp_path, door), stop):
-        # Nobody reads the pipe yet, so opening it for writing hangs.
-        load(tmp_path, door, f'name = "hangs"\n{LIVE_DEMO}[camera.events]\nfile = "{pipe}"')
+        load(tmp_path, door, f'name = "hangs"\n{LIVE_DEMO}')
         stop.ask_reload(lambda done, sentence: outcomes.put((done, sentence)))
         until(lambda: b"RELOADING=1" in manager.recv(4096))
         messages = [manager.recv(4096) for _ in range(3)]
         assert set(messages) == {b"WATCHDOG=1"}
         assert outcomes.empty(), "the camera still opens"
-        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        loads.set()
         assert outcomes.get(timeout=60) == (True, "added hangs")
-    os.close(reader)
     manager.close()
