@@ -16,6 +16,8 @@ PYTEST ?=
 # Processes that run the tests: make test JOBS=1
 JOBS ?= 3
 IN_PARALLEL = -n $(JOBS) --dist loadfile
+# The slow files with the longest tests, so that no process works alone at the end.
+LONGEST_FIRST = --no-loadscope-reorder tests/test_tutorials.py tests/train tests
 export TORCH_INDEX
 # Debian releases for `make bare`, each with its targets after a colon: BARE="bookworm trixie:run,test-edge"
 BARE ?= bookworm trixie
@@ -34,11 +36,11 @@ test: $(VENV)/.dev  ## Install the dev extras (0.5 GB; TORCH_INDEX=... chooses P
 
 test-all: $(VENV)/.dev  ## Run all tests: those of `make test`, then the slow ones
 	$(MAKE) test
-	$(BIN)/python -m pytest -m slow $(IN_PARALLEL)
+	$(BIN)/python -m pytest -m slow $(IN_PARALLEL) $(LONGEST_FIRST)
 
 coverage: $(VENV)/.dev  ## Run all tests and measure their coverage, which takes a quarter longer
 	$(MAKE) test PYTEST="--cov --cov-report= --cov-fail-under=0"
-	$(BIN)/python -m pytest -m slow --cov --cov-append $(IN_PARALLEL)
+	$(BIN)/python -m pytest -m slow --cov --cov-append $(IN_PARALLEL) $(LONGEST_FIRST)
 
 test-edge: $(VENV)/.edge  ## Install the test extras (0.1 GB, no PyTorch) and run the tests of the runtime
 	$(BIN)/python -m pytest $(IN_PARALLEL) tests/edge tests/e2e

@@ -399,7 +399,7 @@ def test_taken_port_is_one_message(server: str, tmp_path: Path) -> None:
     process = start("--port", server.rsplit(":", 1)[1], temporary=tmp_path)
     _, complaint = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert complaint.startswith("error: 127.0.0.1:")
+    assert complaint.startswith("error: the app cannot be served on 127.0.0.1:")
     assert "choose another --port" in complaint
     assert "Traceback" not in complaint
 
