@@ -27,7 +27,7 @@ pytest.importorskip("streamlit", reason="the extra app is not installed")
 pytestmark = pytest.mark.slow  # every view in a real browser
 
 needs_browser = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING)
-PATIENCE = 60.0
+PATIENCE = 180.0
 UNKNOWN = "\N{EN DASH}"
 
 
