@@ -30,7 +30,7 @@ def side(box: Box) -> float:
 
 
 def lies_in(box: Box, size: tuple[int, int]) -> bool:
-    """Return True if a labelled box can be of a face in a picture of this width and height.
+    """Return True if a labelled box can be of a face in a picture of this width and height in pixels.
 
     More than a pixel of it is in the picture, and a quarter or more of its width and height.
     """

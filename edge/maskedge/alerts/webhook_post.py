@@ -78,10 +78,10 @@ class Webhook:
             words = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason) or type(reason).__name__
             # The error is not the cause of this exception, because its text may contain the URL.
             raise OutputError(f"{where} cannot be reached ({words}): check the network and the URL.") from None
-        except ValueError as error:
-            # A URL that no request can be made of, such as that of a proxy in the environment.
-            reason = type(error).__name__
-            raise PermanentError(f"{where} cannot be called ({reason}): check its URL, and http_proxy and https_proxy.") from None
+        except ValueError:
+            # For example because of a proxy in the environment. The text may contain the URL.
+            problem = "its URL, http_proxy or https_proxy is not valid; correct it"
+            raise PermanentError(f"{where} cannot be called: {problem}.") from None
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -16,7 +16,7 @@ from maskedge.config import CAMERAS, LOG_FORMATS, LOG_LEVELS, field_of
 from maskedge.errors import UsageError
 from maskedge.settings import DOMAINS, OPERATING_POINTS
 
-from .common import Command, end_on_signal
+from .common import Command
 
 if TYPE_CHECKING:
     from maskedge.config import EdgeConfig
@@ -346,12 +346,6 @@ class RunCommand(Command, click.Group):
     """The command `edge-run`. It runs without a sub-command, and groups its options in the help."""
 
     command_class = Command
-
-    def main(self, *args: Any, **extra: Any) -> Any:
-        """Run the command, which a signal may end from now on."""
-        if not args and not extra:
-            end_on_signal()
-        return super().main(*args, **extra)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the flags of the table by group, then the other options."""

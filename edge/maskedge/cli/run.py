@@ -325,7 +325,7 @@ class _Run:
         return SourceError.exit_code if source.incomplete else 0
 
     def _summarise(self, summary: Summary, sinks: Sequence[Sink] = (), *, failed: bool = False) -> None:
-        """Print the summary, and the outputs unless one failed. Of a video, tell then what is in it."""
+        """Print the summary, and the files that were written. If an output failed, print how much of the video is kept."""
         from maskedge.sinks.video import VideoSink
 
         config = self._config

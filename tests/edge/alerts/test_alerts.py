@@ -321,8 +321,8 @@ def test_a_webhook_that_cannot_be_called_at_all_is_reported(monkeypatch: pytest.
     actions.close()
     assert (lost.kind, lost.details["output"]) == (OUTPUT_LOST, "webhook rule one")
     assert lost.details["error"] == (
-        "the webhook of alert rule 'rule one' at camera.example cannot be called (UnicodeError): "
-        "check its URL, and http_proxy and https_proxy."
+        "the webhook of alert rule 'rule one' at camera.example cannot be called: "
+        "its URL, http_proxy or https_proxy is not valid; correct it."
     )
 
 
