@@ -1,9 +1,9 @@
 {
  "algorithm": "ed25519",
- "key": "703caa6d7fec7ae6",
- "sha256": "9f46d18f08ddfa4919fa786496c2c818abe6d4d3cc93ed5d3d9b24011e2a2722",
+ "key": "db0c640f253b989b",
+ "sha256": "bff802a95cfa124ec95954c1708f0d7a35ef46cb018b8ce8f197b990d9cada37",
  "contract": "1",
  "kind": "classifier",
- "release": 3,
- "signature": "Z8BOy4xu+4D23zALt5hyDxLDviYWT9nXtRHZQl1lffSNGlJZL6xXV2T0dmTxIiJ267QtaCeEhajt+bWO6nmlCg=="
+ "release": 4,
+ "signature": "RMckG57O4VYfu/vPV9G8pSbliS+UHIt08Wmic4EsXuHXLX6oPQTsqkRk5wJlSNtF2OLVcbGVi7GEqCrvF42YAw=="
 }

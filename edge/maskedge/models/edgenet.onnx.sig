@@ -1,9 +1,9 @@
 {
  "algorithm": "ed25519",
- "key": "703caa6d7fec7ae6",
- "sha256": "c818c09d3fc6cc2e65d592a8df7c0f125f05312abec9c8da43ee2082b81fb595",
+ "key": "db0c640f253b989b",
+ "sha256": "6521a8dab9bb1147590fea9f87059b899276e221a0595ea8c0ce82846f742d29",
  "contract": "1",
  "kind": "classifier",
- "release": 3,
- "signature": "BAXdhYaZ7jgt+j0uFzTlWyEYylMV+KTYVYdgAbHmNKh1SblRfNImnI8aTxu542rWARcvD3MCZRqq9VWvYRdhCw=="
+ "release": 4,
+ "signature": "fuiPWRK9iylS2+p8BQqBnXx4dfcYegx5F6VLKSdhqYxkkvFAUMGxkGtZyk4H2/KMCTze5VsZ0Hk9+kzq4mrHCw=="
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -36,3 +37,35 @@ def test_the_result_is_a_blend_and_stays_it(command, faces_folder: Path, tmp_pat
     assert done.returncode == 0, done.stderr
     again = read_checkpoint(tmp_path / "best.ckpt")["state_dict"]
     assert all(torch.equal(best[name], again[name]) for name in best)
+
+
+def test_weights_are_averaged_without_training(command, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    data = ("--data", faces_folder, "--whole-pictures", "--negatives", "none", "--accelerator", "cpu", "--quiet")
+    small = ("--init", "bundled", "--epochs", "1", "--samples", "64", "--batch-size", "16")
+    done = command("edge-train", "classifier", *data, *small, "--out", tmp_path / "first")
+    assert done.returncode == 0, done.stderr
+    first = tmp_path / "first" / "last.ckpt"
+    out = tmp_path / "average"
+    done = command(
+        *("edge-train", "classifier", *data, "--init", first, "--epochs", "0", "--out", out),
+        *("--average", f"{default_model()}=0.5", "--average", f"{first}=0.25"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "0 epochs" in done.stdout
+    trained, averaged = (read_checkpoint(path)["state_dict"] for path in (first, out / "best.ckpt"))
+    moved = max(
+        float((averaged[name] - trained[name]).abs().max())
+        for name in averaged
+        if averaged[name].is_floating_point() and "running_" not in name
+    )
+    assert moved > 1e-5
+    # 0.25 of itself, 0.25 of the same file, 0.5 of the initial network: half of the way back.
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert [share for _, share in report["recipe"]["average"]] == [0.5, 0.25]
+    assert report["epochs"] == 0
+
+    done = command("edge-train", "classifier", *data, *small, "--out", tmp_path / "third", "--average", f"{first}=0.5")
+    assert done.returncode == 0, done.stderr
+    own, averaged = (read_checkpoint(tmp_path / "third" / name)["state_dict"] for name in ("last.ckpt", "best.ckpt"))
+    name = next(name for name in averaged if name.endswith("weight"))
+    assert torch.allclose(averaged[name], (own[name] + trained[name]) / 2, atol=1e-6)

@@ -39,7 +39,7 @@ def test_robustness_is_measured_on_masked_and_unmasked_faces() -> None:
         for row in measure_robustness(Brightness(), SPEC, crops([*LABELS, "with_mask"], [bright, dark, dark, bright]))
     }
     assert rows["as they are"] == {"condition": "as they are", "accuracy": 1.0, "faces": 3}
-    assert rows["turned by 30 degrees"]["accuracy"] == 1.0
+    assert rows["rotated by 30 degrees"]["accuracy"] == 1.0
     # In the dark, bright crops are dark, too.
     assert rows["10% of the light"]["accuracy"] == pytest.approx(1 / 3, abs=1e-4)
     assert rows["a painted hand before the mouth"]["faces"] == 1

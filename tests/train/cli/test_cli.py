@@ -14,7 +14,7 @@ import pytest
 def test_help_shows_every_summary_uncut(invoke) -> None:  # type: ignore[no-untyped-def]
     done = invoke("edge-train", "--help")
     commands = done.stdout.partition("Commands:")[2].strip().splitlines()
-    assert len(commands) == 10
+    assert len(commands) == 11
     assert all(line.endswith(".") and "..." not in line for line in commands), commands
 
 
@@ -108,6 +108,11 @@ def make_odd_data(root: Path, faces_folder: Path) -> None:
         (["classifier", "--data", "FACES", "--oversample", "(=3"], 2, "REGEX=FACTOR"),
         (["classifier", "--data", "FACES", "--oversample", "^webcam_=0"], 2, "REGEX=FACTOR"),
         (["classifier", "--data", "FACES", "--trained-share", "0.5"], 2, "--trained-share needs --init"),
+        (["classifier", "--data", "FACES", "--epochs", "0"], 2, "--epochs 0 needs --init and --average"),
+        (["classifier", "--data", "FACES", "--average", "0.5"], 2, "is not FILE=SHARE"),
+        (["classifier", "--data", "FACES", "--average", "missing.ckpt=0.5"], 2, "missing.ckpt"),
+        (["classifier", "--data", "FACES", "--average", "NOSPLIT=0.5"], 4, "not a checkpoint of edge-train"),
+        (["classifier", "--data", "FACES", "--average", "NOSPLIT=1"], 2, "is not FILE=SHARE"),
         (["classifier", "--data", "FACES", "--hold-out", "("], 2, "not a regular expression"),
         (["classifier", "--data", "FACES", "--hold-out", "^web_", "--split", "NOSPLIT"], 2, "leave out --hold-out"),
         (["classifier", "--data", "FACES", "--whole-pictures", "--hold-out", "^web_"], 2, "has a file name that matches '^web_'"),

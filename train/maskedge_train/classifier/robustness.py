@@ -62,7 +62,7 @@ def _occluded(occlusion: str) -> _Change:
 
 CONDITIONS: dict[str, _Change] = {
     "as they are": lambda patch, random: _cut(patch),
-    **{f"turned by {degrees} degrees": _rotated(degrees) for degrees in (15, 30, 45)},
+    **{f"rotated by {degrees} degrees": _rotated(degrees) for degrees in (15, 30, 45)},
     **{f"{level:.0%} of the light": _dark(level) for level in (0.25, 0.1)},
     **{f"crop of {pixels} pixels": _small(pixels) for pixels in (32, 24, 16)},
     "out of focus": _blurred(2.0),

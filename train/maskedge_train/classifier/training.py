@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -66,6 +66,8 @@ class Recipe:
         trained_share: Share of the trained weights in the result; the rest are those of the initial
             network, so that less of what it knows is forgotten (Wortsman et al., "Robust
             fine-tuning of zero-shot models", 2022).
+        average: Files whose weights are averaged with those after the last epoch, each with its share of the result
+            (Wortsman et al., "Model soups", 2022).
         place_weight: Weight of the face box's loss relative to the label's loss, for networks that
             predict a box.
     """
@@ -81,6 +83,7 @@ class Recipe:
     balanced: bool = True
     oversample: tuple[tuple[str, int], ...] = ()
     trained_share: float = 1.0
+    average: tuple[tuple[str, float], ...] = ()
     place_weight: float = 1.0
 
 
@@ -340,18 +343,31 @@ def train_classifier(
         module.net.load_state_dict(load_start(start, recipe.net, labels, pixels).state_dict())
         if module.initial is not None:
             module.initial.load_state_dict(module.net.state_dict())
-    trainer.fit(module, datamodule=module_data, ckpt_path=last if resume else None, weights_only=True)
+    if engine.epochs:
+        trainer.fit(module, datamodule=module_data, ckpt_path=last if resume else None, weights_only=True)
     if not trainer.is_global_zero:
         return None
-    checkpoint = Path(best.best_model_path)
-    if module.initial is not None:
+    checkpoint = Path(best.best_model_path) if engine.epochs else out / "best.ckpt"
+    if not engine.epochs:
+        weights = {f"net.{name}": value for name, value in module.net.state_dict().items()}
+        write_checkpoint(last, {"state_dict": weights, "maskedge": spec.to_dict() | {"recipe": notes, "history": []}})
+    if recipe.average or module.initial is not None:
         lightning.seed_everything(engine.seed, workers=True, verbose=False)
         batches = itertools.islice(module_data.train_dataloader(), _BLENDED_BATCHES)
-        _blend(checkpoint, module.initial, recipe.trained_share, (module.augment_batch(own, at)[0] for own, _, at in batches))
+        crops_of_batches = [module.augment_batch(own, at)[0] for own, _, at in batches]
+        if module.initial is not None:
+            _blend(checkpoint, checkpoint, [(module.initial, 1 - recipe.trained_share)], crops_of_batches)
+        if recipe.average:
+            pixels = torch.cat(crops_of_batches)
+            others = [(load_start(Path(path), recipe.net, labels, pixels), share) for path, share in recipe.average]
+            _blend(last, checkpoint, others, crops_of_batches)
     net, spec, _ = load_classifier(checkpoint)
     val = module_data.val
     # The data may lack what is hard elsewhere: the probabilities of a blend are not sharpened for it.
     least = initial_temperature(start) if module.initial is not None and start is not None else None
+    if recipe.average:
+        # An average is less sure than its parts. Sharpened again, single views of a face would outvote the others.
+        least = 1.0
     fitted = calibrate(predict(net, crops.exact[val]), module_data.targets[val], crops.labels[val] != NOT_A_FACE, least)
     spec = replace(spec, temperature=fitted.temperature, unsure_below=fitted.unsure_below)
     store_card(checkpoint, spec, {})
@@ -359,23 +375,27 @@ def train_classifier(
     return TrainingResult(checkpoint, spec, module.history, seconds, fitted)
 
 
-def _blend(path: Path, initial: nn.Module, share: float, batches: Iterable[torch.Tensor]) -> None:
-    """Replace the weights of a checkpoint by a blend with those of the initial network.
+def _blend(path: Path, result: Path, others: Sequence[tuple[nn.Module, float]], batches: Iterable[torch.Tensor]) -> None:
+    """Write a checkpoint whose weights are averaged with those of other networks.
 
     Args:
         path: The checkpoint.
-        initial: The initial network.
-        share: Share of the trained weights.
+        result: The file to write; it may be the same.
+        others: Other networks, each with its share. The rest is the share of the checkpoint.
         batches: Training crops, float32 `[N, 3, 64, 64]` in -1..1. The statistics of the
-            normalisation layers, which differ from both networks', are measured on them.
+            normalisation layers, which differ from those of each network, are measured on them.
     """
     content = read_checkpoint(path)
-    if not any(name.startswith("initial.") for name in content["state_dict"]):
+    if path == result and not any(name.startswith("initial.") for name in content["state_dict"]):
         return  # a resumed training that had ended: it is a blend already
     net, _, _ = load_classifier(path)
-    begun = initial.state_dict()
+    own = 1 - sum(share for _, share in others)
+    parts = [(net.state_dict(), own), *((other.state_dict(), share) for other, share in others)]
     net.load_state_dict(
-        {name: begun[name].lerp(value, share) if value.is_floating_point() else value for name, value in net.state_dict().items()}
+        {
+            name: torch.stack([state[name] * share for state, share in parts]).sum(0) if value.is_floating_point() else value
+            for name, value in net.state_dict().items()
+        }
     )
     for layer in net.modules():
         if isinstance(layer, nn.BatchNorm2d):
@@ -385,4 +405,4 @@ def _blend(path: Path, initial: nn.Module, share: float, batches: Iterable[torch
         net.train()
         for batch in batches:
             net(batch)
-    write_checkpoint(path, content | {"state_dict": {f"net.{name}": value for name, value in net.state_dict().items()}})
+    write_checkpoint(result, content | {"state_dict": {f"net.{name}": value for name, value in net.state_dict().items()}})

@@ -26,7 +26,7 @@ SEEN = "seen.npy"
 """File of the hashes of the pictures that a model was trained on."""
 
 
-def check_start(path: Path, name: str, labels: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+def check_start(path: Path, name: str, labels: tuple[str, ...], *, widen: bool = True) -> tuple[str, tuple[str, ...]]:
     """Check a warm-start file before the training starts.
 
     Args:
@@ -34,6 +34,7 @@ def check_start(path: Path, name: str, labels: tuple[str, ...]) -> tuple[str, tu
         name: Network to train, a name in `nets.NETS`.
         labels: Labels to learn: all or some of the file's labels. `not_a_face` is learned afresh if
             the file lacks it.
+        widen: Accept a smaller network that can be widened.
 
     Returns:
         The file's network, which is `name` or a smaller network that can be widened to it, and its
@@ -50,7 +51,7 @@ def check_start(path: Path, name: str, labels: tuple[str, ...]) -> tuple[str, tu
     else:
         _, spec, _ = load_classifier(path)
         own, known = spec.net, spec.labels
-    if own not in (name, WIDENS.get(name)):
+    if own not in (name, WIDENS.get(name) if widen else name):
         remedy = f"give --net {own}" if own in NETS else "give a file of this project"
         raise UsageError(f"{path} holds the net {own}, and {name} cannot start from it: {remedy}.")
     if unknown := set(labels) - {*known, NOT_A_FACE}:

@@ -22,6 +22,7 @@ from .leakage import leakage
 from .localise import localise
 from .preview import preview
 from .runs import runs
+from .synthesise import synthesise
 
 
 class _Commands(CommandGroup):
@@ -49,5 +50,5 @@ def main() -> None:
     """
 
 
-for command in (audit, localise, preview, classifier, evaluate, runs, leakage, cascade, detector, composites):
+for command in (audit, localise, preview, classifier, evaluate, runs, leakage, cascade, detector, synthesise, composites):
     main.add_command(command)

@@ -81,7 +81,13 @@ _LEAST_TESTED = 0.05
     show_default=True,
     help="Network: edgenet (small), edgenet-l (larger) or seednet (the project's first).",
 )
-@click.option("--epochs", type=click.IntRange(1), default=30, show_default=True, help="Maximum number of epochs.")
+@click.option(
+    "--epochs",
+    type=click.IntRange(0),
+    default=30,
+    show_default=True,
+    help="Maximum number of epochs. 0 trains nothing: the result is --init, averaged with --average.",
+)
 @click.option(
     "--patience",
     type=click.IntRange(1),
@@ -138,6 +144,13 @@ _LEAST_TESTED = 0.05
     show_default=True,
     help="Share of the trained weights in the result; the rest are those of --init, which forgets less of what that model knows. "
     "0.5 with FOLDER.",
+)
+@click.option(
+    "--average",
+    metavar="FILE=SHARE",
+    multiple=True,
+    help="Average the weights after the last epoch with those of this checkpoint or .onnx file of the same net, which has this "
+    "share of the result. May be repeated. Trainings that began alike are often better on average than each of them.",
 )
 @click.option("--resume", is_flag=True, help="Continue an interrupted run with the same options.")
 @click.option(
@@ -224,6 +237,11 @@ def classifier(
         raise click.UsageError("--split already says which pictures are for the test: leave out --hold-out.")
     if options["trained_share"] < 1 and not init:
         raise click.UsageError("--trained-share needs --init: the model that gives the other weights.")
+    average = _shares(options["average"])
+    if average and options["trained_share"] < 1:
+        raise click.UsageError("--average and --trained-share exclude each other: give --init to --average, too.")
+    if not options["epochs"] and not (init and average):
+        raise click.UsageError("--epochs 0 needs --init and --average: what to average.")
     net = options["net"]
     parameters = count_parameters(build(net, 2))  # report an unknown name before the data is read
     out = out or Path("runs") / net
@@ -240,11 +258,17 @@ def classifier(
     if init:
         check_start(init, net, labels)
         begun["init"] = hashlib.sha256(init.read_bytes()).hexdigest()
-    seen = find_seen_hashes(init) if init else None
-    if init and seen is None:
-        click.echo(
-            f"note: the pictures that {displayable(init)} was trained on are unknown: the test part may contain some.", err=True
-        )
+    for path, _ in average:
+        check_start(path, net, labels, widen=False)
+    seen = None
+    for path in [*([init] if init else []), *(path for path, _ in average)]:
+        known = find_seen_hashes(path)
+        if known is None:
+            click.echo(
+                f"note: the pictures that {displayable(path)} was trained on are unknown: the test part may contain some.", err=True
+            )
+        else:
+            seen = known if seen is None else np.union1d(seen, known)
     split = (
         Split.load(split_file) if split_file else split_dataset(dataset, split_seed, people=pattern, hold_out=hold_out, seen=seen)
     )
@@ -295,6 +319,7 @@ def classifier(
         balanced=options["augment"] == "camera",
         oversample=options["oversample"],
         trained_share=options["trained_share"],
+        average=tuple((str(path), share) for path, share in average),
     )
     engine = build_engine(options, patience=options["patience"], quiet=quiet)
     digests = {
@@ -330,6 +355,7 @@ def classifier(
             "paint": paint,
             "negatives": negatives,
             "drawn": drawn,
+            "average": [(hashlib.sha256(path.read_bytes()).hexdigest(), share) for path, share in average],
             **({"hold_out": hold_out.pattern} if hold_out else {}),
             **begun,
         },
@@ -367,6 +393,25 @@ def _plan(data: DataOptions, negatives: str, drawn: int, init: Path | None, opti
         f"training: {options['net']} {start}, at most {options['epochs']} epochs of {options['samples']:,} crops; "
         "the options of --help change each choice"
     )
+
+
+def _shares(options: Iterable[str]) -> list[tuple[Path, float]]:
+    """Parse --average."""
+    shares = []
+    for option in options:
+        name, _, share = option.rpartition("=")
+        try:
+            number = float(share)
+        except ValueError:
+            number = 0.0
+        if not name or not 0 < number < 1:
+            raise click.BadParameter(f"{option!r} is not FILE=SHARE with a share between 0 and 1.", param_hint="--average")
+        shares.append((Path(_file.convert(name, None, None)), number))
+    if sum(share for _, share in shares) >= 1:
+        raise click.BadParameter(
+            "the shares leave nothing for the trained weights: they must add up to less than 1.", param_hint="--average"
+        )
+    return shares
 
 
 def _distrusted(options: Iterable[str], labels: tuple[str, ...]) -> Iterator[tuple[str, re.Pattern[str]]]:
