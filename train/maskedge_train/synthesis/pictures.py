@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from maskedge.boxes import box_iou
-from maskedge.errors import OutputError
+from maskedge.errors import OutputError, UsageError
 from maskedge.labelled_boxes import UNLABELLED, LabelledBox, is_held_out_name
 from maskedge.support.pictures import read_picture
 from maskedge.types import Box, Image
@@ -30,6 +30,8 @@ _LEAST_SIDE = 36
 """Shorter side of the smallest face that is turned, in pixels."""
 _SAME_BOX = 0.9
 """Overlap (IoU) above which a box of the landmarks is a labelled box."""
+_LEAST_OVERLAP = 0.5
+"""Least overlap (IoU) of landmarks with their box."""
 _SPACE, _MOST_COVERED = 0.3, 0.1
 """A face stays as it is if its box, wider by `_SPACE` on each side, covers more than `_MOST_COVERED` of
 another face: turning would distort that face."""
@@ -69,6 +71,7 @@ def make_pictures(
 
     Raises:
         OutputError: A picture cannot be written.
+        UsageError: No face has landmarks.
     """
     rows: list[tuple[str, LabelledBox]] = []
     numbers = {"turned": 0, "covered": 0}
@@ -90,6 +93,8 @@ def make_pictures(
             rows += [(name, LabelledBox(boxes.get(face.box, face.box), face.label)) for face in picture.faces]
             rows += [(name, LabelledBox(box, UNLABELLED)) for box in picture.unlabelled]
             numbers[kind] += 1
+    if not rows:
+        raise UsageError("no face of the scenes has landmarks: give the file that was made from these scenes.")
     write_stated_boxes(out / BOXES, rows, dataset.convention)
     return Made(numbers["turned"], numbers["covered"], out / BOXES)
 
@@ -107,9 +112,14 @@ def _free_faces(picture: Picture, landmarks: Sequence[FaceLandmarks]) -> dict[Bo
         if any(_share_within(other, around) > _MOST_COVERED for other in every if other != face.box):
             continue
         own = next((known.points for known in landmarks if box_iou(known.box, face.box) > _SAME_BOX), None)
-        if own is not None:
+        if own is not None and box_iou(_extent(own), face.box) > _LEAST_OVERLAP:
             found[face.box] = own
     return found
+
+
+def _extent(points: Points) -> Box:
+    (x1, y1), (x2, y2) = points[:, :2].min(0).tolist(), points[:, :2].max(0).tolist()
+    return x1, y1, x2, y2
 
 
 def _share_within(box: Box, other: Box) -> float:
