@@ -1,4 +1,4 @@
-"""`edge-train`: from pictures to a checkpoint and its report. One module per command."""
+"""`edge-train`: from pictures to a checkpoint and its report. One module per command or kind of command."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from maskedge.version import VERSION
 from .audit import audit
 from .cascade import cascade
 from .classifier import classifier
-from .composites import composites
 from .detector import detector
 from .evaluate import evaluate
 from .leakage import leakage
 from .localise import localise
 from .preview import preview
 from .runs import runs
-from .synthesise import synthesise
+from .synthesis import composites, synthesise
 
 
 class _Commands(CommandGroup):

@@ -43,16 +43,16 @@ _QUALITY = 93
 
 @dataclass(frozen=True)
 class Made:
-    """What was made.
+    """Numbers of the pictures of a set, and its boxes.
 
     Attributes:
-        turned: Number of pictures with turned faces.
-        covered: Number of pictures with covered faces.
+        turned_pictures: Number of pictures with turned faces.
+        covered_pictures: Number of pictures with covered faces.
         boxes: The file of labelled boxes.
     """
 
-    turned: int
-    covered: int
+    turned_pictures: int
+    covered_pictures: int
     boxes: Path
 
 
@@ -86,7 +86,7 @@ def make_pictures(
         image = read_picture(picture.path)
         for kind, number in (*(("turned", number) for number in range(2 if len(found) <= _FEW else 1)), ("covered", 0)):
             random = random_for(f"{picture.name} {kind} {number}", 0)
-            changed, boxes = (_turned if kind == "turned" else _covered)(image, found, random)
+            changed, boxes = (_turn_faces if kind == "turned" else _cover_faces)(image, found, random)
             name = _free_name(picture, kind, number, taken)
             taken.add(name)
             _write(out / name, changed)
@@ -139,7 +139,7 @@ def _draw_turn(points: Points, random: np.random.Generator) -> tuple[float, floa
     return yaw, bent if kind >= 0.75 else bent / 2 if kind < 0.2 else 0.0
 
 
-def _turned(image: Image, faces: Mapping[Box, Points], random: np.random.Generator) -> tuple[Image, dict[Box, Box]]:
+def _turn_faces(image: Image, faces: Mapping[Box, Points], random: np.random.Generator) -> tuple[Image, dict[Box, Box]]:
     """Turn all faces of a picture. Returns the picture, and the new box of each box."""
     boxes: dict[Box, Box] = {}
     for box, points in faces.items():
@@ -148,7 +148,7 @@ def _turned(image: Image, faces: Mapping[Box, Points], random: np.random.Generat
     return image, boxes
 
 
-def _covered(image: Image, faces: Mapping[Box, Points], random: np.random.Generator) -> tuple[Image, dict[Box, Box]]:
+def _cover_faces(image: Image, faces: Mapping[Box, Points], random: np.random.Generator) -> tuple[Image, dict[Box, Box]]:
     """Cover most faces of a picture, and turn some of them. Returns the picture, and the new box of each turned box."""
     kinds, shares = list(COVERS), [share for share, _ in COVERS.values()]
     boxes: dict[Box, Box] = {}

@@ -46,18 +46,18 @@ def turn_face(image: Image, points: Points, yaw: float, pitch: float) -> tuple[I
         The new picture, uint8 `[H, W, 3]`, and the landmarks in it.
     """
     surface, moving = _surface(points)
-    turned = surface.copy()
+    rotated = surface.copy()
     axis, width = _axis(points)
-    turned[:moving] = (surface[:moving] - axis) @ _rotation(yaw, pitch).T + axis
-    turned[moving:, 2] = axis[2] + _BEHIND * width
+    rotated[:moving] = (surface[:moving] - axis) @ _rotation(yaw, pitch).T + axis
+    rotated[moving:, 2] = axis[2] + _BEHIND * width
     low = np.floor(surface[moving:, :2].min(0)).astype(int)
     high = np.ceil(surface[moving:, :2].max(0)).astype(int)
-    patch = _draw(image, surface[:, :2], turned - np.array([*low, 0]), moving, (high - low + 1).tolist(), low)
+    patch = _draw(image, surface[:, :2], rotated - np.array([*low, 0]), moving, (high - low + 1).tolist(), low)
     result = image.copy()
     height, wide = image.shape[:2]
     (left, top), (right, bottom) = np.maximum(low, 0).tolist(), np.minimum(high + 1, [wide, height]).tolist()
     result[top:bottom, left:right] = patch[top - low[1] : bottom - low[1], left - low[0] : right - low[0]]
-    return result, turned[: len(points)]
+    return result, rotated[: len(points)]
 
 
 def turned_box(box: Box, before: Points, after: Points) -> Box:
@@ -105,14 +105,14 @@ def _rotation(yaw: float, pitch: float) -> npt.NDArray[np.float64]:
 
 
 def _draw(
-    image: Image, corners: npt.NDArray[np.float64], turned: Points, moving: int, size: list[int], low: npt.NDArray[np.int64]
+    image: Image, corners: npt.NDArray[np.float64], rotated: Points, moving: int, size: list[int], low: npt.NDArray[np.int64]
 ) -> Image:
     """Draw the turned surface, the farthest triangle first.
 
     Args:
         image: The picture.
         corners: float64 `[N, 2]`, the corners in the picture.
-        turned: float64 `[N, 3]`, the turned corners in the drawing.
+        rotated: float64 `[N, 3]`, the turned corners in the drawing.
         moving: How many of them move.
         size: Width and height of the drawing.
         low: The upper left corner of the drawing in the picture. Where no triangle lies, it shows the picture.
@@ -121,18 +121,18 @@ def _draw(
         uint8 `[H, W, 3]`.
     """
     triangles = np.asarray(Triangulation(corners[:, 0], corners[:, 1]).triangles)
-    before, after = _areas(corners[triangles]), _areas(turned[triangles])
+    before, after = _areas(corners[triangles]), _areas(rotated[triangles])
     still = (triangles >= moving).any(1)
     # A triangle of the head that shows its back is hidden.
     triangles = triangles[(np.abs(after) > 1e-3) & (still | (np.sign(before) == np.sign(after)))]
-    distance = turned[triangles, 2].mean(1)
+    distance = rotated[triangles, 2].mean(1)
     triangles = triangles[np.argsort(-distance)]
     number = np.full((size[1], size[0]), -1, np.int32)
-    for index, corner in enumerate(np.round(turned[triangles, :2] * 2**_SUBPIXELS).astype(np.int32)):
+    for index, corner in enumerate(np.round(rotated[triangles, :2] * 2**_SUBPIXELS).astype(np.int32)):
         cv2.fillConvexPoly(number, corner, index, cv2.LINE_8, _SUBPIXELS)
     rows, columns = np.nonzero(number >= 0)
     # An affine map for each triangle: from the drawing to the picture.
-    own = np.concatenate([turned[triangles, :2], np.ones((len(triangles), 3, 1))], axis=2)
+    own = np.concatenate([rotated[triangles, :2], np.ones((len(triangles), 3, 1))], axis=2)
     maps = np.linalg.pinv(own) @ corners[triangles]
     x, y = np.meshgrid(*(np.arange(length, dtype=np.float32) + start for length, start in zip(size, low.tolist(), strict=True)))
     pixels = np.column_stack([columns, rows, np.ones(len(rows))])
