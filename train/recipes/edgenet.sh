@@ -1,12 +1,9 @@
 #!/usr/bin/env bash
 # edge/maskedge/models/edgenet.onnx: the bundled classifier.
 #
-# It was trained in six steps and averaged in a seventh. Each of steps 2 to 4 starts from the first
-# network (seed 0) of the step before. Every step collects false alarms and boxes with the detectors of
-# its time. Steps 1 and 2 used boxes that begin at the eyebrows, and a smaller set of corrected labels in
-# the same convention. Steps 5 and 6 need synthesis.sh and 32 GB of memory. The pictures of the bundled
-# network are from an earlier version of synthesis.sh with other random draws, and step 5 had only those
-# with turned faces.
+# It was trained in four steps. Each starts from the first network (seed 0) of the step before, and
+# collects false alarms and boxes with the detectors of its time. Steps 1 and 2 used boxes that begin
+# at the eyebrows, and a smaller set of corrected labels in the same convention.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 
@@ -44,36 +41,16 @@ for seed in $SEEDS; do
   edge-train classifier "${DATA[@]}" "${ALL_SCENES[@]}" --test-scenes "$DEV_FOREHEAD" \
     --oversample '^webcam_=3' --init "$RUNS/edgenet3.onnx" --epochs 18 --patience 18 \
     --learning-rate 1e-3 --seed "$seed" --out "$RUNS/edgenet4-$seed"
+  cp "$RUNS/edgenet4-$seed/report.json" "$RESULTS/bundled/edgenet-$seed.json"
 done
 
-# Seed 1 had the best mean F1 of both detectors on held-out pictures.
-edge-export "$RUNS/edgenet4-1/best.ckpt" -o "$RUNS/edgenet4.onnx" --data "$FACES"
-
-# 5. With turned and covered faces; the pictures as they are twice as often.
-SYNTHESIS=(--scenes "$RUNS/synthesis/boxes.csv=forehead" --oversample '^webcam_=3'
-  --oversample '^(?!.*_(turned|covered)\d+x*\.jpg)=2' --test-scenes "$DEV_FOREHEAD")
-edge-train classifier "${DATA[@]}" "${ALL_SCENES[@]}" "${SYNTHESIS[@]}" --init "$RUNS/edgenet4.onnx" \
-  --epochs 18 --patience 18 --learning-rate 1e-3 --out "$RUNS/edgenet5"
-
-# 6. More of them, three times.
-for seed in $SEEDS; do
-  edge-train classifier "${DATA[@]}" "${ALL_SCENES[@]}" "${SYNTHESIS[@]}" --init "$RUNS/edgenet5/last.ckpt" \
-    --epochs 22 --patience 22 --learning-rate 1e-3 --seed "$seed" --out "$RUNS/edgenet6-$seed"
-  cp "$RUNS/edgenet6-$seed/report.json" "$RESULTS/bundled/edgenet-$seed.json"
-done
-
-# 7. The average of all three and of the network of step 4. Of the averages that were tried, it has
-# the best F1 of both detectors on held-out pictures (docs/results.md).
-AVERAGE=()
-for seed in $SEEDS; do AVERAGE+=(--average "$RUNS/edgenet6-$seed/last.ckpt=0.2333"); done
-edge-train classifier "${DATA[@]}" "${ALL_SCENES[@]}" "${SYNTHESIS[@]}" --init "$RUNS/edgenet4.onnx" \
-  --epochs 0 "${AVERAGE[@]}" --out "$RUNS/edgenet7"
-cp "$RUNS/edgenet7/report.json" "$RESULTS/bundled/edgenet-average.json"
-cp "$RUNS/edgenet7/seen.npy" "$RUNS/seen.npy"
-edge-export "$RUNS/edgenet7/best.ckpt" -o "$MODELS/edgenet.onnx" \
+# Seed 1 was bundled, because its mean F1 of both detectors on held-out pictures was the best.
+edge-export "$RUNS/edgenet4-1/best.ckpt" -o "$MODELS/edgenet.onnx" \
   --overwrite --data "$FACES" \
   --licence 'faces: MIT (github.com/chandrikadeb7/Face-Mask-Detection)' \
   --licence 'scenes and backgrounds: free to use, most not to redistribute'
+
+cp "$RUNS/edgenet4-1/seen.npy" "$RUNS/seen.npy"
 
 # The bundled int8 file. It depends on the bundled detectors, which find the false alarms.
 edge-export int8 "$MODELS/edgenet.onnx" -o "$MODELS/edgenet.int8.onnx" --overwrite \

@@ -1,9 +1,9 @@
 {
  "algorithm": "ed25519",
- "key": "db0c640f253b989b",
- "sha256": "050b5c60667cf46f04a95a3891f33d3b7f5bbf7cfc8bbd9c0adca546b8a01011",
+ "key": "703caa6d7fec7ae6",
+ "sha256": "9f46d18f08ddfa4919fa786496c2c818abe6d4d3cc93ed5d3d9b24011e2a2722",
  "contract": "1",
  "kind": "classifier",
- "release": 4,
- "signature": "c+hkYeleDMDGAJR4WMRtObrwwycB+Z0ZbkZyDYQAIrBRO3gcH01V6DFqX1Cm+lyJYnmUgdh7xGi0HKPNb/z5Aw=="
+ "release": 3,
+ "signature": "Z8BOy4xu+4D23zALt5hyDxLDviYWT9nXtRHZQl1lffSNGlJZL6xXV2T0dmTxIiJ267QtaCeEhajt+bWO6nmlCg=="
 }

@@ -1,9 +1,9 @@
 {
  "algorithm": "ed25519",
- "key": "db0c640f253b989b",
- "sha256": "1cbdc7713d9d6a63201c6114be2f688500856db452f72b07d01cd99cf844378d",
+ "key": "703caa6d7fec7ae6",
+ "sha256": "c818c09d3fc6cc2e65d592a8df7c0f125f05312abec9c8da43ee2082b81fb595",
  "contract": "1",
  "kind": "classifier",
- "release": 4,
- "signature": "Vrt9EtX+HzO6bvhsX7xRa1PycuPPHFkUX3w2iy7iVmSiK/8u03L47/islQ0K/FKU00I+lJfUb33YijwLhdUhAg=="
+ "release": 3,
+ "signature": "BAXdhYaZ7jgt+j0uFzTlWyEYylMV+KTYVYdgAbHmNKh1SblRfNImnI8aTxu542rWARcvD3MCZRqq9VWvYRdhCw=="
 }
