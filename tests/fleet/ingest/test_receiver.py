@@ -92,7 +92,13 @@ def test_messages_beyond_the_bound_of_the_memory_wait_at_the_broker(broker: Mosq
     # Messages of QoS 0 do not wait.
     publish(broker, [b"x" * 6000] * 30, "maskedge/door/statistics", 0)
     assert sum(len(message.payload) for message in receiver._queue) <= 106_000
-    assert {*payloads} <= {*take(receiver, 100)}
+    # Some of those may come once there is room again.
+    received: set[bytes] = set()
+    for _ in range(200):
+        received |= {*take(receiver, 1)}
+        if {*payloads} <= received:
+            break
+    assert {*payloads} <= received
     receiver.close()
 
 
