@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # benchmarks/results/candidates/edgenet-average.onnx: a classifier that is not bundled, the average of three
-# trainings with turned and covered faces (docs/experiments.md). It has no prior and no thresholds.
+# trainings with turned and covered faces (docs/experiments.md). It has no prior and no thresholds, and
+# was exported before the calibration, with a temperature of 1.
 #
 # Needs synthesis.sh, and 24 GB of memory. The pictures of the committed file are from an earlier version of
 # synthesis.sh with other random draws; its first training had only those with turned faces.

@@ -196,8 +196,8 @@ def test_the_probabilities_of_a_blend_are_not_sharpened() -> None:
     kept, own = calibrate(logits, targets, faces, fitted + 0.3), calibrate(logits, targets, faces, fitted - 0.2)
     assert kept.temperature == pytest.approx(fitted + 0.3, abs=1e-4)
     assert own.temperature == fitted
-    assert "that of the initial model" in str(kept)
-    assert "that of the initial model" not in str(own)
+    assert "the lowest allowed here" in str(kept)
+    assert "the lowest allowed here" not in str(own)
     few = calibrate(logits, targets, faces & (np.arange(len(targets)) > 2 * MIN_FACES - 9), 0.7)
     assert (few.temperature, few.unsure_below) == (0.7, 0.0)
     assert "the temperature stays 0.7" in str(few)

@@ -45,7 +45,7 @@ class Calibration:
         unsure_below: Top probability below which an answer is unsure; 0 if there were too few
             faces.
         faces: Number of validation faces.
-        kept: True if the temperature is that of the initial network.
+        kept: True if the temperature is the lowest allowed, because the fitted one is lower.
     """
 
     temperature: float
@@ -62,7 +62,7 @@ class Calibration:
         """Return one sentence for the log."""
         if self.fitted and self.kept:
             return (
-                f"Temperature {self.temperature:g}, that of the initial model, and unsure below {self.unsure_below:g}, fitted to "
+                f"Temperature {self.temperature:g}, the lowest allowed here, and unsure below {self.unsure_below:g}, fitted to "
                 f"{self.faces:,} faces."
             )
         if self.fitted:
@@ -91,8 +91,8 @@ def calibrate(
         is_face: bool `[N]`, True for crops that show a face. Crops without a face take part in the
             fit but do not count towards `MIN_FACES`, because they are easy to get and carry little
             information about the confidence of a label.
-        least: Temperature of the initial network: the lowest one, and the result if there are too
-            few faces. None: any temperature, and 1 if there are too few faces.
+        least: Lowest temperature, and the result if there are too few faces: that of the initial
+            network, or 1 for an average. None: any temperature, and 1 if there are too few faces.
     """
     faces = int(is_face.sum())
     if faces < MIN_FACES:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import click
@@ -41,7 +40,6 @@ def synthesise(
     check_folder(out, (BOXES, FOLDER), overwrite=overwrite)
     found = read_landmarks(landmarks)
     dataset = load_dataset(scenes=scenes, relabel_scenes=relabel_scenes, min_labels=1)
-    shutil.rmtree(out / FOLDER, ignore_errors=True)
     with progress_bar(len(dataset.pictures), "Making pictures", quiet) as step:
         made = make_pictures(dataset, found, out, progress=step)
     click.echo(

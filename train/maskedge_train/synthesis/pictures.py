@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -14,6 +15,7 @@ from maskedge.boxes import box_iou
 from maskedge.errors import OutputError, UsageError
 from maskedge.labelled_boxes import UNLABELLED, LabelledBox, is_held_out_name
 from maskedge.support.pictures import read_picture
+from maskedge.support.text import displayable
 from maskedge.types import Box, Image
 from maskedge_train.data.dataset import DataSet, Picture
 from maskedge_train.data.negatives import random_for
@@ -66,21 +68,29 @@ def make_pictures(
     Args:
         dataset: Scenes with labelled boxes.
         landmarks: Landmarks of their faces, by the column `image`. Faces without landmarks stay as they are.
-        out: Folder for `boxes.csv` and the folder `made`.
+        out: Folder for `boxes.csv` and the folder `made`, which is replaced.
         progress: Called after each picture.
 
     Raises:
         OutputError: A picture cannot be written.
-        UsageError: No face has landmarks.
+        UsageError: No face has landmarks, or a scene lies in the folder `made`.
     """
     rows: list[tuple[str, LabelledBox]] = []
     numbers = {"turned": 0, "covered": 0}
     taken: set[str] = set()
-    for picture in dataset.pictures:
+    folder = (out / FOLDER).resolve()
+    if any(folder in picture.path.resolve().parents for picture in dataset.pictures):
+        raise UsageError(f"the scenes have pictures of {displayable(out / FOLDER)}, which would be replaced: give another --out.")
+    own = [
+        (picture, _free_faces(picture, landmarks.get(picture.name.removeprefix("scenes/"), ())))
+        for picture in dataset.pictures
+        if not is_held_out(picture)
+    ]
+    if not any(found for _, found in own):
+        raise UsageError("no face of the scenes has landmarks: give the file that was made from these scenes.")
+    shutil.rmtree(folder, ignore_errors=True)
+    for picture, found in own:
         progress()
-        if is_held_out(picture):
-            continue
-        found = _free_faces(picture, landmarks.get(picture.name.removeprefix("scenes/"), ()))
         if not found:
             continue
         image = read_picture(picture.path)
@@ -93,8 +103,6 @@ def make_pictures(
             rows += [(name, LabelledBox(boxes.get(face.box, face.box), face.label)) for face in picture.faces]
             rows += [(name, LabelledBox(box, UNLABELLED)) for box in picture.unlabelled]
             numbers[kind] += 1
-    if not rows:
-        raise UsageError("no face of the scenes has landmarks: give the file that was made from these scenes.")
     write_stated_boxes(out / BOXES, rows, dataset.convention)
     return Made(numbers["turned"], numbers["covered"], out / BOXES)
 
