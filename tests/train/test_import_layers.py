@@ -9,7 +9,10 @@ from pathlib import Path
 import maskedge_train
 
 ROOT = Path(maskedge_train.__file__).parent
-RANKS = {"shared": 0, "data": 1, "classifier": 2, "detector": 2, "cascade": 2, "synthesis": 2, "reports": 3, "cli": 4}
+RANKS = {
+    "shared": 0, "data": 1, "teachers": 1,
+    "classifier": 2, "detector": 2, "cascade": 2, "synthesis": 2, "reports": 3, "cli": 4,
+}  # fmt: skip
 """Packages of the same rank must not import from one another."""
 
 

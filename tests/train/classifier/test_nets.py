@@ -27,7 +27,7 @@ def test_seednet_has_three_and_three_layers() -> None:
 
 
 def test_unknown_net() -> None:
-    with pytest.raises(UsageError, match="edgenet, edgenet-l, seednet"):
+    with pytest.raises(UsageError, match="edgenet, edgenet-l, efficientnet-lite0, efficientnet-lite2, seednet"):
         build("resnet", 2)
 
 

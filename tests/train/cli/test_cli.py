@@ -97,7 +97,11 @@ def make_odd_data(root: Path, faces_folder: Path) -> None:
         (["classifer", "FACES"], 2, "'classifer' is neither a command nor a folder: did you mean classifier?"),
         (["detector", "FACES"], 2, "there are 0 labelled faces in whole pictures"),
         (["detector", "SCENES", "--fine-tune", "--hold-out", "^web_"], 2, "leave out --hold-out"),
-        (["classifier", "--data", "FACES", "--net", "resnet"], 2, "known are edgenet, edgenet-l, seednet"),
+        (
+            ["classifier", "--data", "FACES", "--net", "resnet"],
+            2,
+            "known are edgenet, edgenet-l, efficientnet-lite0, efficientnet-lite2, seednet",
+        ),
         (["classifier", "--data", "FACES", "--people", "("], 2, "regular expression"),
         (["classifier", "--data", "FACES", "--split", "NOSPLIT"], 2, "not a split file"),
         (["classifier", "--data", "FACES", "--relabel", "NOSPLIT"], 2, "no column image, label"),
@@ -113,6 +117,17 @@ def make_odd_data(root: Path, faces_folder: Path) -> None:
         (["classifier", "--data", "FACES", "--average", "missing.ckpt=0.5"], 2, "missing.ckpt"),
         (["classifier", "--data", "FACES", "--average", "NOSPLIT=0.5"], 4, "not a checkpoint of edge-train"),
         (["classifier", "--data", "FACES", "--average", "NOSPLIT=1"], 2, "is not FILE=SHARE"),
+        (["classifier", "--data", "FACES", "--init", "odd.pth"], 2, "give --net efficientnet-lite0 or efficientnet-lite2"),
+        (["classifier", "--data", "FACES", "--init", "odd.pth", "--net", "efficientnet-lite0"], 4, "not a file of weights"),
+        (["classifier", "--data", "FACES", "--teacher", "missing.ckpt"], 2, "does not exist"),
+        (["classifier", "--data", "FACES", "--teacher", "NOSPLIT"], 4, "not a checkpoint of edge-train"),
+        (
+            ["classifier", "--data", "FACES", "--teacher", "NOSPLIT", "--mixup", "0.2"],
+            2,
+            "--mixup and --teacher exclude each other",
+        ),
+        (["classifier", "--data", "FACES", "--teacher", "NOSPLIT", "--epochs", "0"], 2, "--epochs 0"),
+        (["classifier", "--data", "FACES", "--teacher-share", "0.5"], 2, "--teacher-share needs --teacher"),
         (["classifier", "--data", "FACES", "--hold-out", "("], 2, "not a regular expression"),
         (["classifier", "--data", "FACES", "--hold-out", "^web_", "--split", "NOSPLIT"], 2, "leave out --hold-out"),
         (["classifier", "--data", "FACES", "--whole-pictures", "--hold-out", "^web_"], 2, "has a file name that matches '^web_'"),
@@ -145,6 +160,7 @@ def test_bad_input_ends_in_a_message_and_an_exit_code(  # type: ignore[no-untype
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "NOSPLIT").write_text("{}")
+    (tmp_path / "odd.pth").write_text("{}")
     make_odd_data(tmp_path, faces_folder)
     places = {"FACES": str(faces_folder), "SCENES": str(scenes_folder / "boxes.csv")}
     arguments = [re.sub("FACES|SCENES", lambda found: places[found[0]], argument) for argument in arguments]

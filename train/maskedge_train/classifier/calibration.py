@@ -91,8 +91,8 @@ def calibrate(
         is_face: bool `[N]`, True for crops that show a face. Crops without a face take part in the
             fit but do not count towards `MIN_FACES`, because they are easy to get and carry little
             information about the confidence of a label.
-        least: Lowest temperature, and the result if there are too few faces: that of the initial
-            network, or 1 for an average. None: any temperature, and 1 if there are too few faces.
+        least: Lowest temperature, and the result if there are too few faces: the highest one of the
+            networks that were averaged. None: any temperature, and 1 if there are too few faces.
     """
     faces = int(is_face.sum())
     if faces < MIN_FACES:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from maskedge.errors import ModelError
+from maskedge.errors import ModelError, UsageError
 from maskedge.modelfile.crop import CropRule
-from maskedge_train.shared.checkpoint import Card, read_checkpoint, write_checkpoint
+from maskedge_train.shared.checkpoint import Card, checkpoint_kind, read_checkpoint, write_checkpoint
+from maskedge_train.shared.onnx_weights import is_exported
+from maskedge_train.teachers.distillation import Teachers
 
 from .nets import build
 
@@ -79,6 +82,40 @@ def load_classifier(path: Path) -> tuple[nn.Module, ClassifierSpec, Card]:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path} does not fit this version of maskedge: train again.") from error
     return net.eval(), spec, content["maskedge"].get("card", {})
+
+
+def load_teachers(paths: Sequence[Path]) -> tuple[Teachers, tuple[str, ...]]:
+    """Load the networks of one or more checkpoints as teachers.
+
+    Returns:
+        The teachers, and their labels in output order.
+
+    Raises:
+        ModelError: A file is missing, damaged, or from another project.
+        UsageError: A file is no checkpoint of a classifier, or two files have different labels.
+    """
+    nets, specs = [], []
+    for path in paths:
+        if is_exported(path) or checkpoint_kind(path) != "classifier":
+            raise UsageError(f"{path} cannot teach: give a checkpoint of edge-train classifier, such as best.ckpt.")
+        net, spec, _ = load_classifier(path)
+        nets.append(net)
+        specs.append(spec)
+        check_teacher_labels(path, spec.labels, specs[0].labels)
+    return Teachers(nets), specs[0].labels
+
+
+def check_teacher_labels(path: Path, own: tuple[str, ...], labels: tuple[str, ...]) -> None:
+    """Check that a teacher has the labels of the student or of the first teacher, in the same order.
+
+    Raises:
+        UsageError: The labels differ.
+    """
+    if own != labels:
+        raise UsageError(
+            f"{path} cannot teach: its labels are {', '.join(own)}, and {', '.join(labels)} are needed, in this order: train a "
+            "teacher with the same data."
+        )
 
 
 def store_card(path: Path, spec: ClassifierSpec, card: Card) -> None:

@@ -11,6 +11,7 @@ from torch import nn
 from maskedge.errors import UsageError
 from maskedge_train.shared.face_crop import INPUT_SIZE
 from maskedge_train.shared.layers import convolution, full_block, inverted_block
+from maskedge_train.teachers.efficientnet import EfficientNetLite0, EfficientNetLite2
 
 NetClass = TypeVar("NetClass", bound=type[nn.Module])
 NETS: dict[str, type[nn.Module]] = {}
@@ -160,3 +161,8 @@ class EdgeNetL(EdgeNet):
         left, top, right, bottom = places[count:].unbind(1)
         mirrored = torch.stack([1 - right, top, 1 - left, bottom], dim=1)
         return (logits[:count] + logits[count:]) / 2, (places[:count] + mirrored) / 2
+
+
+# Their package must not import this one.
+register("efficientnet-lite0")(EfficientNetLite0)
+register("efficientnet-lite2")(EfficientNetLite2)

@@ -29,6 +29,7 @@ from maskedge_train.shared.engine import BalancedBatchSampler, Engine, build_tra
 from maskedge_train.shared.face_crop import CROP, INPUT_SIZE
 from maskedge_train.shared.losses import pair_iou
 from maskedge_train.shared.pixels import normalise, to_tensor
+from maskedge_train.teachers.distillation import Teachers, blend_pairs
 
 from .augment import training_augmentation
 from .calibration import Calibration, calibrate
@@ -70,6 +71,8 @@ class Recipe:
             (Wortsman et al., "Model soups", 2022).
         place_weight: Weight of the face box's loss relative to the label's loss, for networks that
             predict a box.
+        teacher_share: Share of the teachers' probabilities in the targets, for a training with
+            teachers; the rest are the smoothed labels.
     """
 
     net: str
@@ -85,6 +88,7 @@ class Recipe:
     trained_share: float = 1.0
     average: tuple[tuple[str, float], ...] = ()
     place_weight: float = 1.0
+    teacher_share: float = 1.0
 
 
 _STATISTICS_BATCHES = 16
@@ -102,11 +106,13 @@ class ClassifierModule(lightning.LightningModule):
         spec: Spec for the checkpoint.
         recipe: Hyperparameters of the training.
         notes: Facts that a resumed run must match.
+        teachers: Networks with the same labels, whose probabilities are the targets. They are not
+            part of the checkpoints.
     """
 
-    def __init__(self, spec: ClassifierSpec, recipe: Recipe, notes: dict[str, Any]) -> None:
+    def __init__(self, spec: ClassifierSpec, recipe: Recipe, notes: dict[str, Any], teachers: Teachers | None = None) -> None:
         super().__init__()
-        self.spec, self.recipe, self.notes = spec, recipe, notes
+        self.spec, self.recipe, self.notes, self.teachers = spec, recipe, notes, teachers
         # On a CPU this memory layout takes half the time of the default one.
         self.net = build(spec.net, len(spec.labels)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # In the checkpoints, because a resumed training needs the same.
@@ -143,7 +149,9 @@ class ClassifierModule(lightning.LightningModule):
         """Return the loss of a batch: uint8 `[N, 3, 104, 104]` patches, labels, face boxes."""
         patches, targets, places = batch
         crops, places = self.augment_batch(patches, places)
-        if self.recipe.mixup:
+        if self.teachers is not None:
+            loss = self._teach(self.teachers, crops, targets, places, blended=batch_index % 2 == 1)
+        elif self.recipe.mixup:
             share = float(torch.distributions.Beta(self.recipe.mixup, self.recipe.mixup).sample())
             order = torch.randperm(len(crops), device=crops.device)
             logits = self.net(share * crops + (1 - share) * crops[order])
@@ -158,6 +166,21 @@ class ClassifierModule(lightning.LightningModule):
         self._losses.append(loss.detach())
         return loss
 
+    def _teach(
+        self, teachers: Teachers, crops: torch.Tensor, targets: torch.Tensor, places: torch.Tensor, blended: bool
+    ) -> torch.Tensor:
+        """Return the loss with the targets of teachers, for crops that are first blended with others if `blended`."""
+        count, smoothing, share = len(self.spec.labels), self.recipe.smoothing, self.recipe.teacher_share
+        probabilities = functional.one_hot(targets, count).float() * (1 - smoothing) + smoothing / count
+        if blended:
+            crops, probabilities = blend_pairs(crops, probabilities)
+            places = torch.full_like(places, torch.nan)  # a blend of two faces has no box
+        probabilities = share * teachers.predict(crops) + (1 - share) * probabilities
+        logits, located = locate(self.net, crops)
+        # Its gradient is that of the divergence of Kullback and Leibler; the entropy of the targets is constant.
+        loss = functional.cross_entropy(logits.float(), probabilities)
+        return loss if located is None else loss + self.recipe.place_weight * _place_loss(located, places)
+
     def validation_step(self, batch: _Batch, batch_index: int) -> None:
         """Log loss and F1 of uint8 `[N, 3, 64, 64]` crops, cut as on the device."""
         crops, targets, _ = batch
@@ -165,6 +188,11 @@ class ClassifierModule(lightning.LightningModule):
         self.macro_f1.update(logits, targets)
         self.log("val_loss", functional.cross_entropy(logits, targets), prog_bar=True, batch_size=len(targets), sync_dist=True)
         self.log("val_macro_f1", self.macro_f1, prog_bar=True, batch_size=len(targets))
+
+    def on_train_start(self) -> None:
+        """Move the teachers to the device of the training, which Lightning does only for its own modules."""
+        if self.teachers is not None:
+            self.teachers.to(self.device)
 
     def on_train_epoch_start(self) -> None:
         """Start timing the epoch."""
@@ -306,6 +334,7 @@ def train_classifier(
     data: dict[str, Any],
     resume: bool = False,
     start: Path | None = None,
+    teachers: Teachers | None = None,
 ) -> TrainingResult | None:
     """Train a network and calibrate it on the validation part.
 
@@ -315,10 +344,12 @@ def train_classifier(
         recipe: Hyperparameters of the training.
         engine: Hardware, length and seed of the training.
         out: Folder for the checkpoints `best.ckpt` and `last.ckpt`, and the logs.
-        data: Digests of data and split, which a resumed run must match.
+        data: Digests of data, split and teachers, which a resumed run must match.
         resume: Continue from `last.ckpt`.
-        start: Checkpoint or exported model to start from (`warm_start.load_start`); None for fresh
-            weights.
+        start: Checkpoint, exported model or ImageNet weights to start from
+            (`warm_start.load_start`); None for fresh weights.
+        teachers: Networks with the same labels, whose probabilities are the targets; None to learn
+            the labels alone.
 
     Returns:
         The result; None in helper processes of a distributed run.
@@ -334,7 +365,7 @@ def train_classifier(
         check_resume(last, notes)
     lightning.seed_everything(engine.seed, workers=True, verbose=False)
     spec = ClassifierSpec(net=recipe.net, labels=labels, size=INPUT_SIZE, crop=CROP)
-    module = ClassifierModule(spec, recipe, notes)
+    module = ClassifierModule(spec, recipe, notes, teachers)
     trainer, best = build_trainer(engine, out)
     module_data = CropsData(crops, labels, recipe, engine.seed)
     if start is not None and not resume:
@@ -363,11 +394,9 @@ def train_classifier(
             _blend(last, checkpoint, others, crops_of_batches)
     net, spec, _ = load_classifier(checkpoint)
     val = module_data.val
-    # The data may lack what is hard elsewhere: the probabilities of a blend are not sharpened for it.
-    least = initial_temperature(start) if module.initial is not None and start is not None else None
-    if recipe.average:
-        # An average is less sure than its parts. Sharpened again, single views of a face would outvote the others.
-        least = 1.0
+    # The data may lack what is hard elsewhere: the probabilities of a blend are not sharpened beyond those of its parts.
+    parts = [start] if module.initial is not None else [Path(path) for path, _ in recipe.average]
+    least = max((initial_temperature(path) for path in parts if path is not None), default=None)
     fitted = calibrate(predict(net, crops.exact[val]), module_data.targets[val], crops.labels[val] != NOT_A_FACE, least)
     spec = replace(spec, temperature=fitted.temperature, unsure_below=fitted.unsure_below)
     store_card(checkpoint, spec, {})

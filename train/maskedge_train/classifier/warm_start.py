@@ -1,4 +1,4 @@
-"""Warm start of a classifier's training from a checkpoint or an exported model."""
+"""Warm start of a classifier's training from a checkpoint, an exported model or ImageNet weights."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from maskedge.modelfile.contract import open_model, read_contract
 from maskedge.support.files import write_file
 from maskedge.types import NOT_A_FACE
 from maskedge_train.shared.onnx_weights import fill, is_exported, read_weights
+from maskedge_train.teachers.efficientnet import EfficientNetLite
+from maskedge_train.teachers.imagenet import is_imagenet, load_imagenet
 
 from .checkpoint import load_classifier
 from .net2net import WIDENS, widen
@@ -26,24 +28,31 @@ SEEN = "seen.npy"
 """File of the hashes of the pictures that a model was trained on."""
 
 
-def check_start(path: Path, name: str, labels: tuple[str, ...], *, widen: bool = True) -> tuple[str, tuple[str, ...]]:
+def check_start(path: Path, name: str, labels: tuple[str, ...], *, partial: bool = True) -> tuple[str, tuple[str, ...]]:
     """Check a warm-start file before the training starts.
 
     Args:
-        path: Checkpoint of `edge-train classifier`, or `.onnx` file of `edge-export`.
+        path: Checkpoint of `edge-train classifier`, `.onnx` file of `edge-export`, or `.pth` file of
+            ImageNet weights for an EfficientNet-Lite.
         name: Network to train, a name in `nets.NETS`.
         labels: Labels to learn: all or some of the file's labels. `not_a_face` is learned afresh if
-            the file lacks it.
-        widen: Accept a smaller network that can be widened.
+            the file lacks it. ImageNet weights have none of them, and all are learned afresh.
+        partial: Accept a file that lacks weights of the network: a smaller network that can be
+            widened, or ImageNet weights.
 
     Returns:
         The file's network, which is `name` or a smaller network that can be widened to it, and its
-        labels in output order.
+        labels in output order: none for ImageNet weights.
 
     Raises:
         ModelError: The file is refused.
         UsageError: The file's network cannot be widened to `name`, or the file lacks a label.
     """
+    if is_imagenet(path):
+        if not partial:
+            raise UsageError(f"{path} holds ImageNet weights, which can only be given to --init.")
+        _load_imagenet(path, name, len(labels))
+        return name, ()
     own: Any
     if is_exported(path):
         contract = read_contract(open_model(path), str(path))
@@ -51,7 +60,7 @@ def check_start(path: Path, name: str, labels: tuple[str, ...], *, widen: bool =
     else:
         _, spec, _ = load_classifier(path)
         own, known = spec.net, spec.labels
-    if own not in (name, WIDENS.get(name) if widen else name):
+    if own not in (name, WIDENS.get(name) if partial else name):
         remedy = f"give --net {own}" if own in NETS else "give a file of this project"
         raise UsageError(f"{path} holds the net {own}, and {name} cannot start from it: {remedy}.")
     if unknown := set(labels) - {*known, NOT_A_FACE}:
@@ -101,6 +110,8 @@ def initial_temperature(path: Path) -> float:
     Raises:
         ModelError: The file is refused.
     """
+    if is_imagenet(path):
+        return 1.0
     if is_exported(path):
         return float(read_contract(open_model(path), str(path)).card.get("temperature", 1.0))
     return load_classifier(path)[1].temperature
@@ -118,12 +129,14 @@ def load_start(path: Path, name: str, labels: tuple[str, ...], pixels: torch.Ten
 
     Returns:
         A network that predicts like the file, restricted to these labels. A widened network
-        predicts nearly the same.
+        predicts nearly the same. With ImageNet weights, the last layer is fresh.
 
     Raises:
         ModelError: The file is refused.
         UsageError: See `check_start`.
     """
+    if is_imagenet(path):
+        return _load_imagenet(path, name, len(labels))
     own, known = check_start(path, name, labels)
     net = _load_exported(path, own, len(known), pixels) if is_exported(path) else load_classifier(path)[0]
     chosen = build(own, len(labels))
@@ -153,4 +166,13 @@ def _head(net: nn.Module) -> set[str]:
 def _load_exported(path: Path, name: str, labels: int, pixels: torch.Tensor) -> nn.Module:
     net = build(name, labels)
     fill(net, read_weights(path, net), pixels)
+    return net
+
+
+def _load_imagenet(path: Path, name: str, labels: int) -> nn.Module:
+    net = build(name, labels)
+    if not isinstance(net, EfficientNetLite):
+        fitting = [other for other, cls in NETS.items() if issubclass(cls, EfficientNetLite)]
+        raise UsageError(f"{path} holds ImageNet weights, and {name} cannot start from it: give --net {' or '.join(fitting)}.")
+    load_imagenet(net, path)
     return net

@@ -79,7 +79,8 @@ _LEAST_TESTED = 0.05
     "--net",
     default="edgenet",
     show_default=True,
-    help="Network: edgenet (small), edgenet-l (larger) or seednet (the project's first).",
+    help="Network: edgenet (small), edgenet-l (larger), seednet (the project's first), or as teachers, too slow for devices, "
+    "efficientnet-lite0 and efficientnet-lite2.",
 )
 @click.option(
     "--epochs",
@@ -135,7 +136,8 @@ _LEAST_TESTED = 0.05
     "--init",
     type=StartFile("default_model"),
     help="Start from the weights of this checkpoint, or of this .onnx file of edge-export, to adapt a model to your own pictures. "
-    "bundled: the bundled model, the default with FOLDER. none: fresh weights. edgenet-l can also start from an edgenet.",
+    "bundled: the bundled model, the default with FOLDER. none: fresh weights. edgenet-l can also start from an edgenet, and "
+    "efficientnet-lite0 and efficientnet-lite2 from a .pth file of ImageNet weights.",
 )
 @click.option(
     "--trained-share",
@@ -151,6 +153,20 @@ _LEAST_TESTED = 0.05
     multiple=True,
     help="Average the weights after the last epoch with those of this checkpoint or .onnx file of the same net, which has this "
     "share of the result. May be repeated. Trainings that began alike are often better on average than each of them.",
+)
+@click.option(
+    "--teacher",
+    type=_file,
+    multiple=True,
+    help="Learn the probabilities that this checkpoint of edge-train classifier gives to the crops, of any net with the same "
+    "labels. May be repeated: the mean of all is learned. Every second step blends crops in pairs.",
+)
+@click.option(
+    "--teacher-share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Share of the probabilities of --teacher in the targets; the rest are the labels.",
 )
 @click.option("--resume", is_flag=True, help="Continue an interrupted run with the same options.")
 @click.option(
@@ -178,6 +194,7 @@ def classifier(
     paint: bool,
     relabel: Path | None,
     init: Path | None,
+    teacher: tuple[Path, ...],
     resume: bool,
     out: Path | None,
     overwrite: bool,
@@ -212,18 +229,20 @@ def classifier(
         from maskedge.modelfile.contract import default_model
         from maskedge.types import NOT_A_FACE
         from maskedge.vision.standalone import rejects_non_faces, standalone_notice
+        from maskedge_train.classifier.checkpoint import check_teacher_labels, load_teachers
         from maskedge_train.classifier.evaluate import reliable_rows, store_results
         from maskedge_train.classifier.nets import build
         from maskedge_train.classifier.training import Recipe, check_label_counts, train_classifier
         from maskedge_train.classifier.warm_start import SEEN, check_start, find_seen_hashes, save_seen_hashes
         from maskedge_train.data import generated
         from maskedge_train.data.crops import cached_crops
-        from maskedge_train.data.dataset import labels_to_learn
+        from maskedge_train.data.dataset import LABELS, labels_to_learn
         from maskedge_train.data.near_duplicates import people_pattern
         from maskedge_train.data.split import PARTS, Split, split_dataset
         from maskedge_train.reports.report import report_checkpoint
         from maskedge_train.shared.layers import count_parameters
         from maskedge_train.shared.lock import lock_folder
+        from maskedge_train.teachers.imagenet import is_imagenet
     ctx = click.get_current_context()
     if folders:
         data, found = data.complete(folders)
@@ -231,7 +250,7 @@ def classifier(
         if not is_given(ctx, "init") and options["net"] == _WARM_NET and find_spec("onnx"):
             init = default_model()
             options |= {name: value for name, value in _WARM.items() if not is_given(ctx, name)}
-        for line in (*found.lines, *_plan(data, negatives, drawn, init, options)):
+        for line in (*found.lines, *_plan(data, negatives, drawn, init, teacher, options)):
             click.echo(line)
     if split_file and hold_out:
         raise click.UsageError("--split already says which pictures are for the test: leave out --hold-out.")
@@ -242,26 +261,39 @@ def classifier(
         raise click.UsageError("--average and --trained-share exclude each other: give --init to --average, too.")
     if not options["epochs"] and not (init and average):
         raise click.UsageError("--epochs 0 needs --init and --average: what to average.")
+    if teacher and options["mixup"]:
+        raise click.UsageError("--mixup and --teacher exclude each other: with --teacher, every second step blends crops already.")
+    if teacher and not options["epochs"]:
+        raise click.UsageError("--epochs 0 learns nothing from --teacher: leave it out, or give more epochs.")
+    if is_given(ctx, "teacher_share") and not teacher:
+        raise click.UsageError("--teacher-share needs --teacher: the networks whose share it is.")
     net = options["net"]
     parameters = count_parameters(build(net, 2))  # report an unknown name before the data is read
     out = out or Path("runs") / net
     pattern = people_pattern(people)
     comparison = _read_json(leakage) if leakage else None
     ctx.with_resource(lock_folder(out))
-    check_out(out, _OUTPUTS, resume=resume, overwrite=overwrite, start=init)
+    check_out(out, _OUTPUTS, resume=resume, overwrite=overwrite, start=init, teachers=teacher)
+    teachers, taught = load_teachers(teacher) if teacher else (None, ())
+    if init and is_imagenet(init):
+        check_start(init, net, LABELS)  # any labels do: report an unsuitable file before the data is read
     # A resumed run uses the face boxes of the first run.
     kept = out / FACE_BOXES if resume else None
     dataset = data.load(kept=kept, quiet=quiet)
     labels = labels_to_learn(dataset, negatives)
     right = read_corrections(relabel, dataset)
-    begun = {}
+    for path in teacher:
+        check_teacher_labels(path, taught, labels)
+    begun: dict[str, Any] = {"teachers": [hashlib.sha256(path.read_bytes()).hexdigest() for path in teacher]}
     if init:
         check_start(init, net, labels)
         begun["init"] = hashlib.sha256(init.read_bytes()).hexdigest()
     for path, _ in average:
-        check_start(path, net, labels, widen=False)
-    seen = None
-    for path in [*([init] if init else []), *(path for path, _ in average)]:
+        check_start(path, net, labels, partial=False)
+    seen, origins = None, []
+    # ImageNet has none of the pictures that trainings use.
+    begins = [init] if init and not is_imagenet(init) else []
+    for path in [*begins, *(path for path, _ in average), *teacher]:
         known = find_seen_hashes(path)
         if known is None:
             click.echo(
@@ -269,6 +301,7 @@ def classifier(
             )
         else:
             seen = known if seen is None else np.union1d(seen, known)
+            origins.append(displayable(path))
     split = (
         Split.load(split_file) if split_file else split_dataset(dataset, split_seed, people=pattern, hold_out=hold_out, seen=seen)
     )
@@ -276,8 +309,8 @@ def classifier(
     tested = sum(PARTS[part] == "test" for part in parts.tolist())
     if seen is not None and tested < _LEAST_TESTED * len(dataset.pictures):
         click.echo(
-            f"note: the test has {tested} pictures, because {displayable(init)} was trained on most of the others: --init none "
-            "trains and tests on all.",
+            f"note: the test has {tested} pictures, because most of the others were used to train {', '.join(origins)}: a training "
+            "without these files (--init none) tests on more.",
             err=True,
         )
     if not resume:
@@ -320,6 +353,7 @@ def classifier(
         oversample=options["oversample"],
         trained_share=options["trained_share"],
         average=tuple((str(path), share) for path, share in average),
+        teacher_share=options["teacher_share"],
     )
     engine = build_engine(options, patience=options["patience"], quiet=quiet)
     digests = {
@@ -331,7 +365,7 @@ def classifier(
         "relabelled": right,
         **begun,
     }
-    trained = train_classifier(crops, labels, recipe, engine, out, data=digests, resume=resume, start=init)
+    trained = train_classifier(crops, labels, recipe, engine, out, data=digests, resume=resume, start=init, teachers=teachers)
     if trained is None:
         return  # a helper process of a distributed run
 
@@ -376,7 +410,9 @@ def classifier(
     click.echo(f"Wrote {trained.checkpoint} and {out / 'report.html'}. Next: edge-export {trained.checkpoint} -o model.onnx")
 
 
-def _plan(data: DataOptions, negatives: str, drawn: int, init: Path | None, options: dict[str, Any]) -> Iterator[str]:
+def _plan(
+    data: DataOptions, negatives: str, drawn: int, init: Path | None, teacher: Sequence[Path], options: dict[str, Any]
+) -> Iterator[str]:
     """Describe the choices of a training for data that was found in folders."""
     if data.faces:
         if data.face_boxes:
@@ -389,6 +425,8 @@ def _plan(data: DataOptions, negatives: str, drawn: int, init: Path | None, opti
     start = f"from {displayable(init)}" if init else "from fresh weights"
     if options["trained_share"] < 1:
         start += f" (the result has {1 - options['trained_share']:g} of its weights)"
+    if teacher:
+        start += f", taught by {', '.join(map(displayable, teacher))}"
     yield (
         f"training: {options['net']} {start}, at most {options['epochs']} epochs of {options['samples']:,} crops; "
         "the options of --help change each choice"

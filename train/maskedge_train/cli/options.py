@@ -212,7 +212,15 @@ def engine_options(function: Function) -> Function:
     return function
 
 
-def check_out(out: Path, names: tuple[str, ...], *, resume: bool, overwrite: bool, start: Path | None = None) -> None:
+def check_out(
+    out: Path,
+    names: tuple[str, ...],
+    *,
+    resume: bool,
+    overwrite: bool,
+    start: Path | None = None,
+    teachers: Sequence[Path] = (),
+) -> None:
     """Check that an output folder does not hold another training.
 
     Args:
@@ -221,6 +229,7 @@ def check_out(out: Path, names: tuple[str, ...], *, resume: bool, overwrite: boo
         resume: The training in the folder is resumed.
         overwrite: The user asked to replace it.
         start: A checkpoint to read, which the training must not overwrite.
+        teachers: Further checkpoints to read.
 
     Raises:
         UsageError: The folder holds another training, or files of other programs among its logs.
@@ -233,8 +242,9 @@ def check_out(out: Path, names: tuple[str, ...], *, resume: bool, overwrite: boo
         raise UsageError(
             f"the folder {displayable(logs)} holds more than logs of trainings and would be removed: give another --out."
         )
-    if start is not None:
-        check_apart([Named("--out", out / name) for name in names], [Named("the file of --init", start)])
+    read = [*([Named("the file of --init", start)] if start else []), *(Named("a file of --teacher", path) for path in teachers)]
+    if read:
+        check_apart([Named("--out", out / name) for name in names], read)
     check_folder(out, names, overwrite=overwrite, remedy="continue it with --resume, " if "last.ckpt" in names else "")
 
 

@@ -1,0 +1,1 @@
+"""Teachers: larger networks, and the targets that a small network learns from them."""
