@@ -68,7 +68,8 @@ class Face:
         track: Number of the track, constant from frame to frame; None without tracking.
         unsure: True if the label is not reliable: less than half of the latest classifications
             were for `label` with at least the probability `unsure_below` of the model's card. A
-            single picture has one classification.
+            single picture has one classification. In a video, classifications of a face whose mouth is
+            below the picture do not count as reliable.
     """
 
     box: Box

@@ -50,20 +50,23 @@ edge-export "$RUNS/edgenet4-1/best.ckpt" -o "$RUNS/edgenet4.onnx" --data "$FACES
 # two are averaged. The committed file is from a loop outside of this command, which kept all crops and the
 # augmentation on one GPU (6.5 minutes on an H200 for all of them, and a fourth). Its networks, targets and
 # schedule are those below; its augmentation has the same kinds of changes, written for the GPU.
-TAUGHT=("${DATA[@]}" "${ALL_SCENES[@]}" --scenes "$RUNS/synthesis/boxes.csv=forehead"
+TAUGHT=(--scenes "$RUNS/synthesis/boxes.csv=forehead"
   --test-scenes "$DEV_FOREHEAD" --oversample '^webcam_=3' --oversample '^(?!.*_(turned|covered)\d+x*\.jpg)=2'
   --teacher "$RUNS/teacher-lite0/best.ckpt" --teacher "$RUNS/teacher-lite2/best.ckpt"
   --epochs 334 --patience 334 --batch-size 2048)
-edge-train classifier "${TAUGHT[@]}" --init "$RUNS/edgenet4.onnx" --learning-rate 3e-3 --out "$RUNS/edgenet5-0"
-edge-train classifier "${TAUGHT[@]}" --init "$RUNS/edgenet4.onnx" --learning-rate 3e-3 --teacher-share 0.7 \
-  --out "$RUNS/edgenet5-1"
-edge-train classifier "${TAUGHT[@]}" --learning-rate 6e-3 --teacher-share 0.9 --out "$RUNS/edgenet5-2"
+edge-train classifier "${DATA[@]}" "${ALL_SCENES[@]}" "${TAUGHT[@]}" --init "$RUNS/edgenet4.onnx" \
+  --learning-rate 3e-3 --out "$RUNS/edgenet5-0"
+edge-train classifier "${DATA[@]}" "${ALL_SCENES[@]}" "${TAUGHT[@]}" --init "$RUNS/edgenet4.onnx" \
+  --learning-rate 3e-3 --teacher-share 0.7 --out "$RUNS/edgenet5-1"
+edge-train classifier "${DATA[@]}" "${ALL_SCENES[@]}" "${TAUGHT[@]}" --learning-rate 6e-3 --teacher-share 0.9 \
+  --out "$RUNS/edgenet5-2"
 edge-train classifier "${DATA[@]}" "${ALL_SCENES[@]}" --oversample '^webcam_=3' --test-scenes "$DEV_FOREHEAD" \
   --init "$RUNS/edgenet5-0/best.ckpt" --epochs 0 --average "$RUNS/edgenet5-1/best.ckpt=0.5" \
   --out "$RUNS/edgenet5"
-for training in edgenet5-0 edgenet5-1 edgenet5-2 edgenet5; do
-  cp "$RUNS/$training/report.json" "$RESULTS/bundled/${training/5/}.json"
+for seed in $SEEDS; do
+  cp "$RUNS/edgenet5-$seed/report.json" "$RESULTS/bundled/edgenet-$seed.json"
 done
+cp "$RUNS/edgenet5/report.json" "$RESULTS/bundled/edgenet.json"
 edge-export "$RUNS/edgenet5/best.ckpt" -o "$MODELS/edgenet.onnx" \
   --overwrite --data "$FACES" \
   --licence 'faces: MIT (github.com/chandrikadeb7/Face-Mask-Detection)' \

@@ -1,9 +1,9 @@
 {
  "algorithm": "ed25519",
- "key": "703caa6d7fec7ae6",
- "sha256": "9f46d18f08ddfa4919fa786496c2c818abe6d4d3cc93ed5d3d9b24011e2a2722",
+ "key": "7f828a359260b50b",
+ "sha256": "93603e06e392b5028b68b6a29129b00947ceedf359441c459e90753771a32159",
  "contract": "1",
  "kind": "classifier",
- "release": 3,
- "signature": "Z8BOy4xu+4D23zALt5hyDxLDviYWT9nXtRHZQl1lffSNGlJZL6xXV2T0dmTxIiJ267QtaCeEhajt+bWO6nmlCg=="
+ "release": 4,
+ "signature": "vGjVEIPkmL2BEX5Q4Ekf685JPRyGovV1zs7i19/SQeoZ0KSGBOJv10a4/R9kde6/Mrsq1m3bOBlMEy2ZrNlRAA=="
 }

@@ -1,9 +1,9 @@
 {
  "algorithm": "ed25519",
- "key": "703caa6d7fec7ae6",
- "sha256": "c818c09d3fc6cc2e65d592a8df7c0f125f05312abec9c8da43ee2082b81fb595",
+ "key": "7f828a359260b50b",
+ "sha256": "d602bf93d97f3ce3e7b8437c57a3ca3065b614233d34b12591e3d7fc153525cb",
  "contract": "1",
  "kind": "classifier",
- "release": 3,
- "signature": "BAXdhYaZ7jgt+j0uFzTlWyEYylMV+KTYVYdgAbHmNKh1SblRfNImnI8aTxu542rWARcvD3MCZRqq9VWvYRdhCw=="
+ "release": 4,
+ "signature": "Eg82tNBp5N4Ij+n+H4zBAlYAGuyIeRBLhRP8pAkYNFZOifgqxtxmY003yLe6Y+KAl5kJYi3NEPVHDkkY+R6/Cw=="
 }

@@ -7,6 +7,7 @@ once more.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from maskedge.tracking.motion_gate import MotionGate, SearchPlan, is_inside
 from maskedge.tracking.optical_flow import SmallPicture, shrink
 from maskedge.tracking.track import Track
 from maskedge.tracking.tracker import UNVERIFIED, FaceTracker
-from maskedge.types import Face, Image
+from maskedge.types import Box, Face, Image
 
 from .analysis import Analysis, AnalysisRequest
 from .schedule import DetectionSchedule
@@ -40,6 +41,9 @@ _FAR = 0.2
 its picture is another."""
 _LONGEST_WAIT = 1.0
 """Maximum seconds of that wait."""
+_MOST_CUT = 0.3
+"""Fraction of a face below the picture from which its mouth is outside: a label is a guess then. A mask
+covers about the lower half of a face."""
 _MOST_STEPS = 8
 """Maximum number of frames that are followed once more after a late result. If there are more,
 every second one is left out."""
@@ -282,6 +286,7 @@ class VideoDetector:
             if track.identity in missed
             and thresholds.verifies(track.box, scored.face_scores[missed[track.identity]])
             and not any(same_face(track.box, boxes[row]) for row in kept)
+            and not _is_on_another(boxes[missed[track.identity]], track, visible)
         }
         unseen = [
             track.identity
@@ -312,16 +317,24 @@ class VideoDetector:
             if track is None:
                 # A result that took long: the track was dropped in the meantime.
                 continue
-            if thresholds.verifies(track.box, score):
+            if not thresholds.verifies(track.box, score):
+                self.tracker.lose(track)
+            elif _is_on_another(box, track, self.tracker.visible):
+                track.step_back()
+                self.tracker.lose(track)
+            else:
                 track.correct(box)
                 self._vote(track, probabilities)
-            else:
-                self.tracker.lose(track)
 
     def _vote(self, track: Track, probabilities: npt.NDArray[np.float32]) -> None:
-        track.add_vote(probabilities, self._detector.unsure_below, _COUNTED)
+        unsure_below = math.inf if self._is_mouth_outside(track.box) else self._detector.unsure_below
+        track.add_vote(probabilities, unsure_below, _COUNTED)
         if track.face_score < self._detector.thresholds.voted:
             self.tracker.lose(track)
+
+    def _is_mouth_outside(self, box: Box) -> bool:
+        """Return True if the lower edge of the picture cuts a face above its mouth, so that no mask could be seen."""
+        return self._size is not None and box[3] - self._size[1] > _MOST_CUT * (box[3] - box[1])
 
     def _faces(self) -> list[Face]:
         labels: Sequence[str] = self._detector.classifier.labels
@@ -337,3 +350,12 @@ class VideoDetector:
             )
             for track in self.tracker.visible
         ]
+
+
+def _is_on_another(box: Box, track: Track, visible: Sequence[Track]) -> bool:
+    """Return True if the face at `box`, found near a track's place, is more likely that of another visible track.
+
+    A face that passes in front of another one is classified at both places. It must not keep the hidden one alive, nor move it.
+    """
+    own = max(box_iou(box, track.box), IOU)
+    return any(box_iou(box, other.box) > own for other in visible if other is not track and other.is_visible)

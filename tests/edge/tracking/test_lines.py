@@ -266,7 +266,7 @@ def true_crossings(lines: LineCounter) -> Counter[tuple[str, str, str]]:
     [
         *[("haar", 5.0), ("cnn", 5.0), ("cnn", 12.5)],
         *(pytest.param("haar", rate, marks=pytest.mark.slow) for rate in (8.0, 12.5, 25.0)),
-        *(pytest.param("cnn", rate, marks=pytest.mark.slow) for rate in (8.0, 25.0)),
+        *(pytest.param("cnn", rate, marks=pytest.mark.slow) for rate in (6.0, 8.0, 15.0, 25.0, 30.0)),
     ],
 )
 def test_the_counts_of_the_demo_clip_are_true(detector: str, rate: float) -> None:

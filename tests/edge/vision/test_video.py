@@ -121,6 +121,41 @@ def test_demo_is_tracked_with_late_results(late: int) -> None:
     detector.close()
 
 
+@pytest.mark.parametrize("rate", [5, 6, 8])
+def test_a_hidden_face_is_not_kept_by_the_face_in_front(rate: int) -> None:
+    """Person 2 passes behind person 4. The classifier sees the face in front at both places."""
+    detector = MaskDetector(detector="cnn")
+    detector.start_tracking()
+    people: dict[int, set[int]] = {2: set(), 4: set()}
+    for step in range(2 * rate, 6 * rate + 1):
+        faces = detector(demo.draw(step * RATE / rate), step / rate)
+        for true in demo.truth(step * RATE / rate):
+            if true.person in people and true.visible > 0.8:
+                people[true.person] |= {face.track for face in faces if face.track and box_iou(face.box, true.box) > 0.4}
+    detector.close()
+    assert [len(tracks) for tracks in people.values()] == [1, 1]
+    assert people[2] != people[4]
+
+
+def test_a_label_is_unsure_while_the_mouth_is_outside_the_picture() -> None:
+    """Person 5 comes up from the lower edge, with a mask that cannot be seen at first."""
+    detector = MaskDetector(detector="cnn")
+    detector.start_tracking()
+    cut = whole = 0
+    for index in range(round(6.4 * RATE), round(8 * RATE)):
+        for face in detector(demo.draw(index), index / RATE):
+            if not 480 < face.box[0] < 520:
+                continue
+            below = (face.box[3] - demo.HEIGHT) / (face.box[3] - face.box[1])
+            if below > 0.3:
+                assert face.unsure
+                cut += 1
+            elif below < 0:
+                whole += not face.unsure and face.label == "with_mask"
+    detector.close()
+    assert cut and whole > 10, (cut, whole)
+
+
 def test_synchronous_and_asynchronous_results_agree() -> None:
     """With results that come before the next frame, the tracks are those of synchronous detection."""
     asynchronous, _ = open_held(motion_gate=False)
