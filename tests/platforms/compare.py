@@ -21,9 +21,10 @@ TOLERANCE = 1e-4
 INT8_TOLERANCE = 1e-3
 """The same of an int8 model: an activation between two steps of 8 bits may be rounded up on one
 processor and down on another."""
-INT8_PIXELS = 1.5
-"""Largest accepted difference of a coordinate with an int8 model, in pixels. A place in a crop of 250
-pixels moves by one pixel when it is rounded to the next of 255 steps."""
+PIXELS = 1.5
+"""Largest accepted difference of a coordinate, in pixels. With an int8 model, a place in a crop of 250
+pixels moves by one pixel when it is rounded to the next of 255 steps. With a float32 model, two
+candidates of a face that differ in the sixth digit of their scores may change places."""
 EVERY = 10
 """Step between the compared frames of the clip."""
 
@@ -81,11 +82,9 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
 
 
 def _same(ours: list[list[Any]], theirs: list[list[Any]], tolerance: float) -> bool:
-    """Return True if boxes are equal to half a pixel (int8: `INT8_PIXELS`), labels equal, and scores within tolerance."""
+    """Return True if boxes are equal to `PIXELS`, labels equal, and scores within tolerance."""
     return len(ours) == len(theirs) and all(
-        a[4] == b[4]
-        and np.allclose(a[:4], b[:4], atol=0.5 if tolerance == TOLERANCE else INT8_PIXELS)
-        and abs(a[5] - b[5]) <= tolerance
+        a[4] == b[4] and np.allclose(a[:4], b[:4], atol=PIXELS) and abs(a[5] - b[5]) <= tolerance
         for a, b in zip(ours, theirs, strict=True)
     )
 
