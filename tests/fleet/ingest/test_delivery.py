@@ -220,9 +220,12 @@ def test_a_killed_database_loses_and_doubles_nothing(broker: Mosquitto, tmp_path
     with devices(broker, 4) as made, Ingest(broker.port, url, tmp_path) as ingest:
         for turn in range(5):
             for device in made:
-                add_load(device, 200 * turn, 200 * turn + 200)
-            wait_for(lambda: sum(len(device.waiting) for device in made) < 600, "a part of the load", 60)
+                add_load(device, 200 * turn, 200 * turn + 150)
+            wait_for(lambda: sum(len(device.waiting) for device in made) < 450, "a part of the load", 60)
             server.kill()
+            # A fast machine may have stored all of it by now: some comes while the database is away.
+            for device in made:
+                add_load(device, 200 * turn + 150, 200 * turn + 200)
             time.sleep(0.5)
             server.start()
         wait_for(lambda: not any(device.waiting for device in made), "the confirmations", 60)
