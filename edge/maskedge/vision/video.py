@@ -358,4 +358,4 @@ def _is_on_another(box: Box, track: Track, visible: Sequence[Track]) -> bool:
     A face that passes in front of another one is classified at both places. It must not keep the hidden one alive, nor move it.
     """
     own = max(box_iou(box, track.box), IOU)
-    return any(box_iou(box, other.box) > own for other in visible if other is not track and other.is_visible)
+    return any(box_iou(box, other.box) > own for other in visible if other is not track)
