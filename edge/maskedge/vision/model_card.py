@@ -158,14 +158,25 @@ def _render_detector(path: Path, contract: DetectorContract, content: bytes) -> 
 
 
 def _training_and_file(card: Mapping[str, Any], content: bytes) -> list[tuple[str, str]]:
-    begun = card.get("recipe", {}).get("init")
-    start = f", from the weights of the file with SHA-256 `{begun}`" if begun else ""
     return [
-        ("trained", f"{_known(card, 'epochs', '{}')} epochs, {_known(card, 'train_seconds', '{:,.0f}')} s{start}"),
+        ("trained", _training(card)),
         ("size", f"{len(content):,} bytes"),
         ("SHA-256", f"`{hashlib.sha256(content).hexdigest()}`"),
         ("contract", CONTRACT),
     ]
+
+
+def _training(card: Mapping[str, Any]) -> str:
+    """Describe the length of a training, the files that it started from, and those averaged with the result."""
+    recipe = card.get("recipe", {})
+    start, average = recipe.get("init"), recipe.get("average", [])
+    others = ", ".join(f"{share:g} of `{digest}`" for digest, share in average)
+    if average and card.get("epochs") == 0:
+        own = 1 - sum(share for _, share in average)
+        return f"as an average of other files, by SHA-256: {own:g} of `{start}`, {others}"
+    text = f"{_known(card, 'epochs', '{}')} epochs, {_known(card, 'train_seconds', '{:,.0f}')} s"
+    text += f", from the weights of the file with SHA-256 `{start}`" if start else ""
+    return text + (f"; averaged with other files, by SHA-256: {others}" if average else "")
 
 
 def _counts(card: Mapping[str, Any]) -> list[tuple[str, str]]:

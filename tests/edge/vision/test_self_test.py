@@ -96,6 +96,25 @@ def test_card_of_a_file_that_tells_little(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("facts", "row"),
+    [
+        ({"epochs": 3, "train_seconds": 9}, "3 epochs, 9 s"),
+        (
+            {"epochs": 3, "train_seconds": 9, "recipe": {"init": "abc", "average": [["def", 0.25]]}},
+            "3 epochs, 9 s, from the weights of the file with SHA-256 `abc`; averaged with other files, by SHA-256: 0.25 of `def`",
+        ),
+        (
+            {"epochs": 0, "train_seconds": 0, "recipe": {"init": "abc", "average": [["def", 0.25], ["123", 0.5]]}},
+            "as an average of other files, by SHA-256: 0.25 of `abc`, 0.25 of `def`, 0.5 of `123`",
+        ),
+    ],
+)
+def test_a_card_tells_how_the_weights_came_about(tmp_path: Path, facts: dict[str, object], row: str) -> None:
+    path = write_model(tmp_path / "own.onnx", metadata=METADATA | {"maskedge.card": json.dumps(facts)})
+    assert f"| trained | {row} |" in render_card(path)
+
+
+@pytest.mark.parametrize(
     "card",
     [
         *('{"parameters": "many"}', '{"evaluations": [1]}', '{"evaluations": 3}', '{"recipe": 1}', '{"data": {"pictures": "x"}}'),
