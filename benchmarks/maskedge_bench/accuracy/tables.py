@@ -211,8 +211,8 @@ def attributes_table(report: Report) -> str:
     weak = [f"{own['attribute']} {own['group']} ({row['detector']})" for row in rows for own in row["groups"] if own["weak"]]
     note = (
         f"{counted(report['pictures'], 'picture')}. F1 with two labels and, in the next column, with three; in brackets its 95 % "
-        f"bootstrap interval over pictures. Bold: a group of {report['least_faces']} faces or more whose F1 is more than "
-        f"{report['most_below']:g} below that of all faces: {', '.join(weak) or 'none'}."
+        f"bootstrap interval over pictures. Bold: a group of {report['least_faces']} faces or more whose F1, with two "
+        f"labels or three, is more than {report['most_below']:g} below that of all faces: {', '.join(weak) or 'none'}."
     )
     return f"{markdown_table(head, lines)}\n\n{note}"
 

@@ -71,7 +71,7 @@ def streams_table(report: Report) -> str:
     width, height = scene["size"]
     note = (
         f"Cameras of {width} x {height} pixels at {scene['rate']:g} frames/s with {counted(scene['faces'], 'face')}, in one "
-        f"process. The runs end at the first number of cameras that drop more than {100 * MOST_DROPPED:g} % of their frames."
+        f"process. A mode ends early at a number of cameras that drop more than {100 * MOST_DROPPED:g} % of their frames."
     )
     return f"{rows_table(('detector', 'mode', 'cameras'), rows)}\n\n{note}"
 

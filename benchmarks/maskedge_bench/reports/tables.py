@@ -273,10 +273,14 @@ def _sources(before: dict[str, Any], after: dict[str, Any]) -> str:
     rows = []
     for source, own in sorted(reports[-1].items(), key=lambda item: -int(item[1]["three_labels"]["faces"])):
         # Sources of masks worn incorrectly alone have no figure with two labels.
-        labels = "two_labels" if own["two_labels"]["faces"] else "three_labels"
+        labels, name = ("two_labels", source) if own["two_labels"]["faces"] else ("three_labels", f"{source}, three labels")
         cells = [_f1(report[source][labels]) for report in reports]
-        rows.append([source, str(own["three_labels"]["faces"]), *cells])
-    return f"{markdown_table(head, rows)}\n\nF1; in brackets: 95 % bootstrap interval over pictures."
+        rows.append([name, str(own[labels]["faces"]), *cells])
+    note = (
+        "F1 with two labels; with three for sources all of whose faces wear the mask incorrectly. In brackets: 95 % bootstrap "
+        "interval over pictures."
+    )
+    return f"{markdown_table(head, rows)}\n\n{note}"
 
 
 def _without_source(reports: Mapping[str, dict[str, Any]]) -> str:
@@ -334,12 +338,12 @@ def _rotation(reports: list[dict[str, Any]]) -> str:
 
 
 def _fine_tuning(room: dict[str, Any], elsewhere: dict[str, Any]) -> str:
-    """Render the bundled network before fine-tuning, the first of its two reports, and after it with each seed."""
+    """Render a network before fine-tuning, the first row of both reports, and after it with each seed."""
     head = ("network", "F1 there", "masked and unmasked faces found there", "F1 elsewhere", "found elsewhere")
     rows = []
     for number, own in enumerate(zip(_ours(room), _ours(elsewhere), strict=True)):
         cells = [cell for row in own for cell in (_f1(row["two_labels"]), f"{_found(row):.1%}")]
-        rows.append([f"fine-tuned, seed {number - 1}" if number else "bundled", *cells])
+        rows.append([f"fine-tuned, seed {number - 1}" if number else "before", *cells])
     count = [sum(part["labelled"] for part in _ours(report)[0]["labels"].values()) for report in (room, elsewhere)]
     note = (
         f"There: {room['pictures']} other pictures of the source, {count[0]} faces. Elsewhere: {elsewhere['pictures']} pictures "

@@ -87,7 +87,7 @@ _LEAST_TESTED = 0.05
     type=click.IntRange(0),
     default=30,
     show_default=True,
-    help="Maximum number of epochs. 0 trains nothing: the result is --init, averaged with --average.",
+    help="Maximum number of epochs; 4 with FOLDER. 0 trains nothing: the result is --init, averaged with --average.",
 )
 @click.option(
     "--patience",
@@ -101,7 +101,11 @@ _LEAST_TESTED = 0.05
 )
 @click.option("--batch-size", type=click.IntRange(2), default=64, show_default=True, help="Crops per step.")
 @click.option(
-    "--learning-rate", type=click.FloatRange(0, min_open=True), default=3e-3, show_default=True, help="Peak learning rate."
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    default=3e-3,
+    show_default=True,
+    help="Peak learning rate; 0.001 with FOLDER.",
 )
 @click.option(
     "--augment",

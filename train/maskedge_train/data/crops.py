@@ -204,9 +204,11 @@ def cut_crops(
     finally:
         cv2.setNumThreads(threads)
     rows = [(index, cut) for index, (_, _, cuts) in enumerate(results) for cut in cuts]
+    patches, exact = [own for own, _, _ in results], [own for _, own, _ in results]
+    results.clear()
     return Crops(
-        np.concatenate([result[0] for result in results]),
-        np.concatenate([result[1] for result in results]),
+        _join(patches),
+        _join(exact),
         np.array([cut.place() for _, cut in rows], np.float32).reshape(-1, 4),
         np.array([cut.label for _, cut in rows]),
         np.array([parts[index] for index, _ in rows], np.int64),
@@ -214,6 +216,17 @@ def cut_crops(
         np.array([cut.origin for _, cut in rows]),
         np.array([_source_and_name(pictures[index])[1] for index, _ in rows]),
     )
+
+
+def _join(parts: list[Image]) -> Image:
+    """Concatenate arrays, and empty the list on the way: all crops twice would not fit into the memory of many machines."""
+    joined = np.empty((sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype)
+    end = len(joined)
+    while parts:
+        part = parts.pop()
+        joined[end - len(part) : end] = part
+        end -= len(part)
+    return joined
 
 
 def _source_and_name(picture: Picture | str) -> tuple[str, str]:

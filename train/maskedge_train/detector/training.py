@@ -71,7 +71,7 @@ class DetectorModule(lightning.LightningModule):
         super().__init__()
         self._start = [start] if start is not None and recipe.keep else []  # in a list, it is not part of the checkpoint
         self.recipe, self.notes, self.steps = recipe, notes, epochs * recipe.batches
-        self.net = EdgeFace().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = EdgeFace()
         self.history: list[dict[str, float]] = []
         self._losses: list[torch.Tensor] = []
         self._started = 0.0
