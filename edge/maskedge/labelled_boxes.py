@@ -176,9 +176,18 @@ def read_labels(path: Path) -> dict[str, str]:
     Other columns than `image` and `label` are ignored.
 
     Raises:
-        UsageError: The file cannot be read, or has a row that is not valid.
+        UsageError: The file cannot be read, has a row that is not valid, no row, or two labels for a picture.
     """
-    return {row.image(): row.text("label") for row in read_rows(path, ("image", "label"))}
+    labels: dict[str, str] = {}
+    for row in read_rows(path, ("image", "label")):
+        image, label = row.image(), row.text("label")
+        if labels.setdefault(image, label) != label:
+            raise UsageError(
+                f"{displayable(path)} has two labels for {displayable(image)}, {labels[image]} and {displayable(label)}."
+            )
+    if not labels:
+        raise UsageError(f"{displayable(path)} has no row.")
+    return labels
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[CsvRow]:

@@ -145,11 +145,13 @@ def write_model(output: Path, content: bytes, entry: Mapping[str, Any]) -> list[
         The model file and the card.
 
     Raises:
+        ModelError: MODELS.json cannot be read; nothing is written.
         OutputError: A file cannot be written.
     """
+    listed = output.with_name(CATALOGUE).exists()
+    catalogue = {**read_catalogue(output.parent), output.name: entry}
     write_file(output, content)
-    if output.with_name(CATALOGUE).exists():
-        catalogue = {**read_catalogue(output.parent), output.name: entry}
+    if listed:
         write_file(output.with_name(CATALOGUE), json.dumps(catalogue, indent=1, sort_keys=True) + "\n")
     card = output.with_suffix(".md")
     write_file(card, render_card(output))

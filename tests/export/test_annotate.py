@@ -215,3 +215,6 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     assert "is incomplete" in annotate(default_model(), "-o", output, "--thresholds", report).output
     report.write_text("[")
     assert "cannot be read as JSON" in annotate(default_model(), "-o", output, "--thresholds", report).output
+    done = annotate(plain(default_model(), tmp_path), "-o", output, *("--prior", "with_mask=1"), *("--prior", "with_mask=2"))
+    assert done.exit_code == 2
+    assert "with_mask is given twice" in done.output

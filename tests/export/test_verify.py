@@ -123,3 +123,23 @@ def test_folder_that_cannot_be_written_to(checkpoint: Path) -> None:
     done = run(checkpoint, "-o", "/proc/model.onnx")
     assert done.exit_code == 5
     assert "cannot be written" in done.output
+
+
+def test_options_that_would_be_ignored_are_refused(model: Path, checkpoint: Path, faces_folder: Path, tmp_path: Path) -> None:
+    done = run("verify", model, "--data", faces_folder)
+    assert done.exit_code == 2
+    assert "--data needs --checkpoint" in done.output
+    done = run(checkpoint, "-o", tmp_path / "own.onnx", "--test-backgrounds", faces_folder)
+    assert done.exit_code == 2
+    assert "only --int8 and --fp16 are measured on labelled pictures" in " ".join(done.output.split())
+    done = run(checkpoint, "-o", tmp_path / "own.pem")
+    assert done.exit_code == 2
+    assert "does not end with .onnx" in " ".join(done.output.split())
+
+
+def test_nothing_is_written_beside_a_list_of_models_that_cannot_be_read(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "MODELS.json").write_text('{"a": 1}')
+    done = run(checkpoint, "-o", tmp_path / "own.onnx")
+    assert done.exit_code == 4
+    assert "MODELS.json is no list of model files: use another folder" in done.output
+    assert not list(tmp_path.glob("own.*"))

@@ -24,7 +24,7 @@ from maskedge_bench.contestants.pipelines import PIPELINES, Pipeline
 from .detection_counts import LEAST_SIDE, LONGEST_SIDE, THREE, TWO, DetectionCounts, ratio
 from .gallery import Gallery
 from .rotation import rotate
-from .scored_pictures import read_scene, relabel_boxes
+from .scored_pictures import check_pictures, read_scene, relabel_boxes
 
 SCHEMA = "maskedge.accuracy/2"
 BOUNDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
@@ -211,6 +211,7 @@ def measure_accuracy(
         empty = [path for path in empty if is_held_out_name(f"backgrounds/{path.name}")]
         if not scenes:
             raise UsageError(f"{scenes_path} has no held-out picture: omit --held-out.")
+    check_pictures(scenes, empty)
     rows = [_Row(pipeline, min_face_size) for pipeline in pipelines]
     for number, (path, truths) in enumerate([*scenes.items(), *((path, None) for path in empty)]):
         image = read_scene(path, truths or ())

@@ -15,16 +15,19 @@ from maskedge.errors import UsageError
 from maskedge.labelled_boxes import LabelledBox, is_held_out_name, read_boxes
 from maskedge.modelfile.contract import origin_digest
 from maskedge.support.pictures import list_pictures, read_picture
+from maskedge.support.text import displayable
 from maskedge.types import Face, Image
 from maskedge.vision.detectors import load_detector
 from maskedge.vision.pipeline import MaskDetector, ScoredFace, as_bgr
 
-from .detection_counts import LEAST_SIDE, LONGEST_SIDE, TWO
+from .detection_counts import LEAST_SIDE, LONGEST_SIDE, THREE, TWO
 
 LOWEST = 0.02
 """Face threshold at which pictures are scored."""
 _SAME_BOX = 0.5
 """Overlap (IoU) from which a reviewed box and a labelled box are the same face."""
+_SHOWN = 4
+"""Labels that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,25 @@ def collect_pictures(
     empty = [path for folder in backgrounds for path in list_pictures(folder)]
     if held_out:
         empty = [path for path in empty if is_held_out_name(f"backgrounds/{path.name}")]
+    check_pictures(found, empty)
     return PictureSet(found, empty, names)
+
+
+def check_pictures(scenes: Mapping[Path, Sequence[LabelledBox]], backgrounds: Iterable[Path]) -> None:
+    """Check that there is a face to measure, and that no background shows labelled people.
+
+    Raises:
+        UsageError: A picture is given as both, or no face has a label that is measured.
+    """
+    both = {path.resolve() for path in scenes} & {path.resolve() for path in backgrounds}
+    if both:
+        raise UsageError(
+            f"{displayable(min(both))} has labelled faces and is in --backgrounds: that is for pictures without people."
+        )
+    labels = {face.label for faces in scenes.values() for face in faces}
+    if not labels & set(THREE):
+        shown = ", ".join(map(displayable, sorted(labels)[:_SHOWN]))
+        raise UsageError(f"no face has a label that is measured ({', '.join(THREE)}); the labels are: {shown}.")
 
 
 def read_scene(path: Path, boxes: Iterable[LabelledBox]) -> Image:

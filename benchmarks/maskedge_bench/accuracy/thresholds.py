@@ -56,16 +56,18 @@ def measure_thresholds(
         pictures: The pictures.
         scorers: The pipelines.
         weights: Weights by regular expression, by domain (`WEIGHTS`). A domain without a matching
-            picture is left out. If no domain has one, all pictures count as `webcam`.
+            picture is left out. If none of `WEIGHTS` has one, all pictures count as `webcam`.
         held_out: True if `pictures` are those that trainings hold out; a note for the reader.
         progress: Called after each picture with the total number of pictures.
 
     Raises:
-        UsageError: A picture cannot be read.
+        UsageError: A picture cannot be read, or none has a given weight.
     """
     names = list(pictures.names.values())
     by_domain = {domain: _weights(names, own) for domain, own in weights.items()}
     used = {domain: (dict(weights[domain]), own) for domain, own in by_domain.items() if own.any()}
+    if not used and weights is not WEIGHTS:
+        raise UsageError("no file name of a picture matches a --weight: leave --weight out, and all pictures count as webcam.")
     used = used or {DOMAINS[0]: ({"": 1.0}, np.ones(len(names)))}
     # [scorers, bounds, pictures, 3]: right, predicted and labelled faces.
     counts = np.zeros((len(scorers), len(BOUNDS), len(names), 3))

@@ -20,6 +20,8 @@ from .speed import FILE, json_option
 if TYPE_CHECKING:
     from maskedge_bench.accuracy.scored_pictures import PictureSet, Scorer
 
+_FEW_FACES = 100
+"""Faces from which the thresholds of a domain are taken without a note."""
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -141,6 +143,11 @@ def thresholds(
     with _progress() as progress:
         report = measure_thresholds(pictures, scorers, weights or WEIGHTS, held_out=held_out, progress=progress)
     click.echo(thresholds_table(report))
+    few = {row["domain"]: row["faces"] for row in report["rows"] if row["faces"] < _FEW_FACES}
+    for domain, faces in few.items():
+        click.echo(
+            f"note: the thresholds of {domain} are from {faces} faces, and would differ on others: give more pictures.", err=True
+        )
     write_json(report, json_path)
 
 

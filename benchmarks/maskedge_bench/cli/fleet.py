@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from maskedge.cli.common import Command, require_extra, require_runtime, silence_libraries
+from maskedge.cli.common import Command, FloatRange, require_extra, require_runtime, silence_libraries
 from maskedge.cli.output_options import OutputFile
 
 from .output import check_output, finish
@@ -36,15 +36,15 @@ def _counts(context: click.Context, parameter: click.Parameter, value: str) -> t
 )
 @click.option("--quick", is_flag=True, help="Run the short version, which takes about ten minutes.")
 @click.option("--devices", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="Number of devices.")
-@click.option("--seconds", type=click.FloatRange(5), default=600.0, show_default=True, help="Seconds of the load.")
-@click.option("--events-per-s", type=click.FloatRange(0.1), default=200.0, show_default=True, help="Events a second in all.")
-@click.option("--interval", type=click.FloatRange(0.5), default=10.0, show_default=True, help="Seconds between statistics.")
+@click.option("--seconds", type=FloatRange(5), default=600.0, show_default=True, help="Seconds of the load.")
+@click.option("--events-per-s", type=FloatRange(0.1), default=200.0, show_default=True, help="Events a second in all.")
+@click.option("--interval", type=FloatRange(0.5), default=10.0, show_default=True, help="Seconds between statistics.")
 @click.option("--kills", type=click.IntRange(1, 100), default=5, show_default=True, help="Kills of each part.")
 @click.option("--backlog", type=click.IntRange(1000), default=200_000, show_default=True, help="Events that wait for the ingest.")
 @click.option(
     "--growth", callback=_counts, default="100,1000,10000", show_default=True, metavar="N,N,...", help="Numbers of devices."
 )
-@click.option("--growth-s", type=click.FloatRange(5), default=60.0, show_default=True, help="Seconds of each of them.")
+@click.option("--growth-s", type=FloatRange(5), default=60.0, show_default=True, help="Seconds of each of them.")
 @click.option("--days", type=click.IntRange(1, 400), default=30, show_default=True, help="Days of counts for the queries.")
 @click.option("--update", type=FILE, help="Earlier report. Parts that are not measured now are taken from it.")
 @click.option("--plot", type=OutputFile(), help="PNG file to write: cost over the number of devices (needs matplotlib).")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from maskedge.cli.common import Command, require_runtime, silence_libraries
+from maskedge.cli.common import Command, FloatRange, require_runtime, silence_libraries
 
 from .output import check_output, finish
 from .speed import json_option
@@ -16,7 +16,7 @@ from .speed import json_option
 @click.command(cls=Command, short_help="Measure the history: size, queries, CPU.")
 @click.option("--cameras", type=click.IntRange(1, 64), default=8, show_default=True, help="Number of cameras.")
 @click.option("--days", type=click.IntRange(1, 3650), default=30, show_default=True, help="Days of the file.")
-@click.option("--seconds", type=click.FloatRange(1, 3600), default=30.0, show_default=True, help="Seconds of the live part.")
+@click.option("--seconds", type=FloatRange(1, 3600), default=30.0, show_default=True, help="Seconds of the live part.")
 @json_option
 def history(cameras: int, days: int, seconds: float, json_path: Path | None, overwrite: bool) -> None:
     """Fill a history as the cameras of a shop do, and measure it.

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from maskedge.cli.common import Command, require_runtime, silence_libraries
+from maskedge.cli.common import Command, FloatRange, require_runtime, silence_libraries
 from maskedge.errors import UsageError
 
 from .output import check_output, finish
@@ -49,7 +49,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
 @click.option(
     "--rate",
     "rates",
-    type=click.FloatRange(1, 1000),
+    type=FloatRange(1, 1000),
     multiple=True,
     help="Frames per second of the source. May be repeated.  [default: 15 30 60]",
 )
@@ -59,7 +59,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
     metavar="N,N,...",
     help="Numbers of cameras at a time, up to the first one that drops over 1 % of the frames; 0 for none.  [default: 1,2,4,8]",
 )
-@click.option("--seconds", type=click.FloatRange(0.5, 3600), default=8.0, show_default=True, help="Seconds of each run.")
+@click.option("--seconds", type=FloatRange(0.5, 3600), default=8.0, show_default=True, help="Seconds of each run.")
 @click.option("--threads", type=click.IntRange(1, 64), help="Threads of ONNX Runtime and OpenCV.  [default: those of edge-run]")
 @json_option
 def live(json_path: Path | None, overwrite: bool, quick: bool, **options: Any) -> None:

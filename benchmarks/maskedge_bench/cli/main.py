@@ -24,7 +24,11 @@ from .tune import tune
 @click.group(cls=CommandGroup)
 @click.version_option(VERSION)
 def main() -> None:
-    """Measure the speed, accuracy and tracking of maskedge, and compare reports."""
+    """Measure the speed, accuracy and tracking of maskedge, and compare reports.
+
+    Exit codes: 0 done, 1 a check found a difference or a measurement failed, 2 wrong usage or unusable data, 3 a video cannot be
+    read, 4 a model was refused, 5 a file cannot be written.
+    """
 
 
 @main.command(short_help="Measure accuracy on labelled pictures.")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from maskedge.cli.common import Command, require_runtime
+from maskedge.cli.common import Command, FloatRange, require_runtime
 from maskedge.cli.output_options import OutputFile, overwrite_option
 
 from .output import check_output, finish
@@ -64,7 +64,7 @@ def report(reports: tuple[Path, ...], html: Path | None, markdown: Path | None, 
 @click.option("--baseline", type=FILE, required=True, help="Baseline report, from the same machine.")
 @click.option(
     "--tolerance",
-    type=click.FloatRange(0, 1),
+    type=FloatRange(0, 1),
     default=0.15,
     show_default=True,
     help="Admitted worsening of a ratio, as a fraction.",

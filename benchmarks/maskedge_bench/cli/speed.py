@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from maskedge.cli.common import Command, require_extra, require_runtime, silence_libraries
+from maskedge.cli.common import Command, FloatRange, require_extra, require_runtime, silence_libraries
 from maskedge.cli.output_options import OutputFile, overwrite_option
 from maskedge.errors import UsageError
 
@@ -92,14 +92,12 @@ class SizeType(click.ParamType):  # type: ignore[type-arg]  # ParamType is gener
 )
 @click.option(
     "--live-seconds",
-    type=click.FloatRange(0, 3600),
+    type=FloatRange(0, 3600),
     default=4.0,
     show_default=True,
     help="Seconds of the live run of each pipeline; 0 omits it.",
 )
-@click.option(
-    "--live-rate", type=click.FloatRange(1, 1000), default=30.0, show_default=True, help="Frames per second of the live run."
-)
+@click.option("--live-rate", type=FloatRange(1, 1000), default=30.0, show_default=True, help="Frames per second of the live run.")
 @click.option("--yunet", type=FILE, help="Peer: model file of OpenCV's YuNet.")
 @click.option(
     "--peer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
@@ -19,6 +20,17 @@ from maskedge.support.text import displayable
 
 from .output_options import check_options
 from .streams import prepare_streams
+
+
+class FloatRange(click.FloatRange):
+    """A range of finite numbers. Click's own accepts nan, which every comparison passes, and inf."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse the number."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 def fail(error: MaskedgeError) -> NoReturn:

@@ -23,11 +23,19 @@ class OutputFile(click.Path):
 
     Args:
         beside: Suffixes of the files that the command writes beside this file.
+        suffix: Suffix that the file must have; None for any.
     """
 
-    def __init__(self, *beside: str) -> None:
+    def __init__(self, *beside: str, suffix: str | None = None) -> None:
         super().__init__(dir_okay=False, path_type=Path)
-        self.beside = beside
+        self.beside, self.suffix = beside, suffix
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check the suffix."""
+        path: Any = super().convert(value, param, ctx)
+        if self.suffix is not None and path.suffix.lower() != self.suffix:
+            self.fail(f"{displayable(path)} does not end with {self.suffix}: give a name such as model{self.suffix}.", param, ctx)
+        return path
 
 
 def check_options(ctx: click.Context) -> None:

@@ -37,6 +37,7 @@ CATALOGUE = "MODELS.json"
 # Real models are far smaller, and the memory of a device is far larger.
 _MAX_BYTES = 64 * 1024 * 1024
 _MAX_CATALOGUE = 1024 * 1024
+_REPAIR_CATALOGUE = "use another folder for the model, or install maskedge again if this is its own file."
 
 _DIGEST_KEY = b"maskedge.sha256"
 # A metadata entry in protobuf: the key, then field 2 of 64 bytes.
@@ -111,12 +112,14 @@ def read_catalogue(folder: Path) -> dict[str, dict[str, Any]]:
     """
     path = folder / CATALOGUE
     try:
-        models: dict[str, dict[str, Any]] = read_json(read_regular(path, _MAX_CATALOGUE).decode("utf-8"))
-        return {name: dict(entry) for name, entry in models.items()}
+        models: Any = read_json(read_regular(path, _MAX_CATALOGUE).decode("utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise ModelError(f"{path} cannot be read ({str(error)[:200]}): remove it, or install maskedge again.") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read ({str(error)[:200]}): {_REPAIR_CATALOGUE}") from error
+    if not isinstance(models, dict) or not all(isinstance(entry, dict) for entry in models.values()):
+        raise ModelError(f"{path} is no list of model files: {_REPAIR_CATALOGUE}")
+    return models
 
 
 def default_detector() -> Path:
@@ -191,9 +194,7 @@ def read_model(path: Path) -> bytes:
     try:
         content = read_regular(path, _MAX_BYTES)
     except FileNotFoundError as error:
-        raise ModelError(
-            f"there is no model file {path}: check the path, or leave the option out to use the bundled model."
-        ) from error
+        raise ModelError(f"there is no model file {path}: check the path.") from error
     except OSError as error:
         raise ModelError(f"the model file {path} cannot be read ({error.strerror}): is it the right file?") from error
     check_catalogue(path, content)

@@ -17,7 +17,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from maskedge.errors import ModelError
-from maskedge.modelfile.contract import read_model
+from maskedge.modelfile.contract import read_catalogue, read_model
 from maskedge.modelfile.crop import CropRule
 from maskedge.modelfile.sandbox import SandboxError, try_model
 from maskedge.support.files import write_file
@@ -149,6 +149,7 @@ def adopt_classifier(source: Path, output: Path, adoption: Adoption, licences: S
         trial = Path(folder) / output.name
         trial.write_bytes(content)
         MaskClassifier(trial)
+    read_catalogue(output.parent)  # a file that cannot be read would prevent the card
     write_file(output, content)
     write_file(output.with_suffix(".md"), render_card(output))
     return AdoptedModel(len(crops), worst, [output, output.with_suffix(".md")], hashlib.sha256(content).hexdigest())

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from maskedge.cli.common import Command
+from maskedge.cli.common import Command, FloatRange
 from maskedge.config import LOG_LEVELS
 from maskedge.errors import UsageError
 from maskedge.remote.model_store import UPDATED_KINDS
@@ -42,8 +42,8 @@ _POLL_S = 0.3
 @click.option("--level", type=click.Choice(LOG_LEVELS), help="log_level: the lowest level that is logged.")
 @click.option("--model", metavar="SHA256", help="update_model: a stored model.")
 @click.option("--model-kind", type=click.Choice(UPDATED_KINDS), help="revert_model: the kind of model; default: classifier.")
-@click.option("--expires", type=click.FloatRange(1), default=LIFETIME_S, show_default=True, help="Seconds until it expires.")
-@click.option("--wait", type=click.FloatRange(0), help="Seconds to wait for the answers; default: until it expires.")
+@click.option("--expires", type=FloatRange(1), default=LIFETIME_S, show_default=True, help="Seconds until it expires.")
+@click.option("--wait", type=FloatRange(0), help="Seconds to wait for the answers; default: until it expires.")
 @settings_options
 def command(
     settings: Settings,

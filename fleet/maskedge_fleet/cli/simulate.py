@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maskedge.cli.common import Command, require_extra, silence_libraries, use_one_blas_thread
+from maskedge.cli.common import Command, FloatRange, require_extra, silence_libraries, use_one_blas_thread
 from maskedge.cli.output_options import OutputFile, overwrite_option
 from maskedge.errors import OutputError
 from maskedge.support.files import make_folder, write_file
@@ -24,15 +24,11 @@ if TYPE_CHECKING:
 @click.argument("devices", type=click.IntRange(1, 100_000), metavar="N")
 @click.option("--broker", required=True, metavar="URL", help="mqtt://HOST:PORT, or mqtts://HOST:PORT for TLS.")
 @click.option("--root", default="maskedge", show_default=True, help="First level of all topics.")
+@click.option("--events-per-s", type=FloatRange(0), default=200.0, show_default=True, help="Mean events a second, of all devices.")
+@click.option("--interval", type=FloatRange(0.1), default=10.0, show_default=True, help="Seconds between statistics of a device.")
+@click.option("--seconds", type=FloatRange(0, min_open=True), help="Seconds to run.  [default: until it is stopped]")
 @click.option(
-    "--events-per-s", type=click.FloatRange(0), default=200.0, show_default=True, help="Mean events a second, of all devices."
-)
-@click.option(
-    "--interval", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Seconds between statistics of a device."
-)
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Seconds to run.  [default: until it is stopped]")
-@click.option(
-    "--drain-s", type=click.FloatRange(0), default=60.0, show_default=True, help="Seconds to wait for confirmations at the end."
+    "--drain-s", type=FloatRange(0), default=60.0, show_default=True, help="Seconds to wait for confirmations at the end."
 )
 @click.option("--processes", type=click.IntRange(1, 1000), help="Number of processes.  [default: one for each 125 devices]")
 @click.option("--sites", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Number of sites.")

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from maskedge.cli.common import Command, CommandGroup
+from maskedge.cli.common import Command, CommandGroup, FloatRange
 from maskedge.support.text import displayable
 from maskedge_fleet.access.audit import record
 from maskedge_fleet.access.tokens import COMMAND_LINE, ROLES, create_token, revoke_token
@@ -32,7 +32,7 @@ def token() -> None:
 @token.command(cls=Command)
 @click.argument("name")
 @click.option("--role", type=click.Choice(ROLES), default="viewer", show_default=True, help="What the token may do.")
-@click.option("--days", type=click.FloatRange(0, 36_500, min_open=True), help="Days until it expires. Default: never.")
+@click.option("--days", type=FloatRange(0, 36_500, min_open=True), help="Days until it expires. Default: never.")
 @settings_options
 def create(settings: Settings, name: str, role: str, days: float | None) -> None:
     """Create a token for a person or program, and print it. It cannot be read again."""

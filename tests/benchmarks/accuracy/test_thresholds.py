@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +95,15 @@ def test_sources_count_by_their_weights(labelled: Path) -> None:
         ("crowds", 4, {"web": 4}),
     ]
     assert rows[0]["backgrounds"] == 0
-    (only,) = measure_thresholds(pictures, [Scorer("cnn")], {"crowds": {"^haon": 1.0}})["rows"]
-    assert (only["domain"], only["pictures"]) == ("webcam", 8), "own pictures count as webcam pictures"
     assert source_of("more/haon_0012.jpg") == "haon"
+
+
+def test_own_pictures_count_as_webcam_pictures(labelled: Path, tmp_path: Path) -> None:
+    lines = [line for line in (labelled / "scenes.csv").read_text().splitlines() if line.startswith(("image", "ilc_60"))]
+    shutil.copy(labelled / "ilc_60.png", tmp_path / "mine_60.png")
+    (tmp_path / "scenes.csv").write_text("\n".join(lines).replace("ilc_60", "mine_60") + "\n")
+    (only,) = measure_thresholds(collect_pictures([tmp_path / "scenes.csv"]), [Scorer("cnn")])["rows"]
+    assert (only["domain"], only["pictures"]) == ("webcam", 1)
 
 
 def test_reviewed_labels_replace_those_of_the_same_boxes(labelled: Path, tmp_path: Path) -> None:
@@ -137,3 +144,23 @@ def test_the_command_writes_a_report_that_edge_bench_reads(command, labelled: Pa
     assert command("edge-bench", "thresholds").returncode == 2
     held_out = command("edge-bench", "thresholds", "--scenes", labelled / "scenes.csv", "--held-out", "--detector", "nothing")
     assert held_out.returncode == 2
+
+
+def test_a_background_with_labelled_faces_is_refused(labelled: Path) -> None:
+    with pytest.raises(UsageError, match=r"ilc_\d+\.png has labelled faces and is in --backgrounds"):
+        collect_pictures([labelled / "scenes.csv"], [labelled])
+    with pytest.raises(UsageError, match="has labelled faces and is in --backgrounds"):
+        measure_accuracy(labelled / "scenes.csv", labelled, PIPELINES[1:2])
+
+
+def test_labels_that_are_not_measured_alone_are_refused(labelled: Path, tmp_path: Path) -> None:
+    shutil.copy(next(labelled.glob("ilc_*.png")), tmp_path / "a.png")
+    (tmp_path / "scenes.csv").write_text(HEADER + "a.png,1,5,100,100,mask\n")
+    with pytest.raises(UsageError, match=r"no face has a label that is measured .*; the labels are: mask\."):
+        measure_accuracy(tmp_path / "scenes.csv", None, PIPELINES[1:2])
+
+
+def test_a_weight_that_no_picture_has_is_refused(labelled: Path) -> None:
+    pictures = collect_pictures([labelled / "scenes.csv"])
+    with pytest.raises(UsageError, match="no file name of a picture matches a --weight"):
+        measure_thresholds(pictures, [Scorer("cnn")], {"webcam": {"^zzz": 1.0}})

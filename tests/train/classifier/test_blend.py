@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,10 +35,19 @@ def test_weights_are_blended_and_averaged(command, faces_folder: Path, tmp_path:
     assert moved > 1e-5, "the training changed nothing, so this proves nothing"
 
     # A training that has ended is not blended again.
+    moved_to = tmp_path.with_name("moved")
+    shutil.copytree(tmp_path, moved_to)
     done = command(*run, "--resume")
     assert done.returncode == 0, done.stderr
     again = read_checkpoint(tmp_path / "best.ckpt")["state_dict"]
     assert all(torch.equal(best[name], again[name]) for name in best)
+
+    # A copy of its folder is continued there, not in the folder of before.
+    before = (tmp_path / "best.ckpt").read_bytes()
+    done = command(*(moved_to if part == tmp_path else part for part in run), "--resume")
+    assert done.returncode == 0, done.stderr
+    assert f"Wrote {moved_to / 'best.ckpt'}" in done.stdout
+    assert (tmp_path / "best.ckpt").read_bytes() == before
 
     # An average without training: half of the way from the blend back to the trained weights.
     average = ["--average", f"{tmp_path / 'last.ckpt'}=0.5", "--out", tmp_path / "average"]
@@ -48,6 +58,11 @@ def test_weights_are_blended_and_averaged(command, faces_folder: Path, tmp_path:
     assert "0 epochs" in done.stdout
     averaged = read_checkpoint(tmp_path / "average" / "best.ckpt")["state_dict"]
     assert weights_apart(last, averaged) == pytest.approx([distance / 2 for distance in weights_apart(last, best)], abs=1e-5)
+    done = command(
+        *run[:4], *run[6:9], "--init", tmp_path / "best.ckpt", "--epochs", "0", *average, "--accelerator", "cpu", "--resume"
+    )
+    assert done.returncode == 2
+    assert "--epochs 0 has no training to --resume" in done.stderr
     report = json.loads((tmp_path / "average" / "report.json").read_text(encoding="utf-8"))
     assert [share for _, share in report["recipe"]["average"]] == [0.5]
 

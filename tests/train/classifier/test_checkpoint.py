@@ -8,7 +8,10 @@ import pytest
 import torch
 
 from maskedge import ModelError
-from maskedge_train.classifier.checkpoint import load_classifier
+from maskedge.modelfile.crop import CropRule
+from maskedge_train.classifier.checkpoint import ClassifierSpec, load_classifier
+from maskedge_train.classifier.nets import build
+from maskedge_train.shared.checkpoint import write_checkpoint
 
 
 class Bomb:
@@ -40,4 +43,15 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         load_classifier(path)
     torch.save({"maskedge": {"net": "edgenet"}, "state_dict": {}}, path)
     with pytest.raises(ModelError, match="does not fit"):
+        load_classifier(path)
+
+
+def test_weights_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
+    net = build("edgenet", 2)
+    spec = ClassifierSpec("edgenet", ("with_mask", "without_mask"), 64, CropRule(0.1, square=True))
+    next(net.parameters()).data[0] = torch.nan
+    path = tmp_path / "diverged.ckpt"
+    weights = {f"net.{name}": value for name, value in net.state_dict().items()}
+    write_checkpoint(path, {"state_dict": weights, "maskedge": spec.to_dict()})
+    with pytest.raises(ModelError, match="has weights that are infinite or not numbers: train it again"):
         load_classifier(path)

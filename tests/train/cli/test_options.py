@@ -3,12 +3,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import click
 import pytest
 
 from maskedge import UsageError
+from maskedge.cli.common import FloatRange
 from maskedge.labelled_boxes import LabelledBox, read_boxes, write_boxes
 from maskedge_train.cli.classifier import load_test_sets
-from maskedge_train.cli.options import load, write_face_boxes
+from maskedge_train.cli.options import load, read_corrections, write_face_boxes
 from maskedge_train.shared.box_file import BoxFile
 
 FACE = LabelledBox((30.0, 40.0, 130.0, 140.0), "with_mask")
@@ -54,3 +56,31 @@ def test_face_boxes_beside_a_training_state_their_convention(
 def test_test_scenes_must_state_the_convention_of_the_model(two_files: tuple[Path, Path]) -> None:
     with pytest.raises(UsageError, match=r"a\.csv does not state .* the model's boxes begin at the forehead"):
         load_test_sets([two_files[0]], [], ("with_mask", "without_mask"), True, "forehead")
+
+
+def test_corrected_labels_must_fit_the_data(faces_folder: Path, tmp_path: Path) -> None:
+    dataset = load(faces_folder, None, (), ())
+    path = tmp_path / "labels.csv"
+    for text, reason in (
+        ("face 0.jpg,with_mask\n", "write them with their folder, as in with_mask/face"),
+        ("with_mask/face 0.jpg,with_mask\nwith_mask/face 0.jpg,without_mask\n", "has two labels for with_mask/face 0.jpg"),
+        ("", "has no row"),
+    ):
+        path.write_text("image,label\n" + text)
+        with pytest.raises(UsageError, match=reason):
+            read_corrections(path, dataset)
+    path.write_text("image,label\nwith_mask/face 0.jpg,without_mask\n")
+    assert read_corrections(path, dataset) == {"faces/with_mask/face 0.jpg": "without_mask"}
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_numbers_must_be_finite(value: str) -> None:
+    with pytest.raises(click.BadParameter, match=r"is not a finite number|is not in the range"):
+        FloatRange(0).convert(value, None, None)
+
+
+def test_a_training_does_not_write_into_its_data(command, faces_folder: Path) -> None:  # type: ignore[no-untyped-def]
+    done = command("edge-train", "classifier", "--data", faces_folder, "--out", faces_folder)
+    assert done.returncode == 2
+    assert "is a folder of pictures to train on: give another folder" in done.stderr
+    assert not (faces_folder / "split.json").exists()

@@ -123,3 +123,13 @@ def test_a_folder_that_is_not_understood_is_explained_in_a_sentence(
         find_data(given)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_boxes_of_faces_beside_their_folders_are_not_scenes(faces_folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(faces_folder, data)
+    (data / "face_boxes.csv").write_text("image,xmin,ymin,xmax,ymax,label\nwith_mask/face 0.jpg,1,2,30,40,with_mask\n")
+    found = find_data([data])
+    assert found.scenes == ()
+    assert found.face_boxes is not None
+    assert found.face_boxes.path == data / "face_boxes.csv"

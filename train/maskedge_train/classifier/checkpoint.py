@@ -11,7 +11,7 @@ from torch import nn
 
 from maskedge.errors import ModelError, UsageError
 from maskedge.modelfile.crop import CropRule
-from maskedge_train.shared.checkpoint import Card, checkpoint_kind, read_checkpoint, write_checkpoint
+from maskedge_train.shared.checkpoint import Card, check_weights, checkpoint_kind, read_checkpoint, write_checkpoint
 from maskedge_train.shared.onnx_weights import is_exported
 from maskedge_train.teachers.distillation import Teachers
 
@@ -71,7 +71,7 @@ def load_classifier(path: Path) -> tuple[nn.Module, ClassifierSpec, Card]:
         The network, its spec and its card.
 
     Raises:
-        ModelError: The file is missing, damaged, or from another project.
+        ModelError: The file is missing, damaged, or from another project, or a weight is not a number.
     """
     content = read_checkpoint(path)
     try:
@@ -81,6 +81,7 @@ def load_classifier(path: Path) -> tuple[nn.Module, ClassifierSpec, Card]:
         net.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path} does not fit this version of maskedge: train again.") from error
+    check_weights(net, path)
     return net.eval(), spec, content["maskedge"].get("card", {})
 
 

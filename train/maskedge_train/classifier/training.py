@@ -366,7 +366,7 @@ def train_classifier(
     lightning.seed_everything(engine.seed, workers=True, verbose=False)
     spec = ClassifierSpec(net=recipe.net, labels=labels, size=INPUT_SIZE, crop=CROP)
     module = ClassifierModule(spec, recipe, notes, teachers)
-    trainer, best = build_trainer(engine, out)
+    trainer = build_trainer(engine, out)
     module_data = CropsData(crops, labels, recipe, engine.seed)
     if start is not None and not resume:
         batches = itertools.islice(module_data.train_dataloader(), _STATISTICS_BATCHES)
@@ -378,7 +378,7 @@ def train_classifier(
         trainer.fit(module, datamodule=module_data, ckpt_path=last if resume else None, weights_only=True)
     if not trainer.is_global_zero:
         return None
-    checkpoint = Path(best.best_model_path) if engine.epochs else out / "best.ckpt"
+    checkpoint = out / "best.ckpt"
     if not engine.epochs:
         weights = {f"net.{name}": value for name, value in module.net.state_dict().items()}
         write_checkpoint(last, {"state_dict": weights, "maskedge": spec.to_dict() | {"recipe": notes, "history": []}})

@@ -72,7 +72,7 @@ def cascade(
         from maskedge_train.shared.lock import lock_folder
     out = out or Path("runs/cascade")
     click.get_current_context().with_resource(lock_folder(out))
-    check_out(out, _OUTPUTS, resume=resume, overwrite=overwrite)
+    check_out(out, _OUTPUTS, resume=resume, overwrite=overwrite, data=data)
     dataset = data.load()
     line = _Line(quiet)
     report = train_cascade(dataset.pictures, CascadeRecipe(**options), out, resume=resume, progress=line)

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from maskedge.cli.common import Command, require_extra
+from maskedge.cli.common import Command, FloatRange, require_extra
 from maskedge.cli.output_options import overwrite_option
 from maskedge.support.text import displayable
 from maskedge_train.shared.box_file import BoxFile
@@ -102,7 +102,7 @@ _LEAST_TESTED = 0.05
 @click.option("--batch-size", type=click.IntRange(2), default=64, show_default=True, help="Crops per step.")
 @click.option(
     "--learning-rate",
-    type=click.FloatRange(0, min_open=True),
+    type=FloatRange(0, min_open=True),
     default=3e-3,
     show_default=True,
     help="Peak learning rate; 0.001 with FOLDER.",
@@ -119,7 +119,7 @@ _LEAST_TESTED = 0.05
 )
 @click.option(
     "--mixup",
-    type=click.FloatRange(0, 1),
+    type=FloatRange(0, 1),
     default=0.0,
     show_default=True,
     help="Blend crops in pairs, in a proportion from Beta(MIXUP, MIXUP), against overfitting. 0 disables it.",
@@ -145,7 +145,7 @@ _LEAST_TESTED = 0.05
 )
 @click.option(
     "--trained-share",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=FloatRange(0, 1, min_open=True),
     default=1.0,
     show_default=True,
     help="Share of the trained weights in the result; the rest are those of --init, which forgets less of what that model knows. "
@@ -167,7 +167,7 @@ _LEAST_TESTED = 0.05
 )
 @click.option(
     "--teacher-share",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=FloatRange(0, 1, min_open=True),
     default=1.0,
     show_default=True,
     help="Share of the probabilities of --teacher in the targets; the rest are the labels.",
@@ -265,6 +265,10 @@ def classifier(
         raise click.UsageError("--average and --trained-share exclude each other: give --init to --average, too.")
     if not options["epochs"] and not (init and average):
         raise click.UsageError("--epochs 0 needs --init and --average: what to average.")
+    if not options["epochs"] and resume:
+        raise click.UsageError("--epochs 0 has no training to --resume: leave --resume out, and give --overwrite to average again.")
+    if data.whole_pictures and data.face_boxes:
+        raise click.UsageError("--whole-pictures and --face-boxes exclude each other: use the boxes, or the whole pictures.")
     if teacher and options["mixup"]:
         raise click.UsageError("--mixup and --teacher exclude each other: with --teacher, every second step blends crops already.")
     if teacher and not options["epochs"]:
@@ -277,7 +281,7 @@ def classifier(
     pattern = people_pattern(people)
     comparison = _read_json(leakage) if leakage else None
     ctx.with_resource(lock_folder(out))
-    check_out(out, _OUTPUTS, resume=resume, overwrite=overwrite, start=init, teachers=teacher)
+    check_out(out, _OUTPUTS, resume=resume, overwrite=overwrite, start=init, teachers=teacher, data=data)
     teachers, taught = load_teachers(teacher) if teacher else (None, ())
     if init and is_imagenet(init):
         check_start(init, net, LABELS)  # any labels do: report an unsuitable file before the data is read

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maskedge.cli.common import Command, require_extra
+from maskedge.cli.common import Command, FloatRange, require_extra
 from maskedge.cli.output_options import overwrite_option
 from maskedge.errors import UsageError
 from maskedge.support.text import displayable
@@ -43,16 +43,14 @@ _OUTPUTS = ("detector.ckpt", "last.ckpt", "report.json")
 @click.option("--epochs", type=click.IntRange(1), default=80, show_default=True, help="Number of epochs.")
 @click.option(
     "--whole-share",
-    type=click.FloatRange(0, 1),
+    type=FloatRange(0, 1),
     default=0.3,
     show_default=True,
     help="Share of the epochs, at the end, on whole pictures.",
 )
 @click.option("--batches", type=click.IntRange(1), default=150, show_default=True, help="Steps per epoch.")
 @click.option("--batch-size", type=click.IntRange(1), default=48, show_default=True, help="Tiles per step and process.")
-@click.option(
-    "--learning-rate", type=click.FloatRange(0, min_open=True), default=4e-3, show_default=True, help="Peak learning rate."
-)
+@click.option("--learning-rate", type=FloatRange(0, min_open=True), default=4e-3, show_default=True, help="Peak learning rate.")
 @click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that draw samples.")
 @engine_options
 @hold_out_option
@@ -126,7 +124,7 @@ def detector(
         for line in found.lines:
             click.echo(line)
     ctx.with_resource(lock_folder(out))
-    check_out(out, _OUTPUTS, resume=resume, overwrite=overwrite, start=init)
+    check_out(out, _OUTPUTS, resume=resume, overwrite=overwrite, start=init, data=data)
     if init:
         check_start(init)
     dataset = data.load(min_labels=1)  # a detector does not tell labels apart

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from maskedge.cli.common import Command, require_extra
+from maskedge.cli.common import Command, FloatRange, require_extra
 from maskedge.cli.output_options import check_folder, overwrite_option
 from maskedge.support.files import write_file
 from maskedge_train.shared.box_file import BoxFile
@@ -22,9 +22,7 @@ from .options import face_boxes_option, faces_option, load, people_option, quiet
 @click.option("--net", default="seednet", show_default=True, help="Network to train.")
 @click.option("--epochs", type=click.IntRange(1), default=30, show_default=True, help="Number of epochs.")
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Trainings per split.")
-@click.option(
-    "--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-3, show_default=True, help="Peak learning rate."
-)
+@click.option("--learning-rate", type=FloatRange(0, min_open=True), default=1e-3, show_default=True, help="Peak learning rate.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),

@@ -220,8 +220,9 @@ def check_out(
     overwrite: bool,
     start: Path | None = None,
     teachers: Sequence[Path] = (),
+    data: DataOptions | None = None,
 ) -> None:
-    """Check that an output folder does not hold another training.
+    """Check that an output folder does not hold another training, or the data.
 
     Args:
         out: The folder.
@@ -230,10 +231,13 @@ def check_out(
         overwrite: The user asked to replace it.
         start: A checkpoint to read, which the training must not overwrite.
         teachers: Further checkpoints to read.
+        data: The data of the training.
 
     Raises:
-        UsageError: The folder holds another training, or files of other programs among its logs.
+        UsageError: The folder holds another training, pictures of the data, or files of other programs among its logs.
     """
+    if data is not None and any(folder.resolve() == out.resolve() for folder in (data.faces, *data.backgrounds) if folder):
+        raise UsageError(f"--out {displayable(out)} is a folder of pictures to train on: give another folder.")
     # Helper processes of a distributed run start after the first has begun to write.
     if resume or os.environ.get("LOCAL_RANK", "0") != "0" or os.environ.get("RANK", "0") != "0":
         return
@@ -391,6 +395,7 @@ class DataOptions:
         completed = replace(
             self,
             faces=self.faces or found.faces,
+            face_boxes=self.face_boxes or (None if self.whole_pictures else found.face_boxes),
             scenes=(*self.scenes, *found.scenes),
             backgrounds=(*self.backgrounds, *found.backgrounds),
         )
@@ -466,8 +471,13 @@ def read_corrections(relabel: Path | None, dataset: DataSet) -> dict[str, str]:
     from maskedge_train.data.dataset import FACE_LABELS
 
     labels = {f"faces/{image}": label for image, label in read_labels(relabel).items()} if relabel else {}
-    if unknown := set(labels) - {picture.name for picture in dataset.pictures}:
-        raise UsageError(f"{relabel} names pictures that --data does not have, such as {min(unknown).removeprefix('faces/')}.")
+    known = {picture.name for picture in dataset.pictures}
+    if unknown := set(labels) - known:
+        example, first = (min(names, default="").removeprefix("faces/") for names in (known, unknown))
+        raise UsageError(
+            f"{displayable(relabel)} names pictures that --data does not have, such as {displayable(first)}: "
+            f"write them with their folder, as in {displayable(example)}."
+        )
     if unknown := set(labels.values()) - set(FACE_LABELS):
         raise UsageError(f"{relabel} has the label {min(unknown)!r}; known are {', '.join(FACE_LABELS)}.")
     return labels

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from maskedge.errors import UsageError
-from maskedge.labelled_boxes import COLUMNS, find_header_problem
+from maskedge.labelled_boxes import COLUMNS, find_header_problem, read_boxes
 from maskedge.support.pictures import list_pictures
 from maskedge.support.text import displayable
 from maskedge_train.shared.box_file import BoxFile
@@ -43,6 +43,7 @@ class FoundData:
 
     Attributes:
         faces: Folder with one sub-folder of pictures per label.
+        face_boxes: File with the boxes of `faces`, as `edge-train localise` and trainings write it.
         scenes: Files of labelled boxes.
         backgrounds: Folders of pictures without people.
         people: Pattern that finds a person's name in a file name.
@@ -50,6 +51,7 @@ class FoundData:
     """
 
     faces: Path | None = None
+    face_boxes: BoxFile | None = None
     scenes: tuple[BoxFile, ...] = ()
     backgrounds: tuple[Path, ...] = ()
     people: str | None = None
@@ -59,6 +61,7 @@ class FoundData:
 @dataclass
 class _Finding:
     faces: list[Path] = field(default_factory=list)
+    face_boxes: list[Path] = field(default_factory=list)
     scenes: list[Path] = field(default_factory=list)
     backgrounds: list[Path] = field(default_factory=list)
 
@@ -68,7 +71,8 @@ def find_data(paths: Iterable[Path]) -> FoundData:
 
     - A folder with the sub-folders `with_mask` and `without_mask` (optionally `incorrect_mask`) is
       a data set of faces.
-    - A CSV file with the columns of labelled boxes, or a folder that contains one, is scenes.
+    - A CSV file with the columns of labelled boxes, or a folder that contains one, is scenes. If its
+      pictures are those of the data set of faces in the same folder, it has the boxes of these faces.
     - A folder of pictures with a name of `BACKGROUND_NAMES` is backgrounds, also inside one of the
       folders above.
 
@@ -95,7 +99,8 @@ def find_data(paths: Iterable[Path]) -> FoundData:
     if people:
         lines.append(f"people: names in {people.files:,} file names, {people.people} people; the pictures of one stay together")
     scenes = tuple(BoxFile(path) for path in found.scenes)
-    return FoundData(faces, scenes, tuple(found.backgrounds), people.pattern if people else None, tuple(lines))
+    face_boxes = BoxFile(found.face_boxes[0]) if found.face_boxes else None
+    return FoundData(faces, face_boxes, scenes, tuple(found.backgrounds), people.pattern if people else None, tuple(lines))
 
 
 def _look_into(folder: Path, found: _Finding) -> None:
@@ -112,7 +117,7 @@ def _look_into(folder: Path, found: _Finding) -> None:
     if labels:
         found.faces.append(folder)
     if boxes:
-        found.scenes += boxes
+        (found.face_boxes if labels and _are_of_faces(boxes[0]) else found.scenes).append(boxes[0])
     if empty:
         found.backgrounds.append(folder)
     if not (labels or boxes or empty):
@@ -171,6 +176,11 @@ def _names(paths: Sequence[Path]) -> str:
 
 def _has_boxes(path: Path) -> bool:
     return find_header_problem(path, COLUMNS) is None
+
+
+def _are_of_faces(boxes: Path) -> bool:
+    """Return True if the pictures of a file of boxes lie in the folders of labels beside it."""
+    return all(image.partition("/")[0] in FACE_LABELS for image in read_boxes(boxes))
 
 
 def _check_boxes(path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from maskedge.errors import ModelError
 from maskedge.modelfile.contract import open_model, read_detector_contract
-from maskedge_train.shared.checkpoint import Card, read_checkpoint, write_checkpoint
+from maskedge_train.shared.checkpoint import Card, check_weights, read_checkpoint, write_checkpoint
 from maskedge_train.shared.onnx_weights import fill, is_exported, read_weights
 
 from .net import EdgeFace
@@ -30,6 +30,7 @@ def load_detector(path: Path) -> tuple[EdgeFace, Card]:
         net.load_state_dict({name.removeprefix("net."): value for name, value in content["state_dict"].items()})
     except (KeyError, RuntimeError) as error:
         raise ModelError(f"{path} does not fit this version of maskedge: train again.") from error
+    check_weights(net, path)
     return net.eval(), facts.get("card", {})
 
 

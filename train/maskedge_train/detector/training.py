@@ -232,7 +232,7 @@ def train_detector(
     # The averaged weights are measured and saved (Polyak and Juditsky, 1992). The average leaves
     # out the first hundred steps, which are too far from the result.
     averaging = EMAWeightAveraging(decay=recipe.averaging, update_starting_at_step=100)
-    trainer, _ = build_trainer(engine, out, extra_callbacks=[averaging], reload_every_epoch=True)
+    trainer = build_trainer(engine, out, extra_callbacks=[averaging], reload_every_epoch=True)
     trainer.fit(module, datamodule=_Data(train, held, recipe, engine, workers), ckpt_path=str(last) if resume else None)
     if trainer.global_rank != 0:
         return None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
+from torch import nn
 
 from maskedge.errors import ModelError
 from maskedge.support.files import write_file
@@ -42,6 +43,20 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or "maskedge" not in content:
         raise ModelError(f"{path} is a checkpoint of another project: edge-train did not write it.")
     return content
+
+
+def check_weights(net: nn.Module, path: Path) -> None:
+    """Check that the weights of a network are numbers.
+
+    Args:
+        net: The network.
+        path: Its file, for the message.
+
+    Raises:
+        ModelError: A weight is infinite or not a number, as after a training that diverged.
+    """
+    if not all(torch.isfinite(value).all() for value in net.state_dict().values()):
+        raise ModelError(f"{path} has weights that are infinite or not numbers: train it again with a lower learning rate.")
 
 
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:

@@ -135,6 +135,21 @@ class _Reseed(Callback):
         torch.manual_seed((self.seed * 1_000_003 + trainer.global_step) * 1_009 + trainer.global_rank)
 
 
+class _Checkpoint(ModelCheckpoint):
+    """Checkpoints in the folder of this training, also if the folder was moved or copied since it began."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore which checkpoint is the best. Lightning stores absolute paths, of the folder of that time."""
+        folder = Path(self.dirpath or ".")
+
+        def here(path: str) -> str:
+            return str(folder / Path(path).name) if path else path
+
+        moved = {name: here(state_dict[name]) for name in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        best = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict(state_dict | moved | {"dirpath": self.dirpath, "best_k_models": best})
+
+
 class _CheckpointIO(TorchCheckpointIO):
     """Checkpoint files that are written atomically and run no code when read."""
 
@@ -217,7 +232,7 @@ def open_logger(name: str, out: Path) -> Logger:
 
 def build_trainer(
     engine: Engine, out: Path, *, extra_callbacks: Sequence[Callback] = (), reload_every_epoch: bool = False
-) -> tuple[lightning.Trainer, ModelCheckpoint]:
+) -> lightning.Trainer:
     """Build the trainer, which writes `best.ckpt`, `last.ckpt` and logs.
 
     `best.ckpt` holds the epoch with the lowest `val_loss`, `last.ckpt` the latest epoch. The logs
@@ -228,9 +243,6 @@ def build_trainer(
         out: Output folder.
         extra_callbacks: Further Lightning callbacks.
         reload_every_epoch: Rebuild the training data loader before each epoch.
-
-    Returns:
-        The trainer, and the callback with the path of the best checkpoint.
     """
     silence_lightning()
     keep_freed_memory()
@@ -238,10 +250,10 @@ def build_trainer(
     precision = engine.precision
     if precision == "auto":
         precision = "bf16-mixed" if gpu and torch.cuda.is_bf16_supported() else "32-true"
-    best = ModelCheckpoint(out, "best", monitor="val_loss", enable_version_counter=False, save_on_train_epoch_end=True)
+    best = _Checkpoint(out, "best", monitor="val_loss", enable_version_counter=False, save_on_train_epoch_end=True)
     # Lightning's `save_last` follows the best epoch and would lose later ones. This callback comes
     # second, so that it records the best epoch.
-    last = ModelCheckpoint(out, "last", enable_version_counter=False, save_on_train_epoch_end=True)
+    last = _Checkpoint(out, "last", enable_version_counter=False, save_on_train_epoch_end=True)
     callbacks: list[Callback] = [
         _Reseed(engine.seed),
         EarlyStopping("val_loss", patience=engine.patience),
@@ -252,7 +264,7 @@ def build_trainer(
     if engine.progress:
         callbacks.append(TQDMProgressBar(refresh_rate=10))
     several = engine.devices * engine.nodes > 1
-    trainer = lightning.Trainer(
+    return lightning.Trainer(
         max_epochs=engine.epochs,
         accelerator=engine.accelerator,
         devices=engine.devices,
@@ -270,7 +282,6 @@ def build_trainer(
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=int(reload_every_epoch),
     )
-    return trainer, best
 
 
 def one_cycle(net: nn.Module, learning_rate: float, weight_decay: float, steps: int, *, warmup: float) -> Any:
