@@ -141,5 +141,5 @@ def test_nothing_is_written_beside_a_list_of_models_that_cannot_be_read(checkpoi
     (tmp_path / "MODELS.json").write_text('{"a": 1}')
     done = run(checkpoint, "-o", tmp_path / "own.onnx")
     assert done.exit_code == 4
-    assert "MODELS.json is no list of model files: use another folder" in done.output
+    assert "MODELS.json is not a catalogue of model files: use another folder" in done.output
     assert not list(tmp_path.glob("own.*"))

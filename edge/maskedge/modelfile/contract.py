@@ -118,7 +118,7 @@ def read_catalogue(folder: Path) -> dict[str, dict[str, Any]]:
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be read ({str(error)[:200]}): {_REPAIR_CATALOGUE}") from error
     if not isinstance(models, dict) or not all(isinstance(entry, dict) for entry in models.values()):
-        raise ModelError(f"{path} is no list of model files: {_REPAIR_CATALOGUE}")
+        raise ModelError(f"{path} is not a catalogue of model files: {_REPAIR_CATALOGUE}")
     return models
 
 

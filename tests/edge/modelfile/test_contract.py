@@ -181,9 +181,9 @@ def test_catalogue_lists_what_is_there() -> None:
     assert set(read_catalogue(MODELS)) == {path.name for path in MODELS.iterdir() if path.suffix in (".onnx", ".xml")}
 
 
-def test_unreadable_catalogue_is_said(tmp_path: Path) -> None:
+def test_a_catalogue_of_another_form_is_refused(tmp_path: Path) -> None:
     (tmp_path / "MODELS.json").write_text("[1]")
-    with pytest.raises(ModelError, match=r"MODELS\.json cannot be read"):
+    with pytest.raises(ModelError, match=r"MODELS\.json is not a catalogue"):
         MaskClassifier(write_model(tmp_path / "own.onnx"))
 
 

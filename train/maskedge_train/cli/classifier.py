@@ -452,7 +452,10 @@ def _shares(options: Iterable[str]) -> list[tuple[Path, float]]:
             number = 0.0
         if not name or not 0 < number < 1:
             raise click.BadParameter(f"{option!r} is not FILE=SHARE with a share between 0 and 1.", param_hint="--average")
-        shares.append((Path(_file.convert(name, None, None)), number))
+        try:
+            shares.append((Path(_file.convert(name, None, None)), number))
+        except click.BadParameter as error:
+            raise click.BadParameter(error.message, param_hint="--average") from error
     if sum(share for _, share in shares) >= 1:
         raise click.BadParameter(
             "the shares leave nothing for the trained weights: they must add up to less than 1.", param_hint="--average"
