@@ -34,7 +34,7 @@ for name in edgeface.onnx edgenet.onnx; do
 done
 TUNED=(--model "$RUNS/before/edgenet.onnx" --detector "$RUNS/before/edgeface.onnx")
 for seed in $SEEDS; do
-  edge-train detector "$RUNS/room/$seed.csv" --init "$RUNS/before/edgeface.onnx" --seed "$seed" --out "$RUNS/room-$seed"
+  edge-train detector "$RUNS/room/$seed.csv" --fine-tune --init "$RUNS/before/edgeface.onnx" --seed "$seed" --out "$RUNS/room-$seed"
   edge-export "$RUNS/room-$seed/detector.ckpt" -o "$RUNS/room-$seed.onnx"
   TUNED+=(--detector "$RUNS/room-$seed.onnx")
 done

@@ -275,6 +275,11 @@ def classifier(
         raise click.UsageError("--epochs 0 learns nothing from --teacher: leave it out, or give more epochs.")
     if is_given(ctx, "teacher_share") and not teacher:
         raise click.UsageError("--teacher-share needs --teacher: the networks whose share it is.")
+    step = options["batch_size"] * options["devices"] * options["num_nodes"]
+    if options["samples"] < step:
+        raise click.UsageError(
+            f"an epoch has {options['samples']} crops, and a step takes {step}: give more --samples, or a smaller --batch-size."
+        )
     net = options["net"]
     parameters = count_parameters(build(net, 2))  # report an unknown name before the data is read
     out = out or Path("runs") / net
