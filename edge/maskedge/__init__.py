@@ -8,11 +8,13 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from .version import VERSION
 
+TYPE_CHECKING = False  # typing is slow to import, and a command cannot handle signals before this module is loaded
 if TYPE_CHECKING:
+    from typing import Any
+
     from maskedge.vision.pipeline import MaskDetector
 
     from .errors import MaskedgeError, ModelError, OutputError, SourceError, UsageError

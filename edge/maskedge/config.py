@@ -55,6 +55,8 @@ _MOST_RULES = 100
 """Maximum number of alert rules."""
 _OF_THE_SERVER = ("broker", "database", "mqtt_password")
 """Keys of variables `MASKEDGE_FLEET_KEY` that `edge-fleet` reads, and the device does not."""
+_TABLES = ("alerts", "camera", "line")
+"""Tables of which a file may have several."""
 _TOKENS = re.compile(r'''"""(?:\\.|[^\\])*?"""|'{3}.*?'{3}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*|[\[\]{}]''', re.DOTALL)
 """Strings, comments and brackets of a TOML file."""
 _LONG_KEY = re.compile(rf"(?<![\w-])(?:[\w-]+[ \t]*\.[ \t]*){{{_MOST_DEPTH}}}")
@@ -191,7 +193,8 @@ class DetectConfig:
     min_face_size: int | None = field(
         default=None,
         metadata={
-            "help": "side of the smallest face in pixels (geometric mean of width and height); default: no limit",
+            "help": "side of the smallest face in pixels (geometric mean of width and height); a tracked face is kept "
+            "down to about 0.7 of it; default: no limit",
             "range": Range(1, 16384),
         },
     )
@@ -532,8 +535,10 @@ def _read_cameras(content: Any, where: str) -> tuple[CameraTable, ...]:
 
 def _read_camera(table: dict[str, Any], where: str) -> CameraTable:
     """Return a table `[[camera]]` with its values by `section.key`."""
-    if not isinstance(table.get("name"), str):
+    if "name" not in table:
         raise UsageError(f'{where} has no name: add name = "door", for example.')
+    if not isinstance(table["name"], str):
+        raise UsageError(f"{where}.name takes text, got {shown(table['name'])}.")
     values: dict[str, Any] = {}
     rules: tuple[Any, ...] | None = None
     lines: tuple[Any, ...] | None = None
@@ -750,6 +755,11 @@ def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str, 
         section, _, key = name.removeprefix(PREFIX).lower().partition("_")
         if section == "fleet" and key in _OF_THE_SERVER:
             continue
+        if section in _TABLES:
+            raise UsageError(f"the variable {name} cannot set a table [[{section}]]: write it in an edge.toml.")
+        if section in known and not key:
+            first = fields(section_class(section))[0].name
+            raise UsageError(f"the variable {name} names no key of [{section}]: write {name}_{first.upper()}, for example.")
         if section in known and key:
             yield name, section, key, text
         elif key and (close := difflib.get_close_matches(section, known, 1, 0.75)):
@@ -757,7 +767,7 @@ def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str, 
 
 
 def _check_section(section: str, where: str) -> None:
-    known = (*section_names(), "alerts", "camera", "line")
+    known = (*section_names(), *_TABLES)
     if section not in known:
         raise UsageError(f"{where}: there is no section [{shown(section)[1:-1]}]{nearest_name(section, known)}")
 
@@ -770,6 +780,8 @@ def nearest_name(name: str, known: tuple[str, ...]) -> str:
 
 def _typed(section: str, key: str, value: Any, where: str, *, parse: bool = False) -> Any:
     """Convert a value to the type of a key of edge.toml (see `typed_value`)."""
+    if section == "source" and key in ("uri", "camera") and isinstance(value, int) and not isinstance(value, bool):
+        value = camera_source(value, where)[1]  # the number of a camera
     owner = {"alerts": "an alert rule", "line": "a line"}.get(section, f"[{section}]")
     return typed_value(section_class(section), owner, key, value, where, parse=parse)
 

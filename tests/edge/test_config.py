@@ -447,7 +447,7 @@ def test_what_is_printed_of_cameras_loads_to_the_same_cameras(tmp_path: Path) ->
 
 REFUSED_CAMERAS = {
     "no name": ("[[camera]]\nsource = 0", r"camera\[1\] has no name"),
-    "name that is a number": ("[[camera]]\nname = 3\nsource = 0", "has no name"),
+    "name that is a number": ("[[camera]]\nname = 3\nsource = 0", r"camera\[1\]\.name takes text, got 3"),
     "no source": ('[[camera]]\nname = "a"', "needs one source"),
     "two sources": ('[[camera]]\nname = "a"\nsource = 0\nuri_file = "x"', "needs one source"),
     "source that is a switch": ('[[camera]]\nname = "a"\nsource = true', "takes the number of a camera or a text, got True"),
@@ -492,3 +492,21 @@ def test_variables_of_the_server_of_a_fleet_are_not_those_of_a_device() -> None:
     assert (fleet.enabled, [str(path) for path in fleet.trusted_keys]) == (True, ["a.pub", "b.pub"])
     with pytest.raises(UsageError, match="MASKEDGE_FLEET_COMANDS"):
         load_config(environment={"MASKEDGE_FLEET_COMANDS": "reload"})
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("MASKEDGE_CAMERA_NAME", r"cannot set a table \[\[camera\]\]: write it in an edge\.toml"),
+        ("MASKEDGE_LINE", r"cannot set a table \[\[line\]\]"),
+        ("MASKEDGE_DETECT", r"names no key of \[detect\]: write MASKEDGE_DETECT_DETECTOR, for example"),
+    ],
+)
+def test_variables_that_set_nothing_are_refused(name: str, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        load_config(environment={name: "3"})
+
+
+def test_the_number_of_a_camera_is_taken_as_a_number(tmp_path: Path) -> None:
+    (tmp_path / "edge.toml").write_text("[source]\ncamera = 2\n")
+    assert load_config(tmp_path / "edge.toml", {}).config.source.camera == "2"

@@ -1,1 +1,36 @@
-"""The commands edge-run, edge-doctor and edge-app."""
+"""The commands edge-run, edge-doctor and edge-app.
+
+This module imports almost nothing, so that a signal during the slow imports of a command ends it as later ones do.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType
+
+
+def leave_at_signal(number: int, frame: FrameType | None) -> None:
+    """End the process with exit code 128 + number. Nothing is open yet that must be closed."""
+    os._exit(128 + number)
+
+
+def _leave_at_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, leave_at_signal)
+
+
+def edge_run() -> None:
+    """Run the command edge-run."""
+    _leave_at_signals()
+    from .run import main
+
+    main()
+
+
+def edge_doctor() -> None:
+    """Run the command edge-doctor."""
+    _leave_at_signals()
+    from .doctor import main
+
+    main()

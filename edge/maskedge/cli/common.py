@@ -18,6 +18,7 @@ from maskedge.errors import MaskedgeError
 from maskedge.support.install_hint import SYSTEM_LIBRARIES, install_command
 from maskedge.support.text import displayable
 
+from . import leave_at_signal
 from .output_options import check_options
 from .streams import prepare_streams
 
@@ -104,6 +105,8 @@ class _Entry(click.Command):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command."""
+        if signal.getsignal(signal.SIGINT) is leave_at_signal:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         prepare_streams()
         try:
             return super().main(*args, **extra)

@@ -32,10 +32,11 @@ where there is one.
 
 \b
 Exit codes:
-  0    no check failed
-  1    a check failed, or a camera of --config cannot be used
-  2    wrong usage, or an invalid configuration
-  4    a model of the configuration was refused
+  0        no check failed
+  1        a check failed, or a camera of --config cannot be used
+  2        wrong usage, or an invalid configuration
+  4        a model of the configuration was refused
+  130,143  stopped by SIGINT or SIGTERM
 """
 
 

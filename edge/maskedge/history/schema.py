@@ -145,6 +145,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
     """
     if not path.is_file():
         raise OutputError(f"there is no history {displayable(path)}: set [history] file, and run edge-run with it.")
+    check_kind_of_file(path)
     uri = f"{path.absolute().as_uri()}?mode=ro"
     if not path.with_name(f"{path.name}-wal").exists():
         # There is no writer. SQLite would leave files beside it that belong to the reader, which the

@@ -238,7 +238,8 @@ def check_writable(path: Path) -> None:
             return
         os.close(number)
         if new:
-            path.unlink()
+            # A link to a file that does not exist yet stays.
+            Path(os.path.realpath(path)).unlink()
     except OSError as error:
         if error.errno == errno.ENXIO and path.is_fifo():
             raise OutputError(f"{name} is a pipe without a reader: start the reader first.") from error

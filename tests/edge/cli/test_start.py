@@ -45,3 +45,15 @@ def test_a_library_without_memory_is_not_called_missing() -> None:
     assert done.returncode == 1
     assert "not enough memory to load libcrypto" in done.stderr
     assert "missing" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["edge_run", "edge_doctor"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_during_the_imports_of_a_command_ends_with_its_code(command: str, name: str) -> None:
+    done = run(
+        f"import os, signal, sys\nfrom maskedge.cli import {command}\n"
+        "class Late:\n    def find_spec(self, *_):\n"
+        f"        os.kill(os.getpid(), signal.{name})\n        signal.pause()\n"
+        f"sys.meta_path.insert(0, Late())\n{command}()"
+    )
+    assert (done.returncode, done.stderr) == (128 + signal.Signals[name], "")

@@ -224,6 +224,8 @@ def test_a_file_that_is_no_database_is_refused_and_not_changed(path: Path, conte
     path.write_bytes(content)
     with pytest.raises(OutputError, match=r"history.sqlite3 is not a history: name another file"):
         Store(path)
+    with pytest.raises(OutputError, match=r"history.sqlite3 is not a history: name another file"):
+        read_history(path, HistoryRequest(NOON, NOON + 900))
     assert path.read_bytes() == content
     assert list(path.parent.iterdir()) == [path]
 

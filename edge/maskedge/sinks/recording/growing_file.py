@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import BinaryIO
@@ -30,10 +31,12 @@ class GrowingFile:
         """Write `data` at the end.
 
         Raises:
-            OSError: The data cannot be written. The file is unchanged.
+            OSError: The data cannot be written. The file is unchanged, or was removed (`FileNotFoundError`).
         """
         if self._file is None:
             self._file = _begin(self._path, data)
+        elif self._is_removed(self._file):
+            raise FileNotFoundError(errno.ENOENT, "it was removed while it was written")
         else:
             try:
                 self.put(self.end, data)
@@ -41,6 +44,16 @@ class GrowingFile:
                 self._file.truncate(self.end)
                 raise
         self.end += len(data)
+
+    def _is_removed(self, file: BinaryIO) -> bool:
+        own = os.fstat(file.fileno())
+        if own.st_nlink:
+            return False
+        # Some network file systems do not count links.
+        try:
+            return not os.path.samestat(own, self._path.stat())
+        except OSError:
+            return True
 
     def put(self, place: int, data: bytes) -> None:
         """Overwrite the file at `place`, in bytes from its beginning.

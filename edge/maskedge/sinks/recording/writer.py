@@ -33,10 +33,12 @@ _LONGEST_PAUSE = 3000
 """Number of pictures after which an AVI file must have grown. OpenCV writes 256 KiB at once, and a picture has over 150 bytes."""
 _NO_SPACE = "free some space, or choose another output"
 _TOO_LARGE = "raise the limit of the size of files (ulimit -f), or choose another output"
+_REMOVED = "leave the file and its folder in place until the run ends"
 _TOO_MANY = "raise the limit of open files (ulimit -n)"
 _REMEDIES = {
     errno.ENOSPC: _NO_SPACE,
     errno.EDQUOT: _NO_SPACE,
+    errno.ENOENT: _REMOVED,
     errno.EFBIG: _TOO_LARGE,
     errno.EMFILE: _TOO_MANY,
     errno.ENFILE: _TOO_MANY,
@@ -131,7 +133,7 @@ class TimestampedFile:
                 self._flush(seconds)
             self._encoder.add(fit(image, self._size))
         except OSError as error:
-            raise _failure(self._path, error, self._count) from error
+            raise self._failed(error) from error
         self._starts.append(seconds)
         self._times.accept(seconds)
 
@@ -153,7 +155,12 @@ class TimestampedFile:
             except OSError as error:
                 failure = failure or error
         if failure is not None:
-            raise _failure(self._path, failure, self._count) from failure
+            raise self._failed(failure) from failure
+
+    def _failed(self, error: OSError) -> OutputError:
+        if isinstance(error, FileNotFoundError):
+            self._count = 0
+        return _failure(self._path, error, self._count)
 
     def _flush(self, end: float, file: Mp4File | MatroskaFile | None = None) -> None:
         file = file or self._file
@@ -211,7 +218,7 @@ class ConstantRateFile:
                 self._shift += excess
                 self._put(slot - excess)
         except OSError as error:
-            raise _failure(self._path, error, self._count) from error
+            raise self._failed(error, self._count) from error
         self._last = fit(image, self._size)
         self._count += 1
         self._times.accept(seconds)
@@ -231,7 +238,12 @@ class ConstantRateFile:
                 self._writer = None
                 self._finish()
         except OSError as error:
-            raise _failure(self._path, error, self.kept) from error
+            raise self._failed(error, self.kept) from error
+
+    def _failed(self, error: OSError, kept: int) -> OutputError:
+        if isinstance(error, FileNotFoundError):
+            self._found = kept = 0
+        return _failure(self._path, error, kept)
 
     def _open(self, interval: float) -> None:
         if self._fps > 120:
@@ -260,9 +272,12 @@ class ConstantRateFile:
 
     def _check_space(self, image: Image) -> None:
         # An encoded picture has less than half the bytes of the picture.
-        if shutil.disk_usage(self._path.parent).free < _LEAST_FREE + image.nbytes // 2:
+        least = _LEAST_FREE + image.nbytes // 2
+        if shutil.disk_usage(self._path.parent).free < least:
             name = displayable(self._path)
-            raise OutputError(f"the disk of {name} is full: free some space{_frames_before(self._count)}.")
+            raise OutputError(
+                f"the disk of {name} is full (under {least / 2**20:.0f} MB are free): free some space{_frames_before(self._count)}."
+            )
 
     def _check_growth(self) -> None:
         """Refuse to go on with an AVI file whose end was not written. Rename it when a frame is in it."""

@@ -87,7 +87,7 @@ def test_space_for_a_large_frame_is_demanded_before_each_frame(tmp_path: Path, m
     for index in range(3):
         video.write(large, index / 25)
     monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(100, 80, 20_000_000))  # type: ignore[attr-defined]
-    with pytest.raises(OutputError, match="is full: free some space; the 3 frames before are kept"):
+    with pytest.raises(OutputError, match=r"is full \(under \d+ MB are free\): free some space; the 3 frames before are kept"):
         video.write(large, 3 / 25)
     video.close()
     assert readable(tmp_path / "out.avi") == video.kept == 3

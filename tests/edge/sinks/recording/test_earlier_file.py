@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from maskedge import OutputError
+from maskedge.sinks.base import check_writable
 from maskedge.sinks.recording.beside import Beside
 from maskedge.sinks.recording.writer import open_video_file
 from maskedge.types import Image
@@ -151,3 +152,30 @@ def test_too_many_open_files_are_named_with_their_remedy(tmp_path: Path, suffix:
         video.write(picture(again), again / 25)
     video.close()
     assert video.kept == 3
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_video_that_is_removed_while_it_is_written_is_a_failure(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "folder").mkdir()
+    video = open_video_file(tmp_path / "folder" / f"gone{suffix}", 25)
+    for index in range(60):
+        video.write(picture(index), index / 25)
+    for path in (tmp_path / "folder").iterdir():
+        path.unlink()
+    (tmp_path / "folder").rmdir()
+    with pytest.raises(OutputError, match=r"cannot be written .*: leave the file and its folder in place until the run ends"):
+        for index in range(60, 120):
+            video.write(picture(index), index / 25)
+    assert video.kept == 0
+
+
+def test_a_link_to_a_file_that_does_not_exist_yet_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    for suffix in SUFFIXES:
+        link, target = tmp_path / f"link{suffix}", tmp_path / "disk" / f"video{suffix}"
+        link.symlink_to(target)
+        check_writable(link)
+        assert not target.exists()
+        write(link)
+        assert link.is_symlink()
+        assert target.stat().st_size > 0
