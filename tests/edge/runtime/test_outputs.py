@@ -236,6 +236,8 @@ def test_edge_run_refuses_before_the_first_frame(folder: Path, invoke) -> None: 
 def test_other_commands_keep_the_rule(tmp_path: Path, invoke) -> None:  # type: ignore[no-untyped-def]
     report = tmp_path / "report.json"
     report.write_text("{}")
+    model = tmp_path / "model.onnx"
+    model.write_text("{}")
     (tmp_path / "link.md").symlink_to(report)
     for arguments, words in (
         (["edge-bench", "compare", "--accuracy", report, "--json", report, "--overwrite"], "--json .* is the input of --accuracy"),
@@ -245,7 +247,8 @@ def test_other_commands_keep_the_rule(tmp_path: Path, invoke) -> None:  # type: 
         ),
         (["edge-bench", "report", report, "--html", tmp_path / "x", "--markdown", tmp_path / "x"], "are the same file"),
         (["edge-bench", "cold-start", "--json", report], "exists already: add --overwrite"),
-        (["edge-export", report, "-o", report, "--overwrite"], "would be overwritten"),
+        (["edge-export", model, "-o", model, "--overwrite"], "would be overwritten"),
+        (["edge-export", report, "-o", report, "--overwrite"], "does not end with .onnx"),
         (
             ["edge-export", report, "-o", tmp_path / "link.onnx"],
             "the file beside --output, .*link.md is the input of the argument CHECKPOINT",
