@@ -17,7 +17,8 @@ def leave_at_signal(number: int, frame: FrameType | None) -> None:
 
 def _leave_at_signals() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, leave_at_signal)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # a shell ignores SIGINT for a command in the background
+            signal.signal(number, leave_at_signal)
 
 
 def edge_run() -> None:
