@@ -377,7 +377,7 @@ def test_a_history_without_counts_says_so(browser: webdriver.Chrome, tmp_path: P
         assert not browser.find_elements(By.CSS_SELECTOR, "#history-card canvas")
         (tmp_path / "history.sqlite3").write_bytes(b"no database" * 1000)
         browser.execute_script("document.querySelector('[data-span=hour]').click()")
-        until(lambda: "is damaged" in words(browser, "history-reading"))
+        until(lambda: "is not a history" in words(browser, "history-reading"))
 
 
 def test_without_a_history_the_page_has_no_section_for_it(browser: webdriver.Chrome, run: Run) -> None:
