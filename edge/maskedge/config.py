@@ -755,7 +755,7 @@ def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str, 
         section, _, key = name.removeprefix(PREFIX).lower().partition("_")
         if section == "fleet" and key in _OF_THE_SERVER:
             continue
-        if section in _TABLES:
+        if section in _TABLES and key:  # deploy/compose.yaml reads MASKEDGE_CAMERA
             raise UsageError(f"the variable {name} cannot set a table [[{section}]]: write it in an edge.toml.")
         if section in known and not key:
             first = fields(section_class(section))[0].name

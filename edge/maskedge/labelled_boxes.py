@@ -183,10 +183,11 @@ def read_labels(path: Path) -> dict[str, str]:
         image, label = row.image(), row.text("label")
         if labels.setdefault(image, label) != label:
             raise UsageError(
-                f"{displayable(path)} has two labels for {displayable(image)}, {labels[image]} and {displayable(label)}."
+                f"{displayable(path)} has two labels for {displayable(image)}, "
+                f"{displayable(labels[image])} and {displayable(label)}: keep one row."
             )
     if not labels:
-        raise UsageError(f"{displayable(path)} has no row.")
+        raise UsageError(f"{displayable(path)} has no row: write one with image and label for each picture.")
     return labels
 
 

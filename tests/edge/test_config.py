@@ -498,7 +498,7 @@ def test_variables_of_the_server_of_a_fleet_are_not_those_of_a_device() -> None:
     ("name", "sentence"),
     [
         ("MASKEDGE_CAMERA_NAME", r"cannot set a table \[\[camera\]\]: write it in an edge\.toml"),
-        ("MASKEDGE_LINE", r"cannot set a table \[\[line\]\]"),
+        ("MASKEDGE_LINE_NAME", r"cannot set a table \[\[line\]\]"),
         ("MASKEDGE_DETECT", r"names no key of \[detect\]: write MASKEDGE_DETECT_DETECTOR, for example"),
     ],
 )

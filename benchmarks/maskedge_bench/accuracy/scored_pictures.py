@@ -93,12 +93,12 @@ def check_pictures(scenes: Mapping[Path, Sequence[LabelledBox]], backgrounds: It
     both = {path.resolve() for path in scenes} & {path.resolve() for path in backgrounds}
     if both:
         raise UsageError(
-            f"{displayable(min(both))} has labelled faces and is in --backgrounds: that is for pictures without people."
+            f"{displayable(min(both))} has labelled faces and is in --backgrounds, which show no people: leave it out of one."
         )
     labels = {face.label for faces in scenes.values() for face in faces}
     if not labels & set(THREE):
         shown = ", ".join(map(displayable, sorted(labels)[:_SHOWN]))
-        raise UsageError(f"no face has a label that is measured ({', '.join(THREE)}); the labels are: {shown}.")
+        raise UsageError(f"no face has a label that is measured ({', '.join(THREE)}); the labels are {shown}: correct them.")
 
 
 def read_scene(path: Path, boxes: Iterable[LabelledBox]) -> Image:

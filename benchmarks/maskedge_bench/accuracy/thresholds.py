@@ -45,7 +45,7 @@ _LEAST_PRECISION = 0.9
 def measure_thresholds(
     pictures: PictureSet,
     scorers: Sequence[Scorer],
-    weights: Mapping[str, Mapping[str, float]] = WEIGHTS,
+    weights: Mapping[str, Mapping[str, float]] | None = None,
     *,
     held_out: bool = False,
     progress: Callable[[int], None] = lambda total: None,
@@ -55,8 +55,8 @@ def measure_thresholds(
     Args:
         pictures: The pictures.
         scorers: The pipelines.
-        weights: Weights by regular expression, by domain (`WEIGHTS`). A domain without a matching
-            picture is left out. If none of `WEIGHTS` has one, all pictures count as `webcam`.
+        weights: Weights by regular expression, by domain. A domain without a matching picture is left
+            out. None: `WEIGHTS`, and if no picture matches those, all count as `webcam`.
         held_out: True if `pictures` are those that trainings hold out; a note for the reader.
         progress: Called after each picture with the total number of pictures.
 
@@ -64,9 +64,10 @@ def measure_thresholds(
         UsageError: A picture cannot be read, or none has a given weight.
     """
     names = list(pictures.names.values())
-    by_domain = {domain: _weights(names, own) for domain, own in weights.items()}
-    used = {domain: (dict(weights[domain]), own) for domain, own in by_domain.items() if own.any()}
-    if not used and weights is not WEIGHTS:
+    chosen = WEIGHTS if weights is None else weights
+    by_domain = {domain: _weights(names, own) for domain, own in chosen.items()}
+    used = {domain: (dict(chosen[domain]), own) for domain, own in by_domain.items() if own.any()}
+    if not used and weights is not None:
         raise UsageError("no file name of a picture matches a --weight: leave --weight out, and all pictures count as webcam.")
     used = used or {DOMAINS[0]: ({"": 1.0}, np.ones(len(names)))}
     # [scorers, bounds, pictures, 3]: right, predicted and labelled faces.

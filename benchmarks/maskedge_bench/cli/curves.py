@@ -137,11 +137,11 @@ def thresholds(
     silence_libraries()
     with require_runtime():
         from maskedge_bench.accuracy.tables import thresholds_table
-        from maskedge_bench.accuracy.thresholds import WEIGHTS, measure_thresholds
+        from maskedge_bench.accuracy.thresholds import measure_thresholds
     check_output(json_path)
     pictures, scorers = _collect(scenes, backgrounds, held_out, test_scenes, relabel_scenes, detectors, model)
     with _progress() as progress:
-        report = measure_thresholds(pictures, scorers, weights or WEIGHTS, held_out=held_out, progress=progress)
+        report = measure_thresholds(pictures, scorers, weights or None, held_out=held_out, progress=progress)
     click.echo(thresholds_table(report))
     few = {row["domain"]: row["faces"] for row in report["rows"] if row["faces"] < _FEW_FACES}
     for domain, faces in few.items():

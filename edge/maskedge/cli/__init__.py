@@ -11,7 +11,7 @@ from types import FrameType
 
 
 def leave_at_signal(number: int, frame: FrameType | None) -> None:
-    """End the process with exit code 128 + number. Nothing is open yet that must be closed."""
+    """End the process with exit code 128 + number. Nothing is open yet that has to be completed."""
     os._exit(128 + number)
 
 

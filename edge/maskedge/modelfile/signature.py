@@ -220,8 +220,8 @@ def verify_file(path: Path, content: bytes, keys: Sequence[Ed25519PublicKey]) ->
     signature = read_signature(path)
     if signature is None:
         raise ModelError(
-            f"{displayable(path)} is not signed (there is no {displayable(signature_path(path).name)}), and a trusted key "
-            "(model.trusted_keys, --public-key) takes only signed files: sign it with edge-export sign, or use another file."
+            f"{displayable(path)} is not signed (there is no {displayable(signature_path(path).name)}), and with a trusted key "
+            "(model.trusted_keys, --public-key) only signed files are used: sign it with edge-export sign, or use another file."
         )
     return verify_model(content, signature, keys, displayable(path))
 

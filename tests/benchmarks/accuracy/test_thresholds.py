@@ -156,7 +156,7 @@ def test_a_background_with_labelled_faces_is_refused(labelled: Path) -> None:
 def test_labels_that_are_not_measured_alone_are_refused(labelled: Path, tmp_path: Path) -> None:
     shutil.copy(next(labelled.glob("ilc_*.png")), tmp_path / "a.png")
     (tmp_path / "scenes.csv").write_text(HEADER + "a.png,1,5,100,100,mask\n")
-    with pytest.raises(UsageError, match=r"no face has a label that is measured .*; the labels are: mask\."):
+    with pytest.raises(UsageError, match=r"no face has a label that is measured .*; the labels are mask: correct them"):
         measure_accuracy(tmp_path / "scenes.csv", None, PIPELINES[1:2])
 
 
