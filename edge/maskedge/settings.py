@@ -116,6 +116,16 @@ def check_name(name: str, where: str) -> str:
     return name
 
 
+def is_plain_name(name: str, longest: int) -> bool:
+    """Return True for a name of letters (with their accents and vowel signs), digits, `_`, `-`, `.` and blanks.
+
+    Args:
+        name: Name of a zone or an alert rule.
+        longest: Maximum number of characters.
+    """
+    return 0 < len(name) <= longest and all(sign in "-_. " or unicodedata.category(sign)[0] in "LMN" for sign in name)
+
+
 def shown(value: Any) -> str:
     """Format a value for an error message, short, on one line and without the credentials of addresses."""
     if isinstance(value, int) and abs(value) >= 10**_SHOWN:

@@ -6,7 +6,6 @@ A face is in a zone if the centre of its box is in the zone.
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import TypeAlias
 
 from .counts import count_labels
 from .errors import UsageError
-from .settings import check_settings, shown
+from .settings import check_settings, is_plain_name, shown
 from .types import Box, Face
 
 Point: TypeAlias = tuple[float, float]
@@ -23,6 +22,7 @@ Point: TypeAlias = tuple[float, float]
 _EXAMPLE = "--roi 'door=0.1,0.2 0.5,0.2 0.5,0.9'"
 _MIN_AREA = 1e-4
 """Minimum area of a zone, as a fraction of the picture."""
+_LONGEST_NAME = 40
 MOST_ZONES = 100
 MOST_CORNERS = 100
 
@@ -86,8 +86,9 @@ def parse_zone(text: str, number: int = 1) -> Zone:
     """
     name, equals, corners = text.rpartition("=")
     name = name.strip() if equals else f"zone{number}"
-    if not re.fullmatch(r"[\w. -]{1,40}", name):
-        raise UsageError(f"the zone {text!r} needs a name of letters, digits, '_', '-', '.': as in {_EXAMPLE}.")
+    if not is_plain_name(name, _LONGEST_NAME):
+        allowed = f"{_LONGEST_NAME} letters, digits, '_', '-', '.' or blanks at most"
+        raise UsageError(f"the zone {shown(text)} needs a name of {allowed}: as in {_EXAMPLE}.")
     points = parse_points(corners, f"zone {name}", "corner", _EXAMPLE)
     if len(points) > 1 and points[0] == points[-1]:
         points.pop()

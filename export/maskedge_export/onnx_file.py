@@ -158,6 +158,18 @@ def write_model(output: Path, content: bytes, entry: Mapping[str, Any]) -> list[
     return [output, card]
 
 
+def reduced_precision(card: Mapping[str, Any]) -> str | None:
+    """Return the precision of a file of reduced precision, such as `int8`; None for float32.
+
+    Args:
+        card: Card of the file. Another program may have written it.
+    """
+    quantised = card.get("quantisation")
+    if not quantised:
+        return None
+    return str(quantised.get("precision", "quantised")) if isinstance(quantised, Mapping) else "quantised"
+
+
 def coarse(image: Image) -> Image:
     """Return a picture in steps of 32, for a self-test. Its PNG takes a fifth of the bytes."""
     return np.asarray((image & np.uint8(0xE0)) | np.uint8(0x10), np.uint8)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
 
 from maskedge.config import LOG_FORMATS, LOG_LEVELS, nearest_name, read_toml, typed_value
 from maskedge.errors import UsageError
@@ -67,8 +68,20 @@ class ServerConfig:
                 raise UsageError(f"server.{name} is one of {', '.join(known)}; got {shown(value)}.")
         if (self.cert is None) != (self.key is None):
             raise UsageError("server.cert and server.key belong together: give both or none.")
-        if self.public_url and not self.public_url.startswith(("http://", "https://")):
-            raise UsageError(f"server.public_url is an address as https://fleet.example.org, got {shown(self.public_url)}.")
+        if self.public_url and not _is_address(self.public_url):
+            raise UsageError(
+                f"server.public_url is an address as https://fleet.example.org, without a user name; got {shown(self.public_url)}."
+            )
+
+
+def _is_address(text: str) -> bool:
+    """Return True for an address of a server, without credentials, query and fragment."""
+    try:
+        address = urlsplit(text)
+        address.port  # noqa: B018  (it raises ValueError for a wrong port)
+    except ValueError:
+        return False
+    return address.scheme in ("http", "https") and bool(address.hostname) and not (set("@?#") & set(text))
 
 
 @dataclass(frozen=True)
@@ -224,7 +237,9 @@ class Settings(NamedTuple):
     def secrets(self) -> set[str]:
         """Return the texts that no log line may contain: passwords and addresses with passwords."""
         found = {self.broker.password or "", *self.notifications.urls}
-        credentials, _, host = self.database.url.partition("://")[2].rpartition("@")
+        address, _, query = self.database.url.partition("?")
+        credentials, _, host = address.partition("://")[2].rpartition("@")
+        found |= {value for name, value in parse_qsl(query) if "password" in name or "secret" in name}
         return found | ({credentials.partition(":")[2]} if host else set())
 
 

@@ -80,3 +80,11 @@ def test_terminal_without_unicode(folder: Path) -> None:
     done.stderr.decode("ascii")
     done = shell("-c 'import maskedge.cli.common as c; c.prepare_streams(); print(chr(0x2192) + chr(0xe9))'", folder, **variables)
     assert done.stdout == rb"->\xe9" + b"\n"
+
+
+@pytest.mark.parametrize(("end", "reason"), [(">&-", b"it is closed"), ("> /dev/full", b"No space left on device")])
+def test_live_events_that_cannot_be_printed_are_not_said_to_work_again(folder: Path, end: str, reason: bytes) -> None:
+    done = shell(f"-m maskedge.cli.run --no-show --source demo --live --max-frames 60 --events - --quiet {end}", folder)
+    assert done.returncode == 5, done.stderr
+    assert b"standard output cannot be written (" + reason in done.stderr
+    assert b"works again" not in done.stderr

@@ -143,3 +143,17 @@ def test_an_alert_rule_that_edge_run_would_refuse_is_refused(command, tmp_path: 
     done = command("edge-doctor", "--config", tmp_path / "edge.toml")
     assert done.returncode == 2
     assert "when = 'mask_visible' is unknown" in done.stderr
+
+
+def test_a_program_of_an_alert_rule_that_cannot_be_run_is_found(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    rule = '[[{}]]\nname = "{}"\nwhen = "camera_lost"\nactions = ["command"]\ncommand = ["{}"]\n'
+    file = tmp_path / "edge.toml"
+    file.write_text(
+        rule.format("alerts", "here", "true")
+        + '[[camera]]\nname = "door"\nsource = "demo"\n'
+        + rule.format("camera.alerts", "gone", tmp_path / "missing.sh")
+    )
+    done = command("edge-doctor", "--config", file)
+    assert done.returncode == 1
+    assert f"FAIL alert rule 'gone': the program {tmp_path / 'missing.sh'} cannot be run" in done.stdout
+    assert "'here'" not in done.stdout

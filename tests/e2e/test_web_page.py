@@ -244,6 +244,22 @@ def test_a_camera_that_has_ended_gives_its_reason_and_is_no_link(browser: webdri
         assert "camera=door" in str(first.get_attribute("href"))
 
 
+def test_the_page_of_a_camera_that_is_removed_becomes_that_of_all_cameras(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    long = "Eingang-Nord-Tor-3-Kamera-oben-links-im-Flur"
+    door, hall, yard = (f"[[camera]]\nname = '{name}'\n{LIVE_DEMO}" for name in ("door", long, "yard"))
+    with CamerasProcess(tmp_path, door + hall) as process:
+        process.wait_open(long)
+        resize(browser, 320)
+        for page in ("editor.html", ""):
+            browser.get(f"{process.url}/{page}?camera={long}")
+            until(lambda: words(browser, "camera").split() == ["door", long])
+            assert fits(browser), page
+        until(lambda: words(browser, "state") == "Running")
+        process.reload(door + yard)
+        until(lambda: words(browser, "state") == "2 of 2 running", 30)
+        assert "unreachable" not in words(browser, "banners")
+
+
 def tap(browser: webdriver.Chrome, *points: tuple[float, float]) -> None:
     """Touch the canvas of the editor at fractions of the picture."""
     canvas = browser.find_element(By.ID, "canvas")

@@ -227,7 +227,7 @@ def test_variables_with_rubbish_are_refused(name: str, text: str, sentence: str)
 
 def test_a_secret_of_the_wrong_type_is_not_printed() -> None:
     with pytest.raises(UsageError) as refusal:
-        load_config(None, {}, None) if False else load_config(None, {"MASKEDGE_MQTT_QOS": "geheim"})
+        load_config(None, {"MASKEDGE_MQTT_QOS": "geheim"})
     assert "MASKEDGE_MQTT_QOS" in str(refusal.value)
 
 

@@ -74,8 +74,15 @@ def test_names() -> None:
         ("door=0,0 1,0 1,0.0001", "too thin"),
         ("do/or=0,0 1,0 1,1", "needs a name"),
         ("=0,0 1,0 1,1", "needs a name"),
+        (f"{'x' * 41}=0,0 1,0 1,1", "needs a name of 40 letters"),
     ],
 )
 def test_bad_polygons_are_refused_with_a_sentence(text: str, complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         parse_zone(text)
+
+
+def test_names_have_letters_of_every_script() -> None:
+    # Accents and vowel signs are characters of their own.
+    for name in ("Tür", "Tu\u0308r", "दरवाज़ा", "ประตู", "门 1"):
+        assert parse_zone(f"{name}=0,0 1,0 1,1").name == name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,19 @@ def test_what_cannot_be_adopted_is_refused_with_what_to_try(
 )
 def test_options_that_make_no_sense(tmp_path: Path, options: tuple[str, ...]) -> None:
     assert run(foreign(tmp_path / "theirs.onnx"), "-o", tmp_path / "own.onnx", *options).exit_code == 2
+
+
+def test_the_catalogue_of_the_folder_is_updated(tmp_path: Path) -> None:
+    own = tmp_path / "own.onnx"
+    own.write_bytes(b"earlier")
+    (tmp_path / "MODELS.json").write_text(json.dumps({"own.onnx": {"sha256": "0" * 64}, "other.onnx": {}}))
+    done = run(foreign(tmp_path / "theirs.onnx"), "-o", own, "--labels", LABELS, "--overwrite")
+    assert done.exit_code == 0, done.output
+    catalogue = json.loads((tmp_path / "MODELS.json").read_text())
+    assert catalogue["own.onnx"]["bytes"] == own.stat().st_size
+    assert catalogue["other.onnx"] == {}
+    assert own.with_suffix(".md").is_file()
+    assert verify(own).checksums == ("its own", "MODELS.json")
 
 
 def test_the_original_is_never_overwritten(tmp_path: Path) -> None:

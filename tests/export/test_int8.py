@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 from click.testing import CliRunner, Result
 
+from helpers.support import METADATA, write_model
 from maskedge.modelfile.contract import default_detector, default_model
 from maskedge.sources import demo
 from maskedge.vision.classifier import MaskClassifier
@@ -131,6 +132,32 @@ def test_an_int8_file_is_not_quantised_again(quantise) -> None:  # type: ignore[
     result = quantise(default_model().with_suffix(".int8.onnx"))
     assert result.exit_code == 4
     assert "give the float32 file" in result.output
+
+
+@pytest.mark.parametrize("facts", [{"by": "another program"}, "int8"])
+def test_a_card_of_another_program_is_understood(quantise, facts: object, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    model = onnx.load(default_model())
+    metadata = {entry.key: entry.value for entry in model.metadata_props if entry.key != "maskedge.sha256"}
+    card = json.loads(metadata["maskedge.card"]) | {"quantisation": facts}
+    onnx.helper.set_model_props(model, metadata | {"maskedge.card": json.dumps(card)})
+    onnx.save(model, tmp_path / "odd.onnx")
+    result = quantise(tmp_path / "odd.onnx")
+    assert result.exit_code == 4
+    assert "is quantised already" in result.output
+
+
+def test_pictures_without_a_face_of_the_model_are_too_few(quantise, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    other = METADATA | {"maskedge.labels": '["day", "night"]'}
+    result = quantise(write_model(tmp_path / "other.onnx", metadata=other, shape=("N", 64, 64, 3)))
+    assert result.exit_code == 2
+    assert "no face with a label" in result.output
+
+
+def test_an_adopted_classifier_is_not_quantised(quantise, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """It takes crops of its own size and rule, and the data is cut as for the classifiers of this project."""
+    result = quantise(write_model(tmp_path / "adopted.onnx", shape=("N", 32, 32, 3)))
+    assert result.exit_code == 4
+    assert "takes other crops" in result.output
 
 
 def test_it_needs_labelled_pictures(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -76,3 +77,12 @@ def test_bad_output_and_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
     assert "does not exist" in missing.output
     other = CliRunner().invoke(main, [str(tmp_path / "none.ckpt"), "-o", str(tmp_path / "model.onnx")])
     assert other.exit_code == 4
+
+
+def test_real_pictures_are_spread_over_the_folder(tmp_path: Path) -> None:
+    for value in range(7):
+        cv2.imwrite(str(tmp_path / f"{value}.png"), np.full((20, 30, 3), value, np.uint8))
+    assert export_module.real_crops(tmp_path, 8, most=5)[:, 0, 0, 0].tolist() == [0, 1, 3, 4, 6]
+    assert len(export_module.real_crops(tmp_path, 8)) == 7
+    (tmp_path / "empty").mkdir()
+    assert export_module.real_crops(tmp_path / "empty", 8).shape == (0, 8, 8, 3)

@@ -46,7 +46,8 @@ def resize(browser: webdriver.Chrome, width: int, scheme: str = "light", height:
 
 def fits(browser: webdriver.Chrome) -> bool:
     """Return True if the page does not scroll sideways."""
-    return bool(browser.execute_script("return document.documentElement.scrollWidth <= innerWidth"))
+    # `innerWidth` of a phone grows with a page that is too wide.
+    return bool(browser.execute_script("const page = document.documentElement; return page.scrollWidth <= page.clientWidth"))
 
 
 def words(browser: webdriver.Chrome, identity: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from maskedge.rendering.html import charts, gallery, paragraph, section, table, write_page
-from maskedge.rendering.theme import label_style
+from maskedge.rendering.theme import label_title
 from maskedge_bench.markdown import UNKNOWN, known
 from maskedge_bench.svg_charts import STYLE, Series, plot
 
@@ -80,11 +80,6 @@ def write_accuracy_page(path: Path, report: dict[str, Any], galleries: Sequence[
     write_page(path, "Accuracy of detection and classification", lead, sections)
 
 
-def _title(label: str) -> str:
-    name = label_style(label).name
-    return name[:1].upper() + name[1:]
-
-
 def _share(figures: dict[str, Any], key: str) -> str:
     """Return a figure of a label, or a dash if the data has no face of that label."""
     return f"{figures[key]:.3f}" if figures["labelled"] else UNKNOWN
@@ -95,7 +90,7 @@ def _labels(row: dict[str, Any]) -> str:
     return table(
         ("Label", "Faces", "Found", "Precision", "Recall", "F1"),
         [
-            (_title(label), own["labelled"], *(_share(own, key) for key in ("found", "precision", "recall", "f1")))
+            (label_title(label), own["labelled"], *(_share(own, key) for key in ("found", "precision", "recall", "f1")))
             for label, own in figures.items()
         ],
         row["name"],
@@ -105,7 +100,7 @@ def _labels(row: dict[str, Any]) -> str:
 def _sizes(row: dict[str, Any]) -> str:
     head = ["Size"]
     for label in THREE:
-        head += [_title(label), "Found", "Correct"]
+        head += [label_title(label), "Found", "Correct"]
     rows = []
     for size in row["sizes"]:
         cells: list[object] = [f"{size['from']} and more" if size["below"] is None else f"{size['from']} to {size['below']}"]

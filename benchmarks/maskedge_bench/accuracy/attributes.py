@@ -21,7 +21,7 @@ from maskedge.system.host import host_facts
 from maskedge.types import Box, Face, Image
 
 from .detection_counts import LEAST_SIDE, THREE, TWO, f1_of_draws, match, ratio
-from .scored_pictures import PictureSet, ScoredPicture, Scorer, score_pictures, source_of
+from .scored_pictures import PictureSet, ScoredPicture, Scorer, check_names, score_pictures, source_of
 
 SCHEMA = "maskedge.attributes/1"
 MOST_BELOW = 0.05
@@ -47,19 +47,19 @@ BOUNDS: Mapping[str, tuple[float, ...]] = {
     "blockiness": (0, 1.1, 1.2, 1.35),
     "faces": (1, 2, 4, 8, 16),
 }
-"""Lower bounds of the groups of each measured attribute."""
-MEANINGS: Mapping[str, str] = {
-    "size": "geometric mean of the sides, in pixels of the picture scaled to at most 640",
-    "brightness": "mean grey value of the face, 0 to 255",
-    "backlight": "mean grey value of the surroundings minus that of the face",
-    "contrast": "standard deviation of the grey values of the face",
-    "sharpness": f"mean absolute Laplacian of the face at {_SHARP_SIDE} x {_SHARP_SIDE} pixels",
-    "blockiness": f"steps of grey between blocks of {_BLOCK} pixels, relative to steps inside blocks, of the whole picture",
-    "faces": "labelled faces in the picture",
-    "position": "cut: the box touches the edge of the picture; rim: its centre lies in the outer tenth; inside: all others",
-    "label": "label of the face",
-    "source": "start of the file name",
-}
+"""Lower bounds of the groups of each measured attribute.
+
+- `size`: geometric mean of the sides, in pixels of the picture scaled to at most 640.
+- `brightness`: mean grey value of the face, 0 to 255.
+- `backlight`: mean grey value of the surroundings minus that of the face.
+- `contrast`: standard deviation of the grey values of the face.
+- `sharpness`: mean absolute Laplacian of the face at 64 x 64 pixels.
+- `blockiness`: steps of grey between blocks of 8 pixels, relative to steps inside blocks, of the
+  whole picture.
+- `faces`: labelled faces in the picture.
+
+The other attributes are `position` (`place_of`), `label` and `source`, the start of the file name.
+"""
 
 
 def measure_attributes(
@@ -82,10 +82,13 @@ def measure_attributes(
         progress: Called after each picture with the total number of pictures.
 
     Raises:
-        UsageError: A picture or the file cannot be read.
+        UsageError: A picture or the file cannot be read, or the file cannot tell two pictures apart.
     """
     only_scenes = PictureSet(pictures.scenes, [], pictures.names)
-    by_hand = read_attributes(given) if given else {}
+    by_hand: dict[str, list[LabelledBox]] = {}
+    if given is not None:
+        check_names(pictures.names, given)
+        by_hand = read_attributes(given)
     if unknown := set(by_hand) - set(pictures.names.values()):
         raise UsageError(f"{given} names {min(unknown)}, which is not among the measured pictures: give its --scenes.")
     all_counts = [_GroupCounts() for _ in scorers]
@@ -197,7 +200,16 @@ def blockiness(grey: Image) -> float:
 
 
 def place_of(box: Box, width: int, height: int) -> str:
-    """Return `cut`, `rim` or `inside` for a box in a picture of a size (`MEANINGS`)."""
+    """Return where in the picture a box of a face lies.
+
+    `cut`: it touches the edge of the picture. `rim`: its centre lies in the outer tenth. `inside`:
+    all others.
+
+    Args:
+        box: x1, y1, x2, y2 in pixels.
+        width: Width of the picture in pixels.
+        height: Height of the picture in pixels.
+    """
     if box[0] <= 1 or box[1] <= 1 or box[2] >= width - 1 or box[3] >= height - 1:
         return "cut"
     centre = (box[0] + box[2]) / 2 / width, (box[1] + box[3]) / 2 / height

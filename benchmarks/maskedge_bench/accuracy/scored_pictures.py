@@ -6,6 +6,7 @@ The faces at a higher threshold are a subset of these, so curves need no further
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,8 @@ def collect_pictures(
             are not measured, such as `unlabelled`, exclude the face.
 
     Raises:
-        UsageError: A file cannot be used, or nothing is left to measure.
+        UsageError: A file cannot be used, nothing is left to measure, or `relabel` is given and two
+            pictures have the same name.
     """
     found: dict[Path, list[LabelledBox]] = {}
     names: dict[Path, str] = {}
@@ -75,6 +77,7 @@ def collect_pictures(
     if not found:
         raise UsageError("no labelled picture is left to measure: give other --scenes, or leave --held-out out.")
     if relabel is not None:
+        check_names(names, relabel)
         right = relabel_boxes({names[path]: faces for path, faces in found.items()}, relabel)
         found = {path: right[names[path]] for path in found}
     empty = [path for folder in backgrounds for path in list_pictures(folder)]
@@ -82,6 +85,23 @@ def collect_pictures(
         empty = [path for path in empty if is_held_out_name(f"backgrounds/{path.name}")]
     check_pictures(found, empty)
     return PictureSet(found, empty, names)
+
+
+def check_names(names: Mapping[Path, str], path: Path) -> None:
+    """Check that a file can tell the pictures apart by their names.
+
+    Args:
+        names: The column `image` of each picture.
+        path: The file of boxes of these pictures.
+
+    Raises:
+        UsageError: Two pictures have the same name.
+    """
+    for name, count in Counter(names.values()).items():
+        if count > 1:
+            raise UsageError(
+                f"{path} may mean {count} pictures with {displayable(name)}, of different --scenes: give one at a time."
+            )
 
 
 def check_pictures(scenes: Mapping[Path, Sequence[LabelledBox]], backgrounds: Iterable[Path]) -> None:

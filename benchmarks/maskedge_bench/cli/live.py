@@ -29,7 +29,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
 
 
 @click.command(cls=Command, short_help="Measure live sources: age of results, drops, CPU.")
-@click.option("--quick", is_flag=True, help="Run the short version, which takes less than a minute.")
+@click.option("--quick", is_flag=True, help="Run the short version, which takes under a minute on an idle PC.")
 @click.option("--full", is_flag=True, help="Measure every combination of faces, sizes and rates instead of one change at a time.")
 @click.option("--detector", "detectors", multiple=True, help="Name of a detector. May be repeated.  [default: haar cnn]")
 @click.option(

@@ -41,7 +41,7 @@ class SizeType(click.ParamType):  # type: ignore[type-arg]  # ParamType is gener
 
 
 @click.command(cls=Command, short_help="Measure the speed of the pipelines.")
-@click.option("--quick", is_flag=True, help="Run the short version, which takes less than a minute.")
+@click.option("--quick", is_flag=True, help="Run the short version, which takes under a minute on an idle PC.")
 @click.option(
     "--source",
     "uri",

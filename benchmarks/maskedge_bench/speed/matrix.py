@@ -48,11 +48,6 @@ class Cell:
         """The original pipeline on the same frames."""
         return Cell(BASELINE_DETECTOR, BASELINE_MODEL, self.size, self.faces, 1, 1)
 
-    @property
-    def is_baseline(self) -> bool:
-        """True for the original pipeline."""
-        return self == self.baseline
-
 
 @dataclass(frozen=True)
 class Axes:

@@ -223,7 +223,7 @@ class SpeedRun:
             detectors = [pipeline.detector for pipeline in PIPELINES]
             self._roofline = measure_roofline(models, detectors, self._frames[-1].image)
         except ImportError as error:
-            self._notes.append(f"The roofline was not measured: {error.name} is missing, which the extra export brings.")
+            self._notes.append(f"The roofline was not measured: {error.name} is not installed (pip install {error.name}).")
 
     def _models(self) -> set[Path]:
         return {entry.model for entry in self._entries if entry.model is not None} | (

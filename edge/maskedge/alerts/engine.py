@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from maskedge.events import ALERT, ALERT_ENDED, SOURCE_BACK, SOURCE_LOST, Event
 from maskedge.results import FrameResult
 from maskedge.types import Face
-from maskedge.zones import Zones
+from maskedge.zones import Zone, Zones
 
 from .conditions import UNDECIDED, Condition, Details
 from .registry import check_rules, find_condition
@@ -75,6 +75,7 @@ class AlertEngine:
         self._lost = False
         self._lost_at: float | None = None
         self._now = 0.0
+        self._time_of_day = 0.0
         self._film_s: float | None = None
 
     def observe(self, result: FrameResult) -> list[AlertChange]:
@@ -100,6 +101,33 @@ class AlertEngine:
             if self._lost and self._lost_at is None:
                 self._lost_at = time.perf_counter() if self._live else self._now
         return self.tick(event.time)
+
+    def hand_over(self, following: AlertEngine | None) -> list[AlertChange]:
+        """Pass the state on to the engine that follows after a reload.
+
+        A rule that stays the same, with the same zone, keeps its state: its alert goes on, and its
+        cooldown and durations count. The alerts of other rules end.
+
+        Args:
+            following: The engine with the new rules; None if there are none any more.
+
+        Returns:
+            The alerts that end.
+        """
+        ending = {alert.rule.name: alert for alert in self._alerts}
+        if following is not None:
+            following._lost, following._lost_at = self._lost, self._lost_at
+            following._now, following._film_s = self._now, self._film_s
+            for place, alert in enumerate(following._alerts):
+                old = ending.get(alert.rule.name)
+                if old is not None and old.rule == alert.rule and self._zone(old.rule) == following._zone(alert.rule):
+                    following._alerts[place] = ending.pop(alert.rule.name)
+        now = time.time() if self._live else self._time_of_day
+        events = [(alert.rule, self._update(alert, None, now)) for alert in ending.values()]
+        return [AlertChange(rule, event) for rule, event in events if event is not None]
+
+    def _zone(self, rule: AlertRule) -> Zone | None:
+        return next((zone for zone in self._zones.zones if zone.name == rule.zone), None)
 
     def _reset_after(self, seconds: float) -> None:
         """Reset each condition whose memory is shorter than the absence of the camera."""
@@ -129,6 +157,7 @@ class AlertEngine:
         ]
 
     def _evaluate(self, time_of_day: float, result: FrameResult | None) -> list[AlertChange]:
+        self._time_of_day = time_of_day
         changes = []
         for alert in self._alerts:
             if alert.condition.watches_source:

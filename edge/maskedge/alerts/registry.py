@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import field, make_dataclass
 
 from maskedge.errors import UsageError
+from maskedge.settings import is_plain_name, shown
 from maskedge.support.files import slug
 from maskedge.zones import Zones
 
@@ -21,6 +21,7 @@ from .webhook import WebhookAction
 
 ACTIONS: list[type[Action]] = [EventAction, MqttAction, WebhookAction, CommandAction, NotifyAction, SnapshotAction, ClipAction]
 """All actions."""
+_LONGEST_NAME = 60
 _classes: dict[tuple[type[AlertRule], ...], type[AlertRule]] = {}
 
 
@@ -72,10 +73,10 @@ def check_rules(rules: Iterable[AlertRule], zones: Zones) -> None:
     """
     names: set[str] = set()
     for number, rule in enumerate(rules, 1):
-        if not re.fullmatch(r"[\w. -]{1,60}", rule.name):
-            raise UsageError(
-                f"alert rule {number} needs a name of letters, digits, '_', '-', '.': name = \"no masks at the door\"."
-            )
+        if not is_plain_name(rule.name, _LONGEST_NAME):
+            allowed = f"{_LONGEST_NAME} letters, digits, '_', '-', '.' or blanks at most"
+            got = f", got {shown(rule.name)}" if rule.name else ""
+            raise UsageError(f'alert rule {number} needs a name of {allowed}{got}: name = "no masks at the door".')
         problem = _problem(rule, zones)
         if problem:
             raise UsageError(f"alert rule {rule.name!r}: {problem}.")
@@ -88,6 +89,19 @@ def check_rules(rules: Iterable[AlertRule], zones: Zones) -> None:
                 "and '-': give each its own."
             )
         names.add(name)
+
+
+def unused_settings(rules: Iterable[AlertRule]) -> list[tuple[str, str]]:
+    """Return problem and remedy for each rule that says what an action does, but does not name the action."""
+    return [
+        (
+            f"alert rule {rule.name!r} has {action.name}, but its actions lack it",
+            f"add {action.name!r} to actions, or remove {action.name}",
+        )
+        for rule in rules
+        for action in ACTIONS
+        if getattr(rule, action.name, None) and action.name not in rule.actions
+    ]
 
 
 def check_labels(rules: Iterable[AlertRule], labels: Sequence[str]) -> None:

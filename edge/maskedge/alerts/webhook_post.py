@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from maskedge.errors import OutputError, UsageError
 from maskedge.events import Event
 from maskedge.support.files import MAX_SECRET_BYTES, read_text
+from maskedge.support.network.deadline import HTTPHandler, HTTPSHandler
 from maskedge.support.text import to_json
 from maskedge.support.workers import PermanentError
 from maskedge.version import VERSION
@@ -53,7 +54,7 @@ class Webhook:
             raise UsageError(f"alert rule {rule.name!r}: write the letters of webhook that are not ASCII as %XX.")
         self._host = host
         self._headers = {"Content-Type": "application/json", "User-Agent": f"maskedge/{VERSION}"} | _header(rule)
-        self._opener = urllib.request.build_opener(_NoRedirect)
+        self._opener = urllib.request.build_opener(_NoRedirect, HTTPHandler, HTTPSHandler)
 
     def post(self, event: Event) -> None:
         """Send the event once.

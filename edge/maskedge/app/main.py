@@ -8,7 +8,8 @@ from __future__ import annotations
 import streamlit as st
 
 # Streamlit runs this file as a script, so relative imports do not work here.
-from maskedge.app.widgets import apply_style
+from maskedge.app.widgets import apply_style, show_error
+from maskedge.errors import MaskedgeError
 
 
 def _try_it() -> None:
@@ -54,4 +55,8 @@ _page = st.navigation(_PAGES, position="hidden")
 with st.container(horizontal=True, key="views"):
     for _link in _PAGES:
         st.page_link(_link)
-_page.run()
+try:
+    _page.run()
+except MaskedgeError as error:
+    # For example, a model file has been replaced since the start of the server.
+    show_error(error)

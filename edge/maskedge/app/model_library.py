@@ -57,7 +57,11 @@ class ModelFile:
     def render_card(self) -> str:
         """Return the model card as Markdown."""
         with self.file() as path:
-            return render_card(path)
+            try:
+                return render_card(path)
+            except ModelError as error:
+                # The message names the user's file, not the private copy.
+                raise ModelError(str(error).replace(str(path), self.name)) from error
 
     def read_card(self) -> dict[str, Any]:
         """Return the model card as stored in the file."""

@@ -143,7 +143,8 @@ def read_report(name: str, content: bytes) -> Report:
     report = Report(name, kind, values)
     try:
         report.rows()
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        _ = report.machine
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UsageError(f"{name} is an incomplete report of schema {schema} ({error!r}): write it again.") from error
     return report
 

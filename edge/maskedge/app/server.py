@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from importlib.resources import files
+from ipaddress import ip_address
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from streamlit.starlette import App
@@ -18,8 +20,7 @@ from maskedge.sinks.web.listen import listen
 from .stream import LIVE_PATH, MAX_BYTES, SESSIONS
 from .theme import THEME
 
-LOOPBACK = {"127.0.0.1", "::1", "localhost"}
-"""Names and addresses of this computer on loopback."""
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 async def live_endpoint(request: Request) -> Response:
@@ -35,10 +36,14 @@ async def live_endpoint(request: Request) -> Response:
         session.reset()
         return JSONResponse({})
     content = bytearray()
-    async for part in request.stream():
-        content += part
-        if len(content) > MAX_BYTES:
-            return JSONResponse({"error": f"The picture is larger than {MAX_BYTES:,} bytes."}, 413)
+    try:
+        async for part in request.stream():
+            content += part
+            if len(content) > MAX_BYTES:
+                return JSONResponse({"error": f"The picture is larger than {MAX_BYTES:,} bytes."}, 413)
+    except ClientDisconnect:
+        # The page was closed while it sent a picture. Nobody reads this.
+        return JSONResponse({"error": "The picture is incomplete."}, 400)
     try:
         return JSONResponse(await run_in_threadpool(session.process, bytes(content)), headers={"Cache-Control": "no-store"})
     except MaskedgeError as error:
@@ -52,6 +57,12 @@ def check_port(host: str, port: int) -> None:
         UsageError: The port is taken, or this computer does not have the address.
     """
     listen(host, port, "the app", remedy="choose another --port, or another --host", error=UsageError).close()
+
+
+def is_loopback(host: str) -> bool:
+    """Return True if only this computer can reach the name or address `host`, which `check_port` has accepted."""
+    addresses = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return all(ip_address(address[0]).is_loopback for *_, address in addresses)
 
 
 def serve(host: str, port: int, max_upload_mb: int) -> None:
@@ -82,7 +93,7 @@ def serve(host: str, port: int, max_upload_mb: int) -> None:
             "server.runOnSave": False,
             "server.enableXsrfProtection": True,
             # Against DNS rebinding: on loopback, only these host names are served.
-            "server.allowedHosts": sorted(LOOPBACK) if host in LOOPBACK else [],
+            "server.allowedHosts": sorted({*_LOOPBACK, host.lower()}) if is_loopback(host) else [],
             "server.disconnectedSessionTTL": 10,
             "browser.gatherUsageStats": False,
             "client.toolbarMode": "minimal",

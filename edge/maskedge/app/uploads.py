@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from typing import Literal
 from PIL import Image as Pillow
 from PIL import ImageFile, UnidentifiedImageError
 
-from maskedge.errors import SourceError
+from maskedge.errors import OutputError, SourceError
+from maskedge.support.picture_header import sniff
 from maskedge.support.pictures import decode_picture
 from maskedge.types import Image
 
@@ -27,7 +29,11 @@ MAX_PICTURES = 20
 MAX_PIXELS = 80_000_000
 """Maximum number of pixels of a picture. 80 megapixels take 240 MB when decoded."""
 
-_HEIC = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}
+# `MAX_PIXELS` replaces the limit that Pillow warns about.
+warnings.filterwarnings("ignore", category=Pillow.DecompressionBombWarning)
+
+_MAX_NAME_BYTES = 140
+"""Maximum length of a file name. Most file systems allow 255 bytes, encrypted ones 143."""
 _OTHERS = (
     (b"%PDF", "a PDF document"),
     (b"PK\x03\x04", "a zip archive or an office document"),
@@ -62,13 +68,16 @@ def upload_kind(name: str, content: bytes) -> Literal["picture", "video"]:
     if not content:
         raise SourceError(f"{name} is empty (0 bytes): copy it again, then upload it.")
     start = content[:64]
+    kind = sniff(start)
+    if kind == "HEIC":
+        raise SourceError(
+            f"{name} is a HEIC picture, which OpenCV cannot read: share it as JPEG "
+            "(on an iPhone: Settings, Camera, Formats, Most Compatible)."
+        )
+    if kind is not None:
+        return "picture"
     if start[4:8] == b"ftyp":
-        if start[8:12] in _HEIC:
-            raise SourceError(
-                f"{name} is a HEIC picture, which OpenCV cannot read: share it as JPEG "
-                "(on an iPhone: Settings, Camera, Formats, Most Compatible)."
-            )
-        return "picture" if start[8:12] in (b"avif", b"avis") else "video"
+        return "video"
     if start.startswith(b"\x1aE\xdf\xa3") or (start.startswith(b"RIFF") and start[8:12] == b"AVI "):
         return "video"
     for magic, what in _OTHERS:
@@ -97,7 +106,8 @@ def read_picture_upload(name: str, content: bytes) -> Picture:
     try:
         return Picture(name, decode_picture(content), notes)
     except ValueError as error:
-        raise SourceError(f"{name} {error}: try another file (JPEG, PNG, WebP).") from error
+        remedy = "" if ": " in str(error) else ": try another file (JPEG, PNG, WebP)"
+        raise SourceError(f"{name} {error}{remedy}.") from error
 
 
 def _too_large(name: str, megapixels: str) -> str:
@@ -120,10 +130,49 @@ def private_file(name: str, content: bytes) -> Iterator[Path]:
     OpenCV and ONNX Runtime read videos and models from files.
 
     Args:
-        name: Name of the user's file; only its last component is used.
+        name: Name of the user's file; only the end of its last component is used.
         content: Bytes of the file.
+
+    Raises:
+        OutputError: The file cannot be written, for example because the disk is full.
     """
-    with tempfile.TemporaryDirectory(prefix="maskedge-app-") as folder:
-        path = Path(folder) / (PurePath(name.replace("\\", "/")).name[-100:] or "upload")
-        path.write_bytes(content)
+    with private_folder(name) as folder:
+        path = folder / _file_name(name)
+        try:
+            path.write_bytes(content)
+        except OSError as error:
+            raise storage_error(name, str(error.strerror)) from error
         yield path
+
+
+@contextmanager
+def private_folder(what: str) -> Iterator[Path]:
+    """Make a folder that only this user may read, and remove it after the block.
+
+    Args:
+        what: Names what is stored there, for the message.
+
+    Raises:
+        OutputError: The folder cannot be made.
+    """
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="maskedge-app-")
+    except OSError as error:
+        raise storage_error(what, str(error.strerror)) from error
+    with folder as path:
+        yield Path(path)
+
+
+def storage_error(what: str, reason: str) -> OutputError:
+    """Return the error for a file that the server cannot store in its temporary folder."""
+    return OutputError(
+        f"{what} cannot be stored in the temporary folder of the server ({reason}): free some space there, "
+        "or start edge-app with TMPDIR set to another folder."
+    )
+
+
+def _file_name(name: str) -> str:
+    """Return the end of the last component of `name`, as a name that every file system accepts."""
+    last = PurePath(name.replace("\\", "/").replace("\0", "")).name
+    kept = last.encode("utf-8", "ignore")[-_MAX_NAME_BYTES:].decode("utf-8", "ignore")
+    return kept if kept not in ("", ".", "..") else "upload"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from maskedge.errors import SourceError
+from maskedge.errors import OutputError, SourceError
 from maskedge.events import FACE_APPEARED
 from maskedge.rendering.jpeg import encode_jpeg
 from maskedge.results import FrameResult
@@ -21,7 +21,7 @@ from maskedge.sources import DemoSource, Source, VideoFileSource
 from maskedge.vision.pipeline import MaskDetector
 
 from .results import DisplayOptions
-from .uploads import private_file
+from .uploads import private_file, storage_error
 
 MAX_FRAMES = 9_000
 """Maximum number of processed frames of a video: five minutes at 30 frames/s."""
@@ -203,6 +203,11 @@ def annotate_video(
             context=RunContext(anonymize=options.hide_faces),
             progress=lambda summary: progress(summary, frames, stills),
         )
+        if isinstance(run_result.failure, OutputError):
+            # Nothing is kept, and the visitor chooses no output: the remedies of the message do not apply.
+            cause = run_result.failure.__cause__
+            reason = str(cause.strerror) if isinstance(cause, OSError) else "the file is incomplete"
+            raise storage_error(f"The annotated video of {name}", reason) from run_result.failure
         if run_result.failure is not None:
             raise run_result.failure
         notes = [*source.warnings, *([detector.notice] if detector.notice else [])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -69,6 +70,24 @@ def apply_style() -> None:
     st.html(_STYLE)
 
 
+def plain(text: object) -> str:
+    """Escape `text` for the elements that show Markdown.
+
+    Names of files and texts of models and reports may contain any sign, and an address of a picture.
+    """
+    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])", r"\\\1", str(text))
+
+
+def show_error(error: object) -> None:
+    """Show the message of an error."""
+    st.error(plain(error), icon=":material/block:")
+
+
+def show_notice(text: object) -> None:
+    """Show a note for the visitor."""
+    st.info(plain(text), icon=":material/info:")
+
+
 def heading(title: str, lead: str) -> None:
     """Write the title and the lead paragraph of a view."""
     st.title(title, anchor=False)
@@ -128,7 +147,7 @@ def settings_form(key: str, *, several: bool, max_face_size: int = 300) -> Setti
             choices,
             selection_mode="multi",
             default=[choices[0]],
-            format_func=display_name,
+            format_func=lambda detector: plain(display_name(detector)),
             key=f"{key}-detectors",
             help=f"Finds the faces. Choose several to compare them side by side. {detector_help()}",
         )

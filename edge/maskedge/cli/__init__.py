@@ -24,6 +24,8 @@ def _leave_at_signals() -> None:
 def edge_run() -> None:
     """Run the command edge-run."""
     _leave_at_signals()
+    # It asks for a reload. The configuration is not read yet, so there is nothing to do.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from .run import main
 
     main()

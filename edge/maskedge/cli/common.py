@@ -63,6 +63,14 @@ def end_on_signal() -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
+    report = sys.unraisablehook
+
+    def leave_out(lost: sys.UnraisableHookArgs) -> None:
+        # In a callback of the import system, the exception of the handler is lost. `early_signal` knows of it.
+        if not (_early_signals and lost.exc_type in (SystemExit, KeyboardInterrupt)):
+            report(lost)
+
+    sys.unraisablehook = leave_out
 
 
 def early_signal() -> int | None:
@@ -115,7 +123,7 @@ class _Entry(click.Command):
         except SystemExit as leaving:
             if not args and not extra:
                 # While Python ends, another signal would replace the exit code.
-                for number in (signal.SIGINT, signal.SIGTERM):
+                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                     signal.signal(number, signal.SIG_IGN)
                 _leave_threads(leaving)
             raise
@@ -158,6 +166,15 @@ class CommandGroup(_Entry, click.Group):
     """A group of commands."""
 
     command_class = Command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Load the module of a command, and run the command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            # Click would print "Aborted!" and end with 1.
+            click.echo("stopped", err=True)
+            sys.exit(130)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import distributions
@@ -256,7 +257,8 @@ def _rules(file: Path | None) -> Iterator[Finding]:
     if file is None:
         return
     try:
-        from maskedge.alerts.registry import check_rules
+        from maskedge.alerts.command import CommandAction, CommandRule
+        from maskedge.alerts.registry import check_rules, unused_settings
         from maskedge.config import load_config
         from maskedge.tracking.lines import parse_lines
         from maskedge.zones import Zones
@@ -266,7 +268,19 @@ def _rules(file: Path | None) -> Iterator[Finding]:
     for config in loaded.cameras or (loaded.config,):
         parse_lines(config.lines)
         check_rules(config.alerts, Zones.parse(config.zones.roi))
-    if rules := len(loaded.config.alerts):
+    programs = dict.fromkeys(
+        (rule.name, rule.command[0])
+        for config in (loaded.config, *loaded.cameras)
+        for rule in config.alerts
+        if isinstance(rule, CommandRule) and CommandAction.name in rule.actions and rule.command
+    )
+    missing = [(rule, program) for rule, program in programs if shutil.which(program) is None]
+    for rule, program in missing:
+        # Otherwise the first alert would tell, after weeks perhaps.
+        yield Finding("FAIL", f"alert rule {rule!r}: the program {program} cannot be run", "check the path and the permissions")
+    for unused in dict.fromkeys(pair for config in (loaded.config, *loaded.cameras) for pair in unused_settings(config.alerts)):
+        yield Finding("note", *unused)
+    if (rules := len(loaded.config.alerts)) and not missing:
         yield Finding("ok", f"{rules} alert rule{'' if rules == 1 else 's'}")
 
 

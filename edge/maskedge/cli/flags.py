@@ -214,7 +214,7 @@ FLAGS = (
         _OUTPUTS,
         "--save",
         "output.save",
-        "Write the annotated video (.mp4, .mkv, .avi) or, for pictures, a picture file or a folder.",
+        "Write the annotated video (.mp4, .mkv, .avi) or, for pictures, a picture file or an existing folder.",
         "PATH",
     ),
     Flag(

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from maskedge.errors import UsageError
+from maskedge.support.text import displayable
 
 from .common import Command, require_runtime
 
@@ -52,19 +53,30 @@ def history(
 ) -> None:
     """Print the counts of the history: seconds in which faces were visible, by label, and new people."""
     from maskedge.history.export import to_csv, to_text
-    from maskedge.history.query import parse_request, read_events, read_history
+    from maskedge.history.query import MOST_EVENTS, names_of, parse_request, read_events, read_history
 
     if span and start:
         raise click.UsageError(f"--{span} and --from exclude each other: leave one of them out.")
+    for name, value in (("--bucket", bucket), ("--zone", zone), ("--line", line)):
+        if events and value:
+            raise click.UsageError(f"--events takes no {name}: it prints the events of whole cameras.")
     fields = {"to": end, "from": start, "bucket": bucket, "camera": camera, "zone": zone, "line": line}
     if not start:
         seconds, usual = SPANS[span or "day"]
         until = parse_request({"to": end or ""}).end
-        fields |= {"from": str(until - seconds), "to": str(until), "bucket": bucket or usual}
+        fields |= {"from": str(max(until - seconds, 0.0)), "to": str(until), "bucket": bucket or usual}
     request = parse_request({name: value for name, value in fields.items() if value}, now=time.time())
     path = _path(config, file)
     answer = read_events(path, request) if events else read_history(path, request)
     click.echo((to_csv if as_csv else to_text)(answer), nl=False)
+    if len(answer.get("events", ())) == MOST_EVENTS:
+        click.echo(f"note: only the newest {MOST_EVENTS} events are shown: give a shorter range (--from, --to).", err=True)
+    if not (answer.get("rows") or answer.get("events")):
+        known = names_of(path)
+        for kind, value in (("camera", camera), ("zone", zone), ("line", line)):
+            if value and value not in (*known[kind], "*"):
+                names = ", ".join(map(displayable, known[kind])) or "none"
+                click.echo(f"note: the history has no {kind} {displayable(value)!r}; its {kind}s: {names}.", err=True)
 
 
 def _path(config: Path | None, file: Path | None) -> Path:

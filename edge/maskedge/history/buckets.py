@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import struct
 import time
 from datetime import datetime, timedelta, timezone, tzinfo
 from pathlib import Path
@@ -31,8 +33,20 @@ def local_time_zone() -> tzinfo:
         with path.open("rb") as file:
             return ZoneInfo.from_file(file, key=key)
     except (OSError, ValueError, ZoneInfoNotFoundError):
-        # A rule such as CET-1CEST is not a name: its present offset is used.
-        return timezone(timedelta(seconds=time.localtime().tm_gmtoff)) if name else timezone.utc
+        return _zone_of_rule(name) if name else timezone.utc
+
+
+def _zone_of_rule(rule: str) -> tzinfo:
+    """Return the time zone of a rule of POSIX, such as `CET-1CEST,M3.5.0,M10.5.0/3`, which small systems have in TZ.
+
+    A text that is no complete rule gives the present offset of the system.
+    """
+    # The standard library reads a rule only at the end of a file of a zone (RFC 8536), here one without transitions.
+    block = b"TZif2" + bytes(15) + struct.pack(">6l", 0, 0, 0, 0, 1, 4) + struct.pack(">lbB", 0, 0, 0) + b"UTC\0"
+    try:
+        return ZoneInfo.from_file(io.BytesIO(2 * block + f"\n{rule}\n".encode()), key=rule)
+    except ValueError:
+        return timezone(timedelta(seconds=time.localtime().tm_gmtoff))
 
 
 def choose_bucket(start: float, end: float) -> str:

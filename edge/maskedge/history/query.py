@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import sqlite3
 import time
 from bisect import bisect_right
@@ -273,12 +274,30 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
         base.close()
 
 
+def names_of(path: Path) -> dict[str, list[str]]:
+    """Return the names of which the history has counts, by `camera`, `zone` and `line`.
+
+    Args:
+        path: The file of the history.
+
+    Raises:
+        OutputError: The file cannot be read.
+    """
+    with _reading(path) as base:
+        known = _series(base).values()
+    return {kind: sorted({getattr(series, kind) for series in known} - {""}) for kind in ("camera", "zone", "line")}
+
+
 def _moment(name: str, text: str, zone: tzinfo) -> float:
+    text = text.strip()
+    # Dates of ISO 8601 without hyphens. As seconds, they would be in 1970.
+    if basic := re.fullmatch(r"(\d{4})(\d{2})(\d{2})", text):
+        text = "-".join(basic.groups())
     try:
         try:
-            moment = float(text)
+            moment = -1.0 if re.fullmatch(r"\d{4}", text) else float(text)
         except ValueError:
-            local = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+            local = datetime.fromisoformat(text.replace("Z", "+00:00"))
             moment = (local if local.tzinfo else local.replace(tzinfo=zone)).timestamp()
     except (ValueError, OverflowError):
         moment = -1.0

@@ -45,10 +45,17 @@ def write_key_pair(path: Path) -> tuple[Path, str]:
 
 
 def _write_new(path: Path, content: bytes, mode: int) -> None:
+    created = False
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        created = True
+        with os.fdopen(descriptor, "wb") as file:
             file.write(content)
     except FileExistsError as error:
         raise UsageError(f"{displayable(path)} exists, and a key is never replaced: name another file.") from error
     except OSError as error:
+        if created:
+            # A part of a key would be in the way of the next attempt.
+            with contextlib.suppress(OSError):
+                path.unlink()
         raise OutputError(f"{displayable(path)} cannot be written ({error.strerror}): check the folder.") from error

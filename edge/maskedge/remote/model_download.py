@@ -15,12 +15,13 @@ from typing import IO, Any
 from urllib.parse import urljoin, urlsplit
 
 from maskedge.errors import MaskedgeError, ModelError, SourceError, UsageError
+from maskedge.support.network.deadline import HTTPHandler, HTTPSHandler
 from maskedge.support.text import displayable
 from maskedge.version import VERSION
 
 _CHUNK = 65536
 _SOCKET_SECONDS = 30.0
-"""Maximum seconds for which a server may send nothing."""
+"""Maximum seconds until the headers of a response, and for which a server may send nothing."""
 _LONGEST = 600.0
 """Maximum seconds of a download."""
 _MOST_REDIRECTS = 5
@@ -82,8 +83,8 @@ def download(address: str, size: int, sha256: str, *, ca_file: Path | None = Non
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(context=_tls(ca_file)),
+        HTTPHandler(),
+        HTTPSHandler(context=_tls(ca_file)),
         _Redirects(),
         urllib.request.HTTPErrorProcessor(),
         urllib.request.HTTPDefaultErrorHandler(),

@@ -96,7 +96,7 @@ def draw_faces(image: Image, faces: Sequence[Face], status: str = "", overlay: O
         cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, thickness, cv2.LINE_AA)
     taken: list[tuple[int, int, int, int]] = []
     for face, colour in zip(faces, colours, strict=True):
-        text = displayable(caption(face))
+        text = _ascii(caption(face))
         (text_width, text_height), baseline = cv2.getTextSize(text, _FONT, scale, 1)
         left, top, right, bottom = _place(face.box, (text_width + 6, text_height + baseline + 4), (width, height), taken)
         taken.append((left, top, right, bottom))
@@ -116,7 +116,7 @@ def draw_faces(image: Image, faces: Sequence[Face], status: str = "", overlay: O
     if overlay.banner:
         line = round(44 * scale)
         cv2.rectangle(canvas, (0, 0), (width, line + 6), _BANNER_COLOUR, -1)
-        banner = displayable(overlay.banner)
+        banner = _ascii(overlay.banner)
         # A long banner is scaled down to the width of the picture.
         (needed, _), _ = cv2.getTextSize(banner, _FONT, scale, 1)
         size = scale * min(1.0, (width - 16) / max(needed, 1))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import queue
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskedge.alerts.actions import Actions
 from maskedge.alerts.engine import AlertEngine
-from maskedge.alerts.registry import check_labels, check_rules
+from maskedge.alerts.registry import ACTIONS, check_labels, check_rules, unused_settings
 from maskedge.config import DetectConfig, EdgeConfig, changed_keys
 from maskedge.errors import ModelError, UsageError
 from maskedge.events import UNNAMED, Event
@@ -243,6 +244,7 @@ class Run:
             if self.page is not None:
                 opened.set_page(self.page)
         context.alerts, context.actions = self._open_alerts(config, context.zones)
+        self.warnings += [f"{problem}: {remedy}." for problem, remedy in unused_settings(config.alerts)]
         if source.live:
             context.rate_limiter = RateLimiter(config.limits.max_fps, config.limits.cpu_budget)
         if source.live or self.page is not None:
@@ -265,14 +267,15 @@ class Run:
         context, detect, lines = self.context, config.detect, parse_lines(config.lines)
         # First, because the model may lack the operating point.
         self._detector.choose_face_threshold(detect.face_threshold, detect.operating_point, detect.domain)
+        at_once = list(WITHOUT_RESTART)
         if {"alerts", "zones.roi"} & set(changed):
             zones = Zones.parse(config.zones.roi)
             self._check_rules(config, zones)
             alerts, actions = self._open_alerts(config, zones)
-            if context.actions is not None:
-                context.actions.close()
-            self._state.set_alerts(())
+            self._end_alerts(alerts)
             context.zones, context.alerts, context.actions = zones, alerts, actions
+            # The new actions have the new settings.
+            at_once += [key for key in changed if key.partition(".")[0] in {action.section for action in ACTIONS}]
         context.lines.change(lines)
         self._state.set_lines(context.lines.counts)
         if context.rate_limiter is not None:
@@ -286,7 +289,19 @@ class Run:
         if {"alerts", "line", "zones.roi", "fleet.commands"} & set(changed):
             for opened in self._opened.values():
                 opened.update_names(self._names())
-        return [key for key in changed if key in WITHOUT_RESTART], [key for key in changed if key not in WITHOUT_RESTART]
+        return [key for key in changed if key in at_once], [key for key in changed if key not in at_once]
+
+    def _end_alerts(self, following: AlertEngine | None) -> None:
+        """Close the actions of the rules so far, and end the alerts that the new rules do not continue."""
+        context = self.context
+        if context.alerts is not None and context.actions is not None:
+            for rule, ended in context.alerts.hand_over(following):
+                event = replace(ended, camera=context.camera, device=context.device)
+                for published in context.actions.perform(rule, event, None):
+                    self._events.put(published)
+            context.actions.close()
+        if following is None:
+            self._state.set_alerts(())
 
     def _take_up_models(self) -> None:
         """Show the models that the detector has taken up."""

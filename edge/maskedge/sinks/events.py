@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import json
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from io import FileIO
@@ -209,7 +211,7 @@ class EventSink(Sink):
             if not text:
                 return True
             if self._path is None:
-                _write_standard_output(text)
+                _standard_output.write(text)
             else:
                 self._append(self._path, to_bytes(text), now[:10])
         except BrokenPipeError:
@@ -296,8 +298,12 @@ class EventSink(Sink):
         prune((other for other in path.parent.iterdir() if finished.fullmatch(other.name)), Retention(count=self._config.keep))
 
     def _lost(self, error: OSError) -> OutputError:
-        where = "standard output" if self._path is None else displayable(self._path)
-        return OutputError(f"events could not be written to {where} ({error.strerror}); the lines before are complete.")
+        if self._path is None:
+            reason = "it is closed" if error.errno == errno.EBADF else error.strerror
+            return OutputError(f"standard output cannot be written ({reason}): redirect it to a file, or free some space.")
+        return OutputError(
+            f"events could not be written to {displayable(self._path)} ({error.strerror}); the lines before are complete."
+        )
 
 
 def _mend(path: Path) -> int:
@@ -317,15 +323,58 @@ def _mend(path: Path) -> int:
     return 0
 
 
-def _write_standard_output(text: str) -> None:
-    """Write JSON or CSV as UTF-8, regardless of the terminal's encoding."""
-    raw = getattr(sys.stdout, "buffer", None)
-    if raw is None:
-        sys.stdout.write(text)
-    else:
-        sys.stdout.flush()
-        raw.write(to_bytes(text))
-    sys.stdout.flush()
+class _StandardOutput:
+    """Writes lines to standard output, for the events of all cameras.
+
+    On a full disk, the last line may be cut off. Its rest precedes the next line.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._cut = b""
+        self._rest = b""
+
+    def write(self, text: str) -> None:
+        """Write JSON or CSV as UTF-8, regardless of the terminal's encoding.
+
+        Args:
+            text: Complete lines. After a failure, the same lines may be given again.
+
+        Raises:
+            OSError: Standard output is closed or cannot be written.
+        """
+        binary = getattr(sys.stdout, "buffer", None)
+        if binary is None:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+            return
+        data = to_bytes(text)
+        with self._lock:
+            sys.stdout.flush()
+            if self._rest:
+                self._finish(binary)
+                if data == self._cut:
+                    return
+            self._cut = self._rest = data
+            try:
+                self._finish(binary)
+            except OSError:
+                if len(self._rest) == len(data):
+                    self._rest = b""  # nothing was written
+                raise
+
+    def _finish(self, binary: Any) -> None:
+        """Write the rest. The buffer of the stream is left out, because it would keep what cannot be written."""
+        raw = getattr(binary, "raw", binary)
+        while self._rest:
+            # Standard output of a command reports a failure once and discards the later writes (`prepare_streams`).
+            count = FileIO.write(raw, self._rest) if isinstance(raw, FileIO) else raw.write(self._rest)
+            if count is None:
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            self._rest = self._rest[count:]
+
+
+_standard_output = _StandardOutput()
 
 
 def _lines(events: Iterable[dict[str, Any]]) -> str:

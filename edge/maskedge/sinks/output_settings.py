@@ -18,7 +18,7 @@ class OutputConfig:
     save: str | None = field(
         default=None,
         metadata={
-            "help": "write the annotated video (.mp4, .mkv, .avi); for pictures also a folder or a picture file",
+            "help": "write the annotated video (.mp4, .mkv, .avi); for pictures also an existing folder or a picture file",
             "free": True,
             "camera": "file",
         },

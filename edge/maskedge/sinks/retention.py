@@ -92,12 +92,16 @@ class MediaFolder:
                 path.unlink(missing_ok=True)
 
     def path(self, rule: str, seconds: float) -> Path:
-        """Return the path for the file of an alert.
+        """Return the path for the file of an alert. A folder that was removed during the run is created again.
 
         Args:
             rule: Name of the rule.
             seconds: Start of the alert, in seconds since the epoch.
+
+        Raises:
+            OutputError: The folder cannot be created.
         """
+        make_folder(self._folder, private=True)
         return self._folder / short_name(slug(rule), f"-{stamp(seconds)}{self._suffix}")
 
     def tidy(self) -> None:

@@ -23,7 +23,7 @@ from .files.video import VideoFileSource
 from .http import kind as http
 from .kinds import LiveKind, RecordedKind
 from .live import LiveSource
-from .replay import LoopSource, ReplayDevice
+from .replay import LoopSource, ReplaySource
 
 __all__ = [
     "BaseSource",
@@ -128,9 +128,6 @@ def _open_recorded(uri: str, config: SourceConfig) -> Source:
     source = LoopSource(make) if config.loop else make()
     if not config.live:
         return source
-    # A replay does not hang, and a still picture in it is intended, so both timeouts are off.
-    unwatched = SourceConfig(uri=uri, stall_timeout=0, frozen_timeout=0)
-    fps = config.fps or source.fps
-    live = LiveSource(source.name, lambda: ReplayDevice(source, fps), unwatched)
+    live = ReplaySource(source, config.fps)
     live.open()
     return live

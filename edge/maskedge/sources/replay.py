@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from maskedge.types import Frame, Image
 
 from .base import BaseSource, Source, stamp
+from .config import SourceConfig
+from .live import LiveSource
 
 
 class LoopSource(BaseSource):
@@ -35,6 +37,7 @@ class LoopSource(BaseSource):
                 moment = start + frame.moment
                 yield stamp(frame.image, self.captured - 1, self.name, moment)
             start = moment + 1 / self.fps
+            self.incomplete = self.incomplete or self._inner.incomplete
             self._inner.close()
             self._inner = self._make()
 
@@ -88,3 +91,27 @@ class ReplayDevice:
     def close(self) -> None:
         """Close the source."""
         self._source.close()
+
+
+class ReplaySource(LiveSource):
+    """A recorded source, played by its time stamps. What is missing in it is known only at its end.
+
+    Args:
+        source: The recorded source.
+        fps: Frames per second; None for the source's own rate.
+    """
+
+    def __init__(self, source: Source, fps: float | None) -> None:
+        rate = fps or source.fps
+        # A replay does not hang, and a still picture in it is intended, so both timeouts are off.
+        unwatched = SourceConfig(uri=source.name, stall_timeout=0, frozen_timeout=0)
+        super().__init__(source.name, lambda: ReplayDevice(source, rate), unwatched)
+        self._source = source
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield the newest frame at each step, until the end of the recording."""
+        try:
+            yield from super().frames()
+        finally:
+            self.incomplete = self._source.incomplete
+            self.warnings += [warning for warning in self._source.warnings if warning not in self.warnings]

@@ -25,7 +25,8 @@ _MAX_SCANS = 64
 """Maximum number of scans in a progressive JPEG file. Encoders write about ten. Each scan costs a
 pass over the picture."""
 
-_CONVERT = "convert it to JPEG or PNG"
+CONVERT = "convert it to JPEG or PNG"
+"""Remedy for a picture that cannot be decoded."""
 _HEAD = 64
 """Number of bytes that identify the format of a file."""
 
@@ -125,11 +126,11 @@ def named_unread(suffix: str) -> str | None:
 def not_read(name: str) -> str:
     """Return a message with a remedy: the format `name` is not supported."""
     if name == "HEIC":
-        return f"is a HEIC picture, which is not supported: {_CONVERT} (on an iPhone: Settings, Camera, Formats, Most Compatible)"
+        return f"is a HEIC picture, which is not supported: {CONVERT} (on an iPhone: Settings, Camera, Formats, Most Compatible)"
     return (
-        f"is a {name} file, which is not supported: {_CONVERT}"
+        f"is a {name} file, which is not supported: {CONVERT}"
         if name == "camera raw"
-        else f"is in the format {name}, which is not supported: {_CONVERT}"
+        else f"is in the format {name}, which is not supported: {CONVERT}"
     )
 
 
@@ -161,7 +162,7 @@ def check_header(content: bytes) -> Header:
     if memory > _BASE_MEMORY + _MEMORY_FACTOR * max(0, len(content) - _SMALL_FILE):
         raise ValueError(
             f"claims {width:,} x {height:,} pixels in a file of {len(content) / 1e6:.1f} MB, which would take "
-            f"{memory / 1e6:.0f} MB of memory as {name}: make it smaller, or {_CONVERT}"
+            f"{memory / 1e6:.0f} MB of memory as {name}: make it smaller, or {CONVERT}"
         )
     return Header(name, width, height, memory)
 
@@ -490,7 +491,9 @@ def _pnm(content: bytes) -> tuple[int, int, int]:
         _need(content, found.end() + width * height * depth * (2 if peak > 255 else 1), "pixel data")
         return width, height, (_RESULT + 2 * depth) * width * height
     blank = rb"(?:\s|#[^\n]*\n)+"
-    found = re.match(rb"P." + blank + rb"(\d{1,10})" + blank + rb"(\d{1,10})(?:" + blank + rb"(-?[\d.]{1,20}))?", content[:4096])
+    # The pixels of a bitmap follow its size: digits among them are not a greatest value.
+    greatest = rb"" if kind in "14" else blank + (rb"\S{1,40}" if kind in "Ff" else rb"(\d{1,10})")
+    found = re.match(rb"P." + blank + rb"(\d{1,10})" + blank + rb"(\d{1,10})" + greatest, content[:4096])
     if not found:
         raise _damaged("its header is invalid")
     width, height = int(found[1]), int(found[2])
@@ -500,7 +503,7 @@ def _pnm(content: bytes) -> tuple[int, int, int]:
     elif kind == "4":
         least = (width + 7) // 8 * height
     elif kind in "56":
-        least = width * height * samples * (2 if float(found[3] or 0) > 255 else 1)
+        least = width * height * samples * (2 if int(found[3]) > 255 else 1)
     elif kind in "Ff":
         least = width * height * samples * 4
     else:

@@ -11,7 +11,7 @@ import numpy as np
 from maskedge.types import Image
 
 from .files import is_file, read_regular
-from .picture_header import check_header, named_unread, not_read, sniff, without_ancillary_chunks
+from .picture_header import CONVERT, check_header, named_unread, not_read, sniff, without_ancillary_chunks
 
 # Text may follow a suffix, for example `mask.jpg_1088wx1632h`.
 _SUFFIX = re.compile(r"^\.(jpe?g|jpe$|jfif|png|bmp|webp|tiff?|gif|avif|jp2|pnm|ppm|pgm|pbm)", re.IGNORECASE)
@@ -93,9 +93,8 @@ def decode_picture(content: bytes) -> Image:
     except cv2.error as error:
         raise ValueError(f"cannot be decoded ({error.err.strip() or 'OpenCV refused it'})") from error
     if image is None:
-        if header.format == "AVIF":
-            raise ValueError(
-                f"is an AVIF picture that this OpenCV ({cv2.__version__}) cannot decode, or damaged: convert it to JPEG or PNG"
-            )
-        raise ValueError("is not a picture that OpenCV can decode, or is damaged")
+        # The header is right, so the body is damaged, or of a kind that this build lacks: AVIF, TIFF of floating-point pixels.
+        raise ValueError(
+            f"is a picture ({header.format}) that this OpenCV ({cv2.__version__}) cannot decode, or is damaged: {CONVERT}"
+        )
     return np.asarray(image, np.uint8)

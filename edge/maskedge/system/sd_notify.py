@@ -8,6 +8,8 @@ import socket
 import time
 from collections.abc import Mapping
 
+from ..support.text import to_bytes
+
 
 class SystemdNotifier:
     """Sends notifications to the service manager of this process. Without one it does nothing.
@@ -87,7 +89,7 @@ class SystemdNotifier:
         # An address that begins with '@' is an abstract socket of Linux.
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         with contextlib.suppress(OSError):
-            self._socket.sendto(message.encode(), address)
+            self._socket.sendto(to_bytes(message), address)
 
 
 class LoopNotifier(SystemdNotifier):

@@ -104,7 +104,7 @@ def try_accelerator(
         return Trial(f"it takes {ratio:.1f} times as long as the processor", ratio)
     except Exception as error:  # noqa: BLE001  (the libraries of an accelerator raise anything)
         model.session = processor
-        return Trial(" ".join(str(error).split())[:200].rstrip("."))
+        return Trial(" ".join(str(error).split())[:200].rstrip(".") or type(error).__name__)
 
 
 def _stay(model: MaskClassifier | CnnDetector, name: str, problem: str) -> None:

@@ -1,6 +1,6 @@
 """The operating points of a classifier file: face thresholds by detector, domain and name.
 
-`edge-bench thresholds` measures them, and `edge-export operating-points` writes them into the card:
+`edge-bench thresholds` measures them, and `edge-export annotate` writes them into the card:
 
     {"haar": {"webcam": {"points": {"balanced": 0.94, ...}, "curve": [...], ...}, ...}, ...}
 """

@@ -264,12 +264,12 @@ class MaskDetector:
         self, face_threshold: float | None, operating_point: str | None = None, domain: str | None = None
     ) -> None:
         """Set the lowest face score of a face. See `choose_face_threshold`."""
-        self._threshold_choice = (face_threshold, operating_point, domain)
         self.thresholds = Thresholds(
             self.choose_face_threshold(face_threshold, operating_point, domain),
             self.detector.score_weights is not None,
             self.min_face_size,
         )
+        self._threshold_choice = (face_threshold, operating_point, domain)
 
     def choose_face_threshold(
         self, face_threshold: float | None, operating_point: str | None = None, domain: str | None = None

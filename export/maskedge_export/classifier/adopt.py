@@ -17,17 +17,15 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from maskedge.errors import ModelError
-from maskedge.modelfile.contract import read_catalogue, read_model
+from maskedge.modelfile.contract import read_model
 from maskedge.modelfile.crop import CropRule
 from maskedge.modelfile.sandbox import SandboxError, try_model
-from maskedge.support.files import write_file
 from maskedge.types import Image
 from maskedge.vision.classifier import SUM_TOLERANCE, MaskClassifier
-from maskedge.vision.model_card import render_card
 from maskedge.vision.self_test import SelfTest
 from maskedge_train.classifier.checkpoint import ClassifierSpec
 
-from ..onnx_file import IR_VERSION, OPSET, TOLERANCE, open_cpu_session, seal_model
+from ..onnx_file import IR_VERSION, OPSET, TOLERANCE, open_cpu_session, seal_model, write_model
 from .parity import probe_crops
 from .self_test import self_test_crops
 
@@ -149,10 +147,16 @@ def adopt_classifier(source: Path, output: Path, adoption: Adoption, licences: S
         trial = Path(folder) / output.name
         trial.write_bytes(content)
         MaskClassifier(trial)
-    read_catalogue(output.parent)  # a file that cannot be read would prevent the card
-    write_file(output, content)
-    write_file(output.with_suffix(".md"), render_card(output))
-    return AdoptedModel(len(crops), worst, [output, output.with_suffix(".md")], hashlib.sha256(content).hexdigest())
+    digest = hashlib.sha256(content).hexdigest()
+    entry = {
+        "sha256": digest,
+        "bytes": len(content),
+        "net": card["net"],
+        "parameters": card["parameters"],
+        "labels": card["labels"],
+        "parity": card["parity"]["worst_difference"],
+    }
+    return AdoptedModel(len(crops), worst, write_model(output, content, entry), digest)
 
 
 def _read(source: Path, content: bytes, adoption: Adoption) -> _Original:

@@ -23,7 +23,7 @@ from maskedge.vision.classifier import MaskClassifier
 from maskedge_train.classifier.checkpoint import ClassifierSpec, load_classifier
 from maskedge_train.shared.checkpoint import Card
 
-from ..onnx_file import seal_model, write_model, write_worst_input
+from ..onnx_file import reduced_precision, seal_model, write_model, write_worst_input
 from .evaluation import Evaluation
 from .graph import ClassifierGraph, round_matrices, store_matrices_as_int8, to_onnx
 from .parity import Parity, compare, probe_crops
@@ -139,9 +139,9 @@ def compare_with_checkpoint(model: Path, checkpoint: Path, data: Path | None = N
     """
     contract = MaskClassifier(model).contract
     net, spec, _ = load_classifier(checkpoint)
-    if quantisation := contract.card.get("quantisation"):
+    if precision := reduced_precision(contract.card):
         raise ModelError(
-            f"{model} is {quantisation['precision']}, which is checked by its accuracy (edge-export inspect): "
+            f"{model} is {precision}, which is checked by its accuracy (edge-export inspect): "
             "compare the fp32 file with the checkpoint."
         )
     if (contract.labels, contract.size, contract.crop) != (spec.labels, spec.size, spec.crop):
@@ -191,9 +191,9 @@ def real_crops(folder: Path, size: int, most: int = 256) -> Image:
     """
     paths = sorted((path for path in folder.rglob("*") if path.is_file() and is_picture(path)), key=natural_key)
     crops = []
-    for path in paths[:: max(1, len(paths) // most)][:most]:
+    for row in np.linspace(0, len(paths) - 1, min(most, len(paths))).astype(int):
         try:
-            crops.append(cv2.resize(read_picture(path), (size, size), interpolation=cv2.INTER_AREA))
+            crops.append(cv2.resize(read_picture(paths[row]), (size, size), interpolation=cv2.INTER_AREA))
         except ValueError:
             continue  # edge-train audit lists it
     return np.stack(crops).astype(np.uint8) if crops else np.empty((0, size, size, 3), np.uint8)

@@ -22,11 +22,12 @@ from maskedge_train.classifier.checkpoint import ClassifierSpec
 from maskedge_train.data.crops import Crops, cut_crops
 from maskedge_train.data.dataset import DataSet
 from maskedge_train.data.split import PARTS, is_held_out
+from maskedge_train.shared.face_crop import CROP, INPUT_SIZE
 
 from ..classifier.precision import gates, measure
 from ..classifier.quantise import to_int8
 from ..classifier.self_test import make_self_test
-from ..onnx_file import seal_model, write_model
+from ..onnx_file import reduced_precision, seal_model, write_model
 from .detectors import detector_self_test, measure_detectors, quantise_detector
 
 CALIBRATION = 100
@@ -68,8 +69,8 @@ def write_int8(source: Path, output: Path, dataset: DataSet, *, force: bool = Fa
     content = read_model(source)
     detector = read_kind(content) == "detector"
     contract = CnnDetector(source).contract if detector else MaskClassifier(source).contract
-    if contract.card.get("quantisation"):
-        raise ModelError(f"{source} is {contract.card['quantisation']['precision']} already: give the float32 file.")
+    if precision := reduced_precision(contract.card):
+        raise ModelError(f"{source} is {precision} already: give the float32 file.")
     model = onnx.load_from_string(content)
     model.ClearField("metadata_props")
     held_out = np.array([is_held_out(picture) for picture in dataset.pictures], np.bool_)
@@ -104,10 +105,21 @@ def write_int8(source: Path, output: Path, dataset: DataSet, *, force: bool = Fa
 def _classifier(
     model: onnx.ModelProto, source: Path, calibration: DataSet, tests: DataSet
 ) -> tuple[onnx.ModelProto, dict[str, Any]]:
-    """Quantise a classifier; return it and its measurements."""
+    """Quantise a classifier; return it and its measurements.
+
+    Raises:
+        ModelError: The classifier takes crops of another size or rule.
+        UsageError: The data has no crop to calibrate or to measure on.
+    """
     spec = _spec(MaskClassifier(source))
-    quantised = to_int8(model, _cut(calibration, "train", spec).exact)
-    crops = _cut(tests, "test", spec)
+    if (spec.size, spec.crop) != (INPUT_SIZE, CROP):
+        raise ModelError(
+            f"{source} takes other crops than the classifiers of edge-train, and only those can be quantised: use it as it is."
+        )
+    learnt, crops = _cut(calibration, "train", spec), _cut(tests, "test", spec)
+    if not len(learnt.labels) or not len(crops.labels):
+        raise UsageError(f"the data has no face with a label of {source} to calibrate or to measure on: give more --scenes.")
+    quantised = to_int8(model, learnt.exact)
     contents = {"fp32": model.SerializeToString(), "int8": quantised.SerializeToString()}
     baseline, own = measure(contents, crops.exact, crops.targets(spec.labels))
     return quantised, {

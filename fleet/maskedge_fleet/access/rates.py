@@ -48,6 +48,10 @@ class RateLimits:
 
 def _parse(name: str, text: str) -> RateLimitItem:
     try:
-        return parse(text)
+        item = parse(text)
+        # A limit of 0 would refuse every request.
+        if item.amount < 1 or item.multiples < 1:
+            raise ValueError
     except ValueError:
         raise UsageError(f"server.{name} is a limit such as 600/minute, got {shown(text)}.") from None
+    return item

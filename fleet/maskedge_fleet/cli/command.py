@@ -17,10 +17,11 @@ from maskedge.cli.common import Command, FloatRange
 from maskedge.config import LOG_LEVELS
 from maskedge.errors import UsageError
 from maskedge.remote.model_store import UPDATED_KINDS
+from maskedge.support.text import displayable
 from maskedge_fleet.access.audit import record
 from maskedge_fleet.access.tokens import COMMAND_LINE
 from maskedge_fleet.commands.kinds import KINDS
-from maskedge_fleet.commands.queue import FINAL, LIFETIME_S, find_device, queue_command
+from maskedge_fleet.commands.queue import FINAL, LIFETIME_S, LONGEST_LIFETIME_S, find_device, queue_command
 from maskedge_fleet.commands.signing import CommandSigner, open_signer
 from maskedge_fleet.database.engine import open_engine
 from maskedge_fleet.database.migrate import check_current, unreachable
@@ -42,7 +43,9 @@ _POLL_S = 0.3
 @click.option("--level", type=click.Choice(LOG_LEVELS), help="log_level: the lowest level that is logged.")
 @click.option("--model", metavar="SHA256", help="update_model: a stored model.")
 @click.option("--model-kind", type=click.Choice(UPDATED_KINDS), help="revert_model: the kind of model; default: classifier.")
-@click.option("--expires", type=FloatRange(1), default=LIFETIME_S, show_default=True, help="Seconds until it expires.")
+@click.option(
+    "--expires", type=FloatRange(1, LONGEST_LIFETIME_S), default=LIFETIME_S, show_default=True, help="Seconds until it expires."
+)
 @click.option("--wait", type=FloatRange(0), help="Seconds to wait for the answers; default: until it expires.")
 @settings_options
 def command(
@@ -111,7 +114,7 @@ def _wait(engine: Any, sent: dict[str, str], end: float) -> dict[str, str]:
                     shown[row.id] = words
                     details = row.answer.get("details")
                     more = f" {json.dumps(details)}" if details else ""
-                    click.echo(f"{sent[row.id]}: {row.state}: {words[1] or row.kind}{more}")
+                    click.echo(displayable(f"{sent[row.id]}: {row.state}: {words[1] or row.kind}{more}"))
         if all(state in FINAL for state in states.values()) or time.monotonic() >= end:
             break
         time.sleep(_POLL_S)

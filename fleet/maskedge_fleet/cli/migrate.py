@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from maskedge.cli.common import Command
-from maskedge_fleet.database.engine import open_engine
+from maskedge_fleet.database.engine import open_engine, shown_url
 from maskedge_fleet.database.migrate import current_revision
 
 from .options import database_option
@@ -22,6 +22,6 @@ def migrate(database: str, revision: str, timescale: bool) -> None:
     before = current_revision(engine)
     line = update_tables(engine, revision, timescale=timescale)
     after = current_revision(engine)
-    click.echo(f"{engine.url.render_as_string()}: {before or 'empty'} -> {after or 'empty'}")
+    click.echo(f"{shown_url(engine)}: {before or 'empty'} -> {after or 'empty'}")
     if line:
         click.echo(line)

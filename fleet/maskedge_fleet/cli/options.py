@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from maskedge.errors import UsageError
+from maskedge.settings import shown
 from maskedge.support.log import set_up
+from maskedge.support.text import is_utf8
 from maskedge_fleet.settings import DEFAULT_DATABASE, Settings, load_settings
 
 database_option = click.option(
@@ -40,9 +43,23 @@ def settings_options(function: Callable[..., None]) -> Callable[..., None]:
     @click.option("--broker", metavar="URL", help="MQTT broker of the devices: mqtt://HOST:PORT, or mqtts:// for TLS.")
     @functools.wraps(function)
     def run(config: Path | None, database: str | None, broker: str | None, **rest: Any) -> None:
+        _check_texts(rest.values())
         function(settings=load_settings(config, {"database.url": database, "broker.url": broker}), **rest)
 
     return run
+
+
+def _check_texts(values: Iterable[Any]) -> None:
+    """Refuse texts that are not UTF-8, which neither a database nor a broker takes. Paths may be.
+
+    Raises:
+        UsageError: There is such a text.
+    """
+    for value in values:
+        if isinstance(value, tuple):
+            _check_texts(value)
+        elif isinstance(value, str) and not is_utf8(value):
+            raise UsageError(f"{shown(value)} is not UTF-8: no name contains such a byte.")
 
 
 def server_options(function: Callable[..., None]) -> Callable[..., None]:

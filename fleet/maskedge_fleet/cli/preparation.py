@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 
+import click
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from maskedge_fleet.access.audit import record
-from maskedge_fleet.access.tokens import COMMAND_LINE, create_token
+from maskedge_fleet.access.tokens import COMMAND_LINE, create_token, hash_token
 from maskedge_fleet.database.migrate import check_current, current_revision, migrate, newest_revision
 from maskedge_fleet.database.tables import Token
 from maskedge_fleet.database.timescale import use_timescale
@@ -61,12 +63,25 @@ def has_tokens(engine: Engine) -> bool:
         return session.scalar(select(Token.id).limit(1)) is not None
 
 
-def create_first_token(engine: Engine) -> str | None:
-    """Create an admin token if there has never been a token. Return it, or None."""
+def create_first_token(engine: Engine) -> None:
+    """Create an admin token if there has never been a token, and print it."""
     if has_tokens(engine):
-        return None
+        return
     with Session(engine) as session:
         secret = create_token(session, FIRST_TOKEN, "admin")
         record(session, COMMAND_LINE, "token.create", FIRST_TOKEN, {"role": "admin"})
         session.commit()
-    return secret
+        print_token(session, secret, f"token {FIRST_TOKEN!r}, shown only now: {secret}")
+
+
+def print_token(session: Session, secret: str, line: str) -> None:
+    """Print the line with a new token. If that fails, the token is removed, because nobody would know it."""
+    try:
+        click.echo(line)
+        sys.stdout.flush()
+    except Exception:
+        token = session.scalars(select(Token).where(Token.hash == hash_token(secret))).one()
+        session.delete(token)
+        record(session, COMMAND_LINE, "token.revoke", token.name)
+        session.commit()
+        raise

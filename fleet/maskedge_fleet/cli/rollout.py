@@ -145,14 +145,17 @@ def status(settings: Settings, number: int | None) -> None:
             .order_by(RolloutDevice.stage, Device.name)
         )
         for row, name in session.execute(query):
-            click.echo(f"  stage {row.stage + 1}  {row.state:<11} {name}{f': {row.sentence}' if row.sentence else ''}")
+            line = f"{row.state:<11} {name}{f': {row.sentence}' if row.sentence else ''}"
+            click.echo(f"  stage {row.stage + 1}  {displayable(line)}")
 
 
 def _line(session: Session, one: Rollout) -> str:
     model = session.get_one(Model, one.model_id)
     reason = f" ({one.reason})" if one.reason else ""
     state = one.state.replace("_", " ")
-    return f"roll-out {one.id}: {model.kind} release {model.release}, stage {one.stage + 1} of {len(one.stages)}, {state}{reason}"
+    return displayable(
+        f"roll-out {one.id}: {model.kind} release {model.release}, stage {one.stage + 1} of {len(one.stages)}, {state}{reason}"
+    )
 
 
 @rollout.command(cls=Command)

@@ -24,7 +24,7 @@ def serve(settings: Settings, migrate: bool) -> None:
     from maskedge_fleet.database.engine import open_engine
 
     from .parts import Parts
-    from .preparation import FIRST_TOKEN, check_database, create_first_token
+    from .preparation import check_database, create_first_token
 
     if not settings.broker.url:
         raise UsageError("no broker is set: give --broker mqtt://HOST:PORT, or url in [broker] of fleet.toml.")
@@ -34,10 +34,8 @@ def serve(settings: Settings, migrate: bool) -> None:
     check_database(engine, update=migrate)
     server = WebServer(create_app(engine, settings), settings.server)
     parts = Parts(engine, settings, stop)
-    secret = create_first_token(engine)
     click.echo(f"page and API: {server.url}")
-    if secret is not None:
-        click.echo(f"token {FIRST_TOKEN!r}, shown only now: {secret}")
+    create_first_token(engine)
     parts.start()
     server.run(stop)
     parts.join()

@@ -21,7 +21,7 @@ from maskedge_fleet.database.tables import Token
 from maskedge_fleet.settings import Settings
 
 from .options import settings_options
-from .preparation import check_database
+from .preparation import check_database, print_token
 
 
 @click.group(cls=CommandGroup)
@@ -40,7 +40,7 @@ def create(settings: Settings, name: str, role: str, days: float | None) -> None
         secret = create_token(session, name, role, days=days)
         record(session, COMMAND_LINE, "token.create", name, {"role": role, "days": days})
         session.commit()
-    click.echo(secret)
+        print_token(session, secret, secret)
 
 
 @token.command("list", cls=Command)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from maskedge.errors import OutputError, UsageError
-from maskedge.support.text import displayable
+from maskedge.support.text import displayable, is_utf8
 
 POOL_SIZE = 5
 _LOCK_TIMEOUT_S = 30
@@ -25,7 +25,10 @@ _POSTGRESQL = {
     "tcp_user_timeout": 20_000,
     "application_name": "edge-fleet",
     "options": "-c timezone=UTC",
+    # Without it, a database of the encoding SQL_ASCII returns bytes instead of text.
+    "client_encoding": "utf8",
 }
+_ENCODING = "UTF8"
 
 
 def open_engine(url: str, *, create: bool = True) -> Engine:
@@ -40,16 +43,20 @@ def open_engine(url: str, *, create: bool = True) -> Engine:
         UsageError: The URL has another form, or names another kind of database.
         OutputError: The file of SQLite is missing and is not created.
     """
+    if not is_utf8(url):
+        raise UsageError("the URL of the database is not UTF-8, so no database can be opened by it (--database).")
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
         raise UsageError(
             "a database is given as sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE (--database)."
         ) from error
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername == "postgresql+psycopg":
-        return create_engine(parsed, pool_size=POOL_SIZE, pool_pre_ping=True, connect_args=_POSTGRESQL)
+        engine = create_engine(parsed, pool_size=POOL_SIZE, pool_pre_ping=True, connect_args=_POSTGRESQL)
+        event.listen(engine, "connect", _check_encoding)
+        return engine
     if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
         raise UsageError(f"the database {parsed.drivername} is not supported: use sqlite or postgresql+psycopg (--database).")
     if not parsed.database or parsed.database == ":memory:":
@@ -73,6 +80,26 @@ def open_engine(url: str, *, create: bool = True) -> Engine:
             connection.execute(f"PRAGMA {pragma}")
 
     return engine
+
+
+def _check_encoding(connection: Any, _: object) -> None:
+    """Refuse a database that cannot store names of any script.
+
+    Raises:
+        OutputError: It has another encoding than UTF-8.
+    """
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding not in (None, _ENCODING):
+        raise OutputError(
+            f"the database {displayable(connection.info.dbname)} has the encoding {encoding}, and edge-fleet needs {_ENCODING}: "
+            f"create it with createdb --encoding {_ENCODING} --template template0."
+        )
+
+
+def shown_url(engine: Engine) -> str:
+    """Return the URL of a database for messages, without passwords."""
+    secret = [name for name in engine.url.query if "password" in name or "secret" in name]
+    return engine.url.difference_update_query(secret).render_as_string()
 
 
 def _is_missing(file: Path) -> bool:

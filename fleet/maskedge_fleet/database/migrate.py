@@ -8,10 +8,14 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from maskedge.errors import OutputError
+from maskedge.errors import OutputError, UsageError
+from maskedge.settings import shown
+
+from .engine import shown_url
 
 
 class DatabaseUnreachableError(OutputError):
@@ -53,15 +57,23 @@ def migrate(engine: Engine, revision: str = "head") -> None:
         revision: Revision of Alembic; `head` for the newest, `base` for an empty database.
 
     Raises:
+        UsageError: There is no such revision.
         OutputError: The database cannot be reached, or was made by a newer version of the program.
     """
     check_known(engine)
     config = _config(engine)
     try:
+        if not revision:
+            raise CommandError("")
         if revision in ("head", newest_revision()) or current_revision(engine) is None:
             command.upgrade(config, revision)
         else:
             command.downgrade(config, revision)
+    except CommandError as error:
+        raise UsageError(
+            f"the tables cannot be changed to the revision {shown(revision)}: "
+            f"use head, base, or a number up to {newest_revision()} (--revision)."
+        ) from error
     except SQLAlchemyError as error:
         raise unreachable(engine, error) from error
 
@@ -92,6 +104,4 @@ def check_current(engine: Engine) -> None:
 def unreachable(engine: Engine, error: Exception) -> DatabaseUnreachableError:
     """Return the error for a database that cannot be used. It contains no password."""
     reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-    return DatabaseUnreachableError(
-        f"the database {engine.url.render_as_string()} cannot be used ({reason:.200}): check --database."
-    )
+    return DatabaseUnreachableError(f"the database {shown_url(engine)} cannot be used ({reason:.200}): check --database.")

@@ -28,6 +28,11 @@ EARLIEST = datetime(2020, 1, 1, tzinfo=timezone.utc)
 FUTURE = timedelta(days=1)
 """How far the clock of a device may be ahead."""
 _MOST_PEOPLE, _MOST_SECONDS = 1_000_000, 1e6
+_MOST_LEVELS = 50
+"""How deep a message may be nested. What reads it from the database later can take about 250 levels."""
+_MOST_INTEGER = 2**63
+_LARGE = re.compile(r"\d{19}|[eE]\+?\d{3}")
+"""What a number has that may be too large. Most messages have none, and need no closer look."""
 _ID = re.compile(r'^\s*\{\s*"id"\s*:\s*"([0-9a-f]{8}-[1-9][0-9]{0,17})"')
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 """The escape of NUL, not after a backslash that is escaped itself."""
@@ -201,9 +206,28 @@ def _object(raw: RawMessage) -> dict[str, Any]:
         raise _RefusedError("it is not a JSON object")
     if "\\u0000" in text and _NUL.search(text):
         raise _RefusedError("a text contains the character NUL")
+    if _LARGE.search(text) or text.count("[") + text.count("{") > _MOST_LEVELS:
+        _check_values(content, 1)
+    if "\\ud" in text.lower():
+        content = read_json(to_json_text(content))  # lone surrogates
     if content.get("protocol", PROTOCOL) != PROTOCOL:
         raise _RefusedError(f"its protocol is {content['protocol']!r:.40}: this server knows {PROTOCOL}")
-    return content
+    checked: dict[str, Any] = content
+    return checked
+
+
+def _check_values(value: Any, level: int) -> None:
+    """Refuse what JSON can express, but neither the database nor the API."""
+    if isinstance(value, dict | list):
+        if level > _MOST_LEVELS:
+            raise _RefusedError(f"it is nested more than {_MOST_LEVELS} levels deep")
+        for inner in value.values() if isinstance(value, dict) else value:
+            _check_values(inner, level + 1)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise _RefusedError("a number in it is too large")
+    elif isinstance(value, int) and not -_MOST_INTEGER <= value < _MOST_INTEGER:
+        raise _RefusedError("a number in it is too large")
 
 
 def to_json_text(value: Any) -> str:
@@ -326,6 +350,9 @@ def _state(raw: RawMessage, place: Place, content: Mapping[str, Any]) -> Parsed:
 def _answer(raw: RawMessage, place: Place, content: Mapping[str, Any]) -> Parsed:
     if _text(content, "status", 16) not in ("done", "refused", "failed", "progress"):
         raise _RefusedError("status is not done, refused, failed or progress")
+    for key in ("stage", "sentence", "time"):
+        if content.get(key) is not None and not isinstance(content[key], str):
+            raise _RefusedError(f"{key} is not a text")
     return Parsed(raw, place, ANSWER, content, raw.received, _text(content, "id", 36))
 
 

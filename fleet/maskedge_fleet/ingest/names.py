@@ -33,7 +33,7 @@ class Names:
     """
 
     def __init__(self) -> None:
-        self._devices: dict[str, int] = {}
+        self._devices: dict[str, tuple[int, datetime]] = {}  # the number, and when the row was created
         self._cameras: dict[tuple[str, str], int] = {}
         self._series: dict[SeriesKey, int] = {}
 
@@ -45,14 +45,29 @@ class Names:
 
     def device(self, place: Place) -> int:
         """Return the number of a device that was found or created."""
-        return self._devices[place.device]
+        return self._devices[place.device][0]
 
     def camera(self, place: Place) -> int:
         """Return the number of a camera that was found or created."""
         return self._cameras[place.device, place.camera]
 
-    def add_devices(self, connection: Connection, places: Iterable[Place], now: datetime) -> None:
-        """Find or create the devices."""
+    def forget_removed(self, connection: Connection, places: Iterable[Place]) -> bool:
+        """Forget all numbers if one of these devices was removed since. Return True in that case.
+
+        SQLite gives the number of a removed device to the next one, so the name is compared too.
+        """
+        known = {place.device: self._devices[place.device] for place in places if place.device in self._devices}
+        for names in _slices(sorted(known)):
+            numbers = [known[name][0] for name in names]
+            rows = connection.execute(select(Device.name, Device.id, Device.created).where(Device.id.in_(numbers)))
+            if len({row.name for row in rows if known.get(row.name) == (row.id, row.created)}) < len(names):
+                self.clear()
+                return True
+        return False
+
+    def add_devices(self, connection: Connection, places: Iterable[Place], now: datetime) -> set[str]:
+        """Find or create the devices. Return the names of those that are new."""
+        new: set[str] = set()
         wanted = {place.device: place for place in places if place.device not in self._devices}
         # All processes create rows in the same order, so that none waits for another one in a circle.
         for names in _slices(sorted(wanted)):
@@ -64,10 +79,12 @@ class Names:
             )
             if len(known) < len(names):
                 self._find_devices(connection, names)
+                new.update(set(names) - known)
+        return new
 
     def _find_devices(self, connection: Connection, names: Sequence[str]) -> set[str]:
-        found = connection.execute(select(Device.name, Device.id).where(Device.name.in_(names))).all()
-        self._devices.update((row.name, row.id) for row in found)
+        found = connection.execute(select(Device.name, Device.id, Device.created).where(Device.name.in_(names))).all()
+        self._devices.update((row.name, (row.id, row.created)) for row in found)
         return {row.name for row in found}
 
     def add_cameras(self, connection: Connection, places: Iterable[Place]) -> None:
@@ -76,7 +93,7 @@ class Names:
         for keys in _slices(sorted(wanted)):
             known = self.find_cameras(connection, [wanted[key] for key in keys])
             rows = [
-                {"device_id": self._devices[key[0]], "name": key[1], "prefix": wanted[key].prefix}
+                {"device_id": self._devices[key[0]][0], "name": key[1], "prefix": wanted[key].prefix}
                 for key in keys
                 if key not in known
             ]
@@ -86,7 +103,7 @@ class Names:
 
     def find_cameras(self, connection: Connection, places: Sequence[Place]) -> set[tuple[str, str]]:
         """Find cameras of devices that were found or created. Return device and name of all cameras of these devices."""
-        devices = {self._devices[place.device]: place.device for place in places}
+        devices = {self.device(place): place.device for place in places}
         rows = connection.execute(select(Camera.device_id, Camera.name, Camera.id).where(Camera.device_id.in_(devices))).all()
         found = {(devices[row.device_id], row.name): row.id for row in rows}
         self._cameras.update(found)

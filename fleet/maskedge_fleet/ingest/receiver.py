@@ -9,13 +9,13 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from .broker import BrokerSettings, make_client
 from .messages import KEPT_BYTES, MAX_PICTURE_BYTES, RawMessage
-from .topics import subscriptions
+from .topics import state_topics, subscriptions
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -41,6 +41,9 @@ _STABLE_S = 2.0
 _SHORT_CONNECTIONS = 3
 _ANSWER_TIMEOUT_S = 10.0
 _CLOSE_S = 2.0
+_MOST_ASKED = 100
+_ASKED_S = 5.0
+"""Seconds in which the broker sends what it retains of a device."""
 
 
 class Receiver:
@@ -78,11 +81,13 @@ class Receiver:
         self._finished: deque[tuple[Sequence[tuple[str, str]], Sequence[RawMessage]]] = deque()
         self._stop = threading.Event()
         self._error: Exception | None = None
+        self._wanted: deque[str] = deque()
         # Used on the thread of the connection only.
         self._connection = 0
         self._connected = self._is_refused = self._left_out = False
         self._problem: str | None = None
         self._arrived = 0
+        self._asked: deque[tuple[float, list[str]]] = deque()
         self._thread = threading.Thread(target=self._run_safely, name="ingest-mqtt", daemon=True)
 
     def start(self) -> None:
@@ -120,6 +125,10 @@ class Receiver:
             confirmations: Topics and payloads.
         """
         self._finished.append((confirmations, messages))
+
+    def ask_for_states(self, devices: Iterable[str]) -> None:
+        """Ask the broker for the state and availability of devices that it has sent already."""
+        self._wanted.extend(devices)
 
     def close(self) -> None:
         """Send what `finish` got, and disconnect. The broker keeps the session."""
@@ -182,6 +191,7 @@ class Receiver:
                 self._problem = None
                 _log.info("the broker %s is back.", self._address)
             self._send()
+            self._ask()
             if self._stop.is_set() or (self._left_out and not self._queue and not self._finished):
                 self._leave()
                 return now - since
@@ -200,6 +210,19 @@ class Receiver:
                 # The numbers of an earlier connection may have another meaning now.
                 if message.number and message.connection == self._connection:
                     self._client.ack(message.number, 1)
+
+    def _ask(self) -> None:
+        """Subscribe for a while to the topics of single devices: the broker sends what it retains at a subscription."""
+        now = time.monotonic()
+        if self._wanted:
+            from paho.mqtt.subscribeoptions import SubscribeOptions
+
+            devices = [self._wanted.popleft() for _ in range(min(_MOST_ASKED, len(self._wanted)))]
+            topics = [topic for device in devices for topic in state_topics(self._root, device)]
+            self._client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in topics])
+            self._asked.append((now + _ASKED_S, topics))
+        if self._asked and self._asked[0][0] <= now:
+            self._client.unsubscribe(self._asked.popleft()[1])
 
     def _leave(self) -> None:
         """Disconnect after what is under way was sent."""

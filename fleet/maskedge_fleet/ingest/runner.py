@@ -63,6 +63,8 @@ class IngestSettings:
             raise UsageError(
                 "the first part of all topics is a text such as maskedge, without '#', '+' and '/' at an end (--root)."
             )
+        if not self.client_id:
+            raise UsageError("the name of the session at the broker is empty: give --client-id a name, or leave it out.")
         if not self.broker.url:
             raise UsageError("no broker is set: give --broker mqtt://HOST:PORT, or url in [broker] of fleet.toml.")
 
@@ -120,6 +122,8 @@ def run_ingest(settings: IngestSettings, stop: threading.Event) -> None:
                 break
             if messages:
                 receiver.finish(messages, confirmations(parsed))
+            if devices := writer.take_without_state():
+                receiver.ask_for_states(devices)
     finally:
         if started:
             receiver.close()

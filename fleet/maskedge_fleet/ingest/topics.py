@@ -44,6 +44,11 @@ def subscriptions(root: str) -> tuple[list[str], list[str]]:
     return [f"$share/{SHARED_GROUP}/{root}/{topic}" for topic in SHARED], [f"{root}/{topic}" for topic in OWN]
 
 
+def state_topics(root: str, device: str) -> list[str]:
+    """Return the filters of the retained topics of a device and its cameras."""
+    return [f"{root}/{device}/{topic.removeprefix('+/')}" for topic in OWN]
+
+
 def split_topic(topic: str, root: str, payload: bytes) -> tuple[str, Place]:
     """Return the kind of a message, and its camera.
 
@@ -63,6 +68,8 @@ def split_topic(topic: str, root: str, payload: bytes) -> tuple[str, Place]:
     for part in parts:
         if not part or len(part) > LONGEST_NAME:
             raise TopicError(f"a name in the topic is empty or has more than {LONGEST_NAME} characters")
+        if part in (".", ".."):
+            raise TopicError("a name in the topic is '.' or '..', which no address of the page can contain")
         if not part.isprintable():
             raise TopicError("a name in the topic contains a character that cannot be shown")
     device, kind = parts[0], parts[-1]

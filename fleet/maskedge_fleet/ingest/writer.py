@@ -124,6 +124,15 @@ class Writer:
         self._names = Names()
         self._seen: dict[tuple[str, int], datetime] = {}
         self._limit = RejectLimit()
+        self._without_state: set[str] = set()
+
+    def take_without_state(self) -> set[str]:
+        """Return, once, the devices that were created by a message other than their state and availability.
+
+        A device that was removed while it was connected sends neither of them again by itself.
+        """
+        found, self._without_state = self._without_state, set()
+        return found
 
     def write(self, messages: Sequence[Parsed | Refused]) -> None:
         """Write messages. One that the database does not accept becomes a reject.
@@ -150,7 +159,8 @@ class Writer:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 with begin_write(self._engine) as connection:
-                    _Transaction(connection, self._names, self._seen, self._limit).write(messages)
+                    transaction = _Transaction(connection, self._names, self._seen, self._limit)
+                    transaction.write(messages)
             except _POISON as error:
                 self._names.clear()
                 self._seen.clear()
@@ -161,6 +171,7 @@ class Writer:
                 if _is_away(error):
                     raise DatabaseAwayError(_reason(error)) from error
                 return error
+            self._without_state |= transaction.without_state
             return None
         raise AssertionError
 
@@ -173,9 +184,10 @@ class _Transaction:
         self._names = names
         self._seen = seen
         self._limit = limit
+        self.without_state: set[str] = set()
 
     def write(self, messages: Sequence[Parsed | Refused]) -> None:
-        """Write the messages."""
+        """Write the messages. `without_state` are then the devices that were created without a state."""
         of_kind: dict[str, list[Parsed]] = defaultdict(list)
         rejects = []
         for message in messages:
@@ -215,7 +227,13 @@ class _Transaction:
     def _find_names(self, of_kind: dict[str, list[Parsed]]) -> None:
         every = [message for group in of_kind.values() for message in group]
         if every:
-            self._names.add_devices(self._connection, (message.place for message in every), every[0].raw.received)
+            places = [message.place for message in every]
+            is_stale = self._names.forget_removed(self._connection, places)
+            new = self._names.add_devices(self._connection, places, every[0].raw.received)
+            if is_stale or new:
+                self._seen.clear()  # a new device may have the number of a removed one
+            reported = {message.place.device for kind in (STATE, AVAILABILITY) for message in of_kind[kind]}
+            self.without_state = new - reported
             self._names.add_cameras(
                 self._connection, (message.place for kind in (EVENTS, STATISTICS, STATE) for message in of_kind[kind])
             )

@@ -91,11 +91,14 @@ def _devices_of(session: Session, scope: Mapping[str, Any]) -> dict[str, int]:
     unknown = next((key for key in scope if key not in _SCOPES), None)
     if unknown is not None:
         raise UsageError(f"the scope has no {shown(unknown)}: use {', '.join(_SCOPES)}.")
+    for key in ("site", "group"):
+        if key in scope and not (isinstance(scope[key], str) and scope[key].isprintable()):
+            raise UsageError(f"{key} of the scope is the name of a {key}, got {shown(scope[key])}.")
     query = select(Device.name, Device.id)
     if "site" in scope:
-        query = query.join(Site).where(Site.name == str(scope["site"]))
+        query = query.join(Site).where(Site.name == scope["site"])
     if "group" in scope:
-        query = query.where(Device.group == str(scope["group"]))
+        query = query.where(Device.group == scope["group"])
     found = {row.name: row.id for row in session.execute(query)}
     if "devices" not in scope:
         return found
@@ -114,7 +117,7 @@ def find_rollout(session: Session, number: int) -> Rollout:
     Raises:
         UsageError: There is none of this number.
     """
-    rollout = session.get(Rollout, number)
+    rollout = session.get(Rollout, number) if 0 < number < 2**31 else None
     if rollout is None:
         raise UsageError(f"there is no roll-out {number}.")
     return rollout

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from maskedge.events import OUTPUT_LOST, SOURCE_LOST
 from maskedge_fleet.database.tables import Camera, Event, MinuteCounts, Series, Statistics
 
 _ERRORS = (SOURCE_LOST, OUTPUT_LOST)
+_MOST = 1e15
 
 
 @dataclass
@@ -124,8 +126,9 @@ def _add_faces(session: Session, found: dict[int, Measures], part: list[int], st
 
 def _add_statistics(session: Session, found: dict[int, Measures], part: list[int], start: datetime, end: datetime) -> None:
     content = Statistics.content
-    latency = content["rate", "latency_ms", "total", "p50"].as_float()
-    captured, dropped = (content["counters", name].as_integer() for name in ("captured", "dropped"))
+    dialect = session.get_bind().dialect.name
+    latency = _number(content["rate", "latency_ms", "total", "p50"], dialect)
+    captured, dropped = (_number(content["counters", name], dialect) for name in ("captured", "dropped"))
     run = content["started"].as_string()
     # The counters of a run rise from 0, so the frames of a span are the differences of each run.
     query = (
@@ -146,6 +149,17 @@ def _add_statistics(session: Session, found: dict[int, Measures], part: list[int
         own.latency_ms += float(total or 0.0)
         own.captured += int(frames or 0)
         own.dropped += int(lost or 0)
+
+
+def _number(value: Any, dialect: str) -> Any:
+    """Return an expression of a number that a device has sent; NULL for a value that is none, or absurd.
+
+    PostgreSQL would end the query at the first one that it cannot convert, and with it all roll-outs.
+    """
+    number = value.as_float()
+    is_number = func.jsonb_typeof(value) == "number" if dialect == "postgresql" else func.json_type(value).in_(("integer", "real"))
+    # Nested, because the parts of an AND are evaluated in any order.
+    return case((is_number, case((number.between(0, _MOST), number))))
 
 
 def _add_errors(session: Session, found: dict[int, Measures], part: list[int], start: datetime, end: datetime) -> None:

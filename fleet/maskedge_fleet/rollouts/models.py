@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 MOST_BYTES = 64 * 1024 * 1024
 """Maximum size of a model file in bytes, as on a device."""
 MOST_SIGNATURE_BYTES = 4096
+_DIGITS = re.compile(r"[0-9a-f]{1,64}")
 DOWNLOAD_S = 3600
 """Seconds that a download may take after the command has expired."""
 
@@ -154,9 +156,11 @@ def find_model(session: Session, key: str | int) -> Model:
     """
     if isinstance(key, int):
         found = [model for model in [session.get(Model, key)] if model is not None]
+    elif not _DIGITS.fullmatch(key):
+        found = []
     else:
         found = list(session.scalars(select(Model).where(Model.sha256.startswith(key, autoescape=True)).limit(2)))
-    if not found or key == "":
+    if not found:
         raise UsageError(f"there is no model {shown(key)}: GET /api/v1/models lists them.")
     if len(found) > 1:
         raise UsageError(f"several models begin with {shown(key)}: give more digits.")

@@ -62,7 +62,7 @@ def read_limits(content: Mapping[str, Any]) -> Limits:
             raise UsageError(f"there is no limit {shown(name)}: use {', '.join(sorted(known))}.")
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise UsageError(f"the limit {name} is a number, got {shown(value)}.")
-    return Limits(**{name: float(value) for name, value in content.items()})
+    return Limits(**content)
 
 
 def read_stages(content: Sequence[Any]) -> list[dict[str, Any]]:

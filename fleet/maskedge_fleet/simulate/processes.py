@@ -78,15 +78,15 @@ def simulate(plan: Plan, started: threading.Event | None = None) -> Totals:
     stop = context.Event()
     ends: list[Connection] = []
     processes = []
-    for part in plan.parts:
-        ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=_run_part, args=(plan, part, stop, theirs), daemon=True)
-        process.start()
-        theirs.close()
-        ends.append(ours)
-        processes.append(process)
     try:
         with _signals(stop):
+            for part in plan.parts:
+                ours, theirs = context.Pipe(duplex=False)
+                process = context.Process(target=_run_part, args=(plan, part, stop, theirs), daemon=True)
+                process.start()
+                theirs.close()
+                ends.append(ours)
+                processes.append(process)
             for end in ends:
                 _receive(end, _READY_S)
             if started is not None:

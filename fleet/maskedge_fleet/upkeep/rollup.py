@@ -14,18 +14,23 @@ ROLLUP_LOCK = 7307
 """PostgreSQL's lock that one process holds while it sums."""
 HOURS_AT_ONCE = 1000
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
+_MOST_PEOPLE = 2**31 - 1
+"""Largest number of people in an hour or a day."""
 
 
 def _sum(target: str, source: str) -> Bulk:
     """Return a statement that sums rows of `source` in spans of time (series, start, end)."""
     names = ", ".join(f'"{name}"' for name in COUNT_COLUMNS)
-    sums = ", ".join(f'sum(m."{name}")' for name in COUNT_COLUMNS)
+    every = {name: f'sum(m."{name}")' for name in COUNT_COLUMNS}
+    sums = ", ".join(every.values())
+    # PostgreSQL's integers end there. Absurd counts of one device must not hold up the sums of the others.
+    bounded = ", ".join(one if name.endswith("_s") else f"least({one}, {_MOST_PEOPLE})" for name, one in every.items())
     changes = ", ".join(f'"{name}" = excluded."{name}"' for name in COUNT_COLUMNS)
     conflict = f"ON CONFLICT (start, series_id) DO UPDATE SET {changes}"
     insert = f"INSERT INTO {target} (series_id, start, {names})"
     return Bulk(
         {"series_id": "integer", "start": "timestamptz", "stop": "timestamptz"},
-        f"{insert} SELECT r.series_id, r.start, {sums} FROM {{rows}} JOIN {source} AS m "  # noqa: S608  (names of this program)
+        f"{insert} SELECT r.series_id, r.start, {bounded} FROM {{rows}} JOIN {source} AS m "  # noqa: S608  (names of this program)
         f"ON m.series_id = r.series_id AND m.start >= r.start AND m.start < r.stop GROUP BY r.series_id, r.start {conflict}",
         f"{insert} SELECT :series_id, :start, {sums} FROM {source} AS m "  # noqa: S608
         f"WHERE m.series_id = :series_id AND m.start >= :start AND m.start < :stop GROUP BY m.series_id {conflict}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -120,6 +121,10 @@ def test_attributes_given_by_hand_are_joined_by_box(command, labelled: Path, tmp
     (row,) = json.loads((tmp_path / "r.json").read_text())["rows"]
     groups = {(group["attribute"], group["group"]): group["two_labels"]["faces"] for group in row["groups"]}
     assert groups["by hand: glasses", "yes"] == groups["by hand: skin", "dark"] == 1
+    shutil.copytree(labelled, tmp_path / "copy")
+    twice = collect_pictures([labelled / "scenes.csv", tmp_path / "copy" / "scenes.csv"])
+    with pytest.raises(UsageError, match=r"given\.csv may mean 2 pictures"):
+        measure_attributes(twice, [Scorer("cnn")], given=given)
     given.write_text(given.read_text().replace(name, "other.png"))
     with pytest.raises(UsageError, match=r"names other\.png, which is not among the measured pictures"):
         measure_attributes(collect_pictures([labelled / "scenes.csv"]), [Scorer("cnn")], given=given)

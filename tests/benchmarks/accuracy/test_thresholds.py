@@ -126,6 +126,9 @@ def test_reviewed_labels_replace_those_of_the_same_boxes(labelled: Path, tmp_pat
     (tmp_path / "other.csv").write_text(HEADER + f"other.png,1,1,9,9,{label}\n")
     with pytest.raises(UsageError, match="has no box of the measured pictures"):
         relabel_boxes({name: []}, tmp_path / "other.csv")
+    shutil.copytree(labelled, tmp_path / "copy")
+    with pytest.raises(UsageError, match=r"right\.csv may mean 2 pictures"):
+        collect_pictures([labelled / "scenes.csv", tmp_path / "copy" / "scenes.csv"], relabel=tmp_path / "right.csv")
 
 
 def test_the_command_writes_a_report_that_edge_bench_reads(command, labelled: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

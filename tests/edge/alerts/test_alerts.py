@@ -31,7 +31,8 @@ from maskedge.sinks.retention import Retention, prune
 from maskedge.sinks.snapshots import SnapshotsConfig, SnapshotStore
 from maskedge.zones import Zones
 
-ZONES = Zones.parse(["left=0,0 0.5,0 0.5,1 0,1"])
+TEXTS = ["left=0,0 0.5,0 0.5,1 0,1"]
+ZONES = Zones.parse(TEXTS)
 WAITS = (0.05, 0.05, 0.05)
 
 
@@ -99,6 +100,46 @@ def test_the_time_without_a_camera_counts_for_no_alert(
     assert [change.event.kind for changes in found for change in changes] == kinds
 
 
+def test_alerts_of_rules_that_stay_the_same_go_on_after_a_reload() -> None:
+    first = rule("too_many_people", name="stays", threshold=0, zone="left", cooldown=10.0)
+    second, third = replace(first, name="changes"), replace(first, name="goes")
+    engine = AlertEngine([first, second, third], ZONES, "0")
+    assert [change.rule.name for change in engine.observe(answer(0, "m"))] == ["stays", "changes", "goes"]
+    engine.observe(answer(4, "m"))
+    following = AlertEngine([replace(second, threshold=5), first], Zones.parse(["right=1,0 1,1 0.5,1", *TEXTS]), "0")
+    ended = engine.hand_over(following)
+    assert [(change.rule.name, change.event.kind, change.event.details["lasted_s"]) for change in ended] == [
+        ("changes", ALERT_ENDED, 4.0),
+        ("goes", ALERT_ENDED, 4.0),
+    ]
+    assert [active["rule"] for active in following.active()] == ["stays"]
+    # It neither begins again nor forgets its beginning and its cooldown.
+    assert following.observe(answer(5, "m")) == []
+    ((_, event),) = following.observe(answer(6.5))
+    assert (event.kind, event.details["lasted_s"]) == (ALERT_ENDED, 6.5)
+    assert following.observe(answer(8, "m")) == []
+    # Another zone of the same name is another rule.
+    following.observe(answer(11, "m"))
+    moved = AlertEngine([first], Zones.parse(["left=0,0 0.4,0 0.4,1 0,1"]), "0")
+    assert [change.rule.name for change in following.hand_over(moved)] == ["stays"]
+    assert [change.event.kind for change in moved.observe(answer(12, "m"))] == [ALERT]
+    assert [change.event.kind for change in moved.hand_over(None)] == [ALERT_ENDED]
+
+
+def test_a_reload_while_the_camera_is_lost_keeps_it_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(100))
+    monkeypatch.setattr("maskedge.alerts.engine.time.perf_counter", lambda: float(next(clock)))
+    lost, added = rule("camera_lost"), rule("camera_lost", name="added", seconds=1.5)
+    engine = AlertEngine([lost], ZONES, "0")
+    assert [change.event.kind for change in engine.handle_event(Event(SOURCE_LOST, 1e9, "0", {}))] == [ALERT]
+    following = AlertEngine([lost, added], ZONES, "0")
+    assert engine.hand_over(following) == []
+    found = [(rule.name, event.kind) for _ in range(4) for rule, event in following.tick()]
+    assert found == [("added", ALERT)]
+    found = [(rule.name, event.kind) for rule, event in following.handle_event(Event(SOURCE_BACK, 1e9, "0", {}))]
+    assert found == [("rule one", ALERT_ENDED), ("added", ALERT_ENDED)]
+
+
 def test_too_many_people_and_zones() -> None:
     many = rule("too_many_people", threshold=2, zone="left")
     assert play(many, ["mm", "mmn", "mmn", "m", "m", "m", "m"]) == [
@@ -161,7 +202,8 @@ def test_memory_of_a_long_window_is_bounded() -> None:
     ("options", "complaint"),
     [
         ({"name": ""}, "needs a name"),
-        ({"name": "a/b"}, "needs a name"),
+        ({"name": "a/b"}, "needs a name of 60 letters, .* got 'a/b'"),
+        ({"name": "a" * 61}, "needs a name of 60 letters"),
         ({"when": "no_masks"}, "is unknown"),
         ({"actions": ("shell",)}, "is unknown"),
         ({"when": "no_mask_fraction"}, "needs a threshold"),
@@ -442,7 +484,7 @@ def test_snapshot_of_the_outgoing_picture(tmp_path: Path) -> None:
 
 
 def test_failed_storage_is_reported_once_and_retried(tmp_path: Path) -> None:
-    """The folder goes away and comes back."""
+    """A file takes the place of the folder. When it goes, the folder is created again."""
     shot = rule("camera_lost", actions=("snapshot", "clip"))
     folder = tmp_path / "pictures"
     clips = ClipSink(ClipsConfig(folder=folder, after=0))
@@ -451,13 +493,14 @@ def test_failed_storage_is_reported_once_and_retried(tmp_path: Path) -> None:
     )
     clips._writer._waits = (0.1,) * 100
     folder.rename(tmp_path / "away")
+    folder.touch()
     frame = answer(time.perf_counter())
     clips.write(frame)
     actions.perform(shot, EVENT, frame)
     lost = collected(actions, 2)
     assert {(one.kind, one.details["output"]) for one in lost} == {(OUTPUT_LOST, "snapshots"), (OUTPUT_LOST, "clips")}
-    assert all("cannot be written" in one.details["error"] for one in lost)
-    (tmp_path / "away").rename(folder)
+    assert all("cannot be created (File exists)" in one.details["error"] for one in lost)
+    folder.unlink()
     assert {one.kind for one in collected(actions, 2)} == {OUTPUT_BACK}
     assert len(list(folder.iterdir())) == 2
     actions.close()

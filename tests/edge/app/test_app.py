@@ -17,7 +17,7 @@ import pytest
 
 from helpers.support import METADATA, write_detector, write_model
 from maskedge import Face, MaskDetector
-from maskedge.errors import ModelError, SourceError, UsageError
+from maskedge.errors import ModelError, OutputError, SourceError, UsageError
 from maskedge.modelfile.contract import MODELS, default_model
 from maskedge.rendering.draw import _place, mosaics, pixelate
 from maskedge.rendering.jpeg import encode_jpeg
@@ -37,9 +37,10 @@ from streamlit.testing.v1 import AppTest
 from maskedge.app import charts, reports, video_job
 from maskedge.app import model_library as library
 from maskedge.app.results import DisplayOptions, event_line, preview_jpeg, table_rows
-from maskedge.app.server import check_port, live_endpoint
+from maskedge.app.server import check_port, is_loopback, live_endpoint
 from maskedge.app.stream import MAX_SESSIONS, SESSIONS, LiveSession, LiveSessions
 from maskedge.app.views import models
+from maskedge.app.widgets import plain
 
 CONFIDENT = Face((20.0, 20.0, 90.0, 100.0), "with_mask", 0.97, "with_mask", 0.97)
 DOUBTFUL = Face((300.4, 200.0, 330.0, 240.0), "without_mask", 0.55, "without_mask", 0.55)
@@ -146,7 +147,61 @@ def test_a_classifier_without_not_a_face_causes_a_notice(tmp_path: Path, monkeyp
     assert not page.run().info
     page.pills(key="try-detectors").set_value(["cnn"])
     page.selectbox(key="try-model").set_value(model).run()
-    assert [info.value for info in page.info] == [got["notice"]]
+    assert [info.value for info in page.info] == [plain(got["notice"])]
+
+
+def open_app(view: str | None = None, **state: object) -> AppTest:
+    """Return the first view of the app, or a view alone, after its first run."""
+    script = f"from maskedge.app.views.{view} import show\nshow()\n"
+    main = str(Path(video_job.__file__).with_name("main.py"))
+    page = AppTest.from_string(script) if view else AppTest.from_file(main)
+    for key, value in state.items():
+        page.session_state[key] = value
+    return page.run(timeout=60)
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        {"evaluations": 3},
+        {"evaluations": ["best"]},
+        {"evaluations": [{"name": "validation", "pictures": "ten"}]},
+        {"evaluations": [{"name": "a", "pictures": 1, "accuracy": 1}], "limits": [{}]},
+        {"curve": 3},
+        {"parameters": "many"},
+    ],
+)
+def test_a_card_of_another_program_breaks_only_its_own_part(tmp_path: Path, card: dict[str, object]) -> None:
+    file = write_model(tmp_path / "own.onnx", metadata={**METADATA, "maskedge.card": json.dumps(card)})
+    model = library.check_model("own.onnx", file.read_bytes())
+    page = open_app("models", models={model.digest: model})
+    assert not page.exception
+    assert page.error
+    assert all("own\\.onnx" in error.value and "cannot be shown" in error.value for error in page.error)
+    assert not any("maskedge\\-app" in error.value for error in page.error)
+    assert "own\\.onnx" in [one.value for one in page.subheader]
+
+
+def test_texts_of_a_model_load_no_picture_of_another_host(tmp_path: Path) -> None:
+    picture = "![x](http://evil.example/x.png)"
+    card = {"net": picture, "evaluations": [{"name": picture, "pictures": 1, "accuracy": 1}]}
+    file = write_model(tmp_path / "own.onnx", metadata={**METADATA, "maskedge.card": json.dumps(card)})
+    model = library.check_model(f"{picture}.onnx", file.read_bytes())
+    page = open_app("models", models={model.digest: model})
+    texts = [one.value for one in (*page.markdown, *page.subheader, *page.error, *page.caption)]
+    assert any("evil" in text for text in texts)
+    assert not any("![" in text for text in texts)
+
+
+def test_a_model_that_was_replaced_meanwhile_is_one_sentence(tmp_path: Path) -> None:
+    file = write_model(tmp_path / "own.onnx")
+    model = library.check_model("own.onnx", file.read_bytes(), file)
+    page = open_app(models={model.digest: model})
+    file.write_bytes(b"another file")
+    page.selectbox(key="try-model").select(model).run(timeout=60)
+    assert not page.exception
+    (error,) = page.error
+    assert error.value.startswith(plain(f"{file} is refused: it is not an ONNX model"))
 
 
 def test_refused_models_are_explained(tmp_path: Path) -> None:
@@ -232,6 +287,15 @@ def test_stopped_or_broken_videos_leave_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_full_disk_ends_a_video_with_its_own_remedy(bundled: library.ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OutputError("annotated.mp4 cannot be written: the frame before is kept.") from OSError(28, "No space left on device")
+
+    monkeypatch.setattr(video_job.VideoSink, "write", fail)
+    with pytest.raises(OutputError, match=r"^The annotated video of my\.mp4 cannot be stored .*\(No space left on device\)"):
+        video_job.annotate_video("my.mp4", None, library.build_detector(bundled, "haar"), DisplayOptions())
+
+
 def test_long_videos_are_bounded(bundled: library.ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(video_job, "MAX_FRAMES", 10)
     got = video_job.annotate_video("demo", None, library.build_detector(bundled, "haar", detect_every=5), DisplayOptions())
@@ -261,9 +325,11 @@ def test_live_session_detects_tracks_and_resets(bundled: library.ModelFile) -> N
             session.process(content)
 
 
-def post(token: str, *parts: bytes) -> tuple[int, dict[str, object]]:
-    """Return the status and body of the endpoint for a picture that arrives in parts."""
-    messages = [{"type": "http.request", "body": part, "more_body": True} for part in parts] + [{"type": "http.request"}]
+def post(token: str, *parts: bytes | None) -> tuple[int, dict[str, object]]:
+    """Return the status and body of the endpoint for a picture that arrives in parts. None: the client disconnects."""
+    messages = [
+        {"type": "http.disconnect"} if part is None else {"type": "http.request", "body": part, "more_body": True} for part in parts
+    ] + [{"type": "http.request"}]
 
     async def receive() -> dict[str, object]:
         return messages.pop(0)
@@ -282,6 +348,8 @@ def test_endpoint_bounds_and_refuses(bundled: library.ModelFile) -> None:
     assert post(token, b"no picture") == (400, {"error": "The picture is not a picture that OpenCV can decode, or is damaged."})
     assert post(token, *[bytes(600_000)] * 4) == (413, {"error": "The picture is larger than 2,000,000 bytes."})
     assert post("guessed", picture)[0] == 404
+    # A page that is closed while it sends leaves no traceback in the log.
+    assert post(token, picture[:1000], None)[0] == 400
 
 
 def two_heads(tile: int) -> Image:
@@ -354,6 +422,9 @@ def test_committed_reports_are_read() -> None:
     assert charts.speed_chart(kinds["speed"].speeds())["data"]["values"]
 
 
+LARGE_NUMBER = b'{"schema": "maskedge.compare/1", "rows": [{"name": "haar", "f1": 1, "milliseconds": 1' + 400 * b"0" + b"}]}"
+
+
 def test_foreign_reports_are_refused() -> None:
     for content, words in (
         (b"{", "is not a JSON file"),
@@ -362,6 +433,8 @@ def test_foreign_reports_are_refused() -> None:
         (b'{"schema": "maskedge.speed/3", "pipelines": []}', "has version 3 of maskedge.speed"),
         (b"[" * 100_000, "is not a JSON file"),
         (b'{"schema": "maskedge.speed/1", "pipelines": [{}]}', "is an incomplete report"),
+        (b'{"schema": "maskedge.speed/1", "pipelines": [], "facts": []}', "is an incomplete report"),
+        (LARGE_NUMBER, "is an incomplete report"),
         (b" " * (reports.MAX_BYTES + 1), "a report has 20 at most"),
     ):
         with pytest.raises(UsageError, match=words):
@@ -433,6 +506,15 @@ def test_taken_port_and_foreign_address_are_refused() -> None:
             check_port("127.0.0.1", taken.getsockname()[1])
     with pytest.raises(UsageError, match="cannot be served"):
         check_port("203.0.113.7", 8501)
+    for host, own in (
+        ("127.0.0.1", True),
+        ("127.0.0.2", True),
+        ("::1", True),
+        ("LOCALHOST", True),
+        ("0.0.0.0", False),  # noqa: S104
+        ("::", False),
+    ):
+        assert is_loopback(host) is own, host
     for host in ("a..b", "..", "a" * 100):
         with pytest.raises(UsageError, match=r"the host name is not valid\): choose another --port, or another --host"):
             check_port(host, 8501)

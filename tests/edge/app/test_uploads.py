@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import zlib
@@ -12,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from maskedge.errors import SourceError
+from maskedge.errors import OutputError, SourceError
 from maskedge.sources import demo
 from maskedge.types import Image
 
@@ -44,6 +45,10 @@ def test_content_determines_the_type() -> None:
     assert uploads.upload_kind("clip.jpg", b"\0\0\0\x18ftypmp42" + bytes(40)) == "video"
     assert uploads.upload_kind("clip", b"\x1aE\xdf\xa3" + bytes(40)) == "video"
     assert uploads.upload_kind("clip.avi", b"RIFF\0\0\0\0AVI LIST") == "video"
+    for suffix in (".jpg", ".png", ".webp", ".bmp"):
+        assert uploads.upload_kind("photo.mp4", encoded(demo.draw(200), suffix)[:64]) == "picture"
+    # An AVIF picture may have a general brand before its own, which HEIC pictures have too.
+    assert uploads.upload_kind("photo.avif", b"\0\0\0\x1cftypmif1\0\0\0\0mif1avif" + bytes(40)) == "picture"
     assert near(uploads.read_picture_upload("x.jpg", picture).image, demo.draw(200))
 
 
@@ -129,3 +134,36 @@ def test_private_file_is_private_and_goes() -> None:
     assert not path.parent.exists()
     assert os.sep not in path.name
     assert isinstance(path, Path)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("\u5199" * 100 + ".mp4", "\u5199" * 45 + ".mp4"),
+        ("clip\0.mp4", "clip.mp4"),
+        ("clip\ud800.mp4", "clip.mp4"),
+        ("..", "upload"),
+        ("..\\..", "upload"),
+        ("", "upload"),
+    ],
+)
+def test_private_file_has_a_name_that_the_disk_accepts(name: str, kept: str) -> None:
+    with uploads.private_file(name, b"content") as path:
+        assert path.read_bytes() == b"content"
+        assert path.name == kept
+
+
+def test_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full:
+        full.setattr(Path, "write_bytes", fail)
+        with pytest.raises(OutputError, match=r"^clip\.mp4 cannot be stored .* \(No space left on device\): free some space"):
+            uploads.private_file("clip.mp4", b"content").__enter__()
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "removed"))
+    with pytest.raises(OutputError, match=r"^clip\.mp4 cannot be stored .* \(No such file or directory\)"):
+        uploads.private_file("clip.mp4", b"content").__enter__()

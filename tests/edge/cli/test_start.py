@@ -57,3 +57,34 @@ def test_a_signal_during_the_imports_of_a_command_ends_with_its_code(command: st
         f"sys.meta_path.insert(0, Late())\n{command}()"
     )
     assert (done.returncode, done.stderr) == (128 + signal.Signals[name], "")
+
+
+def test_a_request_to_reload_before_the_configuration_is_read_ends_nothing() -> None:
+    done = run(
+        "import os, signal, sys\nfrom maskedge.cli import edge_run\n"
+        "class Late:\n    def find_spec(self, *_):\n"
+        "        os.kill(os.getpid(), signal.SIGHUP)\n        sys.meta_path.remove(self)\n"
+        "sys.meta_path.insert(0, Late())\nsys.argv = ['edge-run', '--version']\nedge_run()"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_at_the_very_end_does_not_replace_the_exit_code(name: str) -> None:
+    done = run(
+        "import atexit, os, signal, sys\nfrom maskedge.cli import edge_run\n"
+        f"atexit.register(os.kill, os.getpid(), signal.{name})\nsys.argv = ['edge-run', '--version']\nedge_run()"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_in_a_callback_of_the_import_system_prints_no_traceback(name: str) -> None:
+    done = run(
+        "import os, signal, sys, weakref\nfrom maskedge.cli.common import early_signal, end_on_signal\n"
+        "class Lock: pass\n"
+        "end_on_signal()\nlock = Lock()\n"
+        f"watched = weakref.ref(lock, lambda _: os.kill(os.getpid(), signal.{name}))\ndel lock\n"
+        "sys.exit(128 + (early_signal() or 0))"
+    )
+    assert (done.returncode, done.stderr) == (128 + signal.Signals[name], "")

@@ -90,3 +90,13 @@ def test_the_time_zone_is_that_of_the_device(monkeypatch: pytest.MonkeyPatch) ->
     for name in ("", "no/such/zone", "../../etc/passwd"):
         monkeypatch.setenv("TZ", name)
         assert datetime(2026, 1, 1, tzinfo=local_time_zone()).utcoffset() is not None
+
+
+def test_a_rule_in_tz_has_daylight_saving(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    zone = local_time_zone()
+    for start in (at("2026-03-28T00:00"), at("2026-10-24T00:00"), at("2026-07-01T00:00")):
+        assert bucket_edges(start, start + 3 * 86400, "day", zone) == bucket_edges(start, start + 3 * 86400, "day", BERLIN)
+    assert str(zone) == "CET-1CEST,M3.5.0,M10.5.0/3"
+    monkeypatch.setenv("TZ", "<+0545>-5:45")
+    assert datetime(2026, 1, 1, tzinfo=local_time_zone()).strftime("%z") == "+0545"

@@ -17,7 +17,7 @@ import pytest
 from helpers.streams import free_port, until
 from helpers.support import command_line, environment
 from helpers.web_run import Run
-from maskedge.history.records import Count, Series
+from maskedge.history.records import Count, Series, StoredEvent
 from maskedge.history.store import Store
 
 
@@ -71,6 +71,28 @@ def test_the_command_prints_a_table_from_the_file_of_the_configuration(path: Pat
         assert len(lines) in (6, 8), "three hours of two cameras, or parts of four"
     assert "no events in this range" in edge_run("history", "--file", path, "--events").stdout
     assert "door" in edge_run("history", MASKEDGE_HISTORY_FILE=str(path)).stdout
+
+
+def test_an_empty_answer_says_which_names_the_history_has(path: Path) -> None:
+    for option, words in (("--camera", "no camera 'dor'; its cameras: door, hall"), ("--zone", "no zone 'dor'; its zones: none")):
+        done = edge_run("history", "--file", path, option, "dor")
+        assert (done.returncode, done.stdout) == (0, "no counts in this range\n")
+        assert words in done.stderr
+    assert edge_run("history", "--file", path, "--zone", "*").stderr == ""
+    assert edge_run("history", "--file", path, "--camera", "door", "--to", "2001-01-01").stderr == ""
+
+
+def test_events_that_are_left_out_are_noted(tmp_path: Path) -> None:
+    store = Store(tmp_path / "history.sqlite3")
+    for number in range(1001):
+        store.add_event(StoredEvent(time.time() - number, "door", "alert", {}))
+    store.close()
+    done = edge_run("history", "--file", tmp_path / "history.sqlite3", "--events")
+    assert (done.returncode, done.stdout.count("\n")) == (0, 1001)
+    assert "only the newest 1000 events are shown" in done.stderr
+    done = edge_run("history", "--file", tmp_path / "history.sqlite3", "--events", "--zone", "till")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--events takes no --zone" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,8 @@ def test_the_table_for_a_terminal_has_a_line_for_each_row(path: Path) -> None:
         ({"from": "yesterday"}, "from is a time"),
         ({"to": "9" * 400}, "to is a time"),
         ({"from": "nan"}, "from is a time"),
+        ({"from": "2026"}, "from is a time"),
+        ({"from": "20261341"}, "from is a time"),
         ({"from": "9999-12-31"}, "from is a time"),
         ({"bucket": "fortnight"}, "bucket is one of"),
         ({"cam": "door"}, "not a field"),
@@ -146,7 +148,7 @@ def test_a_field_that_is_wrong_is_refused(fields: dict[str, str], words: str) ->
 
 
 def test_times_are_those_of_the_device_or_have_an_offset() -> None:
-    for text in ("2026-10-25", "2026-10-25T00:00", "2026-10-24T22:00Z", "2026-10-25T00:00+02:00", str(DAY)):
+    for text in ("2026-10-25", "20261025", "2026-10-25T00:00", "2026-10-24T22:00Z", "2026-10-25T00:00+02:00", str(DAY)):
         assert parse_request({"from": text}, BERLIN).start == DAY
     request = parse_request({}, now=DAY)
     assert (request.start, request.end) == (DAY - 86400, DAY)

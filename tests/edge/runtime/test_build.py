@@ -6,11 +6,13 @@ import contextlib
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
-from maskedge import UsageError
+from maskedge import Face, Frame, UsageError
 from maskedge.cli.run import _Run
 from maskedge.config import load_config
+from maskedge.results import FrameResult
 from maskedge.runtime.build import Run, build_run, open_detector
 from maskedge.runtime.loop import run
 from maskedge.sources import demo, open_source
@@ -43,6 +45,19 @@ def test_a_rule_for_a_label_that_no_face_gets_is_refused(tmp_path: Path) -> None
     file.write_text(RULES + 'labels = ["nobody"]\n')
     config = load_config(file, {}).config
     build_run(config, source, open_detector(config), [])
+    source.close()
+
+
+def test_an_action_that_a_rule_describes_but_does_not_name_is_a_warning(tmp_path: Path) -> None:
+    file = tmp_path / "edge.toml"
+    source = open_source("demo")
+    for actions, count in (("", 1), ('actions = ["event", "command"]', 0)):
+        file.write_text(f'{RULES}command = ["true"]\n{actions}\n')
+        config = load_config(file, {}).config
+        warnings = build_run(config, source, open_detector(config), []).warnings
+        assert warnings == count * [
+            "alert rule 'crowd' has command, but its actions lack it: add 'command' to actions, or remove command."
+        ]
     source.close()
 
 
@@ -108,6 +123,31 @@ def test_lines_are_refused_for_single_pictures(tmp_path: Path) -> None:
     source = open_source(str(tmp_path / "one.png"))
     with pytest.raises(UsageError, match="nobody moves in a single picture"):
         build_run(config, source, open_detector(config), [])
+    source.close()
+
+
+def test_an_alert_of_a_rule_that_a_reload_removes_ends(tmp_path: Path) -> None:
+    file, pictures = tmp_path / "edge.toml", tmp_path / "pictures"
+    told = f'command = ["/bin/sh", "-c", "cat >> {tmp_path}/told"]\nactions = ["event", "command", "snapshot"]\n'
+    folder = f'[snapshots]\nfolder = "{pictures}"\n'
+
+    def read(text: str):  # type: ignore[no-untyped-def]
+        file.write_text(text)
+        return load_config(file, {}).config
+
+    config = read(folder + RULES.replace("threshold = 3", "threshold = 0") + told)
+    source = open_source("demo")
+    built = build_run(config, source, open_detector(config), [])
+    face = Face((1.0, 1.0, 3.0, 3.0), "with_mask", 0.9, "with_mask", 0.9, 1)
+    assert built.context.alerts is not None
+    assert built.context.alerts.observe(FrameResult(Frame(np.zeros((9, 9, 3), np.uint8), 0, 0.0, 0.0, "0", 0.0), [face], {}))
+    changed, later = built.change(read("[snapshots]\nkeep = 7\n" + RULES.replace("crowd", "other")))
+    # The new actions have been opened with the new section.
+    assert (changed, later) == (["alerts", "snapshots.folder", "snapshots.keep"], [])
+    event = built.context.event_queue.get(timeout=5)
+    assert (event.kind, event.details["rule"], event.camera) == ("alert_ended", "crowd", "camera")
+    assert '"alert_ended"' in (tmp_path / "told").read_text()
+    assert built.change(read(RULES.replace("crowd", "other"))) == ([], ["snapshots.keep"])
     source.close()
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import errno
+import io
 import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -346,3 +349,39 @@ def test_no_number_and_no_letter_breaks_a_line(tmp_path: Path) -> None:
         assert (tmp_path / name).read_text(encoding="utf-8")
     (event,) = lines(tmp_path / "events.jsonl")
     assert (event["source"], event["faces"][0]["score"], event["latency_ms"]["total"]) == (odd.source, None, None)
+
+
+class SmallDisk(io.RawIOBase):
+    """Standard output on a disk with room for some bytes."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.content = room, b""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        part = bytes(data)[: self.room]
+        self.room -= len(part)
+        self.content += part
+        return len(part)
+
+
+@pytest.mark.parametrize("again", [True, False])
+@pytest.mark.parametrize("room", [0, 1, 50])
+def test_a_line_cut_off_on_standard_output_is_completed(room: int, again: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The queue tries the same frame again, unless it has dropped the frame in the meantime."""
+    disk = SmallDisk(room)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(disk)))
+    sink = EventSink("-", live=True)
+    for _ in range(2):
+        with pytest.raises(OutputError, match=r"standard output cannot be written \(No space left"):
+            sink.write(answer(0))
+        sink.reopen()
+    disk.room = 1 << 20
+    for index in (0, 1) if again else (1,):
+        sink.write(answer(index))
+    frames = [json.loads(line)["frame"] for line in disk.content.splitlines()]
+    assert frames == ([0, 1] if again or room else [1])

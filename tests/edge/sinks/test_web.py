@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -26,6 +27,7 @@ from maskedge.errors import OutputError, UsageError
 from maskedge.events import Event
 from maskedge.sinks.base import RunNames
 from maskedge.sinks.web.config import WebConfig, parse_address
+from maskedge.sinks.web.http import Response
 from maskedge.sinks.web.sink import WebSink
 
 
@@ -126,13 +128,52 @@ def test_a_client_that_reconnects_gets_missed_events() -> None:
         for track in range(5):
             run.sink.handle_event(Event("face_left", time.time(), "door", {"track": track}))
         until(lambda: b'kind="face_left"} 5' in run.get("/metrics")[2])
+        with run.open("/api/events?after=0&kinds=happening") as client:
+            third = read_until(client, b'"track": 4').split(b"id: ")[3].split(b"\n")[0]
         with socket.create_connection(run.address, timeout=10) as client:
-            client.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: 3\r\n\r\n")
+            client.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: %s\r\n\r\n" % third)
             content = read_until(client, b'"track": 4')
         assert b'"track": 2' not in content
         assert content.index(b'"track": 3') < content.index(b'"track": 4')
         assert run.get("/api/events?kinds=everything")[0] == 400
         assert run.get("/api/events?after=-1")[0] == 400
+
+
+def test_a_client_that_reconnects_after_a_restart_gets_every_event() -> None:
+    numbers = []
+    for _ in range(2):
+        with Run(frames=False) as run:
+            for track in range(3):
+                run.sink.handle_event(Event("face_left", time.time(), "door", {"track": track}))
+            until(lambda: b'kind="face_left"} 3' in run.get("/metrics")[2])
+            with run.open(f"/api/events?kinds=happening&after={numbers[-1] if numbers else 0}") as client:
+                content = read_until(client, b'"track": 2')
+            assert content.count(b'"track"') == 3
+            numbers += [int(part.split(b"\n")[0]) for part in content.split(b"id: ")[1:]]
+    assert numbers == sorted(set(numbers))
+
+
+def test_the_form_of_a_request_for_proxies_is_accepted(page: Run) -> None:
+    for host, code in ((b"localhost", b"200"), (b"evil.example", b"421")):
+        with socket.create_connection(page.address, timeout=10) as client:
+            client.sendall(b"GET http://%s/api/status HTTP/1.1\r\nHost: localhost\r\n\r\n" % host)
+            assert read_until(client, b"\r\n").split()[1] == code
+
+
+def test_too_many_open_files_are_one_sentence(caplog: pytest.LogCaptureFixture) -> None:
+    with Run(frames=False) as run:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 30, hard))
+        try:
+            with contextlib.ExitStack() as connections:
+                with contextlib.suppress(OSError):
+                    for _ in range(100):
+                        connections.enter_context(socket.create_connection(run.address, timeout=5))
+                until(lambda: any("accepts no more connections" in line for line in caplog.messages))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert run.get("/healthz")[0] == 503
+    assert len(caplog.messages) == 1
 
 
 def test_healthz_follows_the_camera() -> None:
@@ -330,6 +371,11 @@ def test_a_token_lets_in(tmp_path: Path) -> None:
         assert run.get("/api/status", Authorization="Basic !!!")[0] == 401
         assert run.get("/api/status", Authorization="Bearer wrong")[0] == 401
         until(lambda: run.get("/healthz")[0] == 200)
+    # The last letter ends with a byte that is a space in Latin-1.
+    latin = Run(frames=False, token="s3cret-\u00e0")  # noqa: S106
+    with latin as run, socket.create_connection(run.address, timeout=10) as client:
+        client.sendall("GET /api/status HTTP/1.1\r\nAuthorization: Bearer s3cret-\u00e0\r\n\r\n".encode())
+        assert client.recv(12)[9:] == b"200"
     with Run(frames=False, token="abc") as run:  # noqa: S106
         assert run.get("/metrics", Authorization="Bearer abc")[0] == 200
 
@@ -351,6 +397,21 @@ def test_a_slow_reader_delays_no_other_client() -> None:
             assert run.get("/healthz")[0] == 200
             # What waits for the slow one is bounded: its buffers and one picture, however many were made.
             until(lambda: quick.recv(65536) and run.metric("maskedge_web_slow_clients_total") == 1, 40)
+
+
+def test_a_large_answer_reaches_a_client_on_a_slow_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maskedge.sinks.web.server._SEND_TIMEOUT", 1.0)
+    with Run(frames=False) as run:
+        # The kernels of both sides hold some megabytes.
+        monkeypatch.setitem(run.sink._routes, "status", lambda request: Response(bytes(16_000_000)))
+        with run.open("/api/status") as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            got, started = 0, time.monotonic()
+            while part := client.recv(65536):
+                got += len(part)
+                time.sleep(0.015)
+        assert time.monotonic() - started > 2
+        assert got > 16_000_000
 
 
 def test_two_hundred_clients() -> None:

@@ -141,6 +141,13 @@ def test_a_picture_that_stays_the_same_is_no_camera(camera: HttpCamera) -> None:
     source.close()
 
 
+def test_a_small_picture_that_claims_many_pixels_is_not_decoded() -> None:
+    picture = cv2.imencode(".png", np.zeros((9000, 9000), np.uint8), [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
+    head = b"HTTP/1.0 200 OK\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(picture)
+    with serve_bytes(head + picture, 0.05) as port:
+        assert "a picture that cannot be decoded" in refusal(f"http://127.0.0.1:{port}/")
+
+
 def test_a_server_that_says_nothing_or_a_byte_a_second() -> None:
     with black_hole() as hole:
         sentence = refusal(f"http://127.0.0.1:{hole.getsockname()[1]}/", open_timeout=0.5)

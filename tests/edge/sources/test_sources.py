@@ -11,6 +11,7 @@ import pytest
 
 from helpers.streams import write_video
 from maskedge import SourceError, open_source
+from maskedge.sources import SourceConfig
 from maskedge.types import Image
 
 
@@ -181,3 +182,20 @@ def test_a_pattern_that_matches_videos_alone_says_so(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"\0\0\0\x18ftypisom")
     with pytest.raises(SourceError, match="matches 2 names, but no picture: give videos one by one"):
         open_source(f"{tmp_path}/*.mp4")
+
+
+@pytest.mark.parametrize("uri", ["file:~no-such-user/clip.mp4", "file://~no-such-user/clip.mp4"])
+def test_a_home_folder_that_does_not_exist_is_said(uri: str) -> None:
+    with pytest.raises(SourceError, match=r"~no-such-user/clip\.mp4 names a home folder that does not exist"):
+        open_source(uri)
+
+
+def test_a_video_that_is_deleted_while_it_loops_is_said(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mp4", 5)
+    source = open_source(SourceConfig(uri=str(path), loop=True))
+    frames = source.frames()
+    assert [next(frames).index for _ in range(7)] == list(range(7))
+    path.unlink()
+    with pytest.raises(SourceError, match="cannot be read"):
+        list(frames)
+    source.close()

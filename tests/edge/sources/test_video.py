@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from maskedge import SourceError
 from maskedge.cli.run import main
-from maskedge.sources import DemoSource, VideoFileSource, open_source
+from maskedge.sources import DemoSource, SourceConfig, VideoFileSource, open_source
 from maskedge.sources.files.containers import is_animated, is_animated_webp, read_claims
 from maskedge.sources.files.video import MAX_PIXELS
 from maskedge.sources.replay import LoopSource, ReplayDevice
@@ -144,6 +144,23 @@ def test_exit_codes_tell_a_trimmed_clip_from_a_truncated_one(clips: Callable[[st
         done = CliRunner().invoke(main, ["--source", str(path), *options])
         assert done.exit_code == code, done.output
         assert ("truncated" in done.output) == bool(code)
+
+
+@pytest.mark.parametrize("options", [{"live": True}, {"loop": True}, {"live": True, "loop": True}])
+def test_truncated_clip_is_named_when_it_is_played_like_a_camera_or_in_a_loop(
+    clips: Callable[[str, str], Path], tmp_path: Path, options: dict[str, bool]
+) -> None:
+    cut = tmp_path / "cut.mp4"
+    content = clips("plain", "mp4").read_bytes()
+    cut.write_bytes(content[: len(content) // 2])
+    source = open_source(SourceConfig(uri=str(cut), **options))  # type: ignore[arg-type]
+    for number, _ in enumerate(source.frames()):
+        if number == 120:  # of 90, more than once
+            break
+    source.close()
+    assert source.incomplete
+    assert [warning for warning in source.warnings if "the file is truncated or damaged" in warning] == source.warnings[:1]
+    assert len(source.warnings) == 1
 
 
 def test_saved_film_lasts_as_long_as_its_source(clips: Callable[[str, str], Path], tmp_path: Path) -> None:

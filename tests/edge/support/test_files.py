@@ -154,3 +154,10 @@ def test_texts_that_are_no_unicode_can_be_drawn(frames) -> None:  # type: ignore
 def test_addresses_that_are_no_unicode_are_refused(address: str) -> None:
     with pytest.raises(UsageError, match="is not valid UTF-8"):
         open_source(address)
+
+
+def test_letters_that_the_font_lacks_are_written_without_accents(frames) -> None:  # type: ignore[no-untyped-def]
+    def drawn(text: str):  # type: ignore[no-untyped-def]
+        return draw_faces(frames[0], [Face((10.0, 60.0, 90.0, 160.0), text, 0.5, text, 0.5)], overlay=Overlay(banner=text))
+
+    assert (drawn("Tür") == drawn("Tur")).all()

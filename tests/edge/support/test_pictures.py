@@ -40,6 +40,21 @@ def test_what_opencv_writes_is_admitted(suffix: str, frames: list[Image]) -> Non
             decode_picture(content[:end])
 
 
+def test_a_kind_of_a_format_that_cannot_be_decoded_is_named_with_a_remedy() -> None:
+    content = cv2.imencode(".tiff", np.zeros((20, 30, 3), np.float32))[1].tobytes()
+    with pytest.raises(ValueError, match=r"is a picture \(TIFF\) .* cannot decode, or is damaged: convert it to JPEG or PNG"):
+        decode_picture(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"P4\n16 4\n01234567", b"P4\n16 4\n.1234567", b"P4\n16 4\n-1-1-1-1", b"P1\n4 3\n010110100101", b"P1\n4 3\n0101\n1010\n0101\n"],
+)
+def test_pixels_that_look_like_a_number_are_pixels(content: bytes) -> None:
+    """A bitmap states no greatest value: its pixels follow its size."""
+    assert decode_picture(content).shape in ((4, 16, 3), (3, 4, 3))
+
+
 def chunk(kind: bytes, body: bytes, length: int | None = None) -> bytes:
     return struct.pack(">I", len(body) if length is None else length) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
@@ -72,6 +87,8 @@ JP2 = b"\xff\x4f\xff\x51" + struct.pack(">HH8IH", 41, 0, 4000, 4000, 0, 0, 1, 1,
         (b"BM" + bytes(8) + struct.pack("<IIiiHHI", 54, 40, 60_000, 60_000, 1, 24, 0) + bytes(24), "its pixel data would end"),
         (b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHII", 273, 4, 0x3FFFFFFF, 8), "its value of tag 273 would end"),
         (b"P6 30000 4000 255\n" + bytes(99), "its pixel data would end"),
+        (b"P4\n16 4\n012345", "its pixel data would end"),
+        (b"P5\n4 3\n.\n" + bytes(12), "is damaged: its header is invalid"),
         (b"P7\nWIDTH 9\nHEIGHT 9\nDEPTH 9999999\nMAXVAL 255\nENDHDR\n", "its pixel data would end"),
         (b"\x59\xa6\x6a\x95" + struct.pack(">7I", 9, 9, 24, 0, 1, 1, 0xFFFFFFF0), "its pixel data would end"),
         (b"#?RADIANCE\n\n-Y 9000 +X 9000\n" + bytes(99), "MB of memory as Radiance HDR"),

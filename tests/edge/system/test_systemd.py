@@ -185,6 +185,16 @@ def test_what_systemd_hears(tmp_path: Path, abstract: bool) -> None:
     notifier.close()
 
 
+def test_a_source_whose_name_is_not_utf8_is_told(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(5)
+        notifier = SystemdNotifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        notifier.status(os.fsdecode(b"caf\xe9.avi is open"))
+        notifier.close()
+        assert manager.recv(4096).decode().endswith(".avi is open")
+
+
 def test_without_systemd_nothing_is_said() -> None:
     for environment in ({}, {"NOTIFY_SOCKET": "nonsense"}, {"NOTIFY_SOCKET": "/nowhere/at/all", "WATCHDOG_USEC": "x"}):
         notifier = SystemdNotifier(environment)

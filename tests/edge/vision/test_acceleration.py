@@ -111,3 +111,11 @@ def test_a_missing_library_of_an_accelerator_is_one_line(monkeypatch: pytest.Mon
     assert accelerate(model) == "cpu"
     assert len(caplog.records) == 1
     assert np.isfinite(model.classify_crops(np.zeros((1, 64, 64, 3), np.uint8))).all()
+
+
+def test_an_error_without_a_text_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("maskedge.vision.acceleration.create_session", fail)
+    assert try_accelerator(MaskClassifier(Path(bundled_classifier())), "cuda").problem == "MemoryError"

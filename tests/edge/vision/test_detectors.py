@@ -47,6 +47,16 @@ def test_scaling_and_border_are_undone() -> None:
     assert all(max(box_iou(box, other) for other in bordered) > 0.7 for box in plain)
 
 
+def test_a_face_with_a_single_window_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = load_detector("haar")
+    alone, weak = [100.0, 50.0, 40.0, 40.0], [300.0, 200.0, 60.0, 60.0]
+    monkeypatch.setattr(detector, "_windows", lambda levels: (np.array([alone]), np.array([3.0])))
+    assert detector.detect(demo.draw(150)).boxes == ((100.0, 50.0, 140.0, 90.0),)
+    monkeypatch.setattr(detector, "_windows", lambda levels: (np.array([weak, alone]), np.array([-2.0, 3.0])))
+    boxes = np.array(detector.detect(demo.draw(150)).boxes)
+    assert boxes == pytest.approx(np.array([[100.0, 50.0, 140.0, 90.0], [300.0, 200.0, 360.0, 260.0]]))
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 3), (8, 8, 3), (24, 2000, 3), (3, 640, 3)])
 def test_tiny_and_odd_pictures(shape: tuple[int, int, int]) -> None:
     assert CascadeDetector.default().detect(np.full(shape, 200, np.uint8)).boxes == ()

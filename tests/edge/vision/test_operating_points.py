@@ -52,6 +52,14 @@ def test_balanced_of_webcam_pictures_is_the_default(tmp_path: Path) -> None:
     assert MaskDetector(path, load_detector("haar")).face_threshold == 0.61, "a loaded detector keeps its name"
 
 
+def test_a_point_that_the_file_lacks_changes_nothing(tmp_path: Path) -> None:
+    detector = MaskDetector(model(tmp_path / "own.onnx"), operating_point="high")
+    with pytest.raises(UsageError, match="no measurement"):
+        detector.set_face_threshold(None, "recall", "crowds")
+    assert detector.face_threshold == 0.83
+    assert detector.variant().face_threshold == 0.83
+
+
 def test_an_explicit_threshold_wins(tmp_path: Path) -> None:
     path = model(tmp_path / "own.onnx")
     assert MaskDetector(path, operating_point="high", face_threshold=0.2).face_threshold == 0.2

@@ -83,6 +83,7 @@ def test_a_wrong_token_signs_nobody_in(serve: Callable[..., FleetServer]) -> Non
         {},
         {"Origin": "https://evil.example", **OWN},
         {"Origin": "null", **OWN},
+        {"Origin": "http://[", **OWN},
         {"Origin": "http://localhost:1", **OWN},
     ],
 )

@@ -104,6 +104,10 @@ def test_wrong_roll_outs_are_refused(fleet: Api, command_key: Path) -> None:
     for content, words in (
         ({}, "model is missing"),
         ({"model": "f" * 64}, "There is no model"),
+        ({"model": "\0" * 8}, "There is no model"),
+        ({"model": digest, "scope": {"site": "\0"}}, "Site of the scope is the name"),
+        ({"model": digest, "scope": {"group": 7}}, "Group of the scope is the name"),
+        ({"model": digest, "limits": {"errors_change": 10**400}}, "a number of 401 digits"),
         ({"model": digest, "stages": []}, "A roll-out has 1 to 20 stages"),
         ({"model": digest, "stages": [{"percent": 0}]}, "Percent of stage 1"),
         ({"model": digest, "scope": {"site": "Nowhere"}}, "The roll-out has no devices"),

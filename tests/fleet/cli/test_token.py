@@ -10,7 +10,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
+from helpers.brokers import make_certificates
 from helpers.support import command_line, environment
 
 Invoke = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -35,6 +38,7 @@ def test_a_token_is_printed_once_listed_and_revoked(invoke: Invoke, tmp_path: Pa
         (("create", "Ada"), "there is a token with the name 'Ada'"),
         (("create", "a/b"), "contains '/'"),
         (("revoke", "Bob"), "there is no token with the name 'Bob'"),
+        (("revoke", "caf\udce9"), "is not UTF-8"),
     ],
 )
 def test_an_error_is_one_sentence(invoke: Invoke, tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
@@ -60,6 +64,11 @@ def test_an_error_is_one_sentence(invoke: Invoke, tmp_path: Path, arguments: tup
         ("[server]\ncert = 'a.pem'\n", "belong together"),
         ("[server]\ncert = 'a.pem'\nkey = 'b.pem'\n", "not a certificate and its key"),
         ("[server]\npublic_url = 'fleet'\n", "public_url"),
+        ("[server]\npublic_url = 'https://[fleet'\n", "public_url"),
+        ("[server]\npublic_url = 'https://'\n", "public_url"),
+        ("[server]\npublic_url = 'https://fleet:port'\n", "public_url"),
+        ("[server]\npublic_url = 'https://user:secret@fleet'\n", "without a user name"),
+        ("[server]\ntoken_limit = '0/minute'\n", "token_limit"),
         ("[database]\nurl = 'mysql://x'\n", "not supported"),
         ("server = 1\n", "is a section"),
         ("[server\n", "is not TOML"),
@@ -72,7 +81,27 @@ def test_a_wrong_setting_is_refused_with_a_sentence(invoke: Invoke, tmp_path: Pa
     result = invoke("edge-fleet", "web", "--config", file)
     assert result.returncode == 2, result.stdout
     assert words in result.stderr
+    assert "secret" not in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_a_token_that_cannot_be_printed_is_not_created(tmp_path: Path) -> None:
+    database = "--database", f"sqlite:///{tmp_path}/fleet.sqlite3"
+    create = command_line(["edge-fleet", "token", "create", "Ada", *database])
+    with Path("/dev/full").open("w") as full:
+        failed = subprocess.run(create, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment())
+    assert (failed.returncode, failed.stderr.count("\n")) == (5, 1)
+    assert subprocess.run(create, capture_output=True, text=True, check=False, env=environment()).stdout.startswith("mef_")
+
+
+def test_a_certificate_whose_key_has_a_password_is_refused_and_not_asked_for(invoke: Invoke, tmp_path: Path) -> None:
+    private = ec.generate_private_key(ec.SECP256R1())
+    encrypted = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password"))
+    (tmp_path / "encrypted.pem").write_bytes(encrypted)
+    files = make_certificates(tmp_path)
+    database = "--database", f"sqlite:///{tmp_path}/fleet.sqlite3"
+    result = invoke("edge-fleet", "web", *database, "--cert", files["cert"], "--key", tmp_path / "encrypted.pem")
+    assert (result.returncode, "the key without a password" in result.stderr, result.stderr.count("\n")) == (2, True, 1)
 
 
 def test_an_address_in_use_is_an_error_of_one_sentence(invoke: Invoke, tmp_path: Path) -> None:

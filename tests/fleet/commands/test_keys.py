@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import resource
 import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
+
+from maskedge.errors import OutputError
+from maskedge.modelfile.key_files import write_key_pair
 
 Invoke = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -34,6 +40,17 @@ def test_a_key_that_cannot_be_written_leaves_no_file(invoke: Invoke, tmp_path: P
     result = invoke("edge-fleet", "key", "create", tmp_path / "missing" / "key.pem")
     assert result.returncode == 5
     assert result.stderr.startswith("error: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_no_part_of_a_key(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        with pytest.raises(OutputError, match="cannot be written"):
+            write_key_pair(tmp_path / "key.pem")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import event, inspect, text
+from sqlalchemy import event, inspect, make_url, text
 
+from helpers.postgres import PostgreSQL
 from helpers.support import command_line
 from maskedge.errors import OutputError, UsageError
 from maskedge_fleet.database.engine import open_engine
 from maskedge_fleet.database.migrate import check_current, current_revision, migrate, newest_revision
 from maskedge_fleet.database.tables import Base
 from maskedge_fleet.database.timescale import TABLES, hypertables, missing_timescale, use_timescale
+from maskedge_fleet.settings import DatabaseConfig, Settings
 
 Invoke = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -93,7 +95,39 @@ def test_migrate_names_the_revisions_and_hides_the_password(empty_database: str,
     assert "secret" not in result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("url", ["mysql://host/name", "nonsense", "sqlite://", "sqlite:///:memory:"])
+def test_a_password_in_the_query_of_the_url_is_hidden(invoke: Invoke, tmp_path: Path) -> None:
+    url = f"postgresql+psycopg://user@/name?host={tmp_path}&password=secret1&sslpassword=secret2"
+    result = invoke("edge-fleet", "migrate", "--database", url)
+    assert (result.returncode, "cannot be used" in result.stderr, "secret" in result.stderr) == (5, True, False)
+    assert {"secret1", "secret2"} <= Settings(database=DatabaseConfig(url)).secrets()
+
+
+@pytest.mark.parametrize("revision", ["nonsense", "+1", "", "0001:0002"])
+def test_an_unknown_revision_is_refused_and_changes_nothing(invoke: Invoke, tmp_path: Path, revision: str) -> None:
+    database = "--database", f"sqlite:///{tmp_path}/fleet.sqlite3"
+    invoke("edge-fleet", "migrate", *database)
+    result = invoke("edge-fleet", "migrate", *database, "--revision", revision)
+    assert (result.returncode, "use head, base" in result.stderr, result.stderr.count("\n")) == (2, True, 1)
+    assert invoke("edge-fleet", "token", "list", *database).returncode == 0
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_of_another_encoding_is_refused_with_the_remedy(postgresql: PostgreSQL, invoke: Invoke, encoding: str) -> None:
+    name = f"encoded_{encoding.lower()}"
+    postgresql.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+    url = postgresql.create_database()
+    address = url.replace(make_url(url).database or "", name)
+    for command in (("migrate",), ("token", "create", "Ada")):
+        result = invoke("edge-fleet", *command, "--database", address)
+        assert (result.returncode, f"has the encoding {encoding}" in result.stderr) == (5, True), result.stderr
+        assert "createdb --encoding UTF8" in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mysql://host/name", "postgresql://host:port/name", "sqlite:///caf\udce9", "nonsense", "sqlite://", "sqlite:///:memory:"],
+)
 def test_other_databases_are_refused(url: str) -> None:
     with pytest.raises(UsageError, match="--database"):
         open_engine(url)

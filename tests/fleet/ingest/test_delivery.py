@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, delete, func, select
 
 from helpers.brokers import Mosquitto, wait_for
 from helpers.fleet.device_client import FleetDevice, Ingest, event, fleet_broker, statistics
@@ -74,6 +74,25 @@ def test_events_and_statistics_are_stored_and_confirmed(engine: Engine, database
             assert connection.execute(select(Camera.name, Camera.online)).one() == ("camera", True)
         assert ingest.stop() == 0
         assert ingest.log() == ""
+
+
+def test_a_connected_device_that_was_removed_comes_back_as_it_is(
+    engine: Engine, database: str, broker: Mosquitto, tmp_path: Path
+) -> None:
+    def found() -> list[tuple[object, ...]]:
+        with engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(select(Device.name, Device.online, Device.version))]
+
+    with devices(broker, 1) as [device], Ingest(broker.port, database, tmp_path) as ingest:
+        ingest.wait_until_subscribed(broker)
+        device.publish("availability", "online", retain=True)
+        device.publish("state", '{"version": "1.2"}', retain=True)
+        wait_for(lambda: found() == [(device.name, True, "1.2")], "the device")
+        with engine.begin() as connection:
+            connection.execute(delete(Device))
+        device.add("events", event())
+        wait_for(lambda: found() == [(device.name, True, "1.2")], "the state of the device that was removed")
+        wait_for(lambda: "Sending UNSUBACK" in broker.log(), "the end of the subscription")
 
 
 def test_a_device_uses_its_own_topics_only_and_logs_in(tmp_path: Path, database: str, engine: Engine) -> None:

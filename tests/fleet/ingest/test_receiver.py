@@ -160,6 +160,11 @@ def test_a_wrong_root_is_refused(root: str) -> None:
         IngestSettings(BrokerSettings("mqtt://broker"), "sqlite:///x", root=root)
 
 
+def test_an_empty_name_of_the_session_is_refused() -> None:
+    with pytest.raises(UsageError, match="--client-id"):
+        IngestSettings(BrokerSettings("mqtt://broker"), "sqlite:///x", client_id="")
+
+
 def test_the_ingest_runs_in_a_thread_as_in_serve(broker: Mosquitto, database: str) -> None:
     stop = threading.Event()
     settings = IngestSettings(BrokerSettings(f"mqtt://127.0.0.1:{broker.port}"), database, client_id="serve")

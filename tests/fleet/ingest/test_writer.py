@@ -284,6 +284,43 @@ def test_a_device_that_was_removed_comes_back_with_its_next_message(engine: Engi
     assert (count(engine, Device), count(engine, Event), count(engine, MinuteCounts)) == (1, 1, 1)
 
 
+@pytest.mark.parametrize("topic", ["door/state", "door/availability"])
+def test_a_device_that_was_removed_comes_back_with_its_state(engine: Engine, topic: str) -> None:
+    payload: Any = b"online" if topic.endswith("availability") else {"version": "1"}
+    writer = Writer(engine)
+    writer.write(parse(message("door/availability", b"online"), message("door/state", {"version": "1"})))
+    with engine.begin() as connection:
+        connection.execute(delete(Device))
+    writer.write(parse(message(topic, payload)))
+    online = topic.endswith("availability")
+    assert rows(engine, Device.name, Device.online, Device.version) == [("door", online, "" if online else "1")]
+
+
+def test_the_messages_of_a_removed_device_never_become_those_of_another_one(engine: Engine) -> None:
+    # SQLite gives the number of a removed device to the next one.
+    writer = Writer(engine)
+    writer.write(parse(message("door/events", spooled(1, event()))))
+    with engine.begin() as connection:
+        connection.execute(delete(Device))
+    writer.write(parse(message("hall/events", spooled(2, event()))))
+    writer.write(parse(message("door/events", spooled(3, event())), message("door/statistics", spooled(4, statistics(NOW)))))
+    query = (
+        select(Device.name, Event.message_id).join(Camera, Camera.device_id == Device.id).join(Event, Event.camera_id == Camera.id)
+    )
+    with engine.connect() as connection:
+        found = sorted(tuple(row) for row in connection.execute(query))
+    assert found == [("door", "1a2b3c4d-3"), ("hall", "1a2b3c4d-2")]
+    assert {seen for (seen,) in rows(engine, Device.seen)} == {NOW}
+
+
+def test_devices_without_a_state_are_reported_once(engine: Engine) -> None:
+    writer = Writer(engine)
+    writer.write(parse(message("hall/state", {"version": "1"}), message("hall/events", spooled(1, event()))))
+    assert not writer.take_without_state()
+    writer.write(parse(message("door/events", spooled(2, event()))))
+    assert [writer.take_without_state() for _ in range(2)] == [{"door"}, set()]
+
+
 def test_a_message_that_the_database_refuses_does_not_hold_up_its_batch(engine: Engine) -> None:
     if engine.dialect.name == "sqlite":
         pytest.skip("SQLite stores numbers of any size")
@@ -300,6 +337,21 @@ def test_a_message_that_the_database_refuses_does_not_hold_up_its_batch(engine: 
 def test_bytes_of_a_file_name_are_stored_as_question_marks(engine: Engine) -> None:
     write(engine, message("door/events", spooled(1, event(note="caf\udce9.jpg"))))
     assert [details["note"] for (details,) in rows(engine, Event.details)] == ["caf?.jpg"]
+
+
+def test_such_bytes_lose_neither_an_alert_nor_an_answer(engine: Engine) -> None:
+    write(engine, message("door/events", spooled(1, event(kind="alert", rule="r", zone="caf\udce9"))))
+    assert [(sentence, details["zone"]) for sentence, details in rows(engine, Alert.sentence, Alert.details)] == [
+        ("r in caf?", "caf?")
+    ]
+    ((device,),) = rows(engine, Device.id)
+    values = {"kind": "reload", "arguments": {}, "sequence": 1, "token": "x", "created": NOW, "created_by": "x", "expires": NOW}
+    with engine.begin() as connection:
+        connection.execute(insert(Command).values(id="c", device_id=device, state="sent", due=NOW, answer={}, **values))
+    write(engine, message("door/answer", {"id": "c", "status": "done", "details": {"file": "caf\udce9"}}))
+    assert [(state, answer["details"]) for state, answer in rows(engine, Command.state, Command.answer)] == [
+        ("done", {"file": "caf?"})
+    ]
 
 
 def test_a_flood_of_bad_messages_is_limited(engine: Engine) -> None:
@@ -319,7 +371,7 @@ def test_a_missing_table_is_no_fault_of_a_message(engine: Engine) -> None:
 
 
 def test_messages_of_any_depth_are_stored_or_refused(engine: Engine) -> None:
-    depths = [*range(100, 1100, 50), *range(900, 1000, 7), 5000, 60_000]
+    depths = [*range(5, 45, 5), *range(100, 1100, 50), *range(900, 1000, 7), 5000, 60_000]
     messages = []
     for number, depth in enumerate(depths, 1):
         content = json.dumps(spooled(number, event(note="deep"))).replace('"deep"', "[" * depth + "]" * depth)

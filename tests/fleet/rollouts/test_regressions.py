@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from helpers.fleet.commands import START, add_devices, add_minutes, add_statistics
+from maskedge_fleet.database.tables import Camera, Device, Statistics
 
 if TYPE_CHECKING:
     from .conftest import Fleet
@@ -60,6 +63,31 @@ def test_a_few_faces_prove_nothing(fleet: Fleet) -> None:
     add_minutes(fleet.engine, "a", AFTER, 2, masked=0, unmasked=10)
     watch(fleet)
     assert fleet.rollout().state == "running"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"counters": {"captured": "many", "dropped": None}},
+        {"counters": {"captured": 5_000_000_000, "dropped": 0.5}},
+        {"counters": 7},
+        {"rate": {"latency_ms": {"total": {"p50": "fast"}}}},
+        {"rate": {"latency_ms": {"total": {"p50": 1.7e308}}}},
+        {"rate": {"latency_ms": {"total": {"p50": [10]}}}},
+    ],
+)
+def test_odd_numbers_of_a_device_hold_up_no_roll_out(fleet: Fleet, odd: dict[str, Any]) -> None:
+    add_devices(fleet.engine, "a", "b")
+    add_statistics(fleet.engine, "a", BEFORE, 50, latency=10)
+    add_statistics(fleet.engine, "a", AFTER, 15, latency=10)
+    with Session(fleet.engine) as session, session.begin():
+        camera = session.scalars(select(Camera.id).join(Device).where(Device.name == "a")).one()
+        for number in range(2):
+            moment = AFTER + timedelta(seconds=number + 1)
+            session.add(Statistics(time=moment, camera_id=camera, message_id=f"x{number}", content=odd, received=moment))
+    watch(fleet)
+    assert (fleet.rollout().state, fleet.rollout().stage) == ("running", 1)
+    assert fleet.rows()["a"].baseline["after"]["latency_ms"] == 10
 
 
 @pytest.mark.parametrize(

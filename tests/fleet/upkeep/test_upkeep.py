@@ -90,6 +90,19 @@ def test_minutes_are_summed_to_hours_and_days(engine: Engine) -> None:
     assert roll_up(engine, EVER) == 0
 
 
+def test_absurd_counts_of_a_device_do_not_hold_up_the_sums_of_others(engine: Engine) -> None:
+    add_series(engine)
+    with engine.begin() as connection:
+        absurd = {"series_id": 1, "observed_s": 60.0, "masked": 2_000_000_000}
+        connection.execute(insert(MinuteCounts), [{"start": DAY + timedelta(minutes=number), **absurd} for number in range(3)])
+        connection.execute(insert(StaleHour).values(series_id=1, start=DAY, changed=DAY))
+    add_minutes(engine, DAY, series=2)
+    roll_up(engine, EVER)
+    most = 2**31 - 1 if engine.dialect.name == "postgresql" else 6_000_000_000
+    for table in (HourCounts, DayCounts):
+        assert counts(engine, table) == [(1, DAY, 180.0, most), (2, DAY, 60.0, 1)]
+
+
 def test_late_minutes_change_their_hour_and_day_and_a_repetition_changes_nothing(engine: Engine) -> None:
     add_series(engine)
     add_minutes(engine, DAY, DAY + timedelta(hours=5))

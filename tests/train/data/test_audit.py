@@ -197,12 +197,12 @@ def test_expected_seen(numbers: list[int], share: float, expected: float) -> Non
 def test_terminal(outputs: tuple[Result, dict[str, Any], str]) -> None:
     text = outputs[0].stdout
     for line in (
-        r"data \[1\] é: 20 pictures, 3 classes",
+        r"data \[1\] é: 20 pictures, 3 labels",
         r"with_mask +18 +14",
         r"Unreadable files +4",
         r"Byte-identical +3 pictures in 1 group, 2 of them copies",
         r"Augmented by name +2, of which 1 have their original in the data",
-        r"People by name +2 with 3 pictures, 1 in several classes",
+        r"People by name +2 with 3 pictures, 1 with several labels",
         r"others has no pictures\.",
     ):
         assert re.search(line, text), line

@@ -163,9 +163,6 @@ class WhiteBalance(nn.Module):
         return self.jitter(crops.flip(1)).flip(1)  # type: ignore[no-any-return]
 
 
-AUGMENTATIONS = ("camera", "light")
-
-
 class Augmentation(nn.Module):
     """Geometry of pixels and face boxes, followed by changes of the pixels alone.
 
@@ -200,7 +197,7 @@ def training_augmentation(kind: str) -> Augmentation:
     mirroring, some brightness.
 
     Args:
-        kind: Name in `AUGMENTATIONS`.
+        kind: `camera` or `light`.
     """
     if kind == "light":
         gentle = Jitter(right=0.03, down=(0.0, 0.03), zoom=(0.0, 0.06), aspect=0.02, rotation=5.0, labelled=0.0)

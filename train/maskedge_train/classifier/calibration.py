@@ -18,7 +18,7 @@ TEMPERATURES = (0.25, 8.0)
 trained again.
 """
 MAX_THRESHOLD = 0.99
-"""Upper limit of `unsure_threshold`. Above it, nearly every answer would count as unsure."""
+"""Upper limit of `unsure_threshold`. Above it, nearly every result would count as unsure."""
 
 
 MIN_FACES = 200
@@ -69,7 +69,7 @@ class Calibration:
             return f"Temperature {self.temperature:g} and unsure below {self.unsure_below:g}, fitted to {self.faces:,} faces."
         return (
             f"Not calibrated: {self.faces} faces in the validation part, {MIN_FACES} are needed; the temperature stays "
-            f"{self.temperature:g} and no answer is marked as unsure. Give more pictures."
+            f"{self.temperature:g} and no result is marked unsure. Give more pictures."
         )
 
     def to_card(self) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class Recipe:
         batch_size: Crops per step and process.
         learning_rate: Peak of the one-cycle schedule.
         weight_decay: Weight decay of AdamW, except on biases and normalisation.
-        augmentation: Name in `augment.AUGMENTATIONS`.
+        augmentation: `camera` or `light` (`augment.training_augmentation`).
         mixup: Blend each crop and its target with another of the batch, in a proportion from
             Beta(mixup, mixup) (Zhang et al., "mixup", 2018); 0 disables blending.
         smoothing: Label smoothing.

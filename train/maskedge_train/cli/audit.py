@@ -75,8 +75,8 @@ def _print(found: Audit) -> None:
 
     counts = found.counts()
     width = max(len(displayable(label)) for label in counts)
-    _echo(f"{displayable(found.listing.folder)}: {len(found.pictures):,} pictures, {len(counts)} classes\n")
-    _echo(f"{'Class':{width}}  {'Files':>7}  Readable")
+    _echo(f"{displayable(found.listing.folder)}: {len(found.pictures):,} pictures, {len(counts)} labels\n")
+    _echo(f"{'Label':{width}}  {'Files':>7}  Readable")
     for label, (files, read) in counts.items():
         _echo(f"{displayable(label):{width}}  {files:7,}  {read:8,}")
     _echo("")

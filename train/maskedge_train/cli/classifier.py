@@ -530,7 +530,9 @@ def print_evaluations(report: dict[str, Any]) -> None:
             f"{part['name']}: accuracy {part['accuracy']:.4f}{macro} on {part['pictures']:,} crops; calibration error {error:.4f}"
         )
         if "two_way" in part:
-            click.echo(f"  mask or no mask: {part['two_way']['two_labels']:.4f} (over all labels: {part['two_way']['strict']:.4f})")
+            click.echo(
+                f"  with or without a mask: {part['two_way']['two_labels']:.4f} (with all labels: {part['two_way']['strict']:.4f})"
+            )
         for label, figures in part["labels"].items():
             shown = "  ".join(
                 f"{name} {'-' if figures[key] is None else format(figures[key], '.4f')}"

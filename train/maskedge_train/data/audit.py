@@ -297,7 +297,7 @@ class Audit:
         if self.people is not None:
             pictures = sum(map(len, self.people.values()))
             several = len(self.people_in_several_classes())
-            rows.append(("People by name", f"{len(self.people):,} with {pictures:,} pictures, {several:,} in several classes"))
+            rows.append(("People by name", f"{len(self.people):,} with {pictures:,} pictures, {several:,} with several labels"))
         if self.pictures:
             widths, heights = (_quartiles(values) for values in zip(*(picture.size for picture in self.pictures), strict=True))
             smallest, largest = self._extremes()

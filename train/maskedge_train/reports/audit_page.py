@@ -65,7 +65,7 @@ def write_audit_page(audit: Audit, path: Path) -> None:
             page.section("Summary", *map(page.paragraph, audit.findings()), page.table(("Check", "Result"), audit.rows())),
             section(
                 "Label conflicts",
-                "The same picture in different classes: one of the labels is wrong, unless the pictures are only similar.",
+                "The same picture with different labels: one of the labels is wrong, unless the pictures are only similar.",
                 [(conflict.kind, conflict.members) for conflict in audit.conflicts],
             ),
             listed("Unreadable files", ("File", "Reason"), [(displayable(name), reason) for name, reason in audit.unreadable]),

@@ -41,7 +41,7 @@ def draw_preview(
     Args:
         dataset: Pictures to draw from.
         output: Picture file to write.
-        augmentation: Name in `augment.AUGMENTATIONS`.
+        augmentation: `camera` or `light` (`augment.training_augmentation`).
         columns: Crops per row.
         pictures: Maximum number of pictures to cut.
         seed: Seed of the choice and of the augmentation.

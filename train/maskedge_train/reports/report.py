@@ -186,7 +186,7 @@ def _result(part: Predictions, evaluations: Sequence[Mapping[str, Any]], tempera
     own = evaluations[0]
     headline = [page.headline(f"{own['accuracy']:.1%}", f"accuracy on {own['pictures']:,} crops of {part.name}")]
     if two_way := own.get("two_way"):
-        headline.append(page.headline(f"{two_way['two_labels']:.1%}", "accuracy, mask or no mask (the likelier of the two)"))
+        headline.append(page.headline(f"{two_way['two_labels']:.1%}", "accuracy, with or without a mask (the likelier of the two)"))
     if own["macro_f1"] is not None:
         headline.append(page.headline(f"{own['macro_f1']:.3f}", "macro F1, the mean over the labels"))
     for name, gate in facts.get("gate", {}).items():

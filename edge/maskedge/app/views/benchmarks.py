@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from maskedge.app.charts import frontier_chart, speed_chart
 from maskedge.app.reports import UNKNOWN, Report, bundled_figures, committed_reports, read_report, start_quick
-from maskedge.app.widgets import heading
+from maskedge.app.uploads import private_folder
+from maskedge.app.widgets import heading, plain, show_error
 from maskedge.errors import MaskedgeError, UsageError
 from maskedge.modelfile.contract import CATALOGUE
 
@@ -58,14 +57,14 @@ def _quick(own: list[Report]) -> None:
             try:
                 report = _measure()
             except MaskedgeError as error:
-                status.update(label=str(error), state="error")
+                status.update(label=plain(error), state="error")
                 return
             status.update(label="Done", state="complete")
         own[:] = [report, *(other for other in own if other.name != report.name)]
     for report in own:
         if report.name == "This machine":
             st.success(
-                f"Measured on this machine: {report.machine}. The charts below include it.",
+                f"Measured on this machine: {plain(report.machine)}. The charts below include it.",
                 icon=":material/check_circle:",
             )
             st.download_button(
@@ -79,8 +78,8 @@ def _quick(own: list[Report]) -> None:
 
 def _measure() -> Report:
     """Run the quick benchmark. Another click or closing the page also ends its process."""
-    with tempfile.TemporaryDirectory(prefix="maskedge-app-") as folder:
-        path = Path(folder) / "speed.json"
+    with private_folder("The report") as folder:
+        path = folder / "speed.json"
         process = start_quick(path)
         elapsed = st.empty()
         started = time.monotonic()
@@ -114,11 +113,11 @@ def _upload(own: list[Report]) -> None:
         try:
             report = read_report(file.name, file.getvalue())
         except MaskedgeError as error:
-            st.error(str(error), icon=":material/block:")
+            show_error(error)
             continue
         if report.name not in {other.name for other in own}:
             own.append(report)
-        st.success(f"{file.name}: {report.kind}, {report.machine}", icon=":material/check_circle:")
+        st.success(plain(f"{file.name}: {report.kind}, {report.machine}"), icon=":material/check_circle:")
 
 
 def _accuracy(reports: Sequence[Report]) -> None:
@@ -215,4 +214,4 @@ def _models() -> None:
 
 
 def _machines(reports: Sequence[Report]) -> None:
-    st.caption(" ".join(dict.fromkeys(f"{report.name}: {report.machine}." for report in reports)))
+    st.caption(plain(" ".join(dict.fromkeys(f"{report.name}: {report.machine}." for report in reports))))

@@ -120,6 +120,12 @@ class View {
     while (run === this.run) {
       const shot = await this.grab();
       if (run !== this.run) return;
+      // The video would show the last frame of an unplugged camera for ever.
+      if (this.stream.getVideoTracks()[0].readyState === "ended") {
+        this.stop();
+        this.message.textContent = "The camera has stopped. Check that it is connected and allowed, then start again.";
+        return;
+      }
       let result;
       try {
         result = await (await fetch(this.url, { method: "POST", body: shot.picture })).json();

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import streamlit as st
@@ -11,7 +12,7 @@ from maskedge.app.charts import calibration_chart, confusion_chart
 from maskedge.app.model_library import ModelFile, check_model
 from maskedge.app.reports import training_report
 from maskedge.app.results import sort_labels
-from maskedge.app.widgets import cached_models, heading, uploaded_models
+from maskedge.app.widgets import cached_models, heading, plain, show_error, show_notice, uploaded_models
 from maskedge.errors import MaskedgeError
 from maskedge.rendering.theme import label_title
 
@@ -50,14 +51,14 @@ def _upload() -> None:
     try:
         model = check_model(file.name, file.getvalue())
     except MaskedgeError as error:
-        st.error(f"Refused. {error}", icon=":material/block:")
+        show_error(f"Refused. {error}")
         return
     if model.digest in {known.digest for known in cached_models()}:
-        st.info(f"{model.name} is identical to an installed model.", icon=":material/info:")
+        show_notice(f"{model.name} is identical to an installed model.")
         return
     uploaded_models()[model.digest] = model
     st.success(
-        f"{model.name} passes all checks. You can select it as {model.kind} in Try it and Live.",
+        f"{plain(model.name)} passes all checks. You can select it as {model.kind} in Try it and Live.",
         icon=":material/check_circle:",
     )
 
@@ -66,29 +67,46 @@ def _show_model(model: ModelFile) -> None:
     try:
         card = model.read_card()
     except MaskedgeError as error:
-        st.error(str(error), icon=":material/block:")
+        show_error(error)
         return
-    st.subheader(model.name, anchor=False)
+    st.subheader(plain(model.name), anchor=False)
     origin = "installed with maskedge" if model.path is not None else "uploaded, for this session only"
     what = model.kind.capitalize()
     st.caption(f"{what}, {origin}, {len(model.content) / 1000:,.0f} kB, SHA-256 {model.digest[:16]}...")
-    evaluations = card.get("evaluations", []) if model.kind == "classifier" else []
+    evaluations = bool(card.get("evaluations")) and model.kind == "classifier"
     names = ["Summary", *(["Confusion matrix", "Calibration"] if evaluations else []), "Model card"]
     parts = dict(zip(names, st.tabs(names), strict=True))
-    with parts["Summary"]:
+    with parts["Summary"], _explain(model):
         _summary(card)
     if evaluations:
-        with parts["Confusion matrix"]:
+        with parts["Confusion matrix"], _explain(model):
             _confusion(card, model)
-        with parts["Calibration"]:
+        with parts["Calibration"], _explain(model):
             _calibration(card, model)
-    with parts["Model card"]:
+    with parts["Model card"], _explain(model):
         text = model.render_card()
         st.download_button(
             "Card (Markdown)", text, f"{model.name}.md", "text/markdown", icon=":material/download:", key=f"card {model.digest}"
         )
         # The headings of the card are below the heading of the model.
+        # Texts of an uploaded file must not load a picture of another host.
+        text = text.replace("![", "!\\[")
         st.markdown(text.replace("\n#", "\n###").replace("# Model card", "#### Model card", 1))
+
+
+@contextmanager
+def _explain(model: ModelFile) -> Iterator[None]:
+    """Show why a part of a model card cannot be shown, and go on with the next part."""
+    try:
+        yield
+    except MaskedgeError as error:
+        show_error(error)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        # Another program may have written the card: its values may have any type.
+        show_error(
+            f"This part of the card of {model.name} (maskedge.card) cannot be shown: {type(error).__name__} {str(error)[:100]}. "
+            "Export the model again."
+        )
 
 
 def _summary(card: Mapping[str, Any]) -> None:
@@ -100,7 +118,7 @@ def _summary(card: Mapping[str, Any]) -> None:
         st.markdown("This file contains no evaluation, so its accuracy is unknown.")
         return
     for part in evaluations:
-        st.markdown(f"**{_SETS.get(part['name'], part['name'])}** ({part['pictures']:,})")
+        st.markdown(f"**{_SETS.get(part['name']) or plain(part['name'])}** ({part['pictures']:,})")
         two_way, gate = part.get("two_way"), card.get("gate", {}).get(part["name"], {})
         cells = [("Accuracy", part["accuracy"], "Share of the faces with the correct label.")]
         if two_way:

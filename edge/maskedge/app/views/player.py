@@ -9,7 +9,7 @@ import streamlit as st
 
 from maskedge.app.charts import timeline_chart
 from maskedge.app.video_job import AnnotatedVideo
-from maskedge.app.widgets import label_counts
+from maskedge.app.widgets import label_counts, show_notice
 
 _HTML = """
 <div class="player">
@@ -71,7 +71,7 @@ export default function ({ data, parentElement }) {
 def show_video(video: AnnotatedVideo) -> None:
     """Show the results of a video."""
     for note in video.notes:
-        st.info(note, icon=":material/info:")
+        show_notice(note)
     st.markdown("**People**")
     label_counts(video.people, "Nobody was visible for long enough to count.")
     pictures, moments = video.stills

@@ -20,7 +20,7 @@ from maskedge.app.model_library import ModelFile, build_detector
 from maskedge.app.results import event_line, preview_jpeg, table_rows
 from maskedge.app.uploads import MAX_PICTURES, PICTURES, VIDEOS, Picture, read_picture_upload, upload_kind
 from maskedge.app.video_job import AnnotatedVideo, Stills, annotate_video
-from maskedge.app.widgets import Settings, display_name, heading, label_counts, settings_form
+from maskedge.app.widgets import Settings, display_name, heading, label_counts, plain, settings_form, show_error, show_notice
 from maskedge.counts import count_labels
 from maskedge.errors import MaskedgeError
 from maskedge.rendering.jpeg import encode_jpeg
@@ -121,13 +121,13 @@ def _uploads(settings: Settings) -> None:
                 videos if upload_kind(file.name, file.getbuffer()[:64].tobytes() if file.size else b"") == "video" else pictures
             ).append(file)
         except MaskedgeError as error:
-            st.error(str(error), icon=":material/block:")
+            show_error(error)
     if len(pictures) > MAX_PICTURES:
         st.warning(f"You chose {len(pictures)} pictures. Only the first {MAX_PICTURES} are processed.", icon=":material/info:")
     if pictures:
         _pictures(pictures[:MAX_PICTURES], settings)
     if len(videos) > 1:
-        st.warning(f"Only one video is processed at a time: {videos[0].name}.", icon=":material/info:")
+        st.warning(f"Only one video is processed at a time: {plain(videos[0].name)}.", icon=":material/info:")
     if videos:
         _video(videos[0].file_id, videos[0].name, videos[0].getvalue(), settings, "Process this video")
 
@@ -141,7 +141,7 @@ def _pictures(files: Sequence[UploadedFile], settings: Settings) -> None:
                 (file.file_id, _cached(f"picture {file.file_id}", partial(read_picture_upload, file.name, file.getvalue())))
             )
         except MaskedgeError as error:
-            st.error(str(error), icon=":material/block:")
+            show_error(error)
     _show_pictures(pictures, settings)
 
 
@@ -152,9 +152,9 @@ def _show_pictures(pictures: Sequence[tuple[str, Picture]], settings: Settings) 
         _show_notices(settings)
     for identity, picture in pictures:
         for note in picture.notes:
-            st.info(f"{picture.name}: {note}", icon=":material/info:")
+            show_notice(f"{picture.name}: {note}")
         if len(pictures) > 1:
-            st.subheader(picture.name, anchor=False)
+            st.subheader(plain(picture.name), anchor=False)
         columns = st.columns(len(settings.detectors)) if len(settings.detectors) > 1 else [st.container()]
         for column, detector in zip(columns, settings.detectors, strict=True):
             with column:
@@ -188,7 +188,7 @@ def _show_notices(settings: Settings) -> None:
     for detector in settings.detectors:
         notice = _shared(settings.classifier.digest, _key(detector), settings.classifier, detector).detector.notice
         if notice is not None:
-            st.info(notice, icon=":material/info:")
+            show_notice(notice)
 
 
 def _detect(identity: str, picture: Picture, settings: Settings, detector: str | ModelFile) -> tuple[FrameResult, float]:
@@ -210,11 +210,13 @@ def _show_result(
     key: str, picture: Picture, result: FrameResult, milliseconds: float, detector: str | ModelFile, beside: bool
 ) -> None:
     if beside:
-        st.markdown(f"**{display_name(detector)}**")
+        st.markdown(f"**{plain(display_name(detector))}**")
     label_counts(count_labels(result.faces))
     width, height = result.frame.size
     st.image(
-        preview_jpeg(result), width="stretch", caption=f"{picture.name}, {width} x {height}: processed in {milliseconds:.0f} ms"
+        preview_jpeg(result),
+        width="stretch",
+        caption=f"{plain(picture.name)}, {width} x {height}: processed in {milliseconds:.0f} ms",
     )
     if result.located:
         st.dataframe(
@@ -258,7 +260,7 @@ def _video(identity: str, name: str, content: bytes | None, settings: Settings, 
     detector = settings.detectors[0]
     wanted = (identity, settings.classifier.digest, _key(detector), settings.options)
     if content is not None:
-        st.markdown(f"**{name}**, {len(content) / 1e6:.1f} MB")
+        st.markdown(f"**{plain(name)}**, {len(content) / 1e6:.1f} MB")
     if len(settings.detectors) > 1:
         st.caption("A video is processed with the first of the selected detectors.")
     if st.button(label, type="primary", icon=":material/play_arrow:", key=f"run {identity}"):
@@ -307,7 +309,7 @@ def _run_video(name: str, content: bytes | None, settings: Settings, detector: s
             progress=progress,
         )
     except MaskedgeError as error:
-        st.error(str(error), icon=":material/block:")
+        show_error(error)
         return None
     finally:
         for place in (bar, preview, ending):

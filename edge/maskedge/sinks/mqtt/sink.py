@@ -207,7 +207,8 @@ class MqttSink(Sink):
     def describe(self, alerts: Sequence[str], zones: Sequence[str] = (), lines: Sequence[str] = ()) -> None:
         """Publish topics and discovery messages for rules, zones and lines.
 
-        Every alert becomes `OFF`. Retained messages of removed rules, zones and lines are cleared.
+        An alert that is active stays `ON`. Retained messages of removed rules, zones and lines are
+        cleared.
 
         Args:
             alerts: Names of the rules with the action `mqtt`.
@@ -215,8 +216,9 @@ class MqttSink(Sink):
             lines: Names of the counting lines.
         """
         self._described = alerts, zones, lines
-        self._lasting.clear()
-        messages = {alert_topic(self._topic, rule): "OFF" for rule in alerts} | self._discovery()
+        self._lasting &= set(alerts)
+        states = {alert_topic(self._topic, rule): "ON" if rule in self._lasting else "OFF" for rule in alerts}
+        messages = states | self._discovery()
         own = {*messages, availability_topic(self._topic), state_topic(self._topic)}
         # The topics are stored before they are published, so that the next run can clear the
         # messages that a killed run leaves at the broker.

@@ -8,6 +8,7 @@ that reads one byte per second therefore takes the memory of one picture.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
@@ -160,7 +161,8 @@ class Events:
         self._due = 0.0
         self._result: FrameResult | None = None
         self._history: deque[tuple[int, bytes]] = deque(maxlen=_KEPT_EVENTS)
-        self._number = 0
+        # The events of a later run have greater numbers, so a client that reconnects after a restart misses none.
+        self._number = int(time.time() * 1000)
         self._latest: dict[str, tuple[int, bytes]] = {}
         self._fresh = Broadcast(loop)
         self.watchers = 0
@@ -210,7 +212,7 @@ class Events:
             after: Number of the last event that the client has; None for new events only.
         """
         with self._listening(kinds):
-            # A greater number comes from an earlier run. Every kept event is then sent.
+            # A greater number comes from an earlier run, before the clock was set back. Every kept event is then sent.
             cursor = self._number if after is None else after if after <= self._number else 0
             seen = {kind: number for kind, (number, _) in self._latest.items()}
             first = b"retry: %d\n\n" % _RETRY_MS

@@ -136,13 +136,18 @@ async def read_request(reader: asyncio.StreamReader, line_timeout: float | None 
         name, colon, value = line.partition(":")
         if not colon or not name or name != name.strip():
             raise HttpError(HTTPStatus.BAD_REQUEST, "A header has no name.")
-        headers[name.lower()] = value.strip()
+        # Not all white space of Unicode: it may be a part of a letter in UTF-8.
+        headers[name.lower()] = value.strip(" \t")
         if len(headers) > MOST_HEADERS or length > _LONGEST_HEAD:
             raise HttpError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request has too many headers.")
     if method not in ("GET", "HEAD"):
         raise HttpError(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are supported.", (("Allow", "GET, HEAD"),))
     if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
         raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Requests must not have a body.")
+    if target.startswith("http://"):
+        # The form for proxies, which every server has to accept. Its host counts instead of the header (RFC 9112, 3.2.2).
+        headers["host"], _, target = target.removeprefix("http://").partition("/")
+        target = f"/{target}"
     path, _, query = target.partition("?")
     try:
         fields = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=16))
@@ -151,11 +156,19 @@ async def read_request(reader: asyncio.StreamReader, line_timeout: float | None 
     return Request(method, path, fields, headers)
 
 
+_TOO_LONG = {
+    HTTPStatus.REQUEST_URI_TOO_LONG: f"The address has more than {LONGEST_LINE:,} bytes.",
+    # A browser sends the cookies of all ports of a host.
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: f"A header has more than {LONGEST_LINE:,} bytes: delete the cookies of this "
+    "host in the browser.",
+}
+
+
 async def _read_line(reader: asyncio.StreamReader, too_long: HTTPStatus) -> str:
     try:
         line = await reader.readuntil(b"\n")
     except asyncio.LimitOverrunError as error:
-        raise HttpError(too_long, "The request is too long.") from error
+        raise HttpError(too_long, _TOO_LONG[too_long]) from error
     if len(line) > LONGEST_LINE:
-        raise HttpError(too_long, "The request is too long.")
+        raise HttpError(too_long, _TOO_LONG[too_long])
     return line.rstrip(b"\r\n").decode("latin-1")

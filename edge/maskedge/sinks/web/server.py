@@ -32,6 +32,8 @@ _SEND_TIMEOUT = 10.0
 _LINGER = 1.0
 _WRONG_TOKEN_DELAY = 0.5
 _SEND_BUFFER = 128 * 1024
+_PIECE = 64 * 1024
+"""Bytes of a response that a client must read within `_SEND_TIMEOUT`."""
 
 
 class Guard:
@@ -74,10 +76,11 @@ class Guard:
                 )
             return
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        password = given.encode("latin-1")  # as it was sent, see `read_request`
         if scheme.lower() == "basic":
             with contextlib.suppress(ValueError):
-                given = b64decode(given, validate=True).decode("utf-8").partition(":")[2]
-        if scheme.lower() not in ("basic", "bearer") or not compare_digest(given.encode(), self._token.encode()):
+                password = b64decode(given, validate=True).partition(b":")[2]
+        if scheme.lower() not in ("basic", "bearer") or not compare_digest(password, self._token.encode()):
             if scheme:
                 await asyncio.sleep(_WRONG_TOKEN_DELAY)
             raise HttpError(
@@ -222,9 +225,11 @@ class Server:
     ) -> None:
         """Send a response that ends. `request` is None if it was malformed or not read."""
         self._begin(response, writer)
-        if request is None or request.method == "GET":
-            writer.write(response.content)
-        await asyncio.wait_for(writer.drain(), _SEND_TIMEOUT)
+        content = memoryview(response.content if request is None or request.method == "GET" else b"")
+        # By pieces, so that a client on a slow network gets all of a large response.
+        for start in range(0, max(1, len(content)), _PIECE):
+            writer.write(content[start : start + _PIECE])
+            await asyncio.wait_for(writer.drain(), _SEND_TIMEOUT)
         if request is None and self._lingering < _MOST_REQUESTS:
             # Closing the connection while the client sends would reset it, and the response would
             # be lost.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import threading
 import time
@@ -25,6 +26,7 @@ from .server import Guard, Handler, Server, cancel
 
 _log = logging.getLogger(__name__)
 _JOIN_TIMEOUT = 2.0
+_REPORT_INTERVAL = 60.0
 _POLL, _POLL_WATCHED = 0.1, 0.01
 _CAMERAS = "/api/cameras"
 _PATHS = {"status": "/api/status", "events": "/api/events", "stream.mjpg": "/stream.mjpg", "snapshot.jpg": "/snapshot.jpg"}
@@ -120,6 +122,7 @@ class WebSite:
             max_clients=config.max_clients,
         )
         self._closed = False
+        self._report_again = 0.0
         self.thread = threading.Thread(target=self._serve, name="web", daemon=True)
 
     def start(self) -> None:
@@ -156,11 +159,24 @@ class WebSite:
             self.loop.close()
 
     async def _main(self) -> None:
+        self.loop.set_exception_handler(self._report)
         beside = [asyncio.ensure_future(self._tick()), asyncio.ensure_future(self._refresh())]
         try:
             await self.server.serve(self._stop)
         finally:
             await cancel(*beside)
+
+    def _report(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Log a failure outside of a request. asyncio tries to accept again after a second."""
+        error = context.get("exception")
+        if not (isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)):
+            loop.default_exception_handler(context)
+        elif time.monotonic() >= self._report_again:
+            self._report_again = time.monotonic() + _REPORT_INTERVAL
+            _log.warning(
+                "the status page accepts no more connections for now (%s): raise the limit of open files, or close pages",
+                error.strerror,
+            )
 
     async def _tick(self) -> None:
         """Publish the status of each camera once per second, without an end."""

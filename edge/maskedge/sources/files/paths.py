@@ -11,8 +11,16 @@ from maskedge.support.text import displayable
 
 
 def to_path(uri: str) -> Path:
-    """Return the path in `uri`, with `~` expanded."""
-    return Path(uri).expanduser()
+    """Return the path in `uri`, with `~` expanded.
+
+    Raises:
+        SourceError: The path begins in the home folder of an unknown user.
+    """
+    try:
+        return Path(uri).expanduser()
+    except RuntimeError as error:
+        shown = displayable(without_password(uri))
+        raise SourceError(f"{shown} names a home folder that does not exist: check the path.") from error
 
 
 def stat_path(path: Path) -> os.stat_result | None:

@@ -41,6 +41,8 @@ class PictureSource(BaseSource):
         """
         first = ""
         for index, path in enumerate(self.paths):
+            if self._stopping:
+                return
             try:
                 image = read_picture(path)
             except ValueError as error:

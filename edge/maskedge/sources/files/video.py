@@ -54,9 +54,9 @@ class VideoFileSource(BaseSource):
     """
 
     def __init__(self, path: Path) -> None:
-        if path.stat().st_size == 0:
-            raise SourceError(f"{path} is empty (0 bytes): copy it again.")
         try:
+            if path.stat().st_size == 0:
+                raise SourceError(f"{path} is empty (0 bytes): copy it again.")
             self._claims = read_claims(path)
         except OSError as error:
             raise SourceError(f"{path} cannot be read ({error.strerror}): check its permissions and its disk.") from error

@@ -11,6 +11,7 @@ import numpy as np
 from maskedge.errors import SourceError
 from maskedge.sources.config import SourceConfig
 from maskedge.sources.devices.stream import ignored_options
+from maskedge.support.pictures import decode_picture
 from maskedge.types import Image
 
 from .client import HttpClient, NotHttpError
@@ -135,6 +136,13 @@ def _decode(jpeg: bytes) -> Image | None:
     return None if image is None else np.asarray(image, np.uint8)
 
 
+def _decode_other(content: bytes) -> Image | None:
+    try:
+        return decode_picture(content)
+    except ValueError:
+        return None
+
+
 class Snapshots:
     """Requests one picture after another from a server that returns one per request.
 
@@ -187,9 +195,12 @@ class Snapshots:
             content, end = bytearray(), time.monotonic() + self._client.read_timeout
             while (data := self._client.read(response)) and len(content) <= _MAX_SNAPSHOT_BYTES and time.monotonic() < end:
                 content += data
-        # Formats other than JPEG are rare here and do not need a scanner.
-        pictures = JpegScanner().feed(bytes(content)) if content.startswith(b"\xff\xd8") else [bytes(content)]
-        image = _decode(pictures[0]) if pictures and content else None
+        if content.startswith(b"\xff\xd8"):
+            pictures = JpegScanner().feed(bytes(content))
+            image = _decode(pictures[0]) if pictures else None
+        else:
+            # Formats other than JPEG are rare here and do not need a scanner.
+            image = _decode_other(bytes(content))
         if image is None:
             raise self._client.failure("the server returns a picture that cannot be decoded", "check the address")
         return image

@@ -48,6 +48,8 @@ _SAME_FACE = 0.35
 """Overlap (IoU) from which two windows show the same face."""
 _AGREE = 0.5
 """Overlap (IoU) with a kept window from which a window contributes to its position."""
+_LOWEST = 0.1
+"""Weight of the window with the lowest score in the position of a face."""
 _STANDALONE_NEIGHBORS = 24
 """Windows that must agree on a face without a classifier that rejects non-faces. With fewer, most
 groups are false alarms."""
@@ -258,7 +260,8 @@ def _merge(windows: _Floats, scores: _Floats) -> list[list[float]]:
     # OpenCV's threads return windows in any order, so they are sorted.
     order = np.lexsort((*windows.T, -scores))[:_MOST_RAW]
     windows, scores = windows[order], scores[order]
-    scores = scores - scores[-1]
+    # All above 0: suppression drops a window whose score is not above its threshold.
+    scores = scores - scores[-1] + _LOWEST
     kept = cv2.dnn.NMSBoxes(windows.tolist(), scores.tolist(), 0, _SAME_FACE, top_k=MOST_WINDOWS)
     best = np.asarray(kept, np.int64).reshape(-1)[:MOST_SQUARES]
     low, high = windows[:, :2], windows[:, :2] + windows[:, 2:]
@@ -268,7 +271,7 @@ def _merge(windows: _Floats, scores: _Floats) -> list[list[float]]:
     both = shared[:, :, 0] * shared[:, :, 1]
     area = windows[:, 2] * windows[:, 3]
     agree = both > _AGREE * (area + area[best, None] - both)
-    weight = (scores + 0.1) * agree
+    weight = scores * agree
     squares = weight @ windows / weight.sum(axis=1, keepdims=True)
     return [list(square) for square in squares.tolist()]
 

@@ -103,7 +103,10 @@ def check_same_site(request: Request) -> None:
 def _is_own(request: Request, origin: str) -> bool:
     """Return True for the address of the page. A proxy may have changed the host of the request."""
     server: ServerConfig = request.app.state.settings.server
-    address = urlsplit(origin)
+    try:
+        address = urlsplit(origin)
+    except ValueError:
+        return False
     public = urlsplit(server.public_url)
     if address.netloc.lower() == request.headers.get("host", "").lower() or (public.netloc and address[:2] == public[:2]):
         return True

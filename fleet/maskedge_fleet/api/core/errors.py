@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
@@ -68,6 +68,8 @@ def add_handlers(app: FastAPI) -> None:
     async def _failed(request: Request, error: SQLAlchemyError) -> JSONResponse:
         if isinstance(error, IntegrityError):
             return JSONResponse({"error": "Another request has changed the same object: try again."}, 409)
+        if isinstance(error, DataError):
+            return JSONResponse({"error": "The request has a value that the database does not accept."}, 400)
         if isinstance(error, DBAPIError | PoolTimeoutError):
             reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
             _log.warning("%s %s: the database cannot be used (%.200s)", request.method, request.url.path, reason)

@@ -45,6 +45,8 @@ class WebServer:
         settings: dict[str, Any] = {}
         if config.cert is not None and config.key is not None:
             settings |= {"ssl_certfile": str(config.cert.expanduser()), "ssl_keyfile": str(config.key.expanduser())}
+            # A wrong password, so that OpenSSL does not ask the terminal for that of an encrypted key.
+            settings["ssl_keyfile_password"] = "-"  # noqa: S105
         uvicorn_config = uvicorn.Config(
             app,
             log_config=None,
@@ -61,7 +63,8 @@ class WebServer:
             uvicorn_config.load()
         except (OSError, ssl.SSLError) as error:
             raise UsageError(
-                f"{config.cert} and {config.key} are not a certificate and its key ({error.strerror or error}): give PEM files."
+                f"{config.cert} and {config.key} are not a certificate and its key ({error.strerror or error}): "
+                "give PEM files, the key without a password."
             ) from error
         self._listener = listen(host, port, "the page", backlog=256)
         self._server = _Server(uvicorn_config)

@@ -46,7 +46,7 @@
   const problem = (shape) => {
     const { least, most, noun } = LIMITS[shape.kind];
     const { points, name, kind } = shape;
-    const allowed = kind === "zone" ? /^[\p{L}\p{N}_. -]{1,40}$/u : /^[\p{L}\p{N}_.-]+( [\p{L}\p{N}_.-]+)*$/u;
+    const allowed = kind === "zone" ? /^[\p{L}\p{M}\p{N}_. -]{1,40}$/u : /^[\p{L}\p{M}\p{N}_.-]+( [\p{L}\p{M}\p{N}_.-]+)*$/u;
     if (name !== name.trim() || name.length > 40 || !allowed.test(name)) return "needs a name of letters, digits, '_', '-', '.'";
     if (shapes.some((other) => other !== shape && other.kind === kind && other.name === name)) return "needs a name of its own";
     if (points.length < least) return `needs ${least} ${noun} at least, has ${points.length}`;

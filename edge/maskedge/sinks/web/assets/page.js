@@ -248,6 +248,8 @@
   };
   // The path of the camera that the page shows; empty for the only or first one.
   let base = "";
+  // The name of that camera.
+  let shown = "";
   let hasPicture = PICTURE;
   // True if the page shows all cameras (wall.js).
   let walled = false;
@@ -272,6 +274,7 @@
       hasPicture = own.picture;
       if (cameras.length > 1) {
         base = own.path.slice(1);
+        shown = own.name;
         byId("camera").replaceChildren(...cameras.map((one) => make("option", { value: one.name, ...(one === own ? { selected: "" } : {}) }, one.name)));
         byId("cameras").hidden = false;
         byId("editor").search = `?camera=${encodeURIComponent(own.name)}`;
@@ -301,6 +304,20 @@
     });
     showPicture();
   };
+  // A reload of the configuration may have removed the camera, or it has ended: the page of all
+  // cameras says so.
+  const reconnect = async () => {
+    if (base) {
+      try {
+        const { cameras } = await (await fetch("api/cameras", { signal: AbortSignal.timeout(TIMEOUT) })).json();
+        if (!cameras.some((one) => one.name === shown && one.source !== null)) {
+          location.replace(location.pathname);
+          return;
+        }
+      } catch { /* The device does not answer. */ }
+    }
+    if (!document.hidden) connect();
+  };
   // EventSource reconnects after a broken connection, but not after a refusal or a timeout.
   let lastAttempt = performance.now();
   setInterval(() => {
@@ -308,7 +325,7 @@
     const dead = !events || events.readyState === EventSource.CLOSED || now - lastMessage > TIMEOUT;
     if (!document.hidden && dead && now - lastAttempt > TIMEOUT) {
       lastAttempt = now;
-      connect();
+      reconnect();
     }
     if (last) showState();
   }, 1000);

@@ -1,0 +1,1 @@
+"""Requests over HTTP with limits that the standard library lacks."""
