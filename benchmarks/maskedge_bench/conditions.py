@@ -65,10 +65,15 @@ class Conditions:
 
 def throttled(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     """Return True if the machine throttled its clock before, during or at the end of a run."""
+    events = (after.get("throttle_events") or 0) - (before.get("throttle_events") or 0)
+    return bool(_reasons(before, after) or events > 0)
+
+
+def _reasons(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:
+    """Return why the machine throttled its clock during a run, without the reasons of earlier times."""
     now = {*(before.get("throttled_now") or ()), *(after.get("throttled_now") or ())}
     new = {*(after.get("throttled_since_start") or ())} - {*(before.get("throttled_since_start") or ())}
-    events = (after.get("throttle_events") or 0) - (before.get("throttle_events") or 0)
-    return bool(now or new or events > 0)
+    return now | new
 
 
 def warnings(
@@ -84,8 +89,7 @@ def warnings(
     if partial:
         found.append("The run was stopped: this report has complete rounds only.")
     if throttled(before, after):
-        now = {*(before.get("throttled_now") or ()), *(after.get("throttled_now") or ())}
-        reasons = now | {*(after.get("throttled_since_start") or ())}
+        reasons = _reasons(before, after)
         listed = f" ({', '.join(sorted(reasons)).replace('_', ' ')})" if reasons else ""
         found.append(f"The machine throttled its clock{listed}: improve cooling or power supply, and measure again.")
     if before.get("on_battery") or after.get("on_battery"):

@@ -78,12 +78,17 @@ def plot(series: Sequence[Series], across: str, up: str, *, log_x: bool = False,
         dashes = _DASHES[(index + index // len(_COLOURS)) % len(_DASHES)]
         colour = f"var({_COLOURS[index % len(_COLOURS)]})"
         stroke = f'stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}" fill="none"'
-        placed = [(to_x(x), to_y(y)) for x, y in own.points if (x > 0 or not log_x) and (y > 0 or not log_y)]
+        named = [
+            (to_x(x), to_y(y), name)
+            for (x, y), name in zip(own.points, own.names or [""] * len(own.points), strict=True)
+            if (x > 0 or not log_x) and (y > 0 or not log_y)
+        ]
+        placed = [(x, y) for x, y, _ in named]
         if own.line:
             parts.append(f'<polyline points="{" ".join(f"{x},{y}" for x, y in placed)}" {stroke}/>')
         if own.dots:
             parts += [f'<circle cx="{x}" cy="{y}" r="4" fill="{colour}"/>' for x, y in placed]
-        for (x, y), name in zip(placed, own.names, strict=False):
+        for x, y, name in named if own.names else ():
             # Place the label on the side with more room.
             anchor, shift = ("end", -8) if x > _LEFT + wide / 2 else ("start", 8)
             parts.append(f'<text x="{x + shift}" y="{y - 8}" text-anchor="{anchor}">{text(name)}</text>')

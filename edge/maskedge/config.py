@@ -22,7 +22,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from maskedge.sinks.output_settings import OutputConfig
-from maskedge.support.files import read_text
+from maskedge.support.files import expand_home, read_text
 
 from .errors import MaskedgeError, UsageError
 from .settings import (
@@ -687,7 +687,7 @@ def read_toml(file: Path) -> dict[str, Any]:
     """
     toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
-        text = read_text(file.expanduser(), MOST_BYTES)
+        text = read_text(expand_home(file), MOST_BYTES)
     except OSError as error:
         raise UsageError(f"the configuration {file} cannot be read ({error.strerror}): check the path after --config.") from error
     except UnicodeDecodeError as error:
@@ -927,6 +927,8 @@ def _camera_lines(table: CameraTable) -> Iterator[str]:
     """Yield the lines of a table `[[camera]]`: the values that it sets, not the common ones."""
     yield "[[camera]]"
     yield f"name = {_toml_value(table.name)}"
+    # Without these lines, the camera would have the common rules and lines.
+    yield from (f"{key} = []" for key, own in (("alerts", table.alerts), ("line", table.lines)) if own == ())
     groups: dict[str, dict[str, Any]] = {"source": {}}
     for path, value in table.values.items():
         section, _, key = path.partition(".")

@@ -88,6 +88,13 @@ class FrameResult:
                     self._picture = draw_faces(self.plain, self.located, self.status, self.overlay)
             return self._picture
 
+    def without_picture(self) -> FrameResult:
+        """Return a copy whose pictures are pixelated as a whole and show no faces."""
+        width, height = self.frame.size
+        hidden = [(0.0, 0.0, float(width), float(height))]
+        drawn = replace(self, faces=[], events=(), hidden=hidden, drawn_from=None)
+        return replace(self, hidden=hidden, drawn_from=drawn)
+
     def with_banner(self, banner: str) -> FrameResult:
         """Return a copy with a banner on its picture, for a source without a newer frame."""
         origin = None if self.drawn_from is None else self.drawn_from.with_banner(banner)

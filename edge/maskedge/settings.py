@@ -12,10 +12,10 @@ from .errors import UsageError
 from .support.addresses.masking import names_a_secret, without_password
 
 PRECISIONS = ("auto", "float32", "int8")
-PROVIDERS = ("auto", "cpu", "tensorrt", "cuda", "migraphx", "openvino", "qnn", "xnnpack", "acl")
-"""Values of `model.provider`: the processor, and accelerators of ONNX Runtime."""
 """Precisions of the bundled models. `auto` is int8 on a processor with dot products of bytes,
 otherwise float32."""
+PROVIDERS = ("auto", "cpu", "tensorrt", "cuda", "migraphx", "openvino", "qnn", "xnnpack", "acl")
+"""Values of `model.provider`: the processor, and accelerators of ONNX Runtime."""
 OPERATING_POINTS = ("balanced", "high", "recall")
 """Names of the face thresholds that a classifier file may carry. `balanced` has the best F1, `high`
 the fewest false alarms, `recall` finds the most faces."""

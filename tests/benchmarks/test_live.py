@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from maskedge import UsageError
+from maskedge.support import timing
 from maskedge.vision.pipeline import MaskDetector
 from maskedge_bench.live.measure import measure_live
 from maskedge_bench.live.run import LivePlan, LiveRun, Scene, measure
@@ -76,6 +77,15 @@ def test_cameras_are_added_until_frames_are_dropped() -> None:
     run.run()
     assert [row["streams"] for row in run.streams] == [1]
     assert run.streams[0]["dropped"] > 0
+
+
+def test_frames_that_the_clock_forgets_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "HISTORY", 5)
+    detector = MaskDetector(detector="cnn", detect_every=1)
+    row = measure_live([detector], compose((160, 120), 1), 30, 1, "synchronous")
+    assert row["processed"] == row["captured"] - row["dropped"] > 5
+    assert row["detections"] > 5
+    assert row["faces_a_frame"] <= 1
 
 
 def test_failure_of_a_pipeline_ends_the_run() -> None:

@@ -104,6 +104,8 @@ def test_lines_differ() -> None:
     assert ">1<" in drawn
     assert ">1.5<" not in drawn
     assert plot([Series("none", [])], "x", "y") == ""
+    named = plot([Series("a", [(0, 1), (10, 2), (20, 3)], names=("zero", "ten", "twenty"))], "x", "y", log_x=True)
+    assert [name for name in ("zero", "ten", "twenty") if f">{name}<" in named] == ["ten", "twenty"]
     assert bars([], "ms") == ""
 
 

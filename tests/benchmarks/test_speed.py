@@ -13,10 +13,13 @@ from helpers.support import ROOT
 from maskedge import SourceError
 from maskedge.modelfile.contract import MODELS, read_catalogue
 from maskedge.modelfile.precision import bundled_classifier
+from maskedge.support.timing import HISTORY
 from maskedge.types import Image
 from maskedge.vision.classifier import MaskClassifier
 from maskedge.vision.detectors import detector_names
 from maskedge.vision.pipeline import DETECT_EVERY
+from maskedge_bench.cli.speed import MOST_FRAMES
+from maskedge_bench.conditions import warnings
 from maskedge_bench.contestants.eager import EagerClassifier
 from maskedge_bench.contestants.pipelines import BASELINE_MODEL, ORIGINAL_EAGER, PIPELINES
 from maskedge_bench.report_schemas import validate
@@ -79,6 +82,17 @@ def test_matrix_and_cost() -> None:
     fits = fit_cost(rows)
     assert [fit["pipeline"] for fit in fits] == ["haar-stock, seednet.onnx", f"cnn, {bundled_classifier().name}"]
     assert all(min(fit["fixed_ms"], fit["face_ms"], fit["megapixel_ms"]) >= 0 for fit in fits)
+
+
+def test_frames_of_a_cell_are_a_multiple_of_the_frames_per_detection() -> None:
+    axes = Axes(("cnn",), sizes=((160, 120),), faces=(1,), threads=(1,), detect_every=(8, 40, 100), full=True)
+    matrix = Matrix(axes, 100.0)
+    matrix.warm_up()
+    assert dict(zip((cell.detect_every for cell in matrix.cells), matrix._counts, strict=True)) == {1: 60, 8: 56, 40: 40, 100: 100}
+
+
+def test_no_more_frames_are_measured_than_the_clock_keeps() -> None:
+    assert MOST_FRAMES == HISTORY
 
 
 def test_cost_is_found_again() -> None:
@@ -217,3 +231,10 @@ def test_nets(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     report = json.loads((tmp_path / "nets.json").read_text())
     validate(report)
     assert {row["engine"] for row in report["nets"]} == {"onnxruntime", "pytorch"}
+
+
+def test_only_throttling_of_the_run_is_named() -> None:
+    before = {"throttled_now": [], "throttled_since_start": ["under_voltage"]}
+    after = {"throttled_now": ["soft_temperature_limit"], "throttled_since_start": ["under_voltage", "soft_temperature_limit"]}
+    assert warnings(4, before, after, {})[0].startswith("The machine throttled its clock (soft temperature limit): ")
+    assert warnings(4, before, before, {}) == []

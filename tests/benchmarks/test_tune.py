@@ -83,6 +83,15 @@ def test_only_the_values_are_changed(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["# mine\n", '[model]\nprecision = "auto"  # a\n[limits]\nmax_fps = 5.0\n', '[source]\nuri = "demo"\n']
+)
+def test_line_ends_stay(text: str) -> None:
+    plain, edited = with_values(text, CHOICE), with_values(text.replace("\n", "\r\n"), CHOICE)
+    assert plain is not None
+    assert edited == plain.replace("\n", "\r\n")
+
+
+@pytest.mark.parametrize(
     "text",
     [
         'model.precision = "auto"\n',
@@ -110,6 +119,11 @@ def test_the_command_writes_the_configuration(invoke, tmp_path: Path, monkeypatc
     assert config.read_text().startswith('# the door\n[source]\nuri = "demo"\n')
     loaded = load_config(config, {}, {}).config
     assert (loaded.model.precision, loaded.limits.threads) == ("int8", 2)
+    # The choice of one thread replaces an earlier one of two.
+    monkeypatch.setattr(measure, "measure_tuning", lambda progress: tuning(0.5, 0.9))
+    done = invoke("edge-bench", "tune", "--config", config)
+    assert "limits.threads = 1" in done.stdout
+    assert load_config(config, {}, {}).config.limits.threads == 1
     config.write_text('model.precision = "auto"\n')
     done = invoke("edge-bench", "tune", "--config", config)
     assert "was not changed" in done.stdout

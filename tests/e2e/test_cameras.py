@@ -107,6 +107,9 @@ def test_a_wrong_camera_costs_the_others_nothing(tmp_path: Path) -> None:
         assert "there is no file" in run.cameras()["none"]["sentence"]
         assert any(line.startswith("error: none: there is no file or folder") for line in run.errors), run.errors
         assert run.ask("/healthz")[0] == 503
+        metrics = run.get("/metrics").decode()
+        assert 'maskedge_source_state{camera="none",state="ended"} 1.0' in metrics
+        assert metrics.count('camera="none"') == 4, "it has no other metrics"
         assert run.get("/api/cameras/door/healthz") == b"ok\n"
         until(lambda: [one["name"] for one in run.cameras().values() if one["state"] != "ended"] == ["wrong"])
         assert run.process.poll() is None, "the wrong camera is still tried"

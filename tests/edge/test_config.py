@@ -445,6 +445,20 @@ def test_what_is_printed_of_cameras_loads_to_the_same_cameras(tmp_path: Path) ->
     assert "geheim5" not in to_toml(load_config(write(tmp_path, CAMERAS), {}))
 
 
+def test_a_camera_without_the_common_rules_and_lines_is_printed_without_them(tmp_path: Path) -> None:
+    common = '[[alerts]]\nname = "gone"\nwhen = "source_lost"\nactions = ["mqtt"]\n[[line]]\nname = "gate"\npoints = "0,0 1,1"\n'
+    text = f'{common}[[camera]]\nname = "door"\nsource = 0\nalerts = []\nline = []\n[camera.detect]\nevery = 2\n'
+    (door,) = load_config(write(tmp_path, text), {}).cameras
+    assert (door.alerts, door.lines) == ((), ())
+    (again,) = load_config(write(tmp_path, to_toml(load_config(write(tmp_path, text), {}))), {}).cameras
+    assert (again.alerts, again.lines, again.detect.every) == ((), (), 2)
+
+
+def test_an_unknown_home_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"~nobody-here/edge\.toml names a home folder that does not exist"):
+        load_config(Path("~nobody-here/edge.toml"), {})
+
+
 REFUSED_CAMERAS = {
     "no name": ("[[camera]]\nsource = 0", r"camera\[1\] has no name"),
     "name that is a number": ("[[camera]]\nname = 3\nsource = 0", r"camera\[1\]\.name takes text, got 3"),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maskedge.cli.common import Command, require_runtime, silence_libraries
+from maskedge.errors import UsageError
 from maskedge.settings import DOMAINS
 
 from .output import check_output, write_json
@@ -72,7 +73,12 @@ def _collect(
     if not scenes and not test_scenes:
         raise click.UsageError("there are no pictures: give --scenes or --test-scenes.")
     pictures = collect_pictures(scenes, backgrounds, held_out=held_out, test_scenes=test_scenes, relabel=relabel_scenes)
-    return pictures, [Scorer(detector, model) for detector in detectors]
+    scorers = [Scorer(detector, model) for detector in detectors]
+    names = [scorer.name for scorer in scorers]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        # Reports tell detectors apart by their names.
+        raise UsageError(f"two of --detector have the name {twice}: leave one out, or copy it to a file of another name.")
+    return pictures, scorers
 
 
 @contextmanager

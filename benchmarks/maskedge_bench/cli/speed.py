@@ -16,6 +16,8 @@ from maskedge.errors import UsageError
 from .output import check_output, finish
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+MOST_FRAMES = 10_000
+"""Maximum of --frames: as many as the clock of the stages keeps (`maskedge.support.timing.HISTORY`)."""
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,7 +52,7 @@ class SizeType(click.ParamType):  # type: ignore[type-arg]  # ParamType is gener
     metavar="URI",
     help="Source of the frames: demo, a video file or a folder of pictures.",
 )
-@click.option("--frames", type=click.IntRange(1), default=150, show_default=True, help="Number of frames.")
+@click.option("--frames", type=click.IntRange(1, MOST_FRAMES), default=150, show_default=True, help="Number of frames.")
 @click.option("--skip", type=click.IntRange(0), default=0, show_default=True, help="Number of frames to skip first.")
 @click.option(
     "--rounds", type=click.IntRange(1), default=3, show_default=True, help="Counted rounds of the pipelines, interleaved."

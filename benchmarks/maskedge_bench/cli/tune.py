@@ -31,9 +31,9 @@ def tune(config: Path | None) -> None:
         from maskedge.config import MOST_BYTES, load_config
         from maskedge_bench.tune.edit import Values, as_lines, with_values
         from maskedge_bench.tune.measure import MODELS, PRECISIONS, measure_tuning
-    text = ""
+    text, threads = "", None
     if config is not None and config.exists():
-        load_config(config, {}, {})  # refuses a file that edge-run refuses
+        threads = load_config(config, {}, {}).config.limits.threads  # refuses a file that edge-run refuses
         text = read_text(config, MOST_BYTES)
     elif config is not None and not config.parent.is_dir():
         raise UsageError(f"the folder {config.parent} does not exist: create it, or choose another --config.")
@@ -50,7 +50,7 @@ def tune(config: Path | None) -> None:
     for model in tuning.refused:
         click.echo(f"{model}: the int8 file returns other outputs on this machine, so float32 is chosen.")
     values: Values = {("model", "precision"): tuning.precision}
-    if tuning.threads > 1:
+    if tuning.threads > 1 or threads is not None:
         values = {**values, ("limits", "threads"): tuning.threads}
     edited = with_values(text, values) if config is not None else None
     if config is not None and edited is not None:

@@ -164,7 +164,7 @@ class Part:
             # Own time, and that of children that have ended.
             ticks += sum(int(value) for value in fields[11:15])
             kilobytes += sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
-        return Usage(self._before + ticks / _TICKS, kilobytes / 1000)
+        return Usage(self._before + ticks / _TICKS, kilobytes / 1024)
 
 
 def _tree(root: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +35,7 @@ class _Stream:
         loop_ms: Milliseconds that the loop was busy with each frame.
         loop_cpu_ms: CPU milliseconds of the loop's thread for each frame.
         faces: Number of faces in all frames.
+        detections: Number of frames by what a detection gave them: `_AGE` or `detect`.
         failure: What ended the loop early.
     """
 
@@ -42,6 +44,7 @@ class _Stream:
     loop_ms: list[float] = field(default_factory=list)
     loop_cpu_ms: list[float] = field(default_factory=list)
     faces: int = 0
+    detections: Counter[str] = field(default_factory=Counter)
     failure: BaseException | None = None
 
     def run(self) -> None:
@@ -51,7 +54,9 @@ class _Stream:
             for frame in self.source.frames():
                 start, cpu = time.perf_counter(), time.thread_time()
                 self.faces += len(self.detector(frame.image, frame.moment))
-                clock.close_frame(frame.arrival)
+                stages = clock.close_frame(frame.arrival)
+                # The clock keeps the newest frames only.
+                self.detections.update(stage for stage in (_AGE, "detect") if stage in stages)
                 clock.next_frame()
                 self.loop_ms.append((time.perf_counter() - start) * 1000)
                 self.loop_cpu_ms.append((time.thread_time() - cpu) * 1000)
@@ -122,7 +127,7 @@ def _row(streams: Sequence[_Stream], rate: float, wall: float, used: float) -> d
     for stream in streams:
         for stage, values in stream.detector.clock.history().items():
             stages.setdefault(stage, []).extend(values)
-    age, processed = summarise(stages["total"]), len(stages["total"])
+    age, processed = summarise(stages["total"]), sum(len(stream.loop_ms) for stream in streams)
     ages = stages.get(_AGE)
     return {
         "rate": rate,
@@ -131,7 +136,7 @@ def _row(streams: Sequence[_Stream], rate: float, wall: float, used: float) -> d
         "captured": sum(stream.source.captured for stream in streams),
         "processed": processed,
         "dropped": sum(stream.source.dropped for stream in streams),
-        "detections": len(stages.get(_AGE if ages else "detect", ())),
+        "detections": sum(stream.detections[_AGE if ages else "detect"] for stream in streams),
         "faces_a_frame": round(sum(stream.faces for stream in streams) / processed, 2),
         "age_ms": _rounded(age),
         "age_intervals": _rounded({name: value * rate / 1000 for name, value in age.items()}, 3),

@@ -136,7 +136,9 @@ class Matrix:
             contestant.run(frames[:1])
             first = contestant.run((frames * cell.detect_every)[: max(_WARM_UP, cell.detect_every)])
             wanted = round(self._seconds * first.rate / cell.detect_every) * cell.detect_every
-            count = min(max(wanted, 2 * cell.detect_every), _MOST_FRAMES)
+            # A multiple, so that the share of frames with a detection is that of the setting.
+            most = max(_MOST_FRAMES // cell.detect_every, 1) * cell.detect_every
+            count = min(max(wanted, 2 * cell.detect_every), most)
             repeated = [frames[index % len(frames)] for index in range(count)]
             self._runs.append(partial(contestant.run, repeated))
             self._counts.append(count)

@@ -55,18 +55,19 @@ def _line(key: str, value: str | int) -> str:
 
 def _set(text: str, section: str, key: str, value: str | int) -> str:
     """Set one value. `with_values` checks the result, so this may fail on unusual files."""
-    lines = text.splitlines()
+    end = "\r" if "\r\n" in text else ""
+    lines = (text if text.endswith("\n") or not text else f"{text}{end}\n").split("\n")[:-1]
     header = re.compile(rf"\s*\[\s*{re.escape(section)}\s*\]\s*(#.*)?")
     start = next((number for number, line in enumerate(lines) if header.fullmatch(line)), None)
     if start is None:
-        gap = [""] if lines and lines[-1].strip() else []
-        lines += [*gap, f"[{section}]", _line(key, value)]
+        gap = [end] if lines and lines[-1].strip() else []
+        lines += [*gap, f"[{section}]{end}", _line(key, value) + end]
         return "\n".join(lines) + "\n"
-    end = next((number for number in range(start + 1, len(lines)) if lines[number].lstrip().startswith("[")), len(lines))
+    last = next((number for number in range(start + 1, len(lines)) if lines[number].lstrip().startswith("[")), len(lines))
     own = re.compile(rf"(\s*{re.escape(key)}\s*=\s*)(\"[^\"\\]*\"|'[^']*'|[\w.+-]+)(\s*(?:#.*)?)")
-    for number in range(start + 1, end):
+    for number in range(start + 1, last):
         if match := own.fullmatch(lines[number]):
             lines[number] = f"{match[1]}{json.dumps(value)}{match[3]}"
             return "\n".join(lines) + "\n"
-    lines.insert(start + 1, _line(key, value))
+    lines.insert(start + 1, _line(key, value) + end)
     return "\n".join(lines) + "\n"

@@ -16,7 +16,7 @@ from maskedge.events import Event
 from maskedge.results import FrameResult
 from maskedge.settings import Range
 from maskedge.support.text import to_json
-from maskedge.support.workers import PermanentError, Worker
+from maskedge.support.workers import PermanentError, Worker, child_environment
 
 from .action import Action, ActionContext
 from .rules import AlertRule
@@ -92,7 +92,7 @@ class Command:
             PermanentError: The program cannot be run, timed out, or returned a code other than 0.
         """
         # Environment variables of edge-run may contain secrets.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("MASKEDGE_")}
+        environment = {name: value for name, value in child_environment().items() if not name.startswith("MASKEDGE_")}
         try:
             process = subprocess.Popen(  # noqa: S603  (a list from the user's own configuration, no shell)
                 self._command,
@@ -120,5 +120,15 @@ class Command:
                     with contextlib.suppress(ProcessLookupError):
                         os.killpg(process.pid, signal.SIGKILL)
                     raise PermanentError(f"{self._where} took longer than {self._timeout:g} s and was killed.") from None
+        if process.returncode < 0:
+            raise PermanentError(f"{self._where} was ended by {_signal_name(-process.returncode)}.")
         if process.returncode:
             raise PermanentError(f"{self._where} ended with code {process.returncode}.")
+
+
+def _signal_name(number: int) -> str:
+    """Return the name of a signal, such as `SIGKILL`."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

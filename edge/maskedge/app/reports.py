@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from maskedge.errors import UsageError
 from maskedge.modelfile.contract import MODELS, read_catalogue
+from maskedge.support.workers import child_environment, python_command
 
 LATEST_VERSIONS = {"speed": 2, "accuracy": 2, "compare": 1, "nets": 2}
 """Kinds of `edge-bench` reports that the app shows, with their latest version.
@@ -205,5 +205,7 @@ def start_quick(path: Path) -> subprocess.Popen[str]:
     It writes its report to `path`.
     """
     code = "from maskedge.cli.workstation import bench; bench()"
-    command = [sys.executable, "-c", code, *QUICK, "--json", str(path)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # noqa: S603  (our own command)
+    command = python_command(code, *QUICK, "--json", str(path))
+    return subprocess.Popen(  # noqa: S603  (our own command)
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=child_environment()
+    )

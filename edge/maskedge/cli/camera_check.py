@@ -130,7 +130,7 @@ def _try(config: EdgeConfig, detector: MaskDetector, name: str) -> Finding:
     height, width = image.shape[:2]
     quality = measure_quality(image)
     detector.min_face_size = config.detect.min_face_size
-    detector.set_face_threshold(config.detect.face_threshold)
+    detector.set_face_threshold(config.detect.face_threshold, config.detect.operating_point, config.detect.domain)
     seen = len(detector(image))
     faces = f"{seen} face{'' if seen == 1 else 's'} now"
     light = f"light {quality.mean / 255:.0%} ({quality.dark:.0%} dark, {quality.burnt:.0%} burnt)"

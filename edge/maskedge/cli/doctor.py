@@ -225,7 +225,13 @@ def _updates() -> Iterator[Finding]:
         from maskedge.system.state_folder import state_folder
     except ImportError:
         return  # reported by an earlier check
-    store = ModelStore(state_folder() / "models")
+    try:
+        store = ModelStore(state_folder() / "models")
+    except UsageError as error:
+        # Only updates and MQTT need it.
+        problem, _, remedy = str(error).partition(": ")
+        yield Finding("note", problem, remedy)
+        return
     for kind in UPDATED_KINDS:
         state = store.state(kind)
         if state.active is None:

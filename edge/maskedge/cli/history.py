@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from maskedge.errors import UsageError
+from maskedge.support.files import expand_home
 from maskedge.support.text import displayable
 
 from .common import Command, require_runtime
@@ -84,7 +85,7 @@ def _path(config: Path | None, file: Path | None) -> Path:
     if config and file:
         raise click.UsageError("--config and --file exclude each other: leave one of them out.")
     if file:
-        return file.expanduser()
+        return expand_home(file)
     with require_runtime():
         from maskedge.config import load_config
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maskedge.errors import MaskedgeError, OutputError, SourceError, UsageError
-from maskedge.remote.fleet_run import FleetRun
+from maskedge.remote.fleet_run import FleetRun, check_start
+from maskedge.support.files import expand_home
 from maskedge.support.text import displayable
 from maskedge.version import VERSION
 
@@ -145,7 +146,7 @@ def _install_service(file: Path | None, *, template: bool, write: bool) -> None:
     config = TEMPLATE_CONFIG if template else CONFIG
     if file is not None:
         # A symbolic link stays one, so that it can be pointed at another file later.
-        file = Path(os.path.abspath(file.expanduser()))  # noqa: PTH100
+        file = Path(os.path.abspath(expand_home(file)))  # noqa: PTH100
         with require_runtime():
             from maskedge.config import load_config
 
@@ -221,6 +222,7 @@ class _Run:
         assert context.state is not None  # noqa: S101  (set by build_run)
 
         def restart() -> None:
+            self._check_next_start(detector.labels, source)
             stop.restart = True
             end(signal.SIGTERM)
 
@@ -292,7 +294,8 @@ class _Run:
         finally:
             systemd.reloaded()
         self._loaded = loaded
-        self._log = set_up(loaded.config.log.format, loaded.config.log.level, secrets_of(loaded.config))
+        # The source and most outputs are those of the start.
+        self._log = set_up(loaded.config.log.format, loaded.config.log.level, secrets_of(loaded.config, self._config))
         self._fleet.use()
         text = f"changed {', '.join(changed)}" if changed else "nothing changed"
         self._log.info("configuration reloaded: %s", text)
@@ -300,6 +303,32 @@ class _Run:
             self._log.warning("takes effect only after a restart: %s", ", ".join(later))
             text += f"; takes effect only after a restart: {', '.join(later)}"
         return True, text
+
+    def _check_next_start(self, labels: Sequence[str], source: Source | None = None) -> None:
+        """Refuse a restart if the next start would end at once, because nobody may be there to help.
+
+        Args:
+            labels: Labels of the model in use.
+            source: The open source of a run of one camera.
+
+        Raises:
+            UsageError: The configuration is invalid, or an output exists that may not be replaced.
+        """
+        from maskedge.config import load_config
+        from maskedge.runtime.build import check_rules_of
+        from maskedge.runtime.outputs import check_cameras, check_run_outputs
+
+        try:
+            loaded = load_config(self._loaded.file, flags=self._flags)
+            check_start(loaded)
+            check_cameras(loaded.cameras)  # reports a missing source, too
+            for config in loaded.cameras:
+                if config.model == self._config.model:
+                    check_rules_of(config, labels)
+            if source is not None and loaded.config.source == self._config.source:
+                check_run_outputs(loaded.config, source, inputs=[])
+        except MaskedgeError as error:
+            raise UsageError(f"edge-run was not restarted, because the next start would fail: {error}") from error
 
     def _show_progress(self, length: int | None) -> _Progress:
         config = self._config
@@ -372,6 +401,7 @@ class _CamerasRun(_Run):
             cameras.stop(number)
 
         def restart() -> None:
+            self._check_next_start(detector.labels)
             stop.restart = True
             cameras.stop(signal.SIGTERM)
 

@@ -24,6 +24,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from maskedge.support.workers import child_environment, python_command
+
 SECONDS = 3.0
 """CPU seconds in which a file must open and run once."""
 SECONDS_PER_MB = 0.1
@@ -98,15 +100,12 @@ class _Process:
 
     def __init__(self) -> None:
         self._owner = os.getpid()
-        # The search path is explicit: with -c it would begin with the working directory, which is
-        # not trusted.
-        start = f"import sys; sys.path[:] = {sys.path!r}; from maskedge.modelfile.sandbox import serve; serve()"
         self._process = subprocess.Popen(  # noqa: S603  (this Python, our own code)
-            [sys.executable, "-c", start],
+            python_command("from maskedge.modelfile.sandbox import serve; serve()"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            env=child_environment() | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             start_new_session=True,
         )
         # Reaps the process when it exits by itself.
@@ -150,8 +149,10 @@ class _Process:
         """Read the result; empty if the process ended or the time is over."""
         number = self._process.stdout.fileno() if self._process.stdout is not None else -1
         line = b""
+        poll = select.poll()  # unlike select.select, it takes descriptors from 1024 on
+        poll.register(number, select.POLLIN)
         while not line.endswith(b"\n"):
-            ready, _, _ = select.select([number], [], [], max(0.0, end - time.monotonic()))
+            ready = poll.poll(1000 * max(0.0, end - time.monotonic()))
             part = os.read(number, 65536) if ready else b""
             if not part:
                 return b""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskedge.errors import ModelError, UsageError
-from maskedge.support.files import read_regular
+from maskedge.support.files import expand_home, read_regular
 from maskedge.support.install_hint import install_command
 from maskedge.support.text import displayable, read_json
 
@@ -305,7 +305,7 @@ def load_public_key(path: Path) -> Ed25519PublicKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-    path = release_key() if str(path) == BUNDLED else path.expanduser()
+    path = release_key() if str(path) == BUNDLED else expand_home(path)
     content = _read_key(path, "public")
     try:
         key = load_pem_public_key(content)

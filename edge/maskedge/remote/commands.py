@@ -45,7 +45,8 @@ class RunHooks:
     Attributes:
         reload: Reloads the configuration, and returns what has changed when that is done. Raises
             MaskedgeError if the configuration is invalid.
-        restart: Asks the process to end and to start again. Returns at once.
+        restart: Asks the process to end and to start again. Returns at once. Raises MaskedgeError if
+            the next start would fail; the run then goes on.
         cameras: Returns the cameras that run, by name.
         file_privacy: Returns the section `[privacy]` of each camera, as the file has it.
     """
@@ -99,8 +100,14 @@ class Commands:
             by_file = any(getattr(privacy, key) for privacy in self._hooks.file_privacy())
             if not on and by_file and not self._ledger.privacy.get(key):
                 raise RefusedError(f"the device's own file sets privacy.{key}, and a command cannot turn it off.")
+        before = {key: self._ledger.privacy.get(key, False) for key in arguments}
         self._ledger.set_privacy(arguments)
-        self._hooks.reload()
+        try:
+            self._hooks.reload()
+        except MaskedgeError:
+            # It is not in effect, and must not be at some later reload either.
+            self._ledger.set_privacy(before)
+            raise
         on = [key for key in _PRIVACY if self._ledger.privacy.get(key)]
         return f"turned on by the fleet: {', '.join(on) or 'nothing'}; the rest is as in the device's own file.", {"on": on}
 

@@ -185,8 +185,8 @@ class RemoteControl:
         elif name == "restart":
             if arguments:
                 raise RefusedError("restart takes no arguments.")
-            self._answer(command.identity, name, "progress", "edge-run ends and starts again.")
             self._hooks.restart()
+            self._answer(command.identity, name, "progress", "edge-run ends and starts again.")
         else:
             sentence, details = self._commands.execute(name, arguments)
             self._answer(command.identity, name, "done", sentence, details=details)

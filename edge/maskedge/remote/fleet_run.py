@@ -95,7 +95,8 @@ class FleetRun:
         Args:
             reload: Asks the run to reload its configuration. Takes the function that the run calls
                 with True and what has changed, or with False and the reason.
-            restart: Ends the run and starts it again. Returns at once.
+            restart: Ends the run and starts it again. Returns at once, or raises MaskedgeError if the
+                next start would fail.
             cameras: Returns the cameras that run, by name.
             counters: Returns the numbers of captured and of dropped frames of all cameras.
         """
@@ -137,6 +138,20 @@ class FleetRun:
         prefix = device_prefix(config)
         own = config.mqtt.client_id or f"maskedge-{instance_id(state_folder())}-{node_of(prefix, named=True)}"
         return CommandLink(broker_address(config.mqtt), prefix, f"{own}-command", on_command=on_command)
+
+
+def check_start(loaded: Loaded) -> None:
+    """Check what a start with this configuration needs of the fleet, without any effect.
+
+    Raises:
+        UsageError: The section `[fleet]` is invalid, or a library or a key is missing.
+    """
+    if loaded.config.fleet.enabled:
+        from .model_update import open_updater
+        from .settings import check_fleet
+
+        check_fleet(loaded)
+        open_updater(loaded.config)
 
 
 def _reload(reload: Callable[[Callable[[bool, str], None]], None]) -> str:

@@ -177,7 +177,7 @@ class ModelUpdater:
         limits: TrialLimits | None = None,
     ) -> None:
         self.store = ModelStore(state_folder / "models")
-        self.on_late_report: Callable[[str, str, str, Mapping[str, Any]], None] = lambda command, stage, sentence, details: None
+        self.on_late_report: Callable[[str, str, str, Mapping[str, Any]], None] = _no_one
         self._keys: tuple[Ed25519PublicKey, ...] = load_public_keys(trusted_keys)
         self._fixed = dict(fixed or {})
         self._ca_file = ca_file
@@ -335,8 +335,8 @@ class ModelUpdater:
         content = download(request.url, request.size, request.sha256, ca_file=self._ca_file)
         report("downloaded", f"{len(content)} bytes were downloaded.", {"kind": kind, "sha256": request.sha256})
         verify_model(content, signature, self._keys)
-        model = self.store.add(content, signature)
         try:
+            model = self.store.add(content, signature)
             variant = self._try_out(detector, kind, model, report)
         except BaseException:
             self.store.discard_unused()
@@ -441,14 +441,19 @@ class ModelUpdater:
             ModelError: The network cannot be replaced. The next start uses the previous one.
         """
         with self._changing:
-            watch = self._watches.get(kind)
+            watch, command = self._watches.get(kind), self.store.state(kind).command
             state = self.store.give_up(kind, reason)
             if watch is not None and watch.baseline is not None and self._detector is not None:
                 self._detector.replace_networks(watch.baseline.detector)
             else:
                 self._replace(kind, state.active)
-            if watch is not None:
-                watch.fail(f"the {kind} was given up for {_named(state.active)}: {reason.rstrip('.')}.", _facts(state.active))
+            sentence = f"the {kind} was given up for {_named(state.active)}: {reason.rstrip('.')}."
+            if watch is not None and not watch.is_over:
+                watch.fail(sentence, _facts(state.active))
+            elif command and self.on_late_report is not _no_one:
+                # The model was confirmed long ago, and its command answered.
+                self.on_late_report(command, "rolled_back", sentence, {"kind": kind, **_facts(state.active)})
+                self.store.forget_failure(kind)
 
     def _replace(self, kind: str, model: StoredModel | None) -> None:
         """Use a model of the store, or the bundled one, from the next frame on.
@@ -551,6 +556,11 @@ class _Watch(threading.Thread):
         needed = f"{self._updater._limits.confirm_seconds:g} s of frames"
         return self._sentence or f"the {self._kind} is {_named(self._model)}, not confirmed yet, which takes {needed}."
 
+    @property
+    def is_over(self) -> bool:
+        """True once the model was confirmed or given up, or the process ends."""
+        return self._over.is_set()
+
     def fail(self, sentence: str, details: Mapping[str, Any]) -> None:
         """Note that the model was given up. If the process ends, it is reported after the next start."""
         if not self._over.is_set():
@@ -617,6 +627,10 @@ class _Watch(threading.Thread):
 
     def _publish(self, stage: str, sentence: str, details: Mapping[str, Any]) -> None:
         (self._report or self._late)(stage, sentence, details)
+
+
+def _no_one(command: str, stage: str, sentence: str, details: Mapping[str, Any]) -> None:
+    """Receive late reports before the control is there. A failure is then kept for `given_up`."""
 
 
 def _named(model: StoredModel | None) -> str:

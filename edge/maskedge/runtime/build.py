@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from maskedge.alerts.actions import Actions
 from maskedge.alerts.engine import AlertEngine
 from maskedge.alerts.registry import ACTIONS, check_labels, check_rules, unused_settings
-from maskedge.config import DetectConfig, EdgeConfig, changed_keys
+from maskedge.config import DetectConfig, EdgeConfig, PrivacyConfig, changed_keys
 from maskedge.errors import ModelError, UsageError
 from maskedge.events import UNNAMED, Event
 from maskedge.modelfile.onnx_session import choose_provider
@@ -280,7 +280,7 @@ class Run:
         self._state.set_lines(context.lines.counts)
         if context.rate_limiter is not None:
             context.rate_limiter.max_fps, context.rate_limiter.cpu_budget = config.limits.max_fps, config.limits.cpu_budget
-        context.anonymize, context.stats_only = config.privacy.anonymize, config.privacy.stats_only
+        self._tighten_privacy(config.privacy)
         self._detector.detect_every = 1 if every_frame else detect.every
         self._detector.set_face_threshold(detect.face_threshold, detect.operating_point, detect.domain)
         self._detector.set_tracking_mode(**_tracking_mode(config, self._source))
@@ -290,6 +290,19 @@ class Run:
             for opened in self._opened.values():
                 opened.update_names(self._names())
         return [key for key in changed if key in at_once], [key for key in changed if key not in at_once]
+
+    def _tighten_privacy(self, privacy: PrivacyConfig) -> None:
+        """Apply the section `[privacy]`. What it excludes now is not kept from before."""
+        context = self.context
+        hides, removes = privacy.anonymize and not context.anonymize, privacy.stats_only and not context.stats_only
+        context.anonymize, context.stats_only = privacy.anonymize, privacy.stats_only
+        if (hides or removes) and context.newest is not None:
+            context.newest = context.newest.without_picture()
+        for opened in self._opened.values():
+            if hides or removes:
+                opened.forget_pictures()
+            if removes:
+                opened.forget_identities()
 
     def _end_alerts(self, following: AlertEngine | None) -> None:
         """Close the actions of the rules so far, and end the alerts that the new rules do not continue."""

@@ -166,8 +166,7 @@ class CameraThread:
                     self._fail(error)
                     return
                 except ImportError as error:
-                    name = error.name or error
-                    self._fail(UsageError(f"{name} is not installed: install the extra mqtt: {install_command('mqtt')}."))
+                    self._fail(_missing(error))
                     return
                 except Exception as error:  # noqa: BLE001  (the other cameras go on)
                     _log.error("the loop failed (%.300r) and is started again in %.0f s.", error, wait)
@@ -199,8 +198,7 @@ class CameraThread:
         try:
             detector = share_detector(shared.detector, config, shared.worker)
             detectors.append(detector)
-            if not source.video:
-                raise UsageError(f"{source.name} is no video: a named camera is a camera, a stream or a video file.")
+            check_video(source)
             start_tracking(config, source, detector)
             built = build_run(
                 config,
@@ -261,3 +259,20 @@ class CameraThread:
             return
         self.config = config
         _log.info("configuration reloaded: %s", f"changed {', '.join(changed)}" if changed else "nothing changed")
+
+
+def check_video(source: Source) -> None:
+    """Check that a source can be a named camera.
+
+    Raises:
+        UsageError: It is a picture, or several.
+    """
+    if not source.video:
+        raise UsageError(f"{source.name} is no video: a named camera is a camera, a stream or a video file.")
+
+
+def _missing(error: ImportError) -> UsageError:
+    """Return the message about a library that cannot be loaded."""
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == "paho":
+        return UsageError(f"{error.name} is not installed: install the extra mqtt: {install_command('mqtt')}.")
+    return UsageError(f"{error}: install the package again ({install_command()}), then run edge-doctor.")

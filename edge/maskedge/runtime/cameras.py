@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 from maskedge.config import OF_THE_PROCESS, EdgeConfig, Loaded, changed_keys
 from maskedge.errors import MaskedgeError, SourceError
+from maskedge.sources import is_live, open_source
 from maskedge.support.log import NAME
 from maskedge.system.sd_notify import LoopsNotifier, SystemdNotifier
 from maskedge.vision.pipeline import MaskDetector
 from maskedge.vision.worker import DetectionWorker
 
 from .build import WITHOUT_RESTART, check_rules_of
-from .camera import CameraThread, SharedParts
+from .camera import CameraThread, SharedParts, check_video
 from .context import RunContext, StopRequest
 from .outputs import check_cameras
 from .shutdown import CLOSE_SECONDS, Closable
@@ -230,6 +231,7 @@ class Cameras:
             if not loaded.tables:
                 raise SourceError("it has no named cameras any more: restart edge-run.")
             self._check(loaded)
+            self._check_sources(loaded)
         except MaskedgeError as error:
             _log.error("the configuration was not reloaded and stays as it was: %s", error)
             self._stop.reloaded(False, str(error))
@@ -241,6 +243,32 @@ class Cameras:
             self._stop.reloaded(True, self._apply(loaded))
         self._systemd.reloaded()
 
+    def _check_sources(self, loaded: Loaded) -> None:
+        """Check that a camera runs after a reload. Without one, the process would end.
+
+        Raises:
+            MaskedgeError: No camera would run; the message says why the first one would not.
+        """
+        failure: MaskedgeError | None = None
+        for config in loaded.cameras:
+            known = self._cameras.get(config.camera)
+            if known is not None and not _restarts(known, config):
+                return
+            try:
+                if is_live(config.source):
+                    return  # it is waited for
+                source = open_source(config.source)
+                try:
+                    check_video(source)
+                finally:
+                    source.close()
+            except MaskedgeError as error:
+                failure = failure or error
+            else:
+                return
+        if failure is not None:
+            raise failure
+
     def _apply(self, loaded: Loaded) -> str:
         """Apply a configuration. Return what has changed."""
         wanted = {config.camera: config for config in loaded.cameras}
@@ -249,10 +277,9 @@ class Cameras:
         for name, camera in self._cameras.items():
             if name not in wanted:
                 continue
-            keys = [key for key in changed_keys(camera.config, wanted[name]) if not needs_restart(key)]
-            if camera.ended or any(key not in WITHOUT_RESTART for key in keys):
+            if _restarts(camera, wanted[name]):
                 restarted.append(camera)
-            elif keys:
+            elif _keys_of(camera, wanted[name]):
                 changed.append(name)
                 camera.reload(wanted[name])
             else:
@@ -291,6 +318,16 @@ class Cameras:
             _log.warning("takes effect only after a restart: %s", ", ".join(later))
             text += f"; takes effect only after a restart: {', '.join(later)}"
         return text
+
+
+def _keys_of(camera: CameraThread, config: EdgeConfig) -> list[str]:
+    """Return the changed keys that a camera can take up without a restart of the process."""
+    return [key for key in changed_keys(camera.config, config) if not needs_restart(key)]
+
+
+def _restarts(camera: CameraThread, config: EdgeConfig) -> bool:
+    """Return True if a camera must be started again to take up a configuration."""
+    return camera.ended or any(key not in WITHOUT_RESTART for key in _keys_of(camera, config))
 
 
 def needs_restart(key: str) -> bool:

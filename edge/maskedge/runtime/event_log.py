@@ -44,6 +44,8 @@ def describe_event(event: Event) -> str:
             return f"the loop is limited to {details['rate_limit_fps']} frames/s ({', '.join(details['slowed_by'])})"
         case "health":
             slowed = ", ".join(details["throttled"] or ()) or "not throttled"
+            if details["temperature_c"] is None:
+                return f"health: {slowed}"
             return f"health: {details['temperature_c']} degrees Celsius ({details['temperature_band']}), {slowed}"
         case _:
             facts = ", ".join(f"{name} {value}" for name, value in details.items())

@@ -68,8 +68,7 @@ class EventPublisher:
         self._context = context
         self._state = state
         self._clock = clock
-        self._newest: FrameResult | None = None
-        self._still: FrameResult | None = None
+        self._still: tuple[FrameResult, FrameResult] | None = None
         state.watch_sinks(lambda: {output.sink.name: output.status() for output in self._outputs})
 
     def publish_result(self, result: FrameResult) -> bool:
@@ -82,7 +81,7 @@ class EventPublisher:
             OutputError: A sink failed and the source is not live.
         """
         changes = self._context.alerts.observe(result) if self._context.alerts is not None else []
-        self._newest = self._context.newest = published = self._published(result)
+        self._context.newest = published = self._published(result)
         self._still = None
         published.events = [*map(self._published, published.events), *self._perform(changes)]
         for event in published.events:
@@ -126,11 +125,14 @@ class EventPublisher:
         Returns:
             False if a sink asks to end the run.
         """
-        if self._newest is None:
+        newest = self._context.newest
+        if newest is None:
             return True
+        if self._still is not None and self._still[0] is not newest:
+            self._still = None  # a reload has hidden the picture
         if banner and self._still is None:
-            self._still = self._newest.with_banner(banner)
-        shown, go_on = self._still or self._newest, True
+            self._still = newest, newest.with_banner(banner)
+        shown, go_on = self._still[1] if self._still is not None else newest, True
         for output in self._working():
             go_on &= self._guard(output, lambda sink=output.sink: sink.still(shown))  # type: ignore[misc]
         return go_on
@@ -154,7 +156,7 @@ class EventPublisher:
             if self._context.actions is None:
                 events.append(event)
             else:
-                events += self._context.actions.perform(rule, event, self._newest)
+                events += self._context.actions.perform(rule, event, self._context.newest)
         return events
 
     def _published(self, value: R) -> R:

@@ -235,9 +235,10 @@ class _Minute:
 
     def to_json(self, labels: Sequence[str]) -> dict[str, Any]:
         """Return the mean number of faces per frame by label, and the frames per second."""
-        span = max(self.last - self.first, 1.0)
+        # A rate counts the intervals between frames, one fewer than the frames.
+        rate = (self.frames - 1) / max(self.last - self.first, 1.0) if self.frames > 1 else 1.0
         means = {label: round(self.faces[label] / self.frames, 3) for label in dict.fromkeys((*labels, *self.faces))}
-        return {"time": utc(self.minute * 60.0), **means, "frames_per_second": round(self.frames / span, 2)}
+        return {"time": utc(self.minute * 60.0), **means, "frames_per_second": round(rate, 2)}
 
 
 def _percentiles(values: Sequence[float]) -> dict[str, float]:

@@ -201,6 +201,15 @@ class Sink:
     def update_names(self, names: RunNames) -> None:
         """Apply the names of rules, zones and lines after a reload."""
 
+    def forget_pictures(self) -> None:
+        """Discard the pictures that are kept, because a reload has made privacy stricter.
+
+        Frames that have arrived before may still be in a queue.
+        """
+
+    def forget_identities(self) -> None:
+        """Discard the events in memory, because a reload has turned `[privacy] stats_only` on."""
+
     def retire(self) -> None:
         """Withdraw what others keep about the camera, because it is removed. `close` follows."""
 

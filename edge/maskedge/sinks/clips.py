@@ -106,6 +106,7 @@ class ClipSink(Sink):
         self._folder = _open_folder(config)
         self._shots: deque[_Shot] = deque()
         self._bytes = 0
+        self._forgotten = 0.0
         self._windows: list[_Window] = []
         self._lock = threading.Lock()
         self._writer: Worker[_Window] = Worker(
@@ -139,6 +140,8 @@ class ClipSink(Sink):
             return True
         shot = _Shot(moment, encode_jpeg(result.picture, self._config.quality))
         with self._lock:
+            if result.frame.arrival < self._forgotten:
+                return True
             self._shots.append(shot)
             self._bytes += len(shot.jpeg)
             oldest = min([moment - self._config.before, *(window.start for window in self._windows)])
@@ -161,6 +164,12 @@ class ClipSink(Sink):
             self._windows.append(window)
         if not self._writer.submit(window):
             self._take(window)
+
+    def forget_pictures(self) -> None:
+        """Discard the last seconds. A clip that has begun then starts with the next picture."""
+        with self._lock:
+            self._shots.clear()
+            self._bytes, self._forgotten = 0, time.perf_counter()
 
     def close(self) -> None:
         """Write the started clips, within a second."""

@@ -36,6 +36,8 @@ COLUMNS = (
 _HEADER = ",".join(COLUMNS).encode()
 _OLDER_HEADER = ",".join(COLUMNS[:-2]).encode()
 """The header that versions before 1.1 wrote."""
+_STAGES = ("total", "detect", "classify", "detection_age")
+"""Stages that an event contains, in frames that have them."""
 LIVE_ROTATE_MB = 100.0
 """Default size at which the events file of a camera rotates, in megabytes (about 1 GB a day)."""
 
@@ -112,7 +114,7 @@ def to_event(result: FrameResult) -> dict[str, Any]:
         **({} if result.film_s is None else {"film_s": round(result.film_s, 3)}),
         "size": list(frame.size),
         "faces": [face.to_json() for face in result.faces],
-        "latency_ms": {stage: round(result.stages.get(stage, 0.0), 2) for stage in ("total", "detect", "classify")},
+        "latency_ms": {stage: round(result.stages[stage], 2) for stage in _STAGES if stage in result.stages},
     }
 
 

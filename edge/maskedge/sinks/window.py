@@ -13,6 +13,7 @@ import cv2
 
 from maskedge.rendering.tile import tile
 from maskedge.results import FrameResult
+from maskedge.support.workers import child_environment, python_command
 
 from .base import CAMERAS, Sink, SinkContext
 from .output_settings import OutputConfig
@@ -41,7 +42,7 @@ def display_problem() -> str | None:
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return "no display"
     try:
-        trial = subprocess.run([sys.executable, "-c", _TRIAL], capture_output=True, timeout=10, check=False)  # noqa: S603
+        trial = subprocess.run(python_command(_TRIAL), capture_output=True, timeout=10, check=False, env=child_environment())  # noqa: S603
     except (OSError, subprocess.TimeoutExpired):
         return "the display does not answer"
     return None if trial.returncode == 0 else "the display cannot be opened"

@@ -21,29 +21,36 @@ class LoopSource(BaseSource):
 
     def __init__(self, make: Callable[[], Source]) -> None:
         self._make = make
-        self._inner = make()
+        self._inner: Source | None = make()
         super().__init__(self._inner.name, video=True, fps=self._inner.fps)
-        self.warnings = self._inner.warnings
+        self.warnings += self._inner.warnings
 
     def frames(self) -> Iterator[Frame]:
-        """Yield every frame, without an end. A video without frames ends at once."""
+        """Yield every frame, without an end. A video without frames ends at once.
+
+        Raises:
+            SourceError: The video cannot be opened again. Another call opens it if it is back.
+        """
         given, start, moment = -1, 0.0, 0.0
         while self.captured != given and not self._stopping:
             given = self.captured
-            for frame in self._inner.frames():
+            inner = self._inner = self._inner or self._make()
+            for frame in inner.frames():
                 if self._stopping:
                     return
                 self.captured += 1
                 moment = start + frame.moment
                 yield stamp(frame.image, self.captured - 1, self.name, moment)
             start = moment + 1 / self.fps
-            self.incomplete = self.incomplete or self._inner.incomplete
-            self._inner.close()
-            self._inner = self._make()
+            self.incomplete = self.incomplete or inner.incomplete
+            self.warnings += [warning for warning in inner.warnings if warning not in self.warnings]
+            self._inner = None
+            inner.close()
 
     def close(self) -> None:
         """Close the video."""
-        self._inner.close()
+        if self._inner is not None:
+            self._inner.close()
 
 
 class ReplayDevice:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from maskedge.errors import OutputError
+from maskedge.errors import OutputError, UsageError
 
 from .text import displayable, is_utf8, to_bytes
 
@@ -170,6 +170,18 @@ def read_text(path: Path, max_bytes: int) -> str:
     return read_regular(path, max_bytes).decode("utf-8-sig")
 
 
+def expand_home(path: Path) -> Path:
+    """Return a path with `~` expanded.
+
+    Raises:
+        UsageError: The path begins in the home folder of an unknown user.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{displayable(path)} names a home folder that does not exist: check the path.") from error
+
+
 def is_file(path: Path) -> bool:
     """Return True for a regular file, and False if that cannot be determined.
 
@@ -195,13 +207,17 @@ def make_folder(path: Path, *, private: bool = False) -> None:
 
     Args:
         path: The folder.
-        private: Make a new folder accessible by this user only, regardless of the umask.
+        private: Make the new folders accessible by this user only, regardless of the umask.
 
     Raises:
         OutputError: The folder cannot be created.
     """
     try:
-        path.mkdir(mode=0o700 if private else 0o777, parents=True, exist_ok=True)
+        # `mkdir` would create the parents of a private folder with the permissions of the umask.
+        for folder in (*reversed(path.parents), path) if private else ():
+            if not folder.exists():
+                folder.mkdir(mode=0o700, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"the folder {displayable(path)} cannot be created ({error.strerror}): check its permissions.") from error
 

@@ -1,14 +1,20 @@
-"""Worker threads with a bounded queue and retries, for work that must not block the loop."""
+"""Work beside the loop: worker threads with a bounded queue and retries, and other programs."""
 
 from __future__ import annotations
 
+import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from maskedge.errors import OutputError
+
+_LIBRARIES = "LD_LIBRARY_PATH"
+_QT = ("QT_QPA_PLATFORM_PLUGIN_PATH", "QT_QPA_FONTDIR")
+_OPENCV = f"{os.sep}cv2{os.sep}"
 
 T = TypeVar("T")
 WAITS = (2.0, 10.0, 30.0)
@@ -106,3 +112,21 @@ class Worker(Generic[T]):
                 return
             self._problem = problem
         self._on_state(problem)
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment variables, without what OpenCV has added to them.
+
+    OpenCV adds its folders for its own libraries. Behind them it leaves an empty entry, which stands
+    for the working folder: a program would load libraries from there.
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in _QT or _OPENCV not in value}
+    libraries = environment.pop(_LIBRARIES, "").split(os.pathsep)
+    kept = [folder for folder in libraries if folder and _OPENCV not in folder]
+    return environment | ({_LIBRARIES: os.pathsep.join(kept)} if kept else {})
+
+
+def python_command(code: str, *arguments: str) -> list[str]:
+    """Return the command that runs code in this Python, which imports nothing from the working folder."""
+    # With -c, the search path would begin with the working folder.
+    return [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {code}", *arguments]

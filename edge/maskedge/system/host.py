@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from maskedge.support.workers import child_environment
+
 ROOT = Path("/")
 
 _THROTTLE_BITS = ("under_voltage", "frequency_capped", "throttled", "soft_temperature_limit")
@@ -235,7 +237,9 @@ def _number(path: Path) -> float | None:
 def _output(*command: str) -> str | None:
     """Return the output of a system tool that finishes quickly."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=2, check=False)  # noqa: S603  (fixed words)
+        done = subprocess.run(  # noqa: S603  (fixed words)
+            command, capture_output=True, text=True, timeout=2, check=False, env=child_environment()
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout if done.returncode == 0 else None

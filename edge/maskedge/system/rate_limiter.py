@@ -10,6 +10,8 @@ _WINDOW = 1.0
 """Seconds over which CPU use is measured."""
 _LONGEST = 2.0
 """Maximum time between two frames, in seconds. A slower loop would not be live."""
+_PAUSE = 2 * _LONGEST + _WINDOW
+"""Seconds by which a frame is late if the source has paused, as a lost camera. A pause is not measured."""
 _EASE = 0.85
 """Fraction of the budget below which the loop speeds up again."""
 _FASTER = 0.85
@@ -59,6 +61,8 @@ class RateLimiter:
         interval = 1 / self.max_fps if self.max_fps else 0.0
         # The next time is counted from the planned time, to keep the average at the requested rate.
         due = self._last + interval
+        if now - due > _PAUSE:
+            self._window, self._frames, self._processor_at = now, -1, self._processor()
         self._last = due if interval and 0 <= now - due < interval else now
         self._frames += 1
         if now - self._window >= _WINDOW:
@@ -92,8 +96,9 @@ class RateLimiter:
 
     def _measure(self, now: float) -> None:
         seconds, frames = now - self._window, self._frames
-        used_seconds = self._processor() - self._processor_at
-        self._window, self._frames, self._processor_at = now, 0, self._processor()
+        used = self._processor()
+        used_seconds = used - self._processor_at
+        self._window, self._frames, self._processor_at = now, 0, used
         self.used = 100 * used_seconds / seconds
         interval = seconds / max(frames, 1)
         if self.cpu_budget is None:

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from maskedge.support.workers import child_environment
+
 _OPEN_FILES = Path("/proc/self/fd")
 
 
@@ -21,4 +23,4 @@ def start_again() -> NoReturn:
         if number > 2:
             with contextlib.suppress(OSError):
                 os.set_inheritable(number, False)
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], child_environment())  # noqa: S606

@@ -7,6 +7,7 @@ import re
 import secrets
 from pathlib import Path
 
+from maskedge.errors import UsageError
 from maskedge.support.files import make_folder, read_text, write_file
 
 _INSTANCE = "instance"
@@ -14,11 +15,18 @@ _LONGEST_INSTANCE = 64
 
 
 def state_folder() -> Path:
-    """Return the folder of the service (`$STATE_DIRECTORY`), or else of the user."""
+    """Return the folder of the service (`$STATE_DIRECTORY`), or else of the user.
+
+    Raises:
+        UsageError: The user has no home folder, as a number without an account in a container.
+    """
     service = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
     if service:
         return Path(service)
-    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "maskedge"
+    try:
+        return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "maskedge"
+    except RuntimeError as error:
+        raise UsageError("this user has no home folder for the state: set XDG_STATE_HOME to a folder.") from error
 
 
 def instance_id(folder: Path) -> str:

@@ -5,7 +5,6 @@ It detects and classifies faces, tracks them, and decides each label by a vote.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import os
 import weakref
@@ -103,6 +102,10 @@ class MaskDetector:
         UsageError: No detector has that name, the model lacks a label, or a number is out of
             range.
     """
+
+    thresholds: Thresholds
+    """Decides which boxes are faces."""
+    _threshold_choice: tuple[float | None, str | None, str | None]
 
     def __init__(
         self,
@@ -238,9 +241,13 @@ class MaskDetector:
         self.classifier, self.detector, self.detector_name = self.analyzer.classifier, self.analyzer.detector, self.analyzer.name
         self.choice = LabelChoice(self.classifier, self._chosen_labels)
         self.unsure_below = _unsure_below(self.classifier)
-        # A camera's own operating point may be missing in the new file: its threshold stays.
-        with contextlib.suppress(UsageError):
+        try:
             self.set_face_threshold(*self._threshold_choice)
+        except UsageError:
+            # A camera's own operating point may be missing in the new file: its threshold stays, unless it was that of another
+            # kind of score.
+            if self.thresholds.fused != (self.detector.score_weights is not None):
+                self.thresholds = self._with_threshold(self.choose_face_threshold(None))
         self.on_replaced()
 
     @property
@@ -264,12 +271,11 @@ class MaskDetector:
         self, face_threshold: float | None, operating_point: str | None = None, domain: str | None = None
     ) -> None:
         """Set the lowest face score of a face. See `choose_face_threshold`."""
-        self.thresholds = Thresholds(
-            self.choose_face_threshold(face_threshold, operating_point, domain),
-            self.detector.score_weights is not None,
-            self.min_face_size,
-        )
+        self.thresholds = self._with_threshold(self.choose_face_threshold(face_threshold, operating_point, domain))
         self._threshold_choice = (face_threshold, operating_point, domain)
+
+    def _with_threshold(self, face_threshold: float) -> Thresholds:
+        return Thresholds(face_threshold, self.detector.score_weights is not None, self.min_face_size)
 
     def choose_face_threshold(
         self, face_threshold: float | None, operating_point: str | None = None, domain: str | None = None

@@ -146,7 +146,11 @@ def _nearest(some: _Output, others: _Output) -> tuple[float, float]:
             return float("inf"), worst_score
         away = np.abs(others[0] - box).max(axis=1)
         nearest = int(away.argmin())
-        # A comparison with NaN is false, so NaN would count as no difference.
-        worst = max(worst, float(away[nearest]) if np.isfinite(away[nearest]) else float("inf"))
-        worst_score = max(worst_score, abs(float(others[1][nearest] - score)))
+        worst = max(worst, _finite(away[nearest]))
+        worst_score = max(worst_score, _finite(abs(others[1][nearest] - score)))
     return worst, worst_score
+
+
+def _finite(difference: float) -> float:
+    """Return a difference, infinite for NaN: a comparison with NaN is false, so it would count as no difference."""
+    return float(difference) if np.isfinite(difference) else float("inf")

@@ -13,6 +13,7 @@ import jwt
 
 from maskedge.errors import UsageError
 from maskedge.modelfile.signature import key_id, load_private_key
+from maskedge.support.files import expand_home
 
 _DOWNLOADS = b"maskedge-download-1"
 """Message from which the secret of download addresses is derived."""
@@ -34,7 +35,7 @@ class CommandSigner:
     """
 
     def __init__(self, path: Path) -> None:
-        self._private = load_private_key(path.expanduser())
+        self._private = load_private_key(expand_home(path))
         self.key = key_id(self._private.public_key())
         self.download_secret = hmac.new(self._private.private_bytes_raw(), _DOWNLOADS, hashlib.sha256).digest()
 

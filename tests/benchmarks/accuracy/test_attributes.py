@@ -13,6 +13,7 @@ import pytest
 
 from maskedge import UsageError
 from maskedge.labelled_boxes import LabelledBox
+from maskedge.modelfile.precision import bundled_detector
 from maskedge.sources import demo
 from maskedge_bench.accuracy.attributes import (
     blockiness,
@@ -159,3 +160,16 @@ def test_pipes_are_refused_instead_of_waited_for(command, labelled: Path, tmp_pa
         assert done.returncode == 2, done.stderr
         assert f"error: {tmp_path / name} cannot be read (it is not a regular file): " in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_two_detectors_of_one_name_are_refused(invoke, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    cv2.imwrite(str(tmp_path / "one.png"), demo.draw(150))
+    (tmp_path / "scenes.csv").write_text(f"{HEADER}one.png,10,10,90,90,with_mask\n")
+    files = [tmp_path / name / "detector.onnx" for name in ("a", "b")]
+    for file in files:
+        file.parent.mkdir()
+        shutil.copy(bundled_detector("float32"), file)
+    for command in ("attributes", "thresholds"):
+        done = invoke("edge-bench", command, "--scenes", tmp_path / "scenes.csv", "--detector", files[0], "--detector", files[1])
+        assert done.returncode == 2
+        assert "two of --detector have the name detector.onnx: leave one out" in done.stderr

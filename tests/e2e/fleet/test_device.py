@@ -169,6 +169,41 @@ def test_each_command_of_a_device_with_named_cameras(
     listener.close()
 
 
+@pytest.mark.parametrize("source", [LIVE_DEMO, NAMED])
+def test_a_device_whose_file_became_invalid_is_not_ended_by_a_command(
+    fleet: Fleet, signer: Signer, source: str, open_device: Callable[..., DeviceProcess]
+) -> None:
+    """Nobody may be there to mend the file."""
+    device = open_device(allowing(signer), source)
+    device.write(allowing(signer), source + "[nonsense]\nkey = 1\n")
+    answer = fleet.order(signer.sign("restart"), "failed")
+    assert answer["sentence"].startswith("edge-run was not restarted, because the next start would fail: ")
+    assert "there is no section [nonsense]" in answer["sentence"]
+    # Privacy that could not be put into effect does not come into effect at some later reload.
+    assert "was not reloaded" in fleet.order(signer.sign("privacy", {"anonymize": True}), "failed")["sentence"]
+    device.write(allowing(signer), source)
+    assert "nothing changed" in fleet.order(signer.sign("reload"), "done")["sentence"]
+    camera = "till" if source == NAMED else "camera"
+    assert fleet.order(signer.sign("snapshot", {"camera": camera}), "done")["details"]["anonymized"] is False
+    (device.state.parent / "fleet.pub").rename(device.state.parent / "gone.pub")
+    assert "fleet.pub cannot be read" in fleet.order(signer.sign("restart"), "failed")["sentence"]
+    (device.state.parent / "gone.pub").rename(device.state.parent / "fleet.pub")
+    fleet.order(signer.sign("restart"), "done", 60)
+    assert device.end() == 143
+
+
+def test_a_video_that_exists_refuses_a_restart(
+    tmp_path: Path, fleet: Fleet, signer: Signer, open_device: Callable[..., DeviceProcess]
+) -> None:
+    """The next start would refuse it: only the video of a live source is kept under another name."""
+    output = f'[output]\nsave = "{tmp_path}/saved.mp4"\n[limits]\nthreads = 1\n'
+    device = open_device(allowing(signer), f'[source]\nuri = "demo"\nloop = true\n{output}')
+    wait_for((tmp_path / "saved.mp4").exists, "the video")
+    answer = fleet.order(signer.sign("restart"), "failed")
+    assert "saved.mp4 exists already: add --overwrite" in answer["sentence"]
+    assert device.end() == 143
+
+
 def test_a_restart_is_a_reload_for_systemd(
     tmp_path: Path, fleet: Fleet, signer: Signer, open_device: Callable[..., DeviceProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -395,6 +395,7 @@ def test_commands_that_fail_or_hang(tmp_path: Path) -> None:
     for command, options, complaint in (
         (("/missing/program",), {}, "cannot be run"),
         ((sys.executable, "-c", "exit(3)"), {}, "ended with code 3"),
+        ((sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"), {}, "was ended by SIGKILL"),
         ((sys.executable, "-c", hang), {"command_timeout": 0.5}, "took longer than 0.5 s and was killed"),
     ):
         hooked = rule("camera_lost", actions=("command",), command=command, **options)

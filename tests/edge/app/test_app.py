@@ -204,6 +204,17 @@ def test_a_model_that_was_replaced_meanwhile_is_one_sentence(tmp_path: Path) -> 
     assert error.value.startswith(plain(f"{file} is refused: it is not an ONNX model"))
 
 
+def test_pictures_that_are_large_together_are_not_all_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maskedge.app.views.try_it._BYTES_AT_ONCE", demo.draw(0).nbytes)
+    page = open_app()
+    page.segmented_control(key="try-source").set_value("My files").run(timeout=60)
+    files = [(f"{number}.jpg", jpeg(demo.draw(number)), "image/jpeg") for number in range(4)]
+    page.file_uploader(key="try-files").set_value(files).run(timeout=60)
+    assert not page.exception
+    assert [one.value for one in page.subheader][:-1] == [plain("0.jpg"), plain("1.jpg")]
+    assert "Only the first 2 pictures" in page.warning[0].value
+
+
 def test_refused_models_are_explained(tmp_path: Path) -> None:
     no_crop = write_model(tmp_path / "a.onnx", metadata={key: value for key, value in METADATA.items() if key != "maskedge.crop"})
     flipped = bytearray(default_model().read_bytes())

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
-from maskedge.cli.camera_check import SHARP, farthest_metres, measure_quality
+from maskedge import MaskDetector
+from maskedge.cli.camera_check import SHARP, check_cameras, farthest_metres, measure_quality
 from maskedge.sources import demo
 from maskedge.types import Image
+
+choose = MaskDetector.set_face_threshold
 
 
 def problems(image: Image) -> list[str]:
@@ -44,3 +49,17 @@ def test_shares_of_dark_and_burnt_pixels() -> None:
 def test_a_face_of_twice_the_pixels_is_half_as_far() -> None:
     assert farthest_metres(40, 640) == pytest.approx(2.217, abs=0.001)
     assert farthest_metres(80, 640) == pytest.approx(farthest_metres(40, 640) / 2)
+
+
+def test_a_camera_is_tried_at_its_own_operating_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = []
+    monkeypatch.setattr(MaskDetector, "set_face_threshold", lambda self, *choice: chosen.append(choice) or choose(self, *choice))
+    file = tmp_path / "edge.toml"
+    tables = (
+        f'[[camera]]\nname = "{name}"\nsource = "demo"\n[camera.detect]\noperating_point = "{name}"\n'
+        for name in ("high", "recall")
+    )
+    file.write_text('[detect]\ndomain = "crowds"\n' + "".join(tables))
+    chosen.clear()
+    assert [finding.state for finding in check_cameras(file)] == ["ok", "ok"]
+    assert chosen[-2:] == [(None, "high", "crowds"), (None, "recall", "crowds")]

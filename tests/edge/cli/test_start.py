@@ -5,10 +5,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from helpers.support import environment
+from maskedge import UsageError
+from maskedge.cli import doctor
+from maskedge.system.state_folder import state_folder
 
 _SIGNAL_DURING_AN_IMPORT = """
 import os, signal
@@ -88,3 +92,30 @@ def test_a_signal_in_a_callback_of_the_import_system_prints_no_traceback(name: s
         "sys.exit(128 + (early_signal() or 0))"
     )
     assert (done.returncode, done.stderr) == (128 + signal.Signals[name], "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("edge-run", "history", "--file", "~nobody-here/history.sqlite3"),
+        ("edge-run", "--install-service", "--config", "~nobody-here/edge.toml"),
+        ("edge-app", "--trusted-key", "~nobody-here/key.pub"),
+    ],
+)
+def test_an_unknown_home_folder_is_named(invoke, arguments: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
+    done = invoke(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"{arguments[-1]} names a home folder that does not exist: check the path.\n")
+
+
+def test_a_user_without_a_home_folder_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("STATE_DIRECTORY", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "expanduser", refuse)
+    with pytest.raises(UsageError, match="no home folder for the state: set XDG_STATE_HOME"):
+        state_folder()
+    (finding,) = doctor._updates()
+    assert (finding.state, finding.remedy) == ("note", "set XDG_STATE_HOME to a folder.")

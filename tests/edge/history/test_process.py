@@ -160,6 +160,8 @@ def test_the_api_answers_with_json_and_csv(path: Path) -> None:
             ("bucket=x", b"Bucket is one of"),
             ("format=xml", b"Format is csv or json"),
             ("camera=x&limit=5", b"not a field"),
+            ("events=yes", b"Events is 1 or 0"),
+            ("events=1&zone=till", b"events=1 takes no zone"),
         ):
             code, _, content = run.get(f"/api/history?{query}")
             assert code == 400

@@ -27,7 +27,7 @@ from helpers.fleet.model_updates import (
     slower,
 )
 from helpers.support import write_model
-from maskedge.errors import MaskedgeError, ModelError, UsageError
+from maskedge.errors import MaskedgeError, ModelError, OutputError, UsageError
 from maskedge.modelfile.contract import default_detector, default_model
 from maskedge.modelfile.signature import load_private_key, parse_signature, sign_model
 from maskedge.remote.model_trial import TrialLimits
@@ -167,6 +167,22 @@ def refused(device: Device, arguments: Mapping[str, Any], match: str, within: Tr
     assert not list((device.folder / "models" / "files").glob("*")) or state.active is not None
     updater.close()
     return reports.stages
+
+
+def test_model_that_does_not_fit_on_the_disk_leaves_no_files(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    updater, content = device.updater(), same_model("new")
+    start(updater)
+
+    def write(path: Path, written: bytes | str, **options: Any) -> None:
+        if path.suffix == ".onnx":
+            raise OutputError(f"{path} cannot be written (No space left on device): free some space.")
+        path.write_text(str(written))
+
+    monkeypatch.setattr("maskedge.remote.model_store.write_file", write)
+    with pytest.raises(OutputError, match="No space left"):
+        updater.update(device.offer(content, 1), Reports())
+    assert not list((device.folder / "models" / "files").iterdir())
+    updater.close()
 
 
 def test_model_with_other_labels_is_refused(device: Device) -> None:
@@ -326,17 +342,18 @@ def test_network_that_fails_in_use_is_replaced_in_the_same_run(device: Device, a
 def test_confirmed_network_that_fails_later_is_replaced_too(device: Device) -> None:
     updater = device.updater()
     detector = start(updater)
-    late: list[str] = []
-    updater.on_late_report = lambda command, stage, sentence, details: late.append(stage)
+    late: list[tuple[str, str, str]] = []
+    updater.on_late_report = lambda command, stage, sentence, details: late.append((command, stage, sentence))
     with running(detector) as camera:
-        updater.update(device.offer(failing(190), 1), Reports())
+        updater.update(device.offer(failing(190), 1), Reports(), "command-1")
         camera.brightness = 110
         camera.wait_for(10)
         assert camera.failure is None
     assert detector.classifier.path.parent == default_model().parent
     updater.close()
-    # The reason is kept for the next connection to the fleet, once.
-    assert [one.kind for one in updater.given_up()] == ["classifier"]
+    # The fleet learns it at once, and once.
+    assert [one[:2] for one in late] == [("command-1", "rolled_back")]
+    assert "was given up for the bundled one" in late[0][2]
     assert updater.given_up() == []
 
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from helpers.streams import until
 from maskedge import Face, Frame, UsageError
 from maskedge.cli.run import _Run
 from maskedge.config import load_config
+from maskedge.events import FACE_APPEARED, Event
 from maskedge.results import FrameResult
 from maskedge.runtime.build import Run, build_run, open_detector
 from maskedge.runtime.loop import run
+from maskedge.sinks.clips import ClipSink
 from maskedge.sources import demo, open_source
+from maskedge.sources.base import stamp
 from maskedge.support.log import set_up
 
 RULES = """
@@ -148,6 +154,70 @@ def test_an_alert_of_a_rule_that_a_reload_removes_ends(tmp_path: Path) -> None:
     assert (event.kind, event.details["rule"], event.camera) == ("alert_ended", "crowd", "camera")
     assert '"alert_ended"' in (tmp_path / "told").read_text()
     assert built.change(read(RULES.replace("crowd", "other"))) == ([], ["snapshots.keep"])
+    source.close()
+
+
+def test_a_reload_to_stricter_privacy_discards_what_outputs_keep(tmp_path: Path) -> None:
+    file = tmp_path / "edge.toml"
+    rule = RULES + 'actions = ["event", "clip"]\n'
+    outputs = f'[web]\nserve = "127.0.0.1:0"\npicture = true\n[clips]\nfolder = "{tmp_path}/clips"\n'
+
+    def read(privacy: str = ""):  # type: ignore[no-untyped-def]
+        file.write_text(outputs + privacy + rule)
+        return load_config(file, {}).config
+
+    def frame() -> FrameResult:
+        face = Face((1.0, 1.0, 30.0, 30.0), "with_mask", 0.9, "with_mask", 0.9, 1)
+        image = np.asarray(np.indices((48, 64)).sum(0)[..., None] % 2 * 255 * np.ones(3), np.uint8)
+        happening = Event(FACE_APPEARED, 0.0, "0", {"track": 1})
+        return FrameResult(stamp(image, 0, "0"), [face], {}, events=[happening])
+
+    config = read()
+    source = open_source("demo")
+    built = build_run(config, source, open_detector(config), [])
+    sinks = {sink.name: sink for sink in built.sinks}
+    clips, web = sinks["clips"], sinks["web"]
+    assert isinstance(clips, ClipSink)
+    page = str(web.url)
+
+    def is_served() -> bool:
+        try:
+            return bool(urllib.request.urlopen(page + "snapshot.jpg").read())  # noqa: S310
+        except urllib.error.HTTPError as error:
+            assert error.code == 503
+            return False
+
+    def events() -> bytes:
+        with urllib.request.urlopen(page + "api/events?after=0&kinds=happening,status") as feed:  # noqa: S310
+            return b"".join(feed.readline() for _ in range(8))
+
+    def show() -> FrameResult:
+        shown = built.context.newest = frame()
+        for sink in (clips, web):
+            sink.write(shown)
+        until(lambda: b"happening" in events())
+        assert clips.held > 0
+        assert is_served()
+        return shown
+
+    before = show()
+    built.change(read("[privacy]\nanonymize = true\n"))
+    assert (clips.held, is_served()) == (0, False)
+    assert b"happening" in events(), "events have no pixels"
+    kept = built.context.newest
+    assert kept is not None
+    assert kept.plain.std() < before.plain.std() / 4, "the whole picture is pixelated"
+    clips.write(before)
+    assert clips.held == 0, "a frame that waited in a queue"
+    show()
+    built.change(read("[privacy]\nanonymize = true\nstats_only = true\n"))
+    assert (clips.held, is_served()) == (0, False)
+    until(lambda: b"happening" not in events())
+    show()
+    built.change(read())
+    assert clips.held > 0, "looser privacy keeps what there is"
+    for sink in sinks.values():
+        sink.close()
     source.close()
 
 

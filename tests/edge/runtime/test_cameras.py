@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import signal
 import socket
 import threading
@@ -23,7 +24,7 @@ from maskedge.runtime import cameras as supervision
 from maskedge.runtime.camera import CameraThread, SharedParts
 from maskedge.runtime.cameras import Cameras
 from maskedge.runtime.context import StopRequest
-from maskedge.sources import Source, SourceConfig, open_source
+from maskedge.sources import Source, SourceConfig, demo, open_source
 from maskedge.vision.detectors import load_detector
 from maskedge.vision.worker import DetectionWorker
 
@@ -139,3 +140,49 @@ def test_a_camera_that_hangs_while_it_opens_does_not_stop_the_watchdog(tmp_path:
         loads.set()
         assert outcomes.get(timeout=60) == (True, "added hangs")
     manager.close()
+
+
+def test_a_reload_that_leaves_no_camera_running_changes_nothing(tmp_path: Path) -> None:
+    door = f'name = "door"\n{LIVE_DEMO}'
+    stop = StopRequest()
+    outcomes: queue.Queue[tuple[bool, str]] = queue.Queue()
+    (tmp_path / "photo.png").write_bytes(cv2.imencode(".png", demo.draw(1))[1].tobytes())
+    with running(load(tmp_path, door), stop) as cameras:
+        for source, reason in (("missing.mp4", "there is no file"), ("photo.png", "is no video")):
+            table = f'source = "{tmp_path / source}"'
+            load(tmp_path, f'name = "hall"\n{table}', f'name = "yard"\n{table}')
+            stop.ask_reload(lambda done, sentence: outcomes.put((done, sentence)))
+            done, sentence = outcomes.get(timeout=60)
+            assert (done, reason in sentence) == (False, True)
+            assert list(cameras.contexts) == ["door"]
+        # Beside a camera that runs, another may fail.
+        load(tmp_path, door, f'name = "hall"\nsource = "{tmp_path / "missing.mp4"}"')
+        stop.ask_reload(lambda done, sentence: outcomes.put((done, sentence)))
+        assert outcomes.get(timeout=60) == (True, "added hall")
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (ModuleNotFoundError("No module named 'paho'", name="paho"), r"paho is not installed: install the extra mqtt: .*\[mqtt\]"),
+        (
+            ImportError("libfoo.so.1: cannot open"),
+            r"libfoo\.so\.1: cannot open: install the package again \(.*\), then run edge-doctor",
+        ),
+    ],
+)
+def test_a_camera_names_the_library_that_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: ImportError, remedy: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(opening, "build_run", refuse)
+    loaded = load(tmp_path, f'name = "door"\n{LIVE_DEMO}')
+    detector = MaskDetector(detector="haar")
+    worker = DetectionWorker(detector.analyzer.analyze)
+    camera = CameraThread(loaded.cameras[0], SharedParts(detector, worker))
+    camera.start()
+    assert camera.join(20)
+    worker.close()
+    assert re.search(remedy, str(camera.failure))

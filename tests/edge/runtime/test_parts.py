@@ -14,9 +14,10 @@ from maskedge.alerts.actions import Actions
 from maskedge.alerts.engine import AlertEngine
 from maskedge.alerts.registry import rule_class
 from maskedge.errors import OutputError
-from maskedge.events import ALERT, SOURCE_LOST, Event
+from maskedge.events import ALERT, HEALTH, SOURCE_LOST, Event
 from maskedge.results import FrameResult
 from maskedge.runtime.context import RunContext
+from maskedge.runtime.event_log import describe_event
 from maskedge.runtime.event_publisher import EventPublisher
 from maskedge.runtime.frame_processor import FrameProcessor
 from maskedge.runtime.shutdown import close_run
@@ -196,3 +197,10 @@ def test_outputs_of_a_file_are_closed_by_the_loop_itself() -> None:
     keeper = Keeper()
     assert close_run(DemoSource(), [keeper]) == []
     assert keeper.threads == [threading.current_thread()]
+
+
+def test_a_host_without_a_temperature_is_not_none_degrees_warm() -> None:
+    health = Event(HEALTH, 0.0, "0", {"temperature_c": None, "temperature_band": None, "throttled": ["under_voltage"]})
+    assert describe_event(health) == "health: under_voltage"
+    warm = Event(HEALTH, 0.0, "0", {"temperature_c": 71.0, "temperature_band": "warm", "throttled": []})
+    assert describe_event(warm) == "health: 71.0 degrees Celsius (warm), not throttled"

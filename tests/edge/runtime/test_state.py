@@ -6,6 +6,8 @@ import json
 import threading
 import time
 
+import pytest
+
 from maskedge.runtime.state import RunState
 from maskedge.types import Face
 
@@ -60,6 +62,17 @@ def test_minutes_and_latencies_are_bounded(monkeypatch) -> None:  # type: ignore
     assert len(snapshot["history"]) == 60
     assert snapshot["history"][0]["time"] < snapshot["history"][-1]["time"]
     assert snapshot["rate"]["latency_ms"]["total"]["p50"] >= 180
+
+
+def test_the_rate_of_a_minute_counts_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "time", lambda: 1_800_000_000.0)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    state = RunState("0")
+    for _ in range(6):
+        state.add_frame((), {}, (8, 8))
+        now += 10
+    assert state.snapshot()["history"][0]["frames_per_second"] == 0.1
 
 
 def test_threads_do_not_disturb_one_another() -> None:

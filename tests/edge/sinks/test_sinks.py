@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from helpers.support import command_line, environment
 from maskedge import Face, Frame, OutputError
 from maskedge.rendering.draw import draw_faces
 from maskedge.results import FrameResult
-from maskedge.sinks.events import EventSink
+from maskedge.sinks.events import EventSink, to_event
 from maskedge.sinks.images import ImageSink
 from maskedge.sinks.recording.writer import fit
 from maskedge.sinks.save import open_picture_output
@@ -63,6 +64,15 @@ def test_event_follows_the_contract(tmp_path: Path, frames: list[Image]) -> None
         "latency_ms": {"total": 6.12, "detect": 4.2, "classify": 0.6},
     }
     assert datetime.fromisoformat(event["time"].replace("Z", "+00:00")).year == 2026
+
+
+def test_an_event_has_the_times_of_the_stages_that_its_frame_has_used(frames: list[Image]) -> None:
+    def event_of(**stages: float) -> object:
+        return to_event(replace(answer(frames[0]), stages=stages))["latency_ms"]
+
+    assert event_of(total=0.512, track=0.3) == {"total": 0.51}
+    used = {"total": 9.0, "detect": 4.2, "classify": 0.6, "detection_age": 7.25}
+    assert event_of(**used, resize=1.0) == used
 
 
 def test_video_can_be_played_again(tmp_path: Path, frames: list[Image]) -> None:

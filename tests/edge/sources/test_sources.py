@@ -50,6 +50,28 @@ def test_glob_and_single_picture(pictures: Path) -> None:
     assert len(list(open_source(f"{pictures}/[odd] (1).webp").frames())) == 1
 
 
+def test_links_that_lead_in_a_circle_repeat_no_picture(tmp_path: Path, frames: list[Image]) -> None:
+    (tmp_path / "inner").mkdir()
+    for name in ("a.png", "inner/b.png"):
+        cv2.imwrite(str(tmp_path / name), frames[0])
+    (tmp_path / "inner" / "up").symlink_to(tmp_path)
+    found = [frame.source for frame in open_source(f"{tmp_path}/**/*.png").frames()]
+    assert found == [f"{tmp_path}/a.png", f"{tmp_path}/inner/b.png"]
+    # With a second link, the search would take longer than anybody lives.
+    (tmp_path / "inner" / "again").symlink_to(tmp_path)
+    with pytest.raises(SourceError, match="finds the same files again and again"):
+        open_source(f"{tmp_path}/**/*.png")
+
+
+def test_unreadable_pictures_do_not_delay_a_stop(tmp_path: Path) -> None:
+    for name in range(5):
+        (tmp_path / f"{name}.jpg").touch()
+    source = open_source(str(tmp_path))
+    source.stop()
+    assert list(source.frames()) == []
+    assert source.warnings == []
+
+
 def test_exif_orientation_is_applied(tmp_path: Path, frames: list[Image]) -> None:
     plain = cv2.imencode(".jpg", frames[0])[1].tobytes()
     # A minimal EXIF segment with orientation 6: turn right to see it upright.

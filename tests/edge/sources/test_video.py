@@ -344,6 +344,22 @@ def test_loop_goes_on_in_time(tmp_path: Path) -> None:
     assert np.allclose(np.diff(moments), 1 / source.fps)
 
 
+def test_loop_of_a_video_that_is_gone_goes_on_when_the_video_is_back(tmp_path: Path) -> None:
+    path = write_mjpeg(tmp_path / "loop.mjpeg", 5)
+    source = LoopSource(lambda: VideoFileSource(path))
+    content = path.read_bytes()
+    with pytest.raises(SourceError, match="cannot be read"):
+        for _ in source.frames():
+            path.unlink(missing_ok=True)
+    with pytest.raises(SourceError, match="cannot be read"):
+        next(source.frames())
+    path.write_bytes(content)
+    frames = [frame.index for frame, _ in zip(source.frames(), range(12), strict=False)]
+    assert frames == list(range(5, 17))
+    assert (source.warnings, source.incomplete) == ([], False)
+    source.close()
+
+
 def test_a_large_animated_png_is_refused_by_what_it_claims(tmp_path: Path) -> None:
     """It is refused before FFmpeg opens it, which would take nine bytes per pixel."""
     animated = tmp_path / "large.png"

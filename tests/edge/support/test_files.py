@@ -44,7 +44,7 @@ def test_what_may_show_people_is_private_whatever_the_umask(tmp_path: Path, open
     write_file(tmp_path / "snapshot.jpg", b"x", private=True)
     jpeg = encode_jpeg(frames[0], 80)
     write_video(tmp_path / "clip.mp4", [_Shot(number / 10, jpeg) for number in range(3)])
-    assert [mode(tmp_path / name) for name in ("deep/media", "spool")] == [0o700, 0o700]
+    assert [mode(tmp_path / name) for name in ("deep", "deep/media", "spool")] == 3 * [0o700]
     for name in ("events.jsonl", "spool/spool.sqlite3", "snapshot.jpg", "clip.mp4"):
         assert mode(tmp_path / name) == 0o600, name
     # Existing files and folders keep their modes.

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import subprocess
+import sys
 import threading
+from pathlib import Path
+
+import pytest
 
 from maskedge.errors import OutputError
-from maskedge.support.workers import Worker
+from maskedge.support.workers import Worker, child_environment, python_command
 
 
 def test_an_unexpected_error_is_reported_and_the_next_item_is_processed() -> None:
@@ -48,3 +54,29 @@ def test_a_full_queue_is_reported_on_the_thread_that_submits() -> None:
     (slow, caller), (back, thread) = states
     assert slow == "writing is too slow: 1 items wait already, and further ones are dropped."
     assert (caller, back, thread) == (threading.current_thread().name, None, "writing")
+
+
+def test_the_environment_is_without_what_opencv_has_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QT_QPA_FONTDIR", "/venv/site-packages/cv2/qt/fonts")
+    monkeypatch.setenv("QT_QPA_PLATFORM_PLUGIN_PATH", "/opt/own/plugins")
+    for before, after in (
+        ("/venv/site-packages/cv2/../../lib64:", None),
+        ("/venv/site-packages/cv2/../../lib64:/opt/own", "/opt/own"),
+        ("/opt/own:/opt/more", "/opt/own:/opt/more"),
+    ):
+        monkeypatch.setenv("LD_LIBRARY_PATH", before)
+        environment = child_environment()
+        assert environment.get("LD_LIBRARY_PATH") == after
+        assert "QT_QPA_FONTDIR" not in environment
+        assert environment["QT_QPA_PLATFORM_PLUGIN_PATH"] == "/opt/own/plugins"
+        assert environment["PATH"] == os.environ["PATH"]
+
+
+def test_a_program_loads_no_library_or_module_from_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "libc.so.6").write_text("not a library")
+    (tmp_path / "maskedge.py").write_text("raise SystemExit(7)")
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/venv/site-packages/cv2/../../lib64:")
+    command = python_command("import maskedge; print(sys.argv[1])", "told")
+    assert command[0] == sys.executable
+    done = subprocess.run(command, cwd=tmp_path, env=child_environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "told\n"), done.stderr

@@ -119,3 +119,22 @@ def test_a_throttled_machine_gets_half_of_the_frames() -> None:
     assert bench.run(20) == pytest.approx(15, rel=0.15)
     bench.limiter.throttled = False
     assert bench.run(20) == pytest.approx(30, rel=0.05)
+
+
+def test_a_lost_camera_does_not_count_as_a_slow_loop() -> None:
+    bench = Bench(25, 0.001)
+    bench.run(3)
+    bench.now += 60  # the camera is lost, and the host throttles as it comes back
+    bench.limiter.throttled = True
+    bench.run(5)
+    assert bench.limiter.state() == {
+        "slowed_by": ["throttled"],
+        "rate_limit_fps": 12.5,
+        "cpu_percent": pytest.approx(1.25, rel=0.1),
+    }
+
+
+def test_a_rate_of_a_frame_in_ten_seconds_is_measured() -> None:
+    bench = Bench(1, 0.5, max_fps=0.1)
+    bench.run(60)
+    assert bench.limiter.state()["cpu_percent"] == pytest.approx(5, rel=0.1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from helpers.support import METADATA, write_model
@@ -17,6 +18,7 @@ from maskedge.vision.classifier import MaskClassifier
 from maskedge.vision.detectors import load_detector
 from maskedge.vision.detectors.network import FUSED_THRESHOLD
 from maskedge.vision.model_card import render_card
+from maskedge.vision.worker import DetectionWorker
 
 
 def domain(**points: float) -> dict[str, object]:
@@ -58,6 +60,20 @@ def test_a_point_that_the_file_lacks_changes_nothing(tmp_path: Path) -> None:
         detector.set_face_threshold(None, "recall", "crowds")
     assert detector.face_threshold == 0.83
     assert detector.variant().face_threshold == 0.83
+
+
+def test_a_point_that_a_new_detector_lacks_is_replaced_by_the_threshold_of_its_kind(tmp_path: Path) -> None:
+    detector = MaskDetector(model(tmp_path / "own.onnx"))
+    worker = DetectionWorker(detector.analyzer.analyze)
+    camera = detector.share(worker)
+    camera.set_face_threshold(None, "high")
+    detector.replace_networks(detector.variant(detector="cnn"))
+    camera(np.zeros((240, 320, 3), np.uint8))
+    assert (camera.face_threshold, camera.thresholds.fused) == (FUSED_THRESHOLD, True)
+    detector.replace_networks(detector.variant(detector="haar"))
+    camera(np.zeros((240, 320, 3), np.uint8))
+    assert (camera.face_threshold, camera.thresholds.fused) == (0.83, False)
+    worker.close()
 
 
 def test_an_explicit_threshold_wins(tmp_path: Path) -> None:

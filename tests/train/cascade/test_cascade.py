@@ -156,6 +156,15 @@ def test_resumed_training_ends_with_the_same_cascade(dataset: DataSet, trained: 
         train_cascade(dataset.pictures, CascadeRecipe(**{**vars(RECIPE), "seed": 4}), tmp_path, resume=True)
     with pytest.raises(UsageError, match="nothing to resume"):
         train_cascade(dataset.pictures, RECIPE, tmp_path / "none", resume=True)
+    # Fewer stages than before are the first ones.
+    fewer = train_cascade(dataset.pictures, CascadeRecipe(**{**vars(RECIPE), "stages": 1}), tmp_path, resume=True)
+    assert len(fewer["stages"]) == 1
+    assert len({row["stages"] for row in fewer["held_out"]}) == 1
+    state = json.loads((tmp_path / "stages.json").read_text())
+    for damaged in ({**state, "recipe": 3}, {**state, "figures": []}, {**state, "data": None, "cascade": {}}, [state]):
+        (tmp_path / "stages.json").write_text(json.dumps(damaged))
+        with pytest.raises(UsageError, match="cannot be read"):
+            train_cascade(dataset.pictures, RECIPE, tmp_path, resume=True)
 
 
 def test_too_few_faces(dataset: DataSet, tmp_path: Path) -> None:

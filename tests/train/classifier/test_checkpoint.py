@@ -44,6 +44,13 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     torch.save({"maskedge": {"net": "edgenet"}, "state_dict": {}}, path)
     with pytest.raises(ModelError, match="does not fit"):
         load_classifier(path)
+    spec = ClassifierSpec("edgenet", ("with_mask", "without_mask"), 64, CropRule(), 0.5).to_dict()
+    torch.save({"maskedge": {**spec, "net": "of the future"}, "state_dict": {}}, path)
+    with pytest.raises(ModelError, match="does not fit"):
+        load_classifier(path)
+    torch.save({"maskedge": "by hand", "state_dict": {}}, path)
+    with pytest.raises(ModelError, match="another project"):
+        load_classifier(path)
 
 
 def test_weights_that_are_not_numbers_are_refused(tmp_path: Path) -> None:

@@ -84,3 +84,12 @@ def test_a_training_does_not_write_into_its_data(command, faces_folder: Path) ->
     assert done.returncode == 2
     assert "is a folder of pictures to train on: give another folder" in done.stderr
     assert not (faces_folder / "split.json").exists()
+
+
+@pytest.mark.parametrize("command", ["classifier", "detector", "cascade", "preview"])
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_no_library_takes_is_refused(invoke, faces_folder: Path, tmp_path: Path, command: str, seed: int) -> None:  # type: ignore[no-untyped-def]
+    out = ("-o", tmp_path / "preview.png") if command == "preview" else ("--out", tmp_path / "out")
+    done = invoke("edge-train", command, "--data", faces_folder, *out, "--seed", seed)
+    assert done.returncode == 2
+    assert f"{seed} is not in the range 0<=x<=4294967295" in done.stderr

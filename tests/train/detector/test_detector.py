@@ -18,6 +18,7 @@ from maskedge.sources import demo
 from maskedge.vision.classifier import MaskClassifier
 from maskedge.vision.detectors.network import CnnDetector
 from maskedge_train.data.dataset import DataSet, load_dataset
+from maskedge_train.detector import evaluate
 from maskedge_train.detector.checkpoint import check_start, load_detector, load_start
 from maskedge_train.detector.hard_examples import mine_hard_examples
 from maskedge_train.detector.loss import assign, detection_loss, locations
@@ -271,3 +272,11 @@ def test_checkpoint_of_a_classifier_is_no_detector(tmp_path: Path) -> None:
     torch.save({"maskedge": {"kind": "detector"}, "state_dict": {"net.x": torch.zeros(1)}}, tmp_path / "other.ckpt")
     with pytest.raises(ModelError, match="does not fit this version"):
         load_detector(tmp_path / "other.ckpt")
+
+
+def test_detections_on_unlabelled_faces_are_no_false_positives(monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes = np.array([[10, 10, 60, 60], [100, 100, 160, 160], [200, 200, 260, 260]], np.float32)
+    monkeypatch.setattr(evaluate, "detect_faces", lambda *_: (boxes, np.full(3, 0.9, np.float32)))
+    scene = Scene(np.zeros((320, 320, 3), np.uint8), boxes[:1], np.array([True]), whole=True, unlabelled=boxes[1:2])
+    (row, *_) = evaluate._measure(EdgeFace(), [scene], 320)
+    assert (row["masked_found"], row["false_alarms"]) == (1.0, 1.0)

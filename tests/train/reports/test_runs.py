@@ -88,3 +88,15 @@ def test_folder_without_a_training_is_refused(invoke, tmp_path: Path) -> None:  
     (tmp_path / "picture.jpg").write_text("")
     done = invoke("edge-train", "runs", tmp_path)
     assert (done.returncode, "contains no training" in done.stderr) == (2, True)
+
+
+def test_an_existing_file_is_kept(invoke, root: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    mine = tmp_path / "mine.json"
+    mine.write_text("precious")
+    for option in ("--json", "--csv"):
+        done = invoke("edge-train", "runs", root, option, mine)
+        assert done.returncode == 2
+        assert "exists already: add --overwrite" in done.stderr
+        assert mine.read_text() == "precious"
+    assert invoke("edge-train", "runs", root, "--json", mine, "--overwrite").returncode == 0
+    assert json.loads(mine.read_text())["runs"]

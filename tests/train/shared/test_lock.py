@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -68,3 +69,13 @@ def test_unwritable_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / LOCK).mkdir()
     with pytest.raises(OutputError, match=r"\.lock cannot be written"), lock_folder(tmp_path):
         pass
+
+
+def test_a_full_disk_does_not_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(handle: int, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", refuse)
+        with lock_folder(tmp_path), pytest.raises(UsageError, match="another training"), lock_folder(tmp_path):
+            pass

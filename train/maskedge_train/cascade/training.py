@@ -121,6 +121,7 @@ def train_cascade(
     cascade = Cascade(recipe.features, (), ())
     if resume:
         cascade, state = _load_state(out / "stages.json", state)
+        cascade, state["figures"] = cascade.cut(recipe.stages), state["figures"][: recipe.stages]
         # In a finished training the first stages are replaced ones.
         write_file(out / "cascade.xml", cascade.to_xml())
     positives = Positives.draw(patches, recipe.positives, np.random.default_rng([recipe.seed, 0]))
@@ -242,12 +243,14 @@ def _load_state(path: Path, wanted: dict[str, Any]) -> tuple[Cascade, dict[str, 
     try:
         state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         cascade = from_json(state.pop("cascade"))
+        # The number of stages may change. Everything else must stay the same.
+        begun, now = ({**own["recipe"], "stages": None, "data": own["data"]} for own in (state, wanted))
+        if len(state["figures"]) != len(cascade.stages):
+            raise ValueError("its figures are of other stages")
     except FileNotFoundError as error:
         raise UsageError(f"there is nothing to resume: {path} does not exist. Start without --resume.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} cannot be read ({error}): start again without --resume.") from error
-    # The number of stages may change. Everything else must stay the same.
-    begun, now = ({**own["recipe"], "stages": None, "data": own["data"]} for own in (state, wanted))
     differing = [f"{name} was {begun.get(name)!r}, now {value!r}" for name, value in now.items() if begun.get(name) != value]
     if differing:
         raise UsageError(f"{path} cannot be resumed with another recipe: {'; '.join(differing)}.")

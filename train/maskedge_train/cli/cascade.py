@@ -13,6 +13,7 @@ from maskedge.cli.common import Command, require_extra, silence_libraries
 from maskedge.cli.output_options import overwrite_option
 
 from .options import (
+    SEED,
     DataOptions,
     check_out,
     data_options,
@@ -41,7 +42,7 @@ _OUTPUTS = ("cascade.xml", "stages.json", "report.json")
 )
 @click.option("--positives", type=click.IntRange(100), default=12000, show_default=True, help="Number of face samples.")
 @click.option("--negatives", type=click.IntRange(500), default=9000, show_default=True, help="Windows without a face per stage.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random draws.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of all random draws.")
 @click.option("--resume", is_flag=True, help="Continue after the last finished stage of an earlier run with the same options.")
 @click.option(
     "--out",

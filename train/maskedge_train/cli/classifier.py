@@ -19,6 +19,7 @@ from maskedge_train.shared.box_file import BoxFile
 
 from .options import (
     FACE_BOXES,
+    SEED,
     DataOptions,
     StartFile,
     box_file,
@@ -133,7 +134,7 @@ _LEAST_TESTED = 0.05
 @oversample_option
 @relabel_option
 @click.option("--split", "split_file", type=_file, help="Split to use: a split.json of an earlier run on the same data.")
-@click.option("--split-seed", type=int, default=0, show_default=True, help="Seed of the split into train, val and test.")
+@click.option("--split-seed", type=SEED, default=0, show_default=True, help="Seed of the split into train, val and test.")
 @click.option("--leakage", type=_file, help="leakage.json of edge-train leakage, to show in the report.")
 @engine_options
 @click.option(

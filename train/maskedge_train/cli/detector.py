@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,6 +167,8 @@ def detector(
     empty = [scene for scene in read if not len(scene.boxes)]
     if fine_tune:
         empty += draw_empty()
+    if not resume:
+        shutil.rmtree(out / "logs", ignore_errors=True)
     engine = build_engine(options, patience=options["epochs"], quiet=quiet)
     trained = train_detector(
         ([scene for scene in read if len(scene.boxes)], empty),

@@ -165,9 +165,11 @@ hold_out_option = click.option(
     help="Test on the pictures of --scenes and --backgrounds whose file name matches, and do not train on them, such as '^web_' "
     "for one source of pictures.",
 )
+SEED = click.IntRange(0, 2**32 - 1)
+"""Seeds that NumPy and PyTorch take."""
 quiet_option = click.option("--quiet", is_flag=True, help="Do not show progress.")
 _ENGINE = (
-    click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, order and augmentation."),
+    click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of weights, order and augmentation."),
     click.option(
         "--accelerator", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", show_default=True, help="Hardware to train on."
     ),

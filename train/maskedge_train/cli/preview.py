@@ -10,6 +10,7 @@ from maskedge.cli.common import Command, require_extra
 from maskedge.cli.output_options import OutputFile, overwrite_option
 
 from .options import (
+    SEED,
     DataOptions,
     data_options,
     progress_bar,
@@ -30,7 +31,7 @@ from .options import (
 )
 @click.option("--columns", type=click.IntRange(1, 64), default=16, show_default=True, help="Crops per row.")
 @click.option("--pictures", type=click.IntRange(1), default=300, show_default=True, help="Maximum number of pictures to use.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of choice and augmentation.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of choice and augmentation.")
 @quiet_option
 def preview(
     data: DataOptions,

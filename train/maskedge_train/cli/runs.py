@@ -7,16 +7,16 @@ from pathlib import Path
 import click
 
 from maskedge.cli.common import Command, require_extra
+from maskedge.cli.output_options import OutputFile, overwrite_option
 from maskedge.support.files import write_file
-
-_output = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 
 
 @click.command(cls=Command, short_help="Compare many trainings in a table.")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path("runs"))
-@click.option("--json", "json_file", type=_output, metavar="FILE", help="Write the table as JSON; '-' for standard output.")
-@click.option("--csv", "csv_file", type=_output, metavar="FILE", help="Write the table as CSV; '-' for standard output.")
-def runs(folder: Path, json_file: Path | None, csv_file: Path | None) -> None:
+@click.option("--json", "json_file", type=OutputFile(), metavar="FILE", help="Write the table as JSON; '-' for standard output.")
+@click.option("--csv", "csv_file", type=OutputFile(), metavar="FILE", help="Write the table as CSV; '-' for standard output.")
+@overwrite_option
+def runs(folder: Path, json_file: Path | None, csv_file: Path | None, overwrite: bool) -> None:
     """Compare all trainings in FOLDER (default: runs) and below, finished or not, the newest last.
 
     Accuracy and macro F1 are measured on the test part of each training. Compare them only for

@@ -124,6 +124,8 @@ def _localised_faces(folder: Path, detector: CascadeDetector) -> Image:
 
 
 def _composites(tiles: Image, label: str, detector: CascadeDetector, seed: int) -> list[Composite]:
+    if len(tiles) < MIN_FACES:
+        return []
     thumbnails = np.stack([cv2.resize(tile, (12, 12), interpolation=cv2.INTER_AREA) for tile in tiles])
     features = cv2.cvtColor(thumbnails.reshape(-1, 12, 3), cv2.COLOR_BGR2LAB).reshape(len(tiles), -1).astype(np.float32)
     cv2.setRNGSeed(seed)

@@ -77,7 +77,8 @@ def measure_detector(
 
     Returns:
         The report: for each size and threshold the shares of masked and unmasked faces found (IoU
-            of at least 0.4), and the false positives per picture.
+            of at least 0.4), and the false positives per picture. Detections on unlabelled faces are
+            no false positives.
     """
     net, _ = load_detector(checkpoint)
     report = {
@@ -131,6 +132,8 @@ def _measure(net: EdgeFace, scenes: Sequence[Scene], side: int) -> list[dict[str
             free &= ~own
             if np.sqrt((face[2:] - face[:2]).prod()) >= _MIN_FACE_SIZE * longest:
                 hits[bool(masked)].append(float(scores[own].max()) if own.any() else 0.0)
+        for face in scene.unlabelled:
+            free &= ~np.array([box_iou(tuple(face), tuple(box)) >= _OVERLAP for box in boxes], np.bool_)
         sides = np.sqrt(np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), 0))
         false_positives += scores[free & (sides >= _MIN_FACE_SIZE * longest)].tolist()
     return [

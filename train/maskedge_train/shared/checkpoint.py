@@ -40,7 +40,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise ModelError(f"there is no checkpoint {path}: train one with `edge-train classifier`.") from error
     except Exception as error:
         raise ModelError(f"{path} is not a checkpoint of edge-train, or it is damaged; nothing in it was executed.") from error
-    if not isinstance(content, dict) or "maskedge" not in content:
+    if not isinstance(content, dict) or not isinstance(content.get("maskedge"), dict):
         raise ModelError(f"{path} is a checkpoint of another project: edge-train did not write it.")
     return content
 

@@ -71,9 +71,19 @@ def _take(out: Path) -> int:
             raise UsageError(f"another training writes to {out}{held}: wait for its end, or choose another --out.") from error
         except OSError:
             return handle  # some network file systems have no locks
+        if not _is_file(path, handle):
+            os.close(handle)  # the file was removed between opening and locking: try again
+            continue
+        # On a full disk, the lock holds without the id.
         with contextlib.suppress(OSError):
-            if path.stat().st_ino == os.fstat(handle).st_ino:
-                os.ftruncate(handle, 0)
-                os.write(handle, f"{os.getpid()}\n".encode())
-                return handle
-        os.close(handle)  # the file was removed between opening and locking: try again
+            os.ftruncate(handle, 0)
+            os.write(handle, f"{os.getpid()}\n".encode())
+        return handle
+
+
+def _is_file(path: Path, handle: int) -> bool:
+    """Return True if a path still names an open file."""
+    try:
+        return path.stat().st_ino == os.fstat(handle).st_ino
+    except OSError:
+        return False

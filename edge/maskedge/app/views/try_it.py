@@ -44,6 +44,9 @@ _KEPT_BYTES = 300_000_000
 """Maximum number of bytes of decoded pictures in the cache of a session. With the cache, moving a
 slider does not run detection again."""
 
+_BYTES_AT_ONCE = 600_000_000
+"""Number of bytes of decoded pictures after which an upload takes no more."""
+
 
 @dataclass
 class _Shared:
@@ -134,8 +137,14 @@ def _uploads(settings: Settings) -> None:
 
 def _pictures(files: Sequence[UploadedFile], settings: Settings) -> None:
     """Decode uploads and show their results."""
-    pictures = []
+    pictures: list[tuple[str, Picture]] = []
     for file in files:
+        if sum(picture.image.nbytes for _, picture in pictures) > _BYTES_AT_ONCE:
+            st.warning(
+                f"Only the first {len(pictures)} pictures are processed, because they are large: upload the others alone.",
+                icon=":material/info:",
+            )
+            break
         try:
             pictures.append(
                 (file.file_id, _cached(f"picture {file.file_id}", partial(read_picture_upload, file.name, file.getvalue())))

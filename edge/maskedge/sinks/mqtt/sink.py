@@ -151,6 +151,7 @@ class MqttSink(Sink):
         self._lasting: set[str] = set()
         self._retired = self._closed = False
         self._newest: FrameResult | None = None
+        self._forgotten = 0.0
         self._page: str | None = None
         self._address: str | None = None
         self._described: tuple[Sequence[str], ...] = (alerts, zones, lines)
@@ -198,6 +199,11 @@ class MqttSink(Sink):
             lines=names.lines,
             fleet=FleetMode(instance_id(state_folder()), names.commands) if context.fleet else None,
         )
+
+    def forget_pictures(self) -> None:
+        """Publish no picture before the next frame."""
+        self._forgotten = time.perf_counter()
+        self._newest = None
 
     def update_names(self, names: RunNames) -> None:
         """Publish topics and discovery messages for the new rules, zones and lines after a reload."""
@@ -294,7 +300,7 @@ class MqttSink(Sink):
         Raises:
             OutputError: The disk or the spool is full. No event is added.
         """
-        if self._config.picture:
+        if self._config.picture and result.frame.arrival >= self._forgotten:
             self._newest = result
         if result.events:
             self._add_events(result.events)

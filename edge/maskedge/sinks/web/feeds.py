@@ -86,9 +86,11 @@ class Pictures:
         self.encoded = 0
 
     def jpeg(self) -> bytes:
-        """Return the newest picture; empty before the first one."""
+        """Return the newest picture; empty before the first one, and after pictures were discarded."""
         result = self._newest()
-        if result is not None and result is not self._result:
+        if result is None:
+            self._jpeg, self._result = b"", None
+        elif result is not None and result is not self._result:
             self._jpeg = encode_jpeg(result.picture, self._quality, width=self._width)
             self._result = result
             self.encoded += 1
@@ -116,10 +118,11 @@ class Pictures:
             shown = b""
             while True:
                 fresh = self._fresh.next()
-                if self._jpeg is not shown:
+                if self._jpeg and self._jpeg is not shown:
                     shown = self._jpeg
                     yield _part(shown)
-                if not await _happens(fresh) and shown:
+                if not await _happens(fresh) and self._jpeg:
+                    shown = self._jpeg
                     yield _part(shown)
         finally:
             self.watchers -= 1
@@ -175,6 +178,10 @@ class Events:
         self._history.append((self._number, _message("happening", to_json(event.to_json()).encode(), self._number)))
         self.counts[event.kind] = self.counts.get(event.kind, 0) + 1
         self._fresh.fire()
+
+    def forget(self) -> None:
+        """Discard the kept events."""
+        self._history.clear()
 
     def refresh(self, now: float) -> None:
         """Publish the faces of the newest frame, at most `rate` times per second."""

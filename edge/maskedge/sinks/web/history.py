@@ -49,7 +49,13 @@ def _answer(path: Path, request: Request) -> Response:
     form = fields.get("format") or ("csv" if "text/csv" in request.headers.get("accept", "").lower() else "json")
     if form not in ("csv", "json"):
         raise UsageError("format is csv or json.")
-    answer = read_events(path, wanted) if fields.get("events", "0") not in ("", "0") else read_history(path, wanted)
+    events = fields.get("events", "")
+    if events not in ("", "0", "1"):
+        raise UsageError("events is 1 or 0.")
+    for name in ("bucket", "zone", "line"):
+        if events == "1" and fields.get(name):
+            raise UsageError(f"events=1 takes no {name}: it returns the events of whole cameras.")
+    answer = read_events(path, wanted) if events == "1" else read_history(path, wanted)
     if form == "csv":
         return Response(to_csv(answer).encode("utf-8", "replace"), "text/csv; charset=utf-8")
     return Response(to_json(answer).encode("utf-8", "replace"), "application/json")

@@ -77,6 +77,7 @@ class Facts:
         watchers: Number of clients of the live picture and of the events.
         slow: Number of clients that were disconnected because they read nothing.
         encoded: Number of pictures encoded for clients.
+        ended: The camera does not run. Its state is then its only metric.
     """
 
     status: Mapping[str, Any]
@@ -88,6 +89,7 @@ class Facts:
     watchers: Mapping[str, int] = field(default_factory=dict)
     slow: int = 0
     encoded: int = 0
+    ended: bool = False
 
 
 class Exposition:
@@ -136,7 +138,7 @@ def _metrics_by_camera(facts: Mapping[str, Facts]) -> Iterator[Metric]:
     """Yield the metrics of all cameras. Each family has the samples of every camera."""
     families: dict[str, Metric] = {}
     for camera, own in facts.items():
-        for family in _metrics(own):
+        for family in _source_state("ended") if own.ended else _metrics(own):
             known = families.setdefault(family.name, family)
             if camera and not family.name.startswith(_OF_THE_PROCESS):
                 samples = [sample._replace(labels={"camera": camera, **sample.labels}) for sample in family.samples]
@@ -156,8 +158,7 @@ def _metrics(facts: Facts) -> Iterator[Metric]:
     }
     yield from _gauge("maskedge_build_info", "What runs here; always 1.", [(about, 1)])
     yield from _gauge("maskedge_uptime_seconds", "Seconds since the start of the run.", status.get("uptime_s"))
-    states: Samples = [({"state": state}, int(source.get("state") == state)) for state in _STATES]
-    yield from _gauge("maskedge_source_state", "1 for the current state of the camera.", states)
+    yield from _source_state(source.get("state"))
     for what, words in (
         ("captured", "Frames captured from the camera."),
         ("dropped", "Frames dropped because newer ones had arrived."),
@@ -180,6 +181,11 @@ def _metrics(facts: Facts) -> Iterator[Metric]:
     yield from _gauge("maskedge_web_watchers", "Connected clients by feed.", _by("feed", facts.watchers))
     yield from _counter("maskedge_web_slow_clients_total", "Clients disconnected because they read nothing.", facts.slow)
     yield from _counter("maskedge_web_pictures_encoded_total", "Pictures encoded for clients.", facts.encoded)
+
+
+def _source_state(current: str | None) -> Iterator[Metric]:
+    states: Samples = [({"state": state}, int(current == state)) for state in _STATES]
+    yield from _gauge("maskedge_source_state", "1 for the current state of the camera.", states)
 
 
 def _people(facts: Facts) -> Iterator[Metric]:

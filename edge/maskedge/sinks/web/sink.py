@@ -74,7 +74,7 @@ class WebSink(WebOutput):
         self._frame_at: float | None = None
         self._latency = LatencyHistogram()
         self._status: tuple[float, Mapping[str, Any], bytes] = (-1.0, {}, b"{}")
-        self._pending: deque[Event] = deque(maxlen=_MOST_PENDING)
+        self._pending: deque[Event | None] = deque(maxlen=_MOST_PENDING)
         self._owns_site = site is None
         self._site = WebSite(config, history=history) if site is None else site
         self.warnings = self._site.warnings if self._owns_site else ()
@@ -111,6 +111,14 @@ class WebSink(WebOutput):
         """Queue an event for the clients."""
         self._pending.append(event)
 
+    def forget_pictures(self) -> None:
+        """Serve no picture before the next frame."""
+        self._newest = None
+
+    def forget_identities(self) -> None:
+        """Discard the events that are kept for clients that reconnect."""
+        self._pending.append(None)
+
     def close(self) -> None:
         """Serve the camera no longer. If no other camera shares the site, end it."""
         self._site.detach(self)
@@ -126,7 +134,11 @@ class WebSink(WebOutput):
     def refresh(self, now: float) -> None:
         """Publish new events, the newest picture and the newest faces."""
         while self._pending:
-            self._events.handle_event(self._pending.popleft())
+            event = self._pending.popleft()
+            if event is None:
+                self._events.forget()
+            else:
+                self._events.handle_event(event)
         self._pictures.refresh(now)
         self._events.refresh(now)
 

@@ -253,7 +253,7 @@ class WebSite:
         if not cameras:
             return _no_camera(request)
         if len(cameras) < len(self._known()):
-            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "A camera has ended.")
+            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "A camera does not run.")
         for camera in cameras:
             problem = camera.problem()
             if problem is not None:
@@ -270,7 +270,9 @@ class WebSite:
         return Response(content, kind)
 
     def _facts(self) -> dict[str, Facts]:
-        return {camera.camera if camera.named else "": camera.facts() for camera in self._ordered()}
+        facts = {camera.camera if camera.named else "": camera.facts() for camera in self._ordered()}
+        # Without its state, a rule for lost cameras would end when the camera has ended.
+        return facts | {name: Facts({}, ended=True) for name in self._known() if name not in self._cameras}
 
 
 def _no_camera(request: Request) -> Response:

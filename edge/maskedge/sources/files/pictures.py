@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import glob
+import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from maskedge.errors import SourceError
@@ -13,10 +14,14 @@ from maskedge.sources.kinds import RecordedKind
 from maskedge.support.addresses.masking import without_password
 from maskedge.support.files import is_file
 from maskedge.support.pictures import is_picture, list_pictures, natural_key, read_picture
+from maskedge.support.text import displayable
 from maskedge.types import Frame
 
 from .paths import stat_path, to_path
 from .video import holds_video
+
+_MOST_REPEATED = 100
+"""Mean number of names of a file from which a search runs in circles. One link back makes 41."""
 
 
 class PictureSource(BaseSource):
@@ -87,7 +92,7 @@ def _open(uri: str) -> PictureSource:
 
 def _expand(pattern: str, path: Path) -> list[Path]:
     """Return the pictures that a glob pattern matches, in natural order."""
-    matches = sorted((Path(match) for match in glob.glob(str(path), recursive=True)), key=natural_key)  # noqa: PTH207  (absolute patterns)
+    matches = sorted(map(Path, _find(str(path))), key=natural_key)
     pictures = [match for match in matches if is_file(match) and is_picture(match)]
     if not pictures and matches:
         raise SourceError(
@@ -99,6 +104,29 @@ def _expand(pattern: str, path: Path) -> list[Path]:
             f"no picture matches {without_password(pattern)}: check the pattern, and quote it so that the shell does not expand it."
         )
     return pictures
+
+
+def _find(pattern: str) -> Iterable[str]:
+    """Return the names that a glob pattern matches; with `**`, each file once.
+
+    A link to a folder above it leads to every file again and again.
+
+    Raises:
+        SourceError: There are several such links, so that the search would not end.
+    """
+    names = glob.iglob(pattern, recursive=True)  # noqa: PTH207  (absolute patterns)
+    if "**" not in pattern:
+        return names
+    found: dict[str, str] = {}
+    for count, name in enumerate(names):
+        real = os.path.realpath(name)
+        found[real] = min(found.get(real, name), name, key=len)
+        if count > _MOST_REPEATED * (len(found) + 10):
+            raise SourceError(
+                f"{displayable(pattern)} finds the same files again and again, because links lead back to folders above them: "
+                "give the folder of the pictures."
+            )
+    return found.values()
 
 
 KIND = RecordedKind(_matches, _open, video=False)
