@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,10 +41,10 @@ def only_one(engine: Engine, name: str) -> Iterator[bool]:
         return
     path = Path(f"{engine.url.database}.{name}.lock")
     try:
-        file = path.open("ab")
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     except OSError as error:
         raise OutputError(f"{path} cannot be written ({error.strerror}): check the folder of the database.") from error
-    with file:
+    with open(handle, "ab") as file:  # noqa: PTH123  (a descriptor)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             held = True

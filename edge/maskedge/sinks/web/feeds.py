@@ -90,7 +90,7 @@ class Pictures:
         result = self._newest()
         if result is None:
             self._jpeg, self._result = b"", None
-        elif result is not None and result is not self._result:
+        elif result is not self._result:
             self._jpeg = encode_jpeg(result.picture, self._quality, width=self._width)
             self._result = result
             self.encoded += 1
