@@ -219,7 +219,9 @@ def make_folder(path: Path, *, private: bool = False) -> None:
                 folder.mkdir(mode=0o700, exist_ok=True)
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"the folder {displayable(path)} cannot be created ({error.strerror}): check its permissions.") from error
+        in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
+        remedy = "a file is in the way: remove it, or choose another folder" if in_the_way else "check its permissions"
+        raise OutputError(f"the folder {displayable(path)} cannot be created ({error.strerror}): {remedy}.") from error
 
 
 @contextlib.contextmanager

@@ -57,6 +57,13 @@ def test_what_may_show_people_is_private_whatever_the_umask(tmp_path: Path, open
     assert mode(tmp_path / "read.jsonl") == 0o644
 
 
+def test_a_file_in_the_way_of_a_folder_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "media").touch()
+    for path in (tmp_path / "media", tmp_path / "media" / "today"):
+        with pytest.raises(OutputError, match="cannot be created .*: a file is in the way: remove it"):
+            make_folder(path)
+
+
 def test_writing_keeps_links_modes_pipes_and_neighbours(tmp_path: Path) -> None:
     target, link = tmp_path / "report.json", tmp_path / "link.json"
     target.write_text("old")
