@@ -60,7 +60,7 @@ def test_what_may_show_people_is_private_whatever_the_umask(tmp_path: Path, open
 def test_a_file_in_the_way_of_a_folder_is_named_as_such(tmp_path: Path) -> None:
     (tmp_path / "media").touch()
     for path in (tmp_path / "media", tmp_path / "media" / "today"):
-        with pytest.raises(OutputError, match="cannot be created .*: a file is in the way: remove it"):
+        with pytest.raises(OutputError, match=r"cannot be created .*: a file is in the way: remove it"):
             make_folder(path)
 
 
