@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from helpers.support import composite
-from maskedge import UsageError
+from maskedge import ModelError, UsageError
 from maskedge.modelfile.contract import default_model
 from maskedge.types import Image
 from maskedge_train.classifier.checkpoint import ClassifierSpec, load_classifier, load_teachers
@@ -137,7 +137,7 @@ def test_unsuitable_teachers_are_refused(invoke, faces_folder: Path, teacher: Pa
     write_checkpoint(tmp_path / "detector.ckpt", {"maskedge": {"kind": "detector"}, "state_dict": {}})
     with pytest.raises(UsageError, match=r"detector\.ckpt cannot teach"):
         load_teachers([tmp_path / "detector.ckpt"])
-    with pytest.raises(UsageError, match="there is no net 'resnet'"):
+    with pytest.raises(ModelError, match="does not fit this version of maskedge: there is no net 'resnet'; known are"):
         load_teachers([save(tmp_path / "resnet.ckpt", "resnet", nn.Sequential())])
 
     done = invoke(*arguments(faces_folder, tmp_path / "run", reversed_labels))

@@ -79,7 +79,9 @@ def load_classifier(path: Path) -> tuple[nn.Module, ClassifierSpec, Card]:
         net = build(spec.net, len(spec.labels))
         weights = {name.removeprefix("net."): value for name, value in content["state_dict"].items() if name.startswith("net.")}
         net.load_state_dict(weights)
-    except (KeyError, TypeError, ValueError, RuntimeError, UsageError) as error:  # a network that this version lacks
+    except UsageError as error:
+        raise ModelError(f"{path} does not fit this version of maskedge: {error}") from error
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path} does not fit this version of maskedge: train again.") from error
     check_weights(net, path)
     return net.eval(), spec, content["maskedge"].get("card", {})
