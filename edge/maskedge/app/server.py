@@ -59,7 +59,7 @@ def check_port(host: str, port: int) -> None:
     listen(host, port, "the app", remedy="choose another --port, or another --host", error=UsageError).close()
 
 
-def is_loopback(host: str) -> bool:
+def resolves_to_loopback(host: str) -> bool:
     """Return True if only this computer can reach the name or address `host`, which `check_port` has accepted."""
     addresses = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     return all(ip_address(address[0]).is_loopback for *_, address in addresses)
@@ -93,7 +93,7 @@ def serve(host: str, port: int, max_upload_mb: int) -> None:
             "server.runOnSave": False,
             "server.enableXsrfProtection": True,
             # Against DNS rebinding: on loopback, only these host names are served.
-            "server.allowedHosts": sorted({*_LOOPBACK, host.lower()}) if is_loopback(host) else [],
+            "server.allowedHosts": sorted({*_LOOPBACK, host.lower()}) if resolves_to_loopback(host) else [],
             "server.disconnectedSessionTTL": 10,
             "browser.gatherUsageStats": False,
             "client.toolbarMode": "minimal",

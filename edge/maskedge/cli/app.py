@@ -60,13 +60,13 @@ def main(host: str, port: int, max_upload: int, trusted_keys: tuple[Path, ...]) 
     with require_extra("app"):
         import streamlit  # noqa: F401
     with require_runtime():
-        from maskedge.app.server import check_port, is_loopback, serve
+        from maskedge.app.server import check_port, resolves_to_loopback, serve
         from maskedge.modelfile.trusted import trust_keys
     trust_keys(trusted_keys)
     check_port(host, port)
     shown = f"[{host}]" if ":" in host else host
     click.echo(f"maskedge: http://{'127.0.0.1' if host == '0.0.0.0' else shown}:{port} (Ctrl-C to stop)")  # noqa: S104
-    if not is_loopback(host):
+    if not resolves_to_loopback(host):
         click.echo("warning: everyone who can reach this address can use the page, which has no password.", err=True)
     serve(host, port, max_upload)
 

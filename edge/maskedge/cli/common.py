@@ -128,6 +128,15 @@ class _Entry(click.Command):
                 _leave_threads(leaving)
             raise
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, in a group after its module is loaded."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            # Click would print "Aborted!" and end with 1.
+            click.echo("stopped", err=True)
+            sys.exit(130)
+
 
 def _is_single(option: click.Option) -> bool:
     """Return True for an option with one value. A second value would replace the first one."""
@@ -157,24 +166,12 @@ class Command(_Entry):
             return super().invoke(ctx)
         except MaskedgeError as error:
             fail(error)
-        except KeyboardInterrupt:
-            click.echo("stopped", err=True)
-            sys.exit(130)
 
 
 class CommandGroup(_Entry, click.Group):
     """A group of commands."""
 
     command_class = Command
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Load the module of a command, and run the command."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            # Click would print "Aborted!" and end with 1.
-            click.echo("stopped", err=True)
-            sys.exit(130)
 
 
 @contextmanager

@@ -37,7 +37,7 @@ from streamlit.testing.v1 import AppTest
 from maskedge.app import charts, reports, video_job
 from maskedge.app import model_library as library
 from maskedge.app.results import DisplayOptions, event_line, preview_jpeg, table_rows
-from maskedge.app.server import check_port, is_loopback, live_endpoint
+from maskedge.app.server import check_port, live_endpoint, resolves_to_loopback
 from maskedge.app.stream import MAX_SESSIONS, SESSIONS, LiveSession, LiveSessions
 from maskedge.app.views import models
 from maskedge.app.widgets import plain
@@ -525,7 +525,7 @@ def test_taken_port_and_foreign_address_are_refused() -> None:
         ("0.0.0.0", False),  # noqa: S104
         ("::", False),
     ):
-        assert is_loopback(host) is own, host
+        assert resolves_to_loopback(host) is own, host
     for host in ("a..b", "..", "a" * 100):
         with pytest.raises(UsageError, match=r"the host name is not valid\): choose another --port, or another --host"):
             check_port(host, 8501)

@@ -169,8 +169,8 @@ def test_a_reload_to_stricter_privacy_discards_what_outputs_keep(tmp_path: Path)
     def frame() -> FrameResult:
         face = Face((1.0, 1.0, 30.0, 30.0), "with_mask", 0.9, "with_mask", 0.9, 1)
         image = np.asarray(np.indices((48, 64)).sum(0)[..., None] % 2 * 255 * np.ones(3), np.uint8)
-        happening = Event(FACE_APPEARED, 0.0, "0", {"track": 1})
-        return FrameResult(stamp(image, 0, "0"), [face], {}, events=[happening])
+        event = Event(FACE_APPEARED, 0.0, "0", {"track": 1})
+        return FrameResult(stamp(image, 0, "0"), [face], {}, events=[event])
 
     config = read()
     source = open_source("demo")
