@@ -15,7 +15,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
-from helpers.browsers import fits, resize, words
+from helpers.browsers import fits, resize, texts, words
 from helpers.cameras import LIVE_DEMO, CamerasProcess
 from helpers.streams import until
 from helpers.web_run import Run
@@ -122,7 +122,7 @@ def test_a_lost_camera_and_an_unreachable_device_are_shown(browser: webdriver.Ch
         assert "3 attempts" in words(browser, "banners")
         assert "The cable is out" in words(browser, "banners")
         # The people in view are unknown; the people so far are known.
-        assert {one.text for one in browser.find_elements(By.CSS_SELECTOR, "#counts .number, #zones td")} == {UNKNOWN}
+        assert set(texts(browser, "#counts .number, #zones td")) == {UNKNOWN}
         assert UNKNOWN not in words(browser, "people")
         until(lambda: "Camera lost" in words(browser, "recent"))
         run.sink.close()
@@ -136,12 +136,10 @@ def test_counts_are_unknown_before_the_first_frame(browser: webdriver.Chrome) ->
         browser.get_log("browser")
         browser.get(run.sink.url)
         until(lambda: words(browser, "state") == "Camera lost")
-        figures = browser.find_elements(By.CSS_SELECTOR, "#counts .number, #people .value")
-        assert len(figures) == 6
-        assert {one.text for one in figures} == {UNKNOWN}
+        assert texts(browser, "#counts .number, #people .value") == [UNKNOWN] * 6
         assert browser.find_element(By.CSS_SELECTOR, "#chart .empty").get_attribute("textContent") == "No data yet"
         assert "no data yet" in str(browser.find_element(By.ID, "chart").get_attribute("aria-label"))
-        assert "NaN" not in browser.find_element(By.TAG_NAME, "body").text
+        assert "NaN" not in texts(browser, "body")[0]
         assert not browser.get_log("browser")
 
 
@@ -198,13 +196,13 @@ def test_the_wall_shows_all_cameras(browser: webdriver.Chrome, cameras: CamerasP
     size(browser, width)
     browser.get(cameras.url)
     until(lambda: words(browser, "state") == "3 of 4 running")
-    cards = [card.text for card in browser.find_elements(By.CSS_SELECTOR, "#cards .camera")]
+    cards = texts(browser, "#cards .camera")
     assert [name in card for name, card in zip(("door", "hall", "T\u00fcr 2", "gone"), cards, strict=True)] == [True] * 4
     assert "Running" in cards[0]
     assert "not served" in cards[2]
     assert "Camera lost" in cards[3]
     assert "could not be opened" in cards[3]
-    until(lambda: "Busy" in browser.find_element(By.CSS_SELECTOR, "#cards .camera").text)
+    until(lambda: "Busy" in texts(browser, "#cards .camera", at_least=1)[0])
     assert len(browser.find_elements(By.CSS_SELECTOR, "#cards li:first-child .faces .mark")) == 3
     newest = "return [...document.querySelectorAll('#cards img')].filter(i => i.naturalWidth === 640).map(i => i.src).join(' ')"
     until(lambda: str(browser.execute_script(newest)).count("snapshot.jpg") == 2)
@@ -367,7 +365,7 @@ def test_the_history_has_spans_cameras_and_a_reading(browser: webdriver.Chrome, 
         for span, bucket in (("hour", "minute"), ("week", "hour"), ("month", "day")):
             browser.execute_script(f"document.querySelector('[data-span={span}]').click()")
             until(lambda bucket=bucket: f"By {bucket}" in words(browser, "history-reading"))
-            assert browser.find_element(By.CSS_SELECTOR, "#spans [aria-pressed=true]").text.lower() == span
+            assert texts(browser, "#spans [aria-pressed=true]", at_least=1)[0].lower() == span
         chart = browser.find_element(By.ID, "history-faces")
         browser.execute_script("arguments[0].focus()", chart)
         browser.switch_to.active_element.send_keys(Keys.END)

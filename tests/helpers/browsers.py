@@ -10,8 +10,10 @@ import pytest
 
 pytest.importorskip("selenium", reason="selenium is not installed (make test installs it)")
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 MISSING = "chromium or chromedriver is not installed (Debian packages chromium, chromium-driver)"
@@ -51,5 +53,22 @@ def fits(browser: webdriver.Chrome) -> bool:
 
 
 def words(browser: webdriver.Chrome, identity: str) -> str:
-    """Return the text of an element."""
-    return str(browser.find_element(By.ID, identity).text)
+    """Return the text of an element, also while the page draws it anew or another page is loaded."""
+    return texts(browser, f"#{identity}", at_least=1)[0]
+
+
+def texts(browser: webdriver.Chrome, selector: str, *, at_least: int = 0) -> list[str]:
+    """Return the texts of the elements of a CSS selector. They are read again if the page draws them anew meanwhile.
+
+    Args:
+        browser: The browser.
+        selector: The selector.
+        at_least: Wait for this number of elements.
+    """
+
+    def read(_: webdriver.Chrome) -> tuple[list[str]] | None:
+        found = [str(one.text) for one in browser.find_elements(By.CSS_SELECTOR, selector)]
+        return (found,) if len(found) >= at_least else None
+
+    waiting = WebDriverWait(browser, 10, 0.02, ignored_exceptions=(StaleElementReferenceException,))
+    return waiting.until(read, f"no {selector} on the page")[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 
 from limits import RateLimitItem, parse
@@ -15,7 +16,7 @@ from maskedge_fleet.settings import ServerConfig
 
 
 class RateLimits:
-    """Counts requests in this process.
+    """Counts requests in this process, from any thread.
 
     Args:
         config: The section `[server]`.
@@ -31,6 +32,8 @@ class RateLimits:
             "login": _parse("login_limit", config.login_limit),
         }
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        # The storage fails if two threads count at the same time: both start its timer.
+        self._lock = threading.Lock()
 
     def count(self, kind: str, key: str) -> int:
         """Count a request. Return 0, or the seconds to wait if the limit is exceeded.
@@ -40,9 +43,10 @@ class RateLimits:
             key: Identifies the token or the address.
         """
         item = self._items[kind]
-        if self._limiter.hit(item, kind, key):
-            return 0
-        reset = self._limiter.get_window_stats(item, kind, key).reset_time
+        with self._lock:
+            if self._limiter.hit(item, kind, key):
+                return 0
+            reset = self._limiter.get_window_stats(item, kind, key).reset_time
         return max(1, math.ceil(reset - time.time()))
 
 

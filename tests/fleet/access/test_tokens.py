@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -87,6 +89,19 @@ def test_a_limit_counts_each_key_for_itself() -> None:
     assert [rates.count("address", "a") > 0 for _ in range(3)] == [False, False, True]
     assert rates.count("address", "b") == 0
     assert rates.count("token", "a") == 0
+
+
+def test_requests_on_many_threads_are_counted_exactly() -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(16) as threads:
+            for _ in range(20):
+                rates = RateLimits(ServerConfig(address_limit="100/day"))
+                waits = list(threads.map(lambda _, rates=rates: rates.count("address", "a"), range(150)))
+                assert waits.count(0) == 100
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @pytest.mark.parametrize("limit", ["", "fast", "10", "10/fortnight", "-1/minute"])

@@ -16,6 +16,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
+from helpers.browsers import texts, words
 from helpers.fleet.page.rows import fill_devices, fill_rest
 from helpers.fleet.page.server import PageServer
 from helpers.fleet.page.visit import buttons, content, go, press, visit
@@ -37,13 +38,13 @@ def small_fleet(new_fleet: PageServer) -> PageServer:
 
 def notes(browser: Chrome) -> str:
     """Return the messages to the reader."""
-    return browser.find_element(By.ID, "notes").text
+    return words(browser, "notes")
 
 
-def fill_in(browser: Chrome, *texts: str) -> None:
+def fill_in(browser: Chrome, *values: str) -> None:
     """Write into the text fields of the question, from the first one on."""
     fields = browser.find_elements(By.CSS_SELECTOR, "dialog input[type=text], dialog textarea")
-    for field, text in zip(fields, texts, strict=False):
+    for field, text in zip(fields, values, strict=False):
         field.clear()
         field.send_keys(text)
 
@@ -54,7 +55,7 @@ def test_an_operator_acknowledges_an_alert(browser: Chrome, small_fleet: PageSer
     press(browser, "Acknowledge")
     until(lambda: len(browser.find_elements(By.CSS_SELECTOR, ".alert")) == before - 1)
     assert "The alert is acknowledged." in notes(browser)
-    until(lambda: browser.find_element(By.ID, "alert-count").text == str(before - 1))
+    until(lambda: words(browser, "alert-count") == str(before - 1))
     with Session(small_fleet.engine) as session:
         assert session.scalar(select(Alert).where(Alert.acknowledged_by == "operator"))
     press(browser, "Active")
@@ -183,7 +184,7 @@ def test_the_state_of_a_rollout_is_shown_and_changed(browser: Chrome, small_flee
     assert "3 of 12" in content(browser)
     browser.find_element(By.PARTIAL_LINK_TEXT, "release 4").click()
     until(lambda: "10% of the devices" in content(browser))
-    assert browser.find_element(By.CSS_SELECTOR, "[aria-current=step]").text.startswith("Stage 2")
+    assert texts(browser, "[aria-current=step]", at_least=1)[0].startswith("Stage 2")
     assert "The trial was slower than the limit." in content(browser)
     shown = "return document.querySelector('.heading .badge')?.textContent"
     for action, state in (("Pause", "Paused"), ("Resume", "Running"), ("Halt", "Halted"), ("Roll back all", "Rolling back")):

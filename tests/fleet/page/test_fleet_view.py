@@ -15,7 +15,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
-from helpers.browsers import fits, words
+from helpers.browsers import fits, texts, words
 from helpers.fleet.page.rows import fill_devices
 from helpers.fleet.page.server import PageServer
 from helpers.fleet.page.visit import content, go, press, visit
@@ -57,7 +57,7 @@ def test_the_wall_is_grouped_by_sites_and_groups(browser: Chrome, fleet: PageSer
     groups = browser.execute_script("return [...document.querySelectorAll('.site h3')].map((one) => one.textContent)")
     assert groups == ["Entrances", "Tills"] * 3
     assert tiles(browser) == 24
-    summary = browser.find_element(By.CSS_SELECTOR, ".summary").text.split("\n")
+    summary = texts(browser, ".summary", at_least=1)[0].split("\n")
     assert "Devices online" in summary
     assert summary[-1] == "With a mask today"
     assert summary[-2].endswith("%")
@@ -134,7 +134,7 @@ def test_the_summary_follows_changes(browser: Chrome, new_fleet: PageServer) -> 
         since = datetime.now(timezone.utc)
         session.add(Alert(rule="long_without", source="device", subject="door-0004", device_id=4, since=since))
     until(lambda: "5 of 6" in content(browser))
-    until(lambda: browser.find_element(By.ID, "alert-count").text == "1")
+    until(lambda: words(browser, "alert-count") == "1")
 
 
 def test_a_thousand_devices_are_shown_in_a_small_document(browser: Chrome, new_fleet: PageServer) -> None:
@@ -161,7 +161,7 @@ def test_an_empty_fleet_explains_how_to_add_a_device(browser: Chrome, new_fleet:
     visit(browser, new_fleet)
     assert "No devices yet" in content(browser)
     assert "[fleet] enabled = true" in content(browser)
-    numbers = {one.text for one in browser.find_elements(By.CSS_SELECTOR, ".summary .number")}
+    numbers = set(texts(browser, ".summary .number"))
     assert numbers == {UNKNOWN}
     for path, text in {
         "/sites": "No sites yet",
@@ -181,7 +181,7 @@ def test_values_of_a_device_that_is_offline_or_new_are_unknown(browser: Chrome, 
         session.execute(update(Device).values(online=False))
         session.add(Device(name="fresh", prefix="maskedge/fresh", created=datetime.now(timezone.utc)))
     visit(browser, new_fleet, "/?view=list")
-    offline, fresh = (row.text for row in browser.find_elements(By.CSS_SELECTOR, ".rows tbody tr"))
+    offline, fresh = texts(browser, ".rows tbody tr")
     assert f"{UNKNOWN} of 1" in offline
     assert "°C" not in offline
     assert "Never connected" in fresh
@@ -257,7 +257,7 @@ def test_sites_are_compared(browser: Chrome, fleet: PageServer) -> None:
     boxes[1].click()
     until(lambda: len(browser.find_elements(By.CSS_SELECTOR, ".choose .key")) == 2)
     assert "compare=Berlin+1&compare=K" in browser.current_url
-    shares = [one.text for one in browser.find_elements(By.CSS_SELECTOR, ".share")]
+    shares = texts(browser, ".share")
     assert len(shares) == 9
     assert all(share.endswith("%") for share in shares)
     assert not browser.get_log("browser")

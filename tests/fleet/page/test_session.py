@@ -42,7 +42,7 @@ def test_a_token_signs_in_and_signing_out_ends_the_session(browser: Chrome, flee
     assert not browser.find_element(By.ID, "app").is_displayed()
     # The wrong token is selected, so the right one replaces it.
     browser.find_element(By.ID, "token").send_keys(fleet.tokens["operator"], Keys.ENTER)
-    until(lambda: browser.find_element(By.ID, "main").text.startswith("Sites"))
+    until(lambda: words(browser, "main").startswith("Sites"))
     assert browser.execute_script("return document.getElementById('who').textContent") == "operator"
     assert browser.execute_script("return document.cookie") == ""
     assert not browser.find_element(By.ID, "token").get_attribute("value")
