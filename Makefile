@@ -6,18 +6,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .peers
-# A base environment without bytecode takes 30 MB less; Python writes what a program uses at its start.
-PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+# An environment without bytecode is smaller and made sooner; Python writes what a program uses at its start.
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-compile -c constraints.txt
+# Some images forbid Python to write it. Each process of the tests would then compile all that it imports, such as PyTorch.
+unexport PYTHONDONTWRITEBYTECODE
 PREFLIGHT := tests/platforms/preflight.py
 # Another index for PyTorch: make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 # More options for pytest: make test PYTEST="-k mqtt"
 PYTEST ?=
+MARKS ?= -m "not slow"
 # Processes that run the tests: make test JOBS=1
 JOBS ?= 3
 IN_PARALLEL = -n $(JOBS) --dist loadfile
-# The slow files with the longest tests, so that no process works alone at the end.
-LONGEST_FIRST = --no-loadscope-reorder tests/test_tutorials.py tests/train tests
+# The folders with the longest tests come first, so that no process works alone at the end.
+LONGEST_FIRST = --no-loadscope-reorder tests/test_tutorials.py tests/train tests/fleet tests/export tests/e2e tests
 export TORCH_INDEX
 # Debian releases for `make bare`, each with its targets after a colon: BARE="bookworm trixie:run,test-edge"
 BARE ?= bookworm trixie
@@ -32,15 +35,13 @@ run: $(VENV)/.base  ## Install the base package and process the built-in clip: o
 	$(BIN)/edge-run --source demo --save out/demo.mp4 --events out/demo.jsonl --overwrite
 
 test: $(VENV)/.dev  ## Install the dev extras (0.5 GB; TORCH_INDEX=... chooses PyTorch's build) and run all tests except the slow ones
-	$(BIN)/python -m pytest -m "not slow" $(IN_PARALLEL) $(PYTEST)
+	$(BIN)/python -m pytest $(MARKS) $(IN_PARALLEL) $(PYTEST)
 
-test-all: $(VENV)/.dev  ## Run all tests: those of `make test`, then the slow ones
-	$(MAKE) test
-	$(BIN)/python -m pytest -m slow $(IN_PARALLEL) $(LONGEST_FIRST)
+test-all: $(VENV)/.dev  ## Run all tests in one run, so that what starts once per process, such as PyTorch, starts once
+	$(MAKE) test MARKS= PYTEST='$(LONGEST_FIRST) $(PYTEST)'
 
 coverage: $(VENV)/.dev  ## Run all tests and measure their coverage, which takes a quarter longer
-	$(MAKE) test PYTEST="--cov --cov-report= --cov-fail-under=0"
-	$(BIN)/python -m pytest -m slow --cov --cov-append $(IN_PARALLEL) $(LONGEST_FIRST)
+	$(MAKE) test-all PYTEST='--cov $(PYTEST)'
 
 test-edge: $(VENV)/.edge  ## Install the test extras (0.1 GB, no PyTorch) and run the tests of the runtime
 	$(BIN)/python -m pytest $(IN_PARALLEL) tests/edge tests/e2e
@@ -123,7 +124,7 @@ $(VENV)/bin/python $(PEERS)/bin/python:
 
 $(VENV)/.base: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(BIN)/python $(PREFLIGHT) base
-	$(PIP) --no-compile -e .
+	$(PIP) -e .
 	@touch $@
 
 $(VENV)/.edge: pyproject.toml constraints.txt | $(VENV)/bin/python

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,7 +47,7 @@ class Conditions:
                 name.
             partial: True if the user stopped the run early.
         """
-        facts, after = host_facts(), host_state()
+        facts, after, files = host_facts(), host_state(), list(models)
         marks = ["throttled"] * throttled(self.before, after) + ["partial"] * partial
         return {
             "schema": schema,
@@ -58,9 +59,21 @@ class Conditions:
             "before": self.before,
             "after": after,
             "commit": commit(),
-            "models": {path.name: sha256(path.read_bytes()).hexdigest() for path in models},
+            "models": {name: sha256(path.read_bytes()).hexdigest() for name, path in zip(short_names(files), files, strict=True)},
             "seconds": round((datetime.now(timezone.utc) - self.started).total_seconds(), 1),
         }
+
+
+def short_names(paths: Iterable[Path]) -> list[str]:
+    """Return the shortest end of each path that no other path has, such as `mine/edgenet.onnx`."""
+    # A link keeps its own name, because that is the name its user compares.
+    whole = [Path(os.path.abspath(path)).parts for path in paths]  # noqa: PTH100
+
+    def unique_end(own: tuple[str, ...]) -> str:
+        ends = (own[-length:] for length in range(1, len(own) + 1))
+        return "/".join(next(end for end in ends if all(other == own or other[-len(end) :] != end for other in whole)))
+
+    return [unique_end(parts) for parts in whole]
 
 
 def throttled(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:

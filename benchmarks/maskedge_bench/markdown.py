@@ -27,11 +27,6 @@ def known(value: float | None, form: str = ".3f") -> str:
     return UNKNOWN if value is None else format(value, form)
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, such as `1 thread` or `2 threads`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def machine(facts: Report) -> str:
     """Return machine and versions."""
     return f"{facts['machine']}, {facts['cores']} cores, {versions(facts)}"

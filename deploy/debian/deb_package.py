@@ -46,6 +46,11 @@ def project_version() -> str:
     return found[1]
 
 
+def debian_version(version: str) -> str:
+    """Return a version as dpkg orders it: a pre-release such as 1.2.3rc1 is 1.2.3~rc1, which is older than 1.2.3."""
+    return re.sub(r"(?<=\d)(?=(?:a|b|rc)\d+$)", "~", version)
+
+
 def build(suite: str, output: Path, root: Path, revision: int = 1) -> Path:
     """Build the package of a release.
 
@@ -77,7 +82,7 @@ def build(suite: str, output: Path, root: Path, revision: int = 1) -> Path:
     (tree / "usr/bin").mkdir()
     for command in COMMANDS:
         (tree / "usr/bin" / command).symlink_to(f"/opt/maskedge/bin/{command}")
-    version = f"{project_version()}-{revision}~{suite}"
+    version = f"{debian_version(project_version())}-{revision}~{suite}"
     architecture = system.command("dpkg --print-architecture").strip()
     python = system.command("python3 -c 'import sys; print(sys.version_info.minor)'").strip()
     size = sum(path.lstat().st_size for path in tree.rglob("*")) // 1024

@@ -62,6 +62,44 @@ _TOKENS = re.compile(r'''"""(?:\\.|[^\\])*?"""|'{3}.*?'{3}|"(?:\\.|[^"\\\n])*"|'
 _LONG_KEY = re.compile(rf"(?<![\w-])(?:[\w-]+[ \t]*\.[ \t]*){{{_MOST_DEPTH}}}")
 
 
+class ConfigError(UsageError):
+    """A configuration with errors. The message is the first one.
+
+    Args:
+        problems: The messages of all errors that were found, at least one.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__(problems[0])
+        self.problems = tuple(dict.fromkeys(problems))
+
+
+class _Problems:
+    """The errors of a configuration so far. Reading goes on after an error, so that all are found."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    @contextlib.contextmanager
+    def collect(self) -> Iterator[None]:
+        """Note the error that ends the block."""
+        try:
+            yield
+        except ConfigError as error:
+            self.found += error.problems
+        except UsageError as error:
+            self.found.append(str(error))
+
+    def check(self) -> None:
+        """Raise the errors.
+
+        Raises:
+            ConfigError: There are errors.
+        """
+        if self.found:
+            raise ConfigError(self.found)
+
+
 @dataclass(frozen=True)
 class DeviceConfig:
     """The section `[device]`."""
@@ -400,7 +438,7 @@ def load_config(
 
     Raises:
         UsageError: A key is unknown, a value is not valid (type, range, meaning), or the file
-            cannot be read.
+            cannot be read. A `ConfigError` names every error that can be found.
     """
     try:
         return _load(file, os.environ if environment is None else environment, flags or {})
@@ -446,7 +484,12 @@ class _Values:
 
     def build(self, rules: tuple[AlertRule, ...], lines: tuple[LineConfig, ...], camera: str = "") -> EdgeConfig:
         """Return the configuration."""
-        built = {section: cls(**self.values[section]) for section, cls in sections().items()}
+        built: dict[str, Any] = {}
+        problems = _Problems()
+        for section, cls in sections().items():
+            with problems.collect():
+                built[section] = cls(**self.values[section])
+        problems.check()
         core = {name: built.pop(name) for name in (*_FIRST, *_LAST)}
         return EdgeConfig(**core, alerts=rules, lines=lines, sections=built, camera=camera, given=frozenset(self.origins))
 
@@ -467,22 +510,29 @@ def _load(file: Path | None, environment: Mapping[str, str], flags: Mapping[str,
     rules: tuple[Any, ...] = ()
     lines: tuple[Any, ...] = ()
     tables: tuple[CameraTable, ...] = ()
+    problems = _Problems()
     for section, content in read_toml(file).items() if file is not None else ():
-        if section == "alerts":
-            rules = _read_rules(content, f"{file}: alerts")
-        elif section == "line":
-            lines = _read_lines(content, f"{file}: line")
-        elif section == "camera":
-            tables = _read_cameras(content, f"{file}: camera")
-        else:
-            common += [(path, value, str(file), "file") for path, value in _read_section(section, content, f"{file}: ")]
-    later = [
-        (f"{section}.{key}", _typed(section, key, text, name, parse=True), name, "variable")
-        for name, section, key, text in _variables(environment)
-    ]
+        with problems.collect():
+            if section == "alerts":
+                rules = _read_rules(content, f"{file}: alerts", problems)
+            elif section == "line":
+                lines = _read_lines(content, f"{file}: line")
+            elif section == "camera":
+                tables = _read_cameras(content, f"{file}: camera", problems)
+            else:
+                read = _read_section(section, content, f"{file}: ", problems)
+                common += [(path, value, str(file), "file") for path, value in read]
+    later = []
+    for name, section, key, text in _variables(environment, problems):
+        with problems.collect():
+            later.append((f"{section}.{key}", _typed(section, key, text, name, parse=True), name, "variable"))
     later += [(path, value, "flag", "flag") for path, value in flags.items() if value is not None and path != CAMERAS]
-    tables = _choose_cameras(tables, [*common, *later], flags.get(CAMERAS) or ())
-    config, origins = _compose([*common, *later], rules, lines, None if not tables else "")
+    with problems.collect():
+        tables = _choose_cameras(tables, [*common, *later], flags.get(CAMERAS) or ())
+    with problems.collect():
+        config, origins = _compose([*common, *later], rules, lines, None if not tables else "")
+    # A wrong common value would be an error of every camera, too.
+    problems.check()
     cameras = []
     for table in tables:
         own = [(path, value, f"camera {table.name}", "camera") for path, value in table.values.items()]
@@ -491,7 +541,9 @@ def _load(file: Path | None, environment: Mapping[str, str], flags: Mapping[str,
         settings = [*before, *own, *(setting for setting in shared if setting[3] != "file")]
         own_rules = rules if table.alerts is None else table.alerts
         own_lines = lines if table.lines is None else table.lines
-        cameras.append(_compose(settings, own_rules, own_lines, table.name)[0])
+        with problems.collect():
+            cameras.append(_compose(settings, own_rules, own_lines, table.name)[0])
+    problems.check()
     return Loaded(config, file, origins, tuple(cameras) or (config,), tables)
 
 
@@ -517,23 +569,36 @@ def _compose(
     return values.build(rules, lines, camera or ""), values.origins
 
 
-def _read_section(section: str, content: Any, where: str) -> list[tuple[str, Any]]:
+def _read_section(section: str, content: Any, where: str, problems: _Problems) -> list[tuple[str, Any]]:
     """Return the values of a section by `section.key`. `where` precedes the name of the section."""
-    _check_section(section, where.removesuffix(": "))
+    _check_section(section, where.removesuffix(": "), table=isinstance(content, dict))
     if not isinstance(content, dict):
         raise UsageError(f"{where}{section} is a section: write [{section}] and its keys below.")
-    return [(f"{section}.{key}", _typed(section, key, value, f"{where}{section}.{key}")) for key, value in content.items()]
+    return [(f"{section}.{key}", value) for key, value in _read_keys(section, content, f"{where}{section}", problems)]
 
 
-def _read_cameras(content: Any, where: str) -> tuple[CameraTable, ...]:
+def _read_keys(section: str, table: dict[str, Any], where: str, problems: _Problems) -> list[tuple[str, Any]]:
+    """Return the valid keys of a table with their values."""
+    values = []
+    for key, value in table.items():
+        with problems.collect():
+            values.append((key, _typed(section, key, value, f"{where}.{key}")))
+    return values
+
+
+def _read_cameras(content: Any, where: str, problems: _Problems) -> tuple[CameraTable, ...]:
     if not isinstance(content, list) or not all(isinstance(table, dict) for table in content):
         raise UsageError(f"{where}s are tables: write [[camera]] and the keys of a camera below.")
     if len(content) > MOST_CAMERAS:
         raise UsageError(f"{where}: {len(content)} cameras are too many for a process: {MOST_CAMERAS} at most.")
-    return tuple(_read_camera(table, f"{where}[{number}]") for number, table in enumerate(content, 1))
+    tables = []
+    for number, table in enumerate(content, 1):
+        with problems.collect():
+            tables.append(_read_camera(table, f"{where}[{number}]", problems))
+    return tuple(tables)
 
 
-def _read_camera(table: dict[str, Any], where: str) -> CameraTable:
+def _read_camera(table: dict[str, Any], where: str, problems: _Problems) -> CameraTable:
     """Return a table `[[camera]]` with its values by `section.key`."""
     if "name" not in table:
         raise UsageError(f'{where} has no name: add name = "door", for example.')
@@ -542,24 +607,28 @@ def _read_camera(table: dict[str, Any], where: str) -> CameraTable:
     values: dict[str, Any] = {}
     rules: tuple[Any, ...] | None = None
     lines: tuple[Any, ...] | None = None
+    own = _Problems()
     for key, content in table.items():
-        if key == "name":
-            continue
-        if key == "source":
-            values |= [camera_source(content, f"{where}.source")]
-        elif key == "alerts":
-            rules = _read_rules(content, f"{where}.alerts")
-        elif key == "line":
-            lines = _read_lines(content, f"{where}.line")
-        elif isinstance(content, dict):
-            values |= _read_section(key, content, f"{where}.")
-        elif key in ("uri", "camera"):
-            raise UsageError(f"{where}.{key}: a camera has the key source, which takes a number, a device, a URI or a path.")
-        else:
-            values[f"source.{key}"] = _typed("source", key, content, f"{where}.{key}")
+        with own.collect():
+            if key == "name":
+                check_name(content, f"{where}.name")
+            elif key == "source":
+                values |= [camera_source(content, f"{where}.source")]
+            elif key == "alerts":
+                rules = _read_rules(content, f"{where}.alerts", own)
+            elif key == "line":
+                lines = _read_lines(content, f"{where}.line")
+            elif isinstance(content, dict):
+                values |= _read_section(key, content, f"{where}.", own)
+            elif key in ("uri", "camera"):
+                raise UsageError(f"{where}.{key}: a camera has the key source, which takes a number, a device, a URI or a path.")
+            else:
+                values[f"source.{key}"] = _typed("source", key, content, f"{where}.{key}")
     for path in values:
         if path in OF_THE_PROCESS or path.partition(".")[0] in OF_THE_PROCESS:
-            raise UsageError(f"{where}: {path} is the same for all cameras: write it in the section [{path.partition('.')[0]}].")
+            section = path.partition(".")[0]
+            own.found.append(f"{where}: {path} is the same for all cameras: write it in the section [{section}].")
+    own.check()
     if sum(path in values for path in _CHOICES[0]) != 1:
         raise UsageError(f'{where} needs one source: add source = 0, or source = "rtsp://camera/1", for example.')
     return CameraTable(check_name(table["name"], f"{where}.name"), values, rules, lines)
@@ -718,18 +787,14 @@ def _check_depth(text: str, file: Path) -> None:
         raise UsageError(f"the configuration {file} holds a key of more than {_MOST_DEPTH} parts: no key has so many.")
 
 
-def _read_rules(content: Any, where: str) -> tuple[Any, ...]:
+def _read_rules(content: Any, where: str, problems: _Problems) -> tuple[Any, ...]:
     if not isinstance(content, list) or not all(isinstance(table, dict) for table in content):
         raise UsageError(f"{where.removesuffix('alerts')}alert rules are tables: write [[alerts]] and the keys of a rule below.")
     if len(content) > _MOST_RULES:
         raise UsageError(f"{where}: {len(content)} alert rules are too many: {_MOST_RULES} at most.")
     rules = []
     for number, table in enumerate(content, 1):
-        rules.append(
-            section_class("alerts")(
-                **{key: _typed("alerts", key, value, f"{where}[{number}].{key}") for key, value in table.items()}
-            )
-        )
+        rules.append(section_class("alerts")(**dict(_read_keys("alerts", table, f"{where}[{number}]", problems))))
     return tuple(rules)
 
 
@@ -737,16 +802,15 @@ def _read_lines(content: Any, where: str) -> tuple[Any, ...]:
     """Return the counting lines, checked, so that a wrong line of one camera is named at once."""
     if not isinstance(content, list) or not all(isinstance(table, dict) for table in content):
         raise UsageError(f"{where}s are tables: write [[{where.rpartition(': ')[2]}]] with name and points below.")
-    tables = [
-        {key: _typed("line", key, value, f"{where}[{number}].{key}") for key, value in table.items()}
-        for number, table in enumerate(content, 1)
-    ]
+    own = _Problems()
+    tables = [dict(_read_keys("line", table, f"{where}[{number}]", own)) for number, table in enumerate(content, 1)]
+    own.check()
     lines = tuple(section_class("line")(**values) for values in tables)
     import_module("maskedge.tracking.lines").parse_lines(lines)
     return lines
 
 
-def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:
+def _variables(environment: Mapping[str, str], problems: _Problems) -> Iterator[tuple[str, str, str, str]]:
     """Yield name, section, key and text of each variable `MASKEDGE_SECTION_KEY`."""
     known = section_names()
     for name, text in sorted(environment.items()):
@@ -755,27 +819,44 @@ def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str, 
         section, _, key = name.removeprefix(PREFIX).lower().partition("_")
         if section == "fleet" and key in _OF_THE_SERVER:
             continue
-        if section in _TABLES and key:  # deploy/compose.yaml reads MASKEDGE_CAMERA
-            raise UsageError(f"the variable {name} cannot set a table [[{section}]]: write it in an edge.toml.")
-        if section in known and not key:
+        if section in _TABLES and (key or section != "camera"):  # deploy/compose.yaml reads MASKEDGE_CAMERA
+            problems.found.append(f"the variable {name} cannot set a table [[{section}]]: write it in an edge.toml.")
+        elif section in known and not key:
             first = fields(section_class(section))[0].name
-            raise UsageError(f"the variable {name} names no key of [{section}]: write {name}_{first.upper()}, for example.")
-        if section in known and key:
+            problems.found.append(f"the variable {name} names no key of [{section}]: write {name}_{first.upper()}, for example.")
+        elif section in known:
             yield name, section, key, text
         elif key and (close := difflib.get_close_matches(section, known, 1, 0.75)):
-            raise UsageError(f"the variable {name} names no section: did you mean {PREFIX}{close[0].upper()}_{key.upper()}?")
+            problems.found.append(f"the variable {name} names no section: did you mean {PREFIX}{close[0].upper()}_{key.upper()}?")
 
 
-def _check_section(section: str, where: str) -> None:
+def _check_section(section: str, where: str, *, table: bool) -> None:
     known = (*section_names(), *_TABLES)
+    if section not in known and not table and (homes := _sections_of(section)):
+        raise UsageError(f"{where}: {section} is a key of {homes}: write it below that line.")
     if section not in known:
         raise UsageError(f"{where}: there is no section [{shown(section)[1:-1]}]{nearest_name(section, known)}")
 
 
 def nearest_name(name: str, known: tuple[str, ...]) -> str:
     """Return the end of a message about an unknown name: the most similar known name, or all of them."""
-    close = difflib.get_close_matches(name[:100], known, 1, 0.5)
-    return f": did you mean {close[0]}?" if close else f"; known are {', '.join(known)}."
+    close = _similar(name, known)
+    return f": did you mean {close}?" if close else f"; known are {', '.join(known)}."
+
+
+def _similar(name: str, known: Sequence[str]) -> str | None:
+    """Return the known name that contains a name or is similar to it, or None.
+
+    A wrong suggestion misleads, so a long name must be more similar than a short one, such as url.
+    """
+    longer = [word for word in known if len(name) > 2 and name in word]
+    close = difflib.get_close_matches(name[:100], known, 1, 0.6 if len(name) <= 4 else 0.7)
+    return min(longer, key=len, default=None) or next(iter(close), None)
+
+
+def _sections_of(key: str) -> str:
+    """Return the sections that have a key, such as `[detect]`; empty if there is none."""
+    return " or ".join(f"[{name}]" for name, cls in sections().items() if any(entry.name == key for entry in fields(cls)))
 
 
 def _typed(section: str, key: str, value: Any, where: str, *, parse: bool = False) -> Any:
@@ -783,6 +864,9 @@ def _typed(section: str, key: str, value: Any, where: str, *, parse: bool = Fals
     if section == "source" and key in ("uri", "camera") and isinstance(value, int) and not isinstance(value, bool):
         value = camera_source(value, where)[1]  # the number of a camera
     owner = {"alerts": "an alert rule", "line": "a line"}.get(section, f"[{section}]")
+    known = tuple(entry.name for entry in fields(section_class(section)))
+    if key not in known and _similar(key, known) is None and (homes := _sections_of(key)):
+        raise UsageError(f"{where}: {owner} has no key {shown(key)}: it is a key of {homes}.")
     return typed_value(section_class(section), owner, key, value, where, parse=parse)
 
 

@@ -13,6 +13,7 @@ from maskedge.cli.common import Command, CommandGroup, FloatRange, require_extra
 from maskedge.cli.output_options import OutputFile, overwrite_option
 from maskedge.errors import MaskedgeError, OutputError
 from maskedge.support.outputs import Named, check_new
+from maskedge.support.text import counted
 from maskedge.version import VERSION
 from maskedge_train.cli.options import backgrounds_option, box_file, face_boxes_option, relabel_scenes_option, scenes_option
 
@@ -151,11 +152,12 @@ def export(
     if not result.parity.passed:
         raise MaskedgeError(
             f"the ONNX file differs from PyTorch (probabilities by up to {result.parity.worst:.1e}, "
-            f"{result.parity.changed} labels changed), so nothing was written: see the worst crop in {result.worst_crop}."
+            f"{counted(result.parity.changed, 'label')} changed), so nothing was written: see the worst crop in "
+            f"{result.worst_crop}."
         )
     click.echo(
         f"parity: {result.parity.crops} outputs compared, largest difference {result.parity.worst:.1e}, no label changed "
-        f"({result.real_crops} pictures among the inputs)"
+        f"({counted(result.real_crops, 'picture')} among the inputs)"
     )
     if result.precisions:
         click.echo(precision_table(result.precisions))
@@ -185,7 +187,8 @@ def _export_detector(checkpoint: Path, output: Path, licences: tuple[str, ...]) 
             f"{parity.worst_score:.1e}), so nothing was written: see the worst frame in {result.worst_frame}."
         )
     click.echo(
-        f"parity: {parity.frames} frames with {parity.boxes} boxes compared, largest difference {parity.worst:.1e} pixels, "
+        f"parity: {counted(parity.frames, 'frame')} with {parity.boxes} boxes compared, largest difference "
+        f"{parity.worst:.1e} pixels, "
         f"{parity.worst_score:.1e} of a score"
     )
     click.echo(f"wrote {', '.join(map(str, result.written))}: {output.stat().st_size / 1e6:.2f} MB, sha256 {result.sha256}")
@@ -473,7 +476,7 @@ def verify(model: Path, checkpoint: Path | None, data: Path | None, public_key: 
     click.echo(f"signature: {signature or 'none'}")
     click.echo(
         f"self-test: {found.inputs} inputs, largest difference {found.worst:.1e} ({found.tolerance:g} admitted), "
-        f"{found.changed} labels changed, onnxruntime {onnxruntime.__version__}"
+        f"{counted(found.changed, 'label')} changed, onnxruntime {onnxruntime.__version__}"
     )
     if found.kind == "classifier":
         _warn_missing_label(found.labels, model)
@@ -549,7 +552,10 @@ def _compare(model: Path, checkpoint: Path, data: Path | None) -> None:
         _compare_detector(model, checkpoint)
         return
     parity = compare_with_checkpoint(model, checkpoint, data)
-    click.echo(f"parity: {parity.crops} outputs compared, largest difference {parity.worst:.1e}, {parity.changed} labels changed")
+    click.echo(
+        f"parity: {parity.crops} outputs compared, largest difference {parity.worst:.1e}, "
+        f"{counted(parity.changed, 'label')} changed"
+    )
     if not parity.passed:
         raise MaskedgeError(f"{model} differs from {checkpoint}: export it again.")
 
@@ -558,7 +564,10 @@ def _compare_detector(model: Path, checkpoint: Path) -> None:
     from .detector.export import compare_with_checkpoint
 
     parity = compare_with_checkpoint(model, checkpoint)
-    click.echo(f"parity: {parity.frames} frames with {parity.boxes} boxes compared, largest difference {parity.worst:.1e} pixels")
+    click.echo(
+        f"parity: {counted(parity.frames, 'frame')} with {parity.boxes} boxes compared, largest difference "
+        f"{parity.worst:.1e} pixels"
+    )
     if not parity.passed:
         raise MaskedgeError(f"{model} differs from {checkpoint}: export it again.")
 

@@ -86,13 +86,21 @@ def test_a_pipe_is_no_report_and_is_not_waited_for(command: Command, tmp_path: P
     )
 
 
-def test_check_and_compare_read_the_committed_reports(invoke: Command) -> None:
+def test_check_and_compare_read_the_committed_reports(invoke: Command, tmp_path: Path) -> None:
     for name in ("speed", "nets"):
         done = invoke("edge-bench", "check", RESULTS / f"{name}.json", "--baseline", RESULTS / f"{name}.json")
         assert done.returncode == 0, done.stderr
         assert "0 of" in done.stdout
     for path in (RESULTS / "accuracy.json", *(RESULTS / "rotation").glob("*.json")):
         assert join(path, None)["rows"]
+    # A model of the same name is not the model whose time was measured.
+    other = json.loads((RESULTS / "accuracy.json").read_text())
+    for row in other["pipelines"]:
+        row["model_sha256"] = "0" * 64
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    assert join(RESULTS / "accuracy.json", RESULTS / "speed.json")["rows"]
+    with pytest.raises(UsageError, match="no configuration in common"):
+        join(tmp_path / "other.json", RESULTS / "speed.json")
     # Every kind is read by one of the two tables.
     assert not OTHER_VERSIONS.keys() & {schema.split("/")[0].removeprefix("maskedge.") for schema in SHAPES}
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -124,6 +126,7 @@ def test_options_of_the_add_on_are_settings_of_edge_run(supervisor: str, monkeyp
     assert config.sections["web"].proxy == "172.30.32.2"
     assert config.sections["mqtt"].url == "mqtt://core-mosquitto:1883"
     assert config.sections["mqtt"].discovery
+    assert "MASKEDGE_SOURCE_URI" not in start.settings({**options, "source": ""}, {}), "the cameras of edge.toml count"
     assert start.find_broker("wrong", supervisor) == {}
     assert start.find_broker("right", "http://127.0.0.1:9/") == {}
 
@@ -163,6 +166,32 @@ def test_a_release_writes_no_version_unless_each_file_has_all_its_places(tmp_pat
     with pytest.raises(SystemExit, match=r"error: fleet/pyproject.toml must have one line .* and has [02]\.$"):
         release.write_version(tmp_path, "1.2.3")
     assert {name: (tmp_path / name).read_text(encoding="utf-8") for name in texts} == texts
+
+
+def test_the_debian_package_names_a_unit_that_hides_its_own(tmp_path: Path) -> None:
+    (tmp_path / "install").write_text("#!/bin/sh\n")
+    (tmp_path / "getent").write_text("#!/bin/sh\n")
+    script = (DEPLOY / "debian" / "postinst").read_text(encoding="utf-8")
+    script = script.replace("/etc/systemd/system", str(tmp_path)).replace("/run/systemd/system", str(tmp_path / "none"))
+    for program in ("install", "getent"):
+        (tmp_path / program).chmod(0o755)
+    said = []
+    for _ in range(2):
+        command = ["sh", "-c", script, "postinst", "configure", "0.1.0-1"]
+        done = subprocess.run(command, env={"PATH": f"{tmp_path}:/bin"}, capture_output=True, text=True, check=True)
+        said.append(done.stdout)
+        (tmp_path / "maskedge.service").touch()
+    assert said[0] == ""
+    assert "maskedge.service replaces the service of this package: remove it" in said[1]
+
+
+def test_a_debian_package_of_a_pre_release_is_older_than_that_of_the_release() -> None:
+    versions = ["1.2.3a1", "1.2.3b2", "1.2.3rc1", "1.2.3rc10", "1.2.3", "1.2.4a1"]
+    debian = [load(DEPLOY / "debian" / "deb_package.py").debian_version(version) for version in versions]
+    assert debian == ["1.2.3~a1", "1.2.3~b2", "1.2.3~rc1", "1.2.3~rc10", "1.2.3", "1.2.4~a1"]
+    if shutil.which("dpkg"):
+        for older, newer in pairwise(debian):
+            subprocess.run(["dpkg", "--compare-versions", f"{older}-1~trixie", "lt", f"{newer}-1~trixie"], check=True)
 
 
 def test_requirements_have_hashes() -> None:

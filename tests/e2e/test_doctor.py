@@ -112,10 +112,14 @@ def test_the_camera_of_a_file_with_one_source_is_tried(command, tmp_path: Path) 
 def test_an_invalid_configuration_or_model_ends_with_its_code(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     file = tmp_path / "edge.toml"
     (tmp_path / "model.onnx").write_bytes(b"rubbish")
-    for text, code in (("[detect]\nevrey = 1\n", 2), (f'[source]\nuri = "demo"\n[model]\nfile = "{tmp_path}/model.onnx"\n', 4)):
-        file.write_text(text)
-        done = command("edge-doctor", "--config", file)
-        assert (done.returncode, done.stderr.startswith("error: "), done.stderr.count("\n")) == (code, True, 1), done.stderr
+    file.write_text(f'[source]\nuri = "demo"\n[model]\nfile = "{tmp_path}/model.onnx"\n')
+    done = command("edge-doctor", "--config", file)
+    assert (done.returncode, done.stderr.startswith("error: "), done.stderr.count("\n")) == (4, True, 1), done.stderr
+    file.write_text("[detect]\nevrey = 1\ndetector = 2\n[web]\nserve = 1\n")
+    done = command("edge-doctor", "--config", file)
+    assert (done.returncode, done.stdout.count("FAIL "), done.stderr) == (2, 3, ""), "every error"
+    assert f"FAIL {file}: detect.evrey: [detect] has no key 'evrey': did you mean every?" in done.stdout
+    assert "ok   model" in done.stdout, "the host is checked all the same"
 
 
 def test_the_section_of_a_fleet_is_checked(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -142,7 +146,59 @@ def test_an_alert_rule_that_edge_run_would_refuse_is_refused(command, tmp_path: 
     (tmp_path / "edge.toml").write_text('[source]\nuri = "demo"\n[[alerts]]\nname = "a"\nwhen = "mask_visible"\n')
     done = command("edge-doctor", "--config", tmp_path / "edge.toml")
     assert done.returncode == 2
-    assert "when = 'mask_visible' is unknown" in done.stderr
+    assert "FAIL alert rule 'a': when = 'mask_visible' is unknown" in done.stdout
+
+
+BROKEN_OUTPUTS = """
+[source]
+uri = "demo"
+[notify]
+urls = ["mailtoo://bob:geheim@example.org"]
+[output]
+save = "{folder}/missing/out.mp4"
+[events]
+file = "{folder}/events.jsonl"
+[history]
+file = "{folder}"
+[snapshots]
+folder = "{folder}/new/snapshots"
+[clips]
+folder = "{folder}/edge.toml/clips"
+suffix = ".gif"
+[mqtt]
+url = "mqtts://localhost"
+ca_file = "{folder}/missing.pem"
+[[alerts]]
+name = "a"
+when = "person_without_mask"
+threshold = 0.5
+labels = ["hat"]
+actions = ["notify", "webhook", "snapshot"]
+webhook = "example.org/hook"
+"""
+
+
+def test_actions_and_outputs_that_edge_run_would_refuse_are_found(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file = tmp_path / "edge.toml"
+    file.write_text(BROKEN_OUTPUTS.format(folder=tmp_path))
+    done = command("edge-doctor", "--config", file)
+    assert done.returncode == 1, done.stdout
+    for line in (
+        "FAIL the address 1 of [notify] (mailtoo://...) is not one of Apprise",
+        "FAIL alert rule 'a': webhook is an http:// or https:// URL",
+        "note alert rule 'a' has a threshold, but person_without_mask has none  -> remove threshold",
+        "FAIL camera: alert rule 'a' waits for the label 'hat'",
+        "FAIL [clips] suffix is one of ",
+        f"FAIL [clips] folder {file}/clips: {file} is in the way",
+        f"FAIL [output] save {tmp_path}/missing/out.mp4: its folder does not exist  -> mkdir -p {tmp_path}/missing",
+        f"FAIL [history] file {tmp_path}: it is a folder  -> name a file in it",
+        f"[events] file {tmp_path}/events.jsonl: ",
+        f"[snapshots] folder {tmp_path}/new/snapshots: ",
+        "missing.pem",
+    ):
+        assert line in done.stdout, line
+    assert "geheim" not in done.stdout + done.stderr
+    assert list(tmp_path.iterdir()) == [file], "no folder is created"
 
 
 def test_a_program_of_an_alert_rule_that_cannot_be_run_is_found(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from maskedge.cli.flags import FLAGS
-from maskedge.config import MASK, changed_keys, load_config, secrets_of, section_class, section_names, to_toml
+from maskedge.config import MASK, ConfigError, changed_keys, load_config, secrets_of, section_class, section_names, to_toml
 from maskedge.errors import UsageError
 
 EVERYTHING = """
@@ -139,6 +139,53 @@ def test_rubbish_is_refused_in_a_sentence(tmp_path: Path, text: str, sentence: s
         load_config(write(tmp_path, text), {})
     assert "\n" not in str(refusal.value)
     assert str(refusal.value).endswith((".", "?"))
+
+
+def test_every_error_of_a_file_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "edge.toml"
+    file.write_text(
+        '[source]\nwidht = 3\n[detect]\nevery = 0\ndetector = 4\n[lgo]\na = 1\n[log]\nlevel = "loud"\n'
+        '[[alerts]]\nnam = "a"\nwhen = 3\n[[line]]\nname = 3\n'
+        '[[camera]]\nname = "a/b"\nsource = 0\n[camera.web]\nserve = "8080"\n[[camera]]\nname = "door"\n'
+    )
+    with pytest.raises(ConfigError) as failure:
+        load_config(file, {"MASKEDGE_LOG_LEVL": "info", "MASKEDGE_WEB": "8080"})
+    sentences = (
+        *(
+            "source.widht: ",
+            "detect.every takes",
+            "detect.detector takes",
+            "no section [lgo]",
+            "alerts[1].nam: ",
+            "alerts[1].when takes",
+        ),
+        *("line[1].name takes", "camera[1].name contains", "web.serve is the same for all cameras", "camera[2] needs one source"),
+        *("MASKEDGE_WEB names no key", "MASKEDGE_LOG_LEVL: ", "log.level is one of"),
+    )
+    problems = failure.value.problems
+    assert len(problems) == len(sentences), problems
+    for sentence in sentences:
+        assert any(sentence in problem for problem in problems), sentence
+    assert str(failure.value) == problems[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("[source]\nurl = 3", "did you mean uri?"),
+        ("[limits]\nfps = 3", "did you mean max_fps?"),
+        ("[mqtt]\nhost = 3", "known are url, "),
+        ("[source]\nsource = 3", "known are uri, "),
+        ("[[alerts]]\nduration = 3", "known are name, "),
+        ("[source]\nevery = 3", "it is a key of [detect]."),
+        ('uri = "demo"', "uri is a key of [source]: write it below that line."),
+    ],
+)
+def test_only_a_name_that_helps_is_suggested(tmp_path: Path, text: str, end: str) -> None:
+    (tmp_path / "edge.toml").write_text(text)
+    with pytest.raises(UsageError) as failure:
+        load_config(tmp_path / "edge.toml", {})
+    assert end in str(failure.value)
 
 
 def test_unreadable_files_are_named(tmp_path: Path) -> None:
@@ -513,6 +560,7 @@ def test_variables_of_the_server_of_a_fleet_are_not_those_of_a_device() -> None:
     [
         ("MASKEDGE_CAMERA_NAME", r"cannot set a table \[\[camera\]\]: write it in an edge\.toml"),
         ("MASKEDGE_LINE_NAME", r"cannot set a table \[\[line\]\]"),
+        ("MASKEDGE_ALERTS", r"cannot set a table \[\[alerts\]\]"),
         ("MASKEDGE_DETECT", r"names no key of \[detect\]: write MASKEDGE_DETECT_DETECTOR, for example"),
     ],
 )

@@ -27,7 +27,7 @@ RECIPES = sorted((ROOT / "train" / "recipes").glob("*.sh"))
 # Of other programs.
 FOREIGN = {
     *("--system-site-packages", "--upgrade", "--extra-index-url", "--index-url", "--find-links", "--inline", "--listen"),
-    *("--no-compile", "--device", "--platform", "--group-add", "--profile", "--entrypoint"),
+    *("--no-compile", "--device", "--platform", "--group-add", "--profile", "--entrypoint", "--no-healthcheck"),
     *("--nnodes", "--nproc-per-node", "--rdzv-endpoint", "--logdir"),
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -18,7 +20,7 @@ from maskedge.vision.detectors.network import CnnDetector
 from maskedge.vision.self_test import DetectorSelfTest, verify
 from maskedge_export.cli import main
 from maskedge_export.detector import export as module
-from maskedge_export.detector.export import DetectorGraph, compare, export_detector, to_onnx
+from maskedge_export.detector.export import DetectorGraph, compare, export_detector
 from maskedge_train.detector.net import EdgeFace
 
 
@@ -37,39 +39,56 @@ def graph() -> DetectorGraph:
     return DetectorGraph(net).eval()
 
 
-@pytest.fixture(autouse=True)
-def small_frames(monkeypatch: pytest.MonkeyPatch) -> list[Image]:
+@pytest.fixture(scope="module", autouse=True)
+def small_frames() -> Iterator[list[Image]]:
     """Frames so small that an untrained net finds no more faces than a file returns."""
     frames = [cv2.resize(demo.draw(index), (160, 128), interpolation=cv2.INTER_AREA) for index in (20, 150, 260)]
-    monkeypatch.setattr(module, "probe_frames", lambda: frames)
-    return frames
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "probe_frames", lambda: frames)
+        yield frames
 
 
-@pytest.fixture
-def checkpoint(graph: DetectorGraph, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def checkpoint(graph: DetectorGraph, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("checkpoint") / "detector.ckpt"
     weights = {f"net.{name}": value for name, value in graph.net.state_dict().items()}
-    torch.save({"maskedge": {"kind": "detector", "card": {"net": "edgeface"}}, "state_dict": weights}, tmp_path / "detector.ckpt")
-    return tmp_path / "detector.ckpt"
+    torch.save({"maskedge": {"kind": "detector", "card": {"net": "edgeface"}}, "state_dict": weights}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The exported file, which no test changes. An export takes many seconds of a core."""
+    path = tmp_path_factory.mktemp("exported") / "own.onnx"
+    assert export_detector(checkpoint, path, licences=["ours"]).written == [path, path.with_suffix(".md")]
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(exported: Path) -> bytes:
+    """The converted network, without the metadata of the file."""
+    converted = onnx.load(exported)
+    del converted.metadata_props[:]
+    return converted.SerializeToString()
 
 
 @pytest.mark.slow
-def test_equal_file_passes_with_boxes_among_the_answers(graph: DetectorGraph, small_frames: list[Image]) -> None:
-    parity = compare(graph, to_onnx(graph).SerializeToString(), small_frames)
+def test_equal_file_passes_with_boxes_among_the_answers(graph: DetectorGraph, model: bytes, small_frames: list[Image]) -> None:
+    parity = compare(graph, model, small_frames)
     assert parity.boxes > 20
     assert parity.passed
     assert parity.frames == 3 * 4
 
 
 @pytest.mark.slow
-def test_file_is_proven_and_takes_any_size(checkpoint: Path, tmp_path: Path) -> None:
-    result = export_detector(checkpoint, tmp_path / "own.onnx", licences=["ours"])
-    assert result.written == [tmp_path / "own.onnx", tmp_path / "own.md"]
-    model = onnx.load(tmp_path / "own.onnx")
+def test_file_is_proven_and_takes_any_size(checkpoint: Path, exported: Path, tmp_path: Path) -> None:
+    model = onnx.load(exported)
     assert model.ir_version <= 10
     assert all(item.version <= 18 for item in model.opset_import)
-    first = (tmp_path / "own.onnx").read_bytes()
-    export_detector(checkpoint, tmp_path / "own.onnx", licences=["ours"])
-    assert (tmp_path / "own.onnx").read_bytes() == first
+    shutil.copy(exported, tmp_path / "own.onnx")
+    result = export_detector(checkpoint, tmp_path / "own.onnx", licences=["ours"])
+    assert result.written == [tmp_path / "own.onnx", tmp_path / "own.md"]
+    assert (tmp_path / "own.onnx").read_bytes() == exported.read_bytes()
     assert "any size in multiples of 32" in (tmp_path / "own.md").read_text()
     found = verify(tmp_path / "own.onnx")
     assert found.kind == "detector"
@@ -85,14 +104,12 @@ def test_file_is_proven_and_takes_any_size(checkpoint: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_file_that_differs_is_not_written(
-    graph: DetectorGraph, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = to_onnx(graph)
-    kernel = next(item for item in model.graph.initializer if list(item.dims) == [4, 32, 1, 1])
+def test_file_that_differs_is_not_written(model: bytes, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = onnx.load_from_string(model)
+    kernel = next(item for item in changed.graph.initializer if list(item.dims) == [4, 32, 1, 1])
     weights = onnx.numpy_helper.to_array(kernel) + np.float32(0.02)
     kernel.CopyFrom(onnx.numpy_helper.from_array(weights, kernel.name))
-    monkeypatch.setattr(module, "to_onnx", lambda graph: model)
+    monkeypatch.setattr(module, "to_onnx", lambda graph: changed)
     run = CliRunner().invoke(main, [str(checkpoint), "-o", str(tmp_path / "own.onnx")])
     assert run.exit_code == 1
     assert "nothing was written" in run.output
@@ -118,9 +135,8 @@ def test_selftest_survives_its_text_and_notices_rubbish() -> None:
 
 
 @pytest.mark.slow
-def test_classifier_file_is_no_detector(checkpoint: Path, tmp_path: Path) -> None:
-    export_detector(checkpoint, tmp_path / "own.onnx")
+def test_classifier_file_is_no_detector(exported: Path) -> None:
     from maskedge.vision.classifier import MaskClassifier
 
     with pytest.raises(ModelError, match="expected 'classifier'"):
-        MaskClassifier(tmp_path / "own.onnx")
+        MaskClassifier(exported)

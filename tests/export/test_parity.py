@@ -19,11 +19,6 @@ from maskedge_export.cli import main
 from maskedge_train.classifier.nets import NETS, build
 
 
-@pytest.fixture(scope="module")
-def model(graph: ClassifierGraph) -> onnx.ModelProto:
-    return to_onnx(graph, 64)
-
-
 def spoilt(model: onnx.ModelProto, bias: tuple[float, float]) -> onnx.ModelProto:
     """A copy with another bias in the last layer."""
     copy = onnx.ModelProto()
@@ -33,9 +28,9 @@ def spoilt(model: onnx.ModelProto, bias: tuple[float, float]) -> onnx.ModelProto
     return copy
 
 
-def test_equal_file_passes(graph: ClassifierGraph, model: onnx.ModelProto) -> None:
+def test_equal_file_passes(graph: ClassifierGraph, converted: onnx.ModelProto) -> None:
     crops = probe_crops(64)
-    parity = compare(graph, model.SerializeToString(), crops)
+    parity = compare(graph, converted.SerializeToString(), crops)
     assert parity.passed
     assert parity.worst < 1e-5
     # Optimisation off and on, one thread and two, four batch sizes.
@@ -61,9 +56,9 @@ def test_probes_are_varied(graph: ClassifierGraph) -> None:
 
 @pytest.mark.parametrize("bias", [(0.3, -0.3), (math.nan, math.nan)])
 def test_changed_file_is_not_written(
-    checkpoint: Path, tmp_path: Path, model: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch, bias: tuple[float, float]
+    checkpoint: Path, tmp_path: Path, converted: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch, bias: tuple[float, float]
 ) -> None:
-    monkeypatch.setattr(export_module, "to_onnx", lambda graph, size: spoilt(model, bias))
+    monkeypatch.setattr(export_module, "to_onnx", lambda graph, size: spoilt(converted, bias))
     result = CliRunner().invoke(main, [str(checkpoint), "-o", str(tmp_path / "model.onnx")])
     assert result.exit_code == 1
     assert "nothing was written" in result.output

@@ -60,6 +60,7 @@ def test_both_are_written_when_they_pass(export, tmp_path: Path, faces_folder: P
     assert result.output.count("| yes |") == 3
 
 
+@pytest.mark.usefixtures("converted_already")
 def test_what_fails_its_gate_is_not_written(export, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     result = export("--int8", LEAST_ACCURACY=-1.0, LEAST_SPEED=1000.0)
     assert result.exit_code == 1
@@ -69,6 +70,7 @@ def test_what_fails_its_gate_is_not_written(export, tmp_path: Path) -> None:  # 
     assert not (tmp_path / "model.int8.onnx").exists()
 
 
+@pytest.mark.usefixtures("converted_already")
 def test_force_writes_it_and_the_card_records_the_failure(export, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     result = export("--int8", "--force", LEAST_ACCURACY=-1.0, LEAST_SPEED=1000.0)
     assert result.exit_code == 0, result.output

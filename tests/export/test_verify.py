@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,19 @@ def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-@pytest.fixture
-def model(checkpoint: Path, tmp_path: Path) -> Path:
-    done = run(checkpoint, "-o", tmp_path / "model.onnx")
+@pytest.fixture(scope="module")
+def exported(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the exported files, which no test changes."""
+    folder = tmp_path_factory.mktemp("exported")
+    done = run(saved, "-o", folder / "model.onnx")
     assert done.exit_code == 0, done.output
+    return folder
+
+
+@pytest.fixture
+def model(exported: Path, tmp_path: Path) -> Path:
+    """A copy of the exported model."""
+    shutil.copytree(exported, tmp_path, dirs_exist_ok=True)
     return tmp_path / "model.onnx"
 
 
@@ -119,6 +129,7 @@ def test_refused_checkpoints(tmp_path: Path) -> None:
     assert not (tmp_path / "exploded").exists()
 
 
+@pytest.mark.usefixtures("converted_already")
 def test_folder_that_cannot_be_written_to(checkpoint: Path) -> None:
     done = run(checkpoint, "-o", "/proc/model.onnx")
     assert done.exit_code == 5
@@ -137,6 +148,7 @@ def test_options_that_would_be_ignored_are_refused(model: Path, checkpoint: Path
     assert "does not end with .onnx" in " ".join(done.output.split())
 
 
+@pytest.mark.usefixtures("converted_already")
 def test_nothing_is_written_beside_a_list_of_models_that_cannot_be_read(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "MODELS.json").write_text('{"a": 1}')
     done = run(checkpoint, "-o", tmp_path / "own.onnx")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,16 @@ def template(postgresql: PostgreSQL) -> str:
     return str(engine.url.database)
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite database with all tables, which tests copy."""
+    path = tmp_path_factory.mktemp("fleet") / "empty.sqlite3"
+    engine = open_engine(f"sqlite:///{path}")
+    migrate(engine)
+    engine.dispose()
+    return path
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty database of each kind."""
@@ -49,10 +60,8 @@ def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[s
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a database with all tables, of each kind."""
     if request.param == "sqlite":
-        engine = open_engine(f"sqlite:///{tmp_path}/fleet.sqlite3")
-        migrate(engine)
-        engine.dispose()
-        yield engine.url.render_as_string()
+        shutil.copy(request.getfixturevalue("migrated_file"), tmp_path / "fleet.sqlite3")
+        yield f"sqlite:///{tmp_path}/fleet.sqlite3"
         return
     server: PostgreSQL = request.getfixturevalue("postgresql")
     url = server.create_database(request.getfixturevalue("template"))

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import itertools
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -14,8 +15,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -174,12 +177,35 @@ def serve_bytes(content: bytes, seconds: float) -> Iterator[int]:
     thread.join()
 
 
+@contextmanager
+def serve_folder(folder: Path) -> Iterator[int]:
+    """Serve the files of a folder over HTTP."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def copyfile(self, *arguments: Any) -> None:
+            with suppress(OSError):  # a client closes the connection before the end
+                super().copyfile(*arguments)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 _MULTIPART = "multipart/x-mixed-replace; boundary="
 _HEADERS = {
     "quoted": f'{_MULTIPART}"frame"',
     "dashes in the header": f"{_MULTIPART}--frame",
     "no type at all": "application/octet-stream",
     "other boundary": f"{_MULTIPART}another",
+    "line break first": "text/plain",
 }
 GOOD = (
     "plain", *_HEADERS, "chunked", "redirected", "line feeds", "no length", "wrong length", "no type a part", "image/jpg",
@@ -248,11 +274,13 @@ class HttpCamera:
             visit.end_headers()
             visit.wfile.write(picture)
             return
-        if oddity in ("page", "snapshot", "text", "still"):
+        if oddity in ("page", "snapshot", "snapshot torn", "text", "still"):
+            picture = pictures[len(self.visits) % 40]
             content, kind = {
                 "page": (b"<html><img src='/plain'></html>", "text/html"),
                 "text": (b"busy", "text/plain"),
-                "snapshot": (pictures[len(self.visits) % 40], "image/jpeg"),
+                "snapshot": (picture, "image/jpeg"),
+                "snapshot torn": (picture[: len(picture) // (2 if len(self.visits) % 3 == 0 else 1)], "image/jpeg"),
                 "still": (pictures[0], "image/jpeg"),
             }[oddity]
             visit.send_response(200)
@@ -267,6 +295,9 @@ class HttpCamera:
         if oddity == "chunked":
             visit.send_header("Transfer-Encoding", "chunked")
         visit.end_headers()
+        if oddity == "line break first":
+            visit.wfile.write(b"\r\n")
+            self._over.wait(0.05)
         for index in itertools.count():
             part = _part(oddity, index, pictures[index % 40])
             visit.wfile.write(b"%x\r\n%s\r\n" % (len(part), part) if oddity == "chunked" else part)
@@ -286,25 +317,41 @@ class HttpCamera:
         self._thread.join()
 
 
+_BASIC = 'Basic realm="Digest of the camera"'
+_DIGEST = 'Digest realm="camera", nonce="{nonce}", qop="auth", algorithm='
+CHALLENGES = {
+    "basic": (_BASIC,),
+    "basic without realm": ("Basic",),
+    "digest": (f"{_DIGEST}MD5",),
+    "digest lower case": (f"{_DIGEST}md5",),
+    "digest SHA 256": (f"{_DIGEST}SHA-256", f"{_DIGEST}MD5"),
+    "digest of an unknown kind first": (f"{_DIGEST}SHA-512-256", f"{_DIGEST}MD5"),
+    "digest behind basic": (_BASIC, f"{_DIGEST}MD5"),
+    "digest behind basic in one header": (f"{_BASIC}, {_DIGEST}MD5",),
+    "digest behind negotiate": ("Negotiate", f"{_DIGEST}MD5"),
+}
+"""Headers with which a camera asks for a name and a password."""
+
+
 def _knows(oddity: str, visit: BaseHTTPRequestHandler) -> bool:
     """Return True for a request with the right name and password; otherwise respond 401."""
-    name, password = "admin", "p@ss#w/rd:1"
+    name, password = "admin", "p@ss#w/rd:1ä"
     shown = visit.headers.get("Authorization", "")
-    if oddity == "basic":
-        wanted, header = "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode(), 'Basic realm="camera"'
-        right = shown == wanted
+    if oddity.startswith("basic"):
+        right = shown == "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
     else:
-        header = 'Digest realm="camera", nonce="abc", qop="auth", algorithm=MD5'
         given = dict(re.findall(r'(\w+)="?([^",]*)"?', shown))
 
         def digest(text: str) -> str:
-            return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+            kind = given.get("algorithm", "MD5").replace("-", "")
+            return hashlib.new(kind, text.encode(), usedforsecurity=False).hexdigest()
 
-        first, second = digest(f"{name}:camera:{password}"), digest(f"GET:{visit.path}")
-        right = given.get("response") == digest(f"{first}:abc:{given.get('nc')}:{given.get('cnonce')}:auth:{second}")
+        nonce, first, second = given.get("nonce"), digest(f"{name}:camera:{password}"), digest(f"GET:{visit.path}")
+        right = given.get("response") == digest(f"{first}:{nonce}:{given.get('nc')}:{given.get('cnonce')}:auth:{second}")
     if not right:
         visit.send_response(401)
-        visit.send_header("WWW-Authenticate", header)
+        for challenge in CHALLENGES[oddity]:
+            visit.send_header("WWW-Authenticate", challenge.format(nonce=secrets.token_hex(4)))
         visit.send_header("Content-Length", "0")
         visit.end_headers()
     return right

@@ -8,6 +8,7 @@ from typing import Any
 
 from maskedge.rendering.html import charts, gallery, paragraph, section, table, write_page
 from maskedge.rendering.theme import label_title
+from maskedge.support.text import counted
 from maskedge_bench.markdown import UNKNOWN, known
 from maskedge_bench.svg_charts import STYLE, Series, plot
 
@@ -24,7 +25,7 @@ def write_accuracy_page(path: Path, report: dict[str, Any], galleries: Sequence[
     """
     rows, facts = report["pipelines"], report["facts"]
     lead = (
-        f"{report['pictures']} pictures of {report['scenes']}{describe_rotation(report) or ','} "
+        f"{counted(report['pictures'], 'picture')} of {report['scenes']}{describe_rotation(report) or ','} "
         f"{report['backgrounds']} without people. {facts['machine']}, OpenCV {facts['opencv']}, "
         f"onnxruntime {facts['onnxruntime']}, {report['time'][:16].replace('T', ' ')}."
     )

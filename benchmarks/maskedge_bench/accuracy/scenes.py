@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timezone
+from hashlib import sha256
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -19,6 +20,7 @@ from maskedge.system.host import host_facts
 from maskedge.types import Face, Image
 from maskedge.vision.detectors import detector_names, load_detector
 from maskedge.vision.pipeline import MaskDetector, ScoredFace
+from maskedge_bench.conditions import short_names
 from maskedge_bench.contestants.pipelines import PIPELINES, Pipeline
 
 from .detection_counts import LEAST_SIDE, LONGEST_SIDE, THREE, TWO, DetectionCounts, ratio
@@ -36,37 +38,26 @@ def choose_pipelines(detectors: Sequence[str], models: Sequence[Path] = ()) -> l
 
     Args:
         detectors: Names or files (`load_detector`).
-        models: Classifier files; none selects the bundled one. The name of a pipeline is its file,
-            with enough parent folders to make the names unique.
+        models: Classifier files; none selects the bundled one. The name of a pipeline has the files
+            of both, with enough parent folders to make the names unique.
 
     Raises:
-        UsageError: A model is given twice.
+        UsageError: A detector or model is given twice.
     """
+    found_by = short_names(map(Path, detectors))
+    names = [name.removesuffix(".onnx") for name in short_names(models)]
+    for kind, own in (("detector", found_by), ("model", names)):
+        if twice := next((name for name in own if own.count(name) > 1), None):
+            raise UsageError(f"the {kind} {twice} is given twice: give each once.")
+    by_detector = list(zip(detectors, found_by, strict=True))
     if not models:
         known = {pipeline.detector: pipeline for pipeline in PIPELINES[1:]}
-        own = [known.get(name) or Pipeline(f"{Path(name).name}, edgenet", name, None, 1) for name in detectors]
-        return [PIPELINES[0], *own]
-    names = short_names(models)
+        return [PIPELINES[0], *(known.get(name) or Pipeline(f"{shown}, edgenet", name, None, 1) for name, shown in by_detector)]
     return [PIPELINES[0]] + [
-        Pipeline(f"{Path(detector).name}, {name}", detector, model, 1)
+        Pipeline(f"{shown}, {name}", detector, model, 1)
         for model, name in zip(models, names, strict=True)
-        for detector in detectors
+        for detector, shown in by_detector
     ]
-
-
-def short_names(paths: Sequence[Path]) -> list[str]:
-    """Return the shortest unique ends of paths, without suffixes, such as `mine/edgenet`.
-
-    Raises:
-        UsageError: A path is given twice.
-    """
-    whole = [path.resolve().with_suffix("").parts for path in paths]
-    for count in range(1, max(map(len, whole)) + 1):
-        names = ["/".join(parts[-count:]) for parts in whole]
-        if len(set(names)) == len(names):
-            return names
-    twice = next(path for path in paths if sum(path.resolve() == other.resolve() for other in paths) > 1)
-    raise UsageError(f"the model {twice} is given twice: give each once.")
 
 
 class _Row:
@@ -134,6 +125,7 @@ class _Row:
             "name": self.pipeline.name,
             "detector": Path(self.pipeline.detector).name,
             "model": self.detector.classifier.path.name,
+            "model_sha256": sha256(self.detector.classifier.path.read_bytes()).hexdigest(),
             "least_face": round(self.threshold, 4),
             **_with_interval(self.two, self.two.figures()),
             "two_labels": _with_interval(self.two_labels, self.two_labels.figures()["together"]),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from maskedge_bench.markdown import UNKNOWN, Report, counted, known, markdown_table
+from maskedge.support.text import counted
+from maskedge_bench.markdown import UNKNOWN, Report, known, markdown_table
 
 from .detection_counts import CONFIDENT, DRAWS, TWO
 

@@ -14,6 +14,7 @@ import click
 from maskedge.cli.common import Command, require_runtime, silence_libraries
 from maskedge.errors import UsageError
 from maskedge.settings import DOMAINS
+from maskedge.support.text import counted
 
 from .output import check_output, write_json
 from .speed import FILE, json_option
@@ -152,7 +153,8 @@ def thresholds(
     few = {row["domain"]: row["faces"] for row in report["rows"] if row["faces"] < _FEW_FACES}
     for domain, faces in few.items():
         click.echo(
-            f"note: the thresholds of {domain} are from {faces} faces, and would differ on others: give more pictures.", err=True
+            f"note: the thresholds of {domain} are from {counted(faces, 'face')}, and would differ on others: give more pictures.",
+            err=True,
         )
     write_json(report, json_path)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from maskedge_bench.markdown import Report, counted, machine, markdown_table
+from maskedge.support.text import counted
+from maskedge_bench.markdown import Report, machine, markdown_table
 
 
 def history_table(report: Report) -> str:

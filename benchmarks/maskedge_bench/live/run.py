@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 from maskedge.modelfile.contract import default_model
+from maskedge.support.text import counted
 from maskedge.types import Frame
 from maskedge.vision.detectors import DEFAULT_DETECTOR
 from maskedge.vision.pipeline import DETECT_EVERY, MaskDetector
@@ -157,7 +158,7 @@ class LiveRun:
     def _measure(self, scene: Scene, name: str, mode: str, streams: int) -> dict[str, Any]:
         plan, (width, height) = self._plan, scene.size
         cameras = f", {streams} cameras" if streams > 1 else ""
-        self._progress(f"{name}, {mode}, {scene.faces} faces, {width} x {height}, {scene.rate:g} frames/s{cameras}")
+        self._progress(f"{name}, {mode}, {counted(scene.faces, 'face')}, {width} x {height}, {scene.rate:g} frames/s{cameras}")
         frames = self._frames(scene)
         detector = MaskDetector(detector=name, detect_every=DETECT_EVERY, threads=plan.threads)
         if streams == 1:

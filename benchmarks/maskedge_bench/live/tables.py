@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from maskedge_bench.markdown import UNKNOWN, Report, counted, machine, markdown_table
+from maskedge.support.text import counted
+from maskedge_bench.markdown import UNKNOWN, Report, machine, markdown_table
 
 from .run import MOST_DROPPED
 

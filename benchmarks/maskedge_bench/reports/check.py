@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from maskedge.errors import UsageError
+from maskedge.support.text import counted
 from maskedge_bench.report_schemas import NETS, SPEED, load_report
 from maskedge_bench.speed.matrix import name_of
 
@@ -80,10 +81,10 @@ def compare_ratios(report_path: Path, baseline_path: Path, *, any_machine: bool 
 
 def _frames(report: Mapping[str, Any]) -> str:
     if report["schema"] == NETS:
-        return f"{report['batch']} faces per call, {report['threads']} threads"
+        return f"{counted(report['batch'], 'face')} per call, {counted(report['threads'], 'thread')}"
     source = report["source"]
     width, height = source["size"]
-    return f"{source['frames']} frames of {source['name']} at {width} x {height}, {report['threads']} threads"
+    return f"{counted(source['frames'], 'frame')} of {source['name']} at {width} x {height}, {counted(report['threads'], 'thread')}"
 
 
 def _machine(report: Mapping[str, Any]) -> str:

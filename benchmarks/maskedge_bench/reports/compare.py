@@ -70,6 +70,8 @@ def _join(
         found = times.get((row["detector"], row["model"]))
         if found is None:
             notes.append(f"{row['name']} has no time in the speed report.")
+        elif None not in (digests := (row.get("model_sha256"), found.get("model_sha256"))) and digests[0] != digests[1]:
+            notes.append(f"{row['name']} has no time in the speed report, which measured another {row['model']}.")
         else:
             rows.append(_row(row, row["name"], f1, found["stages_ms"]["total"]["mean"]))
     return rows

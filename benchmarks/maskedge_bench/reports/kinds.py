@@ -9,6 +9,7 @@ from typing import Any
 
 from maskedge.errors import UsageError
 from maskedge.modelfile.precision_table import precision_table
+from maskedge.support.text import counted
 from maskedge_bench.accuracy.tables import accuracy_table, attributes_table, thresholds_table, tracking_table
 from maskedge_bench.fleet.tables import fleet_tables
 from maskedge_bench.history.tables import history_table
@@ -54,7 +55,7 @@ def _evaluations(report: Report) -> str:
         for part in report["evaluations"]
     ]
     minutes = f", {report['train_seconds'] / 60:.0f} minutes" if "train_seconds" in report else ""
-    return f"{markdown_table(head, rows)}\n\n{report['parameters']:,} parameters, {report['epochs']} epochs{minutes}."
+    return f"{markdown_table(head, rows)}\n\n{report['parameters']:,} parameters, {counted(report['epochs'], 'epoch')}{minutes}."
 
 
 def _leakage(report: Report) -> str:
@@ -63,7 +64,10 @@ def _leakage(report: Report) -> str:
     for by, name in (("random", "random"), ("group", "related pictures together")):
         own = report[by]["accuracy"]
         rows.append([name, f"{sum(own) / len(own):.4f} ({min(own):.4f} - {max(own):.4f})", f"{report[by]['separated']:.1%}"])
-    return f"{markdown_table(head, rows)}\n\n{report['epochs']} epochs, {len(report['seeds'])} seeds; mean and range."
+    return (
+        f"{markdown_table(head, rows)}\n\n{counted(report['epochs'], 'epoch')}, "
+        f"{counted(len(report['seeds']), 'seed')}; mean and range."
+    )
 
 
 def curve_table(report: Report) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from maskedge.errors import SourceError
 from maskedge.sources import demo, open_source
 from maskedge.sources.base import stamp
+from maskedge.support.text import counted
 from maskedge.types import Frame, Image
 
 
@@ -76,5 +77,5 @@ def compose(size: tuple[int, int], faces: int, *, count: int = 6, sway: float = 
             extent = side / (x2 - x1)
             demo._paste(image, tiles[tile], outline, x - (x1 + x2) / 2 * extent, y - (y1 + y2) / 2 * extent, extent)
         noise = (random.standard_normal(image.shape, np.float32) * 2.5).astype(np.int16)
-        frames.append(stamp(np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U), np.uint8), index, f"{faces} faces"))
+        frames.append(stamp(np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U), np.uint8), index, counted(faces, "face")))
     return frames

@@ -9,9 +9,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from maskedge.support.text import counted
 from maskedge.types import Frame
 from maskedge.vision.detectors import detector_names
 from maskedge.vision.pipeline import MaskDetector
+from maskedge_bench.conditions import short_names
 from maskedge_bench.contestants.pipelines import BASELINE_DETECTOR, BASELINE_MODEL, Pipeline
 from maskedge_bench.rounds import InProcess, Round, figures, in_turn
 
@@ -116,6 +118,8 @@ class Matrix:
 
     def __init__(self, axes: Axes, seconds: float) -> None:
         self.cells = axes.cells()
+        given = [path for path in axes.models if path is not None]
+        self._names = dict(zip(given, short_names(given), strict=True))
         self.rounds: list[list[Round]] = []
         self._seconds = seconds
         self._detectors: dict[tuple[str, Path | None, int, int], MaskDetector] = {}
@@ -169,7 +173,7 @@ class Matrix:
         return [
             {
                 "detector": cell.detector,
-                "model": self._open(cell).classifier.path.name,
+                "model": self._names.get((path := self._open(cell).classifier.path), path.name),
                 "precision": precision(self._open(cell)),
                 "size": list(cell.size),
                 "faces": cell.faces,
@@ -191,6 +195,8 @@ def precision(detector: MaskDetector) -> str:
 def name_of(cell: dict[str, Any]) -> str:
     """Return the name of a cell, such as `haar, edgenet.onnx, 640 x 480, 4 faces, 1 thread`."""
     width, height = cell["size"]
-    threads = f"{cell['threads']} thread{'s' * (cell['threads'] != 1)}"
     every = "every frame" if cell["detect_every"] == 1 else f"every {cell['detect_every']} frames"
-    return f"{cell['detector']}, {cell['model']}, {width} x {height}, {cell['faces']} faces, {threads}, {every}"
+    return (
+        f"{cell['detector']}, {cell['model']}, {width} x {height}, {counted(cell['faces'], 'face')}, "
+        f"{counted(cell['threads'], 'thread')}, {every}"
+    )

@@ -12,7 +12,7 @@ import numpy as np
 
 from maskedge.types import Image
 from maskedge.vision.classifier import MaskClassifier
-from maskedge_bench.conditions import Conditions, spread
+from maskedge_bench.conditions import Conditions, short_names, spread
 from maskedge_bench.contestants.eager import EagerClassifier, has_torch
 from maskedge_bench.contestants.pipelines import BASELINE_MODEL
 from maskedge_bench.report_schemas import NETS
@@ -65,7 +65,7 @@ def measure_nets(models: Sequence[Path], rounds: int, batch: int = 1, threads: i
     eager = {own.path: own_times for own, own_times in zip(classifiers, times, strict=True) if isinstance(own, EagerClassifier)}
     rows: list[dict[str, Any]] = [
         {
-            "model": own.path.name,
+            "model": name,
             "net": own.contract.card.get("net"),
             "engine": "pytorch" if isinstance(own, EagerClassifier) else "onnxruntime",
             "milliseconds_a_face": spread(values, 4),
@@ -76,7 +76,7 @@ def measure_nets(models: Sequence[Path], rounds: int, batch: int = 1, threads: i
                 else None
             ),
         }
-        for own, values in zip(classifiers, times, strict=True)
+        for own, name, values in zip(classifiers, short_names(own.path for own in classifiers), times, strict=True)
     ]
     spreads = {f"{row['model']} in {row['engine']}": row["milliseconds_a_face"] for row in rows}
     return {

@@ -24,6 +24,7 @@ from maskedge.vision.classifier import MaskClassifier
 from maskedge.vision.detectors import FaceDetector, load_detector
 from maskedge.vision.detectors.cascade import CascadeDetector
 from maskedge.vision.detectors.network import CnnDetector
+from maskedge_bench.conditions import short_names
 
 from .peak import FLOAT, INTEGER, MEMORY, PeakTest, middle, ranges
 
@@ -178,8 +179,8 @@ def _fastest_ms(run: Callable[[], float]) -> float:
     return min(times)
 
 
-def classifier_stage(path: Path) -> Stage:
-    """Return a classifier with one face."""
+def classifier_stage(path: Path, name: str | None = None) -> Stage:
+    """Return a classifier with one face, named by its file unless told otherwise."""
     classifier = MaskClassifier(path)
     crops = np.zeros((1, classifier.contract.size, classifier.contract.size, 3), np.uint8)
 
@@ -189,7 +190,7 @@ def classifier_stage(path: Path) -> Stage:
         return (time.perf_counter() - start) * 1000
 
     work = count_work(path)
-    return Stage(f"classify: {path.name}, one face", run, work.operations, work.touched, work.integer)
+    return Stage(f"classify: {name or path.name}, one face", run, work.operations, work.touched, work.integer)
 
 
 def detector_stages(name: str, detector: FaceDetector, image: Image) -> list[Stage]:
@@ -243,7 +244,7 @@ def measure_roofline(models: Sequence[Path], detectors: Sequence[str], image: Im
     """
     test = PeakTest()
     cv2.setNumThreads(1)
-    stages = [classifier_stage(path) for path in models]
+    stages = [classifier_stage(path, name) for path, name in zip(models, short_names(models), strict=True)]
     for name in detectors:
         stages += detector_stages(name, load_detector(name, threads=1), image)
     peaks: list[dict[str, float]] = []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from maskedge.support.text import counted
 from maskedge_bench.live.tables import rows_table
-from maskedge_bench.markdown import UNKNOWN, Report, counted, machine, markdown_table, ranged, versions
+from maskedge_bench.markdown import UNKNOWN, Report, machine, markdown_table, ranged, versions
 
 
 def pipelines_table(report: Report) -> str:
@@ -38,7 +39,8 @@ def conditions_sentence(report: Report) -> str:
     source = report["source"]
     width, height = source["size"]
     return (
-        f"{source['frames']} frames of `{source['name']}` at {width} x {height}, {report['rounds']} interleaved rounds, "
+        f"{counted(source['frames'], 'frame')} of `{source['name']}` at {width} x {height}, "
+        f"{counted(report['rounds'], 'interleaved round')}, "
         f"{counted(report['threads'], 'thread')}, from a frame's arrival to its result; {machine(report['facts'])}."
     )
 

@@ -35,7 +35,6 @@ def find_broker(token: str, address: str = SUPERVISOR) -> dict[str, Any]:
 def settings(options: dict[str, Any], broker: dict[str, Any]) -> dict[str, str]:
     """Return the environment variables of `edge-run`."""
     found = {
-        "MASKEDGE_SOURCE_URI": str(options.get("source", "0")),
         "MASKEDGE_DETECT_DETECTOR": str(options.get("detector", "haar")),
         "MASKEDGE_PRIVACY_ANONYMIZE": str(bool(options.get("anonymize", True))).lower(),
         "MASKEDGE_WEB_SERVE": INGRESS,
@@ -45,6 +44,9 @@ def settings(options: dict[str, Any], broker: dict[str, Any]) -> dict[str, str]:
         "MASKEDGE_HISTORY_FILE": "/data/history.sqlite3",
         "STATE_DIRECTORY": "/data",
     }
+    # It would replace the cameras of edge.toml.
+    if options.get("source"):
+        found["MASKEDGE_SOURCE_URI"] = str(options["source"])
     if options.get("device_name"):
         found["MASKEDGE_DEVICE_NAME"] = str(options["device_name"])
     if broker.get("host"):
@@ -59,7 +61,12 @@ def settings(options: dict[str, Any], broker: dict[str, Any]) -> dict[str, str]:
 def main() -> None:
     """Replace this process by `edge-run`."""
     options = json.loads(OPTIONS.read_text(encoding="utf-8"))
-    os.environ.update(settings(options, find_broker(os.environ.get("SUPERVISOR_TOKEN", ""))))
+    broker = find_broker(os.environ.get("SUPERVISOR_TOKEN", ""))
+    if not broker:
+        print(
+            "Home Assistant names no MQTT broker. For entities, install Mosquitto broker and restart this add-on.", file=sys.stderr
+        )
+    os.environ.update(settings(options, broker))
     own = ["--config", str(OWN_CONFIG)] if OWN_CONFIG.is_file() else []
     command = Path(sys.executable).with_name("edge-run")
     os.execv(command, [str(command), *own, "--no-show", "--wait"])  # noqa: S606  (the program of the add-on)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -50,7 +51,8 @@ class ActionContext:
 class Action:
     """A reaction to the start or end of an alert. One object serves all rules that name the action.
 
-    The constructor only checks the rules. `start` starts the threads.
+    The constructor only checks the rules, and touches no file. `open` opens what the action writes
+    to, and `start` starts the threads.
 
     Args:
         rules: The rules that name this action, at least one.
@@ -76,9 +78,25 @@ class Action:
         self.rules = rules
         self.context = context
         self.workers: list[Worker[Any]] = []
+        self._forgotten = 0.0
+
+    def open(self) -> None:
+        """Open what the action writes to. Called after all actions are checked.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
 
     def start(self) -> None:
         """Start the threads of the action."""
+
+    def forget_pictures(self) -> None:
+        """Discard the pictures that wait, because a reload has made privacy stricter."""
+        self._forgotten = time.perf_counter()
+
+    def may_use(self, result: FrameResult) -> bool:
+        """Return True if the picture of a frame is not discarded."""
+        return result.frame.arrival >= self._forgotten
 
     def perform(self, rule: AlertRule, event: Event, result: FrameResult | None) -> list[Event]:
         """Perform the action. Must not block.

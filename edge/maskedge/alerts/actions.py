@@ -11,7 +11,7 @@ from typing import Any
 from maskedge.events import OUTPUT_BACK, OUTPUT_LOST, Event
 from maskedge.results import FrameResult
 from maskedge.sinks.base import Sink
-from maskedge.support.workers import WAITS
+from maskedge.support.workers import WAITS, hide_variables
 
 from .action import ActionContext
 from .registry import ACTIONS
@@ -30,6 +30,7 @@ class Actions:
 
     Raises:
         UsageError: A rule has an action that cannot be performed.
+        OutputError: An action cannot write to its folder.
     """
 
     def __init__(
@@ -45,8 +46,11 @@ class Actions:
         self._problems: queue.SimpleQueue[Event] = queue.SimpleQueue()
         context = ActionContext(sinks or {}, settings or {}, self._reporter, waits)
         wanted = {action: [rule for rule in rules if action.name in rule.actions] for action in ACTIONS}
-        # The first thread starts after all actions are checked.
+        hide_variables(name for rule in rules if (name := getattr(rule, "webhook_header_env", None)))
+        # The first thread starts after all actions are checked and open.
         self._actions = [action(own, context) for action, own in wanted.items() if own]
+        for action in self._actions:
+            action.open()
         for action in self._actions:
             action.start()
 
@@ -74,6 +78,11 @@ class Actions:
             while True:
                 found.append(self._problems.get_nowait())
         return found
+
+    def forget_pictures(self) -> None:
+        """Discard the pictures that wait, because a reload has made privacy stricter."""
+        for action in self._actions:
+            action.forget_pictures()
 
     def close(self) -> None:
         """End all actions within about a second.

@@ -31,6 +31,7 @@ class Condition:
         name: Value of `when`.
         default_seconds: Value of `seconds` if the rule does not set it.
         uses_labels: True if the condition depends on `labels`.
+        uses_threshold: True if the condition depends on `threshold`.
         watches_source: True if the condition depends on the camera instead of the faces. Such a
             condition has no zone, and `observe_source` is called instead of `observe`.
         rule_class: Rule class with the keys of the condition.
@@ -39,6 +40,7 @@ class Condition:
     name: ClassVar[str]
     default_seconds: ClassVar[float] = 0.0
     uses_labels: ClassVar[bool] = False
+    uses_threshold: ClassVar[bool] = False
     watches_source: ClassVar[bool] = False
     rule_class: ClassVar[type[AlertRule]] = AlertRule
 
@@ -100,7 +102,7 @@ class NoMaskFraction(Condition):
 
     name = "no_mask_fraction"
     default_seconds = 60.0
-    uses_labels = True
+    uses_labels = uses_threshold = True
 
     def __init__(self, rule: AlertRule) -> None:
         super().__init__(rule)
@@ -174,6 +176,7 @@ class TooManyPeople(Condition):
     """More people are in view than allowed."""
 
     name = "too_many_people"
+    uses_threshold = True
 
     def __init__(self, rule: AlertRule) -> None:
         super().__init__(rule)

@@ -30,10 +30,13 @@ class SnapshotAction(Action):
 
     def __init__(self, rules: Sequence[AlertRule], context: ActionContext) -> None:
         super().__init__(rules, context)
-        settings: SnapshotsConfig = context.settings.get(self.section, SnapshotsConfig())
-        if settings.folder is None:
+        self._settings: SnapshotsConfig = context.settings.get(self.section, SnapshotsConfig())
+        if self._settings.folder is None:
             raise UsageError(f"alert rule {rules[0].name!r} has the action 'snapshot': set [snapshots] folder.")
-        self._store = SnapshotStore(settings)
+
+    def open(self) -> None:
+        """Open the folder."""
+        self._store = SnapshotStore(self._settings)
 
     def start(self) -> None:
         """Start the thread that writes pictures."""
@@ -48,7 +51,8 @@ class SnapshotAction(Action):
         return []
 
     def _save(self, picture: _Picture) -> None:
-        self._store.save(*picture)
+        if self.may_use(picture[2]):
+            self._store.save(*picture)
 
 
 class ClipAction(Action):

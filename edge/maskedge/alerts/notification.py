@@ -78,7 +78,7 @@ class NotifyAction(Action):
         self._threads: list[Worker[_Message]] = [
             Worker(
                 f"notification by {receiver.name}",
-                lambda message, receiver=receiver: _send(receiver, message),  # type: ignore[misc]
+                lambda message, receiver=receiver: self._send(receiver, message),  # type: ignore[misc]
                 self.context.report(f"notification {receiver.name}"),
                 waits=self.context.waits,
             )
@@ -93,14 +93,13 @@ class NotifyAction(Action):
             thread.submit((rule.name, event, picture))
         return []
 
-
-def _send(receiver: Receiver, message: _Message) -> None:
-    rule, event, result = message
-    ended = event.kind != ALERT
-    # `picture` is pixelated if the user hides faces.
-    picture = None if result is None else encode_jpeg(result.picture, width=_WIDTH)
-    title = f"{'Ended: ' if ended else ''}{rule} ({_place(event)})"
-    receiver.send(title, describe_event(event), ended=ended, picture=picture)
+    def _send(self, receiver: Receiver, message: _Message) -> None:
+        rule, event, result = message
+        ended = event.kind != ALERT
+        # `picture` is pixelated if the user hides faces.
+        picture = encode_jpeg(result.picture, width=_WIDTH) if result is not None and self.may_use(result) else None
+        title = f"{'Ended: ' if ended else ''}{rule} ({_place(event)})"
+        receiver.send(title, describe_event(event), ended=ended, picture=picture)
 
 
 def _place(event: Event) -> str:

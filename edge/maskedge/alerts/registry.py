@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import field, make_dataclass
 
 from maskedge.errors import UsageError
@@ -71,29 +71,48 @@ def check_rules(rules: Iterable[AlertRule], zones: Zones) -> None:
     Raises:
         UsageError: A rule is invalid. The message names the rule.
     """
+    for problem in rule_problems(rules, zones):
+        raise UsageError(problem)
+
+
+def rule_problems(rules: Iterable[AlertRule], zones: Zones) -> Iterator[str]:
+    """Yield a message for each invalid rule. The message names the rule."""
     names: set[str] = set()
     for number, rule in enumerate(rules, 1):
         if not is_plain_name(rule.name, _LONGEST_NAME):
             allowed = f"{_LONGEST_NAME} letters, digits, '_', '-', '.' or blanks at most"
             got = f", got {shown(rule.name)}" if rule.name else ""
-            raise UsageError(f'alert rule {number} needs a name of {allowed}{got}: name = "no masks at the door".')
+            yield f'alert rule {number} needs a name of {allowed}{got}: name = "no masks at the door".'
+            continue
         problem = _problem(rule, zones)
         if problem:
-            raise UsageError(f"alert rule {rule.name!r}: {problem}.")
+            yield f"alert rule {rule.name!r}: {problem}."
         # The name is used in a topic and in file names. There, every character except letters,
         # digits and '-' is replaced by '_'.
         name = slug(rule.name)
         if name in names:
-            raise UsageError(
+            yield (
                 f"two alert rules have the name {rule.name!r}, or names that differ from it only in other signs than A-Z, a-z, 0-9 "
                 "and '-': give each its own."
             )
         names.add(name)
 
 
-def unused_settings(rules: Iterable[AlertRule]) -> list[tuple[str, str]]:
-    """Return problem and remedy for each rule that says what an action does, but does not name the action."""
-    return [
+def unused_settings(rules: Sequence[AlertRule]) -> list[tuple[str, str]]:
+    """Return problem and remedy for each setting of a rule that has no effect.
+
+    That is what an action does if the rule does not name the action, and a threshold if the
+    condition has none.
+    """
+    found = [
+        (
+            f"alert rule {rule.name!r} has a threshold, but {rule.when} has none",
+            "remove threshold, or choose another condition (when)",
+        )
+        for rule in rules
+        if rule.threshold is not None and not find_condition(rule.when).uses_threshold
+    ]
+    return found + [
         (
             f"alert rule {rule.name!r} has {action.name}, but its actions lack it",
             f"add {action.name!r} to actions, or remove {action.name}",

@@ -72,6 +72,20 @@ def unpack(content: bytes) -> list[tuple[int, int]]:
     return list(zip(values[0 : 2 * MINUTES : 2], values[1 : 2 * MINUTES : 2], strict=True))
 
 
+def is_in_use(path: Path) -> bool:
+    """Return True if a writer has the file of a history open, or was killed while it had.
+
+    Such a file is left to SQLite alone. If this process opened and closed it by itself, the locks of
+    its own writer would be lost. The next program that closes the file would then remove the log of
+    that writer, with all its later counts.
+
+    Args:
+        path: The file.
+    """
+    # SQLite's log lies beside the file that a symbolic link leads to.
+    return path.is_file() and Path(f"{os.path.realpath(path)}-wal").exists()
+
+
 def check_kind_of_file(path: Path) -> None:
     """Refuse a file that is certainly no history. Only a missing, an empty and an SQLite file can become one.
 
@@ -83,6 +97,8 @@ def check_kind_of_file(path: Path) -> None:
     Raises:
         OutputError: It is a device or a pipe, holds something else, or cannot be read.
     """
+    if is_in_use(path):
+        return
     try:
         mode, first = path.stat().st_mode, b""
         regular = stat.S_ISREG(mode)
@@ -113,7 +129,8 @@ def open_writer(path: Path) -> sqlite3.Connection:
     try:
         # Counts are about people, so only the user may read them. SQLite applies the permissions of
         # this file to its other files.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        if not is_in_use(path):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         base = sqlite3.connect(path, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
         raise failure(path, error) from error
@@ -147,7 +164,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
         raise OutputError(f"there is no history {displayable(path)}: set [history] file, and run edge-run with it.")
     check_kind_of_file(path)
     uri = f"{path.absolute().as_uri()}?mode=ro"
-    if not path.with_name(f"{path.name}-wal").exists():
+    if not is_in_use(path):
         # There is no writer. SQLite would leave files beside it that belong to the reader, which the
         # writer may not be able to use.
         uri += "&immutable=1"

@@ -133,7 +133,8 @@ class Store:
         self._thread.join(_CLOSE_SECONDS)
         if self._thread.is_alive():
             raise OutputError(f"the history {self._path} hangs: check its disk.")
-        if self.error is not None:
+        # After a success everything is written, even if the failure before it does not count as over yet.
+        if self.error is not None and not self._successes:
             raise OutputError(self.error)
 
     # The methods below run on the thread.

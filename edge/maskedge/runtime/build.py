@@ -268,10 +268,14 @@ class Run:
         # First, because the model may lack the operating point.
         self._detector.choose_face_threshold(detect.face_threshold, detect.operating_point, detect.domain)
         at_once = list(WITHOUT_RESTART)
-        if {"alerts", "zones.roi"} & set(changed):
+        anew = bool({"alerts", "zones.roi"} & set(changed))
+        if anew:
             zones = Zones.parse(config.zones.roi)
             self._check_rules(config, zones)
             alerts, actions = self._open_alerts(config, zones)
+        # Before the actions so far end, which may still have pictures to write and to send.
+        self._tighten_privacy(config.privacy)
+        if anew:
             self._end_alerts(alerts)
             context.zones, context.alerts, context.actions = zones, alerts, actions
             # The new actions have the new settings.
@@ -280,7 +284,6 @@ class Run:
         self._state.set_lines(context.lines.counts)
         if context.rate_limiter is not None:
             context.rate_limiter.max_fps, context.rate_limiter.cpu_budget = config.limits.max_fps, config.limits.cpu_budget
-        self._tighten_privacy(config.privacy)
         self._detector.detect_every = 1 if every_frame else detect.every
         self._detector.set_face_threshold(detect.face_threshold, detect.operating_point, detect.domain)
         self._detector.set_tracking_mode(**_tracking_mode(config, self._source))
@@ -303,6 +306,8 @@ class Run:
                 opened.forget_pictures()
             if removes:
                 opened.forget_identities()
+        if (hides or removes) and context.actions is not None:
+            context.actions.forget_pictures()
 
     def _end_alerts(self, following: AlertEngine | None) -> None:
         """Close the actions of the rules so far, and end the alerts that the new rules do not continue."""

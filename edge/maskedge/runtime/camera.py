@@ -149,7 +149,10 @@ class CameraThread:
         return not self._thread.is_alive()
 
     def reload(self, config: EdgeConfig) -> None:
-        """Apply a configuration without a restart of the camera. The loop does it between two frames."""
+        """Apply a configuration without a restart of the camera. The loop does it between two frames.
+
+        If an earlier one has not been applied yet, the loop applies this one alone.
+        """
         self._next = config
         self._request.reload = True
 
@@ -249,7 +252,8 @@ class CameraThread:
         self.summary = summary
 
     def _reload(self, built: Run) -> None:
-        config, self._next = self._next, None
+        # It is not cleared: the thread that reloads may set the following one at any time.
+        config = self._next
         if config is None:
             return
         try:
@@ -258,7 +262,8 @@ class CameraThread:
             _log.error("the configuration was not reloaded and stays as it was: %s", error)
             return
         self.config = config
-        _log.info("configuration reloaded: %s", f"changed {', '.join(changed)}" if changed else "nothing changed")
+        if changed:
+            _log.info("configuration reloaded: changed %s", ", ".join(changed))
 
 
 def check_video(source: Source) -> None:

@@ -273,17 +273,17 @@ class Cameras:
         """Apply a configuration. Return what has changed."""
         wanted = {config.camera: config for config in loaded.cameras}
         removed = [camera for name, camera in self._cameras.items() if name not in wanted]
-        restarted, kept, changed = [], [], []
+        restarted, changed = [], []
         for name, camera in self._cameras.items():
             if name not in wanted:
                 continue
             if _restarts(camera, wanted[name]):
                 restarted.append(camera)
-            elif _keys_of(camera, wanted[name]):
+                continue
+            if _keys_of(camera, wanted[name]):
                 changed.append(name)
-                camera.reload(wanted[name])
-            else:
-                kept.append(name)
+            # Also without a change: the loop may not have applied the last configuration yet, which this one may take back.
+            camera.reload(wanted[name])
         for camera in removed:
             camera.retire()
         self._end([*removed, *restarted])

@@ -122,6 +122,16 @@ class Sink:
         return False
 
     @classmethod
+    def validate(cls, settings: Any) -> None:
+        """Refuse invalid settings without writing anything. `edge-doctor` calls it; `open` refuses the same settings.
+
+        Raises:
+            UsageError: The settings are invalid.
+            OutputError: The output exists and cannot be used.
+            ImportError: A library of an extra is missing.
+        """
+
+    @classmethod
     def check(cls, settings: Any) -> None:
         """Refuse invalid settings. Called for every requested output before one of them is opened.
 

@@ -119,6 +119,14 @@ class ClipSink(Sink):
         return settings.folder is not None
 
     @classmethod
+    def validate(cls, settings: ClipsConfig) -> None:
+        """Refuse an unknown container and wrong seconds."""
+        if settings.suffix not in CODECS:
+            raise UsageError(f"[clips] suffix is one of {', '.join(CODECS)}.")
+        if not 0 < settings.before + settings.after <= 600:
+            raise UsageError("[clips] before and after are seconds: more than 0 and at most 600 together.")
+
+    @classmethod
     def check(cls, settings: ClipsConfig) -> None:
         """Refuse invalid settings, and a folder that cannot be written to."""
         _open_folder(settings)
@@ -200,10 +208,7 @@ class ClipSink(Sink):
 def _open_folder(config: ClipsConfig) -> MediaFolder:
     if config.folder is None:
         raise UsageError("an alert has the action 'clip': set the folder for its videos ([clips] folder).")
-    if config.suffix not in CODECS:
-        raise UsageError(f"[clips] suffix is one of {', '.join(CODECS)}.")
-    if not 0 < config.before + config.after <= 600:
-        raise UsageError("[clips] before and after are seconds: more than 0 and at most 600 together.")
+    ClipSink.validate(config)
     return MediaFolder(config.folder, config.suffix, Retention(config.keep, config.keep_days, config.keep_mb))
 
 

@@ -88,11 +88,19 @@ class HistorySink(Sink):
         return bool(settings.file)
 
     @classmethod
-    def check(cls, settings: HistoryConfig) -> None:
-        """Refuse a file that is no history or cannot be written."""
+    def validate(cls, settings: HistoryConfig) -> None:
+        """Refuse a file that is no history."""
         from maskedge.history.schema import check_kind_of_file  # loads SQLite
 
         if settings.path is not None:
+            check_kind_of_file(settings.path)
+
+    @classmethod
+    def check(cls, settings: HistoryConfig) -> None:
+        """Refuse a file that is no history or cannot be written."""
+        from maskedge.history.schema import check_kind_of_file, is_in_use  # loads SQLite
+
+        if settings.path is not None and not is_in_use(settings.path):
             check_kind_of_file(settings.path)
             check_writable(settings.path)
 

@@ -14,6 +14,9 @@ from maskedge.support.text import utc
 
 from .base import check_writable
 
+_ABANDONED_DAYS = 1 / 24
+"""Age in days from which a temporary file counts as left behind."""
+
 
 @dataclass(frozen=True)
 class Retention:
@@ -86,10 +89,8 @@ class MediaFolder:
         self._own = re.compile(_OWN + re.escape(suffix))
         make_folder(self._folder, private=True)
         check_writable(self._folder / f".maskedge{suffix}")
-        # Temporary files that a killed run left behind.
-        for path in self._folder.iterdir():
-            if re.fullmatch(rf"\.?{self._own.pattern}(\.[0-9a-f]{{8}})?\.tmp({re.escape(suffix)})?", path.name):
-                path.unlink(missing_ok=True)
+        self._temporary = re.compile(rf"\.?{self._own.pattern}(\.[0-9a-f]{{8}})?\.tmp({re.escape(suffix)})?")
+        self._remove_abandoned()
 
     def path(self, rule: str, seconds: float) -> Path:
         """Return the path for the file of an alert. A folder that was removed during the run is created again.
@@ -106,4 +107,13 @@ class MediaFolder:
 
     def tidy(self) -> None:
         """Remove the files beyond the limits."""
+        self._remove_abandoned()
         prune((path for path in self._folder.iterdir() if self._own.fullmatch(path.name)), self._keep)
+
+    def _remove_abandoned(self) -> None:
+        """Remove the temporary files that a killed run left behind.
+
+        A newer one may be written at this moment: by the actions before a reload, or by another run.
+        """
+        abandoned = (path for path in self._folder.iterdir() if self._temporary.fullmatch(path.name))
+        prune(abandoned, Retention(days=_ABANDONED_DAYS))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from pathlib import Path
 from urllib.parse import unquote, unquote_to_bytes
 
@@ -115,7 +116,7 @@ def check_stream(text: str) -> None:
         return
     shown, scheme = without_password(text), address.scheme
     place = re.split("[/?#]", address.rest, maxsplit=1)[0]
-    if not re.fullmatch(HOST, place):
+    if not (re.fullmatch(HOST, place) and _is_ip(place)):
         # What looks like a port may be a password without the rest of the address.
         shown = re.sub(r"(://[^/?#\s@:\[]+):(?!:|\d*(?:[/?#]|\Z)).*", r"\1:***", shown, flags=re.DOTALL)
         raise UsageError(
@@ -129,6 +130,15 @@ def check_stream(text: str) -> None:
         raise UsageError(f"the address {shown} has no port: write {scheme}://HOST:PORT.")
     if port and not (len(port) <= 5 and 1 <= int(port) <= 65535):
         raise UsageError(f"the port in the address {shown} is not a number from 1 to 65535: check it.")
+
+
+def _is_ip(place: str) -> bool:
+    """Return False if a host in brackets is not an IPv6 address. It may have a zone (`[fe80::1%eth0]`)."""
+    found = re.match(r"\[([^%\]]*)", place)
+    try:
+        return found is None or bool(IPv6Address(found[1]))
+    except ValueError:
+        return False
 
 
 def _quote(user: str) -> str:

@@ -47,7 +47,11 @@ class SourceConfig:
     fourcc: str | None = field(default=None, metadata={"help": "pixel format to request from the camera: MJPG, YUYV"})
     stall_timeout: float = field(
         default=5.0,
-        metadata={"help": "seconds without a frame after which the source is lost; 0 for no limit", "range": Range(0, 86400)},
+        metadata={
+            "help": "seconds without a frame after which the source is lost; "
+            "with 0, a network stream is lost after 30 seconds without data",
+            "range": Range(0, 86400),
+        },
     )
     frozen_timeout: float | None = field(
         default=None,

@@ -83,6 +83,11 @@ def to_bytes(text: str) -> bytes:
             return text.encode(errors="backslashreplace")
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, such as `1 thread` or `2,000 threads`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def utc(seconds: float) -> str:
     """Format seconds since the epoch in UTC, for example `2026-01-31T12:00:00.123Z`."""
     return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -66,6 +66,8 @@ class FleetRule:
             raise UsageError(f"{where}: when is one of {', '.join(KINDS)}; got {shown(self.when)}.")
         if self.threshold is None and self.when in _WITH_THRESHOLD:
             raise UsageError(f"{where} has no threshold: {self.when} needs one, from 0 to 1.")
+        if self.threshold is not None and self.when not in _WITH_THRESHOLD:
+            raise UsageError(f"{where} has a threshold, but {self.when} has none: remove it, or choose another condition (when).")
         if self.per not in UNITS:
             raise UsageError(f"{where}: per is one of {', '.join(UNITS)}; got {shown(self.per)}.")
 

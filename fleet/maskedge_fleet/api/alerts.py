@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, Field
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from maskedge_fleet.access.audit import record
 from maskedge_fleet.database.tables import Alert, Camera, Device, Site
@@ -82,12 +82,21 @@ def read_alerts(
 @router.post("/{number}/acknowledge", response_model=AlertRow, responses={**NOT_FOUND, **CONFLICT}, summary="Acknowledge an alert")
 def acknowledge(number: int, session: Database, caller: Operator) -> Any:
     """Record that someone takes care of an alert. It stays active until its cause ends."""
-    alert = session.get(Alert, number) if 0 < number < 2**63 else None
-    if alert is None:
+    number = number if 0 < number < 2**63 else 0
+    # One statement, so that of two requests at the same time the first one counts.
+    taken = (
+        update(Alert)
+        .where(Alert.id == number, Alert.acknowledged.is_(None))
+        .values(acknowledged=datetime.now(timezone.utc), acknowledged_by=caller.name)
+        .returning(Alert.id)
+    )
+    is_taken = session.scalar(taken) is not None
+    row = session.execute(alert_query().where(Alert.id == number)).one_or_none()
+    if row is None:
         raise HTTPException(404, "There is no alert of this number.")
-    if alert.acknowledged is not None:
+    alert = row[0]
+    if not is_taken:
         raise HTTPException(409, f"The alert was acknowledged by {alert.acknowledged_by} already.")
-    alert.acknowledged, alert.acknowledged_by = datetime.now(timezone.utc), caller.name
     record(session, caller, "alert.acknowledge", alert.subject, {"id": number, "rule": alert.rule})
     session.commit()
-    return alert_row(session.execute(alert_query().where(Alert.id == number)).one())
+    return alert_row(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -48,6 +49,7 @@ def create_app(engine: Engine, settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.state.started = time.monotonic()
     app.state.engine = engine
     app.state.settings = settings
     app.state.sessions = sessionmaker(engine, expire_on_commit=False)

@@ -7,16 +7,17 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Query, Response
 from pydantic import BaseModel, Field
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from maskedge.settings import check_name
 from maskedge_fleet.access.audit import record
 from maskedge_fleet.database.tables import LONGEST_NAME, Camera, Device, Site, Snapshot
 from maskedge_fleet.queries.devices import list_devices, name_contains, state_is, summarise
+from maskedge_fleet.settings import Settings
 
 from .core.access import Admin, Database, Operator, ServerSettings, Viewer
-from .core.errors import NOT_FOUND
+from .core.errors import CONFLICT, NOT_FOUND
 from .core.paging import Cursor, Limit, Page, read_cursor, write_cursor
 from .core.parameters import Name, PathName, parse_zone
 
@@ -172,7 +173,7 @@ def read_devices(
 def read_device(name: PathName, session: Database, caller: Viewer, settings: ServerSettings) -> Any:
     """Return a device with its cameras and their newest statistics."""
     device = get_device(session, name)
-    (row,) = list_devices(session, parse_zone(settings.server.time_zone), [Device.id == device.id])
+    row = _row(session, device, settings)
     cameras = session.execute(
         select(Camera, Snapshot.time)
         .outerjoin(Snapshot, Snapshot.camera_id == Camera.id)
@@ -189,7 +190,9 @@ def read_device(name: PathName, session: Database, caller: Viewer, settings: Ser
     }
 
 
-@router.patch("/devices/{name}", response_model=DeviceRow, responses=NOT_FOUND, summary="Change site, group or note")
+@router.patch(
+    "/devices/{name}", response_model=DeviceRow, responses={**NOT_FOUND, **CONFLICT}, summary="Change site, group or note"
+)
 def change_device(name: PathName, change: DeviceChange, session: Database, caller: Operator, settings: ServerSettings) -> Any:
     """Move a device to a site or group, or change its note."""
     device = get_device(session, name)
@@ -202,15 +205,14 @@ def change_device(name: PathName, change: DeviceChange, session: Database, calle
         device.note = given["note"].replace("\0", "")
     record(session, caller, "device.change", name, given)
     session.commit()
-    (row,) = list_devices(session, parse_zone(settings.server.time_zone), [Device.id == device.id])
-    return row
+    return _row(session, device, settings)
 
 
 @router.delete("/devices/{name}", status_code=204, responses=NOT_FOUND, summary="Delete a device with all its data")
 def delete_device(name: PathName, session: Database, caller: Admin) -> Response:
     """Delete a device, its counts, events and alerts. If it still sends, its next message creates it again."""
-    device = get_device(session, name)
-    session.delete(device)
+    if session.scalar(delete(Device).where(Device.name == name).returning(Device.id)) is None:
+        raise _missing()
     record(session, caller, "device.delete", name)
     session.commit()
     return Response(status_code=204)
@@ -243,8 +245,20 @@ def get_device(session: Session, name: str) -> Device:
     """
     device = session.scalar(select(Device).where(Device.name == name))
     if device is None:
-        raise HTTPException(404, "There is no device of this name.")
+        raise _missing()
     return device
+
+
+def _missing() -> HTTPException:
+    return HTTPException(404, "There is no device of this name.")
+
+
+def _row(session: Session, device: Device, settings: Settings) -> dict[str, Any]:
+    """Return a device as in the list, unless it was deleted since it was read."""
+    rows = list_devices(session, parse_zone(settings.server.time_zone), [Device.id == device.id])
+    if not rows:
+        raise _missing()
+    return rows[0]
 
 
 def _find_site(session: Session, name: str) -> int:

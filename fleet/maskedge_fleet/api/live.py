@@ -47,6 +47,7 @@ class LiveFeed:
     """
 
     def __init__(self, sessions: sessionmaker[Session], settings: Settings) -> None:
+        self._sessions, self._settings = sessions, settings
         self._changes = _Changes(sessions, settings)
         self._most = settings.server.max_live_clients
         self._messages: deque[tuple[int, bytes]] = deque(maxlen=_KEPT)
@@ -80,6 +81,8 @@ class LiveFeed:
         Args:
             token: Row of the client's token.
         """
+        if len(self._tokens) >= self._most:
+            return  # others came in the same moment, and the client tries again
         key = object()
         self._tokens[key] = token
         if self._polling is None or self._polling.done():
@@ -89,7 +92,10 @@ class LiveFeed:
             yield b"retry: %d\n\n" % _RETRY_MS
             await self._started.wait()
             seen = self._number
-            yield _message("summary", await asyncio.to_thread(self._changes.summary))
+            summary = await self._attempt(self._changes.summary)
+            if summary is None:
+                return  # the client tries again
+            yield _message("summary", summary)
             while not self._closed and token not in self._refused:
                 fresh = self._fresh
                 missed = self._messages and self._messages[0][0] > seen + 1
@@ -114,21 +120,23 @@ class LiveFeed:
     async def _poll(self, started: asyncio.Event) -> None:
         """Publish changes once per second while there are clients."""
         loop = asyncio.get_running_loop()
-        await self._attempt(self._changes.start)
+        # A thread of a poll that was cancelled may still run, and would take changes from this one.
+        changes = self._changes = _Changes(self._sessions, self._settings)
+        await self._attempt(changes.start)
         started.set()
         summary_due = tokens_due = 0.0
         while self._tokens:
             now = loop.time()
             if now >= tokens_due:
                 tokens_due = now + _TOKENS_EVERY
-                valid = await self._attempt(self._changes.valid_tokens, set(self._tokens.values()))
+                valid = await self._attempt(changes.valid_tokens, set(self._tokens.values()))
                 if valid is not None:
                     self._refused = set(self._tokens.values()) - valid
                     if self._refused:
                         self._wake()
-            messages = await self._attempt(self._changes.read) or []
+            messages = await self._attempt(changes.read) or []
             if now >= summary_due:
-                messages += await self._attempt(self._changes.read_summary) or []
+                messages += await self._attempt(changes.read_summary) or []
                 summary_due = now + _SUMMARY_EVERY
             for kind, content in messages:
                 self._number += 1

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, File, HTTPException, Path, Query, Request, Response, UploadFile
 from pydantic import BaseModel
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from maskedge.errors import ModelError
 from maskedge_fleet.access.audit import record
@@ -68,14 +68,13 @@ def upload_model(
     signature: Annotated[UploadFile, File(description="Its .sig file, from edge-export sign")],
 ) -> Any:
     """Check signature, contract and self-test of a model, and store it. Its release must rise."""
-    newest = session.scalar(select(func.max(Model.id))) or 0
     try:
         keys = model_keys(settings.models.trusted_keys)
         text = read_signature_text(signature.file.read())
         stored = add_model(session, model.file.read(), text, model.filename or "", keys, by=caller.name)
     except ModelError as error:
         raise HTTPException(400, sentence(error)) from error
-    if stored.id > newest:
+    if stored in session.new:
         record(session, caller, "model.add", stored.name, {"sha256": stored.sha256, "release": stored.release})
     session.commit()
     return model_row(stored)

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException, Response
 from pydantic import BaseModel, Field
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from maskedge.settings import check_name
@@ -110,7 +110,8 @@ def rename_site(name: PathName, site: SiteName, session: Database, caller: Opera
 @router.delete("/{name}", status_code=204, responses=NOT_FOUND, summary="Delete a site")
 def delete_site(name: PathName, session: Database, caller: Operator) -> Response:
     """Delete a site. Its devices remain, without a site."""
-    session.delete(_get_site(session, name))
+    if session.scalar(delete(Site).where(Site.name == name).returning(Site.id)) is None:
+        raise _missing()
     record(session, caller, "site.delete", name)
     session.commit()
     return Response(status_code=204)
@@ -119,8 +120,12 @@ def delete_site(name: PathName, session: Database, caller: Operator) -> Response
 def _get_site(session: Session, name: str) -> Site:
     site = session.scalar(select(Site).where(Site.name == name))
     if site is None:
-        raise HTTPException(404, "There is no site of this name.")
+        raise _missing()
     return site
+
+
+def _missing() -> HTTPException:
+    return HTTPException(404, "There is no site of this name.")
 
 
 def _free_name(session: Session, name: str) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from maskedge_fleet.access.audit import record
 from maskedge_fleet.access.tokens import COMMAND_LINE, create_token, hash_token
 from maskedge_fleet.database.migrate import check_current, current_revision, migrate, newest_revision
+from maskedge_fleet.database.rounds import wait_for_others
 from maskedge_fleet.database.tables import Token
 from maskedge_fleet.database.timescale import use_timescale
 
@@ -68,6 +69,10 @@ def create_first_token(engine: Engine) -> None:
     if has_tokens(engine):
         return
     with Session(engine) as session:
+        # Another server may start at the same time.
+        wait_for_others(session, "first token")
+        if has_tokens(engine):
+            return
         secret = create_token(session, FIRST_TOKEN, "admin")
         record(session, COMMAND_LINE, "token.create", FIRST_TOKEN, {"role": "admin"})
         session.commit()

@@ -63,7 +63,8 @@ def add(settings: Settings, file: Path) -> None:
     content, signature = _read(file, MOST_BYTES), _read(signature_path(file), MOST_SIGNATURE_BYTES)
     with _open(settings) as session:
         model = add_model(session, content, read_signature_text(signature), file.name, keys, by=COMMAND_LINE.name)
-        record(session, COMMAND_LINE, "model.add", model.name, {"sha256": model.sha256, "release": model.release})
+        if model in session.new:
+            record(session, COMMAND_LINE, "model.add", model.name, {"sha256": model.sha256, "release": model.release})
         click.echo(f"{model.kind} release {model.release}: {model.sha256}")
 
 

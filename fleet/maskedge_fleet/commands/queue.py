@@ -87,7 +87,9 @@ def queue_command(
     # The row of the device stays locked until the commit.
     sequence = session.execute(
         update(Device).where(Device.id == device.id).values(sequence=Device.sequence + 1).returning(Device.sequence)
-    ).scalar_one()
+    ).scalar_one_or_none()
+    if sequence is None:
+        raise UsageError(f"the device {device.name} was deleted: it appears again with its next message.")
     number = str(uuid.uuid4())
     token = signer.sign(device.name, number, kind, checked, sequence=sequence, issued=issued, expires=expires)
     command = Command(

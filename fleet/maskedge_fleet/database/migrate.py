@@ -16,6 +16,7 @@ from maskedge.errors import OutputError, UsageError
 from maskedge.settings import shown
 
 from .engine import shown_url
+from .rounds import is_conflict
 
 
 class DatabaseUnreachableError(OutputError):
@@ -103,5 +104,7 @@ def check_current(engine: Engine) -> None:
 
 def unreachable(engine: Engine, error: Exception) -> DatabaseUnreachableError:
     """Return the error for a database that cannot be used. It contains no password."""
+    if is_conflict(error):
+        return DatabaseUnreachableError("another program has changed or deleted the same rows in this moment: try again.")
     reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
     return DatabaseUnreachableError(f"the database {shown_url(engine)} cannot be used ({reason:.200}): check --database.")

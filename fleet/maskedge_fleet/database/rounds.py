@@ -1,4 +1,4 @@
-"""Rounds of work that only one of several processes does at a time."""
+"""Work that only one of several processes or requests does at a time."""
 
 from __future__ import annotations
 
@@ -9,10 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, false, text, update
+from sqlalchemy.exc import IntegrityError, NoResultFound
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
 
 from maskedge.errors import OutputError
 
+from .tables import Site
+
+CHANGED_MEANWHILE = (IntegrityError, NoResultFound, StaleDataError)
+"""Errors of a transaction whose rows another one has changed or deleted since they were read."""
+REPEATABLE = ("40001", "40P01")
+"""Codes of PostgreSQL for a transaction that must be repeated, as after a deadlock."""
 _SPACE = 7305
 """First number of the locks in PostgreSQL, so that they differ from those of other programs."""
 
@@ -36,8 +45,7 @@ def only_one(engine: Engine, name: str) -> Iterator[bool]:
     """
     if engine.dialect.name == "postgresql":
         with engine.begin() as connection:
-            numbers = {"space": _SPACE, "name": zlib.crc32(name.encode()) - 2**31}
-            yield bool(connection.scalar(text("SELECT pg_try_advisory_xact_lock(:space, :name)"), numbers))
+            yield bool(connection.scalar(text("SELECT pg_try_advisory_xact_lock(:space, :name)"), _numbers(name)))
         return
     path = Path(f"{engine.url.database}.{name}.lock")
     try:
@@ -51,3 +59,26 @@ def only_one(engine: Engine, name: str) -> Iterator[bool]:
         except OSError:
             held = False
         yield held
+
+
+def is_conflict(error: Exception) -> bool:
+    """Return True if a transaction failed because of another one, and would succeed if it was repeated."""
+    return isinstance(error, CHANGED_MEANWHILE) or getattr(getattr(error, "orig", None), "sqlstate", None) in REPEATABLE
+
+
+def wait_for_others(session: Session, name: str) -> None:
+    """Wait for other transactions that called this with the same name. What is read then is up to date.
+
+    Args:
+        session: The transaction. It holds the lock until its end.
+        name: Name of the work.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(:space, :name)"), _numbers(name))
+    else:
+        # SQLite has one writer at a time. A statement that changes nothing makes this one the writer.
+        session.execute(update(Site).where(false()).values(name=""))
+
+
+def _numbers(name: str) -> dict[str, int]:
+    return {"space": _SPACE, "name": zlib.crc32(name.encode()) - 2**31}

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DataError, DBAPIError, DisconnectionError, IntegrityE
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from maskedge_fleet.database.engine import begin_write
+from maskedge_fleet.database.rounds import is_conflict
 from maskedge_fleet.database.tables import COUNT_COLUMNS, Camera, Device
 
 from .bulk import Bulk, insert
@@ -26,8 +27,6 @@ _log = logging.getLogger("maskedge.fleet.ingest")
 SEEN_EVERY = timedelta(seconds=5)
 """How exactly the time of the last message is stored."""
 _ATTEMPTS = 4
-_REPEATABLE = ("40001", "40P01")
-"""Codes of PostgreSQL for a transaction that must be repeated."""
 _TOO_LARGE = "54"
 """First digits of PostgreSQL's codes for a value that is too large or too complex."""
 _POISON = (SQLAlchemyError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError)
@@ -165,7 +164,7 @@ class Writer:
                 self._names.clear()
                 self._seen.clear()
                 # A device was removed while its numbers were remembered, or a deadlock was broken.
-                again = isinstance(error, IntegrityError) or getattr(getattr(error, "orig", None), "sqlstate", None) in _REPEATABLE
+                again = is_conflict(error)
                 if again and attempt < _ATTEMPTS:
                     continue
                 if _is_away(error):

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from maskedge.errors import UsageError
 from maskedge.settings import shown
+from maskedge_fleet.database.rounds import wait_for_others
 from maskedge_fleet.database.tables import Device, Model, Rollout, RolloutDevice, Site
 
 from .plan import DEFAULT_WAIT_S, assign_stages, read_limits, read_stages
@@ -18,6 +19,8 @@ from .plan import DEFAULT_WAIT_S, assign_stages, read_limits, read_stages
 LIVE = ("running", "paused", "rolling_back")
 """States in which no other roll-out of the same kind of model may start."""
 DEFAULT_STAGES: tuple[Mapping[str, Any], ...] = tuple({"percent": percent, "wait_s": DEFAULT_WAIT_S} for percent in (5, 25, 100))
+_ALONE = "roll-outs"
+"""Name of the lock under which roll-outs become live, so that two of one kind of model never are."""
 _SCOPES = ("site", "group", "devices")
 
 
@@ -53,8 +56,7 @@ def start_rollout(
     now = now or datetime.now(timezone.utc)
     scope = dict(scope or {})
     checked, checked_limits = read_stages(stages), read_limits(limits or {})
-    # Two requests for one model wait for each other here.
-    session.execute(update(Model).where(Model.id == model.id).values(kind=Model.kind))
+    wait_for_others(session, _ALONE)
     other = session.scalar(
         select(Rollout.id).join(Model, Model.id == Rollout.model_id).where(Model.kind == model.kind, Rollout.state.in_(LIVE))
     )
@@ -160,6 +162,7 @@ def resume_rollout(session: Session, number: int, now: datetime | None = None) -
         RolloutConflictError: It is neither paused nor halted, or a later one has started.
     """
     now = now or datetime.now(timezone.utc)
+    wait_for_others(session, _ALONE)
     if not is_newest(session, find_rollout(session, number)):
         raise RolloutConflictError(f"a later roll-out than {number} has started: this one can only be rolled back.")
     _change(session, number, ("paused", "halted"), "running", "", now)
@@ -178,6 +181,7 @@ def roll_back(session: Session, number: int) -> None:
         UsageError: There is no such roll-out.
         RolloutConflictError: It is rolled back already, or a later one has started.
     """
+    wait_for_others(session, _ALONE)
     if not is_newest(session, find_rollout(session, number)):
         raise RolloutConflictError(f"a later roll-out than {number} has started: roll back that one.")
     _change(session, number, ("running", "paused", "halted", "done"), "rolling_back")
@@ -187,11 +191,12 @@ def _change(
     session: Session, number: int, allowed: Sequence[str], state: str, reason: str | None = None, now: datetime | None = None
 ) -> None:
     """Change the state of a roll-out, unless it is not one of the allowed states."""
-    current = find_rollout(session, number).state
+    rollout = find_rollout(session, number)
     values: dict[str, Any] = {"state": state, "changed": now or datetime.now(timezone.utc)}
     if reason is not None:
         values["reason"] = reason
     query = update(Rollout).where(Rollout.id == number, Rollout.state.in_(allowed)).values(values).returning(Rollout.id)
     if session.scalar(query) is None:
-        words = current.replace("_", " "), state.replace("_", " ")
+        session.refresh(rollout)
+        words = rollout.state.replace("_", " "), state.replace("_", " ")
         raise RolloutConflictError(f"the roll-out {number} is {words[0]}, so it cannot become {words[1]}.")

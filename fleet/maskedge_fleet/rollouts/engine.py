@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from maskedge.errors import UsageError
 from maskedge_fleet.commands.queue import queue_command
 from maskedge_fleet.commands.signing import CommandSigner
-from maskedge_fleet.database.rounds import only_one
+from maskedge_fleet.database.rounds import CHANGED_MEANWHILE, only_one
 from maskedge_fleet.database.tables import Device, Model, Rollout, RolloutDevice
 
 from .control import LIVE, is_newest
@@ -67,7 +67,8 @@ class RolloutEngine:
                 wanted = or_(Rollout.state.in_(LIVE), busy, (Rollout.state == "rolled_back") & late)
                 numbers = session.scalars(select(Rollout.id).where(wanted).order_by(Rollout.id)).all()
             for number in numbers:
-                with suppress(_ChangedError):
+                # A row that was changed or deleted meanwhile: the next round sees it.
+                with suppress(_ChangedError, *CHANGED_MEANWHILE):
                     self._advance(number, now)
 
     def _advance(self, number: int, now: datetime) -> None:
@@ -222,7 +223,7 @@ def _compare(
 
 
 class _ChangedError(Exception):
-    """A user has changed the roll-out since it was read. The next round sees the change."""
+    """A user has changed the roll-out since it was read."""
 
 
 def _change(session: Session, rollout: Rollout, **values: Any) -> None:

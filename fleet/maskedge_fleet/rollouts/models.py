@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from maskedge.errors import ModelError, UsageError
@@ -20,6 +19,7 @@ from maskedge.modelfile.signature import ModelSignature, load_public_keys, verif
 from maskedge.remote.model_store import UPDATED_KINDS
 from maskedge.settings import shown
 from maskedge.support.text import displayable, read_json
+from maskedge_fleet.database.rounds import wait_for_others
 from maskedge_fleet.database.tables import LONGEST_NAME, Device, Model
 
 from .downloads import download_url
@@ -73,7 +73,7 @@ def add_model(session: Session, content: bytes, signature: Any, name: str, keys:
         by: Name of the token.
 
     Returns:
-        The model. A model that is stored already is returned as it is.
+        The model. It is in `session.new`, unless it is stored already.
 
     Raises:
         ModelError: The signature is not valid or not of a trusted key; the file breaks the
@@ -87,14 +87,15 @@ def add_model(session: Session, content: bytes, signature: Any, name: str, keys:
     if signed.kind not in UPDATED_KINDS:
         raise ModelError(f"{name} is a {signed.kind}: devices can be updated with a {' or a '.join(UPDATED_KINDS)}.")
     digest = hashlib.sha256(content).hexdigest()
-    known = session.scalar(select(Model).where(Model.sha256 == digest))
+    known = _find_stored(session, digest, signed, name)
     if known is not None:
         return known
-    newest = session.scalar(select(func.max(Model.release)).where(Model.kind == signed.kind))
-    if newest is not None and signed.release <= newest:
-        raise ModelError(
-            f"{name} has the release {signed.release}, and the newest {signed.kind} has {newest}: sign it with a higher one."
-        )
+    card = _try_model(content, name)
+    # Another request may have stored a model during the self-test.
+    wait_for_others(session, "models")
+    known = _find_stored(session, digest, signed, name)
+    if known is not None:
+        return known
     model = Model(
         sha256=digest,
         name=name,
@@ -102,18 +103,28 @@ def add_model(session: Session, content: bytes, signature: Any, name: str, keys:
         release=signed.release,
         size=len(content),
         signature=dict(_fields(signed)),
-        card=_try_model(content, name),
+        card=card,
         content=content,
         created=datetime.now(timezone.utc),
         created_by=by,
     )
-    try:
-        with session.begin_nested():
-            session.add(model)
-    except IntegrityError:
-        # Another request has stored it in this moment.
-        return session.scalars(select(Model).where(Model.sha256 == digest)).one()
+    session.add(model)
     return model
+
+
+def _find_stored(session: Session, digest: str, signed: ModelSignature, name: str) -> Model | None:
+    """Return the model if it is stored already.
+
+    Raises:
+        ModelError: It is not, and its release does not rise.
+    """
+    known = session.scalar(select(Model).where(Model.sha256 == digest))
+    newest = session.scalar(select(func.max(Model.release)).where(Model.kind == signed.kind))
+    if known is None and newest is not None and signed.release <= newest:
+        raise ModelError(
+            f"{name} has the release {signed.release}, and the newest {signed.kind} has {newest}: sign it with a higher one."
+        )
+    return known
 
 
 def _fields(signed: ModelSignature) -> Mapping[str, Any]:

@@ -17,8 +17,9 @@ from maskedge.types import Box
 from maskedge_bench.accuracy.detection_counts import SIZES, THREE, DetectionCounts
 from maskedge_bench.accuracy.gallery import MOST, Gallery
 from maskedge_bench.accuracy.rotation import rotate
-from maskedge_bench.accuracy.scenes import choose_pipelines, measure_accuracy, short_names
+from maskedge_bench.accuracy.scenes import choose_pipelines, measure_accuracy
 from maskedge_bench.accuracy.tables import accuracy_table
+from maskedge_bench.conditions import short_names
 
 HEADER = "image,xmin,ymin,xmax,ymax,label\n"
 
@@ -154,11 +155,16 @@ def test_command_on_frames_with_known_truth(command, labelled: Path, tmp_path: P
 
 def test_rows_of_several_models_are_named_by_their_files(tmp_path: Path) -> None:
     models = [Path("/x/old/edgenet.onnx"), Path("/x/new/edgenet.onnx"), Path("other.int8.onnx")]
-    assert short_names(models[1:]) == ["edgenet", "other.int8"]
+    assert short_names(models) == ["old/edgenet.onnx", "new/edgenet.onnx", "other.int8.onnx"]
+    assert short_names([*models[1:], models[1]]) == ["edgenet.onnx", "other.int8.onnx", "edgenet.onnx"]
     names = [row.name for row in choose_pipelines(["haar", "/x/own.xml"], models[:2])]
     assert names[1:] == ["haar, old/edgenet", "own.xml, old/edgenet", "haar, new/edgenet", "own.xml, new/edgenet"]
-    with pytest.raises(UsageError, match="given twice"):
-        short_names([Path("a.onnx"), Path("b.onnx"), Path("./a.onnx")])
+    own = [row.name for row in choose_pipelines(["haar", "/x/own.xml", "/y/own.xml"])]
+    assert own[1:] == ["default (haar, edgenet)", "x/own.xml, edgenet", "y/own.xml, edgenet"]
+    with pytest.raises(UsageError, match=r"the model a is given twice"):
+        choose_pipelines(["haar"], [Path("a.onnx"), Path("b.onnx"), Path("./a.onnx")])
+    with pytest.raises(UsageError, match=r"the detector own\.xml is given twice"):
+        choose_pipelines(["own.xml", "haar", "./own.xml"])
 
 
 def test_several_models_are_compared_in_one_run(invoke, labelled: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

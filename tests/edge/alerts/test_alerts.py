@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import sys
 import threading
@@ -376,12 +377,14 @@ env > "$1.environment"
 
 def test_command_gets_the_happening_and_no_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MASKEDGE_MQTT_PASSWORD", "geheim")
+    monkeypatch.setenv("HOOK_HEADER", "X-Secret: geheim")
     program = tmp_path / "hook"
     program.write_text(PROGRAM)
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     written = tmp_path / "$(touch pwned); out"
     hooked = rule("camera_lost", actions=("command",), command=(str(program), str(written)))
-    actions = Actions([hooked], "0")
+    other = rule("camera_lost", name="other", webhook="https://example.org", webhook_header_env="HOOK_HEADER", actions=("webhook",))
+    actions = Actions([hooked, other], "0")
     actions.perform(hooked, EVENT, None)
     environment = Path(f"{written}.environment")
     wait_for(lambda: environment.is_file() and "PATH" in environment.read_text(), "the program")
@@ -565,14 +568,17 @@ def test_what_a_killed_run_left_behind_is_removed(tmp_path: Path) -> None:
     left = [f"{stem}.jpg.tmp", f"{stem}.jpg", f".{stem}.mp4.tmp.mp4", f"{stem}.mp4", "mine.jpg.tmp"]
     for name in left:
         (tmp_path / name).write_bytes(b"x")
+        os.utime(tmp_path / name, (time.time() - 7200,) * 2)
+    # Another run, or the actions before a reload, may be writing these.
+    written = [f".{stem}.jpg.0123abcd.tmp", f".{stem}.mp4.0123abcd.tmp.mp4"]
+    for name in written:
+        (tmp_path / name).write_bytes(b"x")
     SnapshotStore(SnapshotsConfig(folder=tmp_path))
     ClipSink(ClipsConfig(folder=tmp_path)).close()
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([f"{stem}.jpg", f"{stem}.mp4", "mine.jpg.tmp"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([f"{stem}.jpg", f"{stem}.mp4", "mine.jpg.tmp", *written])
 
 
 def test_prune_by_count_age_and_size(tmp_path: Path) -> None:
-    import os
-
     def files(count: int) -> list[Path]:
         paths = [tmp_path / f"{number}" for number in range(count)]
         for number, path in enumerate(paths):

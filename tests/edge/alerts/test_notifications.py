@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +116,22 @@ def test_a_failing_service_is_tried_again_reported_once_and_delays_no_other(rece
     wait_for(lambda: [event.kind for event in actions.problems()] == [OUTPUT_BACK], "the report")
     actions.close()
     other.close()
+
+
+def test_a_picture_that_waits_is_not_sent_after_privacy_became_stricter(receiver: HttpReceiver) -> None:
+    receiver.status = 500
+    result = picture(hidden=False)
+    settings = {"notify": NotifyConfig(urls=(receiver.url,), snapshot=True)}
+    actions = Actions([RULE], "0", settings=settings, waits=(0.05,) * 1000)
+    actions.perform(RULE, BEGUN, result)
+    wait_for(lambda: receiver.attempts > 0, "the first attempt")
+    actions.forget_pictures()
+    receiver.status = 200
+    wait_for(lambda: receiver.messages, "the message")
+    actions.perform(RULE, BEGUN, replace(result, frame=replace(result.frame, arrival=time.perf_counter())))
+    wait_for(lambda: len(receiver.messages) == 2, "the next message")
+    actions.close()
+    assert [len(message["attachments"]) for message in receiver.messages] == [0, 1]
 
 
 def test_a_service_that_does_not_answer_delays_neither_the_loop_nor_the_end(receiver: HttpReceiver) -> None:

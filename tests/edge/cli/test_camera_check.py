@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from maskedge import MaskDetector
-from maskedge.cli.camera_check import SHARP, check_cameras, farthest_metres, measure_quality
+from maskedge.cli.doctor.camera_check import SHARP, check_cameras, farthest_metres, measure_quality
+from maskedge.config import load_config
 from maskedge.sources import demo
 from maskedge.types import Image
 
@@ -61,5 +62,5 @@ def test_a_camera_is_tried_at_its_own_operating_point(tmp_path: Path, monkeypatc
     )
     file.write_text('[detect]\ndomain = "crowds"\n' + "".join(tables))
     chosen.clear()
-    assert [finding.state for finding in check_cameras(file)] == ["ok", "ok"]
+    assert [finding.state for finding in check_cameras(load_config(file, {}))] == ["ok", "ok"]
     assert chosen[-2:] == [(None, "high", "crowds"), (None, "recall", "crowds")]

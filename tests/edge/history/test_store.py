@@ -21,6 +21,7 @@ from maskedge.history.query import HistoryRequest, read_events, read_history
 from maskedge.history.records import Count, Series, StoredEvent
 from maskedge.history.schema import VERSION, open_writer, pack, unpack
 from maskedge.history.store import Store, release_store, share_store
+from maskedge.sinks.history import HistoryConfig, HistorySink
 
 NOON = 1_780_000_000 // 86400 * 86400 + 43200.0
 MASK = Series("door", label="with_mask")
@@ -336,6 +337,19 @@ def test_a_lock_of_another_process_delays_the_counts(path: Path, store: Store) -
     assert len(rows(path, NOON, NOON + 60)) == 1
 
 
+def test_a_failure_that_is_over_at_the_end_is_not_reported_then(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "_LOCK_SECONDS", 0.01)
+    store = Store(path, flush_seconds=0.5)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    fill(store, NOON)
+    until(lambda: store.error)
+    other.execute("COMMIT")
+    other.close()
+    store.close()
+    assert len(rows(path, NOON, NOON + 60)) == 1
+
+
 def test_two_processes_add_to_the_same_minute(path: Path, store: Store) -> None:
     other = Store(path, flush_seconds=0.05)
     for _ in range(5):
@@ -344,6 +358,23 @@ def test_two_processes_add_to_the_same_minute(path: Path, store: Store) -> None:
         time.sleep(0.06)
     other.close()
     until(lambda: rows(path, NOON, NOON + 60)[0]["people"] == {"with_mask": 10})
+
+
+def test_another_program_that_closes_the_file_takes_no_counts_of_the_run(path: Path, store: Store) -> None:
+    link = path.with_name("link")
+    link.symlink_to(path)
+    fill(store, NOON)
+    until(lambda: store.written)
+    # What a run does while its writer is open: it answers a page, and starts another camera.
+    for name in (path, link):
+        assert len(rows(name, NOON, NOON + 120)) == 1
+        HistorySink.check(HistoryConfig(str(name)))
+    looks = "import sqlite3, sys; base = sqlite3.connect(sys.argv[1]); base.execute('SELECT * FROM quarter'); base.close()"
+    subprocess.run([sys.executable, "-c", looks, path], check=True)
+    assert path.with_name(f"{path.name}-wal").exists(), "the log of the open writer is kept"
+    fill(store, NOON + 60)
+    until(lambda: store.written >= 4)
+    assert [len(rows(name, NOON, NOON + 120)) for name in (path, link)] == [2, 2]
 
 
 def test_cameras_of_a_process_share_one_store_of_a_file(path: Path) -> None:

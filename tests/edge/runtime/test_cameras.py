@@ -161,6 +161,29 @@ def test_a_reload_that_leaves_no_camera_running_changes_nothing(tmp_path: Path) 
         assert outcomes.get(timeout=60) == (True, "added hall")
 
 
+def test_a_change_that_is_taken_back_before_the_camera_has_applied_it_is_not_in_effect(tmp_path: Path) -> None:
+    strict, loose = (f'name = "door"\n{LIVE_DEMO}[camera.privacy]\nanonymize = {value}' for value in ("true", "false"))
+    stop = StopRequest()
+    outcomes: queue.Queue[tuple[bool, str]] = queue.Queue()
+    with running(load(tmp_path, strict), stop) as cameras:
+        context, goes_on, applied = cameras.contexts["door"], threading.Event(), threading.Event()
+        reload = context.reload
+
+        def reload_late() -> None:
+            assert goes_on.wait(30)
+            reload()
+            applied.set()
+
+        context.reload = reload_late
+        for table in (loose, strict):
+            load(tmp_path, table)
+            stop.ask_reload(lambda done, sentence: outcomes.put((done, sentence)))
+            assert outcomes.get(timeout=60)[0]
+        goes_on.set()
+        assert applied.wait(30)
+        assert context.anonymize
+
+
 @pytest.mark.parametrize(
     ("error", "remedy"),
     [

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from helpers.brokers import Listener, Mosquitto, wait_for
+from helpers.brokers import Listener, Mosquitto, free_port, wait_for
 from maskedge.config import EdgeConfig, load_config
 from maskedge.results import FrameResult
 from maskedge.runtime.build import build_run, open_detector
@@ -24,6 +24,7 @@ from maskedge.sinks.mqtt.homeassistant import Device, discovery
 from maskedge.sinks.mqtt.sink import MqttConfig, MqttSink, reachable_page
 from maskedge.sources import DemoSource, VideoFileSource, demo
 from maskedge.sources.base import stamp
+from maskedge.types import Image
 
 CLIP = "clips/four_people_putting_masks_on.mp4"
 ALWAYS = {"door/availability", "door/state"}
@@ -271,3 +272,25 @@ def test_pictures_go_out_where_they_are_allowed_and_as_they_may_leave(tmp_path: 
     assert cv2.absdiff(picture, cv2.resize(answer.plain, (640, 480))).mean() < 3, "hidden"
     assert "door/picture" not in retained(broker, 2), "the broker keeps none"
     listener.close()
+
+
+def test_a_picture_that_a_reload_discards_is_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = MqttConfig(url=f"mqtt://127.0.0.1:{free_port()}", topic="door", spool=tmp_path, picture=True)
+    sink = MqttSink(config, source="0", snapshot=dict)
+
+    class Slow(FrameResult):
+        @property
+        def picture(self) -> Image:
+            sink.forget_pictures()  # the loop reloads while this picture is drawn
+            return super().picture
+
+    sent: list[str] = []
+    monkeypatch.setattr(sink._link, "publish_value", lambda topic, payload, *, retain: sent.append(topic))
+    for kind, expected in ((FrameResult, True), (Slow, False)):
+        sent.clear()
+        sink._state_due = sink._statistics_due = 0.0
+        sink.write(kind(stamp(demo.draw(0), 0, "0"), [], {}))
+        sink._on_tick()
+        assert "door/statistics" in sent
+        assert ("door/picture" in sent) == expected
+    sink.close()

@@ -410,6 +410,27 @@ def test_spool_is_bounded_and_one_run_has_it(tmp_path: Path) -> None:
     spool.close()
 
 
+def test_a_spool_that_is_removed_during_a_run_is_written_again(tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    spool = Spool(folder, 10_000)
+    spool.add([{"a": 1}])
+    shutil.rmtree(folder)
+    spool.add([{"a": 2}])
+    spool.close()
+    again = Spool(folder, 10_000)
+    assert [message.number for message in again.after(0, 9)] == [1, 2]
+    assert again.identity == spool.identity
+    again.remove([1])
+    shutil.rmtree(folder)
+    again.close()
+    last = Spool(folder, 10_000)
+    assert [message.number for message in last.after(0, 9)] == [2], "also if nothing is added any more"
+    shutil.rmtree(folder)
+    folder.write_text("in the way")
+    with pytest.raises(OutputError, match="a file is in the way"):
+        last.close()
+
+
 def test_damaged_spool(tmp_path: Path) -> None:
     (tmp_path / "spool.sqlite3").write_bytes(b"no data base at all" * 1000)
     with pytest.raises(OutputError, match="is damaged"):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -14,6 +16,7 @@ from maskedge.sinks.base import CAMERAS, Sink, SinkContext
 from maskedge.sinks.output_settings import OutputConfig
 from maskedge.sinks.web.config import WebConfig
 from maskedge.sinks.web.output import WebOutput
+from maskedge.sinks.web.site import WebSite
 from maskedge.sinks.window import WindowSink
 from maskedge.sources import DemoSource
 
@@ -50,6 +53,24 @@ def test_cameras_that_open_at_the_same_time_share_one_server(source: DemoSource)
         for sink in sinks:
             sink.close()
         shared["web"].close()
+
+
+def test_cameras_that_end_at_the_same_time_all_leave_the_page(source: DemoSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = WebSite(WebConfig(serve="127.0.0.1:0"))
+    site.start()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(len(NAMES)) as pool:
+            for _ in range(300):
+                pages = [SimpleNamespace(camera=name) for name in NAMES]
+                monkeypatch.setattr(site, "_cameras", {page.camera: page for page in pages})
+                together = threading.Barrier(len(NAMES))
+                list(pool.map(lambda page, together=together: (together.wait(10), site.detach(page)), pages))  # type: ignore[misc]
+                assert site._cameras == {}
+    finally:
+        sys.setswitchinterval(interval)
+        site.close()
 
 
 def test_cameras_that_open_at_the_same_time_try_the_display_once(source: DemoSource, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -203,6 +203,9 @@ def test_metrics_are_read_by_prometheus_own_parser(page: Run) -> None:
     zone = families["maskedge_zone_faces"].samples[0].labels
     assert zone == {"zone": "door", "label": "with_mask"}
     assert sum(sample.value for sample in families["maskedge_source_state"].samples) == 1
+    assert "maskedge_rate_limit_frames_per_second" not in families
+    page.state.set_rate_limits({"rate_limit_fps": 5.0})
+    until(lambda: b"\nmaskedge_rate_limit_frames_per_second 5.0\n" in page.get("/metrics")[2])
 
 
 def test_metrics_pass_promtool(page: Run) -> None:

@@ -36,6 +36,7 @@ def refusal(uri: str, error: type[MaskedgeError]) -> str:
         ("rtsp://me:geheim", "the host of the address rtsp://me:*** cannot be read"),
         ("rtsp://me:ge heim@[::1", "the host of the address rtsp://***@[::1 cannot be read"),
         ("rtsp://me:geheim%40127.0.0.1:1/x", "the host of the address rtsp://***%40127.0.0.1:1/x cannot be read"),
+        ("http://[::g]:80/x", "the host of the address http://[::g]:80/x cannot be read"),
         ("rtsp://::1/x", "an IPv6 address in brackets ([::1])"),
         (
             "rtsp:/me:geheim@127.0.0.1:1/x",

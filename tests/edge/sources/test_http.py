@@ -15,14 +15,15 @@ import cv2
 import numpy as np
 import pytest
 
-from helpers.streams import DAMAGED, GOOD, HttpCamera, black_hole, serve_bytes, until
+from helpers.streams import CHALLENGES, DAMAGED, GOOD, HttpCamera, black_hole, serve_bytes, serve_folder, until, write_video
 from maskedge import SourceError, UsageError, open_source
 from maskedge.sources import LiveSource, SourceConfig, demo
 from maskedge.sources.http.jpeg_splitter import JpegScanner
 
 FAST = {"stall_timeout": 2.0, "open_timeout": 3.0, "max_retries": 0}
 """Short timeouts for tests."""
-ODD_PASSWORD = "admin:p@ss#w/rd:1@"  # noqa: S105
+ODD_PASSWORD = "admin:p@ss#w/rd:1ä@"  # noqa: S105
+ENCODED_PASSWORD = "admin:p%40ss%23w%2Frd%3A1%C3%A4@"  # noqa: S105
 
 
 @pytest.fixture(scope="module")
@@ -102,17 +103,30 @@ def test_an_answer_that_is_no_stream_is_named(camera: HttpCamera, path: str, sen
     assert sentence in refusal(camera.address(path), stall_timeout=1.0, open_timeout=1.5)
 
 
-@pytest.mark.parametrize("kind", ["basic", "digest"])
+@pytest.mark.parametrize("kind", CHALLENGES)
 def test_name_and_password(camera: HttpCamera, kind: str) -> None:
-    for user in (ODD_PASSWORD, "admin:p%40ss%23w%2Frd%3A1@"):
+    for user in (ODD_PASSWORD, ENCODED_PASSWORD):
         source = live(camera.address(kind, user))
         assert next(source.frames()).image.shape == (240, 320, 3)
         assert source.name == camera.address(kind, "***@")
         source.close()
+    before = len(camera.visits)
     sentence = refusal(camera.address(kind, "admin:geheim@"))
+    sent = [headers["Authorization"] for _, headers in camera.visits[before:] if "Authorization" in headers]
+    assert len(sent) == 1, "many cameras lock the account after some wrong passwords"
+    assert sent[0].startswith(kind[:5].title()), "Digest does not reveal the password, as Basic does"
+    assert "asks for a name and a password" in refusal(camera.address(kind))
     assert "rejects the name and password" in sentence
     assert "%40" in sentence
     assert "geheim" not in sentence
+
+
+def test_authentication_that_is_not_supported_or_never_ends() -> None:
+    digest = 'Digest realm="a", nonce="b", stale=true'
+    for challenge, sentence in (("NTLM", "an unsupported kind of authentication"), (digest, "rejects the name and password")):
+        head = f"HTTP/1.0 401 Unauthorized\r\nWWW-Authenticate: {challenge}\r\nContent-Length: 0\r\n\r\n"
+        with serve_bytes(head.encode(), 0.01) as port:
+            assert sentence in refusal(f"http://admin:geheim@127.0.0.1:{port}/")
 
 
 def test_a_password_goes_to_no_other_machine() -> None:
@@ -132,6 +146,53 @@ def test_a_single_picture_is_asked_for_again_and_again(camera: HttpCamera, path:
     assert len({frame.image.tobytes() for frame in frames}) == 5
     assert "requested 20 times per second" in source.warnings[0]
     assert source.reconnects == 0
+
+
+def test_a_torn_picture_between_others_is_skipped_and_counted(camera: HttpCamera) -> None:
+    source = live(camera.address("snapshot torn"), fps=50.0, wait=True, max_retries=5, backoff_min=0.01)
+    assert len(list(islice(source.frames(), 9))) == 9
+    source.close()
+    assert source.skipped >= 3
+    assert source.reconnects == 0
+
+
+def test_frames_of_a_playlist_are_spread_over_the_time_of_their_segments(tmp_path: Path) -> None:
+    """All frames of a segment arrive at once."""
+    clip = write_video(tmp_path / "clip.mp4", 100)
+    command = ["ffmpeg", "-v", "error", "-i", clip, "-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-pix_fmt", "yuv420p"]
+    try:
+        subprocess.run(
+            [*command, "-f", "hls", "-hls_time", "1", "-hls_flags", "omit_endlist", tmp_path / "live.m3u8"], check=True, timeout=60
+        )
+    except FileNotFoundError:
+        pytest.skip("ffmpeg is not installed")
+    with serve_folder(tmp_path) as port:
+        source = live(f"http://127.0.0.1:{port}/live.m3u8")
+        first, *_, last = islice(source.frames(), 20)
+        source.close()
+    assert last.moment - first.moment > 0.6
+
+
+def test_a_stream_without_a_picture_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    failures: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", failures.append)
+    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "sine", "-t", "2", "-c:a", "mp2", "-f", "mpegts", "-"]
+    try:
+        sound = subprocess.run(command, check=True, capture_output=True).stdout
+    except FileNotFoundError:
+        pytest.skip("ffmpeg is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        visitors: list[socket.socket] = []
+
+        def send_sound() -> None:
+            visitors.append(server.accept()[0])
+            visitors[0].sendall(b"HTTP/1.0 200 OK\r\nContent-Type: video/mp2t\r\n\r\n" + sound)
+
+        threading.Thread(target=send_sound, daemon=True).start()
+        assert "the format of the stream is not supported" in refusal(f"http://127.0.0.1:{server.getsockname()[1]}/")
+        until(lambda: not any(thread.name.startswith("relay") for thread in threading.enumerate()), 10)
+        visitors[0].close()
+    assert not failures
 
 
 def test_a_picture_that_stays_the_same_is_no_camera(camera: HttpCamera) -> None:
@@ -305,7 +366,7 @@ def test_a_picture_of_absurd_size_is_damaged(pictures: list[bytes]) -> None:
 
 
 def test_a_password_in_a_redirect_is_not_part_of_the_host(camera: HttpCamera) -> None:
-    location = camera.address("basic", "admin:p%40ss%23w%2Frd%3A1@").encode()
+    location = camera.address("basic", ENCODED_PASSWORD).encode()
     with serve_bytes(b"HTTP/1.0 302 Found\r\nContent-Length: 0\r\nLocation: " + location + b"\r\n\r\n", 0.05) as port:
         source = live(f"http://127.0.0.1:{port}/")
         assert next(source.frames()).image.shape == (240, 320, 3)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from helpers.streams import KINDS, Stream, black_hole, serve_bytes, write_video
+from helpers.streams import KINDS, Stream, black_hole, serve_bytes, serve_folder, write_video
 from maskedge import SourceError, open_source
 from maskedge.sources import LiveSource, SourceConfig, demo
 from maskedge.types import Frame
@@ -332,19 +332,8 @@ def test_stream_that_is_not_there() -> None:
 
 
 def test_video_behind_an_address_is_no_live_stream(clip: Path) -> None:
-    import functools
-    import http.server
-    import threading
-
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(clip.parent))
-    handler.log_message = lambda *_: None  # type: ignore[attr-defined]
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        with pytest.raises(SourceError, match="is a file of 100 frames, not a live stream: download it"):
-            open_source(f"http://127.0.0.1:{server.server_port}/clip.mp4")
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with (
+        serve_folder(clip.parent) as port,
+        pytest.raises(SourceError, match="is a file of 100 frames, not a live stream: download it"),
+    ):
+        open_source(f"http://127.0.0.1:{port}/clip.mp4")

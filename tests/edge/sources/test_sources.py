@@ -100,6 +100,12 @@ def test_what_cannot_be_opened_is_said(tmp_path: Path, make: object, sentence: s
     assert "\n" not in str(failure.value)
 
 
+@pytest.mark.parametrize("name", ["demo", "clip.mp4"])
+def test_a_camera_is_a_number_or_a_device(name: str) -> None:
+    with pytest.raises(SourceError, match=f"'{name}' is no camera: --camera takes a number or a device"):
+        open_source(SourceConfig(camera=name))
+
+
 def test_lone_unreadable_picture(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff rubbish")
     with pytest.raises(SourceError, match=r"a\.jpg"):

@@ -10,7 +10,7 @@ from maskedge.events import Event
 from maskedge.sinks.mqtt.spool import Spool
 from maskedge.sinks.web.config import WebConfig
 from maskedge.sinks.web.sink import WebSink
-from maskedge.support.text import to_json
+from maskedge.support.text import counted, to_json
 
 
 def test_what_is_no_number_is_null() -> None:
@@ -18,6 +18,10 @@ def test_what_is_no_number_is_null() -> None:
     assert json.loads(to_json(value)) == {"a": [1.5, None, [None, {"b": None}]], "c": "NaN", "d": None, "e": True, "f": 2}
     assert to_json({"ü": 1.25}) == '{"ü": 1.25}'
     assert to_json("ü", ensure_ascii=True) == '"\\u00fc"'
+
+
+def test_one_is_no_plural() -> None:
+    assert [counted(number, "epoch") for number in (0, 1, 2000)] == ["0 epochs", "1 epoch", "2,000 epochs"]
 
 
 def test_no_output_gives_nan(tmp_path: Path) -> None:

@@ -266,6 +266,7 @@ def wrong_rules() -> Iterator[tuple[str, str]]:
     yield 'name = "a"', "when is one of"
     yield 'name = "a"\nwhen = "noise"', "when is one of device_silent"
     yield 'name = "a"\nwhen = "share_below"', "has no threshold"
+    yield 'name = "a"\nwhen = "camera_lost"\nthreshold = 0.5', "has a threshold, but camera_lost has none: remove it"
     yield 'name = "a"\nwhen = "share_below"\nthreshold = 2', "takes a number from 0 to 1"
     yield 'name = "a"\nwhen = "share_below"\nthreshold = 0.5\nper = "street"', "per is one of site, group, fleet"
     yield 'name = "a"\nwhen = "device_silent"\nseconds = 0', "takes a number from 1"

@@ -62,16 +62,6 @@ class Api:
 
 
 @pytest.fixture(scope="session")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite database with all tables, to copy."""
-    path = tmp_path_factory.mktemp("fleet") / "empty.sqlite3"
-    engine = open_engine(f"sqlite:///{path}")
-    migrate(engine)
-    engine.dispose()
-    return path
-
-
-@pytest.fixture(scope="session")
 def shared_database(postgresql: PostgreSQL) -> str:
     """The URL of a PostgreSQL database with all tables, which each test empties first."""
     url = postgresql.create_database()

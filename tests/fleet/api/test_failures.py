@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text, update
 from sqlalchemy.orm import Session
 
-from helpers.fleet.data import NOON, add_device, create_tokens
+from helpers.fleet.data import NOON, add_device, camera_of, create_tokens
 from helpers.fleet.server import FleetServer
 from helpers.postgres import PostgreSQL
 from maskedge_fleet.database.engine import open_engine
 from maskedge_fleet.database.migrate import migrate
-from maskedge_fleet.database.tables import Device
+from maskedge_fleet.database.tables import Device, Statistics
 
 from .conftest import Api, sqlite_url
 
@@ -153,11 +155,24 @@ def engine_and_log(
 
 
 def test_the_metrics_count_devices_alerts_and_rejects(api: Api) -> None:
+    viewer = {"Authorization": f"Bearer {api.tokens['viewer']}"}
+    first = api.client.get("/metrics", headers=viewer).text
+    age = re.search(r"(?m)^maskedge_fleet_newest_message_age_seconds (\S+)$", first)
+    assert age is not None, "a rule can warn of a broker that has delivered nothing since the start"
+    assert 0 <= float(age[1]) < 3600
+    assert "maskedge_fleet_ingest_lag_seconds" not in first
+    now = datetime.now(timezone.utc)
     with api.session() as session:
         add_device(session, "door")
         add_device(session, "gate", online=False)
+        # The clock of the gate is hours ahead. More of its messages than are measured have come.
+        sent = [("door", now - timedelta(seconds=60)), *(("gate", now + timedelta(hours=3, seconds=n)) for n in range(120))]
+        for number, (name, at) in enumerate(sent):
+            message = {"camera_id": camera_of(session, name).id, "message_id": str(number), "content": {}}
+            session.add(Statistics(time=at, received=now, **message))
         session.commit()
-    content = api.client.get("/metrics", headers={"Authorization": f"Bearer {api.tokens['viewer']}"}).text
+    content = api.client.get("/metrics", headers=viewer).text
+    assert "maskedge_fleet_ingest_lag_seconds 60.0" in content
     assert 'maskedge_fleet_devices{state="online"} 1.0' in content
     assert 'maskedge_fleet_devices{state="offline"} 1.0' in content
     assert 'maskedge_fleet_alerts{acknowledged="no"} 0.0' in content

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+from sqlalchemy import insert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
 from maskedge_fleet.database.engine import open_engine
+from maskedge_fleet.database.migrate import migrate, unreachable
 from maskedge_fleet.database.rounds import only_one
+from maskedge_fleet.database.tables import Site
 
 
 def test_one_of_two_programs_has_the_round_and_no_other_user_can_hold_it(tmp_path: Path) -> None:
@@ -18,3 +25,14 @@ def test_one_of_two_programs_has_the_round_and_no_other_user_can_hold_it(tmp_pat
         assert lock.stat().st_mode & 0o777 == 0o600
     with only_one(second, "rollup") as other:
         assert other
+
+
+def test_a_conflict_with_another_program_is_not_a_database_that_is_away(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'fleet.sqlite3'}")
+    migrate(engine)
+    with pytest.raises(IntegrityError) as conflict, Session(engine) as session:
+        session.execute(insert(Site).values([{"name": "Shop"}, {"name": "Shop"}]))
+    assert str(unreachable(engine, conflict.value)) == (
+        "another program has changed or deleted the same rows in this moment: try again."
+    )
+    engine.dispose()

@@ -75,6 +75,10 @@ def test_promtool_accepts_rules_and_configuration(tmp_path: Path) -> None:
     if promtool is None:
         pytest.skip("prometheus is not installed (promtool)")
     subprocess.run([promtool, "check", "rules", *map(str, RULES)], check=True, capture_output=True)
+    done = subprocess.run(
+        [promtool, "test", "rules", Path(__file__).with_name("rules.test.yml")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
     content: dict[str, Any] = load(DEPLOY / "prometheus" / "prometheus.yml")
     for job in content["scrape_configs"]:
         # promtool looks for the files of the tokens.

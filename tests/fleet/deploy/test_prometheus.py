@@ -61,9 +61,8 @@ class _Pi(BaseHTTPRequestHandler):
     """The metrics of a device with sensors, which the machine of the test may lack."""
 
     def do_GET(self) -> None:
-        facts = Facts(
-            {"health": {"temperature_c": 51.0, "throttled": False, "frequency_mhz": 1500.0, "memory_mb": 100.0, "load": 0.4}}
-        )
+        health = {"temperature_c": 51.0, "throttled": False, "frequency_mhz": 1500.0, "memory_mb": 100.0, "load": 0.4}
+        facts = Facts({"health": {**health, "rate_limit_fps": 10.0}})
         content, _ = Exposition(lambda: {"": facts}).write()
         self.send_response(200)
         self.send_header("Content-Type", CONTENT_TYPE)

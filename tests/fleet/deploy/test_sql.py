@@ -22,7 +22,7 @@ from maskedge_fleet.upkeep.rollup import roll_up
 pytestmark = pytest.mark.slow
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 SITES = ["site 01", "site 02"]
-# What a few seconds of simulation do not bring: a roll-out, and two devices of one name.
+# What a few seconds of simulation do not bring: a roll-out, two devices of one name, and health that is no number.
 MORE = (
     "INSERT INTO model (sha256, name, kind, release, size, signature, card, content, created, created_by) "
     "VALUES ('00', 'edgenet.onnx', 'classifier', 2, 1, '{}', '{}', 'x', now(), '')",
@@ -31,6 +31,7 @@ MORE = (
     "INSERT INTO rollout_device (rollout_id, device_id, stage, state, before, baseline, sentence, changed) "
     "SELECT rollout.id, device.id, 0, 'active', '', '{}', '', now() FROM rollout, device",
     "UPDATE device SET duplicate_seen = now() WHERE id = (SELECT min(id) FROM device)",
+    """UPDATE device SET health = '{"temperature_c": "warm"}' WHERE id = (SELECT max(id) FROM device)""",
 )
 
 
@@ -76,6 +77,16 @@ def test_a_query_answers_with_rows(connection: psycopg.Connection[tuple[object, 
     rows = found.fetchall()
     assert rows
     assert any(value is not None for value in rows[0])
+
+
+def test_a_lost_camera_of_a_device_that_is_off_is_no_alert(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    lost = next(query.text for query in alerting() if query.name == "Cameras are lost")
+    with connection.transaction(force_rollback=True):
+        connection.execute("RESET ROLE")
+        connection.execute("UPDATE camera SET state = 'lost', since = now() - interval '1 hour'")
+        for online, found in (("false", (0,)), ("true", connection.execute("SELECT count(*) FROM camera").fetchone())):
+            connection.execute(f"UPDATE device SET online = {online}".encode())  # noqa: S608  (constants)
+            assert connection.execute(lost.encode()).fetchone() == found
 
 
 @pytest.mark.parametrize("column", ["token.hash", "command.token", "model.content"])

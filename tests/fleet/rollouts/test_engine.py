@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, create_engine, delete, event
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from helpers.fleet.commands import NEW, OLD, add_devices, change_device, commands_of
+from helpers.fleet.races import meanwhile
 from maskedge.errors import UsageError
+from maskedge_fleet.database.tables import Device
 from maskedge_fleet.rollouts.control import RolloutConflictError, halt_rollout, pause_rollout, resume_rollout, roll_back
 
-if TYPE_CHECKING:
-    from .conftest import Fleet
+from .conftest import Fleet
 
 CANARY = {"devices": ["a"], "wait_s": 60}
 ALL = {"percent": 100, "wait_s": 60}
@@ -331,6 +334,44 @@ def test_only_one_roll_out_of_a_kind_runs(fleet: Fleet) -> None:
     with pytest.raises(UsageError, match="there is no roll-out 99"):
         fleet.number = 99
         act(fleet, "pause")
+
+
+def test_roll_outs_of_two_models_of_a_kind_that_start_in_the_same_moment_wait_for_each_other(fleet: Fleet) -> None:
+    add_devices(fleet.engine, "a")
+    first = fleet.start(ALL)
+    act(fleet, "halt")
+    impatient = create_engine(fleet.engine.url)
+    event.listen(impatient, "connect", _give_up_soon)
+    second = Fleet(impatient, fleet.rollouts._signer)
+
+    def start_another(_: Session) -> None:
+        with pytest.raises(OperationalError):
+            second.start(ALL, digest="e" * 64, release=4)
+
+    with meanwhile(fleet.engine, "SELECT rollout.id", start_another):
+        fleet.start(ALL, digest="d" * 64, release=3)
+    fleet.number = first
+    with pytest.raises(RolloutConflictError, match="a later roll-out"):
+        act(fleet, "resume")
+    impatient.dispose()
+
+
+def _give_up_soon(connection: Any, _: object) -> None:
+    is_sqlite = isinstance(connection, sqlite3.Connection)
+    connection.execute("PRAGMA busy_timeout = 50" if is_sqlite else "SET lock_timeout = 50")
+    if not is_sqlite:
+        connection.commit()
+
+
+def test_a_device_that_is_deleted_during_a_round_does_not_end_it(fleet: Fleet) -> None:
+    add_devices(fleet.engine, "a", "b")
+    fleet.start(ALL)
+    fleet.run()
+    fleet.answer("a")
+    removal = delete(Device).where(Device.name == "a")
+    with meanwhile(fleet.engine, "UPDATE rollout_device", lambda session: session.execute(removal)):
+        fleet.run()
+    assert (fleet.rollout().state, fleet.states()) == ("running", {"b": "sent"})
 
 
 def test_scopes_choose_devices(fleet: Fleet) -> None:

@@ -15,6 +15,7 @@ from maskedge.errors import ModelError, UsageError
 from maskedge.modelfile.contract import MODELS
 from maskedge.modelfile.signature import sign_model
 from maskedge_fleet.database.tables import Model
+from maskedge_fleet.rollouts import models
 from maskedge_fleet.rollouts.models import add_model, find_model, model_keys, read_signature_text
 
 KEY = Ed25519PrivateKey.generate()
@@ -51,6 +52,26 @@ def test_the_release_must_rise(engine: Engine) -> None:
             add(engine, OTHER, release=release)
     add(engine, OTHER, release=6)
     assert count(engine) == 2
+
+
+@pytest.mark.parametrize("content", [CONTENT, OTHER])
+def test_a_model_that_is_stored_during_the_self_test_of_another_counts(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    try_model = models._try_model
+
+    def store_another(*given: Any) -> Any:
+        monkeypatch.setattr(models, "_try_model", try_model)
+        add(engine, content)
+        return try_model(*given)
+
+    monkeypatch.setattr(models, "_try_model", store_another)
+    if content == CONTENT:
+        assert add(engine)
+    else:
+        with pytest.raises(ModelError, match="has the release 2, and the newest classifier has 2"):
+            add(engine)
+    assert count(engine) == 1
 
 
 def test_a_model_without_a_valid_signature_of_a_trusted_key_is_refused(engine: Engine) -> None:

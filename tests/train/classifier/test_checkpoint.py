@@ -31,6 +31,13 @@ def test_pickle_bomb_is_refused_unexecuted(tmp_path: Path) -> None:
     assert not (tmp_path / "crater").exists()
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_forbidden_checkpoint_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / "secret.ckpt").touch(0)
+    with pytest.raises(ModelError, match=r"secret\.ckpt cannot be read \(Permission denied\)"):
+        load_classifier(tmp_path / "secret.ckpt")
+
+
 def test_other_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.ckpt"
     with pytest.raises(ModelError, match="there is no checkpoint"):

@@ -52,7 +52,7 @@ def test_a_folder_alone_is_enough_to_train(command, faces_folder: Path, tmp_path
     assert done.returncode == 0, done.stderr
     assert "faces: 96 pictures" in done.stdout
     assert "boxes: located by the bundled models" in done.stdout
-    assert "at most 1 epochs of 128 crops" in done.stdout
+    assert "at most 1 epoch of 128 crops" in done.stdout
     report = json.loads((tmp_path / "own" / "report.json").read_text())
     assert report["recipe"]["learning_rate"] == 1e-3
     assert "init" in report["recipe"]

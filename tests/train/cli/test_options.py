@@ -58,6 +58,19 @@ def test_test_scenes_must_state_the_convention_of_the_model(two_files: tuple[Pat
         load_test_sets([two_files[0]], [], ("with_mask", "without_mask"), True, "forehead")
 
 
+def test_test_scenes_of_one_name_are_several_sets(two_files: tuple[Path, Path], tmp_path: Path) -> None:
+    rows = [(image, face) for image, faces in read_boxes(two_files[0]).items() for face in faces][:3]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "boxes").symlink_to(tmp_path / "boxes")
+    own, same = tmp_path / "c.csv", tmp_path / "other" / "c.csv"
+    for path in (own, same):
+        write_boxes(path, rows)
+    faces = ("with_mask", "without_mask", "incorrect_mask")
+    assert set(load_test_sets([own, same], (), faces, True)) == {f"scenes {own}", f"scenes {same}"}
+    assert set(load_test_sets([same], (), faces, True, taken=["scenes c"])) == {f"scenes {same}"}
+    assert set(load_test_sets([same], (), faces, True)) == {"scenes c"}
+
+
 def test_corrected_labels_must_fit_the_data(faces_folder: Path, tmp_path: Path) -> None:
     dataset = load(faces_folder, None, (), ())
     path = tmp_path / "labels.csv"
@@ -93,3 +106,10 @@ def test_a_seed_that_no_library_takes_is_refused(invoke, faces_folder: Path, tmp
     done = invoke("edge-train", command, "--data", faces_folder, *out, "--seed", seed)
     assert done.returncode == 2
     assert f"{seed} is not in the range 0<=x<=4294967295" in done.stderr
+
+
+def test_an_averaged_checkpoint_is_not_overwritten(invoke, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "best.ckpt").write_text("days of work")
+    own = ["--average", f"{tmp_path / 'best.ckpt'}=0.5", "--out", tmp_path, "--overwrite"]
+    done = invoke("edge-train", "classifier", "--data", faces_folder, *own)
+    assert (done.returncode, "is a file of --average, which would be overwritten" in done.stderr) == (2, True)

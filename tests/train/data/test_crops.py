@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from maskedge.modelfile.crop import crop_faces
 from maskedge.support.pictures import read_picture
 from maskedge_train.classifier.augment import Compression, Jitter, Reframe, training_augmentation
 from maskedge_train.data.crops import CONTEXT, PATCH, REAL, Crops, cached_crops, cut_crops
-from maskedge_train.data.dataset import DataSet, load_dataset
+from maskedge_train.data.dataset import LABELS, DataSet, load_dataset
 from maskedge_train.data.negatives import FAR_IOU, detected_faces, face_pieces, random_windows, square
 from maskedge_train.data.occlusions import OCCLUSIONS, paint_occlusion
 from maskedge_train.shared.box_file import BoxFile
@@ -61,12 +62,23 @@ def test_every_label_has_crops_of_its_kinds(crops: Crops) -> None:
 def test_relabelled_crops_lose_their_occlusions(crops: Crops) -> None:
     name = crops.names[crops.origins == "mask"][0]
     painted = ~np.isin(crops.origins, REAL)
-    right = crops.relabelled({name: "incorrect_mask"})
-    assert set(right.labels[right.names == name].tolist()) == {"incorrect_mask"}
-    assert len(right.labels) == len(crops.labels) - (painted & (crops.names == name)).sum()
-    others = crops.names != name
-    assert (right.labels[right.names != name] == crops.labels[others]).all()
-    assert (right.exact[right.names != name] == crops.exact[others]).all()
+    own, faces = crops.names == name, crops.labels != "not_a_face"
+    assert (own & ~faces).any()
+    right = crops.relabelled({name: "incorrect_mask"}, LABELS)
+    assert set(right.labels[own & faces & ~painted].tolist()) == {"incorrect_mask"}
+    assert set(right.labels[own & ~faces].tolist()) == {"not_a_face"}  # a window is no face, whatever the face shows
+    assert (right.where("train") == np.flatnonzero(~(own & painted))).all()
+    assert (right.labels[~own] == crops.labels[~own]).all()
+    assert right.patches is crops.patches  # no second copy of gigabytes
+    unknown = crops.relabelled({name: "incorrect_mask"}, LABELS[:2])
+    assert (unknown.where("train") == np.flatnonzero(~(own & faces))).all()
+
+
+def test_distrusted_labels_are_in_no_part(crops: Crops) -> None:
+    name = crops.names[crops.labels == "with_mask"][0]
+    rest = crops.without("with_mask", re.compile(f"^{re.escape(Path(name).name)}$"))
+    assert (rest.where("train") == np.flatnonzero((crops.names != name) | (crops.labels != "with_mask"))).all()
+    assert rest.patches is crops.patches
 
 
 def test_a_face_that_nobody_labelled_is_taught_as_nothing(scenes: DataSet, crops: Crops) -> None:

@@ -147,7 +147,10 @@ def test_a_set_of_pictures_is_made(invoke, image: np.ndarray, tmp_path: Path) ->
     before = (out / "boxes.csv").read_bytes()
     assert invoke(*order, "--overwrite").returncode == 0
     assert (out / "boxes.csv").read_bytes() == before
-    inside = invoke(*order[:3], "--scenes", out / "boxes.csv", "--out", out, "--overwrite")
+    lost = invoke(*order[:3], "--scenes", out / "boxes.csv", "--out", out, "--overwrite")
+    assert (lost.returncode, "is a file of --scenes, which would be overwritten" in lost.stderr) == (2, True)
+    (out / "copy.csv").write_bytes(before)
+    inside = invoke(*order[:3], "--scenes", out / "copy.csv", "--out", out, "--overwrite")
     assert (inside.returncode, "give another --out" in inside.stderr) == (2, True)
     far = write_landmarks(tmp_path / "far.npz", names, [(10.0, 10.0, 60.0, 80.0)] * len(names))
     done = invoke("edge-train", "synthesise", far, *order[3:5], "--out", out, "--overwrite")

@@ -11,6 +11,8 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from maskedge.support.text import counted
+
 from .metrics import probabilities
 
 TEMPERATURES = (0.25, 8.0)
@@ -63,12 +65,14 @@ class Calibration:
         if self.fitted and self.kept:
             return (
                 f"Temperature {self.temperature:g}, the lowest allowed here, and unsure below {self.unsure_below:g}, fitted to "
-                f"{self.faces:,} faces."
+                f"{counted(self.faces, 'face')}."
             )
         if self.fitted:
-            return f"Temperature {self.temperature:g} and unsure below {self.unsure_below:g}, fitted to {self.faces:,} faces."
+            return (
+                f"Temperature {self.temperature:g} and unsure below {self.unsure_below:g}, fitted to {counted(self.faces, 'face')}."
+            )
         return (
-            f"Not calibrated: {self.faces} faces in the validation part, {MIN_FACES} are needed; the temperature stays "
+            f"Not calibrated: {counted(self.faces, 'face')} in the validation part, {MIN_FACES} are needed; the temperature stays "
             f"{self.temperature:g} and no result is marked unsure. Give more pictures."
         )
 

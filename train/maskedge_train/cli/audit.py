@@ -71,11 +71,11 @@ def _echo(line: str) -> None:
 
 
 def _print(found: Audit) -> None:
-    from maskedge.support.text import displayable
+    from maskedge.support.text import counted, displayable
 
     counts = found.counts()
     width = max(len(displayable(label)) for label in counts)
-    _echo(f"{displayable(found.listing.folder)}: {len(found.pictures):,} pictures, {len(counts)} labels\n")
+    _echo(f"{displayable(found.listing.folder)}: {counted(len(found.pictures), 'picture')}, {counted(len(counts), 'label')}\n")
     _echo(f"{'Label':{width}}  {'Files':>7}  Readable")
     for label, (files, read) in counts.items():
         _echo(f"{displayable(label):{width}}  {files:7,}  {read:8,}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import click
 
 from maskedge.cli.common import Command, require_extra, silence_libraries
 from maskedge.cli.output_options import overwrite_option
+from maskedge.support.text import counted
 
 from .options import (
     SEED,
@@ -78,12 +80,13 @@ def cascade(
     line = _Line(quiet)
     report = train_cascade(dataset.pictures, CascadeRecipe(**options), out, resume=resume, progress=line)
     line.end()
-    click.echo(f"{len(report['stages'])} stages, {report['features']} features, {report['seconds']:.0f} s")
+    click.echo(f"{counted(len(report['stages']), 'stage')}, {counted(report['features'], 'feature')}, {report['seconds']:.0f} s")
     click.echo("Held-out pictures: stages, longest side of the scan, masked and unmasked faces found, detections per picture")
     for row in report["held_out"]:
         found = "  ".join("-" if row[key] is None else f"{row[key]:.3f}" for key in ("masked_found", "unmasked_found"))
         click.echo(f"  {row['stages']:3}  {row['side']:4}  {found}  {row['candidates']:.1f}")
-    click.echo(f"Wrote {out / 'cascade.xml'} and {out / 'report.json'}. Next: edge-run --camera 0 --cascade {out / 'cascade.xml'}")
+    command = ["edge-run", "--camera", "0", "--cascade", str(out / "cascade.xml")]
+    click.echo(f"Wrote {out / 'cascade.xml'} and {out / 'report.json'}. Next: {shlex.join(command)}")
 
 
 class _Line:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import click
 
 from maskedge.cli.common import Command, FloatRange, require_extra
 from maskedge.cli.output_options import overwrite_option
-from maskedge.support.text import displayable
+from maskedge.support.outputs import same_file
+from maskedge.support.text import counted, displayable
 from maskedge_train.shared.box_file import BoxFile
 
 from .options import (
@@ -240,7 +242,7 @@ def classifier(
         from maskedge_train.classifier.training import Recipe, check_label_counts, train_classifier
         from maskedge_train.classifier.warm_start import SEEN, check_start, find_seen_hashes, save_seen_hashes
         from maskedge_train.data import generated
-        from maskedge_train.data.crops import cached_crops
+        from maskedge_train.data.crops import UNUSED, cached_crops
         from maskedge_train.data.dataset import LABELS, labels_to_learn
         from maskedge_train.data.near_duplicates import people_pattern
         from maskedge_train.data.split import PARTS, Split, split_dataset
@@ -287,7 +289,8 @@ def classifier(
     pattern = people_pattern(people)
     comparison = _read_json(leakage) if leakage else None
     ctx.with_resource(lock_folder(out))
-    check_out(out, _OUTPUTS, resume=resume, overwrite=overwrite, start=init, teachers=teacher, data=data)
+    others = {"--teacher": teacher, "--average": [path for path, _ in average]}
+    check_out(out, _OUTPUTS, resume=resume, overwrite=overwrite, start=init, others=others, data=data)
     teachers, taught = load_teachers(teacher) if teacher else (None, ())
     if init and is_imagenet(init):
         check_start(init, net, LABELS)  # any labels do: report an unsuitable file before the data is read
@@ -323,8 +326,8 @@ def classifier(
     tested = sum(PARTS[part] == "test" for part in parts.tolist())
     if seen is not None and tested < _LEAST_TESTED * len(dataset.pictures):
         click.echo(
-            f"note: the test has {tested} pictures, because most of the others were used to train {', '.join(origins)}: a training "
-            "without these files (--init none) tests on more.",
+            f"note: the test has {counted(tested, 'picture')}, because most of the others were used to train "
+            f"{', '.join(origins)}: a training without these files (--init none) tests on more.",
             err=True,
         )
     if not resume:
@@ -332,10 +335,12 @@ def classifier(
     split.save(out / "split.json")
     learned = [picture.hashes[0] for picture, part in zip(dataset.pictures, parts.tolist(), strict=True) if PARTS[part] != "test"]
     save_seen_hashes(out / SEEN, np.array([*learned, *(seen if seen is not None else ())], np.uint64))
-    write_face_boxes(dataset, out / FACE_BOXES)
+    if data.face_boxes is None or not same_file(data.face_boxes.path, out / FACE_BOXES):  # an input is never replaced
+        write_face_boxes(dataset, out / FACE_BOXES)
     sizes = ", ".join(f"{part} {count}" for part, count in split.sizes().items())
     click.echo(
-        f"{len(dataset.pictures):,} pictures ({sizes}); {split.grouped:,} of them in {split.groups:,} groups of related pictures."
+        f"{counted(len(dataset.pictures), 'picture')} ({sizes}); {split.grouped:,} of them in "
+        f"{counted(split.groups, 'group')} of related pictures."
     )
     drawn = drawn if negatives == "auto" else 0
     with progress_bar(len(dataset.pictures) + len(generated.picture_names(drawn)), "Cutting faces", quiet) as step:
@@ -350,12 +355,19 @@ def classifier(
     crops = crops.with_labels(labels)
     for label, pattern_of_names in _distrusted(options["distrust"], labels):
         crops = crops.without(label, pattern_of_names)
-    check_label_counts(crops, labels)
     own = {source: crops.where("test", source) for source in ("faces", "scenes")}
     sets = {f"{source} test": crops.take(rows) for source, rows in own.items() if len(rows)}
     sets = {name: test.take(reliable_rows(test)) for name, test in sets.items()}
     if right:
-        crops = crops.relabelled(right).with_labels(labels)
+        if unknown := {label for label in right.values() if label not in labels}:
+            count = sum(label in unknown for label in right.values())
+            click.echo(
+                f"note: --relabel has {counted(count, 'picture')} with {', '.join(sorted(unknown))}, a label that the "
+                "data lacks: they are not used.",
+                err=True,
+            )
+        crops = crops.relabelled(right, labels)
+    check_label_counts(crops, labels)
     recipe = Recipe(
         net=net,
         samples=options["samples"],
@@ -389,7 +401,7 @@ def classifier(
         sets["faces test, relabelled"] = relabelled
     tests = [test_backgrounds] if test_backgrounds else []
     if test_scenes or tests:
-        sets |= load_test_sets(test_scenes, tests, labels, quiet, dataset.convention)
+        sets |= load_test_sets(test_scenes, tests, labels, quiet, dataset.convention, taken=sets)
     sets["validation"] = crops.take(crops.where("val"))
     notes = [] if trained.calibration.fitted else [str(trained.calibration)]
     notes += [standalone_notice(trained.checkpoint.name)] if not rejects_non_faces(labels) else []
@@ -408,20 +420,21 @@ def classifier(
             **begun,
         },
         "data": {**dataset.to_card(), "relabelled": len(right), "generated": len(generated.picture_names(drawn))},
-        "crops": {label: int((crops.labels == label).sum()) for label in labels},
+        "crops": {label: int(((crops.labels == label) & (crops.parts != UNUSED)).sum()) for label in labels},
         "split": split.to_card(),
         "calibration": trained.calibration.to_card(),
         "notes": notes,
     }
     report = report_checkpoint(trained.checkpoint, sets, out, facts=facts, history=trained.history, comparison=comparison)
     store_results(trained.checkpoint, report)
-    click.echo(f"{net}: {parameters:,} parameters, {len(trained.history)} epochs in {trained.seconds:.0f} s.")
+    click.echo(f"{net}: {parameters:,} parameters, {counted(len(trained.history), 'epoch')} in {trained.seconds:.0f} s.")
     print_evaluations(report)
     if trained.calibration.fitted:
         click.echo(str(trained.calibration))
     for note in notes:
         click.echo(f"note: {note[0].lower() + note[1:]}", err=True)
-    click.echo(f"Wrote {trained.checkpoint} and {out / 'report.html'}. Next: edge-export {trained.checkpoint} -o model.onnx")
+    command = shlex.join(["edge-export", str(trained.checkpoint), "-o", "model.onnx"])
+    click.echo(f"Wrote {trained.checkpoint} and {out / 'report.html'}. Next: {command}")
 
 
 def _plan(
@@ -442,7 +455,7 @@ def _plan(
     if teacher:
         start += f", taught by {', '.join(map(displayable, teacher))}"
     yield (
-        f"training: {options['net']} {start}, at most {options['epochs']} epochs of {options['samples']:,} crops; "
+        f"training: {options['net']} {start}, at most {counted(options['epochs'], 'epoch')} of {options['samples']:,} crops; "
         "the options of --help change each choice"
     )
 
@@ -490,6 +503,7 @@ def load_test_sets(
     labels: tuple[str, ...],
     quiet: bool,
     convention: str | None = None,
+    taken: Collection[str] = (),
 ) -> dict[str, Any]:
     """Cut the test crops of each file: labelled faces, and negatives if the network has the label.
 
@@ -499,6 +513,7 @@ def load_test_sets(
         labels: Labels of the network.
         quiet: Do not show progress.
         convention: Convention of the boxes that the network was trained with.
+        taken: Names that other sets have.
     """
     import numpy as np
 
@@ -507,8 +522,9 @@ def load_test_sets(
     from maskedge_train.data.dataset import load_dataset
 
     sets = {}
-    for given in scenes or (None,):
-        file = BoxFile(given) if isinstance(given, Path) else given
+    files = [BoxFile(given) if isinstance(given, Path) else given for given in scenes]
+    stems = [file.path.stem for file in files]
+    for file in files or (None,):
         dataset = load_dataset(
             scenes=[file] if file else [],
             backgrounds=backgrounds,
@@ -518,7 +534,10 @@ def load_test_sets(
         test_part = np.full(len(dataset.pictures), 2)
         with progress_bar(len(dataset.pictures), "Cutting test faces", quiet) as step:
             crops = cut_crops(dataset, test_part, negatives="not_a_face" in labels, painted=False, progress=step)
-        sets[f"scenes {file.path.stem}" if file else "backgrounds"] = crops.take(reliable_rows(crops)).with_labels(labels)
+        name = f"scenes {file.path.stem}" if file else "backgrounds"
+        if file and (name in taken or stems.count(file.path.stem) > 1):
+            name = f"scenes {displayable(file.path)}"  # files of one name are several sets
+        sets[name] = crops.take(reliable_rows(crops)).with_labels(labels)
     return sets
 
 
@@ -528,7 +547,8 @@ def print_evaluations(report: dict[str, Any]) -> None:
         macro = "" if part["macro_f1"] is None else f", macro F1 {part['macro_f1']:.4f}"
         error = part["calibration"]["ece_after"]
         click.echo(
-            f"{part['name']}: accuracy {part['accuracy']:.4f}{macro} on {part['pictures']:,} crops; calibration error {error:.4f}"
+            f"{part['name']}: accuracy {part['accuracy']:.4f}{macro} on {counted(part['pictures'], 'crop')}; "
+            f"calibration error {error:.4f}"
         )
         if "two_way" in part:
             click.echo(

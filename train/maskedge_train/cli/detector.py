@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import click
 from maskedge.cli.common import Command, FloatRange, require_extra
 from maskedge.cli.output_options import overwrite_option
 from maskedge.errors import UsageError
-from maskedge.support.text import displayable
+from maskedge.support.text import counted, displayable
 
 from .options import (
     DataOptions,
@@ -149,7 +150,7 @@ def detector(
         names = {"tile_batch": "batch_size"}
         recipe = replace(RECIPE, **{name: value for name, value in chosen.items() if is_given(ctx, names.get(name, name))})
         options["epochs"] = options["epochs"] if is_given(ctx, "epochs") else EPOCHS
-        click.echo(f"training: fine-tuning of {displayable(init)}, {options['epochs'] * recipe.batches:,} steps")
+        click.echo(f"training: fine-tuning of {displayable(init)}, {counted(options['epochs'] * recipe.batches, 'step')}")
         learn, measured = split_few(dataset.pictures)
     else:
         learn, measured, source = split_held_out(dataset.pictures, hold_out=hold_out, people=people_pattern(people))
@@ -203,13 +204,13 @@ def detector(
         before=start if fine_tune else None,
     )
     store_card(checkpoint, report)
-    click.echo(f"{report['parameters']:,} parameters, {len(history)} epochs in {report['train_seconds']:.0f} s")
+    click.echo(f"{report['parameters']:,} parameters, {counted(len(history), 'epoch')} in {report['train_seconds']:.0f} s")
     if fine_tune:
         _print_curve("Held-out pictures, before", report["before"]["curve"])
     _print_curve("Held-out pictures", report["curve"])
     if hold_out:
         _print_curve(f"Pictures of {hold_out.pattern}", report["held_out_source"]["curve"])
-    click.echo(f"Wrote {checkpoint} and {out / 'report.json'}. Next: edge-export {checkpoint} -o detector.onnx")
+    click.echo(f"Wrote {checkpoint} and {out / 'report.json'}. Next: edge-export {shlex.quote(str(checkpoint))} -o detector.onnx")
 
 
 def _in_convention_of(init: Path, dataset: DataSet) -> DataSet:

@@ -8,6 +8,7 @@ import click
 
 from maskedge.cli.common import Command, silence_libraries
 from maskedge.cli.output_options import OutputFile, overwrite_option
+from maskedge.support.text import counted
 
 from .options import progress_bar, quiet_option
 
@@ -47,4 +48,4 @@ def localise(data: Path, output: Path, overwrite: bool, model: Path | None, dete
     with progress_bar(count, "Locating faces", quiet) as step:
         found, missed = find(data, model, detector_model, step)
     write_stated_boxes(output, found, detector_convention(detector_model))
-    click.echo(f"Found a face in {len(found):,} of {len(found) + len(missed):,} pictures. Wrote {output}")
+    click.echo(f"Found a face in {len(found):,} of {counted(len(found) + len(missed), 'picture')}. Wrote {output}")

@@ -6,7 +6,7 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ import click
 from maskedge.cli.output_options import check_folder
 from maskedge.errors import UsageError
 from maskedge.support.outputs import Named, check_apart
-from maskedge.support.text import displayable
+from maskedge.support.text import counted, displayable
 from maskedge_train.shared.box_file import CONVENTIONS, BoxFile, parse_box_file
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def check_out(
     resume: bool,
     overwrite: bool,
     start: Path | None = None,
-    teachers: Sequence[Path] = (),
+    others: Mapping[str, Sequence[Path]] | None = None,
     data: DataOptions | None = None,
 ) -> None:
     """Check that an output folder does not hold another training, or the data.
@@ -232,7 +232,7 @@ def check_out(
         resume: The training in the folder is resumed.
         overwrite: The user asked to replace it.
         start: A checkpoint to read, which the training must not overwrite.
-        teachers: Further checkpoints to read.
+        others: Further checkpoints to read, by option.
         data: The data of the training.
 
     Raises:
@@ -248,7 +248,8 @@ def check_out(
         raise UsageError(
             f"the folder {displayable(logs)} holds more than logs of trainings and would be removed: give another --out."
         )
-    read = [*([Named("the file of --init", start)] if start else []), *(Named("a file of --teacher", path) for path in teachers)]
+    read = [Named("the file of --init", start)] if start else []
+    read += [Named(f"a file of {option}", path) for option, paths in (others or {}).items() for path in paths]
     if read:
         check_apart([Named("--out", out / name) for name in names], read)
     check_folder(out, names, overwrite=overwrite, remedy="continue it with --resume, " if "last.ckpt" in names else "")
@@ -348,7 +349,7 @@ def _locate(faces: Path, convention: str | None, quiet: bool) -> dict[str, Box]:
                 "if you have the face boxes, give --face-boxes."
             )
     rest = "; the others are used as a whole" if missed else ""
-    click.echo(f"Located a face in {len(found):,} of {count:,} pictures of {faces}{rest}.")
+    click.echo(f"Located a face in {len(found):,} of {counted(count, 'picture')} of {faces}{rest}.")
     own = detector_convention()
     return {name: move_box(face.box, own, convention) for name, face in found}
 

@@ -8,6 +8,8 @@ import click
 
 from maskedge.cli.common import Command, require_extra
 from maskedge.cli.output_options import OutputFile, check_folder, overwrite_option
+from maskedge.support.outputs import Named, check_apart
+from maskedge.support.text import counted
 from maskedge_train.shared.box_file import BoxFile
 
 from .options import progress_bar, quiet_option, relabel_scenes_option, scenes_option
@@ -37,13 +39,17 @@ def synthesise(
         from maskedge_train.synthesis.pictures import BOXES, FOLDER, make_pictures
     if not scenes:
         raise click.UsageError("give the --scenes that the landmarks belong to.")
+    read = [Named("a file of --scenes", file.path) for file in scenes] + [Named("the file of landmarks", landmarks)]
+    read += [Named("the file of --relabel-scenes", relabel_scenes.path)] if relabel_scenes else []
+    check_apart([Named("--out", out / BOXES)], read)
     check_folder(out, (BOXES, FOLDER), overwrite=overwrite)
     found = read_landmarks(landmarks)
     dataset = load_dataset(scenes=scenes, relabel_scenes=relabel_scenes, min_labels=1)
     with progress_bar(len(dataset.pictures), "Making pictures", quiet) as step:
         made = make_pictures(dataset, found, out, progress=step)
     click.echo(
-        f"Wrote {made.turned_pictures:,} pictures with turned faces and {made.covered_pictures:,} with covered faces: {made.boxes}"
+        f"Wrote {counted(made.turned_pictures, 'picture')} with turned faces and {made.covered_pictures:,} with "
+        f"covered faces: {made.boxes}"
     )
 
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from maskedge.errors import UsageError
 from maskedge.support.files import write_file
 from maskedge.support.pictures import natural_key
-from maskedge.support.text import displayable
+from maskedge.support.text import counted, displayable
 
 from .dataset import FACE_LABELS, Picture, PictureFile, load_picture
 from .near_duplicates import NearDuplicates, find_near_duplicates, person_of
@@ -297,7 +297,9 @@ class Audit:
         if self.people is not None:
             pictures = sum(map(len, self.people.values()))
             several = len(self.people_in_several_classes())
-            rows.append(("People by name", f"{len(self.people):,} with {pictures:,} pictures, {several:,} with several labels"))
+            rows.append(
+                ("People by name", f"{len(self.people):,} with {counted(pictures, 'picture')}, {several:,} with several labels")
+            )
         if self.pictures:
             widths, heights = (_quartiles(values) for values in zip(*(picture.size for picture in self.pictures), strict=True))
             smallest, largest = self._extremes()
@@ -528,7 +530,7 @@ def _copies(groups: Iterable[Sequence[int]]) -> int:
 
 
 def _sizes(groups: Sequence[Sequence[int]]) -> str:
-    return f"{sum(map(len, groups)):,} pictures in {len(groups):,} group{'s' * (len(groups) > 1)}" if groups else "none"
+    return f"{sum(map(len, groups)):,} pictures in {counted(len(groups), 'group')}" if groups else "none"
 
 
 def _size_and_name(picture: Picture) -> str:

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -62,6 +62,8 @@ _MAX_DETECTED = {False: 3, True: 1}
 """Maximum number of crops of a face boxed by detectors. Keys as in `_MAX_FALSE_POSITIVES`."""
 _SHUFFLED = 0.5
 """Share of the `faces` pictures whose shuffled parts are searched for false positives."""
+UNUSED = -1
+"""Part of crops that no part of the split uses."""
 _VERSION = 7
 """Version of cutting and painting, part of the cache key. Increment it with each change."""
 
@@ -76,7 +78,7 @@ class Crops:
         places: float32 `[N, 4]`, the labelled face in the exact crop: x1, y1, x2, y2 in units of
             its side. NaN without a face, or without a box drawn by a person.
         labels: Label of each crop.
-        parts: int64 `[N]`, indices into `split.PARTS`.
+        parts: int64 `[N]`, indices into `split.PARTS`; `UNUSED` for crops of no part.
         sources: Source of each crop's picture.
         origins: Origin of each crop: `face`, `face as found` (boxed by a detector; for training),
             `false alarm`, `piece of a face`, `window`, `shuffled` (a false positive in a picture
@@ -110,24 +112,30 @@ class Crops:
         return self if len(chosen) == len(self.labels) else self.take(chosen)
 
     def without(self, label: str, names: re.Pattern[str]) -> Crops:
-        """Return the crops except those of `label` from pictures whose file name matches.
+        """Return the crops, of which no part uses those of `label` from pictures whose file name matches.
 
         Use it for labels that are known to be noisy there.
         """
         distrusted = [
             own == label and bool(names.search(PurePosixPath(name).name)) for own, name in zip(self.labels, self.names, strict=True)
         ]
-        return self.take(np.flatnonzero(~np.array(distrusted, bool)))
+        return self._unused(np.array(distrusted, bool))
 
-    def relabelled(self, labels: Mapping[str, str]) -> Crops:
-        """Return the crops with corrected labels of some pictures, by `names`.
+    def relabelled(self, labels: Mapping[str, str], known: Collection[str]) -> Crops:
+        """Return the crops with corrected labels of the faces of some pictures, by `names`.
 
-        Occlusions painted on these pictures are left out.
+        No part uses the occlusions that are painted on these faces, nor faces whose corrected label
+        is not `known`.
         """
-        spoilt = np.isin(self.names, list(labels)) & ~np.isin(self.origins, REAL)
-        crops = self.take(np.flatnonzero(~spoilt)) if spoilt.any() else self
-        right = [labels.get(name, label) for name, label in zip(crops.names.tolist(), crops.labels.tolist(), strict=True)]
-        return replace(crops, labels=np.array(right))
+        faces = self.labels != NOT_A_FACE  # windows beside a face stay what they are
+        unknown = [name for name, label in labels.items() if label not in known]
+        spoilt = faces & (np.isin(self.names, list(labels)) & ~np.isin(self.origins, REAL) | np.isin(self.names, unknown))
+        corrected = [labels.get(name, label) for name, label in zip(self.names.tolist(), self.labels.tolist(), strict=True)]
+        return replace(self._unused(spoilt), labels=np.where(faces & ~spoilt, corrected, self.labels))
+
+    def _unused(self, rows: npt.NDArray[np.bool_]) -> Crops:
+        """Return the crops, some of them in no part. The images, which may be gigabytes, are not copied."""
+        return replace(self, parts=np.where(rows, UNUSED, self.parts))
 
     def targets(self, labels: tuple[str, ...]) -> npt.NDArray[np.int64]:
         """Return the labels as indices into `labels`, int64 `[N]`."""

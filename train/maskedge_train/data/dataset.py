@@ -20,6 +20,7 @@ from maskedge.errors import UsageError
 from maskedge.labelled_boxes import UNLABELLED, LabelledBox
 from maskedge.modelfile.crop import CropRule
 from maskedge.support.pictures import list_pictures, read_picture
+from maskedge.support.text import counted
 from maskedge.types import NOT_A_FACE, Box
 from maskedge_train.shared.box_convention import common_convention, correct_labels, read_moved_boxes
 from maskedge_train.shared.box_file import BoxFile
@@ -260,7 +261,9 @@ def _folder_files(root: Path, face_boxes: BoxFile | Mapping[str, Box] | None, co
     unknown = set(boxes) - {file.name.removeprefix("faces/") for file in files}
     if unknown:
         given = face_boxes.path if isinstance(face_boxes, BoxFile) else "the list of face boxes"
-        raise UsageError(f"{given} names {len(unknown)} pictures that {root} does not have, such as {min(unknown)}: wrong file?")
+        raise UsageError(
+            f"{given} names {counted(len(unknown), 'picture')} that {root} does not have, such as {min(unknown)}: wrong file?"
+        )
     return files
 
 

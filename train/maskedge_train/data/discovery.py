@@ -12,7 +12,7 @@ from statistics import median
 from maskedge.errors import UsageError
 from maskedge.labelled_boxes import COLUMNS, find_header_problem, read_boxes
 from maskedge.support.pictures import list_pictures
-from maskedge.support.text import displayable
+from maskedge.support.text import counted, displayable
 from maskedge_train.shared.box_file import BoxFile
 
 from .dataset import FACE_LABELS
@@ -94,7 +94,10 @@ def find_data(paths: Iterable[Path]) -> FoundData:
     lines = [
         *([_describe_faces(faces)] if faces else []),
         *(f"scenes: whole pictures with the boxes of {displayable(path)}" for path in found.scenes),
-        *(f"backgrounds: {len(list_pictures(path)):,} pictures without people: {displayable(path)}" for path in found.backgrounds),
+        *(
+            f"backgrounds: {counted(len(list_pictures(path)), 'picture')} without people: {displayable(path)}"
+            for path in found.backgrounds
+        ),
     ]
     if people:
         lines.append(f"people: names in {people.files:,} file names, {people.people} people; the pictures of one stay together")
@@ -143,7 +146,8 @@ def _explain(folder: Path, inside: Sequence[Path], pictures: Sequence[Path]) -> 
         )
     if pictures:
         return (
-            f"{shown} has {len(pictures):,} pictures without labels: sort them into sub-folders {' and '.join(FACE_LABELS[:2])}, "
+            f"{shown} has {counted(len(pictures), 'picture')} without labels: sort them into sub-folders "
+            f"{' and '.join(FACE_LABELS[:2])}, "
             "add a CSV file of boxes, or give the folder as --backgrounds if they show no people."
         )
     if inside:
@@ -198,7 +202,7 @@ def _pictures_of(faces: Path) -> list[Path]:
 def _describe_faces(faces: Path) -> str:
     counts = {label: len(list_pictures(faces / label)) for label in FACE_LABELS if (faces / label).is_dir()}
     parts = ", ".join(f"{count:,} {label}" for label, count in counts.items())
-    return f"faces: {sum(counts.values()):,} pictures in {displayable(faces)}: {parts}"
+    return f"faces: {counted(sum(counts.values()), 'picture')} in {displayable(faces)}: {parts}"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from maskedge.rendering import html as page
 from maskedge.support.pictures import read_picture
-from maskedge.support.text import displayable
+from maskedge.support.text import counted, displayable
 from maskedge_train.data.audit import SMALL, Audit
 
 _GROUPS_SHOWN, _MEMBERS_SHOWN = 40, 8
@@ -21,7 +21,7 @@ def write_audit_page(audit: Audit, path: Path) -> None:
         OutputError: The file cannot be written.
     """
     pictures = audit.pictures
-    labels = [f"{displayable(label)}: {read:,} pictures" for label, (_, read) in audit.counts().items()]
+    labels = [f"{displayable(label)}: {counted(read, 'picture')}" for label, (_, read) in audit.counts().items()]
 
     @functools.cache
     def shown(index: int) -> str:

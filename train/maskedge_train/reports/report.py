@@ -13,6 +13,7 @@ import numpy as np
 
 from maskedge.rendering import html as page
 from maskedge.support.files import make_folder, write_file
+from maskedge.support.text import counted
 from maskedge_train.classifier.checkpoint import load_classifier
 from maskedge_train.classifier.evaluate import predict_sets
 from maskedge_train.classifier.metrics import Predictions, measure, probabilities
@@ -146,7 +147,7 @@ def _slugs(predictions: Sequence[Predictions]) -> list[str]:
     """Convert the names of the data sets to unique parts of file names."""
     slugs: list[str] = []
     for part in predictions:
-        slug = re.sub(r"[^a-z0-9]+", "_", part.name.lower()).strip("_") or "data"
+        slug = re.sub(r"[^a-z0-9]+", "_", part.name.lower()).strip("_")[:80] or "data"  # a file name has a limit
         slugs.append(slug if slug not in slugs else f"{slug}_{len(slugs) + 1}")
     return slugs
 
@@ -184,7 +185,7 @@ def _figure(value: float | None) -> str:
 def _result(part: Predictions, evaluations: Sequence[Mapping[str, Any]], temperature: float, facts: Mapping[str, Any]) -> str:
     """Return the main section: accuracy, confusion matrix and the worst mistakes."""
     own = evaluations[0]
-    headline = [page.headline(f"{own['accuracy']:.1%}", f"accuracy on {own['pictures']:,} crops of {part.name}")]
+    headline = [page.headline(f"{own['accuracy']:.1%}", f"accuracy on {counted(own['pictures'], 'crop')} of {part.name}")]
     if two_way := own.get("two_way"):
         headline.append(page.headline(f"{two_way['two_labels']:.1%}", "accuracy, with or without a mask (the likelier of the two)"))
     if own["macro_f1"] is not None:
@@ -232,7 +233,7 @@ def _evaluation(part: Predictions, evaluation: Mapping[str, Any], images: Mappin
         "reliability": "Calibration before and after the temperature",
     }
     return page.section(
-        f"{part.name}: {evaluation['pictures']} crops",
+        f"{part.name}: {counted(evaluation['pictures'], 'crop')}",
         page.table(("Metric", "Value"), whole),
         page.table(("Label", "Crops", "Precision", "Recall", "F1", "ROC AUC", "Average precision"), labels, "By label"),
         page.charts(page.figure(page.png(images[kind]), caption) for kind, caption in captions.items()),

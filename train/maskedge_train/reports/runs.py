@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from maskedge.errors import ModelError, UsageError
+from maskedge.support.text import displayable
 
 SCHEMA = "maskedge.runs/1"
 _KINDS = {"maskedge.training/1": "classifier", "maskedge.detector/1": "detector", "maskedge.cascade/1": "cascade"}
@@ -168,13 +169,13 @@ def to_table(runs: Sequence[Run]) -> str:
     head = ("Name", "Net", "Data", "Epochs", "Seed", "Accuracy", "Macro F1", "False alarms", "Date", "Path")
     rows = [
         (
-            run.name,
-            run.net or run.kind or "-",
+            displayable(run.name),
+            displayable(run.net or run.kind or "-"),
             run.data or "-",
             *("-" if value is None else str(value) for value in (run.epochs, run.seed)),
             *("-" if value is None else f"{value:.4f}" for value in (run.accuracy, run.macro_f1, run.false_alarms)),
             run.date[:16].replace("T", " "),
-            run.path + ("" if run.state == "done" else f"  ({run.state})"),
+            displayable(run.path) + ("" if run.state == "done" else f"  ({run.state})"),
         )
         for run in runs
     ]

@@ -38,6 +38,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise ModelError(f"there is no checkpoint {path}: train one with `edge-train classifier`.") from error
+    except PermissionError as error:
+        raise ModelError(f"the checkpoint {path} cannot be read ({error.strerror}): allow this user to read it.") from error
     except Exception as error:
         raise ModelError(f"{path} is not a checkpoint of edge-train, or it is damaged; nothing in it was executed.") from error
     if not isinstance(content, dict) or not isinstance(content.get("maskedge"), dict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path, PurePosixPath
@@ -88,6 +89,9 @@ def make_pictures(
     ]
     if not any(found for _, found in own):
         raise UsageError("no face of the scenes has landmarks: give the file that was made from these scenes.")
+    # Boxes of an earlier set do not fit the new pictures: an interrupted run must not leave both.
+    with suppress(OSError):
+        (out / BOXES).unlink()
     shutil.rmtree(folder, ignore_errors=True)
     for picture, found in own:
         progress()

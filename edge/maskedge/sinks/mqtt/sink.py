@@ -183,6 +183,15 @@ class MqttSink(Sink):
         return bool(settings.url)
 
     @classmethod
+    def validate(cls, settings: MqttConfig) -> None:
+        """Refuse an address, a topic, certificates and passwords that cannot be used."""
+        import paho.mqtt.client  # noqa: F401
+
+        device_topic(settings, "device")
+        _discovery_prefix(settings.discovery_prefix)
+        broker_address(settings)
+
+    @classmethod
     def open(cls, settings: MqttConfig, context: SinkContext) -> Sink | None:
         """Open the spool and start to connect."""
         names = context.names()
@@ -378,11 +387,13 @@ class MqttSink(Sink):
             else:
                 statistics = {name: snapshot[name] for name in _STATISTICS if name in snapshot}
                 self._link.publish_value(statistics_topic(self._topic), to_json(statistics), retain=False)
-            if self._config.picture and self._newest is not None:
-                # The message is not retained, so that the broker does not keep the picture.
-                jpeg = encode_jpeg(self._newest.picture, _PICTURE_QUALITY, width=_PICTURE_WIDTH)
-                self._link.publish_value(picture_topic(self._topic), jpeg, retain=False)
-                self._newest = None
+            # A reload may discard the picture at any time.
+            newest, self._newest = self._newest, None
+            if newest is not None:
+                jpeg = encode_jpeg(newest.picture, _PICTURE_QUALITY, width=_PICTURE_WIDTH)
+                if newest.frame.arrival >= self._forgotten:
+                    # The message is not retained, so that the broker does not keep the picture.
+                    self._link.publish_value(picture_topic(self._topic), jpeg, retain=False)
         return min(_STATE_EVERY, self._interval)
 
     def _state_of(self, snapshot: Mapping[str, Any]) -> dict[str, Any]:

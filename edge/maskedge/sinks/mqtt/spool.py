@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 import sqlite3
@@ -13,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from maskedge.errors import OutputError
-from maskedge.support.files import make_folder
+from maskedge.support.files import is_file, make_folder
 from maskedge.support.text import to_bytes, to_json
 
 from .topics import EVENTS
 
+_log = logging.getLogger(__name__)
 NAME = "spool.sqlite3"
 """Name of the file in the folder of a spool."""
 # AUTOINCREMENT never reuses the number of a removed message.
@@ -66,23 +68,16 @@ class Spool:
         self._path = folder / NAME
         self._limit = limit
         self._lock = threading.Lock()
+        self._create()
         try:
-            # Messages are about people, so only the user may read them. SQLite applies the
-            # permissions of this file to its other files.
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-        except OSError as error:
-            raise OutputError(f"the spool {self._path} cannot be written ({error.strerror}): check the folder.") from error
-        try:
-            # In autocommit mode, transactions are started explicitly.
-            self._base = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+            self._base = self._connect()
             names = {name for (name,) in self._base.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if names and "spool" not in names:
                 self._base.close()
                 raise OutputError(
                     f"{self._path} is the database of another program: give the spool a folder of its own ([mqtt] spool)."
                 )
-            for pragma in ("auto_vacuum=FULL", "locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
-                self._base.execute(f"PRAGMA {pragma}")
+            _prepare(self._base)
             self._base.executescript(_TABLES)
             if all(column[1] != "topic" for column in self._base.execute("PRAGMA table_info(messages)")):
                 self._base.execute(_ADD_TOPIC)
@@ -100,6 +95,37 @@ class Spool:
             raise OutputError(f"the spool {self._path} cannot be opened ({error}): check the folder and the disk.") from error
         except sqlite3.DatabaseError as error:
             raise OutputError(f"{self._path} is damaged ({error}): move it away, then start again.") from error
+
+    def _create(self) -> None:
+        try:
+            # Messages are about people, so only the user may read them. SQLite applies the
+            # permissions of this file to its other files.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise OutputError(f"the spool {self._path} cannot be written ({error.strerror}): check the folder.") from error
+
+    def _connect(self) -> sqlite3.Connection:
+        # In autocommit mode, transactions are started explicitly.
+        return sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+
+    def _restore(self) -> None:
+        """Write the file again if it was removed. SQLite goes on with the removed one, which the end of the program deletes."""
+        if is_file(self._path):
+            return
+        make_folder(self._path.parent, private=True)
+        self._create()
+        try:
+            with contextlib.closing(self._connect()) as copy:
+                self._base.backup(copy)
+            # Before the new file has a log, because this removes the log by its name.
+            self._base.close()
+            self._base = self._connect()
+            _prepare(self._base)
+        except sqlite3.Error as error:
+            raise OutputError(
+                f"the spool {self._path} was removed and cannot be written again ({error}): free some space."
+            ) from error
+        _log.warning("the spool %s was removed while it was in use, and is written again with its messages.", self._path)
 
     def __len__(self) -> int:
         return int(self._count)
@@ -120,6 +146,7 @@ class Spool:
             OutputError: The disk or the spool is full. No message is added.
         """
         with self._lock:
+            self._restore()
             rows = []
             for number, payload in enumerate(payloads, self._last + 1):
                 rows.append((number, to_bytes(to_json({"id": f"{self._identity}-{number}", **payload})), topic))
@@ -208,6 +235,19 @@ class Spool:
             self._base.execute("DELETE FROM retained WHERE topic = ?", (topic,))
 
     def close(self) -> None:
-        """Close the file. It keeps the queued messages."""
+        """Close the file. It keeps the queued messages.
+
+        Raises:
+            OutputError: The file was removed and cannot be written again.
+        """
         with self._lock:
-            self._base.close()
+            try:
+                if self._count:
+                    self._restore()
+            finally:
+                self._base.close()
+
+
+def _prepare(base: sqlite3.Connection) -> None:
+    for pragma in ("auto_vacuum=FULL", "locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
+        base.execute(f"PRAGMA {pragma}")

@@ -170,6 +170,8 @@ def _metrics(facts: Facts) -> Iterator[Metric]:
     yield from _counter("maskedge_source_reconnects_total", words, counters.get("reconnects"))
     rate = status.get("rate", {}).get("frames_per_second")
     yield from _gauge("maskedge_frames_per_second", "Frames processed per second.", rate)
+    words = "Highest rate that limits or the state of the machine allow; missing without a limit."
+    yield from _gauge("maskedge_rate_limit_frames_per_second", words, status.get("health", {}).get("rate_limit_fps"))
     age = None if facts.frame_age is None else round(facts.frame_age, 3)
     yield from _gauge("maskedge_last_frame_age_seconds", "Seconds since the last frame.", age)
     yield from _people(facts)

@@ -6,7 +6,7 @@ import threading
 
 from maskedge.sinks.base import CAMERAS, Sink, SinkContext
 
-from .config import WebConfig
+from .config import WebConfig, read_token
 
 _sharing = threading.Lock()
 """Held while a camera looks for the shared server and starts it. Several cameras may open at the same time."""
@@ -24,6 +24,11 @@ class WebOutput(Sink):
     def is_wanted(cls, settings: WebConfig) -> bool:
         """Return True if an address is set."""
         return bool(settings.serve)
+
+    @classmethod
+    def validate(cls, settings: WebConfig) -> None:
+        """Refuse a token file that cannot be read."""
+        read_token(settings)
 
     @classmethod
     def open(cls, settings: WebConfig, context: SinkContext) -> Sink | None:

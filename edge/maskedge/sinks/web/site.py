@@ -99,6 +99,7 @@ class WebSite:
             )
         self._known = known
         self._cameras: dict[str, CameraPages] = {}
+        self._changing = threading.Lock()
         self._exposition: Exposition | None = None
         with contextlib.suppress(ImportError):
             self._exposition = Exposition(self._facts)
@@ -131,11 +132,14 @@ class WebSite:
 
     def attach(self, pages: CameraPages) -> None:
         """Serve a camera. Safe on any thread."""
-        self._cameras = {**self._cameras, pages.camera: pages}
+        with self._changing:
+            self._cameras = {**self._cameras, pages.camera: pages}
 
     def detach(self, pages: CameraPages) -> None:
         """Serve a camera no longer. Safe on any thread."""
-        self._cameras = {name: one for name, one in self._cameras.items() if one is not pages}
+        # A reload ends several cameras at the same time, each on its own threads.
+        with self._changing:
+            self._cameras = {name: one for name, one in self._cameras.items() if one is not pages}
 
     def close(self) -> None:
         """Disconnect every client and end the thread."""

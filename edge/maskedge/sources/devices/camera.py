@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 
 from maskedge.errors import SourceError
+from maskedge.settings import shown
 from maskedge.sources.config import SourceConfig
 from maskedge.sources.kinds import LiveKind
 
@@ -54,6 +55,11 @@ def open_camera(device: str, config: SourceConfig) -> CaptureDevice:
         if camera.begin():
             return camera
     capture.release()
+    if number is None and not _is_character_device(device) and not device.startswith("/"):
+        raise SourceError(
+            f"{shown(device)} is no camera: --camera takes a number or a device such as /dev/video0; a file or the demo is given "
+            "with --source."
+        )
     found = list_cameras()
     exists = f"video devices of this host: {', '.join(found)}" if found else "this host has no video device"
     raise SourceError(

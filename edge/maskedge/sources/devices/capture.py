@@ -11,7 +11,7 @@ import cv2
 from maskedge.sources.devices.pixels import PixelConverter
 from maskedge.types import Image
 
-_FAILURES = 10
+MAX_FAILURES = 10
 """Maximum number of consecutive failed reads, as for damaged pictures, before a camera or a stream
 counts as lost."""
 _CATCH_UP = 1.0
@@ -140,7 +140,7 @@ class CaptureDevice:
 
     def _read_with_retries(self, take: Callable[[], Image | None]) -> Image | None:
         start = time.monotonic()
-        for failures in range(_FAILURES):
+        for failures in range(MAX_FAILURES):
             if failures:
                 if time.monotonic() - start > self._read_timeout:
                     break

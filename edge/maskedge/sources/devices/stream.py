@@ -21,12 +21,13 @@ _RAW = "analyzeduration;500000|rtsp_flags;prefer_tcp"
 the first frame. The second option is OpenCV's default, which these options would replace."""
 
 
-def open_stream(uri: str, config: SourceConfig) -> CaptureDevice:
+def open_stream(uri: str, config: SourceConfig, kind: type[CaptureDevice] = CaptureDevice) -> CaptureDevice:
     """Open a network stream with FFmpeg.
 
     Args:
         uri: An address with a scheme that FFmpeg reads, such as `rtsp://` or `tcp://`.
         config: Timeouts of the stream.
+        kind: Class of the device to create.
 
     Raises:
         SourceError: The stream cannot be opened.
@@ -41,13 +42,17 @@ def open_stream(uri: str, config: SourceConfig) -> CaptureDevice:
         os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", _RAW)
     start = time.monotonic()
     name = without_password(full)
-    stream = open_ffmpeg(full, config)
+    stream = open_ffmpeg(full, config, kind)
     if stream is not None:
         if full.startswith("http") and stream.length > 0:
             stream.close()
             raise SourceError(f"{name} is a file of {stream.length} frames, not a live stream: download it and give its path.")
         if config.width or config.fps or config.fourcc:
             stream.warnings.append(ignored_options(name))
+        if full.startswith("rtsps:"):
+            stream.warnings.append(
+                f"the certificate of {name} is not verified: the connection is encrypted, but may lead to another server."
+            )
         return stream
     late = f" within {config.open_timeout:g} s" if time.monotonic() - start >= config.open_timeout else ""
     hint = f"; {PERCENT_HINT}" if address is not None and (address.doubtful or address.user) else ""

@@ -18,6 +18,8 @@ from maskedge.sources.address import PERCENT_HINT, Address, check_stream, split_
 from maskedge.sources.config import SourceConfig
 from maskedge.version import VERSION
 
+from .authentication import Authentication, UnsupportedAuthenticationError
+
 _CHUNK = 65536
 _LONGEST = 200
 """Maximum length of a reason in a message, in characters."""
@@ -96,6 +98,10 @@ class HttpClient:
             ) from None
         except BadStatusLine:
             raise NotHttpError from None
+        except UnsupportedAuthenticationError:
+            raise self.failure(
+                "the server asks for an unsupported kind of authentication", "set the camera to Digest or Basic"
+            ) from None
         except (urllib.error.URLError, OSError) as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
             if isinstance(reason, ssl.SSLCertVerificationError):
@@ -164,8 +170,7 @@ class HttpClient:
         for handler in (
             urllib.request.ProxyHandler(),
             Handler(),
-            urllib.request.HTTPDigestAuthHandler(passwords),
-            urllib.request.HTTPBasicAuthHandler(passwords),
+            Authentication(passwords),
             Redirect(),
             urllib.request.HTTPErrorProcessor(),
             urllib.request.HTTPDefaultErrorHandler(),
@@ -183,7 +188,7 @@ class HttpClient:
             return response.read1(_CHUNK)
         except TimeoutError:
             raise SourceError(f"{self.name} sent nothing for {self.read_timeout:g} s: check the cable or the network.") from None
-        except (OSError, HTTPException, ValueError):
+        except (OSError, HTTPException, ValueError, AttributeError):  # the last: another thread closes the response meanwhile
             return b""
 
     def has_data(self, response: HTTPResponse) -> bool:
@@ -239,9 +244,6 @@ class HttpClient:
 
     def _protocol_error(self, error: Exception) -> SourceError:
         # The library's message is not shown, because it may contain the address.
-        if "authentication" in str(error).lower():
-            kind = "an unsupported kind of authentication"
-            return self.failure(f"the server asks for {kind}", "set the camera to Digest or Basic")
         if isinstance(error, UnicodeEncodeError) and error.encoding != "idna":
             return self.failure(
                 "the address contains a character that HTTP does not allow", "write it percent-encoded, as in %C3%A4"

@@ -10,6 +10,7 @@ import numpy as np
 
 from maskedge.errors import SourceError
 from maskedge.sources.config import SourceConfig
+from maskedge.sources.devices.capture import MAX_FAILURES
 from maskedge.sources.devices.stream import ignored_options
 from maskedge.support.pictures import decode_picture
 from maskedge.types import Image
@@ -75,7 +76,8 @@ class PictureStream:
         Raises:
             SourceError: The response neither ends nor continues within the timeout.
         """
-        while not self._pictures and not self.skipped and not self.damaged:
+        end = time.monotonic() + self._client.read_timeout
+        while not self._pictures and not self.skipped and not self.damaged and time.monotonic() < end:
             data = self._client.read(self._response)
             if not data:
                 self.close()
@@ -157,50 +159,58 @@ class Snapshots:
     """
 
     finite = False
-    damaged = 0
 
     def __init__(self, client: HttpClient, first: HTTPResponse | Image, config: SourceConfig) -> None:
         self.fps = config.fps or _SNAPSHOT_FPS
         self.skipped = 0
+        self.damaged = 0
         self.warnings = [
             f"{client.name} returns one picture per request, so it is requested {self.fps:g} times per second (set by fps): "
             "the address of a stream would deliver more pictures."
         ]
         self._client = client
         self._due = time.monotonic()
-        self._first: Image | None = self._take(first) if isinstance(first, HTTPResponse) else first
+        self._first = self._take(first) if isinstance(first, HTTPResponse) else first
+        if self._first is None:
+            raise self._undecodable()
 
     def read(self) -> Image | None:
         """Wait until the next request is due, and return its picture.
 
+        A damaged picture is left out.
+
         Raises:
-            SourceError: The response is not a picture.
+            SourceError: The request failed, or several consecutive responses are not pictures.
         """
         if self._first is not None:
             first, self._first = self._first, None
             return first
-        # If the server is slower than the rate, missed requests are not made up for.
-        self._due = max(self._due + 1 / self.fps, time.monotonic())
-        time.sleep(max(0.0, self._due - time.monotonic()))
-        try:
-            return self._take(self._client.get())
-        except NotHttpError:
-            return None
+        for _ in range(MAX_FAILURES):
+            # If the server is slower than the rate, missed requests are not made up for.
+            self._due = max(self._due + 1 / self.fps, time.monotonic())
+            time.sleep(max(0.0, self._due - time.monotonic()))
+            try:
+                image = self._take(self._client.get())
+            except NotHttpError:
+                return None
+            if image is not None:
+                return image
+            self.damaged += 1
+        raise self._undecodable()
 
     def close(self) -> None:
         """Do nothing, because no connection is open between two requests."""
 
-    def _take(self, response: HTTPResponse) -> Image:
+    def _take(self, response: HTTPResponse) -> Image | None:
         with response:
             content, end = bytearray(), time.monotonic() + self._client.read_timeout
             while (data := self._client.read(response)) and len(content) <= _MAX_SNAPSHOT_BYTES and time.monotonic() < end:
                 content += data
         if content.startswith(b"\xff\xd8"):
             pictures = JpegScanner().feed(bytes(content))
-            image = _decode(pictures[0]) if pictures else None
-        else:
-            # Formats other than JPEG are rare here and do not need a scanner.
-            image = _decode_other(bytes(content))
-        if image is None:
-            raise self._client.failure("the server returns a picture that cannot be decoded", "check the address")
-        return image
+            return _decode(pictures[0]) if pictures else None
+        # Formats other than JPEG are rare here and do not need a scanner.
+        return _decode_other(bytes(content))
+
+    def _undecodable(self) -> SourceError:
+        return self._client.failure("the server returns a picture that cannot be decoded", "check the address")

@@ -41,7 +41,9 @@ def server_settings(request: Request) -> Settings:
     return settings
 
 
-Database = Annotated[Session, Depends(open_session)]
+# The session ends before the response is sent. Otherwise live connections and slow downloads would
+# each keep a connection of the database.
+Database = Annotated[Session, Depends(open_session, scope="function")]
 ServerSettings = Annotated[Settings, Depends(server_settings)]
 
 

@@ -9,11 +9,12 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
 from maskedge.errors import MaskedgeError, UsageError
+from maskedge_fleet.database.rounds import is_conflict
 
 _log = logging.getLogger("maskedge.fleet")
 _SENTENCES = {404: "There is nothing at this address.", 405: "This address does not support the method."}
@@ -66,8 +67,8 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(SQLAlchemyError)
     async def _failed(request: Request, error: SQLAlchemyError) -> JSONResponse:
-        if isinstance(error, IntegrityError):
-            return JSONResponse({"error": "Another request has changed the same object: try again."}, 409)
+        if is_conflict(error):
+            return JSONResponse({"error": "Another request has changed or deleted the same object: try again."}, 409)
         if isinstance(error, DataError):
             return JSONResponse({"error": "The request has a value that the database does not accept."}, 400)
         if isinstance(error, DBAPIError | PoolTimeoutError):

@@ -57,16 +57,22 @@ def metrics(request: Request) -> Response:
         for session in open_session(request):
             viewer(request, session, None, request.cookies.get(COOKIE))
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_FleetCollector(request.app.state.engine))
+    registry.register(_FleetCollector(request.app.state.engine, request.app.state.started))
     encoder, content_type = choose_encoder(request.headers.get("accept", ""))
     return Response(encoder(registry), media_type=content_type)
 
 
 class _FleetCollector(Collector):
-    """Reads the metrics from the database."""
+    """Reads the metrics from the database.
 
-    def __init__(self, engine: Engine) -> None:
+    Args:
+        engine: The database.
+        started: Start of the server, by `time.monotonic`.
+    """
+
+    def __init__(self, engine: Engine, started: float) -> None:
         self._engine = engine
+        self._started = started
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics. Without a database, there are only two."""
@@ -74,14 +80,14 @@ class _FleetCollector(Collector):
         found: list[Metric] = []
         try:
             with Session(self._engine) as session:
-                found = list(_read(session))
+                found = list(_read(session, self._started))
         except SQLAlchemyError:
             found = []
         yield GaugeMetricFamily("maskedge_fleet_database_up", "1 if the database can be used.", value=float(bool(found)))
         yield from found
 
 
-def _read(session: Session) -> Iterator[Metric]:
+def _read(session: Session, started: float) -> Iterator[Metric]:
     devices = GaugeMetricFamily("maskedge_fleet_devices", "Devices by state.", labels=["state"])
     for state in STATES:
         count = session.scalar(select(func.count()).select_from(Device).where(state_is(state)))
@@ -97,7 +103,8 @@ def _read(session: Session) -> Iterator[Metric]:
     # Rows are numbered from 1, and the oldest are deleted first.
     rejects = session.scalar(select(func.max(Reject.id))) or 0
     yield CounterMetricFamily("maskedge_fleet_rejects", "Messages that were not accepted.", value=float(rejects))
-    since = datetime.now(timezone.utc) - timedelta(seconds=_RECENT_S)
+    now = datetime.now(timezone.utc)
+    since = now - timedelta(seconds=_RECENT_S)
     recent = session.scalar(select(func.count()).select_from(Event).where(Event.time >= since))
     yield GaugeMetricFamily(
         "maskedge_fleet_recent_events",
@@ -105,10 +112,16 @@ def _read(session: Session) -> Iterator[Metric]:
         value=float(recent or 0),
     )
     newest = session.scalar(select(func.max(Device.seen)))
-    if newest is not None:
-        age = max(0.0, time.time() - newest.timestamp())
-        yield GaugeMetricFamily("maskedge_fleet_newest_message_age_seconds", "Seconds since the newest message arrived.", value=age)
-    rows = session.execute(select(Statistics.time, Statistics.received).order_by(Statistics.time.desc()).limit(_LAG_OF)).all()
+    # A rule on this metric warns of a broker that has never delivered anything, too.
+    age = time.monotonic() - started if newest is None else max(0.0, (now - newest).total_seconds())
+    yield GaugeMetricFamily(
+        "maskedge_fleet_newest_message_age_seconds",
+        "Seconds since the newest message arrived; before the first one, since the start of the server.",
+        value=age,
+    )
+    # The messages of one device with a fast clock would always be the newest ones.
+    times = select(Statistics.time, Statistics.received).where(Statistics.time <= now)
+    rows = session.execute(times.order_by(Statistics.time.desc()).limit(_LAG_OF)).all()
     lags = sorted((received - sent).total_seconds() for sent, received in rows)
     if lags:
         yield GaugeMetricFamily(

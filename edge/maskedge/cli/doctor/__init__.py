@@ -5,23 +5,25 @@ from __future__ import annotations
 import os
 import platform
 import re
-import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from maskedge.cli.common import Command, fail, silence_libraries
 from maskedge.errors import MaskedgeError, UsageError
 from maskedge.support.install_hint import HEADLESS, OPENCV, SYSTEM_LIBRARIES, pip
 from maskedge.support.text import displayable
 from maskedge.system.host import host_model
 from maskedge.version import VERSION
 
-from .common import Command, fail, silence_libraries
 from .finding import Finding
+
+if TYPE_CHECKING:
+    from maskedge.config import Loaded
 
 _FRAME_SIZE = (640, 480)
 """Frame for which the smallest detectable face is reported: width and height in pixels."""
@@ -48,35 +50,54 @@ Exit codes:
     "file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Also try each camera of this edge.toml for a second: size, rate, sharpness, light, smallest face, faces now.",
+    help="Also check this edge.toml: all errors, alert actions, output folders, disk space. Then try each of its cameras for a "
+    "second: size, rate, sharpness, light, smallest face, faces now.",
 )
 @click.version_option(VERSION)
 def main(model: Path | None, file: Path | None) -> None:
     """Check that this host can run maskedge: Python, libraries, models, display and cameras."""
     silence_libraries()
-    failed = False
-    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
-        _python,
-        _host,
-        _opencv,
-        _onnxruntime,
-        lambda: _models(model, file),
-        lambda: _accelerators(model),
-        _updates,
-        _display,
-        lambda: _rules(file),
-        lambda: _fleet(file),
-        lambda: _cameras(file),
-    )
+    codes = {0}
+
+    def show(findings: Iterable[Finding], code: int = 1) -> None:
+        for finding in findings:
+            if finding.state == "FAIL":
+                codes.add(code)
+            remedy = f"  -> {finding.remedy}" if finding.remedy else ""
+            click.echo(displayable(f"{finding.state:5}{finding.text}{remedy}"))
+
     try:
-        for check in checks:
-            for finding in check():
-                failed |= finding.state == "FAIL"
-                remedy = f"  -> {finding.remedy}" if finding.remedy else ""
-                click.echo(displayable(f"{finding.state:5}{finding.text}{remedy}"))
+        for check in (_python, _host, _opencv, _onnxruntime):
+            show(check())
+        loaded, problems = _load(file)
+        show(problems, UsageError.exit_code)
+        show(_config(loaded))
+        show(_models(model, loaded))
+        show(_accelerators(model))
+        show(_updates())
+        show(_display())
+        show(_cameras(loaded))
     except MaskedgeError as error:
         fail(error)
-    sys.exit(1 if failed else 0)
+    sys.exit(max(codes))
+
+
+def _load(file: Path | None) -> tuple[Loaded | None, list[Finding]]:
+    """Load the configuration. Return it, if it is valid, and a finding for each error in it."""
+    if file is None:
+        return None, []
+    try:
+        from .config_check import read_config
+    except ImportError:
+        return None, []  # reported by an earlier check
+    return read_config(file)
+
+
+def _config(loaded: Loaded | None) -> Iterator[Finding]:
+    if loaded is not None:
+        from .config_check import check_config
+
+        yield from check_config(loaded)
 
 
 def _python() -> Iterator[Finding]:
@@ -143,17 +164,16 @@ def _finds(side: float) -> str:
     return f"finds faces from {side:.0f} pixels in a picture of {_FRAME_SIZE[0]} x {_FRAME_SIZE[1]}"
 
 
-def _models(chosen: Path | None, file: Path | None) -> Iterator[Finding]:
+def _models(chosen: Path | None, loaded: Loaded | None) -> Iterator[Finding]:
     try:
         from maskedge.modelfile.precision import bundled_classifier, bundled_detector
     except ImportError:
         return  # reported by an earlier check
     keys: tuple[Path, ...] = ()
-    if file is not None:
-        from maskedge.config import load_config
+    if loaded is not None:
         from maskedge.modelfile.trusted import trust_keys
 
-        keys = load_config(file).config.model.trusted_keys
+        keys = loaded.config.model.trusted_keys
         trust_keys(keys)
     for path in (chosen,) if chosen else (bundled_classifier(), bundled_detector()):
         yield from _model(path, keys)
@@ -258,73 +278,15 @@ def _display() -> Iterator[Finding]:
     )
 
 
-def _rules(file: Path | None) -> Iterator[Finding]:
-    """Check the zones, lines and alert rules of each camera, as `edge-run` does at its start."""
-    if file is None:
-        return
-    try:
-        from maskedge.alerts.command import CommandAction, CommandRule
-        from maskedge.alerts.registry import check_rules, unused_settings
-        from maskedge.config import load_config
-        from maskedge.tracking.lines import parse_lines
-        from maskedge.zones import Zones
-    except ImportError:
-        return  # reported by an earlier check
-    loaded = load_config(file.expanduser())
-    for config in loaded.cameras or (loaded.config,):
-        parse_lines(config.lines)
-        check_rules(config.alerts, Zones.parse(config.zones.roi))
-    programs = dict.fromkeys(
-        (rule.name, rule.command[0])
-        for config in (loaded.config, *loaded.cameras)
-        for rule in config.alerts
-        if isinstance(rule, CommandRule) and CommandAction.name in rule.actions and rule.command
-    )
-    missing = [(rule, program) for rule, program in programs if shutil.which(program) is None]
-    for rule, program in missing:
-        # Otherwise the first alert would tell, after weeks perhaps.
-        yield Finding("FAIL", f"alert rule {rule!r}: the program {program} cannot be run", "check the path and the permissions")
-    for unused in dict.fromkeys(pair for config in (loaded.config, *loaded.cameras) for pair in unused_settings(config.alerts)):
-        yield Finding("note", *unused)
-    if (rules := len(loaded.config.alerts)) and not missing:
-        yield Finding("ok", f"{rules} alert rule{'' if rules == 1 else 's'}")
-
-
-def _fleet(file: Path | None) -> Iterator[Finding]:
-    """Check the section [fleet] of a configuration."""
-    if file is None:
-        return
-    try:
-        from maskedge.config import load_config
-        from maskedge.remote.settings import check_fleet, device_prefix
-    except ImportError:
-        return  # reported by an earlier check
-    loaded = load_config(file.expanduser())
-    fleet = loaded.config.fleet
-    if not fleet.enabled:
-        return
-    try:
-        check_fleet(loaded)
-    except UsageError as error:
-        text, _, remedy = str(error).partition(": ")
-        yield Finding("FAIL", f"fleet: {text}", remedy)
-        return
-    keys = len(fleet.trusted_keys)
-    taken = (
-        f"takes {', '.join(fleet.commands)} from {keys} key{'' if keys == 1 else 's'}" if fleet.commands else "takes no commands"
-    )
-    yield Finding("ok", f"fleet: delivers to {device_prefix(loaded.config)}, {taken}")
-
-
-def _cameras(file: Path | None) -> Iterator[Finding]:
+def _cameras(loaded: Loaded | None) -> Iterator[Finding]:
     try:
         from maskedge.sources import list_cameras
     except ImportError:
         return
-    if file is not None:
+    if loaded is not None:
         from .camera_check import check_cameras
 
-        yield from check_cameras(file)
+        yield from check_cameras(loaded)
     cameras = list_cameras()
     for camera in cameras:
         device = Path(camera.split(" ")[0])

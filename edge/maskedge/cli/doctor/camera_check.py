@@ -6,20 +6,21 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from maskedge.config import EdgeConfig, load_config, secrets_of
+from maskedge.alerts.registry import check_labels
+from maskedge.config import EdgeConfig, Loaded, secrets_of
 from maskedge.errors import MaskedgeError, SourceError
 from maskedge.runtime.build import open_detector
 from maskedge.runtime.cameras import smallest_face
+from maskedge.runtime.outputs import check_run_outputs
 from maskedge.sources import Source, open_source
 from maskedge.types import Image
 from maskedge.vision.pipeline import MaskDetector
 
-from .finding import Finding
+from .finding import Finding, problem_of
 
 SECONDS = 1.0
 """Seconds for which each camera is tried."""
@@ -92,25 +93,24 @@ def farthest_metres(side: float, width: int) -> float:
     return _FACE_METRES * width / (2 * math.tan(math.radians(_LENS_DEGREES / 2)) * side)
 
 
-def check_cameras(file: Path) -> Iterator[Finding]:
+def check_cameras(loaded: Loaded) -> Iterator[Finding]:
     """Try each camera of a configuration for a second.
 
     Raises:
-        UsageError: The configuration is invalid.
+        UsageError: A setting of the detector is invalid.
         ModelError: A model of the configuration is refused.
     """
-    loaded = load_config(file.expanduser())
     secrets = secrets_of(*loaded.cameras)
     detect = replace(loaded.config.detect, min_face_size=smallest_face(loaded.cameras))
     detector = open_detector(replace(loaded.config, detect=detect), every_frame=True, chosen="detect.detector" in loaded.origins)
     for config in loaded.cameras:
         name = f"camera {config.camera}" if config.camera else "camera"
         try:
-            finding = _try(config, detector, name)
+            for finding in _try(config, detector, name):
+                yield Finding(finding.state, _hide(finding.text, secrets), _hide(finding.remedy, secrets))
         except MaskedgeError as error:
-            text, separator, remedy = str(error).partition(": ")
-            finding = Finding("FAIL", f"{name}: {text}", remedy) if separator else Finding("FAIL", f"{name}: {error}")
-        yield Finding(finding.state, _hide(finding.text, secrets), _hide(finding.remedy, secrets))
+            text, _, remedy = _hide(str(error), secrets).partition(": ")
+            yield Finding("FAIL", f"{name}: {text}", remedy)
 
 
 def _hide(text: str, secrets: set[str]) -> str:
@@ -119,11 +119,14 @@ def _hide(text: str, secrets: set[str]) -> str:
     return text
 
 
-def _try(config: EdgeConfig, detector: MaskDetector, name: str) -> Finding:
+def _try(config: EdgeConfig, detector: MaskDetector, name: str) -> Iterator[Finding]:
     # A camera that is absent or lost is reported at once, and not waited for.
     settings = replace(config.source, wait=False, max_retries=0, stall_timeout=config.source.stall_timeout or _STALL_TIMEOUT)
     source = open_source(settings)
     try:
+        labels = problem_of(check_labels, config.alerts, detector.labels)
+        outputs = problem_of(check_run_outputs, config, source, inputs=[detector.classifier.path])
+        yield from (Finding("FAIL", f"{name}: {problem}") for problem in (*labels, *outputs))
         image, rate = _read(source)
     finally:
         source.close()
@@ -151,8 +154,9 @@ def _try(config: EdgeConfig, detector: MaskDetector, name: str) -> Finding:
     parts = [f"{width} x {height}", *([f"{rate:.1f} frames/s"] if rate else []), f"sharpness {quality.sharpness:.0f}", light, faces]
     text = f"{name} ({source.name}): {', '.join(parts)}{reach}"
     if not problems:
-        return Finding("ok", text)
-    return Finding("note", f"{text}; {', '.join(problem for problem, _ in problems)}", "; ".join(remedy for _, remedy in problems))
+        yield Finding("ok", text)
+        return
+    yield Finding("note", f"{text}; {', '.join(problem for problem, _ in problems)}", "; ".join(remedy for _, remedy in problems))
 
 
 def _read(source: Source) -> tuple[Image, float | None]:
