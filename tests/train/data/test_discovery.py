@@ -78,7 +78,7 @@ def test_a_file_of_boxes_from_a_spreadsheet_is_found(scenes_folder: Path, tmp_pa
         ("one label", "holds the pictures of one label"),
         ("nested", "data sets in sub-folders: give those that belong together, such as: edge-train"),
         ("columns", "its header must have the columns image,xmin,ymin,xmax,ymax,label"),
-        ("unlabelled", "pictures without labels"),
+        ("unlabelled", "without labels"),
         ("foreign names", "has the sub-folders con_mascarilla, sin_mascarilla: understood are with_mask"),
         ("two tables", "has 2 files of boxes (boxes.csv, more.csv)"),
         ("two sets", "are two data sets of faces"),
