@@ -15,9 +15,9 @@ PREFLIGHT := tests/platforms/preflight.py
 TORCH_INDEX ?=
 # More options for pytest: make test PYTEST="-k mqtt"
 PYTEST ?=
-MARKS ?= -m "not slow"
 # Processes that run the tests: make test JOBS=1
 JOBS ?= 3
+MARKS = -m "not slow"
 IN_PARALLEL = -n $(JOBS) --dist loadfile
 # The folders with the longest tests come first, so that no process works alone at the end.
 LONGEST_FIRST = --no-loadscope-reorder tests/test_tutorials.py tests/train tests/fleet tests/export tests/e2e tests
@@ -35,13 +35,13 @@ run: $(VENV)/.base  ## Install the base package and process the built-in clip: o
 	$(BIN)/edge-run --source demo --save out/demo.mp4 --events out/demo.jsonl --overwrite
 
 test: $(VENV)/.dev  ## Install the dev extras (0.5 GB; TORCH_INDEX=... chooses PyTorch's build) and run all tests except the slow ones
-	$(BIN)/python -m pytest $(MARKS) $(IN_PARALLEL) $(PYTEST)
+	$(BIN)/python -m pytest $(MARKS) $(IN_PARALLEL) $(ORDER) $(COVERAGE) $(PYTEST)
 
 test-all: $(VENV)/.dev  ## Run all tests in one run, so that what starts once per process, such as PyTorch, starts once
-	$(MAKE) test MARKS= PYTEST='$(LONGEST_FIRST) $(PYTEST)'
+	$(MAKE) test MARKS= ORDER='$(LONGEST_FIRST)'
 
 coverage: $(VENV)/.dev  ## Run all tests and measure their coverage, which takes a quarter longer
-	$(MAKE) test-all PYTEST='--cov $(PYTEST)'
+	$(MAKE) test-all COVERAGE=--cov
 
 test-edge: $(VENV)/.edge  ## Install the test extras (0.1 GB, no PyTorch) and run the tests of the runtime
 	$(BIN)/python -m pytest $(IN_PARALLEL) tests/edge tests/e2e

@@ -594,11 +594,11 @@ def _read_cameras(content: Any, where: str, problems: _Problems) -> tuple[Camera
     tables = []
     for number, table in enumerate(content, 1):
         with problems.collect():
-            tables.append(_read_camera(table, f"{where}[{number}]", problems))
+            tables.append(_read_camera(table, f"{where}[{number}]"))
     return tuple(tables)
 
 
-def _read_camera(table: dict[str, Any], where: str, problems: _Problems) -> CameraTable:
+def _read_camera(table: dict[str, Any], where: str) -> CameraTable:
     """Return a table `[[camera]]` with its values by `section.key`."""
     if "name" not in table:
         raise UsageError(f'{where} has no name: add name = "door", for example.')

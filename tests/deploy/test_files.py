@@ -113,7 +113,7 @@ def supervisor() -> Iterator[str]:
     server.server_close()
 
 
-def test_options_of_the_add_on_are_settings_of_edge_run(supervisor: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_of_the_add_on_are_settings_of_edge_run(supervisor: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     start = load(ADDON / "start.py")
     broker = start.find_broker("right", supervisor)
     options = {"source": "rtsp://camera/1", "detector": "cnn", "anonymize": True, "picture": False, "device_name": "door"}
@@ -126,7 +126,18 @@ def test_options_of_the_add_on_are_settings_of_edge_run(supervisor: str, monkeyp
     assert config.sections["web"].proxy == "172.30.32.2"
     assert config.sections["mqtt"].url == "mqtt://core-mosquitto:1883"
     assert config.sections["mqtt"].discovery
-    assert "MASKEDGE_SOURCE_URI" not in start.settings({**options, "source": ""}, {}), "the cameras of edge.toml count"
+    del options["source"]  # an empty field
+    assert start.settings(options, {})["MASKEDGE_SOURCE_URI"] == "0"
+    own = tmp_path / "edge.toml"
+    for text, names_cameras in (
+        ("[[camera]]\nname = 'a'\n", True),
+        ("[source]\nuri = '1'\n", True),
+        ("[mqtt]\n", False),
+        ("[", False),
+    ):
+        own.write_text(text)
+        assert start.has_cameras(own) is names_cameras
+    assert "MASKEDGE_SOURCE_URI" not in start.settings(options, {}, source=""), "the cameras of edge.toml count"
     assert start.find_broker("wrong", supervisor) == {}
     assert start.find_broker("right", "http://127.0.0.1:9/") == {}
 

@@ -170,11 +170,13 @@ def serve_bytes(content: bytes, seconds: float) -> Iterator[int]:
 
     thread = threading.Thread(target=work)
     thread.start()
-    yield server.getsockname()[1]
-    over.set()
-    server.shutdown(socket.SHUT_RDWR)
-    server.close()
-    thread.join()
+    try:
+        yield server.getsockname()[1]
+    finally:
+        over.set()
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+        thread.join()
 
 
 @contextmanager
@@ -274,13 +276,14 @@ class HttpCamera:
             visit.end_headers()
             visit.wfile.write(picture)
             return
-        if oddity in ("page", "snapshot", "snapshot torn", "text", "still"):
+        if oddity in ("page", "snapshot", "snapshot torn", "snapshot at first", "text", "still"):
             picture = pictures[len(self.visits) % 40]
             content, kind = {
                 "page": (b"<html><img src='/plain'></html>", "text/html"),
                 "text": (b"busy", "text/plain"),
                 "snapshot": (picture, "image/jpeg"),
                 "snapshot torn": (picture[: len(picture) // (2 if len(self.visits) % 3 == 0 else 1)], "image/jpeg"),
+                "snapshot at first": (picture, "image/jpeg") if len(self.visits) == 1 else (b"<html>log in</html>", "text/html"),
                 "still": (pictures[0], "image/jpeg"),
             }[oddity]
             visit.send_response(200)
@@ -322,6 +325,8 @@ _DIGEST = 'Digest realm="camera", nonce="{nonce}", qop="auth", algorithm='
 CHALLENGES = {
     "basic": (_BASIC,),
     "basic without realm": ("Basic",),
+    "basic with a comma in its realm": ('Basic realm="x, Digest y"',),
+    "basic behind an unsupported digest": ('Digest realm="camera", nonce="{nonce}", qop="auth-int"', _BASIC),
     "digest": (f"{_DIGEST}MD5",),
     "digest lower case": (f"{_DIGEST}md5",),
     "digest SHA 256": (f"{_DIGEST}SHA-256", f"{_DIGEST}MD5"),
@@ -329,6 +334,10 @@ CHALLENGES = {
     "digest behind basic": (_BASIC, f"{_DIGEST}MD5"),
     "digest behind basic in one header": (f"{_BASIC}, {_DIGEST}MD5",),
     "digest behind negotiate": ("Negotiate", f"{_DIGEST}MD5"),
+    "digest with a comma in its realm": ('Digest realm="Lobby, floor 2", nonce="{nonce}", qop="auth"',),
+    "digest with a realm in UTF 8": ('Digest realm="K\xc3\xbcche", nonce="{nonce}", qop="auth"',),
+    "digest of two kinds": ('Digest realm="camera", nonce="{nonce}", qop="auth-int, auth"',),
+    "digest with blanks and an empty field": ('Digest Realm = "camera",nonce={nonce} , algorithm= MD5, qop= auth, opaque=',),
 }
 """Headers with which a camera asks for a name and a password."""
 
@@ -340,13 +349,14 @@ def _knows(oddity: str, visit: BaseHTTPRequestHandler) -> bool:
     if oddity.startswith("basic"):
         right = shown == "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
     else:
-        given = dict(re.findall(r'(\w+)="?([^",]*)"?', shown))
+        given = {key: quoted or bare for key, quoted, bare in re.findall(r'(\w+)=(?:"([^"]*)"|([^",]*))', shown)}
 
         def digest(text: str) -> str:
             kind = given.get("algorithm", "MD5").replace("-", "")
             return hashlib.new(kind, text.encode(), usedforsecurity=False).hexdigest()
 
-        nonce, first, second = given.get("nonce"), digest(f"{name}:camera:{password}"), digest(f"GET:{visit.path}")
+        realm = "Lobby, floor 2" if "comma" in oddity else "K\xfcche" if "UTF 8" in oddity else "camera"
+        nonce, first, second = given.get("nonce"), digest(f"{name}:{realm}:{password}"), digest(f"GET:{visit.path}")
         right = given.get("response") == digest(f"{first}:{nonce}:{given.get('nc')}:{given.get('cnonce')}:auth:{second}")
     if not right:
         visit.send_response(401)

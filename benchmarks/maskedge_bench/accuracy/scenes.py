@@ -44,11 +44,12 @@ def choose_pipelines(detectors: Sequence[str], models: Sequence[Path] = ()) -> l
     Raises:
         UsageError: A detector or model is given twice.
     """
-    found_by = short_names(map(Path, detectors))
-    names = [name.removesuffix(".onnx") for name in short_names(models)]
+    found_by, names = short_names(map(Path, detectors)), short_names(models)
     for kind, own in (("detector", found_by), ("model", names)):
         if twice := next((name for name in own if own.count(name) > 1), None):
             raise UsageError(f"the {kind} {twice} is given twice: give each once.")
+    stems = [name.removesuffix(".onnx") for name in names]
+    names = stems if len(set(stems)) == len(stems) else names
     by_detector = list(zip(detectors, found_by, strict=True))
     if not models:
         known = {pipeline.detector: pipeline for pipeline in PIPELINES[1:]}

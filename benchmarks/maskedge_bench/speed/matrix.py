@@ -118,7 +118,7 @@ class Matrix:
 
     def __init__(self, axes: Axes, seconds: float) -> None:
         self.cells = axes.cells()
-        given = [path for path in axes.models if path is not None]
+        given = [BASELINE_MODEL, *(path for path in axes.models if path is not None)]
         self._names = dict(zip(given, short_names(given), strict=True))
         self.rounds: list[list[Round]] = []
         self._seconds = seconds

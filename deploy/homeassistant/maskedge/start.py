@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import urllib.request
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,25 @@ def find_broker(token: str, address: str = SUPERVISOR) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def settings(options: dict[str, Any], broker: dict[str, Any]) -> dict[str, str]:
-    """Return the environment variables of `edge-run`."""
+def has_cameras(file: Path) -> bool:
+    """Return True if a configuration names its cameras. `edge-run` reports one that is not valid."""
+    toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    try:
+        own = toml.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    source = own.get("source")
+    return "camera" in own or (isinstance(source, dict) and "uri" in source)
+
+
+def settings(options: dict[str, Any], broker: dict[str, Any], *, source: str = "0") -> dict[str, str]:
+    """Return the environment variables of `edge-run`.
+
+    Args:
+        options: The options of the add-on.
+        broker: The broker, as of `find_broker`.
+        source: The camera if the options name none; empty for those of the configuration.
+    """
     found = {
         "MASKEDGE_DETECT_DETECTOR": str(options.get("detector", "haar")),
         "MASKEDGE_PRIVACY_ANONYMIZE": str(bool(options.get("anonymize", True))).lower(),
@@ -44,9 +62,9 @@ def settings(options: dict[str, Any], broker: dict[str, Any]) -> dict[str, str]:
         "MASKEDGE_HISTORY_FILE": "/data/history.sqlite3",
         "STATE_DIRECTORY": "/data",
     }
-    # It would replace the cameras of edge.toml.
-    if options.get("source"):
-        found["MASKEDGE_SOURCE_URI"] = str(options["source"])
+    source = str(options.get("source") or source)
+    if source:
+        found["MASKEDGE_SOURCE_URI"] = source
     if options.get("device_name"):
         found["MASKEDGE_DEVICE_NAME"] = str(options["device_name"])
     if broker.get("host"):
@@ -64,9 +82,11 @@ def main() -> None:
     broker = find_broker(os.environ.get("SUPERVISOR_TOKEN", ""))
     if not broker:
         print(
-            "Home Assistant names no MQTT broker. For entities, install Mosquitto broker and restart this add-on.", file=sys.stderr
+            "Home Assistant names no MQTT broker. For entities, install Mosquitto broker and restart this add-on, or set "
+            "[mqtt] url in edge.toml.",
+            file=sys.stderr,
         )
-    os.environ.update(settings(options, broker))
+    os.environ.update(settings(options, broker, source="" if has_cameras(OWN_CONFIG) else "0"))
     own = ["--config", str(OWN_CONFIG)] if OWN_CONFIG.is_file() else []
     command = Path(sys.executable).with_name("edge-run")
     os.execv(command, [str(command), *own, "--no-show", "--wait"])  # noqa: S606  (the program of the add-on)

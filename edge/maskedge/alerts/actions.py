@@ -11,9 +11,10 @@ from typing import Any
 from maskedge.events import OUTPUT_BACK, OUTPUT_LOST, Event
 from maskedge.results import FrameResult
 from maskedge.sinks.base import Sink
-from maskedge.support.workers import WAITS, hide_variables
+from maskedge.support.workers import WAITS
 
 from .action import ActionContext
+from .command import hide_variables
 from .registry import ACTIONS
 from .rules import AlertRule
 
@@ -46,9 +47,9 @@ class Actions:
         self._problems: queue.SimpleQueue[Event] = queue.SimpleQueue()
         context = ActionContext(sinks or {}, settings or {}, self._reporter, waits)
         wanted = {action: [rule for rule in rules if action.name in rule.actions] for action in ACTIONS}
-        hide_variables(name for rule in rules if (name := getattr(rule, "webhook_header_env", None)))
         # The first thread starts after all actions are checked and open.
         self._actions = [action(own, context) for action, own in wanted.items() if own]
+        hide_variables(name for rule in rules if (name := getattr(rule, "webhook_header_env", None)))
         for action in self._actions:
             action.open()
         for action in self._actions:

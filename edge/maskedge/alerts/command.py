@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,13 @@ from .action import Action, ActionContext
 from .rules import AlertRule
 
 _AT_ONCE = 2
+_secret_variables: set[str] = set()
+"""Names of variables that programs do not get. They are those of all cameras of the process."""
+
+
+def hide_variables(names: Iterable[str]) -> None:
+    """Leave variables with a secret out of the environment of programs from now on."""
+    _secret_variables.update(names)
 
 
 @dataclass(frozen=True)
@@ -91,8 +98,12 @@ class Command:
         Raises:
             PermanentError: The program cannot be run, timed out, or returned a code other than 0.
         """
-        # Environment variables of edge-run may contain secrets.
-        environment = {name: value for name, value in child_environment().items() if not name.startswith("MASKEDGE_")}
+        # Those of edge-run may contain secrets.
+        environment = {
+            name: value
+            for name, value in child_environment().items()
+            if not name.startswith("MASKEDGE_") and name not in _secret_variables
+        }
         try:
             process = subprocess.Popen(  # noqa: S603  (a list from the user's own configuration, no shell)
                 self._command,

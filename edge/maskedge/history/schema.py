@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from maskedge.errors import OutputError
+from maskedge.support.files import is_file
 from maskedge.support.text import displayable
 
 QUARTER = 900
@@ -83,7 +84,7 @@ def is_in_use(path: Path) -> bool:
         path: The file.
     """
     # SQLite's log lies beside the file that a symbolic link leads to.
-    return path.is_file() and Path(f"{os.path.realpath(path)}-wal").exists()
+    return is_file(path) and is_file(Path(f"{os.path.realpath(path)}-wal"))
 
 
 def check_kind_of_file(path: Path) -> None:
@@ -160,7 +161,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
         OutputError: There is no such file, or it is damaged, locked, of another version or of
             another program.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise OutputError(f"there is no history {displayable(path)}: set [history] file, and run edge-run with it.")
     check_kind_of_file(path)
     uri = f"{path.absolute().as_uri()}?mode=ro"

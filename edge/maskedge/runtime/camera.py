@@ -103,6 +103,11 @@ class CameraThread:
         return self.config.camera
 
     @property
+    def is_reloading(self) -> bool:
+        """True while a configuration waits to be applied. The following one may take it back."""
+        return self._next is not None and self._next is not self.config
+
+    @property
     def context(self) -> RunContext | None:
         """The parts of the run; None while it does not run."""
         built = self._built
@@ -169,7 +174,7 @@ class CameraThread:
                     self._fail(error)
                     return
                 except ImportError as error:
-                    self._fail(_missing(error))
+                    self._fail(missing_library(error))
                     return
                 except Exception as error:  # noqa: BLE001  (the other cameras go on)
                     _log.error("the loop failed (%.300r) and is started again in %.0f s.", error, wait)
@@ -276,7 +281,7 @@ def check_video(source: Source) -> None:
         raise UsageError(f"{source.name} is no video: a named camera is a camera, a stream or a video file.")
 
 
-def _missing(error: ImportError) -> UsageError:
+def missing_library(error: ImportError) -> UsageError:
     """Return the message about a library that cannot be loaded."""
     if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == "paho":
         return UsageError(f"{error.name} is not installed: install the extra mqtt: {install_command('mqtt')}.")

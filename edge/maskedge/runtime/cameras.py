@@ -282,8 +282,8 @@ class Cameras:
                 continue
             if _keys_of(camera, wanted[name]):
                 changed.append(name)
-            # Also without a change: the loop may not have applied the last configuration yet, which this one may take back.
-            camera.reload(wanted[name])
+            if name in changed or camera.is_reloading:
+                camera.reload(wanted[name])
         for camera in removed:
             camera.retire()
         self._end([*removed, *restarted])

@@ -49,7 +49,7 @@ class SourceConfig:
         default=5.0,
         metadata={
             "help": "seconds without a frame after which the source is lost; "
-            "with 0, a network stream is lost after 30 seconds without data",
+            "with 0, a network stream or a V4L2 camera is lost after about 30 seconds without data",
             "range": Range(0, 86400),
         },
     )

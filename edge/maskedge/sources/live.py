@@ -81,8 +81,10 @@ class _Grabber(threading.Thread):
             self.fps, self.finite, self.warnings = device.fps, device.finite, device.warnings
             skipped = 0
             while not self.abandoned:
-                image = device.read()
-                self.damaged = device.damaged
+                try:
+                    image = device.read()
+                finally:
+                    self.damaged = device.damaged
                 if image is None:
                     return
                 repeated = self._watch and self._repeats(image)

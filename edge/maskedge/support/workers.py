@@ -7,7 +7,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from maskedge.errors import OutputError
@@ -114,25 +114,13 @@ class Worker(Generic[T]):
         self._on_state(problem)
 
 
-_hidden_variables: set[str] = set()
-
-
-def hide_variables(names: Iterable[str]) -> None:
-    """Leave variables with a secret out of the environment of other programs from now on."""
-    _hidden_variables.update(names)
-
-
 def child_environment() -> dict[str, str]:
-    """Return the environment variables, without hidden ones and without what OpenCV has added to them.
+    """Return the environment variables, without what OpenCV has added to them.
 
     OpenCV adds its folders for its own libraries. Behind them it leaves an empty entry, which stands
     for the working folder: a program would load libraries from there.
     """
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in _hidden_variables and (name not in _QT or _OPENCV not in value)
-    }
+    environment = {name: value for name, value in os.environ.items() if name not in _QT or _OPENCV not in value}
     libraries = environment.pop(_LIBRARIES, "").split(os.pathsep)
     kept = [folder for folder in libraries if folder and _OPENCV not in folder]
     return environment | ({_LIBRARIES: os.pathsep.join(kept)} if kept else {})

@@ -104,7 +104,9 @@ def check_current(engine: Engine) -> None:
 
 def unreachable(engine: Engine, error: Exception) -> DatabaseUnreachableError:
     """Return the error for a database that cannot be used. It contains no password."""
-    if is_conflict(error):
-        return DatabaseUnreachableError("another program has changed or deleted the same rows in this moment: try again.")
     reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    if is_conflict(error):
+        return DatabaseUnreachableError(
+            f"another program has changed or deleted the same rows in this moment ({reason:.200}): try again."
+        )
     return DatabaseUnreachableError(f"the database {shown_url(engine)} cannot be used ({reason:.200}): check --database.")

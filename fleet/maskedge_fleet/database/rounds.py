@@ -18,9 +18,9 @@ from maskedge.errors import OutputError
 
 from .tables import Site
 
-CHANGED_MEANWHILE = (IntegrityError, NoResultFound, StaleDataError)
+_CHANGED_MEANWHILE = (IntegrityError, NoResultFound, StaleDataError)
 """Errors of a transaction whose rows another one has changed or deleted since they were read."""
-REPEATABLE = ("40001", "40P01")
+_REPEATABLE = ("40001", "40P01")
 """Codes of PostgreSQL for a transaction that must be repeated, as after a deadlock."""
 _SPACE = 7305
 """First number of the locks in PostgreSQL, so that they differ from those of other programs."""
@@ -63,7 +63,7 @@ def only_one(engine: Engine, name: str) -> Iterator[bool]:
 
 def is_conflict(error: Exception) -> bool:
     """Return True if a transaction failed because of another one, and would succeed if it was repeated."""
-    return isinstance(error, CHANGED_MEANWHILE) or getattr(getattr(error, "orig", None), "sqlstate", None) in REPEATABLE
+    return isinstance(error, _CHANGED_MEANWHILE) or getattr(getattr(error, "orig", None), "sqlstate", None) in _REPEATABLE
 
 
 def wait_for_others(session: Session, name: str) -> None:

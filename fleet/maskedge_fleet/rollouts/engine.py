@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from sqlalchemy import Engine, exists, or_, select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from maskedge.errors import UsageError
 from maskedge_fleet.commands.queue import queue_command
 from maskedge_fleet.commands.signing import CommandSigner
-from maskedge_fleet.database.rounds import CHANGED_MEANWHILE, only_one
+from maskedge_fleet.database.rounds import is_conflict, only_one
 from maskedge_fleet.database.tables import Device, Model, Rollout, RolloutDevice
 
 from .control import LIVE, is_newest
@@ -67,9 +67,15 @@ class RolloutEngine:
                 wanted = or_(Rollout.state.in_(LIVE), busy, (Rollout.state == "rolled_back") & late)
                 numbers = session.scalars(select(Rollout.id).where(wanted).order_by(Rollout.id)).all()
             for number in numbers:
-                # A row that was changed or deleted meanwhile: the next round sees it.
-                with suppress(_ChangedError, *CHANGED_MEANWHILE):
+                # The next round sees what was changed or deleted meanwhile.
+                try:
                     self._advance(number, now)
+                except _ChangedError:
+                    pass
+                except SQLAlchemyError as error:
+                    if not is_conflict(error):
+                        raise
+                    _log.info("the roll-out %d waits for the next round: %s", number, str(error).splitlines()[0][:200])
 
     def _advance(self, number: int, now: datetime) -> None:
         """Follow the answers of a roll-out, and decide; then send commands, one transaction each."""

@@ -161,7 +161,7 @@ def test_rows_of_several_models_are_named_by_their_files(tmp_path: Path) -> None
     assert names[1:] == ["haar, old/edgenet", "own.xml, old/edgenet", "haar, new/edgenet", "own.xml, new/edgenet"]
     own = [row.name for row in choose_pipelines(["haar", "/x/own.xml", "/y/own.xml"])]
     assert own[1:] == ["default (haar, edgenet)", "x/own.xml, edgenet", "y/own.xml, edgenet"]
-    with pytest.raises(UsageError, match=r"the model a is given twice"):
+    with pytest.raises(UsageError, match=r"the model a\.onnx is given twice"):
         choose_pipelines(["haar"], [Path("a.onnx"), Path("b.onnx"), Path("./a.onnx")])
     with pytest.raises(UsageError, match=r"the detector own\.xml is given twice"):
         choose_pipelines(["own.xml", "haar", "./own.xml"])

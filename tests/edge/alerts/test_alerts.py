@@ -30,6 +30,7 @@ from maskedge.sinks.base import Sink
 from maskedge.sinks.clips import ClipsConfig, ClipSink
 from maskedge.sinks.retention import Retention, prune
 from maskedge.sinks.snapshots import SnapshotsConfig, SnapshotStore
+from maskedge.support.workers import child_environment
 from maskedge.zones import Zones
 
 TEXTS = ["left=0,0 0.5,0 0.5,1 0,1"]
@@ -375,7 +376,7 @@ env > "$1.environment"
 """
 
 
-def test_command_gets_the_happening_and_no_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_gets_the_event_and_no_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MASKEDGE_MQTT_PASSWORD", "geheim")
     monkeypatch.setenv("HOOK_HEADER", "X-Secret: geheim")
     program = tmp_path / "hook"
@@ -391,6 +392,7 @@ def test_command_gets_the_happening_and_no_shell(tmp_path: Path, monkeypatch: py
     actions.close()
     assert json.loads(written.read_text()) == EVENT.to_json()
     assert "geheim" not in environment.read_text()
+    assert "HOOK_HEADER" in child_environment(), "edge-run itself needs it after a restart"
 
 
 def test_commands_that_fail_or_hang(tmp_path: Path) -> None:

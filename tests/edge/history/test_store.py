@@ -82,9 +82,10 @@ from maskedge.history.store import Store
 store = Store(Path(sys.argv[1]), flush_seconds=0.01)
 moment = float(sys.argv[2])
 while True:
-    for minute in range(300):
-        camera = f"cam {minute}"
-        store.add(moment + 60 * minute, [Count(Series(camera), 60.0), Count(Series(camera, label="with_mask"), 30.0, 1)])
+    with store._changed:  # no transaction begins before all are there
+        for minute in range(300):
+            camera = f"cam {minute}"
+            store.add(moment + 60 * minute, [Count(Series(camera), 60.0), Count(Series(camera, label="with_mask"), 30.0, 1)])
     if store.written:
         print(store.written, flush=True)
     time.sleep(0.002)
@@ -339,6 +340,7 @@ def test_a_lock_of_another_process_delays_the_counts(path: Path, store: Store) -
 
 def test_a_failure_that_is_over_at_the_end_is_not_reported_then(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "_LOCK_SECONDS", 0.01)
+    monkeypatch.setattr("maskedge.history.store._CLOSE_SECONDS", 10)
     store = Store(path, flush_seconds=0.5)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

@@ -168,5 +168,8 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_run(tmp_path: Path)
         HistorySink.check(HistoryConfig(str(tmp_path)))
     with pytest.raises(OutputError, match="mkdir"):
         HistorySink.check(HistoryConfig(str(tmp_path / "none" / "history.sqlite3")))
+    for check in (HistorySink.check, HistorySink.validate):
+        with pytest.raises(OutputError, match="File name too long"):
+            check(HistoryConfig(str(tmp_path / ("a" * 300))))
     with pytest.raises(UsageError, match=r"history\.days"):
         HistoryConfig(days=0.5)

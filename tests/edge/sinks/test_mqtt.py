@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -429,6 +433,66 @@ def test_a_spool_that_is_removed_during_a_run_is_written_again(tmp_path: Path) -
     folder.write_text("in the way")
     with pytest.raises(OutputError, match="a file is in the way"):
         last.close()
+
+
+@pytest.mark.parametrize("step", ["backup", "prepare"])
+def test_a_removed_spool_that_can_only_be_written_later_loses_no_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    class FullOnce(sqlite3.Connection):
+        is_full = step == "backup"
+
+        def backup(self, *arguments: Any, **options: Any) -> None:
+            if self.is_full:
+                self.is_full = False
+                raise sqlite3.OperationalError("database or disk is full")
+            super().backup(*arguments, **options)
+
+    monkeypatch.setattr("maskedge.sinks.mqtt.spool.sqlite3.connect", partial(sqlite3.connect, factory=FullOnce))
+    file = tmp_path / "spool.sqlite3"
+    spool = Spool(tmp_path, 10_000)
+    spool.add([{"a": 1}])
+    file.unlink()  # its log stays
+    with monkeypatch.context() as patch:
+        if step == "prepare":
+            patch.setattr("maskedge.sinks.mqtt.spool._prepare", lambda base: base.execute("no SQL"))
+        with pytest.raises(OutputError, match="was removed and cannot be written again"):
+            spool.add([{"a": 2}])
+    assert not file.exists()
+    spool.remove([spool.after(0, 1)[0].number])
+    spool.add([{"a": 3}])
+    spool.add([{"a": 4}])
+    with pytest.raises(OutputError, match="another edge-run uses the spool"):
+        Spool(tmp_path, 10_000)
+    # What a killed run leaves: the file and its log.
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    for name in ("spool.sqlite3", "spool.sqlite3-wal"):
+        shutil.copy(tmp_path / name, killed)
+    spool.close()
+    for folder in (tmp_path, killed):
+        left = Spool(folder, 10_000)
+        assert [json.loads(message.payload)["a"] for message in left.after(0, 9)] == [3, 4]
+        left.close()
+    assert list(tmp_path.glob("spool*")) == [file]
+    assert file.stat().st_mode & 0o077 == 0
+
+
+def test_a_spool_that_cannot_be_looked_at_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = Spool(tmp_path, 10_000)
+    stat = Path.stat
+
+    def fail(path: Path, **options: bool) -> os.stat_result:
+        if path.name == "spool.sqlite3":
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return stat(path, **options)
+
+    opened: list[object] = []
+    monkeypatch.setattr(Path, "stat", fail)
+    monkeypatch.setattr("maskedge.sinks.mqtt.spool.os.open", lambda *arguments: opened.append(arguments))
+    spool.add([{"a": 1}])
+    spool.close()
+    assert not opened, "closing it would release the locks"
 
 
 def test_damaged_spool(tmp_path: Path) -> None:

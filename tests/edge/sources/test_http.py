@@ -18,6 +18,7 @@ import pytest
 from helpers.streams import CHALLENGES, DAMAGED, GOOD, HttpCamera, black_hole, serve_bytes, serve_folder, until, write_video
 from maskedge import SourceError, UsageError, open_source
 from maskedge.sources import LiveSource, SourceConfig, demo
+from maskedge.sources.http import playlist
 from maskedge.sources.http.jpeg_splitter import JpegScanner
 
 FAST = {"stall_timeout": 2.0, "open_timeout": 3.0, "max_retries": 0}
@@ -123,7 +124,15 @@ def test_name_and_password(camera: HttpCamera, kind: str) -> None:
 
 def test_authentication_that_is_not_supported_or_never_ends() -> None:
     digest = 'Digest realm="a", nonce="b", stale=true'
-    for challenge, sentence in (("NTLM", "an unsupported kind of authentication"), (digest, "rejects the name and password")):
+    unsupported = "an unsupported kind of authentication"
+    for challenge, sentence in (
+        ("NTLM", unsupported),
+        ('Digest realm="a", nonce="b", qop="auth-int"', unsupported),
+        ('Digest realm="a, nonce=b', unsupported),
+        ('Digest realm="a", nonce="ä"', unsupported),
+        ('Digest realm="a", nonce="b", qop=, opaque=', "rejects the name and password"),
+        (digest, "rejects the name and password"),
+    ):
         head = f"HTTP/1.0 401 Unauthorized\r\nWWW-Authenticate: {challenge}\r\nContent-Length: 0\r\n\r\n"
         with serve_bytes(head.encode(), 0.01) as port:
             assert sentence in refusal(f"http://admin:geheim@127.0.0.1:{port}/")
@@ -156,10 +165,19 @@ def test_a_torn_picture_between_others_is_skipped_and_counted(camera: HttpCamera
     assert source.reconnects == 0
 
 
+def test_a_camera_that_starts_to_return_a_page_is_named_before_the_watchdog_ends() -> None:
+    with HttpCamera() as camera:
+        source = live(camera.address("snapshot at first"), fps=5.0, stall_timeout=1.9)
+        with pytest.raises(SourceError, match="a picture that cannot be decoded"):
+            list(source.frames())
+        source.close()
+    assert source.skipped == 3
+
+
 def test_frames_of_a_playlist_are_spread_over_the_time_of_their_segments(tmp_path: Path) -> None:
     """All frames of a segment arrive at once."""
     clip = write_video(tmp_path / "clip.mp4", 100)
-    command = ["ffmpeg", "-v", "error", "-i", clip, "-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-pix_fmt", "yuv420p"]
+    command = ["ffmpeg", "-v", "error", "-i", clip, "-c:v", "mpeg2video", "-q:v", "5", "-g", "25"]
     try:
         subprocess.run(
             [*command, "-f", "hls", "-hls_time", "1", "-hls_flags", "omit_endlist", tmp_path / "live.m3u8"], check=True, timeout=60
@@ -171,6 +189,42 @@ def test_frames_of_a_playlist_are_spread_over_the_time_of_their_segments(tmp_pat
         first, *_, last = islice(source.frames(), 20)
         source.close()
     assert last.moment - first.moment > 0.6
+
+
+class Playlist:
+    """Replaces `cv2.VideoCapture` and the clock. Reads take no time, except for one."""
+
+    def __init__(self, stamps: list[float], slow: int) -> None:
+        self.now, self.index, self.stamps, self.slow = 100.0, -1, stamps, slow
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def read(self) -> tuple[bool, np.ndarray]:
+        self.index += 1
+        self.now += 3.0 * (self.index == self.slow)
+        return True, np.zeros((4, 4, 3), np.uint8)
+
+    def get(self, name: int) -> float:
+        return self.stamps[self.index] * 1000 if name == cv2.CAP_PROP_POS_MSEC else 0.0
+
+
+def test_a_playlist_makes_up_for_a_slow_segment_but_not_for_a_lost_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 5 s of frames, with 60 s missing after 3 s. The read after 1 s takes 3 s.
+    capture = Playlist([index / 10 + 60 * (index >= 30) for index in range(51)], slow=10)
+    monkeypatch.setattr(playlist, "time", capture)
+    device = playlist.SegmentedCapture(capture)  # type: ignore[arg-type]
+    moments = []
+    for _ in capture.stamps:
+        device.read()
+        moments.append(round(capture.now - 100, 3))
+    assert moments[9:12] == [0.9, 3.9, 3.9]
+    # The gap comes while frames are still late, and starts the schedule anew.
+    assert moments[29:32] == [3.9, 3.9, 4.0]
+    assert moments[-1] == 5.9
 
 
 def test_a_stream_without_a_picture_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,11 +165,15 @@ def test_the_metrics_count_devices_alerts_and_rejects(api: Api) -> None:
     with api.session() as session:
         add_device(session, "door")
         add_device(session, "gate", online=False)
-        # The clock of the gate is hours ahead. More of its messages than are measured have come.
-        sent = [("door", now - timedelta(seconds=60)), *(("gate", now + timedelta(hours=3, seconds=n)) for n in range(120))]
-        for number, (name, at) in enumerate(sent):
+        # The clock of the gate is hours ahead. More of its messages than are measured have come, now and hours ago.
+        ahead = timedelta(hours=3)
+        sent = [("door", now - timedelta(seconds=60), now)]
+        sent += [
+            ("gate", at + ahead, at) for n in range(120) for at in (now - timedelta(seconds=n), now - ahead - timedelta(seconds=n))
+        ]
+        for number, (name, at, received) in enumerate(sent):
             message = {"camera_id": camera_of(session, name).id, "message_id": str(number), "content": {}}
-            session.add(Statistics(time=at, received=now, **message))
+            session.add(Statistics(time=at, received=received, **message))
         session.commit()
     content = api.client.get("/metrics", headers=viewer).text
     assert "maskedge_fleet_ingest_lag_seconds 60.0" in content

@@ -71,7 +71,7 @@ def test_of_two_acknowledgements_in_the_same_moment_the_first_one_counts(fleet: 
 
 
 def test_answers_that_take_long_keep_no_connection_of_the_database(request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    engine = create_engine(sqlite_url(request, tmp_path), pool_size=1, max_overflow=0, pool_timeout=5)
+    engine = create_engine(sqlite_url(request, tmp_path), pool_size=1, max_overflow=0, pool_timeout=30)
     with Session(engine) as session, session.begin():
         add_device(session, "door")
         add_events(session, camera_of(session, "door"), 3)

@@ -33,6 +33,6 @@ def test_a_conflict_with_another_program_is_not_a_database_that_is_away(tmp_path
     with pytest.raises(IntegrityError) as conflict, Session(engine) as session:
         session.execute(insert(Site).values([{"name": "Shop"}, {"name": "Shop"}]))
     assert str(unreachable(engine, conflict.value)) == (
-        "another program has changed or deleted the same rows in this moment: try again."
+        "another program has changed or deleted the same rows in this moment (UNIQUE constraint failed: site.name): try again."
     )
     engine.dispose()

@@ -161,7 +161,7 @@ def test_an_empty_fleet_explains_how_to_add_a_device(browser: Chrome, new_fleet:
     visit(browser, new_fleet)
     assert "No devices yet" in content(browser)
     assert "[fleet] enabled = true" in content(browser)
-    numbers = set(texts(browser, ".summary .number"))
+    numbers = set(texts(browser, ".summary .number", at_least=1))
     assert numbers == {UNKNOWN}
     for path, text in {
         "/sites": "No sites yet",
@@ -181,7 +181,7 @@ def test_values_of_a_device_that_is_offline_or_new_are_unknown(browser: Chrome, 
         session.execute(update(Device).values(online=False))
         session.add(Device(name="fresh", prefix="maskedge/fresh", created=datetime.now(timezone.utc)))
     visit(browser, new_fleet, "/?view=list")
-    offline, fresh = texts(browser, ".rows tbody tr")
+    offline, fresh = texts(browser, ".rows tbody tr", at_least=2)
     assert f"{UNKNOWN} of 1" in offline
     assert "°C" not in offline
     assert "Never connected" in fresh
@@ -257,7 +257,7 @@ def test_sites_are_compared(browser: Chrome, fleet: PageServer) -> None:
     boxes[1].click()
     until(lambda: len(browser.find_elements(By.CSS_SELECTOR, ".choose .key")) == 2)
     assert "compare=Berlin+1&compare=K" in browser.current_url
-    shares = texts(browser, ".share")
+    shares = texts(browser, ".share", at_least=9)
     assert len(shares) == 9
     assert all(share.endswith("%") for share in shares)
     assert not browser.get_log("browser")

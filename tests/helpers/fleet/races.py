@@ -21,6 +21,8 @@ def meanwhile(engine: Engine, statement: str, change: Callable[[Session], object
             with Session(engine) as session, session.begin():
                 change(session)
 
-    yield
-    event.remove(engine, "before_cursor_execute", _change)
-    assert not waiting
+    try:
+        yield
+    finally:
+        event.remove(engine, "before_cursor_execute", _change)
+    assert not waiting, f"there was no statement {statement}"

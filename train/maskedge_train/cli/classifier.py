@@ -362,8 +362,8 @@ def classifier(
         if unknown := {label for label in right.values() if label not in labels}:
             count = sum(label in unknown for label in right.values())
             click.echo(
-                f"note: --relabel has {counted(count, 'picture')} with {', '.join(sorted(unknown))}, a label that the "
-                "data lacks: they are not used.",
+                f"note: {counted(count, 'picture')} of --relabel cannot be used, because the data lacks the corrected label: "
+                f"{', '.join(sorted(unknown))}.",
                 err=True,
             )
         crops = crops.relabelled(right, labels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from maskedge.remote.settings import check_fleet, device_prefix
 from maskedge.runtime.outputs import check_cameras
 from maskedge.sinks import sink_classes
 from maskedge.support.outputs import Named
-from maskedge.support.text import displayable
+from maskedge.support.text import counted, displayable
 from maskedge.system.state_folder import state_folder
 from maskedge.tracking.lines import parse_lines
 from maskedge.zones import Zones, parse_zone
@@ -38,6 +38,9 @@ def read_config(file: Path) -> tuple[Loaded | None, list[Finding]]:
     except UsageError as error:
         return None, [Finding("FAIL", str(error))]
     problems = dict.fromkeys(problem for config in loaded.cameras for problem in _invalid(config))
+    # No camera has the common rules if each has its own. Their zones may be those of a camera.
+    common = [replace(rule, zone=None) for rule in loaded.config.alerts]
+    problems |= dict.fromkeys(rule_problems(common, Zones.parse(())))
     return (None if problems else loaded), [Finding("FAIL", problem) for problem in problems]
 
 
@@ -67,7 +70,7 @@ def _check_alerts(loaded: Loaded) -> Iterator[Finding]:
         yield Finding("note", *unused)
     rules = len({rule for config in loaded.cameras for rule in config.alerts})
     if rules and not problems:
-        yield Finding("ok", f"{rules} alert rule{'' if rules == 1 else 's'}")
+        yield Finding("ok", counted(rules, "alert rule"))
 
 
 def _action_problems(config: EdgeConfig) -> Iterator[str]:
@@ -116,11 +119,11 @@ def _outputs(config: EdgeConfig) -> Iterator[tuple[Named, bool]]:
 
 
 def _check_output(name: str, path: Path, *, is_folder: bool) -> Finding:
-    # `edge-run` creates a missing folder for pictures, clips and the spool.
-    place = path if is_folder or path.is_dir() else path.parent
-    while is_folder and not os.path.lexists(place) and place != place.parent:
-        place = place.parent
     try:
+        place = path if is_folder or path.is_dir() else path.parent
+        # `edge-run` creates a missing folder for pictures, clips and the spool.
+        while is_folder and not os.path.lexists(place) and place != place.parent:
+            place = place.parent
         if path.is_dir() and not is_folder and not name.startswith("[output] save"):
             return Finding("FAIL", f"{name}: it is a folder", "name a file in it")
         if not place.is_dir():
@@ -129,13 +132,17 @@ def _check_output(name: str, path: Path, *, is_folder: bool) -> Finding:
             return Finding("FAIL", f"{name}: its folder does not exist", f"mkdir -p {displayable(place)}")
         if path.exists() and not (path.is_file() or path.is_dir()):
             return Finding("ok", f"{name}: a device or a pipe")
-        written = path if path.is_file() else place
-        if not os.access(written, os.W_OK):
-            remedy = "check the owner and the permissions, or run edge-doctor as the user of the service"
-            return Finding("FAIL", f"{name}: this user may not write {displayable(written)}", remedy)
+        written = [path if path.is_file() else place]
+        if name.startswith("[history] file"):
+            # SQLite creates its log beside the file that a symbolic link leads to.
+            written.append(Path(os.path.realpath(path)).parent)
+        for one in written:
+            if not os.access(one, os.W_OK):
+                remedy = "check the owner and the permissions, or run edge-doctor as the user of the service"
+                return Finding("FAIL", f"{name}: this user may not write {displayable(one)}", remedy)
         free = shutil.disk_usage(place).free
     except OSError as error:
-        return Finding("FAIL", f"{name}: {displayable(place)} cannot be checked ({error.strerror})", "check its permissions")
+        return Finding("FAIL", f"{name}: it cannot be checked ({error.strerror})", "check the name and the permissions")
     if free < _LITTLE_FREE:
         return Finding("note", f"{name}: only {free / 1e6:.0f} MB are free on its disk", "free some space")
     return Finding("ok", f"{name}: can be written, {free / 1e9:.1f} GB free")
@@ -152,8 +159,6 @@ def _check_fleet(loaded: Loaded) -> Iterator[Finding]:
         text, _, remedy = str(error).partition(": ")
         yield Finding("FAIL", f"fleet: {text}", remedy)
         return
-    keys = len(fleet.trusted_keys)
-    taken = (
-        f"takes {', '.join(fleet.commands)} from {keys} key{'' if keys == 1 else 's'}" if fleet.commands else "takes no commands"
-    )
+    keys = counted(len(fleet.trusted_keys), "key")
+    taken = f"takes {', '.join(fleet.commands)} from {keys}" if fleet.commands else "takes no commands"
     yield Finding("ok", f"fleet: delivers to {device_prefix(loaded.config)}, {taken}")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from maskedge.errors import MaskedgeError
-from maskedge.support.install_hint import install_command
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,9 @@ def problem_of(check: Callable[..., Any], *arguments: Any, **options: Any) -> li
         check(*arguments, **options)
     except MaskedgeError as error:
         return [str(error)]
-    except ModuleNotFoundError as error:
-        return [f"{error.name} is not installed: install the extra mqtt: {install_command('mqtt')}"]
+    except ImportError as error:
+        # Imported here: it loads OpenCV and ONNX Runtime, and edge-doctor also runs without them.
+        from maskedge.runtime.camera import missing_library
+
+        return [str(missing_library(error))]
     return []

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from maskedge.errors import OutputError
-from maskedge.support.files import is_file, make_folder
+from maskedge.support.files import make_folder
 from maskedge.support.text import to_bytes, to_json
 
 from .topics import EVENTS
@@ -70,7 +70,7 @@ class Spool:
         self._lock = threading.Lock()
         self._create()
         try:
-            self._base = self._connect()
+            self._base = _connect(self._path)
             names = {name for (name,) in self._base.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if names and "spool" not in names:
                 self._base.close()
@@ -104,27 +104,43 @@ class Spool:
         except OSError as error:
             raise OutputError(f"the spool {self._path} cannot be written ({error.strerror}): check the folder.") from error
 
-    def _connect(self) -> sqlite3.Connection:
-        # In autocommit mode, transactions are started explicitly.
-        return sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
-
     def _restore(self) -> None:
         """Write the file again if it was removed. SQLite goes on with the removed one, which the end of the program deletes."""
-        if is_file(self._path):
-            return
-        make_folder(self._path.parent, private=True)
-        self._create()
         try:
-            with contextlib.closing(self._connect()) as copy:
-                self._base.backup(copy)
-            # Before the new file has a log, because this removes the log by its name.
-            self._base.close()
-            self._base = self._connect()
-            _prepare(self._base)
-        except sqlite3.Error as error:
+            self._path.stat()
+            return
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError:
+            # It may still be there. Opening and closing it would release the locks of this process.
+            return
+        # SQLite's log lies beside the file that a symbolic link leads to.
+        path = Path(os.path.realpath(self._path))
+        make_folder(path.parent, private=True)
+        copied = path.with_name(f"{path.name}.new")
+        try:
+            # After a failure there must be no file, so that the next call tries again.
+            with contextlib.ExitStack() as undo:
+                _delete(copied)  # of a run that was killed here
+                undo.callback(_delete, copied)
+                os.close(os.open(copied, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+                with contextlib.closing(_connect(copied)) as copy:
+                    self._base.backup(copy)
+                # SQLite would take the log of the removed file for that of the new one.
+                _delete(path)
+                copied.replace(path)
+                undo.callback(_delete, path)
+                base = _connect(self._path)
+                undo.callback(base.close)
+                _prepare(base)
+                undo.pop_all()
+        except (OSError, sqlite3.Error) as error:
             raise OutputError(
                 f"the spool {self._path} was removed and cannot be written again ({error}): free some space."
             ) from error
+        # SQLite leaves the new log alone, because the file of this connection is no longer there.
+        self._base.close()
+        self._base = base
         _log.warning("the spool %s was removed while it was in use, and is written again with its messages.", self._path)
 
     def __len__(self) -> int:
@@ -246,6 +262,17 @@ class Spool:
                     self._restore()
             finally:
                 self._base.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # In autocommit mode, transactions are started explicitly.
+    return sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+
+
+def _delete(path: Path) -> None:
+    """Delete a database and the files that SQLite keeps beside it."""
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
 def _prepare(base: sqlite3.Connection) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 
 from maskedge.errors import SourceError
 from maskedge.sources.config import SourceConfig
-from maskedge.sources.devices.capture import MAX_FAILURES
 from maskedge.sources.devices.stream import ignored_options
 from maskedge.support.pictures import decode_picture
 from maskedge.types import Image
@@ -22,6 +21,9 @@ _DRAIN = 0.05
 """Maximum time to read waiting bytes before the newest picture is decoded, in seconds."""
 _MAX_SNAPSHOT_BYTES = 32 * 2**20
 _SNAPSHOT_FPS = 2.0
+_MAX_DAMAGED = 3
+"""Maximum number of consecutive damaged snapshots. With more, the watchdog would report a missing
+frame before the cause is known."""
 
 
 class PictureStream:
@@ -185,7 +187,7 @@ class Snapshots:
         if self._first is not None:
             first, self._first = self._first, None
             return first
-        for _ in range(MAX_FAILURES):
+        for _ in range(_MAX_DAMAGED):
             # If the server is slower than the rate, missed requests are not made up for.
             self._due = max(self._due + 1 / self.fps, time.monotonic())
             time.sleep(max(0.0, self._due - time.monotonic()))

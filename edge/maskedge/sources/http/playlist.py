@@ -10,8 +10,8 @@ from maskedge.sources.devices.capture import CaptureDevice
 from maskedge.types import Image
 
 _JUMP = 1.0
-"""Greatest distance in seconds between the time of a frame and its due time. Beyond, as after lost
-segments, the schedule starts anew."""
+"""Greatest distance in seconds between the time stamps of two consecutive frames. Beyond, as after
+lost segments, the schedule starts anew."""
 
 
 class SegmentedCapture(CaptureDevice):
@@ -22,6 +22,7 @@ class SegmentedCapture(CaptureDevice):
     """
 
     _start: float | None = None
+    _last = 0.0
 
     def catch_up(self) -> bool:
         """Read the first picture. The buffered segments bridge the time until the next segment.
@@ -34,7 +35,11 @@ class SegmentedCapture(CaptureDevice):
         """Wait until the next picture is due, and return it. Return None at the end."""
         image = super().read()
         now, moment = time.monotonic(), self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        if self._start is None or abs(self._start + moment - now) > _JUMP:
+        # The schedule is kept if only the network was slow. The next frames are then overdue and
+        # returned at once, until the delay is made up for. Otherwise, delays would add up until the
+        # server drops the segments.
+        if self._start is None or abs(moment - self._last) > _JUMP:
             self._start = now - moment
+        self._last = moment
         time.sleep(max(0.0, self._start + moment - now))
         return image

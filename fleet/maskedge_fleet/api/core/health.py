@@ -116,11 +116,11 @@ def _read(session: Session, started: float) -> Iterator[Metric]:
     age = time.monotonic() - started if newest is None else max(0.0, (now - newest).total_seconds())
     yield GaugeMetricFamily(
         "maskedge_fleet_newest_message_age_seconds",
-        "Seconds since the newest message arrived; before the first one, since the start of the server.",
+        "Seconds since the newest message arrived; without any device, since the start of the server.",
         value=age,
     )
-    # The messages of one device with a fast clock would always be the newest ones.
-    times = select(Statistics.time, Statistics.received).where(Statistics.time <= now)
+    # A message from the future was sent by a device with a fast clock. Such messages would always be the newest ones.
+    times = select(Statistics.time, Statistics.received).where(Statistics.time <= Statistics.received)
     rows = session.execute(times.order_by(Statistics.time.desc()).limit(_LAG_OF)).all()
     lags = sorted((received - sent).total_seconds() for sent, received in rows)
     if lags:
