@@ -18,9 +18,9 @@ PYTEST ?=
 # Processes that run the tests: make test JOBS=1
 JOBS ?= 3
 MARKS = -m "not slow"
-IN_PARALLEL = -n $(JOBS) --dist loadfile
-# The folders with the longest tests come first, so that no process works alone at the end.
-LONGEST_FIRST = --no-loadscope-reorder tests/test_tutorials.py tests/train tests/fleet tests/export tests/e2e tests
+# The processes share the cores: several threads in each would wait for each other.
+test test-edge: export OMP_NUM_THREADS ?= 1
+IN_PARALLEL = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 export TORCH_INDEX
 # Debian releases for `make bare`, each with its targets after a colon: BARE="bookworm trixie:run,test-edge"
 BARE ?= bookworm trixie
@@ -35,10 +35,10 @@ run: $(VENV)/.base  ## Install the base package and process the built-in clip: o
 	$(BIN)/edge-run --source demo --save out/demo.mp4 --events out/demo.jsonl --overwrite
 
 test: $(VENV)/.dev  ## Install the dev extras (0.5 GB; TORCH_INDEX=... chooses PyTorch's build) and run all tests except the slow ones
-	$(BIN)/python -m pytest $(MARKS) $(IN_PARALLEL) $(ORDER) $(COVERAGE) $(PYTEST)
+	$(BIN)/python -m pytest $(MARKS) $(IN_PARALLEL) $(COVERAGE) $(PYTEST)
 
 test-all: $(VENV)/.dev  ## Run all tests in one run, so that what starts once per process, such as PyTorch, starts once
-	$(MAKE) test MARKS= ORDER='$(LONGEST_FIRST)'
+	$(MAKE) test MARKS=
 
 coverage: $(VENV)/.dev  ## Run all tests and measure their coverage, which takes a quarter longer
 	$(MAKE) test-all COVERAGE=--cov

@@ -53,6 +53,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("browser")
         if fixtures & SERVER_FIXTURES or SERVERS & {*vars(getattr(item, "module", item))}:
             item.add_marker("network")
+    # Files with slow tests come first, those of the training before others, so that no process works alone at the end.
+    slow = sorted({item.path for item in items if item.get_closest_marker("slow")}, reverse=True)
+    place = {path: number for number, path in enumerate(slow)}
+    items.sort(key=lambda item: place.get(item.path, len(slow)))
 
 
 @pytest.fixture(scope="session")

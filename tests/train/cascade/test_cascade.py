@@ -178,7 +178,7 @@ def test_command_and_device(command, scenes_folder: Path, tmp_path: Path) -> Non
         "edge-train", "cascade", *data, "--stages", "1", "--positives", "200", "--negatives", "500", "--out", tmp_path / "out"
     )
     assert done.returncode == 0, done.stderr
-    assert "1 stages" in done.stdout
+    assert "1 stage," in done.stdout
     xml = tmp_path / "out" / "cascade.xml"
     done = command("edge-run", "--source", "demo", "--max-frames", "4", "--cascade", xml)
     assert done.returncode == 0, done.stderr
