@@ -99,7 +99,8 @@ class Listener:
     def __init__(self, port: int, topic: str = "#", **options: str) -> None:
         self.messages: list[tuple[str, str, bool]] = []
         self._subscribed = threading.Event()
-        self._client = Client(CallbackAPIVersion.VERSION2, f"listener-{port}-{time.monotonic_ns()}", protocol=MQTTv5)
+        self._name = f"listener-{port}-{time.monotonic_ns()}"
+        self._client = Client(CallbackAPIVersion.VERSION2, self._name, protocol=MQTTv5)
         self._client.reconnect_delay_set(0.1, 0.2)  # type: ignore[arg-type]
         self._client.on_message = self._take
         self._client.on_connect = lambda client, *_: client.subscribe(topic, qos=2)
@@ -123,6 +124,16 @@ class Listener:
     def of(self, topic: str) -> list[str]:
         """Return the payloads of a topic."""
         return [payload for name, payload, _ in list(self.messages) if name == topic]
+
+    def wait_for_retained(self) -> None:
+        """Wait until the broker has sent every retained message that it had when this subscriber came.
+
+        The broker does not say so. It sends them before a message that this subscriber publishes now. The subscriber must
+        have subscribed to all topics.
+        """
+        marker = f"{self._name}/marker"
+        self._client.publish(marker, "all before", qos=1)
+        wait_for(lambda: self.of(marker), "the end of the retained messages")
 
     def close(self) -> None:
         """Disconnect."""
