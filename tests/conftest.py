@@ -139,8 +139,8 @@ def command() -> Command:
 def invoke() -> Command:
     """Run an installed command in this process.
 
-    Use it for errors that are found before the work starts, because it does not load PyTorch
-    again.
+    Use it for errors that are found before the work starts, and for trainings: a process of its own
+    would load PyTorch again.
     """
 
     def run(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -13,6 +13,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from maskedge.errors import UsageError
+from maskedge.support.text import displayable
 from maskedge.system.host import host_facts, host_state
 
 BUSY_LOAD = 0.3
@@ -74,6 +76,22 @@ def short_names(paths: Iterable[Path]) -> list[str]:
         return "/".join(next(end for end in ends if all(other == own or other[-len(end) :] != end for other in whole)))
 
     return [unique_end(parts) for parts in whole]
+
+
+def unique_names(kind: str, paths: Iterable[Path]) -> list[str]:
+    """Return `short_names`, which a report tells its rows apart by.
+
+    Args:
+        kind: What the paths are, such as `model`, for the message.
+        paths: The files. A file in two spellings counts as given twice.
+
+    Raises:
+        UsageError: A path is given twice.
+    """
+    names = short_names(paths)
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(f"the {kind} {displayable(twice)} is given twice: give each once.")
+    return names
 
 
 def throttled(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 
 A shape is one of:
 
-- `str`, `bool`, `int`, or `float` (any finite number);
+- `str`, `bool`, `int`, or `float` (any finite number). An `int` must fit into a float, too;
 - `ANY` or `NONE`;
 - a set of admitted strings;
 - a list with one shape (for any number of items) or several (one per item);
@@ -44,10 +44,17 @@ def problems(value: Any, shape: Any, where: str = "the report") -> Iterator[str]
     elif isinstance(shape, dict):
         yield from _object_problems(value, shape, where)
     elif shape is float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
             yield f"{where} must be a finite number, got {_short(value)}"
-    elif not isinstance(value, shape) or (shape is int and isinstance(value, bool)):
+    elif not isinstance(value, shape) or (shape is int and (isinstance(value, bool) or not _is_finite(value))):
         yield f"{where} must be {'null' if shape is NONE else shape.__name__}, got {_short(value)}"
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return isfinite(value)
+    except OverflowError:  # an integer that no float can hold
+        return False
 
 
 def _object_problems(value: Any, shape: dict[str, Any], where: str) -> Iterator[str]:

@@ -41,6 +41,16 @@ _HEAD = {
     "models": {"*": str},
     "seconds": float,
 }
+OPTIONAL_HEAD = {
+    "time?": str,
+    "commit?": (str, NONE),
+    "warnings?": [str],
+    "facts?": _HEAD["facts"],
+    "*": ANY,
+}
+"""The shape of what a page shows of a report without a shape of its own (`OTHER_VERSIONS`)."""
+INCOMPLETE = (KeyError, TypeError, ValueError, AttributeError, IndexError, StopIteration, ArithmeticError)
+"""Errors of the tables if a report without a shape lacks a value or has one of another type."""
 _FIGURES = {
     "frames_per_second": _SPREAD,
     "ratio_to_baseline": (_SPREAD, NONE),

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 
 from .version import VERSION
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from .errors import MaskedgeError, ModelError, OutputError, SourceError, UsageError
     from .sources import open_source
     from .types import Face, Frame
+
+# From 1.29 on, ONNX Runtime would report its use to its maker, under an identifier that it writes to the disk. It reads
+# this variable when it is loaded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = VERSION
 __all__ = [

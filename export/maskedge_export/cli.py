@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,11 +12,14 @@ import click
 
 from maskedge.cli.common import Command, CommandGroup, FloatRange, require_extra, require_runtime, silence_libraries
 from maskedge.cli.output_options import OutputFile, overwrite_option
-from maskedge.errors import MaskedgeError, OutputError
+from maskedge.errors import MaskedgeError
+from maskedge.support.files import is_file
 from maskedge.support.outputs import Named, check_new
-from maskedge.support.text import counted
+from maskedge.support.text import counted, displayable
 from maskedge.version import VERSION
 from maskedge_train.cli.options import backgrounds_option, box_file, face_boxes_option, relabel_scenes_option, scenes_option
+
+from .outputs import check_outputs
 
 if TYPE_CHECKING:
     from maskedge_train.classifier.checkpoint import ClassifierSpec
@@ -26,8 +30,30 @@ if TYPE_CHECKING:
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 _folder = click.Path(exists=True, file_okay=False, path_type=Path)
 _EXPORT = "checkpoint"
+_USAGE = "CHECKPOINT -o FILE [OPTIONS]"
+_LEAST_STD = 1e-6
+"""Smallest absolute value of a divisor. Pixels divided by less exceed float32."""
 _FEW_CROPS = 1000
 """Crops from which a loss of accuracy of 0.003 can be measured."""
+
+
+class _ExportContext(click.Context):
+    """The context of an export, whose command has no name of its own."""
+
+    @property
+    def command_path(self) -> str:
+        """The name of the group."""
+        return self.parent.command_path if self.parent else super().command_path
+
+
+class _Export(Command):
+    """The command for an export, which a user gives without its name."""
+
+    context_class = _ExportContext
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Return the usage with the required option."""
+        return [_USAGE]
 
 
 class _ExportOrCommand(CommandGroup):
@@ -36,12 +62,16 @@ class _ExportOrCommand(CommandGroup):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Insert the command for an export if the first argument is not a command."""
         if args and args[0] not in (*self.commands, "--help", "--version"):
+            named = [name for name, command in self.commands.items() if not command.hidden]
+            close = difflib.get_close_matches(args[0][:100], named, 1, 0.75)
+            if close and not is_file(Path(args[0])) and not ctx.resilient_parsing:
+                ctx.fail(f"'{displayable(args[0])}' is neither a command nor a file: did you mean {close[0]}?")
             args = [_EXPORT, *args]
         return super().parse_args(ctx, args)
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the usage of both forms."""
-        formatter.write_usage(ctx.command_path, "CHECKPOINT -o FILE [OPTIONS]")
+        formatter.write_usage(ctx.command_path, _USAGE)
         formatter.write_usage(ctx.command_path, "COMMAND ...", prefix="       ")
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -65,7 +95,7 @@ def main() -> None:
     silence_libraries()
 
 
-@main.command(_EXPORT, cls=Command, hidden=True)
+@main.command(_EXPORT, cls=_Export, hidden=True)
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=OutputFile(".md", suffix=".onnx"), required=True, help="The .onnx file to write.")
 @overwrite_option
@@ -126,8 +156,7 @@ def export(
             raise click.UsageError("only --int8 and --fp16 are measured on labelled pictures: add one, or leave these options out.")
     endings = [ending for name in precisions for ending in (f".{name}.onnx", f".{name}.md", ".precisions.json")]
     check_new([Named("beside --output,", output.with_suffix(ending)) for ending in endings], overwrite=overwrite)
-    if not output.parent.is_dir():
-        raise OutputError(f"the folder {output.parent} does not exist: create it, or choose another --output.")
+    _check_output(output, *endings)
     with require_extra("export"):
         from maskedge.modelfile.precision_table import precision_table
         from maskedge_train.classifier.checkpoint import load_classifier
@@ -166,6 +195,14 @@ def export(
     missing = [name for name in precisions if output.with_suffix(f".{name}.onnx") not in result.written]
     if missing:
         raise MaskedgeError(f"{' and '.join(missing)} failed a gate (see the table) and was not written: use fp32, or --force.")
+
+
+def _check_output(output: Path, *endings: str) -> None:
+    """Check before the long work that the model and the files beside it can be written, and MODELS.json read."""
+    check_outputs(output.with_suffix(ending) for ending in (output.suffix, ".md", *endings))
+    with require_runtime():
+        from maskedge.modelfile.contract import read_catalogue
+    read_catalogue(output.parent)
 
 
 def _warn_missing_label(labels: Sequence[str], model: Path) -> None:
@@ -329,10 +366,13 @@ def adopt(
 
     Exit codes: 0 done, 2 wrong usage, 4 the file was refused, 5 a file cannot be written.
     """
-    if 0 in std:
-        raise click.BadParameter("--std must not contain 0: it is a divisor.")
-    if not output.parent.is_dir():
-        raise OutputError(f"the folder {output.parent} does not exist: create it, or choose another --output.")
+    if any(abs(number) < _LEAST_STD for number in std):
+        raise click.BadParameter(f"--std must not contain 0 or less than {_LEAST_STD:g}: it is a divisor.")
+    if pixels[0] == pixels[1]:
+        raise click.BadParameter(
+            "--range gives black and white the same value: give the two values that the model was trained with."
+        )
+    _check_output(output)
     with require_extra("export"):
         from maskedge.modelfile.crop import CropRule
 
@@ -368,8 +408,7 @@ def int8(
     Exit codes: 0 done, 1 a gate failed and nothing was written, 2 wrong usage, 4 the file was
     refused, 5 a file cannot be written.
     """
-    if not output.parent.is_dir():
-        raise OutputError(f"the folder {output.parent} does not exist: create it, or choose another --output.")
+    _check_output(output)
     if not scenes:
         raise click.UsageError("int8 is calibrated and measured on labelled pictures: give --scenes.")
     with require_extra("export"):
@@ -437,8 +476,7 @@ def annotate(
     """
     if thresholds is None and attributes is None and not prior:
         raise click.UsageError("there is nothing to write: give --thresholds, --attributes or --prior.")
-    if not output.parent.is_dir():
-        raise OutputError(f"the folder {output.parent} does not exist: create it, or choose another --output.")
+    _check_output(output)
     with require_extra("export"):
         from .classifier.annotate import annotate_classifier
     written = annotate_classifier(model, output, thresholds, attributes, prior)

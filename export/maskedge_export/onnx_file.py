@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,10 +17,13 @@ import onnxruntime
 import torch
 from torch import nn
 
+from maskedge.errors import ModelError
 from maskedge.modelfile.contract import CATALOGUE, CONTRACT, read_catalogue, seal
 from maskedge.support.files import write_file
 from maskedge.types import Image
 from maskedge.vision.model_card import render_card
+
+from .outputs import REMEDY
 
 OPSET = 18
 IR_VERSION = 10
@@ -136,6 +140,8 @@ def seal_model(
 def write_model(output: Path, content: bytes, entry: Mapping[str, Any]) -> list[Path]:
     """Write a model file and its card; update the MODELS.json in the same folder, if there is one.
 
+    A device's checks come first, so that a file that a device refuses replaces nothing.
+
     Args:
         output: The .onnx file. The card has the suffix .md.
         content: Bytes of the sealed file.
@@ -145,17 +151,35 @@ def write_model(output: Path, content: bytes, entry: Mapping[str, Any]) -> list[
         The model file and the card.
 
     Raises:
-        ModelError: MODELS.json cannot be read; nothing is written.
+        ModelError: The runtime refuses the file, its card cannot be shown, or MODELS.json cannot be
+            read; nothing is written.
         OutputError: A file cannot be written.
     """
+    text = _render(output, content)
     listed = output.with_name(CATALOGUE).exists()
     catalogue = {**read_catalogue(output.parent), output.name: entry}
-    write_file(output, content)
+    write_file(output, content, remedy=REMEDY)
     if listed:
-        write_file(output.with_name(CATALOGUE), json.dumps(catalogue, indent=1, sort_keys=True) + "\n")
+        write_file(output.with_name(CATALOGUE), json.dumps(catalogue, indent=1, sort_keys=True) + "\n", remedy=REMEDY)
     card = output.with_suffix(".md")
-    write_file(card, render_card(output))
+    write_file(card, text, remedy=REMEDY)
     return [output, card]
+
+
+def _render(output: Path, content: bytes) -> str:
+    """Load a model as a device does, and return its card.
+
+    Raises:
+        ModelError: The file is refused, or its card cannot be shown.
+        OutputError: The temporary copy cannot be written.
+    """
+    with tempfile.TemporaryDirectory(prefix="maskedge-") as folder:
+        trial = Path(folder) / output.name
+        write_file(trial, content, remedy="free some space there, or set TMPDIR to another folder")
+        try:
+            return render_card(trial)
+        except ModelError as error:
+            raise ModelError(str(error).replace(str(trial), str(output))) from error
 
 
 def reduced_precision(card: Mapping[str, Any]) -> str | None:
@@ -182,7 +206,7 @@ def write_worst_input(output: Path, image: Image) -> Path:
         OutputError: The file cannot be written.
     """
     path = output.with_suffix(".worst.png")
-    write_file(path, cv2.imencode(".png", image)[1].tobytes())
+    write_file(path, cv2.imencode(".png", image)[1].tobytes(), remedy=REMEDY)
     return path
 
 

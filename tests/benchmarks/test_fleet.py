@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from helpers.support import ROOT
+from maskedge.errors import UsageError
+from maskedge.system.host import host_facts
+from maskedge_bench.fleet import measure
+from maskedge_bench.fleet.backlog import rate_of
 from maskedge_bench.fleet.growth import plan_of
 from maskedge_bench.fleet.measure import FleetPlan
 from maskedge_bench.fleet.parts import find_program
@@ -69,3 +74,37 @@ def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(Exception, match="no-such-program is not installed: install no-such-program"):
         find_program("no-such-program")
+
+
+def test_a_chosen_fleet_stays_in_the_short_version() -> None:
+    assert list(FleetPlan(growth=(5000,)).shortened().growth) == [5000]
+
+
+def test_a_run_that_is_stopped_at_once_has_no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(measure, "measure_month", stop)
+    monkeypatch.setattr(measure, "measure_backlog", lambda *_: {})
+    earlier = load_report(ROOT / "benchmarks" / "results" / "fleet.json", FLEET)
+    earlier["facts"]["machine"] = host_facts()["machine"]
+    with pytest.raises(KeyboardInterrupt):
+        measure.measure_fleet(FleetPlan(), ("month",), earlier)
+    report = measure.measure_fleet(FleetPlan(), ("backlog", "month"), earlier)
+    assert report["partial"]
+    assert (report["backlog"], report["month"]) == ({}, earlier["month"])
+    earlier["facts"]["machine"] = "another one"
+    with pytest.raises(UsageError, match="the earlier report was measured on another one"):
+        measure.measure_fleet(FleetPlan(), ("backlog",), earlier)
+
+
+def test_the_rate_of_a_backlog_leaves_the_first_commit_out() -> None:
+    assert rate_of([(100.0, 500), (101.0, 200), (102.0, 100)], 9.0) == 150
+    assert rate_of([(100.0, 500)], 2.0) == 250
+
+
+def test_a_plot_needs_loads_of_several_sizes(invoke: Command, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    done = invoke("edge-bench", "fleet", "--part", "load", "--plot", tmp_path / "plot.png")
+    assert done.returncode == 2
+    assert "add --part growth" in done.stderr

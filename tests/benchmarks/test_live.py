@@ -81,10 +81,18 @@ def test_cameras_are_added_until_frames_are_dropped() -> None:
 
 def test_frames_that_the_clock_forgets_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "HISTORY", 5)
+    lengths = []
+
+    def summarise(values: list[float]) -> dict[str, float]:
+        lengths.append(len(values))
+        return timing.summarise(values)
+
+    monkeypatch.setattr("maskedge_bench.live.measure.summarise", summarise)
     detector = MaskDetector(detector="cnn", detect_every=1)
     row = measure_live([detector], compose((160, 120), 1), 30, 1, "synchronous")
     assert row["processed"] == row["captured"] - row["dropped"] > 5
     assert row["detections"] > 5
+    assert lengths == 3 * [row["processed"]]
     assert row["faces_a_frame"] <= 1
 
 

@@ -7,11 +7,14 @@ import os
 import re
 import subprocess
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
 
-from maskedge.errors import UsageError
+from maskedge.errors import OutputError, UsageError
+from maskedge_bench.cli.output import check_output, finish, write_json
+from maskedge_bench.json_shape import problems
 from maskedge_bench.report_schemas import OTHER_VERSIONS, SHAPES, load_report
 from maskedge_bench.reports.compare import compare as join
 from maskedge_bench.reports.kinds import load_any, to_markdown
@@ -60,6 +63,13 @@ def test_every_committed_report_is_shown(tmp_path: Path) -> None:
         ('{"schema": "maskedge.speed/2"}', "is not a report that this version reads"),
         ('{"schema": "maskedge.accuracy/2", "pipelines": [{}]}', "but is incomplete"),
         ('{"schema": "maskedge.training/1", "net": "x", "evaluations": 3}', "but is incomplete"),
+        (
+            '{"schema": "maskedge.training/1", "net": "x", "evaluations": [{"name": "", "pictures": 1, "accuracy": %s}]}' % 10**400,
+            "but is incomplete",
+        ),
+        ('{"schema": "maskedge.accuracy/2", "facts": {}, "pipelines": [{}]}', "(the report.facts.machine is missing"),
+        ('{"schema": "maskedge.accuracy/2", "time": 5, "pipelines": [{}]}', "(the report.time must be str, got 5)"),
+        ('{"schema": "maskedge.tracking/1", "warnings": 5}', "(the report.warnings must be a list, got 5)"),
     ],
 )
 def test_what_is_no_report_is_one_sentence(invoke: Command, tmp_path: Path, content: str, words: str) -> None:
@@ -101,6 +111,12 @@ def test_check_and_compare_read_the_committed_reports(invoke: Command, tmp_path:
     assert join(RESULTS / "accuracy.json", RESULTS / "speed.json")["rows"]
     with pytest.raises(UsageError, match="no configuration in common"):
         join(tmp_path / "other.json", RESULTS / "speed.json")
+    for key, value in (("together", {"f1": float("nan")}), ("milliseconds_p50", 10**400), ("detector", ["haar"])):
+        broken = json.loads((RESULTS / "accuracy.json").read_text())
+        broken["pipelines"][0][key] = value
+        (tmp_path / "broken.json").write_text(json.dumps(broken))
+        with pytest.raises(UsageError, match="is not a report of edge-bench accuracy that this version reads"):
+            join(tmp_path / "broken.json", RESULTS / "speed.json")
     # Every kind is read by one of the two tables.
     assert not OTHER_VERSIONS.keys() & {schema.split("/")[0].removeprefix("maskedge.") for schema in SHAPES}
 
@@ -135,3 +151,25 @@ def test_page_of_one_report_and_of_several(tmp_path: Path) -> None:
     assert "Side by side" in every
     assert every.count("onnxruntime " + speed["facts"]["onnxruntime"] + ":") == 1
     assert f"<h2>{compare['title']}, {compare['time'][:10]}</h2>" in every
+
+
+@pytest.mark.parametrize("shape", [float, int])
+def test_a_number_that_no_float_can_hold_is_a_fault(shape: type) -> None:
+    assert list(problems(10**400, shape, "x")) == [
+        f"x must be {'a finite number' if shape is float else 'int'}, got 1{36 * '0'}..."
+    ]
+
+
+def test_a_report_is_written_before_it_is_printed(tmp_path: Path) -> None:
+    report = load_report(RESULTS / "compare.json")
+    with pytest.raises(OSError, match="No space left"), Path("/dev/full").open("w") as full, redirect_stdout(full):
+        finish(report, tmp_path / "one.json")
+    assert load_report(tmp_path / "one.json") == report
+    with pytest.raises(OSError, match="No space left"), Path("/dev/full").open("w") as full, redirect_stdout(full):
+        write_json({"schema": "maskedge.tracking/1"}, tmp_path / "other.json", "a table")
+    assert (tmp_path / "other.json").is_file()
+
+
+def test_a_folder_with_too_long_a_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="does not exist: create it, or choose another output"):
+        check_output(tmp_path / ("a" * 300) / "report.json")

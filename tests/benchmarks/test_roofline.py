@@ -13,13 +13,16 @@ from onnx import TensorProto, helper, numpy_helper
 
 from maskedge_bench.contestants.pipelines import BASELINE_MODEL
 from maskedge_bench.report_schemas import validate
+from maskedge_bench.speed import roofline
 from maskedge_bench.speed.peak import FLOAT, INTEGER, MEMORY, PeakTest, middle, ranges
 from maskedge_bench.speed.roofline import Stage, count_work, measure_stage
 
 
-def test_report(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_report(invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(roofline, "_ROUNDS", 2)
+    monkeypatch.setattr(roofline, "_SECONDS", 0.01)
     path = tmp_path / "roofline.json"
-    done = command("edge-bench", "roofline", "--json", path)
+    done = invoke("edge-bench", "roofline", "--json", path)
     assert done.returncode == 0, done.stderr
     report = json.loads(path.read_text())
     validate(report)

@@ -27,17 +27,20 @@ from maskedge_bench.speed.composed_frames import compose, load_frames
 from maskedge_bench.speed.cost_model import fit_cost
 from maskedge_bench.speed.matrix import Axes, Matrix, name_of
 from maskedge_bench.speed.measure import Plan, SpeedRun, _fewer_faces, measure
-from maskedge_bench.speed.tables import pipelines_table
+from maskedge_bench.speed.tables import nets_table, pipelines_table
 
 RESULTS = ROOT / "benchmarks" / "results"
 
 
 @pytest.fixture(scope="module")
-def speed_file(command, tmp_path_factory: pytest.TempPathFactory) -> Path:  # type: ignore[no-untyped-def]
+def speed_file(invoke, tmp_path_factory: pytest.TempPathFactory) -> Path:  # type: ignore[no-untyped-def]
     """The report of a short run of everything but the matrix."""
     path = tmp_path_factory.mktemp("speed") / "speed.json"
     options = ("--quick", "--frames", "6", "--no-matrix", "--live-seconds", "0.5")
-    done = command("edge-bench", "speed", *options, "--json", path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("maskedge_bench.speed.roofline._ROUNDS", 1)
+        patch.setattr("maskedge_bench.speed.roofline._SECONDS", 0.01)
+        done = invoke("edge-bench", "speed", *options, "--json", path)
     assert done.returncode == 0, done.stderr
     assert pipelines_table(json.loads(path.read_text())) in done.stdout
     return path
@@ -238,3 +241,29 @@ def test_only_throttling_of_the_run_is_named() -> None:
     after = {"throttled_now": ["soft_temperature_limit"], "throttled_since_start": ["under_voltage", "soft_temperature_limit"]}
     assert warnings(4, before, after, {})[0].startswith("The machine throttled its clock (soft temperature limit): ")
     assert warnings(4, before, before, {}) == []
+
+
+def test_the_short_version_keeps_what_is_chosen() -> None:
+    plan = Plan(axes=Axes(sizes=((1920, 1080),), detect_every=(8,)), skip=30).shortened()
+    assert plan.axes is not None
+    assert (plan.skip, plan.axes.sizes, plan.axes.detect_every) == (30, ((1920, 1080),), (8,))
+    assert (plan.axes.faces, plan.axes.threads) == ((0, 4), (1,))
+
+
+def test_files_of_one_network_are_told_apart() -> None:
+    report = json.loads((RESULTS / "nets.json").read_text())
+    row = next(row for row in report["nets"] if row["engine"] == "onnxruntime" and row["net"] == "edgenet")
+    report["nets"].append(row | {"model": "mine/edgenet.onnx"})
+    table = nets_table(report)
+    assert "| edgenet (edgenet.onnx) |" in table
+    assert "| edgenet (mine/edgenet.onnx) |" in table
+    assert "| edgenet in eager PyTorch |" in table
+
+
+@pytest.mark.parametrize("arguments", [("nets",), ("roofline",), ("speed", "--model")])
+def test_a_model_in_two_spellings_is_refused(invoke, arguments: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
+    name, *option = arguments
+    other = MODELS / ".." / MODELS.name / "edgenet.onnx"
+    done = invoke("edge-bench", name, *option, MODELS / "edgenet.onnx", *option, other)
+    assert done.returncode == 2
+    assert done.stderr == "error: the model edgenet.onnx is given twice: give each once.\n"

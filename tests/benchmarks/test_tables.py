@@ -61,9 +61,12 @@ def test_a_table_without_its_report_stays(tmp_path: Path) -> None:
 def test_a_report_without_a_field_is_named(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("<!-- table:leakage -->\nold\n<!-- /table -->")
-    (tmp_path / "leakage.json").write_text("{}")
+    path = tmp_path / "leakage.json"
+    path.write_text("{}")
     done = update(page, tmp_path, check=False)
     assert done.skipped == ["table leakage: a report of the table leakage lacks a field (KeyError: 'random')."]
+    path.write_text('{"random": {"accuracy": ["high"]}}')
+    assert "(ValueError: " in update(page, tmp_path, check=False).skipped[0]
     assert "old" in page.read_text()
 
 
@@ -72,6 +75,18 @@ def test_an_unknown_table_is_refused(tmp_path: Path) -> None:
     page.write_text("<!-- table:nothing -->\n<!-- /table -->")
     with pytest.raises(UsageError, match="marks a table 'nothing'; known are accuracy, "):
         update(page, RESULTS, check=False)
+
+
+def test_a_table_without_an_end_is_refused(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    text = "<!-- table:speed -->\nold\n\nmine\n\n<!-- table:nets -->\nold\n<!-- /table -->\n"
+    page.write_text(text)
+    with pytest.raises(UsageError, match="does not end the table speed: add <!-- /table --> below it"):
+        update(page, RESULTS, check=False)
+    assert page.read_text() == text
+    page.write_bytes(b"\xff")
+    with pytest.raises(UsageError, match="cannot be read as UTF-8"):
+        update(page, RESULTS, check=True)
 
 
 def test_notes_are_wrapped_and_rows_are_not() -> None:

@@ -3,14 +3,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from helpers.streams import write_video
+from maskedge.errors import SourceError, UsageError
 from maskedge.sources import demo
 from maskedge.types import Face, Frame
 from maskedge.vision.pipeline import DETECT_EVERY
 from maskedge_bench.accuracy.frame_rates import Contradictions, resampled
-from maskedge_bench.accuracy.tracking import _Loss, measure_tracking
+from maskedge_bench.accuracy.tracking import _check_videos, _Loss, measure_tracking
 
 
 def test_loss_is_the_longest_run_and_the_wait_for_the_first() -> None:
@@ -93,3 +96,18 @@ def test_wrong_use_is_said(invoke, arguments: tuple[str, ...], code: int) -> Non
     done = invoke("edge-bench", "tracking", *arguments)
     assert done.returncode == code
     assert "Traceback" not in done.stderr
+
+
+def test_videos_are_named_and_checked_before_the_first_is_measured(tmp_path: Path) -> None:
+    clips = [tmp_path / folder / "clip.mp4" for folder in ("door", "hall")]
+    for clip in clips:
+        clip.parent.mkdir()
+        write_video(clip, 2)
+    assert _check_videos(["demo", *map(str, clips)]) == ["demo", "door/clip.mp4", "hall/clip.mp4"]
+    with pytest.raises(UsageError, match=r"the video clip\.mp4 is given twice"):
+        _check_videos([str(clips[0]), f"{tmp_path}/hall/../door/clip.mp4"])
+    with pytest.raises(SourceError, match="there is no file or folder"):
+        measure_tracking(["demo", "/nowhere.mp4"], "haar", DETECT_EVERY, progress=lambda _: pytest.fail("measured"))
+    cv2.imwrite(str(tmp_path / "one.png"), np.zeros((32, 32, 3), np.uint8))
+    with pytest.raises(SourceError, match=r"one\.png is no video"):
+        _check_videos([str(tmp_path / "one.png")])

@@ -130,6 +130,20 @@ def test_the_command_writes_the_configuration(invoke, tmp_path: Path, monkeypatc
     assert config.read_text() == 'model.precision = "auto"\n'
     config.write_text("[model]\nfil = 3\n")
     assert invoke("edge-bench", "tune", "--config", config).returncode == 2
+    # A file that cannot be written is refused before the measurement, and a change during it stays.
+    monkeypatch.setattr(measure, "measure_tuning", lambda progress: pytest.fail("measured"))
+    assert invoke("edge-bench", "tune", "--config", tmp_path / ("a" * 300)).returncode == 5
+    assert invoke("edge-bench", "tune", "--config", tmp_path / ("a" * 300) / "edge.toml").returncode == 2
+
+    def edit(progress: object) -> Tuning:
+        config.write_text('[source]\nuri = "0"\n')
+        return tuning(0.5, 0.9)
+
+    config.write_text("")
+    monkeypatch.setattr(measure, "measure_tuning", edit)
+    assert invoke("edge-bench", "tune", "--config", config).returncode == 0
+    loaded = load_config(config, {}, {}).config
+    assert (loaded.source.uri, loaded.model.precision) == ("0", "int8")
     printed = invoke("edge-bench", "tune")
     assert printed.returncode == 0
     assert '[model]\nprecision = "int8"' in printed.stdout

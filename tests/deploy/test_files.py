@@ -6,10 +6,11 @@ import importlib.util
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import pairwise
 from pathlib import Path
@@ -65,7 +66,7 @@ def test_compose_mounts_files_that_exist_and_opens_ports_on_loopback_only() -> N
     assert not re.search(r"(?i)password: *[^{$\s/]", text), "no password is written down"
 
 
-def test_first_start_creates_each_password_once(tmp_path: Path) -> None:
+def test_first_start_creates_each_password_once_and_gives_each_container_its_own(tmp_path: Path) -> None:
     """The script of the container `first-start`, with its programs for users and for the broker replaced."""
     programs = tmp_path / "programs"
     programs.mkdir()
@@ -73,21 +74,46 @@ def test_first_start_creates_each_password_once(tmp_path: Path) -> None:
         (programs / name).write_text("#!/bin/sh\n")
         (programs / name).chmod(0o755)
     secrets = tmp_path / "secrets"
-    secrets.mkdir()
+    text = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
+    containers = set(re.findall(r"secrets-([a-z]+):/secrets/for/\1\n", text))
+    assert containers == set(re.findall(r"- secrets-([a-z]+):/secrets:ro", text))
+    assert text.count("- secrets:") == 1, "first-start alone has all of them"
+    for container in containers:
+        (secrets / "for" / container).mkdir(parents=True)
     script = (DEPLOY / "compose" / "first-start.sh").read_text(encoding="utf-8").replace("/secrets", str(secrets))
     script = script.replace("/fleet.acl", str(DEPLOY / "mosquitto" / "fleet.acl"))
-    found = []
-    for _ in range(2):
-        done = subprocess.run(
-            ["sh", "-c", script], env={"PATH": f"{programs}:/usr/bin:/bin"}, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        found.append({path.name: path.read_text() for path in secrets.iterdir()})
-        assert all(path.stat().st_mode & 0o077 == 0 for path in secrets.iterdir())
-    assert found[0] == found[1]
-    passwords = [found[0][name].strip() for name in ("token", "device", "fleet", "postgres", "grafana", "reader")]
+
+    def start(*devices: str) -> tuple[int, dict[str, str]]:
+        command = ["sh", "-c", script, "first-start.sh", *devices]
+        done = subprocess.run(command, env={"PATH": f"{programs}:/usr/bin:/bin"}, capture_output=True, text=True, check=False)
+        files = [path for path in secrets.rglob("*") if path.is_file()]
+        assert all(path.stat().st_mode & 0o077 == 0 for path in files), "each is readable by its owner only"
+        return done.returncode, {str(path.relative_to(secrets)): path.read_text() for path in files}
+
+    code, found = start()
+    assert code == 0
+    assert start() == (0, found)
+    passwords = [found[name].strip() for name in ("token", "device", "fleet", "postgres", "grafana", "reader")]
     assert len({*passwords}) == 6
     assert all(len(password) >= 32 for password in passwords)
+    given = {name.removeprefix("for/") for name in found if name.startswith("for/")}
+    assert {name for name in given if name.startswith(("edge/", "fleet/"))} == {
+        "edge/token", "edge/device", "fleet/fleet", "fleet/postgres"
+    }, "the device and the server have the same user"  # fmt: skip
+    assert {name.partition("/")[0] for name in given} == containers
+    code, later = start("door", "hall_2")
+    assert code == 0
+    assert later["for/mosquitto/passwd"] == found["for/mosquitto/passwd"] + "".join(
+        f"{name}:{later[f'devices/{name}'].strip()}\n" for name in ("door", "hall_2")
+    )
+    (secrets / "devices" / "door").unlink()
+    (secrets / "device").unlink()
+    code, changed = start()
+    assert "door:" not in changed["for/mosquitto/passwd"], "a device that was removed"
+    assert changed["device"] == changed["for/edge/device"] != found["device"], "a new password"
+    assert f"device:{changed['device'].strip()}\n" in changed["for/mosquitto/passwd"]
+    for name in ("fleet", "device", "a/b", "a:b", "+", ""):
+        assert start(name) == (2, changed)
 
 
 class Supervisor(BaseHTTPRequestHandler):
@@ -132,10 +158,13 @@ def test_options_of_the_add_on_are_settings_of_edge_run(supervisor: str, monkeyp
     for text, names_cameras in (
         ("[[camera]]\nname = 'a'\n", True),
         ("[source]\nuri = '1'\n", True),
+        ("\ufeff[source]\ncamera = '1'\n", True),
+        ("[source]\nuri_file = '/config/address'\n", True),
+        ("[source]\nwidth = 640\n", False),
         ("[mqtt]\n", False),
         ("[", False),
     ):
-        own.write_text(text)
+        own.write_text(text, encoding="utf-8")
         assert start.has_cameras(own) is names_cameras
     assert "MASKEDGE_SOURCE_URI" not in start.settings(options, {}, source=""), "the cameras of edge.toml count"
     assert start.find_broker("wrong", supervisor) == {}
@@ -179,21 +208,62 @@ def test_a_release_writes_no_version_unless_each_file_has_all_its_places(tmp_pat
     assert {name: (tmp_path / name).read_text(encoding="utf-8") for name in texts} == texts
 
 
-def test_the_debian_package_names_a_unit_that_hides_its_own(tmp_path: Path) -> None:
-    (tmp_path / "install").write_text("#!/bin/sh\n")
-    (tmp_path / "getent").write_text("#!/bin/sh\n")
-    script = (DEPLOY / "debian" / "postinst").read_text(encoding="utf-8")
-    script = script.replace("/etc/systemd/system", str(tmp_path)).replace("/run/systemd/system", str(tmp_path / "none"))
-    for program in ("install", "getent"):
-        (tmp_path / program).chmod(0o755)
+@pytest.fixture
+def maintainer_script(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a script of the Debian package on folders of the test. Programs that change the system print their arguments instead."""
+    for name in ("install", "getent", "deluser", "systemctl"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@"\n')
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "id").write_text("#!/bin/sh\necho 100\n")
+    (tmp_path / "id").chmod(0o755)
+
+    def run(name: str, *arguments: str, **programs: str) -> subprocess.CompletedProcess[str]:
+        for program, text in programs.items():
+            (tmp_path / program).write_text(f"#!/bin/sh\n{text}\n")
+            (tmp_path / program).chmod(0o755)
+        script = (DEPLOY / "debian" / name).read_text(encoding="utf-8")
+        for folder in ("/etc/systemd/system", "/run/systemd/system", "/var/lib", "/etc/maskedge", "/opt/maskedge"):
+            script = script.replace(folder, str(tmp_path))
+        command = ["sh", "-c", script, name, *arguments]
+        return subprocess.run(command, env={"PATH": f"{tmp_path}:/bin:/usr/bin"}, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def test_the_debian_package_names_units_that_are_not_its_own(
+    tmp_path: Path, maintainer_script: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
     said = []
     for _ in range(2):
-        command = ["sh", "-c", script, "postinst", "configure", "0.1.0-1"]
-        done = subprocess.run(command, env={"PATH": f"{tmp_path}:/bin"}, capture_output=True, text=True, check=True)
-        said.append(done.stdout)
-        (tmp_path / "maskedge.service").touch()
-    assert said[0] == ""
-    assert "maskedge.service replaces the service of this package: remove it" in said[1]
+        done = [maintainer_script("postinst", "configure", "0.1.0-1"), maintainer_script("prerm", "remove")]
+        assert [(one.returncode, one.stderr) for one in done] == [(0, "")] * 2
+        said.append([one.stdout for one in done])
+        for name in ("maskedge.service", "maskedge@.service"):
+            (tmp_path / name).touch()
+    assert "maskedge:" not in "".join(said[0])
+    assert "maskedge.service replaces the service of this package: remove it" in said[1][0]
+    assert "maskedge@.service stays, without its program" in said[1][1]
+    assert "systemctl try-restart maskedge.service maskedge@*.service" in said[1][0], "an upgrade"
+    assert "systemctl stop maskedge@*.service" in said[1][1], "a removal"
+
+
+def test_the_debian_package_installs_for_an_account_with_another_group(
+    tmp_path: Path, maintainer_script: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    done = maintainer_script("postinst", "configure", "0.1.0-1")
+    assert f"install -d -o maskedge -g 100 -m 0750 {tmp_path}/maskedge" in done.stdout
+
+
+def test_the_debian_package_is_purged_with_a_disk_on_its_folder(
+    tmp_path: Path, maintainer_script: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """`rm` empties a mounted folder, and fails to remove it."""
+    refuse = 'case "$*" in -rf*) echo "rm: $*: Device or resource busy" >&2; exit 1;; esac'
+    done = maintainer_script("postrm", "purge", rm=refuse)
+    assert done.returncode == 0
+    assert f"{tmp_path}/private/maskedge" in done.stderr, "the folder of a dynamic user"
+    assert "could not be removed: unmount it, then remove it" in done.stdout
+    assert "deluser --quiet --system maskedge" in done.stdout
 
 
 def test_a_debian_package_of_a_pre_release_is_older_than_that_of_the_release() -> None:
@@ -215,7 +285,16 @@ def test_requirements_have_hashes() -> None:
 
 def test_the_health_check_of_the_images(supervisor: str) -> None:
     script = DEPLOY / "image" / "healthy.py"
-    refused = subprocess.run([sys.executable, script, supervisor], capture_output=True, text=True, check=False)
-    unreachable = subprocess.run([sys.executable, script, "http://127.0.0.1:9/"], capture_output=True, text=True, check=False)
-    assert refused.returncode == unreachable.returncode == 1
-    assert "Traceback" not in refused.stderr + unreachable.stderr
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def greet() -> None:
+            client, _ = other.accept()
+            with client:
+                client.sendall(b"SSH-2.0-server\r\n")
+                client.recv(1000)
+
+        threading.Thread(target=greet, daemon=True).start()
+        for address in (supervisor, "http://127.0.0.1:9/", f"http://127.0.0.1:{other.getsockname()[1]}/", "127.0.0.1:8080"):
+            done = subprocess.run([sys.executable, script, address], capture_output=True, text=True, check=False)
+            assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+            assert done.stderr.startswith(f"{address}: ")

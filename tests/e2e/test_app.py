@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,7 +19,7 @@ import cv2
 import pytest
 
 from helpers.browsers import CHROMIUM, DRIVER, MISSING, start_chromium
-from helpers.support import METADATA, environment, write_model
+from helpers.support import METADATA, environment, free_port, write_model
 from maskedge.sources import demo
 
 pytest.importorskip("streamlit", reason="the extra app is not installed")
@@ -29,12 +28,6 @@ pytestmark = pytest.mark.slow  # every view in a real browser
 needs_browser = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING)
 PATIENCE = 180.0
 UNKNOWN = "\N{EN DASH}"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def start(*arguments: str, temporary: Path) -> subprocess.Popen[str]:

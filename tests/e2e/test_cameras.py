@@ -10,7 +10,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 
 from helpers.brokers import Listener, Mosquitto, wait_for
 from helpers.cameras import LIVE_DEMO, CamerasProcess
@@ -29,8 +28,8 @@ def lines(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-@pytest.mark.parametrize("pulls", [4, pytest.param(20, marks=pytest.mark.slow)])
-def test_one_camera_is_pulled_again_and_again_while_the_others_lose_no_frame(tmp_path: Path, pulls: int) -> None:
+def test_one_camera_is_pulled_again_and_again_while_the_others_lose_no_frame(tmp_path: Path) -> None:
+    pulls = 6  # tests/edge/sources/test_live.py pulls twenty times
     stream = Stream("tcp MJPEG", write_video(tmp_path / "clip.mp4"))
     stream.start()
     others = ("door", "hall", "yard")

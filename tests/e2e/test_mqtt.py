@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers.brokers import Listener, Mosquitto, free_port, wait_for
-from helpers.support import command_line, environment
+from helpers.brokers import Listener, Mosquitto, wait_for
+from helpers.support import command_line, environment, free_port
 
 CONFIGURATION = """
 [mqtt]

@@ -53,7 +53,7 @@ class Run:
     def end(self, number: signal.Signals = signal.SIGINT) -> tuple[int, str]:
         """Stop it, and return its exit code and standard error."""
         self._process.send_signal(number)
-        return self.wait(8)
+        return self.wait(60)
 
     def wait(self, seconds: float = 40) -> tuple[int, str]:
         """Wait for its end, and return its exit code and standard error."""

@@ -38,7 +38,7 @@ def trained(  # type: ignore[no-untyped-def]
         (out / "right.csv").write_text("image,label\n" + "".join(f"with_mask/face {n}.jpg,incorrect_mask\n" for n in range(12)))
         recipe += ["--epochs", "4", "--relabel", out / "right.csv", "--oversample", "^1=2"]
     done = command(
-        *("edge-train", "classifier", "--data", faces_folder, "--net", request.param, "--samples", "640", "--batch-size", "16"),
+        *("edge-train", "classifier", "--data", faces_folder, "--net", request.param, "--samples", "320", "--batch-size", "16"),
         *("--generated", "4"),
         *(*recipe, "--out", out, "--quiet"),
     )
@@ -109,14 +109,14 @@ def test_compact_file_is_smaller_and_its_casts_fold_away(exported: Path) -> None
     assert [node.op_type for node in folded.graph.node].count("Cast") == 1
 
 
-def test_second_export_of_a_checkpoint_has_the_same_bytes(exported: Path, trained: Path, command, faces_folder: Path) -> None:  # type: ignore[no-untyped-def]
+def test_second_export_of_a_checkpoint_has_the_same_bytes(exported: Path, trained: Path, invoke, faces_folder: Path) -> None:  # type: ignore[no-untyped-def]
     again = trained / "again.onnx"
-    done = command("edge-export", trained / "best.ckpt", "-o", again, "--data", faces_folder, "--compact")
+    done = invoke("edge-export", trained / "best.ckpt", "-o", again, "--data", faces_folder, "--compact")
     assert done.returncode == 0, done.stderr
     assert again.read_bytes() == exported.read_bytes()
 
 
-def test_model_of_a_plain_folder_rejects_non_faces(exported: Path, trained: Path, command) -> None:  # type: ignore[no-untyped-def]
+def test_model_of_a_plain_folder_rejects_non_faces(exported: Path, trained: Path, invoke) -> None:  # type: ignore[no-untyped-def]
     """After a few steps it does so badly, but it has the label, and the device uses it."""
     detector = MaskDetector(exported)
     assert detector.notice is None
@@ -125,7 +125,7 @@ def test_model_of_a_plain_folder_rejects_non_faces(exported: Path, trained: Path
     assert report["data"]["generated"] > 0
     assert report["crops"]["not_a_face"] > report["crops"]["with_mask"] / 2
     assert (trained / "face_boxes.csv").is_file()
-    done = command("edge-train", "runs", trained)
+    done = invoke("edge-train", "runs", trained)
     assert done.returncode == 0, done.stderr
     assert report["net"] in done.stdout
 
@@ -140,13 +140,13 @@ def test_device_runs_it(exported: Path, command, tmp_path: Path) -> None:  # typ
 
 
 def test_evaluate_repeats_the_figures_of_training(
-    trained: Path, command, faces_folder: Path, scenes_folder: Path, tmp_path: Path
+    trained: Path, invoke, faces_folder: Path, scenes_folder: Path, tmp_path: Path
 ) -> None:  # type: ignore[no-untyped-def]
     report = json.loads((trained / "report.json").read_text())
     data = ["--data", faces_folder, "--split", trained / "split.json"]
     if report["net"] == "edgenet":
         data += ["--scenes", scenes_folder / "boxes.csv", "--backgrounds", scenes_folder / "backgrounds"]
-    done = command("edge-train", "evaluate", trained / "best.ckpt", *data, "--out", tmp_path, "--quiet")
+    done = invoke("edge-train", "evaluate", trained / "best.ckpt", *data, "--out", tmp_path, "--quiet")
     assert done.returncode == 0, done.stderr
     again = json.loads((tmp_path / "report.json").read_text())["evaluations"][0]
     assert again["two_way"] == report["evaluations"][0]["two_way"]

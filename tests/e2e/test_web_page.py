@@ -26,6 +26,7 @@ from maskedge.tracking.lines import parse_lines
 from maskedge.zones import Zones
 
 UNKNOWN = "\N{EN DASH}"
+HALL = "<b>hall</b> Eingang-Nord-Tor-3-Kamera-oben-links-im-Flur-2"
 
 
 def show(browser: webdriver.Chrome, run: Run, width: int = 1280, scheme: str = "light") -> None:
@@ -189,6 +190,17 @@ def test_one_of_several_cameras_is_chosen(browser: webdriver.Chrome, cameras: Ca
     until(lambda: "camera=T%C3%BCr%202" in browser.current_url and words(browser, "state") == "Running")
     assert Select(browser.find_element(By.ID, "camera")).first_selected_option.text == "T\u00fcr 2"
     assert not browser.find_element(By.ID, "live").is_displayed(), "its picture is not served"
+    assert browser.title == "T\u00fcr 2 \N{MIDDLE DOT} maskedge", "tabs of cameras with one source differ"
+
+
+def test_the_page_of_a_lost_camera_ends_loading(browser: webdriver.Chrome, cameras: CamerasProcess) -> None:
+    browser.set_page_load_timeout(10)
+    try:
+        browser.get(f"{cameras.url}/?camera=gone")
+    finally:
+        browser.set_page_load_timeout(300)
+    until(lambda: words(browser, "state") == "Camera lost")
+    assert browser.find_element(By.ID, "live").is_displayed()
 
 
 @pytest.mark.parametrize("width", [320, 390, 1280])
@@ -335,7 +347,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for minute in range(2 * 1440):
         if 300 < minute < 480:
             continue
-        for camera, masked in (("door", 45.0), ("<b>hall</b>", 15.0)):
+        for camera, masked in (("door", 45.0), (HALL, 15.0)):
             series = Series(camera)
             counts = [Count(series, 60.0), Count(series._replace(label="with_mask"), masked, 1)]
             store.add(now - 60 * minute, [*counts, Count(series._replace(label="without_mask"), 15.0)])
@@ -352,7 +364,7 @@ def test_the_history_fits_every_width(browser: webdriver.Chrome, history: Path, 
         until(lambda: len(browser.find_elements(By.CSS_SELECTOR, "#history-card canvas")) == 2)
         assert fits(browser)
         rows = words(browser, "history-rows")
-        assert "<b>hall</b> 50%" in rows
+        assert f"{HALL} 50%" in rows
         assert "door 75%" in rows
         assert not browser.get_log("browser")
 
@@ -373,7 +385,7 @@ def test_the_history_has_spans_cameras_and_a_reading(browser: webdriver.Chrome, 
         assert "new people" in words(browser, "history-reading")
         browser.switch_to.active_element.send_keys(Keys.ESCAPE)
         choice = Select(browser.find_element(By.ID, "history-camera"))
-        assert [option.text for option in choice.options] == ["All", "<b>hall</b>", "door"]
+        assert [option.text for option in choice.options] == ["All", HALL, "door"]
         choice.select_by_visible_text("door")
         until(lambda: words(browser, "history-rows").startswith("door 75%"))
         address = str(browser.find_element(By.ID, "history-csv").get_attribute("href"))

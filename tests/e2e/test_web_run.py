@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
-from helpers.streams import free_port, until
-from helpers.support import command_line, environment
+from helpers.streams import until
+from helpers.support import command_line, environment, free_port
 
 pytestmark = pytest.mark.network
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.network
 def get(url: str) -> tuple[int, bytes]:
     """Return status and body of a request; status 0 without a server."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310  (our own loopback)
+        with urllib.request.urlopen(url, timeout=30) as response:  # noqa: S310  (our own loopback)
             return response.status, response.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
@@ -44,10 +44,10 @@ def test_edge_run_serves_until_it_is_stopped(tmp_path: Path) -> None:
         assert b"maskedge_frames_processed_total" in get(f"{url}/metrics")[1]
         picture = cv2.imdecode(np.frombuffer(get(f"{url}/snapshot.jpg")[1], np.uint8), cv2.IMREAD_COLOR)
         assert picture.shape == (480, 640, 3)
-        with urllib.request.urlopen(f"{url}/stream.mjpg", timeout=5) as stream:  # noqa: S310
+        with urllib.request.urlopen(f"{url}/stream.mjpg", timeout=30) as stream:  # noqa: S310
             stream.read(1000)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(10) == 128 + signal.SIGTERM
+            assert process.wait(60) == 128 + signal.SIGTERM
     finally:
         process.kill()
         process.wait()

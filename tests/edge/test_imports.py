@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -66,6 +67,16 @@ def test_device_tests_are_collected_without_pytorch_and_the_others_skipped() -> 
     assert "edge/vision/test_pipeline.py::" in done.stdout
     assert "train/test_" not in done.stdout
     assert "PyTorch is not installed" in done.stdout
+
+
+def test_onnx_runtime_reports_nothing_to_its_maker() -> None:
+    """From 1.29 on it does so unless this variable is set when it is loaded."""
+    code = "import maskedge.errors, os, sys; print(os.environ['ORT_DISABLE_TELEMETRY'], 'onnxruntime' in sys.modules)"
+    for own, expected in ((None, "1 False\n"), ("0", "0 False\n")):
+        environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+        environment |= {} if own is None else {"ORT_DISABLE_TELEMETRY": own}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+        assert done.stdout == expected, done.stderr
 
 
 def test_help_loads_neither_opencv_nor_onnxruntime() -> None:

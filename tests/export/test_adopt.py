@@ -158,6 +158,8 @@ def test_what_cannot_be_adopted_is_refused_with_what_to_try(
         ("--labels", LABELS, "--range", "0"),
         ("--labels", LABELS, "--mean", "1,2"),
         ("--labels", LABELS, "--std", "0"),
+        ("--labels", LABELS, "--std", "1e-300"),
+        ("--labels", LABELS, "--range", "5,5"),
         ("--labels", LABELS, "--mean", "nan"),
     ],
 )

@@ -13,6 +13,7 @@ import onnx
 import pytest
 from click.testing import CliRunner, Result
 
+from helpers.support import METADATA
 from maskedge import MaskDetector
 from maskedge.modelfile.contract import CATALOGUE, MODELS, default_detector, default_model, origin_digest, seal
 from maskedge.sources import demo
@@ -110,6 +111,10 @@ def test_the_catalogue_keeps_the_figures_and_gets_the_checksum(tmp_path: Path) -
         k: v for k, v in before["edgenet.onnx"].items() if k not in changing
     }
     assert MaskClassifier(output).labels == MaskClassifier(default_model()).labels
+    output.write_bytes(b"damaged")
+    done = annotate(default_model(), "-o", output, "--overwrite", "--thresholds", tmp_path / "t.json")
+    assert done.exit_code == 0, done.output
+    assert MaskClassifier(output).labels == MaskClassifier(default_model()).labels
 
 
 @pytest.mark.parametrize(
@@ -118,6 +123,7 @@ def test_the_catalogue_keeps_the_figures_and_gets_the_checksum(tmp_path: Path) -
         ({"origin_sha256": "0" * 64}, "was measured with another network"),
         ({"points": {"balanced": 2}}, "operating_points"),
         ({"curve": None}, "is incomplete"),
+        ({"curve": [5]}, "own.onnx (maskedge.card) cannot be shown"),
     ],
 )
 def test_a_report_that_does_not_fit_is_refused(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
@@ -215,6 +221,15 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     assert "is incomplete" in annotate(default_model(), "-o", output, "--thresholds", report).output
     report.write_text("[")
     assert "cannot be read as JSON" in annotate(default_model(), "-o", output, "--thresholds", report).output
+    report.write_text('{"schema": "maskedge.thresholds/1", "rows": []}')
+    assert "has no rows: measure again" in annotate(default_model(), "-o", output, "--thresholds", report).output
     done = annotate(plain(default_model(), tmp_path), "-o", output, *("--prior", "with_mask=1"), *("--prior", "with_mask=2"))
     assert done.exit_code == 2
     assert "with_mask is given twice" in done.output
+    unstated = onnx.load(default_model())  # its graph has a prior, and its card says nothing
+    onnx.helper.set_model_props(unstated, METADATA | {"maskedge.labels": json.dumps(MaskClassifier(default_model()).labels)})
+    onnx.save(unstated, tmp_path / "odd.onnx")
+    done = annotate(tmp_path / "odd.onnx", "-o", output, "--prior", "with_mask=1")
+    assert done.exit_code == 4
+    assert "takes no prior" in done.output
+    assert not output.exists()

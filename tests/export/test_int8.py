@@ -97,8 +97,18 @@ def test_a_file_that_passes_is_written_and_proven(quantise, path: Path, tmp_path
     assert entry["bytes"] == own.stat().st_size
 
 
+def with_card(path: Path, **changes: object) -> Path:
+    """Write the bundled classifier with another card, as another program might write it."""
+    model = onnx.load(default_model())
+    metadata = {entry.key: entry.value for entry in model.metadata_props if entry.key != "maskedge.sha256"}
+    card = json.loads(metadata["maskedge.card"]) | changes
+    onnx.helper.set_model_props(model, metadata | {"maskedge.card": json.dumps(card)})
+    onnx.save(model, path)
+    return path
+
+
 def test_a_prior_stays_in_float32(quantise, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    result = quantise(default_model())
+    result = quantise(with_card(tmp_path / "odd.onnx", versions="1.0"))
     assert result.exit_code == 0, result.output
     graph = onnx.load(tmp_path / "own.onnx").graph
     floats = {item.name for item in graph.initializer if item.data_type == onnx.TensorProto.FLOAT}
@@ -136,12 +146,7 @@ def test_an_int8_file_is_not_quantised_again(quantise) -> None:  # type: ignore[
 
 @pytest.mark.parametrize("facts", [{"by": "another program"}, "int8"])
 def test_a_card_of_another_program_is_understood(quantise, facts: object, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    model = onnx.load(default_model())
-    metadata = {entry.key: entry.value for entry in model.metadata_props if entry.key != "maskedge.sha256"}
-    card = json.loads(metadata["maskedge.card"]) | {"quantisation": facts}
-    onnx.helper.set_model_props(model, metadata | {"maskedge.card": json.dumps(card)})
-    onnx.save(model, tmp_path / "odd.onnx")
-    result = quantise(tmp_path / "odd.onnx")
+    result = quantise(with_card(tmp_path / "odd.onnx", quantisation=facts))
     assert result.exit_code == 4
     assert "is quantised already" in result.output
 

@@ -38,6 +38,13 @@ def test_keygen_writes_a_private_key_for_the_user_alone(key: Path) -> None:
     assert (key.parent / "own.key.pub").read_text().startswith("-----BEGIN PUBLIC KEY-----")
 
 
+@pytest.mark.parametrize("name", ["", ".", "/"])
+def test_keygen_needs_the_name_of_a_file(name: str) -> None:
+    done = run("keygen", name)
+    assert done.exit_code == 2
+    assert "is a folder: name a file in it" in done.output
+
+
 def test_keygen_never_replaces_a_file(key: Path) -> None:
     before = key.read_bytes()
     done = run("keygen", key)

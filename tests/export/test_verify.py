@@ -7,7 +7,9 @@ import os
 import pickle
 import shutil
 from pathlib import Path
+from typing import Any
 
+import onnx
 import pytest
 import torch
 from click.testing import CliRunner, Result
@@ -53,6 +55,13 @@ def test_a_file_with_a_prior_agrees_with_its_checkpoint(model: Path, checkpoint:
     both = run("verify", tmp_path / "shifted.onnx", "--checkpoint", checkpoint)
     assert both.exit_code == 0, both.output
     assert "0 labels changed" in both.output
+    odd = onnx.load(tmp_path / "shifted.onnx")
+    metadata = {entry.key: entry.value for entry in odd.metadata_props if entry.key != "maskedge.sha256"}
+    onnx.helper.set_model_props(odd, metadata | {"maskedge.card": '{"prior": {"with_mask": 1e4}}'})
+    onnx.save(odd, tmp_path / "odd.onnx")
+    both = run("verify", tmp_path / "odd.onnx", "--checkpoint", checkpoint)
+    assert both.exit_code == 4
+    assert "odd.onnx is refused: the prior of with_mask is 10000" in both.output
 
 
 def test_verify_notices_another_checkpoint(model: Path, checkpoint: Path) -> None:
@@ -129,11 +138,26 @@ def test_refused_checkpoints(tmp_path: Path) -> None:
     assert not (tmp_path / "exploded").exists()
 
 
-@pytest.mark.usefixtures("converted_already")
-def test_folder_that_cannot_be_written_to(checkpoint: Path) -> None:
-    done = run(checkpoint, "-o", "/proc/model.onnx")
-    assert done.exit_code == 5
-    assert "cannot be written" in done.output
+@pytest.mark.parametrize("command", [(), ("adopt", "--labels", "a,b"), ("int8",), ("annotate", "--prior", "a=1")])
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(command: tuple[str, ...], tmp_path: Path) -> None:
+    # The input does not exist, so a command that began its work would say so.
+    for name in ("folder.md", "listed/MODELS.json"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "device.onnx").symlink_to("/dev/null")
+    before = sorted(tmp_path.rglob("*"))
+    for name, code, words in (
+        ("/proc/model.onnx", 5, "cannot be written"),
+        ("none/model.onnx", 5, "does not exist: create it"),
+        ("device.onnx", 5, "device.onnx is not a regular file"),
+        ("folder.onnx", 5, "folder.md is not a regular file"),
+        ("x" * 300 + ".onnx", 5, "File name too long"),
+        ("listed/model.onnx", 4, "MODELS.json cannot be read"),
+    ):
+        done = run(*command[:1], tmp_path / "none.ckpt", "-o", tmp_path / name, *command[1:])
+        assert done.exit_code == code, done.output
+        assert words in done.output
+        assert done.output.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_options_that_would_be_ignored_are_refused(model: Path, checkpoint: Path, faces_folder: Path, tmp_path: Path) -> None:
@@ -148,10 +172,17 @@ def test_options_that_would_be_ignored_are_refused(model: Path, checkpoint: Path
     assert "does not end with .onnx" in " ".join(done.output.split())
 
 
-@pytest.mark.usefixtures("converted_already")
-def test_nothing_is_written_beside_a_list_of_models_that_cannot_be_read(checkpoint: Path, tmp_path: Path) -> None:
-    (tmp_path / "MODELS.json").write_text('{"a": 1}')
-    done = run(checkpoint, "-o", tmp_path / "own.onnx")
-    assert done.exit_code == 4
-    assert "MODELS.json is not a catalogue of model files: use another folder" in done.output
-    assert not list(tmp_path.glob("own.*"))
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("room.ckpt",), "Missing option '-o'"),
+        (("room.ckpt", "-o", "m.onnx", "--nope"), "No such option"),
+        (("verfy", "m.onnx"), "'verfy' is neither a command nor a file: did you mean verify?"),
+    ],
+)
+def test_wrong_usage_shows_the_usage_of_an_export(invoke: Any, arguments: tuple[str, ...], words: str) -> None:
+    done = invoke("edge-export", *arguments)
+    assert done.returncode == 2
+    assert "CHECKPOINT -o FILE [OPTIONS]" in done.stderr.splitlines()[0]
+    assert "checkpoint [OPTIONS]" not in done.stderr
+    assert words in done.stderr

@@ -18,20 +18,15 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from helpers.support import free_port
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 30) -> None:
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
     """Wait until `condition` holds."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"waited {seconds} s for {what}"
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    """Return an unused port of the loopback interface."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Mosquitto:
@@ -76,7 +71,7 @@ class Mosquitto:
         """Stop the broker, by default cleanly."""
         if self._process is not None:
             self._process.send_signal(number)
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None
 
     def send(self, number: int) -> None:
@@ -112,7 +107,7 @@ class Listener:
         # Not a clean start: Mosquitto 2.0.11 forgets such a session when it restarts.
         self._client.connect("127.0.0.1", port, clean_start=False, properties=properties)
         self._client.loop_start()
-        assert self._subscribed.wait(10)
+        assert self._subscribed.wait(60)
 
     def _take(self, client: Client, data: object, message: MQTTMessage) -> None:
         arrived = (message.topic, message.payload.decode("utf-8", "surrogateescape"), message.retain)

@@ -125,7 +125,7 @@ class CamerasProcess:
     def wait(self, seconds: float = 60) -> int:
         """Wait for the end. Return the exit code."""
         code = self.process.wait(seconds)
-        self._reader.join(10)
+        self._reader.join(60)
         self._output.seek(0)
         self.printed = self._output.read()
         return code
@@ -138,6 +138,6 @@ class CamerasProcess:
         """End the process if it still runs."""
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait(10)
-        self._reader.join(10)
+            self.process.wait(60)
+        self._reader.join(60)
         self._output.close()

@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 import pytest
 
+from helpers.support import free_port
 from maskedge.sources import demo
 
 _H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "10", "-pix_fmt", "yuv420p")
@@ -46,14 +47,7 @@ def write_video(path: Path, frames: int = 60, size: tuple[int, int] = (320, 240)
     return path
 
 
-def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    """Return an unused port of the loopback interface."""
-    with socket.socket(type=kind) as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
     """Wait until a condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():

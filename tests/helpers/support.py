@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
+import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +140,29 @@ def environment(more: dict[str, str] | None = None) -> dict[str, str]:
     """Return the environment without a display."""
     kept = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
     return kept | (more or {})
+
+
+def _ports() -> Iterator[int]:
+    # Under those that the system gives to a program that asks for any, over those that a browser refuses, and apart from those
+    # of the other processes of a run.
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return itertools.cycle(np.random.default_rng().permutation(np.arange(11_000 + worker % 16, 32_000, 16)).tolist())
+
+
+_PORTS = _ports()
+
+
+def free_port(kind: int = socket.SOCK_STREAM) -> int:
+    """Return an unused port of the loopback interface.
+
+    It is still free when a server has started, seconds later: neither the system nor another process of the tests gives it to
+    anybody in the meantime.
+    """
+    for port in _PORTS:
+        with contextlib.suppress(OSError), socket.socket(type=kind) as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("the ports never end")
 
 
 def texture(shape: tuple[int, int], random: np.random.Generator) -> Image:

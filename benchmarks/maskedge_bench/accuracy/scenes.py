@@ -20,13 +20,13 @@ from maskedge.system.host import host_facts
 from maskedge.types import Face, Image
 from maskedge.vision.detectors import detector_names, load_detector
 from maskedge.vision.pipeline import MaskDetector, ScoredFace
-from maskedge_bench.conditions import short_names
+from maskedge_bench.conditions import unique_names
 from maskedge_bench.contestants.pipelines import PIPELINES, Pipeline
 
 from .detection_counts import LEAST_SIDE, LONGEST_SIDE, THREE, TWO, DetectionCounts, ratio
 from .gallery import Gallery
 from .rotation import rotate
-from .scored_pictures import check_pictures, read_scene, relabel_boxes
+from .scored_pictures import Origins, check_pictures, place_picture, read_scene, relabel_boxes
 
 SCHEMA = "maskedge.accuracy/2"
 BOUNDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
@@ -44,10 +44,7 @@ def choose_pipelines(detectors: Sequence[str], models: Sequence[Path] = ()) -> l
     Raises:
         UsageError: A detector or model is given twice.
     """
-    found_by, names = short_names(map(Path, detectors)), short_names(models)
-    for kind, own in (("detector", found_by), ("model", names)):
-        if twice := next((name for name in own if own.count(name) > 1), None):
-            raise UsageError(f"the {kind} {twice} is given twice: give each once.")
+    found_by, names = unique_names("detector", map(Path, detectors)), unique_names("model", models)
     stems = [name.removesuffix(".onnx") for name in names]
     names = stems if len(set(stems)) == len(stems) else names
     by_detector = list(zip(detectors, found_by, strict=True))
@@ -194,11 +191,14 @@ def measure_accuracy(
     if relabel is not None:
         labelled = relabel_boxes(labelled, relabel)
     unlabelled_boxes = _read_unlabelled(unlabelled, scenes_path, labelled) if unlabelled else {}
+    origins: Origins = {}
     scenes = {
-        scenes_path.parent / image: faces
+        place_picture(scenes_path, image, origins): faces
         for image, faces in labelled.items()
         if not held_out or is_held_out_name(f"scenes/{image}")
     }
+    # Pictures of different folders may have the same file name.
+    names = {scenes_path.parent / image: image for image in labelled}
     empty = list_pictures(backgrounds) if backgrounds else []
     if held_out:
         empty = [path for path in empty if is_held_out_name(f"backgrounds/{path.name}")]
@@ -220,7 +220,7 @@ def measure_accuracy(
             if truths is None:
                 row.gallery.add_false(image, path.name, row.add_background(found, scale))
             else:
-                row.gallery.add(image, path.name, truths, row.add(found, truths, ignored, scale), scale)
+                row.gallery.add(image, names[path], truths, row.add(found, truths, ignored, scale), scale)
         progress(len(scenes) + len(empty))
     report = {
         "schema": SCHEMA,

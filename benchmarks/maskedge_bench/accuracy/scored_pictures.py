@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from maskedge.boxes import box_iou, lies_in, side
 from maskedge.errors import UsageError
 from maskedge.labelled_boxes import LabelledBox, is_held_out_name, read_boxes
 from maskedge.modelfile.contract import origin_digest
+from maskedge.support.files import is_file
 from maskedge.support.pictures import list_pictures, read_picture
 from maskedge.support.text import displayable
 from maskedge.types import Face, Image
@@ -29,6 +31,10 @@ _SAME_BOX = 0.5
 """Overlap (IoU) from which a reviewed box and a labelled box are the same face."""
 _SHOWN = 4
 """Labels that a message names."""
+
+
+Origins: TypeAlias = dict[Path, tuple[Path, str]]
+"""File of boxes and column `image` of each picture, by its resolved path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,26 +71,54 @@ def collect_pictures(
             are not measured, such as `unlabelled`, exclude the face.
 
     Raises:
-        UsageError: A file cannot be used, nothing is left to measure, or `relabel` is given and two
-            pictures have the same name.
+        UsageError: A file cannot be used, two files have boxes of the same picture, nothing is left
+            to measure, or `relabel` is given and two pictures have the same name.
     """
     found: dict[Path, list[LabelledBox]] = {}
     names: dict[Path, str] = {}
+    origins: Origins = {}
     for path, all_pictures in [*((path, not held_out) for path in scenes), *((path, True) for path in test_scenes)]:
         for name, faces in read_boxes(path).items():
             if all_pictures or is_held_out_name(f"scenes/{name}"):
-                found[path.parent / name], names[path.parent / name] = faces, name
+                picture = place_picture(path, name, origins)
+                found[picture], names[picture] = faces, name
     if not found:
         raise UsageError("no labelled picture is left to measure: give other --scenes, or leave --held-out out.")
     if relabel is not None:
         check_names(names, relabel)
         right = relabel_boxes({names[path]: faces for path, faces in found.items()}, relabel)
         found = {path: right[names[path]] for path in found}
-    empty = [path for folder in backgrounds for path in list_pictures(folder)]
+    # A folder that is given twice counts once.
+    empty = list({path.resolve(): path for folder in backgrounds for path in list_pictures(folder)}.values())
     if held_out:
         empty = [path for path in empty if is_held_out_name(f"backgrounds/{path.name}")]
     check_pictures(found, empty)
     return PictureSet(found, empty, names)
+
+
+def place_picture(file: Path, name: str, origins: Origins) -> Path:
+    """Return the path of a labelled picture.
+
+    Args:
+        file: The file of boxes.
+        name: The column `image`.
+        origins: File and name of each picture so far. The new picture is added.
+
+    Raises:
+        UsageError: The picture has another file or name already, whose boxes would be replaced.
+    """
+    path = file.parent / name
+    first, known = origins.setdefault(path.resolve(), (file, name))
+    if first != file:
+        raise UsageError(
+            f"{displayable(first)} and {displayable(file)} both have boxes of {displayable(name)}: "
+            "leave one file out, or the picture in one of them."
+        )
+    if known != name:
+        raise UsageError(
+            f"{displayable(file)} has two names of one picture, {displayable(known)} and {displayable(name)}: use one."
+        )
+    return path
 
 
 def check_names(names: Mapping[Path, str], path: Path) -> None:
@@ -105,11 +139,13 @@ def check_names(names: Mapping[Path, str], path: Path) -> None:
 
 
 def check_pictures(scenes: Mapping[Path, Sequence[LabelledBox]], backgrounds: Iterable[Path]) -> None:
-    """Check that there is a face to measure, and that no background shows labelled people.
+    """Check that every picture is a file, that there is a face to measure, and that no background shows labelled people.
 
     Raises:
-        UsageError: A picture is given as both, or no face has a label that is measured.
+        UsageError: A picture is no file or given as both, or no face has a label that is measured.
     """
+    if missing := next((path for path in scenes if not is_file(path)), None):
+        read_scene(missing, ())  # names the cause, now and not after the pictures before it
     both = {path.resolve() for path in scenes} & {path.resolve() for path in backgrounds}
     if both:
         raise UsageError(

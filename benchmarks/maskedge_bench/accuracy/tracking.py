@@ -23,6 +23,8 @@ from maskedge.tracking.tracker import FaceTracker
 from maskedge.types import Face, Frame
 from maskedge.vision.detectors import load_detector
 from maskedge.vision.pipeline import MaskDetector
+from maskedge_bench.conditions import unique_names
+from maskedge_bench.speed.composed_frames import open_recorded
 
 from .detection_counts import OVERLAP
 from .frame_rates import measure_rate
@@ -149,11 +151,15 @@ def measure_tracking(
         of `rates`.
 
     Raises:
-        SourceError: A video cannot be opened or has no frame.
+        SourceError: A video cannot be opened, is live, is no video or has no frame.
+        UsageError: A video is given twice.
     """
+    names = _check_videos(uris)
     single = MaskDetector(model, load_detector(detector), threads=threads)
     tracking = MaskDetector(model, load_detector(detector), detect_every=detect_every, threads=threads)
-    rows = [_measure(uri, single, tracking, rates, most, progress) for uri in uris]
+    rows = [
+        {"source": name, **_measure(uri, single, tracking, rates, most, progress)} for name, uri in zip(names, uris, strict=True)
+    ]
     return {
         "schema": SCHEMA,
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -164,6 +170,18 @@ def measure_tracking(
         "facts": host_facts(),
         "sources": rows,
     }
+
+
+def _check_videos(uris: Sequence[str]) -> list[str]:
+    """Return a name for each video, and check them all before the first one is measured."""
+    paths = []
+    for uri in uris:
+        source = open_recorded(uri)
+        source.close()
+        if not source.video:
+            raise SourceError(f"{source.name} is no video, and faces cannot be tracked in single pictures: give a video file.")
+        paths.append(Path(source.name))
+    return unique_names("video", paths)
 
 
 def _measure(
@@ -205,7 +223,6 @@ def _measure(
     every, own = mean(times[id(single)]), mean(times[id(tracking)])
     labels = tracking.classifier.labels
     row = {
-        "source": Path(source.name).name,
         "size": list(size),
         "frames": frames,
         "detections": detections,

@@ -149,14 +149,13 @@ def thresholds(
     pictures, scorers = _collect(scenes, backgrounds, held_out, test_scenes, relabel_scenes, detectors, model)
     with _progress() as progress:
         report = measure_thresholds(pictures, scorers, weights or None, held_out=held_out, progress=progress)
-    click.echo(thresholds_table(report))
+    write_json(report, json_path, thresholds_table(report))
     few = {row["domain"]: row["faces"] for row in report["rows"] if row["faces"] < _FEW_FACES}
     for domain, faces in few.items():
         click.echo(
             f"note: the thresholds of {domain} are from {counted(faces, 'face')}, and would differ on others: give more pictures.",
             err=True,
         )
-    write_json(report, json_path)
 
 
 @click.command(cls=Command, short_help="Measure accuracy by attributes of the faces.")
@@ -191,5 +190,4 @@ def attributes(
     pictures, scorers = _collect(scenes, (), held_out, test_scenes, relabel_scenes, detectors, model)
     with _progress() as progress:
         report = measure_attributes(pictures, scorers, given=given, progress=progress)
-    click.echo(attributes_table(report))
-    write_json(report, json_path)
+    write_json(report, json_path, attributes_table(report))

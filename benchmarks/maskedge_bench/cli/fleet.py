@@ -10,6 +10,7 @@ import click
 
 from maskedge.cli.common import Command, FloatRange, require_extra, require_runtime, silence_libraries
 from maskedge.cli.output_options import OutputFile
+from maskedge.errors import UsageError
 
 from .output import check_output, finish
 from .speed import FILE, json_option
@@ -84,15 +85,23 @@ def fleet(
         from maskedge_bench.report_schemas import FLEET, load_report
     check_output(json_path)
     check_output(plot)
+    if plot is not None:
+        with require_extra("train"):
+            import matplotlib as mpl  # noqa: F401
     earlier = None if update is None else load_report(update, FLEET)
     plan = FleetPlan(LoadPlan(devices, seconds, events_per_s, interval), kills, backlog, growth, growth_s, days, keep)
     if quick:
         plan = plan.shortened()
+    if plot is not None and not ("growth" in (parts or PARTS) or (earlier and earlier["growth"])):
+        raise UsageError("--plot draws the loads of several sizes: add --part growth, or --update with a report that has them.")
     # A request to end stops the programs, too, and keeps the complete parts.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     report = measure_fleet(plan, parts or PARTS, earlier, lambda text: click.echo(text, file=sys.stderr))
-    if plot is not None and report["growth"]:
-        from maskedge_bench.fleet.plot import write_plot
+    try:
+        if plot is not None and report["growth"]:
+            from maskedge_bench.fleet.plot import write_plot
 
-        write_plot(report, plot)
-    finish(report, json_path)
+            write_plot(report, plot)
+    finally:
+        # A plot that cannot be drawn must not cost the report.
+        finish(report, json_path)

@@ -128,10 +128,13 @@ def accuracy(
             degrees=degrees,
             progress=progress,
         )
-    click.echo(accuracy_table(measured))
-    write_json(measured, json_path)
+    try:
+        if html_path:
+            write_accuracy_page(html_path, measured, galleries)
+    finally:
+        # A page that cannot be written must not cost the report.
+        write_json(measured, json_path, accuracy_table(measured))
     if html_path:
-        write_accuracy_page(html_path, measured, galleries)
         click.echo(f"wrote {html_path}")
 
 
@@ -199,10 +202,7 @@ def tracking(
         measured = measure_tracking(
             uris, detector, detect_every or DETECT_EVERY, model=model, rates=rates, most=frames, threads=threads, progress=progress
         )
-    click.echo(tracking_table(measured))
-    if rates:
-        click.echo(f"\n{rates_table([measured])}")
-    write_json(measured, json_path)
+    write_json(measured, json_path, tracking_table(measured), *([rates_table([measured])] if rates else ()))
 
 
 for _command in (

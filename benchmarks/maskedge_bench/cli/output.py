@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from maskedge.errors import OutputError
-from maskedge.support.files import write_file
+from maskedge.support.files import is_folder, write_file
+from maskedge.support.text import displayable
 
 
 def check_output(path: Path | None) -> None:
@@ -22,38 +23,42 @@ def check_output(path: Path | None) -> None:
     if path is None:
         return
     # Check the folder first. This check does not import the sinks, which load OpenCV.
-    if not path.parent.is_dir():
-        raise OutputError(f"the folder {path.parent} does not exist: create it, or choose another output.")
+    if not is_folder(path.parent):
+        raise OutputError(f"the folder {displayable(path.parent)} does not exist: create it, or choose another output.")
     from maskedge.sinks.base import check_writable
 
     check_writable(path)
 
 
 def finish(report: dict[str, Any], path: Path | None) -> None:
-    """Print a report and write it. A partial report ends the process with exit code 130.
+    """Write a report and print it. A partial report ends the process with exit code 130.
+
+    The file comes first: standard output may be a pipe whose reader has ended.
 
     Raises:
-        OutputError: The file cannot be written.
+        OutputError: The file or standard output cannot be written.
     """
     from maskedge_bench.report_schemas import write_report
     from maskedge_bench.reports.kinds import to_markdown
 
-    click.echo(to_markdown(report), nl=False)
     if path is not None:
         write_report(report, path)
+    click.echo(to_markdown(report), nl=False)
+    if path is not None:
         click.echo(f"\nwrote {path}")
     if report["partial"]:
         click.echo("stopped; the report covers the complete rounds", err=True)
         sys.exit(130)
 
 
-def write_json(report: dict[str, Any], path: Path | None) -> None:
-    """Write a report of a kind without a shape (`report_schemas.OTHER_VERSIONS`), if a file is given.
+def write_json(report: dict[str, Any], path: Path | None, *tables: str) -> None:
+    """Write a report of a kind without a shape (`report_schemas.OTHER_VERSIONS`) if a file is given, and print its tables.
 
     Raises:
-        OutputError: The file cannot be written.
+        OutputError: The file or standard output cannot be written.
     """
-    if path is None:
-        return
-    write_file(path, json.dumps(report, indent=1) + "\n")
-    click.echo(f"wrote {path}")
+    if path is not None:
+        write_file(path, json.dumps(report, indent=1) + "\n", remedy="choose another --json")
+    click.echo("\n\n".join(tables))
+    if path is not None:
+        click.echo(f"wrote {path}")

@@ -123,13 +123,14 @@ def speed(json_path: Path | None, overwrite: bool, quick: bool, full: bool, matr
     silence_libraries()
     with require_runtime():
         from maskedge.vision.detectors import detector_names
+        from maskedge_bench.conditions import unique_names
         from maskedge_bench.speed.matrix import Axes
         from maskedge_bench.speed.measure import Plan, measure, steps
     check_output(json_path)
     unknown = set(options["detectors"]) - set(detector_names())
     if unknown:
         raise UsageError(f"there is no detector {', '.join(sorted(unknown))}: give one of {', '.join(detector_names())}.")
-    axes = Axes(full=full)
+    unique_names("model", dict.fromkeys(options["models"]))
     chosen = {
         "detectors": options.pop("detectors"), "models": options.pop("models"), "sizes": options.pop("sizes"),
         "faces": options.pop("faces"), "threads": options.pop("matrix_threads"), "detect_every": options.pop("detect_every"),
@@ -178,11 +179,12 @@ def roofline(models: tuple[Path, ...], json_path: Path | None, overwrite: bool) 
         from maskedge.modelfile.precision import bundled_classifier
         from maskedge.sources import demo
         from maskedge.vision.detectors import detector_names
-        from maskedge_bench.conditions import Conditions
+        from maskedge_bench.conditions import Conditions, unique_names
         from maskedge_bench.contestants.pipelines import BASELINE_MODEL
         from maskedge_bench.report_schemas import ROOFLINE
         from maskedge_bench.speed.roofline import measure_roofline
     check_output(json_path)
+    unique_names("model", models)
     conditions = Conditions()
     files = [BASELINE_MODEL, *(models or (bundled_classifier(),))]
     with require_extra("export"):

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from maskedge.errors import UsageError
+from maskedge.system.host import host_facts
 from maskedge_bench.conditions import Conditions
 from maskedge_bench.report_schemas import FLEET
 
@@ -48,7 +50,7 @@ class FleetPlan:
             load=replace(self.load, seconds=min(self.load.seconds, 60.0)),
             kills=min(self.kills, 2),
             backlog=min(self.backlog, 50_000),
-            growth=[count for count in self.growth if count <= 1000],
+            growth=[count for count in self.growth if count <= 1000] or self.growth,
             growth_s=min(self.growth_s, 20.0),
             days=min(self.days, 3),
         )
@@ -73,9 +75,13 @@ def measure_fleet(
         complete parts.
 
     Raises:
-        UsageError: A program is missing.
+        UsageError: A program is missing, or `earlier` was measured on another machine.
+        KeyboardInterrupt: The user stopped the measurement before a part was complete.
         OutputError: A part of the fleet failed.
     """
+    if earlier is not None and (own := host_facts()["machine"]) != (other := earlier["facts"]["machine"]):
+        # A report names one machine.
+        raise UsageError(f"the earlier report was measured on {other}, this is {own}: leave --update out, and measure every part.")
     conditions = Conditions()
     measures: dict[str, Callable[[], Any]] = {
         "load": lambda: measure_load(plan.load, plan.keep, progress),
@@ -87,11 +93,14 @@ def measure_fleet(
         "month": lambda: measure_month(plan.load.devices, plan.days, plan.keep, progress),
     }
     measured = {name: (earlier or {}).get(name) for name in PARTS}
-    partial = False
+    complete, partial = 0, False
     try:
         for name in PARTS:
             if name in parts:
                 measured[name] = measures[name]()
+                complete += 1
     except KeyboardInterrupt:
+        if not complete:
+            raise
         partial = True
     return {**conditions.head(FLEET, "Fleet", partial=partial), **measured}

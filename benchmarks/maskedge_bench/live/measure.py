@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,8 +33,10 @@ class _Stream:
         detector: The pipeline.
         loop_ms: Milliseconds that the loop was busy with each frame.
         loop_cpu_ms: CPU milliseconds of the loop's thread for each frame.
+        age_ms: Age of each frame at its result, in milliseconds.
+        detection_age_ms: Age of the frame of each detection that the tracks take up.
         faces: Number of faces in all frames.
-        detections: Number of frames by what a detection gave them: `_AGE` or `detect`.
+        detections: Number of frames with a detection of their own.
         failure: What ended the loop early.
     """
 
@@ -43,8 +44,10 @@ class _Stream:
     detector: MaskDetector
     loop_ms: list[float] = field(default_factory=list)
     loop_cpu_ms: list[float] = field(default_factory=list)
+    age_ms: list[float] = field(default_factory=list)
+    detection_age_ms: list[float] = field(default_factory=list)
     faces: int = 0
-    detections: Counter[str] = field(default_factory=Counter)
+    detections: int = 0
     failure: BaseException | None = None
 
     def run(self) -> None:
@@ -55,8 +58,11 @@ class _Stream:
                 start, cpu = time.perf_counter(), time.thread_time()
                 self.faces += len(self.detector(frame.image, frame.moment))
                 stages = clock.close_frame(frame.arrival)
-                # The clock keeps the newest frames only.
-                self.detections.update(stage for stage in (_AGE, "detect") if stage in stages)
+                # The clock keeps the newest frames only, and a run may be longer.
+                self.age_ms.append(stages["total"])
+                if _AGE in stages:
+                    self.detection_age_ms.append(stages[_AGE])
+                self.detections += "detect" in stages
                 clock.next_frame()
                 self.loop_ms.append((time.perf_counter() - start) * 1000)
                 self.loop_cpu_ms.append((time.thread_time() - cpu) * 1000)
@@ -123,12 +129,9 @@ def _start(detector: MaskDetector, mode: str, images: Sequence[Any]) -> None:
 
 
 def _row(streams: Sequence[_Stream], rate: float, wall: float, used: float) -> dict[str, Any]:
-    stages: dict[str, list[float]] = {}
-    for stream in streams:
-        for stage, values in stream.detector.clock.history().items():
-            stages.setdefault(stage, []).extend(values)
-    age, processed = summarise(stages["total"]), sum(len(stream.loop_ms) for stream in streams)
-    ages = stages.get(_AGE)
+    age = summarise([value for stream in streams for value in stream.age_ms])
+    ages = [value for stream in streams for value in stream.detection_age_ms]
+    processed = sum(len(stream.loop_ms) for stream in streams)
     return {
         "rate": rate,
         "streams": len(streams),
@@ -136,7 +139,7 @@ def _row(streams: Sequence[_Stream], rate: float, wall: float, used: float) -> d
         "captured": sum(stream.source.captured for stream in streams),
         "processed": processed,
         "dropped": sum(stream.source.dropped for stream in streams),
-        "detections": sum(stream.detections[_AGE if ages else "detect"] for stream in streams),
+        "detections": len(ages) or sum(stream.detections for stream in streams),
         "faces_a_frame": round(sum(stream.faces for stream in streams) / processed, 2),
         "age_ms": _rounded(age),
         "age_intervals": _rounded({name: value * rate / 1000 for name, value in age.items()}, 3),

@@ -8,8 +8,9 @@ from typing import Any
 
 from maskedge.errors import UsageError
 from maskedge_bench.conditions import Conditions
+from maskedge_bench.json_shape import problems
 from maskedge_bench.markdown import Report, markdown_table
-from maskedge_bench.report_schemas import COMPARE, SPEED, check_version, load_report, read_json
+from maskedge_bench.report_schemas import COMPARE, INCOMPLETE, SHAPES, SPEED, check_version, load_report, read_json
 
 _ACCURACY = "maskedge.accuracy/"
 
@@ -36,8 +37,11 @@ def compare(accuracy_path: Path, speed_path: Path | None) -> dict[str, Any]:
     notes: list[str] = []
     try:
         measured = [(row, float(row["together"]["f1"])) for row in accuracy["pipelines"]]
-        own = [_row(row, row["name"], f1, float(row["milliseconds_p50"])) for row, f1 in measured]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        own = [_row(row, f1, float(row["milliseconds_p50"])) for row, f1 in measured]
+        faults = list(problems(own, SHAPES[COMPARE]["rows"], "pipelines"))
+        if faults:
+            raise ValueError(faults[0])
+    except INCOMPLETE as error:
         raise UsageError(
             f"{accuracy_path} is not a report of edge-bench accuracy that this version reads ({type(error).__name__}: {error})."
         ) from error
@@ -57,8 +61,15 @@ def compare(accuracy_path: Path, speed_path: Path | None) -> dict[str, Any]:
     return {**conditions.head(COMPARE, "Accuracy against speed"), "rows": rows, "time_is": time_is, "notes": notes}
 
 
-def _row(row: Mapping[str, Any], name: str, f1: float, milliseconds: float) -> dict[str, Any]:
-    return {"name": name, "detector": row["detector"], "model": row["model"], "f1": round(f1, 4), "milliseconds": milliseconds}
+def _row(row: Mapping[str, Any], f1: float, milliseconds: float) -> dict[str, Any]:
+    return {
+        "name": row["name"],
+        "detector": row["detector"],
+        "model": row["model"],
+        "f1": round(f1, 4),
+        "milliseconds": milliseconds,
+        "efficient": False,
+    }
 
 
 def _join(
@@ -73,7 +84,7 @@ def _join(
         elif None not in (digests := (row.get("model_sha256"), found.get("model_sha256"))) and digests[0] != digests[1]:
             notes.append(f"{row['name']} has no time in the speed report, which measured another {row['model']}.")
         else:
-            rows.append(_row(row, row["name"], f1, found["stages_ms"]["total"]["mean"]))
+            rows.append(_row(row, f1, found["stages_ms"]["total"]["mean"]))
     return rows
 
 

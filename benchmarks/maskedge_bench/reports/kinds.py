@@ -13,9 +13,10 @@ from maskedge.support.text import counted
 from maskedge_bench.accuracy.tables import accuracy_table, attributes_table, thresholds_table, tracking_table
 from maskedge_bench.fleet.tables import fleet_tables
 from maskedge_bench.history.tables import history_table
+from maskedge_bench.json_shape import problems
 from maskedge_bench.live.tables import live_tables
 from maskedge_bench.markdown import Report, known, markdown_table
-from maskedge_bench.report_schemas import check_version, load_report, read_json
+from maskedge_bench.report_schemas import INCOMPLETE, OPTIONAL_HEAD, check_version, load_report, read_json
 from maskedge_bench.speed.tables import (
     clock_sentence,
     cold_start_table,
@@ -134,10 +135,12 @@ def load_any(path: Path) -> dict[str, Any]:
     if kind not in _KINDS:
         return load_report(path)
     own = _KINDS[kind]
+    if faults := list(problems(content, OPTIONAL_HEAD)):
+        raise UsageError(f"{path} is not a report that this version reads ({'; '.join(faults[:3])}): measure again.")
     try:
         content = {"time": "", "warnings": [], "commit": None, **content, "title": own.title(content)}
         own.table(content)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, StopIteration, ZeroDivisionError) as error:
+    except INCOMPLETE as error:
         raise UsageError(
             f"{path} has the schema {content['schema']} but is incomplete ({type(error).__name__}: {error}): measure again."
         ) from error

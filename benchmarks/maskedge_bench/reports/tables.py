@@ -22,7 +22,7 @@ from maskedge_bench.fleet.tables import backlog_sentence, capacity_table, growth
 from maskedge_bench.history.tables import history_table
 from maskedge_bench.live.tables import live_table, streams_table
 from maskedge_bench.markdown import markdown_table
-from maskedge_bench.report_schemas import COLD_START, COMPARE, FLEET, HISTORY, LIVE, NETS, SPEED, load_report, read_json
+from maskedge_bench.report_schemas import COLD_START, COMPARE, FLEET, HISTORY, INCOMPLETE, LIVE, NETS, SPEED, load_report, read_json
 from maskedge_bench.speed.tables import (
     cold_start_table,
     conditions_sentence,
@@ -117,7 +117,7 @@ def render(results: Path) -> tuple[dict[str, str], dict[str, str]]:
             made[name] = make()
         except UsageError as error:
             skipped[name] = str(error)
-        except (KeyError, TypeError, IndexError, StopIteration) as error:
+        except INCOMPLETE as error:
             skipped[name] = f"a report of the table {name} lacks a field ({type(error).__name__}: {error})."
     return made, skipped
 
@@ -409,10 +409,17 @@ def update(page: Path, results: Path, *, check: bool) -> Update:
         check: Only compare; write nothing.
 
     Raises:
-        UsageError: The page marks a table that does not exist.
+        UsageError: The page cannot be read, marks a table that does not exist, or does not end a
+            table.
         OutputError: The page cannot be written.
     """
-    text = page.read_text(encoding="utf-8")
+    try:
+        text = page.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{page} cannot be read as UTF-8 ({error}): give a Markdown file.") from error
+    if open_mark := re.search(r"<!-- table:(\w+) -->(?!((?!<!-- table:).)*<!-- /table -->)", text, re.DOTALL):
+        # What follows, up to the end of the next table, would be replaced.
+        raise UsageError(f"{page} does not end the table {open_mark[1]}: add <!-- /table --> below it.")
     made, unmade = render(results)
     done = Update([], [])
 

@@ -10,9 +10,25 @@ import numpy as np
 
 from maskedge.errors import SourceError
 from maskedge.sources import demo, open_source
-from maskedge.sources.base import stamp
+from maskedge.sources.base import Source, stamp
 from maskedge.support.text import counted
 from maskedge.types import Frame, Image
+
+
+def open_recorded(uri: str) -> Source:
+    """Open a source whose frames are the same in every run.
+
+    Args:
+        uri: The source (`maskedge.sources.open_source`).
+
+    Raises:
+        SourceError: The source cannot be opened or is live.
+    """
+    source = open_source(uri)
+    if source.live:
+        source.close()
+        raise SourceError(f"{source.name} is live, and its frames differ from run to run: record it and give the file.")
+    return source
 
 
 def load_frames(uri: str, most: int, skip: int = 0) -> tuple[list[Frame], list[str]]:
@@ -29,10 +45,8 @@ def load_frames(uri: str, most: int, skip: int = 0) -> tuple[list[Frame], list[s
     Raises:
         SourceError: The source cannot be opened or has no frame after the skipped ones.
     """
-    source = open_source(uri)
+    source = open_recorded(uri)
     try:
-        if source.live:
-            raise SourceError(f"{uri} is live, and its frames differ from run to run: record it and give the file.")
         frames = list(islice(source.frames(), skip, skip + most))
         notes = list(source.warnings)
     finally:

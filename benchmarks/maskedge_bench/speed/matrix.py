@@ -76,6 +76,14 @@ class Axes:
     detect_every: tuple[int, ...] = (1, 2, 4)
     full: bool = False
 
+    def shortened(self) -> Axes:
+        """Return fewer values of each setting that has its default values. Chosen values stay."""
+        short: dict[str, Any] = {
+            "sizes": ((320, 240), (640, 480), (1280, 720)), "faces": (0, 4), "threads": (1,), "detect_every": (1, 2),
+        }  # fmt: skip
+        usual = Axes()
+        return replace(self, **{name: values for name, values in short.items() if getattr(self, name) == getattr(usual, name)})
+
     def cells(self) -> list[Cell]:
         """Return the cells, including the baselines of their frames."""
         wanted = list(self._product() if self.full else self._one_at_a_time())

@@ -12,7 +12,7 @@ import numpy as np
 
 from maskedge.types import Image
 from maskedge.vision.classifier import MaskClassifier
-from maskedge_bench.conditions import Conditions, short_names, spread
+from maskedge_bench.conditions import Conditions, short_names, spread, unique_names
 from maskedge_bench.contestants.eager import EagerClassifier, has_torch
 from maskedge_bench.contestants.pipelines import BASELINE_MODEL
 from maskedge_bench.report_schemas import NETS
@@ -37,8 +37,10 @@ def measure_nets(models: Sequence[Path], rounds: int, batch: int = 1, threads: i
 
     Raises:
         ModelError: A file is refused.
+        UsageError: A file is given twice.
         KeyboardInterrupt: The user stopped the run before the first round was complete.
     """
+    unique_names("model", models)
     conditions = Conditions()
     classifiers = [MaskClassifier(path, threads) for path in (BASELINE_MODEL, *models)]
     notes = []

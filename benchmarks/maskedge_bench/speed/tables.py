@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from maskedge.support.text import counted
@@ -145,9 +146,14 @@ def _peak_sentence(report: Report) -> str:
 
 def nets_table(report: Report) -> str:
     """Return the time per face of each network."""
+    nets = Counter((row["net"], row["engine"]) for row in report["nets"])
     rows = []
     for row in report["nets"]:
-        name = (row["net"] or row["model"]) + (" in eager PyTorch" if row["engine"] == "pytorch" else "")
+        name = row["net"] or row["model"]
+        if row["net"] and nets[row["net"], row["engine"]] > 1:
+            # Several files have this network.
+            name += f" ({row['model']})"
+        name += " in eager PyTorch" if row["engine"] == "pytorch" else ""
         eager = row["eager_to_this"]
         gain = UNKNOWN if eager is None else f"{eager['median']:.1f} x"
         rows.append([name, ranged(row["milliseconds_a_face"], 3), f"{row['ratio_to_baseline']['median']:.2f} x", gain])

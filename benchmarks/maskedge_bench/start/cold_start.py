@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -75,7 +76,14 @@ def measure_cold_start(rounds: int) -> dict[str, Any]:
 
 def _start(arguments: list[str], environment: Mapping[str, str]) -> _Start:
     command = [sys.executable, "-I", "-S", str(_TIMED_START), sys.executable, "-m", "maskedge.cli.run", *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=False)  # noqa: S603  (our own command)
-    if done.returncode:
+    # A group of its own, because a signal to this process alone must end edge-run, too.
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, start_new_session=True)  # noqa: S603
+    try:
+        output, _ = process.communicate()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
+    if process.returncode:
         raise MaskedgeError("edge-run returned no result for a picture: run edge-doctor to find the cause.")
-    return _Start(**json.loads(done.stdout))
+    return _Start(**json.loads(output))

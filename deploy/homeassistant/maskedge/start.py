@@ -37,11 +37,11 @@ def has_cameras(file: Path) -> bool:
     """Return True if a configuration names its cameras. `edge-run` reports one that is not valid."""
     toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
-        own = toml.loads(file.read_text(encoding="utf-8"))
+        own = toml.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError):
         return False
     source = own.get("source")
-    return "camera" in own or (isinstance(source, dict) and "uri" in source)
+    return "camera" in own or (isinstance(source, dict) and not source.keys().isdisjoint(("uri", "uri_file", "camera")))
 
 
 def settings(options: dict[str, Any], broker: dict[str, Any], *, source: str = "0") -> dict[str, str]:

@@ -134,7 +134,7 @@ def read_addresses(urls: Sequence[str], urls_file: Path | None) -> tuple[str, ..
             lines = read_text(urls_file.expanduser(), MAX_SECRET_BYTES).splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            raise UsageError(f"{displayable(urls_file)} (notify.urls_file) cannot be read ({reason}).") from error
+            raise UsageError(f"{displayable(urls_file)} cannot be read ({reason}): check notify.urls_file.") from error
         found += [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     found = list(dict.fromkeys(found))
     if len(found) > MOST_RECEIVERS:

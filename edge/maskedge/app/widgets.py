@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import streamlit as st
@@ -86,6 +86,39 @@ def show_error(error: object) -> None:
 def show_notice(text: object) -> None:
     """Show a note for the visitor."""
     st.info(plain(text), icon=":material/info:")
+
+
+def download_button(
+    label: str,
+    content: str | bytes | Callable[[], str | bytes],
+    name: str,
+    kind: str,
+    *,
+    key: str | None = None,
+    wide: bool = False,
+) -> None:
+    """Show a button that downloads a file.
+
+    Args:
+        label: Text of the button.
+        content: Content of the file, or a function that makes it when the button is clicked.
+        name: Name of the file.
+        kind: MIME type of the file.
+        key: Key of the widget; None if its label is unique in the view.
+        wide: Make the button as wide as its container.
+    """
+    # A click does not run the script again. A new run would end the processing of a video, and may discard the answer
+    # to the click: the button would then wait for minutes.
+    st.download_button(
+        label,
+        content,
+        name,
+        kind,
+        key=key,
+        icon=":material/download:",
+        on_click="ignore",
+        width="stretch" if wide else "content",
+    )
 
 
 def heading(title: str, lead: str) -> None:

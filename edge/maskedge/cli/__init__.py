@@ -15,7 +15,8 @@ def leave_at_signal(number: int, frame: FrameType | None) -> None:
     os._exit(128 + number)
 
 
-def _leave_at_signals() -> None:
+def leave_at_signals() -> None:
+    """End the process at once at SIGINT and SIGTERM, until the command runs (`common`)."""
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # a shell ignores SIGINT for a command in the background
             signal.signal(number, leave_at_signal)
@@ -23,7 +24,7 @@ def _leave_at_signals() -> None:
 
 def edge_run() -> None:
     """Run the command edge-run."""
-    _leave_at_signals()
+    leave_at_signals()
     # It asks for a reload. The configuration is not read yet, so there is nothing to do.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from .run import main
@@ -33,7 +34,15 @@ def edge_run() -> None:
 
 def edge_doctor() -> None:
     """Run the command edge-doctor."""
-    _leave_at_signals()
+    leave_at_signals()
     from .doctor import main
+
+    main()
+
+
+def edge_app() -> None:
+    """Run the command edge-app."""
+    leave_at_signals()
+    from .app import main
 
     main()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
 import click
 
+from maskedge.errors import OutputError
 from maskedge.version import VERSION
 
 from .common import Command, require_extra, require_runtime, silence_libraries
@@ -65,10 +67,23 @@ def main(host: str, port: int, max_upload: int, trusted_keys: tuple[Path, ...]) 
     trust_keys(trusted_keys)
     check_port(host, port)
     shown = f"[{host}]" if ":" in host else host
-    click.echo(f"maskedge: http://{'127.0.0.1' if host == '0.0.0.0' else shown}:{port} (Ctrl-C to stop)")  # noqa: S104
+    with contextlib.suppress(OutputError):  # the page needs no standard output
+        click.echo(f"maskedge: http://{'127.0.0.1' if host == '0.0.0.0' else shown}:{port} (Ctrl-C to stop)")  # noqa: S104
     if not resolves_to_loopback(host):
         click.echo("warning: everyone who can reach this address can use the page, which has no password.", err=True)
+    _set_home()
     serve(host, port, max_upload)
+
+
+def _set_home() -> None:
+    """Name a home folder for a user without one, such as a number without an account in a container.
+
+    Streamlit looks for its settings in it, and fails if there is none.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/nonexistent"
 
 
 if __name__ == "__main__":

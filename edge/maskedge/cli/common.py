@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -20,6 +21,7 @@ from maskedge.support.text import displayable
 
 from . import leave_at_signal
 from .output_options import check_options
+from .shortage import describe_shortage
 from .streams import prepare_streams
 
 
@@ -49,6 +51,32 @@ def silence_libraries() -> None:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
+def _end(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+_PLAIN_HANDLERS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: _end}
+"""Handlers of a running command that has none of its own."""
+
+
+@contextmanager
+def _leave_during_imports() -> Iterator[None]:
+    """End the process at once at a signal while libraries are loaded.
+
+    A library that is interrupted in its import may turn the exception into another one, or lose it.
+    """
+    plain = {number: handler for number, handler in _PLAIN_HANDLERS.items() if signal.getsignal(number) is handler}
+    if threading.current_thread() is not threading.main_thread():
+        plain = {}  # only the main thread may set handlers
+    for number in plain:
+        signal.signal(number, leave_at_signal)
+    try:
+        yield
+    finally:
+        for number, handler in plain.items():
+            signal.signal(number, handler)
+
+
 _early_signals: list[int] = []
 
 
@@ -63,14 +91,17 @@ def end_on_signal() -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
+    signal.signal(signal.SIGALRM, lambda number, frame: signal.raise_signal(_early_signals[0]))
     report = sys.unraisablehook
 
-    def leave_out(lost: sys.UnraisableHookArgs) -> None:
-        # In a callback of the import system, the exception of the handler is lost. `early_signal` knows of it.
-        if not (_early_signals and lost.exc_type in (SystemExit, KeyboardInterrupt)):
+    def send_again(lost: sys.UnraisableHookArgs) -> None:
+        # In a callback, such as those of the import system, the exception of the handler is lost. The timer ends after it.
+        if _early_signals and lost.exc_type in (SystemExit, KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+        else:
             report(lost)
 
-    sys.unraisablehook = leave_out
+    sys.unraisablehook = send_again
 
 
 def early_signal() -> int | None:
@@ -88,7 +119,6 @@ def _leave_threads(leaving: SystemExit) -> None:
     the middle of C++ code, which aborts the process.
     """
     import logging
-    import threading
 
     if any(thread.daemon and thread.is_alive() for thread in threading.enumerate()):
         logging.shutdown()
@@ -113,13 +143,9 @@ class _Entry(click.Command):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command."""
-        if signal.getsignal(signal.SIGINT) is leave_at_signal:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
         prepare_streams()
         try:
-            return super().main(*args, **extra)
-        except MaskedgeError as error:
-            fail(error)  # the help or the version cannot be written
+            return self._run(*args, **extra)
         except SystemExit as leaving:
             if not args and not extra:
                 # While Python ends, another signal would replace the exit code.
@@ -128,9 +154,24 @@ class _Entry(click.Command):
                 _leave_threads(leaving)
             raise
 
+    def _run(self, *args: Any, **extra: Any) -> Any:
+        try:
+            return super().main(*args, **extra)
+        except MaskedgeError as error:
+            fail(error)  # the help or the version cannot be written
+        except Exception as error:
+            shortage = describe_shortage(error)
+            if shortage is None:
+                raise
+            fail(MaskedgeError(shortage))
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, in a group after its module is loaded."""
         try:
+            # Not before: while Click reads the arguments, it would make 1 of the exit code.
+            for number, handler in _PLAIN_HANDLERS.items():
+                if signal.getsignal(number) is leave_at_signal:
+                    signal.signal(number, handler)
             return super().invoke(ctx)
         except KeyboardInterrupt:
             # Click would print "Aborted!" and end with 1.
@@ -178,7 +219,8 @@ class CommandGroup(_Entry, click.Group):
 def require_extra(extra: str) -> Iterator[None]:
     """If an import in the block fails, exit with one line that names the extra to install."""
     try:
-        yield
+        with _leave_during_imports():
+            yield
     except ModuleNotFoundError as error:
         click.echo(f"error: {error.name or error} is not installed: install the extra {extra}: {install_command(extra)}", err=True)
         sys.exit(2)
@@ -190,7 +232,8 @@ def require_extra(extra: str) -> Iterator[None]:
 def require_runtime() -> Iterator[None]:
     """If OpenCV or ONNX Runtime cannot be loaded in the block, exit with one line."""
     try:
-        yield
+        with _leave_during_imports():
+            yield
     except ImportError as error:
         _fail_import(error)
 
@@ -200,8 +243,8 @@ def _fail_import(error: ImportError) -> NoReturn:
     if (number := early_signal()) is not None:
         sys.exit(128 + number)
     library = re.search(r"(lib[\w.+-]+\.so[\w.]*)", str(error))
-    if library and re.search(r"failed to map|cannot allocate|cannot enable", str(error), re.IGNORECASE):
-        click.echo(f"error: there is not enough memory to load {library[1]}: allow more (ulimit -v, MemoryMax=)", err=True)
+    if shortage := describe_shortage(error):
+        click.echo(f"error: {shortage}", err=True)
     elif library:
         remedy = f"install it (on Debian, Raspberry Pi OS and Ubuntu: {SYSTEM_LIBRARIES})"
         click.echo(f"error: the system library {library[1]} is missing: {remedy}", err=True)

@@ -43,7 +43,8 @@ Settings:
 \b
 Exit codes:
   0        the source was processed to its end
-  1        a library is missing or cannot be loaded
+  1        a library is missing or cannot be loaded; memory, open files or
+           threads have run out
   2        wrong usage: an option, variable or key is invalid
   3        the source cannot be opened, was lost for good, or is incomplete
   4        the model was refused
@@ -153,7 +154,7 @@ def _install_service(file: Path | None, *, template: bool, write: bool) -> None:
             # An invalid file is reported now, not when the service fails to start.
             load_config(file, {})
         config = file
-    unit = build_unit(config=config)
+    unit = build_unit(config=config, check_program=write)
     if not write:
         click.echo(unit, nl=False)
         return

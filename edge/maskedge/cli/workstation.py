@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from .common import require_extra
+from . import leave_at_signals
 
 
 def train() -> None:
@@ -32,6 +32,10 @@ def fleet() -> None:
 
 
 def _run(module: str, extra: str) -> None:
+    leave_at_signals()
+    # Imported now, because a signal during the imports before would print a traceback.
+    from .common import require_extra
+
     # The module is imported by name, because code for the device must not depend on these packages.
     with require_extra(extra):
         command = import_module(module)

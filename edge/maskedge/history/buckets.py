@@ -39,14 +39,23 @@ def local_time_zone() -> tzinfo:
 def _zone_of_rule(rule: str) -> tzinfo:
     """Return the time zone of a rule of POSIX, such as `CET-1CEST,M3.5.0,M10.5.0/3`, which small systems have in TZ.
 
-    A text that is no complete rule gives the present offset of the system.
+    A text that is no complete rule gives the present offset of the system, and an offset of a day or more gives UTC.
     """
     # The standard library reads a rule only at the end of a file of a zone (RFC 8536), here one without transitions.
     block = b"TZif2" + bytes(15) + struct.pack(">6l", 0, 0, 0, 0, 1, 4) + struct.pack(">lbB", 0, 0, 0) + b"UTC\0"
     try:
-        return ZoneInfo.from_file(io.BytesIO(2 * block + f"\n{rule}\n".encode()), key=rule)
+        zone: tzinfo = ZoneInfo.from_file(io.BytesIO(2 * block + f"\n{rule}\n".encode()), key=rule)
     except ValueError:
-        return timezone(timedelta(seconds=time.localtime().tm_gmtoff))
+        zone = _zone_of_offset(time.localtime().tm_gmtoff)
+    try:
+        datetime.now(zone).utcoffset()
+    except ValueError:
+        return timezone.utc
+    return zone
+
+
+def _zone_of_offset(seconds: int) -> tzinfo:
+    return timezone(timedelta(seconds=seconds)) if abs(seconds) < 86400 else timezone.utc
 
 
 def choose_bucket(start: float, end: float) -> str:

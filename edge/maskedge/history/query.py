@@ -24,6 +24,7 @@ from .schema import MINUTES, QUARTER, failure, open_reader, unpack
 
 MASKED = "with_mask"
 """The label whose share is the compliance."""
+_MASK_LABELS = frozenset({MASKED, "without_mask", "incorrect_mask"})
 ALL = "*"
 """Zone or line that stands for all of them. No zone or line has this name."""
 MOST_ROWS = 20_000
@@ -184,13 +185,14 @@ def read_events(path: Path, request: HistoryRequest) -> dict[str, Any]:
 
 
 def share_masked(amounts: Mapping[str, float]) -> float | None:
-    """Return the share of faces or people with a mask, 0 to 1; None without any.
+    """Return the share of faces or people with a mask, 0 to 1; None without any, and for a model with other labels.
 
     Args:
         amounts: Amount by label.
     """
     total = sum(amounts.values())
-    return round(amounts.get(MASKED, 0.0) / total, 4) if total and MASKED in amounts else None
+    # A label that has never been counted is not in the file.
+    return round(amounts.get(MASKED, 0.0) / total, 4) if total and _MASK_LABELS & amounts.keys() else None
 
 
 def _row(moment: str, series: Series, amounts: _Sum, labels: Iterable[str]) -> dict[str, Any]:

@@ -93,6 +93,7 @@ class DetectorContract:
 _OTHER_FILES = {
     re.compile(rb"version https://git-lfs"): "a pointer of Git LFS: fetch the file that it stands for (git lfs pull)",
     re.compile(rb"\s*<(!doctype|html)", re.IGNORECASE): "a web page: download the file itself",
+    re.compile(rb"\s*(<\?xml[^>]*>\s*)?<opencv_storage"): "a cascade of OpenCV: give it as --cascade",
     re.compile(rb"PK\x03\x04"): "a ZIP archive, as PyTorch and Keras write: unpack it, or export the network (edge-export)",
     re.compile(rb"\x89HDF"): "a Keras file (HDF5): convert it to ONNX (tf2onnx)",
     re.compile(rb"....TFL3", re.DOTALL): "a TensorFlow Lite file: convert it to ONNX (tf2onnx)",

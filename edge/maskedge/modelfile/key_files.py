@@ -25,9 +25,12 @@ def write_key_pair(path: Path) -> tuple[Path, str]:
         The path of the public key, and its id.
 
     Raises:
-        UsageError: One of the files exists, or the library of the extra `remote` is missing.
+        UsageError: The path names no file, one of the files exists, or the library of the extra
+            `remote` is missing.
         OutputError: A file cannot be written.
     """
+    if not path.name:
+        raise UsageError(f"{displayable(path)} is a folder: name a file in it.")
     public_path = path.with_name(path.name + PUBLIC)
     for one in (path, public_path):
         if os.path.lexists(one):

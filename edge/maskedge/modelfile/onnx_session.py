@@ -28,6 +28,9 @@ _OPTIONS_OF_THREADS = {"OpenVINOExecutionProvider": "num_of_threads", "XnnpackEx
 
 _chosen = PROVIDERS[0]
 
+# For a program that loads ONNX Runtime before maskedge, which sets ORT_DISABLE_TELEMETRY.
+onnxruntime.disable_telemetry_events()
+
 
 def create_session(content: bytes, threads: int, providers: Sequence[str]) -> onnxruntime.InferenceSession:
     """Open a model. The errors of ONNX Runtime are raised unchanged.

@@ -166,7 +166,7 @@ def verify_model(
     """
     found = verify_signature(signature, keys, name)
     if hashlib.sha256(content).hexdigest() != found.sha256:
-        raise ModelError(f"the signature is not for {name} (SHA-256 differs): copy the model and its signature again.")
+        raise ModelError(f"the signature is not for {name} (SHA-256 differs): copy the model and its signature again, or sign it.")
     if found.contract != CONTRACT:
         raise ModelError(
             f"{name} is signed for the contract {found.contract}, this runtime reads {CONTRACT}: install the newer one."

@@ -71,7 +71,9 @@ def describe_signature(path: Path, content: bytes, key_files: Sequence[Path] = (
         return None
     named = f"signed by the key {signature.key}, release {signature.release}"
     if hashlib.sha256(content).hexdigest() != signature.sha256:
-        raise ModelError(f"the signature is not for {displayable(path)} (SHA-256 differs): copy the model and its signature again.")
+        raise ModelError(
+            f"the signature is not for {displayable(path)} (SHA-256 differs): copy the model and its signature again, or sign it."
+        )
     if not has_cryptography():
         return f"{named} (not verified: install the extra remote)"
     files = (Path(BUNDLED), *key_files)

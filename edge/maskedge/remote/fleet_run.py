@@ -165,7 +165,9 @@ def _reload(reload: Callable[[Callable[[bool, str], None]], None]) -> str:
     try:
         done, sentence = results.get(timeout=_RELOAD_SECONDS)
     except queue.Empty:
-        raise MaskedgeError(f"the run has not reloaded its configuration for {_RELOAD_SECONDS:g} s.") from None
+        raise MaskedgeError(
+            f"a camera has not taken up the configuration for {_RELOAD_SECONDS:g} s: see the log for the one that hangs."
+        ) from None
     if not done:
-        raise UsageError(f"the configuration was not reloaded and stays as it was: {sentence}")
+        raise UsageError(f"the configuration was not reloaded: {sentence}")
     return f"configuration reloaded: {sentence}."

@@ -94,6 +94,7 @@ class CameraThread:
         self._stopping = threading.Event()
         self._source: Source | None = None
         self._next: EdgeConfig | None = None
+        self._refused: tuple[EdgeConfig | None, str] = (None, "")
         self._built: Run | None = None
         self._thread = threading.Thread(target=self._run, name=f"camera {config.camera}", daemon=True)
 
@@ -105,7 +106,13 @@ class CameraThread:
     @property
     def is_reloading(self) -> bool:
         """True while a configuration waits to be applied. The following one may take it back."""
-        return self._next is not None and self._next is not self.config
+        return self._next is not None and self._next is not self.config and not self.refusal
+
+    @property
+    def refusal(self) -> str:
+        """Why the loop has not applied the newest configuration; empty if it has, or has not tried to."""
+        config, reason = self._refused
+        return reason if config is not None and config is self._next else ""
 
     @property
     def context(self) -> RunContext | None:
@@ -265,6 +272,7 @@ class CameraThread:
             changed, _ = built.change(config, every_frame=detects_every_frame(config))
         except MaskedgeError as error:
             _log.error("the configuration was not reloaded and stays as it was: %s", error)
+            self._refused = (config, str(error))
             return
         self.config = config
         if changed:

@@ -74,6 +74,7 @@ class Cameras:
         self._removed: list[tuple[EdgeConfig, Summary]] = []
         self._fatal: MaskedgeError | None = None
         self._warned: set[CameraThread] = set()
+        self._changes: str | None = None
 
     @property
     def results(self) -> list[tuple[EdgeConfig, Summary]]:
@@ -128,6 +129,7 @@ class Cameras:
         while self._stop.signal is None and not all(camera.ended for camera in self._cameras.values()):
             if self._stop.take_reload():
                 self._reload()
+            self._report_reload()
             self._notify_systemd()
             self._warn_of_hanging([camera for camera in self._cameras.values() if camera.is_running])
             tick()
@@ -240,8 +242,17 @@ class Cameras:
             self._stop.reloaded(False, f"the configuration cannot be used ({type(error).__name__}).")
         else:
             self._applied(loaded)
-            self._stop.reloaded(True, self._apply(loaded))
+            self._changes = self._apply(loaded)
         self._systemd.reloaded()
+
+    def _report_reload(self) -> None:
+        """Report the outcome of a reload when every loop has applied it, or refused to."""
+        cameras = list(self._cameras.values())
+        if self._changes is None or any(camera.is_running and camera.is_reloading for camera in cameras):
+            return
+        changes, self._changes = self._changes, None
+        refused = [f"the camera {camera.name} stays as it was: {camera.refusal}" for camera in cameras if camera.refusal]
+        self._stop.reloaded(not refused, " ".join(refused) or changes)
 
     def _check_sources(self, loaded: Loaded) -> None:
         """Check that a camera runs after a reload. Without one, the process would end.

@@ -53,12 +53,16 @@ class StopRequest:
             self.reload = True
 
     def take_reload(self) -> bool:
-        """Return True if a reload is asked for, and begin it. Later requests are for the next one."""
+        """Return True if a reload is asked for, and begin it. Later requests are for the next one.
+
+        If the outcome of an earlier one is not known yet, that of this one stands for both.
+        """
         if not self.reload:
             return False
         with self._lock:
             self.reload = False
-            self._answered, self._asking = self._asking, []
+            self._answered += self._asking
+            self._asking = []
         return True
 
     def reloaded(self, done: bool, sentence: str) -> None:

@@ -55,9 +55,16 @@ def close_run(
             failures.append(OutputError(f"{getattr(part, 'name', 'an output')} could not be closed ({error!r})."))
 
     apart = [sink for sink in sinks if source.live and not sink.main_thread]
-    threads = [threading.Thread(target=close, args=(part,), daemon=True) for part in (source, *apart, *others)]
-    for thread in threads:
-        thread.start()
+    threads = []
+    parts: list[Closable] = [source, *apart, *others]
+    for part in parts:
+        thread = threading.Thread(target=close, args=(part,), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no memory for another thread
+            close(part)
+        else:
+            threads.append(thread)
     for sink in sinks:
         if sink not in apart:
             close(sink)

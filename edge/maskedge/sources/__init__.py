@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import stat
+
 from maskedge.errors import SourceError, UsageError
 from maskedge.support.text import displayable, is_utf8
 
@@ -109,7 +111,13 @@ def _open_recorded(uri: str, config: SourceConfig) -> Source:
     kind = next((kind for kind in RECORDED_KINDS if kind.matches(uri)), None)
     if kind is None:
         path = to_path(uri)
-        if stat_path(path) is None:
+        status = stat_path(path)
+        if uri == "-" or (status is not None and stat.S_ISFIFO(status.st_mode)):
+            raise SourceError(
+                f"{path} is a pipe, which cannot be read: send the stream over UDP (ffmpeg -i INPUT -f mpegts "
+                "udp://127.0.0.1:5000) and give udp://127.0.0.1:5000."
+            )
+        if status is None:
             shown = without_password(uri)
             remedy = "check the path" if shown == uri else "write an address with its scheme, as in rtsp://, or check the path"
             raise SourceError(f"there is no file or folder {path if shown == uri else shown}: {remedy}, or try --source demo.")

@@ -56,7 +56,8 @@ class LoopSource(BaseSource):
 class ReplayDevice:
     """A device that plays a source by its time stamps.
 
-    If the caller is too slow, the frames missed meanwhile are counted as skipped.
+    Late frames are skipped, as long as that makes up for the delay. A machine that decodes too slowly
+    plays slowly.
 
     Args:
         source: Source of the pictures. It delivers them without waiting.
@@ -75,25 +76,34 @@ class ReplayDevice:
         self._frames = source.frames()
         self._speed = fps / source.fps
         self._start: float | None = None
+        self._following: Frame | None = None
 
     def read(self) -> Image | None:
         """Wait until the next picture is due and return the picture.
 
         Return None after the last one.
         """
-        frame = next(self._frames, None)
+        frame, self._following = self._following or next(self._frames, None), None
         if frame is None:
             return None
+        while (late := self._lateness(frame)) > 1 / self.fps:
+            following = next(self._frames, None)
+            if following is None or self._lateness(following) < 0:
+                self._following = following
+                break
+            self.skipped += 1
+            frame = following
+            if self._start is not None and (still := self._lateness(frame)) >= late:
+                self._start += still
+        time.sleep(max(0.0, -late))
+        return frame.image
+
+    def _lateness(self, frame: Frame) -> float:
+        """Return the seconds since a frame was due. The first frame is due now."""
         now, moment = time.perf_counter(), frame.moment / self._speed
         if self._start is None:
             self._start = now - moment
-        late = now - self._start - moment
-        missed = max(0, int(late * self.fps))
-        self.skipped += missed
-        # The clock is set back by the missed frames, so that later frames keep their intervals.
-        self._start += missed / self.fps
-        time.sleep(max(0.0, -late))
-        return frame.image
+        return now - self._start - moment
 
     def close(self) -> None:
         """Close the source."""

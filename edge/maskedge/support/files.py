@@ -21,6 +21,15 @@ from .text import displayable, is_utf8, to_bytes
 _LONGEST = 255
 """Maximum length of a file name on common file systems, in bytes."""
 _STEP = 65536
+_REMEDIES = {
+    errno.ENOSPC: "free some space, or choose another folder",
+    errno.EDQUOT: "free some space, or choose another folder",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f), or choose another folder",
+    errno.EACCES: "check the permissions of its folder, or choose another one",
+    errno.EPERM: "check the permissions of its folder, or choose another one",
+    errno.EROFS: "choose a folder that can be written",
+}
+"""Remedies by the number of the error."""
 
 MAX_SECRET_BYTES = 65536
 """Maximum size of a file with a password, a token or a header, in bytes."""
@@ -36,7 +45,7 @@ def write_file(path: Path, content: bytes | str, *, remedy: str = "", private: b
     Args:
         path: The file. Its folder must exist.
         content: Content of the file.
-        remedy: Remedy for the user, for the error message.
+        remedy: Remedy for the user, for the error message. By default it depends on the error.
         private: Make the file readable by this user only, regardless of the umask. If False, a
             replaced file keeps its permissions.
         durable: Wait until the content and its name are on the disk. After a power cut, the file
@@ -68,6 +77,7 @@ def write_file(path: Path, content: bytes | str, *, remedy: str = "", private: b
         if beside is not None:
             with contextlib.suppress(OSError):
                 beside.unlink(missing_ok=True)
+        remedy = remedy or _REMEDIES.get(error.errno or 0, "")
         reason = f"{displayable(path)} cannot be written ({error.strerror})"
         raise OutputError(f"{reason}{': ' + remedy if remedy else ''}.") from error
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from maskedge.errors import OutputError, UsageError
-from maskedge.support.files import write_file
+from maskedge.support.files import is_file, write_file
 from maskedge.support.install_hint import install_command
 
 UNIT = Path("/etc/systemd/system/maskedge.service")
@@ -21,6 +21,8 @@ TEMPLATE_CONFIG = CONFIG.parent / "%i.toml"
 """The edge.toml of an instance of the template unit. systemd replaces `%i` with the instance's name."""
 _SECRETS = Path("/etc/maskedge/environment")
 _HISTORY = Path("/var/lib/maskedge/history.sqlite3")
+_FOLDER = Path("/opt/maskedge")
+"""A folder for an installation that every user may read."""
 _HOMES = ("/home", "/root")
 _OWN_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/run/user")  # noqa: S108  (hidden by the unit)
 
@@ -89,7 +91,7 @@ WantedBy=multi-user.target
 """
 
 
-def build_unit(*, command: Path | None = None, user: str | None = None, config: Path = CONFIG) -> str:
+def build_unit(*, command: Path | None = None, user: str | None = None, config: Path = CONFIG, check_program: bool = False) -> str:
     """Return the text of the unit.
 
     Args:
@@ -99,35 +101,39 @@ def build_unit(*, command: Path | None = None, user: str | None = None, config: 
             folder, because other users may be denied access.
         config: The service's edge.toml, an absolute path. `TEMPLATE_CONFIG` makes a template unit, with a state
             folder and variables for each instance.
+        check_program: Refuse an installation that the service may not read, too.
 
     Raises:
         UsageError: `edge-run` is not found, a path or user name is not allowed in a unit, or the
-            service may not read the configuration.
+            service may not read the configuration or the installation.
     """
     program = command or _own_command()
+    # The Python of an environment, and an editable package, are often elsewhere: the first one below ~/.pyenv, for example.
+    installed = [program] if command else [program, Path(sys.executable), Path(__file__)]
     template = config == TEMPLATE_CONFIG
-    at_home = [path for path in (program, config) if any(path.resolve().is_relative_to(home) for home in _HOMES)]
+    at_home = [path for path in (*installed, config) if any(path.resolve().is_relative_to(home) for home in _HOMES)]
     if user is None and at_home:
-        user = _owner(at_home[0])
-    if any(path.is_relative_to(folder) for path in (config, config.resolve()) for folder in _OWN_FOLDERS):
-        raise UsageError(f"{config} is in a temporary folder, which a service cannot see: move it elsewhere, as to {CONFIG}.")
+        user = _owner(at_home[0].resolve())
+    for path, remedy in [(config, f"as to {CONFIG}"), *((path, f"as to {_FOLDER}") for path in installed if check_program)]:
+        if any(one.is_relative_to(folder) for one in (path, path.resolve()) for folder in _OWN_FOLDERS):
+            raise UsageError(f"{path} is in a temporary folder, which a service cannot see: move it elsewhere, {remedy}.")
     for text, forbidden in (
-        (str(program), "%$\\\"'\n\t"),
-        (user or "", " %$\\\"'\n\t"),
-        ("" if template else str(config), "%$\\\"'\n\t"),
+        (str(program), "%$\\\"'"),
+        (user or "", " %$\\\"'"),
+        ("" if template else str(config), "%$\\\"'"),
     ):
-        # systemd expands '%' and '$'. Blanks are quoted.
-        if any(sign in text for sign in forbidden):
+        # systemd expands '%' and '$'. Blanks are quoted. A unit is UTF-8.
+        if not text.isprintable() or any(sign in text for sign in forbidden):
             raise UsageError(
                 f"{text!r} is not allowed in a systemd unit: use a path without quotes, %, $ and \\, a user without blanks."
             )
     closed = None if template else _first_unreadable(config, user)
     if closed is not None:
-        remedy = "chmod o+x" if closed.is_dir() else "chmod o+r"
-        raise UsageError(
-            f"the service runs as {user or 'a user of its own'}, who may not read {closed}: {remedy} {_quote(closed)} "
-            f"(secrets belong in {_SECRETS}), or put the configuration at {CONFIG}."
-        )
+        raise UsageError(f"{_may_not_read(closed, user)} (secrets belong in {_SECRETS}), or put the configuration at {CONFIG}.")
+    for path in installed if check_program else ():
+        closed = _first_unreadable(path, user)
+        if closed is not None:
+            raise UsageError(f"{_may_not_read(closed, user)}, or install maskedge in another folder, as {_FOLDER}.")
     return _TEMPLATE.format(
         command=_quote(program),
         config=config,
@@ -141,15 +147,20 @@ def build_unit(*, command: Path | None = None, user: str | None = None, config: 
     )
 
 
+def _may_not_read(closed: Path, user: str | None) -> str:
+    remedy = "chmod o+x" if closed.is_dir() else "chmod o+r"
+    return f"the service runs as {user or 'a user of its own'}, who may not read {closed}: {remedy} {_quote(closed)}"
+
+
 def _quote(path: Path) -> str:
     return f'"{path}"' if " " in str(path) else str(path)
 
 
-def _first_unreadable(config: Path, user: str | None) -> Path | None:
-    """Return the first folder or file on the way to `config` that a user may not enter or read, or None.
+def _first_unreadable(file: Path, user: str | None) -> Path | None:
+    """Return the first folder or file on the way to `file` that a user may not enter or read, or None.
 
     Args:
-        config: An existing or a missing file.
+        file: An existing or a missing file.
         user: The user; None for a dynamic user, who belongs to no group but `video`.
     """
     if user is None:
@@ -161,7 +172,7 @@ def _first_unreadable(config: Path, user: str | None) -> Path | None:
             return None  # systemd reports the missing user
         uid, groups = entry.pw_uid, os.getgrouplist(user, entry.pw_gid)
     groups += [one.gr_gid for one in grp.getgrall() if one.gr_name == "video"]
-    real = config.resolve()
+    real = file.resolve()
     for path in (*reversed(real.parents), real):
         try:
             facts = path.stat()
@@ -175,7 +186,7 @@ def _first_unreadable(config: Path, user: str | None) -> Path | None:
 
 
 def install_unit(unit: str, path: Path = UNIT, config: Path = CONFIG) -> list[str]:
-    """Write the unit, and return the remaining steps, one line each.
+    """Write the unit, and return the remaining steps, one line each. A different unit of before is kept under another name.
 
     Args:
         unit: Text of the unit.
@@ -187,8 +198,15 @@ def install_unit(unit: str, path: Path = UNIT, config: Path = CONFIG) -> list[st
     """
     if not path.parent.is_dir():
         raise OutputError(f"there is no folder {path.parent}, so this host has no systemd: start edge-run in another way.")
-    write_file(path, unit, remedy="run it as root (sudo)")
-    steps = [f"wrote {path}"]
+    remedy = "run it as root (sudo)"
+    steps = []
+    if is_file(path) and (before := path.read_bytes()) != unit.encode():
+        # Its owner may have changed it. systemd reads no file of this name.
+        old = path.with_name(f"{path.name}.old")
+        write_file(old, before, remedy=remedy)
+        steps.append(f"kept the unit of before as {old}; a service that runs takes the new one at its restart")
+    write_file(path, unit, remedy=remedy)
+    steps.append(f"wrote {path}")
     if config == TEMPLATE_CONFIG:
         folder = config.parent
         return [

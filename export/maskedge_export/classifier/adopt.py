@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -21,7 +20,7 @@ from maskedge.modelfile.contract import read_model
 from maskedge.modelfile.crop import CropRule
 from maskedge.modelfile.sandbox import SandboxError, try_model
 from maskedge.types import Image
-from maskedge.vision.classifier import SUM_TOLERANCE, MaskClassifier
+from maskedge.vision.classifier import SUM_TOLERANCE
 from maskedge.vision.self_test import SelfTest
 from maskedge_train.classifier.checkpoint import ClassifierSpec
 
@@ -114,7 +113,7 @@ def adopt_classifier(source: Path, output: Path, adoption: Adoption, licences: S
     try:
         try_model(source_content)
     except SandboxError as error:
-        raise ModelError(f"{source} is refused: {error}.") from error
+        raise ModelError(f"{source} is refused: {str(error).rstrip('.')}.") from error
     original = _read(source, source_content, adoption)
     size = max(original.height, original.width)
     model = _wrap(original, adoption, size)
@@ -142,11 +141,6 @@ def adopt_classifier(source: Path, output: Path, adoption: Adoption, licences: S
     outputs = open_cpu_session(model.SerializeToString()).run(None, {"faces": faces})[0]
     selftest = SelfTest(faces, outputs, TOLERANCE[precision]).to_json()
     content = seal_model(model, "classifier", spec.labels, card, selftest, crop=spec.crop.to_json())
-    with tempfile.TemporaryDirectory() as folder:
-        # Load the model as a device does, so that a file that a device refuses is not written.
-        trial = Path(folder) / output.name
-        trial.write_bytes(content)
-        MaskClassifier(trial)
     digest = hashlib.sha256(content).hexdigest()
     entry = {
         "sha256": digest,

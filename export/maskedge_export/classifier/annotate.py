@@ -18,10 +18,8 @@ import torch
 from maskedge.errors import ModelError, UsageError
 from maskedge.modelfile.contract import (
     ClassifierContract,
-    open_session,
     origin_digest,
     read_catalogue,
-    read_contract,
     read_kind,
     read_model,
     seal,
@@ -91,8 +89,6 @@ def annotate_classifier(
     metadata["maskedge.sha256"] = metadata.pop("maskedge.sha256")
     onnx.helper.set_model_props(model, metadata)
     sealed = seal(model.SerializeToString(deterministic=True))
-    # The values of a report may be of any kind, and a refused file must not be written.
-    read_contract(open_session(sealed, str(output)), str(output))
     entry = {**_known_figures(output, {before, origin}), "sha256": hashlib.sha256(sealed).hexdigest(), "bytes": len(sealed)}
     return write_model(output, sealed, entry)
 
@@ -104,7 +100,13 @@ def _add_prior(
     if contract.card.get("prior"):
         raise UsageError(f"{path} has a prior already: give the file that it was made from.")
     check_prior(prior, contract.labels)
-    add_prior(model, contract.labels, prior)
+    try:
+        add_prior(model, contract.labels, prior)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        # Another program may have written the graph, or the card.
+        raise ModelError(
+            f"{path} takes no prior ({' '.join(str(error).split())[:150]}): give a file as edge-export writes it."
+        ) from error
     after, old = open_cpu_session(model.SerializeToString()), open_cpu_session(content)
     crops = probe_crops(contract.size)
     probabilities, *places = old.run(None, {"faces": crops})
@@ -127,7 +129,10 @@ def _known_figures(output: Path, origins: Collection[str]) -> Mapping[str, Any]:
     entry = read_catalogue(output.parent).get(output.name)
     if entry is None or not output.is_file():
         return {}
-    same = origin_digest(MaskClassifier(output).contract.card, read_model(output)) in origins
+    try:
+        same = origin_digest(MaskClassifier(output).contract.card, read_model(output)) in origins
+    except ModelError:
+        return {}  # a damaged file may be replaced
     return entry if same else {}
 
 
@@ -139,6 +144,8 @@ def _read(path: Path, schema: str) -> dict[str, Any]:
     if not isinstance(report, dict) or report.get("schema") != schema:
         found = str(report.get("schema"))[:60] if isinstance(report, dict) else type(report).__name__
         raise UsageError(f"{path} has the schema {found!r}, expected {schema}: give a report of edge-bench.")
+    if report.get("rows") == []:
+        raise UsageError(f"{path} has no rows: measure again.")
     return report
 
 

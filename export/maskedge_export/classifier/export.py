@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from torch import nn
 
-from maskedge.errors import ModelError
+from maskedge.errors import ModelError, UsageError
 from maskedge.modelfile.contract import read_model
 from maskedge.support.files import write_file
 from maskedge.support.pictures import is_picture, natural_key, read_picture
@@ -24,11 +24,12 @@ from maskedge_train.classifier.checkpoint import ClassifierSpec, load_classifier
 from maskedge_train.shared.checkpoint import Card
 
 from ..onnx_file import reduced_precision, seal_model, write_model, write_worst_input
+from ..outputs import REMEDY
 from .evaluation import Evaluation
 from .graph import ClassifierGraph, round_matrices, store_matrices_as_int8, to_onnx
 from .parity import Parity, compare, probe_crops
 from .precision import gates, measure, precision_report
-from .prior import WithPrior
+from .prior import WithPrior, check_prior
 from .quantise import to_fp16, to_int8
 from .self_test import make_self_test
 
@@ -120,7 +121,7 @@ def export_classifier(
             _write(smaller[row.precision], path, spec, {**card, "quantisation": facts}, row.precision)
             written += [path, path.with_suffix(".md")]
     report = precision_report(measured, kept, len(evaluation.crops))
-    write_file(output.with_suffix(".precisions.json"), json.dumps(report, indent=1) + "\n")
+    write_file(output.with_suffix(".precisions.json"), json.dumps(report, indent=1) + "\n", remedy=REMEDY)
     written.append(output.with_suffix(".precisions.json"))
     return ClassifierExport(parity, len(real), written, hashlib.sha256(content).hexdigest(), precisions=report)
 
@@ -151,6 +152,10 @@ def compare_with_checkpoint(model: Path, checkpoint: Path, data: Path | None = N
     real = real_crops(data, spec.size) if data else np.empty((0, spec.size, spec.size, 3), np.uint8)
     graph: nn.Module = ClassifierGraph(net, spec.temperature).eval()
     if prior := contract.card.get("prior"):
+        try:
+            check_prior(prior, spec.labels)
+        except UsageError as error:
+            raise ModelError(f"the card of {model} is refused: {error}") from error
         graph = WithPrior(graph, spec.labels, prior)
     return compare(graph, read_model(model), np.concatenate([probe_crops(spec.size), real]))
 

@@ -91,7 +91,11 @@ def write_int8(source: Path, output: Path, dataset: DataSet, *, force: bool = Fa
     if not (force or all(facts["gates"].values())):
         return Int8File(facts)
     card = {key: value for key, value in contract.card.items() if key != "parity"} | {"quantisation": facts}
-    card["versions"] = {**card.get("versions", {}), **{name: version(name) for name in ("maskedge", "onnx", "onnxruntime")}}
+    known = card.get("versions")  # of any type, if another program wrote the card
+    card["versions"] = {
+        **(known if isinstance(known, dict) else {}),
+        **{name: version(name) for name in ("maskedge", "onnx", "onnxruntime")},
+    }
     labels = list(contract.labels)
     if detector:
         sealed = seal_model(quantised, "detector", labels, card, detector_self_test(quantised))

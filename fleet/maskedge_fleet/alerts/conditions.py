@@ -118,6 +118,8 @@ class CameraLost(Condition):
         """Yield the lost cameras."""
         columns = Camera.id.label("camera_id"), Camera.name.label("camera"), Camera.since, Device.online
         query = self._devices(*columns).join(Camera, Camera.device_id == Device.id).where(Camera.state == "lost")
+        # A camera that is not connected while its device is was removed from the device.
+        query = query.where(Camera.online | ~Device.online)
         for row in session.execute(query):
             since = row.since or now
             yield Finding(

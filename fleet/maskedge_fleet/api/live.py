@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime, timezone
 from typing import Any
 
@@ -16,6 +16,7 @@ from pydantic_core import to_json
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
+from starlette.types import Receive, Scope, Send
 
 from maskedge_fleet.access.tokens import valid_at
 from maskedge_fleet.database.tables import Alert, Device, Token
@@ -66,52 +67,55 @@ class LiveFeed:
         if self._polling is not None:
             self._polling.cancel()
 
-    def check_room(self) -> None:
-        """Refuse one client too many.
+    @contextlib.contextmanager
+    def place(self, token: int) -> Iterator[None]:
+        """Hold a place for a client during the block. Call it on the thread of the event loop.
+
+        Args:
+            token: Row of the client's token.
 
         Raises:
             HTTPException: There are too many clients (503).
         """
         if len(self._tokens) >= self._most:
             raise HTTPException(503, f"{self._most} live connections are open already: close one.", {"Retry-After": "10"})
-
-    async def stream(self, token: int) -> AsyncIterator[bytes]:
-        """Yield messages until the client leaves, its token is revoked or the server ends.
-
-        Args:
-            token: Row of the client's token.
-        """
-        if len(self._tokens) >= self._most:
-            return  # others came in the same moment, and the client tries again
         key = object()
         self._tokens[key] = token
         if self._polling is None or self._polling.done():
             self._started = asyncio.Event()
             self._polling = asyncio.ensure_future(self._poll(self._started))
         try:
-            yield b"retry: %d\n\n" % _RETRY_MS
-            await self._started.wait()
-            seen = self._number
-            summary = await self._attempt(self._changes.summary)
-            if summary is None:
-                return  # the client tries again
-            yield _message("summary", summary)
-            while not self._closed and token not in self._refused:
-                fresh = self._fresh
-                missed = self._messages and self._messages[0][0] > seen + 1
-                pieces = [_message("reload", {})] if missed else [piece for number, piece in self._messages if number > seen]
-                seen = self._number
-                if pieces:
-                    yield b"".join(pieces)
-                try:
-                    await asyncio.wait_for(fresh.wait(), _SILENCE)
-                except asyncio.TimeoutError:
-                    yield b":\n\n"
+            yield
         finally:
             del self._tokens[key]
             if not self._tokens and self._polling is not None:
                 self._polling.cancel()
                 self._polling = None
+
+    async def stream(self, token: int) -> AsyncIterator[bytes]:
+        """Yield messages until the client leaves, its token is revoked or the server ends.
+
+        Args:
+            token: Row of the client's token. The client has a place.
+        """
+        yield b"retry: %d\n\n" % _RETRY_MS
+        await self._started.wait()
+        seen = self._number
+        summary = await self._attempt(self._changes.summary)
+        if summary is None:
+            return  # the client tries again
+        yield _message("summary", summary)
+        while not self._closed and token not in self._refused:
+            fresh = self._fresh
+            missed = self._messages and self._messages[0][0] > seen + 1
+            pieces = [_message("reload", {})] if missed else [piece for number, piece in self._messages if number > seen]
+            seen = self._number
+            if pieces:
+                yield b"".join(pieces)
+            try:
+                await asyncio.wait_for(fresh.wait(), _SILENCE)
+            except asyncio.TimeoutError:
+                yield b":\n\n"
 
     def _wake(self) -> None:
         fired, self._fresh = self._fresh, asyncio.Event()
@@ -257,6 +261,27 @@ def _message(kind: str, content: Any) -> bytes:
     return b"event: %s\ndata: %s\n\n" % (kind.encode(), to_json(content, inf_nan_mode="null"))
 
 
+class _LiveResponse(StreamingResponse):
+    """The messages of a feed.
+
+    The place of the client is taken before the status is sent, so that a client without a place gets
+    an error, and is given back also if the client leaves before the first message.
+    """
+
+    def __init__(self, feed: LiveFeed, token: int) -> None:
+        super().__init__(feed.stream(token), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+        self._place = feed.place(token)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the messages.
+
+        Raises:
+            HTTPException: There are too many clients (503).
+        """
+        with self._place:
+            await super().__call__(scope, receive, send)
+
+
 @router.get(
     "/live",
     response_class=StreamingResponse,
@@ -268,7 +293,5 @@ async def live(request: Request, caller: Viewer) -> StreamingResponse:
 
     Clients read the lists after the first `summary`, and again after `reload`, which stands for many changes.
     """
-    feed: LiveFeed = request.app.state.live
-    feed.check_room()
     assert caller.token_id is not None  # noqa: S101  (the callers of requests have tokens)
-    return StreamingResponse(feed.stream(caller.token_id), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    return _LiveResponse(request.app.state.live, caller.token_id)

@@ -63,7 +63,10 @@ def read_sites(session: Database, caller: Viewer, settings: ServerSettings) -> A
     starts = calendar_starts(parse_zone(settings.server.time_zone), now)
     shares = {
         name: {
-            subject: amounts.share() for (subject,), amounts in total_counts(session, start, next_hour(now), by=("site",)).items()
+            subject: amounts.share()
+            for (subject,), amounts in total_counts(
+                session, start, next_hour(now), by=("site",), retention=settings.retention
+            ).items()
         }
         for name, start in starts.items()
     }

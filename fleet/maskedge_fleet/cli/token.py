@@ -15,8 +15,8 @@ from maskedge.cli.common import Command, CommandGroup, FloatRange
 from maskedge.support.text import displayable
 from maskedge_fleet.access.audit import record
 from maskedge_fleet.access.tokens import COMMAND_LINE, ROLES, create_token, revoke_token
-from maskedge_fleet.database.engine import open_engine
-from maskedge_fleet.database.migrate import check_current, unreachable
+from maskedge_fleet.database.engine import open_engine, shown_url
+from maskedge_fleet.database.migrate import check_current, current_revision, unreachable
 from maskedge_fleet.database.tables import Token
 from maskedge_fleet.settings import Settings
 
@@ -69,12 +69,16 @@ def revoke(settings: Settings, name: str) -> None:
 def _database(settings: Settings, *, create: bool = False) -> Iterator[Session]:
     """Yield a session. With `create`, missing tables of SQLite are created: the first token may come before the server."""
     engine = open_engine(settings.database.url, create=create)
+    is_new = current_revision(engine) is None
     (check_database if create else check_current)(engine)
     try:
         with Session(engine) as session:
             yield session
     except SQLAlchemyError as error:
         raise unreachable(engine, error) from error
+    if is_new:
+        # A wrong address gives a token that no server knows.
+        click.echo(f"created the database {shown_url(engine)}: start the server with it, or check --database.", err=True)
 
 
 def _time(moment: datetime | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import case, select, update
 from sqlalchemy.orm import Session
 
 from maskedge.errors import UsageError
@@ -63,7 +63,8 @@ def queue_command(
     """Create a signed command. It is sent after the transaction of `session` is committed.
 
     The number of the command is allocated in the same transaction, so the numbers of the commands
-    to a device rise in the order of the commits.
+    to a device rise in the order of the commits. It is the time in milliseconds, or one more than
+    the last number.
 
     Args:
         session: The transaction.
@@ -84,9 +85,13 @@ def queue_command(
         raise UsageError(f"a command expires after 1 to {LONGEST_LIFETIME_S} seconds, got {lifetime_s:g}.")
     issued = now or datetime.now(timezone.utc)
     expires = issued + timedelta(seconds=lifetime_s)
+    # The device refuses lower numbers than it had, also if it was deleted here, or the database was
+    # restored from a backup. So the numbers begin with the time.
+    first = int(issued.timestamp() * 1000)
+    number_of_next = case((Device.sequence >= first, Device.sequence + 1), else_=first)
     # The row of the device stays locked until the commit.
     sequence = session.execute(
-        update(Device).where(Device.id == device.id).values(sequence=Device.sequence + 1).returning(Device.sequence)
+        update(Device).where(Device.id == device.id).values(sequence=number_of_next).returning(Device.sequence)
     ).scalar_one_or_none()
     if sequence is None:
         raise UsageError(f"the device {device.name} was deleted: it appears again with its next message.")

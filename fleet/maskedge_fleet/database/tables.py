@@ -393,7 +393,7 @@ class Command(Base):
 
     Attributes:
         id: UUID, the `jti` of the signed command.
-        sequence: Its number among the commands to the device, from 1.
+        sequence: Its number. It rises with each command to the device.
         token: The signed command (JWT), as it is sent.
         state: `waiting` (not sent to the broker yet), `sent`, `progress`, `done`, `refused`,
             `failed` or `expired`.

@@ -126,9 +126,9 @@ class Writer:
         self._without_state: set[str] = set()
 
     def take_without_state(self) -> set[str]:
-        """Return, once, the devices that were created by a message other than their state and availability.
+        """Return, once, the devices that were created by a message other than what the broker retains of them.
 
-        A device that was removed while it was connected sends neither of them again by itself.
+        A device that was removed while it was connected does not send its availability again by itself.
         """
         found, self._without_state = self._without_state, set()
         return found
@@ -186,7 +186,7 @@ class _Transaction:
         self.without_state: set[str] = set()
 
     def write(self, messages: Sequence[Parsed | Refused]) -> None:
-        """Write the messages. `without_state` are then the devices that were created without a state."""
+        """Write the messages. `without_state` are then the devices that were created without an availability."""
         of_kind: dict[str, list[Parsed]] = defaultdict(list)
         rejects = []
         for message in messages:
@@ -231,8 +231,9 @@ class _Transaction:
             new = self._names.add_devices(self._connection, places, every[0].raw.received)
             if is_stale or new:
                 self._seen.clear()  # a new device may have the number of a removed one
-            reported = {message.place.device for kind in (STATE, AVAILABILITY) for message in of_kind[kind]}
-            self.without_state = new - reported
+            # The broker sends what it retains of a device together.
+            retained = [message for message in of_kind[STATE] if message.raw.retained]
+            self.without_state = new - {message.place.device for message in (*of_kind[AVAILABILITY], *retained)}
             self._names.add_cameras(
                 self._connection, (message.place for kind in (EVENTS, STATISTICS, STATE) for message in of_kind[kind])
             )

@@ -157,7 +157,13 @@ def read_counts(
 
 
 def total_counts(
-    session: Session, start: datetime, end: datetime, *, by: Sequence[str], wanted: Wanted | None = None
+    session: Session,
+    start: datetime,
+    end: datetime,
+    *,
+    by: Sequence[str],
+    wanted: Wanted | None = None,
+    retention: RetentionConfig | None = None,
 ) -> dict[tuple[str, ...], Amounts]:
     """Return the sums of a range by subject.
 
@@ -167,10 +173,12 @@ def total_counts(
         end: End of the range, a whole minute.
         by: Some of `SUBJECTS`.
         wanted: The series; None for the whole pictures of all cameras.
+        retention: How long minutes and hours are kept; None for ever.
     """
     sums: dict[tuple[str, ...], Amounts] = {}
     edges = [int(start.timestamp()), int(end.timestamp())]
-    for row in _read(session, wanted or Wanted(), edges, by, each=False):
+    exact = _exact_edges(edges, retention, datetime.now(timezone.utc).timestamp())
+    for row in _read(session, wanted or Wanted(), exact, by, each=False):
         sums.setdefault(tuple(row[: len(by)]), Amounts()).add(row[len(by) :])
     return sums
 

@@ -22,9 +22,14 @@ _MODEL_KINDS = {"file": str, "sha256": str, "release": int}
 _WILD = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
 
 
+def is_lost() -> ColumnElement[bool]:
+    """Return the condition that a camera delivers no frames. One that was removed is not connected, and keeps its last state."""
+    return and_(Camera.state == _LOST, Camera.online)
+
+
 def lost_camera() -> ColumnElement[bool]:
     """Return the condition that a device has a camera that delivers no frames."""
-    return select(Camera.id).where(Camera.device_id == Device.id, Camera.state == _LOST).exists()
+    return select(Camera.id).where(Camera.device_id == Device.id, is_lost()).exists()
 
 
 def state_is(state: str) -> ColumnElement[bool]:
@@ -102,7 +107,7 @@ def _of_kind(value: Any, kind: Any) -> Any:
 def _state(online: bool, cameras: Sequence[dict[str, Any]]) -> str:
     if not online:
         return "offline"
-    return "lost" if any(camera["state"] == _LOST for camera in cameras) else "online"
+    return "lost" if any(camera["state"] == _LOST and camera["online"] for camera in cameras) else "online"
 
 
 def shares_today(session: Session, zone: tzinfo, *, by: str, wanted: Wanted | None = None) -> dict[str, float | None]:
@@ -128,7 +133,7 @@ def summarise(session: Session, zone: tzinfo) -> dict[str, Any]:
     """
     total, online = session.execute(select(func.count(), func.count().filter(Device.online)).select_from(Device)).one()
     online_lost = session.scalar(select(func.count()).select_from(Device).where(state_is("lost"))) or 0
-    cameras, lost = session.execute(select(func.count(), func.count().filter(Camera.state == _LOST)).select_from(Camera)).one()
+    cameras, lost = session.execute(select(func.count(), func.count().filter(is_lost())).select_from(Camera)).one()
     active, unacknowledged = session.execute(
         select(func.count(), func.count().filter(Alert.acknowledged.is_(None))).where(Alert.ended.is_(None))
     ).one()

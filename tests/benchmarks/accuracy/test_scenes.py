@@ -20,6 +20,7 @@ from maskedge_bench.accuracy.rotation import rotate
 from maskedge_bench.accuracy.scenes import choose_pipelines, measure_accuracy
 from maskedge_bench.accuracy.tables import accuracy_table
 from maskedge_bench.conditions import short_names
+from maskedge_bench.contestants.pipelines import PIPELINES
 
 HEADER = "image,xmin,ymin,xmax,ymax,label\n"
 
@@ -270,3 +271,11 @@ def test_unusable_csv_is_said(tmp_path: Path, text: str) -> None:
     (tmp_path / "scenes.csv").write_text(text)
     with pytest.raises(UsageError, match=r"scenes\.csv"):
         read_boxes(tmp_path / "scenes.csv")
+
+
+def test_errors_are_shown_with_the_folder_of_their_picture(tmp_path: Path) -> None:
+    (tmp_path / "door").mkdir()
+    cv2.imwrite(str(tmp_path / "door" / "1.png"), np.zeros((100, 100, 3), np.uint8))
+    (tmp_path / "scenes.csv").write_text(HEADER + "door/1.png,10,10,60,60,with_mask\n")
+    _, (gallery,) = measure_accuracy(tmp_path / "scenes.csv", None, PIPELINES[1:2])
+    assert "; door/1.png" in gallery.missed[0]

@@ -167,3 +167,24 @@ def test_a_weight_that_no_picture_has_is_refused(labelled: Path) -> None:
     pictures = collect_pictures([labelled / "scenes.csv"])
     with pytest.raises(UsageError, match="no file name of a picture matches a --weight"):
         measure_thresholds(pictures, [Scorer("cnn")], {"webcam": {"^zzz": 1.0}})
+
+
+def test_a_picture_counts_once(labelled: Path, tmp_path: Path) -> None:
+    text = (labelled / "scenes.csv").read_text()
+    first = text.split(",")[5].split("\n")[1]
+    shutil.copytree(labelled, tmp_path / "copy")
+    path, other = tmp_path / "copy" / "scenes.csv", tmp_path / "copy" / "other.csv"
+    shutil.copy(path, other)
+    with pytest.raises(UsageError, match=rf"scenes\.csv and .*other\.csv both have boxes of {first}"):
+        collect_pictures([path], test_scenes=[other])
+    empty = tmp_path / "copy" / "empty"
+    assert len(collect_pictures([path], [empty, empty / ".." / "empty"]).backgrounds) == 1
+    for name, words in (
+        (f"./{first}", f"two names of one picture, {first} and ./{first}"),
+        ("z.png", "z.png cannot be read .*: repair or remove it"),
+    ):
+        other.write_text(f"{text}{name},1,5,100,100,with_mask\n")
+        with pytest.raises(UsageError, match=words):
+            collect_pictures([other])
+        with pytest.raises(UsageError, match=words):
+            measure_accuracy(other, None, PIPELINES[1:2])

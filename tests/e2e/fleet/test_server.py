@@ -17,12 +17,12 @@ import httpx
 import numpy as np
 import pytest
 
-from helpers.brokers import Mosquitto, free_port, wait_for
+from helpers.brokers import Mosquitto, wait_for
 from helpers.fleet.device_client import fleet_broker
 from helpers.fleet.device_process import LIVE_DEMO, DeviceProcess
 from helpers.fleet.model_updates import key_pair, same_model
 from helpers.fleet.receiver import HttpReceiver
-from helpers.support import command_line, environment
+from helpers.support import command_line, environment, free_port
 from maskedge.modelfile.signature import sign_model
 
 COMMANDS = ["reload", "restart", "snapshot", "privacy", "log_level", "update_model"]
@@ -68,7 +68,7 @@ class Server:
     def kill(self) -> None:
         """Kill the process, and wait until it is gone."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def wait_until_ready(self) -> None:
         """Wait until the API answers."""
@@ -128,9 +128,11 @@ def open_device(tmp_path: Path, broker: Mosquitto) -> Iterator[Callable[[Path], 
         folder = tmp_path / "device"
         folder.mkdir()
         keys = f'commands = {json.dumps(COMMANDS)}\ntrusted_keys = ["{tmp_path}/commands.pem.pub"]'
+        # A model is confirmed after a minute of frames: four in a second are enough, and leave the machine to other tests.
+        source = LIVE_DEMO.replace("fps = 10", "fps = 4")
         # On a busy machine, the trial of the same network may take much longer.
         models = f'[model]\ntrusted_keys = ["bundled", "{model_key}"]\nupdate_latency = 20\nupdate_agreement = 0.3\n'
-        opened.append(DeviceProcess(folder, broker.port, keys, f"{LIVE_DEMO}{models}"))
+        opened.append(DeviceProcess(folder, broker.port, keys, f"{source}{models}"))
         return opened[0]
 
     yield open_one
@@ -194,7 +196,7 @@ def test_a_fleet_of_one_device_from_its_first_message_to_its_last(
         assert [row["rule"] for row in server.get("/alerts")["items"]] == ["silent"]
         assert "geheim" not in server.output
         server.process.terminate()
-        assert server.process.wait(30) == 0, server.output
+        assert server.process.wait(60) == 0, server.output
     except AssertionError:
         print(server.output[-5000:], device.log[-5000:])
         raise
@@ -210,7 +212,7 @@ def test_a_server_that_no_device_has_reached_ends_cleanly(tmp_path: Path, broker
     time.sleep(0.5)
     server.process.terminate()
     try:
-        assert server.process.wait(30) == 0, server.output
+        assert server.process.wait(60) == 0, server.output
     finally:
         server.client.close()
         server.kill()

@@ -18,7 +18,8 @@ import cv2
 import numpy as np
 import pytest
 
-from helpers.brokers import free_port, wait_for
+from helpers.brokers import wait_for
+from helpers.support import free_port
 from maskedge import Face, Frame, UsageError
 from maskedge.alerts.actions import Actions
 from maskedge.alerts.engine import AlertEngine

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
-from helpers.brokers import free_port, wait_for
+from helpers.brokers import wait_for
 from helpers.fleet.receiver import HttpReceiver
+from helpers.support import free_port
 from maskedge import Frame, UsageError
 from maskedge.alerts.actions import Actions
 from maskedge.alerts.notification import NotifyConfig, describe_event
@@ -149,7 +150,7 @@ def test_wrong_settings_are_refused_without_the_address() -> None:
         ({"urls": ("nothing://geheim",)}, "is not one of Apprise"),
         ({"urls": ("geheim",)}, r"the address 1 of \[notify\] \(address://\.\.\.\)"),
         ({"urls": ("json://",)}, "is not one of Apprise"),
-        ({"urls_file": Path("/nonexistent/file")}, "cannot be read"),
+        ({"urls_file": Path("/nonexistent/file")}, "cannot be read .*: check notify.urls_file"),
     ):
         with pytest.raises(UsageError, match=words) as caught:
             Actions([RULE], "0", settings={"notify": NotifyConfig(**options)})  # type: ignore[arg-type]

@@ -25,6 +25,31 @@ with require_runtime():
     except BaseException as ending:
         raise ImportError("initialization failed") from ending  # as a native library does
 """
+_SIGNAL_IN_A_COMMAND = """
+import os, signal
+from maskedge.cli import leave_at_signals
+
+leave_at_signals()
+import click
+from maskedge.cli.common import Command, require_extra
+
+@click.command(cls=Command)
+def main():
+    with require_extra("export"):
+        {imports}
+    try:
+        os.kill(os.getpid(), signal.{name})
+    finally:
+        print("cleaned", flush=True)
+
+main()
+"""
+_LOST_IN_AN_IMPORT = """
+        try:
+            os.kill(os.getpid(), signal.{name})
+        except BaseException:
+            raise RecursionError("maximum recursion depth exceeded")  # as NumPy does
+"""
 _NO_MEMORY = """
 from maskedge.cli.common import require_runtime
 
@@ -44,6 +69,25 @@ def test_a_signal_while_a_library_is_loaded_ends_with_its_code(name: str) -> Non
     assert (done.returncode, done.stderr) == (128 + signal.Signals[name], "")
 
 
+@pytest.mark.parametrize(("imports", "output"), [(_LOST_IN_AN_IMPORT, ""), ("pass", "cleaned\n")])
+@pytest.mark.parametrize(("name", "words"), [("SIGINT", "stopped\n"), ("SIGTERM", "")])
+def test_a_signal_ends_a_command_at_once_in_its_imports_and_later_after_its_cleaning(
+    imports: str, output: str, name: str, words: str
+) -> None:
+    done = run(_SIGNAL_IN_A_COMMAND.format(imports=imports.format(name=name), name=name))
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.Signals[name], output, words if output else "")
+
+
+def test_an_interrupt_while_the_arguments_are_read_ends_with_its_code() -> None:
+    done = run(
+        "import os, signal\nfrom maskedge.cli import leave_at_signals\nleave_at_signals()\n"
+        "import click\nfrom maskedge.cli.common import Command\n"
+        "late = click.Option(['--late'], callback=lambda *_: os.kill(os.getpid(), signal.SIGINT))\n"
+        "Command('late', params=[late]).main()"
+    )
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def test_a_library_without_memory_is_not_called_missing() -> None:
     done = run(_NO_MEMORY)
     assert done.returncode == 1
@@ -51,14 +95,14 @@ def test_a_library_without_memory_is_not_called_missing() -> None:
     assert "missing" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["edge_run", "edge_doctor"])
+@pytest.mark.parametrize("command", ["edge_run", "edge_doctor", "edge_app", "workstation.export"])
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_during_the_imports_of_a_command_ends_with_its_code(command: str, name: str) -> None:
     done = run(
-        f"import os, signal, sys\nfrom maskedge.cli import {command}\n"
+        "import os, signal, sys\nimport maskedge.cli.workstation\n"
         "class Late:\n    def find_spec(self, *_):\n"
         f"        os.kill(os.getpid(), signal.{name})\n        signal.pause()\n"
-        f"sys.meta_path.insert(0, Late())\n{command}()"
+        f"sys.meta_path.insert(0, Late())\nmaskedge.cli.{command}()"
     )
     assert (done.returncode, done.stderr) == (128 + signal.Signals[name], "")
 
@@ -83,13 +127,14 @@ def test_a_signal_at_the_very_end_does_not_replace_the_exit_code(name: str) -> N
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_a_signal_in_a_callback_of_the_import_system_prints_no_traceback(name: str) -> None:
+def test_a_signal_whose_exception_is_lost_in_a_callback_of_the_import_system_is_sent_again(name: str) -> None:
     done = run(
-        "import os, signal, sys, weakref\nfrom maskedge.cli.common import early_signal, end_on_signal\n"
+        "import os, signal, sys, time, weakref\nfrom maskedge.cli.common import early_signal, end_on_signal\n"
         "class Lock: pass\n"
         "end_on_signal()\nlock = Lock()\n"
-        f"watched = weakref.ref(lock, lambda _: os.kill(os.getpid(), signal.{name}))\ndel lock\n"
-        "sys.exit(128 + (early_signal() or 0))"
+        f"watched = weakref.ref(lock, lambda _: os.kill(os.getpid(), signal.{name}))\n"
+        "try:\n    del lock\n    time.sleep(20)\n"
+        "except BaseException:\n    sys.exit(128 + early_signal())"
     )
     assert (done.returncode, done.stderr) == (128 + signal.Signals[name], "")
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers.streams import free_port, until
-from helpers.support import command_line, environment
+from helpers.streams import until
+from helpers.support import command_line, environment, free_port
 from helpers.web_run import Run
 from maskedge.history.records import Count, Series, StoredEvent
 from maskedge.history.store import Store
@@ -194,14 +194,14 @@ def test_a_run_serves_the_history_that_it_keeps(tmp_path: Path) -> None:
 
         def observed() -> float:
             try:
-                with urlopen(url, timeout=5) as response:
+                with urlopen(url, timeout=30) as response:
                     return sum(row["observed_s"] for row in json.load(response)["rows"])
             except OSError:
                 return 0.0
 
         until(lambda: observed() > 5, 60)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 128 + signal.SIGTERM
+        assert process.wait(60) == 128 + signal.SIGTERM
     finally:
         process.kill()
         assert process.stderr is not None

@@ -70,6 +70,15 @@ def test_a_row_tells_the_share_of_time_with_a_mask(path: Path) -> None:
     assert {row["share_masked"] for row in rows} == {0.8}
 
 
+@pytest.mark.parametrize(("label", "share"), [("without_mask", 0.0), ("incorrect_mask", 0.0), ("helmet", None)])
+def test_the_share_is_0_where_nobody_has_worn_a_mask(tmp_path: Path, label: str, share: float | None) -> None:
+    store = Store(tmp_path / "history.sqlite3")
+    store.add(DAY, [Count(Series("door"), 60.0), Count(Series("door", label=label), 60.0)])
+    store.close()
+    (row,) = ask(tmp_path / "history.sqlite3")["rows"]  # type: ignore[misc]
+    assert row["share_masked"] == share
+
+
 def test_zones_and_lines_are_answered_when_asked_for(path: Path) -> None:
     for zone in ("till", "*"):
         rows = ask(path, zone=zone)["rows"]
@@ -177,13 +186,13 @@ def test_a_query_that_takes_too_long_is_ended(path: Path, monkeypatch: pytest.Mo
 def test_a_month_of_eight_cameras_is_answered_quickly_and_fits_its_space(tmp_path: Path) -> None:
     path = tmp_path / "history.sqlite3"
     store = Store(path, flush_seconds=3600)
+    labels = ("with_mask", "without_mask", "incorrect_mask")
+    cameras = [f"camera {number}" for number in range(8)]
+    whole = [Count(Series(camera), 60.0) for camera in cameras]
+    series = [(Series(camera, label=label), number) for camera in cameras for number, label in enumerate(labels)]
+    varied = [[Count(one, 20.0 * number + more, number) for one, number in series] for more in range(40)]
     for minute in range(30 * 1440):
-        counts = []
-        for camera in range(8):
-            counts.append(Count(Series(f"camera {camera}"), 60.0))
-            for number, label in enumerate(("with_mask", "without_mask", "incorrect_mask")):
-                counts.append(Count(Series(f"camera {camera}", label=label), 20.0 * number + minute % 40, number))
-        store.add(DAY + 60 * minute, counts)
+        store.add(DAY + 60 * minute, [*whole, *varied[minute % 40]])
         if minute % 1440 == 1439:
             store._flush()
     store.close()

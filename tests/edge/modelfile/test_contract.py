@@ -192,12 +192,13 @@ def test_a_catalogue_of_another_form_is_refused(tmp_path: Path) -> None:
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "Git LFS"),
         (b"\n<!DOCTYPE html><html>", "a web page"),
+        (b'<?xml version="1.0"?>\n<opencv_storage>', "a cascade"),
         (b"PK\x03\x04....", "ZIP"),
         (b"\x89HDF\r\n\x1a\n", "Keras"),
         (b"\x1c\0\0\0TFL3", "TensorFlow Lite"),
         (b"", "empty"),
     ],
-    ids=["pointer", "page", "zip", "keras", "tflite", "empty"],
+    ids=["pointer", "page", "cascade", "zip", "keras", "tflite", "empty"],
 )
 def test_what_is_often_given_for_a_model_is_named(tmp_path: Path, content: bytes, named: str) -> None:
     path = tmp_path / "model.onnx"

@@ -39,11 +39,11 @@ from maskedge.vision.worker import DetectionWorker
 def limits(**changes: float) -> TrialLimits:
     """Return limits for a quick trial on a busy machine."""
     quick: dict[str, Any] = {
-        "latency_ratio": 5.0,
+        "latency_ratio": 10.0,
         "frames": 2,
-        "frames_seconds": 15.0,
+        "frames_seconds": 60.0,
         "confirm_seconds": 0.4,
-        "report_seconds": 20.0,
+        "report_seconds": 60.0,
     }
     return TrialLimits(**{**quick, **changes})
 
@@ -319,13 +319,13 @@ def test_network_that_fails_in_use_is_replaced_in_the_same_run(device: Device, a
     with running(detector) as camera:
         thread = threading.Thread(target=update)
         thread.start()
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while "active" not in reports.stages and not errors and time.monotonic() < end:
             time.sleep(0.05)
         assert reports.stages[-1:] == ["active"], errors
         camera.wait_for(5)
         camera.brightness = 110
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
         camera.brightness = 0
         camera.wait_for(20)
@@ -415,7 +415,7 @@ def test_restart_before_the_confirmation_goes_on_with_the_trial(device: Device) 
     again.on_late_report = lambda command, stage, sentence, details: late.append((command, stage))
     detector = start(again)
     with running(detector) as camera:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while not late and time.monotonic() < end:
             time.sleep(0.05)
         assert camera.failure is None
@@ -437,11 +437,11 @@ def test_command_takes_a_model_back_before_it_is_confirmed(device: Device) -> No
     with running(detector) as camera:
         thread = threading.Thread(target=update)
         thread.start()
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while "active" not in reports.stages and time.monotonic() < end:
             time.sleep(0.05)
         updater.revert("classifier", Reports())
-        thread.join(10)
+        thread.join(60)
         camera.wait_for(3)
     assert errors == ["the classifier was taken back by a command before it was confirmed."]
     assert detector.classifier.path.parent == default_model().parent

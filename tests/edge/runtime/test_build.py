@@ -150,7 +150,7 @@ def test_an_alert_of_a_rule_that_a_reload_removes_ends(tmp_path: Path) -> None:
     changed, later = built.change(read("[snapshots]\nkeep = 7\n" + RULES.replace("crowd", "other")))
     # The new actions have been opened with the new section.
     assert (changed, later) == (["alerts", "snapshots.folder", "snapshots.keep"], [])
-    event = built.context.event_queue.get(timeout=5)
+    event = built.context.event_queue.get(timeout=60)
     assert (event.kind, event.details["rule"], event.camera) == ("alert_ended", "crowd", "camera")
     assert '"alert_ended"' in (tmp_path / "told").read_text()
     assert built.change(read(RULES.replace("crowd", "other"))) == ([], ["snapshots.keep"])

@@ -19,6 +19,7 @@ from helpers.cameras import LIVE_DEMO
 from helpers.streams import until, write_video
 from maskedge import MaskDetector
 from maskedge.config import Loaded, load_config
+from maskedge.errors import OutputError
 from maskedge.runtime import camera as opening
 from maskedge.runtime import cameras as supervision
 from maskedge.runtime.camera import CameraThread, SharedParts
@@ -177,11 +178,36 @@ def test_a_change_that_is_taken_back_before_the_camera_has_applied_it_is_not_in_
         context.reload = reload_late
         for table in (loose, strict):
             load(tmp_path, table)
+            (camera,) = cameras._cameras.values()
+            before = camera._next
             stop.ask_reload(lambda done, sentence: outcomes.put((done, sentence)))
-            assert outcomes.get(timeout=60)[0]
+            until(lambda: camera._next is not before)  # noqa: B023  (called in this turn)
+        assert outcomes.empty(), "the camera has not applied it"
         goes_on.set()
-        assert applied.wait(30)
+        assert [outcomes.get(timeout=60)[0] for _ in range(2)] == [True, True]
+        assert applied.is_set()
         assert context.anonymize
+
+
+def test_a_reload_that_a_camera_refuses_has_failed(tmp_path: Path) -> None:
+    strict, loose = (f'name = "door"\n{LIVE_DEMO}[camera.privacy]\nanonymize = {value}' for value in ("true", "false"))
+    stop = StopRequest()
+    outcomes: queue.Queue[tuple[bool, str]] = queue.Queue()
+    with running(load(tmp_path, strict), stop) as cameras:
+        built = cameras._cameras["door"]._built
+        assert built is not None
+        change = built.change
+
+        def refuse(*_: object, **__: object) -> tuple[list[str], list[str]]:
+            raise OutputError("the disk is full.")
+
+        refusal = False, "the camera door stays as it was: the disk is full."
+        for work, expected in ((refuse, refusal), (change, (True, "changed door"))):
+            built.change = work  # type: ignore[method-assign]
+            load(tmp_path, loose)
+            stop.ask_reload(lambda done, sentence: outcomes.put((done, sentence)))
+            assert outcomes.get(timeout=60) == expected
+        assert not cameras.contexts["door"].anonymize
 
 
 @pytest.mark.parametrize(

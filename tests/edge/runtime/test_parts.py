@@ -187,10 +187,21 @@ def test_closing_is_bounded_and_complete(source: DemoSource) -> None:
     keeper, window = Keeper(), OnMainThread()
     started = time.monotonic()
     failures = close_run(source, [Stuck(), Failing(), keeper, window], seconds=0.3)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 25
     assert [str(failure) for failure in failures] == ["it is full."]
     assert keeper.threads != [threading.current_thread()]
     assert window.threads == [threading.current_thread()]
+
+
+def test_everything_is_closed_though_no_further_thread_can_be_started(source: DemoSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper = Keeper()
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert [str(failure) for failure in close_run(source, [Failing(), keeper])] == ["it is full."]
+    assert keeper.threads == [threading.current_thread()]
 
 
 def test_outputs_of_a_file_are_closed_by_the_loop_itself() -> None:

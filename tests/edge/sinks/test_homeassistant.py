@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 import pytest
 
-from helpers.brokers import Listener, Mosquitto, free_port, wait_for
+from helpers.brokers import Listener, Mosquitto, wait_for
+from helpers.support import free_port
 from maskedge.config import EdgeConfig, load_config
 from maskedge.results import FrameResult
 from maskedge.runtime.build import build_run, open_detector

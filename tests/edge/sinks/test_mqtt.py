@@ -21,7 +21,8 @@ from typing import Any
 
 import pytest
 
-from helpers.brokers import Listener, Mosquitto, free_port, make_certificates, wait_for
+from helpers.brokers import Listener, Mosquitto, make_certificates, wait_for
+from helpers.support import free_port
 from maskedge import OutputError, UsageError
 from maskedge.events import FACE_APPEARED, OUTPUT_BACK, OUTPUT_LOST, Event
 from maskedge.sinks.mqtt.exchange import Exchange
@@ -138,10 +139,12 @@ def test_a_broker_that_forgets_its_sessions(tmp_path: Path) -> None:
     broker = Mosquitto(tmp_path / "broker", persistent=False)
     run = Run(tmp_path, broker.port)
     for number in range(200):
+        if number == 100:
+            broker.send(signal.SIGSTOP)  # so that it is killed before it has all
         run.sink.handle_event(event(number))
     broker.stop(signal.SIGKILL)
     waiting = [message.number for message in run.sink._spool.after(0, 200)]
-    assert waiting, "the broker was killed before it had all"
+    assert waiting
     broker.start()
     listener = Listener(broker.port, "door/events")
     # The sink may be back before the listener is: the last one tells that both are.
@@ -518,7 +521,7 @@ def test_damaged_spool(tmp_path: Path) -> None:
         ({"interval": 0}, "from 0.01 to 86400"),
         ({"topic": "a/#"}, "prefix"),
         ({"password": "geheim"}, "no username"),
-        ({"username": "edge", "password_file": Path("missing")}, "cannot be read"),
+        ({"username": "edge", "password_file": Path("missing")}, "cannot be read .*: check mqtt.password_file"),
     ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path: Path, options: dict[str, Any], complaint: str) -> None:

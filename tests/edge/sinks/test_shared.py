@@ -35,7 +35,7 @@ def open_at_once(output: type[Sink], settings: Any, contexts: list[SinkContext])
     together = threading.Barrier(len(contexts))
 
     def open_one(context: SinkContext) -> Sink | None:
-        together.wait(10)
+        together.wait(60)
         return output.open(settings, context)
 
     with ThreadPoolExecutor(len(contexts)) as pool:
@@ -66,7 +66,7 @@ def test_cameras_that_end_at_the_same_time_all_leave_the_page(source: DemoSource
                 pages = [SimpleNamespace(camera=name) for name in NAMES]
                 monkeypatch.setattr(site, "_cameras", {page.camera: page for page in pages})
                 together = threading.Barrier(len(NAMES))
-                list(pool.map(lambda page, together=together: (together.wait(10), site.detach(page)), pages))  # type: ignore[misc]
+                list(pool.map(lambda page, together=together: (together.wait(60), site.detach(page)), pages))  # type: ignore[misc]
                 assert site._cameras == {}
     finally:
         sys.setswitchinterval(interval)

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -206,22 +207,23 @@ def test_several_cameras_share_a_window(screen: str, tmp_path: Path) -> None:
     grab = ["ffmpeg", "-y", "-loglevel", "error", "-f", "x11grab", "-s", "1024x768", "-i", screen, "-frames:v", "1", str(shot)]
 
     def shows_two() -> bool:
-        subprocess.run(grab, check=True, timeout=30)
+        time.sleep(0.3)  # between two pictures, so that they leave the machine to the cameras
+        subprocess.run(grab, check=True, timeout=60)
         # The grey background of the clip is left and right of the middle of the cells' border.
         row = cv2.imread(str(shot))[:, :, 1].astype(float)
         columns = np.flatnonzero(((row > 120) & (row < 170)).mean(axis=0) > 0.25)
         return bool(len(columns)) and int(np.diff(columns).max()) > 20
 
     # Without a window manager, Qt leaves one new window in ten black, whatever is drawn into it.
-    for attempt in range(5):
+    for attempt in range(6):
         run = subprocess.Popen(
             command_line(["edge-run", "--config", file]), stderr=subprocess.PIPE, env=environment({"DISPLAY": screen})
         )
         try:
-            until(shows_two, 25)
+            until(shows_two, 8 * (attempt + 1))
             break
         except AssertionError:
-            if attempt == 4:
+            if attempt == 5:
                 raise
         finally:
             run.terminate()

@@ -385,7 +385,7 @@ def test_a_token_lets_in(tmp_path: Path) -> None:
 
 def test_a_token_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n")
-    for name, words in (("empty", "contains no token"), ("missing", "cannot be read")):
+    for name, words in (("empty", "contains no token"), ("missing", "cannot be read .*: check web.token_file")):
         with pytest.raises(UsageError, match=words):
             WebSink(WebConfig(serve="127.0.0.1:0", token_file=tmp_path / name), dict)
 
@@ -403,7 +403,7 @@ def test_a_slow_reader_delays_no_other_client() -> None:
 
 
 def test_a_large_answer_reaches_a_client_on_a_slow_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("maskedge.sinks.web.server._SEND_TIMEOUT", 1.0)
+    monkeypatch.setattr("maskedge.sinks.web.server._SEND_TIMEOUT", 2.0)
     with Run(frames=False) as run:
         # The kernels of both sides hold some megabytes.
         monkeypatch.setitem(run.sink._routes, "status", lambda request: Response(bytes(16_000_000)))

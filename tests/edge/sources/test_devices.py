@@ -118,6 +118,7 @@ def test_a_camera_under_a_name_of_one_s_own(camera: type[Camera], tmp_path: Path
         ("picamera2://0", SourceError, "sudo apt install python3-picamera2"),
         ("gst:videotestsrc ! fakesink", UsageError, "has no appsink"),
         ("gst:rtspsrc location=rtsp://a:geheim@b user-pw=geheim ! appsink", SourceError, "needs an OpenCV with GStreamer"),
+        ("srt://127.0.0.1:9?passphrase=geheim", SourceError, r"passphrase=\*\*\* could not .* the OpenCV of PyPI cannot read SRT"),
         ("file:///no/such/clip.mp4", SourceError, "there is no file or folder /no/such/clip.mp4"),
     ],
 )
@@ -184,6 +185,12 @@ def test_pipeline_of_a_jetson() -> None:
         ("http://cam/v?psw=abc&SynoToken=abc;d!e&passcode=1", "http://cam/v?psw=***&SynoToken=***&passcode=***"),
         ("rtsp://cam/user=me_password=geheim_channel=1_stream=0.sdp", "rtsp://cam/user=***_password=***_channel=1_stream=0.sdp"),
         ("http://cam/v?sid=1&streamid=x&X-Amz-Signature=abc", "http://cam/v?sid=***&streamid=***&X-Amz-Signature=***"),
+        ("rtmp://cam/v?pubPasswd=abc&sessionKey=b&cookie=c", "rtmp://cam/v?pubPasswd=***&sessionKey=***&cookie=***"),
+        ("http://a:b@relay/?src=rtsp://me:geheim@cam/1&pwd=c", "http://***@relay/?src=rtsp://***@cam/1&pwd=***"),
+        ("http://relay/?url=rtsp%3A%2F%2Fme%3Ageheim%40cam%2F1&x=1", "http://relay/?url=rtsp%3A%2F%2F***%40cam%2F1&x=1"),
+        ("http://a:b@relay/?url=http%3a%2f%2fcam%2f%3fpwd%3dgeheim", "http://***@relay/?url=http%3A%2F%2Fcam%2F%3Fpwd%3D***"),
+        ("http://relay/?u=rtsp%253A%252F%252Fme%253Ageheim%2540cam", "http://relay/?u=rtsp%253A%252F%252F***%2540cam"),
+        ("http://me:ab%3A%2F%2Fcd@relay/rtsp%3A%2F%2Fcam%2F1", "http://***@relay/rtsp%3A%2F%2Fcam%2F1"),
     ],
 )
 def test_secrets_of_an_address_are_hidden(address: str, shown: str) -> None:

@@ -19,6 +19,8 @@ from maskedge.types import Frame
 
 FAST = {"wait": True, "backoff_min": 0.05, "backoff_max": 0.2, "stall_timeout": 2.0, "open_timeout": 3.0}
 """Short timeouts for tests."""
+PATIENT = {"stall_timeout": 30.0, "open_timeout": 30.0}
+"""Where the end of a connection is the loss: a busy machine must not be taken for another one."""
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +119,7 @@ def next_after(frames: Iterator[Frame], source: LiveSource, pulled: int) -> Fram
 
 
 def test_cable_pulled_twenty_times(stream: Stream) -> None:
-    source = live(stream.address)
+    source = live(stream.address, **PATIENT)
     listener = Listener(source)
     frames = source.frames()
     last = -1
@@ -159,7 +161,7 @@ def test_stream_that_hangs_is_left_and_found_again(stream: Stream) -> None:
 def test_picture_that_stays_the_same_is_no_news(clip: Path) -> None:
     stream = Stream("http MJPEG", "color=gray:size=320x240:rate=25")
     stream.start()
-    source = live(stream.address, frozen_timeout=0.7, max_retries=0)
+    source = live(stream.address, frozen_timeout=0.7, max_retries=0, **PATIENT)
     try:
         got = []
         with pytest.raises(SourceError, match=r"shows the same picture for 0\.7 s"):
@@ -169,7 +171,7 @@ def test_picture_that_stays_the_same_is_no_news(clip: Path) -> None:
         source.close()
         stream.pull()
     stream.start()
-    source = live(stream.address, frozen_timeout=0, stall_timeout=5.0)
+    source = live(stream.address, frozen_timeout=0, **PATIENT)
     try:
         assert len(list(islice(source.frames(), 30))) == 30
         assert source.reconnects == 0
@@ -192,7 +194,7 @@ def test_still_picture_is_not_back_by_being_opened_again() -> None:
 
 
 def test_other_size_after_a_loss_and_grey_pictures(stream: Stream) -> None:
-    source = live(stream.address)
+    source = live(stream.address, **PATIENT)
     frames = source.frames()
     sizes = []
     for pulled, filters in enumerate(((), ("-vf", "scale=480:270"), ("-vf", "scale=160:120,format=gray,format=yuvj420p"))):
@@ -222,7 +224,7 @@ def two_sizes(clip: Path) -> bytes:
 
 def test_size_that_changes_on_the_way(two_sizes: bytes) -> None:
     with serve_bytes(two_sizes, 2) as port:
-        source = live(f"tcp://127.0.0.1:{port}", max_retries=0)
+        source = live(f"tcp://127.0.0.1:{port}", max_retries=0, **PATIENT)
         got = []
         with pytest.raises(SourceError, match="ended or was lost"):
             for frame in source.frames():
@@ -263,7 +265,7 @@ def test_damaged_pictures_over_tcp_are_no_loss() -> None:
         source.close()
     assert len(frames) > 6
     assert source.skipped > 2
-    assert time.monotonic() - started < 15, "the end is noticed at once, not after stall_timeout"
+    assert time.monotonic() - started < 25, "the end is noticed at once, not after stall_timeout"
 
 
 def test_giving_up(stream: Stream) -> None:

@@ -91,6 +91,8 @@ def test_exif_orientation_is_applied(tmp_path: Path, frames: list[Image]) -> Non
         (lambda folder: "/dev/null", "camera /dev/null could not be opened"),
         (lambda folder: "/dev/video99", "camera /dev/video99 could not be opened"),
         (lambda folder: "98", "--source demo"),
+        (lambda folder: "-", "- is a pipe, which cannot be read: send the stream over UDP"),
+        (lambda folder: os.mkfifo(folder / "fifo") or folder / "fifo", "fifo is a pipe"),
     ],
 )
 def test_what_cannot_be_opened_is_said(tmp_path: Path, make: object, sentence: str) -> None:

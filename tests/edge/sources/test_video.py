@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,10 +16,11 @@ from click.testing import CliRunner
 from maskedge import SourceError
 from maskedge.cli.run import main
 from maskedge.sources import DemoSource, SourceConfig, VideoFileSource, open_source
+from maskedge.sources.base import stamp
 from maskedge.sources.files.containers import is_animated, is_animated_webp, read_claims
 from maskedge.sources.files.video import MAX_PIXELS
 from maskedge.sources.replay import LoopSource, ReplayDevice
-from maskedge.types import Image
+from maskedge.types import Frame, Image
 
 # Container, and its encoder with options.
 CODECS: dict[str, tuple[str, ...]] = {
@@ -335,6 +336,40 @@ def test_playing_by_the_clock_keeps_the_time_stamps(tmp_path: Path, monkeypatch:
         assert slept == pytest.approx(np.diff([0.0, *times]) / speed)
         assert device.skipped == 0
         assert device.read() is None
+
+
+@pytest.mark.parametrize(
+    ("times", "stall", "decoding", "given", "ended"),
+    [
+        ([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 0.35, 0.0, [0, 3, 4, 5, 6], 0.6),
+        ([0.0, 0.1, 5.0], 1.0, 0.0, [0, 1, 2], 5.0),  # no newer frame was due
+        ([0.0, 0.1, 0.2], 9.0, 0.0, [0, 2], 9.0),
+        ([index / 10 for index in range(8)], 0.0, 0.16, [0, 1, 3, 4, 6, 7], 1.28),  # skipping does not help
+    ],
+)
+def test_late_frames_of_a_replay_are_skipped_and_counted_once(  # type: ignore[no-untyped-def]
+    monkeypatch: pytest.MonkeyPatch, times, stall, decoding, given, ended
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("time.sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+
+    class Decoded(DemoSource):
+        def frames(self) -> Iterator[Frame]:
+            for index, moment in enumerate(times):
+                now[0] += decoding
+                yield stamp(np.full((1, 1, 3), index, np.uint8), index, self.name, moment)
+
+    source = Decoded()
+    source.fps = 10.0
+    device = ReplayDevice(source, 10.0)
+    shown = []
+    while (image := device.read()) is not None:
+        shown.append(int(image[0, 0, 0]))
+        now[0] += stall if len(shown) == 1 else 0.0
+    assert shown == given
+    assert len(shown) + device.skipped == len(times)
+    assert now[0] - 100.0 == pytest.approx(ended)
 
 
 def test_loop_goes_on_in_time(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_secrets_of_an_address_with_a_blank_are_known_to_the_log() -> None:
 
 @pytest.mark.parametrize("part", ["a", "a:/", "http:", "http://", ": ", "u:p@", "://a:", "%40"])
 def test_a_long_text_is_masked_in_no_time(part: str) -> None:
-    start = time.monotonic()
+    start = time.thread_time()
     without_password(part * 5000)
     without_password(part * 5000 + "@")
-    assert time.monotonic() - start < 5
+    assert time.thread_time() - start < 5

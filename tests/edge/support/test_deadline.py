@@ -62,7 +62,7 @@ def test_a_server_that_sends_a_little_all_the_time_is_given_up_at_the_timeout(sl
     begin = time.monotonic()
     with pytest.raises(OSError, match="timed out"):
         opener.open(f"{scheme}://127.0.0.1:{slow.port}/", b"{}", timeout=SECONDS)
-    assert SECONDS <= time.monotonic() - begin < 4 * SECONDS
+    assert SECONDS <= time.monotonic() - begin < 8 * SECONDS
 
 
 @pytest.mark.parametrize("slow", [(b"HTTP/1.1 200 OK\r\n\r\nall of it", 100)], indirect=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -104,6 +105,22 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
         with pytest.raises(OSError, match=words):
             open_regular(refused)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_full_disk_and_a_folder_without_permission_have_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, words in (
+        (errno.ENOSPC, "free some space"),
+        (errno.EACCES, "check the permissions"),
+        (errno.EROFS, "choose a folder"),
+    ):
+
+        def refuse(path: Path, target: Path, number: int = number) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(Path, "replace", refuse)
+        with pytest.raises(OutputError, match=rf"cannot be written \({os.strerror(number)}\): {words}"):
+            write_file(tmp_path / "report.json", "{}")
+    assert not list(tmp_path.iterdir())
 
 
 def test_longest_names(tmp_path: Path) -> None:

@@ -26,9 +26,9 @@ def test_an_unexpected_error_is_reported_and_the_next_item_is_processed() -> Non
 
     worker = Worker("webhook of door", process, states.put, waits=())
     worker.submit("secret")
-    assert states.get(timeout=10) == "webhook of door failed unexpectedly (UnicodeError)."
+    assert states.get(timeout=60) == "webhook of door failed unexpectedly (UnicodeError)."
     worker.submit("plain")
-    assert (done.get(timeout=10), states.get(timeout=10)) == ("plain", None)
+    assert (done.get(timeout=60), states.get(timeout=60)) == ("plain", None)
     worker.close()
 
 
@@ -38,7 +38,7 @@ def test_a_full_queue_is_reported_on_the_thread_that_submits() -> None:
 
     def process(item: int) -> None:
         entered.set()
-        gate.wait(10)
+        gate.wait(60)
         if item == 0:
             raise OutputError("the disk is full.")
 
@@ -46,7 +46,7 @@ def test_a_full_queue_is_reported_on_the_thread_that_submits() -> None:
         "writing", process, lambda problem: states.append((problem, threading.current_thread().name)), capacity=1, waits=()
     )
     worker.submit(0)
-    assert entered.wait(10)
+    assert entered.wait(60)
     assert [worker.submit(number) for number in (1, 2, 3)] == [True, False, False]
     assert worker.dropped == 2
     gate.set()

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from maskedge.errors import OutputError, UsageError
+from maskedge.system import systemd_unit
 from maskedge.system.sd_notify import LoopNotifier, LoopsNotifier, SystemdNotifier
 from maskedge.system.systemd_unit import TEMPLATE_CONFIG, build_unit, install_unit
 
@@ -100,6 +102,34 @@ def test_the_service_must_be_able_to_read_its_configuration(shared_folder: Path,
         build_unit(command=program, config=file)
 
 
+def test_the_service_must_be_able_to_read_its_installation(
+    shared_folder: Path, program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Python of an environment may be in another folder, such as a home folder."""
+    shutil.copy(program, shared_folder)
+    monkeypatch.setattr(systemd_unit, "_HOMES", ())
+    monkeypatch.setattr(systemd_unit, "__file__", str(shared_folder / "edge-run"))
+    monkeypatch.setattr(sys, "executable", str(shared_folder / "python"))
+    (shared_folder / "python").symlink_to("edge-run")
+    assert f'ExecStart="{shared_folder}/edge-run" ' in build_unit(check_program=True)
+    shared_folder.chmod(0o700)
+    with pytest.raises(
+        UsageError, match=r"may not read .*: chmod o\+x .*, or install maskedge in another folder, as /opt/maskedge"
+    ):
+        build_unit(check_program=True)
+    shared_folder.chmod(0o755)
+    monkeypatch.setattr(systemd_unit, "_HOMES", (shared_folder / "home",))
+    (shared_folder / "python").unlink()
+    (shared_folder / "home").mkdir()
+    shutil.copy(program, shared_folder / "home" / "python3")
+    (shared_folder / "python").symlink_to("home/python3")
+    lines = build_unit(check_program=True).splitlines()
+    assert {"User=root", "ProtectHome=read-only"} <= {*lines}, "as the owner of the home folder of this Python"
+    monkeypatch.setattr(systemd_unit, "_OWN_FOLDERS", (shared_folder,))
+    with pytest.raises(UsageError, match=r"is in a temporary folder.*as to /opt/maskedge"):
+        build_unit(check_program=True)
+
+
 def test_template_takes_no_file(tmp_path: Path, invoke: Any) -> None:
     done = invoke("edge-run", "--install-service", "--template", "--config", tmp_path / "edge.toml")
     assert (done.returncode, "--template takes no --config" in done.stderr) == (2, True)
@@ -149,12 +179,19 @@ def test_what_cannot_stand_in_a_unit_is_refused() -> None:
         build_unit(command=Path("/opt/100%/edge-run"))
     with pytest.raises(UsageError, match="is not allowed"):
         build_unit(command=Path("/opt/edge-run"), user="pi\nExecStart=/bin/evil")
+    for name in ("a\rb", "a\nb", "a\x1bb", os.fsdecode(b"a\xff")):
+        with pytest.raises(UsageError, match="is not allowed"):
+            build_unit(command=Path("/opt/edge-run"), config=Path("/srv") / name)
 
 
 def test_unit_is_written_or_the_reason_said(tmp_path: Path) -> None:
     steps = install_unit("[Unit]\n", tmp_path / "maskedge.service")
     assert (tmp_path / "maskedge.service").read_text() == "[Unit]\n"
     assert "systemctl enable --now maskedge" in steps[-1]
+    assert install_unit("[Unit]\n", tmp_path / "maskedge.service")[0] == f"wrote {tmp_path / 'maskedge.service'}"
+    steps = install_unit("[Unit]\n[Service]\n", tmp_path / "maskedge.service")
+    assert steps[0].startswith(f"kept the unit of before as {tmp_path / 'maskedge.service.old'};")
+    assert (tmp_path / "maskedge.service.old").read_text() == "[Unit]\n"
     with pytest.raises(OutputError, match="no systemd"):
         install_unit("[Unit]\n", tmp_path / "none" / "maskedge.service")
 

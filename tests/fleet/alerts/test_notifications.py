@@ -12,9 +12,10 @@ import pytest
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from helpers.brokers import free_port, wait_for
+from helpers.brokers import wait_for
 from helpers.fleet.commands import START, add_devices, change_device
 from helpers.fleet.receiver import HttpReceiver
+from helpers.support import free_port
 from maskedge.errors import UsageError
 from maskedge_fleet.alerts.engine import AlertEngine
 from maskedge_fleet.alerts.notifications import Service, open_services, remove_unknown
@@ -162,6 +163,6 @@ def test_the_server_part_evaluates_and_notifies_until_it_is_stopped(engine: Engi
         wait_for(lambda: receiver.messages, "the notification")
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(60)
     assert not thread.is_alive()
     assert receiver.messages[0]["title"] == "silent (door)"

@@ -101,10 +101,10 @@ def test_a_camera_is_lost_for_some_time(engine: Engine) -> None:
     add_devices(engine, "door")
     watch = Watch(engine, rule("camera_lost", seconds=60))
 
-    def camera(state: str, since: float) -> None:
+    def camera(state: str, since: float, *, online: bool = True) -> None:
         with Session(engine) as session, session.begin():
             row = session.scalars(select(Camera)).one()
-            row.state, row.since = state, START + timedelta(seconds=since)
+            row.state, row.since, row.online = state, START + timedelta(seconds=since), online
 
     camera("lost", 0)
     assert watch.at(59) == []
@@ -114,6 +114,10 @@ def test_a_camera_is_lost_for_some_time(engine: Engine) -> None:
     change_device(engine, "door", online=True)
     camera("open", 110)
     assert watch.at(120) == []
+    camera("lost", 130)
+    assert watch.at(200) == ["door/camera"]
+    camera("lost", 130, online=False)
+    assert watch.at(210) == [], "it was removed from the device"
 
 
 def test_two_devices_of_one_name_and_a_wrong_clock(engine: Engine) -> None:

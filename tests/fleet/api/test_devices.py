@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import delete, event
 
 from helpers.fleet.data import NOON, add_device, add_minutes, add_site, camera_of, series_of, sum_hours_and_days
+from maskedge_fleet.api import sites
 from maskedge_fleet.database.tables import Alert, Camera, Device, MinuteCounts, Snapshot
 
 from .conftest import Api
@@ -28,6 +30,9 @@ def fleet(api: Api) -> Api:
         add_device(session, "hall", site=shop, online=False)
         add_device(session, "spare_1", seen=None)
         camera_of(session, "gate").state = "lost"
+        # It was lost, and then removed from its device.
+        removed = camera_of(session, "door", "out")
+        removed.state, removed.online = "lost", False
         alert = {"rule": "no_mask", "since": NOON, "sentence": "x"}
         for number, ended in enumerate((None, None, NOON + timedelta(hours=1))):
             session.add(Alert(source="device", subject=f"door/{number}", device_id=door.id, ended=ended, **alert))
@@ -59,7 +64,7 @@ def test_the_list_has_all_that_the_page_shows(fleet: Api) -> None:
         "version": "0.1.0",
         "model": {"file": "a.onnx", "sha256": "ab" * 32, "release": 3},
         "temperature_c": 51.5,
-        "cameras": [{"name": "in", "state": "open", "online": True}, {"name": "out", "state": "open", "online": True}],
+        "cameras": [{"name": "in", "state": "open", "online": True}, {"name": "out", "state": "lost", "online": False}],
         "alerts": 2,
         "share_today": 0.6667,
     }
@@ -132,6 +137,21 @@ def test_sites_have_devices_alerts_and_shares(fleet: Api) -> None:
     assert rows[1]["devices"] == {"total": 2, "online": 1, "lost": 0, "offline": 1}
     assert [rows[0][f"share_{span}"] for span in ("today", "week", "month")] == [0.6667] * 3
     assert rows[2]["share_month"] is None
+
+
+def test_the_share_of_a_month_has_its_first_half_hour_after_the_minutes_are_deleted(
+    open_api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Midnight in India, as the start of a month that is longer than minutes are kept.
+    start = (datetime.now(timezone.utc) - timedelta(days=100)).replace(hour=18, minute=30, second=0, microsecond=0)
+    monkeypatch.setattr(sites, "calendar_starts", lambda zone, now: {"day": now, "week": now, "month": start})
+    api = open_api(time_zone="Asia/Kolkata")
+    with api.session() as session, session.begin():
+        add_device(session, "door", site=add_site(session, "Shop"))
+        add_minutes(session, series_of(session, "door"), [(start + timedelta(minutes=5), {"masked_s": 1.0})])
+        sum_hours_and_days(session)
+        session.execute(delete(MinuteCounts))
+    assert [row["share_month"] for row in api.get("/sites")["items"]] == [1.0]
 
 
 def test_a_device_in_full_has_its_cameras(fleet: Api) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from sqlalchemy.orm import Session
 
 from helpers.fleet.data import NOON, add_device, camera_of, create_tokens
 from helpers.fleet.server import FleetServer
+from maskedge_fleet.api.app import create_app
 from maskedge_fleet.database.engine import open_engine
 from maskedge_fleet.database.tables import Alert, Device
+from maskedge_fleet.settings import ServerConfig, Settings
 
 from .conftest import sqlite_url
 
@@ -119,7 +122,7 @@ def test_the_number_of_clients_is_limited(live_server: FleetServer) -> None:
             _next(messages, "summary")
         refused = live_server.client.get("/api/v1/live", headers=live_server.bearer())
         assert (refused.status_code, refused.json()["error"].endswith("close one.")) == (503, True)
-    end = time.monotonic() + 15
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         try:
             with live_server.live() as messages:
@@ -128,6 +131,37 @@ def test_the_number_of_clients_is_limited(live_server: FleetServer) -> None:
         except AssertionError:
             time.sleep(0.2)
     raise AssertionError("the places of clients that left stay taken")
+
+
+def test_of_clients_in_the_same_moment_only_one_gets_the_last_place(engine: Engine) -> None:
+    app = create_app(engine, Settings(server=ServerConfig(max_live_clients=1)))
+    headers = [(b"host", b"localhost"), (b"authorization", f"Bearer {create_tokens(engine)['viewer']}".encode())]
+    scope = {"type": "http", "method": "GET", "path": "/api/v1/live", "query_string": b"", "headers": headers}
+
+    async def ask(meanwhile: Callable[[], Awaitable[object]] | None = None) -> int:
+        """Return the status. The client does something else when it has come, and then leaves."""
+        statuses, requests, left = [], [{"type": "http.request"}], asyncio.Event()
+
+        async def receive() -> dict[str, Any]:
+            if requests:
+                return requests.pop()
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+                if meanwhile is not None:
+                    assert await meanwhile() == 503
+                left.set()
+
+        await app({**scope, "client": ("127.0.0.1", 1)}, receive, send)
+        return int(statuses[0])
+
+    async def ask_all() -> list[int]:
+        return [await ask(ask), await ask()]
+
+    assert asyncio.run(ask_all()) == [200, 200]
 
 
 def test_the_end_of_the_server_ends_the_connections(engine: Engine) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, delete, func, select, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from helpers.fleet.data import NOON, add_device, add_events, add_site, camera_of, create_tokens
@@ -83,21 +84,37 @@ def test_answers_that_take_long_keep_no_connection_of_the_database(request: pyte
     engine.dispose()
 
 
+@pytest.mark.parametrize("between", ["the first look and the lock", "the lock and the token"])
 def test_two_servers_that_start_in_the_same_moment_create_one_token(
-    request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    between: str,
 ) -> None:
-    engine = create_engine(sqlite_url(request, tmp_path))
+    url = sqlite_url(request, tmp_path)
+    engine, other = create_engine(url), create_engine(url, connect_args={"timeout": 0.05})
     has_tokens = preparation.has_tokens
 
     def find(engine: Engine) -> bool:
         found = has_tokens(engine)
         monkeypatch.setattr(preparation, "has_tokens", has_tokens)
-        preparation.create_first_token(engine)  # the other server
+        preparation.create_first_token(other)
         return found
 
-    monkeypatch.setattr(preparation, "has_tokens", find)
-    preparation.create_first_token(engine)
+    def wait_for_the_first(_: Session) -> None:
+        with pytest.raises(OperationalError, match="locked"):
+            preparation.create_first_token(other)
+
+    if between == "the first look and the lock":
+        monkeypatch.setattr(preparation, "has_tokens", find)
+        preparation.create_first_token(engine)
+    else:
+        with meanwhile(engine, "INSERT INTO token", wait_for_the_first):
+            preparation.create_first_token(engine)
+        preparation.create_first_token(other)
     with Session(engine) as session:
         assert session.scalar(select(func.count()).select_from(Token)) == 1
     assert capsys.readouterr().out.count("mef_") == 1
     engine.dispose()
+    other.dispose()

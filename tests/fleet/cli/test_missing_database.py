@@ -90,7 +90,9 @@ def test_an_empty_file_is_refused_and_left_empty(invoke: Invoke, folder: Path, n
     file.touch()
     result = invoke("edge-fleet", *name.split(), *NEED_DATABASE[name], "--database", "sqlite:///empty.sqlite3")
     assert (result.returncode, "run edge-fleet migrate" in result.stderr, result.stderr.count("\n")) == (5, True, 1)
-    assert not invoke("edge-fleet", "token", "create", "Ada", "--database", "sqlite:///empty.sqlite3").returncode
+    created = invoke("edge-fleet", "token", "create", "Ada", "--database", "sqlite:///empty.sqlite3")
+    assert (created.returncode, "created the database sqlite:///empty.sqlite3" in created.stderr) == (0, True)
+    assert not invoke("edge-fleet", "token", "create", "Bob", "--database", "sqlite:///empty.sqlite3").stderr
     assert "Ada" in invoke("edge-fleet", "token", "list", "--database", "sqlite:///empty.sqlite3").stdout
 
 

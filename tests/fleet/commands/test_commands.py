@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jwt
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, delete, select
 from sqlalchemy.orm import Session
 
 from helpers.fleet.commands import START, add_devices, answer_command, change_device, commands_of
@@ -20,6 +20,9 @@ from maskedge_fleet.commands.outbox import ANSWER_S, PROGRESS_S, expire, send_wa
 from maskedge_fleet.commands.queue import find_device, queue_command
 from maskedge_fleet.commands.signing import CommandSigner
 from maskedge_fleet.database.tables import Command
+
+FIRST = int(START.timestamp() * 1000)
+"""Number of the first command at `START`."""
 
 
 def send(engine: Engine, signer: CommandSigner, device: str, kind: str = "reload", /, **arguments: object) -> str:
@@ -49,8 +52,8 @@ def test_a_command_is_a_token_for_one_device_that_expires(engine: Engine, signer
     public = load_public_key(command_key.with_name("commands.pem.pub"))
     claims = jwt.decode(command.token, public, ["EdDSA"], audience="door", options={"verify_exp": False})
     assert claims == {
-        "jti": number, "aud": "door", "iat": START.timestamp(), "exp": START.timestamp() + 300, "seq": 1, "cmd": "log_level",
-        "args": {"level": "debug"},
+        "jti": number, "aud": "door", "iat": START.timestamp(), "exp": START.timestamp() + 300, "seq": FIRST,
+        "cmd": "log_level", "args": {"level": "debug"},
     }  # fmt: skip
     assert jwt.get_unverified_header(command.token)["kid"] == signer.key
     with pytest.raises(jwt.InvalidAudienceError):
@@ -67,7 +70,7 @@ def test_numbers_rise_for_each_device_even_if_many_queue_at_once(engine: Engine,
     for thread in threads:
         thread.join()
     for name in ("door", "hall"):
-        assert [command.sequence for command in commands_of(engine, name)] == list(range(1, 9))
+        assert [command.sequence for command in commands_of(engine, name)] == list(range(FIRST, FIRST + 8))
 
 
 def test_a_command_that_is_rolled_back_takes_no_number(engine: Engine, signer: CommandSigner) -> None:
@@ -76,7 +79,21 @@ def test_a_command_that_is_rolled_back_takes_no_number(engine: Engine, signer: C
         queue_command(session, find_device(session, "door"), "reload", {}, signer, by="test")
         session.rollback()
     send(engine, signer, "door")
-    assert [command.sequence for command in commands_of(engine, "door")] == [1]
+    assert [command.sequence for command in commands_of(engine, "door")] == [FIRST]
+
+
+def test_numbers_rise_after_a_device_was_deleted_and_after_a_clock_was_set_back(engine: Engine, signer: CommandSigner) -> None:
+    numbers = []
+    for seconds in (0, 1, -3600):
+        add_devices(engine, *(["door"] if seconds >= 0 else []))
+        with Session(engine) as session, session.begin():
+            now = START + timedelta(seconds=seconds)
+            door = find_device(session, "door")
+            numbers.append(queue_command(session, door, "reload", {}, signer, by="test", now=now).sequence)
+            if seconds == 0:
+                session.execute(delete(Command))
+                session.delete(door)
+    assert numbers == [FIRST, FIRST + 1000, FIRST + 1001]
 
 
 def test_invalid_commands_are_refused(engine: Engine, signer: CommandSigner) -> None:
@@ -195,7 +212,7 @@ def test_two_senders_send_no_command_twice(engine: Engine, signer: CommandSigner
     numbers: dict[str, list[int]] = {}
     for topic, token in broker.messages:
         numbers.setdefault(topic, []).append(jwt.decode(token, options={"verify_signature": False})["seq"])
-    assert set(map(tuple, numbers.values())) == {(1, 2)}
+    assert set(map(tuple, numbers.values())) == {(FIRST, FIRST + 1)}
 
 
 def test_commands_expire_if_nobody_answers(engine: Engine, signer: CommandSigner) -> None:

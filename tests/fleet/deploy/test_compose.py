@@ -47,7 +47,7 @@ def test_the_role_of_grafana_reads_counts_and_no_secrets(postgresql: PostgreSQL,
     migrate(engine)
     engine.dispose()
     address = f"host={url.query['host']} dbname={url.database}"
-    (tmp_path / "postgres-server").write_text("unused\n")
+    (tmp_path / "postgres").write_text("unused\n")
     for name in ("compose/reader.sh", "compose/reader.sql", "grafana/grants.sql"):
         text = (DEPLOY / name).read_text().replace("/secrets", str(tmp_path)).replace("/reader.sql", str(tmp_path / "reader.sql"))
         (tmp_path / Path(name).name).write_text(text)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.orm import Session
 
-from helpers.brokers import free_port, wait_for
+from helpers.brokers import wait_for
 from helpers.fleet.device_client import FleetDevice, Ingest, event, fleet_broker, statistics
 from helpers.monitoring.dashboards import (
     DEPLOY,
@@ -27,7 +27,7 @@ from helpers.monitoring.dashboards import (
     without_comparisons,
 )
 from helpers.monitoring.prometheus import Prometheus
-from helpers.support import command_line, environment
+from helpers.support import command_line, environment, free_port
 from maskedge.sinks.web.metrics import CONTENT_TYPE, Exposition, Facts
 from maskedge_fleet.access.tokens import create_token
 from maskedge_fleet.database.engine import open_engine
@@ -133,7 +133,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
 @pytest.mark.parametrize("query", list(targets(PROMETHEUS)), ids=lambda query: query.name)
 def test_a_panel_answers_with_data(prometheus: Prometheus, query: Query) -> None:
     expression = to_promql(query.text)
-    wait_for(lambda: prometheus.query(expression), expression, 10)
+    wait_for(lambda: prometheus.query(expression), expression)
     for selector in selectors(expression):
         assert prometheus.query(selector), selector
 
@@ -141,7 +141,7 @@ def test_a_panel_answers_with_data(prometheus: Prometheus, query: Query) -> None
 @pytest.mark.parametrize("query", list(rules()), ids=lambda query: query.name)
 def test_a_rule_has_data(prometheus: Prometheus, query: Query) -> None:
     expression = without_comparisons(query.text)
-    wait_for(lambda: prometheus.query(expression), expression, 10)
+    wait_for(lambda: prometheus.query(expression), expression)
     for selector in selectors(query.text):
         assert prometheus.query(selector), selector
 

@@ -168,7 +168,7 @@ def test_a_device_that_was_offline_delivers_its_day(engine: Engine, database: st
     with devices(broker, 1) as [device], Ingest(broker.port, database, tmp_path):
         for number in range(8640):
             device.add("statistics", statistics(START + timedelta(seconds=10 * number), with_mask=1))
-        wait_for(lambda: not device.waiting, "the confirmations", 120)
+        wait_for(lambda: not device.waiting, "the confirmations", 300)
         with engine.connect() as connection:
             assert connection.scalar(select(func.count()).select_from(Statistics)) == 8640
             minutes = connection.execute(select(MinuteCounts).order_by(MinuteCounts.start)).all()

@@ -175,6 +175,6 @@ def test_the_ingest_runs_in_a_thread_as_in_serve(broker: Mosquitto, database: st
     publish(broker, [json.dumps({"id": "1a2b3c4d-1", "event": "health", "time": "2026-01-31T12:00:00Z"}).encode()])
     wait_for(lambda: "'maskedge/door/received'" in broker.log(), "the confirmation")
     stop.set()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
     received.close()

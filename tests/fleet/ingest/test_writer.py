@@ -315,10 +315,13 @@ def test_the_messages_of_a_removed_device_never_become_those_of_another_one(engi
 
 def test_devices_without_a_state_are_reported_once(engine: Engine) -> None:
     writer = Writer(engine)
-    writer.write(parse(message("hall/state", {"version": "1"}), message("hall/events", spooled(1, event()))))
+    state = {"version": "1"}
+    writer.write(parse(message("hall/state", state, retained=True), message("hall/events", spooled(1, event()))))
+    writer.write(parse(message("gate/state", state), message("gate/availability", b"online")))
     assert not writer.take_without_state()
-    writer.write(parse(message("door/events", spooled(2, event()))))
-    assert [writer.take_without_state() for _ in range(2)] == [{"door"}, set()]
+    # Removed while it was connected, when its state changes.
+    writer.write(parse(message("door/events", spooled(2, event())), message("yard/state", state)))
+    assert [writer.take_without_state() for _ in range(2)] == [{"door", "yard"}, set()]
 
 
 def test_a_message_that_the_database_refuses_does_not_hold_up_its_batch(engine: Engine) -> None:

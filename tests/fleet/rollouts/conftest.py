@@ -31,20 +31,24 @@ class Fleet:
 
     def start(self, *stages: dict[str, object], digest: str = NEW, release: int = 2, **options: object) -> int:
         """Start a roll-out of a new model."""
+        stored = select(Model).where(Model.sha256 == digest)
+        # A transaction of its own, as on a server: it is over when the one of the roll-out begins.
         with Session(self.engine) as session, session.begin():
-            model = Model(
-                sha256=digest,
-                name="new.onnx",
-                kind="classifier",
-                release=release,
-                size=1000,
-                signature={"release": release},
-                card={},
-                content=b"model",
-                created=self.now,
-            )
-            session.add(model)
-            session.flush()
+            if session.scalar(stored) is None:
+                model = Model(
+                    sha256=digest,
+                    name="new.onnx",
+                    kind="classifier",
+                    release=release,
+                    size=1000,
+                    signature={"release": release},
+                    card={},
+                    content=b"model",
+                    created=self.now,
+                )
+                session.add(model)
+        with Session(self.engine) as session, session.begin():
+            model = session.scalars(stored).one()
             self.number = start_rollout(session, model, stages=stages, by="test", now=self.now, **options).id  # type: ignore[arg-type]
         return self.number
 

@@ -458,6 +458,4 @@ def test_a_server_that_ends_at_any_statement_continues(fleet: Fleet, phase: str)
     for name in "abc":
         open_ones = [command for command in commands_of(fleet.engine, name) if command.state == "waiting"]
         assert len(open_ones) == (name in expected)
-        numbers = [command.sequence for command in commands_of(fleet.engine, name)]
-        assert numbers == list(range(1, len(numbers) + 1)), "a crash wastes no number"
     assert crashes >= 4

@@ -7,15 +7,16 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
 
-from helpers.brokers import Listener, Mosquitto, free_port, wait_for
+from helpers.brokers import Listener, Mosquitto, wait_for
 from helpers.fleet.device_client import Ingest, fleet_broker
-from helpers.support import command_line
+from helpers.support import command_line, free_port
 from maskedge_fleet.database.engine import open_engine
 from maskedge_fleet.database.migrate import migrate
 from maskedge_fleet.database.tables import Camera, Device, Event, MinuteCounts, Reject, Series, Site, Statistics
@@ -118,9 +119,20 @@ def test_simulated_devices_answer_signed_commands(broker: Mosquitto, command: Co
             names = ("site01-00000", "site02-00001")
             return command("edge-fleet", "command", *names, *arguments, "--config", tmp_path / "fleet.toml", "--wait", "20")
 
-        wait_for(lambda: send("reload").returncode == 0, "the devices", 60)
-        done = send("snapshot")
-        assert done.returncode == 0, done.stdout + done.stderr
+        # A command that is sent before the devices are there waits until it expires.
+        wait_for(lambda: (tmp_path / "fleet.sqlite3").exists(), "the database", 60)
+        engine = open_engine(f"sqlite:///{tmp_path}/fleet.sqlite3")
+
+        def online() -> int:
+            with suppress(SQLAlchemyError), engine.connect() as connection:
+                return connection.scalar(select(func.count()).select_from(Device).where(Device.online, Device.commands != [])) or 0
+            return 0  # no table yet
+
+        wait_for(lambda: online() == 2, "the devices", 60)
+        engine.dispose()
+        for name in ("reload", "snapshot"):
+            done = send(name)
+            assert done.returncode == 0, done.stdout + done.stderr
         assert send("restart").returncode != 0
 
 

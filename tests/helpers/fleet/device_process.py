@@ -55,12 +55,12 @@ class DeviceProcess:
     def kill(self) -> None:
         """Kill the process, and wait until it is gone."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def end(self) -> int:
         """End the process. Return its exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     @property
     def log(self) -> str:

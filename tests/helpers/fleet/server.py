@@ -49,7 +49,7 @@ class FleetServer:
     def close(self) -> None:
         """Stop the server."""
         self._stop.set()
-        self._thread.join(10)
+        self._thread.join(60)
         assert not self._thread.is_alive()
 
     @property

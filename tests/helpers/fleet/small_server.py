@@ -51,7 +51,7 @@ class Fleet:
         self._client.on_subscribe = lambda *_: self._subscribed.set()
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
-        assert self._subscribed.wait(10)
+        assert self._subscribed.wait(60)
 
     def publish(self, topic: str, payload: str | bytes) -> None:
         """Publish a message below the prefix of the device, and wait until the broker has it."""
@@ -61,7 +61,7 @@ class Fleet:
         """Confirm messages of the spool that sent the last message."""
         self.publish("received", json.dumps({"spool": self._spool, "ranges": ranges}))
 
-    def order(self, token: str, status: str = "", seconds: float = 30) -> dict[str, Any]:
+    def order(self, token: str, status: str = "", seconds: float = 60) -> dict[str, Any]:
         """Send a command and wait for its final answer.
 
         Args:
@@ -72,7 +72,7 @@ class Fleet:
         self.publish("command", token)
         return self.answer_to(token, status, seconds)
 
-    def answer_to(self, token: str, status: str = "", seconds: float = 30) -> dict[str, Any]:
+    def answer_to(self, token: str, status: str = "", seconds: float = 60) -> dict[str, Any]:
         """Wait for the final answer to a command. See `order`."""
         identity = identity_of(token)
 

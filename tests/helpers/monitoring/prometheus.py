@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from helpers.brokers import free_port, wait_for
+from helpers.brokers import wait_for
+from helpers.support import free_port
 
 
 class Prometheus:

@@ -150,9 +150,12 @@ def test_early_stages_keep_the_faces_and_reject_more(dataset: DataSet, trained: 
 def test_resumed_training_ends_with_the_same_cascade(dataset: DataSet, trained: Path, tmp_path: Path) -> None:
     train_cascade(dataset.pictures, CascadeRecipe(**{**vars(RECIPE), "stages": 1}), tmp_path)
     assert (tmp_path / "cascade.xml").read_text() != (trained / "cascade.xml").read_text()
+    (tmp_path / "cut.xml").write_text("a file of the user")
     train_cascade(dataset.pictures, RECIPE, tmp_path, resume=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"cascade.xml", "stages.json", "report.json", "cut.xml"}
+    assert (tmp_path / "cut.xml").read_text() == "a file of the user"
     assert (tmp_path / "cascade.xml").read_text() == (trained / "cascade.xml").read_text()
-    with pytest.raises(UsageError, match="seed was 3, now 4"):
+    with pytest.raises(UsageError, match=r"seed was 3, now 4\. Repeat the first command"):
         train_cascade(dataset.pictures, CascadeRecipe(**{**vars(RECIPE), "seed": 4}), tmp_path, resume=True)
     with pytest.raises(UsageError, match="nothing to resume"):
         train_cascade(dataset.pictures, RECIPE, tmp_path / "none", resume=True)

@@ -14,13 +14,13 @@ from maskedge_train.classifier.warm_start import initial_temperature
 from maskedge_train.shared.checkpoint import read_checkpoint
 
 
-def test_weights_are_blended_and_averaged(command, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_weights_are_blended_and_averaged(invoke, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     run = [
         *("edge-train", "classifier", "--data", faces_folder, "--out", tmp_path, "--whole-pictures", "--negatives", "none"),
         *("--init", "bundled", "--epochs", "1", "--samples", "64", "--batch-size", "16", "--accelerator", "cpu", "--quiet"),
         *("--trained-share", "0.25"),
     ]
-    done = command(*run)
+    done = invoke(*run)
     assert done.returncode == 0, done.stderr
 
     last, best = (read_checkpoint(tmp_path / name)["state_dict"] for name in ("last.ckpt", "best.ckpt"))
@@ -37,28 +37,28 @@ def test_weights_are_blended_and_averaged(command, faces_folder: Path, tmp_path:
     # A training that has ended is not blended again.
     moved_to = tmp_path.with_name("moved")
     shutil.copytree(tmp_path, moved_to)
-    done = command(*run, "--resume")
+    done = invoke(*run, "--resume")
     assert done.returncode == 0, done.stderr
     again = read_checkpoint(tmp_path / "best.ckpt")["state_dict"]
     assert all(torch.equal(best[name], again[name]) for name in best)
 
     # A copy of its folder is continued there, not in the folder of before.
     before = (tmp_path / "best.ckpt").read_bytes()
-    done = command(*(moved_to if part == tmp_path else part for part in run), "--resume")
+    done = invoke(*(moved_to if part == tmp_path else part for part in run), "--resume")
     assert done.returncode == 0, done.stderr
     assert f"Wrote {moved_to / 'best.ckpt'}" in done.stdout
     assert (tmp_path / "best.ckpt").read_bytes() == before
 
     # An average without training: half of the way from the blend back to the trained weights.
     average = ["--average", f"{tmp_path / 'last.ckpt'}=0.5", "--out", tmp_path / "average"]
-    done = command(
+    done = invoke(
         *run[:4], *run[6:9], "--init", tmp_path / "best.ckpt", "--epochs", "0", *average, "--accelerator", "cpu", "--quiet"
     )
     assert done.returncode == 0, done.stderr
     assert "0 epochs" in done.stdout
     averaged = read_checkpoint(tmp_path / "average" / "best.ckpt")["state_dict"]
     assert weights_apart(last, averaged) == pytest.approx([distance / 2 for distance in weights_apart(last, best)], abs=1e-5)
-    done = command(
+    done = invoke(
         *run[:4], *run[6:9], "--init", tmp_path / "best.ckpt", "--epochs", "0", *average, "--accelerator", "cpu", "--resume"
     )
     assert done.returncode == 2

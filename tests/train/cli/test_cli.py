@@ -19,9 +19,9 @@ def test_help_shows_every_summary_uncut(invoke) -> None:  # type: ignore[no-unty
 
 
 @pytest.mark.slow
-def test_preview_shows_training_crops(command, invoke, scenes_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_preview_shows_training_crops(invoke, scenes_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     data = ("--scenes", scenes_folder / "boxes.csv", "--backgrounds", scenes_folder / "backgrounds")
-    done = command("edge-train", "preview", *data, "--pictures", "12", "--columns", "8", "-o", tmp_path / "grid.png")
+    done = invoke("edge-train", "preview", *data, "--pictures", "12", "--columns", "8", "-o", tmp_path / "grid.png")
     assert done.returncode == 0, done.stderr
     for row in ("incorrect_mask: face", "not_a_face: window", "with_mask: mask"):
         assert row in done.stdout
@@ -35,8 +35,8 @@ def test_preview_shows_training_crops(command, invoke, scenes_folder: Path, tmp_
 
 
 @pytest.mark.slow
-def test_leakage_compares_the_splits(command, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    done = command("edge-train", "leakage", "--data", faces_folder, "--epochs", "1", "--seeds", "1", "--out", tmp_path, "--quiet")
+def test_leakage_compares_the_splits(invoke, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    done = invoke("edge-train", "leakage", "--data", faces_folder, "--epochs", "1", "--seeds", "1", "--out", tmp_path, "--quiet")
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "leakage.json").read_text())
     for by in ("random", "group"):
@@ -46,9 +46,9 @@ def test_leakage_compares_the_splits(command, faces_folder: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_folder_alone_is_enough_to_train(command, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_folder_alone_is_enough_to_train(invoke, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     small = ["--epochs", "1", "--samples", "128", "--generated", "4", "--accelerator", "cpu", "--quiet"]
-    done = command("edge-train", faces_folder, *small, "--out", tmp_path / "own")
+    done = invoke("edge-train", faces_folder, *small, "--out", tmp_path / "own")
     assert done.returncode == 0, done.stderr
     assert "faces: 96 pictures" in done.stdout
     assert "boxes: located by the bundled models" in done.stdout
@@ -59,7 +59,7 @@ def test_a_folder_alone_is_enough_to_train(command, faces_folder: Path, tmp_path
     assert report["evaluations"][0]["accuracy"] > 0.9
     learned = np.load(tmp_path / "own" / "seen.npy")
     assert len(learned) > report["split"]["train"]
-    again = command("edge-train", faces_folder, *small, "--init", tmp_path / "own" / "best.ckpt", "--out", tmp_path / "again")
+    again = invoke("edge-train", faces_folder, *small, "--init", tmp_path / "own" / "best.ckpt", "--out", tmp_path / "again")
     assert again.returncode == 0, again.stderr
     parts = [json.loads((tmp_path / run / "split.json").read_text())["parts"] for run in ("own", "again")]
     assert set(parts[1]["test"]) <= set(parts[0]["test"])

@@ -39,7 +39,7 @@ def test_moved_and_unstated_boxes_are_reported(two_files: tuple[Path, Path], cap
 
 
 def test_face_boxes_beside_a_training_state_their_convention(
-    two_files: tuple[Path, Path], faces_folder: Path, tmp_path: Path
+    two_files: tuple[Path, Path], faces_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = [f"{label}/face {number}.jpg" for label in ("with_mask", "without_mask") for number in range(48)]
     write_boxes(tmp_path / "faces.csv", [(name, FACE) for name in names])
@@ -49,6 +49,14 @@ def test_face_boxes_beside_a_training_state_their_convention(
     write_face_boxes(dataset, kept)
     assert BoxFile(kept).find_convention() == "forehead"
     assert load(faces_folder, None, scenes, (), locate=True, kept=kept).digest == dataset.digest
+    kept.write_text(kept.read_text().replace("130", "131", 1))
+    corrected = kept.read_bytes()
+    write_face_boxes(dataset, kept)
+    write_face_boxes(dataset, kept)
+    aside = [path for path in tmp_path.glob("*face_boxes*") if path != kept]
+    assert [path.read_bytes() for path in aside] == [corrected]
+    shown = capsys.readouterr().err
+    assert shown == f"note: {kept} had other boxes and is kept as {aside[0]}: --face-boxes {aside[0]} uses it.\n"
     with pytest.raises(UsageError, match=r"faces\.csv does not state where its boxes begin"):
         load(faces_folder, BoxFile(tmp_path / "faces.csv"), scenes, ())
 
@@ -113,3 +121,19 @@ def test_an_averaged_checkpoint_is_not_overwritten(invoke, faces_folder: Path, t
     own = ["--average", f"{tmp_path / 'best.ckpt'}=0.5", "--out", tmp_path, "--overwrite"]
     done = invoke("edge-train", "classifier", "--data", faces_folder, *own)
     assert (done.returncode, "is a file of --average, which would be overwritten" in done.stderr) == (2, True)
+
+
+def test_a_detector_overwrites_neither_its_start_nor_another_checkpoint(invoke, scenes_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "best.ckpt").write_text("days of work")
+    run = ["edge-train", "detector", "--scenes", scenes_folder / "boxes.csv", "--out", tmp_path]
+    done = invoke(*run)
+    assert (done.returncode, "already contains best.ckpt" in done.stderr) == (2, True)
+    done = invoke(*run, "--init", tmp_path / "best.ckpt", "--overwrite")
+    assert (done.returncode, "is the file of --init, which would be overwritten" in done.stderr) == (2, True)
+
+
+def test_scenes_are_not_replaced_by_face_boxes(invoke, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "face_boxes.csv").write_text("image,xmin,ymin,xmax,ymax,label\na.jpg,1,2,30,40,with_mask\n")
+    own = ["--scenes", tmp_path / "face_boxes.csv", "--out", tmp_path, "--overwrite"]
+    done = invoke("edge-train", "classifier", "--data", faces_folder, *own)
+    assert (done.returncode, "is a file of labelled scenes, which would be overwritten" in done.stderr) == (2, True)

@@ -70,7 +70,7 @@ def test_folder_without_labels_is_refused(tmp_path: Path) -> None:
         localise(tmp_path)
 
 
-def test_command_writes_boxes_that_training_takes(command, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_command_writes_boxes_that_training_takes(invoke, faces_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     data = tmp_path / "faces"
     for label in ("with_mask", "without_mask"):
         (data / label).mkdir(parents=True)
@@ -78,7 +78,7 @@ def test_command_writes_boxes_that_training_takes(command, faces_folder: Path, t
             name = f"face {number}.jpg"
             (data / label / name).write_bytes((faces_folder / label / name).read_bytes())
     (data / "with_mask" / "broken.jpg").write_bytes(b"rubbish")
-    done = command("edge-train", "localise", data, "-o", tmp_path / "boxes.csv", "--quiet")
+    done = invoke("edge-train", "localise", data, "-o", tmp_path / "boxes.csv", "--quiet")
     assert done.returncode == 0, done.stderr
     assert "of 7 pictures" in done.stdout
     boxes = read_boxes(tmp_path / "boxes.csv")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -112,6 +113,24 @@ def test_rubbish_is_no_split(tmp_path: Path, content: str) -> None:
         Split.load(tmp_path / "split.json")
 
 
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [("train", "lacks 1 picture of the data, such as faces/"), ("test", "twice: leave it in one of train, val, test")],
+)
+def test_a_split_that_was_edited_wrongly_is_refused(copied: DataSet, tmp_path: Path, part: str, words: str) -> None:
+    split = split_dataset(copied, 1)
+    moved = split.parts["train"][0]
+    parts = (
+        split.parts | {"train": split.parts["train"][1:]} if part == "train" else split.parts | {part: [moved, *split.parts[part]]}
+    )
+    replace(split, parts=parts).save(tmp_path / "split.json")
+    with pytest.raises(UsageError, match=words):
+        Split.load(tmp_path / "split.json").part_of(copied)
+    replace(split, grouped="two").save(tmp_path / "split.json")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="whole numbers"):
+        Split.load(tmp_path / "split.json")
+
+
 def test_hash_knows_a_picture_again_and_others_not() -> None:
     random = np.random.default_rng(0)
     pictures = [
@@ -129,13 +148,15 @@ def test_unusable_person_pattern_is_refused(pattern: str) -> None:
 
 
 @pytest.mark.slow
-def test_real_data_has_the_known_duplicates(data_dir: Path) -> None:
+def test_real_data_has_the_known_duplicates(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = load_dataset(data_dir / "faces")
     duplicates = find_near_duplicates(dataset.pictures, PEOPLE)
     assert len(dataset.pictures) == 4094
     assert sum(map(len, duplicates.people.values())) == pytest.approx(1250, abs=5)
     copies = {index for pair in duplicates.near.tolist() for index in pair}
     assert len(copies) == pytest.approx(548, abs=40)
+    # The search takes seconds, so both splits use what it has found.
+    monkeypatch.setattr("maskedge_train.data.split.find_near_duplicates", lambda pictures, people: duplicates)
     assert split_dataset(dataset, 0, people=PEOPLE).separated == 0
     assert split_dataset(dataset, 0, by="random", people=PEOPLE).separated > 0.3
 

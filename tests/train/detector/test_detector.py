@@ -204,15 +204,15 @@ def test_an_earlier_detector_mines_hard_examples(dataset: DataSet) -> None:
     assert len(mined[1].false_positives) == 0
 
 
-def run(command, scenes_folder: Path, out: Path, *more: str):  # type: ignore[no-untyped-def]
+def run(invoke, scenes_folder: Path, out: Path, *more: str):  # type: ignore[no-untyped-def]
     data = ["--scenes", scenes_folder / "boxes.csv", "--backgrounds", scenes_folder / "backgrounds"]
     small = ["--batches", "2", "--batch-size", "4", "--workers", "0", "--accelerator", "cpu", "--quiet", "--out", out]
-    return command("edge-train", "detector", *data, *small, *more)
+    return invoke("edge-train", "detector", *data, *small, *more)
 
 
 @pytest.mark.slow
-def test_training_resumes_exactly_and_its_file_runs(command, scenes_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    done = run(command, scenes_folder, tmp_path / "one", "--epochs", "3")
+def test_training_resumes_exactly_and_its_file_runs(invoke, scenes_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    done = run(invoke, scenes_folder, tmp_path / "one", "--epochs", "3")
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "one" / "report.json").read_text())
     assert report["parameters"] <= 120_000
@@ -220,23 +220,23 @@ def test_training_resumes_exactly_and_its_file_runs(command, scenes_folder: Path
     # Killed after the second epoch: the folder looks like that of a run before its last epoch.
     begun = read_checkpoint(tmp_path / "one" / "last.ckpt")
     assert begun["maskedge"]["kind"] == "detector"
-    done = run(command, scenes_folder, tmp_path / "one", "--epochs", "3", "--resume")
+    done = run(invoke, scenes_folder, tmp_path / "one", "--epochs", "3", "--resume")
     assert done.returncode == 0, done.stderr
     again = read_checkpoint(tmp_path / "one" / "last.ckpt")["state_dict"]
     assert all(torch.equal(again[name], value) for name, value in begun["state_dict"].items())
-    done = run(command, scenes_folder, tmp_path / "one", "--epochs", "4", "--resume")
+    done = run(invoke, scenes_folder, tmp_path / "one", "--epochs", "4", "--resume")
     assert done.returncode == 2
     assert "epochs was 3, now 4" in done.stderr
 
     net, card = load_detector(tmp_path / "one" / "detector.ckpt")
     assert card["net"] == "edgeface"
     assert not net.training
-    done = command("edge-export", tmp_path / "one" / "detector.ckpt", "-o", tmp_path / "own.onnx")
+    done = invoke("edge-export", tmp_path / "one" / "detector.ckpt", "-o", tmp_path / "own.onnx")
     assert done.returncode == 0, done.stderr
-    done = command("edge-run", "--source", "demo", "--max-frames", "6", "--detector-model", tmp_path / "own.onnx")
+    done = invoke("edge-run", "--source", "demo", "--max-frames", "6", "--detector-model", tmp_path / "own.onnx")
     assert done.returncode == 0, done.stderr
     source = r"^1\d?\."
-    more = run(command, scenes_folder, tmp_path / "more", "--epochs", "1", "--init", default_detector(), "--hold-out", source)
+    more = run(invoke, scenes_folder, tmp_path / "more", "--epochs", "1", "--init", default_detector(), "--hold-out", source)
     assert more.returncode == 0, more.stderr
     held = json.loads((tmp_path / "more" / "report.json").read_text())["held_out_source"]
     assert (held["pictures"], held["faces"]) == (11, {"masked": 22, "unmasked": 11})

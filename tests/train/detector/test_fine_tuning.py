@@ -29,6 +29,11 @@ def dataset(scenes_folder: Path) -> DataSet:
     return load_dataset(scenes=[BoxFile(scenes_folder / "boxes.csv")], backgrounds=[scenes_folder / "backgrounds"])
 
 
+@pytest.fixture(autouse=True)
+def _few_generated_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maskedge_train.detector.fine_tuning._GENERATED", 12)
+
+
 @pytest.fixture(scope="module")
 def bundled(dataset: DataSet) -> EdgeFace:
     return load_start(default_detector(), sample_tiles(load_scenes(dataset.pictures), seed=0))
@@ -94,7 +99,9 @@ def test_doubtful_detections_of_a_few_pictures_are_ignored(dataset: DataSet, bun
     many, few = (mine_hard_examples(bundled, MaskClassifier(), scenes, few=few)[0] for few in (False, True))
     assert len(few.unlabelled) >= len(many.unlabelled)
     assert len(few.false_positives) <= len(many.false_positives)
-    assert all(not len(scene.boxes) and scene.whole for scene in draw_empty())
+    empty = draw_empty()
+    assert empty
+    assert all(not len(scene.boxes) and scene.whole for scene in empty)
 
 
 def test_a_few_faces_are_refused_in_a_sentence(invoke, scenes_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -112,9 +119,9 @@ def test_a_few_faces_are_refused_in_a_sentence(invoke, scenes_folder: Path, tmp_
 
 
 @pytest.mark.slow
-def test_a_folder_fine_tunes_the_bundled_network(command, scenes_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_folder_fine_tunes_the_bundled_network(invoke, scenes_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     small = ["--batches", "3", "--epochs", "1", "--workers", "0", "--accelerator", "cpu", "--quiet"]
-    done = command("edge-train", "detector", scenes_folder, *small, "--out", tmp_path / "own")
+    done = invoke("edge-train", "detector", scenes_folder, *small, "--out", tmp_path / "own")
     assert done.returncode == 0, done.stderr
     assert "training: fine-tuning of" in done.stdout
     assert "boxes: they begin at the" in done.stdout
@@ -122,5 +129,5 @@ def test_a_folder_fine_tunes_the_bundled_network(command, scenes_folder: Path, t
     assert report["pictures"] == 6
     assert report["before"]["pictures"] == 6
     assert report["data"]["convention"] == "forehead"
-    done = command("edge-export", tmp_path / "own" / "detector.ckpt", "-o", tmp_path / "own.onnx")
+    done = invoke("edge-export", tmp_path / "own" / "detector.ckpt", "-o", tmp_path / "own.onnx")
     assert done.returncode == 0, done.stderr

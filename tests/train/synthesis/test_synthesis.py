@@ -14,6 +14,7 @@ pytest.importorskip("matplotlib", reason="needs the extra train")
 from maskedge.boxes import box_iou
 from maskedge.errors import UsageError
 from maskedge.labelled_boxes import is_held_out_name, read_boxes
+from maskedge_train.shared.lock import lock_folder
 from maskedge_train.synthesis import landmarks
 from maskedge_train.synthesis.covered_faces import COVERS, cover_face
 from maskedge_train.synthesis.landmarks import COUNT, OVAL, Points, head_pose, read_landmarks
@@ -149,6 +150,13 @@ def test_a_set_of_pictures_is_made(invoke, image: np.ndarray, tmp_path: Path) ->
     assert (out / "boxes.csv").read_bytes() == before
     lost = invoke(*order[:3], "--scenes", out / "boxes.csv", "--out", out, "--overwrite")
     assert (lost.returncode, "is a file of --scenes, which would be overwritten" in lost.stderr) == (2, True)
+    with lock_folder(out):
+        locked = invoke(*order, "--overwrite")
+    assert (locked.returncode, "another training writes to" in locked.stderr) == (2, True)
+    (out / "made" / "mine.jpg").write_text("a picture of the user")
+    foreign = invoke(*order, "--overwrite")
+    assert (foreign.returncode, "made has mine.jpg, which edge-train did not make" in foreign.stderr) == (2, True)
+    (out / "made" / "mine.jpg").unlink()
     (out / "copy.csv").write_bytes(before)
     inside = invoke(*order[:3], "--scenes", out / "copy.csv", "--out", out, "--overwrite")
     assert (inside.returncode, "give another --out" in inside.stderr) == (2, True)

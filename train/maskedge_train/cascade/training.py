@@ -13,11 +13,12 @@ import numpy as np
 
 from maskedge.boxes import box_iou
 from maskedge.errors import UsageError
-from maskedge.support.files import make_folder, write_file
+from maskedge.support.files import make_folder, temporary_name, write_file
 from maskedge.support.pictures import read_picture
 from maskedge.vision.detectors.cascade import CascadeDetector
 from maskedge_train.data.dataset import DataSet, Picture
 from maskedge_train.data.split import is_held_out
+from maskedge_train.shared.lock import check_same_recipe
 
 from .boosting import StageFigures, train_stage
 from .early_stages import replace_first_stages
@@ -251,9 +252,7 @@ def _load_state(path: Path, wanted: dict[str, Any]) -> tuple[Cascade, dict[str, 
         raise UsageError(f"there is nothing to resume: {path} does not exist. Start without --resume.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} cannot be read ({error}): start again without --resume.") from error
-    differing = [f"{name} was {begun.get(name)!r}, now {value!r}" for name, value in now.items() if begun.get(name) != value]
-    if differing:
-        raise UsageError(f"{path} cannot be resumed with another recipe: {'; '.join(differing)}.")
+    check_same_recipe(path, begun, now)
     return cascade, state
 
 
@@ -271,7 +270,7 @@ def measure(cascade: Cascade, pictures: Sequence[Picture], out: Path) -> list[di
             picture.
     """
     rows = []
-    path = out / "cut.xml"
+    path = temporary_name(out / "cascade.xml", ".xml")
     for stages in range(max(1, len(cascade.stages) - 5), len(cascade.stages) + 1):
         write_file(path, cascade.cut(stages).to_xml())
         for side in SIDES:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -27,6 +27,7 @@ from maskedge_train.data.split import PARTS
 from maskedge_train.shared.checkpoint import read_checkpoint, write_checkpoint
 from maskedge_train.shared.engine import BalancedBatchSampler, Engine, build_trainer, check_resume, engine_facts, one_cycle
 from maskedge_train.shared.face_crop import CROP, INPUT_SIZE
+from maskedge_train.shared.fit import fit
 from maskedge_train.shared.losses import pair_iou
 from maskedge_train.shared.pixels import normalise, to_tensor
 from maskedge_train.teachers.distillation import Teachers, blend_pairs
@@ -335,6 +336,7 @@ def train_classifier(
     resume: bool = False,
     start: Path | None = None,
     teachers: Teachers | None = None,
+    on_start: Callable[[], None] = lambda: None,
 ) -> TrainingResult | None:
     """Train a network and calibrate it on the validation part.
 
@@ -350,6 +352,7 @@ def train_classifier(
             (`warm_start.load_start`); None for fresh weights.
         teachers: Networks with the same labels, whose probabilities are the targets; None to learn
             the labels alone.
+        on_start: Called in the first process when nothing more is refused, before the first step.
 
     Returns:
         The result; None in helper processes of a distributed run.
@@ -374,8 +377,10 @@ def train_classifier(
         module.net.load_state_dict(load_start(start, recipe.net, labels, pixels).state_dict())
         if module.initial is not None:
             module.initial.load_state_dict(module.net.state_dict())
+    if trainer.is_global_zero:
+        on_start()
     if engine.epochs:
-        trainer.fit(module, datamodule=module_data, ckpt_path=last if resume else None, weights_only=True)
+        fit(trainer, module, module_data, last if resume else None)
     if not trainer.is_global_zero:
         return None
     checkpoint = out / "best.ckpt"

@@ -15,7 +15,7 @@ import click
 
 from maskedge.cli.common import Command, FloatRange, require_extra
 from maskedge.cli.output_options import overwrite_option
-from maskedge.support.outputs import same_file
+from maskedge.support.outputs import Named, check_apart, same_file
 from maskedge.support.text import counted, displayable
 from maskedge_train.shared.box_file import BoxFile
 
@@ -289,6 +289,8 @@ def classifier(
     pattern = people_pattern(people)
     comparison = _read_json(leakage) if leakage else None
     ctx.with_resource(lock_folder(out))
+    boxes = [*data.scenes, *test_scenes, *([data.relabel_scenes] if data.relabel_scenes else [])]
+    check_apart([Named("--out", out / FACE_BOXES)], [Named("a file of labelled scenes", file.path) for file in boxes])
     others = {"--teacher": teacher, "--average": [path for path, _ in average]}
     check_out(out, _OUTPUTS, resume=resume, overwrite=overwrite, start=init, others=others, data=data)
     teachers, taught = load_teachers(teacher) if teacher else (None, ())
@@ -330,13 +332,6 @@ def classifier(
             f"{', '.join(origins)}: a training without these files (--init none) tests on more.",
             err=True,
         )
-    if not resume:
-        shutil.rmtree(out / "logs", ignore_errors=True)
-    split.save(out / "split.json")
-    learned = [picture.hashes[0] for picture, part in zip(dataset.pictures, parts.tolist(), strict=True) if PARTS[part] != "test"]
-    save_seen_hashes(out / SEEN, np.array([*learned, *(seen if seen is not None else ())], np.uint64))
-    if data.face_boxes is None or not same_file(data.face_boxes.path, out / FACE_BOXES):  # an input is never replaced
-        write_face_boxes(dataset, out / FACE_BOXES)
     sizes = ", ".join(f"{part} {count}" for part, count in split.sizes().items())
     click.echo(
         f"{counted(len(dataset.pictures), 'picture')} ({sizes}); {split.grouped:,} of them in "
@@ -391,7 +386,28 @@ def classifier(
         "relabelled": right,
         **begun,
     }
-    trained = train_classifier(crops, labels, recipe, engine, out, data=digests, resume=resume, start=init, teachers=teachers)
+
+    def store_data_facts() -> None:
+        # A refused training leaves these files as they are: they belong to the checkpoint of an earlier one.
+        if not resume:
+            shutil.rmtree(out / "logs", ignore_errors=True)
+        split.save(out / "split.json")
+        learned = [
+            picture.hashes[0] for picture, part in zip(dataset.pictures, parts.tolist(), strict=True) if PARTS[part] != "test"
+        ]
+        save_seen_hashes(out / SEEN, np.array([*learned, *(seen if seen is not None else ())], np.uint64))
+        given = data.face_boxes is not None and same_file(data.face_boxes.path, out / FACE_BOXES)  # an input is never replaced
+        if not given and not (kept and kept.is_file()):
+            write_face_boxes(dataset, out / FACE_BOXES)
+
+    trained = train_classifier(
+        *(crops, labels, recipe, engine, out),
+        data=digests,
+        resume=resume,
+        start=init,
+        teachers=teachers,
+        on_start=store_data_facts,
+    )
     if trained is None:
         return  # a helper process of a distributed run
 

@@ -35,7 +35,7 @@ from .options import (
 if TYPE_CHECKING:
     from maskedge_train.data.dataset import DataSet, Picture
 
-_OUTPUTS = ("detector.ckpt", "last.ckpt", "report.json")
+_OUTPUTS = ("detector.ckpt", "best.ckpt", "last.ckpt", "report.json")
 """Files of a training that must not be overwritten by accident."""
 
 
@@ -97,7 +97,7 @@ def detector(
     that have no label are ignored, and its false positives are drawn more often. Training takes two
     hours on one core, minutes on a GPU; --fine-tune takes minutes on one core, and holds out a
     fifth of the pictures to measure the network before and after. Writes detector.ckpt (averaged weights), last.ckpt (for
-    --resume), report.json and logs.
+    --resume), best.ckpt (the epoch with the lowest validation loss), report.json and logs.
 
     Exit codes: 0 done, 2 wrong usage or unusable data, 4 a checkpoint was refused, 5 a file could
     not be written.

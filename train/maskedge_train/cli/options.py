@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,9 +16,11 @@ import click
 
 from maskedge.cli.output_options import check_folder
 from maskedge.errors import UsageError
-from maskedge.support.outputs import Named, check_apart
+from maskedge.support.files import temporary_name
+from maskedge.support.outputs import Named, check_apart, is_taken, put_aside
 from maskedge.support.text import counted, displayable
 from maskedge_train.shared.box_file import CONVENTIONS, BoxFile, parse_box_file
+from maskedge_train.shared.lock import is_helper
 
 if TYPE_CHECKING:
     from maskedge.types import Box
@@ -241,7 +242,7 @@ def check_out(
     if data is not None and any(folder.resolve() == out.resolve() for folder in (data.faces, *data.backgrounds) if folder):
         raise UsageError(f"--out {displayable(out)} is a folder of pictures to train on: give another folder.")
     # Helper processes of a distributed run start after the first has begun to write.
-    if resume or os.environ.get("LOCAL_RANK", "0") != "0" or os.environ.get("RANK", "0") != "0":
+    if resume or is_helper():
         return
     logs = out / "logs"
     if any(path.is_file() and not path.name.startswith(_LOGS) for path in logs.rglob("*")):
@@ -357,6 +358,8 @@ def _locate(faces: Path, convention: str | None, quiet: bool) -> dict[str, Box]:
 def write_face_boxes(dataset: DataSet, path: Path) -> None:
     """Write the face boxes of --data for later commands, see `FACE_BOXES`.
 
+    A file with other boxes, which a user may have corrected, is kept under another name.
+
     Raises:
         OutputError: The file cannot be written.
     """
@@ -365,7 +368,12 @@ def write_face_boxes(dataset: DataSet, path: Path) -> None:
     located = [picture for picture in dataset.pictures if picture.source == "faces" and picture.located]
     if located:
         rows = [(picture.name.removeprefix("faces/"), picture.faces[0]) for picture in located]
-        write_stated_boxes(path, rows, dataset.convention)
+        beside = temporary_name(path)
+        write_stated_boxes(beside, rows, dataset.convention)
+        if is_taken(path) and path.read_bytes() != beside.read_bytes():
+            aside = displayable(put_aside(path))
+            click.echo(f"note: {displayable(path)} had other boxes and is kept as {aside}: --face-boxes {aside} uses it.", err=True)
+        beside.replace(path)
 
 
 def is_given(ctx: click.Context, name: str) -> bool:

@@ -35,6 +35,7 @@ def synthesise(
     """
     with require_extra("train"):
         from maskedge_train.data.dataset import load_dataset
+        from maskedge_train.shared.lock import lock_folder
         from maskedge_train.synthesis.landmarks import read_landmarks
         from maskedge_train.synthesis.pictures import BOXES, FOLDER, make_pictures
     if not scenes:
@@ -42,6 +43,7 @@ def synthesise(
     read = [Named("a file of --scenes", file.path) for file in scenes] + [Named("the file of landmarks", landmarks)]
     read += [Named("the file of --relabel-scenes", relabel_scenes.path)] if relabel_scenes else []
     check_apart([Named("--out", out / BOXES)], read)
+    click.get_current_context().with_resource(lock_folder(out))
     check_folder(out, (BOXES, FOLDER), overwrite=overwrite)
     found = read_landmarks(landmarks)
     dataset = load_dataset(scenes=scenes, relabel_scenes=relabel_scenes, min_labels=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from maskedge.errors import UsageError
 from maskedge.labelled_boxes import is_held_out_name
 from maskedge.support.files import write_file
+from maskedge.support.text import counted, displayable
 
 from .dataset import DataSet, Picture
 from .near_duplicates import find_near_duplicates, find_seen
@@ -81,24 +83,33 @@ class Split:
         """
         try:
             split = cls(**json.loads(path.read_text(encoding="utf-8")))
-            valid = set(split.parts) == set(PARTS) and all(
-                isinstance(name, str) for names in split.parts.values() for name in names
-            )
+            every = [name for names in split.parts.values() for name in names]
+            valid = set(split.parts) == set(PARTS) and all(isinstance(name, str) for name in every)
+            counts = all(isinstance(count, int) for count in (split.groups, split.grouped))
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise UsageError(f"{path} is not a split file of edge-train ({error}).") from error
         if not valid:
             raise UsageError(f"{path} is not a split file of edge-train (its parts must be {', '.join(PARTS)}).")
+        if not counts:
+            raise UsageError(f"{path} is not a split file of edge-train (groups and grouped must be whole numbers).")
+        if twice := [name for name, times in Counter(every).items() if times > 1]:
+            raise UsageError(f"{path} has {displayable(twice[0])} twice: leave it in one of {', '.join(PARTS)}.")
         return split
 
     def part_of(self, dataset: DataSet) -> npt.NDArray[np.int64]:
         """Return the part of each picture as an index into `PARTS`: int64 `[N]`.
 
         Raises:
-            UsageError: The split was made from other data.
+            UsageError: The split was made from other data, or lacks a picture.
         """
         if self.data_digest != dataset.digest:
             raise UsageError("the split was made from other data: split again, or use the original data.")
         part = {name: index for index, label in enumerate(PARTS) for name in self.parts[label]}
+        if missing := [picture.name for picture in dataset.pictures if picture.name not in part]:
+            raise UsageError(
+                f"the split lacks {counted(len(missing), 'picture')} of the data, such as {displayable(missing[0])}: "
+                f"add it to one of {', '.join(PARTS)}, or split again."
+            )
         return np.array([part[picture.name] for picture in dataset.pictures], np.int64)
 
     def to_card(self) -> dict[str, Any]:

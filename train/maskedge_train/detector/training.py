@@ -18,6 +18,7 @@ from maskedge.errors import UsageError
 from maskedge.support.files import make_folder
 from maskedge_train.data.dataset import Picture
 from maskedge_train.shared.engine import Engine, build_trainer, check_resume, engine_facts, one_cycle
+from maskedge_train.shared.fit import fit
 from maskedge_train.shared.pixels import normalise
 
 from .loss import detection_loss, lost_score_loss
@@ -233,7 +234,7 @@ def train_detector(
     # out the first hundred steps, which are too far from the result.
     averaging = EMAWeightAveraging(decay=recipe.averaging, update_starting_at_step=100)
     trainer = build_trainer(engine, out, extra_callbacks=[averaging], reload_every_epoch=True)
-    trainer.fit(module, datamodule=_Data(train, held, recipe, engine, workers), ckpt_path=str(last) if resume else None)
+    fit(trainer, module, _Data(train, held, recipe, engine, workers), last if resume else None)
     if trainer.global_rank != 0:
         return None
     return last, module.history

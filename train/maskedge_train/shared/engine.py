@@ -24,6 +24,7 @@ from torch.utils.data import Sampler
 
 from maskedge.errors import UsageError
 from maskedge_train.shared.checkpoint import read_checkpoint, write_checkpoint
+from maskedge_train.shared.lock import check_same_recipe
 
 # Numbers of malloc.h (mallopt(3)).
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -195,13 +196,7 @@ def check_resume(checkpoint: Path, recipe: Mapping[str, Any]) -> None:
     """
     if not checkpoint.exists():
         raise UsageError(f"there is nothing to resume: {checkpoint} does not exist. Start without --resume.")
-    begun = read_checkpoint(checkpoint)["maskedge"].get("recipe", {})
-    differing = [f"{name} was {begun.get(name)!r}, now {value!r}" for name, value in recipe.items() if begun.get(name) != value]
-    if differing:
-        raise UsageError(
-            f"{checkpoint} cannot be resumed with another recipe: {'; '.join(differing)}. Repeat the first command, or start a new "
-            "training in another --out."
-        )
+    check_same_recipe(checkpoint, read_checkpoint(checkpoint)["maskedge"].get("recipe", {}), recipe)
 
 
 def open_logger(name: str, out: Path) -> Logger:

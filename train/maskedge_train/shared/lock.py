@@ -1,22 +1,32 @@
-"""A lock on the output folder, so that two trainings cannot overwrite each other's checkpoints."""
+"""Guards of a training's output folder: a lock against a second training, and the recipe that may be resumed."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from maskedge.errors import OutputError, UsageError
 from maskedge.support.files import make_folder
+from maskedge.support.text import displayable
 
 if sys.platform != "win32":
     import fcntl
 
 LOCK = ".lock"
 """Name of the lock file. It holds the id of the training process."""
+_LONGEST_SHOWN = 60
+"""Length of the longest value in a message; digests and lists of corrections are longer."""
+
+
+def is_helper() -> bool:
+    """Return True in the helper processes of a distributed training, which the first process starts, or torchrun."""
+    # torchrun and Lightning set these for every process except the one started by hand.
+    return any(os.environ.get(name, "0") != "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK"))
 
 
 @contextmanager
@@ -34,9 +44,7 @@ def lock_folder(out: Path) -> Iterator[None]:
         UsageError: Another training holds the lock.
         OutputError: The folder or the lock file cannot be created.
     """
-    # torchrun and Lightning set these for every process except the one started by hand.
-    rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
-    if rank != "0" or os.environ.get("NODE_RANK", "0") != "0" or sys.platform == "win32":
+    if is_helper() or sys.platform == "win32":
         make_folder(out)
         yield
         return
@@ -50,6 +58,30 @@ def lock_folder(out: Path) -> Iterator[None]:
             (out / LOCK).unlink()
             out.rmdir()
         os.close(handle)
+
+
+def check_same_recipe(path: Path, begun: Mapping[str, Any], recipe: Mapping[str, Any]) -> None:
+    """Check that a training is resumed with the recipe and the data with which it began.
+
+    Args:
+        path: The file to resume from, for the message.
+        begun: Recipe of the earlier run.
+        recipe: Recipe of the new run.
+
+    Raises:
+        UsageError: They differ. The message names the differences.
+    """
+    differing = []
+    for name, value in recipe.items():
+        former = begun.get(name)
+        if former != value:
+            short = max(len(repr(former)), len(repr(value))) <= _LONGEST_SHOWN
+            differing.append(f"{name} was {former!r}, now {value!r}" if short else f"{name} has changed")
+    if differing:
+        raise UsageError(
+            f"{displayable(path)} cannot be resumed with another recipe or other data: {'; '.join(differing)}. Repeat the first "
+            "command with the same data, or start a new training in another --out."
+        )
 
 
 def _take(out: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
@@ -29,6 +30,8 @@ from .turned_faces import turn_face, turned_box
 
 BOXES, FOLDER = "boxes.csv", "made"
 """The file of labelled boxes, and the folder of the pictures beside it."""
+_MADE_NAME = re.compile(r".+_(turned|covered)[0-9]+x*\.jpg", re.DOTALL)
+"""Names of the pictures of a set (`_free_name`)."""
 _LEAST_SIDE = 36
 """Shorter side of the smallest face that is turned, in pixels."""
 _SAME_BOX = 0.9
@@ -74,7 +77,7 @@ def make_pictures(
 
     Raises:
         OutputError: A picture cannot be written.
-        UsageError: No face has landmarks, or a scene lies in the folder `made`.
+        UsageError: No face has landmarks, or the folder `made` has a scene or other files than those of an earlier set.
     """
     rows: list[tuple[str, LabelledBox]] = []
     numbers = {"turned": 0, "covered": 0}
@@ -82,6 +85,11 @@ def make_pictures(
     folder = (out / FOLDER).resolve()
     if any(folder in picture.path.resolve().parents for picture in dataset.pictures):
         raise UsageError(f"the scenes have pictures of {displayable(out / FOLDER)}, which would be replaced: give another --out.")
+    if other := next((path for path in folder.rglob("*") if not _MADE_NAME.fullmatch(path.name)), None):
+        raise UsageError(
+            f"{displayable(out / FOLDER)} has {displayable(other.name)}, which edge-train did not make and which would be "
+            "removed: give another --out."
+        )
     own = [
         (picture, _free_faces(picture, landmarks.get(picture.name.removeprefix("scenes/"), ())))
         for picture in dataset.pictures

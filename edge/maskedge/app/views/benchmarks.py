@@ -12,7 +12,7 @@ import streamlit as st
 from maskedge.app.charts import frontier_chart, speed_chart
 from maskedge.app.reports import UNKNOWN, Report, bundled_figures, committed_reports, read_report, start_quick
 from maskedge.app.uploads import private_folder
-from maskedge.app.widgets import heading, plain, show_error
+from maskedge.app.widgets import download_button, heading, plain, show_error
 from maskedge.errors import MaskedgeError, UsageError
 from maskedge.modelfile.contract import CATALOGUE
 
@@ -67,13 +67,7 @@ def _quick(own: list[Report]) -> None:
                 f"Measured on this machine: {plain(report.machine)}. The charts below include it.",
                 icon=":material/check_circle:",
             )
-            st.download_button(
-                "Report (JSON)",
-                json.dumps(report.content, indent=1),
-                "maskedge-speed.json",
-                "application/json",
-                icon=":material/download:",
-            )
+            download_button("Report (JSON)", json.dumps(report.content, indent=1), "maskedge-speed.json", "application/json")
 
 
 def _measure() -> Report:

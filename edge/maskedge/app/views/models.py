@@ -12,7 +12,7 @@ from maskedge.app.charts import calibration_chart, confusion_chart
 from maskedge.app.model_library import ModelFile, check_model
 from maskedge.app.reports import training_report
 from maskedge.app.results import sort_labels
-from maskedge.app.widgets import cached_models, heading, plain, show_error, show_notice, uploaded_models
+from maskedge.app.widgets import cached_models, download_button, heading, plain, show_error, show_notice, uploaded_models
 from maskedge.errors import MaskedgeError
 from maskedge.rendering.theme import label_title
 
@@ -85,9 +85,7 @@ def _show_model(model: ModelFile) -> None:
             _calibration(card, model)
     with parts["Model card"], _explain(model):
         text = model.render_card()
-        st.download_button(
-            "Card (Markdown)", text, f"{model.name}.md", "text/markdown", icon=":material/download:", key=f"card {model.digest}"
-        )
+        download_button("Card (Markdown)", text, f"{model.name}.md", "text/markdown", key=f"card {model.digest}")
         # The headings of the card are below the heading of the model.
         # Texts of an uploaded file must not load a picture of another host.
         text = text.replace("![", "!\\[")

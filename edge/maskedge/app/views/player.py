@@ -9,7 +9,7 @@ import streamlit as st
 
 from maskedge.app.charts import timeline_chart
 from maskedge.app.video_job import AnnotatedVideo
-from maskedge.app.widgets import label_counts, show_notice
+from maskedge.app.widgets import download_button, label_counts, show_notice
 
 _HTML = """
 <div class="player">
@@ -95,14 +95,7 @@ def show_video(video: AnnotatedVideo) -> None:
         st.vega_lite_chart(timeline_chart(video.timeline), width="stretch")
     left, right = st.columns(2)
     stem = PurePath(video.name).stem.replace(" ", "-")
-    left.download_button(
-        "Annotated video (MP4)", video.content, f"{stem}-maskedge.mp4", "video/mp4", icon=":material/download:", width="stretch"
-    )
-    right.download_button(
-        "Events (JSON Lines)",
-        video.events,
-        f"{stem}-maskedge.jsonl",
-        "application/x-ndjson",
-        icon=":material/download:",
-        width="stretch",
-    )
+    with left:
+        download_button("Annotated video (MP4)", video.content, f"{stem}-maskedge.mp4", "video/mp4", wide=True)
+    with right:
+        download_button("Events (JSON Lines)", video.events, f"{stem}-maskedge.jsonl", "application/x-ndjson", wide=True)

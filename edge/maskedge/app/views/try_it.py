@@ -20,7 +20,17 @@ from maskedge.app.model_library import ModelFile, build_detector
 from maskedge.app.results import event_line, preview_jpeg, table_rows
 from maskedge.app.uploads import MAX_PICTURES, PICTURES, VIDEOS, Picture, read_picture_upload, upload_kind
 from maskedge.app.video_job import AnnotatedVideo, Stills, annotate_video
-from maskedge.app.widgets import Settings, display_name, heading, label_counts, plain, settings_form, show_error, show_notice
+from maskedge.app.widgets import (
+    Settings,
+    display_name,
+    download_button,
+    heading,
+    label_counts,
+    plain,
+    settings_form,
+    show_error,
+    show_notice,
+)
 from maskedge.counts import count_labels
 from maskedge.errors import MaskedgeError
 from maskedge.rendering.jpeg import encode_jpeg
@@ -174,22 +184,11 @@ def _show_pictures(pictures: Sequence[tuple[str, Picture]], settings: Settings) 
                 _show_result(key, picture, adjusted, milliseconds, detector, len(settings.detectors) > 1)
     if len(done) > 1:
         left, right = st.columns(2)
-        left.download_button(
-            "All annotated pictures (zip)",
-            partial(_zip, tuple(done)),
-            "maskedge.zip",
-            "application/zip",
-            icon=":material/download:",
-            width="stretch",
-        )
-        right.download_button(
-            "All events (JSON Lines)",
-            partial(_events, tuple(done)),
-            "maskedge.jsonl",
-            "application/x-ndjson",
-            icon=":material/download:",
-            width="stretch",
-        )
+        zipped, events = partial(_zip, tuple(done)), partial(_events, tuple(done))
+        with left:
+            download_button("All annotated pictures (zip)", zipped, "maskedge.zip", "application/zip", wide=True)
+        with right:
+            download_button("All events (JSON Lines)", events, "maskedge.jsonl", "application/x-ndjson", wide=True)
 
 
 def _show_notices(settings: Settings) -> None:
@@ -244,24 +243,12 @@ def _show_result(
     # Results side by side have no room for two buttons in a row.
     left, right = (st.container(), st.container()) if beside else st.columns(2)
     stem = PurePath(picture.name).stem.replace(" ", "-")
-    left.download_button(
-        "Annotated picture",
-        partial(_annotated_jpeg, result),
-        f"{stem}-maskedge.jpg",
-        "image/jpeg",
-        icon=":material/download:",
-        width="stretch",
-        key=f"picture {key}",
-    )
-    right.download_button(
-        "Events (JSON)",
-        event_line(result),
-        f"{stem}-maskedge.jsonl",
-        "application/x-ndjson",
-        icon=":material/download:",
-        width="stretch",
-        key=f"events {key}",
-    )
+    with left:
+        annotated = partial(_annotated_jpeg, result)
+        download_button("Annotated picture", annotated, f"{stem}-maskedge.jpg", "image/jpeg", key=f"picture {key}", wide=True)
+    with right:
+        name = f"{stem}-maskedge.jsonl"
+        download_button("Events (JSON)", event_line(result), name, "application/x-ndjson", key=f"events {key}", wide=True)
 
 
 def _video(identity: str, name: str, content: bytes | None, settings: Settings, label: str) -> None:

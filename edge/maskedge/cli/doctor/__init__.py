@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maskedge.cli.common import Command, fail, silence_libraries
+from maskedge.cli.shortage import describe_shortage
 from maskedge.errors import MaskedgeError, UsageError
 from maskedge.support.install_hint import HEADLESS, OPENCV, SYSTEM_LIBRARIES, pip
 from maskedge.support.text import displayable
@@ -133,7 +134,7 @@ def _opencv() -> Iterator[Finding]:
         remedy = (
             f"{SYSTEM_LIBRARIES}, or OpenCV without windows (docs/device.md)" if ".so" in str(error) else pip("install", OPENCV)
         )
-        yield Finding("FAIL", f"OpenCV cannot be loaded ({error})", remedy)
+        yield _not_loaded("OpenCV", error, remedy)
         return
     gstreamer = re.search(r"GStreamer:\s*(\w+)", cv2.getBuildInformation())
     has = "yes" if gstreamer and gstreamer[1] == "YES" else "no (CSI cameras of a Jetson need the OpenCV of JetPack)"
@@ -142,8 +143,10 @@ def _opencv() -> Iterator[Finding]:
     if not hasattr(cv2, "CascadeClassifier"):
         yield Finding("FAIL", f"OpenCV {cv2.__version__} has no CascadeClassifier", pip("install", OPENCV))
         return
-    from maskedge.vision.detectors.cascade import CascadeDetector
-
+    try:
+        from maskedge.vision.detectors.cascade import CascadeDetector
+    except ImportError:
+        return  # it needs onnxruntime, too, which has a check of its own
     try:
         cascade = CascadeDetector.default()
         yield Finding("ok", f"face cascade {cascade.path.name}: {_finds(cascade.smallest_face(*_FRAME_SIZE))}")
@@ -155,9 +158,18 @@ def _onnxruntime() -> Iterator[Finding]:
     try:
         import onnxruntime
     except ImportError as error:
-        yield Finding("FAIL", f"onnxruntime cannot be loaded ({error})", pip("install", "onnxruntime>=1.20"))
+        yield _not_loaded("onnxruntime", error, pip("install", "onnxruntime>=1.20"))
         return
     yield Finding("ok", f"onnxruntime {onnxruntime.__version__}, providers: {', '.join(onnxruntime.get_available_providers())}")
+
+
+def _not_loaded(library: str, error: ImportError, remedy: str) -> Finding:
+    if shortage := describe_shortage(error):
+        reason, _, remedy = shortage.partition(": ")
+    else:
+        # NumPy puts a page of advice before the cause.
+        reason = " ".join(str(error).rpartition("Original error was: ")[2].split())
+    return Finding("FAIL", f"{library} cannot be loaded ({reason})", remedy)
 
 
 def _finds(side: float) -> str:

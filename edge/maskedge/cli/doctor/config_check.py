@@ -17,6 +17,7 @@ from maskedge.errors import UsageError
 from maskedge.remote.settings import check_fleet, device_prefix
 from maskedge.runtime.outputs import check_cameras
 from maskedge.sinks import sink_classes
+from maskedge.support.files import expand_home
 from maskedge.support.outputs import Named
 from maskedge.support.text import counted, displayable
 from maskedge.system.state_folder import state_folder
@@ -32,7 +33,7 @@ _LITTLE_FREE = 500e6
 def read_config(file: Path) -> tuple[Loaded | None, list[Finding]]:
     """Load a configuration. Return it, or None and a finding for each error in it."""
     try:
-        loaded = load_config(file.expanduser())
+        loaded = load_config(expand_home(file))
     except ConfigError as error:
         return None, [Finding("FAIL", problem) for problem in error.problems]
     except UsageError as error:

@@ -496,7 +496,7 @@ def broker_address(config: MqttConfig) -> Address:
             password = read_text(config.password_file.expanduser(), MAX_SECRET_BYTES).rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            raise UsageError(f"the password file {config.password_file} cannot be read ({reason}).") from error
+            raise UsageError(f"{config.password_file} cannot be read ({reason}): check mqtt.password_file.") from error
     if password is not None and not config.username:
         raise UsageError("[mqtt] has a password and no username: give both or none.")
     return Address(host, port, tls, config.username, password, config.client_id)

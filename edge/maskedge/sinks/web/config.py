@@ -166,7 +166,7 @@ def read_token(config: WebConfig) -> str | None:
         lines = read_regular(path, MAX_SECRET_BYTES).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise UsageError(f"the token of the status page cannot be read from {path} ({reason}).") from error
+        raise UsageError(f"the token of the status page cannot be read from {path} ({reason}): check web.token_file.") from error
     token = lines[0].strip() if lines else ""
     if not token:
         raise UsageError(f"{path} contains no token: write one line into it, for example from `openssl rand -hex 16`.")

@@ -55,6 +55,13 @@ def open_stream(uri: str, config: SourceConfig, kind: type[CaptureDevice] = Capt
             )
         return stream
     late = f" within {config.open_timeout:g} s" if time.monotonic() - start >= config.open_timeout else ""
+    lacking = "SRT" if full.startswith("srt:") else "DASH" if ".mpd" in full else ""
+    if lacking:
+        raise SourceError(
+            f"the stream {name} could not be opened{late}: check that the camera is running; the OpenCV of PyPI cannot read "
+            f"{lacking}, so use another address of the camera, or relay the stream "
+            "(ffmpeg -i ADDRESS -c copy -f mpegts udp://127.0.0.1:5000) and give udp://127.0.0.1:5000."
+        )
     hint = f"; {PERCENT_HINT}" if address is not None and (address.doubtful or address.user) else ""
     raise SourceError(
         f"the stream {name} could not be opened{late}: check the address, the name and password, and that the camera is running"

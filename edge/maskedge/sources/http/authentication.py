@@ -26,6 +26,19 @@ class UnsupportedAuthenticationError(Exception):
     """The server offers neither Basic nor a supported kind of Digest."""
 
 
+class Passwords(urllib.request.HTTPPasswordMgrWithDefaultRealm):
+    """Names and passwords by address.
+
+    The class of the standard library ignores the scheme of an address, and would send a password
+    for `https://` over `http://`.
+    """
+
+    def reduce_uri(self, uri: str, default_port: bool = True) -> tuple[str, str]:
+        """Return scheme with host and port, and path, for comparisons."""
+        place, path = super().reduce_uri(uri, default_port)
+        return f"{uri.partition(':')[0]}://{place}".lower(), path
+
+
 class Authentication(urllib.request.HTTPDigestAuthHandler):
     """Answers the challenges of a server: by the first supported Digest, otherwise by Basic.
 
@@ -36,7 +49,7 @@ class Authentication(urllib.request.HTTPDigestAuthHandler):
         passwords: Names and passwords by address.
     """
 
-    def __init__(self, passwords: urllib.request.HTTPPasswordMgr) -> None:
+    def __init__(self, passwords: Passwords) -> None:
         super().__init__(passwords)
         self._passwords = passwords
         self._refused = 0
@@ -49,7 +62,7 @@ class Authentication(urllib.request.HTTPDigestAuthHandler):
         Raises:
             UnsupportedAuthenticationError: The server offers no supported kind.
         """
-        name, password = self._passwords.find_user_password("", req.full_url)
+        name, password = self._passwords.find_user_password(None, req.full_url)
         offers = _challenges("\n".join(headers.get_all("WWW-Authenticate", [])))
         if name is None or not offers:
             return None

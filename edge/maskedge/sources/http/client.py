@@ -18,7 +18,7 @@ from maskedge.sources.address import PERCENT_HINT, Address, check_stream, split_
 from maskedge.sources.config import SourceConfig
 from maskedge.version import VERSION
 
-from .authentication import Authentication, UnsupportedAuthenticationError
+from .authentication import Authentication, Passwords, UnsupportedAuthenticationError
 
 _CHUNK = 65536
 _LONGEST = 200
@@ -43,6 +43,7 @@ class HttpClient:
         self.read_timeout = (config.stall_timeout or 30.0) + 1.0
         self._address = address
         self._timeout = config.open_timeout
+        self._passwords = Passwords()
         self.connections: list[Any] = []
 
     @cached_property
@@ -125,6 +126,7 @@ class HttpClient:
     def _opener(self) -> urllib.request.OpenerDirector:
         """Return an opener for http and https only."""
         client = self
+        passwords = self._passwords = Passwords()
 
         class Plain(HTTPConnection):
             def connect(self) -> None:
@@ -157,15 +159,13 @@ class HttpClient:
                     passwords.add_password(None, address.bare, *address.credentials)
                 return super().redirect_request(req, fp, code, msg, headers, address.bare)
 
-        passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
         credentials = self._address.credentials
         if credentials is not None:
             host = re.split("[/?#]", self._address.rest, maxsplit=1)[0]
             # A camera may redirect from http to https. The password must not be sent to another
-            # host.
-            passwords.add_password(
-                None, [self._address.bare, f"{self._address.scheme}://{host}", f"https://{_without_port(host)}"], *credentials
-            )
+            # host, nor unencrypted if the user wrote https.
+            places = f"{self._address.scheme}://{host}", f"https://{host}", f"https://{_without_port(host)}"
+            passwords.add_password(None, places, *credentials)
         opener = urllib.request.OpenerDirector()
         for handler in (
             urllib.request.ProxyHandler(),
@@ -258,6 +258,10 @@ class HttpClient:
         reason, remedy = f"the server returns {error.code} {error.reason}", "check the address"
         if error.code == 401 and self._address.credentials is None:
             reason, remedy = "the server asks for a name and a password", f"write {self._address.scheme}://NAME:PASSWORD@HOST/..."
+        elif error.code == 401 and self._passwords.find_user_password(None, error.url) == (None, None):
+            place = "/".join(error.url.split("/")[:3])
+            reason = f"it redirects to {place}, which asks for a name and a password"
+            remedy = "give that address, as the ones of another host are not sent there, and those of https:// not over http://"
         elif error.code == 401:
             reason, remedy = "the server rejects the name and password", f"check them; {PERCENT_HINT}"
         elif error.code == 403:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from .parts import SCHEME, end_of_user
 
@@ -13,11 +13,14 @@ from .parts import SCHEME, end_of_user
 _NAMES = r"user(?:[-_]?(?:id|name))?|usr|login(?:use|id)?|account"
 _KEYS = (
     r"user[-_]?(?:pw|pwd|password)|loginpas|auth|authorization|credentials?|pass(?:word|wd|phrase|code)?|pwd|psw|pw|tkn|sig(?:nature)?|jwt|"
-    r"ticket|sid|session(?:[-_]?id)?|streamid|(?:(?:auth|access|api|stream|secret|private)[-_]?)?(?:token|key|secret)|[a-z]+token"
+    r"ticket|sid|sess(?:ion)?(?:[-_]?(?:id|key))?|cookie|streamid|(?:(?:auth|access|api|stream|secret|private)[-_]?)?(?:token|key|secret)|"
+    r"[a-z]+(?:token|passw(?:or)?d|pwd)"
 )
 # Recorders have credentials in the path: user=admin_password=secret_channel=1_stream=0.sdp
 _PATH_END = r"_(?:password|channel|stream)="
 _SECRET = re.compile(rf"(?i)(?<![a-z0-9])(?:({_NAMES})|({_KEYS}))=(\"[^\"]*\"|(?:(?!{_PATH_END})[^&\s#])+)")
+_ENCODED = re.compile(r"(?i)(?<![a-z0-9+.-])[a-z][a-z0-9+.-]*%(?:25){0,3}3A%(?:25){0,3}2F%(?:25){0,3}2F[^\s&#]*")
+"""A percent-encoded address within another one: `http://relay/?url=rtsp%3A%2F%2F..`."""
 
 # Each of these has the groups `user` (name and password) and `at` (the sign that ends them).
 _USER = re.compile(r"(?<=://)(?P<user>[^/?#\s]*)(?P<at>@)(?=[^/?#@\s]*)")
@@ -91,17 +94,23 @@ def _replace(text: str, by: Callable[[str], str], *, names: bool = True) -> str:
         before, slashes, rest = found[0].partition("://")
         return (_SLIP if _SLIP.search(before) else _BARE).sub(user, before) + slashes + rest
 
-    scheme = SCHEME.match(text)
+    def encoded(found: re.Match[str]) -> str:
+        address = unquote(found[0])
+        masked = _replace(address, by, names=names)
+        return found[0] if masked == address else quote(masked, safe="*")
+
+    head, scheme = "", SCHEME.match(text)
     if scheme is not None and not re.search(r"\s", text):
         end = end_of_user(text[scheme.end() :])
         if end is not None and end > 0:
-            start = scheme.end()
-            text = f"{text[:start]}{by(text[start : start + end])}@{text[start + end + 1 :]}"
-            head, at, rest = text.partition("@")
-            return head + at + _SECRET.sub(value, rest)
+            user_at, host_at = scheme.end(), scheme.end() + end + 1
+            inner = SCHEME.search(text, host_at)  # an address in the query, as of a relay
+            rest_at = inner.start() if inner is not None else len(text)
+            head = f"{text[:user_at]}{by(text[user_at : host_at - 1])}@{_SECRET.sub(value, text[host_at:rest_at])}"
+            text = text[rest_at:]
     if "@" in text or "%40" in text:
         alone = (_BLANK_ALONE,) if scheme is not None and re.search(r"\s", text) else ()
         for pattern in (*alone, _BLANK, _ODD, _ODD_ENCODED, _USER, _SLIP_ALONE):
             text = pattern.sub(user, text)
         text = re.sub(r"\S+", word, text)
-    return _SECRET.sub(value, text)
+    return _ENCODED.sub(encoded, head + _SECRET.sub(value, text))

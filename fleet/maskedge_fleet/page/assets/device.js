@@ -49,7 +49,7 @@ class CameraCard {
 
   update(device, camera) {
     this.camera = camera;
-    const state = device.online ? camera.state : "";
+    const state = device.online && camera.online ? camera.state : "";
     this.state.replaceChildren(cameraBadge(state), state && camera.since ? part("span", "note", ` since ${localTime(camera.since)}`) : "");
     const rate = state === "open" ? ((camera.statistics || {}).rate || {}).frames_per_second : undefined;
     this.facts.replaceChildren(facesNow(device, camera), part("p", "note", `${camera.source || "Unknown source"} · ${number(rate, 1)} frames/s`));

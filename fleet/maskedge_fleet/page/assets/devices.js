@@ -17,7 +17,7 @@ const SYMBOLS = { open: "✓", lost: "✕", warn: "!", wait: "…" };
 export const cameraBadge = (state) => badge(cameraStyle(state)[1], cameraStyle(state)[0]);
 export const stateOf = (device) => {
   if (!device.online) return device.seen ? "offline" : "new";
-  if (device.cameras.some((camera) => camera.state === "lost")) return "lost";
+  if (device.cameras.some((camera) => camera.state === "lost" && camera.online)) return "lost";
   return device.alerts ? "alert" : "online";
 };
 export const stateBadge = (device) => badge(STATES[stateOf(device)][1], STATES[stateOf(device)][0]);

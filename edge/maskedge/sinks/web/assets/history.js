@@ -25,7 +25,8 @@
 
   // ---- figures. Several rows of one time are the cameras.
   const sum = (amounts) => Object.values(amounts).reduce((total, value) => total + value, 0);
-  const share = (faces) => (sum(faces) && "with_mask" in faces ? faces.with_mask / sum(faces) : null);
+  // As `share_masked` of a row (history/query.py): a label that has never been counted is missing.
+  const share = (faces) => (sum(faces) && ["with_mask", "without_mask", "incorrect_mask"].some((label) => label in faces) ? (faces.with_mask || 0) / sum(faces) : null);
   const add = (total, amounts) => { for (const [label, value] of Object.entries(amounts)) total[label] = (total[label] || 0) + value; };
   const collect = (rows) => {
     const times = new Map();

@@ -110,7 +110,7 @@
     last = status;
     lastMessage = performance.now();
     setText("source", status.source.name);
-    document.title = `${status.source.state === "lost" ? "⚠ " : ""}${status.source.name} · maskedge`;
+    document.title = `${status.source.state === "lost" ? "⚠ " : ""}${shown || status.source.name} · maskedge`;
     const faces = status.faces || {};
     // Before the first frame and while the camera is lost, the counts are unknown.
     const counted = Boolean((status.counters || {}).processed);
@@ -338,8 +338,8 @@
   window.maskedge.TIMEOUT = TIMEOUT;
 
   showPicture();
-  // The other scripts have run by then.
-  addEventListener("DOMContentLoaded", async () => {
+  // The other scripts have run by then. The stream of a lost camera never begins: asked for earlier, it would keep the page loading.
+  addEventListener("load", async () => {
     fill("recent", make("li", { class: "quiet" }, "No events yet"));
     await start();
   });
