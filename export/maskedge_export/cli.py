@@ -63,7 +63,7 @@ class _ExportOrCommand(CommandGroup):
         """Insert the command for an export if the first argument is not a command."""
         if args and args[0] not in (*self.commands, "--help", "--version"):
             named = [name for name, command in self.commands.items() if not command.hidden]
-            close = difflib.get_close_matches(args[0][:100], named, 1, 0.75)
+            close = [] if args[0].startswith("-") else difflib.get_close_matches(args[0][:100], named, 1, 0.75)
             if close and not is_file(Path(args[0])) and not ctx.resilient_parsing:
                 ctx.fail(f"'{displayable(args[0])}' is neither a command nor a file: did you mean {close[0]}?")
             args = [_EXPORT, *args]

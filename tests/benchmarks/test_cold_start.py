@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from maskedge_bench.start.cold_start import _start
+from maskedge_bench.start import cold_start
 
 
 def test_cold_start_is_measured(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -35,8 +35,20 @@ def test_a_stop_ends_edge_run_too(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
     monkeypatch.setattr(subprocess.Popen, "communicate", stop)
     with pytest.raises(KeyboardInterrupt):
-        _start(["--source", "demo", "--live", "--no-show", "--quiet"], os.environ)
+        cold_start._start(["--source", "demo", "--live", "--no-show", "--quiet"], os.environ)
     # It is gone, or waits for its new parent to take note of it.
     end = time.monotonic() + 30
     while (stat := Path(f"/proc/{started[0]}/stat")).exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z":
         assert time.monotonic() < end
+
+
+def test_a_stop_when_edge_run_has_just_ended_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(process: subprocess.Popen[bytes]) -> None:
+        monkeypatch.undo()
+        process.wait()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cold_start, "_TIMED_START", os.devnull)
+    monkeypatch.setattr(subprocess.Popen, "communicate", stop)
+    with pytest.raises(KeyboardInterrupt):
+        cold_start._start([], os.environ)

@@ -234,17 +234,18 @@ def test_the_debian_package_names_units_that_are_not_its_own(
     tmp_path: Path, maintainer_script: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     said = []
-    for _ in range(2):
+    for program in ("/srv/own", tmp_path, None):
         done = [maintainer_script("postinst", "configure", "0.1.0-1"), maintainer_script("prerm", "remove")]
         assert [(one.returncode, one.stderr) for one in done] == [(0, "")] * 2
         said.append([one.stdout for one in done])
         for name in ("maskedge.service", "maskedge@.service"):
-            (tmp_path / name).touch()
+            (tmp_path / name).write_text(f"[Service]\nExecStart={program}/bin/edge-run --wait\n")
     assert "maskedge:" not in "".join(said[0])
-    assert "maskedge.service replaces the service of this package: remove it" in said[1][0]
-    assert "maskedge@.service stays, without its program" in said[1][1]
-    assert "systemctl try-restart maskedge.service maskedge@*.service" in said[1][0], "an upgrade"
-    assert "systemctl stop maskedge@*.service" in said[1][1], "a removal"
+    for upgrade, _ in said[1:]:
+        assert "maskedge.service replaces the service of this package: remove it" in upgrade
+        assert "systemctl try-restart maskedge.service maskedge@*.service" in upgrade
+    for line in ("systemctl stop maskedge@*.service", "maskedge@.service stays, without its program"):
+        assert [line in removal for _, removal in said] == [False, False, True], "a unit of another installation goes on"
 
 
 def test_the_debian_package_installs_for_an_account_with_another_group(

@@ -194,7 +194,7 @@ def test_one_of_several_cameras_is_chosen(browser: webdriver.Chrome, cameras: Ca
 
 
 def test_the_page_of_a_lost_camera_ends_loading(browser: webdriver.Chrome, cameras: CamerasProcess) -> None:
-    browser.set_page_load_timeout(10)
+    browser.set_page_load_timeout(60)
     try:
         browser.get(f"{cameras.url}/?camera=gone")
     finally:

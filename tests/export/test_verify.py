@@ -177,6 +177,7 @@ def test_options_that_would_be_ignored_are_refused(model: Path, checkpoint: Path
     [
         (("room.ckpt",), "Missing option '-o'"),
         (("room.ckpt", "-o", "m.onnx", "--nope"), "No such option"),
+        (("--int8", "room.ckpt", "-o", "m.onnx"), "--int8 is calibrated"),
         (("verfy", "m.onnx"), "'verfy' is neither a command nor a file: did you mean verify?"),
     ],
 )

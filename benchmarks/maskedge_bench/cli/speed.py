@@ -188,5 +188,6 @@ def roofline(models: tuple[Path, ...], json_path: Path | None, overwrite: bool) 
     conditions = Conditions()
     files = [BASELINE_MODEL, *(models or (bundled_classifier(),))]
     with require_extra("export"):
-        measured = measure_roofline(files, detector_names(), demo.draw(150))
+        import onnx  # noqa: F401  (measure_roofline reads graphs with it)
+    measured = measure_roofline(files, detector_names(), demo.draw(150))
     finish({**conditions.head(ROOFLINE, "Roofline", files), **measured}, json_path)

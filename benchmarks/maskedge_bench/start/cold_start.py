@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,8 @@ def _start(arguments: list[str], environment: Mapping[str, str]) -> _Start:
     try:
         output, _ = process.communicate()
     except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it may have ended in this moment
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         raise
     if process.returncode:

@@ -7,11 +7,15 @@ import threading
 from importlib.resources import files
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.starlette import App
 
 from maskedge.errors import MaskedgeError, UsageError
@@ -19,8 +23,55 @@ from maskedge.sinks.web.listen import listen
 
 from .stream import LIVE_PATH, MAX_BYTES, SESSIONS
 from .theme import THEME
+from .uploads import remove_left_folders
 
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+_SECURITY = {
+    "Content-Security-Policy": "frame-ancestors 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""Headers of each response: other sites may neither show the page in a frame nor embed its pictures."""
+
+
+class OwnPagesOnly:
+    """Wraps an application: refuses the live connections of other sites' pages, and adds `_SECURITY` to responses.
+
+    Streamlit refuses them as well, but first asks a server of Amazon for the public address of this machine.
+
+    Args:
+        app: The application.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+
+        async def send_securely(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_SECURITY)
+            await send(message)
+
+        if scope["type"] == "websocket" and not _is_own_page(Headers(scope=scope)):
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})  # before it is accepted: the status 403
+            return
+        await self._app(scope, receive, send_securely)
+
+
+def _is_own_page(headers: Headers) -> bool:
+    """Return True if a connection comes from a page of this server, or from a program that is no browser."""
+    origin = headers.get("origin")
+    if origin is None:
+        return True
+    try:
+        address = urlsplit(origin)
+    except ValueError:
+        return False
+    # Streamlit compares an address of IPv6 with the public one.
+    return address.netloc == headers.get("host") or address.hostname in ("127.0.0.1", "localhost")
 
 
 async def live_endpoint(request: Request) -> Response:
@@ -77,11 +128,13 @@ def serve(host: str, port: int, max_upload_mb: int) -> None:
         UsageError: The port is taken, or this computer does not have the address.
     """
     check_port(host, port)
+    remove_left_folders()
     # The models load while the browser loads the page, so that the first result comes sooner.
     threading.Thread(target=_warm_up, daemon=True).start()
     app = App(
         Path(str(files("maskedge.app") / "main.py")),
         routes=[Route(LIVE_PATH + "/{token}", live_endpoint, methods=["POST", "DELETE"])],
+        middleware=[Middleware(OwnPagesOnly)],
     )
     app.run(
         config={

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -32,6 +36,8 @@ MAX_PIXELS = 80_000_000
 # `MAX_PIXELS` replaces the limit that Pillow warns about.
 warnings.filterwarnings("ignore", category=Pillow.DecompressionBombWarning)
 
+_PREFIX = "maskedge-app-"
+"""How the names of private folders begin."""
 _MAX_NAME_BYTES = 140
 """Maximum length of a file name. Most file systems allow 255 bytes, encrypted ones 143."""
 _OTHERS = (
@@ -155,12 +161,38 @@ def private_folder(what: str) -> Iterator[Path]:
     Raises:
         OutputError: The folder cannot be made.
     """
+    with contextlib.ExitStack() as stack:
+        try:
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_PREFIX)))
+        except OSError as error:
+            raise storage_error(what, str(error.strerror)) from error
+        with contextlib.suppress(OSError):  # a network's file system may lock no folders
+            stack.enter_context(_lock(path))
+        yield path
+
+
+def remove_left_folders() -> None:
+    """Remove the folders that a killed server of this user has left. Those in use are locked."""
+    with contextlib.suppress(OSError):
+        for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+            with contextlib.suppress(OSError), _lock(path):
+                if path.stat().st_uid == os.getuid():
+                    shutil.rmtree(path)
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Lock a folder during the block. The lock of a process that is killed ends.
+
+    Raises:
+        OSError: The folder is locked, or cannot be opened.
+    """
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        folder = tempfile.TemporaryDirectory(prefix="maskedge-app-")
-    except OSError as error:
-        raise storage_error(what, str(error.strerror)) from error
-    with folder as path:
-        yield Path(path)
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(number)
 
 
 def storage_error(what: str, reason: str) -> OutputError:

@@ -60,7 +60,7 @@ _PLAIN_HANDLERS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: _e
 
 
 @contextmanager
-def _leave_during_imports() -> Iterator[None]:
+def leave_during_imports() -> Iterator[None]:
     """End the process at once at a signal while libraries are loaded.
 
     A library that is interrupted in its import may turn the exception into another one, or lose it.
@@ -89,9 +89,13 @@ def end_on_signal() -> None:
             raise KeyboardInterrupt
         sys.exit(128 + number)
 
+    def again(number: int, frame: FrameType | None) -> None:
+        if _early_signals:
+            signal.raise_signal(_early_signals[0])
+
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    signal.signal(signal.SIGALRM, lambda number, frame: signal.raise_signal(_early_signals[0]))
+    signal.signal(signal.SIGALRM, again)
     report = sys.unraisablehook
 
     def send_again(lost: sys.UnraisableHookArgs) -> None:
@@ -149,7 +153,7 @@ class _Entry(click.Command):
         except SystemExit as leaving:
             if not args and not extra:
                 # While Python ends, another signal would replace the exit code.
-                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
                     signal.signal(number, signal.SIG_IGN)
                 _leave_threads(leaving)
             raise
@@ -219,7 +223,7 @@ class CommandGroup(_Entry, click.Group):
 def require_extra(extra: str) -> Iterator[None]:
     """If an import in the block fails, exit with one line that names the extra to install."""
     try:
-        with _leave_during_imports():
+        with leave_during_imports():
             yield
     except ModuleNotFoundError as error:
         click.echo(f"error: {error.name or error} is not installed: install the extra {extra}: {install_command(extra)}", err=True)
@@ -232,7 +236,7 @@ def require_extra(extra: str) -> Iterator[None]:
 def require_runtime() -> Iterator[None]:
     """If OpenCV or ONNX Runtime cannot be loaded in the block, exit with one line."""
     try:
-        with _leave_during_imports():
+        with leave_during_imports():
             yield
     except ImportError as error:
         _fail_import(error)

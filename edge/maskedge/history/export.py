@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from maskedge.support.text import to_json
+from maskedge.support.text import displayable, to_json
 
 COLUMNS = ("time", "camera", "zone", "line", "direction", "observed_s", "label", "face_s", "people", "share_masked")
 """Columns of the CSV, which has a line for each row and label (docs/contracts.md)."""
@@ -75,7 +75,9 @@ def guard_formula(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
-def _table(cells: list[list[str]]) -> str:
+def _table(rows: list[list[str]]) -> str:
+    # The file may come from elsewhere: its names must not control the terminal.
+    cells = [list(map(displayable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
     return "\n".join(lines) + "\n"

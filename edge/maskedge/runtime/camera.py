@@ -270,9 +270,11 @@ class CameraThread:
             return
         try:
             changed, _ = built.change(config, every_frame=detects_every_frame(config))
-        except MaskedgeError as error:
+        except Exception as error:
+            self._refused = (config, str(error) or type(error).__name__)
+            if not isinstance(error, MaskedgeError):
+                raise  # the loop is started again, with the configuration of before
             _log.error("the configuration was not reloaded and stays as it was: %s", error)
-            self._refused = (config, str(error))
             return
         self.config = config
         if changed:

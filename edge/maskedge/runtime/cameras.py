@@ -293,7 +293,7 @@ class Cameras:
                 continue
             if _keys_of(camera, wanted[name]):
                 changed.append(name)
-            if name in changed or camera.is_reloading:
+            if name in changed or camera.is_reloading or camera.refusal:
                 camera.reload(wanted[name])
         for camera in removed:
             camera.retire()

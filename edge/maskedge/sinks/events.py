@@ -19,6 +19,7 @@ from typing import Any
 
 from maskedge.errors import OutputError, UsageError
 from maskedge.events import Event
+from maskedge.history.export import guard_formula
 from maskedge.results import FrameResult
 from maskedge.settings import Range, check_settings
 from maskedge.support.outputs import is_taken, put_aside
@@ -385,7 +386,8 @@ def _lines(events: Iterable[dict[str, Any]]) -> str:
 
 def _rows(rows: Iterable[dict[str, Any]]) -> str:
     text = io.StringIO()
-    csv.DictWriter(text, COLUMNS, lineterminator="\n").writerows(rows)
+    guarded = ({name: guard_formula(value) for name, value in row.items()} for row in rows)
+    csv.DictWriter(text, COLUMNS, lineterminator="\n").writerows(guarded)
     return text.getvalue()
 
 

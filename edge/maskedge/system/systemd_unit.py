@@ -58,6 +58,8 @@ StateDirectory={state}
 StateDirectoryMode=0750
 WorkingDirectory=/var/lib/{state}
 UMask=0027
+# A core dump of a crash would contain pictures of the camera.
+LimitCORE=0
 
 NoNewPrivileges=yes
 ProtectSystem=strict
@@ -194,13 +196,17 @@ def install_unit(unit: str, path: Path = UNIT, config: Path = CONFIG) -> list[st
         config: Path of the service's edge.toml.
 
     Raises:
-        OutputError: The file cannot be written, or this host has no systemd.
+        OutputError: The file cannot be written, an earlier one cannot be read, or this host has no systemd.
     """
     if not path.parent.is_dir():
         raise OutputError(f"there is no folder {path.parent}, so this host has no systemd: start edge-run in another way.")
     remedy = "run it as root (sudo)"
     steps = []
-    if is_file(path) and (before := path.read_bytes()) != unit.encode():
+    try:
+        before = path.read_bytes() if is_file(path) else unit.encode()
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read ({error.strerror}): {remedy}.") from error
+    if before != unit.encode():
         # Its owner may have changed it. systemd reads no file of this name.
         old = path.with_name(f"{path.name}.old")
         write_file(old, before, remedy=remedy)

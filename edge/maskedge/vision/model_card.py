@@ -12,6 +12,7 @@ from typing import Any
 
 from maskedge.errors import ModelError
 from maskedge.modelfile.contract import CONTRACT, ClassifierContract, DetectorContract, read_kind, read_model
+from maskedge.support.text import displayable
 
 from .classifier import MaskClassifier
 from .detectors.network import CnnDetector
@@ -62,8 +63,11 @@ def render_card(path: Path) -> str:
     contract = CnnDetector(path).contract if detector else MaskClassifier(path).contract
     try:
         if isinstance(contract, DetectorContract):
-            return _render_detector(path, contract, content)
-        return _render_classifier(path, contract, content)
+            text = _render_detector(path, contract, content)
+        else:
+            text = _render_classifier(path, contract, content)
+        # A text of another program's card must not control the terminal.
+        return "\n".join(map(displayable, text.split("\n")))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         # Another program may have written the card: its values may have any type.
         raise ModelError(

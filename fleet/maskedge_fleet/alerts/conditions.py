@@ -110,23 +110,36 @@ class DeviceSilent(Condition):
 
 
 class CameraLost(Condition):
-    """A camera of a connected device is lost for `seconds`."""
+    """A camera of a connected device is lost for `seconds`.
+
+    A camera that is not connected for `seconds` while its device is was removed from it, and its alert
+    ends. Not at once, because each camera has a connection of its own: if the network fails, they
+    break and return one after the other.
+    """
 
     name = "camera_lost"
 
+    def __init__(self, rule: FleetRule, started: datetime) -> None:
+        super().__init__(rule, started)
+        self._away_since: dict[int, datetime] = {}
+
     def find(self, session: Session, now: datetime) -> Iterator[Finding]:
         """Yield the lost cameras."""
-        columns = Camera.id.label("camera_id"), Camera.name.label("camera"), Camera.since, Device.online
-        query = self._devices(*columns).join(Camera, Camera.device_id == Device.id).where(Camera.state == "lost")
-        # A camera that is not connected while its device is was removed from the device.
-        query = query.where(Camera.online | ~Device.online)
-        for row in session.execute(query):
+        camera = Camera.id.label("camera_id"), Camera.name.label("camera"), Camera.since, Camera.online.label("connected")
+        query = self._devices(*camera, Device.online).join(Camera, Camera.device_id == Device.id).where(Camera.state == "lost")
+        rows = session.execute(query).all()
+        away = [row.camera_id for row in rows if row.online and not row.connected]
+        self._away_since = {number: self._away_since.get(number, now) for number in away}
+        removed = {number for number, since in self._away_since.items() if now - since >= self.duration}
+        for row in rows:
+            if row.camera_id in removed:
+                continue
             since = row.since or now
             yield Finding(
                 f"{row.name}/{row.camera}",
                 f"the camera {row.camera} of the device {_place(row)} is lost since {_clock(since)}",
-                # The state of a device that is offline is old.
-                row.online and now - since >= self.duration,
+                # The state of a device or camera that is offline is old.
+                row.online and row.connected and now - since >= self.duration,
                 {"since": _clock(since)},
                 device_id=row.id,
                 camera_id=row.camera_id,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Coroutine
 from datetime import datetime, timezone
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, HTTPException, Path, Query, Request, Response, UploadFile
+from fastapi.concurrency import run_in_threadpool
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from sqlalchemy import select
 
@@ -17,11 +20,32 @@ from maskedge_fleet.rollouts.downloads import is_valid_download
 from maskedge_fleet.rollouts.models import add_model, model_keys, read_signature_text
 
 from .commands import signer_of
-from .core.access import Admin, Database, ServerSettings, Viewer
+from .core.access import COOKIE, Admin, Database, ServerSettings, Viewer, admin, open_session
 from .core.errors import sentence
 from .core.paging import Cursor, Limit, Page, is_before, make_page, read_cursor
 
-router = APIRouter(prefix="/models", tags=["models"])
+
+class _SignedInFirst(APIRoute):
+    """Checks the token of an upload before its body is read, so that no stranger fills the disk."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler of requests."""
+        handle = super().get_route_handler()
+
+        async def check_first(request: Request) -> Response:
+            if request.method == "POST":
+                await run_in_threadpool(_check_admin, request)
+            return await handle(request)
+
+        return check_first
+
+
+def _check_admin(request: Request) -> None:
+    for session in open_session(request):
+        admin(request, session, None, request.cookies.get(COOKIE))
+
+
+router = APIRouter(prefix="/models", tags=["models"], route_class=_SignedInFirst)
 _DIGEST = r"^[0-9a-f]{64}$"
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from paho.mqtt.client import Client
 
 KEEP_ALIVE_S = 30
+LARGEST_PACKET = 16 * 1024 * 1024
+"""Maximum size of a message in bytes. The broker drops larger ones, which would need several times their size in memory."""
 _CONNECT_TIMEOUT_S = 5.0
 
 
@@ -105,6 +107,7 @@ def make_client(
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.SessionExpiryInterval = session_s
     properties.ReceiveMaximum = receive_maximum
+    properties.MaximumPacketSize = LARGEST_PACKET
     host, port, _ = split_url(settings.url)
     # Mosquitto loses a clean-start session when it restarts.
     client.connect_async(host, port, KEEP_ALIVE_S, clean_start=session_s == 0, properties=properties)

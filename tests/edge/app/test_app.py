@@ -31,13 +31,16 @@ from maskedge.vision.detectors import detector_names
 
 pytest.importorskip("streamlit", reason="the extra app is not installed")
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import Message, Receive, Scope, Send
 from streamlit.testing.v1 import AppTest
 
 from maskedge.app import charts, reports, video_job
 from maskedge.app import model_library as library
 from maskedge.app.results import DisplayOptions, event_line, preview_jpeg, table_rows
-from maskedge.app.server import check_port, live_endpoint, resolves_to_loopback
+from maskedge.app.server import OwnPagesOnly, check_port, live_endpoint, resolves_to_loopback
 from maskedge.app.stream import MAX_SESSIONS, SESSIONS, LiveSession, LiveSessions
 from maskedge.app.views import models
 from maskedge.app.widgets import plain
@@ -533,6 +536,52 @@ def test_taken_port_and_foreign_address_are_refused() -> None:
     for host in ("a..b", "..", "a" * 100):
         with pytest.raises(UsageError, match=r"the host name is not valid\): choose another --port, or another --host"):
             check_port(host, 8501)
+
+
+@pytest.mark.parametrize(
+    ("origin", "own"),
+    [
+        (None, True),
+        ("https://app.example", True),
+        ("http://localhost:9000", True),
+        ("http://evil.example", False),
+        ("http://203.0.113.7", False),
+        ("http://[::1]:9000", False),
+        ("http://[", False),
+        ("null", False),
+    ],
+)
+def test_pages_of_others_are_refused_before_streamlit_asks_for_the_public_address(origin: str | None, own: bool) -> None:
+    reached: list[str] = []
+    sent: list[Message] = []
+
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        reached.append(scope["type"])
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"app.example"), *([(b"origin", origin.encode())] if origin else [])]
+    asyncio.run(OwnPagesOnly(inner)({"type": "websocket", "headers": headers}, receive, send))
+    assert (reached, [message["type"] for message in sent]) == ((["websocket"], []) if own else ([], ["websocket.close"]))
+
+
+def test_other_sites_may_not_show_the_page_in_a_frame() -> None:
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asyncio.run(OwnPagesOnly(PlainTextResponse("page"))({"type": "http", "method": "GET", "headers": []}, receive, send))
+    headers = Headers(raw=sent[0]["headers"])
+    assert headers["content-security-policy"] == "frame-ancestors 'self'"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
 
 
 @pytest.mark.slow

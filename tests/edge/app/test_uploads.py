@@ -136,6 +136,21 @@ def test_private_file_is_private_and_goes() -> None:
     assert isinstance(path, Path)
 
 
+def test_folders_that_a_killed_server_left_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    left = tmp_path / "maskedge-app-left"
+    (left / "folder").mkdir(parents=True)
+    (left / "clip.mp4").write_bytes(b"faces")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "maskedge-app-link").symlink_to(tmp_path / "other")
+    with uploads.private_file("clip.mp4", b"in use") as path:
+        uploads.remove_left_folders()
+        assert path.read_bytes() == b"in use"
+        assert {entry.name for entry in tmp_path.iterdir()} == {"other", "maskedge-app-link", path.parent.name}
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "removed"))
+    uploads.remove_left_folders()
+
+
 @pytest.mark.parametrize(
     ("name", "kept"),
     [

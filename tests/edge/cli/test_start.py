@@ -78,6 +78,20 @@ def test_a_signal_ends_a_command_at_once_in_its_imports_and_later_after_its_clea
     assert (done.returncode, done.stdout, done.stderr) == (128 + signal.Signals[name], output, words if output else "")
 
 
+@pytest.mark.parametrize("library", ["cv2", "onnxruntime"])
+def test_a_signal_while_the_doctor_loads_a_library_ends_it(library: str) -> None:
+    done = run(
+        "import os, signal, sys\nfrom maskedge.cli import common, doctor\n"
+        "for number, handler in common._PLAIN_HANDLERS.items():\n    signal.signal(number, handler)\n"
+        "class Lost:\n    def find_spec(self, name, *_):\n"
+        f"        if name == '{library}':\n"
+        "            try:\n                os.kill(os.getpid(), signal.SIGTERM)\n"
+        "            except BaseException:\n                raise ImportError(name)\n"
+        "sys.meta_path.insert(0, Lost())\nprint([*doctor._opencv(), *doctor._onnxruntime()])"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "")
+
+
 def test_an_interrupt_while_the_arguments_are_read_ends_with_its_code() -> None:
     done = run(
         "import os, signal\nfrom maskedge.cli import leave_at_signals\nleave_at_signals()\n"
@@ -117,7 +131,7 @@ def test_a_request_to_reload_before_the_configuration_is_read_ends_nothing() -> 
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGALRM"])
 def test_a_signal_at_the_very_end_does_not_replace_the_exit_code(name: str) -> None:
     done = run(
         "import atexit, os, signal, sys\nfrom maskedge.cli import edge_run\n"
@@ -131,7 +145,7 @@ def test_a_signal_whose_exception_is_lost_in_a_callback_of_the_import_system_is_
     done = run(
         "import os, signal, sys, time, weakref\nfrom maskedge.cli.common import early_signal, end_on_signal\n"
         "class Lock: pass\n"
-        "end_on_signal()\nlock = Lock()\n"
+        "end_on_signal()\nos.kill(os.getpid(), signal.SIGALRM)  # not its own\nlock = Lock()\n"
         f"watched = weakref.ref(lock, lambda _: os.kill(os.getpid(), signal.{name}))\n"
         "try:\n    del lock\n    time.sleep(20)\n"
         "except BaseException:\n    sys.exit(128 + early_signal())"

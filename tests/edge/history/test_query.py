@@ -123,11 +123,14 @@ def test_csv_has_a_line_for_each_label_and_no_formula(path: Path) -> None:
     assert events[0]["details"] == '{"rule": "=rule 0"}'
 
 
-def test_a_name_that_a_spreadsheet_would_run_is_text(tmp_path: Path) -> None:
+def test_a_name_runs_neither_in_a_spreadsheet_nor_in_a_terminal(tmp_path: Path) -> None:
     store = Store(tmp_path / "history.sqlite3")
-    store.add(DAY, [Count(Series("=1+1"), 60.0), Count(Series("=1+1", label="with_mask"), 60.0)])
+    for name in ("=1+1", "\x1b[2J"):
+        store.add(DAY, [Count(Series(name), 60.0), Count(Series(name, label="with_mask"), 60.0)])
     store.close()
-    assert ",'=1+1," in to_csv(ask(tmp_path / "history.sqlite3"))
+    found = ask(tmp_path / "history.sqlite3")
+    assert ",'=1+1," in to_csv(found)
+    assert r" \x1b[2J " in to_text(found)
 
 
 def test_the_table_for_a_terminal_has_a_line_for_each_row(path: Path) -> None:

@@ -202,12 +202,33 @@ def test_a_reload_that_a_camera_refuses_has_failed(tmp_path: Path) -> None:
             raise OutputError("the disk is full.")
 
         refusal = False, "the camera door stays as it was: the disk is full."
-        for work, expected in ((refuse, refusal), (change, (True, "changed door"))):
+        for work, table, expected in (
+            (refuse, loose, refusal),
+            (change, strict, (True, "nothing changed")),  # taken back
+            (refuse, loose, refusal),
+            (change, loose, (True, "changed door")),
+        ):
             built.change = work  # type: ignore[method-assign]
-            load(tmp_path, loose)
+            load(tmp_path, table)
             stop.ask_reload(lambda done, sentence: outcomes.put((done, sentence)))
             assert outcomes.get(timeout=60) == expected
         assert not cameras.contexts["door"].anonymize
+
+
+def test_a_reload_with_which_a_loop_fails_has_failed(tmp_path: Path) -> None:
+    stop = StopRequest()
+    outcomes: queue.Queue[tuple[bool, str]] = queue.Queue()
+    with running(load(tmp_path, f'name = "door"\n{LIVE_DEMO}'), stop) as cameras:
+        built = cameras._cameras["door"]._built
+        assert built is not None
+
+        def fail(*_: object, **__: object) -> tuple[list[str], list[str]]:
+            raise RuntimeError("a fault of the program")
+
+        built.change = fail  # type: ignore[method-assign]
+        load(tmp_path, f'name = "door"\n{LIVE_DEMO}[camera.privacy]\nanonymize = true\n')
+        stop.ask_reload(lambda done, sentence: outcomes.put((done, sentence)))
+        assert outcomes.get(timeout=60) == (False, "the camera door stays as it was: a fault of the program")
 
 
 @pytest.mark.parametrize(

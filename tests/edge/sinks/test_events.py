@@ -89,11 +89,12 @@ def test_csv_has_a_row_a_face(tmp_path: Path) -> None:
     sink.write(answer(3, FACES, CHANGED))
     sink.write(answer(4, []))
     sink.handle_event(Event(FACE_APPEARED, MIDDAY, 'a "quoted", name\n', {"track": 8}))
+    sink.handle_event(Event(FACE_APPEARED, MIDDAY, "=HYPERLINK().mp4", {"track": 9}))
     sink.close()
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == COLUMNS
-    assert [row["event"] for row in rows] == ["label_changed", "face", "face", "face_appeared"]
+    assert [row["event"] for row in rows] == ["label_changed", "face", "face", "face_appeared", "face_appeared"]
     assert (rows[0]["track"], rows[0]["label"]) == ("7", "with_mask")
     assert json.loads(rows[0]["details"]) == {"before": "without_mask", "box": [1, 2, 3, 4]}
     assert rows[1] == {
@@ -104,6 +105,7 @@ def test_csv_has_a_row_a_face(tmp_path: Path) -> None:
     }  # fmt: skip
     assert rows[2]["track"] == ""
     assert rows[3]["source"] == 'a "quoted", name\n'
+    assert rows[4]["source"] == "'=HYPERLINK().mp4"
 
 
 def test_the_csv_of_an_earlier_version_is_put_aside(tmp_path: Path) -> None:

@@ -383,6 +383,17 @@ def test_a_token_lets_in(tmp_path: Path) -> None:
         assert run.get("/metrics", Authorization="Bearer abc")[0] == 200
 
 
+def test_clients_with_a_wrong_token_do_not_block_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("_MOST_REQUESTS", 1), ("_MOST_DELAYED", 1), ("_WRONG_TOKEN_DELAY", 60.0)):
+        monkeypatch.setattr(f"maskedge.sinks.web.server.{name}", value)
+    with Run(frames=False, token="abc") as run, socket.create_connection(run.address, timeout=10) as guesser:  # noqa: S106
+        guesser.sendall(b"GET / HTTP/1.1\r\nAuthorization: Bearer wrong\r\n\r\n")
+        until(lambda: run.sink._site.server._guard._delayed == 1)
+        assert run.get("/api/status", Authorization="Bearer abc")[0] == 200
+        # The number of clients that wait is limited, too.
+        assert run.get("/api/status", Authorization="Bearer wrong")[0] == 401
+
+
 def test_a_token_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n")
     for name, words in (("empty", "contains no token"), ("missing", "cannot be read .*: check web.token_file")):

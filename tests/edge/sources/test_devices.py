@@ -190,6 +190,11 @@ def test_pipeline_of_a_jetson() -> None:
         ("http://relay/?url=rtsp%3A%2F%2Fme%3Ageheim%40cam%2F1&x=1", "http://relay/?url=rtsp%3A%2F%2F***%40cam%2F1&x=1"),
         ("http://a:b@relay/?url=http%3a%2f%2fcam%2f%3fpwd%3dgeheim", "http://***@relay/?url=http%3A%2F%2Fcam%2F%3Fpwd%3D***"),
         ("http://relay/?u=rtsp%253A%252F%252Fme%253Ageheim%2540cam", "http://relay/?u=rtsp%253A%252F%252F***%2540cam"),
+        ("http://relay/?src=ffmpeg%3Artsp%3A%2F%2Fme%3Ageheim%40cam", "http://relay/?src=ffmpeg%3Artsp%3A%2F%2F***%40cam"),
+        ("http://relay/?a=b%253Artsp%253A%252F%252Fme%253Ageheim%2540cam", "http://relay/?a=b%253Artsp%253A%252F%252F***%2540cam"),
+        ("http://relay/?src=rtsp%3A//me:geheim@cam", "http://relay/?src=rtsp%3A%2F%2F***%40cam"),
+        ("http://a:b@relay/?x=rtsp://c:geheim@cam&pwd=ge://heim", "http://***@relay/?x=rtsp://***@cam&pwd=***"),
+        ("http://relay/?src=rtsp:%2F%2Fcam%2F1", "http://relay/?src=rtsp:%2F%2Fcam%2F1"),
         ("http://me:ab%3A%2F%2Fcd@relay/rtsp%3A%2F%2Fcam%2F1", "http://***@relay/rtsp%3A%2F%2Fcam%2F1"),
     ],
 )

@@ -56,7 +56,9 @@ def test_secrets_of_an_address_with_a_blank_are_known_to_the_log() -> None:
     assert not names_a_secret("width")
 
 
-@pytest.mark.parametrize("part", ["a", "a:/", "http:", "http://", ": ", "u:p@", "://a:", "%40"])
+@pytest.mark.parametrize(
+    "part", ["a", "a:/", "http:", "http://", ": ", "u:p@", "://a:", "%40", "a%3A%2F%2F", "a%253A%252F%252Fb:c@", "%3Aa"]
+)
 def test_a_long_text_is_masked_in_no_time(part: str) -> None:
     start = time.thread_time()
     without_password(part * 5000)

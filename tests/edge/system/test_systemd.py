@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import socket
@@ -140,7 +141,7 @@ def test_unit_says_what_it_must(program: Path) -> None:
     lines = build_unit(command=program).splitlines()
     for line in (
         "Type=notify", "Restart=always", "WatchdogSec=60", "DynamicUser=yes", "ProtectSystem=strict", "NoNewPrivileges=yes",
-        "SupplementaryGroups=video", "StateDirectory=maskedge", "ProtectHome=yes",
+        "LimitCORE=0", "SupplementaryGroups=video", "StateDirectory=maskedge", "ProtectHome=yes",
         f"ExecStart={program} --config /etc/maskedge/edge.toml --no-show --wait",
     ):  # fmt: skip
         assert line in lines
@@ -184,7 +185,7 @@ def test_what_cannot_stand_in_a_unit_is_refused() -> None:
             build_unit(command=Path("/opt/edge-run"), config=Path("/srv") / name)
 
 
-def test_unit_is_written_or_the_reason_said(tmp_path: Path) -> None:
+def test_unit_is_written_or_the_reason_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = install_unit("[Unit]\n", tmp_path / "maskedge.service")
     assert (tmp_path / "maskedge.service").read_text() == "[Unit]\n"
     assert "systemctl enable --now maskedge" in steps[-1]
@@ -194,6 +195,13 @@ def test_unit_is_written_or_the_reason_said(tmp_path: Path) -> None:
     assert (tmp_path / "maskedge.service.old").read_text() == "[Unit]\n"
     with pytest.raises(OutputError, match="no systemd"):
         install_unit("[Unit]\n", tmp_path / "none" / "maskedge.service")
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(OutputError, match=r"maskedge.service cannot be read \(Permission denied\): run it as root"):
+        install_unit("[Unit]\n", tmp_path / "maskedge.service")
 
 
 @pytest.mark.parametrize("abstract", [False, True])

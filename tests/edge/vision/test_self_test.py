@@ -114,6 +114,12 @@ def test_a_card_tells_how_the_weights_came_about(tmp_path: Path, facts: dict[str
     assert f"| trained | {row} |" in render_card(path)
 
 
+def test_a_text_of_a_card_does_not_control_the_terminal(tmp_path: Path) -> None:
+    card = json.dumps({"net": "\x1b[2J\u202eown"})
+    path = write_model(tmp_path / "own.onnx", metadata=METADATA | {"maskedge.card": card})
+    assert r"| net | \x1b[2J\u202eown |" in render_card(path)
+
+
 @pytest.mark.parametrize(
     "card",
     [

@@ -117,7 +117,19 @@ def test_a_camera_is_lost_for_some_time(engine: Engine) -> None:
     camera("lost", 130)
     assert watch.at(200) == ["door/camera"]
     camera("lost", 130, online=False)
-    assert watch.at(210) == [], "it was removed from the device"
+    assert watch.at(210) == ["door/camera"], "its connection broke before that of another camera"
+    change_device(engine, "door", online=False)
+    assert watch.at(240) == ["door/camera"]
+    change_device(engine, "door", online=True)
+    assert watch.at(250) == ["door/camera"], "another camera is connected again before it"
+    camera("lost", 130)
+    assert watch.at(260) == ["door/camera"]
+    assert len(watch.all()) == 2
+    camera("lost", 130, online=False)
+    assert watch.at(270) == ["door/camera"]
+    assert watch.at(329) == ["door/camera"]
+    assert watch.at(330) == [], "it was removed from the device"
+    assert Watch(engine, rule("camera_lost", seconds=60)).at(340) == []
 
 
 def test_two_devices_of_one_name_and_a_wrong_clock(engine: Engine) -> None:

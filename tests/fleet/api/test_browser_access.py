@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import ssl
@@ -232,3 +233,32 @@ def test_a_client_that_sends_nothing_blocks_nobody(serve: Callable[..., FleetSer
     assert time.monotonic() - start < 10
     for one in idle:
         one.close()
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX-",
+        b"POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\nX-Requested-With: page\r\nContent-Length: 9\r\n\r\n{",
+    ],
+)
+def test_clients_that_send_nothing_more_give_way_to_others(
+    serve: Callable[..., FleetServer], monkeypatch: pytest.MonkeyPatch, part: bytes
+) -> None:
+    monkeypatch.setattr("maskedge_fleet.api.core.connections.MOST_WAITING", 2)
+    monkeypatch.setattr("maskedge_fleet.api.core.server._MOST_CONNECTIONS", 4)
+    server = serve()
+    with contextlib.ExitStack() as stack:
+        for _ in range(6):
+            client = stack.enter_context(socket.create_connection((urlsplit(server.url).hostname, urlsplit(server.url).port)))
+            client.sendall(part)
+        assert server.client.get("/healthz").status_code == 200
+
+
+def test_a_stranger_cannot_upload(serve: Callable[..., FleetServer]) -> None:
+    url = urlsplit(serve().url)
+    head = b"POST /api/v1/models HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    with socket.create_connection((url.hostname, url.port), timeout=10) as client:
+        client.sendall(head + b"Content-Length: 9000000\r\n\r\n--x\r\n")
+        assert client.recv(12)[9:] == b"401"  # before the body was sent

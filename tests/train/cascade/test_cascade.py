@@ -19,7 +19,7 @@ from maskedge_train.cascade.early_stages import EARLY, replace_first_stages
 from maskedge_train.cascade.features import KINDS, WINDOW, Integrals
 from maskedge_train.cascade.opencv import Cascade, from_json, to_json
 from maskedge_train.cascade.samples import FacePatch, Positives, draw_face, face_patches, mine_negatives, square_of
-from maskedge_train.cascade.training import CascadeRecipe, train_cascade
+from maskedge_train.cascade.training import CascadeRecipe, measure, train_cascade
 from maskedge_train.data.dataset import DataSet, load_dataset
 from maskedge_train.shared.box_convention import BoxFile
 
@@ -168,6 +168,17 @@ def test_resumed_training_ends_with_the_same_cascade(dataset: DataSet, trained: 
         (tmp_path / "stages.json").write_text(json.dumps(damaged))
         with pytest.raises(UsageError, match="cannot be read"):
             train_cascade(dataset.pictures, RECIPE, tmp_path, resume=True)
+
+
+def test_a_measurement_that_is_stopped_leaves_no_file(cascade: Cascade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        assert list(tmp_path.iterdir())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("maskedge_train.cascade.training._measure_detector", stop)
+    with pytest.raises(KeyboardInterrupt):
+        measure(cascade, [], tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_too_few_faces(dataset: DataSet, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import pytest
 
-from maskedge import UsageError
+from maskedge import OutputError, UsageError
 from maskedge.cli.common import FloatRange
 from maskedge.labelled_boxes import LabelledBox, read_boxes, write_boxes
 from maskedge_train.cli.classifier import load_test_sets
@@ -57,6 +57,14 @@ def test_face_boxes_beside_a_training_state_their_convention(
     assert [path.read_bytes() for path in aside] == [corrected]
     shown = capsys.readouterr().err
     assert shown == f"note: {kept} had other boxes and is kept as {aside[0]}: --face-boxes {aside[0]} uses it.\n"
+    kept.unlink()
+    kept.mkdir()
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(OutputError, match=r"face_boxes\.csv cannot be written \(Is a directory\): give another --out"):
+        write_face_boxes(dataset, kept)
+    assert sorted(tmp_path.iterdir()) == before
+    with pytest.raises(OutputError, match=r"none/face_boxes\.csv cannot be written"):
+        write_face_boxes(dataset, tmp_path / "none" / "face_boxes.csv")
     with pytest.raises(UsageError, match=r"faces\.csv does not state where its boxes begin"):
         load(faces_folder, BoxFile(tmp_path / "faces.csv"), scenes, ())
 

@@ -271,12 +271,14 @@ def measure(cascade: Cascade, pictures: Sequence[Picture], out: Path) -> list[di
     """
     rows = []
     path = temporary_name(out / "cascade.xml", ".xml")
-    for stages in range(max(1, len(cascade.stages) - 5), len(cascade.stages) + 1):
-        write_file(path, cascade.cut(stages).to_xml())
-        for side in SIDES:
-            detector = CascadeDetector(path, side=side, scale_factor=1.2, min_neighbors=1, border=0.1)
-            rows.append({"stages": stages, "side": side, **_measure_detector(detector, pictures)})
-    path.unlink(missing_ok=True)
+    try:
+        for stages in range(max(1, len(cascade.stages) - 5), len(cascade.stages) + 1):
+            write_file(path, cascade.cut(stages).to_xml())
+            for side in SIDES:
+                detector = CascadeDetector(path, side=side, scale_factor=1.2, min_neighbors=1, border=0.1)
+                rows.append({"stages": stages, "side": side, **_measure_detector(detector, pictures)})
+    finally:
+        path.unlink(missing_ok=True)
     return rows
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from maskedge.cli.output_options import check_folder
-from maskedge.errors import UsageError
+from maskedge.errors import OutputError, UsageError
 from maskedge.support.files import temporary_name
 from maskedge.support.outputs import Named, check_apart, is_taken, put_aside
 from maskedge.support.text import counted, displayable
@@ -369,11 +369,20 @@ def write_face_boxes(dataset: DataSet, path: Path) -> None:
     if located:
         rows = [(picture.name.removeprefix("faces/"), picture.faces[0]) for picture in located]
         beside = temporary_name(path)
-        write_stated_boxes(beside, rows, dataset.convention)
-        if is_taken(path) and path.read_bytes() != beside.read_bytes():
-            aside = displayable(put_aside(path))
-            click.echo(f"note: {displayable(path)} had other boxes and is kept as {aside}: --face-boxes {aside} uses it.", err=True)
-        beside.replace(path)
+        try:
+            write_stated_boxes(beside, rows, dataset.convention)
+            if is_taken(path) and path.read_bytes() != beside.read_bytes():
+                aside = displayable(put_aside(path))
+                click.echo(
+                    f"note: {displayable(path)} had other boxes and is kept as {aside}: --face-boxes {aside} uses it.", err=True
+                )
+            beside.replace(path)
+        except OutputError as error:
+            raise OutputError(str(error).replace(displayable(beside), displayable(path))) from error
+        except OSError as error:
+            raise OutputError(f"{displayable(path)} cannot be written ({error.strerror}): give another --out.") from error
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 def is_given(ctx: click.Context, name: str) -> bool:

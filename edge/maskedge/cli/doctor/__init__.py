@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maskedge.cli.common import Command, fail, silence_libraries
+from maskedge.cli.common import Command, fail, leave_during_imports, silence_libraries
 from maskedge.cli.shortage import describe_shortage
 from maskedge.errors import MaskedgeError, UsageError
 from maskedge.support.install_hint import HEADLESS, OPENCV, SYSTEM_LIBRARIES, pip
@@ -129,7 +129,8 @@ def _opencv() -> Iterator[Finding]:
             f"{pip('uninstall', '-y', *packages)}; {pip('install', OPENCV)} (or {HEADLESS.split('>')[0]}, without windows)",
         )
     try:
-        import cv2
+        with leave_during_imports():
+            import cv2
     except ImportError as error:
         remedy = (
             f"{SYSTEM_LIBRARIES}, or OpenCV without windows (docs/device.md)" if ".so" in str(error) else pip("install", OPENCV)
@@ -144,7 +145,8 @@ def _opencv() -> Iterator[Finding]:
         yield Finding("FAIL", f"OpenCV {cv2.__version__} has no CascadeClassifier", pip("install", OPENCV))
         return
     try:
-        from maskedge.vision.detectors.cascade import CascadeDetector
+        with leave_during_imports():
+            from maskedge.vision.detectors.cascade import CascadeDetector
     except ImportError:
         return  # it needs onnxruntime, too, which has a check of its own
     try:
@@ -156,7 +158,8 @@ def _opencv() -> Iterator[Finding]:
 
 def _onnxruntime() -> Iterator[Finding]:
     try:
-        import onnxruntime
+        with leave_during_imports():
+            import onnxruntime
     except ImportError as error:
         yield _not_loaded("onnxruntime", error, pip("install", "onnxruntime>=1.20"))
         return

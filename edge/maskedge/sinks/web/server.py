@@ -31,6 +31,8 @@ _REQUEST_TIMEOUT = 5.0
 _SEND_TIMEOUT = 10.0
 _LINGER = 1.0
 _WRONG_TOKEN_DELAY = 0.5
+_MOST_DELAYED = 128
+"""Maximum number of clients with a wrong token that wait at a time. Further ones are refused at once."""
 _SEND_BUFFER = 128 * 1024
 _PIECE = 64 * 1024
 """Bytes of a response that a client must read within `_SEND_TIMEOUT`."""
@@ -50,6 +52,7 @@ class Guard:
         self._proxy = ip_address(proxy) if proxy else None
         name = socket.gethostname().lower()
         self._hosts = {"localhost", name, f"{name}.local", *(host.lower() for host in hosts)}
+        self._delayed = 0
 
     def admit(self, peer: IpAddress) -> None:
         """Check the address of a client before its request is read.
@@ -81,8 +84,12 @@ class Guard:
             with contextlib.suppress(ValueError):
                 password = b64decode(given, validate=True).partition(b":")[2]
         if scheme.lower() not in ("basic", "bearer") or not compare_digest(password, self._token.encode()):
-            if scheme:
-                await asyncio.sleep(_WRONG_TOKEN_DELAY)
+            if scheme and self._delayed < _MOST_DELAYED:
+                self._delayed += 1
+                try:
+                    await asyncio.sleep(_WRONG_TOKEN_DELAY)
+                finally:
+                    self._delayed -= 1
             raise HttpError(
                 HTTPStatus.UNAUTHORIZED,
                 "A token is required: it is the password, with any user name.",
@@ -187,8 +194,11 @@ class Server:
         try:
             self._guard.admit(peer)
             request = await self._read(reader, writer)
+            # Before the request takes a place: clients with a wrong token must not take those of others.
+            if request.path not in self._open_paths:
+                await self._guard.check(request, peer)
         except HttpError as error:
-            await self._send(refuse(error), None, reader, writer)
+            await self._send(refuse(error), request, reader, writer)
             return
         if self._answering >= _MOST_REQUESTS and request.path not in self._open_paths:
             busy = HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "Too many requests at a time.", (("Retry-After", "1"),))
@@ -196,7 +206,7 @@ class Server:
             return
         self._answering += 1
         try:
-            response = await self._respond_safely(request, peer)
+            response = await self._respond_safely(request)
             if response.feed is None or request.method != "GET":
                 await self._send(response, request, reader, writer)
                 return
@@ -205,10 +215,10 @@ class Server:
         self._begin(response, writer)
         await self._feed(response.feed, reader, writer)
 
-    async def _respond_safely(self, request: Request, peer: IpAddress) -> Response:
+    async def _respond_safely(self, request: Request) -> Response:
         """Return a response even if the handler fails."""
         try:
-            return await self._respond(request, peer)
+            return await self._respond(request)
         except HttpError as error:
             return refuse(error)
         except Exception:  # noqa: BLE001  (one request must not end the server)
@@ -241,9 +251,7 @@ class Server:
             finally:
                 self._lingering -= 1
 
-    async def _respond(self, request: Request, peer: IpAddress) -> Response:
-        if request.path not in self._open_paths:
-            await self._guard.check(request, peer)
+    async def _respond(self, request: Request) -> Response:
         handler = self._route(request.path)
         if handler is None:
             raise HttpError(HTTPStatus.NOT_FOUND, "Not found. The status page is at /.")

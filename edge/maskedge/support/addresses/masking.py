@@ -19,8 +19,11 @@ _KEYS = (
 # Recorders have credentials in the path: user=admin_password=secret_channel=1_stream=0.sdp
 _PATH_END = r"_(?:password|channel|stream)="
 _SECRET = re.compile(rf"(?i)(?<![a-z0-9])(?:({_NAMES})|({_KEYS}))=(\"[^\"]*\"|(?:(?!{_PATH_END})[^&\s#])+)")
-_ENCODED = re.compile(r"(?i)(?<![a-z0-9+.-])[a-z][a-z0-9+.-]*%(?:25){0,3}3A%(?:25){0,3}2F%(?:25){0,3}2F[^\s&#]*")
-"""A percent-encoded address within another one: `http://relay/?url=rtsp%3A%2F%2F..`."""
+_START = r"(?:(?<![a-z0-9+.-])|(?<=%[0-9a-f]{2})|(?<=%25[0-9a-f]{2})|(?<=%2525[0-9a-f]{2}))"
+"""The start of a scheme, also behind an encoded sign: `src=ffmpeg%3Artsp%3A%2F%2F..`."""
+_COLON, _SLASH = r"(?::|%(?:25){0,3}3A)", r"(?:/|%(?:25){0,3}2F)"
+_ENCODED = re.compile(rf"(?i){_START}[a-z][a-z0-9+.-]*(?!://){_COLON}{_SLASH}{_SLASH}[^\s&#]*")
+"""A percent-encoded address within another one, as a whole or in part: `http://relay/?url=rtsp%3A%2F%2F..`."""
 
 # Each of these has the groups `user` (name and password) and `at` (the sign that ends them).
 _USER = re.compile(r"(?<=://)(?P<user>[^/?#\s]*)(?P<at>@)(?=[^/?#@\s]*)")
@@ -88,6 +91,8 @@ def _replace(text: str, by: Callable[[str], str], *, names: bool = True) -> str:
 
     def value(found: re.Match[str]) -> str:
         key, hidden = found[1] or found[2], found[3].strip('"')
+        if set(hidden) == {"*"}:  # it is masked already
+            return found[0]
         return f"{key}={by(hidden)}" if names or found[2] else found[0]
 
     def word(found: re.Match[str]) -> str:
@@ -104,10 +109,11 @@ def _replace(text: str, by: Callable[[str], str], *, names: bool = True) -> str:
         end = end_of_user(text[scheme.end() :])
         if end is not None and end > 0:
             user_at, host_at = scheme.end(), scheme.end() + end + 1
-            inner = SCHEME.search(text, host_at)  # an address in the query, as of a relay
-            rest_at = inner.start() if inner is not None else len(text)
-            head = f"{text[:user_at]}{by(text[user_at : host_at - 1])}@{_SECRET.sub(value, text[host_at:rest_at])}"
-            text = text[rest_at:]
+            rest = _SECRET.sub(value, text[host_at:])
+            inner = SCHEME.search(rest)  # an address in the query, as of a relay
+            rest_at = inner.start() if inner is not None else len(rest)
+            head = f"{text[:user_at]}{by(text[user_at : host_at - 1])}@{rest[:rest_at]}"
+            text = rest[rest_at:]
     if "@" in text or "%40" in text:
         alone = (_BLANK_ALONE,) if scheme is not None and re.search(r"\s", text) else ()
         for pattern in (*alone, _BLANK, _ODD, _ODD_ENCODED, _USER, _SLIP_ALONE):

@@ -18,6 +18,8 @@ from maskedge.sinks.web.config import is_loopback, parse_address
 from maskedge.sinks.web.listen import listen
 from maskedge_fleet.settings import ServerConfig
 
+from .connections import Connection
+
 _log = logging.getLogger("maskedge.fleet")
 _GRACE_S = 3
 _KEEP_ALIVE_S = 30
@@ -49,6 +51,7 @@ class WebServer:
             settings["ssl_keyfile_password"] = "-"  # noqa: S105
         uvicorn_config = uvicorn.Config(
             app,
+            http=Connection,
             log_config=None,
             access_log=False,
             server_header=False,

@@ -1,0 +1,40 @@
+"""Connections of clients that hold a place, and those that are closed for others."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+MOST_WAITING = 250
+"""Maximum number of connections on which the server waits for the client."""
+
+
+class Connection(H11Protocol):
+    """A connection. If the server waits for too many clients, the one that it has waited for longest is closed.
+
+    Otherwise clients that send or read nothing would take all places, and nobody else could be served.
+    """
+
+    _since = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a place, if necessary that of another client."""
+        super().connection_made(transport)
+        self._since = time.monotonic()
+        waiting = [other for other in self.connections if isinstance(other, Connection) and other._waits_for_client()]
+        if len(waiting) > MOST_WAITING:
+            oldest = min(waiting, key=lambda other: other._since)
+            self.connections.discard(oldest)
+            oldest.transport.abort()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        self._since = time.monotonic()
+        super().on_response_complete()
+
+    def _waits_for_client(self) -> bool:
+        """Return True while the client has to send a request, the rest of one, or read."""
+        cycle = self.cycle
+        return cycle is None or cycle.response_complete or cycle.more_body or self.flow.write_paused
