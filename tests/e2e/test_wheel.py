@@ -60,7 +60,7 @@ def test_device_wheel_has_the_device_package_alone(device: Path) -> None:
         f"{net}{precision}{suffix}"
         for net in ("edgeface", "edgenet")
         for precision in ("", ".int8")
-        for suffix in (".md", ".onnx", ".onnx.sig")
+        for suffix in (".onnx", ".onnx.sig")
     }
     for name in ("py.typed", "sources/demo_faces.jpg", "sources/demo_faces.json"):
         assert f"maskedge/{name}" in sizes

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from streamlit import net_util
 from streamlit.starlette import App
 
 from maskedge.errors import MaskedgeError, UsageError
@@ -70,8 +71,8 @@ def _is_own_page(headers: Headers) -> bool:
         address = urlsplit(origin)
     except ValueError:
         return False
-    # Streamlit compares an address of IPv6 with the public one.
-    return address.netloc == headers.get("host") or address.hostname in ("127.0.0.1", "localhost")
+    # A proxy on this machine may have changed the host. Streamlit compares any other address with the public one.
+    return address.netloc == headers.get("host") or address.hostname in ("127.0.0.1", "localhost", net_util.get_internal_ip())
 
 
 async def live_endpoint(request: Request) -> Response:

@@ -16,6 +16,7 @@ from urllib.parse import urljoin, urlsplit
 
 from maskedge.errors import MaskedgeError, ModelError, SourceError, UsageError
 from maskedge.support.network.deadline import HTTPHandler, HTTPSHandler
+from maskedge.support.network.tls import client_tls
 from maskedge.support.text import displayable
 from maskedge.version import VERSION
 
@@ -131,7 +132,7 @@ def _read(response: HTTPResponse, size: int, name: str) -> bytes:
 
 def _tls(ca_file: Path | None) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=None if ca_file is None else str(ca_file.expanduser()))
+        return client_tls(None if ca_file is None else ca_file.expanduser())
     except (OSError, ssl.SSLError) as error:
         reason = getattr(error, "strerror", None) or "it is not PEM"
         raise UsageError(f"the certificates {displayable(ca_file)} cannot be used ({reason}): check the path.") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Coroutine
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Annotated, Any
 
@@ -41,7 +42,7 @@ class _SignedInFirst(APIRoute):
 
 
 def _check_admin(request: Request) -> None:
-    for session in open_session(request):
+    with contextmanager(open_session)(request) as session:
         admin(request, session, None, request.cookies.get(COOKIE))
 
 

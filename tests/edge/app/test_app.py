@@ -544,6 +544,7 @@ def test_taken_port_and_foreign_address_are_refused() -> None:
         (None, True),
         ("https://app.example", True),
         ("http://localhost:9000", True),
+        ("https://192.0.2.7:8443", True),
         ("http://evil.example", False),
         ("http://203.0.113.7", False),
         ("http://[::1]:9000", False),
@@ -551,7 +552,10 @@ def test_taken_port_and_foreign_address_are_refused() -> None:
         ("null", False),
     ],
 )
-def test_pages_of_others_are_refused_before_streamlit_asks_for_the_public_address(origin: str | None, own: bool) -> None:
+def test_pages_of_others_are_refused_before_streamlit_asks_for_the_public_address(
+    origin: str | None, own: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamlit.net_util.get_internal_ip", lambda: "192.0.2.7")
     reached: list[str] = []
     sent: list[Message] = []
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import socket
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from helpers.brokers import make_certificates
 from helpers.fleet.data import create_tokens
 from helpers.fleet.server import FleetServer
+from maskedge.support.network.tls import client_tls
+from maskedge_fleet.api.app import create_app
 from maskedge_fleet.api.core.access import COOKIE, GUARD_HEADER
+from maskedge_fleet.api.core.connections import Connection
 from maskedge_fleet.database.engine import open_engine
 
 from .conftest import sqlite_url
@@ -64,7 +70,7 @@ def test_https_is_served_with_a_certificate_and_the_cookie_is_secure(serve: Call
     files = make_certificates(tmp_path / "tls")
     server = serve(cert=files["cert"], key=files["key"])
     url = server.url.replace("https://127.0.0.1:", "https://localhost:")
-    context = ssl.create_default_context(cafile=str(files["ca"]))
+    context = client_tls(files["ca"])
     with httpx.Client(base_url=url, verify=context, trust_env=False) as client:
         answer = client.post("/api/v1/session", json={"token": server.tokens["admin"]}, headers={"Origin": url, **OWN})
         assert "Secure" in answer.headers["set-cookie"]
@@ -254,6 +260,38 @@ def test_clients_that_send_nothing_more_give_way_to_others(
             client = stack.enter_context(socket.create_connection((urlsplit(server.url).hostname, urlsplit(server.url).port)))
             client.sendall(part)
         assert server.client.get("/healthz").status_code == 200
+
+
+def test_a_client_that_reads_slowly_does_not_give_way_to_one_that_waits_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maskedge_fleet.api.core.connections.MOST_WAITING", 2)
+
+    async def connect() -> list[bool]:
+        config, state = uvicorn.Config(create_app, log_config=None), ServerState()
+        made = [Connection(config, state, {}) for _ in range(3)]
+        transports = [Mock(asyncio.Transport) for _ in made]
+        for one, transport in zip(made[:2], transports, strict=False):
+            one.connection_made(transport)
+        made[0].cycle = Mock(response_complete=False, more_body=False)
+        made[0].pause_writing()
+        made[2].connection_made(transports[2])
+        return [transport.abort.called for transport in transports]
+
+    assert asyncio.run(connect()) == [False, True, False]
+
+
+def test_clients_that_do_not_begin_with_tls_give_way_to_others(
+    serve: Callable[..., FleetServer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("maskedge_fleet.api.core.connections.MOST_WAITING", 2)
+    files = make_certificates(tmp_path / "tls")
+    url = urlsplit(serve(cert=files["cert"], key=files["key"]).url)
+    with contextlib.ExitStack() as stack:
+        # asyncio itself waits for 60 s.
+        clients = [stack.enter_context(socket.create_connection((url.hostname, url.port), timeout=30)) for _ in range(4)]
+        assert [client.recv(1) for client in clients[:2]] == [b"", b""]
+        with httpx.Client(verify=client_tls(files["ca"]), trust_env=False, timeout=20) as other:
+            assert other.get(f"https://localhost:{url.port}/healthz").status_code == 200
+        assert clients[2].recv(1) == b""
 
 
 def test_a_stranger_cannot_upload(serve: Callable[..., FleetServer]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,6 +27,16 @@ def test_mlflow_needs_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(UsageError, match="set MLFLOW_TRACKING_URI"):
         open_logger("mlflow", tmp_path)
+
+
+@pytest.mark.parametrize("own", [None, "false"])
+def test_mlflow_reports_its_use_to_nobody_unless_asked_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str | None) -> None:
+    environment = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db", "MLFLOW_DISABLE_TELEMETRY": own}
+    left = {name: value for name, value in os.environ.items() if name not in environment}
+    monkeypatch.setattr(os, "environ", left | {name: value for name, value in environment.items() if value})
+    with contextlib.suppress(UsageError):  # MLflow is not installed
+        open_logger("mlflow", tmp_path)
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == (own or "true")
 
 
 @pytest.mark.skipif(find_spec("mlflow") is not None, reason="mlflow is installed")

@@ -218,6 +218,8 @@ def open_logger(name: str, out: Path) -> Logger:
     if not server:
         raise UsageError("--logger mlflow needs a server: set MLFLOW_TRACKING_URI, such as http://mlflow.example.org:5000.")
     experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+    # MLflow would report its use to its maker, and keep an identifier in ~/.config. It reads this when it is loaded.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
         logger = MLFlowLogger(experiment, run_name=out.name, tracking_uri=server)
     except ModuleNotFoundError as error:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from maskedge.errors import UsageError
 from maskedge.support.files import is_file
+from maskedge.support.network.tls import client_tls
 
 from .delivery import IN_FLIGHT, Delivery
 from .exchange import Exchange
@@ -99,7 +100,7 @@ def open_tls(ca_file: Path | None, cert_file: Path | None, key_file: Path | None
         if path and not is_file(path):
             raise UsageError(f"the certificate file {path} does not exist, or may not be read: check [mqtt].")
     try:
-        context = ssl.create_default_context(cafile=ca_file)
+        context = client_tls(ca_file)
         if cert_file:
             context.load_cert_chain(cert_file, key_file, password=_no_password)
     except OSError as error:

@@ -25,6 +25,8 @@ _GRACE_S = 3
 _KEEP_ALIVE_S = 30
 _MOST_CONNECTIONS = 500
 """Maximum number of connections. Further ones get the status 503."""
+_BACKLOG = 128
+"""Maximum number of connections that are taken at a time. Many more would need more open files than most systems allow."""
 
 
 class WebServer:
@@ -59,6 +61,7 @@ class WebServer:
             forwarded_allow_ips=list(config.trusted_proxies),
             timeout_keep_alive=_KEEP_ALIVE_S,
             limit_concurrency=_MOST_CONNECTIONS,
+            backlog=_BACKLOG,
             timeout_graceful_shutdown=_GRACE_S,
             **settings,
         )
@@ -69,7 +72,7 @@ class WebServer:
                 f"{config.cert} and {config.key} are not a certificate and its key ({error.strerror or error}): "
                 "give PEM files, the key without a password."
             ) from error
-        self._listener = listen(host, port, "the page", backlog=256)
+        self._listener = listen(host, port, "the page", backlog=_BACKLOG)
         self._server = _Server(uvicorn_config)
         port = self._listener.getsockname()[1]
         self.url = f"http{'s' if settings else ''}://{f'[{host}]' if ':' in host else host}:{port}/"
