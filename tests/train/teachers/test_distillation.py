@@ -120,7 +120,7 @@ def test_interrupted_training_is_resumed_with_its_teachers_only(  # type: ignore
     for change in ([*again, "--teacher", other], [one for one in again if one not in ("--teacher", teacher)]):
         done = invoke(*change, "--resume")
         assert done.returncode == 2
-        assert "teachers was" in done.stderr
+        assert "teachers has changed" in done.stderr
 
 
 def stop_before_the_second_epoch(module: ClassifierModule) -> None:
