@@ -1,4 +1,4 @@
-"""The packages of maskedge_train: imports run one way, and no package is crowded."""
+"""The packages of maskedge_train: imports run one way."""
 
 from __future__ import annotations
 
@@ -42,8 +42,6 @@ def test_packages_import_only_lower_ones() -> None:
     assert not [arrow for arrow in arrows if arrow[0] != arrow[1] and RANKS[arrow[0]] <= RANKS[arrow[1]]]
 
 
-def test_every_module_is_in_a_room_and_no_room_is_crowded() -> None:
+def test_every_module_is_in_a_package() -> None:
     assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py", "__main__.py"}
     assert {path.parent.name for path in ROOT.glob("*/*.py")} == set(RANKS)
-    for package in RANKS:
-        assert len(list((ROOT / package).glob("*.py"))) <= 12
