@@ -2,22 +2,107 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, TypeAlias
 
 from maskedge.errors import UsageError
-from maskedge.events import Event
+from maskedge.events import OUTPUT_BACK, OUTPUT_LOST, PERSONAL_KEYS, Event
 from maskedge.results import FrameResult
 from maskedge.sinks.base import Sink
 from maskedge.support.workers import WAITS, Worker
 
 from .rules import AlertRule
 
+ActionWorker: TypeAlias = Worker[Callable[[], None]]
 
-def _ignore(output: str) -> Callable[[str | None], None]:
-    return lambda problem: None
+
+class ActionThreads:
+    """The threads on which the actions of a camera run.
+
+    A reload keeps those of which the new rules have the output, with what waits in them.
+
+    Args:
+        source: Display name of the source, without user name and password.
+        waits: Seconds between two attempts.
+    """
+
+    def __init__(self, source: str = "", waits: Sequence[float] = WAITS) -> None:
+        self._source = source
+        self._waits = waits
+        self._workers: dict[str, ActionWorker] = {}
+        self._problems: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._pictures_from = 0.0
+        self._people_until = 0.0
+
+    def open(self, output: str, name: str, *, capacity: int = 16, threads: int = 1, retry: bool = True) -> ActionWorker:
+        """Return the worker of an output, which is there already after a reload.
+
+        Args:
+            output: Name of the output in events.
+            name: Name of the worker, for messages about dropped work.
+            capacity: Maximum amount of waiting work.
+            threads: Number of threads.
+            retry: Attempt failing work again.
+        """
+        if output not in self._workers:
+            waits = self._waits if retry else ()
+            report = self.report(output)
+            self._workers[output] = Worker(name, lambda work: work(), report, capacity=capacity, threads=threads, waits=waits)
+        return self._workers[output]
+
+    def close(self, workers: Iterable[ActionWorker]) -> None:
+        """End workers within about a second. Running work may finish, without further attempts."""
+        wanted = set(workers)
+        closing = {output: worker for output, worker in self._workers.items() if worker in wanted}
+        end = time.monotonic() + 1.0
+        for worker in closing.values():
+            worker.stopping.set()
+        for output, worker in closing.items():
+            worker.close(max(0.0, end - time.monotonic()))
+            del self._workers[output]
+
+    def report(self, output: str) -> Callable[[str | None], None]:
+        """Return a function that publishes a failure of an output (called with a message) and its recovery (with None)."""
+
+        def report(problem: str | None) -> None:
+            details = {"output": output} | ({"error": problem} if problem else {})
+            self._problems.put(Event(OUTPUT_LOST if problem else OUTPUT_BACK, time.time(), self._source, details))
+
+        return report
+
+    def problems(self) -> list[Event]:
+        """Return the events `output_lost` and `output_back` since the last call."""
+        found = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                found.append(self._problems.get_nowait())
+        return found
+
+    def forget_pictures(self) -> None:
+        """Discard the pictures that wait."""
+        self._pictures_from = time.perf_counter()
+
+    def forget_identities(self) -> None:
+        """Remove positions and identities from the events that wait."""
+        self._people_until = time.perf_counter()
+
+    def may_use(self, result: FrameResult) -> bool:
+        """Return True if the picture of a frame is not discarded."""
+        return result.frame.arrival >= self._pictures_from
+
+    def deferred(self, send: Callable[[Event], None], event: Event) -> Callable[[], None]:
+        """Return work that sends an event as privacy allows when it is sent."""
+        queued = time.perf_counter()
+
+        def work() -> None:
+            removed = PERSONAL_KEYS if queued <= self._people_until else ()
+            send(replace(event, details={name: value for name, value in event.details.items() if name not in removed}))
+
+        return work
 
 
 @dataclass(frozen=True)
@@ -27,15 +112,12 @@ class ActionContext:
     Attributes:
         sinks: The open outputs, by name.
         settings: Sections of the configuration, by name.
-        report: Takes the name of an output. Returns a function that publishes a failure of the
-            output (called with a message) and its recovery (called with None).
-        waits: Seconds between two attempts.
+        threads: The threads of the actions.
     """
 
     sinks: Mapping[str, Sink] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
-    report: Callable[[str], Callable[[str | None], None]] = _ignore
-    waits: Sequence[float] = WAITS
+    threads: ActionThreads = field(default_factory=ActionThreads)
 
     def sink(self, name: str, key: str, action: str, rule: AlertRule) -> Any:
         """Return an output of the run.
@@ -63,7 +145,7 @@ class Action:
         section: Section of edge.toml that belongs to the action; empty if there is none.
         settings_class: Dataclass of that section.
         rule_class: Rule class with the keys of the action.
-        workers: Threads of the action. `Actions` closes them.
+        workers: Workers of the action, from `context.threads`. `Actions` closes them.
 
     Raises:
         UsageError: A rule requests something that is not possible.
@@ -77,8 +159,7 @@ class Action:
     def __init__(self, rules: Sequence[Any], context: ActionContext) -> None:
         self.rules = rules
         self.context = context
-        self.workers: list[Worker[Any]] = []
-        self._forgotten = 0.0
+        self.workers: list[ActionWorker] = []
 
     def open(self) -> None:
         """Open what the action writes to. Called after all actions are checked.
@@ -89,14 +170,6 @@ class Action:
 
     def start(self) -> None:
         """Start the threads of the action."""
-
-    def forget_pictures(self) -> None:
-        """Discard the pictures that wait, because a reload has made privacy stricter."""
-        self._forgotten = time.perf_counter()
-
-    def may_use(self, result: FrameResult) -> bool:
-        """Return True if the picture of a frame is not discarded."""
-        return result.frame.arrival >= self._forgotten
 
     def perform(self, rule: AlertRule, event: Event, result: FrameResult | None) -> list[Event]:
         """Perform the action. Must not block.

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import queue
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from maskedge.events import OUTPUT_BACK, OUTPUT_LOST, Event
+from maskedge.events import Event
 from maskedge.results import FrameResult
 from maskedge.sinks.base import Sink
 from maskedge.support.workers import WAITS
 
-from .action import ActionContext
+from .action import ActionContext, ActionThreads, ActionWorker
 from .command import hide_variables
 from .registry import ACTIONS
 from .rules import AlertRule
@@ -28,6 +25,7 @@ class Actions:
         sinks: The open outputs, by name. The run closes them.
         settings: Sections of the configuration, by name.
         waits: Seconds between two attempts.
+        before: The actions before a reload. Their threads go on, with what waits in them.
 
     Raises:
         UsageError: A rule has an action that cannot be performed.
@@ -42,10 +40,10 @@ class Actions:
         sinks: Mapping[str, Sink] | None = None,
         settings: Mapping[str, Any] | None = None,
         waits: Sequence[float] = WAITS,
+        before: Actions | None = None,
     ) -> None:
-        self._source = source
-        self._problems: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        context = ActionContext(sinks or {}, settings or {}, self._reporter, waits)
+        self._threads: ActionThreads = ActionThreads(source, waits) if before is None else before._threads
+        context = ActionContext(sinks or {}, settings or {}, self._threads)
         wanted = {action: [rule for rule in rules if action.name in rule.actions] for action in ACTIONS}
         # The first thread starts after all actions are checked and open.
         self._actions = [action(own, context) for action, own in wanted.items() if own]
@@ -74,32 +72,26 @@ class Actions:
 
     def problems(self) -> list[Event]:
         """Return the events `output_lost` and `output_back` since the last call."""
-        found = []
-        with contextlib.suppress(queue.Empty):
-            while True:
-                found.append(self._problems.get_nowait())
-        return found
+        return self._threads.problems()
 
     def forget_pictures(self) -> None:
         """Discard the pictures that wait, because a reload has made privacy stricter."""
-        for action in self._actions:
-            action.forget_pictures()
+        self._threads.forget_pictures()
 
-    def close(self) -> None:
+    def forget_identities(self) -> None:
+        """Remove positions and identities from the events that wait, because a reload has made privacy stricter."""
+        self._threads.forget_identities()
+
+    def close(self, following: Actions | None = None) -> None:
         """End all actions within about a second.
 
         Running work may finish, without further attempts.
+
+        Args:
+            following: The actions after a reload. The threads that they use go on.
         """
-        end = time.monotonic() + 1.0
-        workers = [worker for action in self._actions for worker in action.workers]
-        for worker in workers:
-            worker.stopping.set()
-        for worker in workers:
-            worker.close(max(0.0, end - time.monotonic()))
+        kept = set() if following is None else following._workers()
+        self._threads.close(self._workers() - kept)
 
-    def _reporter(self, output: str) -> Callable[[str | None], None]:
-        def report(problem: str | None) -> None:
-            details = {"output": output} | ({"error": problem} if problem else {})
-            self._problems.put(Event(OUTPUT_LOST if problem else OUTPUT_BACK, time.time(), self._source, details))
-
-        return report
+    def _workers(self) -> set[ActionWorker]:
+        return {worker for action in self._actions for worker in action.workers}

@@ -16,7 +16,7 @@ from maskedge.events import Event
 from maskedge.results import FrameResult
 from maskedge.settings import Range
 from maskedge.support.text import to_json
-from maskedge.support.workers import PermanentError, Worker, child_environment
+from maskedge.support.workers import PermanentError, child_environment
 
 from .action import Action, ActionContext
 from .rules import AlertRule
@@ -55,18 +55,14 @@ class CommandAction(Action):
 
     def start(self) -> None:
         """Start the threads that run programs."""
-        report = self.context.report("commands")
-        self._worker: Worker[tuple[Command, Event]] = Worker("commands of alerts", self._run, report, threads=_AT_ONCE, waits=())
+        self._worker = self.context.threads.open("commands", "commands of alerts", threads=_AT_ONCE, retry=False)
         self.workers = [self._worker]
 
     def perform(self, rule: AlertRule, event: Event, result: FrameResult | None) -> list[Event]:
         """Queue the program."""
-        self._worker.submit((self._commands[rule.name], event))
+        command, stopping = self._commands[rule.name], self._worker.stopping
+        self._worker.submit(self.context.threads.deferred(lambda event: command.run(event, stopping.is_set), event))
         return []
-
-    def _run(self, piece: tuple[Command, Event]) -> None:
-        command, event = piece
-        command.run(event, self._worker.stopping.is_set)
 
 
 class Command:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from functools import partial
 
 from maskedge.errors import UsageError
 from maskedge.events import ALERT, Event
 from maskedge.results import FrameResult
 from maskedge.sinks.clips import ClipSink
 from maskedge.sinks.snapshots import SnapshotsConfig, SnapshotStore
-from maskedge.support.workers import Worker
 
 from .action import Action, ActionContext
 from .rules import AlertRule
-
-_Picture: TypeAlias = tuple[str, float, FrameResult]
 
 
 class SnapshotAction(Action):
@@ -40,19 +37,18 @@ class SnapshotAction(Action):
 
     def start(self) -> None:
         """Start the thread that writes pictures."""
-        report = self.context.report("snapshots")
-        self._worker: Worker[_Picture] = Worker("writing snapshots", self._save, report, capacity=4, waits=self.context.waits)
+        self._worker = self.context.threads.open("snapshots", "writing snapshots", capacity=4)
         self.workers = [self._worker]
 
     def perform(self, rule: AlertRule, event: Event, result: FrameResult | None) -> list[Event]:
         """Queue the newest picture."""
         if event.kind == ALERT and result is not None:
-            self._worker.submit((rule.name, event.time, result))
+            self._worker.submit(partial(self._save, rule.name, event.time, result))
         return []
 
-    def _save(self, picture: _Picture) -> None:
-        if self.may_use(picture[2]):
-            self._store.save(*picture)
+    def _save(self, rule: str, seconds: float, result: FrameResult) -> None:
+        if self.context.threads.may_use(result):
+            self._store.save(rule, seconds, result)
 
 
 class ClipAction(Action):
@@ -66,7 +62,7 @@ class ClipAction(Action):
 
     def start(self) -> None:
         """Publish failures of the output as events."""
-        self._clips.on_state = self.context.report("clips")
+        self._clips.on_state = self.context.threads.report("clips")
 
     def perform(self, rule: AlertRule, event: Event, result: FrameResult | None) -> list[Event]:
         """Start a clip."""

@@ -9,8 +9,9 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from maskedge.errors import OutputError, UsageError
 from maskedge.events import ALERT, UNNAMED, Event
@@ -20,7 +21,6 @@ from maskedge.settings import check_settings
 from maskedge.support.files import MAX_SECRET_BYTES, read_text
 from maskedge.support.install_hint import install_command
 from maskedge.support.text import displayable
-from maskedge.support.workers import Worker
 
 from .action import Action, ActionContext
 from .rules import AlertRule
@@ -28,7 +28,6 @@ from .rules import AlertRule
 if TYPE_CHECKING:
     from apprise import Apprise
 
-_Message: TypeAlias = tuple[str, Event, FrameResult | None]
 MOST_RECEIVERS = 20
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,30})://", re.IGNORECASE)
 _WIDTH = 1280
@@ -75,29 +74,24 @@ class NotifyAction(Action):
 
     def start(self) -> None:
         """Start a thread for each address."""
-        self._threads: list[Worker[_Message]] = [
-            Worker(
-                f"notification by {receiver.name}",
-                lambda message, receiver=receiver: self._send(receiver, message),  # type: ignore[misc]
-                self.context.report(f"notification {receiver.name}"),
-                waits=self.context.waits,
-            )
-            for receiver in self._receivers
+        threads = self.context.threads
+        self.workers = [
+            threads.open(f"notification {receiver.name}", f"notification by {receiver.name}") for receiver in self._receivers
         ]
-        self.workers = list(self._threads)
 
     def perform(self, rule: AlertRule, event: Event, result: FrameResult | None) -> list[Event]:
         """Queue the message."""
         picture = result if self._snapshot and event.kind == ALERT else None
-        for thread in self._threads:
-            thread.submit((rule.name, event, picture))
+        for receiver, thread in zip(self._receivers, self.workers, strict=True):
+            send = partial(self._send, receiver, rule.name, picture)
+            thread.submit(self.context.threads.deferred(send, event))
         return []
 
-    def _send(self, receiver: Receiver, message: _Message) -> None:
-        rule, event, result = message
+    def _send(self, receiver: Receiver, rule: str, result: FrameResult | None, event: Event) -> None:
         ended = event.kind != ALERT
         # `picture` is pixelated if the user hides faces.
-        picture = encode_jpeg(result.picture, width=_WIDTH) if result is not None and self.may_use(result) else None
+        may_use = self.context.threads.may_use
+        picture = encode_jpeg(result.picture, width=_WIDTH) if result is not None and may_use(result) else None
         title = f"{'Ended: ' if ended else ''}{rule} ({_place(event)})"
         receiver.send(title, describe_event(event), ended=ended, picture=picture)
 

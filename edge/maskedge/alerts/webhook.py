@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from maskedge.events import Event
 from maskedge.results import FrameResult
 from maskedge.settings import Range
-from maskedge.support.workers import Worker
 
 from .action import Action, ActionContext
 from .rules import AlertRule
@@ -51,13 +50,10 @@ class WebhookAction(Action):
 
     def start(self) -> None:
         """Start a thread for each rule."""
-        self._threads = {
-            name: Worker(f"webhook of {name}", webhook.post, self.context.report(f"webhook {name}"), waits=self.context.waits)
-            for name, webhook in self._webhooks.items()
-        }
+        self._threads = {name: self.context.threads.open(f"webhook {name}", f"webhook of {name}") for name in self._webhooks}
         self.workers = list(self._threads.values())
 
     def perform(self, rule: AlertRule, event: Event, result: FrameResult | None) -> list[Event]:
         """Queue the request."""
-        self._threads[rule.name].submit(event)
+        self._threads[rule.name].submit(self.context.threads.deferred(self._webhooks[rule.name].post, event))
         return []

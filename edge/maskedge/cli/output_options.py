@@ -23,18 +23,24 @@ class OutputFile(click.Path):
 
     Args:
         beside: Suffixes of the files that the command writes beside this file.
-        suffix: Suffix that the file must have; None for any.
+        suffix: Suffix that the file must have, or several to choose from; None for any.
     """
 
-    def __init__(self, *beside: str, suffix: str | None = None) -> None:
+    def __init__(self, *beside: str, suffix: str | tuple[str, ...] | None = None) -> None:
         super().__init__(dir_okay=False, path_type=Path)
-        self.beside, self.suffix = beside, suffix
+        self.beside = beside
+        self.suffixes = (suffix,) if isinstance(suffix, str) else suffix or ()
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Check the suffix."""
+        """Check the name and its suffix."""
+        # Path("") is the current folder, which has no name.
+        if not str(value):
+            self.fail("the name of the file is empty: give one.", param, ctx)
         path: Any = super().convert(value, param, ctx)
-        if self.suffix is not None and path.suffix.lower() != self.suffix:
-            self.fail(f"{displayable(path)} does not end with {self.suffix}: give a name such as model{self.suffix}.", param, ctx)
+        if self.suffixes and path.suffix.lower() not in self.suffixes:
+            known = " or ".join(self.suffixes)
+            example = displayable(path.with_suffix(self.suffixes[0]).name)
+            self.fail(f"{displayable(path)} does not end with {known}: give a name such as {example}.", param, ctx)
         return path
 
 

@@ -49,7 +49,11 @@ def to_text(answer: Mapping[str, Any]) -> str:
         answer: What `read_history` or `read_events` returned.
     """
     if "events" in answer:
-        cells = [["time", "camera", "event"], *([event["time"], event["camera"], event["event"]] for event in answer["events"])]
+        cells = [list(EVENT_COLUMNS)]
+        for event in answer["events"]:
+            rest = {name: value for name, value in event.items() if name not in EVENT_COLUMNS}
+            details = ", ".join(f"{name} {value if isinstance(value, str) else to_json(value)}" for name, value in rest.items())
+            cells.append([event["time"], event["camera"], event["event"], details])
         return _table(cells) if len(cells) > 1 else "no events in this range\n"
     labels = answer["labels"]
     places = any(row["zone"] or row["line"] for row in answer["rows"])

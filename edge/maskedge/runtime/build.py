@@ -276,7 +276,7 @@ class Run:
         # Before the actions so far end, which may still have pictures to write and to send.
         self._tighten_privacy(config.privacy)
         if anew:
-            self._end_alerts(alerts)
+            self._end_alerts(alerts, actions)
             context.zones, context.alerts, context.actions = zones, alerts, actions
             # The new actions have the new settings.
             at_once += [key for key in changed if key.partition(".")[0] in {action.section for action in ACTIONS}]
@@ -308,16 +308,18 @@ class Run:
                 opened.forget_identities()
         if (hides or removes) and context.actions is not None:
             context.actions.forget_pictures()
+        if removes and context.actions is not None:
+            context.actions.forget_identities()
 
-    def _end_alerts(self, following: AlertEngine | None) -> None:
-        """Close the actions of the rules so far, and end the alerts that the new rules do not continue."""
+    def _end_alerts(self, following: AlertEngine | None, actions: Actions | None) -> None:
+        """End the alerts that the new rules do not continue, and the actions that the new rules do not have."""
         context = self.context
         if context.alerts is not None and context.actions is not None:
             for rule, ended in context.alerts.hand_over(following):
                 event = replace(ended, camera=context.camera, device=context.device)
                 for published in context.actions.perform(rule, event, None):
                     self._events.put(published)
-            context.actions.close()
+            context.actions.close(actions)
         if following is None:
             self._state.set_alerts(())
 
@@ -367,7 +369,7 @@ class Run:
         if not rules:
             return None, None
         engine = AlertEngine(rules, zones, source.name, live=source.live)
-        return engine, Actions(rules, source.name, sinks=self._opened, settings=config.sections)
+        return engine, Actions(rules, source.name, sinks=self._opened, settings=config.sections, before=self.context.actions)
 
     def _take_health(self, health: dict[str, Any]) -> None:
         self._state.set_health(health)

@@ -68,6 +68,7 @@ class CameraThread:
     Args:
         config: The configuration of the camera.
         shared: The parts that the cameras of the process share.
+        earlier: The counts of the camera before it was started again; None if there are none.
 
     Attributes:
         config: The configuration in effect.
@@ -75,18 +76,18 @@ class CameraThread:
         started: Set when the outputs are open, or when the camera has ended.
         failure: What has ended the camera; None if it runs or has ended regularly.
         incomplete: True if a source could be read only in part.
-        summary: The counts so far; None before the first frame.
+        summary: The counts so far, with those of before a restart; None before the first frame.
         page: Address of the status page; None if there is none.
         is_running: True while the loop runs.
     """
 
-    def __init__(self, config: EdgeConfig, shared: SharedParts) -> None:
+    def __init__(self, config: EdgeConfig, shared: SharedParts, earlier: Summary | None = None) -> None:
         self.config = config
         self.notifier = LoopNotifier()
         self.started = threading.Event()
         self.failure: MaskedgeError | None = None
         self.incomplete = False
-        self.summary: Summary | None = None
+        self.summary = earlier
         self.page: str | None = None
         self.is_running = False
         self._shared = shared
@@ -96,6 +97,7 @@ class CameraThread:
         self._next: EdgeConfig | None = None
         self._refused: tuple[EdgeConfig | None, str] = (None, "")
         self._built: Run | None = None
+        self._earlier = earlier
         self._thread = threading.Thread(target=self._run, name=f"camera {config.camera}", daemon=True)
 
     @property
@@ -204,6 +206,7 @@ class CameraThread:
     def _run_once(self) -> None:
         """Open the camera and its outputs, and run the loop to its end."""
         config, shared = self.config, self._shared
+        self._earlier = self.summary
         # A camera that is not there costs the others nothing and may come later.
         settings = replace(config.source, wait=True) if is_live(config.source) else config.source
         source = open_source(settings)
@@ -261,7 +264,7 @@ class CameraThread:
 
     def _note(self, summary: Summary) -> None:
         summary.camera = self.name
-        self.summary = summary
+        self.summary = summary if self._earlier is None else summary.following(self._earlier)
 
     def _reload(self, built: Run) -> None:
         # It is not cleared: the thread that reloads may set the following one at any time.

@@ -197,9 +197,9 @@ class Cameras:
             detect = config.detect
             self._shared.detector.choose_face_threshold(detect.face_threshold, detect.operating_point, detect.domain)
 
-    def _start(self, config: EdgeConfig, tick: Callable[[], None] = lambda: None) -> CameraThread:
+    def _start(self, config: EdgeConfig, tick: Callable[[], None] = lambda: None, earlier: Summary | None = None) -> CameraThread:
         """Start a camera, and call `tick` several times per second until it is open."""
-        camera = CameraThread(config, self._shared)
+        camera = CameraThread(config, self._shared, earlier)
         self._cameras[camera.name] = camera
         camera.start()
         end = time.monotonic() + _START_SECONDS
@@ -303,6 +303,7 @@ class Cameras:
             if camera in removed and camera.summary is not None:
                 self._removed.append((camera.config, camera.summary))
         del self._removed[:-_MOST_REMOVED]
+        counted = {camera.name: camera.summary for camera in restarted}
         if removed or restarted:
             # The parts of a loop refer to each other, and hold pictures.
             gc.collect()
@@ -310,7 +311,7 @@ class Cameras:
         added = [name for name in wanted if name not in self._cameras]
         for name in added:
             # Not needed at the start of the process: the watchdog runs only after READY=1.
-            self._start(wanted[name], self._notify_systemd)
+            self._start(wanted[name], self._notify_systemd, counted.get(name))
         self._cameras = {name: self._cameras[name] for name in wanted}
         later = [key for key in changed_keys(self.loaded.config, loaded.config) if needs_restart(key)]
         if smallest_face(loaded.cameras) != smallest_face(self.loaded.cameras):

@@ -104,6 +104,8 @@ class _Loop:
                 if frame is None or self._stop.signal is not None:
                     break
                 self._report_ready()
+                # Before the frame counts as processed: the state never shows more of these.
+                self._count_frames()
                 result = self._processor.process(frame)
                 summary.seconds = time.perf_counter() - started
                 self._go_on &= self._publisher.publish_result(result)
@@ -191,11 +193,15 @@ class _Loop:
                 self._publisher.publish_event(Event(HEALTH, time.time(), source.name, state))
             self._state.set_rate_limits(context.rate_limiter.state())
         self._publisher.tick(waiting=waiting)
-        self._state.count(captured=source.captured, dropped=source.dropped, reconnects=source.reconnects, skipped=source.skipped)
+        self._count_frames()
         if waiting:
             lost = self._lost_at is not None
             banner = f"{source.name}: no picture since {time.strftime('%H:%M:%S')}" if lost else ""
             self._go_on &= self._publisher.show_still(banner)
+
+    def _count_frames(self) -> None:
+        source = self._source
+        self._state.count(captured=source.captured, dropped=source.dropped, reconnects=source.reconnects, skipped=source.skipped)
 
     # The end.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from maskedge.counts import count_labels
 from maskedge.types import Face
@@ -44,6 +44,16 @@ class Summary:
         """Count the faces of a frame."""
         self.frames += 1
         self.faces.update(count_labels(faces))
+
+    def following(self, earlier: Summary) -> Summary:
+        """Return the counts of an earlier run of the camera and of this one together, with the timing of this one."""
+        together = replace(self, faces=self.faces.copy(), people=self.people.copy())
+        # `update` keeps labels that nobody has, and the addition of counters does not.
+        together.faces.update(earlier.faces)
+        together.people.update(earlier.people)
+        for name in ("frames", "dropped", "skipped", "reconnects", "seconds"):
+            setattr(together, name, getattr(self, name) + getattr(earlier, name))
+        return together
 
     def lines(self) -> list[str]:
         """Return the summary as lines for a terminal."""

@@ -338,6 +338,30 @@ def test_webhook_is_retried_and_reported_once(server: Server) -> None:
     actions.close()
 
 
+def test_what_waits_for_an_action_is_sent_after_a_reload(server: Server) -> None:
+    hooked = rule("person_without_mask", actions=("webhook",), webhook=server.url)
+    server.answers = [503]
+    before = Actions([hooked], "0", waits=(0.05,) * 1000)
+    before.perform(hooked, Event(ALERT, 1e9, "0", {"rule": "rule one", "tracks": [7]}), None)
+    (lost,) = collected(before, 1)
+    following = Actions([rule("camera_lost", name="new"), replace(hooked, cooldown=9.0)], "0", before=before)
+    following.forget_identities()
+    before.close(following)
+    sent = len(server.got)
+    wait_for(lambda: len(server.got) > sent + 1, "further attempts")
+    # A failure of before the reload is over when the action works again.
+    server.answers = [200]
+    (back,) = collected(following, 1)
+    assert (lost.kind, back.kind) == (OUTPUT_LOST, OUTPUT_BACK)
+    # One attempt may have begun before the identities were forgotten.
+    assert server.got[0][1]["tracks"] == [7]
+    assert server.got[-1][1] == EVENT.to_json()
+    # A rule that a reload removes has no thread any more.
+    (worker,) = following._workers()
+    following.close(Actions([], "0", before=following))
+    assert worker.stopping.is_set()
+
+
 def test_hanging_and_absent_webhooks_delay_nothing(server: Server) -> None:
     server.answers = [0]
     slow = rule("camera_lost", name="slow", actions=("webhook",), webhook=server.url, webhook_timeout=0.3)

@@ -139,6 +139,8 @@ def test_the_table_for_a_terminal_has_a_line_for_each_row(path: Path) -> None:
     assert lines[0].split() == ["2026-10-25", "00:00", "door", "1500.0", "min", "90000", "s", "22500", "s", "1500", "80%"]
     assert to_text(ask(path, camera="nobody")) == "no counts in this range\n"
     assert "gate in" in to_text(ask(path, line="*"))
+    # Which rule an alert has, or which output fails, is in the table too.
+    assert to_text(read_events(path, HistoryRequest(DAY, DAY + 9))).splitlines()[1].split("  ")[-1] == "rule =rule 0"
 
 
 @pytest.mark.parametrize(

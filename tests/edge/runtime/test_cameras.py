@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from maskedge.runtime import cameras as supervision
 from maskedge.runtime.camera import CameraThread, SharedParts
 from maskedge.runtime.cameras import Cameras
 from maskedge.runtime.context import StopRequest
+from maskedge.runtime.summary import Summary
 from maskedge.sources import Source, SourceConfig, demo, open_source
 from maskedge.vision.detectors import load_detector
 from maskedge.vision.worker import DetectionWorker
@@ -156,6 +158,16 @@ def test_a_reload_that_leaves_no_camera_running_changes_nothing(tmp_path: Path) 
             done, sentence = outcomes.get(timeout=60)
             assert (done, reason in sentence) == (False, True)
             assert list(cameras.contexts) == ["door"]
+        # A camera that is started again keeps its counts.
+        until(lambda: bool(cameras.results))
+        ((_, counted),) = cameras.results
+        frames = counted.frames
+        load(tmp_path, door.replace("fps = 10", "fps = 20"))
+        stop.ask_reload(lambda done, sentence: outcomes.put((done, sentence)))
+        assert outcomes.get(timeout=60) == (True, "started again door")
+        ((_, counted),) = cameras.results
+        assert counted.frames >= frames
+        door = door.replace("fps = 10", "fps = 20")
         # Beside a camera that runs, another may fail.
         load(tmp_path, door, f'name = "hall"\nsource = "{tmp_path / "missing.mp4"}"')
         stop.ask_reload(lambda done, sentence: outcomes.put((done, sentence)))
@@ -213,6 +225,35 @@ def test_a_reload_that_a_camera_refuses_has_failed(tmp_path: Path) -> None:
             stop.ask_reload(lambda done, sentence: outcomes.put((done, sentence)))
             assert outcomes.get(timeout=60) == expected
         assert not cameras.contexts["door"].anonymize
+
+
+def test_the_counts_of_a_camera_that_is_started_again_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = write_video(tmp_path / "clip.mp4", frames=5)
+    monkeypatch.setattr(opening, "_FIRST_WAIT", 0.0)
+    shown = opening.CameraThread._note
+    fails = iter([False, False, True])
+
+    def fail_once(camera: CameraThread, summary: Summary) -> None:
+        shown(camera, summary)
+        if next(fails, False):
+            raise RuntimeError("a fault of the program")
+
+    monkeypatch.setattr(opening.CameraThread, "_note", fail_once)
+    loaded = load(tmp_path, f'name = "door"\nsource = "{clip}"')
+    detector = MaskDetector(detector="haar")
+    worker = DetectionWorker(detector.analyzer.analyze)
+    # As after a reload that starts the camera again.
+    earlier = Summary("clip.mp4", True, frames=100, seconds=9.0, faces=Counter(with_mask=7), people=Counter(with_mask=1))
+    camera = CameraThread(loaded.cameras[0], SharedParts(detector, worker), earlier)
+    assert camera.summary is earlier
+    camera.start()
+    until(lambda: camera.ended)
+    worker.close()
+    counted = camera.summary
+    assert counted is not None
+    assert (counted.frames, counted.faces["with_mask"] >= 7, counted.people["with_mask"]) == (100 + 3 + 5, True, 1)
+    assert counted.people.keys() == set(detector.labels)
+    assert counted.seconds > 9
 
 
 def test_a_reload_with_which_a_loop_fails_has_failed(tmp_path: Path) -> None:

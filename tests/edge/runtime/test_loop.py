@@ -39,10 +39,14 @@ class Keeper(Sink):
         self.stills: list[Image] = []
         self.broken = broken
         self.closed = False
+        self.state: RunState | None = None
+        self.counters: list[dict[str, int]] = []
 
     def write(self, result: FrameResult) -> bool:
         if self.broken:
             raise OutputError("it is broken.")
+        if self.state is not None:
+            self.counters.append(self.state.snapshot()["counters"])
         self.results.append(result)
         return True
 
@@ -172,9 +176,12 @@ def test_loss_and_return_of_the_source_are_published_and_shown(detector: MaskDet
 def test_a_live_loop_goes_on_without_a_broken_sink(detector: MaskDetector) -> None:
     broken, keeper, state = Keeper(broken=True), Keeper(), RunState("demo")
     broken.name = "broken"
+    keeper.state = state
     ended = run(Interrupted(), start(detector), [broken, keeper], max_frames=50, context=RunContext(state=state))
     assert ended.failure is None
     assert len(keeper.results) == 50
+    assert [counters["processed"] for counters in keeper.counters] == list(range(1, 51))
+    assert all(counters["captured"] >= counters["processed"] for counters in keeper.counters)
     assert [event.details["output"] for event in keeper.events if event.kind == OUTPUT_LOST] == ["broken"]
     assert state.snapshot()["sinks"]["broken"]["state"] == "lost"
     assert broken.closed

@@ -254,6 +254,7 @@ def test_other_commands_keep_the_rule(tmp_path: Path, invoke) -> None:  # type: 
             "the file beside --output, .*link.md is the input of the argument CHECKPOINT",
         ),
         (["edge-train", "localise", tmp_path, "-o", report], "exists already"),
+        (["edge-bench", "cold-start", "--json", ""], "'--json': the name of the file is empty"),
     ):
         done = invoke(*arguments)
         assert done.returncode == 2, done.stderr

@@ -46,6 +46,9 @@ def test_odd_names_survive_and_bad_files_are_named(tmp_path: Path, faces_folder:
     odd = ["a [1] (2).jpg", "máska 口罩.jpg", "x.jpg_1088wx1632h", "really a jpeg.png"]
     for name in odd:
         (tmp_path / LABELS[0] / name).write_bytes(good)
+    for name, shape in (("high.png", (20000, 3)), ("wide.png", (3, 20000)), ("dot.png", (1, 1))):
+        cv2.imwrite(str(tmp_path / LABELS[0] / name), np.zeros(shape, np.uint8))
+        odd.append(name)
     bad = {
         "empty.jpg": b"",
         "cut.png": cv2.imencode(".png", np.zeros((9, 9, 3), np.uint8))[1].tobytes()[:40],
@@ -83,9 +86,11 @@ def test_boxes_outside_of_the_picture_are_named(tmp_path: Path, scenes_folder: P
     rows = [(image, face) for image, faces in read_boxes(scenes_folder / "boxes.csv").items() for face in faces]
     outside = [(900.0, 900.0, 950.0, 950.0), (-500.0, 0.0, 20.0, 60.0)]
     rows += [("boxes/0.jpg", LabelledBox(box, "with_mask")) for box in outside]
+    tiny = ("boxes/1.jpg", LabelledBox((5.0, 5.0, 6.0, 9.0), "with_mask"))
     shutil.copytree(scenes_folder / "boxes", tmp_path / "boxes")
-    write_boxes(tmp_path / "boxes.csv", rows)
+    write_boxes(tmp_path / "boxes.csv", [*rows, tiny])
     dataset = load_dataset(scenes=[BoxFile(tmp_path / "boxes.csv")])
+    assert dataset.refused.pop() == ("scenes/boxes/1.jpg", "has a box of one pixel or less: 5 5 6 9")
     assert len(dataset.refused) == 2
     assert all(name == "scenes/boxes/0.jpg" and "outside" in reason for name, reason in dataset.refused)
     assert len(dataset.pictures[0].faces) == 3
@@ -115,6 +120,9 @@ def test_one_label_is_too_few(tmp_path: Path, scenes_folder: Path) -> None:
     rows = [(image, faces[0]) for image, faces in read_boxes(scenes_folder / "boxes.csv").items()]
     write_boxes(tmp_path / "boxes.csv", rows)
     with pytest.raises(UsageError, match="only the label with_mask"):
+        load_dataset(scenes=[BoxFile(tmp_path / "boxes.csv")])
+    write_boxes(tmp_path / "boxes.csv", [(f"elsewhere/{image}", face) for image, face in rows])
+    with pytest.raises(UsageError, match=r"no labelled face .*such as: scenes/elsewhere/\S+ cannot be read \(No such file"):
         load_dataset(scenes=[BoxFile(tmp_path / "boxes.csv")])
 
 

@@ -41,6 +41,8 @@ def test_shuffled_picture_shows_the_same_in_other_places() -> None:
     assert (mixed != picture).mean() > 0.5
     colours = {tuple(pixel) for pixel in picture.reshape(-1, 3).tolist()}
     assert {tuple(pixel) for pixel in mixed.reshape(-1, 3).tolist()} <= colours
+    for small in (picture[:1, :1], picture[:2], picture[:, :1]):
+        assert generated.shuffle_parts(small, np.random.default_rng(4)).shape == small.shape
 
 
 @pytest.fixture(scope="module")

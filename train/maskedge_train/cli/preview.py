@@ -20,7 +20,13 @@ from .options import (
 
 @click.command(cls=Command, short_help="Show training crops before and after augmentation.")
 @data_options(locate=True)
-@click.option("-o", "--output", type=OutputFile(), required=True, help="The .png or .jpg file to write.")
+@click.option(
+    "-o",
+    "--output",
+    type=OutputFile(suffix=(".png", ".jpg", ".jpeg")),
+    required=True,
+    help="The .png or .jpg file to write.",
+)
 @overwrite_option
 @click.option(
     "--augment",

@@ -67,7 +67,7 @@ def synthesise(
 @click.option(
     "-o",
     "--output",
-    type=OutputFile(".json"),
+    type=OutputFile(".json", suffix=(".jpg", ".jpeg")),
     required=True,
     help="The .jpg file to write. A .json file of the same name is written beside it.",
 )

@@ -14,11 +14,12 @@ import numpy.typing as npt
 from maskedge.errors import UsageError
 from maskedge.support.files import write_file
 from maskedge.support.pictures import list_pictures, read_picture
+from maskedge.support.text import counted
 from maskedge.types import Box, Image
 from maskedge.vision.detectors.cascade import CascadeDetector, opencv_cascade
 from maskedge_train.shared.hashing import near_pairs, perceptual_hashes
 
-from .dataset import FACE_LABELS
+from .dataset import FACE_LABELS, check_folders
 
 TILE = 160
 """Side of a tile in pixels."""
@@ -66,8 +67,10 @@ def make_composites(data: Path, image_path: Path, per_label: int = 3, seed: int 
         seed: Seed of the grouping.
 
     Raises:
-        UsageError: The data gives too few composites in which the detector finds the face.
+        UsageError: The folder of a label is missing or empty, or the data gives too few composites
+            in which the detector finds the face.
     """
+    check_folders(data)
     # More sensitive than on a device, to find faces cropped close to the picture's edge, too.
     localiser = CascadeDetector(opencv_cascade("frontalface_default"), side=320, scale_factor=1.05, min_neighbors=4, border=0.15)
     detector = CascadeDetector.original()
@@ -76,7 +79,10 @@ def make_composites(data: Path, image_path: Path, per_label: int = 3, seed: int 
         tiles = _localised_faces(data / label, localiser)
         made = _composites(tiles, label, detector, seed)
         if len(made) < per_label:
-            raise UsageError(f"{data / label} gave {len(made)} composites of {MIN_FACES} or more faces; {per_label} are needed.")
+            raise UsageError(
+                f"{data / label} gave {counted(len(made), 'composite')} of {MIN_FACES} or more faces, and --per-label is "
+                f"{per_label}: add pictures of other people, each with one face, or give a smaller --per-label."
+            )
         composites += sorted(made, key=lambda composite: composite.agreement, reverse=True)[:per_label]
     strip = np.concatenate([composite.image for composite in composites], axis=1)
     # A progressive JPEG is 7 % smaller: it is part of what devices install.
@@ -120,7 +126,9 @@ def _localised_faces(folder: Path, detector: CascadeDetector) -> Image:
         tiles.append(cv2.warpAffine(picture, matrix, (TILE, TILE), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REFLECT))
         hashes.append(perceptual_hashes(picture))
     if not tiles:
-        raise UsageError(f"the detector found no face in the pictures of {folder}.")
+        raise UsageError(
+            f"the detector found no picture in {folder} with exactly one face of 48 px or more: add pictures of single faces."
+        )
     copies = set(near_pairs(np.stack(hashes))[:, 1].tolist())
     return np.stack([tile for index, tile in enumerate(tiles) if index not in copies]).astype(np.uint8)
 

@@ -20,7 +20,7 @@ from maskedge.errors import UsageError
 from maskedge.labelled_boxes import UNLABELLED, LabelledBox
 from maskedge.modelfile.crop import CropRule
 from maskedge.support.pictures import list_pictures, read_picture
-from maskedge.support.text import counted
+from maskedge.support.text import counted, displayable
 from maskedge.types import NOT_A_FACE, Box
 from maskedge_train.shared.box_convention import common_convention, correct_labels, read_moved_boxes
 from maskedge_train.shared.box_file import BoxFile
@@ -223,7 +223,10 @@ def load_dataset(
     dataset = DataSet(pictures, refused, convention)
     if len(dataset.labels) < min_labels:
         only = f"only the label {dataset.labels[0]}" if dataset.labels else "no labelled face that can be used"
-        raise UsageError(f"the data has {only}: at least {min_labels} labels are needed.")
+        needed = f"at least {counted(min_labels, 'label')} {'is' if min_labels == 1 else 'are'} needed"
+        # A wrong path in a file of boxes refuses all of its pictures: one of them shows the cause.
+        example = f" {counted(len(refused), 'fault')} in it, such as: {' '.join(refused[0])}." if refused else ""
+        raise UsageError(f"the data has {only}: {needed}.{displayable(example)}")
     return dataset
 
 
@@ -312,7 +315,8 @@ def load_picture(file: PictureFile) -> tuple[Picture | None, list[str]]:
     for face in file.faces:
         x1, y1, x2, y2 = face.box
         if not lies_in(face.box, (width, height)):
-            refused.append(f"has a box outside of its {width} x {height} pixels: {x1:g} {y1:g} {x2:g} {y2:g}")
+            place = "of one pixel or less" if min(x2 - x1, y2 - y1) <= 1 else f"outside of its {width} x {height} pixels"
+            refused.append(f"has a box {place}: {x1:g} {y1:g} {x2:g} {y2:g}")
         elif face.label == UNLABELLED:
             unlabelled.append(face.box)
         else:

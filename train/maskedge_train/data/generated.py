@@ -263,7 +263,8 @@ def shuffle_parts(image: Image, random: np.random.Generator) -> Image:
             x, y = int(random.integers(0, width - (right - left) + 1)), int(random.integers(0, height - (bottom - top) + 1))
             part = image[y : y + bottom - top, x : x + right - left]
             flip = int(random.integers(4))
-            if flip < 3:
+            # A picture of a few pixels has empty parts, which OpenCV does not turn.
+            if flip < 3 and part.size:
                 part = np.asarray(cv2.flip(part, (0, 1, -1)[flip]), np.uint8)
             result[top:bottom, left:right] = part
     return result

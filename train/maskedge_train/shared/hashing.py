@@ -14,6 +14,8 @@ _BYTE_BITS = np.array([value.bit_count() for value in range(256)], np.uint8)
 NEAR = 6
 """Differing bits of 64 up to which two pictures are near-duplicates."""
 _ANGLES, _RINGS = 48, 16
+_MAX_ASPECT = 16
+"""Longest side of a picture for its polar thumbnail, in shortest sides. OpenCV remaps up to 32,766 pixels."""
 _MAX_ROTATION = 7
 """Maximum rotation in steps of 7.5 degrees: slightly over 50 degrees in either direction."""
 
@@ -46,6 +48,9 @@ def polar_thumbnail(image: Image) -> npt.NDArray[np.float32]:
     angle; a mirrored copy has it reversed. The corners, which a rotation fills with black, are left
     out.
     """
+    longest = _MAX_ASPECT * min(image.shape[:2])
+    top, left = (max(0, side - longest) // 2 for side in image.shape[:2])
+    image = image[top : top + longest, left : left + longest]
     height, width = image.shape[:2]
     scale = 128 / min(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
