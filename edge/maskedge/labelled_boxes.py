@@ -287,8 +287,13 @@ def _is_open(text: str) -> bool:
     return False
 
 
-def write_boxes(path: Path, boxes: Iterable[tuple[str, LabelledBox]]) -> None:
+def write_boxes(path: Path, boxes: Iterable[tuple[str, LabelledBox]], more: Mapping[str, str] | None = None) -> None:
     """Write `(image, labelled box)` rows as CSV.
+
+    Args:
+        path: The file.
+        boxes: The rows.
+        more: Further columns, each with one text for all rows.
 
     Raises:
         OutputError: The file cannot be written.
@@ -297,8 +302,9 @@ def write_boxes(path: Path, boxes: Iterable[tuple[str, LabelledBox]]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     # The blanks before a cell without quotes are not read.
     quoting = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerow(COLUMNS)
+    writer.writerow([*COLUMNS, *(more or {})])
     for image, labelled in boxes:
         chosen = quoting if image.startswith(" ") else writer
-        chosen.writerow([image, *(round(value, 1) for value in labelled.box), labelled.label])
-    write_file(path, text.getvalue())
+        chosen.writerow([image, *(round(value, 1) for value in labelled.box), labelled.label, *(more or {}).values()])
+    # Names that are not UTF-8 keep their bytes, as `read_boxes` expects.
+    write_file(path, text.getvalue().encode(errors="surrogateescape"))

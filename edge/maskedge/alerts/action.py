@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeAlias
 
@@ -23,7 +23,8 @@ ActionWorker: TypeAlias = Worker[Callable[[], None]]
 class ActionThreads:
     """The threads on which the actions of a camera run.
 
-    A reload keeps those of which the new rules have the output, with what waits in them.
+    A reload keeps those of which the new rules have the output with the same target, and what waits
+    in them.
 
     Args:
         source: Display name of the source, without user name and password.
@@ -33,37 +34,48 @@ class ActionThreads:
     def __init__(self, source: str = "", waits: Sequence[float] = WAITS) -> None:
         self._source = source
         self._waits = waits
-        self._workers: dict[str, ActionWorker] = {}
+        self._workers: dict[tuple[str, Hashable], ActionWorker] = {}
         self._problems: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._pictures_from = 0.0
         self._people_until = 0.0
 
-    def open(self, output: str, name: str, *, capacity: int = 16, threads: int = 1, retry: bool = True) -> ActionWorker:
-        """Return the worker of an output, which is there already after a reload.
+    def open(
+        self, output: str, name: str, *, target: Hashable = None, capacity: int = 16, threads: int = 1, retry: bool = True
+    ) -> ActionWorker:
+        """Return the worker of an output and target, which is there already after a reload.
 
         Args:
             output: Name of the output in events.
             name: Name of the worker, for messages about dropped work.
+            target: Where the output goes. Work for a new target does not wait behind the failing
+                attempts at the one before, and what is removed gets nothing any more.
             capacity: Maximum amount of waiting work.
             threads: Number of threads.
             retry: Attempt failing work again.
         """
-        if output not in self._workers:
-            waits = self._waits if retry else ()
-            report = self.report(output)
-            self._workers[output] = Worker(name, lambda work: work(), report, capacity=capacity, threads=threads, waits=waits)
-        return self._workers[output]
+        key = output, target
+        if key not in self._workers:
+            # Its failure is over when the new target works.
+            problem = next((worker.problem for (known, _), worker in self._workers.items() if known == output), None)
+            waits, report = self._waits if retry else (), self.report(output)
+            self._workers[key] = Worker(
+                name, lambda work: work(), report, capacity=capacity, threads=threads, waits=waits, problem=problem
+            )
+        return self._workers[key]
 
-    def close(self, workers: Iterable[ActionWorker]) -> None:
-        """End workers within about a second. Running work may finish, without further attempts."""
-        wanted = set(workers)
-        closing = {output: worker for output, worker in self._workers.items() if worker in wanted}
+    def close(self, kept: Collection[ActionWorker] = ()) -> None:
+        """End the workers within about a second. Running work may finish, without further attempts.
+
+        Args:
+            kept: The workers that go on.
+        """
+        closing = {key: worker for key, worker in self._workers.items() if worker not in kept}
         end = time.monotonic() + 1.0
         for worker in closing.values():
             worker.stopping.set()
-        for output, worker in closing.items():
+        for key, worker in closing.items():
             worker.close(max(0.0, end - time.monotonic()))
-            del self._workers[output]
+            del self._workers[key]
 
     def report(self, output: str) -> Callable[[str | None], None]:
         """Return a function that publishes a failure of an output (called with a message) and its recovery (with None)."""

@@ -50,8 +50,13 @@ class Actions:
         hide_variables(name for rule in rules if (name := getattr(rule, "webhook_header_env", None)))
         for action in self._actions:
             action.open()
-        for action in self._actions:
-            action.start()
+        try:
+            for action in self._actions:
+                action.start()
+        except BaseException:
+            # The system may allow no further thread.
+            self._threads.close(() if before is None else before._workers())
+            raise
 
     def perform(self, rule: AlertRule, event: Event, result: FrameResult | None) -> list[Event]:
         """Start the actions of a rule, and return at once.
@@ -90,8 +95,7 @@ class Actions:
         Args:
             following: The actions after a reload. The threads that they use go on.
         """
-        kept = set() if following is None else following._workers()
-        self._threads.close(self._workers() - kept)
+        self._threads.close(() if following is None else following._workers())
 
     def _workers(self) -> set[ActionWorker]:
         return {worker for action in self._actions for worker in action.workers}

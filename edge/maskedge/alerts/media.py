@@ -37,7 +37,7 @@ class SnapshotAction(Action):
 
     def start(self) -> None:
         """Start the thread that writes pictures."""
-        self._worker = self.context.threads.open("snapshots", "writing snapshots", capacity=4)
+        self._worker = self.context.threads.open("snapshots", "writing snapshots", target=self._settings.folder, capacity=4)
         self.workers = [self._worker]
 
     def perform(self, rule: AlertRule, event: Event, result: FrameResult | None) -> list[Event]:

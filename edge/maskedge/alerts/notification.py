@@ -76,7 +76,8 @@ class NotifyAction(Action):
         """Start a thread for each address."""
         threads = self.context.threads
         self.workers = [
-            threads.open(f"notification {receiver.name}", f"notification by {receiver.name}") for receiver in self._receivers
+            threads.open(f"notification {receiver.name}", f"notification by {receiver.name}", target=receiver.url)
+            for receiver in self._receivers
         ]
 
     def perform(self, rule: AlertRule, event: Event, result: FrameResult | None) -> list[Event]:
@@ -146,6 +147,7 @@ class Receiver:
         number: Its place among the addresses, from 1, for messages.
 
     Attributes:
+        url: The address, with its secrets.
         name: The service and its place, such as `mailto 1`.
 
     Raises:
@@ -154,6 +156,7 @@ class Receiver:
 
     def __init__(self, url: str, number: int = 1) -> None:
         scheme = _SCHEME.match(url)
+        self.url = url
         self.name = f"{scheme[1].lower() if scheme else 'address'} {number}"
         self._service = _new_service()
         try:

@@ -50,7 +50,10 @@ class WebhookAction(Action):
 
     def start(self) -> None:
         """Start a thread for each rule."""
-        self._threads = {name: self.context.threads.open(f"webhook {name}", f"webhook of {name}") for name in self._webhooks}
+        self._threads = {
+            name: self.context.threads.open(f"webhook {name}", f"webhook of {name}", target=webhook.target)
+            for name, webhook in self._webhooks.items()
+        }
         self.workers = list(self._threads.values())
 
     def perform(self, rule: AlertRule, event: Event, result: FrameResult | None) -> list[Event]:

@@ -29,6 +29,9 @@ class Webhook:
     Args:
         rule: The rule, with a `webhook`.
 
+    Attributes:
+        target: The URL and the headers, with their secrets.
+
     Raises:
         UsageError: The URL is not http(s) or is malformed, or the header is malformed or cannot be
             read.
@@ -54,6 +57,7 @@ class Webhook:
             raise UsageError(f"alert rule {rule.name!r}: write the letters of webhook that are not ASCII as %XX.")
         self._host = host
         self._headers = {"Content-Type": "application/json", "User-Agent": f"maskedge/{VERSION}"} | _header(rule)
+        self.target = self._url, *self._headers.items()
         self._opener = urllib.request.build_opener(_NoRedirect, HTTPHandler, HTTPSHandler)
 
     def post(self, event: Event) -> None:

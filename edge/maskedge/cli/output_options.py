@@ -33,7 +33,7 @@ class OutputFile(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Check the name and its suffix."""
-        # Path("") is the current folder, which has no name.
+        # Path("") is the current folder.
         if not str(value):
             self.fail("the name of the file is empty: give one.", param, ctx)
         path: Any = super().convert(value, param, ctx)
@@ -42,6 +42,20 @@ class OutputFile(click.Path):
             example = displayable(path.with_suffix(self.suffixes[0]).name)
             self.fail(f"{displayable(path)} does not end with {known}: give a name such as {example}.", param, ctx)
         return path
+
+
+class OutputFolder(click.Path):
+    """A folder that a command writes to. It need not exist."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check the name."""
+        # Path("") is the current folder: an unset variable of a script would scatter files there.
+        if not str(value):
+            self.fail("the name of the folder is empty: give one, such as '.' for the current folder.", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def check_options(ctx: click.Context) -> None:

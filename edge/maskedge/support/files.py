@@ -28,6 +28,8 @@ _REMEDIES = {
     errno.EACCES: "check the permissions of its folder, or choose another one",
     errno.EPERM: "check the permissions of its folder, or choose another one",
     errno.EROFS: "choose a folder that can be written",
+    errno.ENOENT: "make its folder first, or choose another one",
+    errno.ENOTDIR: "make its folder first, or choose another one",
 }
 """Remedies by the number of the error."""
 

@@ -38,6 +38,7 @@ class Worker(Generic[T]):
         capacity: Maximum number of waiting items. Further items are dropped.
         threads: Number of items processed at the same time.
         waits: Seconds between attempts.
+        problem: What has failed before, and is over when an item succeeds; None for nothing.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Worker(Generic[T]):
         capacity: int = 16,
         threads: int = 1,
         waits: Sequence[float] = WAITS,
+        problem: str | None = None,
     ) -> None:
         self.stopping = threading.Event()
         self.dropped = 0
@@ -56,7 +58,7 @@ class Worker(Generic[T]):
         self._do = do
         self._on_state = on_state
         self._waits = waits
-        self._problem: str | None = None
+        self.problem = problem
         self._state_lock = threading.Lock()
         self._queue: queue.Queue[T | None] = queue.Queue(capacity)
         self._threads = [threading.Thread(target=self._run, name=name, daemon=True) for _ in range(threads)]
@@ -89,7 +91,7 @@ class Worker(Generic[T]):
             thread.join(max(0.0, end - time.monotonic()))
 
     def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
+        while (item := self._next()) is not None:
             for wait in (*self._waits, None):
                 try:
                     self._do(item)
@@ -105,12 +107,20 @@ class Worker(Generic[T]):
                     self._set_state(None)
                     break
 
+    def _next(self) -> T | None:
+        """Wait for an item. Return None if the thread must end."""
+        try:
+            # If the queue was full when it was closed, no None follows.
+            return self._queue.get(block=not self.stopping.is_set())
+        except queue.Empty:
+            return None
+
     def _set_state(self, problem: str | None) -> None:
         with self._state_lock:
             # One report per failure period: the next attempt may fail with another message.
-            if (problem is None) == (self._problem is None):
+            if (problem is None) == (self.problem is None):
                 return
-            self._problem = problem
+            self.problem = problem
         self._on_state(problem)
 
 

@@ -31,7 +31,7 @@ from maskedge.sinks.base import Sink
 from maskedge.sinks.clips import ClipsConfig, ClipSink
 from maskedge.sinks.retention import Retention, prune
 from maskedge.sinks.snapshots import SnapshotsConfig, SnapshotStore
-from maskedge.support.workers import child_environment
+from maskedge.support.workers import Worker, child_environment
 from maskedge.zones import Zones
 
 TEXTS = ["left=0,0 0.5,0 0.5,1 0,1"]
@@ -360,6 +360,42 @@ def test_what_waits_for_an_action_is_sent_after_a_reload(server: Server) -> None
     (worker,) = following._workers()
     following.close(Actions([], "0", before=following))
     assert worker.stopping.is_set()
+
+
+def test_a_corrected_webhook_does_not_wait_for_the_one_before(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.answers = [503]
+    wrong = rule("person_without_mask", actions=("webhook",), webhook=server.url)
+    before = Actions([wrong], "0", waits=(600.0,))
+    before.perform(wrong, EVENT, None)
+    (lost,) = collected(before, 1)
+    server.answers = [200]
+    corrected = rule("person_without_mask", actions=("webhook",), webhook=server.url, webhook_header="X-Key: right")
+    following = Actions([corrected], "0", before=before)
+    before.close(following)
+    (ended,) = before._workers()
+    wait_for(lambda: not any(thread.is_alive() for thread in ended._threads), "the end of the thread of before")
+    following.perform(corrected, EVENT, None)
+    (back,) = collected(following, 1)
+    assert (lost.kind, back.kind) == (OUTPUT_LOST, OUTPUT_BACK)
+    assert server.got[-1][0]["X-Key"] == "right"
+    # If the system allows no further thread, the threads so far go on, and none is left over.
+    others = [rule("camera_lost", name=name, actions=("webhook",), webhook=server.url) for name in ("a", "b")]
+    opened: list[Worker[Any]] = []
+    start = Worker.__init__
+
+    def start_one(worker: Worker[Any], *args: Any, **options: Any) -> None:
+        if opened:
+            raise RuntimeError("can't start new thread")
+        opened.append(worker)
+        start(worker, *args, **options)
+
+    monkeypatch.setattr(Worker, "__init__", start_one)
+    with pytest.raises(RuntimeError):
+        Actions([corrected, *others], "0", before=following)
+    (kept,) = following._workers()
+    assert (opened[0].stopping.is_set(), kept.stopping.is_set()) == (True, False)
+    following.close()
+    assert kept.stopping.is_set()
 
 
 def test_hanging_and_absent_webhooks_delay_nothing(server: Server) -> None:

@@ -121,6 +121,9 @@ def test_a_full_disk_and_a_folder_without_permission_have_a_remedy(tmp_path: Pat
         with pytest.raises(OutputError, match=rf"cannot be written \({os.strerror(number)}\): {words}"):
             write_file(tmp_path / "report.json", "{}")
     assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    with pytest.raises(OutputError, match="make its folder first"):
+        write_file(tmp_path / "missing" / "report.json", "{}")
 
 
 def test_longest_names(tmp_path: Path) -> None:

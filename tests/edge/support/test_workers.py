@@ -56,6 +56,26 @@ def test_a_full_queue_is_reported_on_the_thread_that_submits() -> None:
     assert (caller, back, thread) == (threading.current_thread().name, None, "writing")
 
 
+def test_a_worker_that_is_closed_while_its_queue_is_full_ends_after_what_waits() -> None:
+    gate, entered = threading.Event(), threading.Event()
+    done: list[int] = []
+
+    def process(item: int) -> None:
+        entered.set()
+        gate.wait(60)
+        done.append(item)
+
+    worker = Worker("writing", process, lambda problem: None, capacity=1, waits=())
+    worker.submit(0)
+    assert entered.wait(60)
+    worker.submit(1)
+    worker.close(0)
+    gate.set()
+    (thread,) = worker._threads
+    thread.join(60)
+    assert (thread.is_alive(), done) == (False, [0, 1])
+
+
 def test_the_environment_is_without_what_opencv_has_added(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QT_QPA_FONTDIR", "/venv/site-packages/cv2/qt/fonts")
     monkeypatch.setenv("QT_QPA_PLATFORM_PLUGIN_PATH", "/opt/own/plugins")

@@ -29,7 +29,7 @@ def test_preview_shows_training_crops(invoke, scenes_folder: Path, tmp_path: Pat
     assert grid is not None
     assert grid.shape[1] == 8 * 64
     done = invoke("edge-train", "preview", *data, "--pictures", "2", "-o", tmp_path / "grid.txt")
-    assert (done.returncode, "suffix" in done.stderr) == (2, True)
+    assert (done.returncode, "does not end with .png" in done.stderr) == (2, True)
     done = invoke("edge-train", "preview", *data, "--pictures", "2", "-o", tmp_path / "none" / "grid.png")
     assert (done.returncode, "folder" in done.stderr) == (5, True)
 
@@ -147,6 +147,7 @@ def make_odd_data(root: Path, faces_folder: Path) -> None:
         (["composites", "--data", "ONE", "-o", "faces.jpg"], 2, "no folder 'without_mask'"),
         (["composites", "--data", "WALLS", "-o", "faces.jpg"], 2, "add pictures of single faces"),
         (["preview", "--data", "FACES", "-o", "crops"], 2, "such as crops.png"),
+        (["classifier", "--data", "FACES", "--out", ""], 2, "'--out': the name of the folder is empty"),
         (["evaluate", "missing.ckpt"], 2, "nothing to measure on"),
         (["evaluate", "missing.ckpt", "--data", "FACES"], 4, "there is no checkpoint"),
         (["evaluate", "NOSPLIT", "--data", "FACES"], 4, "not a checkpoint of edge-train"),

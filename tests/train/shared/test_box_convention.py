@@ -42,6 +42,10 @@ def test_file_states_its_convention(tmp_path: Path) -> None:
     write_stated_boxes(path, ROWS, FOREHEAD)
     assert BoxFile(path).find_convention() == FOREHEAD
     assert read_boxes(path) == {"a.jpg": [ROWS[0][1]]}
+    names = [" blank.jpg", os.fsdecode(b"\xff.jpg"), "口罩.jpg"]
+    for convention in (None, FOREHEAD):
+        write_stated_boxes(path, [(name, ROWS[0][1]) for name in names], convention)
+        assert list(read_boxes(path)) == names
     with pytest.raises(UsageError, match="begin at the forehead, as the file states, not at the eyebrows"):
         BoxFile(path, EYEBROWS).find_convention()
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from maskedge.cli.common import Command, require_extra, silence_libraries
-from maskedge.cli.output_options import overwrite_option
+from maskedge.cli.output_options import OutputFolder, overwrite_option
 from maskedge.support.text import counted
 
 from .options import (
@@ -48,7 +48,7 @@ _OUTPUTS = ("cascade.xml", "stages.json", "report.json")
 @click.option("--resume", is_flag=True, help="Continue after the last finished stage of an earlier run with the same options.")
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=OutputFolder(),
     help="Folder for cascade.xml and report.json.  [default: runs/cascade]",
 )
 @overwrite_option

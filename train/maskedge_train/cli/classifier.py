@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from maskedge.cli.common import Command, FloatRange, require_extra
-from maskedge.cli.output_options import overwrite_option
+from maskedge.cli.output_options import OutputFolder, overwrite_option
 from maskedge.support.outputs import Named, check_apart, same_file
 from maskedge.support.text import counted, displayable
 from maskedge_train.shared.box_file import BoxFile
@@ -176,12 +176,10 @@ _LEAST_TESTED = 0.05
     help="Share of the probabilities of --teacher in the targets; the rest are the labels.",
 )
 @click.option("--resume", is_flag=True, help="Continue an interrupted run with the same options.")
-@click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for checkpoints and report.  [default: runs/NET]"
-)
+@click.option("--out", type=OutputFolder(), help="Folder for checkpoints and report.  [default: runs/NET]")
 @click.option(
     "--cache",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=OutputFolder(),
     help="Folder that stores the crops for later runs (about 1 GB per data set).",
 )
 @overwrite_option

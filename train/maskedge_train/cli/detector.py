@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maskedge.cli.common import Command, FloatRange, require_extra
-from maskedge.cli.output_options import overwrite_option
+from maskedge.cli.output_options import OutputFolder, overwrite_option
 from maskedge.errors import UsageError
 from maskedge.support.text import counted, displayable
 
@@ -70,9 +70,7 @@ _OUTPUTS = ("detector.ckpt", "best.ckpt", "last.ckpt", "report.json")
     "The default with FOLDER and at most 300 pictures with faces.",
 )
 @click.option("--resume", is_flag=True, help="Continue an interrupted run with the same options.")
-@click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for checkpoints and report.  [default: runs/detector]"
-)
+@click.option("--out", type=OutputFolder(), help="Folder for checkpoints and report.  [default: runs/detector]")
 @overwrite_option
 @quiet_option
 def detector(

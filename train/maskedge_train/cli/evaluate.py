@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from maskedge.cli.common import Command, require_extra
-from maskedge.cli.output_options import check_folder, overwrite_option
+from maskedge.cli.output_options import OutputFolder, check_folder, overwrite_option
 
 from .classifier import load_test_sets, print_evaluations
 from .options import (
@@ -34,7 +34,7 @@ from .options import (
 )
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=OutputFolder(),
     help="Folder for the report.  [default: evaluation beside CHECKPOINT]",
 )
 @overwrite_option

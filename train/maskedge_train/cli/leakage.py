@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from maskedge.cli.common import Command, FloatRange, require_extra
-from maskedge.cli.output_options import check_folder, overwrite_option
+from maskedge.cli.output_options import OutputFolder, check_folder, overwrite_option
 from maskedge.support.files import write_file
 from maskedge_train.shared.box_file import BoxFile
 
@@ -25,7 +25,7 @@ from .options import face_boxes_option, faces_option, load, people_option, quiet
 @click.option("--learning-rate", type=FloatRange(0, min_open=True), default=1e-3, show_default=True, help="Peak learning rate.")
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=OutputFolder(),
     default=Path("runs/leakage"),
     show_default=True,
     help="Folder for the checkpoints and leakage.json.",

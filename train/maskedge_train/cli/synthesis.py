@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from maskedge.cli.common import Command, require_extra
-from maskedge.cli.output_options import OutputFile, check_folder, overwrite_option
+from maskedge.cli.output_options import OutputFile, OutputFolder, check_folder, overwrite_option
 from maskedge.support.outputs import Named, check_apart
 from maskedge.support.text import counted
 from maskedge_train.shared.box_file import BoxFile
@@ -19,7 +19,7 @@ from .options import progress_bar, quiet_option, relabel_scenes_option, scenes_o
 @click.argument("landmarks", metavar="LANDMARKS", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @scenes_option
 @relabel_scenes_option
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write to.")
+@click.option("--out", type=OutputFolder(), required=True, help="Folder to write to.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier set in --out.")
 @quiet_option
 def synthesise(

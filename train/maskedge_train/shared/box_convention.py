@@ -5,15 +5,12 @@ A network that learns boxes of both conventions draws boxes between the two, so 
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from maskedge.boxes import box_iou
 from maskedge.errors import UsageError
-from maskedge.labelled_boxes import COLUMNS, LabelledBox, read_boxes, write_boxes
-from maskedge.support.files import write_file
+from maskedge.labelled_boxes import LabelledBox, read_boxes, write_boxes
 from maskedge.types import Box
 
 from .box_file import COLUMN, CONVENTIONS, EYEBROWS, FOREHEAD, BoxFile
@@ -109,15 +106,7 @@ def write_stated_boxes(path: Path, boxes: Iterable[tuple[str, LabelledBox]], con
     Raises:
         OutputError: The file cannot be written.
     """
-    if convention is None:
-        write_boxes(path, boxes)
-        return
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*COLUMNS, COLUMN])
-    for image, labelled in boxes:
-        writer.writerow([image, *(round(value, 1) for value in labelled.box), labelled.label, convention])
-    write_file(path, text.getvalue())
+    write_boxes(path, boxes, {} if convention is None else {COLUMN: convention})
 
 
 def count_moved(files: Iterable[BoxFile], target: str | None) -> Mapping[Path, str]:
