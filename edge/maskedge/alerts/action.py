@@ -47,8 +47,8 @@ class ActionThreads:
         Args:
             output: Name of the output in events.
             name: Name of the worker, for messages about dropped work.
-            target: Where the output goes. Work for a new target does not wait behind the failing
-                attempts at the one before, and what is removed gets nothing any more.
+            target: Where the output goes. Work for a new one does not wait behind failing attempts at the
+                one before.
             capacity: Maximum amount of waiting work.
             threads: Number of threads.
             retry: Attempt failing work again.
@@ -56,8 +56,15 @@ class ActionThreads:
         key = output, target
         if key not in self._workers:
             # Its failure is over when the new target works.
-            problem = next((worker.problem for (known, _), worker in self._workers.items() if known == output), None)
-            waits, report = self._waits if retry else (), self.report(output)
+            problem = next((worker.problem for worker in self._of(output)), None)
+            waits, publish = self._waits if retry else (), self.report(output)
+
+            def report(problem: str | None) -> None:
+                # A worker that ends may fail after the next one has begun, which then is the one to recover.
+                for worker in self._of(output):
+                    worker.problem = problem
+                publish(problem)
+
             self._workers[key] = Worker(
                 name, lambda work: work(), report, capacity=capacity, threads=threads, waits=waits, problem=problem
             )
@@ -76,6 +83,9 @@ class ActionThreads:
         for key, worker in closing.items():
             worker.close(max(0.0, end - time.monotonic()))
             del self._workers[key]
+
+    def _of(self, output: str) -> list[ActionWorker]:
+        return [worker for (known, _), worker in list(self._workers.items()) if known == output]
 
     def report(self, output: str) -> Callable[[str | None], None]:
         """Return a function that publishes a failure of an output (called with a message) and its recovery (with None)."""

@@ -38,7 +38,8 @@ class Worker(Generic[T]):
         capacity: Maximum number of waiting items. Further items are dropped.
         threads: Number of items processed at the same time.
         waits: Seconds between attempts.
-        problem: What has failed before, and is over when an item succeeds; None for nothing.
+        problem: What has failed before, and is over when an item succeeds; None for nothing. It may be
+            set later, too.
     """
 
     def __init__(

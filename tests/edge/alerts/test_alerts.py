@@ -378,6 +378,11 @@ def test_a_corrected_webhook_does_not_wait_for_the_one_before(server: Server, mo
     (back,) = collected(following, 1)
     assert (lost.kind, back.kind) == (OUTPUT_LOST, OUTPUT_BACK)
     assert server.got[-1][0]["X-Key"] == "right"
+    # The last request of before may fail late.
+    ended.problem = None
+    ended._set_state("late")
+    following.perform(corrected, EVENT, None)
+    assert [event.kind for event in collected(following, 2)] == [OUTPUT_LOST, OUTPUT_BACK]
     # If the system allows no further thread, the threads so far go on, and none is left over.
     others = [rule("camera_lost", name=name, actions=("webhook",), webhook=server.url) for name in ("a", "b")]
     opened: list[Worker[Any]] = []
